@@ -1,0 +1,270 @@
+//! Deploys the templates by CloudFormation, as AWS would have it done.
+
+use super::{
+    Error, Stack,
+    python::{Venv, hex, run, tail},
+    stack::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY},
+};
+use aws_credential_types::Credentials;
+use aws_sdk_cloudformation::{
+    Client as CloudFormation,
+    error::DisplayErrorContext,
+    types::{Capability, Parameter, StackStatus},
+};
+use aws_sdk_dynamodb::types::TimeToLiveSpecification;
+use aws_sdk_s3::primitives::ByteStream;
+use sha2::{Digest, Sha256};
+use std::{
+    collections::HashMap,
+    fs::{self, File, Permissions},
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::{process::Command, time::sleep};
+use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
+
+const TEMPLATE: &str = include_str!("../../../infra/sam/template.yaml");
+const PROJECT: &str = include_str!("../../../infra/sam/project.yaml");
+const TRANSLATE: &str = include_str!("../../../infra/sam/translate.py");
+
+const CODE_BUCKET: &str = "sealfleet-local-code";
+const CONTROL_PLANE: &str = "sealfleet";
+const POLL: Duration = Duration::from_millis(100);
+
+/// Deploys `infra/sam/project.yaml` for a project, or brings it up to date.
+///
+/// # Errors
+/// When the emulator refuses it: its reasons are in the message.
+pub async fn deploy_project(
+    stack: &Stack,
+    project: &str,
+    pull_pool: Option<&str>,
+    fargate_pool: Option<&str>,
+) -> Result<(), Error> {
+    let parameters = [
+        ("Project", project),
+        ("PullPool", pull_pool.unwrap_or_default()),
+        ("FargatePool", fargate_pool.unwrap_or_default()),
+        ("ApiId", &stack.api_id),
+    ];
+    let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let emulator = Emulator::at(&stack.endpoint);
+    emulator.deploy(&format!("sealfleet-project-{project}"), &project_key(&stack.id), &parameters).await?;
+    Ok(())
+}
+
+/// Outputs of a deployed stack.
+pub(super) struct Outputs(HashMap<String, String>);
+
+impl Outputs {
+    pub(super) fn take(&mut self, name: &'static str) -> Result<String, Error> {
+        self.0.remove(name).ok_or(Error::NoOutput(name))
+    }
+}
+
+/// What is uploaded: made before the emulator is needed, so that both can happen at once.
+pub(super) struct Build {
+    package: PathBuf,
+    package_key: String,
+    template: PathBuf,
+    project: PathBuf,
+}
+
+impl Build {
+    /// Packs the functions binary and translates the templates into `directory`.
+    pub(super) async fn new(venv: &Venv, functions: &Path, directory: &Path) -> Result<Self, Error> {
+        let bootstrap = directory.join("bootstrap");
+        // Debug information is most of a development binary and of no use to the emulator.
+        run("stripping the functions binary", Command::new("strip").arg("-o").arg(&bootstrap).arg(functions)).await?;
+        let package = directory.join("functions.zip");
+        let package_key = format!("{}.zip", pack(&bootstrap, &package)?);
+        for (name, text) in [("template.yaml", TEMPLATE), ("project.yaml", PROJECT), ("translate.py", TRANSLATE)] {
+            let path = directory.join(name);
+            fs::write(&path, text).map_err(Error::file(&path))?;
+        }
+        let build = Self {
+            package,
+            package_key,
+            template: directory.join("template.json"),
+            project: directory.join("project.json"),
+        };
+        let translate = |source: &str, target: &Path| {
+            let mut command = Command::new(venv.program("python"));
+            command.arg(directory.join("translate.py")).arg(directory.join(source)).arg(target);
+            command.args(["--region", REGION, "--code-bucket", CODE_BUCKET, "--code-key", &build.package_key]);
+            command
+        };
+        let (mut template, mut project) =
+            (translate("template.yaml", &build.template), translate("project.yaml", &build.project));
+        tokio::try_join!(
+            run("translating template.yaml", &mut template),
+            run("translating project.yaml", &mut project)
+        )?;
+        Ok(build)
+    }
+}
+
+/// The emulator, as its account root.
+pub(super) struct Emulator {
+    endpoint: String,
+    cloudformation: CloudFormation,
+    dynamodb: aws_sdk_dynamodb::Client,
+    s3: aws_sdk_s3::Client,
+}
+
+impl Emulator {
+    pub(super) fn at(endpoint: &str) -> Self {
+        macro_rules! client {
+            ($sdk:ident) => {
+                $sdk::Client::from_conf(
+                    client!(@config $sdk).build(),
+                )
+            };
+            (@config $sdk:ident) => {
+                $sdk::Config::builder()
+                    .behavior_version($sdk::config::BehaviorVersion::latest())
+                    .region($sdk::config::Region::new(REGION))
+                    .credentials_provider(Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "sealfleet-local"))
+                    .http_client(aws_smithy_http_client::Builder::new().build_http())
+                    .endpoint_url(endpoint)
+            };
+        }
+        Self {
+            endpoint: endpoint.to_owned(),
+            cloudformation: client!(aws_sdk_cloudformation),
+            dynamodb: client!(aws_sdk_dynamodb),
+            s3: aws_sdk_s3::Client::from_conf(client!(@config aws_sdk_s3).force_path_style(true).build()),
+        }
+    }
+
+    /// Uploads a build and deploys the control plane from it.
+    pub(super) async fn deploy_control_plane(
+        &self,
+        stack_id: &str,
+        build: &Build,
+        parameters: &[(String, String)],
+    ) -> Result<Outputs, Error> {
+        let created = self.s3.create_bucket().bucket(CODE_BUCKET).send().await;
+        created.map_err(aws("creating the code bucket"))?;
+        let template_key = format!("{stack_id}/template.json");
+        self.upload(&build.package_key, &build.package).await?;
+        self.upload(&template_key, &build.template).await?;
+        self.upload(&project_key(stack_id), &build.project).await?;
+        let mut outputs = self.deploy(CONTROL_PLANE, &template_key, parameters).await?;
+        let ledger = outputs.take("LedgerTableName")?;
+        self.enable_expiry(&ledger).await?;
+        outputs.0.insert("LedgerTableName".to_owned(), ledger);
+        Ok(outputs)
+    }
+
+    async fn upload(&self, key: &str, path: &Path) -> Result<(), Error> {
+        let body = ByteStream::from(fs::read(path).map_err(Error::file(path))?);
+        let sent = self.s3.put_object().bucket(CODE_BUCKET).key(key).body(body).send().await;
+        sent.map_err(aws("uploading"))?;
+        Ok(())
+    }
+
+    /// The emulator ignores `TimeToLiveSpecification` of a template.
+    async fn enable_expiry(&self, table: &str) -> Result<(), Error> {
+        let specification = TimeToLiveSpecification::builder().attribute_name("expires_at").enabled(true).build();
+        let specification = specification.map_err(aws("enabling expiry"))?;
+        let update = self.dynamodb.update_time_to_live().table_name(table).time_to_live_specification(specification);
+        update.send().await.map_err(aws("enabling expiry"))?;
+        Ok(())
+    }
+
+    async fn deploy(&self, stack: &str, key: &str, parameters: &[(String, String)]) -> Result<Outputs, Error> {
+        let url = format!("{}/{CODE_BUCKET}/{key}", self.endpoint);
+        let parameters: Vec<Parameter> = parameters
+            .iter()
+            .map(|(name, value)| Parameter::builder().parameter_key(name).parameter_value(value).build())
+            .collect();
+        let capability = Capability::CapabilityNamedIam;
+        if self.exists(stack).await? {
+            let update = self.cloudformation.update_stack().stack_name(stack).template_url(url);
+            let sent = update.set_parameters(Some(parameters)).capabilities(capability).send().await;
+            if let Err(error) = sent {
+                let unchanged = error.as_service_error().and_then(|error| error.meta().message());
+                if !unchanged.is_some_and(|message| message.contains("No updates")) {
+                    return Err(aws("updating a stack")(error));
+                }
+            }
+        } else {
+            let create = self.cloudformation.create_stack().stack_name(stack).template_url(url);
+            let sent = create.set_parameters(Some(parameters)).capabilities(capability).send().await;
+            sent.map_err(aws("creating a stack"))?;
+        }
+        self.settled(stack).await
+    }
+
+    async fn exists(&self, stack: &str) -> Result<bool, Error> {
+        match self.cloudformation.describe_stacks().stack_name(stack).send().await {
+            Ok(described) => Ok(!described.stacks().is_empty()),
+            Err(error) => match error.as_service_error() {
+                // The one validation error that a well-formed name can have.
+                Some(refusal) if refusal.meta().code() == Some("ValidationError") => Ok(false),
+                _ => Err(aws("describing a stack")(error)),
+            },
+        }
+    }
+
+    async fn settled(&self, name: &str) -> Result<Outputs, Error> {
+        loop {
+            let described = self.cloudformation.describe_stacks().stack_name(name).send().await;
+            let described = described.map_err(aws("describing a stack"))?;
+            let stack = described.stacks().first();
+            let status = stack.and_then(|stack| stack.stack_status()).map_or("absent", StackStatus::as_str);
+            match status {
+                "CREATE_COMPLETE" | "UPDATE_COMPLETE" => {
+                    let outputs = stack.map(|stack| stack.outputs()).unwrap_or_default().iter();
+                    let pairs = outputs.filter_map(|output| {
+                        Some((output.output_key()?.to_owned(), output.output_value()?.to_owned()))
+                    });
+                    return Ok(Outputs(pairs.collect()));
+                }
+                going if going.ends_with("_IN_PROGRESS") => sleep(POLL).await,
+                failed => {
+                    let (stack, status) = (name.to_owned(), failed.to_owned());
+                    return Err(Error::Deploy { reasons: self.reasons(name).await?, stack, status });
+                }
+            }
+        }
+    }
+
+    async fn reasons(&self, stack: &str) -> Result<String, Error> {
+        let events = self.cloudformation.describe_stack_events().stack_name(stack).send().await;
+        let events = events.map_err(aws("describing a stack's events"))?;
+        let failed = events.stack_events().iter().filter(|event| {
+            event.resource_status().is_some_and(|status| status.as_str().ends_with("_FAILED"))
+        });
+        let lines: Vec<String> = failed
+            .map(|event| {
+                let resource = event.logical_resource_id().unwrap_or("?");
+                format!("  {resource}: {}", event.resource_status_reason().unwrap_or("no reason given"))
+            })
+            .collect();
+        Ok(tail(&lines.join("\n")))
+    }
+}
+
+fn project_key(stack_id: &str) -> String {
+    format!("{stack_id}/project.json")
+}
+
+fn aws<E: std::error::Error>(what: &'static str) -> impl FnOnce(E) -> Error {
+    move |error| Error::Aws { what, reason: DisplayErrorContext(error).to_string() }
+}
+
+/// Writes the Lambda package: one executable named `bootstrap`. Returns the SHA-256 of its bytes.
+fn pack(bootstrap: &Path, package: &Path) -> Result<String, Error> {
+    fs::set_permissions(bootstrap, Permissions::from_mode(0o755)).map_err(Error::file(bootstrap))?;
+    let mut source = File::open(bootstrap).map_err(Error::file(bootstrap))?;
+    let mut zip = ZipWriter::new(File::create(package).map_err(Error::file(package))?);
+    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+    zip.start_file("bootstrap", stored.unix_permissions(0o755).last_modified_time(DateTime::default()))?;
+    io::copy(&mut source, &mut zip).map_err(Error::file(package))?;
+    zip.finish()?;
+    Ok(hex(&Sha256::digest(fs::read(package).map_err(Error::file(package))?)))
+}

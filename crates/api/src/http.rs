@@ -1,0 +1,241 @@
+//! Requests and answers of API Gateway HTTP APIs (payload format 2.0) as the functions see them.
+
+use std::collections::BTreeMap;
+
+use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use aws_lambda_events::encodings::Body;
+use aws_lambda_events::http::{HeaderMap, HeaderValue};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sealfleet_domain::limits;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::problem::{Code, Problem};
+
+/// A request.
+#[derive(Clone)]
+pub struct Request {
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// The path's parts: `/v1/runs/x` is `["v1", "runs", "x"]`.
+    pub path: Vec<String>,
+    /// The query's parameters.
+    pub query: BTreeMap<String, String>,
+    /// Headers, names in lower case.
+    headers: BTreeMap<String, String>,
+    /// The ARN of the caller where API Gateway verified an IAM signature.
+    pub caller_arn: Option<String>,
+    body: Vec<u8>,
+}
+
+/// A successful answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The JSON body.
+    pub body: serde_json::Value,
+}
+
+impl Answer {
+    /// An answer with a JSON body.
+    ///
+    /// # Errors
+    /// When `body` cannot be written as JSON.
+    pub fn json(status: u16, body: &impl Serialize) -> Result<Self, Problem> {
+        let body = serde_json::to_value(body)
+            .map_err(|_| Problem::new(Code::Internal, "the answer could not be written; try again"))?;
+        Ok(Self { status, body })
+    }
+}
+
+impl Request {
+    /// Reads the event that API Gateway sends.
+    ///
+    /// # Errors
+    /// A 413 for a body over the limit, a 400 for one that is not what its encoding says.
+    pub fn from_event(event: ApiGatewayV2httpRequest) -> Result<Self, Problem> {
+        let body = event.body.unwrap_or_default().into_bytes();
+        // Measured before decoding: base64 only ever makes a body larger.
+        if body.len() > limits::BODY_BYTES * 4 / 3 + 4 {
+            return Err(too_large());
+        }
+        let body = if event.is_base64_encoded {
+            STANDARD.decode(&body).map_err(|_| Problem::new(Code::InvalidRequest, "the body is not valid base64"))?
+        } else {
+            body
+        };
+        if body.len() > limits::BODY_BYTES {
+            return Err(too_large());
+        }
+        let caller_arn = event
+            .request_context
+            .authorizer
+            .and_then(|authorizer| authorizer.iam)
+            .and_then(|iam| iam.user_arn);
+        let raw_path = event.raw_path.unwrap_or_default();
+        let headers = event
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str().to_ascii_lowercase(), value.to_str().ok()?.to_owned())))
+            .collect();
+        Ok(Self {
+            method: event.request_context.http.method.to_string(),
+            path: raw_path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
+            query: event.query_string_parameters.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            headers,
+            caller_arn,
+            body,
+        })
+    }
+
+    /// What stands behind `Bearer ` in the `Authorization` header.
+    #[must_use]
+    pub fn bearer(&self) -> Option<&str> {
+        self.headers.get("authorization").and_then(|value| value.strip_prefix("Bearer "))
+    }
+
+    /// A header, by its name in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// The body's bytes as they were sent.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The body as JSON of a type.
+    ///
+    /// # Errors
+    /// A 400 that names the field and what it should hold, and never repeats a value that was sent.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let mut reader = serde_json::Deserializer::from_slice(&self.body);
+        let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            let field = error.path().to_string();
+            let inner = error.into_inner();
+            let detail = explain(&inner);
+            if inner.is_data() && field != "." {
+                Problem::invalid(unknown_field(&inner, &field), detail)
+            } else {
+                Problem::new(Code::InvalidRequest, format!("the body must be a JSON object of this operation: {detail}"))
+            }
+        })?;
+        reader.end().map_err(|_| Problem::new(Code::InvalidRequest, "the body holds more than one JSON value"))?;
+        Ok(value)
+    }
+
+    /// Refuses query parameters that the operation does not know.
+    ///
+    /// # Errors
+    /// A 400 that names the first one.
+    pub fn only_query(&self, known: &[&str]) -> Result<(), Problem> {
+        match self.query.keys().find(|key| !known.contains(&key.as_str())) {
+            Some(key) => Err(Problem::invalid(
+                key.chars().take(limits::NAME_BYTES).collect::<String>(),
+                if known.is_empty() {
+                    "this operation takes no query parameters".to_owned()
+                } else {
+                    format!("this operation takes the query parameters `{}`", known.join("`, `"))
+                },
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The query's `limit`, 1 to 100; 50 if absent.
+    ///
+    /// # Errors
+    /// A 400 when it is no such number.
+    pub fn limit(&self) -> Result<usize, Problem> {
+        self.query.get("limit").map_or(Ok(50), |text| {
+            text.parse()
+                .ok()
+                .filter(|limit| (1..=limits::PAGE as usize).contains(limit))
+                .ok_or_else(|| Problem::invalid("limit", format!("`limit` is a number from 1 to {}", limits::PAGE)))
+        })
+    }
+}
+
+fn too_large() -> Problem {
+    Problem::new(Code::BodyTooLarge, format!("send {} bytes at most", limits::BODY_BYTES))
+}
+
+/// For an unknown field, serde's path ends at the object around it: add the field's own name.
+fn unknown_field(error: &serde_json::Error, path: &str) -> String {
+    let text = error.to_string();
+    let name = text.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+    match name {
+        Some(name) if !path.ends_with(name) => format!("{path}.{name}"),
+        _ => path.to_owned(),
+    }
+}
+
+/// serde's message without the value that it complains about, which might be a secret in the wrong place.
+fn explain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    match text.split_once(", expected ") {
+        Some((start, expected)) if start.starts_with("invalid ") => format!("expected {expected}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// Writes an answer or a problem for API Gateway.
+#[must_use]
+pub fn respond(result: Result<Answer, Problem>) -> ApiGatewayV2httpResponse {
+    let (status, content_type, body) = match result {
+        Ok(answer) => (answer.status, "application/json", serde_json::to_string(&answer.body)),
+        Err(problem) => (problem.status, "application/problem+json", serde_json::to_string(&problem)),
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_static(content_type));
+    headers.insert("cache-control", HeaderValue::from_static("no-store"));
+    let mut response = ApiGatewayV2httpResponse::default();
+    response.status_code = i64::from(status);
+    response.headers = headers;
+    response.body = Some(Body::Text(body.unwrap_or_default()));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::EnqueueRun;
+
+    fn request(body: &str) -> Request {
+        Request {
+            method: "POST".to_owned(),
+            path: vec![],
+            query: BTreeMap::new(),
+            headers: BTreeMap::new(),
+            caller_arn: None,
+            body: body.as_bytes().to_vec(),
+        }
+    }
+
+    fn problem(body: &str) -> Problem {
+        request(body).json::<EnqueueRun>().err().expect("refused")
+    }
+
+    #[test]
+    fn a_bad_body_names_its_field_and_the_remedy() {
+        let step = r#"{"id":"a","pool":"p","mode":"bare","command":["true"]"#;
+        let unknown = problem(&format!(r#"{{"workflow":"w","steps":[{step},"comand":1}}]}}"#));
+        assert_eq!(unknown.field.as_deref(), Some("steps[0].comand"), "{unknown}");
+        let name = problem(r#"{"workflow":"W!","steps":[]}"#);
+        assert!(name.field.as_deref() == Some("workflow") && name.detail.contains("lower-case"), "{name}");
+        assert_eq!(problem("{").status, 400);
+        assert_eq!(problem("[]").status, 400);
+        assert_eq!(problem("").status, 400);
+    }
+
+    #[test]
+    fn a_value_in_the_wrong_place_is_not_repeated() {
+        let problem = problem(r#"{"workflow":"w","steps":"canary-value"}"#);
+        assert!(!problem.to_string().contains("canary-value"), "{problem}");
+    }
+}

@@ -1,0 +1,125 @@
+//! Errors at the edge: problem details of RFC 9457 with a stable code for each kind.
+
+use serde::{Deserialize, Serialize};
+
+/// An error answer, `application/problem+json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// `urn:sealfleet:problem:CODE`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The same text for every problem of this code.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened here and what to do about it.
+    pub detail: String,
+    /// The stable code.
+    pub code: Code,
+    /// The request's field that is wrong, as a path: `steps[0].pool`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+}
+
+macro_rules! codes {
+    ($($name:ident $text:literal $status:literal $title:literal;)*) => {
+        /// The stable code of a problem.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Code {
+            $(#[doc = $title] $name,)*
+        }
+
+        impl Code {
+            /// The code as it is written.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// Its HTTP status.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+
+            /// Its title.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    InvalidRequest "invalid_request" 400 "The request is not valid.";
+    Unauthenticated "unauthenticated" 401 "The request carries no valid credential.";
+    Forbidden "forbidden" 403 "The caller may not do this.";
+    WorkerPending "worker_pending" 403 "The worker waits for approval.";
+    WorkerRejected "worker_rejected" 403 "The worker was rejected.";
+    WorkerRevoked "worker_revoked" 403 "The worker was revoked.";
+    NotHolder "not_holder" 403 "The step is held by another worker.";
+    ProfileDenied "profile_denied" 403 "The profile may not be used by this workflow.";
+    EnrolmentRefused "enrolment_refused" 403 "The enrolment key does not cover this registration.";
+    NotFound "not_found" 404 "There is nothing here.";
+    MethodNotAllowed "method_not_allowed" 405 "The path does not know this method.";
+    Conflict "conflict" 409 "The request conflicts with the present state.";
+    AlreadyExists "already_exists" 409 "The name is taken.";
+    NotQueued "not_queued" 409 "The step is not waiting to be claimed.";
+    StepMismatch "step_mismatch" 409 "The worker cannot run this step.";
+    AtCapacity "at_capacity" 409 "The worker holds as many steps as it may.";
+    StaleFence "stale_fence" 409 "The lease is no longer held.";
+    NotReady "not_ready" 409 "The step is not ready to be asked for.";
+    BodyTooLarge "body_too_large" 413 "The request's body is too large.";
+    IdempotencyMismatch "idempotency_mismatch" 422 "The idempotency key was used with another request.";
+    Internal "internal" 500 "Something failed inside.";
+    Unavailable "unavailable" 503 "A part that is needed does not answer.";
+}
+
+impl Problem {
+    /// A problem of this code.
+    #[must_use]
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            kind: format!("urn:sealfleet:problem:{}", code.text()),
+            title: code.title().to_owned(),
+            status: code.status(),
+            detail: detail.into(),
+            code,
+            field: None,
+        }
+    }
+
+    /// A request whose `field` is wrong.
+    #[must_use]
+    pub fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { field: Some(field.into()), ..Self::new(Code::InvalidRequest, detail) }
+    }
+
+    /// The one answer to what does not exist and to what is another project's.
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::new(Code::NotFound, "nothing of this id is in your project")
+    }
+
+    /// The one answer to every credential that does not hold.
+    #[must_use]
+    pub fn unauthenticated() -> Self {
+        Self::new(
+            Code::Unauthenticated,
+            "send `Authorization: Bearer CREDENTIAL` with a credential that is known, not expired and not revoked",
+        )
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.field {
+            Some(field) => write!(f, "{} ({}, field `{field}`): {}", self.title, self.code.text(), self.detail),
+            None => write!(f, "{} ({}): {}", self.title, self.code.text(), self.detail),
+        }
+    }
+}
+
+impl std::error::Error for Problem {}

@@ -1,0 +1,578 @@
+//! Requests and answers. Optional fields that are absent mean the default that is named beside them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sealfleet_domain::access::Role;
+use sealfleet_domain::fleet::WorkerStatus;
+use sealfleet_domain::profile::{SecretRef, SecretUri};
+use sealfleet_domain::run::{AbortReason, DeadReason, Failure, Fence, Mode, RunState};
+use sealfleet_domain::{
+    EnrolmentKeyId, PoolName, ProfileName, ProjectId, RunId, StepId, Timestamp, TokenId, WorkerId, WorkflowName,
+};
+use serde::{Deserialize, Serialize};
+
+/// A page of a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The items, in the list's order.
+    pub items: Vec<T>,
+    /// Send it as `cursor` to get the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// `POST /v1/projects`, by an operator.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateProject {
+    /// The project's id; its queues and roles must already be deployed.
+    pub project: ProjectId,
+    /// Its pools by name.
+    pub pools: BTreeMap<PoolName, CreatePool>,
+}
+
+/// A pool of a new project.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum CreatePool {
+    /// For workers in the customer's network.
+    Pull {},
+    /// For Fargate tasks.
+    Fargate {
+        /// The sandbox image by digest.
+        image: String,
+        /// CPU units of a task.
+        #[serde(default = "default_cpu")]
+        cpu: u32,
+        /// Memory of a task in MiB.
+        #[serde(default = "default_memory")]
+        memory_mib: u32,
+        /// Tasks at once.
+        #[serde(default = "default_pool_concurrency")]
+        max_concurrent: u32,
+        /// What its tasks can do.
+        #[serde(default)]
+        labels: BTreeMap<String, String>,
+        /// The models that its tasks can reach.
+        #[serde(default)]
+        models: Vec<String>,
+    },
+}
+
+const fn default_cpu() -> u32 {
+    256
+}
+const fn default_memory() -> u32 {
+    512
+}
+const fn default_pool_concurrency() -> u32 {
+    100
+}
+
+/// A project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectView {
+    /// Its id.
+    pub project: ProjectId,
+    /// Its pools by name.
+    pub pools: BTreeMap<PoolName, PoolView>,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+/// A pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum PoolView {
+    /// For workers in the customer's network.
+    Pull {},
+    /// For Fargate tasks.
+    Fargate {
+        /// The worker that stands for it.
+        worker_id: WorkerId,
+        /// The sandbox image by digest.
+        image: String,
+        /// CPU units of a task.
+        cpu: u32,
+        /// Memory of a task in MiB.
+        memory_mib: u32,
+    },
+}
+
+/// `POST /v1/tokens`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
+    /// What its holder may do: `admin`, `member` or `viewer`.
+    pub role: Role,
+    /// A note for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Seconds until it expires; 90 days if absent, a year at most.
+    #[serde(default = "default_token_seconds")]
+    pub expires_in_seconds: u32,
+    /// The project, which operators must name and nobody else may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<ProjectId>,
+}
+
+const fn default_token_seconds() -> u32 {
+    90 * 24 * 3600
+}
+
+/// A new token. `token` is shown here and nowhere else.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct TokenCreated {
+    /// The credential to send as `Bearer`.
+    pub token: String,
+    /// The token without its secret.
+    #[serde(flatten)]
+    pub view: TokenView,
+}
+
+/// A token without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenView {
+    /// Its id.
+    pub token_id: TokenId,
+    /// What its holder may do.
+    pub role: Role,
+    /// A note for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stops working.
+    pub expires_at: Timestamp,
+    /// When it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// `POST /v1/enrolment-keys`, by an admin.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateEnrolmentKey {
+    /// The pool it is for.
+    pub pool: PoolName,
+    /// The labels that a worker may declare with it.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// The models that a worker may declare with it.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// How many workers it may approve; 1 if absent.
+    #[serde(default = "default_uses")]
+    pub max_uses: u32,
+    /// Seconds until it expires; an hour if absent, 90 days at most.
+    #[serde(default = "default_key_seconds")]
+    pub expires_in_seconds: u32,
+}
+
+const fn default_uses() -> u32 {
+    1
+}
+const fn default_key_seconds() -> u32 {
+    3600
+}
+
+/// A new enrolment key. `enrolment_key` is shown here and nowhere else.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct EnrolmentKeyCreated {
+    /// The credential to register with.
+    pub enrolment_key: String,
+    /// The key without its secret.
+    #[serde(flatten)]
+    pub view: EnrolmentKeyView,
+}
+
+/// An enrolment key without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrolmentKeyView {
+    /// Its id.
+    pub enrolment_key_id: EnrolmentKeyId,
+    /// The pool it is for.
+    pub pool: PoolName,
+    /// The labels that a worker may declare with it.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// The models that a worker may declare with it.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// How many workers it may approve.
+    pub max_uses: u32,
+    /// How many it has approved.
+    pub uses: u32,
+    /// When it stops working.
+    pub expires_at: Timestamp,
+    /// When it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// `POST /v1/workers/register`: with an enrolment key as `Bearer` it is approved at once, without one it waits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterWorker {
+    /// The project to work for.
+    pub project: ProjectId,
+    /// A name for people.
+    pub name: String,
+    /// The pool to work for.
+    pub pool: PoolName,
+    /// What it can do.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// The models it can reach.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// The execution modes it can run.
+    pub modes: BTreeSet<Mode>,
+    /// Steps at once; 1 if absent.
+    #[serde(default = "default_uses")]
+    pub max_concurrent: u32,
+}
+
+/// A registered worker. `credential` is shown here and nowhere else.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct WorkerRegistered {
+    /// The worker's id.
+    pub worker_id: WorkerId,
+    /// The credential to send as `Bearer`.
+    pub credential: String,
+    /// `approved`, or `pending` until an admin decides.
+    pub status: WorkerStatus,
+}
+
+/// A worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// Its id.
+    pub worker_id: WorkerId,
+    /// Its name.
+    pub name: String,
+    /// Its pool.
+    pub pool: PoolName,
+    /// Where its registration stands.
+    pub status: WorkerStatus,
+    /// What it can do.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// The models it can reach.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// The modes it can run.
+    pub modes: Vec<Mode>,
+    /// Steps at once.
+    pub max_concurrent: u32,
+    /// When it registered.
+    pub registered_at: Timestamp,
+}
+
+/// `POST /v1/profiles`, by an admin. Names and references only.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateProfile {
+    /// Its name.
+    pub name: ProfileName,
+    /// Plain environment knobs.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Secret references by the variable's name.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, SecretUri>,
+    /// The workflows that may use it; empty: all.
+    #[serde(default)]
+    pub allowed_workflows: Vec<WorkflowName>,
+}
+
+/// `POST /v1/runs`, with an optional `Idempotency-Key` header.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnqueueRun {
+    /// The kind of work.
+    pub workflow: WorkflowName,
+    /// The profile that identity steps start with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileName>,
+    /// Its steps.
+    pub steps: Vec<EnqueueStep>,
+}
+
+/// A step of a new run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnqueueStep {
+    /// Its id, unique in the run.
+    pub id: StepId,
+    /// The pool that runs it.
+    pub pool: PoolName,
+    /// How it is executed: `bare`, `sandboxed` or `identity`.
+    pub mode: Mode,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Steps that must succeed before.
+    #[serde(default)]
+    pub needs: BTreeSet<StepId>,
+    /// Labels that its worker must have.
+    #[serde(default)]
+    pub requires: BTreeMap<String, String>,
+    /// The model that its worker must reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Plain environment variables.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Seconds it may run; 600 if absent.
+    #[serde(default = "default_timeout")]
+    pub timeout_seconds: u32,
+    /// Tries when a worker is lost; 3 if absent.
+    #[serde(default = "default_attempts")]
+    pub max_attempts: u32,
+    /// Seconds it may wait to be claimed; a day if absent.
+    #[serde(default = "default_ttl")]
+    pub ttl_seconds: u32,
+}
+
+const fn default_timeout() -> u32 {
+    600
+}
+const fn default_attempts() -> u32 {
+    3
+}
+const fn default_ttl() -> u32 {
+    24 * 3600
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunView {
+    /// Its id.
+    pub run_id: RunId,
+    /// The kind of work.
+    pub workflow: WorkflowName,
+    /// Where it stands.
+    pub state: RunState,
+    /// The profile that its identity steps start with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileName>,
+    /// The secrets of that profile by reference.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretRef>,
+    /// When it was enqueued.
+    pub created_at: Timestamp,
+    /// Its steps, in order of their ids.
+    pub steps: Vec<StepView>,
+}
+
+/// A step of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepView {
+    /// Its id.
+    pub id: StepId,
+    /// `blocked`, `queued`, `leased`, `running`, `succeeded`, `failed`, `aborted` or `dead`.
+    pub state: String,
+    /// How it is executed.
+    pub mode: Mode,
+    /// The pool that runs it.
+    pub pool: PoolName,
+    /// Steps that must succeed before.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub needs: BTreeSet<StepId>,
+    /// Counts tries, from 1.
+    pub attempt: u32,
+    /// The fence of its newest claim; 0 before the first.
+    pub fence: Fence,
+    /// Who made that claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_id: Option<WorkerId>,
+    /// The ECS task or sandbox, while it lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handle: Option<String>,
+    /// How it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Why it was ended from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aborted: Option<AbortReason>,
+    /// Why it was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead: Option<DeadReason>,
+    /// Why nobody may ever claim it, where that can be seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<String>,
+}
+
+/// A run in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// Its id.
+    pub run_id: RunId,
+    /// The kind of work.
+    pub workflow: WorkflowName,
+    /// Where it stands.
+    pub state: RunState,
+    /// When it was enqueued.
+    pub created_at: Timestamp,
+}
+
+/// A hint in a pool's queue: a step may be claimed. The ledger alone decides whether it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueMessage {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step_id: StepId,
+}
+
+/// One claim, as its holder names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseRef {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step_id: StepId,
+    /// The claim's fence.
+    pub fence: Fence,
+}
+
+/// `POST /v1/claims`, by a worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimStep {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step_id: StepId,
+}
+
+/// A granted claim: what to do, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The project, which the identity backend is addressed by.
+    pub project: ProjectId,
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step_id: StepId,
+    /// The claim's fence: send it with everything.
+    pub fence: Fence,
+    /// Counts tries, from 1.
+    pub attempt: u32,
+    /// Seconds that the lease lasts without a heartbeat.
+    pub lease_seconds: i64,
+    /// How to execute it.
+    pub mode: Mode,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Plain environment variables: the profile's knobs and the step's own.
+    pub env: BTreeMap<String, String>,
+    /// The secrets to resolve inside the sandbox, by reference. Empty unless the mode is `identity`.
+    #[serde(default)]
+    pub secrets: Vec<SecretRef>,
+    /// Seconds that the sandbox may run.
+    pub timeout_seconds: u32,
+}
+
+/// `POST /v1/heartbeats`, by a worker: all claims it still holds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeat {
+    /// The claims.
+    #[serde(default)]
+    pub leases: Vec<LeaseRef>,
+}
+
+/// What became of the claims.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatAnswer {
+    /// Where the worker's registration stands.
+    pub status: WorkerStatus,
+    /// One for each claim of the request, in its order.
+    pub leases: Vec<LeaseVerdict>,
+}
+
+/// What became of one claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseVerdict {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step_id: StepId,
+    /// The claim's fence.
+    pub fence: Fence,
+    /// Whether it is still held. If not: kill the sandbox at once, and report nothing.
+    pub held: bool,
+}
+
+/// `POST /v1/queue-credentials`, by a worker: the key to its own queue and to nothing else.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct QueueCredentials {
+    /// The queue.
+    pub queue_url: String,
+    /// Its region.
+    pub region: String,
+    /// Temporary access key.
+    pub access_key_id: String,
+    /// Temporary secret key.
+    pub secret_access_key: String,
+    /// Session token.
+    pub session_token: String,
+    /// When they stop working.
+    pub expires_at: Timestamp,
+}
+
+/// `POST /v1/starts`, by a worker, after the sandbox has resolved its secrets and before the command runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartStep {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step_id: StepId,
+    /// The claim's fence.
+    pub fence: Fence,
+    /// The worker's own name for its sandbox.
+    pub sandbox: String,
+    /// The version of each secret that the sandbox resolved, by the variable's name.
+    #[serde(default)]
+    pub resolved: BTreeMap<String, String>,
+}
+
+/// `POST /v1/reports`, by a worker: how its step ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReportStep {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step_id: StepId,
+    /// The claim's fence.
+    pub fence: Fence,
+    /// `succeeded` or `failed`.
+    pub state: String,
+    /// How it failed; required with `failed`, refused with `succeeded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// The answer to a start or a report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepAnswer {
+    /// The step's state now.
+    pub state: String,
+}
+
+/// What a Fargate sandbox is to do: the answer to `POST /v1/sandbox/step` with a [`LeaseRef`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxStep {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Plain environment variables.
+    pub env: BTreeMap<String, String>,
+    /// The names of the secrets that the command may see.
+    pub secret_names: Vec<String>,
+    /// Seconds that the command may run.
+    pub timeout_seconds: u32,
+}

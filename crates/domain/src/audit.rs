@@ -1,0 +1,150 @@
+//! The audit vocabulary: names, never values, by type. No event has a field that could hold a secret's value.
+//!
+//! One entry records one transaction: who did it, when, and the events that it made true, in order. The entry is put
+//! in that very transaction, so a change without its record, or a record without its change, cannot exist.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::ids::{EnrolmentKeyId, EventId, RunId, TokenId, WorkerId};
+use crate::labels::Labels;
+use crate::names::{PoolName, ProfileName, ProjectId, StepId, WorkflowName};
+use crate::profile::SecretRef;
+use crate::run::{AbortReason, DeadReason, Failure, Fence, Mode, RequeueReason, RunState};
+
+/// The record of one transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Unique, and sortable by time.
+    pub event_id: EventId,
+    /// When the transaction was made.
+    pub at: Timestamp,
+    /// The project whose trail this is; operators' own trail is `~system`.
+    pub project: String,
+    /// Who did it, as `kind:id`.
+    pub actor: String,
+    /// The run that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    /// What became true, in order.
+    pub events: Vec<Event>,
+}
+
+/// Something that became true, or was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+#[expect(missing_docs, reason = "each event is described; its fields are named by the words of the product")]
+pub enum Event {
+    /// An operator onboarded a project.
+    #[serde(rename = "project.created")]
+    ProjectCreated { project: ProjectId, pools: Vec<PoolName> },
+    /// An API token was made.
+    #[serde(rename = "token.created")]
+    TokenCreated { token_id: TokenId, role: crate::access::Role, expires_at: Timestamp },
+    /// An API token was revoked.
+    #[serde(rename = "token.revoked")]
+    TokenRevoked { token_id: TokenId },
+    /// An enrolment key was made.
+    #[serde(rename = "enrolment_key.created")]
+    EnrolmentKeyCreated { enrolment_key_id: EnrolmentKeyId, pool: PoolName, max_uses: u32, expires_at: Timestamp },
+    /// An enrolment key was revoked.
+    #[serde(rename = "enrolment_key.revoked")]
+    EnrolmentKeyRevoked { enrolment_key_id: EnrolmentKeyId },
+    /// A worker registered: `approved` by its enrolment key, or waiting.
+    #[serde(rename = "worker.registered")]
+    WorkerRegistered { worker_id: WorkerId, pool: PoolName, labels: Labels, approved: bool },
+    /// An admin approved a worker.
+    #[serde(rename = "worker.approved")]
+    WorkerApproved { worker_id: WorkerId },
+    /// An admin rejected a worker.
+    #[serde(rename = "worker.rejected")]
+    WorkerRejected { worker_id: WorkerId },
+    /// An admin revoked a worker.
+    #[serde(rename = "worker.revoked")]
+    WorkerRevoked { worker_id: WorkerId },
+    /// A profile was created, by the names it holds.
+    #[serde(rename = "profile.created")]
+    ProfileCreated { profile: ProfileName, version: u32, env: Vec<String>, secrets: BTreeMap<String, String> },
+    /// A run was enqueued.
+    #[serde(rename = "run.enqueued")]
+    RunEnqueued {
+        workflow: WorkflowName,
+        steps: Vec<StepId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        profile: Option<ProfileName>,
+    },
+    /// An enqueue was refused by a rule of the profile that it names.
+    #[serde(rename = "run.denied")]
+    RunDenied { workflow: WorkflowName, profile: ProfileName, reason: String },
+    /// A step may be claimed: all it waited for succeeded.
+    #[serde(rename = "step.queued")]
+    StepQueued { step_id: StepId },
+    /// A step was claimed.
+    #[serde(rename = "step.leased")]
+    StepLeased { step_id: StepId, fence: Fence, worker_id: WorkerId, mode: Mode },
+    /// Credentials were released to a claim: the holder may now have a sandbox resolve these references.
+    #[serde(rename = "secret.released")]
+    SecretReleased { step_id: StepId, fence: Fence, profile: ProfileName, secrets: Vec<SecretRef> },
+    /// A sandbox started.
+    #[serde(rename = "step.running")]
+    StepRunning { step_id: StepId, fence: Fence },
+    /// A profile is in a sandbox.
+    #[serde(rename = "profile.injected")]
+    ProfileInjected { step_id: StepId, fence: Fence, profile: ProfileName, profile_version: u32 },
+    /// A sandbox holds one secret in plaintext.
+    #[serde(rename = "secret.decrypted")]
+    SecretDecrypted {
+        step_id: StepId,
+        fence: Fence,
+        key: String,
+        uri: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
+    },
+    /// A step succeeded.
+    #[serde(rename = "step.succeeded")]
+    StepSucceeded { step_id: StepId, fence: Fence },
+    /// A step failed.
+    #[serde(rename = "step.failed")]
+    StepFailed { step_id: StepId, fence: Fence, failure: Failure },
+    /// A step went back to its queue.
+    #[serde(rename = "step.requeued")]
+    StepRequeued { step_id: StepId, fence: Fence, attempt: u32, reason: RequeueReason },
+    /// A step was ended before it could end itself.
+    #[serde(rename = "step.aborted")]
+    StepAborted { step_id: StepId, reason: AbortReason },
+    /// A step was given up; it is kept, listed, and can be retried.
+    #[serde(rename = "step.dead")]
+    StepDead { step_id: StepId, reason: DeadReason },
+    /// A dead step was put back by a caller.
+    #[serde(rename = "step.retried")]
+    StepRetried { step_id: StepId },
+    /// The sandbox of a step that was ended is gone.
+    #[serde(rename = "pool.sandbox.reset")]
+    SandboxReset { step_id: StepId, fence: Fence },
+    /// A run reached its end.
+    #[serde(rename = "run.finished")]
+    RunFinished { state: RunState },
+    /// A caller asked to cancel a run.
+    #[serde(rename = "run.cancelled")]
+    RunCancelled {},
+    /// A claim was refused.
+    #[serde(rename = "claim.refused")]
+    ClaimRefused { step_id: StepId, code: String },
+    /// A start, heartbeat or report was refused: its lease is no longer held.
+    #[serde(rename = "report.refused")]
+    ReportRefused { step_id: StepId, fence: Fence, code: String },
+}
+
+impl Event {
+    /// The event's dotted name, as it is written.
+    #[must_use]
+    pub fn name(&self) -> String {
+        serde_json::to_value(self)
+            .ok()
+            .and_then(|value| value.get("type").and_then(|name| name.as_str().map(str::to_owned)))
+            .unwrap_or_default()
+    }
+}

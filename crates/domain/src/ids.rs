@@ -1,0 +1,131 @@
+//! Ids: a prefix that tells the kind, and a time-sortable UUID of version 7 (RFC 9562).
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::clock::{IdSource, Timestamp};
+
+/// A text that is no id of the wanted kind.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{given}` is not {what} id; it looks like `{prefix}_0198c0de-0000-7000-8000-000000000000`")]
+pub struct InvalidId {
+    given: String,
+    what: &'static str,
+    prefix: &'static str,
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new id of this moment.
+            pub fn new(ids: &dyn IdSource, now: Timestamp) -> Self {
+                Self(ids.uuid(now))
+            }
+
+            /// From a UUID that is known to be one of these.
+            #[must_use]
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
+            /// The UUID without the prefix.
+            #[must_use]
+            pub const fn uuid(self) -> Uuid {
+                self.0
+            }
+
+            /// When the id was made, to the millisecond.
+            #[must_use]
+            pub fn made_at(self) -> Timestamp {
+                let bytes = self.0.as_bytes();
+                let millis = bytes.iter().take(6).fold(0_i64, |sum, byte| (sum << 8) | i64::from(*byte));
+                Timestamp::from_millis(millis)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, concat!($prefix, "_{}"), self.0.hyphenated())
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let invalid = || InvalidId { given: text.chars().take(64).collect(), what: $what, prefix: $prefix };
+                let rest = text.strip_prefix(concat!($prefix, "_")).ok_or_else(invalid)?;
+                let uuid = Uuid::try_parse(rest).map_err(|_| invalid())?;
+                // One spelling only, so that text comparison and id comparison never disagree.
+                if rest.len() == 36 && !rest.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                    Ok(Self(uuid))
+                } else {
+                    Err(invalid())
+                }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+id!(
+    /// A run.
+    RunId, "run", "a run"
+);
+id!(
+    /// A worker: a `sealfleet-worker` process or a Fargate pool.
+    WorkerId, "wrk", "a worker"
+);
+id!(
+    /// An API token.
+    TokenId, "tok", "a token"
+);
+id!(
+    /// An enrolment key.
+    EnrolmentKeyId, "enk", "an enrolment key"
+);
+id!(
+    /// An audit entry.
+    EventId, "evt", "an audit entry"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_spelling_is_an_id() {
+        let text = "run_0198c0de-0000-7000-8000-00000000000a";
+        assert_eq!(text.parse::<RunId>().map(|id| id.to_string()), Ok(text.to_owned()));
+        for bad in [
+            "wrk_0198c0de-0000-7000-8000-00000000000a",
+            "run_0198C0DE-0000-7000-8000-00000000000a",
+            "run_0198c0de0000700080000000000000000a",
+            "run_",
+            "",
+        ] {
+            assert!(bad.parse::<RunId>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The rules of Sealfleet: what may happen, to whom, in which order.
+//!
+//! Everything here is a type or a pure function. No I/O, no async, no AWS: the same rules are run by the Lambda
+//! functions, by tests and by simulations. Words are those of the product: project, run, step, lease, fence, profile.
+
+pub mod access;
+pub mod audit;
+pub mod clock;
+pub mod credential;
+pub mod digest;
+pub mod fleet;
+pub mod ids;
+pub mod labels;
+pub mod limits;
+pub mod names;
+pub mod profile;
+pub mod run;
+pub mod scope;
+
+pub use clock::{Clock, IdSource, Timestamp};
+pub use ids::{EnrolmentKeyId, EventId, RunId, TokenId, WorkerId};
+pub use names::{InvalidName, PoolName, ProfileName, ProjectId, StepId, WorkflowName};
+pub use scope::ProjectScope;

@@ -1,0 +1,50 @@
+//! Sizes that requests are held to. Each has one home, here, so that documents and messages agree with the code.
+
+/// Bytes of a request body.
+pub const BODY_BYTES: usize = 64 * 1024;
+/// Steps of a run.
+pub const STEPS: usize = 25;
+/// Steps that one step waits for.
+pub const NEEDS: usize = 24;
+/// Words of a step's command.
+pub const COMMAND_WORDS: usize = 64;
+/// Bytes of a step's whole command.
+pub const COMMAND_BYTES: usize = 8 * 1024;
+/// Entries of a map of environment variables.
+pub const ENV_ENTRIES: usize = 50;
+/// Bytes of one environment value.
+pub const ENV_VALUE_BYTES: usize = 1024;
+/// Secret references of a profile.
+pub const SECRETS: usize = 50;
+/// Bytes of a secret reference.
+pub const URI_BYTES: usize = 512;
+/// Labels of a worker, an enrolment key or a step's requirements.
+pub const LABELS: usize = 32;
+/// Bytes of a label's key or value.
+pub const LABEL_BYTES: usize = 64;
+/// Models of a worker or an enrolment key.
+pub const MODELS: usize = 32;
+/// Bytes of a model's name.
+pub const MODEL_BYTES: usize = 128;
+/// Bytes of a display name or a note.
+pub const NAME_BYTES: usize = 64;
+/// Bytes of an idempotency key.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 128;
+/// How long an idempotency key is remembered.
+pub const IDEMPOTENCY_SECONDS: i64 = 24 * 3600;
+/// Steps that a worker or pool may hold at once, at most.
+pub const MAX_CONCURRENT: u32 = 1000;
+/// Seconds that a step may run, at most (12 hours).
+pub const TIMEOUT_SECONDS: u32 = 12 * 3600;
+/// Attempts of a step, at most.
+pub const MAX_ATTEMPTS: u32 = 10;
+/// Seconds that a step may wait to be claimed, at most (14 days, as long as SQS keeps a message).
+pub const TTL_SECONDS: u32 = 14 * 24 * 3600;
+/// Rows of one page of a list.
+pub const PAGE: u32 = 100;
+/// Seconds that a worker waits for approval before its registration is forgotten.
+pub const PENDING_WORKER_SECONDS: i64 = 24 * 3600;
+/// Bytes of a failure's detail that are kept.
+pub const DETAIL_BYTES: usize = 300;
+/// Pools of a project.
+pub const POOLS: usize = 10;

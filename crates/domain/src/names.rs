@@ -1,0 +1,138 @@
+//! Names that people choose. Each has one spelling: lower-case ASCII, so that two names never look alike without
+//! being equal, and no name contains the separators that keys (`#`) and AWS names (`--`) are joined with.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A text that breaks the rule of a name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{given}` is not {what}: use {rule}, {max} characters at most")]
+pub struct InvalidName {
+    given: String,
+    what: &'static str,
+    rule: &'static str,
+    max: usize,
+}
+
+const HYPHENED: &str = "lower-case letters, digits and single hyphens, starting with a letter";
+const UNDERSCORED: &str = "lower-case letters, digits, hyphens and underscores, starting with a letter";
+
+fn hyphened(text: &str) -> bool {
+    let starts_well = text.bytes().next().is_some_and(|first| first.is_ascii_lowercase());
+    let letters = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    starts_well && letters && !text.contains("--") && !text.ends_with('-')
+}
+
+fn underscored(text: &str) -> bool {
+    let starts_well = text.bytes().next().is_some_and(|first| first.is_ascii_lowercase());
+    starts_well
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_'))
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:expr, $check:expr, $max:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = InvalidName;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                if text.len() <= $max && $check(text) {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(InvalidName { given: text.chars().take(64).collect(), what: $what, rule: $rule, max: $max })
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+name!(
+    /// A project: the tenant.
+    ProjectId, "a project", HYPHENED, hyphened, 32
+);
+name!(
+    /// A pool: a named queue of a project.
+    PoolName, "a pool", HYPHENED, hyphened, 24
+);
+name!(
+    /// A Sealed Identity profile.
+    ProfileName, "a profile", HYPHENED, hyphened, 48
+);
+name!(
+    /// A step, unique in its run.
+    StepId, "a step", UNDERSCORED, underscored, 32
+);
+name!(
+    /// The kind of work that a run does; profiles may be limited to some.
+    WorkflowName, "a workflow", UNDERSCORED, underscored, 48
+);
+
+/// Whether `key` can name an environment variable: letters, digits and underscores, not starting with a digit,
+/// and none of the names that the sandbox itself uses.
+#[must_use]
+pub fn is_env_key(key: &str) -> bool {
+    const RESERVED: [&str; 3] = ["SEALFLEET_", "AWS_", "LD_"];
+    let starts_well = key.bytes().next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_');
+    starts_well
+        && key.len() <= 128
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && key != "PATH"
+        && !RESERVED.iter().any(|prefix| key.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_look_alike_are_refused() {
+        for good in ["a", "healthcare", "team-a", "team-a1-b"] {
+            assert!(good.parse::<ProjectId>().is_ok(), "{good}");
+        }
+        for bad in ["", "A", "Team-a", "a--b", "a-", "-a", "1a", "a_b", "a#b", "tеam", "a b", &"a".repeat(33)] {
+            assert!(bad.parse::<ProjectId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_sandbox_keeps_its_own_variables() {
+        assert!(is_env_key("API_KEY"));
+        for bad in ["", "1A", "A-B", "PATH", "AWS_SECRET_ACCESS_KEY", "LD_PRELOAD", "SEALFLEET_RUN"] {
+            assert!(!is_env_key(bad), "{bad}");
+        }
+    }
+}

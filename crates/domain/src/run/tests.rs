@@ -1,0 +1,169 @@
+//! The step machine, by what it promises.
+
+use super::*;
+use crate::fleet::WorkerStatus;
+
+const PACE: Pace = Pace { lease_seconds: 30, resend_seconds: 60 };
+const T0: Timestamp = Timestamp::from_millis(1_000_000);
+
+fn step_id(text: &str) -> StepId {
+    text.parse().expect("a step id")
+}
+
+fn spec(needs: &[&str]) -> StepSpec {
+    StepSpec {
+        pool: "workers".parse().expect("a pool"),
+        mode: Mode::Sandboxed,
+        command: vec!["true".to_owned()],
+        needs: needs.iter().map(|need| step_id(need)).collect(),
+        requires: Labels::default(),
+        model: None,
+        env: BTreeMap::new(),
+        timeout_seconds: 60,
+        max_attempts: 3,
+        ttl_seconds: 3600,
+    }
+}
+
+fn worker(last: char) -> Worker {
+    Worker {
+        worker_id: format!("wrk_0198c0de-0000-7000-8000-00000000000{last}").parse().expect("an id"),
+        name: "w".to_owned(),
+        pool: "workers".parse().expect("a pool"),
+        status: WorkerStatus::Approved,
+        labels: Labels::default(),
+        models: vec![],
+        modes: vec![Mode::Bare, Mode::Sandboxed, Mode::Identity],
+        max_concurrent: 2,
+        hash: None,
+        enrolled_by: None,
+        registered_at: T0,
+    }
+}
+
+fn run(steps: &[(&str, &[&str])]) -> Run {
+    let steps = steps.iter().map(|(id, needs)| (step_id(id), spec(needs))).collect();
+    let id = "run_0198c0de-0000-7000-8000-00000000000a".parse().expect("an id");
+    Run::enqueue(id, "w".parse().expect("a name"), None, steps, PACE, T0).0
+}
+
+fn claim(run: &mut Run, step: &str, worker: &Worker) -> Fence {
+    let change = run.claim(&step_id(step), worker, 0, Executor::Worker, PACE, T0).expect("claimed");
+    change.take.expect("a lease").fence
+}
+
+#[test]
+fn a_diamond_runs_in_order_and_ends_once() {
+    let mut run = run(&[("a", &[]), ("b", &["a"]), ("c", &["a"]), ("d", &["b", "c"])]);
+    let w = worker('1');
+    let mut ended = 0;
+    for step in ["a", "b", "c", "d"] {
+        let fence = claim(&mut run, step, &w);
+        run.start(&step_id(step), Some(w.worker_id), fence, None, &BTreeMap::new()).expect("started");
+        let change = run.finish(&step_id(step), Some(w.worker_id), fence, &Outcome::Succeeded, PACE, T0).expect("done");
+        ended += change.events.iter().filter(|event| matches!(event, Event::RunFinished { .. })).count();
+    }
+    assert_eq!((run.state(), ended, run.due_at()), (RunState::Succeeded, 1, None));
+}
+
+#[test]
+fn only_the_newest_fence_counts() {
+    let mut run = run(&[("a", &[])]);
+    let (w, a) = (worker('1'), step_id("a"));
+    let old = claim(&mut run, "a", &w);
+    run.lose(&a, old, RequeueReason::LeaseExpired, PACE, T0).expect("lost");
+    let new = claim(&mut run, "a", &w);
+    let before = run.clone();
+    for refused in [
+        run.start(&a, Some(w.worker_id), old, None, &BTreeMap::new()),
+        run.finish(&a, Some(w.worker_id), old, &Outcome::Succeeded, PACE, T0),
+        run.lose(&a, old, RequeueReason::LeaseExpired, PACE, T0),
+        run.attach(&a, old, Handle::new("x".to_owned()), T0),
+    ] {
+        assert_eq!(refused, Err(Refusal::StaleFence { given: old }));
+    }
+    assert_eq!(run, before);
+    assert!(run.finish(&a, Some(w.worker_id), new, &Outcome::Succeeded, PACE, T0).is_ok());
+}
+
+#[test]
+fn a_lost_answer_is_claimed_again_under_a_new_fence() {
+    let mut run = run(&[("a", &[])]);
+    let (w, other) = (worker('1'), worker('2'));
+    let first = claim(&mut run, "a", &w);
+    assert_eq!(
+        run.claim(&step_id("a"), &other, 0, Executor::Worker, PACE, T0),
+        Err(Refusal::NotQueued("leased"))
+    );
+    let second = claim(&mut run, "a", &w);
+    assert!(second > first);
+    assert!(run.finish(&step_id("a"), Some(w.worker_id), first, &Outcome::Succeeded, PACE, T0).is_err());
+}
+
+#[test]
+fn reports_are_idempotent_and_final() {
+    let mut run = run(&[("a", &[])]);
+    let (w, other, a) = (worker('1'), worker('2'), step_id("a"));
+    let fence = claim(&mut run, "a", &w);
+    assert_eq!(
+        run.finish(&a, Some(other.worker_id), fence, &Outcome::Succeeded, PACE, T0),
+        Err(Refusal::NotHolder)
+    );
+    run.finish(&a, Some(w.worker_id), fence, &Outcome::Succeeded, PACE, T0).expect("done");
+    assert_eq!(run.finish(&a, Some(w.worker_id), fence, &Outcome::Succeeded, PACE, T0), Ok(Change::default()));
+    let failed = Outcome::Failed { failure: Failure::Exit { code: 1 } };
+    assert_eq!(
+        run.finish(&a, Some(w.worker_id), fence, &failed, PACE, T0),
+        Err(Refusal::EndedOtherwise("succeeded"))
+    );
+}
+
+#[test]
+fn three_losses_are_death_and_retry_revives_dependants() {
+    let mut run = run(&[("a", &[]), ("b", &["a"])]);
+    let (w, a, b) = (worker('1'), step_id("a"), step_id("b"));
+    for _ in 0..3 {
+        let fence = claim(&mut run, "a", &w);
+        run.lose(&a, fence, RequeueReason::LeaseExpired, PACE, T0).expect("lost");
+    }
+    assert_eq!(run.state(), RunState::Dead);
+    assert_eq!(run.step(&b).map(|step| step.state.name()), Ok("aborted"));
+    run.retry(&a, PACE, T0).expect("retried");
+    assert_eq!(run.step(&b).map(|step| step.state.name()), Ok("blocked"));
+    let fence = claim(&mut run, "a", &w);
+    assert_eq!(fence.number(), 4);
+}
+
+#[test]
+fn a_cancelled_run_stays_due_until_its_tasks_are_stopped() {
+    let mut run = run(&[("a", &[]), ("b", &[])]);
+    let (w, a) = (worker('1'), step_id("a"));
+    let change = run.claim(&a, &w, 0, Executor::Ecs, PACE, T0).expect("claimed");
+    let fence = change.take.expect("a lease").fence;
+    run.attach(&a, fence, Handle::new("task/1".to_owned()), T0).expect("attached");
+    let change = run.cancel(T0).expect("cancelled");
+    assert_eq!((change.stop.len(), change.release.len()), (1, 1));
+    assert_eq!(run.due_at(), Some(T0));
+    assert!(run.finish(&a, None, fence, &Outcome::Succeeded, PACE, T0).is_err());
+    run.stopped(&a).expect("noted");
+    assert_eq!((run.due_at(), run.state()), (None, RunState::Aborted));
+}
+
+#[test]
+fn a_step_that_nobody_claims_dies_at_its_time_to_live() {
+    let mut run = run(&[("a", &[])]);
+    let a = step_id("a");
+    let change = run.wait(&a, PACE, T0.plus_seconds(61)).expect("resent");
+    assert_eq!((change.ready.len(), change.events.len()), (1, 0));
+    run.wait(&a, PACE, T0.plus_seconds(3600)).expect("dies");
+    assert_eq!(run.state(), RunState::Dead);
+}
+
+#[test]
+fn graphs_that_cannot_run_are_refused() {
+    let graph = |steps: &[(&str, &[&str])]| steps.iter().map(|(id, needs)| (step_id(id), spec(needs))).collect();
+    assert_eq!(check_graph(&graph(&[])), Err(InvalidGraph::Empty));
+    assert!(matches!(check_graph(&graph(&[("a", &["x"])])), Err(InvalidGraph::UnknownNeed { .. })));
+    assert!(matches!(check_graph(&graph(&[("a", &["b"]), ("b", &["a"])])), Err(InvalidGraph::Cycle(_))));
+    assert_eq!(check_graph(&graph(&[("a", &[]), ("b", &["a"])])), Ok(()));
+}

@@ -1,0 +1,125 @@
+//! `ProjectScope`: the proof that a caller acts inside one project.
+//!
+//! Every key of the ledger and of the audit trail is built from a scope, and a scope has only the constructors below,
+//! each named by its evidence. A row of another project can therefore not be addressed, whatever a request says.
+
+use crate::ids::RunId;
+use crate::names::{PoolName, ProjectId, StepId};
+use crate::run::Fence;
+
+/// One project, proven.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ProjectScope(ProjectId);
+
+/// Evidence that names no project, or not in the form that the control plane gives it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` does not name a project's resource")]
+pub struct NoScope(String);
+
+impl ProjectScope {
+    /// The scope of a verified credential. Only `credential` calls this, after comparing the secret's hash.
+    pub(crate) const fn verified(project: ProjectId) -> Self {
+        Self(project)
+    }
+
+    /// The scope that an operator enters to onboard a project: the operator's own verified principal is the evidence.
+    #[must_use]
+    pub fn entered_by(_operator: &crate::access::Operator, project: ProjectId) -> Self {
+        Self(project)
+    }
+
+    /// The scope of a stored row that the control plane found by its own index (`sweep`): the row's project.
+    #[must_use]
+    pub const fn of_stored_row(project: ProjectId) -> Self {
+        Self(project)
+    }
+
+    /// The scope of a registration that nobody has approved yet: it can only ever reach its own pending row.
+    #[must_use]
+    pub const fn of_pending_registration(project: ProjectId) -> Self {
+        Self(project)
+    }
+
+    /// The scope and pool of an SQS event, from the ARN of the queue that Lambda polled
+    /// (`arn:aws:sqs:REGION:ACCOUNT:sealfleet-PROJECT--POOL`). The message's own text is no evidence.
+    ///
+    /// # Errors
+    /// When the ARN is not that of a pool's queue.
+    pub fn of_queue_arn(arn: &str) -> Result<(Self, PoolName), NoScope> {
+        let no_scope = || NoScope(arn.to_owned());
+        let name = arn.rsplit(':').next().ok_or_else(no_scope)?;
+        let (project, pool) =
+            name.strip_prefix("sealfleet-").and_then(|rest| rest.split_once("--")).ok_or_else(no_scope)?;
+        Ok((Self(project.parse().map_err(|_| no_scope())?), pool.parse().map_err(|_| no_scope())?))
+    }
+
+    /// The scope and ECS task id of a sandbox, from the ARN of its caller identity as API Gateway verified it:
+    /// `arn:aws:sts::ACCOUNT:assumed-role/sealfleet-PROJECT--sandbox/TASK`. ECS names the session by the task's id.
+    ///
+    /// # Errors
+    /// When the ARN is not that of a sandbox's role session.
+    pub fn of_sandbox_arn(arn: &str) -> Result<(Self, String), NoScope> {
+        let no_scope = || NoScope(arn.to_owned());
+        let mut parts = arn.rsplit('/');
+        let task = parts.next().filter(|task| !task.is_empty()).ok_or_else(no_scope)?;
+        let role = parts.next().ok_or_else(no_scope)?;
+        let project = role
+            .strip_prefix("sealfleet-")
+            .and_then(|rest| rest.strip_suffix("--sandbox"))
+            .and_then(|project| project.parse().ok())
+            .ok_or_else(no_scope)?;
+        if arn.contains(":assumed-role/") { Ok((Self(project), task.to_owned())) } else { Err(no_scope()) }
+    }
+
+    /// The scope and step of an ECS task, from its `startedBy`, which only the control plane's roles can set.
+    ///
+    /// # Errors
+    /// When `started_by` was not written by [`started_by`].
+    pub fn of_started_by(started_by: &str) -> Result<(Self, RunId, StepId, Fence), NoScope> {
+        let no_scope = || NoScope(started_by.to_owned());
+        let parts: Vec<&str> = started_by.split('/').collect();
+        let [project, run, step, fence] = parts.as_slice() else { return Err(no_scope()) };
+        Ok((
+            Self(project.parse().map_err(|_| no_scope())?),
+            run.parse().map_err(|_| no_scope())?,
+            step.parse().map_err(|_| no_scope())?,
+            Fence::new(fence.parse().map_err(|_| no_scope())?),
+        ))
+    }
+
+    /// The project.
+    #[must_use]
+    pub const fn project(&self) -> &ProjectId {
+        &self.0
+    }
+}
+
+/// ECS `startedBy` of a step's task: at most 32 + 40 + 32 + 20 characters and three slashes, under ECS's 128.
+#[must_use]
+pub fn started_by(scope: &ProjectScope, run: RunId, step: &StepId, fence: Fence) -> String {
+    format!("{}/{run}/{step}/{fence}", scope.project())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_arn_names_one_project_and_pool() {
+        let (scope, pool) = ProjectScope::of_queue_arn("arn:aws:sqs:eu-west-1:1:sealfleet-a-b--fargate").expect("valid");
+        assert_eq!((scope.project().as_str(), pool.as_str()), ("a-b", "fargate"));
+        for bad in ["", "arn:aws:sqs:r:1:other-a--b", "arn:aws:sqs:r:1:sealfleet-a", "arn:aws:sqs:r:1:sealfleet-a--b--dlq"] {
+            assert!(ProjectScope::of_queue_arn(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_sandbox_is_known_by_its_role_session() {
+        let (scope, task) =
+            ProjectScope::of_sandbox_arn("arn:aws:sts::1:assumed-role/sealfleet-a--sandbox/0123").expect("valid");
+        assert_eq!((scope.project().as_str(), task.as_str()), ("a", "0123"));
+        for bad in ["arn:aws:sts::1:assumed-role/sealfleet-a--execution/x", "arn:aws:iam::1:user/sealfleet-a--sandbox/x"] {
+            assert!(ProjectScope::of_sandbox_arn(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,531 @@
+//! Finds out what this host offers, and starts sandboxes.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Write as _};
+use std::ops::RangeInclusive;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, pidfd_open, pidfd_send_signal, prlimit};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use crate::error::{LaunchError, Unavailable};
+use crate::limits::{Driver, Guard, LimitsDriver};
+use crate::sandbox::{Exit, Sandbox};
+use crate::seccomp;
+use crate::spawner;
+use crate::spec::{MAX_FD_INSIDE, Network, SandboxSpec};
+use crate::uids::{UidLease, Uids};
+
+/// The user and group inside every sandbox.
+const NOBODY: &str = "65534";
+
+/// How long bubblewrap may take to set a sandbox up on a busy host.
+const SETUP_TIME: Duration = Duration::from_secs(30);
+
+/// What a launcher needs to know.
+#[derive(Debug, Clone)]
+pub struct LauncherConfig {
+    /// The root directory, as [`build_rootfs`](crate::build_rootfs) makes it.
+    pub rootfs: PathBuf,
+    /// Where host uids in use are noted; one directory for all launchers of the host. Only used when the launcher runs as root.
+    pub state_dir: PathBuf,
+    /// Host uids (and equal gids) for sandboxes, which no account of the host may have. Only used when the launcher runs as root.
+    pub uid_range: RangeInclusive<u32>,
+    /// The bubblewrap program; looked for in `/usr/bin`, `/usr/local/bin` and `/bin` when absent.
+    pub bwrap: Option<PathBuf>,
+    /// Insists on one limits driver; the best one there is when absent.
+    pub limits_driver: Option<LimitsDriver>,
+}
+
+impl LauncherConfig {
+    /// The defaults: state in `/run/sealfleet`, uids 900000 to 900999.
+    #[must_use]
+    pub fn new(rootfs: impl Into<PathBuf>) -> Self {
+        Self {
+            rootfs: rootfs.into(),
+            state_dir: PathBuf::from("/run/sealfleet"),
+            uid_range: 900_000..=900_999,
+            bwrap: None,
+            limits_driver: None,
+        }
+    }
+}
+
+/// What isolation sandboxes of this launcher really have; to be logged at start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The bubblewrap program.
+    pub bwrap: PathBuf,
+    /// Its version.
+    pub version: String,
+    /// How memory and processes are limited.
+    pub limits: LimitsDriver,
+    /// The range each sandbox gets a host uid of its own from. `None` when the launcher is not root: then all sandboxes run under the
+    /// launcher's own uid, and processes of that uid outside can read a step's memory.
+    pub host_uids: Option<RangeInclusive<u32>>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "bubblewrap {} ({}), limits by {}, ", self.version, self.bwrap.display(), self.limits)?;
+        match &self.host_uids {
+            Some(range) => write!(formatter, "one host uid per sandbox ({} to {})", range.start(), range.end()),
+            None => formatter.write_str("all sandboxes under the launcher's own uid"),
+        }
+    }
+}
+
+/// Starts sandboxes. Cheap to clone.
+#[derive(Clone)]
+pub struct Launcher {
+    inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Launcher {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Launcher").field("report", self.report()).finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    rootfs: PathBuf,
+    uids: Option<Uids>,
+    driver: Driver,
+    report: Report,
+    seccomp: Vec<Vec<u8>>,
+}
+
+impl Launcher {
+    /// Checks the host and proves it by running one sandbox.
+    ///
+    /// # Errors
+    /// [`Unavailable`], with what to do about it.
+    pub async fn detect(config: LauncherConfig) -> Result<Self, Unavailable> {
+        let bwrap = find(config.bwrap)?;
+        let version = version(&bwrap).await?;
+        let rootfs = std::fs::canonicalize(&config.rootfs)
+            .map_err(|error| Unavailable::Rootfs { path: config.rootfs.clone(), reason: error.to_string() })?;
+        let root = rustix::process::geteuid().is_root();
+        let mut uids = None;
+        if root {
+            reachable(&rootfs)?;
+            let state = |source| Unavailable::State { path: config.state_dir.clone(), source };
+            uids = Some(Uids::open(&config.state_dir, config.uid_range.clone()).map_err(state)?);
+        }
+        let driver = Driver::detect(config.limits_driver)
+            .map_err(|(driver, error)| Unavailable::Limits { wanted: driver.as_str(), reason: error.to_string() })?;
+        let seccomp =
+            seccomp::programs().map_err(|error| Unavailable::Probe(LaunchError::Invalid(error.to_string())))?;
+        let report = Report { bwrap, version, limits: driver.kind(), host_uids: root.then_some(config.uid_range) };
+        let launcher = Self { inner: Arc::new(Inner { rootfs, uids, driver, report, seccomp }) };
+        launcher.probe().await.map_err(Unavailable::Probe)?;
+        Ok(launcher)
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.inner.report
+    }
+
+    /// Starts one sandbox. Returns once the sandbox is set up and its limits are in force, just before the command starts.
+    ///
+    /// # Errors
+    /// [`LaunchError`]; nothing is left running.
+    pub async fn spawn(&self, spec: SandboxSpec) -> Result<Sandbox, LaunchError> {
+        spec.check()?;
+        // In a task of its own, so that a caller who gives up in the middle leaves nothing half made: the sandbox is dropped then.
+        let inner = Arc::clone(&self.inner);
+        let start = tokio::spawn(async move { inner.start(spec).await });
+        start
+            .await
+            .map_err(|error| LaunchError::System { what: "the runtime shuts down", source: io::Error::other(error) })?
+    }
+
+    async fn probe(&self) -> Result<(), LaunchError> {
+        let mut sandbox = self.spawn(SandboxSpec::new(["/usr/bin/true"])).await?;
+        let mut words = String::new();
+        if let Some(mut stderr) = sandbox.stderr.take() {
+            stderr.read_to_string(&mut words).await.map_err(LaunchError::system("the first sandbox's output"))?;
+        }
+        match sandbox.wait().await {
+            Exit::Code(0) => Ok(()),
+            exit => Err(LaunchError::Refused(format!("`true` ended with {}: {}", exit.code(), words.trim()))),
+        }
+    }
+}
+
+impl Inner {
+    async fn start(&self, spec: SandboxSpec) -> Result<Sandbox, LaunchError> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let id = format!("sandbox-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let lease = match &self.uids {
+            Some(uids) => {
+                let lease = uids.lease().map_err(LaunchError::system("a host uid cannot be reserved"))?;
+                Some(lease.ok_or(LaunchError::NoFreeUid)?)
+            }
+            None => None,
+        };
+        let guard = self.driver.guard(&spec.limits).map_err(LaunchError::system("its limits cannot be set"))?;
+
+        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(LaunchError::system("a pipe cannot be made"));
+        let ((status, status_inside), (go_inside, go)) = (pipe()?, pipe()?);
+        let mut passed = Passed::default();
+        let status_number = passed.same_number(status_inside)?;
+        let go_number = passed.same_number(go_inside)?;
+        let mut options = Options::default();
+        self.describe(&spec, &mut options);
+        for program in &self.seccomp {
+            options.add("--add-seccomp-fd").add(passed.same_number(anonymous_file(program)?)?.to_string());
+        }
+        options.add("--json-status-fd").add(status_number.to_string()).add("--block-fd").add(go_number.to_string());
+        let options_number = passed.same_number(anonymous_file(&options.bytes)?)?;
+        drop(options);
+        for (descriptor, number) in spec.fds {
+            passed.renumbered(descriptor, number)?;
+        }
+
+        let mut command = Command::new(&self.report.bwrap);
+        command.env_clear().current_dir("/").kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.arg("--args").arg(options_number.to_string()).arg("--").args(&spec.command);
+        let host_uid = match &lease {
+            // With a uid and no groups given, the supplementary groups of a launcher run by root are dropped too.
+            Some(lease) => {
+                command.uid(lease.uid).gid(lease.uid);
+                lease.uid
+            }
+            None => rustix::process::geteuid().as_raw(),
+        };
+        let entrances = guard.entrances().map_err(LaunchError::system("its cgroups cannot be opened"))?;
+        // RLIMIT_NPROC counts all processes of a uid (getrlimit(2)): before the user namespace is made that is right for a uid of its own
+        // only. Two more for bubblewrap.
+        let by_prlimit = self.driver.kind() == LimitsDriver::Prlimit;
+        let processes = by_prlimit.then_some(spec.limits.pids + 2);
+        let limits = [Some((Resource::Core, 0)), Some((Resource::Nofile, spec.limits.open_files)), {
+            processes.filter(|_| lease.is_some()).map(|most| (Resource::Nproc, most))
+        }];
+        harden(&mut command, &passed, &entrances, limits);
+
+        let started = spawner::spawn(command).await;
+        // Whatever bubblewrap is to have it has now; only so do the pipes end when it does.
+        drop((passed, entrances));
+        let mut child = started.map_err(LaunchError::system("bubblewrap cannot be run"))?;
+        let status = pipe::Receiver::from_owned_fd(status).map_err(LaunchError::system("its status cannot be read"))?;
+        let mut status = BufReader::new(status).lines();
+        let pid = match tokio::time::timeout(SETUP_TIME, command_pid(&mut status)).await {
+            Ok(Some(pid)) => pid,
+            Ok(None) => return Err(LaunchError::Refused(last_words(&mut child).await)),
+            Err(_) => return Err(slow()),
+        };
+        let process =
+            Pid::from_raw(pid.cast_signed()).ok_or_else(|| LaunchError::Refused("it named no process".into()))?;
+        // The command waits for `go`, so its process id cannot have been given to another process yet.
+        let handle =
+            pidfd_open(process, PidfdFlags::NONBLOCK).map_err(LaunchError::system("the command cannot be watched"))?;
+        if let (Some(most), None) = (processes, &lease) {
+            let most = Rlimit { current: Some(most), maximum: Some(most) };
+            prlimit(Some(process), Resource::Nproc, most)
+                .map_err(LaunchError::system("its process limit cannot be set"))?;
+        }
+        let for_sandbox = handle.try_clone().map_err(LaunchError::system("the command cannot be watched"))?;
+        rustix::io::write(&go, b"g").map_err(LaunchError::system("the command cannot be let go"))?;
+        match tokio::time::timeout(SETUP_TIME, taken(&go)).await {
+            Ok(true) => {}
+            Ok(false) => return Err(LaunchError::Refused(last_words(&mut child).await)),
+            Err(_) => return Err(slow()),
+        }
+
+        let monitor_pid = child.id().unwrap_or_default();
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (announce, exit) = watch::channel(None);
+        tokio::spawn(supervise(child, status, pid, handle, guard, lease, announce));
+        Ok(Sandbox { stdout, stderr, id, pid, monitor_pid, host_uid, command: for_sandbox, exit })
+    }
+
+    /// Everything about the sandbox but the descriptors.
+    fn describe(&self, spec: &SandboxSpec, options: &mut Options) {
+        let size = spec.limits.memory_bytes.to_string();
+        options.all(["--as-pid-1", "--die-with-parent", "--new-session"]);
+        options.all(["--unshare-user", "--unshare-all", "--disable-userns", "--cap-drop", "ALL"]);
+        options.all(["--uid", NOBODY, "--gid", NOBODY, "--hostname", "sandbox"]);
+        options.add("--ro-bind").add(&self.rootfs).add("/").all(["--ro-bind", "/usr", "/usr"]);
+        options.all([
+            "--proc",
+            "/proc",
+            "--dev",
+            "/dev",
+            "--size",
+            &size,
+            "--tmpfs",
+            "/dev/shm",
+            "--remount-ro",
+            "/dev",
+        ]);
+        options.all(["--size", &size, "--tmpfs", "/tmp", "--size", &size, "--tmpfs", "/run"]);
+        if spec.network == Network::Host {
+            options.all(["--share-net", "--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf"]);
+        }
+        for bind in &spec.binds {
+            options.add(if bind.writable { "--bind" } else { "--ro-bind" }).add(&bind.source).add(&bind.target);
+        }
+        options.all(["--chdir", "/tmp", "--clearenv"]);
+        for (name, value) in &spec.env {
+            options.all(["--setenv", name, value]);
+        }
+    }
+}
+
+/// NUL-separated options for `--args`; wiped when dropped, they hold values.
+#[derive(Default)]
+struct Options {
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl Options {
+    fn add(&mut self, option: impl AsRef<std::ffi::OsStr>) -> &mut Self {
+        let option = option.as_ref().as_bytes();
+        let needed = self.bytes.len() + option.len() + 1;
+        if needed > self.bytes.capacity() {
+            // Growing in place could leave the old block behind unwiped.
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed * 2));
+            larger.extend_from_slice(&self.bytes);
+            self.bytes = larger;
+        }
+        self.bytes.extend_from_slice(option);
+        self.bytes.push(0);
+        self
+    }
+
+    fn all<const N: usize>(&mut self, options: [&str; N]) -> &mut Self {
+        for option in options {
+            self.add(option);
+        }
+        self
+    }
+}
+
+fn anonymous_file(bytes: &[u8]) -> Result<OwnedFd, LaunchError> {
+    let write = || -> io::Result<OwnedFd> {
+        let mut file = std::fs::File::from(memfd_create(c"sealfleet", MemfdFlags::CLOEXEC)?);
+        file.write_all(bytes)?;
+        rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
+        Ok(file.into())
+    };
+    write().map_err(LaunchError::system("an anonymous file cannot be made"))
+}
+
+/// Descriptors bubblewrap inherits. All of them are moved above the numbers a command can ask for, so that putting one in its place
+/// never overwrites another.
+#[derive(Default)]
+struct Passed {
+    held: Vec<OwnedFd>,
+    /// (held, number in the child)
+    places: Vec<(RawFd, RawFd)>,
+}
+
+impl Passed {
+    fn same_number(&mut self, descriptor: OwnedFd) -> Result<RawFd, LaunchError> {
+        let held = self.hold(descriptor)?;
+        self.places.push((held, held));
+        Ok(held)
+    }
+
+    fn renumbered(&mut self, descriptor: OwnedFd, number: RawFd) -> Result<(), LaunchError> {
+        let held = self.hold(descriptor)?;
+        self.places.push((held, number));
+        Ok(())
+    }
+
+    fn hold(&mut self, descriptor: OwnedFd) -> Result<RawFd, LaunchError> {
+        let held = fcntl_dupfd_cloexec(descriptor.as_fd(), MAX_FD_INSIDE + 1)
+            .map_err(LaunchError::system("a descriptor cannot be passed"))?;
+        let number = held.as_raw_fd();
+        self.held.push(held);
+        Ok(number)
+    }
+}
+
+/// What the child does between fork and exec: dies with this process, enters its cgroups, takes its limits, and keeps no descriptor but
+/// those it was given.
+#[expect(unsafe_code, reason = "the standard library has no other way to set limits and descriptor numbers of a child")]
+fn harden(command: &mut Command, passed: &Passed, entrances: &[std::fs::File], limits: [Option<(Resource, u64)>; 3]) {
+    let places = passed.places.clone();
+    let entrances: Vec<RawFd> = entrances.iter().map(AsRawFd::as_raw_fd).collect();
+    let launcher = rustix::process::getpid();
+    let prepare = move || -> io::Result<()> {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        if rustix::process::getppid() != Some(launcher) {
+            // It ended before the line above took effect.
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        for entrance in &entrances {
+            // SAFETY: the descriptor is open (the launcher holds it until the child runs) and the buffer is one valid byte.
+            if unsafe { libc::write(*entrance, b"0".as_ptr().cast(), 1) } != 1 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        for (resource, most) in limits.into_iter().flatten() {
+            rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+        }
+        // SAFETY: plain system calls on numbers; the descriptors are open and owned by the launcher until the child runs.
+        unsafe {
+            if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            for (held, number) in &places {
+                let result =
+                    if held == number { libc::fcntl(*held, libc::F_SETFD, 0) } else { libc::dup2(*held, *number) };
+                if result < 0 {
+                    return Err(io::Error::last_os_error());
+                }
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only system calls are made; nothing allocates, locks or touches memory shared with other threads.
+    unsafe { command.pre_exec(prepare) };
+}
+
+type Status = Lines<BufReader<pipe::Receiver>>;
+
+/// The next JSON document bubblewrap writes that has `field`; `None` once it has ended without.
+async fn status_field(status: &mut Status, field: &str) -> Option<i64> {
+    while let Ok(Some(line)) = status.next_line().await {
+        let document: Option<serde_json::Value> = serde_json::from_str(&line).ok();
+        if let Some(number) = document.and_then(|document| document.get(field)?.as_i64()) {
+            return Some(number);
+        }
+    }
+    None
+}
+
+async fn command_pid(status: &mut Status) -> Option<u32> {
+    status_field(status, "child-pid").await.and_then(|pid| u32::try_from(pid).ok())
+}
+
+/// bubblewrap takes the byte and closes the pipe once all is set up; closed with the byte still there means that it failed.
+async fn taken(go: &OwnedFd) -> bool {
+    while !ended(go) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    rustix::io::ioctl_fionread(go).is_ok_and(|unread| unread == 0)
+}
+
+fn slow() -> LaunchError {
+    LaunchError::Refused(format!("it took more than {} seconds", SETUP_TIME.as_secs()))
+}
+
+async fn last_words(child: &mut Child) -> String {
+    let mut words = Vec::new();
+    if let Some(stderr) = child.stderr.take() {
+        // What it could not say in this time it will not say.
+        drop(tokio::time::timeout(Duration::from_secs(2), stderr.take(4096).read_to_end(&mut words)).await);
+    }
+    String::from_utf8_lossy(&words).trim().to_owned()
+}
+
+/// Lives as long as the sandbox: enforces its memory limit, and gives back its cgroups and uid once nothing of it runs.
+async fn supervise(
+    mut child: Child,
+    mut status: Status,
+    pid: u32,
+    command: OwnedFd,
+    guard: Guard,
+    lease: Option<UidLease>,
+    announce: watch::Sender<Option<Exit>>,
+) {
+    let reported = tokio::select! {
+        reported = status_field(&mut status, "exit-code") => reported,
+        () = guard.crossed(pid) => {
+            kill(&command);
+            status_field(&mut status, "exit-code").await
+        }
+    };
+    let monitor = child.wait().await;
+    // When bubblewrap itself was killed the namespace may live a moment longer. A pidfd is readable once its process is gone.
+    while !ended(&command) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let exit = match (guard.out_of_memory(), reported, monitor) {
+        (true, _, _) => Exit::OutOfMemory,
+        (false, Some(code), _) => Exit::from_shell_code(i32::try_from(code).unwrap_or(1)),
+        // bubblewrap reports no code of its own when the command never ran: not found, or killed before.
+        (false, None, Ok(ended)) => match ended.code().map(Exit::from_shell_code) {
+            Some(Exit::Code(_)) => Exit::Code(127),
+            Some(signal) => signal,
+            None => Exit::Signal(Signal::KILL.as_raw()),
+        },
+        (false, None, Err(_)) => Exit::Signal(Signal::KILL.as_raw()),
+    };
+    guard.remove().await;
+    if let Some(lease) = lease {
+        lease.ended();
+    }
+    announce.send_replace(Some(exit));
+}
+
+/// Whether the process of a pidfd has ended, or the reading side of a pipe is closed.
+fn ended(descriptor: &OwnedFd) -> bool {
+    let mut watched = [PollFd::new(descriptor, PollFlags::IN)];
+    !matches!(poll(&mut watched, Some(&Timespec::default())), Ok(0) | Err(rustix::io::Errno::INTR))
+}
+
+fn kill(process: &OwnedFd) {
+    if let Err(error) = pidfd_send_signal(process, Signal::KILL) {
+        // No such process: it has ended by itself.
+        tracing::debug!(%error, "nothing to kill");
+    }
+}
+
+fn find(given: Option<PathBuf>) -> Result<PathBuf, Unavailable> {
+    let places = match given {
+        Some(path) => vec![path],
+        None => ["/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap"].map(PathBuf::from).to_vec(),
+    };
+    places.into_iter().find(|path| path.is_file()).ok_or(Unavailable::NotInstalled)
+}
+
+async fn version(bwrap: &Path) -> Result<String, Unavailable> {
+    let output = Command::new(bwrap).arg("--version").env_clear().stdin(Stdio::null()).output().await;
+    let output = output.map_err(|_| Unavailable::NotInstalled)?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let version = text.strip_prefix("bubblewrap ").unwrap_or(&text).to_owned();
+    let numbers: Vec<u32> = version.split('.').map_while(|part| part.parse().ok()).collect();
+    if numbers.as_slice() < [0, 8].as_slice() {
+        return Err(Unavailable::TooOld { path: bwrap.to_owned(), version });
+    }
+    Ok(version)
+}
+
+/// bubblewrap binds the root as the sandbox's uid, which must be allowed to walk there.
+fn reachable(rootfs: &Path) -> Result<(), Unavailable> {
+    for directory in rootfs.ancestors() {
+        let unusable = |reason: String| Unavailable::Rootfs { path: rootfs.to_owned(), reason };
+        let mode = std::fs::metadata(directory).map_err(|error| unusable(error.to_string()))?.permissions().mode();
+        if mode & 0o001 == 0 {
+            let place = OsString::from(directory);
+            return Err(unusable(format!(
+                "`{}` is closed to other users, and sandboxes run under uids of their own: place it elsewhere, such as below `/var/lib`",
+                place.display()
+            )));
+        }
+    }
+    Ok(())
+}

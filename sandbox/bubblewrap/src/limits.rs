@@ -1,0 +1,343 @@
+//! Memory and process limits, by whatever this host offers.
+//!
+//! Every driver keeps the same promise: a sandbox that crosses its memory limit is killed as a whole and ends as
+//! [`Exit::OutOfMemory`](crate::Exit::OutOfMemory), however its command would have ended. Where the kernel kills one process only
+//! (cgroup v1) the sandbox is killed as soon as the kernel's kill counter shows it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::spec::Limits;
+
+/// How the memory and process limits are enforced; the first one a host offers is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitsDriver {
+    /// A delegated cgroup v2 tree (systemd `Delegate=yes`, or a container with its own): exact.
+    CgroupV2,
+    /// cgroup v1 `memory` and `pids` hierarchies: exact.
+    CgroupV1,
+    /// No cgroup is writable. Memory is summed every 20 ms and crossing it kills, so a fast command may go over for that long; files in
+    /// `/tmp`, `/run` and `/dev/shm` are bounded by the same number apart, not together. Processes are bounded by `RLIMIT_NPROC`.
+    Prlimit,
+}
+
+impl LimitsDriver {
+    /// Its name in reports: `cgroup-v2`, `cgroup-v1`, `prlimit`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CgroupV2 => "cgroup-v2",
+            Self::CgroupV1 => "cgroup-v1",
+            Self::Prlimit => "prlimit",
+        }
+    }
+}
+
+impl std::fmt::Display for LimitsDriver {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// A driver and the cgroups below which it makes one for each sandbox.
+#[derive(Debug)]
+pub(crate) enum Driver {
+    V2 { parent: PathBuf },
+    V1 { memory: PathBuf, pids: PathBuf },
+    Prlimit,
+}
+
+impl Driver {
+    /// The best driver there is, or the one that is asked for.
+    pub(crate) fn detect(wanted: Option<LimitsDriver>) -> Result<Self, (LimitsDriver, io::Error)> {
+        match wanted {
+            None => Ok(v2().or_else(|_| v1()).unwrap_or(Self::Prlimit)),
+            Some(LimitsDriver::CgroupV2) => v2().map_err(|error| (LimitsDriver::CgroupV2, error)),
+            Some(LimitsDriver::CgroupV1) => v1().map_err(|error| (LimitsDriver::CgroupV1, error)),
+            Some(LimitsDriver::Prlimit) => Ok(Self::Prlimit),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> LimitsDriver {
+        match self {
+            Self::V2 { .. } => LimitsDriver::CgroupV2,
+            Self::V1 { .. } => LimitsDriver::CgroupV1,
+            Self::Prlimit => LimitsDriver::Prlimit,
+        }
+    }
+
+    /// Prepares the limits of one sandbox.
+    pub(crate) fn guard(&self, limits: &Limits) -> io::Result<Guard> {
+        let mut guard = Guard {
+            directories: Vec::new(),
+            kills: None,
+            exceeded: AtomicBool::new(false),
+            memory_bytes: limits.memory_bytes,
+        };
+        match self {
+            Self::V2 { parent } => {
+                let group = guard.add(parent)?;
+                fs::write(group.join("memory.max"), limits.memory_bytes.to_string())?;
+                // Without swap accounting there is no such file.
+                write_if_there(&group.join("memory.swap.max"), "0")?;
+                fs::write(group.join("memory.oom.group"), "1")?;
+                fs::write(group.join("pids.max"), (limits.pids + 1).to_string())?;
+                guard.kills = Some(group.join("memory.events"));
+            }
+            Self::V1 { memory, pids } => {
+                let group = guard.add(memory)?;
+                fs::write(group.join("memory.limit_in_bytes"), limits.memory_bytes.to_string())?;
+                write_if_there(&group.join("memory.memsw.limit_in_bytes"), &limits.memory_bytes.to_string())?;
+                guard.kills = Some(group.join("memory.oom_control"));
+                let group = guard.add(pids)?;
+                // bubblewrap's own process outside counts too.
+                fs::write(group.join("pids.max"), (limits.pids + 1).to_string())?;
+            }
+            Self::Prlimit => {}
+        }
+        Ok(guard)
+    }
+}
+
+/// The limits of one sandbox; its cgroups are removed with it.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    directories: Vec<PathBuf>,
+    /// The file with the kernel's `oom_kill` counter; none with the prlimit driver.
+    kills: Option<PathBuf>,
+    exceeded: AtomicBool,
+    memory_bytes: u64,
+}
+
+impl Guard {
+    fn add(&mut self, parent: &Path) -> io::Result<PathBuf> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let name = format!("{PREFIX}{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let directory = parent.join(name);
+        fs::create_dir(&directory)?;
+        self.directories.push(directory.clone());
+        Ok(directory)
+    }
+
+    /// Files a process writes `0` to in order to come under the limits. Opened by the launcher: the kernel checks the opener's rights.
+    pub(crate) fn entrances(&self) -> io::Result<Vec<fs::File>> {
+        self.directories
+            .iter()
+            .map(|group| fs::OpenOptions::new().write(true).open(group.join("cgroup.procs")))
+            .collect()
+    }
+
+    /// Returns once the memory limit was crossed; never otherwise.
+    pub(crate) async fn crossed(&self, command: u32) {
+        let pause = Duration::from_millis(if self.kills.is_some() { 50 } else { 20 });
+        loop {
+            if self.kills.is_none() && memory_of_tree(command) > self.memory_bytes {
+                self.exceeded.store(true, Ordering::Release);
+            }
+            if self.out_of_memory() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Whether a process was killed for memory.
+    pub(crate) fn out_of_memory(&self) -> bool {
+        let Some(path) = &self.kills else { return self.exceeded.load(Ordering::Acquire) };
+        let counters = fs::read_to_string(path).unwrap_or_default();
+        let kills = counters.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        kills.is_some_and(|number| number.trim() != "0")
+    }
+
+    /// Removes the cgroups; the kernel may take a moment to see them empty.
+    pub(crate) async fn remove(mut self) {
+        for _ in 0..50 {
+            self.directories.retain(|group| !removed(group));
+            if self.directories.is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.directories.retain(|group| !removed(group));
+        for group in &self.directories {
+            tracing::warn!(cgroup = %group.display(), "a sandbox's cgroup could not be removed");
+        }
+    }
+}
+
+const PREFIX: &str = "sealfleet-sandbox-";
+
+fn removed(group: &Path) -> bool {
+    !matches!(fs::remove_dir(group), Err(error) if error.kind() != io::ErrorKind::NotFound)
+}
+
+fn write_if_there(path: &Path, text: &str) -> io::Result<()> {
+    match fs::write(path, text) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Resident private and shared-memory bytes of `root` and all its descendants. Every process of a sandbox descends from its PID 1, since
+/// orphans are handed to it.
+fn memory_of_tree(root: u32) -> u64 {
+    let mut total = 0;
+    let mut waiting = vec![root];
+    while let Some(process) = waiting.pop() {
+        let directory = PathBuf::from(format!("/proc/{process}"));
+        total += memory_of(&directory);
+        let Ok(threads) = fs::read_dir(directory.join("task")) else { continue };
+        for thread in threads.flatten() {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            waiting.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        }
+    }
+    total
+}
+
+/// The proportional share where it may be read (pages shared after a fork count once), the resident size otherwise.
+fn memory_of(process: &Path) -> u64 {
+    let sum = |file: &str, names: &[&str]| -> Option<u64> {
+        let text = fs::read_to_string(process.join(file)).ok()?;
+        let of = |name: &&str| {
+            text.lines().find_map(|line| line.strip_prefix(*name)?.split_whitespace().next()?.parse::<u64>().ok())
+        };
+        Some(names.iter().filter_map(of).sum::<u64>() * 1024)
+    };
+    sum("smaps_rollup", &["Pss_Anon:", "Pss_Shmem:"])
+        .filter(|bytes| *bytes > 0)
+        .or_else(|| sum("status", &["RssAnon:", "RssShmem:"]))
+        .unwrap_or(0)
+}
+
+/// The cgroup this process is in, as a directory of this host: `controller` of v1, or v2 when none is given.
+fn own_cgroup(controller: Option<&str>) -> io::Result<PathBuf> {
+    let missing = |what: String| io::Error::new(io::ErrorKind::NotFound, what);
+    let name = controller.unwrap_or("v2");
+    let memberships = fs::read_to_string("/proc/self/cgroup")?;
+    let own = memberships
+        .lines()
+        .filter_map(|line| {
+            let mut parts = line.splitn(3, ':').skip(1);
+            Some((parts.next()?, parts.next()?))
+        })
+        .find(|(controllers, _)| match controller {
+            Some(wanted) => controllers.split(',').any(|one| one == wanted),
+            None => controllers.is_empty(),
+        })
+        .map(|(_, path)| path)
+        .ok_or_else(|| missing(format!("this process is in no {name} cgroup")))?;
+    // proc_pid_mountinfo(5): id parent major:minor root mount-point options [tags] - type source super-options
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    for line in mounts.lines() {
+        let Some((left, right)) = line.split_once(" - ") else { continue };
+        let (left, right): (Vec<_>, Vec<_>) = (left.split(' ').collect(), right.split(' ').collect());
+        let (Some(root), Some(point), Some(kind), Some(options)) =
+            (left.get(3), left.get(4), right.first(), right.get(2))
+        else {
+            continue;
+        };
+        let fits = match controller {
+            Some(wanted) => *kind == "cgroup" && options.split(',').any(|one| one == wanted),
+            None => *kind == "cgroup2",
+        };
+        if fits && let Ok(below) = Path::new(own).strip_prefix(root) {
+            return Ok(Path::new(point).join(below));
+        }
+    }
+    Err(missing(format!("the {name} cgroup file system is not mounted")))
+}
+
+fn v1() -> io::Result<Driver> {
+    let (memory, pids) = (own_cgroup(Some("memory"))?, own_cgroup(Some("pids"))?);
+    let driver = Driver::V1 { memory, pids };
+    try_out(driver)
+}
+
+/// Child groups may have controllers only when their parent has no processes of its own (cgroups(7), "no internal processes"), so the
+/// launcher moves itself into a leaf. That works when nothing else lives in its cgroup: what delegation means.
+fn v2() -> io::Result<Driver> {
+    const LEAF: &str = "sealfleet-launcher";
+    let own = own_cgroup(None)?;
+    let parent = match own.file_name() {
+        Some(name) if name == LEAF => own.parent().map(Path::to_owned).unwrap_or(own),
+        _ => own,
+    };
+    let controllers = fs::read_to_string(parent.join("cgroup.controllers"))?;
+    if !["memory", "pids"].iter().all(|wanted| controllers.split_whitespace().any(|one| one == *wanted)) {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "the memory and pids controllers are not delegated"));
+    }
+    let me = std::process::id().to_string();
+    let inhabitants = fs::read_to_string(parent.join("cgroup.procs"))?;
+    if inhabitants.lines().any(|process| process != me) {
+        return Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "other processes live in this cgroup: run the launcher in one of its own",
+        ));
+    }
+    if !inhabitants.is_empty() {
+        let leaf = parent.join(LEAF);
+        match fs::create_dir(&leaf) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => fs::write(leaf.join("cgroup.procs"), &me)?,
+        }
+    }
+    fs::write(parent.join("cgroup.subtree_control"), "+memory +pids")?;
+    try_out(Driver::V2 { parent })
+}
+
+/// Makes and removes one group, after removing those that killed launchers left behind.
+fn try_out(driver: Driver) -> io::Result<Driver> {
+    let parents = match &driver {
+        Driver::V2 { parent } => vec![parent],
+        Driver::V1 { memory, pids } => vec![memory, pids],
+        Driver::Prlimit => Vec::new(),
+    };
+    for parent in parents {
+        for entry in fs::read_dir(parent)?.flatten() {
+            let name = entry.file_name();
+            let launcher = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
+            if launcher.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+                // Still inhabited: then it is not ours to remove yet.
+                drop(fs::remove_dir(entry.path()));
+            }
+        }
+    }
+    drop(driver.guard(&Limits::default())?);
+    Ok(driver)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn cgroup_v2_limits_are_written_and_a_kill_is_seen() {
+        let parent = tempfile::tempdir().unwrap();
+        let limits = Limits { memory_bytes: 64 << 20, pids: 8, open_files: 64 };
+        let guard = Driver::V2 { parent: parent.path().to_owned() }.guard(&limits).unwrap();
+        let group = guard.directories.first().unwrap().clone();
+        assert_eq!(fs::read_to_string(group.join("memory.max")).unwrap(), "67108864");
+        assert_eq!(fs::read_to_string(group.join("memory.oom.group")).unwrap(), "1");
+        assert_eq!(fs::read_to_string(group.join("pids.max")).unwrap(), "9");
+        fs::write(group.join("memory.events"), "low 0\noom 1\noom_kill 0\noom_group_kill 0\n").unwrap();
+        assert!(!guard.out_of_memory());
+        fs::write(group.join("memory.events"), "low 0\noom 1\noom_kill 2\noom_group_kill 1\n").unwrap();
+        assert!(guard.out_of_memory());
+    }
+
+    #[test]
+    fn the_memory_of_a_process_tree_includes_its_children() {
+        let block = vec![1_u8; 64 << 20];
+        assert!(memory_of_tree(std::process::id()) > block.len() as u64);
+    }
+}

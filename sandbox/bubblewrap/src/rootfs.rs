@@ -1,0 +1,168 @@
+//! The root directory every sandbox sees read-only.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use crate::error::Unavailable;
+
+/// Where `sealfleet-init` is inside the sandbox.
+pub const INIT_PATH: &str = "/sealfleet-init";
+
+/// The user of every command, and nobody else.
+const PASSWD: &str = "nobody:x:65534:65534:nobody:/tmp:/bin/sh\n";
+const GROUP: &str = "nogroup:x:65534:\n";
+const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
+
+/// Certificate bundles of the common distributions; the first one found is copied.
+const CERTIFICATES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
+
+/// Assembles the root directory at `directory` with the program `init` as [`INIT_PATH`], and answers its path.
+///
+/// It holds: `bin`, `lib`, `lib64`, `sbin` as links into `usr`; a minimal `etc` (`passwd`, `group`, `hosts`, the host's public certificate
+/// bundle, and the host's `alternatives` links, which name programs below `/usr`); empty mount points. A new directory is made beside it
+/// and renamed into place, so nobody sees half of it; one that is already there and has the same content is kept, another one is
+/// exchanged in one step (sandboxes that run keep the old one, which is removed by name only).
+///
+/// # Errors
+/// [`Unavailable::Rootfs`] when `init` cannot be read or the directory not be written.
+pub fn build_rootfs(directory: &Path, init: &Path) -> Result<PathBuf, Unavailable> {
+    let unusable = |reason: String| Unavailable::Rootfs { path: directory.to_owned(), reason };
+    let program = fs::read(init).map_err(|error| unusable(format!("cannot read `{}`: {error}", init.display())))?;
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let build = || -> io::Result<()> {
+        fs::create_dir_all(parent)?;
+        let fresh = parent.join(format!(".rootfs-{}-{:?}", std::process::id(), std::thread::current().id()));
+        remove(&fresh)?;
+        fill(&fresh, &program)?;
+        let result = put(&fresh, directory);
+        remove(&fresh)?;
+        result
+    };
+    build().map_err(|error| unusable(format!("cannot be written: {error}")))?;
+    fs::canonicalize(directory).map_err(|error| unusable(error.to_string()))
+}
+
+fn fill(root: &Path, init: &[u8]) -> io::Result<()> {
+    fs::create_dir(root)?;
+    for mount_point in ["usr", "proc", "dev", "tmp", "run"] {
+        fs::create_dir(root.join(mount_point))?;
+    }
+    for link in ["bin", "lib", "lib64", "sbin"] {
+        if Path::new("/usr").join(link).is_dir() {
+            symlink(Path::new("usr").join(link), root.join(link))?;
+        }
+    }
+    let etc = root.join("etc");
+    fs::create_dir_all(etc.join("ssl/certs"))?;
+    fs::write(etc.join("passwd"), PASSWD)?;
+    fs::write(etc.join("group"), GROUP)?;
+    fs::write(etc.join("hosts"), HOSTS)?;
+    fs::write(etc.join("resolv.conf"), "")?;
+    let certificates = CERTIFICATES.iter().find_map(|path| fs::read(path).ok()).unwrap_or_default();
+    fs::write(etc.join("ssl/certs/ca-certificates.crt"), certificates)?;
+    fs::create_dir(etc.join("alternatives"))?;
+    if let Ok(links) = fs::read_dir("/etc/alternatives") {
+        for link in links {
+            let link = link?;
+            match fs::read_link(link.path()) {
+                Ok(target) if target.starts_with("/usr") || target.starts_with("/bin") => {
+                    symlink(target, etc.join("alternatives").join(link.file_name()))?;
+                }
+                _ => {}
+            }
+        }
+    }
+    let program = root.join(INIT_PATH.trim_start_matches('/'));
+    fs::write(&program, init)?;
+    open_to_all(root, 0o755)
+}
+
+/// Every directory and program `mode`, every other file 0644, whatever the umask is: each sandbox reads them under another uid.
+fn open_to_all(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            open_to_all(&entry.path(), mode)?;
+        } else if kind.is_file() {
+            let program = entry.file_name() == INIT_PATH.trim_start_matches('/');
+            fs::set_permissions(entry.path(), fs::Permissions::from_mode(if program { mode } else { 0o644 }))?;
+        }
+    }
+    Ok(())
+}
+
+fn put(fresh: &Path, directory: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, fresh, CWD, directory, RenameFlags::NOREPLACE) {
+        Ok(()) => return Ok(()),
+        Err(rustix::io::Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if same(fresh, directory)? {
+        return Ok(());
+    }
+    Ok(renameat_with(CWD, fresh, CWD, directory, RenameFlags::EXCHANGE)?)
+}
+
+/// Whether two trees have the same names, links and file contents.
+fn same(one: &Path, other: &Path) -> io::Result<bool> {
+    let (Ok(a), Ok(b)) = (fs::symlink_metadata(one), fs::symlink_metadata(other)) else { return Ok(false) };
+    if a.permissions() != b.permissions() || a.file_type() != b.file_type() {
+        return Ok(false);
+    }
+    if a.is_symlink() {
+        return Ok(fs::read_link(one)? == fs::read_link(other)?);
+    }
+    if a.is_file() {
+        return Ok(a.len() == b.len() && fs::read(one)? == fs::read(other)?);
+    }
+    let names = |path: &Path| -> io::Result<Vec<_>> {
+        let mut names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+        names.sort();
+        Ok(names)
+    };
+    let inside = names(one)?;
+    if inside != names(other)? {
+        return Ok(false);
+    }
+    for name in inside {
+        if !same(&one.join(&name), &other.join(&name))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn building_twice_keeps_the_directory_and_a_new_init_replaces_it() {
+        use std::os::unix::fs::MetadataExt;
+        let place = tempfile::tempdir().unwrap();
+        let (root, init) = (place.path().join("rootfs"), place.path().join("init"));
+        fs::write(&init, "one").unwrap();
+        build_rootfs(&root, &init).unwrap();
+        let first = fs::metadata(&root).unwrap().ino();
+        build_rootfs(&root, &init).unwrap();
+        assert_eq!(fs::metadata(&root).unwrap().ino(), first);
+        fs::write(&init, "two").unwrap();
+        build_rootfs(&root, &init).unwrap();
+        assert_eq!(fs::read(root.join("sealfleet-init")).unwrap(), b"two");
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
+    }
+}
