@@ -1,1 +1,145 @@
-fn main(){}
+//! The binary of all functions. Lambda's `Handler` property, which it passes as `_HANDLER`, picks one; this file gives
+//! each the ports that its role allows, and no others.
+
+use std::sync::Arc;
+
+use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use aws_lambda_events::event::dynamodb::Event as StreamEvent;
+use aws_lambda_events::event::eventbridge::EventBridgeEvent;
+use aws_lambda_events::event::sqs::SqsEvent;
+use lambda_runtime::{Error, LambdaEvent, service_fn};
+use sealfleet_api::Problem;
+use sealfleet_api::http::{Answer, Request, respond};
+use sealfleet_aws::chance::{SystemClock, SystemIds};
+use sealfleet_aws::objects::S3;
+use sealfleet_aws::queue_access::Sts;
+use sealfleet_aws::queues::Sqs;
+use sealfleet_ecs::Ecs;
+use sealfleet_functions::shared::settings::{self, MissingSetting, setting};
+use sealfleet_functions::{
+    audit, cancel, claim, dispatch, enqueue, export, fleet, observe, profile, report, runs, sandbox, sweep,
+};
+use sealfleet_ledger::{Dynamo, Ledger};
+use sealfleet_secrets_manager::SecretsManager;
+
+/// What the ports of all functions are made from.
+struct Wiring {
+    config: aws_config::SdkConfig,
+}
+
+impl Wiring {
+    fn ledger(&self) -> Result<Ledger, MissingSetting> {
+        let store = Dynamo::new(aws_sdk_dynamodb::Client::new(&self.config), settings::tables()?);
+        Ok(Ledger::new(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemIds)))
+    }
+
+    fn queues(&self) -> Result<Box<Sqs>, MissingSetting> {
+        Ok(Box::new(Sqs::new(&self.config, setting("SEALFLEET_QUEUE_URL_PREFIX")?)))
+    }
+
+    fn tasks(&self) -> Result<Box<Ecs>, MissingSetting> {
+        Ok(Box::new(Ecs::new(&self.config, settings::place()?)))
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    lambda_runtime::tracing::init_default_subscriber();
+    let name = setting("_HANDLER")?;
+    let with = Wiring { config: sealfleet_aws::config::load().await };
+    let pace = settings::pace();
+    match name.as_str() {
+        "fleet" => {
+            let ports = fleet::Ports { ledger: with.ledger()?, queues: with.queues()?, pace };
+            serve(&ports, async |ports, request| fleet::handle(ports, &request).await).await
+        }
+        "profile" => {
+            let ports = profile::Ports { ledger: with.ledger()? };
+            serve(&ports, async |ports, request| profile::handle(ports, &request).await).await
+        }
+        "enqueue" => {
+            let secrets = Box::new(SecretsManager::new(&with.config));
+            let ports = enqueue::Ports { ledger: with.ledger()?, queues: with.queues()?, secrets, pace };
+            serve(&ports, async |ports, request| enqueue::handle(ports, &request).await).await
+        }
+        "runs" => {
+            let ports = runs::Ports { ledger: with.ledger()? };
+            serve(&ports, async |ports, request| runs::handle(ports, &request).await).await
+        }
+        "claim" => {
+            let access = Box::new(Sts::new(&with.config, settings::account()?));
+            let ports = claim::Ports { ledger: with.ledger()?, access, pace };
+            serve(&ports, async |ports, request| claim::handle(ports, &request).await).await
+        }
+        "report" => {
+            let ports = report::Ports { ledger: with.ledger()?, queues: with.queues()?, pace };
+            serve(&ports, async |ports, request| report::handle(ports, &request).await).await
+        }
+        "sandbox" => {
+            let ports = sandbox::Ports { ledger: with.ledger()? };
+            serve(&ports, async |ports, request| sandbox::handle(ports, &request).await).await
+        }
+        "cancel" => {
+            let ports = cancel::Ports { ledger: with.ledger()?, tasks: with.tasks()? };
+            serve(&ports, async |ports, request| cancel::handle(ports, &request).await).await
+        }
+        "audit" => {
+            let ports = audit::Ports { ledger: with.ledger()? };
+            serve(&ports, async |ports, request| audit::handle(ports, &request).await).await
+        }
+        "dispatch" => {
+            let tasks = with.tasks()?;
+            let place_key = tasks.place_key();
+            let ports = &dispatch::Ports { ledger: with.ledger()?, tasks, place_key, pace };
+            let handler = |event: LambdaEvent<SqsEvent>| async move {
+                Ok::<_, Error>(dispatch::handle(ports, event.payload).await)
+            };
+            lambda_runtime::run(service_fn(handler)).await
+        }
+        "observe" => {
+            let ports = &observe::Ports { ledger: with.ledger()?, queues: with.queues()?, tasks: with.tasks()?, pace };
+            let handler = |event: LambdaEvent<EventBridgeEvent<observe::TaskChange>>| async move {
+                observe::handle(ports, event.payload).await.map_err(Error::from)
+            };
+            lambda_runtime::run(service_fn(handler)).await
+        }
+        "sweep" => {
+            let ports = &sweep::Ports { ledger: with.ledger()?, queues: with.queues()?, tasks: with.tasks()?, pace };
+            let handler =
+                |_: LambdaEvent<serde_json::Value>| async move { sweep::handle(ports).await.map_err(Error::from) };
+            lambda_runtime::run(service_fn(handler)).await
+        }
+        "export" => {
+            let objects = Box::new(S3::new(&with.config, setting("SEALFLEET_AUDIT_BUCKET")?));
+            let ports = &export::Ports { objects, clock: Box::new(SystemClock) };
+            let handler =
+                |event: LambdaEvent<serde_json::Value>| async move { export_event(ports, event.payload).await };
+            lambda_runtime::run(service_fn(handler)).await
+        }
+        other => {
+            Err(format!("there is no function `{other}`; set the Lambda's handler to a folder of functions/").into())
+        }
+    }
+}
+
+/// A batch of the stream, or the schedule's `{"digest":"due"}`.
+async fn export_event(ports: &export::Ports, event: serde_json::Value) -> Result<serde_json::Value, Error> {
+    if event.get("digest").is_some() {
+        return Ok(serde_json::to_value(export::digest(ports).await?)?);
+    }
+    let batch: StreamEvent = serde_json::from_value(event)?;
+    Ok(serde_json::to_value(export::handle(ports, batch).await)?)
+}
+
+/// Serves an HTTP function.
+async fn serve<P>(ports: &P, handler: impl AsyncFn(&P, Request) -> Result<Answer, Problem>) -> Result<(), Error> {
+    let handler = &handler;
+    let answer = |event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
+        let result = match Request::from_event(event.payload) {
+            Ok(request) => handler(ports, request).await,
+            Err(problem) => Err(problem),
+        };
+        Ok::<ApiGatewayV2httpResponse, Error>(respond(result))
+    };
+    lambda_runtime::run(service_fn(answer)).await
+}

@@ -1,1 +1,113 @@
-//! p
+//! What the black-box suites are written with: a running local stack, callers of its HTTP API, and the AWS APIs behind it.
+//!
+//! Nothing here knows the product's own types: requests and answers are JSON as any caller sees it, so a test also fails
+//! when the wire changes. The one exception is the audit archive's digest, whose verification *is* the product's.
+
+pub mod api;
+pub mod aws;
+pub mod canary;
+pub mod processes;
+pub mod project;
+pub mod stack;
+pub mod trail;
+pub mod worker;
+
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+pub use api::{Caller, Reply};
+pub use aws::Aws;
+pub use project::Project;
+pub use stack::Stack;
+pub use worker::{Claimed, Worker, WorkerProcess};
+
+/// Why something could not be done, or was not as promised; for the person who reads the test's output.
+#[derive(Debug)]
+pub struct Failure(String);
+
+/// What a step of a test ends with.
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+impl Failure {
+    /// A failure that reads as `message`.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    #[track_caller]
+    fn from(error: E) -> Self {
+        let mut message = format!("{}: {error}", std::panic::Location::caller());
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            message.push_str(&format!(": {inner}"));
+            cause = inner.source();
+        }
+        Self(message)
+    }
+}
+
+/// Fails with a message, formatted as by `format!`, unless the condition holds.
+#[macro_export]
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err($crate::Failure::new(format!("{}:{}: {}", file!(), line!(), format!($($message)+))));
+        }
+    };
+}
+
+/// Fails, showing both sides, unless they are equal.
+#[macro_export]
+macro_rules! ensure_eq {
+    ($left:expr, $right:expr, $($message:tt)+) => {{
+        let (left, right) = (&$left, &$right);
+        if left != right {
+            return Err($crate::Failure::new(format!(
+                "{}:{}: {}\n  found    {left:?}\n  expected {right:?}", file!(), line!(), format!($($message)+)
+            )));
+        }
+    }};
+}
+
+/// Waits until `probe` finds something, and fails when it does not within `limit`. `what` says what was awaited.
+///
+/// # Errors
+/// Those of `probe`, at once, and the end of the time.
+pub async fn eventually<T>(what: &str, limit: Duration, mut probe: impl AsyncFnMut() -> Outcome<Option<T>>) -> Outcome<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(found) = probe().await? {
+            return Ok(found);
+        }
+        ensure!(Instant::now() < deadline, "waited {} s in vain: {what}", limit.as_secs());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A short text that no earlier run of the tests used.
+#[must_use]
+pub fn unique() -> String {
+    let id = uuid::Uuid::now_v7().simple().to_string();
+    id.chars().rev().take(8).collect()
+}
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// SHA-256, in lower-case hexadecimal.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest as _, Sha256};
+    hex(&Sha256::digest(bytes))
+}

@@ -1,1 +1,234 @@
-fn main(){}
+//! `sealfleet-worker`: registers a worker, and runs it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use sealfleet_bubblewrap::{Launcher, LauncherConfig, Limits, Network};
+use sealfleet_client::{Client, Credential};
+use sealfleet_domain::{Clock, Timestamp};
+use sealfleet_worker::control::ControlPlane;
+use sealfleet_worker::executor::bare::Bare;
+use sealfleet_worker::executor::sandboxed::{Builtin, Sandboxed};
+use sealfleet_worker::executor::{Executors, Logs};
+use sealfleet_worker::queue::SqsQueue;
+use sealfleet_worker::worker::{End, Settings, Wish, Worker};
+use sealfleet_worker::{guard, register};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+/// The exit code of a worker that was rejected or revoked.
+const NOT_ALLOWED: u8 = 3;
+
+/// Takes steps from a project's queue and executes them here.
+#[derive(Parser)]
+#[command(name = "sealfleet-worker", version)]
+struct Arguments {
+    /// The control plane's address, `https://HOST`
+    #[arg(long, global = true, env = "SEALFLEET_API_URL", default_value = "")]
+    api_url: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Register with the control plane and write the worker's credential to a new file
+    Register(register::Arguments),
+    /// Work until SIGTERM; a second one, or SIGINT, stops at once
+    Run(Box<Run>),
+}
+
+#[derive(clap::Args)]
+struct Run {
+    /// The file that `register` wrote
+    #[arg(long, value_name = "FILE", env = "SEALFLEET_CREDENTIAL_FILE")]
+    credential_file: PathBuf,
+    /// The root directory of sandboxes, with `sealfleet-init`; needed unless only `bare` steps are run
+    #[arg(long, value_name = "DIR", env = "SEALFLEET_ROOTFS")]
+    rootfs: Option<PathBuf>,
+    /// Make (or renew) that root directory with this `sealfleet-init` program
+    #[arg(long, value_name = "FILE", requires = "rootfs")]
+    init: Option<PathBuf>,
+    /// The encrypted store of `builtin://` references
+    #[arg(long, value_name = "FILE", requires = "builtin_key_file", env = "SEALFLEET_BUILTIN_STORE")]
+    builtin_store: Option<PathBuf>,
+    /// The file with that store's key
+    #[arg(long, value_name = "FILE", requires = "builtin_store", env = "SEALFLEET_BUILTIN_KEY_FILE")]
+    builtin_key_file: Option<PathBuf>,
+    /// Where the steps' output goes, as DIR/RUN/STEP.FENCE.log
+    #[arg(long, value_name = "DIR", env = "SEALFLEET_LOG_DIR")]
+    log_dir: PathBuf,
+    /// Bytes of output that are kept for each step
+    #[arg(long, default_value_t = 10 * 1024 * 1024)]
+    log_bytes: u64,
+    /// The queue's endpoint, for the local stack
+    #[arg(long, value_name = "URL", env = "SEALFLEET_QUEUE_ENDPOINT")]
+    queue_endpoint: Option<String>,
+    /// Seconds between heartbeats
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
+    heartbeat_seconds: u64,
+    /// Steps at once
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    max_concurrent: u16,
+    /// Seconds that held steps may go on after SIGTERM
+    #[arg(long, default_value_t = 30)]
+    drain_seconds: u64,
+    /// Run `bare` steps: plain processes of this user, without a sandbox
+    #[arg(long)]
+    allow_bare: bool,
+    /// The network that sandboxes see
+    #[arg(long, value_enum, default_value_t = SandboxNetwork::None)]
+    network: SandboxNetwork,
+    /// MiB of memory of each sandbox
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u64).range(8..))]
+    memory_mib: u64,
+    /// What is logged: `error`, `warn`, `info`, `debug`
+    #[arg(long, default_value = "info", env = "SEALFLEET_LOG")]
+    log: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SandboxNetwork {
+    /// Nothing but loopback
+    None,
+    /// The host's network
+    Host,
+}
+
+/// The system's clock.
+struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is where the worker takes the time from")]
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let [subcommand, dashes, command @ ..] = words.as_slice()
+        && subcommand == guard::SUBCOMMAND
+        && dashes == "--"
+    {
+        return ExitCode::from(u8::try_from(guard::run(command)).unwrap_or(126));
+    }
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(arguments)),
+        Err(error) => Err(format!("no runtime: {error}")),
+    };
+    outcome.unwrap_or_else(|message| {
+        eprintln!("sealfleet-worker: {message}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn dispatch(arguments: Arguments) -> Result<ExitCode, String> {
+    if arguments.api_url.is_empty() {
+        return Err("name the control plane by `--api-url` or `SEALFLEET_API_URL`".to_owned());
+    }
+    match arguments.command {
+        Command::Register(request) => {
+            let answer = register::run(&arguments.api_url, request).await.map_err(|error| error.to_string())?;
+            println!("{answer}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Run(run) => work(&arguments.api_url, *run).await,
+    }
+}
+
+async fn work(api_url: &str, run: Run) -> Result<ExitCode, String> {
+    let filter = EnvFilter::try_new(&run.log).map_err(|error| format!("`--log {}`: {error}", run.log))?;
+    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let credential = Credential::read(&run.credential_file).map_err(|error| error.to_string())?;
+    let wishes = wishes()?;
+    let executors = executors(&run).await?;
+    let client = Client::new(api_url, Some(credential)).map_err(|error| error.to_string())?;
+    let heartbeat = Duration::from_secs(run.heartbeat_seconds);
+    let control: Arc<dyn ControlPlane> = Arc::new(client.with_timeout(Duration::from_secs(10)));
+    let queue = Arc::new(SqsQueue::new(Arc::clone(&control), Arc::new(SystemClock), run.queue_endpoint.clone()));
+    let settings = Settings {
+        heartbeat,
+        max_concurrent: usize::from(run.max_concurrent),
+        drain: Duration::from_secs(run.drain_seconds),
+    };
+    tracing::info!(max_concurrent = run.max_concurrent, heartbeat_seconds = run.heartbeat_seconds, "working");
+    let end = Worker::new(control, queue, Arc::new(executors), settings).run(wishes).await;
+    tracing::info!(?end, "ended");
+    Ok(match end {
+        End::Asked => ExitCode::SUCCESS,
+        End::NotAllowed => ExitCode::from(NOT_ALLOWED),
+    })
+}
+
+async fn executors(run: &Run) -> Result<Executors, String> {
+    let logs = Logs { directory: absolute(&run.log_dir)?, most_bytes: run.log_bytes };
+    std::fs::create_dir_all(&logs.directory).map_err(|error| format!("`{}`: {error}", run.log_dir.display()))?;
+    let sandboxed = match &run.rootfs {
+        Some(rootfs) => Some(sandboxed(run, rootfs, logs.clone()).await?),
+        None => None,
+    };
+    let bare = if run.allow_bare {
+        let program = std::env::current_exe().map_err(|error| format!("this program cannot be found: {error}"))?;
+        Some(Bare { program, logs })
+    } else {
+        None
+    };
+    if bare.is_none() && sandboxed.is_none() {
+        return Err("this worker could run no step: give it `--rootfs DIR`, or `--allow-bare`".to_owned());
+    }
+    Ok(Executors { bare, sandboxed })
+}
+
+async fn sandboxed(run: &Run, rootfs: &Path, logs: Logs) -> Result<Sandboxed, String> {
+    if let Some(init) = &run.init {
+        sealfleet_bubblewrap::build_rootfs(rootfs, init).map_err(|error| error.to_string())?;
+    }
+    let launcher = Launcher::detect(LauncherConfig::new(rootfs)).await.map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!("{error}{cause}")
+    })?;
+    tracing::info!(sandboxes = %launcher.report(), "sandboxes are ready");
+    let builtin = run.builtin_store.clone().zip(run.builtin_key_file.clone());
+    Ok(Sandboxed {
+        launcher,
+        builtin: builtin.map(|(store, key)| Builtin { store, key }),
+        network: match run.network {
+            SandboxNetwork::None => Network::None,
+            SandboxNetwork::Host => Network::Host,
+        },
+        limits: Limits { memory_bytes: run.memory_mib * 1024 * 1024, ..Limits::default() },
+        logs,
+    })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|error| format!("`{}`: {error}", path.display()))
+}
+
+/// The first SIGTERM drains; a second one, and SIGINT, stop at once.
+fn wishes() -> Result<watch::Receiver<Wish>, String> {
+    let failed = |error| format!("signals cannot be watched: {error}");
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let (sender, receiver) = watch::channel(Wish::Work);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => sender.send_modify(|wish| {
+                    *wish = if *wish == Wish::Work { Wish::Drain } else { Wish::Stop };
+                }),
+                _ = interrupt.recv() => { sender.send_replace(Wish::Stop); }
+            }
+        }
+    });
+    Ok(receiver)
+}

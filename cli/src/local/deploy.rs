@@ -2,17 +2,21 @@
 
 use super::{
     Error, Stack,
+    process::MARK,
     python::{Venv, hex, run, tail},
     stack::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY},
 };
 use aws_credential_types::Credentials;
 use aws_sdk_cloudformation::{
     Client as CloudFormation,
-    error::DisplayErrorContext,
+    error::{ProvideErrorMetadata, SdkError},
     types::{Capability, Parameter, StackStatus},
 };
 use aws_sdk_dynamodb::types::TimeToLiveSpecification;
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::{
+    primitives::ByteStream,
+    types::{DefaultRetention, ObjectLockConfiguration, ObjectLockEnabled, ObjectLockRule},
+};
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
@@ -48,6 +52,7 @@ pub async fn deploy_project(
         ("PullPool", pull_pool.unwrap_or_default()),
         ("FargatePool", fargate_pool.unwrap_or_default()),
         ("ApiId", &stack.api_id),
+        ("LocalEndpoint", &stack.endpoint),
     ];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let emulator = Emulator::at(&stack.endpoint);
@@ -59,8 +64,8 @@ pub async fn deploy_project(
 pub(super) struct Outputs(HashMap<String, String>);
 
 impl Outputs {
-    pub(super) fn take(&mut self, name: &'static str) -> Result<String, Error> {
-        self.0.remove(name).ok_or(Error::NoOutput(name))
+    pub(super) fn get(&self, name: &'static str) -> Result<&str, Error> {
+        self.0.get(name).map(String::as_str).ok_or(Error::NoOutput(name))
     }
 }
 
@@ -73,11 +78,14 @@ pub(super) struct Build {
 }
 
 impl Build {
-    /// Packs the functions binary and translates the templates into `directory`.
-    pub(super) async fn new(venv: &Venv, functions: &Path, directory: &Path) -> Result<Self, Error> {
+    /// Packs the functions binary and translates the templates into `directory`. Its helpers carry the stack's mark: one
+    /// that outlives an interrupted `up` would still write there.
+    pub(super) async fn new(venv: &Venv, functions: &Path, directory: &Path, stack_id: &str) -> Result<Self, Error> {
         let bootstrap = directory.join("bootstrap");
         // Debug information is most of a development binary and of no use to the emulator.
-        run("stripping the functions binary", Command::new("strip").arg("-o").arg(&bootstrap).arg(functions)).await?;
+        let mut strip = Command::new("strip");
+        strip.arg("-o").arg(&bootstrap).arg(functions).env(MARK, stack_id);
+        run("stripping the functions binary", &mut strip).await?;
         let package = directory.join("functions.zip");
         let package_key = format!("{}.zip", pack(&bootstrap, &package)?);
         for (name, text) in [("template.yaml", TEMPLATE), ("project.yaml", PROJECT), ("translate.py", TRANSLATE)] {
@@ -94,6 +102,7 @@ impl Build {
             let mut command = Command::new(venv.program("python"));
             command.arg(directory.join("translate.py")).arg(directory.join(source)).arg(target);
             command.args(["--region", REGION, "--code-bucket", CODE_BUCKET, "--code-key", &build.package_key]);
+            command.env(MARK, stack_id);
             command
         };
         let (mut template, mut project) =
@@ -116,26 +125,27 @@ pub(super) struct Emulator {
 
 impl Emulator {
     pub(super) fn at(endpoint: &str) -> Self {
-        macro_rules! client {
+        macro_rules! config {
             ($sdk:ident) => {
-                $sdk::Client::from_conf(
-                    client!(@config $sdk).build(),
-                )
-            };
-            (@config $sdk:ident) => {
                 $sdk::Config::builder()
                     .behavior_version($sdk::config::BehaviorVersion::latest())
                     .region($sdk::config::Region::new(REGION))
-                    .credentials_provider(Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "sealfleet-local"))
+                    .credentials_provider(Credentials::new(
+                        ACCESS_KEY_ID,
+                        SECRET_ACCESS_KEY,
+                        None,
+                        None,
+                        "sealfleet-local",
+                    ))
                     .http_client(aws_smithy_http_client::Builder::new().build_http())
                     .endpoint_url(endpoint)
             };
         }
         Self {
             endpoint: endpoint.to_owned(),
-            cloudformation: client!(aws_sdk_cloudformation),
-            dynamodb: client!(aws_sdk_dynamodb),
-            s3: aws_sdk_s3::Client::from_conf(client!(@config aws_sdk_s3).force_path_style(true).build()),
+            cloudformation: CloudFormation::from_conf(config!(aws_sdk_cloudformation).build()),
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(config!(aws_sdk_dynamodb).build()),
+            s3: aws_sdk_s3::Client::from_conf(config!(aws_sdk_s3).force_path_style(true).build()),
         }
     }
 
@@ -152,10 +162,9 @@ impl Emulator {
         self.upload(&build.package_key, &build.package).await?;
         self.upload(&template_key, &build.template).await?;
         self.upload(&project_key(stack_id), &build.project).await?;
-        let mut outputs = self.deploy(CONTROL_PLANE, &template_key, parameters).await?;
-        let ledger = outputs.take("LedgerTableName")?;
-        self.enable_expiry(&ledger).await?;
-        outputs.0.insert("LedgerTableName".to_owned(), ledger);
+        let outputs = self.deploy(CONTROL_PLANE, &template_key, parameters).await?;
+        self.enable_expiry(outputs.get("LedgerTableName")?).await?;
+        self.lock_objects(outputs.get("AuditBucketName")?, parameters).await?;
         Ok(outputs)
     }
 
@@ -169,9 +178,27 @@ impl Emulator {
     /// The emulator ignores `TimeToLiveSpecification` of a template.
     async fn enable_expiry(&self, table: &str) -> Result<(), Error> {
         let specification = TimeToLiveSpecification::builder().attribute_name("expires_at").enabled(true).build();
-        let specification = specification.map_err(aws("enabling expiry"))?;
+        let specification =
+            specification.map_err(|error| Error::Aws { what: "enabling expiry", reason: causes(&error) })?;
         let update = self.dynamodb.update_time_to_live().table_name(table).time_to_live_specification(specification);
         update.send().await.map_err(aws("enabling expiry"))?;
+        Ok(())
+    }
+
+    /// The emulator ignores `ObjectLockConfiguration` of a template. Mode and days are the template's parameters.
+    async fn lock_objects(&self, bucket: &str, parameters: &[(String, String)]) -> Result<(), Error> {
+        let parameter =
+            |wanted: &str| parameters.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+        let retention = DefaultRetention::builder()
+            .mode(parameter("AuditLockMode").unwrap_or("GOVERNANCE").into())
+            .days(parameter("AuditLockDays").and_then(|days| days.parse().ok()).unwrap_or(365))
+            .build();
+        let configuration = ObjectLockConfiguration::builder()
+            .object_lock_enabled(ObjectLockEnabled::Enabled)
+            .rule(ObjectLockRule::builder().default_retention(retention).build())
+            .build();
+        let put = self.s3.put_object_lock_configuration().bucket(bucket).object_lock_configuration(configuration);
+        put.send().await.map_err(aws("locking the audit archive"))?;
         Ok(())
     }
 
@@ -236,9 +263,10 @@ impl Emulator {
     async fn reasons(&self, stack: &str) -> Result<String, Error> {
         let events = self.cloudformation.describe_stack_events().stack_name(stack).send().await;
         let events = events.map_err(aws("describing a stack's events"))?;
-        let failed = events.stack_events().iter().filter(|event| {
-            event.resource_status().is_some_and(|status| status.as_str().ends_with("_FAILED"))
-        });
+        let failed = events
+            .stack_events()
+            .iter()
+            .filter(|event| event.resource_status().is_some_and(|status| status.as_str().ends_with("_FAILED")));
         let lines: Vec<String> = failed
             .map(|event| {
                 let resource = event.logical_resource_id().unwrap_or("?");
@@ -253,8 +281,24 @@ fn project_key(stack_id: &str) -> String {
     format!("{stack_id}/project.json")
 }
 
-fn aws<E: std::error::Error>(what: &'static str) -> impl FnOnce(E) -> Error {
-    move |error| Error::Aws { what, reason: DisplayErrorContext(error).to_string() }
+/// The service's own words when it answered, the chain of causes when it did not.
+fn aws<E, R>(what: &'static str) -> impl FnOnce(SdkError<E, R>) -> Error
+where
+    E: ProvideErrorMetadata,
+    SdkError<E, R>: std::error::Error,
+{
+    move |error| {
+        let reason = match error.as_service_error().and_then(ProvideErrorMetadata::message) {
+            Some(message) => message.to_owned(),
+            None => causes(&error),
+        };
+        Error::Aws { what, reason }
+    }
+}
+
+fn causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Writes the Lambda package: one executable named `bootstrap`. Returns the SHA-256 of its bytes.

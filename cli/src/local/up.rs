@@ -29,6 +29,7 @@ use tokio::{
 use uuid::Uuid;
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
+const LOCK_LIMIT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
 const SUPERVISOR_POLL: Duration = Duration::from_millis(500);
 const MINISTACK: &str = "ministack";
@@ -89,7 +90,7 @@ pub async fn up(options: &UpOptions) -> Result<Stack, Error> {
     let init = file("init", &options.init)?;
     fs::create_dir_all(&options.directory).map_err(Error::file(&options.directory))?;
     let directory = fs::canonicalize(&options.directory).map_err(Error::file(&options.directory))?;
-    let lock = Lock::take(&directory)?;
+    let lock = Lock::take(&directory).await?;
     if let Some(earlier) = Processes::load(&directory)? {
         if earlier.started.values().any(|process| process.is_alive()) {
             return Err(Error::AlreadyUp(options.directory.clone()));
@@ -111,9 +112,14 @@ pub async fn up(options: &UpOptions) -> Result<Stack, Error> {
 /// When the directory cannot be cleaned up. Processes are ended before that.
 pub async fn down(directory: &Path) -> Result<usize, Error> {
     let Ok(directory) = fs::canonicalize(directory) else { return Ok(0) };
-    let Some(processes) = Processes::load(&directory)? else { return Ok(0) };
-    let _lock = Lock::take(&directory)?;
-    remove(&directory, &processes).await
+    if !Processes::path(&directory).exists() {
+        return Ok(0);
+    }
+    let _lock = Lock::take(&directory).await?;
+    match Processes::load(&directory)? {
+        Some(processes) => remove(&directory, &processes).await,
+        None => Ok(0),
+    }
 }
 
 /// How the stack of a directory is.
@@ -202,27 +208,27 @@ impl Launch {
         let ministack = self.start_ministack(&venv, port, &endpoint, &ecs_endpoint)?;
         let fargate = self.start_fargate(fargate_local, ecs_port, &endpoint)?;
         let build_directory = self.directory.join("build");
-        let build = Build::new(&venv, functions, &build_directory).await?;
+        let build = Build::new(&venv, functions, &build_directory, &self.processes.id).await?;
         self.ready(MINISTACK, ministack, async |_: &Path| is_healthy(&endpoint).await).await?;
         self.ready(FARGATE, fargate, async |log: &Path| has_ready_line(log)).await?;
 
         eprintln!("deploying infra/sam/template.yaml");
         let parameters = parameters(&endpoint, &options.parameters);
         let emulator = Emulator::at(&endpoint);
-        let mut outputs = emulator.deploy_control_plane(&self.processes.id, &build, &parameters).await?;
+        let outputs = emulator.deploy_control_plane(&self.processes.id, &build, &parameters).await?;
         let stack = Stack {
             id: self.processes.id.clone(),
             ecs_endpoint,
-            api_url: outputs.take("ApiUrl")?,
-            api_id: outputs.take("ApiId")?,
+            api_url: outputs.get("ApiUrl")?.to_owned(),
+            api_id: outputs.get("ApiId")?.to_owned(),
             region: REGION.to_owned(),
-            account_id: outputs.take("AccountId")?,
+            account_id: outputs.get("AccountId")?.to_owned(),
             access_key_id: ACCESS_KEY_ID.to_owned(),
             secret_access_key: SECRET_ACCESS_KEY.to_owned(),
-            ledger_table: outputs.take("LedgerTableName")?,
-            audit_table: outputs.take("AuditTableName")?,
-            audit_bucket: outputs.take("AuditBucketName")?,
-            cluster: outputs.take("ClusterName")?,
+            ledger_table: outputs.get("LedgerTableName")?.to_owned(),
+            audit_table: outputs.get("AuditTableName")?.to_owned(),
+            audit_bucket: outputs.get("AuditBucketName")?.to_owned(),
+            cluster: outputs.get("ClusterName")?.to_owned(),
             sandbox_image,
             directory: self.directory.clone(),
             pids: self.processes.started.clone(),
@@ -298,7 +304,12 @@ impl Launch {
         Ok(child)
     }
 
-    async fn ready(&self, name: &'static str, mut child: Child, is_ready: impl AsyncFn(&Path) -> bool) -> Result<(), Error> {
+    async fn ready(
+        &self,
+        name: &'static str,
+        mut child: Child,
+        is_ready: impl AsyncFn(&Path) -> bool,
+    ) -> Result<(), Error> {
         let log = self.log(name);
         let deadline = Instant::now() + READY_LIMIT;
         while !is_ready(&log).await {
@@ -349,13 +360,18 @@ impl Launch {
 struct Lock(#[expect(dead_code, reason = "the lock lasts as long as the open file")] File);
 
 impl Lock {
-    fn take(directory: &Path) -> Result<Self, Error> {
+    /// Waits a moment for it: a child that is just being started holds a copy until its `execve` is through.
+    async fn take(directory: &Path) -> Result<Self, Error> {
         let path = directory.join("lock");
         let file = File::create(&path).map_err(Error::file(&path))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self(file)),
-            Err(_) => Err(Error::Busy(directory.to_owned())),
+        let deadline = Instant::now() + LOCK_LIMIT;
+        while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if Instant::now() >= deadline {
+                return Err(Error::Busy(directory.to_owned()));
+            }
+            sleep(POLL).await;
         }
+        Ok(Self(file))
     }
 }
 

@@ -34,7 +34,9 @@ pub fn read(scope: &str, list: &str, cursor: &str) -> Result<String, Problem> {
         .and_then(|bytes| serde_json::from_slice::<Bound>(&bytes).ok())
         .filter(|bound| bound.scope == scope && bound.list == list)
         .map(|bound| bound.after)
-        .ok_or_else(|| Problem::invalid("cursor", "the cursor is not of this list; leave it out to start from the beginning"))
+        .ok_or_else(|| {
+            Problem::invalid("cursor", "the cursor is not of this list; leave it out to start from the beginning")
+        })
 }
 
 #[cfg(test)]

@@ -69,11 +69,8 @@ impl Request {
         if body.len() > limits::BODY_BYTES {
             return Err(too_large());
         }
-        let caller_arn = event
-            .request_context
-            .authorizer
-            .and_then(|authorizer| authorizer.iam)
-            .and_then(|iam| iam.user_arn);
+        let caller_arn =
+            event.request_context.authorizer.and_then(|authorizer| authorizer.iam).and_then(|iam| iam.user_arn);
         let raw_path = event.raw_path.unwrap_or_default();
         let headers = event
             .headers
@@ -83,7 +80,11 @@ impl Request {
         Ok(Self {
             method: event.request_context.http.method.to_string(),
             path: raw_path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
-            query: event.query_string_parameters.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            query: event
+                .query_string_parameters
+                .iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
             headers,
             caller_arn,
             body,
@@ -121,7 +122,10 @@ impl Request {
             if inner.is_data() && field != "." {
                 Problem::invalid(unknown_field(&inner, &field), detail)
             } else {
-                Problem::new(Code::InvalidRequest, format!("the body must be a JSON object of this operation: {detail}"))
+                Problem::new(
+                    Code::InvalidRequest,
+                    format!("the body must be a JSON object of this operation: {detail}"),
+                )
             }
         })?;
         reader.end().map_err(|_| Problem::new(Code::InvalidRequest, "the body holds more than one JSON value"))?;

@@ -1,1 +1,30 @@
-//! placeholder
+//! A typed client of Sealfleet's HTTP API: one method for each operation.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use sealfleet_client::{Client, Credential};
+//! let credential = Credential::read("token".as_ref())?;
+//! let client = Client::new("https://api.example.com", Some(credential))?;
+//! for run in client.list_runs(&Default::default()).await?.items {
+//!     println!("{} {:?}", run.run_id, run.state);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! # What is tried again
+//! A request whose answer was lost may have happened. So only those are repeated (connection errors, 5xx, 429; full
+//! jitter) that change nothing the second time: reads, heartbeats, queue credentials, starts and reports, which carry a
+//! fence, and enqueues that carry an idempotency key. Each attempt has a timeout of its own.
+
+mod client;
+mod credential;
+mod error;
+mod operations;
+mod retry;
+
+pub use client::Client;
+pub use credential::{Credential, FileError};
+pub use error::Error;
+pub use operations::{AuditQuery, PageQuery};
+pub use sealfleet_api::problem::{Code, Problem};
+pub use sealfleet_api::types;

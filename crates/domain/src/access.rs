@@ -189,10 +189,9 @@ fn allowed(principal: &Principal, action: Action, resource: Resource<'_>) -> boo
         }
         (Principal::Token { role, .. }, Resource::Project(_)) => match role {
             Role::Operator => false,
-            Role::Admin => !matches!(
-                action,
-                A::CreateProject | A::ListProjects | A::RegisterWorker | A::Work | A::AskForStep
-            ),
+            Role::Admin => {
+                !matches!(action, A::CreateProject | A::ListProjects | A::RegisterWorker | A::Work | A::AskForStep)
+            }
             Role::Member => matches!(
                 action,
                 A::ReadProject | A::ReadWorkers | A::ReadProfiles | A::Enqueue | A::Retry | A::Cancel | A::ReadRuns

@@ -52,7 +52,9 @@ impl Timestamp {
     /// When `text` is no RFC 3339 date and time.
     pub fn parse(text: &str) -> Result<Self, InvalidTimestamp> {
         let parsed = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp(text.to_owned()))?;
-        i64::try_from(parsed.unix_timestamp_nanos() / 1_000_000).map(Self).map_err(|_| InvalidTimestamp(text.to_owned()))
+        i64::try_from(parsed.unix_timestamp_nanos() / 1_000_000)
+            .map(Self)
+            .map_err(|_| InvalidTimestamp(text.to_owned()))
     }
 
     fn date_time(self) -> OffsetDateTime {

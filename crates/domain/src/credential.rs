@@ -227,11 +227,8 @@ mod tests {
 
     fn token(role: Role) -> (Presented<TokenId>, Token) {
         let id: TokenId = "tok_0198c0de-0000-7000-8000-00000000000a".parse().expect("valid");
-        let home = if role == Role::Operator {
-            Home::Operators
-        } else {
-            Home::Project("healthcare".parse().expect("valid"))
-        };
+        let home =
+            if role == Role::Operator { Home::Operators } else { Home::Project("healthcare".parse().expect("valid")) };
         let row = Token {
             token_id: id,
             role,

@@ -179,7 +179,10 @@ impl Profile {
     pub fn check(&self, scope: &ProjectScope) -> Result<(), InvalidProfile> {
         check_env("env", &self.env)?;
         if self.secrets.len() > limits::SECRETS {
-            return Err(invalid("secrets", format!("{} secrets are too many: {} at most", self.secrets.len(), limits::SECRETS)));
+            return Err(invalid(
+                "secrets",
+                format!("{} secrets are too many: {} at most", self.secrets.len(), limits::SECRETS),
+            ));
         }
         let prefix = format!("sealfleet/{}/", scope.project());
         for (name, uri) in &self.secrets {
@@ -217,7 +220,10 @@ pub fn check_env(field: &str, env: &BTreeMap<String, String>) -> Result<(), Inva
             return Err(invalid(&field, ENV_KEY_RULE.to_owned()));
         }
         if value.len() > limits::ENV_VALUE_BYTES || value.contains('\0') {
-            return Err(invalid(&field, format!("the value must be {} bytes at most, without NUL", limits::ENV_VALUE_BYTES)));
+            return Err(invalid(
+                &field,
+                format!("the value must be {} bytes at most, without NUL", limits::ENV_VALUE_BYTES),
+            ));
         }
     }
     Ok(())
@@ -236,7 +242,9 @@ mod tests {
         for good in ["aws-sm://sealfleet/healthcare/crm#api-key", "builtin://crm/api-key"] {
             assert_eq!(good.parse::<SecretUri>().map(|uri| uri.to_string()), Ok(good.to_owned()));
         }
-        for bad in ["", "crm", "aws-sm://x", "aws-sm://#k", "builtin://", "builtin://../x", "ftp://x", "aws-sm://a//b#k"] {
+        for bad in
+            ["", "crm", "aws-sm://x", "aws-sm://#k", "builtin://", "builtin://../x", "ftp://x", "aws-sm://a//b#k"]
+        {
             assert!(bad.parse::<SecretUri>().is_err(), "{bad}");
         }
     }

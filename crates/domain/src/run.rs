@@ -674,7 +674,12 @@ impl Run {
             take: Some(Lease { run_id, step_id: step_id.clone(), fence, holder, slot, until: due }),
             ..Change::default()
         };
-        change.events.push(Event::StepLeased { step_id: step_id.clone(), fence, worker_id: holder, mode: step.spec.mode });
+        change.events.push(Event::StepLeased {
+            step_id: step_id.clone(),
+            fence,
+            worker_id: holder,
+            mode: step.spec.mode,
+        });
         if step.spec.mode == Mode::Identity
             && let Some(identity) = identity
         {
@@ -708,7 +713,13 @@ impl Run {
     ///
     /// # Errors
     /// When the claim is no longer live (the launcher must then stop what it started), or has another handle.
-    pub fn attach(&mut self, step_id: &StepId, fence: Fence, handle: Handle, due: Timestamp) -> Result<Change, Refusal> {
+    pub fn attach(
+        &mut self,
+        step_id: &StepId,
+        fence: Fence,
+        handle: Handle,
+        due: Timestamp,
+    ) -> Result<Change, Refusal> {
         self.held(step_id, None, fence)?;
         let Some(hold) = self.step_mut(step_id)?.state.hold_mut() else {
             return Err(Refusal::StaleFence { given: fence });
@@ -952,7 +963,13 @@ impl Run {
         Ok(change)
     }
 
-    fn abort(&mut self, step_id: &StepId, reason: AbortReason, change: &mut Change, now: Timestamp) -> Result<(), Refusal> {
+    fn abort(
+        &mut self,
+        step_id: &StepId,
+        reason: AbortReason,
+        change: &mut Change,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
         let hold = self.step(step_id)?.state.hold().cloned();
         if let Some(hold) = &hold {
             change.release.push(self.lease_key(step_id, hold));

@@ -106,9 +106,12 @@ mod tests {
 
     #[test]
     fn a_queue_arn_names_one_project_and_pool() {
-        let (scope, pool) = ProjectScope::of_queue_arn("arn:aws:sqs:eu-west-1:1:sealfleet-a-b--fargate").expect("valid");
+        let (scope, pool) =
+            ProjectScope::of_queue_arn("arn:aws:sqs:eu-west-1:1:sealfleet-a-b--fargate").expect("valid");
         assert_eq!((scope.project().as_str(), pool.as_str()), ("a-b", "fargate"));
-        for bad in ["", "arn:aws:sqs:r:1:other-a--b", "arn:aws:sqs:r:1:sealfleet-a", "arn:aws:sqs:r:1:sealfleet-a--b--dlq"] {
+        for bad in
+            ["", "arn:aws:sqs:r:1:other-a--b", "arn:aws:sqs:r:1:sealfleet-a", "arn:aws:sqs:r:1:sealfleet-a--b--dlq"]
+        {
             assert!(ProjectScope::of_queue_arn(bad).is_err(), "{bad}");
         }
     }
@@ -118,7 +121,9 @@ mod tests {
         let (scope, task) =
             ProjectScope::of_sandbox_arn("arn:aws:sts::1:assumed-role/sealfleet-a--sandbox/0123").expect("valid");
         assert_eq!((scope.project().as_str(), task.as_str()), ("a", "0123"));
-        for bad in ["arn:aws:sts::1:assumed-role/sealfleet-a--execution/x", "arn:aws:iam::1:user/sealfleet-a--sandbox/x"] {
+        for bad in
+            ["arn:aws:sts::1:assumed-role/sealfleet-a--execution/x", "arn:aws:iam::1:user/sealfleet-a--sandbox/x"]
+        {
             assert!(ProjectScope::of_sandbox_arn(bad).is_err(), "{bad}");
         }
     }

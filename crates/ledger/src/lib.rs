@@ -1,1 +1,64 @@
-//! placeholder
+//! The two tables: the ledger, which is the only authority on what runs, and the audit trail.
+//!
+//! One module for each protocol, each transaction written once. Every key is built from a `ProjectScope`, every state
+//! change commits with its audit entry, and every write is conditional, so that a handler may be run twice, and two
+//! handlers at once, without either being wrong.
+
+mod audit;
+mod claim;
+mod due;
+mod dynamo;
+mod enqueue;
+mod error;
+mod fleet;
+mod keys;
+mod profiles;
+mod projects;
+mod runs;
+pub mod store;
+mod task_definitions;
+mod tokens;
+mod transition;
+
+use std::sync::Arc;
+
+use sealfleet_domain::{Clock, IdSource, Timestamp};
+
+pub use audit::{AuditFilter, audit_entry_of_image};
+pub use claim::{Claimed, HeldLease, LeaseRow};
+pub use due::{DueRun, due_shards};
+pub use dynamo::{Dynamo, Tables};
+pub use enqueue::{Enqueued, Idempotency};
+pub use error::Error;
+pub use fleet::Registration;
+pub use runs::Page;
+pub use store::{Meter, Store};
+pub use transition::Transitioned;
+
+/// The tables, and what time and chance come from.
+#[derive(Clone)]
+pub struct Ledger {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+}
+
+impl Ledger {
+    /// A ledger over `store`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
+        Self { store, clock, ids }
+    }
+
+    /// Now, by the ledger's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What ids and secrets come from.
+    #[must_use]
+    pub fn ids(&self) -> &dyn IdSource {
+        self.ids.as_ref()
+    }
+}

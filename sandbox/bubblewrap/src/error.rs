@@ -8,6 +8,14 @@ pub enum Unavailable {
     /// No `bwrap` in the configured place or in `PATH`.
     #[error("`bwrap` was not found: install bubblewrap 0.8 or newer (`apt-get install bubblewrap`)")]
     NotInstalled,
+    /// The program that was found does not run.
+    #[error("`{}` does not run: {reason}", path.display())]
+    Unusable {
+        /// The program.
+        path: PathBuf,
+        /// Its own words or the system's.
+        reason: String,
+    },
     /// Too old for `--disable-userns`.
     #[error("`{}` is bubblewrap {version}, 0.8 or newer is needed", path.display())]
     TooOld {

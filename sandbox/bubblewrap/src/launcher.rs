@@ -26,6 +26,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{LaunchError, Unavailable};
 use crate::limits::{Driver, Guard, LimitsDriver};
+use crate::rootfs::hold;
 use crate::sandbox::{Exit, Sandbox};
 use crate::seccomp;
 use crate::spawner;
@@ -43,9 +44,11 @@ const SETUP_TIME: Duration = Duration::from_secs(30);
 pub struct LauncherConfig {
     /// The root directory, as [`build_rootfs`](crate::build_rootfs) makes it.
     pub rootfs: PathBuf,
-    /// Where host uids in use are noted; one directory for all launchers of the host. Only used when the launcher runs as root.
+    /// Where host uids in use are noted; one directory for all launchers of the host. Only used when the launcher runs
+    /// as root.
     pub state_dir: PathBuf,
-    /// Host uids (and equal gids) for sandboxes, which no account of the host may have. Only used when the launcher runs as root.
+    /// Host uids (and equal gids) for sandboxes, which no account of the host may have. Only used when the launcher
+    /// runs as root.
     pub uid_range: RangeInclusive<u32>,
     /// The bubblewrap program; looked for in `/usr/bin`, `/usr/local/bin` and `/bin` when absent.
     pub bwrap: Option<PathBuf>,
@@ -76,8 +79,8 @@ pub struct Report {
     pub version: String,
     /// How memory and processes are limited.
     pub limits: LimitsDriver,
-    /// The range each sandbox gets a host uid of its own from. `None` when the launcher is not root: then all sandboxes run under the
-    /// launcher's own uid, and processes of that uid outside can read a step's memory.
+    /// The range each sandbox gets a host uid of its own from. `None` when the launcher is not root: then all sandboxes
+    /// run under the launcher's own uid, and processes of that uid outside can read a step's memory.
     pub host_uids: Option<RangeInclusive<u32>>,
 }
 
@@ -144,13 +147,15 @@ impl Launcher {
         &self.inner.report
     }
 
-    /// Starts one sandbox. Returns once the sandbox is set up and its limits are in force, just before the command starts.
+    /// Starts one sandbox. Returns once the sandbox is set up and its limits are in force, just before the command
+    /// starts.
     ///
     /// # Errors
     /// [`LaunchError`]; nothing is left running.
     pub async fn spawn(&self, spec: SandboxSpec) -> Result<Sandbox, LaunchError> {
         spec.check()?;
-        // In a task of its own, so that a caller who gives up in the middle leaves nothing half made: the sandbox is dropped then.
+        // In a task of its own, so that a caller who gives up in the middle leaves nothing half made: the sandbox is
+        // dropped then.
         let inner = Arc::clone(&self.inner);
         let start = tokio::spawn(async move { inner.start(spec).await });
         start
@@ -213,9 +218,11 @@ impl Inner {
             }
             None => rustix::process::geteuid().as_raw(),
         };
+        let root = || hold(&self.rootfs).map_err(LaunchError::system("its root directory cannot be opened"));
+        let mut roots = vec![root()?];
         let entrances = guard.entrances().map_err(LaunchError::system("its cgroups cannot be opened"))?;
-        // RLIMIT_NPROC counts all processes of a uid (getrlimit(2)): before the user namespace is made that is right for a uid of its own
-        // only. Two more for bubblewrap.
+        // RLIMIT_NPROC counts all processes of a uid (getrlimit(2)): before the user namespace is made that is right
+        // for a uid of its own only. Two more for bubblewrap.
         let by_prlimit = self.driver.kind() == LimitsDriver::Prlimit;
         let processes = by_prlimit.then_some(spec.limits.pids + 2);
         let limits = [Some((Resource::Core, 0)), Some((Resource::Nofile, spec.limits.open_files)), {
@@ -227,35 +234,25 @@ impl Inner {
         // Whatever bubblewrap is to have it has now; only so do the pipes end when it does.
         drop((passed, entrances));
         let mut child = started.map_err(LaunchError::system("bubblewrap cannot be run"))?;
-        let status = pipe::Receiver::from_owned_fd(status).map_err(LaunchError::system("its status cannot be read"))?;
-        let mut status = BufReader::new(status).lines();
-        let pid = match tokio::time::timeout(SETUP_TIME, command_pid(&mut status)).await {
-            Ok(Some(pid)) => pid,
-            Ok(None) => return Err(LaunchError::Refused(last_words(&mut child).await)),
-            Err(_) => return Err(slow()),
+        let processes = processes.filter(|_| lease.is_none());
+        let (status, command) = match set_up(&mut child, status, &go, processes).await {
+            Ok(ready) => ready,
+            Err(error) => {
+                // Nothing may be left when this returns.
+                drop(child.kill().await);
+                guard.remove().await;
+                return Err(error);
+            }
         };
-        let process =
-            Pid::from_raw(pid.cast_signed()).ok_or_else(|| LaunchError::Refused("it named no process".into()))?;
-        // The command waits for `go`, so its process id cannot have been given to another process yet.
-        let handle =
-            pidfd_open(process, PidfdFlags::NONBLOCK).map_err(LaunchError::system("the command cannot be watched"))?;
-        if let (Some(most), None) = (processes, &lease) {
-            let most = Rlimit { current: Some(most), maximum: Some(most) };
-            prlimit(Some(process), Resource::Nproc, most)
-                .map_err(LaunchError::system("its process limit cannot be set"))?;
-        }
-        let for_sandbox = handle.try_clone().map_err(LaunchError::system("the command cannot be watched"))?;
-        rustix::io::write(&go, b"g").map_err(LaunchError::system("the command cannot be let go"))?;
-        match tokio::time::timeout(SETUP_TIME, taken(&go)).await {
-            Ok(true) => {}
-            Ok(false) => return Err(LaunchError::Refused(last_words(&mut child).await)),
-            Err(_) => return Err(slow()),
-        }
+        // bubblewrap goes by name: should the root have been replaced just now, it has the new one.
+        roots.push(root()?);
+        let pid = command.pid;
+        let for_sandbox = command.handle.try_clone().map_err(LaunchError::system("the command cannot be watched"))?;
 
         let monitor_pid = child.id().unwrap_or_default();
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (announce, exit) = watch::channel(None);
-        tokio::spawn(supervise(child, status, pid, handle, guard, lease, announce));
+        tokio::spawn(supervise(child, status, command, (guard, roots), lease, announce));
         Ok(Sandbox { stdout, stderr, id, pid, monitor_pid, host_uid, command: for_sandbox, exit })
     }
 
@@ -331,8 +328,8 @@ fn anonymous_file(bytes: &[u8]) -> Result<OwnedFd, LaunchError> {
     write().map_err(LaunchError::system("an anonymous file cannot be made"))
 }
 
-/// Descriptors bubblewrap inherits. All of them are moved above the numbers a command can ask for, so that putting one in its place
-/// never overwrites another.
+/// Descriptors bubblewrap inherits. All of them are moved above the numbers a command can ask for, so that putting one
+/// in its place never overwrites another.
 #[derive(Default)]
 struct Passed {
     held: Vec<OwnedFd>,
@@ -362,8 +359,8 @@ impl Passed {
     }
 }
 
-/// What the child does between fork and exec: dies with this process, enters its cgroups, takes its limits, and keeps no descriptor but
-/// those it was given.
+/// What the child does between fork and exec: dies with this process, enters its cgroups, takes its limits, and keeps
+/// no descriptor but those it was given.
 #[expect(unsafe_code, reason = "the standard library has no other way to set limits and descriptor numbers of a child")]
 fn harden(command: &mut Command, passed: &Passed, entrances: &[std::fs::File], limits: [Option<(Resource, u64)>; 3]) {
     let places = passed.places.clone();
@@ -376,7 +373,8 @@ fn harden(command: &mut Command, passed: &Passed, entrances: &[std::fs::File], l
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         for entrance in &entrances {
-            // SAFETY: the descriptor is open (the launcher holds it until the child runs) and the buffer is one valid byte.
+            // SAFETY: the descriptor is open (the launcher holds it until the child runs) and the buffer is one valid
+            // byte.
             if unsafe { libc::write(*entrance, b"0".as_ptr().cast(), 1) } != 1 {
                 return Err(io::Error::last_os_error());
             }
@@ -384,7 +382,8 @@ fn harden(command: &mut Command, passed: &Passed, entrances: &[std::fs::File], l
         for (resource, most) in limits.into_iter().flatten() {
             rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
         }
-        // SAFETY: plain system calls on numbers; the descriptors are open and owned by the launcher until the child runs.
+        // SAFETY: plain system calls on numbers; the descriptors are open and owned by the launcher until the child
+        // runs.
         unsafe {
             if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) != 0 {
                 return Err(io::Error::last_os_error());
@@ -399,8 +398,45 @@ fn harden(command: &mut Command, passed: &Passed, entrances: &[std::fs::File], l
         }
         Ok(())
     };
-    // SAFETY: between fork and exec only system calls are made; nothing allocates, locks or touches memory shared with other threads.
+    // SAFETY: between fork and exec only system calls are made; nothing allocates, locks or touches memory shared with
+    // other threads.
     unsafe { command.pre_exec(prepare) };
+}
+
+/// The command's process, held fast.
+struct Held {
+    pid: u32,
+    handle: OwnedFd,
+}
+
+/// Waits until bubblewrap has made the sandbox, sets the limit that needs the sandbox's own user namespace, and lets
+/// the command go.
+async fn set_up(
+    child: &mut Child,
+    status: OwnedFd,
+    go: &OwnedFd,
+    processes: Option<u64>,
+) -> Result<(Status, Held), LaunchError> {
+    let slow = |_| LaunchError::Refused(format!("it took more than {} seconds", SETUP_TIME.as_secs()));
+    let status = pipe::Receiver::from_owned_fd(status).map_err(LaunchError::system("its status cannot be read"))?;
+    let mut status = BufReader::new(status).lines();
+    let Some(pid) = tokio::time::timeout(SETUP_TIME, command_pid(&mut status)).await.map_err(slow)? else {
+        return Err(LaunchError::Refused(last_words(child).await));
+    };
+    let process = Pid::from_raw(pid.cast_signed()).ok_or_else(|| LaunchError::Refused("it named no process".into()))?;
+    // The command waits for `go`, so its process id cannot have been given to another process yet.
+    let handle =
+        pidfd_open(process, PidfdFlags::NONBLOCK).map_err(LaunchError::system("the command cannot be watched"))?;
+    if let Some(most) = processes {
+        let most = Rlimit { current: Some(most), maximum: Some(most) };
+        prlimit(Some(process), Resource::Nproc, most)
+            .map_err(LaunchError::system("its process limit cannot be set"))?;
+    }
+    rustix::io::write(go, b"g").map_err(LaunchError::system("the command cannot be let go"))?;
+    if !tokio::time::timeout(SETUP_TIME, taken(go)).await.map_err(slow)? {
+        return Err(LaunchError::Refused(last_words(child).await));
+    }
+    Ok((status, Held { pid, handle }))
 }
 
 type Status = Lines<BufReader<pipe::Receiver>>;
@@ -420,16 +456,13 @@ async fn command_pid(status: &mut Status) -> Option<u32> {
     status_field(status, "child-pid").await.and_then(|pid| u32::try_from(pid).ok())
 }
 
-/// bubblewrap takes the byte and closes the pipe once all is set up; closed with the byte still there means that it failed.
+/// bubblewrap takes the byte and closes the pipe once all is set up; closed with the byte still there means that it
+/// failed.
 async fn taken(go: &OwnedFd) -> bool {
     while !ended(go) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     rustix::io::ioctl_fionread(go).is_ok_and(|unread| unread == 0)
-}
-
-fn slow() -> LaunchError {
-    LaunchError::Refused(format!("it took more than {} seconds", SETUP_TIME.as_secs()))
 }
 
 async fn last_words(child: &mut Child) -> String {
@@ -445,22 +478,22 @@ async fn last_words(child: &mut Child) -> String {
 async fn supervise(
     mut child: Child,
     mut status: Status,
-    pid: u32,
-    command: OwnedFd,
-    guard: Guard,
+    command: Held,
+    (guard, roots): (Guard, Vec<std::fs::File>),
     lease: Option<UidLease>,
     announce: watch::Sender<Option<Exit>>,
 ) {
     let reported = tokio::select! {
         reported = status_field(&mut status, "exit-code") => reported,
-        () = guard.crossed(pid) => {
-            kill(&command);
+        () = guard.crossed(command.pid) => {
+            kill(&command.handle);
             status_field(&mut status, "exit-code").await
         }
     };
     let monitor = child.wait().await;
-    // When bubblewrap itself was killed the namespace may live a moment longer. A pidfd is readable once its process is gone.
-    while !ended(&command) {
+    // When bubblewrap itself was killed the namespace may live a moment longer. A pidfd is readable once its process is
+    // gone.
+    while !ended(&command.handle) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let exit = match (guard.out_of_memory(), reported, monitor) {
@@ -475,6 +508,7 @@ async fn supervise(
         (false, None, Err(_)) => Exit::Signal(Signal::KILL.as_raw()),
     };
     guard.remove().await;
+    drop(roots);
     if let Some(lease) = lease {
         lease.ended();
     }
@@ -504,7 +538,11 @@ fn find(given: Option<PathBuf>) -> Result<PathBuf, Unavailable> {
 
 async fn version(bwrap: &Path) -> Result<String, Unavailable> {
     let output = Command::new(bwrap).arg("--version").env_clear().stdin(Stdio::null()).output().await;
-    let output = output.map_err(|_| Unavailable::NotInstalled)?;
+    let unusable = |reason: String| Unavailable::Unusable { path: bwrap.to_owned(), reason };
+    let output = output.map_err(|error| unusable(error.to_string()))?;
+    if !output.status.success() {
+        return Err(unusable(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let version = text.strip_prefix("bubblewrap ").unwrap_or(&text).to_owned();
     let numbers: Vec<u32> = version.split('.').map_while(|part| part.parse().ok()).collect();

@@ -1,8 +1,8 @@
 //! Memory and process limits, by whatever this host offers.
 //!
 //! Every driver keeps the same promise: a sandbox that crosses its memory limit is killed as a whole and ends as
-//! [`Exit::OutOfMemory`](crate::Exit::OutOfMemory), however its command would have ended. Where the kernel kills one process only
-//! (cgroup v1) the sandbox is killed as soon as the kernel's kill counter shows it.
+//! [`Exit::OutOfMemory`](crate::Exit::OutOfMemory), however its command would have ended. Where the kernel kills one
+//! process only (cgroup v1) the sandbox is killed as soon as the kernel's kill counter shows it.
 
 use std::fs;
 use std::io;
@@ -19,8 +19,9 @@ pub enum LimitsDriver {
     CgroupV2,
     /// cgroup v1 `memory` and `pids` hierarchies: exact.
     CgroupV1,
-    /// No cgroup is writable. Memory is summed every 20 ms and crossing it kills, so a fast command may go over for that long; files in
-    /// `/tmp`, `/run` and `/dev/shm` are bounded by the same number apart, not together. Processes are bounded by `RLIMIT_NPROC`.
+    /// No cgroup is writable. Memory is summed every 20 ms and crossing it kills, so a fast command may go over for
+    /// that long; files in `/tmp`, `/run` and `/dev/shm` are bounded by the same number apart, not together. Processes
+    /// are bounded by `RLIMIT_NPROC`.
     Prlimit,
 }
 
@@ -122,7 +123,8 @@ impl Guard {
         Ok(directory)
     }
 
-    /// Files a process writes `0` to in order to come under the limits. Opened by the launcher: the kernel checks the opener's rights.
+    /// Files a process writes `0` to in order to come under the limits. Opened by the launcher: the kernel checks the
+    /// opener's rights.
     pub(crate) fn entrances(&self) -> io::Result<Vec<fs::File>> {
         self.directories
             .iter()
@@ -186,8 +188,8 @@ fn write_if_there(path: &Path, text: &str) -> io::Result<()> {
     }
 }
 
-/// Resident private and shared-memory bytes of `root` and all its descendants. Every process of a sandbox descends from its PID 1, since
-/// orphans are handed to it.
+/// Resident private and shared-memory bytes of `root` and all its descendants. Every process of a sandbox descends from
+/// its PID 1, since orphans are handed to it.
 fn memory_of_tree(root: u32) -> u64 {
     let mut total = 0;
     let mut waiting = vec![root];
@@ -262,8 +264,9 @@ fn v1() -> io::Result<Driver> {
     try_out(driver)
 }
 
-/// Child groups may have controllers only when their parent has no processes of its own (cgroups(7), "no internal processes"), so the
-/// launcher moves itself into a leaf. That works when nothing else lives in its cgroup: what delegation means.
+/// Child groups may have controllers only when their parent has no processes of its own (cgroups(7), "no internal
+/// processes"), so the launcher moves itself into a leaf. That works when nothing else lives in its cgroup: what
+/// delegation means.
 fn v2() -> io::Result<Driver> {
     const LEAF: &str = "sealfleet-launcher";
     let own = own_cgroup(None)?;
@@ -317,7 +320,6 @@ fn try_out(driver: Driver) -> io::Result<Driver> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
     #[test]

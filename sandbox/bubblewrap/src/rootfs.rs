@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
 
 use crate::error::Unavailable;
 
@@ -21,10 +23,11 @@ const CERTIFICATES: [&str; 3] =
 
 /// Assembles the root directory at `directory` with the program `init` as [`INIT_PATH`], and answers its path.
 ///
-/// It holds: `bin`, `lib`, `lib64`, `sbin` as links into `usr`; a minimal `etc` (`passwd`, `group`, `hosts`, the host's public certificate
-/// bundle, and the host's `alternatives` links, which name programs below `/usr`); empty mount points. A new directory is made beside it
-/// and renamed into place, so nobody sees half of it; one that is already there and has the same content is kept, another one is
-/// exchanged in one step (sandboxes that run keep the old one, which is removed by name only).
+/// It holds: `bin`, `lib`, `lib64`, `sbin` as links into `usr`; a minimal `etc` (`passwd`, `group`, `hosts`, the host's
+/// public certificate bundle, and the host's `alternatives` links, which name programs below `/usr`); empty mount
+/// points. A new directory is made beside it and renamed into place, so nobody sees half of it. One that is there
+/// already and has the same content is kept; another one is exchanged in one step, and removed once no sandbox uses it
+/// any more: sandboxes lock the directory they run on.
 ///
 /// # Errors
 /// [`Unavailable::Rootfs`] when `init` cannot be read or the directory not be written.
@@ -32,14 +35,20 @@ pub fn build_rootfs(directory: &Path, init: &Path) -> Result<PathBuf, Unavailabl
     let unusable = |reason: String| Unavailable::Rootfs { path: directory.to_owned(), reason };
     let program = fs::read(init).map_err(|error| unusable(format!("cannot read `{}`: {error}", init.display())))?;
     let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let build = || -> io::Result<()> {
         fs::create_dir_all(parent)?;
-        let fresh = parent.join(format!(".rootfs-{}-{:?}", std::process::id(), std::thread::current().id()));
+        let id = format!("{}-{:?}", std::process::id(), std::thread::current().id());
+        let fresh = parent.join(format!(".{name}-fresh-{id}"));
         remove(&fresh)?;
         fill(&fresh, &program)?;
-        let result = put(&fresh, directory);
-        remove(&fresh)?;
-        result
+        if put(&fresh, directory)? {
+            // Its name says that it may be removed, by this call or a later one.
+            fs::rename(&fresh, parent.join(format!(".{name}-retired-{id}-{}", fs::metadata(&fresh)?.ino())))?;
+        } else {
+            remove(&fresh)?;
+        }
+        remove_retired(parent, &format!(".{name}-retired-"))
     };
     build().map_err(|error| unusable(format!("cannot be written: {error}")))?;
     fs::canonicalize(directory).map_err(|error| unusable(error.to_string()))
@@ -80,7 +89,8 @@ fn fill(root: &Path, init: &[u8]) -> io::Result<()> {
     open_to_all(root, 0o755)
 }
 
-/// Every directory and program `mode`, every other file 0644, whatever the umask is: each sandbox reads them under another uid.
+/// Every directory and program `mode`, every other file 0644, whatever the umask is: each sandbox reads them under
+/// another uid.
 fn open_to_all(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     for entry in fs::read_dir(path)? {
@@ -96,17 +106,42 @@ fn open_to_all(path: &Path, mode: u32) -> io::Result<()> {
     Ok(())
 }
 
-fn put(fresh: &Path, directory: &Path) -> io::Result<()> {
+/// Puts `fresh` in place; whether it now holds the directory that was there before.
+fn put(fresh: &Path, directory: &Path) -> io::Result<bool> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     match renameat_with(CWD, fresh, CWD, directory, RenameFlags::NOREPLACE) {
-        Ok(()) => return Ok(()),
+        Ok(()) => return Ok(false),
         Err(rustix::io::Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
     }
     if same(fresh, directory)? {
-        return Ok(());
+        return Ok(false);
     }
-    Ok(renameat_with(CWD, fresh, CWD, directory, RenameFlags::EXCHANGE)?)
+    renameat_with(CWD, fresh, CWD, directory, RenameFlags::EXCHANGE)?;
+    Ok(true)
+}
+
+/// Keeps the directory from being removed while the answer is held.
+pub(crate) fn hold(directory: &Path) -> io::Result<fs::File> {
+    let held = fs::File::open(directory)?;
+    flock(&held, FlockOperation::LockShared)?;
+    Ok(held)
+}
+
+/// Removing a directory takes the mounts on it away from every namespace (rmdir(2)), so only what nobody holds goes.
+fn remove_retired(parent: &Path, prefix: &str) -> io::Result<()> {
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().starts_with(prefix) {
+            continue;
+        }
+        // Another launcher may be removing it too.
+        let Ok(directory) = fs::File::open(entry.path()) else { continue };
+        if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether two trees have the same names, links and file contents.
@@ -147,12 +182,10 @@ fn remove(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
     #[test]
     fn building_twice_keeps_the_directory_and_a_new_init_replaces_it() {
-        use std::os::unix::fs::MetadataExt;
         let place = tempfile::tempdir().unwrap();
         let (root, init) = (place.path().join("rootfs"), place.path().join("init"));
         fs::write(&init, "one").unwrap();
@@ -163,6 +196,21 @@ mod tests {
         fs::write(&init, "two").unwrap();
         build_rootfs(&root, &init).unwrap();
         assert_eq!(fs::read(root.join("sealfleet-init")).unwrap(), b"two");
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_replaced_directory_stays_as_long_as_it_is_held() {
+        let place = tempfile::tempdir().unwrap();
+        let (root, init) = (place.path().join("rootfs"), place.path().join("init"));
+        fs::write(&init, "one").unwrap();
+        build_rootfs(&root, &init).unwrap();
+        let held = hold(&root).unwrap();
+        fs::write(&init, "two").unwrap();
+        build_rootfs(&root, &init).unwrap();
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 3);
+        drop(held);
+        build_rootfs(&root, &init).unwrap();
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
     }
 }

@@ -12,7 +12,8 @@ use tokio::sync::watch;
 pub enum Exit {
     /// The command's own exit code; 127 when it could not be run (standard error says why), as shells do.
     Code(i32),
-    /// A signal ended it. bubblewrap, like a shell, says so by 128 + number: a command that itself exits with 129 to 192 is shown as this.
+    /// A signal ended it. bubblewrap, like a shell, says so by 128 + number: a command that itself exits with 129 to
+    /// 192 is shown as this.
     Signal(i32),
     /// It crossed its memory limit.
     OutOfMemory,
@@ -85,8 +86,8 @@ impl Sandbox {
         ended.unwrap_or(Exit::Signal(Signal::KILL.as_raw()))
     }
 
-    /// Asks the command to end (SIGTERM) and kills the whole sandbox after `grace`. A command that is PID 1 and does not handle SIGTERM
-    /// never sees it (pid_namespaces(7)); `sealfleet-init` handles it and passes it on.
+    /// Asks the command to end (SIGTERM) and kills the whole sandbox after `grace`. A command that is PID 1 and does
+    /// not handle SIGTERM never sees it (pid_namespaces(7)); `sealfleet-init` handles it and passes it on.
     pub async fn stop(&self, grace: Duration) -> Exit {
         self.signal(Signal::TERM);
         if let Ok(exit) = tokio::time::timeout(grace, self.wait()).await {

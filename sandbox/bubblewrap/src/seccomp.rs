@@ -1,12 +1,14 @@
 //! The system calls a sandboxed command may not make.
 //!
-//! A deny list: what can reach the kernel's riskiest parts, other processes, or what no namespace covers, and what no step needs.
-//! bubblewrap loads the three programs just before the command starts; the kernel takes the strictest answer.
+//! A deny list: what can reach the kernel's riskiest parts, other processes, or what no namespace covers, and what no
+//! step needs. bubblewrap loads the three programs just before the command starts; the kernel takes the strictest
+//! answer.
 //!
-//! - `EPERM`: [`REFUSED`], `clone` with a namespace flag, `ioctl` that types into a terminal, sockets of families that no network
-//!   namespace holds back (`AF_VSOCK` reaches the hypervisor, `AF_ALG` the kernel's crypto code).
+//! - `EPERM`: [`REFUSED`], `clone` with a namespace flag, `ioctl` that types into a terminal, sockets of families that
+//!   no network namespace holds back (`AF_VSOCK` reaches the hypervisor, `AF_ALG` the kernel's crypto code).
 //! - `ENOSYS`: [`ABSENT`]. `clone3` hides its flags from a filter; the C library falls back to `clone` on this answer.
-//! - On x86-64, calls by the x32 numbers (which a list of plain numbers would miss) answer `ENOSYS`, and a 32-bit call kills.
+//! - On x86-64, calls by the x32 numbers (which a list of plain numbers would miss) answer `ENOSYS`, and a 32-bit call
+//!   kills.
 
 use std::collections::BTreeMap;
 
@@ -99,12 +101,13 @@ const NAMESPACE_FLAGS: [libc::c_int; 7] = [
 ];
 
 /// `ioctl` requests that put input into a terminal the launcher may own.
-const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI as u64, libc::TIOCLINUX as u64];
+const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
 /// Address families that are not held back by a network namespace.
 const FAMILIES: [libc::c_int; 2] = [libc::AF_VSOCK, libc::AF_ALG];
 
-/// The programs in the kernel's `struct sock_filter` form, one byte string each, as bwrap's `--add-seccomp-fd` takes them.
+/// The programs in the kernel's `struct sock_filter` form, one byte string each, as bwrap's `--add-seccomp-fd` takes
+/// them.
 ///
 /// # Errors
 /// When this processor architecture is not one seccomp is known for here (x86-64, aarch64).

@@ -1,7 +1,7 @@
 //! The one thread that starts every sandbox of this process.
 //!
-//! `PR_SET_PDEATHSIG` fires when the *thread* that created the child ends (prctl(2)). Threads of an async runtime come and go, so
-//! children are created on a thread that ends with the process only.
+//! `PR_SET_PDEATHSIG` fires when the *thread* that created the child ends (prctl(2)). Threads of an async runtime come
+//! and go, so children are created on a thread that ends with the process only.
 
 use std::io;
 use std::sync::OnceLock;

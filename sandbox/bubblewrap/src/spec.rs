@@ -10,10 +10,12 @@ use crate::error::LaunchError;
 /// One sandbox to start.
 #[derive(Debug)]
 pub struct SandboxSpec {
-    /// The program (looked up in the sandbox's `PATH`) and its arguments. It becomes PID 1 of the sandbox, so it must reap what it leaves
-    /// behind: `sealfleet-init` does. Visible on the host in `/proc/PID/cmdline`, so never a secret.
+    /// The program (looked up in the sandbox's `PATH`) and its arguments. It becomes PID 1 of the sandbox, so it must
+    /// reap what it leaves behind: `sealfleet-init` does. Visible on the host in `/proc/PID/cmdline`, so never a
+    /// secret.
     pub command: Vec<String>,
-    /// The whole environment of the command; nothing is added but `PWD`. Handed over through an anonymous file, never by arguments.
+    /// The whole environment of the command; nothing is added but `PWD`. Handed over through an anonymous file, never
+    /// by arguments.
     pub env: Vec<(String, Zeroizing<String>)>,
     /// Which network the command sees.
     pub network: Network,
@@ -76,8 +78,8 @@ impl SandboxSpec {
         if self.limits.memory_bytes < MIN_MEMORY_BYTES {
             return invalid(format!("the memory limit {} is below {MIN_MEMORY_BYTES} bytes", self.limits.memory_bytes));
         }
-        if self.limits.pids < 2 || self.limits.open_files < 16 {
-            return invalid("the limits must allow 2 processes and 16 open files at least".into());
+        if self.limits.pids < 2 || self.limits.open_files <= MAX_FD_INSIDE.unsigned_abs().into() {
+            return invalid(format!("the limits must allow 2 processes and {} open files at least", MAX_FD_INSIDE + 1));
         }
         Ok(())
     }
@@ -102,12 +104,12 @@ pub enum Network {
 /// What one sandbox may use up; how hard each is enforced is in [`Report::limits`](crate::Report).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Memory of all its processes and of its `/tmp`, `/run` and `/dev/shm`, in bytes. Crossing it ends the sandbox with
-    /// [`Exit::OutOfMemory`](crate::Exit::OutOfMemory).
+    /// Memory of all its processes and of its `/tmp`, `/run` and `/dev/shm`, in bytes. Crossing it ends the sandbox
+    /// with [`Exit::OutOfMemory`](crate::Exit::OutOfMemory).
     pub memory_bytes: u64,
-    /// Processes and threads that live at once.
+    /// Processes and threads that live at once, 2 at least.
     pub pids: u64,
-    /// Open descriptors of each process.
+    /// Open descriptors of each process, 64 at least.
     pub open_files: u64,
 }
 

@@ -1,8 +1,9 @@
 //! Host uids, one per live sandbox.
 //!
-//! A uid is held by a lock (flock(2)) on a file of its own in a directory all launchers of the host share, so two launchers never hold
-//! the same one, and a killed launcher's locks go with it. Its sandboxes go too, but a moment later: the file's content says that the uid
-//! was not given back properly, and such a uid is only taken when no process of the host runs under it.
+//! A uid is held by a lock (flock(2)) on a file of its own in a directory all launchers of the host share, so two
+//! launchers never hold the same one, and a killed launcher's locks go with it. Its sandboxes go too, but a moment
+//! later: the file's content says that the uid was not given back properly, and such a uid is only taken when no
+//! process of the host runs under it.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -100,7 +101,6 @@ fn runs_somewhere(uid: u32) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a sandboxed command can see, do and use up, tried with the real bubblewrap.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::io::BufRead as _;
 use std::os::fd::OwnedFd;
@@ -461,4 +461,14 @@ async fn a_root_that_sandboxes_cannot_reach_is_named() {
     let mut config = config(directory.path());
     config.bwrap = Some("/no/such/bwrap".into());
     assert!(matches!(Launcher::detect(config).await, Err(Unavailable::NotInstalled)));
+}
+
+#[tokio::test]
+async fn a_running_sandbox_survives_a_new_root() {
+    let place = place().await;
+    let mut sandbox =
+        place.launcher.spawn(shell("echo ready; sleep 1; ls /sealfleet-init /usr/bin/env")).await.unwrap();
+    assert_eq!(first_line(&mut sandbox).await, "ready");
+    build_rootfs(&place.directory.path().join("rootfs"), Path::new("/usr/bin/false")).unwrap();
+    assert_eq!(finish(sandbox).await, (Exit::Code(0), "/sealfleet-init\n/usr/bin/env\n".into(), String::new()));
 }

@@ -88,18 +88,18 @@ impl Agent {
         }
     }
 
-    async fn run_task(self: Arc<Self>, mut assignment: Assignment) {
+    async fn run_task(self: Arc<Self>, assignment: Assignment) {
         let id = assignment.task_id.clone();
         self.cluster.advance(&id, |task| task.status = Status::Pending);
         let prepared = tokio::select! {
             biased;
-            () = ordered_to_stop(&mut assignment.stop) => None,
+            () = ordered_to_stop(assignment.stop.clone()) => None,
             prepared = self.prepare(&assignment) => Some(prepared),
         };
         match prepared {
             None => self.finish_unstarted(&id, None),
             Some(Err(failure)) => self.finish_unstarted(&id, Some(failure)),
-            Some(Ok(prepared)) => self.start(&id, prepared, &mut assignment).await,
+            Some(Ok(prepared)) => self.start(&id, prepared, &assignment).await,
         }
     }
 
@@ -115,8 +115,7 @@ impl Agent {
         let mut stream = None;
         if let Some(role) = execution_role {
             if !container.secrets.is_empty() {
-                let credentials =
-                    role.credentials().await.map_err(|error| not_assumed(&role.role_arn, &error))?;
+                let credentials = role.credentials().await.map_err(|error| not_assumed(&role.role_arn, &error))?;
                 secrets = secrets::resolve(self.cloud.as_ref(), &credentials, &container.secrets)
                     .await
                     .map_err(|reason| StartFailure::resource(&reason))?;
@@ -189,7 +188,7 @@ impl Agent {
         environment
     }
 
-    async fn start(&self, id: &str, prepared: Prepared, assignment: &mut Assignment) {
+    async fn start(&self, id: &str, prepared: Prepared, assignment: &Assignment) {
         let Prepared { spec, logs, credentials_path } = prepared;
         match self.runtime.start(spec).await {
             Ok(container) => self.supervise(id, container, logs, assignment).await,
@@ -208,7 +207,7 @@ impl Agent {
         id: &str,
         mut container: Box<dyn Container>,
         stream: Option<LogStream>,
-        assignment: &mut Assignment,
+        assignment: &Assignment,
     ) {
         self.cluster.advance(id, |task| {
             task.status = Status::Running;
@@ -224,13 +223,11 @@ impl Agent {
         });
         let exit = tokio::select! {
             exit = container.wait() => exit,
-            () = ordered_to_stop(&mut assignment.stop) => container.stop(assignment.container.stop_timeout).await,
+            () = ordered_to_stop(assignment.stop.clone()) => container.stop(assignment.container.stop_timeout).await,
         };
         let (code, reason) = match exit {
             Exit::Code(code) => (code, None),
-            Exit::OutOfMemory => {
-                (137, Some("OutOfMemoryError: Container killed due to memory usage".to_owned()))
-            }
+            Exit::OutOfMemory => (137, Some("OutOfMemoryError: Container killed due to memory usage".to_owned())),
         };
         self.cluster.advance(id, |task| {
             let now = clock::now();
@@ -296,7 +293,7 @@ fn log_stream_failed(error: &CloudError) -> StartFailure {
     ))
 }
 
-async fn ordered_to_stop(stop: &mut watch::Receiver<Option<StopCause>>) {
+async fn ordered_to_stop(mut stop: watch::Receiver<Option<StopCause>>) {
     if stop.wait_for(Option::is_some).await.is_err() {
         // The cluster is gone, and with it whoever could give the order.
         std::future::pending::<()>().await;

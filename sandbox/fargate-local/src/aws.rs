@@ -4,6 +4,8 @@
 //! EventBridge play themselves) and the roles of tasks. A secret is read with the execution role and nothing else, so IAM
 //! decides.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use aws_sdk_cloudwatchlogs::types::InputLogEvent;
@@ -15,6 +17,10 @@ use crate::clock;
 use crate::cloud::{Cloud, CloudError, LogLine, RoleCredentials};
 use crate::secrets::SecretReference;
 
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Longer than the observer may run.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(60);
+
 /// What every client is made of. A macro, because each SDK crate has configuration types of its own.
 macro_rules! client {
     ($sdk:ident, $aws:expr, $credentials:expr) => {
@@ -24,6 +30,12 @@ macro_rules! client {
                 .region($sdk::config::Region::new($aws.region.clone()))
                 .endpoint_url(&$aws.endpoint)
                 .http_client($aws.http.clone())
+                .timeout_config(
+                    $sdk::config::timeout::TimeoutConfig::builder()
+                        .connect_timeout(CONNECT_LIMIT)
+                        .operation_attempt_timeout(ATTEMPT_LIMIT)
+                        .build(),
+                )
                 .credentials_provider($credentials)
                 .build(),
         )
@@ -100,7 +112,6 @@ where
     R: std::fmt::Debug,
     E: std::error::Error + 'static,
 {
-    use aws_sdk_sts::error::ProvideErrorMetadata as _;
     match error {
         aws_sdk_sts::error::SdkError::ServiceError(service) => CloudError {
             code: service.err().code().unwrap_or("Unknown").to_owned(),
@@ -211,10 +222,9 @@ impl Cloud for Aws {
             .map_err(|error| failure(&error))?;
         match answer.function_error {
             None => Ok(()),
-            Some(kind) => Err(CloudError {
-                code: kind,
-                message: format!("`{}` answered with an error", self.observe_function),
-            }),
+            Some(kind) => {
+                Err(CloudError { code: kind, message: format!("`{}` answered with an error", self.observe_function) })
+            }
         }
     }
 }

@@ -6,11 +6,8 @@ use time::format_description::well_known::Iso8601;
 use time::format_description::well_known::iso8601::{Config, EncodedConfig, TimePrecision};
 
 /// `2020-01-23T17:57:58.103Z`, as ECS writes times into events.
-const EVENT_TIME: EncodedConfig = Config::DEFAULT
-    .set_time_precision(TimePrecision::Second {
-        decimal_digits: std::num::NonZeroU8::new(3),
-    })
-    .encode();
+const EVENT_TIME: EncodedConfig =
+    Config::DEFAULT.set_time_precision(TimePrecision::Second { decimal_digits: std::num::NonZeroU8::new(3) }).encode();
 
 /// A moment, in milliseconds since the Unix epoch.
 pub type Millis = i64;

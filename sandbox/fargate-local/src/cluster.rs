@@ -347,8 +347,7 @@ impl Cluster {
             .ok_or_else(|| ApiError::client("TaskDefinition not found."))?;
         let container = definition.container()?;
         let environment = environment_of(&container, &call.overrides)?;
-        let token_key =
-            call.client_token.as_ref().map(|token| (self.cluster_arn(&call.cluster), token.clone()));
+        let token_key = call.client_token.as_ref().map(|token| (self.cluster_arn(&call.cluster), token.clone()));
         if let Some(known) = token_key.as_ref().and_then(|key| state.tokens.get(key)) {
             return state.repeated(known, &digest);
         }
@@ -398,7 +397,8 @@ impl Cluster {
         let cluster = short_name(&call.cluster);
         let prefix = self.place.prefix();
         let now = clock::now();
-        let no_overrides = json!({ "containerOverrides": [{ "name": container.name }], "inferenceAcceleratorOverrides": [] });
+        let no_overrides =
+            json!({ "containerOverrides": [{ "name": container.name }], "inferenceAcceleratorOverrides": [] });
         Task {
             arn: format!("{prefix}:task/{cluster}/{id}"),
             cluster_arn: self.cluster_arn(cluster),
@@ -746,7 +746,8 @@ fn check_run_task(call: &RunTask, overrides_size: usize) -> Result<(), ApiError>
     if call.launch_type.as_deref().is_some_and(|kind| kind != "FARGATE") {
         return Err(ApiError::invalid("No Container Instances were found in your cluster."));
     }
-    let subnets = call.network_configuration.as_ref().and_then(|network| network.pointer("/awsvpcConfiguration/subnets"));
+    let subnets =
+        call.network_configuration.as_ref().and_then(|network| network.pointer("/awsvpcConfiguration/subnets"));
     if subnets.and_then(Value::as_array).is_none_or(Vec::is_empty) {
         return Err(ApiError::invalid(
             "Network Configuration must be provided when networkMode 'awsvpc' is specified.",

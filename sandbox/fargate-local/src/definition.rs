@@ -199,9 +199,7 @@ fn parse(document: &Map<String, Value>) -> Result<(String, Container), ApiError>
     }
     let mut containers = request.container_definitions;
     let (Some(container), true) = (containers.pop(), containers.is_empty()) else {
-        return Err(ApiError::client(
-            "The local stand-in for ECS runs task definitions of exactly one container.",
-        ));
+        return Err(ApiError::client("The local stand-in for ECS runs task definitions of exactly one container."));
     };
     check_container(&container)?;
     let secrets = secrets_of(&container)?;
@@ -286,9 +284,10 @@ fn secrets_of(container: &RequestContainer) -> Result<Vec<(String, SecretReferen
                 secret.name
             )));
         }
-        let reference = secret.value_from.parse().map_err(|error| {
-            ApiError::client(format!("`valueFrom` of secret `{}` {error}", secret.name))
-        })?;
+        let reference = secret
+            .value_from
+            .parse()
+            .map_err(|error| ApiError::client(format!("`valueFrom` of secret `{}` {error}", secret.name)))?;
         secrets.push((secret.name.clone(), reference));
     }
     Ok(secrets)
@@ -302,15 +301,15 @@ fn logs_of(container: &RequestContainer) -> Result<Option<LogTarget>, ApiError> 
         return Err(unsupported(&format!("logDriver {}", configuration.log_driver)));
     }
     let option = |name: &str| {
-        configuration.options.get(name).filter(|value| !value.is_empty()).cloned().ok_or_else(|| {
-            ApiError::client(format!("Log driver awslogs requires options: {name}"))
-        })
+        configuration
+            .options
+            .get(name)
+            .filter(|value| !value.is_empty())
+            .cloned()
+            .ok_or_else(|| ApiError::client(format!("Log driver awslogs requires options: {name}")))
     };
     option("awslogs-region")?;
-    Ok(Some(LogTarget {
-        group: option("awslogs-group")?,
-        stream_prefix: option("awslogs-stream-prefix")?,
-    }))
+    Ok(Some(LogTarget { group: option("awslogs-group")?, stream_prefix: option("awslogs-stream-prefix")? }))
 }
 
 /// Checks CPU and memory against the sizes of Fargate; answers the memory in MiB.
@@ -325,9 +324,7 @@ fn fargate_size(request: &Request) -> Result<u64, ApiError> {
         return Err(ApiError::client("Fargate only supports network mode ‘awsvpc’."));
     }
     let (Some(cpu), Some(memory)) = (number(request.cpu.as_deref()), number(request.memory.as_deref())) else {
-        return Err(ApiError::client(
-            "Fargate requires that 'cpu' and 'memory' be defined at the task level.",
-        ));
+        return Err(ApiError::client("Fargate requires that 'cpu' and 'memory' be defined at the task level."));
     };
     let gib = |low: u64, high: u64, step: u64| {
         memory >= low * 1024 && memory <= high * 1024 && memory.is_multiple_of(step * 1024)
@@ -354,8 +351,6 @@ fn number(text: Option<&str>) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
-
     use super::*;
 
     fn document(change: impl FnOnce(&mut Value)) -> Map<String, Value> {

@@ -15,12 +15,7 @@ pub struct ApiError {
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-            extra: Map::new(),
-        }
+        Self { status, code, message: message.into(), extra: Map::new() }
     }
 
     pub fn client(message: impl Into<String>) -> Self {
@@ -40,6 +35,10 @@ impl ApiError {
         );
         error.extra.insert("resourceIds".into(), json!(task_arns));
         error
+    }
+
+    pub fn denied(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "AccessDeniedException", message)
     }
 
     pub fn throttled() -> Self {

@@ -95,12 +95,8 @@ impl Events {
     pub fn start(cloud: Arc<dyn Cloud>, delivered: mpsc::UnboundedSender<Event>) -> Self {
         let (commands, inbox) = mpsc::unbounded_channel();
         let counters = Arc::new(Counters::default());
-        let courier = Arc::new(Courier {
-            cloud,
-            delivered,
-            counters: Arc::clone(&counters),
-            slots: Semaphore::new(AT_ONCE),
-        });
+        let courier =
+            Arc::new(Courier { cloud, delivered, counters: Arc::clone(&counters), slots: Semaphore::new(AT_ONCE) });
         tokio::spawn(Desk::default().run(inbox, courier));
         Self { commands, counters }
     }

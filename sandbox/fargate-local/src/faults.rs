@@ -17,7 +17,7 @@ pub struct Faults {
 /// Body of the fault endpoints.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Next {
+pub struct Order {
     pub next: u32,
     #[serde(default)]
     pub reason: Option<String>,

@@ -21,7 +21,10 @@ pub enum Record {
     /// A task as it stands from now on.
     Task(Box<Task>),
     /// The target of events took the event with this version of a task.
-    Delivered { task: String, version: u64 },
+    Delivered {
+        task: String,
+        version: u64,
+    },
 }
 
 /// The open journal.
@@ -40,19 +43,15 @@ impl Journal {
     pub fn open(directory: &Path) -> io::Result<(Self, Vec<Record>)> {
         std::fs::create_dir_all(directory)?;
         let lock = append_to(&directory.join("lock"))?;
-        lock.try_lock().map_err(|_| {
-            io::Error::new(io::ErrorKind::ResourceBusy, "another process uses this state directory")
-        })?;
+        lock.try_lock()
+            .map_err(|_| io::Error::new(io::ErrorKind::ResourceBusy, "another process uses this state directory"))?;
         let path = directory.join("tasks.jsonl");
         let text = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
-        let records = text
-            .split(|byte| *byte == b'\n')
-            .filter_map(|line| serde_json::from_slice(line).ok())
-            .collect();
+        let records = text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
         let file = append_to(&path)?;
         Ok((Self { path, file, _lock: lock }, records))
     }

@@ -7,7 +7,7 @@
 //! the process was killed end as STOPPED at the next start.
 //!
 //! Different from AWS, on purpose:
-//! - ECS calls are neither authenticated nor authorised ([`server`]).
+//! - ECS calls are neither authenticated nor authorised, but sandboxes may make none ([`server`]).
 //! - Sandboxes share the host's network and get `AWS_ENDPOINT_URL` ([`sandbox`], [`agent`]).
 //! - One image exists ([`agent::Image`]); its root is always read-only; one container per task ([`definition`]).
 //! - Any well-formed cluster name is an active cluster; no service, no capacity and no placement exist.
@@ -27,6 +27,7 @@ mod events;
 mod faults;
 mod journal;
 mod logs;
+mod peer;
 mod random;
 mod sandbox;
 mod secrets;
@@ -54,11 +55,13 @@ use crate::aws::{Aws, AwsSettings};
 use crate::cloud::Cloud;
 use crate::cluster::{Cluster, Place};
 use crate::credentials::CredentialPaths;
+use crate::peer::SandboxUids;
 use crate::sandbox::Bubblewrap;
 
 /// A shutdown waits this long for tasks: the longest `stopTimeout`, and some for the last log lines.
 const CLOSE_LIMIT: Duration = Duration::from_secs(140);
-const EVENTS_LIMIT: Duration = Duration::from_secs(10);
+/// Events that are not taken by then are delivered at the next start.
+const EVENTS_LIMIT: Duration = Duration::from_secs(3);
 
 /// Local stand-in for Amazon ECS on Fargate. Credentials for the local AWS endpoint come from `AWS_ACCESS_KEY_ID`,
 /// `AWS_SECRET_ACCESS_KEY` and, if set, `AWS_SESSION_TOKEN`. Prints `ready` when it listens.
@@ -101,19 +104,18 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let image = Image::new(&options.rootfs);
-    image.reference().map_err(|error| {
-        format!("`{}` must hold `sealfleet-init`: {error}", options.rootfs.display())
-    })?;
+    image.reference().map_err(|error| format!("`{}` must hold `sealfleet-init`: {error}", options.rootfs.display()))?;
     let cloud: Arc<dyn Cloud> = Arc::new(Aws::new(AwsSettings {
         endpoint: options.aws_endpoint.clone(),
         region: options.region.clone(),
         access_key_id: environment("AWS_ACCESS_KEY_ID")?,
         secret_access_key: Zeroizing::new(environment("AWS_SECRET_ACCESS_KEY")?),
-        session_token: environment("AWS_SESSION_TOKEN").ok(),
+        session_token: environment("AWS_SESSION_TOKEN").ok().filter(|token| !token.is_empty()),
         observe_function: options.observe_function,
     }));
     let launcher = Launcher::detect(LauncherConfig::new(&options.rootfs)).await?;
     tracing::info!("sandboxes: {}", launcher.report());
+    let sandboxes = launcher.report().host_uids.clone().map(SandboxUids);
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))
         .await
@@ -121,9 +123,8 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let own_url = format!("http://{}", listener.local_addr()?);
     let mut stop = StopSignals::new()?;
     let place = Place { region: options.region.clone(), account: options.account_id };
-    let (cluster, work) = Cluster::open(place, &options.state_dir, Arc::clone(&cloud)).map_err(|error| {
-        format!("the state directory `{}` cannot be used: {error}", options.state_dir.display())
-    })?;
+    let (cluster, work) = Cluster::open(place, &options.state_dir, Arc::clone(&cloud))
+        .map_err(|error| format!("the state directory `{}` cannot be used: {error}", options.state_dir.display()))?;
     let agent = Arc::new(Agent {
         cluster: Arc::clone(&cluster),
         cloud,
@@ -133,7 +134,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         surroundings: Surroundings { region: options.region, aws_endpoint: options.aws_endpoint, own_url },
     });
     tokio::spawn(Arc::clone(&agent).run(work));
-    let serving = tokio::spawn(async move { axum::serve(listener, server::router(agent)).await });
+    let serving = tokio::spawn(server::serve(listener, agent, sandboxes));
     writeln!(std::io::stdout(), "ready")?;
 
     stop.next().await;

@@ -27,7 +27,7 @@ pub enum Exit {
 }
 
 /// One end of a container's output.
-pub type Output = Box<dyn AsyncRead + Send + Unpin>;
+pub type Output = Box<dyn AsyncRead + Send + Sync + Unpin>;
 
 /// Starts containers.
 #[async_trait]

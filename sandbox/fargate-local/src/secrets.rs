@@ -202,8 +202,6 @@ impl<'de> Visitor<'de> for ScalarVisitor {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
     const ARN: &str = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:sealfleet/a/b-AbCdEf";
@@ -221,7 +219,14 @@ mod tests {
 
     #[test]
     fn what_is_no_full_arn_is_refused() {
-        for bad in ["", "name", "arn:aws:ssm:r:a:parameter/x", &format!("{ARN}:k"), &format!("{ARN}:k:S:v"), &format!("{ARN}::::")] {
+        for bad in [
+            "",
+            "name",
+            "arn:aws:ssm:r:a:parameter/x",
+            &format!("{ARN}:k"),
+            &format!("{ARN}:k:S:v"),
+            &format!("{ARN}::::"),
+        ] {
             assert_eq!(bad.parse::<SecretReference>(), Err(BadReference), "{bad}");
         }
     }

@@ -10,25 +10,31 @@
 //! | `POST /_local/lost-answers` `{"next": n}` | the next n `RunTask` start the task and answer 500 |
 //! | `POST /_local/events` `{"mode": "deliver"}` | or `hold`, `duplicate`, `drop`; `"reversed": true` releases held ones newest first |
 //!
-//! Signatures and IAM permissions of ECS calls are not checked here: whoever reaches the port may call. The server
-//! therefore binds the loopback interface only, and a local stack proves nothing about `ecs:*` permissions.
+//! Signatures and IAM permissions of ECS calls are not checked here: a local stack proves nothing about `ecs:*`
+//! permissions. Whoever reaches the port may call, so the server binds the loopback interface only, and refuses everything
+//! but the credentials path to sandboxes, which share that interface ([`crate::peer`]; only when the launcher runs as
+//! root, for else sandboxes have no uid of their own).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use crate::agent::Agent;
 use crate::error::ApiError;
 use crate::events::Mode;
-use crate::faults::{Faults, Next};
+use crate::faults::{Faults, Order};
+use crate::peer::SandboxUids;
 use crate::random;
 
 const TARGET_PREFIX: &str = "AmazonEC2ContainerServiceV20141113.";
@@ -36,17 +42,47 @@ const DEFAULT_FAILURE: &str = "RESOURCE:MEMORY";
 
 type Shared = State<Arc<Agent>>;
 
-/// The routes.
-pub fn router(agent: Arc<Agent>) -> Router {
+/// Serves until dropped; `sandboxes` are the uids that get nothing but credentials.
+///
+/// # Errors
+/// The listener failed.
+pub async fn serve(listener: TcpListener, agent: Arc<Agent>, sandboxes: Option<SandboxUids>) -> std::io::Result<()> {
+    let gate = Arc::new(Gate { own: listener.local_addr()?, sandboxes });
+    let service = router(agent, gate).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).await
+}
+
+/// Tells sandboxes from other callers.
+struct Gate {
+    own: SocketAddr,
+    sandboxes: Option<SandboxUids>,
+}
+
+async fn not_from_a_sandbox(
+    State(gate): State<Arc<Gate>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if gate.sandboxes.as_ref().is_some_and(|sandboxes| sandboxes.hold(peer, gate.own)) {
+        let error = ApiError::denied("A sandbox may not call ECS.");
+        return amz_json(error.status, &error.body());
+    }
+    next.run(request).await
+}
+
+fn router(agent: Arc<Agent>, gate: Arc<Gate>) -> Router {
     Router::new()
         .route("/", post(ecs))
         .route("/_local/health", get(health))
         .route("/_local/tasks", get(tasks))
-        .route("/_local/credentials/{path}", get(credentials))
         .route("/_local/failures", post(failures))
         .route("/_local/throttles", post(throttles))
         .route("/_local/lost-answers", post(lost_answers))
         .route("/_local/events", post(events))
+        .layer(middleware::from_fn_with_state(gate, not_from_a_sandbox))
+        // Added after the layer, which therefore does not hold for it.
+        .route("/_local/credentials/{path}", get(credentials))
         .with_state(agent)
 }
 
@@ -110,19 +146,19 @@ async fn credentials(State(agent): Shared, Path(path): Path<String>) -> Response
     }
 }
 
-async fn failures(State(agent): Shared, Json(next): Json<Next>) -> Json<Faults> {
+async fn failures(State(agent): Shared, Json(order): Json<Order>) -> Json<Faults> {
     Json(agent.cluster.change_faults(|faults| {
-        faults.failures = next.next;
-        faults.failure_reason = next.reason.unwrap_or_else(|| DEFAULT_FAILURE.to_owned());
+        faults.failures = order.next;
+        faults.failure_reason = order.reason.unwrap_or_else(|| DEFAULT_FAILURE.to_owned());
     }))
 }
 
-async fn throttles(State(agent): Shared, Json(next): Json<Next>) -> Json<Faults> {
-    Json(agent.cluster.change_faults(|faults| faults.throttles = next.next))
+async fn throttles(State(agent): Shared, Json(order): Json<Order>) -> Json<Faults> {
+    Json(agent.cluster.change_faults(|faults| faults.throttles = order.next))
 }
 
-async fn lost_answers(State(agent): Shared, Json(next): Json<Next>) -> Json<Faults> {
-    Json(agent.cluster.change_faults(|faults| faults.lost_answers = next.next))
+async fn lost_answers(State(agent): Shared, Json(order): Json<Order>) -> Json<Faults> {
+    Json(agent.cluster.change_faults(|faults| faults.lost_answers = order.next))
 }
 
 #[derive(Deserialize)]

@@ -91,10 +91,7 @@ fn a_lost_answer_is_claimed_again_under_a_new_fence() {
     let mut run = run(&[("a", &[])]);
     let (w, other) = (worker('1'), worker('2'));
     let first = claim(&mut run, "a", &w);
-    assert_eq!(
-        run.claim(&step_id("a"), &other, 0, Executor::Worker, PACE, T0),
-        Err(Refusal::NotQueued("leased"))
-    );
+    assert_eq!(run.claim(&step_id("a"), &other, 0, Executor::Worker, PACE, T0), Err(Refusal::NotQueued("leased")));
     let second = claim(&mut run, "a", &w);
     assert!(second > first);
     assert!(run.finish(&step_id("a"), Some(w.worker_id), first, &Outcome::Succeeded, PACE, T0).is_err());
@@ -105,17 +102,11 @@ fn reports_are_idempotent_and_final() {
     let mut run = run(&[("a", &[])]);
     let (w, other, a) = (worker('1'), worker('2'), step_id("a"));
     let fence = claim(&mut run, "a", &w);
-    assert_eq!(
-        run.finish(&a, Some(other.worker_id), fence, &Outcome::Succeeded, PACE, T0),
-        Err(Refusal::NotHolder)
-    );
+    assert_eq!(run.finish(&a, Some(other.worker_id), fence, &Outcome::Succeeded, PACE, T0), Err(Refusal::NotHolder));
     run.finish(&a, Some(w.worker_id), fence, &Outcome::Succeeded, PACE, T0).expect("done");
     assert_eq!(run.finish(&a, Some(w.worker_id), fence, &Outcome::Succeeded, PACE, T0), Ok(Change::default()));
     let failed = Outcome::Failed { failure: Failure::Exit { code: 1 } };
-    assert_eq!(
-        run.finish(&a, Some(w.worker_id), fence, &failed, PACE, T0),
-        Err(Refusal::EndedOtherwise("succeeded"))
-    );
+    assert_eq!(run.finish(&a, Some(w.worker_id), fence, &failed, PACE, T0), Err(Refusal::EndedOtherwise("succeeded")));
 }
 
 #[test]

@@ -1,0 +1,119 @@
+//! The key to one queue: short-lived credentials for a worker's own pool, and for nothing else.
+//!
+//! The project's queue role may read that project's queues; the session policy narrows it to the one of the worker's
+//! pool. Another project's queue, or another pool's, is then refused by IAM, whatever the worker asks.
+
+use async_trait::async_trait;
+use aws_sdk_sts::error::DisplayErrorContext;
+use sealfleet_domain::{PoolName, ProjectScope, Timestamp, WorkerId};
+
+use crate::Unavailable;
+use crate::queues::queue_name;
+
+/// Seconds that queue credentials last: the shortest that STS gives.
+const SECONDS: i32 = 900;
+
+/// Credentials for one queue.
+#[derive(Clone)]
+pub struct QueueKey {
+    /// The queue.
+    pub queue_url: String,
+    /// Its region.
+    pub region: String,
+    /// Access key.
+    pub access_key_id: String,
+    /// Secret key.
+    pub secret_access_key: String,
+    /// Session token.
+    pub session_token: String,
+    /// When they stop working.
+    pub expires_at: Timestamp,
+}
+
+/// Gives out queue credentials.
+#[async_trait]
+pub trait QueueAccess: Send + Sync {
+    /// Credentials for the queue of `pool`, in the name of `worker`.
+    async fn queue_key(&self, scope: &ProjectScope, pool: &PoolName, worker: WorkerId)
+    -> Result<QueueKey, Unavailable>;
+}
+
+/// Where queues and roles are.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// AWS partition, `aws` nearly everywhere.
+    pub partition: String,
+    /// Region.
+    pub region: String,
+    /// Account id.
+    pub account_id: String,
+    /// Queue URLs up to the queue's name.
+    pub queue_url_prefix: String,
+}
+
+/// AWS STS.
+#[derive(Clone, Debug)]
+pub struct Sts {
+    client: aws_sdk_sts::Client,
+    account: Account,
+}
+
+impl Sts {
+    /// Roles and queues of `account`.
+    #[must_use]
+    pub fn new(config: &aws_config::SdkConfig, account: Account) -> Self {
+        Self { client: aws_sdk_sts::Client::new(config), account }
+    }
+}
+
+/// What the session may do: the intersection of this and the role's own policy.
+fn session_policy(account: &Account, queue: &str) -> String {
+    let Account { partition, region, account_id, .. } = account;
+    serde_json::json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"],
+            "Resource": format!("arn:{partition}:sqs:{region}:{account_id}:{queue}"),
+        }],
+    })
+    .to_string()
+}
+
+#[async_trait]
+impl QueueAccess for Sts {
+    async fn queue_key(
+        &self,
+        scope: &ProjectScope,
+        pool: &PoolName,
+        worker: WorkerId,
+    ) -> Result<QueueKey, Unavailable> {
+        let Account { partition, account_id, .. } = &self.account;
+        let queue = queue_name(scope, pool);
+        let role =
+            format!("arn:{partition}:iam::{account_id}:role/sealfleet/project/sealfleet-{}--queue", scope.project());
+        let answer = self
+            .client
+            .assume_role()
+            .role_arn(role)
+            .role_session_name(worker.to_string())
+            .duration_seconds(SECONDS)
+            .policy(session_policy(&self.account, &queue))
+            .send()
+            .await
+            .map_err(|error| unavailable(DisplayErrorContext(error).to_string()))?;
+        let credentials = answer.credentials.ok_or_else(|| unavailable("an answer without credentials".to_owned()))?;
+        Ok(QueueKey {
+            queue_url: format!("{}{queue}", self.account.queue_url_prefix),
+            region: self.account.region.clone(),
+            access_key_id: credentials.access_key_id,
+            secret_access_key: credentials.secret_access_key,
+            session_token: credentials.session_token,
+            expires_at: Timestamp::from_millis(credentials.expiration.secs().saturating_mul(1000)),
+        })
+    }
+}
+
+const fn unavailable(detail: String) -> Unavailable {
+    Unavailable { service: "STS", detail }
+}

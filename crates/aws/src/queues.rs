@@ -1,0 +1,44 @@
+//! Queue messages: hints that a step may be claimed. Losing one only costs time, since `sweep` sends it again.
+
+use async_trait::async_trait;
+use aws_sdk_sqs::error::DisplayErrorContext;
+use sealfleet_domain::{PoolName, ProjectScope};
+
+use crate::Unavailable;
+
+/// Sends queue messages.
+#[async_trait]
+pub trait Queues: Send + Sync {
+    /// Sends `body` to the queue of a pool.
+    async fn send(&self, scope: &ProjectScope, pool: &PoolName, body: String) -> Result<(), Unavailable>;
+}
+
+/// The name of a pool's queue. Names contain no `--`, so no two pools share one.
+#[must_use]
+pub fn queue_name(scope: &ProjectScope, pool: &PoolName) -> String {
+    format!("sealfleet-{}--{pool}", scope.project())
+}
+
+/// Amazon SQS.
+#[derive(Clone, Debug)]
+pub struct Sqs {
+    client: aws_sdk_sqs::Client,
+    url_prefix: String,
+}
+
+impl Sqs {
+    /// Queues whose URLs are `url_prefix` and the queue's name.
+    #[must_use]
+    pub fn new(config: &aws_config::SdkConfig, url_prefix: String) -> Self {
+        Self { client: aws_sdk_sqs::Client::new(config), url_prefix }
+    }
+}
+
+#[async_trait]
+impl Queues for Sqs {
+    async fn send(&self, scope: &ProjectScope, pool: &PoolName, body: String) -> Result<(), Unavailable> {
+        let url = format!("{}{}", self.url_prefix, queue_name(scope, pool));
+        let sent = self.client.send_message().queue_url(url).message_body(body).send().await;
+        sent.map(|_| ()).map_err(|error| Unavailable { service: "SQS", detail: DisplayErrorContext(error).to_string() })
+    }
+}

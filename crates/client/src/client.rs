@@ -1,0 +1,196 @@
+//! Sends requests and reads answers.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::{Method, Url};
+use sealfleet_api::Problem;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::credential::Credential;
+use crate::error::{Error, is_passing};
+use crate::retry;
+
+const TIMEOUT: Duration = Duration::from_secs(15);
+const RETRIES: u32 = 3;
+
+/// A client of one control plane, with one credential. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Arc<Url>,
+    bearer: Option<HeaderValue>,
+    timeout: Duration,
+    retries: u32,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("base", &self.base.as_str()).finish_non_exhaustive()
+    }
+}
+
+/// Whether a request may be sent again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    Safe,
+    Never,
+}
+
+/// One request, before it is sent.
+pub(crate) struct Call<'a> {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: Vec<(&'static str, String)>,
+    pub(crate) body: Option<&'a Value>,
+    pub(crate) idempotency_key: Option<&'a str>,
+    pub(crate) repeat: Repeat,
+}
+
+impl Client {
+    /// A client of the control plane at `api_url` (`https://…`, without `/v1`). Plain `http` is for this machine only.
+    ///
+    /// # Errors
+    /// [`Error::Address`] when the address cannot be used, or the credential cannot be sent.
+    pub fn new(api_url: &str, credential: Option<Credential>) -> Result<Self, Error> {
+        let unusable = |reason: String| Error::Address { url: api_url.to_owned(), reason };
+        let mut base = Url::parse(api_url).map_err(|error| unusable(error.to_string()))?;
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(Error::Address {
+                url: "…".to_owned(),
+                reason: "it must not hold a user or password".to_owned(),
+            });
+        }
+        if base.query().is_some() || base.fragment().is_some() {
+            return Err(unusable("it must not have a query or fragment".to_owned()));
+        }
+        let plain = match base.scheme() {
+            "https" => false,
+            "http" if is_this_machine(&base) => true,
+            "http" => {
+                return Err(unusable("a credential is sent over `https` only, except to this machine".to_owned()));
+            }
+            _ => return Err(unusable("write it as `https://HOST`".to_owned())),
+        };
+        let path = base.path().trim_end_matches('/').to_owned();
+        base.set_path(&path);
+
+        // Another part of the program may have installed a provider before; one is as good as the other.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        // A redirect would carry the request elsewhere; this API has none.
+        let mut builder = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(5))
+            .user_agent(concat!("sealfleet/", env!("CARGO_PKG_VERSION")));
+        if plain {
+            // No certificates are needed, and a machine without any would otherwise refuse to make a client.
+            builder = builder.tls_certs_only([]);
+        }
+        let http = builder.build().map_err(Error::Transport)?;
+        let bearer = credential.map(|credential| {
+            let text = Zeroizing::new(format!("Bearer {}", credential.expose()));
+            HeaderValue::from_str(&text).map(|mut value| {
+                value.set_sensitive(true);
+                value
+            })
+        });
+        let bearer = bearer.transpose().map_err(|_| unusable("the credential is not one line of text".to_owned()))?;
+        Ok(Self { http, base: Arc::new(base), bearer, timeout: TIMEOUT, retries: RETRIES })
+    }
+
+    /// The same with another timeout for each attempt; 15 seconds otherwise.
+    #[must_use]
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The same without any repetition.
+    #[must_use]
+    pub const fn without_retries(mut self) -> Self {
+        self.retries = 0;
+        self
+    }
+
+    /// Any request, for tests and tools: sent once, answered with status and body whatever they are (`null` for a body
+    /// that is not JSON).
+    ///
+    /// # Errors
+    /// [`Error::Transport`] when there is no answer, [`Error::Address`] for a method or path that cannot be written.
+    pub async fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, Value), Error> {
+        let unusable = |reason: &str| Error::Address { url: path.to_owned(), reason: reason.to_owned() };
+        let method = Method::from_bytes(method.as_bytes()).map_err(|_| unusable("the method is not one"))?;
+        let text = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
+        let url = Url::parse(&text).map_err(|_| unusable("the path is not one"))?;
+        let call =
+            Call { method, path: String::new(), query: Vec::new(), body, idempotency_key: None, repeat: Repeat::Never };
+        let (status, bytes) = self.attempt(&call, url).await.map_err(Error::Transport)?;
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+    }
+
+    pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, Error> {
+        let mut url = Url::clone(&self.base);
+        url.set_path(&format!("{}{}", self.base.path().trim_end_matches('/'), call.path));
+        if !call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&call.query);
+        }
+        let mut attempt = 0;
+        loop {
+            let answer = self.attempt(&call, url.clone()).await;
+            let passing = answer.as_ref().map_or(true, |(status, _)| is_passing(*status));
+            if passing && call.repeat == Repeat::Safe && attempt < self.retries {
+                tokio::time::sleep(retry::pause(attempt)).await;
+                attempt += 1;
+                continue;
+            }
+            let (status, bytes) = answer.map_err(Error::Transport)?;
+            return read(status, &bytes);
+        }
+    }
+
+    async fn attempt(&self, call: &Call<'_>, url: Url) -> Result<(u16, Zeroizing<Vec<u8>>), reqwest::Error> {
+        let mut request = self.http.request(call.method.clone(), url).timeout(self.timeout);
+        if let Some(bearer) = &self.bearer {
+            request = request.header(AUTHORIZATION, bearer.clone());
+        }
+        if let Some(key) = call.idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
+        if let Some(body) = call.body {
+            request = request.json(body);
+        }
+        let answer = request.send().await?;
+        let status = answer.status().as_u16();
+        Ok((status, Zeroizing::new(answer.bytes().await?.to_vec())))
+    }
+}
+
+fn read<T: DeserializeOwned>(status: u16, bytes: &[u8]) -> Result<T, Error> {
+    // serde's message repeats no value for a type mismatch of a secret: all secrets are texts where texts are expected.
+    let unreadable = |reason: String| Error::Unreadable { status, reason };
+    if (200..300).contains(&status) {
+        let text: &[u8] = if bytes.is_empty() { b"null" } else { bytes };
+        return serde_json::from_slice(text).map_err(|error| unreadable(error.to_string()));
+    }
+    match serde_json::from_slice::<Problem>(bytes) {
+        Ok(problem) => Err(Error::Problem(problem)),
+        // What stands before the functions (a gateway, a proxy) answers in its own words.
+        Err(_) => Err(unreadable("it is not a problem of this API; is the address right?".to_owned())),
+    }
+}
+
+fn is_this_machine(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+pub(crate) fn body(value: &impl Serialize) -> Result<Value, Error> {
+    serde_json::to_value(value)
+        .map_err(|error| Error::Unreadable { status: 0, reason: format!("the request cannot be written: {error}") })
+}

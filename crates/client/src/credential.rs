@@ -1,0 +1,121 @@
+//! Credentials as their holders keep them: in a file of their own, never in arguments or logs.
+
+use std::fmt;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+/// The largest credential file, in bytes.
+const MOST: u64 = 4096;
+
+/// What is sent as `Bearer`. It cannot be printed, and its memory is wiped when it is dropped.
+#[derive(Clone)]
+pub struct Credential(Zeroizing<String>);
+
+/// A credential file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read or written.
+    #[error("the file `{}` cannot be used: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Others may read it.
+    #[error("the file `{path}` can be read by others: run `chmod 600 {path}`", path = path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It does not hold one line of text.
+    #[error("the file `{}` does not hold a credential: it must be one line of text", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Credential {
+    /// A credential; white space around it does not count.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        let text = Zeroizing::new(text.into());
+        Self(Zeroizing::new(text.trim().to_owned()))
+    }
+
+    /// Reads a file that nobody but its owner may read.
+    ///
+    /// # Errors
+    /// See [`FileError`].
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        let failed = |source| FileError::Io { path: path.to_owned(), source };
+        let file = std::fs::File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
+            return Err(FileError::Open { path: path.to_owned() });
+        }
+        let mut text = Zeroizing::new(String::new());
+        file.take(MOST).read_to_string(&mut text).map_err(failed)?;
+        Self::one_line(&text).ok_or_else(|| FileError::Malformed { path: path.to_owned() })
+    }
+
+    /// A credential that is one line of printable ASCII.
+    #[must_use]
+    pub fn one_line(text: &str) -> Option<Self> {
+        let line = text.trim();
+        (!line.is_empty() && line.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Self::new(line))
+    }
+
+    /// Writes a new file that nobody but its owner may read. A file that is already there is kept, and is an error.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn write(&self, path: &Path) -> Result<(), FileError> {
+        let write = || {
+            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            file.write_all(self.0.as_bytes())?;
+            file.write_all(b"\n")?;
+            file.sync_all()
+        };
+        write().map_err(|source| FileError::Io { path: path.to_owned(), source })
+    }
+
+    /// The text, to be sent and for nothing else.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(hidden)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_for_its_owner_alone_and_an_open_one_is_refused() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("credential");
+        Credential::new("sfw.a.b.c\n").write(&path).expect("written");
+        let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(Credential::read(&path).expect("read").expose(), "sfw.a.b.c");
+        assert!(matches!(Credential::new("x").write(&path), Err(FileError::Io { .. })), "never overwritten");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("changed");
+        assert!(matches!(Credential::read(&path), Err(FileError::Open { .. })));
+    }
+
+    #[test]
+    fn nothing_prints_it() {
+        assert_eq!(format!("{:?}", Credential::new("sft.secret")), "Credential(hidden)");
+    }
+}

@@ -1,0 +1,146 @@
+//! What the client sends, repeats and reads, against a server of a few lines.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sealfleet_client::types::{EnqueueRun, Heartbeat};
+use sealfleet_client::{Client, Code, Credential, Error, PageQuery};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+const CANARY: &str = "sft.healthcare.canary-credential";
+
+/// Answers each connection's request with the next of `answers`, and keeps what was sent.
+struct Server {
+    url: String,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    async fn new(answers: Vec<(u16, String)>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&seen);
+        tokio::spawn(async move {
+            for (status, body) in answers {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 65536];
+                let read = connection.read(&mut request).await.unwrap();
+                request.truncate(read);
+                noted.lock().unwrap().push(String::from_utf8(request).unwrap());
+                if status == 0 {
+                    continue;
+                }
+                let head =
+                    format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+                connection.write_all(head.as_bytes()).await.unwrap();
+                connection.write_all(body.as_bytes()).await.unwrap();
+                connection.shutdown().await.unwrap();
+            }
+        });
+        Self { url, seen }
+    }
+
+    fn client(&self) -> Client {
+        Client::new(&self.url, Some(Credential::new(CANARY))).unwrap().with_timeout(Duration::from_secs(5))
+    }
+
+    fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+fn page() -> (u16, String) {
+    (200, json!({"items": []}).to_string())
+}
+
+fn problem(status: u16, code: &str) -> (u16, String) {
+    let body = json!({"type": "t", "title": "t", "status": status, "detail": "d", "code": code});
+    (status, body.to_string())
+}
+
+fn run() -> EnqueueRun {
+    serde_json::from_value(json!({"workflow": "w", "steps": []})).unwrap()
+}
+
+#[tokio::test]
+async fn a_read_is_repeated_after_lost_answers_and_failures() {
+    let server = Server::new(vec![(0, String::new()), (503, "busy".to_owned()), page()]).await;
+    let query = PageQuery { cursor: Some("a b&c".to_owned()), limit: Some(7) };
+    let runs = server.client().list_runs(&query).await.unwrap();
+    assert!(runs.items.is_empty());
+    let seen = server.seen();
+    assert_eq!(seen.len(), 3);
+    assert!(seen.iter().all(|request| request.starts_with("GET /v1/runs?cursor=a+b%26c&limit=7 ")), "{seen:?}");
+    assert!(seen.iter().all(|request| request.contains(&format!("Bearer {CANARY}"))));
+}
+
+#[tokio::test]
+async fn a_change_is_repeated_only_with_an_idempotency_key() {
+    let server = Server::new(vec![(500, String::new()), page()]).await;
+    let error = server.client().enqueue(&run(), None).await.err().unwrap();
+    assert!(matches!(error, Error::Unreadable { status: 500, .. }), "{error}");
+    assert_eq!(server.seen().len(), 1);
+
+    let server = Server::new(vec![(500, String::new()), problem(422, "idempotency_mismatch")]).await;
+    let error = server.client().enqueue(&run(), Some("key-1")).await.err().unwrap();
+    assert_eq!(error.problem().map(|problem| problem.code), Some(Code::IdempotencyMismatch));
+    let seen = server.seen();
+    assert!(seen.len() == 2 && seen.iter().all(|request| request.contains("idempotency-key: key-1")), "{seen:?}");
+}
+
+#[tokio::test]
+async fn heartbeats_are_repeated_unless_retries_are_off() {
+    let answer = (200, json!({"status": "approved", "leases": []}).to_string());
+    let server = Server::new(vec![(502, String::new()), answer]).await;
+    server.client().heartbeat(&Heartbeat::default()).await.unwrap();
+    let server = Server::new(vec![(502, String::new())]).await;
+    assert!(server.client().without_retries().heartbeat(&Heartbeat::default()).await.is_err());
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_raw_request_answers_whatever_came() {
+    let server = Server::new(vec![problem(404, "not_found"), (200, "text".to_owned())]).await;
+    let client = server.client();
+    let (status, body) = client.request("PUT", "/v1/x?y=1", Some(&json!({"a": 1}))).await.unwrap();
+    assert_eq!((status, body["code"].as_str()), (404, Some("not_found")));
+    assert!(server.seen().iter().all(|request| request.starts_with("PUT /v1/x?y=1 ")));
+    assert_eq!(client.request("GET", "/", None).await.unwrap(), (200, serde_json::Value::Null));
+}
+
+#[tokio::test]
+async fn no_error_and_no_debug_shows_the_credential() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let client = Client::new(&url, Some(Credential::new(CANARY))).unwrap().without_retries();
+    let error = client.list_runs(&PageQuery::default()).await.err().unwrap();
+    assert!(error.is_passing() && error.to_string().contains("127.0.0.1"), "{error}");
+    for text in [format!("{client:?}"), format!("{error:?}"), format!("{error}")] {
+        assert!(!text.contains("canary"), "{text}");
+    }
+}
+
+#[test]
+fn a_credential_is_not_sent_in_the_clear_over_a_network() {
+    for bad in
+        ["http://api.example.com", "ftp://localhost", "x", "https://u:p@localhost", "http://10.0.0.1", "https://h/?q"]
+    {
+        let Err(error) = Client::new(bad, None) else { panic!("{bad}") };
+        assert!(matches!(error, Error::Address { .. }), "{error}");
+        assert!(!error.to_string().contains("u:p"));
+    }
+    for good in
+        ["http://localhost:1", "http://x.execute-api.localhost:4566/", "http://[::1]:1", "https://api.example.com/v"]
+    {
+        if let Err(error) = Client::new(good, None) {
+            // A machine without certificates has no https.
+            assert!(good.starts_with("https"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! The store on Amazon DynamoDB.
+//!
+//! A single write is a plain conditional call, several are one `TransactWriteItems` (half the price and no less
+//! atomic for one row). The SDK gives a transaction one client request token for all its retries, so a reply that was
+//! lost after the write does not make the retry fail.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConsumedCapacity, Delete, Put, ReturnConsumedCapacity, TransactWriteItem,
+};
+
+use crate::store::{Condition, Item, Key, Meter, Query, Range, Rows, Store, Table, Write, WriteError};
+
+/// The names of the tables.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// The ledger's.
+    pub ledger: String,
+    /// The audit trail's.
+    pub audit: String,
+}
+
+/// The store on Amazon DynamoDB.
+pub struct Dynamo {
+    client: Client,
+    tables: Tables,
+    meter: Arc<Meter>,
+}
+
+/// A condition as DynamoDB takes it.
+struct Expression {
+    text: String,
+    names: HashMap<String, String>,
+    values: HashMap<String, AttributeValue>,
+}
+
+impl Dynamo {
+    /// A store over `client`.
+    #[must_use]
+    pub fn new(client: Client, tables: Tables) -> Self {
+        Self { client, tables, meter: Arc::new(Meter::default()) }
+    }
+
+    /// What was consumed so far.
+    #[must_use]
+    pub fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
+    }
+
+    fn name(&self, table: Table) -> &str {
+        match table {
+            Table::Ledger => &self.tables.ledger,
+            Table::Audit => &self.tables.audit,
+        }
+    }
+
+    fn wrote(&self, capacity: Option<&ConsumedCapacity>) {
+        self.meter.add(capacity.and_then(ConsumedCapacity::capacity_units).unwrap_or_default(), 0.0);
+    }
+
+    fn read(&self, capacity: Option<&ConsumedCapacity>) {
+        self.meter.add(0.0, capacity.and_then(ConsumedCapacity::capacity_units).unwrap_or_default());
+    }
+
+    async fn put(&self, table: Table, item: Item, only_if: &Condition) -> Result<(), WriteError> {
+        let condition = expression(only_if);
+        #[expect(clippy::disallowed_methods, reason = "the ledger crate is where rows are put")]
+        let call = self.client.put_item();
+        let result = call
+            .table_name(self.name(table))
+            .set_item(Some(item))
+            .condition_expression(condition.text)
+            .set_expression_attribute_names(some(condition.names))
+            .set_expression_attribute_values(some(condition.values))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        match result {
+            Ok(output) => {
+                self.wrote(output.consumed_capacity());
+                Ok(())
+            }
+            Err(error) => Err(single(&error)),
+        }
+    }
+
+    async fn delete(&self, key: Key, only_if: &Condition) -> Result<(), WriteError> {
+        let condition = expression(only_if);
+        let result = self
+            .client
+            .delete_item()
+            .table_name(self.name(Table::Ledger))
+            .set_key(Some(item_key(key)))
+            .condition_expression(condition.text)
+            .set_expression_attribute_names(some(condition.names))
+            .set_expression_attribute_values(some(condition.values))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        match result {
+            Ok(output) => {
+                self.wrote(output.consumed_capacity());
+                Ok(())
+            }
+            Err(error) => Err(single(&error)),
+        }
+    }
+
+    fn transact_item(&self, write: Write) -> Result<TransactWriteItem, WriteError> {
+        let malformed = |error: aws_sdk_dynamodb::error::BuildError| WriteError::Unavailable(error.to_string());
+        match write {
+            Write::Put { table, item, only_if } => {
+                let condition = expression(&only_if);
+                let put = Put::builder()
+                    .table_name(self.name(table))
+                    .set_item(Some(item))
+                    .condition_expression(condition.text)
+                    .set_expression_attribute_names(some(condition.names))
+                    .set_expression_attribute_values(some(condition.values))
+                    .build()
+                    .map_err(malformed)?;
+                Ok(TransactWriteItem::builder().put(put).build())
+            }
+            Write::Delete { key, only_if } => {
+                let condition = expression(&only_if);
+                let delete = Delete::builder()
+                    .table_name(self.name(Table::Ledger))
+                    .set_key(Some(item_key(key)))
+                    .condition_expression(condition.text)
+                    .set_expression_attribute_names(some(condition.names))
+                    .set_expression_attribute_values(some(condition.values))
+                    .build()
+                    .map_err(malformed)?;
+                Ok(TransactWriteItem::builder().delete(delete).build())
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Dynamo {
+    async fn get(&self, table: Table, key: &Key) -> Result<Option<Item>, String> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(self.name(table))
+            .set_key(Some(item_key(key.clone())))
+            .consistent_read(true)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(|error| DisplayErrorContext(error).to_string())?;
+        self.read(output.consumed_capacity());
+        Ok(output.item)
+    }
+
+    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
+        let mut names = HashMap::from([("#pk".to_owned(), "pk".to_owned())]);
+        let mut values = HashMap::from([(":pk".to_owned(), AttributeValue::S(query.pk.clone()))]);
+        let mut text = "#pk = :pk".to_owned();
+        if !matches!(query.range, Range::All) {
+            names.insert("#sk".to_owned(), "sk".to_owned());
+        }
+        match &query.range {
+            Range::All => {}
+            Range::Prefix(prefix) => {
+                text.push_str(" AND begins_with(#sk, :prefix)");
+                values.insert(":prefix".to_owned(), AttributeValue::S(prefix.clone()));
+            }
+            Range::Between(from, to) => {
+                text.push_str(" AND #sk BETWEEN :from AND :to");
+                values.insert(":from".to_owned(), AttributeValue::S(from.clone()));
+                values.insert(":to".to_owned(), AttributeValue::S(to.clone()));
+            }
+        }
+        let filter = query.only.as_ref().map(|(name, value)| {
+            names.insert("#only".to_owned(), (*name).to_owned());
+            values.insert(":only".to_owned(), value.clone());
+            "#only = :only"
+        });
+        let start = after.map(|after| item_key(Key { pk: query.pk.clone(), sk: after.to_owned() }));
+        let output = self
+            .client
+            .query()
+            .table_name(self.name(query.table))
+            .key_condition_expression(text)
+            .set_filter_expression(filter.map(str::to_owned))
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
+            .set_exclusive_start_key(start)
+            .scan_index_forward(!query.backwards)
+            .limit(i32::try_from(query.limit).unwrap_or(i32::MAX))
+            .consistent_read(query.consistent)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(|error| DisplayErrorContext(error).to_string())?;
+        self.read(output.consumed_capacity());
+        let more_after =
+            output.last_evaluated_key.and_then(|mut key| key.remove("sk")).and_then(|value| value.as_s().ok().cloned());
+        Ok(Rows { items: output.items.unwrap_or_default(), more_after })
+    }
+
+    async fn due(&self, shard: &str, until: i64, limit: usize) -> Result<Vec<Key>, String> {
+        let output = self
+            .client
+            .query()
+            .table_name(self.name(Table::Ledger))
+            .index_name("due")
+            .key_condition_expression("#shard = :shard AND #at <= :until")
+            .expression_attribute_names("#shard", "due_shard")
+            .expression_attribute_names("#at", "due_at")
+            .expression_attribute_values(":shard", AttributeValue::S(shard.to_owned()))
+            .expression_attribute_values(":until", AttributeValue::N(until.to_string()))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await
+            .map_err(|error| DisplayErrorContext(error).to_string())?;
+        self.read(output.consumed_capacity());
+        Ok(output
+            .items
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|item| {
+                let text = |name: &str| item.get(name)?.as_s().ok().cloned();
+                Some(Key { pk: text("pk")?, sk: text("sk")? })
+            })
+            .collect())
+    }
+
+    async fn write(&self, mut writes: Vec<Write>) -> Result<(), WriteError> {
+        if writes.len() < 2 {
+            return match writes.pop() {
+                None => Ok(()),
+                Some(Write::Put { table, item, only_if }) => self.put(table, item, &only_if).await,
+                Some(Write::Delete { key, only_if }) => self.delete(key, &only_if).await,
+            };
+        }
+        let items = writes.into_iter().map(|write| self.transact_item(write)).collect::<Result<Vec<_>, _>>()?;
+        let result = self
+            .client
+            .transact_write_items()
+            .set_transact_items(Some(items))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        match result {
+            Ok(output) => {
+                for capacity in output.consumed_capacity() {
+                    self.wrote(Some(capacity));
+                }
+                Ok(())
+            }
+            Err(error) => Err(cancelled(&error)),
+        }
+    }
+}
+
+type TransactError = SdkError<aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError>;
+
+fn cancelled(error: &TransactError) -> WriteError {
+    let Some(service) = error.as_service_error() else { return unavailable(error) };
+    if service.is_transaction_in_progress_exception() {
+        return WriteError::Busy;
+    }
+    let aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError::TransactionCanceledException(
+        cancelled,
+    ) = service
+    else {
+        return unavailable(error);
+    };
+    let codes: Vec<&str> =
+        cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or("None")).collect();
+    let failed: Vec<usize> =
+        codes.iter().enumerate().filter(|(_, code)| **code == "ConditionalCheckFailed").map(|(at, _)| at).collect();
+    if !failed.is_empty() {
+        WriteError::Condition(failed)
+    } else if codes
+        .iter()
+        .any(|code| matches!(*code, "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded"))
+    {
+        WriteError::Busy
+    } else {
+        unavailable(error)
+    }
+}
+
+fn single<E>(error: &SdkError<E>) -> WriteError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match error.code() {
+        Some("ConditionalCheckFailedException") => WriteError::Condition(vec![0]),
+        Some("TransactionConflictException") => WriteError::Busy,
+        _ => unavailable(error),
+    }
+}
+
+fn unavailable<E>(error: &SdkError<E>) -> WriteError
+where
+    E: std::error::Error + 'static,
+{
+    WriteError::Unavailable(DisplayErrorContext(error).to_string())
+}
+
+fn expression(condition: &Condition) -> Expression {
+    let mut names = HashMap::new();
+    let mut values = HashMap::new();
+    let text = match condition {
+        Condition::Absent => {
+            names.insert("#pk".to_owned(), "pk".to_owned());
+            "attribute_not_exists(#pk)".to_owned()
+        }
+        Condition::AbsentOr(name, value) => {
+            names.insert("#pk".to_owned(), "pk".to_owned());
+            names.insert("#a".to_owned(), (*name).to_owned());
+            values.insert(":a".to_owned(), value.clone());
+            "attribute_not_exists(#pk) OR #a = :a".to_owned()
+        }
+        Condition::AbsentOrBelow(name, number) => {
+            names.insert("#pk".to_owned(), "pk".to_owned());
+            names.insert("#a".to_owned(), (*name).to_owned());
+            values.insert(":a".to_owned(), AttributeValue::N(number.to_string()));
+            "attribute_not_exists(#pk) OR #a < :a".to_owned()
+        }
+        Condition::Is(pairs) => {
+            let mut tests = Vec::new();
+            for (index, (name, value)) in pairs.iter().enumerate() {
+                names.insert(format!("#a{index}"), (*name).to_owned());
+                values.insert(format!(":a{index}"), value.clone());
+                tests.push(format!("#a{index} = :a{index}"));
+            }
+            tests.join(" AND ")
+        }
+    };
+    Expression { text, names, values }
+}
+
+/// DynamoDB refuses an empty map of names or values.
+fn some<V>(map: HashMap<String, V>) -> Option<HashMap<String, V>> {
+    Some(map).filter(|map| !map.is_empty())
+}
+
+fn item_key(key: Key) -> Item {
+    HashMap::from([("pk".to_owned(), AttributeValue::S(key.pk)), ("sk".to_owned(), AttributeValue::S(key.sk))])
+}

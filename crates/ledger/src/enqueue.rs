@@ -1,0 +1,121 @@
+//! Enqueue: the idempotency item, the run and its audit entry, in one transaction.
+//!
+//! Idempotency is a row of its own, put on the condition that it is absent or past its time (time to live deletes late,
+//! so the time is compared). Two requests with one key race for that row: one wins, the other reads what the winner
+//! wrote.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use sealfleet_domain::limits;
+use sealfleet_domain::run::{Change, Run};
+use sealfleet_domain::{ProjectScope, RunId};
+
+use crate::store::{Condition, Item, Table, Write, WriteError};
+use crate::transition::run_item;
+use crate::{Error, Ledger, keys};
+
+/// An idempotency key with a hash of the request that it stands for.
+#[derive(Clone, Debug)]
+pub struct Idempotency {
+    /// The caller's key.
+    pub key: String,
+    /// SHA-256 of the request.
+    pub request: String,
+}
+
+/// What an enqueue came to.
+#[derive(Clone, Debug)]
+pub enum Enqueued {
+    /// The run was stored.
+    New,
+    /// The same request was stored before, as this run.
+    Before(Box<Run>),
+}
+
+impl Ledger {
+    /// The run that this key was used for before, if it was, by the same request.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyMismatch`], or that the tables do not answer.
+    pub async fn enqueued_before(&self, scope: &ProjectScope, idempotency: &Idempotency) -> Result<Option<Run>, Error> {
+        let key = keys::idempotency(scope, &idempotency.key);
+        let Some(item) = self.store.get(Table::Ledger, &key).await.map_err(Error::Unavailable)? else {
+            return Ok(None);
+        };
+        let expires_at = item.get("expires_at").and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
+        if expires_at.is_none_or(|at| at < self.now().epoch_seconds()) {
+            return Ok(None);
+        }
+        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+        if text("request") != Some(&idempotency.request) {
+            return Err(Error::IdempotencyMismatch);
+        }
+        let run_id: RunId = text("run")
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| Error::Unreadable("an idempotency row without a run".to_owned()))?;
+        Ok(Some(self.stored_run(scope, run_id).await?.run))
+    }
+
+    /// Stores a new run.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyMismatch`], or that the tables do not answer. Nothing was written then.
+    pub async fn enqueue(
+        &self,
+        scope: &ProjectScope,
+        run: &Run,
+        change: &Change,
+        idempotency: Option<&Idempotency>,
+        actor: &str,
+    ) -> Result<Enqueued, Error> {
+        for attempt in 0..5 {
+            let now = self.now();
+            let mut writes = vec![
+                Write::Put {
+                    table: Table::Ledger,
+                    item: run_item(scope, run, 1, run.due_at()).map_err(crate::transition::unwritten)?,
+                    only_if: Condition::Absent,
+                },
+                self.audit_write(scope.project().as_str(), actor, Some(run.run_id), change.events.clone(), now)
+                    .map_err(crate::transition::unwritten)?,
+            ];
+            if let Some(idempotency) = idempotency {
+                let expires_at = now.epoch_seconds().saturating_add(limits::IDEMPOTENCY_SECONDS);
+                writes.push(Write::Put {
+                    table: Table::Ledger,
+                    item: idempotency_item(scope, idempotency, run.run_id, expires_at),
+                    only_if: Condition::AbsentOrBelow("expires_at", now.epoch_seconds()),
+                });
+            }
+            match self.store.write(writes).await {
+                Ok(()) => return Ok(Enqueued::New),
+                Err(WriteError::Condition(failed)) if failed.contains(&2) => {
+                    if let Some(idempotency) = idempotency
+                        && let Some(before) = self.enqueued_before(scope, idempotency).await?
+                    {
+                        return Ok(Enqueued::Before(Box::new(before)));
+                    }
+                }
+                // Our own first try, whose answer was lost.
+                Err(WriteError::Condition(_)) => return Ok(Enqueued::New),
+                Err(WriteError::Busy) => {}
+                Err(WriteError::Unavailable(detail)) => return Err(Error::Unavailable(detail)),
+            }
+            self.back_off(attempt).await;
+        }
+        Err(Error::Contended)
+    }
+}
+
+fn idempotency_item(scope: &ProjectScope, idempotency: &Idempotency, run_id: RunId, expires_at: i64) -> Item {
+    let key = keys::idempotency(scope, &idempotency.key);
+    [
+        ("pk", AttributeValue::S(key.pk)),
+        ("sk", AttributeValue::S(key.sk)),
+        ("request", AttributeValue::S(idempotency.request.clone())),
+        ("run", AttributeValue::S(run_id.to_string())),
+        ("expires_at", AttributeValue::N(expires_at.to_string())),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}

@@ -1,0 +1,35 @@
+//! Why the ledger did not do what it was asked.
+
+use sealfleet_domain::run::Refusal;
+
+/// Why the ledger did not do what it was asked. In each case nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The step machine refuses.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// There is no such row in the caller's project.
+    #[error("there is no such row")]
+    NotFound,
+    /// The name or id is taken.
+    #[error("the row exists already")]
+    Exists,
+    /// The holder has no free slot.
+    #[error("all {0} slots are taken")]
+    AtCapacity(u32),
+    /// The row is in a state that does not allow this.
+    #[error("the row is `{0}`")]
+    WrongState(&'static str),
+    /// The idempotency key was used with another request.
+    #[error("the idempotency key was used with another request")]
+    IdempotencyMismatch,
+    /// Others kept changing the same rows.
+    #[error("others kept changing the same rows; try again")]
+    Contended,
+    /// The tables do not answer, or refuse.
+    #[error("the ledger is not available: {0}")]
+    Unavailable(String),
+    /// A stored row cannot be read.
+    #[error("a stored row cannot be read: {0}")]
+    Unreadable(String),
+}

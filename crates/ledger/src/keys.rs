@@ -1,0 +1,163 @@
+//! Keys of both tables, as functions of a `ProjectScope`. Nothing else in the workspace writes a key.
+//!
+//! Names cannot contain `#`, so two different scopes or names never make one key. What is written often is spread:
+//! runs by a hash of their id, the due index and the audit day likewise, leases by their holder.
+
+use sealfleet_domain::credential::{Home, OPERATOR_SCOPE, sha256_hex};
+use sealfleet_domain::{
+    EnrolmentKeyId, EventId, ProfileName, ProjectId, ProjectScope, RunId, StepId, Timestamp, TokenId, WorkerId,
+};
+
+use crate::store::Key;
+
+/// Partitions that a project's runs, and a day of its audit trail, are spread over.
+pub const SHARDS: u8 = 8;
+/// Partitions of the due index.
+pub const DUE_SHARDS: u8 = 16;
+
+/// Where the list of projects stands.
+pub const PROJECTS: &str = "~system#PROJECTS";
+
+fn key(pk: String, sk: impl std::fmt::Display) -> Key {
+    Key { pk, sk: sk.to_string() }
+}
+
+/// A stable number below `shards` for a UUID: its last byte is random.
+fn shard(uuid: uuid_bytes::Bytes, shards: u8) -> u8 {
+    uuid.last().map_or(0, |byte| byte % shards)
+}
+
+mod uuid_bytes {
+    /// The sixteen bytes of a UUID.
+    pub type Bytes = [u8; 16];
+}
+
+pub fn project(scope: &ProjectScope) -> Key {
+    key(format!("PRJ#{}", scope.project()), "PROJECT")
+}
+
+pub fn project_listed(project: &ProjectId) -> Key {
+    key(PROJECTS.to_owned(), project)
+}
+
+pub fn tokens(home: &Home) -> String {
+    match home {
+        Home::Project(project) => format!("PRJ#{project}#TOKENS"),
+        Home::Operators => format!("{OPERATOR_SCOPE}#TOKENS"),
+    }
+}
+
+pub fn token(home: &Home, id: TokenId) -> Key {
+    key(tokens(home), id)
+}
+
+pub fn enrolment_keys(scope: &ProjectScope) -> String {
+    format!("PRJ#{}#ENROLMENT", scope.project())
+}
+
+/// By project id, since the credential is not verified yet when its row is fetched.
+pub fn enrolment_key(project: &ProjectId, id: EnrolmentKeyId) -> Key {
+    key(format!("PRJ#{project}#ENROLMENT"), id)
+}
+
+pub fn workers(scope: &ProjectScope) -> String {
+    format!("PRJ#{}#WORKERS", scope.project())
+}
+
+/// By project id, since the credential is not verified yet when its row is fetched.
+pub fn worker(project: &ProjectId, id: WorkerId) -> Key {
+    key(format!("PRJ#{project}#WORKERS"), id)
+}
+
+pub fn profiles(scope: &ProjectScope) -> String {
+    format!("PRJ#{}#PROFILES", scope.project())
+}
+
+pub fn profile(scope: &ProjectScope, name: &ProfileName) -> Key {
+    key(profiles(scope), name)
+}
+
+pub fn runs(scope: &ProjectScope, shard: u8) -> String {
+    format!("PRJ#{}#RUNS#{shard}", scope.project())
+}
+
+pub fn run(scope: &ProjectScope, id: RunId) -> Key {
+    key(runs(scope, shard(id.uuid().into_bytes(), SHARDS)), id)
+}
+
+/// The project of a run's partition key, for rows that the due index found.
+pub fn scope_of_run(pk: &str) -> Option<ProjectScope> {
+    let project = pk.strip_prefix("PRJ#")?.split_once("#RUNS#")?.0;
+    project.parse().ok().map(ProjectScope::of_stored_row)
+}
+
+pub fn due_shard(id: RunId) -> String {
+    format!("{:x}", shard(id.uuid().into_bytes(), DUE_SHARDS))
+}
+
+pub fn idempotency(scope: &ProjectScope, idempotency_key: &str) -> Key {
+    key(format!("PRJ#{}#IDEMPOTENCY#{}", scope.project(), sha256_hex(idempotency_key.as_bytes())), "IDEMPOTENCY")
+}
+
+pub fn leases(scope: &ProjectScope, holder: WorkerId) -> String {
+    format!("PRJ#{}#LEASES#{}", scope.project(), shard(holder.uuid().into_bytes(), SHARDS))
+}
+
+pub fn leases_of(holder: WorkerId) -> String {
+    format!("{holder}#")
+}
+
+pub fn lease(scope: &ProjectScope, holder: WorkerId, slot: u32) -> Key {
+    key(leases(scope, holder), format_args!("{holder}#{slot:04}"))
+}
+
+/// What a lease says it is for.
+pub fn lease_step(run_id: RunId, step_id: &StepId) -> String {
+    format!("{run_id}/{step_id}")
+}
+
+pub fn task_definition(scope: &ProjectScope, hash: &str) -> Key {
+    key(format!("PRJ#{}#TASK_DEFINITIONS", scope.project()), hash)
+}
+
+/// The audit trail of a project, or of the operators, on one day.
+pub fn audit_day(trail: &str, day: &str, shard: u8) -> String {
+    format!("PRJ#{trail}#{day}#{shard}")
+}
+
+pub fn audit_entry(trail: &str, id: EventId, run_id: Option<RunId>, at: Timestamp) -> Key {
+    key(audit_day(trail, &at.day(), audit_shard(id, run_id)), id)
+}
+
+/// All entries of a run stand in one shard of a day.
+pub fn audit_shard(id: EventId, run_id: Option<RunId>) -> u8 {
+    shard(run_id.map_or_else(|| id.uuid(), RunId::uuid).into_bytes(), SHARDS)
+}
+
+pub fn run_audit_shard(run_id: RunId) -> u8 {
+    shard(run_id.uuid().into_bytes(), SHARDS)
+}
+
+/// The trail of an audit row, from its partition key.
+pub fn trail_of_audit(pk: &str) -> Option<&str> {
+    pk.strip_prefix("PRJ#")?.split('#').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(text: &str) -> ProjectScope {
+        ProjectScope::of_stored_row(text.parse().expect("a project"))
+    }
+
+    #[test]
+    fn projects_that_are_prefixes_of_one_another_share_no_partition() {
+        let id: RunId = "run_0198c0de-0000-7000-8000-00000000000a".parse().expect("an id");
+        let keys: Vec<String> = ["a", "a-b", "ab", "a1"].iter().map(|name| run(&scope(name), id).pk).collect();
+        for (index, key) in keys.iter().enumerate() {
+            assert!(keys.iter().skip(index + 1).all(|other| other != key));
+            assert_eq!(scope_of_run(key).map(|scope| runs(&scope, 2)), Some(key.clone()));
+        }
+    }
+}

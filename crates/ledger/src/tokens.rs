@@ -1,0 +1,119 @@
+//! API tokens.
+
+use sealfleet_domain::access::Role;
+use sealfleet_domain::audit::Event;
+use sealfleet_domain::credential::{Home, OPERATOR_SCOPE, SecretHash, Token, token_text};
+use sealfleet_domain::{Timestamp, TokenId};
+
+use crate::store::{Condition, Query, Range, Table, Write};
+use crate::transition::{from_item, to_item, unwritten};
+use crate::{Error, Ledger, Page, keys};
+
+impl Ledger {
+    /// The stored row of a token.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn token(&self, home: &Home, id: TokenId) -> Result<Option<Token>, Error> {
+        let item = self.store.get(Table::Ledger, &keys::token(home, id)).await.map_err(Error::Unavailable)?;
+        item.map(from_item).transpose()
+    }
+
+    /// Makes a token. Its text is returned once and stored nowhere.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn create_token(
+        &self,
+        home: &Home,
+        role: Role,
+        note: Option<String>,
+        expires_at: Timestamp,
+        actor: &str,
+    ) -> Result<(Token, String), Error> {
+        let now = self.now();
+        let token_id = TokenId::new(self.ids(), now);
+        let secret = self.ids().secret();
+        let token = Token {
+            token_id,
+            role,
+            note,
+            hash: SecretHash::of(&secret),
+            created_at: now,
+            expires_at,
+            revoked_at: None,
+        };
+        let event = Event::TokenCreated { token_id, role, expires_at };
+        let writes = vec![
+            Write::Put {
+                table: Table::Ledger,
+                item: to_item(&token, keys::token(home, token_id)).map_err(unwritten)?,
+                only_if: Condition::Absent,
+            },
+            self.audit_write(trail(home), actor, None, vec![event], now).map_err(unwritten)?,
+        ];
+        self.store.write(writes).await.map_err(unwritten)?;
+        Ok((token, token_text(home, token_id, &secret)))
+    }
+
+    /// Revokes a token. Revoking it twice changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or that the tables do not answer.
+    pub async fn revoke_token(&self, home: &Home, id: TokenId, actor: &str) -> Result<Token, Error> {
+        let mut token = self.token(home, id).await?.ok_or(Error::NotFound)?;
+        if token.revoked_at.is_some() {
+            return Ok(token);
+        }
+        let now = self.now();
+        token.revoked_at = Some(now);
+        let writes = vec![
+            Write::Put {
+                table: Table::Ledger,
+                item: to_item(&token, keys::token(home, id)).map_err(unwritten)?,
+                // A token's row changes in no other way, so what was read is still there.
+                only_if: Condition::Is(vec![("token_id", aws_sdk_dynamodb::types::AttributeValue::S(id.to_string()))]),
+            },
+            self.audit_write(trail(home), actor, None, vec![Event::TokenRevoked { token_id: id }], now)
+                .map_err(unwritten)?,
+        ];
+        self.store.write(writes).await.map_err(unwritten)?;
+        Ok(token)
+    }
+
+    /// A page of tokens, oldest first.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn tokens(&self, home: &Home, after: Option<&str>, limit: usize) -> Result<Page<Token>, Error> {
+        self.page(keys::tokens(home), after, limit).await
+    }
+
+    /// A page of rows of one kind that stand in one partition.
+    pub(crate) async fn page<T: serde::de::DeserializeOwned>(
+        &self,
+        pk: String,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<T>, Error> {
+        let query = Query {
+            table: Table::Ledger,
+            pk,
+            range: Range::All,
+            backwards: false,
+            limit,
+            consistent: true,
+            only: None,
+        };
+        let rows = self.store.query(&query, after).await.map_err(Error::Unavailable)?;
+        let items = rows.items.into_iter().map(from_item).collect::<Result<Vec<T>, Error>>()?;
+        Ok(Page { items, more_after: rows.more_after })
+    }
+}
+
+fn trail(home: &Home) -> &str {
+    match home {
+        Home::Project(project) => project.as_str(),
+        Home::Operators => OPERATOR_SCOPE,
+    }
+}

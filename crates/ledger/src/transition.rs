@@ -1,0 +1,214 @@
+//! One transition of a run: read, apply the pure rule, write everything it changes in one transaction, or nothing.
+//!
+//! The transaction holds the run's document (conditional on the version that was read), the leases that the change
+//! takes or releases, and the audit entry. So a state change without its audit row cannot exist, a secret is never
+//! released without its record, and of two transitions that read the same version one is refused, reads again and
+//! applies its rule to what is true by then. Applying the rule twice is safe: the rules name the fence they act on.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use sealfleet_domain::audit::Event;
+use sealfleet_domain::run::{Change, Refusal, Run};
+use sealfleet_domain::{ProjectScope, RunId, Timestamp};
+
+use crate::store::{Condition, Item, Key, Table, Write, WriteError};
+use crate::{Error, Ledger, keys};
+
+/// Tries of a transition that others keep overtaking.
+const TRIES: u32 = 10;
+
+/// A run after a transition.
+#[derive(Clone, Debug)]
+pub struct Transitioned {
+    /// The run as it is stored now.
+    pub run: Run,
+    /// What changed; empty when the transition had already happened.
+    pub change: Change,
+}
+
+/// How one try of a transition went.
+pub(crate) enum Once {
+    /// It happened.
+    Done(Box<Transitioned>),
+    /// The holder's slot is taken by another lease.
+    SlotTaken,
+    /// Somebody else changed the same rows first.
+    Overtaken,
+}
+
+/// A run as it was read, with what its row carries beside the document.
+pub(crate) struct Stored {
+    pub run: Run,
+    version: u64,
+    due_at: Option<Timestamp>,
+}
+
+impl Ledger {
+    /// Applies `rule` to a run and stores what it changes.
+    ///
+    /// # Errors
+    /// What the rule refuses, [`Error::NotFound`], [`Error::Contended`], or that the tables do not answer. Nothing
+    /// was written then.
+    pub async fn transition(
+        &self,
+        scope: &ProjectScope,
+        run_id: RunId,
+        actor: &str,
+        mut rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
+    ) -> Result<Transitioned, Error> {
+        for attempt in 0..TRIES {
+            match self.transition_once(scope, run_id, actor, &mut rule).await? {
+                Once::Done(done) => return Ok(*done),
+                Once::SlotTaken | Once::Overtaken => self.back_off(attempt).await,
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    pub(crate) async fn transition_once(
+        &self,
+        scope: &ProjectScope,
+        run_id: RunId,
+        actor: &str,
+        mut rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
+    ) -> Result<Once, Error> {
+        let stored = self.stored_run(scope, run_id).await?;
+        let now = self.now();
+        let mut run = stored.run.clone();
+        let change = rule(&mut run, now)?;
+        if change.events.is_empty() && !change.quiet {
+            return Ok(Once::Done(Box::new(Transitioned { run, change })));
+        }
+        match self.commit(scope, &stored, &run, &change, actor, now).await {
+            Ok(()) => Ok(Once::Done(Box::new(Transitioned { run, change }))),
+            // The lease is the second write; the first did not fail, so the run is still as it was read.
+            Err(WriteError::Condition(failed)) if change.take.is_some() && failed == [1] => Ok(Once::SlotTaken),
+            Err(WriteError::Condition(_) | WriteError::Busy) => Ok(Once::Overtaken),
+            Err(WriteError::Unavailable(detail)) => Err(Error::Unavailable(detail)),
+        }
+    }
+
+    /// Waits a random while that grows with `attempt`: full jitter.
+    pub(crate) async fn back_off(&self, attempt: u32) {
+        let most = 10_u64 << attempt.min(6);
+        let chance = self.ids.secret().first().copied().map_or(0, u64::from);
+        tokio::time::sleep(std::time::Duration::from_millis(most * chance / 255)).await;
+    }
+
+    pub(crate) async fn stored_run(&self, scope: &ProjectScope, run_id: RunId) -> Result<Stored, Error> {
+        let key = keys::run(scope, run_id);
+        let item = self.store.get(Table::Ledger, &key).await.map_err(Error::Unavailable)?.ok_or(Error::NotFound)?;
+        read_run(item)
+    }
+
+    async fn commit(
+        &self,
+        scope: &ProjectScope,
+        stored: &Stored,
+        run: &Run,
+        change: &Change,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<(), WriteError> {
+        let version = AttributeValue::N(stored.version.to_string());
+        let mut writes = vec![Write::Put {
+            table: Table::Ledger,
+            item: run_item(scope, run, stored.version.saturating_add(1), due_to_store(stored.due_at, run, now))?,
+            only_if: Condition::Is(vec![("v", version)]),
+        }];
+        if let Some(lease) = &change.take {
+            writes.push(crate::claim::take_lease(scope, lease));
+        }
+        for lease in &change.release {
+            writes.push(crate::claim::release_lease(scope, lease));
+        }
+        if !change.events.is_empty() {
+            writes.push(self.audit_write(
+                scope.project().as_str(),
+                actor,
+                Some(run.run_id),
+                change.events.clone(),
+                now,
+            )?);
+        }
+        self.store.write(writes).await
+    }
+
+    /// Writes events that change no row: something was refused.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn record(
+        &self,
+        scope: &ProjectScope,
+        actor: &str,
+        run_id: Option<RunId>,
+        events: Vec<Event>,
+    ) -> Result<(), Error> {
+        let write = self.audit_write(scope.project().as_str(), actor, run_id, events, self.now()).map_err(unwritten)?;
+        self.store.write(vec![write]).await.map_err(unwritten)
+    }
+}
+
+/// The error of a write whose conditions cannot fail by anybody's doing but ours.
+pub(crate) fn unwritten(error: WriteError) -> Error {
+    match error {
+        WriteError::Condition(_) | WriteError::Busy => Error::Contended,
+        WriteError::Unavailable(detail) => Error::Unavailable(detail),
+    }
+}
+
+/// The due time that the index keeps.
+///
+/// An index entry that comes no later than it must is left alone: moving it costs two more writes. `sweep` that finds
+/// it early looks at the run, sees that nothing is due yet, and moves it then. Most runs end before that.
+fn due_to_store(stored: Option<Timestamp>, run: &Run, now: Timestamp) -> Option<Timestamp> {
+    let next = run.due_at()?;
+    match stored {
+        Some(stored) if stored <= next && stored > now => Some(stored),
+        _ => Some(next),
+    }
+}
+
+pub(crate) fn run_item(
+    scope: &ProjectScope,
+    run: &Run,
+    version: u64,
+    due_at: Option<Timestamp>,
+) -> Result<Item, WriteError> {
+    let mut item = to_item(run, keys::run(scope, run.run_id))?;
+    // The sort key says it already, and a row of over 1 KB costs twice as much to write.
+    item.remove("run_id");
+    item.insert("v".to_owned(), AttributeValue::N(version.to_string()));
+    item.insert("state".to_owned(), AttributeValue::S(run.state().name().to_owned()));
+    if let Some(due_at) = due_at {
+        item.insert("due_shard".to_owned(), AttributeValue::S(keys::due_shard(run.run_id)));
+        item.insert("due_at".to_owned(), AttributeValue::N(due_at.millis().to_string()));
+    }
+    Ok(item)
+}
+
+pub(crate) fn read_run(mut item: Item) -> Result<Stored, Error> {
+    let number = |item: &Item, name: &str| {
+        item.get(name).and_then(|value| value.as_n().ok()).and_then(|text| text.parse::<i64>().ok())
+    };
+    let version = number(&item, "v").and_then(|version| u64::try_from(version).ok());
+    let due_at = number(&item, "due_at").map(Timestamp::from_millis);
+    if let Some(sk) = item.get("sk").cloned() {
+        item.insert("run_id".to_owned(), sk);
+    }
+    let run = from_item(item)?;
+    let version = version.ok_or_else(|| Error::Unreadable("a run without a version".to_owned()))?;
+    Ok(Stored { run, version, due_at })
+}
+
+pub(crate) fn to_item(row: &impl serde::Serialize, key: Key) -> Result<Item, WriteError> {
+    let mut item: Item =
+        serde_dynamo::aws_sdk_dynamodb_1::to_item(row).map_err(|error| WriteError::Unavailable(error.to_string()))?;
+    item.insert("pk".to_owned(), AttributeValue::S(key.pk));
+    item.insert("sk".to_owned(), AttributeValue::S(key.sk));
+    Ok(item)
+}
+
+pub(crate) fn from_item<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, Error> {
+    serde_dynamo::aws_sdk_dynamodb_1::from_item(item).map_err(|error| Error::Unreadable(error.to_string()))
+}

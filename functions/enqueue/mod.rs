@@ -1,0 +1,110 @@
+//! `enqueue`: takes runs in, and puts dead steps back.
+//!
+//! Authorise, validate, resolve the profile by name and version, one transaction, then tell the pools. A queue message
+//! that is not sent is repaired by `sweep`; a run is stored wholly or not at all.
+
+mod resolve;
+mod validate;
+
+use sealfleet_api::Problem;
+use sealfleet_api::http::{Answer, Request};
+use sealfleet_api::types::EnqueueRun;
+use sealfleet_aws::queues::Queues;
+use sealfleet_domain::access::Action;
+use sealfleet_domain::credential::sha256_hex;
+use sealfleet_domain::run::{Pace, Run};
+use sealfleet_domain::{RunId, StepId, limits};
+use sealfleet_ledger::{Enqueued, Idempotency, Ledger};
+use sealfleet_secrets_manager::SecretVersions;
+
+use crate::shared::identity::{caller, no_route, path_id};
+use crate::shared::{effects, problems, views};
+
+/// What this function may use.
+pub struct Ports {
+    /// The tables.
+    pub ledger: Ledger,
+    /// The queues.
+    pub queues: Box<dyn Queues>,
+    /// The versions of secrets; never their values.
+    pub secrets: Box<dyn SecretVersions>,
+    /// When a message is sent again.
+    pub pace: Pace,
+}
+
+/// Answers one request.
+///
+/// # Errors
+/// The problem to answer with.
+pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
+    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+    match (request.method.as_str(), path.as_slice()) {
+        ("POST", ["v1", "runs"]) => enqueue(ports, request).await,
+        ("POST", ["v1", "runs", run_id, "steps", step_id, "retry"]) => retry(ports, request, run_id, step_id).await,
+        _ => Err(no_route()),
+    }
+}
+
+async fn enqueue(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
+    let caller = caller(&ports.ledger, request, Action::Enqueue).await?;
+    let wanted: EnqueueRun = request.json()?;
+    let idempotency = idempotency(request)?;
+    if let Some(idempotency) = &idempotency
+        && let Some(before) =
+            ports.ledger.enqueued_before(&caller.scope, idempotency).await.map_err(problems::of_ledger)?
+    {
+        return Answer::json(200, &views::run(before, ports.ledger.now()));
+    }
+    let project = ports.ledger.project(&caller.scope).await.map_err(problems::of_ledger)?;
+    let profile = wanted.profile.clone();
+    let workflow = wanted.workflow.clone();
+    let steps = validate::steps(wanted, &project)?;
+    let identity = match profile {
+        None => None,
+        Some(name) => Some(resolve::identity(ports, &caller, &project, &name, &workflow, &steps).await?),
+    };
+    let now = ports.ledger.now();
+    let run_id = RunId::new(ports.ledger.ids(), now);
+    let (run, change) = Run::enqueue(run_id, workflow, identity, steps, ports.pace, now);
+    let stored = ports
+        .ledger
+        .enqueue(&caller.scope, &run, &change, idempotency.as_ref(), &caller.actor)
+        .await
+        .map_err(problems::of_ledger)?;
+    match stored {
+        Enqueued::New => {
+            effects::tell(ports.queues.as_ref(), &caller.scope, run_id, &change.ready).await;
+            Answer::json(201, &views::run(run, now))
+        }
+        Enqueued::Before(before) => Answer::json(200, &views::run(*before, now)),
+    }
+}
+
+fn idempotency(request: &Request) -> Result<Option<Idempotency>, Problem> {
+    let Some(key) = request.header("idempotency-key") else { return Ok(None) };
+    let fine = !key.is_empty()
+        && key.len() <= limits::IDEMPOTENCY_KEY_BYTES
+        && key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    if !fine {
+        return Err(Problem::invalid(
+            "Idempotency-Key",
+            format!("the key has 1 to {} printable ASCII characters", limits::IDEMPOTENCY_KEY_BYTES),
+        ));
+    }
+    // The request as it was meant, so that another order of its fields is the same request.
+    let body: serde_json::Value = request.json()?;
+    Ok(Some(Idempotency { key: key.to_owned(), request: sha256_hex(body.to_string().as_bytes()) }))
+}
+
+async fn retry(ports: &Ports, request: &Request, run_id: &str, step_id: &str) -> Result<Answer, Problem> {
+    let caller = caller(&ports.ledger, request, Action::Retry).await?;
+    let run_id: RunId = path_id(run_id)?;
+    let step_id: StepId = path_id(step_id)?;
+    let done = ports
+        .ledger
+        .transition(&caller.scope, run_id, &caller.actor, |run, now| run.retry(&step_id, ports.pace, now))
+        .await
+        .map_err(problems::of_ledger)?;
+    effects::tell(ports.queues.as_ref(), &caller.scope, run_id, &done.change.ready).await;
+    Answer::json(200, &views::run(done.run, ports.ledger.now()))
+}

@@ -1,0 +1,104 @@
+//! Projects and their pools.
+
+use std::collections::BTreeMap;
+
+use sealfleet_api::http::{Answer, Request};
+use sealfleet_api::types::{CreatePool, CreateProject, Page};
+use sealfleet_api::{Code, Problem, cursor};
+use sealfleet_domain::access::{Action, Principal, Resource};
+use sealfleet_domain::credential::OPERATOR_SCOPE;
+use sealfleet_domain::fleet::{FargatePool, Pool, Project, Worker, WorkerStatus};
+use sealfleet_domain::labels::Labels;
+use sealfleet_domain::run::Mode;
+use sealfleet_domain::{PoolName, ProjectScope, WorkerId, limits};
+
+use super::Ports;
+use crate::shared::identity::{authorise, path_id, token_principal};
+use crate::shared::{problems, views};
+
+/// CPU units and MiB that Fargate offers together (ECS Developer Guide, "Task CPU and memory").
+const SIZES: [(u32, u32, u32); 5] =
+    [(256, 512, 2048), (512, 1024, 4096), (1024, 2048, 8192), (2048, 4096, 16384), (4096, 8192, 30720)];
+
+pub(super) async fn create(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
+    let principal = token_principal(&ports.ledger, request).await?;
+    authorise(&principal, Action::CreateProject, Resource::Platform)?;
+    let Principal::Operator(operator) = &principal else { return Err(Problem::not_found()) };
+    let wanted: CreateProject = request.json()?;
+    if wanted.pools.is_empty() || wanted.pools.len() > limits::POOLS {
+        return Err(Problem::invalid("pools", format!("a project has 1 to {} pools", limits::POOLS)));
+    }
+    let scope = ProjectScope::entered_by(operator, wanted.project.clone());
+    let now = ports.ledger.now();
+    let mut pools = BTreeMap::new();
+    let mut workers = Vec::new();
+    for (name, pool) in wanted.pools {
+        let pool = match pool {
+            CreatePool::Pull {} => Pool::Pull,
+            CreatePool::Fargate { image, cpu, memory_mib, max_concurrent, labels, models } => {
+                check_fargate(&name, &image, cpu, memory_mib, max_concurrent)?;
+                let worker_id = WorkerId::new(ports.ledger.ids(), now);
+                workers.push(Worker {
+                    worker_id,
+                    name: format!("Fargate pool {name}"),
+                    pool: name.clone(),
+                    status: WorkerStatus::Approved,
+                    labels: Labels::checked(labels)
+                        .map_err(|error| Problem::invalid(format!("pools.{name}.labels"), error.to_string()))?,
+                    models: super::workers::checked_models(&format!("pools.{name}.models"), models)?,
+                    modes: vec![Mode::Sandboxed, Mode::Identity],
+                    max_concurrent,
+                    hash: None,
+                    enrolled_by: None,
+                    registered_at: now,
+                });
+                Pool::Fargate(FargatePool { worker_id, image, cpu, memory_mib })
+            }
+        };
+        pools.insert(name, pool);
+    }
+    let project = Project { project: wanted.project, pools, created_at: now };
+    ports.ledger.create_project(&scope, &project, &workers, &principal.actor()).await.map_err(problems::of_ledger)?;
+    Answer::json(201, &views::project(project))
+}
+
+fn check_fargate(pool: &PoolName, image: &str, cpu: u32, memory_mib: u32, at_once: u32) -> Result<(), Problem> {
+    let digest = image.split_once("@sha256:").map(|(_, digest)| digest);
+    let pinned = digest.is_some_and(|digest| digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    if !pinned || image.len() > 512 {
+        return Err(Problem::invalid(
+            format!("pools.{pool}.image"),
+            "name the image by its digest, `REPOSITORY@sha256:DIGEST`: a tag could change under a running project",
+        ));
+    }
+    if !SIZES.iter().any(|(size, least, most)| *size == cpu && (*least..=*most).contains(&memory_mib)) {
+        return Err(Problem::invalid(
+            format!("pools.{pool}.cpu"),
+            "Fargate offers 256 CPU units with 512 to 2048 MiB, 512 with 1024 to 4096, 1024 with 2048 to 8192, 2048 with \
+             4096 to 16384, 4096 with 8192 to 30720",
+        ));
+    }
+    super::workers::checked_concurrency(&format!("pools.{pool}.max_concurrent"), at_once)
+}
+
+pub(super) async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
+    request.only_query(&["limit", "cursor"])?;
+    let principal = token_principal(&ports.ledger, request).await?;
+    authorise(&principal, Action::ListProjects, Resource::Platform)?;
+    let after = request.query.get("cursor").map(|text| cursor::read(OPERATOR_SCOPE, "projects", text)).transpose()?;
+    let page = ports.ledger.projects(after.as_deref(), request.limit()?).await.map_err(problems::of_ledger)?;
+    let next_cursor = page.more_after.map(|after| cursor::write(OPERATOR_SCOPE, "projects", &after));
+    Answer::json(200, &Page { items: page.items, next_cursor })
+}
+
+pub(super) async fn show(ports: &Ports, request: &Request, project: &str) -> Result<Answer, Problem> {
+    let principal = token_principal(&ports.ledger, request).await?;
+    let project = path_id(project)?;
+    authorise(&principal, Action::ReadProject, Resource::Project(&project))?;
+    let scope = match &principal {
+        Principal::Operator(operator) => ProjectScope::entered_by(operator, project),
+        other => other.scope().cloned().ok_or_else(|| Problem::new(Code::Forbidden, "no project"))?,
+    };
+    let project = ports.ledger.project(&scope).await.map_err(problems::of_ledger)?;
+    Answer::json(200, &views::project(project))
+}

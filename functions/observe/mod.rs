@@ -1,0 +1,200 @@
+//! `observe`: what ECS says of its tasks, as it happens.
+//!
+//! Events come at least once and in any order. Each is read as "this task of this claim has got so far": one of an
+//! older fence, or of a step that has gone further, changes nothing. A task that runs for a claim that is gone is
+//! stopped.
+
+use aws_lambda_events::event::eventbridge::EventBridgeEvent;
+use sealfleet_aws::queues::Queues;
+use sealfleet_domain::run::{Fence, Handle, Pace, Refusal, RequeueReason};
+use sealfleet_domain::{ProjectScope, RunId, StepId};
+use sealfleet_ecs::{CONTAINER, Tasks};
+use sealfleet_ledger::{Error, Ledger};
+use serde::{Deserialize, Serialize};
+
+use crate::shared::effects;
+use crate::shared::task_end::{Meaning, TaskEnd};
+
+/// What this function may use.
+pub struct Ports {
+    /// The tables.
+    pub ledger: Ledger,
+    /// The queues, for steps that become ready.
+    pub queues: Box<dyn Queues>,
+    /// ECS.
+    pub tasks: Box<dyn Tasks>,
+    /// When a message is sent again.
+    pub pace: Pace,
+}
+
+/// "ECS Task State Change", as far as it matters here (ECS Developer Guide, "Amazon ECS task state change events").
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskChange {
+    task_arn: String,
+    last_status: String,
+    #[serde(default)]
+    started_by: Option<String>,
+    #[serde(default)]
+    stop_code: Option<String>,
+    #[serde(default)]
+    stopped_reason: Option<String>,
+    #[serde(default)]
+    containers: Vec<ContainerChange>,
+}
+
+/// A container in a [`TaskChange`].
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ContainerChange {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    exit_code: Option<i32>,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// One claim and the task that ECS runs for it.
+pub(crate) struct Observed<'a> {
+    pub scope: &'a ProjectScope,
+    pub run_id: RunId,
+    pub step_id: &'a StepId,
+    pub fence: Fence,
+    pub task_arn: &'a str,
+}
+
+const ACTOR: &str = "system:observe";
+
+/// Handles one event.
+///
+/// # Errors
+/// When the tables or ECS do not answer; the event then comes again.
+pub async fn handle(ports: &Ports, event: EventBridgeEvent<TaskChange>) -> Result<(), Error> {
+    let change = event.detail;
+    let started_by = change.started_by.as_deref().unwrap_or_default();
+    let Ok((scope, run_id, step_id, fence)) = ProjectScope::of_started_by(started_by) else {
+        tracing::info!(task = change.task_arn, "a task that Sealfleet did not start");
+        return Ok(());
+    };
+    let observed = Observed { scope: &scope, run_id, step_id: &step_id, fence, task_arn: &change.task_arn };
+    let container = change.containers.iter().find(|container| container.name.as_deref() == Some(CONTAINER));
+    match change.last_status.as_str() {
+        "RUNNING" => running(&ports.ledger, ports.tasks.as_ref(), &observed).await,
+        "STOPPED" => {
+            let end = TaskEnd {
+                exit_code: container.and_then(|container| container.exit_code),
+                stop_code: change.stop_code.as_deref(),
+                stopped_reason: change.stopped_reason.as_deref(),
+                container_reason: container.and_then(|container| container.reason.as_deref()),
+            };
+            stopped(&ports.ledger, ports.queues.as_ref(), ports.pace, &observed, &end).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The sandbox runs: `Leased -> Running`.
+pub(crate) async fn running(ledger: &Ledger, tasks: &dyn Tasks, seen: &Observed<'_>) -> Result<(), Error> {
+    let handle = Handle::new(seen.task_arn.to_owned());
+    let done = ledger
+        .transition(seen.scope, seen.run_id, ACTOR, |run, _| {
+            belongs(run, seen)?;
+            run.start(seen.step_id, None, seen.fence, Some(handle.clone()), &std::collections::BTreeMap::new())
+        })
+        .await;
+    match done {
+        Ok(_) => Ok(()),
+        Err(Error::NotFound | Error::Refused(Refusal::StaleFence { .. } | Refusal::OtherHandle)) => {
+            let run = ledger.run(seen.scope, seen.run_id).await;
+            // Of a claim that ended well the task is on its way out by itself.
+            if run.is_ok_and(|run| finished(&run, seen)) {
+                return Ok(());
+            }
+            tracing::warn!(task = seen.task_arn, "a task runs for a claim that is gone: it is stopped");
+            tasks.stop(seen.task_arn, "its claim is gone").await.map_err(|error| Error::Unavailable(error.to_string()))
+        }
+        Err(Error::Refused(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The sandbox is gone: the step ends, or is queued again if it was lost.
+pub(crate) async fn stopped(
+    ledger: &Ledger,
+    queues: &dyn Queues,
+    pace: Pace,
+    seen: &Observed<'_>,
+    end: &TaskEnd<'_>,
+) -> Result<(), Error> {
+    let done = ledger
+        .transition(seen.scope, seen.run_id, ACTOR, |run, now| {
+            let aborted = matches!(run.step(seen.step_id)?.state, sealfleet_domain::run::StepState::Aborted { .. });
+            if aborted && run.step(seen.step_id)?.fence == seen.fence {
+                return run.stopped(seen.step_id);
+            }
+            belongs(run, seen)?;
+            let timeout = run.step(seen.step_id)?.spec.timeout_seconds;
+            match end.meaning(timeout) {
+                Meaning::Ended(outcome) => started_and_ended(run, seen, &outcome, pace, now),
+                Meaning::Lost => run.lose(seen.step_id, seen.fence, RequeueReason::SandboxLost, pace, now),
+            }
+        })
+        .await;
+    match done {
+        Ok(done) => {
+            effects::tell(queues, seen.scope, seen.run_id, &done.change.ready).await;
+            Ok(())
+        }
+        // An old task, or an event that came again.
+        Err(Error::NotFound | Error::Refused(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// STOPPED may come before RUNNING, or without it: a container that has an exit code has run, and saw its secrets.
+fn started_and_ended(
+    run: &mut sealfleet_domain::run::Run,
+    seen: &Observed<'_>,
+    outcome: &sealfleet_domain::run::Outcome,
+    pace: Pace,
+    now: sealfleet_domain::Timestamp,
+) -> Result<sealfleet_domain::run::Change, Refusal> {
+    use sealfleet_domain::run::{Failure, Outcome};
+    let ran = !matches!(
+        outcome,
+        Outcome::Failed { failure: Failure::CannotStart { .. } | Failure::SecretUnavailable { .. } }
+    );
+    let mut events = Vec::new();
+    if ran {
+        let handle = Handle::new(seen.task_arn.to_owned());
+        let none = std::collections::BTreeMap::new();
+        events = run.start(seen.step_id, None, seen.fence, Some(handle), &none)?.events;
+    }
+    let mut change = run.finish(seen.step_id, None, seen.fence, outcome, pace, now)?;
+    if !change.events.is_empty() {
+        events.append(&mut change.events);
+        change.events = events;
+    }
+    Ok(change)
+}
+
+/// Whether the task is the one of the claim: it has its handle, or the claim has none yet.
+fn belongs(run: &sealfleet_domain::run::Run, seen: &Observed<'_>) -> Result<(), Refusal> {
+    let step = run.step(seen.step_id)?;
+    match step.state.hold() {
+        Some(hold) if hold.fence == seen.fence => match &hold.handle {
+            Some(handle) if handle.as_str() != seen.task_arn => Err(Refusal::OtherHandle),
+            _ => Ok(()),
+        },
+        _ => Err(Refusal::StaleFence { given: seen.fence }),
+    }
+}
+
+fn finished(run: &sealfleet_domain::run::Run, seen: &Observed<'_>) -> bool {
+    use sealfleet_domain::run::StepState;
+    run.step(seen.step_id).is_ok_and(|step| match &step.state {
+        StepState::Succeeded { fence, .. } | StepState::Failed { fence, .. } => *fence == seen.fence,
+        _ => false,
+    })
+}

@@ -1,0 +1,61 @@
+//! `runs`: reads runs.
+
+use sealfleet_api::http::{Answer, Request};
+use sealfleet_api::types::Page;
+use sealfleet_api::{Problem, cursor};
+use sealfleet_domain::access::Action;
+use sealfleet_domain::run::RunState;
+use sealfleet_ledger::Ledger;
+
+use crate::shared::identity::{caller, no_route, path_id};
+use crate::shared::{problems, views};
+
+/// What this function may use.
+pub struct Ports {
+    /// The tables.
+    pub ledger: Ledger,
+}
+
+/// Answers one request.
+///
+/// # Errors
+/// The problem to answer with.
+pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
+    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+    match (request.method.as_str(), path.as_slice()) {
+        ("GET", ["v1", "runs"]) => list(ports, request).await,
+        ("GET", ["v1", "runs", run_id]) => show(ports, request, run_id).await,
+        _ => Err(no_route()),
+    }
+}
+
+async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
+    request.only_query(&["limit", "cursor", "state"])?;
+    let caller = caller(&ports.ledger, request, Action::ReadRuns).await?;
+    let state = request.query.get("state").map(|text| state_of(text)).transpose()?;
+    let bound = caller.scope.project().as_str();
+    let list = format!("runs:{}", state.map_or("", RunState::name));
+    let before = request.query.get("cursor").map(|text| cursor::read(bound, &list, text)).transpose()?;
+    let page = ports
+        .ledger
+        .runs(&caller.scope, state, before.as_deref(), request.limit()?)
+        .await
+        .map_err(problems::of_ledger)?;
+    let next_cursor = page.more_after.map(|after| cursor::write(bound, &list, &after));
+    Answer::json(200, &Page { items: page.items.iter().map(views::run_summary).collect(), next_cursor })
+}
+
+fn state_of(text: &str) -> Result<RunState, Problem> {
+    let states =
+        [RunState::Queued, RunState::Running, RunState::Succeeded, RunState::Failed, RunState::Aborted, RunState::Dead];
+    states.into_iter().find(|state| state.name() == text).ok_or_else(|| {
+        let names = states.map(|state| format!("`{}`", state.name())).join(", ");
+        Problem::invalid("state", format!("use one of {names}"))
+    })
+}
+
+async fn show(ports: &Ports, request: &Request, run_id: &str) -> Result<Answer, Problem> {
+    let caller = caller(&ports.ledger, request, Action::ReadRuns).await?;
+    let run = ports.ledger.run(&caller.scope, path_id(run_id)?).await.map_err(problems::of_ledger)?;
+    Answer::json(200, &views::run(run, ports.ledger.now()))
+}

@@ -1,0 +1,8 @@
+//! What several functions share.
+
+pub mod effects;
+pub mod identity;
+pub mod problems;
+pub mod settings;
+pub mod task_end;
+pub mod views;

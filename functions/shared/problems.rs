@@ -1,0 +1,54 @@
+//! Errors of the ledger and the adapters as callers see them.
+//!
+//! What failed inside is logged with its cause and answered without it.
+
+use sealfleet_api::{Code, Problem};
+use sealfleet_domain::run::Refusal;
+use sealfleet_ledger::Error;
+
+/// The problem that a ledger's error is to a caller.
+#[must_use]
+pub fn of_ledger(error: Error) -> Problem {
+    match error {
+        Error::Refused(refusal) => of_refusal(&refusal),
+        Error::NotFound => Problem::not_found(),
+        Error::Exists => Problem::new(Code::AlreadyExists, "the name is taken; choose another, or use what is there"),
+        Error::AtCapacity(slots) => Problem::new(
+            Code::AtCapacity,
+            format!("the worker holds {slots} steps, as many as it may; finish one first"),
+        ),
+        Error::WrongState(state) => Problem::new(Code::Conflict, format!("it is `{state}` already")),
+        Error::IdempotencyMismatch => Problem::new(
+            Code::IdempotencyMismatch,
+            "this idempotency key stands for another request; use a new key for a new request",
+        ),
+        Error::Contended => Problem::new(Code::Unavailable, "others are changing the same thing; try again"),
+        Error::Unavailable(_) | Error::Unreadable(_) => {
+            tracing::error!(%error, "the ledger failed");
+            Problem::new(Code::Unavailable, "the ledger does not answer; nothing was changed, try again")
+        }
+    }
+}
+
+/// The problem that a refusal of the step machine is to a caller.
+#[must_use]
+pub fn of_refusal(refusal: &Refusal) -> Problem {
+    let code = match refusal {
+        Refusal::NoSuchStep(_) => return Problem::not_found(),
+        Refusal::NotQueued(_) => Code::NotQueued,
+        Refusal::Mismatch(_) => Code::StepMismatch,
+        Refusal::StaleFence { .. } => Code::StaleFence,
+        Refusal::NotHolder => Code::NotHolder,
+        Refusal::EndedOtherwise(_) | Refusal::OtherHandle | Refusal::NotDead(_) | Refusal::AlreadyEnded(_) => {
+            Code::Conflict
+        }
+    };
+    Problem::new(code, refusal.to_string())
+}
+
+/// The problem of a service that does not answer.
+#[must_use]
+pub fn unavailable(error: &dyn std::fmt::Display, what: &str) -> Problem {
+    tracing::error!(%error, "{what} failed");
+    Problem::new(Code::Unavailable, format!("{what} does not answer; nothing was changed, try again"))
+}

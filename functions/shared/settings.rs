@@ -1,0 +1,73 @@
+//! Settings from a function's environment, read once when it starts.
+
+use sealfleet_aws::queue_access::Account;
+use sealfleet_domain::run::Pace;
+use sealfleet_ecs::Place;
+use sealfleet_ledger::Tables;
+
+/// A variable that is missing or unusable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("set the environment variable `{0}`: the function cannot start without it")]
+pub struct MissingSetting(&'static str);
+
+/// Reads one variable. An empty one counts as missing.
+///
+/// # Errors
+/// When it is missing.
+pub fn setting(name: &'static str) -> Result<String, MissingSetting> {
+    #[expect(clippy::disallowed_methods, reason = "this is where functions read their environment")]
+    std::env::var(name).ok().filter(|value| !value.is_empty()).ok_or(MissingSetting(name))
+}
+
+fn seconds(name: &'static str, otherwise: i64) -> i64 {
+    setting(name).ok().and_then(|text| text.parse().ok()).filter(|seconds| *seconds > 0).unwrap_or(otherwise)
+}
+
+/// The tables' names.
+///
+/// # Errors
+/// When one is missing.
+pub fn tables() -> Result<Tables, MissingSetting> {
+    Ok(Tables { ledger: setting("SEALFLEET_LEDGER_TABLE")?, audit: setting("SEALFLEET_AUDIT_TABLE")? })
+}
+
+/// How long leases last and when messages are sent again.
+#[must_use]
+pub fn pace() -> Pace {
+    Pace {
+        lease_seconds: seconds("SEALFLEET_LEASE_SECONDS", 30),
+        resend_seconds: seconds("SEALFLEET_RESEND_SECONDS", 60),
+    }
+}
+
+/// Where queues and roles are.
+///
+/// # Errors
+/// When a setting is missing.
+pub fn account() -> Result<Account, MissingSetting> {
+    Ok(Account {
+        partition: setting("SEALFLEET_PARTITION")?,
+        region: setting("SEALFLEET_REGION")?,
+        account_id: setting("SEALFLEET_ACCOUNT_ID")?,
+        queue_url_prefix: setting("SEALFLEET_QUEUE_URL_PREFIX")?,
+    })
+}
+
+/// Where sandboxes run. Functions that only stop tasks need no more than the cluster.
+///
+/// # Errors
+/// When the cluster is missing.
+pub fn place() -> Result<Place, MissingSetting> {
+    let list = |name| {
+        setting(name).map_or_else(|_| Vec::new(), |text| text.split(',').map(|part| part.trim().to_owned()).collect())
+    };
+    Ok(Place {
+        cluster: setting("SEALFLEET_CLUSTER")?,
+        partition: setting("SEALFLEET_PARTITION").unwrap_or_default(),
+        region: setting("SEALFLEET_REGION").unwrap_or_default(),
+        account_id: setting("SEALFLEET_ACCOUNT_ID").unwrap_or_default(),
+        subnets: list("SEALFLEET_SUBNETS"),
+        security_groups: list("SEALFLEET_SECURITY_GROUPS"),
+        api_url: setting("SEALFLEET_API_URL").unwrap_or_default(),
+    })
+}

@@ -1,0 +1,141 @@
+//! Stored rows as the API shows them: never a hash of a credential.
+
+use sealfleet_api::types::{
+    EnrolmentKeyView, PoolView, ProjectView, RunSummary, RunView, StepView, TokenView, WorkerView,
+};
+use sealfleet_domain::Timestamp;
+use sealfleet_domain::credential::Token;
+use sealfleet_domain::fleet::{EnrolmentKey, Pool, Project, Worker};
+use sealfleet_domain::labels::Labels;
+use sealfleet_domain::run::{Run, Step, StepState};
+use std::collections::BTreeMap;
+
+/// Seconds after which a step that still waits is worth a remark.
+const LONG_WAIT_SECONDS: i64 = 60;
+
+/// A run.
+#[must_use]
+pub fn run(run: Run, now: Timestamp) -> RunView {
+    let state = run.state();
+    let steps = run.steps.iter().map(|(id, step)| step_view(id.clone(), step, now)).collect();
+    let (profile, secrets) = match run.identity {
+        Some(identity) => (Some(identity.profile), identity.secrets),
+        None => (None, Vec::new()),
+    };
+    RunView { run_id: run.run_id, workflow: run.workflow, state, profile, secrets, created_at: run.created_at, steps }
+}
+
+/// A run in a list.
+#[must_use]
+pub fn run_summary(run: &Run) -> RunSummary {
+    RunSummary { run_id: run.run_id, workflow: run.workflow.clone(), state: run.state(), created_at: run.created_at }
+}
+
+fn step_view(id: sealfleet_domain::StepId, step: &Step, now: Timestamp) -> StepView {
+    let mut view = StepView {
+        id,
+        state: step.state.name().to_owned(),
+        mode: step.spec.mode,
+        pool: step.spec.pool.clone(),
+        needs: step.spec.needs.clone(),
+        attempt: step.attempt,
+        fence: step.fence,
+        worker_id: step.last_holder,
+        handle: None,
+        failure: None,
+        aborted: None,
+        dead: None,
+        diagnosis: None,
+    };
+    match &step.state {
+        StepState::Leased(hold) | StepState::Running(hold) => {
+            view.handle = hold.handle.as_ref().map(|handle| handle.as_str().to_owned());
+        }
+        StepState::Failed { failure, .. } => view.failure = Some(failure.clone()),
+        StepState::Aborted { reason, .. } => view.aborted = Some(reason.clone()),
+        StepState::Dead { reason, .. } => view.dead = Some(*reason),
+        StepState::Queued { since, .. } if now.millis_since(*since) > LONG_WAIT_SECONDS * 1000 => {
+            view.diagnosis = Some(unclaimed(step));
+        }
+        StepState::Queued { .. } | StepState::Blocked | StepState::Succeeded { .. } => {}
+    }
+    view
+}
+
+/// What somebody who waits for a step should look at.
+fn unclaimed(step: &Step) -> String {
+    let mut wants = vec![format!("pool `{}`", step.spec.pool), format!("mode `{}`", step.spec.mode)];
+    wants.extend(step.spec.requires.iter().map(|(key, value)| format!("label `{key}={value}`")));
+    wants.extend(step.spec.model.iter().map(|model| format!("model `{model}`")));
+    format!("no worker has claimed it; it needs an approved worker with a free slot and {}", wants.join(", "))
+}
+
+/// A token.
+#[must_use]
+pub fn token(token: Token) -> TokenView {
+    TokenView {
+        token_id: token.token_id,
+        role: token.role,
+        note: token.note,
+        created_at: token.created_at,
+        expires_at: token.expires_at,
+        revoked_at: token.revoked_at,
+    }
+}
+
+/// An enrolment key.
+#[must_use]
+pub fn enrolment_key(key: EnrolmentKey) -> EnrolmentKeyView {
+    EnrolmentKeyView {
+        enrolment_key_id: key.enrolment_key_id,
+        pool: key.pool,
+        labels: label_map(&key.labels),
+        models: key.models,
+        max_uses: key.max_uses,
+        uses: key.uses,
+        expires_at: key.expires_at,
+        revoked_at: key.revoked_at,
+    }
+}
+
+/// A worker.
+#[must_use]
+pub fn worker(worker: Worker) -> WorkerView {
+    WorkerView {
+        worker_id: worker.worker_id,
+        name: worker.name,
+        pool: worker.pool,
+        status: worker.status,
+        labels: label_map(&worker.labels),
+        models: worker.models,
+        modes: worker.modes,
+        max_concurrent: worker.max_concurrent,
+        registered_at: worker.registered_at,
+    }
+}
+
+/// A project.
+#[must_use]
+pub fn project(project: Project) -> ProjectView {
+    let pools = project
+        .pools
+        .into_iter()
+        .map(|(name, pool)| {
+            let view = match pool {
+                Pool::Pull => PoolView::Pull {},
+                Pool::Fargate(pool) => PoolView::Fargate {
+                    worker_id: pool.worker_id,
+                    image: pool.image,
+                    cpu: pool.cpu,
+                    memory_mib: pool.memory_mib,
+                },
+            };
+            (name, view)
+        })
+        .collect();
+    ProjectView { project: project.project, pools, created_at: project.created_at }
+}
+
+fn label_map(labels: &Labels) -> BTreeMap<String, String> {
+    labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}

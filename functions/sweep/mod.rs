@@ -1,0 +1,193 @@
+//! `sweep`: visits what is due, and nothing else.
+//!
+//! Queued and due: its message is sent again, or its time to live is over. Held by a worker and due: its lease has run
+//! out, or a heartbeat has moved it. Held by ECS and due: ECS is asked. Ended with a sandbox still to stop: it is
+//! stopped. Queue messages, events and handlers may all be lost; this alone brings every run to its end.
+
+use sealfleet_aws::queues::Queues;
+use sealfleet_domain::run::{
+    Change, Executor, Failure, Handle, Hold, Outcome, Pace, Refusal, RequeueReason, Run, StepState,
+};
+use sealfleet_domain::{ProjectScope, StepId, Timestamp};
+use sealfleet_ecs::{TaskState, Tasks};
+use sealfleet_ledger::{DueRun, Error, Ledger, Transitioned, due_shards};
+use serde::Serialize;
+
+use crate::observe::{self, Observed};
+use crate::shared::effects;
+use crate::shared::task_end::TaskEnd;
+
+/// Seconds between two questions to ECS about one task.
+const ASK_AGAIN_SECONDS: i64 = 60;
+/// Seconds beyond a step's timeout that its sandbox is given to end by itself.
+const GRACE_SECONDS: i64 = 30;
+/// Runs of one shard that one sweep visits.
+const RUNS_OF_A_SHARD: usize = 100;
+
+const ACTOR: &str = "system:sweep";
+
+/// What this function may use.
+pub struct Ports {
+    /// The tables.
+    pub ledger: Ledger,
+    /// The queues.
+    pub queues: Box<dyn Queues>,
+    /// ECS.
+    pub tasks: Box<dyn Tasks>,
+    /// How long leases last and when a message is sent again.
+    pub pace: Pace,
+}
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Swept {
+    /// Runs that were due.
+    pub visited: u64,
+    /// Runs that could not be dealt with; they stay due.
+    pub failed: u64,
+}
+
+/// Visits all that is due now.
+///
+/// # Errors
+/// When the due index cannot be read.
+pub async fn handle(ports: &Ports) -> Result<Swept, Error> {
+    let mut swept = Swept::default();
+    for shard in due_shards() {
+        for due in ports.ledger.due(&shard, ports.ledger.now(), RUNS_OF_A_SHARD).await? {
+            swept.visited += 1;
+            if let Err(error) = visit(ports, &due).await {
+                swept.failed += 1;
+                tracing::warn!(%error, run_id = %due.run_id, "a due run could not be dealt with; it stays due");
+            }
+        }
+    }
+    tracing::info!(visited = swept.visited, failed = swept.failed, "swept");
+    Ok(swept)
+}
+
+async fn visit(ports: &Ports, due: &DueRun) -> Result<(), Error> {
+    let run = match ports.ledger.run(&due.scope, due.run_id).await {
+        Err(Error::NotFound) => return Ok(()),
+        other => other?,
+    };
+    let now = ports.ledger.now();
+    for (step_id, step) in &run.steps {
+        match &step.state {
+            StepState::Queued { .. } => {
+                apply(ports, due, |run, now| run.wait(step_id, ports.pace, now)).await?;
+            }
+            StepState::Leased(hold) | StepState::Running(hold) if hold.due <= now => match hold.executor {
+                Executor::Worker => look_at_lease(ports, due, step_id, hold).await?,
+                Executor::Ecs => look_at_task(ports, due, &run, step_id, hold).await?,
+            },
+            StepState::Aborted { stopping: Some(handle), .. } => stop(ports, due, step_id, handle).await?,
+            _ => {}
+        }
+    }
+    // The index may have come early (its entry is moved late, on purpose): give it the time that is true now.
+    apply(ports, due, |_, _| Ok(Change { quiet: true, ..Change::default() })).await
+}
+
+/// A worker's hold: alive if its lease row says so.
+async fn look_at_lease(ports: &Ports, due: &DueRun, step_id: &StepId, hold: &Hold) -> Result<(), Error> {
+    let lease = ports.ledger.lease(&due.scope, hold.holder, hold.slot, hold.fence).await?;
+    let until = lease.map(|lease| lease.until());
+    apply(ports, due, |run, now| match until {
+        Some(until) if until > now => run.look_again(step_id, hold.fence, until),
+        _ => run.lose(step_id, hold.fence, RequeueReason::LeaseExpired, ports.pace, now),
+    })
+    .await
+}
+
+/// ECS's hold: alive if ECS says so.
+async fn look_at_task(ports: &Ports, due: &DueRun, run: &Run, step_id: &StepId, hold: &Hold) -> Result<(), Error> {
+    let unavailable = |error: sealfleet_ecs::Error| Error::Unavailable(error.to_string());
+    let arn = match &hold.handle {
+        Some(handle) => Some(handle.as_str().to_owned()),
+        // The dispatcher died after its claim: it may have launched a task, or not.
+        None => ports.tasks.find(&due.scope, due.run_id, step_id, hold.fence).await.map_err(unavailable)?,
+    };
+    let task = match &arn {
+        Some(arn) => ports.tasks.describe(arn).await.map_err(unavailable)?,
+        None => None,
+    };
+    let Some(task) = task else {
+        return apply(ports, due, |run, now| {
+            run.lose(step_id, hold.fence, RequeueReason::SandboxLost, ports.pace, now)
+        })
+        .await;
+    };
+    let seen = Observed { scope: &due.scope, run_id: due.run_id, step_id, fence: hold.fence, task_arn: &task.arn };
+    if task.last_status == "STOPPED" {
+        let end = task_end(&task);
+        return observe::stopped(&ports.ledger, ports.queues.as_ref(), ports.pace, &seen, &end).await;
+    }
+    let timeout = run.step(step_id)?.spec.timeout_seconds;
+    let overdue = hold.since.plus_seconds(i64::from(timeout) + ports.pace.lease_seconds + GRACE_SECONDS);
+    if overdue <= ports.ledger.now() {
+        return time_out(ports, due, step_id, hold, &task.arn, timeout).await;
+    }
+    if task.last_status == "RUNNING" {
+        observe::running(&ports.ledger, ports.tasks.as_ref(), &seen).await?;
+    }
+    let handle = Handle::new(task.arn.clone());
+    apply(ports, due, |run, now| {
+        let again = now.plus_seconds(ASK_AGAIN_SECONDS);
+        if run.held(step_id, None, hold.fence)?.handle.is_none() {
+            return run.attach(step_id, hold.fence, handle.clone(), again);
+        }
+        run.look_again(step_id, hold.fence, again)
+    })
+    .await
+}
+
+fn task_end(task: &TaskState) -> TaskEnd<'_> {
+    TaskEnd {
+        exit_code: task.exit_code,
+        stop_code: task.stop_code.as_deref(),
+        stopped_reason: task.stopped_reason.as_deref(),
+        container_reason: task.container_reason.as_deref(),
+    }
+}
+
+/// The sandbox's own init should have ended it long ago.
+async fn time_out(
+    ports: &Ports,
+    due: &DueRun,
+    step_id: &StepId,
+    hold: &Hold,
+    arn: &str,
+    timeout: u32,
+) -> Result<(), Error> {
+    ports.tasks.stop(arn, "the step's time is over").await.map_err(|error| Error::Unavailable(error.to_string()))?;
+    let outcome = Outcome::Failed { failure: Failure::TimedOut { after_seconds: timeout } };
+    apply(ports, due, |run, now| run.finish(step_id, None, hold.fence, &outcome, ports.pace, now)).await
+}
+
+async fn stop(ports: &Ports, due: &DueRun, step_id: &StepId, handle: &Handle) -> Result<(), Error> {
+    ports
+        .tasks
+        .stop(handle.as_str(), "ended by Sealfleet")
+        .await
+        .map_err(|error| Error::Unavailable(error.to_string()))?;
+    apply(ports, due, |run, _| run.stopped(step_id)).await
+}
+
+/// Applies a rule and what follows from it. What the step machine refuses has been done by somebody else meanwhile.
+async fn apply(
+    ports: &Ports,
+    due: &DueRun,
+    rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
+) -> Result<(), Error> {
+    let scope: &ProjectScope = &due.scope;
+    match ports.ledger.transition(scope, due.run_id, ACTOR, rule).await {
+        Ok(Transitioned { run, change }) => {
+            effects::tell(ports.queues.as_ref(), scope, due.run_id, &change.ready).await;
+            effects::stop(ports.tasks.as_ref(), &ports.ledger, scope, &run, &change, ACTOR).await;
+            Ok(())
+        }
+        Err(Error::Refused(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,294 @@
+//! The first process of an ECS task.
+//!
+//! ECS has put the secrets' values into this process's environment under the project's execution role. What to run is
+//! fetched from the control plane with the task role's credentials (signed with SigV4 for `execute-api`): the task
+//! definition and its overrides hold ids only. The command gets the step's environment, those secrets the step names,
+//! and what it needs to use the task role; nothing else of this process's environment.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use reqwest::{Client, StatusCode};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::supervise::{self, Stops, Task};
+use crate::{NOT_RUN, SecretValue};
+
+/// How long to go on asking when the answer may still change.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// One request.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// Where ECS serves a task's credentials (ECS developer guide, "Task IAM role").
+const CREDENTIALS_HOST: &str = "http://169.254.170.2";
+
+/// Passed on to the command: it may use its task role.
+const TASK_ROLE: [&str; 5] = [
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+];
+
+/// Runs the step that the environment names, and answers the exit code for this process.
+pub async fn run(environment: Vec<(OsString, OsString)>) -> i32 {
+    match prepare(environment).await {
+        Ok((task, mut stops)) => supervise::run(task, &mut stops).await,
+        Err(Failure::Stopped(code)) => code,
+        Err(Failure::Error(message)) => {
+            eprintln!("sealfleet-init: {message}");
+            NOT_RUN
+        }
+    }
+}
+
+enum Failure {
+    Stopped(i32),
+    Error(String),
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self::Error(message)
+    }
+}
+
+async fn prepare(environment: Vec<(OsString, OsString)>) -> Result<(Task, Stops), Failure> {
+    let mut environment = Environment::new(environment);
+    let mut stops = Stops::listen().map_err(|error| format!("signals cannot be watched: {error}"))?;
+    let target = Target::of(&environment)?;
+    let step = tokio::select! {
+        step = target.fetch() => step?,
+        signal = stops.next() => return Err(Failure::Stopped(128 + signal.as_raw())),
+    };
+    Ok((step.task(&mut environment)?, stops))
+}
+
+/// This process's own environment; values may be secrets.
+struct Environment(BTreeMap<String, SecretValue>);
+
+impl Environment {
+    fn new(variables: Vec<(OsString, OsString)>) -> Self {
+        let named = variables
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, SecretValue::new(value.into_vec()))));
+        Self(named.collect())
+    }
+
+    /// A variable that is no secret.
+    fn text(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.0.get(name)?.expose()).ok().filter(|text| !text.is_empty())
+    }
+
+    fn needed(&self, name: &str) -> Result<String, String> {
+        self.text(name).map(str::to_owned).ok_or_else(|| format!("the environment variable `{name}` is missing"))
+    }
+}
+
+/// Whom to ask for which step.
+struct Target {
+    url: String,
+    body: String,
+    region: String,
+    credentials_url: String,
+    authorization: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    run_id: &'a str,
+    step_id: &'a str,
+    fence: u64,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    command: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    #[serde(default)]
+    secret_names: Vec<String>,
+    timeout_seconds: u64,
+}
+
+/// The document of the credentials endpoint.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TaskRole {
+    access_key_id: String,
+    secret_access_key: String,
+    token: Option<String>,
+}
+
+/// An answer that asking again may change, or one that it will not.
+enum Problem {
+    Passing(String),
+    Final(String),
+}
+
+impl Target {
+    fn of(environment: &Environment) -> Result<Self, String> {
+        let api = environment.needed("SEALFLEET_API_URL")?;
+        let fence = environment.needed("SEALFLEET_FENCE")?;
+        let fence = fence
+            .parse()
+            .map_err(|_| format!("the environment variable `SEALFLEET_FENCE` is `{fence}`, not a number"))?;
+        let (run, step) = (environment.needed("SEALFLEET_RUN")?, environment.needed("SEALFLEET_STEP")?);
+        let request = Request { run_id: &run, step_id: &step, fence };
+        let full = environment.text("AWS_CONTAINER_CREDENTIALS_FULL_URI").map(str::to_owned);
+        let relative =
+            environment.text("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").map(|path| format!("{CREDENTIALS_HOST}{path}"));
+        let credentials_url = full.or(relative).ok_or_else(|| {
+            "neither `AWS_CONTAINER_CREDENTIALS_FULL_URI` nor `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` is set: the task needs a task role"
+                .to_owned()
+        })?;
+        Ok(Self {
+            url: format!("{}/v1/sandbox/step", api.trim_end_matches('/')),
+            body: serde_json::to_string(&request).map_err(|error| error.to_string())?,
+            region: environment.needed("AWS_REGION")?,
+            credentials_url,
+            authorization: environment.text("AWS_CONTAINER_AUTHORIZATION_TOKEN").map(str::to_owned),
+        })
+    }
+
+    /// The step. Not yet there (409: its dispatch is being recorded), a failing server or a broken connection is asked
+    /// again, up to [`PATIENCE`].
+    async fn fetch(&self) -> Result<Step, String> {
+        let client = self.client()?;
+        let (start, mut pause) = (Instant::now(), FIRST_PAUSE);
+        loop {
+            let message = match self.ask(&client).await {
+                Ok(step) => return Ok(step),
+                Err(Problem::Final(message)) => return Err(message),
+                Err(Problem::Passing(message)) => message,
+            };
+            if start.elapsed() + pause > PATIENCE {
+                return Err(format!("{message}; given up after {} seconds", PATIENCE.as_secs()));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn client(&self) -> Result<Client, String> {
+        // A second installation answers with the first one's provider, which is the same.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let mut builder =
+            Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(REQUEST_TIME);
+        if !self.url.starts_with("https://") && !self.credentials_url.starts_with("https://") {
+            // No TLS will be spoken, so an image without certificates is no obstacle.
+            builder = builder.tls_certs_only([]);
+        }
+        builder.build().map_err(|error| {
+            format!("HTTPS cannot be used (are CA certificates installed in the image?): {}", chain(&error))
+        })
+    }
+
+    async fn ask(&self, client: &Client) -> Result<Step, Problem> {
+        let mut request = client.get(&self.credentials_url);
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization);
+        }
+        let role: TaskRole = answer(request, "the task role's credentials").await?;
+        let signed = self.sign(client, role).map_err(Problem::Final)?;
+        answer(signed, "the step").await
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a signature holds the time of the request; this is the program's only use of it"
+    )]
+    fn sign(&self, client: &Client, role: TaskRole) -> Result<reqwest::RequestBuilder, String> {
+        let failed = |error: &dyn std::error::Error| format!("the request cannot be signed: {error}");
+        let identity =
+            Credentials::new(role.access_key_id, role.secret_access_key, role.token, None, "ecs-task-role").into();
+        let parameters = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name("execute-api")
+            .time(SystemTime::now())
+            .settings(SigningSettings::default())
+            .build()
+            .map_err(|error| failed(&error))?
+            .into();
+        let headers = [("content-type", "application/json")];
+        let signable =
+            SignableRequest::new("POST", &self.url, headers.into_iter(), SignableBody::Bytes(self.body.as_bytes()))
+                .map_err(|error| failed(&error))?;
+        let (instructions, _) = sign(signable, &parameters).map_err(|error| failed(&error))?.into_parts();
+        let mut request = client.post(&self.url).header("content-type", "application/json").body(self.body.clone());
+        for (name, value) in instructions.headers() {
+            request = request.header(name, value);
+        }
+        Ok(request)
+    }
+}
+
+/// The body of a good answer to `request`. Neither the request nor a body is ever part of a message, but for the `code`
+/// of problem+json.
+async fn answer<T: serde::de::DeserializeOwned>(request: reqwest::RequestBuilder, what: &str) -> Result<T, Problem> {
+    let passing = |error: reqwest::Error| {
+        Problem::Passing(format!("{what} could not be fetched: {}", chain(&error.without_url())))
+    };
+    let response = request.send().await.map_err(passing)?;
+    let status = response.status();
+    let body = response.bytes().await.map_err(passing)?;
+    if status.is_success() {
+        let unclear = |error: serde_json::Error| Problem::Final(format!("{what} could not be read: {error}"));
+        return serde_json::from_slice(&body).map_err(unclear);
+    }
+    let problem: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
+    let code = problem.as_ref().and_then(|problem| problem.get("code")?.as_str()).unwrap_or("no code");
+    let message = format!("{what} was refused with HTTP status {} ({code})", status.as_u16());
+    if status.is_server_error() || status == StatusCode::CONFLICT || status == StatusCode::TOO_MANY_REQUESTS {
+        Err(Problem::Passing(message))
+    } else {
+        Err(Problem::Final(message))
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+impl Step {
+    fn task(self, own: &mut Environment) -> Result<Task, String> {
+        let mut environment = supervise::base_environment();
+        if let Some(path) = own.text("PATH") {
+            // The image's own.
+            environment.push(supervise::plain("PATH", path));
+        }
+        let task_role: Vec<_> =
+            TASK_ROLE.iter().filter_map(|name| Some(supervise::plain(*name, own.text(name)?))).collect();
+        environment.extend(task_role);
+        environment.extend(self.env.into_iter().map(|(name, value)| supervise::plain(name, value)));
+        for name in self.secret_names {
+            let value = own.0.remove(&name).ok_or_else(|| {
+                format!("the secret `{name}` is not in the task's environment: its task definition must name it under `secrets`")
+            })?;
+            environment.push((name, value));
+        }
+        if let Some((name, _)) = environment
+            .iter()
+            .find(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.expose().contains(&0))
+        {
+            return Err(format!("`{}` or its value cannot be an environment variable", name.escape_debug()));
+        }
+        Ok(Task { command: self.command, environment, time_limit: Some(Duration::from_secs(self.timeout_seconds)) })
+    }
+}

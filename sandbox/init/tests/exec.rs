@@ -1,0 +1,313 @@
+//! `sealfleet-init exec` as the first process of a real sandbox, with the test in the worker's place.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sealfleet_bubblewrap::{Exit, INIT_PATH, Launcher, LauncherConfig, Sandbox, SandboxSpec, build_rootfs};
+use sealfleet_init::{SecretValue, store};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncReadExt as _;
+
+const VALUE: &str = "0123456789-the-middle-of-a-long-canary-value-that-is-searched-for-9876543210";
+
+struct Worker {
+    launcher: Launcher,
+    directory: tempfile::TempDir,
+}
+
+/// A started step: the sandbox, what init said, and the pipe it waits on.
+struct Started {
+    sandbox: Sandbox,
+    status: Value,
+    go: File,
+}
+
+impl Worker {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let rootfs =
+            build_rootfs(&directory.path().join("rootfs"), Path::new(env!("CARGO_BIN_EXE_sealfleet-init"))).unwrap();
+        let launcher = Launcher::detect(LauncherConfig::new(rootfs)).await.unwrap();
+        let worker = Self { launcher, directory };
+        store::create(&worker.store(), &worker.key(), "healthcare").unwrap();
+        worker
+    }
+
+    fn store(&self) -> PathBuf {
+        self.directory.path().join("secrets.json")
+    }
+
+    fn key(&self) -> PathBuf {
+        self.directory.path().join("key")
+    }
+
+    fn put(&self, name: &str, value: &str) -> String {
+        store::put(&self.store(), &self.key(), name, &SecretValue::new(value.into())).unwrap().version
+    }
+
+    async fn start(&self, step: &Value) -> Started {
+        self.start_text(step.to_string().as_bytes()).await
+    }
+
+    async fn start_text(&self, step: &[u8]) -> Started {
+        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let ((step_inside, step_fd), (status_fd, status_inside), (go_inside, go)) = (pipe(), pipe(), pipe());
+        let arguments = "exec --step-fd 3 --status-fd 4 --go-fd 5 --builtin-store-fd 6 --builtin-key-fd 7";
+        let mut spec = SandboxSpec::new([INIT_PATH].into_iter().chain(arguments.split(' ')));
+        let open = |path: PathBuf| OwnedFd::from(File::open(path).unwrap());
+        spec.fds =
+            vec![(step_inside, 3), (status_inside, 4), (go_inside, 5), (open(self.store()), 6), (open(self.key()), 7)];
+        let sandbox = self.launcher.spawn(spec).await.unwrap();
+        let step = step.to_vec();
+        std::thread::spawn(move || drop(File::from(step_fd).write_all(&step)));
+        let line = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            File::from(status_fd).read_to_string(&mut line).unwrap();
+            line
+        });
+        let line = line.await.unwrap();
+        assert_eq!(line.lines().count(), 1, "{line}");
+        assert!(!line.contains("middle-of-a-long"), "a status line holds no value");
+        Started { sandbox, status: serde_json::from_str(&line).unwrap(), go: go.into() }
+    }
+
+    async fn error_of(&self, step: &Value) -> (String, String) {
+        let started = self.start(step).await;
+        let error = started.status["error"].clone();
+        assert_eq!(started.end().await.0, Exit::Code(125));
+        (error["code"].as_str().unwrap().to_owned(), error["message"].as_str().unwrap().to_owned())
+    }
+}
+
+impl Started {
+    fn go(&mut self) {
+        self.go.write_all(b"g").unwrap();
+    }
+
+    async fn line(&mut self) -> String {
+        let (mut line, mut byte) = (Vec::new(), [0_u8]);
+        let stdout = self.sandbox.stdout.as_mut().unwrap();
+        while stdout.read_exact(&mut byte).await.is_ok() && byte != *b"\n" {
+            line.extend_from_slice(&byte);
+        }
+        String::from_utf8(line).unwrap()
+    }
+
+    async fn end(mut self) -> (Exit, String, String) {
+        drop(self.go);
+        let (mut out, mut err) = (String::new(), String::new());
+        let (mut stdout, mut stderr) = (self.sandbox.stdout.take().unwrap(), self.sandbox.stderr.take().unwrap());
+        let (read_out, read_err) = tokio::join!(stdout.read_to_string(&mut out), stderr.read_to_string(&mut err));
+        read_out.unwrap();
+        read_err.unwrap();
+        (self.sandbox.wait().await, out, err)
+    }
+}
+
+fn step(script: &str) -> Value {
+    json!({
+        "project": "healthcare",
+        "command": ["sh", "-c", script],
+        "env": {"PLAIN": "knob"},
+        "secrets": [{"name": "API_KEY", "uri": "builtin://crm/api-key", "version": null}],
+    })
+}
+
+/// How often `needle` is in the memory of a process of this host.
+fn found_in_memory(process: u32, needle: &[u8]) -> usize {
+    let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+    let mut memory = File::open(format!("/proc/{process}/mem")).unwrap();
+    let mut found = 0;
+    for line in maps.lines().filter(|line| !line.contains("[vvar") && !line.contains("[vsyscall]")) {
+        let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
+        let (start, end) = (u64::from_str_radix(start, 16).unwrap(), u64::from_str_radix(end, 16).unwrap());
+        let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
+        memory.seek(SeekFrom::Start(start)).unwrap();
+        if memory.read_exact(&mut bytes).is_ok() {
+            found += bytes.windows(needle.len()).filter(|window| *window == needle).count();
+        }
+    }
+    found
+}
+
+fn children(process: u32) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
+    let lists = threads.map(|thread| std::fs::read_to_string(thread.path().join("children")).unwrap());
+    lists.flat_map(|list| list.split_whitespace().map(|child| child.parse().unwrap()).collect::<Vec<u32>>()).collect()
+}
+
+#[tokio::test]
+async fn the_command_has_its_secrets_and_nothing_else() {
+    let worker = Worker::new().await;
+    let version = worker.put("crm/api-key", VALUE);
+    let mut started = worker.start(&step("printf %s \"$API_KEY\" | sha256sum; env | sed 's/=.*//' | sort | tr '\\n' ' '; ls /proc/self/fd | tr '\\n' ' '")).await;
+    assert_eq!(
+        started.status,
+        json!({"resolved": [{"name": "API_KEY", "uri": "builtin://crm/api-key", "version": version}]})
+    );
+    started.go();
+    let (exit, out, err) = started.end().await;
+    assert_eq!((exit, err.as_str()), (Exit::Code(0), ""));
+    let digest: String = Sha256::digest(VALUE).iter().map(|byte| format!("{byte:02x}")).collect();
+    // 3 is the directory `ls` reads.
+    assert_eq!(out, format!("{digest}  -\nAPI_KEY HOME LANG PATH PLAIN PWD 0 1 2 3 "));
+}
+
+#[tokio::test]
+async fn a_pinned_version_is_the_one_the_command_gets() {
+    let worker = Worker::new().await;
+    let version = worker.put("crm/api-key", "first");
+    worker.put("crm/api-key", "second");
+    let mut pinned = step("printf %s \"$API_KEY\"");
+    pinned["secrets"][0]["version"] = version.into();
+    let mut started = worker.start(&pinned).await;
+    started.go();
+    assert_eq!(started.end().await.1, "first");
+}
+
+#[tokio::test]
+async fn nothing_runs_without_the_workers_go() {
+    let worker = Worker::new().await;
+    worker.put("crm/api-key", VALUE);
+    let started = worker.start(&step("echo ran")).await;
+    assert!(tokio::time::timeout(Duration::from_millis(300), started.sandbox.wait()).await.is_err(), "it waits");
+    let (exit, out, err) = started.end().await;
+    assert_eq!((exit, out.as_str()), (Exit::Code(125), ""));
+    assert!(err.contains("did not let the command go"), "{err}");
+    let mut started = worker.start(&step("echo ran")).await;
+    started.go.write_all(b"x").unwrap();
+    let (exit, out, _) = started.end().await;
+    assert_eq!((exit, out.as_str()), (Exit::Code(125), ""));
+    // Asked to stop while waiting.
+    let started = worker.start(&step("echo ran")).await;
+    assert_eq!(started.sandbox.stop(Duration::from_secs(10)).await, Exit::Signal(15));
+}
+
+#[tokio::test]
+async fn init_holds_no_value_while_the_command_runs() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only root can look into the memory of init");
+    }
+    let worker = Worker::new().await;
+    worker.put("crm/api-key", VALUE);
+    let mut started = worker.start(&step("echo ready; sleep 60; :")).await;
+    let needle = &VALUE.as_bytes()[11..40];
+    assert!(found_in_memory(started.sandbox.pid(), needle) > 0, "it is found where it is");
+    started.go();
+    assert_eq!(started.line().await, "ready");
+    let init = started.sandbox.pid();
+    let command = children(init);
+    assert_eq!(command.len(), 1);
+    assert!(found_in_memory(command[0], needle) > 0, "the command has it");
+    assert_eq!(found_in_memory(init, needle), 0);
+    assert_eq!(found_in_memory(started.sandbox.monitor_pid(), needle), 0);
+    // The master key is gone as well.
+    let key = std::fs::read_to_string(worker.key()).unwrap();
+    assert_eq!(found_in_memory(init, &key.trim().as_bytes()[20..50]), 0);
+}
+
+#[tokio::test]
+async fn the_command_cannot_look_into_init() {
+    let worker = Worker::new().await;
+    worker.put("crm/api-key", VALUE);
+    let mut started = worker.start(&step("cat /proc/1/environ; cat /proc/1/maps; ls /proc/1/fd")).await;
+    started.go();
+    let (_, out, err) = started.end().await;
+    assert_eq!(out, "");
+    assert_eq!(err.matches("Permission denied").count(), 3, "{err}");
+}
+
+#[tokio::test]
+async fn exit_codes_are_exact_and_orphans_are_reaped() {
+    let worker = Worker::new().await;
+    worker.put("crm/api-key", VALUE);
+    for (script, exit) in [
+        ("exit 0", Exit::Code(0)),
+        ("exit 42", Exit::Code(42)),
+        ("exit 255", Exit::Code(255)),
+        ("kill -KILL $$", Exit::Signal(9)),
+        ("kill -SEGV $$", Exit::Signal(11)),
+        // Three orphans end; none stays as a zombie of PID 1.
+        (
+            "for i in 1 2 3; do (sleep 0.1 & ); done; sleep 0.5; exit $(cat /proc/[0-9]*/stat | grep -c ') Z ')",
+            Exit::Code(0),
+        ),
+    ] {
+        let mut started = worker.start(&step(script)).await;
+        started.go();
+        assert_eq!(started.end().await.0, exit, "{script}");
+    }
+    let mut missing = step("");
+    missing["command"] = json!(["/no/such/program"]);
+    let mut started = worker.start(&missing).await;
+    started.go();
+    let (exit, _, err) = started.end().await;
+    assert_eq!(exit, Exit::Code(127));
+    assert!(err.contains("`/no/such/program` cannot be run"), "{err}");
+}
+
+#[tokio::test]
+async fn stopping_reaches_the_command_and_its_children() {
+    let worker = Worker::new().await;
+    worker.put("crm/api-key", VALUE);
+    let mut started = worker.start(&step("trap 'echo asked; exit 7' TERM; echo ready; sleep 60 & wait; wait")).await;
+    started.go();
+    assert_eq!(started.line().await, "ready");
+    assert_eq!(started.sandbox.stop(Duration::from_secs(10)).await, Exit::Code(7));
+    assert_eq!(started.line().await, "asked");
+    let mut started = worker.start(&step("echo ready; sleep 60; echo late")).await;
+    started.go();
+    assert_eq!(started.line().await, "ready");
+    assert_eq!(started.sandbox.stop(Duration::from_secs(10)).await, Exit::Signal(15));
+}
+
+#[tokio::test]
+async fn what_cannot_be_resolved_is_told_by_name() {
+    let worker = Worker::new().await;
+    worker.put("crm/api-key", VALUE);
+    let with = |field: &str, value: Value| {
+        let mut step = step("echo ran");
+        step["secrets"][0][field] = value;
+        step
+    };
+    let (code, message) = worker.error_of(&with("uri", "vault://crm/api-key".into())).await;
+    assert_eq!(code, "unknown_scheme");
+    assert!(message.contains("`vault://crm/api-key`") && message.contains("`builtin://`"), "{message}");
+    let (code, message) = worker.error_of(&with("uri", "builtin://crm/other".into())).await;
+    assert_eq!(code, "unknown_secret");
+    assert!(message.contains("`builtin://crm/other`"), "{message}");
+    assert_eq!(worker.error_of(&with("uri", "plain".into())).await.0, "bad_reference");
+    assert_eq!(worker.error_of(&with("version", "1".into())).await.0, "unknown_version");
+    assert_eq!(worker.error_of(&with("name", "A=B".into())).await.0, "bad_step");
+    let mut other = step("echo ran");
+    other["project"] = "finance".into();
+    assert_eq!(worker.error_of(&other).await.0, "wrong_project");
+    other["surprise"] = true.into();
+    assert_eq!(worker.error_of(&other).await.0, "bad_step");
+    store::create(&worker.directory.path().join("other"), &worker.directory.path().join("other-key"), "healthcare")
+        .unwrap();
+    std::fs::copy(worker.directory.path().join("other-key"), worker.key()).unwrap();
+    assert_eq!(worker.error_of(&step("echo ran")).await.0, "wrong_key");
+}
+
+#[tokio::test]
+async fn a_step_without_secrets_needs_no_store() {
+    let worker = Worker::new().await;
+    std::fs::write(worker.store(), "not a store").unwrap();
+    let mut plain = step("echo $PLAIN");
+    plain["secrets"] = json!([]);
+    let mut started = worker.start(&plain).await;
+    assert_eq!(started.status, json!({"resolved": []}));
+    started.go();
+    assert_eq!(started.end().await.1, "knob\n");
+    let started = worker.start_text(b"{").await;
+    assert_eq!(started.status["error"]["code"].as_str().expect("an error"), "bad_step");
+}

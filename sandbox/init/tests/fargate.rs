@@ -1,0 +1,246 @@
+//! `sealfleet-init fargate` against a small HTTP server in the place of the task metadata endpoint and the control
+//! plane.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+const SECRET_KEY: &str = "task-role-secret-key";
+
+/// A request as it arrived.
+#[derive(Debug, Clone)]
+struct Seen {
+    line: String,
+    headers: BTreeMap<String, String>,
+    body: String,
+}
+
+/// Answers credentials, and the step by a list: each answer once, the last one for ever.
+struct Stub {
+    address: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Stub {
+    fn new(mut answers: Vec<(u16, Value)>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let note = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let request = read(&stream);
+                let (status, body) = if request.line.starts_with("GET /v2/credentials") {
+                    (
+                        200,
+                        json!({"AccessKeyId": "AKIDTASK", "SecretAccessKey": SECRET_KEY, "Token": "session-token", "Expiration": "2030-01-01T00:00:00Z"}),
+                    )
+                } else if answers.len() > 1 {
+                    answers.remove(0)
+                } else {
+                    answers[0].clone()
+                };
+                note.lock().unwrap().push(request);
+                let body = body.to_string();
+                let head =
+                    format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                stream.write_all((head + &body).as_bytes()).unwrap();
+            }
+        });
+        Self { address, seen }
+    }
+
+    fn posts(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().iter().filter(|request| request.line.starts_with("POST")).cloned().collect()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sealfleet-init"));
+        command.arg("fargate").env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.envs([
+            ("SEALFLEET_API_URL", format!("http://{}", self.address)),
+            ("SEALFLEET_PROJECT", "healthcare".into()),
+            ("SEALFLEET_RUN", "run_1".into()),
+            ("SEALFLEET_STEP", "fetch".into()),
+            ("SEALFLEET_FENCE", "7".into()),
+            ("AWS_REGION", "eu-central-1".into()),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("http://{}/v2/credentials/x", self.address)),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "metadata-token".into()),
+            ("PATH", "/usr/bin:/bin".into()),
+            ("API_KEY", "the-value".into()),
+            ("OTHER_KEY", "not for this step".into()),
+        ]);
+        command
+    }
+
+    fn run(&self) -> Output {
+        self.command().output().unwrap()
+    }
+}
+
+fn read(stream: &TcpStream) -> Seen {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header).unwrap();
+        let Some((name, value)) = header.trim_end().split_once(": ") else { break };
+        headers.insert(name.to_lowercase(), value.to_owned());
+    }
+    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    Seen { line: line.trim_end().to_owned(), headers, body: String::from_utf8(body).unwrap() }
+}
+
+fn step(script: &str, secrets: &[&str]) -> Value {
+    json!({"command": ["sh", "-c", script], "env": {"PLAIN": "knob"}, "secret_names": secrets, "timeout_seconds": 60})
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// HMAC-SHA256 (RFC 2104) for keys of up to 64 bytes.
+fn hmac(key: &[u8], message: &str) -> Vec<u8> {
+    let padded = |with: u8| -> Vec<u8> { (0..64).map(|index| key.get(index).copied().unwrap_or(0) ^ with).collect() };
+    let inner = Sha256::new().chain_update(padded(0x36)).chain_update(message).finalize();
+    Sha256::new().chain_update(padded(0x5c)).chain_update(inner).finalize().to_vec()
+}
+
+/// The signature by the document "Create a signed AWS API request" (IAM user guide), from what arrived.
+fn signature(request: &Seen, signed_headers: &str, scope: &str) -> String {
+    let headers: String = signed_headers.split(';').map(|name| format!("{name}:{}\n", request.headers[name])).collect();
+    let payload = hex(&Sha256::digest(&request.body));
+    let canonical = format!("POST\n/v1/sandbox/step\n\n{headers}\n{signed_headers}\n{payload}");
+    let date = &request.headers["x-amz-date"];
+    let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
+    let key = scope.split('/').fold(format!("AWS4{SECRET_KEY}").into_bytes(), |key, part| hmac(&key, part));
+    hex(&hmac(&key, &to_sign))
+}
+
+#[test]
+fn the_step_is_fetched_under_the_task_role_and_run_with_the_named_secrets_only() {
+    let stub =
+        Stub::new(vec![(200, step("echo $API_KEY; env | sed 's/=.*//' | sort | tr '\\n' ' '; exit 3", &["API_KEY"]))]);
+    let output = stub.run();
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    let names = "API_KEY AWS_CONTAINER_AUTHORIZATION_TOKEN AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_REGION HOME LANG PATH PLAIN PWD ";
+    assert_eq!(text(&output.stdout), format!("the-value\n{names}"));
+
+    let seen = stub.seen.lock().unwrap().clone();
+    assert_eq!(seen.len(), 2);
+    assert_eq!(seen[0].headers["authorization"], "metadata-token");
+    let request = &seen[1];
+    assert_eq!(request.line, "POST /v1/sandbox/step HTTP/1.1");
+    assert_eq!(
+        serde_json::from_str::<Value>(&request.body).unwrap(),
+        json!({"run_id": "run_1", "step_id": "fetch", "fence": 7})
+    );
+    assert_eq!(request.headers["x-amz-security-token"], "session-token");
+    let authorization = &request.headers["authorization"];
+    let part =
+        |name: &str| authorization.split([' ', ',']).find_map(|part| part.strip_prefix(name)).unwrap().to_owned();
+    let credential = part("Credential=");
+    let (key_id, scope) = credential.split_once('/').unwrap();
+    assert_eq!(key_id, "AKIDTASK");
+    assert!(scope.ends_with("/eu-central-1/execute-api/aws4_request"), "{scope}");
+    let signed = part("SignedHeaders=");
+    for needed in ["host", "x-amz-date", "x-amz-security-token"] {
+        assert!(signed.split(';').any(|name| name == needed), "{signed}");
+    }
+    assert_eq!(part("Signature="), signature(request, &signed, scope));
+}
+
+#[test]
+fn an_answer_that_may_change_is_asked_for_again() {
+    let problem = json!({"code": "not_dispatched"});
+    let stub = Stub::new(vec![(409, problem.clone()), (503, problem), (200, step("echo ran", &[]))]);
+    let output = stub.run();
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), "ran\n"), "{}", text(&output.stderr));
+    assert_eq!(stub.posts().len(), 3);
+}
+
+#[test]
+fn a_refusal_ends_at_once() {
+    let stub = Stub::new(vec![(403, json!({"code": "forbidden", "detail": "the-value"}))]);
+    let output = stub.run();
+    assert_eq!(output.status.code(), Some(125));
+    assert_eq!(text(&output.stderr), "sealfleet-init: the step was refused with HTTP status 403 (forbidden)\n");
+    assert_eq!(stub.posts().len(), 1);
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let stub = Stub::new(vec![(200, step("echo ran", &["API_KEY", "ABSENT"]))]);
+    let output = stub.run();
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(125), ""));
+    assert!(text(&output.stderr).contains("the secret `ABSENT`"), "{}", text(&output.stderr));
+    for name in
+        ["SEALFLEET_API_URL", "SEALFLEET_RUN", "SEALFLEET_FENCE", "AWS_REGION", "AWS_CONTAINER_CREDENTIALS_FULL_URI"]
+    {
+        let output = stub.command().env_remove(name).output().unwrap();
+        assert_eq!(output.status.code(), Some(125));
+        assert!(text(&output.stderr).contains(&format!("`{name}`")), "{}", text(&output.stderr));
+    }
+    assert_eq!(stub.posts().len(), 1);
+}
+
+#[test]
+fn a_step_whose_time_is_up_is_asked_to_end_first() {
+    let mut polite = step("trap 'echo asked; exit 0' TERM; echo ready; sleep 60 & wait", &[]);
+    polite["timeout_seconds"] = 1.into();
+    let start = Instant::now();
+    let output = Stub::new(vec![(200, polite)]).run();
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(124), "ready\nasked\n"));
+    assert!(start.elapsed() < Duration::from_secs(5));
+
+    let mut deaf = step("trap '' TERM; sleep 60", &[]);
+    deaf["timeout_seconds"] = 1.into();
+    let start = Instant::now();
+    assert_eq!(Stub::new(vec![(200, deaf)]).run().status.code(), Some(124));
+    let took = start.elapsed();
+    assert!(took > Duration::from_secs(5) && took < Duration::from_secs(15), "{took:?}");
+}
+
+fn terminate(child: &Child) {
+    let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+}
+
+#[test]
+fn a_stopped_task_passes_the_signal_on() {
+    let stub = Stub::new(vec![(200, step("trap 'exit 9' TERM; echo ready; sleep 60 & wait", &[]))]);
+    let mut child = stub.command().spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    terminate(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+
+    // While the step is still asked for.
+    let stub = Stub::new(vec![(409, json!({}))]);
+    let mut child = stub.command().spawn().unwrap();
+    let start = Instant::now();
+    while stub.posts().is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(10));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    terminate(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+}

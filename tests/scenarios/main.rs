@@ -1,0 +1,173 @@
+//! The acceptance scenarios: black box, over the HTTP API and the AWS APIs, against one running local stack.
+//!
+//! `cargo test -p sealfleet-tests --test scenarios` after `cargo build`; a name or a part of one runs those only. The
+//! stack is started once; `SEALFLEET_STACK=DIR/stack.json` uses one that is up. Scenarios run side by side, each in
+//! projects or with workers of its own; those that end processes of the stack run alone, after the others.
+
+mod audit;
+mod bad_input;
+mod fleet;
+mod kill;
+mod sandbox;
+mod sealed;
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use sealfleet_tests::{Failure, Outcome, Stack};
+use tokio::runtime::Runtime;
+use tokio::sync::RwLock;
+
+/// Scenarios of the acceptance list. Those that do not exist yet are absent below.
+const LISTED: usize = 62;
+/// No scenario needs longer, even beside others on a small machine.
+const LIMIT: Duration = Duration::from_secs(180);
+/// Scenarios at once, unless `--test-threads` says otherwise.
+const AT_ONCE: usize = 4;
+
+type Scenario = fn(Arc<Stack>) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+macro_rules! scenarios {
+    ($($module:ident: $($name:ident)+;)+) => {
+        vec![$($((
+            stringify!($module),
+            stringify!($name),
+            (|stack| Box::pin(async move { $module::$name(&stack).await })) as Scenario,
+        ),)+)+]
+    };
+}
+
+fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
+    scenarios! {
+        fleet:
+            s01_without_a_key_a_worker_waits
+            s02_a_key_of_one_use_approves_one
+            s03_a_dead_key_is_refused
+            s04_a_key_is_for_its_pool
+            s05_a_key_is_for_its_project_labels_and_models
+            s06_approve_and_reject_race
+            s07_a_wrong_secret_is_nobodys
+            s08_a_body_cannot_name_another_project
+            s09_a_step_is_its_own_projects
+            s10_queue_keys_open_one_queue
+            s11_models_match
+            s12_labels_match
+            s13_an_unmatchable_step_blocks_nobody
+            s14_fifty_claims_have_one_winner
+            s15_reports
+            s16_a_lease_runs_out
+            s17_heartbeats_keep_a_lease
+            s18_the_newest_claim_counts
+            s19_a_revoked_worker_loses_its_step
+            s20_max_concurrent
+            s21_idempotency_keys
+            s22_an_unmatchable_step_says_so_and_dies
+            s23_cancel
+            s24_another_projects_rows_do_not_exist
+            s25_viewers_and_dead_tokens;
+        sealed:
+            s34_a_secret_is_in_the_sandbox_and_nowhere_else
+            s37_without_the_ledger_nothing_starts;
+        sandbox:
+            s52_each_step_in_its_own_mode
+            s55_a_sandbox_cannot_read_another_projects_secret
+            s56_every_end_has_its_reason;
+        audit:
+            s57_a_hundred_events_are_all_there;
+        bad_input:
+            bodies_that_are_wrong_name_their_field
+            bodies_that_are_no_request
+            queries_and_paths_that_are_wrong;
+        kill:
+            a_killed_function_loses_nothing
+            a_killed_worker_loses_nothing
+            a_killed_ecs_agent_loses_nothing;
+    }
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    if arguments.list {
+        return libtest_mimic::run(&arguments, trials(None)).exit_code();
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build() {
+        Ok(runtime) => Arc::new(runtime),
+        Err(error) => return not_started(&Failure::from(error)),
+    };
+    let stack = match runtime.block_on(Stack::start_or_attach()) {
+        Ok(stack) => Arc::new(stack),
+        Err(failure) => return not_started(&failure),
+    };
+    let passed = Arc::new(Mutex::new(BTreeSet::new()));
+    let house = House { runtime: Arc::clone(&runtime), stack: Arc::clone(&stack), passed: Arc::clone(&passed), alone: Arc::default() };
+    let conclusion = libtest_mimic::run(&arguments, trials(Some(&house)));
+    let closed = runtime.block_on(stack.close());
+    if conclusion.has_failed() {
+        eprintln!("logs: {}", stack.parts.directory.join("logs").display());
+    }
+    let exist: BTreeSet<&str> = scenarios().iter().filter_map(|(_, name, _)| number(name)).collect();
+    let passed = passed.lock().unwrap_or_else(PoisonError::into_inner).len();
+    println!("acceptance: {} of {LISTED} scenarios exist, {passed} pass", exist.len());
+    match closed {
+        Ok(()) => conclusion.exit_code(),
+        Err(failure) => not_started(&failure),
+    }
+}
+
+fn not_started(failure: &Failure) -> ExitCode {
+    eprintln!("scenarios: {failure}");
+    ExitCode::FAILURE
+}
+
+/// What every trial needs.
+struct House {
+    runtime: Arc<Runtime>,
+    stack: Arc<Stack>,
+    passed: Arc<Mutex<BTreeSet<&'static str>>>,
+    /// Read by scenarios that bear company, written by those that must be alone.
+    alone: Arc<RwLock<()>>,
+}
+
+fn trials(house: Option<&House>) -> Vec<Trial> {
+    let trial = |(module, name, scenario): (&'static str, &'static str, Scenario)| {
+        let house = house.map(|house| (Arc::clone(&house.runtime), Arc::clone(&house.stack), Arc::clone(&house.passed), Arc::clone(&house.alone)));
+        Trial::test(name, move || {
+            let (runtime, stack, passed, alone) = house.ok_or("the stack is not up")?;
+            let limited = tokio::time::timeout(LIMIT, scenario(stack));
+            let outcome = runtime.block_on(async {
+                if module == "kill" {
+                    let _alone = alone.write().await;
+                    limited.await
+                } else {
+                    let _among_others = alone.read().await;
+                    limited.await
+                }
+            });
+            match outcome {
+                Ok(Ok(())) => {
+                    if let Some(number) = number(name) {
+                        passed.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+                    }
+                    Ok(())
+                }
+                Ok(Err(failure)) => Err(Failed::from(failure.to_string())),
+                Err(_) => Err(Failed::from(format!("not done after {} s", LIMIT.as_secs()))),
+            }
+        })
+        .with_kind(module)
+    };
+    scenarios().into_iter().map(trial).collect()
+}
+
+/// `s09` of `s09_a_step_is_its_own_projects`; none for what is not of the list.
+fn number(name: &'static str) -> Option<&'static str> {
+    let (number, _) = name.split_once('_')?;
+    number.strip_prefix('s').filter(|digits| digits.parse::<usize>().is_ok())?;
+    Some(number)
+}

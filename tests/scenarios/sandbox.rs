@@ -1,0 +1,212 @@
+//! Sandboxes: what a step sees, what it can reach, and how it ends.
+
+use std::time::Duration;
+
+use sealfleet_tests::aws::Service;
+use sealfleet_tests::project::{FARGATE, PULL, merged, run_of, step};
+use sealfleet_tests::{Outcome, Project, Stack, ensure, ensure_eq, eventually, sha256, unique};
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(90);
+
+/// 52. One run with bare, sandboxed, identity and full steps -> each in its own mode; bare and sandboxed steps see no
+///     secret. (`full` is not accepted yet.)
+pub async fn s52_each_step_in_its_own_mode(stack: &Stack) -> Outcome {
+    let project = stack.project("live").await?;
+    let worker = project.live_worker(stack).await?;
+    let value = format!("s52-{}-{}", unique(), unique());
+    project.builtin_store(stack).await?.put("s52", &value).await?;
+    let (reference, _) = project.aws_secret(stack, "s52", &value).await?;
+    project.profile("s52-builtin", "builtin://s52").await?;
+    project.profile("s52-aws", &reference).await?;
+
+    // A file of the host: there for a bare step, and not inside a sandbox.
+    let mark = stack.scratch.join(format!("mark-{}", unique()));
+    std::fs::write(&mark, "")?;
+    let mark = mark.display();
+    let sees = format!(r#"test "$(printf %s "$API_KEY" | sha256sum | cut -c 1-64)" = {}"#, sha256(value.as_bytes()));
+    let bare = format!(r#"test -z "$API_KEY" && test -e {mark}"#);
+    let sandboxed = format!(r#"test -z "$API_KEY" && test ! -e {mark} && test "$(id -u)" != 0"#);
+    let identity = format!(r#"{sees} && test ! -e {mark} && test "$(id -u)" != 0"#);
+    let shell = |pool: &str, mode: &str, script: &str, needs: &[&str]| {
+        json!({ "pool": pool, "mode": mode, "command": ["sh", "-c", script], "needs": needs })
+    };
+    for (profile, steps) in [
+        ("s52-builtin", vec![
+            step("bare", &shell(PULL, "bare", &bare, &[])),
+            step("sandboxed", &shell(PULL, "sandboxed", &sandboxed, &[])),
+            step("identity", &shell(PULL, "identity", &identity, &[])),
+            step("after", &shell(PULL, "sandboxed", &sandboxed, &["identity"])),
+        ]),
+        ("s52-aws", vec![
+            step("bare", &shell(PULL, "bare", &bare, &[])),
+            step("sandboxed", &shell(FARGATE, "sandboxed", &sandboxed, &[])),
+            step("identity", &shell(FARGATE, "identity", &identity, &["bare"])),
+        ]),
+    ] {
+        let run = project.enqueue(&merged(run_of(&steps), &json!({ "profile": profile }))).await?;
+        let ended = project.finished(&run, SOON).await?;
+        ensure_eq!(ended["state"], "succeeded", "the run with `{profile}`: {ended}\n  its worker says\n{}", worker.log());
+        for name in ["secret.released", "profile.injected", "secret.decrypted"] {
+            let events = project.events(&run, name).await?;
+            ensure_eq!(events.len(), 1, "audited `{name}` of a run with one identity step and one secret");
+            ensure!(events.iter().all(|event| event["step_id"] == "identity"), "`{name}` of another step: {events:?}");
+        }
+        let decrypted = project.events(&run, "secret.decrypted").await?;
+        ensure!(decrypted.iter().all(|event| event["version"].is_string()), "a decryption without a version: {decrypted:?}");
+        let leased = project.events(&run, "step.leased").await?;
+        for event in leased {
+            let mode = event["step_id"].as_str().unwrap_or_default().replace("after", "sandboxed");
+            ensure_eq!(event["mode"], mode.as_str(), "the audited mode of `{}`", event["step_id"]);
+        }
+    }
+    for mode in ["full", "full_jit"] {
+        let refused = project.member.post("/v1/runs", &run_of(&[step("only", &json!({ "mode": mode }))])).await?;
+        refused.refused(400, "invalid_request")?;
+        ensure_eq!(refused.body["field"], "steps[0].mode", "the field that is refused");
+    }
+    Ok(())
+}
+
+/// 55. Sandbox of A asks Secrets Manager for B's secret -> AccessDenied by IAM.
+pub async fn s55_a_sandbox_cannot_read_another_projects_secret(stack: &Stack) -> Outcome {
+    let (alpha, beta) = stack.pair("alpha").await?;
+    let name = format!("s55-{}", unique());
+    let (_, own_arn) = alpha.aws_secret(stack, &name, "alpha's own value").await?;
+    let (reference, others_arn) = beta.aws_secret(stack, &name, "beta's own value").await?;
+
+    // From inside the sandbox, with all that it holds: it can say who it is, and read neither secret.
+    for (arn, whose) in [(&others_arn, "another project's"), (&own_arn, "its own project's")] {
+        let script = ASK.replace("SECRET", arn).replace("ENDPOINT", &stack.parts.endpoint).replace("PROJECT", &alpha.id);
+        let command = json!({ "pool": FARGATE, "mode": "sandboxed", "command": ["/usr/bin/python3", "-c", script] });
+        let run = alpha.enqueue_step(&command).await?;
+        let ended = alpha.finished(&run, SOON).await?;
+        ensure_eq!(ended["state"], "succeeded", "asking for {whose} secret: {ended}");
+    }
+
+    // By name through the API: not even enqueued.
+    let profile = json!({ "name": name, "secrets": { "API_KEY": reference } });
+    let refused = alpha.admin.post("/v1/profiles", &profile).await?;
+    refused.refused(400, "invalid_request")?;
+    ensure_eq!(refused.body["field"], "secrets.API_KEY", "the field that is refused");
+
+    // And should the control plane itself pair A's role with B's secret: IAM stops the task before it starts.
+    let paired = run_task(stack, &alpha, &others_arn).await?;
+    ensure_eq!(paired["stopCode"], "TaskFailedToStart", "a task of A with B's secret: {paired}");
+    let reason = paired["stoppedReason"].as_str().unwrap_or_default();
+    ensure!(reason.contains("ResourceInitializationError") && reason.contains("AccessDenied"), "its reason: {reason}");
+    ensure_eq!(paired["containers"][0]["exitCode"], Value::Null, "the exit code of what never ran");
+    let own = run_task(stack, &alpha, &own_arn).await?;
+    ensure_eq!(own["containers"][0]["exitCode"], 0, "a task of A with A's secret: {own}");
+    Ok(())
+}
+
+/// Says who the sandbox is, then asks for a secret. Exits with 0 if IAM denied it.
+const ASK: &str = r#"
+import datetime, hashlib, hmac, json, os, sys, urllib.error, urllib.request
+ask = urllib.request.Request(os.environ["AWS_CONTAINER_CREDENTIALS_FULL_URI"])
+if "AWS_CONTAINER_AUTHORIZATION_TOKEN" in os.environ:
+    ask.add_header("Authorization", os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"])
+keys = json.load(urllib.request.urlopen(ask))
+def call(service, headers, body):
+    region, host = os.environ["AWS_REGION"], "ENDPOINT".split("//")[1]
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    scope = "/".join([now[:8], region, service, "aws4_request"])
+    headers = dict(headers, host=host, **{"x-amz-date": now, "x-amz-security-token": keys["Token"]})
+    names = ";".join(sorted(headers))
+    lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+    sha = lambda text: hashlib.sha256(text.encode()).hexdigest()
+    plain = "\n".join(["AWS4-HMAC-SHA256", now, scope, sha("\n".join(["POST", "/", "", lines, names, sha(body)]))])
+    key = ("AWS4" + keys["SecretAccessKey"]).encode()
+    for part in scope.split("/") + [plain]:
+        key = hmac.new(key, part.encode(), "sha256").digest()
+    headers["authorization"] = (f"AWS4-HMAC-SHA256 Credential={keys['AccessKeyId']}/{scope}, "
+                                f"SignedHeaders={names}, Signature={key.hex()}")
+    try:
+        return urllib.request.urlopen(urllib.request.Request("ENDPOINT/", body.encode(), headers)).read().decode()
+    except urllib.error.HTTPError as error:
+        return f"{error.code} " + error.read().decode()
+who = call("sts", {"content-type": "application/x-www-form-urlencoded"}, "Action=GetCallerIdentity&Version=2011-06-15")
+print(who)
+if "sealfleet-PROJECT--sandbox" not in who: sys.exit(9)
+target = {"content-type": "application/x-amz-json-1.1", "x-amz-target": "secretsmanager.GetSecretValue"}
+answer = call("secretsmanager", target, json.dumps({"SecretId": "SECRET"}))
+print(answer)
+sys.exit(0 if answer.startswith("4") and "AccessDenied" in answer else 8)
+"#;
+
+/// Runs a task of a project's execution role with a secret, past the control plane, until it has stopped.
+async fn run_task(stack: &Stack, project: &Project, secret_arn: &str) -> Outcome<Value> {
+    let role = format!("arn:aws:iam::{}:role/sealfleet/project/sealfleet-{}--execution", stack.parts.account_id, project.id);
+    let definition = json!({
+        "family": format!("tests-{}", unique()), "executionRoleArn": role, "networkMode": "awsvpc",
+        "requiresCompatibilities": ["FARGATE"], "cpu": "256", "memory": "512",
+        "containerDefinitions": [{
+            "name": "sandbox", "image": stack.parts.sandbox_image, "essential": true, "entryPoint": ["/usr/bin/true"],
+            "secrets": [{ "name": "API_KEY", "valueFrom": secret_arn }],
+        }],
+    });
+    let registered = stack.aws.call(Service::Ecs, "RegisterTaskDefinition", definition).await?;
+    let task = json!({
+        "cluster": stack.parts.cluster, "launchType": "FARGATE", "clientToken": unique(),
+        "taskDefinition": registered["taskDefinition"]["taskDefinitionArn"],
+        "networkConfiguration": { "awsvpcConfiguration": { "subnets": ["subnet-local"], "securityGroups": ["sg-local"] } },
+    });
+    let started = stack.aws.call(Service::Ecs, "RunTask", task).await?;
+    let arn = started["tasks"][0]["taskArn"].clone();
+    ensure!(arn.is_string(), "no task was started: {started}");
+    eventually("the task to stop", SOON, async || {
+        let wanted = json!({ "cluster": stack.parts.cluster, "tasks": [arn] });
+        let described = stack.aws.call(Service::Ecs, "DescribeTasks", wanted).await?;
+        let task = described["tasks"][0].clone();
+        Ok((task["lastStatus"] == "STOPPED").then_some(task))
+    })
+    .await
+}
+
+/// 56. Sandbox exits 0, non-zero, by timeout, out of memory, cannot start -> a distinct, clear terminal reason each.
+pub async fn s56_every_end_has_its_reason(stack: &Stack) -> Outcome {
+    let project = stack.project("live").await?;
+    let worker = project.live_worker(stack).await?;
+    let gluttony = "b = bytearray()\nwhile True: b += b'x' * (16 << 20)";
+    let ends = [
+        ("exits", json!({ "command": ["true"] })),
+        ("fails", json!({ "command": ["sh", "-c", "exit 3"] })),
+        ("hangs", json!({ "command": ["sleep", "600"], "timeout_seconds": 2 })),
+        ("grows", json!({ "command": ["/usr/bin/python3", "-c", gluttony] })),
+        ("absent", json!({ "command": ["/no/such/program"] })),
+    ];
+    for pool in [PULL, FARGATE] {
+        let steps: Vec<Value> = ends
+            .iter()
+            .map(|(id, more)| step(id, &merged(json!({ "pool": pool, "mode": "sandboxed" }), more)))
+            .collect();
+        let run = project.enqueue(&run_of(&steps)).await?;
+        let ended = project.finished(&run, SOON).await?;
+        let log = worker.log();
+        let end = async |id: &str| -> Outcome<(Value, Value)> {
+            let step = project.step(&run, id).await?;
+            Ok((step["state"].clone(), step["failure"].clone()))
+        };
+        ensure_eq!(end("exits").await?, (json!("succeeded"), Value::Null), "exit 0 in `{pool}`: {ended}\n{log}");
+        let told = |kind: &str| (json!("failed"), json!(kind));
+        let kind = async |id: &str| end(id).await.map(|(state, failure)| (state, failure["kind"].clone()));
+        ensure_eq!(end("fails").await?.1, json!({ "kind": "exit", "code": 3 }), "exit 3 in `{pool}`");
+        ensure_eq!(kind("hangs").await?, told("timed_out"), "a time-out in `{pool}`: {ended}");
+        ensure_eq!(end("hangs").await?.1["after_seconds"], 2, "its timeout in `{pool}`");
+        ensure_eq!(kind("grows").await?, told("out_of_memory"), "out of memory in `{pool}`: {ended}");
+        ensure_eq!(kind("absent").await?, told("cannot_start"), "no such program in `{pool}`: {ended}");
+        let detail = end("absent").await?.1["detail"].as_str().unwrap_or_default().to_owned();
+        ensure!(!detail.is_empty(), "`cannot_start` in `{pool}` does not say why");
+
+        ensure_eq!(ended["state"], "failed", "the run in `{pool}`");
+        ensure_eq!(project.events(&run, "step.succeeded").await?.len(), 1, "audited successes in `{pool}`");
+        let failed = project.events(&run, "step.failed").await?;
+        ensure_eq!(failed.len(), 4, "audited failures in `{pool}`");
+        let mut kinds: Vec<String> = failed.iter().map(|event| event["failure"]["kind"].to_string()).collect();
+        kinds.sort();
+        kinds.dedup();
+        ensure_eq!(kinds.len(), 4, "distinct audited reasons in `{pool}`: {kinds:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! Callers of the HTTP API.
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::{Failure, Outcome, ensure};
+
+/// Somebody who calls the API, with or without a credential.
+#[derive(Clone)]
+pub struct Caller {
+    http: reqwest::Client,
+    base_url: String,
+    credential: Option<String>,
+}
+
+/// An answer, kept as it came.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// What was asked, `POST /v1/runs`.
+    pub asked: String,
+    /// HTTP status.
+    pub status: u16,
+    /// The `content-type` header.
+    pub content_type: String,
+    /// The body's bytes.
+    pub bytes: Vec<u8>,
+    /// The body as JSON; null when it is none.
+    pub body: Value,
+}
+
+impl Caller {
+    /// A caller without a credential.
+    #[must_use]
+    pub fn anonymous(http: &reqwest::Client, base_url: &str) -> Self {
+        Self { http: http.clone(), base_url: base_url.to_owned(), credential: None }
+    }
+
+    /// The same caller with a credential to send as `Bearer`.
+    #[must_use]
+    pub fn with(&self, credential: &str) -> Self {
+        Self { credential: Some(credential.to_owned()), ..self.clone() }
+    }
+
+    /// The credential.
+    #[must_use]
+    pub fn credential(&self) -> &str {
+        self.credential.as_deref().unwrap_or_default()
+    }
+
+    /// `GET`.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn get(&self, path: &str) -> Outcome<Reply> {
+        self.send(Method::GET, path, None, &[]).await
+    }
+
+    /// `DELETE`.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn delete(&self, path: &str) -> Outcome<Reply> {
+        self.send(Method::DELETE, path, None, &[]).await
+    }
+
+    /// `POST` of a JSON body.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn post(&self, path: &str, body: &Value) -> Outcome<Reply> {
+        self.post_bytes(path, body.to_string().into_bytes(), &[]).await
+    }
+
+    /// `POST` of a JSON body with an `Idempotency-Key`.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn post_once(&self, path: &str, idempotency_key: &str, body: &Value) -> Outcome<Reply> {
+        self.post_bytes(path, body.to_string().into_bytes(), &[("idempotency-key", idempotency_key)]).await
+    }
+
+    /// `POST` of any bytes, said to be JSON.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn post_bytes(&self, path: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> Outcome<Reply> {
+        self.send(Method::POST, path, Some(body), headers).await
+    }
+
+    /// All items of a list, page by page.
+    ///
+    /// # Errors
+    /// When a page is refused.
+    pub async fn list(&self, path: &str) -> Outcome<Vec<Value>> {
+        let mut items = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let joint = if path.contains('?') { '&' } else { '?' };
+            let page = match &cursor {
+                Some(cursor) => self.get(&format!("{path}{joint}cursor={cursor}")).await?,
+                None => self.get(path).await?,
+            }
+            .accepted()?;
+            items.extend(page["items"].as_array().cloned().unwrap_or_default());
+            cursor = page["next_cursor"].as_str().map(str::to_owned);
+            if cursor.is_none() {
+                return Ok(items);
+            }
+        }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>, headers: &[(&str, &str)]) -> Outcome<Reply> {
+        let asked = format!("{method} {path}");
+        let mut request = self.http.request(method, format!("{}{path}", self.base_url));
+        if let Some(credential) = &self.credential {
+            request = request.bearer_auth(credential);
+        }
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await?;
+        let status = answer.status().as_u16();
+        let content_type = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
+        let content_type = content_type.unwrap_or_default().to_owned();
+        let bytes = answer.bytes().await?.to_vec();
+        let body = serde_json::from_slice(&bytes).unwrap_or_default();
+        Ok(Reply { asked, status, content_type, bytes, body })
+    }
+}
+
+impl Reply {
+    /// The body of a 2xx answer.
+    ///
+    /// # Errors
+    /// When the answer is another one.
+    pub fn accepted(self) -> Outcome<Value> {
+        if (200..300).contains(&self.status) { Ok(self.body) } else { Err(self.unexpected("2xx")) }
+    }
+
+    /// Whether this is a well-formed problem of this status and code; its `detail`.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn refused(&self, status: u16, code: &str) -> Outcome<String> {
+        if self.status != status || self.body["code"] != code {
+            return Err(self.unexpected(&format!("{status} `{code}`")));
+        }
+        self.is_problem()
+    }
+
+    /// Whether this is problem+json of RFC 9457 that says what to do; its `detail`.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn is_problem(&self) -> Outcome<String> {
+        let told = |name: &str| self.body[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        ensure!(self.content_type.starts_with("application/problem+json"), "{}", self.unexpected("problem+json"));
+        ensure!(self.body["status"] == self.status, "{}", self.unexpected("its own status in the body"));
+        let kind = told("code").map(|code| format!("urn:sealfleet:problem:{code}"));
+        ensure!(kind.is_some() && told("type") == kind, "{}", self.unexpected("a `type` that names its code"));
+        ensure!(told("title").is_some(), "{}", self.unexpected("a title"));
+        told("detail").ok_or_else(|| self.unexpected("a detail"))
+    }
+
+    fn unexpected(&self, wanted: &str) -> Failure {
+        let text = String::from_utf8_lossy(&self.bytes);
+        let text: String = text.chars().take(600).collect();
+        Failure::new(format!("{}: expected {wanted}, got {} {text}", self.asked, self.status))
+    }
+}
+
+/// A text member of a JSON object.
+///
+/// # Errors
+/// When it is absent.
+pub fn text(value: &Value, member: &str) -> Outcome<String> {
+    value[member].as_str().map(str::to_owned).ok_or_else(|| Failure::new(format!("no `{member}` in {value}")))
+}

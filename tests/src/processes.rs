@@ -1,0 +1,64 @@
+//! Processes of this machine, as /proc shows them.
+
+use std::fs;
+
+/// A process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its id.
+    pub pid: u32,
+    /// Its parent's id.
+    pub parent: u32,
+    /// Its name.
+    pub name: String,
+    /// Its arguments, joined by spaces.
+    pub arguments: String,
+}
+
+/// All processes that run now.
+#[must_use]
+pub fn all() -> Vec<Found> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| read(entry.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+fn read(pid: u32) -> Option<Found> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may itself hold spaces and parentheses (proc(5)).
+    let (start, rest) = stat.rsplit_once(')')?;
+    let (_, name) = start.split_once('(')?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ").trim_end().to_owned();
+    (!matches!(state, "Z" | "X")).then(|| Found { pid, parent, name: name.to_owned(), arguments })
+}
+
+/// Processes whose arguments hold a text. Sandboxes are among them: the host sees into their pid namespaces.
+#[must_use]
+pub fn with_argument(text: &str) -> Vec<Found> {
+    all().into_iter().filter(|process| process.arguments.contains(text)).collect()
+}
+
+/// All descendants of a process.
+#[must_use]
+pub fn below(pid: u32) -> Vec<Found> {
+    let all = all();
+    let mut family = vec![pid];
+    let mut found = Vec::new();
+    loop {
+        let next = all.iter().find(|process| family.contains(&process.parent) && !family.contains(&process.pid));
+        let Some(next) = next else { return found };
+        family.push(next.pid);
+        found.push(next.clone());
+    }
+}
+
+/// Ends a process at once, as a machine's loss would. It must be one that the tests started, directly or not.
+pub fn kill(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+        // It may be gone already: that is what was wanted.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+}

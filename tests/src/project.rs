@@ -1,0 +1,311 @@
+//! A project with tokens of every role, and what its callers do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::api::text;
+use crate::aws::Service;
+use crate::worker::BuiltinStore;
+use crate::{Caller, Failure, Outcome, Reply, Stack, Worker, WorkerProcess, ensure, ensure_eq, eventually};
+
+/// The pull pool of every project.
+pub const PULL: &str = "workers";
+/// The Fargate pool of every project.
+pub const FARGATE: &str = "fargate";
+
+/// A project of one test or of several.
+pub struct Project {
+    /// Its id.
+    pub id: String,
+    /// An admin of it.
+    pub admin: Caller,
+    /// A member of it.
+    pub member: Caller,
+    /// A viewer of it.
+    pub viewer: Caller,
+    anonymous: Caller,
+    live: OnceCell<Live>,
+}
+
+/// A worker process of a project and the secrets beside it.
+struct Live {
+    worker: Arc<WorkerProcess>,
+    store: Arc<BuiltinStore>,
+}
+
+impl Project {
+    /// Deploys a project's queues and roles, and onboards it as an operator does.
+    pub(crate) async fn onboard(stack: &Stack, id: &str) -> Outcome<Self> {
+        let directory = stack.parts.directory.to_string_lossy().into_owned();
+        stack.cli(&["local", "project", id, "--dir", &directory, "--pull-pool", PULL, "--fargate-pool", FARGATE]).await?;
+        let pools = json!({
+            PULL: { "kind": "pull" },
+            "gpu": { "kind": "pull" },
+            FARGATE: {
+                "kind": "fargate", "image": stack.parts.sandbox_image, "cpu": 256, "memory_mib": 512,
+                "labels": { "region": "eu" }, "models": ["gpt-4o"],
+            },
+        });
+        stack.operator.post("/v1/projects", &json!({ "project": id, "pools": pools })).await?.accepted()?;
+        let token = async |role: &str| -> Outcome<Caller> {
+            let made = stack.operator.post("/v1/tokens", &json!({ "project": id, "role": role })).await?.accepted()?;
+            Ok(stack.anonymous.with(&text(&made, "token")?))
+        };
+        Ok(Self {
+            id: id.to_owned(),
+            admin: token("admin").await?,
+            member: token("member").await?,
+            viewer: token("viewer").await?,
+            anonymous: stack.anonymous.clone(),
+            live: OnceCell::new(),
+        })
+    }
+
+    /// Makes an enrolment key of the pull pool; `more` adds to the request or changes it.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn enrolment_key(&self, more: &Value) -> Outcome<(String, Caller)> {
+        let body = merged(json!({ "pool": PULL }), more);
+        let made = self.admin.post("/v1/enrolment-keys", &body).await?.accepted()?;
+        Ok((text(&made, "enrolment_key_id")?, self.anonymous.with(&text(&made, "enrolment_key")?)))
+    }
+
+    /// What a worker of this project asks when it registers; `more` adds to it or changes it.
+    #[must_use]
+    pub fn registration(&self, name: &str, more: &Value) -> Value {
+        let modes = ["bare", "sandboxed", "identity"];
+        merged(json!({ "project": self.id, "name": name, "pool": PULL, "modes": modes }), more)
+    }
+
+    /// Asks for a registration, with an enrolment key or as nobody.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn register(&self, key: Option<&Caller>, name: &str, more: &Value) -> Outcome<Reply> {
+        key.unwrap_or(&self.anonymous).post("/v1/workers/register", &self.registration(name, more)).await
+    }
+
+    /// A worker that an enrolment key of its own has approved. It is played by the test: no process runs.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn worker(&self, more: &Value) -> Outcome<Worker> {
+        let covered: Vec<&str> = vec!["pool", "labels", "models"];
+        let mut key = json!({});
+        for member in covered {
+            if let Some(value) = more.get(member) {
+                key[member] = value.clone();
+            }
+        }
+        let (_, key) = self.enrolment_key(&key).await?;
+        let registered = self.register(Some(&key), &format!("w-{}", crate::unique()), more).await?.accepted()?;
+        ensure_eq!(registered["status"], "approved", "registration by enrolment key");
+        Worker::of(&self.anonymous, &registered)
+    }
+
+    /// The project's worker process, started when it is first asked for. It takes whatever waits in the pull pool, so a
+    /// project that has one is not for tests that play workers there.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn live_worker(&self, stack: &Stack) -> Outcome<Arc<WorkerProcess>> {
+        Ok(Arc::clone(&self.live(stack).await?.worker))
+    }
+
+    /// The encrypted store beside the project's worker process.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn builtin_store(&self, stack: &Stack) -> Outcome<Arc<BuiltinStore>> {
+        Ok(Arc::clone(&self.live(stack).await?.store))
+    }
+
+    async fn live(&self, stack: &Stack) -> Outcome<&Live> {
+        self.live
+            .get_or_try_init(async || {
+                let store = Arc::new(BuiltinStore::create(stack, self).await?);
+                let worker = Arc::new(WorkerProcess::start(stack, self, &store).await?);
+                Ok(Live { worker, store })
+            })
+            .await
+    }
+
+    /// Stores a value in AWS Secrets Manager as the project's owner does, `{"key": VALUE}` under `sealfleet/PROJECT/NAME`.
+    /// Answers its reference and its ARN.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn aws_secret(&self, stack: &Stack, name: &str, value: &str) -> Outcome<(String, String)> {
+        let name = format!("sealfleet/{}/{name}", self.id);
+        let body = json!({
+            "Name": name, "SecretString": json!({ "key": value }).to_string(),
+            "Tags": [{ "Key": "sealfleet:project", "Value": self.id }],
+        });
+        let created = stack.aws.call(Service::SecretsManager, "CreateSecret", body).await?;
+        Ok((format!("aws-sm://{name}#key"), text(&created, "ARN")?))
+    }
+
+    /// Makes a profile of one secret, `API_KEY`.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn profile(&self, name: &str, reference: &str) -> Outcome {
+        let body = json!({ "name": name, "secrets": { "API_KEY": reference } });
+        self.admin.post("/v1/profiles", &body).await?.accepted()?;
+        Ok(())
+    }
+
+    /// Enqueues a run as a member.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn enqueue(&self, body: &Value) -> Outcome<String> {
+        let answer = self.member.post("/v1/runs", body).await?.accepted()?;
+        text(&answer, "run_id")
+    }
+
+    /// Enqueues a run of one bare step `only` for the pull pool; `more` adds to the step or changes it.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn enqueue_step(&self, more: &Value) -> Outcome<String> {
+        self.enqueue(&run_of(&[step("only", more)])).await
+    }
+
+    /// A run as a viewer sees it.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn run(&self, run: &str) -> Outcome<Value> {
+        self.viewer.get(&format!("/v1/runs/{run}")).await?.accepted()
+    }
+
+    /// A step of a run, as a viewer sees it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn step(&self, run: &str, step: &str) -> Outcome<Value> {
+        let run = self.run(run).await?;
+        let steps = run["steps"].as_array().cloned().unwrap_or_default();
+        let found = steps.into_iter().find(|candidate| candidate["id"] == step);
+        found.ok_or_else(|| Failure::new(format!("no step `{step}` in {run}")))
+    }
+
+    /// The state of a step.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn state(&self, run: &str, step: &str) -> Outcome<String> {
+        text(&self.step(run, step).await?, "state")
+    }
+
+    /// Waits until a step is in one of these states.
+    ///
+    /// # Errors
+    /// When it ends in another one, or the time does.
+    pub async fn until(&self, run: &str, step: &str, states: &[&str], limit: Duration) -> Outcome<Value> {
+        let mut last = Value::Null;
+        let wanted = format!("`{step}` {}", states.join(" or "));
+        let reached = eventually(&wanted, limit, async || {
+            last = self.step(run, step).await?;
+            let state = last["state"].as_str().unwrap_or_default();
+            if states.contains(&state) {
+                return Ok(Some(last.clone()));
+            }
+            ensure!(!is_terminal(state), "it will never be {wanted}");
+            Ok(None)
+        })
+        .await;
+        reached.map_err(|failure| Failure::new(format!("{failure}\n  the step is {last}")))
+    }
+
+    /// Waits until all steps of a run have ended; the run.
+    ///
+    /// # Errors
+    /// When the time ends before.
+    pub async fn finished(&self, run: &str, limit: Duration) -> Outcome<Value> {
+        let mut last = Value::Null;
+        let ended = eventually("the end of the run", limit, async || {
+            last = self.run(run).await?;
+            let steps = last["steps"].as_array().cloned().unwrap_or_default();
+            let all = steps.iter().all(|step| is_terminal(step["state"].as_str().unwrap_or_default()));
+            Ok(all.then(|| last.clone()))
+        })
+        .await;
+        ended.map_err(|failure| Failure::new(format!("{failure}\n  the run is {last}")))
+    }
+
+    /// The audit entries of one run, oldest first.
+    ///
+    /// # Errors
+    /// When they are refused.
+    pub async fn audit(&self, run: &str) -> Outcome<Vec<Value>> {
+        self.admin.list(&format!("/v1/audit?run_id={run}&limit=100")).await
+    }
+
+    /// The whole trail, oldest first.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn trail(&self) -> Outcome<Vec<Value>> {
+        self.admin.list("/v1/audit?limit=100").await
+    }
+
+    /// The audited events of one run of one name, oldest first.
+    ///
+    /// # Errors
+    /// When they are refused.
+    pub async fn events(&self, run: &str, name: &str) -> Outcome<Vec<Value>> {
+        Ok(named(&self.audit(run).await?, name))
+    }
+
+    /// How many rows of each kind the project has: what must not grow when something is refused.
+    ///
+    /// # Errors
+    /// When a list is refused.
+    pub async fn census(&self) -> Outcome<Vec<(&'static str, usize)>> {
+        let mut census = Vec::new();
+        for list in ["/v1/runs", "/v1/profiles", "/v1/workers", "/v1/tokens", "/v1/enrolment-keys"] {
+            census.push((list, self.admin.list(list).await?.len()));
+        }
+        Ok(census)
+    }
+}
+
+/// The events of one name in audit entries.
+#[must_use]
+pub fn named(entries: &[Value], name: &str) -> Vec<Value> {
+    let events = entries.iter().flat_map(|entry| entry["events"].as_array().cloned().unwrap_or_default());
+    events.filter(|event| event["type"] == name).collect()
+}
+
+/// Whether a step in this state has ended.
+#[must_use]
+pub fn is_terminal(state: &str) -> bool {
+    matches!(state, "succeeded" | "failed" | "aborted" | "dead")
+}
+
+/// A bare step of the pull pool that does nothing; `more` adds to it or changes it.
+#[must_use]
+pub fn step(id: &str, more: &Value) -> Value {
+    merged(json!({ "id": id, "pool": PULL, "mode": "bare", "command": ["true"] }), more)
+}
+
+/// A run of these steps.
+#[must_use]
+pub fn run_of(steps: &[Value]) -> Value {
+    json!({ "workflow": "tests", "steps": steps })
+}
+
+/// A JSON object with the members of another one added or put in place of its own.
+#[must_use]
+pub fn merged(mut base: Value, more: &Value) -> Value {
+    for (name, value) in more.as_object().into_iter().flatten() {
+        base[name] = value.clone();
+    }
+    base
+}

@@ -1,0 +1,66 @@
+//! The control plane as a worker uses it.
+
+use async_trait::async_trait;
+use sealfleet_client::types::{
+    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, QueueCredentials, ReportStep, StartStep, StepAnswer,
+};
+use sealfleet_client::{Client, Code, Error};
+
+/// The five operations of a worker.
+#[async_trait]
+pub trait ControlPlane: Send + Sync {
+    /// Asks for a step.
+    async fn claim(&self, request: &ClaimStep) -> Result<Claim, Error>;
+    /// Keeps leases.
+    async fn heartbeat(&self, request: &Heartbeat) -> Result<HeartbeatAnswer, Error>;
+    /// Puts a start on record.
+    async fn start(&self, request: &StartStep) -> Result<StepAnswer, Error>;
+    /// Puts an end on record.
+    async fn report(&self, request: &ReportStep) -> Result<StepAnswer, Error>;
+    /// The key to the worker's own queue.
+    async fn queue_credentials(&self) -> Result<QueueCredentials, Error>;
+}
+
+#[async_trait]
+impl ControlPlane for Client {
+    async fn claim(&self, request: &ClaimStep) -> Result<Claim, Error> {
+        Self::claim(self, request).await
+    }
+
+    async fn heartbeat(&self, request: &Heartbeat) -> Result<HeartbeatAnswer, Error> {
+        Self::heartbeat(self, request).await
+    }
+
+    async fn start(&self, request: &StartStep) -> Result<StepAnswer, Error> {
+        Self::start(self, request).await
+    }
+
+    async fn report(&self, request: &ReportStep) -> Result<StepAnswer, Error> {
+        Self::report(self, request).await
+    }
+
+    async fn queue_credentials(&self) -> Result<QueueCredentials, Error> {
+        Self::queue_credentials(self).await
+    }
+}
+
+/// What an error means for the worker as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing: it is about one request.
+    Unchanged,
+    /// The registration waits for an admin.
+    Pending,
+    /// The worker may not work any more: rejected, revoked, or its credential is not known.
+    Ended,
+}
+
+/// What `error` says about the worker's registration.
+#[must_use]
+pub fn standing(error: &Error) -> Standing {
+    match error.problem().map(|problem| problem.code) {
+        Some(Code::WorkerPending) => Standing::Pending,
+        Some(Code::WorkerRevoked | Code::WorkerRejected | Code::Unauthenticated) => Standing::Ended,
+        _ => Standing::Unchanged,
+    }
+}

@@ -1,0 +1,108 @@
+//! What executes a step: a plain process, or a sandbox.
+//!
+//! Execution has two halves, with the record of the start between them: [`Executor::prepare`] gets everything ready and
+//! runs nothing of the step, [`Prepared::go`] lets the command run. Whatever is dropped on the way is killed.
+
+pub mod bare;
+mod output;
+pub mod sandboxed;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sealfleet_client::types::Claim;
+use sealfleet_domain::limits;
+use sealfleet_domain::run::{Failure, Mode};
+
+pub use output::{Logs, StepLog};
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, with this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// It used more memory than it may.
+    OutOfMemory,
+}
+
+/// Executes steps.
+#[async_trait]
+pub trait Executor: Send + Sync {
+    /// Gets a claimed step ready: when this returns, its command can start and has not.
+    ///
+    /// # Errors
+    /// How the step failed, by names only.
+    async fn prepare(&self, claim: &Claim) -> Result<Box<dyn Prepared>, Failure>;
+}
+
+/// A step whose command can start. Dropped: it never runs.
+#[async_trait]
+pub trait Prepared: Send + Sync {
+    /// The sandbox's name, unique on this host while it lives.
+    fn sandbox(&self) -> &str;
+    /// The version of each secret that was resolved, by the variable's name.
+    fn resolved(&self) -> &BTreeMap<String, String>;
+    /// Lets the command run.
+    ///
+    /// # Errors
+    /// How the step failed, by names only.
+    async fn go(self: Box<Self>) -> Result<Box<dyn Running>, Failure>;
+}
+
+/// A command that runs. Dropped: it is killed, with all its processes.
+#[async_trait]
+pub trait Running: Send + Sync {
+    /// Waits for its end. May be called again.
+    async fn wait(&self) -> Ended;
+    /// SIGTERM, and SIGKILL after `grace`. Nothing of the step runs any more when this returns.
+    async fn stop(&self, grace: Duration) -> Ended;
+}
+
+/// The executors of a worker.
+pub struct Executors {
+    /// For `bare` steps, if the worker runs them.
+    pub bare: Option<bare::Bare>,
+    /// For `sandboxed` and `identity` steps, if this host can.
+    pub sandboxed: Option<sandboxed::Sandboxed>,
+}
+
+#[async_trait]
+impl Executor for Executors {
+    async fn prepare(&self, claim: &Claim) -> Result<Box<dyn Prepared>, Failure> {
+        match (claim.mode, &self.bare, &self.sandboxed) {
+            (Mode::Bare, Some(bare), _) => bare.prepare(claim).await,
+            (Mode::Sandboxed | Mode::Identity, _, Some(sandboxed)) => sandboxed.prepare(claim).await,
+            (mode, _, _) => Err(cannot_start(format!("this worker does not run steps of mode `{mode}`"))),
+        }
+    }
+}
+
+/// A failure to start, with what stood in the way.
+#[must_use]
+pub fn cannot_start(detail: impl Into<String>) -> Failure {
+    Failure::CannotStart { detail: short(&detail.into()) }
+}
+
+/// One line of what is kept of a detail.
+fn short(text: &str) -> String {
+    let line: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let mut end = line.len().min(limits::DETAIL_BYTES);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    line.get(..end).unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detail_is_one_short_line() {
+        assert_eq!(short("a\nb\u{1b}c "), "a b c");
+        assert!(short(&"ä".repeat(400)).len() <= limits::DETAIL_BYTES);
+    }
+}

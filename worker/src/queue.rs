@@ -1,0 +1,158 @@
+//! The worker's own queue, read with credentials that open this queue and no other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_credential_types::Credentials;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::retry::RetryConfig;
+use aws_sdk_sqs::config::timeout::TimeoutConfig;
+use aws_sdk_sqs::config::{BehaviorVersion, Region, SharedHttpClient};
+use aws_sdk_sqs::error::DisplayErrorContext;
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use sealfleet_domain::Clock;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::control::ControlPlane;
+
+/// How long SQS holds a request open for a message; its longest.
+const LONG_POLL_SECONDS: i32 = 20;
+
+/// A message: a hint that a step may be claimed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its text.
+    pub body: String,
+    /// What this delivery of it is deleted by.
+    pub receipt: String,
+}
+
+/// Why there is no message.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The control plane gave no credentials.
+    #[error(transparent)]
+    Control(#[from] sealfleet_client::Error),
+    /// The queue did not answer as it should.
+    #[error("the queue cannot be read: {0}")]
+    Queue(String),
+}
+
+/// A queue of hints.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// Waits a while for a message.
+    async fn receive(&self) -> Result<Option<Message>, QueueError>;
+    /// Takes a message out for good.
+    async fn delete(&self, message: &Message) -> Result<(), QueueError>;
+    /// Shows a message again, to any worker, after a pause.
+    async fn release(&self, message: &Message, after: Duration) -> Result<(), QueueError>;
+}
+
+/// The queue in SQS.
+pub struct SqsQueue {
+    control: Arc<dyn ControlPlane>,
+    clock: Arc<dyn Clock>,
+    endpoint: Option<String>,
+    http: SharedHttpClient,
+    session: Mutex<Option<Session>>,
+}
+
+#[derive(Clone)]
+struct Session {
+    client: Client,
+    url: String,
+    fresh_until: Instant,
+}
+
+impl SqsQueue {
+    /// The queue that the control plane names; `endpoint` instead of AWS's own for the local stack.
+    #[must_use]
+    pub fn new(control: Arc<dyn ControlPlane>, clock: Arc<dyn Clock>, endpoint: Option<String>) -> Self {
+        let plain = endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
+        let http = if plain {
+            Builder::new().build_http()
+        } else {
+            Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+        };
+        Self { control, clock, endpoint, http, session: Mutex::new(None) }
+    }
+
+    /// The present session, or a new one when the credentials are past three quarters of their life.
+    async fn session(&self) -> Result<Session, QueueError> {
+        let mut held = self.session.lock().await;
+        if let Some(session) = held.as_ref().filter(|session| Instant::now() < session.fresh_until) {
+            return Ok(session.clone());
+        }
+        let key = self.control.queue_credentials().await?;
+        let life = u64::try_from(key.expires_at.millis_since(self.clock.now())).unwrap_or_default();
+        let fresh_until = Instant::now() + Duration::from_millis(life) * 3 / 4;
+        let credentials =
+            Credentials::new(key.access_key_id, key.secret_access_key, Some(key.session_token), None, "sealfleet");
+        // One long poll and a little more.
+        let patience = Duration::from_secs(u64::from(LONG_POLL_SECONDS.unsigned_abs()) + 10);
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .operation_attempt_timeout(patience)
+            .operation_timeout(patience * 2)
+            .build();
+        let mut config = aws_sdk_sqs::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(key.region))
+            .credentials_provider(credentials)
+            .http_client(self.http.clone())
+            .retry_config(RetryConfig::standard().with_max_attempts(2))
+            .timeout_config(timeouts);
+        if let Some(endpoint) = &self.endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        let session = Session { client: Client::from_conf(config.build()), url: key.queue_url, fresh_until };
+        *held = Some(session.clone());
+        Ok(session)
+    }
+
+    /// The next request gets new credentials: the present ones may have been what was wrong.
+    async fn failed(&self, error: impl std::error::Error) -> QueueError {
+        self.session.lock().await.take();
+        QueueError::Queue(DisplayErrorContext(error).to_string())
+    }
+}
+
+#[async_trait]
+impl Queue for SqsQueue {
+    async fn receive(&self) -> Result<Option<Message>, QueueError> {
+        let session = self.session().await?;
+        let request = session.client.receive_message().queue_url(session.url);
+        let request = request.max_number_of_messages(1).wait_time_seconds(LONG_POLL_SECONDS);
+        let received = match request.send().await {
+            Ok(received) => received,
+            Err(error) => return Err(self.failed(error).await),
+        };
+        Ok(received.messages.unwrap_or_default().into_iter().next().map(|message| Message {
+            body: message.body.unwrap_or_default(),
+            receipt: message.receipt_handle.unwrap_or_default(),
+        }))
+    }
+
+    async fn delete(&self, message: &Message) -> Result<(), QueueError> {
+        let session = self.session().await?;
+        let request = session.client.delete_message().queue_url(session.url).receipt_handle(&message.receipt);
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failed(error).await),
+        }
+    }
+
+    async fn release(&self, message: &Message, after: Duration) -> Result<(), QueueError> {
+        let session = self.session().await?;
+        let seconds = i32::try_from(after.as_secs()).unwrap_or(i32::MAX);
+        let request = session.client.change_message_visibility().queue_url(session.url);
+        match request.receipt_handle(&message.receipt).visibility_timeout(seconds).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failed(error).await),
+        }
+    }
+}

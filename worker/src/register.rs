@@ -1,0 +1,107 @@
+//! Registers a worker and keeps its credential.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use sealfleet_client::types::RegisterWorker;
+use sealfleet_client::{Client, Credential, FileError};
+use sealfleet_domain::run::Mode;
+use sealfleet_domain::{PoolName, ProjectId};
+
+/// What to register.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The project to work for
+    #[arg(long)]
+    pub project: ProjectId,
+    /// The pool to work for
+    #[arg(long)]
+    pub pool: PoolName,
+    /// A name for people
+    #[arg(long)]
+    pub name: String,
+    /// What it can do, as KEY=VALUE; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+    pub labels: Vec<(String, String)>,
+    /// A model that it can reach; may be repeated
+    #[arg(long = "model", value_name = "MODEL")]
+    pub models: Vec<String>,
+    /// An execution mode that it can run; may be repeated [default: `sandboxed` and `identity`]
+    #[arg(long = "mode", value_name = "MODE", value_parser = mode)]
+    pub modes: Vec<Mode>,
+    /// Declare `bare` too: steps as plain processes of this user, without a sandbox
+    #[arg(long)]
+    pub allow_bare: bool,
+    /// Steps at once
+    #[arg(long, default_value_t = 1)]
+    pub max_concurrent: u32,
+    /// A file with the enrolment key; without one the worker waits for an admin's approval
+    #[arg(long, value_name = "FILE")]
+    pub enrolment_key_file: Option<PathBuf>,
+    /// The new file that the worker's credential is written to, readable by its owner alone
+    #[arg(long, value_name = "FILE", env = "SEALFLEET_CREDENTIAL_FILE")]
+    pub credential_file: PathBuf,
+}
+
+/// Why a worker is not registered.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `bare` without saying so.
+    #[error("mode `bare` runs steps without a sandbox: add `--allow-bare` if that is what you want")]
+    Bare,
+    /// The credential's file is already there.
+    #[error("the file `{}` is already there: remove it, or name another one", .0.display())]
+    Taken(PathBuf),
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The control plane refused or was not reached.
+    #[error(transparent)]
+    Client(#[from] sealfleet_client::Error),
+}
+
+/// Registers, writes the credential file, and answers `{"worker_id", "status"}`.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn run(api_url: &str, arguments: Arguments) -> Result<serde_json::Value, Error> {
+    let modes = modes(&arguments)?;
+    // Before anything is registered: a credential is shown once.
+    if arguments.credential_file.exists() {
+        return Err(Error::Taken(arguments.credential_file));
+    }
+    let key = arguments.enrolment_key_file.as_deref().map(Credential::read).transpose()?;
+    let request = RegisterWorker {
+        project: arguments.project,
+        name: arguments.name,
+        pool: arguments.pool,
+        labels: arguments.labels.into_iter().collect::<BTreeMap<_, _>>(),
+        models: arguments.models,
+        modes,
+        max_concurrent: arguments.max_concurrent,
+    };
+    let registered = Client::new(api_url, key)?.register_worker(&request).await?;
+    Credential::new(registered.credential).write(&arguments.credential_file)?;
+    Ok(serde_json::json!({ "worker_id": registered.worker_id, "status": registered.status }))
+}
+
+fn modes(arguments: &Arguments) -> Result<BTreeSet<Mode>, Error> {
+    let mut modes: BTreeSet<Mode> = arguments.modes.iter().copied().collect();
+    if modes.contains(&Mode::Bare) && !arguments.allow_bare {
+        return Err(Error::Bare);
+    }
+    if modes.is_empty() {
+        modes.extend([Mode::Sandboxed, Mode::Identity]);
+        modes.extend(arguments.allow_bare.then_some(Mode::Bare));
+    }
+    Ok(modes)
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as `KEY=VALUE`")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+fn mode(text: &str) -> Result<Mode, String> {
+    serde_json::from_value(text.into()).map_err(|_| "use `bare`, `sandboxed` or `identity`".to_owned())
+}

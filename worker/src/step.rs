@@ -1,0 +1,151 @@
+//! One claimed step, from its lease to its report.
+//!
+//! ```text
+//! prepare (secrets resolved inside, nothing runs) -> POST /v1/starts -> go -> wait | time-out -> POST /v1/reports
+//! ```
+//!
+//! At every moment the loss of the lease wins: the sandbox is killed, and nothing is reported, because whatever this
+//! worker could say has been decided by somebody else. A start that is refused runs nothing.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealfleet_client::Error;
+use sealfleet_client::types::{Claim, ReportStep, StartStep};
+use sealfleet_domain::run::{Failure, Outcome};
+
+use crate::control::ControlPlane;
+use crate::executor::{Ended, Executor, Running};
+use crate::lease::{Lease, Loss};
+use crate::random::Backoff;
+
+/// Between SIGTERM and SIGKILL when a step's time is up.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Runs claimed steps.
+#[derive(Clone)]
+pub struct StepRunner {
+    /// Where starts and ends are put on record.
+    pub control: Arc<dyn ControlPlane>,
+    /// What executes.
+    pub executor: Arc<dyn Executor>,
+}
+
+/// Why there is nothing to report.
+enum Silence {
+    Lost(Loss),
+    StartRefused(Error),
+}
+
+impl StepRunner {
+    /// Runs one step to its reported end, or to the loss of its lease.
+    pub async fn run(&self, claim: Claim, mut lease: Lease) {
+        let (run_id, step_id, fence) = (claim.run_id, claim.step_id.clone(), claim.fence);
+        tracing::info!(%run_id, %step_id, %fence, mode = %claim.mode, attempt = claim.attempt, "step claimed");
+        match self.execute(&claim, &mut lease).await {
+            Ok(outcome) => {
+                tracing::info!(%run_id, %step_id, %fence, ?outcome, "step ended");
+                self.report(&claim, outcome, &mut lease).await;
+            }
+            Err(Silence::Lost(loss)) => tracing::warn!(%run_id, %step_id, %fence, ?loss, "lease lost, step killed"),
+            Err(Silence::StartRefused(error)) => {
+                tracing::warn!(%run_id, %step_id, %fence, %error, "start refused, nothing was run");
+            }
+        }
+    }
+
+    async fn execute(&self, claim: &Claim, lease: &mut Lease) -> Result<Outcome, Silence> {
+        let prepared = tokio::select! {
+            biased;
+            loss = lease.lost() => return Err(Silence::Lost(loss)),
+            prepared = self.executor.prepare(claim) => prepared,
+        };
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(failure) => return Ok(Outcome::Failed { failure }),
+        };
+        let start = StartStep {
+            run_id: claim.run_id,
+            step_id: claim.step_id.clone(),
+            fence: claim.fence,
+            sandbox: prepared.sandbox().to_owned(),
+            resolved: prepared.resolved().clone(),
+        };
+        tokio::select! {
+            biased;
+            loss = lease.lost() => return Err(Silence::Lost(loss)),
+            started = insist(|| self.control.start(&start)) => started.map_err(Silence::StartRefused)?,
+        };
+        tracing::info!(run_id = %claim.run_id, step_id = %claim.step_id, fence = %claim.fence, sandbox = start.sandbox, "step started");
+        let running = match prepared.go().await {
+            Ok(running) => running,
+            Err(failure) => return Ok(Outcome::Failed { failure }),
+        };
+        self.watch(claim, &*running, lease).await.map_err(Silence::Lost)
+    }
+
+    /// Waits for the end of a command: its own, its time-out, or the loss of its lease.
+    async fn watch(&self, claim: &Claim, running: &dyn Running, lease: &mut Lease) -> Result<Outcome, Loss> {
+        let timeout = Duration::from_secs(u64::from(claim.timeout_seconds));
+        let end = async {
+            match tokio::time::timeout(timeout, running.wait()).await {
+                Ok(ended) => outcome(ended),
+                Err(_) => {
+                    running.stop(GRACE).await;
+                    Outcome::Failed { failure: Failure::TimedOut { after_seconds: claim.timeout_seconds } }
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            loss = lease.lost() => {
+                running.stop(Duration::ZERO).await;
+                Err(loss)
+            }
+            outcome = end => Ok(outcome),
+        }
+    }
+
+    async fn report(&self, claim: &Claim, outcome: Outcome, lease: &mut Lease) {
+        let (run_id, step_id, fence) = (claim.run_id, claim.step_id.clone(), claim.fence);
+        let (state, failure) = match outcome {
+            Outcome::Succeeded => ("succeeded", None),
+            Outcome::Failed { failure } => ("failed", Some(failure)),
+        };
+        let report = ReportStep { run_id, step_id: step_id.clone(), fence, state: state.to_owned(), failure };
+        tokio::select! {
+            // First, so that an answer that is already here is not thrown away.
+            biased;
+            reported = insist(|| self.control.report(&report)) => match reported {
+                Ok(answer) => tracing::info!(%run_id, %step_id, %fence, state = answer.state, "step reported"),
+                Err(error) => tracing::warn!(%run_id, %step_id, %fence, %error, "report refused"),
+            },
+            loss = lease.taken() => tracing::warn!(%run_id, %step_id, %fence, ?loss, "lease lost before the report"),
+        }
+    }
+}
+
+fn outcome(ended: Ended) -> Outcome {
+    let failure = match ended {
+        Ended::Code(0) => return Outcome::Succeeded,
+        Ended::Code(code) => Failure::Exit { code },
+        Ended::Signal(signal) => Failure::Signal { signal },
+        Ended::OutOfMemory => Failure::OutOfMemory,
+    };
+    Outcome::Failed { failure }
+}
+
+/// Sends a request that may be sent twice until it is accepted or refused.
+async fn insist<T, F: Future<Output = Result<T, Error>>>(send: impl Fn() -> F) -> Result<T, Error> {
+    let mut backoff = Backoff::default();
+    loop {
+        match send().await {
+            Err(error) if error.is_passing() => {
+                tracing::warn!(%error, "the control plane was not reached, trying again");
+                tokio::time::sleep(backoff.pause()).await;
+            }
+            answer => return answer,
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The worker: polls while a slot is free, claims, keeps leases alive, drains and stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealfleet_client::types::{ClaimStep, Heartbeat, QueueMessage};
+use sealfleet_client::{Code, Error};
+use sealfleet_domain::fleet::WorkerStatus;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::control::{ControlPlane, Standing, standing};
+use crate::executor::Executor;
+use crate::lease::{Leases, Loss};
+use crate::queue::{Message, Queue, QueueError};
+use crate::random::{Backoff, between};
+use crate::step::StepRunner;
+
+/// How long killed steps may take to be gone.
+const LAST_MOMENT: Duration = Duration::from_secs(10);
+
+/// How a worker works.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Between two heartbeats; a third of the lease or less.
+    pub heartbeat: Duration,
+    /// Steps at once.
+    pub max_concurrent: usize,
+    /// How long held steps may go on after the worker was asked to stop.
+    pub drain: Duration,
+}
+
+/// What the worker was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wish {
+    /// Work.
+    Work,
+    /// Take nothing new, finish what is held.
+    Drain,
+    /// Kill what is held.
+    Stop,
+}
+
+/// Why a worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was asked to.
+    Asked,
+    /// It may not work any more: rejected, revoked, or its credential is not known.
+    NotAllowed,
+}
+
+/// A worker.
+pub struct Worker {
+    control: Arc<dyn ControlPlane>,
+    queue: Arc<dyn Queue>,
+    steps: StepRunner,
+    leases: Leases,
+    settings: Settings,
+    ended: watch::Sender<bool>,
+}
+
+impl Worker {
+    /// A worker that takes hints from `queue`, claims at `control` and executes by `executor`.
+    #[must_use]
+    pub fn new(
+        control: Arc<dyn ControlPlane>,
+        queue: Arc<dyn Queue>,
+        executor: Arc<dyn Executor>,
+        settings: Settings,
+    ) -> Self {
+        let steps = StepRunner { control: Arc::clone(&control), executor };
+        Self { control, queue, steps, leases: Leases::default(), settings, ended: watch::Sender::new(false) }
+    }
+
+    /// Works until it is asked to stop or may not work any more. Nothing that it started runs when this returns.
+    pub async fn run(self, wish: watch::Receiver<Wish>) -> End {
+        let mut running = JoinSet::new();
+        let mut ended = self.ended.subscribe();
+        let end = tokio::select! {
+            biased;
+            () = self.heartbeats() => End::NotAllowed,
+            _ = ended.wait_for(|ended| *ended) => End::NotAllowed,
+            () = self.work_and_drain(&mut running, &wish) => End::Asked,
+        };
+        self.leases.lose_all(if end == End::Asked { Loss::WorkerStops } else { Loss::WorkerEnded });
+        let all_gone = async { while running.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_MOMENT, all_gone).await.is_err() {
+            tracing::warn!("some steps were not gone in time");
+        }
+        // What is left is dropped here, which kills it.
+        end
+    }
+
+    async fn work_and_drain(&self, running: &mut JoinSet<()>, wish: &watch::Receiver<Wish>) {
+        self.work(running, wish).await;
+        tracing::info!(held = self.leases.all().len(), "no new steps are taken");
+        let finished = async { while running.join_next().await.is_some() {} };
+        tokio::select! {
+            biased;
+            () = asked(wish, Wish::Stop) => tracing::info!("stopped at once"),
+            () = finished => tracing::info!("drained"),
+            () = tokio::time::sleep(self.settings.drain) => tracing::warn!("the time to drain is over"),
+        }
+    }
+
+    /// Takes one hint after the other while a slot is free, until it is asked for less. A claim that is under way is
+    /// not given up: its answer may be a lease.
+    async fn work(&self, running: &mut JoinSet<()>, wish: &watch::Receiver<Wish>) {
+        let slots = Arc::new(Semaphore::new(self.settings.max_concurrent.max(1)));
+        let mut backoff = Backoff::default();
+        loop {
+            while running.try_join_next().is_some() {}
+            let hint = tokio::select! {
+                biased;
+                () = asked(wish, Wish::Drain) => return,
+                hint = self.hint(&slots) => hint,
+            };
+            let pause = match hint {
+                Ok(hint) => {
+                    backoff.worked();
+                    match hint {
+                        Some((message, slot)) => self.take(message, slot, running).await,
+                        None => None,
+                    }
+                }
+                Err(QueueError::Control(error)) => Some(self.pause_after(&error, &mut backoff)),
+                Err(error) => {
+                    tracing::warn!(%error, "waiting before the queue is read again");
+                    Some(backoff.pause())
+                }
+            };
+            if let Some(pause) = pause {
+                tokio::select! {
+                    biased;
+                    () = asked(wish, Wish::Drain) => return,
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        }
+    }
+
+    async fn hint(&self, slots: &Arc<Semaphore>) -> Result<Option<(Message, OwnedSemaphorePermit)>, QueueError> {
+        // The semaphore is never closed.
+        let Ok(slot) = Arc::clone(slots).acquire_owned().await else { return Ok(None) };
+        Ok(self.queue.receive().await?.map(|message| (message, slot)))
+    }
+
+    /// Claims what a hint names, and runs it if it is granted. Answers how long to wait before the next one.
+    async fn take(&self, message: Message, slot: OwnedSemaphorePermit, running: &mut JoinSet<()>) -> Option<Duration> {
+        let Ok(hint) = serde_json::from_str::<QueueMessage>(&message.body) else {
+            tracing::warn!("a message of the queue is no hint, it is deleted");
+            self.delete(&message).await;
+            return None;
+        };
+        let QueueMessage { run_id, step_id } = hint;
+        let asked = Instant::now();
+        match self.control.claim(&ClaimStep { run_id, step_id: step_id.clone() }).await {
+            Ok(claim) => {
+                let lease = self.leases.hold(&claim, asked);
+                let steps = self.steps.clone();
+                running.spawn(async move {
+                    steps.run(claim, lease).await;
+                    drop(slot);
+                });
+                self.delete(&message).await;
+                None
+            }
+            Err(error) => match error.problem().map(|problem| problem.code) {
+                Some(Code::NotFound | Code::NotQueued) => {
+                    self.delete(&message).await;
+                    None
+                }
+                code => {
+                    tracing::info!(%run_id, %step_id, %error, "not claimed");
+                    let pause = self.pause_after(&error, &mut Backoff::default());
+                    self.release(&message).await;
+                    (code != Some(Code::StepMismatch)).then_some(pause)
+                }
+            },
+        }
+    }
+
+    /// Follows what a refusal says about this worker as a whole. Answers how long to wait before it asks again.
+    fn pause_after(&self, error: &Error, backoff: &mut Backoff) -> Duration {
+        match standing(error) {
+            Standing::Ended => {
+                tracing::error!(%error, "this worker may not work any more");
+                self.ended.send_replace(true);
+                Duration::ZERO
+            }
+            Standing::Pending => {
+                tracing::info!("waiting for an admin to approve this worker");
+                between(Duration::from_secs(3), Duration::from_secs(6))
+            }
+            Standing::Unchanged => {
+                tracing::warn!(%error, "waiting before the next step is asked for");
+                backoff.pause()
+            }
+        }
+    }
+
+    async fn delete(&self, message: &Message) {
+        if let Err(error) = self.queue.delete(message).await {
+            // It comes again, and its claim is refused then.
+            tracing::warn!(%error, "a message was not deleted");
+        }
+    }
+
+    async fn release(&self, message: &Message) {
+        let after = between(Duration::from_secs(1), Duration::from_secs(5));
+        if let Err(error) = self.queue.release(message, after).await {
+            tracing::warn!(%error, "a message was not released; it comes again by itself");
+        }
+    }
+
+    /// Keeps all held leases alive. Returns when the worker may not work any more.
+    async fn heartbeats(&self) {
+        let interval = self.settings.heartbeat;
+        // A hanging one leaves time for another before the leases are over.
+        let patience = (interval / 2).max(Duration::from_secs(2));
+        let mut pause = interval;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = interval;
+            let leases = self.leases.all();
+            if leases.is_empty() {
+                continue;
+            }
+            let asked = Instant::now();
+            let heartbeat = Heartbeat { leases };
+            let answer = tokio::time::timeout(patience, self.control.heartbeat(&heartbeat));
+            match answer.await {
+                Ok(Ok(answer)) => {
+                    self.leases.heard(asked, &answer.leases);
+                    if answer.status != WorkerStatus::Approved {
+                        tracing::error!(status = ?answer.status, "this worker may not work any more");
+                        return;
+                    }
+                }
+                Ok(Err(error)) if error.problem().is_some_and(|problem| matches!(problem.status, 401 | 403)) => {
+                    tracing::error!(%error, "heartbeat refused, all steps are killed");
+                    self.leases.lose_all(Loss::WorkerEnded);
+                    if standing(&error) == Standing::Ended {
+                        return;
+                    }
+                }
+                // The leases run out by themselves unless a later one gets through.
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "no heartbeat");
+                    pause = between(interval / 10, interval / 4);
+                }
+                Err(_) => {
+                    tracing::warn!("no heartbeat: no answer in time");
+                    pause = Duration::ZERO;
+                }
+            }
+        }
+    }
+}
+
+/// Waits until `least` or more is asked for. Nobody left who could ask counts as asked.
+async fn asked(wish: &watch::Receiver<Wish>, least: Wish) {
+    let mut wish = wish.clone();
+    drop(wish.wait_for(|wish| *wish >= least).await.map(|wish| *wish));
+}
