@@ -1,3 +1,4 @@
 //! The `sealfleet` command line, as a library so that tests can use its parts without a process in between.
 
 pub mod local;
+pub mod operator;

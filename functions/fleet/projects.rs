@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::{CreatePool, CreateProject, Page};
-use sealfleet_api::{Code, Problem, cursor};
+use sealfleet_api::types::{CreatePool, CreateProject};
+use sealfleet_api::{Code, Problem};
 use sealfleet_domain::access::{Action, Principal, Resource};
 use sealfleet_domain::credential::OPERATOR_SCOPE;
 use sealfleet_domain::fleet::{FargatePool, Pool, Project, Worker, WorkerStatus};
@@ -14,7 +14,7 @@ use sealfleet_domain::{PoolName, ProjectScope, WorkerId, limits};
 
 use super::Ports;
 use crate::shared::identity::{authorise, path_id, token_principal};
-use crate::shared::{problems, views};
+use crate::shared::{pages, problems, views};
 
 /// CPU units and MiB that Fargate offers together (ECS Developer Guide, "Task CPU and memory").
 const SIZES: [(u32, u32, u32); 5] =
@@ -85,10 +85,8 @@ pub(super) async fn list(ports: &Ports, request: &Request) -> Result<Answer, Pro
     request.only_query(&["limit", "cursor"])?;
     let principal = token_principal(&ports.ledger, request).await?;
     authorise(&principal, Action::ListProjects, Resource::Platform)?;
-    let after = request.query.get("cursor").map(|text| cursor::read(OPERATOR_SCOPE, "projects", text)).transpose()?;
-    let page = ports.ledger.projects(after.as_deref(), request.limit()?).await.map_err(problems::of_ledger)?;
-    let next_cursor = page.more_after.map(|after| cursor::write(OPERATOR_SCOPE, "projects", &after));
-    Answer::json(200, &Page { items: page.items, next_cursor })
+    let fetch = async |after: Option<&str>, limit| ports.ledger.projects(after, limit).await;
+    pages::answer(request, OPERATOR_SCOPE, "projects", fetch, |project| project).await
 }
 
 pub(super) async fn show(ports: &Ports, request: &Request, project: &str) -> Result<Answer, Problem> {

@@ -1,15 +1,15 @@
 //! API tokens: made once, shown once, listed without their secrets, revoked.
 
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::{CreateToken, Page, TokenCreated};
-use sealfleet_api::{Problem, cursor};
+use sealfleet_api::types::{CreateToken, TokenCreated};
+use sealfleet_api::Problem;
 use sealfleet_domain::access::{Action, Principal, Resource, Role};
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::{ProjectId, ProjectScope, limits};
 
 use super::Ports;
 use crate::shared::identity::{authorise, path_id, token_principal};
-use crate::shared::{problems, views};
+use crate::shared::{pages, problems, views};
 
 /// A year.
 const MOST_SECONDS: u32 = 365 * 24 * 3600;
@@ -69,11 +69,8 @@ pub(super) async fn list(ports: &Ports, request: &Request) -> Result<Answer, Pro
     let home = home(&principal, named.as_ref())?;
     let Home::Project(project) = &home else { return Err(Problem::not_found()) };
     authorise(&principal, Action::ListTokens, Resource::Project(project))?;
-    let bound = project.as_str();
-    let after = request.query.get("cursor").map(|text| cursor::read(bound, "tokens", text)).transpose()?;
-    let page = ports.ledger.tokens(&home, after.as_deref(), request.limit()?).await.map_err(problems::of_ledger)?;
-    let next_cursor = page.more_after.map(|after| cursor::write(bound, "tokens", &after));
-    Answer::json(200, &Page { items: page.items.into_iter().map(views::token).collect(), next_cursor })
+    let fetch = async |after: Option<&str>, limit| ports.ledger.tokens(&home, after, limit).await;
+    pages::answer(request, project.as_str(), "tokens", fetch, views::token).await
 }
 
 pub(super) async fn revoke(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {

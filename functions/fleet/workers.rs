@@ -5,8 +5,8 @@
 //! again, and its next heartbeat is refused.
 
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::{CreateEnrolmentKey, EnrolmentKeyCreated, Page, RegisterWorker, WorkerRegistered};
-use sealfleet_api::{Code, Problem, cursor};
+use sealfleet_api::types::{CreateEnrolmentKey, EnrolmentKeyCreated, RegisterWorker, WorkerRegistered};
+use sealfleet_api::{Code, Problem};
 use sealfleet_domain::access::{Action, Principal, Resource};
 use sealfleet_domain::credential::{Credential, SecretHash, enrolment_key_text, worker_text};
 use sealfleet_domain::fleet::{EnrolmentKey, EnrolmentRefusal, Worker, WorkerStatus};
@@ -17,7 +17,7 @@ use sealfleet_ledger::{Error, Registration};
 
 use super::Ports;
 use crate::shared::identity::{authorise, caller, credential, path_id};
-use crate::shared::{effects, problems, views};
+use crate::shared::{effects, pages, problems, views};
 
 /// Ninety days.
 const MOST_KEY_SECONDS: u32 = 90 * 24 * 3600;
@@ -84,15 +84,8 @@ pub(super) async fn create_key(ports: &Ports, request: &Request) -> Result<Answe
 pub(super) async fn list_keys(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     request.only_query(&["limit", "cursor"])?;
     let caller = caller(&ports.ledger, request, Action::ManageEnrolmentKeys).await?;
-    let bound = caller.scope.project().as_str();
-    let after = request.query.get("cursor").map(|text| cursor::read(bound, "enrolment-keys", text)).transpose()?;
-    let page = ports
-        .ledger
-        .enrolment_keys(&caller.scope, after.as_deref(), request.limit()?)
-        .await
-        .map_err(problems::of_ledger)?;
-    let next_cursor = page.more_after.map(|after| cursor::write(bound, "enrolment-keys", &after));
-    Answer::json(200, &Page { items: page.items.into_iter().map(views::enrolment_key).collect(), next_cursor })
+    let fetch = async |after: Option<&str>, limit| ports.ledger.enrolment_keys(&caller.scope, after, limit).await;
+    pages::answer(request, caller.scope.project().as_str(), "enrolment-keys", fetch, views::enrolment_key).await
 }
 
 pub(super) async fn revoke_key(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {
@@ -189,12 +182,8 @@ fn registered(status: u16, scope: &ProjectScope, worker: &Worker, secret: &[u8; 
 pub(super) async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     request.only_query(&["limit", "cursor"])?;
     let caller = caller(&ports.ledger, request, Action::ReadWorkers).await?;
-    let bound = caller.scope.project().as_str();
-    let after = request.query.get("cursor").map(|text| cursor::read(bound, "workers", text)).transpose()?;
-    let page =
-        ports.ledger.workers(&caller.scope, after.as_deref(), request.limit()?).await.map_err(problems::of_ledger)?;
-    let next_cursor = page.more_after.map(|after| cursor::write(bound, "workers", &after));
-    Answer::json(200, &Page { items: page.items.into_iter().map(views::worker).collect(), next_cursor })
+    let fetch = async |after: Option<&str>, limit| ports.ledger.workers(&caller.scope, after, limit).await;
+    pages::answer(request, caller.scope.project().as_str(), "workers", fetch, views::worker).await
 }
 
 pub(super) async fn show(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {

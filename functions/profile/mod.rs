@@ -1,14 +1,14 @@
 //! `profile`: Sealed Identity profiles, by names and references. No field takes a value.
 
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::{CreateProfile, Page};
-use sealfleet_api::{Problem, cursor};
+use sealfleet_api::types::CreateProfile;
+use sealfleet_api::Problem;
 use sealfleet_domain::access::Action;
 use sealfleet_domain::profile::Profile;
 use sealfleet_ledger::Ledger;
 
 use crate::shared::identity::{caller, no_route, path_id};
-use crate::shared::problems;
+use crate::shared::{pages, problems};
 
 /// What this function may use.
 pub struct Ports {
@@ -49,12 +49,8 @@ async fn create(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
 async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     request.only_query(&["limit", "cursor"])?;
     let caller = caller(&ports.ledger, request, Action::ReadProfiles).await?;
-    let bound = caller.scope.project().as_str();
-    let after = request.query.get("cursor").map(|text| cursor::read(bound, "profiles", text)).transpose()?;
-    let page =
-        ports.ledger.profiles(&caller.scope, after.as_deref(), request.limit()?).await.map_err(problems::of_ledger)?;
-    let next_cursor = page.more_after.map(|after| cursor::write(bound, "profiles", &after));
-    Answer::json(200, &Page { items: page.items, next_cursor })
+    let fetch = async |after: Option<&str>, limit| ports.ledger.profiles(&caller.scope, after, limit).await;
+    pages::answer(request, caller.scope.project().as_str(), "profiles", fetch, |profile| profile).await
 }
 
 async fn show(ports: &Ports, request: &Request, name: &str) -> Result<Answer, Problem> {

@@ -1,14 +1,13 @@
 //! `runs`: reads runs.
 
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::Page;
-use sealfleet_api::{Problem, cursor};
+use sealfleet_api::Problem;
 use sealfleet_domain::access::Action;
 use sealfleet_domain::run::RunState;
 use sealfleet_ledger::Ledger;
 
 use crate::shared::identity::{caller, no_route, path_id};
-use crate::shared::{problems, views};
+use crate::shared::{pages, problems, views};
 
 /// What this function may use.
 pub struct Ports {
@@ -33,16 +32,9 @@ async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     request.only_query(&["limit", "cursor", "state"])?;
     let caller = caller(&ports.ledger, request, Action::ReadRuns).await?;
     let state = request.query.get("state").map(|text| state_of(text)).transpose()?;
-    let bound = caller.scope.project().as_str();
     let list = format!("runs:{}", state.map_or("", RunState::name));
-    let before = request.query.get("cursor").map(|text| cursor::read(bound, &list, text)).transpose()?;
-    let page = ports
-        .ledger
-        .runs(&caller.scope, state, before.as_deref(), request.limit()?)
-        .await
-        .map_err(problems::of_ledger)?;
-    let next_cursor = page.more_after.map(|after| cursor::write(bound, &list, &after));
-    Answer::json(200, &Page { items: page.items.iter().map(views::run_summary).collect(), next_cursor })
+    let fetch = async |before: Option<&str>, limit| ports.ledger.runs(&caller.scope, state, before, limit).await;
+    pages::answer(request, caller.scope.project().as_str(), &list, fetch, |run| views::run_summary(&run)).await
 }
 
 fn state_of(text: &str) -> Result<RunState, Problem> {

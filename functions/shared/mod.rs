@@ -2,6 +2,7 @@
 
 pub mod effects;
 pub mod identity;
+pub mod pages;
 pub mod problems;
 pub mod settings;
 pub mod task_end;

@@ -10,9 +10,6 @@ use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::{Run, Step, StepState};
 use std::collections::BTreeMap;
 
-/// Seconds after which a step that still waits is worth a remark.
-const LONG_WAIT_SECONDS: i64 = 60;
-
 /// A run.
 #[must_use]
 pub fn run(run: Run, now: Timestamp) -> RunView {
@@ -54,7 +51,8 @@ fn step_view(id: sealfleet_domain::StepId, step: &Step, now: Timestamp) -> StepV
         StepState::Failed { failure, .. } => view.failure = Some(failure.clone()),
         StepState::Aborted { reason, .. } => view.aborted = Some(reason.clone()),
         StepState::Dead { reason, .. } => view.dead = Some(*reason),
-        StepState::Queued { since, .. } if now.millis_since(*since) > LONG_WAIT_SECONDS * 1000 => {
+        // Whoever could claim it has had its message for as long as a message is waited for.
+        StepState::Queued { resend_at, resent, .. } if *resent > 0 || *resend_at <= now => {
             view.diagnosis = Some(unclaimed(step));
         }
         StepState::Queued { .. } | StepState::Blocked | StepState::Succeeded { .. } => {}

@@ -91,7 +91,8 @@ pub async fn s04_a_key_is_for_its_pool(stack: &Stack) -> Outcome {
     let project = stack.project("alpha").await?;
     let (_, key) = project.enrolment_key(&json!({ "pool": "gpu" })).await?;
     let name = format!("s04-{}", unique());
-    let detail = project.register(Some(&key), &name, &json!({ "pool": PULL })).await?.refused(403, "enrolment_refused")?;
+    let detail =
+        project.register(Some(&key), &name, &json!({ "pool": PULL })).await?.refused(403, "enrolment_refused")?;
     ensure!(detail.contains("gpu"), "the answer does not name the key's pool: {detail}");
     ensure!(named_workers(&project, &name).await?.is_empty(), "a worker of the wrong pool was stored");
 
@@ -115,7 +116,11 @@ pub async fn s05_a_key_is_for_its_project_labels_and_models(stack: &Stack) -> Ou
         alpha.register(Some(&key), &name, &undeclared).await?.refused(403, "enrolment_refused")?;
     }
     for project in [&alpha, &beta] {
-        ensure!(named_workers(project, &name).await?.is_empty(), "a refused registration was stored in `{}`", project.id);
+        ensure!(
+            named_workers(project, &name).await?.is_empty(),
+            "a refused registration was stored in `{}`",
+            project.id
+        );
     }
     let keys = alpha.admin.list("/v1/enrolment-keys").await?;
     let uses = keys.iter().find(|key| key["enrolment_key_id"] == key_id.as_str()).map(|key| key["uses"].clone());
@@ -135,18 +140,23 @@ pub async fn s06_approve_and_reject_race(stack: &Stack) -> Outcome {
         let worker = text(&registered, "worker_id")?;
         let (approve, reject) = (format!("/v1/workers/{worker}/approve"), format!("/v1/workers/{worker}/reject"));
         let nothing = json!({});
-        let (approve, reject) = join(project.admin.post(&approve, &nothing), project.admin.post(&reject, &nothing)).await;
+        let (approve, reject) =
+            join(project.admin.post(&approve, &nothing), project.admin.post(&reject, &nothing)).await;
         let (approve, reject) = (approve?, reject?);
-        let (status, event, lost) =
-            if approve.status < 300 { ("approved", "worker.approved", reject) } else { ("rejected", "worker.rejected", approve) };
+        let (status, event, lost) = if approve.status < 300 {
+            ("approved", "worker.approved", reject)
+        } else {
+            ("rejected", "worker.rejected", approve)
+        };
         lost.refused(409, "conflict")?;
         ensure_eq!(shown(&project, &worker).await?["status"], status, "the worker after the race");
 
-        let decided: Vec<Value> = [named(&project.trail().await?, "worker.approved"), named(&project.trail().await?, "worker.rejected")]
-            .concat()
-            .into_iter()
-            .filter(|decided| decided["worker_id"] == worker.as_str())
-            .collect();
+        let decided: Vec<Value> =
+            [named(&project.trail().await?, "worker.approved"), named(&project.trail().await?, "worker.rejected")]
+                .concat()
+                .into_iter()
+                .filter(|decided| decided["worker_id"] == worker.as_str())
+                .collect();
         ensure_eq!(decided.len(), 1, "audited decisions");
         ensure_eq!(decided.first().map(|decided| decided["type"].clone()), Some(json!(event)), "the audited decision");
     }
@@ -252,7 +262,9 @@ pub async fn s09_a_step_is_its_own_projects(stack: &Stack) -> Outcome {
     let trail = healthcare.trail().await?;
     let audited = trail.iter().any(|entry| {
         entry["actor"] == format!("worker:{}", stranger.id)
-            && named(std::slice::from_ref(entry), "claim.refused").iter().any(|event| event["step_id"] == message.step.as_str())
+            && named(std::slice::from_ref(entry), "claim.refused")
+                .iter()
+                .any(|event| event["step_id"] == message.step.as_str())
     });
     ensure!(audited, "the refused claim is not in the trail of the worker's project");
     ensure_eq!(finance.state(&run, "only").await?, "queued", "the step after the attempt");
@@ -383,7 +395,11 @@ pub async fn s14_fifty_claims_have_one_winner(stack: &Stack) -> Outcome {
     ensure_eq!(leased.len(), 1, "audited leases");
     let shown = project.step(&run, "only").await?;
     ensure_eq!(shown["fence"], 1, "the fence");
-    ensure_eq!(leased.first().map(|event| event["worker_id"].clone()), Some(shown["worker_id"].clone()), "the audited holder");
+    ensure_eq!(
+        leased.first().map(|event| event["worker_id"].clone()),
+        Some(shown["worker_id"].clone()),
+        "the audited holder"
+    );
     Ok(())
 }
 
@@ -507,7 +523,8 @@ pub async fn s18_the_newest_claim_counts(stack: &Stack) -> Outcome {
 
     ensure!(worker.holds(&new).await?, "the new claim is not held, says the heartbeat");
     worker.succeed(&new).await?.accepted()?;
-    let fences: Vec<Value> = project.events(&run, "step.succeeded").await?.iter().map(|event| event["fence"].clone()).collect();
+    let fences: Vec<Value> =
+        project.events(&run, "step.succeeded").await?.iter().map(|event| event["fence"].clone()).collect();
     ensure_eq!(fences, [json!(new.fence)], "the fence that is in the trail");
     Ok(())
 }
@@ -527,7 +544,11 @@ pub async fn s19_a_revoked_worker_loses_its_step(stack: &Stack) -> Outcome {
     for claimed in [&in_lease, &in_run] {
         project.until(&claimed.run, "only", &["queued"], SOON).await?;
         let requeued = project.events(&claimed.run, "step.requeued").await?;
-        ensure_eq!(requeued.first().map(|event| event["reason"].clone()), Some(json!("worker_revoked")), "the audited reason");
+        ensure_eq!(
+            requeued.first().map(|event| event["reason"].clone()),
+            Some(json!("worker_revoked")),
+            "the audited reason"
+        );
         worker.succeed(claimed).await?.refused(403, "worker_revoked")?;
     }
     worker.try_claim(&leased, "only").await?.refused(403, "worker_revoked")?;
@@ -601,16 +622,13 @@ pub async fn s21_idempotency_keys(stack: &Stack) -> Outcome {
 /// 22. Unmatchable step -> visible diagnosis, dies at its TTL.
 pub async fn s22_an_unmatchable_step_says_so_and_dies(stack: &Stack) -> Outcome {
     let project = stack.project("alpha").await?;
-    let run = project.enqueue_step(&json!({ "requires": { "region": "mars" }, "ttl_seconds": 5 })).await?;
-    let matchable = project.enqueue_step(&json!({ "pool": "gpu", "ttl_seconds": 3600 })).await?;
-    project.worker(&json!({ "pool": "gpu" })).await?;
-    let diagnosed = eventually("a diagnosis", Duration::from_secs(4), async || {
+    let run = project.enqueue_step(&json!({ "requires": { "region": "mars" }, "ttl_seconds": 8 })).await?;
+    let diagnosed = eventually("a diagnosis", Duration::from_secs(7), async || {
         let step = project.step(&run, "only").await?;
         Ok(step["diagnosis"].as_str().map(str::to_owned))
     })
     .await?;
-    ensure!(diagnosed.to_lowercase().contains("label"), "the diagnosis does not name what is missing: {diagnosed}");
-    ensure_eq!(project.step(&matchable, "only").await?["diagnosis"], Value::Null, "the diagnosis of a step that can run");
+    ensure!(diagnosed.contains("region=mars"), "the diagnosis does not name what is missing: {diagnosed}");
 
     expired(stack, &project, &run, "dead").await?;
     ensure_eq!(project.step(&run, "only").await?["dead"], "ttl_expired", "why it is dead");
@@ -633,7 +651,12 @@ pub async fn s23_cancel(stack: &Stack) -> Outcome {
         ensure_eq!(project.step(&queued, step).await?["aborted"]["kind"], "cancelled", "why `{step}` was ended");
     }
     worker.try_claim(&queued, "first").await?.refused(409, "not_queued")?;
-    ensure_eq!(cancel(&queued).await?.status, 409, "cancelling what has ended");
+    cancel(&queued).await?.accepted()?;
+    ensure_eq!(project.events(&queued, "run.cancelled").await?.len(), 1, "audited cancels, after a cancel again");
+    let ended = project.enqueue_step(&json!({})).await?;
+    let claimed = worker.claim(&ended, "only").await?;
+    worker.succeed(&claimed).await?.accepted()?;
+    cancel(&ended).await?.refused(409, "conflict")?;
 
     for start in [false, true] {
         let run = project.enqueue_step(&json!({})).await?;
@@ -702,7 +725,7 @@ pub async fn s24_another_projects_rows_do_not_exist(stack: &Stack) -> Outcome {
         (format!("/v1/runs/{run}"), format!("/v1/runs/{}", fresh_id("run"))),
         (format!("/v1/workers/{}", worker.id), format!("/v1/workers/{}", fresh_id("wrk"))),
         ("/v1/profiles/s24".to_owned(), format!("/v1/profiles/s24-{}", unique())),
-        (format!("/v1/audit?run_id={run}"), format!("/v1/audit?run_id={}", fresh_id("run"))),
+        (format!("/v1/audit?run={run}"), format!("/v1/audit?run={}", fresh_id("run"))),
         (format!("/v1/projects/{}", beta.id), format!("/v1/projects/none-{}", unique())),
     ] {
         let (exists, missing) = (alpha.admin.get(&theirs).await?, alpha.admin.get(&nobodys).await?);
@@ -718,7 +741,8 @@ pub async fn s24_another_projects_rows_do_not_exist(stack: &Stack) -> Outcome {
         (format!("/v1/workers/{}/reject", worker.id), format!("/v1/workers/{}/reject", fresh_id("wrk"))),
         (format!("/v1/workers/{}/revoke", worker.id), format!("/v1/workers/{}/revoke", fresh_id("wrk"))),
     ] {
-        let (exists, missing) = (alpha.admin.post(&theirs, &nothing).await?, alpha.admin.post(&nobodys, &nothing).await?);
+        let (exists, missing) =
+            (alpha.admin.post(&theirs, &nothing).await?, alpha.admin.post(&nobodys, &nothing).await?);
         exists.refused(404, "not_found")?;
         same(&exists, &missing)?;
     }
@@ -735,7 +759,8 @@ pub async fn s24_another_projects_rows_do_not_exist(stack: &Stack) -> Outcome {
     same(&stranger.succeed(&claimed).await?, &stranger.succeed(&nowhere).await?)?;
     same(&stranger.start(&claimed).await?, &stranger.start(&nowhere).await?)?;
     ensure!(!stranger.holds(&claimed).await?, "a worker holds a step of another project");
-    let run_body = json!({ "workflow": "tests", "profile": "s24", "steps": [step("only", &json!({ "mode": "identity" }))] });
+    let run_body =
+        json!({ "workflow": "tests", "profile": "s24", "steps": [step("only", &json!({ "mode": "identity" }))] });
     let nobodys = merged(run_body.clone(), &json!({ "profile": format!("s24-{}", unique()) }));
     same(&alpha.member.post("/v1/runs", &run_body).await?, &alpha.member.post("/v1/runs", &nobodys).await?)?;
 
@@ -792,7 +817,9 @@ pub async fn s25_viewers_and_dead_tokens(stack: &Stack) -> Outcome {
     project.admin.delete(&format!("/v1/tokens/{}", text(&made, "token_id")?)).await?.accepted()?;
     tokio::time::sleep_until(expires.into()).await;
 
-    let unknown = stack.anonymous.with("sft.none.tok_0198c0de-0000-7000-8000-00000000000a.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    let unknown = stack
+        .anonymous
+        .with("sft.none.tok_0198c0de-0000-7000-8000-00000000000a.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
     let mut answers = Vec::new();
     for caller in [&expired, &revoked, &unknown, &stack.anonymous, &stack.anonymous.with("nonsense")] {
         for answer in [caller.post("/v1/runs", &body).await?, caller.get("/v1/runs").await?] {

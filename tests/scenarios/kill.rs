@@ -7,7 +7,9 @@ use futures_util::future::{join, join_all};
 use sealfleet_tests::api::text;
 use sealfleet_tests::project::{FARGATE, run_of, step};
 use sealfleet_tests::worker::BuiltinStore;
-use sealfleet_tests::{Outcome, Project, Reply, Stack, Worker, WorkerProcess, ensure, ensure_eq, eventually, processes, unique};
+use sealfleet_tests::{
+    Outcome, Project, Reply, Stack, Worker, WorkerProcess, ensure, ensure_eq, eventually, processes, unique,
+};
 use serde_json::{Value, json};
 
 const LONG: Duration = Duration::from_secs(120);
@@ -31,7 +33,8 @@ pub async fn a_killed_function_loses_nothing(stack: &Stack) -> Outcome {
         }
     };
     let work = async {
-        let outcome = join_all((0..12).map(|number| one_run(&project, number))).await.into_iter().collect::<Outcome<Vec<_>>>();
+        let outcome =
+            join_all((0..12).map(|number| one_run(&project, number))).await.into_iter().collect::<Outcome<Vec<_>>>();
         done.store(true, Ordering::Relaxed);
         outcome
     };
@@ -101,7 +104,8 @@ pub async fn a_killed_worker_loses_nothing(stack: &Stack) -> Outcome {
     for _ in 0..2 {
         runs.push(project.enqueue_step(&json!({ "command": ["sh", "-c", bare] })).await?);
     }
-    let sandboxed = project.enqueue_step(&json!({ "mode": "sandboxed", "command": ["sleep", marker], "max_attempts": 1 })).await?;
+    let sandboxed =
+        project.enqueue_step(&json!({ "mode": "sandboxed", "command": ["sleep", marker], "max_attempts": 1 })).await?;
     let sleeping = || processes::with_argument(&marker).into_iter().filter(|process| process.name == "sleep").count();
     let all = eventually("all steps to run", LONG, async || Ok((sleeping() == 3).then_some(()))).await;
     ensure!(all.is_ok(), "{} of 3 steps run; the worker says\n{}", sleeping(), first.log());
@@ -111,7 +115,9 @@ pub async fn a_killed_worker_loses_nothing(stack: &Stack) -> Outcome {
     std::fs::remove_file(&mark)?;
     let second = WorkerProcess::start(stack, &project, &store).await?;
     for run in &runs {
-        swept_to_the_end(stack, &project, run).await.map_err(|failure| sealfleet_tests::Failure::new(format!("{failure}\n{}", second.log())))?;
+        swept_to_the_end(stack, &project, run)
+            .await
+            .map_err(|failure| sealfleet_tests::Failure::new(format!("{failure}\n{}", second.log())))?;
         ended_once(&project, run, "succeeded").await?;
         ensure_eq!(project.step(run, "only").await?["attempt"], 2, "the attempt that succeeded");
     }
@@ -226,7 +232,10 @@ impl Restart {
         let Some((program, arguments)) = self.arguments.split_first() else {
             return Err(sealfleet_tests::Failure::new("the server has no command line"));
         };
-        let log = std::fs::OpenOptions::new().append(true).create(true).open(stack.parts.directory.join("logs/fargate-local.log"))?;
+        let log = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(stack.parts.directory.join("logs/fargate-local.log"))?;
         let mut command = std::process::Command::new(program);
         command.args(arguments).env_clear().envs(self.environment.iter().cloned()).current_dir(&self.directory);
         command.stdin(std::process::Stdio::null()).stdout(log.try_clone()?).stderr(log);

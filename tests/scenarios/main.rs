@@ -1,6 +1,6 @@
 //! The acceptance scenarios: black box, over the HTTP API and the AWS APIs, against one running local stack.
 //!
-//! `cargo test -p sealfleet-tests --test scenarios` after `cargo build`; a name or a part of one runs those only. The
+//! `cargo test -p sealfleet-tests --test scenarios` after `cargo build`; names or parts of names run those only. The
 //! stack is started once; `SEALFLEET_STACK=DIR/stack.json` uses one that is up. Scenarios run side by side, each in
 //! projects or with workers of its own; those that end processes of the stack run alone, after the others.
 
@@ -30,7 +30,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// Scenarios at once, unless `--test-threads` says otherwise.
 const AT_ONCE: usize = 4;
 
-type Scenario = fn(Arc<Stack>) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
+type Scenario = fn(Arc<Stack>) -> Pin<Box<dyn Future<Output = Outcome>>>;
 
 macro_rules! scenarios {
     ($($module:ident: $($name:ident)+;)+) => {
@@ -44,6 +44,9 @@ macro_rules! scenarios {
 
 fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
     scenarios! {
+        sealed:
+            s34_a_secret_is_in_the_sandbox_and_nowhere_else
+            s37_without_the_ledger_nothing_starts;
         fleet:
             s01_without_a_key_a_worker_waits
             s02_a_key_of_one_use_approves_one
@@ -70,9 +73,6 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s23_cancel
             s24_another_projects_rows_do_not_exist
             s25_viewers_and_dead_tokens;
-        sealed:
-            s34_a_secret_is_in_the_sandbox_and_nowhere_else
-            s37_without_the_ledger_nothing_starts;
         sandbox:
             s52_each_step_in_its_own_mode
             s55_a_sandbox_cannot_read_another_projects_secret
@@ -91,10 +91,11 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
 }
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
+    let (words, options) = words_and_options(std::env::args());
+    let mut arguments = Arguments::from_iter(options);
     arguments.test_threads.get_or_insert(AT_ONCE);
     if arguments.list {
-        return libtest_mimic::run(&arguments, trials(None)).exit_code();
+        return libtest_mimic::run(&arguments, trials(&words, None)).exit_code();
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build() {
         Ok(runtime) => Arc::new(runtime),
@@ -105,8 +106,13 @@ fn main() -> ExitCode {
         Err(failure) => return not_started(&failure),
     };
     let passed = Arc::new(Mutex::new(BTreeSet::new()));
-    let house = House { runtime: Arc::clone(&runtime), stack: Arc::clone(&stack), passed: Arc::clone(&passed), alone: Arc::default() };
-    let conclusion = libtest_mimic::run(&arguments, trials(Some(&house)));
+    let house = House {
+        runtime: Arc::clone(&runtime),
+        stack: Arc::clone(&stack),
+        passed: Arc::clone(&passed),
+        alone: Arc::default(),
+    };
+    let conclusion = libtest_mimic::run(&arguments, trials(&words, Some(&house)));
     let closed = runtime.block_on(stack.close());
     if conclusion.has_failed() {
         eprintln!("logs: {}", stack.parts.directory.join("logs").display());
@@ -134,19 +140,20 @@ struct House {
     alone: Arc<RwLock<()>>,
 }
 
-fn trials(house: Option<&House>) -> Vec<Trial> {
+fn trials(words: &[String], house: Option<&House>) -> Vec<Trial> {
     let trial = |(module, name, scenario): (&'static str, &'static str, Scenario)| {
-        let house = house.map(|house| (Arc::clone(&house.runtime), Arc::clone(&house.stack), Arc::clone(&house.passed), Arc::clone(&house.alone)));
+        let house = house.map(|house| {
+            (Arc::clone(&house.runtime), Arc::clone(&house.stack), Arc::clone(&house.passed), Arc::clone(&house.alone))
+        });
         Trial::test(name, move || {
             let (runtime, stack, passed, alone) = house.ok_or("the stack is not up")?;
-            let limited = tokio::time::timeout(LIMIT, scenario(stack));
             let outcome = runtime.block_on(async {
                 if module == "kill" {
                     let _alone = alone.write().await;
-                    limited.await
+                    tokio::time::timeout(LIMIT, scenario(stack)).await
                 } else {
                     let _among_others = alone.read().await;
-                    limited.await
+                    tokio::time::timeout(LIMIT, scenario(stack)).await
                 }
             });
             match outcome {
@@ -162,7 +169,19 @@ fn trials(house: Option<&House>) -> Vec<Trial> {
         })
         .with_kind(module)
     };
-    scenarios().into_iter().map(trial).collect()
+    let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
+    scenarios().into_iter().filter(|(_, name, _)| is_wanted(name)).map(trial).collect()
+}
+
+/// The words that choose scenarios, any number of them, and what is left of the command line.
+fn words_and_options(arguments: impl Iterator<Item = String>) -> (Vec<String>, Vec<String>) {
+    const WITH_VALUE: [&str; 5] = ["--test-threads", "--format", "--color", "--logfile", "--skip"];
+    let (mut words, mut options): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    for argument in arguments {
+        let follows = options.last().is_none_or(|option| WITH_VALUE.contains(&option.as_str()));
+        if follows || argument.starts_with('-') { options.push(argument) } else { words.push(argument) }
+    }
+    (words, options)
 }
 
 /// `s09` of `s09_a_step_is_its_own_projects`; none for what is not of the list.

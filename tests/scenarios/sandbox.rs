@@ -28,32 +28,44 @@ pub async fn s52_each_step_in_its_own_mode(stack: &Stack) -> Outcome {
     let bare = format!(r#"test -z "$API_KEY" && test -e {mark}"#);
     let sandboxed = format!(r#"test -z "$API_KEY" && test ! -e {mark} && test "$(id -u)" != 0"#);
     let identity = format!(r#"{sees} && test ! -e {mark} && test "$(id -u)" != 0"#);
-    let shell = |pool: &str, mode: &str, script: &str, needs: &[&str]| {
-        json!({ "pool": pool, "mode": mode, "command": ["sh", "-c", script], "needs": needs })
-    };
+    let shell = |pool: &str, mode: &str, script: &str, needs: &[&str]| json!({ "pool": pool, "mode": mode, "command": ["sh", "-c", script], "needs": needs });
     for (profile, steps) in [
-        ("s52-builtin", vec![
-            step("bare", &shell(PULL, "bare", &bare, &[])),
-            step("sandboxed", &shell(PULL, "sandboxed", &sandboxed, &[])),
-            step("identity", &shell(PULL, "identity", &identity, &[])),
-            step("after", &shell(PULL, "sandboxed", &sandboxed, &["identity"])),
-        ]),
-        ("s52-aws", vec![
-            step("bare", &shell(PULL, "bare", &bare, &[])),
-            step("sandboxed", &shell(FARGATE, "sandboxed", &sandboxed, &[])),
-            step("identity", &shell(FARGATE, "identity", &identity, &["bare"])),
-        ]),
+        (
+            "s52-builtin",
+            vec![
+                step("bare", &shell(PULL, "bare", &bare, &[])),
+                step("sandboxed", &shell(PULL, "sandboxed", &sandboxed, &[])),
+                step("identity", &shell(PULL, "identity", &identity, &[])),
+                step("after", &shell(PULL, "sandboxed", &sandboxed, &["identity"])),
+            ],
+        ),
+        (
+            "s52-aws",
+            vec![
+                step("bare", &shell(PULL, "bare", &bare, &[])),
+                step("sandboxed", &shell(FARGATE, "sandboxed", &sandboxed, &[])),
+                step("identity", &shell(FARGATE, "identity", &identity, &["bare"])),
+            ],
+        ),
     ] {
         let run = project.enqueue(&merged(run_of(&steps), &json!({ "profile": profile }))).await?;
         let ended = project.finished(&run, SOON).await?;
-        ensure_eq!(ended["state"], "succeeded", "the run with `{profile}`: {ended}\n  its worker says\n{}", worker.log());
+        ensure_eq!(
+            ended["state"],
+            "succeeded",
+            "the run with `{profile}`: {ended}\n  its worker says\n{}",
+            worker.log()
+        );
         for name in ["secret.released", "profile.injected", "secret.decrypted"] {
             let events = project.events(&run, name).await?;
             ensure_eq!(events.len(), 1, "audited `{name}` of a run with one identity step and one secret");
             ensure!(events.iter().all(|event| event["step_id"] == "identity"), "`{name}` of another step: {events:?}");
         }
         let decrypted = project.events(&run, "secret.decrypted").await?;
-        ensure!(decrypted.iter().all(|event| event["version"].is_string()), "a decryption without a version: {decrypted:?}");
+        ensure!(
+            decrypted.iter().all(|event| event["version"].is_string()),
+            "a decryption without a version: {decrypted:?}"
+        );
         let leased = project.events(&run, "step.leased").await?;
         for event in leased {
             let mode = event["step_id"].as_str().unwrap_or_default().replace("after", "sandboxed");
@@ -77,7 +89,8 @@ pub async fn s55_a_sandbox_cannot_read_another_projects_secret(stack: &Stack) ->
 
     // From inside the sandbox, with all that it holds: it can say who it is, and read neither secret.
     for (arn, whose) in [(&others_arn, "another project's"), (&own_arn, "its own project's")] {
-        let script = ASK.replace("SECRET", arn).replace("ENDPOINT", &stack.parts.endpoint).replace("PROJECT", &alpha.id);
+        let script =
+            ASK.replace("SECRET", arn).replace("ENDPOINT", &stack.parts.endpoint).replace("PROJECT", &alpha.id);
         let command = json!({ "pool": FARGATE, "mode": "sandboxed", "command": ["/usr/bin/python3", "-c", script] });
         let run = alpha.enqueue_step(&command).await?;
         let ended = alpha.finished(&run, SOON).await?;
@@ -137,7 +150,8 @@ sys.exit(0 if answer.startswith("4") and "AccessDenied" in answer else 8)
 
 /// Runs a task of a project's execution role with a secret, past the control plane, until it has stopped.
 async fn run_task(stack: &Stack, project: &Project, secret_arn: &str) -> Outcome<Value> {
-    let role = format!("arn:aws:iam::{}:role/sealfleet/project/sealfleet-{}--execution", stack.parts.account_id, project.id);
+    let role =
+        format!("arn:aws:iam::{}:role/sealfleet/project/sealfleet-{}--execution", stack.parts.account_id, project.id);
     let definition = json!({
         "family": format!("tests-{}", unique()), "executionRoleArn": role, "networkMode": "awsvpc",
         "requiresCompatibilities": ["FARGATE"], "cpu": "256", "memory": "512",
@@ -195,18 +209,37 @@ pub async fn s56_every_end_has_its_reason(stack: &Stack) -> Outcome {
         ensure_eq!(kind("hangs").await?, told("timed_out"), "a time-out in `{pool}`: {ended}");
         ensure_eq!(end("hangs").await?.1["after_seconds"], 2, "its timeout in `{pool}`");
         ensure_eq!(kind("grows").await?, told("out_of_memory"), "out of memory in `{pool}`: {ended}");
-        ensure_eq!(kind("absent").await?, told("cannot_start"), "no such program in `{pool}`: {ended}");
-        let detail = end("absent").await?.1["detail"].as_str().unwrap_or_default().to_owned();
-        ensure!(!detail.is_empty(), "`cannot_start` in `{pool}` does not say why");
+        let absent = json!({ "kind": "exit", "code": 127 });
+        ensure_eq!(end("absent").await?.1, absent, "no such program in `{pool}`, as a shell says it");
 
         ensure_eq!(ended["state"], "failed", "the run in `{pool}`");
         ensure_eq!(project.events(&run, "step.succeeded").await?.len(), 1, "audited successes in `{pool}`");
         let failed = project.events(&run, "step.failed").await?;
         ensure_eq!(failed.len(), 4, "audited failures in `{pool}`");
-        let mut kinds: Vec<String> = failed.iter().map(|event| event["failure"]["kind"].to_string()).collect();
-        kinds.sort();
-        kinds.dedup();
-        ensure_eq!(kinds.len(), 4, "distinct audited reasons in `{pool}`: {kinds:?}");
+        let mut reasons: Vec<String> = failed.iter().map(|event| event["failure"].to_string()).collect();
+        reasons.sort();
+        reasons.dedup();
+        ensure_eq!(reasons.len(), 4, "distinct audited reasons in `{pool}`: {reasons:?}");
+    }
+    a_sandbox_cannot_start(stack).await
+}
+
+/// A worker whose root file system has lost its first program, and a pool of an image that is not there.
+async fn a_sandbox_cannot_start(stack: &Stack) -> Outcome {
+    let unknown = format!("sealfleet/sandbox@sha256:{}", "0".repeat(64));
+    let project = stack.project_with_image("cannot-start", &unknown).await?;
+    let worker = project.live_worker(stack).await?;
+    let init = worker.directory.join("rootfs/sealfleet-init");
+    eventually("the worker's root file system", SOON, async || Ok(init.exists().then_some(()))).await?;
+    std::fs::remove_file(&init)?;
+    for pool in [PULL, FARGATE] {
+        let run = project.enqueue_step(&json!({ "pool": pool, "mode": "sandboxed" })).await?;
+        let ended = project.finished(&run, SOON).await?;
+        let failure = project.step(&run, "only").await?["failure"].clone();
+        ensure_eq!(failure["kind"], "cannot_start", "a sandbox that cannot start in `{pool}`: {ended}");
+        let detail = failure["detail"].as_str().unwrap_or_default();
+        ensure!(detail.len() > 10, "`cannot_start` in `{pool}` does not say why: {detail}");
+        ensure!(project.events(&run, "step.running").await?.is_empty(), "what cannot start is audited as running");
     }
     Ok(())
 }

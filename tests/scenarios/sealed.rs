@@ -49,7 +49,7 @@ pub async fn s34_a_secret_is_in_the_sandbox_and_nowhere_else(stack: &Stack) -> O
             callers: vec![project.admin.clone(), other.admin.clone()],
             processes: worker.own_processes(),
             directories: vec![
-                worker.directory.clone(),
+                worker.directory.join("output"),
                 stack.parts.directory.join("logs"),
                 stack.parts.directory.join("fargate"),
             ],
@@ -63,7 +63,11 @@ pub async fn s34_a_secret_is_in_the_sandbox_and_nowhere_else(stack: &Stack) -> O
         processes::kill(sleeping);
         let ended = project.finished(&run, SOON).await?;
         ensure_eq!(ended["state"], "succeeded", "the run with the secret: {ended}");
-        let said = if pool == PULL { in_files(&worker.directory.join("output").join(&run))? } else { in_logs(stack, &project.id).await? };
+        let said = if pool == PULL {
+            in_files(&worker.directory.join("output").join(&run))?
+        } else {
+            in_logs(stack, &project.id).await?
+        };
         ensure!(said.contains(&sha256(value.as_bytes())), "the step did not print the hash of the secret: {said}");
         nowhere(stack, &search, &needle, "after it ran").await?;
         let decrypted = project.events(&run, "secret.decrypted").await?;
@@ -81,7 +85,11 @@ async fn nowhere(stack: &Stack, search: &Search, needle: &Needle, when: &str) ->
     let report = search.run(stack, needle).await?;
     ensure!(report.found.is_empty(), "the secret was found {when}: {:?}", report.found);
     for kind in [Kind::Item, Kind::Record, Kind::LogEvent, Kind::Object, Kind::Answer, Kind::Memory, Kind::File] {
-        ensure!(report.places.get(&kind).is_some_and(|count| *count > 0), "no {kind:?} was searched: {}", report.summary());
+        ensure!(
+            report.places.get(&kind).is_some_and(|count| *count > 0),
+            "no {kind:?} was searched: {}",
+            report.summary()
+        );
     }
     Ok(())
 }
@@ -105,8 +113,7 @@ async fn in_logs(stack: &Stack, project: &str) -> Outcome<String> {
 /// 37. Ledger unreachable at enqueue or start -> refused, nothing started.
 pub async fn s37_without_the_ledger_nothing_starts(stack: &Stack) -> Outcome {
     let project = stack.project("thirtyseven").await?;
-    let (reference, _) = project.aws_secret(stack, "crm", "a value that nobody may read now").await?;
-    project.profile("crm", &reference).await?;
+    project.profile("crm", "builtin://crm").await?;
     let worker = project.worker(&json!({ "max_concurrent": 2 })).await?;
     let identity = json!({ "mode": "identity" });
     let run = project.enqueue(&merged(run_of(&[step("only", &identity)]), &json!({ "profile": "crm" }))).await?;
@@ -115,7 +122,13 @@ pub async fn s37_without_the_ledger_nothing_starts(stack: &Stack) -> Outcome {
     // No Fargate pool of this project has this label: its queue's message changes nothing, whoever takes it.
     let unmatched = json!({ "pool": FARGATE, "mode": "sandboxed", "requires": { "region": "mars" } });
     let on_fargate = project.enqueue_step(&unmatched).await?;
-    let before = (project.census().await?, project.run(&run).await?, project.trail().await?.len());
+    // What the real `dispatch` says of that message is no concern here.
+    let trail = async || -> Outcome<Vec<Value>> {
+        let mut trail = project.trail().await?;
+        trail.retain(|entry| entry["run_id"] != on_fargate.as_str());
+        Ok(trail)
+    };
+    let before = (project.census().await?, project.run(&run).await?, trail().await?);
 
     let tag = unique();
     let broken = |name: &str| format!("sealfleet-{name}-broken-{tag}");
@@ -149,14 +162,21 @@ pub async fn s37_without_the_ledger_nothing_starts(stack: &Stack) -> Outcome {
         stack.aws.delete_function(&broken(name)).await?;
     }
 
-    let after = (project.census().await?, project.run(&run).await?, project.trail().await?.len());
+    let after = (project.census().await?, project.run(&run).await?, trail().await?);
     ensure_eq!(after, before, "the project after all was refused");
     ensure_eq!(project.state(&leased, "only").await?, "leased", "the step whose start was refused");
     for run in [&run, &leased] {
         ensure!(project.events(run, "secret.decrypted").await?.is_empty(), "a refused start is in the trail");
     }
     ensure!(project.events(&run, "secret.released").await?.is_empty(), "a refused claim released a secret");
-    let tasks = stack.aws.call(Service::Ecs, "ListTasks", json!({ "cluster": stack.parts.cluster, "startedBy": format!("{}/{on_fargate}/only/1", project.id) })).await?;
+    let tasks = stack
+        .aws
+        .call(
+            Service::Ecs,
+            "ListTasks",
+            json!({ "cluster": stack.parts.cluster, "startedBy": format!("{}/{on_fargate}/only/1", project.id) }),
+        )
+        .await?;
     ensure_eq!(tasks["taskArns"], json!([]), "tasks that were started");
     Ok(())
 }

@@ -109,7 +109,13 @@ impl Caller {
         }
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>, headers: &[(&str, &str)]) -> Outcome<Reply> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+        headers: &[(&str, &str)],
+    ) -> Outcome<Reply> {
         let asked = format!("{method} {path}");
         let mut request = self.http.request(method, format!("{}{path}", self.base_url));
         if let Some(credential) = &self.credential {

@@ -7,10 +7,12 @@ use aws_credential_types::Credentials;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
-use base64::Engine as _;
 use serde_json::{Value, json};
 
 use crate::{Failure, Outcome, ensure};
+
+/// Where `sealfleet local` puts the functions' package.
+const CODE_BUCKET: &str = "sealfleet-local-code";
 
 /// The AWS APIs of a stack.
 #[derive(Clone)]
@@ -157,7 +159,13 @@ impl Aws {
         let target = format!("{}.{operation}", service.target());
         let headers = [("content-type", service.content_type()), ("x-amz-target", target.as_str())];
         let endpoint = if service == Service::Ecs { &self.ecs_endpoint } else { &self.endpoint };
-        let request = Signed { keys, service: service.signed_as(), method: "POST", url: format!("{endpoint}/"), headers: &headers };
+        let request = Signed {
+            keys,
+            service: service.signed_as(),
+            method: "POST",
+            url: format!("{endpoint}/"),
+            headers: &headers,
+        };
         self.send(request, body.to_string().into_bytes()).await
     }
 
@@ -213,8 +221,7 @@ impl Aws {
         let url = format!("{}/2015-03-31/functions/{name}", self.endpoint);
         let get = Signed { keys: &self.root, service: "lambda", method: "GET", url, headers: &[] };
         let function = self.send(get, Vec::new()).await?.accepted(name)?;
-        let location = crate::api::text(&function["Code"], "Location")?;
-        let code = self.http.get(location).send().await?.error_for_status()?.bytes().await?;
+        let key = self.keys(CODE_BUCKET, "").await?.into_iter().find(|key| key.ends_with(".zip"));
         let configuration = &function["Configuration"];
         let mut variables = configuration["Environment"]["Variables"].clone();
         for (name, value) in environment {
@@ -228,7 +235,7 @@ impl Aws {
             "Timeout": configuration["Timeout"],
             "MemorySize": configuration["MemorySize"],
             "Environment": { "Variables": variables },
-            "Code": { "ZipFile": base64::engine::general_purpose::STANDARD.encode(&code) },
+            "Code": { "S3Bucket": CODE_BUCKET, "S3Key": key },
         });
         let url = format!("{}/2015-03-31/functions", self.endpoint);
         let headers = [("content-type", "application/json")];

@@ -82,23 +82,34 @@ impl Needle {
     /// # Errors
     /// When the value is too short to have a telling middle.
     pub fn new(value: &str) -> Outcome<Self> {
-        ensure!(value.len() >= 32 && value.is_ascii(), "a canary has 32 ASCII characters at least");
-        let bytes = value.as_bytes();
-        let middle = bytes.get(value.len() / 4..value.len() - value.len() / 4).unwrap_or_default();
-        let mut forms: Vec<(&'static str, Vec<u8>)> = vec![
-            ("plain", middle.to_vec()),
-            ("hex", hex(middle).into_bytes()),
-            ("HEX", hex(middle).to_uppercase().into_bytes()),
-            ("url", percent_encoded(middle).into_bytes()),
-            ("UTF-16", middle.iter().flat_map(|byte| [*byte, 0]).collect()),
-        ];
-        // The value may stand anywhere in what was encoded: three ways to fall on base64's groups of three bytes. The first
-        // and the last group also hold neighbours, so they are left out.
-        for skipped in 0..3 {
-            let rest = middle.get(skipped..).unwrap_or_default();
-            let groups = rest.get(..rest.len() / 3 * 3).unwrap_or_default();
-            forms.push(("base64", STANDARD_NO_PAD.encode(groups).into_bytes()));
-            forms.push(("base64url", URL_SAFE_NO_PAD.encode(groups).into_bytes()));
+        Self::any(&[value])
+    }
+
+    /// A needle that finds any of `values`: one search for all of them.
+    ///
+    /// # Errors
+    /// When a value is too short to have a telling middle.
+    pub fn any(values: &[&str]) -> Outcome<Self> {
+        let mut forms: Vec<(&'static str, Vec<u8>)> = Vec::new();
+        for value in values {
+            ensure!(value.len() >= 32 && value.is_ascii(), "a canary has 32 ASCII characters at least");
+            let bytes = value.as_bytes();
+            let middle = bytes.get(value.len() / 4..value.len() - value.len() / 4).unwrap_or_default();
+            forms.extend([
+                ("plain", middle.to_vec()),
+                ("hex", hex(middle).into_bytes()),
+                ("HEX", hex(middle).to_uppercase().into_bytes()),
+                ("url", percent_encoded(middle).into_bytes()),
+                ("UTF-16", middle.iter().flat_map(|byte| [*byte, 0]).collect()),
+            ]);
+            // The value may stand anywhere in what was encoded: three ways to fall on base64's groups of three bytes. The
+            // first and the last group also hold neighbours, so they are left out.
+            for skipped in 0..3 {
+                let rest = middle.get(skipped..).unwrap_or_default();
+                let groups = rest.get(..rest.len() / 3 * 3).unwrap_or_default();
+                forms.push(("base64", STANDARD_NO_PAD.encode(groups).into_bytes()));
+                forms.push(("base64url", URL_SAFE_NO_PAD.encode(groups).into_bytes()));
+            }
         }
         let matcher = AhoCorasick::new(forms.iter().map(|(_, form)| form.as_slice()))?;
         Ok(Self { forms: forms.into_iter().map(|(name, _)| name).collect(), matcher })
@@ -183,7 +194,14 @@ impl Search {
         planted.remove(stack).await?;
         let found = found?;
         let kinds = [
-            Kind::Item, Kind::Record, Kind::Message, Kind::LogEvent, Kind::Object, Kind::Memory, Kind::Arguments, Kind::File,
+            Kind::Item,
+            Kind::Record,
+            Kind::Message,
+            Kind::LogEvent,
+            Kind::Object,
+            Kind::Memory,
+            Kind::Arguments,
+            Kind::File,
         ];
         for kind in kinds {
             ensure!(found.found_in(kind), "a needle that was planted was not found as {kind:?}; {}", found.summary());
@@ -191,7 +209,9 @@ impl Search {
         for caller in &self.callers {
             answers_prove_themselves(caller).await?;
         }
-        for encoded in [STANDARD_NO_PAD.encode(format!("x{value}y")), hex(value.as_bytes()), percent_encoded(value.as_bytes())] {
+        for encoded in
+            [STANDARD_NO_PAD.encode(format!("x{value}y")), hex(value.as_bytes()), percent_encoded(value.as_bytes())]
+        {
             ensure!(needle.find(encoded.as_bytes()).is_some(), "an encoded needle was not found");
         }
         let left = self.run(stack, &needle).await?;
@@ -299,7 +319,8 @@ async fn search_streams(stack: &Stack, needle: &Needle, report: &mut Report) -> 
         let described = stack.aws.call(Service::Streams, "DescribeStream", json!({ "StreamArn": arn })).await?;
         for shard in texts(&described["StreamDescription"]["Shards"], "ShardId") {
             let start = json!({ "StreamArn": arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON" });
-            let mut iterator = stack.aws.call(Service::Streams, "GetShardIterator", start).await?["ShardIterator"].clone();
+            let mut iterator =
+                stack.aws.call(Service::Streams, "GetShardIterator", start).await?["ShardIterator"].clone();
             // An open shard always has a next iterator: its end is a page without records.
             while iterator.is_string() {
                 let page = json!({ "ShardIterator": iterator, "Limit": 1000 });
@@ -477,12 +498,18 @@ fn percent_encoded(bytes: &[u8]) -> String {
 
 async fn names(stack: &Stack, service: Service, operation: &str, list: &str, member: &str) -> Outcome<Vec<String>> {
     let mut found = Vec::new();
-    let cursor = if service == Service::Logs { ("nextToken", "nextToken") } else { ("LastEvaluatedTableName", "ExclusiveStartTableName") };
+    let cursor = if service == Service::Logs {
+        ("nextToken", "nextToken")
+    } else {
+        ("LastEvaluatedTableName", "ExclusiveStartTableName")
+    };
     stack
         .aws
         .pages(service, operation, json!({}), cursor, |page, _| {
             let all = page[list].as_array().into_iter().flatten();
-            found.extend(all.filter_map(|one| if member.is_empty() { one.as_str() } else { one[member].as_str() }.map(str::to_owned)));
+            found.extend(all.filter_map(|one| {
+                if member.is_empty() { one.as_str() } else { one[member].as_str() }.map(str::to_owned)
+            }));
         })
         .await?;
     Ok(found)
@@ -503,7 +530,10 @@ mod tests {
         for before in ["", "x", "xy", "xyz"] {
             let text = format!("{before}{value}{before}");
             assert_eq!(needle.find(text.as_bytes()), Some("plain"));
-            assert_eq!(needle.find(STANDARD_NO_PAD.encode(&text).as_bytes()).map(|form| form.starts_with("base64")), Some(true));
+            assert_eq!(
+                needle.find(STANDARD_NO_PAD.encode(&text).as_bytes()).map(|form| form.starts_with("base64")),
+                Some(true)
+            );
             assert_eq!(needle.find(hex(text.as_bytes()).as_bytes()), Some("hex"));
             assert!(needle.find(percent_encoded(text.as_bytes()).as_bytes()).is_some());
         }

@@ -9,6 +9,7 @@ pub mod canary;
 pub mod processes;
 pub mod project;
 pub mod stack;
+pub mod stage;
 pub mod trail;
 pub mod worker;
 
@@ -19,6 +20,7 @@ pub use api::{Caller, Reply};
 pub use aws::Aws;
 pub use project::Project;
 pub use stack::Stack;
+pub use stage::Stage;
 pub use worker::{Claimed, Worker, WorkerProcess};
 
 /// Why something could not be done, or was not as promised; for the person who reads the test's output.
@@ -81,7 +83,11 @@ macro_rules! ensure_eq {
 ///
 /// # Errors
 /// Those of `probe`, at once, and the end of the time.
-pub async fn eventually<T>(what: &str, limit: Duration, mut probe: impl AsyncFnMut() -> Outcome<Option<T>>) -> Outcome<T> {
+pub async fn eventually<T>(
+    what: &str,
+    limit: Duration,
+    mut probe: impl AsyncFnMut() -> Outcome<Option<T>>,
+) -> Outcome<T> {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = probe().await? {

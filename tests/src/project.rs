@@ -37,18 +37,29 @@ struct Live {
 }
 
 impl Project {
-    /// Deploys a project's queues and roles, and onboards it as an operator does.
-    pub(crate) async fn onboard(stack: &Stack, id: &str) -> Outcome<Self> {
-        let directory = stack.parts.directory.to_string_lossy().into_owned();
-        stack.cli(&["local", "project", id, "--dir", &directory, "--pull-pool", PULL, "--fargate-pool", FARGATE]).await?;
+    /// Onboards a project for scenarios; [`Stack::project`] says what it has.
+    pub(crate) async fn onboard(stack: &Stack, id: &str, image: &str) -> Outcome<Self> {
         let pools = json!({
             PULL: { "kind": "pull" },
             "gpu": { "kind": "pull" },
             FARGATE: {
-                "kind": "fargate", "image": stack.parts.sandbox_image, "cpu": 256, "memory_mib": 512,
+                "kind": "fargate", "image": image, "cpu": 256, "memory_mib": 512,
                 "labels": { "region": "eu" }, "models": ["gpt-4o"],
             },
         });
+        Self::onboard_with(stack, id, &pools).await
+    }
+
+    /// Deploys the queues and roles of a project with the pools [`PULL`] and [`FARGATE`], and onboards it with `pools` as
+    /// an operator does.
+    ///
+    /// # Errors
+    /// When it cannot be deployed, or is refused.
+    pub async fn onboard_with(stack: &Stack, id: &str, pools: &Value) -> Outcome<Self> {
+        let directory = stack.parts.directory.to_string_lossy().into_owned();
+        stack
+            .cli(&["local", "project", id, "--dir", &directory, "--pull-pool", PULL, "--fargate-pool", FARGATE])
+            .await?;
         stack.operator.post("/v1/projects", &json!({ "project": id, "pools": pools })).await?.accepted()?;
         let token = async |role: &str| -> Outcome<Caller> {
             let made = stack.operator.post("/v1/tokens", &json!({ "project": id, "role": role })).await?.accepted()?;
@@ -244,7 +255,7 @@ impl Project {
     /// # Errors
     /// When they are refused.
     pub async fn audit(&self, run: &str) -> Outcome<Vec<Value>> {
-        self.admin.list(&format!("/v1/audit?run_id={run}&limit=100")).await
+        self.admin.list(&format!("/v1/audit?run={run}&limit=100")).await
     }
 
     /// The whole trail, oldest first.

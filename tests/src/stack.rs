@@ -174,12 +174,20 @@ impl Stack {
     /// # Errors
     /// When it cannot be deployed.
     pub async fn project(&self, name: &str) -> Outcome<Arc<Project>> {
+        self.project_with_image(name, &self.parts.sandbox_image).await
+    }
+
+    /// As [`Stack::project`], with another image in the Fargate pool.
+    ///
+    /// # Errors
+    /// When it cannot be deployed.
+    pub async fn project_with_image(&self, name: &str, image: &str) -> Outcome<Arc<Project>> {
         let cell = {
             let mut projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(projects.entry(name.to_owned()).or_default())
         };
         let id = self.id(name);
-        cell.get_or_try_init(async || Project::onboard(self, &id).await.map(Arc::new)).await.cloned()
+        cell.get_or_try_init(async || Project::onboard(self, &id, image).await.map(Arc::new)).await.cloned()
     }
 
     /// Two projects that have everything alike, and names of which one is the start of the other.
@@ -283,5 +291,7 @@ pub(crate) async fn run(command: &mut Command) -> Outcome<String> {
 fn binaries() -> Outcome<PathBuf> {
     let own = std::env::current_exe()?;
     let found = own.ancestors().skip(1).find(|directory| directory.join("sealfleet").is_file());
-    found.map(Path::to_owned).ok_or_else(|| Failure::new("there is no `sealfleet` beside the tests: run `cargo build` first"))
+    found
+        .map(Path::to_owned)
+        .ok_or_else(|| Failure::new("there is no `sealfleet` beside the tests: run `cargo build` first"))
 }

@@ -40,10 +40,36 @@ impl Archive {
         verify(&self.digests, |key| self.objects.get(key).cloned())
     }
 
-    /// The exported audit entries.
+    /// The exported lines: one for each event of each entry, with the entry's id and the event's place in it.
     #[must_use]
-    pub fn entries(&self) -> Vec<Value> {
+    pub fn lines(&self) -> Vec<Value> {
         let lines = self.objects.values().flat_map(|bytes| bytes.split(|byte| *byte == b'\n'));
         lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    }
+
+    /// The events of an audit entry that do not stand in the archive exactly once, as the trail shows them.
+    #[must_use]
+    pub fn missing(&self, entries: &[Value]) -> Vec<String> {
+        let mut exported: BTreeMap<(String, u64), Vec<Value>> = BTreeMap::new();
+        for line in self.lines() {
+            let place =
+                (line["event_id"].as_str().unwrap_or_default().to_owned(), line["index"].as_u64().unwrap_or_default());
+            exported.entry(place).or_default().push(line);
+        }
+        let mut missing = Vec::new();
+        for entry in entries {
+            let id = entry["event_id"].as_str().unwrap_or_default();
+            for (index, event) in (0..).zip(entry["events"].as_array().into_iter().flatten()) {
+                let lines = exported.get(&(id.to_owned(), index)).map(Vec::as_slice).unwrap_or_default();
+                let same = |line: &Value| {
+                    line["event"] == *event
+                        && ["at", "project", "actor", "run_id"].iter().all(|member| line[*member] == entry[*member])
+                };
+                if lines.len() != 1 || !lines.iter().all(same) {
+                    missing.push(format!("{id} {index}: {event} against {lines:?}"));
+                }
+            }
+        }
+        missing
     }
 }

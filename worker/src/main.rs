@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use sealfleet_aws::chance::SystemClock;
 use sealfleet_bubblewrap::{Launcher, LauncherConfig, Limits, Network};
 use sealfleet_client::{Client, Credential};
-use sealfleet_domain::{Clock, Timestamp};
 use sealfleet_worker::control::ControlPlane;
 use sealfleet_worker::executor::bare::Bare;
 use sealfleet_worker::executor::sandboxed::{Builtin, Sandboxed};
@@ -98,17 +98,6 @@ enum SandboxNetwork {
     None,
     /// The host's network
     Host,
-}
-
-/// The system's clock.
-struct SystemClock;
-
-impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is where the worker takes the time from")]
-    fn now(&self) -> Timestamp {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-    }
 }
 
 fn main() -> ExitCode {

@@ -9,9 +9,9 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{BehaviorVersion, Region, SharedHttpClient};
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use sealfleet_domain::cause::chain;
 use sealfleet_domain::Clock;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -117,7 +117,7 @@ impl SqsQueue {
     /// The next request gets new credentials: the present ones may have been what was wrong.
     async fn failed(&self, error: impl std::error::Error) -> QueueError {
         self.session.lock().await.take();
-        QueueError::Queue(DisplayErrorContext(error).to_string())
+        QueueError::Queue(chain(&error))
     }
 }
 

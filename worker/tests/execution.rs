@@ -1,7 +1,7 @@
 //! Commands that really run: bare ones behind their guard, and sandboxed ones behind a stand-in for `sealfleet-init`
 //! that speaks its protocol.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -95,6 +95,9 @@ async fn a_bare_command_ends_with_all_its_processes() {
     assert!(alive(&child));
     assert_eq!(running.stop(Duration::from_millis(300)).await, Ended::Signal(9));
     until("the child is gone", || !alive(&child)).await;
+
+    let other = bare.prepare(&claim("bare", "true", &json!([]))).await.unwrap();
+    assert!(other.sandbox().len() <= sealfleet_domain::limits::NAME_BYTES, "{}", other.sandbox());
 
     let (running, child) = spawn().await;
     drop(running);

@@ -1,7 +1,7 @@
 //! What a worker promises, with a control plane, a queue and an executor that do as they are told. Time is paused: it
 //! moves when everybody waits.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

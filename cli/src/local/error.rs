@@ -36,6 +36,9 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The root directory of sandboxes could not be made.
+    #[error(transparent)]
+    Rootfs(#[from] sealfleet_bubblewrap::Unavailable),
     /// A file of the stack is not what `up` wrote.
     #[error("`{}` is damaged ({source}): run `sealfleet local down`, then `up`", path.display())]
     Damaged {

@@ -9,6 +9,7 @@ use super::{
 };
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
+use sealfleet_bubblewrap::build_rootfs;
 use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeMap,
@@ -16,7 +17,6 @@ use std::{
     fs::{self, File},
     io::ErrorKind,
     net::TcpListener,
-    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, Command},
     time::Duration,
@@ -327,30 +327,10 @@ impl Launch {
         self.directory.join("logs").join(format!("{name}.log"))
     }
 
-    /// The file system of a sandbox, less `/usr`, which is the machine's own. Returns its image reference.
+    /// The root directory of sandboxes. Returns its image reference, whose digest is that of the init inside.
     fn assemble_rootfs(&self, init: &Path) -> Result<String, Error> {
-        let rootfs = self.directory.join("rootfs");
-        for name in ["usr", "etc", "proc", "dev", "tmp", "run"] {
-            let path = rootfs.join(name);
-            fs::create_dir_all(&path).map_err(Error::file(&path))?;
-        }
-        for name in ["bin", "sbin", "lib", "lib64"] {
-            let link = rootfs.join(name);
-            match symlink(format!("usr/{name}"), &link) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(Error::file(link)(error)),
-                _ => {}
-            }
-        }
-        let nobody = [
-            ("passwd", "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"),
-            ("group", "nogroup:x:65534:\n"),
-        ];
-        for (name, text) in nobody {
-            let path = rootfs.join("etc").join(name);
-            fs::write(&path, text).map_err(Error::file(&path))?;
-        }
+        let rootfs = build_rootfs(&self.directory.join("rootfs"), init)?;
         let inside = rootfs.join("sealfleet-init");
-        fs::copy(init, &inside).map_err(Error::file(&inside))?;
         let digest = Sha256::digest(fs::read(&inside).map_err(Error::file(&inside))?);
         Ok(format!("sealfleet/sandbox@sha256:{}", hex(&digest)))
     }

@@ -116,16 +116,12 @@ impl Request {
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let mut reader = serde_json::Deserializer::from_slice(&self.body);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            let field = error.path().to_string();
+            let path = error.path().to_string();
             let inner = error.into_inner();
             let detail = explain(&inner);
-            if inner.is_data() && field != "." {
-                Problem::invalid(unknown_field(&inner, &field), detail)
-            } else {
-                Problem::new(
-                    Code::InvalidRequest,
-                    format!("the body must be a JSON object of this operation: {detail}"),
-                )
+            match named_field(&inner, &path) {
+                Some(field) if inner.is_data() => Problem::invalid(field, detail),
+                _ => Problem::new(Code::InvalidRequest, format!("the body must be a JSON object of this operation: {detail}")),
             }
         })?;
         reader.end().map_err(|_| Problem::new(Code::InvalidRequest, "the body holds more than one JSON value"))?;
@@ -168,13 +164,15 @@ fn too_large() -> Problem {
     Problem::new(Code::BodyTooLarge, format!("send {} bytes at most", limits::BODY_BYTES))
 }
 
-/// For an unknown field, serde's path ends at the object around it: add the field's own name.
-fn unknown_field(error: &serde_json::Error, path: &str) -> String {
+/// The path of the field that is wrong. For an unknown or a missing field, serde's path may end at the object around it.
+fn named_field(error: &serde_json::Error, path: &str) -> Option<String> {
     let text = error.to_string();
-    let name = text.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
-    match name {
-        Some(name) if !path.ends_with(name) => format!("{path}.{name}"),
-        _ => path.to_owned(),
+    let name = ["unknown field `", "missing field `"].iter().find_map(|start| text.strip_prefix(start));
+    let name = name.and_then(|rest| rest.split('`').next());
+    match (path, name) {
+        (".", name) => name.map(str::to_owned),
+        (path, Some(name)) if path != name && !path.ends_with(&format!(".{name}")) => Some(format!("{path}.{name}")),
+        (path, _) => Some(path.to_owned()),
     }
 }
 
@@ -183,7 +181,9 @@ fn explain(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
     match text.split_once(", expected ") {
-        Some((start, expected)) if start.starts_with("invalid ") => format!("expected {expected}"),
+        Some((start, expected)) if start.starts_with("invalid ") || start.starts_with("unknown variant ") => {
+            format!("expected {expected}")
+        }
         _ => text.to_owned(),
     }
 }
@@ -230,6 +230,10 @@ mod tests {
         let step = r#"{"id":"a","pool":"p","mode":"bare","command":["true"]"#;
         let unknown = problem(&format!(r#"{{"workflow":"w","steps":[{step},"comand":1}}]}}"#));
         assert_eq!(unknown.field.as_deref(), Some("steps[0].comand"), "{unknown}");
+        let missing = problem(r#"{"steps":[]}"#);
+        assert_eq!(missing.field.as_deref(), Some("workflow"), "{missing}");
+        let missing = problem(r#"{"workflow":"w","steps":[{"id":"a"}]}"#);
+        assert_eq!(missing.field.as_deref(), Some("steps[0].pool"), "{missing}");
         let name = problem(r#"{"workflow":"W!","steps":[]}"#);
         assert!(name.field.as_deref() == Some("workflow") && name.detail.contains("lower-case"), "{name}");
         assert_eq!(problem("{").status, 400);
@@ -239,7 +243,10 @@ mod tests {
 
     #[test]
     fn a_value_in_the_wrong_place_is_not_repeated() {
-        let problem = problem(r#"{"workflow":"w","steps":"canary-value"}"#);
-        assert!(!problem.to_string().contains("canary-value"), "{problem}");
+        let step = r#"{"id":"a","pool":"p","command":["true"],"mode":"canary-value"}"#;
+        for body in [r#"{"workflow":"w","steps":"canary-value"}"#, &format!(r#"{{"workflow":"w","steps":[{step}]}}"#)] {
+            let problem = problem(body);
+            assert!(!problem.to_string().contains("canary-value"), "{problem}");
+        }
     }
 }

@@ -63,7 +63,6 @@ codes! {
     ProfileDenied "profile_denied" 403 "The profile may not be used by this workflow.";
     EnrolmentRefused "enrolment_refused" 403 "The enrolment key does not cover this registration.";
     NotFound "not_found" 404 "There is nothing here.";
-    MethodNotAllowed "method_not_allowed" 405 "The path does not know this method.";
     Conflict "conflict" 409 "The request conflicts with the present state.";
     AlreadyExists "already_exists" 409 "The name is taken.";
     NotQueued "not_queued" 409 "The step is not waiting to be claimed.";

@@ -1,10 +1,11 @@
 //! Objects of the audit bucket.
 
 use async_trait::async_trait;
-use aws_sdk_s3::error::{DisplayErrorContext, SdkError};
+use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumAlgorithm;
+use sealfleet_domain::cause::chain;
 
 use crate::Unavailable;
 
@@ -43,7 +44,7 @@ impl Objects for S3 {
         let put = self.client.put_object().bucket(&self.bucket).key(key).content_type(content_type);
         // Object Lock requires a checksum of what is put.
         let put = put.checksum_algorithm(ChecksumAlgorithm::Sha256).body(ByteStream::from(bytes));
-        put.send().await.map(|_| ()).map_err(|error| unavailable(DisplayErrorContext(error)))
+        put.send().await.map(|_| ()).map_err(|error| unavailable(chain(&error)))
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
@@ -54,7 +55,7 @@ impl Objects for S3 {
                 Ok(Some(bytes.to_vec()))
             }
             Err(SdkError::ServiceError(error)) if matches!(error.err(), GetObjectError::NoSuchKey(_)) => Ok(None),
-            Err(error) => Err(unavailable(DisplayErrorContext(error))),
+            Err(error) => Err(unavailable(chain(&error))),
         }
     }
 
@@ -71,7 +72,7 @@ impl Objects for S3 {
                 .set_continuation_token(token)
                 .send()
                 .await
-                .map_err(|error| unavailable(DisplayErrorContext(error)))?;
+                .map_err(|error| unavailable(chain(&error)))?;
             keys.extend(page.contents().iter().filter_map(|object| object.key().map(str::to_owned)));
             token = page.next_continuation_token;
             if token.is_none() {

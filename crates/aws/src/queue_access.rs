@@ -4,7 +4,7 @@
 //! pool. Another project's queue, or another pool's, is then refused by IAM, whatever the worker asks.
 
 use async_trait::async_trait;
-use aws_sdk_sts::error::DisplayErrorContext;
+use sealfleet_domain::cause::chain;
 use sealfleet_domain::{PoolName, ProjectScope, Timestamp, WorkerId};
 
 use crate::Unavailable;
@@ -101,7 +101,7 @@ impl QueueAccess for Sts {
             .policy(session_policy(&self.account, &queue))
             .send()
             .await
-            .map_err(|error| unavailable(DisplayErrorContext(error).to_string()))?;
+            .map_err(|error| unavailable(chain(&error)))?;
         let credentials = answer.credentials.ok_or_else(|| unavailable("an answer without credentials".to_owned()))?;
         Ok(QueueKey {
             queue_url: format!("{}{queue}", self.account.queue_url_prefix),

@@ -1,7 +1,7 @@
 //! Queue messages: hints that a step may be claimed. Losing one only costs time, since `sweep` sends it again.
 
 use async_trait::async_trait;
-use aws_sdk_sqs::error::DisplayErrorContext;
+use sealfleet_domain::cause::chain;
 use sealfleet_domain::{PoolName, ProjectScope};
 
 use crate::Unavailable;
@@ -39,6 +39,6 @@ impl Queues for Sqs {
     async fn send(&self, scope: &ProjectScope, pool: &PoolName, body: String) -> Result<(), Unavailable> {
         let url = format!("{}{}", self.url_prefix, queue_name(scope, pool));
         let sent = self.client.send_message().queue_url(url).message_body(body).send().await;
-        sent.map(|_| ()).map_err(|error| Unavailable { service: "SQS", detail: DisplayErrorContext(error).to_string() })
+        sent.map(|_| ()).map_err(|error| Unavailable { service: "SQS", detail: chain(&error) })
     }
 }

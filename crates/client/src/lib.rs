@@ -5,7 +5,7 @@
 //! use sealfleet_client::{Client, Credential};
 //! let credential = Credential::read("token".as_ref())?;
 //! let client = Client::new("https://api.example.com", Some(credential))?;
-//! for run in client.list_runs(&Default::default()).await?.items {
+//! for run in client.list_runs(None, &Default::default()).await?.items {
 //!     println!("{} {:?}", run.run_id, run.state);
 //! }
 //! # Ok(()) }

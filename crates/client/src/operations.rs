@@ -9,6 +9,7 @@ use sealfleet_api::types::{
 };
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::profile::Profile;
+use sealfleet_domain::run::RunState;
 use sealfleet_domain::{EnrolmentKeyId, ProfileName, ProjectId, RunId, StepId, Timestamp, TokenId, WorkerId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -208,12 +209,14 @@ impl Client {
         self.call(Call { method, path, query: Vec::new(), body: Some(&body), idempotency_key, repeat }).await
     }
 
-    /// `GET /v1/runs`, newest first.
+    /// `GET /v1/runs`, newest first; those in one state, if one is named.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn list_runs(&self, page: &PageQuery) -> Result<Page<RunSummary>, Error> {
-        self.get("/v1/runs".to_owned(), page.pairs()).await
+    pub async fn list_runs(&self, state: Option<RunState>, page: &PageQuery) -> Result<Page<RunSummary>, Error> {
+        let mut pairs = page.pairs();
+        pairs.extend(state.map(|state| ("state", state.name().to_owned())));
+        self.get("/v1/runs".to_owned(), pairs).await
     }
 
     /// `GET /v1/runs/{run_id}`.
@@ -246,7 +249,7 @@ impl Client {
     /// See [`Error`].
     pub async fn list_audit(&self, query: &AuditQuery) -> Result<Page<AuditEntry>, Error> {
         let mut pairs = query.page.pairs();
-        pairs.extend(query.run_id.map(|run_id| ("run_id", run_id.to_string())));
+        pairs.extend(query.run_id.map(|run_id| ("run", run_id.to_string())));
         pairs.extend(query.from.map(|from| ("from", from.to_string())));
         pairs.extend(query.to.map(|to| ("to", to.to_string())));
         self.get("/v1/audit".to_owned(), pairs).await

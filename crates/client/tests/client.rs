@@ -1,12 +1,13 @@
 //! What the client sends, repeats and reads, against a server of a few lines.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sealfleet_client::types::{EnqueueRun, Heartbeat};
 use sealfleet_client::{Client, Code, Credential, Error, PageQuery};
+use sealfleet_domain::run::RunState;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -71,11 +72,14 @@ fn run() -> EnqueueRun {
 async fn a_read_is_repeated_after_lost_answers_and_failures() {
     let server = Server::new(vec![(0, String::new()), (503, "busy".to_owned()), page()]).await;
     let query = PageQuery { cursor: Some("a b&c".to_owned()), limit: Some(7) };
-    let runs = server.client().list_runs(&query).await.unwrap();
+    let runs = server.client().list_runs(Some(RunState::Running), &query).await.unwrap();
     assert!(runs.items.is_empty());
     let seen = server.seen();
     assert_eq!(seen.len(), 3);
-    assert!(seen.iter().all(|request| request.starts_with("GET /v1/runs?cursor=a+b%26c&limit=7 ")), "{seen:?}");
+    assert!(
+        seen.iter().all(|request| request.starts_with("GET /v1/runs?cursor=a+b%26c&limit=7&state=running ")),
+        "{seen:?}"
+    );
     assert!(seen.iter().all(|request| request.contains(&format!("Bearer {CANARY}"))));
 }
 
@@ -119,7 +123,7 @@ async fn no_error_and_no_debug_shows_the_credential() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let client = Client::new(&url, Some(Credential::new(CANARY))).unwrap().without_retries();
-    let error = client.list_runs(&PageQuery::default()).await.err().unwrap();
+    let error = client.list_runs(None, &PageQuery::default()).await.err().unwrap();
     assert!(error.is_passing() && error.to_string().contains("127.0.0.1"), "{error}");
     for text in [format!("{client:?}"), format!("{error:?}"), format!("{error}")] {
         assert!(!text.contains("canary"), "{text}");

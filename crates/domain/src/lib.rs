@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod cause;
 pub mod clock;
 pub mod credential;
 pub mod digest;

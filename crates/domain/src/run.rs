@@ -852,11 +852,13 @@ impl Run {
             change.stop.push((step_id.clone(), handle.clone()));
         }
         let step = self.step_mut(step_id)?;
-        if step.attempt >= step.spec.max_attempts {
+        // A launch that found no room was no attempt; the time to live bounds the waiting.
+        let spent = u32::from(reason != RequeueReason::NoCapacity);
+        if spent > 0 && step.attempt >= step.spec.max_attempts {
             step.state = StepState::Dead { reason: DeadReason::AttemptsExhausted, at: now };
             change.events.push(Event::StepDead { step_id: step_id.clone(), reason: DeadReason::AttemptsExhausted });
         } else {
-            step.attempt = step.attempt.saturating_add(1);
+            step.attempt = step.attempt.saturating_add(spent);
             step.state = pace.queued(now);
             change.events.push(Event::StepRequeued { step_id: step_id.clone(), fence, attempt: step.attempt, reason });
             change.ready.push((step_id.clone(), step.spec.pool.clone()));

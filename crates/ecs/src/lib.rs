@@ -6,12 +6,13 @@
 
 use async_trait::async_trait;
 use aws_sdk_ecs::Client;
-use aws_sdk_ecs::error::{DisplayErrorContext, ProvideErrorMetadata as _};
+use aws_sdk_ecs::error::ProvideErrorMetadata as _;
 use aws_sdk_ecs::types::{
     AssignPublicIp, AwsVpcConfiguration, Compatibility, ContainerDefinition, ContainerOverride, KernelCapabilities,
     KeyValuePair, LaunchType, LinuxParameters, LogConfiguration, LogDriver, NetworkConfiguration, NetworkMode, Secret,
     Task, TaskOverride,
 };
+use sealfleet_domain::cause::chain;
 use sealfleet_domain::credential::sha256_hex;
 use sealfleet_domain::profile::SecretRef;
 use sealfleet_domain::run::Fence;
@@ -233,7 +234,7 @@ impl Tasks for Ecs {
             .container_definitions(self.container(scope, definition)?)
             .send()
             .await
-            .map_err(|error| failed(error.code().map(str::to_owned), DisplayErrorContext(&error)))?;
+            .map_err(|error| failed(error.code().map(str::to_owned), chain(&error)))?;
         answer
             .task_definition
             .and_then(|definition| definition.task_definition_arn)
@@ -268,7 +269,7 @@ impl Tasks for Ecs {
             .overrides(TaskOverride::builder().container_overrides(overrides.build()).build())
             .send()
             .await
-            .map_err(|error| failed(error.code().map(str::to_owned), DisplayErrorContext(&error)))?;
+            .map_err(|error| failed(error.code().map(str::to_owned), chain(&error)))?;
         // RunTask answers 200 and says in `failures` that it did not: a typed outcome, not an error.
         if let Some(arn) = answer.tasks().first().and_then(Task::task_arn) {
             return Ok(Launched::Task(arn.to_owned()));
@@ -288,7 +289,7 @@ impl Tasks for Ecs {
             {
                 Ok(())
             }
-            Err(error) => Err(failed(error.code().map(str::to_owned), DisplayErrorContext(&error))),
+            Err(error) => Err(failed(error.code().map(str::to_owned), chain(&error))),
         }
     }
 
@@ -300,7 +301,7 @@ impl Tasks for Ecs {
             .tasks(arn)
             .send()
             .await
-            .map_err(|error| failed(error.code().map(str::to_owned), DisplayErrorContext(&error)))?;
+            .map_err(|error| failed(error.code().map(str::to_owned), chain(&error)))?;
         Ok(answer.tasks().first().map(task_state))
     }
 
@@ -320,7 +321,7 @@ impl Tasks for Ecs {
                 .desired_status(status)
                 .send()
                 .await
-                .map_err(|error| failed(error.code().map(str::to_owned), DisplayErrorContext(&error)))?;
+                .map_err(|error| failed(error.code().map(str::to_owned), chain(&error)))?;
             if let Some(arn) = answer.task_arns().first() {
                 return Ok(Some(arn.clone()));
             }

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConsumedCapacity, Delete, Put, ReturnConsumedCapacity, TransactWriteItem,
 };
+use sealfleet_domain::cause::chain;
 
 use crate::store::{Condition, Item, Key, Meter, Query, Range, Rows, Store, Table, Write, WriteError};
 
@@ -154,7 +155,7 @@ impl Store for Dynamo {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
-            .map_err(|error| DisplayErrorContext(error).to_string())?;
+            .map_err(|error| chain(&error))?;
         self.read(output.consumed_capacity());
         Ok(output.item)
     }
@@ -199,7 +200,7 @@ impl Store for Dynamo {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
-            .map_err(|error| DisplayErrorContext(error).to_string())?;
+            .map_err(|error| chain(&error))?;
         self.read(output.consumed_capacity());
         let more_after =
             output.last_evaluated_key.and_then(|mut key| key.remove("sk")).and_then(|value| value.as_s().ok().cloned());
@@ -221,7 +222,7 @@ impl Store for Dynamo {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
-            .map_err(|error| DisplayErrorContext(error).to_string())?;
+            .map_err(|error| chain(&error))?;
         self.read(output.consumed_capacity());
         Ok(output
             .items
@@ -293,7 +294,7 @@ fn cancelled(error: &TransactError) -> WriteError {
 
 fn single<E>(error: &SdkError<E>) -> WriteError
 where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
     match error.code() {
         Some("ConditionalCheckFailedException") => WriteError::Condition(vec![0]),
@@ -304,9 +305,9 @@ where
 
 fn unavailable<E>(error: &SdkError<E>) -> WriteError
 where
-    E: std::error::Error + 'static,
+    E: std::error::Error + Send + Sync + 'static,
 {
-    WriteError::Unavailable(DisplayErrorContext(error).to_string())
+    WriteError::Unavailable(chain(error))
 }
 
 fn expression(condition: &Condition) -> Expression {

@@ -5,8 +5,9 @@
 
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::error::{DisplayErrorContext, ProvideErrorMetadata as _};
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
 use aws_sdk_secretsmanager::types::Tag;
+use sealfleet_domain::cause::chain;
 use sealfleet_domain::ProjectId;
 
 /// The tag that binds a secret to its project; execution roles can read no others.
@@ -67,9 +68,9 @@ impl SecretsManager {
             Err(error) if error.code() == Some("ResourceNotFoundException") => {
                 let tag = Tag::builder().key(PROJECT_TAG).value(project.as_str()).build();
                 let created = self.client.create_secret().name(name).secret_string(value).tags(tag).send().await;
-                created.map_err(|error| explained(name, error.code(), DisplayErrorContext(&error)))?.version_id
+                created.map_err(|error| explained(name, error.code(), chain(&error)))?.version_id
             }
-            Err(error) => return Err(explained(name, error.code(), DisplayErrorContext(&error))),
+            Err(error) => return Err(explained(name, error.code(), chain(&error))),
         };
         version.ok_or_else(|| Error::Unavailable("an answer without a version".to_owned()))
     }
@@ -84,7 +85,7 @@ impl SecretVersions for SecretsManager {
             .secret_id(name)
             .send()
             .await
-            .map_err(|error| explained(name, error.code(), DisplayErrorContext(&error)))?;
+            .map_err(|error| explained(name, error.code(), chain(&error)))?;
         let current = answer.version_ids_to_stages().and_then(|versions| {
             versions
                 .iter()

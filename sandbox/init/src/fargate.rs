@@ -248,7 +248,9 @@ async fn answer<T: serde::de::DeserializeOwned>(request: reqwest::RequestBuilder
     let problem: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
     let code = problem.as_ref().and_then(|problem| problem.get("code")?.as_str()).unwrap_or("no code");
     let message = format!("{what} was refused with HTTP status {} ({code})", status.as_u16());
-    if status.is_server_error() || status == StatusCode::CONFLICT || status == StatusCode::TOO_MANY_REQUESTS {
+    // Of the conflicts only this one passes: a stale claim stays stale.
+    let not_ready = status == StatusCode::CONFLICT && code == "not_ready";
+    if status.is_server_error() || not_ready || status == StatusCode::TOO_MANY_REQUESTS {
         Err(Problem::Passing(message))
     } else {
         Err(Problem::Final(message))

@@ -169,7 +169,7 @@ fn the_step_is_fetched_under_the_task_role_and_run_with_the_named_secrets_only()
 
 #[test]
 fn an_answer_that_may_change_is_asked_for_again() {
-    let problem = json!({"code": "not_dispatched"});
+    let problem = json!({"code": "not_ready"});
     let stub = Stub::new(vec![(409, problem.clone()), (503, problem), (200, step("echo ran", &[]))]);
     let output = stub.run();
     assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), "ran\n"), "{}", text(&output.stderr));
@@ -234,7 +234,7 @@ fn a_stopped_task_passes_the_signal_on() {
     assert_eq!(child.wait().unwrap().code(), Some(9));
 
     // While the step is still asked for.
-    let stub = Stub::new(vec![(409, json!({}))]);
+    let stub = Stub::new(vec![(409, json!({"code": "not_ready"}))]);
     let mut child = stub.command().spawn().unwrap();
     let start = Instant::now();
     while stub.posts().is_empty() {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,6 +22,9 @@ use super::{Ended, Executor, Prepared, Running, cannot_start};
 use crate::guard;
 
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Counts this process's commands, for their names.
+static STARTED: AtomicU64 = AtomicU64::new(1);
 
 /// How long output may take to arrive after the command's end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -63,7 +67,8 @@ impl Executor for Bare {
         command.env("HOME", directory.path()).env("TMPDIR", directory.path()).envs(&claim.env);
         command.current_dir(directory.path()).process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let name = format!("bare-{}-{}-{}", claim.run_id, claim.step_id, claim.fence);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("bare-{}-{number}", std::process::id());
         Ok(Box::new(Ready { command, directory, log, name, resolved: BTreeMap::new() }))
     }
 }

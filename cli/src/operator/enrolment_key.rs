@@ -1,0 +1,106 @@
+//! Enrolment keys.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use sealfleet_client::Credential;
+use sealfleet_client::types::{CreateEnrolmentKey, EnrolmentKeyCreated};
+use sealfleet_domain::{EnrolmentKeyId, PoolName};
+
+use super::connection::{Connection, Output};
+use super::failure::Failure;
+use super::input::{pair, seconds};
+use super::output::{Table, all_pages, answer, joined, lines, list, or_dash, pairs, write};
+use super::token::is_free;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make a key for one pool; it is shown once
+    Create {
+        /// The pool it is for
+        #[arg(long)]
+        pool: PoolName,
+        /// A label that a worker may declare with it, as KEY=VALUE; may be repeated
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+        labels: Vec<(String, String)>,
+        /// A model that a worker may declare with it; may be repeated
+        #[arg(long = "model", value_name = "MODEL")]
+        models: Vec<String>,
+        /// How many workers it may approve
+        #[arg(long, default_value_t = 1)]
+        max_uses: u32,
+        /// How long it works: `1h`
+        #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "1h")]
+        expires_in: u32,
+        /// Write the key to this new file, readable by its owner alone, and do not print it
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// List keys, without their secrets
+    List,
+    /// Revoke a key; workers that it approved stay approved
+    Revoke {
+        /// Its id
+        enrolment_key_id: EnrolmentKeyId,
+    },
+}
+
+pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
+    match command {
+        Command::Create { pool, labels, models, max_uses, expires_in, out } => {
+            is_free(out.as_ref())?;
+            let labels = labels.into_iter().collect();
+            let request = CreateEnrolmentKey { pool, labels, models, max_uses, expires_in_seconds: expires_in };
+            show(connection, connection.client()?.create_enrolment_key(&request).await?, out)
+        }
+        Command::List => {
+            let client = connection.client()?;
+            let keys = all_pages!(|page| client.list_enrolment_keys(&page));
+            list(connection.output, &keys, || {
+                let mut table = Table::new(["ENROLMENT KEY", "POOL", "LABELS", "MODELS", "USES", "EXPIRES", "REVOKED"]);
+                for key in &keys {
+                    table.row([
+                        key.enrolment_key_id.to_string(),
+                        key.pool.to_string(),
+                        pairs(&key.labels),
+                        joined(&key.models),
+                        format!("{}/{}", key.uses, key.max_uses),
+                        key.expires_at.to_string(),
+                        or_dash(key.revoked_at),
+                    ]);
+                }
+                table
+            })
+        }
+        Command::Revoke { enrolment_key_id } => {
+            connection.client()?.revoke_enrolment_key(enrolment_key_id).await?;
+            let revoked = serde_json::json!({ "enrolment_key_id": enrolment_key_id, "revoked": true });
+            answer(connection.output, &revoked, || format!("{enrolment_key_id} is revoked\n"))
+        }
+    }
+}
+
+fn show(connection: &Connection, created: EnrolmentKeyCreated, out: Option<PathBuf>) -> Result<(), Failure> {
+    let EnrolmentKeyCreated { enrolment_key, view } = created;
+    match out {
+        Some(file) => {
+            Credential::new(enrolment_key).write(&file).map_err(Failure::other)?;
+            answer(connection.output, &view, || {
+                lines([
+                    ("enrolment key", view.enrolment_key_id.to_string()),
+                    ("pool", view.pool.to_string()),
+                    ("expires", view.expires_at.to_string()),
+                    ("file", file.display().to_string()),
+                ])
+            })
+        }
+        None if connection.output == Output::Json => {
+            answer(connection.output, &EnrolmentKeyCreated { enrolment_key, view }, String::new)
+        }
+        None => {
+            let (id, pool) = (view.enrolment_key_id, &view.pool);
+            eprintln!("{id} for pool {pool}, until {}; it is shown this once:", view.expires_at);
+            write(&format!("{enrolment_key}\n"))
+        }
+    }
+}

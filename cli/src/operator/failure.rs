@@ -1,0 +1,54 @@
+//! Why a command failed, and the exit code that says so.
+
+use std::process::ExitCode;
+
+use sealfleet_client::Error;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The command line or an input is wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// The API refused, or was not reached.
+    #[error(transparent)]
+    Client(#[from] Error),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Failure {
+    /// 1 for a failure, 2 for wrong usage, 3 when the API refused.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code())
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Client(Error::Address { .. }) => 2,
+            Self::Client(Error::Problem(problem)) if (400..500).contains(&problem.status) => 3,
+            Self::Client(Error::Unreadable { status: 400..=499, .. }) => 3,
+            Self::Client(_) | Self::Other(_) => 1,
+        }
+    }
+
+    /// A failure that is nobody's mistake, from any error.
+    pub(super) fn other(error: impl std::fmt::Display) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sealfleet_client::{Code, Problem};
+
+    #[test]
+    fn exit_codes_tell_refusals_from_failures() {
+        let problem = |code| Failure::Client(Error::Problem(Problem::new(code, "no"))).code();
+        assert_eq!((problem(Code::NotFound), problem(Code::StaleFence), problem(Code::Unavailable)), (3, 3, 1));
+        assert_eq!((Failure::Usage(String::new()).code(), Failure::Other(String::new()).code()), (2, 1));
+    }
+}

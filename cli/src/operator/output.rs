@@ -1,0 +1,126 @@
+//! How answers are printed: tables for people, or the API's own JSON.
+
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+
+use super::connection::Output;
+use super::failure::Failure;
+
+/// A table: a heading, and rows of the same width.
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(super) fn new<const N: usize>(heading: [&str; N]) -> Self {
+        Self { rows: vec![heading.map(str::to_owned).to_vec()] }
+    }
+
+    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.to_vec());
+    }
+
+    pub(super) fn text(&self) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let line = |row: &Vec<String>| {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+        };
+        self.rows.iter().map(line).collect()
+    }
+}
+
+/// Prints an answer: as JSON as it came, or as `text`.
+pub(super) fn answer(output: Output, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+    let text = match output {
+        Output::Json => serde_json::to_string_pretty(value).map_err(Failure::other)? + "\n",
+        Output::Text => text(),
+    };
+    write(&text)
+}
+
+/// Prints a list: as one JSON array, or as a table.
+pub(super) fn list<T: Serialize>(output: Output, items: &[T], table: impl FnOnce() -> Table) -> Result<(), Failure> {
+    answer(output, &items, || table().text())
+}
+
+/// Prints a line of JSON.
+pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
+    write(&(serde_json::to_string(value).map_err(Failure::other)? + "\n"))
+}
+
+/// Prints text. A reader that has gone (`| head`) is no failure.
+pub(super) fn write(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::other(error)),
+        _ => Ok(()),
+    }
+}
+
+/// A serialisable value as the one word that it is.
+pub(super) fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => text,
+        Ok(other) => other.to_string(),
+        Err(_) => String::new(),
+    }
+}
+
+/// `key=value,…`, or `-`.
+pub(super) fn pairs<'a, V: std::fmt::Display + 'a>(items: impl IntoIterator<Item = (&'a String, &'a V)>) -> String {
+    joined(items.into_iter().map(|(key, value)| format!("{key}={value}")))
+}
+
+/// `a,b,…`, or `-`.
+pub(super) fn joined(items: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
+    let text = items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",");
+    or_dash(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// The value, or `-`.
+pub(super) fn or_dash(value: Option<impl std::fmt::Display>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// Lines of `name  value`.
+pub(super) fn lines<const N: usize>(pairs: [(&str, String); N]) -> String {
+    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    pairs.iter().map(|(name, value)| format!("{name:<width$}  {value}\n")).collect()
+}
+
+/// All pages of a list.
+macro_rules! all_pages {
+    (|$page:ident| $call:expr) => {{
+        let mut items = Vec::new();
+        let mut $page = sealfleet_client::PageQuery { cursor: None, limit: Some(100) };
+        loop {
+            let page = $call.await?;
+            items.extend(page.items);
+            $page.cursor = page.next_cursor;
+            if $page.cursor.is_none() {
+                break items;
+            }
+        }
+    }};
+}
+pub(super) use all_pages;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_below_each_other() {
+        let mut table = Table::new(["NAME", "STATE"]);
+        table.row(["long-name".to_owned(), "x".to_owned()]);
+        table.row(["ä".to_owned(), "-".to_owned()]);
+        assert_eq!(table.text(), "NAME       STATE\nlong-name  x\nä          -\n");
+    }
+}

@@ -1,0 +1,114 @@
+//! Projects and their pools.
+
+use std::collections::BTreeMap;
+
+use clap::Subcommand;
+use sealfleet_client::types::{CreatePool, CreateProject, PoolView, ProjectView};
+use sealfleet_domain::{PoolName, ProjectId};
+
+use super::connection::Connection;
+use super::failure::Failure;
+use super::input::pair;
+use super::output::{Table, all_pages, answer, joined, lines, list};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Onboard a project whose queues and roles are deployed (infra/sam/project.yaml)
+    Create {
+        /// Its id
+        project: ProjectId,
+        /// A pool for the customer's own workers; may be repeated
+        #[arg(long = "pull-pool", value_name = "POOL")]
+        pull_pools: Vec<PoolName>,
+        /// A pool whose steps become Fargate tasks
+        #[arg(long, value_name = "POOL", requires = "image")]
+        fargate_pool: Option<PoolName>,
+        /// The sandbox image by digest, for the Fargate pool: `REPOSITORY@sha256:…`
+        #[arg(long, requires = "fargate_pool")]
+        image: Option<String>,
+        /// CPU units of a task
+        #[arg(long, default_value_t = 256)]
+        cpu: u32,
+        /// Memory of a task in MiB
+        #[arg(long, default_value_t = 512)]
+        memory_mib: u32,
+        /// Tasks at once
+        #[arg(long, default_value_t = 100)]
+        max_concurrent: u32,
+        /// What the Fargate pool's tasks can do, as KEY=VALUE; may be repeated
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+        labels: Vec<(String, String)>,
+        /// A model that the Fargate pool's tasks can reach; may be repeated
+        #[arg(long = "model", value_name = "MODEL")]
+        models: Vec<String>,
+    },
+    /// List projects (operators)
+    List,
+    /// Show one project
+    Show {
+        /// Its id
+        project: ProjectId,
+    },
+}
+
+pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
+    match command {
+        Command::Create {
+            project,
+            pull_pools,
+            fargate_pool,
+            image,
+            cpu,
+            memory_mib,
+            max_concurrent,
+            labels,
+            models,
+        } => {
+            let mut pools: BTreeMap<PoolName, CreatePool> =
+                pull_pools.into_iter().map(|pool| (pool, CreatePool::Pull {})).collect();
+            if let (Some(pool), Some(image)) = (fargate_pool, image) {
+                let labels = labels.into_iter().collect();
+                let fargate = CreatePool::Fargate { image, cpu, memory_mib, max_concurrent, labels, models };
+                if pools.insert(pool.clone(), fargate).is_some() {
+                    return Err(Failure::Usage(format!("the pool `{pool}` is named twice")));
+                }
+            }
+            let view = connection.client()?.create_project(&CreateProject { project, pools }).await?;
+            answer(connection.output, &view, || text(&view))
+        }
+        Command::List => {
+            let client = connection.client()?;
+            let projects = all_pages!(|page| client.list_projects(&page));
+            list(connection.output, &projects, || {
+                let mut table = Table::new(["PROJECT", "POOLS", "CREATED"]);
+                for project in &projects {
+                    table.row([
+                        project.project.to_string(),
+                        joined(project.pools.keys()),
+                        project.created_at.to_string(),
+                    ]);
+                }
+                table
+            })
+        }
+        Command::Show { project } => {
+            let view = connection.client()?.get_project(&project).await?;
+            answer(connection.output, &view, || text(&view))
+        }
+    }
+}
+
+fn text(view: &ProjectView) -> String {
+    let pool = |(name, pool): (&PoolName, &PoolView)| match pool {
+        PoolView::Pull {} => format!("{name} (pull)"),
+        PoolView::Fargate { worker_id, image, cpu, memory_mib } => {
+            format!("{name} (fargate, {worker_id}, {cpu} CPU units, {memory_mib} MiB, {image})")
+        }
+    };
+    let pools: Vec<String> = view.pools.iter().map(pool).collect();
+    lines([
+        ("project", view.project.to_string()),
+        ("pools", pools.join("\n         ")),
+        ("created", view.created_at.to_string()),
+    ])
+}

@@ -1,0 +1,178 @@
+//! API tokens.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Subcommand, ValueEnum};
+use sealfleet_aws::chance::{SystemClock, SystemIds};
+use sealfleet_client::Credential;
+use sealfleet_client::types::{CreateToken, TokenCreated, TokenView};
+use sealfleet_domain::access::Role;
+use sealfleet_domain::credential::Home;
+use sealfleet_domain::{ProjectId, TokenId};
+use sealfleet_ledger::{Dynamo, Ledger, Tables};
+
+use super::connection::Connection;
+use super::failure::Failure;
+use super::input::seconds;
+use super::output::{Table, all_pages, answer, lines, list, or_dash, word, write};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make an operator's token with your own AWS credentials, straight in the ledger table: the first one
+    Bootstrap {
+        /// The ledger table
+        #[arg(long, value_name = "TABLE", env = "SEALFLEET_LEDGER_TABLE", default_value = "sealfleet-ledger")]
+        ledger_table: String,
+        /// The audit table
+        #[arg(long, value_name = "TABLE", env = "SEALFLEET_AUDIT_TABLE", default_value = "sealfleet-audit")]
+        audit_table: String,
+        /// A note for people
+        #[arg(long)]
+        note: Option<String>,
+        /// How long it works: `90d`
+        #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "90d")]
+        expires_in: u32,
+        /// Write the token to this new file, readable by its owner alone, and do not print it
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Make a token of a project; it is shown once
+    Create {
+        /// What its holder may do
+        #[arg(long, value_enum)]
+        role: ProjectRole,
+        /// The project, which operators must name
+        #[arg(long)]
+        project: Option<ProjectId>,
+        /// A note for people
+        #[arg(long)]
+        note: Option<String>,
+        /// How long it works: `90d`
+        #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "90d")]
+        expires_in: u32,
+        /// Write the token to this new file, readable by its owner alone, and do not print it
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// List tokens, without their secrets
+    List {
+        /// The project, which operators must name
+        #[arg(long)]
+        project: Option<ProjectId>,
+    },
+    /// Revoke a token
+    Revoke {
+        /// Its id
+        token_id: TokenId,
+        /// The project, which operators must name
+        #[arg(long)]
+        project: Option<ProjectId>,
+    },
+}
+
+/// A role inside a project.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ProjectRole {
+    /// All of one project
+    Admin,
+    /// Enqueues, cancels and retries runs, and reads
+    Member,
+    /// Reads, but not the audit trail
+    Viewer,
+}
+
+pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
+    match command {
+        Command::Bootstrap { ledger_table, audit_table, note, expires_in, out } => {
+            is_free(out.as_ref())?;
+            let tables = Tables { ledger: ledger_table, audit: audit_table };
+            let created = bootstrap(tables, note, expires_in).await?;
+            show(connection, created, out)
+        }
+        Command::Create { role, project, note, expires_in, out } => {
+            is_free(out.as_ref())?;
+            let role = match role {
+                ProjectRole::Admin => Role::Admin,
+                ProjectRole::Member => Role::Member,
+                ProjectRole::Viewer => Role::Viewer,
+            };
+            let request = CreateToken { role, note, expires_in_seconds: expires_in, project };
+            show(connection, connection.client()?.create_token(&request).await?, out)
+        }
+        Command::List { project } => {
+            let client = connection.client()?;
+            let tokens = all_pages!(|page| client.list_tokens(project.as_ref(), &page));
+            list(connection.output, &tokens, || {
+                let mut table = Table::new(["TOKEN", "ROLE", "EXPIRES", "REVOKED", "NOTE"]);
+                for token in &tokens {
+                    table.row([
+                        token.token_id.to_string(),
+                        word(&token.role),
+                        token.expires_at.to_string(),
+                        or_dash(token.revoked_at),
+                        or_dash(token.note.as_ref()),
+                    ]);
+                }
+                table
+            })
+        }
+        Command::Revoke { token_id, project } => {
+            connection.client()?.revoke_token(project.as_ref(), token_id).await?;
+            let revoked = serde_json::json!({ "token_id": token_id, "revoked": true });
+            answer(connection.output, &revoked, || format!("{token_id} is revoked\n"))
+        }
+    }
+}
+
+/// Before a credential is made that is shown once.
+pub(super) fn is_free(out: Option<&PathBuf>) -> Result<(), Failure> {
+    match out {
+        Some(file) if file.exists() => {
+            Err(Failure::Usage(format!("the file `{}` is already there: name another one", file.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn bootstrap(tables: Tables, note: Option<String>, expires_in: u32) -> Result<TokenCreated, Failure> {
+    let config = sealfleet_aws::config::load().await;
+    let store = Dynamo::new(aws_sdk_dynamodb::Client::new(&config), tables);
+    let ledger = Ledger::new(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemIds));
+    let expires_at = ledger.now().plus_seconds(i64::from(expires_in));
+    let made = ledger.create_token(&Home::Operators, Role::Operator, note, expires_at, "cli:bootstrap").await;
+    let (row, token) = made.map_err(Failure::other)?;
+    let view = TokenView {
+        token_id: row.token_id,
+        role: row.role,
+        note: row.note,
+        created_at: row.created_at,
+        expires_at: row.expires_at,
+        revoked_at: row.revoked_at,
+    };
+    Ok(TokenCreated { token, view })
+}
+
+fn show(connection: &Connection, created: TokenCreated, out: Option<PathBuf>) -> Result<(), Failure> {
+    let TokenCreated { token, view } = created;
+    match out {
+        Some(file) => {
+            Credential::new(token).write(&file).map_err(Failure::other)?;
+            answer(connection.output, &view, || {
+                lines([
+                    ("token", view.token_id.to_string()),
+                    ("role", word(&view.role)),
+                    ("expires", view.expires_at.to_string()),
+                    ("file", file.display().to_string()),
+                ])
+            })
+        }
+        None if connection.output == super::connection::Output::Json => {
+            answer(connection.output, &TokenCreated { token, view }, String::new)
+        }
+        None => {
+            eprintln!("{} ({}), until {}; it is shown this once:", view.token_id, word(&view.role), view.expires_at);
+            write(&format!("{token}\n"))
+        }
+    }
+}

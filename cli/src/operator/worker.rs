@@ -1,0 +1,78 @@
+//! Workers.
+
+use clap::Subcommand;
+use sealfleet_client::types::WorkerView;
+use sealfleet_domain::WorkerId;
+
+use super::connection::Connection;
+use super::failure::Failure;
+use super::output::{Table, all_pages, answer, joined, lines, list, pairs, word};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// List workers
+    List,
+    /// Show one worker
+    Show {
+        /// Its id
+        worker_id: WorkerId,
+    },
+    /// Let a waiting worker work
+    Approve {
+        /// Its id
+        worker_id: WorkerId,
+    },
+    /// Turn a waiting worker away
+    Reject {
+        /// Its id
+        worker_id: WorkerId,
+    },
+    /// End a worker; what it holds goes back to its queue
+    Revoke {
+        /// Its id
+        worker_id: WorkerId,
+    },
+}
+
+pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
+    let client = connection.client()?;
+    let view = match command {
+        Command::List => {
+            let workers = all_pages!(|page| client.list_workers(&page));
+            return list(connection.output, &workers, || {
+                let mut table = Table::new(["WORKER", "NAME", "POOL", "STATUS", "MODES", "LABELS", "SLOTS"]);
+                for worker in &workers {
+                    table.row([
+                        worker.worker_id.to_string(),
+                        worker.name.clone(),
+                        worker.pool.to_string(),
+                        word(&worker.status),
+                        joined(&worker.modes),
+                        pairs(&worker.labels),
+                        worker.max_concurrent.to_string(),
+                    ]);
+                }
+                table
+            });
+        }
+        Command::Show { worker_id } => client.get_worker(worker_id).await?,
+        Command::Approve { worker_id } => client.approve_worker(worker_id).await?,
+        Command::Reject { worker_id } => client.reject_worker(worker_id).await?,
+        Command::Revoke { worker_id } => client.revoke_worker(worker_id).await?,
+    };
+    answer(connection.output, &view, || text(&view))
+}
+
+fn text(view: &WorkerView) -> String {
+    lines([
+        ("worker", view.worker_id.to_string()),
+        ("name", view.name.clone()),
+        ("pool", view.pool.to_string()),
+        ("status", word(&view.status)),
+        ("modes", joined(&view.modes)),
+        ("labels", pairs(&view.labels)),
+        ("models", joined(&view.models)),
+        ("slots", view.max_concurrent.to_string()),
+        ("registered", view.registered_at.to_string()),
+    ])
+}

@@ -1,0 +1,159 @@
+//! The operators' commands as they are typed, against an API of a few lines.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use serde_json::{Value, json};
+
+const TOKEN: &str = "sft.healthcare.tok_0198c0de-0000-7000-8000-00000000000a.canary";
+const RUN: &str = "run_0198c0de-0000-7000-8000-00000000000a";
+
+/// Answers each request with the next answer, and hands out what was asked.
+fn api(answers: Vec<(u16, Value)>) -> (String, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, seen) = channel();
+    std::thread::spawn(move || {
+        for (status, body) in answers {
+            let (mut connection, _) = listener.accept().unwrap();
+            let mut request = vec![0; 65536];
+            let read = connection.read(&mut request).unwrap();
+            sender.send(String::from_utf8_lossy(&request[..read]).into_owned()).unwrap();
+            let body = body.to_string();
+            let head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            connection.write_all((head + &body).as_bytes()).unwrap();
+        }
+    });
+    (url, seen)
+}
+
+fn token_file(place: &Path) -> PathBuf {
+    let path = place.join("token");
+    std::fs::write(&path, format!("{TOKEN}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+fn sealfleet(arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sealfleet"));
+    command.args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A command that does not read its input closes it.
+    drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
+    child.wait_with_output().unwrap()
+}
+
+fn texts(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn run_view(state: &str, step: &str) -> Value {
+    let step = json!({"id": "a", "state": step, "mode": "bare", "pool": "p", "attempt": 1, "fence": 1});
+    json!({"run_id": RUN, "workflow": "w", "state": state, "created_at": "2026-01-31T08:00:00Z", "steps": [step]})
+}
+
+#[test]
+fn options_stand_before_or_after_the_command_and_the_token_may_come_by_standard_input() {
+    let page =
+        json!({"items": [{"run_id": RUN, "workflow": "w", "state": "queued", "created_at": "2026-01-31T08:00:00Z"}]});
+    let (url, seen) = api(vec![(200, page.clone()), (200, page)]);
+    let place = tempfile::tempdir().unwrap();
+    let file = token_file(place.path());
+    let file = file.to_str().unwrap();
+    let (code, out, err) = texts(&sealfleet(&["--api-url", &url, "--token-file", file, "run", "list"], ""));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.starts_with("RUN ") && out.contains(RUN) && out.contains("queued"), "{out}");
+    assert!(seen.recv().unwrap().contains(&format!("Bearer {TOKEN}")));
+
+    let arguments = ["run", "list", "--api-url", &url, "--token-file", "-", "--output", "json", "--state", "queued"];
+    let (code, out, _) = texts(&sealfleet(&arguments, TOKEN));
+    let list: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, list[0]["run_id"].as_str()), (Some(0), Some(RUN)));
+    let request = seen.recv().unwrap();
+    assert!(request.contains("state=queued") && request.contains(TOKEN), "{request}");
+}
+
+#[test]
+fn exit_codes_tell_usage_refusal_and_failure_apart() {
+    let problem =
+        json!({"type": "t", "title": "There is nothing here.", "status": 404, "detail": "d", "code": "not_found"});
+    let (url, _seen) = api(vec![(404, problem)]);
+    let place = tempfile::tempdir().unwrap();
+    let file = token_file(place.path());
+    let file = file.to_str().unwrap();
+    let (code, _, err) = texts(&sealfleet(&["run", "show", RUN, "--api-url", &url, "--token-file", file], ""));
+    assert!(code == Some(3) && err.contains("not_found"), "{err}");
+    let nobody = "http://127.0.0.1:1";
+    let (code, _, err) = texts(&sealfleet(&["worker", "list", "--api-url", nobody, "--token-file", file], ""));
+    assert!(code == Some(1) && err.contains("does not answer") && !err.contains("canary"), "{err}");
+    for usage in [vec!["run", "list"], vec!["run", "show", "x"], vec!["token", "create"], vec!["nothing"]] {
+        assert_eq!(texts(&sealfleet(&usage, "")).0, Some(2), "{usage:?}");
+    }
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, _, err) = texts(&sealfleet(&["worker", "list", "--api-url", nobody, "--token-file", file], ""));
+    assert!(code == Some(2) && err.contains("chmod 600"), "{err}");
+}
+
+#[test]
+fn a_new_token_goes_to_a_private_file_and_nowhere_else() {
+    let created = json!({
+        "token": "sft.healthcare.x.new-canary", "token_id": "tok_0198c0de-0000-7000-8000-00000000000a", "role": "admin",
+        "created_at": "2026-01-31T08:00:00Z", "expires_at": "2026-02-28T08:00:00Z"
+    });
+    let (url, seen) = api(vec![(201, created)]);
+    let place = tempfile::tempdir().unwrap();
+    let file = token_file(place.path());
+    let out_file = place.path().join("admin");
+    let out_text = out_file.to_str().unwrap();
+    let arguments =
+        ["token", "create", "--role", "admin", "--project", "healthcare", "--expires-in", "28d", "--out", out_text];
+    let all = [&arguments[..], &["--api-url", &url, "--token-file", file.to_str().unwrap()]].concat();
+    let (code, out, err) = texts(&sealfleet(&all, ""));
+    assert_eq!(code, Some(0), "{err}");
+    assert!(!out.contains("canary") && !err.contains("canary"), "{out}{err}");
+    assert_eq!(std::fs::read_to_string(&out_file).unwrap().trim(), "sft.healthcare.x.new-canary");
+    assert_eq!(std::fs::metadata(&out_file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(seen.recv().unwrap().contains(r#""expires_in_seconds":2419200"#));
+    assert_eq!(texts(&sealfleet(&all, "")).0, Some(2), "the file is already there: nothing is made");
+}
+
+#[test]
+fn a_run_is_enqueued_from_standard_input_and_watched_to_its_end() {
+    let views = [run_view("queued", "queued"), run_view("queued", "queued"), run_view("running", "running")];
+    let mut answers: Vec<_> = views.into_iter().map(|view| (200, view)).collect();
+    let mut failed = run_view("failed", "failed");
+    failed["steps"][0]["failure"] = json!({"kind": "exit", "code": 7});
+    answers.push((200, failed));
+    let (url, seen) = api(answers);
+    let place = tempfile::tempdir().unwrap();
+    let file = token_file(place.path());
+    let connection = ["--api-url", &url, "--token-file", file.to_str().unwrap()];
+    let arguments = [&["run", "enqueue", "-f", "-", "--idempotency-key", "k1", "--watch"][..], &connection].concat();
+    let run = r#"{"workflow":"w","steps":[{"id":"a","pool":"p","mode":"bare","command":["false"]}]}"#;
+    let (code, out, err) = texts(&sealfleet(&arguments, run));
+    assert_eq!(code, Some(1), "{err}");
+    assert!(out.contains("failed") && out.contains("exit code=7"), "{out}");
+    assert!(err.contains("a  queued\n") && err.contains("a  running\n"), "{err}");
+    assert!(seen.recv().unwrap().contains("idempotency-key: k1"));
+    let (code, _, err) = texts(&sealfleet(&arguments, r#"{"workflow":"w","stepz":[]}"#));
+    assert!(code == Some(2) && err.contains("stepz"), "{err}");
+}
+
+#[test]
+fn a_secret_value_is_no_argument() {
+    let put = |extra: &[&str], input: &str| {
+        texts(&sealfleet(&[&["secret", "put", "--project", "healthcare", "crm"], extra].concat(), input))
+    };
+    let (code, out, err) = put(&[], "canary-value");
+    assert!(code == Some(2) && !out.contains("canary") && !err.contains("canary"), "{err}");
+    assert_eq!(put(&["key", "canary-value"], "").0, Some(2), "there is no place for a value");
+    let (code, _, err) = put(&["--token-file", "-", "key"], "v");
+    assert!(code == Some(2) && err.contains("standard input"), "{err}");
+}

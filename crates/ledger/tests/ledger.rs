@@ -1,0 +1,255 @@
+//! The ledger on a real DynamoDB protocol: races, conditions and what they cost.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sealfleet_aws::chance::{SystemClock, SystemIds};
+use sealfleet_domain::access::Role;
+use sealfleet_domain::credential::Home;
+use sealfleet_domain::fleet::{Worker, WorkerStatus};
+use sealfleet_domain::labels::Labels;
+use sealfleet_domain::run::{Executor, Fence, Mode, Outcome, Pace, Refusal, RequeueReason, Run, RunState, StepSpec};
+use sealfleet_domain::{ProjectScope, RunId, StepId, WorkerId};
+use sealfleet_ledger::{AuditFilter, Enqueued, Error, Idempotency, Ledger};
+
+const PACE: Pace = Pace { lease_seconds: 30, resend_seconds: 60 };
+
+async fn ledger() -> Ledger {
+    let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
+    Ledger::new(store, Arc::new(SystemClock), Arc::new(SystemIds))
+}
+
+fn scope(project: &str) -> ProjectScope {
+    ProjectScope::of_stored_row(project.parse().unwrap())
+}
+
+fn worker(ledger: &Ledger, max_concurrent: u32) -> Worker {
+    Worker {
+        worker_id: WorkerId::new(ledger.ids(), ledger.now()),
+        name: "w".to_owned(),
+        pool: "workers".parse().unwrap(),
+        status: WorkerStatus::Approved,
+        labels: Labels::default(),
+        models: vec![],
+        modes: vec![Mode::Sandboxed],
+        max_concurrent,
+        hash: None,
+        enrolled_by: None,
+        registered_at: ledger.now(),
+    }
+}
+
+fn step() -> StepId {
+    "a".parse().unwrap()
+}
+
+async fn enqueue(ledger: &Ledger, scope: &ProjectScope, idempotency: Option<&Idempotency>) -> (RunId, Enqueued) {
+    let spec = StepSpec {
+        pool: "workers".parse().unwrap(),
+        mode: Mode::Sandboxed,
+        command: vec!["true".to_owned()],
+        needs: BTreeSet::new(),
+        requires: Labels::default(),
+        model: None,
+        env: BTreeMap::new(),
+        timeout_seconds: 60,
+        max_attempts: 3,
+        ttl_seconds: 3600,
+    };
+    let now = ledger.now();
+    let run_id = RunId::new(ledger.ids(), now);
+    let steps = BTreeMap::from([(step(), spec)]);
+    let (run, change) = Run::enqueue(run_id, "w".parse().unwrap(), None, steps, PACE, now);
+    let stored = ledger.enqueue(scope, &run, &change, idempotency, "test").await.unwrap();
+    (run_id, stored)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_fifty_claims_at_once_one_wins() {
+    let (ledger, scope) = (ledger().await, scope("healthcare"));
+    let (run_id, _) = enqueue(&ledger, &scope, None).await;
+    let claims: Vec<_> = (0..50)
+        .map(|_| {
+            let (ledger, scope) = (ledger.clone(), scope.clone());
+            tokio::spawn(async move {
+                let worker = worker(&ledger, 1);
+                ledger.claim(&scope, &worker, run_id, &step(), Executor::Worker, PACE).await
+            })
+        })
+        .collect();
+    let mut won = 0;
+    for claim in claims {
+        match claim.await.unwrap() {
+            Ok(claimed) => {
+                won += 1;
+                assert_eq!(claimed.fence, Fence::new(1));
+            }
+            Err(Error::Refused(Refusal::NotQueued(_)) | Error::Contended) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(won, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_worker_never_holds_more_than_it_may() {
+    let (ledger, scope) = (ledger().await, scope("healthcare"));
+    let worker = worker(&ledger, 3);
+    let mut claims = Vec::new();
+    for _ in 0..12 {
+        let (run_id, _) = enqueue(&ledger, &scope, None).await;
+        let (ledger, scope, worker) = (ledger.clone(), scope.clone(), worker.clone());
+        claims.push(tokio::spawn(async move {
+            ledger.claim(&scope, &worker, run_id, &step(), Executor::Worker, PACE).await
+        }));
+    }
+    for claim in claims {
+        assert!(matches!(claim.await.unwrap(), Ok(_) | Err(Error::AtCapacity(3) | Error::Contended)));
+    }
+    assert!(ledger.leases_of(&scope, worker.worker_id).await.unwrap().len() <= 3);
+}
+
+#[tokio::test]
+async fn a_lease_is_there_exactly_while_the_step_is_held() {
+    let (ledger, scope) = (ledger().await, scope("healthcare"));
+    let worker = worker(&ledger, 2);
+    let (run_id, _) = enqueue(&ledger, &scope, None).await;
+    let claimed = ledger.claim(&scope, &worker, run_id, &step(), Executor::Worker, PACE).await.unwrap();
+    let again = ledger.claim(&scope, &worker, run_id, &step(), Executor::Worker, PACE).await.unwrap();
+    assert_eq!((claimed.fence, again.fence), (Fence::new(1), Fence::new(2)));
+    let held = ledger.leases_of(&scope, worker.worker_id).await.unwrap();
+    let [lease] = held.as_slice() else { panic!("{held:?}") };
+    let until = ledger.now().plus_seconds(99);
+    assert!(ledger.heartbeat(&scope, worker.worker_id, lease, until).await.unwrap());
+    let stored = ledger.lease(&scope, worker.worker_id, lease.slot, lease.fence).await.unwrap().unwrap();
+    assert_eq!(stored.until(), until);
+    ledger
+        .transition(&scope, run_id, "test", |run, now| {
+            run.lose(&step(), again.fence, RequeueReason::LeaseExpired, PACE, now)
+        })
+        .await
+        .unwrap();
+    assert!(ledger.leases_of(&scope, worker.worker_id).await.unwrap().is_empty());
+    assert!(!ledger.heartbeat(&scope, worker.worker_id, lease, until).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_idempotency_key_is_one_run_in_any_race() {
+    let (ledger, scope) = (ledger().await, scope("healthcare"));
+    let key = |request: &str| Idempotency { key: "k".to_owned(), request: request.to_owned() };
+    let tries: Vec<_> = (0..10)
+        .map(|_| {
+            let (ledger, scope) = (ledger.clone(), scope.clone());
+            tokio::spawn(async move { enqueue(&ledger, &scope, Some(&key("one"))).await })
+        })
+        .collect();
+    let mut new = 0;
+    for tried in tries {
+        new += usize::from(matches!(tried.await.unwrap().1, Enqueued::New));
+    }
+    assert_eq!(new, 1);
+    assert_eq!(ledger.runs(&scope, None, None, 50).await.unwrap().items.len(), 1);
+    let other = ledger.enqueued_before(&scope, &key("two")).await;
+    assert!(matches!(other, Err(Error::IdempotencyMismatch)), "{other:?}");
+    assert!(ledger.enqueued_before(&self::scope("finance"), &key("one")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn another_projects_rows_are_not_there() {
+    let (ledger, own, other) = (ledger().await, scope("a"), scope("a-b"));
+    let (run_id, _) = enqueue(&ledger, &own, None).await;
+    assert!(matches!(ledger.run(&other, run_id).await, Err(Error::NotFound)));
+    let worker = worker(&ledger, 1);
+    let claimed = ledger.claim(&other, &worker, run_id, &step(), Executor::Worker, PACE).await;
+    assert!(matches!(claimed, Err(Error::NotFound)), "{claimed:?}");
+    assert!(ledger.runs(&other, None, None, 50).await.unwrap().items.is_empty());
+    let filter = AuditFilter {
+        run_id: None,
+        from: ledger.now().plus_seconds(-60),
+        to: ledger.now(),
+        after: None,
+        limit: 50,
+    };
+    assert!(ledger.audit(&other, &filter).await.unwrap().is_empty());
+    assert_eq!(ledger.audit(&own, &filter).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_due_index_holds_what_is_live_and_nothing_else() {
+    let (ledger, scope) = (ledger().await, scope("healthcare"));
+    let (run_id, _) = enqueue(&ledger, &scope, None).await;
+    let due = async |seconds| {
+        let mut found = Vec::new();
+        for shard in sealfleet_ledger::due_shards() {
+            found.extend(ledger.due(&shard, ledger.now().plus_seconds(seconds), 10).await.unwrap());
+        }
+        found
+    };
+    assert!(due(59).await.is_empty());
+    assert_eq!(due(61).await.first().map(|due| (due.scope.clone(), due.run_id)), Some((scope.clone(), run_id)));
+    let worker = worker(&ledger, 1);
+    let claimed = ledger.claim(&scope, &worker, run_id, &step(), Executor::Worker, PACE).await.unwrap();
+    assert_eq!(due(31).await.len(), 1, "a lease is looked at when it may have run out");
+    ledger
+        .transition(&scope, run_id, "test", |run, now| {
+            run.finish(&step(), Some(worker.worker_id), claimed.fence, &Outcome::Succeeded, PACE, now)
+        })
+        .await
+        .unwrap();
+    assert!(due(1_000_000).await.is_empty());
+    assert_eq!(ledger.run(&scope, run_id).await.unwrap().state(), RunState::Succeeded);
+}
+
+#[tokio::test]
+async fn lists_page_through_everything_once() {
+    let (ledger, scope) = (ledger().await, scope("healthcare"));
+    let mut enqueued = BTreeSet::new();
+    for _ in 0..25 {
+        enqueued.insert(enqueue(&ledger, &scope, None).await.0);
+    }
+    let mut listed = Vec::new();
+    let mut before: Option<String> = None;
+    loop {
+        let page = ledger.runs(&scope, Some(RunState::Queued), before.as_deref(), 7).await.unwrap();
+        listed.extend(page.items.iter().map(|run| run.run_id));
+        before = page.more_after;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(listed.len(), 25);
+    assert!(listed.windows(2).all(|pair| matches!(pair, [newer, older] if newer > older)));
+    let mut filter = AuditFilter {
+        run_id: None,
+        from: ledger.now().plus_seconds(-600),
+        to: ledger.now(),
+        after: None,
+        limit: 7,
+    };
+    let mut entries = Vec::new();
+    loop {
+        let page = ledger.audit(&scope, &filter).await.unwrap();
+        filter.after = page.last().map(|entry| entry.event_id);
+        entries.extend(page.iter().map(|entry| entry.event_id));
+        if page.len() < 7 {
+            break;
+        }
+    }
+    assert_eq!(entries.len(), 25);
+    assert!(entries.windows(2).all(|pair| matches!(pair, [older, newer] if older < newer)));
+}
+
+#[tokio::test]
+async fn a_token_is_found_by_its_home_alone() {
+    let ledger = ledger().await;
+    let home = Home::Project("healthcare".parse().unwrap());
+    let expires = ledger.now().plus_seconds(60);
+    let (token, text) = ledger.create_token(&home, Role::Admin, None, expires, "test").await.unwrap();
+    assert!(ledger.token(&home, token.token_id).await.unwrap().is_some());
+    let elsewhere = Home::Project("finance".parse().unwrap());
+    assert!(ledger.token(&elsewhere, token.token_id).await.unwrap().is_none());
+    assert!(text.starts_with("sft.healthcare.tok_"));
+    let revoked = ledger.revoke_token(&home, token.token_id, "test").await.unwrap();
+    assert!(revoked.revoked_at.is_some());
+}

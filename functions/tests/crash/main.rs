@@ -1,0 +1,96 @@
+//! Death between any two awaits.
+//!
+//! The real handlers run over the real ledger (DynamoDB's protocol, in process) and over ports that can die: before the
+//! n-th call of a port takes effect, or after it did and before its answer arrives. Each story below is told once to
+//! the end, to count its calls; then once for every call and both sides of it, with that one death in it. What a caller
+//! or AWS would repeat is repeated; in the harsher half of the stories nothing is, and `sweep` alone goes on.
+//!
+//! After each telling: every run has reached one end, each step ended once, no lease is left, no task runs that nobody
+//! knows of, and no task was ever launched whose secrets' release was not on record.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod world;
+
+use sealfleet_domain::run::RunState;
+use world::{Death, Repeats, World};
+
+/// Tells `story` with a death at every call, and checks the end of each telling.
+async fn at_every_call<F>(story: F, ends: &[RunState])
+where
+    F: AsyncFn(&World) -> (),
+{
+    for repeats in [Repeats::Yes, Repeats::No] {
+        let whole = World::new(None, repeats).await;
+        story(&whole).await;
+        whole.run_to_the_end().await;
+        whole.check(ends).await;
+        let calls = whole.calls();
+        assert!(calls > 5, "the story makes only {calls} calls");
+        for call in 1..=calls {
+            for death in [Death::Before(call), Death::After(call)] {
+                let world = World::new(Some(death), repeats).await;
+                story(&world).await;
+                world.run_to_the_end().await;
+                world.check(ends).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_fargate_run_ends_once_wherever_a_handler_dies() {
+    at_every_call(
+        async |world| {
+            if let Some(run_id) = world.enqueue("fargate", "identity").await {
+                world.deliver().await;
+                world.ecs_runs_and_ends(0).await;
+                world.remember(run_id);
+            }
+        },
+        &[RunState::Succeeded],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_pull_worker_run_ends_once_wherever_a_handler_dies() {
+    at_every_call(
+        async |world| {
+            if let Some(run_id) = world.enqueue("workers", "sandboxed").await {
+                world.remember(run_id);
+                world.work(run_id).await;
+            }
+        },
+        &[RunState::Succeeded, RunState::Dead],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_cancelled_fargate_run_leaves_no_task() {
+    at_every_call(
+        async |world| {
+            if let Some(run_id) = world.enqueue("fargate", "identity").await {
+                world.remember(run_id);
+                world.deliver().await;
+                world.cancel(run_id).await;
+            }
+        },
+        // Without repeats, the one request to cancel may be the call that died.
+        &[RunState::Aborted, RunState::Succeeded],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_queue_may_lose_every_message() {
+    let world = World::new(None, Repeats::No).await;
+    world.queue_loses_everything();
+    for pool in ["fargate", "workers"] {
+        let run_id = world.enqueue(pool, "sandboxed").await.expect("enqueued");
+        world.remember(run_id);
+    }
+    world.queue_keeps_everything();
+    world.run_to_the_end().await;
+    world.check(&[RunState::Succeeded]).await;
+}

@@ -1,0 +1,644 @@
+//! A small AWS that can die: the ports of the handlers, with a count of their calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use sealfleet_api::http::{Answer, Request};
+use sealfleet_api::types::Claim;
+use sealfleet_api::Code;
+use sealfleet_aws::Unavailable;
+use sealfleet_aws::queue_access::{QueueAccess, QueueKey};
+use sealfleet_aws::queues::{Queues, queue_name};
+use sealfleet_domain::access::Role;
+use sealfleet_domain::audit::Event;
+use sealfleet_domain::credential::{Home, SecretHash, worker_text};
+use sealfleet_domain::fleet::{FargatePool, Pool, Project, Worker, WorkerStatus};
+use sealfleet_domain::labels::Labels;
+use sealfleet_domain::profile::Profile;
+use sealfleet_domain::run::{Fence, Mode, Pace, RunState};
+use sealfleet_domain::scope::started_by;
+use sealfleet_domain::{Clock, IdSource, PoolName, ProjectScope, RunId, StepId, Timestamp, WorkerId};
+use sealfleet_ecs::{Definition, Error as EcsError, Launch, Launched, TaskState, Tasks};
+use sealfleet_functions::{cancel, claim, dispatch, enqueue, observe, report, sweep};
+use sealfleet_ledger::store::{Item, Key, Query, Rows, Store, Table, Write, WriteError};
+use sealfleet_ledger::{AuditFilter, Dynamo, Ledger, Registration};
+use sealfleet_secrets_manager::{Described, Error as SecretsError, SecretVersions};
+use tokio::sync::Notify;
+
+const PACE: Pace = Pace { lease_seconds: 30, resend_seconds: 30 };
+
+/// Where the one death is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// Before this call takes effect.
+    Before(usize),
+    /// After it took effect, before its answer arrives.
+    After(usize),
+}
+
+/// Whether callers, SQS and EventBridge repeat what was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeats {
+    Yes,
+    No,
+}
+
+/// Counts calls, and ends the handler that makes the fatal one.
+#[derive(Default)]
+struct Mortal {
+    calls: AtomicUsize,
+    death: Mutex<Option<Death>>,
+    died: Notify,
+    counting: AtomicBool,
+}
+
+impl Mortal {
+    async fn call<T>(&self, effect: impl Future<Output = T>) -> T {
+        if !self.counting.load(Ordering::SeqCst) {
+            return effect.await;
+        }
+        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        self.die_at(Death::Before(call)).await;
+        let done = effect.await;
+        self.die_at(Death::After(call)).await;
+        done
+    }
+
+    async fn die_at(&self, here: Death) {
+        let fatal = {
+            let mut death = self.death.lock().unwrap();
+            if *death == Some(here) { death.take() } else { None }
+        };
+        if fatal.is_some() {
+            self.died.notify_one();
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Runs a handler until it ends or dies.
+    async fn run<T>(&self, handler: impl Future<Output = T>) -> Option<T> {
+        self.counting.store(true, Ordering::SeqCst);
+        let outcome = tokio::select! {
+            biased;
+            done = handler => Some(done),
+            () = self.died.notified() => None,
+        };
+        self.counting.store(false, Ordering::SeqCst);
+        outcome
+    }
+}
+
+struct MortalStore {
+    store: Arc<Dynamo>,
+    mortal: Arc<Mortal>,
+}
+
+#[async_trait]
+impl Store for MortalStore {
+    async fn get(&self, table: Table, key: &Key) -> Result<Option<Item>, String> {
+        self.mortal.call(self.store.get(table, key)).await
+    }
+
+    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
+        self.mortal.call(self.store.query(query, after)).await
+    }
+
+    async fn due(&self, shard: &str, until: i64, limit: usize) -> Result<Vec<Key>, String> {
+        self.store.due(shard, until, limit).await
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
+        self.mortal.call(self.store.write(writes)).await
+    }
+}
+
+#[derive(Default)]
+struct FakeQueues {
+    messages: Mutex<Vec<(String, String)>>,
+    lossy: AtomicBool,
+}
+
+#[derive(Clone)]
+struct MortalQueues {
+    queues: Arc<FakeQueues>,
+    mortal: Arc<Mortal>,
+}
+
+#[async_trait]
+impl Queues for MortalQueues {
+    async fn send(&self, scope: &ProjectScope, pool: &PoolName, body: String) -> Result<(), Unavailable> {
+        self.mortal
+            .call(async {
+                if !self.queues.lossy.load(Ordering::SeqCst) {
+                    self.queues.messages.lock().unwrap().push((queue_name(scope, pool), body));
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+#[derive(Clone)]
+struct FakeTask {
+    started_by: String,
+    state: TaskState,
+}
+
+#[derive(Default)]
+struct FakeEcs {
+    tasks: Mutex<BTreeMap<String, FakeTask>>,
+}
+
+impl FakeEcs {
+    fn end(&self, arn: &str, exit_code: Option<i32>, stop_code: &str) {
+        if let Some(task) = self.tasks.lock().unwrap().get_mut(arn)
+            && task.state.last_status != "STOPPED"
+        {
+            task.state.last_status = "STOPPED".to_owned();
+            task.state.exit_code = exit_code;
+            task.state.stop_code = Some(stop_code.to_owned());
+        }
+    }
+}
+
+#[derive(Clone)]
+struct MortalEcs {
+    ecs: Arc<FakeEcs>,
+    mortal: Arc<Mortal>,
+    /// To look, at each launch, whether the release is on record.
+    record: Ledger,
+}
+
+#[async_trait]
+impl Tasks for MortalEcs {
+    async fn register(&self, _: &ProjectScope, definition: &Definition) -> Result<String, EcsError> {
+        self.mortal.call(async { Ok(format!("definition/{}", definition.hash("here"))) }).await
+    }
+
+    async fn run(&self, scope: &ProjectScope, launch: &Launch<'_>) -> Result<Launched, EcsError> {
+        self.mortal
+            .call(async {
+                assert!(
+                    released(&self.record, scope, launch).await,
+                    "a task is launched whose secrets' release is not on record"
+                );
+                let started_by = started_by(scope, launch.run_id, launch.step_id, launch.fence);
+                let mut tasks = self.ecs.tasks.lock().unwrap();
+                if let Some((arn, _)) = tasks.iter().find(|(_, task)| task.started_by == started_by) {
+                    return Ok(Launched::Task(arn.clone()));
+                }
+                let arn = format!("arn:aws:ecs:r:1:task/sealfleet/{:032}", tasks.len());
+                let state = TaskState {
+                    arn: arn.clone(),
+                    last_status: "RUNNING".to_owned(),
+                    exit_code: None,
+                    stop_code: None,
+                    stopped_reason: None,
+                    container_reason: None,
+                };
+                tasks.insert(arn.clone(), FakeTask { started_by, state });
+                Ok(Launched::Task(arn))
+            })
+            .await
+    }
+
+    async fn stop(&self, arn: &str, _: &str) -> Result<(), EcsError> {
+        self.mortal
+            .call(async {
+                self.ecs.end(arn, Some(143), "UserInitiated");
+                Ok(())
+            })
+            .await
+    }
+
+    async fn describe(&self, arn: &str) -> Result<Option<TaskState>, EcsError> {
+        self.mortal.call(async { Ok(self.ecs.tasks.lock().unwrap().get(arn).map(|task| task.state.clone())) }).await
+    }
+
+    async fn find(
+        &self,
+        scope: &ProjectScope,
+        run_id: RunId,
+        step_id: &StepId,
+        fence: Fence,
+    ) -> Result<Option<String>, EcsError> {
+        let wanted = started_by(scope, run_id, step_id, fence);
+        self.mortal
+            .call(async {
+                let tasks = self.ecs.tasks.lock().unwrap();
+                Ok(tasks.iter().find(|(_, task)| task.started_by == wanted).map(|(arn, _)| arn.clone()))
+            })
+            .await
+    }
+}
+
+async fn released(record: &Ledger, scope: &ProjectScope, launch: &Launch<'_>) -> bool {
+    let run = record.run(scope, launch.run_id).await.unwrap();
+    if run.identity.is_none() {
+        return true;
+    }
+    entries(record, scope, launch.run_id).await.iter().any(|event| {
+        matches!(event, Event::SecretReleased { step_id, fence, .. }
+            if step_id == launch.step_id && *fence == launch.fence)
+    })
+}
+
+async fn entries(record: &Ledger, scope: &ProjectScope, run_id: RunId) -> Vec<Event> {
+    let filter = AuditFilter {
+        run_id: Some(run_id),
+        from: Timestamp::from_millis(0).max(run_id.made_at()),
+        to: record.now(),
+        after: None,
+        limit: 1000,
+    };
+    record.audit(scope, &filter).await.unwrap().into_iter().flat_map(|entry| entry.events).collect()
+}
+
+struct MortalSecrets(Arc<Mortal>);
+
+#[async_trait]
+impl SecretVersions for MortalSecrets {
+    async fn describe(&self, name: &str) -> Result<Described, SecretsError> {
+        self.0.call(async { Ok(Described { arn: format!("arn:{name}"), version: "v1".to_owned() }) }).await
+    }
+}
+
+struct NoQueueAccess;
+
+#[async_trait]
+impl QueueAccess for NoQueueAccess {
+    async fn queue_key(&self, _: &ProjectScope, _: &PoolName, _: WorkerId) -> Result<QueueKey, Unavailable> {
+        Err(Unavailable { service: "STS", detail: "not in this story".to_owned() })
+    }
+}
+
+struct FakeClock(AtomicI64);
+
+impl Clock for FakeClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Ids that grow, the same in every telling.
+struct CountedIds(AtomicI64);
+
+impl IdSource for CountedIds {
+    fn uuid(&self, now: Timestamp) -> uuid::Uuid {
+        let count = self.0.fetch_add(1, Ordering::SeqCst).to_be_bytes();
+        let mut random = [0_u8; 10];
+        for (to, from) in random.iter_mut().skip(2).zip(count) {
+            *to = from;
+        }
+        let millis = u64::try_from(now.millis()).unwrap();
+        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        let count = self.0.fetch_add(1, Ordering::SeqCst).to_be_bytes();
+        let mut secret = [0_u8; 32];
+        for (to, from) in secret.iter_mut().skip(8).zip(count) {
+            *to = from;
+        }
+        secret
+    }
+}
+
+/// The handlers, the ports that they are given, and who calls them.
+pub struct World {
+    scope: ProjectScope,
+    mortal: Arc<Mortal>,
+    repeats: Repeats,
+    clock: Arc<FakeClock>,
+    /// The ledger without deaths: what is true.
+    record: Ledger,
+    queues: Arc<FakeQueues>,
+    ecs: Arc<FakeEcs>,
+    token: String,
+    worker: String,
+    worker_id: WorkerId,
+    pool_worker: WorkerId,
+    runs: Mutex<BTreeSet<RunId>>,
+    enqueue: enqueue::Ports,
+    dispatch: dispatch::Ports,
+    observe: observe::Ports,
+    claim: claim::Ports,
+    report: report::Ports,
+    cancel: cancel::Ports,
+    sweep: sweep::Ports,
+}
+
+impl World {
+    pub async fn new(death: Option<Death>, repeats: Repeats) -> Self {
+        let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
+        let clock = Arc::new(FakeClock(AtomicI64::new(1_800_000_000_000)));
+        let ids = Arc::new(CountedIds(AtomicI64::new(1)));
+        let mortal = Arc::new(Mortal { death: Mutex::new(death), ..Mortal::default() });
+        let record = Ledger::new(store.clone(), clock.clone(), ids.clone());
+        let mortal_store = Arc::new(MortalStore { store, mortal: mortal.clone() });
+        let ledger = Ledger::new(mortal_store, clock.clone(), ids);
+        let queues = Arc::new(FakeQueues::default());
+        let ecs = Arc::new(FakeEcs::default());
+        let sent = MortalQueues { queues: queues.clone(), mortal: mortal.clone() };
+        let tasks = MortalEcs { ecs: ecs.clone(), mortal: mortal.clone(), record: record.clone() };
+        let scope = ProjectScope::of_stored_row("healthcare".parse().unwrap());
+        let (pool_worker, worker_id, token, worker) = onboard(&record, &scope).await;
+        Self {
+            enqueue: enqueue::Ports {
+                ledger: ledger.clone(),
+                queues: Box::new(sent.clone()),
+                secrets: Box::new(MortalSecrets(mortal.clone())),
+                pace: PACE,
+            },
+            dispatch: dispatch::Ports {
+                ledger: ledger.clone(),
+                tasks: Box::new(tasks.clone()),
+                place_key: "here".to_owned(),
+                pace: PACE,
+            },
+            observe: observe::Ports {
+                ledger: ledger.clone(),
+                queues: Box::new(sent.clone()),
+                tasks: Box::new(tasks.clone()),
+                pace: PACE,
+            },
+            claim: claim::Ports { ledger: ledger.clone(), access: Box::new(NoQueueAccess), pace: PACE },
+            report: report::Ports { ledger: ledger.clone(), queues: Box::new(sent.clone()), pace: PACE },
+            cancel: cancel::Ports { ledger: ledger.clone(), tasks: Box::new(tasks.clone()) },
+            sweep: sweep::Ports { ledger, queues: Box::new(sent), tasks: Box::new(tasks), pace: PACE },
+            scope,
+            mortal,
+            repeats,
+            clock,
+            record,
+            queues,
+            ecs,
+            token,
+            worker,
+            worker_id,
+            pool_worker,
+            runs: Mutex::new(BTreeSet::new()),
+        }
+    }
+
+    /// Port calls that handlers made so far.
+    pub fn calls(&self) -> usize {
+        self.mortal.calls.load(Ordering::SeqCst)
+    }
+
+    /// A run that must have ended when the story ends.
+    pub fn remember(&self, run_id: RunId) {
+        self.runs.lock().unwrap().insert(run_id);
+    }
+
+    pub fn queue_loses_everything(&self) {
+        self.queues.lossy.store(true, Ordering::SeqCst);
+    }
+
+    pub fn queue_keeps_everything(&self) {
+        self.queues.lossy.store(false, Ordering::SeqCst);
+    }
+
+    /// Makes a call, and makes it again when it died and calls are repeated.
+    async fn call<T>(&self, handler: impl AsyncFn() -> T) -> Option<T> {
+        match self.mortal.run(handler()).await {
+            Some(done) => Some(done),
+            None if self.repeats == Repeats::Yes => self.mortal.run(handler()).await,
+            None => None,
+        }
+    }
+
+    /// A caller enqueues a run of one step. `None`: nobody knows of it, and nothing of it may be stored.
+    pub async fn enqueue(&self, pool: &str, mode: &str) -> Option<RunId> {
+        let profile = if mode == "identity" { serde_json::json!("crm") } else { serde_json::Value::Null };
+        let body = serde_json::json!({
+            "workflow": "w",
+            "profile": profile,
+            "steps": [{ "id": "a", "pool": pool, "mode": mode, "command": ["true"] }],
+        });
+        let request = request("/v1/runs", &self.token, &body);
+        let before = self.record.runs(&self.scope, None, None, 10).await.unwrap().items.len();
+        let answer = self.call(async || enqueue::handle(&self.enqueue, &request).await).await;
+        // What died may have stored the run all the same; then it must be whole, and it counts.
+        let stored = self.record.runs(&self.scope, None, None, 10).await.unwrap().items;
+        assert!(stored.len() <= before + 1, "one request stored more than one run");
+        for run in &stored {
+            self.remember(run.run_id);
+        }
+        match answer {
+            Some(answer) => run_id(&answer.expect("enqueued")),
+            None => stored.first().map(|run| run.run_id),
+        }
+    }
+
+    /// SQS delivers what waits for Fargate pools.
+    pub async fn deliver(&self) {
+        let messages: Vec<(String, String)> = std::mem::take(&mut *self.queues.messages.lock().unwrap());
+        for (queue, body) in messages {
+            if !queue.ends_with("--fargate") {
+                continue;
+            }
+            let event = sqs_event(&queue, &body);
+            let response = self.call(async || dispatch::handle(&self.dispatch, event.clone()).await).await;
+            if response.is_some_and(|response| !response.batch_item_failures.is_empty()) {
+                self.queues.messages.lock().unwrap().push((queue, body));
+            }
+        }
+    }
+
+    /// ECS tells that its tasks run, then that they ended.
+    pub async fn ecs_runs_and_ends(&self, exit_code: i32) {
+        let running: Vec<FakeTask> = self.ecs.tasks.lock().unwrap().values().cloned().collect();
+        for task in running {
+            if task.state.last_status == "RUNNING" {
+                self.tell(&task).await;
+                self.ecs.end(&task.state.arn, Some(exit_code), "EssentialContainerExited");
+            }
+            let ended = self.ecs.tasks.lock().unwrap().get(&task.state.arn).cloned().unwrap();
+            self.tell(&ended).await;
+        }
+    }
+
+    async fn tell(&self, task: &FakeTask) {
+        let event = serde_json::json!({
+            "version": "0", "id": "1", "detail-type": "ECS Task State Change", "source": "aws.ecs", "account": "1",
+            "time": "2026-01-31T08:00:00Z", "region": "r", "resources": [],
+            "detail": {
+                "taskArn": task.state.arn, "lastStatus": task.state.last_status, "startedBy": task.started_by,
+                "stopCode": task.state.stop_code,
+                "containers": [{ "name": "sandbox", "exitCode": task.state.exit_code }],
+            },
+        });
+        let told = async || {
+            let event = serde_json::from_value(event.clone()).unwrap();
+            observe::handle(&self.observe, event).await.unwrap();
+        };
+        self.call(told).await;
+    }
+
+    /// A pull worker claims, starts and reports, and gives up where a call dies and is not repeated.
+    pub async fn work(&self, run_id: RunId) {
+        let body = serde_json::json!({ "run_id": run_id, "step_id": "a" });
+        let claiming = request("/v1/claims", &self.worker, &body);
+        let answer = self.call(async || claim::handle(&self.claim, &claiming).await).await;
+        let Some(Ok(answer)) = answer else { return };
+        let claim: Claim = serde_json::from_value(answer.body).unwrap();
+        let body = serde_json::json!({ "run_id": run_id, "step_id": "a", "fence": claim.fence, "sandbox": "s" });
+        let starting = request("/v1/starts", &self.worker, &body);
+        let Some(Ok(_)) = self.call(async || report::handle(&self.report, &starting).await).await else { return };
+        let body = serde_json::json!({ "run_id": run_id, "step_id": "a", "fence": claim.fence, "state": "succeeded" });
+        let reporting = request("/v1/reports", &self.worker, &body);
+        if let Some(Err(problem)) = self.call(async || report::handle(&self.report, &reporting).await).await {
+            panic!("{problem}");
+        }
+    }
+
+    /// A caller cancels.
+    pub async fn cancel(&self, run_id: RunId) {
+        let request = request(&format!("/v1/runs/{run_id}/cancel"), &self.token, &serde_json::json!({}));
+        if let Some(Err(problem)) = self.call(async || cancel::handle(&self.cancel, &request).await).await {
+            assert_eq!(problem.code, Code::Conflict, "{problem}");
+        }
+    }
+
+    /// Time goes by; `sweep` runs each minute, queues deliver, ECS goes on, workers work. Nothing else happens.
+    pub async fn run_to_the_end(&self) {
+        for _ in 0..60 {
+            self.clock.0.fetch_add(60_000, Ordering::SeqCst);
+            // A sweep may be the one that dies: the next one comes in a minute.
+            self.mortal.run(async { sweep::handle(&self.sweep).await.unwrap() }).await;
+            let waiting: Vec<(String, String)> = self.queues.messages.lock().unwrap().clone();
+            self.deliver().await;
+            for (queue, body) in waiting {
+                let hint: sealfleet_api::types::QueueMessage = serde_json::from_str(&body).unwrap();
+                if queue.ends_with("--workers") {
+                    self.work(hint.run_id).await;
+                }
+            }
+            // ECS's events are lost from here on: asking it must do.
+            let running: Vec<String> = self.ecs.tasks.lock().unwrap().keys().cloned().collect();
+            for arn in running {
+                self.ecs.end(&arn, Some(0), "EssentialContainerExited");
+            }
+            if self.ended().await {
+                return;
+            }
+        }
+        panic!("after an hour there are runs that have not ended");
+    }
+
+    async fn ended(&self) -> bool {
+        for run_id in self.runs.lock().unwrap().clone() {
+            if self.record.run(&self.scope, run_id).await.unwrap().due_at().is_some() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// What must be true at the end of every story.
+    pub async fn check(&self, ends: &[RunState]) {
+        for run_id in self.runs.lock().unwrap().clone() {
+            let run = self.record.run(&self.scope, run_id).await.unwrap();
+            assert!(ends.contains(&run.state()), "{:?}: {run:?}", run.state());
+            let events = entries(&self.record, &self.scope, run_id).await;
+            let of = |test: fn(&Event) -> bool| events.iter().filter(|event| test(event)).count();
+            assert_eq!(of(|event| matches!(event, Event::RunEnqueued { .. })), 1, "{events:?}");
+            assert_eq!(of(|event| matches!(event, Event::RunFinished { .. })), 1, "{events:?}");
+            let terminal = of(|event| {
+                matches!(
+                    event,
+                    Event::StepSucceeded { .. }
+                        | Event::StepFailed { .. }
+                        | Event::StepAborted { .. }
+                        | Event::StepDead { .. }
+                )
+            });
+            assert_eq!(terminal, 1, "{events:?}");
+        }
+        for holder in [self.worker_id, self.pool_worker] {
+            let held = self.record.leases_of(&self.scope, holder).await.unwrap();
+            assert!(held.is_empty(), "{held:?}");
+        }
+        for task in self.ecs.tasks.lock().unwrap().values() {
+            assert_eq!(task.state.last_status, "STOPPED", "{}", task.started_by);
+        }
+    }
+}
+
+/// Stores a project with a pull pool and a Fargate pool, a profile, a token and a worker.
+async fn onboard(record: &Ledger, scope: &ProjectScope) -> (WorkerId, WorkerId, String, String) {
+    let now = record.now();
+    let pool_worker = WorkerId::new(record.ids(), now);
+    let worker_id = WorkerId::new(record.ids(), now);
+    let secret = record.ids().secret();
+    let row = |worker_id, pool: &str, hash| Worker {
+        worker_id,
+        name: pool.to_owned(),
+        pool: pool.parse().unwrap(),
+        status: WorkerStatus::Approved,
+        labels: Labels::default(),
+        models: vec![],
+        modes: vec![Mode::Sandboxed, Mode::Identity],
+        max_concurrent: 5,
+        hash,
+        enrolled_by: None,
+        registered_at: now,
+    };
+    let fargate = FargatePool { worker_id: pool_worker, image: "i".to_owned(), cpu: 256, memory_mib: 512 };
+    let project = Project {
+        project: scope.project().clone(),
+        pools: BTreeMap::from([
+            ("workers".parse().unwrap(), Pool::Pull),
+            ("fargate".parse().unwrap(), Pool::Fargate(fargate)),
+        ]),
+        created_at: now,
+    };
+    record.create_project(scope, &project, &[row(pool_worker, "fargate", None)], "test").await.unwrap();
+    let worker = row(worker_id, "workers", Some(SecretHash::of(&secret)));
+    record.register_worker(scope, &worker, Registration::Pending, "test").await.unwrap();
+    let uri = "aws-sm://sealfleet/healthcare/crm#api-key".parse().unwrap();
+    let profile = Profile {
+        name: "crm".parse().unwrap(),
+        version: 1,
+        env: BTreeMap::new(),
+        secrets: BTreeMap::from([("API_KEY".to_owned(), uri)]),
+        allowed_workflows: vec![],
+        created_at: now,
+    };
+    record.create_profile(scope, &profile, "test").await.unwrap();
+    let home = Home::Project(scope.project().clone());
+    let expires = now.plus_seconds(1_000_000);
+    let (_, token) = record.create_token(&home, Role::Admin, None, expires, "test").await.unwrap();
+    (pool_worker, worker_id, token, worker_text(scope, worker_id, &secret))
+}
+
+fn request(path: &str, credential: &str, body: &serde_json::Value) -> Request {
+    let event = serde_json::json!({
+        "version": "2.0",
+        "rawPath": path,
+        "headers": { "authorization": format!("Bearer {credential}"), "idempotency-key": body.to_string() },
+        "requestContext": { "http": { "method": "POST", "path": path } },
+        "body": body.to_string(),
+        "isBase64Encoded": false,
+    });
+    Request::from_event(serde_json::from_value(event).unwrap()).unwrap()
+}
+
+fn run_id(answer: &Answer) -> Option<RunId> {
+    answer.body.get("run_id").and_then(|id| id.as_str()).and_then(|id| id.parse().ok())
+}
+
+fn sqs_event(queue: &str, body: &str) -> SqsEvent {
+    let mut message = SqsMessage::default();
+    message.message_id = Some("m".to_owned());
+    message.body = Some(body.to_owned());
+    message.event_source_arn = Some(format!("arn:aws:sqs:r:1:{queue}"));
+    let mut event = SqsEvent::default();
+    event.records = vec![message];
+    event
+}
+

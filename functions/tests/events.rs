@@ -1,0 +1,287 @@
+//! The sample events of `events/`: each is read as the function of its folder reads it, so a sample that has gone stale, a
+//! function without one and a route without one fail here. `events/README.md` says how to send them to a function.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use aws_lambda_events::event::eventbridge::EventBridgeEvent;
+use aws_lambda_events::event::sqs::SqsEvent;
+use sealfleet_api::Problem;
+use sealfleet_api::http::Request;
+use sealfleet_api::types::{
+    ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun, Heartbeat, LeaseRef,
+    QueueMessage, RegisterWorker, ReportStep, StartStep,
+};
+use sealfleet_aws::Unavailable;
+use sealfleet_aws::objects::Objects;
+use sealfleet_domain::audit::AuditEntry;
+use sealfleet_domain::credential::Credential;
+use sealfleet_domain::{Clock, ProjectScope, Timestamp};
+use sealfleet_functions::export;
+use sealfleet_functions::observe::TaskChange;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// How the name of a sample begins that its function refuses.
+const REFUSED: &str = "refused-";
+
+struct Sample {
+    name: String,
+    text: String,
+}
+
+impl Sample {
+    fn is_refused(&self) -> bool {
+        self.name.starts_with(REFUSED)
+    }
+
+    fn read<T: DeserializeOwned>(&self) -> T {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+    }
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The samples of a function. There is at least one.
+fn samples(function: &str) -> Vec<Sample> {
+    let folder = repository().join("events").join(function);
+    let Ok(files) = folder.read_dir() else {
+        panic!("function `{function}` has no sample: add one to events/{function}")
+    };
+    let samples: Vec<Sample> = files
+        .map(|file| file.unwrap().path())
+        .map(|path| Sample {
+            name: path.file_name().unwrap().to_string_lossy().into_owned(),
+            text: std::fs::read_to_string(&path).unwrap(),
+        })
+        .collect();
+    assert!(samples.iter().any(|sample| !sample.is_refused()), "function `{function}` has no sample");
+    samples
+}
+
+/// The folders of `functions/` that are functions.
+fn functions() -> BTreeSet<String> {
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).read_dir().unwrap().map(|entry| entry.unwrap());
+    folders
+        .filter(|entry| entry.path().join("mod.rs").exists())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name != "shared")
+        .collect()
+}
+
+/// Each route of the template with its function.
+fn routes() -> BTreeMap<String, String> {
+    let template = std::fs::read_to_string(repository().join("infra/sam/template.yaml")).unwrap();
+    let mut routes = BTreeMap::new();
+    let mut key = None;
+    for line in template.lines().map(str::trim) {
+        if let Some(route) = line.strip_prefix("RouteKey: ") {
+            key = Some(route.to_owned());
+        }
+        let target =
+            line.strip_prefix("Target: !Sub integrations/${").and_then(|rest| rest.strip_suffix("Integration}"));
+        if let Some(target) = target {
+            routes.insert(key.take().unwrap(), target.to_lowercase());
+        }
+    }
+    assert!(!routes.is_empty(), "no route was found in the template");
+    routes
+}
+
+#[test]
+fn each_function_has_a_sample_and_nothing_else_has() {
+    let folders = repository().join("events").read_dir().unwrap().map(|entry| entry.unwrap());
+    let with_events: BTreeSet<String> = folders
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(with_events, functions());
+    for function in functions() {
+        assert!(!samples(&function).is_empty());
+    }
+}
+
+#[test]
+fn each_route_has_a_sample_in_the_folder_of_its_function() {
+    let routes = routes();
+    let mut seen = BTreeSet::new();
+    for function in routes.values().collect::<BTreeSet<_>>() {
+        for sample in samples(function) {
+            let event: ApiGatewayV2httpRequest = sample.read();
+            let route = event.route_key.unwrap();
+            assert_eq!(routes.get(&route), Some(function), "{function}/{}: `{route}`", sample.name);
+            seen.insert(route);
+        }
+    }
+    assert_eq!(seen, routes.into_keys().collect(), "routes with samples, and all routes");
+}
+
+#[test]
+fn each_request_is_one_of_its_operation() {
+    for (route, function) in routes() {
+        for sample in samples(&function) {
+            let event: ApiGatewayV2httpRequest = sample.read();
+            if event.route_key.as_deref() != Some(route.as_str()) {
+                continue;
+            }
+            let name = format!("{function}/{}", sample.name);
+            let Ok(request) = Request::from_event(event) else { panic!("{name}: no request") };
+            assert_eq!(spelled(&route, &request), format!("{} /{}", request.method, request.path.join("/")), "{name}");
+            identified(&name, &route, &request);
+            match body(&route, &request) {
+                Ok(()) => assert!(!sample.is_refused(), "{name}: its body is accepted"),
+                Err(problem) => assert!(sample.is_refused() && problem.status == 400, "{name}: {problem}"),
+            }
+        }
+    }
+}
+
+/// The route with its parameters as the request has them.
+fn spelled(route: &str, request: &Request) -> String {
+    let (method, path) = route.split_once(' ').unwrap();
+    let parts = path.split('/').filter(|part| !part.is_empty()).zip(&request.path);
+    let parts = parts.map(|(pattern, part)| if pattern.starts_with('{') { part.as_str() } else { pattern });
+    format!("{method} /{}", parts.collect::<Vec<_>>().join("/"))
+}
+
+/// Every caller says who it is, except for a worker that waits for its approval, by a credential that opens nothing.
+fn identified(name: &str, route: &str, request: &Request) {
+    match route {
+        "POST /v1/sandbox/step" => {
+            let arn = request.caller_arn.as_deref().unwrap();
+            assert!(ProjectScope::of_sandbox_arn(arn).is_ok(), "{name}: {arn}");
+        }
+        "POST /v1/workers/register" if request.bearer().is_none() => {}
+        _ => {
+            let text = request.bearer().unwrap();
+            assert!(Credential::parse(text).is_ok(), "{name}: its credential has no form of ours");
+            let secret = text.rsplit('.').next().unwrap();
+            assert!(secret.bytes().all(|byte| byte == b'A'), "{name}: its credential's secret is not all zeros");
+        }
+    }
+}
+
+/// Reads the body as the operation does.
+fn body(route: &str, request: &Request) -> Result<(), Problem> {
+    match route {
+        "POST /v1/projects" => request.json::<CreateProject>().map(drop),
+        "POST /v1/tokens" => request.json::<CreateToken>().map(drop),
+        "POST /v1/enrolment-keys" => request.json::<CreateEnrolmentKey>().map(drop),
+        "POST /v1/workers/register" => request.json::<RegisterWorker>().map(drop),
+        "POST /v1/profiles" => request.json::<CreateProfile>().map(drop),
+        "POST /v1/runs" => request.json::<EnqueueRun>().map(drop),
+        "POST /v1/claims" => request.json::<ClaimStep>().map(drop),
+        "POST /v1/heartbeats" => request.json::<Heartbeat>().map(drop),
+        "POST /v1/starts" => request.json::<StartStep>().map(drop),
+        "POST /v1/reports" => request.json::<ReportStep>().map(drop),
+        "POST /v1/sandbox/step" => request.json::<LeaseRef>().map(drop),
+        _ => {
+            assert!(request.body().is_empty(), "`{route}` takes no body");
+            Ok(())
+        }
+    }
+}
+
+#[test]
+fn each_queue_message_is_a_hint_from_a_pools_queue() {
+    for sample in samples("dispatch") {
+        let event: SqsEvent = sample.read();
+        assert!(!event.records.is_empty(), "{}", sample.name);
+        for message in event.records {
+            let queue = message.event_source_arn.unwrap();
+            let hint = serde_json::from_str::<QueueMessage>(&message.body.unwrap());
+            let taken = ProjectScope::of_queue_arn(&queue).is_ok() && hint.is_ok();
+            assert_ne!(taken, sample.is_refused(), "{}", sample.name);
+        }
+    }
+}
+
+#[test]
+fn each_task_change_is_read_and_names_its_claim() {
+    for sample in samples("observe") {
+        let event: EventBridgeEvent<TaskChange> = sample.read();
+        assert_eq!((event.source.as_str(), event.detail_type.as_str()), ("aws.ecs", "ECS Task State Change"));
+        let detail = serde_json::to_value(event.detail).unwrap();
+        let text = |name: &str| detail.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        assert!(matches!(text("lastStatus").as_str(), "RUNNING" | "STOPPED"), "{}", sample.name);
+        let ours = ProjectScope::of_started_by(&text("startedBy")).is_ok();
+        assert_eq!(ours, sample.name != "foreign-task.json", "{}", sample.name);
+    }
+}
+
+#[test]
+fn the_schedule_is_read() {
+    for sample in samples("sweep") {
+        let event: EventBridgeEvent = sample.read();
+        assert_eq!(event.source, "aws.events");
+    }
+}
+
+#[tokio::test]
+async fn each_batch_of_the_stream_is_exported() {
+    for sample in samples("export") {
+        let value: Value = sample.read();
+        let bucket = std::sync::Arc::new(Bucket::default());
+        let ports = export::Ports { objects: Box::new(Shared(bucket.clone())), clock: Box::new(Noon) };
+        if value.get("digest").is_some() {
+            assert_eq!(export::digest(&ports).await.unwrap().objects, 0, "a digest of nothing");
+            continue;
+        }
+        let answer = export::handle(&ports, sample.read()).await;
+        assert_eq!(answer.batch_item_failures.is_empty(), !sample.is_refused(), "{}", sample.name);
+        let objects = bucket.0.lock().unwrap().clone();
+        assert!(!objects.is_empty(), "{}", sample.name);
+        for (key, bytes) in objects {
+            assert!(key.starts_with("audit/project=") && key.contains("/date=2026-01-31/"), "{key}");
+            for line in String::from_utf8(bytes).unwrap().lines() {
+                let mut line: Value = serde_json::from_str(line).unwrap();
+                let event = line.get_mut("event").unwrap().take();
+                line.as_object_mut().unwrap().insert("events".to_owned(), Value::Array(vec![event]));
+                let entry: AuditEntry = serde_json::from_value(line).unwrap();
+                assert!(key.contains(&format!("project={}/", entry.project)), "{key}");
+            }
+        }
+        assert!(export::digest(&ports).await.unwrap().objects > 0, "{}: nothing is digested", sample.name);
+    }
+}
+
+/// A bucket in memory.
+#[derive(Default)]
+struct Bucket(Mutex<BTreeMap<String, Vec<u8>>>);
+
+struct Shared(std::sync::Arc<Bucket>);
+
+#[async_trait]
+impl Objects for Shared {
+    async fn put(&self, key: &str, _: &str, bytes: Vec<u8>) -> Result<(), Unavailable> {
+        self.0.0.lock().unwrap().insert(key.to_owned(), bytes);
+        Ok(())
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
+        Ok(self.0.0.lock().unwrap().get(key).cloned())
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, Unavailable> {
+        let keys = self.0.0.lock().unwrap().keys().cloned().collect::<Vec<_>>();
+        Ok(keys
+            .into_iter()
+            .filter(|key| key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after))
+            .collect())
+    }
+}
+
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1_769_860_800_000)
+    }
+}

@@ -1,0 +1,51 @@
+# What the scripts share. Sourced by bash with the repository as the working directory.
+# shellcheck shell=bash
+
+# say MESSAGE: progress, on stderr.
+say() {
+  printf '%s: %s\n' "${0##*/}" "$*" >&2
+}
+
+# fail MESSAGE: says what is missing and ends the script.
+fail() {
+  say "$*"
+  exit 1
+}
+
+# ensure_packages: the Debian packages and programs that the scripts need. bubblewrap, which runs the sandboxes, is installed
+# by apt when it is missing; so is Python's venv module.
+ensure_packages() {
+  command -v cargo >/dev/null || fail "cargo is missing: install Rust from https://rustup.rs"
+  command -v python3 >/dev/null || fail "python3 is missing: apt-get install python3 python3-venv"
+  local missing=()
+  command -v bwrap >/dev/null || missing+=(bubblewrap)
+  python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+  [ ${#missing[@]} -eq 0 ] && return
+  command -v apt-get >/dev/null || fail "install these packages first: ${missing[*]}"
+  local as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || fail "run this as root once: apt-get install ${missing[*]}"
+    as_root=(sudo)
+  fi
+  say "installing ${missing[*]}"
+  "${as_root[@]}" apt-get update -qq >&2
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+}
+
+# build [ARGUMENT...]: every program of the workspace, in target/debug. Always the whole workspace: a part of it would be
+# built with other features of shared dependencies, and then once more.
+build() {
+  say "building (the first time takes some minutes)"
+  cargo build --workspace --locked "$@" >&2
+}
+
+# python_venv NAME: a Python environment in target/venv/NAME with infra/requirements/NAME.txt; made anew when that changes.
+python_venv() {
+  local venv=target/venv/$1 requirements=infra/requirements/$1.txt
+  cmp -s "$requirements" "$venv/requirements.txt" && return
+  say "installing $1 (once)"
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
+  cp "$requirements" "$venv/requirements.txt"
+}

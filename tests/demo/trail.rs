@@ -1,0 +1,69 @@
+//! The audit trail: complete, apart by project, and archived so that a touch is seen.
+
+use sealfleet_tests::project::named;
+use sealfleet_tests::trail::Archive;
+use sealfleet_tests::{Outcome, Stack, ensure, ensure_eq, eventually};
+
+use crate::board::Board;
+use crate::tenant::Tenant;
+use crate::work::{SOON, Work};
+
+/// Checks the trails of both tenants and the archive in S3.
+pub async fn checked(board: &mut Board, stack: &Stack, tenants: [&Tenant; 2], works: &[Work]) {
+    for (tenant, work) in tenants.into_iter().zip(works) {
+        let name = format!("the trail of `{}` is its own, and has each release of a secret", tenant.id());
+        board.check(&name, released(tenant, work)).await;
+    }
+    board.check("all of it is archived in S3, and the digests verify", archived(stack, tenants)).await;
+    board.check("one changed byte in the archive is found, and named", touched(stack)).await;
+}
+
+async fn released(tenant: &Tenant, work: &Work) -> Outcome<String> {
+    let trail = tenant.project.trail().await?;
+    ensure!(trail.iter().all(|entry| entry["project"] == tenant.id()), "an entry of another project");
+    let mut identity_steps = 0;
+    for run in work.runs() {
+        let steps = tenant.project.run(run).await?["steps"].as_array().cloned().unwrap_or_default();
+        identity_steps += steps.iter().filter(|step| step["mode"] == "identity").count();
+    }
+    for name in ["secret.released", "profile.injected", "secret.decrypted"] {
+        ensure_eq!(named(&trail, name).len(), identity_steps, "`{name}` in the trail of `{}`", tenant.id());
+    }
+    Ok(format!("{} entries; {identity_steps} identity steps, {identity_steps} releases", trail.len()))
+}
+
+async fn archived(stack: &Stack, tenants: [&Tenant; 2]) -> Outcome<String> {
+    let mut trails = Vec::new();
+    for tenant in tenants {
+        trails.extend(tenant.project.trail().await?);
+    }
+    eventually("the export of all entries", SOON, async || {
+        Ok(Archive::read(stack).await?.missing(&trails).is_empty().then_some(()))
+    })
+    .await?;
+    stack.digest().await?;
+    let archive = Archive::read(stack).await?;
+    let verified = archive.verified();
+    ensure!(verified.faults.is_empty(), "the archive does not verify: {:?}", verified.faults);
+    ensure!(verified.digests > 0 && verified.lines >= trails.len() as u64, "the digests cover too little: {verified:?}");
+    Ok(format!(
+        "{} objects with {} entries below s3://{}/audit/, {} digests",
+        archive.objects.len(),
+        verified.lines,
+        stack.parts.audit_bucket,
+        verified.digests
+    ))
+}
+
+async fn touched(stack: &Stack) -> Outcome<String> {
+    let mut archive = Archive::read(stack).await?;
+    let digested: Vec<String> = archive.digests.iter().map(|digest| String::from_utf8_lossy(digest).into_owned()).collect();
+    let is_digested = |key: &str| digested.iter().any(|digest| digest.contains(key));
+    let touched = archive.objects.iter_mut().find(|(key, _)| is_digested(key));
+    if let Some(byte) = touched.and_then(|(_, bytes)| bytes.first_mut()) {
+        *byte ^= 1;
+    }
+    let faults = archive.verified().faults;
+    ensure_eq!(faults.len(), 1, "faults of an archive with one changed byte: {faults:?}");
+    Ok(faults.first().map(ToString::to_string).unwrap_or_default())
+}
