@@ -11,7 +11,7 @@ use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::EnqueueRun;
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::access::Action;
-use sealfleet_domain::credential::sha256_hex;
+use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::run::{Pace, Run};
 use sealfleet_domain::{RunId, StepId, limits};
 use sealfleet_ledger::{Enqueued, Idempotency, Ledger};

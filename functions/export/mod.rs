@@ -12,8 +12,8 @@ use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventR
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::objects::Objects;
 use sealfleet_domain::audit::AuditEntry;
-use sealfleet_domain::credential::sha256_hex;
 use sealfleet_domain::digest::{Digest, DigestedObject};
+use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::{Clock, Timestamp};
 use sealfleet_ledger::audit_entry_of_image;
 use serde::Serialize;

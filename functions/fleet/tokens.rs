@@ -1,8 +1,8 @@
 //! API tokens: made once, shown once, listed without their secrets, revoked.
 
+use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{CreateToken, TokenCreated};
-use sealfleet_api::Problem;
 use sealfleet_domain::access::{Action, Principal, Resource, Role};
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::{ProjectId, ProjectScope, limits};

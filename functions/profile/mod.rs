@@ -1,8 +1,8 @@
 //! `profile`: Sealed Identity profiles, by names and references. No field takes a value.
 
+use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::CreateProfile;
-use sealfleet_api::Problem;
 use sealfleet_domain::access::Action;
 use sealfleet_domain::profile::Profile;
 use sealfleet_ledger::Ledger;

@@ -1,7 +1,7 @@
 //! `runs`: reads runs.
 
-use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::Problem;
+use sealfleet_api::http::{Answer, Request};
 use sealfleet_domain::access::Action;
 use sealfleet_domain::run::RunState;
 use sealfleet_ledger::Ledger;

@@ -21,8 +21,10 @@ use crate::shared::task_end::TaskEnd;
 const ASK_AGAIN_SECONDS: i64 = 60;
 /// Seconds beyond a step's timeout that its sandbox is given to end by itself.
 const GRACE_SECONDS: i64 = 30;
-/// Runs of one shard that one sweep visits.
-const RUNS_OF_A_SHARD: usize = 100;
+/// Runs of one shard that are read at once.
+const PAGE: usize = 100;
+/// Pages of one shard that one sweep reads: the next one comes in a minute.
+const PAGES: u32 = 20;
 
 const ACTOR: &str = "system:sweep";
 
@@ -54,11 +56,22 @@ pub struct Swept {
 pub async fn handle(ports: &Ports) -> Result<Swept, Error> {
     let mut swept = Swept::default();
     for shard in due_shards() {
-        for due in ports.ledger.due(&shard, ports.ledger.now(), RUNS_OF_A_SHARD).await? {
-            swept.visited += 1;
-            if let Err(error) = visit(ports, &due).await {
-                swept.failed += 1;
-                tracing::warn!(%error, run_id = %due.run_id, "a due run could not be dealt with; it stays due");
+        // Page after page, for as long as a page brings something on its way: what is dealt with is due no more.
+        for _ in 0..PAGES {
+            let page = ports.ledger.due(&shard, ports.ledger.now(), PAGE).await?;
+            let mut dealt_with = 0;
+            for due in &page {
+                swept.visited += 1;
+                match visit(ports, due).await {
+                    Ok(()) => dealt_with += 1,
+                    Err(error) => {
+                        swept.failed += 1;
+                        tracing::warn!(%error, run_id = %due.run_id, "a due run could not be dealt with; it stays due");
+                    }
+                }
+            }
+            if page.len() < PAGE || dealt_with == 0 {
+                break;
             }
         }
     }

@@ -113,8 +113,10 @@ impl Played {
     async fn forward(&self, target: &str, body: Bytes) -> Outcome<(StatusCode, Bytes)> {
         // Only the form of the credentials is looked at.
         let authorization = "AWS4-HMAC-SHA256 Credential=bench/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";
-        let request = self.http.post(&self.tables).header("x-amz-target", target).header("authorization", authorization);
-        let request = request.header("content-type", "application/x-amz-json-1.0").header("x-amz-date", "20260101T000000Z");
+        let request =
+            self.http.post(&self.tables).header("x-amz-target", target).header("authorization", authorization);
+        let request =
+            request.header("content-type", "application/x-amz-json-1.0").header("x-amz-date", "20260101T000000Z");
         let answer = request.body(body).send().await?;
         Ok((answer.status(), answer.bytes().await?))
     }
@@ -130,7 +132,9 @@ impl Played {
         let capacity = &answer["ConsumedCapacity"];
         let listed = capacity.as_array().cloned().unwrap_or_else(|| vec![capacity.clone()]);
         let units: f64 = listed.iter().filter_map(|one| one["CapacityUnits"].as_f64()).sum();
-        let reads = ["GetItem", "BatchGetItem", "Query", "Scan", "TransactGetItems"].iter().any(|read| target.ends_with(&format!(".{read}")));
+        let reads = ["GetItem", "BatchGetItem", "Query", "Scan", "TransactGetItems"]
+            .iter()
+            .any(|read| target.ends_with(&format!(".{read}")));
         self.count(|consumed| {
             consumed.table_requests += 1;
             if reads { consumed.read_units += units } else { consumed.write_units += units }

@@ -52,18 +52,32 @@ impl Figures {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             let _ = writeln!(table, " {name:<9} {text}");
         }
-        let _ = writeln!(table, "\n {:<width$}  {:>10}  {:<8}  {:>8}  {:>6}  ratio", "figure", "measured", "unit", "budget", "");
+        let _ = writeln!(
+            table,
+            "\n {:<width$}  {:>10}  {:<8}  {:>8}  {:>6}  ratio",
+            "figure", "measured", "unit", "budget", "kept?"
+        );
         let _ = writeln!(table, " {}", "-".repeat(width + 48));
         for row in &self.rows {
             let budget = row.budget.map(number).unwrap_or_default();
             let verdict = row.is_ok().map_or("", |ok| if ok { "ok" } else { "MISSED" });
             let ratio = row.ratio().map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
-            let line = format!(" {:<width$}  {:>10}  {:<8}  {budget:>8}  {verdict:>6}  {ratio}", row.what, number(row.value), row.unit);
+            let line = format!(
+                " {:<width$}  {:>10}  {:<8}  {budget:>8}  {verdict:>6}  {ratio}",
+                row.what,
+                number(row.value),
+                row.unit
+            );
             let _ = writeln!(table, "{}", line.trim_end());
         }
         let budgets = self.rows.iter().filter_map(Row::is_ok);
         let missed = budgets.clone().filter(|ok| !ok).count();
-        let _ = writeln!(table, "\n {} of {} budgets are kept.", budgets.count() - missed, self.rows.iter().filter_map(Row::is_ok).count());
+        let _ = writeln!(
+            table,
+            "\n {} of {} budgets are kept.",
+            budgets.count() - missed,
+            self.rows.iter().filter_map(Row::is_ok).count()
+        );
         table
     }
 }
@@ -87,7 +101,12 @@ fn number(value: f64) -> String {
 pub fn percentile(values: &[f64], p: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index"
+    )]
     let at = ((sorted.len() as f64 * p).ceil() as usize).clamp(1, sorted.len().max(1)) - 1;
     sorted.get(at).copied().unwrap_or_default()
 }

@@ -52,7 +52,8 @@ impl Function {
     pub async fn start(binary: &Path, name: &str, environment: &[(String, String)]) -> Outcome<Self> {
         let (events, receiver) = mpsc::channel(1);
         let (asked, first) = oneshot::channel();
-        let runtime = Runtime { events: Mutex::new(receiver), under_way: Mutex::default(), asked: Mutex::new(Some(asked)) };
+        let runtime =
+            Runtime { events: Mutex::new(receiver), under_way: Mutex::default(), asked: Mutex::new(Some(asked)) };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let router = Router::new().fallback(serve).with_state(Arc::new(runtime));
@@ -62,13 +63,16 @@ impl Function {
         });
         let mut command = Command::new(binary);
         command.env_clear().envs(environment.iter().cloned()).env("_HANDLER", name);
-        command.env("AWS_LAMBDA_RUNTIME_API", address.to_string()).env("AWS_LAMBDA_FUNCTION_NAME", format!("sealfleet-{name}"));
+        command
+            .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
+            .env("AWS_LAMBDA_FUNCTION_NAME", format!("sealfleet-{name}"));
         command.env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST").env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         let before = Instant::now();
         let child = command.spawn()?;
         let ready = tokio::time::timeout(LIMIT, first).await;
-        let ready = ready.ok().and_then(Result::ok).ok_or_else(|| Failure::new(format!("function `{name}` does not start")))?;
+        let ready =
+            ready.ok().and_then(Result::ok).ok_or_else(|| Failure::new(format!("function `{name}` does not start")))?;
         let pid = child.id().ok_or_else(|| Failure::new(format!("function `{name}` ended at once")))?;
         Ok(Self { pid, init: ready - before, events, _child: child, server })
     }

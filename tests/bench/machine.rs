@@ -36,7 +36,12 @@ pub fn describe() -> Outcome<Value> {
 /// When it cannot be read.
 #[expect(clippy::cast_precision_loss, reason = "sizes are small")]
 pub fn size(figures: &mut Figures, functions: &Path) -> Outcome {
-    figures.add_against("functions: size of the one binary (release)", std::fs::metadata(functions)?.len() as f64 / MIB, "MiB", 8.0);
+    figures.add_against(
+        "functions: size of the one binary (release)",
+        std::fs::metadata(functions)?.len() as f64 / MIB,
+        "MiB",
+        8.0,
+    );
     Ok(())
 }
 

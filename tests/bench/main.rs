@@ -44,7 +44,8 @@ pub struct Plan {
 #[tokio::main]
 async fn main() -> ExitCode {
     let mut as_json = false;
-    let mut plan = Plan { functions: PathBuf::new(), starts: 30, runs: 10, requests: 100, backlog: 10_000, stack_runs: 20 };
+    let mut plan =
+        Plan { functions: PathBuf::new(), starts: 30, runs: 10, requests: 100, backlog: 10_000, stack_runs: 20 };
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--json" => as_json = true,
@@ -57,7 +58,11 @@ async fn main() -> ExitCode {
     }
     match run(&mut plan).await {
         Ok(figures) => {
-            if as_json { println!("{}", figures.json()) } else { print!("{}", figures.table()) }
+            if as_json {
+                println!("{}", figures.json())
+            } else {
+                print!("{}", figures.table())
+            }
             ExitCode::SUCCESS
         }
         Err(failure) => {
@@ -101,6 +106,9 @@ async fn measure(plan: &Plan, stage: &Stage, figures: &mut Figures) -> Outcome {
 /// `target/release/sealfleet-functions`, wherever below the target directory this program is.
 fn release_binary() -> Outcome<PathBuf> {
     let own = std::env::current_exe()?;
-    let found = own.ancestors().skip(1).map(|above| above.join("release/sealfleet-functions")).find(|file| file.is_file());
-    found.ok_or_else(|| Failure::new("there is no release binary: run `cargo build --release -p sealfleet-functions` first"))
+    let found =
+        own.ancestors().skip(1).map(|above| above.join("release/sealfleet-functions")).find(|file| file.is_file());
+    found.ok_or_else(|| {
+        Failure::new("there is no release binary: run `cargo build --release -p sealfleet-functions` first")
+    })
 }

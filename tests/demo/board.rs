@@ -73,7 +73,12 @@ impl Board {
     pub fn broke_off(&mut self, why: String) {
         tell(&format!("   {} the demo cannot go on", self.painted(RED, "FAIL")));
         self.say(&why);
-        self.checks.push(Check { act: self.act, name: "the demo reaches its end".to_owned(), passed: false, told: why });
+        self.checks.push(Check {
+            act: self.act,
+            name: "the demo reaches its end".to_owned(),
+            passed: false,
+            told: why,
+        });
     }
 
     /// Whether there were checks, and each one passed.
@@ -99,7 +104,13 @@ impl Board {
             self.elapsed().as_secs()
         );
         for check in failed {
-            let _ = writeln!(table, "\n {}: {}\n   {}", self.painted(RED, "FAIL"), check.name, check.told.replace('\n', "\n   "));
+            let _ = writeln!(
+                table,
+                "\n {}: {}\n   {}",
+                self.painted(RED, "FAIL"),
+                check.name,
+                check.told.replace('\n', "\n   ")
+            );
         }
         let _ = std::io::stdout().write_all(table.as_bytes());
     }

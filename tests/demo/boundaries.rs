@@ -21,7 +21,8 @@ const ASK: &str = include_str!("ask.py");
 pub async fn enrolment(own: &Tenant, other: &Tenant) -> Outcome<String> {
     let before = other.project.census().await?;
     let (_, key) = own.project.enrolment_key(&json!({ "labels": { "region": "eu" }, "max_uses": 10 })).await?;
-    for wish in [json!({ "project": other.id() }), json!({ "pool": FARGATE }), json!({ "labels": { "region": "us" } })] {
+    for wish in [json!({ "project": other.id() }), json!({ "pool": FARGATE }), json!({ "labels": { "region": "us" } })]
+    {
         let answer = own.project.register(Some(&key), &format!("intruder-{}", unique()), &wish).await?;
         ensure!(matches!(answer.status, 400 | 403), "a registration with {wish} was answered with {}", answer.status);
         answer.is_problem()?;
@@ -35,7 +36,9 @@ pub async fn enrolment(own: &Tenant, other: &Tenant) -> Outcome<String> {
 /// # Errors
 /// When it takes anything else.
 pub async fn profiles(own: &Tenant, other: &Tenant) -> Outcome<String> {
-    for (secret, what) in [(other.aws_reference(), "a foreign reference"), ("sk-plain-value-0123456789".to_owned(), "a value")] {
+    for (secret, what) in
+        [(other.aws_reference(), "a foreign reference"), ("sk-plain-value-0123456789".to_owned(), "a value")]
+    {
         let body = json!({ "name": "sneaky", "secrets": { "API_KEY": secret } });
         let answer = own.project.admin.post("/v1/profiles", &body).await?;
         answer.refused(400, "invalid_request")?;
@@ -51,13 +54,35 @@ pub async fn profiles(own: &Tenant, other: &Tenant) -> Outcome<String> {
 /// When an attempt cannot be prepared.
 pub async fn tried(board: &mut Board, stack: &Stack, tenants: [&Tenant; 2], works: &[Work]) -> Outcome {
     let ([healthcare, finance], [own, others]) = (tenants, works) else { return Ok(()) };
-    board.check("a foreign run does not exist: a claim across tenants is refused by the API, and audited", across(healthcare, finance, others)).await;
+    board
+        .check(
+            "a foreign run does not exist: a claim across tenants is refused by the API, and audited",
+            across(healthcare, finance, others),
+        )
+        .await;
     board.check("a claim cannot name its project", named_project(healthcare, finance, others)).await;
-    board.check("a worker's queue credentials open its own queue, and IAM refuses the other tenant's", queues(stack, healthcare, finance)).await;
-    board.check("a sandbox that asks Secrets Manager for the other tenant's secret is denied by IAM", secrets(stack, healthcare, finance)).await;
+    board
+        .check(
+            "a worker's queue credentials open its own queue, and IAM refuses the other tenant's",
+            queues(stack, healthcare, finance),
+        )
+        .await;
+    board
+        .check(
+            "a sandbox that asks Secrets Manager for the other tenant's secret is denied by IAM",
+            secrets(stack, healthcare, finance),
+        )
+        .await;
     board.check("a step that requires region=us is not given to a region=eu worker", labels(healthcare, own)).await;
-    board.check("a stolen fence is refused: another worker of the tenant, and another tenant", stolen(healthcare, finance, own)).await;
-    board.check("a tenant's admin cannot see, cancel or audit the other's run", seen(healthcare, finance, others)).await;
+    board
+        .check(
+            "a stolen fence is refused: another worker of the tenant, and another tenant",
+            stolen(healthcare, finance, own),
+        )
+        .await;
+    board
+        .check("a tenant's admin cannot see, cancel or audit the other's run", seen(healthcare, finance, others))
+        .await;
     Ok(())
 }
 
@@ -88,11 +113,15 @@ async fn named_project(thief: &Tenant, owner: &Tenant, theirs: &Work) -> Outcome
 async fn queues(stack: &Stack, thief: &Tenant, owner: &Tenant) -> Outcome<String> {
     let keys = thief.worker.played().queue_keys().await?;
     keys.receive(&stack.aws, 0).await?;
-    let foreign = [PULL, FARGATE].map(|pool| keys.url.replace(&format!("sealfleet-{}--{PULL}", thief.id()), &format!("sealfleet-{}--{pool}", owner.id())));
+    let foreign = [PULL, FARGATE].map(|pool| {
+        keys.url.replace(&format!("sealfleet-{}--{PULL}", thief.id()), &format!("sealfleet-{}--{pool}", owner.id()))
+    });
     let own_fargate = keys.url.replace(&format!("--{PULL}"), &format!("--{FARGATE}"));
     for url in foreign.iter().chain([&own_fargate]) {
         ensure!(*url != keys.url, "the queue's URL is another than expected: {url}");
-        for (operation, more) in [("ReceiveMessage", json!({ "VisibilityTimeout": 0 })), ("SendMessage", json!({ "MessageBody": "{}" }))] {
+        for (operation, more) in
+            [("ReceiveMessage", json!({ "VisibilityTimeout": 0 })), ("SendMessage", json!({ "MessageBody": "{}" }))]
+        {
             let body = merged(json!({ "QueueUrl": url }), &more);
             let answer = stack.aws.call_as(&keys.keys, Service::Sqs, operation, body).await?;
             ensure!(answer.denied(), "{operation} on {url}: {} {}", answer.status, answer.body);
@@ -134,14 +163,18 @@ async fn labels(tenant: &Tenant, work: &Work) -> Outcome<String> {
 async fn stolen(tenant: &Tenant, other: &Tenant, work: &Work) -> Outcome<String> {
     let run = &work.beside.run;
     let shown = tenant.project.step(run, "call").await?;
-    let claimed = Claimed { run: run.clone(), step: "call".to_owned(), fence: shown["fence"].as_u64().unwrap_or_default() };
+    let claimed =
+        Claimed { run: run.clone(), step: "call".to_owned(), fence: shown["fence"].as_u64().unwrap_or_default() };
     let colleague = tenant.project.worker(&json!({})).await?;
     colleague.succeed(&claimed).await?.refused(403, "not_holder")?;
     ensure!(!colleague.holds(&claimed).await?, "another worker's heartbeat keeps a stolen claim");
     other.worker.played().succeed(&claimed).await?.refused(404, "not_found")?;
     ensure_eq!(tenant.project.state(run, "call").await?, "running", "the state of the step");
     let noted = named(&tenant.project.audit(run).await?, "report.refused");
-    ensure!(noted.iter().any(|event| event["code"] == "not_holder"), "the trail does not tell of the stolen fence: {noted:?}");
+    ensure!(
+        noted.iter().any(|event| event["code"] == "not_holder"),
+        "the trail does not tell of the stolen fence: {noted:?}"
+    );
     // It was only played: it must not be one of the tenant's workers any longer.
     tenant.project.admin.post(&format!("/v1/workers/{}/revoke", colleague.id), &json!({})).await?.accepted()?;
     Ok(format!("403 and 404 for fence {}, audited; the step runs on", claimed.fence))

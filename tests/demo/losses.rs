@@ -25,16 +25,24 @@ pub async fn killed_worker(board: &mut Board, stack: &Stack, tenant: &mut Tenant
     let shown = tenant.project.until(&run, "only", &["running"], SOON).await?;
     let old = Claimed { run: run.clone(), step: "only".to_owned(), fence: shown["fence"].as_u64().unwrap_or_default() };
 
-    board.say(&format!("SIGKILL to the worker of `{}`, process {}", tenant.id(), tenant.worker.own_processes().first().copied().unwrap_or_default()));
+    board.say(&format!(
+        "SIGKILL to the worker of `{}`, process {}",
+        tenant.id(),
+        tenant.worker.own_processes().first().copied().unwrap_or_default()
+    ));
     tenant.worker.kill().await?;
     std::fs::remove_file(&mark)?;
-    let gone = eventually("the step's process to go with its worker", SOON, async || Ok(sleeping(&marker).is_none().then_some(()))).await;
-    tenant.worker.restart()?;
-    board.check("a worker killed in mid-step: the step is queued again and succeeds once", async {
-        gone?;
-        again(stack, tenant, &run).await
+    let gone = eventually("the step's process to go with its worker", SOON, async || {
+        Ok(sleeping(&marker).is_none().then_some(()))
     })
     .await;
+    tenant.worker.restart()?;
+    board
+        .check("a worker killed in mid-step: the step is queued again and succeeds once", async {
+            gone?;
+            again(stack, tenant, &run).await
+        })
+        .await;
     board.check("the old fence is refused, and audited", old_fence(tenant, &old)).await;
     Ok(())
 }
@@ -77,7 +85,12 @@ pub async fn cancelled_sandbox(board: &mut Board, stack: &Stack, tenant: &Tenant
     let run = tenant.enqueue("endless", BESIDE, &[sleeps]).await?;
     eventually("the sandbox to run", SOON, async || Ok(sleeping(&marker))).await?;
     let shown = tenant.project.until(&run, "only", &["running"], SOON).await?;
-    board.check("a cancel kills the Fargate sandbox, and the trail says so", cancelled(stack, tenant, &run, &marker, &shown["handle"])).await;
+    board
+        .check(
+            "a cancel kills the Fargate sandbox, and the trail says so",
+            cancelled(stack, tenant, &run, &marker, &shown["handle"]),
+        )
+        .await;
     Ok(())
 }
 
@@ -87,11 +100,13 @@ async fn cancelled(stack: &Stack, tenant: &Tenant, run: &str, marker: &str, task
     eventually("the sandbox's process to go", SOON, async || Ok(sleeping(marker).is_none().then_some(()))).await?;
     let cluster = &stack.parts.cluster;
     eventually("ECS to show the task as stopped", SOON, async || {
-        let described = stack.aws.call(Service::Ecs, "DescribeTasks", json!({ "cluster": cluster, "tasks": [task] })).await?;
+        let described =
+            stack.aws.call(Service::Ecs, "DescribeTasks", json!({ "cluster": cluster, "tasks": [task] })).await?;
         Ok((described["tasks"][0]["lastStatus"] == "STOPPED").then_some(()))
     })
     .await?;
-    let running = stack.aws.call(Service::Ecs, "ListTasks", json!({ "cluster": cluster, "desiredStatus": "RUNNING" })).await?;
+    let running =
+        stack.aws.call(Service::Ecs, "ListTasks", json!({ "cluster": cluster, "desiredStatus": "RUNNING" })).await?;
     let listed = running["taskArns"].as_array().is_some_and(|tasks| tasks.contains(task));
     ensure!(!listed, "ECS still lists the task as running");
     ensure_eq!(tenant.project.state(run, "only").await?, "aborted", "the state of the step");
@@ -99,7 +114,10 @@ async fn cancelled(stack: &Stack, tenant: &Tenant, run: &str, marker: &str, task
         Ok(tenant.project.events(run, "pool.sandbox.reset").await?.first().cloned())
     })
     .await?;
-    Ok(format!("task {} is stopped, its process is gone", task.as_str().and_then(|arn| arn.rsplit('/').next()).unwrap_or_default()))
+    Ok(format!(
+        "task {} is stopped, its process is gone",
+        task.as_str().and_then(|arn| arn.rsplit('/').next()).unwrap_or_default()
+    ))
 }
 
 /// An argument of `sleep` that no other process has.

@@ -84,7 +84,9 @@ async fn play(stage: &Stage, board: &mut Board) -> Outcome {
     board.say(&format!("directory {}", stage.directory().display()));
     let stack = stage.up(&PACE).await?;
     board.say(&format!("the API is at {}", stack.parts.api_url));
-    board.say("an operator's first token was made with the operator's own AWS credentials (`sealfleet token bootstrap`)");
+    board.say(
+        "an operator's first token was made with the operator's own AWS credentials (`sealfleet token bootstrap`)",
+    );
     board.check("the control plane answers an operator, and nobody else", answers(&stack)).await;
 
     board.act("Two tenants, four workers");
@@ -92,23 +94,41 @@ async fn play(stage: &Stage, board: &mut Board) -> Outcome {
     let (mut healthcare, finance) = (healthcare?, finance?);
     for tenant in [&healthcare, &finance] {
         board.say(&format!("project `{}`, deployed from infra/sam/project.yaml, has the workers", tenant.id()));
-        board.say(&format!("  {}  sealfleet-worker, region=eu, process {}", tenant.worker.id, tenant.worker.own_processes().first().copied().unwrap_or_default()));
+        board.say(&format!(
+            "  {}  sealfleet-worker, region=eu, process {}",
+            tenant.worker.id,
+            tenant.worker.own_processes().first().copied().unwrap_or_default()
+        ));
         board.say(&format!("  {}  the Fargate pool, region=eu", tenant.fargate_worker));
     }
     for tenant in [&healthcare, &finance] {
         let name = format!("the workers of `{}` are approved, each for one pool and its labels", tenant.id());
         board.check(&name, enrolled(tenant)).await;
     }
-    board.check("an enrolment key admits nobody to another project, pool or label", boundaries::enrolment(&healthcare, &finance)).await;
+    board
+        .check(
+            "an enrolment key admits nobody to another project, pool or label",
+            boundaries::enrolment(&healthcare, &finance),
+        )
+        .await;
 
     board.act("Secrets go straight to each tenant's own identity backend; the control plane learns names");
     for tenant in [&healthcare, &finance] {
         tenant.store_secrets(&stack).await?;
         tenant.project.profile(tenant::BESIDE, "builtin://crm").await?;
         tenant.project.profile(tenant::IN_AWS, &tenant.aws_reference()).await?;
-        board.say(&format!("`{}`: builtin://crm beside its worker, {} in Secrets Manager", tenant.id(), tenant.aws_reference()));
+        board.say(&format!(
+            "`{}`: builtin://crm beside its worker, {} in Secrets Manager",
+            tenant.id(),
+            tenant.aws_reference()
+        ));
     }
-    board.check("no profile takes a value, nor a reference to another tenant's secret", boundaries::profiles(&healthcare, &finance)).await;
+    board
+        .check(
+            "no profile takes a value, nor a reference to another tenant's secret",
+            boundaries::profiles(&healthcare, &finance),
+        )
+        .await;
 
     board.act("Mixed work: bare, sandboxed and identity steps, in both kinds of sandbox");
     let mut works = Vec::new();

@@ -14,11 +14,13 @@ use crate::work::Work;
 pub async fn while_in_flight(board: &mut Board, stack: &Stack, tenants: [&Tenant; 2], works: &[Work]) -> Outcome {
     board.check("each sandbox holds its own tenant's secret, and no other", async { inside(tenants, works) }).await;
     let search = search(stack, tenants);
-    board.check("the search finds a value planted in each kind of place", async {
-        search.proves_itself(stack).await?;
-        Ok("an item, a stream record, a message, a log event, an object, an answer, a file, an environment, memory".to_owned())
-    })
-    .await;
+    board
+        .check("the search finds a value planted in each kind of place", async {
+            search.proves_itself(stack).await?;
+            Ok("an item, a stream record, a message, a log event, an object, an answer, a file, an environment, memory"
+                .to_owned())
+        })
+        .await;
     board.check("the four secrets are nowhere else while the steps run", nowhere(&search, stack, tenants)).await;
     Ok(())
 }
@@ -63,7 +65,16 @@ async fn nowhere(search: &Search, stack: &Stack, tenants: [&Tenant; 2]) -> Outco
     let report = search.run(stack, &Needle::any(&values)?).await?;
     ensure!(report.found.is_empty(), "a secret was found: {:?}", report.found);
     for kind in [Kind::Item, Kind::Record, Kind::LogEvent, Kind::Object, Kind::Answer, Kind::Memory, Kind::File] {
-        ensure!(report.places.get(&kind).is_some_and(|count| *count > 0), "no {kind:?} was searched: {}", report.summary());
+        ensure!(
+            report.places.get(&kind).is_some_and(|count| *count > 0),
+            "no {kind:?} was searched: {}",
+            report.summary()
+        );
     }
-    Ok(format!("{}\nof {} processes of the control plane and {} of workers", report.summary(), stack.control_plane().len(), search.processes.len()))
+    Ok(format!(
+        "{}\nof {} processes of the control plane and {} of workers",
+        report.summary(),
+        stack.control_plane().len(),
+        search.processes.len()
+    ))
 }

@@ -203,13 +203,15 @@ impl PullWorker {
     /// The worker's own processes: itself and its launchers, not what runs inside its sandboxes.
     pub fn own_processes(&self) -> Vec<u32> {
         // A process' name has 15 characters (proc(5)).
-        let launchers = processes::below(self.pid).into_iter().filter(|process| process.name.starts_with("sealfleet-worke"));
+        let launchers =
+            processes::below(self.pid).into_iter().filter(|process| process.name.starts_with("sealfleet-worke"));
         std::iter::once(self.pid).chain(launchers.map(|process| process.pid)).collect()
     }
 
     /// What a step has printed, from the worker's directory.
     pub fn output(&self, claimed: &Claimed) -> String {
-        let file = self.directory.join("output").join(&claimed.run).join(format!("{}.{}.log", claimed.step, claimed.fence));
+        let file =
+            self.directory.join("output").join(&claimed.run).join(format!("{}.{}.log", claimed.step, claimed.fence));
         std::fs::read_to_string(file).unwrap_or_default()
     }
 

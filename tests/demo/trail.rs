@@ -45,7 +45,10 @@ async fn archived(stack: &Stack, tenants: [&Tenant; 2]) -> Outcome<String> {
     let archive = Archive::read(stack).await?;
     let verified = archive.verified();
     ensure!(verified.faults.is_empty(), "the archive does not verify: {:?}", verified.faults);
-    ensure!(verified.digests > 0 && verified.lines >= trails.len() as u64, "the digests cover too little: {verified:?}");
+    ensure!(
+        verified.digests > 0 && verified.lines >= trails.len() as u64,
+        "the digests cover too little: {verified:?}"
+    );
     Ok(format!(
         "{} objects with {} entries below s3://{}/audit/, {} digests",
         archive.objects.len(),
@@ -57,7 +60,8 @@ async fn archived(stack: &Stack, tenants: [&Tenant; 2]) -> Outcome<String> {
 
 async fn touched(stack: &Stack) -> Outcome<String> {
     let mut archive = Archive::read(stack).await?;
-    let digested: Vec<String> = archive.digests.iter().map(|digest| String::from_utf8_lossy(digest).into_owned()).collect();
+    let digested: Vec<String> =
+        archive.digests.iter().map(|digest| String::from_utf8_lossy(digest).into_owned()).collect();
     let is_digested = |key: &str| digested.iter().any(|digest| digest.contains(key));
     let touched = archive.objects.iter_mut().find(|(key, _)| is_digested(key));
     if let Some(byte) = touched.and_then(|(_, bytes)| bytes.first_mut()) {

@@ -132,7 +132,12 @@ impl Work {
         let id = tenant.id().to_owned();
         board.check(&format!("all work of `{id}` succeeded, in each mode"), self.succeeded(tenant)).await;
         board.check(&format!("each step of `{id}` reached only its own workers"), self.own_workers(tenant)).await;
-        board.check(&format!("the sandboxes of `{id}` saw its secret: they printed its SHA-256"), self.printed(stack, tenant)).await;
+        board
+            .check(
+                &format!("the sandboxes of `{id}` saw its secret: they printed its SHA-256"),
+                self.printed(stack, tenant),
+            )
+            .await;
     }
 
     async fn succeeded(&self, tenant: &Tenant) -> Outcome<String> {
@@ -166,18 +171,21 @@ impl Work {
     }
 
     async fn printed(&self, stack: &Stack, tenant: &Tenant) -> Outcome<String> {
-        let mut printing: Vec<(&str, &str, &str)> = vec![
-            (&self.beside.run, "call", PULL),
-            (&self.in_aws.run, "call", FARGATE),
-        ];
-        printing.extend(self.short.iter().flat_map(|(run, all)| all.iter().map(|one| (run.as_str(), one.step, one.pool))));
+        let mut printing: Vec<(&str, &str, &str)> =
+            vec![(&self.beside.run, "call", PULL), (&self.in_aws.run, "call", FARGATE)];
+        printing
+            .extend(self.short.iter().flat_map(|(run, all)| all.iter().map(|one| (run.as_str(), one.step, one.pool))));
         for (run, step, pool) in &printing {
             let secret: &Canary = if *pool == PULL { &tenant.beside } else { &tenant.in_aws };
             let shown = tenant.project.step(run, step).await?;
             let fence = shown["fence"].as_u64().unwrap_or_default();
             let claimed = Claimed { run: (*run).to_owned(), step: (*step).to_owned(), fence };
             let said = eventually("the step's output", SOON, async || {
-                let said = if *pool == PULL { tenant.worker.output(&claimed) } else { in_logs(stack, tenant.id(), &claimed).await? };
+                let said = if *pool == PULL {
+                    tenant.worker.output(&claimed)
+                } else {
+                    in_logs(stack, tenant.id(), &claimed).await?
+                };
                 Ok((said.len() >= 64).then_some(said))
             })
             .await?;

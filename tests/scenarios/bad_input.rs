@@ -19,7 +19,7 @@ type Wrong = (By, &'static str, Value, &'static str);
 
 /// Each wrong body is refused with 400 and the name of the field; the right one beside it would have been accepted.
 pub async fn bodies_that_are_wrong_name_their_field(stack: &Stack) -> Outcome {
-    let project = stack.project("bad").await?;
+    let project = stack.project("bad-fields").await?;
     let worker = project.worker(&json!({})).await?;
     let before = (project.census().await?, project.trail().await?.len());
     let mut all = runs();
@@ -213,7 +213,7 @@ fn work() -> Vec<Wrong> {
 
 /// What is no JSON, no object, or too much of it.
 pub async fn bodies_that_are_no_request(stack: &Stack) -> Outcome {
-    let project = stack.project("bad").await?;
+    let project = stack.project("bad-bodies").await?;
     let runs_before = project.viewer.list("/v1/runs").await?.len();
     let good = run_of(&[step("only", &json!({}))]).to_string();
     let wrong: [(&str, Vec<u8>); 9] = [
@@ -246,7 +246,7 @@ pub async fn bodies_that_are_no_request(stack: &Stack) -> Outcome {
 
 /// Unknown or unusable query parameters, cursors of other lists and of other projects, and ids that are none.
 pub async fn queries_and_paths_that_are_wrong(stack: &Stack) -> Outcome {
-    let (project, other) = stack.pair("bad").await?;
+    let (project, other) = stack.pair("bad-queries").await?;
     for (query, field) in [
         ("/v1/runs?limit=0", "limit"),
         ("/v1/runs?limit=101", "limit"),

@@ -492,13 +492,15 @@ pub async fn s17_heartbeats_keep_a_lease(stack: &Stack) -> Outcome {
     let run = project.enqueue_step(&json!({})).await?;
     let claimed = worker.claim(&run, "only").await?;
     worker.start(&claimed).await?.accepted()?;
-    let until = Instant::now() + Duration::from_secs(LEASE_SECONDS * 3);
-    while Instant::now() < until {
-        ensure!(worker.holds(&claimed).await?, "the lease was lost in spite of heartbeats");
-        stack.sweep().await?;
-        ensure_eq!(project.state(&run, "only").await?, "running", "the step between heartbeats");
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
+    let long = async {
+        let until = Instant::now() + Duration::from_secs(LEASE_SECONDS * 3);
+        while Instant::now() < until {
+            stack.sweep().await?;
+            ensure_eq!(project.state(&run, "only").await?, "running", "the step between heartbeats");
+        }
+        Ok(())
+    };
+    worker.while_held(&claimed, long).await?;
     ensure_eq!(project.events(&run, "step.requeued").await?.len(), 0, "audited returns to the queue");
     worker.succeed(&claimed).await?.accepted()?;
     ensure_eq!(project.step(&run, "only").await?["attempt"], 1, "the attempt that succeeded");
@@ -721,48 +723,53 @@ pub async fn s24_another_projects_rows_do_not_exist(stack: &Stack) -> Outcome {
     let token = text(&token, "token_id")?;
     let before = (beta.census().await?, beta.audit(&run).await?);
 
-    for (theirs, nobodys) in [
-        (format!("/v1/runs/{run}"), format!("/v1/runs/{}", fresh_id("run"))),
-        (format!("/v1/workers/{}", worker.id), format!("/v1/workers/{}", fresh_id("wrk"))),
-        ("/v1/profiles/s24".to_owned(), format!("/v1/profiles/s24-{}", unique())),
-        (format!("/v1/audit?run={run}"), format!("/v1/audit?run={}", fresh_id("run"))),
-        (format!("/v1/projects/{}", beta.id), format!("/v1/projects/none-{}", unique())),
-    ] {
-        let (exists, missing) = (alpha.admin.get(&theirs).await?, alpha.admin.get(&nobodys).await?);
-        exists.refused(404, "not_found")?;
-        same(&exists, &missing)?;
-        same_work(&alpha, &theirs, &nobodys).await?;
-    }
-    let nothing = json!({});
-    for (theirs, nobodys) in [
-        (format!("/v1/runs/{run}/cancel"), format!("/v1/runs/{}/cancel", fresh_id("run"))),
-        (format!("/v1/runs/{run}/steps/only/retry"), format!("/v1/runs/{}/steps/only/retry", fresh_id("run"))),
-        (format!("/v1/workers/{}/approve", worker.id), format!("/v1/workers/{}/approve", fresh_id("wrk"))),
-        (format!("/v1/workers/{}/reject", worker.id), format!("/v1/workers/{}/reject", fresh_id("wrk"))),
-        (format!("/v1/workers/{}/revoke", worker.id), format!("/v1/workers/{}/revoke", fresh_id("wrk"))),
-    ] {
-        let (exists, missing) =
-            (alpha.admin.post(&theirs, &nothing).await?, alpha.admin.post(&nobodys, &nothing).await?);
-        exists.refused(404, "not_found")?;
-        same(&exists, &missing)?;
-    }
-    for (theirs, nobodys) in [
-        (format!("/v1/tokens/{token}"), format!("/v1/tokens/{}", fresh_id("tok"))),
-        (format!("/v1/enrolment-keys/{key}"), format!("/v1/enrolment-keys/{}", fresh_id("enk"))),
-    ] {
-        let (exists, missing) = (alpha.admin.delete(&theirs).await?, alpha.admin.delete(&nobodys).await?);
-        exists.refused(404, "not_found")?;
-        same(&exists, &missing)?;
-    }
-    // A worker of A, with the very lease of a step of B.
-    let nowhere = Claimed { run: fresh_id("run"), ..claimed.clone() };
-    same(&stranger.succeed(&claimed).await?, &stranger.succeed(&nowhere).await?)?;
-    same(&stranger.start(&claimed).await?, &stranger.start(&nowhere).await?)?;
-    ensure!(!stranger.holds(&claimed).await?, "a worker holds a step of another project");
-    let run_body =
-        json!({ "workflow": "tests", "profile": "s24", "steps": [step("only", &json!({ "mode": "identity" }))] });
-    let nobodys = merged(run_body.clone(), &json!({ "profile": format!("s24-{}", unique()) }));
-    same(&alpha.member.post("/v1/runs", &run_body).await?, &alpha.member.post("/v1/runs", &nobodys).await?)?;
+    let asked = async {
+        for (theirs, nobodys) in [
+            (format!("/v1/runs/{run}"), format!("/v1/runs/{}", fresh_id("run"))),
+            (format!("/v1/workers/{}", worker.id), format!("/v1/workers/{}", fresh_id("wrk"))),
+            ("/v1/profiles/s24".to_owned(), format!("/v1/profiles/s24-{}", unique())),
+            (format!("/v1/audit?run={run}"), format!("/v1/audit?run={}", fresh_id("run"))),
+            (format!("/v1/projects/{}", beta.id), format!("/v1/projects/none-{}", unique())),
+        ] {
+            let (exists, missing) = (alpha.admin.get(&theirs).await?, alpha.admin.get(&nobodys).await?);
+            exists.refused(404, "not_found")?;
+            same(&exists, &missing)?;
+            same_work(&alpha, &theirs, &nobodys).await?;
+        }
+        let nothing = json!({});
+        for (theirs, nobodys) in [
+            (format!("/v1/runs/{run}/cancel"), format!("/v1/runs/{}/cancel", fresh_id("run"))),
+            (format!("/v1/runs/{run}/steps/only/retry"), format!("/v1/runs/{}/steps/only/retry", fresh_id("run"))),
+            (format!("/v1/workers/{}/approve", worker.id), format!("/v1/workers/{}/approve", fresh_id("wrk"))),
+            (format!("/v1/workers/{}/reject", worker.id), format!("/v1/workers/{}/reject", fresh_id("wrk"))),
+            (format!("/v1/workers/{}/revoke", worker.id), format!("/v1/workers/{}/revoke", fresh_id("wrk"))),
+        ] {
+            let (exists, missing) =
+                (alpha.admin.post(&theirs, &nothing).await?, alpha.admin.post(&nobodys, &nothing).await?);
+            exists.refused(404, "not_found")?;
+            same(&exists, &missing)?;
+        }
+        for (theirs, nobodys) in [
+            (format!("/v1/tokens/{token}"), format!("/v1/tokens/{}", fresh_id("tok"))),
+            (format!("/v1/enrolment-keys/{key}"), format!("/v1/enrolment-keys/{}", fresh_id("enk"))),
+        ] {
+            let (exists, missing) = (alpha.admin.delete(&theirs).await?, alpha.admin.delete(&nobodys).await?);
+            exists.refused(404, "not_found")?;
+            same(&exists, &missing)?;
+        }
+        // A worker of A, with the very lease of a step of B.
+        let nowhere = Claimed { run: fresh_id("run"), ..claimed.clone() };
+        same(&stranger.succeed(&claimed).await?, &stranger.succeed(&nowhere).await?)?;
+        same(&stranger.start(&claimed).await?, &stranger.start(&nowhere).await?)?;
+        ensure!(!stranger.holds(&claimed).await?, "a worker holds a step of another project");
+        let run_body =
+            json!({ "workflow": "tests", "profile": "s24", "steps": [step("only", &json!({ "mode": "identity" }))] });
+        let nobodys = merged(run_body.clone(), &json!({ "profile": format!("s24-{}", unique()) }));
+        same(&alpha.member.post("/v1/runs", &run_body).await?, &alpha.member.post("/v1/runs", &nobodys).await?)?;
+
+        Ok(())
+    };
+    worker.while_held(&claimed, asked).await?;
 
     ensure_eq!((beta.census().await?, beta.audit(&run).await?), before, "the project that was asked about");
     ensure!(worker.holds(&claimed).await?, "the project's own worker lost its step");

@@ -50,14 +50,14 @@ pub async fn a_killed_function_loses_nothing(stack: &Stack) -> Outcome {
 /// Enqueues one run of a Fargate step, or of a pull step which it then claims and reports, and asks again when it gets no answer.
 async fn one_run(project: &Project, number: usize) -> Outcome<String> {
     let key = format!("killed-{number}-{}", unique());
-    let steps = if number % 3 == 0 {
+    let steps = if number.is_multiple_of(3) {
         [step("only", &json!({ "pool": FARGATE, "mode": "sandboxed" }))]
     } else {
         [step("only", &json!({}))]
     };
     let enqueue = async || project.member.post_once("/v1/runs", &key, &run_of(&steps)).await;
     let run = text(&answered(enqueue).await?.accepted()?, "run_id")?;
-    if number % 3 != 0 {
+    if !number.is_multiple_of(3) {
         let worker = project.worker(&json!({})).await?;
         played(&worker, &run).await?;
     }

@@ -4,6 +4,8 @@
 //! stack is started once; `SEALFLEET_STACK=DIR/stack.json` uses one that is up. Scenarios run side by side, each in
 //! projects or with workers of its own; those that end processes of the stack run alone, after the others.
 
+#![expect(clippy::indexing_slicing, reason = "JSON read by name: what is absent reads as null")]
+
 mod audit;
 mod bad_input;
 mod fleet;
@@ -113,9 +115,11 @@ fn main() -> ExitCode {
         alone: Arc::default(),
     };
     let conclusion = libtest_mimic::run(&arguments, trials(&words, Some(&house)));
-    let closed = runtime.block_on(stack.close());
+    let mut closed = runtime.block_on(stack.close());
     if conclusion.has_failed() {
         eprintln!("logs: {}", stack.parts.directory.join("logs").display());
+    } else {
+        closed = closed.and_then(|()| stack.forget());
     }
     let exist: BTreeSet<&str> = scenarios().iter().filter_map(|(_, name, _)| number(name)).collect();
     let passed = passed.lock().unwrap_or_else(PoisonError::into_inner).len();

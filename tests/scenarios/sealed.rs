@@ -114,6 +114,13 @@ async fn in_logs(stack: &Stack, project: &str) -> Outcome<String> {
 pub async fn s37_without_the_ledger_nothing_starts(stack: &Stack) -> Outcome {
     let project = stack.project("thirtyseven").await?;
     project.profile("crm", "builtin://crm").await?;
+    let tag = unique();
+    let broken = |name: &str| format!("sealfleet-{name}-broken-{tag}");
+    for name in ["enqueue", "claim", "report", "dispatch"] {
+        // Nothing listens on port 1.
+        let dead = [("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")];
+        stack.aws.copy_function(&format!("sealfleet-{name}"), &broken(name), &dead).await?;
+    }
     let worker = project.worker(&json!({ "max_concurrent": 2 })).await?;
     let identity = json!({ "mode": "identity" });
     let run = project.enqueue(&merged(run_of(&[step("only", &identity)]), &json!({ "profile": "crm" }))).await?;
@@ -128,43 +135,40 @@ pub async fn s37_without_the_ledger_nothing_starts(stack: &Stack) -> Outcome {
         trail.retain(|entry| entry["run_id"] != on_fargate.as_str());
         Ok(trail)
     };
-    let before = (project.census().await?, project.run(&run).await?, trail().await?);
+    let before = (project.census().await?, project.state(&run, "only").await?, trail().await?);
 
-    let tag = unique();
-    let broken = |name: &str| format!("sealfleet-{name}-broken-{tag}");
-    for name in ["enqueue", "claim", "report", "dispatch"] {
-        // Nothing listens on port 1.
-        let dead = [("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")];
-        stack.aws.copy_function(&format!("sealfleet-{name}"), &broken(name), &dead).await?;
-    }
     let body = merged(run_of(&[step("only", &identity)]), &json!({ "profile": "crm" }));
     let claim = json!({ "run_id": run, "step_id": "only" });
     let start = held.with(&json!({ "sandbox": "s37" }));
-    for (name, path, caller, body) in [
-        ("enqueue", "/v1/runs", &project.member, &body),
-        ("claim", "/v1/claims", &worker.caller, &claim),
-        ("report", "/v1/starts", &worker.caller, &start),
-    ] {
-        let answer = stack.aws.invoke(&broken(name), &http_event(caller, path, body)).await?;
-        unavailable(name, &answer)?;
-    }
-    let message = json!({ "run_id": on_fargate, "step_id": "only" }).to_string();
-    let queue = format!("sealfleet-{}--{FARGATE}", project.id);
-    let event = json!({ "Records": [{
-        "messageId": "s37", "receiptHandle": "none", "body": message, "attributes": {}, "messageAttributes": {},
-        "eventSource": "aws:sqs", "awsRegion": stack.parts.region,
-        "eventSourceARN": format!("arn:aws:sqs:{}:{}:{queue}", stack.parts.region, stack.parts.account_id),
-    }] });
-    let dispatched = stack.aws.invoke(&broken("dispatch"), &event).await?;
-    let given_back = dispatched.payload["batchItemFailures"][0]["itemIdentifier"] == "s37";
-    ensure!(given_back || dispatched.function_error.is_some(), "dispatch took the message: {dispatched:?}");
+    let refused = async {
+        for (name, path, caller, body) in [
+            ("enqueue", "/v1/runs", &project.member, &body),
+            ("claim", "/v1/claims", &worker.caller, &claim),
+            ("report", "/v1/starts", &worker.caller, &start),
+        ] {
+            let answer = stack.aws.invoke(&broken(name), &http_event(caller, path, body)).await?;
+            unavailable(name, &answer)?;
+        }
+        let message = json!({ "run_id": on_fargate, "step_id": "only" }).to_string();
+        let queue = format!("sealfleet-{}--{FARGATE}", project.id);
+        let event = json!({ "Records": [{
+            "messageId": "s37", "receiptHandle": "none", "body": message, "attributes": {}, "messageAttributes": {},
+            "eventSource": "aws:sqs", "awsRegion": stack.parts.region,
+            "eventSourceARN": format!("arn:aws:sqs:{}:{}:{queue}", stack.parts.region, stack.parts.account_id),
+        }] });
+        let dispatched = stack.aws.invoke(&broken("dispatch"), &event).await?;
+        let given_back = dispatched.payload["batchItemFailures"][0]["itemIdentifier"] == "s37";
+        ensure!(given_back || dispatched.function_error.is_some(), "dispatch took the message: {dispatched:?}");
+        let after = (project.census().await?, project.state(&run, "only").await?, trail().await?);
+        ensure_eq!(after, before, "the project after all was refused");
+        ensure_eq!(project.state(&leased, "only").await?, "leased", "the step whose start was refused");
+        Ok(())
+    };
+    worker.while_held(&held, refused).await?;
     for name in ["enqueue", "claim", "report", "dispatch"] {
         stack.aws.delete_function(&broken(name)).await?;
     }
 
-    let after = (project.census().await?, project.run(&run).await?, trail().await?);
-    ensure_eq!(after, before, "the project after all was refused");
-    ensure_eq!(project.state(&leased, "only").await?, "leased", "the step whose start was refused");
     for run in [&run, &leased] {
         ensure!(project.events(run, "secret.decrypted").await?.is_empty(), "a refused start is in the trail");
     }

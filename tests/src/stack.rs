@@ -18,7 +18,7 @@ use crate::aws::Keys;
 use crate::{Aws, Caller, Failure, Outcome, Project, ensure, processes, unique};
 
 /// Seconds of a lease on stacks that tests start: short, so that tests can wait for one to run out.
-pub const LEASE_SECONDS: u64 = 4;
+pub const LEASE_SECONDS: u64 = 8;
 /// Seconds after which `sweep` sends an unclaimed step's message again, on stacks that tests start.
 pub const RESEND_SECONDS: u64 = 2;
 
@@ -166,6 +166,17 @@ impl Stack {
     pub async fn close(&self) -> Outcome {
         std::fs::remove_dir_all(&self.scratch)?;
         if self.started { down(&self.parts.directory).await } else { Ok(()) }
+    }
+
+    /// Removes the logs, too, that are left of a stack which was started here and taken down.
+    ///
+    /// # Errors
+    /// When they cannot be removed.
+    pub fn forget(&self) -> Outcome {
+        if self.started {
+            std::fs::remove_dir_all(&self.parts.directory)?;
+        }
+        Ok(())
     }
 
     /// A project by its name in the tests: deployed and onboarded when it is first asked for, with one pull pool

@@ -110,6 +110,26 @@ impl Worker {
         held.ok_or_else(|| Failure::new(format!("a heartbeat without a verdict: {answer}")))
     }
 
+    /// Does `work` while heartbeats keep a claim.
+    ///
+    /// # Errors
+    /// Those of `work`, or that the claim is no longer held.
+    pub async fn while_held<T>(&self, claimed: &Claimed, work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+        let beating = async {
+            loop {
+                match self.holds(claimed).await {
+                    Ok(true) => tokio::time::sleep(Duration::from_millis(500)).await,
+                    Ok(false) => break Failure::new("the lease was lost in spite of heartbeats"),
+                    Err(failure) => break failure,
+                }
+            }
+        };
+        tokio::select! {
+            outcome = work => outcome,
+            failure = beating => Err(failure),
+        }
+    }
+
     /// Tells that its sandbox has started.
     ///
     /// # Errors
@@ -265,7 +285,7 @@ impl WorkerProcess {
 
         let log = std::fs::File::create(directory.join("worker.log"))?;
         let mut work = Command::new(&program);
-        work.args(api).args(["run", "--allow-bare", "--max-concurrent", "8", "--heartbeat-seconds", "1"]);
+        work.args(api).args(["run", "--allow-bare", "--max-concurrent", "8", "--heartbeat-seconds", "2"]);
         work.args(["--queue-endpoint", &stack.parts.endpoint, "--credential-file"]).arg(&credential);
         work.arg("--rootfs").arg(directory.join("rootfs")).arg("--init").arg(stack.binaries.join("sealfleet-init"));
         work.arg("--builtin-store").arg(&store.store).arg("--builtin-key-file").arg(&store.key);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{EnrolmentKeyId, TokenId, WorkerId};
 use crate::names::ProjectId;
-use crate::scope::ProjectScope;
+use crate::scope::{Operator, ProjectScope};
 
 /// What the holder of an API token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,18 +21,6 @@ pub enum Role {
     Member,
     /// Reads one project, but not its audit trail.
     Viewer,
-}
-
-/// An authenticated operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Operator {
-    token_id: TokenId,
-}
-
-impl Operator {
-    pub(crate) const fn verified(token_id: TokenId) -> Self {
-        Self { token_id }
-    }
 }
 
 /// Who is asking, proven.
@@ -79,7 +67,7 @@ impl Principal {
     #[must_use]
     pub fn actor(&self) -> String {
         match self {
-            Self::Operator(operator) => format!("operator:{}", operator.token_id),
+            Self::Operator(operator) => format!("operator:{}", operator.token_id()),
             Self::Token { token_id, .. } => format!("token:{token_id}"),
             Self::Worker { worker_id, .. } => format!("worker:{worker_id}"),
             Self::Enrolment { key_id, .. } => format!("enrolment_key:{key_id}"),

@@ -12,7 +12,7 @@ use crate::ids::{EnrolmentKeyId, EventId, RunId, TokenId, WorkerId};
 use crate::labels::Labels;
 use crate::names::{PoolName, ProfileName, ProjectId, StepId, WorkflowName};
 use crate::profile::SecretRef;
-use crate::run::{AbortReason, DeadReason, Failure, Fence, Mode, RequeueReason, RunState};
+use crate::step::{AbortReason, DeadReason, Failure, Fence, Mode, RequeueReason, RunState};
 
 /// The record of one transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

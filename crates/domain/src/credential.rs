@@ -7,23 +7,17 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
-use subtle::ConstantTimeEq as _;
 
-use crate::access::{Operator, Principal, Role};
+use crate::access::{Principal, Role};
 use crate::clock::Timestamp;
 use crate::fleet::{EnrolmentKey, Worker};
+use crate::hash::SecretHash;
 use crate::ids::{EnrolmentKeyId, TokenId, WorkerId};
 use crate::names::ProjectId;
-use crate::scope::ProjectScope;
+use crate::scope::{Operator, ProjectScope};
 
 /// Where operators' tokens live: not a legal project id, so no project can ever be addressed by it.
 pub const OPERATOR_SCOPE: &str = "~system";
-
-/// SHA-256 of a credential's secret, in lower-case hex: what is stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SecretHash(String);
 
 /// A credential as its holder presents it. Its `Debug` shows no secret.
 #[derive(Clone)]
@@ -79,18 +73,6 @@ pub struct Token {
     /// When it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
-}
-
-impl SecretHash {
-    /// Hashes a secret.
-    #[must_use]
-    pub fn of(secret: &[u8; 32]) -> Self {
-        Self(hex(&Sha256::digest(secret)))
-    }
-
-    fn matches(&self, secret: &[u8; 32]) -> bool {
-        self.0.as_bytes().ct_eq(Self::of(secret).0.as_bytes()).into()
-    }
 }
 
 impl<Id> std::fmt::Debug for Presented<Id>
@@ -205,18 +187,6 @@ fn text(kind: &str, home: &Home, id: &dyn std::fmt::Display, secret: &[u8; 32]) 
         Home::Operators => OPERATOR_SCOPE,
     };
     format!("{kind}.{home}.{id}.{}", URL_SAFE_NO_PAD.encode(secret))
-}
-
-/// Lower-case hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// SHA-256 of `bytes` in lower-case hex.
-#[must_use]
-pub fn sha256_hex(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]

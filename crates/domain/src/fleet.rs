@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::credential::SecretHash;
+use crate::hash::SecretHash;
 use crate::ids::{EnrolmentKeyId, WorkerId};
 use crate::labels::{Labels, model_matches};
 use crate::names::{PoolName, ProjectId};
-use crate::run::{Mode, StepSpec};
+use crate::step::{Mode, StepSpec};
 
 /// A project: the tenant, with its pools.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod credential;
 pub mod digest;
 pub mod fleet;
+pub mod hash;
 pub mod ids;
 pub mod labels;
 pub mod limits;
@@ -17,6 +18,7 @@ pub mod names;
 pub mod profile;
 pub mod run;
 pub mod scope;
+pub mod step;
 
 pub use clock::{Clock, IdSource, Timestamp};
 pub use ids::{EnrolmentKeyId, EventId, RunId, TokenId, WorkerId};

@@ -3,13 +3,31 @@
 //! Every key of the ledger and of the audit trail is built from a scope, and a scope has only the constructors below,
 //! each named by its evidence. A row of another project can therefore not be addressed, whatever a request says.
 
-use crate::ids::RunId;
+use crate::ids::{RunId, TokenId};
 use crate::names::{PoolName, ProjectId, StepId};
-use crate::run::Fence;
+use crate::step::Fence;
 
 /// One project, proven.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProjectScope(ProjectId);
+
+/// An authenticated operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operator {
+    token_id: TokenId,
+}
+
+impl Operator {
+    pub(crate) const fn verified(token_id: TokenId) -> Self {
+        Self { token_id }
+    }
+
+    /// The token that proves it.
+    #[must_use]
+    pub const fn token_id(self) -> TokenId {
+        self.token_id
+    }
+}
 
 /// Evidence that names no project, or not in the form that the control plane gives it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +42,7 @@ impl ProjectScope {
 
     /// The scope that an operator enters to onboard a project: the operator's own verified principal is the evidence.
     #[must_use]
-    pub fn entered_by(_operator: &crate::access::Operator, project: ProjectId) -> Self {
+    pub fn entered_by(_operator: &Operator, project: ProjectId) -> Self {
         Self(project)
     }
 

@@ -13,7 +13,7 @@ use aws_sdk_ecs::types::{
     Task, TaskOverride,
 };
 use sealfleet_domain::cause::chain;
-use sealfleet_domain::credential::sha256_hex;
+use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::profile::SecretRef;
 use sealfleet_domain::run::Fence;
 use sealfleet_domain::scope::started_by;

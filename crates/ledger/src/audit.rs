@@ -8,8 +8,8 @@ use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::credential::OPERATOR_SCOPE;
 use sealfleet_domain::{EventId, ProjectScope, RunId, Timestamp};
 
+use crate::rows::{from_item, to_item};
 use crate::store::{Condition, Item, Query, Range, Table, Write, WriteError};
-use crate::transition::{from_item, to_item};
 use crate::{Error, Ledger, keys};
 
 /// Milliseconds of a day.

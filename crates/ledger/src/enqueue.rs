@@ -9,6 +9,7 @@ use sealfleet_domain::limits;
 use sealfleet_domain::run::{Change, Run};
 use sealfleet_domain::{ProjectScope, RunId};
 
+use crate::rows::unwritten;
 use crate::store::{Condition, Item, Table, Write, WriteError};
 use crate::transition::run_item;
 use crate::{Error, Ledger, keys};
@@ -72,11 +73,11 @@ impl Ledger {
             let mut writes = vec![
                 Write::Put {
                     table: Table::Ledger,
-                    item: run_item(scope, run, 1, run.due_at()).map_err(crate::transition::unwritten)?,
+                    item: run_item(scope, run, 1, run.due_at()).map_err(unwritten)?,
                     only_if: Condition::Absent,
                 },
                 self.audit_write(scope.project().as_str(), actor, Some(run.run_id), change.events.clone(), now)
-                    .map_err(crate::transition::unwritten)?,
+                    .map_err(unwritten)?,
             ];
             if let Some(idempotency) = idempotency {
                 let expires_at = now.epoch_seconds().saturating_add(limits::IDEMPOTENCY_SECONDS);

@@ -6,8 +6,8 @@ use sealfleet_domain::fleet::{EnrolmentKey, Worker, WorkerStatus};
 use sealfleet_domain::limits;
 use sealfleet_domain::{EnrolmentKeyId, ProjectId, ProjectScope, WorkerId};
 
+use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Item, Table, Write, WriteError};
-use crate::transition::{from_item, to_item, unwritten};
 use crate::{Error, Ledger, Page, keys};
 
 /// How a worker registers.

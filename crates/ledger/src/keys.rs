@@ -3,7 +3,8 @@
 //! Names cannot contain `#`, so two different scopes or names never make one key. What is written often is spread:
 //! runs by a hash of their id, the due index and the audit day likewise, leases by their holder.
 
-use sealfleet_domain::credential::{Home, OPERATOR_SCOPE, sha256_hex};
+use sealfleet_domain::credential::{Home, OPERATOR_SCOPE};
+use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::{
     EnrolmentKeyId, EventId, ProfileName, ProjectId, ProjectScope, RunId, StepId, Timestamp, TokenId, WorkerId,
 };

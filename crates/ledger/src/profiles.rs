@@ -4,8 +4,8 @@ use sealfleet_domain::audit::Event;
 use sealfleet_domain::profile::Profile;
 use sealfleet_domain::{ProfileName, ProjectScope, WorkflowName};
 
+use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Table, Write, WriteError};
-use crate::transition::{from_item, to_item, unwritten};
 use crate::{Error, Ledger, Page, keys};
 
 impl Ledger {

@@ -5,8 +5,8 @@ use sealfleet_domain::fleet::{Project, Worker};
 use sealfleet_domain::{ProjectId, ProjectScope};
 use serde::{Deserialize, Serialize};
 
+use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Table, Write, WriteError};
-use crate::transition::{from_item, to_item, unwritten};
 use crate::{Error, Ledger, Page, keys};
 
 #[derive(Serialize, Deserialize)]

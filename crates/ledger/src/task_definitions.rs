@@ -5,8 +5,8 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::ProjectScope;
 
+use crate::rows::unwritten;
 use crate::store::{Condition, Item, Table, Write, WriteError};
-use crate::transition::unwritten;
 use crate::{Error, Ledger, keys};
 
 impl Ledger {

@@ -2,11 +2,12 @@
 
 use sealfleet_domain::access::Role;
 use sealfleet_domain::audit::Event;
-use sealfleet_domain::credential::{Home, OPERATOR_SCOPE, SecretHash, Token, token_text};
+use sealfleet_domain::credential::{Home, OPERATOR_SCOPE, Token, token_text};
+use sealfleet_domain::hash::SecretHash;
 use sealfleet_domain::{Timestamp, TokenId};
 
+use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Query, Range, Table, Write};
-use crate::transition::{from_item, to_item, unwritten};
 use crate::{Error, Ledger, Page, keys};
 
 impl Ledger {

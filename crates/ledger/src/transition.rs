@@ -10,8 +10,9 @@ use sealfleet_domain::audit::Event;
 use sealfleet_domain::run::{Change, Refusal, Run};
 use sealfleet_domain::{ProjectScope, RunId, Timestamp};
 
-use crate::store::{Condition, Item, Key, Table, Write, WriteError};
-use crate::{Error, Ledger, keys};
+use crate::rows::{from_item, to_item, unwritten};
+use crate::store::{Condition, Item, Table, Write, WriteError};
+use crate::{Error, Ledger, keys, leases};
 
 /// Tries of a transition that others keep overtaking.
 const TRIES: u32 = 10;
@@ -116,10 +117,10 @@ impl Ledger {
             only_if: Condition::Is(vec![("v", version)]),
         }];
         if let Some(lease) = &change.take {
-            writes.push(crate::claim::take_lease(scope, lease));
+            writes.push(leases::take(scope, lease));
         }
         for lease in &change.release {
-            writes.push(crate::claim::release_lease(scope, lease));
+            writes.push(leases::release(scope, lease));
         }
         if !change.events.is_empty() {
             writes.push(self.audit_write(
@@ -146,14 +147,6 @@ impl Ledger {
     ) -> Result<(), Error> {
         let write = self.audit_write(scope.project().as_str(), actor, run_id, events, self.now()).map_err(unwritten)?;
         self.store.write(vec![write]).await.map_err(unwritten)
-    }
-}
-
-/// The error of a write whose conditions cannot fail by anybody's doing but ours.
-pub(crate) fn unwritten(error: WriteError) -> Error {
-    match error {
-        WriteError::Condition(_) | WriteError::Busy => Error::Contended,
-        WriteError::Unavailable(detail) => Error::Unavailable(detail),
     }
 }
 
@@ -199,16 +192,4 @@ pub(crate) fn read_run(mut item: Item) -> Result<Stored, Error> {
     let run = from_item(item)?;
     let version = version.ok_or_else(|| Error::Unreadable("a run without a version".to_owned()))?;
     Ok(Stored { run, version, due_at })
-}
-
-pub(crate) fn to_item(row: &impl serde::Serialize, key: Key) -> Result<Item, WriteError> {
-    let mut item: Item =
-        serde_dynamo::aws_sdk_dynamodb_1::to_item(row).map_err(|error| WriteError::Unavailable(error.to_string()))?;
-    item.insert("pk".to_owned(), AttributeValue::S(key.pk));
-    item.insert("sk".to_owned(), AttributeValue::S(key.sk));
-    Ok(item)
-}
-
-pub(crate) fn from_item<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, Error> {
-    serde_dynamo::aws_sdk_dynamodb_1::from_item(item).map_err(|error| Error::Unreadable(error.to_string()))
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fleet::WorkerStatus;
+use crate::labels::Labels;
 
 const PACE: Pace = Pace { lease_seconds: 30, resend_seconds: 60 };
 const T0: Timestamp = Timestamp::from_millis(1_000_000);

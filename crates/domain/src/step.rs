@@ -1,0 +1,357 @@
+//! Steps: what one is to do, where it stands, and who holds it.
+//!
+//! `Blocked -> Queued -> Leased{fence} -> Running{fence} -> Succeeded | Failed | Aborted | Dead`. The moves between
+//! these states are in `run`, since what becomes of one step depends on the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::ids::WorkerId;
+use crate::labels::Labels;
+use crate::names::{PoolName, StepId};
+
+/// How a step is executed. `full` and `full_jit` (a CLI agent, with just-in-time credentials) are not accepted yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// 0: a plain process of the worker. Never sees a secret.
+    Bare,
+    /// 1: a sandbox. Never sees a secret.
+    Sandboxed,
+    /// 2: a sandbox that the profile's secrets are injected into.
+    Identity,
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Bare => "bare",
+            Self::Sandboxed => "sandboxed",
+            Self::Identity => "identity",
+        })
+    }
+}
+
+/// What a step is to do, as the caller wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepSpec {
+    /// The pool it waits in.
+    pub pool: PoolName,
+    /// How it is executed.
+    pub mode: Mode,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Steps that must succeed before.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub needs: BTreeSet<StepId>,
+    /// Labels that its worker must have.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub requires: Labels,
+    /// The model that its worker must reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Plain environment variables.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Seconds that its sandbox may run.
+    pub timeout_seconds: u32,
+    /// How often it may be tried when a worker is lost.
+    pub max_attempts: u32,
+    /// Seconds that it may wait to be claimed.
+    pub ttl_seconds: u32,
+}
+
+/// What runs a step's sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Executor {
+    /// A `sealfleet-worker`, which heartbeats.
+    Worker,
+    /// ECS, which is asked.
+    Ecs,
+}
+
+/// What a running sandbox is stopped by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Handle(String);
+
+impl Handle {
+    /// An ECS task's ARN, or a worker's own name for its sandbox.
+    #[must_use]
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The handle as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id of an ECS task: what follows the last slash of its ARN.
+    #[must_use]
+    pub fn task_id(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+}
+
+/// A claim of a step that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The claim's fence.
+    pub fence: Fence,
+    /// The worker that holds it.
+    pub holder: WorkerId,
+    /// Which of the holder's slots it takes; the lease's own row stands there.
+    pub slot: u32,
+    /// What runs it.
+    pub executor: Executor,
+    /// When it was claimed.
+    pub since: Timestamp,
+    /// When somebody must look at it again. A worker's heartbeats move the lease's row, not this.
+    pub due: Timestamp,
+    /// What its sandbox is stopped by, once there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handle: Option<Handle>,
+}
+
+/// Where a step stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum StepState {
+    /// Waits for steps that it needs.
+    Blocked,
+    /// Waits to be claimed.
+    Queued {
+        /// Since when; its time to live counts from here.
+        since: Timestamp,
+        /// When its queue message is sent again.
+        resend_at: Timestamp,
+        /// How often it was sent again.
+        resent: u32,
+    },
+    /// Claimed.
+    Leased(Hold),
+    /// Its sandbox has started.
+    Running(Hold),
+    /// Its command exited with 0.
+    Succeeded {
+        /// The claim that reported it.
+        fence: Fence,
+        /// When.
+        at: Timestamp,
+    },
+    /// Its command failed, or could not be started.
+    Failed {
+        /// The claim that reported it.
+        fence: Fence,
+        /// How.
+        failure: Failure,
+        /// When.
+        at: Timestamp,
+    },
+    /// Ended from outside. Nothing that is reported later changes it.
+    Aborted {
+        /// Why.
+        reason: AbortReason,
+        /// When.
+        at: Timestamp,
+        /// A sandbox that still has to be stopped; the run stays due until it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stopping: Option<Handle>,
+    },
+    /// Given up. Kept and listed; a caller can retry it.
+    Dead {
+        /// Why.
+        reason: DeadReason,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// How a command failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Failure {
+    /// It exited with another code than 0.
+    Exit {
+        /// The code.
+        code: i32,
+    },
+    /// It was ended by a signal.
+    Signal {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// It ran longer than its timeout.
+    TimedOut {
+        /// The timeout in seconds.
+        after_seconds: u32,
+    },
+    /// It used more memory than it may.
+    OutOfMemory,
+    /// Its sandbox could not be started.
+    CannotStart {
+        /// What stood in the way; names only.
+        detail: String,
+    },
+    /// A secret could not be resolved.
+    SecretUnavailable {
+        /// Which one and why; names only.
+        detail: String,
+    },
+}
+
+/// Why a step was ended from outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum AbortReason {
+    /// A caller cancelled the run.
+    Cancelled,
+    /// A step that it needs did not succeed.
+    DependencyFailed {
+        /// That step.
+        step_id: StepId,
+    },
+}
+
+/// Why a step was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadReason {
+    /// It was lost as often as it may be tried.
+    AttemptsExhausted,
+    /// Nobody claimed it in its time to live.
+    TtlExpired,
+}
+
+/// Why a step went back to its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequeueReason {
+    /// Its lease ran out.
+    LeaseExpired,
+    /// Its worker was revoked.
+    WorkerRevoked,
+    /// The machine under its sandbox was lost.
+    SandboxLost,
+    /// ECS had no capacity for it.
+    NoCapacity,
+}
+
+/// What a holder reports at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The command exited with 0.
+    Succeeded,
+    /// It failed.
+    Failed {
+        /// How.
+        failure: Failure,
+    },
+}
+
+/// A run's state, derived from its steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// No step has been claimed.
+    Queued,
+    /// Some step has been claimed, and not all have ended.
+    Running,
+    /// All steps succeeded.
+    Succeeded,
+    /// A step failed.
+    Failed,
+    /// A caller ended it.
+    Aborted,
+    /// A step was given up.
+    Dead,
+}
+
+/// The number of a claim. Only the newest one counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fence(u64);
+
+impl Fence {
+    /// A fence that somebody presents.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl std::fmt::Display for Fence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StepState {
+    /// The state's name, as the API shows it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::Queued { .. } => "queued",
+            Self::Leased(_) => "leased",
+            Self::Running(_) => "running",
+            Self::Succeeded { .. } => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::Aborted { .. } => "aborted",
+            Self::Dead { .. } => "dead",
+        }
+    }
+
+    /// Whether the step has ended.
+    #[must_use]
+    pub const fn is_terminal(&self) -> bool {
+        matches!(self, Self::Succeeded { .. } | Self::Failed { .. } | Self::Aborted { .. } | Self::Dead { .. })
+    }
+
+    /// The claim, if the step is held.
+    #[must_use]
+    pub const fn hold(&self) -> Option<&Hold> {
+        match self {
+            Self::Leased(hold) | Self::Running(hold) => Some(hold),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn hold_mut(&mut self) -> Option<&mut Hold> {
+        match self {
+            Self::Leased(hold) | Self::Running(hold) => Some(hold),
+            _ => None,
+        }
+    }
+}
+
+impl RunState {
+    /// The state's name, as the API shows it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Aborted => "aborted",
+            Self::Dead => "dead",
+        }
+    }
+}

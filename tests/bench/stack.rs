@@ -1,0 +1,114 @@
+//! Latencies on the local stack, with the release binary behind the emulated API Gateway, queues and ECS.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use sealfleet_tests::aws::Service;
+use sealfleet_tests::project::{FARGATE, PULL, step};
+use sealfleet_tests::{Claimed, Failure, Outcome, Project, Stack, Stage, eventually};
+use serde_json::{Value, json};
+
+use crate::figures::{Figures, percentile};
+
+const SOON: Duration = Duration::from_secs(60);
+/// Marks the line that a step prints when it starts.
+const MARK: &str = "started-at";
+
+/// Measures them.
+///
+/// # Errors
+/// When the stack does not come up, or a run does not get through.
+pub async fn latencies(figures: &mut Figures, stage: &Stage, functions: &Path, runs: usize) -> Outcome {
+    let functions = functions.to_string_lossy();
+    let stack = stage.up(&["--functions", &functions, "--param", "LeaseSeconds=60"]).await?;
+    let project = stack.project("bench").await?;
+    requests(figures, &project, runs).await?;
+    project.live_worker(&stack).await?;
+    for pool in [PULL, FARGATE] {
+        let mut starts = Vec::new();
+        // The first one finds nothing warm.
+        for _ in 0..=runs {
+            starts.push(start(&stack, &project, pool).await?);
+        }
+        let kind = if pool == PULL { "pull worker" } else { "Fargate stand-in" };
+        figures.add(
+            format!("local stack: enqueue to the command's start, {kind}, first"),
+            starts.first().copied().unwrap_or_default(),
+            "ms",
+        );
+        let rest = starts.get(1..).unwrap_or_default();
+        figures.add(format!("local stack: enqueue to the command's start, {kind}, p50"), percentile(rest, 0.5), "ms");
+        figures.add(format!("local stack: enqueue to the command's start, {kind}, p95"), percentile(rest, 0.95), "ms");
+    }
+    Ok(())
+}
+
+/// Enqueues and claims, by callers of the HTTP API.
+async fn requests(figures: &mut Figures, project: &Project, runs: usize) -> Outcome {
+    let worker = project.worker(&json!({ "pool": "gpu", "max_concurrent": 1000 })).await?;
+    let (mut enqueues, mut claims) = (Vec::new(), Vec::new());
+    for number in 0..runs * 2 + 2 {
+        let before = Instant::now();
+        let run = project.enqueue_step(&json!({ "pool": "gpu" })).await?;
+        let enqueued = before.elapsed();
+        let before = Instant::now();
+        let claimed = worker.claim(&run, "only").await?;
+        let took = before.elapsed();
+        worker.succeed(&claimed).await?.accepted()?;
+        // The first two start the functions.
+        if number > 1 {
+            enqueues.push(enqueued.as_secs_f64() * 1000.0);
+            claims.push(took.as_secs_f64() * 1000.0);
+        }
+    }
+    for (name, latencies) in [("enqueue", enqueues), ("claim", claims)] {
+        figures.add(format!("local stack: {name} over HTTP, p50"), percentile(&latencies, 0.5), "ms");
+        figures.add(format!("local stack: {name} over HTTP, p95"), percentile(&latencies, 0.95), "ms");
+    }
+    Ok(())
+}
+
+/// Milliseconds from before a run is enqueued until its command runs inside a sandbox, by the command's own clock.
+async fn start(stack: &Stack, project: &Project, pool: &str) -> Outcome<f64> {
+    let before = millis();
+    let command = json!(["sh", "-c", format!("echo {MARK} $(date +%s%3N)")]);
+    let steps = [step("only", &json!({ "pool": pool, "mode": "sandboxed", "command": command }))];
+    let run = project.enqueue(&json!({ "workflow": "bench", "steps": steps })).await?;
+    let ended = project.finished(&run, SOON).await?;
+    let claimed =
+        Claimed { run: run.clone(), step: "only".to_owned(), fence: ended["steps"][0]["fence"].as_u64().unwrap_or(1) };
+    let started = eventually("the command's output", SOON, async || {
+        let said = if pool == PULL {
+            project.live_worker(stack).await?.output(&claimed)
+        } else {
+            logged(stack, project, before).await?
+        };
+        Ok(times(&said).into_iter().find(|time| *time >= before))
+    })
+    .await;
+    let started = started.map_err(|failure| Failure::new(format!("{failure}; the run is {ended}")))?;
+    Ok(started - before)
+}
+
+/// What Fargate steps have printed since a time.
+async fn logged(stack: &Stack, project: &Project, since: f64) -> Outcome<String> {
+    let mut said = String::new();
+    let group = json!({ "logGroupName": format!("/sealfleet/{}", project.id), "startTime": since.trunc() });
+    let read = |page: &Value, _: &[u8]| {
+        for event in page["events"].as_array().into_iter().flatten() {
+            said.push_str(event["message"].as_str().unwrap_or_default());
+            said.push('\n');
+        }
+    };
+    stack.aws.pages(Service::Logs, "FilterLogEvents", group, ("nextToken", "nextToken"), read).await?;
+    Ok(said)
+}
+
+fn times(said: &str) -> Vec<f64> {
+    said.lines().filter_map(|line| line.trim().strip_prefix(MARK)?.trim().parse().ok()).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "compared with the clock of another process")]
+fn millis() -> f64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs_f64() * 1000.0
+}
