@@ -1,5 +1,5 @@
 //! What may depend on what: read from `cargo metadata`, so that a wrong edge fails before a reviewer has to see it.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

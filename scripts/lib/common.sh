@@ -13,12 +13,13 @@ fail() {
 }
 
 # ensure_packages: the Debian packages and programs that the scripts need. bubblewrap, which runs the sandboxes, is installed
-# by apt when it is missing; so is Python's venv module.
+# by apt when it is missing; so are a C compiler and Python's venv module.
 ensure_packages() {
   command -v cargo >/dev/null || fail "cargo is missing: install Rust from https://rustup.rs"
   command -v python3 >/dev/null || fail "python3 is missing: apt-get install python3 python3-venv"
   local missing=()
   command -v bwrap >/dev/null || missing+=(bubblewrap)
+  command -v cc >/dev/null || missing+=(gcc libc6-dev)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
   [ ${#missing[@]} -eq 0 ] && return
   command -v apt-get >/dev/null || fail "install these packages first: ${missing[*]}"

@@ -6,6 +6,8 @@
 //! latencies at the end are those of the local stack with the same binary. Nothing fails here: a budget that is missed is
 //! printed as such.
 
+#![expect(clippy::indexing_slicing, reason = "JSON read by name: what is absent reads as null")]
+
 mod cloud;
 mod costs;
 mod figures;

@@ -62,6 +62,10 @@ fn search(stack: &Stack, tenants: [&Tenant; 2]) -> Search {
 
 async fn nowhere(search: &Search, stack: &Stack, tenants: [&Tenant; 2]) -> Outcome<String> {
     let values: Vec<&str> = tenants.iter().flat_map(|tenant| [tenant.beside.value(), tenant.in_aws.value()]).collect();
+    let processes: Vec<u32> = stack.control_plane().into_iter().chain(search.processes.iter().copied()).collect();
+    for pid in &processes {
+        readable(*pid)?;
+    }
     let report = search.run(stack, &Needle::any(&values)?).await?;
     ensure!(report.found.is_empty(), "a secret was found: {:?}", report.found);
     for kind in [Kind::Item, Kind::Record, Kind::LogEvent, Kind::Object, Kind::Answer, Kind::Memory, Kind::File] {
@@ -77,4 +81,14 @@ async fn nowhere(search: &Search, stack: &Stack, tenants: [&Tenant; 2]) -> Outco
         stack.control_plane().len(),
         search.processes.len()
     ))
+}
+
+/// A process whose memory may not be read would be searched in vain. One that has ended is no such process.
+fn readable(pid: u32) -> Outcome {
+    match std::fs::File::open(format!("/proc/{pid}/mem")) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(Failure::new(format!("the memory of process {pid} may not be read: run the demo as root")))
+        }
+        _ => Ok(()),
+    }
 }

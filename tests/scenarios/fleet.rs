@@ -716,11 +716,11 @@ pub async fn s24_another_projects_rows_do_not_exist(stack: &Stack) -> Outcome {
     let worker = beta.worker(&json!({})).await?;
     let stranger = alpha.worker(&json!({})).await?;
     let run = beta.enqueue_step(&json!({})).await?;
-    let claimed = worker.claim(&run, "only").await?;
     beta.admin.post("/v1/profiles", &json!({ "name": "s24" })).await?.accepted()?;
     let (key, _) = beta.enrolment_key(&json!({})).await?;
     let token = beta.admin.post("/v1/tokens", &json!({ "role": "viewer" })).await?.accepted()?;
     let token = text(&token, "token_id")?;
+    let claimed = worker.claim(&run, "only").await?;
     let before = (beta.census().await?, beta.audit(&run).await?);
 
     let asked = async {

@@ -2,7 +2,7 @@
 //!
 //! `cargo test -p sealfleet-tests --test scenarios` after `cargo build`; names or parts of names run those only. The
 //! stack is started once; `SEALFLEET_STACK=DIR/stack.json` uses one that is up. Scenarios run side by side, each in
-//! projects or with workers of its own; those that end processes of the stack run alone, after the others.
+//! projects or with workers of its own; those that end processes of the stack, or take the whole machine, run alone.
 
 #![expect(clippy::indexing_slicing, reason = "JSON read by name: what is absent reads as null")]
 
@@ -31,6 +31,9 @@ const LISTED: usize = 62;
 const LIMIT: Duration = Duration::from_secs(180);
 /// Scenarios at once, unless `--test-threads` says otherwise.
 const AT_ONCE: usize = 4;
+
+/// Modules whose scenarios run alone: one takes the whole machine for some seconds, the others end processes of the stack.
+const ALONE: [&str; 2] = ["audit", "kill"];
 
 type Scenario = fn(Arc<Stack>) -> Pin<Box<dyn Future<Output = Outcome>>>;
 
@@ -79,12 +82,12 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s52_each_step_in_its_own_mode
             s55_a_sandbox_cannot_read_another_projects_secret
             s56_every_end_has_its_reason;
-        audit:
-            s57_a_hundred_events_are_all_there;
         bad_input:
             bodies_that_are_wrong_name_their_field
             bodies_that_are_no_request
             queries_and_paths_that_are_wrong;
+        audit:
+            s57_a_hundred_events_are_all_there;
         kill:
             a_killed_function_loses_nothing
             a_killed_worker_loses_nothing
@@ -152,7 +155,7 @@ fn trials(words: &[String], house: Option<&House>) -> Vec<Trial> {
         Trial::test(name, move || {
             let (runtime, stack, passed, alone) = house.ok_or("the stack is not up")?;
             let outcome = runtime.block_on(async {
-                if module == "kill" {
+                if ALONE.contains(&module) {
                     let _alone = alone.write().await;
                     tokio::time::timeout(LIMIT, scenario(stack)).await
                 } else {

@@ -11,8 +11,8 @@ use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{BehaviorVersion, Region, SharedHttpClient};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use sealfleet_domain::cause::chain;
 use sealfleet_domain::Clock;
+use sealfleet_domain::cause::chain;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 

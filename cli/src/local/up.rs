@@ -8,8 +8,8 @@ use super::{
     stack::{ACCESS_KEY_ID, Processes, REGION, SECRET_ACCESS_KEY, Stack},
 };
 use rustix::fs::{FlockOperation, flock};
-use serde::Serialize;
 use sealfleet_bubblewrap::build_rootfs;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeMap,

@@ -7,8 +7,8 @@ use clap::Subcommand;
 use sealfleet_aws::objects::{Objects, S3};
 use sealfleet_client::{AuditQuery, Client, PageQuery};
 use sealfleet_domain::audit::AuditEntry;
-use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::digest::{Digest, Verified, verify};
+use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::{RunId, Timestamp};
 
 use super::connection::{Connection, Output};

@@ -121,7 +121,10 @@ impl Request {
             let detail = explain(&inner);
             match named_field(&inner, &path) {
                 Some(field) if inner.is_data() => Problem::invalid(field, detail),
-                _ => Problem::new(Code::InvalidRequest, format!("the body must be a JSON object of this operation: {detail}")),
+                _ => Problem::new(
+                    Code::InvalidRequest,
+                    format!("the body must be a JSON object of this operation: {detail}"),
+                ),
             }
         })?;
         reader.end().map_err(|_| Problem::new(Code::InvalidRequest, "the body holds more than one JSON value"))?;
@@ -222,7 +225,7 @@ mod tests {
     }
 
     fn problem(body: &str) -> Problem {
-        request(body).json::<EnqueueRun>().err().expect("refused")
+        request(body).json::<EnqueueRun>().expect_err("refused")
     }
 
     #[test]

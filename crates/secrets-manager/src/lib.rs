@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
 use aws_sdk_secretsmanager::types::Tag;
-use sealfleet_domain::cause::chain;
 use sealfleet_domain::ProjectId;
+use sealfleet_domain::cause::chain;
 
 /// The tag that binds a secret to its project; execution roles can read no others.
 pub const PROJECT_TAG: &str = "sealfleet:project";

@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use sealfleet_api::Code;
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::Claim;
-use sealfleet_api::Code;
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::queue_access::{QueueAccess, QueueKey};
 use sealfleet_aws::queues::{Queues, queue_name};
 use sealfleet_domain::access::Role;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::credential::{Home, worker_text};
-use sealfleet_domain::hash::SecretHash;
 use sealfleet_domain::fleet::{FargatePool, Pool, Project, Worker, WorkerStatus};
+use sealfleet_domain::hash::SecretHash;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::profile::Profile;
 use sealfleet_domain::run::{Fence, Mode, Pace, RunState};
@@ -532,7 +532,8 @@ impl World {
     }
 
     async fn ended(&self) -> bool {
-        for run_id in self.runs.lock().unwrap().clone() {
+        let runs = self.runs.lock().unwrap().clone();
+        for run_id in runs {
             if self.record.run(&self.scope, run_id).await.unwrap().due_at().is_some() {
                 return false;
             }
@@ -542,7 +543,8 @@ impl World {
 
     /// What must be true at the end of every story.
     pub async fn check(&self, ends: &[RunState]) {
-        for run_id in self.runs.lock().unwrap().clone() {
+        let runs = self.runs.lock().unwrap().clone();
+        for run_id in runs {
             let run = self.record.run(&self.scope, run_id).await.unwrap();
             assert!(ends.contains(&run.state()), "{:?}: {run:?}", run.state());
             let events = entries(&self.record, &self.scope, run_id).await;
@@ -642,4 +644,3 @@ fn sqs_event(queue: &str, body: &str) -> SqsEvent {
     event.records = vec![message];
     event
 }
-
