@@ -103,17 +103,15 @@ async fn claim(
     run_id: RunId,
     step_id: &StepId,
 ) -> Result<Option<(Run, Fence)>, Error> {
-    let run = ports.ledger.run(scope, run_id).await?;
-    if let Some(hold) = run.step(step_id)?.state.hold() {
-        let resumed = hold.holder == worker.worker_id && hold.handle.is_none();
-        let fence = hold.fence;
-        return Ok(resumed.then_some((run, fence)));
-    }
     match ports.ledger.claim(scope, worker, run_id, step_id, Executor::Ecs, ports.pace).await {
-        Ok(claimed) => Ok(Some((claimed.run, claimed.fence))),
-        Err(Error::Refused(Refusal::NotQueued(_))) => Ok(None),
-        Err(error) => Err(error),
+        Ok(claimed) => return Ok(Some((claimed.run, claimed.fence))),
+        Err(Error::Refused(Refusal::NotQueued(_))) => {}
+        Err(error) => return Err(error),
     }
+    let run = ports.ledger.run(scope, run_id).await?;
+    let own = run.step(step_id)?.state.hold().filter(|hold| hold.holder == worker.worker_id && hold.handle.is_none());
+    let fence = own.map(|hold| hold.fence);
+    Ok(fence.map(|fence| (run, fence)))
 }
 
 async fn launch(

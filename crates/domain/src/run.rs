@@ -317,7 +317,10 @@ impl Run {
         let step = self.step_mut(step_id)?;
         let slot = match &step.state {
             StepState::Queued { .. } => slot,
-            StepState::Leased(hold) if hold.holder == worker.worker_id && hold.handle.is_none() => hold.slot,
+            // ECS's launches are resumed under the same fence instead: it is in their client token.
+            StepState::Leased(hold) if hold.holder == worker.worker_id && hold.executor == Executor::Worker => {
+                hold.slot
+            }
             other => return Err(Refusal::NotQueued(other.name())),
         };
         worker.can_run(&step.spec)?;
