@@ -33,11 +33,12 @@ ensure_packages() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
 
-# build [ARGUMENT...]: every program of the workspace, in target/debug. Always the whole workspace: a part of it would be
+# build [ARGUMENT...]: every program of the workspace, in target/debug, and the emulator that the local stack is. Always the whole workspace: a part of it would be
 # built with other features of shared dependencies, and then once more.
 build() {
   say "building (the first time takes some minutes)"
   cargo build --workspace --locked "$@" >&2
+  "${CARGO_TARGET_DIR:-target}/debug/sealfleet" local prepare >&2
 }
 
 # python_venv NAME: a Python environment in target/venv/NAME with infra/requirements/NAME.txt; made anew when that changes.

@@ -21,6 +21,7 @@ pub use stack::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Stack};
 pub use up::{Health, UpOptions, down, status, supervise, up};
 
 use clap::{Args, Subcommand, ValueEnum};
+use python::Venv;
 use std::{path::PathBuf, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -35,6 +36,8 @@ pub struct Arguments {
 enum Command {
     /// Start the stack and deploy the control plane. Progress on stderr.
     Up(Up),
+    /// Install what `up` needs of Python, once, and start nothing.
+    Prepare,
     /// Say whether the stack is up. Exits with 1 when it is not.
     Status {
         #[command(flatten)]
@@ -128,6 +131,10 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Command::Down { directory } => {
             let ended = down(&directory.path).await?;
             eprintln!("stopped {ended} processes");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Prepare => {
+            Venv::ensure(None).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Project { name, directory, pull_pool, fargate_pool } => {
