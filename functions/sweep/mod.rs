@@ -6,7 +6,7 @@
 
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::run::{
-    Change, Executor, Failure, Handle, Hold, Outcome, Pace, Refusal, RequeueReason, Run, StepState,
+    Change, Executor, Failure, Fence, Handle, Hold, Outcome, Pace, Refusal, RequeueReason, Run, StepState, Stopping,
 };
 use sealfleet_domain::{ProjectScope, StepId, Timestamp};
 use sealfleet_ecs::{TaskState, Tasks};
@@ -94,7 +94,12 @@ async fn visit(ports: &Ports, due: &DueRun) -> Result<(), Error> {
                 Executor::Worker => look_at_lease(ports, due, step_id, hold).await?,
                 Executor::Ecs => look_at_task(ports, due, &run, step_id, hold).await?,
             },
-            StepState::Aborted { stopping: Some(handle), .. } => stop(ports, due, step_id, handle).await?,
+            StepState::Aborted { stopping: Some(Stopping::Task(handle)), .. } => {
+                stop(ports, due, step_id, handle.as_str()).await?;
+            }
+            StepState::Aborted { stopping: Some(Stopping::Launch { until }), .. } => {
+                stop_launch(ports, due, step_id, step.fence, *until).await?;
+            }
             _ => {}
         }
     }
@@ -178,12 +183,24 @@ async fn time_out(
     apply(ports, due, |run, now| run.finish(step_id, None, hold.fence, &outcome, ports.pace, now)).await
 }
 
-async fn stop(ports: &Ports, due: &DueRun, step_id: &StepId, handle: &Handle) -> Result<(), Error> {
-    ports
-        .tasks
-        .stop(handle.as_str(), "ended by Sealfleet")
-        .await
-        .map_err(|error| Error::Unavailable(error.to_string()))?;
+/// A step was ended while it was being launched, and the launcher may have died before it could take the task back.
+async fn stop_launch(
+    ports: &Ports,
+    due: &DueRun,
+    step_id: &StepId,
+    fence: Fence,
+    until: Timestamp,
+) -> Result<(), Error> {
+    let found = ports.tasks.find(&due.scope, due.run_id, step_id, fence).await;
+    match found.map_err(|error| Error::Unavailable(error.to_string()))? {
+        Some(arn) => stop(ports, due, step_id, &arn).await,
+        None if until <= ports.ledger.now() => apply(ports, due, |run, _| run.stopped(step_id)).await,
+        None => Ok(()),
+    }
+}
+
+async fn stop(ports: &Ports, due: &DueRun, step_id: &StepId, arn: &str) -> Result<(), Error> {
+    ports.tasks.stop(arn, "ended by Sealfleet").await.map_err(|error| Error::Unavailable(error.to_string()))?;
     apply(ports, due, |run, _| run.stopped(step_id)).await
 }
 

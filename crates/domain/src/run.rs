@@ -21,7 +21,7 @@ use crate::names::{PoolName, StepId, WorkflowName};
 use crate::profile::Identity;
 pub use crate::step::{
     AbortReason, DeadReason, Executor, Failure, Fence, Handle, Hold, Mode, Outcome, RequeueReason, RunState, StepSpec,
-    StepState,
+    StepState, Stopping,
 };
 
 /// A step of a run.
@@ -192,6 +192,9 @@ pub fn check_graph(steps: &BTreeMap<StepId, StepSpec>) -> Result<(), InvalidGrap
     }
     steps.keys().find(|step| !done.contains(step)).map_or(Ok(()), |step| Err(InvalidGraph::Cycle(step.clone())))
 }
+
+/// Seconds after which ECS has surely shown a task that it was asked to run: its answers are eventually consistent.
+const LAUNCH_SHOWS_SECONDS: i64 = 120;
 
 /// What happens to seconds: how long a lease lasts and when a queue message is sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -637,10 +640,13 @@ impl Run {
             change.release.push(self.lease_key(step_id, hold));
         }
         // A worker learns of it by its next heartbeat; only what ECS runs is stopped by a call of ours.
-        let stopping = hold.filter(|hold| hold.executor == Executor::Ecs).and_then(|hold| hold.handle);
-        if let Some(handle) = &stopping {
-            change.stop.push((step_id.clone(), handle.clone()));
-        }
+        let stopping = hold.filter(|hold| hold.executor == Executor::Ecs).map(|hold| match hold.handle {
+            Some(handle) => {
+                change.stop.push((step_id.clone(), handle.clone()));
+                Stopping::Task(handle)
+            }
+            None => Stopping::Launch { until: now.plus_seconds(LAUNCH_SHOWS_SECONDS) },
+        });
         change.events.push(Event::StepAborted { step_id: step_id.clone(), reason: reason.clone() });
         self.step_mut(step_id)?.state = StepState::Aborted { reason, at: now, stopping };
         Ok(())

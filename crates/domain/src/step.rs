@@ -161,7 +161,7 @@ pub enum StepState {
         at: Timestamp,
         /// A sandbox that still has to be stopped; the run stays due until it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        stopping: Option<Handle>,
+        stopping: Option<Stopping>,
     },
     /// Given up. Kept and listed; a caller can retry it.
     Dead {
@@ -169,6 +169,20 @@ pub enum StepState {
         reason: DeadReason,
         /// When.
         at: Timestamp,
+    },
+}
+
+/// A sandbox that was not stopped yet when its step was ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stopping {
+    /// It is stopped by its handle.
+    Task(Handle),
+    /// ECS may have been asked to launch it, but no handle is stored: the launcher takes it back, or, if the launcher
+    /// died, it is looked for by its claim.
+    Launch {
+        /// When ECS has surely shown what was launched.
+        until: Timestamp,
     },
 }
 

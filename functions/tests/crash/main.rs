@@ -83,6 +83,21 @@ async fn a_cancelled_fargate_run_leaves_no_task() {
 }
 
 #[tokio::test]
+async fn a_cancel_in_the_middle_of_a_launch_leaves_no_task() {
+    let mut launches = 0;
+    for at in 1..=20 {
+        let world = World::new(None, Repeats::No).await;
+        let run_id = world.enqueue("fargate", "identity").await.expect("enqueued");
+        world.remember(run_id);
+        world.deliver_and_cancel_at(at, run_id).await;
+        launches += usize::from(world.tasks_launched() > 0);
+        world.run_to_the_end().await;
+        world.check(&[RunState::Aborted, RunState::Succeeded]).await;
+    }
+    assert!(launches > 1, "no telling got as far as a launch");
+}
+
+#[tokio::test]
 async fn the_queue_may_lose_every_message() {
     let world = World::new(None, Repeats::No).await;
     world.queue_loses_everything();

@@ -54,6 +54,10 @@ struct Mortal {
     death: Mutex<Option<Death>>,
     died: Notify,
     counting: AtomicBool,
+    /// A call before which the handler waits until it may go on.
+    pause: Mutex<Option<usize>>,
+    paused: Notify,
+    resume: Notify,
 }
 
 impl Mortal {
@@ -62,6 +66,11 @@ impl Mortal {
             return effect.await;
         }
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let pauses = self.pause.lock().unwrap().take_if(|at| *at == call).is_some();
+        if pauses {
+            self.paused.notify_one();
+            self.resume.notified().await;
+        }
         self.die_at(Death::Before(call)).await;
         let done = effect.await;
         self.die_at(Death::After(call)).await;
@@ -519,16 +528,50 @@ impl World {
                     self.work(hint.run_id).await;
                 }
             }
-            // ECS's events are lost from here on: asking it must do.
-            let running: Vec<String> = self.ecs.tasks.lock().unwrap().keys().cloned().collect();
-            for arn in running {
-                self.ecs.end(&arn, Some(0), "EssentialContainerExited");
-            }
+            self.commands_end().await;
             if self.ended().await {
                 return;
             }
         }
         panic!("after an hour there are runs that have not ended");
+    }
+
+    /// The commands of live claims end. ECS's events are lost from here on: asking it must do. A task whose claim is gone
+    /// goes on until somebody stops it.
+    async fn commands_end(&self) {
+        let tasks: Vec<FakeTask> = self.ecs.tasks.lock().unwrap().values().cloned().collect();
+        for task in tasks {
+            let (scope, run_id, step_id, fence) = ProjectScope::of_started_by(&task.started_by).unwrap();
+            let run = self.record.run(&scope, run_id).await.unwrap();
+            if run.held(&step_id, None, fence).is_ok() {
+                self.ecs.end(&task.state.arn, Some(0), "EssentialContainerExited");
+            }
+        }
+    }
+
+    /// Delivers what waits, and has a caller cancel the run in the middle of it, at the handler's call `at`.
+    pub async fn deliver_and_cancel_at(&self, at: usize, run_id: RunId) {
+        *self.mortal.pause.lock().unwrap() = Some(self.calls() + at);
+        let cancelling = async {
+            // Not every telling gets so far.
+            let reached =
+                tokio::time::timeout(std::time::Duration::from_millis(300), self.mortal.paused.notified()).await;
+            if reached.is_ok() {
+                self.mortal.counting.store(false, Ordering::SeqCst);
+                let request = request(&format!("/v1/runs/{run_id}/cancel"), &self.token, &serde_json::json!({}));
+                cancel::handle(&self.cancel, &request).await.unwrap();
+                self.mortal.counting.store(true, Ordering::SeqCst);
+                self.mortal.resume.notify_one();
+            }
+        };
+        tokio::join!(self.deliver(), cancelling);
+        // Not reached: nothing later shall wait for it.
+        *self.mortal.pause.lock().unwrap() = None;
+    }
+
+    /// Tasks that ECS was asked to run.
+    pub fn tasks_launched(&self) -> usize {
+        self.ecs.tasks.lock().unwrap().len()
     }
 
     async fn ended(&self) -> bool {
