@@ -91,6 +91,7 @@ async fn a_cancel_in_the_middle_of_a_launch_leaves_no_task() {
         world.remember(run_id);
         world.deliver_and_cancel_at(at, run_id).await;
         launches += usize::from(world.tasks_launched() > 0);
+        assert_eq!(world.orphans().await, 0, "nobody died: launcher or canceller stops the task at once");
         world.run_to_the_end().await;
         world.check(&[RunState::Aborted, RunState::Succeeded]).await;
     }

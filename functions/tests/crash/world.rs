@@ -569,6 +569,18 @@ impl World {
         *self.mortal.pause.lock().unwrap() = None;
     }
 
+    /// Tasks that run for a claim that is gone.
+    pub async fn orphans(&self) -> usize {
+        let tasks: Vec<FakeTask> = self.ecs.tasks.lock().unwrap().values().cloned().collect();
+        let mut orphans = 0;
+        for task in tasks.iter().filter(|task| task.state.last_status == "RUNNING") {
+            let (scope, run_id, step_id, fence) = ProjectScope::of_started_by(&task.started_by).unwrap();
+            let run = self.record.run(&scope, run_id).await.unwrap();
+            orphans += usize::from(run.held(&step_id, None, fence).is_err());
+        }
+        orphans
+    }
+
     /// Tasks that ECS was asked to run.
     pub fn tasks_launched(&self) -> usize {
         self.ecs.tasks.lock().unwrap().len()
