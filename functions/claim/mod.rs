@@ -9,7 +9,7 @@ use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queue_access::QueueAccess;
 use sealfleet_domain::fleet::WorkerStatus;
 use sealfleet_domain::limits;
-use sealfleet_domain::run::{Executor, Mode, Pace};
+use sealfleet_domain::run::{Executor, Pace};
 use sealfleet_ledger::{Claimed, Ledger};
 
 use crate::shared::identity::{WorkerCaller, approved_worker, no_route, revoked, worker};
@@ -54,9 +54,6 @@ async fn claim(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
 
 fn granted(ports: &Ports, caller: &WorkerCaller, claimed: Claimed, wanted: &ClaimStep) -> Result<Claim, Problem> {
     let step = claimed.run.step(&wanted.step_id).map_err(|refusal| problems::of_refusal(&refusal))?;
-    let identity = claimed.run.identity.as_ref().filter(|_| step.spec.mode == Mode::Identity);
-    let mut env = identity.map(|identity| identity.env.clone()).unwrap_or_default();
-    env.extend(step.spec.env.clone());
     Ok(Claim {
         project: caller.scope.project().clone(),
         run_id: wanted.run_id,
@@ -66,8 +63,8 @@ fn granted(ports: &Ports, caller: &WorkerCaller, claimed: Claimed, wanted: &Clai
         lease_seconds: ports.pace.lease_seconds,
         mode: step.spec.mode,
         command: step.spec.command.clone(),
-        env,
-        secrets: identity.map(|identity| identity.secrets.clone()).unwrap_or_default(),
+        env: claimed.run.env_of(step),
+        secrets: claimed.run.identity_of(step).map(|identity| identity.secrets.clone()).unwrap_or_default(),
         timeout_seconds: step.spec.timeout_seconds,
     })
 }

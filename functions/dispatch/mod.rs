@@ -10,7 +10,7 @@ use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent
 use sealfleet_api::types::QueueMessage;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::fleet::{FargatePool, Pool, Worker};
-use sealfleet_domain::run::{Executor, Failure, Fence, Handle, Mode, Outcome, Pace, Refusal, RequeueReason, Run};
+use sealfleet_domain::run::{Executor, Failure, Fence, Handle, Outcome, Pace, Refusal, RequeueReason, Run};
 use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId, limits};
 use sealfleet_ecs::{Definition, Error as EcsError, Launch, Launched, Tasks};
 use sealfleet_ledger::{Error, Ledger};
@@ -169,8 +169,8 @@ async fn definition(
     run: &Run,
     step_id: &StepId,
 ) -> Result<String, Again> {
-    let identity = run.step(step_id).map_err(Error::from)?.spec.mode == Mode::Identity;
-    let secrets = run.identity.as_ref().filter(|_| identity).map(|identity| identity.secrets.clone());
+    let step = run.step(step_id).map_err(Error::from)?;
+    let secrets = run.identity_of(step).map(|identity| identity.secrets.clone());
     let definition = Definition {
         image: pool.image.clone(),
         cpu: pool.cpu,

@@ -15,7 +15,7 @@ use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::digest::{Digest, DigestedObject};
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::{Clock, Timestamp};
-use sealfleet_ledger::audit_entry_of_image;
+use sealfleet_ledger::{audit_entry_of_image, audit_shard_of};
 use serde::Serialize;
 
 /// Where exported entries stand.
@@ -86,8 +86,7 @@ fn entry_of(record: EventRecord) -> Result<(String, AuditEntry), sealfleet_ledge
                 serde_dynamo::aws_sdk_dynamodb_1::to_item(value).map_err(|error| unreadable(error.to_string()))
             })?;
     let entry = audit_entry_of_image(image)?;
-    let shard = entry.run_id.map_or_else(|| entry.event_id.uuid(), sealfleet_domain::RunId::uuid);
-    let shard = shard.as_bytes().last().map_or(0, |byte| byte % 8);
+    let shard = audit_shard_of(&entry);
     Ok((format!("{ENTRIES}project={}/date={}/{shard}-", entry.project, entry.at.day()), entry))
 }
 

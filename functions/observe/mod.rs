@@ -4,10 +4,12 @@
 //! older fence, or of a step that has gone further, changes nothing. A task that runs for a claim that is gone is
 //! stopped.
 
+use std::collections::BTreeMap;
+
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use sealfleet_aws::queues::Queues;
-use sealfleet_domain::run::{Fence, Handle, Pace, Refusal, RequeueReason};
-use sealfleet_domain::{ProjectScope, RunId, StepId};
+use sealfleet_domain::run::{Change, Failure, Fence, Handle, Outcome, Pace, Refusal, RequeueReason, Run, StepState};
+use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp};
 use sealfleet_ecs::{CONTAINER, Tasks};
 use sealfleet_ledger::{Error, Ledger};
 use serde::{Deserialize, Serialize};
@@ -100,7 +102,7 @@ pub(crate) async fn running(ledger: &Ledger, tasks: &dyn Tasks, seen: &Observed<
     let done = ledger
         .transition(seen.scope, seen.run_id, ACTOR, |run, _| {
             belongs(run, seen)?;
-            run.start(seen.step_id, None, seen.fence, Some(handle.clone()), &std::collections::BTreeMap::new())
+            run.start(seen.step_id, None, seen.fence, Some(handle.clone()), &BTreeMap::new())
         })
         .await;
     match done {
@@ -129,7 +131,7 @@ pub(crate) async fn stopped(
 ) -> Result<(), Error> {
     let done = ledger
         .transition(seen.scope, seen.run_id, ACTOR, |run, now| {
-            let aborted = matches!(run.step(seen.step_id)?.state, sealfleet_domain::run::StepState::Aborted { .. });
+            let aborted = matches!(run.step(seen.step_id)?.state, StepState::Aborted { .. });
             if aborted && run.step(seen.step_id)?.fence == seen.fence {
                 return run.stopped(seen.step_id);
             }
@@ -154,13 +156,12 @@ pub(crate) async fn stopped(
 
 /// STOPPED may come before RUNNING, or without it: a container that has an exit code has run, and saw its secrets.
 fn started_and_ended(
-    run: &mut sealfleet_domain::run::Run,
+    run: &mut Run,
     seen: &Observed<'_>,
-    outcome: &sealfleet_domain::run::Outcome,
+    outcome: &Outcome,
     pace: Pace,
-    now: sealfleet_domain::Timestamp,
-) -> Result<sealfleet_domain::run::Change, Refusal> {
-    use sealfleet_domain::run::{Failure, Outcome};
+    now: Timestamp,
+) -> Result<Change, Refusal> {
     let ran = !matches!(
         outcome,
         Outcome::Failed { failure: Failure::CannotStart { .. } | Failure::SecretUnavailable { .. } }
@@ -168,7 +169,7 @@ fn started_and_ended(
     let mut events = Vec::new();
     if ran {
         let handle = Handle::new(seen.task_arn.to_owned());
-        let none = std::collections::BTreeMap::new();
+        let none = BTreeMap::new();
         events = run.start(seen.step_id, None, seen.fence, Some(handle), &none)?.events;
     }
     let mut change = run.finish(seen.step_id, None, seen.fence, outcome, pace, now)?;
@@ -180,7 +181,7 @@ fn started_and_ended(
 }
 
 /// Whether the task is the one of the claim: it has its handle, or the claim has none yet.
-fn belongs(run: &sealfleet_domain::run::Run, seen: &Observed<'_>) -> Result<(), Refusal> {
+fn belongs(run: &Run, seen: &Observed<'_>) -> Result<(), Refusal> {
     let step = run.step(seen.step_id)?;
     match step.state.hold() {
         Some(hold) if hold.fence == seen.fence => match &hold.handle {
@@ -191,8 +192,7 @@ fn belongs(run: &sealfleet_domain::run::Run, seen: &Observed<'_>) -> Result<(), 
     }
 }
 
-fn finished(run: &sealfleet_domain::run::Run, seen: &Observed<'_>) -> bool {
-    use sealfleet_domain::run::StepState;
+fn finished(run: &Run, seen: &Observed<'_>) -> bool {
     run.step(seen.step_id).is_ok_and(|step| match &step.state {
         StepState::Succeeded { fence, .. } | StepState::Failed { fence, .. } => *fence == seen.fence,
         _ => false,

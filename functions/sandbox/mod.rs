@@ -9,7 +9,6 @@ use sealfleet_api::types::{LeaseRef, SandboxStep};
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::ProjectScope;
 use sealfleet_domain::access::{Action, Principal, Resource};
-use sealfleet_domain::run::Mode;
 use sealfleet_ledger::Ledger;
 
 use crate::shared::identity::{authorise, no_route};
@@ -48,15 +47,13 @@ async fn step(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
         Some(_) => return Err(Problem::not_found()),
     }
     let step = run.step(&asked.step_id).map_err(|refusal| problems::of_refusal(&refusal))?;
-    let identity = run.identity.as_ref().filter(|_| step.spec.mode == Mode::Identity);
-    let mut env = identity.map(|identity| identity.env.clone()).unwrap_or_default();
-    env.extend(step.spec.env.clone());
     Answer::json(
         200,
         &SandboxStep {
             command: step.spec.command.clone(),
-            env,
-            secret_names: identity
+            env: run.env_of(step),
+            secret_names: run
+                .identity_of(step)
                 .map(|identity| identity.secrets.iter().map(|secret| secret.name.clone()).collect())
                 .unwrap_or_default(),
             timeout_seconds: step.spec.timeout_seconds,

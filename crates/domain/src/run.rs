@@ -295,6 +295,20 @@ impl Run {
         self.steps.get(step_id).ok_or_else(|| Refusal::NoSuchStep(step_id.clone()))
     }
 
+    /// The identity that a step's sandbox starts with: the run's, for a step of mode `identity`, and none for any other.
+    #[must_use]
+    pub fn identity_of(&self, step: &Step) -> Option<&Identity> {
+        self.identity.as_ref().filter(|_| step.spec.mode == Mode::Identity)
+    }
+
+    /// The plain environment that a step's sandbox starts with: its identity's knobs, overridden by its own.
+    #[must_use]
+    pub fn env_of(&self, step: &Step) -> BTreeMap<String, String> {
+        let mut env = self.identity_of(step).map(|identity| identity.env.clone()).unwrap_or_default();
+        env.extend(step.spec.env.clone());
+        env
+    }
+
     fn step_mut(&mut self, step_id: &StepId) -> Result<&mut Step, Refusal> {
         self.steps.get_mut(step_id).ok_or_else(|| Refusal::NoSuchStep(step_id.clone()))
     }
@@ -316,7 +330,7 @@ impl Run {
         now: Timestamp,
     ) -> Result<Change, Refusal> {
         let run_id = self.run_id;
-        let identity = self.identity.clone();
+        let identity = self.identity_of(self.step(step_id)?).cloned();
         let step = self.step_mut(step_id)?;
         let slot = match &step.state {
             StepState::Queued { .. } => slot,
@@ -343,9 +357,7 @@ impl Run {
             worker_id: holder,
             mode: step.spec.mode,
         });
-        if step.spec.mode == Mode::Identity
-            && let Some(identity) = identity
-        {
+        if let Some(identity) = identity {
             change.events.push(Event::SecretReleased {
                 step_id: step_id.clone(),
                 fence,
@@ -411,7 +423,7 @@ impl Run {
         resolved: &BTreeMap<String, String>,
     ) -> Result<Change, Refusal> {
         self.held(step_id, holder, fence)?;
-        let identity = self.identity.clone();
+        let identity = self.identity_of(self.step(step_id)?).cloned();
         let step = self.step_mut(step_id)?;
         let StepState::Leased(hold) = &step.state else { return Ok(Change::default()) };
         let mut hold = hold.clone();
@@ -422,9 +434,7 @@ impl Run {
         let mut change = Change::default();
         let step_id = step_id.clone();
         change.events.push(Event::StepRunning { step_id: step_id.clone(), fence });
-        if step.spec.mode == Mode::Identity
-            && let Some(identity) = identity
-        {
+        if let Some(identity) = identity {
             change.events.push(Event::ProfileInjected {
                 step_id: step_id.clone(),
                 fence,

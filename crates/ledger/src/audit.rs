@@ -116,6 +116,12 @@ impl Ledger {
     }
 }
 
+/// The partition of its day that an entry stands in.
+#[must_use]
+pub fn audit_shard_of(entry: &AuditEntry) -> u8 {
+    keys::audit_shard(entry.event_id, entry.run_id)
+}
+
 /// Reads an entry from its row, as the table or its stream shows it.
 ///
 /// # Errors

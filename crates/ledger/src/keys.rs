@@ -24,13 +24,8 @@ fn key(pk: String, sk: impl std::fmt::Display) -> Key {
 }
 
 /// A stable number below `shards` for a UUID: its last byte is random.
-fn shard(uuid: uuid_bytes::Bytes, shards: u8) -> u8 {
+fn shard(uuid: [u8; 16], shards: u8) -> u8 {
     uuid.last().map_or(0, |byte| byte % shards)
-}
-
-mod uuid_bytes {
-    /// The sixteen bytes of a UUID.
-    pub type Bytes = [u8; 16];
 }
 
 pub fn project(scope: &ProjectScope) -> Key {

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use sealfleet_domain::{Clock, IdSource, Timestamp};
 
-pub use audit::{AuditFilter, audit_entry_of_image};
+pub use audit::{AuditFilter, audit_entry_of_image, audit_shard_of};
 pub use claim::Claimed;
 pub use due::{DueRun, due_shards};
 pub use dynamo::{Dynamo, Tables};
