@@ -159,3 +159,23 @@ fn graphs_that_cannot_run_are_refused() {
     assert!(matches!(check_graph(&graph(&[("a", &["b"]), ("b", &["a"])])), Err(InvalidGraph::Cycle(_))));
     assert_eq!(check_graph(&graph(&[("a", &[]), ("b", &["a"])])), Ok(()));
 }
+
+#[test]
+fn only_identity_steps_see_the_identity() {
+    let mut run = run(&[("a", &[])]);
+    run.identity = Some(Identity {
+        profile: "crm".parse().expect("a profile"),
+        profile_version: 1,
+        env: BTreeMap::from([("REGION".to_owned(), "eu".to_owned())]),
+        secrets: vec![],
+    });
+    let mut step = run.step(&step_id("a")).expect("a step").clone();
+    for mode in [Mode::Bare, Mode::Sandboxed] {
+        step.spec.mode = mode;
+        assert!(run.identity_of(&step).is_none() && run.env_of(&step).is_empty(), "{mode}");
+    }
+    step.spec.mode = Mode::Identity;
+    step.spec.env.insert("REGION".to_owned(), "us".to_owned());
+    assert!(run.identity_of(&step).is_some());
+    assert_eq!(run.env_of(&step).get("REGION").map(String::as_str), Some("us"));
+}
