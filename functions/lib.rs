@@ -14,6 +14,7 @@ pub mod fleet;
 pub mod observe;
 pub mod profile;
 pub mod report;
+pub mod revoke;
 pub mod runs;
 pub mod sandbox;
 pub mod shared;

@@ -17,7 +17,7 @@ use sealfleet_aws::queues::Sqs;
 use sealfleet_ecs::Ecs;
 use sealfleet_functions::shared::settings::{self, MissingSetting, setting};
 use sealfleet_functions::{
-    audit, cancel, claim, dispatch, enqueue, export, fleet, observe, profile, report, runs, sandbox, sweep,
+    audit, cancel, claim, dispatch, enqueue, export, fleet, observe, profile, report, revoke, runs, sandbox, sweep,
 };
 use sealfleet_ledger::{Dynamo, Ledger};
 use sealfleet_secrets_manager::SecretsManager;
@@ -83,6 +83,10 @@ async fn main() -> Result<(), Error> {
             let ports = cancel::Ports { ledger: with.ledger()?, tasks: with.tasks()? };
             serve(&ports, async |ports, request| cancel::handle(ports, &request).await).await
         }
+        "revoke" => {
+            let ports = revoke::Ports { ledger: with.ledger()?, tasks: with.tasks()? };
+            serve(&ports, async |ports, request| revoke::handle(ports, &request).await).await
+        }
         "audit" => {
             let ports = audit::Ports { ledger: with.ledger()? };
             serve(&ports, async |ports, request| audit::handle(ports, &request).await).await
@@ -90,7 +94,8 @@ async fn main() -> Result<(), Error> {
         "dispatch" => {
             let tasks = with.tasks()?;
             let place_key = tasks.place_key();
-            let ports = &dispatch::Ports { ledger: with.ledger()?, tasks, place_key, pace };
+            let secrets = Box::new(SecretsManager::new(&with.config));
+            let ports = &dispatch::Ports { ledger: with.ledger()?, tasks, secrets, place_key, pace };
             let handler = |event: LambdaEvent<SqsEvent>| async move {
                 Ok::<_, Error>(dispatch::handle(ports, event.payload).await)
             };

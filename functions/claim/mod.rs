@@ -10,8 +10,9 @@ use sealfleet_aws::queue_access::QueueAccess;
 use sealfleet_domain::fleet::WorkerStatus;
 use sealfleet_domain::limits;
 use sealfleet_domain::run::{Executor, Pace};
-use sealfleet_ledger::{Claimed, Ledger};
+use sealfleet_ledger::{Claimed, Ledger, Wanted};
 
+use crate::shared::cascade::at_start;
 use crate::shared::identity::{WorkerCaller, approved_worker, no_route, revoked, worker};
 use crate::shared::problems;
 
@@ -42,9 +43,17 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
 async fn claim(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     let caller = approved_worker(&ports.ledger, request).await?;
     let wanted: ClaimStep = request.json()?;
+    let asked = Wanted {
+        scope: &caller.scope,
+        worker: &caller.worker,
+        run_id: wanted.run_id,
+        step_id: &wanted.step_id,
+        executor: Executor::Worker,
+        pace: ports.pace,
+    };
     let claimed = ports
         .ledger
-        .claim(&caller.scope, &caller.worker, wanted.run_id, &wanted.step_id, Executor::Worker, ports.pace)
+        .claim(&asked, async |run| at_start(&ports.ledger, None, &caller.scope, run, &wanted.step_id).await)
         .await;
     match claimed {
         Ok(claimed) => Answer::json(200, &granted(ports, &caller, claimed, &wanted)?),
@@ -54,6 +63,7 @@ async fn claim(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
 
 fn granted(ports: &Ports, caller: &WorkerCaller, claimed: Claimed, wanted: &ClaimStep) -> Result<Claim, Problem> {
     let step = claimed.run.step(&wanted.step_id).map_err(|refusal| problems::of_refusal(&refusal))?;
+    let identity = claimed.run.identity_of(step).unwrap_or_default();
     Ok(Claim {
         project: caller.scope.project().clone(),
         run_id: wanted.run_id,
@@ -64,7 +74,9 @@ fn granted(ports: &Ports, caller: &WorkerCaller, claimed: Claimed, wanted: &Clai
         mode: step.spec.mode,
         command: step.spec.command.clone(),
         env: claimed.run.env_of(step),
-        secrets: claimed.run.identity_of(step).map(|identity| identity.secrets.clone()).unwrap_or_default(),
+        secrets: identity.secrets,
+        tool: step.spec.tool.clone(),
+        tools: identity.tools,
         timeout_seconds: step.spec.timeout_seconds,
     })
 }

@@ -1,6 +1,7 @@
 //! `dispatch`: turns the queue messages of Fargate pools into sandboxes.
 //!
-//! A message is a hint; its queue's ARN, which Lambda vouches for, names the project and the pool. The pool claims the
+//! The cascade is resolved again at the claim, so what has been rotated since the enqueue is what the task definition
+//! pins. A message is a hint; its queue's ARN, which Lambda vouches for, names the project and the pool. The pool claims the
 //! step as any worker would, then the task is launched with a client token made of run, step and fence, then its
 //! handle is stored. Death at any point ends at the same task: a message that comes again finds the pool's own claim
 //! and goes on with its fence. A claim that was lost in the meantime (cancelled, expired) refuses the handle, and the
@@ -13,7 +14,10 @@ use sealfleet_domain::fleet::{FargatePool, Pool, Worker};
 use sealfleet_domain::run::{Executor, Failure, Fence, Handle, Outcome, Pace, Refusal, RequeueReason, Run};
 use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId, limits};
 use sealfleet_ecs::{Definition, Error as EcsError, Launch, Launched, Tasks};
-use sealfleet_ledger::{Error, Ledger};
+use sealfleet_ledger::{Claimed, Error, Ledger, Wanted};
+use sealfleet_secrets_manager::SecretVersions;
+
+use crate::shared::cascade::at_start;
 
 /// Seconds after a launch when `sweep` first asks ECS about it.
 const LOOK_AGAIN_SECONDS: i64 = 60;
@@ -24,6 +28,8 @@ pub struct Ports {
     pub ledger: Ledger,
     /// ECS.
     pub tasks: Box<dyn Tasks>,
+    /// The versions of secrets; never their values.
+    pub secrets: Box<dyn SecretVersions>,
     /// What makes two equal definitions at two places different.
     pub place_key: String,
     /// How long leases last.
@@ -76,6 +82,11 @@ async fn dispatch(ports: &Ports, message: SqsMessage) -> Result<(), Again> {
             ports.ledger.refused_claim(&scope, &actor, hint.run_id, &hint.step_id, "not_found_or_mismatch").await?;
             Ok(())
         }
+        // The step has failed for what it would have started with, and says so.
+        Err(Error::StartRefused(failure)) => {
+            tracing::warn!(run_id = %hint.run_id, step_id = %hint.step_id, ?failure, "the step may not start");
+            Ok(())
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -103,15 +114,20 @@ async fn claim(
     run_id: RunId,
     step_id: &StepId,
 ) -> Result<Option<(Run, Fence)>, Error> {
-    match ports.ledger.claim(scope, worker, run_id, step_id, Executor::Ecs, ports.pace).await {
+    let wanted = Wanted { scope, worker, run_id, step_id, executor: Executor::Ecs, pace: ports.pace };
+    let secrets = Some(ports.secrets.as_ref());
+    let fresh = async |run: &Run| at_start(&ports.ledger, secrets, scope, run, step_id).await;
+    match ports.ledger.claim(&wanted, fresh).await {
         Ok(claimed) => return Ok(Some((claimed.run, claimed.fence))),
         Err(Error::Refused(Refusal::NotQueued(_))) => {}
         Err(error) => return Err(error),
     }
     let run = ports.ledger.run(scope, run_id).await?;
     let own = run.step(step_id)?.state.hold().filter(|hold| hold.holder == worker.worker_id && hold.handle.is_none());
-    let fence = own.map(|hold| hold.fence);
-    Ok(fence.map(|fence| (run, fence)))
+    let Some(fence) = own.map(|hold| hold.fence) else { return Ok(None) };
+    // Whoever made the claim may have died before it looked at the revocations.
+    let claimed = ports.ledger.unless_revoked(&wanted, Claimed { run, fence }).await?;
+    Ok(Some((claimed.run, claimed.fence)))
 }
 
 async fn launch(
@@ -170,7 +186,7 @@ async fn definition(
     step_id: &StepId,
 ) -> Result<String, Again> {
     let step = run.step(step_id).map_err(Error::from)?;
-    let secrets = run.identity_of(step).map(|identity| identity.secrets.clone());
+    let secrets = run.identity_of(step).map(|identity| identity.secrets);
     let definition = Definition {
         image: pool.image.clone(),
         cpu: pool.cpu,

@@ -1,23 +1,24 @@
 //! `enqueue`: takes runs in, and puts dead steps back.
 //!
-//! Authorise, validate, resolve the profile by name and version, one transaction, then tell the pools. A queue message
+//! Authorise, validate, resolve the cascade by name and version, check revocations, one transaction, then tell the pools. A queue message
 //! that is not sent is repaired by `sweep`; a run is stored wholly or not at all.
 
 mod resolve;
 mod validate;
 
-use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::EnqueueRun;
+use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::access::Action;
 use sealfleet_domain::hash::sha256_hex;
-use sealfleet_domain::run::{Pace, Run};
+use sealfleet_domain::run::{Mode, Pace, Run};
 use sealfleet_domain::{RunId, StepId, limits};
 use sealfleet_ledger::{Enqueued, Idempotency, Ledger};
 use sealfleet_secrets_manager::SecretVersions;
 
-use crate::shared::identity::{caller, no_route, path_id};
+use self::resolve::Asked;
+use crate::shared::identity::{Caller, caller, no_route, path_id};
 use crate::shared::{effects, problems, views};
 
 /// What this function may use.
@@ -56,12 +57,15 @@ async fn enqueue(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
         return Answer::json(200, &views::run(before, ports.ledger.now()));
     }
     let project = ports.ledger.project(&caller.scope).await.map_err(problems::of_ledger)?;
-    let profile = wanted.profile.clone();
-    let workflow = wanted.workflow.clone();
-    let steps = validate::steps(wanted, &project)?;
-    let identity = match profile {
-        None => None,
-        Some(name) => Some(resolve::identity(ports, &caller, &project, &name, &workflow, &steps).await?),
+    let levels = project.cascade.levels(&wanted.workflow, wanted.profile.as_ref());
+    let (workflow, overrides) = (wanted.workflow.clone(), wanted.overrides.clone());
+    let named = wanted.profile.is_some() || !overrides.is_empty();
+    let steps = validate::steps(wanted, &project, !levels.is_empty())?;
+    let identity = if named || steps.values().any(|step| step.mode == Mode::Identity) {
+        let asked = Asked { caller: &caller, project: &project, workflow: &workflow, levels, overrides, steps: &steps };
+        Some(resolve::identity(ports, asked).await?)
+    } else {
+        None
     };
     let now = ports.ledger.now();
     let run_id = RunId::new(ports.ledger.ids(), now);
@@ -96,10 +100,25 @@ fn idempotency(request: &Request) -> Result<Option<Idempotency>, Problem> {
     Ok(Some(Idempotency { key: key.to_owned(), request: sha256_hex(body.to_string().as_bytes()) }))
 }
 
+/// A step is not put back for a key that is revoked: its claim would be refused.
+async fn refuse_revoked(ports: &Ports, caller: &Caller, run_id: RunId, step_id: &StepId) -> Result<(), Problem> {
+    let run = ports.ledger.run(&caller.scope, run_id).await.map_err(problems::of_ledger)?;
+    let step = run.step(step_id).map_err(|refusal| problems::of_refusal(&refusal))?;
+    let Some(identity) = run.identity_of(step) else { return Ok(()) };
+    let revoked = ports.ledger.check_revocations(&caller.scope, &identity).await.map_err(problems::of_ledger)?;
+    let Some(revoked) = revoked else { return Ok(()) };
+    let profiles = identity.profiles.into_iter().map(|used| used.profile).collect();
+    let reason = revoked.to_string();
+    let denied = ports.ledger.denied_run(&caller.scope, &caller.actor, &run.workflow, profiles, &reason);
+    denied.await.map_err(problems::of_ledger)?;
+    Err(Problem::new(Code::SecretRevoked, reason))
+}
+
 async fn retry(ports: &Ports, request: &Request, run_id: &str, step_id: &str) -> Result<Answer, Problem> {
     let caller = caller(&ports.ledger, request, Action::Retry).await?;
     let run_id: RunId = path_id(run_id)?;
     let step_id: StepId = path_id(step_id)?;
+    refuse_revoked(ports, &caller, run_id, &step_id).await?;
     let done = ports
         .ledger
         .transition(&caller.scope, run_id, &caller.actor, |run, now| run.retry(&step_id, ports.pace, now))

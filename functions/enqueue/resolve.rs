@@ -1,99 +1,100 @@
-//! What a run's identity steps will start with: the profile by name, each reference by the version it has now.
-//!
-//! Names, references and version ids only. Where the control plane cannot describe an identity backend (a file beside
-//! a worker), the sandbox reports the version that it resolved.
+//! What a run's identity steps will start with, as of now: resolved by name, checked, and recorded with the run, so that
+//! what has changed until a step starts can be told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sealfleet_api::{Code, Problem};
+use sealfleet_domain::cascade::{CascadeError, Level, Overrides, resolve};
 use sealfleet_domain::fleet::{Pool, Project};
-use sealfleet_domain::profile::{Identity, Profile, SecretRef, SecretUri};
+use sealfleet_domain::identity::Identity;
+use sealfleet_domain::reference::ProfileRef;
 use sealfleet_domain::run::{Mode, StepSpec};
-use sealfleet_domain::{ProfileName, StepId, WorkflowName};
+use sealfleet_domain::{StepId, WorkflowName};
 use sealfleet_ledger::Error as LedgerError;
-use sealfleet_secrets_manager::{Described, Error};
+use sealfleet_secrets_manager::Error;
 
 use super::Ports;
+use crate::shared::cascade::{Reach, pins};
 use crate::shared::identity::Caller;
 use crate::shared::problems;
 
-pub(super) async fn identity(
-    ports: &Ports,
-    caller: &Caller,
-    project: &Project,
-    name: &ProfileName,
-    workflow: &WorkflowName,
-    steps: &BTreeMap<StepId, StepSpec>,
-) -> Result<Identity, Problem> {
-    let profile = ports.ledger.profile(&caller.scope, name).await.map_err(|error| match error {
-        LedgerError::NotFound => Problem { field: Some("profile".to_owned()), ..Problem::not_found() },
-        other => problems::of_ledger(other),
+/// A run whose cascade is asked for.
+pub(super) struct Asked<'a> {
+    pub caller: &'a Caller,
+    pub project: &'a Project,
+    pub workflow: &'a WorkflowName,
+    pub levels: Vec<(Level, ProfileRef)>,
+    pub overrides: Overrides,
+    pub steps: &'a BTreeMap<StepId, StepSpec>,
+}
+
+pub(super) async fn identity(ports: &Ports, asked: Asked<'_>) -> Result<Identity, Problem> {
+    asked.overrides.check().map_err(|error| Problem::invalid(error.field, error.message))?;
+    let layers = match ports.ledger.layers(&asked.caller.scope, &asked.levels).await {
+        Ok(layers) => layers,
+        Err(LedgerError::NoProfile(profile)) => {
+            denied(ports, &asked, &format!("there is no profile `{profile}` in this project")).await?;
+            return Err(Problem { field: Some("profile".to_owned()), ..Problem::not_found() });
+        }
+        Err(error) => return Err(problems::of_ledger(error)),
+    };
+    let outcome = match resolve(&layers, &asked.overrides, asked.workflow) {
+        Ok(outcome) => outcome,
+        Err(error) => return Err(unresolved(ports, &asked, &error).await?),
+    };
+    for (step_id, step) in identity_steps(asked.steps) {
+        outcome.check_plain(&step.env).map_err(|error| Problem {
+            field: Some(format!("steps.{step_id}.env")),
+            ..Problem::new(Code::SecretOverride, error.to_string())
+        })?;
+    }
+    let identity = Identity::new(&layers, asked.overrides.clone(), outcome);
+    let mut seen = BTreeSet::new();
+    for (step_id, step) in identity_steps(asked.steps) {
+        let secrets = identity.seen_by(step.tool.as_ref()).secrets;
+        let fargate = matches!(asked.project.pools.get(&step.pool), Some(Pool::Fargate(_)));
+        let reach = if fargate { Reach::Fargate } else { Reach::Pull };
+        if let Some(detail) = reach.beyond(&secrets) {
+            return Err(Problem::invalid(format!("steps.{step_id}.pool"), detail));
+        }
+        seen.extend(secrets.into_iter().map(|secret| secret.uri));
+    }
+    let pins = pins(ports.secrets.as_ref(), &seen).await.map_err(|error| match error {
+        Error::NotFound(_) | Error::Denied(_) => Problem::invalid("profile", error.to_string()),
+        Error::Unavailable(_) => problems::unavailable(&error, "Secrets Manager"),
     })?;
-    if !profile.allowed_workflows.is_empty() && !profile.allowed_workflows.contains(workflow) {
-        let reason = format!("profile `{name}` may not be used by workflow `{workflow}`");
-        ports
-            .ledger
-            .denied_run(&caller.scope, &caller.actor, workflow, name, &reason)
-            .await
-            .map_err(problems::of_ledger)?;
-        return Err(Problem::new(Code::ProfileDenied, reason));
-    }
-    check_backends(&profile, project, steps)?;
-    let secrets = pin(ports, &profile).await?;
-    Ok(Identity { profile: profile.name, profile_version: profile.version, env: profile.env, secrets })
+    let identity = identity.pinned(&pins);
+    refuse_revoked(ports, &asked, &identity).await?;
+    Ok(identity)
 }
 
-/// Each kind of pool reaches its own identity backends: say so now, and not at the start of a sandbox.
-fn check_backends(profile: &Profile, project: &Project, steps: &BTreeMap<StepId, StepSpec>) -> Result<(), Problem> {
-    for (step_id, step) in steps.iter().filter(|(_, step)| step.mode == Mode::Identity) {
-        let fargate = matches!(project.pools.get(&step.pool), Some(Pool::Fargate(_)));
-        let beyond = profile.secrets.iter().find(|(_, uri)| match uri {
-            SecretUri::AwsSecretsManager { .. } => !fargate,
-            SecretUri::Builtin { .. } => fargate,
-        });
-        if let Some((name, uri)) = beyond {
-            let scheme = uri.scheme();
-            let kind = if fargate { "Fargate" } else { "pull" };
-            return Err(Problem::invalid(
-                format!("steps.{step_id}.pool"),
-                format!(
-                    "secret `{name}` of profile `{}` is `{scheme}://`, which a {kind} pool cannot resolve; use `aws-sm://` \
-                     with Fargate pools and `builtin://` with pull pools",
-                    profile.name
-                ),
-            ));
-        }
-    }
-    Ok(())
+fn identity_steps(steps: &BTreeMap<StepId, StepSpec>) -> impl Iterator<Item = (&StepId, &StepSpec)> {
+    steps.iter().filter(|(_, step)| step.mode == Mode::Identity)
 }
 
-async fn pin(ports: &Ports, profile: &Profile) -> Result<Vec<SecretRef>, Problem> {
-    let mut described: BTreeMap<&str, Described> = BTreeMap::new();
-    for uri in profile.secrets.values() {
-        if let SecretUri::AwsSecretsManager { name, .. } = uri
-            && !described.contains_key(name.as_str())
-        {
-            let found = ports.secrets.describe(name).await.map_err(|error| match error {
-                Error::NotFound(_) | Error::Denied(_) => Problem::invalid("profile", error.to_string()),
-                Error::Unavailable(_) => problems::unavailable(&error, "Secrets Manager"),
-            })?;
-            described.insert(name, found);
-        }
-    }
-    Ok(profile
-        .secrets
-        .iter()
-        .map(|(name, uri)| {
-            let found = match uri {
-                SecretUri::AwsSecretsManager { name, .. } => described.get(name.as_str()),
-                SecretUri::Builtin { .. } => None,
-            };
-            SecretRef {
-                name: name.clone(),
-                uri: uri.clone(),
-                version: found.map(|found| found.version.clone()),
-                arn: found.map(|found| found.arn.clone()),
-            }
-        })
-        .collect())
+async fn unresolved(ports: &Ports, asked: &Asked<'_>, error: &CascadeError) -> Result<Problem, Problem> {
+    denied(ports, asked, &error.to_string()).await?;
+    let code = match error {
+        CascadeError::NotAllowed { .. } => Code::ProfileDenied,
+        CascadeError::SecretOverride { .. } => Code::SecretOverride,
+    };
+    Ok(Problem::new(code, error.to_string()))
+}
+
+/// Refuses a run one of whose steps would see a revoked key.
+async fn refuse_revoked(ports: &Ports, asked: &Asked<'_>, identity: &Identity) -> Result<(), Problem> {
+    let seen = |(_, step): (&StepId, &StepSpec)| identity.seen_by(step.tool.as_ref()).secrets;
+    let names: BTreeSet<String> = identity_steps(asked.steps).flat_map(seen).map(|secret| secret.name).collect();
+    let mut used = identity.clone();
+    used.secrets.retain(|secret| names.contains(&secret.name));
+    let revoked = ports.ledger.check_revocations(&asked.caller.scope, &used).await.map_err(problems::of_ledger)?;
+    let Some(revoked) = revoked else { return Ok(()) };
+    denied(ports, asked, &revoked.to_string()).await?;
+    Err(Problem::new(Code::SecretRevoked, format!("{revoked}; have it lifted, or take the key out of the cascade")))
+}
+
+async fn denied(ports: &Ports, asked: &Asked<'_>, reason: &str) -> Result<(), Problem> {
+    let profiles = asked.levels.iter().map(|(_, profile)| profile.clone()).collect();
+    let Caller { scope, actor } = asked.caller;
+    ports.ledger.denied_run(scope, actor, asked.workflow, profiles, reason).await.map_err(problems::of_ledger)
 }

@@ -10,8 +10,14 @@ use sealfleet_domain::profile::check_env;
 use sealfleet_domain::run::{InvalidGraph, Mode, StepSpec, check_graph};
 use sealfleet_domain::{StepId, limits};
 
-pub(super) fn steps(wanted: EnqueueRun, project: &Project) -> Result<BTreeMap<StepId, StepSpec>, Problem> {
-    let with_profile = wanted.profile.is_some();
+pub(super) fn steps(
+    wanted: EnqueueRun,
+    project: &Project,
+    with_profile: bool,
+) -> Result<BTreeMap<StepId, StepSpec>, Problem> {
+    if !wanted.overrides.is_empty() && !with_profile {
+        return Err(Problem::invalid("overrides", "there is no profile to override; name one as `profile`"));
+    }
     let mut steps = BTreeMap::new();
     for (index, step) in wanted.steps.into_iter().enumerate() {
         let at = format!("steps[{index}]");
@@ -58,6 +64,8 @@ fn spec(at: &str, step: EnqueueStep, project: &Project, with_profile: bool) -> R
         requires,
         model: step.model,
         env: step.env,
+        tool: step.tool,
+        on_drift: step.on_drift,
         timeout_seconds: step.timeout_seconds,
         max_attempts: step.max_attempts,
         ttl_seconds: step.ttl_seconds,
@@ -70,9 +78,10 @@ fn check_mode(at: &str, mode: Mode, pool: &Pool, with_profile: bool) -> Result<(
         (Mode::Bare, Pool::Fargate(_)) => {
             Err(Problem::invalid(field, "a Fargate pool always runs in a sandbox; use `sandboxed`, or a pull pool"))
         }
-        (Mode::Identity, _) if !with_profile => {
-            Err(Problem::invalid("profile", "a step of mode `identity` needs the run to name a profile"))
-        }
+        (Mode::Identity, _) if !with_profile => Err(Problem::invalid(
+            "profile",
+            "a step of mode `identity` needs a profile: name one, or have an admin bind one to the project or the workflow",
+        )),
         _ => Ok(()),
     }
 }

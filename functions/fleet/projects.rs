@@ -6,6 +6,7 @@ use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{CreatePool, CreateProject};
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::access::{Action, Principal, Resource};
+use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::credential::OPERATOR_SCOPE;
 use sealfleet_domain::fleet::{FargatePool, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::labels::Labels;
@@ -57,7 +58,7 @@ pub(super) async fn create(ports: &Ports, request: &Request) -> Result<Answer, P
         };
         pools.insert(name, pool);
     }
-    let project = Project { project: wanted.project, pools, created_at: now };
+    let project = Project { project: wanted.project, pools, cascade: Bindings::default(), created_at: now };
     ports.ledger.create_project(&scope, &project, &workers, &principal.actor()).await.map_err(problems::of_ledger)?;
     Answer::json(201, &views::project(project))
 }

@@ -11,7 +11,7 @@ use sealfleet_aws::queues::Queues;
 use sealfleet_domain::run::{Change, Failure, Fence, Handle, Outcome, Pace, Refusal, RequeueReason, Run, StepState};
 use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp};
 use sealfleet_ecs::{CONTAINER, Tasks};
-use sealfleet_ledger::{Error, Ledger};
+use sealfleet_ledger::{Error, Ledger, Ready, Start};
 use serde::{Deserialize, Serialize};
 
 use crate::shared::effects;
@@ -82,7 +82,7 @@ pub async fn handle(ports: &Ports, event: EventBridgeEvent<TaskChange>) -> Resul
     let observed = Observed { scope: &scope, run_id, step_id: &step_id, fence, task_arn: &change.task_arn };
     let container = change.containers.iter().find(|container| container.name.as_deref() == Some(CONTAINER));
     match change.last_status.as_str() {
-        "RUNNING" => running(&ports.ledger, ports.tasks.as_ref(), &observed).await,
+        "RUNNING" => running(&ports.ledger, ports.tasks.as_ref(), ports.pace, &observed).await,
         "STOPPED" => {
             let end = TaskEnd {
                 exit_code: container.and_then(|container| container.exit_code),
@@ -96,17 +96,25 @@ pub async fn handle(ports: &Ports, event: EventBridgeEvent<TaskChange>) -> Resul
     }
 }
 
-/// The sandbox runs: `Leased -> Running`.
-pub(crate) async fn running(ledger: &Ledger, tasks: &dyn Tasks, seen: &Observed<'_>) -> Result<(), Error> {
-    let handle = Handle::new(seen.task_arn.to_owned());
-    let done = ledger
-        .transition(seen.scope, seen.run_id, ACTOR, |run, _| {
-            belongs(run, seen)?;
-            run.start(seen.step_id, None, seen.fence, Some(handle.clone()), &BTreeMap::new())
-        })
-        .await;
-    match done {
-        Ok(_) => Ok(()),
+/// The sandbox runs: `Leased -> Running`, unless a key that it holds has been revoked.
+pub(crate) async fn running(ledger: &Ledger, tasks: &dyn Tasks, pace: Pace, seen: &Observed<'_>) -> Result<(), Error> {
+    let ready = Ready {
+        scope: seen.scope,
+        run_id: seen.run_id,
+        step_id: seen.step_id,
+        holder: None,
+        fence: seen.fence,
+        handle: Handle::new(seen.task_arn.to_owned()),
+        resolved: &BTreeMap::new(),
+        pace,
+    };
+    match ledger.start(&ready, ACTOR).await {
+        Ok(Start::Running(_)) => Ok(()),
+        Ok(Start::Revoked(done, revoked)) => {
+            tracing::warn!(task = seen.task_arn, %revoked, "a task has a revoked secret: it is stopped");
+            effects::stop(tasks, ledger, seen.scope, &done.run, &done.change, ACTOR).await;
+            Ok(())
+        }
         Err(Error::NotFound | Error::Refused(Refusal::StaleFence { .. } | Refusal::OtherHandle)) => {
             let run = ledger.run(seen.scope, seen.run_id).await;
             // Of a claim that ended well the task is on its way out by itself.

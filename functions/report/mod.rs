@@ -7,7 +7,7 @@ use sealfleet_aws::queues::Queues;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::run::{Failure, Fence, Handle, Outcome, Pace, Refusal};
 use sealfleet_domain::{RunId, StepId, limits};
-use sealfleet_ledger::{Error, Ledger, Transitioned};
+use sealfleet_ledger::{Error, Ledger, Ready, Start, Transitioned};
 
 use crate::shared::identity::{WorkerCaller, approved_worker, no_route};
 use crate::shared::{effects, problems};
@@ -48,14 +48,21 @@ async fn start(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
             format!("{} versions of {} bytes at most", limits::SECRETS, limits::NAME_BYTES * 2),
         ));
     }
-    let handle = Handle::new(told.sandbox);
-    let holder = Some(caller.worker.worker_id);
-    let done = ports
-        .ledger
-        .transition(&caller.scope, told.run_id, &caller.actor, |run, _| {
-            run.start(&told.step_id, holder, told.fence, Some(handle.clone()), &told.resolved)
-        })
-        .await;
+    let ready = Ready {
+        scope: &caller.scope,
+        run_id: told.run_id,
+        step_id: &told.step_id,
+        holder: Some(caller.worker.worker_id),
+        fence: told.fence,
+        handle: Handle::new(told.sandbox),
+        resolved: &told.resolved,
+        pace: ports.pace,
+    };
+    let done = match ports.ledger.start(&ready, &caller.actor).await {
+        Ok(Start::Running(done)) => Ok(done),
+        Ok(Start::Revoked(_, revoked)) => return Err(Problem::new(Code::SecretRevoked, revoked.to_string())),
+        Err(error) => Err(error),
+    };
     answer(ports, &caller, told.run_id, &told.step_id, told.fence, done).await
 }
 
@@ -78,18 +85,32 @@ fn outcome(told: &ReportStep) -> Result<Outcome, Problem> {
         ("succeeded", None) => Ok(Outcome::Succeeded),
         ("succeeded", Some(_)) => Err(Problem::invalid("failure", "leave `failure` out of a report that it succeeded")),
         ("failed", Some(failure)) => {
-            if let Failure::CannotStart { detail } | Failure::SecretUnavailable { detail } = &failure
-                && detail.len() > limits::DETAIL_BYTES
-            {
-                let most = limits::DETAIL_BYTES;
-                return Err(Problem::invalid("failure.detail", format!("{most} bytes at most, names only")));
-            }
+            check_failure(&failure)?;
             Ok(Outcome::Failed { failure })
         }
         ("failed", None) => {
             Err(Problem::invalid("failure", "say how it failed, for example `{\"kind\":\"exit\",\"code\":1}`"))
         }
         _ => Err(Problem::invalid("state", "a report is of an end: `succeeded` or `failed`")),
+    }
+}
+
+/// A worker tells how its sandbox failed; what only the control plane decides, it cannot claim.
+fn check_failure(failure: &Failure) -> Result<(), Problem> {
+    let (most, field) = (limits::DETAIL_BYTES, "failure.detail");
+    match failure {
+        Failure::CannotStart { detail } | Failure::SecretUnavailable { detail } if detail.len() > most => {
+            Err(Problem::invalid(field, format!("{most} bytes at most, names only")))
+        }
+        Failure::SecretRevoked { .. } | Failure::ProfileRefused { .. } | Failure::Drifted { .. } => {
+            Err(Problem::invalid("failure.kind", "only the control plane refuses a start; say how the sandbox failed"))
+        }
+        Failure::CannotStart { .. }
+        | Failure::SecretUnavailable { .. }
+        | Failure::Exit { .. }
+        | Failure::Signal { .. }
+        | Failure::TimedOut { .. }
+        | Failure::OutOfMemory => Ok(()),
     }
 }
 

@@ -54,7 +54,7 @@ async fn step(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
             env: run.env_of(step),
             secret_names: run
                 .identity_of(step)
-                .map(|identity| identity.secrets.iter().map(|secret| secret.name.clone()).collect())
+                .map(|identity| identity.secrets.into_iter().map(|secret| secret.name).collect())
                 .unwrap_or_default(),
             timeout_seconds: step.spec.timeout_seconds,
         },

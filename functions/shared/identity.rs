@@ -5,7 +5,7 @@ use sealfleet_api::{Code, Problem};
 use sealfleet_domain::access::{Action, Decision, Principal, Resource, decide};
 use sealfleet_domain::credential::{Credential, Home};
 use sealfleet_domain::fleet::{Worker, WorkerStatus};
-use sealfleet_domain::{ProjectScope, WorkerId};
+use sealfleet_domain::{Owner, ProjectScope, WorkerId};
 use sealfleet_ledger::Ledger;
 
 use super::problems;
@@ -15,6 +15,15 @@ use super::problems;
 pub struct Caller {
     /// Its project.
     pub scope: ProjectScope,
+    /// Its name in the audit trail.
+    pub actor: String,
+}
+
+/// A caller who acts on profiles and revocations: of its project, or of the system scope.
+#[derive(Clone, Debug)]
+pub struct OwnerCaller {
+    /// Whose they are.
+    pub owner: Owner,
     /// Its name in the audit trail.
     pub actor: String,
 }
@@ -51,6 +60,21 @@ pub async fn caller(ledger: &Ledger, request: &Request, action: Action) -> Resul
     };
     authorise(&principal, action, Resource::Project(scope.project()))?;
     Ok(Caller { scope, actor: principal.actor() })
+}
+
+/// The holder of an API token that may do `action` to what its project owns; an operator's, to what the system owns.
+///
+/// # Errors
+/// A 401 without a token that holds, a 403 when its role does not allow the action.
+pub async fn owner_caller(ledger: &Ledger, request: &Request, action: Action) -> Result<OwnerCaller, Problem> {
+    let principal = token_principal(ledger, request).await?;
+    let owner = principal.scope().map_or(Owner::System, |scope| Owner::Project(scope.clone()));
+    let resource = match &owner {
+        Owner::System => Resource::System,
+        Owner::Project(scope) => Resource::Project(scope.project()),
+    };
+    authorise(&principal, action, resource)?;
+    Ok(OwnerCaller { actor: principal.actor(), owner })
 }
 
 /// The worker whose credential the request carries, whatever its status.

@@ -1,6 +1,8 @@
 //! What several functions share.
 
+pub mod cascade;
 pub mod effects;
+pub mod fan_out;
 pub mod identity;
 pub mod pages;
 pub mod problems;

@@ -3,7 +3,7 @@
 //! What failed inside is logged with its cause and answered without it.
 
 use sealfleet_api::{Code, Problem};
-use sealfleet_domain::run::Refusal;
+use sealfleet_domain::run::{Failure, Refusal};
 use sealfleet_ledger::Error;
 
 /// The problem that a ledger's error is to a caller.
@@ -13,6 +13,27 @@ pub fn of_ledger(error: Error) -> Problem {
         Error::Refused(refusal) => of_refusal(&refusal),
         Error::NotFound => Problem::not_found(),
         Error::Exists => Problem::new(Code::AlreadyExists, "the name is taken; choose another, or use what is there"),
+        Error::NoProfile(profile) => {
+            let detail = format!("there is no profile `{profile}` in your project");
+            Problem { field: Some("profile".to_owned()), ..Problem::new(Code::NotFound, detail) }
+        }
+        Error::VersionConflict(version) => Problem::new(
+            Code::VersionConflict,
+            format!("it has version {version} now; read it again and send `If-Match: \"{version}\"`"),
+        ),
+        Error::InUse => Problem::new(
+            Code::ProfileInUse,
+            "runs in flight start with this profile; wait for them, or cancel them, and try again",
+        ),
+        Error::AlreadyRevoked(keys) => Problem::new(
+            Code::AlreadyRevoked,
+            format!("{} is revoked already, and nothing was changed; leave it out", keys.join(", ")),
+        ),
+        Error::Full(there) => Problem::new(
+            Code::Conflict,
+            format!("there are {there} active revocations, and more would slow down every start; lift some first"),
+        ),
+        Error::StartRefused(failure) => of_failure(&failure),
         Error::AtCapacity(slots) => Problem::new(
             Code::AtCapacity,
             format!("the worker holds {slots} steps, as many as it may; finish one first"),
@@ -44,6 +65,25 @@ pub fn of_refusal(refusal: &Refusal) -> Problem {
         }
     };
     Problem::new(code, refusal.to_string())
+}
+
+/// The problem of a step that failed because of what it would have started with.
+#[must_use]
+pub fn of_failure(failure: &Failure) -> Problem {
+    match failure {
+        Failure::SecretRevoked { detail } => Problem::new(Code::SecretRevoked, detail.clone()),
+        Failure::ProfileRefused { detail } | Failure::SecretUnavailable { detail } => {
+            Problem::new(Code::StartRefused, detail.clone())
+        }
+        Failure::Drifted { detail } => {
+            Problem::new(Code::StartRefused, format!("what it would see has changed since it was enqueued: {detail}"))
+        }
+        Failure::Exit { .. }
+        | Failure::Signal { .. }
+        | Failure::TimedOut { .. }
+        | Failure::OutOfMemory
+        | Failure::CannotStart { .. } => Problem::new(Code::StartRefused, "the step has failed"),
+    }
 }
 
 /// The problem of a service that does not answer.

@@ -15,11 +15,8 @@ use std::collections::BTreeMap;
 pub fn run(run: Run, now: Timestamp) -> RunView {
     let state = run.state();
     let steps = run.steps.iter().map(|(id, step)| step_view(id.clone(), step, now)).collect();
-    let (profile, secrets) = match run.identity {
-        Some(identity) => (Some(identity.profile), identity.secrets),
-        None => (None, Vec::new()),
-    };
-    RunView { run_id: run.run_id, workflow: run.workflow, state, profile, secrets, created_at: run.created_at, steps }
+    let (profiles, secrets) = run.identity.map(|identity| (identity.profiles, identity.secrets)).unwrap_or_default();
+    RunView { run_id: run.run_id, workflow: run.workflow, state, profiles, secrets, created_at: run.created_at, steps }
 }
 
 /// A run in a list.

@@ -2,26 +2,28 @@
 //!
 //! Queued and due: its message is sent again, or its time to live is over. Held by a worker and due: its lease has run
 //! out, or a heartbeat has moved it. Held by ECS and due: ECS is asked. Ended with a sandbox still to stop: it is
-//! stopped. Queue messages, events and handlers may all be lost; this alone brings every run to its end.
+//! stopped. A fan-out that was interrupted: it goes on. Queue messages, events and handlers may all be lost; this alone brings every run to its end.
 
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::run::{
     Change, Executor, Failure, Fence, Handle, Hold, Outcome, Pace, Refusal, RequeueReason, Run, StepState, Stopping,
 };
-use sealfleet_domain::{ProjectScope, StepId, Timestamp};
+use sealfleet_domain::{FanOutId, Owner, ProjectScope, StepId, Timestamp};
 use sealfleet_ecs::{TaskState, Tasks};
-use sealfleet_ledger::{DueRun, Error, Ledger, Transitioned, due_shards};
+use sealfleet_ledger::{Due, DueRun, Error, Ledger, Transitioned, due_shards};
 use serde::Serialize;
 
 use crate::observe::{self, Observed};
-use crate::shared::effects;
 use crate::shared::task_end::TaskEnd;
+use crate::shared::{effects, fan_out};
 
 /// Seconds between two questions to ECS about one task.
 const ASK_AGAIN_SECONDS: i64 = 60;
 /// Seconds beyond a step's timeout that its sandbox is given to end by itself.
 const GRACE_SECONDS: i64 = 30;
-/// Runs of one shard that are read at once.
+/// Seconds that one sweep works on one fan-out.
+const FAN_OUT_SECONDS: i64 = 20;
+/// Rows of one shard that are read at once.
 const PAGE: usize = 100;
 /// Pages of one shard that one sweep reads: the next one comes in a minute.
 const PAGES: u32 = 20;
@@ -43,9 +45,9 @@ pub struct Ports {
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Swept {
-    /// Runs that were due.
+    /// Runs and fan-outs that were due.
     pub visited: u64,
-    /// Runs that could not be dealt with; they stay due.
+    /// Those that could not be dealt with; they stay due.
     pub failed: u64,
 }
 
@@ -62,11 +64,15 @@ pub async fn handle(ports: &Ports) -> Result<Swept, Error> {
             let mut dealt_with = 0;
             for due in &page {
                 swept.visited += 1;
-                match visit(ports, due).await {
+                let visited = match due {
+                    Due::Run(due) => visit(ports, due).await,
+                    Due::FanOut(owner, id) => go_on(ports, owner, *id).await,
+                };
+                match visited {
                     Ok(()) => dealt_with += 1,
                     Err(error) => {
                         swept.failed += 1;
-                        tracing::warn!(%error, run_id = %due.run_id, "a due run could not be dealt with; it stays due");
+                        tracing::warn!(%error, ?due, "what is due could not be dealt with; it stays due");
                     }
                 }
             }
@@ -77,6 +83,13 @@ pub async fn handle(ports: &Ports) -> Result<Swept, Error> {
     }
     tracing::info!(visited = swept.visited, failed = swept.failed, "swept");
     Ok(swept)
+}
+
+/// A fan-out whose worker died, or ran out of time.
+async fn go_on(ports: &Ports, owner: &Owner, id: FanOutId) -> Result<(), Error> {
+    let fan_out = ports.ledger.fan_out(owner, id).await?;
+    let until = ports.ledger.now().plus_seconds(FAN_OUT_SECONDS);
+    fan_out::advance(&ports.ledger, ports.tasks.as_ref(), owner, fan_out, until).await.map(|_| ())
 }
 
 async fn visit(ports: &Ports, due: &DueRun) -> Result<(), Error> {
@@ -147,7 +160,7 @@ async fn look_at_task(ports: &Ports, due: &DueRun, run: &Run, step_id: &StepId, 
         return time_out(ports, due, step_id, hold, &task.arn, timeout).await;
     }
     if task.last_status == "RUNNING" {
-        observe::running(&ports.ledger, ports.tasks.as_ref(), &seen).await?;
+        observe::running(&ports.ledger, ports.tasks.as_ref(), ports.pace, &seen).await?;
     }
     let handle = Handle::new(task.arn.clone());
     apply(ports, due, |run, now| {

@@ -15,11 +15,12 @@ use sealfleet_api::Problem;
 use sealfleet_api::http::Request;
 use sealfleet_api::types::{
     ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun, Heartbeat, LeaseRef,
-    QueueMessage, RegisterWorker, ReportStep, StartStep,
+    PutProfile, QueueMessage, RegisterWorker, ReportStep, ResolveCascade, Revoke, StartStep,
 };
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::objects::Objects;
 use sealfleet_domain::audit::AuditEntry;
+use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::credential::Credential;
 use sealfleet_domain::{Clock, ProjectScope, Timestamp};
 use sealfleet_functions::export;
@@ -176,6 +177,13 @@ fn body(route: &str, request: &Request) -> Result<(), Problem> {
         "POST /v1/enrolment-keys" => request.json::<CreateEnrolmentKey>().map(drop),
         "POST /v1/workers/register" => request.json::<RegisterWorker>().map(drop),
         "POST /v1/profiles" => request.json::<CreateProfile>().map(drop),
+        "PUT /v1/profiles/{name}" => {
+            assert!(request.if_match().is_ok_and(|version| version.is_some()));
+            request.json::<PutProfile>().map(drop)
+        }
+        "PUT /v1/cascade" => request.json::<Bindings>().map(drop),
+        "POST /v1/cascade/resolve" => request.json::<ResolveCascade>().map(drop),
+        "POST /v1/revocations" | "POST /v1/revocations:preview" => request.json::<Revoke>().map(drop),
         "POST /v1/runs" => request.json::<EnqueueRun>().map(drop),
         "POST /v1/claims" => request.json::<ClaimStep>().map(drop),
         "POST /v1/heartbeats" => request.json::<Heartbeat>().map(drop),

@@ -1,6 +1,7 @@
 //! AWS as the functions see it: tables with their capacity units, and other services that answer and are counted.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -36,6 +37,19 @@ impl std::ops::Sub for Consumed {
     }
 }
 
+/// What a hard revocation has come to, as the tables and ECS see it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Aborted {
+    /// Transactions that aborted a run because of a revocation.
+    pub runs: u32,
+    /// When the last of them was committed.
+    pub last_run: Option<Instant>,
+    /// Tasks that ECS was told to stop.
+    pub tasks: u32,
+    /// When the last of them was.
+    pub last_task: Option<Instant>,
+}
+
 /// A running cloud.
 pub struct Cloud {
     /// The endpoint of every service.
@@ -48,6 +62,7 @@ struct Played {
     http: reqwest::Client,
     tables: String,
     consumed: Mutex<Consumed>,
+    aborted: Mutex<Aborted>,
 }
 
 impl Drop for Cloud {
@@ -67,7 +82,12 @@ impl Cloud {
         let tables = format!("http://{}/", listener.local_addr()?);
         let database = tokio::spawn(dynoxide::server::serve_on(listener, database));
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let played = Arc::new(Played { http: reqwest::Client::new(), tables, consumed: Mutex::default() });
+        let played = Arc::new(Played {
+            http: reqwest::Client::new(),
+            tables,
+            consumed: Mutex::default(),
+            aborted: Mutex::default(),
+        });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let router = Router::new().fallback(serve).with_state(Arc::clone(&played));
@@ -83,6 +103,38 @@ impl Cloud {
     /// What was consumed so far.
     pub fn consumed(&self) -> Consumed {
         *self.played.consumed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The aborts since they were last asked for.
+    pub fn take_aborted(&self) -> Aborted {
+        std::mem::take(&mut *self.played.aborted.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Writes copies of a profile's row straight into the table, under other names: what a project with many looks like.
+    ///
+    /// # Errors
+    /// When the table refuses.
+    pub async fn copy_profile(&self, project: &str, name: &str, copies: std::ops::Range<usize>) -> Outcome {
+        let pk = format!("PRJ#{project}#PROFILES");
+        let wanted =
+            json!({ "TableName": "sealfleet-ledger", "Key": { "pk": { "S": pk }, "sk": { "S": name } } }).to_string();
+        let (status, bytes) = self.played.forward("DynamoDB_20120810.GetItem", wanted.into()).await?;
+        let row: Value = serde_json::from_slice(&bytes)?;
+        ensure!(status.is_success() && row["Item"].is_object(), "there is no profile `{name}` to copy: {row}");
+        for batch in copies.collect::<Vec<_>>().chunks(25) {
+            let puts = batch.iter().map(|number| {
+                let (mut item, copy) = (row["Item"].clone(), json!({ "S": format!("copy-{number}") }));
+                (item["sk"], item["name"]) = (copy.clone(), copy);
+                json!({ "PutRequest": { "Item": item } })
+            });
+            let puts: Vec<Value> = puts.collect();
+            let request = json!({ "RequestItems": { "sealfleet-ledger": puts } }).to_string();
+            let (status, bytes) = self.played.forward("DynamoDB_20120810.BatchWriteItem", request.into()).await?;
+            let left: Value = serde_json::from_slice(&bytes)?;
+            let all = left["UnprocessedItems"].as_object().is_none_or(serde_json::Map::is_empty);
+            ensure!(status.is_success() && all, "BatchWriteItem: {left}");
+        }
+        Ok(())
     }
 
     /// As infra/sam/template.yaml makes them.
@@ -125,8 +177,20 @@ impl Played {
         change(&mut self.consumed.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    fn note(&self, change: impl FnOnce(&mut Aborted)) {
+        change(&mut self.aborted.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     async fn tables(&self, target: &str, body: Bytes) -> Outcome<(StatusCode, Bytes)> {
+        const ABORT: &[u8] = b"\"run.aborted_by_revocation\"";
+        let aborts = body.windows(ABORT.len()).any(|window| window == ABORT);
         let (status, bytes) = self.forward(target, body).await?;
+        if aborts && status.is_success() && target.ends_with(".TransactWriteItems") {
+            self.note(|aborted| {
+                aborted.runs += 1;
+                aborted.last_run = Some(Instant::now());
+            });
+        }
         let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         // One object for a single call, a list of them for a transaction.
         let capacity = &answer["ConsumedCapacity"];
@@ -154,6 +218,12 @@ async fn serve(State(played): State<Arc<Played>>, headers: HeaderMap, body: Byte
     }
     if service == "AmazonSQS" {
         played.count(|consumed| consumed.queue_requests += 1);
+    }
+    if operation == "StopTask" {
+        played.note(|aborted| {
+            aborted.tasks += 1;
+            aborted.last_task = Some(Instant::now());
+        });
     }
     let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
     match answer(operation, &asked) {
@@ -184,6 +254,7 @@ fn answer(operation: &str, asked: &Value) -> Option<Value> {
             let task = arn("ecs", &format!("task/sealfleet/{}", uuid::Uuid::new_v4().simple()));
             json!({ "tasks": [{ "taskArn": task, "lastStatus": "PROVISIONING" }], "failures": [] })
         }
+        "StopTask" => json!({ "task": { "taskArn": asked["task"], "desiredStatus": "STOPPED" } }),
         _ => return None,
     })
 }

@@ -1,17 +1,18 @@
 //! A project on a played cloud, and the functions that serve it, each a process of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
 use sealfleet_tests::api::text;
+use sealfleet_tests::identity::NOWHERE;
 use sealfleet_tests::{Failure, Outcome, ensure};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::Mutex;
 
-use crate::cloud::{Cloud, Consumed};
+use crate::cloud::{Aborted, Cloud, Consumed};
 use crate::lambda::Function;
 
 /// The project.
@@ -34,6 +35,8 @@ pub struct World {
     binary: PathBuf,
     environment: Vec<(String, String)>,
     functions: Mutex<HashMap<&'static str, Arc<Function>>>,
+    operator: String,
+    admin: String,
     member: String,
     worker: String,
 }
@@ -52,11 +55,13 @@ impl World {
             binary: binary.to_owned(),
             environment,
             functions: Mutex::default(),
+            operator: token.clone(),
+            admin: String::new(),
             member: String::new(),
             worker: String::new(),
         };
         let image = format!("sealfleet/sandbox@sha256:{}", "0".repeat(64));
-        let pools = json!({ PULL: { "kind": "pull" }, FARGATE: { "kind": "fargate", "image": image } });
+        let pools = json!({ PULL: { "kind": "pull" }, FARGATE: { "kind": "fargate", "image": image, "max_concurrent": 1000 } });
         world.post("fleet", &token, "/v1/projects", &json!({ "project": PROJECT, "pools": pools })).await?;
         let made = async |role: &str| -> Outcome<String> {
             let made = world.post("fleet", &token, "/v1/tokens", &json!({ "project": PROJECT, "role": role })).await?;
@@ -68,13 +73,104 @@ impl World {
             "project": PROJECT, "name": "bench", "pool": PULL, "modes": ["sandboxed", "identity"], "max_concurrent": 1000,
         });
         let worker = world.post("fleet", &text(&key, "enrolment_key")?, "/v1/workers/register", &worker).await?;
-        for (name, reference) in [(BESIDE, "builtin://crm"), (IN_AWS, "aws-sm://sealfleet/bench/crm#api-key")] {
+        for (name, reference) in [(BESIDE, NOWHERE), (IN_AWS, "aws-sm://sealfleet/bench/crm#api-key")] {
             let profile = json!({ "name": name, "secrets": { "API_KEY": reference } });
             world.post("profile", &admin, "/v1/profiles", &profile).await?;
         }
+        world.admin = admin;
         world.member = member;
         world.worker = text(&worker, "credential")?;
         Ok(world)
+    }
+
+    /// Makes a profile of the project.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn profile(&self, profile: &Value) -> Outcome {
+        self.post("profile", &self.admin, "/v1/profiles", profile).await.map(|_| ())
+    }
+
+    /// Makes a profile of the operators.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn system_profile(&self, profile: &Value) -> Outcome {
+        self.post("profile", &self.operator, "/v1/profiles", profile).await.map(|_| ())
+    }
+
+    /// Copies the row of [`BESIDE`].
+    ///
+    /// # Errors
+    /// When the table refuses.
+    pub async fn copy_profiles(&self, copies: std::ops::Range<usize>) -> Outcome {
+        self.cloud.copy_profile(PROJECT, BESIDE, copies).await
+    }
+
+    /// Binds the profiles below each run's own.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn bind(&self, cascade: &Value) -> Outcome {
+        let mut event = http_event(&self.admin, "/v1/cascade", cascade);
+        event["requestContext"]["http"]["method"] = json!("PUT");
+        accepted(self.function("profile").await?.invoke(&event).await?).map(|_| ())
+    }
+
+    /// What a run would start with.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn resolve(&self, workflow: &str, profile: &str) -> Outcome<Value> {
+        let body = json!({ "workflow": workflow, "profile": profile });
+        self.post("profile", &self.member, "/v1/cascade/resolve", &body).await
+    }
+
+    /// Revokes a key, hard; the fan-out as it was answered.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn revoke(&self, profile: &str, key: &str) -> Outcome<Value> {
+        let body = json!({ "keys": [{ "profile": profile, "key": key }], "hard": true, "reason": "bench" });
+        let revoked = self.post("revoke", &self.admin, "/v1/revocations", &body).await?;
+        Ok(revoked["fan_out"].clone())
+    }
+
+    /// A fan-out as it is now.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn fan_out(&self, id: &str) -> Outcome<Value> {
+        let mut event = http_event(&self.admin, &format!("/v1/fan-outs/{id}"), &Value::Null);
+        event["requestContext"]["http"]["method"] = json!("GET");
+        accepted(self.function("revoke").await?.invoke(&event).await?)
+    }
+
+    /// Has `sweep` look at what is due.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub async fn sweep(&self) -> Outcome {
+        let event = json!({ "detail-type": "Scheduled Event", "source": "aws.events", "detail": {} });
+        self.function("sweep").await?.invoke(&event).await.map(|_| ())
+    }
+
+    /// The claims of the pull worker that are still held, of these.
+    ///
+    /// # Errors
+    /// When the heartbeat is refused.
+    pub async fn held(&self, claims: &[(String, u64)]) -> Outcome<usize> {
+        let leases: Vec<Value> = claims
+            .iter()
+            .map(|(run, fence)| json!({ "run_id": run, "step_id": "only", "fence": fence }))
+            .collect();
+        let answer = self.post("claim", &self.worker, "/v1/heartbeats", &json!({ "leases": leases })).await?;
+        Ok(answer["leases"].as_array().into_iter().flatten().filter(|lease| lease["held"] != false).count())
+    }
+
+    /// The aborts since they were last asked for.
+    pub fn take_aborted(&self) -> Aborted {
+        self.cloud.take_aborted()
     }
 
     /// Starts one more process of a function.
@@ -132,12 +228,14 @@ impl World {
         claim["fence"].as_u64().ok_or_else(|| Failure::new("a claim without a fence"))
     }
 
-    /// Tells that the pull worker's sandbox has started.
+    /// Tells that the pull worker's sandbox has started, and has resolved these keys.
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn started(&self, run: &str, fence: u64) -> Outcome {
-        let body = json!({ "run_id": run, "step_id": "only", "fence": fence, "sandbox": "sandbox-1", "resolved": { "API_KEY": "1" } });
+    pub async fn started(&self, run: &str, fence: u64, keys: &[String]) -> Outcome {
+        let version = NOWHERE.rsplit('@').next();
+        let resolved: BTreeMap<&String, Option<&str>> = keys.iter().map(|key| (key, version)).collect();
+        let body = json!({ "run_id": run, "step_id": "only", "fence": fence, "sandbox": "sandbox-1", "resolved": resolved });
         self.post("report", &self.worker, "/v1/starts", &body).await.map(|_| ())
     }
 

@@ -9,6 +9,7 @@
 mod board;
 mod boundaries;
 mod losses;
+mod over_time;
 mod sealed;
 mod tenant;
 mod trail;
@@ -116,12 +117,13 @@ async fn play(stage: &Stage, board: &mut Board) -> Outcome {
 
     board.act("Secrets go straight to each tenant's own identity backend; the control plane learns names");
     for tenant in [&healthcare, &finance] {
-        tenant.store_secrets(&stack).await?;
-        tenant.project.profile(tenant::BESIDE, "builtin://crm").await?;
+        let beside = tenant.store_secrets(&stack).await?;
+        tenant.project.profile(tenant::BESIDE, &beside.pinned()).await?;
         tenant.project.profile(tenant::IN_AWS, &tenant.aws_reference()).await?;
         board.say(&format!(
-            "`{}`: builtin://crm beside its worker, {} in Secrets Manager",
+            "`{}`: {} beside its worker, {} in Secrets Manager",
             tenant.id(),
+            beside.uri,
             tenant.aws_reference()
         ));
     }
@@ -157,6 +159,9 @@ async fn play(stage: &Stage, board: &mut Board) -> Outcome {
     board.act("Losses: a killed worker, an old fence, a cancelled sandbox");
     losses::killed_worker(board, &stack, &mut healthcare).await?;
     losses::cancelled_sandbox(board, &stack, &finance).await?;
+
+    board.act("Sealed over time: rotated, revoked, given back");
+    over_time::played(board, &stack, &mut healthcare).await?;
 
     board.act("The audit trail, and a last search");
     trail::checked(board, &stack, [&healthcare, &finance], &works).await;

@@ -28,7 +28,12 @@ pub async fn while_in_flight(board: &mut Board, stack: &Stack, tenants: [&Tenant
 /// The same search when all work is done.
 pub async fn afterwards(board: &mut Board, stack: &Stack, tenants: [&Tenant; 2]) {
     let search = search(stack, tenants);
-    board.check("the four secrets are nowhere after the work, either", nowhere(&search, stack, tenants)).await;
+    board
+        .check(
+            "no secret is anywhere after the work: not the rotated ones, not the revoked ones",
+            nowhere(&search, stack, tenants),
+        )
+        .await;
 }
 
 fn inside(tenants: [&Tenant; 2], works: &[Work]) -> Outcome<String> {
@@ -61,7 +66,7 @@ fn search(stack: &Stack, tenants: [&Tenant; 2]) -> Search {
 }
 
 async fn nowhere(search: &Search, stack: &Stack, tenants: [&Tenant; 2]) -> Outcome<String> {
-    let values: Vec<&str> = tenants.iter().flat_map(|tenant| [tenant.beside.value(), tenant.in_aws.value()]).collect();
+    let values: Vec<&str> = tenants.iter().flat_map(|tenant| tenant.values()).collect();
     let processes: Vec<u32> = stack.control_plane().into_iter().chain(search.processes.iter().copied()).collect();
     for pid in &processes {
         readable(*pid)?;
@@ -76,7 +81,8 @@ async fn nowhere(search: &Search, stack: &Stack, tenants: [&Tenant; 2]) -> Outco
         );
     }
     Ok(format!(
-        "{}\nof {} processes of the control plane and {} of workers",
+        "{} values; {}\nof {} processes of the control plane and {} of workers",
+        values.len(),
         report.summary(),
         stack.control_plane().len(),
         search.processes.len()

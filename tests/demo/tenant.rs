@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use sealfleet_tests::api::text;
+use sealfleet_tests::identity::Stored;
 use sealfleet_tests::project::{FARGATE, PULL, merged, run_of};
 use sealfleet_tests::worker::BuiltinStore;
 use sealfleet_tests::{Caller, Claimed, Failure, Outcome, Project, Stack, Worker, ensure, processes, sha256};
@@ -30,7 +31,10 @@ pub struct Tenant {
     pub beside: Canary,
     /// The value in AWS Secrets Manager.
     pub in_aws: Canary,
-    store: BuiltinStore,
+    /// The values of the partner's key, those of before its rotation first.
+    pub partner: Vec<Canary>,
+    /// The encrypted file beside its worker.
+    pub store: BuiltinStore,
 }
 
 /// A secret's value that cannot occur by chance.
@@ -51,7 +55,8 @@ pub struct PullWorker {
 }
 
 impl Canary {
-    fn new() -> Self {
+    /// A new one.
+    pub fn new() -> Self {
         Self(format!("sk-canary+{}/=&%{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()))
     }
 
@@ -81,7 +86,8 @@ impl Tenant {
         let fargate_worker = text(&shown["pools"][FARGATE], "worker_id")?;
         let store = BuiltinStore::create(stack, &project).await?;
         let worker = PullWorker::enrol(stack, &project, &store).await?;
-        Ok(Self { project, worker, fargate_worker, beside: Canary::new(), in_aws: Canary::new(), store })
+        let (beside, in_aws) = (Canary::new(), Canary::new());
+        Ok(Self { project, worker, fargate_worker, beside, in_aws, partner: Vec::new(), store })
     }
 
     /// The project's id.
@@ -89,12 +95,13 @@ impl Tenant {
         &self.project.id
     }
 
-    /// Stores both values where they belong, as their owner does: on standard input, past the control plane.
+    /// Stores both values where they belong, as their owner does: on standard input, past the control plane. Answers the
+    /// one beside the worker, as a profile names it.
     ///
     /// # Errors
     /// When a backend refuses.
-    pub async fn store_secrets(&self, stack: &Stack) -> Outcome {
-        self.store.put("crm", self.beside.value()).await?;
+    pub async fn store_secrets(&self, stack: &Stack) -> Outcome<Stored> {
+        let beside = self.store.put("crm", self.beside.value()).await?;
         let mut put = Command::new(stack.binaries.join("sealfleet"));
         put.args(["secret", "put", "crm", "api-key", "--project", self.id()])
             .env("AWS_ENDPOINT_URL", &stack.parts.endpoint)
@@ -108,7 +115,7 @@ impl Tenant {
         }
         let output = child.wait_with_output().await?;
         ensure!(output.status.success(), "`sealfleet secret put`: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
+        Ok(beside)
     }
 
     /// The reference of the value in AWS Secrets Manager.
@@ -123,6 +130,11 @@ impl Tenant {
     pub async fn enqueue(&self, workflow: &str, profile: &str, steps: &[Value]) -> Outcome<String> {
         let more = json!({ "workflow": workflow, "profile": profile });
         self.project.enqueue(&merged(run_of(steps), &more)).await
+    }
+
+    /// All values that it has stored so far.
+    pub fn values(&self) -> Vec<&str> {
+        [&self.beside, &self.in_aws].into_iter().chain(&self.partner).map(Canary::value).collect()
     }
 
     /// Its workers' ids: the process, and the Fargate pool.

@@ -3,6 +3,7 @@
 use sealfleet_tests::project::named;
 use sealfleet_tests::trail::Archive;
 use sealfleet_tests::{Outcome, Stack, ensure, ensure_eq, eventually};
+use serde_json::Value;
 
 use crate::board::Board;
 use crate::tenant::Tenant;
@@ -21,6 +22,9 @@ pub async fn checked(board: &mut Board, stack: &Stack, tenants: [&Tenant; 2], wo
 async fn released(tenant: &Tenant, work: &Work) -> Outcome<String> {
     let trail = tenant.project.trail().await?;
     ensure!(trail.iter().all(|entry| entry["project"] == tenant.id()), "an entry of another project");
+    let entries = trail.len();
+    let of_work = |entry: &&Value| work.runs().iter().any(|run| entry["run_id"] == *run);
+    let trail: Vec<Value> = trail.iter().filter(of_work).cloned().collect();
     let mut identity_steps = 0;
     for run in work.runs() {
         let steps = tenant.project.run(run).await?["steps"].as_array().cloned().unwrap_or_default();
@@ -29,7 +33,7 @@ async fn released(tenant: &Tenant, work: &Work) -> Outcome<String> {
     for name in ["secret.released", "profile.injected", "secret.decrypted"] {
         ensure_eq!(named(&trail, name).len(), identity_steps, "`{name}` in the trail of `{}`", tenant.id());
     }
-    Ok(format!("{} entries; {identity_steps} identity steps, {identity_steps} releases", trail.len()))
+    Ok(format!("{entries} entries; {identity_steps} identity steps of the first work, {identity_steps} releases"))
 }
 
 async fn archived(stack: &Stack, tenants: [&Tenant; 2]) -> Outcome<String> {

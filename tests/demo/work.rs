@@ -177,24 +177,28 @@ impl Work {
             .extend(self.short.iter().flat_map(|(run, all)| all.iter().map(|one| (run.as_str(), one.step, one.pool))));
         for (run, step, pool) in &printing {
             let secret: &Canary = if *pool == PULL { &tenant.beside } else { &tenant.in_aws };
-            let shown = tenant.project.step(run, step).await?;
-            let fence = shown["fence"].as_u64().unwrap_or_default();
-            let claimed = Claimed { run: (*run).to_owned(), step: (*step).to_owned(), fence };
-            let said = eventually("the step's output", SOON, async || {
-                let said = if *pool == PULL {
-                    tenant.worker.output(&claimed)
-                } else {
-                    in_logs(stack, tenant.id(), &claimed).await?
-                };
-                Ok((said.len() >= 64).then_some(said))
-            })
-            .await?;
+            let said = said(stack, tenant, run, step, pool).await?;
             // What was told to sleep also says how it was woken.
             let first = said.lines().next().unwrap_or_default();
             ensure_eq!(first, secret.sha256(), "what step `{step}` of {run} printed");
         }
         Ok(format!("{} identity steps: CloudWatch Logs of its Fargate tasks, files of its worker", printing.len()))
     }
+}
+
+/// What a step has printed, once it is as long as a hash.
+///
+/// # Errors
+/// When it does not come.
+pub async fn said(stack: &Stack, tenant: &Tenant, run: &str, step: &str, pool: &str) -> Outcome<String> {
+    let fence = tenant.project.step(run, step).await?["fence"].as_u64().unwrap_or_default();
+    let claimed = Claimed { run: run.to_owned(), step: step.to_owned(), fence };
+    eventually("the step's output", SOON, async || {
+        let said =
+            if pool == PULL { tenant.worker.output(&claimed) } else { in_logs(stack, tenant.id(), &claimed).await? };
+        Ok((said.len() >= 64).then_some(said))
+    })
+    .await
 }
 
 /// What a Fargate step has printed.

@@ -15,10 +15,10 @@ pub async fn s52_each_step_in_its_own_mode(stack: &Stack) -> Outcome {
     let project = stack.project("live").await?;
     let worker = project.live_worker(stack).await?;
     let value = format!("s52-{}-{}", unique(), unique());
-    project.builtin_store(stack).await?.put("s52", &value).await?;
-    let (reference, _) = project.aws_secret(stack, "s52", &value).await?;
-    project.profile("s52-builtin", "builtin://s52").await?;
-    project.profile("s52-aws", &reference).await?;
+    let beside = project.builtin_store(stack).await?.put("s52", &value).await?;
+    let in_aws = project.aws_secret(stack, "s52", &value).await?;
+    project.profile("s52-builtin", &beside.pinned()).await?;
+    project.profile("s52-aws", &in_aws.uri).await?;
 
     // A file of the host: there for a bare step, and not inside a sandbox.
     let mark = stack.scratch.join(format!("mark-{}", unique()));
@@ -84,8 +84,9 @@ pub async fn s52_each_step_in_its_own_mode(stack: &Stack) -> Outcome {
 pub async fn s55_a_sandbox_cannot_read_another_projects_secret(stack: &Stack) -> Outcome {
     let (alpha, beta) = stack.pair("alpha").await?;
     let name = format!("s55-{}", unique());
-    let (_, own_arn) = alpha.aws_secret(stack, &name, "alpha's own value").await?;
-    let (reference, others_arn) = beta.aws_secret(stack, &name, "beta's own value").await?;
+    let own_arn = alpha.aws_secret(stack, &name, "alpha's own value").await?.arn.unwrap_or_default();
+    let others = beta.aws_secret(stack, &name, "beta's own value").await?;
+    let (reference, others_arn) = (others.uri, others.arn.unwrap_or_default());
 
     // From inside the sandbox, with all that it holds: it can say who it is, and read neither secret.
     for (arn, whose) in [(&others_arn, "another project's"), (&own_arn, "its own project's")] {
@@ -111,6 +112,9 @@ pub async fn s55_a_sandbox_cannot_read_another_projects_secret(stack: &Stack) ->
     ensure_eq!(paired["containers"][0]["exitCode"], Value::Null, "the exit code of what never ran");
     let own = run_task(stack, &alpha, &own_arn).await?;
     ensure_eq!(own["containers"][0]["exitCode"], 0, "a task of A with A's secret: {own}");
+    let shared = stack.system_secret(&name, "the operators' value").await?.arn.unwrap_or_default();
+    let system = run_task(stack, &alpha, &shared).await?;
+    ensure_eq!(system["containers"][0]["exitCode"], 0, "a task of A with the operators' secret: {system}");
     Ok(())
 }
 

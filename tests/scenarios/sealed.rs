@@ -5,6 +5,7 @@ use std::time::Duration;
 use sealfleet_tests::api::text;
 use sealfleet_tests::aws::{Invoked, Service};
 use sealfleet_tests::canary::{Kind, Needle, Report, Search, search_process};
+use sealfleet_tests::identity::NOWHERE;
 use sealfleet_tests::project::{FARGATE, PULL, merged, run_of, step};
 use sealfleet_tests::{Caller, Failure, Outcome, Stack, ensure, ensure_eq, eventually, processes, sha256, unique};
 use serde_json::{Value, json};
@@ -20,10 +21,9 @@ pub async fn s34_a_secret_is_in_the_sandbox_and_nowhere_else(stack: &Stack) -> O
         let needle = Needle::new(&value)?;
         let profile = format!("canary-{pool}");
         let reference = if pool == PULL {
-            project.builtin_store(stack).await?.put("canary", &value).await?;
-            "builtin://canary".to_owned()
+            project.builtin_store(stack).await?.put("canary", &value).await?.pinned()
         } else {
-            project.aws_secret(stack, "canary", &value).await?.0
+            project.aws_secret(stack, "canary", &value).await?.uri
         };
         project.profile(&profile, &reference).await?;
 
@@ -113,7 +113,7 @@ async fn in_logs(stack: &Stack, project: &str) -> Outcome<String> {
 /// 37. Ledger unreachable at enqueue or start -> refused, nothing started.
 pub async fn s37_without_the_ledger_nothing_starts(stack: &Stack) -> Outcome {
     let project = stack.project("thirtyseven").await?;
-    project.profile("crm", "builtin://crm").await?;
+    project.profile("crm", NOWHERE).await?;
     let tag = unique();
     let broken = |name: &str| format!("sealfleet-{name}-broken-{tag}");
     for name in ["enqueue", "claim", "report", "dispatch"] {

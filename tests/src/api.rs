@@ -20,6 +20,8 @@ pub struct Reply {
     pub asked: String,
     /// HTTP status.
     pub status: u16,
+    /// The `etag` header; empty when there is none.
+    pub etag: String,
     /// The `content-type` header.
     pub content_type: String,
     /// The body's bytes.
@@ -61,6 +63,23 @@ impl Caller {
     /// When no answer comes.
     pub async fn delete(&self, path: &str) -> Outcome<Reply> {
         self.send(Method::DELETE, path, None, &[]).await
+    }
+
+    /// `DELETE` of what has this entity tag.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn delete_if(&self, path: &str, etag: &str) -> Outcome<Reply> {
+        self.send(Method::DELETE, path, None, &[("if-match", etag)]).await
+    }
+
+    /// `PUT` of a JSON body, in place of what has this entity tag.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn put(&self, path: &str, etag: Option<&str>, body: &Value) -> Outcome<Reply> {
+        let headers: Vec<_> = etag.map(|etag| ("if-match", etag)).into_iter().collect();
+        self.send(Method::PUT, path, Some(body.to_string().into_bytes()), &headers).await
     }
 
     /// `POST` of a JSON body.
@@ -129,11 +148,14 @@ impl Caller {
         }
         let answer = request.send().await?;
         let status = answer.status().as_u16();
-        let content_type = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
-        let content_type = content_type.unwrap_or_default().to_owned();
+        let header = |name: &str| {
+            let value = answer.headers().get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
+        let (content_type, etag) = (header("content-type"), header("etag"));
         let bytes = answer.bytes().await?.to_vec();
         let body = serde_json::from_slice(&bytes).unwrap_or_default();
-        Ok(Reply { asked, status, content_type, bytes, body })
+        Ok(Reply { asked, status, etag, content_type, bytes, body })
     }
 }
 

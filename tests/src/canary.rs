@@ -416,12 +416,16 @@ async fn search_tasks(stack: &Stack, needle: &Needle, report: &mut Report) -> Ou
 }
 
 async fn search_answers(caller: &Caller, needle: &Needle, report: &mut Report) -> Outcome {
-    let lists = ["/v1/runs", "/v1/profiles", "/v1/workers", "/v1/tokens", "/v1/enrolment-keys", "/v1/audit"];
+    let cascade = caller.get("/v1/cascade").await?;
+    report.look(needle, Kind::Answer, || cascade.asked.clone(), &cascade.bytes);
+    let lists =
+        ["/v1/runs", "/v1/profiles", "/v1/revocations", "/v1/workers", "/v1/tokens", "/v1/enrolment-keys", "/v1/audit"];
     for list in lists {
         let items = caller.list(list).await?;
         let member = match list {
             "/v1/runs" => "run_id",
             "/v1/profiles" => "name",
+            "/v1/revocations" => "revocation_id",
             "/v1/workers" => "worker_id",
             _ => "",
         };
@@ -430,6 +434,10 @@ async fn search_answers(caller: &Caller, needle: &Needle, report: &mut Report) -
             if let Some(id) = item[member].as_str() {
                 let one = caller.get(&format!("{list}/{id}")).await?;
                 report.look(needle, Kind::Answer, || one.asked.clone(), &one.bytes);
+                if list == "/v1/profiles" {
+                    let versions = caller.get(&format!("{list}/{id}/versions")).await?;
+                    report.look(needle, Kind::Answer, || versions.asked.clone(), &versions.bytes);
+                }
             }
         }
     }

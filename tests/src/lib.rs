@@ -8,6 +8,7 @@
 pub mod api;
 pub mod aws;
 pub mod canary;
+pub mod identity;
 pub mod processes;
 pub mod project;
 pub mod stack;

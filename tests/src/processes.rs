@@ -1,6 +1,67 @@
 //! Processes of this machine, as /proc shows them.
 
 use std::fs;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{Outcome, ensure_eq, eventually};
+
+/// A step's command that sleeps until it is ended, and is told by its argument from all others of this machine: what
+/// counts live sandboxes, of workers and of Fargate alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sleeper(String);
+
+impl Sleeper {
+    /// One that nobody else uses.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(format!("86400.{}", uuid::Uuid::new_v4().as_fields().0))
+    }
+
+    /// The command.
+    #[must_use]
+    pub fn command(&self) -> Value {
+        json!(["sleep", self.0])
+    }
+
+    /// A command that runs a shell script first. Its step succeeds when the sleep is ended.
+    #[must_use]
+    pub fn after(&self, script: &str) -> Value {
+        json!(["sh", "-c", format!("{script}; sleep {}; true", self.0)])
+    }
+
+    /// Those that sleep now.
+    #[must_use]
+    pub fn asleep(&self) -> Vec<u32> {
+        let found = with_argument(&self.0).into_iter().filter(|process| process.name == "sleep");
+        found.map(|process| process.pid).collect()
+    }
+
+    /// Waits until exactly so many sleep.
+    ///
+    /// # Errors
+    /// When the time ends before.
+    pub async fn until(&self, count: usize, limit: Duration) -> Outcome<Vec<u32>> {
+        let reached =
+            eventually("", limit, async || Ok(Some(self.asleep()).filter(|found| found.len() == count))).await;
+        if reached.is_err() {
+            ensure_eq!(self.asleep().len(), count, "live sandboxes after {} s", limit.as_secs());
+        }
+        reached
+    }
+
+    /// Ends the sleep of all: a command of [`Sleeper::after`] succeeds then.
+    pub fn wake(&self) {
+        self.asleep().into_iter().for_each(kill);
+    }
+}
+
+impl Default for Sleeper {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 /// A process.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use tokio::sync::OnceCell;
 
 use crate::api::text;
 use crate::aws::Service;
+use crate::identity::{Stored, secrets};
 use crate::worker::BuiltinStore;
 use crate::{Caller, Failure, Outcome, Reply, Stack, Worker, WorkerProcess, ensure, ensure_eq, eventually};
 
@@ -146,28 +147,27 @@ impl Project {
     }
 
     /// Stores a value in AWS Secrets Manager as the project's owner does, `{"key": VALUE}` under `sealfleet/PROJECT/NAME`.
-    /// Answers its reference and its ARN.
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn aws_secret(&self, stack: &Stack, name: &str, value: &str) -> Outcome<(String, String)> {
-        let name = format!("sealfleet/{}/{name}", self.id);
-        let body = json!({
-            "Name": name, "SecretString": json!({ "key": value }).to_string(),
-            "Tags": [{ "Key": "sealfleet:project", "Value": self.id }],
-        });
-        let created = stack.aws.call(Service::SecretsManager, "CreateSecret", body).await?;
-        Ok((format!("aws-sm://{name}#key"), text(&created, "ARN")?))
+    pub async fn aws_secret(&self, stack: &Stack, name: &str, value: &str) -> Outcome<Stored> {
+        stack.create_secret(&self.id, name, value).await
     }
 
-    /// Makes a profile of one secret, `API_KEY`.
+    /// Stores a new version of such a value.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn rotate_aws_secret(&self, stack: &Stack, name: &str, value: &str) -> Outcome<Stored> {
+        stack.rotate_secret(&self.id, name, value).await
+    }
+
+    /// Makes a profile of one secret, `API_KEY`. Others are made by [`Caller::create_profile`].
     ///
     /// # Errors
     /// When it is refused.
     pub async fn profile(&self, name: &str, reference: &str) -> Outcome {
-        let body = json!({ "name": name, "secrets": { "API_KEY": reference } });
-        self.admin.post("/v1/profiles", &body).await?.accepted()?;
-        Ok(())
+        self.admin.create_profile(name, &secrets(&[("API_KEY", reference)])).await.map(|_| ())
     }
 
     /// Enqueues a run as a member.
@@ -250,6 +250,24 @@ impl Project {
         ended.map_err(|failure| Failure::new(format!("{failure}\n  the run is {last}")))
     }
 
+    /// Waits until a run is in this state; the run.
+    ///
+    /// # Errors
+    /// When it ends in another one, or the time does.
+    pub async fn run_until(&self, run: &str, state: &str, limit: Duration) -> Outcome<Value> {
+        let mut last = Value::Null;
+        let reached = eventually(&format!("the run to be `{state}`"), limit, async || {
+            last = self.run(run).await?;
+            if last["state"] == state {
+                return Ok(Some(last.clone()));
+            }
+            ensure!(!is_terminal(last["state"].as_str().unwrap_or_default()), "it will never be `{state}`");
+            Ok(None)
+        })
+        .await;
+        reached.map_err(|failure| Failure::new(format!("{failure}\n  the run is {last}")))
+    }
+
     /// The audit entries of one run, oldest first.
     ///
     /// # Errors
@@ -272,6 +290,37 @@ impl Project {
     /// When they are refused.
     pub async fn events(&self, run: &str, name: &str) -> Outcome<Vec<Value>> {
         Ok(named(&self.audit(run).await?, name))
+    }
+
+    /// Waits until an event of this name is in the trail of a run; the first one.
+    ///
+    /// # Errors
+    /// When the time ends before.
+    pub async fn event(&self, run: &str, name: &str, limit: Duration) -> Outcome<Value> {
+        self.admin.event(&format!("run={run}"), name, limit, |_| true).await
+    }
+
+    /// The tasks of a run that ECS has not stopped, by their ARN.
+    ///
+    /// # Errors
+    /// When ECS refuses it.
+    pub async fn live_tasks(&self, stack: &Stack, run: &str) -> Outcome<Vec<String>> {
+        let started_by = format!("{}/{run}/", self.id);
+        let all = json!({ "cluster": stack.parts.cluster, "desiredStatus": "RUNNING" });
+        let mut arns = Vec::new();
+        let mut collect =
+            |page: &Value, _: &[u8]| arns.extend(page["taskArns"].as_array().cloned().unwrap_or_default());
+        stack.aws.pages(Service::Ecs, "ListTasks", all, ("nextToken", "nextToken"), &mut collect).await?;
+        let mut live = Vec::new();
+        for arns in arns.chunks(100) {
+            let described = json!({ "cluster": stack.parts.cluster, "tasks": arns });
+            let described = stack.aws.call(Service::Ecs, "DescribeTasks", described).await?;
+            let tasks = described["tasks"].as_array().into_iter().flatten();
+            let is_of = |task: &&Value| task["startedBy"].as_str().is_some_and(|by| by.starts_with(&started_by));
+            let of_run = tasks.filter(|task| task["lastStatus"] != "STOPPED").filter(is_of);
+            live.extend(of_run.filter_map(|task| task["taskArn"].as_str().map(str::to_owned)));
+        }
+        Ok(live)
     }
 
     /// How many rows of each kind the project has: what must not grow when something is refused.

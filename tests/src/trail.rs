@@ -1,11 +1,64 @@
-//! The audit archive: what `export` wrote to S3, verified as an auditor would.
+//! The audit trail, and its archive: what `export` wrote to S3, verified as an auditor would.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sealfleet_domain::digest::{Verified, verify};
 use serde_json::Value;
 
-use crate::{Outcome, Stack};
+use crate::project::named;
+use crate::{Caller, Outcome, Stack, eventually};
+
+impl Caller {
+    /// The events of one name in the caller's own trail, oldest first. `query` narrows it, as `run=ID` does; it may be empty.
+    ///
+    /// # Errors
+    /// When they are refused.
+    pub async fn events(&self, query: &str, name: &str) -> Outcome<Vec<Value>> {
+        let joint = if query.is_empty() { "" } else { "&" };
+        Ok(named(&self.list(&format!("/v1/audit?limit=100{joint}{query}")).await?, name))
+    }
+
+    /// Waits for the first such event that `matches`.
+    ///
+    /// # Errors
+    /// When the time ends before.
+    pub async fn event(
+        &self,
+        query: &str,
+        name: &str,
+        limit: Duration,
+        matches: impl Fn(&Value) -> bool,
+    ) -> Outcome<Value> {
+        eventually(&format!("an audited `{name}`"), limit, async || {
+            Ok(self.events(query, name).await?.into_iter().find(&matches))
+        })
+        .await
+    }
+}
+
+impl Stack {
+    /// The events of one name in the operators' own trail, which is read in the archive: no operation shows it.
+    ///
+    /// # Errors
+    /// When S3 refuses it.
+    pub async fn system_events(&self, name: &str) -> Outcome<Vec<Value>> {
+        let lines = Archive::read(self).await?.lines();
+        let own = lines.into_iter().filter(|line| line["project"] == "~system" && line["event"]["type"] == name);
+        Ok(own.map(|line| line["event"].clone()).collect())
+    }
+
+    /// Waits for the first such event that `matches`.
+    ///
+    /// # Errors
+    /// When the time ends before.
+    pub async fn system_event(&self, name: &str, limit: Duration, matches: impl Fn(&Value) -> bool) -> Outcome<Value> {
+        eventually(&format!("an operators' `{name}`"), limit, async || {
+            Ok(self.system_events(name).await?.into_iter().find(&matches))
+        })
+        .await
+    }
+}
 
 /// The archive as it is now.
 pub struct Archive {

@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 
 use crate::api::text;
 use crate::aws::{Keys, Service};
+use crate::identity::Stored;
 use crate::project::PULL;
 use crate::stack::run;
 use crate::{Aws, Caller, Failure, Outcome, Project, Reply, Stack, ensure, eventually, processes, unique};
@@ -241,25 +242,26 @@ impl BuiltinStore {
         Ok(made)
     }
 
-    /// Stores a value.
+    /// Stores a value as a new version, which profiles refer to by [`Stored::pinned`].
     ///
     /// # Errors
     /// When `sealfleet-init builtin` refuses.
-    pub async fn put(&self, name: &str, value: &str) -> Outcome {
-        self.builtin("put", &[name], value.as_bytes()).await
+    pub async fn put(&self, name: &str, value: &str) -> Outcome<Stored> {
+        let told: Value = serde_json::from_str(&self.builtin("put", &[name], value.as_bytes()).await?)?;
+        Ok(Stored { uri: text(&told, "uri")?, version: text(&told, "version")?, arn: None })
     }
 
-    async fn builtin(&self, verb: &str, arguments: &[&str], input: &[u8]) -> Outcome {
+    async fn builtin(&self, verb: &str, arguments: &[&str], input: &[u8]) -> Outcome<String> {
         let mut command = Command::new(&self.init);
         command.args(["builtin", verb, "--store"]).arg(&self.store).arg("--key-file").arg(&self.key).args(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(input).await?;
         }
         let output = child.wait_with_output().await?;
         ensure!(output.status.success(), "builtin {verb}: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }
 

@@ -55,6 +55,24 @@ pub enum Standing {
     Ended,
 }
 
+/// Whether a refused claim settles its hint: the ledger has decided about the step, so no worker can have it now, and the
+/// hint is deleted. A step that is claimable after all gets another hint from `sweep`.
+#[must_use]
+pub fn settles_the_hint(error: &Error) -> bool {
+    let Some(problem) = error.problem() else { return false };
+    match problem.code {
+        // About this worker: another one, or this one later, may claim it.
+        Code::StepMismatch
+        | Code::AtCapacity
+        | Code::Unauthenticated
+        | Code::Forbidden
+        | Code::WorkerPending
+        | Code::WorkerRejected
+        | Code::WorkerRevoked => false,
+        _ => (400..500).contains(&problem.status) && !error.is_passing(),
+    }
+}
+
 /// What `error` says about the worker's registration.
 #[must_use]
 pub fn standing(error: &Error) -> Standing {

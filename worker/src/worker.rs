@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::control::{ControlPlane, Standing, standing};
+use crate::control::{ControlPlane, Standing, settles_the_hint, standing};
 use crate::executor::Executor;
 use crate::lease::{Leases, Loss};
 use crate::queue::{Message, Queue, QueueError};
@@ -167,18 +167,18 @@ impl Worker {
                 self.delete(&message).await;
                 None
             }
-            Err(error) => match error.problem().map(|problem| problem.code) {
-                Some(Code::NotFound | Code::NotQueued) => {
-                    self.delete(&message).await;
-                    None
-                }
-                code => {
-                    tracing::info!(%run_id, %step_id, %error, "not claimed");
-                    let pause = self.pause_after(&error, &mut Backoff::default());
-                    self.release(&message).await;
-                    (code != Some(Code::StepMismatch)).then_some(pause)
-                }
-            },
+            Err(error) if settles_the_hint(&error) => {
+                tracing::info!(%run_id, %step_id, %error, "not claimed, nobody can");
+                self.delete(&message).await;
+                None
+            }
+            Err(error) => {
+                tracing::info!(%run_id, %step_id, %error, "not claimed");
+                let pause = self.pause_after(&error, &mut Backoff::default());
+                self.release(&message).await;
+                let is_mismatch = error.problem().is_some_and(|problem| problem.code == Code::StepMismatch);
+                (!is_mismatch).then_some(pause)
+            }
         }
     }
 

@@ -151,7 +151,7 @@ async fn sandboxed(place: &Path, answer: Option<&Value>) -> Sandboxed {
 }
 
 fn secret() -> Value {
-    json!([{"name": "API_KEY", "uri": "builtin://crm/api-key", "arn": "arn:x"}])
+    json!([{"name": "API_KEY", "uri": "builtin://crm/api-key", "arn": "arn:x", "from": "crm"}])
 }
 
 #[tokio::test]
@@ -188,11 +188,48 @@ async fn an_identity_step_tells_the_versions_that_were_resolved() {
     let secrets = r#""secrets":[{"name":"API_KEY","uri":"builtin://crm/api-key","version":null}]"#;
     assert!(text.contains(secrets) && text.contains("--builtin-store-fd 6 --builtin-key-fd 7"), "{text}");
 
-    let pinned = json!([{"name": "API_KEY", "uri": "builtin://crm/api-key", "version": "v2"}]);
+    let pinned = json!([{"name": "API_KEY", "uri": "builtin://crm/api-key", "version": "v2", "from": "crm"}]);
     let Err(failure) = sandboxed.prepare(&claim("identity", "x", &pinned)).await else { panic!("another version") };
     assert!(matches!(failure, Failure::SecretUnavailable { .. }), "{failure:?}");
-    let Err(failure) = sandboxed.prepare(&claim("identity", "x", &json!([]))).await else { panic!("another secret") };
+    let other = json!([{"name": "OTHER_KEY", "uri": "builtin://crm/api-key", "from": "crm"}]);
+    let Err(failure) = sandboxed.prepare(&claim("identity", "x", &other)).await else { panic!("another secret") };
     assert!(matches!(failure, Failure::CannotStart { .. }), "{failure:?}");
+}
+
+/// A claim of two secrets for one tool, under these access lists.
+fn claim_of_tool(tool: &str, tools: &Value) -> Claim {
+    let mut secrets = secret();
+    secrets.as_array_mut().unwrap().push(json!({"name": "OTHER_KEY", "uri": "builtin://crm/other", "from": "crm"}));
+    let mut claim = claim("identity", "x", &secrets);
+    claim.tool = Some(tool.parse().unwrap());
+    claim.tools = serde_json::from_value(tools.clone()).unwrap();
+    claim
+}
+
+#[tokio::test]
+async fn a_tool_gets_the_secrets_that_it_is_granted_and_no_others() {
+    let place = tempfile::tempdir().unwrap();
+    let answer = json!({"resolved": [{"name": "API_KEY", "uri": "builtin://crm/api-key", "version": "v3"}]});
+    let sandboxed = sandboxed(place.path(), Some(&answer)).await;
+    let lists = json!({"claude": ["API_KEY"], "shell": ["*"], "other": ["OTHER_KEY"], "codex": []});
+    let prepared = sandboxed.prepare(&claim_of_tool("claude", &lists)).await.unwrap();
+    assert_eq!(prepared.resolved(), &BTreeMap::from([("API_KEY".to_owned(), "v3".to_owned())]));
+    prepared.go().await.unwrap().wait().await;
+    let text = output(place.path());
+    assert!(text.contains(r#""tool":"claude","tools":{"claude":["API_KEY"],"#), "{text}");
+
+    // A sandbox that resolves more than is granted, or less, does not start.
+    for tool in ["other", "shell"] {
+        let Err(failure) = sandboxed.prepare(&claim_of_tool(tool, &lists)).await else { panic!("{tool}") };
+        assert!(matches!(failure, Failure::CannotStart { .. }), "{failure:?}");
+    }
+    // Where nothing is granted, the sandbox has no store to resolve from.
+    for tool in ["codex", "unlisted"] {
+        let prepared = sandboxed.prepare(&claim_of_tool(tool, &lists)).await.unwrap();
+        assert_eq!(prepared.resolved(), &BTreeMap::new());
+        prepared.go().await.unwrap().wait().await;
+    }
+    assert_eq!(output(place.path()).matches("--builtin-store-fd").count(), 1);
 }
 
 #[tokio::test]

@@ -314,6 +314,15 @@ async fn a_refused_start_runs_nothing_and_reports_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_with_a_revoked_secret_is_not_asked_again() {
+    let stage = Stage::new(vec![Ok(claim(30, 600)), Ok(claim(30, 600))]).takes(1);
+    stage.control.starts.lock().unwrap().push_back(refusal(Code::SecretRevoked));
+    stage.work_for(60).await;
+    assert_eq!(stage.sandboxes.0.dropped_unrun.load(Ordering::SeqCst), 1, "the sandbox is gone");
+    assert_eq!((stage.ran(), stage.reported().len()), (1, 1), "only the next step");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_start_that_is_not_answered_is_asked_again_before_anything_runs() {
     let stage = Stage::new(vec![Ok(claim(30, 600))]).takes(1);
     stage.control.starts.lock().unwrap().extend([unreachable_now(), unreachable_now()]);
@@ -382,18 +391,34 @@ async fn a_pending_worker_waits_for_its_approval() {
 #[tokio::test(start_paused = true)]
 async fn hints_are_deleted_or_shown_again_as_the_refusal_says() {
     let refused = |code| Stage::new(vec![Err(refusal(code))]);
-    for code in [Code::NotFound, Code::NotQueued] {
+    for code in [
+        Code::NotFound,
+        Code::NotQueued,
+        Code::SecretRevoked,
+        Code::ProfileDenied,
+        Code::StartRefused,
+        Code::Conflict,
+        Code::InvalidRequest,
+    ] {
         let stage = refused(code);
         stage.work_for(60).await;
-        assert_eq!((stage.deleted(), stage.queue.released.lock().unwrap().len()), (1, 0));
+        assert_eq!((stage.deleted(), stage.queue.released.lock().unwrap().len()), (1, 0), "{code:?}");
     }
-    for code in [Code::StepMismatch, Code::AtCapacity, Code::WorkerPending] {
+    for code in [Code::StepMismatch, Code::AtCapacity, Code::WorkerPending, Code::Unavailable, Code::Internal] {
         let stage = refused(code);
         stage.work_for(60).await;
         let released = stage.queue.released.lock().unwrap().clone();
         assert_eq!((stage.deleted(), released.len(), stage.ran()), (0, 1, 0));
         assert!(released[0] >= Duration::from_secs(1) && released[0] <= Duration::from_secs(5));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_goes_on_at_once_after_a_step_that_may_not_start() {
+    let refused = [Code::SecretRevoked, Code::StartRefused].map(|code| Err(refusal(code)));
+    let stage = Stage::new(refused.into_iter().chain([Ok(claim(30, 600))]).collect()).takes(1);
+    stage.work_for(2).await;
+    assert_eq!((stage.deleted(), stage.ran(), stage.reported().len()), (3, 1, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -110,7 +110,18 @@ fn events(entry: &AuditEntry) -> String {
     let described = entry.events.iter().map(|event| {
         let value = serde_json::to_value(event).unwrap_or_default();
         let name = value.get("type").map(word).unwrap_or_default();
-        let detail = ["step_id", "fence", "key", "code", "worker_id", "token_id", "profile", "state"];
+        let detail = [
+            "step_id",
+            "fence",
+            "profile",
+            "key",
+            "code",
+            "worker_id",
+            "token_id",
+            "state",
+            "revocation_id",
+            "fan_out_id",
+        ];
         let detail = detail.iter().filter_map(|field| value.get(field)).map(word).collect::<Vec<_>>().join(" ");
         if detail.is_empty() { name } else { format!("{name}({detail})") }
     });

@@ -13,6 +13,12 @@ pub enum Failure {
     /// The API refused, or was not reached.
     #[error(transparent)]
     Client(#[from] Error),
+    /// The API refused, in words of this command.
+    #[error("{0}")]
+    Refused(String),
+    /// The failure of one of several things.
+    #[error("{0}: {1}")]
+    About(String, Box<Self>),
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -29,9 +35,15 @@ impl Failure {
         match self {
             Self::Usage(_) | Self::Client(Error::Address { .. }) => 2,
             Self::Client(Error::Problem(problem)) if (400..500).contains(&problem.status) => 3,
-            Self::Client(Error::Unreadable { status: 400..=499, .. }) => 3,
+            Self::Client(Error::Unreadable { status: 400..=499, .. }) | Self::Refused(_) => 3,
+            Self::About(_, failure) => failure.code(),
             Self::Client(_) | Self::Other(_) => 1,
         }
+    }
+
+    /// The same, with what it is about.
+    pub(super) fn about(self, what: impl Into<String>) -> Self {
+        Self::About(what.into(), Box::new(self))
     }
 
     /// A failure that is nobody's mistake, from any error.
@@ -50,5 +62,7 @@ mod tests {
         let problem = |code| Failure::Client(Error::Problem(Problem::new(code, "no"))).code();
         assert_eq!((problem(Code::NotFound), problem(Code::StaleFence), problem(Code::Unavailable)), (3, 3, 1));
         assert_eq!((Failure::Usage(String::new()).code(), Failure::Other(String::new()).code()), (2, 1));
+        let refused = Failure::Refused("no".to_owned()).about("profile `crm`");
+        assert_eq!((refused.code(), refused.to_string().as_str()), (3, "profile `crm`: no"));
     }
 }

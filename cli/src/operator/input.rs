@@ -1,5 +1,7 @@
 //! What commands read: files, standard input, and values typed without being shown.
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 
@@ -65,6 +67,18 @@ pub(super) fn secret(prompt: &str, most: u64) -> Result<Zeroizing<String>, Failu
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write it as `KEY=VALUE`")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Pairs as a map. Naming one twice is a mistake, and silence would hide it.
+pub(super) fn unique<K: Ord + Display, V>(option: &str, given: Vec<(K, V)>) -> Result<BTreeMap<K, V>, Failure> {
+    let mut all = BTreeMap::new();
+    for (name, value) in given {
+        if all.contains_key(&name) {
+            return Err(Failure::Usage(format!("`--{option}` names `{name}` twice")));
+        }
+        all.insert(name, value);
+    }
+    Ok(all)
 }
 
 /// Seconds: a number, or one with `s`, `m`, `h` or `d` behind it.

@@ -4,6 +4,7 @@
 //! nobody could authenticate to make, and the values of secrets, which the API has no field for.
 
 mod audit;
+mod cascade;
 mod connection;
 mod enrolment_key;
 mod failure;
@@ -11,6 +12,7 @@ mod input;
 mod output;
 mod profile;
 mod project;
+mod revocation;
 mod run;
 mod secret;
 mod token;
@@ -37,6 +39,10 @@ pub enum Command {
     Worker(Group<worker::Command>),
     /// Sealed Identity profiles: names and references, never values
     Profile(Group<profile::Command>),
+    /// The profiles that a project puts below each run's own
+    Cascade(Group<cascade::Command>),
+    /// Revocations: keys of profiles that nothing may start with
+    Revocation(Group<revocation::Command>),
     /// Values of secrets, straight into AWS Secrets Manager
     Secret(Group<secret::Command>),
     /// Runs
@@ -62,6 +68,8 @@ pub async fn run(command: Command, options: Options) -> ExitCode {
         Command::EnrolmentKey(group) => enrolment_key::run(group.verb, &group.options.over(options)).await,
         Command::Worker(group) => worker::run(group.verb, &group.options.over(options)).await,
         Command::Profile(group) => profile::run(group.verb, &group.options.over(options)).await,
+        Command::Cascade(group) => cascade::run(group.verb, &group.options.over(options)).await,
+        Command::Revocation(group) => revocation::run(group.verb, &group.options.over(options)).await,
         Command::Secret(group) => secret::run(group.verb, &group.options.over(options)).await,
         Command::Run(group) => run::run(group.verb, &group.options.over(options)).await,
         Command::Audit(group) => audit::run(group.verb, &group.options.over(options)).await,

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 
+use sealfleet_domain::identity::ProfileUse;
 use serde::Serialize;
 
 use super::connection::Output;
@@ -82,6 +83,11 @@ pub(super) fn pairs<'a, V: std::fmt::Display + 'a>(items: impl IntoIterator<Item
 pub(super) fn joined(items: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
     let text = items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",");
     or_dash(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// The profiles of a cascade, lowest level first: `system:system/base@3,run:crm@1`.
+pub(super) fn levels(profiles: &[ProfileUse]) -> String {
+    joined(profiles.iter().map(|used| format!("{}:{}@{}", word(&used.level), used.profile, used.version)))
 }
 
 /// The value, or `-`.

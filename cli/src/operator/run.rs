@@ -6,13 +6,14 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 use sealfleet_client::types::{EnqueueRun, RunView, StepView};
 use sealfleet_client::{Client, PageQuery};
+use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::{RunId, StepId};
 
 use super::connection::{Connection, Output};
 use super::failure::Failure;
 use super::input;
-use super::output::{Table, answer, lines, list, or_dash, word};
+use super::output::{Table, answer, joined, levels, lines, list, or_dash, word};
 
 /// The largest request, in bytes.
 const MOST: u64 = sealfleet_domain::limits::BODY_BYTES as u64;
@@ -210,7 +211,8 @@ fn text(view: &RunView) -> String {
         ("run", view.run_id.to_string()),
         ("workflow", view.workflow.to_string()),
         ("state", view.state.name().to_owned()),
-        ("profile", or_dash(view.profile.as_ref())),
+        ("profiles", levels(&view.profiles)),
+        ("secrets", joined(view.secrets.iter().map(secret))),
         ("created", view.created_at.to_string()),
     ]);
     let mut table = Table::new(["STEP", "STATE", "MODE", "POOL", "ATTEMPT", "FENCE", "WORKER", "WHY"]);
@@ -229,6 +231,12 @@ fn text(view: &RunView) -> String {
     text.push('\n');
     text += &table.text();
     text
+}
+
+/// `NAME=REFERENCE`, at the version that was resolved.
+fn secret(secret: &SecretRef) -> String {
+    let version = secret.version.as_ref().map(|version| format!("@{version}")).unwrap_or_default();
+    format!("{}={}{version}", secret.name, secret.uri)
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! Values of secrets: from standard input to AWS Secrets Manager, with the operator's own AWS credentials.
 //!
 //! A value is never an argument, never printed, and never read back: a secret is one JSON object, and writing it
-//! replaces all of its keys.
+//! replaces all of its keys. Where a profile is named, it is pinned to what was written, as a change of the version of
+//! the profile that was read.
 
-use clap::Subcommand;
-use sealfleet_domain::ProjectId;
+use clap::{ArgGroup, Args, Subcommand};
+use sealfleet_client::Client;
+use sealfleet_domain::profile::{Profile, SecretUri};
+use sealfleet_domain::{ProfileName, ProjectId, Reference};
 use sealfleet_secrets_manager::SecretsManager;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -12,7 +15,8 @@ use zeroize::Zeroizing;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::input;
-use super::output::{answer, joined, lines};
+use super::output::{answer, joined, lines, or_dash};
+use super::profile::document;
 
 /// The longest value that Secrets Manager takes, in bytes.
 const MOST: u64 = 65536;
@@ -20,48 +24,138 @@ const MOST: u64 = 65536;
 #[derive(Subcommand)]
 pub enum Command {
     /// Write a secret's value as its new current version. Standard input holds a JSON object with all its keys, or,
-    /// with KEY, that one key's value
-    Put {
-        /// The secret's name without `sealfleet/PROJECT/`
-        name: String,
-        /// Its only key; without it, standard input holds a JSON object
-        #[arg(value_name = "KEY")]
-        key: Option<String>,
-        /// The same as KEY
-        #[arg(long = "key", value_name = "KEY", id = "key_option", conflicts_with = "key")]
-        key_option: Option<String>,
-        /// The project
-        #[arg(long)]
-        project: ProjectId,
-    },
+    /// with JSON-KEY, that one key's value; at a terminal it is asked for and not shown
+    Put(Put),
+}
+
+#[derive(Args)]
+#[command(group(ArgGroup::new("owner").required(true)))]
+pub struct Put {
+    /// The secret's name without `sealfleet/PROJECT/`
+    name: String,
+    /// Its only key; without it, standard input holds a JSON object
+    #[arg(value_name = "JSON-KEY")]
+    json_key: Option<String>,
+    /// The project
+    #[arg(long, group = "owner")]
+    project: Option<ProjectId>,
+    /// The system scope, for the operators' own profiles
+    #[arg(long, group = "owner")]
+    system: bool,
+    /// Then pin a key of this profile to the version that was written
+    #[arg(long, requires = "key")]
+    profile: Option<ProfileName>,
+    /// The profile's key
+    #[arg(long, requires = "profile")]
+    key: Option<String>,
 }
 
 pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
-    let Command::Put { name, key, key_option, project } = command;
+    let Command::Put(put) = command;
     if connection.takes_standard_input() {
         return Err(Failure::Usage("standard input cannot hold both the token and the value".to_owned()));
     }
-    let prefix = format!("sealfleet/{project}/");
-    let name = format!("{prefix}{}", name.strip_prefix(&prefix).unwrap_or(&name));
+    let owner = put.project.as_ref().map_or("system", ProjectId::as_str);
+    let prefix = format!("sealfleet/{owner}/");
+    let name = format!("{prefix}{}", put.name.strip_prefix(&prefix).unwrap_or(&put.name));
+    // What can be refused is refused before a value is asked for.
+    let pinned = Pinned::new(connection, put.profile, put.key).await?;
     let text = input::secret("Value", MOST)?;
-    let (document, keys) = document(&text, key.or(key_option).as_deref())?;
-    for key in &keys {
-        let uri = format!("aws-sm://{name}#{key}");
-        let parsed: Result<sealfleet_domain::profile::SecretUri, _> = uri.parse();
-        parsed.map_err(|_| {
-            Failure::Usage(format!("`{uri}` cannot be a reference: use letters, digits, `-`, `_` and `.`"))
-        })?;
-    }
+    let (document, keys) = document(&text, put.json_key.as_deref())?;
+    let uris = keys.iter().map(|key| uri(&name, key)).collect::<Result<Vec<_>, _>>()?;
+    let pinned = pinned.map(|pinned| Ok::<_, Failure>((pinned.uri(&uris)?, pinned))).transpose()?;
+
     let config = sealfleet_aws::config::load().await;
-    let version = SecretsManager::new(&config).put(&project, &name, &document).await.map_err(Failure::other)?;
-    let written = serde_json::json!({ "name": name, "version": version, "keys": keys });
+    let version = SecretsManager::new(&config).put(owner, &name, &document).await.map_err(Failure::other)?;
+    let profile = match pinned {
+        Some((uri, pinned)) => Some(pinned.pin(Reference { uri, version: Some(version.clone()) }).await?),
+        None => None,
+    };
+    let mut written = serde_json::json!({ "name": name, "version": version, "keys": keys });
+    if let (Some(profile), Some(written)) = (&profile, written.as_object_mut()) {
+        written.insert("profile".to_owned(), Value::from(profile.name.as_str()));
+        written.insert("profile_version".to_owned(), Value::from(profile.version));
+    }
     answer(connection.output, &written, || {
         lines([
             ("secret", name.clone()),
             ("version", version.clone()),
-            ("references", joined(keys.iter().map(|key| format!("aws-sm://{name}#{key}")))),
+            ("references", joined(&uris)),
+            ("profile", or_dash(profile.map(|profile| format!("{} is now version {}", profile.name, profile.version)))),
         ])
     })
+}
+
+fn uri(name: &str, key: &str) -> Result<SecretUri, Failure> {
+    let uri = format!("aws-sm://{name}#{key}");
+    uri.parse()
+        .map_err(|_| Failure::Usage(format!("`{uri}` cannot be a reference: use letters, digits, `-`, `_` and `.`")))
+}
+
+/// The key of a profile that is to name what is written.
+struct Pinned {
+    client: Client,
+    before: Profile,
+    key: String,
+}
+
+impl Pinned {
+    async fn new(
+        connection: &Connection,
+        profile: Option<ProfileName>,
+        key: Option<String>,
+    ) -> Result<Option<Self>, Failure> {
+        let (Some(profile), Some(key)) = (profile, key) else { return Ok(None) };
+        let client = connection.client()?;
+        let read = client.get_profile(&profile).await;
+        let before = read.map_err(|error| Failure::from(error).about(format!("profile `{profile}`")))?;
+        let content = &before.content;
+        if content.env.contains_key(&key) || content.remove.contains(&key) {
+            return Err(Failure::Usage(format!(
+                "`{key}` is no secret of the profile `{profile}`, which names it in `env` or `remove`: take it out there first"
+            )));
+        }
+        Ok(Some(Self { client, before, key }))
+    }
+
+    /// The address among `written` that the key is to have: the only one, or the one that it has.
+    fn uri(&self, written: &[SecretUri]) -> Result<SecretUri, Failure> {
+        let present = self.before.content.secrets.get(&self.key).map(|reference| &reference.uri);
+        match written {
+            [only] => Ok(only.clone()),
+            several => several.iter().find(|uri| present == Some(*uri)).cloned().ok_or_else(|| {
+                Failure::Usage(format!(
+                    "the value has several keys, and `{}` of the profile `{}` refers to none of them: write that key alone, \
+                     by JSON-KEY, or add the reference with `sealfleet profile apply` first",
+                    self.key, self.before.name
+                ))
+            }),
+        }
+    }
+
+    /// Sets the key. A change that somebody else made meanwhile is kept, and the key set above it.
+    async fn pin(self, reference: Reference) -> Result<Profile, Failure> {
+        let Self { client, before, key } = self;
+        let name = before.name.clone();
+        let set = async |profile: &Profile| {
+            let mut content = document::content(document::of(profile));
+            content.secrets.insert(key.clone(), reference.clone());
+            client.put_profile(&name, &content, profile.version).await
+        };
+        let outcome = match set(&before).await {
+            Err(error) if error.status() == Some(412) => match client.get_profile(&name).await {
+                Ok(now) => set(&now).await,
+                Err(error) => Err(error),
+            },
+            outcome => outcome,
+        };
+        outcome.map_err(|error| {
+            Failure::from(error).about(format!(
+                "the secret is written, but the profile `{name}` is not; set `secrets.{key}` to `{reference}` with \
+                 `sealfleet profile apply`"
+            ))
+        })
+    }
 }
 
 /// The JSON object to store, and the names of its keys.
@@ -80,7 +174,9 @@ fn document(text: &Zeroizing<String>, key: Option<&str>) -> Result<(Zeroizing<St
     }
     // The error is not repeated: it may hold a part of a value.
     let bad = || {
-        Failure::Usage("standard input must hold a JSON object of texts, or name a KEY for a plain value".to_owned())
+        Failure::Usage(
+            "standard input must hold a JSON object of texts, or name a JSON-KEY for a plain value".to_owned(),
+        )
     };
     let object: Map<String, Value> = serde_json::from_str(text).map_err(|_| bad())?;
     if object.is_empty() || !object.values().all(Value::is_string) {

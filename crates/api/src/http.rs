@@ -34,8 +34,10 @@ pub struct Request {
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// The JSON body.
+    /// The JSON body; none is sent with 204.
     pub body: serde_json::Value,
+    /// The version of what is answered, as `ETag`.
+    pub version: Option<u32>,
 }
 
 impl Answer {
@@ -46,7 +48,13 @@ impl Answer {
     pub fn json(status: u16, body: &impl Serialize) -> Result<Self, Problem> {
         let body = serde_json::to_value(body)
             .map_err(|_| Problem::new(Code::Internal, "the answer could not be written; try again"))?;
-        Ok(Self { status, body })
+        Ok(Self { status, body, version: None })
+    }
+
+    /// The same answer, of something with a version.
+    #[must_use]
+    pub fn with_version(self, version: u32) -> Self {
+        Self { version: Some(version), ..self }
     }
 }
 
@@ -149,6 +157,19 @@ impl Request {
         }
     }
 
+    /// The version that the request may replace: `If-Match: "3"` (RFC 9110, section 13.1.1), as `ETag` told it.
+    ///
+    /// # Errors
+    /// A 400 when the header is not one version.
+    pub fn if_match(&self) -> Result<Option<u32>, Problem> {
+        let Some(text) = self.header("if-match") else { return Ok(None) };
+        let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|text| text.parse().ok());
+        number.map_or_else(
+            || Err(Problem::invalid("If-Match", "send the version as `ETag` told it: `\"3\"`")),
+            |n| Ok(Some(n)),
+        )
+    }
+
     /// The query's `limit`, 1 to 100; 50 if absent.
     ///
     /// # Errors
@@ -194,13 +215,20 @@ fn explain(error: &serde_json::Error) -> String {
 /// Writes an answer or a problem for API Gateway.
 #[must_use]
 pub fn respond(result: Result<Answer, Problem>) -> ApiGatewayV2httpResponse {
+    let version = result.as_ref().ok().and_then(|answer| answer.version);
     let (status, content_type, body) = match result {
+        Ok(answer) if answer.status == 204 => (204, "application/json", Ok(String::new())),
         Ok(answer) => (answer.status, "application/json", serde_json::to_string(&answer.body)),
         Err(problem) => (problem.status, "application/problem+json", serde_json::to_string(&problem)),
     };
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static(content_type));
     headers.insert("cache-control", HeaderValue::from_static("no-store"));
+    if let Some(version) = version
+        && let Ok(etag) = HeaderValue::try_from(format!("\"{version}\""))
+    {
+        headers.insert("etag", etag);
+    }
     let mut response = ApiGatewayV2httpResponse::default();
     response.status_code = i64::from(status);
     response.headers = headers;

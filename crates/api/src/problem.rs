@@ -62,6 +62,8 @@ codes! {
     NotHolder "not_holder" 403 "The step is held by another worker.";
     ProfileDenied "profile_denied" 403 "The profile may not be used by this workflow.";
     EnrolmentRefused "enrolment_refused" 403 "The enrolment key does not cover this registration.";
+    SecretOverride "secret_override" 400 "A plain value would take a secret's place.";
+    SecretRevoked "secret_revoked" 403 "A secret that is asked for is revoked.";
     NotFound "not_found" 404 "There is nothing here.";
     Conflict "conflict" 409 "The request conflicts with the present state.";
     AlreadyExists "already_exists" 409 "The name is taken.";
@@ -69,9 +71,15 @@ codes! {
     StepMismatch "step_mismatch" 409 "The worker cannot run this step.";
     AtCapacity "at_capacity" 409 "The worker holds as many steps as it may.";
     StaleFence "stale_fence" 409 "The lease is no longer held.";
+    StartRefused "start_refused" 409 "The step may not start with what it would see.";
+    AlreadyRevoked "already_revoked" 409 "A key is revoked already.";
+    NotActive "not_active" 409 "The revocation is not active.";
+    ProfileInUse "profile_in_use" 409 "Runs in flight use the profile.";
     NotReady "not_ready" 409 "The step is not ready to be asked for.";
+    VersionConflict "version_conflict" 412 "Somebody has changed it meanwhile.";
     BodyTooLarge "body_too_large" 413 "The request's body is too large.";
     IdempotencyMismatch "idempotency_mismatch" 422 "The idempotency key was used with another request.";
+    PreconditionRequired "precondition_required" 428 "The request must name the version that it replaces.";
     Internal "internal" 500 "Something failed inside.";
     Unavailable "unavailable" 503 "A part that is needed does not answer.";
 }

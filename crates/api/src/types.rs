@@ -3,11 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sealfleet_domain::access::Role;
+use sealfleet_domain::acl::Acl;
+use sealfleet_domain::cascade::{Origin, Overrides};
 use sealfleet_domain::fleet::WorkerStatus;
-use sealfleet_domain::profile::{SecretRef, SecretUri};
-use sealfleet_domain::run::{AbortReason, DeadReason, Failure, Fence, Mode, RunState};
+use sealfleet_domain::identity::{ProfileUse, SecretRef};
+use sealfleet_domain::profile::Profile;
+use sealfleet_domain::revocation::{Counts, Revocation};
+use sealfleet_domain::run::{AbortReason, DeadReason, Failure, Fence, Mode, OnDrift, RunState};
 use sealfleet_domain::{
-    EnrolmentKeyId, PoolName, ProfileName, ProjectId, RunId, StepId, Timestamp, TokenId, WorkerId, WorkflowName,
+    EnrolmentKeyId, FanOutId, PoolName, ProfileName, ProfileRef, ProjectId, Reference, RevocationId, RunId, StepId,
+    Timestamp, TokenId, ToolName, WorkerId, WorkflowName,
 };
 use serde::{Deserialize, Serialize};
 
@@ -269,21 +274,190 @@ pub struct WorkerView {
     pub registered_at: Timestamp,
 }
 
-/// `POST /v1/profiles`, by an admin. Names and references only.
+/// `POST /v1/profiles`, by an admin, or by an operator for the system scope. Names and references only.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateProfile {
     /// Its name.
     pub name: ProfileName,
     /// Plain environment knobs.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// Secret references by the variable's name.
-    #[serde(default)]
-    pub secrets: BTreeMap<String, SecretUri>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, Reference>,
+    /// Keys of lower levels that end here.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub remove: BTreeSet<String>,
+    /// Tags for people and tools.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
     /// The workflows that may use it; empty: all.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub allowed_workflows: BTreeSet<WorkflowName>,
+    /// The secrets that each tool sees; absent: it does not distinguish tools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Acl>,
+}
+
+/// `PUT /v1/profiles/{name}`: all that the profile says from now on. `If-Match` names the version that it replaces.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutProfile {
+    /// Plain environment knobs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Secret references by the variable's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, Reference>,
+    /// Keys of lower levels that end here.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub remove: BTreeSet<String>,
+    /// Tags for people and tools.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// The workflows that may use it; empty: all.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub allowed_workflows: BTreeSet<WorkflowName>,
+    /// The secrets that each tool sees; absent: it does not distinguish tools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Acl>,
+}
+
+/// A version of a profile in its history, `GET /v1/profiles/{name}/versions`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileVersionView {
+    /// What it said. Of a deletion: nothing.
+    #[serde(flatten)]
+    pub profile: Profile,
+    /// Who wrote it.
+    pub by: String,
+    /// Whether the profile was deleted with this version.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+}
+
+/// `POST /v1/cascade/resolve`: what a run would start with, by name. Nothing changes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolveCascade {
+    /// The kind of work.
+    pub workflow: WorkflowName,
+    /// The run's own profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileName>,
+    /// What the run changes above its profiles.
+    #[serde(default, skip_serializing_if = "Overrides::is_empty")]
+    pub overrides: Overrides,
+    /// The tool of the step in question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<ToolName>,
+}
+
+/// The outcome of a cascade, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedCascade {
+    /// The profiles, lowest level first.
+    pub profiles: Vec<ProfileUse>,
+    /// The keys, in order of their names.
+    pub keys: Vec<ResolvedKey>,
+    /// Keys that a tombstone ended, and whose.
+    pub removed: BTreeMap<String, Origin>,
+}
+
+/// A key of the outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedKey {
+    /// The variable's name.
+    pub key: String,
+    /// The value of a plain knob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// The reference of a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<Reference>,
+    /// Who set it.
+    pub origin: Origin,
+    /// Whether the tool in question sees it. Knobs are seen by all.
+    pub seen: bool,
+    /// The revocation that takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_by: Option<RevocationId>,
+}
+
+/// A key of a profile.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileKey {
+    /// The profile that declares it: `NAME`, or `system/NAME`.
+    pub profile: ProfileRef,
+    /// The key.
+    pub key: String,
+}
+
+/// `POST /v1/revocations` and `POST /v1/revocations:preview`. All keys are revoked or none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revoke {
+    /// The keys.
+    pub keys: Vec<ProfileKey>,
+    /// Whether runs in flight are aborted as well.
     #[serde(default)]
-    pub allowed_workflows: Vec<WorkflowName>,
+    pub hard: bool,
+    /// Why.
+    pub reason: String,
+}
+
+/// What was revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevocationsCreated {
+    /// One for each key, in the request's order.
+    pub revocations: Vec<Revocation>,
+    /// How far the abortion of runs in flight has come, for a hard revocation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fan_out: Option<FanOutView>,
+}
+
+/// What a hard revocation would abort now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevocationPreview {
+    /// Runs in flight that hold one of the keys.
+    pub runs: Vec<AffectedRun>,
+    /// Whether there are more than are listed.
+    pub more: bool,
+}
+
+/// A run in flight that holds a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AffectedRun {
+    /// Its project.
+    pub project: ProjectId,
+    /// The run.
+    pub run_id: RunId,
+    /// The profile that contributes the key.
+    pub profile: ProfileRef,
+    /// The key, as the sandbox sees it.
+    pub key: String,
+}
+
+/// The abortion of runs in flight.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FanOutView {
+    /// Its id.
+    pub fan_out_id: FanOutId,
+    /// The revocations that it is for.
+    pub revocations: Vec<RevocationId>,
+    /// When it was asked for.
+    pub started_at: Timestamp,
+    /// When it was finished; absent while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// What became of the runs so far.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Runs with a sandbox that ECS could not be told to stop yet, 100 at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unstopped: Vec<RunId>,
 }
 
 /// `POST /v1/runs`, with an optional `Idempotency-Key` header.
@@ -292,9 +466,12 @@ pub struct CreateProfile {
 pub struct EnqueueRun {
     /// The kind of work.
     pub workflow: WorkflowName,
-    /// The profile that identity steps start with.
+    /// The profile of the run's own level: above those that the project binds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileName>,
+    /// What the run changes above its profiles.
+    #[serde(default, skip_serializing_if = "Overrides::is_empty")]
+    pub overrides: Overrides,
     /// Its steps.
     pub steps: Vec<EnqueueStep>,
 }
@@ -323,6 +500,12 @@ pub struct EnqueueStep {
     /// Plain environment variables.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// The tool that its command is, for the access lists of profiles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<ToolName>,
+    /// What becomes of it when its identity has changed since: `proceed` if absent, or `refuse`.
+    #[serde(default, skip_serializing_if = "OnDrift::is_proceed")]
+    pub on_drift: OnDrift,
     /// Seconds it may run; 600 if absent.
     #[serde(default = "default_timeout")]
     pub timeout_seconds: u32,
@@ -353,10 +536,10 @@ pub struct RunView {
     pub workflow: WorkflowName,
     /// Where it stands.
     pub state: RunState,
-    /// The profile that its identity steps start with.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub profile: Option<ProfileName>,
-    /// The secrets of that profile by reference.
+    /// The profiles of its cascade, lowest level first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<ProfileUse>,
+    /// The secrets of that cascade by reference, as resolved at enqueue.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretRef>,
     /// When it was enqueued.
@@ -471,6 +654,12 @@ pub struct Claim {
     /// The secrets to resolve inside the sandbox, by reference. Empty unless the mode is `identity`.
     #[serde(default)]
     pub secrets: Vec<SecretRef>,
+    /// The tool that the command is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<ToolName>,
+    /// What tools see, where any profile says; the sandbox enforces it once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Acl>,
     /// Seconds that the sandbox may run.
     pub timeout_seconds: u32,
 }

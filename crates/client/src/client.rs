@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderValue, IF_MATCH};
 use reqwest::{Method, Url};
 use sealfleet_api::Problem;
 use serde::Serialize;
@@ -49,7 +49,16 @@ pub(crate) struct Call<'a> {
     pub(crate) query: Vec<(&'static str, String)>,
     pub(crate) body: Option<&'a Value>,
     pub(crate) idempotency_key: Option<&'a str>,
+    /// The version that a change replaces.
+    pub(crate) if_match: Option<u32>,
     pub(crate) repeat: Repeat,
+}
+
+impl Call<'_> {
+    /// A request without query, body or conditions.
+    pub(crate) const fn new(method: Method, path: String, repeat: Repeat) -> Self {
+        Self { method, path, query: Vec::new(), body: None, idempotency_key: None, if_match: None, repeat }
+    }
 }
 
 impl Client {
@@ -127,8 +136,7 @@ impl Client {
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| unusable("the method is not one"))?;
         let text = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
         let url = Url::parse(&text).map_err(|_| unusable("the path is not one"))?;
-        let call =
-            Call { method, path: String::new(), query: Vec::new(), body, idempotency_key: None, repeat: Repeat::Never };
+        let call = Call { body, ..Call::new(method, String::new(), Repeat::Never) };
         let (status, bytes) = self.attempt(&call, url).await.map_err(Error::Transport)?;
         Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
     }
@@ -160,6 +168,10 @@ impl Client {
         }
         if let Some(key) = call.idempotency_key {
             request = request.header("idempotency-key", key);
+        }
+        if let Some(version) = call.if_match {
+            // An entity tag is a quoted text (RFC 9110, 8.8.3).
+            request = request.header(IF_MATCH, format!("\"{version}\""));
         }
         if let Some(body) = call.body {
             request = request.json(body);

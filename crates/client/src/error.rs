@@ -39,6 +39,16 @@ impl Error {
         }
     }
 
+    /// The HTTP status of the answer, if one arrived.
+    #[must_use]
+    pub const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Problem(problem) => Some(problem.status),
+            Self::Unreadable { status, .. } => Some(*status),
+            Self::Transport(_) | Self::Address { .. } => None,
+        }
+    }
+
     /// Whether the same request may succeed later: the control plane was not reached, is busy, or failed inside.
     #[must_use]
     pub fn is_passing(&self) -> bool {

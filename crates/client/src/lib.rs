@@ -13,8 +13,8 @@
 //!
 //! # What is tried again
 //! A request whose answer was lost may have happened. So only those are repeated (connection errors, 5xx, 429; full
-//! jitter) that change nothing the second time: reads, heartbeats, queue credentials, starts and reports, which carry a
-//! fence, and enqueues that carry an idempotency key. Each attempt has a timeout of its own.
+//! jitter) that change nothing the second time: reads, previews, heartbeats, queue credentials, starts and reports, which
+//! carry a fence, and enqueues that carry an idempotency key. Each attempt has a timeout of its own.
 
 mod client;
 mod credential;
@@ -25,6 +25,6 @@ mod retry;
 pub use client::Client;
 pub use credential::{Credential, FileError};
 pub use error::Error;
-pub use operations::{AuditQuery, PageQuery};
+pub use operations::{AuditQuery, PageQuery, RevocationState};
 pub use sealfleet_api::problem::{Code, Problem};
 pub use sealfleet_api::types;

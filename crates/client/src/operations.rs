@@ -3,17 +3,21 @@
 use reqwest::Method;
 use sealfleet_api::types::{
     Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun, EnrolmentKeyCreated,
-    EnrolmentKeyView, Heartbeat, HeartbeatAnswer, LeaseRef, Page, ProjectView, QueueCredentials, RegisterWorker,
-    ReportStep, RunSummary, RunView, SandboxStep, StartStep, StepAnswer, TokenCreated, TokenView, WorkerRegistered,
-    WorkerView,
+    EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef, Page, ProfileVersionView, ProjectView,
+    PutProfile, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade, RevocationPreview,
+    RevocationsCreated, Revoke, RunSummary, RunView, SandboxStep, StartStep, StepAnswer, TokenCreated, TokenView,
+    WorkerRegistered, WorkerView,
 };
 use sealfleet_domain::audit::AuditEntry;
+use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::profile::Profile;
+use sealfleet_domain::revocation::Revocation;
 use sealfleet_domain::run::RunState;
-use sealfleet_domain::{EnrolmentKeyId, ProfileName, ProjectId, RunId, StepId, Timestamp, TokenId, WorkerId};
+use sealfleet_domain::{
+    EnrolmentKeyId, FanOutId, ProfileName, ProjectId, RevocationId, RunId, StepId, Timestamp, TokenId, WorkerId,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::client::{Call, Client, Repeat, body};
 use crate::error::Error;
@@ -40,7 +44,26 @@ pub struct AuditQuery {
     pub page: PageQuery,
 }
 
+/// Which revocations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RevocationState {
+    /// Those that hold.
+    #[default]
+    Active,
+    /// Those that were lifted.
+    Lifted,
+}
+
 type Query = Vec<(&'static str, String)>;
+
+impl RevocationState {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Lifted => "lifted",
+        }
+    }
+}
 
 impl PageQuery {
     fn pairs(&self) -> Query {
@@ -172,7 +195,7 @@ impl Client {
     }
 }
 
-/// `profile`, `enqueue`, `runs`, `cancel`, `audit`: what callers of one project use.
+/// `profile`: profiles of a project, or of the system scope for an operator's credential, and the project's cascade.
 impl Client {
     /// `POST /v1/profiles`.
     ///
@@ -198,6 +221,120 @@ impl Client {
         self.get(format!("/v1/profiles/{name}"), Vec::new()).await
     }
 
+    /// `PUT /v1/profiles/{name}`: all that the profile says from now on, if it still has the version `expected`.
+    /// Never repeated: after a lost answer the profile may have another version, and the second try would be refused.
+    ///
+    /// # Errors
+    /// See [`Error`]; its status is 412 when the profile has another version.
+    pub async fn put_profile(&self, name: &ProfileName, request: &PutProfile, expected: u32) -> Result<Profile, Error> {
+        let body = body(request)?;
+        let call = Call::new(Method::PUT, format!("/v1/profiles/{name}"), Repeat::Never);
+        self.call(Call { body: Some(&body), if_match: Some(expected), ..call }).await
+    }
+
+    /// `DELETE /v1/profiles/{name}`, if it still has the version `expected` where one is given.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn delete_profile(&self, name: &ProfileName, expected: Option<u32>) -> Result<(), Error> {
+        let call = Call::new(Method::DELETE, format!("/v1/profiles/{name}"), Repeat::Never);
+        self.call::<serde::de::IgnoredAny>(Call { if_match: expected, ..call }).await.map(drop)
+    }
+
+    /// `GET /v1/profiles/{name}/versions`, newest first.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn list_profile_versions(
+        &self,
+        name: &ProfileName,
+        page: &PageQuery,
+    ) -> Result<Page<ProfileVersionView>, Error> {
+        self.get(format!("/v1/profiles/{name}/versions"), page.pairs()).await
+    }
+
+    /// `GET /v1/cascade`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn get_cascade(&self) -> Result<Bindings, Error> {
+        self.get("/v1/cascade".to_owned(), Vec::new()).await
+    }
+
+    /// `PUT /v1/cascade`: all bindings from now on.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn put_cascade(&self, bindings: &Bindings) -> Result<Bindings, Error> {
+        let body = body(bindings)?;
+        let call = Call::new(Method::PUT, "/v1/cascade".to_owned(), Repeat::Never);
+        self.call(Call { body: Some(&body), ..call }).await
+    }
+
+    /// `POST /v1/cascade/resolve`. It changes nothing.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn resolve_cascade(&self, request: &ResolveCascade) -> Result<ResolvedCascade, Error> {
+        self.post("/v1/cascade/resolve", request, Repeat::Safe).await
+    }
+}
+
+/// `revoke`: revocations of keys, and the abortion of what is in flight.
+impl Client {
+    /// `POST /v1/revocations`. Never repeated: what the first try revoked, the second would find revoked.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn revoke(&self, request: &Revoke) -> Result<RevocationsCreated, Error> {
+        self.post("/v1/revocations", request, Repeat::Never).await
+    }
+
+    /// `POST /v1/revocations:preview`. It changes nothing.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn preview_revocation(&self, request: &Revoke) -> Result<RevocationPreview, Error> {
+        self.post("/v1/revocations:preview", request, Repeat::Safe).await
+    }
+
+    /// `GET /v1/revocations`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn list_revocations(&self, state: RevocationState, page: &PageQuery) -> Result<Page<Revocation>, Error> {
+        let mut pairs = page.pairs();
+        pairs.push(("state", state.name().to_owned()));
+        self.get("/v1/revocations".to_owned(), pairs).await
+    }
+
+    /// `GET /v1/revocations/{revocation_id}`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn get_revocation(&self, id: RevocationId) -> Result<Revocation, Error> {
+        self.get(format!("/v1/revocations/{id}"), Vec::new()).await
+    }
+
+    /// `POST /v1/revocations/{revocation_id}/lift`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn lift_revocation(&self, id: RevocationId) -> Result<Revocation, Error> {
+        self.act(format!("/v1/revocations/{id}/lift")).await
+    }
+
+    /// `GET /v1/fan-outs/{fan_out_id}`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn get_fan_out(&self, id: FanOutId) -> Result<FanOutView, Error> {
+        self.get(format!("/v1/fan-outs/{id}"), Vec::new()).await
+    }
+}
+
+/// `enqueue`, `runs`, `cancel`, `audit`: what callers of one project use.
+impl Client {
     /// `POST /v1/runs`. With an idempotency key, sent twice is enqueued once.
     ///
     /// # Errors
@@ -205,8 +342,8 @@ impl Client {
     pub async fn enqueue(&self, request: &EnqueueRun, idempotency_key: Option<&str>) -> Result<RunView, Error> {
         let repeat = if idempotency_key.is_some() { Repeat::Safe } else { Repeat::Never };
         let body = body(request)?;
-        let (method, path) = (Method::POST, "/v1/runs".to_owned());
-        self.call(Call { method, path, query: Vec::new(), body: Some(&body), idempotency_key, repeat }).await
+        let call = Call::new(Method::POST, "/v1/runs".to_owned(), repeat);
+        self.call(Call { body: Some(&body), idempotency_key, ..call }).await
     }
 
     /// `GET /v1/runs`, newest first; those in one state, if one is named.
@@ -279,15 +416,7 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn queue_credentials(&self) -> Result<QueueCredentials, Error> {
-        let call = Call {
-            method: Method::POST,
-            path: "/v1/queue-credentials".to_owned(),
-            query: Vec::new(),
-            body: None,
-            idempotency_key: None,
-            repeat: Repeat::Safe,
-        };
-        self.call(call).await
+        self.call(Call::new(Method::POST, "/v1/queue-credentials".to_owned(), Repeat::Safe)).await
     }
 
     /// `POST /v1/starts`.
@@ -318,8 +447,7 @@ impl Client {
 
 impl Client {
     async fn get<T: DeserializeOwned>(&self, path: String, query: Query) -> Result<T, Error> {
-        let (method, repeat) = (Method::GET, Repeat::Safe);
-        self.call(Call { method, path, query, body: None, idempotency_key: None, repeat }).await
+        self.call(Call { query, ..Call::new(Method::GET, path, Repeat::Safe) }).await
     }
 
     async fn post<T: DeserializeOwned>(
@@ -329,20 +457,17 @@ impl Client {
         repeat: Repeat,
     ) -> Result<T, Error> {
         let body = body(request)?;
-        let (method, path) = (Method::POST, path.to_owned());
-        self.call(Call { method, path, query: Vec::new(), body: Some(&body), idempotency_key: None, repeat }).await
+        self.call(Call { body: Some(&body), ..Call::new(Method::POST, path.to_owned(), repeat) }).await
     }
 
     /// A POST without a body.
     async fn act<T: DeserializeOwned>(&self, path: String) -> Result<T, Error> {
-        let (method, body) = (Method::POST, None::<&Value>);
-        self.call(Call { method, path, query: Vec::new(), body, idempotency_key: None, repeat: Repeat::Never }).await
+        self.call(Call::new(Method::POST, path, Repeat::Never)).await
     }
 
     /// What stands in the answer does not matter: what was named is gone.
     async fn delete(&self, path: String, query: Query) -> Result<(), Error> {
-        let method = Method::DELETE;
-        let call = Call { method, path, query, body: None, idempotency_key: None, repeat: Repeat::Never };
+        let call = Call { query, ..Call::new(Method::DELETE, path, Repeat::Never) };
         self.call::<serde::de::IgnoredAny>(call).await.map(drop)
     }
 }

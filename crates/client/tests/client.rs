@@ -5,8 +5,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sealfleet_client::types::{EnqueueRun, Heartbeat};
-use sealfleet_client::{Client, Code, Credential, Error, PageQuery};
+use sealfleet_client::types::{EnqueueRun, Heartbeat, PutProfile, ResolveCascade, Revoke};
+use sealfleet_client::{Client, Code, Credential, Error, PageQuery, RevocationState};
 use sealfleet_domain::run::RunState;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -105,6 +105,59 @@ async fn heartbeats_are_repeated_unless_retries_are_off() {
     let server = Server::new(vec![(502, String::new())]).await;
     assert!(server.client().without_retries().heartbeat(&Heartbeat::default()).await.is_err());
     assert_eq!(server.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_change_of_a_profile_names_the_version_it_replaces_and_is_sent_once() {
+    let profile = json!({
+        "name": "crm", "version": 4, "env": {"REGION": "eu"}, "secrets": {"KEY": "builtin://crm@v1"},
+        "created_at": "2026-01-31T08:00:00Z", "updated_at": "2026-01-31T08:00:00Z"
+    });
+    let conflict = (412, "changed".to_owned());
+    let answers = vec![(200, profile.to_string()), conflict, (503, String::new()), (204, String::new())];
+    let server = Server::new(answers).await;
+    let (client, name) = (server.client(), "crm".parse().unwrap());
+    let put = client.put_profile(&name, &PutProfile::default(), 3).await.unwrap();
+    assert_eq!((put.version, put.content.secrets["KEY"].to_string().as_str()), (4, "builtin://crm@v1"));
+    let error = client.put_profile(&name, &PutProfile::default(), 3).await.err().unwrap();
+    assert_eq!(error.status(), Some(412));
+    assert!(client.put_profile(&name, &PutProfile::default(), 3).await.is_err());
+    client.delete_profile(&name, None).await.unwrap();
+    let seen = server.seen();
+    assert_eq!(seen.len(), 4, "a lost answer is not sent again: {seen:?}");
+    for request in &seen[..3] {
+        assert!(request.starts_with("PUT /v1/profiles/crm ") && request.contains("if-match: \"3\"\r\n"), "{request}");
+    }
+    assert!(seen[3].starts_with("DELETE /v1/profiles/crm ") && !seen[3].contains("if-match"), "{}", seen[3]);
+}
+
+#[tokio::test]
+async fn questions_are_repeated_and_revocations_are_not() {
+    let busy = || (503, String::new());
+    let preview = (200, json!({"runs": [], "more": false}).to_string());
+    let resolved = (200, json!({"profiles": [], "keys": [], "removed": {}}).to_string());
+    let server = Server::new(vec![busy(), preview, busy(), resolved, busy(), page()]).await;
+    let client = server.client();
+    let revoke: Revoke =
+        serde_json::from_value(json!({"keys": [{"profile": "system/base", "key": "K"}], "reason": "leaked"})).unwrap();
+    let question: ResolveCascade = serde_json::from_value(json!({"workflow": "w"})).unwrap();
+    client.preview_revocation(&revoke).await.unwrap();
+    client.resolve_cascade(&question).await.unwrap();
+    assert!(client.revoke(&revoke).await.is_err());
+    client.list_revocations(RevocationState::Lifted, &PageQuery::default()).await.unwrap();
+    let lines: Vec<String> =
+        server.seen().iter().map(|request| request.lines().next().unwrap_or_default().to_owned()).collect();
+    assert_eq!(
+        lines,
+        [
+            "POST /v1/revocations:preview HTTP/1.1",
+            "POST /v1/revocations:preview HTTP/1.1",
+            "POST /v1/cascade/resolve HTTP/1.1",
+            "POST /v1/cascade/resolve HTTP/1.1",
+            "POST /v1/revocations HTTP/1.1",
+            "GET /v1/revocations?state=lifted HTTP/1.1",
+        ]
+    );
 }
 
 #[tokio::test]

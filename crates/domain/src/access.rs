@@ -112,7 +112,7 @@ pub enum Action {
     ReadWorkers,
     /// Approve, reject and revoke workers.
     ManageWorkers,
-    /// Create a profile.
+    /// Create, change and delete profiles, and bind them to the levels of the cascade.
     WriteProfile,
     /// Read profiles.
     ReadProfiles,
@@ -124,6 +124,10 @@ pub enum Action {
     Cancel,
     /// Read runs.
     ReadRuns,
+    /// Revoke keys, and lift revocations.
+    Revoke,
+    /// Read revocations, and preview one.
+    ReadRevocations,
     /// Read the audit trail.
     ReadAudit,
     /// Claim a step, heartbeat, start and report.
@@ -137,6 +141,8 @@ pub enum Action {
 pub enum Resource<'a> {
     /// Things above projects.
     Platform,
+    /// Profiles and revocations of the system scope.
+    System,
     /// Things of this project.
     Project(&'a ProjectId),
 }
@@ -170,6 +176,9 @@ pub fn decide(principal: &Principal, action: Action, resource: Resource<'_>) -> 
 fn allowed(principal: &Principal, action: Action, resource: Resource<'_>) -> bool {
     use Action as A;
     match (principal, resource) {
+        (Principal::Operator(_), Resource::System) => {
+            matches!(action, A::WriteProfile | A::ReadProfiles | A::Revoke | A::ReadRevocations)
+        }
         (Principal::Operator(_), Resource::Platform) => matches!(action, A::CreateProject | A::ListProjects),
         // Operators onboard a project and make its first token; what the project then does is its own.
         (Principal::Operator(_), Resource::Project(_)) => {
@@ -182,9 +191,18 @@ fn allowed(principal: &Principal, action: Action, resource: Resource<'_>) -> boo
             }
             Role::Member => matches!(
                 action,
-                A::ReadProject | A::ReadWorkers | A::ReadProfiles | A::Enqueue | A::Retry | A::Cancel | A::ReadRuns
+                A::ReadProject
+                    | A::ReadWorkers
+                    | A::ReadProfiles
+                    | A::ReadRevocations
+                    | A::Enqueue
+                    | A::Retry
+                    | A::Cancel
+                    | A::ReadRuns
             ),
-            Role::Viewer => matches!(action, A::ReadProject | A::ReadWorkers | A::ReadProfiles | A::ReadRuns),
+            Role::Viewer => {
+                matches!(action, A::ReadProject | A::ReadWorkers | A::ReadProfiles | A::ReadRevocations | A::ReadRuns)
+            }
         },
         (Principal::Worker { .. }, Resource::Project(_)) => action == A::Work,
         (Principal::Enrolment { .. }, Resource::Project(_)) => action == A::RegisterWorker,
@@ -195,7 +213,7 @@ fn allowed(principal: &Principal, action: Action, resource: Resource<'_>) -> boo
             | Principal::Worker { .. }
             | Principal::Enrolment { .. }
             | Principal::Sandbox { .. },
-            Resource::Platform,
+            Resource::Platform | Resource::System,
         ) => false,
     }
 }
@@ -231,6 +249,8 @@ const fn phrase(action: Action) -> &'static str {
         Action::Retry => "retry a step",
         Action::Cancel => "cancel a run",
         Action::ReadRuns => "read runs",
+        Action::Revoke => "revoke keys",
+        Action::ReadRevocations => "read revocations",
         Action::ReadAudit => "read the audit trail",
         Action::Work => "claim or report work",
         Action::AskForStep => "ask for a sandbox's step",

@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cascade::Bindings;
 use crate::clock::Timestamp;
-use crate::ids::{EnrolmentKeyId, EventId, RunId, TokenId, WorkerId};
+use crate::identity::{Drift, ProfileUse, SecretRef};
+use crate::ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, WorkerId};
 use crate::labels::Labels;
-use crate::names::{PoolName, ProfileName, ProjectId, StepId, WorkflowName};
-use crate::profile::SecretRef;
-use crate::step::{AbortReason, DeadReason, Failure, Fence, Mode, RequeueReason, RunState};
+use crate::names::{PoolName, ProjectId, StepId, WorkflowName};
+use crate::reference::{ProfileRef, SecretUri};
+use crate::revocation::{Counts, Revoked};
+use crate::step::{AbortReason, DeadReason, Failure, Fence, Mode, OnDrift, RequeueReason, RunState};
 
 /// The record of one transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,18 +69,56 @@ pub enum Event {
     WorkerRevoked { worker_id: WorkerId },
     /// A profile was created, by the names it holds.
     #[serde(rename = "profile.created")]
-    ProfileCreated { profile: ProfileName, version: u32, env: Vec<String>, secrets: BTreeMap<String, String> },
+    ProfileCreated { profile: ProfileRef, version: u32, env: Vec<String>, secrets: BTreeMap<String, String> },
+    /// A profile was changed, by the names it holds now.
+    #[serde(rename = "profile.updated")]
+    ProfileUpdated { profile: ProfileRef, version: u32, env: Vec<String>, secrets: BTreeMap<String, String> },
+    /// A profile was deleted.
+    #[serde(rename = "profile.deleted")]
+    ProfileDeleted { profile: ProfileRef, version: u32 },
+    /// The profiles below each run's own were bound anew.
+    #[serde(rename = "cascade.bound")]
+    CascadeBound { bindings: Bindings },
+    /// A key of a profile was revoked.
+    #[serde(rename = "secret.revoked")]
+    SecretRevoked {
+        revocation_id: RevocationId,
+        profile: ProfileRef,
+        key: String,
+        uri: SecretUri,
+        hard: bool,
+        reason: String,
+    },
+    /// A revocation was lifted.
+    #[serde(rename = "secret.revocation_lifted")]
+    RevocationLifted { revocation_id: RevocationId, profile: ProfileRef, key: String },
+    /// A run in flight was aborted because of a revocation.
+    #[serde(rename = "run.aborted_by_revocation")]
+    RunAbortedByRevocation {
+        #[serde(flatten)]
+        revoked: Revoked,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fan_out_id: Option<FanOutId>,
+    },
+    /// All runs in flight that held the keys of a hard revocation were aborted.
+    #[serde(rename = "revocation.fan_out_finished")]
+    FanOutFinished {
+        fan_out_id: FanOutId,
+        revocations: Vec<RevocationId>,
+        #[serde(flatten)]
+        counts: Counts,
+    },
     /// A run was enqueued.
     #[serde(rename = "run.enqueued")]
     RunEnqueued {
         workflow: WorkflowName,
         steps: Vec<StepId>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        profile: Option<ProfileName>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        profiles: Vec<ProfileUse>,
     },
-    /// An enqueue was refused by a rule of the profile that it names.
+    /// An enqueue or a retry was refused by a rule of its profiles, or by a revocation.
     #[serde(rename = "run.denied")]
-    RunDenied { workflow: WorkflowName, profile: ProfileName, reason: String },
+    RunDenied { workflow: WorkflowName, profiles: Vec<ProfileRef>, reason: String },
     /// A step may be claimed: all it waited for succeeded.
     #[serde(rename = "step.queued")]
     StepQueued { step_id: StepId },
@@ -86,13 +127,22 @@ pub enum Event {
     StepLeased { step_id: StepId, fence: Fence, worker_id: WorkerId, mode: Mode },
     /// Credentials were released to a claim: the holder may now have a sandbox resolve these references.
     #[serde(rename = "secret.released")]
-    SecretReleased { step_id: StepId, fence: Fence, profile: ProfileName, secrets: Vec<SecretRef> },
+    SecretReleased { step_id: StepId, fence: Fence, secrets: Vec<SecretRef> },
+    /// What a step starts with is not what it was enqueued with.
+    #[serde(rename = "profile.drift_at_injection")]
+    DriftAtInjection {
+        step_id: StepId,
+        fence: Fence,
+        on_drift: OnDrift,
+        #[serde(flatten)]
+        drift: Drift,
+    },
     /// A sandbox started.
     #[serde(rename = "step.running")]
     StepRunning { step_id: StepId, fence: Fence },
     /// A profile is in a sandbox.
     #[serde(rename = "profile.injected")]
-    ProfileInjected { step_id: StepId, fence: Fence, profile: ProfileName, profile_version: u32 },
+    ProfileInjected { step_id: StepId, fence: Fence, profiles: Vec<ProfileUse> },
     /// A sandbox holds one secret in plaintext.
     #[serde(rename = "secret.decrypted")]
     SecretDecrypted {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cascade::Bindings;
 use crate::clock::Timestamp;
 use crate::hash::SecretHash;
 use crate::ids::{EnrolmentKeyId, WorkerId};
@@ -18,6 +19,9 @@ pub struct Project {
     pub project: ProjectId,
     /// Its pools by name.
     pub pools: BTreeMap<PoolName, Pool>,
+    /// The profiles that stand below each run's own.
+    #[serde(default, skip_serializing_if = "Bindings::is_empty")]
+    pub cascade: Bindings,
     /// When it was created.
     pub created_at: Timestamp,
 }

@@ -109,6 +109,14 @@ id!(
     /// An audit entry.
     EventId, "evt", "an audit entry"
 );
+id!(
+    /// A revocation of one key of a profile.
+    RevocationId, "rev", "a revocation"
+);
+id!(
+    /// The fan-out of a hard revocation: the work of aborting what is in flight.
+    FanOutId, "fan", "a fan-out"
+);
 
 #[cfg(test)]
 mod tests {

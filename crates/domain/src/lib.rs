@@ -4,23 +4,29 @@
 //! functions, by tests and by simulations. Words are those of the product: project, run, step, lease, fence, profile.
 
 pub mod access;
+pub mod acl;
 pub mod audit;
+pub mod cascade;
 pub mod cause;
 pub mod clock;
 pub mod credential;
 pub mod digest;
 pub mod fleet;
 pub mod hash;
+pub mod identity;
 pub mod ids;
 pub mod labels;
 pub mod limits;
 pub mod names;
 pub mod profile;
+pub mod reference;
+pub mod revocation;
 pub mod run;
 pub mod scope;
 pub mod step;
 
 pub use clock::{Clock, IdSource, Timestamp};
-pub use ids::{EnrolmentKeyId, EventId, RunId, TokenId, WorkerId};
-pub use names::{InvalidName, PoolName, ProfileName, ProjectId, StepId, WorkflowName};
-pub use scope::ProjectScope;
+pub use ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, WorkerId};
+pub use names::{InvalidName, PoolName, ProfileName, ProjectId, StepId, ToolName, WorkflowName};
+pub use reference::{ProfileRef, Reference, SecretUri};
+pub use scope::{Owner, ProjectScope};

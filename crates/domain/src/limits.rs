@@ -16,6 +16,18 @@ pub const ENV_ENTRIES: usize = 50;
 pub const ENV_VALUE_BYTES: usize = 1024;
 /// Secret references of a profile.
 pub const SECRETS: usize = 50;
+/// Tools of a profile's access list.
+pub const TOOLS: usize = 32;
+/// Workflows that a profile names, or a cascade binds.
+pub const WORKFLOWS: usize = 100;
+/// Keys of one revocation request: all are written in one transaction.
+pub const REVOKED_KEYS: usize = 40;
+/// Active revocations of one owner: every check reads them all.
+pub const ACTIVE_REVOCATIONS: usize = 1000;
+/// Seconds that whoever revokes works on a fan-out before `sweep` may go on with it.
+pub const FAN_OUT_SECONDS: i64 = 15;
+/// Bytes of a reason.
+pub const REASON_BYTES: usize = 256;
 /// Bytes of a secret reference.
 pub const URI_BYTES: usize = 512;
 /// Labels of a worker, an enrolment key or a step's requirements.

@@ -14,12 +14,18 @@ pub struct InvalidName {
 }
 
 const HYPHENED: &str = "lower-case letters, digits and single hyphens, starting with a letter";
+const PROJECT: &str = "lower-case letters, digits and single hyphens, starting with a letter, and not `system`";
 const UNDERSCORED: &str = "lower-case letters, digits, hyphens and underscores, starting with a letter";
 
 fn hyphened(text: &str) -> bool {
     let starts_well = text.bytes().next().is_some_and(|first| first.is_ascii_lowercase());
     let letters = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     starts_well && letters && !text.contains("--") && !text.ends_with('-')
+}
+
+/// `system` is the scope of operators: a project of that name could not be told from it.
+fn project(text: &str) -> bool {
+    hyphened(text) && text != "system"
 }
 
 fn underscored(text: &str) -> bool {
@@ -82,7 +88,7 @@ macro_rules! name {
 
 name!(
     /// A project: the tenant.
-    ProjectId, "a project", HYPHENED, hyphened, 32
+    ProjectId, "a project", PROJECT, project, 32
 );
 name!(
     /// A pool: a named queue of a project.
@@ -99,6 +105,11 @@ name!(
 name!(
     /// The kind of work that a run does; profiles may be limited to some.
     WorkflowName, "a workflow", UNDERSCORED, underscored, 48
+);
+
+name!(
+    /// A tool that a step runs, such as a CLI agent; profiles may limit what each tool sees.
+    ToolName, "a tool", UNDERSCORED, underscored, 48
 );
 
 /// Whether `key` can name an environment variable: letters, digits and underscores, not starting with a digit,
@@ -123,7 +134,8 @@ mod tests {
         for good in ["a", "healthcare", "team-a", "team-a1-b"] {
             assert!(good.parse::<ProjectId>().is_ok(), "{good}");
         }
-        for bad in ["", "A", "Team-a", "a--b", "a-", "-a", "1a", "a_b", "a#b", "tеam", "a b", &"a".repeat(33)] {
+        for bad in ["", "system", "A", "Team-a", "a--b", "a-", "-a", "1a", "a_b", "a#b", "tеam", "a b", &"a".repeat(33)]
+        {
             assert!(bad.parse::<ProjectId>().is_err(), "{bad}");
         }
     }

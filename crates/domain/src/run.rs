@@ -15,13 +15,14 @@ use serde::{Deserialize, Serialize};
 use crate::audit::Event;
 use crate::clock::Timestamp;
 use crate::fleet::{Mismatch, Worker};
-use crate::ids::{RunId, WorkerId};
+use crate::identity::{Drift, Identity};
+use crate::ids::{FanOutId, RunId, WorkerId};
 use crate::limits;
 use crate::names::{PoolName, StepId, WorkflowName};
-use crate::profile::Identity;
+use crate::revocation::{Revocation, Revoked, revoked};
 pub use crate::step::{
-    AbortReason, DeadReason, Executor, Failure, Fence, Handle, Hold, Mode, Outcome, RequeueReason, RunState, StepSpec,
-    StepState, Stopping,
+    AbortReason, DeadReason, Executor, Failure, Fence, Handle, Hold, Mode, OnDrift, Outcome, RequeueReason, RunState,
+    StepSpec, StepState, Stopping,
 };
 
 /// A step of a run.
@@ -71,6 +72,8 @@ pub struct Lease {
     pub slot: u32,
     /// Until when, unless a heartbeat moves it.
     pub until: Timestamp,
+    /// Whether the step sees an identity: a revocation looks at no others.
+    pub identity: bool,
 }
 
 /// The address of a stored lease.
@@ -103,6 +106,28 @@ pub struct Change {
     pub stop: Vec<(StepId, Handle)>,
     /// Whether the document changed without an event worth auditing (a due time moved).
     pub quiet: bool,
+}
+
+/// Who claims a step, and for where.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimant<'a> {
+    /// The worker.
+    pub worker: &'a Worker,
+    /// Which of its slots the lease is to take.
+    pub slot: u32,
+    /// What will run the sandbox.
+    pub executor: Executor,
+}
+
+/// What resolving a step's cascade again, at its start, came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fresh {
+    /// The step sees no identity.
+    Nothing,
+    /// What it would see now.
+    Identity(Identity),
+    /// Its profiles do not let it start any more.
+    Refused(Failure),
 }
 
 /// Why a transition does not happen.
@@ -231,7 +256,7 @@ impl Run {
         change.events.push(Event::RunEnqueued {
             workflow: workflow.clone(),
             steps: steps.keys().cloned().collect(),
-            profile: identity.as_ref().map(|identity| identity.profile.clone()),
+            profiles: identity.as_ref().map(|identity| identity.profiles.clone()).unwrap_or_default(),
         });
         let steps = steps
             .into_iter()
@@ -295,16 +320,23 @@ impl Run {
         self.steps.get(step_id).ok_or_else(|| Refusal::NoSuchStep(step_id.clone()))
     }
 
-    /// The identity that a step's sandbox starts with: the run's, for a step of mode `identity`, and none for any other.
+    /// What a step's sandbox starts with: what its claim has resolved, or else what was resolved at enqueue, as far as
+    /// the step's tool sees it. Nothing for a step of another mode than `identity`.
     #[must_use]
-    pub fn identity_of(&self, step: &Step) -> Option<&Identity> {
-        self.identity.as_ref().filter(|_| step.spec.mode == Mode::Identity)
+    pub fn identity_of(&self, step: &Step) -> Option<Identity> {
+        if step.spec.mode != Mode::Identity {
+            return None;
+        }
+        if let Some(fresh) = step.state.hold().and_then(|hold| hold.identity.as_deref()) {
+            return Some(fresh.clone());
+        }
+        self.identity.as_ref().map(|identity| identity.seen_by(step.spec.tool.as_ref()))
     }
 
     /// The plain environment that a step's sandbox starts with: its identity's knobs, overridden by its own.
     #[must_use]
     pub fn env_of(&self, step: &Step) -> BTreeMap<String, String> {
-        let mut env = self.identity_of(step).map(|identity| identity.env.clone()).unwrap_or_default();
+        let mut env = self.identity_of(step).map(|identity| identity.env).unwrap_or_default();
         env.extend(step.spec.env.clone());
         env
     }
@@ -313,7 +345,24 @@ impl Run {
         self.steps.get_mut(step_id).ok_or_else(|| Refusal::NoSuchStep(step_id.clone()))
     }
 
-    /// `Queued -> Leased`: `worker` claims a step into one of its slots.
+    /// Whether `worker` could claim a step now.
+    ///
+    /// # Errors
+    /// When the step is not there, not waiting, or not for this worker.
+    pub fn claimable(&self, step_id: &StepId, worker: &Worker) -> Result<(), Refusal> {
+        let step = self.step(step_id)?;
+        match &step.state {
+            StepState::Queued { .. } => {}
+            // A worker that claims again what it holds and has not started: its first answer was lost. ECS's launches
+            // are resumed under the same fence instead: it is in their client token.
+            StepState::Leased(hold) if hold.holder == worker.worker_id && hold.executor == Executor::Worker => {}
+            other => return Err(Refusal::NotQueued(other.name())),
+        }
+        Ok(worker.can_run(&step.spec)?)
+    }
+
+    /// `Queued -> Leased`: a worker claims a step into one of its slots, to start with `fresh`. What has drifted since
+    /// the enqueue is on record with it. A step that its profiles do not let start, or that refuses drift, fails.
     ///
     /// A worker that claims a step again which it holds and has not started (its first answer was lost) gets it under
     /// a new fence, in the slot it already has.
@@ -323,48 +372,73 @@ impl Run {
     pub fn claim(
         &mut self,
         step_id: &StepId,
-        worker: &Worker,
-        slot: u32,
-        executor: Executor,
+        by: Claimant<'_>,
+        fresh: &Fresh,
         pace: Pace,
         now: Timestamp,
     ) -> Result<Change, Refusal> {
-        let run_id = self.run_id;
-        let identity = self.identity_of(self.step(step_id)?).cloned();
-        let step = self.step_mut(step_id)?;
-        let slot = match &step.state {
-            StepState::Queued { .. } => slot,
-            // ECS's launches are resumed under the same fence instead: it is in their client token.
-            StepState::Leased(hold) if hold.holder == worker.worker_id && hold.executor == Executor::Worker => {
-                hold.slot
-            }
-            other => return Err(Refusal::NotQueued(other.name())),
+        let Claimant { worker, slot, executor } = by;
+        self.claimable(step_id, worker)?;
+        let (run_id, holder) = (self.run_id, worker.worker_id);
+        let step = self.step(step_id)?;
+        let enqueued = self.identity.as_ref().map(|identity| identity.seen_by(step.spec.tool.as_ref()));
+        let (identity, drift) = match fresh {
+            Fresh::Nothing => (None, None),
+            Fresh::Identity(now) => (Some(now), enqueued.as_ref().and_then(|then| then.drift_to(now))),
+            Fresh::Refused(failure) => return self.refuse_start(step_id, None, failure.clone(), pace, now),
         };
-        worker.can_run(&step.spec)?;
+        if let Some(drift) = &drift
+            && step.spec.on_drift == OnDrift::Refuse
+        {
+            let failure = Failure::Drifted { detail: describe(drift) };
+            return self.refuse_start(step_id, Some(drift.clone()), failure, pace, now);
+        }
+        let step = self.step_mut(step_id)?;
+        let slot = step.state.hold().map_or(slot, |hold| hold.slot);
         let fence = step.fence.next();
         let due = now.plus_seconds(pace.lease_seconds);
-        let holder = worker.worker_id;
         step.fence = fence;
         step.last_holder = Some(holder);
-        step.state = StepState::Leased(Hold { fence, holder, slot, executor, since: now, due, handle: None });
-        let mut change = Change {
-            take: Some(Lease { run_id, step_id: step_id.clone(), fence, holder, slot, until: due }),
-            ..Change::default()
-        };
-        change.events.push(Event::StepLeased {
-            step_id: step_id.clone(),
-            fence,
-            worker_id: holder,
-            mode: step.spec.mode,
-        });
-        if let Some(identity) = identity {
-            change.events.push(Event::SecretReleased {
-                step_id: step_id.clone(),
-                fence,
-                profile: identity.profile,
-                secrets: identity.secrets,
-            });
+        let kept = identity.filter(|now| enqueued.as_ref() != Some(*now)).map(|now| Box::new(now.clone()));
+        step.state =
+            StepState::Leased(Hold { fence, holder, slot, executor, since: now, due, handle: None, identity: kept });
+        let lease =
+            Lease { run_id, step_id: step_id.clone(), fence, holder, slot, until: due, identity: identity.is_some() };
+        let mut change = Change { take: Some(lease), ..Change::default() };
+        let (step_id, mode) = (step_id.clone(), step.spec.mode);
+        change.events.push(Event::StepLeased { step_id: step_id.clone(), fence, worker_id: holder, mode });
+        if let Some(drift) = drift {
+            let on_drift = OnDrift::Proceed;
+            change.events.push(Event::DriftAtInjection { step_id: step_id.clone(), fence, on_drift, drift });
         }
+        if let Some(identity) = identity {
+            change.events.push(Event::SecretReleased { step_id, fence, secrets: identity.secrets.clone() });
+        }
+        Ok(change)
+    }
+
+    /// `Queued | Leased -> Failed`: a step may not start with what it would see. Nothing was released to it.
+    fn refuse_start(
+        &mut self,
+        step_id: &StepId,
+        drift: Option<Drift>,
+        failure: Failure,
+        pace: Pace,
+        now: Timestamp,
+    ) -> Result<Change, Refusal> {
+        let mut change = Change::default();
+        let step = self.step(step_id)?;
+        let fence = step.fence;
+        if let Some(hold) = step.state.hold() {
+            change.release.push(self.lease_key(step_id, hold));
+        }
+        if let Some(drift) = drift {
+            let on_drift = OnDrift::Refuse;
+            change.events.push(Event::DriftAtInjection { step_id: step_id.clone(), fence, on_drift, drift });
+        }
+        change.events.push(Event::StepFailed { step_id: step_id.clone(), fence, failure: failure.clone() });
+        self.step_mut(step_id)?.state = StepState::Failed { fence, failure, at: now };
+        self.settle(&mut change, pace, now);
         Ok(change)
     }
 
@@ -413,7 +487,7 @@ impl Run {
     /// `Leased -> Running`: the sandbox has started, with these versions of its secrets. Told twice: nothing changes.
     ///
     /// # Errors
-    /// When the claim is no longer live.
+    /// When the claim is no longer live, or has another sandbox.
     pub fn start(
         &mut self,
         step_id: &StepId,
@@ -422,8 +496,11 @@ impl Run {
         handle: Option<Handle>,
         resolved: &BTreeMap<String, String>,
     ) -> Result<Change, Refusal> {
-        self.held(step_id, holder, fence)?;
-        let identity = self.identity_of(self.step(step_id)?).cloned();
+        let known = self.held(step_id, holder, fence)?.handle.as_ref();
+        if known.is_some() && handle.is_some() && known != handle.as_ref() {
+            return Err(Refusal::OtherHandle);
+        }
+        let identity = self.identity_of(self.step(step_id)?);
         let step = self.step_mut(step_id)?;
         let StepState::Leased(hold) = &step.state else { return Ok(Change::default()) };
         let mut hold = hold.clone();
@@ -435,12 +512,7 @@ impl Run {
         let step_id = step_id.clone();
         change.events.push(Event::StepRunning { step_id: step_id.clone(), fence });
         if let Some(identity) = identity {
-            change.events.push(Event::ProfileInjected {
-                step_id: step_id.clone(),
-                fence,
-                profile: identity.profile,
-                profile_version: identity.profile_version,
-            });
+            change.events.push(Event::ProfileInjected { step_id: step_id.clone(), fence, profiles: identity.profiles });
             change.events.extend(identity.secrets.into_iter().map(|secret| Event::SecretDecrypted {
                 step_id: step_id.clone(),
                 fence,
@@ -583,14 +655,62 @@ impl Run {
         if self.steps.values().all(|step| step.state.is_terminal()) {
             return Err(Refusal::AlreadyEnded(self.state().name()));
         }
+        self.abort_all(Event::RunCancelled {}, &AbortReason::Cancelled, now)
+    }
+
+    fn abort_all(&mut self, event: Event, reason: &AbortReason, now: Timestamp) -> Result<Change, Refusal> {
         let mut change = Change::default();
-        change.events.push(Event::RunCancelled {});
+        change.events.push(event);
         let live: Vec<StepId> =
             self.steps.iter().filter(|(_, step)| !step.state.is_terminal()).map(|(id, _)| id.clone()).collect();
         for step_id in live {
-            self.abort(&step_id, AbortReason::Cancelled, &mut change, now)?;
+            self.abort(&step_id, reason.clone(), &mut change, now)?;
         }
         change.events.push(Event::RunFinished { state: self.state() });
+        Ok(change)
+    }
+
+    /// The first secret that a held step's sandbox has, or is about to get, and that `active` takes away.
+    #[must_use]
+    pub fn revoked_in_flight(&self, active: &[Revocation]) -> Option<Revoked> {
+        self.steps
+            .values()
+            .filter(|step| step.state.hold().is_some())
+            .filter_map(|step| self.identity_of(step))
+            .find_map(|identity| revoked(&identity, active))
+    }
+
+    /// Ends every step that has not ended: the run holds a secret that was revoked.
+    ///
+    /// # Errors
+    /// Never, as it is; steps are looked up by the ids that they have.
+    pub fn abort_revoked(
+        &mut self,
+        revoked: Revoked,
+        fan_out_id: Option<FanOutId>,
+        now: Timestamp,
+    ) -> Result<Change, Refusal> {
+        let event = Event::RunAbortedByRevocation { revoked: revoked.clone(), fan_out_id };
+        self.abort_all(event, &AbortReason::Revoked(revoked), now)
+    }
+
+    /// Ends a held step whose sandbox must not start after all: it has a secret that was revoked. The other steps go
+    /// on, or end with it if they need it.
+    ///
+    /// # Errors
+    /// When the claim is no longer live.
+    pub fn abort_start(
+        &mut self,
+        step_id: &StepId,
+        fence: Fence,
+        revoked: Revoked,
+        pace: Pace,
+        now: Timestamp,
+    ) -> Result<Change, Refusal> {
+        self.held(step_id, None, fence)?;
+        let mut change = Change::default();
+        self.abort(step_id, AbortReason::Revoked(revoked), &mut change, now)?;
+        self.settle(&mut change, pace, now);
         Ok(change)
     }
 
@@ -718,6 +838,22 @@ impl Run {
             step_id: step_id.clone(),
         }
     }
+}
+
+/// The keys that drifted, for the one who asks why a step did not start.
+fn describe(drift: &Drift) -> String {
+    let set = |what: &str, keys: &BTreeSet<String>| {
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        (!keys.is_empty()).then(|| format!("{what}: {}", keys.join(", ")))
+    };
+    let parts = [
+        set("added", &drift.added),
+        set("removed", &drift.removed),
+        set("rotated", &drift.rotated),
+        set("knobs", &drift.knobs),
+    ];
+    let text = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
+    text.chars().take(limits::DETAIL_BYTES).collect()
 }
 
 #[cfg(test)]

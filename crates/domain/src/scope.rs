@@ -11,6 +11,28 @@ use crate::step::Fence;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProjectScope(ProjectId);
 
+/// Who owns profiles and revocations: one project, or the operators.
+///
+/// What the operators own is read by every project, in its cascade; only an [`Operator`] writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// The system scope.
+    System,
+    /// A project.
+    Project(ProjectScope),
+}
+
+impl Owner {
+    /// `system`, or the project's id: no project is called `system`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::System => "system",
+            Self::Project(scope) => scope.project().as_str(),
+        }
+    }
+}
+
 /// An authenticated operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operator {

@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::identity::Identity;
 use crate::ids::WorkerId;
 use crate::labels::Labels;
-use crate::names::{PoolName, StepId};
+use crate::names::{PoolName, StepId, ToolName};
+use crate::revocation::Revoked;
 
 /// How a step is executed. `full` and `full_jit` (a CLI agent, with just-in-time credentials) are not accepted yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -31,6 +33,25 @@ impl std::fmt::Display for Mode {
             Self::Sandboxed => "sandboxed",
             Self::Identity => "identity",
         })
+    }
+}
+
+/// What becomes of a step whose identity has changed since it was enqueued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDrift {
+    /// It starts with what is true now, and the difference is on record.
+    #[default]
+    Proceed,
+    /// It fails.
+    Refuse,
+}
+
+impl OnDrift {
+    /// Whether it is the default.
+    #[must_use]
+    pub const fn is_proceed(&self) -> bool {
+        matches!(self, Self::Proceed)
     }
 }
 
@@ -55,6 +76,12 @@ pub struct StepSpec {
     /// Plain environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// The tool that its command is, for the access lists of profiles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<ToolName>,
+    /// What becomes of it when its identity has changed since.
+    #[serde(default, skip_serializing_if = "OnDrift::is_proceed")]
+    pub on_drift: OnDrift,
     /// Seconds that its sandbox may run.
     pub timeout_seconds: u32,
     /// How often it may be tried when a worker is lost.
@@ -116,6 +143,9 @@ pub struct Hold {
     /// What its sandbox is stopped by, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handle: Option<Handle>,
+    /// What its sandbox starts with, where that is not what was resolved at enqueue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Box<Identity>>,
 }
 
 /// Where a step stands.
@@ -217,6 +247,21 @@ pub enum Failure {
         /// Which one and why; names only.
         detail: String,
     },
+    /// A secret that it would see is revoked.
+    SecretRevoked {
+        /// Which one and by what; names only.
+        detail: String,
+    },
+    /// Its profiles, as they are now, do not let it start.
+    ProfileRefused {
+        /// What stands in the way; names only.
+        detail: String,
+    },
+    /// Its identity has changed since it was enqueued, and it asked not to start then.
+    Drifted {
+        /// The keys that changed.
+        detail: String,
+    },
 }
 
 /// Why a step was ended from outside.
@@ -230,6 +275,8 @@ pub enum AbortReason {
         /// That step.
         step_id: StepId,
     },
+    /// The run held a secret that was revoked.
+    Revoked(Revoked),
 }
 
 /// Why a step was given up.

@@ -14,7 +14,7 @@ use aws_sdk_ecs::types::{
 };
 use sealfleet_domain::cause::chain;
 use sealfleet_domain::hash::sha256_hex;
-use sealfleet_domain::profile::SecretRef;
+use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::Fence;
 use sealfleet_domain::scope::started_by;
 use sealfleet_domain::{ProjectScope, RunId, StepId};
@@ -142,7 +142,11 @@ impl Definition {
     /// The hash that stands for this content at `place`.
     #[must_use]
     pub fn hash(&self, place: &str) -> String {
-        let content = serde_json::json!({ "definition": self, "place": place, "form": 1 });
+        // Not where a secret comes from: that changes nothing in what ECS does.
+        let secrets: Vec<_> = self.secrets.iter().map(|secret| (&secret.name, value_from(secret))).collect();
+        let content = serde_json::json!({
+            "image": self.image, "cpu": self.cpu, "memory_mib": self.memory_mib, "secrets": secrets, "place": place,
+        });
         sha256_hex(content.to_string().as_bytes()).chars().take(32).collect()
     }
 }
@@ -372,6 +376,7 @@ mod tests {
             uri: "aws-sm://sealfleet/a/crm#api-key".parse().expect("a reference"),
             version: version.map(str::to_owned),
             arn: Some("arn:aws:secretsmanager:eu-west-1:1:secret:sealfleet/a/crm-AbCdEf".to_owned()),
+            from: "crm".parse().expect("a profile"),
         }
     }
 

@@ -3,9 +3,19 @@
 //! The index is eventually consistent and may name a run whose due time has moved: whoever visits reads the run itself
 //! and decides by what it finds.
 
-use sealfleet_domain::{ProjectScope, RunId, Timestamp};
+use sealfleet_domain::{FanOutId, Owner, ProjectScope, RunId, Timestamp};
 
+use crate::store::Key;
 use crate::{Error, Ledger, keys};
+
+/// Something that somebody must look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// A run.
+    Run(DueRun),
+    /// A fan-out that is not finished.
+    FanOut(Owner, FanOutId),
+}
 
 /// A run that somebody must look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,15 +33,20 @@ pub fn due_shards() -> Vec<String> {
 }
 
 impl Ledger {
-    /// Runs of one shard that are due by `until`, earliest first, `limit` at most.
+    /// What of one shard is due by `until`, earliest first, `limit` at most.
     ///
     /// # Errors
     /// When the tables do not answer.
-    pub async fn due(&self, shard: &str, until: Timestamp, limit: usize) -> Result<Vec<DueRun>, Error> {
+    pub async fn due(&self, shard: &str, until: Timestamp, limit: usize) -> Result<Vec<Due>, Error> {
         let keys = self.store.due(shard, until.millis(), limit).await.map_err(Error::Unavailable)?;
-        Ok(keys
-            .into_iter()
-            .filter_map(|key| Some(DueRun { scope: keys::scope_of_run(&key.pk)?, run_id: key.sk.parse().ok()? }))
-            .collect())
+        Ok(keys.into_iter().filter_map(due_of).collect())
     }
+}
+
+/// What a row of the index is.
+fn due_of(key: Key) -> Option<Due> {
+    if let Some(owner) = keys::owner_of_fan_out(&key.pk) {
+        return Some(Due::FanOut(owner, key.sk.parse().ok()?));
+    }
+    Some(Due::Run(DueRun { scope: keys::scope_of_run(&key.pk)?, run_id: key.sk.parse().ok()? }))
 }

@@ -1,6 +1,7 @@
 //! Why the ledger did not do what it was asked.
 
-use sealfleet_domain::run::Refusal;
+use sealfleet_domain::ProfileRef;
+use sealfleet_domain::run::{Failure, Refusal};
 
 /// Why the ledger did not do what it was asked. In each case nothing was written.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +15,24 @@ pub enum Error {
     /// The name or id is taken.
     #[error("the row exists already")]
     Exists,
+    /// A profile of a cascade is not there.
+    #[error("there is no profile `{0}`")]
+    NoProfile(ProfileRef),
+    /// The row has another version than the one that was to be replaced.
+    #[error("the row has version {0} now")]
+    VersionConflict(u32),
+    /// Runs in flight use the row.
+    #[error("runs in flight use it")]
+    InUse,
+    /// These keys are revoked already.
+    #[error("already revoked: {}", .0.join(", "))]
+    AlreadyRevoked(Vec<String>),
+    /// There are as many rows of this kind as there may be.
+    #[error("there are {0} already, as many as there may be")]
+    Full(usize),
+    /// The step may not start with what it would see; it has failed for that reason.
+    #[error("the step may not start")]
+    StartRefused(Failure),
     /// The holder has no free slot.
     #[error("all {0} slots are taken")]
     AtCapacity(u32),

@@ -6,7 +6,8 @@
 use sealfleet_domain::credential::{Home, OPERATOR_SCOPE};
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::{
-    EnrolmentKeyId, EventId, ProfileName, ProjectId, ProjectScope, RunId, StepId, Timestamp, TokenId, WorkerId,
+    EnrolmentKeyId, EventId, FanOutId, Owner, ProfileName, ProfileRef, ProjectId, ProjectScope, RevocationId, RunId,
+    StepId, Timestamp, TokenId, WorkerId,
 };
 
 use crate::store::Key;
@@ -65,12 +66,72 @@ pub fn worker(project: &ProjectId, id: WorkerId) -> Key {
     key(format!("PRJ#{project}#WORKERS"), id)
 }
 
-pub fn profiles(scope: &ProjectScope) -> String {
-    format!("PRJ#{}#PROFILES", scope.project())
+/// What the partitions of an owner's profiles and revocations begin with.
+fn owned(owner: &Owner) -> String {
+    match owner {
+        Owner::System => OPERATOR_SCOPE.to_owned(),
+        Owner::Project(scope) => format!("PRJ#{}", scope.project()),
+    }
 }
 
-pub fn profile(scope: &ProjectScope, name: &ProfileName) -> Key {
-    key(profiles(scope), name)
+pub fn profiles(owner: &Owner) -> String {
+    format!("{}#PROFILES", owned(owner))
+}
+
+pub fn profile(owner: &Owner, name: &ProfileName) -> Key {
+    key(profiles(owner), name)
+}
+
+pub fn profile_versions(owner: &Owner) -> String {
+    format!("{}#PROFILE_VERSIONS", owned(owner))
+}
+
+pub fn versions_of(name: &ProfileName) -> String {
+    format!("{name}#")
+}
+
+pub fn profile_version(owner: &Owner, name: &ProfileName, version: u32) -> Key {
+    key(profile_versions(owner), format_args!("{name}#{version:010}"))
+}
+
+/// The active revocations of an owner: all that a check has to read.
+pub fn revoked(owner: &Owner) -> String {
+    format!("{}#REVOKED", owned(owner))
+}
+
+/// One active revocation for each key of each profile.
+pub fn revoked_key(owner: &Owner, profile: &ProfileRef, key_name: &str) -> Key {
+    key(revoked(owner), format_args!("{profile}#{key_name}"))
+}
+
+pub fn lifted(owner: &Owner) -> String {
+    format!("{}#LIFTED", owned(owner))
+}
+
+pub fn lifted_revocation(owner: &Owner, id: RevocationId) -> Key {
+    key(lifted(owner), id)
+}
+
+pub fn fan_out(owner: &Owner, id: FanOutId) -> Key {
+    key(format!("{}#FAN_OUTS", owned(owner)), id)
+}
+
+/// The owner of a fan-out's partition key, for rows that the due index found.
+pub fn owner_of_fan_out(pk: &str) -> Option<Owner> {
+    let owner = pk.strip_suffix("#FAN_OUTS")?;
+    match owner.strip_prefix("PRJ#") {
+        Some(project) => project.parse().ok().map(|project| Owner::Project(ProjectScope::of_stored_row(project))),
+        None => (owner == OPERATOR_SCOPE).then_some(Owner::System),
+    }
+}
+
+/// The runs that a fan-out has aborted.
+pub fn fan_out_runs(owner: &Owner, id: FanOutId) -> String {
+    format!("{}#FAN_OUT#{id}", owned(owner))
+}
+
+pub fn fan_out_run(owner: &Owner, id: FanOutId, run: RunId) -> Key {
+    key(fan_out_runs(owner, id), run)
 }
 
 pub fn runs(scope: &ProjectScope, shard: u8) -> String {
@@ -87,8 +148,8 @@ pub fn scope_of_run(pk: &str) -> Option<ProjectScope> {
     project.parse().ok().map(ProjectScope::of_stored_row)
 }
 
-pub fn due_shard(id: RunId) -> String {
-    format!("{:x}", shard(id.uuid().into_bytes(), DUE_SHARDS))
+pub fn due_shard(uuid: [u8; 16]) -> String {
+    format!("{:x}", shard(uuid, DUE_SHARDS))
 }
 
 pub fn idempotency(scope: &ProjectScope, idempotency_key: &str) -> Key {
@@ -96,7 +157,12 @@ pub fn idempotency(scope: &ProjectScope, idempotency_key: &str) -> Key {
 }
 
 pub fn leases(scope: &ProjectScope, holder: WorkerId) -> String {
-    format!("PRJ#{}#LEASES#{}", scope.project(), shard(holder.uuid().into_bytes(), SHARDS))
+    leases_shard(scope, shard(holder.uuid().into_bytes(), SHARDS))
+}
+
+/// One of the partitions of a project's leases.
+pub fn leases_shard(scope: &ProjectScope, shard: u8) -> String {
+    format!("PRJ#{}#LEASES#{shard}", scope.project())
 }
 
 pub fn leases_of(holder: WorkerId) -> String {

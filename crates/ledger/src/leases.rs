@@ -14,6 +14,9 @@ use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Key, Query, Range, Table, Write, WriteError};
 use crate::{Error, Ledger, keys};
 
+/// The attribute that tells whether a lease's step sees an identity.
+pub(crate) const IDENTITY: &str = "identity";
+
 /// A stored lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRow {
@@ -22,6 +25,9 @@ pub struct LeaseRow {
     pub fence: Fence,
     /// Until when, in milliseconds since the epoch.
     until: i64,
+    /// Whether the step sees an identity.
+    #[serde(default)]
+    identity: bool,
 }
 
 /// A lease as its holder's list shows it.
@@ -37,6 +43,8 @@ pub struct HeldLease {
     pub slot: u32,
     /// Until when.
     pub until: Timestamp,
+    /// Whether the step sees an identity.
+    pub identity: bool,
 }
 
 impl LeaseRow {
@@ -44,6 +52,14 @@ impl LeaseRow {
     #[must_use]
     pub const fn until(&self) -> Timestamp {
         Timestamp::from_millis(self.until)
+    }
+
+    /// The step that it is for.
+    pub(crate) fn of(&self) -> Result<(RunId, StepId), Error> {
+        self.step
+            .split_once('/')
+            .and_then(|(run, step)| Some((run.parse().ok()?, step.parse().ok()?)))
+            .ok_or_else(|| Error::Unreadable("a lease without a step".to_owned()))
     }
 }
 
@@ -74,12 +90,9 @@ impl Ledger {
                     .and_then(|slot| slot.parse().ok())
                     .ok_or_else(|| Error::Unreadable("a lease without a slot".to_owned()))?;
                 let row: LeaseRow = from_item(item)?;
-                let (run_id, step_id) = row
-                    .step
-                    .split_once('/')
-                    .and_then(|(run, step)| Some((run.parse().ok()?, step.parse().ok()?)))
-                    .ok_or_else(|| Error::Unreadable("a lease without a step".to_owned()))?;
-                held.push(HeldLease { run_id, step_id, fence: row.fence, slot, until: row.until() });
+                let (run_id, step_id) = row.of()?;
+                let (until, identity) = (row.until(), row.identity);
+                held.push(HeldLease { run_id, step_id, fence: row.fence, slot, until, identity });
             }
             after = rows.more_after;
             if after.is_none() {
@@ -120,6 +133,7 @@ impl Ledger {
             step: keys::lease_step(lease.run_id, &lease.step_id),
             fence: lease.fence,
             until: until.millis(),
+            identity: lease.identity,
         };
         let only_if = Condition::Is(vec![
             ("step", AttributeValue::S(row.step.clone())),
@@ -139,7 +153,7 @@ impl Ledger {
 pub(crate) fn take(scope: &ProjectScope, lease: &Lease) -> Write {
     let step = keys::lease_step(lease.run_id, &lease.step_id);
     let key = keys::lease(scope, lease.holder, lease.slot);
-    let item = lease_item(key, &step, lease.fence, lease.until);
+    let item = lease_item(key, &step, lease);
     // A worker that claims again what it holds replaces its own lease.
     Write::Put { table: Table::Ledger, item, only_if: Condition::AbsentOr("step", AttributeValue::S(step)) }
 }
@@ -155,13 +169,14 @@ pub(crate) fn release(scope: &ProjectScope, lease: &LeaseKey) -> Write {
     }
 }
 
-fn lease_item(key: Key, step: &str, fence: Fence, until: Timestamp) -> crate::store::Item {
+fn lease_item(key: Key, step: &str, lease: &Lease) -> crate::store::Item {
     [
         ("pk", AttributeValue::S(key.pk)),
         ("sk", AttributeValue::S(key.sk)),
         ("step", AttributeValue::S(step.to_owned())),
-        ("fence", AttributeValue::N(fence.to_string())),
-        ("until", AttributeValue::N(until.millis().to_string())),
+        ("fence", AttributeValue::N(lease.fence.to_string())),
+        ("until", AttributeValue::N(lease.until.millis().to_string())),
+        (IDENTITY, AttributeValue::Bool(lease.identity)),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))

@@ -1,63 +1,282 @@
-//! Sealed Identity profiles: names and references.
+//! Sealed Identity profiles: names and references, every version kept.
+//!
+//! A change is a put on the condition that the row still has the version that its author saw, together with a row of
+//! the history and the audit entry. A deletion leaves its mark in the history, so that a profile of the same name
+//! made later goes on counting and no two versions ever look alike.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::Event;
-use sealfleet_domain::profile::Profile;
-use sealfleet_domain::{ProfileName, ProjectScope, WorkflowName};
+use sealfleet_domain::cascade::{Layer, Level};
+use sealfleet_domain::credential::OPERATOR_SCOPE;
+use sealfleet_domain::profile::{Content, Profile};
+use sealfleet_domain::revocation::Place;
+use sealfleet_domain::{Owner, ProfileName, ProfileRef, ProjectScope, Reference, WorkflowName};
+use serde::{Deserialize, Serialize};
 
 use crate::rows::{from_item, to_item, unwritten};
-use crate::store::{Condition, Table, Write, WriteError};
+use crate::store::{Condition, Query, Range, Table, Write, WriteError};
 use crate::{Error, Ledger, Page, keys};
+
+/// A version of a profile, as its history keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileVersion {
+    /// What it said. Of a deletion: nothing.
+    #[serde(flatten)]
+    pub profile: Profile,
+    /// Who wrote it.
+    pub by: String,
+    /// Whether the profile was deleted with this version.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+}
+
+/// Where a profile that a project uses stands.
+#[must_use]
+pub fn owner_of(scope: &ProjectScope, profile: &ProfileRef) -> Owner {
+    match profile {
+        ProfileRef::System(_) => Owner::System,
+        ProfileRef::Own(_) => Owner::Project(scope.clone()),
+    }
+}
+
+/// The profile's name as everybody may say it.
+fn reference(owner: &Owner, name: &ProfileName) -> ProfileRef {
+    match owner {
+        Owner::System => ProfileRef::System(name.clone()),
+        Owner::Project(_) => ProfileRef::Own(name.clone()),
+    }
+}
+
+/// The audit trail of an owner.
+pub(crate) fn trail(owner: &Owner) -> &str {
+    match owner {
+        Owner::System => OPERATOR_SCOPE,
+        Owner::Project(scope) => scope.project().as_str(),
+    }
+}
 
 impl Ledger {
     /// A profile.
     ///
     /// # Errors
     /// [`Error::NotFound`], or that the tables do not answer.
-    pub async fn profile(&self, scope: &ProjectScope, name: &ProfileName) -> Result<Profile, Error> {
-        let key = keys::profile(scope, name);
+    pub async fn profile(&self, owner: &Owner, name: &ProfileName) -> Result<Profile, Error> {
+        let key = keys::profile(owner, name);
         let item = self.store.get(Table::Ledger, &key).await.map_err(Error::Unavailable)?;
         from_item(item.ok_or(Error::NotFound)?)
     }
 
-    /// Stores a new profile.
+    /// The profiles of a cascade: one read for each level, however many profiles there are.
+    ///
+    /// # Errors
+    /// [`Error::NoProfile`], or that the tables do not answer.
+    pub async fn layers(&self, scope: &ProjectScope, levels: &[(Level, ProfileRef)]) -> Result<Vec<Layer>, Error> {
+        let mut layers = Vec::with_capacity(levels.len());
+        for (level, profile) in levels {
+            let content = match self.profile(&owner_of(scope, profile), profile.name()).await {
+                Err(Error::NotFound) => return Err(Error::NoProfile(profile.clone())),
+                other => other?,
+            };
+            layers.push(Layer { level: *level, profile: profile.clone(), content });
+        }
+        Ok(layers)
+    }
+
+    /// Stores a new profile. A name that was used before goes on counting where it ended.
     ///
     /// # Errors
     /// [`Error::Exists`], or that the tables do not answer.
-    pub async fn create_profile(&self, scope: &ProjectScope, profile: &Profile, actor: &str) -> Result<(), Error> {
-        let event = Event::ProfileCreated {
-            profile: profile.name.clone(),
-            version: profile.version,
-            env: profile.env.keys().cloned().collect(),
-            secrets: profile.secrets.iter().map(|(name, uri)| (name.clone(), uri.to_string())).collect(),
+    pub async fn create_profile(
+        &self,
+        owner: &Owner,
+        name: &ProfileName,
+        content: Content,
+        actor: &str,
+    ) -> Result<Profile, Error> {
+        let last = self.profile_versions(owner, name, None, 1).await?.items.into_iter().next();
+        let version = last.map_or(1, |last| last.profile.version.saturating_add(1));
+        let now = self.now();
+        let profile = Profile { name: name.clone(), version, content, created_at: now, updated_at: now };
+        match self.put_profile(owner, &profile, Condition::Absent, actor).await {
+            Err(Error::Contended) => Err(Error::Exists),
+            other => other.map(|()| profile),
+        }
+    }
+
+    /// Replaces what a profile says, if it still has the version `replaces`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::VersionConflict`], or that the tables do not answer.
+    pub async fn update_profile(
+        &self,
+        owner: &Owner,
+        name: &ProfileName,
+        replaces: u32,
+        content: Content,
+        actor: &str,
+    ) -> Result<Profile, Error> {
+        let before = self.profile(owner, name).await?;
+        if before.version != replaces {
+            return Err(Error::VersionConflict(before.version));
+        }
+        let (version, now) = (replaces.saturating_add(1), self.now());
+        let profile = Profile { name: before.name, version, content, created_at: before.created_at, updated_at: now };
+        match self.put_profile(owner, &profile, has_version(replaces), actor).await {
+            // Somebody was faster.
+            Err(Error::Contended) => Err(Error::VersionConflict(self.profile(owner, name).await?.version)),
+            other => other.map(|()| profile),
+        }
+    }
+
+    async fn put_profile(
+        &self,
+        owner: &Owner,
+        profile: &Profile,
+        only_if: Condition,
+        actor: &str,
+    ) -> Result<(), Error> {
+        let created = matches!(only_if, Condition::Absent);
+        let name = reference(owner, &profile.name);
+        let env = profile.content.env.keys().cloned().collect();
+        let shown = |(key, reference): (&String, &Reference)| (key.clone(), reference.to_string());
+        let secrets = profile.content.secrets.iter().map(shown).collect();
+        let version = profile.version;
+        let event = if created {
+            Event::ProfileCreated { profile: name, version, env, secrets }
+        } else {
+            Event::ProfileUpdated { profile: name, version, env, secrets }
         };
+        let kept = ProfileVersion { profile: profile.clone(), by: actor.to_owned(), deleted: false };
         let writes = vec![
             Write::Put {
                 table: Table::Ledger,
-                item: to_item(profile, keys::profile(scope, &profile.name)).map_err(unwritten)?,
-                only_if: Condition::Absent,
+                item: to_item(profile, keys::profile(owner, &profile.name)).map_err(unwritten)?,
+                only_if,
             },
-            self.audit_write(scope.project().as_str(), actor, None, vec![event], self.now()).map_err(unwritten)?,
+            keep(owner, &kept).map_err(unwritten)?,
+            self.audit_write(trail(owner), actor, None, vec![event], profile.updated_at).map_err(unwritten)?,
+        ];
+        self.store.write(writes).await.map_err(unwritten)
+    }
+
+    /// Deletes a profile, if it still has the version `expected` where one is given, and no run in flight uses it.
+    ///
+    /// A run that is claimed at the same moment may still start with what it read; a run that waits fails at its start,
+    /// and says why.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::InUse`], [`Error::VersionConflict`], or that the tables do not answer.
+    pub async fn delete_profile(
+        &self,
+        owner: &Owner,
+        name: &ProfileName,
+        expected: Option<u32>,
+        actor: &str,
+    ) -> Result<(), Error> {
+        let before = self.profile(owner, name).await?;
+        if expected.is_some_and(|expected| expected != before.version) {
+            return Err(Error::VersionConflict(before.version));
+        }
+        let reference = reference(owner, name);
+        let mut place = self.first_place(owner).await?;
+        while let Some(here) = place {
+            if self.used_at(&here, &reference).await? {
+                return Err(Error::InUse);
+            }
+            place = self.place_after(owner, &here).await?;
+        }
+        let (version, now) = (before.version.saturating_add(1), self.now());
+        let emptied = Profile { version, content: Content::default(), updated_at: now, ..before.clone() };
+        let mark = ProfileVersion { profile: emptied, by: actor.to_owned(), deleted: true };
+        let event = Event::ProfileDeleted { profile: reference, version: before.version };
+        let writes = vec![
+            Write::Delete { key: keys::profile(owner, name), only_if: has_version(before.version) },
+            keep(owner, &mark).map_err(unwritten)?,
+            self.audit_write(trail(owner), actor, None, vec![event], now).map_err(unwritten)?,
         ];
         match self.store.write(writes).await {
-            Err(WriteError::Condition(_)) => Err(Error::Exists),
+            Err(WriteError::Condition(_)) => Err(Error::VersionConflict(version)),
             other => other.map_err(unwritten),
         }
     }
 
-    /// A page of a project's profiles, by name.
+    /// Whether a run that is in flight at `place` uses a profile.
+    async fn used_at(&self, place: &Place, profile: &ProfileRef) -> Result<bool, Error> {
+        let mut after = None;
+        loop {
+            let page = self.in_flight(place, after.as_deref()).await?;
+            for (scope, run_id) in page.items {
+                let run = match self.run(&scope, run_id).await {
+                    Err(Error::NotFound) => continue,
+                    other => other?,
+                };
+                let held = run.steps.values().filter(|step| step.state.hold().is_some());
+                let mut used = held.filter_map(|step| run.identity_of(step)).flat_map(|identity| identity.profiles);
+                if used.any(|used| used.profile == *profile) {
+                    return Ok(true);
+                }
+            }
+            after = page.more_after;
+            if after.is_none() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// A page of an owner's profiles, by name.
     ///
     /// # Errors
     /// When the tables do not answer.
-    pub async fn profiles(
-        &self,
-        scope: &ProjectScope,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Page<Profile>, Error> {
-        self.page(keys::profiles(scope), after, limit).await
+    pub async fn profiles(&self, owner: &Owner, after: Option<&str>, limit: usize) -> Result<Page<Profile>, Error> {
+        self.page(keys::profiles(owner), after, limit).await
     }
 
-    /// Notes that an enqueue was refused by a profile's rule.
+    /// A page of a profile's versions, newest first; of one that was deleted as well.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn profile_versions(
+        &self,
+        owner: &Owner,
+        name: &ProfileName,
+        before: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<ProfileVersion>, Error> {
+        let query = Query {
+            table: Table::Ledger,
+            pk: keys::profile_versions(owner),
+            range: Range::Prefix(keys::versions_of(name)),
+            backwards: true,
+            limit,
+            consistent: true,
+            only: None,
+        };
+        let rows = self.store.query(&query, before).await.map_err(Error::Unavailable)?;
+        let items = rows.items.into_iter().map(from_item).collect::<Result<_, _>>()?;
+        Ok(Page { items, more_after: rows.more_after })
+    }
+
+    /// The newest address of a profile's key: what it declares now, or what it last declared.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when it never declared the key, or that the tables do not answer.
+    pub async fn declared(&self, owner: &Owner, name: &ProfileName, key: &str) -> Result<Reference, Error> {
+        let mut before = None;
+        loop {
+            let page = self.profile_versions(owner, name, before.as_deref(), 100).await?;
+            for mut version in page.items {
+                if let Some(reference) = version.profile.content.secrets.remove(key) {
+                    return Ok(reference);
+                }
+            }
+            before = page.more_after;
+            if before.is_none() {
+                return Err(Error::NotFound);
+            }
+        }
+    }
+
+    /// Notes that an enqueue or a retry was refused by a rule of its profiles, or by a revocation.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -66,11 +285,19 @@ impl Ledger {
         scope: &ProjectScope,
         actor: &str,
         workflow: &WorkflowName,
-        profile: &ProfileName,
+        profiles: Vec<ProfileRef>,
         reason: &str,
     ) -> Result<(), Error> {
-        let event =
-            Event::RunDenied { workflow: workflow.clone(), profile: profile.clone(), reason: reason.to_owned() };
+        let event = Event::RunDenied { workflow: workflow.clone(), profiles, reason: reason.to_owned() };
         self.record(scope, actor, None, vec![event]).await
     }
+}
+
+fn has_version(version: u32) -> Condition {
+    Condition::Is(vec![("version", AttributeValue::N(version.to_string()))])
+}
+
+fn keep(owner: &Owner, version: &ProfileVersion) -> Result<Write, WriteError> {
+    let key = keys::profile_version(owner, &version.profile.name, version.profile.version);
+    Ok(Write::Put { table: Table::Ledger, item: to_item(version, key)?, only_if: Condition::Absent })
 }

@@ -1,8 +1,12 @@
 //! Projects and their pools.
 
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::Event;
+use sealfleet_domain::cascade::{Bindings, Level};
 use sealfleet_domain::fleet::{Project, Worker};
-use sealfleet_domain::{ProjectId, ProjectScope};
+use sealfleet_domain::{ProfileRef, ProjectId, ProjectScope};
 use serde::{Deserialize, Serialize};
 
 use crate::rows::{from_item, to_item, unwritten};
@@ -56,6 +60,34 @@ impl Ledger {
             Err(WriteError::Condition(_)) => Err(Error::Exists),
             other => other.map_err(unwritten),
         }
+    }
+
+    /// Binds profiles below each run's own, in place of what was bound before.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::NoProfile`], or that the tables do not answer.
+    pub async fn bind_cascade(&self, scope: &ProjectScope, bindings: &Bindings, actor: &str) -> Result<Project, Error> {
+        let bound = bindings.workflows.values().map(|name| ProfileRef::Own(name.clone()));
+        let own = bindings.project.iter().map(|name| ProfileRef::Own(name.clone()));
+        let system = bindings.system.iter().map(|name| ProfileRef::System(name.clone()));
+        let named: BTreeSet<ProfileRef> = bound.chain(own).chain(system).collect();
+        let levels: Vec<_> = named.into_iter().map(|profile| (Level::Project, profile)).collect();
+        self.layers(scope, &levels).await?;
+        let mut project = self.project(scope).await?;
+        let created_at = AttributeValue::S(project.created_at.to_string());
+        project.cascade = bindings.clone();
+        let event = Event::CascadeBound { bindings: bindings.clone() };
+        let writes = vec![
+            Write::Put {
+                table: Table::Ledger,
+                item: to_item(&project, keys::project(scope)).map_err(unwritten)?,
+                // Pools never change, so the last one who binds wins.
+                only_if: Condition::Is(vec![("created_at", created_at)]),
+            },
+            self.audit_write(scope.project().as_str(), actor, None, vec![event], self.now()).map_err(unwritten)?,
+        ];
+        self.store.write(writes).await.map_err(unwritten)?;
+        Ok(project)
     }
 
     /// A page of all projects' ids, for operators.

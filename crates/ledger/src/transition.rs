@@ -73,13 +73,33 @@ impl Ledger {
         mut rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
     ) -> Result<Once, Error> {
         let stored = self.stored_run(scope, run_id).await?;
+        self.apply(scope, &stored, actor, &mut rule, |_| Ok(Vec::new())).await
+    }
+
+    /// Applies `rule` to a run as it was read, and stores what it changes together with what `beside` makes of it.
+    pub(crate) async fn apply(
+        &self,
+        scope: &ProjectScope,
+        stored: &Stored,
+        actor: &str,
+        mut rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
+        beside: impl Fn(&Change) -> Result<Vec<Write>, WriteError> + Send,
+    ) -> Result<Once, Error> {
         let now = self.now();
         let mut run = stored.run.clone();
         let change = rule(&mut run, now)?;
         if change.events.is_empty() && !change.quiet {
             return Ok(Once::Done(Box::new(Transitioned { run, change })));
         }
-        match self.commit(scope, &stored, &run, &change, actor, now).await {
+        let writes = self.writes(scope, stored, &run, &change, actor, now).and_then(|mut writes| {
+            writes.extend(beside(&change)?);
+            Ok(writes)
+        });
+        let written = match writes {
+            Ok(writes) => self.store.write(writes).await,
+            Err(error) => Err(error),
+        };
+        match written {
             Ok(()) => Ok(Once::Done(Box::new(Transitioned { run, change }))),
             // The lease is the second write; the first did not fail, so the run is still as it was read.
             Err(WriteError::Condition(failed)) if change.take.is_some() && failed == [1] => Ok(Once::SlotTaken),
@@ -101,7 +121,8 @@ impl Ledger {
         read_run(item)
     }
 
-    async fn commit(
+    /// The one transaction of a transition.
+    fn writes(
         &self,
         scope: &ProjectScope,
         stored: &Stored,
@@ -109,7 +130,7 @@ impl Ledger {
         change: &Change,
         actor: &str,
         now: Timestamp,
-    ) -> Result<(), WriteError> {
+    ) -> Result<Vec<Write>, WriteError> {
         let version = AttributeValue::N(stored.version.to_string());
         let mut writes = vec![Write::Put {
             table: Table::Ledger,
@@ -131,7 +152,7 @@ impl Ledger {
                 now,
             )?);
         }
-        self.store.write(writes).await
+        Ok(writes)
     }
 
     /// Writes events that change no row: something was refused.
@@ -174,7 +195,7 @@ pub(crate) fn run_item(
     item.insert("v".to_owned(), AttributeValue::N(version.to_string()));
     item.insert("state".to_owned(), AttributeValue::S(run.state().name().to_owned()));
     if let Some(due_at) = due_at {
-        item.insert("due_shard".to_owned(), AttributeValue::S(keys::due_shard(run.run_id)));
+        item.insert("due_shard".to_owned(), AttributeValue::S(keys::due_shard(run.run_id.uuid().into_bytes())));
         item.insert("due_at".to_owned(), AttributeValue::N(due_at.millis().to_string()));
     }
     Ok(item)

@@ -9,9 +9,11 @@ use sealfleet_domain::access::Role;
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::fleet::{Worker, WorkerStatus};
 use sealfleet_domain::labels::Labels;
-use sealfleet_domain::run::{Executor, Fence, Mode, Outcome, Pace, Refusal, RequeueReason, Run, RunState, StepSpec};
+use sealfleet_domain::run::{
+    Executor, Fence, Fresh, Mode, OnDrift, Outcome, Pace, Refusal, RequeueReason, Run, RunState, StepSpec,
+};
 use sealfleet_domain::{ProjectScope, RunId, StepId, WorkerId};
-use sealfleet_ledger::{AuditFilter, Enqueued, Error, Idempotency, Ledger};
+use sealfleet_ledger::{AuditFilter, Claimed, Due, DueRun, Enqueued, Error, Idempotency, Ledger, Wanted};
 
 const PACE: Pace = Pace { lease_seconds: 30, resend_seconds: 60 };
 
@@ -53,6 +55,8 @@ async fn enqueue(ledger: &Ledger, scope: &ProjectScope, idempotency: Option<&Ide
         requires: Labels::default(),
         model: None,
         env: BTreeMap::new(),
+        tool: None,
+        on_drift: OnDrift::Proceed,
         timeout_seconds: 60,
         max_attempts: 3,
         ttl_seconds: 3600,
@@ -65,6 +69,12 @@ async fn enqueue(ledger: &Ledger, scope: &ProjectScope, idempotency: Option<&Ide
     (run_id, stored)
 }
 
+async fn claim(ledger: &Ledger, scope: &ProjectScope, worker: &Worker, run_id: RunId) -> Result<Claimed, Error> {
+    let executor = Executor::Worker;
+    let wanted = Wanted { scope, worker, run_id, step_id: &step(), executor, pace: PACE };
+    ledger.claim(&wanted, async |_| Ok(Fresh::Nothing)).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_fifty_claims_at_once_one_wins() {
     let (ledger, scope) = (ledger().await, scope("healthcare"));
@@ -74,7 +84,7 @@ async fn of_fifty_claims_at_once_one_wins() {
             let (ledger, scope) = (ledger.clone(), scope.clone());
             tokio::spawn(async move {
                 let worker = worker(&ledger, 1);
-                ledger.claim(&scope, &worker, run_id, &step(), Executor::Worker, PACE).await
+                claim(&ledger, &scope, &worker, run_id).await
             })
         })
         .collect();
@@ -100,9 +110,7 @@ async fn a_worker_never_holds_more_than_it_may() {
     for _ in 0..12 {
         let (run_id, _) = enqueue(&ledger, &scope, None).await;
         let (ledger, scope, worker) = (ledger.clone(), scope.clone(), worker.clone());
-        claims.push(tokio::spawn(async move {
-            ledger.claim(&scope, &worker, run_id, &step(), Executor::Worker, PACE).await
-        }));
+        claims.push(tokio::spawn(async move { claim(&ledger, &scope, &worker, run_id).await }));
     }
     for claim in claims {
         assert!(matches!(claim.await.unwrap(), Ok(_) | Err(Error::AtCapacity(3) | Error::Contended)));
@@ -115,8 +123,8 @@ async fn a_lease_is_there_exactly_while_the_step_is_held() {
     let (ledger, scope) = (ledger().await, scope("healthcare"));
     let worker = worker(&ledger, 2);
     let (run_id, _) = enqueue(&ledger, &scope, None).await;
-    let claimed = ledger.claim(&scope, &worker, run_id, &step(), Executor::Worker, PACE).await.unwrap();
-    let again = ledger.claim(&scope, &worker, run_id, &step(), Executor::Worker, PACE).await.unwrap();
+    let claimed = claim(&ledger, &scope, &worker, run_id).await.unwrap();
+    let again = claim(&ledger, &scope, &worker, run_id).await.unwrap();
     assert_eq!((claimed.fence, again.fence), (Fence::new(1), Fence::new(2)));
     let held = ledger.leases_of(&scope, worker.worker_id).await.unwrap();
     let [lease] = held.as_slice() else { panic!("{held:?}") };
@@ -161,7 +169,7 @@ async fn another_projects_rows_are_not_there() {
     let (run_id, _) = enqueue(&ledger, &own, None).await;
     assert!(matches!(ledger.run(&other, run_id).await, Err(Error::NotFound)));
     let worker = worker(&ledger, 1);
-    let claimed = ledger.claim(&other, &worker, run_id, &step(), Executor::Worker, PACE).await;
+    let claimed = claim(&ledger, &other, &worker, run_id).await;
     assert!(matches!(claimed, Err(Error::NotFound)), "{claimed:?}");
     assert!(ledger.runs(&other, None, None, 50).await.unwrap().items.is_empty());
     let filter =
@@ -182,9 +190,9 @@ async fn the_due_index_holds_what_is_live_and_nothing_else() {
         found
     };
     assert!(due(59).await.is_empty());
-    assert_eq!(due(61).await.first().map(|due| (due.scope.clone(), due.run_id)), Some((scope.clone(), run_id)));
+    assert_eq!(due(61).await.first(), Some(&Due::Run(DueRun { scope: scope.clone(), run_id })));
     let worker = worker(&ledger, 1);
-    let claimed = ledger.claim(&scope, &worker, run_id, &step(), Executor::Worker, PACE).await.unwrap();
+    let claimed = claim(&ledger, &scope, &worker, run_id).await.unwrap();
     assert_eq!(due(31).await.len(), 1, "a lease is looked at when it may have run out");
     ledger
         .transition(&scope, run_id, "test", |run, now| {

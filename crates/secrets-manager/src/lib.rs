@@ -7,10 +7,9 @@ use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
 use aws_sdk_secretsmanager::types::Tag;
-use sealfleet_domain::ProjectId;
 use sealfleet_domain::cause::chain;
 
-/// The tag that binds a secret to its project; execution roles can read no others.
+/// The tag that binds a secret to its owner, a project or `system`; execution roles can read no others.
 pub const PROJECT_TAG: &str = "sealfleet:project";
 
 /// A secret as it stands now.
@@ -57,16 +56,16 @@ impl SecretsManager {
     }
 
     /// Writes a value as the secret's new current version, and returns that version's id. A secret that does not exist
-    /// is created with its project's tag.
+    /// is created with the tag of its `owner`: a project's id, or `system`.
     ///
     /// # Errors
     /// See [`Error`]; nothing in it repeats the value.
-    pub async fn put(&self, project: &ProjectId, name: &str, value: &str) -> Result<String, Error> {
+    pub async fn put(&self, owner: &str, name: &str, value: &str) -> Result<String, Error> {
         let put = self.client.put_secret_value().secret_id(name).secret_string(value).send().await;
         let version = match put {
             Ok(answer) => answer.version_id,
             Err(error) if error.code() == Some("ResourceNotFoundException") => {
-                let tag = Tag::builder().key(PROJECT_TAG).value(project.as_str()).build();
+                let tag = Tag::builder().key(PROJECT_TAG).value(owner).build();
                 let created = self.client.create_secret().name(name).secret_string(value).tags(tag).send().await;
                 created.map_err(|error| explained(name, error.code(), chain(&error)))?.version_id
             }

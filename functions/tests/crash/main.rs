@@ -110,3 +110,42 @@ async fn the_queue_may_lose_every_message() {
     world.run_to_the_end().await;
     world.check(&[RunState::Succeeded]).await;
 }
+
+#[tokio::test]
+async fn a_hard_revocation_is_finished_wherever_a_handler_dies() {
+    at_every_call(
+        async |world| {
+            if let Some(run_id) = world.enqueue("fargate", "identity").await {
+                world.remember(run_id);
+                world.deliver().await;
+                world.revoke().await;
+                if world.is_revoked().await {
+                    world.run_to_the_end().await;
+                    assert_eq!(world.finished_fan_outs().await, 1);
+                }
+            }
+        },
+        // A launch that died before the revocation finds it when it goes on. Without repeats, the one request to revoke
+        // may be the call that died.
+        &[RunState::Aborted, RunState::Failed, RunState::Succeeded],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_revocation_in_the_middle_of_a_launch_leaves_no_task() {
+    let mut launches = 0;
+    for at in 1..=20 {
+        let world = World::new(None, Repeats::No).await;
+        let run_id = world.enqueue("fargate", "identity").await.expect("enqueued");
+        world.remember(run_id);
+        world.deliver_and_revoke_at(at).await;
+        launches += usize::from(world.tasks_launched() > 0);
+        assert_eq!(world.orphans().await, 0, "nobody died: launcher or revoker stops the task at once");
+        let revoked = world.is_revoked().await;
+        world.run_to_the_end().await;
+        let ends: &[RunState] = if revoked { &[RunState::Aborted, RunState::Failed] } else { &[RunState::Succeeded] };
+        world.check(ends).await;
+    }
+    assert!(launches > 1, "no telling got as far as a launch");
+}

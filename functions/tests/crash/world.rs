@@ -14,16 +14,17 @@ use sealfleet_aws::queue_access::{QueueAccess, QueueKey};
 use sealfleet_aws::queues::{Queues, queue_name};
 use sealfleet_domain::access::Role;
 use sealfleet_domain::audit::Event;
+use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::credential::{Home, worker_text};
 use sealfleet_domain::fleet::{FargatePool, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::hash::SecretHash;
 use sealfleet_domain::labels::Labels;
-use sealfleet_domain::profile::Profile;
+use sealfleet_domain::profile::Content;
 use sealfleet_domain::run::{Fence, Mode, Pace, RunState};
 use sealfleet_domain::scope::started_by;
-use sealfleet_domain::{Clock, IdSource, PoolName, ProjectScope, RunId, StepId, Timestamp, WorkerId};
+use sealfleet_domain::{Clock, IdSource, Owner, PoolName, ProjectScope, RunId, StepId, Timestamp, WorkerId};
 use sealfleet_ecs::{Definition, Error as EcsError, Launch, Launched, TaskState, Tasks};
-use sealfleet_functions::{cancel, claim, dispatch, enqueue, observe, report, sweep};
+use sealfleet_functions::{cancel, claim, dispatch, enqueue, observe, report, revoke, sweep};
 use sealfleet_ledger::store::{Item, Key, Query, Rows, Store, Table, Write, WriteError};
 use sealfleet_ledger::{AuditFilter, Dynamo, Ledger, Registration};
 use sealfleet_secrets_manager::{Described, Error as SecretsError, SecretVersions};
@@ -338,6 +339,7 @@ pub struct World {
     claim: claim::Ports,
     report: report::Ports,
     cancel: cancel::Ports,
+    revoke: revoke::Ports,
     sweep: sweep::Ports,
 }
 
@@ -366,6 +368,7 @@ impl World {
             dispatch: dispatch::Ports {
                 ledger: ledger.clone(),
                 tasks: Box::new(tasks.clone()),
+                secrets: Box::new(MortalSecrets(mortal.clone())),
                 place_key: "here".to_owned(),
                 pace: PACE,
             },
@@ -378,6 +381,7 @@ impl World {
             claim: claim::Ports { ledger: ledger.clone(), access: Box::new(NoQueueAccess), pace: PACE },
             report: report::Ports { ledger: ledger.clone(), queues: Box::new(sent.clone()), pace: PACE },
             cancel: cancel::Ports { ledger: ledger.clone(), tasks: Box::new(tasks.clone()) },
+            revoke: revoke::Ports { ledger: ledger.clone(), tasks: Box::new(tasks.clone()) },
             sweep: sweep::Ports { ledger, queues: Box::new(sent), tasks: Box::new(tasks), pace: PACE },
             scope,
             mortal,
@@ -514,6 +518,28 @@ impl World {
         }
     }
 
+    /// An admin revokes the profile's key, with all that is in flight.
+    pub async fn revoke(&self) {
+        let request = request("/v1/revocations", &self.token, &revocation());
+        if let Some(Err(problem)) = self.call(async || revoke::handle(&self.revoke, &request).await).await {
+            assert_eq!(problem.code, Code::AlreadyRevoked, "{problem}");
+        }
+    }
+
+    /// Whether the profile's key is revoked.
+    pub async fn is_revoked(&self) -> bool {
+        !self.record.active_revocations(&Owner::Project(self.scope.clone())).await.unwrap().is_empty()
+    }
+
+    /// Fan-outs that were finished, by their entries in the audit trail.
+    pub async fn finished_fan_outs(&self) -> usize {
+        let from = self.record.now().plus_seconds(-24 * 3600);
+        let filter = AuditFilter { run_id: None, from, to: self.record.now(), after: None, limit: 1000 };
+        let entries = self.record.audit(&self.scope, &filter).await.unwrap();
+        let events = entries.iter().flat_map(|entry| &entry.events);
+        events.filter(|event| matches!(event, Event::FanOutFinished { .. })).count()
+    }
+
     /// Time goes by; `sweep` runs each minute, queues deliver, ECS goes on, workers work. Nothing else happens.
     pub async fn run_to_the_end(&self) {
         for _ in 0..60 {
@@ -551,6 +577,17 @@ impl World {
 
     /// Delivers what waits, and has a caller cancel the run in the middle of it, at the handler's call `at`.
     pub async fn deliver_and_cancel_at(&self, at: usize, run_id: RunId) {
+        let request = request(&format!("/v1/runs/{run_id}/cancel"), &self.token, &serde_json::json!({}));
+        self.deliver_and(at, async || drop(cancel::handle(&self.cancel, &request).await.unwrap())).await;
+    }
+
+    /// Delivers what waits, and has an admin revoke the key in the middle of it, at the handler's call `at`.
+    pub async fn deliver_and_revoke_at(&self, at: usize) {
+        let request = request("/v1/revocations", &self.token, &revocation());
+        self.deliver_and(at, async || drop(revoke::handle(&self.revoke, &request).await.unwrap())).await;
+    }
+
+    async fn deliver_and(&self, at: usize, meanwhile: impl AsyncFn()) {
         *self.mortal.pause.lock().unwrap() = Some(self.calls() + at);
         let cancelling = async {
             // Not every telling gets so far.
@@ -558,8 +595,7 @@ impl World {
                 tokio::time::timeout(std::time::Duration::from_millis(300), self.mortal.paused.notified()).await;
             if reached.is_ok() {
                 self.mortal.counting.store(false, Ordering::SeqCst);
-                let request = request(&format!("/v1/runs/{run_id}/cancel"), &self.token, &serde_json::json!({}));
-                cancel::handle(&self.cancel, &request).await.unwrap();
+                meanwhile().await;
                 self.mortal.counting.store(true, Ordering::SeqCst);
                 self.mortal.resume.notify_one();
             }
@@ -653,21 +689,16 @@ async fn onboard(record: &Ledger, scope: &ProjectScope) -> (WorkerId, WorkerId, 
             ("workers".parse().unwrap(), Pool::Pull),
             ("fargate".parse().unwrap(), Pool::Fargate(fargate)),
         ]),
+        cascade: Bindings::default(),
         created_at: now,
     };
     record.create_project(scope, &project, &[row(pool_worker, "fargate", None)], "test").await.unwrap();
     let worker = row(worker_id, "workers", Some(SecretHash::of(&secret)));
     record.register_worker(scope, &worker, Registration::Pending, "test").await.unwrap();
     let uri = "aws-sm://sealfleet/healthcare/crm#api-key".parse().unwrap();
-    let profile = Profile {
-        name: "crm".parse().unwrap(),
-        version: 1,
-        env: BTreeMap::new(),
-        secrets: BTreeMap::from([("API_KEY".to_owned(), uri)]),
-        allowed_workflows: vec![],
-        created_at: now,
-    };
-    record.create_profile(scope, &profile, "test").await.unwrap();
+    let content = Content { secrets: BTreeMap::from([("API_KEY".to_owned(), uri)]), ..Content::default() };
+    let owner = Owner::Project(scope.clone());
+    record.create_profile(&owner, &"crm".parse().unwrap(), content, "test").await.unwrap();
     let home = Home::Project(scope.project().clone());
     let expires = now.plus_seconds(1_000_000);
     let (_, token) = record.create_token(&home, Role::Admin, None, expires, "test").await.unwrap();
@@ -684,6 +715,10 @@ fn request(path: &str, credential: &str, body: &serde_json::Value) -> Request {
         "isBase64Encoded": false,
     });
     Request::from_event(serde_json::from_value(event).unwrap()).unwrap()
+}
+
+fn revocation() -> serde_json::Value {
+    serde_json::json!({ "keys": [{ "profile": "crm", "key": "API_KEY" }], "hard": true, "reason": "leaked" })
 }
 
 fn run_id(answer: &Answer) -> Option<RunId> {

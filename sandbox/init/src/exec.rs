@@ -1,10 +1,14 @@
 //! The first process of a pull worker's sandbox.
 //!
 //! ```text
-//! worker --step-fd-->   {"project":"..","command":[..],"env":{..},"secrets":[{"name":"..","uri":"builtin://..","version":null}]}
+//! worker --step-fd-->   {"project":"..","command":[..],"env":{..},"secrets":[{"name":"..","uri":"builtin://..","version":null}],
+//!                        "tool":"..","tools":{"..":["..","*"]}}
 //! worker <--status-fd-- {"resolved":[{"name":"..","uri":"..","version":".."}]}   or   {"error":{"code":"..","message":".."}}
 //! worker --go-fd-->     g            anything else, or nothing: the command is not run
 //! ```
+//!
+//! Where the step has access lists (`tools`), they are enforced here, default deny: a secret that they do not grant to
+//! the step's `tool` is neither fetched nor injected, whoever named it. Plain variables are not theirs to govern.
 //!
 //! The worker reports the versions and has the start recorded between the last two lines, so no command starts without
 //! its record. The store and its key come as open descriptors: the sandbox has no path to either, and they are closed
@@ -15,6 +19,8 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::RawFd;
 
+use sealfleet_domain::ToolName;
+use sealfleet_domain::acl::{Acl, sees};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -57,6 +63,10 @@ struct Step {
     env: BTreeMap<String, String>,
     #[serde(default)]
     secrets: Vec<Wanted>,
+    /// The tool that the command is.
+    tool: Option<ToolName>,
+    /// What tools see. Absent: nothing is withheld.
+    tools: Option<Acl>,
 }
 
 /// A secret and the environment variable it goes to.
@@ -128,7 +138,7 @@ fn resolve(step: File, store: Option<(File, File)>) -> Result<(Task, Vec<Found>)
     if text.len() as u64 > MAX_STEP {
         return Err(bad_step(format!("the step is larger than {MAX_STEP} bytes")));
     }
-    let step: Step =
+    let mut step: Step =
         serde_json::from_str(&text).map_err(|error| bad_step(format!("the step is not understood: {error}")))?;
     if step.command.first().is_none_or(String::is_empty) || step.command.iter().any(|part| part.contains('\0')) {
         return Err(bad_step("the step's command is empty or contains a NUL character".into()));
@@ -142,6 +152,8 @@ fn resolve(step: File, store: Option<(File, File)>) -> Result<(Task, Vec<Found>)
         return Err(bad_step(format!("the value of the environment variable `{name}` contains a NUL character")));
     }
 
+    let (tool, tools) = (step.tool.as_ref(), step.tools.as_ref());
+    step.secrets.retain(|wanted| sees(tools, tool, &wanted.name));
     let opened = match store {
         Some((store, key)) if step.secrets.iter().any(|wanted| wanted.uri.starts_with("builtin://")) => {
             Some(open_store(store, key, &step.project)?)

@@ -298,6 +298,54 @@ async fn what_cannot_be_resolved_is_told_by_name() {
     assert_eq!(worker.error_of(&step("echo ran")).await.0, "wrong_key");
 }
 
+/// The step of [`step`] with a second secret, its tool and its access lists; prints which variables the command has.
+fn with_tool(tool: &Value, tools: &Value) -> Value {
+    let mut step = step("env | sed 's/=.*//' | sort | grep -E '_KEY|PLAIN' | tr '\\n' ' '");
+    step["secrets"].as_array_mut().unwrap().push(json!({"name": "OTHER_KEY", "uri": "builtin://crm/other-key"}));
+    (step["tool"], step["tools"]) = (tool.clone(), tools.clone());
+    step
+}
+
+#[tokio::test]
+async fn a_tool_gets_the_secrets_that_it_is_granted() {
+    let worker = Worker::new().await;
+    worker.put("crm/api-key", VALUE);
+    worker.put("crm/other-key", VALUE);
+    let lists = json!({"claude": ["OTHER_KEY"], "shell": ["*"], "codex": []});
+    for (tool, tools, granted) in [
+        (json!("claude"), &lists, vec!["OTHER_KEY"]),
+        (json!("shell"), &lists, vec!["API_KEY", "OTHER_KEY"]),
+        (json!("codex"), &lists, vec![]),
+        (json!("unlisted"), &lists, vec![]),
+        (Value::Null, &lists, vec![]),
+        (json!("claude"), &json!({}), vec![]),
+        (json!("claude"), &Value::Null, vec!["API_KEY", "OTHER_KEY"]),
+        (Value::Null, &Value::Null, vec!["API_KEY", "OTHER_KEY"]),
+    ] {
+        let mut started = worker.start(&with_tool(&tool, tools)).await;
+        let resolved = started.status["resolved"].as_array().unwrap();
+        let names: Vec<&str> = resolved.iter().map(|found| found["name"].as_str().unwrap()).collect();
+        assert_eq!(names, granted, "{tool} under {tools}");
+        started.go();
+        let seen = started.end().await.1;
+        let expected: String = granted.iter().copied().chain(["PLAIN"]).map(|name| format!("{name} ")).collect();
+        assert_eq!(seen, expected, "{tool} under {tools}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_granted_is_not_even_looked_for() {
+    let worker = Worker::new().await;
+    worker.put("crm/other-key", VALUE);
+    // `builtin://crm/api-key` is not there.
+    let granted = worker.start(&with_tool(&json!("claude"), &json!({"claude": ["OTHER_KEY"]}))).await;
+    assert_eq!(granted.status["resolved"].as_array().unwrap().len(), 1);
+    std::fs::write(worker.store(), "not a store").unwrap();
+    let denied = worker.start(&with_tool(&json!("codex"), &json!({"codex": []}))).await;
+    assert_eq!(denied.status, json!({"resolved": []}), "the store is not opened");
+    assert_eq!(worker.error_of(&with_tool(&json!("Not a tool"), &json!({}))).await.0, "bad_step");
+}
+
 #[tokio::test]
 async fn a_step_without_secrets_needs_no_store() {
     let worker = Worker::new().await;

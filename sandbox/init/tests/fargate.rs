@@ -168,6 +168,21 @@ fn the_step_is_fetched_under_the_task_role_and_run_with_the_named_secrets_only()
 }
 
 #[test]
+fn a_secret_that_the_step_does_not_name_never_reaches_the_command() {
+    for named in [&[][..], &["API_KEY"], &["OTHER_KEY"]] {
+        let output = Stub::new(vec![(200, step("env; sh -c env; cat /proc/self/environ", named))]).run();
+        let seen = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{seen}");
+        for (name, value) in [("API_KEY", "the-value"), ("OTHER_KEY", "not for this step")] {
+            let times = if named.contains(&name) { 3 } else { 0 };
+            assert_eq!(seen.matches(name).count(), times, "{name} of {named:?}: {seen}");
+            assert_eq!(seen.matches(value).count(), times, "{name} of {named:?}: {seen}");
+        }
+        assert_eq!(seen.matches("PLAIN=knob").count(), 3, "{seen}");
+    }
+}
+
+#[test]
 fn an_answer_that_may_change_is_asked_for_again() {
     let problem = json!({"code": "not_ready"});
     let stub = Stub::new(vec![(409, problem.clone()), (503, problem), (200, step("echo ran", &[]))]);

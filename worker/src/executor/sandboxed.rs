@@ -1,10 +1,10 @@
 //! `sandboxed` and `identity`: a bubblewrap sandbox whose first process is `sealfleet-init`.
 //!
 //! ```text
-//! descriptor 3  worker -> init   the step, one JSON document: command, environment, secret references
+//! descriptor 3  worker -> init   the step, one JSON document: command, environment, secret references, tool, access lists
 //! descriptor 4  init -> worker   one line: the versions that were resolved, or an error by names
 //! descriptor 5  worker -> init   the byte `g`: the start is on record, run the command
-//! descriptor 6  the encrypted store, descriptor 7 its key: opened here, read inside (`identity` only)
+//! descriptor 6  the encrypted store, descriptor 7 its key: opened here, read inside (if a secret is granted)
 //! ```
 //!
 //! This process opens store and key and reads neither: no secret's value, and nothing that could decrypt one, is ever
@@ -22,7 +22,9 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
 use sealfleet_bubblewrap::{Exit, INIT_PATH, Launcher, Limits, Network, Sandbox, SandboxSpec};
 use sealfleet_client::types::Claim;
-use sealfleet_domain::profile::SecretRef;
+use sealfleet_domain::ToolName;
+use sealfleet_domain::acl::{Acl, sees};
+use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::{Failure, Mode};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
@@ -76,6 +78,10 @@ struct Step<'a> {
     command: &'a [String],
     env: &'a BTreeMap<String, String>,
     secrets: Vec<Wanted<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool: Option<&'a ToolName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<&'a Acl>,
 }
 
 #[derive(Serialize)]
@@ -116,6 +122,7 @@ impl Executor for Sandboxed {
     async fn prepare(&self, claim: &Claim) -> Result<Box<dyn Prepared>, Failure> {
         let log = self.logs.open(claim).map_err(|error| cannot_start(format!("its log cannot be written: {error}")))?;
         let secrets: &[SecretRef] = if claim.mode == Mode::Identity { &claim.secrets } else { &[] };
+        let granted: Vec<&SecretRef> = secrets.iter().filter(|secret| is_granted(claim, secret)).collect();
         let system = |what: &'static str| move |error: rustix::io::Errno| cannot_start(format!("{what}: {error}"));
         let step = anonymous_file(&step_document(claim, secrets)?)
             .map_err(|error| cannot_start(format!("the step cannot be handed over: {error}")))?;
@@ -123,7 +130,7 @@ impl Executor for Sandboxed {
         let (go_inside, go) = pipe_with(PipeFlags::CLOEXEC).map_err(system("no pipe"))?;
         let mut command = vec![INIT_PATH.to_owned(), "exec".to_owned()];
         let mut fds = vec![(step, STEP_FD), (status_inside, STATUS_FD), (go_inside, GO_FD)];
-        if let (Mode::Identity, Some(builtin)) = (claim.mode, &self.builtin) {
+        if let (false, Some(builtin)) = (granted.is_empty(), &self.builtin) {
             fds.push((open(&builtin.store, "the secret store")?, STORE_FD));
             fds.push((open(&builtin.key, "the key of the secret store")?, KEY_FD));
         }
@@ -142,7 +149,7 @@ impl Executor for Sandboxed {
         let status = pipe::Receiver::from_owned_fd(status)
             .map_err(|error| cannot_start(format!("the sandbox's status cannot be read: {error}")))?;
         let resolved = match tokio::time::timeout(RESOLVE_TIME, read_status(status)).await {
-            Ok(Some(Status::Resolved(found))) => checked(found, secrets)?,
+            Ok(Some(Status::Resolved(found))) => checked(found, &granted)?,
             Ok(Some(Status::Error { code, message })) if code == "bad_step" => return Err(cannot_start(message)),
             Ok(Some(Status::Error { code, message })) => {
                 return Err(Failure::SecretUnavailable { detail: short(&format!("{code}: {message}")) });
@@ -214,6 +221,11 @@ const fn ended(exit: Exit) -> Ended {
     }
 }
 
+/// Whether the access lists let the step's tool see a secret. `sealfleet-init` decides; this is what it must come to.
+fn is_granted(claim: &Claim, secret: &SecretRef) -> bool {
+    sees(claim.tools.as_ref(), claim.tool.as_ref(), &secret.name)
+}
+
 fn step_document(claim: &Claim, secrets: &[SecretRef]) -> Result<Vec<u8>, Failure> {
     let wanted = |secret: &'_ SecretRef| -> (String, String, Option<String>) {
         (secret.name.clone(), secret.uri.to_string(), secret.version.clone())
@@ -221,7 +233,14 @@ fn step_document(claim: &Claim, secrets: &[SecretRef]) -> Result<Vec<u8>, Failur
     let all: Vec<_> = secrets.iter().map(wanted).collect();
     let secrets =
         all.iter().map(|(name, uri, version)| Wanted { name, uri: uri.clone(), version: version.as_deref() }).collect();
-    let step = Step { project: claim.project.as_str(), command: &claim.command, env: &claim.env, secrets };
+    let step = Step {
+        project: claim.project.as_str(),
+        command: &claim.command,
+        env: &claim.env,
+        secrets,
+        tool: claim.tool.as_ref(),
+        tools: claim.tools.as_ref(),
+    };
     serde_json::to_vec(&step).map_err(|error| cannot_start(format!("the step cannot be written: {error}")))
 }
 
@@ -243,15 +262,15 @@ async fn read_status(pipe: pipe::Receiver) -> Option<Status> {
     serde_json::from_str(&line).ok()
 }
 
-/// What was resolved must be what the claim names, at the versions that it pins.
-fn checked(found: Vec<Found>, secrets: &[SecretRef]) -> Result<BTreeMap<String, String>, Failure> {
+/// What was resolved must be what the claim grants, at the versions that it pins.
+fn checked(found: Vec<Found>, granted: &[&SecretRef]) -> Result<BTreeMap<String, String>, Failure> {
     let resolved: BTreeMap<String, String> = found.into_iter().map(|found| (found.name, found.version)).collect();
-    let names: BTreeSet<&str> = secrets.iter().map(|secret| secret.name.as_str()).collect();
+    let names: BTreeSet<&str> = granted.iter().map(|secret| secret.name.as_str()).collect();
     if !resolved.keys().map(String::as_str).eq(names.iter().copied()) {
-        return Err(cannot_start("the sandbox resolved other secrets than those of its step"));
+        return Err(cannot_start("the sandbox resolved other secrets than those that its step is granted"));
     }
     let other =
-        secrets.iter().find(|secret| secret.version.is_some() && resolved.get(&secret.name) != secret.version.as_ref());
+        granted.iter().find(|secret| secret.version.is_some() && resolved.get(&secret.name) != secret.version.as_ref());
     match other {
         Some(secret) => Err(Failure::SecretUnavailable {
             detail: short(&format!("`{}` was resolved at another version than the one it is pinned to", secret.uri)),

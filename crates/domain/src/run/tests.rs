@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fleet::WorkerStatus;
+use crate::identity::SecretRef;
 use crate::labels::Labels;
 
 const PACE: Pace = Pace { lease_seconds: 30, resend_seconds: 60 };
@@ -20,6 +21,8 @@ fn spec(needs: &[&str]) -> StepSpec {
         requires: Labels::default(),
         model: None,
         env: BTreeMap::new(),
+        tool: None,
+        on_drift: OnDrift::Proceed,
         timeout_seconds: 60,
         max_attempts: 3,
         ttl_seconds: 3600,
@@ -48,8 +51,36 @@ fn run(steps: &[(&str, &[&str])]) -> Run {
     Run::enqueue(id, "w".parse().expect("a name"), None, steps, PACE, T0).0
 }
 
+const fn by(worker: &Worker) -> Claimant<'_> {
+    Claimant { worker, slot: 0, executor: Executor::Worker }
+}
+
+/// What `crm` contributes: one secret for each key, at this version.
+fn identity(keys: &[&str], version: &str) -> Identity {
+    let secret = |key: &&str| SecretRef {
+        name: (*key).to_owned(),
+        uri: format!("builtin://{}", key.to_lowercase()).parse().expect("a uri"),
+        version: Some(version.to_owned()),
+        arn: None,
+        from: "crm".parse().expect("a profile"),
+    };
+    Identity { secrets: keys.iter().map(secret).collect(), ..Identity::default() }
+}
+
+fn identity_run(on_drift: OnDrift) -> Run {
+    let spec = StepSpec { mode: Mode::Identity, on_drift, ..spec(&[]) };
+    let later = StepSpec { needs: BTreeSet::from([step_id("a")]), ..self::spec(&[]) };
+    let steps = BTreeMap::from([(step_id("a"), spec), (step_id("b"), later)]);
+    let id = "run_0198c0de-0000-7000-8000-00000000000a".parse().expect("an id");
+    Run::enqueue(id, "w".parse().expect("a name"), Some(identity(&["K"], "1")), steps, PACE, T0).0
+}
+
+fn names(change: &Change) -> Vec<String> {
+    change.events.iter().map(Event::name).collect()
+}
+
 fn claim(run: &mut Run, step: &str, worker: &Worker) -> Fence {
-    let change = run.claim(&step_id(step), worker, 0, Executor::Worker, PACE, T0).expect("claimed");
+    let change = run.claim(&step_id(step), by(worker), &Fresh::Nothing, PACE, T0).expect("claimed");
     change.take.expect("a lease").fence
 }
 
@@ -92,7 +123,7 @@ fn a_lost_answer_is_claimed_again_under_a_new_fence() {
     let mut run = run(&[("a", &[])]);
     let (w, other) = (worker('1'), worker('2'));
     let first = claim(&mut run, "a", &w);
-    assert_eq!(run.claim(&step_id("a"), &other, 0, Executor::Worker, PACE, T0), Err(Refusal::NotQueued("leased")));
+    assert_eq!(run.claim(&step_id("a"), by(&other), &Fresh::Nothing, PACE, T0), Err(Refusal::NotQueued("leased")));
     let second = claim(&mut run, "a", &w);
     assert!(second > first);
     assert!(run.finish(&step_id("a"), Some(w.worker_id), first, &Outcome::Succeeded, PACE, T0).is_err());
@@ -130,7 +161,8 @@ fn three_losses_are_death_and_retry_revives_dependants() {
 fn a_cancelled_run_stays_due_until_its_tasks_are_stopped() {
     let mut run = run(&[("a", &[]), ("b", &[])]);
     let (w, a) = (worker('1'), step_id("a"));
-    let change = run.claim(&a, &w, 0, Executor::Ecs, PACE, T0).expect("claimed");
+    let change =
+        run.claim(&a, Claimant { executor: Executor::Ecs, ..by(&w) }, &Fresh::Nothing, PACE, T0).expect("claimed");
     let fence = change.take.expect("a lease").fence;
     run.attach(&a, fence, Handle::new("task/1".to_owned()), T0).expect("attached");
     let change = run.cancel(T0).expect("cancelled");
@@ -163,12 +195,8 @@ fn graphs_that_cannot_run_are_refused() {
 #[test]
 fn only_identity_steps_see_the_identity() {
     let mut run = run(&[("a", &[])]);
-    run.identity = Some(Identity {
-        profile: "crm".parse().expect("a profile"),
-        profile_version: 1,
-        env: BTreeMap::from([("REGION".to_owned(), "eu".to_owned())]),
-        secrets: vec![],
-    });
+    let env = BTreeMap::from([("REGION".to_owned(), "eu".to_owned())]);
+    run.identity = Some(Identity { env, ..Identity::default() });
     let mut step = run.step(&step_id("a")).expect("a step").clone();
     for mode in [Mode::Bare, Mode::Sandboxed] {
         step.spec.mode = mode;
@@ -178,4 +206,68 @@ fn only_identity_steps_see_the_identity() {
     step.spec.env.insert("REGION".to_owned(), "us".to_owned());
     assert!(run.identity_of(&step).is_some());
     assert_eq!(run.env_of(&step).get("REGION").map(String::as_str), Some("us"));
+}
+
+#[test]
+fn a_step_starts_with_what_is_true_now_and_the_drift_is_on_record() {
+    let mut run = identity_run(OnDrift::Proceed);
+    let fresh = Fresh::Identity(identity(&["K", "L"], "2"));
+    let change = run.claim(&step_id("a"), by(&worker('1')), &fresh, PACE, T0).expect("claimed");
+    assert_eq!(names(&change), ["step.leased", "profile.drift_at_injection", "secret.released"]);
+    let Some(Event::DriftAtInjection { drift, .. }) = change.events.get(1) else { panic!("no drift") };
+    assert_eq!((drift.added.len(), drift.removed.len(), drift.rotated.len()), (1, 0, 1));
+    let step = run.step(&step_id("a")).expect("a step");
+    assert_eq!(run.identity_of(step).expect("an identity").secrets.len(), 2);
+    assert!(change.take.expect("a lease").identity);
+}
+
+#[test]
+fn without_drift_nothing_is_said_of_it() {
+    let mut run = identity_run(OnDrift::Refuse);
+    let fresh = Fresh::Identity(identity(&["K"], "1"));
+    let change = run.claim(&step_id("a"), by(&worker('1')), &fresh, PACE, T0).expect("claimed");
+    assert_eq!(names(&change), ["step.leased", "secret.released"]);
+}
+
+#[test]
+fn a_step_that_refuses_drift_fails_and_nothing_is_released_to_it() {
+    let mut run = identity_run(OnDrift::Refuse);
+    let fresh = Fresh::Identity(identity(&["K"], "2"));
+    let change = run.claim(&step_id("a"), by(&worker('1')), &fresh, PACE, T0).expect("failed");
+    assert_eq!(names(&change), ["profile.drift_at_injection", "step.failed", "step.aborted", "run.finished"]);
+    assert!(change.take.is_none());
+    let state = &run.step(&step_id("a")).expect("a step").state;
+    assert!(matches!(state, StepState::Failed { failure: Failure::Drifted { detail }, .. } if detail == "rotated: K"));
+}
+
+#[test]
+fn a_revoked_key_in_flight_ends_the_whole_run_and_no_report_brings_it_back() {
+    let mut run = identity_run(OnDrift::Proceed);
+    let active = [Revocation {
+        revocation_id: "rev_0198c0de-0000-7000-8000-00000000000a".parse().expect("an id"),
+        profile: "other".parse().expect("a profile"),
+        key: "X".to_owned(),
+        uri: "builtin://k".parse().expect("a uri"),
+        hard: true,
+        reason: "leaked".to_owned(),
+        actor: "token:x".to_owned(),
+        at: T0,
+        fan_out_id: None,
+        lifted: None,
+    }];
+    assert_eq!(run.revoked_in_flight(&active), None, "nothing of it is in flight yet");
+    let w = worker('1');
+    let fresh = Fresh::Identity(identity(&["K"], "1"));
+    let change = run.claim(&step_id("a"), Claimant { executor: Executor::Ecs, ..by(&w) }, &fresh, PACE, T0);
+    let fence = change.expect("claimed").take.expect("a lease").fence;
+    run.attach(&step_id("a"), fence, Handle::new("task".to_owned()), T0).expect("attached");
+    let revoked = run.revoked_in_flight(&active).expect("it holds the key");
+    let change = run.abort_revoked(revoked, None, T0).expect("aborted");
+    assert_eq!(names(&change), ["run.aborted_by_revocation", "step.aborted", "step.aborted", "run.finished"]);
+    assert_eq!((change.stop.len(), change.release.len()), (1, 1));
+    let before = run.clone();
+    run.start(&step_id("a"), None, fence, None, &BTreeMap::new()).expect_err("too late");
+    run.finish(&step_id("a"), None, fence, &Outcome::Succeeded, PACE, T0).expect_err("too late");
+    run.lose(&step_id("a"), fence, RequeueReason::LeaseExpired, PACE, T0).expect_err("too late");
+    assert_eq!((run.state(), run), (RunState::Aborted, before));
 }

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod identity;
+
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -22,15 +24,27 @@ fn api(answers: Vec<(u16, Value)>) -> (String, Receiver<String>) {
     std::thread::spawn(move || {
         for (status, body) in answers {
             let (mut connection, _) = listener.accept().unwrap();
-            let mut request = vec![0; 65536];
-            let read = connection.read(&mut request).unwrap();
-            sender.send(String::from_utf8_lossy(&request[..read]).into_owned()).unwrap();
+            sender.send(request(&mut connection)).unwrap();
             let body = body.to_string();
             let head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
             connection.write_all((head + &body).as_bytes()).unwrap();
         }
     });
     (url, seen)
+}
+
+/// One request, head and body.
+fn request(connection: &mut TcpStream) -> String {
+    let (mut text, mut bytes) = (String::new(), [0; 65536]);
+    loop {
+        let read = connection.read(&mut bytes).unwrap();
+        text += &String::from_utf8_lossy(&bytes[..read]);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        if body.len() >= length.unwrap_or(0) {
+            return text;
+        }
+    }
 }
 
 fn token_file(place: &Path) -> PathBuf {
@@ -41,8 +55,13 @@ fn token_file(place: &Path) -> PathBuf {
 }
 
 fn sealfleet(arguments: &[&str], input: &str) -> Output {
+    sealfleet_in(&[], arguments, input)
+}
+
+fn sealfleet_in(environment: &[(&str, &str)], arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sealfleet"));
-    command.args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(arguments).env_clear().envs(environment.iter().copied());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     // A command that does not read its input closes it.
     drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
@@ -154,6 +173,8 @@ fn a_secret_value_is_no_argument() {
     let (code, out, err) = put(&[], "canary-value");
     assert!(code == Some(2) && !out.contains("canary") && !err.contains("canary"), "{err}");
     assert_eq!(put(&["key", "canary-value"], "").0, Some(2), "there is no place for a value");
+    assert_eq!(put(&["key", "--profile", "crm"], "v").0, Some(2), "the profile's key is missing");
+    assert_eq!(put(&["key", "--system"], "v").0, Some(2), "one owner");
     let (code, _, err) = put(&["--token-file", "-", "key"], "v");
     assert!(code == Some(2) && err.contains("standard input"), "{err}");
 }

@@ -1,0 +1,191 @@
+//! Profiles as files: YAML or JSON, in the words of the API, one or several documents in a file.
+//!
+//! A file holds names and references, but somebody may have put a secret's value in a reference's place. So no message
+//! repeats what stands in a file, only where it stands and what belongs there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sealfleet_client::types::{CreateProfile, PutProfile};
+use sealfleet_domain::profile::Profile;
+use serde::{Deserialize as _, Serialize};
+use yaml_serde::{Deserializer, Value};
+
+use super::super::failure::Failure;
+use super::super::output::or_dash;
+
+/// The profiles of a file that is called `source`. No name stands twice.
+pub(super) fn read(text: &str, source: &str) -> Result<Vec<CreateProfile>, Failure> {
+    let mut documents = Vec::new();
+    for (at, document) in Deserializer::from_str(text).enumerate() {
+        let wrong = |what: &str| Failure::Usage(format!("`{source}`, document {}: {what}", at + 1));
+        let value = Value::deserialize(document).map_err(|error| wrong(&error.to_string()))?;
+        if !value.is_null() {
+            documents.push(profile(value).map_err(|what| wrong(&what))?);
+        }
+    }
+    let mut names = BTreeSet::new();
+    if let Some(twice) = documents.iter().find(|document| !names.insert(&document.name)) {
+        return Err(Failure::Usage(format!("`{source}` holds the profile `{}` twice", twice.name)));
+    }
+    if documents.is_empty() {
+        return Err(Failure::Usage(format!("`{source}` holds no profile; write `name:` and what it says")));
+    }
+    Ok(documents)
+}
+
+fn profile(value: Value) -> Result<CreateProfile, String> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let (path, what) = (error.path().to_string(), without_input(&error.inner().to_string()));
+        if path == "." { what } else { format!("`{path}`: {what}") }
+    })
+}
+
+/// What is wrong with an input of the wrong type, without the input: serde's messages repeat it.
+fn without_input(message: &str) -> String {
+    let repeats = message.starts_with("invalid type") || message.starts_with("invalid value");
+    match message.rsplit_once(", expected ") {
+        Some((_, wanted)) if repeats => format!("write {wanted}, and a text that looks like a number in quotes"),
+        _ => message.to_owned(),
+    }
+}
+
+/// A profile as its file says it.
+pub(in super::super) fn of(profile: &Profile) -> CreateProfile {
+    let content = profile.content.clone();
+    CreateProfile {
+        name: profile.name.clone(),
+        env: content.env,
+        secrets: content.secrets,
+        remove: content.remove,
+        tags: content.tags.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        allowed_workflows: content.allowed_workflows,
+        tools: content.tools,
+    }
+}
+
+/// All that it says beside its name.
+pub(in super::super) fn content(document: CreateProfile) -> PutProfile {
+    let CreateProfile { name: _, env, secrets, remove, tags, allowed_workflows, tools } = document;
+    PutProfile { env, secrets, remove, tags, allowed_workflows, tools }
+}
+
+/// As YAML that [`read`] takes back.
+pub(super) fn yaml(document: &CreateProfile) -> Result<String, Failure> {
+    yaml_serde::to_string(document).map_err(Failure::other)
+}
+
+/// What differs between two documents, by name alone: `env.REGION`, `secrets.API_KEY`, `tools.claude`.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Changes {
+    added: Vec<String>,
+    changed: Vec<String>,
+    removed: Vec<String>,
+}
+
+impl Changes {
+    /// From one document, or none, to another.
+    pub(super) fn between(before: Option<&CreateProfile>, after: &CreateProfile) -> Self {
+        let (before, after) = (before.map(parts).unwrap_or_default(), parts(after));
+        let mut changes = Self::default();
+        for (name, value) in &after {
+            match before.get(name) {
+                None => changes.added.push(name.clone()),
+                Some(old) if old != value => changes.changed.push(name.clone()),
+                Some(_) => {}
+            }
+        }
+        changes.removed = before.into_keys().filter(|name| !after.contains_key(name)).collect();
+        changes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// `+env.A ~secrets.K -remove.X`, or `-`.
+    pub(super) fn text(&self) -> String {
+        let marked = |mark: char, names: &[String]| names.iter().map(|name| format!("{mark}{name}")).collect();
+        let all: [Vec<String>; 3] = [marked('+', &self.added), marked('~', &self.changed), marked('-', &self.removed)];
+        or_dash(Some(all.concat().join(" ")).filter(|text| !text.is_empty()))
+    }
+}
+
+/// Everything that a document says, each by its own name.
+fn parts(document: &CreateProfile) -> BTreeMap<String, String> {
+    let mut parts = BTreeMap::new();
+    let mut add = |field: &str, key: &dyn std::fmt::Display, value: String| {
+        parts.insert(format!("{field}.{key}"), value);
+    };
+    document.env.iter().for_each(|(key, value)| add("env", key, value.clone()));
+    document.secrets.iter().for_each(|(key, reference)| add("secrets", key, reference.to_string()));
+    document.remove.iter().for_each(|key| add("remove", key, String::new()));
+    document.tags.iter().for_each(|(key, value)| add("tags", key, value.clone()));
+    document.allowed_workflows.iter().for_each(|workflow| add("allowed_workflows", workflow, String::new()));
+    for (tool, keys) in document.tools.iter().flat_map(|tools| tools.iter()) {
+        add("tools", tool, keys.iter().map(String::as_str).collect::<Vec<_>>().join(","));
+    }
+    // A list without tools denies all of them; no list denies none.
+    if document.tools.is_some() {
+        parts.insert("tools".to_owned(), String::new());
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: &str = "
+name: crm
+env: {REGION: eu, PORT: '8080'}
+secrets:
+  API_KEY: aws-sm://sealfleet/healthcare/crm#api-key@0198c0de-0000-7000-8000-00000000000a
+remove: [OLD]
+tags: {team: billing}
+allowed_workflows: [billing]
+tools: {claude: ['*'], codex: []}
+";
+
+    fn one(text: &str) -> CreateProfile {
+        read(text, "f").expect("a profile").remove(0)
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let full = one(FULL);
+        let again = one(&yaml(&full).expect("yaml"));
+        assert_eq!(Changes::between(Some(&full), &again), Changes::default());
+        assert_eq!(parts(&again).len(), 9);
+        assert_eq!(read("{\"name\": \"a\"}\n---\nname: b\n---\n", "f").map(|all| all.len()).ok(), Some(2));
+    }
+
+    #[test]
+    fn changes_are_told_by_name() {
+        let before = one("{name: crm, env: {A: '1', B: '1'}, secrets: {K: 'builtin://k@1'}}");
+        let after = one("{name: crm, env: {A: '2', C: '1'}, secrets: {K: 'builtin://k@2'}, tools: {}}");
+        assert_eq!(Changes::between(Some(&before), &after).text(), "+env.C +tools ~env.A ~secrets.K -env.B");
+        assert_eq!(Changes::between(None, &one("name: crm")).text(), "-");
+    }
+
+    #[test]
+    fn messages_say_where_and_do_not_repeat_what_stands_there() {
+        let cases = [
+            ("name: crm\nsecrets: {K: canary}", "`secrets.K`: the reference has no known scheme"),
+            ("name: crm\nsecrets: canary", "`secrets`: write a map"),
+            ("name: crm\nenv: {A: 70077}", "`env.A`: write a string"),
+            ("name: crm\nenv: {A: x, A: canary}", "duplicate"),
+            ("name: crm\nenw: {}", "unknown field `enw`"),
+            ("name: crm\n---\nname: b\nsecrets: [70077]", "document 2"),
+            ("name: crm\n---\nname: crm", "twice"),
+            ("name: crm\nname: crm", "duplicate"),
+            ("secrets: {}", "missing field `name`"),
+            ("name: [", "line"),
+            ("", "holds no profile"),
+        ];
+        for (text, says) in cases {
+            let message = read(text, "f").expect_err(text).to_string();
+            assert!(message.contains(says) && message.starts_with("`f`"), "{message}");
+            assert!(!message.contains("canary") && !message.contains("70077"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Revocations: keys of profiles that nothing may start with, and what becomes of runs in flight.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use sealfleet_client::types::{FanOutView, ProfileKey, RevocationPreview, RevocationsCreated, Revoke};
+use sealfleet_client::{Client, Error, RevocationState};
+use sealfleet_domain::revocation::{Counts, Revocation};
+use sealfleet_domain::{FanOutId, RevocationId};
+
+use super::connection::{Connection, Output};
+use super::failure::Failure;
+use super::output::{Table, all_pages, answer, joined, lines, list, or_dash};
+
+/// The control plane works on the runs in flight for some seconds before it answers.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Revoke keys: nothing starts with them from now on. All are revoked or none
+    Create {
+        #[command(flatten)]
+        keys: Keys,
+        /// Abort the runs in flight that hold them, too
+        #[arg(long)]
+        hard: bool,
+        /// Why: it stands in the audit trail
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Stay until all runs in flight are dealt with, with progress on standard error
+        #[arg(long, requires = "hard")]
+        wait: bool,
+    },
+    /// List the runs in flight that a hard revocation of these keys would abort. Nothing is revoked
+    Preview {
+        #[command(flatten)]
+        keys: Keys,
+    },
+    /// List the revocations that hold
+    List {
+        /// Those that were lifted instead
+        #[arg(long)]
+        lifted: bool,
+    },
+    /// Show one revocation
+    Show {
+        /// Its id
+        revocation_id: RevocationId,
+    },
+    /// End a revocation; runs that it aborted stay aborted
+    Lift {
+        /// Its id
+        revocation_id: RevocationId,
+    },
+    /// Show how far the abortion of runs in flight has come
+    FanOut {
+        /// Its id
+        fan_out_id: FanOutId,
+        /// Stay until it is finished, with progress on standard error
+        #[arg(long)]
+        wait: bool,
+    },
+}
+
+#[derive(Args)]
+pub struct Keys {
+    /// A key with the profile that declares it, `crm/API_KEY` or `system/base/API_KEY`; may be repeated
+    #[arg(long = "key", value_name = "PROFILE/KEY", value_parser = profile_key, required = true)]
+    keys: Vec<ProfileKey>,
+}
+
+pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
+    let client = connection.client()?;
+    let output = connection.output;
+    match command {
+        Command::Create { keys, hard, reason, wait } => {
+            let mut created = revoke(&client, &Revoke { keys: keys.keys, hard, reason }).await?;
+            if wait && let Some(fan_out) = created.fan_out.take() {
+                created.fan_out = Some(until_finished(&client, fan_out).await?);
+            }
+            answer(output, &created, || created_text(&created))
+        }
+        Command::Preview { keys } => {
+            // The reason is for the trail, and a preview leaves none.
+            let request = Revoke { keys: keys.keys, hard: true, reason: "preview".to_owned() };
+            preview(output, &client.preview_revocation(&request).await?)
+        }
+        Command::List { lifted } => {
+            let state = if lifted { RevocationState::Lifted } else { RevocationState::Active };
+            let revocations = all_pages!(|page| client.list_revocations(state, &page));
+            list(output, &revocations, || table(&revocations))
+        }
+        Command::Show { revocation_id } => show(output, &client.get_revocation(revocation_id).await?),
+        Command::Lift { revocation_id } => show(output, &client.lift_revocation(revocation_id).await?),
+        Command::FanOut { fan_out_id, wait } => {
+            let mut fan_out = client.get_fan_out(fan_out_id).await?;
+            if wait {
+                fan_out = until_finished(&client, fan_out).await?;
+            }
+            answer(output, &fan_out, || fan_out_text(&fan_out))
+        }
+    }
+}
+
+async fn revoke(client: &Client, request: &Revoke) -> Result<RevocationsCreated, Failure> {
+    client.clone().with_timeout(PATIENCE).revoke(request).await.map_err(|error| match error {
+        Error::Transport(_) => Failure::Other(format!(
+            "{error}; the keys may be revoked all the same: see `sealfleet revocation list` before you try again"
+        )),
+        error => error.into(),
+    })
+}
+
+/// Asks until the fan-out is finished, and says on standard error how far it has come.
+async fn until_finished(client: &Client, mut fan_out: FanOutView) -> Result<FanOutView, Failure> {
+    const FIRST: Duration = Duration::from_millis(250);
+    let (mut pause, mut told) = (FIRST, None);
+    loop {
+        let changed = told.replace(fan_out.counts) != Some(fan_out.counts);
+        if changed {
+            eprintln!("{}  {}", fan_out.fan_out_id, counts_text(&fan_out.counts));
+        }
+        if fan_out.finished_at.is_some() {
+            return Ok(fan_out);
+        }
+        pause = if changed { FIRST } else { (pause * 2).min(Duration::from_secs(3)) };
+        tokio::time::sleep(pause).await;
+        fan_out = client.get_fan_out(fan_out.fan_out_id).await?;
+    }
+}
+
+fn preview(output: Output, preview: &RevocationPreview) -> Result<(), Failure> {
+    answer(output, preview, || {
+        let mut table = Table::new(["PROJECT", "RUN", "PROFILE", "KEY"]);
+        for run in &preview.runs {
+            table.row([run.project.to_string(), run.run_id.to_string(), run.profile.to_string(), run.key.clone()]);
+        }
+        let more = if preview.more { "and more\n" } else { "" };
+        table.text() + more
+    })
+}
+
+fn show(output: Output, revocation: &Revocation) -> Result<(), Failure> {
+    answer(output, revocation, || {
+        let lifted = revocation.lifted.as_ref().map(|lifted| format!("{} by {}", lifted.at, lifted.actor));
+        lines([
+            ("revocation", revocation.revocation_id.to_string()),
+            ("profile", revocation.profile.to_string()),
+            ("key", revocation.key.clone()),
+            ("address", revocation.uri.to_string()),
+            ("kind", kind(revocation).to_owned()),
+            ("reason", revocation.reason.clone()),
+            ("revoked", format!("{} by {}", revocation.at, revocation.actor)),
+            ("lifted", or_dash(lifted)),
+            ("fan-out", or_dash(revocation.fan_out_id)),
+        ])
+    })
+}
+
+fn created_text(created: &RevocationsCreated) -> String {
+    let text = table(&created.revocations).text();
+    match &created.fan_out {
+        Some(fan_out) => format!("{text}\n{}", fan_out_text(fan_out)),
+        None => text,
+    }
+}
+
+fn table(revocations: &[Revocation]) -> Table {
+    let mut table = Table::new(["REVOCATION", "PROFILE", "KEY", "KIND", "AT", "BY", "LIFTED", "REASON"]);
+    for revocation in revocations {
+        table.row([
+            revocation.revocation_id.to_string(),
+            revocation.profile.to_string(),
+            revocation.key.clone(),
+            kind(revocation).to_owned(),
+            revocation.at.to_string(),
+            revocation.actor.clone(),
+            or_dash(revocation.lifted.as_ref().map(|lifted| lifted.at)),
+            revocation.reason.clone(),
+        ]);
+    }
+    table
+}
+
+const fn kind(revocation: &Revocation) -> &'static str {
+    if revocation.hard { "hard" } else { "soft" }
+}
+
+fn fan_out_text(fan_out: &FanOutView) -> String {
+    let counts = &fan_out.counts;
+    lines([
+        ("fan-out", fan_out.fan_out_id.to_string()),
+        ("for", joined(&fan_out.revocations)),
+        ("started", fan_out.started_at.to_string()),
+        ("finished", or_dash(fan_out.finished_at)),
+        ("runs aborted", counts.runs_aborted.to_string()),
+        ("tasks stopped", counts.tasks_stopped.to_string()),
+        ("tasks to stop", counts.tasks_unstopped.to_string()),
+        ("on workers", counts.worker_sandboxes.to_string()),
+        ("not stopped yet", joined(&fan_out.unstopped)),
+    ])
+}
+
+fn counts_text(counts: &Counts) -> String {
+    format!(
+        "{} runs aborted, {} tasks stopped, {} to stop, {} sandboxes on workers",
+        counts.runs_aborted, counts.tasks_stopped, counts.tasks_unstopped, counts.worker_sandboxes
+    )
+}
+
+/// `PROFILE/KEY`; a key has no slash, and `system/NAME` has one.
+fn profile_key(text: &str) -> Result<ProfileKey, String> {
+    let (profile, key) = text
+        .rsplit_once('/')
+        .filter(|(_, key)| !key.is_empty())
+        .ok_or("write it as `PROFILE/KEY`: `crm/API_KEY`, `system/base/API_KEY`")?;
+    Ok(ProfileKey { profile: profile.parse().map_err(|error| format!("{error}"))?, key: key.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_named_with_its_profile() {
+        for (text, profile) in [("crm/API_KEY", "crm"), ("system/base/API_KEY", "system/base")] {
+            let key = profile_key(text).expect("a key");
+            assert_eq!((key.profile.to_string().as_str(), key.key.as_str()), (profile, "API_KEY"));
+        }
+        for bad in ["API_KEY", "/API_KEY", "crm/", "other/base/API_KEY", ""] {
+            assert!(profile_key(bad).is_err(), "{bad}");
+        }
+    }
+}

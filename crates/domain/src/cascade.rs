@@ -1,0 +1,365 @@
+//! The cascade: system -> project -> workflow -> run, merged key by key.
+//!
+//! The later level wins, a tombstone ends a key of lower levels, and each key keeps the origin of what won. Resolution
+//! is a pure function of the profiles that were fetched, one at most for each level, so its cost does not depend on how
+//! many profiles there are.
+//!
+//! A key that any level declared a secret never becomes a plain knob above it, not even after a tombstone: whoever
+//! writes the later level could otherwise take a key out of the care that secrets get, with nobody noticing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::acl::Acl;
+use crate::names::{ProfileName, WorkflowName};
+use crate::profile::{InvalidProfile, Profile, check_env};
+use crate::reference::{ProfileRef, Reference};
+
+/// A level of the cascade, lowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// A profile of the operators.
+    System,
+    /// The project's own default.
+    Project,
+    /// What the project binds to the workflow.
+    Workflow,
+    /// What the run itself names.
+    Run,
+}
+
+/// The profiles that a project puts below each run's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bindings {
+    /// The operators' profile at the lowest level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<ProfileName>,
+    /// The project's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<ProfileName>,
+    /// One profile for each of these workflows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub workflows: BTreeMap<WorkflowName, ProfileName>,
+}
+
+/// What a run changes for itself alone, above all profiles. Plain knobs and tombstones: a secret reference that
+/// did not stand in a profile would go round the rules of all profiles.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Overrides {
+    /// Plain environment knobs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Tombstones.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub remove: BTreeSet<String>,
+}
+
+/// A profile at its level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// The level.
+    pub level: Level,
+    /// The profile's name, with its owner.
+    pub profile: ProfileRef,
+    /// The profile.
+    pub content: Profile,
+}
+
+/// Where a key comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The level.
+    pub level: Level,
+    /// The profile; absent for the run's own overrides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileRef>,
+}
+
+/// A key of the outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry<T> {
+    /// What it is set to.
+    pub set: T,
+    /// By whom.
+    pub origin: Origin,
+}
+
+/// The outcome of a cascade.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// Plain knobs.
+    pub env: BTreeMap<String, Entry<String>>,
+    /// Secrets by reference.
+    pub secrets: BTreeMap<String, Entry<Reference>>,
+    /// Keys that a tombstone ended, by whom.
+    pub removed: BTreeMap<String, Origin>,
+    /// Every key that any level declared a secret, and who did last: none of them may be set to a plain value.
+    pub sealed: BTreeMap<String, Origin>,
+    /// What tools see, where any profile says.
+    pub tools: Option<Acl>,
+}
+
+/// Why a cascade has no outcome.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CascadeError {
+    /// A profile is limited to other workflows.
+    #[error("profile `{profile}` may not be used by workflow `{workflow}`")]
+    NotAllowed {
+        /// The profile.
+        profile: ProfileRef,
+        /// The workflow.
+        workflow: WorkflowName,
+    },
+    /// A plain value would take a secret's place.
+    #[error(
+        "`{key}` is a secret of {}, so {} cannot set it to a plain value; give it a secret reference, or use another name",
+        described(.secret), described(.plain)
+    )]
+    SecretOverride {
+        /// The key.
+        key: String,
+        /// Who made it a secret.
+        secret: Origin,
+        /// Who would set it plainly.
+        plain: Origin,
+    },
+}
+
+/// An origin in words.
+fn described(origin: &Origin) -> String {
+    origin.profile.as_ref().map_or_else(|| "the run itself".to_owned(), |profile| format!("profile `{profile}`"))
+}
+
+impl Bindings {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.system.is_none() && self.project.is_none() && self.workflows.is_empty()
+    }
+
+    /// The profiles of a run of `workflow` that names `own`, lowest level first.
+    #[must_use]
+    pub fn levels(&self, workflow: &WorkflowName, own: Option<&ProfileName>) -> Vec<(Level, ProfileRef)> {
+        let of = |level, name: Option<&ProfileName>| name.map(|name| (level, ProfileRef::Own(name.clone())));
+        let system = self.system.as_ref().map(|name| (Level::System, ProfileRef::System(name.clone())));
+        [
+            system,
+            of(Level::Project, self.project.as_ref()),
+            of(Level::Workflow, self.workflows.get(workflow)),
+            of(Level::Run, own),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl Overrides {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.env.is_empty() && self.remove.is_empty()
+    }
+
+    /// Checks what a caller wrote.
+    ///
+    /// # Errors
+    /// The first entry that breaks a rule.
+    pub fn check(&self) -> Result<(), InvalidProfile> {
+        check_env("overrides.env", &self.env)?;
+        let marks = self.remove.iter().map(|key| (key.clone(), String::new())).collect();
+        check_env("overrides.remove", &marks)?;
+        match self.remove.iter().find(|key| self.env.contains_key(*key)) {
+            None => Ok(()),
+            Some(key) => Err(InvalidProfile {
+                field: format!("overrides.remove.{key}"),
+                message: format!("`{key}` is set by `overrides.env`; set it or remove it"),
+            }),
+        }
+    }
+}
+
+/// Merges `layers`, lowest level first, and a run's own overrides above them.
+///
+/// # Errors
+/// When a profile does not allow `workflow`, or a plain value would take a secret's place.
+pub fn resolve(layers: &[Layer], overrides: &Overrides, workflow: &WorkflowName) -> Result<Resolved, CascadeError> {
+    let mut outcome = Resolved::default();
+    for layer in layers {
+        let content = &layer.content.content;
+        if !content.allowed_workflows.is_empty() && !content.allowed_workflows.contains(workflow) {
+            return Err(CascadeError::NotAllowed { profile: layer.profile.clone(), workflow: workflow.clone() });
+        }
+        let origin = Origin { level: layer.level, profile: Some(layer.profile.clone()) };
+        outcome.remove(&content.remove, &origin);
+        outcome.seal(&content.secrets, &origin);
+        outcome.set(&content.env, &origin)?;
+        outcome.narrow(content.tools.as_ref());
+    }
+    let origin = Origin { level: Level::Run, profile: None };
+    outcome.remove(&overrides.remove, &origin);
+    outcome.set(&overrides.env, &origin)?;
+    Ok(outcome)
+}
+
+impl Resolved {
+    /// Checks that `env`, which a step sets for itself, takes no secret's place.
+    ///
+    /// # Errors
+    /// [`CascadeError::SecretOverride`].
+    pub fn check_plain(&self, env: &BTreeMap<String, String>) -> Result<(), CascadeError> {
+        let taken = env.keys().find_map(|key| Some((key, self.sealed.get(key)?)));
+        taken.map_or(Ok(()), |(key, secret)| {
+            let plain = Origin { level: Level::Run, profile: None };
+            Err(CascadeError::SecretOverride { key: key.clone(), secret: secret.clone(), plain })
+        })
+    }
+
+    fn remove(&mut self, keys: &BTreeSet<String>, origin: &Origin) {
+        for key in keys {
+            let plain = self.env.remove(key).is_some();
+            let secret = self.secrets.remove(key).is_some();
+            if plain || secret {
+                self.removed.insert(key.clone(), origin.clone());
+            }
+        }
+    }
+
+    fn seal(&mut self, secrets: &BTreeMap<String, Reference>, origin: &Origin) {
+        for (key, reference) in secrets {
+            self.env.remove(key);
+            self.removed.remove(key);
+            self.sealed.insert(key.clone(), origin.clone());
+            self.secrets.insert(key.clone(), Entry { set: reference.clone(), origin: origin.clone() });
+        }
+    }
+
+    fn set(&mut self, env: &BTreeMap<String, String>, origin: &Origin) -> Result<(), CascadeError> {
+        for (key, value) in env {
+            if let Some(secret) = self.sealed.get(key) {
+                let (secret, plain) = (secret.clone(), origin.clone());
+                return Err(CascadeError::SecretOverride { key: key.clone(), secret, plain });
+            }
+            self.removed.remove(key);
+            self.env.insert(key.clone(), Entry { set: value.clone(), origin: origin.clone() });
+        }
+        Ok(())
+    }
+
+    fn narrow(&mut self, tools: Option<&Acl>) {
+        let Some(tools) = tools else { return };
+        self.tools = Some(self.tools.as_ref().map_or_else(|| tools.clone(), |lower| lower.narrowed_by(tools)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::profile::Content;
+
+    fn layer(level: Level, profile: &str, content: Content) -> Layer {
+        let profile: ProfileRef = profile.parse().expect("a profile");
+        let at = Timestamp::from_millis(0);
+        let name = profile.name().clone();
+        Layer { level, profile, content: Profile { name, version: 1, content, created_at: at, updated_at: at } }
+    }
+
+    fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn secrets(pairs: &[(&str, &str)]) -> BTreeMap<String, Reference> {
+        pairs.iter().map(|(key, uri)| ((*key).to_owned(), uri.parse().expect("a reference"))).collect()
+    }
+
+    fn merged(layers: &[Layer], overrides: &Overrides) -> Result<Resolved, CascadeError> {
+        resolve(layers, overrides, &"billing".parse().expect("a workflow"))
+    }
+
+    #[test]
+    fn the_later_level_wins_and_each_key_keeps_its_origin() {
+        let layers = [
+            layer(Level::System, "system/base", Content { env: env(&[("A", "1"), ("B", "1")]), ..Content::default() }),
+            layer(Level::Workflow, "billing", Content { env: env(&[("B", "2")]), ..Content::default() }),
+        ];
+        let overrides = Overrides { env: env(&[("C", "3")]), ..Overrides::default() };
+        let outcome = merged(&layers, &overrides).expect("an outcome");
+        let shown: Vec<_> = outcome.env.iter().map(|(key, e)| (key.as_str(), e.set.as_str(), e.origin.level)).collect();
+        assert_eq!(shown, [("A", "1", Level::System), ("B", "2", Level::Workflow), ("C", "3", Level::Run)]);
+    }
+
+    #[test]
+    fn a_tombstone_takes_a_secret_out_of_the_names() {
+        let layers = [
+            layer(Level::Project, "crm", Content { secrets: secrets(&[("K", "aws-sm://a#k")]), ..Content::default() }),
+            layer(Level::Run, "own", Content { remove: BTreeSet::from(["K".to_owned()]), ..Content::default() }),
+        ];
+        let outcome = merged(&layers, &Overrides::default()).expect("an outcome");
+        assert!(outcome.secrets.is_empty() && outcome.env.is_empty());
+        assert_eq!(outcome.removed.get("K").map(|origin| origin.level), Some(Level::Run));
+    }
+
+    #[test]
+    fn a_secret_is_never_overridden_by_a_plain_value() {
+        let sealed =
+            layer(Level::Project, "crm", Content { secrets: secrets(&[("K", "aws-sm://a#k")]), ..Content::default() });
+        let plain = layer(Level::Run, "own", Content { env: env(&[("K", "x")]), ..Content::default() });
+        let refused = |outcome: Result<Resolved, CascadeError>| matches!(outcome, Err(CascadeError::SecretOverride { key, .. }) if key == "K");
+        assert!(refused(merged(&[sealed.clone(), plain.clone()], &Overrides::default())));
+        let overrides = Overrides { env: env(&[("K", "x")]), ..Overrides::default() };
+        assert!(refused(merged(std::slice::from_ref(&sealed), &overrides)));
+        // Not even in two steps.
+        let remove = BTreeSet::from(["K".to_owned()]);
+        let tombstone = layer(Level::Workflow, "w", Content { remove, ..Content::default() });
+        assert!(refused(merged(&[sealed.clone(), tombstone, plain.clone()], &Overrides::default())));
+        // The other way round a plain key becomes a secret.
+        let mut lower = plain;
+        lower.level = Level::System;
+        let outcome = merged(&[lower, sealed], &Overrides::default()).expect("an outcome");
+        assert!(outcome.env.is_empty() && outcome.secrets.contains_key("K"));
+    }
+
+    #[test]
+    fn backends_are_merged_key_by_key() {
+        let lower = secrets(&[("A", "aws-sm://a#k"), ("B", "aws-sm://b#k")]);
+        let upper = secrets(&[("B", "builtin://b@1")]);
+        let layers = [
+            layer(Level::Project, "p", Content { secrets: lower, ..Content::default() }),
+            layer(Level::Run, "r", Content { secrets: upper, ..Content::default() }),
+        ];
+        let outcome = merged(&layers, &Overrides::default()).expect("an outcome");
+        let schemes: Vec<_> = outcome.secrets.values().map(|entry| entry.set.uri.scheme()).collect();
+        assert_eq!(schemes, ["aws-sm", "builtin"]);
+    }
+
+    #[test]
+    fn every_profile_of_the_cascade_must_allow_the_workflow() {
+        let only = |workflow: &str| Content {
+            allowed_workflows: BTreeSet::from([workflow.parse().expect("a workflow")]),
+            ..Content::default()
+        };
+        let other = [layer(Level::System, "system/base", only("other")), layer(Level::Run, "r", Content::default())];
+        assert!(matches!(merged(&other, &Overrides::default()), Err(CascadeError::NotAllowed { .. })));
+        let own = [layer(Level::System, "system/base", only("billing")), layer(Level::Run, "r", Content::default())];
+        assert!(merged(&own, &Overrides::default()).is_ok());
+    }
+
+    #[test]
+    fn a_project_binds_one_profile_to_each_level() {
+        let name = |text: &str| text.parse().expect("a name");
+        let bindings = Bindings {
+            system: Some(name("base")),
+            project: Some(name("default")),
+            workflows: BTreeMap::from([("billing".parse().expect("a workflow"), name("invoices"))]),
+        };
+        let levels = bindings.levels(&"billing".parse().expect("a workflow"), Some(&name("crm")));
+        let shown: Vec<String> = levels.iter().map(|(_, profile)| profile.to_string()).collect();
+        assert_eq!(shown, ["system/base", "default", "invoices", "crm"]);
+        assert_eq!(bindings.levels(&"other".parse().expect("a workflow"), None).len(), 2);
+    }
+}

@@ -1,0 +1,214 @@
+//! What a sandbox starts with: the outcome of a cascade with each reference at a version, and what became of it since.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::acl::{Acl, sees};
+use crate::cascade::{Layer, Level, Overrides, Resolved};
+use crate::names::ToolName;
+use crate::reference::{ProfileRef, Reference, SecretUri};
+
+/// A profile that an identity was resolved from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileUse {
+    /// Its level.
+    pub level: Level,
+    /// Its name, with its owner.
+    pub profile: ProfileRef,
+    /// Its version then.
+    pub version: u32,
+}
+
+/// One secret of an identity, by name and version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretRef {
+    /// The environment variable that a sandbox sees.
+    pub name: String,
+    /// The reference.
+    pub uri: SecretUri,
+    /// The version it is pinned to. Absent only for a secret that no step can see, which nobody asked the identity
+    /// backend about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The full ARN of an AWS secret, which a task definition needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arn: Option<String>,
+    /// The profile that contributed it.
+    pub from: ProfileRef,
+}
+
+/// A version as an identity backend tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// The version.
+    pub version: String,
+    /// The full ARN of an AWS secret.
+    pub arn: Option<String>,
+}
+
+/// What a run's identity steps start with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The profiles of its cascade, lowest level first.
+    pub profiles: Vec<ProfileUse>,
+    /// What the run changed above them.
+    #[serde(default, skip_serializing_if = "Overrides::is_empty")]
+    pub overrides: Overrides,
+    /// Plain environment knobs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// The secrets by reference.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretRef>,
+    /// What tools see, where any profile says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Acl>,
+}
+
+/// How what a step would see has changed between its enqueue and its start, by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// Secrets that were not there.
+    pub added: BTreeSet<String>,
+    /// Secrets that are gone.
+    pub removed: BTreeSet<String>,
+    /// Secrets with another version, or another reference.
+    pub rotated: BTreeSet<String>,
+    /// Plain knobs that were added, removed or changed.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub knobs: BTreeSet<String>,
+}
+
+impl Identity {
+    /// The outcome of a cascade, each reference at the version that it is pinned to by its profile.
+    #[must_use]
+    pub fn new(layers: &[Layer], overrides: Overrides, resolved: Resolved) -> Self {
+        let profiles = layers.iter().map(|layer| ProfileUse {
+            level: layer.level,
+            profile: layer.profile.clone(),
+            version: layer.content.version,
+        });
+        let secrets = resolved.secrets.into_iter().filter_map(|(name, entry)| {
+            let Reference { uri, version } = entry.set;
+            Some(SecretRef { name, uri, version, arn: None, from: entry.origin.profile? })
+        });
+        Self {
+            profiles: profiles.collect(),
+            overrides,
+            env: resolved.env.into_iter().map(|(key, entry)| (key, entry.set)).collect(),
+            secrets: secrets.collect(),
+            tools: resolved.tools,
+        }
+    }
+
+    /// The same, with what the identity backends say of its references. A version that a profile pins stays.
+    #[must_use]
+    pub fn pinned(mut self, pins: &BTreeMap<SecretUri, Pin>) -> Self {
+        for secret in &mut self.secrets {
+            let Some(pin) = pins.get(&secret.uri) else { continue };
+            secret.version = secret.version.take().or_else(|| Some(pin.version.clone()));
+            secret.arn.clone_from(&pin.arn);
+        }
+        self
+    }
+
+    /// What a step that runs `tool` sees: all knobs, and the secrets that the access lists grant it.
+    #[must_use]
+    pub fn seen_by(&self, tool: Option<&ToolName>) -> Self {
+        let mut seen = self.clone();
+        seen.secrets.retain(|secret| sees(self.tools.as_ref(), tool, &secret.name));
+        seen
+    }
+
+    /// Whether any of its profiles belongs to the operators.
+    #[must_use]
+    pub fn uses_system(&self) -> bool {
+        self.profiles.iter().any(|used| used.profile.is_system())
+    }
+
+    /// What changed from this identity to `now`; `None`: nothing.
+    #[must_use]
+    pub fn drift_to(&self, now: &Self) -> Option<Drift> {
+        let before: BTreeMap<&str, &SecretRef> = self.secrets.iter().map(|s| (s.name.as_str(), s)).collect();
+        let after: BTreeMap<&str, &SecretRef> = now.secrets.iter().map(|s| (s.name.as_str(), s)).collect();
+        let missing = |from: &BTreeMap<&str, &SecretRef>, in_: &BTreeMap<&str, &SecretRef>| -> BTreeSet<String> {
+            from.keys().filter(|name| !in_.contains_key(*name)).map(|name| (*name).to_owned()).collect()
+        };
+        let rotated = before.iter().filter_map(|(name, old)| {
+            let new = after.get(name)?;
+            (old.uri != new.uri || old.version != new.version).then(|| (*name).to_owned())
+        });
+        let keys: BTreeSet<&String> = self.env.keys().chain(now.env.keys()).collect();
+        let knobs = keys.into_iter().filter(|key| self.env.get(*key) != now.env.get(*key)).cloned();
+        let drift = Drift {
+            added: missing(&after, &before),
+            removed: missing(&before, &after),
+            rotated: rotated.collect(),
+            knobs: knobs.collect(),
+        };
+        (drift != Drift::default()).then_some(drift)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(secrets: &[(&str, &str, &str)], env: &[(&str, &str)]) -> Identity {
+        let secret = |(name, uri, version): &(&str, &str, &str)| SecretRef {
+            name: (*name).to_owned(),
+            uri: uri.parse().expect("a uri"),
+            version: Some((*version).to_owned()),
+            arn: None,
+            from: "crm".parse().expect("a profile"),
+        };
+        Identity {
+            secrets: secrets.iter().map(secret).collect(),
+            env: env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            ..Identity::default()
+        }
+    }
+
+    fn keys(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn drift_is_four_exact_sets() {
+        let before = identity(
+            &[
+                ("A", "builtin://a", "1"),
+                ("B", "builtin://b", "1"),
+                ("C", "builtin://c", "1"),
+                ("D", "builtin://d", "1"),
+            ],
+            &[("X", "1"), ("Y", "1")],
+        );
+        let after = identity(
+            &[
+                ("A", "builtin://a", "1"),
+                ("B", "builtin://b", "2"),
+                ("D", "builtin://e", "1"),
+                ("E", "builtin://e", "1"),
+            ],
+            &[("X", "2"), ("Y", "1")],
+        );
+        let drift = before.drift_to(&after).expect("it has drifted");
+        assert_eq!((drift.added, drift.removed), (keys(&["E"]), keys(&["C"])));
+        assert_eq!((drift.rotated, drift.knobs), (keys(&["B", "D"]), keys(&["X"])));
+        assert_eq!(before.drift_to(&before), None);
+    }
+
+    #[test]
+    fn a_step_sees_what_its_tool_may_see() {
+        let mut identity = identity(&[("A", "builtin://a", "1"), ("B", "builtin://b", "1")], &[("X", "1")]);
+        let names = |seen: Identity| seen.secrets.into_iter().map(|secret| secret.name).collect::<Vec<_>>();
+        assert_eq!(names(identity.seen_by(None)), ["A", "B"]);
+        let claude: ToolName = "claude".parse().expect("a tool");
+        identity.tools = Some(Acl::new(BTreeMap::from([(claude.clone(), keys(&["B"]))])));
+        assert_eq!(names(identity.seen_by(Some(&claude))), ["B"]);
+        assert!(names(identity.seen_by(None)).is_empty());
+        assert_eq!(identity.seen_by(None).env.len(), 1);
+    }
+}

@@ -1,0 +1,184 @@
+//! Revocations: revoke, check, lift.
+//!
+//! One row for each active (profile, key) of an owner, all in one partition, so that a check is one consistent query of
+//! the owner's partition, whatever the number of profiles and runs. Who revokes writes the rows in one transaction, all
+//! or none; lifting moves a row to the partition of the lifted ones.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use sealfleet_domain::audit::Event;
+use sealfleet_domain::identity::Identity;
+use sealfleet_domain::revocation::{FanOut, Lifted, Revocation, Revoked, revoked};
+use sealfleet_domain::{Owner, ProjectScope, RevocationId, limits};
+
+use crate::fan_outs::fan_out_item;
+use crate::profiles::trail;
+use crate::rows::{from_item, to_item, unwritten};
+use crate::store::{Condition, Query, Range, Table, Write, WriteError};
+use crate::{Error, Ledger, Page, keys};
+
+impl Ledger {
+    /// Stores revocations, and the fan-out that aborts what is in flight for hard ones.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyRevoked`], [`Error::Full`], or that the tables do not answer. None was written then.
+    pub async fn revoke(
+        &self,
+        owner: &Owner,
+        revocations: &[Revocation],
+        fan_out: Option<&FanOut>,
+        actor: &str,
+    ) -> Result<(), Error> {
+        let active = self.active_revocations(owner).await?;
+        if active.len() + revocations.len() > limits::ACTIVE_REVOCATIONS {
+            return Err(Error::Full(active.len()));
+        }
+        let now = self.now();
+        let mut writes = Vec::new();
+        for revocation in revocations {
+            let key = keys::revoked_key(owner, &revocation.profile, &revocation.key);
+            let item = to_item(revocation, key).map_err(unwritten)?;
+            writes.push(Write::Put { table: Table::Ledger, item, only_if: Condition::Absent });
+        }
+        let events = revocations.iter().map(|revocation| Event::SecretRevoked {
+            revocation_id: revocation.revocation_id,
+            profile: revocation.profile.clone(),
+            key: revocation.key.clone(),
+            uri: revocation.uri.clone(),
+            hard: revocation.hard,
+            reason: revocation.reason.clone(),
+        });
+        writes.push(self.audit_write(trail(owner), actor, None, events.collect(), now).map_err(unwritten)?);
+        if let Some(fan_out) = fan_out {
+            let item = fan_out_item(owner, fan_out, Some(now.plus_seconds(limits::FAN_OUT_SECONDS)));
+            writes.push(Write::Put {
+                table: Table::Ledger,
+                item: item.map_err(unwritten)?,
+                only_if: Condition::Absent,
+            });
+        }
+        for attempt in 0..5 {
+            match self.store.write(writes.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(WriteError::Condition(failed)) => {
+                    let taken = failed.into_iter().filter_map(|at| revocations.get(at));
+                    let taken = taken.map(|revocation| format!("`{}` of `{}`", revocation.key, revocation.profile));
+                    return Err(Error::AlreadyRevoked(taken.collect()));
+                }
+                Err(WriteError::Busy) => self.back_off(attempt).await,
+                Err(WriteError::Unavailable(detail)) => return Err(Error::Unavailable(detail)),
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// The first secret of `identity` that is revoked: the one check, for enqueue, claim, dispatch and start alike.
+    ///
+    /// # Errors
+    /// When the tables do not answer. Then nothing may start.
+    pub async fn check_revocations(&self, scope: &ProjectScope, identity: &Identity) -> Result<Option<Revoked>, Error> {
+        Ok(revoked(identity, &self.revocations_for(scope, identity).await?))
+    }
+
+    /// The active revocations that may take secrets of `identity` away.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn revocations_for(&self, scope: &ProjectScope, identity: &Identity) -> Result<Vec<Revocation>, Error> {
+        if identity.secrets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut active = self.active_revocations(&Owner::Project(scope.clone())).await?;
+        // Addresses of system profiles stand in no other profile, so without one there is nothing to look for.
+        if identity.uses_system() {
+            active.extend(self.active_revocations(&Owner::System).await?);
+        }
+        Ok(active)
+    }
+
+    /// All active revocations of an owner, by one consistent query.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn active_revocations(&self, owner: &Owner) -> Result<Vec<Revocation>, Error> {
+        let query = Query {
+            table: Table::Ledger,
+            pk: keys::revoked(owner),
+            range: Range::All,
+            backwards: false,
+            limit: limits::ACTIVE_REVOCATIONS + 1,
+            consistent: true,
+            only: None,
+        };
+        let mut active = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let rows = self.store.query(&query, after.as_deref()).await.map_err(Error::Unavailable)?;
+            for item in rows.items {
+                active.push(from_item(item)?);
+            }
+            after = rows.more_after;
+            if after.is_none() {
+                return Ok(active);
+            }
+        }
+    }
+
+    /// A page of revocations: the active ones by profile and key, or the lifted ones by age.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn revocations(
+        &self,
+        owner: &Owner,
+        lifted: bool,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Revocation>, Error> {
+        let pk = if lifted { keys::lifted(owner) } else { keys::revoked(owner) };
+        self.page(pk, after, limit).await
+    }
+
+    /// A revocation, active or lifted.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or that the tables do not answer.
+    pub async fn revocation(&self, owner: &Owner, id: RevocationId) -> Result<Revocation, Error> {
+        let active = self.active_revocations(owner).await?;
+        if let Some(revocation) = active.into_iter().find(|revocation| revocation.revocation_id == id) {
+            return Ok(revocation);
+        }
+        let key = keys::lifted_revocation(owner, id);
+        let item = self.store.get(Table::Ledger, &key).await.map_err(Error::Unavailable)?;
+        from_item(item.ok_or(Error::NotFound)?)
+    }
+
+    /// Lifts a revocation: what starts from now on may hold the key again. What was aborted stays so.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::WrongState`] when it is lifted already, or that the tables do not answer.
+    pub async fn lift(&self, owner: &Owner, id: RevocationId, actor: &str) -> Result<Revocation, Error> {
+        let mut revocation = self.revocation(owner, id).await?;
+        if revocation.lifted.is_some() {
+            return Err(Error::WrongState("lifted"));
+        }
+        let now = self.now();
+        revocation.lifted = Some(Lifted { at: now, actor: actor.to_owned() });
+        let event = Event::RevocationLifted {
+            revocation_id: id,
+            profile: revocation.profile.clone(),
+            key: revocation.key.clone(),
+        };
+        let own = Condition::Is(vec![("revocation_id", AttributeValue::S(id.to_string()))]);
+        let item = to_item(&revocation, keys::lifted_revocation(owner, id)).map_err(unwritten)?;
+        let writes = vec![
+            Write::Delete { key: keys::revoked_key(owner, &revocation.profile, &revocation.key), only_if: own },
+            Write::Put { table: Table::Ledger, item, only_if: Condition::Absent },
+            self.audit_write(trail(owner), actor, None, vec![event], now).map_err(unwritten)?,
+        ];
+        match self.store.write(writes).await {
+            Ok(()) => Ok(revocation),
+            Err(WriteError::Condition(_)) => Err(Error::WrongState("lifted")),
+            Err(error) => Err(unwritten(error)),
+        }
+    }
+}

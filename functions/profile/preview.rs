@@ -1,0 +1,58 @@
+//! What a run would start with, by name: each key with its origin, and whether the tool in question would see it.
+
+use sealfleet_api::types::{ResolveCascade, ResolvedCascade, ResolvedKey};
+use sealfleet_api::{Code, Problem};
+use sealfleet_domain::ProjectScope;
+use sealfleet_domain::acl::sees;
+use sealfleet_domain::cascade::{CascadeError, Entry, Resolved, resolve};
+use sealfleet_domain::identity::Identity;
+use sealfleet_ledger::Ledger;
+
+use crate::shared::problems;
+
+pub(super) async fn of(
+    ledger: &Ledger,
+    scope: &ProjectScope,
+    wanted: ResolveCascade,
+) -> Result<ResolvedCascade, Problem> {
+    wanted.overrides.check().map_err(|error| Problem::invalid(error.field, error.message))?;
+    let project = ledger.project(scope).await.map_err(problems::of_ledger)?;
+    let levels = project.cascade.levels(&wanted.workflow, wanted.profile.as_ref());
+    let layers = ledger.layers(scope, &levels).await.map_err(problems::of_ledger)?;
+    let outcome = resolve(&layers, &wanted.overrides, &wanted.workflow).map_err(|error| {
+        let code = match error {
+            CascadeError::NotAllowed { .. } => Code::ProfileDenied,
+            CascadeError::SecretOverride { .. } => Code::SecretOverride,
+        };
+        Problem::new(code, error.to_string())
+    })?;
+    let identity = Identity::new(&layers, wanted.overrides.clone(), outcome.clone());
+    let active = ledger.revocations_for(scope, &identity).await.map_err(problems::of_ledger)?;
+    let revoked_by = |key: &str| {
+        let secret = identity.secrets.iter().find(|secret| secret.name == key)?;
+        active.iter().find(|revocation| revocation.covers(secret)).map(|revocation| revocation.revocation_id)
+    };
+    let mut keys = knobs(&outcome);
+    keys.extend(outcome.secrets.into_iter().map(|(key, entry)| ResolvedKey {
+        value: None,
+        secret: Some(entry.set),
+        origin: entry.origin,
+        seen: sees(outcome.tools.as_ref(), wanted.tool.as_ref(), &key),
+        revoked_by: revoked_by(&key),
+        key,
+    }));
+    keys.sort_by(|one, other| one.key.cmp(&other.key));
+    Ok(ResolvedCascade { profiles: identity.profiles, keys, removed: outcome.removed })
+}
+
+fn knobs(outcome: &Resolved) -> Vec<ResolvedKey> {
+    let knob = |(key, entry): (&String, &Entry<String>)| ResolvedKey {
+        key: key.clone(),
+        value: Some(entry.set.clone()),
+        secret: None,
+        origin: entry.origin.clone(),
+        seen: true,
+        revoked_by: None,
+    };
+    outcome.env.iter().map(knob).collect()
+}
