@@ -11,7 +11,7 @@ use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent
 use sealfleet_api::types::QueueMessage;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::fleet::{FargatePool, Pool, Worker};
-use sealfleet_domain::run::{Executor, Failure, Fence, Handle, Outcome, Pace, Refusal, RequeueReason, Run};
+use sealfleet_domain::run::{Change, Executor, Failure, Fence, Handle, Outcome, Pace, Refusal, RequeueReason, Run};
 use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId, limits};
 use sealfleet_ecs::{Definition, Error as EcsError, Launch, Launched, Tasks};
 use sealfleet_ledger::{Claimed, Error, Ledger, Wanted};
@@ -155,6 +155,10 @@ async fn launch(
             let lost = ports
                 .ledger
                 .transition(scope, run_id, &actor, |run, now| {
+                    // Another delivery of the same claim has launched it.
+                    if run.held(step_id, None, fence)?.handle.is_some() {
+                        return Ok(Change::default());
+                    }
                     run.lose(step_id, fence, RequeueReason::NoCapacity, ports.pace, now)
                 })
                 .await;
@@ -168,6 +172,10 @@ async fn launch(
             let ended = ports
                 .ledger
                 .transition(scope, run_id, &actor, |run, now| {
+                    // Another delivery of the same claim has launched it.
+                    if run.held(step_id, None, fence)?.handle.is_some() {
+                        return Ok(Change::default());
+                    }
                     run.finish(step_id, None, fence, &outcome, ports.pace, now)
                 })
                 .await;

@@ -5,9 +5,11 @@ use std::time::Instant;
 use futures_util::future::try_join_all;
 use sealfleet_tests::api::text;
 use sealfleet_tests::{Failure, Outcome, ensure};
+use serde_json::json;
 
 use crate::cloud::Consumed;
 use crate::figures::{Figures, percentile};
+use crate::identity::{Backend, Identity};
 use crate::lambda::Function;
 use crate::machine::cpu_millis_of;
 use crate::world::{BESIDE, FARGATE, IN_AWS, PULL, World, accepted};
@@ -18,6 +20,16 @@ const READ_PRICE: f64 = 0.125;
 const QUEUE_PRICE: f64 = 0.40;
 /// Requests to SQS that are not the control plane's own but belong to each message: its receive and its delete.
 const CONSUMER_REQUESTS: f64 = 2.0;
+
+/// Units of a run of one secret that starts with what it was enqueued with, whatever became of it since: measured with no look
+/// at its profiles or at revocations. Writes and reads, in all and by stage.
+struct Plain {
+    all: (f64, f64),
+    stages: &'static [(f64, f64)],
+}
+
+const PLAIN_PULL: Plain = Plain { all: (24.0, 10.0), stages: &[(7.0, 4.0), (6.0, 2.0), (4.0, 2.0), (7.0, 2.0)] };
+const PLAIN_FARGATE: Plain = Plain { all: (27.0, 12.0), stages: &[] };
 
 /// What was consumed by each stage of runs, as means.
 struct Stages {
@@ -54,31 +66,43 @@ impl Stages {
         self.at += 1;
     }
 
-    fn print(&self, figures: &mut Figures, path: &str, runs: f64) {
+    /// `plain`: the same run without looks for drift and revocations, for which the budgets are. A run with many secrets
+    /// has larger rows: it has none.
+    fn print(&self, figures: &mut Figures, path: &str, runs: f64, plain: Option<&Plain>) {
         let total = |of: fn(&Consumed) -> f64| self.sums.iter().map(of).sum::<f64>() / runs;
         let writes = total(|sum| sum.write_units);
         let reads = total(|sum| sum.read_units);
         let queue = total(|sum| f64::from(sum.queue_requests)) + CONSUMER_REQUESTS;
-        figures.add_against(
-            format!("{path}: write units of a whole one-step identity run, idempotent"),
-            writes,
-            "WRU",
-            24.0,
-        );
-        figures.add_against(format!("{path}: read units of it"), reads, "RRU", 10.0);
-        figures.add_against(
-            format!("{path}: SQS requests of it, its receive and delete included"),
-            queue,
-            "requests",
-            3.0,
-        );
         let dollars = writes * WRITE_PRICE + reads * READ_PRICE + queue * QUEUE_PRICE;
-        figures.add_against(format!("{path}: tables and queue of a million such runs"), dollars, "USD", 15.0);
-        for (name, sum) in self.names.iter().zip(&self.sums) {
-            figures.add(format!("{path}, {name}: write units"), sum.write_units / runs, "WRU");
-            figures.add(format!("{path}, {name}: read units"), sum.read_units / runs, "RRU");
+        for (name, value, unit, budget) in [
+            (format!("{path}: write units of a whole one-step identity run, idempotent"), writes, "WRU", 24.0),
+            (format!("{path}: read units of it"), reads, "RRU", 10.0),
+            (format!("{path}: SQS requests of it, its receive and delete included"), queue, "requests", 3.0),
+            (format!("{path}: tables and queue of a million such runs"), dollars, "USD", 15.0),
+        ] {
+            match plain {
+                Some(_) => figures.add_against(name, value, unit, budget),
+                None => figures.add(name, value, unit),
+            }
+        }
+        if let Some(plain) = plain {
+            growth(figures, path, (writes, reads), plain.all);
+        }
+        for (at, (name, sum)) in self.names.iter().zip(&self.sums).enumerate() {
+            let spent = (sum.write_units / runs, sum.read_units / runs);
+            let name = format!("{path}, {name}");
+            figures.add(format!("{name}: write units"), spent.0, "WRU");
+            figures.add(format!("{name}: read units"), spent.1, "RRU");
+            if let Some(plain) = plain.and_then(|plain| plain.stages.get(at)) {
+                growth(figures, &name, spent, *plain);
+            }
         }
     }
+}
+
+fn growth(figures: &mut Figures, name: &str, spent: (f64, f64), plain: (f64, f64)) {
+    figures.add(format!("{name}: write units for drift and revocations"), spent.0 - plain.0, "WRU");
+    figures.add(format!("{name}: read units for drift and revocations"), spent.1 - plain.1, "RRU");
 }
 
 /// Whole runs, by both kinds of sandbox.
@@ -86,35 +110,76 @@ impl Stages {
 /// # Errors
 /// When a run does not get through.
 pub async fn runs(figures: &mut Figures, world: &World, runs: usize) -> Outcome {
-    let (mut pull, mut fargate) = (Stages::new(world), Stages::new(world));
-    // The first of each kind registers what later ones find, a task definition.
-    pull_run(world, &mut Stages::new(world)).await?;
-    fargate_run(world, &mut Stages::new(world)).await?;
+    let beside = Identity::of_one(BESIDE);
+    pull_runs(figures, world, runs, "pull worker", &beside, Some(&PLAIN_PULL)).await?;
+    fargate_runs(figures, world, runs, "Fargate", &Identity::of_one(IN_AWS), Some(&PLAIN_FARGATE)).await
+}
+
+/// As [`runs`], with the secrets of a cascade.
+///
+/// # Errors
+/// When a run does not get through.
+pub async fn cascade_runs(figures: &mut Figures, world: &World, runs: usize) -> Outcome {
+    let beside = Identity::cascade(world, Backend::Beside, 3).await?;
+    let path = format!("pull worker, {}", beside.said);
+    pull_runs(figures, world, runs, &path, &beside, None).await?;
+    let in_aws = Identity::cascade(world, Backend::InAws, 3).await?;
+    let path = format!("Fargate, {}", in_aws.said);
+    fargate_runs(figures, world, runs, &path, &in_aws, None).await?;
+    world.bind(&json!({})).await
+}
+
+async fn pull_runs(
+    figures: &mut Figures,
+    world: &World,
+    runs: usize,
+    path: &str,
+    identity: &Identity,
+    plain: Option<&Plain>,
+) -> Outcome {
+    let mut stages = Stages::new(world);
+    pull_run(world, &mut Stages::new(world), identity).await?;
     for _ in 0..runs {
-        pull_run(world, &mut pull).await?;
-        fargate_run(world, &mut fargate).await?;
+        pull_run(world, &mut stages, identity).await?;
     }
-    pull.print(figures, "pull worker", count(runs));
-    fargate.print(figures, "Fargate", count(runs));
+    stages.print(figures, path, count(runs), plain);
     Ok(())
 }
 
-async fn pull_run(world: &World, stages: &mut Stages) -> Outcome {
+async fn fargate_runs(
+    figures: &mut Figures,
+    world: &World,
+    runs: usize,
+    path: &str,
+    identity: &Identity,
+    plain: Option<&Plain>,
+) -> Outcome {
+    let mut stages = Stages::new(world);
+    // The first registers what later ones find, a task definition.
+    fargate_run(world, &mut Stages::new(world), identity).await?;
+    for _ in 0..runs {
+        fargate_run(world, &mut stages, identity).await?;
+    }
+    stages.print(figures, path, count(runs), plain);
+    Ok(())
+}
+
+async fn pull_run(world: &World, stages: &mut Stages, identity: &Identity) -> Outcome {
     stages.begin(world);
-    let run = world.enqueue(PULL, BESIDE).await?;
+    let run = world.enqueue(PULL, &identity.profile).await?;
     stages.done(world, "enqueue");
     let fence = world.claim(&run).await?;
     stages.done(world, "claim");
-    world.started(&run, fence).await?;
+    world.started(&run, fence, &identity.keys).await?;
     stages.done(world, "start");
     world.succeeded(&run, fence).await?;
     stages.done(world, "report");
     Ok(())
 }
 
-async fn fargate_run(world: &World, stages: &mut Stages) -> Outcome {
+async fn fargate_run(world: &World, stages: &mut Stages, identity: &Identity) -> Outcome {
     stages.begin(world);
-    let run = world.enqueue(FARGATE, IN_AWS).await?;
+    let run = world.enqueue(FARGATE, &identity.profile).await?;
     stages.done(world, "enqueue");
     world.dispatch(&run).await?;
     stages.done(world, "dispatch");
@@ -130,34 +195,57 @@ async fn fargate_run(world: &World, stages: &mut Stages) -> Outcome {
     Ok(())
 }
 
-/// Time on a CPU for each enqueue and claim: the whole of the function's process, that is Lambda's protocol, JSON, the
-/// rules, signing, and HTTP to the tables and the queue (without TLS).
+/// Time on a CPU for each enqueue and claim of a run of one secret: the whole of the function's process, that is Lambda's
+/// protocol, JSON, the rules, signing, and HTTP to the tables and the queue (without TLS).
 ///
 /// # Errors
 /// When a request is refused.
 pub async fn cpu(figures: &mut Figures, world: &World, requests: usize) -> Outcome {
+    cpu_with(figures, world, requests, "", BESIDE).await
+}
+
+/// As [`cpu`], with the secrets of a cascade.
+///
+/// # Errors
+/// When a request is refused.
+pub async fn cascade_cpu(figures: &mut Figures, world: &World, requests: usize) -> Outcome {
+    let identity = Identity::cascade(world, Backend::Beside, 3).await?;
+    cpu_with(figures, world, requests, &format!(", {}", identity.said), &identity.profile).await?;
+    world.bind(&json!({})).await
+}
+
+async fn cpu_with(figures: &mut Figures, world: &World, requests: usize, what: &str, profile: &str) -> Outcome {
     for _ in 0..requests / 5 {
-        let run = world.enqueue(PULL, BESIDE).await?;
+        let run = world.enqueue(PULL, profile).await?;
         let fence = world.claim(&run).await?;
         world.succeeded(&run, fence).await?;
     }
     let enqueue = world.function("enqueue").await?;
-    let mut runs = Vec::new();
+    let (mut runs, mut latencies) = (Vec::new(), Vec::new());
     let before = cpu_millis_of(enqueue.pid);
     for _ in 0..requests {
-        runs.push(world.enqueue(PULL, BESIDE).await?);
+        let begun = Instant::now();
+        runs.push(world.enqueue(PULL, profile).await?);
+        latencies.push(begun.elapsed().as_secs_f64() * 1000.0);
     }
     let spent = cpu_millis_of(enqueue.pid) - before;
-    figures.add_against("enqueue: CPU of a request, whole process, no TLS", spent / count(requests), "ms", 1.0);
+    let name = format!("enqueue{what}");
+    figures.add_against(format!("{name}: CPU of a request, whole process, no TLS"), spent / count(requests), "ms", 1.0);
+    figures.add(format!("{name}: latency, in-memory tables, p50"), percentile(&latencies, 0.5), "ms");
     let claim = world.function("claim").await?;
     let before = cpu_millis_of(claim.pid);
     let mut claimed = Vec::new();
+    latencies.clear();
     for run in runs {
+        let begun = Instant::now();
         let fence = world.claim(&run).await?;
+        latencies.push(begun.elapsed().as_secs_f64() * 1000.0);
         claimed.push((run, fence));
     }
     let spent = cpu_millis_of(claim.pid) - before;
-    figures.add_against("claim: CPU of a request, whole process, no TLS", spent / count(requests), "ms", 1.0);
+    let name = format!("claim{what}");
+    figures.add_against(format!("{name}: CPU of a request, whole process, no TLS"), spent / count(requests), "ms", 1.0);
+    figures.add(format!("{name}: latency, in-memory tables, p50"), percentile(&latencies, 0.5), "ms");
     for (run, fence) in claimed {
         world.succeeded(&run, fence).await?;
     }
@@ -226,6 +314,6 @@ async fn fill(world: &World, runs: usize) -> Outcome {
 }
 
 /// A count as a divisor.
-fn count(number: usize) -> f64 {
+pub fn count(number: usize) -> f64 {
     u32::try_from(number).map_err(|_| Failure::new("too many")).map_or(f64::MAX, f64::from)
 }

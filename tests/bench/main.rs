@@ -11,8 +11,10 @@
 mod cloud;
 mod costs;
 mod figures;
+mod identity;
 mod lambda;
 mod machine;
+mod revocation;
 mod stack;
 mod world;
 
@@ -25,7 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use figures::Figures;
 use world::World;
 
-const USAGE: &str = "usage: scripts/bench [--json] [--quick]\n\n  --json   the figures as JSON on stdout\n  --quick  fewer runs, a backlog of 1,000 and not 10,000";
+const USAGE: &str = "usage: scripts/bench [--json] [--quick]\n\n  --json   the figures as JSON on stdout\n  --quick  fewer runs, a backlog of 1,000 and not 10,000, 100 runs in flight and not 1,000";
 
 /// How much is measured.
 pub struct Plan {
@@ -41,17 +43,29 @@ pub struct Plan {
     backlog: usize,
     /// Runs on the local stack.
     stack_runs: usize,
+    /// Runs that hold a key when it is revoked.
+    in_flight: &'static [usize],
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let mut as_json = false;
-    let mut plan =
-        Plan { functions: PathBuf::new(), starts: 30, runs: 10, requests: 100, backlog: 10_000, stack_runs: 20 };
+    let mut plan = Plan {
+        functions: PathBuf::new(),
+        starts: 30,
+        runs: 10,
+        requests: 100,
+        backlog: 10_000,
+        stack_runs: 20,
+        in_flight: &[1, 100, 1000],
+    };
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--json" => as_json = true,
-            "--quick" => plan = Plan { starts: 10, runs: 3, requests: 30, backlog: 1000, stack_runs: 5, ..plan },
+            "--quick" => {
+                let in_flight = &[1, 100];
+                plan = Plan { starts: 10, runs: 3, requests: 30, backlog: 1000, stack_runs: 5, in_flight, ..plan }
+            }
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);
@@ -96,13 +110,22 @@ async fn measure(plan: &Plan, stage: &Stage, figures: &mut Figures) -> Outcome {
     lambda::starts(figures, &world, plan.starts).await?;
     eprintln!("bench: what a run costs");
     costs::runs(figures, &world, plan.runs).await?;
+    costs::cascade_runs(figures, &world, plan.runs).await?;
     eprintln!("bench: CPU of a request");
     costs::cpu(figures, &world, plan.requests).await?;
+    costs::cascade_cpu(figures, &world, plan.requests).await?;
     eprintln!("bench: claims at a backlog of {} (some minutes)", plan.backlog);
     costs::backlog(figures, &world, plan.requests, plan.backlog).await?;
     drop(world);
+    // Tables of their own: nothing waits in them, and no other profile is there.
+    let world = World::new(&plan.functions).await?;
+    eprintln!("bench: cascades of up to 10,000 profiles");
+    identity::resolution(figures, &world, plan.requests * 3).await?;
+    eprintln!("bench: hard revocations");
+    revocation::in_memory(figures, &world, plan.in_flight).await?;
+    drop(world);
     eprintln!("bench: latencies of the local stack");
-    stack::latencies(figures, stage, &plan.functions, plan.stack_runs).await
+    stack::measure(figures, stage, plan).await
 }
 
 /// `target/release/sealfleet-functions`, wherever below the target directory this program is.

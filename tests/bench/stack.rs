@@ -1,6 +1,5 @@
-//! Latencies on the local stack, with the release binary behind the emulated API Gateway, queues and ECS.
+//! Latencies and revocations on the local stack, with the release binary behind the emulated API Gateway, queues and ECS.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sealfleet_tests::aws::Service;
@@ -9,26 +8,35 @@ use sealfleet_tests::{Claimed, Failure, Outcome, Project, Stack, Stage, eventual
 use serde_json::{Value, json};
 
 use crate::figures::{Figures, percentile};
+use crate::{Plan, revocation};
 
 const SOON: Duration = Duration::from_secs(60);
 /// Marks the line that a step prints when it starts.
 const MARK: &str = "started-at";
 
-/// Measures them.
+/// Measures them, and hard revocations.
 ///
 /// # Errors
 /// When the stack does not come up, or a run does not get through.
-pub async fn latencies(figures: &mut Figures, stage: &Stage, functions: &Path, runs: usize) -> Outcome {
-    let functions = functions.to_string_lossy();
-    let stack = stage.up(&["--functions", &functions, "--param", "LeaseSeconds=60"]).await?;
+pub async fn measure(figures: &mut Figures, stage: &Stage, plan: &Plan) -> Outcome {
+    let functions = plan.functions.to_string_lossy();
+    // What is claimed here is not taken back while it is measured.
+    let stack = stage.up(&["--functions", &functions, "--param", "LeaseSeconds=3600"]).await?;
+    latencies(figures, &stack, plan.stack_runs).await?;
+    eprintln!("bench: hard revocations on the local stack");
+    let project = stack.project("bench").await?;
+    revocation::on_stack(figures, &stack, &project, plan.in_flight).await
+}
+
+async fn latencies(figures: &mut Figures, stack: &Stack, runs: usize) -> Outcome {
     let project = stack.project("bench").await?;
     requests(figures, &project, runs).await?;
-    project.live_worker(&stack).await?;
+    project.live_worker(stack).await?;
     for pool in [PULL, FARGATE] {
         let mut starts = Vec::new();
         // The first one finds nothing warm.
         for _ in 0..=runs {
-            starts.push(start(&stack, &project, pool).await?);
+            starts.push(start(stack, &project, pool).await?);
         }
         let kind = if pool == PULL { "pull worker" } else { "Fargate stand-in" };
         figures.add(

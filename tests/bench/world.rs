@@ -1,6 +1,6 @@
 //! A project on a played cloud, and the functions that serve it, each a process of its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -35,6 +35,7 @@ pub struct World {
     binary: PathBuf,
     environment: Vec<(String, String)>,
     functions: Mutex<HashMap<&'static str, Arc<Function>>>,
+    made: Mutex<BTreeSet<String>>,
     operator: String,
     admin: String,
     member: String,
@@ -55,13 +56,15 @@ impl World {
             binary: binary.to_owned(),
             environment,
             functions: Mutex::default(),
+            made: Mutex::default(),
             operator: token.clone(),
             admin: String::new(),
             member: String::new(),
             worker: String::new(),
         };
         let image = format!("sealfleet/sandbox@sha256:{}", "0".repeat(64));
-        let pools = json!({ PULL: { "kind": "pull" }, FARGATE: { "kind": "fargate", "image": image, "max_concurrent": 1000 } });
+        let pools =
+            json!({ PULL: { "kind": "pull" }, FARGATE: { "kind": "fargate", "image": image, "max_concurrent": 1000 } });
         world.post("fleet", &token, "/v1/projects", &json!({ "project": PROJECT, "pools": pools })).await?;
         let made = async |role: &str| -> Outcome<String> {
             let made = world.post("fleet", &token, "/v1/tokens", &json!({ "project": PROJECT, "role": role })).await?;
@@ -89,6 +92,11 @@ impl World {
     /// When it is refused.
     pub async fn profile(&self, profile: &Value) -> Outcome {
         self.post("profile", &self.admin, "/v1/profiles", profile).await.map(|_| ())
+    }
+
+    /// Whether something of this name is to be made now: once.
+    pub async fn is_new(&self, name: &str) -> bool {
+        self.made.lock().await.insert(name.to_owned())
     }
 
     /// Makes a profile of the operators.
@@ -126,12 +134,13 @@ impl World {
         self.post("profile", &self.member, "/v1/cascade/resolve", &body).await
     }
 
-    /// Revokes a key, hard; the fan-out as it was answered.
+    /// Revokes the key of these profiles, hard; the fan-out as it was answered.
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn revoke(&self, profile: &str, key: &str) -> Outcome<Value> {
-        let body = json!({ "keys": [{ "profile": profile, "key": key }], "hard": true, "reason": "bench" });
+    pub async fn revoke(&self, profiles: &[String]) -> Outcome<Value> {
+        let keys: Vec<Value> = profiles.iter().map(|profile| json!({ "profile": profile, "key": "API_KEY" })).collect();
+        let body = json!({ "keys": keys, "hard": true, "reason": "bench" });
         let revoked = self.post("revoke", &self.admin, "/v1/revocations", &body).await?;
         Ok(revoked["fan_out"].clone())
     }
@@ -160,10 +169,8 @@ impl World {
     /// # Errors
     /// When the heartbeat is refused.
     pub async fn held(&self, claims: &[(String, u64)]) -> Outcome<usize> {
-        let leases: Vec<Value> = claims
-            .iter()
-            .map(|(run, fence)| json!({ "run_id": run, "step_id": "only", "fence": fence }))
-            .collect();
+        let leases: Vec<Value> =
+            claims.iter().map(|(run, fence)| json!({ "run_id": run, "step_id": "only", "fence": fence })).collect();
         let answer = self.post("claim", &self.worker, "/v1/heartbeats", &json!({ "leases": leases })).await?;
         Ok(answer["leases"].as_array().into_iter().flatten().filter(|lease| lease["held"] != false).count())
     }
@@ -235,7 +242,8 @@ impl World {
     pub async fn started(&self, run: &str, fence: u64, keys: &[String]) -> Outcome {
         let version = NOWHERE.rsplit('@').next();
         let resolved: BTreeMap<&String, Option<&str>> = keys.iter().map(|key| (key, version)).collect();
-        let body = json!({ "run_id": run, "step_id": "only", "fence": fence, "sandbox": "sandbox-1", "resolved": resolved });
+        let body =
+            json!({ "run_id": run, "step_id": "only", "fence": fence, "sandbox": "sandbox-1", "resolved": resolved });
         self.post("report", &self.worker, "/v1/starts", &body).await.map(|_| ())
     }
 

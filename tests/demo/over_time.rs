@@ -60,8 +60,14 @@ pub async fn played(board: &mut Board, stack: &Stack, tenant: &mut Tenant) -> Ou
         BESIDE_WORKER.profile,
         IN_SECRETS_MANAGER.profile
     ));
-    rotated(board, stack, tenant).await?;
-    let in_flight = InFlight::start(tenant).await?;
+    let asleep = Sleeper::new();
+    let mut waiting_runs = Vec::new();
+    for source in SOURCES {
+        waiting_runs.push(waiting(tenant, source, &asleep).await?);
+    }
+    let in_flight = InFlight::enqueue(tenant).await?;
+    rotated(board, stack, tenant, &waiting_runs, &asleep).await?;
+    in_flight.until_sleeping(tenant).await?;
     board.say(&format!(
         "{HOLDING} sandboxes of the worker and {HOLDING} Fargate tasks sleep with the key; 1 and 1 with another key"
     ));
@@ -108,12 +114,7 @@ async fn waiting(tenant: &Tenant, source: &Source, asleep: &Sleeper) -> Outcome<
 }
 
 /// The key is rotated while two runs wait.
-async fn rotated(board: &mut Board, stack: &Stack, tenant: &mut Tenant) -> Outcome {
-    let asleep = Sleeper::new();
-    let mut runs = Vec::new();
-    for source in SOURCES {
-        runs.push(waiting(tenant, source, &asleep).await?);
-    }
+async fn rotated(board: &mut Board, stack: &Stack, tenant: &mut Tenant, runs: &[String], asleep: &Sleeper) -> Outcome {
     asleep.until(runs.len(), SOON).await?;
 
     let (beside, in_aws) = (Canary::new(), Canary::new());
@@ -139,7 +140,7 @@ async fn rotated(board: &mut Board, stack: &Stack, tenant: &mut Tenant) -> Outco
     ];
     let new = [(stored.version, beside), (in_manager.version, in_aws)];
     for (((name, sets), (version, value)), (source, run)) in
-        expected.into_iter().zip(&new).zip(SOURCES.iter().zip(&runs))
+        expected.into_iter().zip(&new).zip(SOURCES.iter().zip(runs))
     {
         board.check(name, drifted(stack, tenant, source, run, &sets, version, value)).await;
     }
@@ -183,8 +184,8 @@ async fn succeeded_with(stack: &Stack, tenant: &Tenant, source: &Source, run: &s
 }
 
 impl InFlight {
-    /// Enqueues all of them and waits until they sleep.
-    async fn start(tenant: &Tenant) -> Outcome<Self> {
+    /// Enqueues all of them.
+    async fn enqueue(tenant: &Tenant) -> Outcome<Self> {
         let (asleep, others_asleep) = (Sleeper::new(), Sleeper::new());
         let one = async |workflow: &str, profile: &str, pool: &str, asleep: &Sleeper| -> Outcome<String> {
             let sleeps = json!({ "pool": pool, "mode": "identity", "command": asleep.after(HASH) });
@@ -200,13 +201,17 @@ impl InFlight {
         for (profile, pool) in [(BESIDE, PULL), (IN_AWS, FARGATE)] {
             others.push(one("sync", profile, pool, &others_asleep).await?);
         }
-        let all = Self { holding, asleep, others, others_asleep };
-        all.asleep.until(HOLDING * SOURCES.len(), SOON).await?;
-        all.others_asleep.until(all.others.len(), SOON).await?;
-        for run in all.runs().into_iter().chain(&all.others) {
+        Ok(Self { holding, asleep, others, others_asleep })
+    }
+
+    /// Waits until each has its sandbox, in which it sleeps.
+    async fn until_sleeping(&self, tenant: &Tenant) -> Outcome {
+        self.asleep.until(HOLDING * SOURCES.len(), SOON).await?;
+        self.others_asleep.until(self.others.len(), SOON).await?;
+        for run in self.runs().into_iter().chain(&self.others) {
             tenant.project.until(run, "call", &["running"], SOON).await?;
         }
-        Ok(all)
+        Ok(())
     }
 
     fn runs(&self) -> Vec<&String> {

@@ -24,6 +24,8 @@ pub async fn bodies_that_are_wrong_name_their_field(stack: &Stack) -> Outcome {
     let before = (project.census().await?, project.trail().await?.len());
     let mut all = runs();
     all.extend(profiles());
+    all.extend(cascades());
+    all.extend(revocations());
     all.extend(enrolment());
     all.extend(projects());
     all.extend(work());
@@ -135,6 +137,65 @@ fn profiles() -> Vec<Wrong> {
         profile(json!({ "name": "bad", "env": { "SEALFLEET_RUN": "x" } }), "env.SEALFLEET_RUN"),
         profile(json!({ "name": "bad", "allowed_workflows": ["No!"] }), "allowed_workflows[0]"),
     ]
+}
+
+fn cascades() -> Vec<Wrong> {
+    let resolve = |body: Value, field: &'static str| (By::Admin, "/v1/cascade/resolve", body, field);
+    let overrides = |overrides: Value, field: &'static str| {
+        let body = json!({ "workflow": "tests", "profile": "absent", "overrides": overrides });
+        let steps = json!({ "steps": [step("only", &json!({ "mode": "identity" }))] });
+        [resolve(body.clone(), field), (By::Member, "/v1/runs", merged(body, &steps), field)]
+    };
+    let with = |more: Value, field: &'static str| (By::Member, "/v1/runs", run_of(&[step("only", &more)]), field);
+    let mut all = vec![
+        resolve(json!({}), "workflow"),
+        resolve(json!({ "workflow": "No!" }), "workflow"),
+        resolve(json!({ "workflow": "tests", "profile": "No!" }), "profile"),
+        resolve(json!({ "workflow": "tests", "tool": "No!" }), "tool"),
+        resolve(json!({ "workflow": "tests", "secrets": { "A": "do-not-repeat" } }), "secrets"),
+        with(json!({ "tool": "No!" }), "steps[0].tool"),
+        with(json!({ "on_drift": "do-not-repeat" }), "steps[0].on_drift"),
+        (
+            By::Member,
+            "/v1/runs",
+            merged(run_of(&[step("only", &json!({}))]), &json!({ "overrides": { "env": { "A": "do-not-repeat" } } })),
+            "overrides",
+        ),
+    ];
+    all.extend(overrides(json!({ "env": { "PATH": "do-not-repeat" } }), "overrides.env.PATH"));
+    all.extend(overrides(json!({ "env": { "A": "v".repeat(1025) } }), "overrides.env.A"));
+    all.extend(overrides(json!({ "env": { "A": "do-not-repeat" }, "remove": ["A"] }), "overrides.remove.A"));
+    all.extend(overrides(json!({ "remove": ["not a key"] }), "overrides.remove.not a key"));
+    all.extend(overrides(json!({ "secrets": { "A": "do-not-repeat" } }), "overrides.secrets"));
+    all
+}
+
+fn revocations() -> Vec<Wrong> {
+    let key = json!({ "profile": "absent", "key": "API_KEY" });
+    let right = json!({ "keys": [key], "reason": "a test" });
+    let mut all = Vec::new();
+    for path in ["/v1/revocations", "/v1/revocations:preview"] {
+        let revoke = |body: Value, field: &'static str| (By::Admin, path, body, field);
+        let with = |more: Value, field: &'static str| revoke(merged(right.clone(), &more), field);
+        let many: Vec<Value> = (0..41).map(|n| json!({ "profile": "absent", "key": format!("K{n}") })).collect();
+        all.extend([
+            revoke(json!({}), "keys"),
+            revoke(json!({ "keys": [key] }), "reason"),
+            with(json!({ "keys": [] }), "keys"),
+            with(json!({ "keys": many }), "keys"),
+            with(json!({ "keys": [key, key] }), "keys"),
+            with(json!({ "keys": [{ "profile": "No!", "key": "A" }] }), "keys[0].profile"),
+            with(json!({ "keys": [{ "profile": "absent" }] }), "keys[0].key"),
+            with(json!({ "keys": [{ "profile": "absent", "key": "A", "value": "do-not-repeat" }] }), "keys[0].value"),
+            with(json!({ "hard": "do-not-repeat" }), "hard"),
+            with(json!({ "reason": "" }), "reason"),
+            with(json!({ "reason": "  " }), "reason"),
+            with(json!({ "reason": "r".repeat(257) }), "reason"),
+            with(json!({ "reason": "two\nlines" }), "reason"),
+            with(json!({ "until": "tomorrow" }), "until"),
+        ]);
+    }
+    all
 }
 
 fn enrolment() -> Vec<Wrong> {
@@ -261,6 +322,12 @@ pub async fn queries_and_paths_that_are_wrong(stack: &Stack) -> Outcome {
         ("/v1/audit?run_id=x", "run_id"),
         ("/v1/audit?color=red", "color"),
         ("/v1/profiles?x=y", "x"),
+        ("/v1/profiles/p/versions?limit=0", "limit"),
+        ("/v1/profiles/p/versions?state=active", "state"),
+        ("/v1/revocations?state=gone", "state"),
+        ("/v1/revocations?limit=101", "limit"),
+        ("/v1/revocations?cursor=x", "cursor"),
+        ("/v1/revocations?profile=p", "profile"),
     ] {
         let answer = project.admin.get(query).await?;
         ensure_eq!(answer.status, 400, "{query}: {}", answer.body);
@@ -278,9 +345,15 @@ pub async fn queries_and_paths_that_are_wrong(stack: &Stack) -> Outcome {
         ensure_eq!(answer.status, 400, "a cursor of another list in {list}: {}", answer.body);
         ensure_eq!(answer.body["field"], "cursor", "the field of a foreign cursor");
     }
-    for path in
-        ["/v1/runs/x", "/v1/runs/run_x", "/v1/workers/run_0198c0de-0000-7000-8000-00000000000a", "/v1/profiles/No!"]
-    {
+    for path in [
+        "/v1/runs/x",
+        "/v1/runs/run_x",
+        "/v1/workers/run_0198c0de-0000-7000-8000-00000000000a",
+        "/v1/profiles/No!",
+        "/v1/revocations/x",
+        "/v1/revocations/fan_0198c0de-0000-7000-8000-00000000000a",
+        "/v1/fan-outs/rev_0198c0de-0000-7000-8000-00000000000a",
+    ] {
         project.admin.get(path).await?.refused(404, "not_found")?;
     }
     Ok(())

@@ -5,12 +5,19 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use sealfleet_tests::api::text;
-use sealfleet_tests::project::{FARGATE, run_of, step};
+use sealfleet_tests::identity::secrets;
+use sealfleet_tests::processes::Sleeper;
+use sealfleet_tests::project::{FARGATE, named, run_of, step};
 use sealfleet_tests::worker::BuiltinStore;
 use sealfleet_tests::{
-    Outcome, Project, Reply, Stack, Worker, WorkerProcess, ensure, ensure_eq, eventually, processes, unique,
+    Caller, Claimed, Failure, Outcome, Project, Reply, Stack, Worker, WorkerProcess, ensure, ensure_eq, eventually,
+    processes, unique,
 };
 use serde_json::{Value, json};
+
+use crate::revocation::counts;
+use crate::seen;
+use crate::seen::{nowhere, player, sleeping, with_profile};
 
 const LONG: Duration = Duration::from_secs(120);
 
@@ -166,6 +173,181 @@ pub async fn a_killed_ecs_agent_loses_nothing(stack: &Stack) -> Outcome {
         Ok((sleeping() == 0).then_some(()))
     })
     .await
+}
+
+/// 44. Revocation fan-out killed half-way -> finishes by itself.
+pub async fn s44_a_killed_fan_out_finishes_by_itself(stack: &Stack) -> Outcome {
+    let project = stack.project("killed-fan-out").await?;
+    let secret = project.aws_secret(stack, "cloud", "cloud").await?;
+    project.admin.create_profile("cloud", &secrets(&[("API_KEY", &secret.uri)])).await?;
+    project.admin.create_profile("beside", &secrets(&[("API_KEY", &nowhere("beside"))])).await?;
+    project.admin.create_profile("spared", &secrets(&[("API_KEY", &nowhere("spared"))])).await?;
+
+    let sleeper = Sleeper::new();
+    let step = sleeping("only", FARGATE, &sleeper, &json!({}));
+    let mut runs = Vec::new();
+    for _ in 0..ON_FARGATE {
+        runs.push(project.enqueue(&with_profile("cloud", std::slice::from_ref(&step))).await?);
+    }
+    sleeper.until(ON_FARGATE, LONG).await?;
+    for run in &runs {
+        project.until(run, "only", &["running"], LONG).await?;
+    }
+    // Workers on several partitions of the ledger.
+    let mut workers = Vec::new();
+    for _ in 0..WORKERS {
+        // With more slots than it claims at once, so that its claims do not fight over the last ones.
+        workers.push(player(&project, EACH * 10).await?);
+    }
+    let spared = project.enqueue(&with_profile("spared", &[seen::played("only", &json!({}))])).await?;
+    let bystander = player(&project, 1).await?;
+    let spared = bystander.claim(&spared, "only").await?;
+    let body = with_profile("beside", &[seen::played("only", &json!({}))]);
+    let mut claims: Vec<(&Worker, Vec<Claimed>)> = Vec::new();
+    for worker in &workers {
+        let enqueued =
+            join_all((0..EACH).map(|_| project.enqueue(&body))).await.into_iter().collect::<Outcome<Vec<_>>>()?;
+        let claimed = join_all(enqueued.iter().map(|run| worker.claim(run, "only"))).await;
+        claims.push((worker, claimed.into_iter().collect::<Outcome<_>>()?));
+        // Those of before must not run out meanwhile.
+        for (worker, claims) in &claims {
+            worker.heartbeat(&claims.iter().collect::<Vec<_>>()).await?.accepted()?;
+        }
+        runs.extend(enqueued);
+    }
+
+    // Heartbeats come until the fan-out is finished, so that no run gets away because its lease has run out.
+    claims.push((&bystander, vec![spared.clone()]));
+    let beating = async {
+        loop {
+            for (worker, claims) in &claims {
+                if let Err(failure) = worker.heartbeat(&claims.iter().collect::<Vec<_>>()).await {
+                    return failure;
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let ecs = Caller::anonymous(&reqwest::Client::new(), &stack.parts.ecs_endpoint);
+    let throttled = async |next: u32| ecs.post("/_local/throttles", &json!({ "next": next })).await?.accepted();
+    let finished = tokio::select! {
+        finished = killed_half_way(stack, &project, &body, &throttled) => finished?,
+        failure = beating => return Err(failure),
+    };
+
+    let pulled = WORKERS * EACH as usize;
+    let expected = json!({ "runs": ON_FARGATE + pulled, "stopped": ON_FARGATE, "unstopped": 0, "workers": pulled });
+    ensure_eq!(counts(&finished), expected, "{finished}");
+    sleeper.until(0, LONG).await?;
+    let told = project.admin.events("", "revocation.fan_out_finished").await?;
+    ensure_eq!(told.len(), 1, "audited ends of the fan-out: {told:?}");
+    ensure_eq!(told.first().map(counts), Some(expected), "the audited counts");
+    let trail = project.trail().await?;
+    for run in &runs {
+        let of_run: Vec<Value> = trail.iter().filter(|entry| entry["run_id"] == run.as_str()).cloned().collect();
+        for name in ["run.aborted_by_revocation", "step.aborted", "run.finished"] {
+            ensure_eq!(named(&of_run, name).len(), 1, "audited `{name}` of {run}");
+        }
+    }
+    ensure_eq!(aborted(&project).await?, runs.len(), "aborted runs");
+    for (worker, claims) in claims {
+        for claimed in claims {
+            ensure_eq!(worker.holds(&claimed).await?, claimed == spared, "whether {claimed:?} is held");
+        }
+    }
+    bystander.succeed(&spared).await?.accepted()?;
+    what_cannot_be_stopped_is_told(stack, &project, &throttled).await
+}
+
+/// Revokes both keys while no task can be stopped, and kills whoever works on the fan-out when it has begun: first the one
+/// that was asked, then those that go on. The fan-out, finished.
+async fn killed_half_way(
+    stack: &Stack,
+    project: &Project,
+    body: &Value,
+    throttled: &impl AsyncFn(u32) -> Outcome<Value>,
+) -> Outcome<Value> {
+    throttled(u32::MAX).await?;
+    let killer = async {
+        eventually("the first aborted run", LONG, async || Ok((aborted(project).await? > 0).then_some(()))).await?;
+        let killed = stack.environments_of("sealfleet-revoke");
+        killed.iter().copied().for_each(processes::kill);
+        Ok::<usize, Failure>(killed.len())
+    };
+    let keys = [("cloud", "API_KEY"), ("beside", "API_KEY")];
+    let (answer, killed) = join(project.admin.try_revoke(&keys, true), killer).await;
+    ensure!(killed? > 0, "there was nothing to kill");
+    let answer = answer?;
+    ensure!(answer.status >= 500, "the request was answered: the function was killed too late: {}", answer.body);
+    let active = project.admin.revocations("active").await?;
+    ensure_eq!(active.len(), 2, "revocations after the kill: all, whatever became of the fan-out");
+    let fan_out = active.first().map(|revocation| text(revocation, "fan_out_id")).transpose()?.unwrap_or_default();
+    let half_way = project.admin.fan_out(&fan_out).await?;
+    ensure_eq!(half_way["finished_at"], Value::Null, "the fan-out was killed too late: {half_way}");
+    let so_far = half_way["runs_aborted"].as_u64().unwrap_or_default() as usize;
+    ensure!(so_far > 0 && so_far < ON_FARGATE + WORKERS * EACH as usize, "it was not killed half-way: {half_way}");
+    // Nothing starts meanwhile.
+    project.member.post("/v1/runs", body).await?.refused(403, "secret_revoked")?;
+
+    // Those that go on, once it is due again.
+    let killer = async {
+        eventually("another aborted run", LONG, async || Ok((aborted(project).await? > so_far).then_some(()))).await?;
+        stack.environments_of("sealfleet-sweep").into_iter().for_each(processes::kill);
+        Ok::<(), Failure>(())
+    };
+    let sweeping = async {
+        loop {
+            // Its death is what is asked for.
+            let _ = stack.sweep().await;
+        }
+    };
+    tokio::select! {
+        killed = killer => killed?,
+        never = sweeping => never,
+    }
+    throttled(0).await?;
+    project.admin.fanned_out(stack, &fan_out, LONG).await
+}
+
+async fn aborted(project: &Project) -> Outcome<usize> {
+    let all = project.viewer.list("/v1/runs?limit=100").await?;
+    Ok(all.iter().filter(|run| run["state"] == "aborted").count())
+}
+
+/// Fargate runs of the fan-out that is killed.
+const ON_FARGATE: usize = 3;
+/// Played workers.
+const WORKERS: usize = 4;
+/// Runs of each of them.
+const EACH: u32 = 15;
+
+/// A fan-out ends although ECS refuses to stop a task, names the run, and the task is stopped as soon as that is possible.
+async fn what_cannot_be_stopped_is_told(
+    stack: &Stack,
+    project: &Project,
+    throttled: &impl AsyncFn(u32) -> Outcome<Value>,
+) -> Outcome {
+    let secret = project.aws_secret(stack, "stubborn", "stubborn").await?;
+    project.admin.create_profile("stubborn", &secrets(&[("API_KEY", &secret.uri)])).await?;
+    let sleeper = Sleeper::new();
+    let step = sleeping("only", FARGATE, &sleeper, &json!({}));
+    let run = project.enqueue(&with_profile("stubborn", &[step])).await?;
+    sleeper.until(1, LONG).await?;
+    project.until(&run, "only", &["running"], LONG).await?;
+    throttled(u32::MAX).await?;
+    let revoked = project.admin.revoke(&[("stubborn", "API_KEY")], true).await?;
+    let finished = project.admin.fan_out(&revoked.fan_out.unwrap_or_default()).await?;
+    let stubborn = json!({ "runs": 1, "stopped": 0, "unstopped": 1, "workers": 0 });
+    ensure_eq!((counts(&finished), &finished["unstopped"]), (stubborn, &json!([run])), "what could not be stopped");
+    ensure!(finished["finished_at"].is_string(), "it waits for ECS: {finished}");
+    ensure_eq!(sleeper.asleep().len(), 1, "the sandbox that could not be stopped");
+    throttled(0).await?;
+    eventually("the task to be stopped", LONG, async || {
+        stack.sweep().await?;
+        Ok(sleeper.asleep().is_empty().then_some(()))
+    })
+    .await?;
+    ended_once(project, &run, "aborted").await
 }
 
 async fn swept_to_the_end(stack: &Stack, project: &Project, run: &str) -> Outcome<Value> {

@@ -6,12 +6,17 @@
 
 #![expect(clippy::indexing_slicing, reason = "JSON read by name: what is absent reads as null")]
 
+mod access;
 mod audit;
 mod bad_input;
+mod cascade;
+mod drift;
 mod fleet;
 mod kill;
+mod revocation;
 mod sandbox;
 mod sealed;
+mod seen;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -78,6 +83,29 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s23_cancel
             s24_another_projects_rows_do_not_exist
             s25_viewers_and_dead_tokens;
+        cascade:
+            s26_the_later_level_wins
+            s27_a_tombstone_ends_a_key
+            s28_a_secret_stays_a_secret
+            s29_a_profile_is_for_its_workflows
+            s30_another_projects_profile_does_not_exist
+            s31_backends;
+        drift:
+            s35_drift_is_told_exactly;
+        revocation:
+            s36_a_revoked_key_is_refused_at_every_door
+            s38_a_revocation_is_lifted_once
+            s39_a_bulk_is_all_or_none
+            s40_a_hard_revocation_stops_all_that_runs
+            s41_late_reports_do_not_wash_it_off
+            s42_a_preview_changes_nothing
+            s43_a_revoked_key_starts_nothing;
+        access:
+            s49_a_tool_sees_what_it_is_granted
+            who_may_write_profiles_and_revoke
+            another_owners_revocations_do_not_exist
+            profiles_change_by_version
+            cursors_are_bound_to_their_list;
         sandbox:
             s52_each_step_in_its_own_mode
             s55_a_sandbox_cannot_read_another_projects_secret
@@ -89,6 +117,7 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
         audit:
             s57_a_hundred_events_are_all_there;
         kill:
+            s44_a_killed_fan_out_finishes_by_itself
             a_killed_function_loses_nothing
             a_killed_worker_loses_nothing
             a_killed_ecs_agent_loses_nothing;

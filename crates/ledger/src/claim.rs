@@ -4,6 +4,7 @@
 //! revocation first and then reads the leases. Both reads see every write that was acknowledged before, so of a claim
 //! and a revocation that happen at once at least one sees the other: the claim ends its own step, or the revoker does.
 //! A claim is granted, and a start let go, by the two functions here and by nothing else, so none goes unchecked.
+//! `docs/intent-then-check.md` has the whole argument, and the model that checks it.
 
 use std::collections::BTreeMap;
 
@@ -139,6 +140,11 @@ impl Ledger {
         let outcome = Outcome::Failed { failure: failure.clone() };
         let ended = self
             .transition(wanted.scope, wanted.run_id, &wanted.actor(), |run, now| {
+                // Another delivery of the same claim may have launched it meanwhile: then its sandbox has to be stopped,
+                // which an aborted step stays due for and a failed one does not.
+                if run.held(wanted.step_id, None, claimed.fence)?.handle.is_some() {
+                    return run.abort_start(wanted.step_id, claimed.fence, revoked.clone(), wanted.pace, now);
+                }
                 run.finish(wanted.step_id, None, claimed.fence, &outcome, wanted.pace, now)
             })
             .await;

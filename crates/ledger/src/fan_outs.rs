@@ -5,10 +5,12 @@
 //! afterwards, and ends itself. A place is stored only when everything before it is dealt with, so going on from it
 //! leaves nothing out; doing a page twice finds its runs ended. Each aborted run leaves a row in the abort's own
 //! transaction: the counts are exact whoever died in between.
+//!
+//! A revocation that was lifted meanwhile aborts nothing any more: `docs/intent-then-check.md`.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::Event;
-use sealfleet_domain::revocation::{AbortedRun, FanOut, Finished, Place};
+use sealfleet_domain::revocation::{AbortedRun, FanOut, Finished, Place, Revocation};
 use sealfleet_domain::run::{Change, Executor, Run, Step};
 use sealfleet_domain::{FanOutId, Owner, ProjectScope, RunId, Timestamp};
 
@@ -98,7 +100,14 @@ impl Ledger {
                 Err(Error::NotFound) => return Ok(None),
                 other => other?,
             };
-            let Some(revoked) = stored.run.revoked_in_flight(&fan_out.revocations) else { return Ok(None) };
+            if stored.run.revoked_in_flight(&fan_out.revocations).is_none() {
+                return Ok(None);
+            }
+            // Read after the run, which must be unchanged for the abort: what is claimed after a lift is left alone.
+            let rows = self.active_revocations(owner).await?;
+            let is_active = |own: &&Revocation| rows.iter().any(|row| row.revocation_id == own.revocation_id);
+            let active: Vec<Revocation> = fan_out.revocations.iter().filter(is_active).cloned().collect();
+            let Some(revoked) = stored.run.revoked_in_flight(&active) else { return Ok(None) };
             let record = aborted_item(owner, fan_out.fan_out_id, scope, &stored.run).map_err(unwritten)?;
             let rule = |run: &mut Run, now| run.abort_revoked(revoked.clone(), Some(fan_out.fan_out_id), now);
             let beside = |_: &Change| {

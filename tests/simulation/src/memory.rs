@@ -92,12 +92,6 @@ impl Tables {
         self.table(table).get(&key.pk)?.get(&key.sk).cloned()
     }
 
-    /// All rows of a table, by key.
-    pub fn rows(&self, table: Table) -> impl Iterator<Item = (&str, &str, &Arc<Item>)> {
-        let partitions = self.table(table).iter();
-        partitions.flat_map(|(pk, rows)| rows.iter().map(move |(sk, item)| (pk.as_str(), sk.as_str(), item)))
-    }
-
     /// One page of a query.
     ///
     /// # Errors

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use aws_lambda_events::http::Method;
+use sealfleet_domain::Timestamp;
 use sealfleet_domain::access::Role;
 use sealfleet_domain::credential::Home;
-use sealfleet_domain::{ProjectId, ProjectScope, Timestamp};
 use serde_json::{Value, json};
 
 use crate::handlers::{Function, Handlers, Invoke, Outcome, ledger, request};
@@ -93,15 +93,6 @@ pub async fn onboard() -> Result<Project, String> {
     let mut world = stage.lock();
     world.tables.settle(0);
     Ok(Project { tables: world.tables.clone(), token, workers })
-}
-
-/// The project's scope.
-///
-/// # Errors
-/// Never: its id is one.
-pub fn scope() -> Result<ProjectScope, String> {
-    let project: ProjectId = PROJECT.parse().map_err(|error| format!("{error}"))?;
-    Ok(ProjectScope::of_stored_row(project))
 }
 
 fn project() -> Value {

@@ -2,7 +2,7 @@
 //!
 //! The order of all effects decides who came first. A claim that was written after a revocation must not be launched
 //! or answered; a start whose invocation began after one must not run; and when a fan-out says that it is finished, no
-//! claim that was written before its revocations is live, and as many runs were aborted as it counts.
+//! claim that was written before its revocations is live unless they were lifted, and as many runs were aborted as it counts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +28,6 @@ struct Seen {
 #[derive(Clone, Debug, Default)]
 pub struct Revocations {
     active: BTreeMap<(String, String), Seen>,
-    since: BTreeMap<RevocationId, u64>,
     aborted: BTreeMap<FanOutId, u64>,
     fan_outs: BTreeMap<FanOutId, FanOut>,
 }
@@ -75,7 +74,6 @@ impl Revocations {
                     if change.before.is_some() {
                         return Some(format!("{} replaces an active revocation", revocation.revocation_id));
                     }
-                    self.since.insert(revocation.revocation_id, effect);
                     self.active.insert(address, Seen { revocation, since: effect });
                 }
             }
@@ -120,7 +118,7 @@ impl Revocations {
             let older = fan_out
                 .revocations
                 .iter()
-                .filter(|revocation| self.since.get(&revocation.revocation_id).is_some_and(|since| leased < *since));
+                .filter(|revocation| self.active_since(revocation).is_some_and(|since| leased < since));
             for revocation in older {
                 if identity.secrets.iter().any(|secret| takes_away(revocation, secret)) {
                     return Some(format!("{}/{step_id}/{}", run.run_id, step.fence));
@@ -128,6 +126,12 @@ impl Revocations {
             }
         }
         None
+    }
+
+    /// When a revocation was written, if it is still active: one that was lifted meanwhile takes nothing away any more.
+    fn active_since(&self, revocation: &Revocation) -> Option<u64> {
+        let mut active = self.active.values();
+        active.find(|seen| seen.revocation.revocation_id == revocation.revocation_id).map(|seen| seen.since)
     }
 
     /// At the end of all, what is wrong: every fan-out is finished, and its count is still true.
