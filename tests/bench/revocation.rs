@@ -7,7 +7,7 @@ use sealfleet_domain::Timestamp;
 use sealfleet_tests::api::text;
 use sealfleet_tests::identity::{NOWHERE, secrets};
 use sealfleet_tests::processes::Sleeper;
-use sealfleet_tests::project::{FARGATE, PULL, merged, run_of, step};
+use sealfleet_tests::project::{FARGATE, PULL, merged, named, run_of, step};
 use sealfleet_tests::{Claimed, Outcome, Project, Stack, Worker, ensure, ensure_eq, eventually};
 use serde_json::{Value, json};
 
@@ -138,10 +138,12 @@ pub async fn on_stack(figures: &mut Figures, stack: &Stack, project: &Project, c
             let all = answer["leases"].as_array().into_iter().flatten().all(|lease| lease["held"] == false);
             ensure!(all, "a claim of a played worker is still held");
         }
-        let millis = at(&finished, "finished_at")?.millis_since(at(&finished, "started_at")?);
-        let seconds = f64::from(i32::try_from(millis).unwrap_or(i32::MAX)) / 1000.0;
+        let begun = at(&finished, "started_at")?;
         let name = format!("local stack: hard revoke, {runs} in flight, {} real", tasks + sandboxes);
-        issued(figures, &format!("{name}: all aborts issued and counted"), runs, seconds);
+        let last = last_abort(project, &finished, runs).await?;
+        issued(figures, &format!("{name}: last abort issued"), runs, seconds(begun, last));
+        let ended = at(&finished, "finished_at")?;
+        figures.add(format!("{name}: fan-out counted and finished"), seconds(begun, ended), "s");
         figures.add(format!("{name}: `sweep` had to go on"), if inline { 0.0 } else { 1.0 }, "times");
         figures.add(format!("{name}: last real sandbox's process gone"), gone.as_secs_f64(), "s");
     }
@@ -169,6 +171,25 @@ async fn claim(
 
 async fn gone(asleep: &Sleeper, since: Instant) -> Outcome<Duration> {
     eventually("the sandboxes to go", SOON, async || Ok(asleep.asleep().is_empty().then(|| since.elapsed()))).await
+}
+
+/// When the last abort of a fan-out was written, by the audit trail.
+async fn last_abort(project: &Project, fan_out: &Value, runs: usize) -> Outcome<Timestamp> {
+    let begun = text(fan_out, "started_at")?;
+    let entries = project.admin.list(&format!("/v1/audit?limit=100&from={begun}")).await?;
+    let mut aborts = Vec::new();
+    for entry in &entries {
+        let events = named(std::slice::from_ref(entry), "run.aborted_by_revocation");
+        if events.iter().any(|event| event["fan_out_id"] == fan_out["fan_out_id"]) {
+            aborts.push(at(entry, "at")?);
+        }
+    }
+    ensure_eq!(aborts.len(), runs, "aborts of the fan-out in the trail");
+    Ok(aborts.into_iter().max().unwrap_or(Timestamp::from_millis(0)))
+}
+
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    f64::from(i32::try_from(to.millis_since(from)).unwrap_or(i32::MAX)) / 1000.0
 }
 
 fn at(fan_out: &Value, member: &str) -> Outcome<Timestamp> {

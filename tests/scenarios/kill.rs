@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::revocation::counts;
 use crate::seen;
-use crate::seen::{nowhere, player, sleeping, with_profile};
+use crate::seen::{nowhere, player, sleeping, while_alive, with_profile};
 
 const LONG: Duration = Duration::from_secs(120);
 
@@ -218,22 +218,9 @@ pub async fn s44_a_killed_fan_out_finishes_by_itself(stack: &Stack) -> Outcome {
 
     // Heartbeats come until the fan-out is finished, so that no run gets away because its lease has run out.
     claims.push((&bystander, vec![spared.clone()]));
-    let beating = async {
-        loop {
-            for (worker, claims) in &claims {
-                if let Err(failure) = worker.heartbeat(&claims.iter().collect::<Vec<_>>()).await {
-                    return failure;
-                }
-            }
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    };
     let ecs = Caller::anonymous(&reqwest::Client::new(), &stack.parts.ecs_endpoint);
     let throttled = async |next: u32| ecs.post("/_local/throttles", &json!({ "next": next })).await?.accepted();
-    let finished = tokio::select! {
-        finished = killed_half_way(stack, &project, &body, &throttled) => finished?,
-        failure = beating => return Err(failure),
-    };
+    let finished = while_alive(&claims, killed_half_way(stack, &project, &body, &throttled)).await?;
 
     let pulled = WORKERS * EACH as usize;
     let expected = json!({ "runs": ON_FARGATE + pulled, "stopped": ON_FARGATE, "unstopped": 0, "workers": pulled });

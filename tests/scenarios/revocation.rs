@@ -10,14 +10,16 @@ use sealfleet_tests::project::{FARGATE, PULL, merged, named, run_of};
 use sealfleet_tests::{Caller, Outcome, Project, Stack, Worker, ensure, ensure_eq, eventually, unique};
 use serde_json::{Map, Value, json};
 
-use crate::seen::{PLAYED, SOON, gated, nowhere, open_gate, played, player, sleeping, tasks, with_profile};
+use crate::seen::{
+    PLAYED, SOON, gated, nowhere, open_gate, played, player, sleeping, tasks, while_alive, with_profile,
+};
 
 /// Until when all that a hard revocation stops is gone: a request works on it for 10 s, and heartbeats come every 2.
 const BOUND: Duration = Duration::from_secs(30);
 
 /// 36. Soft revoke -> enqueue refused (`secret_revoked`) through every entry point.
 pub async fn s36_a_revoked_key_is_refused_at_every_door(stack: &Stack) -> Outcome {
-    let project = stack.project("thirtysix").await?;
+    let (project, neighbour) = stack.pair("thirtysix").await?;
     let admin = &project.admin;
     let base = format!("base-{}", unique());
     let system = format!("system/{base}");
@@ -30,6 +32,8 @@ pub async fn s36_a_revoked_key_is_refused_at_every_door(stack: &Stack) -> Outcom
     admin.create_profile("other", &secrets(&[("DEFAULT", &nowhere("other"))])).await?;
     admin.create_profile("listed", &json!({ "tools": { "codex": ["NIGHTLY"] } })).await?;
     admin.bind(&json!({ "system": base, "project": "default", "workflows": { "nightly": "nightly" } })).await?;
+
+    neighbour.admin.bind(&json!({ "system": base })).await?;
 
     let body = |asked: &Value, more: &Value| merged(asked.clone(), &json!({ "steps": [played("only", more)] }));
     let (direct, alias) =
@@ -83,6 +87,14 @@ pub async fn s36_a_revoked_key_is_refused_at_every_door(stack: &Stack) -> Outcom
             id.as_str(),
             "{what}: when asked before"
         );
+
+        // Operators take a key away from all projects, a project from itself alone.
+        let neighbours = neighbour.member.post("/v1/runs", &body(&plain, &json!({}))).await?;
+        if *profile == base {
+            neighbours.refused(403, "secret_revoked")?;
+        } else {
+            neighbours.accepted()?;
+        }
 
         // Without the key it may go.
         let without = merged((*asked).clone(), &json!({ "overrides": { "remove": [name] } }));
@@ -172,17 +184,21 @@ pub async fn s39_a_bulk_is_all_or_none(stack: &Stack) -> Outcome {
         ensure!(worker.holds(&held).await?, "the run in flight does not go on");
         Ok(())
     };
-    for hard in [false, true] {
-        let bulk = [(one.as_str(), "A"), (one.as_str(), "B"), (two.as_str(), "A"), (two.as_str(), "B")];
-        let detail = project.admin.try_revoke(&bulk, hard).await?.refused(409, "already_revoked")?;
-        ensure!(detail.contains(&format!("`B` of `{two}`")), "the key that was revoked is not named: {detail}");
-        ensure!(!detail.contains(&one) && !detail.contains("`A`"), "another key is named: {detail}");
-        nothing_happened().await?;
-        let unknown = project.admin.try_revoke(&[(&one, "A"), (&two, "NO_SUCH_KEY")], hard).await?;
-        unknown.refused(404, "not_found")?;
-        ensure_eq!(unknown.body["field"], "keys[1]", "the field of a key that nobody declared");
-        nothing_happened().await?;
-    }
+    let refused = async {
+        for hard in [false, true] {
+            let bulk = [(one.as_str(), "A"), (one.as_str(), "B"), (two.as_str(), "A"), (two.as_str(), "B")];
+            let detail = project.admin.try_revoke(&bulk, hard).await?.refused(409, "already_revoked")?;
+            ensure!(detail.contains(&format!("`B` of `{two}`")), "the key that was revoked is not named: {detail}");
+            ensure!(!detail.contains(&one) && !detail.contains("`A`"), "another key is named: {detail}");
+            nothing_happened().await?;
+            let unknown = project.admin.try_revoke(&[(&one, "A"), (&two, "NO_SUCH_KEY")], hard).await?;
+            unknown.refused(404, "not_found")?;
+            ensure_eq!(unknown.body["field"], "keys[1]", "the field of a key that nobody declared");
+            nothing_happened().await?;
+        }
+        Ok(())
+    };
+    worker.while_held(&held, refused).await?;
     worker.succeed(&held).await?.accepted()?;
     // Without the conflict: all.
     let all = project.admin.revoke(&[(&one, "A"), (&one, "B"), (&two, "A")], false).await?;
@@ -290,16 +306,22 @@ async fn of_the_system(stack: &Stack, projects: &[&Project]) -> Outcome {
         }
         held.push((project, worker, claims));
     }
-    for (_, worker, claims) in &held {
-        for claimed in claims {
-            ensure!(worker.holds(claimed).await?, "a claim was lost before the revocation");
-        }
-    }
-
-    let began = Instant::now();
-    let revoked = stack.operator.revoke(&[(&name, "CLOUD"), (&name, "BESIDE")], true).await?;
-    let fan_out = revoked.fan_out.clone().unwrap_or_default();
-    let finished = stack.operator.fanned_out(stack, &fan_out, BOUND).await?;
+    let alive: Vec<_> = held.iter().map(|(_, worker, claims)| (worker, claims.clone())).collect();
+    let keys = [(name.as_str(), "CLOUD"), (name.as_str(), "BESIDE")];
+    let mut affected: Vec<&String> = on_fargate.iter().map(|(_, run)| run).collect();
+    affected.extend(held.iter().flat_map(|(_, _, claims)| claims.iter().map(|claimed| &claimed.run)));
+    affected.sort();
+    let (began, revoked, fan_out, finished) = while_alive(&alive, async {
+        let mut previewed = stack.operator.preview(&keys).await?;
+        previewed.sort();
+        ensure_eq!(previewed.iter().collect::<Vec<_>>(), affected, "the runs of both projects that would be aborted");
+        let began = Instant::now();
+        let revoked = stack.operator.revoke(&keys, true).await?;
+        let fan_out = revoked.fan_out.clone().unwrap_or_default();
+        let finished = stack.operator.fanned_out(stack, &fan_out, BOUND).await?;
+        Ok((began, revoked, fan_out, finished))
+    })
+    .await?;
     ensure_eq!(counts(&finished), json!({ "runs": 8, "stopped": 4, "unstopped": 0, "workers": 4 }), "{finished}");
     cloud.until(0, BOUND).await?;
     let system = format!("system/{name}");
@@ -410,9 +432,13 @@ pub async fn s41_late_reports_do_not_wash_it_off(stack: &Stack) -> Outcome {
         }
         claims.push(claimed);
     }
-    let revoked = project.admin.revoke(&[(&profile, "API_KEY")], true).await?;
-    let fan_out = revoked.fan_out.clone().unwrap_or_default();
-    let finished = project.admin.fanned_out(stack, &fan_out, SOON).await?;
+    let (revoked, fan_out, finished) = while_alive(&[(&worker, claims.clone())], async {
+        let revoked = project.admin.revoke(&[(&profile, "API_KEY")], true).await?;
+        let fan_out = revoked.fan_out.clone().unwrap_or_default();
+        let finished = project.admin.fanned_out(stack, &fan_out, SOON).await?;
+        Ok((revoked, fan_out, finished))
+    })
+    .await?;
     ensure_eq!(counts(&finished), json!({ "runs": 3, "stopped": 0, "unstopped": 0, "workers": 3 }), "{finished}");
     let by = json!({ "revocation_id": revoked.ids.first(), "profile": profile, "key": "API_KEY" });
 
@@ -483,47 +509,54 @@ pub async fn s42_a_preview_changes_nothing(stack: &Stack) -> Outcome {
     let started = held.first().cloned().ok_or_else(|| sealfleet_tests::Failure::new("no claim"))?;
     worker.start(&started).await?.accepted()?;
 
-    let state = async || -> Outcome<(Vec<Value>, Vec<Value>, usize)> {
-        let (mut states, mut events) = (Vec::new(), Vec::new());
-        for run in held.iter().map(|claimed| &claimed.run).chain([&waits]) {
-            let step = project.step(run, "only").await?;
-            states.push(json!([project.run(run).await?["state"], step["state"], step["fence"], step["aborted"]]));
-            events.extend(project.audit(run).await?);
+    let nothing_changes = async {
+        let state = async || -> Outcome<(Vec<Value>, Vec<Value>, usize)> {
+            let (mut states, mut events) = (Vec::new(), Vec::new());
+            for run in held.iter().map(|claimed| &claimed.run).chain([&waits]) {
+                let step = project.step(run, "only").await?;
+                states.push(json!([project.run(run).await?["state"], step["state"], step["fence"], step["aborted"]]));
+                events.extend(project.audit(run).await?);
+            }
+            Ok((states, events, of_key(&project, "secret.revoked", &name).await?))
+        };
+        let before = state().await?;
+        let mut affected: Vec<&str> = held.iter().take(2).map(|claimed| claimed.run.as_str()).collect();
+        affected.sort_unstable();
+        for caller in [&project.admin, &project.member, &project.viewer] {
+            let mut previewed = caller.preview(&[(&name, "API_KEY")]).await?;
+            previewed.sort();
+            ensure_eq!(previewed, affected, "the runs that would be aborted");
         }
-        Ok((states, events, of_key(&project, "secret.revoked", &name).await?))
-    };
-    let before = state().await?;
-    let mut affected: Vec<&str> = held.iter().take(2).map(|claimed| claimed.run.as_str()).collect();
-    affected.sort_unstable();
-    for caller in [&project.admin, &project.member, &project.viewer] {
-        let mut previewed = caller.preview(&[(&name, "API_KEY")]).await?;
-        previewed.sort();
-        ensure_eq!(previewed, affected, "the runs that would be aborted");
-    }
-    let shown = sealfleet_tests::identity::revocation(&[(&alias, "ALIAS")], true);
-    let shown = project.admin.post("/v1/revocations:preview", &shown).await?.accepted()?;
-    let of_alias =
-        shown["runs"].as_array().into_iter().flatten().find(|run| run["run_id"] == held.get(1).map_or("", |c| &c.run));
-    let expected = json!({
-        "project": project.id, "run_id": held.get(1).map(|claimed| &claimed.run), "profile": alias, "key": "ALIAS",
-    });
-    ensure_eq!(of_alias, Some(&expected), "how a run is shown: {shown}");
-    ensure_eq!(project.admin.preview(&[(&spared, "SPARED")]).await?.len(), 1, "runs with the other key");
-    ensure!(stack.operator.preview(&[(&name, "SYSTEM")]).await?.is_empty(), "nobody uses the system's key");
-    ensure!(
-        project.admin.preview(&[(&system, "SYSTEM")]).await?.is_empty(),
-        "the project does not use the system's key"
-    );
+        let shown = sealfleet_tests::identity::revocation(&[(&alias, "ALIAS")], true);
+        let shown = project.admin.post("/v1/revocations:preview", &shown).await?.accepted()?;
+        let of_alias = shown["runs"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|run| run["run_id"] == held.get(1).map_or("", |c| &c.run));
+        let expected = json!({
+            "project": project.id, "run_id": held.get(1).map(|claimed| &claimed.run), "profile": alias, "key": "ALIAS",
+        });
+        ensure_eq!(of_alias, Some(&expected), "how a run is shown: {shown}");
+        ensure_eq!(project.admin.preview(&[(&spared, "SPARED")]).await?.len(), 1, "runs with the other key");
+        ensure!(stack.operator.preview(&[(&name, "SYSTEM")]).await?.is_empty(), "nobody uses the system's key");
+        ensure!(
+            project.admin.preview(&[(&system, "SYSTEM")]).await?.is_empty(),
+            "the project does not use the system's key"
+        );
 
-    for claimed in &held {
-        ensure!(worker.holds(claimed).await?, "a previewed claim is not held any more");
-    }
-    ensure!(theirs.holds(&elsewhere).await?, "a claim of another project is not held any more");
-    ensure_eq!(state().await?, before, "runs, their trail and revocations after it all");
-    for state in ["active", "lifted"] {
-        let listed = project.admin.revocations(state).await?;
-        ensure!(listed.iter().all(|revocation| revocation["profile"] != name.as_str()), "a preview has revoked");
-    }
+        for claimed in &held {
+            ensure!(worker.holds(claimed).await?, "a previewed claim is not held any more");
+        }
+        ensure!(theirs.holds(&elsewhere).await?, "a claim of another project is not held any more");
+        ensure_eq!(state().await?, before, "runs, their trail and revocations after it all");
+        for state in ["active", "lifted"] {
+            let listed = project.admin.revocations(state).await?;
+            ensure!(listed.iter().all(|revocation| revocation["profile"] != name.as_str()), "a preview has revoked");
+        }
+        Ok(())
+    };
+    while_alive(&[(&worker, held.clone()), (&theirs, vec![elsewhere.clone()])], nothing_changes).await?;
     project.enqueue(&body(&name)).await?;
     for claimed in &held {
         worker.succeed(claimed).await?.accepted()?;
@@ -548,11 +581,15 @@ pub async fn s43_a_revoked_key_starts_nothing(stack: &Stack) -> Outcome {
     worker.start(&running).await?.accepted()?;
     let sleeper = Sleeper::new();
     let steps = gated(&sleeping("only", FARGATE, &sleeper, &json!({})));
-    let on_fargate = project.enqueue(&with_profile(&cloud, &steps)).await?;
-    let revoked = project.admin.revoke(&[(&profile, "API_KEY"), (&cloud, "API_KEY")], false).await?;
+    let alive = [(&worker, vec![leased.clone(), running.clone()])];
+    let (on_fargate, revoked, refused) = while_alive(&alive, async {
+        let on_fargate = project.enqueue(&with_profile(&cloud, &steps)).await?;
+        let revoked = project.admin.revoke(&[(&profile, "API_KEY"), (&cloud, "API_KEY")], false).await?;
+        Ok((on_fargate, revoked, worker.try_claim(&waits, "only").await?))
+    })
+    .await?;
 
     // Claimed after it.
-    let refused = worker.try_claim(&waits, "only").await?;
     let detail = refused.refused(403, "secret_revoked")?;
     let (id, in_cloud) =
         (revoked.ids.first().cloned().unwrap_or_default(), revoked.ids.get(1).cloned().unwrap_or_default());

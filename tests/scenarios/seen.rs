@@ -5,7 +5,7 @@ use std::time::Duration;
 use sealfleet_tests::aws::Service;
 use sealfleet_tests::processes::Sleeper;
 use sealfleet_tests::project::{merged, run_of, step};
-use sealfleet_tests::{Failure, Outcome, Project, Stack, Worker};
+use sealfleet_tests::{Claimed, Failure, Outcome, Project, Stack, Worker};
 use serde_json::{Map, Value, json};
 
 /// Long enough for a sandbox to start or to go, beside others on a small machine.
@@ -42,6 +42,24 @@ pub async fn open_gate(worker: &Worker, run: &str) -> Outcome {
 /// A worker that is played, for [`PLAYED`].
 pub async fn player(project: &Project, slots: u32) -> Outcome<Worker> {
     project.worker(&json!({ "pool": PLAYED, "max_concurrent": slots })).await
+}
+
+/// Does `work` while heartbeats come for these claims; those that are lost meanwhile are told by others.
+pub async fn while_alive<T>(claims: &[(&Worker, Vec<Claimed>)], work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    let beating = async {
+        loop {
+            for (worker, claims) in claims {
+                if let Err(failure) = worker.heartbeat(&claims.iter().collect::<Vec<_>>()).await {
+                    return failure;
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::select! {
+        outcome = work => outcome,
+        failure = beating => Err(failure),
+    }
 }
 
 /// Waits until one sandbox sleeps; of these variables, those that it has, by name.

@@ -589,19 +589,20 @@ impl World {
 
     async fn deliver_and(&self, at: usize, meanwhile: impl AsyncFn()) {
         *self.mortal.pause.lock().unwrap() = Some(self.calls() + at);
-        let cancelling = async {
-            // Not every telling gets so far.
-            let reached =
-                tokio::time::timeout(std::time::Duration::from_millis(300), self.mortal.paused.notified()).await;
-            if reached.is_ok() {
-                self.mortal.counting.store(false, Ordering::SeqCst);
-                meanwhile().await;
-                self.mortal.counting.store(true, Ordering::SeqCst);
-                self.mortal.resume.notify_one();
-            }
+        let mut delivering = std::pin::pin!(self.deliver());
+        let reached = tokio::select! {
+            biased;
+            () = self.mortal.paused.notified() => true,
+            () = &mut delivering => false,
         };
-        tokio::join!(self.deliver(), cancelling);
-        // Not reached: nothing later shall wait for it.
+        if reached {
+            self.mortal.counting.store(false, Ordering::SeqCst);
+            meanwhile().await;
+            self.mortal.counting.store(true, Ordering::SeqCst);
+            self.mortal.resume.notify_one();
+            delivering.await;
+        }
+        // Not every telling gets so far: nothing later shall wait for it.
         *self.mortal.pause.lock().unwrap() = None;
     }
 
