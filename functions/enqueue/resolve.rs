@@ -43,10 +43,10 @@ pub(super) async fn identity(ports: &Ports, asked: Asked<'_>) -> Result<Identity
         Err(error) => return Err(unresolved(ports, &asked, &error).await?),
     };
     for (step_id, step) in identity_steps(asked.steps) {
-        outcome.check_plain(&step.env).map_err(|error| Problem {
-            field: Some(format!("steps.{step_id}.env")),
-            ..Problem::new(Code::SecretOverride, error.to_string())
-        })?;
+        if let Err(error) = outcome.check_plain(&step.env) {
+            let problem = unresolved(ports, &asked, &error).await?;
+            return Err(Problem { field: Some(format!("steps.{step_id}.env")), ..problem });
+        }
     }
     let identity = Identity::new(&layers, asked.overrides.clone(), outcome);
     let mut seen = BTreeSet::new();

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sealfleet_domain::ProjectScope;
 use sealfleet_domain::cascade::{Level, Resolved, resolve};
 use sealfleet_domain::identity::{Identity, Pin, SecretRef};
@@ -14,6 +15,9 @@ use sealfleet_domain::run::{Failure, Fresh, Mode, Run, Step};
 use sealfleet_domain::{StepId, limits};
 use sealfleet_ledger::{Error, Ledger};
 use sealfleet_secrets_manager::{Error as SecretsError, SecretVersions};
+
+/// Secrets that are described at once.
+const AT_ONCE: usize = 8;
 
 /// Where a sandbox runs, as far as it decides which identity backends it reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,22 +57,21 @@ pub async fn pins(
     secrets: &dyn SecretVersions,
     uris: &BTreeSet<SecretUri>,
 ) -> Result<BTreeMap<SecretUri, Pin>, SecretsError> {
-    let mut described: BTreeMap<&str, Pin> = BTreeMap::new();
-    let mut pins = BTreeMap::new();
-    for uri in uris {
-        let SecretUri::AwsSecretsManager { name, .. } = uri else { continue };
-        let pin = match described.get(name.as_str()) {
-            Some(pin) => pin.clone(),
-            None => {
-                let found = secrets.describe(name).await?;
-                let pin = Pin { version: found.version, arn: Some(found.arn) };
-                described.insert(name, pin.clone());
-                pin
-            }
-        };
-        pins.insert(uri.clone(), pin);
-    }
-    Ok(pins)
+    let name_of = |uri: &SecretUri| match uri {
+        SecretUri::AwsSecretsManager { name, .. } => Some(name.clone()),
+        SecretUri::Builtin { .. } => None,
+    };
+    let names: BTreeSet<String> = uris.iter().filter_map(name_of).collect();
+    let described: BTreeMap<String, Pin> = stream::iter(names)
+        .map(async |name| {
+            let found = secrets.describe(&name).await?;
+            Ok((name, Pin { version: found.version, arn: Some(found.arn) }))
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let pin = |uri: &SecretUri| Some((uri.clone(), described.get(&name_of(uri)?)?.clone()));
+    Ok(uris.iter().filter_map(pin).collect())
 }
 
 /// What a step would see if it started now: the cascade that was recorded at its enqueue, resolved again.

@@ -182,10 +182,10 @@ impl Played {
     }
 
     async fn tables(&self, target: &str, body: Bytes) -> Outcome<(StatusCode, Bytes)> {
-        const ABORT: &[u8] = b"\"run.aborted_by_revocation\"";
-        let aborts = body.windows(ABORT.len()).any(|window| window == ABORT);
+        let aborts = target.ends_with(".TransactWriteItems")
+            && std::str::from_utf8(&body).is_ok_and(|text| text.contains("\"run.aborted_by_revocation\""));
         let (status, bytes) = self.forward(target, body).await?;
-        if aborts && status.is_success() && target.ends_with(".TransactWriteItems") {
+        if aborts && status.is_success() {
             self.note(|aborted| {
                 aborted.runs += 1;
                 aborted.last_run = Some(Instant::now());

@@ -11,6 +11,7 @@ pub mod cause;
 pub mod clock;
 pub mod credential;
 pub mod digest;
+pub mod fence;
 pub mod fleet;
 pub mod hash;
 pub mod identity;

@@ -3,9 +3,9 @@
 //! Every key of the ledger and of the audit trail is built from a scope, and a scope has only the constructors below,
 //! each named by its evidence. A row of another project can therefore not be addressed, whatever a request says.
 
+use crate::fence::Fence;
 use crate::ids::{RunId, TokenId};
 use crate::names::{PoolName, ProjectId, StepId};
-use crate::step::Fence;
 
 /// One project, proven.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -5,6 +5,7 @@
 //! made later goes on counting and no two versions ever look alike.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::try_join_all;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::cascade::{Layer, Level};
 use sealfleet_domain::credential::OPERATOR_SCOPE;
@@ -71,15 +72,14 @@ impl Ledger {
     /// # Errors
     /// [`Error::NoProfile`], or that the tables do not answer.
     pub async fn layers(&self, scope: &ProjectScope, levels: &[(Level, ProfileRef)]) -> Result<Vec<Layer>, Error> {
-        let mut layers = Vec::with_capacity(levels.len());
-        for (level, profile) in levels {
-            let content = match self.profile(&owner_of(scope, profile), profile.name()).await {
-                Err(Error::NotFound) => return Err(Error::NoProfile(profile.clone())),
-                other => other?,
-            };
-            layers.push(Layer { level: *level, profile: profile.clone(), content });
-        }
-        Ok(layers)
+        try_join_all(levels.iter().map(async |(level, profile)| {
+            match self.profile(&owner_of(scope, profile), profile.name()).await {
+                Ok(content) => Ok(Layer { level: *level, profile: profile.clone(), content }),
+                Err(Error::NotFound) => Err(Error::NoProfile(profile.clone())),
+                Err(error) => Err(error),
+            }
+        }))
+        .await
     }
 
     /// Stores a new profile. A name that was used before goes on counting where it ended.
