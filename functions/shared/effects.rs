@@ -4,7 +4,7 @@
 
 use sealfleet_api::types::QueueMessage;
 use sealfleet_aws::queues::Queues;
-use sealfleet_domain::run::{Change, Run, StepState};
+use sealfleet_domain::run::{Change, Handle, Run, StepState};
 use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId};
 use sealfleet_ecs::Tasks;
 use sealfleet_ledger::Ledger;
@@ -23,14 +23,41 @@ pub async fn tell(queues: &dyn Queues, scope: &ProjectScope, run_id: RunId, read
 /// Stops the sandboxes that a change ended, and notes those that are gone.
 pub async fn stop(tasks: &dyn Tasks, ledger: &Ledger, scope: &ProjectScope, run: &Run, change: &Change, actor: &str) {
     for (step_id, handle) in &change.stop {
-        if let Err(error) = tasks.stop(handle.as_str(), "ended by Sealfleet").await {
-            tracing::warn!(%error, run_id = %run.run_id, %step_id, "the task was not stopped; it will be tried again");
+        if !stop_task(tasks, run.run_id, step_id, handle).await {
             continue;
         }
-        let aborted = run.step(step_id).is_ok_and(|step| matches!(step.state, StepState::Aborted { .. }));
-        if aborted && let Err(error) = ledger.transition(scope, run.run_id, actor, |run, _| run.stopped(step_id)).await
-        {
-            tracing::warn!(%error, run_id = %run.run_id, %step_id, "that the task was stopped was not noted yet");
+        if run.step(step_id).is_ok_and(|step| matches!(step.state, StepState::Aborted { .. })) {
+            note_stopped(ledger, scope, run.run_id, step_id, actor).await;
         }
+    }
+}
+
+/// Stops the sandbox of an aborted step, and notes that it is gone. `false`: ECS could not be told.
+pub async fn stop_aborted(
+    tasks: &dyn Tasks,
+    ledger: &Ledger,
+    scope: &ProjectScope,
+    (run_id, step_id): (RunId, &StepId),
+    handle: &Handle,
+    actor: &str,
+) -> bool {
+    let stopped = stop_task(tasks, run_id, step_id, handle).await;
+    if stopped {
+        note_stopped(ledger, scope, run_id, step_id, actor).await;
+    }
+    stopped
+}
+
+async fn stop_task(tasks: &dyn Tasks, run_id: RunId, step_id: &StepId, handle: &Handle) -> bool {
+    let stopped = tasks.stop(handle.as_str(), "ended by Sealfleet").await;
+    if let Err(error) = &stopped {
+        tracing::warn!(%error, %run_id, %step_id, "the task was not stopped; it will be tried again");
+    }
+    stopped.is_ok()
+}
+
+async fn note_stopped(ledger: &Ledger, scope: &ProjectScope, run_id: RunId, step_id: &StepId, actor: &str) {
+    if let Err(error) = ledger.transition(scope, run_id, actor, |run, _| run.stopped(step_id)).await {
+        tracing::warn!(%error, %run_id, %step_id, "that the task was stopped was not noted yet");
     }
 }

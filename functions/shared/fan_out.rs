@@ -6,7 +6,7 @@
 use futures_util::{StreamExt as _, stream};
 use sealfleet_api::types::FanOutView;
 use sealfleet_domain::revocation::{AbortedRun, Counts, FanOut, Finished, Place};
-use sealfleet_domain::run::StepState;
+use sealfleet_domain::run::{StepState, Stopping};
 use sealfleet_domain::{Owner, ProjectScope, RunId, Timestamp, limits};
 use sealfleet_ecs::Tasks;
 use sealfleet_ledger::{Error, Ledger};
@@ -49,7 +49,7 @@ pub async fn advance(
             ledger.save_fan_out(owner, &fan_out, due).await?;
         }
     }
-    let finished = count(ledger, owner, &fan_out).await?;
+    let finished = count(ledger, Some(tasks), owner, &fan_out).await?;
     ledger.finish_fan_out(owner, &fan_out, &finished).await?;
     fan_out.finished = Some(finished);
     Ok(fan_out)
@@ -74,13 +74,16 @@ async fn abort(
     results.into_iter().collect()
 }
 
-/// What a fan-out has come to, from the rows that its aborts left.
-async fn count(ledger: &Ledger, owner: &Owner, fan_out: &FanOut) -> Result<Finished, Error> {
+/// What a fan-out has come to, from the rows that its aborts left. With `tasks`, what is left to stop is stopped first:
+/// whoever aborted the run may have died before it did, or ECS did not take it then.
+async fn count(ledger: &Ledger, tasks: Option<&dyn Tasks>, owner: &Owner, fan_out: &FanOut) -> Result<Finished, Error> {
     let mut finished = Finished { at: ledger.now(), counts: Counts::default(), unstopped: Vec::new() };
+    let actor = format!("revocation:{}", fan_out.fan_out_id);
     let mut after = None;
     loop {
         let page = ledger.aborted_runs(owner, fan_out.fan_out_id, after.as_deref(), 100).await?;
-        let each = stream::iter(&page.items).map(async |aborted| Ok((aborted, unstopped(ledger, aborted).await?)));
+        let each = stream::iter(&page.items)
+            .map(async |aborted| Ok((aborted, unstopped(ledger, tasks, aborted, &actor).await?)));
         let looked_at: Vec<Result<(&AbortedRun, u64), Error>> = each.buffered(AT_ONCE).collect().await;
         for looked_at in looked_at {
             let (aborted, unstopped) = looked_at?;
@@ -104,14 +107,30 @@ fn add(counts: &mut Counts, aborted: &AbortedRun, unstopped: u64) {
 }
 
 /// The run's sandboxes that ECS has not been told to stop yet.
-async fn unstopped(ledger: &Ledger, aborted: &AbortedRun) -> Result<u64, Error> {
+async fn unstopped(
+    ledger: &Ledger,
+    tasks: Option<&dyn Tasks>,
+    aborted: &AbortedRun,
+    actor: &str,
+) -> Result<u64, Error> {
     if aborted.tasks == 0 {
         return Ok(0);
     }
     let scope = ProjectScope::of_stored_row(aborted.project.clone());
     let run = ledger.run(&scope, aborted.run_id).await?;
-    let stopping = run.steps.values().filter(|step| matches!(step.state, StepState::Aborted { stopping: Some(_), .. }));
-    Ok(u64::try_from(stopping.count()).unwrap_or(u64::MAX))
+    let mut unstopped = 0;
+    for (step_id, step) in &run.steps {
+        let StepState::Aborted { stopping: Some(stopping), .. } = &step.state else { continue };
+        let stopped = match (tasks, stopping) {
+            (Some(tasks), Stopping::Task(handle)) => {
+                effects::stop_aborted(tasks, ledger, &scope, (run.run_id, step_id), handle, actor).await
+            }
+            // A launch that nobody has a handle of is looked for by `sweep`.
+            (None, _) | (_, Stopping::Launch { .. }) => false,
+        };
+        unstopped += u64::from(!stopped);
+    }
+    Ok(unstopped)
 }
 
 /// A fan-out as the API shows it: what it came to, or how far it has come.
@@ -122,7 +141,7 @@ pub async fn view(ledger: &Ledger, owner: &Owner, fan_out: FanOut) -> Result<Fan
     let finished_at = fan_out.finished.as_ref().map(|finished| finished.at);
     let so_far = match fan_out.finished.clone() {
         Some(finished) => finished,
-        None => count(ledger, owner, &fan_out).await?,
+        None => count(ledger, None, owner, &fan_out).await?,
     };
     Ok(FanOutView {
         fan_out_id: fan_out.fan_out_id,

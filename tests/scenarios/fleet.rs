@@ -712,7 +712,7 @@ async fn cancel_a_real_one(stack: &Stack, pool: &str, mode: &str) -> Outcome {
 
 /// 24. Token of A reads B's run, step, worker, profile, audit -> 404, and nothing in timing or text tells that it exists.
 pub async fn s24_another_projects_rows_do_not_exist(stack: &Stack) -> Outcome {
-    let (alpha, beta) = stack.pair("alpha").await?;
+    let (alpha, beta) = stack.pair("twentyfour").await?;
     let worker = beta.worker(&json!({})).await?;
     let stranger = alpha.worker(&json!({})).await?;
     let run = beta.enqueue_step(&json!({})).await?;
