@@ -12,7 +12,7 @@ use sealfleet_api::types::QueueMessage;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::fleet::{FargatePool, Pool, Worker};
 use sealfleet_domain::run::{Change, Executor, Failure, Fence, Handle, Outcome, Pace, Refusal, RequeueReason, Run};
-use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId, limits};
+use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId};
 use sealfleet_ecs::{Definition, Error as EcsError, Launch, Launched, Tasks};
 use sealfleet_ledger::{Claimed, Error, Ledger, Wanted};
 use sealfleet_secrets_manager::SecretVersions;
@@ -167,8 +167,8 @@ async fn launch(
         }
         // It would be refused again and again: the step cannot start, and its caller learns why.
         Err(Again::Ecs(EcsError::Refused(detail))) => {
-            let detail = detail.chars().take(limits::DETAIL_BYTES).collect();
-            let outcome = Outcome::Failed { failure: Failure::CannotStart { detail } };
+            let failure = Failure::CannotStart { detail: Failure::detail(&detail) };
+            let outcome = Outcome::Failed { failure };
             let ended = ports
                 .ledger
                 .transition(scope, run_id, &actor, |run, now| {

@@ -74,11 +74,7 @@ fn identity_steps(steps: &BTreeMap<StepId, StepSpec>) -> impl Iterator<Item = (&
 
 async fn unresolved(ports: &Ports, asked: &Asked<'_>, error: &CascadeError) -> Result<Problem, Problem> {
     denied(ports, asked, &error.to_string()).await?;
-    let code = match error {
-        CascadeError::NotAllowed { .. } => Code::ProfileDenied,
-        CascadeError::SecretOverride { .. } => Code::SecretOverride,
-    };
-    Ok(Problem::new(code, error.to_string()))
+    Ok(problems::of_cascade(error))
 }
 
 /// Refuses a run one of whose steps would see a revoked key.

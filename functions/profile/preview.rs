@@ -1,10 +1,10 @@
 //! What a run would start with, by name: each key with its origin, and whether the tool in question would see it.
 
+use sealfleet_api::Problem;
 use sealfleet_api::types::{ResolveCascade, ResolvedCascade, ResolvedKey};
-use sealfleet_api::{Code, Problem};
 use sealfleet_domain::ProjectScope;
 use sealfleet_domain::acl::sees;
-use sealfleet_domain::cascade::{CascadeError, Entry, Resolved, resolve};
+use sealfleet_domain::cascade::{Entry, Resolved, resolve};
 use sealfleet_domain::identity::Identity;
 use sealfleet_ledger::Ledger;
 
@@ -19,13 +19,8 @@ pub(super) async fn of(
     let project = ledger.project(scope).await.map_err(problems::of_ledger)?;
     let levels = project.cascade.levels(&wanted.workflow, wanted.profile.as_ref());
     let layers = ledger.layers(scope, &levels).await.map_err(problems::of_ledger)?;
-    let outcome = resolve(&layers, &wanted.overrides, &wanted.workflow).map_err(|error| {
-        let code = match error {
-            CascadeError::NotAllowed { .. } => Code::ProfileDenied,
-            CascadeError::SecretOverride { .. } => Code::SecretOverride,
-        };
-        Problem::new(code, error.to_string())
-    })?;
+    let outcome =
+        resolve(&layers, &wanted.overrides, &wanted.workflow).map_err(|error| problems::of_cascade(&error))?;
     let identity = Identity::new(&layers, wanted.overrides.clone(), outcome.clone());
     let active = ledger.revocations_for(scope, &identity).await.map_err(problems::of_ledger)?;
     let revoked_by = |key: &str| {

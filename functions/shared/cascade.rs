@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sealfleet_domain::ProjectScope;
+use sealfleet_domain::StepId;
 use sealfleet_domain::cascade::{Level, Resolved, resolve};
 use sealfleet_domain::identity::{Identity, Pin, SecretRef};
 use sealfleet_domain::reference::{ProfileRef, SecretUri};
 use sealfleet_domain::run::{Failure, Fresh, Mode, Run, Step};
-use sealfleet_domain::{StepId, limits};
 use sealfleet_ledger::{Error, Ledger};
 use sealfleet_secrets_manager::{Error as SecretsError, SecretVersions};
 
@@ -99,14 +99,14 @@ pub async fn at_start(
     };
     let reach = if secrets.is_some() { Reach::Fargate } else { Reach::Pull };
     if let Some(detail) = reach.beyond(&identity.secrets) {
-        return Ok(Fresh::Refused(Failure::SecretUnavailable { detail: short(&detail) }));
+        return Ok(Fresh::Refused(Failure::SecretUnavailable { detail: Failure::detail(&detail) }));
     }
     let Some(secrets) = secrets else { return Ok(Fresh::Identity(identity)) };
     let uris = identity.secrets.iter().map(|secret| secret.uri.clone()).collect();
     match pins(secrets, &uris).await {
         Ok(pins) => Ok(Fresh::Identity(identity.pinned(&pins))),
         Err(SecretsError::Unavailable(detail)) => Err(Error::Unavailable(detail)),
-        Err(error) => Ok(Fresh::Refused(Failure::SecretUnavailable { detail: short(&error.to_string()) })),
+        Err(error) => Ok(Fresh::Refused(Failure::SecretUnavailable { detail: Failure::detail(&error.to_string()) })),
     }
 }
 
@@ -122,7 +122,7 @@ async fn resolved_now(
     step: &Step,
     levels: &[(Level, ProfileRef)],
 ) -> Result<Identity, Stop> {
-    let refused = |detail: String| Stop::Refused(Failure::ProfileRefused { detail: short(&detail) });
+    let refused = |detail: String| Stop::Refused(Failure::ProfileRefused { detail: Failure::detail(&detail) });
     let overrides = run.identity.as_ref().map(|identity| identity.overrides.clone()).unwrap_or_default();
     let layers = ledger.layers(scope, levels).await.map_err(|error| match error {
         Error::NoProfile(profile) => refused(format!("profile `{profile}` is not there any more")),
@@ -131,8 +131,4 @@ async fn resolved_now(
     let outcome: Resolved = resolve(&layers, &overrides, &run.workflow).map_err(|error| refused(error.to_string()))?;
     outcome.check_plain(&step.spec.env).map_err(|error| refused(error.to_string()))?;
     Ok(Identity::new(&layers, overrides, outcome).seen_by(step.spec.tool.as_ref()))
-}
-
-fn short(text: &str) -> String {
-    text.chars().take(limits::DETAIL_BYTES).collect()
 }

@@ -3,6 +3,7 @@
 //! What failed inside is logged with its cause and answered without it.
 
 use sealfleet_api::{Code, Problem};
+use sealfleet_domain::cascade::CascadeError;
 use sealfleet_domain::run::{Failure, Refusal};
 use sealfleet_ledger::Error;
 
@@ -84,6 +85,16 @@ pub fn of_failure(failure: &Failure) -> Problem {
         | Failure::OutOfMemory
         | Failure::CannotStart { .. } => Problem::new(Code::StartRefused, "the step has failed"),
     }
+}
+
+/// The problem of a cascade that has no outcome.
+#[must_use]
+pub fn of_cascade(error: &CascadeError) -> Problem {
+    let code = match error {
+        CascadeError::NotAllowed { .. } => Code::ProfileDenied,
+        CascadeError::SecretOverride { .. } => Code::SecretOverride,
+    };
+    Problem::new(code, error.to_string())
 }
 
 /// The problem of a service that does not answer.

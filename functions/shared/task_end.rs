@@ -3,7 +3,6 @@
 //! Source: "Amazon ECS stopped tasks error messages" and the task state change event of the ECS Developer Guide. The
 //! sandbox's init exits with 124 when the step's time is over, and 125 when it could not begin.
 
-use sealfleet_domain::limits;
 use sealfleet_domain::run::{Failure, Outcome};
 
 /// What a stopped task tells.
@@ -61,21 +60,17 @@ impl TaskEnd<'_> {
             };
         }
         if reason.contains("ResourceInitializationError") && reason.contains("secret") {
-            return failed(Failure::SecretUnavailable { detail: shortened(reason) });
+            return failed(Failure::SecretUnavailable { detail: Failure::detail(reason) });
         }
         if self.stop_code == Some("TaskFailedToStart")
             || reason.contains("CannotPull")
             || reason.contains("CannotStart")
         {
             let detail = if container.is_empty() { reason } else { container };
-            return failed(Failure::CannotStart { detail: shortened(detail) });
+            return failed(Failure::CannotStart { detail: Failure::detail(detail) });
         }
         Meaning::Lost
     }
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(limits::DETAIL_BYTES).collect()
 }
 
 #[cfg(test)]

@@ -852,8 +852,7 @@ fn describe(drift: &Drift) -> String {
         set("rotated", &drift.rotated),
         set("knobs", &drift.knobs),
     ];
-    let text = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
-    text.chars().take(limits::DETAIL_BYTES).collect()
+    Failure::detail(&parts.into_iter().flatten().collect::<Vec<_>>().join("; "))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub use crate::fence::Fence;
 use crate::identity::Identity;
 use crate::ids::WorkerId;
 use crate::labels::Labels;
+use crate::limits;
 use crate::names::{PoolName, StepId, ToolName};
 use crate::revocation::Revoked;
 
@@ -263,6 +264,14 @@ pub enum Failure {
         /// The keys that changed.
         detail: String,
     },
+}
+
+impl Failure {
+    /// As much of `text` as a failure's detail keeps.
+    #[must_use]
+    pub fn detail(text: &str) -> String {
+        text.chars().take(limits::DETAIL_BYTES).collect()
+    }
 }
 
 /// Why a step was ended from outside.

@@ -12,7 +12,7 @@ use sealfleet_domain::audit::Event;
 use sealfleet_domain::fleet::Worker;
 use sealfleet_domain::revocation::Revoked;
 use sealfleet_domain::run::{Claimant, Executor, Failure, Fence, Fresh, Handle, Outcome, Pace, Run, StepState};
-use sealfleet_domain::{ProjectScope, RunId, StepId, WorkerId, limits};
+use sealfleet_domain::{ProjectScope, RunId, StepId, WorkerId};
 
 use crate::transition::{Once, Transitioned};
 use crate::{Error, Ledger};
@@ -136,7 +136,7 @@ impl Ledger {
     pub async fn unless_revoked(&self, wanted: &Wanted<'_>, claimed: Claimed) -> Result<Claimed, Error> {
         let Some(identity) = claimed.run.identity_of(claimed.run.step(wanted.step_id)?) else { return Ok(claimed) };
         let Some(revoked) = self.check_revocations(wanted.scope, &identity).await? else { return Ok(claimed) };
-        let failure = Failure::SecretRevoked { detail: shortened(&revoked) };
+        let failure = Failure::SecretRevoked { detail: Failure::detail(&revoked.to_string()) };
         let outcome = Outcome::Failed { failure: failure.clone() };
         let ended = self
             .transition(wanted.scope, wanted.run_id, &wanted.actor(), |run, now| {
@@ -209,8 +209,4 @@ impl Ledger {
         let event = Event::ClaimRefused { step_id: step_id.clone(), code: code.to_owned() };
         self.record(scope, actor, Some(run_id), vec![event]).await
     }
-}
-
-fn shortened(revoked: &Revoked) -> String {
-    revoked.to_string().chars().take(limits::DETAIL_BYTES).collect()
 }
