@@ -149,6 +149,6 @@ async fn note(
     fence: Fence,
     code: Code,
 ) -> Result<(), Problem> {
-    let event = Event::ReportRefused { step_id: step_id.clone(), fence, code: code.text().to_owned() };
+    let event = Event::ReportRefused { step_id: step_id.clone(), fence, code: code.text().into() };
     ports.ledger.record(&caller.scope, &caller.actor, Some(run_id), vec![event]).await.map_err(problems::of_ledger)
 }

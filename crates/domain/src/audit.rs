@@ -2,6 +2,11 @@
 //!
 //! One entry records one transaction: who did it, when, and the events that it made true, in order. The entry is put
 //! in that very transaction, so a change without its record, or a record without its change, cannot exist.
+//!
+//! Fields are ids, names, numbers and addresses. What people wrote is a [`Text`], which is bounded; a value of a secret
+//! has a type of its own in the sandbox's program, which this crate cannot name. [`catalogue`] says what each event means.
+
+pub mod catalogue;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::identity::{Drift, ProfileUse, SecretRef};
 use crate::ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, WorkerId};
 use crate::labels::Labels;
+use crate::limits;
 use crate::names::{PoolName, ProjectId, StepId, WorkflowName};
 use crate::reference::{ProfileRef, SecretUri};
 use crate::revocation::{Counts, Revoked};
@@ -33,6 +39,32 @@ pub struct AuditEntry {
     pub run_id: Option<RunId>,
     /// What became true, in order.
     pub events: Vec<Event>,
+}
+
+/// A line of free text: at most [`limits::REASON_BYTES`] bytes, without control characters. What is longer is cut.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String")]
+pub struct Text(String);
+
+impl Text {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        let kept = text.get(..text.floor_char_boundary(limits::REASON_BYTES)).unwrap_or_default();
+        Self(kept.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect())
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
 }
 
 /// Something that became true, or was refused.
@@ -87,7 +119,7 @@ pub enum Event {
         key: String,
         uri: SecretUri,
         hard: bool,
-        reason: String,
+        reason: Text,
     },
     /// A revocation was lifted.
     #[serde(rename = "secret.revocation_lifted")]
@@ -118,7 +150,7 @@ pub enum Event {
     },
     /// An enqueue or a retry was refused by a rule of its profiles, or by a revocation.
     #[serde(rename = "run.denied")]
-    RunDenied { workflow: WorkflowName, profiles: Vec<ProfileRef>, reason: String },
+    RunDenied { workflow: WorkflowName, profiles: Vec<ProfileRef>, reason: Text },
     /// A step may be claimed: all it waited for succeeded.
     #[serde(rename = "step.queued")]
     StepQueued { step_id: StepId },
@@ -182,10 +214,10 @@ pub enum Event {
     RunCancelled {},
     /// A claim was refused.
     #[serde(rename = "claim.refused")]
-    ClaimRefused { step_id: StepId, code: String },
+    ClaimRefused { step_id: StepId, code: Text },
     /// A start, heartbeat or report was refused: its lease is no longer held.
     #[serde(rename = "report.refused")]
-    ReportRefused { step_id: StepId, fence: Fence, code: String },
+    ReportRefused { step_id: StepId, fence: Fence, code: Text },
 }
 
 impl Event {

@@ -206,7 +206,7 @@ impl Ledger {
         step_id: &StepId,
         code: &str,
     ) -> Result<(), Error> {
-        let event = Event::ClaimRefused { step_id: step_id.clone(), code: code.to_owned() };
+        let event = Event::ClaimRefused { step_id: step_id.clone(), code: code.into() };
         self.record(scope, actor, Some(run_id), vec![event]).await
     }
 }

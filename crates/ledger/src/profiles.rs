@@ -288,7 +288,7 @@ impl Ledger {
         profiles: Vec<ProfileRef>,
         reason: &str,
     ) -> Result<(), Error> {
-        let event = Event::RunDenied { workflow: workflow.clone(), profiles, reason: reason.to_owned() };
+        let event = Event::RunDenied { workflow: workflow.clone(), profiles, reason: reason.into() };
         self.record(scope, actor, None, vec![event]).await
     }
 }

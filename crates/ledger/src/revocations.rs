@@ -45,7 +45,7 @@ impl Ledger {
             key: revocation.key.clone(),
             uri: revocation.uri.clone(),
             hard: revocation.hard,
-            reason: revocation.reason.clone(),
+            reason: revocation.reason.as_str().into(),
         });
         writes.push(self.audit_write(trail(owner), actor, None, events.collect(), now).map_err(unwritten)?);
         if let Some(fan_out) = fan_out {

@@ -1,0 +1,161 @@
+//! The catalogue of audit events is whole, and `docs/audit-events.md` is made of it.
+//!
+//! `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events` writes the document anew.
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use sealfleet_domain::audit::catalogue::{CATALOGUE, Class, Row};
+use sealfleet_domain::audit::{Event, Text};
+use sealfleet_domain::limits;
+use serde::Deserialize as _;
+use serde::de::value::MapDeserializer;
+use serde_json::Value;
+
+const DOCUMENT: &str = "docs/audit-events.md";
+
+fn event(row: &Row) -> Event {
+    serde_json::from_str(row.example).unwrap_or_else(|error| panic!("{}: {error}", row.name))
+}
+
+/// What an event without a known name fails with: all names that there are, as its own deserialisation knows them.
+#[derive(Debug)]
+struct Names(&'static [&'static str]);
+
+impl std::fmt::Display for Names {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("names")
+    }
+}
+
+impl std::error::Error for Names {}
+
+impl serde::de::Error for Names {
+    fn custom<T: std::fmt::Display>(_: T) -> Self {
+        Self(&[])
+    }
+
+    fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
+        Self(expected)
+    }
+}
+
+#[test]
+fn each_event_has_one_row() {
+    let nameless = MapDeserializer::<_, Names>::new([("type", "")].into_iter());
+    let names = Event::deserialize(nameless).expect_err("no event has an empty name").0;
+    assert!(names.len() > 30, "the names of events: {names:?}");
+    let rows: Vec<&str> = CATALOGUE.iter().map(|row| row.name).collect();
+    assert_eq!(rows.iter().copied().collect::<BTreeSet<_>>(), names.iter().copied().collect(), "rows, and events");
+    assert_eq!(rows.len(), names.len(), "an event has two rows");
+}
+
+#[test]
+fn each_row_explains_every_member_of_its_example() {
+    for row in CATALOGUE {
+        let event = event(row);
+        assert_eq!(event.name(), row.name);
+        let written: Value = serde_json::from_str(row.example).unwrap();
+        assert_eq!(serde_json::to_value(&event).unwrap(), written, "{}: the example is not as it is written", row.name);
+        let members: BTreeSet<&str> = written.as_object().unwrap().keys().map(String::as_str).collect();
+        let explained: BTreeSet<&str> = row.fields.iter().map(|(name, _)| *name).chain(["type"]).collect();
+        assert_eq!(members, explained, "{}: members of the example, and what is explained", row.name);
+        assert!(row.when.ends_with('.') && !row.fields.iter().any(|(_, meaning)| meaning.is_empty()), "{}", row.name);
+    }
+}
+
+#[test]
+fn each_event_is_found_by_the_profiles_and_keys_that_it_names() {
+    for row in CATALOGUE {
+        let subjects = event(row).subjects();
+        let profiles = row.fields.iter().any(|(name, _)| matches!(*name, "profile" | "profiles" | "bindings"));
+        let keys = row.fields.iter().any(|(name, _)| matches!(*name, "key" | "secrets" | "rotated"));
+        assert!(!profiles || !subjects.profiles.is_empty(), "{}: no profile", row.name);
+        assert!(!keys || !subjects.keys.is_empty(), "{}: no key", row.name);
+    }
+}
+
+#[test]
+fn free_text_is_bounded_and_one_line() {
+    let long = "é\n".repeat(limits::REASON_BYTES);
+    for text in [Text::from(long.as_str()), serde_json::from_value(Value::String(long)).unwrap()] {
+        assert!(text.as_str().len() <= limits::REASON_BYTES && !text.as_str().contains('\n'), "{text:?}");
+    }
+    assert_eq!(Text::from("leaked").as_str(), "leaked");
+}
+
+#[test]
+fn the_document_is_this_catalogue() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(DOCUMENT);
+    let document = document();
+    if std::env::var_os("SEALFLEET_WRITE_DOCS").is_some() {
+        std::fs::write(&path, document).unwrap();
+        return;
+    }
+    let stored = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        stored == document,
+        "{DOCUMENT} is not the catalogue; write it by `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events`"
+    );
+}
+
+fn document() -> String {
+    let mut text = String::from(INTRODUCTION);
+    for class in [Class::StateChange, Class::Refusal, Class::Observation] {
+        let rows: Vec<&Row> = CATALOGUE.iter().filter(|row| event(row).class() == class).collect();
+        let _ = writeln!(text, "\n## {}\n\n{}\n", title(class), meaning(class));
+        text.push_str("| event | when | fields | example |\n|---|---|---|---|\n");
+        for row in rows {
+            let fields: Vec<String> =
+                row.fields.iter().map(|(name, meaning)| format!("`{name}`: {}", cell(meaning))).collect();
+            let fields = if fields.is_empty() { "none".to_owned() } else { fields.join("<br>") };
+            let _ = writeln!(text, "| `{}` | {} | {fields} | `{}` |", row.name, cell(row.when), cell(row.example));
+        }
+    }
+    text
+}
+
+const fn title(class: Class) -> &'static str {
+    match class {
+        Class::StateChange => "State changes",
+        Class::Refusal => "Refusals",
+        Class::Observation => "Observations",
+    }
+}
+
+const fn meaning(class: Class) -> &'static str {
+    match class {
+        Class::StateChange => {
+            "Something is stored otherwise than before. The entry stands in the transaction that changed it."
+        }
+        Class::Refusal => "Somebody was refused, and nothing changed. The entry is written before the answer.",
+        Class::Observation => {
+            "Something was seen: what a change in the same entry means for a sandbox, or what happened outside."
+        }
+    }
+}
+
+/// Text as a cell of a table takes it.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+const INTRODUCTION: &str = "# Audit events
+
+<!-- Made of crates/domain/src/audit/catalogue.rs: `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events` -->
+
+One entry records one transaction: who did it, when, and the events that it made true, in order. It is put in that very
+transaction, so there is no change without its entry and no entry without its change. Entries hold names, ids, numbers
+and addresses, never a secret's value; the few lines of free text in them are bounded.
+
+| member of an entry | meaning |
+|---|---|
+| `event_id` | `evt_` and a UUID of version 7: unique, and sortable by time |
+| `at` | when the transaction was made, RFC 3339 in UTC with milliseconds |
+| `project` | the project whose trail it is; `~system` is the operators' own |
+| `actor` | who did it, as `kind:id`: `token:`, `operator:`, `worker:`, `enrolment_key:`, `sandbox:`, `revocation:` (a fan-out), `system:` (a part of the control plane) |
+| `run_id` | the run that it is about; absent where it is about none |
+| `events` | what became true, in order; each has its name in `type` |
+";
