@@ -15,6 +15,7 @@ use sealfleet_aws::objects::S3;
 use sealfleet_aws::queue_access::Sts;
 use sealfleet_aws::queues::Sqs;
 use sealfleet_ecs::Ecs;
+use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::shared::settings::{self, MissingSetting, setting};
 use sealfleet_functions::{
     audit, cancel, claim, dispatch, enqueue, export, fleet, observe, profile, report, revoke, runs, sandbox, sweep,
@@ -25,12 +26,18 @@ use sealfleet_secrets_manager::SecretsManager;
 /// What the ports of all functions are made from.
 struct Wiring {
     config: aws_config::SdkConfig,
+    metrics: Metrics,
 }
 
 impl Wiring {
     fn ledger(&self) -> Result<Ledger, MissingSetting> {
         let store = Dynamo::new(aws_sdk_dynamodb::Client::new(&self.config), settings::tables()?);
-        Ok(Ledger::new(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemIds)))
+        let ledger = Ledger::new(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemIds));
+        Ok(ledger.watched(Arc::new(self.metrics.clone())))
+    }
+
+    fn metrics(&self) -> Metrics {
+        self.metrics.clone()
     }
 
     fn queues(&self) -> Result<Box<Sqs>, MissingSetting> {
@@ -46,7 +53,7 @@ impl Wiring {
 async fn main() -> Result<(), Error> {
     lambda_runtime::tracing::init_default_subscriber();
     let name = setting("_HANDLER")?;
-    let with = Wiring { config: sealfleet_aws::config::load().await };
+    let with = Wiring { config: sealfleet_aws::config::load().await, metrics: Metrics::new(&name) };
     let pace = settings::pace();
     match name.as_str() {
         "fleet" => {
@@ -95,21 +102,24 @@ async fn main() -> Result<(), Error> {
             let tasks = with.tasks()?;
             let place_key = tasks.place_key();
             let secrets = Box::new(SecretsManager::new(&with.config));
-            let ports = &dispatch::Ports { ledger: with.ledger()?, tasks, secrets, place_key, pace };
+            let (ledger, metrics) = (with.ledger()?, with.metrics());
+            let ports = &dispatch::Ports { ledger, tasks, secrets, place_key, pace, metrics };
             let handler = |event: LambdaEvent<SqsEvent>| async move {
                 Ok::<_, Error>(dispatch::handle(ports, event.payload).await)
             };
             lambda_runtime::run(service_fn(handler)).await
         }
         "observe" => {
-            let ports = &observe::Ports { ledger: with.ledger()?, queues: with.queues()?, tasks: with.tasks()?, pace };
+            let (ledger, metrics) = (with.ledger()?, with.metrics());
+            let ports = &observe::Ports { ledger, queues: with.queues()?, tasks: with.tasks()?, pace, metrics };
             let handler = |event: LambdaEvent<EventBridgeEvent<observe::TaskChange>>| async move {
                 observe::handle(ports, event.payload).await.map_err(Error::from)
             };
             lambda_runtime::run(service_fn(handler)).await
         }
         "sweep" => {
-            let ports = &sweep::Ports { ledger: with.ledger()?, queues: with.queues()?, tasks: with.tasks()?, pace };
+            let (ledger, metrics) = (with.ledger()?, with.metrics());
+            let ports = &sweep::Ports { ledger, queues: with.queues()?, tasks: with.tasks()?, pace, metrics };
             let handler =
                 |_: LambdaEvent<serde_json::Value>| async move { sweep::handle(ports).await.map_err(Error::from) };
             lambda_runtime::run(service_fn(handler)).await

@@ -18,6 +18,7 @@ use sealfleet_ledger::{Claimed, Error, Ledger, Wanted};
 use sealfleet_secrets_manager::SecretVersions;
 
 use crate::shared::cascade::at_start;
+use crate::shared::metrics::{Metric, Metrics};
 
 /// Seconds after a launch when `sweep` first asks ECS about it.
 const LOOK_AGAIN_SECONDS: i64 = 60;
@@ -34,6 +35,8 @@ pub struct Ports {
     pub place_key: String,
     /// How long leases last.
     pub pace: Pace,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// Why a message must come again.
@@ -74,9 +77,18 @@ async fn dispatch(ports: &Ports, message: SqsMessage) -> Result<(), Again> {
         return Ok(());
     };
     match claim(ports, &scope, &worker, hint.run_id, &hint.step_id).await {
-        Ok(Some((run, fence))) => launch(ports, &scope, &pool_row, &worker, &run, &hint.step_id, fence).await,
+        Ok(Some((run, fence))) => {
+            let launched = launch(ports, &scope, &pool_row, &worker, &run, &hint.step_id, fence).await;
+            if matches!(launched, Err(Again::Ecs(EcsError::Throttled))) {
+                refused(ports, &scope);
+            }
+            launched
+        }
         Ok(None) => Ok(()),
-        Err(Error::AtCapacity(_)) => Err(Again::Full),
+        Err(Error::AtCapacity(_)) => {
+            refused(ports, &scope);
+            Err(Again::Full)
+        }
         Err(Error::NotFound | Error::Refused(Refusal::NoSuchStep(_) | Refusal::Mismatch(_))) => {
             let actor = format!("worker:{}", worker.worker_id);
             ports.ledger.refused_claim(&scope, &actor, hint.run_id, &hint.step_id, "not_found_or_mismatch").await?;
@@ -89,6 +101,10 @@ async fn dispatch(ports: &Ports, message: SqsMessage) -> Result<(), Again> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn refused(ports: &Ports, scope: &ProjectScope) {
+    ports.metrics.of_project(scope.project().as_str(), ports.ledger.now(), &[(Metric::DispatchRefusals, 1.0)]);
 }
 
 async fn pool_worker(
@@ -167,6 +183,7 @@ async fn launch(
         }
         // It would be refused again and again: the step cannot start, and its caller learns why.
         Err(Again::Ecs(EcsError::Refused(detail))) => {
+            refused(ports, scope);
             let failure = Failure::CannotStart { detail: Failure::detail(&detail) };
             let outcome = Outcome::Failed { failure };
             let ended = ports

@@ -2,19 +2,21 @@
 //!
 //! Events come at least once and in any order. Each is read as "this task of this claim has got so far": one of an
 //! older fence, or of a step that has gone further, changes nothing. A task that runs for a claim that is gone is
-//! stopped.
+//! stopped. What a task has used is counted once: with the transition that it makes by ending, or else by a row of its own.
 
 use std::collections::BTreeMap;
 
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use sealfleet_aws::queues::Queues;
+use sealfleet_domain::audit::Event;
 use sealfleet_domain::run::{Change, Failure, Fence, Handle, Outcome, Pace, Refusal, RequeueReason, Run, StepState};
 use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp};
-use sealfleet_ecs::{CONTAINER, Tasks};
-use sealfleet_ledger::{Error, Ledger, Ready, Start};
+use sealfleet_ecs::{CONTAINER, Tasks, Usage, size};
+use sealfleet_ledger::{Error, Ledger, Ready, Start, Transitioned};
 use serde::{Deserialize, Serialize};
 
 use crate::shared::effects;
+use crate::shared::metrics::{Metric, Metrics};
 use crate::shared::task_end::{Meaning, TaskEnd};
 
 /// What this function may use.
@@ -27,6 +29,8 @@ pub struct Ports {
     pub tasks: Box<dyn Tasks>,
     /// When a message is sent again.
     pub pace: Pace,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// "ECS Task State Change", as far as it matters here (ECS Developer Guide, "Amazon ECS task state change events").
@@ -43,6 +47,14 @@ pub struct TaskChange {
     stopped_reason: Option<String>,
     #[serde(default)]
     containers: Vec<ContainerChange>,
+    #[serde(default)]
+    cpu: Option<String>,
+    #[serde(default)]
+    memory: Option<String>,
+    #[serde(default)]
+    started_at: Option<String>,
+    #[serde(default)]
+    stopped_at: Option<String>,
 }
 
 /// A container in a [`TaskChange`].
@@ -82,7 +94,7 @@ pub async fn handle(ports: &Ports, event: EventBridgeEvent<TaskChange>) -> Resul
     let observed = Observed { scope: &scope, run_id, step_id: &step_id, fence, task_arn: &change.task_arn };
     let container = change.containers.iter().find(|container| container.name.as_deref() == Some(CONTAINER));
     match change.last_status.as_str() {
-        "RUNNING" => running(&ports.ledger, ports.tasks.as_ref(), ports.pace, &observed).await,
+        "RUNNING" => running(&ports.ledger, ports.tasks.as_ref(), ports.pace, &observed, &ports.metrics).await,
         "STOPPED" => {
             let end = TaskEnd {
                 exit_code: container.and_then(|container| container.exit_code),
@@ -90,14 +102,34 @@ pub async fn handle(ports: &Ports, event: EventBridgeEvent<TaskChange>) -> Resul
                 stopped_reason: change.stopped_reason.as_deref(),
                 container_reason: container.and_then(|container| container.reason.as_deref()),
             };
-            stopped(&ports.ledger, ports.queues.as_ref(), ports.pace, &observed, &end).await
+            let done = stopped(&ports.ledger, ports.queues.as_ref(), ports.pace, &observed, &end).await?;
+            match change.usage() {
+                Some(usage) => count(&ports.ledger, &ports.metrics, &observed, done.as_ref(), &usage).await,
+                None => Ok(()),
+            }
         }
         _ => Ok(()),
     }
 }
 
+impl TaskChange {
+    /// What a stopped task has used. `None`: its container never started.
+    fn usage(&self) -> Option<Usage> {
+        let (cpu, memory_mib) = size(self.cpu.as_deref(), self.memory.as_deref())?;
+        let started_at = Timestamp::parse(self.started_at.as_deref()?).ok()?;
+        let stopped_at = Timestamp::parse(self.stopped_at.as_deref()?).ok()?;
+        Some(Usage { cpu, memory_mib, started_at, stopped_at })
+    }
+}
+
 /// The sandbox runs: `Leased -> Running`, unless a key that it holds has been revoked.
-pub(crate) async fn running(ledger: &Ledger, tasks: &dyn Tasks, pace: Pace, seen: &Observed<'_>) -> Result<(), Error> {
+pub(crate) async fn running(
+    ledger: &Ledger,
+    tasks: &dyn Tasks,
+    pace: Pace,
+    seen: &Observed<'_>,
+    metrics: &Metrics,
+) -> Result<(), Error> {
     let ready = Ready {
         scope: seen.scope,
         run_id: seen.run_id,
@@ -122,21 +154,26 @@ pub(crate) async fn running(ledger: &Ledger, tasks: &dyn Tasks, pace: Pace, seen
                 return Ok(());
             }
             tracing::warn!(task = seen.task_arn, "a task runs for a claim that is gone: it is stopped");
-            tasks.stop(seen.task_arn, "its claim is gone").await.map_err(|error| Error::Unavailable(error.to_string()))
+            tasks
+                .stop(seen.task_arn, "its claim is gone")
+                .await
+                .map_err(|error| Error::Unavailable(error.to_string()))?;
+            metrics.of_function(ledger.now(), &[(Metric::OrphanTasks, 1.0)]);
+            Ok(())
         }
         Err(Error::Refused(_)) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// The sandbox is gone: the step ends, or is queued again if it was lost.
+/// The sandbox is gone: the step ends, or is queued again if it was lost. `None`: the claim was gone before.
 pub(crate) async fn stopped(
     ledger: &Ledger,
     queues: &dyn Queues,
     pace: Pace,
     seen: &Observed<'_>,
     end: &TaskEnd<'_>,
-) -> Result<(), Error> {
+) -> Result<Option<Transitioned>, Error> {
     let done = ledger
         .transition(seen.scope, seen.run_id, ACTOR, |run, now| {
             let aborted = matches!(run.step(seen.step_id)?.state, StepState::Aborted { .. });
@@ -154,12 +191,38 @@ pub(crate) async fn stopped(
     match done {
         Ok(done) => {
             effects::tell(queues, seen.scope, seen.run_id, &done.change.ready).await;
-            Ok(())
+            Ok(Some(done))
         }
         // An old task, or an event that came again.
-        Err(Error::NotFound | Error::Refused(_)) => Ok(()),
+        Err(Error::NotFound | Error::Refused(_)) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Counts what a stopped task has used, once: with the step's end where the task made it, else by a row of the task's.
+pub(crate) async fn count(
+    ledger: &Ledger,
+    metrics: &Metrics,
+    seen: &Observed<'_>,
+    done: Option<&Transitioned>,
+    usage: &Usage,
+) -> Result<(), Error> {
+    let ended_its_step = |event: &Event| matches!(event, Event::StepSucceeded { .. } | Event::StepFailed { .. });
+    let first = match done {
+        Some(done) if done.change.events.iter().any(ended_its_step) => true,
+        _ => match ledger.run(seen.scope, seen.run_id).await {
+            // The event came again, or somebody has asked ECS before it came.
+            Ok(run) if finished(&run, seen) => false,
+            Ok(_) | Err(Error::NotFound) => {
+                ledger.note_ended_task(seen.scope, &Handle::new(seen.task_arn.to_owned())).await?
+            }
+            Err(error) => return Err(error),
+        },
+    };
+    if first {
+        metrics.used(seen.scope, usage);
+    }
+    Ok(())
 }
 
 /// STOPPED may come before RUNNING, or without it: a container that has an exit code has run, and saw its secrets.

@@ -4,6 +4,7 @@ pub mod cascade;
 pub mod effects;
 pub mod fan_out;
 pub mod identity;
+pub mod metrics;
 pub mod pages;
 pub mod problems;
 pub mod settings;

@@ -14,6 +14,7 @@ use sealfleet_ledger::{Due, DueRun, Error, Ledger, Transitioned, due_shards};
 use serde::Serialize;
 
 use crate::observe::{self, Observed};
+use crate::shared::metrics::{Metric, Metrics};
 use crate::shared::task_end::TaskEnd;
 use crate::shared::{effects, fan_out};
 
@@ -40,6 +41,8 @@ pub struct Ports {
     pub tasks: Box<dyn Tasks>,
     /// How long leases last and when a message is sent again.
     pub pace: Pace,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// What a sweep did.
@@ -57,6 +60,7 @@ pub struct Swept {
 /// When the due index cannot be read.
 pub async fn handle(ports: &Ports) -> Result<Swept, Error> {
     let mut swept = Swept::default();
+    let mut unfinished_fan_outs = 0.0;
     for shard in due_shards() {
         // Page after page, for as long as a page brings something on its way: what is dealt with is due no more.
         for _ in 0..PAGES {
@@ -66,7 +70,13 @@ pub async fn handle(ports: &Ports) -> Result<Swept, Error> {
                 swept.visited += 1;
                 let visited = match due {
                     Due::Run(due) => visit(ports, due).await,
-                    Due::FanOut(owner, id) => go_on(ports, owner, *id).await,
+                    Due::FanOut(owner, id) => {
+                        let finished = go_on(ports, owner, *id).await;
+                        if !matches!(finished, Ok(true)) {
+                            unfinished_fan_outs += 1.0;
+                        }
+                        finished.map(drop)
+                    }
                 };
                 match visited {
                     Ok(()) => dealt_with += 1,
@@ -81,15 +91,17 @@ pub async fn handle(ports: &Ports) -> Result<Swept, Error> {
             }
         }
     }
+    ports.metrics.of_function(ports.ledger.now(), &[(Metric::FanOutsUnfinished, unfinished_fan_outs)]);
     tracing::info!(visited = swept.visited, failed = swept.failed, "swept");
     Ok(swept)
 }
 
-/// A fan-out whose worker died, or ran out of time.
-async fn go_on(ports: &Ports, owner: &Owner, id: FanOutId) -> Result<(), Error> {
+/// A fan-out whose worker died, or ran out of time. Whether it is finished now.
+async fn go_on(ports: &Ports, owner: &Owner, id: FanOutId) -> Result<bool, Error> {
     let fan_out = ports.ledger.fan_out(owner, id).await?;
     let until = ports.ledger.now().plus_seconds(FAN_OUT_SECONDS);
-    fan_out::advance(&ports.ledger, ports.tasks.as_ref(), owner, fan_out, until).await.map(|_| ())
+    let fan_out = fan_out::advance(&ports.ledger, ports.tasks.as_ref(), owner, fan_out, until).await?;
+    Ok(fan_out.finished.is_some())
 }
 
 async fn visit(ports: &Ports, due: &DueRun) -> Result<(), Error> {
@@ -152,15 +164,19 @@ async fn look_at_task(ports: &Ports, due: &DueRun, run: &Run, step_id: &StepId, 
     let seen = Observed { scope: &due.scope, run_id: due.run_id, step_id, fence: hold.fence, task_arn: &task.arn };
     if task.last_status == "STOPPED" {
         let end = task_end(&task);
-        return observe::stopped(&ports.ledger, ports.queues.as_ref(), ports.pace, &seen, &end).await;
+        let done = observe::stopped(&ports.ledger, ports.queues.as_ref(), ports.pace, &seen, &end).await?;
+        return match task.usage(ports.ledger.now()) {
+            Some(usage) => observe::count(&ports.ledger, &ports.metrics, &seen, done.as_ref(), &usage).await,
+            None => Ok(()),
+        };
     }
     let timeout = run.step(step_id)?.spec.timeout_seconds;
     let overdue = hold.since.plus_seconds(i64::from(timeout) + ports.pace.lease_seconds + GRACE_SECONDS);
     if overdue <= ports.ledger.now() {
-        return time_out(ports, due, step_id, hold, &task.arn, timeout).await;
+        return time_out(ports, due, &seen, hold, &task, timeout).await;
     }
     if task.last_status == "RUNNING" {
-        observe::running(&ports.ledger, ports.tasks.as_ref(), ports.pace, &seen).await?;
+        observe::running(&ports.ledger, ports.tasks.as_ref(), ports.pace, &seen, &ports.metrics).await?;
     }
     let handle = Handle::new(task.arn.clone());
     apply(ports, due, |run, now| {
@@ -186,14 +202,21 @@ fn task_end(task: &TaskState) -> TaskEnd<'_> {
 async fn time_out(
     ports: &Ports,
     due: &DueRun,
-    step_id: &StepId,
+    seen: &Observed<'_>,
     hold: &Hold,
-    arn: &str,
+    task: &TaskState,
     timeout: u32,
 ) -> Result<(), Error> {
-    ports.tasks.stop(arn, "the step's time is over").await.map_err(|error| Error::Unavailable(error.to_string()))?;
+    let stopped = ports.tasks.stop(&task.arn, "the step's time is over").await;
+    stopped.map_err(|error| Error::Unavailable(error.to_string()))?;
     let outcome = Outcome::Failed { failure: Failure::TimedOut { after_seconds: timeout } };
-    apply(ports, due, |run, now| run.finish(step_id, None, hold.fence, &outcome, ports.pace, now)).await
+    let rule = |run: &mut Run, now| run.finish(seen.step_id, None, hold.fence, &outcome, ports.pace, now);
+    let done = applied(ports, due, rule).await?;
+    // ECS's event finds the step ended.
+    match (done, task.usage(ports.ledger.now())) {
+        (Some(done), Some(usage)) => observe::count(&ports.ledger, &ports.metrics, seen, Some(&done), &usage).await,
+        _ => Ok(()),
+    }
 }
 
 /// A step was ended while it was being launched, and the launcher may have died before it could take the task back.
@@ -206,7 +229,11 @@ async fn stop_launch(
 ) -> Result<(), Error> {
     let found = ports.tasks.find(&due.scope, due.run_id, step_id, fence).await;
     match found.map_err(|error| Error::Unavailable(error.to_string()))? {
-        Some(arn) => stop(ports, due, step_id, &arn).await,
+        Some(arn) => {
+            stop(ports, due, step_id, &arn).await?;
+            ports.metrics.of_function(ports.ledger.now(), &[(Metric::OrphanTasks, 1.0)]);
+            Ok(())
+        }
         None if until <= ports.ledger.now() => apply(ports, due, |run, _| run.stopped(step_id)).await,
         None => Ok(()),
     }
@@ -223,14 +250,23 @@ async fn apply(
     due: &DueRun,
     rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
 ) -> Result<(), Error> {
+    applied(ports, due, rule).await.map(drop)
+}
+
+/// [`apply`], and what it came to. `None`: somebody else was faster.
+async fn applied(
+    ports: &Ports,
+    due: &DueRun,
+    rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
+) -> Result<Option<Transitioned>, Error> {
     let scope: &ProjectScope = &due.scope;
     match ports.ledger.transition(scope, due.run_id, ACTOR, rule).await {
-        Ok(Transitioned { run, change }) => {
-            effects::tell(ports.queues.as_ref(), scope, due.run_id, &change.ready).await;
-            effects::stop(ports.tasks.as_ref(), &ports.ledger, scope, &run, &change, ACTOR).await;
-            Ok(())
+        Ok(done) => {
+            effects::tell(ports.queues.as_ref(), scope, due.run_id, &done.change.ready).await;
+            effects::stop(ports.tasks.as_ref(), &ports.ledger, scope, &done.run, &done.change, ACTOR).await;
+            Ok(Some(done))
         }
-        Err(Error::Refused(_)) => Ok(()),
+        Err(Error::Refused(_)) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -7,6 +7,7 @@
 use async_trait::async_trait;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::error::ProvideErrorMetadata as _;
+use aws_sdk_ecs::primitives::DateTime;
 use aws_sdk_ecs::types::{
     AssignPublicIp, AwsVpcConfiguration, Compatibility, ContainerDefinition, ContainerOverride, KernelCapabilities,
     KeyValuePair, LaunchType, LinuxParameters, LogConfiguration, LogDriver, NetworkConfiguration, NetworkMode, Secret,
@@ -17,7 +18,7 @@ use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::Fence;
 use sealfleet_domain::scope::started_by;
-use sealfleet_domain::{ProjectScope, RunId, StepId};
+use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The container's name in every task definition.
@@ -61,10 +62,12 @@ pub enum Launched {
 }
 
 /// A task as ECS shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskState {
     /// Its ARN.
     pub arn: String,
+    /// Who it was started for: the claim, for a task of ours.
+    pub started_by: Option<String>,
     /// `PROVISIONING`, `PENDING`, `RUNNING`, `STOPPED`, …
     pub last_status: String,
     /// The container's exit code.
@@ -75,6 +78,53 @@ pub struct TaskState {
     pub stopped_reason: Option<String>,
     /// Why the container stopped, in ECS's words.
     pub container_reason: Option<String>,
+    /// CPU units, 1,024 for each virtual CPU, and memory in MiB.
+    pub size: Option<(u32, u32)>,
+    /// When its container started.
+    pub started_at: Option<Timestamp>,
+    /// When it stopped.
+    pub stopped_at: Option<Timestamp>,
+}
+
+/// What a task was given, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU units, 1,024 for each virtual CPU.
+    pub cpu: u32,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// When its container started.
+    pub started_at: Timestamp,
+    /// When it stopped.
+    pub stopped_at: Timestamp,
+}
+
+impl Usage {
+    /// Seconds times virtual CPUs.
+    #[must_use]
+    pub fn vcpu_seconds(&self) -> f64 {
+        self.seconds() * f64::from(self.cpu) / 1024.0
+    }
+
+    /// Seconds times gigabytes of 1,024 MiB, in which Fargate's sizes are given.
+    #[must_use]
+    pub fn gb_seconds(&self) -> f64 {
+        self.seconds() * f64::from(self.memory_mib) / 1024.0
+    }
+
+    fn seconds(&self) -> f64 {
+        let millis = self.stopped_at.millis_since(self.started_at).clamp(0, i64::from(u32::MAX));
+        u32::try_from(millis).map_or(0.0, f64::from) / 1000.0
+    }
+}
+
+impl TaskState {
+    /// What it has used when it is stopped, or would have when it stopped `now`. `None`: it never ran.
+    #[must_use]
+    pub fn usage(&self, now: Timestamp) -> Option<Usage> {
+        let ((cpu, memory_mib), started_at) = (self.size?, self.started_at?);
+        Some(Usage { cpu, memory_mib, started_at, stopped_at: self.stopped_at.unwrap_or(now) })
+    }
 }
 
 /// Why ECS did not do it.
@@ -338,12 +388,26 @@ fn task_state(task: &Task) -> TaskState {
     let container = task.containers().iter().find(|container| container.name() == Some(CONTAINER));
     TaskState {
         arn: task.task_arn().unwrap_or_default().to_owned(),
+        started_by: task.started_by().map(str::to_owned),
         last_status: task.last_status().unwrap_or_default().to_owned(),
         exit_code: container.and_then(|container| container.exit_code()),
         stop_code: task.stop_code().map(|code| code.as_str().to_owned()),
         stopped_reason: task.stopped_reason().map(str::to_owned),
         container_reason: container.and_then(|container| container.reason()).map(str::to_owned),
+        size: size(task.cpu(), task.memory()),
+        started_at: task.started_at().and_then(moment),
+        stopped_at: task.stopped_at().and_then(moment),
     }
+}
+
+/// A task's size, as ECS writes it in answers and events: numbers as text.
+#[must_use]
+pub fn size(cpu: Option<&str>, memory: Option<&str>) -> Option<(u32, u32)> {
+    cpu?.parse().ok().zip(memory?.parse().ok())
+}
+
+fn moment(at: &DateTime) -> Option<Timestamp> {
+    at.to_millis().ok().map(Timestamp::from_millis)
 }
 
 fn failed(code: Option<String>, detail: impl std::fmt::Display) -> Error {

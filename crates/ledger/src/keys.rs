@@ -182,6 +182,11 @@ pub fn task_definition(scope: &ProjectScope, hash: &str) -> Key {
     key(format!("PRJ#{}#TASK_DEFINITIONS", scope.project()), hash)
 }
 
+/// That a task has ended, for tasks that did not end their step.
+pub fn ended_task(scope: &ProjectScope, task_id: &str) -> Key {
+    key(format!("PRJ#{}#ENDED_TASKS#{task_id}", scope.project()), "ENDED")
+}
+
 /// The audit trail of a project, or of the operators, on one day.
 pub fn audit_day(trail: &str, day: &str, shard: u8) -> String {
     format!("PRJ#{trail}#{day}#{shard}")

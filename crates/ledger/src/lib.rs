@@ -8,6 +8,7 @@ mod audit;
 mod claim;
 mod due;
 mod dynamo;
+mod ended_tasks;
 mod enqueue;
 mod error;
 mod fan_outs;
@@ -26,7 +27,8 @@ mod transition;
 
 use std::sync::Arc;
 
-use sealfleet_domain::{Clock, IdSource, Timestamp};
+use sealfleet_domain::audit::Event;
+use sealfleet_domain::{Clock, IdSource, ProjectScope, Timestamp};
 
 pub use audit::{AuditFilter, audit_entry_of_image, audit_shard_of};
 pub use claim::{Claimed, Ready, Start, Wanted};
@@ -47,13 +49,26 @@ pub struct Ledger {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
+    watch: Option<Arc<dyn Watch>>,
+}
+
+/// Is told what transitions of runs have made true.
+pub trait Watch: Send + Sync {
+    /// These events are stored. Told once for each transaction that is known to have happened.
+    fn stored(&self, scope: &ProjectScope, events: &[Event], at: Timestamp);
 }
 
 impl Ledger {
     /// A ledger over `store`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
-        Self { store, clock, ids }
+        Self { store, clock, ids, watch: None }
+    }
+
+    /// This ledger, telling `watch` what transitions of runs make true.
+    #[must_use]
+    pub fn watched(self, watch: Arc<dyn Watch>) -> Self {
+        Self { watch: Some(watch), ..self }
     }
 
     /// Now, by the ledger's clock.

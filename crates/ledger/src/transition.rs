@@ -100,7 +100,12 @@ impl Ledger {
             Err(error) => Err(error),
         };
         match written {
-            Ok(()) => Ok(Once::Done(Box::new(Transitioned { run, change }))),
+            Ok(()) => {
+                if let Some(watch) = &self.watch {
+                    watch.stored(scope, &change.events, now);
+                }
+                Ok(Once::Done(Box::new(Transitioned { run, change })))
+            }
             // The lease is the second write; the first did not fail, so the run is still as it was read.
             Err(WriteError::Condition(failed)) if change.take.is_some() && failed == [1] => Ok(Once::SlotTaken),
             Err(WriteError::Condition(_) | WriteError::Busy) => Ok(Once::Overtaken),

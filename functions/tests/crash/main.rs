@@ -149,3 +149,23 @@ async fn a_revocation_in_the_middle_of_a_launch_leaves_no_task() {
     }
     assert!(launches > 1, "no telling got as far as a launch");
 }
+
+#[tokio::test]
+async fn what_is_told_again_is_counted_once() {
+    /// What each telling of ECS counts: starts, ends, and the ten seconds of a quarter of a CPU that the task had.
+    async fn counted(end: impl AsyncFn(&World, sealfleet_domain::RunId)) -> [f64; 3] {
+        let world = World::new(None, Repeats::No).await;
+        let run_id = world.enqueue("fargate", "identity").await.expect("enqueued");
+        world.deliver().await;
+        world.ecs_says_running().await;
+        world.ecs_says_running().await;
+        end(&world, run_id).await;
+        for _ in 0..3 {
+            world.ecs_runs_and_ends(0).await;
+        }
+        ["StepsStarted", "StepsEnded", "VcpuSeconds"].map(|name| world.metric(name))
+    }
+    assert_eq!(counted(async |_, _| ()).await, [1.0, 1.0, 2.5], "it ended by itself");
+    assert_eq!(counted(async |world, run_id| world.cancel(run_id).await).await, [1.0, 1.0, 2.5], "it was cancelled");
+    assert_eq!(counted(async |world, _| world.ecs_takes_away()).await, [1.0, 0.0, 2.5], "it was lost, and is queued");
+}

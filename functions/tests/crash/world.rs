@@ -24,6 +24,7 @@ use sealfleet_domain::run::{Fence, Mode, Pace, RunState};
 use sealfleet_domain::scope::started_by;
 use sealfleet_domain::{Clock, IdSource, Owner, PoolName, ProjectScope, RunId, StepId, Timestamp, WorkerId};
 use sealfleet_ecs::{Definition, Error as EcsError, Launch, Launched, TaskState, Tasks};
+use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::{cancel, claim, dispatch, enqueue, observe, report, revoke, sweep};
 use sealfleet_ledger::store::{Item, Key, Query, Rows, Store, Table, Write, WriteError};
 use sealfleet_ledger::{AuditFilter, Dynamo, Ledger, Registration};
@@ -171,6 +172,7 @@ impl FakeEcs {
             task.state.last_status = "STOPPED".to_owned();
             task.state.exit_code = exit_code;
             task.state.stop_code = Some(stop_code.to_owned());
+            task.state.stopped_at = task.state.started_at.map(|at| at.plus_seconds(10));
         }
     }
 }
@@ -205,10 +207,9 @@ impl Tasks for MortalEcs {
                 let state = TaskState {
                     arn: arn.clone(),
                     last_status: "RUNNING".to_owned(),
-                    exit_code: None,
-                    stop_code: None,
-                    stopped_reason: None,
-                    container_reason: None,
+                    size: Some((256, 512)),
+                    started_at: Some(self.record.now()),
+                    ..TaskState::default()
                 };
                 tasks.insert(arn.clone(), FakeTask { started_by, state });
                 Ok(Launched::Task(arn))
@@ -333,6 +334,8 @@ pub struct World {
     worker_id: WorkerId,
     pool_worker: WorkerId,
     runs: Mutex<BTreeSet<RunId>>,
+    /// The lines of all metrics.
+    lines: Arc<Mutex<Vec<String>>>,
     enqueue: enqueue::Ports,
     dispatch: dispatch::Ports,
     observe: observe::Ports,
@@ -351,7 +354,9 @@ impl World {
         let mortal = Arc::new(Mortal { death: Mutex::new(death), ..Mortal::default() });
         let record = Ledger::new(store.clone(), clock.clone(), ids.clone());
         let mortal_store = Arc::new(MortalStore { store, mortal: mortal.clone() });
-        let ledger = Ledger::new(mortal_store, clock.clone(), ids);
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let metrics = Metrics::to("any", lines.clone());
+        let ledger = Ledger::new(mortal_store, clock.clone(), ids).watched(Arc::new(metrics.clone()));
         let queues = Arc::new(FakeQueues::default());
         let ecs = Arc::new(FakeEcs::default());
         let sent = MortalQueues { queues: queues.clone(), mortal: mortal.clone() };
@@ -371,18 +376,20 @@ impl World {
                 secrets: Box::new(MortalSecrets(mortal.clone())),
                 place_key: "here".to_owned(),
                 pace: PACE,
+                metrics: metrics.clone(),
             },
             observe: observe::Ports {
                 ledger: ledger.clone(),
                 queues: Box::new(sent.clone()),
                 tasks: Box::new(tasks.clone()),
                 pace: PACE,
+                metrics: metrics.clone(),
             },
             claim: claim::Ports { ledger: ledger.clone(), access: Box::new(NoQueueAccess), pace: PACE },
             report: report::Ports { ledger: ledger.clone(), queues: Box::new(sent.clone()), pace: PACE },
             cancel: cancel::Ports { ledger: ledger.clone(), tasks: Box::new(tasks.clone()) },
             revoke: revoke::Ports { ledger: ledger.clone(), tasks: Box::new(tasks.clone()) },
-            sweep: sweep::Ports { ledger, queues: Box::new(sent), tasks: Box::new(tasks), pace: PACE },
+            sweep: sweep::Ports { ledger, queues: Box::new(sent), tasks: Box::new(tasks), pace: PACE, metrics },
             scope,
             mortal,
             repeats,
@@ -395,6 +402,7 @@ impl World {
             worker_id,
             pool_worker,
             runs: Mutex::new(BTreeSet::new()),
+            lines,
         }
     }
 
@@ -476,13 +484,30 @@ impl World {
         }
     }
 
+    /// ECS tells that its tasks run.
+    pub async fn ecs_says_running(&self) {
+        let tasks: Vec<FakeTask> = self.ecs.tasks.lock().unwrap().values().cloned().collect();
+        for task in tasks {
+            self.tell(&task).await;
+        }
+    }
+
+    /// ECS takes the machines of its tasks away.
+    pub fn ecs_takes_away(&self) {
+        let arns: Vec<String> = self.ecs.tasks.lock().unwrap().keys().cloned().collect();
+        for arn in arns {
+            self.ecs.end(&arn, None, "SpotInterruption");
+        }
+    }
+
     async fn tell(&self, task: &FakeTask) {
         let event = serde_json::json!({
             "version": "0", "id": "1", "detail-type": "ECS Task State Change", "source": "aws.ecs", "account": "1",
             "time": "2026-01-31T08:00:00Z", "region": "r", "resources": [],
             "detail": {
                 "taskArn": task.state.arn, "lastStatus": task.state.last_status, "startedBy": task.started_by,
-                "stopCode": task.state.stop_code,
+                "stopCode": task.state.stop_code, "cpu": "256", "memory": "512",
+                "startedAt": task.state.started_at, "stoppedAt": task.state.stopped_at,
                 "containers": [{ "name": "sandbox", "exitCode": task.state.exit_code }],
             },
         });
@@ -623,6 +648,13 @@ impl World {
         self.ecs.tasks.lock().unwrap().len()
     }
 
+    /// The sum of a metric.
+    pub fn metric(&self, name: &str) -> f64 {
+        let lines = self.lines.lock().unwrap();
+        let values = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        values.filter_map(|value| value.get(name).and_then(serde_json::Value::as_f64)).sum()
+    }
+
     async fn ended(&self) -> bool {
         let runs = self.runs.lock().unwrap().clone();
         for run_id in runs {
@@ -654,6 +686,12 @@ impl World {
             });
             assert_eq!(terminal, 1, "{events:?}");
         }
+        // A death may lose a number; nothing counts one twice.
+        let runs = f64::from(u32::try_from(self.runs.lock().unwrap().len()).unwrap());
+        assert!(self.metric("StepsEnded") <= runs, "{:?}", self.lines);
+        let tasks = f64::from(u32::try_from(self.tasks_launched()).unwrap());
+        // Each runs for ten seconds on a quarter of a CPU.
+        assert!(self.metric("VcpuSeconds") <= tasks * 2.5, "{:?}", self.lines);
         for holder in [self.worker_id, self.pool_worker] {
             let held = self.record.leases_of(&self.scope, holder).await.unwrap();
             assert!(held.is_empty(), "{held:?}");

@@ -140,7 +140,7 @@ impl Task {
             exit_code: self.exit_code,
             stop_code: self.stop_code.map(str::to_owned),
             stopped_reason: self.reason.map(str::to_owned),
-            container_reason: None,
+            ..TaskState::default()
         }
     }
 

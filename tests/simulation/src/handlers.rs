@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
@@ -10,6 +10,7 @@ use aws_lambda_events::http::{HeaderName, HeaderValue, Method};
 use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_domain::run::Pace;
+use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::{cancel, claim, dispatch, enqueue, fleet, observe, profile, report, revoke, sandbox, sweep};
 use sealfleet_ledger::{Error, Ledger};
 use serde_json::Value;
@@ -155,14 +156,22 @@ impl Handlers {
                 secrets: Box::new(ports()),
                 place_key: PLACE.to_owned(),
                 pace: PACE,
+                metrics: metrics("dispatch"),
             },
             observe: observe::Ports {
                 ledger: ledger.clone(),
                 queues: Box::new(ports()),
                 tasks: Box::new(ports()),
                 pace: PACE,
+                metrics: metrics("observe"),
             },
-            sweep: sweep::Ports { ledger, queues: Box::new(ports()), tasks: Box::new(ports()), pace: PACE },
+            sweep: sweep::Ports {
+                ledger,
+                queues: Box::new(ports()),
+                tasks: Box::new(ports()),
+                pace: PACE,
+                metrics: metrics("sweep"),
+            },
         }
     }
 
@@ -197,6 +206,11 @@ impl Handlers {
             Function::Revoke => revoke::handle(&self.revoke, request).await,
         }
     }
+}
+
+/// Metrics that nobody reads.
+fn metrics(function: &str) -> Metrics {
+    Metrics::to(function, Arc::new(Mutex::new(Vec::new())))
 }
 
 /// A ledger on a stage, with the ids of a seed.

@@ -1,0 +1,294 @@
+//! CloudWatch metrics, as lines of the embedded metric format on standard output: CloudWatch Logs reads the numbers out
+//! of the function's own log, so a metric costs no call, no permission and no time.
+//!
+//! Written here rather than with `metrics_cloudwatch_embedded`: a line is one JSON object, while that crate gathers
+//! numbers in a recorder of the whole process and writes them after an invocation. Here a number is written when what it
+//! counts has been stored, a handler that dies later does not lose it, and a test reads the very lines.
+//!
+//! A metric's names are the ones below, a project's and a function's: it has no field for a key's name or a value.
+//! Steps are counted where the ledger has stored their transition ([`Watch`]), which happens once however often an event
+//! or a request comes. A transition whose answer was lost is not counted: these are figures for watching, not for bills.
+//!
+//! Source: "Specification: Embedded metric format", Amazon CloudWatch User Guide.
+
+use std::io::Write as _;
+use std::sync::{Arc, Mutex};
+
+use sealfleet_domain::audit::Event;
+use sealfleet_domain::{ProjectScope, Timestamp};
+use sealfleet_ecs::Usage;
+use sealfleet_ledger::Watch;
+use serde_json::{Map, Value, json};
+
+/// The namespace of all metrics.
+pub const NAMESPACE: &str = "Sealfleet";
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    /// By project: sandboxes that started.
+    StepsStarted,
+    /// By project: steps that ended, however they did.
+    StepsEnded,
+    /// By project: seconds of Fargate tasks, times their virtual CPUs.
+    VcpuSeconds,
+    /// By project: seconds of Fargate tasks, times their gigabytes of memory.
+    GbSeconds,
+    /// By project: launches that its pool or ECS had no room for, or that ECS refused.
+    DispatchRefusals,
+    /// By project: requests that were answered with 429.
+    RequestsThrottled,
+    /// By project and by function: reads of secrets that no release explains.
+    ReadsUnexplained,
+    /// By function: tasks that ran for a claim that was gone, and were stopped.
+    OrphanTasks,
+    /// By function: fan-outs that were due and are not finished.
+    FanOutsUnfinished,
+    /// By function: audit records that could not be exported and were set aside.
+    AuditSetAside,
+    /// By function: digests of the exported trail that were written.
+    DigestsWritten,
+}
+
+impl Metric {
+    /// Its name in CloudWatch.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::StepsStarted => "StepsStarted",
+            Self::StepsEnded => "StepsEnded",
+            Self::VcpuSeconds => "VcpuSeconds",
+            Self::GbSeconds => "GbSeconds",
+            Self::DispatchRefusals => "DispatchRefusals",
+            Self::RequestsThrottled => "RequestsThrottled",
+            Self::ReadsUnexplained => "ReadsUnexplained",
+            Self::OrphanTasks => "OrphanTasks",
+            Self::FanOutsUnfinished => "FanOutsUnfinished",
+            Self::AuditSetAside => "AuditSetAside",
+            Self::DigestsWritten => "DigestsWritten",
+        }
+    }
+
+    const fn unit(self) -> &'static str {
+        match self {
+            // CloudWatch has no unit for a product with seconds.
+            Self::VcpuSeconds | Self::GbSeconds => "None",
+            _ => "Count",
+        }
+    }
+}
+
+/// Where lines go.
+pub trait Lines: Send + Sync {
+    /// Writes one line.
+    fn write(&self, line: String);
+}
+
+/// Standard output, which is the function's log.
+struct Stdout;
+
+impl Lines for Stdout {
+    fn write(&self, mut line: String) {
+        line.push('\n');
+        // A log that cannot be written must not end the handler.
+        let _ = std::io::stdout().lock().write_all(line.as_bytes());
+    }
+}
+
+/// Keeps them, for tests.
+impl Lines for Mutex<Vec<String>> {
+    fn write(&self, line: String) {
+        if let Ok(mut lines) = self.lock() {
+            lines.push(line);
+        }
+    }
+}
+
+/// The metrics of one function.
+#[derive(Clone)]
+pub struct Metrics {
+    function: String,
+    lines: Arc<dyn Lines>,
+}
+
+impl Metrics {
+    /// The metrics of `function`, the name of its folder, to the function's log.
+    #[must_use]
+    pub fn new(function: &str) -> Self {
+        Self::to(function, Arc::new(Stdout))
+    }
+
+    /// The metrics of `function`, to `lines`.
+    #[must_use]
+    pub fn to(function: &str, lines: Arc<dyn Lines>) -> Self {
+        Self { function: function.to_owned(), lines }
+    }
+
+    /// Numbers of a project, or of the operators' `~system`.
+    pub fn of_project(&self, project: &str, at: Timestamp, numbers: &[(Metric, f64)]) {
+        self.lines.write(line(&[("Project", project)], at, numbers));
+    }
+
+    /// Numbers of this function.
+    pub fn of_function(&self, at: Timestamp, numbers: &[(Metric, f64)]) {
+        self.lines.write(line(&[("Function", &self.function)], at, numbers));
+    }
+
+    /// Numbers of a project, which are this function's, too.
+    pub fn of_project_and_function(&self, project: &str, at: Timestamp, numbers: &[(Metric, f64)]) {
+        self.lines.write(line(&[("Project", project), ("Function", &self.function)], at, numbers));
+    }
+
+    /// What a task of a project has used. To be told once for each task.
+    pub fn used(&self, scope: &ProjectScope, usage: &Usage) {
+        let numbers = [(Metric::VcpuSeconds, usage.vcpu_seconds()), (Metric::GbSeconds, usage.gb_seconds())];
+        self.of_project(scope.project().as_str(), usage.stopped_at, &numbers);
+    }
+}
+
+/// Counts starts and ends of steps.
+impl Watch for Metrics {
+    fn stored(&self, scope: &ProjectScope, events: &[Event], at: Timestamp) {
+        let (mut started, mut ended) = (0.0, 0.0);
+        for event in events {
+            match event {
+                Event::StepRunning { .. } => started += 1.0,
+                Event::StepSucceeded { .. }
+                | Event::StepFailed { .. }
+                | Event::StepAborted { .. }
+                | Event::StepDead { .. } => ended += 1.0,
+                _ => {}
+            }
+        }
+        let mut numbers = vec![(Metric::StepsStarted, started), (Metric::StepsEnded, ended)];
+        numbers.retain(|(_, number)| *number > 0.0);
+        if !numbers.is_empty() {
+            self.of_project(scope.project().as_str(), at, &numbers);
+        }
+    }
+}
+
+/// The line that says each of `numbers` once for each of `dimensions`.
+fn line(dimensions: &[(&str, &str)], at: Timestamp, numbers: &[(Metric, f64)]) -> String {
+    let sets: Vec<[&str; 1]> = dimensions.iter().map(|(name, _)| [*name]).collect();
+    let metrics: Vec<Value> =
+        numbers.iter().map(|(metric, _)| json!({ "Name": metric.name(), "Unit": metric.unit() })).collect();
+    let directive = json!({ "Namespace": NAMESPACE, "Dimensions": sets, "Metrics": metrics });
+    let mut members = Map::new();
+    members.insert("_aws".to_owned(), json!({ "Timestamp": at.millis(), "CloudWatchMetrics": [directive] }));
+    members.extend(dimensions.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
+    members.extend(numbers.iter().map(|(metric, number)| (metric.name().to_owned(), json!(number))));
+    Value::Object(members).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_millis(1_769_846_400_123);
+    const ALL: [Metric; 11] = [
+        Metric::StepsStarted,
+        Metric::StepsEnded,
+        Metric::VcpuSeconds,
+        Metric::GbSeconds,
+        Metric::DispatchRefusals,
+        Metric::RequestsThrottled,
+        Metric::ReadsUnexplained,
+        Metric::OrphanTasks,
+        Metric::FanOutsUnfinished,
+        Metric::AuditSetAside,
+        Metric::DigestsWritten,
+    ];
+
+    fn written(write: impl Fn(&Metrics)) -> Vec<Value> {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        write(&Metrics::to("observe", lines.clone()));
+        let lines = lines.lock().unwrap();
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// What the specification requires of a document, for the members that are used here.
+    fn check(document: &Value) {
+        assert!(document.to_string().len() <= 1_048_576);
+        let root = document.as_object().unwrap();
+        let metadata = root["_aws"].as_object().unwrap();
+        assert!(metadata["Timestamp"].as_u64().unwrap() > 1_000_000_000_000, "milliseconds since the epoch");
+        let directives = metadata["CloudWatchMetrics"].as_array().unwrap();
+        assert_eq!(directives.len(), 1);
+        let mut targets = vec!["_aws"];
+        for directive in directives {
+            assert!((1..=1024).contains(&directive["Namespace"].as_str().unwrap().len()));
+            for set in directive["Dimensions"].as_array().unwrap() {
+                let set = set.as_array().unwrap();
+                assert!((1..=30).contains(&set.len()));
+                for name in set {
+                    let name = name.as_str().unwrap();
+                    assert!(
+                        (1..=1024).contains(&root[name].as_str().unwrap().len()),
+                        "a dimension's target is a string"
+                    );
+                    targets.push(name);
+                }
+            }
+            let metrics = directive["Metrics"].as_array().unwrap();
+            assert!((1..=100).contains(&metrics.len()));
+            for metric in metrics {
+                let name = metric["Name"].as_str().unwrap();
+                assert!(root[name].is_number(), "a metric's target is a number");
+                assert!(["Count", "None", "Seconds"].contains(&metric["Unit"].as_str().unwrap()));
+                targets.push(name);
+            }
+        }
+        assert!(root.keys().all(|member| targets.contains(&member.as_str())), "nothing else is in a line: {root:?}");
+    }
+
+    #[test]
+    fn each_line_is_a_document_of_the_embedded_metric_format() {
+        for metric in ALL {
+            let lines = written(|metrics| {
+                metrics.of_project("healthcare", AT, &[(metric, 2.0)]);
+                metrics.of_function(AT, &[(metric, 2.0)]);
+                metrics.of_project_and_function("~system", AT, &[(metric, 2.0)]);
+            });
+            assert_eq!(lines.len(), 3);
+            for line in &lines {
+                check(line);
+                assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Namespace"], "Sealfleet");
+                assert_eq!(line[metric.name()], 2.0);
+            }
+            assert_eq!(lines[0]["Project"], "healthcare");
+            assert_eq!(lines[1]["Function"], "observe");
+            assert_eq!(lines[2]["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Project"], ["Function"]]));
+        }
+    }
+
+    #[test]
+    fn starts_and_ends_of_steps_are_counted_and_nothing_else_is() {
+        let scope = ProjectScope::of_stored_row("healthcare".parse().unwrap());
+        let step = |name: &str| name.parse().unwrap();
+        let fence = sealfleet_domain::run::Fence::default();
+        let reason = sealfleet_domain::run::AbortReason::Cancelled;
+        let events = [
+            Event::StepQueued { step_id: step("a") },
+            Event::StepRunning { step_id: step("a"), fence },
+            Event::StepSucceeded { step_id: step("a"), fence },
+            Event::StepAborted { step_id: step("b"), reason },
+        ];
+        let lines = written(|metrics| {
+            metrics.stored(&scope, &events, AT);
+            metrics.stored(&scope, &events[..1], AT);
+        });
+        assert_eq!(lines.len(), 1, "a change without a start or an end says nothing");
+        check(&lines[0]);
+        assert_eq!((&lines[0]["StepsStarted"], &lines[0]["StepsEnded"]), (&json!(1.0), &json!(2.0)));
+    }
+
+    #[test]
+    fn a_task_uses_its_size_for_its_time() {
+        let scope = ProjectScope::of_stored_row("healthcare".parse().unwrap());
+        let usage = Usage { cpu: 512, memory_mib: 3072, started_at: AT, stopped_at: AT.plus_seconds(90) };
+        let lines = written(|metrics| metrics.used(&scope, &usage));
+        check(&lines[0]);
+        assert_eq!((&lines[0]["VcpuSeconds"], &lines[0]["GbSeconds"]), (&json!(45.0), &json!(270.0)));
+    }
+}
