@@ -10,6 +10,7 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request, respond};
+use sealfleet_api::rest;
 use sealfleet_aws::chance::{SystemClock, SystemIds};
 use sealfleet_aws::objects::S3;
 use sealfleet_aws::queue_access::Sts;
@@ -84,7 +85,13 @@ async fn main() -> Result<(), Error> {
         }
         "sandbox" => {
             let ports = sandbox::Ports { ledger: with.ledger()? };
-            serve(&ports, async |ports, request| sandbox::handle(ports, &request).await).await
+            // Asked through the private REST API, too.
+            let (ports, handle) =
+                (&ports, &async |ports: &sandbox::Ports, request| sandbox::handle(ports, &request).await);
+            let handler = |event: LambdaEvent<rest::Event>| async move {
+                Ok::<_, Error>(event.payload.answer(async |event| answered(ports, handle, event).await).await)
+            };
+            lambda_runtime::run(service_fn(handler)).await
         }
         "cancel" => {
             let ports = cancel::Ports { ledger: with.ledger()?, tasks: with.tasks()? };
@@ -150,11 +157,18 @@ async fn export_event(ports: &export::Ports, event: serde_json::Value) -> Result
 async fn serve<P>(ports: &P, handler: impl AsyncFn(&P, Request) -> Result<Answer, Problem>) -> Result<(), Error> {
     let handler = &handler;
     let answer = |event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
-        let result = match Request::from_event(event.payload) {
-            Ok(request) => handler(ports, request).await,
-            Err(problem) => Err(problem),
-        };
-        Ok::<ApiGatewayV2httpResponse, Error>(respond(result))
+        Ok::<ApiGatewayV2httpResponse, Error>(answered(ports, handler, event.payload).await)
     };
     lambda_runtime::run(service_fn(answer)).await
+}
+
+async fn answered<P>(
+    ports: &P,
+    handler: &impl AsyncFn(&P, Request) -> Result<Answer, Problem>,
+    event: ApiGatewayV2httpRequest,
+) -> ApiGatewayV2httpResponse {
+    respond(match Request::from_event(event) {
+        Ok(request) => handler(ports, request).await,
+        Err(problem) => Err(problem),
+    })
 }

@@ -6,6 +6,7 @@
 pub mod cursor;
 pub mod http;
 pub mod problem;
+pub mod rest;
 pub mod types;
 
 pub use problem::{Code, Problem};

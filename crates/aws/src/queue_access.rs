@@ -69,12 +69,20 @@ impl Sts {
 /// What the session may do: the intersection of this and the role's own policy.
 fn session_policy(account: &Account, queue: &str) -> String {
     let Account { partition, region, account_id, .. } = account;
+    let suffix = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+    let via = format!("sqs.{region}.{suffix}");
     serde_json::json!({
         "Version": "2012-10-17",
         "Statement": [{
             "Effect": "Allow",
             "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"],
             "Resource": format!("arn:{partition}:sqs:{region}:{account_id}:{queue}"),
+        }, {
+            // For a queue with the operator's own key. The role's policy names the key, where there is one.
+            "Effect": "Allow",
+            "Action": "kms:Decrypt",
+            "Resource": "*",
+            "Condition": {"StringEquals": {"kms:ViaService": via}},
         }],
     })
     .to_string()

@@ -1,0 +1,2 @@
+export * from './sealfleet';
+export * from './sealfleet-project';

@@ -1,0 +1,128 @@
+import { CfnResource, Token } from 'aws-cdk-lib';
+import { IKey } from 'aws-cdk-lib/aws-kms';
+import { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { ITopic } from 'aws-cdk-lib/aws-sns';
+import { Construct } from 'constructs';
+import { Included } from './included';
+
+/** Properties of a project. What is left out stays a parameter of the stack, with the template's default. */
+export interface SealfleetProjectProps {
+  /** The project's id: lower-case letters, digits and single hyphens; not `system`. */
+  readonly project: string;
+  /** `Sealfleet.apiId`. */
+  readonly apiId: string;
+  /**
+   * `Sealfleet.sandboxApiId`.
+   *
+   * @default - sandboxes call the HTTP API
+   */
+  readonly sandboxApiId?: string;
+  /**
+   * Pool of the project's own workers.
+   *
+   * @default - none
+   */
+  readonly pullPool?: string;
+  /**
+   * Pool that runs on Fargate.
+   *
+   * @default - none
+   */
+  readonly fargatePool?: string;
+  /**
+   * The control plane's `encryptionKey`, for the queues and the log group.
+   *
+   * @default - keys that AWS keeps
+   */
+  readonly encryptionKey?: IKey;
+  /**
+   * Where alarms go.
+   *
+   * @default - nowhere
+   */
+  readonly alarmTopic?: ITopic;
+  /**
+   * A message that waits longer raises an alarm, in seconds.
+   *
+   * @default 900
+   */
+  readonly queueAgeSeconds?: number;
+  /**
+   * Retention of the output of the project's sandboxes.
+   *
+   * @default RetentionDays.THREE_MONTHS
+   */
+  readonly logRetention?: RetentionDays;
+}
+
+/** What one project owns: infra/sam/project.yaml, resource by resource, under the same logical ids. One a stack. */
+export class SealfleetProject extends Construct {
+  /** Name of the log group of the project's sandboxes. */
+  public readonly logGroupName: string;
+  /** URL of the pull pool's queue. */
+  public readonly pullQueueUrl?: string;
+  /** URL of the Fargate pool's queue. */
+  public readonly fargateQueueUrl?: string;
+  /** The only role that reads the project's secrets. */
+  public readonly executionRoleArn?: string;
+  private readonly included: Included;
+
+  constructor(scope: Construct, id: string, props: SealfleetProjectProps) {
+    super(scope, id);
+    check(props);
+    const { pullPool, fargatePool } = props;
+    const parameters = {
+      Project: props.project,
+      ApiId: props.apiId,
+      SandboxApiId: props.sandboxApiId,
+      PullPool: pullPool,
+      FargatePool: fargatePool,
+      KmsKeyArn: props.encryptionKey?.keyArn,
+      AlarmTopicArn: props.alarmTopic?.topicArn,
+      QueueAgeSeconds: props.queueAgeSeconds,
+      LogRetentionDays: props.logRetention,
+    };
+    const conditions = {
+      HasSandboxApi: props.sandboxApiId ? true : undefined,
+      HasKey: props.encryptionKey ? true : undefined,
+      HasAlarmTopic: props.alarmTopic ? true : undefined,
+    };
+    this.included = new Included(this, 'project.json', parameters, conditions, ['ProjectIsNotReserved', 'PoolsDiffer']);
+    this.logGroupName = this.included.output('LogGroupName');
+    this.pullQueueUrl = pullPool ? this.included.output('PullQueueUrl') : undefined;
+    this.fargateQueueUrl = fargatePool ? this.included.output('FargateQueueUrl') : undefined;
+    this.executionRoleArn = fargatePool ? this.included.output('ExecutionRoleArn') : undefined;
+  }
+
+  /**
+   * A resource of the template, for what no property reaches.
+   *
+   * @param logicalId its logical id in infra/sam/project.yaml
+   */
+  public resource(logicalId: string): CfnResource {
+    return this.included.resource(logicalId);
+  }
+}
+
+/** The template's patterns and rules, for values that are known now. */
+function check(props: SealfleetProjectProps): void {
+  const name = (what: string, value: string | undefined, length: number) => {
+    if (value === undefined || Token.isUnresolved(value)) {
+      return;
+    }
+    if (value.length > length || !/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(value)) {
+      throw new Error(
+        `\`${value}\` is no ${what}: use lower-case letters, digits and single hyphens, at most ${length}, a letter first`,
+      );
+    }
+  };
+  name('project id', props.project, 32);
+  name('pool name', props.pullPool, 24);
+  name('pool name', props.fargatePool, 24);
+  if (props.project === 'system') {
+    throw new Error('`system` stands for the operators: choose another project id');
+  }
+  if (props.pullPool !== undefined && props.pullPool === props.fargatePool) {
+    throw new Error('`pullPool` and `fargatePool` must differ');
+  }
+}

@@ -1,0 +1,234 @@
+import { CfnResource } from 'aws-cdk-lib';
+import { ISecurityGroup, IVpc, SubnetSelection } from 'aws-cdk-lib/aws-ec2';
+import { IKey } from 'aws-cdk-lib/aws-kms';
+import { CfnFunction } from 'aws-cdk-lib/aws-lambda';
+import { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { Asset } from 'aws-cdk-lib/aws-s3-assets';
+import { ITopic } from 'aws-cdk-lib/aws-sns';
+import { Construct } from 'constructs';
+import { Included } from './included';
+
+/** How the retention of archived audit objects can be changed. */
+export enum AuditLockMode {
+  /** A principal with `s3:BypassGovernanceRetention` can shorten it. */
+  GOVERNANCE = 'GOVERNANCE',
+  /** Nobody can shorten it, the account's root included. */
+  COMPLIANCE = 'COMPLIANCE',
+}
+
+/** A network of your own for Fargate sandboxes. They must reach the HTTP API, ECR, CloudWatch Logs and Secrets Manager. */
+export interface SandboxNetwork {
+  /** The VPC. */
+  readonly vpc: IVpc;
+  /**
+   * Its subnets.
+   *
+   * @default - the private subnets
+   */
+  readonly subnets?: SubnetSelection;
+  /** They decide what a sandbox can reach. At least one. */
+  readonly securityGroups: ISecurityGroup[];
+}
+
+/** Properties of the control plane. What is left out stays a parameter of the stack, with the template's default. */
+export interface SealfleetProps {
+  /** The directory that `cargo lambda build --release --package sealfleet-functions` writes: it holds `bootstrap`. */
+  readonly code: string;
+  /**
+   * A network of your own for sandboxes.
+   *
+   * @default - a VPC is made that reaches AWS endpoints only
+   */
+  readonly network?: SandboxNetwork;
+  /**
+   * Addresses of the VPC that is made, /16 to /20.
+   *
+   * @default 10.90.0.0/16
+   */
+  readonly vpcCidr?: string;
+  /**
+   * The region's prefix list of S3, for the security group of the VPC that is made.
+   *
+   * @default - the group opens port 443; routes lead to the endpoints alone
+   */
+  readonly s3PrefixListId?: string;
+  /**
+   * Whether sandboxes in the VPC that is made reach the internet on port 443, through a NAT gateway.
+   *
+   * @default false
+   */
+  readonly sandboxInternet?: boolean;
+  /**
+   * Your own key for tables, audit bucket, queues and log groups. docs/deploy.md has the key policy that it needs.
+   *
+   * @default - keys that AWS keeps
+   */
+  readonly encryptionKey?: IKey;
+  /**
+   * Where alarms go.
+   *
+   * @default - nowhere
+   */
+  readonly alarmTopic?: ITopic;
+  /**
+   * Retention of the control plane's log groups.
+   *
+   * @default RetentionDays.THREE_MONTHS
+   */
+  readonly logRetention?: RetentionDays;
+  /**
+   * S3 Object Lock mode of the audit archive.
+   *
+   * @default AuditLockMode.GOVERNANCE
+   */
+  readonly auditLockMode?: AuditLockMode;
+  /**
+   * Days for which an audit object cannot be deleted or replaced.
+   *
+   * @default 365
+   */
+  readonly auditLockDays?: number;
+  /**
+   * Seconds for which export gathers audit rows into one object.
+   *
+   * @default 5
+   */
+  readonly exportWindowSeconds?: number;
+  /**
+   * Seconds that a claim lives without a heartbeat.
+   *
+   * @default 30
+   */
+  readonly leaseSeconds?: number;
+  /**
+   * Seconds after which a queued step's message is sent again.
+   *
+   * @default 60
+   */
+  readonly resendSeconds?: number;
+  /**
+   * Requests a second that the API admits.
+   *
+   * @default 200
+   */
+  readonly apiRateLimit?: number;
+  /**
+   * Requests that the API admits at once.
+   *
+   * @default 400
+   */
+  readonly apiBurstLimit?: number;
+  /**
+   * Registrations of workers a second, the one route without a credential.
+   *
+   * @default 2
+   */
+  readonly registerRateLimit?: number;
+  /**
+   * Registrations of workers at once.
+   *
+   * @default 10
+   */
+  readonly registerBurstLimit?: number;
+  /**
+   * Concurrency reserved for each function that stops work: revoke, cancel, sweep.
+   *
+   * @default 0 - none
+   */
+  readonly stopReservedConcurrency?: number;
+  /**
+   * Concurrency reserved for dispatch, and its limit.
+   *
+   * @default 0 - none
+   */
+  readonly dispatchReservedConcurrency?: number;
+}
+
+/**
+ * The control plane: infra/sam/template.yaml, resource by resource, under the same logical ids. Names of resources are
+ * fixed, so an account and region holds one.
+ */
+export class Sealfleet extends Construct {
+  /** Base URL of the API, without a final slash. */
+  public readonly apiUrl: string;
+  /** Id of the API. */
+  public readonly apiId: string;
+  /** Id of the private API that sandboxes call in the VPC made for them; absent with a network of your own. */
+  public readonly sandboxApiId?: string;
+  /** Name of the ledger table. */
+  public readonly ledgerTableName: string;
+  /** Name of the audit table. */
+  public readonly auditTableName: string;
+  /** Name of the bucket of the audit archive. */
+  public readonly auditBucketName: string;
+  /** Name of the cluster in which sandboxes run. */
+  public readonly clusterName: string;
+  /** URL of the queue of audit records that could not be exported. */
+  public readonly exportFailuresUrl: string;
+  /** URL of the queue of events that a function failed on. */
+  public readonly eventFailuresUrl: string;
+  /** Your own key, if you gave one: projects use it, too. */
+  public readonly encryptionKey?: IKey;
+  private readonly included: Included;
+
+  constructor(scope: Construct, id: string, props: SealfleetProps) {
+    super(scope, id);
+    const network = props.network;
+    if (network && network.securityGroups.length === 0) {
+      throw new Error('`network.securityGroups` is empty: name at least one, it decides what a sandbox can reach');
+    }
+    const subnets = network?.vpc.selectSubnets(network.subnets).subnetIds;
+    const parameters = {
+      Subnets: subnets,
+      SecurityGroups: network?.securityGroups.map((group) => group.securityGroupId),
+      VpcCidr: props.vpcCidr,
+      S3PrefixListId: props.s3PrefixListId,
+      SandboxInternet: props.sandboxInternet === undefined ? undefined : String(props.sandboxInternet),
+      KmsKeyArn: props.encryptionKey?.keyArn,
+      AlarmTopicArn: props.alarmTopic?.topicArn,
+      LogRetentionDays: props.logRetention,
+      AuditLockMode: props.auditLockMode,
+      AuditLockDays: props.auditLockDays,
+      ExportWindowSeconds: props.exportWindowSeconds,
+      LeaseSeconds: props.leaseSeconds,
+      ResendSeconds: props.resendSeconds,
+      ApiRateLimit: props.apiRateLimit,
+      ApiBurstLimit: props.apiBurstLimit,
+      RegisterRateLimit: props.registerRateLimit,
+      RegisterBurstLimit: props.registerBurstLimit,
+      StopReservedConcurrency: props.stopReservedConcurrency,
+      DispatchReservedConcurrency: props.dispatchReservedConcurrency,
+    };
+    const conditions = {
+      MakesVpc: network ? false : undefined,
+      HasKey: props.encryptionKey ? true : undefined,
+      HasAlarmTopic: props.alarmTopic ? true : undefined,
+    };
+    this.included = new Included(this, 'template.json', parameters, conditions, network ? ['NetworkIsWhole'] : []);
+    const code = new Asset(this, 'Code', { path: props.code });
+    for (const child of this.node.findAll()) {
+      if (child instanceof CfnFunction) {
+        child.code = { s3Bucket: code.s3BucketName, s3Key: code.s3ObjectKey };
+      }
+    }
+    this.apiUrl = this.included.output('ApiUrl');
+    this.apiId = this.included.output('ApiId');
+    this.sandboxApiId = network ? undefined : this.included.output('SandboxApiId');
+    this.ledgerTableName = this.included.output('LedgerTableName');
+    this.auditTableName = this.included.output('AuditTableName');
+    this.auditBucketName = this.included.output('AuditBucketName');
+    this.clusterName = this.included.output('ClusterName');
+    this.exportFailuresUrl = this.included.output('ExportFailuresUrl');
+    this.eventFailuresUrl = this.included.output('EventFailuresUrl');
+    this.encryptionKey = props.encryptionKey;
+  }
+
+  /**
+   * A resource of the template, for what no property reaches.
+   *
+   * @param logicalId its logical id in infra/sam/template.yaml
+   */
+  public resource(logicalId: string): CfnResource {
+    return this.included.resource(logicalId);
+  }
+}

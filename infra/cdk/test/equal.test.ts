@@ -1,0 +1,151 @@
+// The constructs make what SAM deploys: every resource, policy, condition and output, nothing more and nothing less.
+
+import * as assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { SecurityGroup, Vpc } from 'aws-cdk-lib/aws-ec2';
+import { Key } from 'aws-cdk-lib/aws-kms';
+import { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { Topic } from 'aws-cdk-lib/aws-sns';
+import { AuditLockMode, Sealfleet, SealfleetProject, SealfleetProjectProps } from '../lib';
+import { Json, code, given, newStack, normal, synth, translated } from './synth';
+
+const KEY = 'arn:aws:kms:eu-west-1:111122223333:key/0198c0de-0000-7000-8000-000000000000';
+const TOPIC = 'arn:aws:sns:eu-west-1:111122223333:alarms';
+const PROJECT: SealfleetProjectProps = { project: 'healthcare', apiId: 'abc123', pullPool: 'workers', fargatePool: 'fargate' };
+
+/** Without the conditions that a construct decides itself, and the rules that it checks itself. */
+function less(template: Json, conditions: string[], rules: string[]): Json {
+  const copy = JSON.parse(JSON.stringify(template));
+  conditions.forEach((name) => delete copy.Conditions[name]);
+  rules.forEach((name) => delete copy.Rules?.[name]);
+  if (Object.keys(copy.Rules ?? {}).length === 0) {
+    delete copy.Rules;
+  }
+  return copy;
+}
+
+test('the control plane without properties is the SAM template', () => {
+  const stack = newStack();
+  new Sealfleet(stack, 'Sealfleet', { code });
+  assert.deepEqual(normal(synth(stack)), normal(translated('template')));
+});
+
+test('a difference in one property of one resource is seen', () => {
+  const stack = newStack();
+  new Sealfleet(stack, 'Sealfleet', { code }).resource('LedgerTable').addPropertyOverride('DeletionProtectionEnabled', false);
+  assert.notDeepEqual(normal(synth(stack)), normal(translated('template')));
+});
+
+test('a resource that one has and the other lacks is seen', () => {
+  const stack = newStack();
+  new Sealfleet(stack, 'Sealfleet', { code });
+  const less = normal(translated('template'));
+  delete less.Resources.AuditBucketPolicy;
+  assert.notDeepEqual(normal(synth(stack)), less);
+});
+
+test('the control plane with properties is the SAM template with those parameters', () => {
+  const stack = newStack();
+  const vpc = Vpc.fromVpcAttributes(stack, 'Vpc', {
+    vpcId: 'vpc-1', availabilityZones: ['eu-west-1a', 'eu-west-1b'], privateSubnetIds: ['subnet-1', 'subnet-2'],
+  });
+  new Sealfleet(stack, 'Sealfleet', {
+    code,
+    network: { vpc, securityGroups: [SecurityGroup.fromSecurityGroupId(stack, 'Group', 'sg-1')] },
+    vpcCidr: '10.1.0.0/16',
+    s3PrefixListId: 'pl-1',
+    sandboxInternet: true,
+    encryptionKey: Key.fromKeyArn(stack, 'Key', KEY),
+    alarmTopic: Topic.fromTopicArn(stack, 'Topic', TOPIC),
+    logRetention: RetentionDays.ONE_YEAR,
+    auditLockMode: AuditLockMode.COMPLIANCE,
+    auditLockDays: 400,
+    exportWindowSeconds: 60,
+    leaseSeconds: 40,
+    resendSeconds: 90,
+    apiRateLimit: 20,
+    apiBurstLimit: 50,
+    registerRateLimit: 1,
+    registerBurstLimit: 2,
+    stopReservedConcurrency: 10,
+    dispatchReservedConcurrency: 20,
+  });
+  const sam = given(translated('template'), {
+    Subnets: ['subnet-1', 'subnet-2'], SecurityGroups: ['sg-1'], VpcCidr: '10.1.0.0/16', S3PrefixListId: 'pl-1',
+    SandboxInternet: 'true', KmsKeyArn: KEY, AlarmTopicArn: TOPIC, LogRetentionDays: 365, AuditLockMode: 'COMPLIANCE',
+    AuditLockDays: 400, ExportWindowSeconds: 60, LeaseSeconds: 40, ResendSeconds: 90, ApiRateLimit: 20, ApiBurstLimit: 50,
+    RegisterRateLimit: 1, RegisterBurstLimit: 2, StopReservedConcurrency: 10, DispatchReservedConcurrency: 20,
+  });
+  const [made, expected] = [normal(synth(stack)), normal(sam)];
+  const decided = ['MakesVpc', 'HasKey', 'HasAlarmTopic'];
+  assert.deepEqual(less(made, decided, []), less(expected, decided, ['NetworkIsWhole']));
+  assert.deepEqual(decided.map((name) => made.Conditions[name]['Fn::Equals'][0]), ['no', 'yes', 'yes']);
+  // A parameter that is left has no property here: add one to SealfleetProps, and to this test.
+  assert.deepEqual(Object.keys(made.Parameters), ['LocalEndpoint']);
+});
+
+test('a project is the SAM template with its parameters', () => {
+  const stack = newStack();
+  new SealfleetProject(stack, 'Healthcare', {
+    ...PROJECT,
+    sandboxApiId: 'def456',
+    encryptionKey: Key.fromKeyArn(stack, 'Key', KEY),
+    alarmTopic: Topic.fromTopicArn(stack, 'Topic', TOPIC),
+    queueAgeSeconds: 600,
+    logRetention: RetentionDays.ONE_WEEK,
+  });
+  const sam = given(translated('project'), {
+    Project: 'healthcare', ApiId: 'abc123', SandboxApiId: 'def456', PullPool: 'workers', FargatePool: 'fargate',
+    KmsKeyArn: KEY, AlarmTopicArn: TOPIC, QueueAgeSeconds: 600, LogRetentionDays: 7,
+  });
+  const [made, expected] = [normal(synth(stack)), normal(sam)];
+  const decided = ['HasSandboxApi', 'HasKey', 'HasAlarmTopic'];
+  assert.deepEqual(less(made, decided, []), less(expected, decided, ['ProjectIsNotReserved', 'PoolsDiffer']));
+  assert.deepEqual(decided.map((name) => made.Conditions[name]['Fn::Equals'][0]), ['yes', 'yes', 'yes']);
+  assert.deepEqual(Object.keys(made.Parameters), ['LocalEndpoint']);
+});
+
+test('what the same stack makes can be given', () => {
+  const stack = newStack();
+  const vpc = new Vpc(stack, 'Vpc', { maxAzs: 2, natGateways: 1 });
+  const sealfleet = new Sealfleet(stack, 'Sealfleet', {
+    code,
+    network: { vpc, securityGroups: [new SecurityGroup(stack, 'Group', { vpc, allowAllOutbound: false })] },
+    encryptionKey: new Key(stack, 'Key'),
+    alarmTopic: new Topic(stack, 'Topic'),
+  });
+  assert.equal(sealfleet.sandboxApiId, undefined);
+  // CloudFormation knows no resource when it decides conditions and rules.
+  const { Conditions, Rules, Resources } = synth(stack);
+  for (const name of Object.keys(Resources)) {
+    assert.ok(!JSON.stringify([Conditions, Rules]).includes(`"${name}"`), name);
+  }
+});
+
+test('outputs are attributes', () => {
+  const stack = newStack();
+  const sealfleet = new Sealfleet(stack, 'Sealfleet', { code });
+  const resolved = (value?: string) => stack.resolve(value);
+  assert.deepEqual(resolved(sealfleet.apiId), { Ref: 'Api' });
+  assert.deepEqual(resolved(sealfleet.sandboxApiId), { Ref: 'SandboxApi' });
+  assert.deepEqual(resolved(sealfleet.apiUrl), translated('template').Outputs.ApiUrl.Value);
+  assert.deepEqual(resolved(sealfleet.auditBucketName), { Ref: 'AuditBucket' });
+  const project = new SealfleetProject(newStack(), 'Healthcare', { project: 'healthcare', apiId: 'abc123', pullPool: 'workers' });
+  assert.equal(project.fargateQueueUrl, undefined);
+  assert.ok(project.pullQueueUrl);
+});
+
+test('names that the template would refuse are refused at synthesis', () => {
+  const refused: [Partial<SealfleetProjectProps>, RegExp][] = [
+    [{ project: 'system' }, /operators/],
+    [{ project: 'Healthcare' }, /no project id/],
+    [{ project: 'a--b' }, /no project id/],
+    [{ pullPool: 'x'.repeat(25) }, /no pool name/],
+    [{ fargatePool: 'workers' }, /must differ/],
+  ];
+  for (const [change, message] of refused) {
+    assert.throws(() => new SealfleetProject(newStack(), 'P', { ...PROJECT, ...change }), message);
+  }
+  const vpc = Vpc.fromVpcAttributes(newStack(), 'Vpc', { vpcId: 'vpc-1', availabilityZones: ['a'], privateSubnetIds: ['subnet-1'] });
+  assert.throws(() => new Sealfleet(newStack(), 'S', { code, network: { vpc, securityGroups: [] } }), /securityGroups/);
+});

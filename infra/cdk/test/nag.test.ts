@@ -1,0 +1,204 @@
+// cdk-nag's AwsSolutions rules on both stacks. What is accepted against a rule stands below with its reason and with its
+// evidence: a check of the template that the reason is still true. An acceptance that nothing needs any more fails, too.
+
+import * as assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Stack } from 'aws-cdk-lib';
+import { AwsSolutionsChecks } from 'cdk-nag';
+import { Sealfleet, SealfleetProject } from '../lib';
+import { Json, code, newStack, synth } from './synth';
+
+interface Accepted {
+  /** The rule, with its finding if it has one. */
+  readonly rule: string;
+  /** Logical ids; any if left out. */
+  readonly on?: string[];
+  readonly reason: string;
+  readonly evidence: (template: Json) => boolean;
+}
+
+const list = <T>(value: T | T[]): T[] => (Array.isArray(value) ? value : [value]);
+
+/** Statements of all roles that allow something and whose resources' text has `part`. */
+function allows(template: Json, part: string): Json[] {
+  const policies = Object.values<Json>(template.Resources)
+    .filter((resource) => resource.Type === 'AWS::IAM::Role')
+    .flatMap((role) => role.Properties.Policies ?? [])
+    .flatMap((policy: Json) => (policy['Fn::If'] ? [policy['Fn::If'][1]] : [policy]));
+  const statements = policies.flatMap((policy: Json) => policy.PolicyDocument.Statement);
+  return statements.filter((statement: Json) => statement.Effect === 'Allow' && JSON.stringify(statement.Resource).includes(part));
+}
+
+/** Whether there are such statements, and none allows another action. */
+const only = (part: string, ...actions: string[]) => (template: Json) => {
+  const found = allows(template, part);
+  return found.length > 0 && found.every((statement) => list(statement.Action).every((action) => actions.includes(action)));
+};
+
+/** Whether each such statement holds under a condition on `key` alone. */
+const under = (part: string, key: string) => (template: Json) =>
+  allows(template, part).every((statement) => JSON.stringify(statement.Condition ?? {}).includes(`"${key}"`));
+
+const resource = (template: Json, id: string): Json => template.Resources[id].Properties;
+
+const CONTROL_PLANE: Accepted[] = [
+  {
+    rule: 'S1', on: ['AuditBucket'],
+    reason: 'Every object is locked, versioned and hashed into a digest; who reads is in CloudTrail data events (docs/deploy.md).',
+    evidence: (template) => resource(template, 'AuditBucket').ObjectLockEnabled === true,
+  },
+  {
+    rule: 'SQS3', on: ['ExportFailures', 'EventFailures'],
+    reason: 'They are where failures end.',
+    evidence: (template) =>
+      ['ExportFailures', 'EventFailures'].every((id) => JSON.stringify(template).includes(`"Destination":{"Fn::GetAtt":["${id}","Arn"]}`)),
+  },
+  {
+    rule: 'IAM5[Resource::arn:<AWS::Partition>:sqs:<AWS::Region>:<AWS::AccountId>:sealfleet-*--*]',
+    reason: 'One queue for each pool of each project, made after this stack; no other queue of this stack has `--` in its name.',
+    evidence: (template) =>
+      Object.values<Json>(template.Resources)
+        .filter((found) => found.Type === 'AWS::SQS::Queue')
+        .every((queue) => !queue.Properties.QueueName.includes('--')),
+  },
+  {
+    rule: 'IAM5[Resource::arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:task/<Cluster>/*]',
+    reason: 'Tasks come and go; those of this cluster only.',
+    evidence: under('task/${Cluster}/*', 'ecs:cluster'),
+  },
+  {
+    rule: 'IAM5[Resource::arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:sealfleet/*]',
+    reason: 'Secrets of all projects are described, for the ids of their versions. No value is read.',
+    evidence: only(':secret:sealfleet/*', 'secretsmanager:DescribeSecret'),
+  },
+  {
+    rule: 'IAM5[Resource::arn:<AWS::Partition>:iam::<AWS::AccountId>:role/sealfleet/project/sealfleet-*--queue]',
+    reason: 'The queue role of the worker\'s own project, narrowed by a session policy.',
+    evidence: only('role/sealfleet/project/sealfleet-*--queue', 'sts:AssumeRole'),
+  },
+  {
+    rule: 'IAM5[Resource::arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:task-definition/sealfleet-*:*]',
+    reason: 'Task definitions are made at run time, with names that begin so.',
+    evidence: only('task-definition/sealfleet-', 'ecs:RegisterTaskDefinition', 'ecs:RunTask'),
+  },
+  {
+    rule: 'IAM5[Resource::arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:task-definition/sealfleet-*]',
+    reason: 'As above, before there is a revision.',
+    evidence: only('task-definition/sealfleet-', 'ecs:RegisterTaskDefinition', 'ecs:RunTask'),
+  },
+  {
+    rule: 'IAM5[Resource::arn:<AWS::Partition>:iam::<AWS::AccountId>:role/sealfleet/project/*]',
+    reason: 'Roles of projects are made after this stack, below this path, and passed to ECS tasks alone.',
+    evidence: (template) =>
+      allows(template, 'role/sealfleet/project/*').every(
+        (statement) => statement.Condition?.StringEquals?.['iam:PassedToService'] === 'ecs-tasks.amazonaws.com',
+      ),
+  },
+  {
+    rule: 'IAM5[Resource::*]',
+    reason: 'Calls for which AWS has no resource, or only a condition.',
+    evidence: only('"*"', 'ecs:DescribeTaskDefinition', 'ecs:ListTasks', 'dynamodb:ListStreams'),
+  },
+  {
+    rule: 'IAM5[Resource::<AuditBucket.Arn>/*]',
+    reason: 'Objects of the archive. None is deleted.',
+    evidence: only('${AuditBucket.Arn}/*', 's3:GetObject', 's3:PutObject'),
+  },
+  {
+    rule: 'APIG4',
+    reason: 'Callers hold API tokens, which the functions check against the ledger before anything else. The one route for IAM callers asks for a signature.',
+    evidence: (template) => resource(template, 'PostSandboxStepRoute').AuthorizationType === 'AWS_IAM',
+  },
+  {
+    rule: 'APIG2', on: ['SandboxApi'],
+    reason: 'The function refuses every field that it does not know.',
+    evidence: (template) => resource(template, 'SandboxApiPostStep').Integration.Type === 'AWS_PROXY',
+  },
+  {
+    rule: 'COG4', on: ['SandboxApiPostStep'],
+    reason: 'Callers are ECS tasks: they sign with their role.',
+    evidence: (template) => resource(template, 'SandboxApiPostStep').AuthorizationType === 'AWS_IAM',
+  },
+  ...['APIG1', 'APIG6'].map((rule) => ({
+    rule, on: ['SandboxApiStage'],
+    reason: 'Logs of REST APIs need a role for the whole account and region, which is not ours to set. The function logs, and so do the VPC\'s flows.',
+    evidence: (template: Json) => 'SandboxFlows' in template.Resources,
+  })),
+  {
+    rule: 'APIG3', on: ['SandboxApiStage'],
+    reason: 'It is reached through one VPC endpoint only.',
+    evidence: (template) => resource(template, 'SandboxApi').EndpointConfiguration.Types[0] === 'PRIVATE',
+  },
+];
+
+const PROJECT: Accepted[] = [
+  {
+    rule: 'IAM5', on: ['QueueRole'],
+    reason: 'The rule cannot read a policy that hangs on a condition.',
+    evidence: (template) =>
+      resource(template, 'QueueRole').Policies.every((policy: Json) => !JSON.stringify(policy).includes('"Resource":"*"')),
+  },
+  {
+    rule: 'IAM5[Resource::arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:sealfleet/healthcare/*]',
+    reason: 'The project\'s own secrets, which carry its tag.',
+    evidence: under(':secret:sealfleet/healthcare/*', 'aws:ResourceTag/sealfleet:project'),
+  },
+  {
+    rule: 'IAM5[Resource::arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:sealfleet/system/*]',
+    reason: 'What the operators share with all projects, by its tag.',
+    evidence: under(':secret:sealfleet/system/*', 'aws:ResourceTag/sealfleet:project'),
+  },
+  {
+    rule: 'IAM5[Resource::*]', on: ['ExecutionRole'],
+    reason: 'AWS has no resource for this call.',
+    evidence: only('"*"', 'ecr:GetAuthorizationToken'),
+  },
+  {
+    rule: 'IAM5[Resource::arn:<AWS::Partition>:ecr:<AWS::Region>:<AWS::AccountId>:repository/sealfleet/*]',
+    reason: 'Images of sandboxes, pulled only.',
+    evidence: only('repository/sealfleet/*', 'ecr:BatchCheckLayerAvailability', 'ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer'),
+  },
+];
+
+/** Violations that nothing accepts, acceptances that nothing needs, and acceptances whose evidence is gone. */
+function unexplained(stack: Stack, accepted: Accepted[]): string[] {
+  const found = new AwsSolutionsChecks(stack).validateScope(stack).violations.flatMap((violation) =>
+    violation.violatingResources.map((where) => ({
+      rule: violation.ruleName.replace('AwsSolutions-', ''), id: (where.constructPath ?? '').split('/').pop() ?? '',
+    })));
+  const template = synth(stack);
+  const matches = (one: { rule: string; id: string }, entry: Accepted) =>
+    one.rule === entry.rule && (entry.on === undefined || entry.on.includes(one.id));
+  return [
+    ...found.filter((one) => !accepted.some((entry) => matches(one, entry))).map((one) => `${one.rule} on ${one.id}`),
+    ...accepted.filter((entry) => !found.some((one) => matches(one, entry))).map((entry) => `not needed: ${entry.rule}`),
+    ...accepted.filter((entry) => !entry.evidence(template)).map((entry) => `no longer true: ${entry.rule}: ${entry.reason}`),
+  ];
+}
+
+function controlPlane(): { stack: Stack; sealfleet: Sealfleet } {
+  const stack = newStack();
+  return { stack, sealfleet: new Sealfleet(stack, 'Sealfleet', { code }) };
+}
+
+test('the control plane keeps AwsSolutions', () => {
+  assert.deepEqual(unexplained(controlPlane().stack, CONTROL_PLANE), []);
+});
+
+test('a project keeps AwsSolutions', () => {
+  const stack = newStack();
+  new SealfleetProject(stack, 'P', { project: 'healthcare', apiId: 'abc', pullPool: 'workers', fargatePool: 'fargate' });
+  assert.deepEqual(unexplained(stack, PROJECT), []);
+});
+
+test('an open bucket, an acceptance without need and evidence that is gone are seen', () => {
+  const open = controlPlane();
+  open.sealfleet.resource('AuditBucket').addPropertyDeletionOverride('PublicAccessBlockConfiguration');
+  open.sealfleet.resource('AuditBucketPolicy').addPropertyOverride('PolicyDocument.Statement.0.Effect', 'Allow');
+  open.sealfleet.resource('PostSandboxStepRoute').addPropertyOverride('AuthorizationType', 'NONE');
+  const idle = { rule: 'L1', reason: 'unneeded', evidence: () => true };
+  const told = unexplained(open.stack, [...CONTROL_PLANE.filter((entry) => entry.rule !== 'SQS3'), idle]);
+  assert.deepEqual(told.map((line) => line.split(':').slice(0, 2).join(':').slice(0, 27)).sort(), [
+    'SQS3 on EventFailures', 'SQS3 on ExportFailures', 'no longer true: APIG4', 'not needed: L1',
+  ]);
+});

@@ -1,0 +1,699 @@
+"""What a template can show of the known traps of this stack: SQS and Lambda, DynamoDB, streams, ECS, IAM.
+
+    traps.py TEMPLATE.json PROJECT.json
+
+reads the translated templates (infra/sam/translate.py) and prints each rule that one of them breaks. Each rule comes with
+changes that break it: before the templates are judged, every change is made to a copy, and the rule must see it. A rule that
+misses its change is reported like a broken template.
+"""
+
+import copy
+import json
+import sys
+
+RULES = []
+
+
+def rule(*breaks):
+    """A rule with the changes that it must see. Its name is its sentence."""
+
+    def register(check):
+        RULES.append((check.__name__.replace("_", " "), check, breaks))
+        return check
+
+    return register
+
+
+class Templates:
+    """Both templates, with a little help to ask about them."""
+
+    def __init__(self, control, project):
+        self.control, self.project = control, project
+
+    def copy(self):
+        return Templates(copy.deepcopy(self.control), copy.deepcopy(self.project))
+
+    def of_type(self, *types):
+        """(logical id, resource) of both templates."""
+        for template in (self.control, self.project):
+            for name, resource in template["Resources"].items():
+                if resource["Type"] in types:
+                    yield name, resource
+
+    def functions(self):
+        return self.of_type("AWS::Lambda::Function")
+
+    def mappings(self):
+        return self.of_type("AWS::Lambda::EventSourceMapping")
+
+    def queues(self):
+        return self.of_type("AWS::SQS::Queue")
+
+    def roles(self):
+        return self.of_type("AWS::IAM::Role")
+
+    def function_of_folder(self, folder):
+        return next(f for _, f in self.functions() if f["Properties"]["Handler"] == folder)
+
+    def statements(self):
+        """(role or managed policy, statement) of every identity policy."""
+        for name, role in self.roles():
+            for policy in role["Properties"].get("Policies", []):
+                policy = policy["Fn::If"][1] if "Fn::If" in policy else policy
+                for statement in policy["PolicyDocument"]["Statement"]:
+                    yield name, statement
+        for name, policy in self.of_type("AWS::IAM::ManagedPolicy"):
+            for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
+                yield name, statement
+
+    def allows(self):
+        return ((name, s) for name, s in self.statements() if s["Effect"] == "Allow")
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def props(template, name):
+    return template["Resources"][name]["Properties"]
+
+
+def mentions(node, name):
+    """Whether a Ref, GetAtt or Sub below `node` names a resource."""
+    text = json.dumps(node)
+    return f'"{name}"' in text or "${" + name + "}" in text or "${" + name + "." in text
+
+
+def is_queue_mapping(mapping):
+    return "Queue" in json.dumps(mapping["Properties"]["EventSourceArn"])
+
+
+# ---------------------------------------------------------------- SQS and Lambda
+
+
+@rule(lambda t: props(t.project, "FargateQueue").update(VisibilityTimeout=179),
+      lambda t: props(t.project, "PullQueue").pop("VisibilityTimeout"),
+      lambda t: t.function_of_folder("dispatch")["Properties"].update(Timeout=31))
+def a_queue_hides_a_message_six_times_as_long_as_dispatch_may_take(t):
+    timeout = t.function_of_folder("dispatch")["Properties"]["Timeout"]
+    for name in ("PullQueue", "FargateQueue"):
+        if props(t.project, name).get("VisibilityTimeout", 30) < 6 * timeout:
+            yield name
+
+
+@rule(lambda t: props(t.project, "DispatchMapping").pop("FunctionResponseTypes"),
+      lambda t: props(t.control, "ExportMapping").update(FunctionResponseTypes=[]))
+def every_event_source_reports_which_items_failed(t):
+    for name, mapping in t.mappings():
+        if mapping["Properties"].get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
+            yield name
+
+
+@rule(lambda t: props(t.project, "PullQueue")["RedrivePolicy"].update(maxReceiveCount=4),
+      lambda t: props(t.project, "FargateQueue").pop("RedrivePolicy"))
+def a_message_is_given_up_after_five_receives_or_more_and_kept_then(t):
+    for name, queue in t.queues():
+        if name.endswith("Queue") and queue["Properties"].get("RedrivePolicy", {}).get("maxReceiveCount", 0) < 5:
+            yield name
+
+
+@rule(lambda t: props(t.project, "FargateDeadLetters").update(MessageRetentionPeriod=345600),
+      lambda t: props(t.control, "ExportFailures").pop("MessageRetentionPeriod"))
+def what_failed_is_kept_for_the_longest_time_there_is(t):
+    for name, queue in t.queues():
+        if not name.endswith("Queue") and queue["Properties"].get("MessageRetentionPeriod") != 1209600:
+            yield name
+
+
+@rule(lambda t: props(t.project, "DispatchMapping").pop("ScalingConfig"))
+def a_queue_cannot_take_every_slot_of_its_function(t):
+    for name, mapping in t.mappings():
+        if is_queue_mapping(mapping) and not mapping["Properties"].get("ScalingConfig", {}).get("MaximumConcurrency"):
+            yield name
+
+
+@rule(lambda t: props(t.project, "DispatchMapping").update(FilterCriteria={"Filters": [{"Pattern": "{}"}]}))
+def no_event_source_filters_since_it_would_delete_the_rest(t):
+    for name, mapping in t.mappings():
+        if "FilterCriteria" in mapping["Properties"]:
+            yield name
+
+
+@rule(lambda t: props(t.project, "PullQueue").update(FifoQueue=True),
+      lambda t: props(t.project, "PullQueue").update(QueueName="x.fifo"))
+def queues_are_standard_queues(t):
+    for name, queue in t.queues():
+        if queue["Properties"].get("FifoQueue") or ".fifo" in json.dumps(queue["Properties"]["QueueName"]):
+            yield name
+
+
+@rule(lambda t: props(t.project, "DispatchMapping").update(EventSourceArn={"Fn::GetAtt": ["PullQueue", "Arn"]}))
+def only_the_queue_of_a_fargate_pool_has_a_trigger_since_each_is_polled_while_idle(t):
+    for name, mapping in t.mappings():
+        if is_queue_mapping(mapping) and mapping["Properties"]["EventSourceArn"] != {"Fn::GetAtt": ["FargateQueue", "Arn"]}:
+            yield name
+
+
+@rule(lambda t: t.control["Resources"].pop("SweepAsynchronous"),
+      lambda t: props(t.control, "ObserveAsynchronous").pop("DestinationConfig"),
+      lambda t: props(t.control, "ObserveAsynchronous").pop("MaximumRetryAttempts"),
+      lambda t: props(t.control, "DigestRule")["Targets"][0].pop("DeadLetterConfig"))
+def what_an_event_failed_on_is_kept(t):
+    asynchronous = dict(t.of_type("AWS::Lambda::EventInvokeConfig"))
+    for name, event_rule in t.of_type("AWS::Events::Rule"):
+        for target in event_rule["Properties"]["Targets"]:
+            if "DeadLetterConfig" not in target or "RetryPolicy" not in target:
+                yield f"{name}: its target has no dead letters"
+            function = target["Arn"]["Fn::GetAtt"][0]
+            configs = [c["Properties"] for c in asynchronous.values() if c["Properties"]["FunctionName"] == {"Ref": function}]
+            if not any("OnFailure" in c.get("DestinationConfig", {}) and "MaximumRetryAttempts" in c for c in configs):
+                yield f"{function}: no destination of failures, or unbounded retries"
+
+
+# ---------------------------------------------------------------- DynamoDB
+
+
+@rule(lambda t: props(t.control, "LedgerTable").pop("TimeToLiveSpecification"),
+      lambda t: props(t.control, "AuditTable").update(TimeToLiveSpecification={"AttributeName": "x", "Enabled": True}))
+def the_ledger_forgets_what_has_expired_and_the_audit_trail_nothing(t):
+    if not props(t.control, "LedgerTable").get("TimeToLiveSpecification", {}).get("Enabled"):
+        yield "LedgerTable"
+    if "TimeToLiveSpecification" in props(t.control, "AuditTable"):
+        yield "AuditTable"
+
+
+@rule(lambda t: props(t.control, "LedgerTable").pop("PointInTimeRecoverySpecification"),
+      lambda t: props(t.control, "AuditTable")["SSESpecification"].update(SSEEnabled=False))
+def tables_can_be_recovered_and_are_encrypted(t):
+    for name, table in t.of_type("AWS::DynamoDB::Table"):
+        if not table["Properties"].get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled"):
+            yield name
+        if not table["Properties"].get("SSESpecification", {}).get("SSEEnabled"):
+            yield name
+
+
+@rule(lambda t: props(t.control, "LedgerTable")["GlobalSecondaryIndexes"][0].update(Projection={"ProjectionType": "ALL"}))
+def indexes_hold_keys_only(t):
+    for name, table in t.of_type("AWS::DynamoDB::Table"):
+        for index in table["Properties"].get("GlobalSecondaryIndexes", []):
+            if index["Projection"] != {"ProjectionType": "KEYS_ONLY"}:
+                yield f"{name}: {index['IndexName']}"
+
+
+@rule(lambda t: t.control["Resources"]["LedgerTable"].pop("DeletionPolicy"),
+      lambda t: t.control["Resources"]["AuditTable"].update(UpdateReplacePolicy="Delete"),
+      lambda t: props(t.control, "AuditTable").update(DeletionProtectionEnabled=False),
+      lambda t: t.control["Resources"]["AuditBucket"].update(DeletionPolicy="RetainExceptOnCreate"))
+def an_update_a_rollback_and_a_deleted_stack_keep_the_data(t):
+    for name, resource in t.of_type("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::KMS::Key"):
+        if resource.get("DeletionPolicy") != "Retain" or resource.get("UpdateReplacePolicy") != "Retain":
+            yield f"{name} is not retained"
+    for name, table in t.of_type("AWS::DynamoDB::Table"):
+        if table["Properties"].get("DeletionProtectionEnabled") != {"Fn::If": ["IsLocal", False, True]}:
+            yield f"{name} can be deleted by a mistake"
+
+
+@rule(lambda t: props(t.control, "LedgerTable").pop("TableName"),
+      lambda t: props(t.control, "AuditBucket").pop("BucketName"))
+def what_holds_data_has_a_name_so_that_no_update_can_quietly_replace_it(t):
+    for name, resource in t.of_type("AWS::DynamoDB::Table", "AWS::S3::Bucket"):
+        if not {"TableName", "BucketName"} & set(resource["Properties"]):
+            yield name
+
+
+# ---------------------------------------------------------------- stream -> S3
+
+
+@rule(lambda t: props(t.control, "ExportMapping").update(BisectBatchOnFunctionError=False),
+      lambda t: props(t.control, "ExportMapping").pop("MaximumRetryAttempts"),
+      lambda t: props(t.control, "ExportMapping").update(MaximumRetryAttempts=-1),
+      lambda t: props(t.control, "ExportMapping").update(MaximumRecordAgeInSeconds=86400),
+      lambda t: props(t.control, "ExportMapping").pop("DestinationConfig"))
+def a_bad_record_does_not_hold_up_the_stream_for_ever(t):
+    for name, mapping in t.mappings():
+        if is_queue_mapping(mapping):
+            continue
+        found = mapping["Properties"]
+        if not found.get("BisectBatchOnFunctionError"):
+            yield f"{name}: no bisection"
+        if not 0 <= found.get("MaximumRetryAttempts", -1) <= 100:
+            yield f"{name}: unbounded retries"
+        if not 0 < found.get("MaximumRecordAgeInSeconds", -1) < 86400:
+            yield f"{name}: a record may be tried until the stream has dropped it"
+        if "OnFailure" not in found.get("DestinationConfig", {}):
+            yield f"{name}: no destination of failures"
+
+
+@rule(lambda t: props(t.control, "ExportAgeAlarm").update(Threshold=7200000),
+      lambda t: t.control["Resources"].pop("ExportAgeAlarm"))
+def an_alarm_tells_when_export_is_an_hour_behind(t):
+    found = [a["Properties"] for _, a in t.of_type("AWS::CloudWatch::Alarm") if a["Properties"].get("MetricName") == "IteratorAge"]
+    if not any(alarm["Threshold"] <= 3600000 for alarm in found):
+        yield "IteratorAge"
+
+
+@rule(lambda t: props(t.control, "AuditBucket").pop("ObjectLockConfiguration"),
+      lambda t: props(t.control, "AuditBucket").update(VersioningConfiguration={"Status": "Suspended"}),
+      lambda t: props(t.control, "AuditBucket")["PublicAccessBlockConfiguration"].update(BlockPublicPolicy=False))
+def audit_objects_are_locked_versioned_and_not_public(t):
+    bucket = props(t.control, "AuditBucket")
+    if "DefaultRetention" not in bucket.get("ObjectLockConfiguration", {}).get("Rule", {}):
+        yield "no default retention"
+    if bucket["VersioningConfiguration"]["Status"] != "Enabled":
+        yield "no versions"
+    if set(bucket["PublicAccessBlockConfiguration"].values()) != {True}:
+        yield "public access"
+
+
+# ---------------------------------------------------------------- IAM
+
+
+DENIES = {
+    "NeverReadSecretValues": ["secretsmanager:GetSecretValue", "secretsmanager:BatchGetSecretValue"],
+    "NeverRewriteAudit": ["dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem"],
+    "NeverShortenTheArchive": ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention"],
+    "NeverScan": ["dynamodb:Scan"],
+}
+
+
+@rule(lambda t: props(t.control, "FleetRole").pop("ManagedPolicyArns"),
+      lambda t: props(t.control, "ExportRole").update(ManagedPolicyArns=["arn:aws:iam::aws:policy/ReadOnlyAccess"]),
+      lambda t: props(t.control, "FlowRole").pop("ManagedPolicyArns"))
+def the_denies_are_on_every_role_of_the_control_plane(t):
+    for name, resource in t.control["Resources"].items():
+        if resource["Type"] == "AWS::IAM::Role" and {"Ref": "ControlPlaneDenies"} not in resource["Properties"].get("ManagedPolicyArns", []):
+            yield name
+
+
+@rule(lambda t: props(t.control, "ControlPlaneDenies")["PolicyDocument"]["Statement"].pop(0),
+      lambda t: props(t.control, "ControlPlaneDenies")["PolicyDocument"]["Statement"][1].update(Effect="Allow"),
+      lambda t: props(t.control, "ControlPlaneDenies")["PolicyDocument"]["Statement"][1]["Action"].remove("dynamodb:DeleteItem"),
+      lambda t: props(t.control, "ControlPlaneDenies")["PolicyDocument"]["Statement"][0].update(Condition={"Bool": {}}))
+def the_denies_deny_what_they_are_for(t):
+    found = {s["Sid"]: s for s in props(t.control, "ControlPlaneDenies")["PolicyDocument"]["Statement"]}
+    for sid, actions in DENIES.items():
+        statement = found.get(sid, {"Effect": "none", "Action": []})
+        if statement["Effect"] != "Deny" or "Condition" in statement or set(actions) - set(listed(statement["Action"])):
+            yield sid
+
+
+@rule(lambda t: t.control["Resources"]["EnqueueFunction"]["Properties"].update(Role={"Fn::GetAtt": ["FleetRole", "Arn"]}),
+      lambda t: t.control["Resources"]["EnqueueFunction"]["Properties"].update(Role="arn:aws:iam::1:role/admin"))
+def each_function_has_a_role_of_its_own(t):
+    for name, function in t.functions():
+        if function["Properties"]["Role"] != {"Fn::GetAtt": [name.removesuffix("Function") + "Role", "Arn"]}:
+            yield name
+
+
+@rule(lambda t: next(t.allows())[1].update(Action="dynamodb:Scan"),
+      lambda t: next(t.allows())[1].update(Action="dynamodb:*"),
+      lambda t: next(t.allows())[1].update(Action=["dynamodb:Get*"]))
+def no_policy_allows_a_scan_or_all_of_a_kind_of_action(t):
+    for name, statement in t.allows():
+        for action in listed(statement["Action"]):
+            if action == "dynamodb:Scan" or "*" in action:
+                yield f"{name}: {action}"
+
+
+# AWS has no resource for these calls. `ListTasks` is bound to the cluster by a condition.
+WITHOUT_RESOURCE = {"ecs:DescribeTaskDefinition", "ecs:ListTasks", "dynamodb:ListStreams", "ecr:GetAuthorizationToken"}
+
+
+@rule(lambda t: next(t.allows())[1].update(Resource="*"),
+      lambda t: next(t.allows())[1].update(Resource=["arn:aws:dynamodb:*:*:table/*"]),
+      lambda t: next(t.allows())[1].pop("Resource"),
+      lambda t: next(s for _, s in t.allows() if s["Action"] == "ecs:ListTasks").pop("Condition"))
+def nothing_is_allowed_on_every_resource_where_aws_offers_a_narrower_one(t):
+    for name, statement in t.allows():
+        for resource in listed(statement.get("Resource", "*")):
+            text = resource if isinstance(resource, str) else json.dumps(resource)
+            if text == "*" or ":*:*:" in text or "NotResource" in statement or "NotAction" in statement:
+                if not set(listed(statement["Action"])) <= WITHOUT_RESOURCE:
+                    yield f"{name}: {statement['Action']}"
+        if statement["Action"] == "ecs:ListTasks" and "ecs:cluster" not in json.dumps(statement.get("Condition", {})):
+            yield f"{name}: ListTasks of any cluster"
+
+
+def pass_role(t):
+    return next(s for _, s in t.allows() if "iam:PassRole" in listed(s["Action"]))
+
+
+@rule(lambda t: pass_role(t).update(Resource={"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/*"}),
+      lambda t: pass_role(t).pop("Condition"),
+      lambda t: pass_role(t).update(Condition={"StringEquals": {"iam:PassedToService": ["ecs-tasks.amazonaws.com", "lambda.amazonaws.com"]}}))
+def roles_are_passed_by_path_and_to_ecs_tasks_alone(t):
+    for name, statement in t.allows():
+        if "iam:PassRole" not in listed(statement["Action"]):
+            continue
+        path = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/sealfleet/project/*"}
+        if statement["Resource"] != path:
+            yield f"{name}: other roles"
+        if statement.get("Condition") != {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}:
+            yield f"{name}: other services"
+
+
+@rule(lambda t: next(t.allows())[1].update(Action=["iam:CreateRole"]),
+      lambda t: next(t.allows())[1].update(Action="lambda:UpdateFunctionCode"))
+def no_role_can_change_roles_policies_or_functions(t):
+    for name, statement in t.allows():
+        for action in listed(statement["Action"]):
+            if action.startswith(("iam:", "lambda:", "cloudformation:", "organizations:")) and action != "iam:PassRole":
+                yield f"{name}: {action}"
+
+
+def execution(t):
+    return props(t.project, "ExecutionRole")["Policies"][0]["PolicyDocument"]["Statement"]
+
+
+@rule(lambda t: execution(t)[0].pop("Condition"),
+      lambda t: execution(t)[0].update(Resource={"Fn::Sub": "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:sealfleet/*"}),
+      lambda t: props(t.project, "SandboxRole")["Policies"][0]["PolicyDocument"]["Statement"][0].update(Action="secretsmanager:GetSecretValue"))
+def only_the_execution_role_reads_secrets_and_only_tagged_ones_of_its_project(t):
+    for name, statement in t.allows():
+        if not any(a.startswith("secretsmanager:") and a != "secretsmanager:DescribeSecret" for a in listed(statement["Action"])):
+            continue
+        resource = json.dumps(statement["Resource"])
+        if name != "ExecutionRole" or not ("sealfleet/${Project}/*" in resource or "sealfleet/system/*" in resource):
+            yield f"{name}: {resource}"
+        if "aws:ResourceTag/sealfleet:project" not in json.dumps(statement.get("Condition", {})):
+            yield f"{name}: without the tag"
+
+
+# ---------------------------------------------------------------- ECS and Fargate
+
+
+def exec_deny(t):
+    return next(s for _, s in t.statements() if s.get("Sid") == "NeverExecIntoSandboxes")
+
+
+@rule(lambda t: exec_deny(t).update(Effect="Allow"),
+      lambda t: exec_deny(t)["Condition"]["Bool"].update({"ecs:enable-execute-command": "false"}),
+      lambda t: next(t.allows())[1].update(Action="ecs:ExecuteCommand"))
+def nobody_opens_a_shell_in_a_sandbox(t):
+    denied = [s for _, s in t.statements() if s["Effect"] == "Deny" and s["Action"] == "ecs:RunTask"]
+    if {"Bool": {"ecs:enable-execute-command": "true"}} not in [s.get("Condition") for s in denied]:
+        yield "RunTask with ECS Exec is not denied"
+    for name, statement in t.allows():
+        if "ecs:ExecuteCommand" in listed(statement["Action"]):
+            yield name
+
+
+@rule(lambda t: props(t.project, "SandboxRole")["Policies"][0]["PolicyDocument"]["Statement"].append(
+          {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "x"}),
+      lambda t: props(t.project, "SandboxRole").update(ManagedPolicyArns=["x"]))
+def a_sandbox_may_call_its_own_route_and_nothing_else(t):
+    role = props(t.project, "SandboxRole")
+    statements = [s for p in role["Policies"] for s in p["PolicyDocument"]["Statement"]]
+    if [s["Action"] for s in statements] != ["execute-api:Invoke"] or "ManagedPolicyArns" in role:
+        yield "SandboxRole"
+    if "POST/v1/sandbox/step" not in json.dumps(statements[0]["Resource"]):
+        yield "SandboxRole: another route"
+
+
+@rule(lambda t: props(t.project, "ExecutionRole").update(AssumeRolePolicyDocument=props(t.project, "QueueRole")["AssumeRolePolicyDocument"]),
+      lambda t: props(t.project, "QueueRole")["AssumeRolePolicyDocument"]["Statement"][0].update(Principal={"AWS": "*"}))
+def roles_of_a_project_are_assumed_by_whom_they_are_for(t):
+    for name in ("ExecutionRole", "SandboxRole"):
+        trusts = props(t.project, name)["AssumeRolePolicyDocument"]["Statement"]
+        if [s["Principal"] for s in trusts] != [{"Service": "ecs-tasks.amazonaws.com"}]:
+            yield name
+    trusts = props(t.project, "QueueRole")["AssumeRolePolicyDocument"]["Statement"]
+    if len(trusts) != 1 or not json.dumps(trusts[0]["Principal"]).endswith('role/sealfleet/control/sealfleet-claim"}}'):
+        yield "QueueRole"
+
+
+# ---------------------------------------------------------------- projects
+
+
+@rule(lambda t: props(t.project, "PullQueue").update(QueueName={"Fn::Sub": "sealfleet-${Project}-${PullPool}"}),
+      lambda t: props(t.project, "SandboxRole").update(RoleName="sealfleet-sandbox"),
+      lambda t: props(t.project, "Logs").update(LogGroupName="/sealfleet/all"),
+      lambda t: t.project["Parameters"]["Project"].update(AllowedPattern=".*"))
+def no_two_projects_can_share_a_name(t):
+    # `--` cannot be in a project's or a pool's name.
+    for parameter in ("Project", "PullPool", "FargatePool"):
+        if "(-[a-z0-9]+)*" not in t.project["Parameters"][parameter]["AllowedPattern"]:
+            yield f"{parameter} admits `--`"
+    for key, types in (("QueueName", ["AWS::SQS::Queue"]), ("RoleName", ["AWS::IAM::Role"])):
+        for name, resource in t.project["Resources"].items():
+            if resource["Type"] in types and not json.dumps(resource["Properties"][key]).startswith('{"Fn::Sub": "sealfleet-${Project}--'):
+                yield name
+    if props(t.project, "Logs")["LogGroupName"] != {"Fn::Sub": "/sealfleet/${Project}"}:
+        yield "Logs"
+
+
+# ---------------------------------------------------------------- logs and alarms
+
+
+@rule(lambda t: props(t.control, "FleetLogs").pop("RetentionInDays"),
+      lambda t: t.control["Resources"].pop("FleetLogs"),
+      lambda t: props(t.project, "Logs").pop("RetentionInDays"))
+def every_function_writes_to_a_log_group_that_forgets(t):
+    groups = dict(t.of_type("AWS::Logs::LogGroup"))
+    for name, function in t.functions():
+        if function["Properties"].get("LoggingConfig", {}).get("LogGroup") != {"Ref": name.removesuffix("Function") + "Logs"}:
+            yield f"{name} names no log group of its own"
+        if name.removesuffix("Function") + "Logs" not in groups:
+            yield f"{name} has no log group"
+    for name, group in groups.items():
+        if "RetentionInDays" not in group["Properties"]:
+            yield name
+
+
+@rule(lambda t: props(t.control, "ApiServerErrorsAlarm").pop("AlarmActions"),
+      lambda t: props(t.project, "PullQueueAgeAlarm").update(AlarmActions=[]),
+      lambda t: t.control["Conditions"].update(HasAlarmTopic={"Fn::Equals": [1, 2]}))
+def every_alarm_tells_the_topic_where_there_is_one(t):
+    action = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
+    for name, alarm in t.of_type("AWS::CloudWatch::Alarm"):
+        if alarm["Properties"].get("AlarmActions") != action:
+            yield name
+    for template in (t.control, t.project):
+        if template["Conditions"]["HasAlarmTopic"] != {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmTopicArn"}, ""]}]}:
+            yield "HasAlarmTopic"
+
+
+@rule(lambda t: t.control["Resources"].pop("SweepErrorsAlarm"),
+      lambda t: props(t.control, "FleetErrorsAlarm").update(Threshold=100))
+def every_function_has_an_alarm_for_its_errors(t):
+    watched = [
+        a["Properties"]["Dimensions"][0]["Value"]
+        for _, a in t.of_type("AWS::CloudWatch::Alarm")
+        if a["Properties"].get("MetricName") == "Errors" and a["Properties"]["Threshold"] == 1
+    ]
+    for name, _ in t.functions():
+        if {"Ref": name} not in watched:
+            yield name
+
+
+# (namespace, metric) -> in which template
+WATCHED = {
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage"): "project",
+    ("Sealfleet", "DispatchRefusals"): "project",
+    ("AWS/ApiGateway", "5xx"): "control",
+    ("AWS/Lambda", "Throttles"): "control",
+    ("Sealfleet", "FanOutsUnfinished"): "control",
+    ("Sealfleet", "OrphanTasks"): "control",
+    ("Sealfleet", "AuditSetAside"): "control",
+    ("Sealfleet", "ReadsUnexplained"): "control",
+    ("Sealfleet", "DigestsWritten"): "control",
+}
+
+
+@rule(lambda t: t.control["Resources"].pop("OrphanTasksAlarm"),
+      lambda t: props(t.project, "DispatchRefusalsAlarm").update(MetricName="Refusals"),
+      lambda t: props(t.control, "DigestMissingAlarm").update(TreatMissingData="notBreaching"))
+def what_must_not_go_unnoticed_has_an_alarm(t):
+    for (namespace, metric), place in WATCHED.items():
+        resources = getattr(t, place)["Resources"].values()
+        alarms = [r["Properties"] for r in resources if r["Type"] == "AWS::CloudWatch::Alarm"]
+        if not any((a.get("Namespace"), a.get("MetricName")) == (namespace, metric) for a in alarms):
+            yield metric
+    if props(t.control, "DigestMissingAlarm")["TreatMissingData"] != "breaching":
+        yield "a digest that is missing is missing data"
+
+
+@rule(lambda t: t.project["Resources"].pop("PullDeadLettersAlarm"),
+      lambda t: t.control["Resources"].pop("EventFailuresAlarm"))
+def every_queue_of_failures_has_an_alarm(t):
+    for template in (t.control, t.project):
+        alarms = [r for r in template["Resources"].values() if r["Type"] == "AWS::CloudWatch::Alarm"]
+        for name, queue in template["Resources"].items():
+            if queue["Type"] == "AWS::SQS::Queue" and not name.endswith("Queue"):
+                if not any(mentions(alarm["Properties"].get("Dimensions", []), name) for alarm in alarms):
+                    yield name
+
+
+@rule(lambda t: props(t.control, "Dashboard")["DashboardBody"].update({"Fn::Sub": "{"}),
+      lambda t: props(t.control, "Dashboard")["DashboardBody"].update({"Fn::Sub": '{"widgets": []}'}))
+def the_dashboard_shows_queues_export_refusals_fan_outs_orphans_and_use_by_project(t):
+    body = props(t.control, "Dashboard")["DashboardBody"]["Fn::Sub"]
+    try:
+        metrics = json.dumps([w["properties"]["metrics"] for w in json.loads(body)["widgets"]])
+    except ValueError as error:
+        yield f"its body is no JSON: {error}"
+        return
+    for metric in ("ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible", "IteratorAge", "DispatchRefusals",
+                   "FanOutsUnfinished", "OrphanTasks", "VcpuSeconds", "GbSeconds", "StepsStarted", "StepsEnded"):
+        if metric not in metrics:
+            yield metric
+
+
+# ---------------------------------------------------------------- API
+
+
+@rule(lambda t: props(t.control, "ApiStage").pop("DefaultRouteSettings"),
+      lambda t: props(t.control, "ApiStage")["RouteSettings"].pop("POST /v1/workers/register"),
+      lambda t: t.control["Parameters"]["RegisterRateLimit"].update(Default=500))
+def the_api_is_throttled_and_registration_harder(t):
+    stage = props(t.control, "ApiStage")
+    if "ThrottlingRateLimit" not in stage.get("DefaultRouteSettings", {}):
+        yield "no throttle"
+    if "ThrottlingRateLimit" not in stage.get("RouteSettings", {}).get("POST /v1/workers/register", {}):
+        yield "none for the registration of workers"
+    if t.control["Parameters"]["RegisterRateLimit"]["Default"] >= t.control["Parameters"]["ApiRateLimit"]["Default"]:
+        yield "the registration of workers is not the narrower one"
+
+
+# What a log line may hold: nothing that a caller chooses freely, above all no header, body or query.
+LOGGED = {"requestId", "requestTime", "identity.sourceIp", "routeKey", "status", "responseLatency", "responseLength",
+          "error.responseType", "integration.status"}
+
+
+@rule(lambda t: props(t.control, "ApiStage").pop("AccessLogSettings"),
+      lambda t: props(t.control, "ApiStage")["AccessLogSettings"].update(Format='{"a":"$context.authorizer.claims"}'),
+      lambda t: props(t.control, "ApiStage")["AccessLogSettings"].update(Format="$context.status"))
+def the_access_log_is_json_and_holds_no_credential(t):
+    settings = props(t.control, "ApiStage").get("AccessLogSettings")
+    if not settings:
+        yield "no access log"
+        return
+    try:
+        fields = json.loads(settings["Format"]).values()
+    except ValueError:
+        yield "no JSON"
+        return
+    for field in fields:
+        if field.removeprefix("$context.") not in LOGGED:
+            yield field
+
+
+# ---------------------------------------------------------------- the network of sandboxes
+
+
+@rule(lambda t: props(t.control, "SandboxSecurityGroup").update(SecurityGroupIngress=[{"CidrIp": "0.0.0.0/0"}]),
+      lambda t: props(t.control, "SandboxSecurityGroup").pop("SecurityGroupEgress"),
+      lambda t: props(t.control, "SandboxToHttps").update(ToPort=65535),
+      lambda t: t.control["Resources"]["SandboxToHttps"].pop("Condition"),
+      lambda t: t.control["Resources"]["NatGateway"].update(Condition="MakesVpc"),
+      lambda t: t.control["Resources"]["PrivateRoutesDefault"].update(Condition="MakesVpc"),
+      lambda t: props(t.control, "PrivateSubnetA").update(MapPublicIpOnLaunch=True),
+      lambda t: t.control["Parameters"]["SandboxInternet"].update(Default="true"))
+def a_sandbox_takes_no_connection_and_reaches_the_internet_only_if_asked_for(t):
+    resources = t.control["Resources"]
+    for name, group in t.of_type("AWS::EC2::SecurityGroup"):
+        # A group without a rule lets everything out.
+        if "SecurityGroupIngress" in group["Properties"] or not group["Properties"].get("SecurityGroupEgress"):
+            yield name
+    for name, opening in t.of_type("AWS::EC2::SecurityGroupEgress", "AWS::EC2::SecurityGroupIngress"):
+        found = opening["Properties"]
+        if (found["FromPort"], found["ToPort"], found["IpProtocol"]) != (443, 443, "tcp"):
+            yield f"{name}: more than HTTPS"
+        if "CidrIp" in found and (opening["Type"].endswith("Ingress") or opening.get("Condition") != "OpensHttps"):
+            yield f"{name}: any address"
+    for name, resource in resources.items():
+        kind = resource["Type"]
+        leads_out = kind in ("AWS::EC2::NatGateway", "AWS::EC2::InternetGateway", "AWS::EC2::VPCGatewayAttachment", "AWS::EC2::Route")
+        if leads_out and resource.get("Condition") != "HasSandboxInternet":
+            yield f"{name} leads out"
+        if kind == "AWS::EC2::Subnet" and resource["Properties"].get("MapPublicIpOnLaunch") is not False:
+            yield f"{name} gives public addresses"
+    if t.control["Parameters"]["SandboxInternet"]["Default"] != "false":
+        yield "SandboxInternet"
+
+
+@rule(lambda t: props(t.control, "SecretsManagerEndpoint").pop("PolicyDocument"),
+      lambda t: props(t.control, "SecretsManagerEndpoint")["PolicyDocument"]["Statement"][0].update(Action="secretsmanager:*"),
+      lambda t: props(t.control, "LogsEndpoint")["PolicyDocument"]["Statement"][0].update(Resource="*"),
+      lambda t: props(t.control, "S3Endpoint")["PolicyDocument"]["Statement"][0].update(Resource={"Fn::Sub": "arn:${AWS::Partition}:s3:::*"}))
+def each_endpoint_of_the_sandboxes_network_has_a_narrow_policy(t):
+    for name, endpoint in t.of_type("AWS::EC2::VPCEndpoint"):
+        statements = endpoint["Properties"].get("PolicyDocument", {}).get("Statement", [{"Action": "*", "Resource": "*"}])
+        for statement in statements:
+            resource = statement["Resource"] if isinstance(statement["Resource"], str) else statement["Resource"]["Fn::Sub"]
+            any_resource = resource == "*" or resource.endswith(":::*")
+            if any("*" in a for a in listed(statement["Action"])) or (any_resource and statement["Action"] != "ecr:GetAuthorizationToken"):
+                yield f"{name}: {statement['Action']} on {resource}"
+
+
+@rule(lambda t: props(t.control, "SandboxApiPostStep").update(AuthorizationType="NONE"),
+      lambda t: props(t.control, "PostSandboxStepRoute").pop("AuthorizationType"),
+      lambda t: props(t.control, "SandboxApi").update(EndpointConfiguration={"Types": ["REGIONAL"]}),
+      lambda t: props(t.control, "SandboxApi")["Policy"]["Statement"].pop(0))
+def sandboxes_sign_what_they_ask_and_their_api_is_private(t):
+    for name in ("SandboxApiPostStep", "PostSandboxStepRoute"):
+        if props(t.control, name).get("AuthorizationType") != "AWS_IAM":
+            yield name
+    api = props(t.control, "SandboxApi")
+    if api["EndpointConfiguration"]["Types"] != ["PRIVATE"]:
+        yield "SandboxApi"
+    if not any(s["Effect"] == "Deny" and "aws:SourceVpce" in json.dumps(s) for s in api["Policy"]["Statement"]):
+        yield "SandboxApi: through any endpoint"
+
+
+# ---------------------------------------------------------------- keys
+
+
+@rule(lambda t: props(t.control, "AuditTable")["SSESpecification"].pop("KMSMasterKeyId"),
+      lambda t: props(t.control, "EventFailures").pop("KmsMasterKeyId"),
+      lambda t: props(t.control, "EventFailures").update(SqsManagedSseEnabled=False),
+      lambda t: props(t.project, "Logs").pop("KmsKeyId"),
+      lambda t: props(t.control, "AuditBucket").pop("BucketEncryption"))
+def your_own_key_encrypts_all_that_holds_data(t):
+    key = {"Fn::If": ["HasKey", {"Ref": "KmsKeyArn"}, {"Ref": "AWS::NoValue"}]}
+    for name, table in t.of_type("AWS::DynamoDB::Table"):
+        if table["Properties"]["SSESpecification"].get("KMSMasterKeyId") != key:
+            yield name
+    for name, queue in t.queues():
+        found = queue["Properties"]
+        otherwise = {"Fn::If": ["HasKey", {"Ref": "AWS::NoValue"}, True]}
+        if found.get("KmsMasterKeyId") != key or found.get("SqsManagedSseEnabled") != otherwise:
+            yield name
+    for name, group in t.of_type("AWS::Logs::LogGroup"):
+        if group["Properties"].get("KmsKeyId") != key:
+            yield name
+    if not mentions(props(t.control, "AuditBucket").get("BucketEncryption", {}), "KmsKeyArn"):
+        yield "AuditBucket"
+
+
+@rule(lambda t: props(t.control, "ControlPlaneKeyUse")["Roles"].pop(),
+      lambda t: props(t.control, "ControlPlaneKeyUse")["PolicyDocument"]["Statement"][0].pop("Condition"))
+def every_function_may_use_your_own_key_through_the_services_that_keep_data(t):
+    policy = props(t.control, "ControlPlaneKeyUse")
+    for name, _ in t.functions():
+        if {"Ref": name.removesuffix("Function") + "Role"} not in policy["Roles"]:
+            yield name
+    if "kms:ViaService" not in json.dumps(policy["PolicyDocument"]["Statement"][0].get("Condition", {})):
+        yield "ControlPlaneKeyUse: directly, too"
+
+
+def main():
+    control, project = (json.load(open(path, encoding="utf-8")) for path in sys.argv[1:3])
+    templates = Templates(control, project)
+    told, tried = [], 0
+    for sentence, check, breaks in RULES:
+        told += [f"{sentence}: not so: {where}" for where in check(templates)]
+        for number, change in enumerate(breaks, 1):
+            broken = templates.copy()
+            change(broken)
+            tried += 1
+            if not list(check(broken)):
+                told.append(f"{sentence}: the rule does not see its change {number}")
+    for line in told:
+        print(f"traps: {line}", file=sys.stderr)
+    print(f"traps: {len(RULES)} rules, each seen to fail, {tried} changes in all: {'broken' if told else 'ok'}")
+    return 1 if told else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
