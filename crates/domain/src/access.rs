@@ -1,12 +1,17 @@
 //! Who may do what: the one module that decides, from principal, action and resource.
 //!
 //! A scope decides *where* (a principal of one project cannot name a row of another), this module decides *what*.
-//! The table below is the whole policy; a new action does not compile until it stands in it.
+//! The policies are infra/policies, in Cedar. Principals and resources differ in few ways, so all decisions that the
+//! policies can make are a small table, `table.rs`, which is generated from them and is what runs here
+//! (`docs/decisions/014-policies-are-compiled.md`). An action that no policy permits is refused.
+
+mod table;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{EnrolmentKeyId, TokenId, WorkerId};
 use crate::names::ProjectId;
+use crate::oidc::Subject;
 use crate::scope::{Operator, ProjectScope};
 
 /// What the holder of an API token may do.
@@ -35,6 +40,15 @@ pub enum Principal {
         /// Which token.
         token_id: TokenId,
         /// Its role.
+        role: Role,
+    },
+    /// A caller with a JWT of an OIDC issuer that the deployment trusts. Never an operator.
+    Oidc {
+        /// The project that its claims name.
+        scope: ProjectScope,
+        /// Who it is.
+        subject: Subject,
+        /// The role that its claims name.
         role: Role,
     },
     /// A worker.
@@ -69,6 +83,7 @@ impl Principal {
         match self {
             Self::Operator(operator) => format!("operator:{}", operator.token_id()),
             Self::Token { token_id, .. } => format!("token:{token_id}"),
+            Self::Oidc { subject, .. } => format!("oidc:{subject}"),
             Self::Worker { worker_id, .. } => format!("worker:{worker_id}"),
             Self::Enrolment { key_id, .. } => format!("enrolment_key:{key_id}"),
             Self::Sandbox { task_id, .. } => format!("sandbox:{task_id}"),
@@ -81,6 +96,7 @@ impl Principal {
     pub const fn scope(&self) -> Option<&ProjectScope> {
         match self {
             Self::Token { scope, .. }
+            | Self::Oidc { scope, .. }
             | Self::Worker { scope, .. }
             | Self::Enrolment { scope, .. }
             | Self::Sandbox { scope, .. } => Some(scope),
@@ -89,51 +105,89 @@ impl Principal {
     }
 }
 
-/// Something that a principal asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Action {
+macro_rules! actions {
+    ($($(#[doc = $doc:literal])+ $name:ident $phrase:literal;)*) => {
+        /// Something that a principal asks for.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Action {
+            $($(#[doc = $doc])+ $name,)*
+        }
+
+        impl Action {
+            /// All of them, in the order of this list.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// Its name in the policies.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// What is done, after "may": `enqueue a run`.
+            #[must_use]
+            pub const fn phrase(self) -> &'static str {
+                match self { $(Self::$name => $phrase,)* }
+            }
+        }
+    };
+}
+
+actions! {
     /// Create a project, with its pools.
-    CreateProject,
+    CreateProject "create a project";
     /// List projects.
-    ListProjects,
+    ListProjects "list projects";
     /// Read one project.
-    ReadProject,
+    ReadProject "read the project";
+    /// Set how often a project's callers may call.
+    SetLimits "set the project's limits";
     /// Make an API token of the named project.
-    CreateToken,
+    CreateToken "make a token";
     /// List API tokens.
-    ListTokens,
+    ListTokens "list tokens";
     /// Revoke an API token.
-    RevokeToken,
+    RevokeToken "revoke a token";
     /// Make, list and revoke enrolment keys.
-    ManageEnrolmentKeys,
+    ManageEnrolmentKeys "manage enrolment keys";
     /// Register a worker by enrolment key.
-    RegisterWorker,
+    RegisterWorker "register a worker";
     /// Read workers.
-    ReadWorkers,
+    ReadWorkers "read workers";
     /// Approve, reject and revoke workers.
-    ManageWorkers,
+    ManageWorkers "manage workers";
     /// Create, change and delete profiles, and bind them to the levels of the cascade.
-    WriteProfile,
+    WriteProfile "write a profile";
     /// Read profiles.
-    ReadProfiles,
+    ReadProfiles "read profiles";
     /// Enqueue a run.
-    Enqueue,
+    Enqueue "enqueue a run";
     /// Put a dead step back in its queue.
-    Retry,
+    Retry "retry a step";
     /// Cancel a run.
-    Cancel,
+    Cancel "cancel a run";
     /// Read runs.
-    ReadRuns,
+    ReadRuns "read runs";
     /// Revoke keys, and lift revocations.
-    Revoke,
+    Revoke "revoke keys";
     /// Read revocations, and preview one.
-    ReadRevocations,
+    ReadRevocations "read revocations";
     /// Read the audit trail.
-    ReadAudit,
+    ReadAudit "read the audit trail";
     /// Claim a step, heartbeat, start and report.
-    Work,
+    Work "claim or report work";
     /// Ask for the step that one's own sandbox was started for.
-    AskForStep,
+    AskForStep "ask for a sandbox's step";
+}
+
+impl Action {
+    /// Whether it takes power away: what an incident calls for, and what no rate limit may therefore delay.
+    #[must_use]
+    pub const fn takes_power_away(self) -> bool {
+        matches!(
+            self,
+            Self::Cancel | Self::Revoke | Self::RevokeToken | Self::ManageEnrolmentKeys | Self::ManageWorkers
+        )
+    }
 }
 
 /// What an action is about, as far as the decision needs it.
@@ -158,64 +212,110 @@ pub enum Decision {
     Forbidden(String),
 }
 
-/// Decides whether `principal` may do `action` to `resource`. Everything that no line allows is refused.
-#[must_use]
-pub fn decide(principal: &Principal, action: Action, resource: Resource<'_>) -> Decision {
-    if let (Some(scope), Resource::Project(project)) = (principal.scope(), resource)
-        && scope.project() != project
-    {
-        return Decision::Hidden;
-    }
-    if allowed(principal, action, resource) {
-        Decision::Allow
-    } else {
-        Decision::Forbidden(format!("{} may not {}", described(principal), phrase(action)))
+/// A principal as far as the policies tell principals apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The holder of an operator's token.
+    Operator,
+    /// The holder of a project's token with role `admin`.
+    TokenAdmin,
+    /// The holder of a project's token with role `member`.
+    TokenMember,
+    /// The holder of a project's token with role `viewer`.
+    TokenViewer,
+    /// An OIDC caller with role `admin`.
+    OidcAdmin,
+    /// An OIDC caller with role `member`.
+    OidcMember,
+    /// An OIDC caller with role `viewer`.
+    OidcViewer,
+    /// A worker.
+    Worker,
+    /// The holder of an enrolment key.
+    EnrolmentKey,
+    /// A sandbox.
+    Sandbox,
+}
+
+/// A resource as far as the policies tell resources apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Above projects.
+    Platform,
+    /// The system scope.
+    System,
+    /// The principal's own project; for an operator, who has none, any project.
+    Project,
+    /// A project that is not the principal's own.
+    AnotherProject,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Operator,
+        Self::TokenAdmin,
+        Self::TokenMember,
+        Self::TokenViewer,
+        Self::OidcAdmin,
+        Self::OidcMember,
+        Self::OidcViewer,
+        Self::Worker,
+        Self::EnrolmentKey,
+        Self::Sandbox,
+    ];
+
+    /// The kind of a principal. The control plane itself is none: it asks nobody, and nothing permits it anything.
+    const fn of(principal: &Principal) -> Option<Self> {
+        match principal {
+            Principal::Operator(_) => Some(Self::Operator),
+            Principal::Token { role: Role::Admin, .. } => Some(Self::TokenAdmin),
+            Principal::Token { role: Role::Member, .. } => Some(Self::TokenMember),
+            Principal::Token { role: Role::Viewer, .. } => Some(Self::TokenViewer),
+            Principal::Oidc { role: Role::Admin, .. } => Some(Self::OidcAdmin),
+            Principal::Oidc { role: Role::Member, .. } => Some(Self::OidcMember),
+            Principal::Oidc { role: Role::Viewer, .. } => Some(Self::OidcViewer),
+            Principal::Worker { .. } => Some(Self::Worker),
+            Principal::Enrolment { .. } => Some(Self::EnrolmentKey),
+            Principal::Sandbox { .. } => Some(Self::Sandbox),
+            // An operator's role is never a project's.
+            Principal::Token { role: Role::Operator, .. }
+            | Principal::Oidc { role: Role::Operator, .. }
+            | Principal::System(_) => None,
+        }
     }
 }
 
-fn allowed(principal: &Principal, action: Action, resource: Resource<'_>) -> bool {
-    use Action as A;
-    match (principal, resource) {
-        (Principal::Operator(_), Resource::System) => {
-            matches!(action, A::WriteProfile | A::ReadProfiles | A::Revoke | A::ReadRevocations)
+impl Place {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Platform, Self::System, Self::Project, Self::AnotherProject];
+
+    fn of(resource: Resource<'_>, principal: &Principal) -> Self {
+        match (resource, principal.scope()) {
+            (Resource::Platform, _) => Self::Platform,
+            (Resource::System, _) => Self::System,
+            (Resource::Project(project), Some(scope)) if scope.project() != project => Self::AnotherProject,
+            (Resource::Project(_), _) => Self::Project,
         }
-        (Principal::Operator(_), Resource::Platform) => matches!(action, A::CreateProject | A::ListProjects),
-        // Operators onboard a project and make its first token; what the project then does is its own.
-        (Principal::Operator(_), Resource::Project(_)) => {
-            matches!(action, A::ReadProject | A::CreateToken | A::ListTokens | A::RevokeToken)
-        }
-        (Principal::Token { role, .. }, Resource::Project(_)) => match role {
-            Role::Operator => false,
-            Role::Admin => {
-                !matches!(action, A::CreateProject | A::ListProjects | A::RegisterWorker | A::Work | A::AskForStep)
-            }
-            Role::Member => matches!(
-                action,
-                A::ReadProject
-                    | A::ReadWorkers
-                    | A::ReadProfiles
-                    | A::ReadRevocations
-                    | A::Enqueue
-                    | A::Retry
-                    | A::Cancel
-                    | A::ReadRuns
-            ),
-            Role::Viewer => {
-                matches!(action, A::ReadProject | A::ReadWorkers | A::ReadProfiles | A::ReadRevocations | A::ReadRuns)
-            }
-        },
-        (Principal::Worker { .. }, Resource::Project(_)) => action == A::Work,
-        (Principal::Enrolment { .. }, Resource::Project(_)) => action == A::RegisterWorker,
-        (Principal::Sandbox { .. }, Resource::Project(_)) => action == A::AskForStep,
-        (Principal::System(_), _)
-        | (
-            Principal::Token { .. }
-            | Principal::Worker { .. }
-            | Principal::Enrolment { .. }
-            | Principal::Sandbox { .. },
-            Resource::Platform | Resource::System,
-        ) => false,
     }
+}
+
+/// Decides whether `principal` may do `action` to `resource`. Everything that no policy permits is refused.
+#[must_use]
+pub fn decide(principal: &Principal, action: Action, resource: Resource<'_>) -> Decision {
+    let place = Place::of(resource, principal);
+    let Some(kind) = Kind::of(principal) else { return forbidden(principal, action) };
+    if table::allowed(kind, place).contains(&action) {
+        Decision::Allow
+    } else if table::may_know_of(kind, place) {
+        forbidden(principal, action)
+    } else {
+        Decision::Hidden
+    }
+}
+
+fn forbidden(principal: &Principal, action: Action) -> Decision {
+    Decision::Forbidden(format!("{} may not {}", described(principal), action.phrase()))
 }
 
 const fn described(principal: &Principal) -> &'static str {
@@ -224,36 +324,13 @@ const fn described(principal: &Principal) -> &'static str {
         Principal::Token { role: Role::Admin, .. } => "a token with role `admin`",
         Principal::Token { role: Role::Member, .. } => "a token with role `member`",
         Principal::Token { .. } => "a token with role `viewer`",
+        Principal::Oidc { role: Role::Admin, .. } => "an OIDC caller with role `admin`",
+        Principal::Oidc { role: Role::Member, .. } => "an OIDC caller with role `member`",
+        Principal::Oidc { .. } => "an OIDC caller with role `viewer`",
         Principal::Worker { .. } => "a worker",
         Principal::Enrolment { .. } => "an enrolment key",
         Principal::Sandbox { .. } => "a sandbox",
         Principal::System(_) => "the control plane",
-    }
-}
-
-const fn phrase(action: Action) -> &'static str {
-    match action {
-        Action::CreateProject => "create a project",
-        Action::ListProjects => "list projects",
-        Action::ReadProject => "read the project",
-        Action::CreateToken => "make a token",
-        Action::ListTokens => "list tokens",
-        Action::RevokeToken => "revoke a token",
-        Action::ManageEnrolmentKeys => "manage enrolment keys",
-        Action::RegisterWorker => "register a worker",
-        Action::ReadWorkers => "read workers",
-        Action::ManageWorkers => "manage workers",
-        Action::WriteProfile => "write a profile",
-        Action::ReadProfiles => "read profiles",
-        Action::Enqueue => "enqueue a run",
-        Action::Retry => "retry a step",
-        Action::Cancel => "cancel a run",
-        Action::ReadRuns => "read runs",
-        Action::Revoke => "revoke keys",
-        Action::ReadRevocations => "read revocations",
-        Action::ReadAudit => "read the audit trail",
-        Action::Work => "claim or report work",
-        Action::AskForStep => "ask for a sandbox's step",
     }
 }
 
@@ -267,6 +344,18 @@ mod tests {
             token_id: "tok_0198c0de-0000-7000-8000-00000000000a".parse().expect("valid"),
             role,
         }
+    }
+
+    /// The whole comparison is in `tests/policies`; this one tells at once that it has to be made again.
+    #[test]
+    fn the_table_is_of_the_policies_beside_it() {
+        let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/policies");
+        let files = std::fs::read_dir(directory).expect("read");
+        let mut files: Vec<_> = files.map(|file| file.expect("read").path()).collect();
+        files.sort();
+        let texts: Vec<String> = files.iter().map(|file| std::fs::read_to_string(file).expect("read")).collect();
+        let hash = crate::hash::sha256_hex(texts.concat().as_bytes());
+        assert_eq!(table::POLICIES, hash, "run `cargo run --manifest-path tests/policies/Cargo.toml -- --write`");
     }
 
     #[test]

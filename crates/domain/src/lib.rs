@@ -19,6 +19,7 @@ pub mod ids;
 pub mod labels;
 pub mod limits;
 pub mod names;
+pub mod oidc;
 pub mod profile;
 pub mod reference;
 pub mod revocation;

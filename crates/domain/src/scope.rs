@@ -57,7 +57,8 @@ impl Operator {
 pub struct NoScope(String);
 
 impl ProjectScope {
-    /// The scope of a verified credential. Only `credential` calls this, after comparing the secret's hash.
+    /// The scope of a verified credential. Only `credential` calls this, after comparing the secret's hash, and `oidc`, by the
+    /// claims of a token whose signature holds.
     pub(crate) const fn verified(project: ProjectId) -> Self {
         Self(project)
     }

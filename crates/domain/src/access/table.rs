@@ -1,0 +1,154 @@
+//! What the policies of infra/policies decide. Generated: change the policies, then run
+//! `cargo run --manifest-path tests/policies/Cargo.toml -- --write`. Never edit this file; a test compares it.
+
+use super::{Action as A, Kind as K, Place as P};
+
+/// SHA-256 of the policies and their schema.
+#[cfg(test)]
+pub(super) const POLICIES: &str = "7a160493a95666f9e4bdb1d500dcb350c59d97ca4b4a86135f0414af7f0f4b05";
+
+/// What a principal may do to a thing.
+#[rustfmt::skip]
+pub(super) const fn allowed(kind: K, place: P) -> &'static [A] {
+    match (kind, place) {
+        (K::Operator, P::Platform) => &[
+            A::CreateProject,
+            A::ListProjects,
+        ],
+        (K::TokenAdmin, P::Platform)
+        | (K::TokenMember, P::Platform)
+        | (K::TokenViewer, P::Platform)
+        | (K::OidcAdmin, P::Platform)
+        | (K::OidcMember, P::Platform)
+        | (K::OidcViewer, P::Platform)
+        | (K::Worker, P::Platform)
+        | (K::EnrolmentKey, P::Platform)
+        | (K::Sandbox, P::Platform)
+        | (K::TokenAdmin, P::System)
+        | (K::TokenMember, P::System)
+        | (K::TokenViewer, P::System)
+        | (K::OidcAdmin, P::System)
+        | (K::OidcMember, P::System)
+        | (K::OidcViewer, P::System)
+        | (K::Worker, P::System)
+        | (K::EnrolmentKey, P::System)
+        | (K::Sandbox, P::System)
+        | (K::TokenAdmin, P::AnotherProject)
+        | (K::TokenMember, P::AnotherProject)
+        | (K::TokenViewer, P::AnotherProject)
+        | (K::OidcAdmin, P::AnotherProject)
+        | (K::OidcMember, P::AnotherProject)
+        | (K::OidcViewer, P::AnotherProject)
+        | (K::Worker, P::AnotherProject)
+        | (K::EnrolmentKey, P::AnotherProject)
+        | (K::Sandbox, P::AnotherProject) => &[],
+        (K::Operator, P::System) => &[
+            A::WriteProfile,
+            A::ReadProfiles,
+            A::Revoke,
+            A::ReadRevocations,
+        ],
+        (K::Operator, P::Project)
+        | (K::Operator, P::AnotherProject) => &[
+            A::ReadProject,
+            A::SetLimits,
+            A::CreateToken,
+            A::ListTokens,
+            A::RevokeToken,
+        ],
+        (K::TokenAdmin, P::Project)
+        | (K::OidcAdmin, P::Project) => &[
+            A::ReadProject,
+            A::CreateToken,
+            A::ListTokens,
+            A::RevokeToken,
+            A::ManageEnrolmentKeys,
+            A::ReadWorkers,
+            A::ManageWorkers,
+            A::WriteProfile,
+            A::ReadProfiles,
+            A::Enqueue,
+            A::Retry,
+            A::Cancel,
+            A::ReadRuns,
+            A::Revoke,
+            A::ReadRevocations,
+            A::ReadAudit,
+        ],
+        (K::TokenMember, P::Project)
+        | (K::OidcMember, P::Project) => &[
+            A::ReadProject,
+            A::ReadWorkers,
+            A::ReadProfiles,
+            A::Enqueue,
+            A::Retry,
+            A::Cancel,
+            A::ReadRuns,
+            A::ReadRevocations,
+        ],
+        (K::TokenViewer, P::Project)
+        | (K::OidcViewer, P::Project) => &[
+            A::ReadProject,
+            A::ReadWorkers,
+            A::ReadProfiles,
+            A::ReadRuns,
+            A::ReadRevocations,
+        ],
+        (K::Worker, P::Project) => &[
+            A::Work,
+        ],
+        (K::EnrolmentKey, P::Project) => &[
+            A::RegisterWorker,
+        ],
+        (K::Sandbox, P::Project) => &[
+            A::AskForStep,
+        ],
+    }
+}
+
+/// Whether a principal may know that a thing exists. Where it may not, the thing is answered for as if it did not.
+#[rustfmt::skip]
+pub(super) const fn may_know_of(kind: K, place: P) -> bool {
+    match (kind, place) {
+        (K::Operator, P::Platform)
+        | (K::TokenAdmin, P::Platform)
+        | (K::TokenMember, P::Platform)
+        | (K::TokenViewer, P::Platform)
+        | (K::OidcAdmin, P::Platform)
+        | (K::OidcMember, P::Platform)
+        | (K::OidcViewer, P::Platform)
+        | (K::Worker, P::Platform)
+        | (K::EnrolmentKey, P::Platform)
+        | (K::Sandbox, P::Platform)
+        | (K::Operator, P::System)
+        | (K::TokenAdmin, P::System)
+        | (K::TokenMember, P::System)
+        | (K::TokenViewer, P::System)
+        | (K::OidcAdmin, P::System)
+        | (K::OidcMember, P::System)
+        | (K::OidcViewer, P::System)
+        | (K::Worker, P::System)
+        | (K::EnrolmentKey, P::System)
+        | (K::Sandbox, P::System)
+        | (K::Operator, P::Project)
+        | (K::TokenAdmin, P::Project)
+        | (K::TokenMember, P::Project)
+        | (K::TokenViewer, P::Project)
+        | (K::OidcAdmin, P::Project)
+        | (K::OidcMember, P::Project)
+        | (K::OidcViewer, P::Project)
+        | (K::Worker, P::Project)
+        | (K::EnrolmentKey, P::Project)
+        | (K::Sandbox, P::Project)
+        | (K::Operator, P::AnotherProject) => true,
+        (K::TokenAdmin, P::AnotherProject)
+        | (K::TokenMember, P::AnotherProject)
+        | (K::TokenViewer, P::AnotherProject)
+        | (K::OidcAdmin, P::AnotherProject)
+        | (K::OidcMember, P::AnotherProject)
+        | (K::OidcViewer, P::AnotherProject)
+        | (K::Worker, P::AnotherProject)
+        | (K::EnrolmentKey, P::AnotherProject)
+        | (K::Sandbox, P::AnotherProject) => false,
+    }
+}
