@@ -486,29 +486,36 @@ def every_function_has_an_alarm_for_its_errors(t):
             yield name
 
 
-# (namespace, metric) -> in which template
+# (namespace, metric, dimension) -> in which template. Metrics of a function are those that its code writes.
 WATCHED = {
-    ("AWS/SQS", "ApproximateAgeOfOldestMessage"): "project",
-    ("Sealfleet", "DispatchRefusals"): "project",
-    ("AWS/ApiGateway", "5xx"): "control",
-    ("AWS/Lambda", "Throttles"): "control",
-    ("Sealfleet", "FanOutsUnfinished"): "control",
-    ("Sealfleet", "OrphanTasks"): "control",
-    ("Sealfleet", "AuditSetAside"): "control",
-    ("Sealfleet", "ReadsUnexplained"): "control",
-    ("Sealfleet", "DigestsWritten"): "control",
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName"): "project",
+    ("Sealfleet", "DispatchRefusals", "Project"): "project",
+    ("Sealfleet", "ReadsUnexplained", "Project"): "project",
+    ("AWS/ApiGateway", "5xx", "ApiId"): "control",
+    ("AWS/Lambda", "Throttles", None): "control",
+    ("Sealfleet", "FanOutsUnfinished", "sweep"): "control",
+    ("Sealfleet", "OrphanTasks", "sweep"): "control",
+    ("Sealfleet", "OrphanTasks", "observe"): "control",
+    ("Sealfleet", "AuditSetAside", "export"): "control",
+    ("Sealfleet", "ReadsUnexplained", "witness"): "control",
+    ("Sealfleet", "DigestsWritten", "export"): "control",
 }
 
 
-@rule(lambda t: t.control["Resources"].pop("OrphanTasksAlarm"),
+@rule(lambda t: t.control["Resources"].pop("ObserveOrphanTasksAlarm"),
+      lambda t: props(t.control, "FanOutsUnfinishedAlarm")["Dimensions"][0].update(Value="revoke"),
       lambda t: props(t.project, "DispatchRefusalsAlarm").update(MetricName="Refusals"),
       lambda t: props(t.control, "DigestMissingAlarm").update(TreatMissingData="notBreaching"))
 def what_must_not_go_unnoticed_has_an_alarm(t):
-    for (namespace, metric), place in WATCHED.items():
-        resources = getattr(t, place)["Resources"].values()
-        alarms = [r["Properties"] for r in resources if r["Type"] == "AWS::CloudWatch::Alarm"]
-        if not any((a.get("Namespace"), a.get("MetricName")) == (namespace, metric) for a in alarms):
-            yield metric
+    def is_on(alarm, namespace, metric, dimension):
+        dimensions = [value for d in alarm.get("Dimensions", []) for value in (d["Name"], d["Value"])]
+        same = (alarm.get("Namespace"), alarm.get("MetricName")) == (namespace, metric)
+        return same and (dimension in dimensions if dimension else not dimensions)
+
+    for (namespace, metric, dimension), place in WATCHED.items():
+        alarms = [r["Properties"] for r in getattr(t, place)["Resources"].values() if r["Type"] == "AWS::CloudWatch::Alarm"]
+        if not any(is_on(alarm, namespace, metric, dimension) for alarm in alarms):
+            yield f"{metric} of {dimension}"
     if props(t.control, "DigestMissingAlarm")["TreatMissingData"] != "breaching":
         yield "a digest that is missing is missing data"
 

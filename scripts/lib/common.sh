@@ -33,6 +33,17 @@ ensure_packages() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
 
+# ensure_node: Node.js and npm, which infra/cdk is compiled and tested with. Debian 12's own is too old.
+ensure_node() {
+  local advice="install Node.js 20 or newer with npm from https://nodejs.org"
+  command -v node >/dev/null || fail "node is missing: $advice"
+  command -v npm >/dev/null || fail "npm is missing: $advice"
+  local version
+  version=$(node --version)
+  version=${version#v}
+  [ "${version%%.*}" -ge 20 ] || fail "node $version is too old: $advice"
+}
+
 # build [ARGUMENT...]: every program of the workspace, in target/debug, and the emulator that the local stack is. Always the whole workspace: a part of it would be
 # built with other features of shared dependencies, and then once more.
 build() {
@@ -50,4 +61,13 @@ python_venv() {
   python3 -m venv "$venv"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
   cp "$requirements" "$venv/requirements.txt"
+}
+
+# node_modules DIRECTORY: what its package-lock.json pins; made anew when that changes.
+node_modules() {
+  local lock=$1/package-lock.json stamp=$1/node_modules/.package-lock.stamp
+  cmp -s "$lock" "$stamp" && return
+  say "installing packages of $1 (once)"
+  npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+  cp "$lock" "$stamp"
 }
