@@ -12,6 +12,7 @@ pub mod enqueue;
 pub mod export;
 pub mod fleet;
 pub mod observe;
+pub mod openapi;
 pub mod profile;
 pub mod report;
 pub mod revoke;

@@ -9,7 +9,7 @@ use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use sealfleet_api::Problem;
-use sealfleet_api::http::{Answer, Request, respond};
+use sealfleet_api::http::{Answer, Request, answer};
 use sealfleet_api::rest;
 use sealfleet_aws::chance::{SystemClock, SystemIds};
 use sealfleet_aws::objects::S3;
@@ -19,7 +19,8 @@ use sealfleet_ecs::Ecs;
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::shared::settings::{self, MissingSetting, setting};
 use sealfleet_functions::{
-    audit, cancel, claim, dispatch, enqueue, export, fleet, observe, profile, report, revoke, runs, sandbox, sweep,
+    audit, cancel, claim, dispatch, enqueue, export, fleet, observe, openapi, profile, report, revoke, runs, sandbox,
+    sweep,
 };
 use sealfleet_ledger::{Dynamo, Ledger};
 use sealfleet_secrets_manager::SecretsManager;
@@ -105,6 +106,7 @@ async fn main() -> Result<(), Error> {
             let ports = audit::Ports { ledger: with.ledger()? };
             serve(&ports, async |ports, request| audit::handle(ports, &request).await).await
         }
+        "openapi" => serve(&(), async |(), _| openapi::handle()).await,
         "dispatch" => {
             let tasks = with.tasks()?;
             let place_key = tasks.place_key();
@@ -167,8 +169,5 @@ async fn answered<P>(
     handler: &impl AsyncFn(&P, Request) -> Result<Answer, Problem>,
     event: ApiGatewayV2httpRequest,
 ) -> ApiGatewayV2httpResponse {
-    respond(match Request::from_event(event) {
-        Ok(request) => handler(ports, request).await,
-        Err(problem) => Err(problem),
-    })
+    answer(event, async |request| handler(ports, request).await).await
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::{CreatePool, CreateProject};
+use sealfleet_api::types::{CreatePool, CreateProject, ProjectSummary};
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::access::{Action, Principal, Resource};
 use sealfleet_domain::cascade::Bindings;
@@ -66,7 +66,7 @@ pub(super) async fn create(ports: &Ports, request: &Request) -> Result<Answer, P
 fn check_fargate(pool: &PoolName, image: &str, cpu: u32, memory_mib: u32, at_once: u32) -> Result<(), Problem> {
     let digest = image.split_once("@sha256:").map(|(_, digest)| digest);
     let pinned = digest.is_some_and(|digest| digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    if !pinned || image.len() > 512 {
+    if !pinned || image.len() > limits::IMAGE_BYTES {
         return Err(Problem::invalid(
             format!("pools.{pool}.image"),
             "name the image by its digest, `REPOSITORY@sha256:DIGEST`: a tag could change under a running project",
@@ -83,11 +83,10 @@ fn check_fargate(pool: &PoolName, image: &str, cpu: u32, memory_mib: u32, at_onc
 }
 
 pub(super) async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    request.only_query(&["limit", "cursor"])?;
     let principal = token_principal(&ports.ledger, request).await?;
     authorise(&principal, Action::ListProjects, Resource::Platform)?;
     let fetch = async |after: Option<&str>, limit| ports.ledger.projects(after, limit).await;
-    pages::answer(request, OPERATOR_SCOPE, "projects", fetch, |project| project).await
+    pages::answer(request, OPERATOR_SCOPE, "projects", fetch, |project| ProjectSummary { project }).await
 }
 
 pub(super) async fn show(ports: &Ports, request: &Request, project: &str) -> Result<Answer, Problem> {

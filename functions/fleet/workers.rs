@@ -20,11 +20,6 @@ use super::Ports;
 use crate::shared::identity::{authorise, caller, credential, path_id};
 use crate::shared::{effects, pages, problems, views};
 
-/// Ninety days.
-const MOST_KEY_SECONDS: u32 = 90 * 24 * 3600;
-/// Workers that one enrolment key may approve.
-const MOST_USES: u32 = 1000;
-
 pub(super) fn checked_models(field: &str, models: Vec<String>) -> Result<Vec<String>, Problem> {
     if models.len() > limits::MODELS {
         return Err(Problem::invalid(field, format!("{} models at most", limits::MODELS)));
@@ -50,11 +45,14 @@ fn checked_labels(labels: std::collections::BTreeMap<String, String>) -> Result<
 pub(super) async fn create_key(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     let caller = caller(&ports.ledger, request, Action::ManageEnrolmentKeys).await?;
     let wanted: CreateEnrolmentKey = request.json()?;
-    if !(1..=MOST_USES).contains(&wanted.max_uses) {
-        return Err(Problem::invalid("max_uses", format!("use a number from 1 to {MOST_USES}")));
+    if !(1..=limits::ENROLMENT_KEY_USES).contains(&wanted.max_uses) {
+        return Err(Problem::invalid("max_uses", format!("use a number from 1 to {}", limits::ENROLMENT_KEY_USES)));
     }
-    if !(1..=MOST_KEY_SECONDS).contains(&wanted.expires_in_seconds) {
-        return Err(Problem::invalid("expires_in_seconds", format!("a key lasts 1 to {MOST_KEY_SECONDS} seconds")));
+    if !(1..=limits::ENROLMENT_KEY_SECONDS).contains(&wanted.expires_in_seconds) {
+        return Err(Problem::invalid(
+            "expires_in_seconds",
+            format!("a key lasts 1 to {} seconds", limits::ENROLMENT_KEY_SECONDS),
+        ));
     }
     let project = ports.ledger.project(&caller.scope).await.map_err(problems::of_ledger)?;
     if !matches!(project.pools.get(&wanted.pool), Some(sealfleet_domain::fleet::Pool::Pull)) {
@@ -83,7 +81,6 @@ pub(super) async fn create_key(ports: &Ports, request: &Request) -> Result<Answe
 }
 
 pub(super) async fn list_keys(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    request.only_query(&["limit", "cursor"])?;
     let caller = caller(&ports.ledger, request, Action::ManageEnrolmentKeys).await?;
     let fetch = async |after: Option<&str>, limit| ports.ledger.enrolment_keys(&caller.scope, after, limit).await;
     pages::answer(request, caller.scope.project().as_str(), "enrolment-keys", fetch, views::enrolment_key).await
@@ -181,7 +178,6 @@ fn registered(status: u16, scope: &ProjectScope, worker: &Worker, secret: &[u8; 
 }
 
 pub(super) async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    request.only_query(&["limit", "cursor"])?;
     let caller = caller(&ports.ledger, request, Action::ReadWorkers).await?;
     let fetch = async |after: Option<&str>, limit| ports.ledger.workers(&caller.scope, after, limit).await;
     pages::answer(request, caller.scope.project().as_str(), "workers", fetch, views::worker).await

@@ -96,7 +96,6 @@ async fn delete(ports: &Ports, request: &Request, name: &str) -> Result<Answer, 
 }
 
 async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    request.only_query(&["limit", "cursor"])?;
     let caller = owner_caller(&ports.ledger, request, Action::ReadProfiles).await?;
     let fetch = async |after: Option<&str>, limit| ports.ledger.profiles(&caller.owner, after, limit).await;
     pages::answer(request, caller.owner.name(), "profiles", fetch, |profile| profile).await
@@ -109,7 +108,6 @@ async fn show(ports: &Ports, request: &Request, name: &str) -> Result<Answer, Pr
 }
 
 async fn versions(ports: &Ports, request: &Request, name: &str) -> Result<Answer, Problem> {
-    request.only_query(&["limit", "cursor"])?;
     let caller = owner_caller(&ports.ledger, request, Action::ReadProfiles).await?;
     let name: ProfileName = path_id(name)?;
     let fetch =

@@ -175,7 +175,6 @@ async fn affected(ports: &Ports, owner: &Owner, revocations: &[Revocation]) -> R
 }
 
 async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    request.only_query(&["limit", "cursor", "state"])?;
     let caller = owner_caller(&ports.ledger, request, Action::ReadRevocations).await?;
     let lifted = match request.query.get("state").map(String::as_str) {
         None | Some("active") => false,

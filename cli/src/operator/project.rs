@@ -9,7 +9,7 @@ use sealfleet_domain::{PoolName, ProjectId};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::input::pair;
-use super::output::{Table, all_pages, answer, joined, lines, list};
+use super::output::{Table, all_pages, answer, lines, list};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -80,13 +80,9 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             let client = connection.client()?;
             let projects = all_pages!(|page| client.list_projects(&page));
             list(connection.output, &projects, || {
-                let mut table = Table::new(["PROJECT", "POOLS", "CREATED"]);
-                for project in &projects {
-                    table.row([
-                        project.project.to_string(),
-                        joined(project.pools.keys()),
-                        project.created_at.to_string(),
-                    ]);
+                let mut table = Table::new(["PROJECT"]);
+                for listed in &projects {
+                    table.row([listed.project.to_string()]);
                 }
                 table
             })

@@ -11,6 +11,7 @@ use sealfleet_domain::limits;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::operations;
 use crate::problem::{Code, Problem};
 
 /// A request.
@@ -87,7 +88,8 @@ impl Request {
             .collect();
         Ok(Self {
             method: event.request_context.http.method.to_string(),
-            path: raw_path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
+            // As routes are chosen: several leading slashes are one, and no other is.
+            path: raw_path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
             query: event
                 .query_string_parameters
                 .iter()
@@ -139,31 +141,15 @@ impl Request {
         Ok(value)
     }
 
-    /// Refuses query parameters that the operation does not know.
-    ///
-    /// # Errors
-    /// A 400 that names the first one.
-    pub fn only_query(&self, known: &[&str]) -> Result<(), Problem> {
-        match self.query.keys().find(|key| !known.contains(&key.as_str())) {
-            Some(key) => Err(Problem::invalid(
-                key.chars().take(limits::NAME_BYTES).collect::<String>(),
-                if known.is_empty() {
-                    "this operation takes no query parameters".to_owned()
-                } else {
-                    format!("this operation takes the query parameters `{}`", known.join("`, `"))
-                },
-            )),
-            None => Ok(()),
-        }
-    }
-
     /// The version that the request may replace: `If-Match: "3"` (RFC 9110, section 13.1.1), as `ETag` told it.
     ///
     /// # Errors
     /// A 400 when the header is not one version.
     pub fn if_match(&self) -> Result<Option<u32>, Problem> {
         let Some(text) = self.header("if-match") else { return Ok(None) };
-        let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|text| text.parse().ok());
+        let digits = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        let number =
+            digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit())).and_then(|text| text.parse().ok());
         number.map_or_else(
             || Err(Problem::invalid("If-Match", "send the version as `ETag` told it: `\"3\"`")),
             |n| Ok(Some(n)),
@@ -212,10 +198,45 @@ fn explain(error: &serde_json::Error) -> String {
     }
 }
 
+/// Answers an event of API Gateway: a request that is one of the API's operations is handled.
+pub async fn answer(
+    event: ApiGatewayV2httpRequest,
+    handle: impl AsyncFnOnce(Request) -> Result<Answer, Problem>,
+) -> ApiGatewayV2httpResponse {
+    let request = match Request::from_event(event) {
+        Ok(request) => request,
+        Err(problem) => return respond(Err(problem)),
+    };
+    let methods = operations::methods(&request.path);
+    let mut response = respond(match operations::check(&request) {
+        Ok(_) => handle(request).await,
+        Err(problem) => Err(problem),
+    });
+    // RFC 9110, section 15.5.6.
+    if response.status_code == 405
+        && let Ok(methods) = HeaderValue::try_from(methods.join(", "))
+    {
+        response.headers.insert("allow", methods);
+    }
+    response
+}
+
+/// The headers that an answer's status asks for.
+fn headers_of(result: &Result<Answer, Problem>) -> Vec<(&'static str, String)> {
+    match result {
+        Ok(answer) => answer.version.map(|version| ("etag", format!("\"{version}\""))).into_iter().collect(),
+        Err(problem) => match problem.code {
+            Code::Unauthenticated => vec![("www-authenticate", "Bearer".to_owned())],
+            Code::Unavailable => vec![("retry-after", "1".to_owned())],
+            _ => Vec::new(),
+        },
+    }
+}
+
 /// Writes an answer or a problem for API Gateway.
 #[must_use]
 pub fn respond(result: Result<Answer, Problem>) -> ApiGatewayV2httpResponse {
-    let version = result.as_ref().ok().and_then(|answer| answer.version);
+    let more = headers_of(&result);
     let (status, content_type, body) = match result {
         Ok(answer) if answer.status == 204 => (204, "application/json", Ok(String::new())),
         Ok(answer) => (answer.status, "application/json", serde_json::to_string(&answer.body)),
@@ -224,10 +245,10 @@ pub fn respond(result: Result<Answer, Problem>) -> ApiGatewayV2httpResponse {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static(content_type));
     headers.insert("cache-control", HeaderValue::from_static("no-store"));
-    if let Some(version) = version
-        && let Ok(etag) = HeaderValue::try_from(format!("\"{version}\""))
-    {
-        headers.insert("etag", etag);
+    for (name, value) in more {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
     }
     let mut response = ApiGatewayV2httpResponse::default();
     response.status_code = i64::from(status);

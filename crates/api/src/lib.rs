@@ -5,6 +5,9 @@
 
 pub mod cursor;
 pub mod http;
+#[cfg(feature = "openapi")]
+pub mod openapi;
+pub mod operations;
 pub mod problem;
 pub mod rest;
 pub mod types;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// An error answer, `application/problem+json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// `urn:sealfleet:problem:CODE`.
     #[serde(rename = "type")]
@@ -25,12 +26,16 @@ macro_rules! codes {
     ($($name:ident $text:literal $status:literal $title:literal;)*) => {
         /// The stable code of a problem.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
         #[serde(rename_all = "snake_case")]
         pub enum Code {
             $(#[doc = $title] $name,)*
         }
 
         impl Code {
+            /// All codes.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
             /// The code as it is written.
             #[must_use]
             pub const fn text(self) -> &'static str {
@@ -65,6 +70,7 @@ codes! {
     SecretOverride "secret_override" 400 "A plain value would take a secret's place.";
     SecretRevoked "secret_revoked" 403 "A secret that is asked for is revoked.";
     NotFound "not_found" 404 "There is nothing here.";
+    MethodNotAllowed "method_not_allowed" 405 "The path does not take this method.";
     Conflict "conflict" 409 "The request conflicts with the present state.";
     AlreadyExists "already_exists" 409 "The name is taken.";
     NotQueued "not_queued" 409 "The step is not waiting to be claimed.";

@@ -7,6 +7,8 @@ use sealfleet_domain::acl::Acl;
 use sealfleet_domain::cascade::{Origin, Overrides};
 use sealfleet_domain::fleet::WorkerStatus;
 use sealfleet_domain::identity::{ProfileUse, SecretRef};
+#[cfg(feature = "openapi")]
+use sealfleet_domain::limits;
 use sealfleet_domain::profile::Profile;
 use sealfleet_domain::revocation::{Counts, Revocation};
 use sealfleet_domain::run::{AbortReason, DeadReason, Failure, Fence, Mode, OnDrift, RunState};
@@ -18,6 +20,8 @@ use serde::{Deserialize, Serialize};
 
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "openapi", schemars(rename = "PageOf{T}"))]
 pub struct Page<T> {
     /// The items, in the list's order.
     pub items: Vec<T>,
@@ -28,16 +32,19 @@ pub struct Page<T> {
 
 /// `POST /v1/projects`, by an operator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateProject {
     /// The project's id; its queues and roles must already be deployed.
     pub project: ProjectId,
     /// Its pools by name.
+    #[cfg_attr(feature = "openapi", schemars(extend("minProperties" = 1, "maxProperties" = limits::POOLS)))]
     pub pools: BTreeMap<PoolName, CreatePool>,
 }
 
 /// A pool of a new project.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum CreatePool {
     /// For workers in the customer's network.
@@ -45,21 +52,27 @@ pub enum CreatePool {
     /// For Fargate tasks.
     Fargate {
         /// The sandbox image by digest.
+        #[cfg_attr(feature = "openapi", schemars(length(max = limits::IMAGE_BYTES), regex(pattern = r"^[^@]*@sha256:[0-9a-fA-F]{64}$")))]
         image: String,
         /// CPU units of a task.
         #[serde(default = "default_cpu")]
+        #[cfg_attr(feature = "openapi", schemars(extend("enum" = [256, 512, 1024, 2048, 4096])))]
         cpu: u32,
         /// Memory of a task in MiB.
         #[serde(default = "default_memory")]
+        #[cfg_attr(feature = "openapi", schemars(range(min = 512, max = 30720)))]
         memory_mib: u32,
         /// Tasks at once.
         #[serde(default = "default_pool_concurrency")]
+        #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = limits::MAX_CONCURRENT)))]
         max_concurrent: u32,
         /// What its tasks can do.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::labels"))]
         labels: BTreeMap<String, String>,
         /// The models that its tasks can reach.
         #[serde(default)]
+        #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::models"))]
         models: Vec<String>,
     },
 }
@@ -74,8 +87,17 @@ const fn default_pool_concurrency() -> u32 {
     100
 }
 
+/// A project in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct ProjectSummary {
+    /// Its id.
+    pub project: ProjectId,
+}
+
 /// A project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ProjectView {
     /// Its id.
     pub project: ProjectId,
@@ -87,6 +109,7 @@ pub struct ProjectView {
 
 /// A pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum PoolView {
     /// For workers in the customer's network.
@@ -106,19 +129,28 @@ pub enum PoolView {
 
 /// `POST /v1/tokens`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateToken {
     /// What its holder may do: `admin`, `member` or `viewer`.
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "project_role"))]
     pub role: Role,
     /// A note for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(length(max = limits::NAME_BYTES)))]
     pub note: Option<String>,
     /// Seconds until it expires; 90 days if absent, a year at most.
     #[serde(default = "default_token_seconds")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = limits::TOKEN_SECONDS)))]
     pub expires_in_seconds: u32,
     /// The project, which operators must name and nobody else may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<ProjectId>,
+}
+
+#[cfg(feature = "openapi")]
+fn project_role(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "enum": ["admin", "member", "viewer"] })
 }
 
 const fn default_token_seconds() -> u32 {
@@ -127,6 +159,7 @@ const fn default_token_seconds() -> u32 {
 
 /// A new token. `token` is shown here and nowhere else.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct TokenCreated {
     /// The credential to send as `Bearer`.
     pub token: String,
@@ -137,6 +170,7 @@ pub struct TokenCreated {
 
 /// A token without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct TokenView {
     /// Its id.
     pub token_id: TokenId,
@@ -156,21 +190,26 @@ pub struct TokenView {
 
 /// `POST /v1/enrolment-keys`, by an admin.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateEnrolmentKey {
     /// The pool it is for.
     pub pool: PoolName,
     /// The labels that a worker may declare with it.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::labels"))]
     pub labels: BTreeMap<String, String>,
     /// The models that a worker may declare with it.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::models"))]
     pub models: Vec<String>,
     /// How many workers it may approve; 1 if absent.
     #[serde(default = "default_uses")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = limits::ENROLMENT_KEY_USES)))]
     pub max_uses: u32,
     /// Seconds until it expires; an hour if absent, 90 days at most.
     #[serde(default = "default_key_seconds")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = limits::ENROLMENT_KEY_SECONDS)))]
     pub expires_in_seconds: u32,
 }
 
@@ -183,6 +222,7 @@ const fn default_key_seconds() -> u32 {
 
 /// A new enrolment key. `enrolment_key` is shown here and nowhere else.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct EnrolmentKeyCreated {
     /// The credential to register with.
     pub enrolment_key: String,
@@ -193,6 +233,7 @@ pub struct EnrolmentKeyCreated {
 
 /// An enrolment key without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct EnrolmentKeyView {
     /// Its id.
     pub enrolment_key_id: EnrolmentKeyId,
@@ -217,29 +258,36 @@ pub struct EnrolmentKeyView {
 
 /// `POST /v1/workers/register`: with an enrolment key as `Bearer` it is approved at once, without one it waits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RegisterWorker {
     /// The project to work for.
     pub project: ProjectId,
     /// A name for people.
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::name"))]
     pub name: String,
     /// The pool to work for.
     pub pool: PoolName,
     /// What it can do.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::labels"))]
     pub labels: BTreeMap<String, String>,
     /// The models it can reach.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::models"))]
     pub models: Vec<String>,
     /// The execution modes it can run.
+    #[cfg_attr(feature = "openapi", schemars(length(min = 1)))]
     pub modes: BTreeSet<Mode>,
     /// Steps at once; 1 if absent.
     #[serde(default = "default_uses")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = limits::MAX_CONCURRENT)))]
     pub max_concurrent: u32,
 }
 
 /// A registered worker. `credential` is shown here and nowhere else.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct WorkerRegistered {
     /// The worker's id.
     pub worker_id: WorkerId,
@@ -251,6 +299,7 @@ pub struct WorkerRegistered {
 
 /// A worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct WorkerView {
     /// Its id.
     pub worker_id: WorkerId,
@@ -276,56 +325,69 @@ pub struct WorkerView {
 
 /// `POST /v1/profiles`, by an admin, or by an operator for the system scope. Names and references only.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateProfile {
     /// Its name.
     pub name: ProfileName,
     /// Plain environment knobs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::env"))]
     pub env: BTreeMap<String, String>,
     /// Secret references by the variable's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::secrets"))]
     pub secrets: BTreeMap<String, Reference>,
     /// Keys of lower levels that end here.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::tombstones"))]
     pub remove: BTreeSet<String>,
     /// Tags for people and tools.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::labels"))]
     pub tags: BTreeMap<String, String>,
     /// The workflows that may use it; empty: all.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub allowed_workflows: BTreeSet<WorkflowName>,
     /// The secrets that each tool sees; absent: it does not distinguish tools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::tools"))]
     pub tools: Option<Acl>,
 }
 
 /// `PUT /v1/profiles/{name}`: all that the profile says from now on. `If-Match` names the version that it replaces.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PutProfile {
     /// Plain environment knobs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::env"))]
     pub env: BTreeMap<String, String>,
     /// Secret references by the variable's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::secrets"))]
     pub secrets: BTreeMap<String, Reference>,
     /// Keys of lower levels that end here.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::tombstones"))]
     pub remove: BTreeSet<String>,
     /// Tags for people and tools.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::labels"))]
     pub tags: BTreeMap<String, String>,
     /// The workflows that may use it; empty: all.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub allowed_workflows: BTreeSet<WorkflowName>,
     /// The secrets that each tool sees; absent: it does not distinguish tools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::tools"))]
     pub tools: Option<Acl>,
 }
 
 /// A version of a profile in its history, `GET /v1/profiles/{name}/versions`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ProfileVersionView {
     /// What it said. Of a deletion: nothing.
     #[serde(flatten)]
@@ -339,6 +401,7 @@ pub struct ProfileVersionView {
 
 /// `POST /v1/cascade/resolve`: what a run would start with, by name. Nothing changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ResolveCascade {
     /// The kind of work.
@@ -356,6 +419,7 @@ pub struct ResolveCascade {
 
 /// The outcome of a cascade, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ResolvedCascade {
     /// The profiles, lowest level first.
     pub profiles: Vec<ProfileUse>,
@@ -367,6 +431,7 @@ pub struct ResolvedCascade {
 
 /// A key of the outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ResolvedKey {
     /// The variable's name.
     pub key: String,
@@ -387,6 +452,7 @@ pub struct ResolvedKey {
 
 /// A key of a profile.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ProfileKey {
     /// The profile that declares it: `NAME`, or `system/NAME`.
@@ -397,19 +463,46 @@ pub struct ProfileKey {
 
 /// `POST /v1/revocations` and `POST /v1/revocations:preview`. All keys are revoked or none.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Revoke {
     /// The keys.
+    #[cfg_attr(feature = "openapi", schemars(length(min = 1, max = limits::REVOKED_KEYS)))]
     pub keys: Vec<ProfileKey>,
     /// Whether runs in flight are aborted as well.
     #[serde(default)]
     pub hard: bool,
     /// Why.
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::reason"))]
     pub reason: String,
+}
+
+/// Which revocations a list shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RevocationState {
+    /// Those that hold.
+    #[default]
+    Active,
+    /// Those that were lifted.
+    Lifted,
+}
+
+impl RevocationState {
+    /// The state's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Lifted => "lifted",
+        }
+    }
 }
 
 /// What was revoked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct RevocationsCreated {
     /// One for each key, in the request's order.
     pub revocations: Vec<Revocation>,
@@ -420,6 +513,7 @@ pub struct RevocationsCreated {
 
 /// What a hard revocation would abort now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct RevocationPreview {
     /// Runs in flight that hold one of the keys.
     pub runs: Vec<AffectedRun>,
@@ -429,6 +523,7 @@ pub struct RevocationPreview {
 
 /// A run in flight that holds a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct AffectedRun {
     /// Its project.
     pub project: ProjectId,
@@ -442,6 +537,7 @@ pub struct AffectedRun {
 
 /// The abortion of runs in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct FanOutView {
     /// Its id.
     pub fan_out_id: FanOutId,
@@ -462,6 +558,7 @@ pub struct FanOutView {
 
 /// `POST /v1/runs`, with an optional `Idempotency-Key` header.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EnqueueRun {
     /// The kind of work.
@@ -473,11 +570,13 @@ pub struct EnqueueRun {
     #[serde(default, skip_serializing_if = "Overrides::is_empty")]
     pub overrides: Overrides,
     /// Its steps.
+    #[cfg_attr(feature = "openapi", schemars(length(min = 1, max = limits::STEPS)))]
     pub steps: Vec<EnqueueStep>,
 }
 
 /// A step of a new run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EnqueueStep {
     /// Its id, unique in the run.
@@ -487,18 +586,22 @@ pub struct EnqueueStep {
     /// How it is executed: `bare`, `sandboxed` or `identity`.
     pub mode: Mode,
     /// The program and its arguments.
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::command"))]
     pub command: Vec<String>,
     /// Steps that must succeed before.
     #[serde(default)]
     pub needs: BTreeSet<StepId>,
     /// Labels that its worker must have.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::labels"))]
     pub requires: BTreeMap<String, String>,
     /// The model that its worker must reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::model"))]
     pub model: Option<String>,
     /// Plain environment variables.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::env"))]
     pub env: BTreeMap<String, String>,
     /// The tool that its command is, for the access lists of profiles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -508,12 +611,15 @@ pub struct EnqueueStep {
     pub on_drift: OnDrift,
     /// Seconds it may run; 600 if absent.
     #[serde(default = "default_timeout")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = limits::TIMEOUT_SECONDS)))]
     pub timeout_seconds: u32,
     /// Tries when a worker is lost; 3 if absent.
     #[serde(default = "default_attempts")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = limits::MAX_ATTEMPTS)))]
     pub max_attempts: u32,
     /// Seconds it may wait to be claimed; a day if absent.
     #[serde(default = "default_ttl")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = limits::TTL_SECONDS)))]
     pub ttl_seconds: u32,
 }
 
@@ -529,6 +635,7 @@ const fn default_ttl() -> u32 {
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct RunView {
     /// Its id.
     pub run_id: RunId,
@@ -550,6 +657,7 @@ pub struct RunView {
 
 /// A step of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct StepView {
     /// Its id.
     pub id: StepId,
@@ -588,6 +696,7 @@ pub struct StepView {
 
 /// A run in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct RunSummary {
     /// Its id.
     pub run_id: RunId,
@@ -610,6 +719,7 @@ pub struct QueueMessage {
 
 /// One claim, as its holder names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LeaseRef {
     /// The run.
@@ -622,6 +732,7 @@ pub struct LeaseRef {
 
 /// `POST /v1/claims`, by a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClaimStep {
     /// The run.
@@ -632,6 +743,7 @@ pub struct ClaimStep {
 
 /// A granted claim: what to do, by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Claim {
     /// The project, which the identity backend is addressed by.
     pub project: ProjectId,
@@ -666,15 +778,18 @@ pub struct Claim {
 
 /// `POST /v1/heartbeats`, by a worker: all claims it still holds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Heartbeat {
     /// The claims.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(length(max = limits::MAX_CONCURRENT)))]
     pub leases: Vec<LeaseRef>,
 }
 
 /// What became of the claims.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct HeartbeatAnswer {
     /// Where the worker's registration stands.
     pub status: WorkerStatus,
@@ -684,6 +799,7 @@ pub struct HeartbeatAnswer {
 
 /// What became of one claim.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct LeaseVerdict {
     /// The run.
     pub run_id: RunId,
@@ -697,6 +813,7 @@ pub struct LeaseVerdict {
 
 /// `POST /v1/queue-credentials`, by a worker: the key to its own queue and to nothing else.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct QueueCredentials {
     /// The queue.
     pub queue_url: String,
@@ -714,6 +831,7 @@ pub struct QueueCredentials {
 
 /// `POST /v1/starts`, by a worker, after the sandbox has resolved its secrets and before the command runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct StartStep {
     /// The run.
@@ -723,14 +841,18 @@ pub struct StartStep {
     /// The claim's fence.
     pub fence: Fence,
     /// The worker's own name for its sandbox.
+    #[cfg_attr(feature = "openapi", schemars(length(max = limits::NAME_BYTES)))]
     pub sandbox: String,
     /// The version of each secret that the sandbox resolved, by the variable's name.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(extend("maxProperties" = limits::SECRETS)))]
     pub resolved: BTreeMap<String, String>,
 }
 
 /// `POST /v1/reports`, by a worker: how its step ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "openapi", schemars(transform = reported))]
 #[serde(deny_unknown_fields)]
 pub struct ReportStep {
     /// The run.
@@ -740,14 +862,31 @@ pub struct ReportStep {
     /// The claim's fence.
     pub fence: Fence,
     /// `succeeded` or `failed`.
+    #[cfg_attr(feature = "openapi", schemars(extend("enum" = ["succeeded", "failed"])))]
     pub state: String,
     /// How it failed; required with `failed`, refused with `succeeded`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
 }
 
+/// A report that a step failed says how, in a way that a worker can know; one that it succeeded does not.
+#[cfg(feature = "openapi")]
+fn reported(schema: &mut schemars::Schema) {
+    let decided_here = serde_json::json!(["secret_revoked", "profile_refused", "drifted"]);
+    let rules = serde_json::json!([
+        {
+            "if": { "properties": { "state": { "const": "failed" } } },
+            "then": { "properties": { "failure": { "type": "object" } }, "required": ["failure"] },
+            "else": { "properties": { "failure": { "type": "null" } } },
+        },
+        { "properties": { "failure": { "not": { "type": "object", "properties": { "kind": { "enum": decided_here } }, "required": ["kind"] } } } },
+    ]);
+    schema.insert("allOf".to_owned(), rules);
+}
+
 /// The answer to a start or a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct StepAnswer {
     /// The step's state now.
     pub state: String,
@@ -755,6 +894,7 @@ pub struct StepAnswer {
 
 /// What a Fargate sandbox is to do: the answer to `POST /v1/sandbox/step` with a [`LeaseRef`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct SandboxStep {
     /// The program and its arguments.
     pub command: Vec<String>,

@@ -25,6 +25,7 @@ mod retry;
 pub use client::Client;
 pub use credential::{Credential, FileError};
 pub use error::Error;
-pub use operations::{AuditQuery, PageQuery, RevocationState};
+pub use operations::{AuditQuery, PageQuery};
 pub use sealfleet_api::problem::{Code, Problem};
 pub use sealfleet_api::types;
+pub use sealfleet_api::types::RevocationState;

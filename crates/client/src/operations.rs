@@ -3,10 +3,10 @@
 use reqwest::Method;
 use sealfleet_api::types::{
     Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun, EnrolmentKeyCreated,
-    EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef, Page, ProfileVersionView, ProjectView,
-    PutProfile, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade, RevocationPreview,
-    RevocationsCreated, Revoke, RunSummary, RunView, SandboxStep, StartStep, StepAnswer, TokenCreated, TokenView,
-    WorkerRegistered, WorkerView,
+    EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef, Page, ProfileVersionView, ProjectSummary,
+    ProjectView, PutProfile, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
+    RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView, SandboxStep, StartStep,
+    StepAnswer, TokenCreated, TokenView, WorkerRegistered, WorkerView,
 };
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;
@@ -44,26 +44,7 @@ pub struct AuditQuery {
     pub page: PageQuery,
 }
 
-/// Which revocations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RevocationState {
-    /// Those that hold.
-    #[default]
-    Active,
-    /// Those that were lifted.
-    Lifted,
-}
-
 type Query = Vec<(&'static str, String)>;
-
-impl RevocationState {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Lifted => "lifted",
-        }
-    }
-}
 
 impl PageQuery {
     fn pairs(&self) -> Query {
@@ -86,7 +67,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn list_projects(&self, page: &PageQuery) -> Result<Page<ProjectView>, Error> {
+    pub async fn list_projects(&self, page: &PageQuery) -> Result<Page<ProjectSummary>, Error> {
         self.get("/v1/projects".to_owned(), page.pairs()).await
     }
 
@@ -390,6 +371,17 @@ impl Client {
         pairs.extend(query.from.map(|from| ("from", from.to_string())));
         pairs.extend(query.to.map(|to| ("to", to.to_string())));
         self.get("/v1/audit".to_owned(), pairs).await
+    }
+}
+
+/// `openapi`: the API itself.
+impl Client {
+    /// `GET /v1/openapi.json`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn get_openapi(&self) -> Result<serde_json::Value, Error> {
+        self.get("/v1/openapi.json".to_owned(), Vec::new()).await
     }
 }
 

@@ -2,12 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sealfleet_api::operations;
 use sealfleet_client::types::{EnqueueRun, Heartbeat, PutProfile, ResolveCascade, Revoke};
-use sealfleet_client::{Client, Code, Credential, Error, PageQuery, RevocationState};
+use sealfleet_client::{AuditQuery, Client, Code, Credential, Error, PageQuery, RevocationState};
 use sealfleet_domain::run::RunState;
+use sealfleet_domain::{ProfileName, ProjectId, RunId, StepId, WorkerId};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -158,6 +161,97 @@ async fn questions_are_repeated_and_revocations_are_not() {
             "GET /v1/revocations?state=lifted HTTP/1.1",
         ]
     );
+}
+
+/// A value whose text is `text`.
+fn of<T: serde::de::DeserializeOwned>(text: &str) -> T {
+    serde_json::from_value(json!(text)).unwrap()
+}
+
+/// A request of the JSON that is its least.
+fn least<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+#[tokio::test]
+async fn each_operation_has_a_method_that_sends_what_the_table_says() {
+    let many = operations::all().count();
+    let server = Server::new(vec![problem(404, "not_found"); many]).await;
+    let client = &server.client().without_retries();
+    let page = &PageQuery { cursor: Some("c".to_owned()), limit: Some(1) };
+    let id = |prefix: &str| format!("{prefix}_0198c0de-0000-7000-8000-00000000000a");
+    let (run, worker): (RunId, WorkerId) = (of(&id("run")), of(&id("wrk")));
+    let (project, name, step): (ProjectId, ProfileName, StepId) = (of("healthcare"), of("crm"), of("main"));
+    let lease = json!({"run_id": run, "step_id": step, "fence": 1});
+    let audit = AuditQuery { run_id: Some(run), from: Some(of("2026-01-31T08:00:00Z")), to: None, page: page.clone() };
+    let revoke: Revoke = least(json!({"keys": [], "reason": "r"}));
+    let mut refused = 0;
+    macro_rules! send {
+        ($($call:expr;)*) => {
+            $(assert!($call.await.is_err()); refused += 1;)*
+        };
+    }
+    send! {
+        client.create_project(&least(json!({"project": project, "pools": {}})));
+        client.list_projects(page);
+        client.get_project(&project);
+        client.create_token(&least(json!({"role": "admin"})));
+        client.list_tokens(Some(&project), page);
+        client.revoke_token(Some(&project), of(&id("tok")));
+        client.create_enrolment_key(&least(json!({"pool": "gpu"})));
+        client.list_enrolment_keys(page);
+        client.revoke_enrolment_key(of(&id("enk")));
+        client.register_worker(&least(json!({"project": project, "name": "n", "pool": "gpu", "modes": []})));
+        client.list_workers(page);
+        client.get_worker(worker);
+        client.approve_worker(worker);
+        client.reject_worker(worker);
+        client.revoke_worker(worker);
+        client.create_profile(&least(json!({"name": name})));
+        client.list_profiles(page);
+        client.get_profile(&name);
+        client.put_profile(&name, &PutProfile::default(), 1);
+        client.delete_profile(&name, None);
+        client.list_profile_versions(&name, page);
+        client.get_cascade();
+        client.put_cascade(&least(json!({})));
+        client.resolve_cascade(&least(json!({"workflow": "w"})));
+        client.revoke(&revoke);
+        client.preview_revocation(&revoke);
+        client.list_revocations(RevocationState::Lifted, page);
+        client.get_revocation(of(&id("rev")));
+        client.lift_revocation(of(&id("rev")));
+        client.get_fan_out(of(&id("fan")));
+        client.enqueue(&self::run(), Some("key"));
+        client.list_runs(Some(RunState::Queued), page);
+        client.get_run(run);
+        client.cancel_run(run);
+        client.retry_step(run, &step);
+        client.list_audit(&audit);
+        client.get_openapi();
+        client.claim(&least(json!({"run_id": run, "step_id": step})));
+        client.heartbeat(&Heartbeat::default());
+        client.queue_credentials();
+        client.start(&least(json!({"run_id": run, "step_id": step, "fence": 1, "sandbox": "s"})));
+        client.report(&least(json!({"run_id": run, "step_id": step, "fence": 1, "state": "succeeded"})));
+        client.sandbox_step(&least(lease));
+    }
+    assert_eq!(refused, many, "an operation without a method, or a method without an operation");
+    let mut sent = BTreeSet::new();
+    for request in server.seen() {
+        let (method, rest) = request.split_once(' ').unwrap();
+        let (target, _) = rest.split_once(' ').unwrap();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let found = operations::find(method, &path.split('/').skip(1).collect::<Vec<_>>());
+        let Some(operation) = found else { panic!("`{method} {path}` is no operation") };
+        sent.insert(operation.id);
+        for (name, _) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            assert!(operation.query.iter().any(|query| query.name == name), "{}: `{name}`", operation.id);
+        }
+        let (_, body) = request.split_once("\r\n\r\n").unwrap();
+        assert_eq!(operation.body.is_some(), !body.is_empty(), "{}: {body}", operation.id);
+    }
+    assert_eq!(sent, operations::all().map(|operation| operation.id).collect());
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use crate::scope::{Operator, ProjectScope};
 
 /// What the holder of an API token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Above projects: onboards projects and makes their first tokens. Sees no project's runs, profiles or audit.

@@ -25,6 +25,7 @@ use crate::step::{AbortReason, DeadReason, Failure, Fence, Mode, OnDrift, Requeu
 
 /// The record of one transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct AuditEntry {
     /// Unique, and sortable by time.
     pub event_id: EventId,
@@ -43,6 +44,7 @@ pub struct AuditEntry {
 
 /// A line of free text: at most [`limits::REASON_BYTES`] bytes, without control characters. What is longer is cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(from = "String")]
 pub struct Text(String);
 
@@ -69,6 +71,7 @@ impl From<String> for Text {
 
 /// Something that became true, or was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(tag = "type")]
 #[expect(missing_docs, reason = "each event is described; its fields are named by the words of the product")]
 pub enum Event {

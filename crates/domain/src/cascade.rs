@@ -18,6 +18,7 @@ use crate::reference::{ProfileRef, Reference};
 
 /// A level of the cascade, lowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// A profile of the operators.
@@ -32,6 +33,7 @@ pub enum Level {
 
 /// The profiles that a project puts below each run's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Bindings {
     /// The operators' profile at the lowest level.
@@ -42,19 +44,23 @@ pub struct Bindings {
     pub project: Option<ProfileName>,
     /// One profile for each of these workflows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(extend("maxProperties" = crate::limits::WORKFLOWS)))]
     pub workflows: BTreeMap<WorkflowName, ProfileName>,
 }
 
 /// What a run changes for itself alone, above all profiles. Plain knobs and tombstones: a secret reference that
 /// did not stand in a profile would go round the rules of all profiles.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Overrides {
     /// Plain environment knobs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::env"))]
     pub env: BTreeMap<String, String>,
     /// Tombstones.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::tombstones"))]
     pub remove: BTreeSet<String>,
 }
 
@@ -71,6 +77,7 @@ pub struct Layer {
 
 /// Where a key comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Origin {
     /// The level.
     pub level: Level,

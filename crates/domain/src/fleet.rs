@@ -51,6 +51,7 @@ pub struct FargatePool {
 
 /// Where a worker's registration stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerStatus {
     /// Registered without an enrolment key: waits for an admin.

@@ -11,6 +11,7 @@ use crate::reference::{ProfileRef, Reference, SecretUri};
 
 /// A profile that an identity was resolved from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ProfileUse {
     /// Its level.
     pub level: Level,
@@ -22,6 +23,7 @@ pub struct ProfileUse {
 
 /// One secret of an identity, by name and version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct SecretRef {
     /// The environment variable that a sandbox sees.
     pub name: String,
@@ -68,6 +70,7 @@ pub struct Identity {
 
 /// How what a step would see has changed between its enqueue and its start, by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Drift {
     /// Secrets that were not there.
     pub added: BTreeSet<String>,

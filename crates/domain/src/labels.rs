@@ -11,6 +11,7 @@ pub const RESERVED_PREFIX: &str = "sealfleet:";
 
 /// A map of labels, `region` to `eu`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Labels(BTreeMap<String, String>);
 

@@ -24,6 +24,8 @@ pub mod profile;
 pub mod reference;
 pub mod revocation;
 pub mod run;
+#[cfg(feature = "openapi")]
+pub mod schema;
 pub mod scope;
 pub mod step;
 

@@ -60,3 +60,11 @@ pub const PENDING_WORKER_SECONDS: i64 = 24 * 3600;
 pub const DETAIL_BYTES: usize = 300;
 /// Pools of a project.
 pub const POOLS: usize = 10;
+/// Seconds that an API token lasts, at most: a year.
+pub const TOKEN_SECONDS: u32 = 365 * 24 * 3600;
+/// Seconds that an enrolment key lasts, at most: ninety days.
+pub const ENROLMENT_KEY_SECONDS: u32 = 90 * 24 * 3600;
+/// Workers that one enrolment key may approve, at most.
+pub const ENROLMENT_KEY_USES: u32 = 1000;
+/// Bytes of the reference of a pool's image.
+pub const IMAGE_BYTES: usize = 512;

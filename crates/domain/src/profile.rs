@@ -14,6 +14,7 @@ use crate::scope::Owner;
 
 /// A Sealed Identity profile of one project, or of the system scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Profile {
     /// Its name, unique for its owner.
     pub name: ProfileName,
@@ -30,6 +31,7 @@ pub struct Profile {
 
 /// What a profile says: all that its author writes, beside the name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Content {
     /// Plain environment knobs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

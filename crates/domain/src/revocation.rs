@@ -16,6 +16,7 @@ use crate::reference::{ProfileRef, SecretUri};
 
 /// A revoked key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Revocation {
     /// Its id.
     pub revocation_id: RevocationId,
@@ -43,6 +44,7 @@ pub struct Revocation {
 
 /// The end of a revocation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Lifted {
     /// When.
     pub at: Timestamp,
@@ -52,6 +54,7 @@ pub struct Lifted {
 
 /// A secret of an identity that is revoked, and by what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Revoked {
     /// The revocation.
     pub revocation_id: RevocationId,
@@ -128,6 +131,7 @@ pub struct Finished {
 
 /// What became of the runs in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Counts {
     /// Runs that were aborted.
     pub runs_aborted: u64,

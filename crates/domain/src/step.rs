@@ -18,6 +18,7 @@ use crate::revocation::Revoked;
 
 /// How a step is executed. `full` and `full_jit` (a CLI agent, with just-in-time credentials) are not accepted yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// 0: a plain process of the worker. Never sees a secret.
@@ -40,6 +41,7 @@ impl std::fmt::Display for Mode {
 
 /// What becomes of a step whose identity has changed since it was enqueued.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OnDrift {
     /// It starts with what is true now, and the difference is on record.
@@ -220,6 +222,7 @@ pub enum Stopping {
 
 /// How a command failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Failure {
     /// It exited with another code than 0.
@@ -276,6 +279,7 @@ impl Failure {
 
 /// Why a step was ended from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum AbortReason {
     /// A caller cancelled the run.
@@ -291,6 +295,7 @@ pub enum AbortReason {
 
 /// Why a step was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DeadReason {
     /// It was lost as often as it may be tried.
@@ -301,6 +306,7 @@ pub enum DeadReason {
 
 /// Why a step went back to its queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RequeueReason {
     /// Its lease ran out.
@@ -328,6 +334,7 @@ pub enum Outcome {
 
 /// A run's state, derived from its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
     /// No step has been claimed.

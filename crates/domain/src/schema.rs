@@ -1,0 +1,221 @@
+//! JSON Schemas (2020-12) of what is written as text, and of maps and lists that have bounds: for the OpenAPI document.
+//!
+//! Derived schemas follow what serde does. These stand beside code that parses or checks, so each says what that code
+//! accepts and no less: whatever a schema forbids, the code refuses. Where a bound is in bytes, the schema counts
+//! characters, which are never more.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::clock::Timestamp;
+use crate::ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, WorkerId};
+use crate::limits;
+use crate::names::{PoolName, ProfileName, ProjectId, StepId, ToolName, WorkflowName};
+use crate::reference::{ProfileRef, Reference, SecretUri};
+
+const HYPHENED: &str = "^[a-z][a-z0-9]*(-[a-z0-9]+)*$";
+const UNDERSCORED: &str = "^[a-z][a-z0-9_-]*$";
+const ENV_KEY: &str = "^(?!PATH$|SEALFLEET_|AWS_|LD_)[A-Za-z_][A-Za-z0-9_]*$";
+/// A part of a secret's name: neither `.` nor `..`.
+const PART: &str = r"([A-Za-z0-9_-]|\.[A-Za-z0-9_-]|\.\.[A-Za-z0-9._-])[A-Za-z0-9._-]*";
+const NO_CONTROL: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
+
+macro_rules! text {
+    ($($name:ident $what:literal, $pattern:expr, $max:expr, $example:literal;)*) => {
+        $(impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({
+                    "description": $what,
+                    "type": "string",
+                    "pattern": $pattern,
+                    "minLength": 1,
+                    "maxLength": $max,
+                    "examples": [$example],
+                })
+            }
+        })*
+
+        #[cfg(test)]
+        #[test]
+        fn each_example_is_one() {
+            $(assert!($example.parse::<$name>().is_ok(), $example);)*
+        }
+    };
+}
+
+text! {
+    ProjectId "A project: the tenant. Never `system`.", HYPHENED, 32, "healthcare";
+    PoolName "A pool: a named queue of a project.", HYPHENED, 24, "default";
+    ProfileName "A Sealed Identity profile.", HYPHENED, 48, "crm";
+    StepId "A step, unique in its run.", UNDERSCORED, 32, "main";
+    WorkflowName "The kind of work that a run does.", UNDERSCORED, 48, "billing";
+    ToolName "A tool that a step runs, such as a CLI agent.", UNDERSCORED, 48, "codex";
+    ProfileRef "A profile of the project, or `system/NAME`.", "^(system/)?[a-z][a-z0-9]*(-[a-z0-9]+)*$", 55, "system/base";
+    SecretUri "The address of a secret, never its value.",
+        format!("^(aws-sm://{PART}(/{PART})*#{PART}|builtin://{PART}(/{PART})*)$"),
+        limits::URI_BYTES, "aws-sm://sealfleet/healthcare/crm#api-key";
+    Reference "The address of a secret, with a version where it is pinned to one; never its value.",
+        format!("^(aws-sm://{PART}(/{PART})*#{PART}|builtin://{PART}(/{PART})*)(@[A-Za-z0-9-]{{1,64}})?$"),
+        limits::URI_BYTES, "builtin://crm@0198c0de-0000-7000-8000-00000000000a";
+}
+
+macro_rules! id {
+    ($($name:ident $prefix:literal $what:literal;)*) => {
+        $(impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({
+                    "description": $what,
+                    "type": "string",
+                    "pattern": concat!("^", $prefix, "_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"),
+                    "examples": [concat!($prefix, "_0198c0de-0000-7000-8000-00000000000a")],
+                })
+            }
+        })*
+    };
+}
+
+id! {
+    RunId "run" "A run's id.";
+    WorkerId "wrk" "The id of a worker: a `sealfleet-worker` process or a Fargate pool.";
+    TokenId "tok" "An API token's id.";
+    EnrolmentKeyId "enk" "An enrolment key's id.";
+    EventId "evt" "An audit entry's id.";
+    RevocationId "rev" "A revocation's id.";
+    FanOutId "fan" "The id of a hard revocation's fan-out.";
+}
+
+impl JsonSchema for Timestamp {
+    fn schema_name() -> Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A date and time of RFC 3339.",
+            "type": "string",
+            "format": "date-time",
+            "examples": ["2026-01-31T08:00:00.000Z"],
+        })
+    }
+}
+
+/// A text of `least` to `most` characters.
+fn bounded(least: usize, most: usize) -> Schema {
+    json_schema!({ "type": "string", "minLength": least, "maxLength": most })
+}
+
+fn env_key() -> Schema {
+    json_schema!({ "type": "string", "pattern": ENV_KEY, "maxLength": 128, "examples": ["API_KEY"] })
+}
+
+/// Plain environment variables.
+pub fn env(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": env_key(),
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": limits::ENV_VALUE_BYTES,
+            "pattern": r"^[^\u0000]*$",
+        },
+        "maxProperties": limits::ENV_ENTRIES,
+        "examples": [{ "REGION": "eu" }],
+    })
+}
+
+/// Secret references by variable.
+pub fn secrets(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": env_key(),
+        "additionalProperties": generator.subschema_for::<Reference>(),
+        "maxProperties": limits::SECRETS,
+        "examples": [{ "CRM_KEY": "aws-sm://sealfleet/healthcare/crm#api-key" }],
+    })
+}
+
+/// Tombstones.
+pub fn tombstones(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": env_key(), "maxItems": limits::ENV_ENTRIES })
+}
+
+/// What each tool sees. A list that names a key twice may be longer than what it says.
+pub fn tools(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["object", "null"],
+        "propertyNames": generator.subschema_for::<ToolName>(),
+        "additionalProperties": { "type": "array", "items": { "anyOf": [{ "const": "*" }, env_key()] } },
+        "maxProperties": limits::TOOLS,
+        "examples": [{ "codex": ["CRM_KEY"], "psql": ["*"] }],
+    })
+}
+
+/// Labels that a caller or a worker sets.
+pub fn labels(_: &mut SchemaGenerator) -> Schema {
+    let text = "^[!-<>-~]+$";
+    json_schema!({
+        "type": "object",
+        "propertyNames": {
+            "type": "string",
+            "pattern": "^(?![sS][eE][aA][lL][fF][lL][eE][eE][tT]:)[!-<>-~]+$",
+            "maxLength": limits::LABEL_BYTES,
+        },
+        "additionalProperties": { "type": "string", "pattern": text, "maxLength": limits::LABEL_BYTES },
+        "maxProperties": limits::LABELS,
+        "examples": [{ "region": "eu" }],
+    })
+}
+
+/// Models that a worker, a key or a pool has.
+pub fn models(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": bounded(1, limits::MODEL_BYTES), "maxItems": limits::MODELS, "examples": [["openai/gpt-4o"]] })
+}
+
+/// The model that a step asks for.
+pub fn model(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["string", "null"], "minLength": 1, "maxLength": limits::MODEL_BYTES, "examples": ["openai/gpt-4o"] })
+}
+
+/// A step's command.
+pub fn command(_: &mut SchemaGenerator) -> Schema {
+    let word = json_schema!({ "type": "string", "maxLength": limits::COMMAND_BYTES, "pattern": r"^[^\u0000]*$" });
+    json_schema!({
+        "type": "array",
+        "prefixItems": [{ "allOf": [word], "minLength": 1 }],
+        "items": word,
+        "minItems": 1,
+        "maxItems": limits::COMMAND_WORDS,
+        "examples": [["/usr/bin/python3", "-c", "print('hello')"]],
+    })
+}
+
+/// A display name.
+pub fn name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": limits::NAME_BYTES,
+        "pattern": NO_CONTROL,
+        "examples": ["eu-west workers 1"],
+    })
+}
+
+/// Why something is done.
+pub fn reason(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": limits::REASON_BYTES,
+        "pattern": NO_CONTROL,
+        "examples": ["leaked in a ticket"],
+    })
+}
