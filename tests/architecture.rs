@@ -111,6 +111,15 @@ fn the_rules_do_no_io() {
 }
 
 #[test]
+fn what_is_deployed_makes_no_schemas() {
+    let tree = ["tree", "--locked", "--offline", "--package", "sealfleet-functions", "--edges", "normal,features"];
+    let output = Command::new(env!("CARGO")).args(tree).current_dir(root()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("sealfleet-domain"), "{said}");
+    assert!(!said.contains("schemars"), "the functions link `schemars` without being asked to");
+}
+
+#[test]
 fn the_calls_that_read_values_stand_in_sandboxes_alone() {
     let mut found = Vec::new();
     let mut waiting = vec![root()];

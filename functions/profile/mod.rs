@@ -12,7 +12,7 @@ use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::limits;
 use sealfleet_domain::profile::{Content, Profile};
-use sealfleet_ledger::Ledger;
+use sealfleet_ledger::{Error, Ledger};
 
 mod preview;
 
@@ -110,8 +110,11 @@ async fn show(ports: &Ports, request: &Request, name: &str) -> Result<Answer, Pr
 async fn versions(ports: &Ports, request: &Request, name: &str) -> Result<Answer, Problem> {
     let caller = owner_caller(&ports.ledger, request, Action::ReadProfiles).await?;
     let name: ProfileName = path_id(name)?;
-    let fetch =
-        async |before: Option<&str>, limit| ports.ledger.profile_versions(&caller.owner, &name, before, limit).await;
+    let fetch = async |before: Option<&str>, limit| {
+        let versions = ports.ledger.profile_versions(&caller.owner, &name, before, limit).await?;
+        // A profile that was ever there has a first version.
+        if versions.items.is_empty() && before.is_none() { Err(Error::NotFound) } else { Ok(versions) }
+    };
     pages::answer(request, caller.owner.name(), &format!("profiles:{name}"), fetch, |version| version).await
 }
 

@@ -8,6 +8,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "JSON read by name: what is absent reads as null")]
 
+mod api;
 mod cloud;
 mod costs;
 mod figures;

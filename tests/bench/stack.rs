@@ -31,6 +31,7 @@ pub async fn measure(figures: &mut Figures, stage: &Stage, plan: &Plan) -> Outco
 async fn latencies(figures: &mut Figures, stack: &Stack, runs: usize) -> Outcome {
     let project = stack.project("bench").await?;
     requests(figures, &project, runs).await?;
+    crate::api::measure(figures, &project, runs + 10).await?;
     project.live_worker(stack).await?;
     for pool in [PULL, FARGATE] {
         let mut starts = Vec::new();

@@ -12,6 +12,7 @@ mod bad_input;
 mod cascade;
 mod drift;
 mod fleet;
+mod fuzz;
 mod kill;
 mod revocation;
 mod sandbox;
@@ -114,6 +115,9 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             bodies_that_are_wrong_name_their_field
             bodies_that_are_no_request
             queries_and_paths_that_are_wrong;
+        fuzz:
+            no_answer_is_outside_of_the_document
+            no_answer_to_an_operator_is_outside_of_the_document;
         audit:
             s57_a_hundred_events_are_all_there;
         kill:

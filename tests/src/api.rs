@@ -1,6 +1,7 @@
 //! Callers of the HTTP API.
 
 use reqwest::Method;
+use sealfleet_api::operations;
 use serde_json::Value;
 
 use crate::{Failure, Outcome, ensure};
@@ -155,11 +156,27 @@ impl Caller {
         let (content_type, etag) = (header("content-type"), header("etag"));
         let bytes = answer.bytes().await?.to_vec();
         let body = serde_json::from_slice(&bytes).unwrap_or_default();
-        Ok(Reply { asked, status, etag, content_type, bytes, body })
+        let reply = Reply { asked, status, etag, content_type, bytes, body };
+        reply.is_documented().map(|()| reply)
     }
 }
 
 impl Reply {
+    /// Whether the API's own description of the operation has this answer. What API Gateway answers by itself is not of
+    /// the API, nor is what no operation takes.
+    fn is_documented(&self) -> Outcome {
+        let (method, target) = self.asked.split_once(' ').unwrap_or_default();
+        let path = target.split('?').next().unwrap_or_default();
+        let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        let Some(operation) = operations::find(method, &parts) else { return Ok(()) };
+        let code = serde_json::from_value(self.body["code"].clone()).ok();
+        let by_gateway = self.status >= 400 && self.body.get("message").is_some();
+        if by_gateway || operation.answers_with(self.status, code) {
+            return Ok(());
+        }
+        Err(self.unexpected(&format!("an answer that `{}` documents", operation.id)))
+    }
+
     /// The body of a 2xx answer.
     ///
     /// # Errors

@@ -1,0 +1,316 @@
+//! Who may do what, operation by operation: each is asked by everybody, and an operation that has no row fails.
+//!
+//! The table is written by hand and knows nothing of the policies that decide. What is another project's is answered, to
+//! the byte, like what does not exist.
+
+use std::collections::BTreeMap;
+
+use sealfleet_api::Code;
+use sealfleet_api::operations::{self, Operation};
+use sealfleet_domain::access::Role;
+use sealfleet_domain::credential::Home;
+use sealfleet_domain::fleet::WorkerStatus;
+use sealfleet_domain::profile::Content;
+use sealfleet_domain::{Owner, ProfileName, RunId};
+use serde_json::{Value, json};
+
+use crate::world::{Asked, OWN, POOL, TASK, Who, World, scope};
+
+/// What each caller is answered. Credentials that do not hold, and those of another kind, stand for themselves: 401.
+struct Row {
+    operation: &'static str,
+    expected: Expected,
+}
+
+enum Expected {
+    /// Operator, admin, member, viewer, and an admin of another project who names this one's ids, or who acts on its own
+    /// where the operation names none.
+    Tokens([u16; 5]),
+    /// Workers: pending, approved, rejected, revoked, and an approved one of another project.
+    Workers([u16; 5]),
+    /// A sandbox of the project, and one of another.
+    Sandboxes([u16; 2]),
+    /// Nobody, and the holder of an enrolment key.
+    Registration([u16; 2]),
+    /// Everybody alike.
+    Anybody(u16),
+}
+
+#[rustfmt::skip]
+fn rows() -> Vec<Row> {
+    use Expected::{Anybody, Registration, Sandboxes, Tokens, Workers};
+    let row = |(operation, expected)| Row { operation, expected };
+    [
+        //                                 operator admin member viewer stranger
+        ("create_project",         Tokens([201,     403,  403,   403,   403])),
+        ("list_projects",          Tokens([200,     403,  403,   403,   403])),
+        ("get_project",            Tokens([200,     200,  200,   200,   404])),
+        ("create_token",           Tokens([201,     201,  403,   403,   201])),
+        ("list_tokens",            Tokens([200,     200,  403,   403,   200])),
+        ("revoke_token",           Tokens([200,     200,  403,   403,   404])),
+        ("create_enrolment_key",   Tokens([403,     201,  403,   403,   201])),
+        ("list_enrolment_keys",    Tokens([403,     200,  403,   403,   200])),
+        ("revoke_enrolment_key",   Tokens([403,     200,  403,   403,   404])),
+        ("list_workers",           Tokens([403,     200,  200,   200,   200])),
+        ("get_worker",             Tokens([403,     200,  200,   200,   404])),
+        ("approve_worker",         Tokens([403,     200,  403,   403,   404])),
+        ("reject_worker",          Tokens([403,     200,  403,   403,   404])),
+        ("revoke_worker",          Tokens([403,     200,  403,   403,   404])),
+        ("create_profile",         Tokens([201,     201,  403,   403,   201])),
+        ("list_profiles",          Tokens([200,     200,  200,   200,   200])),
+        ("get_profile",            Tokens([200,     200,  200,   200,   404])),
+        ("put_profile",            Tokens([200,     200,  403,   403,   404])),
+        ("delete_profile",         Tokens([204,     204,  403,   403,   404])),
+        ("list_profile_versions",  Tokens([200,     200,  200,   200,   404])),
+        ("get_cascade",            Tokens([403,     200,  200,   200,   200])),
+        ("put_cascade",            Tokens([403,     200,  403,   403,   200])),
+        ("resolve_cascade",        Tokens([403,     200,  200,   200,   200])),
+        ("revoke",                 Tokens([201,     201,  403,   403,   404])),
+        ("preview_revocation",     Tokens([200,     200,  200,   200,   404])),
+        ("list_revocations",       Tokens([200,     200,  200,   200,   200])),
+        ("get_revocation",         Tokens([200,     200,  200,   200,   404])),
+        ("lift_revocation",        Tokens([200,     200,  403,   403,   404])),
+        ("get_fan_out",            Tokens([200,     200,  200,   200,   404])),
+        ("enqueue",                Tokens([403,     201,  201,   403,   201])),
+        // Allowed, and refused because the step is not dead.
+        ("retry_step",             Tokens([403,     409,  409,   403,   404])),
+        ("list_runs",              Tokens([403,     200,  200,   200,   200])),
+        ("get_run",                Tokens([403,     200,  200,   200,   404])),
+        ("cancel_run",             Tokens([403,     200,  200,   403,   404])),
+        ("list_audit",             Tokens([403,     200,  403,   403,   200])),
+        //                                  pending approved rejected revoked foreign
+        ("claim",                  Workers([403,    200,     403,     403,    404])),
+        ("heartbeat",              Workers([200,    200,     403,     403,    200])),
+        ("queue_credentials",      Workers([403,    200,     403,     403,    200])),
+        ("start",                  Workers([403,    200,     403,     403,    404])),
+        ("report",                 Workers([403,    200,     403,     403,    404])),
+        //                                    own  foreign
+        ("sandbox_step",           Sandboxes([200, 404])),
+        //                                       nobody key
+        ("register_worker",        Registration([202,   201])),
+        ("get_openapi",            Anybody(200)),
+    ]
+    .map(row)
+    .into()
+}
+
+impl Expected {
+    fn of(&self, who: Who) -> u16 {
+        match (self, who) {
+            (Self::Anybody(status), _) => *status,
+            (Self::Tokens([status, ..]), Who::Operator)
+            | (Self::Tokens([_, status, ..]), Who::Admin)
+            | (Self::Tokens([_, _, status, ..]), Who::Member)
+            | (Self::Tokens([_, _, _, status, _]), Who::Viewer)
+            | (Self::Tokens([.., status]), Who::Stranger)
+            | (Self::Workers([status, ..]), Who::Pending)
+            | (Self::Workers([_, status, ..]), Who::Approved)
+            | (Self::Workers([_, _, status, ..]), Who::Rejected)
+            | (Self::Workers([_, _, _, status, _]), Who::RevokedWorker)
+            | (Self::Workers([.., status]), Who::ForeignWorker)
+            | (Self::Sandboxes([status, _]), Who::Sandbox)
+            | (Self::Sandboxes([_, status]), Who::ForeignSandbox)
+            // A role of AWS is no credential of this route: it is nobody here.
+            | (Self::Registration([status, _]), Who::Nobody | Who::Sandbox | Who::ForeignSandbox)
+            | (Self::Registration([_, status]), Who::Key) => *status,
+            _ => 401,
+        }
+    }
+}
+
+#[tokio::test]
+async fn everybody_may_do_what_the_table_says_and_no_more() {
+    let world = World::new().await;
+    let rows: BTreeMap<&str, Row> = rows().into_iter().map(|row| (row.operation, row)).collect();
+    for operation in operations::all() {
+        let Some(row) = rows.get(operation.id) else { panic!("`{}` has no row: say who may do it", operation.id) };
+        for who in Who::ALL {
+            let asked = asked(&world, operation, who).await;
+            let (status, body) = world.ask(who, operation, &asked).await;
+            assert_eq!(status, row.expected.of(who), "{} by {who:?}: {body}", operation.id);
+            let code: Option<Code> = body.get("code").and_then(|code| serde_json::from_value(code.clone()).ok());
+            assert!(operation.answers_with(status, code), "{} does not document {status}: {body}", operation.id);
+            if status == 401 {
+                assert_eq!(body, json!(sealfleet_api::Problem::unauthenticated()), "{} by {who:?}", operation.id);
+            }
+        }
+    }
+    assert_eq!(rows.len(), operations::all().count(), "a row of no operation");
+}
+
+#[tokio::test]
+async fn what_is_not_yours_is_not_there() {
+    let world = World::new().await;
+    let mut compared = 0;
+    for operation in operations::all() {
+        let (owner, stranger) = match operation.credential {
+            operations::Credential::Token => (Who::Admin, Who::Stranger),
+            operations::Credential::Worker => (Who::Approved, Who::ForeignWorker),
+            operations::Credential::TaskRole => (Who::Sandbox, Who::ForeignSandbox),
+            _ => continue,
+        };
+        let theirs = asked(&world, operation, owner).await;
+        let Some(subject) = theirs.subject.clone() else { continue };
+        let (status, refused) = world.ask(stranger, operation, &theirs).await;
+        let nothing = elsewhere(&subject);
+        let renamed = |text: &str| text.replace(&subject, &nothing);
+        let absent = Asked {
+            path: theirs.path.iter().map(|(name, value)| (*name, renamed(value))).collect(),
+            body: serde_json::from_str(&renamed(&theirs.body.to_string())).unwrap(),
+            ..theirs.clone()
+        };
+        let (_, missing) = world.ask(stranger, operation, &absent).await;
+        assert_eq!(status, 404, "{}: {refused}", operation.id);
+        assert_eq!(renamed(&refused.to_string()), missing.to_string(), "{}", operation.id);
+        compared += 1;
+    }
+    assert!(compared > 20, "only {compared} operations name something");
+}
+
+/// A name of the same form that nothing has.
+fn elsewhere(subject: &str) -> String {
+    match subject.split_once('_') {
+        Some((prefix, _)) => format!("{prefix}_0198c0de-0000-7000-8000-00000000dead"),
+        None => "nowhere".to_owned(),
+    }
+}
+
+/// A request of the operation about something made for it alone, so that whoever may do it succeeds. Operators act on what
+/// the system owns, all others on what the project owns.
+async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
+    let operator = who == Who::Operator;
+    let one = |name, value: String| Asked {
+        path: BTreeMap::from([(name, value.clone())]),
+        subject: Some(value),
+        ..Asked::default()
+    };
+    let with = |body: Value| Asked { body, ..Asked::default() };
+    let own = || if operator { BTreeMap::from([("project", OWN.to_owned())]) } else { BTreeMap::new() };
+    match operation.id {
+        "create_project" => with(json!({ "project": fresh(world), "pools": { POOL: { "kind": "pull" } } })),
+        "get_project" => one("project", OWN.to_owned()),
+        "create_token" if operator => with(json!({ "role": "viewer", "project": OWN })),
+        "create_token" => with(json!({ "role": "viewer" })),
+        "list_tokens" => Asked { query: own(), ..Asked::default() },
+        "revoke_token" => {
+            let until = world.ledger.now().plus_seconds(60);
+            let home = Home::Project(OWN.parse().unwrap());
+            let token = world.ledger.create_token(&home, Role::Viewer, None, until, "test").await.unwrap().0;
+            Asked { query: own(), ..one("token_id", token.token_id.to_string()) }
+        }
+        "create_enrolment_key" => with(json!({ "pool": POOL })),
+        "revoke_enrolment_key" => one("enrolment_key_id", world.enrolment_key().await.0.to_string()),
+        "register_worker" => with(json!({ "project": OWN, "name": "w", "pool": POOL, "modes": ["sandboxed"] })),
+        "get_worker" | "approve_worker" | "reject_worker" | "revoke_worker" => {
+            one("worker_id", world.worker(OWN, WorkerStatus::Pending).await.0.to_string())
+        }
+        "create_profile" => with(json!({ "name": fresh(world) })),
+        "get_profile" | "delete_profile" | "list_profile_versions" => {
+            one("name", profile(world, who).await.to_string())
+        }
+        "put_profile" => {
+            Asked { if_match: Some(1), body: json!({}), ..one("name", profile(world, who).await.to_string()) }
+        }
+        "put_cascade" => with(json!({})),
+        "resolve_cascade" => with(json!({ "workflow": "w" })),
+        "revoke" | "preview_revocation" => revoking(world, who, false).await,
+        "get_revocation" | "lift_revocation" => {
+            let revoked = revoked(world, who, false).await;
+            one("revocation_id", text(revoked.pointer("/revocations/0/revocation_id")))
+        }
+        "get_fan_out" => one("fan_out_id", text(revoked(world, who, true).await.pointer("/fan_out/fan_out_id"))),
+        "enqueue" => with(run()),
+        "retry_step" => {
+            let mut asked = one("run_id", enqueued(world).await.to_string());
+            asked.path.insert("step_id", "main".to_owned());
+            asked
+        }
+        "get_run" | "cancel_run" => one("run_id", enqueued(world).await.to_string()),
+        "claim" => {
+            let run_id = enqueued(world).await;
+            Asked { subject: Some(run_id.to_string()), ..with(json!({ "run_id": run_id, "step_id": "main" })) }
+        }
+        "start" => held(world, json!({ "sandbox": "s" })).await,
+        "report" => held(world, json!({ "state": "succeeded" })).await,
+        "sandbox_step" => {
+            let starting = held(world, json!({ "sandbox": TASK })).await;
+            let (status, body) = world.ask(Who::Approved, operation_of("start"), &starting).await;
+            assert_eq!(status, 200, "{body}");
+            let mut asked = starting;
+            asked.body.as_object_mut().unwrap().remove("sandbox");
+            asked
+        }
+        "heartbeat" => with(json!({ "leases": [] })),
+        "list_projects"
+        | "list_enrolment_keys"
+        | "list_workers"
+        | "list_profiles"
+        | "get_cascade"
+        | "list_revocations"
+        | "list_runs"
+        | "list_audit"
+        | "queue_credentials"
+        | "get_openapi" => Asked::default(),
+        other => panic!("say here how `{other}` is asked for"),
+    }
+}
+
+fn operation_of(id: &str) -> &'static Operation {
+    operations::all().find(|operation| operation.id == id).unwrap()
+}
+
+fn fresh(world: &World) -> String {
+    let id = RunId::new(world.ledger.ids(), world.ledger.now()).uuid().simple().to_string();
+    format!("x{}", id.chars().skip(8).take(24).collect::<String>())
+}
+
+fn text(value: Option<&Value>) -> String {
+    value.and_then(Value::as_str).unwrap().to_owned()
+}
+
+fn run() -> Value {
+    json!({ "workflow": "w", "steps": [{ "id": "main", "pool": POOL, "mode": "sandboxed", "command": ["true"] }] })
+}
+
+/// A profile with one secret, of the project or of the system.
+async fn profile(world: &World, who: Who) -> ProfileName {
+    let owner = if who == Who::Operator { Owner::System } else { Owner::Project(scope(OWN)) };
+    let uri = if who == Who::Operator { "builtin://system/crm@1" } else { "builtin://crm@1" };
+    let name: ProfileName = fresh(world).parse().unwrap();
+    let secrets = BTreeMap::from([("KEY".to_owned(), uri.parse().unwrap())]);
+    let content = Content { secrets, ..Content::default() };
+    world.ledger.create_profile(&owner, &name, content, "test").await.unwrap();
+    name
+}
+
+async fn revoking(world: &World, who: Who, hard: bool) -> Asked {
+    let name = profile(world, who).await;
+    let body = json!({ "keys": [{ "profile": name, "key": "KEY" }], "hard": hard, "reason": "leaked" });
+    Asked { body, subject: Some(name.to_string()), ..Asked::default() }
+}
+
+/// A revocation that exists, by whoever may make one.
+async fn revoked(world: &World, who: Who, hard: bool) -> Value {
+    let by = if who == Who::Operator { Who::Operator } else { Who::Admin };
+    let (status, body) = world.ask(by, operation_of("revoke"), &revoking(world, who, hard).await).await;
+    assert_eq!(status, 201, "{body}");
+    body
+}
+
+async fn enqueued(world: &World) -> RunId {
+    let asked = Asked { body: run(), ..Asked::default() };
+    let (status, body) = world.ask(Who::Admin, operation_of("enqueue"), &asked).await;
+    assert_eq!(status, 201, "{body}");
+    text(body.get("run_id")).parse().unwrap()
+}
+
+/// What the approved worker says of a step that it holds.
+async fn held(world: &World, more: Value) -> Asked {
+    let run_id = enqueued(world).await;
+    let claiming = Asked { body: json!({ "run_id": run_id, "step_id": "main" }), ..Asked::default() };
+    let (status, claim) = world.ask(Who::Approved, operation_of("claim"), &claiming).await;
+    assert_eq!(status, 200, "{claim}");
+    let mut body = json!({ "run_id": run_id, "step_id": "main", "fence": claim.get("fence") });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    Asked { body, subject: Some(run_id.to_string()), ..Asked::default() }
+}
