@@ -14,6 +14,7 @@ mod drift;
 mod fleet;
 mod fuzz;
 mod kill;
+mod onboarding;
 mod revocation;
 mod sandbox;
 mod sealed;
@@ -111,6 +112,8 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s52_each_step_in_its_own_mode
             s55_a_sandbox_cannot_read_another_projects_secret
             s56_every_end_has_its_reason;
+        onboarding:
+            a_project_is_onboarded_by_one_command;
         bad_input:
             bodies_that_are_wrong_name_their_field
             bodies_that_are_no_request

@@ -62,6 +62,14 @@ impl Project {
             .cli(&["local", "project", id, "--dir", &directory, "--pull-pool", PULL, "--fargate-pool", FARGATE])
             .await?;
         stack.operator.post("/v1/projects", &json!({ "project": id, "pools": pools })).await?.accepted()?;
+        Self::registered(stack, id).await
+    }
+
+    /// A project that is registered already, with new tokens.
+    ///
+    /// # Errors
+    /// When they are refused.
+    pub async fn registered(stack: &Stack, id: &str) -> Outcome<Self> {
         let token = async |role: &str| -> Outcome<Caller> {
             let made = stack.operator.post("/v1/tokens", &json!({ "project": id, "role": role })).await?.accepted()?;
             Ok(stack.anonymous.with(&text(&made, "token")?))

@@ -3,15 +3,12 @@
 use super::{
     Error, Stack,
     process::MARK,
-    python::{Venv, hex, run, tail},
+    python::{Venv, hex, run},
     stack::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY},
 };
+use crate::cloudformation::{self, Deployment, Outputs, Stacks, Template, causes};
 use aws_credential_types::Credentials;
-use aws_sdk_cloudformation::{
-    Client as CloudFormation,
-    error::{ProvideErrorMetadata, SdkError},
-    types::{Capability, Parameter, StackStatus},
-};
+use aws_sdk_cloudformation::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::TimeToLiveSpecification;
 use aws_sdk_s3::{
     primitives::ByteStream,
@@ -19,18 +16,16 @@ use aws_sdk_s3::{
 };
 use sha2::{Digest, Sha256};
 use std::{
-    collections::HashMap,
     fs::{self, File, Permissions},
     io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::{process::Command, time::sleep};
+use tokio::process::Command;
 use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
 const TEMPLATE: &str = include_str!("../../../infra/sam/template.yaml");
-const PROJECT: &str = include_str!("../../../infra/sam/project.yaml");
 const TRANSLATE: &str = include_str!("../../../infra/sam/translate.py");
 
 const CODE_BUCKET: &str = "sealfleet-local-code";
@@ -55,18 +50,13 @@ pub async fn deploy_project(
         ("LocalEndpoint", &stack.endpoint),
     ];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let emulator = Emulator::at(&stack.endpoint);
-    emulator.deploy(&format!("sealfleet-project-{project}"), &project_key(&stack.id), &parameters).await?;
+    let deployment = Deployment {
+        stack: &format!("sealfleet-project-{project}"),
+        template: Template::Body(cloudformation::PROJECT),
+        parameters: parameters.into(),
+    };
+    Emulator::at(&stack.endpoint).stacks.deploy(deployment, |_| ()).await?;
     Ok(())
-}
-
-/// Outputs of a deployed stack.
-pub(super) struct Outputs(HashMap<String, String>);
-
-impl Outputs {
-    pub(super) fn get(&self, name: &'static str) -> Result<&str, Error> {
-        self.0.get(name).map(String::as_str).ok_or(Error::NoOutput(name))
-    }
 }
 
 /// What is uploaded: made before the emulator is needed, so that both can happen at once.
@@ -74,11 +64,10 @@ pub(super) struct Build {
     package: PathBuf,
     package_key: String,
     template: PathBuf,
-    project: PathBuf,
 }
 
 impl Build {
-    /// Packs the functions binary and translates the templates into `directory`. Its helpers carry the stack's mark: one
+    /// Packs the functions binary and translates the template into `directory`. Its helpers carry the stack's mark: one
     /// that outlives an interrupted `up` would still write there.
     pub(super) async fn new(venv: &Venv, functions: &Path, directory: &Path, stack_id: &str) -> Result<Self, Error> {
         let bootstrap = directory.join("bootstrap");
@@ -88,29 +77,15 @@ impl Build {
         run("stripping the functions binary", &mut strip).await?;
         let package = directory.join("functions.zip");
         let package_key = format!("{}.zip", pack(&bootstrap, &package)?);
-        for (name, text) in [("template.yaml", TEMPLATE), ("project.yaml", PROJECT), ("translate.py", TRANSLATE)] {
+        for (name, text) in [("template.yaml", TEMPLATE), ("translate.py", TRANSLATE)] {
             let path = directory.join(name);
             fs::write(&path, text).map_err(Error::file(&path))?;
         }
-        let build = Self {
-            package,
-            package_key,
-            template: directory.join("template.json"),
-            project: directory.join("project.json"),
-        };
-        let translate = |source: &str, target: &Path| {
-            let mut command = Command::new(venv.program("python"));
-            command.arg(directory.join("translate.py")).arg(directory.join(source)).arg(target);
-            command.args(["--region", REGION, "--code-bucket", CODE_BUCKET, "--code-key", &build.package_key]);
-            command.env(MARK, stack_id);
-            command
-        };
-        let (mut template, mut project) =
-            (translate("template.yaml", &build.template), translate("project.yaml", &build.project));
-        tokio::try_join!(
-            run("translating template.yaml", &mut template),
-            run("translating project.yaml", &mut project)
-        )?;
+        let build = Self { package, package_key, template: directory.join("template.json") };
+        let mut translate = Command::new(venv.program("python"));
+        translate.arg(directory.join("translate.py")).arg(directory.join("template.yaml")).arg(&build.template);
+        translate.args(["--region", REGION, "--code-bucket", CODE_BUCKET, "--code-key", &build.package_key]);
+        run("translating template.yaml", translate.env(MARK, stack_id)).await?;
         Ok(build)
     }
 }
@@ -118,7 +93,7 @@ impl Build {
 /// The emulator, as its account root.
 pub(super) struct Emulator {
     endpoint: String,
-    cloudformation: CloudFormation,
+    stacks: Stacks,
     dynamodb: aws_sdk_dynamodb::Client,
     s3: aws_sdk_s3::Client,
 }
@@ -143,7 +118,10 @@ impl Emulator {
         }
         Self {
             endpoint: endpoint.to_owned(),
-            cloudformation: CloudFormation::from_conf(config!(aws_sdk_cloudformation).build()),
+            stacks: Stacks::new(
+                aws_sdk_cloudformation::Client::from_conf(config!(aws_sdk_cloudformation).build()),
+                POLL,
+            ),
             dynamodb: aws_sdk_dynamodb::Client::from_conf(config!(aws_sdk_dynamodb).build()),
             s3: aws_sdk_s3::Client::from_conf(config!(aws_sdk_s3).force_path_style(true).build()),
         }
@@ -161,10 +139,13 @@ impl Emulator {
         let template_key = format!("{stack_id}/template.json");
         self.upload(&build.package_key, &build.package).await?;
         self.upload(&template_key, &build.template).await?;
-        self.upload(&project_key(stack_id), &build.project).await?;
-        let outputs = self.deploy(CONTROL_PLANE, &template_key, parameters).await?;
+        let url = format!("{}/{CODE_BUCKET}/{template_key}", self.endpoint);
+        let parameters = parameters.to_vec();
+        let deployment =
+            Deployment { stack: CONTROL_PLANE, template: Template::Url(url), parameters: parameters.clone() };
+        let (_, outputs) = self.stacks.deploy(deployment, |_| ()).await?;
         self.enable_expiry(outputs.get("LedgerTableName")?).await?;
-        self.lock_objects(outputs.get("AuditBucketName")?, parameters).await?;
+        self.lock_objects(outputs.get("AuditBucketName")?, &parameters).await?;
         Ok(outputs)
     }
 
@@ -201,104 +182,14 @@ impl Emulator {
         put.send().await.map_err(aws("locking the audit archive"))?;
         Ok(())
     }
-
-    async fn deploy(&self, stack: &str, key: &str, parameters: &[(String, String)]) -> Result<Outputs, Error> {
-        let url = format!("{}/{CODE_BUCKET}/{key}", self.endpoint);
-        let parameters: Vec<Parameter> = parameters
-            .iter()
-            .map(|(name, value)| Parameter::builder().parameter_key(name).parameter_value(value).build())
-            .collect();
-        let capability = Capability::CapabilityNamedIam;
-        if self.exists(stack).await? {
-            let update = self.cloudformation.update_stack().stack_name(stack).template_url(url);
-            let sent = update.set_parameters(Some(parameters)).capabilities(capability).send().await;
-            if let Err(error) = sent {
-                let unchanged = error.as_service_error().and_then(|error| error.meta().message());
-                if !unchanged.is_some_and(|message| message.contains("No updates")) {
-                    return Err(aws("updating a stack")(error));
-                }
-            }
-        } else {
-            let create = self.cloudformation.create_stack().stack_name(stack).template_url(url);
-            let sent = create.set_parameters(Some(parameters)).capabilities(capability).send().await;
-            sent.map_err(aws("creating a stack"))?;
-        }
-        self.settled(stack).await
-    }
-
-    async fn exists(&self, stack: &str) -> Result<bool, Error> {
-        match self.cloudformation.describe_stacks().stack_name(stack).send().await {
-            Ok(described) => Ok(!described.stacks().is_empty()),
-            Err(error) => match error.as_service_error() {
-                // The one validation error that a well-formed name can have.
-                Some(refusal) if refusal.meta().code() == Some("ValidationError") => Ok(false),
-                _ => Err(aws("describing a stack")(error)),
-            },
-        }
-    }
-
-    async fn settled(&self, name: &str) -> Result<Outputs, Error> {
-        loop {
-            let described = self.cloudformation.describe_stacks().stack_name(name).send().await;
-            let described = described.map_err(aws("describing a stack"))?;
-            let stack = described.stacks().first();
-            let status = stack.and_then(|stack| stack.stack_status()).map_or("absent", StackStatus::as_str);
-            match status {
-                "CREATE_COMPLETE" | "UPDATE_COMPLETE" => {
-                    let outputs = stack.map(|stack| stack.outputs()).unwrap_or_default().iter();
-                    let pairs = outputs.filter_map(|output| {
-                        Some((output.output_key()?.to_owned(), output.output_value()?.to_owned()))
-                    });
-                    return Ok(Outputs(pairs.collect()));
-                }
-                going if going.ends_with("_IN_PROGRESS") => sleep(POLL).await,
-                failed => {
-                    let (stack, status) = (name.to_owned(), failed.to_owned());
-                    return Err(Error::Deploy { reasons: self.reasons(name).await?, stack, status });
-                }
-            }
-        }
-    }
-
-    async fn reasons(&self, stack: &str) -> Result<String, Error> {
-        let events = self.cloudformation.describe_stack_events().stack_name(stack).send().await;
-        let events = events.map_err(aws("describing a stack's events"))?;
-        let failed = events
-            .stack_events()
-            .iter()
-            .filter(|event| event.resource_status().is_some_and(|status| status.as_str().ends_with("_FAILED")));
-        let lines: Vec<String> = failed
-            .map(|event| {
-                let resource = event.logical_resource_id().unwrap_or("?");
-                format!("  {resource}: {}", event.resource_status_reason().unwrap_or("no reason given"))
-            })
-            .collect();
-        Ok(tail(&lines.join("\n")))
-    }
 }
 
-fn project_key(stack_id: &str) -> String {
-    format!("{stack_id}/project.json")
-}
-
-/// The service's own words when it answered, the chain of causes when it did not.
 fn aws<E, R>(what: &'static str) -> impl FnOnce(SdkError<E, R>) -> Error
 where
     E: ProvideErrorMetadata,
     SdkError<E, R>: std::error::Error,
 {
-    move |error| {
-        let reason = match error.as_service_error().and_then(ProvideErrorMetadata::message) {
-            Some(message) => message.to_owned(),
-            None => causes(&error),
-        };
-        Error::Aws { what, reason }
-    }
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    move |error| Error::Aws { what, reason: cloudformation::reason(&error) }
 }
 
 /// Writes the Lambda package: one executable named `bootstrap`. Returns the SHA-256 of its bytes.

@@ -100,18 +100,8 @@ pub enum Error {
         reason: String,
     },
     /// A template did not deploy.
-    #[error("stack `{stack}` did not deploy ({status}):\n{reasons}")]
-    Deploy {
-        /// CloudFormation stack name.
-        stack: String,
-        /// Its status.
-        status: String,
-        /// Failed resources, one a line.
-        reasons: String,
-    },
-    /// A deployed stack lacks an output.
-    #[error("the deployed template has no output `{0}`: it does not belong to this version of sealfleet")]
-    NoOutput(&'static str),
+    #[error(transparent)]
+    Deploy(#[from] crate::cloudformation::Error),
 }
 
 impl Error {

@@ -68,10 +68,16 @@ impl GroupOptions {
 impl Connection {
     /// A client with the token.
     pub(super) fn client(&self) -> Result<Client, Failure> {
+        self.client_at(None)
+    }
+
+    /// A client with the token, of this control plane unless another one is named.
+    pub(super) fn client_at(&self, api_url: Option<&str>) -> Result<Client, Failure> {
         let missing = |what: &str| Failure::Usage(format!("name {what}"));
         let url = self
             .api_url
             .as_deref()
+            .or(api_url)
             .ok_or_else(|| missing("the control plane by `--api-url` or `SEALFLEET_API_URL`"))?;
         let file = self.token_file.as_deref();
         let file =

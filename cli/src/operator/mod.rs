@@ -1,7 +1,8 @@
 //! What operators and project admins do: one module for each noun, over the HTTP API.
 //!
-//! Two things go past the API on purpose, with the operator's own AWS credentials: the first operator token, which
-//! nobody could authenticate to make, and the values of secrets, which the API has no field for.
+//! Three things go past the API on purpose, with the operator's own AWS credentials: the first operator token, which
+//! nobody could authenticate to make, the values of secrets, which the API has no field for, and a project's queues and
+//! roles, which the control plane has no permission to make.
 
 mod audit;
 mod cascade;

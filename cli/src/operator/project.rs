@@ -1,8 +1,10 @@
 //! Projects and their pools.
 
+mod deploy;
+
 use std::collections::BTreeMap;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use sealfleet_client::types::{CreatePool, CreateProject, PoolView, ProjectView};
 use sealfleet_domain::{PoolName, ProjectId};
 
@@ -13,34 +15,17 @@ use super::output::{Table, all_pages, answer, lines, list};
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Onboard a project whose queues and roles are deployed (infra/sam/project.yaml)
+    /// Onboard a project: deploy its queues, roles and log group with your own AWS credentials, then register it
+    Deploy(Box<deploy::Deploy>),
+    /// Register a project whose queues and roles are deployed (infra/sam/project.yaml)
     Create {
         /// Its id
         project: ProjectId,
         /// A pool for the customer's own workers; may be repeated
         #[arg(long = "pull-pool", value_name = "POOL")]
         pull_pools: Vec<PoolName>,
-        /// A pool whose steps become Fargate tasks
-        #[arg(long, value_name = "POOL", requires = "image")]
-        fargate_pool: Option<PoolName>,
-        /// The sandbox image by digest, for the Fargate pool: `REPOSITORY@sha256:…`
-        #[arg(long, requires = "fargate_pool")]
-        image: Option<String>,
-        /// CPU units of a task
-        #[arg(long, default_value_t = 256)]
-        cpu: u32,
-        /// Memory of a task in MiB
-        #[arg(long, default_value_t = 512)]
-        memory_mib: u32,
-        /// Tasks at once
-        #[arg(long, default_value_t = 100)]
-        max_concurrent: u32,
-        /// What the Fargate pool's tasks can do, as KEY=VALUE; may be repeated
-        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
-        labels: Vec<(String, String)>,
-        /// A model that the Fargate pool's tasks can reach; may be repeated
-        #[arg(long = "model", value_name = "MODEL")]
-        models: Vec<String>,
+        #[command(flatten)]
+        fargate: Fargate,
     },
     /// List projects (operators)
     List,
@@ -51,28 +36,54 @@ pub enum Command {
     },
 }
 
+/// The Fargate pool of a project.
+#[derive(Args)]
+pub struct Fargate {
+    /// A pool whose steps become Fargate tasks
+    #[arg(long, value_name = "POOL", requires = "image")]
+    fargate_pool: Option<PoolName>,
+    /// The sandbox image by digest, for the Fargate pool: `REPOSITORY@sha256:…`
+    #[arg(long, requires = "fargate_pool")]
+    image: Option<String>,
+    /// CPU units of a task
+    #[arg(long, default_value_t = 256)]
+    cpu: u32,
+    /// Memory of a task in MiB
+    #[arg(long, default_value_t = 512)]
+    memory_mib: u32,
+    /// Tasks at once
+    #[arg(long, default_value_t = 100)]
+    max_concurrent: u32,
+    /// What the Fargate pool's tasks can do, as KEY=VALUE; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+    labels: Vec<(String, String)>,
+    /// A model that the Fargate pool's tasks can reach; may be repeated
+    #[arg(long = "model", value_name = "MODEL")]
+    models: Vec<String>,
+}
+
+impl Fargate {
+    /// These pools as the API takes them.
+    fn pools(self, pull: impl IntoIterator<Item = PoolName>) -> Result<BTreeMap<PoolName, CreatePool>, Failure> {
+        let Self { fargate_pool, image, cpu, memory_mib, max_concurrent, labels, models } = self;
+        let mut pools: BTreeMap<PoolName, CreatePool> =
+            pull.into_iter().map(|pool| (pool, CreatePool::Pull {})).collect();
+        if let (Some(pool), Some(image)) = (fargate_pool, image) {
+            let labels = labels.into_iter().collect();
+            let fargate = CreatePool::Fargate { image, cpu, memory_mib, max_concurrent, labels, models };
+            if pools.insert(pool.clone(), fargate).is_some() {
+                return Err(Failure::Usage(format!("the pool `{pool}` is named twice")));
+            }
+        }
+        Ok(pools)
+    }
+}
+
 pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
     match command {
-        Command::Create {
-            project,
-            pull_pools,
-            fargate_pool,
-            image,
-            cpu,
-            memory_mib,
-            max_concurrent,
-            labels,
-            models,
-        } => {
-            let mut pools: BTreeMap<PoolName, CreatePool> =
-                pull_pools.into_iter().map(|pool| (pool, CreatePool::Pull {})).collect();
-            if let (Some(pool), Some(image)) = (fargate_pool, image) {
-                let labels = labels.into_iter().collect();
-                let fargate = CreatePool::Fargate { image, cpu, memory_mib, max_concurrent, labels, models };
-                if pools.insert(pool.clone(), fargate).is_some() {
-                    return Err(Failure::Usage(format!("the pool `{pool}` is named twice")));
-                }
-            }
+        Command::Deploy(deploy) => deploy::run(*deploy, connection).await,
+        Command::Create { project, pull_pools, fargate } => {
+            let pools = fargate.pools(pull_pools)?;
             let view = connection.client()?.create_project(&CreateProject { project, pools }).await?;
             answer(connection.output, &view, || text(&view))
         }

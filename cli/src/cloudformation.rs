@@ -1,0 +1,332 @@
+//! Deploys a template by CloudFormation, as `aws cloudformation deploy` does.
+//!
+//! A change set is made first: what the template refuses, and that nothing changes, is known before anything is touched. A
+//! deployment that fails is rolled back by CloudFormation, and its reasons are told. Used by `sealfleet project deploy` with
+//! the operator's own AWS credentials, and by the local stack against the emulator.
+
+use aws_sdk_cloudformation::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    types::{Capability, ChangeSetStatus, ChangeSetType, Parameter, Stack, StackEvent, StackStatus},
+};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+/// What one project owns.
+pub(crate) const PROJECT: &str = include_str!("../../infra/sam/project.yaml");
+
+/// Why a stack is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// CloudFormation refused a call, or was not reached.
+    #[error("{what}: {reason}")]
+    Refused {
+        /// What was asked of it.
+        what: &'static str,
+        /// Its answer, with causes.
+        reason: String,
+    },
+    /// A template did not deploy.
+    #[error("stack `{stack}` did not deploy ({status}):\n{reasons}")]
+    Failed {
+        /// Name of the stack.
+        stack: String,
+        /// Its status, or that of the change set.
+        status: String,
+        /// Failed resources, one a line.
+        reasons: String,
+    },
+    /// The first deployment of a stack failed, and left its name.
+    #[error(
+        "stack `{0}` failed when it was first deployed, and nothing of it is left but its name: delete it with `aws \
+         cloudformation delete-stack --stack-name {0}`, then deploy again"
+    )]
+    Ruined(String),
+    /// Somebody deploys it right now.
+    #[error("stack `{stack}` is busy ({status}): wait until that has ended, then deploy again")]
+    Busy {
+        /// Name of the stack.
+        stack: String,
+        /// Its status.
+        status: String,
+    },
+    /// There is no such stack.
+    #[error("there is no stack `{0}` in this account and region")]
+    Absent(String),
+    /// A deployed stack lacks an output.
+    #[error("stack `{stack}` has no output `{output}`: it does not belong to this version of sealfleet")]
+    NoOutput {
+        /// Name of the stack.
+        stack: String,
+        /// Name of the output.
+        output: &'static str,
+    },
+}
+
+/// Where a template is.
+pub(crate) enum Template {
+    /// In a bucket, by its URL.
+    Url(String),
+    /// Here: 51,200 bytes at most.
+    Body(&'static str),
+}
+
+/// A template with values for some of its parameters. Those without one keep their value of before, or have their default.
+pub(crate) struct Deployment<'a> {
+    pub(crate) stack: &'a str,
+    pub(crate) template: Template,
+    pub(crate) parameters: Vec<(String, String)>,
+}
+
+/// What a deployment did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Change {
+    /// The stack is new.
+    Created,
+    /// The stack was changed.
+    Updated,
+    /// The stack was so already.
+    Unchanged,
+}
+
+/// Outputs of a deployed stack.
+#[derive(Debug, serde::Serialize)]
+#[serde(transparent)]
+pub(crate) struct Outputs {
+    #[serde(skip)]
+    stack: String,
+    values: BTreeMap<String, String>,
+}
+
+impl Outputs {
+    pub(crate) fn get(&self, output: &'static str) -> Result<&str, Error> {
+        self.find(output).ok_or_else(|| Error::NoOutput { stack: self.stack.clone(), output })
+    }
+
+    /// An output that not every stack has.
+    pub(crate) fn find(&self, output: &str) -> Option<&str> {
+        self.values.get(output).map(String::as_str)
+    }
+}
+
+/// The stacks of an account and region.
+pub(crate) struct Stacks {
+    client: Client,
+    /// How often to ask how it goes.
+    poll: Duration,
+}
+
+impl Stacks {
+    pub(crate) const fn new(client: Client, poll: Duration) -> Self {
+        Self { client, poll }
+    }
+
+    /// Outputs of a stack that is there.
+    pub(crate) async fn outputs(&self, name: &str) -> Result<Outputs, Error> {
+        let stack = self.find(name).await?.ok_or_else(|| Error::Absent(name.to_owned()))?;
+        Ok(outputs(name, &stack))
+    }
+
+    /// Makes a stack what a template says. `tell` hears of each resource as it changes.
+    pub(crate) async fn deploy(
+        &self,
+        deployment: Deployment<'_>,
+        tell: impl Fn(&str),
+    ) -> Result<(Change, Outputs), Error> {
+        let name = deployment.stack;
+        let before = self.find(name).await?;
+        let kind = match before.as_ref().map(status) {
+            None | Some("REVIEW_IN_PROGRESS") => ChangeSetType::Create,
+            Some("ROLLBACK_COMPLETE" | "ROLLBACK_FAILED") => return Err(Error::Ruined(name.to_owned())),
+            Some(busy) if busy.ends_with("_IN_PROGRESS") => {
+                return Err(Error::Busy { stack: name.to_owned(), status: busy.to_owned() });
+            }
+            Some(_) => ChangeSetType::Update,
+        };
+        let change = if kind == ChangeSetType::Create { Change::Created } else { Change::Updated };
+        let id = self.change_set(deployment, kind, before.as_ref()).await?;
+        if !self.has_changes(name, &id).await? {
+            return Ok((Change::Unchanged, self.outputs(name).await?));
+        }
+        let mut told: HashSet<String> =
+            self.events(name).await?.iter().filter_map(|event| event.event_id().map(str::to_owned)).collect();
+        let execute = self.client.execute_change_set().stack_name(name).change_set_name(&id);
+        execute.send().await.map_err(refused("deploying a stack"))?;
+        let mut failures = Vec::new();
+        loop {
+            // Asked before the events: none of what led to this state is missed.
+            let now = self.find(name).await?.ok_or_else(|| Error::Absent(name.to_owned()))?;
+            let mut news = self.events(name).await?;
+            news.retain(|event| event.event_id().is_some_and(|id| told.insert(id.to_owned())));
+            for event in news.iter().rev() {
+                tell(&line(event));
+                if has_failed(event) {
+                    failures.push(line(event));
+                }
+            }
+            match status(&now) {
+                "CREATE_COMPLETE" | "UPDATE_COMPLETE" => return Ok((change, outputs(name, &now))),
+                // What it replaced is being cleaned up; it is as it should be.
+                "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS" => return Ok((change, outputs(name, &now))),
+                going if going.ends_with("_IN_PROGRESS") => sleep(self.poll).await,
+                failed => {
+                    let reasons =
+                        if failures.is_empty() { "  no reason given".to_owned() } else { failures.join("\n") };
+                    return Err(Error::Failed { stack: name.to_owned(), status: failed.to_owned(), reasons });
+                }
+            }
+        }
+    }
+
+    async fn find(&self, name: &str) -> Result<Option<Stack>, Error> {
+        match self.client.describe_stacks().stack_name(name).send().await {
+            Ok(described) => Ok(described.stacks.unwrap_or_default().into_iter().next()),
+            Err(error) => match error.as_service_error() {
+                // The one validation error that a well-formed name can have.
+                Some(refusal) if refusal.meta().code() == Some("ValidationError") => Ok(None),
+                _ => Err(refused("describing a stack")(error)),
+            },
+        }
+    }
+
+    /// Makes a change set. Its id.
+    async fn change_set(
+        &self,
+        deployment: Deployment<'_>,
+        kind: ChangeSetType,
+        before: Option<&Stack>,
+    ) -> Result<String, Error> {
+        let mut parameters: Vec<Parameter> = deployment
+            .parameters
+            .iter()
+            .map(|(name, value)| Parameter::builder().parameter_key(name).parameter_value(value).build())
+            .collect();
+        if kind == ChangeSetType::Update {
+            let given = |name: &str| deployment.parameters.iter().any(|(given, _)| given == name);
+            let names = before.iter().flat_map(|stack| stack.parameters()).filter_map(Parameter::parameter_key);
+            let kept = names.filter(|name| !given(name) && deployment.template.may_have(name));
+            parameters
+                .extend(kept.map(|name| Parameter::builder().parameter_key(name).use_previous_value(true).build()));
+        }
+        let request = self
+            .client
+            .create_change_set()
+            .stack_name(deployment.stack)
+            .change_set_name(format!("sealfleet-{}", Uuid::new_v4()))
+            .change_set_type(kind)
+            .capabilities(Capability::CapabilityNamedIam)
+            .set_parameters(Some(parameters));
+        let request = match deployment.template {
+            Template::Url(url) => request.template_url(url),
+            Template::Body(text) => request.template_body(text),
+        };
+        let made = request.send().await.map_err(refused("preparing a deployment"))?;
+        made.id.ok_or(Error::Refused { what: "preparing a deployment", reason: "an answer without an id".to_owned() })
+    }
+
+    /// Waits for a change set. One that would change nothing is deleted.
+    async fn has_changes(&self, stack: &str, id: &str) -> Result<bool, Error> {
+        loop {
+            let described = self.client.describe_change_set().stack_name(stack).change_set_name(id).send().await;
+            let described = described.map_err(refused("preparing a deployment"))?;
+            match described.status() {
+                Some(ChangeSetStatus::CreateComplete) => return Ok(true),
+                Some(ChangeSetStatus::Failed) => {
+                    let delete = self.client.delete_change_set().stack_name(stack).change_set_name(id);
+                    delete.send().await.map_err(refused("removing an empty change set"))?;
+                    let reason = described.status_reason().unwrap_or("no reason given");
+                    // There is no code for it: these are the words of CloudFormation and of the translator's macros.
+                    if reason.contains("didn't contain changes") || reason.contains("No updates are to be performed") {
+                        return Ok(false);
+                    }
+                    return Err(Error::Failed {
+                        stack: stack.to_owned(),
+                        status: "refused".to_owned(),
+                        reasons: format!("  {reason}"),
+                    });
+                }
+                _ => sleep(self.poll).await,
+            }
+        }
+    }
+
+    /// The latest events, newest first.
+    async fn events(&self, stack: &str) -> Result<Vec<StackEvent>, Error> {
+        let events = self.client.describe_stack_events().stack_name(stack).send().await;
+        Ok(events.map_err(refused("describing a stack's events"))?.stack_events.unwrap_or_default())
+    }
+}
+
+impl Template {
+    /// Whether the template has a parameter. One that is not here is taken to have those of before.
+    fn may_have(&self, parameter: &str) -> bool {
+        match self {
+            Self::Url(_) => true,
+            Self::Body(text) => text.contains(&format!("\n  {parameter}:\n")),
+        }
+    }
+}
+
+fn status(stack: &Stack) -> &str {
+    stack.stack_status().map_or("absent", StackStatus::as_str)
+}
+
+fn outputs(name: &str, stack: &Stack) -> Outputs {
+    let pairs = stack
+        .outputs()
+        .iter()
+        .filter_map(|output| Some((output.output_key()?.to_owned(), output.output_value()?.to_owned())));
+    Outputs { stack: name.to_owned(), values: pairs.collect() }
+}
+
+fn has_failed(event: &StackEvent) -> bool {
+    event.resource_status().is_some_and(|status| status.as_str().ends_with("_FAILED"))
+}
+
+fn line(event: &StackEvent) -> String {
+    let resource = event.logical_resource_id().unwrap_or("?");
+    let status = event.resource_status().map_or("?", |status| status.as_str());
+    match event.resource_status_reason().filter(|reason| !reason.is_empty()) {
+        Some(reason) => format!("  {resource} {status}: {reason}"),
+        None => format!("  {resource} {status}"),
+    }
+}
+
+/// The service's own words when it answered, the chain of causes when it did not.
+pub(crate) fn reason<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: ProvideErrorMetadata,
+    SdkError<E, R>: std::error::Error,
+{
+    error.as_service_error().and_then(ProvideErrorMetadata::message).map_or_else(|| causes(error), ToOwned::to_owned)
+}
+
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn refused<E, R>(what: &'static str) -> impl FnOnce(SdkError<E, R>) -> Error
+where
+    E: ProvideErrorMetadata,
+    SdkError<E, R>: std::error::Error,
+{
+    move |error| Error::Refused { what, reason: reason(&error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_project_template_can_be_sent_with_the_request() {
+        assert!(PROJECT.len() <= 51_200, "{} bytes: it needs a bucket now", PROJECT.len());
+        assert!(!PROJECT.contains("AWS::Serverless"), "a transform would need another capability");
+        assert!(Template::Body(PROJECT).may_have("KmsKeyArn") && !Template::Body(PROJECT).may_have("Gone"));
+    }
+}

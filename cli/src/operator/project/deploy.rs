@@ -1,0 +1,200 @@
+//! `sealfleet project deploy`: a project's queues, roles and log group by CloudFormation, with the operator's own AWS
+//! credentials, then its registration by the API. The control plane holds no permission to make roles, so it cannot do this.
+//!
+//! Each half may be there already: the stack is brought up to date, and a registered project is compared with what is asked
+//! for. So the command can be repeated, whatever became of the last one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::Args;
+use sealfleet_client::types::{CreatePool, CreateProject, PoolView, ProjectView};
+use sealfleet_client::{Client, Code};
+use sealfleet_domain::{PoolName, ProjectId};
+use serde_json::json;
+
+use super::{Fargate, text};
+use crate::cloudformation::{Change, Deployment, Outputs, PROJECT, Stacks, Template};
+use crate::operator::connection::Connection;
+use crate::operator::failure::Failure;
+use crate::operator::output::{answer, lines};
+
+/// How often to ask CloudFormation how it goes.
+const POLL: Duration = Duration::from_secs(1);
+
+#[derive(Args)]
+pub struct Deploy {
+    /// Its id
+    project: ProjectId,
+    /// The pool for the customer's own workers
+    #[arg(long, value_name = "POOL", required_unless_present = "fargate_pool")]
+    pull_pool: Option<PoolName>,
+    #[command(flatten)]
+    fargate: Fargate,
+    /// The project's CloudFormation stack [default: sealfleet-project-PROJECT]
+    #[arg(long, value_name = "NAME")]
+    stack_name: Option<String>,
+    /// The control plane's CloudFormation stack, whose outputs are read
+    #[arg(long, value_name = "NAME", default_value = "sealfleet")]
+    control_stack: String,
+    /// Retention of the output of the project's sandboxes [default: as it is; 90 at first]
+    #[arg(long, value_name = "DAYS")]
+    log_retention_days: Option<u32>,
+    /// Age of a waiting message that raises an alarm [default: as it is; 900 at first]
+    #[arg(long, value_name = "SECONDS")]
+    queue_age_seconds: Option<u32>,
+    /// SNS topic for the project's alarms [default: the control plane's]
+    #[arg(long, value_name = "ARN")]
+    alarm_topic_arn: Option<String>,
+}
+
+pub(super) async fn run(deploy: Deploy, connection: &Connection) -> Result<(), Failure> {
+    let config = sealfleet_aws::config::load().await;
+    let stacks = Stacks::new(aws_sdk_cloudformation::Client::new(&config), POLL);
+    let control = stacks.outputs(&deploy.control_stack).await;
+    let control = control.map_err(|error| Failure::other(error).about("the control plane"))?;
+    let client = connection.client_at(control.find("ApiUrl"))?;
+    let stack = deploy.stack_name.clone().unwrap_or_else(|| format!("sealfleet-project-{}", deploy.project));
+    let parameters = deploy.parameters(&control)?;
+    let wanted = deploy.request()?;
+
+    // What can be refused is refused before anything is deployed.
+    let registered = find(&client, &wanted).await?;
+    eprintln!("deploying stack `{stack}`");
+    let deployment = Deployment { stack: &stack, template: Template::Body(PROJECT), parameters };
+    let (change, outputs) = stacks.deploy(deployment, |line| eprintln!("{line}")).await.map_err(Failure::other)?;
+    let (registration, view) = match registered {
+        Some(view) => (Change::Unchanged, view),
+        None => (Change::Created, register(&client, &wanted).await?),
+    };
+    let told = json!({
+        "project": view,
+        "registration": registration,
+        "stack": { "name": stack, "change": change, "outputs": outputs },
+    });
+    answer(connection.output, &told, || {
+        text(&view) + &lines([("stack", format!("{stack} ({})", word(change))), ("registration", word(registration))])
+    })
+}
+
+impl Deploy {
+    /// Parameters of infra/sam/project.yaml; those that are left out stay as they are.
+    fn parameters(&self, control: &Outputs) -> Result<Vec<(String, String)>, Failure> {
+        let pool = |pool: Option<&PoolName>| Some(pool.map(ToString::to_string).unwrap_or_default());
+        let parameters = [
+            ("Project", Some(self.project.to_string())),
+            ("PullPool", pool(self.pull_pool.as_ref())),
+            ("FargatePool", pool(self.fargate.fargate_pool.as_ref())),
+            ("ApiId", Some(control.get("ApiId").map_err(Failure::other)?.to_owned())),
+            ("SandboxApiId", Some(control.find("SandboxApiId").unwrap_or_default().to_owned())),
+            ("KmsKeyArn", Some(control.find("KmsKeyArn").unwrap_or_default().to_owned())),
+            (
+                "AlarmTopicArn",
+                self.alarm_topic_arn.clone().or_else(|| control.find("AlarmTopicArn").map(str::to_owned)),
+            ),
+            ("LogRetentionDays", self.log_retention_days.map(|days| days.to_string())),
+            ("QueueAgeSeconds", self.queue_age_seconds.map(|seconds| seconds.to_string())),
+            ("LocalEndpoint", control.find("LocalEndpoint").map(str::to_owned)),
+        ];
+        Ok(parameters.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
+    }
+
+    fn request(self) -> Result<CreateProject, Failure> {
+        let pools = self.fargate.pools(self.pull_pool)?;
+        Ok(CreateProject { project: self.project, pools })
+    }
+}
+
+/// The project if it is registered, and as it is asked for.
+async fn find(client: &Client, wanted: &CreateProject) -> Result<Option<ProjectView>, Failure> {
+    let view = match client.get_project(&wanted.project).await {
+        Ok(view) => view,
+        Err(error) if error.status() == Some(404) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    match difference(&view.pools, &wanted.pools) {
+        None => Ok(Some(view)),
+        Some(difference) => Err(Failure::Refused(format!(
+            "the project `{}` is registered already, and {difference}; nothing was deployed. A registered project keeps its \
+             pools: repeat the command with them, or choose another project id",
+            wanted.project
+        ))),
+    }
+}
+
+async fn register(client: &Client, wanted: &CreateProject) -> Result<ProjectView, Failure> {
+    match client.create_project(wanted).await {
+        Ok(view) => Ok(view),
+        // Somebody else did it meanwhile, or an answer of ours was lost.
+        Err(error) if error.problem().is_some_and(|problem| problem.code == Code::AlreadyExists) => {
+            find(client, wanted).await?.ok_or_else(|| error.into())
+        }
+        Err(error) => Err(Failure::from(error).about("the stack is deployed, but the project is not registered")),
+    }
+}
+
+/// How pools that are registered differ from those that are asked for, as far as the API shows them.
+fn difference(registered: &BTreeMap<PoolName, PoolView>, wanted: &BTreeMap<PoolName, CreatePool>) -> Option<String> {
+    if let Some(pool) = registered.keys().find(|pool| !wanted.contains_key(*pool)) {
+        return Some(format!("has the pool `{pool}`, too"));
+    }
+    wanted.iter().find_map(|(pool, wanted)| match (registered.get(pool), wanted) {
+        (None, _) => Some(format!("has no pool `{pool}`")),
+        (Some(PoolView::Pull {}), CreatePool::Pull {}) => None,
+        (
+            Some(PoolView::Fargate { image, cpu, memory_mib, .. }),
+            CreatePool::Fargate { image: wanted_image, cpu: wanted_cpu, memory_mib: wanted_memory, .. },
+        ) => {
+            let same = (image, cpu, memory_mib) == (wanted_image, wanted_cpu, wanted_memory);
+            (!same).then(|| format!("its pool `{pool}` runs {image} with {cpu} CPU units and {memory_mib} MiB"))
+        }
+        (Some(_), _) => Some(format!("its pool `{pool}` is of the other kind")),
+    })
+}
+
+fn word(change: Change) -> String {
+    crate::operator::output::word(&change)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sealfleet_domain::WorkerId;
+
+    fn fargate(image: &str) -> CreatePool {
+        let image = image.to_owned();
+        let (labels, models) = (BTreeMap::new(), Vec::new());
+        CreatePool::Fargate { image, cpu: 256, memory_mib: 512, max_concurrent: 1, labels, models }
+    }
+
+    #[test]
+    fn a_registered_project_is_compared_pool_by_pool() {
+        let name = |pool: &str| pool.parse::<PoolName>().unwrap();
+        let worker_id = "wrk_0198c0de-0000-7000-8000-00000000000a".parse::<WorkerId>().unwrap();
+        let registered = BTreeMap::from([
+            (name("workers"), PoolView::Pull {}),
+            (name("tasks"), PoolView::Fargate { worker_id, image: "a".to_owned(), cpu: 256, memory_mib: 512 }),
+        ]);
+        let told = |pools: &[(&str, CreatePool)]| {
+            let wanted = pools.iter().map(|(pool, wanted)| (name(pool), wanted.clone())).collect();
+            difference(&registered, &wanted).unwrap_or_default()
+        };
+        let pull = CreatePool::Pull {};
+        assert_eq!(told(&[("workers", pull.clone()), ("tasks", fargate("a"))]), "");
+        assert!(told(&[("workers", pull.clone())]).contains("the pool `tasks`, too"));
+        assert!(told(&[("workers", pull.clone()), ("tasks", fargate("b"))]).contains("runs a with 256"));
+        assert!(told(&[("workers", pull.clone()), ("tasks", pull.clone())]).contains("other kind"));
+        let more = [("workers", pull.clone()), ("tasks", fargate("a")), ("gpu", pull)];
+        assert!(told(&more).contains("no pool `gpu`"));
+    }
+
+    #[test]
+    fn every_parameter_of_the_template_is_given_or_kept() {
+        let section = PROJECT.split("\nParameters:\n").nth(1).unwrap().split("\nRules:").next().unwrap();
+        let own = |line: &&str| line.starts_with("  ") && !line.starts_with("   ") && line.ends_with(':');
+        let template: Vec<&str> = section.lines().filter(own).map(|line| line.trim().trim_end_matches(':')).collect();
+        let source = include_str!("deploy.rs");
+        let missing: Vec<&&str> = template.iter().filter(|name| !source.contains(&format!("(\"{name}\", "))).collect();
+        assert!(template.len() > 5 && missing.is_empty(), "`Deploy::parameters` leaves out {missing:?}");
+    }
+}
