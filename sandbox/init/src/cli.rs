@@ -55,6 +55,25 @@ enum Builtin {
         #[command(flatten)]
         files: Files,
     },
+    /// Open every version and show those that open, as `list` does; fails if one does not
+    Verify {
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Make a key file
+    CreateKey {
+        /// Where; there may be none yet
+        #[arg(long)]
+        key_file: PathBuf,
+    },
+    /// Put the store under another key and show what it holds; names, versions and their ids stay
+    RotateKey {
+        #[command(flatten)]
+        files: Files,
+        /// The file whose first key, or passphrase, the store is to have
+        #[arg(long)]
+        new_key_file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -62,7 +81,7 @@ struct Files {
     /// The store
     #[arg(long)]
     store: PathBuf,
-    /// The file with its key, or with a passphrase
+    /// The file with its key, or several keys of which one opens the store, or a passphrase
     #[arg(long)]
     key_file: PathBuf,
 }
@@ -107,6 +126,22 @@ fn builtin(command: Builtin) -> Result<(), String> {
         }
         Builtin::List { files } => {
             store::open(&files.store, &files.key_file).map_err(text)?.list().into_iter().try_for_each(show)
+        }
+        Builtin::Verify { files } => {
+            let opened = store::open(&files.store, &files.key_file).map_err(text)?;
+            let mut damaged = Vec::new();
+            for version in opened.verify() {
+                match version {
+                    Ok(listed) => show(listed)?,
+                    Err(error) => damaged.push(error.to_string()),
+                }
+            }
+            if damaged.is_empty() { Ok(()) } else { Err(damaged.join("\n")) }
+        }
+        Builtin::CreateKey { key_file } => store::create_key(&key_file).map_err(text),
+        Builtin::RotateKey { files, new_key_file } => {
+            let rotated = store::rotate_key(&files.store, &files.key_file, &new_key_file).map_err(text)?;
+            rotated.into_iter().try_for_each(show)
         }
     }
 }

@@ -6,7 +6,9 @@
 //! version or project does not open. A proof in the header tells a wrong key from a damaged entry.
 //!
 //! The master key is the key file's 32 bytes (`sealfleet-key-v1:` and base64), or derived from a passphrase with
-//! argon2id, whose parameters the header holds.
+//! argon2id, whose parameters the header holds. A key file may hold several keys, one a line: whichever opens the store
+//! is used. So a worker has a key that opens it at every moment of a rotation, and key file and store need not change at
+//! once (`docs/builtin-backend.md`). A rotation wraps each data key anew; the values' ciphertexts stay as they are.
 //!
 //! A new version is written to a temporary file beside the store, synced, renamed over it, and the directory synced:
 //! after a crash there is the old file or the new one. What it does not protect from: somebody who can write the file
@@ -63,6 +65,11 @@ pub enum StoreError {
     /// Another key made this store.
     #[error("the key does not open this builtin store: it was made with another key file")]
     WrongKey,
+    /// The new key is the one that the store has.
+    #[error(
+        "this builtin store is under that key already: give another one, made by `sealfleet-init builtin create-key`"
+    )]
+    SameKey,
     /// It is another project's.
     #[error("this builtin store belongs to project `{store}`, not to `{wanted}`")]
     WrongProject {
@@ -110,7 +117,7 @@ impl StoreError {
         match self {
             Self::File { .. } => "no_store",
             Self::Exists(_) => "exists",
-            Self::BadKey | Self::WrongKey => "wrong_key",
+            Self::BadKey | Self::WrongKey | Self::SameKey => "wrong_key",
             Self::WrongProject { .. } => "wrong_project",
             Self::Damaged(_) => "damaged_store",
             Self::UnknownSecret(_) => "unknown_secret",
@@ -191,9 +198,9 @@ impl Opened {
         if let Some(wanted) = project.filter(|wanted| *wanted != content.project) {
             return Err(StoreError::WrongProject { store: content.project, wanted: wanted.to_owned() });
         }
-        let master = Key::of_file(key_file, content.passphrase.as_ref())?;
-        let proof = master.open(&content.proof, &Binding::proof(&content.project)).map_err(|_| StoreError::WrongKey)?;
-        drop(proof);
+        let keys = Key::all_of_file(key_file, content.passphrase.as_ref())?;
+        let opens = |key: &Key| key.open(&content.proof, &Binding::proof(&content.project)).is_ok();
+        let master = keys.into_iter().find(opens).ok_or(StoreError::WrongKey)?;
         Ok(Self { content, master })
     }
 
@@ -212,14 +219,47 @@ impl Opened {
                 found.ok_or_else(|| StoreError::UnknownVersion { name: name.to_owned(), version: wanted.to_owned() })?
             }
         };
-        let version = entry.version.to_string();
-        let changed =
-            || StoreError::Damaged(format!("`builtin://{name}` version `{version}` was changed by something else"));
-        let of = |purpose| Binding { purpose, project: &self.content.project, name, version: &version };
-        let data_key = self.master.open(&entry.key, &of("key")).map_err(|_| changed())?;
-        let data_key = Key::new(&data_key).ok_or_else(changed)?;
-        let value = data_key.open(&entry.value, &of("value")).map_err(|_| changed())?;
+        let (data_key, version) = (self.data_key(entry)?, entry.version.to_string());
+        let binding = Binding { purpose: "value", project: &self.content.project, name, version: &version };
+        let value = data_key.open(&entry.value, &binding).map_err(|Refused| entry.changed())?;
         Ok((SecretValue::from(value), version))
+    }
+
+    /// The key of one version's value.
+    fn data_key(&self, entry: &Entry) -> Result<Key, StoreError> {
+        let version = entry.version.to_string();
+        let binding = Binding { purpose: "key", project: &self.content.project, name: &entry.name, version: &version };
+        let key = self.master.open(&entry.key, &binding).map_err(|Refused| entry.changed())?;
+        Key::new(&key).ok_or_else(|| entry.changed())
+    }
+
+    /// Opens every version, in the order of [`Opened::list`]. The values are looked at and wiped.
+    #[must_use]
+    pub fn verify(&self) -> Vec<Result<Listed, StoreError>> {
+        let open = |listed: Listed| {
+            let name = listed.uri.strip_prefix("builtin://").unwrap_or_default();
+            self.get(name, Some(&listed.version))?;
+            Ok(listed)
+        };
+        self.list().into_iter().map(open).collect()
+    }
+
+    /// The same versions under another master key.
+    fn under(mut self, master: Key, passphrase: Option<Derivation>) -> Result<Self, StoreError> {
+        let mut wrapped = Vec::new();
+        for entry in &self.content.entries {
+            let version = entry.version.to_string();
+            let project = &self.content.project;
+            let binding = Binding { purpose: "key", project, name: &entry.name, version: &version };
+            wrapped.push(master.seal(&self.data_key(entry)?.0, &binding)?);
+        }
+        for (entry, key) in self.content.entries.iter_mut().zip(wrapped) {
+            entry.key = key;
+        }
+        self.content.proof = master.seal(&[], &Binding::proof(&self.content.project))?;
+        self.content.passphrase = passphrase;
+        self.master = master;
+        Ok(self)
     }
 
     /// All versions, oldest first for each name.
@@ -248,6 +288,13 @@ impl Opened {
     }
 }
 
+impl Entry {
+    fn changed(&self) -> StoreError {
+        let Self { name, version, .. } = self;
+        StoreError::Damaged(format!("`builtin://{name}` version `{version}` was changed by something else"))
+    }
+}
+
 impl Listed {
     fn of(entry: &Entry) -> Self {
         Self { uri: format!("builtin://{}", entry.name), version: entry.version.to_string() }
@@ -265,16 +312,43 @@ pub fn create(store: &Path, key_file: &Path, project: &str) -> Result<(), StoreE
         return Err(StoreError::Exists(store.to_owned()));
     }
     if !key_file.exists() {
-        let key = Key::random()?;
-        let text = Zeroizing::new(format!("{KEY_PREFIX}{}\n", BASE64.encode(key.0.as_slice())));
-        write_new(key_file, text.as_bytes()).map_err(of_file(key_file))?;
+        create_key(key_file)?;
     }
-    let key = read_key(key_file)?;
-    let passphrase = if Key::written(&key).is_some() { None } else { Some(Derivation::new()?) };
-    let master = Key::of_file(&key, passphrase.as_ref())?;
+    let (master, passphrase) = Key::first_of_file(&read_key(key_file)?)?;
     let proof = master.seal(&[], &Binding::proof(project))?;
     let content = Content { format: FORMAT.into(), project: project.into(), passphrase, proof, entries: Vec::new() };
     replace(store, &content)
+}
+
+/// Makes a key file (mode 0600).
+///
+/// # Errors
+/// When there is such a file already, or it cannot be written.
+pub fn create_key(key_file: &Path) -> Result<(), StoreError> {
+    let key = Key::random()?;
+    let text = Zeroizing::new(format!("{KEY_PREFIX}{}\n", BASE64.encode(key.0.as_slice())));
+    write_new(key_file, text.as_bytes()).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => StoreError::Exists(key_file.to_owned()),
+        _ => of_file(key_file)(error),
+    })
+}
+
+/// Puts the store under the first key of `new_key_file`. Names, versions and their ids stay, so every reference does.
+/// The new content is opened whole before it takes the old one's place; until then the old key opens the store.
+///
+/// # Errors
+/// [`StoreError`]; the store is as it was then.
+pub fn rotate_key(store: &Path, key_file: &Path, new_key_file: &Path) -> Result<Vec<Listed>, StoreError> {
+    let _lock = lock(store)?;
+    let old = open(store, key_file)?;
+    let (master, passphrase) = Key::first_of_file(&read_key(new_key_file)?)?;
+    if *master.0 == *old.master.0 {
+        return Err(StoreError::SameKey);
+    }
+    let new = old.under(master, passphrase)?;
+    let verified = new.verify().into_iter().collect::<Result<_, _>>()?;
+    replace(store, &new.content)?;
+    Ok(verified)
 }
 
 /// Adds a version of `name`. Two calls at once both get their version in.
@@ -338,19 +412,35 @@ impl Key {
         Ok(Self(bytes))
     }
 
-    /// The key a key file holds as such.
-    fn written(file: &[u8]) -> Option<Self> {
-        let encoded = file.trim_ascii().strip_prefix(KEY_PREFIX.as_bytes())?;
-        Self::new(&Zeroizing::new(BASE64.decode(encoded).ok()?))
+    /// The keys that a key file holds as such, one a line. `None`: it holds a passphrase.
+    fn written(file: &[u8]) -> Option<Result<Vec<Self>, StoreError>> {
+        let file = file.trim_ascii();
+        let key = |line: &[u8]| {
+            let encoded = line.trim_ascii().strip_prefix(KEY_PREFIX.as_bytes())?;
+            Self::new(&Zeroizing::new(BASE64.decode(encoded).ok()?))
+        };
+        let lines = file.split(|byte| *byte == b'\n').map(|line| key(line).ok_or(StoreError::BadKey));
+        file.starts_with(KEY_PREFIX.as_bytes()).then(|| lines.collect())
     }
 
-    fn of_file(file: &[u8], derivation: Option<&Derivation>) -> Result<Self, StoreError> {
+    /// The keys of a key file that may open a store.
+    fn all_of_file(file: &[u8], derivation: Option<&Derivation>) -> Result<Vec<Self>, StoreError> {
         match (Self::written(file), derivation) {
-            (Some(key), None) => Ok(key),
-            (None, Some(derivation)) => derivation.key(file.trim_ascii()),
-            (None, None) if file.trim_ascii().starts_with(KEY_PREFIX.as_bytes()) => Err(StoreError::BadKey),
+            (Some(keys), None) => keys,
+            (None, Some(derivation)) => Ok(vec![derivation.key(file.trim_ascii())?]),
             // A passphrase for a store made with a key, or the other way round.
             _ => Err(StoreError::WrongKey),
+        }
+    }
+
+    /// The key that a new store is put under: the first one, or a passphrase's.
+    fn first_of_file(file: &[u8]) -> Result<(Self, Option<Derivation>), StoreError> {
+        match Self::written(file) {
+            Some(keys) => Ok((keys?.into_iter().next().ok_or(StoreError::BadKey)?, None)),
+            None => {
+                let derivation = Derivation::new()?;
+                Ok((derivation.key(file.trim_ascii())?, Some(derivation)))
+            }
         }
     }
 

@@ -234,3 +234,93 @@ fn a_write_that_is_cut_off_leaves_the_old_store() {
     assert_eq!(std::fs::read(place.store()).unwrap(), before);
     assert_eq!(place.get("kept", None).unwrap(), VALUE);
 }
+
+#[test]
+fn a_rotation_takes_every_version_to_the_new_key() {
+    let place = Place::created();
+    let versions: Vec<(&str, String, String)> = [("crm/api-key", VALUE), ("crm/api-key", "rotated"), ("ehr", "other")]
+        .map(|(name, value)| (name, place.put(name, value), value.to_owned()))
+        .into();
+    let before = place.run(&["list"], "").stdout;
+    let (old, new) = (place.directory.path().join("old"), place.directory.path().join("new"));
+    std::fs::copy(place.key(), &old).unwrap();
+    store::create_key(&new).unwrap();
+    assert!(matches!(store::create_key(&new), Err(StoreError::Exists(_))));
+    let rotated = place.run(&["rotate-key", "--new-key-file", new.to_str().unwrap()], "");
+    assert!(rotated.status.success(), "{}", String::from_utf8_lossy(&rotated.stderr));
+    assert_eq!(rotated.stdout, before, "names, versions and their ids");
+
+    assert!(matches!(place.open("healthcare"), Err(StoreError::WrongKey)), "the old key opens nothing");
+    std::fs::copy(&new, place.key()).unwrap();
+    for (name, version, value) in &versions {
+        assert_eq!(place.get(name, Some(version)).unwrap(), *value, "{name} {version}");
+    }
+    assert_eq!(place.run(&["verify"], "").stdout, before);
+    place.put("crm/api-key", "newer");
+    // Once more under the same key is a mistake, and changes nothing.
+    let again = place.run(&["rotate-key", "--new-key-file", new.to_str().unwrap()], "");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("under that key already"));
+    // No data key is left that the old master key opens: an old header over the new entries does not help.
+    let old_key = std::fs::read(&old).unwrap();
+    assert!(matches!(Opened::open(&std::fs::read(place.store()).unwrap(), &old_key, None), Err(StoreError::WrongKey)));
+}
+
+#[test]
+fn a_key_file_may_hold_both_keys_while_a_rotation_is_on() {
+    let place = Place::created();
+    place.put("crm/api-key", VALUE);
+    let new = place.directory.path().join("new");
+    store::create_key(&new).unwrap();
+    let both = [std::fs::read(&new).unwrap(), std::fs::read(place.key()).unwrap()].concat();
+    std::fs::write(place.key(), &both).unwrap();
+    assert_eq!(place.get("crm/api-key", None).unwrap(), VALUE, "before the store is under the new key");
+    store::rotate_key(&place.store(), &place.key(), &new).unwrap();
+    assert_eq!(place.get("crm/api-key", None).unwrap(), VALUE, "and after");
+    std::fs::write(place.key(), [b"sealfleet-key-v1:short\n".as_slice(), &both].concat()).unwrap();
+    assert!(matches!(place.open("healthcare"), Err(StoreError::BadKey)), "a line that is no key");
+}
+
+#[test]
+fn keys_and_passphrases_take_each_others_place() {
+    let place = Place::created();
+    let version = place.put("crm/api-key", VALUE);
+    let (phrase, key) = (place.directory.path().join("phrase"), place.directory.path().join("key-2"));
+    std::fs::write(&phrase, "correct horse battery staple\n").unwrap();
+    store::create_key(&key).unwrap();
+    for new in [&phrase, &key] {
+        store::rotate_key(&place.store(), &place.key(), new).unwrap();
+        assert!(matches!(place.open("healthcare"), Err(StoreError::WrongKey)));
+        std::fs::copy(new, place.key()).unwrap();
+        assert_eq!(place.get("crm/api-key", Some(&version)).unwrap(), VALUE);
+    }
+}
+
+#[test]
+fn a_rotation_that_is_cut_off_or_finds_damage_changes_nothing() {
+    let place = Place::created();
+    let new = place.directory.path().join("new");
+    store::create_key(&new).unwrap();
+    for name in ["one", "two", "three"] {
+        place.put(name, VALUE);
+    }
+    let before = std::fs::read(place.store()).unwrap();
+    let script = format!(
+        "ulimit -f 1; {} builtin rotate-key --store {} --key-file {} --new-key-file {}",
+        env!("CARGO_BIN_EXE_sealfleet-init"),
+        place.store().display(),
+        place.key().display(),
+        new.display()
+    );
+    let status = Command::new("/bin/sh").args(["-c", &script]).stderr(Stdio::null()).status().unwrap();
+    assert!(!status.success());
+    assert_eq!(std::fs::read(place.store()).unwrap(), before);
+    assert_eq!(place.get("two", None).unwrap(), VALUE);
+
+    place.change(|content| content["entries"][1]["value"] = content["entries"][0]["value"].clone());
+    let damaged = std::fs::read(place.store()).unwrap();
+    let verified = place.run(&["verify"], "");
+    assert_eq!(String::from_utf8(verified.stdout).unwrap().lines().count(), 2);
+    assert!(String::from_utf8_lossy(&verified.stderr).contains("`builtin://two`"), "the damaged one is named");
+    assert!(matches!(store::rotate_key(&place.store(), &place.key(), &new), Err(StoreError::Damaged(_))));
+    assert_eq!(std::fs::read(place.store()).unwrap(), damaged);
+}
