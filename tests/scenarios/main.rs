@@ -7,6 +7,7 @@
 #![expect(clippy::indexing_slicing, reason = "JSON read by name: what is absent reads as null")]
 
 mod access;
+mod archive;
 mod audit;
 mod bad_input;
 mod cascade;
@@ -121,6 +122,10 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
         fuzz:
             no_answer_is_outside_of_the_document
             no_answer_to_an_operator_is_outside_of_the_document;
+        archive:
+            s58_any_touch_of_the_archive_is_named
+            s61_a_replay_is_equal_and_poison_is_set_aside
+            a_range_is_exported_again;
         audit:
             s57_a_hundred_events_are_all_there;
         kill:
