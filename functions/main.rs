@@ -136,7 +136,7 @@ async fn main() -> Result<(), Error> {
         "export" => {
             let objects = Box::new(S3::new(&with.config, setting("SEALFLEET_AUDIT_BUCKET")?));
             let signer = Box::new(Kms::new(&with.config, setting("SEALFLEET_DIGEST_KEY")?));
-            let ports = &export::Ports { objects, signer, ledger: with.ledger()?, metrics: Metrics::new("export") };
+            let ports = &export::Ports { objects, signer, ledger: with.ledger()?, metrics: with.metrics() };
             let handler = |event: LambdaEvent<serde_json::Value>| async move {
                 export::handle(ports, event.payload).await.map_err(Error::from)
             };
