@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
-use aws_lambda_events::event::dynamodb::Event as StreamEvent;
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
@@ -15,6 +14,7 @@ use sealfleet_aws::chance::{SystemClock, SystemIds};
 use sealfleet_aws::objects::S3;
 use sealfleet_aws::queue_access::Sts;
 use sealfleet_aws::queues::Sqs;
+use sealfleet_aws::signing::Kms;
 use sealfleet_ecs::Ecs;
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::shared::settings::{self, MissingSetting, setting};
@@ -135,9 +135,11 @@ async fn main() -> Result<(), Error> {
         }
         "export" => {
             let objects = Box::new(S3::new(&with.config, setting("SEALFLEET_AUDIT_BUCKET")?));
-            let ports = &export::Ports { objects, clock: Box::new(SystemClock) };
-            let handler =
-                |event: LambdaEvent<serde_json::Value>| async move { export_event(ports, event.payload).await };
+            let signer = Box::new(Kms::new(&with.config, setting("SEALFLEET_DIGEST_KEY")?));
+            let ports = &export::Ports { objects, signer, ledger: with.ledger()?, metrics: with.metrics() };
+            let handler = |event: LambdaEvent<serde_json::Value>| async move {
+                export::handle(ports, event.payload).await.map_err(Error::from)
+            };
             lambda_runtime::run(service_fn(handler)).await
         }
         "witness" => {
@@ -151,15 +153,6 @@ async fn main() -> Result<(), Error> {
             Err(format!("there is no function `{other}`; set the Lambda's handler to a folder of functions/").into())
         }
     }
-}
-
-/// A batch of the stream, or the schedule's `{"digest":"due"}`.
-async fn export_event(ports: &export::Ports, event: serde_json::Value) -> Result<serde_json::Value, Error> {
-    if event.get("digest").is_some() {
-        return Ok(serde_json::to_value(export::digest(ports).await?)?);
-    }
-    let batch: StreamEvent = serde_json::from_value(event)?;
-    Ok(serde_json::to_value(export::handle(ports, batch).await)?)
 }
 
 /// Serves an HTTP function.

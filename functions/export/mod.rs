@@ -1,159 +1,94 @@
-//! `export`: carries the audit table's stream to S3, and digests what it has written.
+//! `export`: carries the audit trail to S3, and vouches for what it has written.
 //!
-//! An object is named by its shard and the first and last sequence number of what it holds, so a batch that is
-//! delivered again overwrites equal bytes. A row that cannot be read is set aside by answering it as failed: Lambda
-//! splits the batch, tries it a bounded number of times and puts its position in the failure queue, and the shard
-//! goes on.
+//! Three events come here:
+//!
+//! - a batch of the audit table's stream ([`batch`]): its events become objects, in the words of OCSF ([`ocsf`]);
+//! - `{"digest":"due"}`, every hour ([`digest`]): a signed digest of all that was written since the last one;
+//! - `{"re_export":{…}}`, by an operator ([`re_export`]): a range of the table is exported again, after the stream lost it.
+//!
+//! An object is written once and never again: its name says which rows it holds, so a batch that is delivered again
+//! finds its objects there. Rows that cannot be read are set aside ([`set_aside`]), and the shard goes on.
 
-use std::collections::BTreeMap;
+pub mod batch;
+pub mod digest;
+pub mod ocsf;
+pub mod re_export;
+mod set_aside;
 
-use aws_lambda_events::event::dynamodb::{Event as StreamEvent, EventRecord};
-use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
+use aws_lambda_events::event::streams::DynamoDbEventResponse;
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::objects::Objects;
+use sealfleet_aws::signing::Signer;
+use sealfleet_domain::archive::{self, ObjectName};
 use sealfleet_domain::audit::AuditEntry;
-use sealfleet_domain::digest::{Digest, DigestedObject};
-use sealfleet_domain::hash::sha256_hex;
-use sealfleet_domain::{Clock, Timestamp};
-use sealfleet_ledger::{audit_entry_of_image, audit_shard_of};
+use sealfleet_ledger::Ledger;
 use serde::Serialize;
+use serde_json::Value;
 
-/// Where exported entries stand.
-pub const ENTRIES: &str = "audit/";
-/// Where digests stand.
-pub const DIGESTS: &str = "digests/";
+use crate::shared::metrics::Metrics;
 
 /// What this function may use.
 pub struct Ports {
     /// The audit bucket.
     pub objects: Box<dyn Objects>,
-    /// The time, for digests.
-    pub clock: Box<dyn Clock>,
+    /// The key that signs digests.
+    pub signer: Box<dyn Signer>,
+    /// The tables, of which the audit trail is read to export it again.
+    pub ledger: Ledger,
+    /// This function's metrics.
+    pub metrics: Metrics,
 }
 
-/// What a digest came to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Digested {
-    /// Its number; absent when there was nothing new.
-    pub number: Option<u64>,
-    /// Objects in it.
-    pub objects: usize,
+/// Why an event is not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A service does not answer; the event comes again, or may be sent again.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The table does not answer.
+    #[error(transparent)]
+    Ledger(#[from] sealfleet_ledger::Error),
+    /// The event is none of the three.
+    #[error("the event is no batch of the stream, no `digest` and no `re_export`: {0}")]
+    Event(String),
+    /// The newest digest cannot be read, so none can follow it.
+    #[error("`{0}` is no digest: look who wrote it, run `sealfleet audit verify`")]
+    NoDigest(String),
 }
 
-/// Writes one batch of the stream: an object for each project and day.
-pub async fn handle(ports: &Ports, batch: StreamEvent) -> DynamoDbEventResponse {
-    let mut response = DynamoDbEventResponse::default();
-    let mut parts: BTreeMap<String, Vec<(String, AuditEntry)>> = BTreeMap::new();
-    for record in batch.records {
-        let sequence = record.change.sequence_number.clone().unwrap_or_default();
-        // Only what was put is a record; time to live and deletes have no place in this table.
-        if record.event_name != "INSERT" {
-            continue;
-        }
-        match entry_of(record) {
-            Ok((prefix, entry)) => parts.entry(prefix).or_default().push((sequence, entry)),
-            Err(error) => {
-                tracing::error!(%error, sequence, "an audit row cannot be read; it is set aside");
-                // All before it is written below; Lambda goes on from here.
-                response.batch_item_failures.push(failure(sequence));
-                break;
-            }
-        }
-    }
-    for (prefix, entries) in parts {
-        if let Err(error) = write_part(ports, &prefix, &entries).await {
-            tracing::error!(%error, prefix, "the audit trail was not written; the batch comes again");
-            let first = entries.first().map(|(sequence, _)| sequence.clone()).unwrap_or_default();
-            response.batch_item_failures.push(failure(first));
-        }
-    }
-    response
+/// What an event came to.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Done {
+    /// A batch: what of it has to come again.
+    Batch(DynamoDbEventResponse),
+    /// A digest.
+    Digest(digest::Made),
+    /// A part of a range.
+    ReExport(re_export::Part),
 }
 
-fn failure(sequence: String) -> DynamoDbBatchItemFailure {
-    let mut failure = DynamoDbBatchItemFailure::default();
-    failure.item_identifier = Some(sequence);
-    failure
-}
-
-/// The prefix of an entry's object, and the entry.
-fn entry_of(record: EventRecord) -> Result<(String, AuditEntry), sealfleet_ledger::Error> {
-    let unreadable = |detail: String| sealfleet_ledger::Error::Unreadable(detail);
-    let image: std::collections::HashMap<String, aws_sdk_dynamodb::types::AttributeValue> =
-        serde_dynamo::from_item::<serde_dynamo::Item, serde_json::Value>(record.change.new_image)
-            .map_err(|error| unreadable(error.to_string()))
-            .and_then(|value| {
-                serde_dynamo::aws_sdk_dynamodb_1::to_item(value).map_err(|error| unreadable(error.to_string()))
-            })?;
-    let entry = audit_entry_of_image(image)?;
-    let shard = audit_shard_of(&entry);
-    Ok((format!("{ENTRIES}project={}/date={}/{shard}-", entry.project, entry.at.day()), entry))
-}
-
-async fn write_part(ports: &Ports, prefix: &str, entries: &[(String, AuditEntry)]) -> Result<(), Unavailable> {
-    let (Some((first, _)), Some((last, _))) = (entries.first(), entries.last()) else { return Ok(()) };
-    let key = format!("{prefix}{first:0>40}-{last:0>40}.jsonl");
-    ports.objects.put(&key, "application/x-ndjson", lines(entries)).await
-}
-
-/// One line for each event, with what its entry says of all of them.
-fn lines(entries: &[(String, AuditEntry)]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (_, entry) in entries {
-        for (index, event) in entry.events.iter().enumerate() {
-            let line = serde_json::json!({
-                "event_id": entry.event_id,
-                "index": index,
-                "at": entry.at,
-                "project": entry.project,
-                "actor": entry.actor,
-                "run_id": entry.run_id,
-                "event": event,
-            });
-            bytes.extend_from_slice(line.to_string().as_bytes());
-            bytes.push(b'\n');
-        }
-    }
-    bytes
-}
-
-/// Digests the objects that no digest holds yet.
+/// Does what an event asks for.
 ///
 /// # Errors
-/// When S3 does not answer; the next digest then holds what this one would have.
-pub async fn digest(ports: &Ports) -> Result<Digested, Unavailable> {
-    let unreadable = |_| Unavailable { service: "S3", detail: "a stored digest cannot be read".to_owned() };
-    let keys = ports.objects.list(DIGESTS, None).await?;
-    let mut digested: std::collections::BTreeSet<String> = std::collections::BTreeSet::new();
-    let mut previous: Option<Vec<u8>> = None;
-    for key in &keys {
-        let bytes = ports.objects.get(key).await?.unwrap_or_default();
-        let digest: Digest = serde_json::from_slice(&bytes).map_err(unreadable)?;
-        digested.extend(digest.objects.into_iter().map(|object| object.key));
-        previous = Some(bytes);
+/// When it is none of ours, or cannot be done now.
+pub async fn handle(ports: &Ports, event: Value) -> Result<Done, Error> {
+    if event.get("digest").is_some() {
+        return digest::make(ports).await.map(Done::Digest);
     }
-    let mut objects = Vec::new();
-    for key in ports.objects.list(ENTRIES, None).await? {
-        if digested.contains(&key) {
-            continue;
-        }
-        if let Some(bytes) = ports.objects.get(&key).await? {
-            let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
-            objects.push(DigestedObject {
-                key,
-                sha256: sha256_hex(&bytes),
-                lines: u64::try_from(lines).unwrap_or(u64::MAX),
-            });
-        }
+    if let Some(range) = event.get("re_export") {
+        let range = serde_json::from_value(range.clone()).map_err(|error| Error::Event(error.to_string()))?;
+        return re_export::part(ports, &range).await.map(Done::ReExport);
     }
-    if objects.is_empty() {
-        return Ok(Digested { number: None, objects: 0 });
-    }
-    let number = u64::try_from(keys.len()).unwrap_or(u64::MAX).saturating_add(1);
-    let at: Timestamp = ports.clock.now();
-    let count = objects.len();
-    let digest = Digest { number, at, previous: previous.map(|bytes| sha256_hex(&bytes)), objects };
-    let bytes = digest.bytes().map_err(unreadable)?;
-    ports.objects.put(&format!("{DIGESTS}{number:010}.json"), "application/json", bytes).await?;
-    Ok(Digested { number: Some(number), objects: count })
+    let Some(Value::Array(records)) = event.get("Records") else {
+        return Err(Error::Event("it has no `Records`".to_owned()));
+    };
+    Ok(Done::Batch(batch::export(ports, records).await))
+}
+
+/// Writes entries as one object, unless it is there.
+async fn write(ports: &Ports, name: &ObjectName, entries: &[&AuditEntry]) -> Result<(), Unavailable> {
+    let failed = |error: std::io::Error| Unavailable { service: "gzip", detail: error.to_string() };
+    let bytes = archive::pack(&ocsf::lines(entries.iter().copied())).map_err(failed)?;
+    ports.objects.create(&name.to_string(), "application/gzip", bytes).await.map(drop)
 }

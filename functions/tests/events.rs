@@ -1,13 +1,11 @@
 //! The sample events of `events/`: each is read as the function of its folder reads it, so a sample that has gone stale, a
-//! function without one and a route without one fail here. `events/README.md` says how to send them to a function.
+//! function without one and a route without one fail here; those of `export` are read in `export/main.rs`. `events/README.md` says how to send them to a function.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
-use async_trait::async_trait;
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use aws_lambda_events::event::sqs::SqsEvent;
@@ -17,13 +15,9 @@ use sealfleet_api::types::{
     ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun, Heartbeat, LeaseRef,
     PutProfile, QueueMessage, RegisterWorker, ReportStep, ResolveCascade, Revoke, StartStep,
 };
-use sealfleet_aws::Unavailable;
-use sealfleet_aws::objects::Objects;
-use sealfleet_domain::audit::AuditEntry;
+use sealfleet_domain::ProjectScope;
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::credential::Credential;
-use sealfleet_domain::{Clock, ProjectScope, Timestamp};
-use sealfleet_functions::export;
 use sealfleet_functions::observe::TaskChange;
 use sealfleet_functions::witness::ApiCall;
 use serde::de::DeserializeOwned;
@@ -248,67 +242,5 @@ fn the_schedule_is_read() {
     for sample in samples("sweep") {
         let event: EventBridgeEvent = sample.read();
         assert_eq!(event.source, "aws.events");
-    }
-}
-
-#[tokio::test]
-async fn each_batch_of_the_stream_is_exported() {
-    for sample in samples("export") {
-        let value: Value = sample.read();
-        let bucket = std::sync::Arc::new(Bucket::default());
-        let ports = export::Ports { objects: Box::new(Shared(bucket.clone())), clock: Box::new(Noon) };
-        if value.get("digest").is_some() {
-            assert_eq!(export::digest(&ports).await.unwrap().objects, 0, "a digest of nothing");
-            continue;
-        }
-        let answer = export::handle(&ports, sample.read()).await;
-        assert_eq!(answer.batch_item_failures.is_empty(), !sample.is_refused(), "{}", sample.name);
-        let objects = bucket.0.lock().unwrap().clone();
-        assert!(!objects.is_empty(), "{}", sample.name);
-        for (key, bytes) in objects {
-            assert!(key.starts_with("audit/project=") && key.contains("/date=2026-01-31/"), "{key}");
-            for line in String::from_utf8(bytes).unwrap().lines() {
-                let mut line: Value = serde_json::from_str(line).unwrap();
-                let event = line.get_mut("event").unwrap().take();
-                line.as_object_mut().unwrap().insert("events".to_owned(), Value::Array(vec![event]));
-                let entry: AuditEntry = serde_json::from_value(line).unwrap();
-                assert!(key.contains(&format!("project={}/", entry.project)), "{key}");
-            }
-        }
-        assert!(export::digest(&ports).await.unwrap().objects > 0, "{}: nothing is digested", sample.name);
-    }
-}
-
-/// A bucket in memory.
-#[derive(Default)]
-struct Bucket(Mutex<BTreeMap<String, Vec<u8>>>);
-
-struct Shared(std::sync::Arc<Bucket>);
-
-#[async_trait]
-impl Objects for Shared {
-    async fn put(&self, key: &str, _: &str, bytes: Vec<u8>) -> Result<(), Unavailable> {
-        self.0.0.lock().unwrap().insert(key.to_owned(), bytes);
-        Ok(())
-    }
-
-    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
-        Ok(self.0.0.lock().unwrap().get(key).cloned())
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, Unavailable> {
-        let keys = self.0.0.lock().unwrap().keys().cloned().collect::<Vec<_>>();
-        Ok(keys
-            .into_iter()
-            .filter(|key| key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after))
-            .collect())
-    }
-}
-
-struct Noon;
-
-impl Clock for Noon {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(1_769_860_800_000)
     }
 }

@@ -6,10 +6,12 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use sealfleet_tests::{Failure, Outcome, ensure};
 use serde_json::{Value, json};
+
+use crate::store::Store;
 
 /// What was consumed so far.
 #[derive(Debug, Clone, Copy, Default)]
@@ -59,6 +61,7 @@ pub struct Cloud {
 }
 
 struct Played {
+    store: Store,
     http: reqwest::Client,
     tables: String,
     consumed: Mutex<Consumed>,
@@ -83,6 +86,7 @@ impl Cloud {
         let database = tokio::spawn(dynoxide::server::serve_on(listener, database));
         let _ = rustls::crypto::ring::default_provider().install_default();
         let played = Arc::new(Played {
+            store: Store::new()?,
             http: reqwest::Client::new(),
             tables,
             consumed: Mutex::default(),
@@ -98,6 +102,11 @@ impl Cloud {
         let cloud = Self { url, played, servers: vec![database, server] };
         cloud.make_tables().await?;
         Ok(cloud)
+    }
+
+    /// S3 and KMS.
+    pub fn store(&self) -> &Store {
+        &self.played.store
     }
 
     /// What was consumed so far.
@@ -207,7 +216,17 @@ impl Played {
     }
 }
 
-async fn serve(State(played): State<Arc<Played>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn serve(
+    State(played): State<Arc<Played>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let authorization = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if authorization.contains("/s3/") {
+        return played.store.serve(&method, &uri, &headers, body);
+    }
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (service, operation) = target.split_once('.').unwrap_or_default();
     if service.starts_with("DynamoDB") {
@@ -226,7 +245,8 @@ async fn serve(State(played): State<Arc<Played>>, headers: HeaderMap, body: Byte
         });
     }
     let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
-    match answer(operation, &asked) {
+    let answer = if operation == "Sign" { played.store.sign(&asked) } else { answer(operation, &asked) };
+    match answer {
         Some(answer) => ([("content-type", "application/x-amz-json-1.1")], answer.to_string()).into_response(),
         None => (StatusCode::NOT_IMPLEMENTED, format!("`{target}` is not played")).into_response(),
     }

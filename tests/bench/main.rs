@@ -9,6 +9,7 @@
 #![expect(clippy::indexing_slicing, reason = "JSON read by name: what is absent reads as null")]
 
 mod api;
+mod archive;
 mod cloud;
 mod costs;
 mod figures;
@@ -17,6 +18,7 @@ mod lambda;
 mod machine;
 mod revocation;
 mod stack;
+mod store;
 mod world;
 
 use std::path::PathBuf;
@@ -44,6 +46,8 @@ pub struct Plan {
     backlog: usize,
     /// Runs on the local stack.
     stack_runs: usize,
+    /// Batches of audit rows that are exported.
+    batches: usize,
     /// Runs that hold a key when it is revoked.
     in_flight: &'static [usize],
 }
@@ -58,6 +62,7 @@ async fn main() -> ExitCode {
         requests: 100,
         backlog: 10_000,
         stack_runs: 20,
+        batches: 100,
         in_flight: &[1, 100, 1000],
     };
     for argument in std::env::args().skip(1) {
@@ -65,7 +70,16 @@ async fn main() -> ExitCode {
             "--json" => as_json = true,
             "--quick" => {
                 let in_flight = &[1, 100];
-                plan = Plan { starts: 10, runs: 3, requests: 30, backlog: 1000, stack_runs: 5, in_flight, ..plan }
+                plan = Plan {
+                    starts: 10,
+                    runs: 3,
+                    requests: 30,
+                    backlog: 1000,
+                    stack_runs: 5,
+                    batches: 20,
+                    in_flight,
+                    ..plan
+                }
             }
             _ => {
                 eprintln!("{USAGE}");
@@ -122,6 +136,8 @@ async fn measure(plan: &Plan, stage: &Stage, figures: &mut Figures) -> Outcome {
     let world = World::new(&plan.functions).await?;
     eprintln!("bench: cascades of up to 10,000 profiles");
     identity::resolution(figures, &world, plan.requests * 3).await?;
+    eprintln!("bench: export, digests and their verification");
+    archive::measure(figures, &world, plan).await?;
     eprintln!("bench: hard revocations");
     revocation::in_memory(figures, &world, plan.in_flight).await?;
     drop(world);

@@ -202,6 +202,11 @@ impl World {
         Ok(function)
     }
 
+    /// S3 and KMS.
+    pub fn store(&self) -> &Store {
+        self.cloud.store()
+    }
+
     /// What was consumed so far.
     pub fn consumed(&self) -> Consumed {
         self.cloud.consumed()
@@ -354,6 +359,7 @@ fn environment(url: &str) -> Vec<(String, String)> {
         ("SEALFLEET_SECURITY_GROUPS", "sg-bench"),
         ("SEALFLEET_API_URL", url),
         ("SEALFLEET_AUDIT_BUCKET", "bench"),
+        ("SEALFLEET_DIGEST_KEY", "bench"),
         // What is claimed here is not taken back while it is measured.
         ("SEALFLEET_LEASE_SECONDS", "3600"),
         ("SEALFLEET_RESEND_SECONDS", "3600"),

@@ -2,7 +2,7 @@
 
 use sealfleet_tests::project::named;
 use sealfleet_tests::trail::Archive;
-use sealfleet_tests::{Outcome, Stack, ensure, ensure_eq, eventually};
+use sealfleet_tests::{Failure, Outcome, Stack, ensure, ensure_eq, eventually};
 use serde_json::Value;
 
 use crate::board::Board;
@@ -16,7 +16,7 @@ pub async fn checked(board: &mut Board, stack: &Stack, tenants: [&Tenant; 2], wo
         board.check(&name, released(tenant, work)).await;
     }
     board.check("all of it is archived in S3, and the digests verify", archived(stack, tenants)).await;
-    board.check("one changed byte in the archive is found, and named", touched(stack)).await;
+    board.check("one changed line in the archive is found, and named", touched(stack)).await;
 }
 
 async fn released(tenant: &Tenant, work: &Work) -> Outcome<String> {
@@ -47,14 +47,14 @@ async fn archived(stack: &Stack, tenants: [&Tenant; 2]) -> Outcome<String> {
     .await?;
     stack.digest().await?;
     let archive = Archive::read(stack).await?;
-    let verified = archive.verified();
+    let verified = archive.verified(stack).await?;
     ensure!(verified.faults.is_empty(), "the archive does not verify: {:?}", verified.faults);
     ensure!(
         verified.digests > 0 && verified.lines >= trails.len() as u64,
         "the digests cover too little: {verified:?}"
     );
     Ok(format!(
-        "{} objects with {} entries below s3://{}/audit/, {} digests",
+        "{} objects with {} events below s3://{}/audit/, {} signed digests",
         archive.objects.len(),
         verified.lines,
         stack.parts.audit_bucket,
@@ -64,14 +64,15 @@ async fn archived(stack: &Stack, tenants: [&Tenant; 2]) -> Outcome<String> {
 
 async fn touched(stack: &Stack) -> Outcome<String> {
     let mut archive = Archive::read(stack).await?;
-    let digested: Vec<String> =
-        archive.digests.iter().map(|digest| String::from_utf8_lossy(digest).into_owned()).collect();
-    let is_digested = |key: &str| digested.iter().any(|digest| digest.contains(key));
-    let touched = archive.objects.iter_mut().find(|(key, _)| is_digested(key));
-    if let Some(byte) = touched.and_then(|(_, bytes)| bytes.first_mut()) {
-        *byte ^= 1;
+    let Some((_, key)) = archive.digested().pop() else { return Err(Failure::new("no digest lists an object")) };
+    let mut lines = archive.lines_of(&key)?;
+    if let Some(line) = lines.first_mut() {
+        line.push(' ');
     }
-    let faults = archive.verified().faults;
-    ensure_eq!(faults.len(), 1, "faults of an archive with one changed byte: {faults:?}");
-    Ok(faults.first().map(ToString::to_string).unwrap_or_default())
+    archive.put_lines(&key, &lines)?;
+    let faults = archive.verified(stack).await?.faults;
+    ensure_eq!(faults.len(), 1, "faults of an archive with one changed line: {faults:?}");
+    let fault = faults.into_iter().next().unwrap_or_default();
+    ensure!(fault["kind"] == "line_edited" && fault["line"] == 1 && fault["object"] == key.as_str(), "named: {fault}");
+    Ok(format!("line 1 of {key}"))
 }

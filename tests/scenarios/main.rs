@@ -7,6 +7,7 @@
 #![expect(clippy::indexing_slicing, reason = "JSON read by name: what is absent reads as null")]
 
 mod access;
+mod archive;
 mod audit;
 mod bad_input;
 mod builtin;
@@ -128,6 +129,10 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s33_a_rotated_key_opens_every_old_secret;
         witness:
             s62_a_read_that_no_release_explains_is_told;
+        archive:
+            s58_any_touch_of_the_archive_is_named
+            s61_a_replay_is_equal_and_poison_is_set_aside
+            a_range_is_exported_again;
         audit:
             s57_a_hundred_events_are_all_there;
         kill:

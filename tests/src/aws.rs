@@ -49,6 +49,8 @@ pub enum Service {
     SecretsManager,
     /// CloudWatch Logs.
     Logs,
+    /// KMS.
+    Kms,
     /// ECS: the stand-in.
     Ecs,
 }
@@ -79,6 +81,7 @@ impl Service {
             Self::Sqs => "sqs",
             Self::SecretsManager => "secretsmanager",
             Self::Logs => "logs",
+            Self::Kms => "kms",
             Self::Ecs => "ecs",
         }
     }
@@ -90,6 +93,7 @@ impl Service {
             Self::Sqs => "AmazonSQS",
             Self::SecretsManager => "secretsmanager",
             Self::Logs => "Logs_20140328",
+            Self::Kms => "TrentService",
             Self::Ecs => "AmazonEC2ContainerServiceV20141113",
         }
     }
@@ -97,7 +101,7 @@ impl Service {
     const fn content_type(self) -> &'static str {
         match self {
             Self::DynamoDb | Self::Streams | Self::Sqs => "application/x-amz-json-1.0",
-            Self::SecretsManager | Self::Logs | Self::Ecs => "application/x-amz-json-1.1",
+            Self::SecretsManager | Self::Logs | Self::Kms | Self::Ecs => "application/x-amz-json-1.1",
         }
     }
 }
@@ -288,6 +292,15 @@ impl Aws {
             Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// How many versions an object has.
+    ///
+    /// # Errors
+    /// When S3 refuses it.
+    pub async fn versions(&self, bucket: &str, key: &str) -> Outcome<usize> {
+        let listed = self.s3.list_object_versions().bucket(bucket).prefix(key).send().await?;
+        Ok(listed.versions().iter().filter(|version| version.key() == Some(key)).count())
     }
 
     /// Writes an object.

@@ -17,6 +17,7 @@ use std::process::Stdio;
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use sealfleet_domain::archive;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -269,7 +270,7 @@ impl Planted {
         aws.call(Service::Logs, "PutLogEvents", crate::project::merged(stream, &events)).await?;
 
         aws.create_bucket(&name).await?;
-        aws.put_object(&name, "planted", value.as_bytes()).await?;
+        aws.put_object(&name, "planted.gz", &archive::pack(value.as_bytes())?).await?;
 
         let directory = stack.scratch.join(&name);
         std::fs::create_dir_all(&directory)?;
@@ -287,7 +288,7 @@ impl Planted {
         aws.call(Service::DynamoDb, "DeleteTable", json!({ "TableName": self.name })).await?;
         aws.call(Service::Sqs, "DeleteQueue", json!({ "QueueUrl": self.queue_url })).await?;
         aws.call(Service::Logs, "DeleteLogGroup", json!({ "logGroupName": self.name })).await?;
-        aws.delete_bucket(&self.name, "planted").await?;
+        aws.delete_bucket(&self.name, "planted.gz").await?;
         std::fs::remove_dir_all(&self.directory)?;
         self.process.kill().await?;
         Ok(())
@@ -388,6 +389,9 @@ async fn search_objects(stack: &Stack, needle: &Needle, report: &mut Report) -> 
         for key in stack.aws.keys(&bucket, "").await? {
             if let Some(bytes) = stack.aws.object(&bucket, &key).await? {
                 report.look(needle, Kind::Object, || format!("{bucket}/{key}"), &bytes);
+                if let Ok(unpacked) = archive::unpack(&bytes) {
+                    report.look(needle, Kind::Object, || format!("{bucket}/{key}, unpacked"), &unpacked);
+                }
             }
         }
     }

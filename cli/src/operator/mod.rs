@@ -4,6 +4,7 @@
 //! nobody could authenticate to make, the values of secrets, which the API has no field for, and a project's queues and
 //! roles, which the control plane has no permission to make.
 
+mod archive;
 mod audit;
 mod cascade;
 mod connection;

@@ -1,4 +1,4 @@
-//! Adapters to AWS, other than the tables and ECS: the SDK's configuration, queues, queue credentials, objects.
+//! Adapters to AWS, other than the tables and ECS: the SDK's configuration, queues, queue credentials, objects, signatures.
 //!
 //! Each adapter is a small trait and its implementation on the SDK: a function that is handed only `Queues` can only
 //! send messages, and its IAM role says the same. No client that could read a secret's value is linked here.
@@ -8,6 +8,7 @@ pub mod config;
 pub mod objects;
 pub mod queue_access;
 pub mod queues;
+pub mod signing;
 
 /// An AWS service that does not answer, or refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,23 +1,35 @@
 //! Objects of the audit bucket.
 
 use async_trait::async_trait;
-use aws_sdk_s3::error::SdkError;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumAlgorithm;
+use sealfleet_domain::Timestamp;
 use sealfleet_domain::cause::chain;
 
 use crate::Unavailable;
 
-/// Reads and writes objects of one bucket.
+/// An object in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// When it was written, by the clock of the store, to the second.
+    pub written_at: Timestamp,
+}
+
+/// Reads objects of one bucket, and writes new ones. Nothing here replaces or deletes one.
 #[async_trait]
 pub trait Objects: Send + Sync {
-    /// Writes an object; the same key and bytes again change nothing that a reader sees.
-    async fn put(&self, key: &str, content_type: &str, bytes: Vec<u8>) -> Result<(), Unavailable>;
+    /// Writes an object unless there is one of this key. Tells whether it did.
+    async fn create(&self, key: &str, content_type: &str, bytes: Vec<u8>) -> Result<bool, Unavailable>;
     /// Reads an object, if it is there.
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable>;
-    /// The keys below `prefix` that come after `after`, in order.
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, Unavailable>;
+    /// The objects below `prefix` whose keys come after `after`, in order of their keys.
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, Unavailable>;
+    /// What stands directly below `prefix`, up to the next `/` and with it, in order.
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Unavailable>;
 }
 
 /// Amazon S3.
@@ -40,11 +52,16 @@ impl S3 {
 
 #[async_trait]
 impl Objects for S3 {
-    async fn put(&self, key: &str, content_type: &str, bytes: Vec<u8>) -> Result<(), Unavailable> {
-        let put = self.client.put_object().bucket(&self.bucket).key(key).content_type(content_type);
+    /// By a conditional write (`If-None-Match: *`, S3 user guide, "Conditional writes").
+    async fn create(&self, key: &str, content_type: &str, bytes: Vec<u8>) -> Result<bool, Unavailable> {
+        let put = self.client.put_object().bucket(&self.bucket).key(key).content_type(content_type).if_none_match("*");
         // Object Lock requires a checksum of what is put.
         let put = put.checksum_algorithm(ChecksumAlgorithm::Sha256).body(ByteStream::from(bytes));
-        put.send().await.map(|_| ()).map_err(|error| unavailable(chain(&error)))
+        match put.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some("PreconditionFailed") => Ok(false),
+            Err(error) => Err(unavailable(chain(&error))),
+        }
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
@@ -59,24 +76,35 @@ impl Objects for S3 {
         }
     }
 
-    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, Unavailable> {
-        let mut keys = Vec::new();
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, Unavailable> {
+        let mut listed = Vec::new();
         let mut token: Option<String> = None;
         loop {
-            let page = self
-                .client
-                .list_objects_v2()
-                .bucket(&self.bucket)
-                .prefix(prefix)
-                .set_start_after(after.map(str::to_owned))
-                .set_continuation_token(token)
-                .send()
-                .await
-                .map_err(|error| unavailable(chain(&error)))?;
-            keys.extend(page.contents().iter().filter_map(|object| object.key().map(str::to_owned)));
+            let page = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+            let page = page.set_start_after(after.map(str::to_owned)).set_continuation_token(token);
+            let page = page.send().await.map_err(|error| unavailable(chain(&error)))?;
+            listed.extend(page.contents().iter().filter_map(|object| {
+                let written_at = object.last_modified().and_then(|at| at.to_millis().ok())?;
+                Some(Listed { key: object.key()?.to_owned(), written_at: Timestamp::from_millis(written_at) })
+            }));
             token = page.next_continuation_token;
             if token.is_none() {
-                return Ok(keys);
+                return Ok(listed);
+            }
+        }
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Unavailable> {
+        let mut folders = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let page = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix).delimiter("/");
+            let page = page.set_continuation_token(token).send().await;
+            let page = page.map_err(|error| unavailable(chain(&error)))?;
+            folders.extend(page.common_prefixes().iter().filter_map(|folder| folder.prefix().map(str::to_owned)));
+            token = page.next_continuation_token;
+            if token.is_none() {
+                return Ok(folders);
             }
         }
     }

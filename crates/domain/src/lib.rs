@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod acl;
+pub mod archive;
 pub mod audit;
 pub mod cascade;
 pub mod cause;

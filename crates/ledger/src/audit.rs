@@ -166,12 +166,12 @@ pub fn audit_entry_of_image(mut item: Item) -> Result<AuditEntry, Error> {
 }
 
 /// The smallest id of a moment.
-fn first_id(at: Timestamp) -> String {
+pub(crate) fn first_id(at: Timestamp) -> String {
     id_of(at, 0x7000, 0x8000_0000_0000_0000)
 }
 
 /// The largest id of a moment.
-fn last_id(at: Timestamp) -> String {
+pub(crate) fn last_id(at: Timestamp) -> String {
     id_of(at, 0x7fff, 0xbfff_ffff_ffff_ffff)
 }
 

@@ -5,6 +5,7 @@
 //! handlers at once, without either being wrong.
 
 mod audit;
+mod audit_rows;
 mod claim;
 mod due;
 mod dynamo;
@@ -31,6 +32,7 @@ use sealfleet_domain::audit::Event;
 use sealfleet_domain::{Clock, IdSource, ProjectScope, Timestamp};
 
 pub use audit::{AuditFilter, audit_entry_of_image, audit_shard_of};
+pub use audit_rows::AUDIT_SHARDS;
 pub use claim::{Claimed, Ready, Start, Wanted};
 pub use due::{Due, DueRun, due_shards};
 pub use dynamo::{Dynamo, Tables};

@@ -1,0 +1,47 @@
+//! Rows of the audit table as they are, to be exported again.
+
+use sealfleet_domain::Timestamp;
+
+use crate::audit::{first_id, last_id};
+use crate::store::{Item, Query, Range, Table};
+use crate::{Error, Ledger, keys};
+
+/// Partitions that a day of a trail is spread over.
+pub const AUDIT_SHARDS: u8 = keys::SHARDS;
+
+impl Ledger {
+    /// Up to `limit` rows of one shard of a trail's day, in order, that were made in a time and come after a sort key.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn audit_rows(
+        &self,
+        trail: &str,
+        day: &str,
+        shard: u8,
+        (from, to): (Timestamp, Timestamp),
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Item>, Error> {
+        let query = Query {
+            table: Table::Audit,
+            pk: keys::audit_day(trail, day, shard),
+            range: Range::Between(first_id(from), last_id(to)),
+            backwards: false,
+            limit,
+            consistent: true,
+            only: None,
+        };
+        let mut rows = Vec::new();
+        let mut after = after.map(str::to_owned);
+        loop {
+            let page = self.store.query(&query, after.as_deref()).await.map_err(Error::Unavailable)?;
+            rows.extend(page.items);
+            after = page.more_after;
+            if after.is_none() || rows.len() >= limit {
+                rows.truncate(limit);
+                return Ok(rows);
+            }
+        }
+    }
+}

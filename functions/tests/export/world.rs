@@ -1,0 +1,226 @@
+//! What `export` works with, in memory: a bucket that counts its calls and fails on demand, a key, a table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use sealfleet_aws::Unavailable;
+use sealfleet_aws::objects::{Listed, Objects};
+use sealfleet_aws::signing::Signer;
+use sealfleet_domain::archive;
+use sealfleet_domain::digest::verify::{Chain, StoredDigest, Verified, is_digested};
+use sealfleet_domain::digest::{ALGORITHM, Signature};
+use sealfleet_domain::hash::hex;
+use sealfleet_domain::{Clock, IdSource, Timestamp};
+use sealfleet_functions::export::{self, Done, Ports};
+use sealfleet_functions::shared::metrics::Metrics;
+use sealfleet_ledger::Ledger;
+use sealfleet_ledger::store::{Item, Key, Query, Range, Rows, Store, Table, Write, WriteError};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+/// All of it.
+pub struct World {
+    pub bucket: Arc<Bucket>,
+    pub time: Arc<Time>,
+    pub table: Arc<Audit>,
+    pub metrics: Arc<Mutex<Vec<String>>>,
+    pub ports: Ports,
+}
+
+impl World {
+    /// At noon of 2026-01-31.
+    pub fn new() -> Self {
+        let time = Arc::new(Time(AtomicI64::new(1_769_860_800_000)));
+        let bucket = Arc::new(Bucket { time: time.clone(), ..Bucket::default() });
+        let table = Arc::new(Audit::default());
+        let metrics = Arc::new(Mutex::new(Vec::new()));
+        let ports = Ports {
+            objects: Box::new(Shared(bucket.clone())),
+            signer: Box::new(Ink),
+            ledger: Ledger::new(table.clone(), time.clone(), time.clone()),
+            metrics: Metrics::to("export", metrics.clone()),
+        };
+        Self { bucket, time, table, metrics, ports }
+    }
+
+    /// Sends an event.
+    pub async fn send(&self, event: &Value) -> Done {
+        export::handle(&self.ports, event.clone()).await.unwrap()
+    }
+
+    /// Has the digest made that is due.
+    pub async fn digest(&self) -> export::digest::Made {
+        export::digest::make(&self.ports).await.unwrap()
+    }
+
+    /// Objects that digests vouch for.
+    pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+        let objects = self.bucket.objects.lock().unwrap();
+        objects
+            .iter()
+            .filter(|(key, _)| is_digested(key))
+            .map(|(key, (bytes, _))| (key.clone(), bytes.clone()))
+            .collect()
+    }
+
+    /// What verification says of the bucket now.
+    pub fn verified(&self) -> Verified {
+        let objects = self.bucket.objects.lock().unwrap().clone();
+        let digests = objects.iter().filter(|(key, _)| key.starts_with(archive::DIGESTS));
+        let digests: Vec<StoredDigest> =
+            digests.map(|(key, (bytes, _))| StoredDigest { key: key.clone(), bytes: bytes.clone() }).collect();
+        let signed = |statement: &[u8], signature: &Signature| *signature == ink(Sha256::digest(statement).into());
+        Chain::of(&digests, signed, None, self.time.now()).verify(&self.objects())
+    }
+}
+
+/// A clock that is moved, and ids that nobody needs.
+pub struct Time(AtomicI64);
+
+impl Time {
+    pub fn pass(&self, seconds: i64) {
+        self.0.fetch_add(seconds * 1000, Ordering::Relaxed);
+    }
+}
+
+impl Default for Time {
+    fn default() -> Self {
+        Self(AtomicI64::new(0))
+    }
+}
+
+impl Clock for Time {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+impl IdSource for Time {
+    fn uuid(&self, _: Timestamp) -> uuid::Uuid {
+        uuid::Uuid::nil()
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        [0; 32]
+    }
+}
+
+struct Ink;
+
+pub fn ink(sha256: [u8; 32]) -> Signature {
+    Signature { key: "key".to_owned(), algorithm: ALGORITHM.to_owned(), signature: hex(&sha256) }
+}
+
+#[async_trait]
+impl Signer for Ink {
+    async fn sign(&self, sha256: [u8; 32]) -> Result<Signature, Unavailable> {
+        Ok(ink(sha256))
+    }
+}
+
+/// A bucket in memory.
+#[derive(Default)]
+pub struct Bucket {
+    pub objects: Mutex<BTreeMap<String, (Vec<u8>, Timestamp)>>,
+    /// Each call, as `create audit/…`.
+    pub calls: Mutex<Vec<String>>,
+    /// Writes below these prefixes fail.
+    pub broken: Mutex<BTreeSet<String>>,
+    /// What is put just before a write of a digest: somebody was faster.
+    pub faster: Mutex<Option<Vec<u8>>>,
+    time: Arc<Time>,
+}
+
+impl Bucket {
+    /// The calls since the last time.
+    pub fn called(&self) -> Vec<String> {
+        std::mem::take(&mut *self.calls.lock().unwrap())
+    }
+
+    fn call(&self, name: &str, key: &str) {
+        self.calls.lock().unwrap().push(format!("{name} {key}"));
+    }
+}
+
+struct Shared(Arc<Bucket>);
+
+#[async_trait]
+impl Objects for Shared {
+    async fn create(&self, key: &str, _: &str, bytes: Vec<u8>) -> Result<bool, Unavailable> {
+        self.0.call("create", key);
+        if self.0.broken.lock().unwrap().iter().any(|prefix| key.starts_with(prefix)) {
+            return Err(Unavailable { service: "S3", detail: "broken".to_owned() });
+        }
+        let now = self.0.time.now();
+        let mut objects = self.0.objects.lock().unwrap();
+        if let Some(faster) = self.0.faster.lock().unwrap().take() {
+            objects.insert(key.to_owned(), (faster, now));
+        }
+        if objects.contains_key(key) {
+            return Ok(false);
+        }
+        objects.insert(key.to_owned(), (bytes, now));
+        Ok(true)
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
+        self.0.call("get", key);
+        Ok(self.0.objects.lock().unwrap().get(key).map(|(bytes, _)| bytes.clone()))
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, Unavailable> {
+        self.0.call("list", prefix);
+        let objects = self.0.objects.lock().unwrap();
+        let listed =
+            objects.iter().filter(|(key, _)| key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after));
+        Ok(listed.map(|(key, (_, at))| Listed { key: key.clone(), written_at: *at }).collect())
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Unavailable> {
+        self.0.call("folders", prefix);
+        let objects = self.0.objects.lock().unwrap();
+        let below = objects.keys().filter_map(|key| key.strip_prefix(prefix)?.split_once('/'));
+        let folders: BTreeSet<String> = below.map(|(folder, _)| format!("{prefix}{folder}/")).collect();
+        Ok(folders.into_iter().collect())
+    }
+}
+
+/// The audit table: rows by their keys.
+#[derive(Default)]
+pub struct Audit(pub Mutex<BTreeMap<(String, String), Item>>);
+
+/// Rows of a page at most, so that pages end.
+const PAGE: usize = 300;
+
+#[async_trait]
+impl Store for Audit {
+    async fn get(&self, _: Table, _: &Key) -> Result<Option<Item>, String> {
+        Err("nothing is read by key".to_owned())
+    }
+
+    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
+        let Range::Between(from, to) = &query.range else { return Err("a range of ids is read".to_owned()) };
+        let rows = self.0.lock().unwrap();
+        let fits = |sk: &String| sk >= from && sk <= to && after.is_none_or(|after| sk.as_str() > after);
+        let mut items = rows.iter().filter(|((pk, sk), _)| *pk == query.pk && fits(sk)).peekable();
+        let mut page = Rows::default();
+        while let Some(((_, sk), item)) = items.next() {
+            page.items.push(item.clone());
+            if page.items.len() == PAGE.min(query.limit) {
+                page.more_after = items.peek().is_some().then(|| sk.clone());
+                break;
+            }
+        }
+        Ok(page)
+    }
+
+    async fn due(&self, _: &str, _: i64, _: usize) -> Result<Vec<Key>, String> {
+        Err("nothing is due".to_owned())
+    }
+
+    async fn write(&self, _: Vec<Write>) -> Result<(), WriteError> {
+        Err(WriteError::Unavailable("nothing is written".to_owned()))
+    }
+}

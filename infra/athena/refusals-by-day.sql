@@ -1,0 +1,8 @@
+-- What was refused, and what was read without a release, by day.
+SELECT date, event_type, actor, count(*) AS times
+FROM sealfleet_audit.events
+WHERE project = 'healthcare'
+  AND date BETWEEN '2026-01-01' AND '2026-01-31'
+  AND event_type IN ('run.denied', 'claim.refused', 'report.refused', 'secret.read_unexplained')
+GROUP BY date, event_type, actor
+ORDER BY date DESC, times DESC
