@@ -17,6 +17,7 @@ mod revocation;
 mod run;
 mod secret;
 mod token;
+mod trail;
 mod worker;
 
 use std::process::ExitCode;

@@ -259,14 +259,11 @@ async fn released(record: &Ledger, scope: &ProjectScope, launch: &Launch<'_>) ->
 }
 
 async fn entries(record: &Ledger, scope: &ProjectScope, run_id: RunId) -> Vec<Event> {
-    let filter = AuditFilter {
-        run_id: Some(run_id),
-        from: Timestamp::from_millis(0).max(run_id.made_at()),
-        to: record.now(),
-        after: None,
-        limit: 1000,
-    };
-    record.audit(scope, &filter).await.unwrap().into_iter().flat_map(|entry| entry.events).collect()
+    let all = AuditFilter::between(run_id.made_at(), record.now(), 1000);
+    let page =
+        record.audit(&Owner::Project(scope.clone()), &AuditFilter { run_id: Some(run_id), ..all }).await.unwrap();
+    assert!(page.more_after.is_none());
+    page.entries.into_iter().flat_map(|entry| entry.events).collect()
 }
 
 struct MortalSecrets(Arc<Mortal>);
@@ -559,8 +556,8 @@ impl World {
     /// Fan-outs that were finished, by their entries in the audit trail.
     pub async fn finished_fan_outs(&self) -> usize {
         let from = self.record.now().plus_seconds(-24 * 3600);
-        let filter = AuditFilter { run_id: None, from, to: self.record.now(), after: None, limit: 1000 };
-        let entries = self.record.audit(&self.scope, &filter).await.unwrap();
+        let filter = AuditFilter::between(from, self.record.now(), 1000);
+        let entries = self.record.audit(&Owner::Project(self.scope.clone()), &filter).await.unwrap().entries;
         let events = entries.iter().flat_map(|entry| &entry.events);
         events.filter(|event| matches!(event, Event::FanOutFinished { .. })).count()
     }
