@@ -173,7 +173,7 @@ fn arrived(mut row: Item) -> Result<Item, Error> {
     Ok(row)
 }
 
-/// The audit entry that a row of the outbox holds: for tests of what is on record.
+/// The audit entry that a row of the outbox holds.
 ///
 /// # Errors
 /// When the row is none.
