@@ -153,8 +153,8 @@ pub async fn s59_a_trail_is_its_projects_admins(stack: &Stack) -> Outcome {
 /// What the audit table is put out of reach of.
 const WRITERS: [&str; 11] =
     ["enqueue", "claim", "report", "dispatch", "observe", "cancel", "revoke", "sweep", "fleet", "profile", "sandbox"];
-/// Until what waits in the outbox has been moved: `sweep` puts off what it cannot move for a minute.
-const MOVED: Duration = Duration::from_secs(150);
+/// Until what waits in the outbox has been moved: `sweep` puts off what it cannot move for half a minute.
+const MOVED: Duration = Duration::from_secs(90);
 
 /// 60. Audit table down during enqueue, claim, release -> refused; cancel and revoke still work.
 pub async fn s60_without_the_audit_table_nothing_is_given_and_everything_is_taken(stack: &Stack) -> Outcome {
@@ -181,7 +181,7 @@ pub async fn s60_without_the_audit_table_nothing_is_given_and_everything_is_take
     for writer in WRITERS {
         stack.aws.put_role_policy(&format!("sealfleet-{writer}"), "no-audit", &deny).await?;
     }
-    let without = async {
+    let without: Outcome = async {
         // Nothing is given.
         project.member.post("/v1/runs", &run_of(&[step("only", &json!({}))])).await?.refused(503, "unavailable")?;
         worker.try_claim(&waits, "only").await?.refused(503, "unavailable")?;

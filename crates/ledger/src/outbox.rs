@@ -14,7 +14,7 @@
 //! - **Nobody else can**: the way is open to [`Ending`] and to revocations, which are given here by name and not as a rule
 //!   of the caller's, and neither can take a lease.
 //!
-//! Until it is moved the trail does not show the entry. `docs/decisions/014-outbox.md` says why it is so.
+//! Until it is moved the trail does not show the entry. `docs/decisions/015-outbox.md` says why it is so.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::revocation::Revoked;
@@ -28,7 +28,7 @@ use crate::{Error, Ledger, keys};
 /// The attribute that keeps the partition of the trail that an entry belongs in.
 const PARTITION: &str = "trail";
 /// Seconds after which an entry that could not be moved is looked at again. Other things of its shard come first then.
-const AGAIN_SECONDS: i64 = 60;
+const AGAIN_SECONDS: i64 = 30;
 
 /// The end of a run from outside: it only takes away.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +110,7 @@ impl Ledger {
     /// Moves an entry from the outbox to its trail. One that is there already, or gone from here, is well.
     ///
     /// # Errors
-    /// When a table does not answer: the entry stays, and is due again in a minute.
+    /// When a table does not answer: the entry stays, and is due again in half a minute.
     pub async fn move_to_trail(&self, entry: &WaitingEntry) -> Result<(), Error> {
         let key = keys::waiting_entry(&entry.trail, entry.event_id);
         let Some(row) = self.store.get(Table::Ledger, &key).await.map_err(Error::Unavailable)? else { return Ok(()) };

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sealfleet_api::Code;
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_domain::access::Role;
 use sealfleet_domain::audit::Event;
@@ -256,8 +257,37 @@ async fn without_the_audit_table(walk: &Walk) {
     world.sweep().await;
     world.audit_table(Trail::Answers);
     world.sweep().await;
-    assert_eq!(world.waiting().await, 1, "it was put off for a minute");
+    assert_eq!(world.waiting().await, 1, "it was put off");
     world.time_goes_by(120);
     world.sweep().await;
     assert_eq!(world.waiting().await, 0);
+}
+
+#[tokio::test]
+async fn a_trail_is_its_own_scopes_alone() {
+    let world = World::new(None, Repeats::No).await;
+    let token = async |home, role| {
+        let expires = world.record.now().plus_seconds(1000);
+        world.record.create_token(&home, role, None, expires, "test").await.unwrap().1
+    };
+    let own = || Home::Project("healthcare".parse().unwrap());
+    let operator = token(Home::Operators, Role::Operator).await;
+    let viewer = token(own(), Role::Viewer).await;
+    for (who, project, wanted) in [
+        (&world.token, "healthcare", Ok(200)),
+        (&world.token, "radiology", Err(Code::NotFound)),
+        (&world.token, "~system", Err(Code::NotFound)),
+        (&viewer, "healthcare", Err(Code::Forbidden)),
+        (&operator, "~system", Ok(200)),
+        (&operator, "healthcare", Err(Code::NotFound)),
+    ] {
+        let event = json!({
+            "version": "2.0", "rawPath": "/v1/audit", "queryStringParameters": { "project": project },
+            "headers": { "authorization": format!("Bearer {who}") }, "isBase64Encoded": false,
+            "requestContext": { "http": { "method": "GET", "path": "/v1/audit" } },
+        });
+        let request = Request::from_event(serde_json::from_value(event).unwrap()).unwrap();
+        let answer = world.handle("audit", &request).await;
+        assert_eq!(answer.map(|answer| answer.status).map_err(|problem| problem.code), wanted, "{project}");
+    }
 }
