@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use async_trait::async_trait;
@@ -26,10 +27,6 @@ use sealfleet_functions::export;
 use sealfleet_functions::observe::TaskChange;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use template::{functions, repository, routes};
-
-#[path = "crash/template.rs"]
-mod template;
 
 /// How the name of a sample begins that its function refuses.
 const REFUSED: &str = "refused-";
@@ -49,6 +46,10 @@ impl Sample {
     }
 }
 
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
 /// The samples of a function. There is at least one.
 fn samples(function: &str) -> Vec<Sample> {
     let folder = repository().join("events").join(function);
@@ -64,6 +65,35 @@ fn samples(function: &str) -> Vec<Sample> {
         .collect();
     assert!(samples.iter().any(|sample| !sample.is_refused()), "function `{function}` has no sample");
     samples
+}
+
+/// The folders of `functions/` that are functions.
+fn functions() -> BTreeSet<String> {
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).read_dir().unwrap().map(|entry| entry.unwrap());
+    folders
+        .filter(|entry| entry.path().join("mod.rs").exists())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name != "shared")
+        .collect()
+}
+
+/// Each route of the template with its function.
+fn routes() -> BTreeMap<String, String> {
+    let template = std::fs::read_to_string(repository().join("infra/sam/template.yaml")).unwrap();
+    let mut routes = BTreeMap::new();
+    let mut key = None;
+    for line in template.lines().map(str::trim) {
+        if let Some(route) = line.strip_prefix("RouteKey: ") {
+            key = Some(route.to_owned());
+        }
+        let target =
+            line.strip_prefix("Target: !Sub integrations/${").and_then(|rest| rest.strip_suffix("Integration}"));
+        if let Some(target) = target {
+            routes.insert(key.take().unwrap(), target.to_lowercase());
+        }
+    }
+    assert!(!routes.is_empty(), "no route was found in the template");
+    routes
 }
 
 #[test]

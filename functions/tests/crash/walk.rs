@@ -1,13 +1,14 @@
 //! A walk through every operation of the API and every event of the functions, over a store that takes no state change
 //! without its event ([`Audited`](crate::audited::Audited)).
 //!
-//! An operation that changes something adds to the trail; one that only reads does not. A route of the template, a function
+//! An operation that changes something adds to the trail; one that only reads does not. An operation, a function
 //! or an event that tells of a change and is not met on the way fails the walk, and so does an exemption that nothing needs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use sealfleet_api::Code;
 use sealfleet_api::http::{Answer, Request};
+use sealfleet_api::operations::{self, Operation};
 use sealfleet_domain::access::Role;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::audit::catalogue::{CATALOGUE, Class};
@@ -16,7 +17,6 @@ use sealfleet_domain::run::RunState;
 use serde_json::{Value, json};
 
 use crate::audited::Exempt;
-use crate::template;
 use crate::world::{Repeats, Trail, World};
 
 /// Operations that are asked by another method than GET and change nothing.
@@ -33,29 +33,13 @@ const NO_TABLES: [(&str, &str); 1] = [("export", "it reads the stream of the tra
 
 struct Walk {
     world: World,
-    routes: BTreeMap<String, String>,
     met: BTreeSet<String>,
 }
 
 impl Walk {
     async fn new() -> Self {
         let world = World::new(None, Repeats::No).await;
-        Self { world, routes: template::routes(), met: BTreeSet::new() }
-    }
-
-    /// The route of a method and path: the one that spells most of it out.
-    fn route(&self, method: &str, path: &str) -> String {
-        let fits = |route: &&String| {
-            let Some(pattern) = route.strip_prefix(method).and_then(|rest| rest.strip_prefix(' ')) else {
-                return false;
-            };
-            let (pattern, path): (Vec<&str>, Vec<&str>) = (pattern.split('/').collect(), path.split('/').collect());
-            pattern.len() == path.len()
-                && pattern.iter().zip(&path).all(|(want, is)| want.starts_with('{') || want == is)
-        };
-        let spelled = |route: &&String| route.matches('{').count();
-        let route = self.routes.keys().filter(fits).min_by_key(spelled);
-        route.unwrap_or_else(|| panic!("the template has no route for {method} {path}")).clone()
+        Self { world, met: BTreeSet::new() }
     }
 
     async fn ask(&mut self, who: &str, method: &str, path: &str, body: Value) -> Value {
@@ -69,7 +53,10 @@ impl Walk {
 
     /// Makes a request that is granted. What it changed is in the trail.
     async fn send(&mut self, method: &str, path: &str, with: Value) -> Value {
-        let route = self.route(method, path);
+        let parts: Vec<&str> = path.split('/').skip(1).collect();
+        let found = operations::find(method, &parts);
+        let operation = found.unwrap_or_else(|| panic!("there is no operation {method} {path}"));
+        let route = route(operation);
         let mut context = json!({ "http": { "method": method, "path": path } });
         if let Some(arn) = with.get("arn") {
             context["authorizer"] = json!({ "iam": { "userArn": arn } });
@@ -81,7 +68,7 @@ impl Walk {
         });
         let request = Request::from_event(serde_json::from_value(event).unwrap()).unwrap();
         let before = self.world.seen().entries;
-        let answer = self.world.handle(&self.routes[&route], &request).await;
+        let answer = self.world.handle(operation.function, &request).await;
         let Answer { status, body, .. } = answer.unwrap_or_else(|problem| panic!("{method} {path}: {problem}"));
         assert!((200..300).contains(&status), "{method} {path}: {status}");
         let told = self.world.seen().entries - before;
@@ -90,6 +77,18 @@ impl Walk {
         self.met.insert(route);
         body
     }
+}
+
+/// The folders of `functions/` that are functions.
+fn functions() -> BTreeSet<String> {
+    let folders = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).read_dir().unwrap().map(|entry| entry.unwrap());
+    let functions = folders.filter(|entry| entry.path().join("mod.rs").exists());
+    functions.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| name != "shared").collect()
+}
+
+/// An operation as the template's routes are written.
+fn route(operation: &Operation) -> String {
+    format!("{} {}", operation.method, operation.path)
 }
 
 fn text(value: &Value, name: &str) -> String {
@@ -122,10 +121,11 @@ async fn every_operation_that_changes_something_has_its_event() {
     walk.get(&admin, &format!("/v1/audit/{id}")).await;
     without_the_audit_table(&walk).await;
 
-    assert_eq!(walk.met, walk.routes.keys().cloned().collect(), "routes that were walked, and all");
+    walk.send("GET", "/v1/openapi.json", json!({})).await;
+    assert_eq!(walk.met, operations::all().map(route).collect(), "operations that were walked, and all");
     let by_event = ["dispatch", "observe", "sweep"].into_iter().chain(NO_TABLES.iter().map(|(name, _)| *name));
-    let functions: BTreeSet<String> = walk.routes.values().cloned().chain(by_event.map(str::to_owned)).collect();
-    assert_eq!(functions, template::functions(), "functions that were walked, and all");
+    let walked = operations::all().map(|operation| operation.function).chain(by_event);
+    assert_eq!(walked.map(str::to_owned).collect::<BTreeSet<_>>(), functions(), "functions that were walked, and all");
     let seen = walk.world.seen();
     let changes = CATALOGUE.iter().filter(|row| {
         serde_json::from_str::<Event>(row.example).is_ok_and(|event| event.class() == Class::StateChange)

@@ -26,7 +26,7 @@ use sealfleet_domain::{Clock, IdSource, Owner, PoolName, ProjectScope, RunId, St
 use sealfleet_ecs::{Definition, Error as EcsError, Launch, Launched, TaskState, Tasks};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::{
-    audit, cancel, claim, dispatch, enqueue, fleet, observe, profile, report, revoke, runs, sandbox, sweep,
+    audit, cancel, claim, dispatch, enqueue, fleet, observe, openapi, profile, report, revoke, runs, sandbox, sweep,
 };
 use sealfleet_ledger::store::{Item, Key, Query, Rows, Store, Table, Write, WriteError};
 use sealfleet_ledger::{AuditFilter, Due, Ledger, Registration, due_shards};
@@ -630,6 +630,7 @@ impl World {
             "enqueue" => enqueue::handle(&self.enqueue, request).await,
             "claim" => claim::handle(&self.claim, request).await,
             "report" => report::handle(&self.report, request).await,
+            "openapi" => openapi::handle(),
             "cancel" => cancel::handle(&self.cancel, request).await,
             "revoke" => revoke::handle(&self.revoke, request).await,
             other => panic!("function `{other}` answers requests and is not in this world: add it"),
