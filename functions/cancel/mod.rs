@@ -4,6 +4,8 @@
 //! task that could not be stopped keeps the run due, and `sweep` tries again; a worker kills its sandbox when its next
 //! heartbeat finds the lease gone. A launch that has no handle yet finds its claim gone when it wants to store one, and
 //! stops what it started.
+//!
+//! A run is cancelled even while the audit table does not answer: its entry waits in the ledger's outbox.
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::{Code, Problem};
@@ -39,7 +41,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
 async fn cancel(ports: &Ports, request: &Request, run_id: &str) -> Result<Answer, Problem> {
     let caller = caller(&ports.ledger, request, Action::Cancel).await?;
     let run_id: RunId = path_id(run_id)?;
-    let done = ports.ledger.transition(&caller.scope, run_id, &caller.actor, |run, now| run.cancel(now)).await;
+    let done = ports.ledger.cancel(&caller.scope, run_id, &caller.actor).await;
     let run = match done {
         Ok(done) => {
             effects::stop(ports.tasks.as_ref(), &ports.ledger, &caller.scope, &done.run, &done.change, &caller.actor)

@@ -2,7 +2,8 @@
 //!
 //! The revocation rows are written first; only then is read what is in flight. A hard revocation is worked on at once,
 //! for as long as a request may take, and `sweep` goes on where this ended. So the revocation itself never waits for
-//! what it sets off, and finishes whoever dies.
+//! what it sets off, and finishes whoever dies. Revoking and aborting go on while the audit table does not answer: the
+//! entries wait in the ledger's outbox.
 
 use std::collections::BTreeSet;
 

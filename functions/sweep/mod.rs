@@ -2,7 +2,8 @@
 //!
 //! Queued and due: its message is sent again, or its time to live is over. Held by a worker and due: its lease has run
 //! out, or a heartbeat has moved it. Held by ECS and due: ECS is asked. Ended with a sandbox still to stop: it is
-//! stopped. A fan-out that was interrupted: it goes on. Queue messages, events and handlers may all be lost; this alone brings every run to its end.
+//! stopped. A fan-out that was interrupted: it goes on. An audit entry that waits in the outbox: it is moved to the trail.
+//! Queue messages, events and handlers may all be lost; this alone brings every run to its end.
 
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::run::{
@@ -48,7 +49,7 @@ pub struct Ports {
 /// What a sweep did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Swept {
-    /// Runs and fan-outs that were due.
+    /// Runs, fan-outs and waiting audit entries that were due.
     pub visited: u64,
     /// Those that could not be dealt with; they stay due.
     pub failed: u64,
@@ -77,6 +78,7 @@ pub async fn handle(ports: &Ports) -> Result<Swept, Error> {
                         }
                         finished.map(drop)
                     }
+                    Due::Entry(entry) => ports.ledger.move_to_trail(entry).await,
                 };
                 match visited {
                     Ok(()) => dealt_with += 1,

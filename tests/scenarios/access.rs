@@ -8,7 +8,7 @@ use sealfleet_tests::project::{FARGATE, PULL, merged};
 use sealfleet_tests::{Caller, Outcome, Project, Reply, Stack, ensure, ensure_eq, unique};
 use serde_json::{Map, Value, json};
 
-use crate::seen::{SOON, injected, names, nowhere, played, player, seen, sleeping, with_profile};
+use crate::seen::{SOON, fresh_id, injected, names, nowhere, played, player, seen, sleeping, with_profile};
 
 /// 49. ACL `codex: []` -> no secrets, env kept; a tool not listed -> none; a step without a tool -> none.
 pub async fn s49_a_tool_sees_what_it_is_granted(stack: &Stack) -> Outcome {
@@ -225,10 +225,6 @@ fn same(exists: &Reply, missing: &Reply) -> Outcome {
     };
     ensure_eq!(parts(exists), parts(missing), "{} against {}", exists.asked, missing.asked);
     Ok(())
-}
-
-fn fresh_id(kind: &str) -> String {
-    format!("{kind}_{}", uuid::Uuid::now_v7())
 }
 
 /// Every change names what it replaces, every version is kept, and what is in use stays.

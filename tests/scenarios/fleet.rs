@@ -11,6 +11,8 @@ use sealfleet_tests::worker::QueueKeys;
 use sealfleet_tests::{Claimed, Outcome, Project, Stack, Worker, ensure, ensure_eq, eventually, processes, unique};
 use serde_json::{Value, json};
 
+use crate::seen::fresh_id;
+
 /// Long enough for anything that is not waited for on purpose.
 const SOON: Duration = Duration::from_secs(30);
 /// Long enough for a lease to run out.
@@ -722,6 +724,7 @@ pub async fn s24_another_projects_rows_do_not_exist(stack: &Stack) -> Outcome {
     let token = text(&token, "token_id")?;
     let claimed = worker.claim(&run, "only").await?;
     let before = (beta.census().await?, beta.audit(&run).await?);
+    let entry = text(before.1.first().unwrap_or(&Value::Null), "event_id")?;
 
     let asked = async {
         for (theirs, nobodys) in [
@@ -729,6 +732,8 @@ pub async fn s24_another_projects_rows_do_not_exist(stack: &Stack) -> Outcome {
             (format!("/v1/workers/{}", worker.id), format!("/v1/workers/{}", fresh_id("wrk"))),
             ("/v1/profiles/s24".to_owned(), format!("/v1/profiles/s24-{}", unique())),
             (format!("/v1/audit?run={run}"), format!("/v1/audit?run={}", fresh_id("run"))),
+            (format!("/v1/audit?project={}", beta.id), format!("/v1/audit?project=none-{}", unique())),
+            (format!("/v1/audit/{entry}"), format!("/v1/audit/{}", fresh_id("evt"))),
             (format!("/v1/projects/{}", beta.id), format!("/v1/projects/none-{}", unique())),
         ] {
             let (exists, missing) = (alpha.admin.get(&theirs).await?, alpha.admin.get(&nobodys).await?);
@@ -839,11 +844,6 @@ pub async fn s25_viewers_and_dead_tokens(stack: &Stack) -> Outcome {
     ensure!(project.viewer.list("/v1/runs").await?.is_empty(), "a refused enqueue left a run");
     ensure!(named(&project.trail().await?, "run.enqueued").is_empty(), "a refused enqueue is in the trail");
     Ok(())
-}
-
-/// An id of a kind that nothing has.
-fn fresh_id(kind: &str) -> String {
-    format!("{kind}_{}", uuid::Uuid::now_v7())
 }
 
 /// A number that no other process has among its arguments.

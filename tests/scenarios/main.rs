@@ -134,7 +134,9 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s61_a_replay_is_equal_and_poison_is_set_aside
             a_range_is_exported_again;
         audit:
-            s57_a_hundred_events_are_all_there;
+            s57_a_hundred_events_are_all_there
+            s59_a_trail_is_its_projects_admins
+            s60_without_the_audit_table_nothing_is_given_and_everything_is_taken;
         kill:
             s44_a_killed_fan_out_finishes_by_itself
             a_killed_function_loses_nothing

@@ -13,6 +13,11 @@ pub const SOON: Duration = Duration::from_secs(90);
 /// A pull pool that has no queue: only workers that a test plays claim from it, by the ids of run and step.
 pub const PLAYED: &str = "gpu";
 
+/// An id of a kind that nothing has.
+pub fn fresh_id(kind: &str) -> String {
+    format!("{kind}_{}", uuid::Uuid::now_v7())
+}
+
 /// A run of these steps with its own profile.
 pub fn with_profile(profile: &str, steps: &[Value]) -> Value {
     merged(run_of(steps), &json!({ "profile": profile }))

@@ -259,6 +259,34 @@ impl Aws {
         Ok(())
     }
 
+    /// Puts a policy of its own on a role, or replaces it.
+    ///
+    /// # Errors
+    /// When IAM refuses it.
+    pub async fn put_role_policy(&self, role: &str, name: &str, policy: &Value) -> Outcome {
+        let policy = policy.to_string();
+        self.iam(&[("Action", "PutRolePolicy"), ("RoleName", role), ("PolicyName", name), ("PolicyDocument", &policy)])
+            .await
+    }
+
+    /// Takes a policy of its own from a role.
+    ///
+    /// # Errors
+    /// When IAM refuses it.
+    pub async fn delete_role_policy(&self, role: &str, name: &str) -> Outcome {
+        self.iam(&[("Action", "DeleteRolePolicy"), ("RoleName", role), ("PolicyName", name)]).await
+    }
+
+    async fn iam(&self, parameters: &[(&str, &str)]) -> Outcome {
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        let url = format!("{}/", self.endpoint);
+        let request = Signed { keys: &self.root, service: "iam", method: "POST", url, headers: &headers };
+        let mut body = reqwest::Url::parse("http://iam/?Version=2010-05-08")?;
+        body.query_pairs_mut().extend_pairs(parameters);
+        let body = body.query().unwrap_or_default().as_bytes().to_vec();
+        self.send(request, body).await?.accepted("a role's policy").map(|_| ())
+    }
+
     /// All buckets.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use crate::project::named;
 use crate::{Caller, Failure, Outcome, Stack, ensure, eventually};
 
 impl Caller {
-    /// The events of one name in the caller's own trail, oldest first. `query` narrows it, as `run=ID` does; it may be empty.
+    /// The events of one name in the caller's own trail (an operator's is the operators'), oldest first. `query` narrows it, as `run=ID` does; it may be empty.
     ///
     /// # Errors
     /// When they are refused.
@@ -38,29 +38,6 @@ impl Caller {
     ) -> Outcome<Value> {
         eventually(&format!("an audited `{name}`"), limit, async || {
             Ok(self.events(query, name).await?.into_iter().find(&matches))
-        })
-        .await
-    }
-}
-
-impl Stack {
-    /// The events of one name in the operators' own trail, which is read in the archive: no operation shows it.
-    ///
-    /// # Errors
-    /// When S3 refuses it.
-    pub async fn system_events(&self, name: &str) -> Outcome<Vec<Value>> {
-        let lines = Archive::read(self).await?.lines();
-        let own = lines.into_iter().filter(|line| line["project"] == "~system" && line["event"]["type"] == name);
-        Ok(own.map(|line| line["event"].clone()).collect())
-    }
-
-    /// Waits for the first such event that `matches`.
-    ///
-    /// # Errors
-    /// When the time ends before.
-    pub async fn system_event(&self, name: &str, limit: Duration, matches: impl Fn(&Value) -> bool) -> Outcome<Value> {
-        eventually(&format!("an operators' `{name}`"), limit, async || {
-            Ok(self.system_events(name).await?.into_iter().find(&matches))
         })
         .await
     }

@@ -18,6 +18,7 @@ mod revocation;
 mod run;
 mod secret;
 mod token;
+mod trail;
 mod worker;
 
 use std::process::ExitCode;

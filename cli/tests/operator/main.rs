@@ -100,6 +100,84 @@ fn options_stand_before_or_after_the_command_and_the_token_may_come_by_standard_
 }
 
 #[test]
+fn a_trail_is_searched_by_every_filter_and_read_to_its_last_page() {
+    let entry = |last: char| {
+        let event = json!({"type": "secret.revocation_lifted", "profile": "crm", "key": "K",
+            "revocation_id": "rev_0198c0de-0000-7000-8000-00000000000a"});
+        json!({"event_id": format!("evt_0198c0de-0000-7000-8000-00000000000{last}"), "at": "2026-01-31T08:00:00.000Z",
+            "project": "healthcare", "actor": "token:x", "events": [event]})
+    };
+    // The first page is empty and has more: it ended when it had looked at enough.
+    let pages = [json!({"items": [], "next_cursor": "c1"}), json!({"items": [entry('1')]}), entry('2')];
+    let (url, seen) = api(pages.into_iter().map(|page| (200, page)).collect());
+    let place = tempfile::tempdir().unwrap();
+    let file = token_file(place.path());
+    let connection = ["--api-url", &url, "--token-file", file.to_str().unwrap(), "--output", "json"];
+    let filters = [
+        "--run",
+        RUN,
+        "--profile",
+        "system/base",
+        "--key",
+        "K",
+        "--actor",
+        "token:x",
+        "--type",
+        "run.denied,secret.released",
+        "--type",
+        "secret.revoked",
+        "--from",
+        "2026-01-31T00:00:00Z",
+        "--to",
+        "2026-01-31T12:00:00Z",
+        "--project",
+        "healthcare",
+    ];
+    let (code, out, err) = texts(&sealfleet(&[&["audit", "list"], &filters[..], &connection].concat(), ""));
+    let list: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, list[0]["project"].as_str(), err.as_str()), (Some(0), Some("healthcare"), ""));
+    for page in ["", "cursor=c1"] {
+        let request = seen.recv().unwrap();
+        let line = request.lines().next().unwrap().replace("%2F", "/").replace("%3A", ":").replace("%2C", ",");
+        for filter in [
+            page,
+            &format!("run={RUN}"),
+            "profile=system/base",
+            "key=K",
+            "actor=token:x",
+            "project=healthcare",
+            "type=run.denied,secret.released,secret.revoked",
+            "from=2026-01-31T00:00:00.000Z",
+            "to=2026-01-31T12:00:00.000Z",
+        ] {
+            assert!(line.contains(filter), "{filter}: {line}");
+        }
+    }
+    let id = "evt_0198c0de-0000-7000-8000-000000000002";
+    let (code, out, _) = texts(&sealfleet(&[&["audit", "show", id], &connection[..]].concat(), ""));
+    assert!(code == Some(0) && out.contains(id), "{out}");
+    assert!(seen.recv().unwrap().starts_with(&format!("GET /v1/audit/{id} ")));
+}
+
+#[test]
+fn a_trail_that_is_followed_is_printed_as_it_comes_and_each_entry_once() {
+    let entry = |last: char| {
+        json!({"event_id": format!("evt_0198c0de-0000-7000-8000-00000000000{last}"), "at": "2026-01-31T08:00:00.000Z",
+            "project": "healthcare", "actor": "token:x", "events": [{"type": "run.cancelled"}]})
+    };
+    let pages = [json!({"items": [entry('1')]}), json!({"items": [entry('1'), entry('2')]})];
+    // Then the API is gone, and so is the follower.
+    let (url, _seen) = api(pages.into_iter().map(|page| (200, page)).collect());
+    let place = tempfile::tempdir().unwrap();
+    let file = token_file(place.path());
+    let arguments = ["audit", "follow", "--api-url", &url, "--token-file", file.to_str().unwrap(), "--output", "json"];
+    let (_, out, _) = texts(&sealfleet(&arguments, ""));
+    let ids: Vec<Value> =
+        out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["event_id"].clone()).collect();
+    assert_eq!(ids, ["evt_0198c0de-0000-7000-8000-000000000001", "evt_0198c0de-0000-7000-8000-000000000002"]);
+}
+
+#[test]
 fn exit_codes_tell_usage_refusal_and_failure_apart() {
     let problem =
         json!({"type": "t", "title": "There is nothing here.", "status": 404, "detail": "d", "code": "not_found"});

@@ -21,7 +21,7 @@ pub struct Request {
     pub method: String,
     /// The path's parts: `/v1/runs/x` is `["v1", "runs", "x"]`.
     pub path: Vec<String>,
-    /// The query's parameters.
+    /// The query's parameters. The values of one that is given several times are joined by commas, as API Gateway does.
     pub query: BTreeMap<String, String>,
     /// Headers, names in lower case.
     headers: BTreeMap<String, String>,
@@ -86,15 +86,18 @@ impl Request {
             .iter()
             .filter_map(|(name, value)| Some((name.as_str().to_ascii_lowercase(), value.to_str().ok()?.to_owned())))
             .collect();
+        let mut query: BTreeMap<String, String> = BTreeMap::new();
+        for (key, value) in event.query_string_parameters.iter() {
+            query
+                .entry(key.to_owned())
+                .and_modify(|before| *before = format!("{before},{value}"))
+                .or_insert(value.to_owned());
+        }
         Ok(Self {
             method: event.request_context.http.method.to_string(),
             // As routes are chosen: several leading slashes are one, and no other is.
             path: raw_path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
-            query: event
-                .query_string_parameters
-                .iter()
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
+            query,
             headers,
             caller_arn,
             body,
@@ -291,6 +294,18 @@ mod tests {
         assert_eq!(problem("{").status, 400);
         assert_eq!(problem("[]").status, 400);
         assert_eq!(problem("").status, 400);
+    }
+
+    #[test]
+    fn a_parameter_that_is_given_twice_keeps_both_values() {
+        let event = serde_json::json!({
+            "version": "2.0", "rawPath": "/v1/audit",
+            "queryStringParameters": { "type": "run.denied,secret.released", "limit": "5" },
+            "requestContext": { "http": { "method": "GET", "path": "/v1/audit" } },
+        });
+        let request = Request::from_event(serde_json::from_value(event).expect("an event")).expect("a request");
+        assert_eq!(request.query.get("type").map(String::as_str), Some("run.denied,secret.released"));
+        assert_eq!(request.query.get("limit").map(String::as_str), Some("5"));
     }
 
     #[test]

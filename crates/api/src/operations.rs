@@ -9,7 +9,8 @@ use sealfleet_domain::profile::Profile;
 use sealfleet_domain::revocation::Revocation;
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::{
-    EnrolmentKeyId, FanOutId, ProfileName, ProjectId, RevocationId, RunId, StepId, Timestamp, TokenId, WorkerId, limits,
+    EnrolmentKeyId, EventId, FanOutId, ProfileName, ProfileRef, ProjectId, RevocationId, RunId, StepId, Timestamp,
+    TokenId, WorkerId, limits,
 };
 
 use crate::http::Request;
@@ -137,6 +138,7 @@ impl std::fmt::Debug for Shape {
 mod values {
     pub(super) struct Limit;
     pub(super) struct Cursor;
+    pub(super) struct Events;
     /// The OpenAPI document itself.
     pub(super) struct Document;
 
@@ -145,7 +147,15 @@ mod values {
         use std::borrow::Cow;
 
         use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+        use sealfleet_domain::audit::catalogue::CATALOGUE;
         use sealfleet_domain::limits;
+
+        /// Names of events, with commas between them.
+        fn events() -> String {
+            let names: Vec<String> = CATALOGUE.iter().map(|row| row.name.replace('.', "\\.")).collect();
+            let one = names.join("|");
+            format!("^({one})(,({one}))*$")
+        }
 
         macro_rules! inline {
             ($($name:ident $schema:tt;)*) => {
@@ -168,6 +178,7 @@ mod values {
         inline! {
             Limit { "type": "integer", "minimum": 1, "maximum": limits::PAGE, "default": 50 };
             Cursor { "type": "string", "pattern": "^[A-Za-z0-9_-]+$" };
+            Events { "type": "string", "pattern": events() };
             Document {
                 "type": "object",
                 "properties": { "openapi": { "type": "string" }, "paths": { "type": "object" } },
@@ -474,17 +485,33 @@ const EXECUTORS: &[Operation] = &[
         .refuses(&[Code::NotFound, Code::StaleFence, Code::NotReady]),
 ];
 
-const AUDIT: &[Operation] = &[Operation::new("list_audit", "GET", "/v1/audit", "audit")
-    .does("Reads the project's audit trail.")
-    .with_query(&[
-        query::<RunId>("run", "Only entries of this run."),
-        query::<Timestamp>("from", "Entries of this moment and later; the last day if absent."),
-        query::<Timestamp>("to", "Entries before this moment; now if absent. 31 days after `from` at most."),
-        LIMIT,
-        CURSOR,
-    ])
-    .gives::<Page<AuditEntry>>(200, "A page, oldest first.")
-    .refuses(&[Code::NotFound])];
+const TRAIL: Query =
+    query::<String>("project", "Whose trail: the caller's own, `~system` for operators. No other exists for it.");
+const AUDIT: &[Operation] = &[
+    Operation::new("list_audit", "GET", "/v1/audit", "audit")
+        .does("Reads the project's audit trail; an operator, the operators' own.")
+        .with_query(&[
+            query::<RunId>("run", "Only entries of this run."),
+            query::<ProfileRef>("profile", "Only entries with an event that names this profile."),
+            query::<String>("key", "Only entries with an event that names this key."),
+            query::<String>("actor", "Only entries of this actor, as `kind:id`."),
+            query::<values::Events>(
+                "type",
+                "Only entries with one of these events. The same event meets `profile` and `key`.",
+            ),
+            query::<Timestamp>("from", "Entries of this moment and later; the last day if absent."),
+            query::<Timestamp>("to", "Entries before this moment; now if absent. 31 days after `from` at most."),
+            TRAIL,
+            LIMIT,
+            CURSOR,
+        ])
+        .gives::<Page<AuditEntry>>(200, "A page, oldest first. It may be short or empty and have a `next_cursor`.")
+        .refuses(&[Code::NotFound]),
+    Operation::new("get_audit_entry", "GET", "/v1/audit/{event_id}", "audit")
+        .does("Reads one entry of the same trail.")
+        .with_query(&[TRAIL])
+        .gives::<AuditEntry>(200, "The entry."),
+];
 
 const OPENAPI: &[Operation] = &[Operation::new("get_openapi", "GET", "/v1/openapi.json", "openapi")
     .does("Shows this document.")
@@ -594,6 +621,7 @@ pub fn path_shape(parameter: &str) -> Option<Shape> {
         "name" => Shape::of::<ProfileName>(),
         "revocation_id" => Shape::of::<RevocationId>(),
         "fan_out_id" => Shape::of::<FanOutId>(),
+        "event_id" => Shape::of::<EventId>(),
         "run_id" => Shape::of::<RunId>(),
         "step_id" => Shape::of::<StepId>(),
         _ => return None,

@@ -14,7 +14,8 @@ use sealfleet_domain::profile::Profile;
 use sealfleet_domain::revocation::Revocation;
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::{
-    EnrolmentKeyId, FanOutId, ProfileName, ProjectId, RevocationId, RunId, StepId, Timestamp, TokenId, WorkerId,
+    EnrolmentKeyId, EventId, FanOutId, ProfileName, ProfileRef, ProjectId, RevocationId, RunId, StepId, Timestamp,
+    TokenId, WorkerId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -36,6 +37,16 @@ pub struct PageQuery {
 pub struct AuditQuery {
     /// Those of one run.
     pub run_id: Option<RunId>,
+    /// Those with an event that names this profile.
+    pub profile: Option<ProfileRef>,
+    /// Those with an event that names this key.
+    pub key: Option<String>,
+    /// Those of one actor, as `kind:id`.
+    pub actor: Option<String>,
+    /// Those with an event of one of these names; all if none is given.
+    pub types: Vec<String>,
+    /// Whose trail: only the caller's own exists for it.
+    pub project: Option<String>,
     /// Those of this moment and later.
     pub from: Option<Timestamp>,
     /// Those before this moment.
@@ -361,16 +372,31 @@ impl Client {
         self.act(format!("/v1/runs/{run_id}/steps/{step_id}/retry")).await
     }
 
-    /// `GET /v1/audit`, oldest first.
+    /// `GET /v1/audit`, oldest first. A page may be short or empty and have a `next_cursor`: it ends when it has looked
+    /// at as many entries as one page may.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn list_audit(&self, query: &AuditQuery) -> Result<Page<AuditEntry>, Error> {
         let mut pairs = query.page.pairs();
         pairs.extend(query.run_id.map(|run_id| ("run", run_id.to_string())));
+        pairs.extend(query.profile.as_ref().map(|profile| ("profile", profile.to_string())));
+        pairs.extend(query.key.clone().map(|key| ("key", key)));
+        pairs.extend(query.actor.clone().map(|actor| ("actor", actor)));
+        pairs.extend((!query.types.is_empty()).then(|| ("type", query.types.join(","))));
+        pairs.extend(query.project.clone().map(|project| ("project", project)));
         pairs.extend(query.from.map(|from| ("from", from.to_string())));
         pairs.extend(query.to.map(|to| ("to", to.to_string())));
         self.get("/v1/audit".to_owned(), pairs).await
+    }
+
+    /// `GET /v1/audit/{event_id}`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn get_audit_entry(&self, event_id: EventId, project: Option<&str>) -> Result<AuditEntry, Error> {
+        let pairs = project.map(|project| ("project", project.to_owned())).into_iter().collect();
+        self.get(format!("/v1/audit/{event_id}"), pairs).await
     }
 }
 

@@ -183,7 +183,12 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
     let (run, worker): (RunId, WorkerId) = (of(&id("run")), of(&id("wrk")));
     let (project, name, step): (ProjectId, ProfileName, StepId) = (of("healthcare"), of("crm"), of("main"));
     let lease = json!({"run_id": run, "step_id": step, "fence": 1});
-    let audit = AuditQuery { run_id: Some(run), from: Some(of("2026-01-31T08:00:00Z")), to: None, page: page.clone() };
+    let audit = AuditQuery {
+        run_id: Some(run),
+        from: Some(of("2026-01-31T08:00:00Z")),
+        page: page.clone(),
+        ..AuditQuery::default()
+    };
     let revoke: Revoke = least(json!({"keys": [], "reason": "r"}));
     let mut refused = 0;
     macro_rules! send {
@@ -228,6 +233,7 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.cancel_run(run);
         client.retry_step(run, &step);
         client.list_audit(&audit);
+        client.get_audit_entry(of(&id("evt")), None);
         client.get_openapi();
         client.claim(&least(json!({"run_id": run, "step_id": step})));
         client.heartbeat(&Heartbeat::default());

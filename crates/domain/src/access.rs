@@ -196,7 +196,7 @@ impl Action {
 pub enum Resource<'a> {
     /// Things above projects.
     Platform,
-    /// Profiles and revocations of the system scope.
+    /// Profiles, revocations and the audit trail of the system scope.
     System,
     /// Things of this project.
     Project(&'a ProjectId),
@@ -366,6 +366,19 @@ mod tests {
             let decision = decide(&token("healthcare", role), Action::ReadRuns, Resource::Project(&other));
             assert_eq!(decision, Decision::Hidden);
         }
+    }
+
+    #[test]
+    fn operators_read_their_own_trail_and_no_projects() {
+        let operator =
+            Principal::Operator(Operator::verified("tok_0198c0de-0000-7000-8000-00000000000a".parse().expect("valid")));
+        let project = "healthcare".parse().expect("valid");
+        assert_eq!(decide(&operator, Action::ReadAudit, Resource::System), Decision::Allow);
+        assert!(matches!(decide(&operator, Action::ReadAudit, Resource::Project(&project)), Decision::Forbidden(_)));
+        assert!(matches!(
+            decide(&token("healthcare", Role::Admin), Action::ReadAudit, Resource::System),
+            Decision::Forbidden(_)
+        ));
     }
 
     #[test]

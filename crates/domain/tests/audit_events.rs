@@ -150,6 +150,18 @@ One entry records one transaction: who did it, when, and the events that it made
 transaction, so there is no change without its entry and no entry without its change. Entries hold names, ids, numbers
 and addresses, never a secret's value; the few lines of free text in them are bounded.
 
+While the audit table takes no entries, a cancel, a revocation and what it aborts are recorded in the ledger first, and
+arrive here later with their own id and time; everything else is refused.
+
+No event is written for: a heartbeat; the time at which `sweep` looks again, and a queue message that is sent again; how far
+a fan-out has come; a task definition that is remembered; and what simply expires, which is an idempotency key after a day
+and a worker that nobody approved for a day.
+
+Read them by `GET /v1/audit` (`run`, `profile`, `key`, `actor`, `type`, `from`, `to`; oldest first, by cursor) and
+`GET /v1/audit/{event_id}`, or `sealfleet audit list | follow | show`. `type`, `profile` and `key` are of one and the same
+event. A page may be short or empty and have a `next_cursor`: it ends when it has read one or two thousand entries. Without
+`from` it begins a day before `to`, or with the run; `to` is 31 days later at most.
+
 | member of an entry | meaning |
 |---|---|
 | `event_id` | `evt_` and a UUID of version 7: unique, and sortable by time |

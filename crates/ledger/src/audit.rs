@@ -1,25 +1,40 @@
 //! The audit trail: entries are put, in the transactions that they record, and read; nothing here changes one.
 //!
 //! A project's day is spread over eight partitions; all entries of one run stand in one of them. An entry's sort key is
-//! its time-sortable id, so a time is a range of keys, and a cursor is simply the last id that was seen.
+//! its time-sortable id, so a time is a range of keys, and a cursor is simply the id up to which all was seen. A page
+//! asks each partition of a day once, and shows what it has up to where the shortest answer ends: oldest first, each
+//! once, whatever the others hold beyond that.
+
+use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::try_join_all;
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::credential::OPERATOR_SCOPE;
-use sealfleet_domain::{EventId, Owner, ProjectScope, RunId, Timestamp};
+use sealfleet_domain::{EventId, Owner, ProfileRef, ProjectScope, RunId, Timestamp};
 
+use crate::profiles::trail;
 use crate::rows::{from_item, to_item, unwritten};
-use crate::store::{Condition, Item, Query, Range, Table, Write, WriteError};
+use crate::store::{Condition, Item, Key, Query, Range, Table, Write, WriteError};
 use crate::{Error, Ledger, keys};
 
 /// Milliseconds of a day.
 const DAY: i64 = 24 * 3600 * 1000;
+
+/// Rows that one page reads at most before it ends, however few of them match: what it costs stays bounded.
+const SCANNED: usize = 1000;
+/// Rows of one partition that are read at once where most of them may not match.
+const SCANNED_AT_ONCE: usize = 250;
 
 /// Which entries to read.
 #[derive(Clone, Debug)]
 pub struct AuditFilter {
     /// Only those of this run.
     pub run_id: Option<RunId>,
+    /// Only those by this actor, as `kind:id`.
+    pub actor: Option<String>,
+    /// Only those with an event that matches.
+    pub event: EventFilter,
     /// From this moment.
     pub from: Timestamp,
     /// Up to this moment.
@@ -28,6 +43,68 @@ pub struct AuditFilter {
     pub after: Option<EventId>,
     /// Entries at most.
     pub limit: usize,
+}
+
+/// Which events: those that match all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// With one of these names; all, where none is given.
+    pub types: BTreeSet<String>,
+    /// That name this profile.
+    pub profile: Option<ProfileRef>,
+    /// That name this key.
+    pub key: Option<String>,
+}
+
+/// Some entries, and where to go on.
+#[derive(Clone, Debug, Default)]
+pub struct AuditPage {
+    /// The entries, oldest first; there may be none, and more later.
+    pub entries: Vec<AuditEntry>,
+    /// What to give as `after`, if there may be more.
+    pub more_after: Option<EventId>,
+}
+
+/// What was read of one partition.
+struct Slice {
+    entries: Vec<AuditEntry>,
+    /// How far it was read, where that is not the end.
+    until: Option<EventId>,
+    rows: usize,
+}
+
+impl AuditFilter {
+    /// All entries between two moments, `limit` at a time.
+    #[must_use]
+    pub fn between(from: Timestamp, to: Timestamp, limit: usize) -> Self {
+        Self { run_id: None, actor: None, event: EventFilter::default(), from, to, after: None, limit }
+    }
+
+    /// Whether most entries may not match.
+    fn is_narrow(&self) -> bool {
+        self.run_id.is_some() || self.actor.is_some() || self.event != EventFilter::default()
+    }
+
+    fn matches(&self, entry: &AuditEntry) -> bool {
+        let after = self.after.is_none_or(|after| entry.event_id > after);
+        let run = self.run_id.is_none_or(|run_id| entry.run_id == Some(run_id));
+        let actor = self.actor.as_ref().is_none_or(|actor| entry.actor == *actor);
+        after && run && actor && entry.events.iter().any(|event| self.event.matches(event))
+    }
+}
+
+impl EventFilter {
+    fn matches(&self, event: &Event) -> bool {
+        if !self.types.is_empty() && !self.types.contains(&event.name()) {
+            return false;
+        }
+        if self.profile.is_none() && self.key.is_none() {
+            return true;
+        }
+        let subjects = event.subjects();
+        self.profile.as_ref().is_none_or(|profile| subjects.profiles.contains(profile))
+            && self.key.as_ref().is_none_or(|key| subjects.keys.contains(key))
+    }
 }
 
 impl Ledger {
@@ -78,60 +155,87 @@ impl Ledger {
         self.audit_write(OPERATOR_SCOPE, actor, None, events, at)
     }
 
-    /// Entries of a project's trail, oldest first.
+    /// A page of an owner's trail, oldest first. It may be short, or empty, and have more: a page ends when it has read
+    /// as many rows as one may cost.
     ///
     /// # Errors
     /// When the tables do not answer.
-    pub async fn audit(&self, scope: &ProjectScope, filter: &AuditFilter) -> Result<Vec<AuditEntry>, Error> {
-        let trail = scope.project().as_str();
-        let mut found: Vec<AuditEntry> = Vec::new();
-        let start = filter.after.map_or(filter.from, |after| after.made_at().max(filter.from));
-        let mut day = start.millis().div_euclid(DAY);
-        while day <= filter.to.millis().div_euclid(DAY) && found.len() < filter.limit {
-            let name = Timestamp::from_millis(day * DAY).day();
-            let shards: Vec<u8> = match filter.run_id {
-                Some(run_id) => vec![keys::run_audit_shard(run_id)],
-                None => (0..keys::SHARDS).collect(),
-            };
-            let mut of_day = Vec::new();
-            for shard in shards {
-                of_day.extend(self.audit_shard(keys::audit_day(trail, &name, shard), filter).await?);
-            }
+    pub async fn audit(&self, owner: &Owner, filter: &AuditFilter) -> Result<AuditPage, Error> {
+        let start = filter.after.map_or(filter.from, |after| beyond(after).max(filter.from));
+        let last = filter.to.millis().div_euclid(DAY);
+        let mut page = AuditPage::default();
+        let mut scanned = 0;
+        for day in start.millis().div_euclid(DAY)..=last {
+            let slices = self.audit_of_day(owner, day, filter).await?;
+            scanned += slices.iter().map(|slice| slice.rows).sum::<usize>();
+            // What one partition has not shown yet may stand before what others have.
+            let horizon = slices.iter().filter_map(|slice| slice.until).min();
+            let mut of_day: Vec<AuditEntry> = slices.into_iter().flat_map(|slice| slice.entries).collect();
+            of_day.retain(|entry| horizon.is_none_or(|horizon| entry.event_id <= horizon));
             of_day.sort_by_key(|entry| entry.event_id);
-            found.extend(of_day);
-            day += 1;
+            page.entries.extend(of_day);
+            let more = horizon.is_some() || day < last;
+            if page.entries.len() > filter.limit || (page.entries.len() == filter.limit && more) {
+                page.entries.truncate(filter.limit);
+                page.more_after = page.entries.last().map(|entry| entry.event_id);
+                return Ok(page);
+            }
+            if horizon.is_some() {
+                page.more_after = horizon;
+                return Ok(page);
+            }
+            if scanned >= SCANNED && day < last {
+                page.more_after = last_id(Timestamp::from_millis((day + 1) * DAY - 1)).parse().ok();
+                return Ok(page);
+            }
         }
-        found.truncate(filter.limit);
-        Ok(found)
+        Ok(page)
     }
 
-    /// Up to `limit` matching entries of one partition: enough, whatever the others hold.
-    async fn audit_shard(&self, pk: String, filter: &AuditFilter) -> Result<Vec<AuditEntry>, Error> {
-        let from = filter.after.map_or_else(|| first_id(filter.from), |after| after.to_string());
+    /// One entry of an owner's trail.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or that the tables do not answer.
+    pub async fn audit_entry(&self, owner: &Owner, id: EventId) -> Result<AuditEntry, Error> {
+        // Which partition of its day it stands in depends on its run, which nobody has to know.
+        let day = id.made_at().day();
+        let rows = (0..keys::SHARDS).map(async |shard| {
+            let key = Key { pk: keys::audit_day(trail(owner), &day, shard), sk: id.to_string() };
+            self.store.get(Table::Audit, &key).await.map_err(Error::Unavailable)
+        });
+        let found = try_join_all(rows).await?.into_iter().flatten().next();
+        audit_entry_of_image(found.ok_or(Error::NotFound)?)
+    }
+
+    async fn audit_of_day(&self, owner: &Owner, day: i64, filter: &AuditFilter) -> Result<Vec<Slice>, Error> {
+        let name = Timestamp::from_millis(day * DAY).day();
+        let shards = match filter.run_id {
+            Some(run_id) => keys::run_audit_shard(run_id)..keys::run_audit_shard(run_id) + 1,
+            None => 0..keys::SHARDS,
+        };
+        try_join_all(shards.map(|shard| self.audit_slice(keys::audit_day(trail(owner), &name, shard), filter))).await
+    }
+
+    /// What one partition has for a page, by one query.
+    async fn audit_slice(&self, pk: String, filter: &AuditFilter) -> Result<Slice, Error> {
+        let at_once = if filter.is_narrow() { SCANNED_AT_ONCE.max(filter.limit) } else { filter.limit };
+        let from = filter.after.map(|after| after.to_string()).max(Some(first_id(filter.from))).unwrap_or_default();
         let query = Query {
             table: Table::Audit,
             pk,
             range: Range::Between(from, last_id(filter.to)),
             backwards: false,
-            limit: filter.limit.saturating_add(1),
+            // One more, since the first may be the one that the page before ended with.
+            limit: at_once.saturating_add(1),
             consistent: true,
-            only: filter.run_id.map(|run_id| ("run_id", AttributeValue::S(run_id.to_string()))),
+            only: None,
         };
-        let mut found = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let rows = self.store.query(&query, after.as_deref()).await.map_err(Error::Unavailable)?;
-            for item in rows.items {
-                let entry = audit_entry_of_image(item)?;
-                if filter.after != Some(entry.event_id) {
-                    found.push(entry);
-                }
-            }
-            after = rows.more_after;
-            if after.is_none() || found.len() >= filter.limit {
-                return Ok(found);
-            }
-        }
+        let rows = self.store.query(&query, None).await.map_err(Error::Unavailable)?;
+        let until = rows.more_after.map(|sk| sk.parse()).transpose();
+        let until = until.map_err(|_| Error::Unreadable("an audit row with a foreign key".to_owned()))?;
+        let read = rows.items.len();
+        let entries = rows.items.into_iter().map(audit_entry_of_image).collect::<Result<Vec<_>, _>>()?;
+        Ok(Slice { entries: entries.into_iter().filter(|entry| filter.matches(entry)).collect(), until, rows: read })
     }
 }
 
@@ -163,6 +267,12 @@ pub fn audit_entry_of_image(mut item: Item) -> Result<AuditEntry, Error> {
     item.insert("project".to_owned(), AttributeValue::S(trail.to_owned()));
     item.insert("event_id".to_owned(), AttributeValue::S(sk));
     from_item(item)
+}
+
+/// The first moment that may have an entry after this one.
+fn beyond(after: EventId) -> Timestamp {
+    let at = after.made_at();
+    if after.to_string() == last_id(at) { Timestamp::from_millis(at.millis().saturating_add(1)) } else { at }
 }
 
 /// The smallest id of a moment.

@@ -103,7 +103,7 @@ impl Ledger {
             stored.run.claimable(step_id, worker)?;
             let fresh = fresh(&stored.run).await?;
             let rule = |run: &mut Run, now| run.claim(step_id, Claimant { worker, slot, executor }, &fresh, pace, now);
-            match self.apply(scope, &stored, &actor, rule, |_| Ok(Vec::new())).await? {
+            match self.apply(scope, &stored, &actor, rule).await? {
                 Once::Done(done) => return self.granted(wanted, *done).await,
                 Once::SlotTaken => {
                     let held = self.leases_of(scope, worker.worker_id).await?;
@@ -168,7 +168,7 @@ impl Ledger {
                 Some(revoked) => run.abort_start(step_id, *fence, revoked.clone(), *pace, now),
                 None => run.start(step_id, *holder, *fence, Some(handle.clone()), resolved),
             };
-            match self.apply(scope, &stored, actor, rule, |_| Ok(Vec::new())).await? {
+            match self.apply(scope, &stored, actor, rule).await? {
                 Once::Done(done) => {
                     return Ok(match revoked {
                         Some(revoked) => Start::Revoked(*done, revoked),

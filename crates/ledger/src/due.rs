@@ -5,6 +5,7 @@
 
 use sealfleet_domain::{FanOutId, Owner, ProjectScope, RunId, Timestamp};
 
+use crate::outbox::WaitingEntry;
 use crate::store::Key;
 use crate::{Error, Ledger, keys};
 
@@ -15,6 +16,8 @@ pub enum Due {
     Run(DueRun),
     /// A fan-out that is not finished.
     FanOut(Owner, FanOutId),
+    /// An audit entry that waits in the outbox.
+    Entry(WaitingEntry),
 }
 
 /// A run that somebody must look at.
@@ -47,6 +50,9 @@ impl Ledger {
 fn due_of(key: Key) -> Option<Due> {
     if let Some(owner) = keys::owner_of_fan_out(&key.pk) {
         return Some(Due::FanOut(owner, key.sk.parse().ok()?));
+    }
+    if let Some(trail) = keys::trail_of_outbox(&key.pk) {
+        return Some(Due::Entry(WaitingEntry { trail: trail.to_owned(), event_id: key.sk.parse().ok()? }));
     }
     Some(Due::Run(DueRun { scope: keys::scope_of_run(&key.pk)?, run_id: key.sk.parse().ok()? }))
 }

@@ -11,9 +11,10 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::revocation::{AbortedRun, FanOut, Finished, Place, Revocation};
-use sealfleet_domain::run::{Change, Executor, Run, Step};
+use sealfleet_domain::run::{Executor, Run, Step};
 use sealfleet_domain::{FanOutId, Owner, ProjectScope, RunId, Timestamp};
 
+use crate::outbox::Ending;
 use crate::profiles::trail;
 use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Item, Query, Range, Table, Write, WriteError};
@@ -109,11 +110,9 @@ impl Ledger {
             let active: Vec<Revocation> = fan_out.revocations.iter().filter(is_active).cloned().collect();
             let Some(revoked) = stored.run.revoked_in_flight(&active) else { return Ok(None) };
             let record = aborted_item(owner, fan_out.fan_out_id, scope, &stored.run).map_err(unwritten)?;
-            let rule = |run: &mut Run, now| run.abort_revoked(revoked.clone(), Some(fan_out.fan_out_id), now);
-            let beside = |_: &Change| {
-                Ok(vec![Write::Put { table: Table::Ledger, item: record.clone(), only_if: Condition::Absent }])
-            };
-            match self.apply(scope, &stored, &actor, rule, beside).await? {
+            let ending = Ending::Revoked { revoked: &revoked, fan_out_id: fan_out.fan_out_id };
+            let beside = vec![Write::Put { table: Table::Ledger, item: record, only_if: Condition::Absent }];
+            match self.end_run(scope, &stored, &actor, ending, beside).await? {
                 Once::Done(done) => return Ok(Some(*done)),
                 Once::SlotTaken | Once::Overtaken => self.back_off(attempt).await,
             }

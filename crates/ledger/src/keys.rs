@@ -178,6 +178,18 @@ pub fn lease_step(run_id: RunId, step_id: &StepId) -> String {
     format!("{run_id}/{step_id}")
 }
 
+/// An audit entry that waits to be moved to its trail.
+pub fn waiting_entry(trail: &str, id: EventId) -> Key {
+    let owner = if trail == OPERATOR_SCOPE { trail.to_owned() } else { format!("PRJ#{trail}") };
+    key(format!("{owner}#OUTBOX"), id)
+}
+
+/// The trail of an outbox's partition key, for rows that the due index found.
+pub fn trail_of_outbox(pk: &str) -> Option<&str> {
+    let owner = pk.strip_suffix("#OUTBOX")?;
+    owner.strip_prefix("PRJ#").or_else(|| (owner == OPERATOR_SCOPE).then_some(owner))
+}
+
 pub fn task_definition(scope: &ProjectScope, hash: &str) -> Key {
     key(format!("PRJ#{}#TASK_DEFINITIONS", scope.project()), hash)
 }

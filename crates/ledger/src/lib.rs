@@ -1,7 +1,7 @@
 //! The two tables: the ledger, which is the only authority on what runs, and the audit trail.
 //!
 //! One module for each protocol, each transaction written once. Every key is built from a `ProjectScope`, every state
-//! change commits with its audit entry, and every write is conditional, so that a handler may be run twice, and two
+//! change commits with its audit entry (`outbox`: what only takes away may leave it in the ledger first), and every write is conditional, so that a handler may be run twice, and two
 //! handlers at once, without either being wrong.
 
 mod audit;
@@ -16,6 +16,7 @@ mod fan_outs;
 mod fleet;
 mod keys;
 mod leases;
+mod outbox;
 mod profiles;
 mod projects;
 mod revocations;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::{Clock, IdSource, ProjectScope, Timestamp};
 
-pub use audit::{AuditFilter, audit_entry_of_image, audit_shard_of};
+pub use audit::{AuditFilter, AuditPage, EventFilter, audit_entry_of_image, audit_shard_of};
 pub use audit_rows::AUDIT_SHARDS;
 pub use claim::{Claimed, Ready, Start, Wanted};
 pub use due::{Due, DueRun, due_shards};
@@ -40,6 +41,7 @@ pub use enqueue::{Enqueued, Idempotency};
 pub use error::Error;
 pub use fleet::Registration;
 pub use leases::{HeldLease, LeaseRow};
+pub use outbox::{WaitingEntry, audit_entry_of_outbox};
 pub use profiles::{ProfileVersion, owner_of};
 pub use runs::Page;
 pub use store::{Meter, Store};

@@ -57,9 +57,15 @@ impl Ledger {
             });
         }
         for attempt in 0..5 {
-            match self.store.write(writes.clone()).await {
+            match self.write_revocations(writes.clone()).await {
                 Ok(()) => return Ok(()),
                 Err(WriteError::Condition(failed)) => {
+                    // The rows may be our own, of a try whose answer was lost.
+                    let active = self.active_revocations(owner).await?;
+                    let stands = |own: &Revocation| active.iter().any(|row| row.revocation_id == own.revocation_id);
+                    if revocations.iter().all(stands) {
+                        return Ok(());
+                    }
                     let taken = failed.into_iter().filter_map(|at| revocations.get(at));
                     let taken = taken.map(|revocation| format!("`{}` of `{}`", revocation.key, revocation.profile));
                     return Err(Error::AlreadyRevoked(taken.collect()));

@@ -15,7 +15,7 @@ use crate::store::{Condition, Item, Table, Write, WriteError};
 use crate::{Error, Ledger, keys, leases};
 
 /// Tries of a transition that others keep overtaking.
-const TRIES: u32 = 10;
+pub(crate) const TRIES: u32 = 10;
 
 /// A run after a transition.
 #[derive(Clone, Debug)]
@@ -41,6 +41,13 @@ pub(crate) struct Stored {
     pub run: Run,
     version: u64,
     due_at: Option<Timestamp>,
+}
+
+/// A transition that is about to be stored.
+pub(crate) struct Prepared {
+    run: Run,
+    change: Change,
+    at: Timestamp,
 }
 
 impl Ledger {
@@ -73,36 +80,37 @@ impl Ledger {
         mut rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
     ) -> Result<Once, Error> {
         let stored = self.stored_run(scope, run_id).await?;
-        self.apply(scope, &stored, actor, &mut rule, |_| Ok(Vec::new())).await
+        self.apply(scope, &stored, actor, &mut rule).await
     }
 
-    /// Applies `rule` to a run as it was read, and stores what it changes together with what `beside` makes of it.
+    /// Applies `rule` to a run as it was read, and stores what it changes.
     pub(crate) async fn apply(
         &self,
         scope: &ProjectScope,
         stored: &Stored,
         actor: &str,
-        mut rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
-        beside: impl Fn(&Change) -> Result<Vec<Write>, WriteError> + Send,
+        rule: impl FnOnce(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
     ) -> Result<Once, Error> {
-        let now = self.now();
-        let mut run = stored.run.clone();
-        let change = rule(&mut run, now)?;
-        if change.events.is_empty() && !change.quiet {
-            return Ok(Once::Done(Box::new(Transitioned { run, change })));
+        let (prepared, writes) = self.prepare(scope, stored, actor, rule)?;
+        if writes.is_empty() {
+            return Ok(Once::Done(Box::new(Transitioned { run: prepared.run, change: prepared.change })));
         }
-        let writes = self.writes(scope, stored, &run, &change, actor, now).and_then(|mut writes| {
-            writes.extend(beside(&change)?);
-            Ok(writes)
-        });
-        let written = match writes {
-            Ok(writes) => self.store.write(writes).await,
-            Err(error) => Err(error),
-        };
+        let written = self.store.write(writes).await;
+        self.settled(scope, prepared, written)
+    }
+
+    /// What became of a transition, from what became of its writes.
+    pub(crate) fn settled(
+        &self,
+        scope: &ProjectScope,
+        prepared: Prepared,
+        written: Result<(), WriteError>,
+    ) -> Result<Once, Error> {
+        let Prepared { run, change, at } = prepared;
         match written {
             Ok(()) => {
                 if let Some(watch) = &self.watch {
-                    watch.stored(scope, &change.events, now);
+                    watch.stored(scope, &change.events, at);
                 }
                 Ok(Once::Done(Box::new(Transitioned { run, change })))
             }
@@ -111,6 +119,24 @@ impl Ledger {
             Err(WriteError::Condition(_) | WriteError::Busy) => Ok(Once::Overtaken),
             Err(WriteError::Unavailable(detail)) => Err(Error::Unavailable(detail)),
         }
+    }
+
+    /// Applies `rule` to a run as it was read, and says what is to be written for it: nothing where nothing changed.
+    pub(crate) fn prepare(
+        &self,
+        scope: &ProjectScope,
+        stored: &Stored,
+        actor: &str,
+        rule: impl FnOnce(&mut Run, Timestamp) -> Result<Change, Refusal>,
+    ) -> Result<(Prepared, Vec<Write>), Error> {
+        let now = self.now();
+        let mut run = stored.run.clone();
+        let change = rule(&mut run, now)?;
+        if change.events.is_empty() && !change.quiet {
+            return Ok((Prepared { run, change, at: now }, Vec::new()));
+        }
+        let writes = self.writes(scope, stored, &run, &change, actor, now).map_err(unwritten)?;
+        Ok((Prepared { run, change, at: now }, writes))
     }
 
     /// Waits a random while that grows with `attempt`: full jitter.

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use sealfleet_aws::chance::{SystemClock, SystemIds};
 use sealfleet_domain::access::Role;
+use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::fleet::{Worker, WorkerStatus};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::{
     Executor, Fence, Fresh, Mode, OnDrift, Outcome, Pace, Refusal, RequeueReason, Run, RunState, StepSpec,
 };
-use sealfleet_domain::{ProjectScope, RunId, StepId, WorkerId};
-use sealfleet_ledger::{AuditFilter, Claimed, Due, DueRun, Enqueued, Error, Idempotency, Ledger, Wanted};
+use sealfleet_domain::{Owner, ProjectScope, RunId, StepId, WorkerId};
+use sealfleet_ledger::{AuditFilter, Claimed, Due, DueRun, Enqueued, Error, EventFilter, Idempotency, Ledger, Wanted};
 
 const PACE: Pace = Pace { lease_seconds: 30, resend_seconds: 60 };
 
@@ -172,10 +173,14 @@ async fn another_projects_rows_are_not_there() {
     let claimed = claim(&ledger, &other, &worker, run_id).await;
     assert!(matches!(claimed, Err(Error::NotFound)), "{claimed:?}");
     assert!(ledger.runs(&other, None, None, 50).await.unwrap().items.is_empty());
-    let filter =
-        AuditFilter { run_id: None, from: ledger.now().plus_seconds(-60), to: ledger.now(), after: None, limit: 50 };
-    assert!(ledger.audit(&other, &filter).await.unwrap().is_empty());
-    assert_eq!(ledger.audit(&own, &filter).await.unwrap().len(), 1);
+    let filter = AuditFilter::between(ledger.now().plus_seconds(-60), ledger.now(), 50);
+    let owner = |scope: &ProjectScope| Owner::Project(scope.clone());
+    assert!(ledger.audit(&owner(&other), &filter).await.unwrap().entries.is_empty());
+    let entries = ledger.audit(&owner(&own), &filter).await.unwrap().entries;
+    assert_eq!(entries.len(), 1);
+    let id = entries.first().unwrap().event_id;
+    assert_eq!(ledger.audit_entry(&owner(&own), id).await.unwrap().run_id, Some(run_id));
+    assert!(matches!(ledger.audit_entry(&owner(&other), id).await, Err(Error::NotFound)));
 }
 
 #[tokio::test]
@@ -223,19 +228,77 @@ async fn lists_page_through_everything_once() {
     }
     assert_eq!(listed.len(), 25);
     assert!(listed.windows(2).all(|pair| matches!(pair, [newer, older] if newer > older)));
-    let mut filter =
-        AuditFilter { run_id: None, from: ledger.now().plus_seconds(-600), to: ledger.now(), after: None, limit: 7 };
-    let mut entries = Vec::new();
-    loop {
-        let page = ledger.audit(&scope, &filter).await.unwrap();
-        filter.after = page.last().map(|entry| entry.event_id);
-        entries.extend(page.iter().map(|entry| entry.event_id));
-        if page.len() < 7 {
-            break;
-        }
-    }
+    let filter = AuditFilter::between(ledger.now().plus_seconds(-600), ledger.now(), 7);
+    let entries: Vec<_> =
+        trail(&ledger, &scope, filter).await.into_iter().flatten().map(|entry| entry.event_id).collect();
     assert_eq!(entries.len(), 25);
     assert!(entries.windows(2).all(|pair| matches!(pair, [older, newer] if older < newer)));
+}
+
+/// All pages of a trail.
+async fn trail(ledger: &Ledger, scope: &ProjectScope, mut filter: AuditFilter) -> Vec<Vec<AuditEntry>> {
+    let mut pages = Vec::new();
+    loop {
+        let page = ledger.audit(&Owner::Project(scope.clone()), &filter).await.unwrap();
+        assert!(page.entries.len() <= filter.limit && (page.more_after.is_none() || page.more_after > filter.after));
+        pages.push(page.entries);
+        filter.after = page.more_after;
+        if filter.after.is_none() {
+            return pages;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trail_is_searched_by_actor_event_profile_and_key() {
+    let (ledger, scope) = (ledger().await, scope("healthcare"));
+    let (run_id, _) = enqueue(&ledger, &scope, None).await;
+    let (workflow, crm) = ("w".parse().unwrap(), "crm".parse().unwrap());
+    ledger.denied_run(&scope, "token:a", &workflow, vec![crm], "rule").await.unwrap();
+    ledger.denied_run(&scope, "token:b", &workflow, vec!["ehr".parse().unwrap()], "rule").await.unwrap();
+    let all = AuditFilter::between(ledger.now().plus_seconds(-600), ledger.now(), 50);
+    let found = async |filter: AuditFilter| -> Vec<String> {
+        let entries = trail(&ledger, &scope, filter).await.into_iter().flatten();
+        entries.map(|entry| format!("{} {}", entry.actor, entry.events.first().unwrap().name())).collect()
+    };
+    let event = |types: &[&str], profile: Option<&str>, key: Option<&str>| EventFilter {
+        types: types.iter().map(|name| (*name).to_owned()).collect(),
+        profile: profile.map(|profile| profile.parse().unwrap()),
+        key: key.map(str::to_owned),
+    };
+    let by = |event| AuditFilter { event, ..all.clone() };
+    assert_eq!(found(all.clone()).await.len(), 3);
+    assert_eq!(found(AuditFilter { run_id: Some(run_id), ..all.clone() }).await, ["test run.enqueued"]);
+    assert_eq!(found(AuditFilter { actor: Some("token:b".to_owned()), ..all.clone() }).await, ["token:b run.denied"]);
+    assert_eq!(found(by(event(&["run.denied"], None, None))).await.len(), 2);
+    assert_eq!(found(by(event(&["run.denied", "run.enqueued"], None, None))).await.len(), 3);
+    assert_eq!(found(by(event(&[], Some("crm"), None))).await, ["token:a run.denied"]);
+    assert!(found(by(event(&[], Some("system/crm"), None))).await.is_empty());
+    assert!(found(by(event(&["run.enqueued"], Some("crm"), None))).await.is_empty(), "of two events at once");
+    assert!(found(by(event(&[], None, Some("K")))).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_search_that_finds_little_costs_little_a_page_and_misses_nothing() {
+    let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
+    let (meter, scope) = (store.meter(), scope("healthcare"));
+    let ledger = Ledger::new(store, Arc::new(SystemClock), Arc::new(SystemIds));
+    let from = ledger.now();
+    let workflow = "w".parse().unwrap();
+    for number in 0..2500 {
+        let actor = if number % 1000 == 999 { "token:rare" } else { "token:often" };
+        ledger.denied_run(&scope, actor, &workflow, vec![], "rule").await.unwrap();
+    }
+    let rare = AuditFilter { actor: Some("token:rare".to_owned()), ..AuditFilter::between(from, ledger.now(), 50) };
+    let before = meter.units().1;
+    let pages = trail(&ledger, &scope, rare).await;
+    let cost = meter.units().1 - before;
+    assert_eq!(pages.iter().flatten().count(), 2);
+    assert!(pages.len() > 1, "a page reads all there is");
+    assert!(cost < 300.0, "{cost} RRU");
+    let all = trail(&ledger, &scope, AuditFilter::between(from, ledger.now(), 100)).await;
+    let ids: BTreeSet<_> = all.iter().flatten().map(|entry| entry.event_id).collect();
+    assert_eq!((ids.len(), all.iter().flatten().count()), (2500, 2500), "each once");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use sealfleet_domain::credential::Home;
 use sealfleet_domain::fleet::WorkerStatus;
 use sealfleet_domain::profile::Content;
 use sealfleet_domain::{Owner, ProfileName, RunId};
+use sealfleet_ledger::AuditFilter;
 use serde_json::{Value, json};
 
 use crate::world::{Asked, OWN, POOL, TASK, Who, World, scope};
@@ -77,7 +78,8 @@ fn rows() -> Vec<Row> {
         ("list_runs",              Tokens([403,     200,  200,   200,   200])),
         ("get_run",                Tokens([403,     200,  200,   200,   404])),
         ("cancel_run",             Tokens([403,     200,  200,   403,   404])),
-        ("list_audit",             Tokens([403,     200,  403,   403,   200])),
+        ("list_audit",             Tokens([200,     200,  403,   403,   200])),
+        ("get_audit_entry",        Tokens([200,     200,  403,   403,   404])),
         //                                  pending approved rejected revoked foreign
         ("claim",                  Workers([403,    200,     403,     403,    404])),
         ("heartbeat",              Workers([200,    200,     403,     403,    200])),
@@ -240,6 +242,7 @@ async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
             asked.body.as_object_mut().unwrap().remove("sandbox");
             asked
         }
+        "get_audit_entry" => one("event_id", entry(world, who).await),
         "heartbeat" => with(json!({ "leases": [] })),
         "list_projects"
         | "list_enrolment_keys"
@@ -270,6 +273,15 @@ fn text(value: Option<&Value>) -> String {
 
 fn run() -> Value {
     json!({ "workflow": "w", "steps": [{ "id": "main", "pool": POOL, "mode": "sandboxed", "command": ["true"] }] })
+}
+
+/// An entry of the trail of the project or of the operators.
+async fn entry(world: &World, who: Who) -> String {
+    profile(world, who).await;
+    let owner = if who == Who::Operator { Owner::System } else { Owner::Project(scope(OWN)) };
+    let filter = AuditFilter::between(world.ledger.now().plus_seconds(-60), world.ledger.now(), 10);
+    let page = world.ledger.audit(&owner, &filter).await.unwrap();
+    page.entries.first().unwrap().event_id.to_string()
 }
 
 /// A profile with one secret, of the project or of the system.

@@ -6,13 +6,17 @@
 //! or AWS would repeat is repeated; in the harsher half of the stories nothing is, and `sweep` alone goes on.
 //!
 //! After each telling: every run has reached one end, each step ended once, no lease is left, no task runs that nobody
-//! knows of, and no task was ever launched whose secrets' release was not on record.
+//! knows of, no task was ever launched whose secrets' release was not on record, no audit entry is lost or doubled, and no
+//! state was changed without one.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod audited;
+mod walk;
 mod world;
 
+use sealfleet_domain::audit::Event;
 use sealfleet_domain::run::RunState;
-use world::{Death, Repeats, World};
+use world::{Death, Repeats, Trail, World};
 
 /// Tells `story` with a death at every call, and checks the end of each telling.
 async fn at_every_call<F>(story: F, ends: &[RunState])
@@ -20,19 +24,26 @@ where
     F: AsyncFn(&World) -> (),
 {
     for repeats in [Repeats::Yes, Repeats::No] {
-        let whole = World::new(None, repeats).await;
-        story(&whole).await;
-        whole.run_to_the_end().await;
-        whole.check(ends).await;
-        let calls = whole.calls();
-        assert!(calls > 5, "the story makes only {calls} calls");
-        for call in 1..=calls {
-            for death in [Death::Before(call), Death::After(call)] {
-                let world = World::new(Some(death), repeats).await;
-                story(&world).await;
-                world.run_to_the_end().await;
-                world.check(ends).await;
-            }
+        at_every_call_with(repeats, &story, ends).await;
+    }
+}
+
+async fn at_every_call_with<F>(repeats: Repeats, story: &F, ends: &[RunState])
+where
+    F: AsyncFn(&World) -> (),
+{
+    let whole = World::new(None, repeats).await;
+    story(&whole).await;
+    whole.run_to_the_end().await;
+    whole.check(ends).await;
+    let calls = whole.calls();
+    assert!(calls > 5, "the story makes only {calls} calls");
+    for call in 1..=calls {
+        for death in [Death::Before(call), Death::After(call)] {
+            let world = World::new(Some(death), repeats).await;
+            story(&world).await;
+            world.run_to_the_end().await;
+            world.check(ends).await;
         }
     }
 }
@@ -168,4 +179,98 @@ async fn what_is_told_again_is_counted_once() {
     assert_eq!(counted(async |_, _| ()).await, [1.0, 1.0, 2.5], "it ended by itself");
     assert_eq!(counted(async |world, run_id| world.cancel(run_id).await).await, [1.0, 1.0, 2.5], "it was cancelled");
     assert_eq!(counted(async |world, _| world.ecs_takes_away()).await, [1.0, 0.0, 2.5], "it was lost, and is queued");
+}
+
+/// The two ways in which the audit table may be away, and whether calls are repeated then.
+const AWAY: [(Trail, Repeats); 2] = [(Trail::Refuses, Repeats::Yes), (Trail::AnswersAreLost, Repeats::No)];
+
+#[tokio::test]
+async fn a_run_is_cancelled_without_the_audit_table_wherever_a_handler_dies() {
+    for (away, repeats) in AWAY {
+        at_every_call_with(
+            repeats,
+            &async |world: &World| {
+                if let Some(run_id) = world.enqueue("fargate", "identity").await {
+                    world.remember(run_id);
+                    world.deliver().await;
+                    world.audit_table(away);
+                    world.cancel(run_id).await;
+                    // With the table away, too, and to no avail.
+                    world.sweep().await;
+                    world.audit_table(Trail::Answers);
+                }
+            },
+            &[RunState::Aborted, RunState::Succeeded],
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_hard_revocation_aborts_without_the_audit_table_wherever_a_handler_dies() {
+    for (away, repeats) in AWAY {
+        at_every_call_with(
+            repeats,
+            &async |world: &World| {
+                if let Some(run_id) = world.enqueue("fargate", "identity").await {
+                    world.remember(run_id);
+                    world.deliver().await;
+                    world.audit_table(away);
+                    world.revoke().await;
+                    world.sweep().await;
+                    world.audit_table(Trail::Answers);
+                    if world.is_revoked().await {
+                        world.run_to_the_end().await;
+                        assert_eq!(world.finished_fan_outs().await, 1);
+                    }
+                }
+            },
+            &[RunState::Aborted, RunState::Failed, RunState::Succeeded],
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn without_the_audit_table_nothing_is_given_and_everything_is_taken() {
+    let world = World::new(None, Repeats::No).await;
+    let cancelled = world.enqueue("fargate", "identity").await.expect("enqueued");
+    world.deliver().await;
+    let revoked = world.enqueue("fargate", "identity").await.expect("enqueued");
+    world.deliver().await;
+    let waits = world.enqueue("fargate", "identity").await.expect("enqueued");
+    let pulled = world.enqueue("workers", "sandboxed").await.expect("enqueued");
+    let runs = [cancelled, revoked, waits, pulled];
+    assert_eq!(world.tasks_launched(), 2);
+    world.audit_table(Trail::Refuses);
+
+    assert!(world.is_refused_to_enqueue().await, "enqueue without an audit table");
+    world.deliver().await;
+    assert_eq!(world.tasks_launched(), 2, "a dispatch without an audit table");
+    assert!(world.is_refused_to_claim(pulled).await, "a claim without an audit table");
+    assert_eq!([world.state(waits).await, world.state(pulled).await], [RunState::Queued; 2]);
+    assert_eq!(world.waiting().await, 0, "what is refused waits for nothing");
+
+    world.cancel(cancelled).await;
+    assert_eq!(world.state(cancelled).await, RunState::Aborted);
+    assert_eq!((world.tasks_running(), world.waiting().await), (1, 1));
+    world.revoke().await;
+    assert!(world.is_revoked().await);
+    assert_eq!(world.state(revoked).await, RunState::Aborted);
+    assert_eq!((world.tasks_running(), world.waiting().await), (0, 3), "the revocation, and one run that it aborts");
+    world.sweep().await;
+    assert_eq!(world.waiting().await, 3, "nothing leaves the outbox before the trail takes it");
+    assert!(!world.events(cancelled).await.contains(&Event::RunCancelled {}));
+
+    world.audit_table(Trail::Answers);
+    for run_id in runs {
+        world.remember(run_id);
+    }
+    world.run_to_the_end().await;
+    world.check(&[RunState::Aborted, RunState::Failed, RunState::Succeeded]).await;
+    assert_eq!(world.finished_fan_outs().await, 1);
+    let told = |events: Vec<Event>, wanted: fn(&Event) -> bool| events.into_iter().filter(wanted).count();
+    assert_eq!(told(world.events(cancelled).await, |event| *event == Event::RunCancelled {}), 1);
+    let aborted = |event: &Event| matches!(event, Event::RunAbortedByRevocation { .. });
+    assert_eq!(told(world.events(revoked).await, aborted), 1);
 }

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
-use sealfleet_api::Code;
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::Claim;
+use sealfleet_api::{Code, Problem};
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::queue_access::{QueueAccess, QueueKey};
 use sealfleet_aws::queues::{Queues, queue_name};
@@ -25,11 +25,15 @@ use sealfleet_domain::scope::started_by;
 use sealfleet_domain::{Clock, IdSource, Owner, PoolName, ProjectScope, RunId, StepId, Timestamp, WorkerId};
 use sealfleet_ecs::{Definition, Error as EcsError, Launch, Launched, TaskState, Tasks};
 use sealfleet_functions::shared::metrics::Metrics;
-use sealfleet_functions::{cancel, claim, dispatch, enqueue, observe, report, revoke, sweep};
+use sealfleet_functions::{
+    audit, cancel, claim, dispatch, enqueue, fleet, observe, openapi, profile, report, revoke, runs, sandbox, sweep,
+};
 use sealfleet_ledger::store::{Item, Key, Query, Rows, Store, Table, Write, WriteError};
-use sealfleet_ledger::{AuditFilter, Dynamo, Ledger, Registration};
+use sealfleet_ledger::{AuditFilter, Due, Ledger, Registration, due_shards};
 use sealfleet_secrets_manager::{Described, Error as SecretsError, SecretVersions};
 use tokio::sync::Notify;
+
+use crate::audited::{self, Audited, Seen};
 
 const PACE: Pace = Pace { lease_seconds: 30, resend_seconds: 30 };
 
@@ -103,9 +107,22 @@ impl Mortal {
     }
 }
 
+/// Whether the audit table takes entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trail {
+    /// It does.
+    #[default]
+    Answers,
+    /// It refuses them.
+    Refuses,
+    /// It takes them, and the answer is lost: nobody knows.
+    AnswersAreLost,
+}
+
 struct MortalStore {
-    store: Arc<Dynamo>,
+    store: Arc<dyn Store>,
     mortal: Arc<Mortal>,
+    trail: Arc<Mutex<Trail>>,
 }
 
 #[async_trait]
@@ -123,7 +140,17 @@ impl Store for MortalStore {
     }
 
     async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
-        self.mortal.call(self.store.write(writes)).await
+        let trail = if writes.iter().any(audited::is_entry) { *self.trail.lock().unwrap() } else { Trail::Answers };
+        let unavailable = || Err(WriteError::Unavailable("the audit table does not answer".to_owned()));
+        self.mortal
+            .call(async {
+                match trail {
+                    Trail::Answers => self.store.write(writes).await,
+                    Trail::Refuses => unavailable(),
+                    Trail::AnswersAreLost => self.store.write(writes).await.and_then(|()| unavailable()),
+                }
+            })
+            .await
     }
 }
 
@@ -259,14 +286,11 @@ async fn released(record: &Ledger, scope: &ProjectScope, launch: &Launch<'_>) ->
 }
 
 async fn entries(record: &Ledger, scope: &ProjectScope, run_id: RunId) -> Vec<Event> {
-    let filter = AuditFilter {
-        run_id: Some(run_id),
-        from: Timestamp::from_millis(0).max(run_id.made_at()),
-        to: record.now(),
-        after: None,
-        limit: 1000,
-    };
-    record.audit(scope, &filter).await.unwrap().into_iter().flat_map(|entry| entry.events).collect()
+    let all = AuditFilter::between(run_id.made_at(), record.now(), 1000);
+    let page =
+        record.audit(&Owner::Project(scope.clone()), &AuditFilter { run_id: Some(run_id), ..all }).await.unwrap();
+    assert!(page.more_after.is_none());
+    page.entries.into_iter().flat_map(|entry| entry.events).collect()
 }
 
 struct MortalSecrets(Arc<Mortal>);
@@ -278,12 +302,20 @@ impl SecretVersions for MortalSecrets {
     }
 }
 
-struct NoQueueAccess;
+struct FakeQueueAccess;
 
 #[async_trait]
-impl QueueAccess for NoQueueAccess {
+impl QueueAccess for FakeQueueAccess {
     async fn queue_key(&self, _: &ProjectScope, _: &PoolName, _: WorkerId) -> Result<QueueKey, Unavailable> {
-        Err(Unavailable { service: "STS", detail: "not in this story".to_owned() })
+        let word = || "any".to_owned();
+        Ok(QueueKey {
+            queue_url: word(),
+            region: word(),
+            access_key_id: word(),
+            secret_access_key: word(),
+            session_token: word(),
+            expires_at: Timestamp::from_millis(0),
+        })
     }
 }
 
@@ -326,16 +358,24 @@ pub struct World {
     repeats: Repeats,
     clock: Arc<FakeClock>,
     /// The ledger without deaths: what is true.
-    record: Ledger,
+    pub record: Ledger,
     queues: Arc<FakeQueues>,
     ecs: Arc<FakeEcs>,
-    token: String,
+    /// An admin's.
+    pub token: String,
     worker: String,
     worker_id: WorkerId,
     pool_worker: WorkerId,
     runs: Mutex<BTreeSet<RunId>>,
+    trail: Arc<Mutex<Trail>>,
+    audited: Arc<Audited>,
     /// The lines of all metrics.
     lines: Arc<Mutex<Vec<String>>>,
+    fleet: fleet::Ports,
+    profile: profile::Ports,
+    runs_read: runs::Ports,
+    sandbox: sandbox::Ports,
+    audit: audit::Ports,
     enqueue: enqueue::Ports,
     dispatch: dispatch::Ports,
     observe: observe::Ports,
@@ -352,8 +392,11 @@ impl World {
         let clock = Arc::new(FakeClock(AtomicI64::new(1_800_000_000_000)));
         let ids = Arc::new(CountedIds(AtomicI64::new(1)));
         let mortal = Arc::new(Mortal { death: Mutex::new(death), ..Mortal::default() });
-        let record = Ledger::new(store.clone(), clock.clone(), ids.clone());
-        let mortal_store = Arc::new(MortalStore { store, mortal: mortal.clone() });
+        let audited = Arc::new(Audited::over(store));
+        let record = Ledger::new(audited.clone(), clock.clone(), ids.clone());
+        let trail = Arc::new(Mutex::new(Trail::default()));
+        let mortal_store = MortalStore { store: audited.clone(), mortal: mortal.clone(), trail: trail.clone() };
+        let mortal_store = Arc::new(mortal_store);
         let lines = Arc::new(Mutex::new(Vec::new()));
         let metrics = Metrics::to("any", lines.clone());
         let ledger = Ledger::new(mortal_store, clock.clone(), ids).watched(Arc::new(metrics.clone()));
@@ -364,6 +407,11 @@ impl World {
         let scope = ProjectScope::of_stored_row("healthcare".parse().unwrap());
         let (pool_worker, worker_id, token, worker) = onboard(&record, &scope).await;
         Self {
+            fleet: fleet::Ports { ledger: ledger.clone(), queues: Box::new(sent.clone()), pace: PACE },
+            profile: profile::Ports { ledger: ledger.clone() },
+            runs_read: runs::Ports { ledger: ledger.clone() },
+            sandbox: sandbox::Ports { ledger: ledger.clone() },
+            audit: audit::Ports { ledger: ledger.clone() },
             enqueue: enqueue::Ports {
                 ledger: ledger.clone(),
                 queues: Box::new(sent.clone()),
@@ -385,7 +433,7 @@ impl World {
                 pace: PACE,
                 metrics: metrics.clone(),
             },
-            claim: claim::Ports { ledger: ledger.clone(), access: Box::new(NoQueueAccess), pace: PACE },
+            claim: claim::Ports { ledger: ledger.clone(), access: Box::new(FakeQueueAccess), pace: PACE },
             report: report::Ports { ledger: ledger.clone(), queues: Box::new(sent.clone()), pace: PACE },
             cancel: cancel::Ports { ledger: ledger.clone(), tasks: Box::new(tasks.clone()) },
             revoke: revoke::Ports { ledger: ledger.clone(), tasks: Box::new(tasks.clone()) },
@@ -402,6 +450,8 @@ impl World {
             worker_id,
             pool_worker,
             runs: Mutex::new(BTreeSet::new()),
+            trail,
+            audited,
             lines,
         }
     }
@@ -454,6 +504,24 @@ impl World {
             Some(answer) => run_id(&answer.expect("enqueued")),
             None => stored.first().map(|run| run.run_id),
         }
+    }
+
+    /// Whether an enqueue is answered with 503, and stores nothing.
+    pub async fn is_refused_to_enqueue(&self) -> bool {
+        let body = serde_json::json!({
+            "workflow": "refused", "steps": [{ "id": "a", "pool": "workers", "mode": "bare", "command": ["true"] }],
+        });
+        let before = self.record.runs(&self.scope, None, None, 100).await.unwrap().items.len();
+        let answer = enqueue::handle(&self.enqueue, &request("/v1/runs", &self.token, &body)).await;
+        let after = self.record.runs(&self.scope, None, None, 100).await.unwrap().items.len();
+        matches!(answer, Err(problem) if problem.code == Code::Unavailable) && before == after
+    }
+
+    /// Whether a claim of the pull worker is answered with 503.
+    pub async fn is_refused_to_claim(&self, run_id: RunId) -> bool {
+        let body = serde_json::json!({ "run_id": run_id, "step_id": "a" });
+        let answer = claim::handle(&self.claim, &request("/v1/claims", &self.worker, &body)).await;
+        matches!(answer, Err(problem) if problem.code == Code::Unavailable)
     }
 
     /// SQS delivers what waits for Fargate pools.
@@ -551,6 +619,75 @@ impl World {
         }
     }
 
+    /// The function answers a request.
+    pub async fn handle(&self, function: &str, request: &Request) -> Result<Answer, Problem> {
+        match function {
+            "fleet" => fleet::handle(&self.fleet, request).await,
+            "profile" => profile::handle(&self.profile, request).await,
+            "runs" => runs::handle(&self.runs_read, request).await,
+            "sandbox" => sandbox::handle(&self.sandbox, request).await,
+            "audit" => audit::handle(&self.audit, request).await,
+            "enqueue" => enqueue::handle(&self.enqueue, request).await,
+            "claim" => claim::handle(&self.claim, request).await,
+            "report" => report::handle(&self.report, request).await,
+            "openapi" => openapi::handle(),
+            "cancel" => cancel::handle(&self.cancel, request).await,
+            "revoke" => revoke::handle(&self.revoke, request).await,
+            other => panic!("function `{other}` answers requests and is not in this world: add it"),
+        }
+    }
+
+    /// What was written so far.
+    pub fn seen(&self) -> Seen {
+        self.audited.seen()
+    }
+
+    pub fn time_goes_by(&self, seconds: i64) {
+        self.clock.0.fetch_add(seconds * 1000, Ordering::SeqCst);
+    }
+
+    /// The task of a run's step `a`, and its lease.
+    pub async fn task_of(&self, run_id: RunId) -> (String, serde_json::Value) {
+        let run = self.record.run(&self.scope, run_id).await.unwrap();
+        let hold = run.steps.values().find_map(|step| step.state.hold()).unwrap();
+        let lease = serde_json::json!({ "run_id": run_id, "step_id": "a", "fence": hold.fence });
+        (hold.handle.as_ref().unwrap().task_id().to_owned(), lease)
+    }
+
+    /// From now on the audit table is like this.
+    pub fn audit_table(&self, trail: Trail) {
+        *self.trail.lock().unwrap() = trail;
+    }
+
+    /// The run as it is stored.
+    pub async fn state(&self, run_id: RunId) -> RunState {
+        self.record.run(&self.scope, run_id).await.unwrap().state()
+    }
+
+    /// All entries of the run in the trail.
+    pub async fn events(&self, run_id: RunId) -> Vec<Event> {
+        entries(&self.record, &self.scope, run_id).await
+    }
+
+    /// Audit entries that wait in the outbox.
+    pub async fn waiting(&self) -> usize {
+        self.due().await.iter().filter(|due| matches!(due, Due::Entry(_))).count()
+    }
+
+    /// All that somebody must still look at.
+    async fn due(&self) -> Vec<Due> {
+        let mut due = Vec::new();
+        for shard in due_shards() {
+            due.extend(self.record.due(&shard, self.record.now().plus_seconds(1_000_000), 100).await.unwrap());
+        }
+        due
+    }
+
+    /// `sweep` runs, now.
+    pub async fn sweep(&self) {
+        self.mortal.run(async { sweep::handle(&self.sweep).await.unwrap() }).await;
+    }
+
     /// Whether the profile's key is revoked.
     pub async fn is_revoked(&self) -> bool {
         !self.record.active_revocations(&Owner::Project(self.scope.clone())).await.unwrap().is_empty()
@@ -559,8 +696,8 @@ impl World {
     /// Fan-outs that were finished, by their entries in the audit trail.
     pub async fn finished_fan_outs(&self) -> usize {
         let from = self.record.now().plus_seconds(-24 * 3600);
-        let filter = AuditFilter { run_id: None, from, to: self.record.now(), after: None, limit: 1000 };
-        let entries = self.record.audit(&self.scope, &filter).await.unwrap();
+        let filter = AuditFilter::between(from, self.record.now(), 1000);
+        let entries = self.record.audit(&Owner::Project(self.scope.clone()), &filter).await.unwrap().entries;
         let events = entries.iter().flat_map(|entry| &entry.events);
         events.filter(|event| matches!(event, Event::FanOutFinished { .. })).count()
     }
@@ -643,6 +780,11 @@ impl World {
         orphans
     }
 
+    /// Tasks that run.
+    pub fn tasks_running(&self) -> usize {
+        self.ecs.tasks.lock().unwrap().values().filter(|task| task.state.last_status == "RUNNING").count()
+    }
+
     /// Tasks that ECS was asked to run.
     pub fn tasks_launched(&self) -> usize {
         self.ecs.tasks.lock().unwrap().len()
@@ -662,7 +804,7 @@ impl World {
                 return false;
             }
         }
-        true
+        self.due().await.is_empty()
     }
 
     /// What must be true at the end of every story.

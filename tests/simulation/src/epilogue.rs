@@ -167,7 +167,7 @@ fn ended(world: &World) -> bool {
     let over = runs.fold(true, |over, run| {
         over && run.due_at().is_none() && run.steps.values().all(|step| step.state.is_terminal())
     });
-    over && world.ecs.live().next().is_none()
+    over && world.ecs.live().next().is_none() && world.invariants.all_recorded()
 }
 
 fn check(world: &mut World) {

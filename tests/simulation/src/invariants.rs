@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::{AbortReason, Fence, Mode, RequeueReason, Run, Step, StepState};
-use sealfleet_domain::{RunId, StepId, limits};
+use sealfleet_domain::{EventId, RunId, StepId, limits};
 use sealfleet_ecs::{Definition, Launch};
 use sealfleet_ledger::store::{Item, Table};
 
@@ -52,6 +52,10 @@ pub struct Invariants {
     /// The effect that wrote each claim.
     leased: BTreeMap<Claim, u64>,
     revocations: Revocations,
+    /// Audit entries that wait in the outbox.
+    waiting: BTreeMap<EventId, AuditEntry>,
+    /// Audit entries in the trail.
+    recorded: BTreeSet<EventId>,
     commands: BTreeMap<(RunId, StepId), BTreeSet<Fence>>,
     /// Claims of workers that were revoked: their commands may outlive them by a heartbeat.
     excused: BTreeSet<Claim>,
@@ -139,6 +143,8 @@ impl Invariants {
         }
     }
 
+    /// The entries of what this transaction changed: in the trail, or in the outbox. One that only moves between them
+    /// tells of an earlier transaction.
     fn entries(&mut self, changed: &[Changed]) -> Vec<AuditEntry> {
         let mut entries = Vec::new();
         for change in changed.iter().filter(|change| change.table == Table::Audit) {
@@ -146,12 +152,54 @@ impl Invariants {
                 self.wrong(format!("an audit row was changed: {} {}", change.key.pk, change.key.sk));
             }
             let Some(item) = &change.after else { continue };
-            match sealfleet_ledger::audit_entry_of_image(item.as_ref().clone()) {
-                Ok(entry) => entries.push(entry),
-                Err(error) => self.wrong(format!("an audit row cannot be read: {error}")),
+            let entry = match sealfleet_ledger::audit_entry_of_image(item.as_ref().clone()) {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.wrong(format!("an audit row cannot be read: {error}"));
+                    continue;
+                }
+            };
+            if !self.recorded.insert(entry.event_id) {
+                self.wrong(format!("an audit entry is recorded twice: {entry:?}"));
+            }
+            match self.waiting.get(&entry.event_id) {
+                None => entries.push(entry),
+                Some(waited) if *waited == entry => {}
+                Some(waited) => self.wrong(format!("{waited:?} arrives as {entry:?}")),
             }
         }
+        let outbox = |change: &&Changed| change.table == Table::Ledger && change.key.pk.ends_with("#OUTBOX");
+        for change in changed.iter().filter(outbox) {
+            entries.extend(self.outbox_changed(change));
+        }
         entries
+    }
+
+    /// What waits in the outbox leaves it with its record, and nothing waits that is recorded.
+    fn outbox_changed(&mut self, change: &Changed) -> Option<AuditEntry> {
+        let read = |item: &Arc<Item>| sealfleet_ledger::audit_entry_of_outbox(item.as_ref().clone());
+        match (&change.before, change.after.as_ref().map(read)) {
+            (None, Some(Ok(entry))) => {
+                if self.recorded.contains(&entry.event_id) {
+                    self.wrong(format!("an entry waits that is recorded: {entry:?}"));
+                }
+                self.waiting.insert(entry.event_id, entry.clone());
+                return Some(entry);
+            }
+            (Some(_), Some(Ok(entry))) if self.waiting.get(&entry.event_id) == Some(&entry) => {}
+            (_, Some(entry)) => self.wrong(format!("a waiting entry was changed, or cannot be read: {entry:?}")),
+            (_, None) => match change.key.sk.parse::<EventId>() {
+                Ok(id) if self.recorded.contains(&id) => drop(self.waiting.remove(&id)),
+                _ => self.wrong(format!("a waiting entry is lost: {}", change.key.sk)),
+            },
+        }
+        None
+    }
+
+    /// Whether no audit entry waits in the outbox.
+    #[must_use]
+    pub fn all_recorded(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     fn note_claims(&mut self, entry: &AuditEntry, moment: Moment) {
@@ -389,6 +437,7 @@ impl Invariants {
         for (run_id, leases) in self.leases.iter().filter(|(_, leases)| !leases.is_empty()) {
             found.push(format!("leases of {run_id} are left: {leases:?}"));
         }
+        found.extend(self.waiting.values().map(|entry| format!("an audit entry waits for ever: {entry:?}")));
         self.violations.extend(found);
     }
 }

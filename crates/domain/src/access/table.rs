@@ -5,7 +5,7 @@ use super::{Action as A, Kind as K, Place as P};
 
 /// SHA-256 of the policies and their schema.
 #[cfg(test)]
-pub(super) const POLICIES: &str = "7a160493a95666f9e4bdb1d500dcb350c59d97ca4b4a86135f0414af7f0f4b05";
+pub(super) const POLICIES: &str = "6ac0d9fac3a569694a637599a5c9a1a7e8ff7669e85766aad994e1b9ead7ae85";
 
 /// What a principal may do to a thing.
 #[rustfmt::skip]
@@ -47,6 +47,7 @@ pub(super) const fn allowed(kind: K, place: P) -> &'static [A] {
             A::ReadProfiles,
             A::Revoke,
             A::ReadRevocations,
+            A::ReadAudit,
         ],
         (K::Operator, P::Project)
         | (K::Operator, P::AnotherProject) => &[

@@ -1,0 +1,234 @@
+//! No transition of a run changes its state without an event: all of them, from every state that a small run can reach.
+//!
+//! A run of two steps, one of which waits for the other, is taken through every transition that the step machine has, from
+//! every state found so far, until nothing new is found within the depth. A method of `Run` that changes it and is not
+//! among them, and a move between two states that never happens, fails the walk.
+#![expect(clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use sealfleet_domain::audit::catalogue::Class;
+use sealfleet_domain::fleet::{Worker, WorkerStatus};
+use sealfleet_domain::identity::{Identity, SecretRef};
+use sealfleet_domain::labels::Labels;
+use sealfleet_domain::revocation::Revoked;
+use sealfleet_domain::run::{
+    Change, Claimant, Executor, Failure, Fresh, Handle, Mode, OnDrift, Outcome, Pace, Refusal, RequeueReason, Run,
+    StepSpec, StepState,
+};
+use sealfleet_domain::{StepId, Timestamp};
+
+const PACE: Pace = Pace { lease_seconds: 30, resend_seconds: 60 };
+const T0: Timestamp = Timestamp::from_millis(1_000_000);
+/// Transitions one after another. Each pair of states is met within it.
+const DEPTH: usize = 7;
+
+type Transition = (&'static str, Box<dyn Fn(&mut Run) -> Result<Change, Refusal>>);
+
+fn step_id(text: &str) -> StepId {
+    text.parse().expect("a step id")
+}
+
+fn identity(version: &str) -> Identity {
+    let secret = SecretRef {
+        name: "K".to_owned(),
+        uri: "builtin://k".parse().expect("a uri"),
+        version: Some(version.to_owned()),
+        arn: None,
+        from: "crm".parse().expect("a profile"),
+    };
+    Identity { secrets: vec![secret], ..Identity::default() }
+}
+
+fn enqueued() -> Run {
+    let spec = |needs: &[&str]| StepSpec {
+        pool: "workers".parse().expect("a pool"),
+        mode: Mode::Identity,
+        command: vec!["true".to_owned()],
+        needs: needs.iter().map(|need| step_id(need)).collect(),
+        requires: Labels::default(),
+        model: None,
+        env: BTreeMap::new(),
+        tool: None,
+        on_drift: OnDrift::Proceed,
+        timeout_seconds: 60,
+        max_attempts: 2,
+        ttl_seconds: 3600,
+    };
+    let steps = BTreeMap::from([(step_id("a"), spec(&[])), (step_id("b"), spec(&["a"]))]);
+    let id = "run_0198c0de-0000-7000-8000-00000000000a".parse().expect("an id");
+    let (run, change) = Run::enqueue(id, "w".parse().expect("a name"), Some(identity("1")), steps, PACE, T0);
+    assert!(change.events.iter().any(|event| event.name() == "run.enqueued"), "{change:?}");
+    run
+}
+
+fn worker() -> Worker {
+    Worker {
+        worker_id: "wrk_0198c0de-0000-7000-8000-000000000001".parse().expect("an id"),
+        name: "w".to_owned(),
+        pool: "workers".parse().expect("a pool"),
+        status: WorkerStatus::Approved,
+        labels: Labels::default(),
+        models: vec![],
+        modes: vec![Mode::Identity],
+        max_concurrent: 2,
+        hash: None,
+        enrolled_by: None,
+        registered_at: T0,
+    }
+}
+
+fn revoked() -> Revoked {
+    Revoked {
+        revocation_id: "rev_0198c0de-0000-7000-8000-00000000000a".parse().expect("an id"),
+        profile: "crm".parse().expect("a profile"),
+        key: "K".to_owned(),
+    }
+}
+
+/// Every transition, with every kind of argument, on each step.
+fn transitions() -> Vec<Transition> {
+    let mut all: Vec<Transition> = Vec::new();
+    let later = T0.plus_seconds(120);
+    for step in ["a", "b"] {
+        let id = step_id(step);
+        let mut add = |name, rule: fn(&mut Run, &StepId) -> Result<Change, Refusal>| {
+            let id = id.clone();
+            all.push((name, Box::new(move |run: &mut Run| rule(run, &id))));
+        };
+        add("claim", |run, id| claim(run, id, Executor::Worker, &Fresh::Identity(identity("1"))));
+        add("claim", |run, id| claim(run, id, Executor::Ecs, &Fresh::Identity(identity("2"))));
+        add("claim", |run, id| claim(run, id, Executor::Ecs, &Fresh::Refused(Failure::OutOfMemory)));
+        add("attach", |run, id| {
+            run.attach(id, run.step(id)?.fence, Handle::new("task".to_owned()), T0.plus_seconds(120))
+        });
+        add("start", |run, id| run.start(id, None, run.step(id)?.fence, None, &BTreeMap::new()));
+        add("finish", |run, id| run.finish(id, None, run.step(id)?.fence, &Outcome::Succeeded, PACE, T0));
+        add("finish", |run, id| {
+            let failed = Outcome::Failed { failure: Failure::Exit { code: 1 } };
+            run.finish(id, None, run.step(id)?.fence, &failed, PACE, T0)
+        });
+        add("lose", |run, id| run.lose(id, run.step(id)?.fence, RequeueReason::LeaseExpired, PACE, T0));
+        add("lose", |run, id| run.lose(id, run.step(id)?.fence, RequeueReason::NoCapacity, PACE, T0));
+        add("look_again", |run, id| run.look_again(id, run.step(id)?.fence, T0.plus_seconds(120)));
+        add("wait", |run, id| run.wait(id, PACE, T0.plus_seconds(120)));
+        add("wait", |run, id| run.wait(id, PACE, T0.plus_seconds(7200)));
+        add("abort_start", |run, id| run.abort_start(id, run.step(id)?.fence, revoked(), PACE, T0));
+        add("stopped", Run::stopped);
+        add("retry", |run, id| run.retry(id, PACE, T0));
+    }
+    all.push(("cancel", Box::new(move |run| run.cancel(later))));
+    all.push((
+        "abort_revoked",
+        Box::new(|run| {
+            // The fan-out asks only for runs that hold something.
+            if run.steps.values().all(|step| step.state.is_terminal()) {
+                return Err(Refusal::AlreadyEnded(run.state().name()));
+            }
+            run.abort_revoked(revoked(), None, T0)
+        }),
+    ));
+    all
+}
+
+fn claim(run: &mut Run, id: &StepId, executor: Executor, fresh: &Fresh) -> Result<Change, Refusal> {
+    run.claim(id, Claimant { worker: &worker(), slot: 0, executor }, fresh, PACE, T0)
+}
+
+/// The run without what is only looked at: due times, messages that were sent again, a launched sandbox's handle.
+fn settled(run: &Run) -> Run {
+    let mut run = run.clone();
+    for step in run.steps.values_mut() {
+        match &mut step.state {
+            StepState::Queued { since, resend_at, resent } => (*resend_at, *resent) = (*since, 0),
+            StepState::Leased(hold) | StepState::Running(hold) => (hold.due, hold.handle) = (hold.since, None),
+            _ => {}
+        }
+    }
+    run
+}
+
+fn check(name: &str, before: &Run, after: &Run, change: &Change) -> Result<(), &'static str> {
+    let moved = settled(before) != settled(after);
+    let tells = change.events.iter().any(|event| event.class() == Class::StateChange);
+    if moved && !tells {
+        return Err("it changes the state and has no event of a change");
+    }
+    if !moved && !change.events.is_empty() {
+        return Err("it has events and changes nothing");
+    }
+    if before != after && change.events.is_empty() && !change.quiet {
+        return Err("what it changes would not be stored");
+    }
+    if (change.take.is_some() || !change.release.is_empty()) && !tells {
+        return Err("it takes or frees a lease and has no event");
+    }
+    if change.take.is_some() && name != "claim" {
+        return Err("something else than a claim takes a lease");
+    }
+    Ok(())
+}
+
+/// The methods that change a run, from the text of their module.
+fn methods() -> BTreeSet<&'static str> {
+    let text = include_str!("../src/run.rs");
+    let public = text.split("    pub fn ").skip(1);
+    let changes = public.filter(|rest| rest.split(')').next().is_some_and(|head| head.contains("&mut self")));
+    changes.filter_map(|rest| rest.split(['(', '<']).next()).collect()
+}
+
+#[test]
+fn every_transition_that_changes_the_state_has_its_event() {
+    let transitions = transitions();
+    let key = |run: &Run| serde_json::to_string(run).expect("JSON");
+    let start = enqueued();
+    let mut seen = BTreeSet::from([key(&start)]);
+    let mut queue = VecDeque::from([(start, 0)]);
+    let mut happened: BTreeSet<&str> = BTreeSet::new();
+    let mut moves: BTreeSet<(&str, &str)> = BTreeSet::new();
+    while let Some((before, depth)) = queue.pop_front() {
+        for (name, transition) in &transitions {
+            let mut after = before.clone();
+            let Ok(change) = transition(&mut after) else { continue };
+            if let Err(wrong) = check(name, &before, &after, &change) {
+                panic!("`{name}`: {wrong}: {before:?} -> {after:?} by {change:?}");
+            }
+            if before != after {
+                happened.insert(name);
+            }
+            for (before, after) in before.steps.values().zip(after.steps.values()) {
+                if before.state.name() != after.state.name() {
+                    moves.insert((before.state.name(), after.state.name()));
+                }
+            }
+            if depth < DEPTH && seen.insert(key(&after)) {
+                queue.push_back((after, depth + 1));
+            }
+        }
+    }
+    assert_eq!(happened, methods(), "transitions that happened, and all");
+    assert_eq!(moves, BTreeSet::from(MOVES), "moves that happened, and all");
+}
+
+/// The step machine: all moves between two states.
+const MOVES: [(&str, &str); 19] = [
+    ("blocked", "aborted"),
+    ("blocked", "queued"),
+    ("queued", "aborted"),
+    ("queued", "dead"),
+    ("queued", "failed"),
+    ("queued", "leased"),
+    ("leased", "aborted"),
+    ("leased", "dead"),
+    ("leased", "failed"),
+    ("leased", "queued"),
+    ("leased", "running"),
+    ("leased", "succeeded"),
+    ("running", "aborted"),
+    ("running", "dead"),
+    ("running", "failed"),
+    ("running", "queued"),
+    ("running", "succeeded"),
+    ("dead", "queued"),
+    ("aborted", "blocked"),
+];
