@@ -7,7 +7,7 @@ use sealfleet_domain::access::Action;
 use sealfleet_domain::{EventId, RunId, Timestamp};
 use sealfleet_ledger::{AuditFilter, Ledger};
 
-use crate::shared::identity::{Caller, caller, no_route, path_id};
+use crate::shared::identity::{Caller, Door, caller, no_route, path_id};
 use crate::shared::problems;
 
 /// Seconds before now that are read when no `from` is given: a day.
@@ -19,6 +19,8 @@ const MOST_SECONDS: i64 = 31 * 24 * 3600;
 pub struct Ports {
     /// The tables.
     pub ledger: Ledger,
+    /// Who comes in.
+    pub door: Door,
 }
 
 /// Answers one request.
@@ -34,7 +36,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
 }
 
 async fn query(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = caller(&ports.ledger, request, Action::ReadAudit).await?;
+    let caller = caller(&ports.door, request, Action::ReadAudit).await?;
     let filter = filter(ports, request, &caller).await?;
     let entries = ports.ledger.audit(&caller.scope, &filter).await.map_err(problems::of_ledger)?;
     let next_cursor = match entries.last() {

@@ -194,21 +194,22 @@ impl World {
         let of = || ledger.clone();
         let mut world = Self {
             credentials: BTreeMap::new(),
-            fleet: fleet::Ports { ledger: of(), queues: Box::new(NoQueues), pace: PACE },
-            profile: profile::Ports { ledger: of() },
+            fleet: fleet::Ports { ledger: of(), door: door(), queues: Box::new(NoQueues), pace: PACE },
+            profile: profile::Ports { ledger: of(), door: door() },
             enqueue: enqueue::Ports {
                 ledger: of(),
+                door: door(),
                 queues: Box::new(NoQueues),
                 secrets: Box::new(NoSecrets),
                 pace: PACE,
             },
-            runs: runs::Ports { ledger: of() },
-            cancel: cancel::Ports { ledger: of(), tasks: Box::new(NoTasks) },
+            runs: runs::Ports { ledger: of(), door: door() },
+            cancel: cancel::Ports { ledger: of(), door: door(), tasks: Box::new(NoTasks) },
             claim: claim::Ports { ledger: of(), access: Box::new(Keys), pace: PACE },
             report: report::Ports { ledger: of(), queues: Box::new(NoQueues), pace: PACE },
             sandbox: sandbox::Ports { ledger: of() },
-            audit: audit::Ports { ledger: of() },
-            revoke: revoke::Ports { ledger: of(), tasks: Box::new(NoTasks) },
+            audit: audit::Ports { ledger: of(), door: door() },
+            revoke: revoke::Ports { ledger: of(), door: door(), tasks: Box::new(NoTasks) },
             ledger,
         };
         for project in [OWN, OTHER] {
