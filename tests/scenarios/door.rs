@@ -5,7 +5,7 @@ use std::time::Duration;
 use sealfleet_tests::{Failure, Outcome, Stack, ensure, ensure_eq};
 use serde_json::{Value, json};
 
-use crate::seen::named;
+use sealfleet_tests::project::named;
 
 fn now() -> i64 {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();

@@ -16,10 +16,10 @@ use crate::http::Request;
 use crate::problem::{Code, Problem};
 use crate::types::{
     Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun, EnrolmentKeyCreated,
-    EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, Page, ProfileVersionView, ProjectSummary,
-    ProjectView, PutProfile, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
-    RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView, SandboxStep, SetLimits, StartStep,
-    StepAnswer, TokenCreated, TokenView, WorkerRegistered, WorkerView,
+    EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, Page, ProfileVersionView,
+    ProjectSummary, ProjectView, PutProfile, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade,
+    ResolvedCascade, RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView, SandboxStep,
+    SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, WorkerRegistered, WorkerView,
 };
 
 /// Something that the API does.

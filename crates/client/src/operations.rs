@@ -3,10 +3,10 @@
 use reqwest::Method;
 use sealfleet_api::types::{
     Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun, EnrolmentKeyCreated,
-    EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, Page, ProfileVersionView, ProjectSummary,
-    ProjectView, PutProfile, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
-    RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView, SandboxStep, SetLimits, StartStep,
-    StepAnswer, TokenCreated, TokenView, WorkerRegistered, WorkerView,
+    EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, Page, ProfileVersionView,
+    ProjectSummary, ProjectView, PutProfile, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade,
+    ResolvedCascade, RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView, SandboxStep,
+    SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, WorkerRegistered, WorkerView,
 };
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;
