@@ -15,7 +15,9 @@ use sealfleet_aws::objects::S3;
 use sealfleet_aws::queue_access::Sts;
 use sealfleet_aws::queues::Sqs;
 use sealfleet_aws::signing::Kms;
+use sealfleet_domain::oidc::Issuers;
 use sealfleet_ecs::Ecs;
+use sealfleet_functions::shared::identity::{Door, Oidc};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::shared::settings::{self, MissingSetting, setting};
 use sealfleet_functions::{
@@ -23,6 +25,7 @@ use sealfleet_functions::{
     sweep, witness,
 };
 use sealfleet_ledger::{Dynamo, Ledger};
+use sealfleet_oidc::Verifier;
 use sealfleet_secrets_manager::SecretsManager;
 
 /// What the ports of all functions are made from.
@@ -36,6 +39,18 @@ impl Wiring {
         let store = Dynamo::new(aws_sdk_dynamodb::Client::new(&self.config), settings::tables()?);
         let ledger = Ledger::new(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemIds));
         Ok(ledger.watched(Arc::new(self.metrics.clone())))
+    }
+
+    fn door(&self) -> Result<Door, MissingSetting> {
+        let oidc = match Issuers::parse(&setting("SEALFLEET_OIDC").unwrap_or_default()) {
+            Ok(issuers) if issuers.is_empty() => Oidc::Off,
+            Ok(issuers) => Oidc::On(Verifier::new(issuers, Arc::new(SystemClock))),
+            Err(error) => {
+                tracing::error!(%error, "no JWT is accepted: correct the parameter OidcIssuers");
+                Oidc::Unusable
+            }
+        };
+        Ok(Door::new(self.ledger()?, settings::limits(), oidc, self.metrics()))
     }
 
     fn metrics(&self) -> Metrics {
@@ -59,20 +74,21 @@ async fn main() -> Result<(), Error> {
     let pace = settings::pace();
     match name.as_str() {
         "fleet" => {
-            let ports = fleet::Ports { ledger: with.ledger()?, queues: with.queues()?, pace };
+            let ports = fleet::Ports { ledger: with.ledger()?, door: with.door()?, queues: with.queues()?, pace };
             serve(&ports, async |ports, request| fleet::handle(ports, &request).await).await
         }
         "profile" => {
-            let ports = profile::Ports { ledger: with.ledger()? };
+            let ports = profile::Ports { ledger: with.ledger()?, door: with.door()? };
             serve(&ports, async |ports, request| profile::handle(ports, &request).await).await
         }
         "enqueue" => {
             let secrets = Box::new(SecretsManager::new(&with.config));
-            let ports = enqueue::Ports { ledger: with.ledger()?, queues: with.queues()?, secrets, pace };
+            let ports =
+                enqueue::Ports { ledger: with.ledger()?, door: with.door()?, queues: with.queues()?, secrets, pace };
             serve(&ports, async |ports, request| enqueue::handle(ports, &request).await).await
         }
         "runs" => {
-            let ports = runs::Ports { ledger: with.ledger()? };
+            let ports = runs::Ports { ledger: with.ledger()?, door: with.door()? };
             serve(&ports, async |ports, request| runs::handle(ports, &request).await).await
         }
         "claim" => {
@@ -95,15 +111,15 @@ async fn main() -> Result<(), Error> {
             lambda_runtime::run(service_fn(handler)).await
         }
         "cancel" => {
-            let ports = cancel::Ports { ledger: with.ledger()?, tasks: with.tasks()? };
+            let ports = cancel::Ports { ledger: with.ledger()?, door: with.door()?, tasks: with.tasks()? };
             serve(&ports, async |ports, request| cancel::handle(ports, &request).await).await
         }
         "revoke" => {
-            let ports = revoke::Ports { ledger: with.ledger()?, tasks: with.tasks()? };
+            let ports = revoke::Ports { ledger: with.ledger()?, door: with.door()?, tasks: with.tasks()? };
             serve(&ports, async |ports, request| revoke::handle(ports, &request).await).await
         }
         "audit" => {
-            let ports = audit::Ports { ledger: with.ledger()? };
+            let ports = audit::Ports { ledger: with.ledger()?, door: with.door()? };
             serve(&ports, async |ports, request| audit::handle(ports, &request).await).await
         }
         "openapi" => serve(&(), async |(), _| openapi::handle()).await,

@@ -14,7 +14,7 @@ use sealfleet_domain::credential::OPERATOR_SCOPE;
 use sealfleet_domain::{EventId, Owner, ProfileRef, RunId, Timestamp};
 use sealfleet_ledger::{AuditFilter, EventFilter, Ledger};
 
-use crate::shared::identity::{no_route, owner_caller, path_id};
+use crate::shared::identity::{Door, no_route, owner_caller, path_id};
 use crate::shared::problems;
 
 /// Seconds before now that are read when no `from` is given: a day.
@@ -28,6 +28,8 @@ const FILTERS: [&str; 7] = ["run", "profile", "key", "actor", "type", "from", "t
 pub struct Ports {
     /// The tables.
     pub ledger: Ledger,
+    /// Who comes in.
+    pub door: Door,
 }
 
 /// Answers one request.
@@ -59,7 +61,7 @@ async fn show(ports: &Ports, request: &Request, event_id: &str) -> Result<Answer
 
 /// The caller's own trail, if the request names no other.
 async fn own_trail(ports: &Ports, request: &Request) -> Result<Owner, Problem> {
-    let owner = owner_caller(&ports.ledger, request, Action::ReadAudit).await?.owner;
+    let owner = owner_caller(&ports.door, request, Action::ReadAudit).await?.owner;
     let own = match &owner {
         Owner::System => OPERATOR_SCOPE,
         Owner::Project(scope) => scope.project().as_str(),

@@ -15,13 +15,15 @@ use sealfleet_domain::run::{Refusal, RunState};
 use sealfleet_ecs::Tasks;
 use sealfleet_ledger::{Error, Ledger};
 
-use crate::shared::identity::{caller, no_route, path_id};
+use crate::shared::identity::{Door, caller, no_route, path_id};
 use crate::shared::{effects, problems, views};
 
 /// What this function may use.
 pub struct Ports {
     /// The tables.
     pub ledger: Ledger,
+    /// Who comes in.
+    pub door: Door,
     /// ECS.
     pub tasks: Box<dyn Tasks>,
 }
@@ -39,7 +41,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
 }
 
 async fn cancel(ports: &Ports, request: &Request, run_id: &str) -> Result<Answer, Problem> {
-    let caller = caller(&ports.ledger, request, Action::Cancel).await?;
+    let caller = caller(&ports.door, request, Action::Cancel).await?;
     let run_id: RunId = path_id(run_id)?;
     let done = ports.ledger.cancel(&caller.scope, run_id, &caller.actor).await;
     let run = match done {

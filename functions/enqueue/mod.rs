@@ -18,13 +18,15 @@ use sealfleet_ledger::{Enqueued, Idempotency, Ledger};
 use sealfleet_secrets_manager::SecretVersions;
 
 use self::resolve::Asked;
-use crate::shared::identity::{Caller, caller, no_route, path_id};
+use crate::shared::identity::{Caller, Door, caller, no_route, path_id};
 use crate::shared::{effects, problems, views};
 
 /// What this function may use.
 pub struct Ports {
     /// The tables.
     pub ledger: Ledger,
+    /// Who comes in.
+    pub door: Door,
     /// The queues.
     pub queues: Box<dyn Queues>,
     /// The versions of secrets; never their values.
@@ -47,7 +49,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
 }
 
 async fn enqueue(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = caller(&ports.ledger, request, Action::Enqueue).await?;
+    let caller = caller(&ports.door, request, Action::Enqueue).await?;
     let wanted: EnqueueRun = request.json()?;
     let idempotency = idempotency(request)?;
     if let Some(idempotency) = &idempotency
@@ -115,7 +117,7 @@ async fn refuse_revoked(ports: &Ports, caller: &Caller, run_id: RunId, step_id: 
 }
 
 async fn retry(ports: &Ports, request: &Request, run_id: &str, step_id: &str) -> Result<Answer, Problem> {
-    let caller = caller(&ports.ledger, request, Action::Retry).await?;
+    let caller = caller(&ports.door, request, Action::Retry).await?;
     let run_id: RunId = path_id(run_id)?;
     let step_id: StepId = path_id(step_id)?;
     refuse_revoked(ports, &caller, run_id, &step_id).await?;

@@ -10,12 +10,14 @@ use sealfleet_aws::queues::Queues;
 use sealfleet_domain::run::Pace;
 use sealfleet_ledger::Ledger;
 
-use crate::shared::identity::no_route;
+use crate::shared::identity::{Door, no_route};
 
 /// What this function may use.
 pub struct Ports {
     /// The tables.
     pub ledger: Ledger,
+    /// Who comes in.
+    pub door: Door,
     /// The queues, for steps that a revoked worker leaves behind.
     pub queues: Box<dyn Queues>,
     /// How long leases last.
@@ -32,6 +34,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
         ("POST", ["v1", "projects"]) => projects::create(ports, request).await,
         ("GET", ["v1", "projects"]) => projects::list(ports, request).await,
         ("GET", ["v1", "projects", project]) => projects::show(ports, request, project).await,
+        ("PUT", ["v1", "projects", project, "limits"]) => projects::set_limits(ports, request, project).await,
         ("POST", ["v1", "tokens"]) => tokens::create(ports, request).await,
         ("GET", ["v1", "tokens"]) => tokens::list(ports, request).await,
         ("DELETE", ["v1", "tokens", id]) => tokens::revoke(ports, request, id).await,

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::{CreatePool, CreateProject, ProjectSummary};
+use sealfleet_api::types::{CreatePool, CreateProject, ProjectSummary, SetLimits};
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::access::{Action, Principal, Resource};
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::credential::OPERATOR_SCOPE;
 use sealfleet_domain::fleet::{FargatePool, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::labels::Labels;
+use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::Mode;
 use sealfleet_domain::{PoolName, ProjectScope, WorkerId, limits};
 
@@ -22,7 +23,7 @@ const SIZES: [(u32, u32, u32); 5] =
     [(256, 512, 2048), (512, 1024, 4096), (1024, 2048, 8192), (2048, 4096, 16384), (4096, 8192, 30720)];
 
 pub(super) async fn create(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let principal = token_principal(&ports.ledger, request).await?;
+    let principal = token_principal(&ports.door, request, Action::CreateProject).await?;
     authorise(&principal, Action::CreateProject, Resource::Platform)?;
     let Principal::Operator(operator) = &principal else { return Err(Problem::not_found()) };
     let wanted: CreateProject = request.json()?;
@@ -60,7 +61,7 @@ pub(super) async fn create(ports: &Ports, request: &Request) -> Result<Answer, P
     }
     let project = Project { project: wanted.project, pools, cascade: Bindings::default(), created_at: now };
     ports.ledger.create_project(&scope, &project, &workers, &principal.actor()).await.map_err(problems::of_ledger)?;
-    Answer::json(201, &views::project(project))
+    Answer::json(201, &views::project(project, views::limits(None, ports.door.default_limits())))
 }
 
 fn check_fargate(pool: &PoolName, image: &str, cpu: u32, memory_mib: u32, at_once: u32) -> Result<(), Problem> {
@@ -83,14 +84,14 @@ fn check_fargate(pool: &PoolName, image: &str, cpu: u32, memory_mib: u32, at_onc
 }
 
 pub(super) async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let principal = token_principal(&ports.ledger, request).await?;
+    let principal = token_principal(&ports.door, request, Action::ListProjects).await?;
     authorise(&principal, Action::ListProjects, Resource::Platform)?;
     let fetch = async |after: Option<&str>, limit| ports.ledger.projects(after, limit).await;
     pages::answer(request, OPERATOR_SCOPE, "projects", fetch, |project| ProjectSummary { project }).await
 }
 
 pub(super) async fn show(ports: &Ports, request: &Request, project: &str) -> Result<Answer, Problem> {
-    let principal = token_principal(&ports.ledger, request).await?;
+    let principal = token_principal(&ports.door, request, Action::ReadProject).await?;
     let project = path_id(project)?;
     authorise(&principal, Action::ReadProject, Resource::Project(&project))?;
     let scope = match &principal {
@@ -98,5 +99,23 @@ pub(super) async fn show(ports: &Ports, request: &Request, project: &str) -> Res
         other => other.scope().cloned().ok_or_else(|| Problem::new(Code::Forbidden, "no project"))?,
     };
     let project = ports.ledger.project(&scope).await.map_err(problems::of_ledger)?;
-    Answer::json(200, &views::project(project))
+    let limits = ports.ledger.limits(&scope).await.map_err(problems::of_ledger)?;
+    Answer::json(200, &views::project(project, views::limits(limits, ports.door.default_limits())))
+}
+
+pub(super) async fn set_limits(ports: &Ports, request: &Request, project: &str) -> Result<Answer, Problem> {
+    let principal = token_principal(&ports.door, request, Action::SetLimits).await?;
+    let project = path_id(project)?;
+    authorise(&principal, Action::SetLimits, Resource::Project(&project))?;
+    let Principal::Operator(operator) = &principal else { return Err(Problem::not_found()) };
+    let SetLimits { limits } = request.json()?;
+    if let Some(limits) = limits {
+        let within = |field: &'static str| {
+            Problem::invalid(format!("limits.{field}"), format!("use a number from 1 to {}", Limits::MOST))
+        };
+        limits.check().map_err(within)?;
+    }
+    let scope = ProjectScope::entered_by(operator, project);
+    ports.ledger.set_limits(&scope, limits, &principal.actor()).await.map_err(problems::of_ledger)?;
+    Answer::json(200, &views::limits(limits, ports.door.default_limits()))
 }

@@ -12,7 +12,7 @@ use crate::shared::identity::{authorise, path_id, token_principal};
 use crate::shared::{pages, problems, views};
 
 pub(super) async fn create(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let principal = token_principal(&ports.ledger, request).await?;
+    let principal = token_principal(&ports.door, request, Action::CreateToken).await?;
     let wanted: CreateToken = request.json()?;
     let home = home(&principal, wanted.project.as_ref())?;
     let Home::Project(project) = &home else { return Err(only_by_cli()) };
@@ -63,7 +63,7 @@ fn home(principal: &Principal, named: Option<&ProjectId>) -> Result<Home, Proble
 }
 
 pub(super) async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let principal = token_principal(&ports.ledger, request).await?;
+    let principal = token_principal(&ports.door, request, Action::ListTokens).await?;
     let named = request.query.get("project").map(|text| path_id(text)).transpose()?;
     let home = home(&principal, named.as_ref())?;
     let Home::Project(project) = &home else { return Err(Problem::not_found()) };
@@ -73,7 +73,7 @@ pub(super) async fn list(ports: &Ports, request: &Request) -> Result<Answer, Pro
 }
 
 pub(super) async fn revoke(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {
-    let principal = token_principal(&ports.ledger, request).await?;
+    let principal = token_principal(&ports.door, request, Action::RevokeToken).await?;
     let named = request.query.get("project").map(|text| path_id(text)).transpose()?;
     let home = home(&principal, named.as_ref())?;
     let Home::Project(project) = &home else { return Err(Problem::not_found()) };

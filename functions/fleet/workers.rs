@@ -43,7 +43,7 @@ fn checked_labels(labels: std::collections::BTreeMap<String, String>) -> Result<
 }
 
 pub(super) async fn create_key(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = caller(&ports.ledger, request, Action::ManageEnrolmentKeys).await?;
+    let caller = caller(&ports.door, request, Action::ManageEnrolmentKeys).await?;
     let wanted: CreateEnrolmentKey = request.json()?;
     if !(1..=limits::ENROLMENT_KEY_USES).contains(&wanted.max_uses) {
         return Err(Problem::invalid("max_uses", format!("use a number from 1 to {}", limits::ENROLMENT_KEY_USES)));
@@ -81,13 +81,13 @@ pub(super) async fn create_key(ports: &Ports, request: &Request) -> Result<Answe
 }
 
 pub(super) async fn list_keys(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = caller(&ports.ledger, request, Action::ManageEnrolmentKeys).await?;
+    let caller = caller(&ports.door, request, Action::ManageEnrolmentKeys).await?;
     let fetch = async |after: Option<&str>, limit| ports.ledger.enrolment_keys(&caller.scope, after, limit).await;
     pages::answer(request, caller.scope.project().as_str(), "enrolment-keys", fetch, views::enrolment_key).await
 }
 
 pub(super) async fn revoke_key(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {
-    let caller = caller(&ports.ledger, request, Action::ManageEnrolmentKeys).await?;
+    let caller = caller(&ports.door, request, Action::ManageEnrolmentKeys).await?;
     let row = ports
         .ledger
         .revoke_enrolment_key(&caller.scope, path_id(id)?, &caller.actor)
@@ -110,6 +110,7 @@ pub(super) async fn register(ports: &Ports, request: &Request) -> Result<Answer,
     let Some(presented) = key else {
         let scope = ProjectScope::of_pending_registration(wanted.project);
         let actor = format!("worker:{}", worker.worker_id);
+        ports.door.admit_registration(&scope).await?;
         ports
             .ledger
             .register_worker(&scope, &worker, Registration::Pending, &actor)
@@ -178,13 +179,13 @@ fn registered(status: u16, scope: &ProjectScope, worker: &Worker, secret: &[u8; 
 }
 
 pub(super) async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = caller(&ports.ledger, request, Action::ReadWorkers).await?;
+    let caller = caller(&ports.door, request, Action::ReadWorkers).await?;
     let fetch = async |after: Option<&str>, limit| ports.ledger.workers(&caller.scope, after, limit).await;
     pages::answer(request, caller.scope.project().as_str(), "workers", fetch, views::worker).await
 }
 
 pub(super) async fn show(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {
-    let caller = caller(&ports.ledger, request, Action::ReadWorkers).await?;
+    let caller = caller(&ports.door, request, Action::ReadWorkers).await?;
     let worker = ports.ledger.worker(caller.scope.project(), path_id(id)?).await.map_err(problems::of_ledger)?;
     Answer::json(200, &views::worker(worker.ok_or_else(Problem::not_found)?))
 }
@@ -198,7 +199,7 @@ pub(super) async fn reject(ports: &Ports, request: &Request, id: &str) -> Result
 }
 
 async fn decide(ports: &Ports, request: &Request, id: &str, to: WorkerStatus) -> Result<Answer, Problem> {
-    let caller = caller(&ports.ledger, request, Action::ManageWorkers).await?;
+    let caller = caller(&ports.door, request, Action::ManageWorkers).await?;
     let worker = ports
         .ledger
         .set_worker_status(&caller.scope, path_id(id)?, &[WorkerStatus::Pending], to, &caller.actor)
@@ -208,7 +209,7 @@ async fn decide(ports: &Ports, request: &Request, id: &str, to: WorkerStatus) ->
 }
 
 pub(super) async fn revoke(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {
-    let caller = caller(&ports.ledger, request, Action::ManageWorkers).await?;
+    let caller = caller(&ports.door, request, Action::ManageWorkers).await?;
     let worker_id: WorkerId = path_id(id)?;
     let revoked = ports
         .ledger

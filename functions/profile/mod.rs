@@ -16,13 +16,15 @@ use sealfleet_ledger::{Error, Ledger};
 
 mod preview;
 
-use crate::shared::identity::{OwnerCaller, caller, no_route, owner_caller, path_id};
+use crate::shared::identity::{Door, OwnerCaller, caller, no_route, owner_caller, path_id};
 use crate::shared::{pages, problems};
 
 /// What this function may use.
 pub struct Ports {
     /// The tables.
     pub ledger: Ledger,
+    /// Who comes in.
+    pub door: Door,
 }
 
 /// Answers one request.
@@ -46,7 +48,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
 }
 
 async fn create(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = owner_caller(&ports.ledger, request, Action::WriteProfile).await?;
+    let caller = owner_caller(&ports.door, request, Action::WriteProfile).await?;
     let CreateProfile { name, env, secrets, remove, tags, allowed_workflows, tools } = request.json()?;
     let wanted = PutProfile { env, secrets, remove, tags, allowed_workflows, tools };
     let content = checked(wanted, &caller)?;
@@ -55,7 +57,7 @@ async fn create(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
 }
 
 async fn put(ports: &Ports, request: &Request, name: &str) -> Result<Answer, Problem> {
-    let caller = owner_caller(&ports.ledger, request, Action::WriteProfile).await?;
+    let caller = owner_caller(&ports.door, request, Action::WriteProfile).await?;
     let name: ProfileName = path_id(name)?;
     let content = checked(request.json()?, &caller)?;
     let replaces = request.if_match()?.ok_or_else(|| {
@@ -88,7 +90,7 @@ fn answer(status: u16, profile: &Profile) -> Result<Answer, Problem> {
 }
 
 async fn delete(ports: &Ports, request: &Request, name: &str) -> Result<Answer, Problem> {
-    let caller = owner_caller(&ports.ledger, request, Action::WriteProfile).await?;
+    let caller = owner_caller(&ports.door, request, Action::WriteProfile).await?;
     let expected = request.if_match()?;
     let deleted = ports.ledger.delete_profile(&caller.owner, &path_id(name)?, expected, &caller.actor).await;
     deleted.map_err(problems::of_ledger)?;
@@ -96,19 +98,19 @@ async fn delete(ports: &Ports, request: &Request, name: &str) -> Result<Answer, 
 }
 
 async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = owner_caller(&ports.ledger, request, Action::ReadProfiles).await?;
+    let caller = owner_caller(&ports.door, request, Action::ReadProfiles).await?;
     let fetch = async |after: Option<&str>, limit| ports.ledger.profiles(&caller.owner, after, limit).await;
     pages::answer(request, caller.owner.name(), "profiles", fetch, |profile| profile).await
 }
 
 async fn show(ports: &Ports, request: &Request, name: &str) -> Result<Answer, Problem> {
-    let caller = owner_caller(&ports.ledger, request, Action::ReadProfiles).await?;
+    let caller = owner_caller(&ports.door, request, Action::ReadProfiles).await?;
     let profile = ports.ledger.profile(&caller.owner, &path_id(name)?).await.map_err(problems::of_ledger)?;
     answer(200, &profile)
 }
 
 async fn versions(ports: &Ports, request: &Request, name: &str) -> Result<Answer, Problem> {
-    let caller = owner_caller(&ports.ledger, request, Action::ReadProfiles).await?;
+    let caller = owner_caller(&ports.door, request, Action::ReadProfiles).await?;
     let name: ProfileName = path_id(name)?;
     let fetch = async |before: Option<&str>, limit| {
         let versions = ports.ledger.profile_versions(&caller.owner, &name, before, limit).await?;
@@ -119,13 +121,13 @@ async fn versions(ports: &Ports, request: &Request, name: &str) -> Result<Answer
 }
 
 async fn bindings(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = caller(&ports.ledger, request, Action::ReadProfiles).await?;
+    let caller = caller(&ports.door, request, Action::ReadProfiles).await?;
     let project = ports.ledger.project(&caller.scope).await.map_err(problems::of_ledger)?;
     Answer::json(200, &project.cascade)
 }
 
 async fn bind(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = caller(&ports.ledger, request, Action::WriteProfile).await?;
+    let caller = caller(&ports.door, request, Action::WriteProfile).await?;
     let wanted: Bindings = request.json()?;
     if wanted.workflows.len() > limits::WORKFLOWS {
         return Err(Problem::invalid("workflows", format!("bind {} workflows at most", limits::WORKFLOWS)));
@@ -135,7 +137,7 @@ async fn bind(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
 }
 
 async fn resolve(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = caller(&ports.ledger, request, Action::ReadProfiles).await?;
+    let caller = caller(&ports.door, request, Action::ReadProfiles).await?;
     let wanted: ResolveCascade = request.json()?;
     Answer::json(200, &preview::of(&ports.ledger, &caller.scope, wanted).await?)
 }

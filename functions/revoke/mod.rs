@@ -16,7 +16,7 @@ use sealfleet_domain::{FanOutId, Owner, ProfileRef, RevocationId, Timestamp, lim
 use sealfleet_ecs::Tasks;
 use sealfleet_ledger::{Error, Ledger, owner_of};
 
-use crate::shared::identity::{OwnerCaller, no_route, owner_caller, path_id};
+use crate::shared::identity::{Door, OwnerCaller, no_route, owner_caller, path_id};
 use crate::shared::{fan_out, pages, problems};
 
 /// Seconds that a request works on its fan-out; API Gateway waits for 30.
@@ -28,6 +28,8 @@ const PREVIEWED: usize = 1000;
 pub struct Ports {
     /// The tables.
     pub ledger: Ledger,
+    /// Who comes in.
+    pub door: Door,
     /// ECS.
     pub tasks: Box<dyn Tasks>,
 }
@@ -50,7 +52,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
 }
 
 async fn revoke(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = owner_caller(&ports.ledger, request, Action::Revoke).await?;
+    let caller = owner_caller(&ports.door, request, Action::Revoke).await?;
     let wanted: Revoke = request.json()?;
     let now = ports.ledger.now();
     let fan_out_id = wanted.hard.then(|| FanOutId::new(ports.ledger.ids(), now));
@@ -144,7 +146,7 @@ fn check(wanted: &Revoke) -> Result<(), Problem> {
 }
 
 async fn preview(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = owner_caller(&ports.ledger, request, Action::ReadRevocations).await?;
+    let caller = owner_caller(&ports.door, request, Action::ReadRevocations).await?;
     let wanted: Revoke = request.json()?;
     let revocations = revocations(ports, &caller, wanted, None, ports.ledger.now()).await?;
     let preview = affected(ports, &caller.owner, &revocations).await.map_err(problems::of_ledger)?;
@@ -176,7 +178,7 @@ async fn affected(ports: &Ports, owner: &Owner, revocations: &[Revocation]) -> R
 }
 
 async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = owner_caller(&ports.ledger, request, Action::ReadRevocations).await?;
+    let caller = owner_caller(&ports.door, request, Action::ReadRevocations).await?;
     let lifted = match request.query.get("state").map(String::as_str) {
         None | Some("active") => false,
         Some("lifted") => true,
@@ -188,13 +190,13 @@ async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
 }
 
 async fn show(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {
-    let caller = owner_caller(&ports.ledger, request, Action::ReadRevocations).await?;
+    let caller = owner_caller(&ports.door, request, Action::ReadRevocations).await?;
     let revocation = ports.ledger.revocation(&caller.owner, path_id(id)?).await.map_err(problems::of_ledger)?;
     Answer::json(200, &revocation)
 }
 
 async fn lift(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {
-    let caller = owner_caller(&ports.ledger, request, Action::Revoke).await?;
+    let caller = owner_caller(&ports.door, request, Action::Revoke).await?;
     let lifted = ports.ledger.lift(&caller.owner, path_id(id)?, &caller.actor).await.map_err(|error| match error {
         Error::WrongState(_) => Problem::new(Code::NotActive, "it is lifted already"),
         other => problems::of_ledger(other),
@@ -203,7 +205,7 @@ async fn lift(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Prob
 }
 
 async fn show_fan_out(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {
-    let caller = owner_caller(&ports.ledger, request, Action::ReadRevocations).await?;
+    let caller = owner_caller(&ports.door, request, Action::ReadRevocations).await?;
     let found = ports.ledger.fan_out(&caller.owner, path_id(id)?).await.map_err(problems::of_ledger)?;
     let view = fan_out::view(&ports.ledger, &caller.owner, found).await.map_err(problems::of_ledger)?;
     Answer::json(200, &view)

@@ -6,13 +6,15 @@ use sealfleet_domain::access::Action;
 use sealfleet_domain::run::RunState;
 use sealfleet_ledger::Ledger;
 
-use crate::shared::identity::{caller, no_route, path_id};
+use crate::shared::identity::{Door, caller, no_route, path_id};
 use crate::shared::{pages, problems, views};
 
 /// What this function may use.
 pub struct Ports {
     /// The tables.
     pub ledger: Ledger,
+    /// Who comes in.
+    pub door: Door,
 }
 
 /// Answers one request.
@@ -29,7 +31,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
 }
 
 async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = caller(&ports.ledger, request, Action::ReadRuns).await?;
+    let caller = caller(&ports.door, request, Action::ReadRuns).await?;
     let state = request.query.get("state").map(|text| state_of(text)).transpose()?;
     let list = format!("runs:{}", state.map_or("", RunState::name));
     let fetch = async |before: Option<&str>, limit| ports.ledger.runs(&caller.scope, state, before, limit).await;
@@ -46,7 +48,7 @@ fn state_of(text: &str) -> Result<RunState, Problem> {
 }
 
 async fn show(ports: &Ports, request: &Request, run_id: &str) -> Result<Answer, Problem> {
-    let caller = caller(&ports.ledger, request, Action::ReadRuns).await?;
+    let caller = caller(&ports.door, request, Action::ReadRuns).await?;
     let run = ports.ledger.run(&caller.scope, path_id(run_id)?).await.map_err(problems::of_ledger)?;
     Answer::json(200, &views::run(run, ports.ledger.now()))
 }

@@ -1,13 +1,19 @@
 //! Who the caller is, from the credential that the request carries, and whether it may do what it asks.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
 use sealfleet_api::http::Request;
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::access::{Action, Decision, Principal, Resource, decide};
 use sealfleet_domain::credential::{Credential, Home};
 use sealfleet_domain::fleet::{Worker, WorkerStatus};
-use sealfleet_domain::{Owner, ProjectScope, WorkerId};
-use sealfleet_ledger::Ledger;
+use sealfleet_domain::rate::Limits;
+use sealfleet_domain::{Owner, ProjectId, ProjectScope, WorkerId};
+use sealfleet_ledger::{Error, Ledger, Rates};
+use sealfleet_oidc::{Verifier, is_jwt};
 
+use super::metrics::{Metric, Metrics};
 use super::problems;
 
 /// A caller inside its project.
@@ -39,22 +45,134 @@ pub struct WorkerCaller {
     pub actor: String,
 }
 
-/// The holder of the request's API token.
-///
-/// # Errors
-/// A 401 when there is none that holds.
-pub async fn token_principal(ledger: &Ledger, request: &Request) -> Result<Principal, Problem> {
-    let Ok(Credential::Token(presented)) = credential(request) else { return Err(Problem::unauthenticated()) };
-    let stored = ledger.token(&presented.home, presented.id).await.map_err(problems::of_ledger)?;
-    presented.verify(stored.as_ref(), ledger.now()).map_err(|_| Problem::unauthenticated())
+/// Where callers come in: by an API token that the ledger knows, or by a JWT of a trusted issuer, and as often as their
+/// project may call.
+pub struct Door {
+    ledger: Ledger,
+    rates: Rates,
+    oidc: Oidc,
+    metrics: Metrics,
+    /// Projects that were found: a project is never deleted.
+    found: Mutex<HashSet<ProjectId>>,
 }
 
-/// The holder of a project's API token that may do `action` in its own project.
+/// What is done with callers who present a JWT.
+pub enum Oidc {
+    /// No issuer is trusted.
+    Off,
+    /// The issuers' tokens are verified.
+    On(Verifier),
+    /// The deployment's issuers cannot be read: no JWT is believed, and who presents one is told so. API tokens work, or a
+    /// mistake there would lock out who could undo it.
+    Unusable,
+}
+
+impl Door {
+    /// A door to what `ledger` holds.
+    #[must_use]
+    pub fn new(ledger: Ledger, limits: Limits, oidc: Oidc, metrics: Metrics) -> Self {
+        Self { ledger, rates: Rates::new(limits), oidc, metrics, found: Mutex::default() }
+    }
+
+    /// The limits of projects that have none of their own.
+    #[must_use]
+    pub const fn default_limits(&self) -> Limits {
+        self.rates.default_limits()
+    }
+
+    /// Admits a registration without an enrolment key.
+    ///
+    /// # Errors
+    /// A 429 when too many came of late.
+    pub async fn admit_registration(&self, scope: &ProjectScope) -> Result<(), Problem> {
+        let admitted = self.ledger.admit_registration(scope).await;
+        self.counted(scope, admitted, "too many workers have registered without an enrolment key; wait, or use a key")
+    }
+
+    async fn admit(&self, scope: &ProjectScope) -> Result<(), Problem> {
+        let admitted = self.rates.admit(&self.ledger, scope).await;
+        self.counted(scope, admitted, "the project has called as often as it may; wait, or ask an operator for more")
+    }
+
+    fn counted(&self, scope: &ProjectScope, admitted: Result<(), Error>, refusal: &str) -> Result<(), Problem> {
+        match admitted {
+            Err(Error::RateLimited(seconds)) => {
+                let throttled = [(Metric::RequestsThrottled, 1.0)];
+                self.metrics.of_project(scope.project().as_str(), self.ledger.now(), &throttled);
+                Err(Problem::rate_limited(refusal, seconds))
+            }
+            other => other.map_err(problems::of_ledger),
+        }
+    }
+
+    async fn identify(&self, request: &Request) -> Result<Principal, Problem> {
+        if let Some(jwt) = request.bearer().filter(|bearer| is_jwt(bearer)) {
+            return self.of_issuer(jwt).await;
+        }
+        let Ok(Credential::Token(presented)) = credential(request) else { return Err(Problem::unauthenticated()) };
+        let stored = self.ledger.token(&presented.home, presented.id).await.map_err(problems::of_ledger)?;
+        presented.verify(stored.as_ref(), self.ledger.now()).map_err(|_| Problem::unauthenticated())
+    }
+
+    async fn of_issuer(&self, jwt: &str) -> Result<Principal, Problem> {
+        let verifier = match &self.oidc {
+            Oidc::Off => return Err(Problem::unauthenticated()),
+            Oidc::On(verifier) => verifier,
+            Oidc::Unusable => {
+                return Err(Problem::new(
+                    Code::Unavailable,
+                    "the deployment's list of OIDC issuers cannot be read, so that no JWT is accepted; its log says why",
+                ));
+            }
+        };
+        let principal = verifier.verify(jwt).await.map_err(problems::of_oidc)?;
+        if let Some(scope) = principal.scope() {
+            self.exists(scope).await?;
+        }
+        Ok(principal)
+    }
+
+    /// That the project which claims name is one: an issuer may know others.
+    async fn exists(&self, scope: &ProjectScope) -> Result<(), Problem> {
+        let found = || self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if found().contains(scope.project()) {
+            return Ok(());
+        }
+        match self.ledger.project(scope).await {
+            Ok(_) => {
+                found().insert(scope.project().clone());
+                Ok(())
+            }
+            Err(Error::NotFound) => Err(Problem::new(
+                Code::Forbidden,
+                format!("the JWT's claims name the project `{}`, which is not onboarded", scope.project()),
+            )),
+            Err(error) => Err(problems::of_ledger(error)),
+        }
+    }
+}
+
+/// The caller of the API who wants to do `action`: by API token or JWT, and within its project's rate. What takes power
+/// away is never held up by a rate.
 ///
 /// # Errors
-/// A 401 without a token that holds, a 403 when its role does not allow the action.
-pub async fn caller(ledger: &Ledger, request: &Request, action: Action) -> Result<Caller, Problem> {
-    let principal = token_principal(ledger, request).await?;
+/// A 401 when there is none that holds, a 429 when the project has called too often.
+pub async fn token_principal(door: &Door, request: &Request, action: Action) -> Result<Principal, Problem> {
+    let principal = door.identify(request).await?;
+    if let Some(scope) = principal.scope()
+        && !action.takes_power_away()
+    {
+        door.admit(scope).await?;
+    }
+    Ok(principal)
+}
+
+/// The caller that may do `action` in its own project.
+///
+/// # Errors
+/// As [`token_principal`], and a 403 when its role does not allow the action.
+pub async fn caller(door: &Door, request: &Request, action: Action) -> Result<Caller, Problem> {
+    let principal = token_principal(door, request, action).await?;
     let Some(scope) = principal.scope().cloned() else {
         return Err(Problem::new(Code::Forbidden, "an operator acts above projects; use a token of the project"));
     };
@@ -62,12 +180,12 @@ pub async fn caller(ledger: &Ledger, request: &Request, action: Action) -> Resul
     Ok(Caller { scope, actor: principal.actor() })
 }
 
-/// The holder of an API token that may do `action` to what its project owns; an operator's, to what the system owns.
+/// The caller that may do `action` to what its project owns; an operator, to what the system owns.
 ///
 /// # Errors
-/// A 401 without a token that holds, a 403 when its role does not allow the action.
-pub async fn owner_caller(ledger: &Ledger, request: &Request, action: Action) -> Result<OwnerCaller, Problem> {
-    let principal = token_principal(ledger, request).await?;
+/// As [`token_principal`], and a 403 when its role does not allow the action.
+pub async fn owner_caller(door: &Door, request: &Request, action: Action) -> Result<OwnerCaller, Problem> {
+    let principal = token_principal(door, request, action).await?;
     let owner = principal.scope().map_or(Owner::System, |scope| Owner::Project(scope.clone()));
     let resource = match &owner {
         Owner::System => Resource::System,

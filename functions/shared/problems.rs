@@ -4,6 +4,7 @@
 
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::cascade::CascadeError;
+use sealfleet_domain::oidc::Refused;
 use sealfleet_domain::run::{Failure, Refusal};
 use sealfleet_ledger::Error;
 
@@ -44,10 +45,23 @@ pub fn of_ledger(error: Error) -> Problem {
             Code::IdempotencyMismatch,
             "this idempotency key stands for another request; use a new key for a new request",
         ),
+        Error::RateLimited(seconds) => Problem::rate_limited("the project has called as often as it may", seconds),
         Error::Contended => Problem::new(Code::Unavailable, "others are changing the same thing; try again"),
         Error::Unavailable(_) | Error::Unreadable(_) => {
             tracing::error!(%error, "the ledger failed");
             Problem::new(Code::Unavailable, "the ledger does not answer; nothing was changed, try again")
+        }
+    }
+}
+
+/// The problem of a caller with a JWT that does not come in.
+#[must_use]
+pub fn of_oidc(error: sealfleet_oidc::Error) -> Problem {
+    match error {
+        sealfleet_oidc::Error::Refused(Refused::Token(reason)) => Problem::new(Code::Unauthenticated, reason),
+        sealfleet_oidc::Error::Refused(Refused::Claims(reason)) => Problem::new(Code::Forbidden, reason),
+        sealfleet_oidc::Error::Unavailable { .. } => {
+            Problem::new(Code::Unavailable, "the JWT's issuer does not answer, so nothing can be checked; try again")
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Settings from a function's environment, read once when it starts.
 
 use sealfleet_aws::queue_access::Account;
+use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::Pace;
 use sealfleet_ecs::Place;
 use sealfleet_ledger::Tables;
@@ -38,6 +39,17 @@ pub fn pace() -> Pace {
         lease_seconds: seconds("SEALFLEET_LEASE_SECONDS", 30),
         resend_seconds: seconds("SEALFLEET_RESEND_SECONDS", 60),
     }
+}
+
+/// How often a project's callers may call, unless the project has limits of its own.
+#[must_use]
+pub fn limits() -> Limits {
+    let number = |name, otherwise| setting(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise);
+    let limits = Limits {
+        requests_per_second: number("SEALFLEET_REQUESTS_PER_SECOND", 100),
+        burst: number("SEALFLEET_REQUESTS_BURST", 200),
+    };
+    if limits.check().is_ok() { limits } else { Limits { requests_per_second: 100, burst: 200 } }
 }
 
 /// Where queues and roles are.

@@ -1,12 +1,13 @@
 //! Stored rows as the API shows them: never a hash of a credential.
 
 use sealfleet_api::types::{
-    EnrolmentKeyView, PoolView, ProjectView, RunSummary, RunView, StepView, TokenView, WorkerView,
+    EnrolmentKeyView, LimitsView, PoolView, ProjectView, RunSummary, RunView, StepView, TokenView, WorkerView,
 };
 use sealfleet_domain::Timestamp;
 use sealfleet_domain::credential::Token;
 use sealfleet_domain::fleet::{EnrolmentKey, Pool, Project, Worker};
 use sealfleet_domain::labels::Labels;
+use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::{Run, Step, StepState};
 use std::collections::BTreeMap;
 
@@ -109,9 +110,16 @@ pub fn worker(worker: Worker) -> WorkerView {
     }
 }
 
+/// A project's limits: its own, or the deployment's.
+#[must_use]
+pub fn limits(own: Option<Limits>, default: Limits) -> LimitsView {
+    let Limits { requests_per_second, burst } = own.unwrap_or(default);
+    LimitsView { requests_per_second, burst, own: own.is_some() }
+}
+
 /// A project.
 #[must_use]
-pub fn project(project: Project) -> ProjectView {
+pub fn project(project: Project, limits: LimitsView) -> ProjectView {
     let pools = project
         .pools
         .into_iter()
@@ -128,7 +136,7 @@ pub fn project(project: Project) -> ProjectView {
             (name, view)
         })
         .collect();
-    ProjectView { project: project.project, pools, created_at: project.created_at }
+    ProjectView { project: project.project, pools, limits, created_at: project.created_at }
 }
 
 fn label_map(labels: &Labels) -> BTreeMap<String, String> {

@@ -13,7 +13,7 @@ use sealfleet_api::Problem;
 use sealfleet_api::http::Request;
 use sealfleet_api::types::{
     ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun, Heartbeat, LeaseRef,
-    PutProfile, QueueMessage, RegisterWorker, ReportStep, ResolveCascade, Revoke, StartStep,
+    PutProfile, QueueMessage, RegisterWorker, ReportStep, ResolveCascade, Revoke, SetLimits, StartStep,
 };
 use sealfleet_domain::ProjectScope;
 use sealfleet_domain::cascade::Bindings;
@@ -171,6 +171,7 @@ fn identified(name: &str, route: &str, request: &Request) {
 fn body(route: &str, request: &Request) -> Result<(), Problem> {
     match route {
         "POST /v1/projects" => request.json::<CreateProject>().map(drop),
+        "PUT /v1/projects/{project}/limits" => request.json::<SetLimits>().map(drop),
         "POST /v1/tokens" => request.json::<CreateToken>().map(drop),
         "POST /v1/enrolment-keys" => request.json::<CreateEnrolmentKey>().map(drop),
         "POST /v1/workers/register" => request.json::<RegisterWorker>().map(drop),

@@ -12,6 +12,7 @@ mod audit;
 mod bad_input;
 mod builtin;
 mod cascade;
+mod door;
 mod drift;
 mod fleet;
 mod fuzz;
@@ -111,6 +112,10 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             another_owners_revocations_do_not_exist
             profiles_change_by_version
             cursors_are_bound_to_their_list;
+        door:
+            an_oidc_caller_comes_in_by_its_claims
+            a_project_calls_as_often_as_it_may
+            admins_make_tokens_and_nobody_else;
         sandbox:
             s52_each_step_in_its_own_mode
             s55_a_sandbox_cannot_read_another_projects_secret

@@ -23,6 +23,8 @@ pub struct Reply {
     pub status: u16,
     /// The `etag` header; empty when there is none.
     pub etag: String,
+    /// The `retry-after` header; empty when there is none.
+    pub retry_after: String,
     /// The `content-type` header.
     pub content_type: String,
     /// The body's bytes.
@@ -153,10 +155,10 @@ impl Caller {
             let value = answer.headers().get(name).and_then(|value| value.to_str().ok());
             value.unwrap_or_default().to_owned()
         };
-        let (content_type, etag) = (header("content-type"), header("etag"));
+        let (content_type, etag, retry_after) = (header("content-type"), header("etag"), header("retry-after"));
         let bytes = answer.bytes().await?.to_vec();
         let body = serde_json::from_slice(&bytes).unwrap_or_default();
-        let reply = Reply { asked, status, etag, content_type, bytes, body };
+        let reply = Reply { asked, status, etag, retry_after, content_type, bytes, body };
         reply.is_documented().map(|()| reply)
     }
 }

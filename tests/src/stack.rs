@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sealfleet_test_issuer::{Issuer, Key};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -36,6 +37,8 @@ pub struct Stack {
     pub binaries: PathBuf,
     /// A directory for the tests' own files; removed with the stack.
     pub scratch: PathBuf,
+    /// The OIDC issuer that a stack which was started here trusts, and its key.
+    pub issuer: Option<(Issuer, Key)>,
     started: bool,
     suffix: String,
     projects: Mutex<HashMap<String, Arc<OnceCell<Arc<Project>>>>>,
@@ -95,7 +98,12 @@ impl Stack {
                 let directory = std::env::temp_dir().join(format!("sealfleet-tests-{}", std::process::id()));
                 let lease = format!("LeaseSeconds={LEASE_SECONDS}");
                 let resend = format!("ResendSeconds={RESEND_SECONDS}");
-                Self::start(&directory, &[&lease, &resend]).await
+                let (issuer, key) = (Issuer::start().await?, Key::es256("first")?);
+                issuer.publish(&[&key]);
+                let trusted = format!("OidcIssuers={}", json!([trusted(&issuer.url)]));
+                let mut stack = Self::start(&directory, &[&lease, &resend, &trusted]).await?;
+                stack.issuer = Some((issuer, key));
+                Ok(stack)
             }
         }
     }
@@ -152,6 +160,7 @@ impl Stack {
             anonymous,
             binaries,
             scratch,
+            issuer: None,
             started,
             suffix,
             projects: Mutex::default(),
@@ -265,6 +274,14 @@ impl Stack {
     pub async fn cli(&self, arguments: &[&str]) -> Outcome<String> {
         run(with_aws(Command::new(self.binaries.join("sealfleet")).args(arguments), &self.parts)).await
     }
+}
+
+/// How the stack is told to trust an issuer.
+fn trusted(url: &str) -> Value {
+    json!({
+        "issuer": url, "audience": "sealfleet", "project": { "claim": "project" },
+        "role": { "claim": "groups", "map": { "admins": "admin", "developers": "member", "guests": "viewer" } },
+    })
 }
 
 /// The operator's first token, made with the operator's own AWS credentials.

@@ -5,7 +5,8 @@ mod deploy;
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
-use sealfleet_client::types::{CreatePool, CreateProject, PoolView, ProjectView};
+use sealfleet_client::types::{CreatePool, CreateProject, LimitsView, PoolView, ProjectView};
+use sealfleet_domain::rate::Limits;
 use sealfleet_domain::{PoolName, ProjectId};
 
 use super::connection::Connection;
@@ -33,6 +34,20 @@ pub enum Command {
     Show {
         /// Its id
         project: ProjectId,
+    },
+    /// Show or set how often a project's callers may call (operators set)
+    Limits {
+        /// Its id
+        project: ProjectId,
+        /// Requests each second, in the long run
+        #[arg(long, requires = "burst")]
+        requests_per_second: Option<u32>,
+        /// Requests at once
+        #[arg(long, requires = "requests_per_second")]
+        burst: Option<u32>,
+        /// Go back to the deployment's default
+        #[arg(long, conflicts_with = "requests_per_second")]
+        default: bool,
     },
 }
 
@@ -102,7 +117,23 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             let view = connection.client()?.get_project(&project).await?;
             answer(connection.output, &view, || text(&view))
         }
+        Command::Limits { project, requests_per_second, burst, default } => {
+            let client = connection.client()?;
+            let wanted = requests_per_second.zip(burst);
+            let limits = match wanted.map(|(requests_per_second, burst)| Limits { requests_per_second, burst }) {
+                None if !default => client.get_project(&project).await?.limits,
+                wanted => client.set_limits(&project, wanted).await?,
+            };
+            answer(connection.output, &limits, || {
+                lines([("project", project.to_string()), ("limits", in_words(limits))])
+            })
+        }
     }
+}
+
+fn in_words(limits: LimitsView) -> String {
+    let whose = if limits.own { "its own" } else { "the deployment's default" };
+    format!("{} requests a second, {} at once ({whose})", limits.requests_per_second, limits.burst)
 }
 
 fn text(view: &ProjectView) -> String {
@@ -116,6 +147,7 @@ fn text(view: &ProjectView) -> String {
     lines([
         ("project", view.project.to_string()),
         ("pools", pools.join("\n         ")),
+        ("limits", in_words(view.limits)),
         ("created", view.created_at.to_string()),
     ])
 }

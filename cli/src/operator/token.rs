@@ -9,7 +9,7 @@ use sealfleet_client::Credential;
 use sealfleet_client::types::{CreateToken, TokenCreated, TokenView};
 use sealfleet_domain::access::Role;
 use sealfleet_domain::credential::Home;
-use sealfleet_domain::{ProjectId, TokenId};
+use sealfleet_domain::{Clock as _, ProjectId, TokenId};
 use sealfleet_ledger::{Dynamo, Ledger, Tables};
 
 use super::connection::Connection;
@@ -104,11 +104,18 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             let client = connection.client()?;
             let tokens = all_pages!(|page| client.list_tokens(project.as_ref(), &page));
             list(connection.output, &tokens, || {
-                let mut table = Table::new(["TOKEN", "ROLE", "EXPIRES", "REVOKED", "NOTE"]);
+                let mut table = Table::new(["TOKEN", "ROLE", "STATE", "EXPIRES", "REVOKED", "NOTE"]);
+                let now = SystemClock.now();
                 for token in &tokens {
+                    let state = match token.revoked_at {
+                        Some(_) => "revoked",
+                        None if token.expires_at <= now => "expired",
+                        None => "active",
+                    };
                     table.row([
                         token.token_id.to_string(),
                         word(&token.role),
+                        state.to_owned(),
                         token.expires_at.to_string(),
                         or_dash(token.revoked_at),
                         or_dash(token.note.as_ref()),

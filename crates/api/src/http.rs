@@ -230,6 +230,7 @@ fn headers_of(result: &Result<Answer, Problem>) -> Vec<(&'static str, String)> {
         Ok(answer) => answer.version.map(|version| ("etag", format!("\"{version}\""))).into_iter().collect(),
         Err(problem) => match problem.code {
             Code::Unauthenticated => vec![("www-authenticate", "Bearer".to_owned())],
+            Code::RateLimited => vec![("retry-after", problem.retry_after.unwrap_or(1).to_string())],
             Code::Unavailable => vec![("retry-after", "1".to_owned())],
             _ => Vec::new(),
         },

@@ -17,10 +17,10 @@ use crate::http::Request;
 use crate::problem::{Code, Problem};
 use crate::types::{
     Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun, EnrolmentKeyCreated,
-    EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef, Page, ProfileVersionView, ProjectSummary,
-    ProjectView, PutProfile, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
-    RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView, SandboxStep, StartStep,
-    StepAnswer, TokenCreated, TokenView, WorkerRegistered, WorkerView,
+    EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, Page, ProfileVersionView,
+    ProjectSummary, ProjectView, PutProfile, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade,
+    ResolvedCascade, RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView, SandboxStep,
+    SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, WorkerRegistered, WorkerView,
 };
 
 /// Something that the API does.
@@ -286,6 +286,10 @@ const FLEET: &[Operation] = &[
     Operation::new("get_project", "GET", "/v1/projects/{project}", "fleet")
         .does("Shows a project with its pools.")
         .gives::<ProjectView>(200, "The project."),
+    Operation::new("set_limits", "PUT", "/v1/projects/{project}/limits", "fleet")
+        .does("Sets how often a project's callers may call.")
+        .takes::<SetLimits>()
+        .gives::<LimitsView>(200, "The limits that hold now."),
     Operation::new("create_token", "POST", "/v1/tokens", "fleet")
         .does("Makes an API token of a project. Operators name the project.")
         .takes::<CreateToken>()
@@ -589,7 +593,8 @@ impl Operation {
         match self.credential {
             Credential::Worker => codes.extend([Code::WorkerPending, Code::WorkerRejected, Code::WorkerRevoked]),
             Credential::AnyWorker => codes.extend([Code::WorkerRejected, Code::WorkerRevoked]),
-            Credential::Nothing | Credential::Token | Credential::EnrolmentKey | Credential::TaskRole => {}
+            Credential::Token | Credential::EnrolmentKey => codes.push(Code::RateLimited),
+            Credential::Nothing | Credential::TaskRole => {}
         }
         if self.parameters().next().is_some() {
             codes.push(Code::NotFound);

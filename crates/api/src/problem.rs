@@ -20,6 +20,9 @@ pub struct Problem {
     /// The request's field that is wrong, as a path: `steps[0].pool`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// After how many seconds the same request may succeed; the `Retry-After` header says it, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u32>,
 }
 
 macro_rules! codes {
@@ -86,6 +89,7 @@ codes! {
     BodyTooLarge "body_too_large" 413 "The request's body is too large.";
     IdempotencyMismatch "idempotency_mismatch" 422 "The idempotency key was used with another request.";
     PreconditionRequired "precondition_required" 428 "The request must name the version that it replaces.";
+    RateLimited "rate_limited" 429 "Too many requests in a short time.";
     Internal "internal" 500 "Something failed inside.";
     Unavailable "unavailable" 503 "A part that is needed does not answer.";
 }
@@ -101,6 +105,7 @@ impl Problem {
             detail: detail.into(),
             code,
             field: None,
+            retry_after: None,
         }
     }
 
@@ -108,6 +113,12 @@ impl Problem {
     #[must_use]
     pub fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { field: Some(field.into()), ..Self::new(Code::InvalidRequest, detail) }
+    }
+
+    /// A request over a rate limit, and after how many seconds one more is admitted.
+    #[must_use]
+    pub fn rate_limited(detail: impl Into<String>, seconds: u32) -> Self {
+        Self { retry_after: Some(seconds), ..Self::new(Code::RateLimited, detail) }
     }
 
     /// The one answer to what does not exist and to what is another project's.

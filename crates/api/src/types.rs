@@ -10,6 +10,7 @@ use sealfleet_domain::identity::{ProfileUse, SecretRef};
 #[cfg(feature = "openapi")]
 use sealfleet_domain::limits;
 use sealfleet_domain::profile::Profile;
+use sealfleet_domain::rate::Limits;
 use sealfleet_domain::revocation::{Counts, Revocation};
 use sealfleet_domain::run::{AbortReason, DeadReason, Failure, Fence, Mode, OnDrift, RunState};
 use sealfleet_domain::{
@@ -103,8 +104,31 @@ pub struct ProjectView {
     pub project: ProjectId,
     /// Its pools by name.
     pub pools: BTreeMap<PoolName, PoolView>,
+    /// How often its callers may call.
+    pub limits: LimitsView,
     /// When it was created.
     pub created_at: Timestamp,
+}
+
+/// How often a project's callers may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct LimitsView {
+    /// Requests each second, in the long run.
+    pub requests_per_second: u32,
+    /// Requests at once.
+    pub burst: u32,
+    /// Whether an operator set them for this project; if not, they are the deployment's default.
+    pub own: bool,
+}
+
+/// `PUT /v1/projects/{project}/limits`, by an operator.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SetLimits {
+    /// The project's own limits; null: the deployment's default from now on.
+    pub limits: Option<Limits>,
 }
 
 /// A pool.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderValue, IF_MATCH};
+use reqwest::header::{AUTHORIZATION, HeaderValue, IF_MATCH, RETRY_AFTER};
 use reqwest::{Method, Url};
 use sealfleet_api::Problem;
 use serde::Serialize;
@@ -52,6 +52,14 @@ pub(crate) struct Call<'a> {
     /// The version that a change replaces.
     pub(crate) if_match: Option<u32>,
     pub(crate) repeat: Repeat,
+}
+
+/// An answer as it came.
+struct Answer {
+    status: u16,
+    /// Seconds that the `Retry-After` header tells to wait (RFC 9110, section 10.2.3; a date is not waited for).
+    retry_after: Option<u64>,
+    bytes: Zeroizing<Vec<u8>>,
 }
 
 impl Call<'_> {
@@ -137,8 +145,8 @@ impl Client {
         let text = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
         let url = Url::parse(&text).map_err(|_| unusable("the path is not one"))?;
         let call = Call { body, ..Call::new(method, String::new(), Repeat::Never) };
-        let (status, bytes) = self.attempt(&call, url).await.map_err(Error::Transport)?;
-        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+        let answer = self.attempt(&call, url).await.map_err(Error::Transport)?;
+        Ok((answer.status, serde_json::from_slice(&answer.bytes).unwrap_or(Value::Null)))
     }
 
     pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, Error> {
@@ -150,18 +158,23 @@ impl Client {
         let mut attempt = 0;
         loop {
             let answer = self.attempt(&call, url.clone()).await;
-            let passing = answer.as_ref().map_or(true, |(status, _)| is_passing(*status));
-            if passing && call.repeat == Repeat::Safe && attempt < self.retries {
-                tokio::time::sleep(retry::pause(attempt)).await;
+            let passing = answer.as_ref().map_or(true, |answer| is_passing(answer.status));
+            let told = answer.as_ref().ok().and_then(|answer| answer.retry_after);
+            if passing
+                && call.repeat == Repeat::Safe
+                && attempt < self.retries
+                && let Some(pause) = retry::pause_told(attempt, told)
+            {
+                tokio::time::sleep(pause).await;
                 attempt += 1;
                 continue;
             }
-            let (status, bytes) = answer.map_err(Error::Transport)?;
-            return read(status, &bytes);
+            let answer = answer.map_err(Error::Transport)?;
+            return read(answer.status, &answer.bytes);
         }
     }
 
-    async fn attempt(&self, call: &Call<'_>, url: Url) -> Result<(u16, Zeroizing<Vec<u8>>), reqwest::Error> {
+    async fn attempt(&self, call: &Call<'_>, url: Url) -> Result<Answer, reqwest::Error> {
         let mut request = self.http.request(call.method.clone(), url).timeout(self.timeout);
         if let Some(bearer) = &self.bearer {
             request = request.header(AUTHORIZATION, bearer.clone());
@@ -178,7 +191,8 @@ impl Client {
         }
         let answer = request.send().await?;
         let status = answer.status().as_u16();
-        Ok((status, Zeroizing::new(answer.bytes().await?.to_vec())))
+        let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Answer { status, retry_after, bytes: Zeroizing::new(answer.bytes().await?.to_vec()) })
     }
 }
 

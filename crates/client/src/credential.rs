@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-/// The largest credential file, in bytes.
-const MOST: u64 = 4096;
+/// The largest credential file, in bytes: a JWT has 8 KiB at most.
+const MOST: u64 = 16 * 1024;
 
 /// What is sent as `Bearer`. It cannot be printed, and its memory is wiped when it is dropped.
 #[derive(Clone)]

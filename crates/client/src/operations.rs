@@ -3,14 +3,15 @@
 use reqwest::Method;
 use sealfleet_api::types::{
     Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun, EnrolmentKeyCreated,
-    EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef, Page, ProfileVersionView, ProjectSummary,
-    ProjectView, PutProfile, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
-    RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView, SandboxStep, StartStep,
-    StepAnswer, TokenCreated, TokenView, WorkerRegistered, WorkerView,
+    EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, Page, ProfileVersionView,
+    ProjectSummary, ProjectView, PutProfile, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade,
+    ResolvedCascade, RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView, SandboxStep,
+    SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, WorkerRegistered, WorkerView,
 };
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::profile::Profile;
+use sealfleet_domain::rate::Limits;
 use sealfleet_domain::revocation::Revocation;
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::{
@@ -88,6 +89,19 @@ impl Client {
     /// See [`Error`].
     pub async fn get_project(&self, project: &ProjectId) -> Result<ProjectView, Error> {
         self.get(format!("/v1/projects/{project}"), Vec::new()).await
+    }
+
+    /// `PUT /v1/projects/{project}/limits`, by an operator: the project's own limits, or none for the default.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn set_limits(&self, project: &ProjectId, limits: Option<Limits>) -> Result<LimitsView, Error> {
+        let body = body(&SetLimits { limits })?;
+        let call = Call {
+            body: Some(&body),
+            ..Call::new(Method::PUT, format!("/v1/projects/{project}/limits"), Repeat::Safe)
+        };
+        self.call(call).await
     }
 
     /// `POST /v1/tokens`.

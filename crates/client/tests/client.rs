@@ -200,6 +200,7 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.create_project(&least(json!({"project": project, "pools": {}})));
         client.list_projects(page);
         client.get_project(&project);
+        client.set_limits(&project, None);
         client.create_token(&least(json!({"role": "admin"})));
         client.list_tokens(Some(&project), page);
         client.revoke_token(Some(&project), of(&id("tok")));

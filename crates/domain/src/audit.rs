@@ -79,6 +79,9 @@ pub enum Event {
     /// An operator onboarded a project.
     #[serde(rename = "project.created")]
     ProjectCreated { project: ProjectId, pools: Vec<PoolName> },
+    /// An operator set how often a project's callers may call; none means the deployment's default.
+    #[serde(rename = "project.limits_set")]
+    LimitsSet { project: ProjectId, limits: Option<crate::rate::Limits> },
     /// An API token was made.
     #[serde(rename = "token.created")]
     TokenCreated { token_id: TokenId, role: crate::access::Role, expires_at: Timestamp },

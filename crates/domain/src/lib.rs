@@ -22,6 +22,7 @@ pub mod limits;
 pub mod names;
 pub mod oidc;
 pub mod profile;
+pub mod rate;
 pub mod reference;
 pub mod revocation;
 pub mod run;

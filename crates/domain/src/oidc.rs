@@ -169,6 +169,11 @@ impl Issuers {
         self.0.iter().find(|issuer| issuer.issuer == iss)
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Issuer> {
+        self.0.iter()
+    }
+
     /// Whether there is none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

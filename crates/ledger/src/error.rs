@@ -42,6 +42,9 @@ pub enum Error {
     /// The idempotency key was used with another request.
     #[error("the idempotency key was used with another request")]
     IdempotencyMismatch,
+    /// The project has called as often as it may.
+    #[error("the rate limit is reached; one more is there in {0} seconds")]
+    RateLimited(u32),
     /// Others kept changing the same rows.
     #[error("others kept changing the same rows; try again")]
     Contended,

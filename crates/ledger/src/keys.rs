@@ -37,6 +37,20 @@ pub fn project_listed(project: &ProjectId) -> Key {
     key(PROJECTS.to_owned(), project)
 }
 
+/// What counts how often a project calls, and its own limits. The roles of functions that only read may write here, and
+/// nowhere else (`dynamodb:LeadingKeys` in the template).
+fn rates(scope: &ProjectScope) -> String {
+    format!("PRJ#{}#RATES", scope.project())
+}
+
+pub fn requests(scope: &ProjectScope) -> Key {
+    key(rates(scope), "REQUESTS")
+}
+
+pub fn registrations(scope: &ProjectScope) -> Key {
+    key(rates(scope), "REGISTRATIONS")
+}
+
 pub fn tokens(home: &Home) -> String {
     match home {
         Home::Project(project) => format!("PRJ#{project}#TOKENS"),

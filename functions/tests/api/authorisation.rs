@@ -46,6 +46,7 @@ fn rows() -> Vec<Row> {
         ("create_project",         Tokens([201,     403,  403,   403,   403])),
         ("list_projects",          Tokens([200,     403,  403,   403,   403])),
         ("get_project",            Tokens([200,     200,  200,   200,   404])),
+        ("set_limits",             Tokens([200,     403,  403,   403,   404])),
         ("create_token",           Tokens([201,     201,  403,   403,   201])),
         ("list_tokens",            Tokens([200,     200,  403,   403,   200])),
         ("revoke_token",           Tokens([200,     200,  403,   403,   404])),
@@ -191,6 +192,10 @@ async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
     match operation.id {
         "create_project" => with(json!({ "project": fresh(world), "pools": { POOL: { "kind": "pull" } } })),
         "get_project" => one("project", OWN.to_owned()),
+        "set_limits" => Asked {
+            body: json!({ "limits": { "requests_per_second": 1000, "burst": 1000 } }),
+            ..one("project", OWN.to_owned())
+        },
         "create_token" if operator => with(json!({ "role": "viewer", "project": OWN })),
         "create_token" => with(json!({ "role": "viewer" })),
         "list_tokens" => Asked { query: own(), ..Asked::default() },

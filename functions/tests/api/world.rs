@@ -1,7 +1,7 @@
 //! The handlers of the API over a database in memory, two projects, and everybody who might call.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
@@ -17,9 +17,12 @@ use sealfleet_domain::credential::{Home, enrolment_key_text, token_text, worker_
 use sealfleet_domain::fleet::{EnrolmentKey, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::hash::SecretHash;
 use sealfleet_domain::labels::Labels;
+use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::{Fence, Mode, Pace};
 use sealfleet_domain::{EnrolmentKeyId, PoolName, ProjectScope, RunId, StepId, TokenId, WorkerId};
 use sealfleet_ecs::{Definition, Error as EcsError, Launch, Launched, TaskState, Tasks};
+use sealfleet_functions::shared::identity::{Door, Oidc};
+use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::{audit, cancel, claim, enqueue, fleet, openapi, profile, report, revoke, runs, sandbox};
 use sealfleet_ledger::{Ledger, Registration};
 use sealfleet_secrets_manager::{Described, Error as SecretsError, SecretVersions};
@@ -192,23 +195,27 @@ impl World {
         let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
         let ledger = Ledger::new(store, Arc::new(SystemClock), Arc::new(SystemIds));
         let of = || ledger.clone();
+        let limits = Limits { requests_per_second: Limits::MOST, burst: Limits::MOST };
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let door = || Door::new(of(), limits, Oidc::Off, Metrics::to("any", lines.clone()));
         let mut world = Self {
             credentials: BTreeMap::new(),
-            fleet: fleet::Ports { ledger: of(), queues: Box::new(NoQueues), pace: PACE },
-            profile: profile::Ports { ledger: of() },
+            fleet: fleet::Ports { ledger: of(), door: door(), queues: Box::new(NoQueues), pace: PACE },
+            profile: profile::Ports { ledger: of(), door: door() },
             enqueue: enqueue::Ports {
                 ledger: of(),
+                door: door(),
                 queues: Box::new(NoQueues),
                 secrets: Box::new(NoSecrets),
                 pace: PACE,
             },
-            runs: runs::Ports { ledger: of() },
-            cancel: cancel::Ports { ledger: of(), tasks: Box::new(NoTasks) },
+            runs: runs::Ports { ledger: of(), door: door() },
+            cancel: cancel::Ports { ledger: of(), door: door(), tasks: Box::new(NoTasks) },
             claim: claim::Ports { ledger: of(), access: Box::new(Keys), pace: PACE },
             report: report::Ports { ledger: of(), queues: Box::new(NoQueues), pace: PACE },
             sandbox: sandbox::Ports { ledger: of() },
-            audit: audit::Ports { ledger: of() },
-            revoke: revoke::Ports { ledger: of(), tasks: Box::new(NoTasks) },
+            audit: audit::Ports { ledger: of(), door: door() },
+            revoke: revoke::Ports { ledger: of(), door: door(), tasks: Box::new(NoTasks) },
             ledger,
         };
         for project in [OWN, OTHER] {

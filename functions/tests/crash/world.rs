@@ -20,10 +20,12 @@ use sealfleet_domain::fleet::{FargatePool, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::hash::SecretHash;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::profile::Content;
+use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::{Fence, Mode, Pace, RunState};
 use sealfleet_domain::scope::started_by;
 use sealfleet_domain::{Clock, IdSource, Owner, PoolName, ProjectScope, RunId, StepId, Timestamp, WorkerId};
 use sealfleet_ecs::{Definition, Error as EcsError, Launch, Launched, TaskState, Tasks};
+use sealfleet_functions::shared::identity::{Door, Oidc};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::{
     audit, cancel, claim, dispatch, enqueue, fleet, observe, openapi, profile, report, revoke, runs, sandbox, sweep,
@@ -400,6 +402,8 @@ impl World {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let metrics = Metrics::to("any", lines.clone());
         let ledger = Ledger::new(mortal_store, clock.clone(), ids).watched(Arc::new(metrics.clone()));
+        let limits = Limits { requests_per_second: Limits::MOST, burst: Limits::MOST };
+        let door = || Door::new(ledger.clone(), limits, Oidc::Off, metrics.clone());
         let queues = Arc::new(FakeQueues::default());
         let ecs = Arc::new(FakeEcs::default());
         let sent = MortalQueues { queues: queues.clone(), mortal: mortal.clone() };
@@ -414,6 +418,7 @@ impl World {
             audit: audit::Ports { ledger: ledger.clone() },
             enqueue: enqueue::Ports {
                 ledger: ledger.clone(),
+                door: door(),
                 queues: Box::new(sent.clone()),
                 secrets: Box::new(MortalSecrets(mortal.clone())),
                 pace: PACE,
@@ -435,8 +440,8 @@ impl World {
             },
             claim: claim::Ports { ledger: ledger.clone(), access: Box::new(FakeQueueAccess), pace: PACE },
             report: report::Ports { ledger: ledger.clone(), queues: Box::new(sent.clone()), pace: PACE },
-            cancel: cancel::Ports { ledger: ledger.clone(), tasks: Box::new(tasks.clone()) },
-            revoke: revoke::Ports { ledger: ledger.clone(), tasks: Box::new(tasks.clone()) },
+            cancel: cancel::Ports { ledger: ledger.clone(), door: door(), tasks: Box::new(tasks.clone()) },
+            revoke: revoke::Ports { ledger: ledger.clone(), door: door(), tasks: Box::new(tasks.clone()) },
             sweep: sweep::Ports { ledger, queues: Box::new(sent), tasks: Box::new(tasks), pace: PACE, metrics },
             scope,
             mortal,

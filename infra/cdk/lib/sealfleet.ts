@@ -131,6 +131,24 @@ export interface SealfleetProps {
    */
   readonly registerBurstLimit?: number;
   /**
+   * OIDC issuers whose JWTs are accepted beside API tokens, as the JSON text that docs/oidc.md describes.
+   *
+   * @default - none
+   */
+  readonly oidcIssuers?: string;
+  /**
+   * Requests a second that the callers of one project may make.
+   *
+   * @default 100
+   */
+  readonly projectRequestsPerSecond?: number;
+  /**
+   * Requests that the callers of one project may make at once.
+   *
+   * @default 200
+   */
+  readonly projectRequestsBurst?: number;
+  /**
    * Concurrency reserved for each function that stops work: revoke, cancel, sweep.
    *
    * @default 0 - none
@@ -196,6 +214,9 @@ export class Sealfleet extends Construct {
       ApiBurstLimit: props.apiBurstLimit,
       RegisterRateLimit: props.registerRateLimit,
       RegisterBurstLimit: props.registerBurstLimit,
+      OidcIssuers: props.oidcIssuers,
+      ProjectRequestsPerSecond: props.projectRequestsPerSecond,
+      ProjectRequestsBurst: props.projectRequestsBurst,
       StopReservedConcurrency: props.stopReservedConcurrency,
       DispatchReservedConcurrency: props.dispatchReservedConcurrency,
     };

@@ -67,6 +67,9 @@ test('the control plane with properties is the SAM template with those parameter
     apiBurstLimit: 50,
     registerRateLimit: 1,
     registerBurstLimit: 2,
+    oidcIssuers: '[]',
+    projectRequestsPerSecond: 10,
+    projectRequestsBurst: 30,
     stopReservedConcurrency: 10,
     dispatchReservedConcurrency: 20,
   });
@@ -74,7 +77,8 @@ test('the control plane with properties is the SAM template with those parameter
     Subnets: ['subnet-1', 'subnet-2'], SecurityGroups: ['sg-1'], VpcCidr: '10.1.0.0/16', S3PrefixListId: 'pl-1',
     SandboxInternet: 'true', KmsKeyArn: KEY, AlarmTopicArn: TOPIC, LogRetentionDays: 365, AuditLockMode: 'COMPLIANCE',
     AuditLockDays: 400, ExportWindowSeconds: 60, LeaseSeconds: 40, ResendSeconds: 90, ApiRateLimit: 20, ApiBurstLimit: 50,
-    RegisterRateLimit: 1, RegisterBurstLimit: 2, StopReservedConcurrency: 10, DispatchReservedConcurrency: 20,
+    RegisterRateLimit: 1, RegisterBurstLimit: 2, OidcIssuers: '[]',
+    ProjectRequestsPerSecond: 10, ProjectRequestsBurst: 30, StopReservedConcurrency: 10, DispatchReservedConcurrency: 20,
   });
   const [made, expected] = [normal(synth(stack)), normal(sam)];
   const decided = ['MakesVpc', 'HasKey', 'HasAlarmTopic'];

@@ -63,6 +63,7 @@ impl Event {
     pub const fn class(&self) -> Class {
         match self {
             Self::ProjectCreated { .. }
+            | Self::LimitsSet { .. }
             | Self::TokenCreated { .. }
             | Self::TokenRevoked { .. }
             | Self::EnrolmentKeyCreated { .. }
@@ -138,6 +139,7 @@ impl Event {
                 Subjects { keys: BTreeSet::from([key.clone()]), ..Subjects::default() }
             }
             Self::ProjectCreated { .. }
+            | Self::LimitsSet { .. }
             | Self::TokenCreated { .. }
             | Self::TokenRevoked { .. }
             | Self::EnrolmentKeyCreated { .. }
@@ -191,6 +193,15 @@ pub const CATALOGUE: &[Row] = &[
         when: "An operator onboards a project. It stands in the project's trail and in the operators' own.",
         fields: &[("project", "the project"), ("pools", "its pools")],
         example: r#"{"type":"project.created","project":"healthcare","pools":["fargate","workers"]}"#,
+    },
+    Row {
+        name: "project.limits_set",
+        when: "An operator sets how often a project's callers may call. It stands in the project's trail and in the operators' own.",
+        fields: &[
+            ("project", "the project"),
+            ("limits", "`requests_per_second` and `burst`; null: the deployment's default from now on"),
+        ],
+        example: r#"{"type":"project.limits_set","project":"healthcare","limits":{"requests_per_second":20,"burst":40}}"#,
     },
     Row {
         name: "token.created",

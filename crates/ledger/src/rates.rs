@@ -1,0 +1,240 @@
+//! Rate limits that hold across instances, at a fraction of a write for a request.
+//!
+//! One row for each project holds the state of its rate ([`sealfleet_domain::rate`]). An instance takes a batch of
+//! permits by one conditional put and serves them by itself, for [`HELD_MS`] at most; what it has not used by then is
+//! lost to the project. Every permit that any instance serves was taken from the one row before. So within any time
+//! all instances together admit no more than the burst, what that time earns, and what was taken in the two seconds before
+//! it: **at most `burst + requests_per_second × (seconds + 2)`**, however many instances there are. Clocks that
+//! differ between instances add what they differ by.
+//!
+//! A batch is small where little is needed or little is left: twice what the instance used of the last one, never over a
+//! tenth of the burst nor a quarter of what is there, so that many idle instances do not eat a project's permits.
+//! A project that is refused costs nothing: the instance remembers for up to a second that nothing is there.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use sealfleet_domain::audit::Event;
+use sealfleet_domain::rate::{EarnedAt, Limits, Rate};
+use sealfleet_domain::{ProjectId, ProjectScope, Timestamp, limits};
+use serde::{Deserialize, Serialize};
+
+use crate::rows::{from_item, to_item, unwritten};
+use crate::store::{Condition, Key, Table, Write, WriteError};
+use crate::{Error, Ledger, keys};
+
+/// Milliseconds for which an instance serves a batch.
+const HELD_MS: i64 = 2000;
+/// Milliseconds for which an instance answers by itself that nothing is there, so that a new limit is soon seen.
+const REFUSED_MS: i64 = 1000;
+/// Attempts to change a row that others change.
+const ATTEMPTS: u32 = 8;
+/// Seconds after which the row of an unused counter may go.
+const FORGOTTEN_SECONDS: i64 = 3600;
+/// Projects that an instance remembers before it forgets those that have nothing left.
+const REMEMBERED: usize = 1000;
+
+/// What one instance holds of the projects' permits. One for each process.
+pub struct Rates {
+    default: Limits,
+    held: Mutex<HashMap<ProjectId, Held>>,
+}
+
+/// What an instance holds of one project.
+#[derive(Clone, Copy, Default)]
+struct Held {
+    permits: u32,
+    used: u32,
+    until_ms: i64,
+    refused_until_ms: i64,
+}
+
+/// What to do about one request.
+enum Local {
+    Serve,
+    Refuse(u32),
+    Take(u32),
+}
+
+/// The row of one counter.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+struct Row {
+    /// Grows with each change.
+    revision: u64,
+    earned_at: EarnedAt,
+    /// The project's own limits, if an operator has set any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    limits: Option<Limits>,
+}
+
+impl Rates {
+    /// With the limits of projects that have none of their own.
+    #[must_use]
+    pub fn new(default: Limits) -> Self {
+        Self { default, held: Mutex::default() }
+    }
+
+    /// The limits of projects that have none of their own.
+    #[must_use]
+    pub const fn default_limits(&self) -> Limits {
+        self.default
+    }
+
+    /// Admits one request of a project's caller.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`], or that the tables do not answer.
+    pub async fn admit(&self, ledger: &Ledger, scope: &ProjectScope) -> Result<(), Error> {
+        let now = ledger.now();
+        let wanted = match self.local(scope.project(), now) {
+            Local::Serve => return Ok(()),
+            Local::Refuse(seconds) => return Err(Error::RateLimited(seconds)),
+            Local::Take(wanted) => wanted,
+        };
+        let taken = ledger.take_requests(scope, self.default, wanted).await;
+        self.keep(scope.project(), now, &taken);
+        taken.map(|_| ())
+    }
+
+    fn local(&self, project: &ProjectId, now: Timestamp) -> Local {
+        let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(held) = all.get_mut(project) else { return Local::Take(1) };
+        let fresh = now.millis() < held.until_ms && now.millis() >= held.until_ms - HELD_MS;
+        if fresh && held.permits > 0 {
+            held.permits -= 1;
+            held.used = held.used.saturating_add(1);
+            return Local::Serve;
+        }
+        if now.millis() < held.refused_until_ms && now.millis() >= held.refused_until_ms - REFUSED_MS {
+            return Local::Refuse(seconds_until(held.refused_until_ms, now));
+        }
+        Local::Take(held.used.saturating_mul(2).max(1))
+    }
+
+    /// Remembers what was taken, less the permit of the request that it was taken for.
+    fn keep(&self, project: &ProjectId, now: Timestamp, taken: &Result<u32, Error>) {
+        let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= REMEMBERED {
+            all.retain(|_, held| held.until_ms.max(held.refused_until_ms) > now.millis());
+        }
+        let held = all.entry(project.clone()).or_default();
+        match taken {
+            Ok(taken) => {
+                // Requests that ran beside each other may each have taken some: none of them is lost.
+                let left = if now.millis() < held.until_ms { held.permits } else { 0 };
+                let until_ms = if left > 0 { held.until_ms } else { now.millis().saturating_add(HELD_MS) };
+                *held = Held {
+                    permits: left.saturating_add(taken.saturating_sub(1)),
+                    used: 1,
+                    until_ms,
+                    refused_until_ms: 0,
+                };
+            }
+            Err(Error::RateLimited(seconds)) => {
+                let until = i64::from(*seconds).saturating_mul(1000).min(REFUSED_MS);
+                held.refused_until_ms = now.millis().saturating_add(until);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+impl Ledger {
+    /// Takes permits for a project's requests: how many, at least one.
+    async fn take_requests(&self, scope: &ProjectScope, default: Limits, wanted: u32) -> Result<u32, Error> {
+        let rate = |row: &Row| row.limits.unwrap_or(default).rate();
+        self.take(&keys::requests(scope), rate, wanted, None).await
+    }
+
+    /// Admits one registration without an enrolment key. Such a request proves nothing about who sends it, so all of one
+    /// project share one small rate.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`], or that the tables do not answer.
+    pub async fn admit_registration(&self, scope: &ProjectScope) -> Result<(), Error> {
+        let rate = Rate::each_seconds(limits::PENDING_WORKERS_A_MINUTE, 60, limits::PENDING_WORKERS_A_MINUTE);
+        let forgotten = self.now().epoch_seconds().saturating_add(FORGOTTEN_SECONDS);
+        self.take(&keys::registrations(scope), |_| rate, 1, Some(forgotten)).await.map(|_| ())
+    }
+
+    async fn take(
+        &self,
+        key: &Key,
+        rate: impl Fn(&Row) -> Rate,
+        wanted: u32,
+        expires_at: Option<i64>,
+    ) -> Result<u32, Error> {
+        for attempt in 0..ATTEMPTS {
+            let (mut row, unchanged) = self.counter(key).await?;
+            let (rate, now) = (rate(&row), self.now());
+            let most = (rate.burst() / 10).min(rate.available(row.earned_at, now) / 4);
+            let (taken, earned_at) = rate
+                .take(row.earned_at, now, wanted.min(most))
+                .map_err(|exhausted| Error::RateLimited(seconds_until(exhausted.until.millis(), now)))?;
+            row = Row { revision: row.revision.saturating_add(1), earned_at, ..row };
+            let mut item = to_item(&row, key.clone()).map_err(unwritten)?;
+            if let Some(expires_at) = expires_at {
+                item.insert("expires_at".to_owned(), AttributeValue::N(expires_at.to_string()));
+            }
+            match self.store.write(vec![Write::Put { table: Table::Ledger, item, only_if: unchanged }]).await {
+                Ok(()) => return Ok(taken),
+                Err(WriteError::Condition(_) | WriteError::Busy) => self.back_off(attempt).await,
+                Err(error @ WriteError::Unavailable(_)) => return Err(unwritten(error)),
+            }
+        }
+        // So many at once are over any limit.
+        Err(Error::RateLimited(1))
+    }
+
+    /// A counter's row, and the condition that it is still that.
+    async fn counter(&self, key: &Key) -> Result<(Row, Condition), Error> {
+        let Some(item) = self.store.get(Table::Ledger, key).await.map_err(Error::Unavailable)? else {
+            return Ok((Row::default(), Condition::Absent));
+        };
+        let row: Row = from_item(item)?;
+        let unchanged = Condition::Is(vec![("revision", AttributeValue::N(row.revision.to_string()))]);
+        Ok((row, unchanged))
+    }
+
+    /// The limits that an operator has set for a project, if any.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn limits(&self, scope: &ProjectScope) -> Result<Option<Limits>, Error> {
+        Ok(self.counter(&keys::requests(scope)).await?.0.limits)
+    }
+
+    /// Sets a project's limits, or takes its own away. Instances see it with their next batch; the project starts with a
+    /// full burst.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] without such a project, [`Error::Contended`], or that the tables do not answer.
+    pub async fn set_limits(&self, scope: &ProjectScope, limits: Option<Limits>, actor: &str) -> Result<(), Error> {
+        self.project(scope).await?;
+        let key = keys::requests(scope);
+        for attempt in 0..ATTEMPTS {
+            let (row, unchanged) = self.counter(&key).await?;
+            let now = self.now();
+            let row = Row { revision: row.revision.saturating_add(1), earned_at: EarnedAt::default(), limits };
+            let event = Event::LimitsSet { project: scope.project().clone(), limits };
+            let item = to_item(&row, key.clone()).map_err(unwritten)?;
+            let writes = vec![
+                Write::Put { table: Table::Ledger, item, only_if: unchanged },
+                self.audit_write(scope.project().as_str(), actor, None, vec![event.clone()], now).map_err(unwritten)?,
+                self.operators_audit_write(actor, vec![event], now).map_err(unwritten)?,
+            ];
+            match self.store.write(writes).await {
+                Err(WriteError::Condition(_) | WriteError::Busy) => self.back_off(attempt).await,
+                other => return other.map_err(unwritten),
+            }
+        }
+        Err(Error::Contended)
+    }
+}
+
+/// Whole seconds until a moment, one at least.
+fn seconds_until(until_ms: i64, now: Timestamp) -> u32 {
+    let millis = until_ms.saturating_sub(now.millis());
+    u32::try_from(millis.saturating_add(999) / 1000).unwrap_or(1).max(1)
+}
