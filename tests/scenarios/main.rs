@@ -15,6 +15,7 @@ mod fleet;
 mod fuzz;
 mod kill;
 mod onboarding;
+mod permissions;
 mod revocation;
 mod sandbox;
 mod sealed;
@@ -121,6 +122,8 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
         fuzz:
             no_answer_is_outside_of_the_document
             no_answer_to_an_operator_is_outside_of_the_document;
+        permissions:
+            who_may_do_what_on_aws_is_enforced;
         audit:
             s57_a_hundred_events_are_all_there;
         kill:
