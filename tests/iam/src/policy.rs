@@ -98,6 +98,10 @@ pub struct Request {
 /// Whether `text` matches `pattern`, in which `*` stands for any text and `?` for any character.
 #[must_use]
 pub fn like(pattern: &str, text: &str) -> bool {
+    alike(pattern, text, |wanted, found| wanted == found)
+}
+
+fn alike(pattern: &str, text: &str, same: fn(&u8, &u8) -> bool) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     // The usual greedy match: on a mismatch, let the last star take one more.
     let (mut p, mut t, mut back) = (0, 0, None);
@@ -107,7 +111,7 @@ pub fn like(pattern: &str, text: &str) -> bool {
                 back = Some((p, t));
                 p += 1;
             }
-            Some(wanted) if *wanted == b'?' || wanted == character => {
+            Some(wanted) if *wanted == b'?' || same(wanted, character) => {
                 p += 1;
                 t += 1;
             }
@@ -252,8 +256,7 @@ impl Statement {
                 named.iter().any(|(k, n)| n == "*" || (k == kind && (n == name || names_account_of(n, name))))
             }
         };
-        let action = request.action.to_ascii_lowercase();
-        let actions = self.actions.holds(|pattern| like(&pattern.to_ascii_lowercase(), &action));
+        let actions = self.actions.holds(|pattern| alike(pattern, &request.action, u8::eq_ignore_ascii_case));
         let resources = self.resources.as_ref().is_none_or(|resources| {
             resources.holds(|pattern| match self.allow {
                 true => like(pattern, &request.resource),
@@ -291,15 +294,15 @@ impl Condition {
     fn holds(&self, context: &Context) -> bool {
         let negated = matches!(self.operator, Operator::NotEquals | Operator::NotLike);
         let is = |value: &String| context.get(&self.key) == Some(value);
-        let alike = |value: &String| context.get(&self.key).is_some_and(|held| like(value, held));
+        let like_it = |value: &String| context.get(&self.key).is_some_and(|held| like(value, held));
         match self.operator {
             Operator::Null => self.values.iter().any(|wanted| (wanted == "true") != context.contains_key(&self.key)),
             // A missing key satisfies `...IfExists`, and every operator that asks for a difference.
             _ if !context.contains_key(&self.key) => self.if_exists || negated,
             Operator::Equals => self.values.iter().any(is),
             Operator::NotEquals => !self.values.iter().any(is),
-            Operator::Like => self.values.iter().any(alike),
-            Operator::NotLike => !self.values.iter().any(alike),
+            Operator::Like => self.values.iter().any(like_it),
+            Operator::NotLike => !self.values.iter().any(like_it),
         }
     }
 }
