@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use sealfleet_iam::account::Templates;
+use sealfleet_iam::account::{Shape, Templates};
 use sealfleet_iam::{Account, Matrix};
 use sealfleet_tests::{Failure, Outcome, ensure};
 
@@ -14,7 +14,8 @@ use crate::figures::Figures;
 /// When they cannot be read, or differ.
 pub fn measure(figures: &mut Figures) -> Outcome {
     let start = Instant::now();
-    let account = Account::deploy(&Templates::of_the_product().map_err(Failure::new)?).map_err(Failure::new)?;
+    let account =
+        Account::deploy(&Templates::of_the_product().map_err(Failure::new)?, Shape::Small).map_err(Failure::new)?;
     let matrix = Matrix::of_the_product().map_err(Failure::new)?;
     let found = matrix.differences(&account);
     let milliseconds = start.elapsed().as_secs_f64() * 1000.0;

@@ -1,9 +1,11 @@
 //! A deployment: the control plane's stack and those of three projects, one of which has a name that begins another's.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::policy::{Decision, Policy, Request};
-use crate::template::{ACCOUNT, API, REGION, Template};
+use crate::template::{ACCOUNT, API, REGION, SANDBOX_API, Template};
 
 /// The projects. `health` begins `healthcare`: no pattern of one may reach the other.
 pub const PROJECTS: [&str; 3] = ["healthcare", "finance", "health"];
@@ -74,9 +76,25 @@ pub struct Invocation {
     pub source: String,
 }
 
+/// A customer-managed key, where one is deployed with.
+pub const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0000-4000-8000-0a1b2c3d4e5f";
+
+/// Which of the templates' choices a deployment has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// In a network of yours, without a key of yours. As the local stack.
+    Small,
+    /// With a network made for sandboxes, an API in it, and a key of yours, [`KEY`].
+    Large,
+}
+
 /// Everything that decides.
 #[derive(Clone, Debug)]
 pub struct Account {
+    /// Which of the templates' choices it is deployed with.
+    pub shape: Shape,
+    /// The functions.
+    pub functions: BTreeSet<String>,
     /// All roles.
     pub roles: Vec<Role>,
     /// Policies of resources.
@@ -115,12 +133,31 @@ impl Templates {
 }
 
 impl Account {
+    /// What the templates deploy: small, large.
+    ///
+    /// # Errors
+    /// When they hold something that cannot be judged.
+    pub fn both(templates: &Templates) -> Result<[Self; 2], String> {
+        Ok([Self::deploy(templates, Shape::Small)?, Self::deploy(templates, Shape::Large)?])
+    }
+
     /// What the templates deploy.
     ///
     /// # Errors
     /// When they hold something that cannot be judged.
-    pub fn deploy(templates: &Templates) -> Result<Self, String> {
-        let mut account = Self { roles: Vec::new(), guards: Vec::new(), invocations: Vec::new(), rules: Vec::new() };
+    pub fn deploy(templates: &Templates, shape: Shape) -> Result<Self, String> {
+        let mut account = Self {
+            shape,
+            functions: BTreeSet::new(),
+            roles: Vec::new(),
+            guards: Vec::new(),
+            invocations: Vec::new(),
+            rules: Vec::new(),
+        };
+        let (key, network, sandbox_api) = match shape {
+            Shape::Small => ("", "some-network", ""),
+            Shape::Large => (KEY, "", SANDBOX_API),
+        };
         let mut control = templates.control.clone();
         // Whatever has no default: its value decides nothing here.
         for (name, parameter) in templates.control.document["Parameters"].as_object().into_iter().flatten() {
@@ -130,11 +167,17 @@ impl Account {
                 control = control.with(name, if is_list { json!([made_up]) } else { json!(made_up) });
             }
         }
+        let control = control
+            .with("KmsKeyArn", json!(key))
+            .with("Subnets", json!([network]))
+            .with("SecurityGroups", json!([network]));
         account.add(&control, None)?;
         for project in PROJECTS {
             let stack = templates
                 .project
                 .clone()
+                .with("KmsKeyArn", json!(key))
+                .with("SandboxApiId", json!(sandbox_api))
                 .with("Project", json!(project))
                 .with("PullPool", json!(PULL_POOL))
                 .with("FargatePool", json!(FARGATE_POOL))
@@ -153,6 +196,7 @@ impl Account {
                 }
                 "AWS::S3::BucketPolicy" => self.add_guards(template, properties, &properties["Bucket"], "s3"),
                 "AWS::SQS::QueuePolicy" => self.add_guards(template, properties, &properties["Queues"], "sqs"),
+                "AWS::ApiGateway::RestApi" => self.add_api(template, properties),
                 "AWS::KMS::Key" => self.add_key(template, id, properties),
                 "AWS::Lambda::Permission" => self.add_invocation(template, properties),
                 "AWS::Lambda::Function" | "AWS::Serverless::Function" => match properties["Role"] {
@@ -160,7 +204,10 @@ impl Account {
                     _ if !properties["Policies"].is_null() || !properties["Events"].is_null() => {
                         Err("SAM would add permissions for `Policies` or `Events`: write them out".to_owned())
                     }
-                    _ => Ok(()),
+                    _ => template.resolve(&json!({ "Ref": id })).map(|name| {
+                        let name = text(name);
+                        self.functions.insert(name.strip_prefix("sealfleet-").unwrap_or(&name).to_owned());
+                    }),
                 },
                 "AWS::Lambda::Url" => Err("a function URL is a door beside the API".to_owned()),
                 "AWS::Events::Rule" => {
@@ -193,13 +240,21 @@ impl Account {
         }
         let mut documents = Vec::new();
         let mut policies = Vec::new();
-        for policy in properties["Policies"].as_array().into_iter().flatten() {
-            let document = template.resolve(&policy["PolicyDocument"])?;
-            policies.push((text(template.resolve(&policy["PolicyName"])?), Policy::parse(&document)?));
-            documents.push(document);
+        for policy in template.resolve(&properties["Policies"])?.as_array().into_iter().flatten() {
+            policies.push((text(policy["PolicyName"].clone()), Policy::parse(&policy["PolicyDocument"])?));
+            documents.push(policy["PolicyDocument"].clone());
         }
-        for attached in properties["ManagedPolicyArns"].as_array().into_iter().flatten() {
-            let id = attached["Ref"].as_str().ok_or("a managed policy of another stack is not judged here")?;
+        let mut attached = Vec::new();
+        for policy in properties["ManagedPolicyArns"].as_array().into_iter().flatten() {
+            attached.push(policy["Ref"].as_str().ok_or("a managed policy of another stack is not judged here")?);
+        }
+        for (policy, kind, properties) in template.resources()? {
+            let roles = properties["Roles"].as_array().into_iter().flatten();
+            if kind == "AWS::IAM::ManagedPolicy" && roles.into_iter().any(|role| role["Ref"] == id) {
+                attached.push(policy);
+            }
+        }
+        for id in attached {
             let managed = &template.document["Resources"][id];
             if managed["Type"] != "AWS::IAM::ManagedPolicy" {
                 return Err(format!("`{id}` is no managed policy of this template"));
@@ -252,6 +307,16 @@ impl Account {
         Ok(())
     }
 
+    fn add_api(&mut self, template: &Template, properties: &Value) -> Result<(), String> {
+        let of = format!("arn:aws:execute-api:{REGION}:{ACCOUNT}:{SANDBOX_API}");
+        let document = template.resolve(&properties["Policy"])?.to_string();
+        // The short form that API Gateway takes: of this API.
+        let document = document.replace("\"execute-api:/", &format!("\"{of}/"));
+        let document = serde_json::from_str(&document).map_err(|error| error.to_string())?;
+        self.guards.push(Guard { of, policy: Policy::parse(&document)? });
+        Ok(())
+    }
+
     fn add_invocation(&mut self, template: &Template, properties: &Value) -> Result<(), String> {
         let of = |field: &str| template.resolve(&properties[field]).map(text);
         if of("Action")? != "lambda:InvokeFunction" {
@@ -268,9 +333,10 @@ impl Account {
     /// With `whatever_else`, as if a policy allowed it everything as well: what is refused then is refused for ever.
     #[must_use]
     pub fn decide(&self, role: &Role, request: &Request, whatever_else: bool) -> Decision {
+        let principal = Some(("AWS", role.arn.as_str()));
         let mut allowed = whatever_else;
         for (_, policy) in &role.policies {
-            match policy.decide(request, None) {
+            match policy.decide(request, principal) {
                 denied @ Decision::Denied(_) => return denied,
                 Decision::Allowed => allowed = true,
                 Decision::NotAllowed => {}
@@ -278,7 +344,7 @@ impl Account {
         }
         for guard in self.guards.iter().filter(|guard| guards(&guard.of, &request.resource)) {
             // Within one account a resource's policy may allow by itself.
-            match guard.policy.decide(request, Some(("AWS", &role.arn))) {
+            match guard.policy.decide(request, principal) {
                 denied @ Decision::Denied(_) => return denied,
                 Decision::Allowed if names(&guard.policy, request, &role.arn) => allowed = true,
                 Decision::Allowed | Decision::NotAllowed => {}
@@ -286,7 +352,7 @@ impl Account {
         }
         let narrowed = match &role.session {
             None => Decision::Allowed,
-            Some(session) => session.decide(request, None),
+            Some(session) => session.decide(request, principal),
         };
         match narrowed {
             Decision::Allowed if allowed => Decision::Allowed,

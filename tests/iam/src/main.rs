@@ -40,23 +40,27 @@ fn run() -> Result<String, String> {
     };
     let start = Instant::now();
     let matrix = Matrix::of_the_product()?;
-    let account = Account::deploy(&templates)?;
-    let mut found = matrix.differences(&account);
-    found.extend(matrix::port_differences(&matrix, &account, &sealfleet_iam::text("functions/main.rs")?));
+    let accounts = Account::both(&templates)?;
+    let mut found = Vec::new();
+    for account in &accounts {
+        found.extend(matrix.differences(account).into_iter().map(|found| format!("{:?}: {found}", account.shape)));
+    }
+    let [_, large] = &accounts;
+    found.extend(matrix::port_differences(&matrix, large, &sealfleet_iam::text("functions/main.rs")?));
     if !found.is_empty() {
         return Err(format!("{} differences\n  {}", found.len(), found.join("\n  ")));
     }
     if write {
         let path = sealfleet_iam::root().join(page::PAGE);
-        let text = page::written_into(&sealfleet_iam::text(page::PAGE)?, &page::render(&matrix, &account)?)?;
+        let text = page::written_into(&sealfleet_iam::text(page::PAGE)?, &page::render(&matrix, &accounts)?)?;
         std::fs::write(path, text).map_err(|error| format!("`{}`: {error}", page::PAGE))?;
     }
     let requests: usize = matrix.rows().map(|row| matrix.requests(row).map_or(0, |requests| requests.len())).sum();
     Ok(format!(
         "{} roles, {} rows, {} decisions: as written ({} ms)",
-        account.roles.len(),
+        large.roles.len(),
         matrix.rows().count(),
-        requests * account.roles.len(),
+        2 * requests * large.roles.len(),
         start.elapsed().as_millis()
     ))
 }

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use crate::account::{Account, Invocation, Kind, PROJECTS, Role};
-use crate::policy::{Context, Decision, Operator, Request, Statement, within};
-use crate::template::ACCOUNT;
+use crate::account::{Account, Invocation, Kind, PROJECTS, Role, Shape};
+use crate::policy::{Condition, Context, Decision, Operator, Request, within};
+use crate::template::{ACCOUNT, API, REGION, SANDBOX_API};
 
 /// What a star in a thing's ARN is replaced by in a request.
 const SOME: &str = "x7";
@@ -67,7 +67,10 @@ pub struct Row {
     pub on: Names,
     /// What the request carries. Where somebody may, all of it is needed.
     #[serde(default)]
-    pub when: BTreeMap<String, String>,
+    pub when: BTreeMap<String, Names>,
+    /// Only in a deployment of this shape; in the other, nobody may.
+    #[serde(default)]
+    pub only: Option<Only>,
     /// Why somebody may, where it is not plain.
     #[serde(default)]
     pub why: Option<String>,
@@ -82,6 +85,16 @@ pub struct Row {
     /// Why the refusals cannot be shown on the local stack. Absent: they are.
     #[serde(default)]
     pub not_live: Option<String>,
+}
+
+/// A row that is about one shape of deployments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Only {
+    /// With a network of yours.
+    Small,
+    /// With a key of yours, and a network made here.
+    Large,
 }
 
 /// Who may.
@@ -112,24 +125,10 @@ pub enum Word {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trust {
-    /// Which roles.
-    pub of: Kinds,
+    /// Which roles: `functions`, `execution`, `sandbox`, `queue`, or `role NAME`.
+    pub of: String,
     /// A service, or `function NAME`.
     pub only: String,
-}
-
-/// A kind of role, as the matrix writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kinds {
-    /// The functions'.
-    Functions,
-    /// The execution roles.
-    Execution,
-    /// The sandbox roles.
-    Sandbox,
-    /// The queue roles.
-    Queue,
 }
 
 /// What stands in `functions/main.rs` when a function has a port, and the permission that the port needs.
@@ -176,13 +175,26 @@ impl Names {
     }
 }
 
-impl From<Kinds> for Kind {
-    fn from(kinds: Kinds) -> Self {
-        match kinds {
-            Kinds::Functions => Self::Function,
-            Kinds::Execution => Self::Execution,
-            Kinds::Sandbox => Self::Sandbox,
-            Kinds::Queue => Self::Queue,
+impl Row {
+    /// Whether somebody may in a deployment of this shape, if anybody.
+    #[must_use]
+    pub fn is_about(&self, shape: Shape) -> bool {
+        match self.only {
+            None => true,
+            Some(Only::Small) => shape == Shape::Small,
+            Some(Only::Large) => shape == Shape::Large,
+        }
+    }
+}
+
+impl Kind {
+    /// As the matrix writes it.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Function => "functions",
+            Self::Execution => "execution",
+            Self::Sandbox => "sandbox",
+            Self::Queue => "queue",
         }
     }
 }
@@ -215,6 +227,7 @@ impl Matrix {
         let mut found = Vec::new();
         for row in self.rows() {
             match self.observe(account, row) {
+                Ok(observed) if !row.is_about(account.shape) => found.extend(compare(&nobodys(row), &observed)),
                 Ok(observed) => found.extend(compare(row, &observed)),
                 Err(error) => found.push(format!("`{}`: {error}", row.what)),
             }
@@ -227,15 +240,16 @@ impl Matrix {
                     role.name
                 ));
             }
-            found.extend(self.unwritten(role));
+            found.extend(self.unwritten(account, role));
         }
-        for name in self.functions.keys() {
+        for name in self.functions.keys().filter(|_| account.shape == Shape::Large) {
             if !account.roles.iter().any(|role| role.kind == Kind::Function && role.name == *name) {
                 found.push(format!("the matrix speaks of a function `{name}` that has no role"));
             }
         }
         found.extend(self.trust_differences(account));
         found.extend(invocation_differences(account));
+        found.extend(guard_differences(account));
         found
     }
 
@@ -247,7 +261,9 @@ impl Matrix {
         let asked = self.asked(row)?;
         let of = |kind: Kind| account.roles.iter().filter(move |role| role.kind == kind);
         let alike = |kind: Kind| -> Result<Answer, String> {
-            let words = of(kind).map(|role| word_of(account, role, &asked)).collect::<Result<BTreeSet<_>, _>>()?;
+            // Who is no function has nothing of a function's own; that it may no more is seen with its statements.
+            let of_kind = of(kind).filter(|role| kind != Kind::Function || account.functions.contains(&role.name));
+            let words = of_kind.map(|role| word_of(account, role, &asked)).collect::<Result<BTreeSet<_>, _>>()?;
             match words.len() {
                 1 => Ok(Answer::Word(words.into_iter().next().unwrap_or(Word::No))),
                 _ => Err(format!("{kind:?} roles differ: {words:?}")),
@@ -283,7 +299,7 @@ impl Matrix {
                     told(account, role, asked)
                 ));
             }
-            never &= asked.iter().all(|asked| account.decide(role, &asked.request, true) != Decision::Allowed);
+            never = never && asked.iter().all(|asked| account.decide(role, &asked.request, true) != Decision::Allowed);
         }
         Ok(match (may.len(), never) {
             (0, true) => Answer::Word(Word::Never),
@@ -319,11 +335,10 @@ impl Matrix {
                         "*" => "*".to_owned(),
                         pattern => fill(pattern, owner.as_deref()).replace('*', SOME),
                     };
-                    let mut context = Context::from([("aws:securetransport".to_owned(), "true".to_owned())]);
-                    let given = row.when.iter();
-                    context.extend(given.map(|(key, value)| (key.to_ascii_lowercase(), fill(value, owner.as_deref()))));
-                    let request = Request { action: action.to_owned(), resource, context };
-                    all.push(Asked { owner, request });
+                    for context in contexts(row, owner.as_deref()) {
+                        let request = Request { action: action.to_owned(), resource: resource.clone(), context };
+                        all.push(Asked { owner: owner.clone(), request });
+                    }
                 }
             }
         }
@@ -333,7 +348,8 @@ impl Matrix {
     /// Whose things a pattern is about.
     fn owners(&self, pattern: &str, row: &Row) -> Vec<Option<String>> {
         let names = |placeholder: &str| {
-            pattern.contains(placeholder) || row.when.values().any(|value| value.contains(placeholder))
+            pattern.contains(placeholder)
+                || row.when.values().flat_map(Names::iter).any(|value| value.contains(placeholder))
         };
         if names("{project}") {
             PROJECTS.iter().map(|project| Some((*project).to_owned())).collect()
@@ -357,13 +373,15 @@ impl Matrix {
     fn needless(&self, account: &Account, row: &Row) -> Vec<String> {
         let mut found = Vec::new();
         for asked in self.asked(row).into_iter().flatten() {
-            for (key, value) in &row.when {
+            for (key, values) in &row.when {
                 let key = key.to_ascii_lowercase();
-                let mut others: Vec<Option<String>> =
-                    vec![None, Some(format!("{}x", fill(value, asked.owner.as_deref()))), Some(String::new())];
-                if value.contains("{project}") {
-                    let others_of = PROJECTS.iter().filter(|project| Some(**project) != asked.owner.as_deref());
-                    others.extend(others_of.map(|project| Some(fill(value, Some(project)))));
+                let mut others: Vec<Option<String>> = vec![None, Some(String::new())];
+                for value in values.iter() {
+                    others.push(Some(format!("{}x", fill(value, asked.owner.as_deref()))));
+                    if value.contains("{project}") {
+                        let others_of = PROJECTS.iter().filter(|project| Some(**project) != asked.owner.as_deref());
+                        others.extend(others_of.map(|project| Some(fill(value, Some(project)))));
+                    }
                 }
                 for other in others {
                     let mut request = asked.request.clone();
@@ -386,15 +404,19 @@ impl Matrix {
     }
 
     /// What a role's Allow statements allow beyond the rows.
-    fn unwritten(&self, role: &Role) -> Vec<String> {
+    fn unwritten(&self, account: &Account, role: &Role) -> Vec<String> {
+        let guarded = guarded_keys(account);
         let mut found = Vec::new();
         for (policy, statement) in role.policies.iter().flat_map(|(name, policy)| {
             policy.statements.iter().filter(|statement| statement.allow).map(move |statement| (name, statement))
         }) {
             for action in &statement.actions.patterns {
                 for resource in statement.resources.iter().flat_map(|resources| &resources.patterns) {
-                    let written = self.rows().any(|row| self.covers(row, role, statement, action, resource));
-                    if !written {
+                    let each = one_by_one(&statement.conditions);
+                    let written = |given: &Vec<Condition>| {
+                        self.rows().any(|row| self.covers(row, role, given, &guarded, action, resource))
+                    };
+                    if !each.iter().all(written) {
                         found.push(format!(
                             "`{}` may `{action}` on `{resource}` by `{policy}`, statement `{}`: no row says so",
                             role.name, statement.sid
@@ -406,7 +428,15 @@ impl Matrix {
         found
     }
 
-    fn covers(&self, row: &Row, role: &Role, statement: &Statement, action: &str, resource: &str) -> bool {
+    fn covers(
+        &self,
+        row: &Row,
+        role: &Role,
+        given: &[Condition],
+        guarded: &BTreeSet<String>,
+        action: &str,
+        resource: &str,
+    ) -> bool {
         let answer = match role.kind {
             Kind::Function => &row.functions,
             Kind::Execution => &row.execution,
@@ -424,13 +454,13 @@ impl Matrix {
             && things
                 .iter()
                 .any(|thing| within(resource, &thing.replace("{project}", whose).replace("{function}", &role.name)))
-            && row.when.iter().all(|(key, value)| {
-                let value = value.replace("{project}", whose);
-                statement.conditions.iter().any(|condition| {
+            && row.when.iter().filter(|(key, _)| !guarded.contains(&key.to_ascii_lowercase())).all(|(key, values)| {
+                let values: Vec<String> = values.iter().map(|value| value.replace("{project}", whose)).collect();
+                given.iter().any(|condition| {
                     condition.key == key.to_ascii_lowercase()
                         && !condition.if_exists
                         && matches!(condition.operator, Operator::Equals | Operator::Like)
-                        && condition.values.iter().all(|held| within(held, &value))
+                        && condition.values.iter().all(|held| values.iter().any(|value| within(held, value)))
                 })
             })
     }
@@ -438,8 +468,13 @@ impl Matrix {
     fn trust_differences(&self, account: &Account) -> Vec<String> {
         let mut found = Vec::new();
         for role in &account.roles {
-            let trusted = self.trust.iter().filter(|trust| Kind::from(trust.of) == role.kind).map(|trust| &trust.only);
-            let trusted: BTreeSet<String> = trusted.cloned().collect();
+            let of = |name: &str| -> BTreeSet<String> {
+                self.trust.iter().filter(|trust| trust.of == name).map(|trust| trust.only.clone()).collect()
+            };
+            let trusted = match of(&format!("role {}", role.name)) {
+                by_name if by_name.is_empty() => of(role.kind.word()),
+                by_name => by_name,
+            };
             let mut may: BTreeSet<String> = SERVICES
                 .iter()
                 .filter(|service| Account::service_may_assume(role, service, ACCOUNT))
@@ -455,15 +490,14 @@ impl Matrix {
                     may.insert(stranger.to_owned());
                 }
             }
-            // Elsewhere: a service that acts for another account's resources.
-            if role.kind != Kind::Function {
-                may.extend(
-                    SERVICES
-                        .iter()
-                        .filter(|service| Account::service_may_assume(role, service, "999999999999"))
-                        .map(|service| format!("{service} for another account")),
-                );
-            }
+            // Lambda gets a role by PassRole alone; the others act for resources, of any account unless the role says so.
+            may.extend(
+                SERVICES
+                    .iter()
+                    .filter(|service| **service != "lambda.amazonaws.com")
+                    .filter(|service| Account::service_may_assume(role, service, "999999999999"))
+                    .map(|service| format!("{service} for another account")),
+            );
             if may != trusted {
                 found.push(format!(
                     "the role of `{}` may be assumed by {may:?}, and the matrix says {trusted:?}",
@@ -486,7 +520,8 @@ impl Matrix {
 }
 
 /// Services that run code or act for others.
-const SERVICES: [&str; 14] = [
+const SERVICES: [&str; 15] = [
+    "vpc-flow-logs.amazonaws.com",
     "lambda.amazonaws.com",
     "ecs-tasks.amazonaws.com",
     "ecs.amazonaws.com",
@@ -510,6 +545,12 @@ const STRANGERS: [&str; 4] = [
     "arn:aws:iam::999999999999:root",
     "arn:aws:iam::999999999999:role/sealfleet/control/sealfleet-claim",
 ];
+
+/// The row, answered by nobody.
+fn nobodys(row: &Row) -> Row {
+    let no = || Answer::Word(Word::No);
+    Row { functions: no(), execution: no(), sandbox: no(), queue: no(), ..row.clone() }
+}
 
 fn compare(row: &Row, observed: &Observed) -> Vec<String> {
     [
@@ -565,9 +606,41 @@ fn told(account: &Account, role: &Role, asked: &[Asked]) -> String {
     lines.collect::<Vec<_>>().join("; ")
 }
 
+/// A resource's own policy lets in no stranger: a service, for a resource of this account, or this account.
+fn guard_differences(account: &Account) -> Vec<String> {
+    let mut found = Vec::new();
+    for guard in &account.guards {
+        for statement in guard.policy.statements.iter().filter(|statement| statement.allow) {
+            let bound = |keys: &[&str]| {
+                statement.conditions.iter().any(|condition| {
+                    keys.contains(&condition.key.as_str())
+                        && !condition.if_exists
+                        && matches!(condition.operator, Operator::Equals | Operator::Like)
+                        && condition.values.iter().all(|value| value.contains(ACCOUNT))
+                })
+            };
+            for (kind, name) in statement.principals.iter().flatten() {
+                let known = match kind.as_str() {
+                    "Service" => bound(&["aws:sourcearn", "aws:sourceaccount", "kms:encryptioncontext:aws:logs:arn"]),
+                    _ => name.contains(&format!(":{ACCOUNT}:")) || bound(&["aws:principalarn", "aws:principalaccount"]),
+                };
+                if !known {
+                    let sid = &statement.sid;
+                    found.push(format!(
+                        "the policy of `{}` lets in `{name}`, statement `{sid}`, from anywhere",
+                        guard.of
+                    ));
+                }
+            }
+        }
+    }
+    found
+}
+
 /// A function is invoked by this API, or by a rule that targets it, and by nothing else.
 fn invocation_differences(account: &Account) -> Vec<String> {
-    let api = format!("arn:aws:execute-api:{}:{ACCOUNT}:{}/*/*", crate::template::REGION, crate::template::API);
+    let api = format!("arn:aws:execute-api:{REGION}:{ACCOUNT}:{API}/*/*");
+    let sandbox_api = format!("arn:aws:execute-api:{REGION}:{ACCOUNT}:{SANDBOX_API}/live/POST/v1/sandbox/step");
     account
         .invocations
         .iter()
@@ -577,6 +650,9 @@ fn invocation_differences(account: &Account) -> Vec<String> {
                     && targets.iter().any(|target| target.ends_with(&format!(":function:{}", invocation.function)))
             });
             !match invocation.principal.as_str() {
+                "apigateway.amazonaws.com" if invocation.function == "sealfleet-sandbox" => {
+                    invocation.source == api || invocation.source == sandbox_api
+                }
                 "apigateway.amazonaws.com" => invocation.source == api,
                 "events.amazonaws.com" => by_rule,
                 _ => false,
@@ -586,6 +662,46 @@ fn invocation_differences(account: &Account) -> Vec<String> {
             format!("`{function}` may be invoked by `{principal}` for `{source}`: neither this API nor a rule for it")
         })
         .collect()
+}
+
+/// What resources' own policies ask of a request: no role's policy need ask it again.
+fn guarded_keys(account: &Account) -> BTreeSet<String> {
+    let denies = account.guards.iter().flat_map(|guard| &guard.policy.statements).filter(|statement| !statement.allow);
+    denies.flat_map(|statement| &statement.conditions).map(|condition| condition.key.clone()).collect()
+}
+
+/// Conditions with several values, as conditions with each one of them: any will do, so each must be written down.
+fn one_by_one(conditions: &[Condition]) -> Vec<Vec<Condition>> {
+    let mut all: Vec<Vec<Condition>> = vec![Vec::new()];
+    for condition in conditions {
+        let each = match condition.operator {
+            Operator::Equals | Operator::Like => condition
+                .values
+                .iter()
+                .map(|value| Condition { values: vec![value.clone()], ..condition.clone() })
+                .collect(),
+            Operator::NotEquals | Operator::NotLike | Operator::Null => vec![condition.clone()],
+        };
+        all = all
+            .iter()
+            .flat_map(|before| each.iter().map(|one| [before.as_slice(), std::slice::from_ref(one)].concat()))
+            .collect();
+    }
+    all
+}
+
+/// What a request of the row carries: each combination of its values.
+fn contexts(row: &Row, owner: Option<&str>) -> Vec<Context> {
+    let mut all = vec![Context::from([("aws:securetransport".to_owned(), "true".to_owned())])];
+    for (key, values) in &row.when {
+        let with = |context: &Context, value: &str| {
+            let mut context = context.clone();
+            context.insert(key.to_ascii_lowercase(), fill(value, owner));
+            context
+        };
+        all = all.iter().flat_map(|context| values.iter().map(move |value| with(context, value))).collect();
+    }
+    all
 }
 
 fn fill(pattern: &str, owner: Option<&str>) -> String {
@@ -608,7 +724,7 @@ pub fn port_differences(matrix: &Matrix, account: &Account, code: &str) -> Vec<S
         let until = starts.get(index + 1).copied().unwrap_or(code.len());
         arms.insert(name, code.get(*end..until).unwrap_or_default());
     }
-    for name in matrix.functions.keys() {
+    for name in &account.functions {
         if !arms.contains_key(name.as_str()) {
             found.push(format!("functions/main.rs wires no function `{name}`"));
         }
@@ -626,9 +742,9 @@ pub fn port_differences(matrix: &Matrix, account: &Account, code: &str) -> Vec<S
             .rows()
             .filter(|row| !matches!(row.functions, Answer::Word(Word::No | Word::Never)))
             .filter(|row| row.actions.iter().any(|written| written == action) && row.on.iter().any(|name| name == on))
-            .flat_map(|row| &row.when)
-            .map(|(key, value)| (key.to_ascii_lowercase(), fill(value, Some(PROJECTS[0]))))
-            .collect();
+            .flat_map(|row| contexts(row, Some(PROJECTS[0])))
+            .next()
+            .unwrap_or_default();
         let request = Request { action: action.clone(), resource, context };
         let may: BTreeSet<&str> = account
             .roles

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::account::Account;
-use crate::matrix::{Answer, Matrix, Observed, Word};
+use crate::account::{Account, Shape};
+use crate::matrix::{Answer, Matrix, Observed, Only, Row, Word};
 
 /// The page.
 pub const PAGE: &str = "docs/who-may-do-what.md";
@@ -14,7 +14,7 @@ const END: &str = "<!-- end aws -->";
 ///
 /// # Errors
 /// When the policies give an answer that no row can have.
-pub fn render(matrix: &Matrix, account: &Account) -> Result<String, String> {
+pub fn render(matrix: &Matrix, accounts: &[Account; 2]) -> Result<String, String> {
     let mut out = String::new();
     for section in &matrix.sections {
         let _ = writeln!(
@@ -23,13 +23,16 @@ pub fn render(matrix: &Matrix, account: &Account) -> Result<String, String> {
             section.title
         );
         for row in &section.rows {
-            let Observed { functions, execution, sandbox, queue } =
-                matrix.observe(account, row).map_err(|error| format!("`{}`: {error}", row.what))?;
+            let Observed { functions, execution, sandbox, queue } = observe(matrix, accounts, row)?;
             let why = row.why.as_ref().map(|why| format!("<br>_{why}_")).unwrap_or_default();
             let _ = writeln!(
                 out,
-                "| {}{why} | {} | {} | {} | {} |",
+                "| {}{}{why} | {} | {} | {} | {} |",
                 row.what,
+                row.only.map_or("", |only| match only {
+                    Only::Small => " (with a network of yours)",
+                    Only::Large => " (with a network made here, or a key of yours)",
+                }),
                 cell(&functions, "own only"),
                 cell(&execution, "own project only"),
                 cell(&sandbox, "own project only"),
@@ -42,7 +45,7 @@ pub fn render(matrix: &Matrix, account: &Account) -> Result<String, String> {
     for (name, does) in &matrix.functions {
         let mut may = Vec::new();
         for row in matrix.rows() {
-            let answer = matrix.observe(account, row)?.functions;
+            let answer = observe(matrix, accounts, row)?.functions;
             let has = match &answer {
                 Answer::Word(word) => matches!(word, Word::Yes | Word::Own),
                 Answer::Only(names) => names.contains(name),
@@ -54,6 +57,12 @@ pub fn render(matrix: &Matrix, account: &Account) -> Result<String, String> {
         let _ = writeln!(out, "| `{name}` | {does} | {} |", may.join("; "));
     }
     Ok(out)
+}
+
+/// What the larger deployment answers, if the row is about it.
+fn observe(matrix: &Matrix, [small, large]: &[Account; 2], row: &Row) -> Result<Observed, String> {
+    let account = if row.is_about(Shape::Large) { large } else { small };
+    matrix.observe(account, row).map_err(|error| format!("`{}`: {error}", row.what))
 }
 
 /// The page with its part `aws` made anew.

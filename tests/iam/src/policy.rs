@@ -265,7 +265,7 @@ impl Statement {
                 false => like_by_parts(pattern, &request.resource),
             })
         });
-        whom && actions && resources && self.conditions.iter().all(|condition| condition.holds(&request.context))
+        whom && actions && resources && self.conditions.iter().all(|condition| condition.holds(request, principal))
     }
 }
 
@@ -291,14 +291,19 @@ impl Match {
 }
 
 impl Condition {
-    fn holds(&self, context: &Context) -> bool {
+    fn holds(&self, request: &Request, principal: Option<(&str, &str)>) -> bool {
         let negated = matches!(self.operator, Operator::NotEquals | Operator::NotLike);
-        let is = |value: &String| context.get(&self.key) == Some(value);
-        let like_it = |value: &String| context.get(&self.key).is_some_and(|held| like(value, held));
+        let held = match (self.key.as_str(), principal) {
+            ("aws:principalarn", Some(("AWS", arn))) => Some(arn),
+            ("aws:principalaccount", Some(("AWS", arn))) => arn.split(':').nth(4),
+            (key, _) => request.context.get(key).map(String::as_str),
+        };
+        let is = |value: &String| held == Some(value);
+        let like_it = |value: &String| held.is_some_and(|held| like(value, held));
         match self.operator {
-            Operator::Null => self.values.iter().any(|wanted| (wanted == "true") != context.contains_key(&self.key)),
+            Operator::Null => self.values.iter().any(|wanted| (wanted == "true") != held.is_some()),
             // A missing key satisfies `...IfExists`, and every operator that asks for a difference.
-            _ if !context.contains_key(&self.key) => self.if_exists || negated,
+            _ if held.is_none() => self.if_exists || negated,
             Operator::Equals => self.values.iter().any(is),
             Operator::NotEquals => !self.values.iter().any(is),
             Operator::Like => self.values.iter().any(like_it),

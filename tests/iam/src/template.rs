@@ -14,6 +14,9 @@ pub const REGION: &str = "eu-west-1";
 /// What the HTTP API's id is.
 pub const API: &str = "a1b2c3d4e5";
 
+/// What the id of the sandboxes' own API is.
+pub const SANDBOX_API: &str = "f6g7h8i9j0";
+
 /// A template.
 #[derive(Clone, Debug)]
 pub struct Template {
@@ -168,7 +171,11 @@ impl Template {
             if default.is_null() {
                 return Err(format!("the parameter `{name}` has no default: give it one here"));
             }
-            return Ok(default);
+            let is_list = parameter["Type"].as_str().is_some_and(|kind| kind.contains("List"));
+            return Ok(match default.as_str() {
+                Some(text) if is_list => json!(text.split(',').collect::<Vec<_>>()),
+                _ => default,
+            });
         }
         match self.resource(name)? {
             ("AWS::IAM::ManagedPolicy", _) => self.attribute(name, "Arn"),
@@ -176,6 +183,7 @@ impl Template {
                 Ok(json!(format!("https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{}", self.name_of(name)?)))
             }
             ("AWS::ApiGatewayV2::Api", _) => Ok(json!(API)),
+            ("AWS::ApiGateway::RestApi", _) => Ok(json!(SANDBOX_API)),
             _ => Ok(json!(self.name_of(name)?)),
         }
     }

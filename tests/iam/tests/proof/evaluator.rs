@@ -1,7 +1,7 @@
 //! The evaluator itself: cases written by hand from the IAM user guide, and a second evaluator that must agree.
 
 use iam_rs::{Arn, IAMPolicy, IAMRequest, PolicyEvaluator, Principal, PrincipalId};
-use sealfleet_iam::account::{Kind, Templates};
+use sealfleet_iam::account::{Kind, Shape, Templates};
 use sealfleet_iam::policy::{Context, Decision, Policy, Request, like, within};
 use sealfleet_iam::{Account, Matrix};
 use serde_json::{Value, json};
@@ -172,7 +172,7 @@ fn what_is_not_known_is_an_error_and_no_guess() {
 /// `iam-rs` reads the same documents and must decide the same, on every request of the matrix, for every role.
 #[test]
 fn a_second_evaluator_decides_the_same() {
-    let account = Account::deploy(&Templates::of_the_product().unwrap()).unwrap();
+    let account = Account::deploy(&Templates::of_the_product().unwrap(), Shape::Large).unwrap();
     let matrix = Matrix::of_the_product().unwrap();
     let requests: Vec<Request> = matrix.rows().flat_map(|row| matrix.requests(row).unwrap()).collect();
     let mut compared = 0_usize;

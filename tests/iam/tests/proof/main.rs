@@ -6,19 +6,20 @@ mod evaluator;
 mod guide;
 mod mutations;
 
-use sealfleet_iam::account::Templates;
+use sealfleet_iam::account::{Shape, Templates};
 use sealfleet_iam::{Account, Matrix, matrix, page};
 
 #[test]
 fn every_role_may_what_the_matrix_says_and_nothing_else() {
-    let account = Account::deploy(&Templates::of_the_product().unwrap()).unwrap();
-    let found = Matrix::of_the_product().unwrap().differences(&account);
-    assert!(found.is_empty(), "{}", found.join("\n"));
+    for account in Account::both(&Templates::of_the_product().unwrap()).unwrap() {
+        let found = Matrix::of_the_product().unwrap().differences(&account);
+        assert!(found.is_empty(), "{:?}\n{}", account.shape, found.join("\n"));
+    }
 }
 
 #[test]
 fn a_function_has_the_permissions_of_its_ports_and_no_port_is_without() {
-    let account = Account::deploy(&Templates::of_the_product().unwrap()).unwrap();
+    let account = Account::deploy(&Templates::of_the_product().unwrap(), Shape::Large).unwrap();
     let matrix = Matrix::of_the_product().unwrap();
     let code = sealfleet_iam::text("functions/main.rs").unwrap();
     let found = matrix::port_differences(&matrix, &account, &code);
@@ -39,10 +40,10 @@ fn a_function_has_the_permissions_of_its_ports_and_no_port_is_without() {
 
 #[test]
 fn the_page_is_what_the_policies_answer() {
-    let account = Account::deploy(&Templates::of_the_product().unwrap()).unwrap();
+    let accounts = Account::both(&Templates::of_the_product().unwrap()).unwrap();
     let matrix = Matrix::of_the_product().unwrap();
     let written = sealfleet_iam::text(page::PAGE).unwrap();
-    let made = page::written_into(&written, &page::render(&matrix, &account).unwrap()).unwrap();
+    let made = page::written_into(&written, &page::render(&matrix, &accounts).unwrap()).unwrap();
     assert!(
         written == made,
         "docs/who-may-do-what.md is not what the policies answer: `cargo run --bin sealfleet-iam -- --write`, and read the difference"
@@ -52,7 +53,7 @@ fn the_page_is_what_the_policies_answer() {
 /// AWS refuses larger policies: 6,144 characters for a managed one, 10,240 for those in a role, white space not counted.
 #[test]
 fn policies_fit_into_what_aws_accepts() {
-    let account = Account::deploy(&Templates::of_the_product().unwrap()).unwrap();
+    let account = Account::deploy(&Templates::of_the_product().unwrap(), Shape::Large).unwrap();
     for role in &account.roles {
         let sizes = role.documents.iter().map(|document| document.to_string().len());
         for ((name, _), size) in role.policies.iter().zip(sizes) {

@@ -1,6 +1,6 @@
 //! Each change to a template that would open something is seen. So the proof cannot rot into one that passes on anything.
 
-use sealfleet_iam::account::Templates;
+use sealfleet_iam::account::{Shape, Templates};
 use sealfleet_iam::{Account, Matrix};
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ fn with(template: &mut Value, id: &str, action: &str, resource: Value) {
 fn found(change: impl Fn(&mut Value, &mut Value)) -> Vec<String> {
     let mut templates = Templates::of_the_product().unwrap();
     change(&mut templates.control.document, &mut templates.project.document);
-    match Account::deploy(&templates) {
+    match Account::deploy(&templates, Shape::Large) {
         Ok(account) => Matrix::of_the_product().unwrap().differences(&account),
         Err(error) => vec![error],
     }
