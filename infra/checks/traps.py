@@ -345,8 +345,9 @@ def roles_are_passed_by_path_and_to_ecs_tasks_alone(t):
     for name, statement in t.allows():
         if "iam:PassRole" not in listed(statement["Action"]):
             continue
-        path = {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/sealfleet/project/*"}
-        if statement["Resource"] != path:
+        paths = [{"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/sealfleet/project/sealfleet-*--" + kind}
+                 for kind in ("execution", "sandbox")]
+        if statement["Resource"] != paths:
             yield f"{name}: other roles"
         if statement.get("Condition") != {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}:
             yield f"{name}: other services"
@@ -390,7 +391,7 @@ def exec_deny(t):
       lambda t: exec_deny(t)["Condition"]["Bool"].update({"ecs:enable-execute-command": "false"}),
       lambda t: next(t.allows())[1].update(Action="ecs:ExecuteCommand"))
 def nobody_opens_a_shell_in_a_sandbox(t):
-    denied = [s for _, s in t.statements() if s["Effect"] == "Deny" and s["Action"] == "ecs:RunTask"]
+    denied = [s for _, s in t.statements() if s["Effect"] == "Deny" and s.get("Action") == "ecs:RunTask"]
     if {"Bool": {"ecs:enable-execute-command": "true"}} not in [s.get("Condition") for s in denied]:
         yield "RunTask with ECS Exec is not denied"
     for name, statement in t.allows():

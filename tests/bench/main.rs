@@ -13,6 +13,7 @@ mod archive;
 mod cloud;
 mod costs;
 mod figures;
+mod iam;
 mod identity;
 mod lambda;
 mod machine;
@@ -121,6 +122,7 @@ async fn run(plan: &mut Plan) -> Outcome<Figures> {
 async fn measure(plan: &Plan, stage: &Stage, figures: &mut Figures) -> Outcome {
     eprintln!("bench: size and start of {}", plan.functions.display());
     machine::size(figures, &plan.functions)?;
+    iam::measure(figures)?;
     let world = World::new(&plan.functions).await?;
     lambda::starts(figures, &world, plan.starts).await?;
     eprintln!("bench: what a run costs");

@@ -18,6 +18,7 @@ mod fleet;
 mod fuzz;
 mod kill;
 mod onboarding;
+mod permissions;
 mod revocation;
 mod sandbox;
 mod sealed;
@@ -138,6 +139,8 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s58_any_touch_of_the_archive_is_named
             s61_a_replay_is_equal_and_poison_is_set_aside
             a_range_is_exported_again;
+        permissions:
+            who_may_do_what_on_aws_is_enforced;
         audit:
             s57_a_hundred_events_are_all_there
             s59_a_trail_is_its_projects_admins

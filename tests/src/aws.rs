@@ -120,6 +120,12 @@ impl AwsReply {
         self.status >= 400 && self.error().starts_with("AccessDenied")
     }
 
+    /// What it says, whatever its protocol is.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
     fn accepted(self, what: &str) -> Outcome<Value> {
         let text = String::from_utf8_lossy(&self.bytes);
         ensure!(self.status < 300, "{what}: {} {}", self.status, text.chars().take(600).collect::<String>());
@@ -171,6 +177,45 @@ impl Aws {
             headers: &headers,
         };
         self.send(request, body.to_string().into_bytes()).await
+    }
+
+    /// Makes any signed request to the endpoint of everything but ECS; a refusal is an answer.
+    ///
+    /// `service` is the name to sign for, `path` begins with a slash and may have a query.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn ask_as(
+        &self,
+        keys: &Keys,
+        service: &str,
+        (method, path): (&str, &str),
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Outcome<AwsReply> {
+        let url = format!("{}{path}", self.endpoint);
+        self.send(Signed { keys, service, method, url, headers }, body.as_bytes().to_vec()).await
+    }
+
+    /// Keys of a role, as the account root gets them: every trust policy admits it on the local stack.
+    ///
+    /// # Errors
+    /// When they are refused.
+    pub async fn assume(&self, role_arn: &str) -> Outcome<Keys> {
+        let body = format!("Action=AssumeRole&Version=2011-06-15&RoleSessionName=tests&RoleArn={role_arn}");
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        let text = self.ask_as(&self.root, "sts", ("POST", "/"), &headers, &body).await?.text();
+        let field = |name: &str| -> Outcome<String> {
+            let value = text.split_once(&format!("<{name}>")).and_then(|(_, rest)| rest.split_once("</"));
+            value
+                .map(|(value, _)| value.to_owned())
+                .ok_or_else(|| Failure::new(format!("AssumeRole `{role_arn}`: {text}")))
+        };
+        Ok(Keys {
+            access_key_id: field("AccessKeyId")?,
+            secret_access_key: field("SecretAccessKey")?,
+            session_token: Some(field("SessionToken")?),
+        })
     }
 
     /// As [`Aws::call`], all pages; each page's raw bytes go to `read` as well.

@@ -67,7 +67,8 @@ impl Sts {
 }
 
 /// What the session may do: the intersection of this and the role's own policy.
-fn session_policy(account: &Account, queue: &str) -> String {
+#[must_use]
+pub fn session_policy(account: &Account, queue: &str) -> String {
     let Account { partition, region, account_id, .. } = account;
     let suffix = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
     let via = format!("sqs.{region}.{suffix}");
