@@ -184,6 +184,7 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
     };
     match event {
         Event::ProjectCreated { project, .. } => managed(entity::CREATE, "project", project),
+        Event::LimitsSet { project, .. } => managed(entity::UPDATE, "project limits", project).of(Severity::Low),
         Event::TokenCreated { token_id, .. } => changed_account(account::CREATE, "API token", token_id),
         Event::TokenRevoked { token_id } => changed_account(account::DISABLE, "API token", token_id),
         Event::EnrolmentKeyCreated { enrolment_key_id, .. } => {
@@ -235,6 +236,9 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
         }
         Event::SecretDecrypted { step_id, key, .. } => {
             called(api::READ, [resource("secret", key), resource("step", step(step_id))])
+        }
+        Event::SecretReadUnexplained { secret, .. } => {
+            found("A secret was read, and no release explains it", [resource("secret", secret)]).of(Severity::High)
         }
         Event::StepSucceeded { step_id, .. } => lived(life::STOP, "step", step(step_id)),
         Event::StepFailed { step_id, .. } => lived(life::STOP, "step", step(step_id)).of(Severity::Low).failed(),

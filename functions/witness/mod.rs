@@ -9,6 +9,8 @@
 //! put once, and counted once. Where a table or ECS does not answer, the event fails and comes again: nothing is taken for
 //! explained, or for unexplained, that could not be looked at.
 
+use std::collections::BTreeSet;
+
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::credential::OPERATOR_SCOPE;
@@ -16,7 +18,7 @@ use sealfleet_domain::run::{Fence, Handle};
 use sealfleet_domain::witness::{AskedSecret, Read, Release, SecretOwner, Unexplained};
 use sealfleet_domain::{EventId, Owner, ProjectScope, RunId, StepId, Timestamp};
 use sealfleet_ecs::{TaskState, Tasks};
-use sealfleet_ledger::{AuditFilter, Error, Ledger};
+use sealfleet_ledger::{AuditFilter, Error, EventFilter, Ledger};
 use serde::{Deserialize, Serialize};
 
 use crate::shared::metrics::{Metric, Metrics};
@@ -221,14 +223,15 @@ async fn entries(
     from: Timestamp,
     to: Timestamp,
 ) -> Result<Vec<AuditEntry>, Error> {
-    let mut filter = AuditFilter { run_id, from, to, after: None, limit: PAGE };
+    let owner = Owner::Project(scope.clone());
+    let event = EventFilter { types: BTreeSet::from(["secret.released".to_owned()]), ..EventFilter::default() };
+    let mut filter = AuditFilter { run_id, actor: None, event, from, to, after: None, limit: PAGE };
     let mut found = Vec::new();
     loop {
-        let page = ports.ledger.audit(scope, &filter).await?;
-        filter.after = page.last().map(|entry| entry.event_id);
-        let last = page.len() < PAGE;
-        found.extend(page);
-        if last {
+        let page = ports.ledger.audit(&owner, &filter).await?;
+        found.extend(page.entries);
+        filter.after = page.more_after;
+        if filter.after.is_none() {
             return Ok(found);
         }
     }

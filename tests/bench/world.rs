@@ -203,7 +203,7 @@ impl World {
     }
 
     /// S3 and KMS.
-    pub fn store(&self) -> &Store {
+    pub fn store(&self) -> &crate::store::Store {
         self.cloud.store()
     }
 

@@ -29,6 +29,7 @@ pub const LATEST_SECONDS: i64 = 30 * 60;
 /// Why no release explains a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub enum Unexplained {
     /// A person, a service or another role read it: no execution role of a project.
     NotAnExecutionRole,

@@ -145,6 +145,8 @@ async fn new_limits_hold_at_once_and_are_on_record() {
     }
     let filter = sealfleet_ledger::AuditFilter {
         run_id: None,
+        actor: None,
+        event: sealfleet_ledger::EventFilter::default(),
         from: Timestamp::from_millis(1_800_000_000_000),
         to: Timestamp::from_millis(1_800_000_100_000),
         after: None,
@@ -152,9 +154,10 @@ async fn new_limits_hold_at_once_and_are_on_record() {
     };
     let names: Vec<String> = world
         .ledger
-        .audit(&project, &filter)
+        .audit(&sealfleet_domain::Owner::Project(project.clone()), &filter)
         .await
         .unwrap()
+        .entries
         .into_iter()
         .flat_map(|entry| entry.events)
         .map(|event| event.name())
