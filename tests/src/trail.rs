@@ -49,7 +49,7 @@ impl Stack {
     /// # Errors
     /// When S3 refuses it.
     pub async fn system_events(&self, name: &str) -> Outcome<Vec<Value>> {
-        let lines = Archive::read(self).await?.lines();
+        let lines = Archive::of(self, "~system").await?.lines();
         let own = lines.into_iter().filter(|line| line["project"] == "~system" && line["event"]["type"] == name);
         Ok(own.map(|line| line["event"].clone()).collect())
     }
@@ -114,6 +114,15 @@ impl Archive {
         let mut objects = below(stack, "audit/").await?;
         objects.extend(below(stack, "set-aside/").await?);
         Ok(Self { objects, digests })
+    }
+
+    /// Reads the exported events of one trail, and no digests.
+    ///
+    /// # Errors
+    /// When S3 refuses it.
+    pub async fn of(stack: &Stack, project: &str) -> Outcome<Self> {
+        let objects = below(stack, &format!("audit/project={project}/")).await?;
+        Ok(Self { objects, digests: BTreeMap::new() })
     }
 
     /// Verifies this copy as an auditor does: offline, with the public key alone.
