@@ -44,7 +44,7 @@ pub async fn s57_a_hundred_events_are_all_there(stack: &Stack) -> Outcome {
     ensure_eq!(rows, ids.into_iter().collect(), "rows of the table, and entries of the trail");
     let mut missing = Vec::new();
     let exported = eventually("the export of all events", Duration::from_secs(90), async || {
-        missing = Archive::read(stack).await?.missing(&trail);
+        missing = Archive::of(stack, &project.id).await?.missing(&trail);
         Ok(missing.is_empty().then_some(()))
     })
     .await;

@@ -93,6 +93,15 @@ impl Archive {
         Ok(Self { objects, digests })
     }
 
+    /// Reads the exported events of one trail, and no digests.
+    ///
+    /// # Errors
+    /// When S3 refuses it.
+    pub async fn of(stack: &Stack, project: &str) -> Outcome<Self> {
+        let objects = below(stack, &format!("audit/project={project}/")).await?;
+        Ok(Self { objects, digests: BTreeMap::new() })
+    }
+
     /// Verifies this copy as an auditor does: offline, with the public key alone.
     ///
     /// # Errors

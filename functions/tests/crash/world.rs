@@ -411,11 +411,11 @@ impl World {
         let scope = ProjectScope::of_stored_row("healthcare".parse().unwrap());
         let (pool_worker, worker_id, token, worker) = onboard(&record, &scope).await;
         Self {
-            fleet: fleet::Ports { ledger: ledger.clone(), queues: Box::new(sent.clone()), pace: PACE },
-            profile: profile::Ports { ledger: ledger.clone() },
-            runs_read: runs::Ports { ledger: ledger.clone() },
+            fleet: fleet::Ports { ledger: ledger.clone(), door: door(), queues: Box::new(sent.clone()), pace: PACE },
+            profile: profile::Ports { ledger: ledger.clone(), door: door() },
+            runs_read: runs::Ports { ledger: ledger.clone(), door: door() },
             sandbox: sandbox::Ports { ledger: ledger.clone() },
-            audit: audit::Ports { ledger: ledger.clone() },
+            audit: audit::Ports { ledger: ledger.clone(), door: door() },
             enqueue: enqueue::Ports {
                 ledger: ledger.clone(),
                 door: door(),

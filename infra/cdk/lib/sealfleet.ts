@@ -89,6 +89,12 @@ export interface SealfleetProps {
    */
   readonly auditLockDays?: number;
   /**
+   * Days after which exported events are deleted: more than `auditLockDays`. Digests are always kept. 0 keeps events, too.
+   *
+   * @default 0
+   */
+  readonly auditExpireDays?: number;
+  /**
    * Seconds for which export gathers audit rows into one object.
    *
    * @default 5
@@ -207,6 +213,7 @@ export class Sealfleet extends Construct {
       LogRetentionDays: props.logRetention,
       AuditLockMode: props.auditLockMode,
       AuditLockDays: props.auditLockDays,
+      AuditExpireDays: props.auditExpireDays,
       ExportWindowSeconds: props.exportWindowSeconds,
       LeaseSeconds: props.leaseSeconds,
       ResendSeconds: props.resendSeconds,
