@@ -77,6 +77,8 @@ async fn rows_of(stack: &Stack, project: &str) -> Outcome<BTreeSet<String>> {
     let cursor = ("LastEvaluatedKey", "ExclusiveStartKey");
     stack.aws.pages(Service::DynamoDb, "Scan", scan, cursor, &mut read).await?;
     Ok(rows)
+}
+
 /// 59. Admin of A reads B's trail -> 404; viewer -> 403.
 pub async fn s59_a_trail_is_its_projects_admins(stack: &Stack) -> Outcome {
     let (alpha, beta) = stack.pair("fiftynine").await?;
