@@ -122,7 +122,7 @@ async fn main() -> Result<(), Error> {
             let ports = audit::Ports { ledger: with.ledger()?, door: with.door()? };
             serve(&ports, async |ports, request| audit::handle(ports, &request).await).await
         }
-        "openapi" => serve(&(), async |(), _| openapi::handle()).await,
+        "openapi" => serve(&(), async |(), request| openapi::handle(&request)).await,
         "dispatch" => {
             let tasks = with.tasks()?;
             let place_key = tasks.place_key();

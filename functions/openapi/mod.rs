@@ -1,8 +1,10 @@
 //! `openapi`: shows the document that describes the API. Requests that no route takes arrive here too, and are told so
 //! before this handler is asked.
 
-use sealfleet_api::http::Answer;
+use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::{Code, Problem};
+
+use crate::shared::identity::no_route;
 
 /// The checked-in document; a test compares it with the code.
 const DOCUMENT: &str = include_str!("../../docs/openapi.json");
@@ -10,8 +12,17 @@ const DOCUMENT: &str = include_str!("../../docs/openapi.json");
 /// Answers one request.
 ///
 /// # Errors
-/// None in practice: the document is part of the program.
-pub fn handle() -> Result<Answer, Problem> {
+/// The problem to answer with.
+pub fn handle(request: &Request) -> Result<Answer, Problem> {
+    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+    match (request.method.as_str(), path.as_slice()) {
+        ("GET", ["v1", "openapi.json"]) => show(),
+        // An operation of another function, that API Gateway did not route there.
+        _ => Err(no_route()),
+    }
+}
+
+fn show() -> Result<Answer, Problem> {
     let document: serde_json::Value = serde_json::from_str(DOCUMENT)
         .map_err(|_| Problem::new(Code::Internal, "the document is damaged; deploy this version again"))?;
     Answer::json(200, &document)

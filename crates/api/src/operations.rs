@@ -532,10 +532,15 @@ pub fn all() -> impl Iterator<Item = &'static Operation> {
 /// The operation of a method and the parts of a path.
 #[must_use]
 pub fn find<Part: AsRef<str>>(method: &str, path: &[Part]) -> Option<&'static Operation> {
-    // `/v1/workers/register` is not the worker `register`: a fixed part goes before a parameter.
-    all()
-        .filter(|operation| operation.method == method && operation.has_path(path))
-        .min_by_key(|operation| operation.parameters().count())
+    at(path).into_iter().find(|operation| operation.method == method)
+}
+
+/// The operations of a path. `/v1/workers/register` is not the worker `register`: a fixed part goes before a parameter.
+fn at<Part: AsRef<str>>(path: &[Part]) -> Vec<&'static Operation> {
+    let mut found: Vec<_> = all().filter(|operation| operation.has_path(path)).collect();
+    let parameters = found.iter().map(|operation| operation.parameters().count()).min().unwrap_or_default();
+    found.retain(|operation| operation.parameters().count() == parameters);
+    found
 }
 
 /// Holds a request to its operation.
@@ -560,7 +565,7 @@ pub fn check(request: &Request) -> Result<&'static Operation, Problem> {
 /// The methods that a path takes.
 #[must_use]
 pub fn methods(path: &[String]) -> Vec<&'static str> {
-    all().filter(|operation| operation.has_path(path)).map(|operation| operation.method).collect()
+    at(path).into_iter().map(|operation| operation.method).collect()
 }
 
 /// The answer to a request that no operation takes.
@@ -580,7 +585,11 @@ impl Operation {
 
     fn has_path<Part: AsRef<str>>(&self, path: &[Part]) -> bool {
         let own: Vec<&str> = self.path.split('/').skip(1).collect();
-        own.len() == path.len() && own.iter().zip(path).all(|(own, part)| own.starts_with('{') || *own == part.as_ref())
+        own.len() == path.len()
+            && own.iter().zip(path).all(|(own, part)| {
+                let part = part.as_ref();
+                if own.starts_with('{') { !part.is_empty() } else { *own == part }
+            })
     }
 
     /// The codes of all problems that it may answer with.
@@ -655,9 +664,10 @@ mod tests {
     #[test]
     fn a_fixed_part_goes_before_a_parameter() {
         let found = |method, path: &[&str]| find(method, path).map(|operation| operation.id);
-        assert_eq!(found("GET", &["v1", "workers", "register"]), Some("get_worker"));
+        assert_eq!(found("GET", &["v1", "workers", "wrk_1"]), Some("get_worker"));
+        assert_eq!(found("GET", &["v1", "workers", "register"]), None);
         assert_eq!(found("POST", &["v1", "workers", "register"]), Some("register_worker"));
-        assert_eq!(found("GET", &["v1", "workers", ""]), Some("get_worker"));
+        assert_eq!(found("GET", &["v1", "workers", ""]), None);
         assert_eq!(found("GET", &["v1"]), None);
     }
 }

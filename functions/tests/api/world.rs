@@ -332,7 +332,7 @@ impl World {
             "sandbox" => answer(event, async |asked| sandbox::handle(&self.sandbox, &asked).await).await,
             "audit" => answer(event, async |asked| audit::handle(&self.audit, &asked).await).await,
             "revoke" => answer(event, async |asked| revoke::handle(&self.revoke, &asked).await).await,
-            "openapi" => answer(event, async |_| openapi::handle()).await,
+            "openapi" => answer(event, async |asked| openapi::handle(&asked)).await,
             other => panic!("serve the function `{other}` here, so that its operations are tested"),
         }
     }
