@@ -713,12 +713,12 @@ fn fill(pattern: &str, owner: Option<&str>) -> String {
 
 /// The functions that have each port of the matrix, by the code that wires them; and what the matrix lacks.
 ///
-/// `code` is `functions/main.rs`, whose arms are `"name" => {`.
+/// `code` is `functions/main.rs`, whose arms are `"name" => …`.
 #[must_use]
 pub fn port_differences(matrix: &Matrix, account: &Account, code: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut arms: BTreeMap<&str, &str> = BTreeMap::new();
-    let starts: Vec<usize> = code.match_indices("\" => {").map(|(at, _)| at).collect();
+    let starts: Vec<usize> = code.match_indices("\" => ").map(|(at, _)| at).collect();
     for (index, end) in starts.iter().enumerate() {
         let name = code.get(..*end).and_then(|before| before.rsplit('"').next()).unwrap_or_default();
         let until = starts.get(index + 1).copied().unwrap_or(code.len());
