@@ -10,7 +10,7 @@ import { Json, code, newStack, synth } from './synth';
 
 interface Accepted {
   /** The rule, with its finding if it has one. */
-  readonly rule: string;
+  readonly rule: string | RegExp;
   /** Logical ids; any if left out. */
   readonly on?: string[];
   readonly reason: string;
@@ -87,12 +87,14 @@ const CONTROL_PLANE: Accepted[] = [
     evidence: only('task-definition/sealfleet-', 'ecs:RegisterTaskDefinition', 'ecs:RunTask'),
   },
   {
-    rule: 'IAM5[Resource::arn:<AWS::Partition>:iam::<AWS::AccountId>:role/sealfleet/project/*]',
+    rule: /^IAM5\[Resource::arn:<AWS::Partition>:iam::<AWS::AccountId>:role\/sealfleet\/project\//, on: ['DispatchRole'],
     reason: 'Roles of projects are made after this stack, below this path, and passed to ECS tasks alone.',
-    evidence: (template) =>
-      allows(template, 'role/sealfleet/project/*').every(
+    evidence: (template) => {
+      const passed = allows(template, 'role/sealfleet/project/').filter((statement) => list(statement.Action).includes('iam:PassRole'));
+      return passed.length > 0 && passed.every(
         (statement) => statement.Condition?.StringEquals?.['iam:PassedToService'] === 'ecs-tasks.amazonaws.com',
-      ),
+      );
+    },
   },
   {
     rule: 'IAM5[Resource::*]',
@@ -168,7 +170,7 @@ function unexplained(stack: Stack, accepted: Accepted[]): string[] {
     })));
   const template = synth(stack);
   const matches = (one: { rule: string; id: string }, entry: Accepted) =>
-    one.rule === entry.rule && (entry.on === undefined || entry.on.includes(one.id));
+    (entry.rule instanceof RegExp ? entry.rule.test(one.rule) : one.rule === entry.rule) && (entry.on === undefined || entry.on.includes(one.id));
   return [
     ...found.filter((one) => !accepted.some((entry) => matches(one, entry))).map((one) => `${one.rule} on ${one.id}`),
     ...accepted.filter((entry) => !found.some((one) => matches(one, entry))).map((entry) => `not needed: ${entry.rule}`),
