@@ -20,3 +20,4 @@ pub mod runs;
 pub mod sandbox;
 pub mod shared;
 pub mod sweep;
+pub mod witness;

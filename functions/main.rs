@@ -20,7 +20,7 @@ use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::shared::settings::{self, MissingSetting, setting};
 use sealfleet_functions::{
     audit, cancel, claim, dispatch, enqueue, export, fleet, observe, openapi, profile, report, revoke, runs, sandbox,
-    sweep,
+    sweep, witness,
 };
 use sealfleet_ledger::{Dynamo, Ledger};
 use sealfleet_secrets_manager::SecretsManager;
@@ -138,6 +138,13 @@ async fn main() -> Result<(), Error> {
             let ports = &export::Ports { objects, clock: Box::new(SystemClock) };
             let handler =
                 |event: LambdaEvent<serde_json::Value>| async move { export_event(ports, event.payload).await };
+            lambda_runtime::run(service_fn(handler)).await
+        }
+        "witness" => {
+            let ports = &witness::Ports { ledger: with.ledger()?, tasks: with.tasks()?, metrics: with.metrics() };
+            let handler = |event: LambdaEvent<EventBridgeEvent<witness::ApiCall>>| async move {
+                witness::handle(ports, event.payload).await.map_err(Error::from)
+            };
             lambda_runtime::run(service_fn(handler)).await
         }
         other => {

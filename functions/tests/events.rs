@@ -25,6 +25,7 @@ use sealfleet_domain::credential::Credential;
 use sealfleet_domain::{Clock, ProjectScope, Timestamp};
 use sealfleet_functions::export;
 use sealfleet_functions::observe::TaskChange;
+use sealfleet_functions::witness::ApiCall;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -224,6 +225,21 @@ fn each_task_change_is_read_and_names_its_claim() {
         assert!(matches!(text("lastStatus").as_str(), "RUNNING" | "STOPPED"), "{}", sample.name);
         let ours = ProjectScope::of_started_by(&text("startedBy")).is_ok();
         assert_eq!(ours, sample.name != "foreign-task.json", "{}", sample.name);
+    }
+}
+
+#[test]
+fn each_api_call_is_read_and_asks_for_a_secret() {
+    for sample in samples("witness") {
+        let event: EventBridgeEvent<ApiCall> = sample.read();
+        assert_eq!(
+            (event.source.as_str(), event.detail_type.as_str()),
+            ("aws.secretsmanager", "AWS API Call via CloudTrail")
+        );
+        let detail: Value = sample.read::<EventBridgeEvent>().detail;
+        let parameters = detail.get("requestParameters").unwrap();
+        let asks = parameters.get("secretId").or(parameters.get("secretIdList")).is_some();
+        assert_ne!(asks, sample.is_refused(), "{}", sample.name);
     }
 }
 

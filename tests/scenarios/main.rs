@@ -9,6 +9,7 @@
 mod access;
 mod audit;
 mod bad_input;
+mod builtin;
 mod cascade;
 mod drift;
 mod fleet;
@@ -19,6 +20,7 @@ mod revocation;
 mod sandbox;
 mod sealed;
 mod seen;
+mod witness;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -121,6 +123,11 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
         fuzz:
             no_answer_is_outside_of_the_document
             no_answer_to_an_operator_is_outside_of_the_document;
+        builtin:
+            s32_what_is_stored_opens_with_its_key_only
+            s33_a_rotated_key_opens_every_old_secret;
+        witness:
+            s62_a_read_that_no_release_explains_is_told;
         audit:
             s57_a_hundred_events_are_all_there;
         kill:

@@ -22,6 +22,7 @@ use crate::names::{PoolName, ProjectId, StepId, WorkflowName};
 use crate::reference::{ProfileRef, SecretUri};
 use crate::revocation::{Counts, Revoked};
 use crate::step::{AbortReason, DeadReason, Failure, Fence, Mode, OnDrift, RequeueReason, RunState};
+use crate::witness::Unexplained;
 
 /// The record of one transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,6 +179,17 @@ pub enum Event {
     /// A profile is in a sandbox.
     #[serde(rename = "profile.injected")]
     ProfileInjected { step_id: StepId, fence: Fence, profiles: Vec<ProfileUse> },
+    /// A secret was read, and no release explains it.
+    #[serde(rename = "secret.read_unexplained")]
+    SecretReadUnexplained {
+        secret: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
+        by: String,
+        why: Unexplained,
+        cloudtrail_event_id: String,
+        read_at: Timestamp,
+    },
     /// A sandbox holds one secret in plaintext.
     #[serde(rename = "secret.decrypted")]
     SecretDecrypted {

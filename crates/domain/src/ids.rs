@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::clock::{IdSource, Timestamp};
+use crate::hash::sha256;
 
 /// A text that is no id of the wanted kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -118,6 +119,17 @@ id!(
     FanOutId, "fan", "a fan-out"
 );
 
+impl EventId {
+    /// The id of what happened at `at` and is known elsewhere as `name`: the same whenever it is made.
+    #[must_use]
+    pub fn of(at: Timestamp, name: &str) -> Self {
+        let mut random = [0; 10];
+        random.iter_mut().zip(sha256(name.as_bytes())).for_each(|(to, from)| *to = from);
+        let millis = u64::try_from(at.millis()).unwrap_or_default();
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,5 +147,14 @@ mod tests {
         ] {
             assert!(bad.parse::<RunId>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_known_elsewhere_has_one_id() {
+        let at = Timestamp::from_millis(1_769_846_400_000);
+        let id = EventId::of(at, "a");
+        assert_eq!((id, id.made_at()), (EventId::of(at, "a"), at));
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert!(id != EventId::of(at, "b") && id != EventId::of(at.plus_seconds(1), "a"));
     }
 }

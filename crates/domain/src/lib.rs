@@ -28,6 +28,7 @@ pub mod run;
 pub mod schema;
 pub mod scope;
 pub mod step;
+pub mod witness;
 
 pub use clock::{Clock, IdSource, Timestamp};
 pub use ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, WorkerId};

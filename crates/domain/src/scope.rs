@@ -100,16 +100,35 @@ impl ProjectScope {
     /// # Errors
     /// When the ARN is not that of a sandbox's role session.
     pub fn of_sandbox_arn(arn: &str) -> Result<(Self, String), NoScope> {
+        Self::of_session_arn(arn, "--sandbox")
+    }
+
+    /// The scope and ECS task id of a call that ECS made to start a task, from the caller's ARN as CloudTrail tells it:
+    /// `arn:aws:sts::ACCOUNT:assumed-role/sealfleet-PROJECT--execution/TASK`. ECS names the session by the task's id.
+    ///
+    /// # Errors
+    /// When the ARN is not that of an execution role's session.
+    pub fn of_execution_arn(arn: &str) -> Result<(Self, String), NoScope> {
+        Self::of_session_arn(arn, "--execution")
+    }
+
+    fn of_session_arn(arn: &str, role_ends: &str) -> Result<(Self, String), NoScope> {
         let no_scope = || NoScope(arn.to_owned());
         let mut parts = arn.rsplit('/');
         let task = parts.next().filter(|task| !task.is_empty()).ok_or_else(no_scope)?;
         let role = parts.next().ok_or_else(no_scope)?;
         let project = role
             .strip_prefix("sealfleet-")
-            .and_then(|rest| rest.strip_suffix("--sandbox"))
+            .and_then(|rest| rest.strip_suffix(role_ends))
             .and_then(|project| project.parse().ok())
             .ok_or_else(no_scope)?;
         if arn.contains(":assumed-role/") { Ok((Self(project), task.to_owned())) } else { Err(no_scope()) }
+    }
+
+    /// The scope of a secret that AWS says was read: the project in its name.
+    #[must_use]
+    pub const fn of_read_secret(project: ProjectId) -> Self {
+        Self(project)
     }
 
     /// The scope and step of an ECS task, from its `startedBy`, which only the control plane's roles can set.
@@ -167,5 +186,8 @@ mod tests {
         {
             assert!(ProjectScope::of_sandbox_arn(bad).is_err(), "{bad}");
         }
+        let execution = "arn:aws:sts::1:assumed-role/sealfleet-a--execution/0123";
+        assert!(ProjectScope::of_execution_arn(execution).is_ok_and(|(scope, _)| scope.project().as_str() == "a"));
+        assert!(ProjectScope::of_execution_arn("arn:aws:sts::1:assumed-role/sealfleet-a--sandbox/0123").is_err());
     }
 }

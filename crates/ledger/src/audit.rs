@@ -6,9 +6,9 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::credential::OPERATOR_SCOPE;
-use sealfleet_domain::{EventId, ProjectScope, RunId, Timestamp};
+use sealfleet_domain::{EventId, Owner, ProjectScope, RunId, Timestamp};
 
-use crate::rows::{from_item, to_item};
+use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Item, Query, Range, Table, Write, WriteError};
 use crate::{Error, Ledger, keys};
 
@@ -41,12 +41,31 @@ impl Ledger {
         at: Timestamp,
     ) -> Result<Write, WriteError> {
         let event_id = EventId::new(self.ids.as_ref(), at);
-        let entry = AuditEntry { event_id, at, project: trail.to_owned(), actor: actor.to_owned(), run_id, events };
-        let mut item = to_item(&entry, keys::audit_entry(trail, event_id, run_id, at))?;
-        // Both stand in the key, and a row of over 1 KB costs twice as much to write.
-        item.remove("event_id");
-        item.remove("project");
-        Ok(Write::Put { table: Table::Audit, item, only_if: Condition::Absent })
+        entry_write(&AuditEntry { event_id, at, project: trail.to_owned(), actor: actor.to_owned(), run_id, events })
+    }
+
+    /// Records what happened outside at `at` and is known there by the name that `event_id` is made of. `false`: it is on
+    /// record already.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn record_once(
+        &self,
+        owner: &Owner,
+        (event_id, at): (EventId, Timestamp),
+        actor: &str,
+        events: Vec<Event>,
+    ) -> Result<bool, Error> {
+        let project = match owner {
+            Owner::System => OPERATOR_SCOPE.to_owned(),
+            Owner::Project(scope) => scope.project().to_string(),
+        };
+        let entry = AuditEntry { event_id, at, project, actor: actor.to_owned(), run_id: None, events };
+        match self.store.write(vec![entry_write(&entry).map_err(unwritten)?]).await {
+            Ok(()) => Ok(true),
+            Err(WriteError::Condition(_)) => Ok(false),
+            Err(error) => Err(unwritten(error)),
+        }
     }
 
     /// The write of an entry of the operators' own trail.
@@ -114,6 +133,14 @@ impl Ledger {
             }
         }
     }
+}
+
+fn entry_write(entry: &AuditEntry) -> Result<Write, WriteError> {
+    let mut item = to_item(entry, keys::audit_entry(&entry.project, entry.event_id, entry.run_id, entry.at))?;
+    // Both stand in the key, and a row of over 1 KB costs twice as much to write.
+    item.remove("event_id");
+    item.remove("project");
+    Ok(Write::Put { table: Table::Audit, item, only_if: Condition::Absent })
 }
 
 /// The partition of its day that an entry stands in.

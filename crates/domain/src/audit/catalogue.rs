@@ -94,9 +94,10 @@ impl Event {
             | Self::RunFinished { .. }
             | Self::RunCancelled {} => Class::StateChange,
             Self::RunDenied { .. } | Self::ClaimRefused { .. } | Self::ReportRefused { .. } => Class::Refusal,
-            Self::DriftAtInjection { .. } | Self::ProfileInjected { .. } | Self::SecretDecrypted { .. } => {
-                Class::Observation
-            }
+            Self::DriftAtInjection { .. }
+            | Self::ProfileInjected { .. }
+            | Self::SecretDecrypted { .. }
+            | Self::SecretReadUnexplained { .. } => Class::Observation,
         }
     }
 
@@ -158,6 +159,7 @@ impl Event {
             | Self::SandboxReset { .. }
             | Self::RunFinished { .. }
             | Self::RunCancelled {}
+            | Self::SecretReadUnexplained { .. }
             | Self::ClaimRefused { .. }
             | Self::ReportRefused { .. } => Subjects::default(),
         }
@@ -398,6 +400,22 @@ pub const CATALOGUE: &[Row] = &[
         when: "With `step.running`, once for each secret: the sandbox holds it in plaintext.",
         fields: &[STEP, FENCE, KEY, ("uri", "its address"), ("version", "its version; absent where nobody knows it")],
         example: r#"{"type":"secret.decrypted","step_id":"fetch","fence":1,"key":"CRM_TOKEN","uri":"aws-sm://sealfleet/healthcare/crm#token","version":"0198c0de-0000-7000-8000-00000000000b"}"#,
+    },
+    Row {
+        name: "secret.read_unexplained",
+        when: "AWS says that a secret was read, and no release explains it. It stands in the trail of the secret's project, or in `~system`, at the time of the read, which is minutes before it is put there.",
+        fields: &[
+            ("secret", "the secret's name in AWS Secrets Manager"),
+            ("version", "the version that was asked for; absent where none was"),
+            ("by", "who read it: the ARN that AWS verified, or the service"),
+            (
+                "why",
+                "`not_an_execution_role`, `other_project`, `in_a_batch`, `version_not_pinned`, `unknown_task`, `foreign_task`, `other_task`, `not_released`, `before_release` or `long_after_release`",
+            ),
+            ("cloudtrail_event_id", "the record in CloudTrail, which has the rest"),
+            ("read_at", "when it was read, to the second"),
+        ],
+        example: r#"{"type":"secret.read_unexplained","secret":"sealfleet/healthcare/crm","version":"0198c0de-0000-7000-8000-00000000000b","by":"arn:aws:sts::123456789012:assumed-role/Admin/alice","why":"not_an_execution_role","cloudtrail_event_id":"3f0c9a52-6b0e-4b0e-9f0a-2b1c5d6e7f80","read_at":"2026-01-31T08:00:00.000Z"}"#,
     },
     Row {
         name: "step.succeeded",
