@@ -50,7 +50,7 @@ pub async fn s58_any_touch_of_the_archive_is_named(stack: &Stack) -> Outcome {
     let length = lines.len();
     for (touched, faults) in [
         (
-            with_lines(&|lines| lines.iter_mut().nth(2).into_iter().for_each(|line| line.push(' ')))?,
+            with_lines(&|lines| lines.get_mut(2).into_iter().for_each(|line| line.push(' ')))?,
             in_lines("line_edited", 3, 1),
         ),
         (with_lines(&|lines| drop(lines.drain(1..3)))?, in_lines("line_deleted", 2, 2)),
@@ -289,8 +289,6 @@ pub async fn a_range_is_exported_again(stack: &Stack) -> Outcome {
     exported(stack, &project).await?;
     let trail = project.trail().await?;
     let before = stack.aws.keys(&stack.parts.audit_bucket, &format!("audit/project={}/", project.id)).await?;
-    let time = |entry: Option<&Value>| text(entry.unwrap_or(&Value::Null), "at");
-    let (first, last) = (time(trail.first())?, time(trail.last())?);
     let mut after = Vec::new();
     for _ in 0..2 {
         let printed = stack
