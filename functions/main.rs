@@ -165,13 +165,6 @@ async fn main() -> Result<(), Error> {
             };
             lambda_runtime::run(service_fn(handler)).await
         }
-        "witness" => {
-            let ports = &witness::Ports { ledger: with.ledger()?, tasks: with.tasks()?, metrics: with.metrics() };
-            let handler = |event: LambdaEvent<EventBridgeEvent<witness::ApiCall>>| async move {
-                witness::handle(ports, event.payload).await.map_err(Error::from)
-            };
-            lambda_runtime::run(service_fn(handler)).await
-        }
         other => {
             Err(format!("there is no function `{other}`; set the Lambda's handler to a folder of functions/").into())
         }
