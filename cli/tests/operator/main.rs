@@ -162,7 +162,7 @@ fn a_trail_is_searched_by_every_filter_and_read_to_its_last_page() {
 #[test]
 fn a_trail_that_is_followed_is_printed_as_it_comes_and_each_entry_once() {
     let entry = |last: char| {
-        json!({"event_id": format!("evt_0198c0de-0000-7000-8000-00000000000{last}"), "at": "2026-01-31T08:00:00.000Z",
+        json!({"event_id": format!("evt_0198c0de-0000-7000-8000-00000000000{last}"), "at": "2025-08-19T05:47:11.232Z",
             "project": "healthcare", "actor": "token:x", "events": [{"type": "run.cancelled"}]})
     };
     let pages = [json!({"items": [entry('1')]}), json!({"items": [entry('1'), entry('2')]})];

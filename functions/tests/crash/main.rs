@@ -234,12 +234,12 @@ async fn a_hard_revocation_aborts_without_the_audit_table_wherever_a_handler_die
 #[tokio::test]
 async fn without_the_audit_table_nothing_is_given_and_everything_is_taken() {
     let world = World::new(None, Repeats::No).await;
-    let cancelled = world.enqueue("fargate", "identity").await.expect("enqueued");
+    let cancelled = world.enqueue_as("one", "fargate", "identity").await.expect("enqueued");
     world.deliver().await;
-    let revoked = world.enqueue("fargate", "identity").await.expect("enqueued");
+    let revoked = world.enqueue_as("two", "fargate", "identity").await.expect("enqueued");
     world.deliver().await;
-    let waits = world.enqueue("fargate", "identity").await.expect("enqueued");
-    let pulled = world.enqueue("workers", "sandboxed").await.expect("enqueued");
+    let waits = world.enqueue_as("three", "fargate", "identity").await.expect("enqueued");
+    let pulled = world.enqueue_as("four", "workers", "sandboxed").await.expect("enqueued");
     let runs = [cancelled, revoked, waits, pulled];
     assert_eq!(world.tasks_launched(), 2);
     world.audit_table(Trail::Refuses);

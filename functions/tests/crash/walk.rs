@@ -100,7 +100,7 @@ fn run_of(steps: &Value) -> Value {
 }
 
 fn step(id: &str, needs: &[&str]) -> Value {
-    json!({ "id": id, "pool": "workers", "mode": "sandboxed", "command": ["true"], "needs": needs, "max_attempts": 1 })
+    json!({ "id": id, "pool": "workers", "mode": "sandboxed", "command": ["true"], "needs": needs })
 }
 
 #[tokio::test]
@@ -219,7 +219,9 @@ async fn runs(walk: &mut Walk, admin: &str, worker: &str) {
         walk.ask(worker, "POST", "/v1/reports", with(&end)).await;
     }
 
-    let lost = walk.ask(admin, "POST", "/v1/runs", run_of(&json!([step("a", &[])]))).await;
+    let mut once = step("a", &[]);
+    once["max_attempts"] = json!(1);
+    let lost = walk.ask(admin, "POST", "/v1/runs", run_of(&json!([once]))).await;
     let lost = text(&lost, "run_id");
     walk.ask(worker, "POST", "/v1/claims", json!({ "run_id": lost, "step_id": "a" })).await;
     walk.world.time_goes_by(120);

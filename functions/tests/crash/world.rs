@@ -490,9 +490,14 @@ impl World {
 
     /// A caller enqueues a run of one step. `None`: nobody knows of it, and nothing of it may be stored.
     pub async fn enqueue(&self, pool: &str, mode: &str) -> Option<RunId> {
+        self.enqueue_as("w", pool, mode).await
+    }
+
+    /// The same, with another kind of work: two runs are two requests.
+    pub async fn enqueue_as(&self, workflow: &str, pool: &str, mode: &str) -> Option<RunId> {
         let profile = if mode == "identity" { serde_json::json!("crm") } else { serde_json::Value::Null };
         let body = serde_json::json!({
-            "workflow": "w",
+            "workflow": workflow,
             "profile": profile,
             "steps": [{ "id": "a", "pool": pool, "mode": mode, "command": ["true"] }],
         });
