@@ -8,7 +8,7 @@
 //! After each telling: every run has reached one end, each step ended once, no lease is left, no task runs that nobody
 //! knows of, no task was ever launched whose secrets' release was not on record, no audit entry is lost or doubled, and no
 //! state was changed without one.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod audited;
 mod walk;
