@@ -237,15 +237,18 @@ impl Matrix {
     /// Everything in which the matrix and the account differ; nothing when they agree.
     #[must_use]
     pub fn differences(&self, account: &Account) -> Vec<String> {
+        self.at_least(account, usize::MAX)
+    }
+
+    /// As [`Matrix::differences`], but no further than the first place that has one.
+    #[must_use]
+    pub fn first_differences(&self, account: &Account) -> Vec<String> {
+        self.at_least(account, 1)
+    }
+
+    /// Differences, until there are `enough`.
+    fn at_least(&self, account: &Account, enough: usize) -> Vec<String> {
         let mut found = Vec::new();
-        for row in self.rows() {
-            match self.observe(account, row) {
-                Ok(observed) if !row.is_about(account.shape) => found.extend(compare(&nobodys(row), &observed)),
-                Ok(observed) => found.extend(compare(row, &observed)),
-                Err(error) => found.push(format!("`{}`: {error}", row.what)),
-            }
-            found.extend(self.needless(account, row));
-        }
         for role in &account.roles {
             if role.kind == Kind::Function && !self.functions.contains_key(&role.name) {
                 found.push(format!(
@@ -263,6 +266,17 @@ impl Matrix {
         found.extend(self.trust_differences(account));
         found.extend(invocation_differences(account));
         found.extend(guard_differences(account));
+        for row in self.rows() {
+            if found.len() >= enough {
+                break;
+            }
+            match self.observe(account, row) {
+                Ok(observed) if !row.is_about(account.shape) => found.extend(compare(&nobodys(row), &observed)),
+                Ok(observed) => found.extend(compare(row, &observed)),
+                Err(error) => found.push(format!("`{}`: {error}", row.what)),
+            }
+            found.extend(self.needless(account, row));
+        }
         found
     }
 
