@@ -137,12 +137,9 @@ pub struct Trust {
 pub struct Port {
     /// The code.
     pub code: String,
-    /// The action. None: the port needs none.
+    /// `ACTION on THING`: one of them. None: the port needs none.
     #[serde(default)]
-    pub needs: Option<String>,
-    /// The thing.
-    #[serde(default)]
-    pub on: Option<String>,
+    pub needs: Option<Names>,
 }
 
 /// What the policies answer to one row.
@@ -187,6 +184,22 @@ impl Row {
     }
 }
 
+impl Row {
+    /// Whether it names the role as one that may.
+    fn says_yes_to(&self, role: &Role) -> bool {
+        let answer = match role.kind {
+            Kind::Function => &self.functions,
+            Kind::Execution => &self.execution,
+            Kind::Sandbox => &self.sandbox,
+            Kind::Queue => &self.queue,
+        };
+        match answer {
+            Answer::Word(word) => matches!(word, Word::Yes | Word::Own),
+            Answer::Only(names) => names.contains(&role.name),
+        }
+    }
+}
+
 impl Kind {
     /// As the matrix writes it.
     const fn word(self) -> &'static str {
@@ -224,15 +237,18 @@ impl Matrix {
     /// Everything in which the matrix and the account differ; nothing when they agree.
     #[must_use]
     pub fn differences(&self, account: &Account) -> Vec<String> {
+        self.at_least(account, usize::MAX)
+    }
+
+    /// As [`Matrix::differences`], but no further than the first place that has one.
+    #[must_use]
+    pub fn first_differences(&self, account: &Account) -> Vec<String> {
+        self.at_least(account, 1)
+    }
+
+    /// Differences, until there are `enough`.
+    fn at_least(&self, account: &Account, enough: usize) -> Vec<String> {
         let mut found = Vec::new();
-        for row in self.rows() {
-            match self.observe(account, row) {
-                Ok(observed) if !row.is_about(account.shape) => found.extend(compare(&nobodys(row), &observed)),
-                Ok(observed) => found.extend(compare(row, &observed)),
-                Err(error) => found.push(format!("`{}`: {error}", row.what)),
-            }
-            found.extend(self.needless(account, row));
-        }
         for role in &account.roles {
             if role.kind == Kind::Function && !self.functions.contains_key(&role.name) {
                 found.push(format!(
@@ -250,6 +266,17 @@ impl Matrix {
         found.extend(self.trust_differences(account));
         found.extend(invocation_differences(account));
         found.extend(guard_differences(account));
+        for row in self.rows() {
+            if found.len() >= enough {
+                break;
+            }
+            match self.observe(account, row) {
+                Ok(observed) if !row.is_about(account.shape) => found.extend(compare(&nobodys(row), &observed)),
+                Ok(observed) => found.extend(compare(row, &observed)),
+                Err(error) => found.push(format!("`{}`: {error}", row.what)),
+            }
+            found.extend(self.needless(account, row));
+        }
         found
     }
 
@@ -389,7 +416,7 @@ impl Matrix {
                         None => request.context.remove(&key),
                         Some(other) => request.context.insert(key.clone(), other.clone()),
                     };
-                    let may = account.roles.iter().filter(|role| {
+                    let may = account.roles.iter().filter(|role| !self.may_anyway(role, row)).filter(|role| {
                         account.decide(role, &asked.request, false) == Decision::Allowed
                             && account.decide(role, &request, false) == Decision::Allowed
                     });
@@ -401,6 +428,16 @@ impl Matrix {
             }
         }
         found
+    }
+
+    /// Whether a row that asks for nothing lets the role do as much.
+    fn may_anyway(&self, role: &Role, row: &Row) -> bool {
+        self.rows().any(|other| {
+            other.when.is_empty()
+                && other.says_yes_to(role)
+                && row.actions.iter().all(|action| other.actions.iter().any(|known| known == action))
+                && row.on.iter().all(|thing| other.on.iter().any(|known| known == thing))
+        })
     }
 
     /// What a role's Allow statements allow beyond the rows.
@@ -437,28 +474,22 @@ impl Matrix {
         action: &str,
         resource: &str,
     ) -> bool {
-        let answer = match role.kind {
-            Kind::Function => &row.functions,
-            Kind::Execution => &row.execution,
-            Kind::Sandbox => &row.sandbox,
-            Kind::Queue => &row.queue,
-        };
-        let may = match answer {
-            Answer::Word(word) => matches!(word, Word::Yes | Word::Own),
-            Answer::Only(names) => names.contains(&role.name),
-        };
         // A function works for all projects; the role of a project for its own.
         let whose = role.project.unwrap_or("*");
         let things = self.patterns(&row.on).unwrap_or_default();
-        may && row.actions.iter().any(|written| written == action)
+        row.says_yes_to(role)
+            && row.actions.iter().any(|written| written == action)
             && things
                 .iter()
                 .any(|thing| within(resource, &thing.replace("{project}", whose).replace("{function}", &role.name)))
             && row.when.iter().filter(|(key, _)| !guarded.contains(&key.to_ascii_lowercase())).all(|(key, values)| {
                 let values: Vec<String> = values.iter().map(|value| value.replace("{project}", whose)).collect();
                 given.iter().any(|condition| {
+                    let must_be_there = given.iter().any(|other| {
+                        other.key == condition.key && other.operator == Operator::Null && other.values == ["false"]
+                    });
                     condition.key == key.to_ascii_lowercase()
-                        && !condition.if_exists
+                        && (!condition.if_exists || must_be_there)
                         && matches!(condition.operator, Operator::Equals | Operator::Like)
                         && condition.values.iter().all(|held| values.iter().any(|value| within(held, value)))
                 })
@@ -696,7 +727,7 @@ fn contexts(row: &Row, owner: Option<&str>) -> Vec<Context> {
     for (key, values) in &row.when {
         let with = |context: &Context, value: &str| {
             let mut context = context.clone();
-            context.insert(key.to_ascii_lowercase(), fill(value, owner));
+            context.insert(key.to_ascii_lowercase(), fill(value, owner).replace('*', SOME));
             context
         };
         all = all.iter().flat_map(|context| values.iter().map(move |value| with(context, value))).collect();
@@ -730,30 +761,35 @@ pub fn port_differences(matrix: &Matrix, account: &Account, code: &str) -> Vec<S
         }
     }
     for port in &matrix.ports {
-        let (Some(action), Some(on)) = (&port.needs, &port.on) else { continue };
+        let Some(needs) = &port.needs else { continue };
         let wired: BTreeSet<&str> =
             arms.iter().filter(|(_, arm)| arm.contains(&port.code)).map(|(name, _)| *name).collect();
-        let Ok(patterns) = matrix.patterns(&Names::One(on.clone())).map(|patterns| patterns.join("")) else {
-            found.push(format!("the port `{}` is on no thing", port.code));
-            continue;
-        };
-        let resource = fill(&patterns, Some(PROJECTS[0])).replace('*', SOME);
-        let context = matrix
-            .rows()
-            .filter(|row| !matches!(row.functions, Answer::Word(Word::No | Word::Never)))
-            .filter(|row| row.actions.iter().any(|written| written == action) && row.on.iter().any(|name| name == on))
-            .flat_map(|row| contexts(row, Some(PROJECTS[0])))
-            .next()
-            .unwrap_or_default();
-        let request = Request { action: action.clone(), resource, context };
-        let may: BTreeSet<&str> = account
-            .roles
-            .iter()
-            .filter(|role| role.kind == Kind::Function && account.decide(role, &request, false) == Decision::Allowed)
-            .map(|role| role.name.as_str())
-            .collect();
+        let mut may = BTreeSet::new();
+        for need in needs.iter() {
+            let (action, on) = need.split_once(" on ").unwrap_or((need, ""));
+            let Ok(patterns) = matrix.patterns(&Names::One(on.to_owned())).map(|patterns| patterns.join("")) else {
+                found.push(format!("the port `{}` is on no thing", port.code));
+                continue;
+            };
+            let resource = fill(&patterns, Some(PROJECTS[0])).replace('*', SOME);
+            let context = matrix
+                .rows()
+                .filter(|row| !matches!(row.functions, Answer::Word(Word::No | Word::Never)))
+                .filter(|row| row.actions.iter().any(|known| known == action) && row.on.iter().any(|name| name == on))
+                .flat_map(|row| contexts(row, Some(PROJECTS[0])))
+                .next()
+                .unwrap_or_default();
+            let request = Request { action: action.to_owned(), resource, context };
+            let functions = account.roles.iter().filter(|role| account.functions.contains(&role.name));
+            may.extend(
+                functions
+                    .filter(|role| role.kind == Kind::Function)
+                    .filter(|role| account.decide(role, &request, false) == Decision::Allowed)
+                    .map(|role| role.name.as_str()),
+            );
+        }
         if may != wired {
-            found.push(format!("`{action}` on {on}: {may:?} may, and `{}` stands in {wired:?}", port.code));
+            found.push(format!("{needs:?}: {may:?} may, and `{}` stands in {wired:?}", port.code));
         }
     }
     // A port that the matrix does not know would need permissions that no row is tied to.

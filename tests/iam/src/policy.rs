@@ -61,7 +61,7 @@ pub struct Match {
 pub struct Condition {
     /// Its operator.
     pub operator: Operator,
-    /// Holds when the request lacks the key: `...IfExists`.
+    /// Holds when the request lacks the key: `...IfExists`, `ForAllValues:...`.
     pub if_exists: bool,
     /// The key, in lower case.
     pub key: String,
@@ -222,9 +222,10 @@ impl Statement {
         };
         let mut conditions = Vec::new();
         for (operator, keys) in statement["Condition"].as_object().into_iter().flatten() {
-            let (name, if_exists) = match operator.strip_suffix("IfExists") {
-                Some(name) => (name, true),
-                None => (operator.as_str(), false),
+            // Keys have one value here; of none, all are alike.
+            let (name, if_exists) = match (operator.strip_suffix("IfExists"), operator.strip_prefix("ForAllValues:")) {
+                (Some(name), _) | (_, Some(name)) => (name, true),
+                (None, None) => (operator.as_str(), false),
             };
             let known = match name {
                 "StringEquals" | "Bool" => Operator::Equals,

@@ -26,10 +26,10 @@ fn a_function_has_the_permissions_of_its_ports_and_no_port_is_without() {
     assert!(found.is_empty(), "{}", found.join("\n"));
     // It would see a port without its permission, and one it does not know.
     for (from, to) in [
-        ("runs::Ports { ledger: with.ledger()? }", "runs::Ports { ledger: with.ledger()?, queues: with.queues()? }"),
+        ("runs::Ports { ledger: with.ledger()?,", "runs::Ports { ledger: with.ledger()?, queues: with.queues()?,"),
         (
-            "runs::Ports { ledger: with.ledger()? }",
-            "runs::Ports { ledger: with.ledger()?, mail: Mail::new(&with.config) }",
+            "runs::Ports { ledger: with.ledger()?,",
+            "runs::Ports { ledger: with.ledger()?, mail: Mail::new(&with.config),",
         ),
         ("claim::Ports { ledger: with.ledger()?,", "claim::Ports {"),
     ] {

@@ -35,7 +35,7 @@ fn found(change: impl Fn(&mut Value, &mut Value)) -> Vec<String> {
     let mut templates = Templates::of_the_product().unwrap();
     change(&mut templates.control.document, &mut templates.project.document);
     match Account::deploy(&templates, Shape::Large) {
-        Ok(account) => Matrix::of_the_product().unwrap().differences(&account),
+        Ok(account) => Matrix::of_the_product().unwrap().first_differences(&account),
         Err(error) => vec![error],
     }
 }
@@ -44,7 +44,7 @@ fn found(change: impl Fn(&mut Value, &mut Value)) -> Vec<String> {
 fn seen(what: &str, change: impl Fn(&mut Value, &mut Value)) {
     let found = found(change);
     assert!(!found.is_empty(), "nothing failed: {what}");
-    println!("{what}: {} differences, as {}", found.len(), found[0]);
+    println!("{what}: {}", found[0]);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn each_deny_is_missed() {
         .collect();
     assert!(sids.len() >= 8);
     // What the ceiling denies anyway; they stand there to be read, and for the day on which the ceiling grows.
-    let twice = ["NeverReadSecretValues", "NeverScan", "NeverShortenTheArchive"];
+    let twice = ["NeverReadSecretValues", "NeverScan", "NeverShortenTheArchive", "NeverManageTheDigestKey"];
     for sid in sids {
         if twice.contains(&sid.as_str()) {
             seen(&format!("`{sid}` removed, and its calls put under the ceiling"), |control, _| {
