@@ -50,7 +50,7 @@ pub async fn s58_any_touch_of_the_archive_is_named(stack: &Stack) -> Outcome {
     let length = lines.len();
     for (touched, faults) in [
         (
-            with_lines(&|lines| lines.iter_mut().nth(2).into_iter().for_each(|line| line.push(' ')))?,
+            with_lines(&|lines| lines.get_mut(2).into_iter().for_each(|line| line.push(' ')))?,
             in_lines("line_edited", 3, 1),
         ),
         (with_lines(&|lines| drop(lines.drain(1..3)))?, in_lines("line_deleted", 2, 2)),
@@ -302,9 +302,9 @@ pub async fn a_range_is_exported_again(stack: &Stack) -> Outcome {
                 "--project",
                 &project.id,
                 "--from",
-                "2026-01-01T00:00:00Z",
+                &first,
                 "--to",
-                "2099-01-01T00:00:00Z",
+                &last,
             ])
             .await?;
         let report: Value = serde_json::from_str(&printed)?;

@@ -1,5 +1,4 @@
 //! Every touch of an archive is named, by kind and place.
-#![expect(clippy::indexing_slicing, clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
 use crate::digest::ALGORITHM;
