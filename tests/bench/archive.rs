@@ -49,7 +49,11 @@ pub async fn measure(figures: &mut Figures, world: &World, plan: &Plan) -> Outco
     figures.add("export: events, in batches of 500 rows of 8 shards", count(lines) / took, "events/s");
     figures.add("export: of the stream", count(sent) / took / MIB, "MiB/s");
     figures.add("export: of OCSF lines, before gzip", count(unpacked) / took / MIB, "MiB/s");
-    figures.add("export: bytes of an event in S3", count(objects.values().map(|bytes| bytes.len()).sum()) / count(lines), "bytes");
+    figures.add(
+        "export: bytes of an event in S3",
+        count(objects.values().map(|bytes| bytes.len()).sum()) / count(lines),
+        "bytes",
+    );
 
     let before = Instant::now();
     let made = function.invoke(&json!({ "digest": "due" })).await?;
