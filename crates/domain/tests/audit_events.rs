@@ -153,9 +153,10 @@ and addresses, never a secret's value; the few lines of free text in them are bo
 While the audit table takes no entries, a cancel, a revocation and what it aborts are recorded in the ledger first, and
 arrive here later with their own id and time; everything else is refused.
 
-No event is written for: a heartbeat; the time at which `sweep` looks again, and a queue message that is sent again; how far
-a fan-out has come; a task definition that is remembered; and what simply expires, which is an idempotency key after a day
-and a worker that nobody approved for a day.
+No event is written for: a heartbeat; how many requests a project has left; the time at which `sweep` looks again, and a
+queue message that is sent again; how far a fan-out has come; a task definition that is remembered, and that a task which
+is nobody's has ended; and what simply expires, which is an idempotency key after a day and a worker that nobody approved
+for a day.
 
 Read them by `GET /v1/audit` (`run`, `profile`, `key`, `actor`, `type`, `from`, `to`; oldest first, by cursor) and
 `GET /v1/audit/{event_id}`, or `sealfleet audit list | follow | show`. `type`, `profile` and `key` are of one and the same

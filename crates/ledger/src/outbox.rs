@@ -14,7 +14,7 @@
 //! - **Nobody else can**: the way is open to [`Ending`] and to revocations, which are given here by name and not as a rule
 //!   of the caller's, and neither can take a lease.
 //!
-//! Until it is moved the trail does not show the entry. `docs/decisions/015-outbox.md` says why it is so.
+//! Until it is moved the trail does not show the entry. `docs/decisions/017-outbox.md` says why it is so.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::revocation::Revoked;

@@ -29,6 +29,8 @@ pub enum Exempt {
     TaskDefinition,
     /// That a task which is nobody's any more has ended: a memory of two days, so that its usage is counted once.
     EndedTask,
+    /// How many requests a project has left, by the second. What its limits are has an event of its own.
+    RateCounted,
     /// An entry of the outbox that could not be moved is due again later. It says the same.
     OutboxPostponed,
 }
@@ -119,6 +121,11 @@ impl Audited {
             let mut before = before().await?;
             before.insert("due_at".to_owned(), item.get("due_at")?.clone());
             return (before == *item).then_some(Exempt::OutboxPostponed);
+        }
+        if key.pk.ends_with("#RATES") {
+            let limits = |item: &Item| item.get("limits").filter(|limits| !limits.is_null()).cloned();
+            let before = before().await.as_ref().and_then(limits);
+            return (before == limits(item)).then_some(Exempt::RateCounted);
         }
         let new = *only_if == Condition::Absent;
         match key.pk.rsplit('#').next() {
