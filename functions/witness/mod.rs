@@ -9,8 +9,6 @@
 //! put once, and counted once. Where a table or ECS does not answer, the event fails and comes again: nothing is taken for
 //! explained, or for unexplained, that could not be looked at.
 
-use std::collections::BTreeSet;
-
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::credential::OPERATOR_SCOPE;
@@ -224,8 +222,8 @@ async fn entries(
     to: Timestamp,
 ) -> Result<Vec<AuditEntry>, Error> {
     let owner = Owner::Project(scope.clone());
-    let event = EventFilter { types: BTreeSet::from(["secret.released".to_owned()]), ..EventFilter::default() };
-    let mut filter = AuditFilter { run_id, actor: None, event, from, to, after: None, limit: PAGE };
+    let mut filter =
+        AuditFilter { run_id, actor: None, event: EventFilter::default(), from, to, after: None, limit: PAGE };
     let mut found = Vec::new();
     loop {
         let page = ports.ledger.audit(&owner, &filter).await?;
