@@ -300,9 +300,9 @@ pub async fn a_range_is_exported_again(stack: &Stack) -> Outcome {
                 "--project",
                 &project.id,
                 "--from",
-                "2026-01-01T00:00:00Z",
+                &first,
                 "--to",
-                "2099-01-01T00:00:00Z",
+                &last,
             ])
             .await?;
         let report: Value = serde_json::from_str(&printed)?;
