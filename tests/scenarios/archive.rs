@@ -292,18 +292,7 @@ pub async fn a_range_is_exported_again(stack: &Stack) -> Outcome {
     let mut after = Vec::new();
     for _ in 0..2 {
         let printed = stack
-            .cli(&[
-                "audit",
-                "re-export",
-                "--output",
-                "json",
-                "--project",
-                &project.id,
-                "--from",
-                &first,
-                "--to",
-                &last,
-            ])
+            .cli(&["audit", "re-export", "--output", "json", "--project", &project.id, "--from", &first, "--to", &last])
             .await?;
         let report: Value = serde_json::from_str(&printed)?;
         ensure_eq!(report["entries"], trail.len(), "entries that were exported again");
