@@ -290,6 +290,8 @@ pub async fn a_range_is_exported_again(stack: &Stack) -> Outcome {
     exported(stack, &project).await?;
     let trail = project.trail().await?;
     let before = stack.aws.keys(&stack.parts.audit_bucket, &format!("audit/project={}/", project.id)).await?;
+    let time = |entry: Option<&Value>| text(entry.unwrap_or(&Value::Null), "at");
+    let (first, last) = (time(trail.first())?, time(trail.last())?);
     let mut after = Vec::new();
     for _ in 0..2 {
         let printed = stack
