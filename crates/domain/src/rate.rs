@@ -96,7 +96,7 @@ impl Rate {
         if taken == 0 {
             let worth = self.interval_us.saturating_mul(i64::from(self.burst) - 1);
             return Err(Exhausted {
-                until: Timestamp::from_millis(earned.0.saturating_sub(worth).div_euclid(1000) + 1),
+                until: Timestamp::from_millis(earned.0.saturating_sub(worth).saturating_add(999).div_euclid(1000)),
             });
         }
         let from = earned.0.max(micros(now));
