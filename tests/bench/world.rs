@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 
 use crate::cloud::{Aborted, Cloud, Consumed};
 use crate::lambda::Function;
+use crate::store::Store;
 
 /// The project.
 pub const PROJECT: &str = "bench";
