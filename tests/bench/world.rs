@@ -204,7 +204,7 @@ impl World {
     }
 
     /// S3 and KMS.
-    pub fn store(&self) -> &crate::store::Store {
+    pub fn store(&self) -> &Store {
         self.cloud.store()
     }
 
