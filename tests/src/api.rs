@@ -165,14 +165,15 @@ impl Caller {
 
 impl Reply {
     /// Whether the API's own description of the operation has this answer. What API Gateway answers by itself is not of
-    /// the API, nor is what no operation takes.
+    /// the API, nor is what the emulator says of a function that was killed, nor what no operation takes.
     fn is_documented(&self) -> Outcome {
         let (method, target) = self.asked.split_once(' ').unwrap_or_default();
         let path = target.split('?').next().unwrap_or_default();
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         let Some(operation) = operations::find(method, &parts) else { return Ok(()) };
         let code = serde_json::from_value(self.body["code"].clone()).ok();
-        let by_gateway = self.status >= 400 && self.body.get("message").is_some();
+        let by_gateway = self.status >= 400 && self.body.get("message").is_some()
+            || self.status == 502 && self.body["errorType"].as_str().is_some_and(|kind| kind.starts_with("Runtime."));
         if by_gateway || operation.answers_with(self.status, code) {
             return Ok(());
         }

@@ -5,7 +5,8 @@
 //! lost to the project. Every permit that any instance serves was taken from the one row before. So within any time
 //! all instances together admit no more than the burst, what that time earns, and what was taken in the two seconds before
 //! it: **at most `burst + requests_per_second × (seconds + 2)`**, however many instances there are. Clocks that
-//! differ between instances add what they differ by.
+//! differ between instances add what they differ by, and so do requests that lost a row with permits left to others
+//! four times over: those are let in uncounted, since refusing them would refuse a project below its limit.
 //!
 //! A batch is small where little is needed or little is left: twice what the instance used of the last one, never over a
 //! tenth of the burst nor a quarter of what is there, so that many idle instances do not eat a project's permits.
@@ -29,7 +30,7 @@ const HELD_MS: i64 = 2000;
 /// Milliseconds for which an instance answers by itself that nothing is there, so that a new limit is soon seen.
 const REFUSED_MS: i64 = 1000;
 /// Attempts to change a row that others change.
-const ATTEMPTS: u32 = 8;
+const ATTEMPTS: u32 = 4;
 /// Seconds after which the row of an unused counter may go.
 const FORGOTTEN_SECONDS: i64 = 3600;
 /// Projects that an instance remembers before it forgets those that have nothing left.
@@ -142,9 +143,15 @@ impl Rates {
 
 impl Ledger {
     /// Takes permits for a project's requests: how many, at least one.
+    ///
+    /// Who loses every attempt to others while permits are left is let in uncounted: the row was busy, not empty. Those
+    /// who win empty it at that very pace, and from then on all are refused.
     async fn take_requests(&self, scope: &ProjectScope, default: Limits, wanted: u32) -> Result<u32, Error> {
         let rate = |row: &Row| row.limits.unwrap_or(default).rate();
-        self.take(&keys::requests(scope), rate, wanted, None).await
+        match self.take(&keys::requests(scope), rate, wanted, None).await {
+            Err(Error::Contended) => Ok(1),
+            other => other,
+        }
     }
 
     /// Admits one registration without an enrolment key. Such a request proves nothing about who sends it, so all of one
@@ -155,7 +162,11 @@ impl Ledger {
     pub async fn admit_registration(&self, scope: &ProjectScope) -> Result<(), Error> {
         let rate = Rate::each_seconds(limits::PENDING_WORKERS_A_MINUTE, 60, limits::PENDING_WORKERS_A_MINUTE);
         let forgotten = self.now().epoch_seconds().saturating_add(FORGOTTEN_SECONDS);
-        self.take(&keys::registrations(scope), |_| rate, 1, Some(forgotten)).await.map(|_| ())
+        match self.take(&keys::registrations(scope), |_| rate, 1, Some(forgotten)).await {
+            // Nobody's registrations come so many at once.
+            Err(Error::Contended) => Err(Error::RateLimited(1)),
+            other => other.map(|_| ()),
+        }
     }
 
     async fn take(
@@ -183,8 +194,7 @@ impl Ledger {
                 Err(error @ WriteError::Unavailable(_)) => return Err(unwritten(error)),
             }
         }
-        // So many at once are over any limit.
-        Err(Error::RateLimited(1))
+        Err(Error::Contended)
     }
 
     /// A counter's row, and the condition that it is still that.
@@ -213,7 +223,7 @@ impl Ledger {
     pub async fn set_limits(&self, scope: &ProjectScope, limits: Option<Limits>, actor: &str) -> Result<(), Error> {
         self.project(scope).await?;
         let key = keys::requests(scope);
-        for attempt in 0..ATTEMPTS {
+        for attempt in 0..2 * ATTEMPTS {
             let (row, unchanged) = self.counter(&key).await?;
             let now = self.now();
             let row = Row { revision: row.revision.saturating_add(1), earned_at: EarnedAt::default(), limits };
