@@ -127,6 +127,13 @@ impl Request {
     /// # Errors
     /// A 400 that names the field and what it should hold, and never repeats a value that was sent.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        // A list would be read as the fields in their order.
+        if self.body.trim_ascii_start().first() == Some(&b'[') {
+            return Err(Problem::new(
+                Code::InvalidRequest,
+                "the body must be a JSON object of this operation, not a list",
+            ));
+        }
         let mut reader = serde_json::Deserializer::from_slice(&self.body);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let path = error.path().to_string();
@@ -294,6 +301,8 @@ mod tests {
         assert!(name.field.as_deref() == Some("workflow") && name.detail.contains("lower-case"), "{name}");
         assert_eq!(problem("{").status, 400);
         assert_eq!(problem("[]").status, 400);
+        let list = request(" [null, null]");
+        assert_eq!(list.json::<sealfleet_domain::cascade::Bindings>().map_err(|problem| problem.status), Err(400));
         assert_eq!(problem("").status, 400);
     }
 
