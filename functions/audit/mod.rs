@@ -10,7 +10,6 @@ use sealfleet_api::types::Page;
 use sealfleet_api::{Problem, cursor};
 use sealfleet_domain::access::Action;
 use sealfleet_domain::audit::catalogue;
-use sealfleet_domain::credential::OPERATOR_SCOPE;
 use sealfleet_domain::{EventId, Owner, ProfileRef, RunId, Timestamp};
 use sealfleet_ledger::{AuditFilter, EventFilter, Ledger};
 
@@ -62,12 +61,8 @@ async fn show(ports: &Ports, request: &Request, event_id: &str) -> Result<Answer
 /// The caller's own trail, if the request names no other.
 async fn own_trail(ports: &Ports, request: &Request) -> Result<Owner, Problem> {
     let owner = owner_caller(&ports.door, request, Action::ReadAudit).await?.owner;
-    let own = match &owner {
-        Owner::System => OPERATOR_SCOPE,
-        Owner::Project(scope) => scope.project().as_str(),
-    };
     match request.query.get("project") {
-        Some(named) if named != own => Err(Problem::not_found()),
+        Some(named) if named != owner.trail() => Err(Problem::not_found()),
         _ => Ok(owner),
     }
 }

@@ -11,12 +11,11 @@
 
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use sealfleet_domain::audit::{AuditEntry, Event};
-use sealfleet_domain::credential::OPERATOR_SCOPE;
 use sealfleet_domain::run::{Fence, Handle};
 use sealfleet_domain::witness::{AskedSecret, Read, Release, SecretOwner, Unexplained};
 use sealfleet_domain::{EventId, Owner, ProjectScope, RunId, StepId, Timestamp};
 use sealfleet_ecs::{TaskState, Tasks};
-use sealfleet_ledger::{AuditFilter, Error, EventFilter, Ledger};
+use sealfleet_ledger::{AuditFilter, Error, Ledger};
 use serde::{Deserialize, Serialize};
 
 use crate::shared::metrics::{Metric, Metrics};
@@ -222,8 +221,7 @@ async fn entries(
     to: Timestamp,
 ) -> Result<Vec<AuditEntry>, Error> {
     let owner = Owner::Project(scope.clone());
-    let mut filter =
-        AuditFilter { run_id, actor: None, event: EventFilter::default(), from, to, after: None, limit: PAGE };
+    let mut filter = AuditFilter { run_id, ..AuditFilter::between(from, to, PAGE) };
     let mut found = Vec::new();
     loop {
         let page = ports.ledger.audit(&owner, &filter).await?;
@@ -255,10 +253,7 @@ async fn note(
     };
     let event_id = EventId::of(at, &format!("{}/{}", call.event_id, secret.name()));
     if ports.ledger.record_once(&owner, (event_id, at), ACTOR, vec![event]).await? {
-        let trail = match &owner {
-            Owner::System => OPERATOR_SCOPE,
-            Owner::Project(scope) => scope.project().as_str(),
-        };
+        let trail = owner.trail();
         tracing::error!(%event_id, trail, ?why, "a secret was read, and no release explains it");
         let now = ports.ledger.now();
         ports.metrics.of_project_and_function(trail, now, &[(Metric::ReadsUnexplained, 1.0)]);

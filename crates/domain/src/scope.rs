@@ -3,6 +3,7 @@
 //! Every key of the ledger and of the audit trail is built from a scope, and a scope has only the constructors below,
 //! each named by its evidence. A row of another project can therefore not be addressed, whatever a request says.
 
+use crate::credential::OPERATOR_SCOPE;
 use crate::fence::Fence;
 use crate::ids::{RunId, TokenId};
 use crate::names::{PoolName, ProjectId, StepId};
@@ -28,6 +29,15 @@ impl Owner {
     pub fn name(&self) -> &str {
         match self {
             Self::System => "system",
+            Self::Project(scope) => scope.project().as_str(),
+        }
+    }
+
+    /// Its audit trail, by name: the operators' own, or the project's.
+    #[must_use]
+    pub fn trail(&self) -> &str {
+        match self {
+            Self::System => OPERATOR_SCOPE,
             Self::Project(scope) => scope.project().as_str(),
         }
     }

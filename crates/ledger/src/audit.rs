@@ -13,7 +13,6 @@ use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::credential::OPERATOR_SCOPE;
 use sealfleet_domain::{EventId, Owner, ProfileRef, RunId, Timestamp};
 
-use crate::profiles::trail;
 use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Item, Key, Query, Range, Table, Write, WriteError};
 use crate::{Error, Ledger, keys};
@@ -133,10 +132,7 @@ impl Ledger {
         actor: &str,
         events: Vec<Event>,
     ) -> Result<bool, Error> {
-        let project = match owner {
-            Owner::System => OPERATOR_SCOPE.to_owned(),
-            Owner::Project(scope) => scope.project().to_string(),
-        };
+        let project = owner.trail().to_owned();
         let entry = AuditEntry { event_id, at, project, actor: actor.to_owned(), run_id: None, events };
         match self.store.write(vec![entry_write(&entry).map_err(unwritten)?]).await {
             Ok(()) => Ok(true),
@@ -200,7 +196,7 @@ impl Ledger {
         // Which partition of its day it stands in depends on its run, which nobody has to know.
         let day = id.made_at().day();
         let rows = (0..keys::SHARDS).map(async |shard| {
-            let key = Key { pk: keys::audit_day(trail(owner), &day, shard), sk: id.to_string() };
+            let key = Key { pk: keys::audit_day(owner.trail(), &day, shard), sk: id.to_string() };
             self.store.get(Table::Audit, &key).await.map_err(Error::Unavailable)
         });
         let found = try_join_all(rows).await?.into_iter().flatten().next();
@@ -213,7 +209,7 @@ impl Ledger {
             Some(run_id) => keys::run_audit_shard(run_id)..keys::run_audit_shard(run_id) + 1,
             None => 0..keys::SHARDS,
         };
-        try_join_all(shards.map(|shard| self.audit_slice(keys::audit_day(trail(owner), &name, shard), filter))).await
+        try_join_all(shards.map(|shard| self.audit_slice(keys::audit_day(owner.trail(), &name, shard), filter))).await
     }
 
     /// What one partition has for a page, by one query.

@@ -15,7 +15,6 @@ use sealfleet_domain::run::{Executor, Run, Step};
 use sealfleet_domain::{FanOutId, Owner, ProjectScope, RunId, Timestamp};
 
 use crate::outbox::Ending;
-use crate::profiles::trail;
 use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Item, Query, Range, Table, Write, WriteError};
 use crate::transition::{Once, Transitioned};
@@ -155,7 +154,7 @@ impl Ledger {
         let actor = format!("revocation:{}", fan_out.fan_out_id);
         self.replace_fan_out(vec![
             Write::Put { table: Table::Ledger, item, only_if: open() },
-            self.audit_write(trail(owner), &actor, None, vec![event], finished.at).map_err(unwritten)?,
+            self.audit_write(owner.trail(), &actor, None, vec![event], finished.at).map_err(unwritten)?,
         ])
         .await
     }

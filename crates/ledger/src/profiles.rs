@@ -8,7 +8,6 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::cascade::{Layer, Level};
-use sealfleet_domain::credential::OPERATOR_SCOPE;
 use sealfleet_domain::profile::{Content, Profile};
 use sealfleet_domain::revocation::Place;
 use sealfleet_domain::{Owner, ProfileName, ProfileRef, ProjectScope, Reference, WorkflowName};
@@ -45,14 +44,6 @@ fn reference(owner: &Owner, name: &ProfileName) -> ProfileRef {
     match owner {
         Owner::System => ProfileRef::System(name.clone()),
         Owner::Project(_) => ProfileRef::Own(name.clone()),
-    }
-}
-
-/// The audit trail of an owner.
-pub(crate) fn trail(owner: &Owner) -> &str {
-    match owner {
-        Owner::System => OPERATOR_SCOPE,
-        Owner::Project(scope) => scope.project().as_str(),
     }
 }
 
@@ -154,7 +145,7 @@ impl Ledger {
                 only_if,
             },
             keep(owner, &kept).map_err(unwritten)?,
-            self.audit_write(trail(owner), actor, None, vec![event], profile.updated_at).map_err(unwritten)?,
+            self.audit_write(owner.trail(), actor, None, vec![event], profile.updated_at).map_err(unwritten)?,
         ];
         self.store.write(writes).await.map_err(unwritten)
     }
@@ -192,7 +183,7 @@ impl Ledger {
         let writes = vec![
             Write::Delete { key: keys::profile(owner, name), only_if: has_version(before.version) },
             keep(owner, &mark).map_err(unwritten)?,
-            self.audit_write(trail(owner), actor, None, vec![event], now).map_err(unwritten)?,
+            self.audit_write(owner.trail(), actor, None, vec![event], now).map_err(unwritten)?,
         ];
         match self.store.write(writes).await {
             Err(WriteError::Condition(_)) => Err(Error::VersionConflict(version)),

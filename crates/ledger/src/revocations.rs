@@ -11,7 +11,6 @@ use sealfleet_domain::revocation::{FanOut, Lifted, Revocation, Revoked, revoked}
 use sealfleet_domain::{Owner, ProjectScope, RevocationId, limits};
 
 use crate::fan_outs::fan_out_item;
-use crate::profiles::trail;
 use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Query, Range, Table, Write, WriteError};
 use crate::{Error, Ledger, Page, keys};
@@ -47,7 +46,7 @@ impl Ledger {
             hard: revocation.hard,
             reason: revocation.reason.as_str().into(),
         });
-        writes.push(self.audit_write(trail(owner), actor, None, events.collect(), now).map_err(unwritten)?);
+        writes.push(self.audit_write(owner.trail(), actor, None, events.collect(), now).map_err(unwritten)?);
         if let Some(fan_out) = fan_out {
             let item = fan_out_item(owner, fan_out, Some(now.plus_seconds(limits::FAN_OUT_SECONDS)));
             writes.push(Write::Put {
@@ -179,7 +178,7 @@ impl Ledger {
         let writes = vec![
             Write::Delete { key: keys::revoked_key(owner, &revocation.profile, &revocation.key), only_if: own },
             Write::Put { table: Table::Ledger, item, only_if: Condition::Absent },
-            self.audit_write(trail(owner), actor, None, vec![event], now).map_err(unwritten)?,
+            self.audit_write(owner.trail(), actor, None, vec![event], now).map_err(unwritten)?,
         ];
         match self.store.write(writes).await {
             Ok(()) => Ok(revocation),

@@ -143,15 +143,8 @@ async fn new_limits_hold_at_once_and_are_on_record() {
     for _ in 0..50 {
         assert_eq!(comes_in(&rates, &world, &project).await, Ok(()), "the instance has seen it");
     }
-    let filter = sealfleet_ledger::AuditFilter {
-        run_id: None,
-        actor: None,
-        event: sealfleet_ledger::EventFilter::default(),
-        from: Timestamp::from_millis(1_800_000_000_000),
-        to: Timestamp::from_millis(1_800_000_100_000),
-        after: None,
-        limit: 100,
-    };
+    let (from, to) = (Timestamp::from_millis(1_800_000_000_000), Timestamp::from_millis(1_800_000_100_000));
+    let filter = sealfleet_ledger::AuditFilter::between(from, to, 100);
     let names: Vec<String> = world
         .ledger
         .audit(&sealfleet_domain::Owner::Project(project.clone()), &filter)
