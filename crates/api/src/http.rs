@@ -11,6 +11,7 @@ use sealfleet_domain::limits;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::object::Object;
 use crate::operations;
 use crate::problem::{Code, Problem};
 
@@ -127,15 +128,8 @@ impl Request {
     /// # Errors
     /// A 400 that names the field and what it should hold, and never repeats a value that was sent.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        // A list would be read as the fields in their order.
-        if self.body.trim_ascii_start().first() == Some(&b'[') {
-            return Err(Problem::new(
-                Code::InvalidRequest,
-                "the body must be a JSON object of this operation, not a list",
-            ));
-        }
         let mut reader = serde_json::Deserializer::from_slice(&self.body);
-        let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let Object(value) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let path = error.path().to_string();
             let inner = error.into_inner();
             let detail = explain(&inner);
@@ -303,6 +297,8 @@ mod tests {
         assert_eq!(problem("[]").status, 400);
         let list = request(" [null, null]");
         assert_eq!(list.json::<sealfleet_domain::cascade::Bindings>().map_err(|problem| problem.status), Err(400));
+        let inner = problem(r#"{"workflow":"w","steps":[],"overrides":[]}"#);
+        assert_eq!((inner.status, inner.field.as_deref()), (400, Some("overrides")), "{inner}");
         assert_eq!(problem("").status, 400);
     }
 

@@ -5,6 +5,7 @@
 
 pub mod cursor;
 pub mod http;
+mod object;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 pub mod operations;

@@ -434,7 +434,7 @@ pub struct ResolveCascade {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileName>,
     /// What the run changes above its profiles.
-    #[serde(default, skip_serializing_if = "Overrides::is_empty")]
+    #[serde(default, skip_serializing_if = "Overrides::is_empty", deserialize_with = "crate::object::object")]
     pub overrides: Overrides,
     /// The tool of the step in question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -591,7 +591,7 @@ pub struct EnqueueRun {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileName>,
     /// What the run changes above its profiles.
-    #[serde(default, skip_serializing_if = "Overrides::is_empty")]
+    #[serde(default, skip_serializing_if = "Overrides::is_empty", deserialize_with = "crate::object::object")]
     pub overrides: Overrides,
     /// Its steps.
     #[cfg_attr(feature = "openapi", schemars(length(min = 1, max = limits::STEPS)))]
