@@ -35,11 +35,31 @@ pub struct Limits {
 #[serde(transparent)]
 pub struct EarnedAt(i64);
 
+/// Permits that can be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// How many; one at least.
+    pub permits: u32,
+    /// Microseconds by which taking them moves the state ahead.
+    pub ahead_us: i64,
+    /// The least and the most of the states, both included, in which the same permits are there and move it as far. A
+    /// counter that others move too can be moved on any of them.
+    pub in_states: (EarnedAt, EarnedAt),
+}
+
 /// What was asked for and is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exhausted {
     /// From when one permit is there.
     pub until: Timestamp,
+}
+
+impl EarnedAt {
+    /// Microseconds since the Unix epoch.
+    #[must_use]
+    pub const fn micros(self) -> i64 {
+        self.0
+    }
 }
 
 impl Limits {
@@ -82,25 +102,36 @@ impl Rate {
     #[must_use]
     pub fn available(self, earned: EarnedAt, now: Timestamp) -> u32 {
         let now = micros(now);
-        let worth = self.interval_us.saturating_mul(i64::from(self.burst));
-        let free = now.saturating_add(worth).saturating_sub(earned.0.max(now));
+        let free = now.saturating_add(self.worth(self.burst)).saturating_sub(earned.0.max(now));
         u32::try_from(free.max(0) / self.interval_us.max(1)).unwrap_or(self.burst).min(self.burst)
     }
 
-    /// Takes up to `wanted` permits, at least one: how many, and the state after it.
+    /// Up to `wanted` of the permits that are there, at least one.
     ///
     /// # Errors
     /// [`Exhausted`] when there is none.
-    pub fn take(self, earned: EarnedAt, now: Timestamp, wanted: u32) -> Result<(u32, EarnedAt), Exhausted> {
-        let taken = wanted.max(1).min(self.available(earned, now));
-        if taken == 0 {
-            let worth = self.interval_us.saturating_mul(i64::from(self.burst) - 1);
+    pub fn grant(self, earned: EarnedAt, now: Timestamp, wanted: u32) -> Result<Grant, Exhausted> {
+        let permits = wanted.max(1).min(self.available(earned, now));
+        if permits == 0 {
+            let before = self.worth(self.burst.saturating_sub(1));
             return Err(Exhausted {
-                until: Timestamp::from_millis(earned.0.saturating_sub(worth).saturating_add(999).div_euclid(1000)),
+                until: Timestamp::from_millis(earned.0.saturating_sub(before).saturating_add(999).div_euclid(1000)),
             });
         }
-        let from = earned.0.max(micros(now));
-        Ok((taken, EarnedAt(from.saturating_add(self.interval_us.saturating_mul(i64::from(taken))))))
+        let (now, cost) = (micros(now), self.worth(permits));
+        // Time that was not used is not saved up: a state that has fallen behind is caught up, which is right for it alone.
+        let in_states = if earned.0 < now {
+            (earned, earned)
+        } else {
+            (EarnedAt(now), EarnedAt(now.saturating_add(self.worth(self.burst)).saturating_sub(cost)))
+        };
+        let ahead_us = now.saturating_sub(earned.0).max(0).saturating_add(cost);
+        Ok(Grant { permits, ahead_us, in_states })
+    }
+
+    /// Microseconds in which so many permits are earned.
+    const fn worth(self, permits: u32) -> i64 {
+        self.interval_us.saturating_mul(permits as i64)
     }
 }
 
@@ -115,19 +146,47 @@ mod tests {
 
     const START: i64 = 1_800_000_000_000;
 
+    /// Takes from the only copy of a state.
+    fn take(rate: Rate, earned: EarnedAt, now: Timestamp, wanted: u32) -> Result<(u32, EarnedAt), Exhausted> {
+        rate.grant(earned, now, wanted).map(|grant| (grant.permits, EarnedAt(earned.0 + grant.ahead_us)))
+    }
+
     #[test]
     fn a_burst_then_one_each_interval() {
         let rate = Rate::each_seconds(2, 1, 3);
         let at = |millis| Timestamp::from_millis(START + millis);
-        let (taken, earned) = rate.take(EarnedAt::default(), at(0), 10).expect("fresh");
+        let (taken, earned) = take(rate, EarnedAt::default(), at(0), 10).expect("fresh");
         assert_eq!(taken, 3);
-        let exhausted = rate.take(earned, at(0), 1).expect_err("nothing is left");
+        let exhausted = take(rate, earned, at(0), 1).expect_err("nothing is left");
         assert!((500..=501).contains(&exhausted.until.millis_since(at(0))), "{exhausted:?}");
-        assert_eq!(rate.take(earned, exhausted.until, 5).map(|(taken, _)| taken), Ok(1));
+        assert_eq!(take(rate, earned, exhausted.until, 5).map(|(taken, _)| taken), Ok(1));
         assert_eq!(rate.available(earned, at(60_000)), 3, "no more than the burst is ever saved up");
     }
 
     proptest! {
+        #[test]
+        fn a_grant_is_right_in_all_of_its_states_and_in_no_other(
+            per_second in 1u32..500, burst in 1u32..500, behind_us in -2_000_000i64..2_000_000, wanted in 1u32..50,
+            part in 0.0f64..=1.0,
+        ) {
+            let (rate, now) = (Rate::each_seconds(per_second, 1, burst), Timestamp::from_millis(START));
+            let earned = EarnedAt(micros(now) - behind_us);
+            if let Ok(grant) = rate.grant(earned, now, wanted) {
+                let (least, most) = grant.in_states;
+                prop_assert!(least <= earned && earned <= most);
+                #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "some state between")]
+                let any = EarnedAt(least.0 + ((most.0 - least.0) as f64 * part) as i64);
+                for state in [least, any, most] {
+                    let again = rate.grant(state, now, grant.permits);
+                    prop_assert_eq!(again.map(|again| (again.permits, again.ahead_us)), Ok((grant.permits, grant.ahead_us)));
+                }
+                for state in [EarnedAt(least.0 - 1), EarnedAt(most.0 + 1)] {
+                    let other = rate.grant(state, now, grant.permits).map(|other| (other.permits, other.ahead_us));
+                    prop_assert_ne!(other, Ok((grant.permits, grant.ahead_us)));
+                }
+            }
+        }
+
         #[test]
         fn no_time_admits_more_than_the_burst_and_what_it_earns(
             per_second in 1u32..500, burst in 1u32..500, asks in proptest::collection::vec((0i64..200, 1u32..50), 1..200),
@@ -136,7 +195,7 @@ mod tests {
             let (mut earned, mut now, mut total) = (EarnedAt::default(), START, 0u64);
             for (wait, wanted) in asks {
                 now += wait;
-                match rate.take(earned, Timestamp::from_millis(now), wanted) {
+                match take(rate, earned, Timestamp::from_millis(now), wanted) {
                     Ok((taken, after)) => {
                         prop_assert!(taken >= 1 && taken <= wanted);
                         earned = after;
@@ -144,7 +203,7 @@ mod tests {
                     }
                     Err(exhausted) => {
                         prop_assert!(exhausted.until.millis() > now);
-                        prop_assert!(rate.take(earned, exhausted.until, 1).is_ok(), "the told time is enough");
+                        prop_assert!(take(rate, earned, exhausted.until, 1).is_ok(), "the told time is enough");
                     }
                 }
                 let passed = u64::try_from(now - START).unwrap_or(0);

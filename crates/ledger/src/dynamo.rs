@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConsumedCapacity, Delete, Put, ReturnConsumedCapacity, TransactWriteItem,
+    AttributeValue, ConsumedCapacity, Delete, Put, ReturnConsumedCapacity, TransactWriteItem, Update,
 };
 use sealfleet_domain::cause::chain;
 
@@ -38,6 +38,27 @@ struct Expression {
     text: String,
     names: HashMap<String, String>,
     values: HashMap<String, AttributeValue>,
+}
+
+/// What is added to a row.
+struct Sum {
+    attribute: &'static str,
+    amount: i64,
+    expires_at: Option<i64>,
+}
+
+impl Sum {
+    /// As an update expression, whose names and values stand beside those of the condition.
+    fn text(self, beside: &mut Expression) -> String {
+        let mut number = |name: &str, attribute: &str, number: i64| {
+            beside.names.insert(format!("#{name}"), attribute.to_owned());
+            beside.values.insert(format!(":{name}"), AttributeValue::N(number.to_string()));
+        };
+        number("sum", self.attribute, self.amount);
+        let Some(expires_at) = self.expires_at else { return "ADD #sum :sum".to_owned() };
+        number("expires", "expires_at", expires_at);
+        "SET #expires = :expires ADD #sum :sum".to_owned()
+    }
 }
 
 impl Dynamo {
@@ -90,6 +111,29 @@ impl Dynamo {
         }
     }
 
+    async fn add(&self, key: Key, sum: Sum, only_if: &Condition) -> Result<(), WriteError> {
+        let mut condition = expression(only_if);
+        let result = self
+            .client
+            .update_item()
+            .table_name(self.name(Table::Ledger))
+            .set_key(Some(item_key(key)))
+            .update_expression(sum.text(&mut condition))
+            .condition_expression(condition.text)
+            .set_expression_attribute_names(some(condition.names))
+            .set_expression_attribute_values(some(condition.values))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        match result {
+            Ok(output) => {
+                self.wrote(output.consumed_capacity());
+                Ok(())
+            }
+            Err(error) => Err(single(&error)),
+        }
+    }
+
     async fn delete(&self, key: Key, only_if: &Condition) -> Result<(), WriteError> {
         let condition = expression(only_if);
         let result = self
@@ -126,6 +170,19 @@ impl Dynamo {
                     .build()
                     .map_err(malformed)?;
                 Ok(TransactWriteItem::builder().put(put).build())
+            }
+            Write::Add { key, attribute, amount, expires_at, only_if } => {
+                let mut condition = expression(&only_if);
+                let update = Update::builder()
+                    .table_name(self.name(Table::Ledger))
+                    .set_key(Some(item_key(key)))
+                    .update_expression(Sum { attribute, amount, expires_at }.text(&mut condition))
+                    .condition_expression(condition.text)
+                    .set_expression_attribute_names(some(condition.names))
+                    .set_expression_attribute_values(some(condition.values))
+                    .build()
+                    .map_err(malformed)?;
+                Ok(TransactWriteItem::builder().update(update).build())
             }
             Write::Delete { key, only_if } => {
                 let condition = expression(&only_if);
@@ -240,6 +297,9 @@ impl Store for Dynamo {
             return match writes.pop() {
                 None => Ok(()),
                 Some(Write::Put { table, item, only_if }) => self.put(table, item, &only_if).await,
+                Some(Write::Add { key, attribute, amount, expires_at, only_if }) => {
+                    self.add(key, Sum { attribute, amount, expires_at }, &only_if).await
+                }
                 Some(Write::Delete { key, only_if }) => self.delete(key, &only_if).await,
             };
         }
@@ -338,6 +398,12 @@ fn expression(condition: &Condition) -> Expression {
                 tests.push(format!("#a{index} = :a{index}"));
             }
             tests.join(" AND ")
+        }
+        Condition::Between(name, least, most) => {
+            names.insert("#a".to_owned(), (*name).to_owned());
+            values.insert(":least".to_owned(), AttributeValue::N(least.to_string()));
+            values.insert(":most".to_owned(), AttributeValue::N(most.to_string()));
+            "#a BETWEEN :least AND :most".to_owned()
         }
     };
     Expression { text, names, values }

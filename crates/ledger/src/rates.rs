@@ -1,12 +1,14 @@
 //! Rate limits that hold across instances, at a fraction of a write for a request.
 //!
 //! One row for each project holds the state of its rate ([`sealfleet_domain::rate`]). An instance takes a batch of
-//! permits by one conditional put and serves them by itself, for [`HELD_MS`] at most; what it has not used by then is
-//! lost to the project. Every permit that any instance serves was taken from the one row before. So within any time
-//! all instances together admit no more than the burst, what that time earns, and what was taken in the two seconds before
-//! it: **at most `burst + requests_per_second × (seconds + 2)`**, however many instances there are. Clocks that
-//! differ between instances add what they differ by, and so do requests that lost a row with permits left to others
-//! four times over: those are let in uncounted, since refusing them would refuse a project below its limit.
+//! permits by one conditional addition to it and serves them by itself, for [`HELD_MS`] at most; what it has not used by
+//! then is lost to the project. Every permit that any instance serves was taken from the one row before. So within any
+//! time all instances together admit no more than the burst, what that time earns, and what was taken in the two seconds
+//! before it: **at most `burst + requests_per_second × (seconds + 2)`**, however many instances there are. Clocks that
+//! differ between instances add what they differ by.
+//!
+//! Additions do not disturb one another: one is refused only when the row has left the states that it is right for
+//! ([`Grant::in_states`]), so a hundred instances that start at once all come in.
 //!
 //! A batch is small where little is needed or little is left: twice what the instance used of the last one, never over a
 //! tenth of the burst nor a quarter of what is there, so that many idle instances do not eat a project's permits.
@@ -15,9 +17,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::Event;
-use sealfleet_domain::rate::{EarnedAt, Limits, Rate};
+use sealfleet_domain::rate::{EarnedAt, Grant, Limits, Rate};
 use sealfleet_domain::{ProjectId, ProjectScope, Timestamp, limits};
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +30,10 @@ use crate::{Error, Ledger, keys};
 const HELD_MS: i64 = 2000;
 /// Milliseconds for which an instance answers by itself that nothing is there, so that a new limit is soon seen.
 const REFUSED_MS: i64 = 1000;
-/// Attempts to change a row that others change.
-const ATTEMPTS: u32 = 4;
+/// The attribute of [`Row::earned_at`].
+const EARNED_AT: &str = "earned_at";
+/// Attempts at a row that others empty at the same time.
+const ATTEMPTS: u32 = 8;
 /// Seconds after which the row of an unused counter may go.
 const FORGOTTEN_SECONDS: i64 = 3600;
 /// Projects that an instance remembers before it forgets those that have nothing left.
@@ -61,8 +64,6 @@ enum Local {
 /// The row of one counter.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct Row {
-    /// Grows with each change.
-    revision: u64,
     earned_at: EarnedAt,
     /// The project's own limits, if an operator has set any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -143,15 +144,9 @@ impl Rates {
 
 impl Ledger {
     /// Takes permits for a project's requests: how many, at least one.
-    ///
-    /// Who loses every attempt to others while permits are left is let in uncounted: the row was busy, not empty. Those
-    /// who win empty it at that very pace, and from then on all are refused.
     async fn take_requests(&self, scope: &ProjectScope, default: Limits, wanted: u32) -> Result<u32, Error> {
         let rate = |row: &Row| row.limits.unwrap_or(default).rate();
-        match self.take(&keys::requests(scope), rate, wanted, None).await {
-            Err(Error::Contended) => Ok(1),
-            other => other,
-        }
+        self.take(&keys::requests(scope), rate, wanted, None).await
     }
 
     /// Admits one registration without an enrolment key. Such a request proves nothing about who sends it, so all of one
@@ -162,11 +157,7 @@ impl Ledger {
     pub async fn admit_registration(&self, scope: &ProjectScope) -> Result<(), Error> {
         let rate = Rate::each_seconds(limits::PENDING_WORKERS_A_MINUTE, 60, limits::PENDING_WORKERS_A_MINUTE);
         let forgotten = self.now().epoch_seconds().saturating_add(FORGOTTEN_SECONDS);
-        match self.take(&keys::registrations(scope), |_| rate, 1, Some(forgotten)).await {
-            // Nobody's registrations come so many at once.
-            Err(Error::Contended) => Err(Error::RateLimited(1)),
-            other => other.map(|_| ()),
-        }
+        self.take(&keys::registrations(scope), |_| rate, 1, Some(forgotten)).await.map(|_| ())
     }
 
     async fn take(
@@ -177,34 +168,30 @@ impl Ledger {
         expires_at: Option<i64>,
     ) -> Result<u32, Error> {
         for attempt in 0..ATTEMPTS {
-            let (mut row, unchanged) = self.counter(key).await?;
-            let (rate, now) = (rate(&row), self.now());
-            let most = (rate.burst() / 10).min(rate.available(row.earned_at, now) / 4);
-            let (taken, earned_at) = rate
-                .take(row.earned_at, now, wanted.min(most))
+            let row = self.counter(key).await?;
+            let (earned_at, now) = (row.unwrap_or_default().earned_at, self.now());
+            let rate = rate(&row.unwrap_or_default());
+            let most = (rate.burst() / 10).min(rate.available(earned_at, now) / 4);
+            let Grant { permits, ahead_us, in_states: (least, most) } = rate
+                .grant(earned_at, now, wanted.min(most))
                 .map_err(|exhausted| Error::RateLimited(seconds_until(exhausted.until.millis(), now)))?;
-            row = Row { revision: row.revision.saturating_add(1), earned_at, ..row };
-            let mut item = to_item(&row, key.clone()).map_err(unwritten)?;
-            if let Some(expires_at) = expires_at {
-                item.insert("expires_at".to_owned(), AttributeValue::N(expires_at.to_string()));
-            }
-            match self.store.write(vec![Write::Put { table: Table::Ledger, item, only_if: unchanged }]).await {
-                Ok(()) => return Ok(taken),
+            let only_if = match row {
+                None => Condition::Absent,
+                Some(_) => Condition::Between(EARNED_AT, least.micros(), most.micros()),
+            };
+            let add = Write::Add { key: key.clone(), attribute: EARNED_AT, amount: ahead_us, expires_at, only_if };
+            match self.store.write(vec![add]).await {
+                Ok(()) => return Ok(permits),
                 Err(WriteError::Condition(_) | WriteError::Busy) => self.back_off(attempt).await,
                 Err(error @ WriteError::Unavailable(_)) => return Err(unwritten(error)),
             }
         }
-        Err(Error::Contended)
+        // So often only where others have just taken what was seen: nothing is left, or hardly anything.
+        Err(Error::RateLimited(1))
     }
 
-    /// A counter's row, and the condition that it is still that.
-    async fn counter(&self, key: &Key) -> Result<(Row, Condition), Error> {
-        let Some(item) = self.store.get(Table::Ledger, key).await.map_err(Error::Unavailable)? else {
-            return Ok((Row::default(), Condition::Absent));
-        };
-        let row: Row = from_item(item)?;
-        let unchanged = Condition::Is(vec![("revision", AttributeValue::N(row.revision.to_string()))]);
-        Ok((row, unchanged))
+    async fn counter(&self, key: &Key) -> Result<Option<Row>, Error> {
+        self.store.get(Table::Ledger, key).await.map_err(Error::Unavailable)?.map(from_item).transpose()
     }
 
     /// The limits that an operator has set for a project, if any.
@@ -212,7 +199,7 @@ impl Ledger {
     /// # Errors
     /// When the tables do not answer.
     pub async fn limits(&self, scope: &ProjectScope) -> Result<Option<Limits>, Error> {
-        Ok(self.counter(&keys::requests(scope)).await?.0.limits)
+        Ok(self.counter(&keys::requests(scope)).await?.and_then(|row| row.limits))
     }
 
     /// Sets a project's limits, or takes its own away. Instances see it with their next batch; the project starts with a
@@ -223,14 +210,17 @@ impl Ledger {
     pub async fn set_limits(&self, scope: &ProjectScope, limits: Option<Limits>, actor: &str) -> Result<(), Error> {
         self.project(scope).await?;
         let key = keys::requests(scope);
-        for attempt in 0..2 * ATTEMPTS {
-            let (row, unchanged) = self.counter(&key).await?;
+        for attempt in 0..ATTEMPTS {
+            let only_if = self.counter(&key).await?.map_or(Condition::Absent, |Row { earned_at, .. }| {
+                Condition::Between(EARNED_AT, earned_at.micros(), earned_at.micros())
+            });
             let now = self.now();
-            let row = Row { revision: row.revision.saturating_add(1), earned_at: EarnedAt::default(), limits };
+            // No batch that is being taken under the old limits is right for this state.
+            let row = Row { earned_at: EarnedAt::default(), limits };
             let event = Event::LimitsSet { project: scope.project().clone(), limits };
             let item = to_item(&row, key.clone()).map_err(unwritten)?;
             let writes = vec![
-                Write::Put { table: Table::Ledger, item, only_if: unchanged },
+                Write::Put { table: Table::Ledger, item, only_if },
                 self.audit_write(scope.project().as_str(), actor, None, vec![event.clone()], now).map_err(unwritten)?,
                 self.operators_audit_write(actor, vec![event], now).map_err(unwritten)?,
             ];

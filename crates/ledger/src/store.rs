@@ -41,6 +41,8 @@ pub enum Condition {
     AbsentOrBelow(&'static str, i64),
     /// The row's attributes have these values.
     Is(Vec<(&'static str, AttributeValue)>),
+    /// The row's numeric attribute is neither below the first nor above the second.
+    Between(&'static str, i64, i64),
 }
 
 /// One write.
@@ -52,6 +54,20 @@ pub enum Write {
         table: Table,
         /// What, with its `pk` and `sk`.
         item: Item,
+        /// Only if.
+        only_if: Condition,
+    },
+    /// Add to a number of a row of the ledger, whatever others add at the same time. Makes the row if there is none. Where
+    /// the reply is lost, the amount may be added twice.
+    Add {
+        /// Which row.
+        key: Key,
+        /// Which of its attributes; zero where it is absent.
+        attribute: &'static str,
+        /// How much.
+        amount: i64,
+        /// When the row may go, in seconds since the Unix epoch.
+        expires_at: Option<i64>,
         /// Only if.
         only_if: Condition,
     },

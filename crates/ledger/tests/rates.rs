@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use futures_util::future::join_all;
 use sealfleet_aws::chance::SystemIds;
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::fleet::{Pool, Project};
@@ -78,6 +79,18 @@ async fn all_instances_together_admit_no_more_than_is_documented() {
     assert!(admitted <= most, "{admitted} of {most}");
     assert!(admitted >= LIMITS.burst + LIMITS.requests_per_second * 4, "only {admitted} came in");
     assert!(refused > 0);
+}
+
+#[tokio::test]
+async fn a_hundred_new_instances_at_once_all_come_in_and_all_are_counted() {
+    let (world, project) = (world().await, scope("a"));
+    let limits = Limits { requests_per_second: 1, burst: 100 };
+    let all: Vec<Rates> = (0..100).map(|_| Rates::new(limits)).collect();
+    let answers = join_all(all.iter().map(|rates| comes_in(rates, &world, &project))).await;
+    assert_eq!(answers, [Ok(()); 100], "there is a permit for each");
+    let more: Vec<Rates> = (0..20).map(|_| Rates::new(limits)).collect();
+    let answers = join_all(more.iter().map(|rates| comes_in(rates, &world, &project))).await;
+    assert_eq!(answers, [Err(1); 20], "and for nobody else");
 }
 
 #[tokio::test]

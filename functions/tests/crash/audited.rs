@@ -95,12 +95,15 @@ impl Audited {
             Condition::Is(pairs) => {
                 before.is_some_and(|before| pairs.iter().all(|(name, value)| before.get(*name) == Some(value)))
             }
-            Condition::AbsentOr(..) | Condition::AbsentOrBelow(..) => true,
+            Condition::AbsentOr(..) | Condition::AbsentOrBelow(..) | Condition::Between(..) => true,
         }
     }
 
     /// Why a write may be made without an entry.
     async fn exempt(&self, write: &Write) -> Option<Exempt> {
+        if let Write::Add { key, attribute, .. } = write {
+            return (key.pk.ends_with("#RATES") && *attribute == "earned_at").then_some(Exempt::RateCounted);
+        }
         let Write::Put { table: Table::Ledger, item, only_if } = write else { return None };
         let key = Key { pk: text(item, "pk")?, sk: text(item, "sk")? };
         let before = || async { self.store.get(Table::Ledger, &key).await.unwrap() };

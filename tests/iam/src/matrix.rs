@@ -489,7 +489,7 @@ impl Matrix {
                         other.key == condition.key && other.operator == Operator::Null && other.values == ["false"]
                     });
                     condition.key == key.to_ascii_lowercase()
-                        && (!condition.if_exists || must_be_there)
+                        && (!condition.without_key || must_be_there)
                         && matches!(condition.operator, Operator::Equals | Operator::Like)
                         && condition.values.iter().all(|held| values.iter().any(|value| within(held, value)))
                 })
@@ -645,7 +645,7 @@ fn guard_differences(account: &Account) -> Vec<String> {
             let bound = |keys: &[&str]| {
                 statement.conditions.iter().any(|condition| {
                     keys.contains(&condition.key.as_str())
-                        && !condition.if_exists
+                        && !condition.without_key
                         && matches!(condition.operator, Operator::Equals | Operator::Like)
                         && condition.values.iter().all(|value| value.contains(ACCOUNT))
                 })

@@ -61,8 +61,9 @@ pub struct Match {
 pub struct Condition {
     /// Its operator.
     pub operator: Operator,
-    /// Holds when the request lacks the key: `...IfExists`, `ForAllValues:...`.
-    pub if_exists: bool,
+    /// Whether it holds when the request lacks the key: `...IfExists` and `ForAllValues:...` do, `ForAnyValue:...` does not,
+    /// and of the others those that ask for a difference.
+    pub without_key: bool,
     /// The key, in lower case.
     pub key: String,
     /// What to compare with.
@@ -222,17 +223,22 @@ impl Statement {
         };
         let mut conditions = Vec::new();
         for (operator, keys) in statement["Condition"].as_object().into_iter().flatten() {
-            // Keys have one value here; of none, all are alike.
-            let (name, if_exists) = match (operator.strip_suffix("IfExists"), operator.strip_prefix("ForAllValues:")) {
-                (Some(name), _) | (_, Some(name)) => (name, true),
-                (None, None) => (operator.as_str(), false),
+            // Keys have one value here, or none.
+            let (name, without_key) = if let Some(name) = operator.strip_suffix("IfExists") {
+                (name, Some(true))
+            } else if let Some(name) = operator.strip_prefix("ForAllValues:") {
+                (name, Some(true))
+            } else if let Some(name) = operator.strip_prefix("ForAnyValue:") {
+                (name, Some(false))
+            } else {
+                (operator.as_str(), None)
             };
             let known = match name {
                 "StringEquals" | "Bool" => Operator::Equals,
                 "StringNotEquals" => Operator::NotEquals,
                 "StringLike" | "ArnEquals" | "ArnLike" => Operator::Like,
                 "StringNotLike" | "ArnNotEquals" | "ArnNotLike" => Operator::NotLike,
-                "Null" if !if_exists => Operator::Null,
+                "Null" if without_key.is_none() => Operator::Null,
                 _ => return Err(wrong(&format!("the operator `{operator}` is not evaluated here"))),
             };
             for (key, values) in keys.as_object().ok_or_else(|| wrong("a condition without keys"))? {
@@ -241,7 +247,8 @@ impl Statement {
                     return Err(wrong(&format!("the values of `{key}` are not evaluated here")));
                 }
                 let key = key.to_ascii_lowercase();
-                conditions.push(Condition { operator: known, if_exists, key, values });
+                let negated = matches!(known, Operator::NotEquals | Operator::NotLike);
+                conditions.push(Condition { operator: known, without_key: without_key.unwrap_or(negated), key, values });
             }
         }
         Ok(Self { sid, allow, actions, resources, principals, conditions })
@@ -293,7 +300,6 @@ impl Match {
 
 impl Condition {
     fn holds(&self, request: &Request, principal: Option<(&str, &str)>) -> bool {
-        let negated = matches!(self.operator, Operator::NotEquals | Operator::NotLike);
         let held = match (self.key.as_str(), principal) {
             ("aws:principalarn", Some(("AWS", arn))) => Some(arn),
             ("aws:principalaccount", Some(("AWS", arn))) => arn.split(':').nth(4),
@@ -303,8 +309,7 @@ impl Condition {
         let like_it = |value: &String| held.is_some_and(|held| like(value, held));
         match self.operator {
             Operator::Null => self.values.iter().any(|wanted| (wanted == "true") != held.is_some()),
-            // A missing key satisfies `...IfExists`, and every operator that asks for a difference.
-            _ if held.is_none() => self.if_exists || negated,
+            _ if held.is_none() => self.without_key,
             Operator::Equals => self.values.iter().any(is),
             Operator::NotEquals => !self.values.iter().any(is),
             Operator::Like => self.values.iter().any(like_it),

@@ -174,7 +174,9 @@ impl Tables {
     fn holds(&self, write: &Write) -> bool {
         let (table, key, only_if) = match write {
             Write::Put { table, item, only_if } => (*table, key_of(item), only_if),
-            Write::Delete { key, only_if } => (Table::Ledger, Some(key.clone()), only_if),
+            Write::Add { key, only_if, .. } | Write::Delete { key, only_if } => {
+                (Table::Ledger, Some(key.clone()), only_if)
+            }
         };
         let row = key.and_then(|key| self.get(table, &key));
         condition_holds(only_if, row.as_deref())
@@ -185,6 +187,15 @@ impl Tables {
             Write::Put { table, item, .. } => {
                 let key = key_of(&item).unwrap_or_else(|| Key { pk: String::new(), sk: String::new() });
                 (table, key, Some(Arc::new(item)))
+            }
+            Write::Add { key, attribute, amount, expires_at, .. } => {
+                let row = self.get(Table::Ledger, &key).map(|row| row.as_ref().clone());
+                let mut row = row.unwrap_or_else(|| item_of(&key));
+                let before = row.get(attribute).and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
+                let number = |number: i64| AttributeValue::N(number.to_string());
+                row.insert(attribute.to_owned(), number(before.unwrap_or_default().saturating_add(amount)));
+                row.extend(expires_at.map(|at| ("expires_at".to_owned(), number(at))));
+                (Table::Ledger, key, Some(Arc::new(row)))
             }
             Write::Delete { key, .. } => (Table::Ledger, key, None),
         };
@@ -311,6 +322,11 @@ pub fn number(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
+fn item_of(key: &Key) -> Item {
+    let text = |text: &String| AttributeValue::S(text.clone());
+    Item::from([("pk".to_owned(), text(&key.pk)), ("sk".to_owned(), text(&key.sk))])
+}
+
 fn key_of(item: &Item) -> Option<Key> {
     Some(Key { pk: text(item, "pk")?.to_owned(), sk: text(item, "sk")?.to_owned() })
 }
@@ -368,7 +384,9 @@ fn check_writes(writes: &[Write]) -> Result<(), String> {
                 bytes += check_item(*table, item)?;
                 (*table, key_of(item), only_if)
             }
-            Write::Delete { key, only_if } => (Table::Ledger, Some(key.clone()), only_if),
+            Write::Add { key, only_if, .. } | Write::Delete { key, only_if } => {
+                (Table::Ledger, Some(key.clone()), only_if)
+            }
         };
         let key = key.filter(|key| !key.pk.is_empty() && !key.sk.is_empty());
         let key = key.ok_or_else(|| invalid("a row needs its two keys, as text that is not empty"))?;
@@ -403,11 +421,17 @@ fn check_item(table: Table, item: &Item) -> Result<usize, String> {
 fn condition_holds(condition: &Condition, row: Option<&Item>) -> bool {
     match (condition, row) {
         (Condition::Absent | Condition::AbsentOr(..) | Condition::AbsentOrBelow(..), None) => true,
-        (Condition::Absent, Some(_)) | (Condition::Is(_), None) => false,
+        (Condition::Absent, Some(_)) | (Condition::Is(_) | Condition::Between(..), None) => false,
         (Condition::AbsentOr(name, value), Some(row)) => has(row, name, value),
         (Condition::AbsentOrBelow(name, most), Some(row)) => {
             let found = row.get(*name).and_then(|value| value.as_n().ok());
             found.is_some_and(|found| compare(found, &most.to_string()).is_lt())
+        }
+        (Condition::Between(name, least, most), Some(row)) => {
+            let found = row.get(*name).and_then(|value| value.as_n().ok());
+            found.is_some_and(|found| {
+                compare(found, &least.to_string()).is_ge() && compare(found, &most.to_string()).is_le()
+            })
         }
         (Condition::Is(pairs), Some(row)) => pairs.iter().all(|(name, value)| has(row, name, value)),
     }

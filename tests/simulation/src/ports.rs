@@ -299,6 +299,7 @@ fn written(writes: &[Write]) -> String {
             let name = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
             format!("put {} {}", name("pk"), name("sk"))
         }
+        Write::Add { key, .. } => format!("add {}", place(key)),
         Write::Delete { key, .. } => format!("delete {}", place(key)),
     });
     parts.collect::<Vec<_>>().join(", ")

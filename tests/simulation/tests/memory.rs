@@ -107,12 +107,17 @@ fn condition() -> impl Strategy<Value = Condition> {
         2 => value().prop_map(|value| Condition::Is(vec![("a", value)])),
         1 => Just(Condition::Is(vec![("a", AttributeValue::N("1.0".to_owned()))])),
         1 => (value(), value()).prop_map(|(a, b)| Condition::Is(vec![("a", a), ("b", b)])),
+        2 => (proptest::sample::select(["a", "sum"].as_slice()), -4_i64..12, 0_i64..12)
+            .prop_map(|(name, least, more)| Condition::Between(name, least, least + more)),
     ]
 }
 
 fn write() -> impl Strategy<Value = Write> {
     prop_oneof![
         4 => (table(), item(), condition()).prop_map(|(table, item, only_if)| Write::Put { table, item, only_if }),
+        2 => (key(), -4_i64..12, proptest::option::of(0_i64..9), condition()).prop_map(
+            |(key, amount, expires_at, only_if)| Write::Add { key, attribute: "sum", amount, expires_at, only_if }
+        ),
         1 => (key(), condition()).prop_map(|(key, only_if)| Write::Delete { key, only_if }),
     ]
 }
