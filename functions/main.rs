@@ -2,6 +2,7 @@
 //! each the ports that its role allows, and no others.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
@@ -15,8 +16,10 @@ use sealfleet_aws::objects::S3;
 use sealfleet_aws::queue_access::Sts;
 use sealfleet_aws::queues::Sqs;
 use sealfleet_aws::signing::Kms;
+use sealfleet_domain::Clock;
 use sealfleet_domain::oidc::Issuers;
 use sealfleet_ecs::Ecs;
+use sealfleet_functions::shared::deadline;
 use sealfleet_functions::shared::identity::{Door, Oidc};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::shared::settings::{self, MissingSetting, setting};
@@ -106,7 +109,8 @@ async fn main() -> Result<(), Error> {
             let (ports, handle) =
                 (&ports, &async |ports: &sandbox::Ports, request| sandbox::handle(ports, &request).await);
             let handler = |event: LambdaEvent<rest::Event>| async move {
-                Ok::<_, Error>(event.payload.answer(async |event| answered(ports, handle, event).await).await)
+                let left = deadline::left(&event.context, SystemClock.now());
+                Ok::<_, Error>(event.payload.answer(async |event| answered(ports, handle, left, event).await).await)
             };
             lambda_runtime::run(service_fn(handler)).await
         }
@@ -175,7 +179,8 @@ async fn main() -> Result<(), Error> {
 async fn serve<P>(ports: &P, handler: impl AsyncFn(&P, Request) -> Result<Answer, Problem>) -> Result<(), Error> {
     let handler = &handler;
     let answer = |event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
-        Ok::<ApiGatewayV2httpResponse, Error>(answered(ports, handler, event.payload).await)
+        let left = deadline::left(&event.context, SystemClock.now());
+        Ok::<ApiGatewayV2httpResponse, Error>(answered(ports, handler, left, event.payload).await)
     };
     lambda_runtime::run(service_fn(answer)).await
 }
@@ -183,7 +188,8 @@ async fn serve<P>(ports: &P, handler: impl AsyncFn(&P, Request) -> Result<Answer
 async fn answered<P>(
     ports: &P,
     handler: &impl AsyncFn(&P, Request) -> Result<Answer, Problem>,
+    left: Duration,
     event: ApiGatewayV2httpRequest,
 ) -> ApiGatewayV2httpResponse {
-    answer(event, async |request| handler(ports, request).await).await
+    answer(event, async |request| deadline::in_time(left, handler(ports, request)).await).await
 }

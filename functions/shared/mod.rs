@@ -1,6 +1,7 @@
 //! What several functions share.
 
 pub mod cascade;
+pub mod deadline;
 pub mod effects;
 pub mod fan_out;
 pub mod identity;

@@ -101,6 +101,15 @@ def a_queue_hides_a_message_six_times_as_long_as_dispatch_may_take(t):
             yield name
 
 
+@rule(lambda t: t.function_of_folder("revoke")["Properties"].update(Timeout=30),
+      lambda t: t.function_of_folder("enqueue")["Properties"].update(Timeout=12))
+def a_function_behind_the_api_ends_after_its_own_calls_and_before_api_gateway_gives_up(t):
+    for name in {p["Properties"]["FunctionName"]["Ref"] for _, p in t.of_type("AWS::Lambda::Permission")
+                 if p["Properties"]["Principal"] == "apigateway.amazonaws.com"}:
+        if not 12 < props(t.control, name)["Timeout"] < 30:
+            yield name
+
+
 @rule(lambda t: props(t.project, "DispatchMapping").pop("FunctionResponseTypes"),
       lambda t: props(t.control, "ExportMapping").update(FunctionResponseTypes=[]))
 def every_event_source_reports_which_items_failed(t):

@@ -12,9 +12,6 @@ use super::connection::{Connection, Output};
 use super::failure::Failure;
 use super::output::{Table, all_pages, answer, joined, lines, list, or_dash};
 
-/// The control plane works on the runs in flight for some seconds before it answers.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 #[derive(Subcommand)]
 pub enum Command {
     /// Revoke keys: nothing starts with them from now on. All are revoked or none
@@ -103,7 +100,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
 }
 
 async fn revoke(client: &Client, request: &Revoke) -> Result<RevocationsCreated, Failure> {
-    client.clone().with_timeout(PATIENCE).revoke(request).await.map_err(|error| match error {
+    client.revoke(request).await.map_err(|error| match error {
         Error::Transport(_) => Failure::Other(format!(
             "{error}; the keys may be revoked all the same: see `sealfleet revocation list` before you try again"
         )),

@@ -16,7 +16,7 @@ use crate::credential::Credential;
 use crate::error::{Error, is_passing};
 use crate::retry;
 
-const TIMEOUT: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const RETRIES: u32 = 3;
 
 /// A client of one control plane, with one credential. Cheap to clone.
@@ -120,7 +120,7 @@ impl Client {
         Ok(Self { http, base: Arc::new(base), bearer, timeout: TIMEOUT, retries: RETRIES })
     }
 
-    /// The same with another timeout for each attempt; 15 seconds otherwise.
+    /// The same with another timeout for each attempt; 30 seconds otherwise, as long as API Gateway waits.
     #[must_use]
     pub const fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

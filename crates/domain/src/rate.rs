@@ -3,10 +3,17 @@
 //! The state is one number, the moment at which everything taken so far will have been earned. Taking permits moves it
 //! ahead, by the interval that each is earned in; it may be ahead of now by no more than the burst is worth. So within
 //! any time no more is taken than the burst and what that time earns, whoever takes, in portions of any size.
+//!
+//! Where many take at once, a state that each of them first had to catch up with now would be theirs one after another.
+//! So one that has fallen behind by [`SLACK_US`] at most stays where it is, and what it lags by may be taken as well:
+//! **in `t` seconds at most the burst and what `t + 1` seconds earn**.
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+
+/// Microseconds by which a state may be behind now.
+const SLACK_US: i64 = 1_000_000;
 
 /// A rate: so many permits at once, and one more each interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +109,7 @@ impl Rate {
     #[must_use]
     pub fn available(self, earned: EarnedAt, now: Timestamp) -> u32 {
         let now = micros(now);
-        let free = now.saturating_add(self.worth(self.burst)).saturating_sub(earned.0.max(now));
+        let free = now.saturating_add(self.worth(self.burst)).saturating_sub(caught_up(earned, now));
         u32::try_from(free.max(0) / self.interval_us.max(1)).unwrap_or(self.burst).min(self.burst)
     }
 
@@ -119,20 +126,25 @@ impl Rate {
             });
         }
         let (now, cost) = (micros(now), self.worth(permits));
-        // Time that was not used is not saved up: a state that has fallen behind is caught up, which is right for it alone.
-        let in_states = if earned.0 < now {
+        let behind = caught_up(earned, now).saturating_sub(earned.0);
+        let in_states = if behind > 0 {
             (earned, earned)
         } else {
-            (EarnedAt(now), EarnedAt(now.saturating_add(self.worth(self.burst)).saturating_sub(cost)))
+            let most = now.saturating_add(self.worth(self.burst)).saturating_sub(cost);
+            (EarnedAt(now.saturating_sub(SLACK_US)), EarnedAt(most))
         };
-        let ahead_us = now.saturating_sub(earned.0).max(0).saturating_add(cost);
-        Ok(Grant { permits, ahead_us, in_states })
+        Ok(Grant { permits, ahead_us: behind.saturating_add(cost), in_states })
     }
 
     /// Microseconds in which so many permits are earned.
     const fn worth(self, permits: u32) -> i64 {
         self.interval_us.saturating_mul(permits as i64)
     }
+}
+
+/// Time that was not used is not saved up: a state that is far behind is caught up with now.
+fn caught_up(earned: EarnedAt, now: i64) -> i64 {
+    if earned.0 < now.saturating_sub(SLACK_US) { now } else { earned.0 }
 }
 
 const fn micros(at: Timestamp) -> i64 {
@@ -206,7 +218,7 @@ mod tests {
                         prop_assert!(take(rate, earned, exhausted.until, 1).is_ok(), "the told time is enough");
                     }
                 }
-                let passed = u64::try_from(now - START).unwrap_or(0);
+                let passed = u64::try_from(now - START).unwrap_or(0) + 1000;
                 // An interval is cut to whole microseconds.
                 let most = u64::from(burst) + passed * u64::from(per_second) / 1000 + passed * u64::from(per_second) / 500_000 + 1;
                 prop_assert!(total <= most, "{total} of {most}");

@@ -3,9 +3,9 @@
 //! One row for each project holds the state of its rate ([`sealfleet_domain::rate`]). An instance takes a batch of
 //! permits by one conditional addition to it and serves them by itself, for [`HELD_MS`] at most; what it has not used by
 //! then is lost to the project. Every permit that any instance serves was taken from the one row before. So within any
-//! time all instances together admit no more than the burst, what that time earns, and what was taken in the two seconds
-//! before it: **at most `burst + requests_per_second × (seconds + 2)`**, however many instances there are. Clocks that
-//! differ between instances add what they differ by.
+//! time all instances together admit no more than the burst, what that time and the row's second of slack earn, and what
+//! was taken in the two seconds before it: **at most `burst + requests_per_second × (seconds + 3)`**, however many
+//! instances there are. Clocks that differ between instances add what they differ by.
 //!
 //! Additions do not disturb one another: one is refused only when the row has left the states that it is right for
 //! ([`Grant::in_states`]), so a hundred instances that start at once all come in.

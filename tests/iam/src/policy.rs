@@ -248,7 +248,12 @@ impl Statement {
                 }
                 let key = key.to_ascii_lowercase();
                 let negated = matches!(known, Operator::NotEquals | Operator::NotLike);
-                conditions.push(Condition { operator: known, without_key: without_key.unwrap_or(negated), key, values });
+                conditions.push(Condition {
+                    operator: known,
+                    without_key: without_key.unwrap_or(negated),
+                    key,
+                    values,
+                });
             }
         }
         Ok(Self { sid, allow, actions, resources, principals, conditions })
