@@ -18,7 +18,8 @@ pub enum Command {
         #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
         to: Option<Timestamp>,
     },
-    /// Print the entries of your trail and stay: one line for each, as JSON one document a line
+    /// Print the entries of your trail and stay: one line for each, as JSON one document a line. Reads of secrets that no
+    /// release explains come minutes after their time: they are printed when they come, up to an hour later
     Follow {
         #[command(flatten)]
         filters: Filters,
