@@ -15,8 +15,9 @@ use super::output::{self, Table, answer, json_line, or_dash, word, write};
 
 /// How far apart the clocks of two writers may be: so much is read again when following.
 const OVERLAP_SECONDS: i64 = 10;
-/// The event whose entries come late.
-const LATE: &str = "secret.read_unexplained";
+/// Events whose entries may come late.
+const LATE: [&str; 5] =
+    ["secret.read_unexplained", "secret.revoked", "run.cancelled", "run.aborted_by_revocation", "step.aborted"];
 /// How far back late entries are looked for.
 const LATE_SECONDS: i64 = 3600;
 /// How often.
@@ -100,9 +101,10 @@ fn print(output: Output, entries: &[AuditEntry]) -> Result<(), Failure> {
 
 /// What is asked again and again, and what was printed of the answers.
 ///
-/// A trail is asked from a moment on, and nearly every entry is put at the moment at which it stands: it is asked from the
-/// newest one on. The witness's entries stand at the time of the read that they tell of, and are put when CloudTrail hands
-/// the read on, minutes later. So those of the last hour are asked for again, now and then.
+/// A trail is asked from the newest entry on, since most entries are put at the time at which they stand. Two kinds come
+/// later: the witness's stand at the time of the read that they tell of, and are put when CloudTrail hands the read on; and
+/// what took power away while the audit table did not answer waits in the ledger's outbox. Of events that may have come
+/// so, the last hour is asked for again, now and then.
 struct Follower {
     query: AuditQuery,
     /// Nothing before this is wanted.
@@ -130,20 +132,22 @@ impl Follower {
 
     /// The question for late entries, when it is time for it and the filters let one through.
     fn late_query(&mut self, now: Timestamp) -> Option<AuditQuery> {
-        let wanted = self.query.types.is_empty() || self.query.types.iter().any(|name| name == LATE);
+        let wanted = &self.query.types;
+        let mut types: Vec<String> = LATE.map(str::to_owned).into();
+        types.retain(|name| wanted.is_empty() || wanted.contains(name));
         let due = self.late_asked.is_none_or(|asked| now.millis_since(asked) >= LATE_EVERY_SECONDS * 1000);
-        if !wanted || !due {
+        if types.is_empty() || !due {
             return None;
         }
         let from = self.first.max(Some(now.plus_seconds(-LATE_SECONDS)));
         self.late_asked = Some(now);
-        Some(AuditQuery { types: vec![LATE.to_owned()], from, ..self.query.clone() })
+        Some(AuditQuery { types, from, ..self.query.clone() })
     }
 
     /// Those that were not printed before; they count as printed now.
     fn unseen(&mut self, mut entries: Vec<AuditEntry>) -> Vec<AuditEntry> {
         entries.retain(|entry| {
-            let late = entry.events.iter().any(|event| event.name() == LATE);
+            let late = entry.events.iter().any(|event| LATE.contains(&event.name().as_str()));
             let printed = if late { &mut self.printed_late } else { &mut self.printed };
             printed.insert(entry.event_id)
         });
@@ -220,14 +224,15 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
-    /// What happened so many seconds ago: a read that the witness tells of, or a run that was cancelled.
+    /// What happened so many seconds ago: a read that the witness tells of, or a run that ended.
     fn entry(ago: i64, late: bool) -> AuditEntry {
         let at = NOW.plus_seconds(-ago);
         let read = json!({
-            "type": LATE, "secret": "sealfleet/healthcare/crm", "by": "arn:aws:iam::111122223333:user/eve",
+            "type": LATE[0], "secret": "sealfleet/healthcare/crm", "by": "arn:aws:iam::111122223333:user/eve",
             "why": "not_an_execution_role", "cloudtrail_event_id": "c", "read_at": at,
         });
-        let event: Event = if late { serde_json::from_value(read).unwrap() } else { Event::RunCancelled {} };
+        let finished = json!({ "type": "run.finished", "state": "succeeded" });
+        let event: Event = serde_json::from_value(if late { read } else { finished }).unwrap();
         let event_id = EventId::of(at, &format!("{ago}{late}"));
         AuditEntry {
             event_id,
@@ -247,11 +252,14 @@ mod tests {
 
     #[test]
     fn late_entries_are_asked_for_again_where_the_filters_want_them() {
-        assert!(catalogue::row(LATE).is_some());
-        for types in [&[][..], &[LATE], &["run.denied", LATE]] {
+        assert!(LATE.iter().all(|name| catalogue::row(name).is_some()));
+        for (types, late) in [(&[][..], &LATE[..]), (&LATE[..1], &LATE[..1]), (&["run.denied", LATE[2]], &LATE[2..3])] {
             let mut follower = follower(types, Some(86_400));
             let query = follower.late_query(NOW).unwrap();
-            assert_eq!((query.types.as_slice(), query.from), (&[LATE.to_owned()][..], Some(NOW.plus_seconds(-3600))));
+            assert_eq!(
+                (query.types, query.from),
+                (late.iter().map(|name| (*name).to_owned()).collect(), Some(NOW.plus_seconds(-3600)))
+            );
             assert_eq!((query.key.as_deref(), follower.query.types.len()), (Some("KEY"), types.len()));
             assert_eq!(follower.late_query(NOW.plus_seconds(29)), None);
             assert!(follower.late_query(NOW.plus_seconds(30)).is_some());
