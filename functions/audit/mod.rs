@@ -10,16 +10,17 @@ use sealfleet_api::types::Page;
 use sealfleet_api::{Problem, cursor};
 use sealfleet_domain::access::Action;
 use sealfleet_domain::audit::catalogue;
+use sealfleet_domain::clock::DAY_SECONDS;
 use sealfleet_domain::{EventId, Owner, ProfileRef, RunId, Timestamp};
 use sealfleet_ledger::{AuditFilter, EventFilter, Ledger};
 
-use crate::shared::identity::{Door, no_route, owner_caller, path_id};
+use crate::shared::identity::{Door, owner_caller, path_id};
 use crate::shared::problems;
 
-/// Seconds before now that are read when no `from` is given: a day.
-const DEFAULT_SECONDS: i64 = 24 * 3600;
-/// Seconds that one query spans at most: 31 days.
-const MOST_SECONDS: i64 = 31 * 24 * 3600;
+/// Seconds before now that are read when no `from` is given.
+const DEFAULT_SECONDS: i64 = DAY_SECONDS;
+/// Seconds that one query spans at most.
+const MOST_SECONDS: i64 = 31 * DAY_SECONDS;
 /// The filters, in the order in which a cursor is bound to them.
 const FILTERS: [&str; 7] = ["run", "profile", "key", "actor", "type", "from", "to"];
 
@@ -40,7 +41,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
     match (request.method.as_str(), path.as_slice()) {
         ("GET", ["v1", "audit"]) => query(ports, request).await,
         ("GET", ["v1", "audit", event_id]) => show(ports, request, event_id).await,
-        _ => Err(no_route()),
+        _ => Err(Problem::not_found()),
     }
 }
 

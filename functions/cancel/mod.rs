@@ -15,7 +15,7 @@ use sealfleet_domain::run::{Refusal, RunState};
 use sealfleet_ecs::Tasks;
 use sealfleet_ledger::{Error, Ledger};
 
-use crate::shared::identity::{Door, caller, no_route, path_id};
+use crate::shared::identity::{Door, caller, path_id};
 use crate::shared::{effects, problems, views};
 
 /// What this function may use.
@@ -36,7 +36,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
     match (request.method.as_str(), path.as_slice()) {
         ("POST", ["v1", "runs", run_id, "cancel"]) => cancel(ports, request, run_id).await,
-        _ => Err(no_route()),
+        _ => Err(Problem::not_found()),
     }
 }
 

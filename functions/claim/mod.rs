@@ -13,7 +13,7 @@ use sealfleet_domain::run::{Executor, Pace};
 use sealfleet_ledger::{Claimed, Ledger, Wanted};
 
 use crate::shared::cascade::at_start;
-use crate::shared::identity::{WorkerCaller, approved_worker, no_route, revoked, worker};
+use crate::shared::identity::{WorkerCaller, approved_worker, revoked, worker};
 use crate::shared::problems;
 
 /// What this function may use.
@@ -36,7 +36,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
         ("POST", ["v1", "claims"]) => claim(ports, request).await,
         ("POST", ["v1", "heartbeats"]) => heartbeat(ports, request).await,
         ("POST", ["v1", "queue-credentials"]) => queue_credentials(ports, request).await,
-        _ => Err(no_route()),
+        _ => Err(Problem::not_found()),
     }
 }
 

@@ -18,7 +18,7 @@ use sealfleet_ledger::{Enqueued, Idempotency, Ledger};
 use sealfleet_secrets_manager::SecretVersions;
 
 use self::resolve::Asked;
-use crate::shared::identity::{Caller, Door, caller, no_route, path_id};
+use crate::shared::identity::{Caller, Door, caller, path_id};
 use crate::shared::{effects, problems, views};
 
 /// What this function may use.
@@ -44,7 +44,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
     match (request.method.as_str(), path.as_slice()) {
         ("POST", ["v1", "runs"]) => enqueue(ports, request).await,
         ("POST", ["v1", "runs", run_id, "steps", step_id, "retry"]) => retry(ports, request, run_id, step_id).await,
-        _ => Err(no_route()),
+        _ => Err(Problem::not_found()),
     }
 }
 

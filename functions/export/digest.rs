@@ -19,6 +19,7 @@ use sealfleet_aws::Unavailable;
 use sealfleet_aws::objects::Listed;
 use sealfleet_domain::Timestamp;
 use sealfleet_domain::archive::{self, DIGESTS, EVENTS, ObjectName, RE_EXPORTS, SET_ASIDE};
+use sealfleet_domain::clock::DAY_SECONDS;
 use sealfleet_domain::digest::{Digest, DigestedObject, SLACK_SECONDS};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -28,8 +29,6 @@ use crate::shared::metrics::Metric;
 
 /// Days before the newest digest's end for which rows may still come: the stream's day, and one for clocks.
 const OPEN_DAYS: i64 = 2;
-/// Seconds of a day.
-const DAY: i64 = 24 * 3600;
 /// Objects in one digest at most; more make more digests.
 const MOST_OBJECTS: usize = 2000;
 /// Digests of one invocation at most: the next one goes on.
@@ -106,7 +105,7 @@ async fn put(ports: &Ports, digest: &Digest) -> Result<Option<Vec<u8>>, Unavaila
 /// The newest digest, with what it and those list that reach into the quarter of an hour before its end. None when there is
 /// none yet.
 async fn newest(ports: &Ports, now: Timestamp) -> Result<Option<Newest>, Error> {
-    let recent = format!("{DIGESTS}date={}", now.plus_seconds(-OPEN_DAYS * DAY).day());
+    let recent = format!("{DIGESTS}date={}", now.plus_seconds(-OPEN_DAYS * DAY_SECONDS).day());
     let mut newest: Option<Newest> = None;
     let mut read = u64::MAX;
     // All are listed only if the recent ones do not reach far enough: the chain is new, or export did not run for days.
@@ -141,7 +140,7 @@ async fn new_objects(ports: &Ports, newest: Option<&Newest>, now: Timestamp) -> 
         return Ok(all);
     };
     let since = newest.digest.to.plus_seconds(-SLACK_SECONDS);
-    let open = newest.digest.to.min(now).plus_seconds(-OPEN_DAYS * DAY).day();
+    let open = newest.digest.to.min(now).plus_seconds(-OPEN_DAYS * DAY_SECONDS).day();
     // Few, if any, and of any day.
     let mut listed = ports.objects.list(SET_ASIDE, None).await?;
     for days in ports.objects.folders(EVENTS).await? {

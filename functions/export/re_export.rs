@@ -23,8 +23,6 @@ const ROWS: usize = 500;
 const MOST_OBJECTS: usize = 20;
 /// Partitions that one invocation looks at, at most.
 const MOST_PARTITIONS: usize = 200;
-/// Milliseconds of a day.
-const DAY: i64 = 24 * 3600 * 1000;
 
 /// What to export again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -77,8 +75,8 @@ pub async fn part(ports: &Ports, range: &Range) -> Result<Part, Error> {
     if project != OPERATOR_SCOPE && project.parse::<ProjectId>().is_err() {
         return Err(Error::Event(format!("`{project}` is no project, and not `{OPERATOR_SCOPE}`")));
     }
-    let last_day = to.millis().div_euclid(DAY);
-    let first = Place { day: from.millis().div_euclid(DAY), shard: 0, after: None };
+    let last_day = to.day_number();
+    let first = Place { day: from.day_number(), shard: 0, after: None };
     let mut place = next.clone().unwrap_or(first);
     let mut part = Part { entries: 0, objects: 0, set_aside: 0, next: None };
     let mut noted = None;
@@ -88,7 +86,7 @@ pub async fn part(ports: &Ports, range: &Range) -> Result<Part, Error> {
             part.next = Some(place);
             return Ok(part);
         }
-        let day = Timestamp::from_millis(place.day.saturating_mul(DAY)).day();
+        let day = Timestamp::of_day(place.day).day();
         let rows =
             ports.ledger.audit_rows(project, &day, place.shard, (*from, *to), place.after.as_deref(), ROWS).await?;
         if !rows.is_empty() && noted.as_ref() != Some(&day) {

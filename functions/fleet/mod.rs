@@ -10,7 +10,7 @@ use sealfleet_aws::queues::Queues;
 use sealfleet_domain::run::Pace;
 use sealfleet_ledger::Ledger;
 
-use crate::shared::identity::{Door, no_route};
+use crate::shared::identity::Door;
 
 /// What this function may use.
 pub struct Ports {
@@ -47,6 +47,6 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
         ("POST", ["v1", "workers", id, "approve"]) => workers::approve(ports, request, id).await,
         ("POST", ["v1", "workers", id, "reject"]) => workers::reject(ports, request, id).await,
         ("POST", ["v1", "workers", id, "revoke"]) => workers::revoke(ports, request, id).await,
-        _ => Err(no_route()),
+        _ => Err(Problem::not_found()),
     }
 }

@@ -4,8 +4,6 @@
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::{Code, Problem};
 
-use crate::shared::identity::no_route;
-
 /// The checked-in document; a test compares it with the code.
 const DOCUMENT: &str = include_str!("../../docs/openapi.json");
 
@@ -18,7 +16,7 @@ pub fn handle(request: &Request) -> Result<Answer, Problem> {
     match (request.method.as_str(), path.as_slice()) {
         ("GET", ["v1", "openapi.json"]) => show(),
         // An operation of another function, that API Gateway did not route there.
-        _ => Err(no_route()),
+        _ => Err(Problem::not_found()),
     }
 }
 

@@ -16,7 +16,7 @@ use sealfleet_ledger::{Error, Ledger};
 
 mod preview;
 
-use crate::shared::identity::{Door, OwnerCaller, caller, no_route, owner_caller, path_id};
+use crate::shared::identity::{Door, OwnerCaller, caller, owner_caller, path_id};
 use crate::shared::{pages, problems};
 
 /// What this function may use.
@@ -43,7 +43,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
         ("GET", ["v1", "cascade"]) => bindings(ports, request).await,
         ("PUT", ["v1", "cascade"]) => bind(ports, request).await,
         ("POST", ["v1", "cascade", "resolve"]) => resolve(ports, request).await,
-        _ => Err(no_route()),
+        _ => Err(Problem::not_found()),
     }
 }
 

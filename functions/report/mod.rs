@@ -9,7 +9,7 @@ use sealfleet_domain::run::{Failure, Fence, Handle, Outcome, Pace, Refusal};
 use sealfleet_domain::{RunId, StepId, limits};
 use sealfleet_ledger::{Error, Ledger, Ready, Start, Transitioned};
 
-use crate::shared::identity::{WorkerCaller, approved_worker, no_route};
+use crate::shared::identity::{WorkerCaller, approved_worker};
 use crate::shared::{effects, problems};
 
 /// What this function may use.
@@ -31,7 +31,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
     match (request.method.as_str(), path.as_slice()) {
         ("POST", ["v1", "starts"]) => start(ports, request).await,
         ("POST", ["v1", "reports"]) => report(ports, request).await,
-        _ => Err(no_route()),
+        _ => Err(Problem::not_found()),
     }
 }
 

@@ -16,7 +16,7 @@ use sealfleet_domain::{FanOutId, Owner, ProfileRef, RevocationId, Timestamp, lim
 use sealfleet_ecs::Tasks;
 use sealfleet_ledger::{Error, Ledger, owner_of};
 
-use crate::shared::identity::{Door, OwnerCaller, no_route, owner_caller, path_id};
+use crate::shared::identity::{Door, OwnerCaller, owner_caller, path_id};
 use crate::shared::{fan_out, pages, problems};
 
 /// Seconds that a request works on its fan-out; API Gateway waits for 30.
@@ -47,7 +47,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
         ("GET", ["v1", "revocations", id]) => show(ports, request, id).await,
         ("POST", ["v1", "revocations", id, "lift"]) => lift(ports, request, id).await,
         ("GET", ["v1", "fan-outs", id]) => show_fan_out(ports, request, id).await,
-        _ => Err(no_route()),
+        _ => Err(Problem::not_found()),
     }
 }
 

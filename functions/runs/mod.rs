@@ -6,7 +6,7 @@ use sealfleet_domain::access::Action;
 use sealfleet_domain::run::RunState;
 use sealfleet_ledger::Ledger;
 
-use crate::shared::identity::{Door, caller, no_route, path_id};
+use crate::shared::identity::{Door, caller, path_id};
 use crate::shared::{pages, problems, views};
 
 /// What this function may use.
@@ -26,7 +26,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
     match (request.method.as_str(), path.as_slice()) {
         ("GET", ["v1", "runs"]) => list(ports, request).await,
         ("GET", ["v1", "runs", run_id]) => show(ports, request, run_id).await,
-        _ => Err(no_route()),
+        _ => Err(Problem::not_found()),
     }
 }
 

@@ -11,7 +11,7 @@ use sealfleet_domain::ProjectScope;
 use sealfleet_domain::access::{Action, Principal, Resource};
 use sealfleet_ledger::Ledger;
 
-use crate::shared::identity::{authorise, no_route};
+use crate::shared::identity::authorise;
 use crate::shared::problems;
 
 /// What this function may use.
@@ -28,7 +28,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
     match (request.method.as_str(), path.as_slice()) {
         ("POST", ["v1", "sandbox", "step"]) => step(ports, request).await,
-        _ => Err(no_route()),
+        _ => Err(Problem::not_found()),
     }
 }
 

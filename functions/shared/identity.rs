@@ -265,9 +265,3 @@ pub fn credential(request: &Request) -> Result<Credential, Problem> {
 pub fn path_id<T: std::str::FromStr>(text: &str) -> Result<T, Problem> {
     text.parse().map_err(|_| Problem::not_found())
 }
-
-/// The answer to a method and path that an operation does not have.
-#[must_use]
-pub fn no_route() -> Problem {
-    Problem::not_found()
-}

@@ -1,6 +1,6 @@
 //! The witness over a ledger in which one claim was released two secrets, and an ECS that ran one task for it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use sealfleet_domain::cascade::{Bindings, Overrides};
 use sealfleet_domain::fleet::{Project, Worker, WorkerStatus};
 use sealfleet_domain::identity::{Identity, SecretRef};
 use sealfleet_domain::labels::Labels;
-use sealfleet_domain::run::{Executor, Fresh, Mode, OnDrift, Pace, Run, StepSpec};
+use sealfleet_domain::run::{Executor, Fresh, Mode, Pace, Run};
 use sealfleet_domain::scope::started_by;
 use sealfleet_domain::{RunId, WorkerId};
 use sealfleet_ecs::{Definition, Error as EcsError, Launch, Launched};
@@ -149,20 +149,10 @@ async fn released(ledger: &Ledger, scope: &ProjectScope) -> RunId {
         overrides: Overrides::default(),
         ..Identity::default()
     };
-    let spec = StepSpec {
-        pool: "fargate".parse().unwrap(),
-        mode: Mode::Identity,
-        command: vec!["true".to_owned()],
-        needs: BTreeSet::new(),
-        requires: Labels::default(),
-        model: None,
-        env: BTreeMap::new(),
-        tool: None,
-        on_drift: OnDrift::Proceed,
-        timeout_seconds: 60,
-        max_attempts: 3,
-        ttl_seconds: 3600,
-    };
+    let spec = json!({
+        "pool": "fargate", "mode": "identity", "command": ["true"], "timeout_seconds": 60, "max_attempts": 3,
+        "ttl_seconds": 3600,
+    });
     let now = ledger.now();
     let worker = Worker {
         worker_id: WorkerId::new(ledger.ids(), now),
@@ -178,7 +168,7 @@ async fn released(ledger: &Ledger, scope: &ProjectScope) -> RunId {
         registered_at: now,
     };
     let (run_id, step_id) = (RunId::new(ledger.ids(), now), "a".parse().unwrap());
-    let steps = BTreeMap::from([("a".parse().unwrap(), spec)]);
+    let steps = BTreeMap::from([("a".parse().unwrap(), serde_json::from_value(spec).unwrap())]);
     let (run, change) = Run::enqueue(run_id, "w".parse().unwrap(), Some(identity.clone()), steps, PACE, now);
     ledger.enqueue(scope, &run, &change, None, "test").await.unwrap();
     let executor = Executor::Ecs;

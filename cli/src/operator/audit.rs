@@ -18,7 +18,9 @@ pub enum Command {
         #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
         to: Option<Timestamp>,
     },
-    /// Print the entries of your trail and stay: one line for each, as JSON one document a line
+    /// Print the entries of your trail and stay: one line for each, as JSON one document a line. What enters
+    /// the trail after its time is printed when it comes, up to an hour later: reads of secrets that no release explains,
+    /// and what was revoked, cancelled or aborted while the audit table did not answer
     Follow {
         #[command(flatten)]
         filters: Filters,

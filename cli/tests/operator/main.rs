@@ -163,18 +163,25 @@ fn a_trail_is_searched_by_every_filter_and_read_to_its_last_page() {
 fn a_trail_that_is_followed_is_printed_as_it_comes_and_each_entry_once() {
     let entry = |last: char| {
         json!({"event_id": format!("evt_0198c0de-0000-7000-8000-00000000000{last}"), "at": "2025-08-19T05:47:11.232Z",
-            "project": "healthcare", "actor": "token:x", "events": [{"type": "run.cancelled"}]})
+            "project": "healthcare", "actor": "token:x", "events": [{"type": "run.finished", "state": "succeeded"}]})
     };
-    let pages = [json!({"items": [entry('1')]}), json!({"items": [entry('1'), entry('2')]})];
+    let mut late = entry('0');
+    late["events"] = json!([{"type": "secret.read_unexplained", "secret": "s", "by": "b", "why": "in_a_batch",
+        "cloudtrail_event_id": "c", "read_at": "2025-08-19T05:47:11.232Z"}]);
+    let pages = [vec![entry('1')], vec![late], vec![entry('1'), entry('2')]];
     // Then the API is gone, and so is the follower.
-    let (url, _seen) = api(pages.into_iter().map(|page| (200, page)).collect());
+    let (url, seen) = api(pages.into_iter().map(|items| (200, json!({"items": items}))).collect());
     let place = tempfile::tempdir().unwrap();
     let file = token_file(place.path());
     let arguments = ["audit", "follow", "--api-url", &url, "--token-file", file.to_str().unwrap(), "--output", "json"];
     let (_, out, _) = texts(&sealfleet(&arguments, ""));
     let ids: Vec<Value> =
         out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["event_id"].clone()).collect();
-    assert_eq!(ids, ["evt_0198c0de-0000-7000-8000-000000000001", "evt_0198c0de-0000-7000-8000-000000000002"]);
+    assert_eq!(ids, ['1', '0', '2'].map(|last| format!("evt_0198c0de-0000-7000-8000-00000000000{last}")));
+    // What enters late is asked for on its own, beside what is new.
+    let asked: Vec<bool> =
+        seen.iter().map(|request| request.contains("type=secret.read_unexplained%2Csecret.revoked")).collect();
+    assert_eq!(asked, [false, true, false]);
 }
 
 #[test]

@@ -212,8 +212,8 @@ pub async fn answer(
         Err(problem) => return respond(Err(problem)),
     };
     let methods = operations::methods(&request.path);
-    let mut response = respond(match operations::check(&request) {
-        Ok(_) => handle(request).await,
+    let mut response = respond(match check(&request) {
+        Ok(()) => handle(request).await,
         Err(problem) => Err(problem),
     });
     // RFC 9110, section 15.5.6.
@@ -223,6 +223,31 @@ pub async fn answer(
         response.headers.insert("allow", methods);
     }
     response
+}
+
+/// Holds a request to its operation: a 404 or 405 when there is none, a 400 for a query parameter that it does not take.
+fn check(request: &Request) -> Result<(), Problem> {
+    let operation = operations::find(&request.method, &request.path).ok_or_else(|| unrouted(request))?;
+    let unknown = request.query.keys().find(|key| operation.query.iter().all(|query| query.name != key.as_str()));
+    let Some(unknown) = unknown else { return Ok(()) };
+    let known: Vec<&str> = operation.query.iter().map(|query| query.name).collect();
+    Err(Problem::invalid(
+        unknown.chars().take(limits::NAME_BYTES).collect::<String>(),
+        if known.is_empty() {
+            "this operation takes no query parameters".to_owned()
+        } else {
+            format!("this operation takes the query parameters `{}`", known.join("`, `"))
+        },
+    ))
+}
+
+/// The answer to a request that no operation takes.
+fn unrouted(request: &Request) -> Problem {
+    let methods = operations::methods(&request.path);
+    if methods.is_empty() {
+        return Problem::new(Code::NotFound, "no operation has this path; `GET /v1/openapi.json` lists them all");
+    }
+    Problem::new(Code::MethodNotAllowed, format!("this path takes `{}`", methods.join("`, `")))
 }
 
 /// The headers that an answer's status asks for.

@@ -10,11 +10,10 @@ use sealfleet_domain::revocation::Revocation;
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::{
     EnrolmentKeyId, EventId, FanOutId, ProfileName, ProfileRef, ProjectId, RevocationId, RunId, StepId, Timestamp,
-    TokenId, WorkerId, limits,
+    TokenId, WorkerId,
 };
 
-use crate::http::Request;
-use crate::problem::{Code, Problem};
+use crate::problem::Code;
 use crate::types::{
     Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun, EnrolmentKeyCreated,
     EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, Page, ProfileVersionView,
@@ -543,38 +542,10 @@ fn at<Part: AsRef<str>>(path: &[Part]) -> Vec<&'static Operation> {
     found
 }
 
-/// Holds a request to its operation.
-///
-/// # Errors
-/// A 404 or 405 when there is no such operation, a 400 for a query parameter that it does not take.
-pub fn check(request: &Request) -> Result<&'static Operation, Problem> {
-    let operation = find(&request.method, &request.path).ok_or_else(|| unrouted(request))?;
-    let unknown = request.query.keys().find(|key| operation.query.iter().all(|query| query.name != key.as_str()));
-    let Some(unknown) = unknown else { return Ok(operation) };
-    let known: Vec<&str> = operation.query.iter().map(|query| query.name).collect();
-    Err(Problem::invalid(
-        unknown.chars().take(limits::NAME_BYTES).collect::<String>(),
-        if known.is_empty() {
-            "this operation takes no query parameters".to_owned()
-        } else {
-            format!("this operation takes the query parameters `{}`", known.join("`, `"))
-        },
-    ))
-}
-
 /// The methods that a path takes.
 #[must_use]
 pub fn methods(path: &[String]) -> Vec<&'static str> {
     at(path).into_iter().map(|operation| operation.method).collect()
-}
-
-/// The answer to a request that no operation takes.
-fn unrouted(request: &Request) -> Problem {
-    let methods = methods(&request.path);
-    if methods.is_empty() {
-        return Problem::new(Code::NotFound, "no operation has this path; `GET /v1/openapi.json` lists them all");
-    }
-    Problem::new(Code::MethodNotAllowed, format!("this path takes `{}`", methods.join("`, `")))
 }
 
 impl Operation {

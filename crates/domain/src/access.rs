@@ -9,10 +9,13 @@ mod table;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hash::sha256_hex;
 use crate::ids::{EnrolmentKeyId, TokenId, WorkerId};
 use crate::names::ProjectId;
-use crate::oidc::Subject;
 use crate::scope::{Operator, ProjectScope};
+
+/// Characters of a subject that the audit trail shows; of a longer one, the beginning and its hash.
+const SHOWN: usize = 128;
 
 /// What the holder of an API token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +106,38 @@ impl Principal {
             | Self::Sandbox { scope, .. } => Some(scope),
             Self::Operator(_) | Self::System(_) => None,
         }
+    }
+}
+
+/// Who an OIDC caller is in the audit trail: `login.example.com/SUBJECT`. Made of letters, digits and few signs; all
+/// else is percent-encoded, so that no subject can look like another one, or like another issuer's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject(String);
+
+impl Subject {
+    /// The subject that `issuer` calls `sub`.
+    pub(crate) fn of(issuer: &str, sub: &str) -> Self {
+        let place = issuer.split_once("://").map_or(issuer, |(_, rest)| rest).trim_end_matches('/');
+        let mut shown = String::new();
+        for byte in sub.bytes() {
+            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'@' | b'|' | b'+' | b'=') {
+                shown.push(char::from(byte));
+            } else {
+                shown.push_str(&format!("%{byte:02X}"));
+            }
+        }
+        if shown.len() > SHOWN {
+            // `~` occurs in no other subject.
+            let hash = sha256_hex(sub.as_bytes());
+            shown = format!("{}~{}", shown.get(..SHOWN - 33).unwrap_or_default(), hash.get(..32).unwrap_or_default());
+        }
+        Self(format!("{place}/{shown}"))
+    }
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -355,7 +390,7 @@ mod tests {
         let mut files: Vec<_> = files.map(|file| file.expect("read").path()).collect();
         files.sort();
         let texts: Vec<String> = files.iter().map(|file| std::fs::read_to_string(file).expect("read")).collect();
-        let hash = crate::hash::sha256_hex(texts.concat().as_bytes());
+        let hash = sha256_hex(texts.concat().as_bytes());
         assert_eq!(table::POLICIES, hash, "run `cargo run --manifest-path tests/policies/Cargo.toml -- --write`");
     }
 

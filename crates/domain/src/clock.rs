@@ -4,6 +4,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+/// Seconds of a day.
+pub const DAY_SECONDS: i64 = 24 * 3600;
+
 /// A moment: milliseconds since the Unix epoch, written as RFC 3339 in UTC wherever people or programs read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
@@ -37,6 +40,18 @@ impl Timestamp {
     #[must_use]
     pub const fn millis_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
+    }
+
+    /// Midnight (UTC) of a day, by its number.
+    #[must_use]
+    pub const fn of_day(number: i64) -> Self {
+        Self(number.saturating_mul(DAY_SECONDS * 1000))
+    }
+
+    /// The UTC day's number: whole days since the Unix epoch.
+    #[must_use]
+    pub const fn day_number(self) -> i64 {
+        self.0.div_euclid(DAY_SECONDS * 1000)
     }
 
     /// The UTC day, `YYYY-MM-DD`.
@@ -120,5 +135,15 @@ mod tests {
         let at = Timestamp::from_millis(1_769_846_400_123);
         assert_eq!(Timestamp::parse(&at.to_string()), Ok(at));
         assert_eq!(at.day(), "2026-01-31");
+    }
+
+    #[test]
+    fn a_day_begins_at_midnight_and_ends_before_the_next() {
+        let midnight = Timestamp::parse("2026-01-31T00:00:00Z").expect("a moment");
+        for (at, number) in [(-1, 20_483), (0, 20_484), (DAY_SECONDS * 1000 - 1, 20_484), (DAY_SECONDS * 1000, 20_485)]
+        {
+            assert_eq!(Timestamp(midnight.0 + at).day_number(), number, "{at}");
+        }
+        assert_eq!((Timestamp::of_day(20_484), Timestamp(-1).day_number()), (midnight, -1));
     }
 }

@@ -9,9 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::access::{Principal, Role};
+use crate::access::{Principal, Role, Subject};
 use crate::clock::Timestamp;
-use crate::hash::sha256_hex;
 use crate::names::ProjectId;
 use crate::scope::ProjectScope;
 
@@ -26,8 +25,6 @@ const TEXT_BYTES: usize = 200;
 const LEEWAY_SECONDS: i64 = 30;
 /// Bytes of a subject (OpenID Connect Core 1.0, section 2: at most 255 ASCII characters).
 const SUBJECT_BYTES: usize = 255;
-/// Characters of a subject that the audit trail shows; of a longer one, the beginning and its hash.
-const SHOWN: usize = 128;
 
 /// The issuers that a deployment trusts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,11 +97,6 @@ pub enum CallerRole {
     /// Reads.
     Viewer,
 }
-
-/// Who an OIDC caller is in the audit trail: `login.example.com/SUBJECT`. Made of letters, digits and few signs; all
-/// else is percent-encoded, so that no subject can look like another one, or like another issuer's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject(String);
 
 /// A configuration of issuers that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -345,32 +337,6 @@ pub fn is_trustworthy_url(url: &str) -> bool {
     plain && !host.is_empty() && (!this_machine_only || matches!(host, "localhost" | "127.0.0.1" | "::1"))
 }
 
-impl Subject {
-    fn of(issuer: &str, sub: &str) -> Self {
-        let place = issuer.split_once("://").map_or(issuer, |(_, rest)| rest).trim_end_matches('/');
-        let mut shown = String::new();
-        for byte in sub.bytes() {
-            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'@' | b'|' | b'+' | b'=') {
-                shown.push(char::from(byte));
-            } else {
-                shown.push_str(&format!("%{byte:02X}"));
-            }
-        }
-        if shown.len() > SHOWN {
-            // `~` occurs in no other subject.
-            let hash = sha256_hex(sub.as_bytes());
-            shown = format!("{}~{}", shown.get(..SHOWN - 33).unwrap_or_default(), hash.get(..32).unwrap_or_default());
-        }
-        Self(format!("{place}/{shown}"))
-    }
-}
-
-impl std::fmt::Display for Subject {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -473,7 +439,7 @@ mod tests {
         assert_eq!(actor("a/b %\n"), "oidc:login.example.com/a/a%2Fb%20%25%0A");
         assert_eq!(actor("é"), "oidc:login.example.com/a/%C3%A9");
         let (long, other) = (actor(&"x".repeat(200)), actor(&format!("{}y", "x".repeat(199))));
-        assert!(long != other && long.len() <= "oidc:login.example.com/a/".len() + SHOWN, "{long}");
+        assert!(long != other && long.len() <= "oidc:login.example.com/a/".len() + 128, "{long}");
     }
 
     #[test]

@@ -151,7 +151,8 @@ transaction, so there is no change without its entry and no entry without its ch
 and addresses, never a secret's value; the few lines of free text in them are bounded.
 
 While the audit table takes no entries, a cancel, a revocation and what it aborts are recorded in the ledger first, and
-arrive here later with their own id and time; everything else is refused.
+arrive here later with their own id and time; everything else is refused. `sealfleet audit follow` looks for them, and for
+the witness's reads, an hour back.
 
 No event is written for: a heartbeat; how many requests a project has left; the time at which `sweep` looks again, and a
 queue message that is sent again; how far a fan-out has come; a task definition that is remembered, and that a task which

@@ -17,9 +17,6 @@ use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Item, Key, Query, Range, Table, Write, WriteError};
 use crate::{Error, Ledger, keys};
 
-/// Milliseconds of a day.
-const DAY: i64 = 24 * 3600 * 1000;
-
 /// Rows that one page reads at most before it ends, however few of them match: what it costs stays bounded.
 const SCANNED: usize = 1000;
 /// Rows of one partition that are read at once where most of them may not match.
@@ -158,10 +155,10 @@ impl Ledger {
     /// When the tables do not answer.
     pub async fn audit(&self, owner: &Owner, filter: &AuditFilter) -> Result<AuditPage, Error> {
         let start = filter.after.map_or(filter.from, |after| beyond(after).max(filter.from));
-        let last = filter.to.millis().div_euclid(DAY);
+        let last = filter.to.day_number();
         let mut page = AuditPage::default();
         let mut scanned = 0;
-        for day in start.millis().div_euclid(DAY)..=last {
+        for day in start.day_number()..=last {
             let slices = self.audit_of_day(owner, day, filter).await?;
             scanned += slices.iter().map(|slice| slice.rows).sum::<usize>();
             // What one partition has not shown yet may stand before what others have.
@@ -181,7 +178,7 @@ impl Ledger {
                 return Ok(page);
             }
             if scanned >= SCANNED && day < last {
-                page.more_after = last_id(Timestamp::from_millis((day + 1) * DAY - 1)).parse().ok();
+                page.more_after = last_id(Timestamp::from_millis(Timestamp::of_day(day + 1).millis() - 1)).parse().ok();
                 return Ok(page);
             }
         }
@@ -204,7 +201,7 @@ impl Ledger {
     }
 
     async fn audit_of_day(&self, owner: &Owner, day: i64, filter: &AuditFilter) -> Result<Vec<Slice>, Error> {
-        let name = Timestamp::from_millis(day * DAY).day();
+        let name = Timestamp::of_day(day).day();
         let shards = match filter.run_id {
             Some(run_id) => keys::run_audit_shard(run_id)..keys::run_audit_shard(run_id) + 1,
             None => 0..keys::SHARDS,

@@ -17,15 +17,18 @@ use sealfleet_domain::credential::{Home, enrolment_key_text, token_text, worker_
 use sealfleet_domain::fleet::{EnrolmentKey, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::hash::SecretHash;
 use sealfleet_domain::labels::Labels;
+use sealfleet_domain::oidc::Issuers;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::{Fence, Mode, Pace};
-use sealfleet_domain::{EnrolmentKeyId, PoolName, ProjectScope, RunId, StepId, TokenId, WorkerId};
+use sealfleet_domain::{Clock as _, EnrolmentKeyId, PoolName, ProjectScope, RunId, StepId, TokenId, WorkerId};
 use sealfleet_ecs::{Definition, Error as EcsError, Launch, Launched, TaskState, Tasks};
 use sealfleet_functions::shared::identity::{Door, Oidc};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::{audit, cancel, claim, enqueue, fleet, openapi, profile, report, revoke, runs, sandbox};
 use sealfleet_ledger::{Ledger, Registration};
+use sealfleet_oidc::Verifier;
 use sealfleet_secrets_manager::{Described, Error as SecretsError, SecretVersions};
+use sealfleet_test_issuer::{Issuer, Key};
 use serde_json::{Value, json};
 
 const PACE: Pace = Pace { lease_seconds: 600, resend_seconds: 600 };
@@ -132,10 +135,22 @@ pub enum Who {
     Sandbox,
     /// A sandbox of the other project.
     ForeignSandbox,
+    /// An admin of this project by JWT.
+    OidcAdmin,
+    OidcMember,
+    OidcViewer,
+    /// An admin of the other project by JWT.
+    OidcStranger,
+    /// A genuine JWT whose claims stand for no role.
+    OidcNobody,
+    /// A JWT of an admin that has expired.
+    OidcExpired,
+    /// An admin's claims, signed by a key that is not the issuer's.
+    OidcForged,
 }
 
 impl Who {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 27] = [
         Self::Nobody,
         Self::Garbled,
         Self::Unknown,
@@ -156,7 +171,19 @@ impl Who {
         Self::Key,
         Self::Sandbox,
         Self::ForeignSandbox,
+        Self::OidcAdmin,
+        Self::OidcMember,
+        Self::OidcViewer,
+        Self::OidcStranger,
+        Self::OidcNobody,
+        Self::OidcExpired,
+        Self::OidcForged,
     ];
+
+    /// Whether it is a JWT that does not hold, of which the answer tells what is wrong.
+    pub const fn is_bad_jwt(self) -> bool {
+        matches!(self, Self::OidcExpired | Self::OidcForged)
+    }
 }
 
 /// A request of an operation.
@@ -197,7 +224,12 @@ impl World {
         let of = || ledger.clone();
         let limits = Limits { requests_per_second: Limits::MOST, burst: Limits::MOST };
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let door = || Door::new(of(), limits, Oidc::Off, Metrics::to("any", lines.clone()));
+        let (issuer, key) = (Issuer::start().await.unwrap(), Key::es256("1").unwrap());
+        issuer.publish(&[&key]);
+        let door = || {
+            let oidc = Oidc::On(Verifier::new(trusted(&issuer), Arc::new(SystemClock)));
+            Door::new(of(), limits, oidc, Metrics::to("any", lines.clone()))
+        };
         let mut world = Self {
             credentials: BTreeMap::new(),
             fleet: fleet::Ports { ledger: of(), door: door(), queues: Box::new(NoQueues), pace: PACE },
@@ -222,6 +254,7 @@ impl World {
             world.onboard(project).await;
         }
         world.admit().await;
+        world.credentials.extend(jwts(&issuer, &key));
         world
     }
 
@@ -336,6 +369,38 @@ impl World {
             other => panic!("serve the function `{other}` here, so that its operations are tested"),
         }
     }
+}
+
+/// The deployment's issuers: this one, whose claims name project and role.
+fn trusted(issuer: &Issuer) -> Issuers {
+    let roles = json!({ "admins": "admin", "developers": "member", "guests": "viewer" });
+    let issuers = json!([{
+        "issuer": issuer.url, "audience": "sealfleet", "project": { "claim": "project" },
+        "role": { "claim": "groups", "map": roles },
+    }]);
+    Issuers::parse(&issuers.to_string()).unwrap()
+}
+
+/// A JWT for each caller who comes by one.
+fn jwts(issuer: &Issuer, key: &Key) -> [(Who, String); 7] {
+    let now = SystemClock.now().epoch_seconds();
+    let claims = |project: &str, group: &str, expires: i64| {
+        json!({
+            "iss": issuer.url, "aud": "sealfleet", "sub": "ada", "iat": now - 600, "exp": now + expires,
+            "project": project, "groups": [group, "all-staff"],
+        })
+    };
+    let jwt = |project: &str, group: &str| key.token(&claims(project, group, 600));
+    let impostor = Key::es256(&key.kid).unwrap();
+    [
+        (Who::OidcAdmin, jwt(OWN, "admins")),
+        (Who::OidcMember, jwt(OWN, "developers")),
+        (Who::OidcViewer, jwt(OWN, "guests")),
+        (Who::OidcStranger, jwt(OTHER, "admins")),
+        (Who::OidcNobody, jwt(OWN, "cleaners")),
+        (Who::OidcExpired, key.token(&claims(OWN, "admins", -60))),
+        (Who::OidcForged, impostor.token(&claims(OWN, "admins", 600))),
+    ]
 }
 
 /// The event as API Gateway sends it.

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use sealfleet_domain::archive;
 use sealfleet_domain::digest::Digest;
-use sealfleet_domain::digest::verify::Kind;
+use sealfleet_domain::digest::fault::Kind;
 use sealfleet_functions::export::re_export::{self, Range};
 use sealfleet_functions::export::{self, Done};
 use sealfleet_ledger::store::Item;

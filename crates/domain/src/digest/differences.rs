@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::verify::Kind;
+use super::fault::Kind;
 
 /// One thing that was done: its kind, the line where (of the object as it was; where lines were inserted, of the object
 /// as it is), and how many lines.

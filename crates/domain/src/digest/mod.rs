@@ -9,6 +9,7 @@
 //! what the next one carries, and `head -1 | tr -d '\n'` what was signed.
 
 mod differences;
+pub mod fault;
 pub mod verify;
 
 use serde::{Deserialize, Serialize};

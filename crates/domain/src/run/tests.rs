@@ -1,5 +1,7 @@
 //! The step machine, by what it promises.
 
+mod transitions;
+
 use super::*;
 use crate::fleet::WorkerStatus;
 use crate::identity::SecretRef;

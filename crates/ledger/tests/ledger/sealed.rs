@@ -1,29 +1,20 @@
-//! Profiles and revocations on a real DynamoDB protocol: versions, all or none, and the check at every claim and start.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Profiles and revocations: versions, all or none, and the check at every claim and start.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use sealfleet_aws::chance::{SystemClock, SystemIds};
 use sealfleet_domain::cascade::Level;
-use sealfleet_domain::fleet::{Worker, WorkerStatus};
+use sealfleet_domain::fleet::Worker;
 use sealfleet_domain::identity::{Identity, ProfileUse, SecretRef};
-use sealfleet_domain::labels::Labels;
 use sealfleet_domain::profile::Content;
 use sealfleet_domain::revocation::Revocation;
-use sealfleet_domain::run::{Executor, Failure, Fresh, Handle, Mode, OnDrift, Pace, Run, RunState, StepSpec};
-use sealfleet_domain::{Owner, ProfileName, ProjectScope, RevocationId, RunId, StepId, WorkerId};
+use sealfleet_domain::run::{Executor, Failure, Fresh, Handle, RunState};
+use sealfleet_domain::{Owner, ProfileName, ProjectScope, RevocationId, RunId};
 use sealfleet_ledger::{Claimed, Error, Ledger, Ready, Start, Wanted};
 
-const PACE: Pace = Pace { lease_seconds: 30, resend_seconds: 60 };
-
-async fn ledger() -> Ledger {
-    let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
-    Ledger::new(store, Arc::new(SystemClock), Arc::new(SystemIds))
-}
+use crate::fixtures::{self, PACE, ledger, step};
 
 fn scope() -> ProjectScope {
-    ProjectScope::of_stored_row("healthcare".parse().unwrap())
+    fixtures::scope("healthcare")
 }
 
 fn owner() -> Owner {
@@ -125,46 +116,14 @@ fn identity() -> Identity {
     Identity { profiles: vec![used], secrets: vec![secret], ..Identity::default() }
 }
 
-fn step() -> StepId {
-    "a".parse().unwrap()
-}
-
 fn worker(ledger: &Ledger) -> Worker {
-    Worker {
-        worker_id: WorkerId::new(ledger.ids(), ledger.now()),
-        name: "w".to_owned(),
-        pool: "workers".parse().unwrap(),
-        status: WorkerStatus::Approved,
-        labels: Labels::default(),
-        models: vec![],
-        modes: vec![Mode::Identity],
-        max_concurrent: 5,
-        hash: None,
-        enrolled_by: None,
-        registered_at: ledger.now(),
-    }
+    fixtures::worker(ledger, 5)
 }
 
 async fn enqueue(ledger: &Ledger) -> RunId {
-    let spec = StepSpec {
-        pool: "workers".parse().unwrap(),
-        mode: Mode::Identity,
-        command: vec!["true".to_owned()],
-        needs: BTreeSet::new(),
-        requires: Labels::default(),
-        model: None,
-        env: BTreeMap::new(),
-        tool: None,
-        on_drift: OnDrift::Proceed,
-        timeout_seconds: 60,
-        max_attempts: 3,
-        ttl_seconds: 3600,
-    };
-    let run_id = RunId::new(ledger.ids(), ledger.now());
-    let steps = BTreeMap::from([(step(), spec)]);
-    let (run, change) = Run::enqueue(run_id, "w".parse().unwrap(), Some(identity()), steps, PACE, ledger.now());
+    let (run, change) = fixtures::run(ledger, Some(identity()));
     ledger.enqueue(&scope(), &run, &change, None, "test").await.unwrap();
-    run_id
+    run.run_id
 }
 
 async fn claim(ledger: &Ledger, worker: &Worker, run_id: RunId) -> Result<Claimed, Error> {

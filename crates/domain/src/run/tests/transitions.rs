@@ -3,79 +3,25 @@
 //! A run of two steps, one of which waits for the other, is taken through every transition that the step machine has, from
 //! every state found so far, until nothing new is found within the depth. A method of `Run` that changes it and is not
 //! among them, and a move between two states that never happens, fails the walk.
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
-use sealfleet_domain::audit::catalogue::Class;
-use sealfleet_domain::fleet::{Worker, WorkerStatus};
-use sealfleet_domain::identity::{Identity, SecretRef};
-use sealfleet_domain::labels::Labels;
-use sealfleet_domain::revocation::Revoked;
-use sealfleet_domain::run::{
-    Change, Claimant, Executor, Failure, Fresh, Handle, Mode, OnDrift, Outcome, Pace, Refusal, RequeueReason, Run,
-    StepSpec, StepState,
-};
-use sealfleet_domain::{StepId, Timestamp};
+use super::super::*;
+use super::{PACE, T0, identity, spec, step_id, worker};
+use crate::audit::catalogue::Class;
 
-const PACE: Pace = Pace { lease_seconds: 30, resend_seconds: 60 };
-const T0: Timestamp = Timestamp::from_millis(1_000_000);
 /// Transitions one after another. Each pair of states is met within it.
 const DEPTH: usize = 7;
 
 type Transition = (&'static str, Box<dyn Fn(&mut Run) -> Result<Change, Refusal>>);
 
-fn step_id(text: &str) -> StepId {
-    text.parse().expect("a step id")
-}
-
-fn identity(version: &str) -> Identity {
-    let secret = SecretRef {
-        name: "K".to_owned(),
-        uri: "builtin://k".parse().expect("a uri"),
-        version: Some(version.to_owned()),
-        arn: None,
-        from: "crm".parse().expect("a profile"),
-    };
-    Identity { secrets: vec![secret], ..Identity::default() }
-}
-
 fn enqueued() -> Run {
-    let spec = |needs: &[&str]| StepSpec {
-        pool: "workers".parse().expect("a pool"),
-        mode: Mode::Identity,
-        command: vec!["true".to_owned()],
-        needs: needs.iter().map(|need| step_id(need)).collect(),
-        requires: Labels::default(),
-        model: None,
-        env: BTreeMap::new(),
-        tool: None,
-        on_drift: OnDrift::Proceed,
-        timeout_seconds: 60,
-        max_attempts: 2,
-        ttl_seconds: 3600,
-    };
+    let spec = |needs: &[&str]| StepSpec { mode: Mode::Identity, max_attempts: 2, ..spec(needs) };
     let steps = BTreeMap::from([(step_id("a"), spec(&[])), (step_id("b"), spec(&["a"]))]);
     let id = "run_0198c0de-0000-7000-8000-00000000000a".parse().expect("an id");
-    let (run, change) = Run::enqueue(id, "w".parse().expect("a name"), Some(identity("1")), steps, PACE, T0);
+    let (run, change) = Run::enqueue(id, "w".parse().expect("a name"), Some(identity(&["K"], "1")), steps, PACE, T0);
     assert!(change.events.iter().any(|event| event.name() == "run.enqueued"), "{change:?}");
     run
-}
-
-fn worker() -> Worker {
-    Worker {
-        worker_id: "wrk_0198c0de-0000-7000-8000-000000000001".parse().expect("an id"),
-        name: "w".to_owned(),
-        pool: "workers".parse().expect("a pool"),
-        status: WorkerStatus::Approved,
-        labels: Labels::default(),
-        models: vec![],
-        modes: vec![Mode::Identity],
-        max_concurrent: 2,
-        hash: None,
-        enrolled_by: None,
-        registered_at: T0,
-    }
 }
 
 fn revoked() -> Revoked {
@@ -96,8 +42,8 @@ fn transitions() -> Vec<Transition> {
             let id = id.clone();
             all.push((name, Box::new(move |run: &mut Run| rule(run, &id))));
         };
-        add("claim", |run, id| claim(run, id, Executor::Worker, &Fresh::Identity(identity("1"))));
-        add("claim", |run, id| claim(run, id, Executor::Ecs, &Fresh::Identity(identity("2"))));
+        add("claim", |run, id| claim(run, id, Executor::Worker, &Fresh::Identity(identity(&["K"], "1"))));
+        add("claim", |run, id| claim(run, id, Executor::Ecs, &Fresh::Identity(identity(&["K"], "2"))));
         add("claim", |run, id| claim(run, id, Executor::Ecs, &Fresh::Refused(Failure::OutOfMemory)));
         add("attach", |run, id| {
             run.attach(id, run.step(id)?.fence, Handle::new("task".to_owned()), T0.plus_seconds(120))
@@ -132,7 +78,7 @@ fn transitions() -> Vec<Transition> {
 }
 
 fn claim(run: &mut Run, id: &StepId, executor: Executor, fresh: &Fresh) -> Result<Change, Refusal> {
-    run.claim(id, Claimant { worker: &worker(), slot: 0, executor }, fresh, PACE, T0)
+    run.claim(id, Claimant { worker: &worker('1'), slot: 0, executor }, fresh, PACE, T0)
 }
 
 /// The run without what is only looked at: due times, messages that were sent again, a launched sandbox's handle.
@@ -171,7 +117,7 @@ fn check(name: &str, before: &Run, after: &Run, change: &Change) -> Result<(), &
 
 /// The methods that change a run, from the text of their module.
 fn methods() -> BTreeSet<&'static str> {
-    let text = include_str!("../src/run.rs");
+    let text = include_str!("../../run.rs");
     let public = text.split("    pub fn ").skip(1);
     let changes = public.filter(|rest| rest.split(')').next().is_some_and(|head| head.contains("&mut self")));
     changes.filter_map(|rest| rest.split(['(', '<']).next()).collect()

@@ -1,73 +1,23 @@
-//! The ledger on a real DynamoDB protocol: races, conditions and what they cost.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Races, conditions and what they cost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sealfleet_aws::chance::{SystemClock, SystemIds};
 use sealfleet_domain::access::Role;
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::credential::Home;
-use sealfleet_domain::fleet::{Worker, WorkerStatus};
-use sealfleet_domain::labels::Labels;
-use sealfleet_domain::run::{
-    Executor, Fence, Fresh, Mode, OnDrift, Outcome, Pace, Refusal, RequeueReason, Run, RunState, StepSpec,
-};
-use sealfleet_domain::{Owner, ProjectScope, RunId, StepId, WorkerId};
+use sealfleet_domain::fleet::Worker;
+use sealfleet_domain::run::{Executor, Fence, Fresh, Outcome, Refusal, RequeueReason, RunState};
+use sealfleet_domain::{Owner, ProjectScope, RunId};
 use sealfleet_ledger::{AuditFilter, Claimed, Due, DueRun, Enqueued, Error, EventFilter, Idempotency, Ledger, Wanted};
 
-const PACE: Pace = Pace { lease_seconds: 30, resend_seconds: 60 };
-
-async fn ledger() -> Ledger {
-    let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
-    Ledger::new(store, Arc::new(SystemClock), Arc::new(SystemIds))
-}
-
-fn scope(project: &str) -> ProjectScope {
-    ProjectScope::of_stored_row(project.parse().unwrap())
-}
-
-fn worker(ledger: &Ledger, max_concurrent: u32) -> Worker {
-    Worker {
-        worker_id: WorkerId::new(ledger.ids(), ledger.now()),
-        name: "w".to_owned(),
-        pool: "workers".parse().unwrap(),
-        status: WorkerStatus::Approved,
-        labels: Labels::default(),
-        models: vec![],
-        modes: vec![Mode::Sandboxed],
-        max_concurrent,
-        hash: None,
-        enrolled_by: None,
-        registered_at: ledger.now(),
-    }
-}
-
-fn step() -> StepId {
-    "a".parse().unwrap()
-}
+use crate::fixtures::{self, PACE, ledger, scope, step, worker};
 
 async fn enqueue(ledger: &Ledger, scope: &ProjectScope, idempotency: Option<&Idempotency>) -> (RunId, Enqueued) {
-    let spec = StepSpec {
-        pool: "workers".parse().unwrap(),
-        mode: Mode::Sandboxed,
-        command: vec!["true".to_owned()],
-        needs: BTreeSet::new(),
-        requires: Labels::default(),
-        model: None,
-        env: BTreeMap::new(),
-        tool: None,
-        on_drift: OnDrift::Proceed,
-        timeout_seconds: 60,
-        max_attempts: 3,
-        ttl_seconds: 3600,
-    };
-    let now = ledger.now();
-    let run_id = RunId::new(ledger.ids(), now);
-    let steps = BTreeMap::from([(step(), spec)]);
-    let (run, change) = Run::enqueue(run_id, "w".parse().unwrap(), None, steps, PACE, now);
+    let (run, change) = fixtures::run(ledger, None);
     let stored = ledger.enqueue(scope, &run, &change, idempotency, "test").await.unwrap();
-    (run_id, stored)
+    (run.run_id, stored)
 }
 
 async fn claim(ledger: &Ledger, scope: &ProjectScope, worker: &Worker, run_id: RunId) -> Result<Claimed, Error> {

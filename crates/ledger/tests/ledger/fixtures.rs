@@ -1,0 +1,64 @@
+//! Runs of one step `a`, and workers that claim it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use sealfleet_aws::chance::{SystemClock, SystemIds};
+use sealfleet_domain::fleet::{Worker, WorkerStatus};
+use sealfleet_domain::identity::Identity;
+use sealfleet_domain::labels::Labels;
+use sealfleet_domain::run::{Change, Mode, OnDrift, Pace, Run, StepSpec};
+use sealfleet_domain::{ProjectScope, RunId, StepId, WorkerId};
+use sealfleet_ledger::Ledger;
+
+pub const PACE: Pace = Pace { lease_seconds: 30, resend_seconds: 60 };
+
+pub async fn ledger() -> Ledger {
+    let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
+    Ledger::new(store, Arc::new(SystemClock), Arc::new(SystemIds))
+}
+
+pub fn scope(project: &str) -> ProjectScope {
+    ProjectScope::of_stored_row(project.parse().unwrap())
+}
+
+pub fn step() -> StepId {
+    "a".parse().unwrap()
+}
+
+pub fn worker(ledger: &Ledger, max_concurrent: u32) -> Worker {
+    Worker {
+        worker_id: WorkerId::new(ledger.ids(), ledger.now()),
+        name: "w".to_owned(),
+        pool: "workers".parse().unwrap(),
+        status: WorkerStatus::Approved,
+        labels: Labels::default(),
+        models: vec![],
+        modes: vec![Mode::Sandboxed, Mode::Identity],
+        max_concurrent,
+        hash: None,
+        enrolled_by: None,
+        registered_at: ledger.now(),
+    }
+}
+
+/// A run that is to be stored: sandboxed, or with an identity.
+pub fn run(ledger: &Ledger, identity: Option<Identity>) -> (Run, Change) {
+    let spec = StepSpec {
+        pool: "workers".parse().unwrap(),
+        mode: if identity.is_some() { Mode::Identity } else { Mode::Sandboxed },
+        command: vec!["true".to_owned()],
+        needs: BTreeSet::new(),
+        requires: Labels::default(),
+        model: None,
+        env: BTreeMap::new(),
+        tool: None,
+        on_drift: OnDrift::Proceed,
+        timeout_seconds: 60,
+        max_attempts: 3,
+        ttl_seconds: 3600,
+    };
+    let now = ledger.now();
+    let steps = BTreeMap::from([(step(), spec)]);
+    Run::enqueue(RunId::new(ledger.ids(), now), "w".parse().unwrap(), identity, steps, PACE, now)
+}
