@@ -75,7 +75,7 @@ pub(super) async fn follow(connection: &Connection, filters: Filters) -> Result<
     let mut follower = Follower::new(filters.query(None));
     loop {
         let entries = all(&client, follower.query.clone()).await?;
-        follower.reached(&entries);
+        follower.reached(&entries, SystemClock.now());
         print(connection.output, &follower.unseen(entries))?;
         if let Some(query) = follower.late_query(SystemClock.now()) {
             let entries = all(&client, query).await?;
@@ -122,12 +122,11 @@ impl Follower {
         Self { first: query.from, query, late_asked: None, printed: BTreeSet::new(), printed_late: BTreeSet::new() }
     }
 
-    /// Everything before these entries has been seen, but for what comes late.
-    fn reached(&mut self, entries: &[AuditEntry]) {
-        if let Some(newest) = entries.iter().map(|entry| entry.at).max() {
-            let from = newest.plus_seconds(-OVERLAP_SECONDS);
-            self.query.from = Some(self.query.from.map_or(from, |before| before.max(from)));
-        }
+    /// Everything before these entries has been seen, but for what comes late. Where nothing comes, the next question begins
+    /// an hour ago all the same: it does not grow.
+    fn reached(&mut self, entries: &[AuditEntry], now: Timestamp) {
+        let newest = entries.iter().map(|entry| entry.at.plus_seconds(-OVERLAP_SECONDS)).max();
+        self.query.from = self.query.from.max(newest).max(Some(now.plus_seconds(-LATE_SECONDS)));
     }
 
     /// The question for late entries, when it is time for it and the filters let one through.
@@ -267,7 +266,7 @@ mod tests {
         assert_eq!(follower(&["run.denied"], None).late_query(NOW), None);
         // Nothing before `--from`, however far the following has come.
         let mut since = follower(&[], Some(600));
-        since.reached(&[entry(1, false)]);
+        since.reached(&[entry(1, false)], NOW);
         assert_eq!(since.late_query(NOW).unwrap().from, Some(NOW.plus_seconds(-600)));
     }
 
@@ -281,7 +280,7 @@ mod tests {
             follower.forget();
         };
         let (early, read, newest) = (entry(1800, false), entry(900, true), entry(0, false));
-        follower.reached(std::slice::from_ref(&newest));
+        follower.reached(std::slice::from_ref(&newest), NOW);
         answered(&mut follower, &[early.clone(), newest.clone()]);
         answered(&mut follower, std::slice::from_ref(&read));
         answered(&mut follower, &[newest.clone(), entry(5, true)]);
@@ -290,8 +289,19 @@ mod tests {
         // Of what is not asked for again, nothing is kept.
         assert_eq!((follower.printed.len(), follower.printed_late.len()), (1, 2));
         follower.late_asked = Some(NOW.plus_seconds(3600));
-        follower.reached(&[AuditEntry { at: NOW.plus_seconds(3600), ..newest }]);
+        follower.reached(&[AuditEntry { at: NOW.plus_seconds(3600), ..newest }], NOW);
         follower.forget();
         assert_eq!((follower.printed.len(), follower.printed_late.len()), (0, 0));
+    }
+
+    #[test]
+    fn where_nothing_comes_the_question_does_not_grow() {
+        let mut follower = follower(&[], Some(30 * 86_400));
+        follower.reached(&[], NOW);
+        assert_eq!(follower.query.from, Some(NOW.plus_seconds(-3600)));
+        follower.reached(&[entry(60, false)], NOW);
+        assert_eq!(follower.query.from, Some(NOW.plus_seconds(-70)));
+        follower.reached(&[], NOW.plus_seconds(10));
+        assert_eq!(follower.query.from, Some(NOW.plus_seconds(-70)));
     }
 }

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
+use sealfleet_aws::chance::SystemClock;
+use sealfleet_domain::{Clock as _, EventId};
 use serde_json::{Value, json};
 
 const TOKEN: &str = "sft.healthcare.tok_0198c0de-0000-7000-8000-00000000000a.canary";
@@ -161,8 +163,9 @@ fn a_trail_is_searched_by_every_filter_and_read_to_its_last_page() {
 
 #[test]
 fn a_trail_that_is_followed_is_printed_as_it_comes_and_each_entry_once() {
-    let entry = |last: char| {
-        json!({"event_id": format!("evt_0198c0de-0000-7000-8000-00000000000{last}"), "at": "2025-08-19T05:47:11.232Z",
+    let now = SystemClock.now();
+    let entry = |name: char| {
+        json!({"event_id": EventId::of(now, &name.to_string()), "at": now,
             "project": "healthcare", "actor": "token:x", "events": [{"type": "run.finished", "state": "succeeded"}]})
     };
     let mut late = entry('0');
@@ -177,7 +180,7 @@ fn a_trail_that_is_followed_is_printed_as_it_comes_and_each_entry_once() {
     let (_, out, _) = texts(&sealfleet(&arguments, ""));
     let ids: Vec<Value> =
         out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["event_id"].clone()).collect();
-    assert_eq!(ids, ['1', '0', '2'].map(|last| format!("evt_0198c0de-0000-7000-8000-00000000000{last}")));
+    assert_eq!(ids, ['1', '0', '2'].map(|name| entry(name)["event_id"].clone()));
     // What enters late is asked for on its own, beside what is new.
     let asked: Vec<bool> =
         seen.iter().map(|request| request.contains("type=secret.read_unexplained%2Csecret.revoked")).collect();

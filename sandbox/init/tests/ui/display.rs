@@ -1,4 +1,0 @@
-fn main() {
-    let value = sealfleet_init::SecretValue::new(Vec::new());
-    println!("{value}");
-}
