@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
-use sealfleet_client::{AuditQuery, Client, PageQuery};
+use sealfleet_client::{AuditQuery, Client, PageQuery, all_pages};
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::{EventId, ProfileRef, RunId, Timestamp};
 
@@ -44,13 +44,12 @@ pub struct Filters {
 impl Filters {
     fn query(self, to: Option<Timestamp>) -> AuditQuery {
         let Self { run, profile, key, actor, types, from, project } = self;
-        let page = PageQuery { cursor: None, limit: Some(100) };
-        AuditQuery { run_id: run, profile, key, actor, types, project, from, to, page }
+        AuditQuery { run_id: run, profile, key, actor, types, project, from, to, page: PageQuery::default() }
     }
 }
 
 pub(super) async fn list(connection: &Connection, filters: Filters, to: Option<Timestamp>) -> Result<(), Failure> {
-    let entries = all(&connection.client()?, filters.query(to)).await?;
+    let entries = all(&connection.client()?, &filters.query(to)).await?;
     output::list(connection.output, &entries, || {
         let mut table = Table::new(["AT", "ID", "ACTOR", "RUN", "EVENTS"]);
         for entry in &entries {
@@ -67,7 +66,7 @@ pub(super) async fn follow(connection: &Connection, filters: Filters) -> Result<
     let mut query = filters.query(None);
     let mut printed = BTreeSet::new();
     loop {
-        let entries = all(&client, query.clone()).await?;
+        let entries = all(&client, &query).await?;
         for entry in entries.iter().filter(|entry| !printed.contains(&entry.event_id)) {
             match connection.output {
                 Output::Json => json_line(entry)?,
@@ -105,16 +104,9 @@ pub(super) async fn show(connection: &Connection, id: EventId, project: Option<&
     })
 }
 
-async fn all(client: &Client, mut query: AuditQuery) -> Result<Vec<AuditEntry>, Failure> {
-    let mut entries = Vec::new();
-    loop {
-        let page = client.list_audit(&query).await?;
-        entries.extend(page.items);
-        query.page.cursor = page.next_cursor;
-        if query.page.cursor.is_none() {
-            return Ok(entries);
-        }
-    }
+async fn all(client: &Client, query: &AuditQuery) -> Result<Vec<AuditEntry>, Failure> {
+    let list = async |page: &PageQuery| client.list_audit(&AuditQuery { page: page.clone(), ..query.clone() }).await;
+    Ok(all_pages(list).await?)
 }
 
 /// What became true, by name, with the step and fence that it is about.
