@@ -100,6 +100,17 @@ fn the_stand_in_and_init_are_linked_by_nothing() {
 }
 
 #[test]
+fn all_who_call_the_api_have_the_same_client() {
+    let graph = graph();
+    for caller in ["sealfleet-cli", "sealfleet-worker", "sealfleet-tests"] {
+        assert!(graph.edges[caller].contains("sealfleet-client"), "`{caller}` calls the API without the client");
+    }
+    for caller in ["sealfleet-cli", "sealfleet-worker"] {
+        assert!(!graph.edges[caller].contains("reqwest"), "`{caller}` sends requests of its own");
+    }
+}
+
+#[test]
 fn the_rules_do_no_io() {
     let reached = graph().reached_from("sealfleet-domain");
     assert!(reached.contains("serde"), "the graph was not read");

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
+use sealfleet_client::AuditQuery;
+use sealfleet_client::types::FanOutView;
 use sealfleet_domain::Timestamp;
 use sealfleet_tests::api::text;
 use sealfleet_tests::identity::{NOWHERE, secrets};
@@ -129,20 +131,19 @@ pub async fn on_stack(figures: &mut Figures, stack: &Stack, project: &Project, c
         let (revoked, gone) = tokio::join!(project.admin.revoke(&keys, true), gone(&asleep, begun));
         let (revoked, gone) = (revoked?, gone?);
         let fan_out = revoked.fan_out.clone().unwrap_or_default();
-        let inline = !revoked.answer["fan_out"]["finished_at"].is_null();
+        let inline = revoked.answer.fan_out.as_ref().is_some_and(|fan_out| fan_out.finished_at.is_some());
         let finished = project.admin.fanned_out(stack, &fan_out, SOON).await?;
-        ensure_eq!(finished["runs_aborted"], runs, "runs that {finished} aborted");
+        ensure_eq!(finished.counts.runs_aborted, runs as u64, "runs that {finished:?} aborted");
         for (worker, claims) in workers.iter().zip(&claims) {
             let held: Vec<&Claimed> = claims.iter().collect();
-            let answer = worker.heartbeat(&held).await?.accepted()?;
-            let all = answer["leases"].as_array().into_iter().flatten().all(|lease| lease["held"] == false);
-            ensure!(all, "a claim of a played worker is still held");
+            let answer = worker.heartbeat(&held).await?;
+            ensure!(answer.leases.iter().all(|lease| !lease.held), "a claim of a played worker is still held");
         }
-        let begun = at(&finished, "started_at")?;
+        let begun = finished.started_at;
         let name = format!("local stack: hard revoke, {runs} in flight, {} real", tasks + sandboxes);
         let last = last_abort(project, &finished, runs).await?;
         issued(figures, &format!("{name}: last abort issued"), runs, seconds(begun, last));
-        let ended = at(&finished, "finished_at")?;
+        let ended = finished.finished_at.unwrap_or(begun);
         figures.add(format!("{name}: fan-out counted and finished"), seconds(begun, ended), "s");
         figures.add(format!("{name}: `sweep` had to go on"), if inline { 0.0 } else { 1.0 }, "times");
         figures.add(format!("{name}: last real sandbox's process gone"), gone.as_secs_f64(), "s");
@@ -174,14 +175,14 @@ async fn gone(asleep: &Sleeper, since: Instant) -> Outcome<Duration> {
 }
 
 /// When the last abort of a fan-out was written, by the audit trail.
-async fn last_abort(project: &Project, fan_out: &Value, runs: usize) -> Outcome<Timestamp> {
-    let begun = text(fan_out, "started_at")?;
-    let entries = project.admin.list(&format!("/v1/audit?limit=100&from={begun}")).await?;
+async fn last_abort(project: &Project, fan_out: &FanOutView, runs: usize) -> Outcome<Timestamp> {
+    let since = AuditQuery { from: Some(fan_out.started_at), ..AuditQuery::default() };
+    let entries = project.admin.trail(&since).await?;
     let mut aborts = Vec::new();
     for entry in &entries {
         let events = named(std::slice::from_ref(entry), "run.aborted_by_revocation");
-        if events.iter().any(|event| event["fan_out_id"] == fan_out["fan_out_id"]) {
-            aborts.push(at(entry, "at")?);
+        if events.iter().any(|event| event["fan_out_id"] == json!(fan_out.fan_out_id)) {
+            aborts.push(Timestamp::parse(&text(entry, "at")?)?);
         }
     }
     ensure_eq!(aborts.len(), runs, "aborts of the fan-out in the trail");
@@ -190,8 +191,4 @@ async fn last_abort(project: &Project, fan_out: &Value, runs: usize) -> Outcome<
 
 fn seconds(from: Timestamp, to: Timestamp) -> f64 {
     f64::from(i32::try_from(to.millis_since(from)).unwrap_or(i32::MAX)) / 1000.0
-}
-
-fn at(fan_out: &Value, member: &str) -> Outcome<Timestamp> {
-    Ok(Timestamp::parse(&text(fan_out, member)?)?)
 }

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use sealfleet_tests::api::typed;
 use sealfleet_tests::aws::Service;
-use sealfleet_tests::project::{FARGATE, PULL, step};
+use sealfleet_tests::project::{FARGATE, PULL, run_of, step};
 use sealfleet_tests::{Claimed, Failure, Outcome, Project, Stack, Stage, eventually};
 use serde_json::{Value, json};
 
@@ -55,15 +56,18 @@ async fn latencies(figures: &mut Figures, stack: &Stack, runs: usize) -> Outcome
 /// Enqueues and claims, by callers of the HTTP API.
 async fn requests(figures: &mut Figures, project: &Project, runs: usize) -> Outcome {
     let worker = project.worker(&json!({ "pool": "gpu", "max_concurrent": 1000 })).await?;
+    // One request each: without repetition, and without an idempotency key, which is a row more.
+    let member = project.member.client().clone().without_retries();
+    let request = typed(&run_of(&[step("only", &json!({ "pool": "gpu" }))]))?;
     let (mut enqueues, mut claims) = (Vec::new(), Vec::new());
     for number in 0..runs * 2 + 2 {
         let before = Instant::now();
-        let run = project.enqueue_step(&json!({ "pool": "gpu" })).await?;
+        let run = member.enqueue(&request, None).await?.run_id.to_string();
         let enqueued = before.elapsed();
         let before = Instant::now();
         let claimed = worker.claim(&run, "only").await?;
         let took = before.elapsed();
-        worker.succeed(&claimed).await?.accepted()?;
+        worker.succeed(&claimed).await?;
         // The first two start the functions.
         if number > 1 {
             enqueues.push(enqueued.as_secs_f64() * 1000.0);
@@ -84,8 +88,8 @@ async fn start(stack: &Stack, project: &Project, pool: &str) -> Outcome<f64> {
     let steps = [step("only", &json!({ "pool": pool, "mode": "sandboxed", "command": command }))];
     let run = project.enqueue(&json!({ "workflow": "bench", "steps": steps })).await?;
     let ended = project.finished(&run, SOON).await?;
-    let claimed =
-        Claimed { run: run.clone(), step: "only".to_owned(), fence: ended["steps"][0]["fence"].as_u64().unwrap_or(1) };
+    let fence = ended.steps.first().map_or(1, |step| step.fence.number());
+    let claimed = Claimed { run: run.clone(), step: "only".to_owned(), fence };
     let started = eventually("the command's output", SOON, async || {
         let said = if pool == PULL {
             project.live_worker(stack).await?.output(&claimed)
@@ -95,7 +99,7 @@ async fn start(stack: &Stack, project: &Project, pool: &str) -> Outcome<f64> {
         Ok(times(&said).into_iter().find(|time| *time >= before))
     })
     .await;
-    let started = started.map_err(|failure| Failure::new(format!("{failure}; the run is {ended}")))?;
+    let started = started.map_err(|failure| Failure::new(format!("{failure}; the run is {ended:?}")))?;
     Ok(started - before)
 }
 

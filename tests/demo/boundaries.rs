@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use sealfleet_client::all_pages;
+use sealfleet_domain::run::RunState;
 use sealfleet_tests::aws::Service;
 use sealfleet_tests::project::{FARGATE, PULL, merged, named, step};
 use sealfleet_tests::{Claimed, Outcome, Stack, ensure, ensure_eq, eventually, unique};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::board::Board;
 use crate::tenant::{BESIDE, Tenant};
@@ -23,7 +25,7 @@ pub async fn enrolment(own: &Tenant, other: &Tenant) -> Outcome<String> {
     let (_, key) = own.project.enrolment_key(&json!({ "labels": { "region": "eu" }, "max_uses": 10 })).await?;
     for wish in [json!({ "project": other.id() }), json!({ "pool": FARGATE }), json!({ "labels": { "region": "us" } })]
     {
-        let answer = own.project.register(Some(&key), &format!("intruder-{}", unique()), &wish).await?;
+        let answer = own.project.try_register(Some(&key), &format!("intruder-{}", unique()), &wish).await?;
         ensure!(matches!(answer.status, 400 | 403), "a registration with {wish} was answered with {}", answer.status);
         answer.is_problem()?;
     }
@@ -140,7 +142,7 @@ async fn secrets(stack: &Stack, thief: &Tenant, owner: &Tenant) -> Outcome<Strin
     });
     let run = thief.enqueue("curious", BESIDE, &[step("only", &command)]).await?;
     let ended = thief.project.finished(&run, SOON).await?;
-    ensure_eq!(ended["state"], "succeeded", "the sandbox that is to be denied: {ended}");
+    ensure_eq!(ended.state, RunState::Succeeded, "the sandbox that is to be denied: {ended:?}");
     Ok(format!("AccessDenied for the role sealfleet-{}--sandbox, from inside a sandbox", thief.id()))
 }
 
@@ -156,19 +158,18 @@ async fn labels(tenant: &Tenant, work: &Work) -> Outcome<String> {
     .await?;
     tenant.worker.played().try_claim(run, "only").await?.refused(409, "step_mismatch")?;
     ensure_eq!(tenant.project.state(run, "only").await?, "queued", "the state of the step that requires region=us");
-    tenant.project.member.post(&format!("/v1/runs/{run}/cancel"), &json!({})).await?.accepted()?;
+    tenant.project.cancel(run).await?;
     Ok("409 step_mismatch, audited; it stayed queued until it was cancelled".to_owned())
 }
 
 async fn stolen(tenant: &Tenant, other: &Tenant, work: &Work) -> Outcome<String> {
     let run = &work.beside.run;
     let shown = tenant.project.step(run, "call").await?;
-    let claimed =
-        Claimed { run: run.clone(), step: "call".to_owned(), fence: shown["fence"].as_u64().unwrap_or_default() };
+    let claimed = Claimed { run: run.clone(), step: "call".to_owned(), fence: shown.fence.number() };
     let colleague = tenant.project.worker(&json!({})).await?;
-    colleague.succeed(&claimed).await?.refused(403, "not_holder")?;
+    colleague.try_succeed(&claimed).await?.refused(403, "not_holder")?;
     ensure!(!colleague.holds(&claimed).await?, "another worker's heartbeat keeps a stolen claim");
-    other.worker.played().succeed(&claimed).await?.refused(404, "not_found")?;
+    other.worker.played().try_succeed(&claimed).await?.refused(404, "not_found")?;
     ensure_eq!(tenant.project.state(run, "call").await?, "running", "the state of the step");
     let noted = named(&tenant.project.audit(run).await?, "report.refused");
     ensure!(
@@ -176,7 +177,7 @@ async fn stolen(tenant: &Tenant, other: &Tenant, work: &Work) -> Outcome<String>
         "the trail does not tell of the stolen fence: {noted:?}"
     );
     // It was only played: it must not be one of the tenant's workers any longer.
-    tenant.project.admin.post(&format!("/v1/workers/{}/revoke", colleague.id), &json!({})).await?.accepted()?;
+    tenant.project.admin.client().revoke_worker(colleague.id.parse()?).await?;
     Ok(format!("403 and 404 for fence {}, audited; the step runs on", claimed.fence))
 }
 
@@ -186,8 +187,8 @@ async fn seen(thief: &Tenant, owner: &Tenant, theirs: &Work) -> Outcome<String> 
     admin.get(&format!("/v1/runs/{run}")).await?.refused(404, "not_found")?;
     admin.post(&format!("/v1/runs/{run}/cancel"), &json!({})).await?.refused(404, "not_found")?;
     admin.get(&format!("/v1/audit?run={run}")).await?.refused(404, "not_found")?;
-    let runs: Vec<Value> = admin.list("/v1/runs").await?;
-    let foreign = runs.iter().any(|shown| theirs.runs().iter().any(|run| shown["run_id"] == *run));
+    let runs = all_pages(async |page| admin.client().list_runs(None, page).await).await?;
+    let foreign = runs.iter().any(|shown| theirs.runs().contains(&shown.run_id.to_string().as_str()));
     ensure!(!foreign, "a run of `{}` is listed for `{}`", owner.id(), thief.id());
     Ok("404, the same as for a run that was never there".to_owned())
 }

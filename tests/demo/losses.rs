@@ -23,7 +23,7 @@ pub async fn killed_worker(board: &mut Board, stack: &Stack, tenant: &mut Tenant
     let run = tenant.enqueue("fragile", BESIDE, &[hangs]).await?;
     eventually("the step to run", SOON, async || Ok(sleeping(&marker))).await?;
     let shown = tenant.project.until(&run, "only", &["running"], SOON).await?;
-    let old = Claimed { run: run.clone(), step: "only".to_owned(), fence: shown["fence"].as_u64().unwrap_or_default() };
+    let old = Claimed { run: run.clone(), step: "only".to_owned(), fence: shown.fence.number() };
 
     board.say(&format!(
         "SIGKILL to the worker of `{}`, process {}",
@@ -48,16 +48,16 @@ pub async fn killed_worker(board: &mut Board, stack: &Stack, tenant: &mut Tenant
 }
 
 async fn again(stack: &Stack, tenant: &Tenant, run: &str) -> Outcome<String> {
-    let mut last = Value::Null;
+    let mut last = None;
     let ended = eventually("the step to succeed", SOON, async || {
         // As its rule does every minute.
         stack.sweep().await?;
-        last = tenant.project.step(run, "only").await?;
-        Ok((last["state"] == "succeeded").then_some(()))
+        let shown = last.insert(tenant.project.step(run, "only").await?);
+        Ok((shown.state == "succeeded").then_some(shown.attempt))
     })
     .await;
-    ended.map_err(|failure| Failure::new(format!("{failure}\n{last}\n{}", tenant.worker.log())))?;
-    ensure_eq!(last["attempt"], 2, "the attempt that succeeded");
+    let attempt = ended.map_err(|failure| Failure::new(format!("{failure}\n{last:?}\n{}", tenant.worker.log())))?;
+    ensure_eq!(attempt, 2, "the attempt that succeeded");
     let entries = tenant.project.audit(run).await?;
     for (name, count) in [("step.requeued", 1), ("step.leased", 2), ("step.succeeded", 1), ("run.finished", 1)] {
         ensure_eq!(named(&entries, name).len(), count, "`{name}` in the trail of {run}");
@@ -68,7 +68,7 @@ async fn again(stack: &Stack, tenant: &Tenant, run: &str) -> Outcome<String> {
 async fn old_fence(tenant: &Tenant, old: &Claimed) -> Outcome<String> {
     let before = tenant.project.run(&old.run).await?;
     let failed = json!({ "state": "failed", "failure": { "kind": "exit", "code": 1 } });
-    tenant.worker.played().report(old, &failed).await?.refused(409, "stale_fence")?;
+    tenant.worker.played().try_report(old, &failed).await?.refused(409, "stale_fence")?;
     ensure_eq!(tenant.project.run(&old.run).await?, before, "the run");
     let noted = named(&tenant.project.audit(&old.run).await?, "report.refused");
     ensure!(noted.iter().any(|event| event["code"] == "stale_fence"), "the trail does not tell of it: {noted:?}");
@@ -88,7 +88,7 @@ pub async fn cancelled_sandbox(board: &mut Board, stack: &Stack, tenant: &Tenant
     board
         .check(
             "a cancel kills the Fargate sandbox, and the trail says so",
-            cancelled(stack, tenant, &run, &marker, &shown["handle"]),
+            cancelled(stack, tenant, &run, &marker, &json!(shown.handle)),
         )
         .await;
     Ok(())
@@ -96,7 +96,7 @@ pub async fn cancelled_sandbox(board: &mut Board, stack: &Stack, tenant: &Tenant
 
 async fn cancelled(stack: &Stack, tenant: &Tenant, run: &str, marker: &str, task: &Value) -> Outcome<String> {
     ensure!(task.is_string(), "a running step without its task");
-    tenant.project.member.post(&format!("/v1/runs/{run}/cancel"), &json!({})).await?.accepted()?;
+    tenant.project.cancel(run).await?;
     eventually("the sandbox's process to go", SOON, async || Ok(sleeping(marker).is_none().then_some(()))).await?;
     let cluster = &stack.parts.cluster;
     eventually("ECS to show the task as stopped", SOON, async || {

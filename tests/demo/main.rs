@@ -17,8 +17,10 @@ mod work;
 
 use std::process::ExitCode;
 
-use sealfleet_tests::{Failure, Outcome, Stack, Stage, ensure, ensure_eq};
-use serde_json::{Value, json};
+use sealfleet_client::{PageQuery, all_pages};
+use sealfleet_domain::fleet::WorkerStatus;
+use sealfleet_tests::{Failure, Outcome, Stack, Stage, ensure_eq};
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use board::{Board, tell};
@@ -170,21 +172,20 @@ async fn play(stage: &Stage, board: &mut Board) -> Outcome {
 }
 
 async fn answers(stack: &Stack) -> Outcome<String> {
-    stack.operator.get("/v1/projects").await?.accepted()?;
+    stack.operator.client().list_projects(&PageQuery::default()).await?;
     stack.anonymous.get("/v1/projects").await?.refused(401, "unauthenticated")?;
     Ok(format!("{} processes of Lambda functions run", stack.control_plane().len()))
 }
 
 async fn enrolled(tenant: &Tenant) -> Outcome<String> {
-    let workers = tenant.project.admin.list("/v1/workers").await?;
+    let client = tenant.project.admin.client();
+    let workers = all_pages(async |page| client.list_workers(page).await).await?;
     ensure_eq!(workers.len(), 2, "workers of `{}`", tenant.id());
     for id in tenant.workers() {
-        let worker = workers.iter().find(|worker| worker["worker_id"] == id);
+        let worker = workers.iter().find(|worker| worker.worker_id.to_string() == id);
         let worker = worker.ok_or_else(|| Failure::new(format!("worker `{id}` is not listed")))?;
-        ensure_eq!(worker["status"], "approved", "the status of `{id}`");
-        ensure_eq!(worker["labels"], json!({ "region": "eu" }), "the labels of `{id}`");
+        ensure_eq!(worker.status, WorkerStatus::Approved, "the status of `{id}`");
+        ensure_eq!(json!(worker.labels), json!({ "region": "eu" }), "the labels of `{id}`");
     }
-    let pools: Vec<&Value> = workers.iter().map(|worker| &worker["pool"]).collect();
-    ensure!(pools.iter().all(|pool| pool.is_string()), "a worker without a pool");
     Ok(String::new())
 }

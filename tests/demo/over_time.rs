@@ -4,12 +4,15 @@
 
 use std::time::{Duration, Instant};
 
+use sealfleet_client::types::FanOutView;
 use sealfleet_domain::Timestamp;
+use sealfleet_domain::profile::Profile;
+use sealfleet_domain::run::RunState;
 use sealfleet_tests::api::text;
 use sealfleet_tests::identity::secrets;
 use sealfleet_tests::processes::Sleeper;
 use sealfleet_tests::project::{FARGATE, PULL, merged, named, run_of, step};
-use sealfleet_tests::{Claimed, Outcome, Stack, ensure, ensure_eq, eventually};
+use sealfleet_tests::{Claimed, Failure, Outcome, Stack, ensure, ensure_eq, eventually};
 use serde_json::{Value, json};
 
 use crate::board::Board;
@@ -95,8 +98,9 @@ async fn bind(stack: &Stack, tenant: &mut Tenant) -> Outcome {
     Ok(())
 }
 
-fn reference(profile: &Value, key: &str) -> Outcome<String> {
-    text(&profile["secrets"], key)
+fn reference(profile: &Profile, key: &str) -> Outcome<String> {
+    let found = profile.content.secrets.get(key).map(ToString::to_string);
+    found.ok_or_else(|| Failure::new(format!("no `{key}` in {profile:?}")))
 }
 
 /// A step that runs with the key once its run's first step, which sleeps, is over.
@@ -123,7 +127,7 @@ async fn rotated(board: &mut Board, stack: &Stack, tenant: &mut Tenant, runs: &[
     let crm = reference(&tenant.project.admin.profile(BESIDE).await?, "API_KEY")?;
     let changed =
         merged(secrets(&[(KEY, &stored.pinned()), ("NEW_KEY", &crm)]), &json!({ "env": { "PARTNER_URL": "/v2" } }));
-    tenant.project.admin.put_profile(BESIDE_WORKER.profile, 1, &changed).await?.accepted()?;
+    tenant.project.admin.save_profile(BESIDE_WORKER.profile, &changed).await?;
     asleep.wake();
 
     let all = json!({ "rotated": [KEY], "added": ["NEW_KEY"], "removed": ["OLD_KEY"], "knobs": ["PARTNER_URL"] });
@@ -177,7 +181,7 @@ async fn drifted(
 /// A run has succeeded, and its step printed the hash of this value.
 async fn succeeded_with(stack: &Stack, tenant: &Tenant, source: &Source, run: &str, value: &Canary) -> Outcome {
     let ended = tenant.project.finished(run, SOON).await?;
-    ensure_eq!(ended["state"], "succeeded", "the run {ended}\n{}", tenant.worker.log());
+    ensure_eq!(ended.state, RunState::Succeeded, "the run {ended:?}\n{}", tenant.worker.log());
     let printed = said(stack, tenant, run, "call", source.pool).await?;
     ensure_eq!(printed.lines().next().unwrap_or_default(), value.sha256(), "what the step of {run} printed");
     Ok(())
@@ -248,14 +252,14 @@ async fn revoked_softly(board: &mut Board, stack: &Stack, tenant: &Tenant, in_fl
             Ok(format!("{} sandboxes", in_flight.runs().len()))
         })
         .await;
-    tenant.project.admin.lift(&id).await?.accepted()?;
+    tenant.project.admin.lift(&id).await?;
     board
         .check("lifted: the same enqueue is accepted, and its sandbox has the key", async {
             let calls = json!({ "pool": source.pool, "mode": "identity", "command": ["sh", "-c", HASH] });
             let run = tenant.enqueue(source.workflow, SHIFT, &[step("call", &calls)]).await?;
             // The first two are the old ones.
             let new = tenant.partner.get(2);
-            let new = new.ok_or_else(|| sealfleet_tests::Failure::new("the key was not rotated"))?;
+            let new = new.ok_or_else(|| Failure::new("the key was not rotated"))?;
             succeeded_with(stack, tenant, source, &run, new).await?;
             Ok(String::new())
         })
@@ -278,8 +282,8 @@ async fn enqueue_refused(tenant: &Tenant, source: &Source, revocation: &str) -> 
 
 async fn start_refused(tenant: &Tenant, run: &str, revocation: &str) -> Outcome<String> {
     let ended = tenant.project.finished(run, SOON).await?;
-    let call = tenant.project.step(run, "call").await?;
-    ensure_eq!(call["state"], "failed", "the step of {ended}");
+    let call = json!(tenant.project.step(run, "call").await?);
+    ensure_eq!(call["state"], "failed", "the step of {ended:?}");
     ensure_eq!(call["failure"]["kind"], "secret_revoked", "why it failed");
     let detail = text(&call["failure"], "detail")?;
     ensure!(detail.contains(KEY) && detail.contains(revocation), "the reason names neither: {detail}");
@@ -296,7 +300,7 @@ async fn revoked_hard(board: &mut Board, stack: &Stack, tenant: &Tenant, in_flig
         .await;
     let mut claims = Vec::new();
     for run in in_flight.runs() {
-        let fence = tenant.project.step(run, "call").await?["fence"].as_u64().unwrap_or_default();
+        let fence = tenant.project.step(run, "call").await?.fence.number();
         claims.push(Claimed { run: run.clone(), step: "call".to_owned(), fence });
     }
     // Nothing of the check may hide that it was not so before.
@@ -307,11 +311,10 @@ async fn revoked_hard(board: &mut Board, stack: &Stack, tenant: &Tenant, in_flig
     let (revoked, gone) = tokio::join!(tenant.project.admin.revoke(&keys, true), gone(&in_flight.asleep, begun));
     let revoked = revoked?;
     let fan_out = revoked.fan_out.clone().unwrap_or_default();
-    let mut finished = Value::Null;
     board
         .check("revoked hard: every sandbox with the key is gone, and the fan-out has counted each", async {
             let gone = gone?;
-            finished = tenant.project.admin.fanned_out(stack, &fan_out, SOON).await?;
+            let finished = tenant.project.admin.fanned_out(stack, &fan_out, SOON).await?;
             counted(tenant, in_flight, &finished, gone).await
         })
         .await;
@@ -341,7 +344,7 @@ async fn gone(asleep: &Sleeper, since: Instant) -> Outcome<Duration> {
     eventually("the sandboxes to go", SOON, async || Ok(asleep.asleep().is_empty().then(|| since.elapsed()))).await
 }
 
-async fn counted(tenant: &Tenant, in_flight: &InFlight, fan_out: &Value, gone: Duration) -> Outcome<String> {
+async fn counted(tenant: &Tenant, in_flight: &InFlight, fan_out: &FanOutView, gone: Duration) -> Outcome<String> {
     let [beside, in_aws] = [&in_flight.holding[0], &in_flight.holding[1]];
     let expected = [
         ("runs_aborted", in_flight.runs().len()),
@@ -349,29 +352,26 @@ async fn counted(tenant: &Tenant, in_flight: &InFlight, fan_out: &Value, gone: D
         ("tasks_unstopped", 0),
         ("worker_sandboxes", beside.len()),
     ];
-    let trail = tenant.project.admin.events("", "revocation.fan_out_finished").await?;
-    let told: Vec<&Value> = trail.iter().filter(|event| event["fan_out_id"] == fan_out["fan_out_id"]).collect();
+    let counts = json!(fan_out.counts);
+    let trail = tenant.project.admin.events("revocation.fan_out_finished").await?;
+    let told: Vec<&Value> = trail.iter().filter(|event| event["fan_out_id"] == json!(fan_out.fan_out_id)).collect();
     ensure_eq!(told.len(), 1, "ends of the fan-out in the trail");
     for (count, wanted) in expected {
-        ensure_eq!(fan_out[count], wanted, "`{count}` of {fan_out}");
+        ensure_eq!(counts[count], wanted, "`{count}` of {fan_out:?}");
         ensure!(told.iter().all(|event| event[count] == wanted), "`{count}` of {told:?}");
     }
-    let since = |at: &Value| -> Outcome<i64> {
-        let begun = Timestamp::parse(&text(fan_out, "started_at")?)?;
-        Ok(Timestamp::parse(at.as_str().unwrap_or_default())?.millis_since(begun))
-    };
     let mut last = 0;
     for run in in_flight.runs() {
         for entry in tenant.project.audit(run).await? {
             if !named(std::slice::from_ref(&entry), "run.aborted_by_revocation").is_empty() {
-                last = last.max(since(&entry["at"])?);
+                last = last.max(Timestamp::parse(&text(&entry, "at")?)?.millis_since(fan_out.started_at));
             }
         }
     }
     Ok(format!(
         "the last abort was issued after {}, the fan-out finished after {}, the last sandbox process was gone after {:.1} s\n{}",
         seconds(last),
-        seconds(since(&fan_out["finished_at"])?),
+        seconds(fan_out.finished_at.map_or(0, |at| at.millis_since(fan_out.started_at))),
         gone.as_secs_f64(),
         expected.map(|(count, number)| format!("{count} {number}")).join(", ")
     ))
@@ -390,8 +390,8 @@ async fn aborted(tenant: &Tenant, in_flight: &InFlight, fan_out: &str) -> Outcom
                 ensure!(told.iter().all(|event| event[member] == wanted), "`{member}` of {told:?} is not `{wanted}`");
             }
             let shown = tenant.project.run(run).await?;
-            ensure_eq!(shown["state"], "aborted", "the run {shown}");
-            ensure_eq!(shown["steps"][0]["aborted"]["kind"], "revoked", "why it was ended");
+            ensure_eq!(shown.state, RunState::Aborted, "the run {shown:?}");
+            ensure_eq!(json!(shown)["steps"][0]["aborted"]["kind"], "revoked", "why it was ended");
         }
     }
     Ok(format!("{} runs, each with the profile and the key that it had inherited", in_flight.runs().len()))
@@ -402,7 +402,7 @@ async fn others_go_on(tenant: &Tenant, in_flight: &InFlight) -> Outcome<String> 
     in_flight.others_asleep.wake();
     for run in &in_flight.others {
         let ended = tenant.project.finished(run, SOON).await?;
-        ensure_eq!(ended["state"], "succeeded", "the run {ended}\n{}", tenant.worker.log());
+        ensure_eq!(ended.state, RunState::Succeeded, "the run {ended:?}\n{}", tenant.worker.log());
         ensure!(tenant.project.events(run, "run.aborted_by_revocation").await?.is_empty(), "{run} was aborted");
     }
     Ok(format!("{} runs", in_flight.others.len()))
@@ -414,7 +414,7 @@ async fn late_reports(tenant: &Tenant, claims: &[Claimed]) -> Outcome<String> {
     for claimed in claims {
         let before = tenant.project.run(&claimed.run).await?;
         let worker = tenant.worker.played();
-        for answer in [worker.succeed(claimed).await?, worker.start(claimed).await?] {
+        for answer in [worker.try_succeed(claimed).await?, worker.try_start(claimed).await?] {
             ensure!(matches!(answer.status, 403 | 409), "a late report was answered with {}", answer.status);
             answer.is_problem()?;
             refused += 1;

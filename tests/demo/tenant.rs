@@ -82,8 +82,8 @@ impl Tenant {
             FARGATE: { "kind": "fargate", "image": stack.parts.sandbox_image, "labels": { "region": "eu" } },
         });
         let project = Project::onboard_with(stack, id, &pools).await?;
-        let shown = stack.operator.get(&format!("/v1/projects/{id}")).await?.accepted()?;
-        let fargate_worker = text(&shown["pools"][FARGATE], "worker_id")?;
+        let shown = stack.operator.client().get_project(&id.parse()?).await?;
+        let fargate_worker = text(&json!(shown)["pools"][FARGATE], "worker_id")?;
         let store = BuiltinStore::create(stack, &project).await?;
         let worker = PullWorker::enrol(stack, &project, &store).await?;
         let (beside, in_aws) = (Canary::new(), Canary::new());
@@ -184,7 +184,7 @@ impl PullWorker {
         ] {
             command.extend([option.to_owned(), value]);
         }
-        let caller = stack.anonymous.with(std::fs::read_to_string(&credential_file)?.trim());
+        let caller = stack.anonymous.with(std::fs::read_to_string(&credential_file)?.trim())?;
         let (child, pid) = start(&command, &directory, &stack.parts.id)?;
         Ok(Self { id, directory, caller, command, stack_id: stack.parts.id.clone(), child, pid })
     }

@@ -1,5 +1,6 @@
 //! The audit trail: complete, apart by project, and archived so that a touch is seen.
 
+use sealfleet_domain::run::Mode;
 use sealfleet_tests::project::named;
 use sealfleet_tests::trail::Archive;
 use sealfleet_tests::{Failure, Outcome, Stack, ensure, ensure_eq, eventually};
@@ -27,8 +28,8 @@ async fn released(tenant: &Tenant, work: &Work) -> Outcome<String> {
     let trail: Vec<Value> = trail.iter().filter(of_work).cloned().collect();
     let mut identity_steps = 0;
     for run in work.runs() {
-        let steps = tenant.project.run(run).await?["steps"].as_array().cloned().unwrap_or_default();
-        identity_steps += steps.iter().filter(|step| step["mode"] == "identity").count();
+        let steps = tenant.project.run(run).await?.steps;
+        identity_steps += steps.iter().filter(|step| step.mode == Mode::Identity).count();
     }
     for name in ["secret.released", "profile.injected", "secret.decrypted"] {
         ensure_eq!(named(&trail, name).len(), identity_steps, "`{name}` in the trail of `{}`", tenant.id());

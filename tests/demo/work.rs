@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sealfleet_domain::run::RunState;
 use sealfleet_tests::api::text;
 use sealfleet_tests::aws::Service;
 use sealfleet_tests::project::{FARGATE, PULL, named, step};
@@ -114,7 +115,7 @@ impl Work {
         for sleeping in [&self.beside, &self.in_aws] {
             let slept = eventually("the identity step to sleep", SOON, async || Ok(sleeping.process())).await;
             let shown = tenant.project.run(&sleeping.run).await?;
-            slept.map_err(|failure| Failure::new(format!("{failure}\n{shown}\n{}", tenant.worker.log())))?;
+            slept.map_err(|failure| Failure::new(format!("{failure}\n{shown:?}\n{}", tenant.worker.log())))?;
             tenant.project.until(&sleeping.run, "call", &["running"], SOON).await?;
         }
         Ok(())
@@ -144,8 +145,8 @@ impl Work {
         let mut steps = 0;
         for run in self.runs().into_iter().filter(|run| *run != self.elsewhere) {
             let ended = tenant.project.finished(run, SOON).await?;
-            ensure_eq!(ended["state"], "succeeded", "the run {ended}\n{}", tenant.worker.log());
-            steps += ended["steps"].as_array().map_or(0, Vec::len);
+            ensure_eq!(ended.state, RunState::Succeeded, "the run {ended:?}\n{}", tenant.worker.log());
+            steps += ended.steps.len();
         }
         Ok(format!("{} runs, {steps} steps", self.runs().len() - 1))
     }
@@ -155,10 +156,9 @@ impl Work {
         let own = tenant.workers();
         let mut claims = 0;
         for run in self.runs() {
-            let shown = tenant.project.run(run).await?;
-            for step in shown["steps"].as_array().into_iter().flatten() {
-                let worker = step["worker_id"].as_str();
-                ensure!(worker.is_none_or(|worker| own.contains(&worker)), "a step reached a foreign worker: {step}");
+            for step in tenant.project.run(run).await?.steps {
+                let is_own = step.worker_id.is_none_or(|worker| own.contains(&worker.to_string().as_str()));
+                ensure!(is_own, "a step reached a foreign worker: {step:?}");
             }
         }
         for claim in named(&tenant.project.trail().await?, "step.leased") {
@@ -191,7 +191,7 @@ impl Work {
 /// # Errors
 /// When it does not come.
 pub async fn said(stack: &Stack, tenant: &Tenant, run: &str, step: &str, pool: &str) -> Outcome<String> {
-    let fence = tenant.project.step(run, step).await?["fence"].as_u64().unwrap_or_default();
+    let fence = tenant.project.step(run, step).await?.fence.number();
     let claimed = Claimed { run: run.to_owned(), step: step.to_owned(), fence };
     eventually("the step's output", SOON, async || {
         let said =

@@ -1,6 +1,8 @@
 //! Who sees and who may change identities: tools inside sandboxes, and callers of the API.
 
 use futures_util::future::join;
+use sealfleet_client::RevocationState;
+use sealfleet_domain::run::RunState;
 use sealfleet_tests::api::text;
 use sealfleet_tests::identity::{NOWHERE, revocation, secrets};
 use sealfleet_tests::processes::Sleeper;
@@ -57,7 +59,7 @@ pub async fn s49_a_tool_sees_what_it_is_granted(stack: &Stack) -> Outcome {
             ensure_eq!(told.as_object().map(Map::len), Some(granted.len()), "tasks");
         }
         sleepers.iter().for_each(Sleeper::wake);
-        project.run_until(&run, "succeeded", SOON).await?;
+        project.run_until(&run, RunState::Succeeded, SOON).await?;
         let released = project.events(&run, "secret.released").await?;
         let decrypted = project.events(&run, "secret.decrypted").await?;
         for (id, tool, keys) in &granted {
@@ -95,11 +97,11 @@ pub async fn who_may_write_profiles_and_revoke(stack: &Stack) -> Outcome {
         let named = merged(secrets(&[]), &json!({ "name": format!("new-{tag}") }));
         Ok(vec![
             caller.post("/v1/profiles", &named).await?,
-            caller.put_profile(&own, 1, &json!({})).await?,
-            caller.delete_profile(&own).await?,
+            caller.try_put_profile(&own, 1, &json!({})).await?,
+            caller.try_delete_profile(&own).await?,
             caller.put("/v1/cascade", None, &json!({ "workflows": { "roles": own } })).await?,
             caller.post("/v1/revocations", &key).await?,
-            caller.lift(&id).await?,
+            caller.try_lift(&id).await?,
         ])
     };
     for caller in [&project.viewer, &project.member] {
@@ -108,9 +110,9 @@ pub async fn who_may_write_profiles_and_revoke(stack: &Stack) -> Outcome {
         }
         caller.profile(&own).await?;
         caller.profile_versions(&own).await?;
-        caller.get("/v1/cascade").await?.accepted()?;
+        caller.client().get_cascade().await?;
         caller.resolve(&asked).await?;
-        caller.revocations("active").await?;
+        caller.revocations(RevocationState::Active).await?;
         caller.revocation(&id).await?;
         caller.preview(&[(&own, "API_KEY")]).await?;
     }
@@ -126,11 +128,11 @@ pub async fn who_may_write_profiles_and_revoke(stack: &Stack) -> Outcome {
     // An operator's token: at the same paths, and on the system's alone.
     for reply in [
         stack.operator.get(&format!("/v1/profiles/{own}")).await?,
-        stack.operator.put_profile(&own, 1, &json!({})).await?,
-        stack.operator.delete_profile(&own).await?,
+        stack.operator.try_put_profile(&own, 1, &json!({})).await?,
+        stack.operator.try_delete_profile(&own).await?,
         stack.operator.post("/v1/revocations", &key).await?,
         stack.operator.get(&format!("/v1/revocations/{id}")).await?,
-        stack.operator.lift(&id).await?,
+        stack.operator.try_lift(&id).await?,
     ] {
         reply.refused(404, "not_found")?;
     }
@@ -171,7 +173,7 @@ pub async fn who_may_write_profiles_and_revoke(stack: &Stack) -> Outcome {
     let refused = stack.operator.post("/v1/profiles", &named(&format!("r-{tag}"), NOWHERE)).await?;
     refused.refused(400, "invalid_request")?;
     ensure_eq!(refused.body["field"], "secrets.API_KEY", "the field of a system profile with a project's secret");
-    ensure_eq!(stack.operator.profile(&system).await?["version"], 1, "the system's profile after it all");
+    ensure_eq!(stack.operator.profile(&system).await?.version, 1, "the system's profile after it all");
     ensure_eq!((project.admin.profile(&own).await?, project.admin.revocation(&id).await?), before, "the project's");
     project.admin.get(&format!("/v1/profiles/new-{tag}")).await?.refused(404, "not_found")?;
     Ok(())
@@ -198,13 +200,13 @@ pub async fn another_owners_revocations_do_not_exist(stack: &Stack) -> Outcome {
         ] {
             same(&stranger.get(&theirs).await?, &stranger.get(&nobodys).await?)?;
         }
-        same(&stranger.lift(&id).await?, &stranger.lift(&no_id).await?)?;
-        for state in ["active", "lifted"] {
+        same(&stranger.try_lift(&id).await?, &stranger.try_lift(&no_id).await?)?;
+        for state in [RevocationState::Active, RevocationState::Lifted] {
             let listed = stranger.revocations(state).await?;
-            ensure!(listed.iter().all(|found| found["revocation_id"] != id.as_str()), "it is listed: {listed:?}");
+            ensure!(listed.iter().all(|found| found.revocation_id != seen.revocation_id), "it is listed: {listed:?}");
         }
         ensure_eq!(owner.revocation(&id).await?, seen, "the revocation after it all");
-        owner.lift(&id).await?.accepted()?;
+        owner.lift(&id).await?;
         same(
             &stranger.get(&format!("/v1/revocations/{id}")).await?,
             &stranger.get(&format!("/v1/revocations/{no_id}")).await?,
@@ -249,13 +251,14 @@ pub async fn profiles_change_by_version(stack: &Stack) -> Outcome {
         refused.refused(400, "invalid_request")?;
         ensure_eq!(refused.body["field"], "If-Match", "the field of `{wrong}`");
     }
-    let stale = admin.put_profile(&name, 7, &content("2")).await?.refused(412, "version_conflict")?;
+    let stale = admin.try_put_profile(&name, 7, &content("2")).await?.refused(412, "version_conflict")?;
     ensure!(stale.contains("\"1\""), "the version that it has is not told: {stale}");
-    ensure_eq!(admin.profile(&name).await?["version"], 1, "the version after refused changes");
+    ensure_eq!(admin.profile(&name).await?.version, 1, "the version after refused changes");
 
     // Of two who saw the same version one wins.
     let contents = (content("2"), content("3"));
-    let (one, other) = join(admin.put_profile(&name, 1, &contents.0), admin.put_profile(&name, 1, &contents.1)).await;
+    let (one, other) =
+        join(admin.try_put_profile(&name, 1, &contents.0), admin.try_put_profile(&name, 1, &contents.1)).await;
     let (one, other) = (one?, other?);
     let (won, lost) = if one.status == 200 { (&one, &other) } else { (&other, &one) };
     lost.refused(412, "version_conflict")?;
@@ -268,35 +271,31 @@ pub async fn profiles_change_by_version(stack: &Stack) -> Outcome {
     let run = project.enqueue(&with_profile(&name, &[played("only", &json!({}))])).await?;
     let held = worker.claim(&run, "only").await?;
     let kept = async {
-        let detail = admin.delete_profile(&name).await?.refused(409, "profile_in_use")?;
+        let detail = admin.try_delete_profile(&name).await?.refused(409, "profile_in_use")?;
         ensure!(detail.contains("cancel") || detail.contains("wait"), "the remedy is not named: {detail}");
-        ensure_eq!(admin.profile(&name).await?["version"], 2, "the version of what is in use");
+        ensure_eq!(admin.profile(&name).await?.version, 2, "the version of what is in use");
         Ok(())
     };
     worker.while_held(&held, kept).await?;
-    worker.succeed(&held).await?.accepted()?;
+    worker.succeed(&held).await?;
     admin.delete_if(&path, "\"1\"").await?.refused(412, "version_conflict")?;
     let deleted = admin.delete_if(&path, "\"2\"").await?;
     ensure_eq!(deleted.status, 204, "deleting what nobody uses: {}", deleted.body);
     admin.get(&path).await?.refused(404, "not_found")?;
-    admin.delete_profile(&name).await?.refused(404, "not_found")?;
-    admin.put_profile(&name, 2, &content("4")).await?.refused(404, "not_found")?;
+    admin.try_delete_profile(&name).await?.refused(404, "not_found")?;
+    admin.try_put_profile(&name, 2, &content("4")).await?.refused(404, "not_found")?;
 
     // A profile of the same name goes on counting, so that no two versions look alike.
     let again = admin.create_profile(&name, &content("4")).await?;
-    ensure_eq!(again["version"], 4, "the version of a profile that was deleted before");
+    ensure_eq!(again.version, 4, "the version of a profile that was deleted before");
     let versions = admin.profile_versions(&name).await?;
-    let told: Vec<(&Value, bool)> =
-        versions.iter().map(|version| (&version["version"], version["deleted"] == true)).collect();
-    ensure_eq!(told, [(&json!(4), false), (&json!(3), true), (&json!(2), false), (&json!(1), false)], "the history");
-    ensure!(
-        versions.iter().all(|version| text(version, "by").is_ok_and(|by| by.starts_with("token:"))),
-        "{versions:?}"
-    );
-    let updated: Vec<Value> = admin.events("", "profile.updated").await?;
+    let told: Vec<(u32, bool)> = versions.iter().map(|told| (told.profile.version, told.deleted)).collect();
+    ensure_eq!(told, [(4, false), (3, true), (2, false), (1, false)], "the history");
+    ensure!(versions.iter().all(|version| version.by.starts_with("token:")), "{versions:?}");
+    let updated: Vec<Value> = admin.events("profile.updated").await?;
     let of_it = updated.iter().filter(|event| event["profile"] == name.as_str());
     ensure_eq!(of_it.map(|event| &event["version"]).collect::<Vec<_>>(), [&json!(2)], "audited changes");
-    let deleted = admin.events("", "profile.deleted").await?;
+    let deleted = admin.events("profile.deleted").await?;
     ensure_eq!(deleted.iter().filter(|event| event["profile"] == name.as_str()).count(), 1, "audited deletions");
     Ok(())
 }
@@ -307,7 +306,7 @@ pub async fn cursors_are_bound_to_their_list(stack: &Stack) -> Outcome {
     let (one, two) = (format!("one-{}", unique()), format!("two-{}", unique()));
     for name in [&one, &two] {
         project.admin.create_profile(name, &secrets(&[("API_KEY", &nowhere("cursors"))])).await?;
-        project.admin.put_profile(name, 1, &secrets(&[("API_KEY", &nowhere("cursors"))])).await?.accepted()?;
+        project.admin.save_profile(name, &secrets(&[("API_KEY", &nowhere("cursors"))])).await?;
         project.admin.revoke(&[(name, "API_KEY")], false).await?;
     }
     let cursor =

@@ -19,8 +19,8 @@ pub async fn s58_any_touch_of_the_archive_is_named(stack: &Stack) -> Outcome {
     for _ in 0..3 {
         // Cancelled at once: one entry with an event for each step, so that lines can be touched.
         let steps: Vec<Value> = ["a", "b", "c", "d", "e", "f"].map(|id| step(id, &json!({ "pool": "gpu" }))).into();
-        let run = text(&project.member.post("/v1/runs", &run_of(&steps)).await?.accepted()?, "run_id")?;
-        project.member.post(&format!("/v1/runs/{run}/cancel"), &json!({})).await?.accepted()?;
+        let run = project.enqueue(&run_of(&steps)).await?;
+        project.cancel(&run).await?;
         exported(stack, &project).await?;
         stack.digest().await?;
     }
@@ -240,7 +240,7 @@ pub async fn s61_a_replay_is_equal_and_poison_is_set_aside(stack: &Stack) -> Out
 
     // The same through the table and its stream: what comes after it in its shard is exported.
     let enqueue = run_of(&[step("only", &json!({ "pool": "gpu" }))]);
-    let run = text(&project.member.post("/v1/runs", &enqueue).await?.accepted()?, "run_id")?;
+    let run = project.enqueue(&enqueue).await?;
     let (day, shard) = eventually("the export of a run", EXPORTED, async || {
         let archive = Archive::of(stack, &project.id).await?;
         let of_run = archive
@@ -257,7 +257,7 @@ pub async fn s61_a_replay_is_equal_and_poison_is_set_aside(stack: &Stack) -> Out
     });
     let put = json!({ "TableName": stack.parts.audit_table, "Item": row });
     stack.aws.call(Service::DynamoDb, "PutItem", put).await?;
-    project.member.post(&format!("/v1/runs/{run}/cancel"), &json!({})).await?.accepted()?;
+    project.cancel(&run).await?;
     eventually("the row that is set aside, and what comes after it", EXPORTED, async || {
         let archive = Archive::read(stack).await?;
         let aside = archive.objects.iter().filter(|(key, _)| key.starts_with("set-aside/"));
@@ -286,7 +286,7 @@ pub async fn s61_a_replay_is_equal_and_poison_is_set_aside(stack: &Stack) -> Out
 /// A range that the stream lost is exported again from the table, and digested.
 pub async fn a_range_is_exported_again(stack: &Stack) -> Outcome {
     let project = stack.project("again").await?;
-    project.member.post("/v1/runs", &run_of(&[step("only", &json!({ "pool": "gpu" }))])).await?.accepted()?;
+    project.enqueue_step(&json!({ "pool": "gpu" })).await?;
     exported(stack, &project).await?;
     let trail = project.trail().await?;
     let before = stack.aws.keys(&stack.parts.audit_bucket, &format!("audit/project={}/", project.id)).await?;

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::try_join_all;
+use sealfleet_client::AuditQuery;
 use sealfleet_tests::api::text;
 use sealfleet_tests::aws::Service;
 use sealfleet_tests::identity::{NOWHERE, secrets};
@@ -19,12 +20,11 @@ use crate::seen::{SOON, fresh_id, played, player, sleeping, with_profile};
 pub async fn s57_a_hundred_events_are_all_there(stack: &Stack) -> Outcome {
     let project = stack.project("fiftyseven").await?;
     let body = run_of(&[step("only", &json!({ "pool": "gpu" }))]);
-    let answers = join_all((0..100).map(|_| project.member.post("/v1/runs", &body))).await;
-    let mut runs = BTreeSet::new();
-    for answer in answers {
-        runs.insert(text(&answer?.accepted()?, "run_id")?);
-    }
+    let enqueued = try_join_all((0..100).map(|_| project.enqueue(&body))).await?;
+    let runs: BTreeSet<String> = enqueued.into_iter().collect();
     ensure_eq!(runs.len(), 100, "runs that were enqueued at once");
+    // Each was asked for once: what was asked again, its answer being lost, is not there twice.
+    ensure_eq!(project.runs().await?.len(), 100, "runs of the project");
 
     let trail = project.trail().await?;
     let audited: BTreeSet<String> = trail
@@ -84,7 +84,7 @@ pub async fn s59_a_trail_is_its_projects_admins(stack: &Stack) -> Outcome {
     let (alpha, beta) = stack.pair("fiftynine").await?;
     beta.admin.create_profile("crm", &secrets(&[("API_KEY", NOWHERE)])).await?;
     let run = beta.enqueue_step(&json!({})).await?;
-    let token = text(&beta.admin.post("/v1/tokens", &json!({ "role": "viewer" })).await?.accepted()?, "token_id")?;
+    let token = beta.admin.token(&json!({ "role": "viewer" })).await?.view.token_id.to_string();
     let entries = beta.trail().await?;
     let entry = entries.last().cloned().unwrap_or_default();
     let (id, actor) = (text(&entry, "event_id")?, text(&entry, "actor")?);
@@ -134,7 +134,8 @@ pub async fn s59_a_trail_is_its_projects_admins(stack: &Stack) -> Outcome {
     ensure_eq!(found(&format!("run={run}")).await?, ["\"run.enqueued\""], "by run");
     ensure_eq!(found("type=run.enqueued,profile.created").await?.len(), 2, "by two types");
     ensure_eq!(found("type=run.enqueued&profile=crm").await?.len(), 0, "what no event is");
-    let made = beta.admin.events(&format!("actor={actor}"), "token.created").await?;
+    let query = AuditQuery { actor: Some(actor.clone()), ..AuditQuery::default() };
+    let made = named(&beta.admin.trail(&query).await?, "token.created");
     ensure!(made.iter().any(|event| event["token_id"] == token.as_str()), "by actor: {made:?}");
     beta.admin.get("/v1/audit?type=no.such").await?.refused(400, "invalid_request")?;
 
@@ -150,7 +151,8 @@ pub async fn s59_a_trail_is_its_projects_admins(stack: &Stack) -> Outcome {
         .refused(400, "invalid_request")?;
 
     // Operators have a trail of their own.
-    let onboarded = stack.operator.events("type=project.created", "project.created").await?;
+    let query = AuditQuery { types: vec!["project.created".to_owned()], ..AuditQuery::default() };
+    let onboarded = named(&stack.operator.trail(&query).await?, "project.created");
     ensure!(
         onboarded.iter().any(|event| event["project"] == beta.id.as_str()),
         "the operators' own trail: {onboarded:?}"
@@ -202,9 +204,8 @@ pub async fn s60_without_the_audit_table_nothing_is_given_and_everything_is_take
         );
 
         // Everything is taken.
-        project.member.post(&format!("/v1/runs/{to_cancel}/cancel"), &json!({})).await?.accepted()?;
-        let body = json!({ "keys": [{ "profile": "crm", "key": "API_KEY" }], "hard": true, "reason": "leaked" });
-        project.admin.post("/v1/revocations", &body).await?.accepted()?;
+        project.cancel(to_cancel).await?;
+        project.admin.revoke(&[("crm", "API_KEY")], true).await?;
         for (run, sleeper) in runs.iter().zip([&cancelled, &revoked]) {
             sleeper.until(0, SOON).await?;
             ensure_eq!(project.state(run, "only").await?, "aborted", "the run whose sandbox is gone");
@@ -223,9 +224,9 @@ pub async fn s60_without_the_audit_table_nothing_is_given_and_everything_is_take
     let told = async |run: &str, name: &str| -> Outcome<usize> { Ok(project.events(run, name).await?.len()) };
     eventually("the entries of what was taken", MOVED, async || {
         stack.sweep().await?;
-        let finished = project.admin.events("", "revocation.fan_out_finished").await?;
+        let finished = project.admin.events("revocation.fan_out_finished").await?;
         let there = told(to_cancel, "run.cancelled").await? + told(to_revoke, "run.aborted_by_revocation").await?;
-        let revoked = project.admin.events("", "secret.revoked").await?.len();
+        let revoked = project.admin.events("secret.revoked").await?.len();
         Ok((there == 2 && finished.len() == 1 && revoked == 1).then_some(()))
     })
     .await?;
@@ -241,5 +242,5 @@ pub async fn s60_without_the_audit_table_nothing_is_given_and_everything_is_take
     .await;
     ensure!(exported.is_ok(), "{} events are not in the archive once: {:?}", missing.len(), missing.first());
     let held = worker.claim(&waits, "only").await?;
-    worker.succeed(&held).await?.accepted().map(|_: Value| ())
+    worker.succeed(&held).await.map(|_| ())
 }

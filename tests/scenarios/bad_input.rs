@@ -279,7 +279,7 @@ fn work() -> Vec<Wrong> {
 /// What is no JSON, no object, or too much of it.
 pub async fn bodies_that_are_no_request(stack: &Stack) -> Outcome {
     let project = stack.project("bad-bodies").await?;
-    let runs_before = project.viewer.list("/v1/runs").await?.len();
+    let runs_before = project.runs().await?.len();
     let good = run_of(&[step("only", &json!({}))]).to_string();
     let wrong: [(&str, Vec<u8>); 9] = [
         ("nothing", Vec::new()),
@@ -305,7 +305,7 @@ pub async fn bodies_that_are_no_request(stack: &Stack) -> Outcome {
         ensure_eq!(answer.status, 400, "the idempotency key `{key}`: {}", answer.body);
         answer.is_problem()?;
     }
-    ensure_eq!(project.viewer.list("/v1/runs").await?.len(), runs_before, "runs after it all");
+    ensure_eq!(project.runs().await?.len(), runs_before, "runs after it all");
     Ok(())
 }
 

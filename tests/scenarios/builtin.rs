@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use sealfleet_domain::run::RunState;
 use sealfleet_tests::identity::{Stored, secrets};
 use sealfleet_tests::project::{PULL, step};
 use sealfleet_tests::worker::BuiltinStore;
@@ -45,7 +46,7 @@ pub async fn s32_what_is_stored_opens_with_its_key_only(stack: &Stack) -> Outcom
     std::fs::rename(&store.key, &kept)?;
     std::fs::rename(&other, &store.key)?;
     let run = project.enqueue(&reading("s32", &[("API_KEY", &value)])).await?;
-    let failed = project.until(&run, "only", &["failed"], SOON).await?;
+    let failed = json!(project.until(&run, "only", &["failed"], SOON).await?);
     std::fs::rename(&kept, &store.key)?;
     ensure_eq!(failed["failure"]["kind"], "secret_unavailable", "the failure: {failed}");
     let detail = failed["failure"]["detail"].as_str().unwrap_or_default();
@@ -123,9 +124,9 @@ async fn sees(stack: &Stack, project: &Project, profile: &str, values: &[(&str, 
     let run = project.enqueue(&reading(profile, values)).await?;
     let ended = project.finished(&run, SOON).await?;
     ensure_eq!(
-        ended["state"],
-        "succeeded",
-        "a step that reads {values:?}: {ended}\n  its worker says\n{}",
+        ended.state,
+        RunState::Succeeded,
+        "a step that reads {values:?}: {ended:?}\n  its worker says\n{}",
         worker.log()
     );
     Ok(())

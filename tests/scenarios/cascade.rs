@@ -1,5 +1,6 @@
 //! The cascade: what a run starts with, where each key comes from, and what a profile may not do.
 
+use sealfleet_domain::run::RunState;
 use sealfleet_tests::identity::{NOWHERE, secrets};
 use sealfleet_tests::processes::Sleeper;
 use sealfleet_tests::project::{FARGATE, PULL, merged, named, run_of};
@@ -44,8 +45,8 @@ pub async fn s26_the_later_level_wins(stack: &Stack) -> Outcome {
         ensure_eq!(seen, expected, "the environment in `{pool}`; the worker says\n{}", worker.log());
         sleeper.wake();
     }
-    project.run_until(&run, "succeeded", SOON).await?;
-    ensure_eq!(project.run(&run).await?["profiles"], profiles, "the profiles of the run");
+    project.run_until(&run, RunState::Succeeded, SOON).await?;
+    ensure_eq!(json!(project.run(&run).await?.profiles), profiles, "the profiles of the run");
     let enqueued = project.events(&run, "run.enqueued").await?;
     ensure_eq!(enqueued.first().map(|event| event["profiles"].clone()), Some(profiles), "the audited profiles");
 
@@ -125,8 +126,9 @@ pub async fn s27_a_tombstone_ends_a_key(stack: &Stack) -> Outcome {
     let expected = format!("{}:key::{}", kept.arn.clone().unwrap_or_default(), kept.version);
     ensure_eq!(told, json!({ "only": { "KEPT": expected } }), "the task definition");
     sleeper.wake();
-    let ended = project.run_until(&run, "succeeded", SOON).await?;
-    ensure_eq!(names(&ended["secrets"]), ["KEPT"], "the secret names of the run");
+    let ended = project.run_until(&run, RunState::Succeeded, SOON).await?;
+    let held: Vec<&str> = ended.secrets.iter().map(|secret| secret.name.as_str()).collect();
+    ensure_eq!(held, ["KEPT"], "the secret names of the run");
     let released = project.events(&run, "secret.released").await?;
     ensure_eq!(released.len(), 1, "audited releases");
     ensure!(released.iter().all(|event| names(&event["secrets"]) == ["KEPT"]), "what was released: {released:?}");
@@ -227,11 +229,11 @@ async fn refused_start(project: &Project, claim: &Reply, run: &str) -> Outcome {
 }
 
 async fn failed_by_its_profile(project: &Project, run: &str) -> Outcome {
-    let step = project.step(run, "only").await?;
+    let step = json!(project.step(run, "only").await?);
     ensure_eq!((&step["state"], &step["failure"]["kind"]), (&json!("failed"), &json!("profile_refused")), "{step}");
     ensure!(step["failure"]["detail"].as_str().is_some_and(|detail| detail.len() > 10), "it does not say why: {step}");
     ensure!(!step.to_string().contains("do-not-repeat"), "a value is repeated: {step}");
-    ensure_eq!(project.run(run).await?["state"], "failed", "the run");
+    ensure_eq!(project.run(run).await?.state, RunState::Failed, "the run");
     let failed = project.events(run, "step.failed").await?;
     ensure_eq!(
         failed.iter().map(|event| &event["failure"]).collect::<Vec<_>>(),
@@ -278,8 +280,8 @@ pub async fn s29_a_profile_is_for_its_workflows(stack: &Stack) -> Outcome {
     let worker = player(&project, 8).await?;
     let run = project.enqueue(&run_of("x", "crm")).await?;
     let claimed = worker.claim(&run, "only").await?;
-    worker.start(&claimed).await?.accepted()?;
-    worker.succeed(&claimed).await?.accepted()?;
+    worker.start(&claimed).await?;
+    worker.succeed(&claimed).await?;
     let (denied, gone) = (project.enqueue(&run_of("x", "crm")).await?, project.enqueue(&run_of("x", "anyone")).await?);
     let secret = project.aws_secret(stack, "s29", "never seen").await?;
     let cloud = merged(secrets(&[("API_KEY", &secret.uri)]), &json!({ "allowed_workflows": ["x"] }));
@@ -290,7 +292,7 @@ pub async fn s29_a_profile_is_for_its_workflows(stack: &Stack) -> Outcome {
     for profile in ["crm", "cloud"] {
         project.admin.save_profile(profile, &merged(only_x.clone(), &json!({ "allowed_workflows": ["z"] }))).await?;
     }
-    project.admin.delete_profile("anyone").await?.accepted()?;
+    project.admin.client().delete_profile(&"anyone".parse()?, None).await?;
     refused_start(&project, &worker.try_claim(&denied, "only").await?, &denied).await?;
     refused_start(&project, &worker.try_claim(&gone, "only").await?, &gone).await?;
     open_gate(&worker, &on_fargate).await?;
@@ -331,11 +333,11 @@ pub async fn s30_another_projects_profile_does_not_exist(stack: &Stack) -> Outco
         ensure_eq!((exists.status, &exists.bytes), (missing.status, &missing.bytes), "`{}`", exists.asked);
         ensure!(exists.etag.is_empty() && !exists.body.to_string().contains("API_KEY"), "it tells: {}", exists.body);
     }
-    let replace = async |profile: &str| alpha.admin.put_profile(profile, 1, &json!({})).await;
+    let replace = async |profile: &str| alpha.admin.try_put_profile(profile, 1, &json!({})).await;
     same_but_for(&replace(&theirs).await?, &replace(&nobodys).await?, &theirs, &nobodys)?;
     same_but_for(
-        &alpha.admin.delete_profile(&theirs).await?,
-        &alpha.admin.delete_profile(&nobodys).await?,
+        &alpha.admin.try_delete_profile(&theirs).await?,
+        &alpha.admin.try_delete_profile(&nobodys).await?,
         &theirs,
         &nobodys,
     )?;
@@ -385,8 +387,8 @@ pub async fn s31_backends(stack: &Stack) -> Outcome {
             .await?;
     }
     admin.create_profile("known", &secrets(&[("API_KEY", NOWHERE)])).await?;
-    known(admin.put_profile("known", 1, &secrets(&[("API_KEY", "vault://crm#key")])).await?).await?;
-    ensure_eq!(admin.profile("known").await?["version"], 1, "the profile after a refused change");
+    known(admin.try_put_profile("known", 1, &secrets(&[("API_KEY", "vault://crm#key")])).await?).await?;
+    ensure_eq!(admin.profile("known").await?.version, 1, "the profile after a refused change");
 
     // Three levels, two backends, merged key by key.
     let worker = project.live_worker(stack).await?;
@@ -428,7 +430,7 @@ pub async fn s31_backends(stack: &Stack) -> Outcome {
             ensure_eq!(&seen, *expected, "`{id}` with `{profile}`; the worker says\n{}", worker.log());
             sleeper.wake();
         }
-        project.run_until(&run, "succeeded", SOON).await?;
+        project.run_until(&run, RunState::Succeeded, SOON).await?;
     }
 
     // A step that would see what its pool cannot resolve is told so, before anything is stored.

@@ -30,7 +30,7 @@ pub async fn an_oidc_caller_comes_in_by_its_claims(stack: &Stack) -> Outcome {
     };
     let body = json!({ "workflow": "w", "steps": [{ "id": "a", "pool": "workers", "mode": "sandboxed", "command": ["true"] }] });
 
-    let member = with("groups", json!(["developers", "staff"]));
+    let member = with("groups", json!(["developers", "staff"]))?;
     let run = member.post("/v1/runs", &body).await?.accepted()?;
     let host = issuer.url.trim_start_matches("http://");
     let enqueued = named(&project.trail().await?, "run.enqueued");
@@ -39,12 +39,12 @@ pub async fn an_oidc_caller_comes_in_by_its_claims(stack: &Stack) -> Outcome {
     let actor = format!("oidc:{host}/ada%2F7");
     ensure!(entries.iter().any(|entry| entry["actor"] == actor.as_str()), "no entry of {actor}: {entries:?}");
     member.get("/v1/audit").await?.refused(403, "forbidden")?;
-    let viewer = with("groups", json!("guests"));
+    let viewer = with("groups", json!("guests"))?;
     viewer.get(&format!("/v1/runs/{}", run["run_id"].as_str().unwrap_or_default())).await?.accepted()?;
     viewer.post("/v1/runs", &body).await?.refused(403, "forbidden")?;
-    with("groups", json!(["admins"])).get("/v1/audit").await?.accepted()?;
+    with("groups", json!(["admins"]))?.get("/v1/audit").await?.accepted()?;
     // The other project is entered by the claim alone, and from this one it cannot be seen.
-    ensure!(with("project", json!(other.id)).list("/v1/runs").await?.is_empty(), "another project's run is listed");
+    ensure!(with("project", json!(other.id))?.list("/v1/runs").await?.is_empty(), "another project's run is listed");
     member.get(&format!("/v1/projects/{}", other.id)).await?.refused(404, "not_found")?;
 
     for (name, value, status) in [
@@ -57,17 +57,17 @@ pub async fn an_oidc_caller_comes_in_by_its_claims(stack: &Stack) -> Outcome {
         ("exp", json!(now() - 60), 401),
         ("iat", json!(now() - 3 * 24 * 3600), 401),
     ] {
-        let reply = with(name, value.clone()).get("/v1/runs").await?;
+        let reply = with(name, value.clone())?.get("/v1/runs").await?;
         ensure_eq!(reply.status, status, "{name}={value}: {}", reply.is_problem()?);
     }
     let header = json!({ "alg": "none", "kid": key.kid });
     let unsigned = format!("{}.", sealfleet_test_issuer::signed_part(&header, &claims(&json!(["admins"]))));
-    stack.anonymous.with(&unsigned).get("/v1/runs").await?.refused(401, "unauthenticated")?;
+    stack.anonymous.with(&unsigned)?.get("/v1/runs").await?.refused(401, "unauthenticated")?;
     let impostor = sealfleet_test_issuer::Key::es256(&key.kid)?;
-    let forged = stack.anonymous.with(&impostor.token(&claims(&json!(["admins"]))));
+    let forged = stack.anonymous.with(&impostor.token(&claims(&json!(["admins"]))))?;
     forged.get("/v1/runs").await?.refused(401, "unauthenticated")?;
     // Not even an admin's claims open what operators and workers do.
-    let admin = with("groups", json!(["admins"]));
+    let admin = with("groups", json!(["admins"]))?;
     admin.get("/v1/projects").await?.refused(403, "forbidden")?;
     admin.post("/v1/queue-credentials", &json!({})).await?.refused(401, "unauthenticated")?;
     Ok(())

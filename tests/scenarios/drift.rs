@@ -1,5 +1,6 @@
 //! Drift: what has changed between an enqueue and a start.
 
+use sealfleet_domain::run::RunState;
 use sealfleet_tests::identity::secrets;
 use sealfleet_tests::processes::Sleeper;
 use sealfleet_tests::project::{FARGATE, PULL, merged};
@@ -46,7 +47,7 @@ async fn beside_a_worker(stack: &Stack, project: &Project) -> Outcome {
     let old = json!({ "KEPT": "kept", "TURNED": "old", "MOVED": "here", "GONE": "gone", "KNOB": "old" });
     ensure_eq!(seen(project, &run, &sleeper, &KEYS).await?, old, "before; the worker says\n{}", worker.log());
     sleeper.wake();
-    project.run_until(&run, "succeeded", SOON).await?;
+    project.run_until(&run, RunState::Succeeded, SOON).await?;
     ensure!(project.events(&run, "profile.drift_at_injection").await?.is_empty(), "drift where nothing has changed");
 
     let sleeper = Sleeper::new();
@@ -67,7 +68,7 @@ async fn beside_a_worker(stack: &Stack, project: &Project) -> Outcome {
     let new = json!({ "KEPT": "kept", "TURNED": "turned", "MOVED": "there", "NEW": "new", "KNOB": "new" });
     ensure_eq!(seen(project, &proceeds, &sleeper, &KEYS).await?, new, "after; the worker says\n{}", worker.log());
     sleeper.wake();
-    project.run_until(&proceeds, "succeeded", SOON).await?;
+    project.run_until(&proceeds, RunState::Succeeded, SOON).await?;
     drifted_once(project, &proceeds, "proceed", 1, &sets).await?;
     released(project, &proceeds, &["KEPT", "MOVED", "NEW", "TURNED"], "TURNED", &turned.version).await?;
     let injected = project.events(&proceeds, "profile.injected").await?;
@@ -76,7 +77,8 @@ async fn beside_a_worker(stack: &Stack, project: &Project) -> Outcome {
         Some(json!(2)),
         "the version used"
     );
-    ensure_eq!(project.run(&proceeds).await?["profiles"][0]["version"], 1, "the version at enqueue");
+    let used = project.run(&proceeds).await?.profiles;
+    ensure_eq!(used.first().map(|used| used.version), Some(1), "the version at enqueue");
 
     open_gate(&gatekeeper, &refuses).await?;
     refused(stack, project, &refuses, &sets).await
@@ -102,7 +104,7 @@ async fn on_fargate(stack: &Stack, project: &Project) -> Outcome {
     let rotated_only = project.enqueue(&body(&rotates, "proceed")).await?;
     let refuses = project.enqueue(&body(&Sleeper::new(), "refuse")).await?;
     let changed = project.enqueue(&body(&changes, "proceed")).await?;
-    let enqueued = project.run(&changed).await?;
+    let enqueued = json!(project.run(&changed).await?);
     let version = |run: &Value, key: &str| {
         let mut secrets = run["secrets"].as_array().into_iter().flatten();
         secrets.find(|secret| secret["name"] == key).map(|secret| secret["version"].clone())
@@ -125,7 +127,7 @@ async fn on_fargate(stack: &Stack, project: &Project) -> Outcome {
     });
     ensure_eq!(told["only"], expected, "the task definition after a rotation");
     rotates.wake();
-    project.run_until(&rotated_only, "succeeded", SOON).await?;
+    project.run_until(&rotated_only, RunState::Succeeded, SOON).await?;
     released(project, &rotated_only, &["GONE", "KEPT", "MOVED", "TURNED"], "TURNED", &turned.version).await?;
 
     open_gate(&gatekeeper, &refuses).await?;
@@ -143,7 +145,7 @@ async fn on_fargate(stack: &Stack, project: &Project) -> Outcome {
     });
     ensure_eq!(told["only"], expected, "the task definition");
     changes.wake();
-    project.run_until(&changed, "succeeded", SOON).await?;
+    project.run_until(&changed, RunState::Succeeded, SOON).await?;
     let sets = json!({ "added": ["NEW"], "removed": ["GONE"], "rotated": ["MOVED", "TURNED"], "knobs": ["KNOB"] });
     drifted_once(project, &changed, "proceed", 1, &sets).await?;
     released(project, &changed, &["KEPT", "MOVED", "NEW", "TURNED"], "TURNED", &turned.version).await
@@ -178,8 +180,8 @@ async fn released(project: &Project, run: &str, keys: &[&str], rotated: &str, ve
 /// Whether a step with `on_drift: refuse` has failed with these sets, and nothing of it has started.
 async fn refused(stack: &Stack, project: &Project, run: &str, sets: &Value) -> Outcome {
     let ended = project.finished(run, SOON).await?;
-    ensure_eq!(ended["state"], "failed", "the run that refuses drift: {ended}");
-    let step = project.step(run, "only").await?;
+    ensure_eq!(ended.state, RunState::Failed, "the run that refuses drift: {ended:?}");
+    let step = json!(project.step(run, "only").await?);
     ensure_eq!((&step["state"], &step["failure"]["kind"]), (&json!("failed"), &json!("drifted")), "{step}");
     let detail = step["failure"]["detail"].as_str().unwrap_or_default();
     for key in ["added", "removed", "rotated"].into_iter().flat_map(|set| sets[set].as_array().into_iter().flatten()) {

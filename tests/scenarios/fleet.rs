@@ -3,6 +3,10 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all};
+use sealfleet_client::all_pages;
+use sealfleet_client::types::WorkerView;
+use sealfleet_domain::fleet::WorkerStatus;
+use sealfleet_domain::run::{DeadReason, RunState};
 use sealfleet_tests::api::text;
 use sealfleet_tests::aws::Service;
 use sealfleet_tests::project::{FARGATE, PULL, merged, named, run_of, step};
@@ -23,20 +27,19 @@ pub async fn s01_without_a_key_a_worker_waits(stack: &Stack) -> Outcome {
     let project = stack.project("alpha").await?;
     let run = project.enqueue_step(&json!({})).await?;
 
-    let registered = project.register(None, "s01", &json!({})).await?.accepted()?;
-    ensure_eq!(registered["status"], "pending", "registration without a key");
+    let registered = project.register(None, "s01", &json!({})).await?;
+    ensure_eq!(registered.status, WorkerStatus::Pending, "registration without a key");
     let worker = Worker::of(&stack.anonymous, &registered)?;
 
     worker.try_claim(&run, "only").await?.refused(403, "worker_pending")?;
     let heartbeat = worker.heartbeat(&[]).await?;
-    ensure_eq!(heartbeat.status, 200, "heartbeat of a pending worker");
-    ensure_eq!(heartbeat.body["status"], "pending", "what the heartbeat says");
+    ensure_eq!(heartbeat.status, WorkerStatus::Pending, "what the heartbeat of a pending worker says");
     worker.caller.post("/v1/queue-credentials", &json!({})).await?.refused(403, "worker_pending")?;
 
     ensure_eq!(project.state(&run, "only").await?, "queued", "the step that it asked for");
-    ensure_eq!(shown(&project, &worker.id).await?["status"], "pending", "the worker");
+    ensure_eq!(shown(&project, &worker.id).await?.status, WorkerStatus::Pending, "the worker");
 
-    project.admin.post(&format!("/v1/workers/{}/approve", worker.id), &json!({})).await?.accepted()?;
+    project.admin.client().approve_worker(worker.id.parse()?).await?;
     worker.claim(&run, "only").await?;
     Ok(())
 }
@@ -49,7 +52,8 @@ pub async fn s02_a_key_of_one_use_approves_one(stack: &Stack) -> Outcome {
         let name = format!("s02-{}", unique());
         let nothing = json!({});
         let (one, other) =
-            join(project.register(Some(&key), &name, &nothing), project.register(Some(&key), &name, &nothing)).await;
+            join(project.try_register(Some(&key), &name, &nothing), project.try_register(Some(&key), &name, &nothing))
+                .await;
         let (one, other) = (one?, other?);
         let (won, lost) = if one.status < 300 { (one, other) } else { (other, one) };
         ensure_eq!(won.accepted()?["status"], "approved", "the one that won");
@@ -57,9 +61,7 @@ pub async fn s02_a_key_of_one_use_approves_one(stack: &Stack) -> Outcome {
 
         let approved = named_workers(&project, &name).await?;
         ensure_eq!(approved.len(), 1, "workers that came of one use");
-        let keys = project.admin.list("/v1/enrolment-keys").await?;
-        let uses = keys.iter().find(|key| key["enrolment_key_id"] == key_id.as_str()).map(|key| key["uses"].clone());
-        ensure_eq!(uses, Some(json!(1)), "uses of the key");
+        ensure_eq!(uses(&project, &key_id).await?, Some(1), "uses of the key");
     }
     Ok(())
 }
@@ -70,15 +72,15 @@ pub async fn s03_a_dead_key_is_refused(stack: &Stack) -> Outcome {
     let (_, expired) = project.enrolment_key(&json!({ "expires_in_seconds": 1 })).await?;
     let expires = Instant::now() + Duration::from_millis(1100);
     let (revoked_id, revoked) = project.enrolment_key(&json!({})).await?;
-    project.admin.delete(&format!("/v1/enrolment-keys/{revoked_id}")).await?.accepted()?;
+    project.admin.client().revoke_enrolment_key(revoked_id.parse()?).await?;
     let (_, exhausted) = project.enrolment_key(&json!({ "max_uses": 1 })).await?;
-    project.register(Some(&exhausted), "s03-first", &json!({})).await?.accepted()?;
+    project.register(Some(&exhausted), "s03-first", &json!({})).await?;
     tokio::time::sleep_until(expires.into()).await;
 
     let name = format!("s03-{}", unique());
     let mut answers = Vec::new();
     for key in [&expired, &revoked, &exhausted] {
-        let answer = project.register(Some(key), &name, &json!({})).await?;
+        let answer = project.try_register(Some(key), &name, &json!({})).await?;
         answer.refused(401, "unauthenticated")?;
         answers.push(answer.bytes);
     }
@@ -94,12 +96,12 @@ pub async fn s04_a_key_is_for_its_pool(stack: &Stack) -> Outcome {
     let (_, key) = project.enrolment_key(&json!({ "pool": "gpu" })).await?;
     let name = format!("s04-{}", unique());
     let detail =
-        project.register(Some(&key), &name, &json!({ "pool": PULL })).await?.refused(403, "enrolment_refused")?;
+        project.try_register(Some(&key), &name, &json!({ "pool": PULL })).await?.refused(403, "enrolment_refused")?;
     ensure!(detail.contains("gpu"), "the answer does not name the key's pool: {detail}");
     ensure!(named_workers(&project, &name).await?.is_empty(), "a worker of the wrong pool was stored");
 
-    let registered = project.register(Some(&key), &name, &json!({ "pool": "gpu" })).await?.accepted()?;
-    ensure_eq!(registered["status"], "approved", "registration in the key's pool");
+    let registered = project.register(Some(&key), &name, &json!({ "pool": "gpu" })).await?;
+    ensure_eq!(registered.status, WorkerStatus::Approved, "registration in the key's pool");
     Ok(())
 }
 
@@ -115,7 +117,7 @@ pub async fn s05_a_key_is_for_its_project_labels_and_models(stack: &Stack) -> Ou
         json!({ "labels": { "region": "eu", "gpu": "a10" } }),
         json!({ "models": ["gpt-4o", "claude"] }),
     ] {
-        alpha.register(Some(&key), &name, &undeclared).await?.refused(403, "enrolment_refused")?;
+        alpha.try_register(Some(&key), &name, &undeclared).await?.refused(403, "enrolment_refused")?;
     }
     for project in [&alpha, &beta] {
         ensure!(
@@ -124,13 +126,11 @@ pub async fn s05_a_key_is_for_its_project_labels_and_models(stack: &Stack) -> Ou
             project.id
         );
     }
-    let keys = alpha.admin.list("/v1/enrolment-keys").await?;
-    let uses = keys.iter().find(|key| key["enrolment_key_id"] == key_id.as_str()).map(|key| key["uses"].clone());
-    ensure_eq!(uses, Some(json!(0)), "uses of a key that only refused");
+    ensure_eq!(uses(&alpha, &key_id).await?, Some(0), "uses of a key that only refused");
 
     let covered = json!({ "labels": { "region": "eu" }, "models": ["openai/GPT-4o"] });
-    let registered = alpha.register(Some(&key), &name, &covered).await?.accepted()?;
-    ensure_eq!(registered["status"], "approved", "registration that the key covers");
+    let registered = alpha.register(Some(&key), &name, &covered).await?;
+    ensure_eq!(registered.status, WorkerStatus::Approved, "registration that the key covers");
     Ok(())
 }
 
@@ -138,20 +138,20 @@ pub async fn s05_a_key_is_for_its_project_labels_and_models(stack: &Stack) -> Ou
 pub async fn s06_approve_and_reject_race(stack: &Stack) -> Outcome {
     let project = stack.project("alpha").await?;
     for _ in 0..4 {
-        let registered = project.register(None, "s06", &json!({})).await?.accepted()?;
-        let worker = text(&registered, "worker_id")?;
+        let registered = project.register(None, "s06", &json!({})).await?;
+        let worker = registered.worker_id.to_string();
         let (approve, reject) = (format!("/v1/workers/{worker}/approve"), format!("/v1/workers/{worker}/reject"));
         let nothing = json!({});
         let (approve, reject) =
             join(project.admin.post(&approve, &nothing), project.admin.post(&reject, &nothing)).await;
         let (approve, reject) = (approve?, reject?);
         let (status, event, lost) = if approve.status < 300 {
-            ("approved", "worker.approved", reject)
+            (WorkerStatus::Approved, "worker.approved", reject)
         } else {
-            ("rejected", "worker.rejected", approve)
+            (WorkerStatus::Rejected, "worker.rejected", approve)
         };
         lost.refused(409, "conflict")?;
-        ensure_eq!(shown(&project, &worker).await?["status"], status, "the worker after the race");
+        ensure_eq!(shown(&project, &worker).await?.status, status, "the worker after the race");
 
         let decided: Vec<Value> =
             [named(&project.trail().await?, "worker.approved"), named(&project.trail().await?, "worker.rejected")]
@@ -184,7 +184,7 @@ pub async fn s07_a_wrong_secret_is_nobodys(stack: &Stack) -> Outcome {
         (key_alpha.credential(), key_beta.credential()),
     ] {
         for forged in forgeries(own, others) {
-            let caller = stack.anonymous.with(&forged);
+            let caller = stack.anonymous.with(&forged)?;
             for answer in [
                 caller.post("/v1/heartbeats", &body).await?,
                 caller.get("/v1/runs").await?,
@@ -273,7 +273,7 @@ pub async fn s09_a_step_is_its_own_projects(stack: &Stack) -> Outcome {
     ensure!(finance.events(&run, "step.leased").await?.is_empty(), "the attempt left a lease in the trail");
 
     let claimed = own.claim(&message.run, &message.step).await?;
-    own.succeed(&claimed).await?.accepted()?;
+    own.succeed(&claimed).await?;
     ensure_eq!(finance.state(&run, "only").await?, "succeeded", "the step of its own worker");
     Ok(())
 }
@@ -377,7 +377,7 @@ pub async fn s14_fifty_claims_have_one_winner(stack: &Stack) -> Outcome {
     let (_, key) = project.enrolment_key(&json!({ "max_uses": 50 })).await?;
     let mut workers = Vec::new();
     for _ in 0..50 {
-        let registered = project.register(Some(&key), "s14", &json!({})).await?.accepted()?;
+        let registered = project.register(Some(&key), "s14", &json!({})).await?;
         workers.push(Worker::of(&stack.anonymous, &registered)?);
     }
     let run = project.enqueue_step(&json!({})).await?;
@@ -396,12 +396,9 @@ pub async fn s14_fifty_claims_have_one_winner(stack: &Stack) -> Outcome {
     let leased = project.events(&run, "step.leased").await?;
     ensure_eq!(leased.len(), 1, "audited leases");
     let shown = project.step(&run, "only").await?;
-    ensure_eq!(shown["fence"], 1, "the fence");
-    ensure_eq!(
-        leased.first().map(|event| event["worker_id"].clone()),
-        Some(shown["worker_id"].clone()),
-        "the audited holder"
-    );
+    ensure_eq!(shown.fence.number(), 1, "the fence");
+    let holder = leased.first().map(|event| event["worker_id"].clone());
+    ensure_eq!(holder, Some(json!(shown.worker_id)), "the audited holder");
     Ok(())
 }
 
@@ -413,23 +410,23 @@ pub async fn s15_reports(stack: &Stack) -> Outcome {
     let run = project.enqueue_step(&json!({})).await?;
     let claimed = owner.claim(&run, "only").await?;
 
-    other.succeed(&claimed).await?.refused(403, "not_holder")?;
+    other.try_succeed(&claimed).await?.refused(403, "not_holder")?;
     for state in ["running", "queued", "dead", "aborted", ""] {
-        let answer = owner.report(&claimed, &json!({ "state": state })).await?;
+        let answer = owner.try_report(&claimed, &json!({ "state": state })).await?;
         answer.refused(400, "invalid_request")?;
         ensure_eq!(answer.body["field"], "state", "the field that is wrong");
     }
     ensure_eq!(project.state(&run, "only").await?, "leased", "the step after refused reports");
 
-    let first = owner.succeed(&claimed).await?.accepted()?;
-    ensure_eq!(first["state"], "succeeded", "the answer to a report");
-    let again = owner.succeed(&claimed).await?;
+    let first = owner.succeed(&claimed).await?;
+    ensure_eq!(first.state, "succeeded", "the answer to a report");
+    let again = owner.try_succeed(&claimed).await?;
     ensure_eq!(again.status, 200, "the same report again");
     let otherwise = json!({ "state": "failed", "failure": { "kind": "exit", "code": 1 } });
-    let conflict = owner.report(&claimed, &otherwise).await?;
+    let conflict = owner.try_report(&claimed, &otherwise).await?;
     ensure_eq!(conflict.status, 409, "a different terminal state");
     conflict.is_problem()?;
-    other.succeed(&claimed).await?.refused(403, "not_holder")?;
+    other.try_succeed(&claimed).await?.refused(403, "not_holder")?;
 
     ensure_eq!(project.state(&run, "only").await?, "succeeded", "the step");
     ensure_eq!(project.events(&run, "step.succeeded").await?.len(), 1, "audited successes");
@@ -444,37 +441,36 @@ pub async fn s16_a_lease_runs_out(stack: &Stack) -> Outcome {
     let worker = project.worker(&json!({})).await?;
     let run = project.enqueue_step(&json!({})).await?;
     let mut late = Vec::new();
-    for attempt in 1..=3_u64 {
+    for attempt in 1..=3 {
         let claimed = worker.claim(&run, "only").await?;
-        ensure_eq!(claimed.fence, attempt, "the fence of attempt {attempt}");
-        ensure_eq!(project.step(&run, "only").await?["attempt"], attempt, "the attempt");
+        ensure_eq!(claimed.fence, u64::from(attempt), "the fence of attempt {attempt}");
+        ensure_eq!(project.step(&run, "only").await?.attempt, attempt, "the attempt");
         let expected = if attempt < 3 { "queued" } else { "dead" };
         expired(stack, &project, &run, expected).await?;
         late.push(claimed);
     }
     for claimed in &late {
-        worker.succeed(claimed).await?.refused(409, "stale_fence")?;
+        worker.try_succeed(claimed).await?.refused(409, "stale_fence")?;
         ensure!(!worker.holds(claimed).await?, "a lost lease is held, says the heartbeat");
     }
     let shown = project.step(&run, "only").await?;
-    ensure_eq!(shown["dead"], "attempts_exhausted", "why the step is dead");
-    ensure_eq!(project.run(&run).await?["state"], "dead", "the run");
-    let listed = project.viewer.list("/v1/runs").await?;
-    let listed = listed.iter().find(|listed| listed["run_id"] == run.as_str()).map(|listed| listed["state"].clone());
-    ensure_eq!(listed, Some(json!("dead")), "the run in the list");
+    ensure_eq!(shown.dead, Some(DeadReason::AttemptsExhausted), "why the step is dead");
+    ensure_eq!(project.run(&run).await?.state, RunState::Dead, "the run");
+    let listed = project.runs().await?.into_iter().find(|listed| listed.run_id.to_string() == run);
+    ensure_eq!(listed.map(|listed| listed.state), Some(RunState::Dead), "the run in the list");
     ensure_eq!(project.events(&run, "step.requeued").await?.len(), 2, "audited returns to the queue");
     ensure_eq!(project.events(&run, "step.dead").await?.len(), 1, "audited deaths");
 
     let retry = format!("/v1/runs/{run}/steps/only/retry");
     project.viewer.post(&retry, &json!({})).await?.refused(403, "forbidden")?;
-    project.member.post(&retry, &json!({})).await?.accepted()?;
+    project.member.client().retry_step(run.parse()?, &"only".parse()?).await?;
     let again = project.member.post(&retry, &json!({})).await?;
     ensure_eq!(again.status, 409, "retrying what is not dead");
     ensure_eq!(project.events(&run, "step.retried").await?.len(), 1, "audited retries");
     let claimed = worker.claim(&run, "only").await?;
     ensure_eq!(claimed.fence, 4, "the fence goes on");
-    worker.succeed(&claimed).await?.accepted()?;
-    ensure_eq!(project.run(&run).await?["state"], "succeeded", "the run after its retry");
+    worker.succeed(&claimed).await?;
+    ensure_eq!(project.run(&run).await?.state, RunState::Succeeded, "the run after its retry");
     Ok(())
 }
 
@@ -493,7 +489,7 @@ pub async fn s17_heartbeats_keep_a_lease(stack: &Stack) -> Outcome {
     let worker = project.worker(&json!({})).await?;
     let run = project.enqueue_step(&json!({})).await?;
     let claimed = worker.claim(&run, "only").await?;
-    worker.start(&claimed).await?.accepted()?;
+    worker.start(&claimed).await?;
     let long = async {
         let until = Instant::now() + Duration::from_secs(LEASE_SECONDS * 3);
         while Instant::now() < until {
@@ -504,8 +500,8 @@ pub async fn s17_heartbeats_keep_a_lease(stack: &Stack) -> Outcome {
     };
     worker.while_held(&claimed, long).await?;
     ensure_eq!(project.events(&run, "step.requeued").await?.len(), 0, "audited returns to the queue");
-    worker.succeed(&claimed).await?.accepted()?;
-    ensure_eq!(project.step(&run, "only").await?["attempt"], 1, "the attempt that succeeded");
+    worker.succeed(&claimed).await?;
+    ensure_eq!(project.step(&run, "only").await?.attempt, 1, "the attempt that succeeded");
     Ok(())
 }
 
@@ -518,15 +514,15 @@ pub async fn s18_the_newest_claim_counts(stack: &Stack) -> Outcome {
     let new = worker.claim(&run, "only").await?;
     ensure!(new.fence > old.fence, "a claim again got fence {} after {}", new.fence, old.fence);
 
-    worker.succeed(&old).await?.refused(409, "stale_fence")?;
-    worker.start(&old).await?.refused(409, "stale_fence")?;
+    worker.try_succeed(&old).await?.refused(409, "stale_fence")?;
+    worker.try_start(&old).await?.refused(409, "stale_fence")?;
     ensure!(!worker.holds(&old).await?, "the old claim is held, says the heartbeat");
     let refused = project.events(&run, "report.refused").await?;
     ensure!(refused.iter().any(|event| event["fence"] == old.fence), "the refused report is not audited: {refused:?}");
     ensure_eq!(project.state(&run, "only").await?, "leased", "the step after a stale report");
 
     ensure!(worker.holds(&new).await?, "the new claim is not held, says the heartbeat");
-    worker.succeed(&new).await?.accepted()?;
+    worker.succeed(&new).await?;
     let fences: Vec<Value> =
         project.events(&run, "step.succeeded").await?.iter().map(|event| event["fence"].clone()).collect();
     ensure_eq!(fences, [json!(new.fence)], "the fence that is in the trail");
@@ -540,11 +536,11 @@ pub async fn s19_a_revoked_worker_loses_its_step(stack: &Stack) -> Outcome {
     let (leased, running) = (project.enqueue_step(&json!({})).await?, project.enqueue_step(&json!({})).await?);
     let in_lease = worker.claim(&leased, "only").await?;
     let in_run = worker.claim(&running, "only").await?;
-    worker.start(&in_run).await?.accepted()?;
+    worker.start(&in_run).await?;
 
     project.member.post(&format!("/v1/workers/{}/revoke", worker.id), &json!({})).await?.refused(403, "forbidden")?;
-    project.admin.post(&format!("/v1/workers/{}/revoke", worker.id), &json!({})).await?.accepted()?;
-    worker.heartbeat(&[&in_lease, &in_run]).await?.refused(403, "worker_revoked")?;
+    project.admin.client().revoke_worker(worker.id.parse()?).await?;
+    worker.try_heartbeat(&[&in_lease, &in_run]).await?.refused(403, "worker_revoked")?;
     for claimed in [&in_lease, &in_run] {
         project.until(&claimed.run, "only", &["queued"], SOON).await?;
         let requeued = project.events(&claimed.run, "step.requeued").await?;
@@ -553,14 +549,14 @@ pub async fn s19_a_revoked_worker_loses_its_step(stack: &Stack) -> Outcome {
             Some(json!("worker_revoked")),
             "the audited reason"
         );
-        worker.succeed(claimed).await?.refused(403, "worker_revoked")?;
+        worker.try_succeed(claimed).await?.refused(403, "worker_revoked")?;
     }
     worker.try_claim(&leased, "only").await?.refused(403, "worker_revoked")?;
     worker.caller.post("/v1/queue-credentials", &json!({})).await?.refused(403, "worker_revoked")?;
     let revoked = named(&project.trail().await?, "worker.revoked");
     ensure!(revoked.iter().any(|event| event["worker_id"] == worker.id.as_str()), "the revocation is not audited");
     let claimed = other.claim(&leased, "only").await?;
-    other.succeed(&claimed).await?.accepted()?;
+    other.succeed(&claimed).await?;
     Ok(())
 }
 
@@ -592,7 +588,7 @@ pub async fn s20_max_concurrent(stack: &Stack) -> Outcome {
         worker.try_claim(run, "only").await?.refused(409, "at_capacity")?;
     }
     let Some((freed, next)) = held.first().zip(waiting.first()) else { return Ok(()) };
-    worker.succeed(freed).await?.accepted()?;
+    worker.succeed(freed).await?;
     worker.claim(next, "only").await?;
     Ok(())
 }
@@ -613,7 +609,7 @@ pub async fn s21_idempotency_keys(stack: &Stack) -> Outcome {
     ensure_eq!(runs.len(), 1, "runs of one key");
     let changed = run_of(&[step("only", &json!({ "command": ["false"] }))]);
     project.member.post_once("/v1/runs", &key, &changed).await?.refused(422, "idempotency_mismatch")?;
-    ensure_eq!(project.viewer.list("/v1/runs").await?.len(), 1, "runs in the project");
+    ensure_eq!(project.runs().await?.len(), 1, "runs in the project");
     let enqueued = named(&project.trail().await?, "run.enqueued");
     ensure_eq!(enqueued.len(), 1, "audited enqueues");
 
@@ -627,15 +623,13 @@ pub async fn s21_idempotency_keys(stack: &Stack) -> Outcome {
 pub async fn s22_an_unmatchable_step_says_so_and_dies(stack: &Stack) -> Outcome {
     let project = stack.project("alpha").await?;
     let run = project.enqueue_step(&json!({ "requires": { "region": "mars" }, "ttl_seconds": 8 })).await?;
-    let diagnosed = eventually("a diagnosis", Duration::from_secs(7), async || {
-        let step = project.step(&run, "only").await?;
-        Ok(step["diagnosis"].as_str().map(str::to_owned))
-    })
-    .await?;
+    let diagnosed =
+        eventually("a diagnosis", Duration::from_secs(7), async || Ok(project.step(&run, "only").await?.diagnosis))
+            .await?;
     ensure!(diagnosed.contains("region=mars"), "the diagnosis does not name what is missing: {diagnosed}");
 
     expired(stack, &project, &run, "dead").await?;
-    ensure_eq!(project.step(&run, "only").await?["dead"], "ttl_expired", "why it is dead");
+    ensure_eq!(project.step(&run, "only").await?.dead, Some(DeadReason::TtlExpired), "why it is dead");
     let dead = project.events(&run, "step.dead").await?;
     ensure_eq!(dead.first().map(|event| event["reason"].clone()), Some(json!("ttl_expired")), "the audited reason");
     Ok(())
@@ -645,33 +639,34 @@ pub async fn s22_an_unmatchable_step_says_so_and_dies(stack: &Stack) -> Outcome 
 pub async fn s23_cancel(stack: &Stack) -> Outcome {
     let project = stack.project("alpha").await?;
     let worker = project.worker(&json!({ "max_concurrent": 3 })).await?;
-    let cancel = async |run: &str| project.member.post(&format!("/v1/runs/{run}/cancel"), &json!({})).await;
 
     let steps = [step("first", &json!({})), step("second", &json!({ "needs": ["first"] }))];
     let queued = project.enqueue(&run_of(&steps)).await?;
     project.viewer.post(&format!("/v1/runs/{queued}/cancel"), &json!({})).await?.refused(403, "forbidden")?;
-    cancel(&queued).await?.accepted()?;
+    project.cancel(&queued).await?;
     for step in ["first", "second"] {
-        ensure_eq!(project.step(&queued, step).await?["aborted"]["kind"], "cancelled", "why `{step}` was ended");
+        let aborted = json!(project.step(&queued, step).await?.aborted);
+        ensure_eq!(aborted["kind"], "cancelled", "why `{step}` was ended");
     }
     worker.try_claim(&queued, "first").await?.refused(409, "not_queued")?;
-    cancel(&queued).await?.accepted()?;
+    project.cancel(&queued).await?;
     ensure_eq!(project.events(&queued, "run.cancelled").await?.len(), 1, "audited cancels, after a cancel again");
     let ended = project.enqueue_step(&json!({})).await?;
     let claimed = worker.claim(&ended, "only").await?;
-    worker.succeed(&claimed).await?.accepted()?;
-    cancel(&ended).await?.refused(409, "conflict")?;
+    worker.succeed(&claimed).await?;
+    let ended = format!("/v1/runs/{ended}/cancel");
+    project.member.post(&ended, &json!({})).await?.refused(409, "conflict")?;
 
     for start in [false, true] {
         let run = project.enqueue_step(&json!({})).await?;
         let claimed = worker.claim(&run, "only").await?;
         if start {
-            worker.start(&claimed).await?.accepted()?;
+            worker.start(&claimed).await?;
         }
-        cancel(&run).await?.accepted()?;
+        project.cancel(&run).await?;
         ensure_eq!(project.state(&run, "only").await?, "aborted", "the cancelled step");
         ensure!(!worker.holds(&claimed).await?, "a cancelled lease is held, says the heartbeat");
-        ensure_eq!(worker.succeed(&claimed).await?.status, 409, "a report after the cancel");
+        ensure_eq!(worker.try_succeed(&claimed).await?.status, 409, "a report after the cancel");
         ensure_eq!(project.state(&run, "only").await?, "aborted", "the step after a late report");
         ensure_eq!(project.events(&run, "run.cancelled").await?.len(), 1, "audited cancels");
         ensure_eq!(project.events(&run, "step.aborted").await?.len(), 1, "audited aborts");
@@ -693,7 +688,7 @@ async fn cancel_a_real_one(stack: &Stack, pool: &str, mode: &str) -> Outcome {
     eventually(&format!("{here} to run"), Duration::from_secs(60), async || Ok(running().then_some(()))).await?;
     project.until(&run, "only", &["running"], SOON).await?;
 
-    project.member.post(&format!("/v1/runs/{run}/cancel"), &json!({})).await?.accepted()?;
+    project.cancel(&run).await?;
     ensure_eq!(project.state(&run, "only").await?, "aborted", "{here}");
     let gone = eventually(&format!("the sandbox of {here} to be gone"), Duration::from_secs(60), async || {
         stack.sweep().await?;
@@ -718,10 +713,9 @@ pub async fn s24_another_projects_rows_do_not_exist(stack: &Stack) -> Outcome {
     let worker = beta.worker(&json!({})).await?;
     let stranger = alpha.worker(&json!({})).await?;
     let run = beta.enqueue_step(&json!({})).await?;
-    beta.admin.post("/v1/profiles", &json!({ "name": "s24" })).await?.accepted()?;
+    beta.admin.create_profile("s24", &json!({})).await?;
     let (key, _) = beta.enrolment_key(&json!({})).await?;
-    let token = beta.admin.post("/v1/tokens", &json!({ "role": "viewer" })).await?.accepted()?;
-    let token = text(&token, "token_id")?;
+    let token = beta.admin.token(&json!({ "role": "viewer" })).await?.view.token_id;
     let claimed = worker.claim(&run, "only").await?;
     let before = (beta.census().await?, beta.audit(&run).await?);
     let entry = text(before.1.first().unwrap_or(&Value::Null), "event_id")?;
@@ -764,8 +758,8 @@ pub async fn s24_another_projects_rows_do_not_exist(stack: &Stack) -> Outcome {
         }
         // A worker of A, with the very lease of a step of B.
         let nowhere = Claimed { run: fresh_id("run"), ..claimed.clone() };
-        same(&stranger.succeed(&claimed).await?, &stranger.succeed(&nowhere).await?)?;
-        same(&stranger.start(&claimed).await?, &stranger.start(&nowhere).await?)?;
+        same(&stranger.try_succeed(&claimed).await?, &stranger.try_succeed(&nowhere).await?)?;
+        same(&stranger.try_start(&claimed).await?, &stranger.try_start(&nowhere).await?)?;
         ensure!(!stranger.holds(&claimed).await?, "a worker holds a step of another project");
         let run_body =
             json!({ "workflow": "tests", "profile": "s24", "steps": [step("only", &json!({ "mode": "identity" }))] });
@@ -820,20 +814,20 @@ pub async fn s25_viewers_and_dead_tokens(stack: &Stack) -> Outcome {
     project.viewer.post("/v1/runs", &body).await?.refused(403, "forbidden")?;
 
     let expiring = json!({ "role": "member", "expires_in_seconds": 1 });
-    let expiring = project.admin.post("/v1/tokens", &expiring).await?.accepted()?;
+    let expiring = project.admin.token(&expiring).await?;
     let expires = Instant::now() + Duration::from_millis(1100);
-    let expired = stack.anonymous.with(&text(&expiring, "token")?);
-    let made = project.admin.post("/v1/tokens", &json!({ "role": "member" })).await?.accepted()?;
-    let revoked = stack.anonymous.with(&text(&made, "token")?);
+    let expired = stack.anonymous.with(&expiring.token)?;
+    let made = project.admin.token(&json!({ "role": "member" })).await?;
+    let revoked = stack.anonymous.with(&made.token)?;
     revoked.get("/v1/runs").await?.accepted()?;
-    project.admin.delete(&format!("/v1/tokens/{}", text(&made, "token_id")?)).await?.accepted()?;
+    project.admin.client().revoke_token(None, made.view.token_id).await?;
     tokio::time::sleep_until(expires.into()).await;
 
     let unknown = stack
         .anonymous
-        .with("sft.none.tok_0198c0de-0000-7000-8000-00000000000a.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+        .with("sft.none.tok_0198c0de-0000-7000-8000-00000000000a.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")?;
     let mut answers = Vec::new();
-    for caller in [&expired, &revoked, &unknown, &stack.anonymous, &stack.anonymous.with("nonsense")] {
+    for caller in [&expired, &revoked, &unknown, &stack.anonymous, &stack.anonymous.with("nonsense")?] {
         for answer in [caller.post("/v1/runs", &body).await?, caller.get("/v1/runs").await?] {
             answer.refused(401, "unauthenticated")?;
             answers.push(answer.bytes);
@@ -841,7 +835,7 @@ pub async fn s25_viewers_and_dead_tokens(stack: &Stack) -> Outcome {
     }
     answers.dedup();
     ensure_eq!(answers.len(), 1, "different answers to dead tokens");
-    ensure!(project.viewer.list("/v1/runs").await?.is_empty(), "a refused enqueue left a run");
+    ensure!(project.runs().await?.is_empty(), "a refused enqueue left a run");
     ensure!(named(&project.trail().await?, "run.enqueued").is_empty(), "a refused enqueue is in the trail");
     Ok(())
 }
@@ -851,12 +845,18 @@ fn number() -> u32 {
     uuid::Uuid::new_v4().as_fields().0
 }
 
-async fn shown(project: &Project, worker: &str) -> Outcome<Value> {
-    project.viewer.get(&format!("/v1/workers/{worker}")).await?.accepted()
+async fn shown(project: &Project, worker: &str) -> Outcome<WorkerView> {
+    Ok(project.viewer.client().get_worker(worker.parse()?).await?)
 }
 
-async fn named_workers(project: &Project, name: &str) -> Outcome<Vec<Value>> {
-    let mut workers = project.viewer.list("/v1/workers").await?;
-    workers.retain(|worker| worker["name"] == name);
+async fn named_workers(project: &Project, name: &str) -> Outcome<Vec<WorkerView>> {
+    let mut workers = all_pages(async |page| project.viewer.client().list_workers(page).await).await?;
+    workers.retain(|worker| worker.name == name);
     Ok(workers)
+}
+
+/// How many workers an enrolment key has approved.
+async fn uses(project: &Project, key_id: &str) -> Outcome<Option<u32>> {
+    let keys = all_pages(async |page| project.admin.client().list_enrolment_keys(page).await).await?;
+    Ok(keys.into_iter().find(|key| key.enrolment_key_id.to_string() == key_id).map(|key| key.uses))
 }

@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
+use sealfleet_client::RevocationState;
+use sealfleet_client::types::FanOutView;
+use sealfleet_domain::run::RunState;
 use sealfleet_tests::api::text;
 use sealfleet_tests::identity::secrets;
 use sealfleet_tests::processes::Sleeper;
@@ -50,7 +53,7 @@ pub async fn a_killed_function_loses_nothing(stack: &Stack) -> Outcome {
         swept_to_the_end(stack, &project, &run).await?;
         ended_once(&project, &run, "succeeded").await?;
     }
-    ensure_eq!(project.viewer.list("/v1/runs").await?.len(), 12, "runs of 12 idempotency keys");
+    ensure_eq!(project.runs().await?.len(), 12, "runs of 12 idempotency keys");
     Ok(())
 }
 
@@ -82,7 +85,7 @@ async fn played(worker: &Worker, run: &str) -> Outcome {
         }
         let fence = claim.body["fence"].as_u64().unwrap_or_default();
         let claimed = sealfleet_tests::Claimed { run: run.to_owned(), step: "only".to_owned(), fence };
-        let report = answered(async || worker.succeed(&claimed).await).await?;
+        let report = answered(async || worker.try_succeed(&claimed).await).await?;
         Ok((report.status == 200).then_some(()))
     })
     .await
@@ -126,7 +129,7 @@ pub async fn a_killed_worker_loses_nothing(stack: &Stack) -> Outcome {
             .await
             .map_err(|failure| sealfleet_tests::Failure::new(format!("{failure}\n{}", second.log())))?;
         ended_once(&project, run, "succeeded").await?;
-        ensure_eq!(project.step(run, "only").await?["attempt"], 2, "the attempt that succeeded");
+        ensure_eq!(project.step(run, "only").await?.attempt, 2, "the attempt that succeeded");
     }
     swept_to_the_end(stack, &project, &sandboxed).await?;
     ended_once(&project, &sandboxed, "dead").await
@@ -164,8 +167,8 @@ pub async fn a_killed_ecs_agent_loses_nothing(stack: &Stack) -> Outcome {
     .await?;
     for run in &runs {
         let shown = project.until(run, "only", &["running"], LONG).await?;
-        ensure_eq!(shown["attempt"], 2, "the attempt after the loss");
-        project.member.post(&format!("/v1/runs/{run}/cancel"), &json!({})).await?.accepted()?;
+        ensure_eq!(shown.attempt, 2, "the attempt after the loss");
+        project.cancel(run).await?;
         ended_once(&project, run, "aborted").await?;
     }
     eventually("the cancelled sandboxes to go", LONG, async || {
@@ -211,22 +214,22 @@ pub async fn s44_a_killed_fan_out_finishes_by_itself(stack: &Stack) -> Outcome {
         claims.push((worker, claimed.into_iter().collect::<Outcome<_>>()?));
         // Those of before must not run out meanwhile.
         for (worker, claims) in &claims {
-            worker.heartbeat(&claims.iter().collect::<Vec<_>>()).await?.accepted()?;
+            worker.heartbeat(&claims.iter().collect::<Vec<_>>()).await?;
         }
         runs.extend(enqueued);
     }
 
     // Heartbeats come until the fan-out is finished, so that no run gets away because its lease has run out.
     claims.push((&bystander, vec![spared.clone()]));
-    let ecs = Caller::anonymous(&reqwest::Client::new(), &stack.parts.ecs_endpoint);
+    let ecs = Caller::anonymous(&reqwest::Client::new(), &stack.parts.ecs_endpoint)?;
     let throttled = async |next: u32| ecs.post("/_local/throttles", &json!({ "next": next })).await?.accepted();
     let finished = while_alive(&claims, killed_half_way(stack, &project, &body, &throttled)).await?;
 
     let pulled = WORKERS * EACH as usize;
     let expected = json!({ "runs": ON_FARGATE + pulled, "stopped": ON_FARGATE, "unstopped": 0, "workers": pulled });
-    ensure_eq!(counts(&finished), expected, "{finished}");
+    ensure_eq!(counts(&finished), expected, "{finished:?}");
     sleeper.until(0, LONG).await?;
-    let told = project.admin.events("", "revocation.fan_out_finished").await?;
+    let told = project.admin.events("revocation.fan_out_finished").await?;
     ensure_eq!(told.len(), 1, "audited ends of the fan-out: {told:?}");
     ensure_eq!(told.first().map(counts), Some(expected), "the audited counts");
     let trail = project.trail().await?;
@@ -242,18 +245,18 @@ pub async fn s44_a_killed_fan_out_finishes_by_itself(stack: &Stack) -> Outcome {
             ensure_eq!(worker.holds(&claimed).await?, claimed == spared, "whether {claimed:?} is held");
         }
     }
-    bystander.succeed(&spared).await?.accepted()?;
+    bystander.succeed(&spared).await?;
     what_cannot_be_stopped_is_told(stack, &project, &throttled).await
 }
 
-/// Revokes both keys while no task can be stopped, and kills whoever works on the fan-out when it has begun: first the one
-/// that was asked, then those that go on. The fan-out, finished.
+/// Revokes both keys while no task can be stopped, and kills whoever works on the fan-out when it has begun: the one that
+/// was asked, and, if it is not finished too soon, one that goes on. The fan-out, finished.
 async fn killed_half_way(
     stack: &Stack,
     project: &Project,
     body: &Value,
     throttled: &impl AsyncFn(u32) -> Outcome<Value>,
-) -> Outcome<Value> {
+) -> Outcome<FanOutView> {
     throttled(u32::MAX).await?;
     let killer = async {
         eventually("the first aborted run", LONG, async || Ok((aborted(project).await? > 0).then_some(()))).await?;
@@ -266,17 +269,19 @@ async fn killed_half_way(
     ensure!(killed? > 0, "there was nothing to kill");
     let answer = answer?;
     ensure!(answer.status >= 500, "the request was answered: the function was killed too late: {}", answer.body);
-    let active = project.admin.revocations("active").await?;
+    let active = project.admin.revocations(RevocationState::Active).await?;
     ensure_eq!(active.len(), 2, "revocations after the kill: all, whatever became of the fan-out");
-    let fan_out = active.first().map(|revocation| text(revocation, "fan_out_id")).transpose()?.unwrap_or_default();
+    let fan_out = active.first().and_then(|revocation| revocation.fan_out_id);
+    let fan_out = fan_out.ok_or_else(|| Failure::new(format!("no fan-out: {active:?}")))?.to_string();
     let half_way = project.admin.fan_out(&fan_out).await?;
-    ensure_eq!(half_way["finished_at"], Value::Null, "the fan-out was killed too late: {half_way}");
-    let so_far = half_way["runs_aborted"].as_u64().unwrap_or_default() as usize;
-    ensure!(so_far > 0 && so_far < ON_FARGATE + WORKERS * EACH as usize, "it was not killed half-way: {half_way}");
+    ensure_eq!(half_way.finished_at, None, "the fan-out was killed too late: {half_way:?}");
+    let so_far = usize::try_from(half_way.counts.runs_aborted)?;
+    ensure!(so_far > 0 && so_far < ON_FARGATE + WORKERS * EACH as usize, "it was not killed half-way: {half_way:?}");
     // Nothing starts meanwhile.
     project.member.post("/v1/runs", body).await?.refused(403, "secret_revoked")?;
 
-    // Those that go on, once it is due again.
+    // Those that go on, once it is due again. ECS takes calls by now: whoever finishes it stops what was left running.
+    throttled(0).await?;
     let killer = async {
         eventually("another aborted run", LONG, async || Ok((aborted(project).await? > so_far).then_some(()))).await?;
         stack.environments_of("sealfleet-sweep").into_iter().for_each(processes::kill);
@@ -292,13 +297,11 @@ async fn killed_half_way(
         killed = killer => killed?,
         never = sweeping => never,
     }
-    throttled(0).await?;
     project.admin.fanned_out(stack, &fan_out, LONG).await
 }
 
 async fn aborted(project: &Project) -> Outcome<usize> {
-    let all = project.viewer.list("/v1/runs?limit=100").await?;
-    Ok(all.iter().filter(|run| run["state"] == "aborted").count())
+    Ok(project.runs().await?.iter().filter(|run| run.state == RunState::Aborted).count())
 }
 
 /// Fargate runs of the fan-out that is killed.
@@ -325,8 +328,8 @@ async fn what_cannot_be_stopped_is_told(
     let revoked = project.admin.revoke(&[("stubborn", "API_KEY")], true).await?;
     let finished = project.admin.fan_out(&revoked.fan_out.unwrap_or_default()).await?;
     let stubborn = json!({ "runs": 1, "stopped": 0, "unstopped": 1, "workers": 0 });
-    ensure_eq!((counts(&finished), &finished["unstopped"]), (stubborn, &json!([run])), "what could not be stopped");
-    ensure!(finished["finished_at"].is_string(), "it waits for ECS: {finished}");
+    ensure_eq!((counts(&finished), json!(finished.unstopped)), (stubborn, json!([run])), "what could not be stopped");
+    ensure!(finished.finished_at.is_some(), "it waits for ECS: {finished:?}");
     ensure_eq!(sleeper.asleep().len(), 1, "the sandbox that could not be stopped");
     throttled(0).await?;
     eventually("the task to be stopped", LONG, async || {
@@ -337,22 +340,21 @@ async fn what_cannot_be_stopped_is_told(
     ended_once(project, &run, "aborted").await
 }
 
-async fn swept_to_the_end(stack: &Stack, project: &Project, run: &str) -> Outcome<Value> {
-    let mut last = Value::Null;
+async fn swept_to_the_end(stack: &Stack, project: &Project, run: &str) -> Outcome {
+    let mut last = None;
     let ended = eventually("the end of a run", LONG, async || {
         stack.sweep().await?;
-        last = project.run(run).await?;
-        let state = last["state"].as_str().unwrap_or_default();
-        Ok((!matches!(state, "queued" | "running")).then(|| last.clone()))
+        let shown = last.insert(project.run(run).await?);
+        Ok((!matches!(shown.state, RunState::Queued | RunState::Running)).then_some(()))
     })
     .await;
-    ended.map_err(|failure| sealfleet_tests::Failure::new(format!("{failure}: {last}")))
+    ended.map_err(|failure| Failure::new(format!("{failure}: {last:?}")))
 }
 
 /// Whether the run's one step ended in `state`, and the trail says so exactly once.
 async fn ended_once(project: &Project, run: &str, state: &str) -> Outcome {
     let shown = project.step(run, "only").await?;
-    ensure_eq!(shown["state"], state, "the step: {shown}");
+    ensure_eq!(shown.state, state, "the step: {shown:?}");
     let mut ends = Vec::new();
     for name in ["step.succeeded", "step.failed", "step.aborted", "step.dead"] {
         ends.extend(project.events(run, name).await?);

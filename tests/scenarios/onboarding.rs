@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sealfleet_domain::run::RunState;
 use sealfleet_tests::project::{FARGATE, PULL, run_of, step};
 use sealfleet_tests::{Outcome, Project, Stack, ensure, ensure_eq, unique};
 use serde_json::{Value, json};
@@ -44,6 +45,6 @@ pub async fn a_project_is_onboarded_by_one_command(stack: &Stack) -> Outcome {
 
     let project = Project::registered(stack, &id).await?;
     let run = project.enqueue(&run_of(&[step("only", &json!({ "pool": FARGATE, "mode": "sandboxed" }))])).await?;
-    ensure_eq!(project.finished(&run, SOON).await?["state"], "succeeded", "a run of the project");
+    ensure_eq!(project.finished(&run, SOON).await?.state, RunState::Succeeded, "a run of the project");
     Ok(())
 }

@@ -3,11 +3,14 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join;
+use sealfleet_client::RevocationState;
+use sealfleet_domain::run::RunState;
 use sealfleet_tests::aws::Service;
 use sealfleet_tests::identity::secrets;
 use sealfleet_tests::processes::Sleeper;
 use sealfleet_tests::project::{FARGATE, PULL, merged, named, run_of};
 use sealfleet_tests::{Caller, Outcome, Project, Stack, Worker, ensure, ensure_eq, eventually, unique};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::seen::{
@@ -63,9 +66,9 @@ pub async fn s36_a_revoked_key_is_refused_at_every_door(stack: &Stack) -> Outcom
 
     for ((what, owner, profile, key, asked, name), dead) in doors.iter().zip(&dead) {
         let revoked = owner.revoke(&[(profile, key)], false).await?;
-        ensure!(revoked.fan_out.is_none(), "a soft revocation has a fan-out: {}", revoked.answer);
+        ensure!(revoked.fan_out.is_none(), "a soft revocation has a fan-out: {:?}", revoked.answer);
         let id = revoked.ids.first().cloned().unwrap_or_default();
-        let before = project.viewer.list("/v1/runs").await?.len();
+        let before = project.runs().await?.len();
 
         let refused = project.member.post("/v1/runs", &body(asked, &json!({}))).await?;
         let detail = refused.refused(403, "secret_revoked")?;
@@ -78,7 +81,7 @@ pub async fn s36_a_revoked_key_is_refused_at_every_door(stack: &Stack) -> Outcom
         let retry = project.member.post(&format!("/v1/runs/{dead}/steps/only/retry"), &json!({})).await?;
         retry.refused(403, "secret_revoked")?;
         ensure_eq!(project.state(dead, "only").await?, "dead", "{what}: the step after a refused retry");
-        ensure_eq!(project.viewer.list("/v1/runs").await?.len(), before, "{what}: runs after refusals");
+        ensure_eq!(project.runs().await?.len(), before, "{what}: runs after refusals");
         let denied = named(&project.trail().await?, "run.denied");
         let of_it = denied.iter().filter(|event| event["reason"].as_str().is_some_and(|reason| reason.contains(&id)));
         ensure_eq!(of_it.count(), 3, "{what}: audited refusals");
@@ -104,9 +107,9 @@ pub async fn s36_a_revoked_key_is_refused_at_every_door(stack: &Stack) -> Outcom
             let unseen = json!({ "tool": "codex" });
             project.enqueue(&body(&json!({ "workflow": "w", "profile": "listed" }), &unseen)).await?;
         }
-        owner.lift(&id).await?.accepted()?;
+        owner.lift(&id).await?;
         project.enqueue(&body(asked, &json!({}))).await?;
-        project.member.post(&format!("/v1/runs/{dead}/steps/only/retry"), &json!({})).await?.accepted()?;
+        project.member.client().retry_step(dead.parse()?, &"only".parse()?).await?;
     }
     Ok(())
 }
@@ -129,22 +132,22 @@ pub async fn s38_a_revocation_is_lifted_once(stack: &Stack) -> Outcome {
         project.admin.try_revoke(&key, hard).await?.refused(409, "already_revoked")?;
     }
     project.member.post("/v1/runs", &body).await?.refused(403, "secret_revoked")?;
-    let listed = async |state: &str| -> Outcome<bool> {
-        Ok(project.viewer.revocations(state).await?.iter().any(|revocation| revocation["revocation_id"] == id.as_str()))
+    let listed = async || -> Outcome<(bool, bool)> {
+        let within = async |state| -> Outcome<bool> {
+            let listed = project.viewer.revocations(state).await?;
+            Ok(listed.iter().any(|revocation| revocation.revocation_id.to_string() == id))
+        };
+        Ok((within(RevocationState::Active).await?, within(RevocationState::Lifted).await?))
     };
-    ensure_eq!((listed("active").await?, listed("lifted").await?), (true, false), "where it is listed");
+    ensure_eq!(listed().await?, (true, false), "where it is listed");
     let shown = project.viewer.revocation(&id).await?;
-    ensure_eq!(
-        (&shown["hard"], &shown["reason"], &shown["lifted"]),
-        (&json!(false), &json!("a test"), &Value::Null),
-        "it"
-    );
+    ensure_eq!((shown.hard, shown.reason.as_str(), shown.lifted), (false, "a test", None), "it");
 
-    project.admin.lift(&id).await?.accepted()?;
+    project.admin.lift(&id).await?;
     project.enqueue(&body).await?;
-    project.admin.lift(&id).await?.refused(409, "not_active")?;
-    ensure_eq!((listed("active").await?, listed("lifted").await?), (false, true), "where it is listed when lifted");
-    ensure!(project.viewer.revocation(&id).await?["lifted"]["actor"].is_string(), "who has lifted it");
+    project.admin.try_lift(&id).await?.refused(409, "not_active")?;
+    ensure_eq!(listed().await?, (false, true), "where it is listed when lifted");
+    ensure!(project.viewer.revocation(&id).await?.lifted.is_some(), "who has lifted it");
     ensure_eq!(of_key(&project, "secret.revoked", &profile).await?, 1, "audited revocations");
     ensure_eq!(of_key(&project, "secret.revocation_lifted", &profile).await?, 1, "audited ends of it");
 
@@ -152,12 +155,12 @@ pub async fn s38_a_revocation_is_lifted_once(stack: &Stack) -> Outcome {
     let again = project.admin.revoke(&key, false).await?;
     ensure!(again.ids.first() != Some(&id), "a new revocation has the id of the one before");
     project.member.post("/v1/runs", &body).await?.refused(403, "secret_revoked")?;
-    project.admin.lift(&id).await?.refused(409, "not_active")?;
+    project.admin.try_lift(&id).await?.refused(409, "not_active")?;
     project.member.post("/v1/runs", &body).await?.refused(403, "secret_revoked").map(|_| ())
 }
 
 async fn of_key(project: &Project, event: &str, profile: &str) -> Outcome<usize> {
-    let events = project.admin.events("", event).await?;
+    let events = project.admin.events(event).await?;
     Ok(events.iter().filter(|event| event["profile"] == profile).count())
 }
 
@@ -174,10 +177,9 @@ pub async fn s39_a_bulk_is_all_or_none(stack: &Stack) -> Outcome {
     let held = worker.claim(&run, "only").await?;
     let first = project.admin.revoke(&[(&two, "B")], false).await?;
     let nothing_happened = async || -> Outcome {
-        let active = project.admin.revocations("active").await?;
-        let ours =
-            active.iter().filter(|revocation| [&one, &two].iter().any(|name| revocation["profile"] == name.as_str()));
-        let ours: Vec<&str> = ours.filter_map(|revocation| revocation["revocation_id"].as_str()).collect();
+        let active = project.admin.revocations(RevocationState::Active).await?;
+        let ours = active.iter().filter(|revocation| [&one, &two].contains(&&revocation.profile.to_string()));
+        let ours: Vec<String> = ours.map(|revocation| revocation.revocation_id.to_string()).collect();
         ensure_eq!(ours, first.ids, "active revocations");
         ensure_eq!(of_key(&project, "secret.revoked", &one).await?, 0, "audited revocations of the first profile");
         ensure_eq!(of_key(&project, "secret.revoked", &two).await?, 1, "audited revocations of the second profile");
@@ -199,7 +201,7 @@ pub async fn s39_a_bulk_is_all_or_none(stack: &Stack) -> Outcome {
         Ok(())
     };
     worker.while_held(&held, refused).await?;
-    worker.succeed(&held).await?.accepted()?;
+    worker.succeed(&held).await?;
     // Without the conflict: all.
     let all = project.admin.revoke(&[(&one, "A"), (&one, "B"), (&two, "A")], false).await?;
     ensure_eq!(all.ids.len(), 3, "revocations of a bulk");
@@ -238,14 +240,14 @@ async fn beside_a_worker(stack: &Stack, project: &Project) -> Outcome {
     let goes_on = project.enqueue(&with_profile("spared", &[only(&with_other)])).await?;
     for (sleeper, run) in [(&by_default, &inherits), (&by_address, &aliased), (&with_other, &goes_on)] {
         let asleep = sleeper.until(1, SOON).await;
-        ensure!(asleep.is_ok(), "{}\n{}", project.run(run).await?, worker.log());
+        ensure!(asleep.is_ok(), "{:?}\n{}", project.run(run).await?, worker.log());
     }
 
     let began = Instant::now();
     let revoked = project.admin.revoke(&[("crm", "API_KEY")], true).await?;
     let fan_out = revoked.fan_out.unwrap_or_default();
     let finished = project.admin.fanned_out(stack, &fan_out, BOUND).await?;
-    ensure_eq!(counts(&finished), json!({ "runs": 2, "stopped": 0, "unstopped": 0, "workers": 2 }), "{finished}");
+    ensure_eq!(counts(&finished), json!({ "runs": 2, "stopped": 0, "unstopped": 0, "workers": 2 }), "{finished:?}");
     for (sleeper, run, profile, key) in
         [(&by_default, &inherits, "crm", "API_KEY"), (&by_address, &aliased, "alias", "ALIAS")]
     {
@@ -255,13 +257,13 @@ async fn beside_a_worker(stack: &Stack, project: &Project) -> Outcome {
     }
     ensure!(began.elapsed() < BOUND, "it took {:?}", began.elapsed());
     ensure_eq!(project.state(&inherits, "after").await?, "aborted", "the step that waited for it");
-    let told = project.admin.events("", "revocation.fan_out_finished").await?;
+    let told = project.admin.events("revocation.fan_out_finished").await?;
     ensure_eq!(told.len(), 1, "audited ends of the fan-out: {told:?}");
     ensure_eq!(counts(told.first().unwrap_or(&Value::Null)), counts(&finished), "the audited counts");
 
     ensure_eq!(with_other.asleep().len(), 1, "the sandbox with another key");
     with_other.wake();
-    project.run_until(&goes_on, "succeeded", SOON).await?;
+    project.run_until(&goes_on, RunState::Succeeded, SOON).await?;
     let body = run_of(&[only(&Sleeper::new())]);
     project.member.post("/v1/runs", &body).await?.refused(403, "secret_revoked").map(|_| ())
 }
@@ -300,7 +302,7 @@ async fn of_the_system(stack: &Stack, projects: &[&Project]) -> Outcome {
             let run = project.enqueue(&run_of(&[played("only", &json!({ "tool": "beside" }))])).await?;
             let claimed = worker.claim(&run, "only").await?;
             if starts {
-                worker.start(&claimed).await?.accepted()?;
+                worker.start(&claimed).await?;
             }
             claims.push(claimed);
         }
@@ -322,7 +324,7 @@ async fn of_the_system(stack: &Stack, projects: &[&Project]) -> Outcome {
         Ok((began, revoked, fan_out, finished))
     })
     .await?;
-    ensure_eq!(counts(&finished), json!({ "runs": 8, "stopped": 4, "unstopped": 0, "workers": 4 }), "{finished}");
+    ensure_eq!(counts(&finished), json!({ "runs": 8, "stopped": 4, "unstopped": 0, "workers": 4 }), "{finished:?}");
     cloud.until(0, BOUND).await?;
     let system = format!("system/{name}");
     for (project, run) in &on_fargate {
@@ -349,18 +351,19 @@ async fn of_the_system(stack: &Stack, projects: &[&Project]) -> Outcome {
     ensure_eq!(spared.asleep().len(), 2, "sandboxes with another key");
     spared.wake();
     for (project, run) in &with_others {
-        project.run_until(run, "succeeded", SOON).await?;
+        project.run_until(run, RunState::Succeeded, SOON).await?;
     }
     // What ECS says late of stopped tasks changes nothing.
     for (project, run) in &on_fargate {
-        ensure_eq!(project.run(run).await?["state"], "aborted", "the run after its task has stopped");
+        ensure_eq!(project.run(run).await?.state, RunState::Aborted, "the run after its task has stopped");
         ensure_eq!(project.events(run, "run.finished").await?.len(), 1, "audited ends of the run");
     }
     Ok(())
 }
 
 /// The counts of a fan-out, or of the event that ends it.
-pub fn counts(told: &Value) -> Value {
+pub fn counts(told: &impl Serialize) -> Value {
+    let told = json!(told);
     json!({
         "runs": told["runs_aborted"], "stopped": told["tasks_stopped"], "unstopped": told["tasks_unstopped"],
         "workers": told["worker_sandboxes"],
@@ -369,9 +372,9 @@ pub fn counts(told: &Value) -> Value {
 
 /// Whether a run was aborted for this revocation, and the trail says so once.
 async fn aborted(project: &Project, run: &str, by: &Value, fan_out: &str) -> Outcome {
-    let shown = project.run_until(run, "aborted", BOUND).await?;
-    let step = project.step(run, "only").await?;
-    ensure_eq!(step["aborted"], merged(by.clone(), &json!({ "kind": "revoked" })), "why: {shown}");
+    let shown = project.run_until(run, RunState::Aborted, BOUND).await?;
+    let why = json!(project.step(run, "only").await?.aborted);
+    ensure_eq!(why, merged(by.clone(), &json!({ "kind": "revoked" })), "why: {shown:?}");
     let told = project.events(run, "run.aborted_by_revocation").await?;
     let event = merged(by.clone(), &json!({ "type": "run.aborted_by_revocation", "fan_out_id": fan_out }));
     ensure_eq!(told, [event], "audited aborts of {run}");
@@ -428,7 +431,7 @@ pub async fn s41_late_reports_do_not_wash_it_off(stack: &Stack) -> Outcome {
         let run = project.enqueue(&with_profile(&profile, &[played("only", &json!({})), after.clone()])).await?;
         let claimed = worker.claim(&run, "only").await?;
         if starts {
-            worker.start(&claimed).await?.accepted()?;
+            worker.start(&claimed).await?;
         }
         claims.push(claimed);
     }
@@ -439,17 +442,17 @@ pub async fn s41_late_reports_do_not_wash_it_off(stack: &Stack) -> Outcome {
         Ok((revoked, fan_out, finished))
     })
     .await?;
-    ensure_eq!(counts(&finished), json!({ "runs": 3, "stopped": 0, "unstopped": 0, "workers": 3 }), "{finished}");
+    ensure_eq!(counts(&finished), json!({ "runs": 3, "stopped": 0, "unstopped": 0, "workers": 3 }), "{finished:?}");
     let by = json!({ "revocation_id": revoked.ids.first(), "profile": profile, "key": "API_KEY" });
 
     for _ in 0..2 {
         for claimed in &claims {
             ensure!(!worker.holds(claimed).await?, "a heartbeat says that an aborted step is held");
             for reply in [
-                worker.start(claimed).await?,
-                worker.succeed(claimed).await?,
+                worker.try_start(claimed).await?,
+                worker.try_succeed(claimed).await?,
                 worker
-                    .report(claimed, &json!({ "state": "failed", "failure": { "kind": "signal", "signal": 15 } }))
+                    .try_report(claimed, &json!({ "state": "failed", "failure": { "kind": "signal", "signal": 15 } }))
                     .await?,
                 worker.try_claim(&claimed.run, "only").await?,
                 worker.try_claim(&claimed.run, "after").await?,
@@ -458,18 +461,18 @@ pub async fn s41_late_reports_do_not_wash_it_off(stack: &Stack) -> Outcome {
                 reply.is_problem()?;
             }
             // Asked to end what has been ended, it shows how.
-            project.member.post(&format!("/v1/runs/{}/cancel", claimed.run), &json!({})).await?.accepted()?;
+            project.cancel(&claimed.run).await?;
             let retry = project.member.post(&format!("/v1/runs/{}/steps/only/retry", claimed.run), &json!({})).await?;
             ensure!([403, 409].contains(&retry.status), "a retry of an aborted step: {}", retry.body);
             aborted(&project, &claimed.run, &by, &fan_out).await?;
-            let steps = project.run(&claimed.run).await?["steps"].clone();
-            let marks = steps.as_array().into_iter().flatten().map(|step| &step["aborted"]["kind"]).collect::<Vec<_>>();
-            ensure_eq!(marks, [&json!("revoked"), &json!("revoked")], "the marks of both steps");
+            let steps = project.run(&claimed.run).await?.steps;
+            let marks = steps.iter().map(|step| json!(step.aborted)["kind"].clone()).collect::<Vec<_>>();
+            ensure_eq!(marks, ["revoked", "revoked"], "the marks of both steps");
         }
         stack.sweep().await?;
         // Lifted: what was aborted stays so.
-        if project.admin.revocation(&revoked.ids.concat()).await?["lifted"].is_null() {
-            project.admin.lift(&revoked.ids.concat()).await?.accepted()?;
+        if project.admin.revocation(&revoked.ids.concat()).await?.lifted.is_none() {
+            project.admin.lift(&revoked.ids.concat()).await?;
         }
     }
     let running = claims.iter().map(|claimed| &claimed.run);
@@ -507,14 +510,14 @@ pub async fn s42_a_preview_changes_nothing(stack: &Stack) -> Outcome {
     let elsewhere = other.enqueue(&body(&name)).await?;
     let elsewhere = theirs.claim(&elsewhere, "only").await?;
     let started = held.first().cloned().ok_or_else(|| sealfleet_tests::Failure::new("no claim"))?;
-    worker.start(&started).await?.accepted()?;
+    worker.start(&started).await?;
 
     let nothing_changes = async {
         let state = async || -> Outcome<(Vec<Value>, Vec<Value>, usize)> {
             let (mut states, mut events) = (Vec::new(), Vec::new());
             for run in held.iter().map(|claimed| &claimed.run).chain([&waits]) {
                 let step = project.step(run, "only").await?;
-                states.push(json!([project.run(run).await?["state"], step["state"], step["fence"], step["aborted"]]));
+                states.push(json!([project.run(run).await?.state, step.state, step.fence, step.aborted]));
                 events.extend(project.audit(run).await?);
             }
             Ok((states, events, of_key(&project, "secret.revoked", &name).await?))
@@ -550,18 +553,18 @@ pub async fn s42_a_preview_changes_nothing(stack: &Stack) -> Outcome {
         }
         ensure!(theirs.holds(&elsewhere).await?, "a claim of another project is not held any more");
         ensure_eq!(state().await?, before, "runs, their trail and revocations after it all");
-        for state in ["active", "lifted"] {
+        for state in [RevocationState::Active, RevocationState::Lifted] {
             let listed = project.admin.revocations(state).await?;
-            ensure!(listed.iter().all(|revocation| revocation["profile"] != name.as_str()), "a preview has revoked");
+            ensure!(listed.iter().all(|found| found.profile.to_string() != name), "a preview has revoked");
         }
         Ok(())
     };
     while_alive(&[(&worker, held.clone()), (&theirs, vec![elsewhere.clone()])], nothing_changes).await?;
     project.enqueue(&body(&name)).await?;
     for claimed in &held {
-        worker.succeed(claimed).await?.accepted()?;
+        worker.succeed(claimed).await?;
     }
-    theirs.succeed(&elsewhere).await?.accepted()?;
+    theirs.succeed(&elsewhere).await?;
     ensure!(project.admin.preview(&[(&name, "API_KEY")]).await?.is_empty(), "ended runs are previewed");
     Ok(())
 }
@@ -578,7 +581,7 @@ pub async fn s43_a_revoked_key_starts_nothing(stack: &Stack) -> Outcome {
     let (waits, leased, running) =
         (project.enqueue(&body).await?, project.enqueue(&body).await?, project.enqueue(&body).await?);
     let (leased, running) = (worker.claim(&leased, "only").await?, worker.claim(&running, "only").await?);
-    worker.start(&running).await?.accepted()?;
+    worker.start(&running).await?;
     let sleeper = Sleeper::new();
     let steps = gated(&sleeping("only", FARGATE, &sleeper, &json!({})));
     let alive = [(&worker, vec![leased.clone(), running.clone()])];
@@ -597,32 +600,33 @@ pub async fn s43_a_revoked_key_starts_nothing(stack: &Stack) -> Outcome {
     failed_revoked(&project, &waits, &id).await?;
 
     // Claimed before it, started after it.
-    worker.start(&leased).await?.refused(403, "secret_revoked")?;
+    worker.try_start(&leased).await?.refused(403, "secret_revoked")?;
     let step = project.step(&leased.run, "only").await?;
     let by = json!({ "kind": "revoked", "revocation_id": id, "profile": profile, "key": "API_KEY" });
-    ensure_eq!((&step["state"], &step["aborted"]), (&json!("aborted"), &by), "a start after the revocation");
+    ensure_eq!((step.state.as_str(), json!(step.aborted)), ("aborted", by), "a start after the revocation");
     ensure!(!worker.holds(&leased).await?, "a refused start is held");
     for name in ["step.running", "profile.injected", "secret.decrypted"] {
         ensure!(project.events(&leased.run, name).await?.is_empty(), "`{name}` of a refused start");
     }
     // Started before it: a soft revocation lets it end.
     ensure!(worker.holds(&running).await?, "a soft revocation took a step that runs");
-    worker.succeed(&running).await?.accepted()?;
+    worker.succeed(&running).await?;
 
     open_gate(&worker, &on_fargate).await?;
     project.finished(&on_fargate, SOON).await?;
     failed_revoked(&project, &on_fargate, &in_cloud).await?;
     ensure!(tasks(stack, &project, &on_fargate).await?.is_empty(), "a task was started with a revoked key");
     ensure!(sleeper.asleep().is_empty(), "a sandbox runs with a revoked key");
-    ensure_eq!(project.step(&on_fargate, "gate").await?["pool"], PLAYED, "the step before it");
+    let gate = project.step(&on_fargate, "gate").await?;
+    ensure_eq!(gate.pool.as_str(), PLAYED, "the step before it");
     Ok(())
 }
 
 async fn failed_revoked(project: &Project, run: &str, revocation: &str) -> Outcome {
-    let step = project.step(run, "only").await?;
+    let step = json!(project.step(run, "only").await?);
     ensure_eq!((&step["state"], &step["failure"]["kind"]), (&json!("failed"), &json!("secret_revoked")), "{step}");
     ensure!(step["failure"]["detail"].as_str().is_some_and(|detail| detail.contains(revocation)), "the reason: {step}");
-    ensure_eq!(project.run(run).await?["state"], "failed", "the run");
+    ensure_eq!(project.run(run).await?.state, RunState::Failed, "the run");
     let failed = project.events(run, "step.failed").await?;
     ensure_eq!(
         failed.iter().map(|event| &event["failure"]).collect::<Vec<_>>(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sealfleet_domain::run::RunState;
 use sealfleet_tests::aws::Service;
 use sealfleet_tests::project::{FARGATE, PULL, merged, run_of, step};
 use sealfleet_tests::{Outcome, Project, Stack, ensure, ensure_eq, eventually, sha256, unique};
@@ -51,9 +52,9 @@ pub async fn s52_each_step_in_its_own_mode(stack: &Stack) -> Outcome {
         let run = project.enqueue(&merged(run_of(&steps), &json!({ "profile": profile }))).await?;
         let ended = project.finished(&run, SOON).await?;
         ensure_eq!(
-            ended["state"],
-            "succeeded",
-            "the run with `{profile}`: {ended}\n  its worker says\n{}",
+            ended.state,
+            RunState::Succeeded,
+            "the run with `{profile}`: {ended:?}\n  its worker says\n{}",
             worker.log()
         );
         for name in ["secret.released", "profile.injected", "secret.decrypted"] {
@@ -95,7 +96,7 @@ pub async fn s55_a_sandbox_cannot_read_another_projects_secret(stack: &Stack) ->
         let command = json!({ "pool": FARGATE, "mode": "sandboxed", "command": ["/usr/bin/python3", "-c", script] });
         let run = alpha.enqueue_step(&command).await?;
         let ended = alpha.finished(&run, SOON).await?;
-        ensure_eq!(ended["state"], "succeeded", "asking for {whose} secret: {ended}");
+        ensure_eq!(ended.state, RunState::Succeeded, "asking for {whose} secret: {ended:?}");
     }
 
     // By name through the API: not even enqueued.
@@ -204,19 +205,19 @@ pub async fn s56_every_end_has_its_reason(stack: &Stack) -> Outcome {
         let log = worker.log();
         let end = async |id: &str| -> Outcome<(Value, Value)> {
             let step = project.step(&run, id).await?;
-            Ok((step["state"].clone(), step["failure"].clone()))
+            Ok((json!(step.state), json!(step.failure)))
         };
-        ensure_eq!(end("exits").await?, (json!("succeeded"), Value::Null), "exit 0 in `{pool}`: {ended}\n{log}");
+        ensure_eq!(end("exits").await?, (json!("succeeded"), Value::Null), "exit 0 in `{pool}`: {ended:?}\n{log}");
         let told = |kind: &str| (json!("failed"), json!(kind));
         let kind = async |id: &str| end(id).await.map(|(state, failure)| (state, failure["kind"].clone()));
         ensure_eq!(end("fails").await?.1, json!({ "kind": "exit", "code": 3 }), "exit 3 in `{pool}`");
-        ensure_eq!(kind("hangs").await?, told("timed_out"), "a time-out in `{pool}`: {ended}");
+        ensure_eq!(kind("hangs").await?, told("timed_out"), "a time-out in `{pool}`: {ended:?}");
         ensure_eq!(end("hangs").await?.1["after_seconds"], 2, "its timeout in `{pool}`");
-        ensure_eq!(kind("grows").await?, told("out_of_memory"), "out of memory in `{pool}`: {ended}");
+        ensure_eq!(kind("grows").await?, told("out_of_memory"), "out of memory in `{pool}`: {ended:?}");
         let absent = json!({ "kind": "exit", "code": 127 });
         ensure_eq!(end("absent").await?.1, absent, "no such program in `{pool}`, as a shell says it");
 
-        ensure_eq!(ended["state"], "failed", "the run in `{pool}`");
+        ensure_eq!(ended.state, RunState::Failed, "the run in `{pool}`");
         ensure_eq!(project.events(&run, "step.succeeded").await?.len(), 1, "audited successes in `{pool}`");
         let failed = project.events(&run, "step.failed").await?;
         ensure_eq!(failed.len(), 4, "audited failures in `{pool}`");
@@ -239,8 +240,8 @@ async fn a_sandbox_cannot_start(stack: &Stack) -> Outcome {
     for pool in [PULL, FARGATE] {
         let run = project.enqueue_step(&json!({ "pool": pool, "mode": "sandboxed" })).await?;
         let ended = project.finished(&run, SOON).await?;
-        let failure = project.step(&run, "only").await?["failure"].clone();
-        ensure_eq!(failure["kind"], "cannot_start", "a sandbox that cannot start in `{pool}`: {ended}");
+        let failure = json!(project.step(&run, "only").await?.failure);
+        ensure_eq!(failure["kind"], "cannot_start", "a sandbox that cannot start in `{pool}`: {ended:?}");
         let detail = failure["detail"].as_str().unwrap_or_default();
         ensure!(detail.len() > 10, "`cannot_start` in `{pool}` does not say why: {detail}");
         ensure!(project.events(&run, "step.running").await?.is_empty(), "what cannot start is audited as running");

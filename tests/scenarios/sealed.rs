@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sealfleet_domain::run::RunState;
 use sealfleet_tests::api::text;
 use sealfleet_tests::aws::{Invoked, Service};
 use sealfleet_tests::canary::{Kind, Needle, Report, Search, search_process};
@@ -62,7 +63,7 @@ pub async fn s34_a_secret_is_in_the_sandbox_and_nowhere_else(stack: &Stack) -> O
         // It ends by itself when its `sleep` does.
         processes::kill(sleeping);
         let ended = project.finished(&run, SOON).await?;
-        ensure_eq!(ended["state"], "succeeded", "the run with the secret: {ended}");
+        ensure_eq!(ended.state, RunState::Succeeded, "the run with the secret: {ended:?}");
         let said = if pool == PULL {
             in_files(&worker.directory.join("output").join(&run))?
         } else {

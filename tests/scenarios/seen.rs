@@ -41,7 +41,7 @@ pub fn gated(after: &Value) -> [Value; 2] {
 /// Lets the second step of [`gated`] go.
 pub async fn open_gate(worker: &Worker, run: &str) -> Outcome {
     let held = worker.claim(run, "gate").await?;
-    worker.succeed(&held).await?.accepted().map(|_| ())
+    worker.succeed(&held).await.map(|_| ())
 }
 
 /// A worker that is played, for [`PLAYED`].
@@ -71,7 +71,7 @@ pub async fn while_alive<T>(claims: &[(&Worker, Vec<Claimed>)], work: impl Futur
 pub async fn seen(project: &Project, run: &str, sleeper: &Sleeper, keys: &[&str]) -> Outcome<Value> {
     let asleep = match sleeper.until(1, SOON).await {
         Ok(asleep) => asleep,
-        Err(failure) => return Err(Failure::new(format!("{failure}\n  the run is {}", project.run(run).await?))),
+        Err(failure) => return Err(Failure::new(format!("{failure}\n  the run is {:?}", project.run(run).await?))),
     };
     let mut seen = Map::new();
     for pid in asleep {

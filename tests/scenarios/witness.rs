@@ -3,6 +3,7 @@
 //! The emulator has no CloudTrail, so its records are made here of what really was read: the stand-in for ECS assumes the
 //! project's execution role under the task's id and asks for the version in the task definition, as ECS does.
 
+use sealfleet_domain::run::RunState;
 use sealfleet_tests::project::{FARGATE, step};
 use sealfleet_tests::{Outcome, Project, Stack, ensure, ensure_eq, unique};
 use serde_json::{Value, json};
@@ -18,14 +19,14 @@ pub async fn s62_a_read_that_no_release_explains_is_told(stack: &Stack) -> Outco
     project.profile("s62", &stored.uri).await?;
     let only = step("only", &json!({ "pool": FARGATE, "mode": "identity", "command": ["true"] }));
     let run = project.enqueue(&with_profile("s62", &[only])).await?;
-    ensure_eq!(project.finished(&run, SOON).await?["state"], "succeeded", "the run that reads the secret");
+    ensure_eq!(project.finished(&run, SOON).await?.state, RunState::Succeeded, "the run that reads the secret");
 
     let task = tasks(stack, &project, &run).await?.into_iter().next().unwrap_or_default();
     let task = task["taskArn"].as_str().and_then(|arn| arn.rsplit('/').next()).unwrap_or_default().to_owned();
     let value_from = injected(stack, &project, &run).await?["only"]["API_KEY"].as_str().unwrap_or_default().to_owned();
     let (arn, version) = (value_from.splitn(8, ':').take(7).collect::<Vec<_>>().join(":"), stored.version.as_str());
     ensure!(value_from.ends_with(version), "what ECS was told to read: {value_from}");
-    let released = project.admin.list(&format!("/v1/audit?run={run}")).await?;
+    let released = project.audit(&run).await?;
     let released = released.iter().find(|entry| entry["events"].to_string().contains("secret.released"));
     let at = released.and_then(|entry| entry["at"].as_str()).and_then(|at| at.get(..19)).unwrap_or_default();
     let read =
@@ -111,5 +112,5 @@ async fn witness(stack: &Stack, event: &Value) -> Outcome<(u64, u64)> {
 }
 
 async fn unexplained(project: &Project) -> Outcome<Vec<Value>> {
-    project.admin.events("", UNEXPLAINED).await
+    project.admin.events(UNEXPLAINED).await
 }

@@ -1,10 +1,13 @@
-//! Callers of the HTTP API.
+//! Callers of the HTTP API: by the typed client, or request by request where the wire itself is looked at.
 
 use reqwest::Method;
 use sealfleet_api::operations;
+use sealfleet_client::types::TokenCreated;
+use sealfleet_client::{Client, Credential};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{Failure, Outcome, ensure};
+use crate::{Failure, Outcome, PATIENCE, ensure};
 
 /// Somebody who calls the API, with or without a credential.
 #[derive(Clone)]
@@ -12,6 +15,7 @@ pub struct Caller {
     http: reqwest::Client,
     base_url: String,
     credential: Option<String>,
+    client: Client,
 }
 
 /// An answer, kept as it came.
@@ -35,21 +39,41 @@ pub struct Reply {
 
 impl Caller {
     /// A caller without a credential.
-    #[must_use]
-    pub fn anonymous(http: &reqwest::Client, base_url: &str) -> Self {
-        Self { http: http.clone(), base_url: base_url.to_owned(), credential: None }
+    ///
+    /// # Errors
+    /// When the typed client does not take the address.
+    pub fn anonymous(http: &reqwest::Client, base_url: &str) -> Outcome<Self> {
+        let client = Client::new(base_url, None)?.with_timeout(PATIENCE);
+        Ok(Self { http: http.clone(), base_url: base_url.to_owned(), credential: None, client })
     }
 
     /// The same caller with a credential to send as `Bearer`.
+    ///
+    /// # Errors
+    /// When it cannot be sent.
+    pub fn with(&self, credential: &str) -> Outcome<Self> {
+        let client = Client::new(&self.base_url, Some(Credential::new(credential)))?.with_timeout(PATIENCE);
+        Ok(Self { credential: Some(credential.to_owned()), client, ..self.clone() })
+    }
+
+    /// The typed client, which repeats what may be repeated.
     #[must_use]
-    pub fn with(&self, credential: &str) -> Self {
-        Self { credential: Some(credential.to_owned()), ..self.clone() }
+    pub const fn client(&self) -> &Client {
+        &self.client
     }
 
     /// The credential.
     #[must_use]
     pub fn credential(&self) -> &str {
         self.credential.as_deref().unwrap_or_default()
+    }
+
+    /// Makes a token: `{"role": .., "project"?, "note"?, "expires_in_seconds"?}`.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn token(&self, request: &Value) -> Outcome<TokenCreated> {
+        Ok(self.client.create_token(&typed(request)?).await?)
     }
 
     /// `GET`.
@@ -218,6 +242,14 @@ impl Reply {
         let text: String = text.chars().take(600).collect();
         Failure::new(format!("{}: expected {wanted}, got {} {text}", self.asked, self.status))
     }
+}
+
+/// The typed request that a test writes as JSON.
+///
+/// # Errors
+/// When it is none: such a request is sent as it is, by [`Caller::post`].
+pub fn typed<T: DeserializeOwned>(request: &Value) -> Outcome<T> {
+    T::deserialize(request).map_err(|error| Failure::new(format!("{error}: {request}")))
 }
 
 /// A text member of a JSON object.

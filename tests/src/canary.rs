@@ -228,10 +228,10 @@ impl Search {
 async fn answers_prove_themselves(caller: &Caller) -> Outcome {
     let note = format!("planted+note/{}", uuid::Uuid::now_v7().simple());
     let needle = Needle::new(&note)?;
-    let made = caller.post("/v1/tokens", &json!({ "role": "viewer", "note": note })).await?.accepted()?;
+    let made = caller.token(&json!({ "role": "viewer", "note": note })).await?;
     let mut report = Report::default();
     search_answers(caller, &needle, &mut report).await?;
-    caller.delete(&format!("/v1/tokens/{}", crate::api::text(&made, "token_id")?)).await?.accepted()?;
+    caller.client().revoke_token(None, made.view.token_id).await?;
     ensure!(report.found_in(Kind::Answer), "a needle that was planted was not found in an answer");
     Ok(())
 }

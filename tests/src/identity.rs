@@ -3,9 +3,14 @@
 
 use std::time::Duration;
 
+use sealfleet_client::types::{FanOutView, ProfileVersionView, RevocationsCreated};
+use sealfleet_client::{RevocationState, all_pages};
+use sealfleet_domain::cascade::Bindings;
+use sealfleet_domain::profile::Profile;
+use sealfleet_domain::revocation::Revocation;
 use serde_json::{Value, json};
 
-use crate::api::text;
+use crate::api::{text, typed};
 use crate::project::merged;
 use crate::{Caller, Outcome, Reply, Stack, ensure, eventually};
 
@@ -31,7 +36,7 @@ pub struct Revoked {
     /// The fan-out of a hard one.
     pub fan_out: Option<String>,
     /// The whole answer.
-    pub answer: Value,
+    pub answer: RevocationsCreated,
 }
 
 impl Stored {
@@ -62,28 +67,28 @@ impl Caller {
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn create_profile(&self, name: &str, content: &Value) -> Outcome<Value> {
-        self.post("/v1/profiles", &merged(content.clone(), &json!({ "name": name }))).await?.accepted()
+    pub async fn create_profile(&self, name: &str, content: &Value) -> Outcome<Profile> {
+        let request = typed(&merged(content.clone(), &json!({ "name": name })))?;
+        Ok(self.client().create_profile(&request).await?)
     }
 
     /// Makes a profile, or puts `content` in place of all that it says; its newest version.
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn save_profile(&self, name: &str, content: &Value) -> Outcome<Value> {
-        let shown = self.get(&format!("/v1/profiles/{name}")).await?;
-        if shown.status == 404 {
-            return self.create_profile(name, content).await;
+    pub async fn save_profile(&self, name: &str, content: &Value) -> Outcome<Profile> {
+        match self.client().get_profile(&name.parse()?).await {
+            Ok(shown) => Ok(self.client().put_profile(&shown.name, &typed(content)?, shown.version).await?),
+            Err(error) if error.status() == Some(404) => self.create_profile(name, content).await,
+            Err(error) => Err(error.into()),
         }
-        let version = shown.accepted()?["version"].as_u64().unwrap_or_default();
-        self.put_profile(name, version, content).await?.accepted()
     }
 
     /// Asks to replace this version of a profile.
     ///
     /// # Errors
     /// When no answer comes.
-    pub async fn put_profile(&self, name: &str, version: u64, content: &Value) -> Outcome<Reply> {
+    pub async fn try_put_profile(&self, name: &str, version: u64, content: &Value) -> Outcome<Reply> {
         self.put(&format!("/v1/profiles/{name}"), Some(&format!("\"{version}\"")), content).await
     }
 
@@ -91,23 +96,24 @@ impl Caller {
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn profile(&self, name: &str) -> Outcome<Value> {
-        self.get(&format!("/v1/profiles/{name}")).await?.accepted()
+    pub async fn profile(&self, name: &str) -> Outcome<Profile> {
+        Ok(self.client().get_profile(&name.parse()?).await?)
     }
 
     /// All versions of a profile, newest first.
     ///
     /// # Errors
     /// When they are refused.
-    pub async fn profile_versions(&self, name: &str) -> Outcome<Vec<Value>> {
-        self.list(&format!("/v1/profiles/{name}/versions")).await
+    pub async fn profile_versions(&self, name: &str) -> Outcome<Vec<ProfileVersionView>> {
+        let name = name.parse()?;
+        Ok(all_pages(async |page| self.client().list_profile_versions(&name, page).await).await?)
     }
 
     /// Asks to delete a profile, whatever its version is.
     ///
     /// # Errors
     /// When no answer comes.
-    pub async fn delete_profile(&self, name: &str) -> Outcome<Reply> {
+    pub async fn try_delete_profile(&self, name: &str) -> Outcome<Reply> {
         self.delete(&format!("/v1/profiles/{name}")).await
     }
 
@@ -115,8 +121,8 @@ impl Caller {
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn bind(&self, cascade: &Value) -> Outcome<Value> {
-        self.put("/v1/cascade", None, cascade).await?.accepted()
+    pub async fn bind(&self, cascade: &Value) -> Outcome<Bindings> {
+        Ok(self.client().put_cascade(&typed(cascade)?).await?)
     }
 
     /// What a run would start with: `{"workflow": .., "profile"?, "overrides"?, "tool"?}`.
@@ -124,7 +130,7 @@ impl Caller {
     /// # Errors
     /// When it is refused.
     pub async fn resolve(&self, request: &Value) -> Outcome<Value> {
-        self.post("/v1/cascade/resolve", request).await?.accepted()
+        Ok(json!(self.client().resolve_cascade(&typed(request)?).await?))
     }
 
     /// One key of what a run would start with; null when it is not there.
@@ -153,13 +159,10 @@ impl Caller {
     /// # Errors
     /// When it is refused, or not all keys were revoked.
     pub async fn revoke(&self, keys: &[(&str, &str)], hard: bool) -> Outcome<Revoked> {
-        let reply = self.try_revoke(keys, hard).await?;
-        ensure!(reply.status == 201 || reply.status >= 300, "{} answered {}", reply.asked, reply.status);
-        let answer = reply.accepted()?;
-        let revoked = answer["revocations"].as_array().into_iter().flatten();
-        let ids = revoked.map(|revocation| text(revocation, "revocation_id")).collect::<Outcome<Vec<_>>>()?;
-        ensure!(ids.len() == keys.len(), "{} keys were to be revoked: {answer}", keys.len());
-        let fan_out = answer["fan_out"]["fan_out_id"].as_str().map(str::to_owned);
+        let answer = self.client().revoke(&typed(&revocation(keys, hard))?).await?;
+        let ids: Vec<String> = answer.revocations.iter().map(|made| made.revocation_id.to_string()).collect();
+        ensure!(ids.len() == keys.len(), "{} keys were to be revoked: {answer:?}", keys.len());
+        let fan_out = answer.fan_out.as_ref().map(|fan_out| fan_out.fan_out_id.to_string());
         Ok(Revoked { ids, fan_out, answer })
     }
 
@@ -168,16 +171,24 @@ impl Caller {
     /// # Errors
     /// When it is refused.
     pub async fn preview(&self, keys: &[(&str, &str)]) -> Outcome<Vec<String>> {
-        let previewed = self.post("/v1/revocations:preview", &revocation(keys, true)).await?.accepted()?;
-        ensure!(previewed["more"] == false, "a test previews fewer runs than that: {previewed}");
-        previewed["runs"].as_array().into_iter().flatten().map(|run| text(run, "run_id")).collect()
+        let previewed = self.client().preview_revocation(&typed(&revocation(keys, true))?).await?;
+        ensure!(!previewed.more, "a test previews fewer runs than that: {previewed:?}");
+        Ok(previewed.runs.iter().map(|run| run.run_id.to_string()).collect())
+    }
+
+    /// Lifts a revocation.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn lift(&self, revocation: &str) -> Outcome<Revocation> {
+        Ok(self.client().lift_revocation(revocation.parse()?).await?)
     }
 
     /// Asks to lift a revocation.
     ///
     /// # Errors
     /// When no answer comes.
-    pub async fn lift(&self, revocation: &str) -> Outcome<Reply> {
+    pub async fn try_lift(&self, revocation: &str) -> Outcome<Reply> {
         self.post(&format!("/v1/revocations/{revocation}/lift"), &json!({})).await
     }
 
@@ -185,34 +196,34 @@ impl Caller {
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn revocation(&self, id: &str) -> Outcome<Value> {
-        self.get(&format!("/v1/revocations/{id}")).await?.accepted()
+    pub async fn revocation(&self, id: &str) -> Outcome<Revocation> {
+        Ok(self.client().get_revocation(id.parse()?).await?)
     }
 
-    /// All revocations in a state, `active` or `lifted`.
+    /// All revocations in a state.
     ///
     /// # Errors
     /// When they are refused.
-    pub async fn revocations(&self, state: &str) -> Outcome<Vec<Value>> {
-        self.list(&format!("/v1/revocations?state={state}")).await
+    pub async fn revocations(&self, state: RevocationState) -> Outcome<Vec<Revocation>> {
+        Ok(all_pages(async |page| self.client().list_revocations(state, page).await).await?)
     }
 
     /// How far a fan-out has come.
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn fan_out(&self, id: &str) -> Outcome<Value> {
-        self.get(&format!("/v1/fan-outs/{id}")).await?.accepted()
+    pub async fn fan_out(&self, id: &str) -> Outcome<FanOutView> {
+        Ok(self.client().get_fan_out(id.parse()?).await?)
     }
 
     /// Waits until a fan-out is finished, and has `sweep` go on with it meanwhile; its counts.
     ///
     /// # Errors
     /// When the time ends before.
-    pub async fn fanned_out(&self, stack: &Stack, id: &str, limit: Duration) -> Outcome<Value> {
+    pub async fn fanned_out(&self, stack: &Stack, id: &str, limit: Duration) -> Outcome<FanOutView> {
         eventually(&format!("the end of the fan-out {id}"), limit, async || {
             let shown = self.fan_out(id).await?;
-            if shown["finished_at"].is_null() {
+            if shown.finished_at.is_none() {
                 stack.sweep().await?;
                 return Ok(None);
             }

@@ -1,7 +1,9 @@
 //! What the black-box suites are written with: a running local stack, callers of its HTTP API, and the AWS APIs behind it.
 //!
-//! Nothing here knows the product's own types: requests and answers are JSON as any caller sees it, so a test also fails
-//! when the wire changes. The one exception is the audit archive's digest, whose verification *is* the product's.
+//! What a test arranges, and what it drives as a user would, goes through the product's typed client
+//! ([`Caller::client`]), as the command line and the worker do. Where the wire itself is tested (what is refused, and how;
+//! headers, fields, bytes) requests and answers are JSON as any caller sees it, and each such answer is held to the API's
+//! document. The audit trail and the cascade are looked at as JSON, too: their names are what others read.
 
 #![expect(clippy::indexing_slicing, reason = "JSON read by name: what is absent reads as null")]
 
@@ -25,6 +27,9 @@ pub use project::Project;
 pub use stack::Stack;
 pub use stage::Stage;
 pub use worker::{Claimed, Worker, WorkerProcess};
+
+/// How long an answer may take on a slow machine that does much else.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why something could not be done, or was not as promised; for the person who reads the test's output.
 #[derive(Debug)]

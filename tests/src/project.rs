@@ -3,10 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sealfleet_client::types::{RunSummary, RunView, StepView, WorkerRegistered};
+use sealfleet_client::{AuditQuery, all_pages};
+use sealfleet_domain::access::Role;
+use sealfleet_domain::fleet::WorkerStatus;
+use sealfleet_domain::run::RunState;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
+use uuid::Uuid;
 
-use crate::api::text;
+use crate::api::typed;
 use crate::aws::Service;
 use crate::identity::{Stored, secrets};
 use crate::worker::BuiltinStore;
@@ -61,7 +67,7 @@ impl Project {
         stack
             .cli(&["local", "project", id, "--dir", &directory, "--pull-pool", PULL, "--fargate-pool", FARGATE])
             .await?;
-        stack.operator.post("/v1/projects", &json!({ "project": id, "pools": pools })).await?.accepted()?;
+        stack.operator.client().create_project(&typed(&json!({ "project": id, "pools": pools }))?).await?;
         Self::registered(stack, id).await
     }
 
@@ -70,15 +76,14 @@ impl Project {
     /// # Errors
     /// When they are refused.
     pub async fn registered(stack: &Stack, id: &str) -> Outcome<Self> {
-        let token = async |role: &str| -> Outcome<Caller> {
-            let made = stack.operator.post("/v1/tokens", &json!({ "project": id, "role": role })).await?.accepted()?;
-            Ok(stack.anonymous.with(&text(&made, "token")?))
+        let token = async |role: Role| -> Outcome<Caller> {
+            stack.anonymous.with(&stack.operator.token(&json!({ "project": id, "role": role })).await?.token)
         };
         Ok(Self {
             id: id.to_owned(),
-            admin: token("admin").await?,
-            member: token("member").await?,
-            viewer: token("viewer").await?,
+            admin: token(Role::Admin).await?,
+            member: token(Role::Member).await?,
+            viewer: token(Role::Viewer).await?,
             anonymous: stack.anonymous.clone(),
             live: OnceCell::new(),
         })
@@ -89,9 +94,9 @@ impl Project {
     /// # Errors
     /// When it is refused.
     pub async fn enrolment_key(&self, more: &Value) -> Outcome<(String, Caller)> {
-        let body = merged(json!({ "pool": PULL }), more);
-        let made = self.admin.post("/v1/enrolment-keys", &body).await?.accepted()?;
-        Ok((text(&made, "enrolment_key_id")?, self.anonymous.with(&text(&made, "enrolment_key")?)))
+        let request = typed(&merged(json!({ "pool": PULL }), more))?;
+        let made = self.admin.client().create_enrolment_key(&request).await?;
+        Ok((made.view.enrolment_key_id.to_string(), self.anonymous.with(&made.enrolment_key)?))
     }
 
     /// What a worker of this project asks when it registers; `more` adds to it or changes it.
@@ -105,8 +110,17 @@ impl Project {
     ///
     /// # Errors
     /// When no answer comes.
-    pub async fn register(&self, key: Option<&Caller>, name: &str, more: &Value) -> Outcome<Reply> {
+    pub async fn try_register(&self, key: Option<&Caller>, name: &str, more: &Value) -> Outcome<Reply> {
         key.unwrap_or(&self.anonymous).post("/v1/workers/register", &self.registration(name, more)).await
+    }
+
+    /// Registers a worker, with an enrolment key or as nobody.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn register(&self, key: Option<&Caller>, name: &str, more: &Value) -> Outcome<WorkerRegistered> {
+        let client = key.unwrap_or(&self.anonymous).client();
+        Ok(client.register_worker(&typed(&self.registration(name, more))?).await?)
     }
 
     /// A worker that an enrolment key of its own has approved. It is played by the test: no process runs.
@@ -122,8 +136,8 @@ impl Project {
             }
         }
         let (_, key) = self.enrolment_key(&key).await?;
-        let registered = self.register(Some(&key), &format!("w-{}", crate::unique()), more).await?.accepted()?;
-        ensure_eq!(registered["status"], "approved", "registration by enrolment key");
+        let registered = self.register(Some(&key), &format!("w-{}", crate::unique()), more).await?;
+        ensure_eq!(registered.status, WorkerStatus::Approved, "registration by enrolment key");
         Worker::of(&self.anonymous, &registered)
     }
 
@@ -178,13 +192,13 @@ impl Project {
         self.admin.create_profile(name, &secrets(&[("API_KEY", reference)])).await.map(|_| ())
     }
 
-    /// Enqueues a run as a member.
+    /// Enqueues a run as a member, once: with an idempotency key of its own, so that a lost answer is asked for again.
     ///
     /// # Errors
     /// When it is refused.
     pub async fn enqueue(&self, body: &Value) -> Outcome<String> {
-        let answer = self.member.post("/v1/runs", body).await?.accepted()?;
-        text(&answer, "run_id")
+        let key = Uuid::now_v7().to_string();
+        Ok(self.member.client().enqueue(&typed(body)?, Some(&key)).await?.run_id.to_string())
     }
 
     /// Enqueues a run of one bare step `only` for the pull pool; `more` adds to the step or changes it.
@@ -195,22 +209,37 @@ impl Project {
         self.enqueue(&run_of(&[step("only", more)])).await
     }
 
+    /// Cancels a run as a member.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn cancel(&self, run: &str) -> Outcome<RunView> {
+        Ok(self.member.client().cancel_run(run.parse()?).await?)
+    }
+
+    /// All runs, newest first, as a viewer sees them.
+    ///
+    /// # Errors
+    /// When they are refused.
+    pub async fn runs(&self) -> Outcome<Vec<RunSummary>> {
+        Ok(all_pages(async |page| self.viewer.client().list_runs(None, page).await).await?)
+    }
+
     /// A run as a viewer sees it.
     ///
     /// # Errors
     /// When it is refused.
-    pub async fn run(&self, run: &str) -> Outcome<Value> {
-        self.viewer.get(&format!("/v1/runs/{run}")).await?.accepted()
+    pub async fn run(&self, run: &str) -> Outcome<RunView> {
+        Ok(self.viewer.client().get_run(run.parse()?).await?)
     }
 
     /// A step of a run, as a viewer sees it.
     ///
     /// # Errors
     /// When there is none.
-    pub async fn step(&self, run: &str, step: &str) -> Outcome<Value> {
-        let run = self.run(run).await?;
-        let steps = run["steps"].as_array().cloned().unwrap_or_default();
-        let found = steps.into_iter().find(|candidate| candidate["id"] == step);
+    pub async fn step(&self, run: &str, step: &str) -> Outcome<StepView> {
+        let shown = self.run(run).await?;
+        let found = shown.steps.into_iter().find(|candidate| candidate.id.as_str() == step);
         found.ok_or_else(|| Failure::new(format!("no step `{step}` in {run}")))
     }
 
@@ -219,61 +248,59 @@ impl Project {
     /// # Errors
     /// When there is none.
     pub async fn state(&self, run: &str, step: &str) -> Outcome<String> {
-        text(&self.step(run, step).await?, "state")
+        Ok(self.step(run, step).await?.state)
     }
 
     /// Waits until a step is in one of these states.
     ///
     /// # Errors
     /// When it ends in another one, or the time does.
-    pub async fn until(&self, run: &str, step: &str, states: &[&str], limit: Duration) -> Outcome<Value> {
-        let mut last = Value::Null;
+    pub async fn until(&self, run: &str, step: &str, states: &[&str], limit: Duration) -> Outcome<StepView> {
+        let mut last = None;
         let wanted = format!("`{step}` {}", states.join(" or "));
         let reached = eventually(&wanted, limit, async || {
-            last = self.step(run, step).await?;
-            let state = last["state"].as_str().unwrap_or_default();
-            if states.contains(&state) {
-                return Ok(Some(last.clone()));
+            let shown = last.insert(self.step(run, step).await?);
+            if states.contains(&shown.state.as_str()) {
+                return Ok(Some(shown.clone()));
             }
-            ensure!(!is_terminal(state), "it will never be {wanted}");
+            ensure!(!is_terminal(&shown.state), "it will never be {wanted}");
             Ok(None)
         })
         .await;
-        reached.map_err(|failure| Failure::new(format!("{failure}\n  the step is {last}")))
+        reached.map_err(|failure| Failure::new(format!("{failure}\n  the step is {}", json!(last))))
     }
 
     /// Waits until all steps of a run have ended; the run.
     ///
     /// # Errors
     /// When the time ends before.
-    pub async fn finished(&self, run: &str, limit: Duration) -> Outcome<Value> {
-        let mut last = Value::Null;
+    pub async fn finished(&self, run: &str, limit: Duration) -> Outcome<RunView> {
+        let mut last = None;
         let ended = eventually("the end of the run", limit, async || {
-            last = self.run(run).await?;
-            let steps = last["steps"].as_array().cloned().unwrap_or_default();
-            let all = steps.iter().all(|step| is_terminal(step["state"].as_str().unwrap_or_default()));
-            Ok(all.then(|| last.clone()))
+            let shown = last.insert(self.run(run).await?);
+            Ok(shown.steps.iter().all(|step| is_terminal(&step.state)).then(|| shown.clone()))
         })
         .await;
-        ended.map_err(|failure| Failure::new(format!("{failure}\n  the run is {last}")))
+        ended.map_err(|failure| Failure::new(format!("{failure}\n  the run is {}", json!(last))))
     }
 
     /// Waits until a run is in this state; the run.
     ///
     /// # Errors
     /// When it ends in another one, or the time does.
-    pub async fn run_until(&self, run: &str, state: &str, limit: Duration) -> Outcome<Value> {
-        let mut last = Value::Null;
-        let reached = eventually(&format!("the run to be `{state}`"), limit, async || {
-            last = self.run(run).await?;
-            if last["state"] == state {
-                return Ok(Some(last.clone()));
+    pub async fn run_until(&self, run: &str, state: RunState, limit: Duration) -> Outcome<RunView> {
+        let mut last = None;
+        let state_name = state.name();
+        let reached = eventually(&format!("the run to be `{state_name}`"), limit, async || {
+            let shown = last.insert(self.run(run).await?);
+            if shown.state == state {
+                return Ok(Some(shown.clone()));
             }
-            ensure!(!is_terminal(last["state"].as_str().unwrap_or_default()), "it will never be `{state}`");
+            ensure!(!is_terminal(shown.state.name()), "it will never be `{state_name}`");
             Ok(None)
         })
         .await;
-        reached.map_err(|failure| Failure::new(format!("{failure}\n  the run is {last}")))
+        reached.map_err(|failure| Failure::new(format!("{failure}\n  the run is {}", json!(last))))
     }
 
     /// The audit entries of one run, oldest first.
@@ -281,7 +308,7 @@ impl Project {
     /// # Errors
     /// When they are refused.
     pub async fn audit(&self, run: &str) -> Outcome<Vec<Value>> {
-        self.admin.list(&format!("/v1/audit?run={run}&limit=100")).await
+        self.admin.trail(&AuditQuery { run_id: Some(run.parse()?), ..AuditQuery::default() }).await
     }
 
     /// The whole trail, oldest first.
@@ -289,7 +316,7 @@ impl Project {
     /// # Errors
     /// When it is refused.
     pub async fn trail(&self) -> Outcome<Vec<Value>> {
-        self.admin.list("/v1/audit?limit=100").await
+        self.admin.trail(&AuditQuery::default()).await
     }
 
     /// The audited events of one run of one name, oldest first.
@@ -305,7 +332,10 @@ impl Project {
     /// # Errors
     /// When the time ends before.
     pub async fn event(&self, run: &str, name: &str, limit: Duration) -> Outcome<Value> {
-        self.admin.event(&format!("run={run}"), name, limit, |_| true).await
+        eventually(&format!("an audited `{name}`"), limit, async || {
+            Ok(self.events(run, name).await?.into_iter().next())
+        })
+        .await
     }
 
     /// The tasks of a run that ECS has not stopped, by their ARN.
@@ -336,11 +366,14 @@ impl Project {
     /// # Errors
     /// When a list is refused.
     pub async fn census(&self) -> Outcome<Vec<(&'static str, usize)>> {
-        let mut census = Vec::new();
-        for list in ["/v1/runs", "/v1/profiles", "/v1/workers", "/v1/tokens", "/v1/enrolment-keys"] {
-            census.push((list, self.admin.list(list).await?.len()));
-        }
-        Ok(census)
+        let client = self.admin.client();
+        Ok(vec![
+            ("runs", self.runs().await?.len()),
+            ("profiles", all_pages(async |page| client.list_profiles(page).await).await?.len()),
+            ("workers", all_pages(async |page| client.list_workers(page).await).await?.len()),
+            ("tokens", all_pages(async |page| client.list_tokens(None, page).await).await?.len()),
+            ("enrolment keys", all_pages(async |page| client.list_enrolment_keys(page).await).await?.len()),
+        ])
     }
 }
 

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use sealfleet_test_issuer::{Issuer, Key};
 use serde::Deserialize;
@@ -16,7 +15,7 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 use crate::aws::Keys;
-use crate::{Aws, Caller, Failure, Outcome, Project, ensure, processes, unique};
+use crate::{Aws, Caller, Failure, Outcome, PATIENCE, Project, ensure, processes, unique};
 
 /// Seconds of a lease on stacks that tests start: short, so that tests can wait for one to run out.
 pub const LEASE_SECONDS: u64 = 8;
@@ -142,13 +141,13 @@ impl Stack {
         let parts: Parts = serde_json::from_slice(&file)?;
         // All is plain HTTP on the loopback interface, but the HTTP client wants a TLS provider to be there. It may be already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
+        let http = reqwest::Client::builder().timeout(PATIENCE).build()?;
         let root = Keys {
             access_key_id: parts.access_key_id.clone(),
             secret_access_key: parts.secret_access_key.clone(),
             session_token: None,
         };
-        let anonymous = Caller::anonymous(&http, &parts.api_url);
+        let anonymous = Caller::anonymous(&http, &parts.api_url)?;
         let suffix = unique();
         let scratch = parts.directory.join(format!("scratch-{suffix}"));
         std::fs::create_dir_all(&scratch)?;
@@ -156,7 +155,7 @@ impl Stack {
         let token = bootstrap(&binaries, &parts).await?;
         Ok(Self {
             aws: Aws::new(&http, &parts.endpoint, &parts.ecs_endpoint, &parts.region, root),
-            operator: anonymous.with(&token),
+            operator: anonymous.with(&token)?,
             anonymous,
             binaries,
             scratch,

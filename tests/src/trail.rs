@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
+use sealfleet_client::{AuditQuery, PageQuery, all_pages};
 use sealfleet_domain::archive;
 use sealfleet_domain::digest::Digest;
 use serde::Deserialize;
@@ -13,33 +13,26 @@ use tokio::process::Command;
 
 use crate::aws::Service;
 use crate::project::named;
-use crate::{Caller, Failure, Outcome, Stack, ensure, eventually};
+use crate::{Caller, Failure, Outcome, Stack, ensure};
 
 impl Caller {
-    /// The events of one name in the caller's own trail (an operator's is the operators'), oldest first. `query` narrows it, as `run=ID` does; it may be empty.
+    /// The entries of the caller's own trail (an operator's is the operators') that a query asks for, oldest first.
     ///
     /// # Errors
     /// When they are refused.
-    pub async fn events(&self, query: &str, name: &str) -> Outcome<Vec<Value>> {
-        let joint = if query.is_empty() { "" } else { "&" };
-        Ok(named(&self.list(&format!("/v1/audit?limit=100{joint}{query}")).await?, name))
+    pub async fn trail(&self, query: &AuditQuery) -> Outcome<Vec<Value>> {
+        let list = async |page: &PageQuery| {
+            self.client().list_audit(&AuditQuery { page: page.clone(), ..query.clone() }).await
+        };
+        all_pages(list).await?.iter().map(|entry| Ok(serde_json::to_value(entry)?)).collect()
     }
 
-    /// Waits for the first such event that `matches`.
+    /// The events of one name in all of it, oldest first.
     ///
     /// # Errors
-    /// When the time ends before.
-    pub async fn event(
-        &self,
-        query: &str,
-        name: &str,
-        limit: Duration,
-        matches: impl Fn(&Value) -> bool,
-    ) -> Outcome<Value> {
-        eventually(&format!("an audited `{name}`"), limit, async || {
-            Ok(self.events(query, name).await?.into_iter().find(&matches))
-        })
-        .await
+    /// When they are refused.
+    pub async fn events(&self, name: &str) -> Outcome<Vec<Value>> {
+        Ok(named(&self.trail(&AuditQuery::default()).await?, name))
     }
 }
 

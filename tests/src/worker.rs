@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use sealfleet_client::types::{HeartbeatAnswer, StepAnswer, WorkerRegistered};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
-use crate::api::text;
+use crate::api::{text, typed};
 use crate::aws::{Keys, Service};
 use crate::identity::Stored;
 use crate::project::PULL;
@@ -63,15 +64,27 @@ impl Claimed {
         let lease = json!({ "run_id": self.run, "step_id": self.step, "fence": self.fence });
         crate::project::merged(lease, more)
     }
+
+    fn started(&self) -> Value {
+        self.with(&json!({ "sandbox": format!("sandbox-{}", unique()) }))
+    }
+}
+
+fn leases(held: &[&Claimed]) -> Value {
+    json!({ "leases": held.iter().map(|claimed| claimed.with(&json!({}))).collect::<Vec<_>>() })
+}
+
+fn succeeded() -> Value {
+    json!({ "state": "succeeded" })
 }
 
 impl Worker {
     /// The worker of a registration's answer.
     ///
     /// # Errors
-    /// When the answer lacks its id or credential.
-    pub fn of(anonymous: &Caller, registered: &Value) -> Outcome<Self> {
-        Ok(Self { id: text(registered, "worker_id")?, caller: anonymous.with(&text(registered, "credential")?) })
+    /// When its credential cannot be sent.
+    pub fn of(anonymous: &Caller, registered: &WorkerRegistered) -> Outcome<Self> {
+        Ok(Self { id: registered.worker_id.to_string(), caller: anonymous.with(&registered.credential)? })
     }
 
     /// Asks for a step.
@@ -87,18 +100,24 @@ impl Worker {
     /// # Errors
     /// When it is refused.
     pub async fn claim(&self, run: &str, step: &str) -> Outcome<Claimed> {
-        let claim = self.try_claim(run, step).await?.accepted()?;
-        let fence = claim["fence"].as_u64().ok_or_else(|| Failure::new(format!("a claim without a fence: {claim}")))?;
-        Ok(Claimed { run: run.to_owned(), step: step.to_owned(), fence })
+        let claim = self.caller.client().claim(&typed(&json!({ "run_id": run, "step_id": step }))?).await?;
+        Ok(Claimed { run: run.to_owned(), step: step.to_owned(), fence: claim.fence.number() })
     }
 
     /// Sends a heartbeat with the claims it holds.
     ///
     /// # Errors
+    /// When it is refused.
+    pub async fn heartbeat(&self, held: &[&Claimed]) -> Outcome<HeartbeatAnswer> {
+        Ok(self.caller.client().heartbeat(&typed(&leases(held))?).await?)
+    }
+
+    /// Asks for a heartbeat to be taken.
+    ///
+    /// # Errors
     /// When no answer comes.
-    pub async fn heartbeat(&self, held: &[&Claimed]) -> Outcome<Reply> {
-        let leases: Vec<Value> = held.iter().map(|claimed| claimed.with(&json!({}))).collect();
-        self.caller.post("/v1/heartbeats", &json!({ "leases": leases })).await
+    pub async fn try_heartbeat(&self, held: &[&Claimed]) -> Outcome<Reply> {
+        self.caller.post("/v1/heartbeats", &leases(held)).await
     }
 
     /// Whether the control plane says, by a heartbeat, that a claim is still held.
@@ -106,9 +125,11 @@ impl Worker {
     /// # Errors
     /// When the heartbeat is refused.
     pub async fn holds(&self, claimed: &Claimed) -> Outcome<bool> {
-        let answer = self.heartbeat(&[claimed]).await?.accepted()?;
-        let held = answer["leases"][0]["held"].as_bool();
-        held.ok_or_else(|| Failure::new(format!("a heartbeat without a verdict: {answer}")))
+        let answer = self.heartbeat(&[claimed]).await?;
+        let verdict = answer.leases.first();
+        verdict
+            .map(|lease| lease.held)
+            .ok_or_else(|| Failure::new(format!("a heartbeat without a verdict: {answer:?}")))
     }
 
     /// Does `work` while heartbeats keep a claim.
@@ -134,24 +155,40 @@ impl Worker {
     /// Tells that its sandbox has started.
     ///
     /// # Errors
+    /// When it is refused.
+    pub async fn start(&self, claimed: &Claimed) -> Outcome<StepAnswer> {
+        Ok(self.caller.client().start(&typed(&claimed.started())?).await?)
+    }
+
+    /// Asks to start.
+    ///
+    /// # Errors
     /// When no answer comes.
-    pub async fn start(&self, claimed: &Claimed) -> Outcome<Reply> {
-        self.caller.post("/v1/starts", &claimed.with(&json!({ "sandbox": format!("sandbox-{}", unique()) }))).await
+    pub async fn try_start(&self, claimed: &Claimed) -> Outcome<Reply> {
+        self.caller.post("/v1/starts", &claimed.started()).await
     }
 
     /// Reports that the step succeeded.
     ///
     /// # Errors
-    /// When no answer comes.
-    pub async fn succeed(&self, claimed: &Claimed) -> Outcome<Reply> {
-        self.report(claimed, &json!({ "state": "succeeded" })).await
+    /// When it is refused.
+    pub async fn succeed(&self, claimed: &Claimed) -> Outcome<StepAnswer> {
+        Ok(self.caller.client().report(&typed(&claimed.with(&succeeded()))?).await?)
     }
 
-    /// Reports an end of a step.
+    /// Asks to report that the step succeeded.
     ///
     /// # Errors
     /// When no answer comes.
-    pub async fn report(&self, claimed: &Claimed, end: &Value) -> Outcome<Reply> {
+    pub async fn try_succeed(&self, claimed: &Claimed) -> Outcome<Reply> {
+        self.try_report(claimed, &succeeded()).await
+    }
+
+    /// Asks to report an end of a step.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn try_report(&self, claimed: &Claimed, end: &Value) -> Outcome<Reply> {
         self.caller.post("/v1/reports", &claimed.with(end)).await
     }
 
@@ -160,13 +197,13 @@ impl Worker {
     /// # Errors
     /// When they are refused.
     pub async fn queue_keys(&self) -> Outcome<QueueKeys> {
-        let answer = self.caller.post("/v1/queue-credentials", &json!({})).await?.accepted()?;
+        let given = self.caller.client().queue_credentials().await?;
         Ok(QueueKeys {
-            url: text(&answer, "queue_url")?,
+            url: given.queue_url,
             keys: Keys {
-                access_key_id: text(&answer, "access_key_id")?,
-                secret_access_key: text(&answer, "secret_access_key")?,
-                session_token: Some(text(&answer, "session_token")?),
+                access_key_id: given.access_key_id,
+                secret_access_key: given.secret_access_key,
+                session_token: Some(given.session_token),
             },
         })
     }

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use sealfleet_client::Credential;
 use sealfleet_client::types::{CreateEnrolmentKey, EnrolmentKeyCreated};
+use sealfleet_client::{Credential, all_pages};
 use sealfleet_domain::{EnrolmentKeyId, PoolName};
 
 use super::connection::{Connection, Output};
 use super::failure::Failure;
 use super::input::{pair, seconds};
-use super::output::{Table, all_pages, answer, joined, lines, list, or_dash, pairs, write};
+use super::output::{Table, answer, joined, lines, list, or_dash, pairs, write};
 use super::token::is_free;
 
 #[derive(Subcommand)]
@@ -55,7 +55,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         }
         Command::List => {
             let client = connection.client()?;
-            let keys = all_pages!(|page| client.list_enrolment_keys(&page));
+            let keys = all_pages(async |page| client.list_enrolment_keys(page).await).await?;
             list(connection.output, &keys, || {
                 let mut table = Table::new(["ENROLMENT KEY", "POOL", "LABELS", "MODELS", "USES", "EXPIRES", "REVOKED"]);
                 for key in &keys {

@@ -101,23 +101,6 @@ pub(super) fn lines<const N: usize>(pairs: [(&str, String); N]) -> String {
     pairs.iter().map(|(name, value)| format!("{name:<width$}  {value}\n")).collect()
 }
 
-/// All pages of a list.
-macro_rules! all_pages {
-    (|$page:ident| $call:expr) => {{
-        let mut items = Vec::new();
-        let mut $page = sealfleet_client::PageQuery { cursor: None, limit: Some(100) };
-        loop {
-            let page = $call.await?;
-            items.extend(page.items);
-            $page.cursor = page.next_cursor;
-            if $page.cursor.is_none() {
-                break items;
-            }
-        }
-    }};
-}
-pub(super) use all_pages;
-
 #[cfg(test)]
 mod tests {
     use super::*;

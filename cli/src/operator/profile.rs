@@ -7,6 +7,7 @@ mod resolve;
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use sealfleet_client::all_pages;
 use sealfleet_client::types::{CreateProfile, ProfileVersionView};
 use sealfleet_domain::acl::Acl;
 use sealfleet_domain::profile::Profile;
@@ -15,7 +16,7 @@ use sealfleet_domain::{ProfileName, Reference, WorkflowName};
 use super::connection::{Connection, Output};
 use super::failure::Failure;
 use super::input::{pair, unique};
-use super::output::{Table, all_pages, answer, joined, lines, list, or_dash, pairs, write};
+use super::output::{Table, answer, joined, lines, list, or_dash, pairs, write};
 use document::Changes;
 
 #[derive(Subcommand)]
@@ -130,7 +131,7 @@ async fn export(connection: &Connection, name: &ProfileName) -> Result<(), Failu
 
 async fn list_profiles(connection: &Connection) -> Result<(), Failure> {
     let client = connection.client()?;
-    let profiles = all_pages!(|page| client.list_profiles(&page));
+    let profiles = all_pages(async |page| client.list_profiles(page).await).await?;
     list(connection.output, &profiles, || {
         let mut table = Table::new(["PROFILE", "VERSION", "ENV", "SECRETS", "REMOVES", "WORKFLOWS", "TOOLS"]);
         for Profile { name, version, content, .. } in &profiles {
@@ -150,7 +151,7 @@ async fn list_profiles(connection: &Connection) -> Result<(), Failure> {
 
 async fn history(connection: &Connection, name: &ProfileName) -> Result<(), Failure> {
     let client = connection.client()?;
-    let versions = all_pages!(|page| client.list_profile_versions(name, &page));
+    let versions = all_pages(async |page| client.list_profile_versions(name, page).await).await?;
     list(connection.output, &versions, || {
         let mut table = Table::new(["VERSION", "WRITTEN", "BY", "CHANGES"]);
         for (at, version) in versions.iter().enumerate() {

@@ -5,6 +5,7 @@ mod deploy;
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
+use sealfleet_client::all_pages;
 use sealfleet_client::types::{CreatePool, CreateProject, LimitsView, PoolView, ProjectView};
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::{PoolName, ProjectId};
@@ -12,7 +13,7 @@ use sealfleet_domain::{PoolName, ProjectId};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::input::pair;
-use super::output::{Table, all_pages, answer, lines, list};
+use super::output::{Table, answer, lines, list};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -104,7 +105,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         }
         Command::List => {
             let client = connection.client()?;
-            let projects = all_pages!(|page| client.list_projects(&page));
+            let projects = all_pages(async |page| client.list_projects(page).await).await?;
             list(connection.output, &projects, || {
                 let mut table = Table::new(["PROJECT"]);
                 for listed in &projects {

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use sealfleet_client::types::{FanOutView, ProfileKey, RevocationPreview, RevocationsCreated, Revoke};
-use sealfleet_client::{Client, Error, RevocationState};
+use sealfleet_client::{Client, Error, RevocationState, all_pages};
 use sealfleet_domain::revocation::{Counts, Revocation};
 use sealfleet_domain::{FanOutId, RevocationId};
 
 use super::connection::{Connection, Output};
 use super::failure::Failure;
-use super::output::{Table, all_pages, answer, joined, lines, list, or_dash};
+use super::output::{Table, answer, joined, lines, list, or_dash};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -84,7 +84,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         }
         Command::List { lifted } => {
             let state = if lifted { RevocationState::Lifted } else { RevocationState::Active };
-            let revocations = all_pages!(|page| client.list_revocations(state, &page));
+            let revocations = all_pages(async |page| client.list_revocations(state, page).await).await?;
             list(output, &revocations, || table(&revocations))
         }
         Command::Show { revocation_id } => show(output, &client.get_revocation(revocation_id).await?),

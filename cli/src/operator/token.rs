@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use clap::{Subcommand, ValueEnum};
 use sealfleet_aws::chance::{SystemClock, SystemIds};
-use sealfleet_client::Credential;
 use sealfleet_client::types::{CreateToken, TokenCreated, TokenView};
+use sealfleet_client::{Credential, all_pages};
 use sealfleet_domain::access::Role;
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::{Clock as _, ProjectId, TokenId};
@@ -15,7 +15,7 @@ use sealfleet_ledger::{Dynamo, Ledger, Tables};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::input::seconds;
-use super::output::{Table, all_pages, answer, lines, list, or_dash, word, write};
+use super::output::{Table, answer, lines, list, or_dash, word, write};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -102,7 +102,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         }
         Command::List { project } => {
             let client = connection.client()?;
-            let tokens = all_pages!(|page| client.list_tokens(project.as_ref(), &page));
+            let tokens = all_pages(async |page| client.list_tokens(project.as_ref(), page).await).await?;
             list(connection.output, &tokens, || {
                 let mut table = Table::new(["TOKEN", "ROLE", "STATE", "EXPIRES", "REVOKED", "NOTE"]);
                 let now = SystemClock.now();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use sealfleet_aws::chance::SystemClock;
-use sealfleet_client::{AuditQuery, Client, PageQuery};
+use sealfleet_client::{AuditQuery, Client, PageQuery, all_pages};
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::{Clock as _, EventId, ProfileRef, RunId, Timestamp};
 
@@ -52,13 +52,12 @@ pub struct Filters {
 impl Filters {
     fn query(self, to: Option<Timestamp>) -> AuditQuery {
         let Self { run, profile, key, actor, types, from, project } = self;
-        let page = PageQuery { cursor: None, limit: Some(100) };
-        AuditQuery { run_id: run, profile, key, actor, types, project, from, to, page }
+        AuditQuery { run_id: run, profile, key, actor, types, project, from, to, page: PageQuery::default() }
     }
 }
 
 pub(super) async fn list(connection: &Connection, filters: Filters, to: Option<Timestamp>) -> Result<(), Failure> {
-    let entries = all(&connection.client()?, filters.query(to)).await?;
+    let entries = all(&connection.client()?, &filters.query(to)).await?;
     output::list(connection.output, &entries, || {
         let mut table = Table::new(["AT", "ID", "ACTOR", "RUN", "EVENTS"]);
         for entry in &entries {
@@ -74,11 +73,11 @@ pub(super) async fn follow(connection: &Connection, filters: Filters) -> Result<
     let client = connection.client()?;
     let mut follower = Follower::new(filters.query(None));
     loop {
-        let entries = all(&client, follower.query.clone()).await?;
+        let entries = all(&client, &follower.query).await?;
         follower.reached(&entries, SystemClock.now());
         print(connection.output, &follower.unseen(entries))?;
         if let Some(query) = follower.late_query(SystemClock.now()) {
-            let entries = all(&client, query).await?;
+            let entries = all(&client, &query).await?;
             print(connection.output, &follower.unseen(entries))?;
         }
         follower.forget();
@@ -179,16 +178,9 @@ pub(super) async fn show(connection: &Connection, id: EventId, project: Option<&
     })
 }
 
-async fn all(client: &Client, mut query: AuditQuery) -> Result<Vec<AuditEntry>, Failure> {
-    let mut entries = Vec::new();
-    loop {
-        let page = client.list_audit(&query).await?;
-        entries.extend(page.items);
-        query.page.cursor = page.next_cursor;
-        if query.page.cursor.is_none() {
-            return Ok(entries);
-        }
-    }
+async fn all(client: &Client, query: &AuditQuery) -> Result<Vec<AuditEntry>, Failure> {
+    let list = async |page: &PageQuery| client.list_audit(&AuditQuery { page: page.clone(), ..query.clone() }).await;
+    Ok(all_pages(list).await?)
 }
 
 /// What became true, by name, with the step and fence that it is about.

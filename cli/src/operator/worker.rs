@@ -1,12 +1,13 @@
 //! Workers.
 
 use clap::Subcommand;
+use sealfleet_client::all_pages;
 use sealfleet_client::types::WorkerView;
 use sealfleet_domain::WorkerId;
 
 use super::connection::Connection;
 use super::failure::Failure;
-use super::output::{Table, all_pages, answer, joined, lines, list, pairs, word};
+use super::output::{Table, answer, joined, lines, list, pairs, word};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -38,7 +39,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
     let client = connection.client()?;
     let view = match command {
         Command::List => {
-            let workers = all_pages!(|page| client.list_workers(&page));
+            let workers = all_pages(async |page| client.list_workers(page).await).await?;
             return list(connection.output, &workers, || {
                 let mut table = Table::new(["WORKER", "NAME", "POOL", "STATUS", "MODES", "LABELS", "SLOTS"]);
                 for worker in &workers {

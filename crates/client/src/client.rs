@@ -134,21 +134,6 @@ impl Client {
         self
     }
 
-    /// Any request, for tests and tools: sent once, answered with status and body whatever they are (`null` for a body
-    /// that is not JSON).
-    ///
-    /// # Errors
-    /// [`Error::Transport`] when there is no answer, [`Error::Address`] for a method or path that cannot be written.
-    pub async fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<(u16, Value), Error> {
-        let unusable = |reason: &str| Error::Address { url: path.to_owned(), reason: reason.to_owned() };
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_| unusable("the method is not one"))?;
-        let text = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
-        let url = Url::parse(&text).map_err(|_| unusable("the path is not one"))?;
-        let call = Call { body, ..Call::new(method, String::new(), Repeat::Never) };
-        let answer = self.attempt(&call, url).await.map_err(Error::Transport)?;
-        Ok((answer.status, serde_json::from_slice(&answer.bytes).unwrap_or(Value::Null)))
-    }
-
     pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, Error> {
         let mut url = Url::clone(&self.base);
         url.set_path(&format!("{}{}", self.base.path().trim_end_matches('/'), call.path));

@@ -25,7 +25,7 @@ mod retry;
 pub use client::Client;
 pub use credential::{Credential, FileError};
 pub use error::Error;
-pub use operations::{AuditQuery, PageQuery};
+pub use operations::{AuditQuery, PageQuery, all_pages};
 pub use sealfleet_api::problem::{Code, Problem};
 pub use sealfleet_api::types;
 pub use sealfleet_api::types::RevocationState;

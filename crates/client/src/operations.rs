@@ -56,6 +56,23 @@ pub struct AuditQuery {
     pub page: PageQuery,
 }
 
+/// All items of a list, page by page: `all_pages(async |page| client.list_workers(page).await)`.
+///
+/// # Errors
+/// Those of the first page that has no answer.
+pub async fn all_pages<T>(list: impl AsyncFn(&PageQuery) -> Result<Page<T>, Error>) -> Result<Vec<T>, Error> {
+    let mut page = PageQuery { cursor: None, limit: Some(100) };
+    let mut items = Vec::new();
+    loop {
+        let answer = list(&page).await?;
+        items.extend(answer.items);
+        page.cursor = answer.next_cursor;
+        if page.cursor.is_none() {
+            return Ok(items);
+        }
+    }
+}
+
 type Query = Vec<(&'static str, String)>;
 
 impl PageQuery {

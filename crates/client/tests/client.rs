@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sealfleet_api::operations;
 use sealfleet_client::types::{EnqueueRun, Heartbeat, PutProfile, ResolveCascade, Revoke};
-use sealfleet_client::{AuditQuery, Client, Code, Credential, Error, PageQuery, RevocationState};
+use sealfleet_client::{AuditQuery, Client, Code, Credential, Error, PageQuery, RevocationState, all_pages};
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::{ProfileName, ProjectId, RunId, StepId, WorkerId};
 use serde_json::json;
@@ -87,17 +87,36 @@ async fn a_read_is_repeated_after_lost_answers_and_failures() {
 }
 
 #[tokio::test]
+async fn a_list_is_read_to_its_last_page() {
+    let of = |project: &str, more: serde_json::Value| {
+        (200, json!({"items": [{"project": project}], "next_cursor": more}).to_string())
+    };
+    let server = Server::new(vec![of("alpha", json!("n1")), of("beta", json!(null))]).await;
+    let client = server.client();
+    let projects = all_pages(async |page| client.list_projects(page).await).await.unwrap();
+    let names: Vec<&str> = projects.iter().map(|found| found.project.as_str()).collect();
+    assert_eq!(names, ["alpha", "beta"]);
+    let lines: Vec<String> =
+        server.seen().iter().map(|request| request.lines().next().unwrap_or_default().to_owned()).collect();
+    assert_eq!(lines, ["GET /v1/projects?limit=100 HTTP/1.1", "GET /v1/projects?cursor=n1&limit=100 HTTP/1.1"]);
+}
+
+#[tokio::test]
 async fn a_change_is_repeated_only_with_an_idempotency_key() {
     let server = Server::new(vec![(500, String::new()), page()]).await;
     let error = server.client().enqueue(&run(), None).await.err().unwrap();
     assert!(matches!(error, Error::Unreadable { status: 500, .. }), "{error}");
     assert_eq!(server.seen().len(), 1);
 
-    let server = Server::new(vec![(500, String::new()), problem(422, "idempotency_mismatch")]).await;
-    let error = server.client().enqueue(&run(), Some("key-1")).await.err().unwrap();
-    assert_eq!(error.problem().map(|problem| problem.code), Some(Code::IdempotencyMismatch));
-    let seen = server.seen();
-    assert!(seen.len() == 2 && seen.iter().all(|request| request.contains("idempotency-key: key-1")), "{seen:?}");
+    // No answer; too many; and those of a function that failed, was killed, is busy or was too slow.
+    for passing in [0, 429, 500, 502, 503, 504] {
+        let server = Server::new(vec![(passing, String::new()), problem(422, "idempotency_mismatch")]).await;
+        let error = server.client().enqueue(&run(), Some("key-1")).await.err().unwrap();
+        assert_eq!(error.problem().map(|problem| problem.code), Some(Code::IdempotencyMismatch));
+        let seen = server.seen();
+        assert_eq!(seen.len(), 2, "after {passing}");
+        assert!(seen.iter().all(|request| request.contains("idempotency-key: key-1\r\n")), "{seen:?}");
+    }
 }
 
 #[tokio::test]
@@ -259,16 +278,6 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         assert_eq!(operation.body.is_some(), !body.is_empty(), "{}: {body}", operation.id);
     }
     assert_eq!(sent, operations::all().map(|operation| operation.id).collect());
-}
-
-#[tokio::test]
-async fn a_raw_request_answers_whatever_came() {
-    let server = Server::new(vec![problem(404, "not_found"), (200, "text".to_owned())]).await;
-    let client = server.client();
-    let (status, body) = client.request("PUT", "/v1/x?y=1", Some(&json!({"a": 1}))).await.unwrap();
-    assert_eq!((status, body["code"].as_str()), (404, Some("not_found")));
-    assert!(server.seen().iter().all(|request| request.starts_with("PUT /v1/x?y=1 ")));
-    assert_eq!(client.request("GET", "/", None).await.unwrap(), (200, serde_json::Value::Null));
 }
 
 #[tokio::test]

@@ -108,6 +108,9 @@ fn conditions_hold_as_the_guide_says() {
     assert!(!holds(json!({ "ForAllValues:StringLike": { "a:x": "p*" } }), &[("a:x", "q")]));
     assert!(holds(json!({ "ForAllValues:StringLike": { "a:x": "p*" } }), &[]));
     assert!(!holds(json!({ "ForAllValues:StringLike": { "a:x": "p*" }, "Null": { "a:x": "false" } }), &[]));
+    assert!(holds(json!({ "ForAnyValue:StringNotLike": { "a:x": "p*" } }), &[("a:x", "q")]));
+    assert!(!holds(json!({ "ForAnyValue:StringNotLike": { "a:x": "p*" } }), &[("a:x", "pq")]));
+    assert!(!holds(json!({ "ForAnyValue:StringNotLike": { "a:x": "p*" } }), &[]));
     // Presence.
     assert!(holds(json!({ "Null": { "a:x": "true" } }), &[]));
     assert!(!holds(json!({ "Null": { "a:x": "true" } }), &[("a:x", "1")]));
@@ -160,7 +163,7 @@ fn what_is_not_known_is_an_error_and_no_guess() {
     };
     for statement in [
         allow(json!({ "Condition": { "IpAddress": { "aws:SourceIp": "10.0.0.0/8" } } })),
-        allow(json!({ "Condition": { "ForAnyValue:StringEquals": { "aws:TagKeys": "x" } } })),
+        allow(json!({ "Condition": { "ForAnyValue:Null": { "aws:TagKeys": "true" } } })),
         allow(json!({ "Condition": { "StringEquals": { "a:x": "${aws:PrincipalTag/x}" } } })),
         allow(json!({ "Resource": "arn:aws:s3:::${aws:PrincipalTag/x}" })),
         allow(json!({ "Resource": "arn:aws:s3" })),
