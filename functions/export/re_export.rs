@@ -9,7 +9,7 @@
 
 use sealfleet_domain::archive::{ObjectName, Span, re_export_key};
 use sealfleet_domain::audit::AuditEntry;
-use sealfleet_domain::credential::OPERATOR_SCOPE;
+use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{ProjectId, Timestamp};
 use sealfleet_ledger::{AUDIT_SHARDS, audit_entry_of_image};
 use serde::{Deserialize, Serialize};

@@ -7,11 +7,11 @@ use sealfleet_api::types::{CreatePool, CreateProject, ProjectSummary, SetLimits}
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::access::{Action, Principal, Resource};
 use sealfleet_domain::cascade::Bindings;
-use sealfleet_domain::credential::OPERATOR_SCOPE;
 use sealfleet_domain::fleet::{FargatePool, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::Mode;
+use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{PoolName, ProjectScope, WorkerId, limits};
 
 use super::Ports;

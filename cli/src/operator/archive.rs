@@ -16,8 +16,8 @@ use sealfleet_aws::chance::SystemClock;
 use sealfleet_aws::objects::{Objects as _, S3};
 use sealfleet_aws::signing::Kms;
 use sealfleet_domain::archive::{DIGESTS, EVENTS, SET_ASIDE};
-use sealfleet_domain::credential::OPERATOR_SCOPE;
 use sealfleet_domain::digest::verify::{Chain, Expected, StoredDigest, Tally, Verified, is_digested};
+use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{Clock as _, ProjectId, Timestamp};
 use serde_json::{Value, json};
 

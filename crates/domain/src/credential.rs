@@ -14,10 +14,7 @@ use crate::fleet::{EnrolmentKey, Worker};
 use crate::hash::SecretHash;
 use crate::ids::{EnrolmentKeyId, TokenId, WorkerId};
 use crate::names::ProjectId;
-use crate::scope::{Operator, ProjectScope};
-
-/// Where operators' tokens live: not a legal project id, so no project can ever be addressed by it.
-pub const OPERATOR_SCOPE: &str = "~system";
+use crate::scope::{OPERATOR_SCOPE, Operator, ProjectScope};
 
 /// A credential as its holder presents it. Its `Debug` shows no secret.
 #[derive(Clone)]

@@ -3,10 +3,13 @@
 //! Every key of the ledger and of the audit trail is built from a scope, and a scope has only the constructors below,
 //! each named by its evidence. A row of another project can therefore not be addressed, whatever a request says.
 
-use crate::credential::OPERATOR_SCOPE;
 use crate::fence::Fence;
 use crate::ids::{RunId, TokenId};
 use crate::names::{PoolName, ProjectId, StepId};
+
+/// What is the operators' own, where a project's id would stand. It is no legal project id, so no project can be addressed by
+/// it.
+pub const OPERATOR_SCOPE: &str = "~system";
 
 /// One project, proven.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
 use sealfleet_domain::audit::{AuditEntry, Event};
-use sealfleet_domain::credential::OPERATOR_SCOPE;
+use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{EventId, Owner, ProfileRef, RunId, Timestamp};
 
 use crate::rows::{from_item, to_item, unwritten};

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemOutput;
+use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConsumedCapacity, Delete, Put, ReturnConsumedCapacity, TransactWriteItem, Update,
 };
@@ -85,6 +88,20 @@ impl Dynamo {
         self.meter.add(capacity.and_then(ConsumedCapacity::capacity_units).unwrap_or_default(), 0.0);
     }
 
+    /// What a single write came to.
+    fn one<O, E>(
+        &self,
+        result: Result<O, SdkError<E>>,
+        capacity: fn(&O) -> Option<&ConsumedCapacity>,
+    ) -> Result<(), WriteError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    {
+        let output = result.map_err(|error| single(&error))?;
+        self.wrote(capacity(&output));
+        Ok(())
+    }
+
     fn read(&self, capacity: Option<&ConsumedCapacity>) {
         self.meter.add(0.0, capacity.and_then(ConsumedCapacity::capacity_units).unwrap_or_default());
     }
@@ -102,13 +119,7 @@ impl Dynamo {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        match result {
-            Ok(output) => {
-                self.wrote(output.consumed_capacity());
-                Ok(())
-            }
-            Err(error) => Err(single(&error)),
-        }
+        self.one(result, PutItemOutput::consumed_capacity)
     }
 
     async fn add(&self, key: Key, sum: Sum, only_if: &Condition) -> Result<(), WriteError> {
@@ -125,13 +136,7 @@ impl Dynamo {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        match result {
-            Ok(output) => {
-                self.wrote(output.consumed_capacity());
-                Ok(())
-            }
-            Err(error) => Err(single(&error)),
-        }
+        self.one(result, UpdateItemOutput::consumed_capacity)
     }
 
     async fn delete(&self, key: Key, only_if: &Condition) -> Result<(), WriteError> {
@@ -147,13 +152,7 @@ impl Dynamo {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        match result {
-            Ok(output) => {
-                self.wrote(output.consumed_capacity());
-                Ok(())
-            }
-            Err(error) => Err(single(&error)),
-        }
+        self.one(result, DeleteItemOutput::consumed_capacity)
     }
 
     fn transact_item(&self, write: Write) -> Result<TransactWriteItem, WriteError> {

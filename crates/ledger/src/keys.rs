@@ -3,8 +3,9 @@
 //! Names cannot contain `#`, so two different scopes or names never make one key. What is written often is spread:
 //! runs by a hash of their id, the due index and the audit day likewise, leases by their holder.
 
-use sealfleet_domain::credential::{Home, OPERATOR_SCOPE};
+use sealfleet_domain::credential::Home;
 use sealfleet_domain::hash::sha256_hex;
+use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{
     EnrolmentKeyId, EventId, FanOutId, Owner, ProfileName, ProfileRef, ProjectId, ProjectScope, RevocationId, RunId,
     StepId, Timestamp, TokenId, WorkerId,

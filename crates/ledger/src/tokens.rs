@@ -2,8 +2,9 @@
 
 use sealfleet_domain::access::Role;
 use sealfleet_domain::audit::Event;
-use sealfleet_domain::credential::{Home, OPERATOR_SCOPE, Token, token_text};
+use sealfleet_domain::credential::{Home, Token, token_text};
 use sealfleet_domain::hash::SecretHash;
+use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{Timestamp, TokenId};
 
 use crate::rows::{from_item, to_item, unwritten};

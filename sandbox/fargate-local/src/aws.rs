@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::clock;
 use crate::cloud::{Cloud, CloudError, LogLine, RoleCredentials};
-use crate::secrets::SecretReference;
+use crate::reference::SecretReference;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Longer than the observer may run.

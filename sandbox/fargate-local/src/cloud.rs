@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::clock::{self, Millis};
-use crate::secrets::SecretReference;
+use crate::reference::SecretReference;
 
 /// Credentials are renewed when they have less than this to live, in milliseconds.
 const RENEW_BEFORE: Millis = 5 * 60 * 1000;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::{self, Millis};
 use crate::error::ApiError;
-use crate::secrets::SecretReference;
+use crate::reference::SecretReference;
 
 /// The time between SIGTERM and SIGKILL when the definition names none.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html> (`stopTimeout`)

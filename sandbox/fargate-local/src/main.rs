@@ -29,6 +29,7 @@ mod journal;
 mod logs;
 mod peer;
 mod random;
+mod reference;
 mod sandbox;
 mod secrets;
 mod server;

@@ -25,8 +25,8 @@ use crate::clock;
 use crate::cloud::{Cloud, CloudError, LogLine, RoleCredentials};
 use crate::cluster::{Cluster, Place};
 use crate::credentials::CredentialPaths;
+use crate::reference::SecretReference;
 use crate::sandbox::{Container, ContainerSpec, Exit, Output, Runtime};
-use crate::secrets::SecretReference;
 
 const SECRET: &str = "arn:aws:secretsmanager:eu-west-1:000000000000:secret:sealfleet/a/model-AbCdEf";
 const VALUE: &str = "canary-3f9c1d77a2";
