@@ -23,16 +23,17 @@ pub async fn measure(figures: &mut Figures, stage: &Stage, plan: &Plan) -> Outco
     let functions = plan.functions.to_string_lossy();
     // What is claimed here is not taken back while it is measured.
     let stack = stage.up(&["--functions", &functions, "--param", "LeaseSeconds=3600"]).await?;
-    latencies(figures, &stack, plan.stack_runs).await?;
+    latencies(figures, &stack, plan).await?;
     eprintln!("bench: hard revocations on the local stack");
     let project = stack.project("bench").await?;
     revocation::on_stack(figures, &stack, &project, plan.in_flight).await
 }
 
-async fn latencies(figures: &mut Figures, stack: &Stack, runs: usize) -> Outcome {
+async fn latencies(figures: &mut Figures, stack: &Stack, plan: &Plan) -> Outcome {
+    let runs = plan.stack_runs;
     let project = stack.project("bench").await?;
     requests(figures, &project, runs).await?;
-    crate::api::measure(figures, &project, runs + 10).await?;
+    crate::api::measure(figures, &project, plan.requests).await?;
     project.live_worker(stack).await?;
     for pool in [PULL, FARGATE] {
         let mut starts = Vec::new();

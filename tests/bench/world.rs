@@ -364,6 +364,9 @@ fn environment(url: &str) -> Vec<(String, String)> {
         // What is claimed here is not taken back while it is measured.
         ("SEALFLEET_LEASE_SECONDS", "3600"),
         ("SEALFLEET_RESEND_SECONDS", "3600"),
+        // What is measured is a request, not how many a project may make: those that fill a backlog come as fast as they can.
+        ("SEALFLEET_REQUESTS_PER_SECOND", "10000"),
+        ("SEALFLEET_REQUESTS_BURST", "10000"),
     ];
     variables.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
 }
