@@ -5,7 +5,7 @@ use sealfleet_api::types::{
 };
 use sealfleet_domain::Timestamp;
 use sealfleet_domain::credential::Token;
-use sealfleet_domain::fleet::{EnrolmentKey, Pool, Project, Worker};
+use sealfleet_domain::fleet::{EnrolmentKey, FargatePool, Pool, Project, Worker};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::{Run, Step, StepState};
@@ -117,26 +117,20 @@ pub fn limits(own: Option<Limits>, default: Limits) -> LimitsView {
     LimitsView { requests_per_second, burst, own: own.is_some() }
 }
 
-/// A project.
+/// A project, with the workers that stand for its Fargate pools. None if one of them is not among `workers`.
 #[must_use]
-pub fn project(project: Project, limits: LimitsView) -> ProjectView {
-    let pools = project
-        .pools
-        .into_iter()
-        .map(|(name, pool)| {
-            let view = match pool {
-                Pool::Pull => PoolView::Pull {},
-                Pool::Fargate(pool) => PoolView::Fargate {
-                    worker_id: pool.worker_id,
-                    image: pool.image,
-                    cpu: pool.cpu,
-                    memory_mib: pool.memory_mib,
-                },
-            };
-            (name, view)
-        })
-        .collect();
-    ProjectView { project: project.project, pools, limits, created_at: project.created_at }
+pub fn project(project: Project, workers: &[Worker], limits: LimitsView) -> Option<ProjectView> {
+    let pool = |pool| match pool {
+        Pool::Pull => Some(PoolView::Pull {}),
+        Pool::Fargate(FargatePool { worker_id, image, cpu, memory_mib }) => {
+            let worker = workers.iter().find(|worker| worker.worker_id == worker_id)?;
+            let (max_concurrent, labels, models) =
+                (worker.max_concurrent, label_map(&worker.labels), worker.models.clone());
+            Some(PoolView::Fargate { worker_id, image, cpu, memory_mib, max_concurrent, labels, models })
+        }
+    };
+    let pools = project.pools.into_iter().map(|(name, shown)| Some((name, pool(shown)?))).collect::<Option<_>>()?;
+    Some(ProjectView { project: project.project, pools, limits, created_at: project.created_at })
 }
 
 fn label_map(labels: &Labels) -> BTreeMap<String, String> {

@@ -18,7 +18,8 @@ pub async fn a_project_is_onboarded_by_one_command(stack: &Stack) -> Outcome {
     let image = stack.parts.sandbox_image.as_str();
     let deploy = async |image: &str, more: &[&str]| {
         let command = ["--token-file", &token, "--output", "json", "project", "deploy", &id];
-        let pools = ["--pull-pool", PULL, "--fargate-pool", FARGATE, "--image", image];
+        let pools =
+            ["--pull-pool", PULL, "--fargate-pool", FARGATE, "--image", image, "--label", "region=eu", "--model", "m"];
         stack.cli(&[command.as_slice(), &pools, more].concat()).await
     };
 
@@ -38,9 +39,11 @@ pub async fn a_project_is_onboarded_by_one_command(stack: &Stack) -> Outcome {
     ensure_eq!(changed["stack"]["change"], "updated", "the stack with another alarm");
 
     let other = format!("sealfleet/other@sha256:{}", "0".repeat(64));
-    match deploy(&other, &["--queue-age-seconds", "800"]).await {
-        Ok(told) => ensure!(false, "another image was taken: {told}"),
-        Err(refusal) => ensure!(refusal.to_string().contains("nothing was deployed"), "{refusal}"),
+    for (image, more) in [(other.as_str(), ["--queue-age-seconds", "800"]), (image, ["--model", "another"])] {
+        match deploy(image, &more).await {
+            Ok(told) => ensure!(false, "a pool that is not the one that is there was taken: {told}"),
+            Err(refusal) => ensure!(refusal.to_string().contains("nothing was deployed"), "{refusal}"),
+        }
     }
 
     let project = Project::registered(stack, &id).await?;

@@ -44,7 +44,7 @@ pub struct CreateProject {
 }
 
 /// A pool of a new project.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum CreatePool {
@@ -148,6 +148,12 @@ pub enum PoolView {
         cpu: u32,
         /// Memory of a task in MiB.
         memory_mib: u32,
+        /// Tasks at once.
+        max_concurrent: u32,
+        /// What its tasks can do.
+        labels: BTreeMap<String, String>,
+        /// The models that its tasks can reach.
+        models: Vec<String>,
     },
 }
 

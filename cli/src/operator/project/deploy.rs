@@ -133,7 +133,7 @@ async fn register(client: &Client, wanted: &CreateProject) -> Result<ProjectView
     }
 }
 
-/// How pools that are registered differ from those that are asked for, as far as the API shows them.
+/// How pools that are registered differ from those that are asked for.
 fn difference(registered: &BTreeMap<PoolName, PoolView>, wanted: &BTreeMap<PoolName, CreatePool>) -> Option<String> {
     if let Some(pool) = registered.keys().find(|pool| !wanted.contains_key(*pool)) {
         return Some(format!("has the pool `{pool}`, too"));
@@ -141,15 +141,30 @@ fn difference(registered: &BTreeMap<PoolName, PoolView>, wanted: &BTreeMap<PoolN
     wanted.iter().find_map(|(pool, wanted)| match (registered.get(pool), wanted) {
         (None, _) => Some(format!("has no pool `{pool}`")),
         (Some(PoolView::Pull {}), CreatePool::Pull {}) => None,
-        (
-            Some(PoolView::Fargate { image, cpu, memory_mib, .. }),
-            CreatePool::Fargate { image: wanted_image, cpu: wanted_cpu, memory_mib: wanted_memory, .. },
-        ) => {
-            let same = (image, cpu, memory_mib) == (wanted_image, wanted_cpu, wanted_memory);
-            (!same).then(|| format!("its pool `{pool}` runs {image} with {cpu} CPU units and {memory_mib} MiB"))
+        (Some(there @ PoolView::Fargate { .. }), CreatePool::Fargate { .. }) => {
+            let (there, wanted) = (asked(there.clone()), in_order(wanted.clone()));
+            (there != wanted).then(|| format!("its pool `{pool}` is {}", json!(there)))
         }
         (Some(_), _) => Some(format!("its pool `{pool}` is of the other kind")),
     })
+}
+
+/// What a pool that is there was asked for as.
+fn asked(pool: PoolView) -> CreatePool {
+    match pool {
+        PoolView::Pull {} => CreatePool::Pull {},
+        PoolView::Fargate { worker_id: _, image, cpu, memory_mib, max_concurrent, labels, models } => {
+            in_order(CreatePool::Fargate { image, cpu, memory_mib, max_concurrent, labels, models })
+        }
+    }
+}
+
+/// Models in another order are the same models.
+fn in_order(mut pool: CreatePool) -> CreatePool {
+    if let CreatePool::Fargate { models, .. } = &mut pool {
+        models.sort();
+    }
+    pool
 }
 
 fn word(change: Change) -> String {
@@ -161,10 +176,17 @@ mod tests {
     use super::*;
     use sealfleet_domain::WorkerId;
 
-    fn fargate(image: &str) -> CreatePool {
-        let image = image.to_owned();
-        let (labels, models) = (BTreeMap::new(), Vec::new());
-        CreatePool::Fargate { image, cpu: 256, memory_mib: 512, max_concurrent: 1, labels, models }
+    fn fargate(image: &str, at_once: u32, region: &str, models: &[&str]) -> CreatePool {
+        let labels = BTreeMap::from([("region".to_owned(), region.to_owned())]);
+        let models = models.iter().map(|model| (*model).to_owned()).collect();
+        CreatePool::Fargate {
+            image: image.to_owned(),
+            cpu: 256,
+            memory_mib: 512,
+            max_concurrent: at_once,
+            labels,
+            models,
+        }
     }
 
     #[test]
@@ -173,18 +195,38 @@ mod tests {
         let worker_id = "wrk_0198c0de-0000-7000-8000-00000000000a".parse::<WorkerId>().unwrap();
         let registered = BTreeMap::from([
             (name("workers"), PoolView::Pull {}),
-            (name("tasks"), PoolView::Fargate { worker_id, image: "a".to_owned(), cpu: 256, memory_mib: 512 }),
+            (
+                name("tasks"),
+                PoolView::Fargate {
+                    worker_id,
+                    image: "a".to_owned(),
+                    cpu: 256,
+                    memory_mib: 512,
+                    max_concurrent: 1,
+                    labels: BTreeMap::from([("region".to_owned(), "eu".to_owned())]),
+                    models: vec!["m".to_owned(), "n".to_owned()],
+                },
+            ),
         ]);
         let told = |pools: &[(&str, CreatePool)]| {
             let wanted = pools.iter().map(|(pool, wanted)| (name(pool), wanted.clone())).collect();
             difference(&registered, &wanted).unwrap_or_default()
         };
         let pull = CreatePool::Pull {};
-        assert_eq!(told(&[("workers", pull.clone()), ("tasks", fargate("a"))]), "");
+        let same = fargate("a", 1, "eu", &["n", "m"]);
+        assert_eq!(told(&[("workers", pull.clone()), ("tasks", same.clone())]), "");
         assert!(told(&[("workers", pull.clone())]).contains("the pool `tasks`, too"));
-        assert!(told(&[("workers", pull.clone()), ("tasks", fargate("b"))]).contains("runs a with 256"));
+        for other in [
+            fargate("b", 1, "eu", &["m", "n"]),
+            fargate("a", 2, "eu", &["m", "n"]),
+            fargate("a", 1, "us", &["m", "n"]),
+            fargate("a", 1, "eu", &["m"]),
+        ] {
+            let told = told(&[("workers", pull.clone()), ("tasks", other)]);
+            assert!(told.contains(r#"its pool `tasks` is {"cpu":256,"image":"a""#), "{told}");
+        }
         assert!(told(&[("workers", pull.clone()), ("tasks", pull.clone())]).contains("other kind"));
-        let more = [("workers", pull.clone()), ("tasks", fargate("a")), ("gpu", pull)];
+        let more = [("workers", pull.clone()), ("tasks", same), ("gpu", pull)];
         assert!(told(&more).contains("no pool `gpu`"));
     }
 
