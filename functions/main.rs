@@ -2,12 +2,11 @@
 //! each the ports that its role allows, and no others.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use aws_lambda_events::event::sqs::SqsEvent;
-use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
 use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request, answer};
 use sealfleet_api::rest;
@@ -109,8 +108,8 @@ async fn main() -> Result<(), Error> {
             let (ports, handle) =
                 (&ports, &async |ports: &sandbox::Ports, request| sandbox::handle(ports, &request).await);
             let handler = |event: LambdaEvent<rest::Event>| async move {
-                let left = deadline::left(&event.context, SystemClock.now());
-                Ok::<_, Error>(event.payload.answer(async |event| answered(ports, handle, left, event).await).await)
+                let LambdaEvent { payload, context } = event;
+                Ok::<_, Error>(payload.answer(async |event| answered(ports, handle, &context, event).await).await)
             };
             lambda_runtime::run(service_fn(handler)).await
         }
@@ -179,8 +178,7 @@ async fn main() -> Result<(), Error> {
 async fn serve<P>(ports: &P, handler: impl AsyncFn(&P, Request) -> Result<Answer, Problem>) -> Result<(), Error> {
     let handler = &handler;
     let answer = |event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
-        let left = deadline::left(&event.context, SystemClock.now());
-        Ok::<ApiGatewayV2httpResponse, Error>(answered(ports, handler, left, event.payload).await)
+        Ok::<ApiGatewayV2httpResponse, Error>(answered(ports, handler, &event.context, event.payload).await)
     };
     lambda_runtime::run(service_fn(answer)).await
 }
@@ -188,8 +186,9 @@ async fn serve<P>(ports: &P, handler: impl AsyncFn(&P, Request) -> Result<Answer
 async fn answered<P>(
     ports: &P,
     handler: &impl AsyncFn(&P, Request) -> Result<Answer, Problem>,
-    left: Duration,
+    invocation: &Context,
     event: ApiGatewayV2httpRequest,
 ) -> ApiGatewayV2httpResponse {
+    let left = deadline::left(invocation, SystemClock.now());
     answer(event, async |request| deadline::in_time(left, handler(ports, request)).await).await
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::{CreatePool, CreateProject, LimitsView, ProjectSummary, ProjectView, SetLimits};
+use sealfleet_api::types::{CreatePool, CreateProject, ProjectSummary, SetLimits};
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::access::{Action, Principal, Resource};
 use sealfleet_domain::cascade::Bindings;
@@ -13,7 +13,6 @@ use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::Mode;
 use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{PoolName, ProjectScope, WorkerId, limits};
-use sealfleet_ledger::Error;
 
 use super::Ports;
 use crate::shared::identity::{authorise, path_id, token_principal};
@@ -62,7 +61,8 @@ pub(super) async fn create(ports: &Ports, request: &Request) -> Result<Answer, P
     }
     let project = Project { project: wanted.project, pools, cascade: Bindings::default(), created_at: now };
     ports.ledger.create_project(&scope, &project, &workers, &principal.actor()).await.map_err(problems::of_ledger)?;
-    Answer::json(201, &view(project, &workers, views::limits(None, ports.door.default_limits()))?)
+    let limits = views::limits(None, ports.door.default_limits());
+    Answer::json(201, &views::project(project, &workers, limits).map_err(problems::of_ledger)?)
 }
 
 fn check_fargate(pool: &PoolName, image: &str, cpu: u32, memory_mib: u32, at_once: u32) -> Result<(), Problem> {
@@ -107,12 +107,8 @@ pub(super) async fn show(ports: &Ports, request: &Request, project: &str) -> Res
             workers.extend(ports.ledger.worker(scope.project(), *worker_id).await.map_err(problems::of_ledger)?);
         }
     }
-    Answer::json(200, &view(project, &workers, views::limits(limits, ports.door.default_limits()))?)
-}
-
-fn view(project: Project, workers: &[Worker], limits: LimitsView) -> Result<ProjectView, Problem> {
-    let without = || problems::of_ledger(Error::Unreadable("a Fargate pool without its worker".to_owned()));
-    views::project(project, workers, limits).ok_or_else(without)
+    let limits = views::limits(limits, ports.door.default_limits());
+    Answer::json(200, &views::project(project, &workers, limits).map_err(problems::of_ledger)?)
 }
 
 pub(super) async fn set_limits(ports: &Ports, request: &Request, project: &str) -> Result<Answer, Problem> {

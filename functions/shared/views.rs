@@ -9,6 +9,7 @@ use sealfleet_domain::fleet::{EnrolmentKey, FargatePool, Pool, Project, Worker};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::{Run, Step, StepState};
+use sealfleet_ledger::Error;
 use std::collections::BTreeMap;
 
 /// A run.
@@ -117,20 +118,23 @@ pub fn limits(own: Option<Limits>, default: Limits) -> LimitsView {
     LimitsView { requests_per_second, burst, own: own.is_some() }
 }
 
-/// A project, with the workers that stand for its Fargate pools. None if one of them is not among `workers`.
-#[must_use]
-pub fn project(project: Project, workers: &[Worker], limits: LimitsView) -> Option<ProjectView> {
-    let pool = |pool| match pool {
-        Pool::Pull => Some(PoolView::Pull {}),
+/// A project, with the workers that stand for its Fargate pools.
+///
+/// # Errors
+/// [`Error::Unreadable`] if one of them is not among `workers`.
+pub fn project(project: Project, workers: &[Worker], limits: LimitsView) -> Result<ProjectView, Error> {
+    let without = || Error::Unreadable("a Fargate pool without its worker".to_owned());
+    let view = |pool| match pool {
+        Pool::Pull => Ok::<_, Error>(PoolView::Pull {}),
         Pool::Fargate(FargatePool { worker_id, image, cpu, memory_mib }) => {
-            let worker = workers.iter().find(|worker| worker.worker_id == worker_id)?;
+            let worker = workers.iter().find(|worker| worker.worker_id == worker_id).ok_or_else(without)?;
             let (max_concurrent, labels, models) =
                 (worker.max_concurrent, label_map(&worker.labels), worker.models.clone());
-            Some(PoolView::Fargate { worker_id, image, cpu, memory_mib, max_concurrent, labels, models })
+            Ok(PoolView::Fargate { worker_id, image, cpu, memory_mib, max_concurrent, labels, models })
         }
     };
-    let pools = project.pools.into_iter().map(|(name, shown)| Some((name, pool(shown)?))).collect::<Option<_>>()?;
-    Some(ProjectView { project: project.project, pools, limits, created_at: project.created_at })
+    let pools = project.pools.into_iter().map(|(name, pool)| Ok((name, view(pool)?))).collect::<Result<_, Error>>()?;
+    Ok(ProjectView { project: project.project, pools, limits, created_at: project.created_at })
 }
 
 fn label_map(labels: &Labels) -> BTreeMap<String, String> {

@@ -13,7 +13,7 @@ use sealfleet_domain::{PoolName, ProjectId};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::input::pair;
-use super::output::{Table, answer, joined, lines, list};
+use super::output::{Table, answer, joined, lines, list, pairs};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -141,8 +141,7 @@ fn text(view: &ProjectView) -> String {
     let pool = |(name, pool): (&PoolName, &PoolView)| match pool {
         PoolView::Pull {} => format!("{name} (pull)"),
         PoolView::Fargate { worker_id, image, cpu, memory_mib, max_concurrent, labels, models } => {
-            let labels = joined(labels.iter().map(|(key, value)| format!("{key}={value}")));
-            let models = joined(models);
+            let (labels, models) = (pairs(labels), joined(models));
             format!(
                 "{name} (fargate, {worker_id}, {cpu} CPU units, {memory_mib} MiB, {max_concurrent} at once, labels {labels}, \
                  models {models}, {image})"

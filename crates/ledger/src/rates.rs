@@ -17,6 +17,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::rate::{EarnedAt, Grant, Limits, Rate};
 use sealfleet_domain::{ProjectId, ProjectScope, Timestamp, limits};
@@ -168,14 +169,14 @@ impl Ledger {
         expires_at: Option<i64>,
     ) -> Result<u32, Error> {
         for attempt in 0..ATTEMPTS {
-            let row = self.counter(key).await?;
-            let (earned_at, now) = (row.unwrap_or_default().earned_at, self.now());
-            let rate = rate(&row.unwrap_or_default());
-            let most = (rate.burst() / 10).min(rate.available(earned_at, now) / 4);
+            let stored = self.counter(key).await?;
+            let row = stored.unwrap_or_default();
+            let (rate, now) = (rate(&row), self.now());
+            let batch = wanted.min(rate.burst() / 10).min(rate.available(row.earned_at, now) / 4);
             let Grant { permits, ahead_us, in_states: (least, most) } = rate
-                .grant(earned_at, now, wanted.min(most))
+                .grant(row.earned_at, now, batch)
                 .map_err(|exhausted| Error::RateLimited(seconds_until(exhausted.until.millis(), now)))?;
-            let only_if = match row {
+            let only_if = match stored {
                 None => Condition::Absent,
                 Some(_) => Condition::Between(EARNED_AT, least.micros(), most.micros()),
             };
@@ -212,7 +213,7 @@ impl Ledger {
         let key = keys::requests(scope);
         for attempt in 0..ATTEMPTS {
             let only_if = self.counter(&key).await?.map_or(Condition::Absent, |Row { earned_at, .. }| {
-                Condition::Between(EARNED_AT, earned_at.micros(), earned_at.micros())
+                Condition::Is(vec![(EARNED_AT, AttributeValue::N(earned_at.micros().to_string()))])
             });
             let now = self.now();
             // No batch that is being taken under the old limits is right for this state.

@@ -172,12 +172,7 @@ impl Tables {
     }
 
     fn holds(&self, write: &Write) -> bool {
-        let (table, key, only_if) = match write {
-            Write::Put { table, item, only_if } => (*table, key_of(item), only_if),
-            Write::Add { key, only_if, .. } | Write::Delete { key, only_if } => {
-                (Table::Ledger, Some(key.clone()), only_if)
-            }
-        };
+        let (table, key, only_if) = target(write);
         let row = key.and_then(|key| self.get(table, &key));
         condition_holds(only_if, row.as_deref())
     }
@@ -191,10 +186,10 @@ impl Tables {
             Write::Add { key, attribute, amount, expires_at, .. } => {
                 let row = self.get(Table::Ledger, &key).map(|row| row.as_ref().clone());
                 let mut row = row.unwrap_or_else(|| item_of(&key));
-                let before = row.get(attribute).and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
-                let number = |number: i64| AttributeValue::N(number.to_string());
-                row.insert(attribute.to_owned(), number(before.unwrap_or_default().saturating_add(amount)));
-                row.extend(expires_at.map(|at| ("expires_at".to_owned(), number(at))));
+                let sum = number(&row, attribute).unwrap_or_default().saturating_add(amount);
+                let stored = |number: i64| AttributeValue::N(number.to_string());
+                row.insert(attribute.to_owned(), stored(sum));
+                row.extend(expires_at.map(|at| ("expires_at".to_owned(), stored(at))));
                 (Table::Ledger, key, Some(Arc::new(row)))
             }
             Write::Delete { key, .. } => (Table::Ledger, key, None),
@@ -327,6 +322,14 @@ fn item_of(key: &Key) -> Item {
     Item::from([("pk".to_owned(), text(&key.pk)), ("sk".to_owned(), text(&key.sk))])
 }
 
+/// The row that a write is about, and its condition.
+fn target(write: &Write) -> (Table, Option<Key>, &Condition) {
+    match write {
+        Write::Put { table, item, only_if } => (*table, key_of(item), only_if),
+        Write::Add { key, only_if, .. } | Write::Delete { key, only_if } => (Table::Ledger, Some(key.clone()), only_if),
+    }
+}
+
 fn key_of(item: &Item) -> Option<Key> {
     Some(Key { pk: text(item, "pk")?.to_owned(), sk: text(item, "sk")?.to_owned() })
 }
@@ -379,15 +382,10 @@ fn check_writes(writes: &[Write]) -> Result<(), String> {
     let mut seen = BTreeSet::new();
     let mut bytes = 0;
     for write in writes {
-        let (table, key, only_if) = match write {
-            Write::Put { table, item, only_if } => {
-                bytes += check_item(*table, item)?;
-                (*table, key_of(item), only_if)
-            }
-            Write::Add { key, only_if, .. } | Write::Delete { key, only_if } => {
-                (Table::Ledger, Some(key.clone()), only_if)
-            }
-        };
+        if let Write::Put { table, item, .. } = write {
+            bytes += check_item(*table, item)?;
+        }
+        let (table, key, only_if) = target(write);
         let key = key.filter(|key| !key.pk.is_empty() && !key.sk.is_empty());
         let key = key.ok_or_else(|| invalid("a row needs its two keys, as text that is not empty"))?;
         if *only_if == Condition::Is(Vec::new()) {

@@ -142,7 +142,7 @@ fn difference(registered: &BTreeMap<PoolName, PoolView>, wanted: &BTreeMap<PoolN
         (None, _) => Some(format!("has no pool `{pool}`")),
         (Some(PoolView::Pull {}), CreatePool::Pull {}) => None,
         (Some(there @ PoolView::Fargate { .. }), CreatePool::Fargate { .. }) => {
-            let (there, wanted) = (asked(there.clone()), in_order(wanted.clone()));
+            let (there, wanted) = (in_order(asked(there.clone())), in_order(wanted.clone()));
             (there != wanted).then(|| format!("its pool `{pool}` is {}", json!(there)))
         }
         (Some(_), _) => Some(format!("its pool `{pool}` is of the other kind")),
@@ -154,7 +154,7 @@ fn asked(pool: PoolView) -> CreatePool {
     match pool {
         PoolView::Pull {} => CreatePool::Pull {},
         PoolView::Fargate { worker_id: _, image, cpu, memory_mib, max_concurrent, labels, models } => {
-            in_order(CreatePool::Fargate { image, cpu, memory_mib, max_concurrent, labels, models })
+            CreatePool::Fargate { image, cpu, memory_mib, max_concurrent, labels, models }
         }
     }
 }
