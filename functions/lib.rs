@@ -1,8 +1,10 @@
-//! The Lambda functions: one folder each, with the name that the templates give it and an IAM role of its own.
+//! The Lambda functions: one folder each, with the name that the templates give it and an IAM role
+//! of its own.
 //!
-//! A handler takes the ports that it may use and nothing else, so its signature says what its role must allow. What
-//! several handlers share is in `shared`: who the caller is, what errors look like at the edge, what follows a change.
-//! One binary holds them all; Lambda's `Handler` property picks one (`docs/decisions/001-one-binary.md`).
+//! A handler takes the ports that it may use and nothing else, so its signature says what its role
+//! must allow. What several handlers share is in `shared`: who the caller is, what errors look like
+//! at the edge, what follows a change. One binary holds them all; Lambda's `Handler` property picks
+//! one (`docs/decisions/001-one-binary.md`).
 
 pub mod audit;
 pub mod cancel;

@@ -1,5 +1,5 @@
-//! The binary of all functions. Lambda's `Handler` property, which it passes as `_HANDLER`, picks one; this file gives
-//! each the ports that its role allows, and no others.
+//! The binary of all functions. Lambda's `Handler` property, which it passes as `_HANDLER`, picks
+//! one; this file gives each the ports that its role allows, and no others.
 
 use std::sync::Arc;
 
@@ -10,25 +10,25 @@ use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
 use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request, answer};
 use sealfleet_api::rest;
-use sealfleet_aws::chance::{SystemClock, SystemIds};
 use sealfleet_aws::objects::S3;
 use sealfleet_aws::queue_access::Sts;
 use sealfleet_aws::queues::Sqs;
 use sealfleet_aws::signing::Kms;
 use sealfleet_domain::Clock;
 use sealfleet_domain::oidc::Issuers;
-use sealfleet_ecs::Ecs;
+use sealfleet_fargate::Ecs;
+use sealfleet_functions::shared::auth::{Door, Oidc};
 use sealfleet_functions::shared::deadline;
-use sealfleet_functions::shared::identity::{Door, Oidc};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::shared::settings::{self, MissingSetting, setting};
 use sealfleet_functions::{
-    audit, cancel, claim, dispatch, enqueue, export, fleet, observe, openapi, profile, report, revoke, runs, sandbox,
-    sweep, witness,
+    audit, cancel, claim, dispatch, enqueue, export, fleet, observe, openapi, profile, report,
+    revoke, runs, sandbox, sweep, witness,
 };
 use sealfleet_ledger::{Dynamo, Ledger};
 use sealfleet_oidc::Verifier;
-use sealfleet_secrets_manager::SecretsManager;
+use sealfleet_system::{SystemClock, SystemIds};
+use sealfleet_versions::SecretsManager;
 
 /// What the ports of all functions are made from.
 struct Wiring {
@@ -38,7 +38,10 @@ struct Wiring {
 
 impl Wiring {
     fn ledger(&self) -> Result<Ledger, MissingSetting> {
-        let store = Dynamo::new(aws_sdk_dynamodb::Client::new(&self.config), settings::tables()?);
+        let store = Dynamo::new(
+            aws_sdk_dynamodb::Client::new(&self.config),
+            settings::tables()?,
+        );
         let ledger = Ledger::new(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemIds));
         Ok(ledger.watched(Arc::new(self.metrics.clone())))
     }
@@ -52,7 +55,12 @@ impl Wiring {
                 Oidc::Unusable
             }
         };
-        Ok(Door::new(self.ledger()?, settings::limits(), oidc, self.metrics()))
+        Ok(Door::new(
+            self.ledger()?,
+            settings::limits(),
+            oidc,
+            self.metrics(),
+        ))
     }
 
     fn metrics(&self) -> Metrics {
@@ -60,7 +68,10 @@ impl Wiring {
     }
 
     fn queues(&self) -> Result<Box<Sqs>, MissingSetting> {
-        Ok(Box::new(Sqs::new(&self.config, setting("SEALFLEET_QUEUE_URL_PREFIX")?)))
+        Ok(Box::new(Sqs::new(
+            &self.config,
+            setting("SEALFLEET_QUEUE_URL_PREFIX")?,
+        )))
     }
 
     fn tasks(&self) -> Result<Box<Ecs>, MissingSetting> {
@@ -72,58 +83,130 @@ impl Wiring {
 async fn main() -> Result<(), Error> {
     lambda_runtime::tracing::init_default_subscriber();
     let name = setting("_HANDLER")?;
-    let with = Wiring { config: sealfleet_aws::config::load().await, metrics: Metrics::new(&name) };
+    let with = Wiring {
+        config: sealfleet_aws::config::load().await,
+        metrics: Metrics::new(&name),
+    };
     let pace = settings::pace();
     match name.as_str() {
         "fleet" => {
-            let ports = fleet::Ports { ledger: with.ledger()?, door: with.door()?, queues: with.queues()?, pace };
-            serve(&ports, async |ports, request| fleet::handle(ports, &request).await).await
+            let ports = fleet::Ports {
+                ledger: with.ledger()?,
+                door: with.door()?,
+                queues: with.queues()?,
+                pace,
+            };
+            serve(&ports, async |ports, request| {
+                fleet::handle(ports, &request).await
+            })
+            .await
         }
         "profile" => {
-            let ports = profile::Ports { ledger: with.ledger()?, door: with.door()? };
-            serve(&ports, async |ports, request| profile::handle(ports, &request).await).await
+            let ports = profile::Ports {
+                ledger: with.ledger()?,
+                door: with.door()?,
+            };
+            serve(&ports, async |ports, request| {
+                profile::handle(ports, &request).await
+            })
+            .await
         }
         "enqueue" => {
             let secrets = Box::new(SecretsManager::new(&with.config));
-            let ports =
-                enqueue::Ports { ledger: with.ledger()?, door: with.door()?, queues: with.queues()?, secrets, pace };
-            serve(&ports, async |ports, request| enqueue::handle(ports, &request).await).await
+            let ports = enqueue::Ports {
+                ledger: with.ledger()?,
+                door: with.door()?,
+                queues: with.queues()?,
+                secrets,
+                pace,
+            };
+            serve(&ports, async |ports, request| {
+                enqueue::handle(ports, &request).await
+            })
+            .await
         }
         "runs" => {
-            let ports = runs::Ports { ledger: with.ledger()?, door: with.door()? };
-            serve(&ports, async |ports, request| runs::handle(ports, &request).await).await
+            let ports = runs::Ports {
+                ledger: with.ledger()?,
+                door: with.door()?,
+            };
+            serve(&ports, async |ports, request| {
+                runs::handle(ports, &request).await
+            })
+            .await
         }
         "claim" => {
             let access = Box::new(Sts::new(&with.config, settings::account()?));
-            let ports = claim::Ports { ledger: with.ledger()?, access, pace };
-            serve(&ports, async |ports, request| claim::handle(ports, &request).await).await
+            let ports = claim::Ports {
+                ledger: with.ledger()?,
+                access,
+                pace,
+            };
+            serve(&ports, async |ports, request| {
+                claim::handle(ports, &request).await
+            })
+            .await
         }
         "report" => {
-            let ports = report::Ports { ledger: with.ledger()?, queues: with.queues()?, pace };
-            serve(&ports, async |ports, request| report::handle(ports, &request).await).await
+            let ports = report::Ports {
+                ledger: with.ledger()?,
+                queues: with.queues()?,
+                pace,
+            };
+            serve(&ports, async |ports, request| {
+                report::handle(ports, &request).await
+            })
+            .await
         }
         "sandbox" => {
-            let ports = sandbox::Ports { ledger: with.ledger()? };
+            let ports = sandbox::Ports {
+                ledger: with.ledger()?,
+            };
             // Asked through the private REST API, too.
-            let (ports, handle) =
-                (&ports, &async |ports: &sandbox::Ports, request| sandbox::handle(ports, &request).await);
+            let (ports, handle) = (&ports, &async |ports: &sandbox::Ports, request| {
+                sandbox::handle(ports, &request).await
+            });
             let handler = |event: LambdaEvent<rest::Event>| async move {
                 let LambdaEvent { payload, context } = event;
-                Ok::<_, Error>(payload.answer(async |event| answered(ports, handle, &context, event).await).await)
+                Ok::<_, Error>(
+                    payload
+                        .answer(async |event| answered(ports, handle, &context, event).await)
+                        .await,
+                )
             };
             lambda_runtime::run(service_fn(handler)).await
         }
         "cancel" => {
-            let ports = cancel::Ports { ledger: with.ledger()?, door: with.door()?, tasks: with.tasks()? };
-            serve(&ports, async |ports, request| cancel::handle(ports, &request).await).await
+            let ports = cancel::Ports {
+                ledger: with.ledger()?,
+                door: with.door()?,
+                tasks: with.tasks()?,
+            };
+            serve(&ports, async |ports, request| {
+                cancel::handle(ports, &request).await
+            })
+            .await
         }
         "revoke" => {
-            let ports = revoke::Ports { ledger: with.ledger()?, door: with.door()?, tasks: with.tasks()? };
-            serve(&ports, async |ports, request| revoke::handle(ports, &request).await).await
+            let ports = revoke::Ports {
+                ledger: with.ledger()?,
+                door: with.door()?,
+                tasks: with.tasks()?,
+            };
+            serve(&ports, async |ports, request| {
+                revoke::handle(ports, &request).await
+            })
+            .await
         }
         "audit" => {
-            let ports = audit::Ports { ledger: with.ledger()?, door: with.door()? };
-            serve(&ports, async |ports, request| audit::handle(ports, &request).await).await
+            let ports = audit::Ports {
+                ledger: with.ledger()?,
+                door: with.door()?,
+            };
+            serve(&ports, async |ports, request| {
+                audit::handle(ports, &request).await
+            })
+            .await
         }
         "openapi" => serve(&(), async |(), request| openapi::handle(&request)).await,
         "dispatch" => {
@@ -131,7 +214,14 @@ async fn main() -> Result<(), Error> {
             let place_key = tasks.place_key();
             let secrets = Box::new(SecretsManager::new(&with.config));
             let (ledger, metrics) = (with.ledger()?, with.metrics());
-            let ports = &dispatch::Ports { ledger, tasks, secrets, place_key, pace, metrics };
+            let ports = &dispatch::Ports {
+                ledger,
+                tasks,
+                secrets,
+                place_key,
+                pace,
+                metrics,
+            };
             let handler = |event: LambdaEvent<SqsEvent>| async move {
                 Ok::<_, Error>(dispatch::handle(ports, event.payload).await)
             };
@@ -139,46 +229,80 @@ async fn main() -> Result<(), Error> {
         }
         "observe" => {
             let (ledger, metrics) = (with.ledger()?, with.metrics());
-            let ports = &observe::Ports { ledger, queues: with.queues()?, tasks: with.tasks()?, pace, metrics };
+            let ports = &observe::Ports {
+                ledger,
+                queues: with.queues()?,
+                tasks: with.tasks()?,
+                pace,
+                metrics,
+            };
             let handler = |event: LambdaEvent<EventBridgeEvent<observe::TaskChange>>| async move {
-                observe::handle(ports, event.payload).await.map_err(Error::from)
+                observe::handle(ports, event.payload)
+                    .await
+                    .map_err(Error::from)
             };
             lambda_runtime::run(service_fn(handler)).await
         }
         "sweep" => {
             let (ledger, metrics) = (with.ledger()?, with.metrics());
-            let ports = &sweep::Ports { ledger, queues: with.queues()?, tasks: with.tasks()?, pace, metrics };
-            let handler =
-                |_: LambdaEvent<serde_json::Value>| async move { sweep::handle(ports).await.map_err(Error::from) };
+            let ports = &sweep::Ports {
+                ledger,
+                queues: with.queues()?,
+                tasks: with.tasks()?,
+                pace,
+                metrics,
+            };
+            let handler = |_: LambdaEvent<serde_json::Value>| async move {
+                sweep::handle(ports).await.map_err(Error::from)
+            };
             lambda_runtime::run(service_fn(handler)).await
         }
         "export" => {
             let objects = Box::new(S3::new(&with.config, setting("SEALFLEET_AUDIT_BUCKET")?));
             let signer = Box::new(Kms::new(&with.config, setting("SEALFLEET_DIGEST_KEY")?));
-            let ports = &export::Ports { objects, signer, ledger: with.ledger()?, metrics: with.metrics() };
+            let ports = &export::Ports {
+                objects,
+                signer,
+                ledger: with.ledger()?,
+                metrics: with.metrics(),
+            };
             let handler = |event: LambdaEvent<serde_json::Value>| async move {
-                export::handle(ports, event.payload).await.map_err(Error::from)
+                export::handle(ports, event.payload)
+                    .await
+                    .map_err(Error::from)
             };
             lambda_runtime::run(service_fn(handler)).await
         }
         "witness" => {
-            let ports = &witness::Ports { ledger: with.ledger()?, tasks: with.tasks()?, metrics: with.metrics() };
+            let ports = &witness::Ports {
+                ledger: with.ledger()?,
+                tasks: with.tasks()?,
+                metrics: with.metrics(),
+            };
             let handler = |event: LambdaEvent<EventBridgeEvent<witness::ApiCall>>| async move {
-                witness::handle(ports, event.payload).await.map_err(Error::from)
+                witness::handle(ports, event.payload)
+                    .await
+                    .map_err(Error::from)
             };
             lambda_runtime::run(service_fn(handler)).await
         }
-        other => {
-            Err(format!("there is no function `{other}`; set the Lambda's handler to a folder of functions/").into())
-        }
+        other => Err(format!(
+            "there is no function `{other}`; set the Lambda's handler to a folder of functions/"
+        )
+        .into()),
     }
 }
 
 /// Serves an HTTP function.
-async fn serve<P>(ports: &P, handler: impl AsyncFn(&P, Request) -> Result<Answer, Problem>) -> Result<(), Error> {
+async fn serve<P>(
+    ports: &P,
+    handler: impl AsyncFn(&P, Request) -> Result<Answer, Problem>,
+) -> Result<(), Error> {
     let handler = &handler;
     let answer = |event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
-        Ok::<ApiGatewayV2httpResponse, Error>(answered(ports, handler, &event.context, event.payload).await)
+        Ok::<ApiGatewayV2httpResponse, Error>(
+            answered(ports, handler, &event.context, event.payload).await,
+        )
     };
     lambda_runtime::run(service_fn(answer)).await
 }
@@ -190,5 +314,8 @@ async fn answered<P>(
     event: ApiGatewayV2httpRequest,
 ) -> ApiGatewayV2httpResponse {
     let left = deadline::left(invocation, SystemClock.now());
-    answer(event, async |request| deadline::in_time(left, handler(ports, request)).await).await
+    answer(event, async |request| {
+        deadline::in_time(left, handler(ports, request)).await
+    })
+    .await
 }

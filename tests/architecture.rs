@@ -1,5 +1,10 @@
-//! What may depend on what: read from `cargo metadata`, so that a wrong edge fails before a reviewer has to see it.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+//! What may depend on what: read from `cargo metadata`, so that a wrong edge fails before a
+//! reviewer has to see it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,8 +14,11 @@ use serde_json::Value;
 
 /// Clients that can read a value from an identity backend, and who may link them.
 const VALUE_READERS: [(&str, &[&str]); 5] = [
-    // `sealfleet-secrets-manager` describes and puts; the calls that read are banned there by clippy.
-    ("aws-sdk-secretsmanager", &["sealfleet-secrets-manager", "sealfleet-fargate-local"]),
+    // `sealfleet-versions` describes and puts; the calls that read are banned there by clippy.
+    (
+        "aws-sdk-secretsmanager",
+        &["sealfleet-versions", "sealfleet-local-ecs"],
+    ),
     ("chacha20poly1305", &["sealfleet-init"]),
     ("argon2", &["sealfleet-init"]),
     ("vaultrs", &["sealfleet-init"]),
@@ -25,7 +33,10 @@ struct Graph {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 fn graph() -> Graph {
@@ -34,7 +45,11 @@ fn graph() -> Graph {
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let names: BTreeMap<String, String> = metadata["packages"]
@@ -47,13 +62,22 @@ fn graph() -> Graph {
     for node in metadata["resolve"]["nodes"].as_array().unwrap() {
         let from = edges.entry(names[&text(&node["id"])].clone()).or_default();
         for dependency in node["deps"].as_array().unwrap() {
-            let built_in = dependency["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"].is_null());
+            let built_in = dependency["dep_kinds"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|kind| kind["kind"].is_null());
             if built_in {
                 from.insert(names[&text(&dependency["pkg"])].clone());
             }
         }
     }
-    let own = metadata["workspace_members"].as_array().unwrap().iter().map(|id| names[&text(id)].clone()).collect();
+    let own = metadata["workspace_members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|id| names[&text(id)].clone())
+        .collect();
     Graph { edges, own }
 }
 
@@ -79,22 +103,42 @@ fn only_sandboxes_link_a_client_that_reads_values() {
         let linked: Vec<&String> = graph
             .own
             .iter()
-            .filter(|package| graph.edges[*package].contains(client) && !allowed.contains(&package.as_str()))
+            .filter(|package| {
+                graph.edges[*package].contains(client) && !allowed.contains(&package.as_str())
+            })
             .collect();
-        assert!(linked.is_empty(), "{linked:?} must not depend on `{client}`");
+        assert!(
+            linked.is_empty(),
+            "{linked:?} must not depend on `{client}`"
+        );
     }
     let functions = graph.reached_from("sealfleet-functions");
-    assert!(functions.contains("aws-sdk-dynamodb"), "the graph was not read");
-    for client in ["chacha20poly1305", "vaultrs", "aws-sdk-bedrockagentcore", "sealfleet-init"] {
-        assert!(!functions.contains(client), "the control plane reaches `{client}`");
+    assert!(
+        functions.contains("aws-sdk-dynamodb"),
+        "the graph was not read"
+    );
+    for client in [
+        "chacha20poly1305",
+        "vaultrs",
+        "aws-sdk-bedrockagentcore",
+        "sealfleet-init",
+    ] {
+        assert!(
+            !functions.contains(client),
+            "the control plane reaches `{client}`"
+        );
     }
 }
 
 #[test]
 fn the_stand_in_and_init_are_linked_by_nothing() {
     let graph = graph();
-    for alone in ["sealfleet-fargate-local", "sealfleet-init"] {
-        let linked: Vec<&String> = graph.own.iter().filter(|package| graph.edges[*package].contains(alone)).collect();
+    for alone in ["sealfleet-local-ecs", "sealfleet-init"] {
+        let linked: Vec<&String> = graph
+            .own
+            .iter()
+            .filter(|package| graph.edges[*package].contains(alone))
+            .collect();
         assert!(linked.is_empty(), "{linked:?} links `{alone}`");
     }
 }
@@ -103,10 +147,16 @@ fn the_stand_in_and_init_are_linked_by_nothing() {
 fn all_who_call_the_api_have_the_same_client() {
     let graph = graph();
     for caller in ["sealfleet-cli", "sealfleet-worker", "sealfleet-tests"] {
-        assert!(graph.edges[caller].contains("sealfleet-client"), "`{caller}` calls the API without the client");
+        assert!(
+            graph.edges[caller].contains("sealfleet-client"),
+            "`{caller}` calls the API without the client"
+        );
     }
     for caller in ["sealfleet-cli", "sealfleet-worker"] {
-        assert!(!graph.edges[caller].contains("reqwest"), "`{caller}` sends requests of its own");
+        assert!(
+            !graph.edges[caller].contains("reqwest"),
+            "`{caller}` sends requests of its own"
+        );
     }
 }
 
@@ -116,18 +166,38 @@ fn the_rules_do_no_io() {
     assert!(reached.contains("serde"), "the graph was not read");
     let io: Vec<&String> = reached
         .iter()
-        .filter(|package| package.starts_with("aws-") || ["tokio", "hyper", "reqwest"].contains(&package.as_str()))
+        .filter(|package| {
+            package.starts_with("aws-") || ["tokio", "hyper", "reqwest"].contains(&package.as_str())
+        })
         .collect();
     assert!(io.is_empty(), "sealfleet-domain reaches {io:?}");
 }
 
 #[test]
 fn what_is_deployed_makes_no_schemas() {
-    let tree = ["tree", "--locked", "--offline", "--package", "sealfleet-functions", "--edges", "normal,features"];
-    let output = Command::new(env!("CARGO")).args(tree).current_dir(root()).output().unwrap();
+    let tree = [
+        "tree",
+        "--locked",
+        "--offline",
+        "--package",
+        "sealfleet-functions",
+        "--edges",
+        "normal,features",
+    ];
+    let output = Command::new(env!("CARGO"))
+        .args(tree)
+        .current_dir(root())
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("sealfleet-domain"), "{said}");
-    assert!(!said.contains("schemars"), "the functions link `schemars` without being asked to");
+    assert!(
+        output.status.success() && said.contains("sealfleet-domain"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("schemars"),
+        "the functions link `schemars` without being asked to"
+    );
 }
 
 #[test]
@@ -142,7 +212,9 @@ fn the_calls_that_read_values_stand_in_sandboxes_alone() {
                 waiting.push(path);
             } else if path.extension().is_some_and(|ending| ending == "rs") {
                 let source = std::fs::read_to_string(&path).unwrap();
-                if source.contains(".get_secret_value(") || source.contains(".batch_get_secret_value(") {
+                if source.contains(".get_secret_value(")
+                    || source.contains(".batch_get_secret_value(")
+                {
                     found.push(path.strip_prefix(root()).unwrap().to_owned());
                 }
             }
@@ -151,7 +223,7 @@ fn the_calls_that_read_values_stand_in_sandboxes_alone() {
     let this = Path::new("tests/architecture.rs");
     let elsewhere: Vec<&PathBuf> = found
         .iter()
-        .filter(|path| !path.starts_with("sandbox/init") && !path.starts_with("sandbox/fargate-local"))
+        .filter(|path| !path.starts_with("sandbox/init") && !path.starts_with("local/ecs"))
         .filter(|path| *path != this)
         .collect();
     assert!(!found.is_empty(), "no source was read");

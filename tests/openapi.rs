@@ -1,4 +1,5 @@
-//! `docs/openapi.json` is what the code says: compared here, and written anew with `SEALFLEET_WRITE_DOCS=1`.
+//! `docs/openapi.json` is what the code says: compared here, and written anew with
+//! `SEALFLEET_WRITE_DOCS=1`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
@@ -8,19 +9,28 @@ use sealfleet_api::operations::Operation;
 use serde_json::Value;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 /// The sample events of an operation that its function accepts are the document's examples.
 fn examples(operation: &Operation) -> Vec<(String, Value)> {
     let route = format!("{} {}", operation.method, operation.path);
-    let files = root().join("events").join(operation.function).read_dir().unwrap().map(|file| file.unwrap().path());
+    let files = root()
+        .join("events")
+        .join(operation.function)
+        .read_dir()
+        .unwrap()
+        .map(|file| file.unwrap().path());
     let mut examples: Vec<(String, Value)> = files
         .filter_map(|path| {
             let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-            let event: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-            let accepted =
-                event.get("routeKey").and_then(Value::as_str) == Some(&route) && !name.starts_with("refused-");
+            let event: Value =
+                serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            let accepted = event.get("routeKey").and_then(Value::as_str) == Some(&route)
+                && !name.starts_with("refused-");
             let body = event.get("body").and_then(Value::as_str)?;
             accepted.then(|| (name, serde_json::from_str(body).unwrap()))
         })
@@ -34,7 +44,11 @@ fn the_checked_in_document_is_of_this_code() {
     let path = root().join("docs/openapi.json");
     let document = openapi::document(&examples).unwrap();
     if std::env::var_os("SEALFLEET_WRITE_DOCS").is_some() {
-        std::fs::write(&path, format!("{}\n", serde_json::to_string_pretty(&document).unwrap())).unwrap();
+        std::fs::write(
+            &path,
+            format!("{}\n", serde_json::to_string_pretty(&document).unwrap()),
+        )
+        .unwrap();
     }
     let checked_in: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
     assert!(

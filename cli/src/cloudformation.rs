@@ -1,13 +1,16 @@
 //! Deploys a template by CloudFormation, as `aws cloudformation deploy` does.
 //!
-//! A change set is made first: what the template refuses, and that nothing changes, is known before anything is touched. A
-//! deployment that fails is rolled back by CloudFormation, and its reasons are told. Used by `sealfleet project deploy` with
-//! the operator's own AWS credentials, and by the local stack against the emulator.
+//! A change set is made first: what the template refuses, and that nothing changes, is known before
+//! anything is touched. A deployment that fails is rolled back by CloudFormation, and its reasons
+//! are told. Used by `sealfleet project deploy` with the operator's own AWS credentials, and by the
+//! local stack against the emulator.
 
 use aws_sdk_cloudformation::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
-    types::{Capability, ChangeSetStatus, ChangeSetType, Parameter, Stack, StackEvent, StackStatus},
+    types::{
+        Capability, ChangeSetStatus, ChangeSetType, Parameter, Stack, StackEvent, StackStatus,
+    },
 };
 use std::{
     collections::{BTreeMap, HashSet},
@@ -17,7 +20,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 /// What one project owns.
-pub(crate) const PROJECT: &str = include_str!("../../infra/sam/project.yaml");
+pub const PROJECT: &str = include_str!("../../infra/sam/project.yaml");
 
 /// Why a stack is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +61,9 @@ pub enum Error {
     #[error("there is no stack `{0}` in this account and region")]
     Absent(String),
     /// A deployed stack lacks an output.
-    #[error("stack `{stack}` has no output `{output}`: it does not belong to this version of sealfleet")]
+    #[error(
+        "stack `{stack}` has no output `{output}`: it does not belong to this version of sealfleet"
+    )]
     NoOutput {
         /// Name of the stack.
         stack: String,
@@ -68,24 +73,25 @@ pub enum Error {
 }
 
 /// Where a template is.
-pub(crate) enum Template {
+pub enum Template {
     /// In a bucket, by its URL.
     Url(String),
     /// Here: 51,200 bytes at most.
     Body(&'static str),
 }
 
-/// A template with values for some of its parameters. Those without one keep their value of before, or have their default.
-pub(crate) struct Deployment<'a> {
-    pub(crate) stack: &'a str,
-    pub(crate) template: Template,
-    pub(crate) parameters: Vec<(String, String)>,
+/// A template with values for some of its parameters. Those without one keep their value of before,
+/// or have their default.
+pub struct Deployment<'a> {
+    pub stack: &'a str,
+    pub template: Template,
+    pub parameters: Vec<(String, String)>,
 }
 
 /// What a deployment did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Change {
+pub enum Change {
     /// The stack is new.
     Created,
     /// The stack was changed.
@@ -97,43 +103,49 @@ pub(crate) enum Change {
 /// Outputs of a deployed stack.
 #[derive(Debug, serde::Serialize)]
 #[serde(transparent)]
-pub(crate) struct Outputs {
+pub struct Outputs {
     #[serde(skip)]
     stack: String,
     values: BTreeMap<String, String>,
 }
 
 impl Outputs {
-    pub(crate) fn get(&self, output: &'static str) -> Result<&str, Error> {
-        self.find(output).ok_or_else(|| Error::NoOutput { stack: self.stack.clone(), output })
+    pub fn get(&self, output: &'static str) -> Result<&str, Error> {
+        self.find(output).ok_or_else(|| Error::NoOutput {
+            stack: self.stack.clone(),
+            output,
+        })
     }
 
     /// An output that not every stack has.
-    pub(crate) fn find(&self, output: &str) -> Option<&str> {
+    pub fn find(&self, output: &str) -> Option<&str> {
         self.values.get(output).map(String::as_str)
     }
 }
 
 /// The stacks of an account and region.
-pub(crate) struct Stacks {
+pub struct Stacks {
     client: Client,
     /// How often to ask how it goes.
     poll: Duration,
 }
 
 impl Stacks {
-    pub(crate) const fn new(client: Client, poll: Duration) -> Self {
+    pub const fn new(client: Client, poll: Duration) -> Self {
         Self { client, poll }
     }
 
     /// Outputs of a stack that is there.
-    pub(crate) async fn outputs(&self, name: &str) -> Result<Outputs, Error> {
-        let stack = self.find(name).await?.ok_or_else(|| Error::Absent(name.to_owned()))?;
+    pub async fn outputs(&self, name: &str) -> Result<Outputs, Error> {
+        let stack = self
+            .find(name)
+            .await?
+            .ok_or_else(|| Error::Absent(name.to_owned()))?;
         Ok(outputs(name, &stack))
     }
 
     /// Makes a stack what a template says. `tell` hears of each resource as it changes.
-    pub(crate) async fn deploy(
+    pub async fn deploy(
         &self,
         deployment: Deployment<'_>,
         tell: impl Fn(&str),
@@ -142,27 +154,51 @@ impl Stacks {
         let before = self.find(name).await?;
         let kind = match before.as_ref().map(status) {
             None | Some("REVIEW_IN_PROGRESS") => ChangeSetType::Create,
-            Some("ROLLBACK_COMPLETE" | "ROLLBACK_FAILED") => return Err(Error::Ruined(name.to_owned())),
+            Some("ROLLBACK_COMPLETE" | "ROLLBACK_FAILED") => {
+                return Err(Error::Ruined(name.to_owned()));
+            }
             Some(busy) if busy.ends_with("_IN_PROGRESS") => {
-                return Err(Error::Busy { stack: name.to_owned(), status: busy.to_owned() });
+                return Err(Error::Busy {
+                    stack: name.to_owned(),
+                    status: busy.to_owned(),
+                });
             }
             Some(_) => ChangeSetType::Update,
         };
-        let change = if kind == ChangeSetType::Create { Change::Created } else { Change::Updated };
+        let change = if kind == ChangeSetType::Create {
+            Change::Created
+        } else {
+            Change::Updated
+        };
         let id = self.change_set(deployment, kind, before.as_ref()).await?;
         if !self.has_changes(name, &id).await? {
             return Ok((Change::Unchanged, self.outputs(name).await?));
         }
-        let mut told: HashSet<String> =
-            self.events(name).await?.iter().filter_map(|event| event.event_id().map(str::to_owned)).collect();
-        let execute = self.client.execute_change_set().stack_name(name).change_set_name(&id);
+        let mut told: HashSet<String> = self
+            .events(name)
+            .await?
+            .iter()
+            .filter_map(|event| event.event_id().map(str::to_owned))
+            .collect();
+        let execute = self
+            .client
+            .execute_change_set()
+            .stack_name(name)
+            .change_set_name(&id);
         execute.send().await.map_err(refused("deploying a stack"))?;
         let mut failures = Vec::new();
         loop {
             // Asked before the events: none of what led to this state is missed.
-            let now = self.find(name).await?.ok_or_else(|| Error::Absent(name.to_owned()))?;
+            let now = self
+                .find(name)
+                .await?
+                .ok_or_else(|| Error::Absent(name.to_owned()))?;
             let mut news = self.events(name).await?;
-            news.retain(|event| event.event_id().is_some_and(|id| told.insert(id.to_owned())));
+            news.retain(|event| {
+                event
+                    .event_id()
+                    .is_some_and(|id| told.insert(id.to_owned()))
+            });
             for event in news.iter().rev() {
                 tell(&line(event));
                 if has_failed(event) {
@@ -175,9 +211,16 @@ impl Stacks {
                 "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS" => return Ok((change, outputs(name, &now))),
                 going if going.ends_with("_IN_PROGRESS") => sleep(self.poll).await,
                 failed => {
-                    let reasons =
-                        if failures.is_empty() { "  no reason given".to_owned() } else { failures.join("\n") };
-                    return Err(Error::Failed { stack: name.to_owned(), status: failed.to_owned(), reasons });
+                    let reasons = if failures.is_empty() {
+                        "  no reason given".to_owned()
+                    } else {
+                        failures.join("\n")
+                    };
+                    return Err(Error::Failed {
+                        stack: name.to_owned(),
+                        status: failed.to_owned(),
+                        reasons,
+                    });
                 }
             }
         }
@@ -204,14 +247,26 @@ impl Stacks {
         let mut parameters: Vec<Parameter> = deployment
             .parameters
             .iter()
-            .map(|(name, value)| Parameter::builder().parameter_key(name).parameter_value(value).build())
+            .map(|(name, value)| {
+                Parameter::builder()
+                    .parameter_key(name)
+                    .parameter_value(value)
+                    .build()
+            })
             .collect();
         if kind == ChangeSetType::Update {
             let given = |name: &str| deployment.parameters.iter().any(|(given, _)| given == name);
-            let names = before.iter().flat_map(|stack| stack.parameters()).filter_map(Parameter::parameter_key);
+            let names = before
+                .iter()
+                .flat_map(|stack| stack.parameters())
+                .filter_map(Parameter::parameter_key);
             let kept = names.filter(|name| !given(name) && deployment.template.may_have(name));
-            parameters
-                .extend(kept.map(|name| Parameter::builder().parameter_key(name).use_previous_value(true).build()));
+            parameters.extend(kept.map(|name| {
+                Parameter::builder()
+                    .parameter_key(name)
+                    .use_previous_value(true)
+                    .build()
+            }));
         }
         let request = self
             .client
@@ -225,23 +280,45 @@ impl Stacks {
             Template::Url(url) => request.template_url(url),
             Template::Body(text) => request.template_body(text),
         };
-        let made = request.send().await.map_err(refused("preparing a deployment"))?;
-        made.id.ok_or(Error::Refused { what: "preparing a deployment", reason: "an answer without an id".to_owned() })
+        let made = request
+            .send()
+            .await
+            .map_err(refused("preparing a deployment"))?;
+        made.id.ok_or(Error::Refused {
+            what: "preparing a deployment",
+            reason: "an answer without an id".to_owned(),
+        })
     }
 
     /// Waits for a change set. One that would change nothing is deleted.
     async fn has_changes(&self, stack: &str, id: &str) -> Result<bool, Error> {
         loop {
-            let described = self.client.describe_change_set().stack_name(stack).change_set_name(id).send().await;
+            let described = self
+                .client
+                .describe_change_set()
+                .stack_name(stack)
+                .change_set_name(id)
+                .send()
+                .await;
             let described = described.map_err(refused("preparing a deployment"))?;
             match described.status() {
                 Some(ChangeSetStatus::CreateComplete) => return Ok(true),
                 Some(ChangeSetStatus::Failed) => {
-                    let delete = self.client.delete_change_set().stack_name(stack).change_set_name(id);
-                    delete.send().await.map_err(refused("removing an empty change set"))?;
+                    let delete = self
+                        .client
+                        .delete_change_set()
+                        .stack_name(stack)
+                        .change_set_name(id);
+                    delete
+                        .send()
+                        .await
+                        .map_err(refused("removing an empty change set"))?;
                     let reason = described.status_reason().unwrap_or("no reason given");
-                    // There is no code for it: these are the words of CloudFormation and of the translator's macros.
-                    if reason.contains("didn't contain changes") || reason.contains("No updates are to be performed") {
+                    // There is no code for it: these are the words of CloudFormation and of the
+                    // translator's macros.
+                    if reason.contains("didn't contain changes")
+                        || reason.contains("No updates are to be performed")
+                    {
                         return Ok(false);
                     }
                     return Err(Error::Failed {
@@ -257,8 +334,16 @@ impl Stacks {
 
     /// The latest events, newest first.
     async fn events(&self, stack: &str) -> Result<Vec<StackEvent>, Error> {
-        let events = self.client.describe_stack_events().stack_name(stack).send().await;
-        Ok(events.map_err(refused("describing a stack's events"))?.stack_events.unwrap_or_default())
+        let events = self
+            .client
+            .describe_stack_events()
+            .stack_name(stack)
+            .send()
+            .await;
+        Ok(events
+            .map_err(refused("describing a stack's events"))?
+            .stack_events
+            .unwrap_or_default())
     }
 }
 
@@ -277,38 +362,56 @@ fn status(stack: &Stack) -> &str {
 }
 
 fn outputs(name: &str, stack: &Stack) -> Outputs {
-    let pairs = stack
-        .outputs()
-        .iter()
-        .filter_map(|output| Some((output.output_key()?.to_owned(), output.output_value()?.to_owned())));
-    Outputs { stack: name.to_owned(), values: pairs.collect() }
+    let pairs = stack.outputs().iter().filter_map(|output| {
+        Some((
+            output.output_key()?.to_owned(),
+            output.output_value()?.to_owned(),
+        ))
+    });
+    Outputs {
+        stack: name.to_owned(),
+        values: pairs.collect(),
+    }
 }
 
 fn has_failed(event: &StackEvent) -> bool {
-    event.resource_status().is_some_and(|status| status.as_str().ends_with("_FAILED"))
+    event
+        .resource_status()
+        .is_some_and(|status| status.as_str().ends_with("_FAILED"))
 }
 
 fn line(event: &StackEvent) -> String {
     let resource = event.logical_resource_id().unwrap_or("?");
-    let status = event.resource_status().map_or("?", |status| status.as_str());
-    match event.resource_status_reason().filter(|reason| !reason.is_empty()) {
+    let status = event
+        .resource_status()
+        .map_or("?", |status| status.as_str());
+    match event
+        .resource_status_reason()
+        .filter(|reason| !reason.is_empty())
+    {
         Some(reason) => format!("  {resource} {status}: {reason}"),
         None => format!("  {resource} {status}"),
     }
 }
 
 /// The service's own words when it answered, the chain of causes when it did not.
-pub(crate) fn reason<E, R>(error: &SdkError<E, R>) -> String
+pub fn reason<E, R>(error: &SdkError<E, R>) -> String
 where
     E: ProvideErrorMetadata,
     SdkError<E, R>: std::error::Error,
 {
-    error.as_service_error().and_then(ProvideErrorMetadata::message).map_or_else(|| causes(error), ToOwned::to_owned)
+    error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::message)
+        .map_or_else(|| causes(error), ToOwned::to_owned)
 }
 
-pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+pub fn causes(error: &dyn std::error::Error) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    chain
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 fn refused<E, R>(what: &'static str) -> impl FnOnce(SdkError<E, R>) -> Error
@@ -316,7 +419,10 @@ where
     E: ProvideErrorMetadata,
     SdkError<E, R>: std::error::Error,
 {
-    move |error| Error::Refused { what, reason: reason(&error) }
+    move |error| Error::Refused {
+        what,
+        reason: reason(&error),
+    }
 }
 
 #[cfg(test)]
@@ -325,8 +431,18 @@ mod tests {
 
     #[test]
     fn the_project_template_can_be_sent_with_the_request() {
-        assert!(PROJECT.len() <= 51_200, "{} bytes: it needs a bucket now", PROJECT.len());
-        assert!(!PROJECT.contains("AWS::Serverless"), "a transform would need another capability");
-        assert!(Template::Body(PROJECT).may_have("KmsKeyArn") && !Template::Body(PROJECT).may_have("Gone"));
+        assert!(
+            PROJECT.len() <= 51_200,
+            "{} bytes: it needs a bucket now",
+            PROJECT.len()
+        );
+        assert!(
+            !PROJECT.contains("AWS::Serverless"),
+            "a transform would need another capability"
+        );
+        assert!(
+            Template::Body(PROJECT).may_have("KmsKeyArn")
+                && !Template::Body(PROJECT).may_have("Gone")
+        );
     }
 }

@@ -1,21 +1,22 @@
 //! `cancel`: ends a run.
 //!
-//! Every step that has not ended is aborted in one transaction; then what ECS runs is stopped by its stored handle. A
-//! task that could not be stopped keeps the run due, and `sweep` tries again; a worker kills its sandbox when its next
-//! heartbeat finds the lease gone. A launch that has no handle yet finds its claim gone when it wants to store one, and
-//! stops what it started.
+//! Every step that has not ended is aborted in one transaction; then what ECS runs is stopped by
+//! its stored handle. A task that could not be stopped keeps the run due, and `sweep` tries again;
+//! a worker kills its sandbox when its next heartbeat finds the lease gone. A launch that has no
+//! handle yet finds its claim gone when it wants to store one, and stops what it started.
 //!
-//! A run is cancelled even while the audit table does not answer: its entry waits in the ledger's outbox.
+//! A run is cancelled even while the audit table does not answer: its entry waits in the ledger's
+//! outbox.
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::RunId;
 use sealfleet_domain::access::Action;
 use sealfleet_domain::run::{Refusal, RunState};
-use sealfleet_ecs::Tasks;
+use sealfleet_fargate::Tasks;
 use sealfleet_ledger::{Error, Ledger};
 
-use crate::shared::identity::{Door, caller, path_id};
+use crate::shared::auth::{Door, caller, path_id};
 use crate::shared::{effects, problems, views};
 
 /// What this function may use.
@@ -43,20 +44,37 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
 async fn cancel(ports: &Ports, request: &Request, run_id: &str) -> Result<Answer, Problem> {
     let caller = caller(&ports.door, request, Action::Cancel).await?;
     let run_id: RunId = path_id(run_id)?;
-    let done = ports.ledger.cancel(&caller.scope, run_id, &caller.actor).await;
+    let done = ports
+        .ledger
+        .cancel(&caller.scope, run_id, &caller.actor)
+        .await;
     let run = match done {
         Ok(done) => {
-            effects::stop(ports.tasks.as_ref(), &ports.ledger, &caller.scope, &done.run, &done.change, &caller.actor)
-                .await;
+            effects::stop(
+                ports.tasks.as_ref(),
+                &ports.ledger,
+                &caller.scope,
+                &done.run,
+                &done.change,
+                &caller.actor,
+            )
+            .await;
             done.run
         }
         // Asked again after an answer that was lost.
         Err(Error::Refused(Refusal::AlreadyEnded(_))) => {
-            let run = ports.ledger.run(&caller.scope, run_id).await.map_err(problems::of_ledger)?;
+            let run = ports
+                .ledger
+                .run(&caller.scope, run_id)
+                .await
+                .map_err(problems::of_ledger)?;
             if run.state() != RunState::Aborted {
                 return Err(Problem::new(
                     Code::Conflict,
-                    format!("the run has already ended as `{}`; there is nothing to cancel", run.state().name()),
+                    format!(
+                        "the run has already ended as `{}`; there is nothing to cancel",
+                        run.state().name()
+                    ),
                 ));
             }
             run

@@ -1,10 +1,13 @@
 //! `claim`: what pull workers ask for: the key to their queue, a step, and more time.
 //!
-//! The step's key is built from the worker's own scope, never from the message it took from the queue. Labels, model,
-//! mode, pool, approval and `max_concurrent` are those of the stored worker, whatever the process says of itself.
+//! The step's key is built from the worker's own scope, never from the message it took from the
+//! queue. Labels, model, mode, pool, approval and `max_concurrent` are those of the stored worker,
+//! whatever the process says of itself.
 
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::{Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseVerdict, QueueCredentials};
+use sealfleet_api::types::{
+    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseVerdict, QueueCredentials,
+};
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queue_access::QueueAccess;
 use sealfleet_domain::fleet::WorkerStatus;
@@ -12,8 +15,8 @@ use sealfleet_domain::limits;
 use sealfleet_domain::run::{Executor, Pace};
 use sealfleet_ledger::{Claimed, Ledger, Wanted};
 
+use crate::shared::auth::{WorkerCaller, approved_worker, revoked, worker};
 use crate::shared::cascade::at_start;
-use crate::shared::identity::{WorkerCaller, approved_worker, revoked, worker};
 use crate::shared::problems;
 
 /// What this function may use.
@@ -53,7 +56,9 @@ async fn claim(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     };
     let claimed = ports
         .ledger
-        .claim(&asked, async |run| at_start(&ports.ledger, None, &caller.scope, run, &wanted.step_id).await)
+        .claim(&asked, async |run| {
+            at_start(&ports.ledger, None, &caller.scope, run, &wanted.step_id).await
+        })
         .await;
     match claimed {
         Ok(claimed) => Answer::json(200, &granted(ports, &caller, claimed, &wanted)?),
@@ -61,8 +66,16 @@ async fn claim(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     }
 }
 
-fn granted(ports: &Ports, caller: &WorkerCaller, claimed: Claimed, wanted: &ClaimStep) -> Result<Claim, Problem> {
-    let step = claimed.run.step(&wanted.step_id).map_err(|refusal| problems::of_refusal(&refusal))?;
+fn granted(
+    ports: &Ports,
+    caller: &WorkerCaller,
+    claimed: Claimed,
+    wanted: &ClaimStep,
+) -> Result<Claim, Problem> {
+    let step = claimed
+        .run
+        .step(&wanted.step_id)
+        .map_err(|refusal| problems::of_refusal(&refusal))?;
     let identity = claimed.run.identity_of(step).unwrap_or_default();
     Ok(Claim {
         project: caller.scope.project().clone(),
@@ -81,15 +94,26 @@ fn granted(ports: &Ports, caller: &WorkerCaller, claimed: Claimed, wanted: &Clai
     })
 }
 
-/// Notes a refusal that somebody may want to know of. A step that another worker was faster to claim is not one, nor
-/// is a worker that is full: both are everyday.
-async fn refused(ports: &Ports, caller: &WorkerCaller, wanted: &ClaimStep, problem: Problem) -> Problem {
+/// Notes a refusal that somebody may want to know of. A step that another worker was faster to
+/// claim is not one, nor is a worker that is full: both are everyday.
+async fn refused(
+    ports: &Ports,
+    caller: &WorkerCaller,
+    wanted: &ClaimStep,
+    problem: Problem,
+) -> Problem {
     if !matches!(problem.code, Code::NotFound | Code::StepMismatch) {
         return problem;
     }
     let noted = ports
         .ledger
-        .refused_claim(&caller.scope, &caller.actor, wanted.run_id, &wanted.step_id, problem.code.text())
+        .refused_claim(
+            &caller.scope,
+            &caller.actor,
+            wanted.run_id,
+            &wanted.step_id,
+            problem.code.text(),
+        )
         .await;
     match noted {
         Ok(()) => problem,
@@ -101,24 +125,36 @@ async fn heartbeat(ports: &Ports, request: &Request) -> Result<Answer, Problem> 
     let caller = worker(&ports.ledger, request).await?;
     match caller.worker.status {
         WorkerStatus::Approved | WorkerStatus::Pending => {}
-        WorkerStatus::Rejected => return Err(Problem::new(Code::WorkerRejected, "an admin rejected this worker")),
+        WorkerStatus::Rejected => {
+            return Err(Problem::new(
+                Code::WorkerRejected,
+                "an admin rejected this worker",
+            ));
+        }
         WorkerStatus::Revoked => return Err(revoked()),
     }
     let told: Heartbeat = request.json()?;
     if told.leases.len() > limits::MAX_CONCURRENT as usize {
-        return Err(Problem::invalid("leases", format!("{} leases at most", limits::MAX_CONCURRENT)));
+        return Err(Problem::invalid(
+            "leases",
+            format!("{} leases at most", limits::MAX_CONCURRENT),
+        ));
     }
     let held = if told.leases.is_empty() {
         Vec::new()
     } else {
-        ports.ledger.leases_of(&caller.scope, caller.worker.worker_id).await.map_err(problems::of_ledger)?
+        ports
+            .ledger
+            .leases_of(&caller.scope, caller.worker.worker_id)
+            .await
+            .map_err(problems::of_ledger)?
     };
     let until = ports.ledger.now().plus_seconds(ports.pace.lease_seconds);
     let mut leases = Vec::new();
     for lease in told.leases {
-        let row = held
-            .iter()
-            .find(|row| row.run_id == lease.run_id && row.step_id == lease.step_id && row.fence == lease.fence);
+        let row = held.iter().find(|row| {
+            row.run_id == lease.run_id && row.step_id == lease.step_id && row.fence == lease.fence
+        });
         let held = match row {
             None => false,
             Some(row) => ports
@@ -127,9 +163,20 @@ async fn heartbeat(ports: &Ports, request: &Request) -> Result<Answer, Problem> 
                 .await
                 .map_err(problems::of_ledger)?,
         };
-        leases.push(LeaseVerdict { run_id: lease.run_id, step_id: lease.step_id, fence: lease.fence, held });
+        leases.push(LeaseVerdict {
+            run_id: lease.run_id,
+            step_id: lease.step_id,
+            fence: lease.fence,
+            held,
+        });
     }
-    Answer::json(200, &HeartbeatAnswer { status: caller.worker.status, leases })
+    Answer::json(
+        200,
+        &HeartbeatAnswer {
+            status: caller.worker.status,
+            leases,
+        },
+    )
 }
 
 async fn queue_credentials(ports: &Ports, request: &Request) -> Result<Answer, Problem> {

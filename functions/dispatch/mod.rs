@@ -1,21 +1,24 @@
 //! `dispatch`: turns the queue messages of Fargate pools into sandboxes.
 //!
-//! The cascade is resolved again at the claim, so what has been rotated since the enqueue is what the task definition
-//! pins. A message is a hint; its queue's ARN, which Lambda vouches for, names the project and the pool. The pool claims the
-//! step as any worker would, then the task is launched with a client token made of run, step and fence, then its
-//! handle is stored. Death at any point ends at the same task: a message that comes again finds the pool's own claim
-//! and goes on with its fence. A claim that was lost in the meantime (cancelled, expired) refuses the handle, and the
-//! launcher stops what it started.
+//! The cascade is resolved again at the claim, so what has been rotated since the enqueue is what
+//! the task definition pins. A message is a hint; its queue's ARN, which Lambda vouches for, names
+//! the project and the pool. The pool claims the step as any worker would, then the task is
+//! launched with a client token made of run, step and fence, then its handle is stored. Death at
+//! any point ends at the same task: a message that comes again finds the pool's own claim and goes
+//! on with its fence. A claim that was lost in the meantime (cancelled, expired) refuses the
+//! handle, and the launcher stops what it started.
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use sealfleet_api::types::QueueMessage;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::fleet::{FargatePool, Pool, Worker};
-use sealfleet_domain::run::{Change, Executor, Failure, Fence, Handle, Outcome, Pace, Refusal, RequeueReason, Run};
+use sealfleet_domain::run::{
+    Change, Executor, Failure, Fence, Handle, Outcome, Pace, Refusal, RequeueReason, Run,
+};
 use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId};
-use sealfleet_ecs::{Definition, Error as EcsError, Launch, Launched, Tasks};
+use sealfleet_fargate::{Definition, Error as EcsError, Launch, Launched, Tasks};
 use sealfleet_ledger::{Claimed, Error, Ledger, Wanted};
-use sealfleet_secrets_manager::SecretVersions;
+use sealfleet_versions::SecretVersions;
 
 use crate::shared::cascade::at_start;
 use crate::shared::metrics::{Metric, Metrics};
@@ -67,18 +70,33 @@ pub async fn handle(ports: &Ports, batch: SqsEvent) -> SqsBatchResponse {
 
 async fn dispatch(ports: &Ports, message: SqsMessage) -> Result<(), Again> {
     let arn = message.event_source_arn.unwrap_or_default();
-    let hint: Option<QueueMessage> = message.body.as_deref().and_then(|body| serde_json::from_str(body).ok());
+    let hint: Option<QueueMessage> = message
+        .body
+        .as_deref()
+        .and_then(|body| serde_json::from_str(body).ok());
     let (Ok((scope, pool)), Some(hint)) = (ProjectScope::of_queue_arn(&arn), hint) else {
         tracing::error!(arn, "a message that is not one of ours is dropped");
         return Ok(());
     };
     let Some((pool_row, worker)) = pool_worker(ports, &scope, &pool).await? else {
-        tracing::error!(arn, "a message for a pool that is not a Fargate pool is dropped");
+        tracing::error!(
+            arn,
+            "a message for a pool that is not a Fargate pool is dropped"
+        );
         return Ok(());
     };
     match claim(ports, &scope, &worker, hint.run_id, &hint.step_id).await {
         Ok(Some((run, fence))) => {
-            let launched = launch(ports, &scope, &pool_row, &worker, &run, &hint.step_id, fence).await;
+            let launched = launch(
+                ports,
+                &scope,
+                &pool_row,
+                &worker,
+                &run,
+                &hint.step_id,
+                fence,
+            )
+            .await;
             if matches!(launched, Err(Again::Ecs(EcsError::Throttled))) {
                 refused(ports, &scope);
             }
@@ -91,7 +109,16 @@ async fn dispatch(ports: &Ports, message: SqsMessage) -> Result<(), Again> {
         }
         Err(Error::NotFound | Error::Refused(Refusal::NoSuchStep(_) | Refusal::Mismatch(_))) => {
             let actor = format!("worker:{}", worker.worker_id);
-            ports.ledger.refused_claim(&scope, &actor, hint.run_id, &hint.step_id, "not_found_or_mismatch").await?;
+            ports
+                .ledger
+                .refused_claim(
+                    &scope,
+                    &actor,
+                    hint.run_id,
+                    &hint.step_id,
+                    "not_found_or_mismatch",
+                )
+                .await?;
             Ok(())
         }
         // The step has failed for what it would have started with, and says so.
@@ -104,7 +131,11 @@ async fn dispatch(ports: &Ports, message: SqsMessage) -> Result<(), Again> {
 }
 
 fn refused(ports: &Ports, scope: &ProjectScope) {
-    ports.metrics.of_project(scope.project().as_str(), ports.ledger.now(), &[(Metric::DispatchRefusals, 1.0)]);
+    ports.metrics.of_project(
+        scope.project().as_str(),
+        ports.ledger.now(),
+        &[(Metric::DispatchRefusals, 1.0)],
+    );
 }
 
 async fn pool_worker(
@@ -117,12 +148,15 @@ async fn pool_worker(
         Err(Error::NotFound) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let Some(Pool::Fargate(row)) = project.pools.get(pool) else { return Ok(None) };
+    let Some(Pool::Fargate(row)) = project.pools.get(pool) else {
+        return Ok(None);
+    };
     let worker = ports.ledger.worker(scope.project(), row.worker_id).await?;
     Ok(worker.map(|worker| (row.clone(), worker)))
 }
 
-/// The pool's claim of the step: a new one, or its own of before that has no task yet. `None`: nothing is to be done.
+/// The pool's claim of the step: a new one, or its own of before that has no task yet. `None`:
+/// nothing is to be done.
 async fn claim(
     ports: &Ports,
     scope: &ProjectScope,
@@ -130,7 +164,14 @@ async fn claim(
     run_id: RunId,
     step_id: &StepId,
 ) -> Result<Option<(Run, Fence)>, Error> {
-    let wanted = Wanted { scope, worker, run_id, step_id, executor: Executor::Ecs, pace: ports.pace };
+    let wanted = Wanted {
+        scope,
+        worker,
+        run_id,
+        step_id,
+        executor: Executor::Ecs,
+        pace: ports.pace,
+    };
     let secrets = Some(ports.secrets.as_ref());
     let fresh = async |run: &Run| at_start(&ports.ledger, secrets, scope, run, step_id).await;
     match ports.ledger.claim(&wanted, fresh).await {
@@ -139,10 +180,19 @@ async fn claim(
         Err(error) => return Err(error),
     }
     let run = ports.ledger.run(scope, run_id).await?;
-    let own = run.step(step_id)?.state.hold().filter(|hold| hold.holder == worker.worker_id && hold.handle.is_none());
-    let Some(fence) = own.map(|hold| hold.fence) else { return Ok(None) };
+    let own = run
+        .step(step_id)?
+        .state
+        .hold()
+        .filter(|hold| hold.holder == worker.worker_id && hold.handle.is_none());
+    let Some(fence) = own.map(|hold| hold.fence) else {
+        return Ok(None);
+    };
     // Whoever made the claim may have died before it looked at the revocations.
-    let claimed = ports.ledger.unless_revoked(&wanted, Claimed { run, fence }).await?;
+    let claimed = ports
+        .ledger
+        .unless_revoked(&wanted, Claimed { run, fence })
+        .await?;
     Ok(Some((claimed.run, claimed.fence)))
 }
 
@@ -159,7 +209,12 @@ async fn launch(
     let actor = format!("worker:{}", worker.worker_id);
     let launched = match definition(ports, scope, pool, run, step_id).await {
         Ok(definition) => {
-            let launch = Launch { run_id, step_id, fence, definition: &definition };
+            let launch = Launch {
+                run_id,
+                step_id,
+                fence,
+                definition: &definition,
+            };
             ports.tasks.run(scope, &launch).await.map_err(Again::from)
         }
         Err(error) => Err(error),
@@ -184,7 +239,9 @@ async fn launch(
         // It would be refused again and again: the step cannot start, and its caller learns why.
         Err(Again::Ecs(EcsError::Refused(detail))) => {
             refused(ports, scope);
-            let failure = Failure::CannotStart { detail: Failure::detail(&detail) };
+            let failure = Failure::CannotStart {
+                detail: Failure::detail(&detail),
+            };
             let outcome = Outcome::Failed { failure };
             let ended = ports
                 .ledger
@@ -223,7 +280,10 @@ async fn definition(
         return Ok(arn);
     }
     let arn = ports.tasks.register(scope, &definition).await?;
-    ports.ledger.remember_task_definition(scope, &hash, &arn).await?;
+    ports
+        .ledger
+        .remember_task_definition(scope, &hash, &arn)
+        .await?;
     Ok(arn)
 }
 
@@ -240,7 +300,12 @@ async fn attach(
     let attached = ports
         .ledger
         .transition(scope, run_id, actor, |run, now| {
-            run.attach(step_id, fence, handle.clone(), now.plus_seconds(LOOK_AGAIN_SECONDS))
+            run.attach(
+                step_id,
+                fence,
+                handle.clone(),
+                now.plus_seconds(LOOK_AGAIN_SECONDS),
+            )
         })
         .await;
     match attached {
@@ -249,8 +314,14 @@ async fn attach(
             // The claim was lost while the task was being launched: what was started must not run.
             tracing::info!(%run_id, %step_id, %refusal, "the launch is taken back");
             ports.tasks.stop(&arn, "the claim was lost").await?;
-            let event = Event::SandboxReset { step_id: step_id.clone(), fence };
-            ports.ledger.record(scope, actor, Some(run_id), vec![event]).await?;
+            let event = Event::SandboxReset {
+                step_id: step_id.clone(),
+                fence,
+            };
+            ports
+                .ledger
+                .record(scope, actor, Some(run_id), vec![event])
+                .await?;
             Ok(())
         }
         Err(error) => Err(error.into()),

@@ -1,5 +1,5 @@
-//! What a run's identity steps will start with, as of now: resolved by name, checked, and recorded with the run, so that
-//! what has changed until a step starts can be told.
+//! What a run's identity steps will start with, as of now: resolved by name, checked, and recorded
+//! with the run, so that what has changed until a step starts can be told.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +11,11 @@ use sealfleet_domain::reference::ProfileRef;
 use sealfleet_domain::run::{Mode, StepSpec};
 use sealfleet_domain::{StepId, WorkflowName};
 use sealfleet_ledger::Error as LedgerError;
-use sealfleet_secrets_manager::Error;
+use sealfleet_versions::Error;
 
 use super::Ports;
+use crate::shared::auth::Caller;
 use crate::shared::cascade::{Reach, pins};
-use crate::shared::identity::Caller;
 use crate::shared::problems;
 
 /// A run whose cascade is asked for.
@@ -29,12 +29,27 @@ pub(super) struct Asked<'a> {
 }
 
 pub(super) async fn identity(ports: &Ports, asked: Asked<'_>) -> Result<Identity, Problem> {
-    asked.overrides.check().map_err(|error| Problem::invalid(error.field, error.message))?;
-    let layers = match ports.ledger.layers(&asked.caller.scope, &asked.levels).await {
+    asked
+        .overrides
+        .check()
+        .map_err(|error| Problem::invalid(error.field, error.message))?;
+    let layers = match ports
+        .ledger
+        .layers(&asked.caller.scope, &asked.levels)
+        .await
+    {
         Ok(layers) => layers,
         Err(LedgerError::NoProfile(profile)) => {
-            denied(ports, &asked, &format!("there is no profile `{profile}` in this project")).await?;
-            return Err(Problem { field: Some("profile".to_owned()), ..Problem::not_found() });
+            denied(
+                ports,
+                &asked,
+                &format!("there is no profile `{profile}` in this project"),
+            )
+            .await?;
+            return Err(Problem {
+                field: Some("profile".to_owned()),
+                ..Problem::not_found()
+            });
         }
         Err(error) => return Err(problems::of_ledger(error)),
     };
@@ -45,7 +60,10 @@ pub(super) async fn identity(ports: &Ports, asked: Asked<'_>) -> Result<Identity
     for (step_id, step) in identity_steps(asked.steps) {
         if let Err(error) = outcome.check_plain(&step.env) {
             let problem = unresolved(ports, &asked, &error).await?;
-            return Err(Problem { field: Some(format!("steps.{step_id}.env")), ..problem });
+            return Err(Problem {
+                field: Some(format!("steps.{step_id}.env")),
+                ..problem
+            });
         }
     }
     let identity = Identity::new(&layers, asked.overrides.clone(), outcome);
@@ -59,38 +77,70 @@ pub(super) async fn identity(ports: &Ports, asked: Asked<'_>) -> Result<Identity
         }
         seen.extend(secrets.into_iter().map(|secret| secret.uri));
     }
-    let pins = pins(ports.secrets.as_ref(), &seen).await.map_err(|error| match error {
-        Error::NotFound(_) | Error::Denied(_) => Problem::invalid("profile", error.to_string()),
-        Error::Unavailable(_) => problems::unavailable(&error, "Secrets Manager"),
-    })?;
+    let pins = pins(ports.secrets.as_ref(), &seen)
+        .await
+        .map_err(|error| match error {
+            Error::NotFound(_) | Error::Denied(_) => Problem::invalid("profile", error.to_string()),
+            Error::Unavailable(_) => problems::unavailable(&error, "Secrets Manager"),
+        })?;
     let identity = identity.pinned(&pins);
     refuse_revoked(ports, &asked, &identity).await?;
     Ok(identity)
 }
 
-fn identity_steps(steps: &BTreeMap<StepId, StepSpec>) -> impl Iterator<Item = (&StepId, &StepSpec)> {
+fn identity_steps(
+    steps: &BTreeMap<StepId, StepSpec>,
+) -> impl Iterator<Item = (&StepId, &StepSpec)> {
     steps.iter().filter(|(_, step)| step.mode == Mode::Identity)
 }
 
-async fn unresolved(ports: &Ports, asked: &Asked<'_>, error: &CascadeError) -> Result<Problem, Problem> {
+async fn unresolved(
+    ports: &Ports,
+    asked: &Asked<'_>,
+    error: &CascadeError,
+) -> Result<Problem, Problem> {
     denied(ports, asked, &error.to_string()).await?;
     Ok(problems::of_cascade(error))
 }
 
 /// Refuses a run one of whose steps would see a revoked key.
-async fn refuse_revoked(ports: &Ports, asked: &Asked<'_>, identity: &Identity) -> Result<(), Problem> {
+async fn refuse_revoked(
+    ports: &Ports,
+    asked: &Asked<'_>,
+    identity: &Identity,
+) -> Result<(), Problem> {
     let seen = |(_, step): (&StepId, &StepSpec)| identity.seen_by(step.tool.as_ref()).secrets;
-    let names: BTreeSet<String> = identity_steps(asked.steps).flat_map(seen).map(|secret| secret.name).collect();
+    let names: BTreeSet<String> = identity_steps(asked.steps)
+        .flat_map(seen)
+        .map(|secret| secret.name)
+        .collect();
     let mut used = identity.clone();
     used.secrets.retain(|secret| names.contains(&secret.name));
-    let revoked = ports.ledger.check_revocations(&asked.caller.scope, &used).await.map_err(problems::of_ledger)?;
-    let Some(revoked) = revoked else { return Ok(()) };
+    let revoked = ports
+        .ledger
+        .check_revocations(&asked.caller.scope, &used)
+        .await
+        .map_err(problems::of_ledger)?;
+    let Some(revoked) = revoked else {
+        return Ok(());
+    };
     denied(ports, asked, &revoked.to_string()).await?;
-    Err(Problem::new(Code::SecretRevoked, format!("{revoked}; have it lifted, or take the key out of the cascade")))
+    Err(Problem::new(
+        Code::SecretRevoked,
+        format!("{revoked}; have it lifted, or take the key out of the cascade"),
+    ))
 }
 
 async fn denied(ports: &Ports, asked: &Asked<'_>, reason: &str) -> Result<(), Problem> {
-    let profiles = asked.levels.iter().map(|(_, profile)| profile.clone()).collect();
+    let profiles = asked
+        .levels
+        .iter()
+        .map(|(_, profile)| profile.clone())
+        .collect();
     let Caller { scope, actor } = asked.caller;
-    ports.ledger.denied_run(scope, actor, asked.workflow, profiles, reason).await.map_err(problems::of_ledger)
+    ports
+        .ledger
+        .denied_run(scope, actor, asked.workflow, profiles, reason)
+        .await
+        .map_err(problems::of_ledger)
 }

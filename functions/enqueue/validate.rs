@@ -16,7 +16,10 @@ pub(super) fn steps(
     with_profile: bool,
 ) -> Result<BTreeMap<StepId, StepSpec>, Problem> {
     if !wanted.overrides.is_empty() && !with_profile {
-        return Err(Problem::invalid("overrides", "there is no profile to override; name one as `profile`"));
+        return Err(Problem::invalid(
+            "overrides",
+            "there is no profile to override; name one as `profile`",
+        ));
     }
     let mut steps = BTreeMap::new();
     for (index, step) in wanted.steps.into_iter().enumerate() {
@@ -24,36 +27,64 @@ pub(super) fn steps(
         let id = step.id.clone();
         let spec = spec(&at, step, project, with_profile)?;
         if steps.insert(id.clone(), spec).is_some() {
-            return Err(Problem::invalid(format!("{at}.id"), format!("step `{id}` stands here twice; rename one")));
+            return Err(Problem::invalid(
+                format!("{at}.id"),
+                format!("step `{id}` stands here twice; rename one"),
+            ));
         }
     }
     check_graph(&steps).map_err(|error| {
         let field = match &error {
             InvalidGraph::Empty | InvalidGraph::TooMany(_) => "steps".to_owned(),
-            InvalidGraph::UnknownNeed { step, .. } | InvalidGraph::Cycle(step) => format!("steps.{step}.needs"),
+            InvalidGraph::UnknownNeed { step, .. } | InvalidGraph::Cycle(step) => {
+                format!("steps.{step}.needs")
+            }
         };
         Problem::invalid(field, error.to_string())
     })?;
     Ok(steps)
 }
 
-fn spec(at: &str, step: EnqueueStep, project: &Project, with_profile: bool) -> Result<StepSpec, Problem> {
+fn spec(
+    at: &str,
+    step: EnqueueStep,
+    project: &Project,
+    with_profile: bool,
+) -> Result<StepSpec, Problem> {
     let pool = project.pools.get(&step.pool).ok_or_else(|| {
-        let pools = project.pools.keys().map(|pool| format!("`{pool}`")).collect::<Vec<_>>().join(", ");
-        Problem::invalid(format!("{at}.pool"), format!("the project has no pool `{}`; it has {pools}", step.pool))
+        let pools = project
+            .pools
+            .keys()
+            .map(|pool| format!("`{pool}`"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        Problem::invalid(
+            format!("{at}.pool"),
+            format!("the project has no pool `{}`; it has {pools}", step.pool),
+        )
     })?;
     check_mode(at, step.mode, pool, with_profile)?;
     check_command(at, &step.command)?;
-    check_env(&format!("{at}.env"), &step.env).map_err(|error| Problem::invalid(error.field, error.message))?;
+    check_env(&format!("{at}.env"), &step.env)
+        .map_err(|error| Problem::invalid(error.field, error.message))?;
     let requires = Labels::checked(step.requires)
         .map_err(|error| Problem::invalid(format!("{at}.requires"), error.to_string()))?;
-    if step.model.as_ref().is_some_and(|model| model.is_empty() || model.len() > limits::MODEL_BYTES) {
+    if step
+        .model
+        .as_ref()
+        .is_some_and(|model| model.is_empty() || model.len() > limits::MODEL_BYTES)
+    {
         return Err(Problem::invalid(
             format!("{at}.model"),
             format!("a model's name has 1 to {} bytes", limits::MODEL_BYTES),
         ));
     }
-    between(at, "timeout_seconds", step.timeout_seconds, limits::TIMEOUT_SECONDS)?;
+    between(
+        at,
+        "timeout_seconds",
+        step.timeout_seconds,
+        limits::TIMEOUT_SECONDS,
+    )?;
     between(at, "max_attempts", step.max_attempts, limits::MAX_ATTEMPTS)?;
     between(at, "ttl_seconds", step.ttl_seconds, limits::TTL_SECONDS)?;
     Ok(StepSpec {
@@ -75,9 +106,10 @@ fn spec(at: &str, step: EnqueueStep, project: &Project, with_profile: bool) -> R
 fn check_mode(at: &str, mode: Mode, pool: &Pool, with_profile: bool) -> Result<(), Problem> {
     let field = format!("{at}.mode");
     match (mode, pool) {
-        (Mode::Bare, Pool::Fargate(_)) => {
-            Err(Problem::invalid(field, "a Fargate pool always runs in a sandbox; use `sandboxed`, or a pull pool"))
-        }
+        (Mode::Bare, Pool::Fargate(_)) => Err(Problem::invalid(
+            field,
+            "a Fargate pool always runs in a sandbox; use `sandboxed`, or a pull pool",
+        )),
         (Mode::Identity, _) if !with_profile => Err(Problem::invalid(
             "profile",
             "a step of mode `identity` needs a profile: name one, or have an admin bind one to the project or the workflow",
@@ -100,7 +132,10 @@ fn check_command(at: &str, command: &[String]) -> Result<(), Problem> {
         ));
     }
     if command.iter().any(|word| word.contains('\0')) {
-        return Err(Problem::invalid(format!("{at}.command"), "a word of a command cannot hold NUL"));
+        return Err(Problem::invalid(
+            format!("{at}.command"),
+            "a word of a command cannot hold NUL",
+        ));
     }
     Ok(())
 }
@@ -109,6 +144,9 @@ fn between(at: &str, name: &str, number: u32, most: u32) -> Result<(), Problem> 
     if (1..=most).contains(&number) {
         Ok(())
     } else {
-        Err(Problem::invalid(format!("{at}.{name}"), format!("use a number from 1 to {most}")))
+        Err(Problem::invalid(
+            format!("{at}.{name}"),
+            format!("use a number from 1 to {most}"),
+        ))
     }
 }

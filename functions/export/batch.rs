@@ -1,20 +1,22 @@
 //! A batch of the audit table's stream: one object for each trail, day and shard in it.
 //!
-//! Nothing is lost: a batch is answered as done when all of it is in S3. If something cannot be written, the answer is the
-//! batch's first sequence number, so that Lambda sends the very same batch again, and what was written is found there
-//! under the same names. If the function dies instead, Lambda splits the batch: its halves have other names, and events
-//! may then stand in two objects. Readers drop such doubles by `event_id` and `index`.
+//! Nothing is lost: a batch is answered as done when all of it is in S3. If something cannot be
+//! written, the answer is the batch's first sequence number, so that Lambda sends the very same
+//! batch again, and what was written is found there under the same names. If the function dies
+//! instead, Lambda splits the batch: its halves have other names, and events may then stand in two
+//! objects. Readers drop such doubles by `event_id` and `index`.
 //!
-//! Nothing blocks: a record that cannot be read is set aside as its own object. The records of one partition come in the
-//! order of their sequence numbers, so all between the two in an object's name are in that object.
+//! Nothing blocks: a record that cannot be read is set aside as its own object. The records of one
+//! partition come in the order of their sequence numbers, so all between the two in an object's
+//! name are in that object.
 
 use std::collections::{BTreeMap, HashMap};
 
 use aws_lambda_events::event::dynamodb::EventRecord;
 use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
 use aws_sdk_dynamodb::types::AttributeValue;
+use sealfleet_archive::objects::{ObjectName, Span};
 use sealfleet_aws::Unavailable;
-use sealfleet_domain::archive::{ObjectName, Span};
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_ledger::{audit_entry_of_image, audit_shard_of};
 use serde_json::Value;
@@ -42,30 +44,53 @@ async fn write_all(ports: &Ports, records: &[Value]) -> Result<(), Unavailable> 
     for record in records {
         match read(record) {
             Ok((sequence, entry)) => {
-                let partition = (entry.project.clone(), entry.at.day(), audit_shard_of(&entry));
+                let partition = (
+                    entry.project.clone(),
+                    entry.at.day(),
+                    audit_shard_of(&entry),
+                );
                 parts.entry(partition).or_default().push((sequence, entry));
             }
             Err(unreadable) => set_aside::put(ports, &unreadable).await?,
         }
     }
     for ((project, day, shard), rows) in parts {
-        let (Some((first, _)), Some((last, _))) = (rows.first(), rows.last()) else { continue };
-        let span = Span::Stream { first: first.clone(), last: last.clone() };
+        let (Some((first, _)), Some((last, _))) = (rows.first(), rows.last()) else {
+            continue;
+        };
+        let span = Span::Stream {
+            first: first.clone(),
+            last: last.clone(),
+        };
         let entries: Vec<&AuditEntry> = rows.iter().map(|(_, entry)| entry).collect();
-        write(ports, &ObjectName { project, day, shard, span }, &entries).await?;
+        write(
+            ports,
+            &ObjectName {
+                project,
+                day,
+                shard,
+                span,
+            },
+            &entries,
+        )
+        .await?;
     }
     Ok(())
 }
 
 fn sequence_of(record: &Value) -> Option<String> {
-    record.pointer("/dynamodb/SequenceNumber").and_then(Value::as_str).map(str::to_owned)
+    record
+        .pointer("/dynamodb/SequenceNumber")
+        .and_then(Value::as_str)
+        .map(str::to_owned)
 }
 
 /// The entry of a record, with its sequence number; or why there is none.
 fn read(record: &Value) -> Result<(String, AuditEntry), Box<SetAside>> {
     let aside = |reason| Box::new(SetAside::of_record(record, reason));
-    let sequence = sequence_of(record)
-        .filter(|sequence| sequence.len() <= 40 && sequence.bytes().all(|byte| byte.is_ascii_digit()));
+    let sequence = sequence_of(record).filter(|sequence| {
+        sequence.len() <= 40 && sequence.bytes().all(|byte| byte.is_ascii_digit())
+    });
     let sequence = sequence.ok_or_else(|| aside(Reason::NoSequenceNumber))?;
     // Rows are only ever put: a row that was replaced or removed was touched by somebody else.
     match record.get("eventName").and_then(Value::as_str) {
@@ -74,7 +99,8 @@ fn read(record: &Value) -> Result<(String, AuditEntry), Box<SetAside>> {
         Some("REMOVE") => return Err(aside(Reason::RowRemoved)),
         _ => return Err(aside(Reason::NoRecord)),
     }
-    let record: EventRecord = serde_json::from_value(record.clone()).map_err(|_| aside(Reason::NoRecord))?;
+    let record: EventRecord =
+        serde_json::from_value(record.clone()).map_err(|_| aside(Reason::NoRecord))?;
     let image: HashMap<String, AttributeValue> =
         serde_dynamo::from_item::<serde_dynamo::Item, Value>(record.change.new_image)
             .and_then(serde_dynamo::aws_sdk_dynamodb_1::to_item)

@@ -2,12 +2,16 @@
 //!
 //! Three events come here:
 //!
-//! - a batch of the audit table's stream ([`batch`]): its events become objects, in the words of OCSF ([`ocsf`]);
-//! - `{"digest":"due"}`, every hour ([`digest`]): a signed digest of all that was written since the last one;
-//! - `{"re_export":{…}}`, by an operator ([`re_export`]): a range of the table is exported again, after the stream lost it.
+//! - a batch of the audit table's stream ([`batch`]): its events become objects, in the words of
+//!   OCSF ([`ocsf`]);
+//! - `{"digest":"due"}`, every hour ([`digest`]): a signed digest of all that was written since the
+//!   last one;
+//! - `{"re_export":{…}}`, by an operator ([`re_export`]): a range of the table is exported again,
+//!   after the stream lost it.
 //!
-//! An object is written once and never again: its name says which rows it holds, so a batch that is delivered again
-//! finds its objects there. Rows that cannot be read are set aside ([`set_aside`]), and the shard goes on.
+//! An object is written once and never again: its name says which rows it holds, so a batch that is
+//! delivered again finds its objects there. Rows that cannot be read are set aside ([`set_aside`]),
+//! and the shard goes on.
 
 pub mod batch;
 pub mod digest;
@@ -16,10 +20,10 @@ pub mod re_export;
 mod set_aside;
 
 use aws_lambda_events::event::streams::DynamoDbEventResponse;
+use sealfleet_archive::objects::{self, ObjectName};
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::objects::Objects;
 use sealfleet_aws::signing::Signer;
-use sealfleet_domain::archive::{self, ObjectName};
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_ledger::Ledger;
 use serde::Serialize;
@@ -77,7 +81,8 @@ pub async fn handle(ports: &Ports, event: Value) -> Result<Done, Error> {
         return digest::make(ports).await.map(Done::Digest);
     }
     if let Some(range) = event.get("re_export") {
-        let range = serde_json::from_value(range.clone()).map_err(|error| Error::Event(error.to_string()))?;
+        let range = serde_json::from_value(range.clone())
+            .map_err(|error| Error::Event(error.to_string()))?;
         return re_export::part(ports, &range).await.map(Done::ReExport);
     }
     let Some(Value::Array(records)) = event.get("Records") else {
@@ -87,8 +92,19 @@ pub async fn handle(ports: &Ports, event: Value) -> Result<Done, Error> {
 }
 
 /// Writes entries as one object, unless it is there.
-async fn write(ports: &Ports, name: &ObjectName, entries: &[&AuditEntry]) -> Result<(), Unavailable> {
-    let failed = |error: std::io::Error| Unavailable { service: "gzip", detail: error.to_string() };
-    let bytes = archive::pack(&ocsf::lines(entries.iter().copied())).map_err(failed)?;
-    ports.objects.create(&name.to_string(), "application/gzip", bytes).await.map(drop)
+async fn write(
+    ports: &Ports,
+    name: &ObjectName,
+    entries: &[&AuditEntry],
+) -> Result<(), Unavailable> {
+    let failed = |error: std::io::Error| Unavailable {
+        service: "gzip",
+        detail: error.to_string(),
+    };
+    let bytes = objects::pack(&ocsf::lines(entries.iter().copied())).map_err(failed)?;
+    ports
+        .objects
+        .create(&name.to_string(), "application/gzip", bytes)
+        .await
+        .map(drop)
 }

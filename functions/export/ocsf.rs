@@ -1,12 +1,16 @@
-//! Exported events in the words of the Open Cybersecurity Schema Framework (OCSF), which SIEMs read.
+//! Exported events in the words of the Open Cybersecurity Schema Framework (OCSF), which SIEMs
+//! read.
 //!
-//! Each event has one class of the schema, chosen by what it is evidence of ([`mapping`]), with the attributes that the
-//! class requires and those that a search starts from: who, which run, which secret. The event itself stands complete
-//! and unchanged in `unmapped`, with the id of its entry and its place in it, by which a reader drops doubles.
+//! Each event has one class of the schema, chosen by what it is evidence of ([`mapping`]), with the
+//! attributes that the class requires and those that a search starts from: who, which run, which
+//! secret. The event itself stands complete and unchanged in `unmapped`, with the id of its entry
+//! and its place in it, by which a reader drops doubles.
 //!
-//! The trail holds no network addresses: where a class requires an endpoint, it is named by the actor.
+//! The trail holds no network addresses: where a class requires an endpoint, it is named by the
+//! actor.
 //!
-//! Source: OCSF schema 1.6.0. `scripts/check-ocsf` validates an example of every event against the published schema.
+//! Source: OCSF schema 1.6.0. `scripts/check-ocsf` validates an example of every event against the
+//! published schema.
 
 use sealfleet_domain::audit::{AuditEntry, Event};
 use serde_json::{Map, Value, json};
@@ -97,7 +101,13 @@ pub struct Mapping {
 
 impl Mapping {
     const fn new(class: Class, activity: Activity, about: Vec<(&'static str, Value)>) -> Self {
-        Self { class, activity, severity: Severity::Informational, failed: false, about }
+        Self {
+            class,
+            activity,
+            severity: Severity::Informational,
+            failed: false,
+            about,
+        }
     }
 
     const fn of(mut self, severity: Severity) -> Self {
@@ -160,7 +170,11 @@ fn lived(activity: Activity, kind: &str, id: impl std::fmt::Display) -> Mapping 
 
 fn called(activity: Activity, resources: impl IntoIterator<Item = Value>) -> Mapping {
     let resources: Vec<Value> = resources.into_iter().collect();
-    let about = if resources.is_empty() { Vec::new() } else { vec![("resources", Value::Array(resources))] };
+    let about = if resources.is_empty() {
+        Vec::new()
+    } else {
+        vec![("resources", Value::Array(resources))]
+    };
     Mapping::new(Class::ApiActivity, activity, about)
 }
 
@@ -170,33 +184,56 @@ fn resource(kind: &str, name: impl std::fmt::Display) -> Value {
 
 fn found(title: &str, resources: impl IntoIterator<Item = Value>) -> Mapping {
     let resources: Vec<Value> = resources.into_iter().collect();
-    let about = vec![("finding_info", json!({ "title": title })), ("resources", Value::Array(resources))];
+    let about = vec![
+        ("finding_info", json!({ "title": title })),
+        ("resources", Value::Array(resources)),
+    ];
     Mapping::new(Class::DetectionFinding, api::CREATE, about)
 }
 
 /// How an event of a run is written.
 #[must_use]
 pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
-    let run = entry.run_id.map(|run_id| run_id.to_string()).unwrap_or_default();
+    let run = entry
+        .run_id
+        .map(|run_id| run_id.to_string())
+        .unwrap_or_default();
     let step = |step_id: &sealfleet_domain::StepId| format!("{run}/{step_id}");
     let profiles = |profiles: &[sealfleet_domain::identity::ProfileUse]| {
-        profiles.iter().map(|used| resource("profile", &used.profile)).collect::<Vec<_>>()
+        profiles
+            .iter()
+            .map(|used| resource("profile", &used.profile))
+            .collect::<Vec<_>>()
     };
     match event {
         Event::ProjectCreated { project, .. } => managed(entity::CREATE, "project", project),
-        Event::LimitsSet { project, .. } => managed(entity::UPDATE, "project limits", project).of(Severity::Low),
-        Event::TokenCreated { token_id, .. } => changed_account(account::CREATE, "API token", token_id),
-        Event::TokenRevoked { token_id } => changed_account(account::DISABLE, "API token", token_id),
-        Event::EnrolmentKeyCreated { enrolment_key_id, .. } => {
-            changed_account(account::CREATE, "enrolment key", enrolment_key_id)
+        Event::LimitsSet { project, .. } => {
+            managed(entity::UPDATE, "project limits", project).of(Severity::Low)
         }
+        Event::TokenCreated { token_id, .. } => {
+            changed_account(account::CREATE, "API token", token_id)
+        }
+        Event::TokenRevoked { token_id } => {
+            changed_account(account::DISABLE, "API token", token_id)
+        }
+        Event::EnrolmentKeyCreated {
+            enrolment_key_id, ..
+        } => changed_account(account::CREATE, "enrolment key", enrolment_key_id),
         Event::EnrolmentKeyRevoked { enrolment_key_id } => {
             changed_account(account::DISABLE, "enrolment key", enrolment_key_id)
         }
-        Event::WorkerRegistered { worker_id, .. } => changed_account(account::CREATE, "worker", worker_id),
-        Event::WorkerApproved { worker_id } => changed_account(account::ENABLE, "worker", worker_id),
-        Event::WorkerRejected { worker_id } => changed_account(account::DISABLE, "worker", worker_id),
-        Event::WorkerRevoked { worker_id } => changed_account(account::DISABLE, "worker", worker_id).of(Severity::Low),
+        Event::WorkerRegistered { worker_id, .. } => {
+            changed_account(account::CREATE, "worker", worker_id)
+        }
+        Event::WorkerApproved { worker_id } => {
+            changed_account(account::ENABLE, "worker", worker_id)
+        }
+        Event::WorkerRejected { worker_id } => {
+            changed_account(account::DISABLE, "worker", worker_id)
+        }
+        Event::WorkerRevoked { worker_id } => {
+            changed_account(account::DISABLE, "worker", worker_id).of(Severity::Low)
+        }
         Event::ProfileCreated { profile, .. } => managed(entity::CREATE, "profile", profile),
         Event::ProfileUpdated { profile, .. } => managed(entity::UPDATE, "profile", profile),
         Event::ProfileDeleted { profile, .. } => managed(entity::DELETE, "profile", profile),
@@ -207,23 +244,42 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
         Event::RevocationLifted { profile, key, .. } => {
             managed(entity::ENABLE, "secret", format_args!("{profile}/{key}")).of(Severity::Low)
         }
-        Event::RunAbortedByRevocation { .. } => lived(life::STOP, "run", &run).of(Severity::Medium).failed(),
-        Event::FanOutFinished { fan_out_id, .. } => called(api::UPDATE, [resource("revocation fan-out", fan_out_id)]),
-        Event::RunEnqueued { profiles: used, .. } => {
-            called(api::CREATE, std::iter::once(resource("run", &run)).chain(profiles(used)))
+        Event::RunAbortedByRevocation { .. } => {
+            lived(life::STOP, "run", &run).of(Severity::Medium).failed()
         }
+        Event::FanOutFinished { fan_out_id, .. } => {
+            called(api::UPDATE, [resource("revocation fan-out", fan_out_id)])
+        }
+        Event::RunEnqueued { profiles: used, .. } => called(
+            api::CREATE,
+            std::iter::once(resource("run", &run)).chain(profiles(used)),
+        ),
         Event::RunDenied { profiles, .. } => {
             let profiles = profiles.iter().map(|profile| resource("profile", profile));
             called(api::CREATE, profiles).of(Severity::Medium).failed()
         }
         Event::StepQueued { step_id } => called(api::UPDATE, [resource("step", step(step_id))]),
-        Event::StepLeased { step_id, worker_id, .. } => {
-            called(api::UPDATE, [resource("step", step(step_id)), resource("worker", worker_id)])
-        }
-        Event::SecretReleased { step_id, fence, secrets } => {
+        Event::StepLeased {
+            step_id, worker_id, ..
+        } => called(
+            api::UPDATE,
+            [
+                resource("step", step(step_id)),
+                resource("worker", worker_id),
+            ],
+        ),
+        Event::SecretReleased {
+            step_id,
+            fence,
+            secrets,
+        } => {
             let names: Vec<&str> = secrets.iter().map(|secret| secret.name.as_str()).collect();
             let session = json!({ "uid": format!("{}/{fence}", step(step_id)) });
-            let about = vec![("user", user(&entry.actor)), ("privileges", json!(names)), ("session", session)];
+            let about = vec![
+                ("user", user(&entry.actor)),
+                ("privileges", json!(names)),
+                ("session", session),
+            ];
             Mapping::new(Class::AuthorizeSession, (1, "Assign Privileges"), about)
         }
         Event::DriftAtInjection { step_id, .. } => {
@@ -231,19 +287,31 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
             found(title, [resource("step", step(step_id))]).of(Severity::Low)
         }
         Event::StepRunning { step_id, .. } => lived(life::START, "step", step(step_id)),
-        Event::ProfileInjected { step_id, profiles: used, .. } => {
-            called(api::READ, std::iter::once(resource("step", step(step_id))).chain(profiles(used)))
-        }
-        Event::SecretDecrypted { step_id, key, .. } => {
-            called(api::READ, [resource("secret", key), resource("step", step(step_id))])
-        }
-        Event::SecretReadUnexplained { secret, .. } => {
-            found("A secret was read, and no release explains it", [resource("secret", secret)]).of(Severity::High)
-        }
+        Event::ProfileInjected {
+            step_id,
+            profiles: used,
+            ..
+        } => called(
+            api::READ,
+            std::iter::once(resource("step", step(step_id))).chain(profiles(used)),
+        ),
+        Event::SecretDecrypted { step_id, key, .. } => called(
+            api::READ,
+            [resource("secret", key), resource("step", step(step_id))],
+        ),
+        Event::SecretReadUnexplained { secret, .. } => found(
+            "A secret was read, and no release explains it",
+            [resource("secret", secret)],
+        )
+        .of(Severity::High),
         Event::StepSucceeded { step_id, .. } => lived(life::STOP, "step", step(step_id)),
-        Event::StepFailed { step_id, .. } => lived(life::STOP, "step", step(step_id)).of(Severity::Low).failed(),
+        Event::StepFailed { step_id, .. } => lived(life::STOP, "step", step(step_id))
+            .of(Severity::Low)
+            .failed(),
         Event::StepAborted { step_id, .. } | Event::StepDead { step_id, .. } => {
-            lived(life::STOP, "step", step(step_id)).of(Severity::Low).failed()
+            lived(life::STOP, "step", step(step_id))
+                .of(Severity::Low)
+                .failed()
         }
         Event::StepRequeued { step_id, .. } | Event::StepRetried { step_id } => {
             lived(life::RESTART, "step", step(step_id))
@@ -251,11 +319,17 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
         Event::SandboxReset { step_id, .. } => lived(life::REMOVE, "sandbox", step(step_id)),
         Event::RunFinished { state } => {
             let stopped = lived(life::STOP, "run", &run);
-            if *state == sealfleet_domain::step::RunState::Succeeded { stopped } else { stopped.failed() }
+            if *state == sealfleet_domain::step::RunState::Succeeded {
+                stopped
+            } else {
+                stopped.failed()
+            }
         }
         Event::RunCancelled {} => called(api::DELETE, [resource("run", &run)]),
         Event::ClaimRefused { step_id, .. } | Event::ReportRefused { step_id, .. } => {
-            called(api::UPDATE, [resource("step", step(step_id))]).of(Severity::Medium).failed()
+            called(api::UPDATE, [resource("step", step(step_id))])
+                .of(Severity::Medium)
+                .failed()
         }
     }
 }
@@ -263,10 +337,19 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
 /// One event of an entry, as it is exported. `index` is its place in the entry, from 0.
 #[must_use]
 pub fn ocsf(entry: &AuditEntry, index: usize, event: &Event) -> Value {
-    let Mapping { class, activity: (activity_id, activity), severity, failed, about } = mapping(entry, event);
+    let Mapping {
+        class,
+        activity: (activity_id, activity),
+        severity,
+        failed,
+        about,
+    } = mapping(entry, event);
     let name = event.name();
     let uid = format!("{}:{index}", entry.event_id);
-    let mut members: Map<String, Value> = about.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    let mut members: Map<String, Value> = about
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect();
     if class == Class::DetectionFinding
         && let Some(Value::Object(finding)) = members.get_mut("finding_info")
     {
@@ -277,7 +360,10 @@ pub fn ocsf(entry: &AuditEntry, index: usize, event: &Event) -> Value {
         members.insert("actor".to_owned(), json!({ "user": user(&entry.actor) }));
     }
     if class == Class::ApiActivity {
-        members.insert("api".to_owned(), json!({ "operation": name, "service": { "name": "sealfleet" } }));
+        members.insert(
+            "api".to_owned(),
+            json!({ "operation": name, "service": { "name": "sealfleet" } }),
+        );
         members.insert("src_endpoint".to_owned(), json!({ "uid": entry.actor }));
     }
     let mut metadata = json!({
@@ -304,7 +390,11 @@ pub fn ocsf(entry: &AuditEntry, index: usize, event: &Event) -> Value {
     }
     // A finding's status is that of its handling; all others say whether it happened.
     if class != Class::DetectionFinding {
-        let (status_id, status) = if failed { (2, "Failure") } else { (1, "Success") };
+        let (status_id, status) = if failed {
+            (2, "Failure")
+        } else {
+            (1, "Success")
+        };
         members.insert("status_id".to_owned(), json!(status_id));
         members.insert("status".to_owned(), json!(status));
     }

@@ -1,13 +1,14 @@
-//! A range of the audit table, exported again: for when the stream lost it, since it keeps rows for a day only.
+//! A range of the audit table, exported again: for when the stream lost it, since it keeps rows for
+//! a day only.
 //!
-//! The rows of a partition are cut into objects from the range's beginning, so the same range makes the same objects, and
-//! asking twice writes nothing twice. Events that were exported by the stream, too, then stand in two objects: readers
-//! drop such doubles by `event_id` and `index`.
+//! The rows of a partition are cut into objects from the range's beginning, so the same range makes
+//! the same objects, and asking twice writes nothing twice. Events that were exported by the
+//! stream, too, then stand in two objects: readers drop such doubles by `event_id` and `index`.
 //!
-//! One invocation does a bounded part and says where the next goes on. Before a day is written, a note tells the next
-//! digest to look there; when the range is done, that digest is made.
+//! One invocation does a bounded part and says where the next goes on. Before a day is written, a
+//! note tells the next digest to look there; when the range is done, that digest is made.
 
-use sealfleet_domain::archive::{ObjectName, Span, re_export_key};
+use sealfleet_archive::objects::{ObjectName, Span, re_export_key};
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{ProjectId, Timestamp};
@@ -69,16 +70,33 @@ pub struct Part {
 /// Exports the next part of a range.
 ///
 /// # Errors
-/// When the range is none, or the table or the archive does not answer. Asking again does what is left.
+/// When the range is none, or the table or the archive does not answer. Asking again does what is
+/// left.
 pub async fn part(ports: &Ports, range: &Range) -> Result<Part, Error> {
-    let Range { project, from, to, next } = range;
+    let Range {
+        project,
+        from,
+        to,
+        next,
+    } = range;
     if project != OPERATOR_SCOPE && project.parse::<ProjectId>().is_err() {
-        return Err(Error::Event(format!("`{project}` is no project, and not `{OPERATOR_SCOPE}`")));
+        return Err(Error::Event(format!(
+            "`{project}` is no project, and not `{OPERATOR_SCOPE}`"
+        )));
     }
     let last_day = to.day_number();
-    let first = Place { day: from.day_number(), shard: 0, after: None };
+    let first = Place {
+        day: from.day_number(),
+        shard: 0,
+        after: None,
+    };
     let mut place = next.clone().unwrap_or(first);
-    let mut part = Part { entries: 0, objects: 0, set_aside: 0, next: None };
+    let mut part = Part {
+        entries: 0,
+        objects: 0,
+        set_aside: 0,
+        next: None,
+    };
     let mut noted = None;
     let mut partitions = 0;
     while place.day <= last_day {
@@ -87,15 +105,29 @@ pub async fn part(ports: &Ports, range: &Range) -> Result<Part, Error> {
             return Ok(part);
         }
         let day = Timestamp::of_day(place.day).day();
-        let rows =
-            ports.ledger.audit_rows(project, &day, place.shard, (*from, *to), place.after.as_deref(), ROWS).await?;
+        let rows = ports
+            .ledger
+            .audit_rows(
+                project,
+                &day,
+                place.shard,
+                (*from, *to),
+                place.after.as_deref(),
+                ROWS,
+            )
+            .await?;
         if !rows.is_empty() && noted.as_ref() != Some(&day) {
             let note = re_export_key(ports.ledger.now(), project, &day);
-            ports.objects.create(&note, "application/json", Vec::new()).await?;
+            ports
+                .objects
+                .create(&note, "application/json", Vec::new())
+                .await?;
             noted = Some(day.clone());
         }
         let full = rows.len() == ROWS;
-        let last = rows.last().and_then(|row| row.get("sk")?.as_s().ok().cloned());
+        let last = rows
+            .last()
+            .and_then(|row| row.get("sk")?.as_s().ok().cloned());
         let mut entries: Vec<AuditEntry> = Vec::with_capacity(rows.len());
         for row in rows {
             let unreadable = SetAside::of_row(&row);
@@ -108,16 +140,35 @@ pub async fn part(ports: &Ports, range: &Range) -> Result<Part, Error> {
             }
         }
         if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
-            let span = Span::Table { first: first.event_id.to_string(), last: last.event_id.to_string() };
-            let name = ObjectName { project: project.clone(), day, shard: place.shard, span };
+            let span = Span::Table {
+                first: first.event_id.to_string(),
+                last: last.event_id.to_string(),
+            };
+            let name = ObjectName {
+                project: project.clone(),
+                day,
+                shard: place.shard,
+                span,
+            };
             write(ports, &name, &entries.iter().collect::<Vec<_>>()).await?;
             part.objects += 1;
             part.entries += entries.len();
         }
         place = match (full, last) {
-            (true, Some(last)) => Place { after: Some(last), ..place },
-            _ if place.shard + 1 < AUDIT_SHARDS => Place { shard: place.shard + 1, after: None, ..place },
-            _ => Place { day: place.day + 1, shard: 0, after: None },
+            (true, Some(last)) => Place {
+                after: Some(last),
+                ..place
+            },
+            _ if place.shard + 1 < AUDIT_SHARDS => Place {
+                shard: place.shard + 1,
+                after: None,
+                ..place
+            },
+            _ => Place {
+                day: place.day + 1,
+                shard: 0,
+                after: None,
+            },
         };
         partitions += usize::from(place.after.is_none());
     }

@@ -1,10 +1,11 @@
 //! What cannot be exported: set aside, so that its shard goes on and somebody looks.
 //!
-//! Whatever made such a row is not known, so nothing of its values is copied, not even in an error's text: only its place,
-//! the names of its attributes, and its key where that has the form of ours. The row itself stays in the table.
+//! Whatever made such a row is not known, so nothing of its values is copied, not even in an
+//! error's text: only its place, the names of its attributes, and its key where that has the form
+//! of ours. The row itself stays in the table.
 
+use sealfleet_archive::objects::set_aside_key;
 use sealfleet_aws::Unavailable;
-use sealfleet_domain::archive::set_aside_key;
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::{EventId, Timestamp};
 use sealfleet_ledger::store::Item;
@@ -37,7 +38,8 @@ pub enum Reason {
 /// A row that was set aside.
 #[derive(Clone, Debug, Serialize)]
 pub struct SetAside {
-    /// When it was written, in milliseconds since the Unix epoch, as the stream or the row's key says.
+    /// When it was written, in milliseconds since the Unix epoch, as the stream or the row's key
+    /// says.
     time: i64,
     /// Its sequence number in the stream.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,28 +67,53 @@ impl SetAside {
     /// A record of the stream.
     pub fn of_record(record: &Value, reason: Reason) -> Self {
         let text = |pointer: &str| record.pointer(pointer).and_then(Value::as_str);
-        let image = ["/dynamodb/NewImage", "/dynamodb/Keys"].iter().find_map(|part| record.pointer(part)?.as_object());
-        let seconds = record.pointer("/dynamodb/ApproximateCreationDateTime").and_then(Value::as_f64);
+        let image = ["/dynamodb/NewImage", "/dynamodb/Keys"]
+            .iter()
+            .find_map(|part| record.pointer(part)?.as_object());
+        let seconds = record
+            .pointer("/dynamodb/ApproximateCreationDateTime")
+            .and_then(Value::as_f64);
         #[expect(clippy::cast_possible_truncation, reason = "the seconds of a date")]
         let seconds = seconds.map_or(0, |seconds| seconds as i64);
         Self {
             time: seconds.saturating_mul(1000),
-            sequence: text("/dynamodb/SequenceNumber").filter(|text| is_number(text)).map(str::to_owned),
-            stream: text("/eventSourceARN").filter(|arn| arn.len() <= 256).map(str::to_owned),
+            sequence: text("/dynamodb/SequenceNumber")
+                .filter(|text| is_number(text))
+                .map(str::to_owned),
+            stream: text("/eventSourceARN")
+                .filter(|arn| arn.len() <= 256)
+                .map(str::to_owned),
             reason,
             key: key(text("/dynamodb/Keys/pk/S"), text("/dynamodb/Keys/sk/S")),
             attributes: names(image.into_iter().flat_map(|image| image.keys())),
-            sha256: sha256_hex(record.get("dynamodb").map(Value::to_string).unwrap_or_default().as_bytes()),
+            sha256: sha256_hex(
+                record
+                    .get("dynamodb")
+                    .map(Value::to_string)
+                    .unwrap_or_default()
+                    .as_bytes(),
+            ),
         }
     }
 
     /// A row of the table.
     pub fn of_row(row: &Item) -> Self {
-        let text = |name: &str| row.get(name).and_then(|value| value.as_s().ok()).map(String::as_str);
+        let text = |name: &str| {
+            row.get(name)
+                .and_then(|value| value.as_s().ok())
+                .map(String::as_str)
+        };
         let key = key(text("pk"), text("sk"));
-        let made_at = key.as_ref().and_then(|key| key.sk.parse::<EventId>().ok()).map(EventId::made_at);
+        let made_at = key
+            .as_ref()
+            .and_then(|key| key.sk.parse::<EventId>().ok())
+            .map(EventId::made_at);
         let attributes = names(row.keys());
-        let told = [text("pk").unwrap_or_default(), text("sk").unwrap_or_default()].join("\n");
+        let told = [
+            text("pk").unwrap_or_default(),
+            text("sk").unwrap_or_default(),
+        ]
+        .join("\n");
         Self {
             time: made_at.map_or(0, Timestamp::millis),
             sequence: None,
@@ -111,13 +138,18 @@ impl SetAside {
 
 /// Sets a row aside, says so in the log, and counts it.
 pub async fn put(ports: &Ports, row: &SetAside) -> Result<(), Unavailable> {
-    let failed = |error: serde_json::Error| Unavailable { service: "JSON", detail: error.to_string() };
+    let failed = |error: serde_json::Error| Unavailable {
+        service: "JSON",
+        detail: error.to_string(),
+    };
     let mut line = serde_json::to_vec(row).map_err(failed)?;
     line.push(b'\n');
     let key = row.object_key();
     if ports.objects.create(&key, "application/json", line).await? {
         tracing::error!(key, reason = ?row.reason, "an audit row was set aside: look at it, then export its range again");
-        ports.metrics.of_function(ports.ledger.now(), &[(Metric::AuditSetAside, 1.0)]);
+        ports
+            .metrics
+            .of_function(ports.ledger.now(), &[(Metric::AuditSetAside, 1.0)]);
     }
     Ok(())
 }
@@ -132,17 +164,24 @@ fn key(pk: Option<&str>, sk: Option<&str>) -> Option<RowKey> {
     let parts: Vec<&str> = pk.split('#').collect();
     let ours = matches!(parts.as_slice(), ["PRJ", trail, day, shard]
         if is_word(trail, 64) && is_word(day, 10) && is_word(shard, 2));
-    (ours && sk.parse::<EventId>().is_ok()).then(|| RowKey { pk: pk.to_owned(), sk: sk.to_owned() })
+    (ours && sk.parse::<EventId>().is_ok()).then(|| RowKey {
+        pk: pk.to_owned(),
+        sk: sk.to_owned(),
+    })
 }
 
 fn is_word(text: &str, most: usize) -> bool {
     (1..=most).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-~".contains(&byte))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-~".contains(&byte))
 }
 
 fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
-    let mut names: Vec<String> =
-        names.take(MOST_NAMES).map(|name| name.chars().take(NAME_CHARACTERS).collect()).collect();
+    let mut names: Vec<String> = names
+        .take(MOST_NAMES)
+        .map(|name| name.chars().take(NAME_CHARACTERS).collect())
+        .collect();
     names.sort();
     names
 }

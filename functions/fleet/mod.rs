@@ -10,7 +10,7 @@ use sealfleet_aws::queues::Queues;
 use sealfleet_domain::run::Pace;
 use sealfleet_ledger::Ledger;
 
-use crate::shared::identity::Door;
+use crate::shared::auth::Door;
 
 /// What this function may use.
 pub struct Ports {
@@ -34,7 +34,9 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
         ("POST", ["v1", "projects"]) => projects::create(ports, request).await,
         ("GET", ["v1", "projects"]) => projects::list(ports, request).await,
         ("GET", ["v1", "projects", project]) => projects::show(ports, request, project).await,
-        ("PUT", ["v1", "projects", project, "limits"]) => projects::set_limits(ports, request, project).await,
+        ("PUT", ["v1", "projects", project, "limits"]) => {
+            projects::set_limits(ports, request, project).await
+        }
         ("POST", ["v1", "tokens"]) => tokens::create(ports, request).await,
         ("GET", ["v1", "tokens"]) => tokens::list(ports, request).await,
         ("DELETE", ["v1", "tokens", id]) => tokens::revoke(ports, request, id).await,

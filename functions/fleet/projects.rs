@@ -15,20 +15,30 @@ use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{PoolName, ProjectScope, WorkerId, limits};
 
 use super::Ports;
-use crate::shared::identity::{authorise, path_id, token_principal};
+use crate::shared::auth::{authorise, path_id, token_principal};
 use crate::shared::{pages, problems, views};
 
 /// CPU units and MiB that Fargate offers together (ECS Developer Guide, "Task CPU and memory").
-const SIZES: [(u32, u32, u32); 5] =
-    [(256, 512, 2048), (512, 1024, 4096), (1024, 2048, 8192), (2048, 4096, 16384), (4096, 8192, 30720)];
+const SIZES: [(u32, u32, u32); 5] = [
+    (256, 512, 2048),
+    (512, 1024, 4096),
+    (1024, 2048, 8192),
+    (2048, 4096, 16384),
+    (4096, 8192, 30720),
+];
 
 pub(super) async fn create(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     let principal = token_principal(&ports.door, request, Action::CreateProject).await?;
     authorise(&principal, Action::CreateProject, Resource::Platform)?;
-    let Principal::Operator(operator) = &principal else { return Err(Problem::not_found()) };
+    let Principal::Operator(operator) = &principal else {
+        return Err(Problem::not_found());
+    };
     let wanted: CreateProject = request.json()?;
     if wanted.pools.is_empty() || wanted.pools.len() > limits::POOLS {
-        return Err(Problem::invalid("pools", format!("a project has 1 to {} pools", limits::POOLS)));
+        return Err(Problem::invalid(
+            "pools",
+            format!("a project has 1 to {} pools", limits::POOLS),
+        ));
     }
     let scope = ProjectScope::entered_by(operator, wanted.project.clone());
     let now = ports.ledger.now();
@@ -37,7 +47,14 @@ pub(super) async fn create(ports: &Ports, request: &Request) -> Result<Answer, P
     for (name, pool) in wanted.pools {
         let pool = match pool {
             CreatePool::Pull {} => Pool::Pull,
-            CreatePool::Fargate { image, cpu, memory_mib, max_concurrent, labels, models } => {
+            CreatePool::Fargate {
+                image,
+                cpu,
+                memory_mib,
+                max_concurrent,
+                labels,
+                models,
+            } => {
                 check_fargate(&name, &image, cpu, memory_mib, max_concurrent)?;
                 let worker_id = WorkerId::new(ports.ledger.ids(), now);
                 workers.push(Worker {
@@ -45,36 +62,68 @@ pub(super) async fn create(ports: &Ports, request: &Request) -> Result<Answer, P
                     name: format!("Fargate pool {name}"),
                     pool: name.clone(),
                     status: WorkerStatus::Approved,
-                    labels: Labels::checked(labels)
-                        .map_err(|error| Problem::invalid(format!("pools.{name}.labels"), error.to_string()))?,
-                    models: super::workers::checked_models(&format!("pools.{name}.models"), models)?,
+                    labels: Labels::checked(labels).map_err(|error| {
+                        Problem::invalid(format!("pools.{name}.labels"), error.to_string())
+                    })?,
+                    models: super::workers::checked_models(
+                        &format!("pools.{name}.models"),
+                        models,
+                    )?,
                     modes: vec![Mode::Sandboxed, Mode::Identity],
                     max_concurrent,
                     hash: None,
                     enrolled_by: None,
                     registered_at: now,
                 });
-                Pool::Fargate(FargatePool { worker_id, image, cpu, memory_mib })
+                Pool::Fargate(FargatePool {
+                    worker_id,
+                    image,
+                    cpu,
+                    memory_mib,
+                })
             }
         };
         pools.insert(name, pool);
     }
-    let project = Project { project: wanted.project, pools, cascade: Bindings::default(), created_at: now };
-    ports.ledger.create_project(&scope, &project, &workers, &principal.actor()).await.map_err(problems::of_ledger)?;
+    let project = Project {
+        project: wanted.project,
+        pools,
+        cascade: Bindings::default(),
+        created_at: now,
+    };
+    ports
+        .ledger
+        .create_project(&scope, &project, &workers, &principal.actor())
+        .await
+        .map_err(problems::of_ledger)?;
     let limits = views::limits(None, ports.door.default_limits());
-    Answer::json(201, &views::project(project, &workers, limits).map_err(problems::of_ledger)?)
+    Answer::json(
+        201,
+        &views::project(project, &workers, limits).map_err(problems::of_ledger)?,
+    )
 }
 
-fn check_fargate(pool: &PoolName, image: &str, cpu: u32, memory_mib: u32, at_once: u32) -> Result<(), Problem> {
+fn check_fargate(
+    pool: &PoolName,
+    image: &str,
+    cpu: u32,
+    memory_mib: u32,
+    at_once: u32,
+) -> Result<(), Problem> {
     let digest = image.split_once("@sha256:").map(|(_, digest)| digest);
-    let pinned = digest.is_some_and(|digest| digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let pinned = digest.is_some_and(|digest| {
+        digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+    });
     if !pinned || image.len() > limits::IMAGE_BYTES {
         return Err(Problem::invalid(
             format!("pools.{pool}.image"),
             "name the image by its digest, `REPOSITORY@sha256:DIGEST`: a tag could change under a running project",
         ));
     }
-    if !SIZES.iter().any(|(size, least, most)| *size == cpu && (*least..=*most).contains(&memory_mib)) {
+    if !SIZES
+        .iter()
+        .any(|(size, least, most)| *size == cpu && (*least..=*most).contains(&memory_mib))
+    {
         return Err(Problem::invalid(
             format!("pools.{pool}.cpu"),
             "Fargate offers 256 CPU units with 512 to 2048 MiB, 512 with 1024 to 4096, 1024 with 2048 to 8192, 2048 with \
@@ -88,42 +137,82 @@ pub(super) async fn list(ports: &Ports, request: &Request) -> Result<Answer, Pro
     let principal = token_principal(&ports.door, request, Action::ListProjects).await?;
     authorise(&principal, Action::ListProjects, Resource::Platform)?;
     let fetch = async |after: Option<&str>, limit| ports.ledger.projects(after, limit).await;
-    pages::answer(request, OPERATOR_SCOPE, "projects", fetch, |project| ProjectSummary { project }).await
+    pages::answer(request, OPERATOR_SCOPE, "projects", fetch, |project| {
+        ProjectSummary { project }
+    })
+    .await
 }
 
-pub(super) async fn show(ports: &Ports, request: &Request, project: &str) -> Result<Answer, Problem> {
+pub(super) async fn show(
+    ports: &Ports,
+    request: &Request,
+    project: &str,
+) -> Result<Answer, Problem> {
     let principal = token_principal(&ports.door, request, Action::ReadProject).await?;
     let project = path_id(project)?;
     authorise(&principal, Action::ReadProject, Resource::Project(&project))?;
     let scope = match &principal {
         Principal::Operator(operator) => ProjectScope::entered_by(operator, project),
-        other => other.scope().cloned().ok_or_else(|| Problem::new(Code::Forbidden, "no project"))?,
+        other => other
+            .scope()
+            .cloned()
+            .ok_or_else(|| Problem::new(Code::Forbidden, "no project"))?,
     };
-    let project = ports.ledger.project(&scope).await.map_err(problems::of_ledger)?;
-    let limits = ports.ledger.limits(&scope).await.map_err(problems::of_ledger)?;
+    let project = ports
+        .ledger
+        .project(&scope)
+        .await
+        .map_err(problems::of_ledger)?;
+    let limits = ports
+        .ledger
+        .limits(&scope)
+        .await
+        .map_err(problems::of_ledger)?;
     let mut workers = Vec::new();
     for pool in project.pools.values() {
         if let Pool::Fargate(FargatePool { worker_id, .. }) = pool {
-            workers.extend(ports.ledger.worker(scope.project(), *worker_id).await.map_err(problems::of_ledger)?);
+            workers.extend(
+                ports
+                    .ledger
+                    .worker(scope.project(), *worker_id)
+                    .await
+                    .map_err(problems::of_ledger)?,
+            );
         }
     }
     let limits = views::limits(limits, ports.door.default_limits());
-    Answer::json(200, &views::project(project, &workers, limits).map_err(problems::of_ledger)?)
+    Answer::json(
+        200,
+        &views::project(project, &workers, limits).map_err(problems::of_ledger)?,
+    )
 }
 
-pub(super) async fn set_limits(ports: &Ports, request: &Request, project: &str) -> Result<Answer, Problem> {
+pub(super) async fn set_limits(
+    ports: &Ports,
+    request: &Request,
+    project: &str,
+) -> Result<Answer, Problem> {
     let principal = token_principal(&ports.door, request, Action::SetLimits).await?;
     let project = path_id(project)?;
     authorise(&principal, Action::SetLimits, Resource::Project(&project))?;
-    let Principal::Operator(operator) = &principal else { return Err(Problem::not_found()) };
+    let Principal::Operator(operator) = &principal else {
+        return Err(Problem::not_found());
+    };
     let SetLimits { limits } = request.json()?;
     if let Some(limits) = limits {
         let within = |field: &'static str| {
-            Problem::invalid(format!("limits.{field}"), format!("use a number from 1 to {}", Limits::MOST))
+            Problem::invalid(
+                format!("limits.{field}"),
+                format!("use a number from 1 to {}", Limits::MOST),
+            )
         };
         limits.check().map_err(within)?;
     }
     let scope = ProjectScope::entered_by(operator, project);
-    ports.ledger.set_limits(&scope, limits, &principal.actor()).await.map_err(problems::of_ledger)?;
+    ports
+        .ledger
+        .set_limits(&scope, limits, &principal.actor())
+        .await
+        .map_err(problems::of_ledger)?;
     Answer::json(200, &views::limits(limits, ports.door.default_limits()))
 }

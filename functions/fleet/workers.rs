@@ -1,11 +1,13 @@
 //! Enrolment keys and workers: register, approve, reject, revoke.
 //!
-//! A worker with an enrolment key is approved for exactly what the key carries; one without waits for an admin, and is
-//! answered alike whether the project exists or not. Revoking a worker ends its claims at once: its steps are queued
-//! again, and its next heartbeat is refused.
+//! A worker with an enrolment key is approved for exactly what the key carries; one without waits
+//! for an admin, and is answered alike whether the project exists or not. Revoking a worker ends
+//! its claims at once: its steps are queued again, and its next heartbeat is refused.
 
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::{CreateEnrolmentKey, EnrolmentKeyCreated, RegisterWorker, WorkerRegistered};
+use sealfleet_api::types::{
+    CreateEnrolmentKey, EnrolmentKeyCreated, RegisterWorker, WorkerRegistered,
+};
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::access::{Action, Principal, Resource};
 use sealfleet_domain::credential::{Credential, enrolment_key_text, worker_text};
@@ -17,15 +19,24 @@ use sealfleet_domain::{EnrolmentKeyId, ProjectScope, WorkerId, limits};
 use sealfleet_ledger::{Error, Registration};
 
 use super::Ports;
-use crate::shared::identity::{authorise, caller, credential, path_id};
+use crate::shared::auth::{authorise, caller, credential, path_id};
 use crate::shared::{effects, pages, problems, views};
 
 pub(super) fn checked_models(field: &str, models: Vec<String>) -> Result<Vec<String>, Problem> {
     if models.len() > limits::MODELS {
-        return Err(Problem::invalid(field, format!("{} models at most", limits::MODELS)));
+        return Err(Problem::invalid(
+            field,
+            format!("{} models at most", limits::MODELS),
+        ));
     }
-    if models.iter().any(|model| model.is_empty() || model.len() > limits::MODEL_BYTES) {
-        return Err(Problem::invalid(field, format!("a model's name has 1 to {} bytes", limits::MODEL_BYTES)));
+    if models
+        .iter()
+        .any(|model| model.is_empty() || model.len() > limits::MODEL_BYTES)
+    {
+        return Err(Problem::invalid(
+            field,
+            format!("a model's name has 1 to {} bytes", limits::MODEL_BYTES),
+        ));
     }
     Ok(models)
 }
@@ -34,7 +45,10 @@ pub(super) fn checked_concurrency(field: &str, at_once: u32) -> Result<(), Probl
     if (1..=limits::MAX_CONCURRENT).contains(&at_once) {
         Ok(())
     } else {
-        Err(Problem::invalid(field, format!("use a number from 1 to {}", limits::MAX_CONCURRENT)))
+        Err(Problem::invalid(
+            field,
+            format!("use a number from 1 to {}", limits::MAX_CONCURRENT),
+        ))
     }
 }
 
@@ -46,7 +60,10 @@ pub(super) async fn create_key(ports: &Ports, request: &Request) -> Result<Answe
     let caller = caller(&ports.door, request, Action::ManageEnrolmentKeys).await?;
     let wanted: CreateEnrolmentKey = request.json()?;
     if !(1..=limits::ENROLMENT_KEY_USES).contains(&wanted.max_uses) {
-        return Err(Problem::invalid("max_uses", format!("use a number from 1 to {}", limits::ENROLMENT_KEY_USES)));
+        return Err(Problem::invalid(
+            "max_uses",
+            format!("use a number from 1 to {}", limits::ENROLMENT_KEY_USES),
+        ));
     }
     if !(1..=limits::ENROLMENT_KEY_SECONDS).contains(&wanted.expires_in_seconds) {
         return Err(Problem::invalid(
@@ -54,8 +71,15 @@ pub(super) async fn create_key(ports: &Ports, request: &Request) -> Result<Answe
             format!("a key lasts 1 to {} seconds", limits::ENROLMENT_KEY_SECONDS),
         ));
     }
-    let project = ports.ledger.project(&caller.scope).await.map_err(problems::of_ledger)?;
-    if !matches!(project.pools.get(&wanted.pool), Some(sealfleet_domain::fleet::Pool::Pull)) {
+    let project = ports
+        .ledger
+        .project(&caller.scope)
+        .await
+        .map_err(problems::of_ledger)?;
+    if !matches!(
+        project.pools.get(&wanted.pool),
+        Some(sealfleet_domain::fleet::Pool::Pull)
+    ) {
         return Err(Problem::invalid(
             "pool",
             "name a pool of kind `pull` of this project: workers register with no other",
@@ -75,18 +99,44 @@ pub(super) async fn create_key(ports: &Ports, request: &Request) -> Result<Answe
         expires_at: now.plus_seconds(i64::from(wanted.expires_in_seconds)),
         revoked_at: None,
     };
-    ports.ledger.create_enrolment_key(&caller.scope, &row, &caller.actor).await.map_err(problems::of_ledger)?;
+    ports
+        .ledger
+        .create_enrolment_key(&caller.scope, &row, &caller.actor)
+        .await
+        .map_err(problems::of_ledger)?;
     let enrolment_key = enrolment_key_text(&caller.scope, row.enrolment_key_id, &secret);
-    Answer::json(201, &EnrolmentKeyCreated { enrolment_key, view: views::enrolment_key(row) })
+    Answer::json(
+        201,
+        &EnrolmentKeyCreated {
+            enrolment_key,
+            view: views::enrolment_key(row),
+        },
+    )
 }
 
 pub(super) async fn list_keys(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     let caller = caller(&ports.door, request, Action::ManageEnrolmentKeys).await?;
-    let fetch = async |after: Option<&str>, limit| ports.ledger.enrolment_keys(&caller.scope, after, limit).await;
-    pages::answer(request, caller.scope.project().as_str(), "enrolment-keys", fetch, views::enrolment_key).await
+    let fetch = async |after: Option<&str>, limit| {
+        ports
+            .ledger
+            .enrolment_keys(&caller.scope, after, limit)
+            .await
+    };
+    pages::answer(
+        request,
+        caller.scope.project().as_str(),
+        "enrolment-keys",
+        fetch,
+        views::enrolment_key,
+    )
+    .await
 }
 
-pub(super) async fn revoke_key(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {
+pub(super) async fn revoke_key(
+    ports: &Ports,
+    request: &Request,
+    id: &str,
+) -> Result<Answer, Problem> {
     let caller = caller(&ports.door, request, Action::ManageEnrolmentKeys).await?;
     let row = ports
         .ledger
@@ -121,20 +171,46 @@ pub(super) async fn register(ports: &Ports, request: &Request) -> Result<Answer,
     let sealfleet_domain::credential::Home::Project(home) = presented.home.clone() else {
         return Err(Problem::unauthenticated());
     };
-    // The key is read again when another used it at the same moment: its last use goes to one of them.
+    // The key is read again when another used it at the same moment: its last use goes to one of
+    // them.
     for _ in 0..10 {
-        let stored = ports.ledger.enrolment_key(&home, presented.id).await.map_err(problems::of_ledger)?;
-        let scope = presented.verify(stored.as_ref(), ports.ledger.now()).map_err(|_| Problem::unauthenticated())?;
+        let stored = ports
+            .ledger
+            .enrolment_key(&home, presented.id)
+            .await
+            .map_err(problems::of_ledger)?;
+        let scope = presented
+            .verify(stored.as_ref(), ports.ledger.now())
+            .map_err(|_| Problem::unauthenticated())?;
         let row = stored.ok_or_else(Problem::unauthenticated)?;
-        let principal = Principal::Enrolment { scope: scope.clone(), key_id: presented.id };
-        authorise(&principal, Action::RegisterWorker, Resource::Project(scope.project()))?;
+        let principal = Principal::Enrolment {
+            scope: scope.clone(),
+            key_id: presented.id,
+        };
+        authorise(
+            &principal,
+            Action::RegisterWorker,
+            Resource::Project(scope.project()),
+        )?;
         if wanted.project != *scope.project() {
             return Err(uncovered(&EnrolmentRefusal::Project));
         }
-        row.covers(&worker.pool, &worker.labels, &worker.models).map_err(|refusal| uncovered(&refusal))?;
-        let approved = Worker { status: WorkerStatus::Approved, enrolled_by: Some(presented.id), ..worker.clone() };
-        let stored =
-            ports.ledger.register_worker(&scope, &approved, Registration::ByKey(row), &principal.actor()).await;
+        row.covers(&worker.pool, &worker.labels, &worker.models)
+            .map_err(|refusal| uncovered(&refusal))?;
+        let approved = Worker {
+            status: WorkerStatus::Approved,
+            enrolled_by: Some(presented.id),
+            ..worker.clone()
+        };
+        let stored = ports
+            .ledger
+            .register_worker(
+                &scope,
+                &approved,
+                Registration::ByKey(row),
+                &principal.actor(),
+            )
+            .await;
         match stored {
             Ok(()) => return registered(201, &scope, &approved, &secret),
             Err(Error::Contended) => {}
@@ -144,13 +220,23 @@ pub(super) async fn register(ports: &Ports, request: &Request) -> Result<Answer,
     Err(problems::of_ledger(Error::Contended))
 }
 
-fn checked_worker(ports: &Ports, wanted: RegisterWorker, hash: SecretHash) -> Result<Worker, Problem> {
+fn checked_worker(
+    ports: &Ports,
+    wanted: RegisterWorker,
+    hash: SecretHash,
+) -> Result<Worker, Problem> {
     let printable = wanted.name.chars().all(|letter| !letter.is_control());
     if wanted.name.is_empty() || wanted.name.len() > limits::NAME_BYTES || !printable {
-        return Err(Problem::invalid("name", format!("a name has 1 to {} printable bytes", limits::NAME_BYTES)));
+        return Err(Problem::invalid(
+            "name",
+            format!("a name has 1 to {} printable bytes", limits::NAME_BYTES),
+        ));
     }
     if wanted.modes.is_empty() {
-        return Err(Problem::invalid("modes", "name at least one of `bare`, `sandboxed` and `identity`"));
+        return Err(Problem::invalid(
+            "modes",
+            "name at least one of `bare`, `sandboxed` and `identity`",
+        ));
     }
     checked_concurrency("max_concurrent", wanted.max_concurrent)?;
     let now = ports.ledger.now();
@@ -173,20 +259,44 @@ fn uncovered(refusal: &EnrolmentRefusal) -> Problem {
     Problem::new(Code::EnrolmentRefused, refusal.to_string())
 }
 
-fn registered(status: u16, scope: &ProjectScope, worker: &Worker, secret: &[u8; 32]) -> Result<Answer, Problem> {
+fn registered(
+    status: u16,
+    scope: &ProjectScope,
+    worker: &Worker,
+    secret: &[u8; 32],
+) -> Result<Answer, Problem> {
     let credential = worker_text(scope, worker.worker_id, secret);
-    Answer::json(status, &WorkerRegistered { worker_id: worker.worker_id, credential, status: worker.status })
+    Answer::json(
+        status,
+        &WorkerRegistered {
+            worker_id: worker.worker_id,
+            credential,
+            status: worker.status,
+        },
+    )
 }
 
 pub(super) async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     let caller = caller(&ports.door, request, Action::ReadWorkers).await?;
-    let fetch = async |after: Option<&str>, limit| ports.ledger.workers(&caller.scope, after, limit).await;
-    pages::answer(request, caller.scope.project().as_str(), "workers", fetch, views::worker).await
+    let fetch =
+        async |after: Option<&str>, limit| ports.ledger.workers(&caller.scope, after, limit).await;
+    pages::answer(
+        request,
+        caller.scope.project().as_str(),
+        "workers",
+        fetch,
+        views::worker,
+    )
+    .await
 }
 
 pub(super) async fn show(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {
     let caller = caller(&ports.door, request, Action::ReadWorkers).await?;
-    let worker = ports.ledger.worker(caller.scope.project(), path_id(id)?).await.map_err(problems::of_ledger)?;
+    let worker = ports
+        .ledger
+        .worker(caller.scope.project(), path_id(id)?)
+        .await
+        .map_err(problems::of_ledger)?;
     Answer::json(200, &views::worker(worker.ok_or_else(Problem::not_found)?))
 }
 
@@ -198,11 +308,22 @@ pub(super) async fn reject(ports: &Ports, request: &Request, id: &str) -> Result
     decide(ports, request, id, WorkerStatus::Rejected).await
 }
 
-async fn decide(ports: &Ports, request: &Request, id: &str, to: WorkerStatus) -> Result<Answer, Problem> {
+async fn decide(
+    ports: &Ports,
+    request: &Request,
+    id: &str,
+    to: WorkerStatus,
+) -> Result<Answer, Problem> {
     let caller = caller(&ports.door, request, Action::ManageWorkers).await?;
     let worker = ports
         .ledger
-        .set_worker_status(&caller.scope, path_id(id)?, &[WorkerStatus::Pending], to, &caller.actor)
+        .set_worker_status(
+            &caller.scope,
+            path_id(id)?,
+            &[WorkerStatus::Pending],
+            to,
+            &caller.actor,
+        )
         .await
         .map_err(problems::of_ledger)?;
     Answer::json(200, &views::worker(worker))
@@ -236,18 +357,42 @@ pub(super) async fn revoke(ports: &Ports, request: &Request, id: &str) -> Result
     Answer::json(200, &views::worker(worker))
 }
 
-/// Queues again what a revoked worker held. What is missed here, `sweep` finds when the lease runs out.
-async fn requeue(ports: &Ports, scope: &ProjectScope, worker_id: WorkerId, actor: &str) -> Result<(), Problem> {
-    let held = ports.ledger.leases_of(scope, worker_id).await.map_err(problems::of_ledger)?;
+/// Queues again what a revoked worker held. What is missed here, `sweep` finds when the lease runs
+/// out.
+async fn requeue(
+    ports: &Ports,
+    scope: &ProjectScope,
+    worker_id: WorkerId,
+    actor: &str,
+) -> Result<(), Problem> {
+    let held = ports
+        .ledger
+        .leases_of(scope, worker_id)
+        .await
+        .map_err(problems::of_ledger)?;
     for lease in held {
         let lost = ports
             .ledger
             .transition(scope, lease.run_id, actor, |run, now| {
-                run.lose(&lease.step_id, lease.fence, RequeueReason::WorkerRevoked, ports.pace, now)
+                run.lose(
+                    &lease.step_id,
+                    lease.fence,
+                    RequeueReason::WorkerRevoked,
+                    ports.pace,
+                    now,
+                )
             })
             .await;
         match lost {
-            Ok(done) => effects::tell(ports.queues.as_ref(), scope, lease.run_id, &done.change.ready).await,
+            Ok(done) => {
+                effects::tell(
+                    ports.queues.as_ref(),
+                    scope,
+                    lease.run_id,
+                    &done.change.ready,
+                )
+                .await
+            }
             // It ended by itself in the meantime.
             Err(Error::Refused(_)) => {}
             Err(error) => return Err(problems::of_ledger(error)),

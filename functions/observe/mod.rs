@@ -1,17 +1,20 @@
 //! `observe`: what ECS says of its tasks, as it happens.
 //!
-//! Events come at least once and in any order. Each is read as "this task of this claim has got so far": one of an
-//! older fence, or of a step that has gone further, changes nothing. A task that runs for a claim that is gone is
-//! stopped. What a task has used is counted once: with the transition that it makes by ending, or else by a row of its own.
+//! Events come at least once and in any order. Each is read as "this task of this claim has got so
+//! far": one of an older fence, or of a step that has gone further, changes nothing. A task that
+//! runs for a claim that is gone is stopped. What a task has used is counted once: with the
+//! transition that it makes by ending, or else by a row of its own.
 
 use std::collections::BTreeMap;
 
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::audit::Event;
-use sealfleet_domain::run::{Change, Failure, Fence, Handle, Outcome, Pace, Refusal, RequeueReason, Run, StepState};
+use sealfleet_domain::run::{
+    Change, Failure, Fence, Handle, Outcome, Pace, Refusal, RequeueReason, Run, StepState,
+};
 use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp};
-use sealfleet_ecs::{CONTAINER, Tasks, Usage, size};
+use sealfleet_fargate::{CONTAINER, Tasks, Usage, size};
 use sealfleet_ledger::{Error, Ledger, Ready, Start, Transitioned};
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +36,8 @@ pub struct Ports {
     pub metrics: Metrics,
 }
 
-/// "ECS Task State Change", as far as it matters here (ECS Developer Guide, "Amazon ECS task state change events").
+/// "ECS Task State Change", as far as it matters here (ECS Developer Guide, "Amazon ECS task state
+/// change events").
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskChange {
@@ -88,13 +92,34 @@ pub async fn handle(ports: &Ports, event: EventBridgeEvent<TaskChange>) -> Resul
     let change = event.detail;
     let started_by = change.started_by.as_deref().unwrap_or_default();
     let Ok((scope, run_id, step_id, fence)) = ProjectScope::of_started_by(started_by) else {
-        tracing::info!(task = change.task_arn, "a task that Sealfleet did not start");
+        tracing::info!(
+            task = change.task_arn,
+            "a task that Sealfleet did not start"
+        );
         return Ok(());
     };
-    let observed = Observed { scope: &scope, run_id, step_id: &step_id, fence, task_arn: &change.task_arn };
-    let container = change.containers.iter().find(|container| container.name.as_deref() == Some(CONTAINER));
+    let observed = Observed {
+        scope: &scope,
+        run_id,
+        step_id: &step_id,
+        fence,
+        task_arn: &change.task_arn,
+    };
+    let container = change
+        .containers
+        .iter()
+        .find(|container| container.name.as_deref() == Some(CONTAINER));
     match change.last_status.as_str() {
-        "RUNNING" => running(&ports.ledger, ports.tasks.as_ref(), ports.pace, &observed, &ports.metrics).await,
+        "RUNNING" => {
+            running(
+                &ports.ledger,
+                ports.tasks.as_ref(),
+                ports.pace,
+                &observed,
+                &ports.metrics,
+            )
+            .await
+        }
         "STOPPED" => {
             let end = TaskEnd {
                 exit_code: container.and_then(|container| container.exit_code),
@@ -102,9 +127,25 @@ pub async fn handle(ports: &Ports, event: EventBridgeEvent<TaskChange>) -> Resul
                 stopped_reason: change.stopped_reason.as_deref(),
                 container_reason: container.and_then(|container| container.reason.as_deref()),
             };
-            let done = stopped(&ports.ledger, ports.queues.as_ref(), ports.pace, &observed, &end).await?;
+            let done = stopped(
+                &ports.ledger,
+                ports.queues.as_ref(),
+                ports.pace,
+                &observed,
+                &end,
+            )
+            .await?;
             match change.usage() {
-                Some(usage) => count(&ports.ledger, &ports.metrics, &observed, done.as_ref(), &usage).await,
+                Some(usage) => {
+                    count(
+                        &ports.ledger,
+                        &ports.metrics,
+                        &observed,
+                        done.as_ref(),
+                        &usage,
+                    )
+                    .await
+                }
                 None => Ok(()),
             }
         }
@@ -118,7 +159,12 @@ impl TaskChange {
         let (cpu, memory_mib) = size(self.cpu.as_deref(), self.memory.as_deref())?;
         let started_at = Timestamp::parse(self.started_at.as_deref()?).ok()?;
         let stopped_at = Timestamp::parse(self.stopped_at.as_deref()?).ok()?;
-        Some(Usage { cpu, memory_mib, started_at, stopped_at })
+        Some(Usage {
+            cpu,
+            memory_mib,
+            started_at,
+            stopped_at,
+        })
     }
 }
 
@@ -147,13 +193,18 @@ pub(crate) async fn running(
             effects::stop(tasks, ledger, seen.scope, &done.run, &done.change, ACTOR).await;
             Ok(())
         }
-        Err(Error::NotFound | Error::Refused(Refusal::StaleFence { .. } | Refusal::OtherHandle)) => {
+        Err(
+            Error::NotFound | Error::Refused(Refusal::StaleFence { .. } | Refusal::OtherHandle),
+        ) => {
             let run = ledger.run(seen.scope, seen.run_id).await;
             // Of a claim that ended well the task is on its way out by itself.
             if run.is_ok_and(|run| finished(&run, seen)) {
                 return Ok(());
             }
-            tracing::warn!(task = seen.task_arn, "a task runs for a claim that is gone: it is stopped");
+            tracing::warn!(
+                task = seen.task_arn,
+                "a task runs for a claim that is gone: it is stopped"
+            );
             tasks
                 .stop(seen.task_arn, "its claim is gone")
                 .await
@@ -166,7 +217,8 @@ pub(crate) async fn running(
     }
 }
 
-/// The sandbox is gone: the step ends, or is queued again if it was lost. `None`: the claim was gone before.
+/// The sandbox is gone: the step ends, or is queued again if it was lost. `None`: the claim was
+/// gone before.
 pub(crate) async fn stopped(
     ledger: &Ledger,
     queues: &dyn Queues,
@@ -184,7 +236,13 @@ pub(crate) async fn stopped(
             let timeout = run.step(seen.step_id)?.spec.timeout_seconds;
             match end.meaning(timeout) {
                 Meaning::Ended(outcome) => started_and_ended(run, seen, &outcome, pace, now),
-                Meaning::Lost => run.lose(seen.step_id, seen.fence, RequeueReason::SandboxLost, pace, now),
+                Meaning::Lost => run.lose(
+                    seen.step_id,
+                    seen.fence,
+                    RequeueReason::SandboxLost,
+                    pace,
+                    now,
+                ),
             }
         })
         .await;
@@ -199,7 +257,8 @@ pub(crate) async fn stopped(
     }
 }
 
-/// Counts what a stopped task has used, once: with the step's end where the task made it, else by a row of the task's.
+/// Counts what a stopped task has used, once: with the step's end where the task made it, else by a
+/// row of the task's.
 pub(crate) async fn count(
     ledger: &Ledger,
     metrics: &Metrics,
@@ -207,14 +266,21 @@ pub(crate) async fn count(
     done: Option<&Transitioned>,
     usage: &Usage,
 ) -> Result<(), Error> {
-    let ended_its_step = |event: &Event| matches!(event, Event::StepSucceeded { .. } | Event::StepFailed { .. });
+    let ended_its_step = |event: &Event| {
+        matches!(
+            event,
+            Event::StepSucceeded { .. } | Event::StepFailed { .. }
+        )
+    };
     let first = match done {
         Some(done) if done.change.events.iter().any(ended_its_step) => true,
         _ => match ledger.run(seen.scope, seen.run_id).await {
             // The event came again, or somebody has asked ECS before it came.
             Ok(run) if finished(&run, seen) => false,
             Ok(_) | Err(Error::NotFound) => {
-                ledger.note_ended_task(seen.scope, &Handle::new(seen.task_arn.to_owned())).await?
+                ledger
+                    .note_ended_task(seen.scope, &Handle::new(seen.task_arn.to_owned()))
+                    .await?
             }
             Err(error) => return Err(error),
         },
@@ -225,7 +291,8 @@ pub(crate) async fn count(
     Ok(())
 }
 
-/// STOPPED may come before RUNNING, or without it: a container that has an exit code has run, and saw its secrets.
+/// STOPPED may come before RUNNING, or without it: a container that has an exit code has run, and
+/// saw its secrets.
 fn started_and_ended(
     run: &mut Run,
     seen: &Observed<'_>,
@@ -235,13 +302,17 @@ fn started_and_ended(
 ) -> Result<Change, Refusal> {
     let ran = !matches!(
         outcome,
-        Outcome::Failed { failure: Failure::CannotStart { .. } | Failure::SecretUnavailable { .. } }
+        Outcome::Failed {
+            failure: Failure::CannotStart { .. } | Failure::SecretUnavailable { .. }
+        }
     );
     let mut events = Vec::new();
     if ran {
         let handle = Handle::new(seen.task_arn.to_owned());
         let none = BTreeMap::new();
-        events = run.start(seen.step_id, None, seen.fence, Some(handle), &none)?.events;
+        events = run
+            .start(seen.step_id, None, seen.fence, Some(handle), &none)?
+            .events;
     }
     let mut change = run.finish(seen.step_id, None, seen.fence, outcome, pace, now)?;
     if !change.events.is_empty() {
@@ -265,7 +336,9 @@ fn belongs(run: &Run, seen: &Observed<'_>) -> Result<(), Refusal> {
 
 fn finished(run: &Run, seen: &Observed<'_>) -> bool {
     run.step(seen.step_id).is_ok_and(|step| match &step.state {
-        StepState::Succeeded { fence, .. } | StepState::Failed { fence, .. } => *fence == seen.fence,
+        StepState::Succeeded { fence, .. } | StepState::Failed { fence, .. } => {
+            *fence == seen.fence
+        }
         _ => false,
     })
 }

@@ -1,5 +1,5 @@
-//! `openapi`: shows the document that describes the API. Requests that no route takes arrive here too, and are told so
-//! before this handler is asked.
+//! `openapi`: shows the document that describes the API. Requests that no route takes arrive here
+//! too, and are told so before this handler is asked.
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::{Code, Problem};
@@ -21,7 +21,11 @@ pub fn handle(request: &Request) -> Result<Answer, Problem> {
 }
 
 fn show() -> Result<Answer, Problem> {
-    let document: serde_json::Value = serde_json::from_str(DOCUMENT)
-        .map_err(|_| Problem::new(Code::Internal, "the document is damaged; deploy this version again"))?;
+    let document: serde_json::Value = serde_json::from_str(DOCUMENT).map_err(|_| {
+        Problem::new(
+            Code::Internal,
+            "the document is damaged; deploy this version again",
+        )
+    })?;
     Answer::json(200, &document)
 }

@@ -1,7 +1,8 @@
-//! `profile`: Sealed Identity profiles, by names and references, and the cascade they make. No field takes a value.
+//! `profile`: Sealed Identity profiles, by names and references, and the cascade they make. No
+//! field takes a value.
 //!
-//! A project's token acts on the project's profiles, an operator's on those of the system scope. Every change names the
-//! version that it replaces.
+//! A project's token acts on the project's profiles, an operator's on those of the system scope.
+//! Every change names the version that it replaces.
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{CreateProfile, PutProfile, ResolveCascade};
@@ -16,7 +17,7 @@ use sealfleet_ledger::{Error, Ledger};
 
 mod preview;
 
-use crate::shared::identity::{Door, OwnerCaller, caller, owner_caller, path_id};
+use crate::shared::auth::{Door, OwnerCaller, caller, owner_caller, path_id};
 use crate::shared::{pages, problems};
 
 /// What this function may use.
@@ -49,10 +50,28 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
 
 async fn create(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     let caller = owner_caller(&ports.door, request, Action::WriteProfile).await?;
-    let CreateProfile { name, env, secrets, remove, tags, allowed_workflows, tools } = request.json()?;
-    let wanted = PutProfile { env, secrets, remove, tags, allowed_workflows, tools };
+    let CreateProfile {
+        name,
+        env,
+        secrets,
+        remove,
+        tags,
+        allowed_workflows,
+        tools,
+    } = request.json()?;
+    let wanted = PutProfile {
+        env,
+        secrets,
+        remove,
+        tags,
+        allowed_workflows,
+        tools,
+    };
     let content = checked(wanted, &caller)?;
-    let created = ports.ledger.create_profile(&caller.owner, &name, content, &caller.actor).await;
+    let created = ports
+        .ledger
+        .create_profile(&caller.owner, &name, content, &caller.actor)
+        .await;
     answer(201, &created.map_err(problems::of_ledger)?)
 }
 
@@ -66,13 +85,17 @@ async fn put(ports: &Ports, request: &Request, name: &str) -> Result<Answer, Pro
             "read the profile and send its `ETag` back as `If-Match`, so that nobody's change is lost",
         )
     })?;
-    let updated = ports.ledger.update_profile(&caller.owner, &name, replaces, content, &caller.actor).await;
+    let updated = ports
+        .ledger
+        .update_profile(&caller.owner, &name, replaces, content, &caller.actor)
+        .await;
     answer(200, &updated.map_err(problems::of_ledger)?)
 }
 
 /// What a caller wrote, if it may be stored.
 fn checked(wanted: PutProfile, caller: &OwnerCaller) -> Result<Content, Problem> {
-    let tags = Labels::checked(wanted.tags).map_err(|error| Problem::invalid("tags", error.to_string()))?;
+    let tags = Labels::checked(wanted.tags)
+        .map_err(|error| Problem::invalid("tags", error.to_string()))?;
     let content = Content {
         env: wanted.env,
         secrets: wanted.secrets,
@@ -81,7 +104,9 @@ fn checked(wanted: PutProfile, caller: &OwnerCaller) -> Result<Content, Problem>
         allowed_workflows: wanted.allowed_workflows,
         tools: wanted.tools,
     };
-    content.check(&caller.owner).map_err(|error| Problem::invalid(error.field, error.message))?;
+    content
+        .check(&caller.owner)
+        .map_err(|error| Problem::invalid(error.field, error.message))?;
     Ok(content)
 }
 
@@ -92,20 +117,31 @@ fn answer(status: u16, profile: &Profile) -> Result<Answer, Problem> {
 async fn delete(ports: &Ports, request: &Request, name: &str) -> Result<Answer, Problem> {
     let caller = owner_caller(&ports.door, request, Action::WriteProfile).await?;
     let expected = request.if_match()?;
-    let deleted = ports.ledger.delete_profile(&caller.owner, &path_id(name)?, expected, &caller.actor).await;
+    let deleted = ports
+        .ledger
+        .delete_profile(&caller.owner, &path_id(name)?, expected, &caller.actor)
+        .await;
     deleted.map_err(problems::of_ledger)?;
     Answer::json(204, &())
 }
 
 async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     let caller = owner_caller(&ports.door, request, Action::ReadProfiles).await?;
-    let fetch = async |after: Option<&str>, limit| ports.ledger.profiles(&caller.owner, after, limit).await;
-    pages::answer(request, caller.owner.name(), "profiles", fetch, |profile| profile).await
+    let fetch =
+        async |after: Option<&str>, limit| ports.ledger.profiles(&caller.owner, after, limit).await;
+    pages::answer(request, caller.owner.name(), "profiles", fetch, |profile| {
+        profile
+    })
+    .await
 }
 
 async fn show(ports: &Ports, request: &Request, name: &str) -> Result<Answer, Problem> {
     let caller = owner_caller(&ports.door, request, Action::ReadProfiles).await?;
-    let profile = ports.ledger.profile(&caller.owner, &path_id(name)?).await.map_err(problems::of_ledger)?;
+    let profile = ports
+        .ledger
+        .profile(&caller.owner, &path_id(name)?)
+        .await
+        .map_err(problems::of_ledger)?;
     answer(200, &profile)
 }
 
@@ -113,16 +149,34 @@ async fn versions(ports: &Ports, request: &Request, name: &str) -> Result<Answer
     let caller = owner_caller(&ports.door, request, Action::ReadProfiles).await?;
     let name: ProfileName = path_id(name)?;
     let fetch = async |before: Option<&str>, limit| {
-        let versions = ports.ledger.profile_versions(&caller.owner, &name, before, limit).await?;
+        let versions = ports
+            .ledger
+            .profile_versions(&caller.owner, &name, before, limit)
+            .await?;
         // A profile that was ever there has a first version.
-        if versions.items.is_empty() && before.is_none() { Err(Error::NotFound) } else { Ok(versions) }
+        if versions.items.is_empty() && before.is_none() {
+            Err(Error::NotFound)
+        } else {
+            Ok(versions)
+        }
     };
-    pages::answer(request, caller.owner.name(), &format!("profiles:{name}"), fetch, |version| version).await
+    pages::answer(
+        request,
+        caller.owner.name(),
+        &format!("profiles:{name}"),
+        fetch,
+        |version| version,
+    )
+    .await
 }
 
 async fn bindings(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     let caller = caller(&ports.door, request, Action::ReadProfiles).await?;
-    let project = ports.ledger.project(&caller.scope).await.map_err(problems::of_ledger)?;
+    let project = ports
+        .ledger
+        .project(&caller.scope)
+        .await
+        .map_err(problems::of_ledger)?;
     Answer::json(200, &project.cascade)
 }
 
@@ -130,14 +184,24 @@ async fn bind(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     let caller = caller(&ports.door, request, Action::WriteProfile).await?;
     let wanted: Bindings = request.json()?;
     if wanted.workflows.len() > limits::WORKFLOWS {
-        return Err(Problem::invalid("workflows", format!("bind {} workflows at most", limits::WORKFLOWS)));
+        return Err(Problem::invalid(
+            "workflows",
+            format!("bind {} workflows at most", limits::WORKFLOWS),
+        ));
     }
-    let bound = ports.ledger.bind_cascade(&caller.scope, &wanted, &caller.actor).await.map_err(problems::of_ledger)?;
+    let bound = ports
+        .ledger
+        .bind_cascade(&caller.scope, &wanted, &caller.actor)
+        .await
+        .map_err(problems::of_ledger)?;
     Answer::json(200, &bound.cascade)
 }
 
 async fn resolve(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     let caller = caller(&ports.door, request, Action::ReadProfiles).await?;
     let wanted: ResolveCascade = request.json()?;
-    Answer::json(200, &preview::of(&ports.ledger, &caller.scope, wanted).await?)
+    Answer::json(
+        200,
+        &preview::of(&ports.ledger, &caller.scope, wanted).await?,
+    )
 }

@@ -1,4 +1,5 @@
-//! What a run would start with, by name: each key with its origin, and whether the tool in question would see it.
+//! What a run would start with, by name: each key with its origin, and whether the tool in question
+//! would see it.
 
 use sealfleet_api::Problem;
 use sealfleet_api::types::{ResolveCascade, ResolvedCascade, ResolvedKey};
@@ -15,17 +16,31 @@ pub(super) async fn of(
     scope: &ProjectScope,
     wanted: ResolveCascade,
 ) -> Result<ResolvedCascade, Problem> {
-    wanted.overrides.check().map_err(|error| Problem::invalid(error.field, error.message))?;
+    wanted
+        .overrides
+        .check()
+        .map_err(|error| Problem::invalid(error.field, error.message))?;
     let project = ledger.project(scope).await.map_err(problems::of_ledger)?;
-    let levels = project.cascade.levels(&wanted.workflow, wanted.profile.as_ref());
-    let layers = ledger.layers(scope, &levels).await.map_err(problems::of_ledger)?;
-    let outcome =
-        resolve(&layers, &wanted.overrides, &wanted.workflow).map_err(|error| problems::of_cascade(&error))?;
+    let levels = project
+        .cascade
+        .levels(&wanted.workflow, wanted.profile.as_ref());
+    let layers = ledger
+        .layers(scope, &levels)
+        .await
+        .map_err(problems::of_ledger)?;
+    let outcome = resolve(&layers, &wanted.overrides, &wanted.workflow)
+        .map_err(|error| problems::of_cascade(&error))?;
     let identity = Identity::new(&layers, wanted.overrides.clone(), outcome.clone());
-    let active = ledger.revocations_for(scope, &identity).await.map_err(problems::of_ledger)?;
+    let active = ledger
+        .revocations_for(scope, &identity)
+        .await
+        .map_err(problems::of_ledger)?;
     let revoked_by = |key: &str| {
         let secret = identity.secrets.iter().find(|secret| secret.name == key)?;
-        active.iter().find(|revocation| revocation.covers(secret)).map(|revocation| revocation.revocation_id)
+        active
+            .iter()
+            .find(|revocation| revocation.covers(secret))
+            .map(|revocation| revocation.revocation_id)
     };
     let mut keys = knobs(&outcome);
     keys.extend(outcome.secrets.into_iter().map(|(key, entry)| ResolvedKey {
@@ -37,7 +52,11 @@ pub(super) async fn of(
         key,
     }));
     keys.sort_by(|one, other| one.key.cmp(&other.key));
-    Ok(ResolvedCascade { profiles: identity.profiles, keys, removed: outcome.removed })
+    Ok(ResolvedCascade {
+        profiles: identity.profiles,
+        keys,
+        removed: outcome.removed,
+    })
 }
 
 fn knobs(outcome: &Resolved) -> Vec<ResolvedKey> {

@@ -1,4 +1,5 @@
-//! `report`: pull workers tell that a sandbox has started and how it ended, each with the fence of their claim.
+//! `report`: pull workers tell that a sandbox has started and how it ended, each with the fence of
+//! their claim.
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{ReportStep, StartStep, StepAnswer};
@@ -9,7 +10,7 @@ use sealfleet_domain::run::{Failure, Fence, Handle, Outcome, Pace, Refusal};
 use sealfleet_domain::{RunId, StepId, limits};
 use sealfleet_ledger::{Error, Ledger, Ready, Start, Transitioned};
 
-use crate::shared::identity::{WorkerCaller, approved_worker};
+use crate::shared::auth::{WorkerCaller, approved_worker};
 use crate::shared::{effects, problems};
 
 /// What this function may use.
@@ -39,13 +40,20 @@ async fn start(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     let caller = approved_worker(&ports.ledger, request).await?;
     let told: StartStep = request.json()?;
     if told.sandbox.len() > limits::NAME_BYTES {
-        return Err(Problem::invalid("sandbox", format!("{} bytes at most", limits::NAME_BYTES)));
+        return Err(Problem::invalid(
+            "sandbox",
+            format!("{} bytes at most", limits::NAME_BYTES),
+        ));
     }
     let long = |text: &String| text.len() > limits::NAME_BYTES * 2;
     if told.resolved.len() > limits::SECRETS || told.resolved.values().any(long) {
         return Err(Problem::invalid(
             "resolved",
-            format!("{} versions of {} bytes at most", limits::SECRETS, limits::NAME_BYTES * 2),
+            format!(
+                "{} versions of {} bytes at most",
+                limits::SECRETS,
+                limits::NAME_BYTES * 2
+            ),
         ));
     }
     let ready = Ready {
@@ -60,7 +68,9 @@ async fn start(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     };
     let done = match ports.ledger.start(&ready, &caller.actor).await {
         Ok(Start::Running(done)) => Ok(done),
-        Ok(Start::Revoked(_, revoked)) => return Err(Problem::new(Code::SecretRevoked, revoked.to_string())),
+        Ok(Start::Revoked(_, revoked)) => {
+            return Err(Problem::new(Code::SecretRevoked, revoked.to_string()));
+        }
         Err(error) => Err(error),
     };
     answer(ports, &caller, told.run_id, &told.step_id, told.fence, done).await
@@ -83,15 +93,22 @@ async fn report(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
 fn outcome(told: &ReportStep) -> Result<Outcome, Problem> {
     match (told.state.as_str(), told.failure.clone()) {
         ("succeeded", None) => Ok(Outcome::Succeeded),
-        ("succeeded", Some(_)) => Err(Problem::invalid("failure", "leave `failure` out of a report that it succeeded")),
+        ("succeeded", Some(_)) => Err(Problem::invalid(
+            "failure",
+            "leave `failure` out of a report that it succeeded",
+        )),
         ("failed", Some(failure)) => {
             check_failure(&failure)?;
             Ok(Outcome::Failed { failure })
         }
-        ("failed", None) => {
-            Err(Problem::invalid("failure", "say how it failed, for example `{\"kind\":\"exit\",\"code\":1}`"))
-        }
-        _ => Err(Problem::invalid("state", "a report is of an end: `succeeded` or `failed`")),
+        ("failed", None) => Err(Problem::invalid(
+            "failure",
+            "say how it failed, for example `{\"kind\":\"exit\",\"code\":1}`",
+        )),
+        _ => Err(Problem::invalid(
+            "state",
+            "a report is of an end: `succeeded` or `failed`",
+        )),
     }
 }
 
@@ -99,12 +116,20 @@ fn outcome(told: &ReportStep) -> Result<Outcome, Problem> {
 fn check_failure(failure: &Failure) -> Result<(), Problem> {
     let (most, field) = (limits::DETAIL_BYTES, "failure.detail");
     match failure {
-        Failure::CannotStart { detail } | Failure::SecretUnavailable { detail } if detail.len() > most => {
-            Err(Problem::invalid(field, format!("{most} bytes at most, names only")))
+        Failure::CannotStart { detail } | Failure::SecretUnavailable { detail }
+            if detail.len() > most =>
+        {
+            Err(Problem::invalid(
+                field,
+                format!("{most} bytes at most, names only"),
+            ))
         }
-        Failure::SecretRevoked { .. } | Failure::ProfileRefused { .. } | Failure::Drifted { .. } => {
-            Err(Problem::invalid("failure.kind", "only the control plane refuses a start; say how the sandbox failed"))
-        }
+        Failure::SecretRevoked { .. }
+        | Failure::ProfileRefused { .. }
+        | Failure::Drifted { .. } => Err(Problem::invalid(
+            "failure.kind",
+            "only the control plane refuses a start; say how the sandbox failed",
+        )),
         Failure::CannotStart { .. }
         | Failure::SecretUnavailable { .. }
         | Failure::Exit { .. }
@@ -124,9 +149,23 @@ async fn answer(
 ) -> Result<Answer, Problem> {
     match done {
         Ok(done) => {
-            effects::tell(ports.queues.as_ref(), &caller.scope, run_id, &done.change.ready).await;
-            let step = done.run.step(step_id).map_err(|refusal| problems::of_refusal(&refusal))?;
-            Answer::json(200, &StepAnswer { state: step.state.name().to_owned() })
+            effects::tell(
+                ports.queues.as_ref(),
+                &caller.scope,
+                run_id,
+                &done.change.ready,
+            )
+            .await;
+            let step = done
+                .run
+                .step(step_id)
+                .map_err(|refusal| problems::of_refusal(&refusal))?;
+            Answer::json(
+                200,
+                &StepAnswer {
+                    state: step.state.name().to_owned(),
+                },
+            )
         }
         Err(Error::Refused(refusal)) => {
             let problem = problems::of_refusal(&refusal);
@@ -149,6 +188,14 @@ async fn note(
     fence: Fence,
     code: Code,
 ) -> Result<(), Problem> {
-    let event = Event::ReportRefused { step_id: step_id.clone(), fence, code: code.text().into() };
-    ports.ledger.record(&caller.scope, &caller.actor, Some(run_id), vec![event]).await.map_err(problems::of_ledger)
+    let event = Event::ReportRefused {
+        step_id: step_id.clone(),
+        fence,
+        code: code.text().into(),
+    };
+    ports
+        .ledger
+        .record(&caller.scope, &caller.actor, Some(run_id), vec![event])
+        .await
+        .map_err(problems::of_ledger)
 }

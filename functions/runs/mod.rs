@@ -6,7 +6,7 @@ use sealfleet_domain::access::Action;
 use sealfleet_domain::run::RunState;
 use sealfleet_ledger::Ledger;
 
-use crate::shared::identity::{Door, caller, path_id};
+use crate::shared::auth::{Door, caller, path_id};
 use crate::shared::{pages, problems, views};
 
 /// What this function may use.
@@ -32,23 +32,49 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
 
 async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     let caller = caller(&ports.door, request, Action::ReadRuns).await?;
-    let state = request.query.get("state").map(|text| state_of(text)).transpose()?;
+    let state = request
+        .query
+        .get("state")
+        .map(|text| state_of(text))
+        .transpose()?;
     let list = format!("runs:{}", state.map_or("", RunState::name));
-    let fetch = async |before: Option<&str>, limit| ports.ledger.runs(&caller.scope, state, before, limit).await;
-    pages::answer(request, caller.scope.project().as_str(), &list, fetch, |run| views::run_summary(&run)).await
+    let fetch = async |before: Option<&str>, limit| {
+        ports.ledger.runs(&caller.scope, state, before, limit).await
+    };
+    pages::answer(
+        request,
+        caller.scope.project().as_str(),
+        &list,
+        fetch,
+        |run| views::run_summary(&run),
+    )
+    .await
 }
 
 fn state_of(text: &str) -> Result<RunState, Problem> {
-    let states =
-        [RunState::Queued, RunState::Running, RunState::Succeeded, RunState::Failed, RunState::Aborted, RunState::Dead];
-    states.into_iter().find(|state| state.name() == text).ok_or_else(|| {
-        let names = states.map(|state| format!("`{}`", state.name())).join(", ");
-        Problem::invalid("state", format!("use one of {names}"))
-    })
+    let states = [
+        RunState::Queued,
+        RunState::Running,
+        RunState::Succeeded,
+        RunState::Failed,
+        RunState::Aborted,
+        RunState::Dead,
+    ];
+    states
+        .into_iter()
+        .find(|state| state.name() == text)
+        .ok_or_else(|| {
+            let names = states.map(|state| format!("`{}`", state.name())).join(", ");
+            Problem::invalid("state", format!("use one of {names}"))
+        })
 }
 
 async fn show(ports: &Ports, request: &Request, run_id: &str) -> Result<Answer, Problem> {
     let caller = caller(&ports.door, request, Action::ReadRuns).await?;
-    let run = ports.ledger.run(&caller.scope, path_id(run_id)?).await.map_err(problems::of_ledger)?;
+    let run = ports
+        .ledger
+        .run(&caller.scope, path_id(run_id)?)
+        .await
+        .map_err(problems::of_ledger)?;
     Answer::json(200, &views::run(run, ports.ledger.now()))
 }

@@ -1,8 +1,9 @@
 //! `sandbox`: tells a Fargate sandbox what it was started for.
 //!
-//! The caller is known by its ECS task role: API Gateway verifies the signature, the role names the project, and the
-//! role's session is named by the task. It is answered only with the step whose stored handle is that very task. So
-//! a sandbox cannot ask for another's step, and nothing secret has to be put into it for authentication.
+//! The caller is known by its ECS task role: API Gateway verifies the signature, the role names the
+//! project, and the role's session is named by the task. It is answered only with the step whose
+//! stored handle is that very task. So a sandbox cannot ask for another's step, and nothing secret
+//! has to be put into it for authentication.
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{LeaseRef, SandboxStep};
@@ -11,7 +12,7 @@ use sealfleet_domain::ProjectScope;
 use sealfleet_domain::access::{Action, Principal, Resource};
 use sealfleet_ledger::Ledger;
 
-use crate::shared::identity::authorise;
+use crate::shared::auth::authorise;
 use crate::shared::problems;
 
 /// What this function may use.
@@ -33,20 +34,44 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
 }
 
 async fn step(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let arn = request.caller_arn.as_deref().ok_or_else(Problem::unauthenticated)?;
-    let (scope, task_id) = ProjectScope::of_sandbox_arn(arn).map_err(|_| Problem::unauthenticated())?;
-    let principal = Principal::Sandbox { scope: scope.clone(), task_id: task_id.clone() };
-    authorise(&principal, Action::AskForStep, Resource::Project(scope.project()))?;
+    let arn = request
+        .caller_arn
+        .as_deref()
+        .ok_or_else(Problem::unauthenticated)?;
+    let (scope, task_id) =
+        ProjectScope::of_sandbox_arn(arn).map_err(|_| Problem::unauthenticated())?;
+    let principal = Principal::Sandbox {
+        scope: scope.clone(),
+        task_id: task_id.clone(),
+    };
+    authorise(
+        &principal,
+        Action::AskForStep,
+        Resource::Project(scope.project()),
+    )?;
     let asked: LeaseRef = request.json()?;
-    let run = ports.ledger.run(&scope, asked.run_id).await.map_err(problems::of_ledger)?;
-    let hold = run.held(&asked.step_id, None, asked.fence).map_err(|refusal| problems::of_refusal(&refusal))?;
+    let run = ports
+        .ledger
+        .run(&scope, asked.run_id)
+        .await
+        .map_err(problems::of_ledger)?;
+    let hold = run
+        .held(&asked.step_id, None, asked.fence)
+        .map_err(|refusal| problems::of_refusal(&refusal))?;
     match &hold.handle {
         // The dispatcher has launched the task and not stored its handle yet.
-        None => return Err(Problem::new(Code::NotReady, "the launch is not recorded yet; ask again in a moment")),
+        None => {
+            return Err(Problem::new(
+                Code::NotReady,
+                "the launch is not recorded yet; ask again in a moment",
+            ));
+        }
         Some(handle) if handle.task_id() == task_id => {}
         Some(_) => return Err(Problem::not_found()),
     }
-    let step = run.step(&asked.step_id).map_err(|refusal| problems::of_refusal(&refusal))?;
+    let step = run
+        .step(&asked.step_id)
+        .map_err(|refusal| problems::of_refusal(&refusal))?;
     Answer::json(
         200,
         &SandboxStep {
@@ -54,7 +79,13 @@ async fn step(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
             env: run.env_of(step),
             secret_names: run
                 .identity_of(step)
-                .map(|identity| identity.secrets.into_iter().map(|secret| secret.name).collect())
+                .map(|identity| {
+                    identity
+                        .secrets
+                        .into_iter()
+                        .map(|secret| secret.name)
+                        .collect()
+                })
                 .unwrap_or_default(),
             timeout_seconds: step.spec.timeout_seconds,
         },

@@ -1,8 +1,9 @@
 //! From profiles to what a sandbox starts with: at enqueue, and again at every start.
 //!
-//! Names, references and version ids only. The profiles are fetched by name, merged by the domain's pure rule, and each
-//! reference that a Fargate pool needs is pinned to the version that is current now. What a pull worker needs is pinned
-//! by its profile, since the control plane cannot look into a worker's store.
+//! Names, references and version ids only. The profiles are fetched by name, merged by the domain's
+//! pure rule, and each reference that a Fargate pool needs is pinned to the version that is current
+//! now. What a pull worker needs is pinned by its profile, since the control plane cannot look into
+//! a worker's store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +15,7 @@ use sealfleet_domain::identity::{Identity, Pin, SecretRef};
 use sealfleet_domain::reference::{ProfileRef, SecretUri};
 use sealfleet_domain::run::{Failure, Fresh, Mode, Run, Step};
 use sealfleet_ledger::{Error, Ledger};
-use sealfleet_secrets_manager::{Error as SecretsError, SecretVersions};
+use sealfleet_versions::{Error as SecretsError, SecretVersions};
 
 /// Secrets that are described at once.
 const AT_ONCE: usize = 8;
@@ -49,7 +50,8 @@ impl Reach {
     }
 }
 
-/// The versions of these addresses, as Secrets Manager has them now. Addresses of other backends have none to ask for.
+/// The versions of these addresses, as Secrets Manager has them now. Addresses of other backends
+/// have none to ask for.
 ///
 /// # Errors
 /// When one is not there, may not be described, or Secrets Manager does not answer.
@@ -65,7 +67,13 @@ pub async fn pins(
     let described: BTreeMap<String, Pin> = stream::iter(names)
         .map(async |name| {
             let found = secrets.describe(&name).await?;
-            Ok((name, Pin { version: found.version, arn: Some(found.arn) }))
+            Ok((
+                name,
+                Pin {
+                    version: found.version,
+                    arn: Some(found.arn),
+                },
+            ))
         })
         .buffered(AT_ONCE)
         .try_collect()
@@ -74,7 +82,8 @@ pub async fn pins(
     Ok(uris.iter().filter_map(pin).collect())
 }
 
-/// What a step would see if it started now: the cascade that was recorded at its enqueue, resolved again.
+/// What a step would see if it started now: the cascade that was recorded at its enqueue, resolved
+/// again.
 ///
 /// `secrets` is for claims of Fargate pools; a pull pool's references carry their versions.
 ///
@@ -88,25 +97,47 @@ pub async fn at_start(
     step_id: &StepId,
 ) -> Result<Fresh, Error> {
     let step = run.step(step_id)?;
-    let Some(enqueued) = run.identity.as_ref().filter(|_| step.spec.mode == Mode::Identity) else {
+    let Some(enqueued) = run
+        .identity
+        .as_ref()
+        .filter(|_| step.spec.mode == Mode::Identity)
+    else {
         return Ok(Fresh::Nothing);
     };
-    let levels: Vec<_> = enqueued.profiles.iter().map(|used| (used.level, used.profile.clone())).collect();
+    let levels: Vec<_> = enqueued
+        .profiles
+        .iter()
+        .map(|used| (used.level, used.profile.clone()))
+        .collect();
     let identity = match resolved_now(ledger, scope, run, step, &levels).await {
         Ok(identity) => identity,
         Err(Stop::Refused(failure)) => return Ok(Fresh::Refused(failure)),
         Err(Stop::Failed(error)) => return Err(error),
     };
-    let reach = if secrets.is_some() { Reach::Fargate } else { Reach::Pull };
+    let reach = if secrets.is_some() {
+        Reach::Fargate
+    } else {
+        Reach::Pull
+    };
     if let Some(detail) = reach.beyond(&identity.secrets) {
-        return Ok(Fresh::Refused(Failure::SecretUnavailable { detail: Failure::detail(&detail) }));
+        return Ok(Fresh::Refused(Failure::SecretUnavailable {
+            detail: Failure::detail(&detail),
+        }));
     }
-    let Some(secrets) = secrets else { return Ok(Fresh::Identity(identity)) };
-    let uris = identity.secrets.iter().map(|secret| secret.uri.clone()).collect();
+    let Some(secrets) = secrets else {
+        return Ok(Fresh::Identity(identity));
+    };
+    let uris = identity
+        .secrets
+        .iter()
+        .map(|secret| secret.uri.clone())
+        .collect();
     match pins(secrets, &uris).await {
         Ok(pins) => Ok(Fresh::Identity(identity.pinned(&pins))),
         Err(SecretsError::Unavailable(detail)) => Err(Error::Unavailable(detail)),
-        Err(error) => Ok(Fresh::Refused(Failure::SecretUnavailable { detail: Failure::detail(&error.to_string()) })),
+        Err(error) => Ok(Fresh::Refused(Failure::SecretUnavailable {
+            detail: Failure::detail(&error.to_string()),
+        })),
     }
 }
 
@@ -122,13 +153,29 @@ async fn resolved_now(
     step: &Step,
     levels: &[(Level, ProfileRef)],
 ) -> Result<Identity, Stop> {
-    let refused = |detail: String| Stop::Refused(Failure::ProfileRefused { detail: Failure::detail(&detail) });
-    let overrides = run.identity.as_ref().map(|identity| identity.overrides.clone()).unwrap_or_default();
-    let layers = ledger.layers(scope, levels).await.map_err(|error| match error {
-        Error::NoProfile(profile) => refused(format!("profile `{profile}` is not there any more")),
-        other => Stop::Failed(other),
-    })?;
-    let outcome: Resolved = resolve(&layers, &overrides, &run.workflow).map_err(|error| refused(error.to_string()))?;
-    outcome.check_plain(&step.spec.env).map_err(|error| refused(error.to_string()))?;
+    let refused = |detail: String| {
+        Stop::Refused(Failure::ProfileRefused {
+            detail: Failure::detail(&detail),
+        })
+    };
+    let overrides = run
+        .identity
+        .as_ref()
+        .map(|identity| identity.overrides.clone())
+        .unwrap_or_default();
+    let layers = ledger
+        .layers(scope, levels)
+        .await
+        .map_err(|error| match error {
+            Error::NoProfile(profile) => {
+                refused(format!("profile `{profile}` is not there any more"))
+            }
+            other => Stop::Failed(other),
+        })?;
+    let outcome: Resolved =
+        resolve(&layers, &overrides, &run.workflow).map_err(|error| refused(error.to_string()))?;
+    outcome
+        .check_plain(&step.spec.env)
+        .map_err(|error| refused(error.to_string()))?;
     Ok(Identity::new(&layers, overrides, outcome).seen_by(step.spec.tool.as_ref()))
 }

@@ -1,8 +1,9 @@
 //! An answer before the invocation ends.
 //!
-//! Lambda ends a function that takes too long wherever it stands, and API Gateway answers for it with a 502 or 503 that says
-//! nothing. [`in_time`] answers a moment earlier, as the API documents. What was under way is dropped where it waits, which
-//! is no other than the function's end there: handlers may die at each of these points, and a repeat or `sweep` goes on.
+//! Lambda ends a function that takes too long wherever it stands, and API Gateway answers for it
+//! with a 502 or 503 that says nothing. [`in_time`] answers a moment earlier, as the API documents.
+//! What was under way is dropped where it waits, which is no other than the function's end there:
+//! handlers may die at each of these points, and a repeat or `sweep` goes on.
 
 use std::future::Future;
 use std::time::Duration;
@@ -26,7 +27,10 @@ pub fn left(invocation: &Context, now: Timestamp) -> Duration {
 ///
 /// # Errors
 /// The handler's problem; a 503 when the time is over.
-pub async fn in_time(left: Duration, answer: impl Future<Output = Result<Answer, Problem>>) -> Result<Answer, Problem> {
+pub async fn in_time(
+    left: Duration,
+    answer: impl Future<Output = Result<Answer, Problem>>,
+) -> Result<Answer, Problem> {
     tokio::time::timeout(left, answer).await.unwrap_or_else(|_| {
         tracing::error!("the handler did not answer in time");
         Err(Problem::new(
@@ -50,7 +54,10 @@ mod tests {
     #[test]
     fn what_is_left_ends_before_the_invocation_does() {
         let now = Timestamp::from_millis(1_800_000_000_000);
-        assert_eq!(left(&until(1_800_000_020_000), now), Duration::from_millis(19_500));
+        assert_eq!(
+            left(&until(1_800_000_020_000), now),
+            Duration::from_millis(19_500)
+        );
         assert_eq!(left(&until(1_800_000_000_100), now), Duration::ZERO);
         assert_eq!(left(&until(0), now), Duration::ZERO);
     }
@@ -58,7 +65,9 @@ mod tests {
     #[tokio::test]
     async fn who_takes_too_long_is_answered_for() {
         let answered = in_time(Duration::from_millis(5), std::future::pending());
-        let answered = tokio::time::timeout(Duration::from_secs(20), answered).await.expect("an answer");
+        let answered = tokio::time::timeout(Duration::from_secs(20), answered)
+            .await
+            .expect("an answer");
         assert_eq!(answered.expect_err("a problem").code, Code::Unavailable);
         let problem = in_time(Duration::from_secs(20), async { Err(Problem::not_found()) }).await;
         assert_eq!(problem.expect_err("the handler's own").code, Code::NotFound);

@@ -1,19 +1,30 @@
 //! What follows a committed change: telling pools of ready steps, and stopping sandboxes.
 //!
-//! Both are repeated by `sweep` until they have happened, so a failure here is logged and loses nothing.
+//! Both are repeated by `sweep` until they have happened, so a failure here is logged and loses
+//! nothing.
 
 use sealfleet_api::types::QueueMessage;
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::run::{Change, Handle, Run, StepState};
 use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId};
-use sealfleet_ecs::Tasks;
+use sealfleet_fargate::Tasks;
 use sealfleet_ledger::Ledger;
 
 /// Tells the pools of the steps that a change made ready.
-pub async fn tell(queues: &dyn Queues, scope: &ProjectScope, run_id: RunId, ready: &[(StepId, PoolName)]) {
+pub async fn tell(
+    queues: &dyn Queues,
+    scope: &ProjectScope,
+    run_id: RunId,
+    ready: &[(StepId, PoolName)],
+) {
     for (step_id, pool) in ready {
-        let message = QueueMessage { run_id, step_id: step_id.clone() };
-        let Ok(body) = serde_json::to_string(&message) else { continue };
+        let message = QueueMessage {
+            run_id,
+            step_id: step_id.clone(),
+        };
+        let Ok(body) = serde_json::to_string(&message) else {
+            continue;
+        };
         if let Err(error) = queues.send(scope, pool, body).await {
             tracing::warn!(%error, %run_id, %step_id, "the queue message was not sent; it will be sent again");
         }
@@ -21,12 +32,22 @@ pub async fn tell(queues: &dyn Queues, scope: &ProjectScope, run_id: RunId, read
 }
 
 /// Stops the sandboxes that a change ended, and notes those that are gone.
-pub async fn stop(tasks: &dyn Tasks, ledger: &Ledger, scope: &ProjectScope, run: &Run, change: &Change, actor: &str) {
+pub async fn stop(
+    tasks: &dyn Tasks,
+    ledger: &Ledger,
+    scope: &ProjectScope,
+    run: &Run,
+    change: &Change,
+    actor: &str,
+) {
     for (step_id, handle) in &change.stop {
         if !stop_task(tasks, run.run_id, step_id, handle).await {
             continue;
         }
-        if run.step(step_id).is_ok_and(|step| matches!(step.state, StepState::Aborted { .. })) {
+        if run
+            .step(step_id)
+            .is_ok_and(|step| matches!(step.state, StepState::Aborted { .. }))
+        {
             note_stopped(ledger, scope, run.run_id, step_id, actor).await;
         }
     }
@@ -56,8 +77,17 @@ async fn stop_task(tasks: &dyn Tasks, run_id: RunId, step_id: &StepId, handle: &
     stopped.is_ok()
 }
 
-async fn note_stopped(ledger: &Ledger, scope: &ProjectScope, run_id: RunId, step_id: &StepId, actor: &str) {
-    if let Err(error) = ledger.transition(scope, run_id, actor, |run, _| run.stopped(step_id)).await {
+async fn note_stopped(
+    ledger: &Ledger,
+    scope: &ProjectScope,
+    run_id: RunId,
+    step_id: &StepId,
+    actor: &str,
+) {
+    if let Err(error) = ledger
+        .transition(scope, run_id, actor, |run, _| run.stopped(step_id))
+        .await
+    {
         tracing::warn!(%error, %run_id, %step_id, "that the task was stopped was not noted yet");
     }
 }

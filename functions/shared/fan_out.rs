@@ -1,14 +1,16 @@
-//! Working on a fan-out: page by page, each run aborted and its tasks stopped, until all is done or the time is over.
+//! Working on a fan-out: page by page, each run aborted and its tasks stopped, until all is done or
+//! the time is over.
 //!
-//! May be interrupted at any point and done by two at once. What it came to is counted at the end from what each abort
-//! left behind, so nothing is counted twice and nothing that could not be stopped is hidden.
+//! May be interrupted at any point and done by two at once. What it came to is counted at the end
+//! from what each abort left behind, so nothing is counted twice and nothing that could not be
+//! stopped is hidden.
 
 use futures_util::{StreamExt as _, stream};
 use sealfleet_api::types::FanOutView;
 use sealfleet_domain::revocation::{AbortedRun, Counts, FanOut, Finished, Place};
 use sealfleet_domain::run::{StepState, Stopping};
 use sealfleet_domain::{Owner, ProjectScope, RunId, Timestamp, limits};
-use sealfleet_ecs::Tasks;
+use sealfleet_fargate::Tasks;
 use sealfleet_ledger::{Error, Ledger};
 
 use super::effects;
@@ -40,7 +42,10 @@ pub async fn advance(
         let page = ledger.in_flight(&place, place.after.as_deref()).await?;
         abort(ledger, tasks, owner, &fan_out, &page.items).await?;
         fan_out.next = match page.more_after {
-            Some(after) => Some(Place { after: Some(after), ..place }),
+            Some(after) => Some(Place {
+                after: Some(after),
+                ..place
+            }),
             None => ledger.place_after(owner, &place).await?,
         };
         // Where nothing was in flight there is nothing to be saved from doing again.
@@ -74,17 +79,30 @@ async fn abort(
     results.into_iter().collect()
 }
 
-/// What a fan-out has come to, from the rows that its aborts left. With `tasks`, what is left to stop is stopped first:
-/// whoever aborted the run may have died before it did, or ECS did not take it then.
-async fn count(ledger: &Ledger, tasks: Option<&dyn Tasks>, owner: &Owner, fan_out: &FanOut) -> Result<Finished, Error> {
-    let mut finished = Finished { at: ledger.now(), counts: Counts::default(), unstopped: Vec::new() };
+/// What a fan-out has come to, from the rows that its aborts left. With `tasks`, what is left to
+/// stop is stopped first: whoever aborted the run may have died before it did, or ECS did not take
+/// it then.
+async fn count(
+    ledger: &Ledger,
+    tasks: Option<&dyn Tasks>,
+    owner: &Owner,
+    fan_out: &FanOut,
+) -> Result<Finished, Error> {
+    let mut finished = Finished {
+        at: ledger.now(),
+        counts: Counts::default(),
+        unstopped: Vec::new(),
+    };
     let actor = format!("revocation:{}", fan_out.fan_out_id);
     let mut after = None;
     loop {
-        let page = ledger.aborted_runs(owner, fan_out.fan_out_id, after.as_deref(), 100).await?;
+        let page = ledger
+            .aborted_runs(owner, fan_out.fan_out_id, after.as_deref(), 100)
+            .await?;
         let each = stream::iter(&page.items)
             .map(async |aborted| Ok((aborted, unstopped(ledger, tasks, aborted, &actor).await?)));
-        let looked_at: Vec<Result<(&AbortedRun, u64), Error>> = each.buffered(AT_ONCE).collect().await;
+        let looked_at: Vec<Result<(&AbortedRun, u64), Error>> =
+            each.buffered(AT_ONCE).collect().await;
         for looked_at in looked_at {
             let (aborted, unstopped) = looked_at?;
             add(&mut finished.counts, aborted, unstopped);
@@ -120,10 +138,17 @@ async fn unstopped(
     let run = ledger.run(&scope, aborted.run_id).await?;
     let mut unstopped = 0;
     for (step_id, step) in &run.steps {
-        let StepState::Aborted { stopping: Some(stopping), .. } = &step.state else { continue };
+        let StepState::Aborted {
+            stopping: Some(stopping),
+            ..
+        } = &step.state
+        else {
+            continue;
+        };
         let stopped = match (tasks, stopping) {
             (Some(tasks), Stopping::Task(handle)) => {
-                effects::stop_aborted(tasks, ledger, &scope, (run.run_id, step_id), handle, actor).await
+                effects::stop_aborted(tasks, ledger, &scope, (run.run_id, step_id), handle, actor)
+                    .await
             }
             // A launch that nobody has a handle of is looked for by `sweep`.
             (None, _) | (_, Stopping::Launch { .. }) => false,
@@ -145,7 +170,11 @@ pub async fn view(ledger: &Ledger, owner: &Owner, fan_out: FanOut) -> Result<Fan
     };
     Ok(FanOutView {
         fan_out_id: fan_out.fan_out_id,
-        revocations: fan_out.revocations.iter().map(|revocation| revocation.revocation_id).collect(),
+        revocations: fan_out
+            .revocations
+            .iter()
+            .map(|revocation| revocation.revocation_id)
+            .collect(),
         started_at: fan_out.started_at,
         finished_at,
         counts: so_far.counts,

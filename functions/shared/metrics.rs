@@ -1,13 +1,16 @@
-//! CloudWatch metrics, as lines of the embedded metric format on standard output: CloudWatch Logs reads the numbers out
-//! of the function's own log, so a metric costs no call, no permission and no time.
+//! CloudWatch metrics, as lines of the embedded metric format on standard output: CloudWatch Logs
+//! reads the numbers out of the function's own log, so a metric costs no call, no permission and no
+//! time.
 //!
-//! Written here rather than with `metrics_cloudwatch_embedded`: a line is one JSON object, while that crate gathers
-//! numbers in a recorder of the whole process and writes them after an invocation. Here a number is written when what it
-//! counts has been stored, a handler that dies later does not lose it, and a test reads the very lines.
+//! Written here rather than with `metrics_cloudwatch_embedded`: a line is one JSON object, while
+//! that crate gathers numbers in a recorder of the whole process and writes them after an
+//! invocation. Here a number is written when what it counts has been stored, a handler that dies
+//! later does not lose it, and a test reads the very lines.
 //!
-//! A metric's names are the ones below, a project's and a function's: it has no field for a key's name or a value.
-//! Steps are counted where the ledger has stored their transition ([`Watch`]), which happens once however often an event
-//! or a request comes. A transition whose answer was lost is not counted: these are figures for watching, not for bills.
+//! A metric's names are the ones below, a project's and a function's: it has no field for a key's
+//! name or a value. Steps are counted where the ledger has stored their transition ([`Watch`]),
+//! which happens once however often an event or a request comes. A transition whose answer was lost
+//! is not counted: these are figures for watching, not for bills.
 //!
 //! Source: "Specification: Embedded metric format", Amazon CloudWatch User Guide.
 
@@ -16,7 +19,7 @@ use std::sync::{Arc, Mutex};
 
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::{ProjectScope, Timestamp};
-use sealfleet_ecs::Usage;
+use sealfleet_fargate::Usage;
 use sealfleet_ledger::Watch;
 use serde_json::{Map, Value, json};
 
@@ -121,7 +124,10 @@ impl Metrics {
     /// The metrics of `function`, to `lines`.
     #[must_use]
     pub fn to(function: &str, lines: Arc<dyn Lines>) -> Self {
-        Self { function: function.to_owned(), lines }
+        Self {
+            function: function.to_owned(),
+            lines,
+        }
     }
 
     /// Numbers of a project, or of the operators' `~system`.
@@ -131,17 +137,25 @@ impl Metrics {
 
     /// Numbers of this function.
     pub fn of_function(&self, at: Timestamp, numbers: &[(Metric, f64)]) {
-        self.lines.write(line(&[("Function", &self.function)], at, numbers));
+        self.lines
+            .write(line(&[("Function", &self.function)], at, numbers));
     }
 
     /// Numbers of a project, which are this function's, too.
     pub fn of_project_and_function(&self, project: &str, at: Timestamp, numbers: &[(Metric, f64)]) {
-        self.lines.write(line(&[("Project", project), ("Function", &self.function)], at, numbers));
+        self.lines.write(line(
+            &[("Project", project), ("Function", &self.function)],
+            at,
+            numbers,
+        ));
     }
 
     /// What a task of a project has used. To be told once for each task.
     pub fn used(&self, scope: &ProjectScope, usage: &Usage) {
-        let numbers = [(Metric::VcpuSeconds, usage.vcpu_seconds()), (Metric::GbSeconds, usage.gb_seconds())];
+        let numbers = [
+            (Metric::VcpuSeconds, usage.vcpu_seconds()),
+            (Metric::GbSeconds, usage.gb_seconds()),
+        ];
         self.of_project(scope.project().as_str(), usage.stopped_at, &numbers);
     }
 }
@@ -171,13 +185,26 @@ impl Watch for Metrics {
 /// The line that says each of `numbers` once for each of `dimensions`.
 fn line(dimensions: &[(&str, &str)], at: Timestamp, numbers: &[(Metric, f64)]) -> String {
     let sets: Vec<[&str; 1]> = dimensions.iter().map(|(name, _)| [*name]).collect();
-    let metrics: Vec<Value> =
-        numbers.iter().map(|(metric, _)| json!({ "Name": metric.name(), "Unit": metric.unit() })).collect();
+    let metrics: Vec<Value> = numbers
+        .iter()
+        .map(|(metric, _)| json!({ "Name": metric.name(), "Unit": metric.unit() }))
+        .collect();
     let directive = json!({ "Namespace": NAMESPACE, "Dimensions": sets, "Metrics": metrics });
     let mut members = Map::new();
-    members.insert("_aws".to_owned(), json!({ "Timestamp": at.millis(), "CloudWatchMetrics": [directive] }));
-    members.extend(dimensions.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
-    members.extend(numbers.iter().map(|(metric, number)| (metric.name().to_owned(), json!(number))));
+    members.insert(
+        "_aws".to_owned(),
+        json!({ "Timestamp": at.millis(), "CloudWatchMetrics": [directive] }),
+    );
+    members.extend(
+        dimensions
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), json!(value))),
+    );
+    members.extend(
+        numbers
+            .iter()
+            .map(|(metric, number)| (metric.name().to_owned(), json!(number))),
+    );
     Value::Object(members).to_string()
 }
 
@@ -204,7 +231,10 @@ mod tests {
         let lines = Arc::new(Mutex::new(Vec::new()));
         write(&Metrics::to("observe", lines.clone()));
         let lines = lines.lock().unwrap();
-        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+        lines
+            .iter()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// What the specification requires of a document, for the members that are used here.
@@ -212,7 +242,10 @@ mod tests {
         assert!(document.to_string().len() <= 1_048_576);
         let root = document.as_object().unwrap();
         let metadata = root["_aws"].as_object().unwrap();
-        assert!(metadata["Timestamp"].as_u64().unwrap() > 1_000_000_000_000, "milliseconds since the epoch");
+        assert!(
+            metadata["Timestamp"].as_u64().unwrap() > 1_000_000_000_000,
+            "milliseconds since the epoch"
+        );
         let directives = metadata["CloudWatchMetrics"].as_array().unwrap();
         assert_eq!(directives.len(), 1);
         let mut targets = vec!["_aws"];
@@ -239,7 +272,10 @@ mod tests {
                 targets.push(name);
             }
         }
-        assert!(root.keys().all(|member| targets.contains(&member.as_str())), "nothing else is in a line: {root:?}");
+        assert!(
+            root.keys().all(|member| targets.contains(&member.as_str())),
+            "nothing else is in a line: {root:?}"
+        );
     }
 
     #[test]
@@ -253,12 +289,18 @@ mod tests {
             assert_eq!(lines.len(), 3);
             for line in &lines {
                 check(line);
-                assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Namespace"], "Sealfleet");
+                assert_eq!(
+                    line["_aws"]["CloudWatchMetrics"][0]["Namespace"],
+                    "Sealfleet"
+                );
                 assert_eq!(line[metric.name()], 2.0);
             }
             assert_eq!(lines[0]["Project"], "healthcare");
             assert_eq!(lines[1]["Function"], "observe");
-            assert_eq!(lines[2]["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Project"], ["Function"]]));
+            assert_eq!(
+                lines[2]["_aws"]["CloudWatchMetrics"][0]["Dimensions"],
+                json!([["Project"], ["Function"]])
+            );
         }
     }
 
@@ -270,25 +312,49 @@ mod tests {
         let reason = sealfleet_domain::run::AbortReason::Cancelled;
         let events = [
             Event::StepQueued { step_id: step("a") },
-            Event::StepRunning { step_id: step("a"), fence },
-            Event::StepSucceeded { step_id: step("a"), fence },
-            Event::StepAborted { step_id: step("b"), reason },
+            Event::StepRunning {
+                step_id: step("a"),
+                fence,
+            },
+            Event::StepSucceeded {
+                step_id: step("a"),
+                fence,
+            },
+            Event::StepAborted {
+                step_id: step("b"),
+                reason,
+            },
         ];
         let lines = written(|metrics| {
             metrics.stored(&scope, &events, AT);
             metrics.stored(&scope, &events[..1], AT);
         });
-        assert_eq!(lines.len(), 1, "a change without a start or an end says nothing");
+        assert_eq!(
+            lines.len(),
+            1,
+            "a change without a start or an end says nothing"
+        );
         check(&lines[0]);
-        assert_eq!((&lines[0]["StepsStarted"], &lines[0]["StepsEnded"]), (&json!(1.0), &json!(2.0)));
+        assert_eq!(
+            (&lines[0]["StepsStarted"], &lines[0]["StepsEnded"]),
+            (&json!(1.0), &json!(2.0))
+        );
     }
 
     #[test]
     fn a_task_uses_its_size_for_its_time() {
         let scope = ProjectScope::of_stored_row("healthcare".parse().unwrap());
-        let usage = Usage { cpu: 512, memory_mib: 3072, started_at: AT, stopped_at: AT.plus_seconds(90) };
+        let usage = Usage {
+            cpu: 512,
+            memory_mib: 3072,
+            started_at: AT,
+            stopped_at: AT.plus_seconds(90),
+        };
         let lines = written(|metrics| metrics.used(&scope, &usage));
         check(&lines[0]);
-        assert_eq!((&lines[0]["VcpuSeconds"], &lines[0]["GbSeconds"]), (&json!(45.0), &json!(270.0)));
+        assert_eq!(
+            (&lines[0]["VcpuSeconds"], &lines[0]["GbSeconds"]),
+            (&json!(45.0), &json!(270.0))
+        );
     }
 }

@@ -1,10 +1,10 @@
 //! What several functions share.
 
+pub mod auth;
 pub mod cascade;
 pub mod deadline;
 pub mod effects;
 pub mod fan_out;
-pub mod identity;
 pub mod metrics;
 pub mod pages;
 pub mod problems;

@@ -14,14 +14,22 @@ pub fn of_ledger(error: Error) -> Problem {
     match error {
         Error::Refused(refusal) => of_refusal(&refusal),
         Error::NotFound => Problem::not_found(),
-        Error::Exists => Problem::new(Code::AlreadyExists, "the name is taken; choose another, or use what is there"),
+        Error::Exists => Problem::new(
+            Code::AlreadyExists,
+            "the name is taken; choose another, or use what is there",
+        ),
         Error::NoProfile(profile) => {
             let detail = format!("there is no profile `{profile}` in your project");
-            Problem { field: Some("profile".to_owned()), ..Problem::new(Code::NotFound, detail) }
+            Problem {
+                field: Some("profile".to_owned()),
+                ..Problem::new(Code::NotFound, detail)
+            }
         }
         Error::VersionConflict(version) => Problem::new(
             Code::VersionConflict,
-            format!("it has version {version} now; read it again and send `If-Match: \"{version}\"`"),
+            format!(
+                "it has version {version} now; read it again and send `If-Match: \"{version}\"`"
+            ),
         ),
         Error::InUse => Problem::new(
             Code::ProfileInUse,
@@ -29,27 +37,42 @@ pub fn of_ledger(error: Error) -> Problem {
         ),
         Error::AlreadyRevoked(keys) => Problem::new(
             Code::AlreadyRevoked,
-            format!("{} is revoked already, and nothing was changed; leave it out", keys.join(", ")),
+            format!(
+                "{} is revoked already, and nothing was changed; leave it out",
+                keys.join(", ")
+            ),
         ),
         Error::Full(there) => Problem::new(
             Code::Conflict,
-            format!("there are {there} active revocations, and more would slow down every start; lift some first"),
+            format!(
+                "there are {there} active revocations, and more would slow down every start; lift some first"
+            ),
         ),
         Error::StartRefused(failure) => of_failure(&failure),
         Error::AtCapacity(slots) => Problem::new(
             Code::AtCapacity,
             format!("the worker holds {slots} steps, as many as it may; finish one first"),
         ),
-        Error::WrongState(state) => Problem::new(Code::Conflict, format!("it is `{state}` already")),
+        Error::WrongState(state) => {
+            Problem::new(Code::Conflict, format!("it is `{state}` already"))
+        }
         Error::IdempotencyMismatch => Problem::new(
             Code::IdempotencyMismatch,
             "this idempotency key stands for another request; use a new key for a new request",
         ),
-        Error::RateLimited(seconds) => Problem::rate_limited("the project has called as often as it may", seconds),
-        Error::Contended => Problem::new(Code::Unavailable, "others are changing the same thing; try again"),
+        Error::RateLimited(seconds) => {
+            Problem::rate_limited("the project has called as often as it may", seconds)
+        }
+        Error::Contended => Problem::new(
+            Code::Unavailable,
+            "others are changing the same thing; try again",
+        ),
         Error::Unavailable(_) | Error::Unreadable(_) => {
             tracing::error!(%error, "the ledger failed");
-            Problem::new(Code::Unavailable, "the ledger does not answer; nothing was changed, try again")
+            Problem::new(
+                Code::Unavailable,
+                "the ledger does not answer; nothing was changed, try again",
+            )
         }
     }
 }
@@ -58,11 +81,16 @@ pub fn of_ledger(error: Error) -> Problem {
 #[must_use]
 pub fn of_oidc(error: sealfleet_oidc::Error) -> Problem {
     match error {
-        sealfleet_oidc::Error::Refused(Refused::Token(reason)) => Problem::new(Code::Unauthenticated, reason),
-        sealfleet_oidc::Error::Refused(Refused::Claims(reason)) => Problem::new(Code::Forbidden, reason),
-        sealfleet_oidc::Error::Unavailable { .. } => {
-            Problem::new(Code::Unavailable, "the JWT's issuer does not answer, so nothing can be checked; try again")
+        sealfleet_oidc::Error::Refused(Refused::Token(reason)) => {
+            Problem::new(Code::Unauthenticated, reason)
         }
+        sealfleet_oidc::Error::Refused(Refused::Claims(reason)) => {
+            Problem::new(Code::Forbidden, reason)
+        }
+        sealfleet_oidc::Error::Unavailable { .. } => Problem::new(
+            Code::Unavailable,
+            "the JWT's issuer does not answer, so nothing can be checked; try again",
+        ),
     }
 }
 
@@ -75,9 +103,10 @@ pub fn of_refusal(refusal: &Refusal) -> Problem {
         Refusal::Mismatch(_) => Code::StepMismatch,
         Refusal::StaleFence { .. } => Code::StaleFence,
         Refusal::NotHolder => Code::NotHolder,
-        Refusal::EndedOtherwise(_) | Refusal::OtherHandle | Refusal::NotDead(_) | Refusal::AlreadyEnded(_) => {
-            Code::Conflict
-        }
+        Refusal::EndedOtherwise(_)
+        | Refusal::OtherHandle
+        | Refusal::NotDead(_)
+        | Refusal::AlreadyEnded(_) => Code::Conflict,
     };
     Problem::new(code, refusal.to_string())
 }
@@ -90,9 +119,10 @@ pub fn of_failure(failure: &Failure) -> Problem {
         Failure::ProfileRefused { detail } | Failure::SecretUnavailable { detail } => {
             Problem::new(Code::StartRefused, detail.clone())
         }
-        Failure::Drifted { detail } => {
-            Problem::new(Code::StartRefused, format!("what it would see has changed since it was enqueued: {detail}"))
-        }
+        Failure::Drifted { detail } => Problem::new(
+            Code::StartRefused,
+            format!("what it would see has changed since it was enqueued: {detail}"),
+        ),
         Failure::Exit { .. }
         | Failure::Signal { .. }
         | Failure::TimedOut { .. }
@@ -115,5 +145,8 @@ pub fn of_cascade(error: &CascadeError) -> Problem {
 #[must_use]
 pub fn unavailable(error: &dyn std::fmt::Display, what: &str) -> Problem {
     tracing::error!(%error, "{what} failed");
-    Problem::new(Code::Unavailable, format!("{what} does not answer; nothing was changed, try again"))
+    Problem::new(
+        Code::Unavailable,
+        format!("{what} does not answer; nothing was changed, try again"),
+    )
 }

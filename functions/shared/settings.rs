@@ -3,7 +3,7 @@
 use sealfleet_aws::queue_access::Account;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::Pace;
-use sealfleet_ecs::Place;
+use sealfleet_fargate::Place;
 use sealfleet_ledger::Tables;
 
 /// A variable that is missing or unusable.
@@ -16,12 +16,22 @@ pub struct MissingSetting(&'static str);
 /// # Errors
 /// When it is missing.
 pub fn setting(name: &'static str) -> Result<String, MissingSetting> {
-    #[expect(clippy::disallowed_methods, reason = "this is where functions read their environment")]
-    std::env::var(name).ok().filter(|value| !value.is_empty()).ok_or(MissingSetting(name))
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is where functions read their environment"
+    )]
+    std::env::var(name)
+        .ok()
+        .filter(|value| !value.is_empty())
+        .ok_or(MissingSetting(name))
 }
 
 fn seconds(name: &'static str, otherwise: i64) -> i64 {
-    setting(name).ok().and_then(|text| text.parse().ok()).filter(|seconds| *seconds > 0).unwrap_or(otherwise)
+    setting(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .filter(|seconds| *seconds > 0)
+        .unwrap_or(otherwise)
 }
 
 /// The tables' names.
@@ -29,7 +39,10 @@ fn seconds(name: &'static str, otherwise: i64) -> i64 {
 /// # Errors
 /// When one is missing.
 pub fn tables() -> Result<Tables, MissingSetting> {
-    Ok(Tables { ledger: setting("SEALFLEET_LEDGER_TABLE")?, audit: setting("SEALFLEET_AUDIT_TABLE")? })
+    Ok(Tables {
+        ledger: setting("SEALFLEET_LEDGER_TABLE")?,
+        audit: setting("SEALFLEET_AUDIT_TABLE")?,
+    })
 }
 
 /// How long leases last and when messages are sent again.
@@ -44,12 +57,24 @@ pub fn pace() -> Pace {
 /// How often a project's callers may call, unless the project has limits of its own.
 #[must_use]
 pub fn limits() -> Limits {
-    let number = |name, otherwise| setting(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise);
+    let number = |name, otherwise| {
+        setting(name)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(otherwise)
+    };
     let limits = Limits {
         requests_per_second: number("SEALFLEET_REQUESTS_PER_SECOND", 100),
         burst: number("SEALFLEET_REQUESTS_BURST", 200),
     };
-    if limits.check().is_ok() { limits } else { Limits { requests_per_second: 100, burst: 200 } }
+    if limits.check().is_ok() {
+        limits
+    } else {
+        Limits {
+            requests_per_second: 100,
+            burst: 200,
+        }
+    }
 }
 
 /// Where queues and roles are.
@@ -71,7 +96,10 @@ pub fn account() -> Result<Account, MissingSetting> {
 /// When the cluster is missing.
 pub fn place() -> Result<Place, MissingSetting> {
     let list = |name| {
-        setting(name).map_or_else(|_| Vec::new(), |text| text.split(',').map(|part| part.trim().to_owned()).collect())
+        setting(name).map_or_else(
+            |_| Vec::new(),
+            |text| text.split(',').map(|part| part.trim().to_owned()).collect(),
+        )
     };
     Ok(Place {
         cluster: setting("SEALFLEET_CLUSTER")?,

@@ -1,7 +1,8 @@
 //! What the end of an ECS task means for its step, from ECS's own words.
 //!
-//! Source: "Amazon ECS stopped tasks error messages" and the task state change event of the ECS Developer Guide. The
-//! sandbox's init exits with 124 when the step's time is over, and 125 when it could not begin.
+//! Source: "Amazon ECS stopped tasks error messages" and the task state change event of the ECS
+//! Developer Guide. The sandbox's init exits with 124 when the step's time is over, and 125 when it
+//! could not begin.
 
 use sealfleet_domain::run::{Failure, Outcome};
 
@@ -43,31 +44,47 @@ impl TaskEnd<'_> {
             return failed(Failure::OutOfMemory);
         }
         // The command did not choose this end, however it reacted to being told.
-        let taken = matches!(self.stop_code, Some("SpotInterruption" | "TerminationNotice" | "InfrastructureHealth"));
+        let taken = matches!(
+            self.stop_code,
+            Some("SpotInterruption" | "TerminationNotice" | "InfrastructureHealth")
+        );
         if taken && self.exit_code != Some(0) {
             return Meaning::Lost;
         }
         if let Some(code) = self.exit_code {
             return match code {
                 0 => Meaning::Ended(Outcome::Succeeded),
-                TIMED_OUT => failed(Failure::TimedOut { after_seconds: timeout_seconds }),
+                TIMED_OUT => failed(Failure::TimedOut {
+                    after_seconds: timeout_seconds,
+                }),
                 COULD_NOT_BEGIN => failed(Failure::CannotStart {
-                    detail: "the sandbox's init could not begin the step; see the task's log".to_owned(),
+                    detail: "the sandbox's init could not begin the step; see the task's log"
+                        .to_owned(),
                 }),
                 // A shell's and a container runtime's way to say that a signal ended the process.
-                code if (129..=192).contains(&code) => failed(Failure::Signal { signal: code - 128 }),
+                code if (129..=192).contains(&code) => {
+                    failed(Failure::Signal { signal: code - 128 })
+                }
                 code => failed(Failure::Exit { code }),
             };
         }
         if reason.contains("ResourceInitializationError") && reason.contains("secret") {
-            return failed(Failure::SecretUnavailable { detail: Failure::detail(reason) });
+            return failed(Failure::SecretUnavailable {
+                detail: Failure::detail(reason),
+            });
         }
         if self.stop_code == Some("TaskFailedToStart")
             || reason.contains("CannotPull")
             || reason.contains("CannotStart")
         {
-            let detail = if container.is_empty() { reason } else { container };
-            return failed(Failure::CannotStart { detail: Failure::detail(detail) });
+            let detail = if container.is_empty() {
+                reason
+            } else {
+                container
+            };
+            return failed(Failure::CannotStart {
+                detail: Failure::detail(detail),
+            });
         }
         Meaning::Lost
     }
@@ -83,26 +100,52 @@ mod tests {
 
     #[test]
     fn each_end_has_its_own_meaning() {
-        let exit = |code| TaskEnd { exit_code: Some(code), ..TaskEnd::default() };
+        let exit = |code| TaskEnd {
+            exit_code: Some(code),
+            ..TaskEnd::default()
+        };
         let failed = |failure| Meaning::Ended(Outcome::Failed { failure });
         assert_eq!(meaning(exit(0)), Meaning::Ended(Outcome::Succeeded));
         assert_eq!(meaning(exit(3)), failed(Failure::Exit { code: 3 }));
-        assert_eq!(meaning(exit(124)), failed(Failure::TimedOut { after_seconds: 60 }));
+        assert_eq!(
+            meaning(exit(124)),
+            failed(Failure::TimedOut { after_seconds: 60 })
+        );
         assert_eq!(meaning(exit(143)), failed(Failure::Signal { signal: 15 }));
-        let oom =
-            TaskEnd { container_reason: Some("OutOfMemoryError: Container killed due to memory usage"), ..exit(137) };
+        let oom = TaskEnd {
+            container_reason: Some("OutOfMemoryError: Container killed due to memory usage"),
+            ..exit(137)
+        };
         assert_eq!(meaning(oom), failed(Failure::OutOfMemory));
         let secret = TaskEnd {
             stop_code: Some("TaskFailedToStart"),
-            stopped_reason: Some("ResourceInitializationError: unable to pull secrets or registry auth: x"),
+            stopped_reason: Some(
+                "ResourceInitializationError: unable to pull secrets or registry auth: x",
+            ),
             ..TaskEnd::default()
         };
         assert!(matches!(
             meaning(secret),
-            Meaning::Ended(Outcome::Failed { failure: Failure::SecretUnavailable { .. } })
+            Meaning::Ended(Outcome::Failed {
+                failure: Failure::SecretUnavailable { .. }
+            })
         ));
-        let pull = TaskEnd { stop_code: Some("TaskFailedToStart"), ..TaskEnd::default() };
-        assert!(matches!(meaning(pull), Meaning::Ended(Outcome::Failed { failure: Failure::CannotStart { .. } })));
-        assert_eq!(meaning(TaskEnd { stop_code: Some("SpotInterruption"), ..exit(143) }), Meaning::Lost);
+        let pull = TaskEnd {
+            stop_code: Some("TaskFailedToStart"),
+            ..TaskEnd::default()
+        };
+        assert!(matches!(
+            meaning(pull),
+            Meaning::Ended(Outcome::Failed {
+                failure: Failure::CannotStart { .. }
+            })
+        ));
+        assert_eq!(
+            meaning(TaskEnd {
+                stop_code: Some("SpotInterruption"),
+                ..exit(143)
+            }),
+            Meaning::Lost
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Stored rows as the API shows them: never a hash of a credential.
 
 use sealfleet_api::types::{
-    EnrolmentKeyView, LimitsView, PoolView, ProjectView, RunSummary, RunView, StepView, TokenView, WorkerView,
+    EnrolmentKeyView, LimitsView, PoolView, ProjectView, RunSummary, RunView, StepView, TokenView,
+    WorkerView,
 };
 use sealfleet_domain::Timestamp;
 use sealfleet_domain::credential::Token;
@@ -16,15 +17,35 @@ use std::collections::BTreeMap;
 #[must_use]
 pub fn run(run: Run, now: Timestamp) -> RunView {
     let state = run.state();
-    let steps = run.steps.iter().map(|(id, step)| step_view(id.clone(), step, now)).collect();
-    let (profiles, secrets) = run.identity.map(|identity| (identity.profiles, identity.secrets)).unwrap_or_default();
-    RunView { run_id: run.run_id, workflow: run.workflow, state, profiles, secrets, created_at: run.created_at, steps }
+    let steps = run
+        .steps
+        .iter()
+        .map(|(id, step)| step_view(id.clone(), step, now))
+        .collect();
+    let (profiles, secrets) = run
+        .identity
+        .map(|identity| (identity.profiles, identity.secrets))
+        .unwrap_or_default();
+    RunView {
+        run_id: run.run_id,
+        workflow: run.workflow,
+        state,
+        profiles,
+        secrets,
+        created_at: run.created_at,
+        steps,
+    }
 }
 
 /// A run in a list.
 #[must_use]
 pub fn run_summary(run: &Run) -> RunSummary {
-    RunSummary { run_id: run.run_id, workflow: run.workflow.clone(), state: run.state(), created_at: run.created_at }
+    RunSummary {
+        run_id: run.run_id,
+        workflow: run.workflow.clone(),
+        state: run.state(),
+        created_at: run.created_at,
+    }
 }
 
 fn step_view(id: sealfleet_domain::StepId, step: &Step, now: Timestamp) -> StepView {
@@ -45,13 +66,18 @@ fn step_view(id: sealfleet_domain::StepId, step: &Step, now: Timestamp) -> StepV
     };
     match &step.state {
         StepState::Leased(hold) | StepState::Running(hold) => {
-            view.handle = hold.handle.as_ref().map(|handle| handle.as_str().to_owned());
+            view.handle = hold
+                .handle
+                .as_ref()
+                .map(|handle| handle.as_str().to_owned());
         }
         StepState::Failed { failure, .. } => view.failure = Some(failure.clone()),
         StepState::Aborted { reason, .. } => view.aborted = Some(reason.clone()),
         StepState::Dead { reason, .. } => view.dead = Some(*reason),
         // Whoever could claim it has had its message for as long as a message is waited for.
-        StepState::Queued { resend_at, resent, .. } if *resent > 0 || *resend_at <= now => {
+        StepState::Queued {
+            resend_at, resent, ..
+        } if *resent > 0 || *resend_at <= now => {
             view.diagnosis = Some(unclaimed(step));
         }
         StepState::Queued { .. } | StepState::Blocked | StepState::Succeeded { .. } => {}
@@ -61,10 +87,26 @@ fn step_view(id: sealfleet_domain::StepId, step: &Step, now: Timestamp) -> StepV
 
 /// What somebody who waits for a step should look at.
 fn unclaimed(step: &Step) -> String {
-    let mut wants = vec![format!("pool `{}`", step.spec.pool), format!("mode `{}`", step.spec.mode)];
-    wants.extend(step.spec.requires.iter().map(|(key, value)| format!("label `{key}={value}`")));
-    wants.extend(step.spec.model.iter().map(|model| format!("model `{model}`")));
-    format!("no worker has claimed it; it needs an approved worker with a free slot and {}", wants.join(", "))
+    let mut wants = vec![
+        format!("pool `{}`", step.spec.pool),
+        format!("mode `{}`", step.spec.mode),
+    ];
+    wants.extend(
+        step.spec
+            .requires
+            .iter()
+            .map(|(key, value)| format!("label `{key}={value}`")),
+    );
+    wants.extend(
+        step.spec
+            .model
+            .iter()
+            .map(|model| format!("model `{model}`")),
+    );
+    format!(
+        "no worker has claimed it; it needs an approved worker with a free slot and {}",
+        wants.join(", ")
+    )
 }
 
 /// A token.
@@ -114,29 +156,71 @@ pub fn worker(worker: Worker) -> WorkerView {
 /// A project's limits: its own, or the deployment's.
 #[must_use]
 pub fn limits(own: Option<Limits>, default: Limits) -> LimitsView {
-    let Limits { requests_per_second, burst } = own.unwrap_or(default);
-    LimitsView { requests_per_second, burst, own: own.is_some() }
+    let Limits {
+        requests_per_second,
+        burst,
+    } = own.unwrap_or(default);
+    LimitsView {
+        requests_per_second,
+        burst,
+        own: own.is_some(),
+    }
 }
 
 /// A project, with the workers that stand for its Fargate pools.
 ///
 /// # Errors
 /// [`Error::Unreadable`] if one of them is not among `workers`.
-pub fn project(project: Project, workers: &[Worker], limits: LimitsView) -> Result<ProjectView, Error> {
+pub fn project(
+    project: Project,
+    workers: &[Worker],
+    limits: LimitsView,
+) -> Result<ProjectView, Error> {
     let without = || Error::Unreadable("a Fargate pool without its worker".to_owned());
     let view = |pool| match pool {
         Pool::Pull => Ok::<_, Error>(PoolView::Pull {}),
-        Pool::Fargate(FargatePool { worker_id, image, cpu, memory_mib }) => {
-            let worker = workers.iter().find(|worker| worker.worker_id == worker_id).ok_or_else(without)?;
-            let (max_concurrent, labels, models) =
-                (worker.max_concurrent, label_map(&worker.labels), worker.models.clone());
-            Ok(PoolView::Fargate { worker_id, image, cpu, memory_mib, max_concurrent, labels, models })
+        Pool::Fargate(FargatePool {
+            worker_id,
+            image,
+            cpu,
+            memory_mib,
+        }) => {
+            let worker = workers
+                .iter()
+                .find(|worker| worker.worker_id == worker_id)
+                .ok_or_else(without)?;
+            let (max_concurrent, labels, models) = (
+                worker.max_concurrent,
+                label_map(&worker.labels),
+                worker.models.clone(),
+            );
+            Ok(PoolView::Fargate {
+                worker_id,
+                image,
+                cpu,
+                memory_mib,
+                max_concurrent,
+                labels,
+                models,
+            })
         }
     };
-    let pools = project.pools.into_iter().map(|(name, pool)| Ok((name, view(pool)?))).collect::<Result<_, Error>>()?;
-    Ok(ProjectView { project: project.project, pools, limits, created_at: project.created_at })
+    let pools = project
+        .pools
+        .into_iter()
+        .map(|(name, pool)| Ok((name, view(pool)?)))
+        .collect::<Result<_, Error>>()?;
+    Ok(ProjectView {
+        project: project.project,
+        pools,
+        limits,
+        created_at: project.created_at,
+    })
 }
 
 fn label_map(labels: &Labels) -> BTreeMap<String, String> {
-    labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    labels
+        .iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
 }

@@ -1,16 +1,18 @@
 //! `sweep`: visits what is due, and nothing else.
 //!
-//! Queued and due: its message is sent again, or its time to live is over. Held by a worker and due: its lease has run
-//! out, or a heartbeat has moved it. Held by ECS and due: ECS is asked. Ended with a sandbox still to stop: it is
-//! stopped. A fan-out that was interrupted: it goes on. An audit entry that waits in the outbox: it is moved to the trail.
-//! Queue messages, events and handlers may all be lost; this alone brings every run to its end.
+//! Queued and due: its message is sent again, or its time to live is over. Held by a worker and
+//! due: its lease has run out, or a heartbeat has moved it. Held by ECS and due: ECS is asked.
+//! Ended with a sandbox still to stop: it is stopped. A fan-out that was interrupted: it goes on.
+//! An audit entry that waits in the outbox: it is moved to the trail. Queue messages, events and
+//! handlers may all be lost; this alone brings every run to its end.
 
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::run::{
-    Change, Executor, Failure, Fence, Handle, Hold, Outcome, Pace, Refusal, RequeueReason, Run, StepState, Stopping,
+    Change, Executor, Failure, Fence, Handle, Hold, Outcome, Pace, Refusal, RequeueReason, Run,
+    StepState, Stopping,
 };
 use sealfleet_domain::{FanOutId, Owner, ProjectScope, StepId, Timestamp};
-use sealfleet_ecs::{TaskState, Tasks};
+use sealfleet_fargate::{TaskState, Tasks};
 use sealfleet_ledger::{Due, DueRun, Error, Ledger, Transitioned, due_shards};
 use serde::Serialize;
 
@@ -63,7 +65,8 @@ pub async fn handle(ports: &Ports) -> Result<Swept, Error> {
     let mut swept = Swept::default();
     let mut unfinished_fan_outs = 0.0;
     for shard in due_shards() {
-        // Page after page, for as long as a page brings something on its way: what is dealt with is due no more.
+        // Page after page, for as long as a page brings something on its way: what is dealt with is
+        // due no more.
         for _ in 0..PAGES {
             let page = ports.ledger.due(&shard, ports.ledger.now(), PAGE).await?;
             let mut dealt_with = 0;
@@ -93,7 +96,10 @@ pub async fn handle(ports: &Ports) -> Result<Swept, Error> {
             }
         }
     }
-    ports.metrics.of_function(ports.ledger.now(), &[(Metric::FanOutsUnfinished, unfinished_fan_outs)]);
+    ports.metrics.of_function(
+        ports.ledger.now(),
+        &[(Metric::FanOutsUnfinished, unfinished_fan_outs)],
+    );
     tracing::info!(visited = swept.visited, failed = swept.failed, "swept");
     Ok(swept)
 }
@@ -102,7 +108,8 @@ pub async fn handle(ports: &Ports) -> Result<Swept, Error> {
 async fn go_on(ports: &Ports, owner: &Owner, id: FanOutId) -> Result<bool, Error> {
     let fan_out = ports.ledger.fan_out(owner, id).await?;
     let until = ports.ledger.now().plus_seconds(FAN_OUT_SECONDS);
-    let fan_out = fan_out::advance(&ports.ledger, ports.tasks.as_ref(), owner, fan_out, until).await?;
+    let fan_out =
+        fan_out::advance(&ports.ledger, ports.tasks.as_ref(), owner, fan_out, until).await?;
     Ok(fan_out.finished.is_some())
 }
 
@@ -117,41 +124,80 @@ async fn visit(ports: &Ports, due: &DueRun) -> Result<(), Error> {
             StepState::Queued { .. } => {
                 apply(ports, due, |run, now| run.wait(step_id, ports.pace, now)).await?;
             }
-            StepState::Leased(hold) | StepState::Running(hold) if hold.due <= now => match hold.executor {
-                Executor::Worker => look_at_lease(ports, due, step_id, hold).await?,
-                Executor::Ecs => look_at_task(ports, due, &run, step_id, hold).await?,
-            },
-            StepState::Aborted { stopping: Some(Stopping::Task(handle)), .. } => {
+            StepState::Leased(hold) | StepState::Running(hold) if hold.due <= now => {
+                match hold.executor {
+                    Executor::Worker => look_at_lease(ports, due, step_id, hold).await?,
+                    Executor::Ecs => look_at_task(ports, due, &run, step_id, hold).await?,
+                }
+            }
+            StepState::Aborted {
+                stopping: Some(Stopping::Task(handle)),
+                ..
+            } => {
                 stop(ports, due, step_id, handle.as_str()).await?;
             }
-            StepState::Aborted { stopping: Some(Stopping::Launch { until }), .. } => {
+            StepState::Aborted {
+                stopping: Some(Stopping::Launch { until }),
+                ..
+            } => {
                 stop_launch(ports, due, step_id, step.fence, *until).await?;
             }
             _ => {}
         }
     }
-    // The index may have come early (its entry is moved late, on purpose): give it the time that is true now.
-    apply(ports, due, |_, _| Ok(Change { quiet: true, ..Change::default() })).await
+    // The index may have come early (its entry is moved late, on purpose): give it the time that is
+    // true now.
+    apply(ports, due, |_, _| {
+        Ok(Change {
+            quiet: true,
+            ..Change::default()
+        })
+    })
+    .await
 }
 
 /// A worker's hold: alive if its lease row says so.
-async fn look_at_lease(ports: &Ports, due: &DueRun, step_id: &StepId, hold: &Hold) -> Result<(), Error> {
-    let lease = ports.ledger.lease(&due.scope, hold.holder, hold.slot, hold.fence).await?;
+async fn look_at_lease(
+    ports: &Ports,
+    due: &DueRun,
+    step_id: &StepId,
+    hold: &Hold,
+) -> Result<(), Error> {
+    let lease = ports
+        .ledger
+        .lease(&due.scope, hold.holder, hold.slot, hold.fence)
+        .await?;
     let until = lease.map(|lease| lease.until());
     apply(ports, due, |run, now| match until {
         Some(until) if until > now => run.look_again(step_id, hold.fence, until),
-        _ => run.lose(step_id, hold.fence, RequeueReason::LeaseExpired, ports.pace, now),
+        _ => run.lose(
+            step_id,
+            hold.fence,
+            RequeueReason::LeaseExpired,
+            ports.pace,
+            now,
+        ),
     })
     .await
 }
 
 /// ECS's hold: alive if ECS says so.
-async fn look_at_task(ports: &Ports, due: &DueRun, run: &Run, step_id: &StepId, hold: &Hold) -> Result<(), Error> {
-    let unavailable = |error: sealfleet_ecs::Error| Error::Unavailable(error.to_string());
+async fn look_at_task(
+    ports: &Ports,
+    due: &DueRun,
+    run: &Run,
+    step_id: &StepId,
+    hold: &Hold,
+) -> Result<(), Error> {
+    let unavailable = |error: sealfleet_fargate::Error| Error::Unavailable(error.to_string());
     let arn = match &hold.handle {
         Some(handle) => Some(handle.as_str().to_owned()),
         // The dispatcher died after its claim: it may have launched a task, or not.
-        None => ports.tasks.find(&due.scope, due.run_id, step_id, hold.fence).await.map_err(unavailable)?,
+        None => ports
+            .tasks
+            .find(&due.scope, due.run_id, step_id, hold.fence)
+            .await
+            .map_err(unavailable)?,
     };
     let task = match &arn {
         Some(arn) => ports.tasks.describe(arn).await.map_err(unavailable)?,
@@ -159,26 +205,56 @@ async fn look_at_task(ports: &Ports, due: &DueRun, run: &Run, step_id: &StepId, 
     };
     let Some(task) = task else {
         return apply(ports, due, |run, now| {
-            run.lose(step_id, hold.fence, RequeueReason::SandboxLost, ports.pace, now)
+            run.lose(
+                step_id,
+                hold.fence,
+                RequeueReason::SandboxLost,
+                ports.pace,
+                now,
+            )
         })
         .await;
     };
-    let seen = Observed { scope: &due.scope, run_id: due.run_id, step_id, fence: hold.fence, task_arn: &task.arn };
+    let seen = Observed {
+        scope: &due.scope,
+        run_id: due.run_id,
+        step_id,
+        fence: hold.fence,
+        task_arn: &task.arn,
+    };
     if task.last_status == "STOPPED" {
         let end = task_end(&task);
-        let done = observe::stopped(&ports.ledger, ports.queues.as_ref(), ports.pace, &seen, &end).await?;
+        let done = observe::stopped(
+            &ports.ledger,
+            ports.queues.as_ref(),
+            ports.pace,
+            &seen,
+            &end,
+        )
+        .await?;
         return match task.usage(ports.ledger.now()) {
-            Some(usage) => observe::count(&ports.ledger, &ports.metrics, &seen, done.as_ref(), &usage).await,
+            Some(usage) => {
+                observe::count(&ports.ledger, &ports.metrics, &seen, done.as_ref(), &usage).await
+            }
             None => Ok(()),
         };
     }
     let timeout = run.step(step_id)?.spec.timeout_seconds;
-    let overdue = hold.since.plus_seconds(i64::from(timeout) + ports.pace.lease_seconds + GRACE_SECONDS);
+    let overdue = hold
+        .since
+        .plus_seconds(i64::from(timeout) + ports.pace.lease_seconds + GRACE_SECONDS);
     if overdue <= ports.ledger.now() {
         return time_out(ports, due, &seen, hold, &task, timeout).await;
     }
     if task.last_status == "RUNNING" {
-        observe::running(&ports.ledger, ports.tasks.as_ref(), ports.pace, &seen, &ports.metrics).await?;
+        observe::running(
+            &ports.ledger,
+            ports.tasks.as_ref(),
+            ports.pace,
+            &seen,
+            &ports.metrics,
+        )
+        .await?;
     }
     let handle = Handle::new(task.arn.clone());
     apply(ports, due, |run, now| {
@@ -211,17 +287,25 @@ async fn time_out(
 ) -> Result<(), Error> {
     let stopped = ports.tasks.stop(&task.arn, "the step's time is over").await;
     stopped.map_err(|error| Error::Unavailable(error.to_string()))?;
-    let outcome = Outcome::Failed { failure: Failure::TimedOut { after_seconds: timeout } };
-    let rule = |run: &mut Run, now| run.finish(seen.step_id, None, hold.fence, &outcome, ports.pace, now);
+    let outcome = Outcome::Failed {
+        failure: Failure::TimedOut {
+            after_seconds: timeout,
+        },
+    };
+    let rule =
+        |run: &mut Run, now| run.finish(seen.step_id, None, hold.fence, &outcome, ports.pace, now);
     let done = applied(ports, due, rule).await?;
     // ECS's event finds the step ended.
     match (done, task.usage(ports.ledger.now())) {
-        (Some(done), Some(usage)) => observe::count(&ports.ledger, &ports.metrics, seen, Some(&done), &usage).await,
+        (Some(done), Some(usage)) => {
+            observe::count(&ports.ledger, &ports.metrics, seen, Some(&done), &usage).await
+        }
         _ => Ok(()),
     }
 }
 
-/// A step was ended while it was being launched, and the launcher may have died before it could take the task back.
+/// A step was ended while it was being launched, and the launcher may have died before it could
+/// take the task back.
 async fn stop_launch(
     ports: &Ports,
     due: &DueRun,
@@ -229,24 +313,36 @@ async fn stop_launch(
     fence: Fence,
     until: Timestamp,
 ) -> Result<(), Error> {
-    let found = ports.tasks.find(&due.scope, due.run_id, step_id, fence).await;
+    let found = ports
+        .tasks
+        .find(&due.scope, due.run_id, step_id, fence)
+        .await;
     match found.map_err(|error| Error::Unavailable(error.to_string()))? {
         Some(arn) => {
             stop(ports, due, step_id, &arn).await?;
-            ports.metrics.of_function(ports.ledger.now(), &[(Metric::OrphanTasks, 1.0)]);
+            ports
+                .metrics
+                .of_function(ports.ledger.now(), &[(Metric::OrphanTasks, 1.0)]);
             Ok(())
         }
-        None if until <= ports.ledger.now() => apply(ports, due, |run, _| run.stopped(step_id)).await,
+        None if until <= ports.ledger.now() => {
+            apply(ports, due, |run, _| run.stopped(step_id)).await
+        }
         None => Ok(()),
     }
 }
 
 async fn stop(ports: &Ports, due: &DueRun, step_id: &StepId, arn: &str) -> Result<(), Error> {
-    ports.tasks.stop(arn, "ended by Sealfleet").await.map_err(|error| Error::Unavailable(error.to_string()))?;
+    ports
+        .tasks
+        .stop(arn, "ended by Sealfleet")
+        .await
+        .map_err(|error| Error::Unavailable(error.to_string()))?;
     apply(ports, due, |run, _| run.stopped(step_id)).await
 }
 
-/// Applies a rule and what follows from it. What the step machine refuses has been done by somebody else meanwhile.
+/// Applies a rule and what follows from it. What the step machine refuses has been done by somebody
+/// else meanwhile.
 async fn apply(
     ports: &Ports,
     due: &DueRun,
@@ -262,10 +358,22 @@ async fn applied(
     rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
 ) -> Result<Option<Transitioned>, Error> {
     let scope: &ProjectScope = &due.scope;
-    match ports.ledger.transition(scope, due.run_id, ACTOR, rule).await {
+    match ports
+        .ledger
+        .transition(scope, due.run_id, ACTOR, rule)
+        .await
+    {
         Ok(done) => {
             effects::tell(ports.queues.as_ref(), scope, due.run_id, &done.change.ready).await;
-            effects::stop(ports.tasks.as_ref(), &ports.ledger, scope, &done.run, &done.change, ACTOR).await;
+            effects::stop(
+                ports.tasks.as_ref(),
+                &ports.ledger,
+                scope,
+                &done.run,
+                &done.change,
+                ACTOR,
+            )
+            .await;
             Ok(Some(done))
         }
         Err(Error::Refused(_)) => Ok(None),

@@ -1,7 +1,12 @@
-//! The sample events of `events/`: each is read as the function of its folder reads it, so a sample that has gone stale, a
-//! function without one and a route without one fail here; those of `export` are read in `export/main.rs`. `events/README.md` says how to send them to a function.
+//! The sample events of `events/`: each is read as the function of its folder reads it, so a sample
+//! that has gone stale, a function without one and a route without one fail here; those of `export`
+//! are read in `export/main.rs`. `events/README.md` says how to send them to a function.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,8 +17,9 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use sealfleet_api::Problem;
 use sealfleet_api::http::Request;
 use sealfleet_api::types::{
-    ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun, Heartbeat, LeaseRef,
-    PutProfile, QueueMessage, RegisterWorker, ReportStep, ResolveCascade, Revoke, SetLimits, StartStep,
+    ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
+    Heartbeat, LeaseRef, PutProfile, QueueMessage, RegisterWorker, ReportStep, ResolveCascade,
+    Revoke, SetLimits, StartStep,
 };
 use sealfleet_domain::ProjectScope;
 use sealfleet_domain::cascade::Bindings;
@@ -42,7 +48,10 @@ impl Sample {
 }
 
 fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 /// The samples of a function. There is at least one.
@@ -58,13 +67,19 @@ fn samples(function: &str) -> Vec<Sample> {
             text: std::fs::read_to_string(&path).unwrap(),
         })
         .collect();
-    assert!(samples.iter().any(|sample| !sample.is_refused()), "function `{function}` has no sample");
+    assert!(
+        samples.iter().any(|sample| !sample.is_refused()),
+        "function `{function}` has no sample"
+    );
     samples
 }
 
 /// The folders of `functions/` that are functions.
 fn functions() -> BTreeSet<String> {
-    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).read_dir().unwrap().map(|entry| entry.unwrap());
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap());
     folders
         .filter(|entry| entry.path().join("mod.rs").exists())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
@@ -81,8 +96,9 @@ fn routes() -> BTreeMap<String, String> {
         if let Some(route) = line.strip_prefix("RouteKey: ") {
             key = Some(route.to_owned());
         }
-        let target =
-            line.strip_prefix("Target: !Sub integrations/${").and_then(|rest| rest.strip_suffix("Integration}"));
+        let target = line
+            .strip_prefix("Target: !Sub integrations/${")
+            .and_then(|rest| rest.strip_suffix("Integration}"));
         if let Some(target) = target {
             routes.insert(key.take().unwrap(), target.to_lowercase());
         }
@@ -93,7 +109,11 @@ fn routes() -> BTreeMap<String, String> {
 
 #[test]
 fn each_function_has_a_sample_and_nothing_else_has() {
-    let folders = repository().join("events").read_dir().unwrap().map(|entry| entry.unwrap());
+    let folders = repository()
+        .join("events")
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap());
     let with_events: BTreeSet<String> = folders
         .filter(|entry| entry.path().is_dir())
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
@@ -112,11 +132,20 @@ fn each_route_has_a_sample_in_the_folder_of_its_function() {
         for sample in samples(function) {
             let event: ApiGatewayV2httpRequest = sample.read();
             let route = event.route_key.unwrap();
-            assert_eq!(routes.get(&route), Some(function), "{function}/{}: `{route}`", sample.name);
+            assert_eq!(
+                routes.get(&route),
+                Some(function),
+                "{function}/{}: `{route}`",
+                sample.name
+            );
             seen.insert(route);
         }
     }
-    assert_eq!(seen, routes.into_keys().collect(), "routes with samples, and all routes");
+    assert_eq!(
+        seen,
+        routes.into_keys().collect(),
+        "routes with samples, and all routes"
+    );
 }
 
 #[test]
@@ -128,12 +157,21 @@ fn each_request_is_one_of_its_operation() {
                 continue;
             }
             let name = format!("{function}/{}", sample.name);
-            let Ok(request) = Request::from_event(event) else { panic!("{name}: no request") };
-            assert_eq!(spelled(&route, &request), format!("{} /{}", request.method, request.path.join("/")), "{name}");
+            let Ok(request) = Request::from_event(event) else {
+                panic!("{name}: no request")
+            };
+            assert_eq!(
+                spelled(&route, &request),
+                format!("{} /{}", request.method, request.path.join("/")),
+                "{name}"
+            );
             identified(&name, &route, &request);
             match body(&route, &request) {
                 Ok(()) => assert!(!sample.is_refused(), "{name}: its body is accepted"),
-                Err(problem) => assert!(sample.is_refused() && problem.status == 400, "{name}: {problem}"),
+                Err(problem) => assert!(
+                    sample.is_refused() && problem.status == 400,
+                    "{name}: {problem}"
+                ),
             }
         }
     }
@@ -144,12 +182,22 @@ fn spelled(route: &str, request: &Request) -> String {
     let Some((method, path)) = route.split_once(' ') else {
         return format!("{} /{}", request.method, request.path.join("/"));
     };
-    let parts = path.split('/').filter(|part| !part.is_empty()).zip(&request.path);
-    let parts = parts.map(|(pattern, part)| if pattern.starts_with('{') { part.as_str() } else { pattern });
+    let parts = path
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .zip(&request.path);
+    let parts = parts.map(|(pattern, part)| {
+        if pattern.starts_with('{') {
+            part.as_str()
+        } else {
+            pattern
+        }
+    });
     format!("{method} /{}", parts.collect::<Vec<_>>().join("/"))
 }
 
-/// Every caller says who it is, except for a worker that waits for its approval, by a credential that opens nothing.
+/// Every caller says who it is, except for a worker that waits for its approval, by a credential
+/// that opens nothing.
 fn identified(name: &str, route: &str, request: &Request) {
     match route {
         "POST /v1/sandbox/step" => {
@@ -160,9 +208,15 @@ fn identified(name: &str, route: &str, request: &Request) {
         "GET /v1/openapi.json" | "$default" => assert!(request.bearer().is_none(), "{name}"),
         _ => {
             let text = request.bearer().unwrap();
-            assert!(Credential::parse(text).is_ok(), "{name}: its credential has no form of ours");
+            assert!(
+                Credential::parse(text).is_ok(),
+                "{name}: its credential has no form of ours"
+            );
             let secret = text.rsplit('.').next().unwrap();
-            assert!(secret.bytes().all(|byte| byte == b'A'), "{name}: its credential's secret is not all zeros");
+            assert!(
+                secret.bytes().all(|byte| byte == b'A'),
+                "{name}: its credential's secret is not all zeros"
+            );
         }
     }
 }
@@ -182,7 +236,9 @@ fn body(route: &str, request: &Request) -> Result<(), Problem> {
         }
         "PUT /v1/cascade" => request.json::<Bindings>().map(drop),
         "POST /v1/cascade/resolve" => request.json::<ResolveCascade>().map(drop),
-        "POST /v1/revocations" | "POST /v1/revocations:preview" => request.json::<Revoke>().map(drop),
+        "POST /v1/revocations" | "POST /v1/revocations:preview" => {
+            request.json::<Revoke>().map(drop)
+        }
         "POST /v1/runs" => request.json::<EnqueueRun>().map(drop),
         "POST /v1/claims" => request.json::<ClaimStep>().map(drop),
         "POST /v1/heartbeats" => request.json::<Heartbeat>().map(drop),
@@ -214,10 +270,23 @@ fn each_queue_message_is_a_hint_from_a_pools_queue() {
 fn each_task_change_is_read_and_names_its_claim() {
     for sample in samples("observe") {
         let event: EventBridgeEvent<TaskChange> = sample.read();
-        assert_eq!((event.source.as_str(), event.detail_type.as_str()), ("aws.ecs", "ECS Task State Change"));
+        assert_eq!(
+            (event.source.as_str(), event.detail_type.as_str()),
+            ("aws.ecs", "ECS Task State Change")
+        );
         let detail = serde_json::to_value(event.detail).unwrap();
-        let text = |name: &str| detail.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        assert!(matches!(text("lastStatus").as_str(), "RUNNING" | "STOPPED"), "{}", sample.name);
+        let text = |name: &str| {
+            detail
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        assert!(
+            matches!(text("lastStatus").as_str(), "RUNNING" | "STOPPED"),
+            "{}",
+            sample.name
+        );
         let ours = ProjectScope::of_started_by(&text("startedBy")).is_ok();
         assert_eq!(ours, sample.name != "foreign-task.json", "{}", sample.name);
     }
@@ -233,7 +302,10 @@ fn each_api_call_is_read_and_asks_for_a_secret() {
         );
         let detail: Value = sample.read::<EventBridgeEvent>().detail;
         let parameters = detail.get("requestParameters").unwrap();
-        let asks = parameters.get("secretId").or(parameters.get("secretIdList")).is_some();
+        let asks = parameters
+            .get("secretId")
+            .or(parameters.get("secretIdList"))
+            .is_some();
         assert_ne!(asks, sample.is_refused(), "{}", sample.name);
     }
 }

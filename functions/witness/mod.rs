@@ -1,20 +1,23 @@
-//! `witness`: every read of a secret that CloudTrail tells of is matched with a release; one that fits none is recorded.
+//! `witness`: every read of a secret that CloudTrail tells of is matched with a release; one that
+//! fits none is recorded.
 //!
-//! The trail says what the control plane released; this function holds it against what AWS says was read. ECS names the
-//! execution role's session by its task, the task names its claim (`startedBy`), and the claim's `secret.released` lists
-//! secrets and versions. ECS shows a stopped task for about an hour: of a task that it has forgotten, the execution role
-//! and a release of that very secret and version at that time must do.
+//! The trail says what the control plane released; this function holds it against what AWS says was
+//! read. ECS names the execution role's session by its task, the task names its claim
+//! (`startedBy`), and the claim's `secret.released` lists secrets and versions. ECS shows a stopped
+//! task for about an hour: of a task that it has forgotten, the execution role and a release of
+//! that very secret and version at that time must do.
 //!
-//! Events come minutes late, at least once, in any order. The entry's id is made of CloudTrail's, so what comes again is
-//! put once, and counted once. Where a table or ECS does not answer, the event fails and comes again: nothing is taken for
-//! explained, or for unexplained, that could not be looked at.
+//! Events come minutes late, at least once, in any order. The entry's id is made of CloudTrail's,
+//! so what comes again is put once, and counted once. Where a table or ECS does not answer, the
+//! event fails and comes again: nothing is taken for explained, or for unexplained, that could not
+//! be looked at.
 
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::run::{Fence, Handle};
 use sealfleet_domain::witness::{AskedSecret, Read, Release, SecretOwner, Unexplained};
 use sealfleet_domain::{EventId, Owner, ProjectScope, RunId, StepId, Timestamp};
-use sealfleet_ecs::{TaskState, Tasks};
+use sealfleet_fargate::{TaskState, Tasks};
 use sealfleet_ledger::{AuditFilter, Error, Ledger};
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +37,8 @@ pub struct Ports {
     pub metrics: Metrics,
 }
 
-/// "AWS API Call via CloudTrail", as far as it matters here (CloudTrail User Guide, "CloudTrail record contents").
+/// "AWS API Call via CloudTrail", as far as it matters here (CloudTrail User Guide, "CloudTrail
+/// record contents").
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiCall {
@@ -63,7 +67,8 @@ struct UserIdentity {
     principal_id: Option<String>,
 }
 
-/// What an [`ApiCall`] asked for. A batch may name filters instead; each secret that it reads has a record of its own.
+/// What an [`ApiCall`] asked for. A batch may name filters instead; each secret that it reads has a
+/// record of its own.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Request {
@@ -87,8 +92,16 @@ pub struct Witnessed {
 impl ApiCall {
     /// Who made the call: the ARN that AWS verified, or the service.
     fn by(&self) -> String {
-        let UserIdentity { arn, invoked_by, principal_id } = &self.user_identity;
-        arn.as_ref().or(invoked_by.as_ref()).or(principal_id.as_ref()).cloned().unwrap_or_default()
+        let UserIdentity {
+            arn,
+            invoked_by,
+            principal_id,
+        } = &self.user_identity;
+        arn.as_ref()
+            .or(invoked_by.as_ref())
+            .or(principal_id.as_ref())
+            .cloned()
+            .unwrap_or_default()
     }
 }
 
@@ -105,13 +118,26 @@ pub async fn handle(ports: &Ports, event: EventBridgeEvent<ApiCall>) -> Result<W
     }
     let request = call.request_parameters.clone().unwrap_or_default();
     let ids: Vec<&str> = match call.event_name.as_str() {
-        "GetSecretValue" => vec![request.secret_id.as_deref().ok_or_else(|| unreadable(&call, "secretId"))?],
+        "GetSecretValue" => vec![
+            request
+                .secret_id
+                .as_deref()
+                .ok_or_else(|| unreadable(&call, "secretId"))?,
+        ],
         "BatchGetSecretValue" => request.secret_id_list.iter().map(String::as_str).collect(),
         _ => return Ok(witnessed),
     };
     for secret in ids.into_iter().filter_map(AskedSecret::of) {
         let why = if call.event_name == "GetSecretValue" {
-            explained(ports, &call, &account, &secret, request.version_id.as_deref()).await?.err()
+            explained(
+                ports,
+                &call,
+                &account,
+                &secret,
+                request.version_id.as_deref(),
+            )
+            .await?
+            .err()
         } else {
             Some(Unexplained::InABatch)
         };
@@ -127,7 +153,10 @@ pub async fn handle(ports: &Ports, event: EventBridgeEvent<ApiCall>) -> Result<W
 }
 
 fn unreadable(call: &ApiCall, member: &str) -> Error {
-    Error::Unreadable(format!("CloudTrail's record `{}` has no `{member}`", call.event_id))
+    Error::Unreadable(format!(
+        "CloudTrail's record `{}` has no `{member}`",
+        call.event_id
+    ))
 }
 
 /// Whether a release explains this read of `secret`, and if not, why.
@@ -141,7 +170,10 @@ async fn explained(
     let caller = call.by();
     // A role of that name in another account is not ours.
     let of_this_account = caller.split(':').nth(4) == Some(account);
-    let Some((reader, task_id)) = ProjectScope::of_execution_arn(&caller).ok().filter(|_| of_this_account) else {
+    let Some((reader, task_id)) = ProjectScope::of_execution_arn(&caller)
+        .ok()
+        .filter(|_| of_this_account)
+    else {
         return Ok(Err(Unexplained::NotAnExecutionRole));
     };
     match secret.owner() {
@@ -149,8 +181,14 @@ async fn explained(
         SecretOwner::Project(owner) if owner == *reader.project() => {}
         SecretOwner::Project(_) | SecretOwner::Nobody => return Ok(Err(Unexplained::OtherProject)),
     }
-    let Some(version) = version else { return Ok(Err(Unexplained::VersionNotPinned)) };
-    let read = Read { secret: secret.clone(), version: version.to_owned(), at: call.event_time };
+    let Some(version) = version else {
+        return Ok(Err(Unexplained::VersionNotPinned));
+    };
+    let read = Read {
+        secret: secret.clone(),
+        version: version.to_owned(),
+        at: call.event_time,
+    };
     match task(ports, &task_id).await? {
         Some(task) => by_its_claim(ports, &reader, &task, &read).await,
         None => by_any_release(ports, &reader, &read).await,
@@ -162,7 +200,11 @@ async fn task(ports: &Ports, task_id: &str) -> Result<Option<TaskState>, Error> 
     if task_id.len() != 32 || !task_id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(None);
     }
-    ports.tasks.describe(task_id).await.map_err(|error| Error::Unavailable(error.to_string()))
+    ports
+        .tasks
+        .describe(task_id)
+        .await
+        .map_err(|error| Error::Unavailable(error.to_string()))
 }
 
 /// The task's claim was released this secret.
@@ -173,28 +215,45 @@ async fn by_its_claim(
     read: &Read,
 ) -> Result<Result<(), Unexplained>, Error> {
     let started_by = task.started_by.as_deref().unwrap_or_default();
-    let claim = ProjectScope::of_started_by(started_by).ok().filter(|(scope, ..)| scope == reader);
-    let Some((scope, run_id, step_id, fence)) = claim else { return Ok(Err(Unexplained::ForeignTask)) };
+    let claim = ProjectScope::of_started_by(started_by)
+        .ok()
+        .filter(|(scope, ..)| scope == reader);
+    let Some((scope, run_id, step_id, fence)) = claim else {
+        return Ok(Err(Unexplained::ForeignTask));
+    };
     let run = match ports.ledger.run(&scope, run_id).await {
         Ok(run) => run,
         Err(Error::NotFound) => return Ok(Err(Unexplained::NotReleased)),
         Err(error) => return Err(error),
     };
-    let hold = run.steps.get(&step_id).and_then(|step| step.state.hold()).filter(|hold| hold.fence == fence);
+    let hold = run
+        .steps
+        .get(&step_id)
+        .and_then(|step| step.state.hold())
+        .filter(|hold| hold.fence == fence);
     let handle = hold.and_then(|hold| hold.handle.as_ref());
     if handle.is_some_and(|handle| *handle != Handle::new(task.arn.clone())) {
         return Ok(Err(Unexplained::OtherTask));
     }
     let (_, to) = read.released_between();
     let entries = entries(ports, &scope, Some(run_id), run_id.made_at(), to).await?;
-    Ok(read.explained_by(&releases(entries, Some((run_id, &step_id, fence))), task.started_at))
+    Ok(read.explained_by(
+        &releases(entries, Some((run_id, &step_id, fence))),
+        task.started_at,
+    ))
 }
 
 /// Somebody in the reader's project was released this secret at that time.
-async fn by_any_release(ports: &Ports, reader: &ProjectScope, read: &Read) -> Result<Result<(), Unexplained>, Error> {
+async fn by_any_release(
+    ports: &Ports,
+    reader: &ProjectScope,
+    read: &Read,
+) -> Result<Result<(), Unexplained>, Error> {
     let (from, to) = read.released_between();
     let releases = releases(entries(ports, reader, None, from, to).await?, None);
-    Ok(read.explained_by(&releases, None).map_err(|_| Unexplained::UnknownTask))
+    Ok(read
+        .explained_by(&releases, None)
+        .map_err(|_| Unexplained::UnknownTask))
 }
 
 /// The releases of one claim, or all of them.
@@ -202,11 +261,22 @@ fn releases(entries: Vec<AuditEntry>, claim: Option<(RunId, &StepId, Fence)>) ->
     let mut found = Vec::new();
     for entry in entries {
         for event in entry.events {
-            let Event::SecretReleased { step_id, fence, secrets } = event else { continue };
-            let wanted =
-                claim.is_none_or(|(run, step, of)| entry.run_id == Some(run) && step_id == *step && fence == of);
+            let Event::SecretReleased {
+                step_id,
+                fence,
+                secrets,
+            } = event
+            else {
+                continue;
+            };
+            let wanted = claim.is_none_or(|(run, step, of)| {
+                entry.run_id == Some(run) && step_id == *step && fence == of
+            });
             if wanted {
-                found.push(Release { at: entry.at, secrets });
+                found.push(Release {
+                    at: entry.at,
+                    secrets,
+                });
             }
         }
     }
@@ -221,7 +291,10 @@ async fn entries(
     to: Timestamp,
 ) -> Result<Vec<AuditEntry>, Error> {
     let owner = Owner::Project(scope.clone());
-    let mut filter = AuditFilter { run_id, ..AuditFilter::between(from, to, PAGE) };
+    let mut filter = AuditFilter {
+        run_id,
+        ..AuditFilter::between(from, to, PAGE)
+    };
     let mut found = Vec::new();
     loop {
         let page = ports.ledger.audit(&owner, &filter).await?;
@@ -252,18 +325,26 @@ async fn note(
         read_at: at,
     };
     let event_id = EventId::of(at, &format!("{}/{}", call.event_id, secret.name()));
-    if ports.ledger.record_once(&owner, (event_id, at), ACTOR, vec![event]).await? {
+    if ports
+        .ledger
+        .record_once(&owner, (event_id, at), ACTOR, vec![event])
+        .await?
+    {
         let trail = owner.trail();
         tracing::error!(%event_id, trail, ?why, "a secret was read, and no release explains it");
         let now = ports.ledger.now();
-        ports.metrics.of_project_and_function(trail, now, &[(Metric::ReadsUnexplained, 1.0)]);
+        ports
+            .metrics
+            .of_project_and_function(trail, now, &[(Metric::ReadsUnexplained, 1.0)]);
     }
     Ok(())
 }
 
 /// Whose trail it belongs in. What no project of ours owns is the operators' to look at.
 async fn owner(ports: &Ports, secret: &AskedSecret) -> Result<Owner, Error> {
-    let SecretOwner::Project(project) = secret.owner() else { return Ok(Owner::System) };
+    let SecretOwner::Project(project) = secret.owner() else {
+        return Ok(Owner::System);
+    };
     let scope = ProjectScope::of_read_secret(project);
     match ports.ledger.project(&scope).await {
         Ok(_) => Ok(Owner::Project(scope)),

@@ -1,4 +1,5 @@
-//! The witness over a ledger in which one claim was released two secrets, and an ECS that ran one task for it.
+//! The witness over a ledger in which one claim was released two secrets, and an ECS that ran one
+//! task for it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use sealfleet_aws::chance::SystemIds;
 use sealfleet_domain::Clock;
 use sealfleet_domain::cascade::{Bindings, Overrides};
 use sealfleet_domain::fleet::{Project, Worker, WorkerStatus};
@@ -15,13 +15,17 @@ use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::{Executor, Fresh, Mode, Pace, Run};
 use sealfleet_domain::scope::started_by;
 use sealfleet_domain::{RunId, WorkerId};
-use sealfleet_ecs::{Definition, Error as EcsError, Launch, Launched};
+use sealfleet_fargate::{Definition, Error as EcsError, Launch, Launched};
 use sealfleet_ledger::Wanted;
+use sealfleet_system::SystemIds;
 use serde_json::{Value, json};
 
 use super::*;
 
-const PACE: Pace = Pace { lease_seconds: 30, resend_seconds: 60 };
+const PACE: Pace = Pace {
+    lease_seconds: 30,
+    resend_seconds: 60,
+};
 /// What the samples read, and who.
 const VERSION: &str = "0198c0de-0000-7000-8000-00000000000b";
 const TASK: &str = "1d2f3a4b5c6d7e8f90a1b2c3d4e5f607";
@@ -58,7 +62,13 @@ impl Tasks for FakeEcs {
         }
         Ok(self.tasks.lock().unwrap().get(id).cloned())
     }
-    async fn find(&self, _: &ProjectScope, _: RunId, _: &StepId, _: Fence) -> Result<Option<String>, EcsError> {
+    async fn find(
+        &self,
+        _: &ProjectScope,
+        _: RunId,
+        _: &StepId,
+        _: Fence,
+    ) -> Result<Option<String>, EcsError> {
         Err(EcsError::Throttled)
     }
 }
@@ -81,7 +91,10 @@ impl World {
             cascade: Bindings::default(),
             created_at: ledger.now(),
         };
-        ledger.create_project(&scope, &project, &[], "test").await.unwrap();
+        ledger
+            .create_project(&scope, &project, &[], "test")
+            .await
+            .unwrap();
         let run_id = released(&ledger, &scope).await;
         let started_by = started_by(&scope, run_id, &"a".parse().unwrap(), Fence::new(1));
         let task = TaskState {
@@ -94,7 +107,16 @@ impl World {
         ecs.tasks.lock().unwrap().insert(TASK.to_owned(), task);
         let lines = Arc::new(Mutex::new(Vec::new()));
         let metrics = Metrics::to("witness", lines.clone());
-        Self { ports: Ports { ledger, tasks: Box::new(ecs.clone()), metrics }, ecs, scope, lines }
+        Self {
+            ports: Ports {
+                ledger,
+                tasks: Box::new(ecs.clone()),
+                metrics,
+            },
+            ecs,
+            scope,
+            lines,
+        }
     }
 
     fn change_task(&self, change: impl FnOnce(&mut TaskState)) {
@@ -110,17 +132,39 @@ impl World {
         let before = self.noted().await.len();
         let witnessed = self.tell(event).await.unwrap();
         let noted = self.noted().await;
-        assert_eq!((witnessed.explained + witnessed.unexplained, noted.len() - before), (1, witnessed.unexplained));
-        noted.iter().find(|(id, _)| event["detail"]["eventID"] == json!(id)).map(|(_, why)| *why)
+        assert_eq!(
+            (
+                witnessed.explained + witnessed.unexplained,
+                noted.len() - before
+            ),
+            (1, witnessed.unexplained)
+        );
+        noted
+            .iter()
+            .find(|(id, _)| event["detail"]["eventID"] == json!(id))
+            .map(|(_, why)| *why)
     }
 
     /// The witness's entries in the project's trail, by the CloudTrail event.
     async fn noted(&self) -> Vec<(String, Unexplained)> {
         let day = Timestamp::parse("2026-01-31T00:00:00Z").unwrap();
-        let entries = entries(&self.ports, &self.scope, None, day, day.plus_seconds(24 * 3600)).await.unwrap();
+        let entries = entries(
+            &self.ports,
+            &self.scope,
+            None,
+            day,
+            day.plus_seconds(24 * 3600),
+        )
+        .await
+        .unwrap();
         let mut noted = Vec::new();
         for event in entries.into_iter().flat_map(|entry| entry.events) {
-            if let Event::SecretReadUnexplained { cloudtrail_event_id, why, .. } = event {
+            if let Event::SecretReadUnexplained {
+                cloudtrail_event_id,
+                why,
+                ..
+            } = event
+            {
                 noted.push((cloudtrail_event_id, why));
             }
         }
@@ -130,8 +174,12 @@ impl World {
     /// Projects of the metric's lines.
     fn counted(&self) -> Vec<String> {
         let lines = self.lines.lock().unwrap();
-        let lines = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        lines.map(|line| line["Project"].as_str().unwrap().to_owned()).collect()
+        let lines = lines
+            .iter()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines
+            .map(|line| line["Project"].as_str().unwrap().to_owned())
+            .collect()
     }
 }
 
@@ -141,7 +189,9 @@ async fn released(ledger: &Ledger, scope: &ProjectScope) -> RunId {
         name: "TOKEN".to_owned(),
         uri: format!("aws-sm://sealfleet/{name}#token").parse().unwrap(),
         version: Some(VERSION.to_owned()),
-        arn: Some(format!("arn:aws:secretsmanager:eu-west-1:111122223333:secret:sealfleet/{name}-AbCdEf")),
+        arn: Some(format!(
+            "arn:aws:secretsmanager:eu-west-1:111122223333:secret:sealfleet/{name}-AbCdEf"
+        )),
         from: "crm".parse().unwrap(),
     };
     let identity = Identity {
@@ -169,16 +219,38 @@ async fn released(ledger: &Ledger, scope: &ProjectScope) -> RunId {
     };
     let (run_id, step_id) = (RunId::new(ledger.ids(), now), "a".parse().unwrap());
     let steps = BTreeMap::from([("a".parse().unwrap(), serde_json::from_value(spec).unwrap())]);
-    let (run, change) = Run::enqueue(run_id, "w".parse().unwrap(), Some(identity.clone()), steps, PACE, now);
-    ledger.enqueue(scope, &run, &change, None, "test").await.unwrap();
+    let (run, change) = Run::enqueue(
+        run_id,
+        "w".parse().unwrap(),
+        Some(identity.clone()),
+        steps,
+        PACE,
+        now,
+    );
+    ledger
+        .enqueue(scope, &run, &change, None, "test")
+        .await
+        .unwrap();
     let executor = Executor::Ecs;
-    let wanted = Wanted { scope, worker: &worker, run_id, step_id: &step_id, executor, pace: PACE };
-    ledger.claim(&wanted, async |_| Ok(Fresh::Identity(identity.clone()))).await.unwrap();
+    let wanted = Wanted {
+        scope,
+        worker: &worker,
+        run_id,
+        step_id: &step_id,
+        executor,
+        pace: PACE,
+    };
+    ledger
+        .claim(&wanted, async |_| Ok(Fresh::Identity(identity.clone())))
+        .await
+        .unwrap();
     run_id
 }
 
 fn sample(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events/witness").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../events/witness")
+        .join(name);
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
@@ -192,12 +264,26 @@ fn with(pointer: &str, value: Value) -> Value {
 async fn each_sample_comes_to_what_its_name_says() {
     let world = World::new().await;
     for name in ["explained.json", "explained-system.json"] {
-        assert_eq!(world.tell(&sample(name)).await.unwrap(), Witnessed { explained: 1, unexplained: 0 }, "{name}");
+        assert_eq!(
+            world.tell(&sample(name)).await.unwrap(),
+            Witnessed {
+                explained: 1,
+                unexplained: 0
+            },
+            "{name}"
+        );
     }
     for name in ["failed-call.json", "foreign-secret.json"] {
-        assert_eq!(world.tell(&sample(name)).await.unwrap(), Witnessed::default(), "{name}");
+        assert_eq!(
+            world.tell(&sample(name)).await.unwrap(),
+            Witnessed::default(),
+            "{name}"
+        );
     }
-    assert!(matches!(world.tell(&sample("refused-no-secret.json")).await, Err(Error::Unreadable(_))));
+    assert!(matches!(
+        world.tell(&sample("refused-no-secret.json")).await,
+        Err(Error::Unreadable(_))
+    ));
     assert_eq!((world.noted().await, world.counted()), (vec![], vec![]));
     for (name, why) in [
         ("unexplained-person.json", Unexplained::NotAnExecutionRole),
@@ -209,8 +295,20 @@ async fn each_sample_comes_to_what_its_name_says() {
     assert_eq!(world.counted(), ["healthcare"; 3]);
     // Two of the three names of the batch are ours, one of them the operators'.
     let batch = world.tell(&sample("unexplained-batch.json")).await.unwrap();
-    assert_eq!(batch, Witnessed { explained: 0, unexplained: 2 });
-    assert!(world.noted().await.iter().any(|(_, why)| *why == Unexplained::InABatch));
+    assert_eq!(
+        batch,
+        Witnessed {
+            explained: 0,
+            unexplained: 2
+        }
+    );
+    assert!(
+        world
+            .noted()
+            .await
+            .iter()
+            .any(|(_, why)| *why == Unexplained::InABatch)
+    );
     assert_eq!(world.counted()[3..], ["healthcare", "~system"]);
 }
 
@@ -218,8 +316,17 @@ async fn each_sample_comes_to_what_its_name_says() {
 async fn what_comes_again_is_put_and_counted_once() {
     let world = World::new().await;
     for _ in 0..3 {
-        let witnessed = world.tell(&sample("unexplained-person.json")).await.unwrap();
-        assert_eq!(witnessed, Witnessed { explained: 0, unexplained: 1 });
+        let witnessed = world
+            .tell(&sample("unexplained-person.json"))
+            .await
+            .unwrap();
+        assert_eq!(
+            witnessed,
+            Witnessed {
+                explained: 0,
+                unexplained: 1
+            }
+        );
     }
     assert_eq!(world.noted().await.len(), 1);
     assert_eq!(world.counted(), ["healthcare"]);
@@ -228,12 +335,26 @@ async fn what_comes_again_is_put_and_counted_once() {
 #[tokio::test]
 async fn only_the_task_of_the_claim_explains() {
     let world = World::new().await;
-    let session = |session: &str| with("/detail/userIdentity/arn", json!(format!("arn:aws:sts::{session}")));
+    let session = |session: &str| {
+        with(
+            "/detail/userIdentity/arn",
+            json!(format!("arn:aws:sts::{session}")),
+        )
+    };
     let mine = "assumed-role/sealfleet-healthcare--execution";
     for (caller, why) in [
-        (format!("444455556666:{mine}/{TASK}"), Unexplained::NotAnExecutionRole),
-        (format!("111122223333:assumed-role/sealfleet-healthcare--sandbox/{TASK}"), Unexplained::NotAnExecutionRole),
-        (format!("111122223333:{mine}-2/{TASK}"), Unexplained::NotAnExecutionRole),
+        (
+            format!("444455556666:{mine}/{TASK}"),
+            Unexplained::NotAnExecutionRole,
+        ),
+        (
+            format!("111122223333:assumed-role/sealfleet-healthcare--sandbox/{TASK}"),
+            Unexplained::NotAnExecutionRole,
+        ),
+        (
+            format!("111122223333:{mine}-2/{TASK}"),
+            Unexplained::NotAnExecutionRole,
+        ),
     ] {
         let mut event = session(&caller);
         event["detail"]["eventID"] = json!(caller);
@@ -241,22 +362,43 @@ async fn only_the_task_of_the_claim_explains() {
     }
     let mut unpinned = with("/detail/requestParameters/versionId", Value::Null);
     unpinned["detail"]["eventID"] = json!("unpinned");
-    assert_eq!(world.why(&unpinned).await, Some(Unexplained::VersionNotPinned));
+    assert_eq!(
+        world.why(&unpinned).await,
+        Some(Unexplained::VersionNotPinned)
+    );
 
     let of = |name: &str| with("/detail/eventID", json!(name));
-    let run = world.ecs.tasks.lock().unwrap()[TASK].started_by.clone().unwrap();
+    let run = world.ecs.tasks.lock().unwrap()[TASK]
+        .started_by
+        .clone()
+        .unwrap();
     world.change_task(|task| task.started_by = Some(run.replace("/a/1", "/a/2")));
-    assert_eq!(world.why(&of("another claim")).await, Some(Unexplained::NotReleased));
-    for by in ["ecs-svc/1".to_owned(), run.replace("healthcare/", "finance/")] {
+    assert_eq!(
+        world.why(&of("another claim")).await,
+        Some(Unexplained::NotReleased)
+    );
+    for by in [
+        "ecs-svc/1".to_owned(),
+        run.replace("healthcare/", "finance/"),
+    ] {
         world.change_task(|task| task.started_by = Some(by.clone()));
         assert_eq!(world.why(&of(&by)).await, Some(Unexplained::ForeignTask));
     }
     world.change_task(|task| task.started_by = Some(run.clone()));
     let (scope, run_id, step_id, fence) = ProjectScope::of_started_by(&run).unwrap();
-    let handle = Handle::new("arn:aws:ecs:eu-west-1:111122223333:task/sealfleet/another".to_owned());
+    let handle =
+        Handle::new("arn:aws:ecs:eu-west-1:111122223333:task/sealfleet/another".to_owned());
     let attach = |run: &mut Run, now| run.attach(&step_id, fence, handle.clone(), now);
-    world.ports.ledger.transition(&scope, run_id, "test", attach).await.unwrap();
-    assert_eq!(world.why(&of("another task")).await, Some(Unexplained::OtherTask));
+    world
+        .ports
+        .ledger
+        .transition(&scope, run_id, "test", attach)
+        .await
+        .unwrap();
+    assert_eq!(
+        world.why(&of("another task")).await,
+        Some(Unexplained::OtherTask)
+    );
 }
 
 #[tokio::test]
@@ -264,7 +406,10 @@ async fn a_task_that_ecs_has_forgotten_is_explained_by_the_trail() {
     let world = World::new().await;
     world.ecs.tasks.lock().unwrap().clear();
     assert_eq!(world.why(&sample("explained.json")).await, None);
-    assert_eq!(world.why(&sample("unexplained-version.json")).await, Some(Unexplained::UnknownTask));
+    assert_eq!(
+        world.why(&sample("unexplained-version.json")).await,
+        Some(Unexplained::UnknownTask)
+    );
     let late = with("/detail/eventTime", json!("2026-01-31T09:30:00Z"));
     assert_eq!(world.why(&late).await, Some(Unexplained::UnknownTask));
 }
@@ -273,7 +418,10 @@ async fn a_task_that_ecs_has_forgotten_is_explained_by_the_trail() {
 async fn where_nobody_answers_nothing_is_decided() {
     let world = World::new().await;
     world.ecs.down.store(true, Ordering::SeqCst);
-    assert!(matches!(world.tell(&sample("explained.json")).await, Err(Error::Unavailable(_))));
+    assert!(matches!(
+        world.tell(&sample("explained.json")).await,
+        Err(Error::Unavailable(_))
+    ));
     assert_eq!(world.noted().await, []);
     world.ecs.down.store(false, Ordering::SeqCst);
     assert_eq!(world.why(&sample("explained.json")).await, None);
@@ -282,7 +430,11 @@ async fn where_nobody_answers_nothing_is_decided() {
 #[tokio::test]
 async fn a_secret_without_a_project_is_the_operators_to_look_at() {
     let world = World::new().await;
-    for secret in ["sealfleet/nobody/x", "sealfleet/No_Project/x", "sealfleet/system/base"] {
+    for secret in [
+        "sealfleet/nobody/x",
+        "sealfleet/No_Project/x",
+        "sealfleet/system/base",
+    ] {
         let mut event = sample("unexplained-person.json");
         event["detail"]["requestParameters"]["secretId"] = json!(secret);
         assert_eq!(world.tell(&event).await.unwrap().unexplained, 1, "{secret}");

@@ -1,6 +1,6 @@
 """SAM template -> plain CloudFormation JSON, offline.
 
-The local emulator does not know the SAM transform as well as AWS does, so `sealfleet local` applies AWS's own translator
+The local emulator does not know the SAM transform as well as AWS does, so `sealfleet-local` applies AWS's own translator
 first. `scripts/check-templates` lints the result, where cfn-lint sees more than in the SAM form.
 
     translate.py TEMPLATE.yaml OUT.json [--code-bucket BUCKET --code-key KEY]

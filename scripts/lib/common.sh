@@ -49,7 +49,7 @@ ensure_node() {
 build() {
   say "building (the first time takes some minutes)"
   cargo build --workspace --locked "$@" >&2
-  "${CARGO_TARGET_DIR:-target}/debug/sealfleet" local prepare >&2
+  "${CARGO_TARGET_DIR:-target}/debug/sealfleet-local" prepare >&2
 }
 
 # python_venv NAME: a Python environment in target/venv/NAME with infra/requirements/NAME.txt; made anew when that changes.

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use sealfleet_client::AuditQuery;
-use sealfleet_tests::api::text;
-use sealfleet_tests::aws::Service;
-use sealfleet_tests::identity::{NOWHERE, secrets};
-use sealfleet_tests::processes::Sleeper;
-use sealfleet_tests::project::{FARGATE, named, run_of, step};
-use sealfleet_tests::trail::Archive;
-use sealfleet_tests::{Outcome, Stack, ensure, ensure_eq, eventually, unique};
+use sealfleet_test_stack::api::text;
+use sealfleet_test_stack::aws::Service;
+use sealfleet_test_stack::identity::{NOWHERE, secrets};
+use sealfleet_test_stack::processes::Sleeper;
+use sealfleet_test_stack::project::{FARGATE, named, run_of, step};
+use sealfleet_test_stack::trail::Archive;
+use sealfleet_test_stack::{Outcome, Stack, ensure, ensure_eq, eventually, unique};
 use serde_json::{Value, json};
 
 use crate::seen::{SOON, fresh_id, played, player, sleeping, with_profile};
@@ -33,7 +33,10 @@ pub async fn s57_a_hundred_events_are_all_there(stack: &Stack) -> Outcome {
         .map(|entry| text(entry, "run_id"))
         .collect::<Outcome<_>>()?;
     ensure_eq!(audited, runs, "runs in the trail");
-    let ids: Vec<String> = trail.iter().map(|entry| text(entry, "event_id")).collect::<Outcome<_>>()?;
+    let ids: Vec<String> = trail
+        .iter()
+        .map(|entry| text(entry, "event_id"))
+        .collect::<Outcome<_>>()?;
     let mut sorted = ids.clone();
     sorted.sort();
     sorted.dedup();
@@ -41,25 +44,59 @@ pub async fn s57_a_hundred_events_are_all_there(stack: &Stack) -> Outcome {
 
     // Counted in the table itself, in the trail and in the archive: nothing lost, nothing doubled.
     let rows = rows_of(stack, &project.id).await?;
-    ensure_eq!(rows, ids.into_iter().collect(), "rows of the table, and entries of the trail");
+    ensure_eq!(
+        rows,
+        ids.into_iter().collect(),
+        "rows of the table, and entries of the trail"
+    );
     let mut missing = Vec::new();
-    let exported = eventually("the export of all events", Duration::from_secs(90), async || {
-        missing = Archive::of(stack, &project.id).await?.missing(&trail);
-        Ok(missing.is_empty().then_some(()))
-    })
+    let exported = eventually(
+        "the export of all events",
+        Duration::from_secs(90),
+        async || {
+            missing = Archive::of(stack, &project.id).await?.missing(&trail);
+            Ok(missing.is_empty().then_some(()))
+        },
+    )
     .await;
-    ensure!(exported.is_ok(), "{} events are not in the archive once: {:?}", missing.len(), missing.first());
+    ensure!(
+        exported.is_ok(),
+        "{} events are not in the archive once: {:?}",
+        missing.len(),
+        missing.first()
+    );
     stack.digest().await?;
     let archive = Archive::read(stack).await?;
-    let ours: Vec<Value> = archive.lines().into_iter().filter(|line| line["project"] == project.id).collect();
-    let events: usize = trail.iter().map(|entry| entry["events"].as_array().map_or(0, Vec::len)).sum();
-    ensure_eq!(ours.len(), events, "events in the archive, and in the trail");
+    let ours: Vec<Value> = archive
+        .lines()
+        .into_iter()
+        .filter(|line| line["project"] == project.id)
+        .collect();
+    let events: usize = trail
+        .iter()
+        .map(|entry| entry["events"].as_array().map_or(0, Vec::len))
+        .sum();
+    ensure_eq!(
+        ours.len(),
+        events,
+        "events in the archive, and in the trail"
+    );
 
     let verified = archive.verified(stack).await?;
-    ensure!(verified.faults.is_empty(), "the archive does not verify: {:?}", verified.faults);
+    ensure!(
+        verified.faults.is_empty(),
+        "the archive does not verify: {:?}",
+        verified.faults
+    );
     let digested: BTreeSet<String> = archive.digested().into_iter().map(|(_, key)| key).collect();
-    let uncovered = archive.objects.keys().find(|key| key.contains(&project.id) && !digested.contains(*key));
-    ensure!(uncovered.is_none(), "no digest names the object {uncovered:?}");
+    let uncovered = archive
+        .objects
+        .keys()
+        .find(|key| key.contains(&project.id) && !digested.contains(*key));
+    ensure!(
+        uncovered.is_none(),
+        "no digest names the object {uncovered:?}"
+    );
     Ok(())
 }
 
@@ -75,16 +112,27 @@ async fn rows_of(stack: &Stack, project: &str) -> Outcome<BTreeSet<String>> {
         rows.extend(items.filter_map(|item| item["sk"]["S"].as_str().map(str::to_owned)));
     };
     let cursor = ("LastEvaluatedKey", "ExclusiveStartKey");
-    stack.aws.pages(Service::DynamoDb, "Scan", scan, cursor, &mut read).await?;
+    stack
+        .aws
+        .pages(Service::DynamoDb, "Scan", scan, cursor, &mut read)
+        .await?;
     Ok(rows)
 }
 
 /// 59. Admin of A reads B's trail -> 404; viewer -> 403.
 pub async fn s59_a_trail_is_its_projects_admins(stack: &Stack) -> Outcome {
     let (alpha, beta) = stack.pair("fiftynine").await?;
-    beta.admin.create_profile("crm", &secrets(&[("API_KEY", NOWHERE)])).await?;
+    beta.admin
+        .create_profile("crm", &secrets(&[("API_KEY", NOWHERE)]))
+        .await?;
     let run = beta.enqueue_step(&json!({})).await?;
-    let token = beta.admin.token(&json!({ "role": "viewer" })).await?.view.token_id.to_string();
+    let token = beta
+        .admin
+        .token(&json!({ "role": "viewer" }))
+        .await?
+        .view
+        .token_id
+        .to_string();
     let entries = beta.trail().await?;
     let entry = entries.last().cloned().unwrap_or_default();
     let (id, actor) = (text(&entry, "event_id")?, text(&entry, "actor")?);
@@ -93,95 +141,208 @@ pub async fn s59_a_trail_is_its_projects_admins(stack: &Stack) -> Outcome {
     let nobody = format!("none-{}", unique());
     for stranger in [&alpha.admin, &stack.operator] {
         for (theirs, nobodys) in [
-            (format!("/v1/audit?project={}", beta.id), format!("/v1/audit?project={nobody}")),
-            (format!("/v1/audit/{id}"), format!("/v1/audit/{}", fresh_id("evt"))),
-            (format!("/v1/audit/{id}?project={}", beta.id), format!("/v1/audit/{id}?project={nobody}")),
+            (
+                format!("/v1/audit?project={}", beta.id),
+                format!("/v1/audit?project={nobody}"),
+            ),
+            (
+                format!("/v1/audit/{id}"),
+                format!("/v1/audit/{}", fresh_id("evt")),
+            ),
+            (
+                format!("/v1/audit/{id}?project={}", beta.id),
+                format!("/v1/audit/{id}?project={nobody}"),
+            ),
         ] {
             let (exists, missing) = (stranger.get(&theirs).await?, stranger.get(&nobodys).await?);
             exists.refused(404, "not_found")?;
             ensure_eq!(exists.bytes, missing.bytes, "{theirs} against {nobodys}");
         }
     }
-    alpha.admin.get("/v1/audit?project=~system").await?.refused(404, "not_found")?;
-    for filter in
-        [format!("actor={actor}"), "profile=crm".to_owned(), "key=API_KEY".to_owned(), "type=token.created".to_owned()]
-    {
-        let found = alpha.admin.list(&format!("/v1/audit?limit=100&{filter}")).await?;
-        let foreign = found.iter().filter(|entry| entry["project"] != alpha.id.as_str()).count();
+    alpha
+        .admin
+        .get("/v1/audit?project=~system")
+        .await?
+        .refused(404, "not_found")?;
+    for filter in [
+        format!("actor={actor}"),
+        "profile=crm".to_owned(),
+        "key=API_KEY".to_owned(),
+        "type=token.created".to_owned(),
+    ] {
+        let found = alpha
+            .admin
+            .list(&format!("/v1/audit?limit=100&{filter}"))
+            .await?;
+        let foreign = found
+            .iter()
+            .filter(|entry| entry["project"] != alpha.id.as_str())
+            .count();
         ensure_eq!(foreign, 0, "entries of another project by {filter}");
     }
-    ensure!(alpha.admin.list(&format!("/v1/audit?actor={actor}")).await?.is_empty(), "what an actor of B did");
+    ensure!(
+        alpha
+            .admin
+            .list(&format!("/v1/audit?actor={actor}"))
+            .await?
+            .is_empty(),
+        "what an actor of B did"
+    );
 
     // Of B itself, admins alone.
-    for path in ["/v1/audit".to_owned(), format!("/v1/audit?project={}", beta.id), format!("/v1/audit/{id}")] {
+    for path in [
+        "/v1/audit".to_owned(),
+        format!("/v1/audit?project={}", beta.id),
+        format!("/v1/audit/{id}"),
+    ] {
         beta.viewer.get(&path).await?.refused(403, "forbidden")?;
         beta.member.get(&path).await?.refused(403, "forbidden")?;
         beta.admin.get(&path).await?.accepted()?;
     }
-    ensure_eq!(beta.admin.get(&format!("/v1/audit/{id}")).await?.accepted()?, entry, "one entry");
+    ensure_eq!(
+        beta.admin
+            .get(&format!("/v1/audit/{id}"))
+            .await?
+            .accepted()?,
+        entry,
+        "one entry"
+    );
 
     // Each filter finds what it says, alone and together.
     let found = async |filter: &str| -> Outcome<Vec<String>> {
-        let entries = beta.admin.list(&format!("/v1/audit?limit=3&{filter}")).await?;
+        let entries = beta
+            .admin
+            .list(&format!("/v1/audit?limit=3&{filter}"))
+            .await?;
         Ok(entries
             .iter()
             .flat_map(|entry| entry["events"].as_array().cloned().unwrap_or_default())
             .map(|event| event["type"].to_string())
             .collect())
     };
-    ensure_eq!(found("profile=crm").await?, ["\"profile.created\""], "by profile");
-    ensure_eq!(found("key=API_KEY&type=profile.created").await?, ["\"profile.created\""], "by key and type");
-    ensure_eq!(found(&format!("run={run}")).await?, ["\"run.enqueued\""], "by run");
-    ensure_eq!(found("type=run.enqueued,profile.created").await?.len(), 2, "by two types");
-    ensure_eq!(found("type=run.enqueued&profile=crm").await?.len(), 0, "what no event is");
-    let query = AuditQuery { actor: Some(actor.clone()), ..AuditQuery::default() };
+    ensure_eq!(
+        found("profile=crm").await?,
+        ["\"profile.created\""],
+        "by profile"
+    );
+    ensure_eq!(
+        found("key=API_KEY&type=profile.created").await?,
+        ["\"profile.created\""],
+        "by key and type"
+    );
+    ensure_eq!(
+        found(&format!("run={run}")).await?,
+        ["\"run.enqueued\""],
+        "by run"
+    );
+    ensure_eq!(
+        found("type=run.enqueued,profile.created").await?.len(),
+        2,
+        "by two types"
+    );
+    ensure_eq!(
+        found("type=run.enqueued&profile=crm").await?.len(),
+        0,
+        "what no event is"
+    );
+    let query = AuditQuery {
+        actor: Some(actor.clone()),
+        ..AuditQuery::default()
+    };
     let made = named(&beta.admin.trail(&query).await?, "token.created");
-    ensure!(made.iter().any(|event| event["token_id"] == token.as_str()), "by actor: {made:?}");
-    beta.admin.get("/v1/audit?type=no.such").await?.refused(400, "invalid_request")?;
+    ensure!(
+        made.iter().any(|event| event["token_id"] == token.as_str()),
+        "by actor: {made:?}"
+    );
+    beta.admin
+        .get("/v1/audit?type=no.such")
+        .await?
+        .refused(400, "invalid_request")?;
 
     // A cursor is of one trail, and of the filters that it was made with.
-    let page = beta.admin.get("/v1/audit?limit=1&type=token.created").await?.accepted()?;
+    let page = beta
+        .admin
+        .get("/v1/audit?limit=1&type=token.created")
+        .await?
+        .accepted()?;
     let cursor = text(&page, "next_cursor")?;
-    beta.admin.get(&format!("/v1/audit?limit=1&type=token.created&cursor={cursor}")).await?.accepted()?;
-    beta.admin.get(&format!("/v1/audit?limit=1&cursor={cursor}")).await?.refused(400, "invalid_request")?;
+    beta.admin
+        .get(&format!(
+            "/v1/audit?limit=1&type=token.created&cursor={cursor}"
+        ))
+        .await?
+        .accepted()?;
+    beta.admin
+        .get(&format!("/v1/audit?limit=1&cursor={cursor}"))
+        .await?
+        .refused(400, "invalid_request")?;
     alpha
         .admin
-        .get(&format!("/v1/audit?limit=1&type=token.created&cursor={cursor}"))
+        .get(&format!(
+            "/v1/audit?limit=1&type=token.created&cursor={cursor}"
+        ))
         .await?
         .refused(400, "invalid_request")?;
 
     // Operators have a trail of their own.
-    let query = AuditQuery { types: vec!["project.created".to_owned()], ..AuditQuery::default() };
+    let query = AuditQuery {
+        types: vec!["project.created".to_owned()],
+        ..AuditQuery::default()
+    };
     let onboarded = named(&stack.operator.trail(&query).await?, "project.created");
     ensure!(
-        onboarded.iter().any(|event| event["project"] == beta.id.as_str()),
+        onboarded
+            .iter()
+            .any(|event| event["project"] == beta.id.as_str()),
         "the operators' own trail: {onboarded:?}"
     );
-    stack.operator.get("/v1/audit?project=~system").await?.accepted().map(|_| ())
+    stack
+        .operator
+        .get("/v1/audit?project=~system")
+        .await?
+        .accepted()
+        .map(|_| ())
 }
 
 /// What the audit table is put out of reach of.
-const WRITERS: [&str; 11] =
-    ["enqueue", "claim", "report", "dispatch", "observe", "cancel", "revoke", "sweep", "fleet", "profile", "sandbox"];
-/// Until what waits in the outbox has been moved: `sweep` puts off what it cannot move for half a minute.
+const WRITERS: [&str; 11] = [
+    "enqueue", "claim", "report", "dispatch", "observe", "cancel", "revoke", "sweep", "fleet",
+    "profile", "sandbox",
+];
+/// Until what waits in the outbox has been moved: `sweep` puts off what it cannot move for half a
+/// minute.
 const MOVED: Duration = Duration::from_secs(90);
 
 /// 60. Audit table down during enqueue, claim, release -> refused; cancel and revoke still work.
-pub async fn s60_without_the_audit_table_nothing_is_given_and_everything_is_taken(stack: &Stack) -> Outcome {
+pub async fn s60_without_the_audit_table_nothing_is_given_and_everything_is_taken(
+    stack: &Stack,
+) -> Outcome {
     let project = stack.project("sixty").await?;
     let secret = project.aws_secret(stack, "s60", "value").await?;
-    project.admin.create_profile("crm", &secrets(&[("API_KEY", &secret.uri)])).await?;
-    project.admin.create_profile("other", &secrets(&[("OTHER", NOWHERE)])).await?;
+    project
+        .admin
+        .create_profile("crm", &secrets(&[("API_KEY", &secret.uri)]))
+        .await?;
+    project
+        .admin
+        .create_profile("other", &secrets(&[("OTHER", NOWHERE)]))
+        .await?;
     let (cancelled, revoked) = (Sleeper::new(), Sleeper::new());
-    let on_fargate = |sleeper: &Sleeper| with_profile("crm", &[sleeping("only", FARGATE, sleeper, &json!({}))]);
-    let runs = [project.enqueue(&on_fargate(&cancelled)).await?, project.enqueue(&on_fargate(&revoked)).await?];
+    let on_fargate =
+        |sleeper: &Sleeper| with_profile("crm", &[sleeping("only", FARGATE, sleeper, &json!({}))]);
+    let runs = [
+        project.enqueue(&on_fargate(&cancelled)).await?,
+        project.enqueue(&on_fargate(&revoked)).await?,
+    ];
     for (run, sleeper) in runs.iter().zip([&cancelled, &revoked]) {
         sleeper.until(1, SOON).await?;
         project.until(run, "only", &["running"], SOON).await?;
     }
     let [to_cancel, to_revoke] = &runs;
     let worker = player(&project, 2).await?;
-    let waits = project.enqueue(&with_profile("other", &[played("only", &json!({}))])).await?;
+    let waits = project
+        .enqueue(&with_profile("other", &[played("only", &json!({}))]))
+        .await?;
     let before = (project.census().await?, project.trail().await?.len());
 
     let deny = json!({ "Version": "2012-10-17", "Statement": [{
@@ -189,14 +350,32 @@ pub async fn s60_without_the_audit_table_nothing_is_given_and_everything_is_take
         "Resource": format!("arn:aws:dynamodb:{}:{}:table/sealfleet-audit", stack.parts.region, stack.parts.account_id),
     }] });
     for writer in WRITERS {
-        stack.aws.put_role_policy(&format!("sealfleet-{writer}"), "no-audit", &deny).await?;
+        stack
+            .aws
+            .put_role_policy(&format!("sealfleet-{writer}"), "no-audit", &deny)
+            .await?;
     }
     let without: Outcome = async {
         // Nothing is given.
-        project.member.post("/v1/runs", &run_of(&[step("only", &json!({}))])).await?.refused(503, "unavailable")?;
-        worker.try_claim(&waits, "only").await?.refused(503, "unavailable")?;
-        ensure_eq!(project.state(&waits, "only").await?, "queued", "the step whose claim was refused");
-        project.admin.post("/v1/tokens", &json!({ "role": "viewer" })).await?.refused(503, "unavailable")?;
+        project
+            .member
+            .post("/v1/runs", &run_of(&[step("only", &json!({}))]))
+            .await?
+            .refused(503, "unavailable")?;
+        worker
+            .try_claim(&waits, "only")
+            .await?
+            .refused(503, "unavailable")?;
+        ensure_eq!(
+            project.state(&waits, "only").await?,
+            "queued",
+            "the step whose claim was refused"
+        );
+        project
+            .admin
+            .post("/v1/tokens", &json!({ "role": "viewer" }))
+            .await?
+            .refused(503, "unavailable")?;
         ensure_eq!(
             (project.census().await?, project.trail().await?.len()),
             before,
@@ -208,30 +387,55 @@ pub async fn s60_without_the_audit_table_nothing_is_given_and_everything_is_take
         project.admin.revoke(&[("crm", "API_KEY")], true).await?;
         for (run, sleeper) in runs.iter().zip([&cancelled, &revoked]) {
             sleeper.until(0, SOON).await?;
-            ensure_eq!(project.state(run, "only").await?, "aborted", "the run whose sandbox is gone");
+            ensure_eq!(
+                project.state(run, "only").await?,
+                "aborted",
+                "the run whose sandbox is gone"
+            );
         }
-        project.member.post("/v1/runs", &on_fargate(&Sleeper::new())).await?.refused(503, "unavailable")?;
-        ensure_eq!(project.trail().await?.len(), before.1, "entries while the table takes none");
+        project
+            .member
+            .post("/v1/runs", &on_fargate(&Sleeper::new()))
+            .await?
+            .refused(503, "unavailable")?;
+        ensure_eq!(
+            project.trail().await?.len(),
+            before.1,
+            "entries while the table takes none"
+        );
         Ok(())
     }
     .await;
     for writer in WRITERS {
-        stack.aws.delete_role_policy(&format!("sealfleet-{writer}"), "no-audit").await?;
+        stack
+            .aws
+            .delete_role_policy(&format!("sealfleet-{writer}"), "no-audit")
+            .await?;
     }
     without?;
 
     // Nothing is lost, and nothing is told twice.
-    let told = async |run: &str, name: &str| -> Outcome<usize> { Ok(project.events(run, name).await?.len()) };
+    let told = async |run: &str, name: &str| -> Outcome<usize> {
+        Ok(project.events(run, name).await?.len())
+    };
     eventually("the entries of what was taken", MOVED, async || {
         stack.sweep().await?;
         let finished = project.admin.events("revocation.fan_out_finished").await?;
-        let there = told(to_cancel, "run.cancelled").await? + told(to_revoke, "run.aborted_by_revocation").await?;
+        let there = told(to_cancel, "run.cancelled").await?
+            + told(to_revoke, "run.aborted_by_revocation").await?;
         let revoked = project.admin.events("secret.revoked").await?.len();
         Ok((there == 2 && finished.len() == 1 && revoked == 1).then_some(()))
     })
     .await?;
     for run in &runs {
-        ensure_eq!((told(run, "step.aborted").await?, told(run, "run.finished").await?), (1, 1), "the end of {run}");
+        ensure_eq!(
+            (
+                told(run, "step.aborted").await?,
+                told(run, "run.finished").await?
+            ),
+            (1, 1),
+            "the end of {run}"
+        );
     }
     let trail = project.trail().await?;
     let mut missing = Vec::new();
@@ -240,7 +444,12 @@ pub async fn s60_without_the_audit_table_nothing_is_given_and_everything_is_take
         Ok(missing.is_empty().then_some(()))
     })
     .await;
-    ensure!(exported.is_ok(), "{} events are not in the archive once: {:?}", missing.len(), missing.first());
+    ensure!(
+        exported.is_ok(),
+        "{} events are not in the archive once: {:?}",
+        missing.len(),
+        missing.first()
+    );
     let held = worker.claim(&waits, "only").await?;
     worker.succeed(&held).await.map(|_| ())
 }

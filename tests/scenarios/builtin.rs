@@ -1,4 +1,5 @@
-//! The builtin identity backend: what is at rest, another key, and the documented drills on the files of a live worker.
+//! The builtin identity backend: what is at rest, another key, and the documented drills on the
+//! files of a live worker.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -7,10 +8,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use sealfleet_domain::run::RunState;
-use sealfleet_tests::identity::{Stored, secrets};
-use sealfleet_tests::project::{PULL, step};
-use sealfleet_tests::worker::BuiltinStore;
-use sealfleet_tests::{Failure, Outcome, Project, Stack, ensure, ensure_eq, sha256, unique};
+use sealfleet_test_stack::identity::{Stored, secrets};
+use sealfleet_test_stack::project::{PULL, step};
+use sealfleet_test_stack::worker::BuiltinStore;
+use sealfleet_test_stack::{Failure, Outcome, Project, Stack, ensure, ensure_eq, sha256, unique};
 use serde_json::{Value, json};
 
 use crate::seen::{SOON, with_profile};
@@ -26,35 +27,73 @@ pub async fn s32_what_is_stored_opens_with_its_key_only(stack: &Stack) -> Outcom
     for file in std::fs::read_dir(directory(&store)?)? {
         let path = file?.path();
         let bytes = std::fs::read(&path)?;
-        for form in [value.clone(), hex(&value), hex(&value).to_uppercase(), BASE64.encode(&value)] {
+        for form in [
+            value.clone(),
+            hex(&value),
+            hex(&value).to_uppercase(),
+            BASE64.encode(&value),
+        ] {
             // Half of it, from the middle: where an encoding cuts the rest otherwise.
-            let part = form.get(form.len() / 4..form.len() / 4 * 3).unwrap_or(&form).as_bytes();
-            ensure!(!bytes.windows(part.len()).any(|window| window == part), "{} holds the value", path.display());
+            let part = form
+                .get(form.len() / 4..form.len() / 4 * 3)
+                .unwrap_or(&form)
+                .as_bytes();
+            ensure!(
+                !bytes.windows(part.len()).any(|window| window == part),
+                "{} holds the value",
+                path.display()
+            );
         }
     }
     sees(stack, &project, "s32", &[("API_KEY", &value)]).await?;
 
-    let (other, kept) = (store.key.with_extension("other"), store.key.with_extension("kept"));
+    let (other, kept) = (
+        store.key.with_extension("other"),
+        store.key.with_extension("kept"),
+    );
     let drill = Drill::new(stack, &store)?;
-    drill.run(r#"sealfleet-init builtin create-key --key-file "$KEY_BACKUP""#).await?;
+    drill
+        .run(r#"sealfleet-init builtin create-key --key-file "$KEY_BACKUP""#)
+        .await?;
     std::fs::rename(drill.path("KEY_BACKUP")?, &other)?;
     for verb in ["list", "verify", "put crm/api-key"] {
-        let command = format!(r#"sealfleet-init builtin {verb} --store "$STORE" --key-file {}"#, other.display());
-        let refused = drill.run(&command).await.err().map(|failure| failure.to_string()).unwrap_or_default();
-        ensure!(refused.contains("the key does not open this builtin store"), "`{verb}` with another key: {refused}");
+        let command = format!(
+            r#"sealfleet-init builtin {verb} --store "$STORE" --key-file {}"#,
+            other.display()
+        );
+        let refused = drill
+            .run(&command)
+            .await
+            .err()
+            .map(|failure| failure.to_string())
+            .unwrap_or_default();
+        ensure!(
+            refused.contains("the key does not open this builtin store"),
+            "`{verb}` with another key: {refused}"
+        );
     }
     std::fs::rename(&store.key, &kept)?;
     std::fs::rename(&other, &store.key)?;
-    let run = project.enqueue(&reading("s32", &[("API_KEY", &value)])).await?;
+    let run = project
+        .enqueue(&reading("s32", &[("API_KEY", &value)]))
+        .await?;
     let failed = json!(project.until(&run, "only", &["failed"], SOON).await?);
     std::fs::rename(&kept, &store.key)?;
-    ensure_eq!(failed["failure"]["kind"], "secret_unavailable", "the failure: {failed}");
+    ensure_eq!(
+        failed["failure"]["kind"],
+        "secret_unavailable",
+        "the failure: {failed}"
+    );
     let detail = failed["failure"]["detail"].as_str().unwrap_or_default();
-    ensure!(detail.contains("wrong_key") && !detail.contains(&value), "the failure is not clear: {detail}");
+    ensure!(
+        detail.contains("wrong_key") && !detail.contains(&value),
+        "the failure is not clear: {detail}"
+    );
     Ok(())
 }
 
-/// 33. Rotate the builtin master key -> every old secret readable; the documented restore drill works.
+/// 33. Rotate the builtin master key -> every old secret readable; the documented restore drill
+///     works.
 pub async fn s33_a_rotated_key_opens_every_old_secret(stack: &Stack) -> Outcome {
     let project = stack.project("thirtythree").await?;
     let store = project.builtin_store(stack).await?;
@@ -64,13 +103,27 @@ pub async fn s33_a_rotated_key_opens_every_old_secret(stack: &Stack) -> Outcome 
         let stored = store.put(name, &value).await?;
         all.push((key, value, stored));
     }
-    let references: Vec<(&str, String)> = all.iter().map(|(key, _, stored)| (*key, stored.pinned())).collect();
-    let references: Vec<(&str, &str)> = references.iter().map(|(key, pinned)| (*key, pinned.as_str())).collect();
-    project.admin.create_profile("s33", &secrets(&references)).await?;
-    let values: Vec<(&str, &str)> = all.iter().map(|(key, value, _)| (*key, value.as_str())).collect();
+    let references: Vec<(&str, String)> = all
+        .iter()
+        .map(|(key, _, stored)| (*key, stored.pinned()))
+        .collect();
+    let references: Vec<(&str, &str)> = references
+        .iter()
+        .map(|(key, pinned)| (*key, pinned.as_str()))
+        .collect();
+    project
+        .admin
+        .create_profile("s33", &secrets(&references))
+        .await?;
+    let values: Vec<(&str, &str)> = all
+        .iter()
+        .map(|(key, value, _)| (*key, value.as_str()))
+        .collect();
     sees(stack, &project, "s33", &values).await?;
     let drill = Drill::new(stack, &store)?;
-    let listed = drill.run(r#"sealfleet-init builtin list --store "$STORE" --key-file "$KEY""#).await?;
+    let listed = drill
+        .run(r#"sealfleet-init builtin list --store "$STORE" --key-file "$KEY""#)
+        .await?;
     ensure_eq!(listed.lines().count(), 3, "versions");
     let old_key = store.key.with_extension("old");
     std::fs::copy(&store.key, &old_key)?;
@@ -87,8 +140,16 @@ pub async fn s33_a_rotated_key_opens_every_old_secret(stack: &Stack) -> Outcome 
     let verify = r#"sealfleet-init builtin verify --store "$STORE" --key-file "$KEY""#;
     ensure_eq!(drill.run(verify).await?, listed, "what the new key opens");
     let with_old = verify.replace("$KEY", &old_key.display().to_string());
-    let refused = drill.run(&with_old).await.err().map(|failure| failure.to_string()).unwrap_or_default();
-    ensure!(refused.contains("the key does not open this builtin store"), "the old key: {refused}");
+    let refused = drill
+        .run(&with_old)
+        .await
+        .err()
+        .map(|failure| failure.to_string())
+        .unwrap_or_default();
+    ensure!(
+        refused.contains("the key does not open this builtin store"),
+        "the old key: {refused}"
+    );
     let holds = std::fs::read_to_string(&store.key)?.lines().count();
     ensure_eq!(holds, 1, "keys in the key file, in the end");
 
@@ -102,7 +163,11 @@ pub async fn s33_a_rotated_key_opens_every_old_secret(stack: &Stack) -> Outcome 
     for command in restore {
         drill.run(&command).await?;
     }
-    ensure_eq!(drill.run(verify).await?, listed, "what is there after the restore");
+    ensure_eq!(
+        drill.run(verify).await?,
+        listed,
+        "what is there after the restore"
+    );
     sees(stack, &project, "s33", &values).await
 }
 
@@ -116,7 +181,13 @@ fn reading(profile: &str, values: &[(&str, &str)]) -> Value {
         })
         .collect();
     let command = json!(["sh", "-c", tests.join(" && ")]);
-    with_profile(profile, &[step("only", &json!({ "pool": PULL, "mode": "identity", "command": command }))])
+    with_profile(
+        profile,
+        &[step(
+            "only",
+            &json!({ "pool": PULL, "mode": "identity", "command": command }),
+        )],
+    )
 }
 
 async fn sees(stack: &Stack, project: &Project, profile: &str, values: &[(&str, &str)]) -> Outcome {
@@ -133,7 +204,11 @@ async fn sees(stack: &Stack, project: &Project, profile: &str, values: &[(&str, 
 }
 
 fn directory(store: &BuiltinStore) -> Outcome<PathBuf> {
-    store.store.parent().map(Path::to_owned).ok_or_else(|| Failure::new("the store has no directory"))
+    store
+        .store
+        .parent()
+        .map(Path::to_owned)
+        .ok_or_else(|| Failure::new("the store has no directory"))
 }
 
 fn hex(text: &str) -> String {
@@ -148,7 +223,10 @@ struct Drill {
 
 impl Drill {
     fn new(stack: &Stack, store: &BuiltinStore) -> Outcome<Self> {
-        let (one, two) = (directory(store)?.join("vault-1"), directory(store)?.join("vault-2"));
+        let (one, two) = (
+            directory(store)?.join("vault-1"),
+            directory(store)?.join("vault-2"),
+        );
         std::fs::create_dir_all(&one)?;
         std::fs::create_dir_all(&two)?;
         let environment = vec![
@@ -157,22 +235,31 @@ impl Drill {
             ("STORE_BACKUP", one.join("store.json")),
             ("KEY_BACKUP", two.join("key")),
         ];
-        Ok(Self { environment, binaries: stack.binaries.clone() })
+        Ok(Self {
+            environment,
+            binaries: stack.binaries.clone(),
+        })
     }
 
     fn path(&self, name: &str) -> Outcome<&Path> {
         let found = self.environment.iter().find(|(known, _)| *known == name);
-        found.map(|(_, path)| path.as_path()).ok_or_else(|| Failure::new(format!("the drill has no `{name}`")))
+        found
+            .map(|(_, path)| path.as_path())
+            .ok_or_else(|| Failure::new(format!("the drill has no `{name}`")))
     }
 
     async fn run(&self, command: &str) -> Outcome<String> {
         let mut shell = tokio::process::Command::new("sh");
-        shell.args(["-euc", command]).envs(self.environment.iter().map(|(name, path)| (name, path)));
+        shell
+            .args(["-euc", command])
+            .envs(self.environment.iter().map(|(name, path)| (name, path)));
         let mut path = self.binaries.clone().into_os_string();
         path.push(":/usr/bin:/bin");
-        let output =
-            tokio::time::timeout(Duration::from_secs(30), shell.env("PATH", path).stdin(Stdio::null()).output())
-                .await??;
+        let output = tokio::time::timeout(
+            Duration::from_secs(30),
+            shell.env("PATH", path).stdin(Stdio::null()).output(),
+        )
+        .await??;
         let errors = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "`{command}`: {errors}");
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -184,7 +271,10 @@ fn documented(drill: &str) -> Outcome<Vec<String>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/builtin-backend.md");
     let text = std::fs::read_to_string(path)?;
     let missing = || Failure::new(format!("docs/builtin-backend.md has no drill `{drill}`"));
-    let block = text.split_once(&format!("<!-- drill: {drill} -->\n```sh\n")).ok_or_else(missing)?.1;
+    let block = text
+        .split_once(&format!("<!-- drill: {drill} -->\n```sh\n"))
+        .ok_or_else(missing)?
+        .1;
     let block = block.split_once("```").ok_or_else(missing)?.0;
     Ok(block.lines().map(str::to_owned).collect())
 }

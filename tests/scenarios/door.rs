@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sealfleet_tests::{Failure, Outcome, Stack, ensure, ensure_eq};
+use sealfleet_test_stack::{Failure, Outcome, Stack, ensure, ensure_eq};
 use serde_json::{Value, json};
 
-use sealfleet_tests::project::named;
+use sealfleet_test_stack::project::named;
 
 fn now() -> i64 {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
@@ -14,7 +14,9 @@ fn now() -> i64 {
 
 pub async fn an_oidc_caller_comes_in_by_its_claims(stack: &Stack) -> Outcome {
     let Some((issuer, key)) = &stack.issuer else {
-        return Err(Failure::new("this stack trusts no OIDC issuer of the tests: let them start their own"));
+        return Err(Failure::new(
+            "this stack trusts no OIDC issuer of the tests: let them start their own",
+        ));
     };
     let (project, other) = stack.pair("oidc").await?;
     let claims = |groups: &Value| {
@@ -37,15 +39,39 @@ pub async fn an_oidc_caller_comes_in_by_its_claims(stack: &Stack) -> Outcome {
     ensure_eq!(enqueued.len(), 1, "the run is on record once");
     let entries = project.admin.list("/v1/audit").await?;
     let actor = format!("oidc:{host}/ada%2F7");
-    ensure!(entries.iter().any(|entry| entry["actor"] == actor.as_str()), "no entry of {actor}: {entries:?}");
+    ensure!(
+        entries.iter().any(|entry| entry["actor"] == actor.as_str()),
+        "no entry of {actor}: {entries:?}"
+    );
     member.get("/v1/audit").await?.refused(403, "forbidden")?;
     let viewer = with("groups", json!("guests"))?;
-    viewer.get(&format!("/v1/runs/{}", run["run_id"].as_str().unwrap_or_default())).await?.accepted()?;
-    viewer.post("/v1/runs", &body).await?.refused(403, "forbidden")?;
-    with("groups", json!(["admins"]))?.get("/v1/audit").await?.accepted()?;
+    viewer
+        .get(&format!(
+            "/v1/runs/{}",
+            run["run_id"].as_str().unwrap_or_default()
+        ))
+        .await?
+        .accepted()?;
+    viewer
+        .post("/v1/runs", &body)
+        .await?
+        .refused(403, "forbidden")?;
+    with("groups", json!(["admins"]))?
+        .get("/v1/audit")
+        .await?
+        .accepted()?;
     // The other project is entered by the claim alone, and from this one it cannot be seen.
-    ensure!(with("project", json!(other.id))?.list("/v1/runs").await?.is_empty(), "another project's run is listed");
-    member.get(&format!("/v1/projects/{}", other.id)).await?.refused(404, "not_found")?;
+    ensure!(
+        with("project", json!(other.id))?
+            .list("/v1/runs")
+            .await?
+            .is_empty(),
+        "another project's run is listed"
+    );
+    member
+        .get(&format!("/v1/projects/{}", other.id))
+        .await?
+        .refused(404, "not_found")?;
 
     for (name, value, status) in [
         ("groups", json!(["staff"]), 403),
@@ -58,18 +84,39 @@ pub async fn an_oidc_caller_comes_in_by_its_claims(stack: &Stack) -> Outcome {
         ("iat", json!(now() - 3 * 24 * 3600), 401),
     ] {
         let reply = with(name, value.clone())?.get("/v1/runs").await?;
-        ensure_eq!(reply.status, status, "{name}={value}: {}", reply.is_problem()?);
+        ensure_eq!(
+            reply.status,
+            status,
+            "{name}={value}: {}",
+            reply.is_problem()?
+        );
     }
     let header = json!({ "alg": "none", "kid": key.kid });
-    let unsigned = format!("{}.", sealfleet_test_issuer::signed_part(&header, &claims(&json!(["admins"]))));
-    stack.anonymous.with(&unsigned)?.get("/v1/runs").await?.refused(401, "unauthenticated")?;
+    let unsigned = format!(
+        "{}.",
+        sealfleet_test_issuer::signed_part(&header, &claims(&json!(["admins"])))
+    );
+    stack
+        .anonymous
+        .with(&unsigned)?
+        .get("/v1/runs")
+        .await?
+        .refused(401, "unauthenticated")?;
     let impostor = sealfleet_test_issuer::Key::es256(&key.kid)?;
-    let forged = stack.anonymous.with(&impostor.token(&claims(&json!(["admins"]))))?;
-    forged.get("/v1/runs").await?.refused(401, "unauthenticated")?;
+    let forged = stack
+        .anonymous
+        .with(&impostor.token(&claims(&json!(["admins"]))))?;
+    forged
+        .get("/v1/runs")
+        .await?
+        .refused(401, "unauthenticated")?;
     // Not even an admin's claims open what operators and workers do.
     let admin = with("groups", json!(["admins"]))?;
     admin.get("/v1/projects").await?.refused(403, "forbidden")?;
-    admin.post("/v1/queue-credentials", &json!({})).await?.refused(401, "unauthenticated")?;
+    admin
+        .post("/v1/queue-credentials", &json!({}))
+        .await?
+        .refused(401, "unauthenticated")?;
     Ok(())
 }
 
@@ -77,47 +124,105 @@ pub async fn a_project_calls_as_often_as_it_may(stack: &Stack) -> Outcome {
     let (project, other) = stack.pair("often").await?;
     let limits = format!("/v1/projects/{}/limits", project.id);
     let narrow = json!({ "limits": { "requests_per_second": 1, "burst": 5 } });
-    project.admin.put(&limits, None, &narrow).await?.refused(403, "forbidden")?;
-    other.admin.put(&limits, None, &narrow).await?.refused(404, "not_found")?;
+    project
+        .admin
+        .put(&limits, None, &narrow)
+        .await?
+        .refused(403, "forbidden")?;
+    other
+        .admin
+        .put(&limits, None, &narrow)
+        .await?
+        .refused(404, "not_found")?;
     let none = json!({ "limits": { "requests_per_second": 0, "burst": 5 } });
-    stack.operator.put(&limits, None, &none).await?.refused(400, "invalid_request")?;
-    stack.operator.put(&limits, None, &narrow).await?.accepted()?;
+    stack
+        .operator
+        .put(&limits, None, &none)
+        .await?
+        .refused(400, "invalid_request")?;
+    stack
+        .operator
+        .put(&limits, None, &narrow)
+        .await?
+        .accepted()?;
 
     // Each function has instances of its own; the limit is the project's.
     let mut answers = Vec::new();
     for turn in 0..20 {
-        let path = if turn % 2 == 0 { "/v1/runs" } else { "/v1/workers" };
+        let path = if turn % 2 == 0 {
+            "/v1/runs"
+        } else {
+            "/v1/workers"
+        };
         answers.push(project.member.get(path).await?);
     }
     let refused: Vec<_> = answers.iter().filter(|reply| reply.status == 429).collect();
-    ensure!(!refused.is_empty(), "twenty requests came in where five may");
-    ensure!(answers.iter().filter(|reply| reply.status == 200).count() >= 5, "the burst did not come in");
+    ensure!(
+        !refused.is_empty(),
+        "twenty requests came in where five may"
+    );
+    ensure!(
+        answers.iter().filter(|reply| reply.status == 200).count() >= 5,
+        "the burst did not come in"
+    );
     for reply in &refused {
         reply.refused(429, "rate_limited")?;
         let seconds: u64 = reply.retry_after.parse().unwrap_or_default();
-        ensure!((1..=5).contains(&seconds), "Retry-After is `{}`", reply.retry_after);
-        ensure_eq!(reply.body["retry_after"], seconds, "the body says another time");
+        ensure!(
+            (1..=5).contains(&seconds),
+            "Retry-After is `{}`",
+            reply.retry_after
+        );
+        ensure_eq!(
+            reply.body["retry_after"],
+            seconds,
+            "the body says another time"
+        );
     }
     other.member.get("/v1/runs").await?.accepted()?;
     // What an incident calls for is never held up.
     let nothing = "run_0198c0de-0000-7000-8000-00000000000a";
     for _ in 0..10 {
-        project.member.post(&format!("/v1/runs/{nothing}/cancel"), &json!({})).await?.refused(404, "not_found")?;
+        project
+            .member
+            .post(&format!("/v1/runs/{nothing}/cancel"), &json!({}))
+            .await?
+            .refused(404, "not_found")?;
         let revoke = json!({ "keys": [{ "profile": "none", "key": "NONE" }], "hard": false, "reason": "leaked" });
-        project.admin.post("/v1/revocations", &revoke).await?.refused(404, "not_found")?;
+        project
+            .admin
+            .post("/v1/revocations", &revoke)
+            .await?
+            .refused(404, "not_found")?;
     }
     tokio::time::sleep(Duration::from_secs(3)).await;
     project.member.get("/v1/runs").await?.accepted()?;
 
-    let shown = stack.operator.get(&format!("/v1/projects/{}", project.id)).await?.accepted()?;
-    ensure_eq!(shown["limits"], json!({ "requests_per_second": 1, "burst": 5, "own": true }), "the limits shown");
-    let back = stack.operator.put(&limits, None, &json!({ "limits": null })).await?.accepted()?;
+    let shown = stack
+        .operator
+        .get(&format!("/v1/projects/{}", project.id))
+        .await?
+        .accepted()?;
+    ensure_eq!(
+        shown["limits"],
+        json!({ "requests_per_second": 1, "burst": 5, "own": true }),
+        "the limits shown"
+    );
+    let back = stack
+        .operator
+        .put(&limits, None, &json!({ "limits": null }))
+        .await?
+        .accepted()?;
     ensure_eq!(back["own"], false, "the default's");
     tokio::time::sleep(Duration::from_millis(1100)).await;
     for _ in 0..20 {
         project.member.get("/v1/runs").await?.accepted()?;
     }
-    ensure_eq!(named(&project.trail().await?, "project.limits_set").len(), 2, "both changes are on record");
+    ensure_eq!(
+        named(&project.trail().await?, "project.limits_set").len(),
+        2,
+        "both changes are on record"
+    );
     Ok(())
 }
 
@@ -125,20 +230,51 @@ pub async fn admins_make_tokens_and_nobody_else(stack: &Stack) -> Outcome {
     let project = stack.project("tokens").await?;
     for role in ["admin", "member", "viewer"] {
         for caller in [&project.member, &project.viewer] {
-            caller.post("/v1/tokens", &json!({ "role": role })).await?.refused(403, "forbidden")?;
+            caller
+                .post("/v1/tokens", &json!({ "role": role }))
+                .await?
+                .refused(403, "forbidden")?;
         }
     }
-    project.admin.post("/v1/tokens", &json!({ "role": "operator" })).await?.refused(400, "invalid_request")?;
-    project.member.get("/v1/tokens").await?.refused(403, "forbidden")?;
-    let made = project.admin.post("/v1/tokens", &json!({ "role": "viewer", "note": "door" })).await?.accepted()?;
-    let path = format!("/v1/tokens/{}", made["token_id"].as_str().unwrap_or_default());
+    project
+        .admin
+        .post("/v1/tokens", &json!({ "role": "operator" }))
+        .await?
+        .refused(400, "invalid_request")?;
+    project
+        .member
+        .get("/v1/tokens")
+        .await?
+        .refused(403, "forbidden")?;
+    let made = project
+        .admin
+        .post("/v1/tokens", &json!({ "role": "viewer", "note": "door" }))
+        .await?
+        .accepted()?;
+    let path = format!(
+        "/v1/tokens/{}",
+        made["token_id"].as_str().unwrap_or_default()
+    );
     let first = project.admin.delete(&path).await?.accepted()?;
     let again = project.admin.delete(&path).await?.accepted()?;
-    ensure!(first["revoked_at"].is_string() && first == again, "revoking twice: {first} then {again}");
+    ensure!(
+        first["revoked_at"].is_string() && first == again,
+        "revoking twice: {first} then {again}"
+    );
     let tokens = project.admin.list("/v1/tokens").await?;
     let shown = tokens.iter().find(|token| token["note"] == "door");
-    ensure!(shown.is_some_and(|token| token["revoked_at"].is_string()), "the list does not show it: {tokens:?}");
-    ensure!(tokens.iter().all(|token| token["expires_at"].is_string()), "a token without an end: {tokens:?}");
-    ensure_eq!(named(&project.trail().await?, "token.revoked").len(), 1, "revoked once, on record once");
+    ensure!(
+        shown.is_some_and(|token| token["revoked_at"].is_string()),
+        "the list does not show it: {tokens:?}"
+    );
+    ensure!(
+        tokens.iter().all(|token| token["expires_at"].is_string()),
+        "a token without an end: {tokens:?}"
+    );
+    ensure_eq!(
+        named(&project.trail().await?, "token.revoked").len(),
+        1,
+        "revoked once, on record once"
+    );
     Ok(())
 }

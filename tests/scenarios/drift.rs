@@ -1,17 +1,20 @@
 //! Drift: what has changed between an enqueue and a start.
 
 use sealfleet_domain::run::RunState;
-use sealfleet_tests::identity::secrets;
-use sealfleet_tests::processes::Sleeper;
-use sealfleet_tests::project::{FARGATE, PULL, merged};
-use sealfleet_tests::{Outcome, Project, Stack, ensure, ensure_eq, unique};
+use sealfleet_test_stack::identity::secrets;
+use sealfleet_test_stack::processes::Sleeper;
+use sealfleet_test_stack::project::{FARGATE, PULL, merged};
+use sealfleet_test_stack::{Outcome, Project, Stack, ensure, ensure_eq, unique};
 use serde_json::{Value, json};
 
-use crate::seen::{SOON, gated, injected, names, open_gate, player, seen, sleeping, tasks, with_profile};
+use crate::seen::{
+    SOON, gated, injected, names, open_gate, player, seen, sleeping, tasks, with_profile,
+};
 
 const KEYS: [&str; 6] = ["KEPT", "TURNED", "MOVED", "GONE", "NEW", "KNOB"];
 
-/// 35. Key added, removed, rotated between enqueue and start -> one drift event with the exact three sets.
+/// 35. Key added, removed, rotated between enqueue and start -> one drift event with the exact
+///     three sets.
 pub async fn s35_drift_is_told_exactly(stack: &Stack) -> Outcome {
     let project = stack.project("live").await?;
     beside_a_worker(stack, &project).await?;
@@ -24,7 +27,11 @@ async fn beside_a_worker(stack: &Stack, project: &Project) -> Outcome {
     let store = project.builtin_store(stack).await?;
     let tag = unique();
     let put = async |name: &str, value: &str| store.put(&format!("s35-{tag}-{name}"), value).await;
-    let (kept, turned, moved) = (put("kept", "kept").await?, put("turned", "old").await?, put("moved", "here").await?);
+    let (kept, turned, moved) = (
+        put("kept", "kept").await?,
+        put("turned", "old").await?,
+        put("moved", "here").await?,
+    );
     let gone = put("gone", "gone").await?;
     let before = secrets(&[
         ("KEPT", &kept.pinned()),
@@ -40,45 +47,96 @@ async fn beside_a_worker(stack: &Stack, project: &Project) -> Outcome {
     let gatekeeper = player(project, 1).await?;
     let sleeper = Sleeper::new();
     let body = |sleeper: &Sleeper, on_drift: &str| {
-        with_profile(&profile, &gated(&sleeping("only", PULL, sleeper, &json!({ "on_drift": on_drift }))))
+        with_profile(
+            &profile,
+            &gated(&sleeping(
+                "only",
+                PULL,
+                sleeper,
+                &json!({ "on_drift": on_drift }),
+            )),
+        )
     };
     let run = project.enqueue(&body(&sleeper, "refuse")).await?;
     open_gate(&gatekeeper, &run).await?;
-    let old = json!({ "KEPT": "kept", "TURNED": "old", "MOVED": "here", "GONE": "gone", "KNOB": "old" });
-    ensure_eq!(seen(project, &run, &sleeper, &KEYS).await?, old, "before; the worker says\n{}", worker.log());
+    let old =
+        json!({ "KEPT": "kept", "TURNED": "old", "MOVED": "here", "GONE": "gone", "KNOB": "old" });
+    ensure_eq!(
+        seen(project, &run, &sleeper, &KEYS).await?,
+        old,
+        "before; the worker says\n{}",
+        worker.log()
+    );
     sleeper.wake();
     project.run_until(&run, RunState::Succeeded, SOON).await?;
-    ensure!(project.events(&run, "profile.drift_at_injection").await?.is_empty(), "drift where nothing has changed");
+    ensure!(
+        project
+            .events(&run, "profile.drift_at_injection")
+            .await?
+            .is_empty(),
+        "drift where nothing has changed"
+    );
 
     let sleeper = Sleeper::new();
-    let (proceeds, refuses) =
-        (project.enqueue(&body(&sleeper, "proceed")).await?, project.enqueue(&body(&Sleeper::new(), "refuse")).await?);
-    let (turned, elsewhere, new) =
-        (put("turned", "turned").await?, put("elsewhere", "there").await?, put("new", "new").await?);
+    let (proceeds, refuses) = (
+        project.enqueue(&body(&sleeper, "proceed")).await?,
+        project.enqueue(&body(&Sleeper::new(), "refuse")).await?,
+    );
+    let (turned, elsewhere, new) = (
+        put("turned", "turned").await?,
+        put("elsewhere", "there").await?,
+        put("new", "new").await?,
+    );
     let after = secrets(&[
         ("KEPT", &kept.pinned()),
         ("TURNED", &turned.pinned()),
         ("MOVED", &elsewhere.pinned()),
         ("NEW", &new.pinned()),
     ]);
-    project.admin.save_profile(&profile, &merged(after, &json!({ "env": { "KNOB": "new" } }))).await?;
+    project
+        .admin
+        .save_profile(
+            &profile,
+            &merged(after, &json!({ "env": { "KNOB": "new" } })),
+        )
+        .await?;
     let sets = json!({ "added": ["NEW"], "removed": ["GONE"], "rotated": ["MOVED", "TURNED"], "knobs": ["KNOB"] });
 
     open_gate(&gatekeeper, &proceeds).await?;
     let new = json!({ "KEPT": "kept", "TURNED": "turned", "MOVED": "there", "NEW": "new", "KNOB": "new" });
-    ensure_eq!(seen(project, &proceeds, &sleeper, &KEYS).await?, new, "after; the worker says\n{}", worker.log());
+    ensure_eq!(
+        seen(project, &proceeds, &sleeper, &KEYS).await?,
+        new,
+        "after; the worker says\n{}",
+        worker.log()
+    );
     sleeper.wake();
-    project.run_until(&proceeds, RunState::Succeeded, SOON).await?;
+    project
+        .run_until(&proceeds, RunState::Succeeded, SOON)
+        .await?;
     drifted_once(project, &proceeds, "proceed", 1, &sets).await?;
-    released(project, &proceeds, &["KEPT", "MOVED", "NEW", "TURNED"], "TURNED", &turned.version).await?;
+    released(
+        project,
+        &proceeds,
+        &["KEPT", "MOVED", "NEW", "TURNED"],
+        "TURNED",
+        &turned.version,
+    )
+    .await?;
     let injected = project.events(&proceeds, "profile.injected").await?;
     ensure_eq!(
-        injected.first().map(|event| event["profiles"][0]["version"].clone()),
+        injected
+            .first()
+            .map(|event| event["profiles"][0]["version"].clone()),
         Some(json!(2)),
         "the version used"
     );
     let used = project.run(&proceeds).await?.profiles;
-    ensure_eq!(used.first().map(|used| used.version), Some(1), "the version at enqueue");
+    ensure_eq!(
+        used.first().map(|used| used.version),
+        Some(1),
+        "the version at enqueue"
+    );
 
     open_gate(&gatekeeper, &refuses).await?;
     refused(stack, project, &refuses, &sets).await
@@ -89,16 +147,39 @@ async fn on_fargate(stack: &Stack, project: &Project) -> Outcome {
     let tag = unique();
     let name = |part: &str| format!("s35-{tag}-{part}");
     let put = async |part: &str, value: &str| project.aws_secret(stack, &name(part), value).await;
-    let (kept, turned, moved) = (put("kept", "kept").await?, put("turned", "old").await?, put("moved", "here").await?);
+    let (kept, turned, moved) = (
+        put("kept", "kept").await?,
+        put("turned", "old").await?,
+        put("moved", "here").await?,
+    );
     let (gone, elsewhere) = (put("gone", "gone").await?, put("elsewhere", "there").await?);
     let new = put("new", "new").await?;
     let profile = name("cloud");
-    let before = secrets(&[("KEPT", &kept.uri), ("TURNED", &turned.uri), ("MOVED", &moved.uri), ("GONE", &gone.uri)]);
-    project.admin.create_profile(&profile, &merged(before, &json!({ "env": { "KNOB": "old" } }))).await?;
+    let before = secrets(&[
+        ("KEPT", &kept.uri),
+        ("TURNED", &turned.uri),
+        ("MOVED", &moved.uri),
+        ("GONE", &gone.uri),
+    ]);
+    project
+        .admin
+        .create_profile(
+            &profile,
+            &merged(before, &json!({ "env": { "KNOB": "old" } })),
+        )
+        .await?;
 
     let gatekeeper = player(project, 1).await?;
     let body = |sleeper: &Sleeper, on_drift: &str| {
-        with_profile(&profile, &gated(&sleeping("only", FARGATE, sleeper, &json!({ "on_drift": on_drift }))))
+        with_profile(
+            &profile,
+            &gated(&sleeping(
+                "only",
+                FARGATE,
+                sleeper,
+                &json!({ "on_drift": on_drift }),
+            )),
+        )
     };
     let (rotates, changes) = (Sleeper::new(), Sleeper::new());
     let rotated_only = project.enqueue(&body(&rotates, "proceed")).await?;
@@ -107,94 +188,210 @@ async fn on_fargate(stack: &Stack, project: &Project) -> Outcome {
     let enqueued = json!(project.run(&changed).await?);
     let version = |run: &Value, key: &str| {
         let mut secrets = run["secrets"].as_array().into_iter().flatten();
-        secrets.find(|secret| secret["name"] == key).map(|secret| secret["version"].clone())
+        secrets
+            .find(|secret| secret["name"] == key)
+            .map(|secret| secret["version"].clone())
     };
-    ensure_eq!(version(&enqueued, "TURNED"), Some(json!(turned.version)), "the version at enqueue");
+    ensure_eq!(
+        version(&enqueued, "TURNED"),
+        Some(json!(turned.version)),
+        "the version at enqueue"
+    );
 
     // The profile is as it was: the secret behind it is not.
-    let turned = project.rotate_aws_secret(stack, &name("turned"), "turned").await?;
+    let turned = project
+        .rotate_aws_secret(stack, &name("turned"), "turned")
+        .await?;
     let sets = json!({ "added": [], "removed": [], "rotated": ["TURNED"] });
     open_gate(&gatekeeper, &rotated_only).await?;
     let expected = json!({ "KEPT": "kept", "TURNED": "turned", "MOVED": "here", "GONE": "gone", "KNOB": "old" });
-    ensure_eq!(seen(project, &rotated_only, &rotates, &KEYS).await?, expected, "after a rotation");
+    ensure_eq!(
+        seen(project, &rotated_only, &rotates, &KEYS).await?,
+        expected,
+        "after a rotation"
+    );
     drifted_once(project, &rotated_only, "proceed", 1, &sets).await?;
-    let pinned = |secret: &sealfleet_tests::identity::Stored| {
-        format!("{}:key::{}", secret.arn.as_deref().unwrap_or_default(), secret.version)
+    let pinned = |secret: &sealfleet_test_stack::identity::Stored| {
+        format!(
+            "{}:key::{}",
+            secret.arn.as_deref().unwrap_or_default(),
+            secret.version
+        )
     };
     let told = injected(stack, project, &rotated_only).await?;
     let expected = json!({
         "KEPT": pinned(&kept), "TURNED": pinned(&turned), "MOVED": pinned(&moved), "GONE": pinned(&gone),
     });
-    ensure_eq!(told["only"], expected, "the task definition after a rotation");
+    ensure_eq!(
+        told["only"],
+        expected,
+        "the task definition after a rotation"
+    );
     rotates.wake();
-    project.run_until(&rotated_only, RunState::Succeeded, SOON).await?;
-    released(project, &rotated_only, &["GONE", "KEPT", "MOVED", "TURNED"], "TURNED", &turned.version).await?;
+    project
+        .run_until(&rotated_only, RunState::Succeeded, SOON)
+        .await?;
+    released(
+        project,
+        &rotated_only,
+        &["GONE", "KEPT", "MOVED", "TURNED"],
+        "TURNED",
+        &turned.version,
+    )
+    .await?;
 
     open_gate(&gatekeeper, &refuses).await?;
     refused(stack, project, &refuses, &sets).await?;
 
     // And all at once.
-    let after = secrets(&[("KEPT", &kept.uri), ("TURNED", &turned.uri), ("MOVED", &elsewhere.uri), ("NEW", &new.uri)]);
-    project.admin.save_profile(&profile, &merged(after, &json!({ "env": { "KNOB": "new" } }))).await?;
+    let after = secrets(&[
+        ("KEPT", &kept.uri),
+        ("TURNED", &turned.uri),
+        ("MOVED", &elsewhere.uri),
+        ("NEW", &new.uri),
+    ]);
+    project
+        .admin
+        .save_profile(
+            &profile,
+            &merged(after, &json!({ "env": { "KNOB": "new" } })),
+        )
+        .await?;
     open_gate(&gatekeeper, &changed).await?;
     let expected = json!({ "KEPT": "kept", "TURNED": "turned", "MOVED": "there", "NEW": "new", "KNOB": "new" });
-    ensure_eq!(seen(project, &changed, &changes, &KEYS).await?, expected, "after a new version of the profile");
+    ensure_eq!(
+        seen(project, &changed, &changes, &KEYS).await?,
+        expected,
+        "after a new version of the profile"
+    );
     let told = injected(stack, project, &changed).await?;
     let expected = json!({
         "KEPT": pinned(&kept), "TURNED": pinned(&turned), "MOVED": pinned(&elsewhere), "NEW": pinned(&new),
     });
     ensure_eq!(told["only"], expected, "the task definition");
     changes.wake();
-    project.run_until(&changed, RunState::Succeeded, SOON).await?;
+    project
+        .run_until(&changed, RunState::Succeeded, SOON)
+        .await?;
     let sets = json!({ "added": ["NEW"], "removed": ["GONE"], "rotated": ["MOVED", "TURNED"], "knobs": ["KNOB"] });
     drifted_once(project, &changed, "proceed", 1, &sets).await?;
-    released(project, &changed, &["KEPT", "MOVED", "NEW", "TURNED"], "TURNED", &turned.version).await
+    released(
+        project,
+        &changed,
+        &["KEPT", "MOVED", "NEW", "TURNED"],
+        "TURNED",
+        &turned.version,
+    )
+    .await
 }
 
-async fn drifted_once(project: &Project, run: &str, on_drift: &str, fence: u64, sets: &Value) -> Outcome {
+async fn drifted_once(
+    project: &Project,
+    run: &str,
+    on_drift: &str,
+    fence: u64,
+    sets: &Value,
+) -> Outcome {
     let told = project.events(run, "profile.drift_at_injection").await?;
     let event = json!({
         "type": "profile.drift_at_injection", "step_id": "only", "fence": fence, "on_drift": on_drift,
     });
-    ensure_eq!(told, [merged(event, sets)], "the audited drift of a step with `{on_drift}`");
+    ensure_eq!(
+        told,
+        [merged(event, sets)],
+        "the audited drift of a step with `{on_drift}`"
+    );
     Ok(())
 }
 
 /// Whether exactly these keys were released and decrypted, one of them at this version.
-async fn released(project: &Project, run: &str, keys: &[&str], rotated: &str, version: &str) -> Outcome {
+async fn released(
+    project: &Project,
+    run: &str,
+    keys: &[&str],
+    rotated: &str,
+    version: &str,
+) -> Outcome {
     let released = project.events(run, "secret.released").await?;
-    ensure_eq!(released.iter().map(|event| names(&event["secrets"])).collect::<Vec<_>>(), [keys], "what was released");
+    ensure_eq!(
+        released
+            .iter()
+            .map(|event| names(&event["secrets"]))
+            .collect::<Vec<_>>(),
+        [keys],
+        "what was released"
+    );
     let of_it = |event: &Value| {
         let mut secrets = event["secrets"].as_array().into_iter().flatten();
-        secrets.find(|secret| secret["name"] == rotated).map(|secret| secret["version"].clone())
+        secrets
+            .find(|secret| secret["name"] == rotated)
+            .map(|secret| secret["version"].clone())
     };
-    ensure_eq!(released.first().and_then(of_it), Some(json!(version)), "the version of `{rotated}` that was released");
+    ensure_eq!(
+        released.first().and_then(of_it),
+        Some(json!(version)),
+        "the version of `{rotated}` that was released"
+    );
     let decrypted = project.events(run, "secret.decrypted").await?;
-    let keys_of: Vec<&str> = decrypted.iter().filter_map(|event| event["key"].as_str()).collect();
+    let keys_of: Vec<&str> = decrypted
+        .iter()
+        .filter_map(|event| event["key"].as_str())
+        .collect();
     ensure_eq!(keys_of, keys, "what was decrypted");
-    let at = decrypted.iter().find(|event| event["key"] == rotated).map(|event| event["version"].clone());
-    ensure_eq!(at, Some(json!(version)), "the version of `{rotated}` that was decrypted");
+    let at = decrypted
+        .iter()
+        .find(|event| event["key"] == rotated)
+        .map(|event| event["version"].clone());
+    ensure_eq!(
+        at,
+        Some(json!(version)),
+        "the version of `{rotated}` that was decrypted"
+    );
     Ok(())
 }
 
-/// Whether a step with `on_drift: refuse` has failed with these sets, and nothing of it has started.
+/// Whether a step with `on_drift: refuse` has failed with these sets, and nothing of it has
+/// started.
 async fn refused(stack: &Stack, project: &Project, run: &str, sets: &Value) -> Outcome {
     let ended = project.finished(run, SOON).await?;
-    ensure_eq!(ended.state, RunState::Failed, "the run that refuses drift: {ended:?}");
+    ensure_eq!(
+        ended.state,
+        RunState::Failed,
+        "the run that refuses drift: {ended:?}"
+    );
     let step = json!(project.step(run, "only").await?);
-    ensure_eq!((&step["state"], &step["failure"]["kind"]), (&json!("failed"), &json!("drifted")), "{step}");
+    ensure_eq!(
+        (&step["state"], &step["failure"]["kind"]),
+        (&json!("failed"), &json!("drifted")),
+        "{step}"
+    );
     let detail = step["failure"]["detail"].as_str().unwrap_or_default();
-    for key in ["added", "removed", "rotated"].into_iter().flat_map(|set| sets[set].as_array().into_iter().flatten()) {
-        ensure!(key.as_str().is_some_and(|key| detail.contains(key)), "{key} is not named: {detail}");
+    for key in ["added", "removed", "rotated"]
+        .into_iter()
+        .flat_map(|set| sets[set].as_array().into_iter().flatten())
+    {
+        ensure!(
+            key.as_str().is_some_and(|key| detail.contains(key)),
+            "{key} is not named: {detail}"
+        );
     }
     drifted_once(project, run, "refuse", 0, sets).await?;
     for name in ["secret.released", "profile.injected", "secret.decrypted"] {
-        ensure!(project.events(run, name).await?.is_empty(), "`{name}` of a step that refuses drift");
+        ensure!(
+            project.events(run, name).await?.is_empty(),
+            "`{name}` of a step that refuses drift"
+        );
     }
     for name in ["step.leased", "step.running"] {
         let events = project.events(run, name).await?;
-        ensure!(events.iter().all(|event| event["step_id"] == "gate"), "`{name}` of a step that refuses drift");
+        ensure!(
+            events.iter().all(|event| event["step_id"] == "gate"),
+            "`{name}` of a step that refuses drift"
+        );
     }
-    ensure!(tasks(stack, project, run).await?.is_empty(), "a task was started for a step that refuses drift");
+    ensure!(
+        tasks(stack, project, run).await?.is_empty(),
+        "a task was started for a step that refuses drift"
+    );
     Ok(())
 }

@@ -1,13 +1,15 @@
-//! The API against its own document: requests made up from it, well-formed and not, by everybody whom it names.
+//! The API against its own document: requests made up from it, well-formed and not, by everybody
+//! whom it names.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use sealfleet_tests::{Failure, Outcome, Stack, ensure};
+use sealfleet_test_stack::{Failure, Outcome, Stack, ensure};
 use serde_json::json;
 use tokio::process::Command;
 
-/// Credentials of the run: of an API token, a worker and an enrolment key. `schemathesis.toml` says how each is used.
+/// Credentials of the run: of an API token, a worker and an enrolment key. `schemathesis.toml` says
+/// how each is used.
 struct Credentials<'a> {
     token: &'a str,
     worker: &'a str,
@@ -19,23 +21,53 @@ pub async fn no_answer_is_outside_of_the_document(stack: &Stack) -> Outcome {
     let project = stack.project("fuzzed").await?;
     let worker = project.worker(&json!({})).await?;
     let (_, key) = project.enrolment_key(&json!({ "max_uses": 1000 })).await?;
-    let (token, worker, key) = (project.admin.credential(), worker.caller.credential(), key.credential());
+    let (token, worker, key) = (
+        project.admin.credential(),
+        worker.caller.credential(),
+        key.credential(),
+    );
     fuzz(stack, &Credentials { token, worker, key }, &[]).await
 }
 
 /// An operator, whose paths lead to what the system owns.
 pub async fn no_answer_to_an_operator_is_outside_of_the_document(stack: &Stack) -> Outcome {
     let token = stack.operator.credential();
-    // An operator's enrolment key and worker do not exist: those operations are fuzzed with the project's.
-    let credentials = Credentials { token, worker: "sfw.none", key: "sfe.none" };
-    fuzz(stack, &credentials, &["--include-tag", "profile", "--include-tag", "revoke", "--max-time", "30"]).await
+    // An operator's enrolment key and worker do not exist: those operations are fuzzed with the
+    // project's.
+    let credentials = Credentials {
+        token,
+        worker: "sfw.none",
+        key: "sfe.none",
+    };
+    fuzz(
+        stack,
+        &credentials,
+        &[
+            "--include-tag",
+            "profile",
+            "--include-tag",
+            "revoke",
+            "--max-time",
+            "30",
+        ],
+    )
+    .await
 }
 
 async fn fuzz(stack: &Stack, credentials: &Credentials<'_>, more: &[&str]) -> Outcome {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned();
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
+        .to_owned();
     let program = program(&repository)?;
     let output = Command::new(&program)
-        .args(["--config-file", "tests/fuzz/schemathesis.toml", "run", "docs/openapi.json", "--url"])
+        .args([
+            "--config-file",
+            "tests/scenarios/schemathesis.toml",
+            "run",
+            "docs/openapi.json",
+            "--url",
+        ])
         .arg(&stack.parts.api_url)
         .args(more)
         .current_dir(&repository)
@@ -54,9 +86,21 @@ async fn fuzz(stack: &Stack, credentials: &Credentials<'_>, more: &[&str]) -> Ou
     if output.status.success() {
         return Ok(());
     }
-    let from = said.find("= FAILURES").or_else(|| said.find("= ERRORS")).unwrap_or_default();
-    let told: String = said.get(from..).unwrap_or_default().chars().take(20_000).collect();
-    Err(Failure::new(format!("{}\n{told}\n{}", output.status, String::from_utf8_lossy(&output.stderr))))
+    let from = said
+        .find("= FAILURES")
+        .or_else(|| said.find("= ERRORS"))
+        .unwrap_or_default();
+    let told: String = said
+        .get(from..)
+        .unwrap_or_default()
+        .chars()
+        .take(20_000)
+        .collect();
+    Err(Failure::new(format!(
+        "{}\n{told}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    )))
 }
 
 fn program(repository: &Path) -> Outcome<PathBuf> {

@@ -1,4 +1,5 @@
-//! SIGKILL at any moment: every step reaches one terminal state, once. These run alone: they end processes that others use.
+//! SIGKILL at any moment: every step reaches one terminal state, once. These run alone: they end
+//! processes that others use.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -7,14 +8,14 @@ use futures_util::future::{join, join_all};
 use sealfleet_client::RevocationState;
 use sealfleet_client::types::FanOutView;
 use sealfleet_domain::run::RunState;
-use sealfleet_tests::api::text;
-use sealfleet_tests::identity::secrets;
-use sealfleet_tests::processes::Sleeper;
-use sealfleet_tests::project::{FARGATE, named, run_of, step};
-use sealfleet_tests::worker::BuiltinStore;
-use sealfleet_tests::{
-    Caller, Claimed, Failure, Outcome, Project, Reply, Stack, Worker, WorkerProcess, ensure, ensure_eq, eventually,
-    processes, unique,
+use sealfleet_test_stack::api::text;
+use sealfleet_test_stack::identity::secrets;
+use sealfleet_test_stack::processes::Sleeper;
+use sealfleet_test_stack::project::{FARGATE, named, run_of, step};
+use sealfleet_test_stack::worker::BuiltinStore;
+use sealfleet_test_stack::{
+    Caller, Claimed, Failure, Outcome, Project, Reply, Stack, Worker, WorkerProcess, ensure,
+    ensure_eq, eventually, processes, unique,
 };
 use serde_json::{Value, json};
 
@@ -24,8 +25,8 @@ use crate::seen::{nowhere, player, sleeping, while_alive, with_profile};
 
 const LONG: Duration = Duration::from_secs(120);
 
-/// Functions are killed while runs are enqueued, claimed, reported and dispatched: callers ask again, and nothing is lost
-/// or done twice.
+/// Functions are killed while runs are enqueued, claimed, reported and dispatched: callers ask
+/// again, and nothing is lost or done twice.
 pub async fn a_killed_function_loses_nothing(stack: &Stack) -> Outcome {
     let project = stack.project("killed").await?;
     let done = AtomicBool::new(false);
@@ -43,8 +44,10 @@ pub async fn a_killed_function_loses_nothing(stack: &Stack) -> Outcome {
         }
     };
     let work = async {
-        let outcome =
-            join_all((0..12).map(|number| one_run(&project, number))).await.into_iter().collect::<Outcome<Vec<_>>>();
+        let outcome = join_all((0..12).map(|number| one_run(&project, number)))
+            .await
+            .into_iter()
+            .collect::<Outcome<Vec<_>>>();
         done.store(true, Ordering::Relaxed);
         outcome
     };
@@ -53,19 +56,32 @@ pub async fn a_killed_function_loses_nothing(stack: &Stack) -> Outcome {
         swept_to_the_end(stack, &project, &run).await?;
         ended_once(&project, &run, "succeeded").await?;
     }
-    ensure_eq!(project.runs().await?.len(), 12, "runs of 12 idempotency keys");
+    ensure_eq!(
+        project.runs().await?.len(),
+        12,
+        "runs of 12 idempotency keys"
+    );
     Ok(())
 }
 
-/// Enqueues one run of a Fargate step, or of a pull step which it then claims and reports, and asks again when it gets no answer.
+/// Enqueues one run of a Fargate step, or of a pull step which it then claims and reports, and asks
+/// again when it gets no answer.
 async fn one_run(project: &Project, number: usize) -> Outcome<String> {
     let key = format!("killed-{number}-{}", unique());
     let steps = if number.is_multiple_of(3) {
-        [step("only", &json!({ "pool": FARGATE, "mode": "sandboxed" }))]
+        [step(
+            "only",
+            &json!({ "pool": FARGATE, "mode": "sandboxed" }),
+        )]
     } else {
         [step("only", &json!({}))]
     };
-    let enqueue = async || project.member.post_once("/v1/runs", &key, &run_of(&steps)).await;
+    let enqueue = async || {
+        project
+            .member
+            .post_once("/v1/runs", &key, &run_of(&steps))
+            .await
+    };
     let run = text(&answered(enqueue).await?.accepted()?, "run_id")?;
     if !number.is_multiple_of(3) {
         let worker = project.worker(&json!({})).await?;
@@ -79,12 +95,26 @@ async fn played(worker: &Worker, run: &str) -> Outcome {
     eventually("a report that is accepted", LONG, async || {
         let claim = answered(async || worker.try_claim(run, "only").await).await?;
         if claim.status != 200 {
-            // A lost answer to a claim leaves it leased; the same worker may claim it again. A lost report leaves it ended.
-            ensure_eq!(claim.body["code"], "not_queued", "a claim while functions are killed: {}", claim.body);
-            return Ok(claim.body["detail"].as_str().unwrap_or_default().contains("succeeded").then_some(()));
+            // A lost answer to a claim leaves it leased; the same worker may claim it again. A lost
+            // report leaves it ended.
+            ensure_eq!(
+                claim.body["code"],
+                "not_queued",
+                "a claim while functions are killed: {}",
+                claim.body
+            );
+            return Ok(claim.body["detail"]
+                .as_str()
+                .unwrap_or_default()
+                .contains("succeeded")
+                .then_some(()));
         }
         let fence = claim.body["fence"].as_u64().unwrap_or_default();
-        let claimed = sealfleet_tests::Claimed { run: run.to_owned(), step: "only".to_owned(), fence };
+        let claimed = sealfleet_test_stack::Claimed {
+            run: run.to_owned(),
+            step: "only".to_owned(),
+            fence,
+        };
         let report = answered(async || worker.try_succeed(&claimed).await).await?;
         Ok((report.status == 200).then_some(()))
     })
@@ -100,7 +130,8 @@ async fn answered(ask: impl AsyncFn() -> Outcome<Reply>) -> Outcome<Reply> {
     .await
 }
 
-/// The worker is killed while it runs steps: their sandboxes go with it, and another worker runs them again.
+/// The worker is killed while it runs steps: their sandboxes go with it, and another worker runs
+/// them again.
 pub async fn a_killed_worker_loses_nothing(stack: &Stack) -> Outcome {
     let project = stack.project("killed-worker").await?;
     let store = BuiltinStore::create(stack, &project).await?;
@@ -112,30 +143,60 @@ pub async fn a_killed_worker_loses_nothing(stack: &Stack) -> Outcome {
     let bare = format!("test ! -e {} || sleep {marker}", mark.display());
     let mut runs = Vec::new();
     for _ in 0..2 {
-        runs.push(project.enqueue_step(&json!({ "command": ["sh", "-c", bare] })).await?);
+        runs.push(
+            project
+                .enqueue_step(&json!({ "command": ["sh", "-c", bare] }))
+                .await?,
+        );
     }
-    let sandboxed =
-        project.enqueue_step(&json!({ "mode": "sandboxed", "command": ["sleep", marker], "max_attempts": 1 })).await?;
-    let sleeping = || processes::with_argument(&marker).into_iter().filter(|process| process.name == "sleep").count();
-    let all = eventually("all steps to run", LONG, async || Ok((sleeping() == 3).then_some(()))).await;
-    ensure!(all.is_ok(), "{} of 3 steps run; the worker says\n{}", sleeping(), first.log());
+    let sandboxed = project
+        .enqueue_step(
+            &json!({ "mode": "sandboxed", "command": ["sleep", marker], "max_attempts": 1 }),
+        )
+        .await?;
+    let sleeping = || {
+        processes::with_argument(&marker)
+            .into_iter()
+            .filter(|process| process.name == "sleep")
+            .count()
+    };
+    let all = eventually("all steps to run", LONG, async || {
+        Ok((sleeping() == 3).then_some(()))
+    })
+    .await;
+    ensure!(
+        all.is_ok(),
+        "{} of 3 steps run; the worker says\n{}",
+        sleeping(),
+        first.log()
+    );
 
     first.kill().await?;
-    eventually("the sandboxes to go with their worker", LONG, async || Ok((sleeping() == 0).then_some(()))).await?;
+    eventually("the sandboxes to go with their worker", LONG, async || {
+        Ok((sleeping() == 0).then_some(()))
+    })
+    .await?;
     std::fs::remove_file(&mark)?;
     let second = WorkerProcess::start(stack, &project, &store).await?;
     for run in &runs {
         swept_to_the_end(stack, &project, run)
             .await
-            .map_err(|failure| sealfleet_tests::Failure::new(format!("{failure}\n{}", second.log())))?;
+            .map_err(|failure| {
+                sealfleet_test_stack::Failure::new(format!("{failure}\n{}", second.log()))
+            })?;
         ended_once(&project, run, "succeeded").await?;
-        ensure_eq!(project.step(run, "only").await?.attempt, 2, "the attempt that succeeded");
+        ensure_eq!(
+            project.step(run, "only").await?.attempt,
+            2,
+            "the attempt that succeeded"
+        );
     }
     swept_to_the_end(stack, &project, &sandboxed).await?;
     ended_once(&project, &sandboxed, "dead").await
 }
 
-/// The stand-in of ECS is killed while it runs tasks: their sandboxes go with it, and the steps end once.
+/// The stand-in of ECS is killed while it runs tasks: their sandboxes go with it, and the steps end
+/// once.
 pub async fn a_killed_ecs_agent_loses_nothing(stack: &Stack) -> Outcome {
     let project = stack.project("killed-agent").await?;
     let marker = format!("86400.{}", uuid::Uuid::new_v4().as_fields().0);
@@ -144,17 +205,30 @@ pub async fn a_killed_ecs_agent_loses_nothing(stack: &Stack) -> Outcome {
         let hangs = json!({ "pool": FARGATE, "mode": "sandboxed", "command": ["sleep", marker], "max_attempts": 2 });
         runs.push(project.enqueue_step(&hangs).await?);
     }
-    let sleeping = || processes::with_argument(&marker).into_iter().filter(|process| process.name == "sleep").count();
-    eventually("all tasks to run", LONG, async || Ok((sleeping() == 3).then_some(()))).await?;
+    let sleeping = || {
+        processes::with_argument(&marker)
+            .into_iter()
+            .filter(|process| process.name == "sleep")
+            .count()
+    };
+    eventually("all tasks to run", LONG, async || {
+        Ok((sleeping() == 3).then_some(()))
+    })
+    .await?;
     for run in &runs {
         project.until(run, "only", &["running"], LONG).await?;
     }
     // And one whose launch is under way.
-    let short = project.enqueue_step(&json!({ "pool": FARGATE, "mode": "sandboxed" })).await?;
+    let short = project
+        .enqueue_step(&json!({ "pool": FARGATE, "mode": "sandboxed" }))
+        .await?;
 
-    let agent = Restart::of(stack, "fargate-local")?;
+    let agent = Restart::of(stack, "local-ecs")?;
     agent.kill().await?;
-    eventually("the sandboxes to go with the agent", LONG, async || Ok((sleeping() == 0).then_some(()))).await?;
+    eventually("the sandboxes to go with the agent", LONG, async || {
+        Ok((sleeping() == 0).then_some(()))
+    })
+    .await?;
     agent.start(stack)?;
 
     swept_to_the_end(stack, &project, &short).await?;
@@ -182,15 +256,28 @@ pub async fn a_killed_ecs_agent_loses_nothing(stack: &Stack) -> Outcome {
 pub async fn s44_a_killed_fan_out_finishes_by_itself(stack: &Stack) -> Outcome {
     let project = stack.project("killed-fan-out").await?;
     let secret = project.aws_secret(stack, "cloud", "cloud").await?;
-    project.admin.create_profile("cloud", &secrets(&[("API_KEY", &secret.uri)])).await?;
-    project.admin.create_profile("beside", &secrets(&[("API_KEY", &nowhere("beside"))])).await?;
-    project.admin.create_profile("spared", &secrets(&[("API_KEY", &nowhere("spared"))])).await?;
+    project
+        .admin
+        .create_profile("cloud", &secrets(&[("API_KEY", &secret.uri)]))
+        .await?;
+    project
+        .admin
+        .create_profile("beside", &secrets(&[("API_KEY", &nowhere("beside"))]))
+        .await?;
+    project
+        .admin
+        .create_profile("spared", &secrets(&[("API_KEY", &nowhere("spared"))]))
+        .await?;
 
     let sleeper = Sleeper::new();
     let step = sleeping("only", FARGATE, &sleeper, &json!({}));
     let mut runs = Vec::new();
     for _ in 0..ON_FARGATE {
-        runs.push(project.enqueue(&with_profile("cloud", std::slice::from_ref(&step))).await?);
+        runs.push(
+            project
+                .enqueue(&with_profile("cloud", std::slice::from_ref(&step)))
+                .await?,
+        );
     }
     sleeper.until(ON_FARGATE, LONG).await?;
     for run in &runs {
@@ -199,17 +286,22 @@ pub async fn s44_a_killed_fan_out_finishes_by_itself(stack: &Stack) -> Outcome {
     // Workers on several partitions of the ledger.
     let mut workers = Vec::new();
     for _ in 0..WORKERS {
-        // With more slots than it claims at once, so that its claims do not fight over the last ones.
+        // With more slots than it claims at once, so that its claims do not fight over the last
+        // ones.
         workers.push(player(&project, EACH * 10).await?);
     }
-    let spared = project.enqueue(&with_profile("spared", &[seen::played("only", &json!({}))])).await?;
+    let spared = project
+        .enqueue(&with_profile("spared", &[seen::played("only", &json!({}))]))
+        .await?;
     let bystander = player(&project, 1).await?;
     let spared = bystander.claim(&spared, "only").await?;
     let body = with_profile("beside", &[seen::played("only", &json!({}))]);
     let mut claims: Vec<(&Worker, Vec<Claimed>)> = Vec::new();
     for worker in &workers {
-        let enqueued =
-            join_all((0..EACH).map(|_| project.enqueue(&body))).await.into_iter().collect::<Outcome<Vec<_>>>()?;
+        let enqueued = join_all((0..EACH).map(|_| project.enqueue(&body)))
+            .await
+            .into_iter()
+            .collect::<Outcome<Vec<_>>>()?;
         let claimed = join_all(enqueued.iter().map(|run| worker.claim(run, "only"))).await;
         claims.push((worker, claimed.into_iter().collect::<Outcome<_>>()?));
         // Those of before must not run out meanwhile.
@@ -219,11 +311,17 @@ pub async fn s44_a_killed_fan_out_finishes_by_itself(stack: &Stack) -> Outcome {
         runs.extend(enqueued);
     }
 
-    // Heartbeats come until the fan-out is finished, so that no run gets away because its lease has run out.
+    // Heartbeats come until the fan-out is finished, so that no run gets away because its lease has
+    // run out.
     claims.push((&bystander, vec![spared.clone()]));
     let ecs = Caller::anonymous(&reqwest::Client::new(), &stack.parts.ecs_endpoint)?;
-    let throttled = async |next: u32| ecs.post("/_local/throttles", &json!({ "next": next })).await?.accepted();
-    let finished = while_alive(&claims, killed_half_way(stack, &project, &body, &throttled)).await?;
+    let throttled = async |next: u32| {
+        ecs.post("/_local/throttles", &json!({ "next": next }))
+            .await?
+            .accepted()
+    };
+    let finished =
+        while_alive(&claims, killed_half_way(stack, &project, &body, &throttled)).await?;
 
     let pulled = WORKERS * EACH as usize;
     let expected = json!({ "runs": ON_FARGATE + pulled, "stopped": ON_FARGATE, "unstopped": 0, "workers": pulled });
@@ -231,10 +329,18 @@ pub async fn s44_a_killed_fan_out_finishes_by_itself(stack: &Stack) -> Outcome {
     sleeper.until(0, LONG).await?;
     let told = project.admin.events("revocation.fan_out_finished").await?;
     ensure_eq!(told.len(), 1, "audited ends of the fan-out: {told:?}");
-    ensure_eq!(told.first().map(counts), Some(expected), "the audited counts");
+    ensure_eq!(
+        told.first().map(counts),
+        Some(expected),
+        "the audited counts"
+    );
     let trail = project.trail().await?;
     for run in &runs {
-        let of_run: Vec<Value> = trail.iter().filter(|entry| entry["run_id"] == run.as_str()).cloned().collect();
+        let of_run: Vec<Value> = trail
+            .iter()
+            .filter(|entry| entry["run_id"] == run.as_str())
+            .cloned()
+            .collect();
         for name in ["run.aborted_by_revocation", "step.aborted", "run.finished"] {
             ensure_eq!(named(&of_run, name).len(), 1, "audited `{name}` of {run}");
         }
@@ -242,15 +348,20 @@ pub async fn s44_a_killed_fan_out_finishes_by_itself(stack: &Stack) -> Outcome {
     ensure_eq!(aborted(&project).await?, runs.len(), "aborted runs");
     for (worker, claims) in claims {
         for claimed in claims {
-            ensure_eq!(worker.holds(&claimed).await?, claimed == spared, "whether {claimed:?} is held");
+            ensure_eq!(
+                worker.holds(&claimed).await?,
+                claimed == spared,
+                "whether {claimed:?} is held"
+            );
         }
     }
     bystander.succeed(&spared).await?;
     what_cannot_be_stopped_is_told(stack, &project, &throttled).await
 }
 
-/// Revokes both keys while no task can be stopped, and kills whoever works on the fan-out when it has begun: the one that
-/// was asked, and, if it is not finished too soon, one that goes on. The fan-out, finished.
+/// Revokes both keys while no task can be stopped, and kills whoever works on the fan-out when it
+/// has begun: the one that was asked, and, if it is not finished too soon, one that goes on. The
+/// fan-out, finished.
 async fn killed_half_way(
     stack: &Stack,
     project: &Project,
@@ -259,7 +370,10 @@ async fn killed_half_way(
 ) -> Outcome<FanOutView> {
     throttled(u32::MAX).await?;
     let killer = async {
-        eventually("the first aborted run", LONG, async || Ok((aborted(project).await? > 0).then_some(()))).await?;
+        eventually("the first aborted run", LONG, async || {
+            Ok((aborted(project).await? > 0).then_some(()))
+        })
+        .await?;
         let killed = stack.environments_of("sealfleet-revoke");
         killed.iter().copied().for_each(processes::kill);
         Ok::<usize, Failure>(killed.len())
@@ -268,23 +382,51 @@ async fn killed_half_way(
     let (answer, killed) = join(project.admin.try_revoke(&keys, true), killer).await;
     ensure!(killed? > 0, "there was nothing to kill");
     let answer = answer?;
-    ensure!(answer.status >= 500, "the request was answered: the function was killed too late: {}", answer.body);
+    ensure!(
+        answer.status >= 500,
+        "the request was answered: the function was killed too late: {}",
+        answer.body
+    );
     let active = project.admin.revocations(RevocationState::Active).await?;
-    ensure_eq!(active.len(), 2, "revocations after the kill: all, whatever became of the fan-out");
+    ensure_eq!(
+        active.len(),
+        2,
+        "revocations after the kill: all, whatever became of the fan-out"
+    );
     let fan_out = active.first().and_then(|revocation| revocation.fan_out_id);
-    let fan_out = fan_out.ok_or_else(|| Failure::new(format!("no fan-out: {active:?}")))?.to_string();
+    let fan_out = fan_out
+        .ok_or_else(|| Failure::new(format!("no fan-out: {active:?}")))?
+        .to_string();
     let half_way = project.admin.fan_out(&fan_out).await?;
-    ensure_eq!(half_way.finished_at, None, "the fan-out was killed too late: {half_way:?}");
+    ensure_eq!(
+        half_way.finished_at,
+        None,
+        "the fan-out was killed too late: {half_way:?}"
+    );
     let so_far = usize::try_from(half_way.counts.runs_aborted)?;
-    ensure!(so_far > 0 && so_far < ON_FARGATE + WORKERS * EACH as usize, "it was not killed half-way: {half_way:?}");
+    ensure!(
+        so_far > 0 && so_far < ON_FARGATE + WORKERS * EACH as usize,
+        "it was not killed half-way: {half_way:?}"
+    );
     // Nothing starts meanwhile.
-    project.member.post("/v1/runs", body).await?.refused(403, "secret_revoked")?;
+    project
+        .member
+        .post("/v1/runs", body)
+        .await?
+        .refused(403, "secret_revoked")?;
 
-    // Those that go on, once it is due again. ECS takes calls by now: whoever finishes it stops what was left running.
+    // Those that go on, once it is due again. ECS takes calls by now: whoever finishes it stops
+    // what was left running.
     throttled(0).await?;
     let killer = async {
-        eventually("another aborted run", LONG, async || Ok((aborted(project).await? > so_far).then_some(()))).await?;
-        stack.environments_of("sealfleet-sweep").into_iter().for_each(processes::kill);
+        eventually("another aborted run", LONG, async || {
+            Ok((aborted(project).await? > so_far).then_some(()))
+        })
+        .await?;
+        stack
+            .environments_of("sealfleet-sweep")
+            .into_iter()
+            .for_each(processes::kill);
         Ok::<(), Failure>(())
     };
     let sweeping = async {
@@ -301,7 +443,12 @@ async fn killed_half_way(
 }
 
 async fn aborted(project: &Project) -> Outcome<usize> {
-    Ok(project.runs().await?.iter().filter(|run| run.state == RunState::Aborted).count())
+    Ok(project
+        .runs()
+        .await?
+        .iter()
+        .filter(|run| run.state == RunState::Aborted)
+        .count())
 }
 
 /// Fargate runs of the fan-out that is killed.
@@ -311,26 +458,47 @@ const WORKERS: usize = 4;
 /// Runs of each of them.
 const EACH: u32 = 15;
 
-/// A fan-out ends although ECS refuses to stop a task, names the run, and the task is stopped as soon as that is possible.
+/// A fan-out ends although ECS refuses to stop a task, names the run, and the task is stopped as
+/// soon as that is possible.
 async fn what_cannot_be_stopped_is_told(
     stack: &Stack,
     project: &Project,
     throttled: &impl AsyncFn(u32) -> Outcome<Value>,
 ) -> Outcome {
     let secret = project.aws_secret(stack, "stubborn", "stubborn").await?;
-    project.admin.create_profile("stubborn", &secrets(&[("API_KEY", &secret.uri)])).await?;
+    project
+        .admin
+        .create_profile("stubborn", &secrets(&[("API_KEY", &secret.uri)]))
+        .await?;
     let sleeper = Sleeper::new();
     let step = sleeping("only", FARGATE, &sleeper, &json!({}));
     let run = project.enqueue(&with_profile("stubborn", &[step])).await?;
     sleeper.until(1, LONG).await?;
     project.until(&run, "only", &["running"], LONG).await?;
     throttled(u32::MAX).await?;
-    let revoked = project.admin.revoke(&[("stubborn", "API_KEY")], true).await?;
-    let finished = project.admin.fan_out(&revoked.fan_out.unwrap_or_default()).await?;
+    let revoked = project
+        .admin
+        .revoke(&[("stubborn", "API_KEY")], true)
+        .await?;
+    let finished = project
+        .admin
+        .fan_out(&revoked.fan_out.unwrap_or_default())
+        .await?;
     let stubborn = json!({ "runs": 1, "stopped": 0, "unstopped": 1, "workers": 0 });
-    ensure_eq!((counts(&finished), json!(finished.unstopped)), (stubborn, json!([run])), "what could not be stopped");
-    ensure!(finished.finished_at.is_some(), "it waits for ECS: {finished:?}");
-    ensure_eq!(sleeper.asleep().len(), 1, "the sandbox that could not be stopped");
+    ensure_eq!(
+        (counts(&finished), json!(finished.unstopped)),
+        (stubborn, json!([run])),
+        "what could not be stopped"
+    );
+    ensure!(
+        finished.finished_at.is_some(),
+        "it waits for ECS: {finished:?}"
+    );
+    ensure_eq!(
+        sleeper.asleep().len(),
+        1,
+        "the sandbox that could not be stopped"
+    );
     throttled(0).await?;
     eventually("the task to be stopped", LONG, async || {
         stack.sweep().await?;
@@ -359,8 +527,17 @@ async fn ended_once(project: &Project, run: &str, state: &str) -> Outcome {
     for name in ["step.succeeded", "step.failed", "step.aborted", "step.dead"] {
         ends.extend(project.events(run, name).await?);
     }
-    ensure_eq!(ends.len(), 1, "audited ends of a step of `{}`: {ends:?}", project.id);
-    ensure_eq!(project.events(run, "run.finished").await?.len(), 1, "audited ends of the run");
+    ensure_eq!(
+        ends.len(),
+        1,
+        "audited ends of a step of `{}`: {ends:?}",
+        project.id
+    );
+    ensure_eq!(
+        project.events(run, "run.finished").await?.len(),
+        1,
+        "audited ends of the run"
+    );
     Ok(())
 }
 
@@ -374,18 +551,31 @@ struct Restart {
 
 impl Restart {
     fn of(stack: &Stack, name: &str) -> Outcome<Self> {
-        let pid = stack.parts.pids.get(name).map(|server| server.pid).unwrap_or_default();
+        let pid = stack
+            .parts
+            .pids
+            .get(name)
+            .map(|server| server.pid)
+            .unwrap_or_default();
         let read = |file: &str| -> Outcome<Vec<String>> {
             let bytes = std::fs::read(format!("/proc/{pid}/{file}"))?;
-            let parts = bytes.split(|byte| *byte == 0).filter(|part| !part.is_empty());
-            Ok(parts.map(|part| String::from_utf8_lossy(part).into_owned()).collect())
+            let parts = bytes
+                .split(|byte| *byte == 0)
+                .filter(|part| !part.is_empty());
+            Ok(parts
+                .map(|part| String::from_utf8_lossy(part).into_owned())
+                .collect())
         };
         let environment = read("environ")?;
-        let pairs = environment.iter().filter_map(|variable| variable.split_once('='));
+        let pairs = environment
+            .iter()
+            .filter_map(|variable| variable.split_once('='));
         Ok(Self {
             pid,
             arguments: read("cmdline")?,
-            environment: pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            environment: pairs
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             directory: std::fs::read_link(format!("/proc/{pid}/cwd"))?,
         })
     }
@@ -393,23 +583,36 @@ impl Restart {
     async fn kill(&self) -> Outcome {
         processes::kill(self.pid);
         eventually("the server to be gone", LONG, async || {
-            Ok(processes::all().iter().all(|process| process.pid != self.pid).then_some(()))
+            Ok(processes::all()
+                .iter()
+                .all(|process| process.pid != self.pid)
+                .then_some(()))
         })
         .await
     }
 
-    /// Starts it again. It carries the stack's mark in its environment, by which `sealfleet local down` finds it.
+    /// Starts it again. It carries the stack's mark in its environment, by which `sealfleet-local
+    /// down` finds it.
     fn start(&self, stack: &Stack) -> Outcome {
         let Some((program, arguments)) = self.arguments.split_first() else {
-            return Err(sealfleet_tests::Failure::new("the server has no command line"));
+            return Err(sealfleet_test_stack::Failure::new(
+                "the server has no command line",
+            ));
         };
         let log = std::fs::OpenOptions::new()
             .append(true)
             .create(true)
-            .open(stack.parts.directory.join("logs/fargate-local.log"))?;
+            .open(stack.parts.directory.join("logs/local-ecs.log"))?;
         let mut command = std::process::Command::new(program);
-        command.args(arguments).env_clear().envs(self.environment.iter().cloned()).current_dir(&self.directory);
-        command.stdin(std::process::Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command
+            .args(arguments)
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .current_dir(&self.directory);
+        command
+            .stdin(std::process::Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
         command.spawn()?;
         Ok(())
     }

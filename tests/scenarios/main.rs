@@ -1,10 +1,15 @@
-//! The acceptance scenarios: black box, over the HTTP API and the AWS APIs, against one running local stack.
+//! The acceptance scenarios: black box, over the HTTP API and the AWS APIs, against one running
+//! local stack.
 //!
-//! `cargo test -p sealfleet-tests --test scenarios` after `cargo build`; names or parts of names run those only. The
-//! stack is started once; `SEALFLEET_STACK=DIR/stack.json` uses one that is up. Scenarios run side by side, each in
-//! projects or with workers of its own; those that end processes of the stack, or take the whole machine, run alone.
+//! `cargo test -p sealfleet-tests --test scenarios` after `cargo build`; names or parts of names
+//! run those only. The stack is started once; `SEALFLEET_STACK=DIR/stack.json` uses one that is up.
+//! Scenarios run side by side, each in projects or with workers of its own; those that end
+//! processes of the stack, or take the whole machine, run alone.
 
-#![expect(clippy::indexing_slicing, reason = "JSON read by name: what is absent reads as null")]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "JSON read by name: what is absent reads as null"
+)]
 
 mod access;
 mod archive;
@@ -33,7 +38,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use sealfleet_tests::{Failure, Outcome, Stack};
+use sealfleet_test_stack::{Failure, Outcome, Stack};
 use tokio::runtime::Runtime;
 use tokio::sync::RwLock;
 
@@ -44,7 +49,8 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// Scenarios at once, unless `--test-threads` says otherwise.
 const AT_ONCE: usize = 4;
 
-/// Modules whose scenarios run alone: one takes the whole machine for some seconds, the others end processes of the stack.
+/// Modules whose scenarios run alone: one takes the whole machine for some seconds, the others end
+/// processes of the stack.
 const ALONE: [&str; 2] = ["audit", "kill"];
 
 type Scenario = fn(Arc<Stack>) -> Pin<Box<dyn Future<Output = Outcome>>>;
@@ -160,7 +166,11 @@ fn main() -> ExitCode {
     if arguments.list {
         return libtest_mimic::run(&arguments, trials(&words, None)).exit_code();
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => Arc::new(runtime),
         Err(error) => return not_started(&Failure::from(error)),
     };
@@ -182,9 +192,15 @@ fn main() -> ExitCode {
     } else {
         closed = closed.and_then(|()| stack.forget());
     }
-    let exist: BTreeSet<&str> = scenarios().iter().filter_map(|(_, name, _)| number(name)).collect();
+    let exist: BTreeSet<&str> = scenarios()
+        .iter()
+        .filter_map(|(_, name, _)| number(name))
+        .collect();
     let passed = passed.lock().unwrap_or_else(PoisonError::into_inner).len();
-    println!("acceptance: {} of {LISTED} scenarios exist, {passed} pass", exist.len());
+    println!(
+        "acceptance: {} of {LISTED} scenarios exist, {passed} pass",
+        exist.len()
+    );
     match closed {
         Ok(()) => conclusion.exit_code(),
         Err(failure) => not_started(&failure),
@@ -208,7 +224,12 @@ struct House {
 fn trials(words: &[String], house: Option<&House>) -> Vec<Trial> {
     let trial = |(module, name, scenario): (&'static str, &'static str, Scenario)| {
         let house = house.map(|house| {
-            (Arc::clone(&house.runtime), Arc::clone(&house.stack), Arc::clone(&house.passed), Arc::clone(&house.alone))
+            (
+                Arc::clone(&house.runtime),
+                Arc::clone(&house.stack),
+                Arc::clone(&house.passed),
+                Arc::clone(&house.alone),
+            )
         });
         Trial::test(name, move || {
             let (runtime, stack, passed, alone) = house.ok_or("the stack is not up")?;
@@ -224,27 +245,50 @@ fn trials(words: &[String], house: Option<&House>) -> Vec<Trial> {
             match outcome {
                 Ok(Ok(())) => {
                     if let Some(number) = number(name) {
-                        passed.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+                        passed
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .insert(number);
                     }
                     Ok(())
                 }
                 Ok(Err(failure)) => Err(Failed::from(failure.to_string())),
-                Err(_) => Err(Failed::from(format!("not done after {} s", LIMIT.as_secs()))),
+                Err(_) => Err(Failed::from(format!(
+                    "not done after {} s",
+                    LIMIT.as_secs()
+                ))),
             }
         })
         .with_kind(module)
     };
-    let is_wanted = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
-    scenarios().into_iter().filter(|(_, name, _)| is_wanted(name)).map(trial).collect()
+    let is_wanted =
+        |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
+    scenarios()
+        .into_iter()
+        .filter(|(_, name, _)| is_wanted(name))
+        .map(trial)
+        .collect()
 }
 
 /// The words that choose scenarios, any number of them, and what is left of the command line.
 fn words_and_options(arguments: impl Iterator<Item = String>) -> (Vec<String>, Vec<String>) {
-    const WITH_VALUE: [&str; 5] = ["--test-threads", "--format", "--color", "--logfile", "--skip"];
+    const WITH_VALUE: [&str; 5] = [
+        "--test-threads",
+        "--format",
+        "--color",
+        "--logfile",
+        "--skip",
+    ];
     let (mut words, mut options): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     for argument in arguments {
-        let follows = options.last().is_none_or(|option| WITH_VALUE.contains(&option.as_str()));
-        if follows || argument.starts_with('-') { options.push(argument) } else { words.push(argument) }
+        let follows = options
+            .last()
+            .is_none_or(|option| WITH_VALUE.contains(&option.as_str()));
+        if follows || argument.starts_with('-') {
+            options.push(argument)
+        } else {
+            words.push(argument)
+        }
     }
     (words, options)
 }
@@ -252,6 +296,8 @@ fn words_and_options(arguments: impl Iterator<Item = String>) -> (Vec<String>, V
 /// `s09` of `s09_a_step_is_its_own_projects`; none for what is not of the list.
 fn number(name: &'static str) -> Option<&'static str> {
     let (number, _) = name.split_once('_')?;
-    number.strip_prefix('s').filter(|digits| digits.parse::<usize>().is_ok())?;
+    number
+        .strip_prefix('s')
+        .filter(|digits| digits.parse::<usize>().is_ok())?;
     Some(number)
 }

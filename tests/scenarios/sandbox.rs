@@ -3,20 +3,26 @@
 use std::time::Duration;
 
 use sealfleet_domain::run::RunState;
-use sealfleet_tests::aws::Service;
-use sealfleet_tests::project::{FARGATE, PULL, merged, run_of, step};
-use sealfleet_tests::{Outcome, Project, Stack, ensure, ensure_eq, eventually, sha256, unique};
+use sealfleet_test_stack::aws::Service;
+use sealfleet_test_stack::project::{FARGATE, PULL, merged, run_of, step};
+use sealfleet_test_stack::{
+    Outcome, Project, Stack, ensure, ensure_eq, eventually, sha256, unique,
+};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(90);
 
-/// 52. One run with bare, sandboxed, identity and full steps -> each in its own mode; bare and sandboxed steps see no
-///     secret. (`full` is not accepted yet.)
+/// 52. One run with bare, sandboxed, identity and full steps -> each in its own mode; bare and
+///     sandboxed steps see no secret. (`full` is not accepted yet.)
 pub async fn s52_each_step_in_its_own_mode(stack: &Stack) -> Outcome {
     let project = stack.project("live").await?;
     let worker = project.live_worker(stack).await?;
     let value = format!("s52-{}-{}", unique(), unique());
-    let beside = project.builtin_store(stack).await?.put("s52", &value).await?;
+    let beside = project
+        .builtin_store(stack)
+        .await?
+        .put("s52", &value)
+        .await?;
     let in_aws = project.aws_secret(stack, "s52", &value).await?;
     project.profile("s52-builtin", &beside.pinned()).await?;
     project.profile("s52-aws", &in_aws.uri).await?;
@@ -25,7 +31,10 @@ pub async fn s52_each_step_in_its_own_mode(stack: &Stack) -> Outcome {
     let mark = stack.scratch.join(format!("mark-{}", unique()));
     std::fs::write(&mark, "")?;
     let mark = mark.display();
-    let sees = format!(r#"test "$(printf %s "$API_KEY" | sha256sum | cut -c 1-64)" = {}"#, sha256(value.as_bytes()));
+    let sees = format!(
+        r#"test "$(printf %s "$API_KEY" | sha256sum | cut -c 1-64)" = {}"#,
+        sha256(value.as_bytes())
+    );
     let bare = format!(r#"test -z "$API_KEY" && test -e {mark}"#);
     let sandboxed = format!(r#"test -z "$API_KEY" && test ! -e {mark} && test "$(id -u)" != 0"#);
     let identity = format!(r#"{sees} && test ! -e {mark} && test "$(id -u)" != 0"#);
@@ -37,7 +46,10 @@ pub async fn s52_each_step_in_its_own_mode(stack: &Stack) -> Outcome {
                 step("bare", &shell(PULL, "bare", &bare, &[])),
                 step("sandboxed", &shell(PULL, "sandboxed", &sandboxed, &[])),
                 step("identity", &shell(PULL, "identity", &identity, &[])),
-                step("after", &shell(PULL, "sandboxed", &sandboxed, &["identity"])),
+                step(
+                    "after",
+                    &shell(PULL, "sandboxed", &sandboxed, &["identity"]),
+                ),
             ],
         ),
         (
@@ -45,11 +57,16 @@ pub async fn s52_each_step_in_its_own_mode(stack: &Stack) -> Outcome {
             vec![
                 step("bare", &shell(PULL, "bare", &bare, &[])),
                 step("sandboxed", &shell(FARGATE, "sandboxed", &sandboxed, &[])),
-                step("identity", &shell(FARGATE, "identity", &identity, &["bare"])),
+                step(
+                    "identity",
+                    &shell(FARGATE, "identity", &identity, &["bare"]),
+                ),
             ],
         ),
     ] {
-        let run = project.enqueue(&merged(run_of(&steps), &json!({ "profile": profile }))).await?;
+        let run = project
+            .enqueue(&merged(run_of(&steps), &json!({ "profile": profile })))
+            .await?;
         let ended = project.finished(&run, SOON).await?;
         ensure_eq!(
             ended.state,
@@ -59,8 +76,15 @@ pub async fn s52_each_step_in_its_own_mode(stack: &Stack) -> Outcome {
         );
         for name in ["secret.released", "profile.injected", "secret.decrypted"] {
             let events = project.events(&run, name).await?;
-            ensure_eq!(events.len(), 1, "audited `{name}` of a run with one identity step and one secret");
-            ensure!(events.iter().all(|event| event["step_id"] == "identity"), "`{name}` of another step: {events:?}");
+            ensure_eq!(
+                events.len(),
+                1,
+                "audited `{name}` of a run with one identity step and one secret"
+            );
+            ensure!(
+                events.iter().all(|event| event["step_id"] == "identity"),
+                "`{name}` of another step: {events:?}"
+            );
         }
         let decrypted = project.events(&run, "secret.decrypted").await?;
         ensure!(
@@ -69,14 +93,32 @@ pub async fn s52_each_step_in_its_own_mode(stack: &Stack) -> Outcome {
         );
         let leased = project.events(&run, "step.leased").await?;
         for event in leased {
-            let mode = event["step_id"].as_str().unwrap_or_default().replace("after", "sandboxed");
-            ensure_eq!(event["mode"], mode.as_str(), "the audited mode of `{}`", event["step_id"]);
+            let mode = event["step_id"]
+                .as_str()
+                .unwrap_or_default()
+                .replace("after", "sandboxed");
+            ensure_eq!(
+                event["mode"],
+                mode.as_str(),
+                "the audited mode of `{}`",
+                event["step_id"]
+            );
         }
     }
     for mode in ["full", "full_jit"] {
-        let refused = project.member.post("/v1/runs", &run_of(&[step("only", &json!({ "mode": mode }))])).await?;
+        let refused = project
+            .member
+            .post(
+                "/v1/runs",
+                &run_of(&[step("only", &json!({ "mode": mode }))]),
+            )
+            .await?;
         refused.refused(400, "invalid_request")?;
-        ensure_eq!(refused.body["field"], "steps[0].mode", "the field that is refused");
+        ensure_eq!(
+            refused.body["field"],
+            "steps[0].mode",
+            "the field that is refused"
+        );
     }
     Ok(())
 }
@@ -85,37 +127,79 @@ pub async fn s52_each_step_in_its_own_mode(stack: &Stack) -> Outcome {
 pub async fn s55_a_sandbox_cannot_read_another_projects_secret(stack: &Stack) -> Outcome {
     let (alpha, beta) = stack.pair("alpha").await?;
     let name = format!("s55-{}", unique());
-    let own_arn = alpha.aws_secret(stack, &name, "alpha's own value").await?.arn.unwrap_or_default();
+    let own_arn = alpha
+        .aws_secret(stack, &name, "alpha's own value")
+        .await?
+        .arn
+        .unwrap_or_default();
     let others = beta.aws_secret(stack, &name, "beta's own value").await?;
     let (reference, others_arn) = (others.uri, others.arn.unwrap_or_default());
 
-    // From inside the sandbox, with all that it holds: it can say who it is, and read neither secret.
-    for (arn, whose) in [(&others_arn, "another project's"), (&own_arn, "its own project's")] {
-        let script =
-            ASK.replace("SECRET", arn).replace("ENDPOINT", &stack.parts.endpoint).replace("PROJECT", &alpha.id);
+    // From inside the sandbox, with all that it holds: it can say who it is, and read neither
+    // secret.
+    for (arn, whose) in [
+        (&others_arn, "another project's"),
+        (&own_arn, "its own project's"),
+    ] {
+        let script = ASK
+            .replace("SECRET", arn)
+            .replace("ENDPOINT", &stack.parts.endpoint)
+            .replace("PROJECT", &alpha.id);
         let command = json!({ "pool": FARGATE, "mode": "sandboxed", "command": ["/usr/bin/python3", "-c", script] });
         let run = alpha.enqueue_step(&command).await?;
         let ended = alpha.finished(&run, SOON).await?;
-        ensure_eq!(ended.state, RunState::Succeeded, "asking for {whose} secret: {ended:?}");
+        ensure_eq!(
+            ended.state,
+            RunState::Succeeded,
+            "asking for {whose} secret: {ended:?}"
+        );
     }
 
     // By name through the API: not even enqueued.
     let profile = json!({ "name": name, "secrets": { "API_KEY": reference } });
     let refused = alpha.admin.post("/v1/profiles", &profile).await?;
     refused.refused(400, "invalid_request")?;
-    ensure_eq!(refused.body["field"], "secrets.API_KEY", "the field that is refused");
+    ensure_eq!(
+        refused.body["field"],
+        "secrets.API_KEY",
+        "the field that is refused"
+    );
 
-    // And should the control plane itself pair A's role with B's secret: IAM stops the task before it starts.
+    // And should the control plane itself pair A's role with B's secret: IAM stops the task before
+    // it starts.
     let paired = run_task(stack, &alpha, &others_arn).await?;
-    ensure_eq!(paired["stopCode"], "TaskFailedToStart", "a task of A with B's secret: {paired}");
+    ensure_eq!(
+        paired["stopCode"],
+        "TaskFailedToStart",
+        "a task of A with B's secret: {paired}"
+    );
     let reason = paired["stoppedReason"].as_str().unwrap_or_default();
-    ensure!(reason.contains("ResourceInitializationError") && reason.contains("AccessDenied"), "its reason: {reason}");
-    ensure_eq!(paired["containers"][0]["exitCode"], Value::Null, "the exit code of what never ran");
+    ensure!(
+        reason.contains("ResourceInitializationError") && reason.contains("AccessDenied"),
+        "its reason: {reason}"
+    );
+    ensure_eq!(
+        paired["containers"][0]["exitCode"],
+        Value::Null,
+        "the exit code of what never ran"
+    );
     let own = run_task(stack, &alpha, &own_arn).await?;
-    ensure_eq!(own["containers"][0]["exitCode"], 0, "a task of A with A's secret: {own}");
-    let shared = stack.system_secret(&name, "the operators' value").await?.arn.unwrap_or_default();
+    ensure_eq!(
+        own["containers"][0]["exitCode"],
+        0,
+        "a task of A with A's secret: {own}"
+    );
+    let shared = stack
+        .system_secret(&name, "the operators' value")
+        .await?
+        .arn
+        .unwrap_or_default();
     let system = run_task(stack, &alpha, &shared).await?;
-    ensure_eq!(system["containers"][0]["exitCode"], 0, "a task of A with the operators' secret: {system}");
+    ensure_eq!(
+        system["containers"][0]["exitCode"],
+        0,
+        "a task of A with the operators' secret: {system}"
+    );
     Ok(())
 }
 
@@ -153,10 +237,13 @@ print(answer)
 sys.exit(0 if answer.startswith("4") and "AccessDenied" in answer else 8)
 "#;
 
-/// Runs a task of a project's execution role with a secret, past the control plane, until it has stopped.
+/// Runs a task of a project's execution role with a secret, past the control plane, until it has
+/// stopped.
 async fn run_task(stack: &Stack, project: &Project, secret_arn: &str) -> Outcome<Value> {
-    let role =
-        format!("arn:aws:iam::{}:role/sealfleet/project/sealfleet-{}--execution", stack.parts.account_id, project.id);
+    let role = format!(
+        "arn:aws:iam::{}:role/sealfleet/project/sealfleet-{}--execution",
+        stack.parts.account_id, project.id
+    );
     let definition = json!({
         "family": format!("tests-{}", unique()), "executionRoleArn": role, "networkMode": "awsvpc",
         "requiresCompatibilities": ["FARGATE"], "cpu": "256", "memory": "512",
@@ -165,7 +252,10 @@ async fn run_task(stack: &Stack, project: &Project, secret_arn: &str) -> Outcome
             "secrets": [{ "name": "API_KEY", "valueFrom": secret_arn }],
         }],
     });
-    let registered = stack.aws.call(Service::Ecs, "RegisterTaskDefinition", definition).await?;
+    let registered = stack
+        .aws
+        .call(Service::Ecs, "RegisterTaskDefinition", definition)
+        .await?;
     let task = json!({
         "cluster": stack.parts.cluster, "launchType": "FARGATE", "clientToken": unique(),
         "taskDefinition": registered["taskDefinition"]["taskDefinitionArn"],
@@ -176,14 +266,18 @@ async fn run_task(stack: &Stack, project: &Project, secret_arn: &str) -> Outcome
     ensure!(arn.is_string(), "no task was started: {started}");
     eventually("the task to stop", SOON, async || {
         let wanted = json!({ "cluster": stack.parts.cluster, "tasks": [arn] });
-        let described = stack.aws.call(Service::Ecs, "DescribeTasks", wanted).await?;
+        let described = stack
+            .aws
+            .call(Service::Ecs, "DescribeTasks", wanted)
+            .await?;
         let task = described["tasks"][0].clone();
         Ok((task["lastStatus"] == "STOPPED").then_some(task))
     })
     .await
 }
 
-/// 56. Sandbox exits 0, non-zero, by timeout, out of memory, cannot start -> a distinct, clear terminal reason each.
+/// 56. Sandbox exits 0, non-zero, by timeout, out of memory, cannot start -> a distinct, clear
+///     terminal reason each.
 pub async fn s56_every_end_has_its_reason(stack: &Stack) -> Outcome {
     let project = stack.project("live").await?;
     let worker = project.live_worker(stack).await?;
@@ -191,14 +285,25 @@ pub async fn s56_every_end_has_its_reason(stack: &Stack) -> Outcome {
     let ends = [
         ("exits", json!({ "command": ["true"] })),
         ("fails", json!({ "command": ["sh", "-c", "exit 3"] })),
-        ("hangs", json!({ "command": ["sleep", "600"], "timeout_seconds": 2 })),
-        ("grows", json!({ "command": ["/usr/bin/python3", "-c", gluttony] })),
+        (
+            "hangs",
+            json!({ "command": ["sleep", "600"], "timeout_seconds": 2 }),
+        ),
+        (
+            "grows",
+            json!({ "command": ["/usr/bin/python3", "-c", gluttony] }),
+        ),
         ("absent", json!({ "command": ["/no/such/program"] })),
     ];
     for pool in [PULL, FARGATE] {
         let steps: Vec<Value> = ends
             .iter()
-            .map(|(id, more)| step(id, &merged(json!({ "pool": pool, "mode": "sandboxed" }), more)))
+            .map(|(id, more)| {
+                step(
+                    id,
+                    &merged(json!({ "pool": pool, "mode": "sandboxed" }), more),
+                )
+            })
             .collect();
         let run = project.enqueue(&run_of(&steps)).await?;
         let ended = project.finished(&run, SOON).await?;
@@ -207,44 +312,99 @@ pub async fn s56_every_end_has_its_reason(stack: &Stack) -> Outcome {
             let step = project.step(&run, id).await?;
             Ok((json!(step.state), json!(step.failure)))
         };
-        ensure_eq!(end("exits").await?, (json!("succeeded"), Value::Null), "exit 0 in `{pool}`: {ended:?}\n{log}");
+        ensure_eq!(
+            end("exits").await?,
+            (json!("succeeded"), Value::Null),
+            "exit 0 in `{pool}`: {ended:?}\n{log}"
+        );
         let told = |kind: &str| (json!("failed"), json!(kind));
-        let kind = async |id: &str| end(id).await.map(|(state, failure)| (state, failure["kind"].clone()));
-        ensure_eq!(end("fails").await?.1, json!({ "kind": "exit", "code": 3 }), "exit 3 in `{pool}`");
-        ensure_eq!(kind("hangs").await?, told("timed_out"), "a time-out in `{pool}`: {ended:?}");
-        ensure_eq!(end("hangs").await?.1["after_seconds"], 2, "its timeout in `{pool}`");
-        ensure_eq!(kind("grows").await?, told("out_of_memory"), "out of memory in `{pool}`: {ended:?}");
+        let kind = async |id: &str| {
+            end(id)
+                .await
+                .map(|(state, failure)| (state, failure["kind"].clone()))
+        };
+        ensure_eq!(
+            end("fails").await?.1,
+            json!({ "kind": "exit", "code": 3 }),
+            "exit 3 in `{pool}`"
+        );
+        ensure_eq!(
+            kind("hangs").await?,
+            told("timed_out"),
+            "a time-out in `{pool}`: {ended:?}"
+        );
+        ensure_eq!(
+            end("hangs").await?.1["after_seconds"],
+            2,
+            "its timeout in `{pool}`"
+        );
+        ensure_eq!(
+            kind("grows").await?,
+            told("out_of_memory"),
+            "out of memory in `{pool}`: {ended:?}"
+        );
         let absent = json!({ "kind": "exit", "code": 127 });
-        ensure_eq!(end("absent").await?.1, absent, "no such program in `{pool}`, as a shell says it");
+        ensure_eq!(
+            end("absent").await?.1,
+            absent,
+            "no such program in `{pool}`, as a shell says it"
+        );
 
         ensure_eq!(ended.state, RunState::Failed, "the run in `{pool}`");
-        ensure_eq!(project.events(&run, "step.succeeded").await?.len(), 1, "audited successes in `{pool}`");
+        ensure_eq!(
+            project.events(&run, "step.succeeded").await?.len(),
+            1,
+            "audited successes in `{pool}`"
+        );
         let failed = project.events(&run, "step.failed").await?;
         ensure_eq!(failed.len(), 4, "audited failures in `{pool}`");
-        let mut reasons: Vec<String> = failed.iter().map(|event| event["failure"].to_string()).collect();
+        let mut reasons: Vec<String> = failed
+            .iter()
+            .map(|event| event["failure"].to_string())
+            .collect();
         reasons.sort();
         reasons.dedup();
-        ensure_eq!(reasons.len(), 4, "distinct audited reasons in `{pool}`: {reasons:?}");
+        ensure_eq!(
+            reasons.len(),
+            4,
+            "distinct audited reasons in `{pool}`: {reasons:?}"
+        );
     }
     a_sandbox_cannot_start(stack).await
 }
 
-/// A worker whose root file system has lost its first program, and a pool of an image that is not there.
+/// A worker whose root file system has lost its first program, and a pool of an image that is not
+/// there.
 async fn a_sandbox_cannot_start(stack: &Stack) -> Outcome {
     let unknown = format!("sealfleet/sandbox@sha256:{}", "0".repeat(64));
     let project = stack.project_with_image("cannot-start", &unknown).await?;
     let worker = project.live_worker(stack).await?;
     let init = worker.directory.join("rootfs/sealfleet-init");
-    eventually("the worker's root file system", SOON, async || Ok(init.exists().then_some(()))).await?;
+    eventually("the worker's root file system", SOON, async || {
+        Ok(init.exists().then_some(()))
+    })
+    .await?;
     std::fs::remove_file(&init)?;
     for pool in [PULL, FARGATE] {
-        let run = project.enqueue_step(&json!({ "pool": pool, "mode": "sandboxed" })).await?;
+        let run = project
+            .enqueue_step(&json!({ "pool": pool, "mode": "sandboxed" }))
+            .await?;
         let ended = project.finished(&run, SOON).await?;
         let failure = json!(project.step(&run, "only").await?.failure);
-        ensure_eq!(failure["kind"], "cannot_start", "a sandbox that cannot start in `{pool}`: {ended:?}");
+        ensure_eq!(
+            failure["kind"],
+            "cannot_start",
+            "a sandbox that cannot start in `{pool}`: {ended:?}"
+        );
         let detail = failure["detail"].as_str().unwrap_or_default();
-        ensure!(detail.len() > 10, "`cannot_start` in `{pool}` does not say why: {detail}");
-        ensure!(project.events(&run, "step.running").await?.is_empty(), "what cannot start is audited as running");
+        ensure!(
+            detail.len() > 10,
+            "`cannot_start` in `{pool}` does not say why: {detail}"
+        );
+        ensure!(
+            project.events(&run, "step.running").await?.is_empty(),
+            "what cannot start is audited as running"
+        );
     }
     Ok(())
 }

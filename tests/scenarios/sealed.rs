@@ -1,20 +1,23 @@
-//! Sealed: where a secret is, where it is not, and what happens when nobody can record that it is used.
+//! Sealed: where a secret is, where it is not, and what happens when nobody can record that it is
+//! used.
 
 use std::time::Duration;
 
 use sealfleet_domain::run::RunState;
-use sealfleet_tests::api::text;
-use sealfleet_tests::aws::{Invoked, Service};
-use sealfleet_tests::canary::{Kind, Needle, Report, Search, search_process};
-use sealfleet_tests::identity::NOWHERE;
-use sealfleet_tests::project::{FARGATE, PULL, merged, run_of, step};
-use sealfleet_tests::{Caller, Failure, Outcome, Stack, ensure, ensure_eq, eventually, processes, sha256, unique};
+use sealfleet_test_stack::api::text;
+use sealfleet_test_stack::aws::{Invoked, Service};
+use sealfleet_test_stack::canary::{Kind, Needle, Report, Search, search_process};
+use sealfleet_test_stack::identity::NOWHERE;
+use sealfleet_test_stack::project::{FARGATE, PULL, merged, run_of, step};
+use sealfleet_test_stack::{
+    Caller, Failure, Outcome, Stack, ensure, ensure_eq, eventually, processes, sha256, unique,
+};
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(90);
 
-/// 34. Canary value: in no list, run, log, audit row, queue, object, or process memory outside the sandbox; in the sandbox
-///     it is there.
+/// 34. Canary value: in no list, run, log, audit row, queue, object, or process memory outside the
+///     sandbox; in the sandbox it is there.
 pub async fn s34_a_secret_is_in_the_sandbox_and_nowhere_else(stack: &Stack) -> Outcome {
     let (project, other) = stack.pair("canary").await?;
     let worker = project.live_worker(stack).await?;
@@ -22,29 +25,51 @@ pub async fn s34_a_secret_is_in_the_sandbox_and_nowhere_else(stack: &Stack) -> O
         let needle = Needle::new(&value)?;
         let profile = format!("canary-{pool}");
         let reference = if pool == PULL {
-            project.builtin_store(stack).await?.put("canary", &value).await?.pinned()
+            project
+                .builtin_store(stack)
+                .await?
+                .put("canary", &value)
+                .await?
+                .pinned()
         } else {
             project.aws_secret(stack, "canary", &value).await?.uri
         };
         project.profile(&profile, &reference).await?;
 
-        // The step says by a hash that it has the secret, and then waits with it in its environment.
+        // The step says by a hash that it has the secret, and then waits with it in its
+        // environment.
         let marker = format!("86400.{}", uuid::Uuid::new_v4().as_fields().0);
-        let script = format!(r#"printf %s "$API_KEY" | sha256sum | cut -c 1-64; sleep {marker}; true"#);
-        let steps = [step("only", &json!({ "pool": pool, "mode": "identity", "command": ["sh", "-c", script] }))];
-        let run = project.enqueue(&merged(run_of(&steps), &json!({ "profile": profile }))).await?;
+        let script =
+            format!(r#"printf %s "$API_KEY" | sha256sum | cut -c 1-64; sleep {marker}; true"#);
+        let steps = [step(
+            "only",
+            &json!({ "pool": pool, "mode": "identity", "command": ["sh", "-c", script] }),
+        )];
+        let run = project
+            .enqueue(&merged(run_of(&steps), &json!({ "profile": profile })))
+            .await?;
         let sleeping = eventually("the sandbox to run", SOON, async || {
             let found = processes::with_argument(&marker);
-            Ok(found.into_iter().find(|process| process.name == "sleep").map(|process| process.pid))
+            Ok(found
+                .into_iter()
+                .find(|process| process.name == "sleep")
+                .map(|process| process.pid))
         })
         .await;
-        let sleeping = sleeping.map_err(|failure| Failure::new(format!("{failure}\n{}", worker.log())))?;
+        let sleeping =
+            sleeping.map_err(|failure| Failure::new(format!("{failure}\n{}", worker.log())))?;
         project.until(&run, "only", &["running"], SOON).await?;
 
         let mut inside = Report::default();
         search_process(&needle, sleeping, &mut inside);
-        ensure!(inside.found_in(Kind::Arguments), "the environment inside the sandbox does not hold the secret");
-        ensure!(inside.found_in(Kind::Memory), "the memory inside the sandbox does not hold the secret");
+        ensure!(
+            inside.found_in(Kind::Arguments),
+            "the environment inside the sandbox does not hold the secret"
+        );
+        ensure!(
+            inside.found_in(Kind::Memory),
+            "the memory inside the sandbox does not hold the secret"
+        );
 
         let search = Search {
             callers: vec![project.admin.clone(), other.admin.clone()],
@@ -63,13 +88,20 @@ pub async fn s34_a_secret_is_in_the_sandbox_and_nowhere_else(stack: &Stack) -> O
         // It ends by itself when its `sleep` does.
         processes::kill(sleeping);
         let ended = project.finished(&run, SOON).await?;
-        ensure_eq!(ended.state, RunState::Succeeded, "the run with the secret: {ended:?}");
+        ensure_eq!(
+            ended.state,
+            RunState::Succeeded,
+            "the run with the secret: {ended:?}"
+        );
         let said = if pool == PULL {
             in_files(&worker.directory.join("output").join(&run))?
         } else {
             in_logs(stack, &project.id).await?
         };
-        ensure!(said.contains(&sha256(value.as_bytes())), "the step did not print the hash of the secret: {said}");
+        ensure!(
+            said.contains(&sha256(value.as_bytes())),
+            "the step did not print the hash of the secret: {said}"
+        );
         nowhere(stack, &search, &needle, "after it ran").await?;
         let decrypted = project.events(&run, "secret.decrypted").await?;
         ensure_eq!(decrypted.len(), 1, "audited decryptions");
@@ -79,13 +111,29 @@ pub async fn s34_a_secret_is_in_the_sandbox_and_nowhere_else(stack: &Stack) -> O
 
 /// A value that differs in all its encodings.
 fn canary() -> String {
-    format!("sk-canary+{}/=&%{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple())
+    format!(
+        "sk-canary+{}/=&%{}",
+        uuid::Uuid::new_v4().simple(),
+        uuid::Uuid::new_v4().simple()
+    )
 }
 
 async fn nowhere(stack: &Stack, search: &Search, needle: &Needle, when: &str) -> Outcome {
     let report = search.run(stack, needle).await?;
-    ensure!(report.found.is_empty(), "the secret was found {when}: {:?}", report.found);
-    for kind in [Kind::Item, Kind::Record, Kind::LogEvent, Kind::Object, Kind::Answer, Kind::Memory, Kind::File] {
+    ensure!(
+        report.found.is_empty(),
+        "the secret was found {when}: {:?}",
+        report.found
+    );
+    for kind in [
+        Kind::Item,
+        Kind::Record,
+        Kind::LogEvent,
+        Kind::Object,
+        Kind::Answer,
+        Kind::Memory,
+        Kind::File,
+    ] {
         ensure!(
             report.places.get(&kind).is_some_and(|count| *count > 0),
             "no {kind:?} was searched: {}",
@@ -107,7 +155,16 @@ async fn in_logs(stack: &Stack, project: &str) -> Outcome<String> {
     let mut said = String::new();
     let group = json!({ "logGroupName": format!("/sealfleet/{project}") });
     let read = |page: &Value, _: &[u8]| said.push_str(&page["events"].to_string());
-    stack.aws.pages(Service::Logs, "FilterLogEvents", group, ("nextToken", "nextToken"), read).await?;
+    stack
+        .aws
+        .pages(
+            Service::Logs,
+            "FilterLogEvents",
+            group,
+            ("nextToken", "nextToken"),
+            read,
+        )
+        .await?;
     Ok(said)
 }
 
@@ -120,15 +177,30 @@ pub async fn s37_without_the_ledger_nothing_starts(stack: &Stack) -> Outcome {
     for name in ["enqueue", "claim", "report", "dispatch"] {
         // Nothing listens on port 1.
         let dead = [("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")];
-        stack.aws.copy_function(&format!("sealfleet-{name}"), &broken(name), &dead).await?;
+        stack
+            .aws
+            .copy_function(&format!("sealfleet-{name}"), &broken(name), &dead)
+            .await?;
     }
     let worker = project.worker(&json!({ "max_concurrent": 2 })).await?;
     let identity = json!({ "mode": "identity" });
-    let run = project.enqueue(&merged(run_of(&[step("only", &identity)]), &json!({ "profile": "crm" }))).await?;
-    let leased = project.enqueue(&merged(run_of(&[step("only", &identity)]), &json!({ "profile": "crm" }))).await?;
+    let run = project
+        .enqueue(&merged(
+            run_of(&[step("only", &identity)]),
+            &json!({ "profile": "crm" }),
+        ))
+        .await?;
+    let leased = project
+        .enqueue(&merged(
+            run_of(&[step("only", &identity)]),
+            &json!({ "profile": "crm" }),
+        ))
+        .await?;
     let held = worker.claim(&leased, "only").await?;
-    // No Fargate pool of this project has this label: its queue's message changes nothing, whoever takes it.
-    let unmatched = json!({ "pool": FARGATE, "mode": "sandboxed", "requires": { "region": "mars" } });
+    // No Fargate pool of this project has this label: its queue's message changes nothing, whoever
+    // takes it.
+    let unmatched =
+        json!({ "pool": FARGATE, "mode": "sandboxed", "requires": { "region": "mars" } });
     let on_fargate = project.enqueue_step(&unmatched).await?;
     // What the real `dispatch` says of that message is no concern here.
     let trail = async || -> Outcome<Vec<Value>> {
@@ -136,9 +208,16 @@ pub async fn s37_without_the_ledger_nothing_starts(stack: &Stack) -> Outcome {
         trail.retain(|entry| entry["run_id"] != on_fargate.as_str());
         Ok(trail)
     };
-    let before = (project.census().await?, project.state(&run, "only").await?, trail().await?);
+    let before = (
+        project.census().await?,
+        project.state(&run, "only").await?,
+        trail().await?,
+    );
 
-    let body = merged(run_of(&[step("only", &identity)]), &json!({ "profile": "crm" }));
+    let body = merged(
+        run_of(&[step("only", &identity)]),
+        &json!({ "profile": "crm" }),
+    );
     let claim = json!({ "run_id": run, "step_id": "only" });
     let start = held.with(&json!({ "sandbox": "s37" }));
     let refused = async {
@@ -147,7 +226,10 @@ pub async fn s37_without_the_ledger_nothing_starts(stack: &Stack) -> Outcome {
             ("claim", "/v1/claims", &worker.caller, &claim),
             ("report", "/v1/starts", &worker.caller, &start),
         ] {
-            let answer = stack.aws.invoke(&broken(name), &http_event(caller, path, body)).await?;
+            let answer = stack
+                .aws
+                .invoke(&broken(name), &http_event(caller, path, body))
+                .await?;
             unavailable(name, &answer)?;
         }
         let message = json!({ "run_id": on_fargate, "step_id": "only" }).to_string();
@@ -159,10 +241,21 @@ pub async fn s37_without_the_ledger_nothing_starts(stack: &Stack) -> Outcome {
         }] });
         let dispatched = stack.aws.invoke(&broken("dispatch"), &event).await?;
         let given_back = dispatched.payload["batchItemFailures"][0]["itemIdentifier"] == "s37";
-        ensure!(given_back || dispatched.function_error.is_some(), "dispatch took the message: {dispatched:?}");
-        let after = (project.census().await?, project.state(&run, "only").await?, trail().await?);
+        ensure!(
+            given_back || dispatched.function_error.is_some(),
+            "dispatch took the message: {dispatched:?}"
+        );
+        let after = (
+            project.census().await?,
+            project.state(&run, "only").await?,
+            trail().await?,
+        );
         ensure_eq!(after, before, "the project after all was refused");
-        ensure_eq!(project.state(&leased, "only").await?, "leased", "the step whose start was refused");
+        ensure_eq!(
+            project.state(&leased, "only").await?,
+            "leased",
+            "the step whose start was refused"
+        );
         Ok(())
     };
     worker.while_held(&held, refused).await?;
@@ -171,9 +264,15 @@ pub async fn s37_without_the_ledger_nothing_starts(stack: &Stack) -> Outcome {
     }
 
     for run in [&run, &leased] {
-        ensure!(project.events(run, "secret.decrypted").await?.is_empty(), "a refused start is in the trail");
+        ensure!(
+            project.events(run, "secret.decrypted").await?.is_empty(),
+            "a refused start is in the trail"
+        );
     }
-    ensure!(project.events(&run, "secret.released").await?.is_empty(), "a refused claim released a secret");
+    ensure!(
+        project.events(&run, "secret.released").await?.is_empty(),
+        "a refused claim released a secret"
+    );
     let tasks = stack
         .aws
         .call(
@@ -187,7 +286,11 @@ pub async fn s37_without_the_ledger_nothing_starts(stack: &Stack) -> Outcome {
 }
 
 fn unavailable(name: &str, answer: &Invoked) -> Outcome {
-    ensure_eq!(answer.payload["statusCode"], 503, "`{name}` without a ledger: {answer:?}");
+    ensure_eq!(
+        answer.payload["statusCode"],
+        503,
+        "`{name}` without a ledger: {answer:?}"
+    );
     let problem: Value = serde_json::from_str(&text(&answer.payload, "body")?)?;
     ensure_eq!(problem["code"], "unavailable", "the problem of `{name}`");
     Ok(())

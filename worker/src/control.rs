@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use sealfleet_client::types::{
-    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, QueueCredentials, ReportStep, StartStep, StepAnswer,
+    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, QueueCredentials, ReportStep, StartStep,
+    StepAnswer,
 };
 use sealfleet_client::{Client, Code, Error};
 
@@ -55,11 +56,14 @@ pub enum Standing {
     Ended,
 }
 
-/// Whether a refused claim settles its hint: the ledger has decided about the step, so no worker can have it now, and the
-/// hint is deleted. A step that is claimable after all gets another hint from `sweep`.
+/// Whether a refused claim settles its hint: the ledger has decided about the step, so no worker
+/// can have it now, and the hint is deleted. A step that is claimable after all gets another hint
+/// from `sweep`.
 #[must_use]
 pub fn settles_the_hint(error: &Error) -> bool {
-    let Some(problem) = error.problem() else { return false };
+    let Some(problem) = error.problem() else {
+        return false;
+    };
     match problem.code {
         // About this worker: another one, or this one later, may claim it.
         Code::StepMismatch

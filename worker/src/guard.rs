@@ -1,9 +1,10 @@
-//! The guard of a `bare` step: a process between the worker and the command that kills the command's process group when
-//! the worker asks for it, and when the worker itself is gone.
+//! The guard of a `bare` step: a process between the worker and the command that kills the
+//! command's process group when the worker asks for it, and when the worker itself is gone.
 //!
-//! Orders come through the guard's standard input: `t` is SIGTERM for the group, the end of input is SIGKILL. A worker
-//! that is killed closes its end, so no command outlives it. The group is signalled only while its first process has
-//! not been reaped, so its number cannot have been given to another one.
+//! Orders come through the guard's standard input: `t` is SIGTERM for the group, the end of input
+//! is SIGKILL. A worker that is killed closes its end, so no command outlives it. The group is
+//! signalled only while its first process has not been reaped, so its number cannot have been given
+//! to another one.
 
 use std::ffi::OsString;
 use std::io::Read as _;
@@ -12,28 +13,45 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{
-    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getpid, kill_process, kill_process_group, setrlimit, waitid,
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getpid, kill_process, kill_process_group,
+    setrlimit, waitid,
 };
 
 /// The name of the subcommand.
 pub const SUBCOMMAND: &str = "bare-guard";
 
-/// Runs `command` and answers its exit code; ends by the same signal as the command where one ended it. 127 when there
-/// is no such program, 126 when it cannot be run, as shells do.
+/// Runs `command` and answers its exit code; ends by the same signal as the command where one ended
+/// it. 127 when there is no such program, 126 when it cannot be run, as shells do.
 #[must_use]
 pub fn run(command: &[OsString]) -> i32 {
-    let Some((program, arguments)) = command.split_first() else { return 126 };
-    let no_core = Rlimit { current: Some(0), maximum: Some(0) };
+    let Some((program, arguments)) = command.split_first() else {
+        return 126;
+    };
+    let no_core = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
     if let Err(error) = setrlimit(Resource::Core, no_core) {
         eprintln!("sealfleet-worker: core dumps cannot be switched off: {error}");
         return 126;
     }
-    let spawned = Command::new(program).args(arguments).stdin(Stdio::null()).process_group(0).spawn();
+    let spawned = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .process_group(0)
+        .spawn();
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) => {
-            eprintln!("sealfleet-worker: `{}` cannot be run: {error}", program.to_string_lossy());
-            return if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
+            eprintln!(
+                "sealfleet-worker: `{}` cannot be run: {error}",
+                program.to_string_lossy()
+            );
+            return if error.kind() == std::io::ErrorKind::NotFound {
+                127
+            } else {
+                126
+            };
         }
     };
     let pid = Pid::from_child(&child);
@@ -42,7 +60,10 @@ pub fn run(command: &[OsString]) -> i32 {
     std::thread::spawn(move || follow(&orders));
 
     // Waits without reaping.
-    while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {}
+    while let Err(rustix::io::Errno::INTR) = waitid(
+        WaitId::Pid(pid),
+        WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+    ) {}
     signal(&group, Signal::KILL);
     group.lock().unwrap_or_else(PoisonError::into_inner).take();
     let Ok(status) = child.wait() else { return 126 };

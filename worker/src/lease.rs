@@ -1,8 +1,9 @@
 //! The leases that this worker holds, and what takes them away.
 //!
-//! A lease lasts `lease_seconds` from its claim or its last good heartbeat, counted here from the moment the request was
-//! *sent*: the control plane, which counts from its arrival, never sees a lease end before this worker does. So when the
-//! control plane hands a step to another worker because heartbeats stopped, the sandbox here is already dead.
+//! A lease lasts `lease_seconds` from its claim or its last good heartbeat, counted here from the
+//! moment the request was *sent*: the control plane, which counts from its arrival, never sees a
+//! lease end before this worker does. So when the control plane hands a step to another worker
+//! because heartbeats stopped, the sandbox here is already dead.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,17 +59,27 @@ impl Leases {
     #[must_use]
     pub fn hold(&self, claim: &Claim, asked: Instant) -> Lease {
         let lasts = Duration::from_secs(u64::try_from(claim.lease_seconds).unwrap_or_default());
-        let (state, receiver) = watch::channel(State { deadline: asked + lasts, loss: None });
+        let (state, receiver) = watch::channel(State {
+            deadline: asked + lasts,
+            loss: None,
+        });
         let key = (claim.run_id, claim.step_id.clone(), claim.fence);
         self.lock().insert(key.clone(), Entry { state, lasts });
-        Lease { leases: self.clone(), key, state: receiver }
+        Lease {
+            leases: self.clone(),
+            key,
+            state: receiver,
+        }
     }
 
     /// What the next heartbeat names.
     #[must_use]
     pub fn all(&self) -> Vec<LeaseRef> {
-        let name =
-            |(run_id, step_id, fence): &Key| LeaseRef { run_id: *run_id, step_id: step_id.clone(), fence: *fence };
+        let name = |(run_id, step_id, fence): &Key| LeaseRef {
+            run_id: *run_id,
+            step_id: step_id.clone(),
+            fence: *fence,
+        };
         self.lock().keys().map(name).collect()
     }
 
@@ -76,7 +87,10 @@ impl Leases {
     pub fn heard(&self, asked: Instant, verdicts: &[LeaseVerdict]) {
         let held = self.lock();
         for verdict in verdicts {
-            let Some(entry) = held.get(&(verdict.run_id, verdict.step_id.clone(), verdict.fence)) else { continue };
+            let Some(entry) = held.get(&(verdict.run_id, verdict.step_id.clone(), verdict.fence))
+            else {
+                continue;
+            };
             entry.state.send_modify(|state| {
                 if verdict.held {
                     state.deadline = state.deadline.max(asked + entry.lasts);
@@ -90,7 +104,9 @@ impl Leases {
     /// Gives up all of them.
     pub fn lose_all(&self, loss: Loss) {
         for entry in self.lock().values() {
-            entry.state.send_modify(|state| state.loss = state.loss.or(Some(loss)));
+            entry
+                .state
+                .send_modify(|state| state.loss = state.loss.or(Some(loss)));
         }
     }
 
@@ -124,10 +140,14 @@ impl Lease {
         }
     }
 
-    /// Waits until it is known to be gone: for a report, which the fence makes harmless when it comes late.
+    /// Waits until it is known to be gone: for a report, which the fence makes harmless when it
+    /// comes late.
     pub async fn taken(&mut self) -> Loss {
         let known = self.state.wait_for(|state| state.loss.is_some()).await;
-        known.ok().and_then(|state| state.loss).unwrap_or(Loss::WorkerStops)
+        known
+            .ok()
+            .and_then(|state| state.loss)
+            .unwrap_or(Loss::WorkerStops)
     }
 }
 

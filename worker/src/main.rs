@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use sealfleet_aws::chance::SystemClock;
 use sealfleet_bubblewrap::{Launcher, LauncherConfig, Limits, Network};
 use sealfleet_client::{Client, Credential};
+use sealfleet_system::SystemClock;
 use sealfleet_worker::control::ControlPlane;
 use sealfleet_worker::executor::bare::Bare;
 use sealfleet_worker::executor::sandboxed::{Builtin, Sandboxed};
@@ -48,17 +48,28 @@ struct Run {
     /// The file that `register` wrote
     #[arg(long, value_name = "FILE", env = "SEALFLEET_CREDENTIAL_FILE")]
     credential_file: PathBuf,
-    /// The root directory of sandboxes, with `sealfleet-init`; needed unless only `bare` steps are run
+    /// The root directory of sandboxes, with `sealfleet-init`; needed unless only `bare` steps are
+    /// run
     #[arg(long, value_name = "DIR", env = "SEALFLEET_ROOTFS")]
     rootfs: Option<PathBuf>,
     /// Make (or renew) that root directory with this `sealfleet-init` program
     #[arg(long, value_name = "FILE", requires = "rootfs")]
     init: Option<PathBuf>,
     /// The encrypted store of `builtin://` references
-    #[arg(long, value_name = "FILE", requires = "builtin_key_file", env = "SEALFLEET_BUILTIN_STORE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "builtin_key_file",
+        env = "SEALFLEET_BUILTIN_STORE"
+    )]
     builtin_store: Option<PathBuf>,
     /// The file with that store's key
-    #[arg(long, value_name = "FILE", requires = "builtin_store", env = "SEALFLEET_BUILTIN_KEY_FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "builtin_store",
+        env = "SEALFLEET_BUILTIN_KEY_FILE"
+    )]
     builtin_key_file: Option<PathBuf>,
     /// Where the steps' output goes, as DIR/RUN/STEP.FENCE.log
     #[arg(long, value_name = "DIR", env = "SEALFLEET_LOG_DIR")]
@@ -109,7 +120,10 @@ fn main() -> ExitCode {
         return ExitCode::from(u8::try_from(guard::run(command)).unwrap_or(126));
     }
     let arguments = Arguments::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(dispatch(arguments)),
         Err(error) => Err(format!("no runtime: {error}")),
@@ -126,7 +140,9 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, String> {
     }
     match arguments.command {
         Command::Register(request) => {
-            let answer = register::run(&arguments.api_url, request).await.map_err(|error| error.to_string())?;
+            let answer = register::run(&arguments.api_url, request)
+                .await
+                .map_err(|error| error.to_string())?;
             println!("{answer}");
             Ok(ExitCode::SUCCESS)
         }
@@ -135,22 +151,37 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, String> {
 }
 
 async fn work(api_url: &str, run: Run) -> Result<ExitCode, String> {
-    let filter = EnvFilter::try_new(&run.log).map_err(|error| format!("`--log {}`: {error}", run.log))?;
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let filter =
+        EnvFilter::try_new(&run.log).map_err(|error| format!("`--log {}`: {error}", run.log))?;
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     let credential = Credential::read(&run.credential_file).map_err(|error| error.to_string())?;
     let wishes = wishes()?;
     let executors = executors(&run).await?;
     let client = Client::new(api_url, Some(credential)).map_err(|error| error.to_string())?;
     let heartbeat = Duration::from_secs(run.heartbeat_seconds);
     let control: Arc<dyn ControlPlane> = Arc::new(client.with_timeout(Duration::from_secs(10)));
-    let queue = Arc::new(SqsQueue::new(Arc::clone(&control), Arc::new(SystemClock), run.queue_endpoint.clone()));
+    let queue = Arc::new(SqsQueue::new(
+        Arc::clone(&control),
+        Arc::new(SystemClock),
+        run.queue_endpoint.clone(),
+    ));
     let settings = Settings {
         heartbeat,
         max_concurrent: usize::from(run.max_concurrent),
         drain: Duration::from_secs(run.drain_seconds),
     };
-    tracing::info!(max_concurrent = run.max_concurrent, heartbeat_seconds = run.heartbeat_seconds, "working");
-    let end = Worker::new(control, queue, Arc::new(executors), settings).run(wishes).await;
+    tracing::info!(
+        max_concurrent = run.max_concurrent,
+        heartbeat_seconds = run.heartbeat_seconds,
+        "working"
+    );
+    let end = Worker::new(control, queue, Arc::new(executors), settings)
+        .run(wishes)
+        .await;
     tracing::info!(?end, "ended");
     Ok(match end {
         End::Asked => ExitCode::SUCCESS,
@@ -159,20 +190,27 @@ async fn work(api_url: &str, run: Run) -> Result<ExitCode, String> {
 }
 
 async fn executors(run: &Run) -> Result<Executors, String> {
-    let logs = Logs { directory: absolute(&run.log_dir)?, most_bytes: run.log_bytes };
-    std::fs::create_dir_all(&logs.directory).map_err(|error| format!("`{}`: {error}", run.log_dir.display()))?;
+    let logs = Logs {
+        directory: absolute(&run.log_dir)?,
+        most_bytes: run.log_bytes,
+    };
+    std::fs::create_dir_all(&logs.directory)
+        .map_err(|error| format!("`{}`: {error}", run.log_dir.display()))?;
     let sandboxed = match &run.rootfs {
         Some(rootfs) => Some(sandboxed(run, rootfs, logs.clone()).await?),
         None => None,
     };
     let bare = if run.allow_bare {
-        let program = std::env::current_exe().map_err(|error| format!("this program cannot be found: {error}"))?;
+        let program = std::env::current_exe()
+            .map_err(|error| format!("this program cannot be found: {error}"))?;
         Some(Bare { program, logs })
     } else {
         None
     };
     if bare.is_none() && sandboxed.is_none() {
-        return Err("this worker could run no step: give it `--rootfs DIR`, or `--allow-bare`".to_owned());
+        return Err(
+            "this worker could run no step: give it `--rootfs DIR`, or `--allow-bare`".to_owned(),
+        );
     }
     Ok(Executors { bare, sandboxed })
 }
@@ -181,10 +219,14 @@ async fn sandboxed(run: &Run, rootfs: &Path, logs: Logs) -> Result<Sandboxed, St
     if let Some(init) = &run.init {
         sealfleet_bubblewrap::build_rootfs(rootfs, init).map_err(|error| error.to_string())?;
     }
-    let launcher = Launcher::detect(LauncherConfig::new(rootfs)).await.map_err(|error| {
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        format!("{error}{cause}")
-    })?;
+    let launcher = Launcher::detect(LauncherConfig::new(rootfs))
+        .await
+        .map_err(|error| {
+            let cause = std::error::Error::source(&error)
+                .map(|cause| format!(": {cause}"))
+                .unwrap_or_default();
+            format!("{error}{cause}")
+        })?;
     tracing::info!(sandboxes = %launcher.report(), "sandboxes are ready");
     let builtin = run.builtin_store.clone().zip(run.builtin_key_file.clone());
     Ok(Sandboxed {
@@ -194,7 +236,10 @@ async fn sandboxed(run: &Run, rootfs: &Path, logs: Logs) -> Result<Sandboxed, St
             SandboxNetwork::None => Network::None,
             SandboxNetwork::Host => Network::Host,
         },
-        limits: Limits { memory_bytes: run.memory_mib * 1024 * 1024, ..Limits::default() },
+        limits: Limits {
+            memory_bytes: run.memory_mib * 1024 * 1024,
+            ..Limits::default()
+        },
         logs,
     })
 }

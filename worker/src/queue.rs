@@ -71,27 +71,50 @@ struct Session {
 impl SqsQueue {
     /// The queue that the control plane names; `endpoint` instead of AWS's own for the local stack.
     #[must_use]
-    pub fn new(control: Arc<dyn ControlPlane>, clock: Arc<dyn Clock>, endpoint: Option<String>) -> Self {
-        let plain = endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
+    pub fn new(
+        control: Arc<dyn ControlPlane>,
+        clock: Arc<dyn Clock>,
+        endpoint: Option<String>,
+    ) -> Self {
+        let plain = endpoint
+            .as_deref()
+            .is_some_and(|endpoint| endpoint.starts_with("http://"));
         let http = if plain {
             Builder::new().build_http()
         } else {
-            Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+            Builder::new()
+                .tls_provider(Provider::Rustls(CryptoMode::Ring))
+                .build_https()
         };
-        Self { control, clock, endpoint, http, session: Mutex::new(None) }
+        Self {
+            control,
+            clock,
+            endpoint,
+            http,
+            session: Mutex::new(None),
+        }
     }
 
-    /// The present session, or a new one when the credentials are past three quarters of their life.
+    /// The present session, or a new one when the credentials are past three quarters of their
+    /// life.
     async fn session(&self) -> Result<Session, QueueError> {
         let mut held = self.session.lock().await;
-        if let Some(session) = held.as_ref().filter(|session| Instant::now() < session.fresh_until) {
+        if let Some(session) = held
+            .as_ref()
+            .filter(|session| Instant::now() < session.fresh_until)
+        {
             return Ok(session.clone());
         }
         let key = self.control.queue_credentials().await?;
         let life = u64::try_from(key.expires_at.millis_since(self.clock.now())).unwrap_or_default();
         let fresh_until = Instant::now() + Duration::from_millis(life) * 3 / 4;
-        let credentials =
-            Credentials::new(key.access_key_id, key.secret_access_key, Some(key.session_token), None, "sealfleet");
+        let credentials = Credentials::new(
+            key.access_key_id,
+            key.secret_access_key,
+            Some(key.session_token),
+            None,
+            "sealfleet",
+        );
         // One long poll and a little more.
         let patience = Duration::from_secs(u64::from(LONG_POLL_SECONDS.unsigned_abs()) + 10);
         let timeouts = TimeoutConfig::builder()
@@ -109,7 +132,11 @@ impl SqsQueue {
         if let Some(endpoint) = &self.endpoint {
             config = config.endpoint_url(endpoint);
         }
-        let session = Session { client: Client::from_conf(config.build()), url: key.queue_url, fresh_until };
+        let session = Session {
+            client: Client::from_conf(config.build()),
+            url: key.queue_url,
+            fresh_until,
+        };
         *held = Some(session.clone());
         Ok(session)
     }
@@ -126,20 +153,31 @@ impl Queue for SqsQueue {
     async fn receive(&self) -> Result<Option<Message>, QueueError> {
         let session = self.session().await?;
         let request = session.client.receive_message().queue_url(session.url);
-        let request = request.max_number_of_messages(1).wait_time_seconds(LONG_POLL_SECONDS);
+        let request = request
+            .max_number_of_messages(1)
+            .wait_time_seconds(LONG_POLL_SECONDS);
         let received = match request.send().await {
             Ok(received) => received,
             Err(error) => return Err(self.failed(error).await),
         };
-        Ok(received.messages.unwrap_or_default().into_iter().next().map(|message| Message {
-            body: message.body.unwrap_or_default(),
-            receipt: message.receipt_handle.unwrap_or_default(),
-        }))
+        Ok(received
+            .messages
+            .unwrap_or_default()
+            .into_iter()
+            .next()
+            .map(|message| Message {
+                body: message.body.unwrap_or_default(),
+                receipt: message.receipt_handle.unwrap_or_default(),
+            }))
     }
 
     async fn delete(&self, message: &Message) -> Result<(), QueueError> {
         let session = self.session().await?;
-        let request = session.client.delete_message().queue_url(session.url).receipt_handle(&message.receipt);
+        let request = session
+            .client
+            .delete_message()
+            .queue_url(session.url)
+            .receipt_handle(&message.receipt);
         match request.send().await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.failed(error).await),
@@ -149,8 +187,16 @@ impl Queue for SqsQueue {
     async fn release(&self, message: &Message, after: Duration) -> Result<(), QueueError> {
         let session = self.session().await?;
         let seconds = i32::try_from(after.as_secs()).unwrap_or(i32::MAX);
-        let request = session.client.change_message_visibility().queue_url(session.url);
-        match request.receipt_handle(&message.receipt).visibility_timeout(seconds).send().await {
+        let request = session
+            .client
+            .change_message_visibility()
+            .queue_url(session.url);
+        match request
+            .receipt_handle(&message.receipt)
+            .visibility_timeout(seconds)
+            .send()
+            .await
+        {
             Ok(_) => Ok(()),
             Err(error) => Err(self.failed(error).await),
         }

@@ -9,7 +9,10 @@ pub(crate) fn between(least: Duration, most: Duration) -> Duration {
     if getrandom::fill(&mut bytes).is_err() {
         return most;
     }
-    least + most.saturating_sub(least).mul_f64(f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX))
+    least
+        + most
+            .saturating_sub(least)
+            .mul_f64(f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX))
 }
 
 /// Pauses that grow from one second to fifteen, each with jitter, until something worked.
@@ -24,7 +27,8 @@ impl Backoff {
     }
 
     pub(crate) fn pause(&mut self) -> Duration {
-        let most = Duration::from_secs(1_u64.checked_shl(self.failures).unwrap_or(u64::MAX).min(15));
+        let most =
+            Duration::from_secs(1_u64.checked_shl(self.failures).unwrap_or(u64::MAX).min(15));
         self.failures = self.failures.saturating_add(1).min(8);
         between(most / 2, most)
     }

@@ -47,7 +47,9 @@ pub struct Arguments {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `bare` without saying so.
-    #[error("mode `bare` runs steps without a sandbox: add `--allow-bare` if that is what you want")]
+    #[error(
+        "mode `bare` runs steps without a sandbox: add `--allow-bare` if that is what you want"
+    )]
     Bare,
     /// The credential's file is already there.
     #[error("the file `{}` is already there: remove it, or name another one", .0.display())]
@@ -70,7 +72,11 @@ pub async fn run(api_url: &str, arguments: Arguments) -> Result<serde_json::Valu
     if arguments.credential_file.exists() {
         return Err(Error::Taken(arguments.credential_file));
     }
-    let key = arguments.enrolment_key_file.as_deref().map(Credential::read).transpose()?;
+    let key = arguments
+        .enrolment_key_file
+        .as_deref()
+        .map(Credential::read)
+        .transpose()?;
     let request = RegisterWorker {
         project: arguments.project,
         name: arguments.name,
@@ -103,5 +109,6 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 fn mode(text: &str) -> Result<Mode, String> {
-    serde_json::from_value(text.into()).map_err(|_| "use `bare`, `sandboxed` or `identity`".to_owned())
+    serde_json::from_value(text.into())
+        .map_err(|_| "use `bare`, `sandboxed` or `identity`".to_owned())
 }

@@ -4,8 +4,9 @@
 //! prepare (secrets resolved inside, nothing runs) -> POST /v1/starts -> go -> wait | time-out -> POST /v1/reports
 //! ```
 //!
-//! At every moment the loss of the lease wins: the sandbox is killed, and nothing is reported, because whatever this
-//! worker could say has been decided by somebody else. A start that is refused runs nothing.
+//! At every moment the loss of the lease wins: the sandbox is killed, and nothing is reported,
+//! because whatever this worker could say has been decided by somebody else. A start that is
+//! refused runs nothing.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -48,7 +49,9 @@ impl StepRunner {
                 tracing::info!(%run_id, %step_id, %fence, ?outcome, "step ended");
                 self.report(&claim, outcome, &mut lease).await;
             }
-            Err(Silence::Lost(loss)) => tracing::warn!(%run_id, %step_id, %fence, ?loss, "lease lost, step killed"),
+            Err(Silence::Lost(loss)) => {
+                tracing::warn!(%run_id, %step_id, %fence, ?loss, "lease lost, step killed")
+            }
             Err(Silence::StartRefused(error)) => {
                 tracing::warn!(%run_id, %step_id, %fence, %error, "start refused, nothing was run");
             }
@@ -82,18 +85,29 @@ impl StepRunner {
             Ok(running) => running,
             Err(failure) => return Ok(Outcome::Failed { failure }),
         };
-        self.watch(claim, &*running, lease).await.map_err(Silence::Lost)
+        self.watch(claim, &*running, lease)
+            .await
+            .map_err(Silence::Lost)
     }
 
     /// Waits for the end of a command: its own, its time-out, or the loss of its lease.
-    async fn watch(&self, claim: &Claim, running: &dyn Running, lease: &mut Lease) -> Result<Outcome, Loss> {
+    async fn watch(
+        &self,
+        claim: &Claim,
+        running: &dyn Running,
+        lease: &mut Lease,
+    ) -> Result<Outcome, Loss> {
         let timeout = Duration::from_secs(u64::from(claim.timeout_seconds));
         let end = async {
             match tokio::time::timeout(timeout, running.wait()).await {
                 Ok(ended) => outcome(ended),
                 Err(_) => {
                     running.stop(GRACE).await;
-                    Outcome::Failed { failure: Failure::TimedOut { after_seconds: claim.timeout_seconds } }
+                    Outcome::Failed {
+                        failure: Failure::TimedOut {
+                            after_seconds: claim.timeout_seconds,
+                        },
+                    }
                 }
             }
         };
@@ -113,7 +127,13 @@ impl StepRunner {
             Outcome::Succeeded => ("succeeded", None),
             Outcome::Failed { failure } => ("failed", Some(failure)),
         };
-        let report = ReportStep { run_id, step_id: step_id.clone(), fence, state: state.to_owned(), failure };
+        let report = ReportStep {
+            run_id,
+            step_id: step_id.clone(),
+            fence,
+            state: state.to_owned(),
+            failure,
+        };
         tokio::select! {
             // First, so that an answer that is already here is not thrown away.
             biased;

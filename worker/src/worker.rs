@@ -70,11 +70,22 @@ impl Worker {
         executor: Arc<dyn Executor>,
         settings: Settings,
     ) -> Self {
-        let steps = StepRunner { control: Arc::clone(&control), executor };
-        Self { control, queue, steps, leases: Leases::default(), settings, ended: watch::Sender::new(false) }
+        let steps = StepRunner {
+            control: Arc::clone(&control),
+            executor,
+        };
+        Self {
+            control,
+            queue,
+            steps,
+            leases: Leases::default(),
+            settings,
+            ended: watch::Sender::new(false),
+        }
     }
 
-    /// Works until it is asked to stop or may not work any more. Nothing that it started runs when this returns.
+    /// Works until it is asked to stop or may not work any more. Nothing that it started runs when
+    /// this returns.
     pub async fn run(self, wish: watch::Receiver<Wish>) -> End {
         let mut running = JoinSet::new();
         let mut ended = self.ended.subscribe();
@@ -84,7 +95,11 @@ impl Worker {
             _ = ended.wait_for(|ended| *ended) => End::NotAllowed,
             () = self.work_and_drain(&mut running, &wish) => End::Asked,
         };
-        self.leases.lose_all(if end == End::Asked { Loss::WorkerStops } else { Loss::WorkerEnded });
+        self.leases.lose_all(if end == End::Asked {
+            Loss::WorkerStops
+        } else {
+            Loss::WorkerEnded
+        });
         let all_gone = async { while running.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_MOMENT, all_gone).await.is_err() {
             tracing::warn!("some steps were not gone in time");
@@ -105,8 +120,8 @@ impl Worker {
         }
     }
 
-    /// Takes one hint after the other while a slot is free, until it is asked for less. A claim that is under way is
-    /// not given up: its answer may be a lease.
+    /// Takes one hint after the other while a slot is free, until it is asked for less. A claim
+    /// that is under way is not given up: its answer may be a lease.
     async fn work(&self, running: &mut JoinSet<()>, wish: &watch::Receiver<Wish>) {
         let slots = Arc::new(Semaphore::new(self.settings.max_concurrent.max(1)));
         let mut backoff = Backoff::default();
@@ -141,14 +156,25 @@ impl Worker {
         }
     }
 
-    async fn hint(&self, slots: &Arc<Semaphore>) -> Result<Option<(Message, OwnedSemaphorePermit)>, QueueError> {
+    async fn hint(
+        &self,
+        slots: &Arc<Semaphore>,
+    ) -> Result<Option<(Message, OwnedSemaphorePermit)>, QueueError> {
         // The semaphore is never closed.
-        let Ok(slot) = Arc::clone(slots).acquire_owned().await else { return Ok(None) };
+        let Ok(slot) = Arc::clone(slots).acquire_owned().await else {
+            return Ok(None);
+        };
         Ok(self.queue.receive().await?.map(|message| (message, slot)))
     }
 
-    /// Claims what a hint names, and runs it if it is granted. Answers how long to wait before the next one.
-    async fn take(&self, message: Message, slot: OwnedSemaphorePermit, running: &mut JoinSet<()>) -> Option<Duration> {
+    /// Claims what a hint names, and runs it if it is granted. Answers how long to wait before the
+    /// next one.
+    async fn take(
+        &self,
+        message: Message,
+        slot: OwnedSemaphorePermit,
+        running: &mut JoinSet<()>,
+    ) -> Option<Duration> {
         let Ok(hint) = serde_json::from_str::<QueueMessage>(&message.body) else {
             tracing::warn!("a message of the queue is no hint, it is deleted");
             self.delete(&message).await;
@@ -156,7 +182,14 @@ impl Worker {
         };
         let QueueMessage { run_id, step_id } = hint;
         let asked = Instant::now();
-        match self.control.claim(&ClaimStep { run_id, step_id: step_id.clone() }).await {
+        match self
+            .control
+            .claim(&ClaimStep {
+                run_id,
+                step_id: step_id.clone(),
+            })
+            .await
+        {
             Ok(claim) => {
                 let lease = self.leases.hold(&claim, asked);
                 let steps = self.steps.clone();
@@ -176,13 +209,16 @@ impl Worker {
                 tracing::info!(%run_id, %step_id, %error, "not claimed");
                 let pause = self.pause_after(&error, &mut Backoff::default());
                 self.release(&message).await;
-                let is_mismatch = error.problem().is_some_and(|problem| problem.code == Code::StepMismatch);
+                let is_mismatch = error
+                    .problem()
+                    .is_some_and(|problem| problem.code == Code::StepMismatch);
                 (!is_mismatch).then_some(pause)
             }
         }
     }
 
-    /// Follows what a refusal says about this worker as a whole. Answers how long to wait before it asks again.
+    /// Follows what a refusal says about this worker as a whole. Answers how long to wait before it
+    /// asks again.
     fn pause_after(&self, error: &Error, backoff: &mut Backoff) -> Duration {
         match standing(error) {
             Standing::Ended => {
@@ -239,7 +275,11 @@ impl Worker {
                         return;
                     }
                 }
-                Ok(Err(error)) if error.problem().is_some_and(|problem| matches!(problem.status, 401 | 403)) => {
+                Ok(Err(error))
+                    if error
+                        .problem()
+                        .is_some_and(|problem| matches!(problem.status, 401 | 403)) =>
+                {
                     tracing::error!(%error, "heartbeat refused, all steps are killed");
                     self.leases.lose_all(Loss::WorkerEnded);
                     if standing(&error) == Standing::Ended {

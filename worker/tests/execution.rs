@@ -1,5 +1,5 @@
-//! Commands that really run: bare ones behind their guard, and sandboxed ones behind a stand-in for `sealfleet-init`
-//! that speaks its protocol.
+//! Commands that really run: bare ones behind their guard, and sandboxed ones behind a stand-in for
+//! `sealfleet-init` that speaks its protocol.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -28,7 +28,10 @@ fn claim(mode: &str, script: &str, secrets: &Value) -> Claim {
 }
 
 fn logs(place: &Path) -> Logs {
-    Logs { directory: place.join("logs"), most_bytes: 1 << 20 }
+    Logs {
+        directory: place.join("logs"),
+        most_bytes: 1 << 20,
+    }
 }
 
 fn output(place: &Path) -> String {
@@ -36,7 +39,10 @@ fn output(place: &Path) -> String {
 }
 
 fn bare(place: &Path) -> Bare {
-    Bare { program: env!("CARGO_BIN_EXE_sealfleet-worker").into(), logs: logs(place) }
+    Bare {
+        program: env!("CARGO_BIN_EXE_sealfleet-worker").into(),
+        logs: logs(place),
+    }
 }
 
 async fn start(executor: &impl Executor, claim: &Claim) -> Box<dyn Running> {
@@ -47,7 +53,10 @@ async fn start(executor: &impl Executor, claim: &Claim) -> Box<dyn Running> {
 fn alive(pid: &str) -> bool {
     // A zombie nobody has reaped yet runs no more.
     let status = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-    status.rsplit(')').next().is_some_and(|rest| !rest.trim().is_empty() && !rest.trim().starts_with('Z'))
+    status
+        .rsplit(')')
+        .next()
+        .is_some_and(|rest| !rest.trim().is_empty() && !rest.trim().starts_with('Z'))
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
@@ -66,13 +75,30 @@ async fn a_bare_command_has_a_clean_environment_and_its_exit_is_told_exactly() {
     let running = start(&bare, &claim("bare", "env; pwd >&2; exit 7", &none)).await;
     assert_eq!(running.wait().await, Ended::Code(7));
     let text = output(place.path());
-    let names: Vec<&str> = text.lines().filter_map(|line| line.split_once('=').map(|(name, _)| name)).collect();
-    let known = ["PATH", "LANG", "HOME", "TMPDIR", "KNOB", "PWD", "SHLVL", "_", "OLDPWD"];
-    assert!(names.iter().all(|name| known.contains(name)) && text.contains("KNOB=of the step"), "{text}");
-    for (script, ended) in
-        [("kill -KILL $$", Ended::Signal(9)), ("kill -TERM $$", Ended::Signal(15)), ("exit 0", Ended::Code(0))]
-    {
-        assert_eq!(start(&bare, &claim("bare", script, &none)).await.wait().await, ended, "{script}");
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.split_once('=').map(|(name, _)| name))
+        .collect();
+    let known = [
+        "PATH", "LANG", "HOME", "TMPDIR", "KNOB", "PWD", "SHLVL", "_", "OLDPWD",
+    ];
+    assert!(
+        names.iter().all(|name| known.contains(name)) && text.contains("KNOB=of the step"),
+        "{text}"
+    );
+    for (script, ended) in [
+        ("kill -KILL $$", Ended::Signal(9)),
+        ("kill -TERM $$", Ended::Signal(15)),
+        ("exit 0", Ended::Code(0)),
+    ] {
+        assert_eq!(
+            start(&bare, &claim("bare", script, &none))
+                .await
+                .wait()
+                .await,
+            ended,
+            "{script}"
+        );
     }
     let mut missing = claim("bare", "", &none);
     missing.command = vec!["no-such-program".to_owned()];
@@ -84,7 +110,10 @@ async fn a_bare_command_ends_with_all_its_processes() {
     let place = tempfile::tempdir().unwrap();
     let bare = bare(place.path());
     let pids = place.path().join("pids");
-    let script = format!("trap '' TERM; sleep 100 & echo $! > {p}.new; mv {p}.new {p}; wait", p = pids.display());
+    let script = format!(
+        "trap '' TERM; sleep 100 & echo $! > {p}.new; mv {p}.new {p}; wait",
+        p = pids.display()
+    );
     let spawn = || async {
         drop(std::fs::remove_file(&pids));
         let running = start(&bare, &claim("bare", &script, &json!([]))).await;
@@ -93,11 +122,21 @@ async fn a_bare_command_ends_with_all_its_processes() {
     };
     let (running, child) = spawn().await;
     assert!(alive(&child));
-    assert_eq!(running.stop(Duration::from_millis(300)).await, Ended::Signal(9));
+    assert_eq!(
+        running.stop(Duration::from_millis(300)).await,
+        Ended::Signal(9)
+    );
     until("the child is gone", || !alive(&child)).await;
 
-    let other = bare.prepare(&claim("bare", "true", &json!([]))).await.unwrap();
-    assert!(other.sandbox().len() <= sealfleet_domain::limits::NAME_BYTES, "{}", other.sandbox());
+    let other = bare
+        .prepare(&claim("bare", "true", &json!([])))
+        .await
+        .unwrap();
+    assert!(
+        other.sandbox().len() <= sealfleet_domain::limits::NAME_BYTES,
+        "{}",
+        other.sandbox()
+    );
 
     let (running, child) = spawn().await;
     drop(running);
@@ -112,14 +151,17 @@ async fn a_bare_command_ends_with_all_its_processes() {
 async fn a_bare_command_may_end_by_itself_when_it_is_asked_to() {
     let place = tempfile::tempdir().unwrap();
     let ready = place.path().join("ready");
-    let script = format!("trap 'exit 3' TERM; : > {}; while :; do sleep 0.05; done", ready.display());
+    let script = format!(
+        "trap 'exit 3' TERM; : > {}; while :; do sleep 0.05; done",
+        ready.display()
+    );
     let running = start(&bare(place.path()), &claim("bare", &script, &json!([]))).await;
     until("the command runs", || ready.exists()).await;
     assert_eq!(running.stop(Duration::from_secs(10)).await, Ended::Code(3));
 }
 
-/// Speaks the protocol of `sealfleet-init exec`: answers with the content of the store, waits for the go, and runs a
-/// fixed command that shows what it was given.
+/// Speaks the protocol of `sealfleet-init exec`: answers with the content of the store, waits for
+/// the go, and runs a fixed command that shows what it was given.
 const STAND_IN: &str = r#"#!/bin/sh
 step=$(cat <&3)
 if [ "$8" = --builtin-store-fd ]; then answer=$(cat <&6); else answer='{"resolved":[]}'; fi
@@ -146,8 +188,17 @@ async fn sandboxed(place: &Path, answer: Option<&Value>) -> Sandboxed {
         Builtin { store, key }
     });
     let launcher = Launcher::detect(LauncherConfig::new(rootfs)).await.unwrap();
-    let limits = Limits { memory_bytes: 64 << 20, ..Limits::default() };
-    Sandboxed { launcher, builtin, network: Network::None, limits, logs: logs(place) }
+    let limits = Limits {
+        memory_bytes: 64 << 20,
+        ..Limits::default()
+    };
+    Sandboxed {
+        launcher,
+        builtin,
+        network: Network::None,
+        limits,
+        logs: logs(place),
+    }
 }
 
 fn secret() -> Value {
@@ -166,40 +217,76 @@ async fn a_sandboxed_command_runs_only_after_go() {
     let running = prepared.go().await.unwrap();
     assert_eq!(running.wait().await, Ended::Code(4));
     let text = output(place.path());
-    let step =
-        r#"step={"project":"healthcare","command":["/bin/sh","-c","x"],"env":{"KNOB":"of the step"},"secrets":[]}"#;
+    let step = r#"step={"project":"healthcare","command":["/bin/sh","-c","x"],"env":{"KNOB":"of the step"},"secrets":[]}"#;
     assert!(text.contains(step), "{text}");
-    assert!(text.contains("arguments=exec --step-fd 3 --status-fd 4 --go-fd 5\n"), "{text}");
-    assert!(!text.contains("SEALFLEET") && !text.contains("CARGO"), "{text}");
+    assert!(
+        text.contains("arguments=exec --step-fd 3 --status-fd 4 --go-fd 5\n"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("SEALFLEET") && !text.contains("CARGO"),
+        "{text}"
+    );
 
-    drop(sandboxed.prepare(&claim("sandboxed", "x", &json!([]))).await.unwrap());
-    until("a dropped one is gone", || output(place.path()).matches("step=").count() == 1).await;
+    drop(
+        sandboxed
+            .prepare(&claim("sandboxed", "x", &json!([])))
+            .await
+            .unwrap(),
+    );
+    until("a dropped one is gone", || {
+        output(place.path()).matches("step=").count() == 1
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn an_identity_step_tells_the_versions_that_were_resolved() {
     let place = tempfile::tempdir().unwrap();
-    let answer = json!({"resolved": [{"name": "API_KEY", "uri": "builtin://crm/api-key", "version": "v3"}]});
+    let answer =
+        json!({"resolved": [{"name": "API_KEY", "uri": "builtin://crm/api-key", "version": "v3"}]});
     let sandboxed = sandboxed(place.path(), Some(&answer)).await;
-    let prepared = sandboxed.prepare(&claim("identity", "x", &secret())).await.unwrap();
-    assert_eq!(prepared.resolved(), &BTreeMap::from([("API_KEY".to_owned(), "v3".to_owned())]));
+    let prepared = sandboxed
+        .prepare(&claim("identity", "x", &secret()))
+        .await
+        .unwrap();
+    assert_eq!(
+        prepared.resolved(),
+        &BTreeMap::from([("API_KEY".to_owned(), "v3".to_owned())])
+    );
     prepared.go().await.unwrap().wait().await;
     let text = output(place.path());
     let secrets = r#""secrets":[{"name":"API_KEY","uri":"builtin://crm/api-key","version":null}]"#;
-    assert!(text.contains(secrets) && text.contains("--builtin-store-fd 6 --builtin-key-fd 7"), "{text}");
+    assert!(
+        text.contains(secrets) && text.contains("--builtin-store-fd 6 --builtin-key-fd 7"),
+        "{text}"
+    );
 
     let pinned = json!([{"name": "API_KEY", "uri": "builtin://crm/api-key", "version": "v2", "from": "crm"}]);
-    let Err(failure) = sandboxed.prepare(&claim("identity", "x", &pinned)).await else { panic!("another version") };
-    assert!(matches!(failure, Failure::SecretUnavailable { .. }), "{failure:?}");
+    let Err(failure) = sandboxed.prepare(&claim("identity", "x", &pinned)).await else {
+        panic!("another version")
+    };
+    assert!(
+        matches!(failure, Failure::SecretUnavailable { .. }),
+        "{failure:?}"
+    );
     let other = json!([{"name": "OTHER_KEY", "uri": "builtin://crm/api-key", "from": "crm"}]);
-    let Err(failure) = sandboxed.prepare(&claim("identity", "x", &other)).await else { panic!("another secret") };
-    assert!(matches!(failure, Failure::CannotStart { .. }), "{failure:?}");
+    let Err(failure) = sandboxed.prepare(&claim("identity", "x", &other)).await else {
+        panic!("another secret")
+    };
+    assert!(
+        matches!(failure, Failure::CannotStart { .. }),
+        "{failure:?}"
+    );
 }
 
 /// A claim of two secrets for one tool, under these access lists.
 fn claim_of_tool(tool: &str, tools: &Value) -> Claim {
     let mut secrets = secret();
-    secrets.as_array_mut().unwrap().push(json!({"name": "OTHER_KEY", "uri": "builtin://crm/other", "from": "crm"}));
+    secrets
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "OTHER_KEY", "uri": "builtin://crm/other", "from": "crm"}));
     let mut claim = claim("identity", "x", &secrets);
     claim.tool = Some(tool.parse().unwrap());
     claim.tools = serde_json::from_value(tools.clone()).unwrap();
@@ -209,27 +296,48 @@ fn claim_of_tool(tool: &str, tools: &Value) -> Claim {
 #[tokio::test]
 async fn a_tool_gets_the_secrets_that_it_is_granted_and_no_others() {
     let place = tempfile::tempdir().unwrap();
-    let answer = json!({"resolved": [{"name": "API_KEY", "uri": "builtin://crm/api-key", "version": "v3"}]});
+    let answer =
+        json!({"resolved": [{"name": "API_KEY", "uri": "builtin://crm/api-key", "version": "v3"}]});
     let sandboxed = sandboxed(place.path(), Some(&answer)).await;
     let lists = json!({"claude": ["API_KEY"], "shell": ["*"], "other": ["OTHER_KEY"], "codex": []});
-    let prepared = sandboxed.prepare(&claim_of_tool("claude", &lists)).await.unwrap();
-    assert_eq!(prepared.resolved(), &BTreeMap::from([("API_KEY".to_owned(), "v3".to_owned())]));
+    let prepared = sandboxed
+        .prepare(&claim_of_tool("claude", &lists))
+        .await
+        .unwrap();
+    assert_eq!(
+        prepared.resolved(),
+        &BTreeMap::from([("API_KEY".to_owned(), "v3".to_owned())])
+    );
     prepared.go().await.unwrap().wait().await;
     let text = output(place.path());
-    assert!(text.contains(r#""tool":"claude","tools":{"claude":["API_KEY"],"#), "{text}");
+    assert!(
+        text.contains(r#""tool":"claude","tools":{"claude":["API_KEY"],"#),
+        "{text}"
+    );
 
     // A sandbox that resolves more than is granted, or less, does not start.
     for tool in ["other", "shell"] {
-        let Err(failure) = sandboxed.prepare(&claim_of_tool(tool, &lists)).await else { panic!("{tool}") };
-        assert!(matches!(failure, Failure::CannotStart { .. }), "{failure:?}");
+        let Err(failure) = sandboxed.prepare(&claim_of_tool(tool, &lists)).await else {
+            panic!("{tool}")
+        };
+        assert!(
+            matches!(failure, Failure::CannotStart { .. }),
+            "{failure:?}"
+        );
     }
     // Where nothing is granted, the sandbox has no store to resolve from.
     for tool in ["codex", "unlisted"] {
-        let prepared = sandboxed.prepare(&claim_of_tool(tool, &lists)).await.unwrap();
+        let prepared = sandboxed
+            .prepare(&claim_of_tool(tool, &lists))
+            .await
+            .unwrap();
         assert_eq!(prepared.resolved(), &BTreeMap::new());
         prepared.go().await.unwrap().wait().await;
     }
-    assert_eq!(output(place.path()).matches("--builtin-store-fd").count(), 1);
+    assert_eq!(
+        output(place.path()).matches("--builtin-store-fd").count(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -237,12 +345,19 @@ async fn a_secret_that_cannot_be_resolved_is_a_failure_by_name() {
     let place = tempfile::tempdir().unwrap();
     let answer = json!({"error": {"code": "unknown_secret", "message": "`crm/api-key` is not in the store"}});
     let sandboxed = sandboxed(place.path(), Some(&answer)).await;
-    let Err(failure) = sandboxed.prepare(&claim("identity", "x", &secret())).await else { panic!("resolved") };
+    let Err(failure) = sandboxed.prepare(&claim("identity", "x", &secret())).await else {
+        panic!("resolved")
+    };
     let detail = "unknown_secret: `crm/api-key` is not in the store".to_owned();
     assert_eq!(failure, Failure::SecretUnavailable { detail });
     std::fs::remove_file(place.path().join("store")).unwrap();
-    let Err(failure) = sandboxed.prepare(&claim("identity", "x", &secret())).await else { panic!("resolved") };
-    assert!(matches!(failure, Failure::SecretUnavailable { .. }), "{failure:?}");
+    let Err(failure) = sandboxed.prepare(&claim("identity", "x", &secret())).await else {
+        panic!("resolved")
+    };
+    assert!(
+        matches!(failure, Failure::SecretUnavailable { .. }),
+        "{failure:?}"
+    );
 }
 
 #[tokio::test]

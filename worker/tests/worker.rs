@@ -1,5 +1,5 @@
-//! What a worker promises, with a control plane, a queue and an executor that do as they are told. Time is paused: it
-//! moves when everybody waits.
+//! What a worker promises, with a control plane, a queue and an executor that do as they are told.
+//! Time is paused: it moves when everybody waits.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sealfleet_client::types::{
-    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseVerdict, QueueCredentials, ReportStep, StartStep, StepAnswer,
+    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseVerdict, QueueCredentials, ReportStep,
+    StartStep, StepAnswer,
 };
 use sealfleet_client::{Code, Error, Problem};
 use sealfleet_domain::fleet::WorkerStatus;
@@ -39,7 +40,10 @@ fn refusal(code: Code) -> Error {
 }
 
 fn unreachable_now() -> Error {
-    Error::Unreadable { status: 503, reason: "nobody".to_owned() }
+    Error::Unreadable {
+        status: 503,
+        reason: "nobody".to_owned(),
+    }
 }
 
 /// A control plane by its answers. Where a list of answers has ended, its last rule stands.
@@ -67,11 +71,18 @@ enum Beat {
 #[async_trait]
 impl ControlPlane for Control {
     async fn claim(&self, _: &ClaimStep) -> Result<Claim, Error> {
-        self.claims.lock().unwrap().pop_front().unwrap_or_else(|| Err(refusal(Code::NotQueued)))
+        self.claims
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or_else(|| Err(refusal(Code::NotQueued)))
     }
 
     async fn heartbeat(&self, request: &Heartbeat) -> Result<HeartbeatAnswer, Error> {
-        self.beats.lock().unwrap().push((Instant::now(), request.leases.len()));
+        self.beats
+            .lock()
+            .unwrap()
+            .push((Instant::now(), request.leases.len()));
         let beat = *self.heartbeat.lock().unwrap();
         let held = match beat {
             Beat::Held => true,
@@ -86,7 +97,10 @@ impl ControlPlane for Control {
             fence: lease.fence,
             held,
         };
-        Ok(HeartbeatAnswer { status: WorkerStatus::Approved, leases: request.leases.iter().map(verdict).collect() })
+        Ok(HeartbeatAnswer {
+            status: WorkerStatus::Approved,
+            leases: request.leases.iter().map(verdict).collect(),
+        })
     }
 
     async fn start(&self, request: &StartStep) -> Result<StepAnswer, Error> {
@@ -94,7 +108,9 @@ impl ControlPlane for Control {
             return Err(error);
         }
         self.started.lock().unwrap().push(request.clone());
-        Ok(StepAnswer { state: "running".to_owned() })
+        Ok(StepAnswer {
+            state: "running".to_owned(),
+        })
     }
 
     async fn report(&self, request: &ReportStep) -> Result<StepAnswer, Error> {
@@ -102,7 +118,9 @@ impl ControlPlane for Control {
             return Err(error);
         }
         self.reported.lock().unwrap().push(request.clone());
-        Ok(StepAnswer { state: request.state.clone() })
+        Ok(StepAnswer {
+            state: request.state.clone(),
+        })
     }
 
     async fn queue_credentials(&self) -> Result<QueueCredentials, Error> {
@@ -125,12 +143,21 @@ impl Queue for Hints {
         if let Some(code) = *self.refuse.lock().unwrap() {
             return Err(QueueError::Control(refusal(code)));
         }
-        if self.hints.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |hints| hints.checked_sub(1)).is_err() {
+        if self
+            .hints
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |hints| {
+                hints.checked_sub(1)
+            })
+            .is_err()
+        {
             tokio::time::sleep(Duration::from_secs(20)).await;
             return Ok(None);
         }
         let body = json!({"run_id": RUN, "step_id": "a"}).to_string();
-        Ok(Some(Message { body, receipt: "r".to_owned() }))
+        Ok(Some(Message {
+            body,
+            receipt: "r".to_owned(),
+        }))
     }
 
     async fn delete(&self, _: &Message) -> Result<(), QueueError> {
@@ -205,7 +232,12 @@ impl Prepared for Fake {
     async fn go(mut self: Box<Self>) -> Result<Box<dyn Running>, Failure> {
         self.seen.ran.fetch_add(1, Ordering::SeqCst);
         self.ran = true;
-        let takes = self.seen.takes.lock().unwrap().unwrap_or(Duration::from_secs(100_000));
+        let takes = self
+            .seen
+            .takes
+            .lock()
+            .unwrap()
+            .unwrap_or(Duration::from_secs(100_000));
         self.ends = Instant::now() + takes;
         Ok(self)
     }
@@ -224,7 +256,11 @@ impl Running for Fake {
     }
 
     async fn stop(&self, grace: Duration) -> Ended {
-        self.seen.stopped.lock().unwrap().push((Instant::now(), grace));
+        self.seen
+            .stopped
+            .lock()
+            .unwrap()
+            .push((Instant::now(), grace));
         self.dead.store(true, Ordering::SeqCst);
         self.killed.notify_waiters();
         self.wait().await
@@ -241,10 +277,22 @@ struct Stage {
 
 impl Stage {
     fn new(claims: Vec<Result<Claim, Error>>) -> Self {
-        let queue = Hints { hints: AtomicUsize::new(claims.len()), ..Hints::default() };
-        let control = Control { claims: Mutex::new(claims.into()), ..Control::default() };
+        let queue = Hints {
+            hints: AtomicUsize::new(claims.len()),
+            ..Hints::default()
+        };
+        let control = Control {
+            claims: Mutex::new(claims.into()),
+            ..Control::default()
+        };
         let (wish, began) = (watch::Sender::new(Wish::Work), Instant::now());
-        Self { control: Arc::new(control), queue: Arc::new(queue), sandboxes: Sandboxes::default(), wish, began }
+        Self {
+            control: Arc::new(control),
+            queue: Arc::new(queue),
+            sandboxes: Sandboxes::default(),
+            wish,
+            began,
+        }
     }
 
     fn takes(self, seconds: u64) -> Self {
@@ -258,8 +306,11 @@ impl Stage {
     }
 
     fn worker(&self) -> tokio::task::JoinHandle<End> {
-        let settings =
-            Settings { heartbeat: Duration::from_secs(10), max_concurrent: 1, drain: Duration::from_secs(30) };
+        let settings = Settings {
+            heartbeat: Duration::from_secs(10),
+            max_concurrent: 1,
+            drain: Duration::from_secs(30),
+        };
         let executor = Arc::new(self.sandboxes.clone());
         let worker = Worker::new(self.control.clone(), self.queue.clone(), executor, settings);
         tokio::spawn(worker.run(self.wish.subscribe()))
@@ -280,7 +331,10 @@ impl Stage {
     /// When each sandbox was stopped, in seconds, and with which grace.
     fn stopped(&self) -> Vec<(u64, u64)> {
         let stopped = self.sandboxes.0.stopped.lock().unwrap();
-        stopped.iter().map(|(at, grace)| ((*at - self.began).as_secs(), grace.as_secs())).collect()
+        stopped
+            .iter()
+            .map(|(at, grace)| ((*at - self.began).as_secs(), grace.as_secs()))
+            .collect()
     }
 
     fn ran(&self) -> usize {
@@ -297,7 +351,14 @@ async fn a_step_is_claimed_kept_alive_and_reported_with_its_fence() {
     let stage = Stage::new(vec![Ok(claim(30, 600))]).takes(65);
     assert_eq!(stage.work_for(100).await, End::Asked);
     let reported = stage.reported();
-    assert_eq!((reported.len(), reported[0].state.as_str(), reported[0].fence.number()), (1, "succeeded", 1));
+    assert_eq!(
+        (
+            reported.len(),
+            reported[0].state.as_str(),
+            reported[0].fence.number()
+        ),
+        (1, "succeeded", 1)
+    );
     assert_eq!((stage.deleted(), stage.ran()), (1, 1));
     let beats = stage.control.beats.lock().unwrap();
     assert_eq!(beats.len(), 6, "one each 10 seconds, none without a lease");
@@ -307,7 +368,12 @@ async fn a_step_is_claimed_kept_alive_and_reported_with_its_fence() {
 #[tokio::test(start_paused = true)]
 async fn a_refused_start_runs_nothing_and_reports_nothing() {
     let stage = Stage::new(vec![Ok(claim(30, 600))]);
-    stage.control.starts.lock().unwrap().push_back(refusal(Code::StaleFence));
+    stage
+        .control
+        .starts
+        .lock()
+        .unwrap()
+        .push_back(refusal(Code::StaleFence));
     stage.work_for(60).await;
     assert_eq!((stage.ran(), stage.reported().len()), (0, 0));
     assert_eq!(stage.sandboxes.0.dropped_unrun.load(Ordering::SeqCst), 1);
@@ -316,18 +382,43 @@ async fn a_refused_start_runs_nothing_and_reports_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_start_with_a_revoked_secret_is_not_asked_again() {
     let stage = Stage::new(vec![Ok(claim(30, 600)), Ok(claim(30, 600))]).takes(1);
-    stage.control.starts.lock().unwrap().push_back(refusal(Code::SecretRevoked));
+    stage
+        .control
+        .starts
+        .lock()
+        .unwrap()
+        .push_back(refusal(Code::SecretRevoked));
     stage.work_for(60).await;
-    assert_eq!(stage.sandboxes.0.dropped_unrun.load(Ordering::SeqCst), 1, "the sandbox is gone");
-    assert_eq!((stage.ran(), stage.reported().len()), (1, 1), "only the next step");
+    assert_eq!(
+        stage.sandboxes.0.dropped_unrun.load(Ordering::SeqCst),
+        1,
+        "the sandbox is gone"
+    );
+    assert_eq!(
+        (stage.ran(), stage.reported().len()),
+        (1, 1),
+        "only the next step"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_start_that_is_not_answered_is_asked_again_before_anything_runs() {
     let stage = Stage::new(vec![Ok(claim(30, 600))]).takes(1);
-    stage.control.starts.lock().unwrap().extend([unreachable_now(), unreachable_now()]);
+    stage
+        .control
+        .starts
+        .lock()
+        .unwrap()
+        .extend([unreachable_now(), unreachable_now()]);
     stage.work_for(60).await;
-    assert_eq!((stage.ran(), stage.control.started.lock().unwrap().len(), stage.reported().len()), (1, 1, 1));
+    assert_eq!(
+        (
+            stage.ran(),
+            stage.control.started.lock().unwrap().len(),
+            stage.reported().len()
+        ),
+        (1, 1, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -350,7 +441,9 @@ async fn without_heartbeats_a_sandbox_dies_with_its_lease() {
 
 #[tokio::test(start_paused = true)]
 async fn one_good_heartbeat_in_time_keeps_the_lease() {
-    let stage = Stage::new(vec![Ok(claim(30, 600))]).takes(50).beats(Beat::Unreachable);
+    let stage = Stage::new(vec![Ok(claim(30, 600))])
+        .takes(50)
+        .beats(Beat::Unreachable);
     let worker = stage.worker();
     tokio::time::sleep(Duration::from_secs(22)).await;
     *stage.control.heartbeat.lock().unwrap() = Beat::Held;
@@ -365,7 +458,10 @@ async fn a_revoked_worker_kills_everything_and_ends() {
     for code in [Code::WorkerRevoked, Code::Unauthenticated] {
         let stage = Stage::new(vec![Ok(claim(30, 600))]).beats(Beat::Refused(code));
         assert_eq!(stage.worker().await.unwrap(), End::NotAllowed);
-        assert_eq!((stage.stopped(), stage.reported().len()), (vec![(10, 0)], 0));
+        assert_eq!(
+            (stage.stopped(), stage.reported().len()),
+            (vec![(10, 0)], 0)
+        );
     }
     let stage = Stage::new(vec![Err(refusal(Code::WorkerRevoked))]);
     assert_eq!(stage.worker().await.unwrap(), End::NotAllowed);
@@ -402,9 +498,19 @@ async fn hints_are_deleted_or_shown_again_as_the_refusal_says() {
     ] {
         let stage = refused(code);
         stage.work_for(60).await;
-        assert_eq!((stage.deleted(), stage.queue.released.lock().unwrap().len()), (1, 0), "{code:?}");
+        assert_eq!(
+            (stage.deleted(), stage.queue.released.lock().unwrap().len()),
+            (1, 0),
+            "{code:?}"
+        );
     }
-    for code in [Code::StepMismatch, Code::AtCapacity, Code::WorkerPending, Code::Unavailable, Code::Internal] {
+    for code in [
+        Code::StepMismatch,
+        Code::AtCapacity,
+        Code::WorkerPending,
+        Code::Unavailable,
+        Code::Internal,
+    ] {
         let stage = refused(code);
         stage.work_for(60).await;
         let released = stage.queue.released.lock().unwrap().clone();
@@ -418,7 +524,10 @@ async fn a_worker_goes_on_at_once_after_a_step_that_may_not_start() {
     let refused = [Code::SecretRevoked, Code::StartRefused].map(|code| Err(refusal(code)));
     let stage = Stage::new(refused.into_iter().chain([Ok(claim(30, 600))]).collect()).takes(1);
     stage.work_for(2).await;
-    assert_eq!((stage.deleted(), stage.ran(), stage.reported().len()), (3, 1, 1));
+    assert_eq!(
+        (stage.deleted(), stage.ran(), stage.reported().len()),
+        (3, 1, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -426,7 +535,11 @@ async fn only_a_free_slot_is_filled() {
     let stage = Stage::new(vec![Ok(claim(30, 600)), Ok(claim(30, 600))]).takes(40);
     let worker = stage.worker();
     tokio::time::sleep(Duration::from_secs(30)).await;
-    assert_eq!((stage.ran(), stage.queue.hints.load(Ordering::SeqCst)), (1, 1), "the second is left to others");
+    assert_eq!(
+        (stage.ran(), stage.queue.hints.load(Ordering::SeqCst)),
+        (1, 1),
+        "the second is left to others"
+    );
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(stage.ran(), 2);
     stage.wish.send_replace(Wish::Stop);
@@ -438,14 +551,20 @@ async fn a_drain_finishes_what_is_held_and_takes_nothing_new() {
     let stage = Stage::new(vec![Ok(claim(30, 600)), Ok(claim(30, 600))]).takes(25);
     assert_eq!(stage.work_for(5).await, End::Asked);
     assert_eq!((Instant::now() - stage.began).as_secs(), 25);
-    assert_eq!((stage.ran(), stage.reported().len(), stage.stopped().len()), (1, 1, 0));
+    assert_eq!(
+        (stage.ran(), stage.reported().len(), stage.stopped().len()),
+        (1, 1, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_ends_in_time_and_a_second_signal_at_once() {
     let stage = Stage::new(vec![Ok(claim(30, 600))]);
     stage.work_for(5).await;
-    assert_eq!((stage.stopped(), stage.reported().len()), (vec![(35, 0)], 0));
+    assert_eq!(
+        (stage.stopped(), stage.reported().len()),
+        (vec![(35, 0)], 0)
+    );
 
     let stage = Stage::new(vec![Ok(claim(30, 600))]);
     let worker = stage.worker();
@@ -460,12 +579,22 @@ async fn a_drain_ends_in_time_and_a_second_signal_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_report_is_repeated_until_it_is_accepted_or_refused() {
     let stage = Stage::new(vec![Ok(claim(30, 600))]).takes(1);
-    stage.control.reports.lock().unwrap().extend((0..5).map(|_| unreachable_now()));
+    stage
+        .control
+        .reports
+        .lock()
+        .unwrap()
+        .extend((0..5).map(|_| unreachable_now()));
     stage.work_for(120).await;
     assert_eq!(stage.reported().len(), 1);
 
     let stage = Stage::new(vec![Ok(claim(30, 600))]).takes(1);
-    stage.control.reports.lock().unwrap().push_back(refusal(Code::StaleFence));
+    stage
+        .control
+        .reports
+        .lock()
+        .unwrap()
+        .push_back(refusal(Code::StaleFence));
     stage.work_for(120).await;
     assert!(stage.reported().is_empty() && stage.control.reports.lock().unwrap().is_empty());
 }
@@ -475,13 +604,18 @@ async fn a_step_that_runs_too_long_is_stopped_gently_and_reported() {
     let stage = Stage::new(vec![Ok(claim(30, 45))]);
     stage.work_for(100).await;
     assert_eq!(stage.stopped(), [(45, 5)]);
-    assert_eq!(stage.reported()[0].failure, Some(Failure::TimedOut { after_seconds: 45 }));
+    assert_eq!(
+        stage.reported()[0].failure,
+        Some(Failure::TimedOut { after_seconds: 45 })
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_step_that_cannot_start_is_reported_without_a_start() {
     let stage = Stage::new(vec![Ok(claim(30, 45))]);
-    let failure = Failure::SecretUnavailable { detail: "unknown_secret: `builtin://x`".to_owned() };
+    let failure = Failure::SecretUnavailable {
+        detail: "unknown_secret: `builtin://x`".to_owned(),
+    };
     *stage.sandboxes.0.fails.lock().unwrap() = Some(failure.clone());
     stage.work_for(10).await;
     assert!(stage.control.started.lock().unwrap().is_empty());

@@ -10,7 +10,8 @@ use super::trail::{self, Filters};
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// List the entries of your trail, oldest first: the last day's, or all of `--run`, unless `--from` says otherwise
+    /// List the entries of your trail, oldest first: the last day's, or all of `--run`, unless
+    /// `--from` says otherwise
     List {
         #[command(flatten)]
         filters: Filters,
@@ -18,9 +19,10 @@ pub enum Command {
         #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
         to: Option<Timestamp>,
     },
-    /// Print the entries of your trail and stay: one line for each, as JSON one document a line. What enters
-    /// the trail after its time is printed when it comes, up to an hour later: reads of secrets that no release explains,
-    /// and what was revoked, cancelled or aborted while the audit table did not answer
+    /// Print the entries of your trail and stay: one line for each, as JSON one document a line.
+    /// What enters the trail after its time is printed when it comes, up to an hour later: reads of
+    /// secrets that no release explains, and what was revoked, cancelled or aborted while the audit
+    /// table did not answer
     Follow {
         #[command(flatten)]
         filters: Filters,
@@ -33,7 +35,8 @@ pub enum Command {
         #[arg(long)]
         project: Option<String>,
     },
-    /// Check the exported trail against its digests. Fails when anything was touched, and names what and where
+    /// Check the exported trail against its digests. Fails when anything was touched, and names
+    /// what and where
     Verify(archive::Verify),
     /// Export a range of the trail again, with your own AWS credentials: after the stream lost it
     ReExport(archive::ReExport),
@@ -43,7 +46,9 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
     match command {
         Command::List { filters, to } => trail::list(connection, filters, to).await,
         Command::Follow { filters } => trail::follow(connection, filters).await,
-        Command::Show { event_id, project } => trail::show(connection, event_id, project.as_deref()).await,
+        Command::Show { event_id, project } => {
+            trail::show(connection, event_id, project.as_deref()).await
+        }
         Command::Verify(verify) => archive::verify(verify, connection.output).await,
         Command::ReExport(range) => archive::re_export(range, connection.output).await,
     }

@@ -60,10 +60,14 @@ impl Set {
         }
         for workflow in &self.clear_workflows {
             if bindings.workflows.remove(workflow).is_none() {
-                return Err(Failure::Usage(format!("no profile is bound to the workflow `{workflow}`")));
+                return Err(Failure::Usage(format!(
+                    "no profile is bound to the workflow `{workflow}`"
+                )));
             }
         }
-        bindings.workflows.extend(unique("workflow", self.workflows)?);
+        bindings
+            .workflows
+            .extend(unique("workflow", self.workflows)?);
         Ok(bindings)
     }
 }
@@ -71,26 +75,41 @@ impl Set {
 fn text(bindings: &Bindings) -> String {
     let mut table = Table::new(["LEVEL", "WORKFLOW", "PROFILE"]);
     if let Some(name) = &bindings.system {
-        table.row(["system".to_owned(), "all".to_owned(), ProfileRef::System(name.clone()).to_string()]);
+        table.row([
+            "system".to_owned(),
+            "all".to_owned(),
+            ProfileRef::System(name.clone()).to_string(),
+        ]);
     }
     if let Some(name) = &bindings.project {
         table.row(["project".to_owned(), "all".to_owned(), name.to_string()]);
     }
     for (workflow, name) in &bindings.workflows {
-        table.row(["workflow".to_owned(), workflow.to_string(), name.to_string()]);
+        table.row([
+            "workflow".to_owned(),
+            workflow.to_string(),
+            name.to_string(),
+        ]);
     }
     table.text()
 }
 
 /// An operators' profile with or without its owner.
 fn system_profile(text: &str) -> Result<ProfileName, String> {
-    text.strip_prefix("system/").unwrap_or(text).parse().map_err(|error| format!("{error}"))
+    text.strip_prefix("system/")
+        .unwrap_or(text)
+        .parse()
+        .map_err(|error| format!("{error}"))
 }
 
 fn binding(text: &str) -> Result<(WorkflowName, ProfileName), String> {
-    let (workflow, profile) = pair(text).map_err(|_| "write it as `WORKFLOW=PROFILE`".to_owned())?;
+    let (workflow, profile) =
+        pair(text).map_err(|_| "write it as `WORKFLOW=PROFILE`".to_owned())?;
     let workflow = workflow.parse().map_err(|error| format!("{error}"))?;
-    Ok((workflow, profile.parse().map_err(|error| format!("{error}"))?))
+    Ok((
+        workflow,
+        profile.parse().map_err(|error| format!("{error}"))?,
+    ))
 }
 
 #[cfg(test)]
@@ -105,19 +124,48 @@ mod tests {
     }
 
     fn set(arguments: &[&str]) -> Set {
-        Line::try_parse_from([&["x"], arguments].concat()).expect("arguments").set
+        Line::try_parse_from([&["x"], arguments].concat())
+            .expect("arguments")
+            .set
     }
 
     #[test]
     fn levels_that_are_not_named_stay() {
-        let before = set(&["--system", "system/base", "--project", "crm", "--workflow", "billing=bill"]);
+        let before = set(&[
+            "--system",
+            "system/base",
+            "--project",
+            "crm",
+            "--workflow",
+            "billing=bill",
+        ]);
         let before = before.over(Bindings::default()).expect("bindings");
-        assert_eq!(before.system.as_ref().map(ProfileName::as_str), Some("base"));
-        let after = set(&["--clear-project", "--clear-workflow", "billing", "--workflow", "triage=t"]);
+        assert_eq!(
+            before.system.as_ref().map(ProfileName::as_str),
+            Some("base")
+        );
+        let after = set(&[
+            "--clear-project",
+            "--clear-workflow",
+            "billing",
+            "--workflow",
+            "triage=t",
+        ]);
         let after = after.over(before.clone()).expect("bindings");
         assert_eq!((after.system, after.project), (before.system, None));
-        assert_eq!(after.workflows.keys().map(WorkflowName::as_str).collect::<Vec<_>>(), ["triage"]);
-        assert!(set(&["--clear-workflow", "nothing"]).over(Bindings::default()).is_err());
+        assert_eq!(
+            after
+                .workflows
+                .keys()
+                .map(WorkflowName::as_str)
+                .collect::<Vec<_>>(),
+            ["triage"]
+        );
+        assert!(
+            set(&["--clear-workflow", "nothing"])
+                .over(Bindings::default())
+                .is_err()
+        );
         assert!(Line::try_parse_from(["x"]).is_err(), "nothing to change");
         assert!(Line::try_parse_from(["x", "--project", "a", "--clear-project"]).is_err());
     }

@@ -74,14 +74,14 @@ impl Connection {
     /// A client with the token, of this control plane unless another one is named.
     pub(super) fn client_at(&self, api_url: Option<&str>) -> Result<Client, Failure> {
         let missing = |what: &str| Failure::Usage(format!("name {what}"));
-        let url = self
-            .api_url
-            .as_deref()
-            .or(api_url)
-            .ok_or_else(|| missing("the control plane by `--api-url` or `SEALFLEET_API_URL`"))?;
+        let url =
+            self.api_url.as_deref().or(api_url).ok_or_else(|| {
+                missing("the control plane by `--api-url` or `SEALFLEET_API_URL`")
+            })?;
         let file = self.token_file.as_deref();
-        let file =
-            file.ok_or_else(|| missing("the file with your token by `--token-file` or `SEALFLEET_TOKEN_FILE`"))?;
+        let file = file.ok_or_else(|| {
+            missing("the file with your token by `--token-file` or `SEALFLEET_TOKEN_FILE`")
+        })?;
         let credential = if file.as_os_str() == "-" {
             Credential::one_line(&input::standard_input(input::TOKEN_BYTES)?)
                 .ok_or_else(|| Failure::Usage("standard input does not hold a token".to_owned()))?
@@ -93,6 +93,8 @@ impl Connection {
 
     /// Whether standard input holds the token, so that nothing else can.
     pub(super) fn takes_standard_input(&self) -> bool {
-        self.token_file.as_deref().is_some_and(|file| file.as_os_str() == "-")
+        self.token_file
+            .as_deref()
+            .is_some_and(|file| file.as_os_str() == "-")
     }
 }

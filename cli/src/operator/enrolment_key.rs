@@ -47,17 +47,42 @@ pub enum Command {
 
 pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
     match command {
-        Command::Create { pool, labels, models, max_uses, expires_in, out } => {
+        Command::Create {
+            pool,
+            labels,
+            models,
+            max_uses,
+            expires_in,
+            out,
+        } => {
             is_free(out.as_ref())?;
             let labels = labels.into_iter().collect();
-            let request = CreateEnrolmentKey { pool, labels, models, max_uses, expires_in_seconds: expires_in };
-            show(connection, connection.client()?.create_enrolment_key(&request).await?, out)
+            let request = CreateEnrolmentKey {
+                pool,
+                labels,
+                models,
+                max_uses,
+                expires_in_seconds: expires_in,
+            };
+            show(
+                connection,
+                connection.client()?.create_enrolment_key(&request).await?,
+                out,
+            )
         }
         Command::List => {
             let client = connection.client()?;
             let keys = all_pages(async |page| client.list_enrolment_keys(page).await).await?;
             list(connection.output, &keys, || {
-                let mut table = Table::new(["ENROLMENT KEY", "POOL", "LABELS", "MODELS", "USES", "EXPIRES", "REVOKED"]);
+                let mut table = Table::new([
+                    "ENROLMENT KEY",
+                    "POOL",
+                    "LABELS",
+                    "MODELS",
+                    "USES",
+                    "EXPIRES",
+                    "REVOKED",
+                ]);
                 for key in &keys {
                     table.row([
                         key.enrolment_key_id.to_string(),
@@ -73,18 +98,33 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             })
         }
         Command::Revoke { enrolment_key_id } => {
-            connection.client()?.revoke_enrolment_key(enrolment_key_id).await?;
-            let revoked = serde_json::json!({ "enrolment_key_id": enrolment_key_id, "revoked": true });
-            answer(connection.output, &revoked, || format!("{enrolment_key_id} is revoked\n"))
+            connection
+                .client()?
+                .revoke_enrolment_key(enrolment_key_id)
+                .await?;
+            let revoked =
+                serde_json::json!({ "enrolment_key_id": enrolment_key_id, "revoked": true });
+            answer(connection.output, &revoked, || {
+                format!("{enrolment_key_id} is revoked\n")
+            })
         }
     }
 }
 
-fn show(connection: &Connection, created: EnrolmentKeyCreated, out: Option<PathBuf>) -> Result<(), Failure> {
-    let EnrolmentKeyCreated { enrolment_key, view } = created;
+fn show(
+    connection: &Connection,
+    created: EnrolmentKeyCreated,
+    out: Option<PathBuf>,
+) -> Result<(), Failure> {
+    let EnrolmentKeyCreated {
+        enrolment_key,
+        view,
+    } = created;
     match out {
         Some(file) => {
-            Credential::new(enrolment_key).write(&file).map_err(Failure::other)?;
+            Credential::new(enrolment_key)
+                .write(&file)
+                .map_err(Failure::other)?;
             answer(connection.output, &view, || {
                 lines([
                     ("enrolment key", view.enrolment_key_id.to_string()),
@@ -94,12 +134,20 @@ fn show(connection: &Connection, created: EnrolmentKeyCreated, out: Option<PathB
                 ])
             })
         }
-        None if connection.output == Output::Json => {
-            answer(connection.output, &EnrolmentKeyCreated { enrolment_key, view }, String::new)
-        }
+        None if connection.output == Output::Json => answer(
+            connection.output,
+            &EnrolmentKeyCreated {
+                enrolment_key,
+                view,
+            },
+            String::new,
+        ),
         None => {
             let (id, pool) = (view.enrolment_key_id, &view.pool);
-            eprintln!("{id} for pool {pool}, until {}; it is shown this once:", view.expires_at);
+            eprintln!(
+                "{id} for pool {pool}, until {}; it is shown this once:",
+                view.expires_at
+            );
             write(&format!("{enrolment_key}\n"))
         }
     }

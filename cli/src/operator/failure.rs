@@ -35,7 +35,10 @@ impl Failure {
         match self {
             Self::Usage(_) | Self::Client(Error::Address { .. }) => 2,
             Self::Client(Error::Problem(problem)) if (400..500).contains(&problem.status) => 3,
-            Self::Client(Error::Unreadable { status: 400..=499, .. }) | Self::Refused(_) => 3,
+            Self::Client(Error::Unreadable {
+                status: 400..=499, ..
+            })
+            | Self::Refused(_) => 3,
             Self::About(_, failure) => failure.code(),
             Self::Client(_) | Self::Other(_) => 1,
         }
@@ -60,9 +63,25 @@ mod tests {
     #[test]
     fn exit_codes_tell_refusals_from_failures() {
         let problem = |code| Failure::Client(Error::Problem(Problem::new(code, "no"))).code();
-        assert_eq!((problem(Code::NotFound), problem(Code::StaleFence), problem(Code::Unavailable)), (3, 3, 1));
-        assert_eq!((Failure::Usage(String::new()).code(), Failure::Other(String::new()).code()), (2, 1));
+        assert_eq!(
+            (
+                problem(Code::NotFound),
+                problem(Code::StaleFence),
+                problem(Code::Unavailable)
+            ),
+            (3, 3, 1)
+        );
+        assert_eq!(
+            (
+                Failure::Usage(String::new()).code(),
+                Failure::Other(String::new()).code()
+            ),
+            (2, 1)
+        );
         let refused = Failure::Refused("no".to_owned()).about("profile `crm`");
-        assert_eq!((refused.code(), refused.to_string().as_str()), (3, "profile `crm`: no"));
+        assert_eq!(
+            (refused.code(), refused.to_string().as_str()),
+            (3, "profile `crm`: no")
+        );
     }
 }

@@ -22,7 +22,9 @@ pub(super) fn standard_input(most: u64) -> Result<Zeroizing<String>, Failure> {
         .read_to_string(&mut text)
         .map_err(|error| Failure::Usage(format!("standard input cannot be read: {error}")))?;
     if text.len() as u64 > most {
-        return Err(Failure::Usage(format!("standard input is longer than {most} bytes")));
+        return Err(Failure::Usage(format!(
+            "standard input is longer than {most} bytes"
+        )));
     }
     Ok(text)
 }
@@ -32,10 +34,13 @@ pub(super) fn file(path: &Path, most: u64) -> Result<Zeroizing<String>, Failure>
     if path.as_os_str() == "-" {
         return standard_input(most);
     }
-    let unreadable = |error: &dyn std::fmt::Display| Failure::Usage(format!("`{}`: {error}", path.display()));
+    let unreadable =
+        |error: &dyn std::fmt::Display| Failure::Usage(format!("`{}`: {error}", path.display()));
     let mut text = Zeroizing::new(String::new());
     let file = std::fs::File::open(path).map_err(|error| unreadable(&error))?;
-    file.take(most + 1).read_to_string(&mut text).map_err(|error| unreadable(&error))?;
+    file.take(most + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| unreadable(&error))?;
     if text.len() as u64 > most {
         return Err(unreadable(&format!("it is longer than {most} bytes")));
     }
@@ -48,7 +53,9 @@ pub(super) fn secret(prompt: &str, most: u64) -> Result<Zeroizing<String>, Failu
     if !stdin.is_terminal() {
         return standard_input(most);
     }
-    let failed = |error: &dyn std::fmt::Display| Failure::Other(format!("the terminal cannot be used: {error}"));
+    let failed = |error: &dyn std::fmt::Display| {
+        Failure::Other(format!("the terminal cannot be used: {error}"))
+    };
     eprint!("{prompt} (it is not shown): ");
     let shown = tcgetattr(&stdin).map_err(|error| failed(&error))?;
     let mut hidden = shown.clone();
@@ -60,7 +67,9 @@ pub(super) fn secret(prompt: &str, most: u64) -> Result<Zeroizing<String>, Failu
     eprintln!();
     read.map_err(|error| failed(&error))?;
     restored.map_err(|error| failed(&error))?;
-    Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))
+    Ok(Zeroizing::new(
+        line.trim_end_matches(['\r', '\n']).to_owned(),
+    ))
 }
 
 /// `KEY=VALUE`.
@@ -70,7 +79,10 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 /// Pairs as a map. Naming one twice is a mistake, and silence would hide it.
-pub(super) fn unique<K: Ord + Display, V>(option: &str, given: Vec<(K, V)>) -> Result<BTreeMap<K, V>, Failure> {
+pub(super) fn unique<K: Ord + Display, V>(
+    option: &str,
+    given: Vec<(K, V)>,
+) -> Result<BTreeMap<K, V>, Failure> {
     let mut all = BTreeMap::new();
     for (name, value) in given {
         if all.contains_key(&name) {
@@ -102,8 +114,15 @@ mod tests {
 
     #[test]
     fn durations_and_pairs_are_read() {
-        assert_eq!((seconds("90d"), seconds("15"), seconds("2h")), (Ok(7_776_000), Ok(15), Ok(7200)));
-        assert!(["", "d", "-1s", "99999999d", "1w"].iter().all(|bad| seconds(bad).is_err()));
+        assert_eq!(
+            (seconds("90d"), seconds("15"), seconds("2h")),
+            (Ok(7_776_000), Ok(15), Ok(7200))
+        );
+        assert!(
+            ["", "d", "-1s", "99999999d", "1w"]
+                .iter()
+                .all(|bad| seconds(bad).is_err())
+        );
         assert_eq!(pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
         assert!(pair("a").is_err());
     }

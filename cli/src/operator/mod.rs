@@ -1,8 +1,9 @@
 //! What operators and project admins do: one module for each noun, over the HTTP API.
 //!
-//! Three things go past the API on purpose, with the operator's own AWS credentials: the first operator token, which
-//! nobody could authenticate to make, the values of secrets, which the API has no field for, and a project's queues and
-//! roles, which the control plane has no permission to make.
+//! Three things go past the API on purpose, with the operator's own AWS credentials: the first
+//! operator token, which nobody could authenticate to make, the values of secrets, which the API
+//! has no field for, and a project's queues and roles, which the control plane has no permission to
+//! make.
 
 mod archive;
 mod audit;
@@ -68,11 +69,15 @@ pub async fn run(command: Command, options: Options) -> ExitCode {
     let outcome = match command {
         Command::Token(group) => token::run(group.verb, &group.options.over(options)).await,
         Command::Project(group) => project::run(group.verb, &group.options.over(options)).await,
-        Command::EnrolmentKey(group) => enrolment_key::run(group.verb, &group.options.over(options)).await,
+        Command::EnrolmentKey(group) => {
+            enrolment_key::run(group.verb, &group.options.over(options)).await
+        }
         Command::Worker(group) => worker::run(group.verb, &group.options.over(options)).await,
         Command::Profile(group) => profile::run(group.verb, &group.options.over(options)).await,
         Command::Cascade(group) => cascade::run(group.verb, &group.options.over(options)).await,
-        Command::Revocation(group) => revocation::run(group.verb, &group.options.over(options)).await,
+        Command::Revocation(group) => {
+            revocation::run(group.verb, &group.options.over(options)).await
+        }
         Command::Secret(group) => secret::run(group.verb, &group.options.over(options)).await,
         Command::Run(group) => run::run(group.verb, &group.options.over(options)).await,
         Command::Audit(group) => audit::run(group.verb, &group.options.over(options)).await,

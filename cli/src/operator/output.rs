@@ -15,7 +15,9 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new<const N: usize>(heading: [&str; N]) -> Self {
-        Self { rows: vec![heading.map(str::to_owned).to_vec()] }
+        Self {
+            rows: vec![heading.map(str::to_owned).to_vec()],
+        }
     }
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
@@ -26,11 +28,17 @@ impl Table {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+            cells
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or_default()
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let line = |row: &Vec<String>| {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:<width$}"));
             cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
         };
         self.rows.iter().map(line).collect()
@@ -38,7 +46,11 @@ impl Table {
 }
 
 /// Prints an answer: as JSON as it came, or as `text`.
-pub(super) fn answer(output: Output, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+pub(super) fn answer(
+    output: Output,
+    value: &impl Serialize,
+    text: impl FnOnce() -> String,
+) -> Result<(), Failure> {
     let text = match output {
         Output::Json => serde_json::to_string_pretty(value).map_err(Failure::other)? + "\n",
         Output::Text => text(),
@@ -47,7 +59,11 @@ pub(super) fn answer(output: Output, value: &impl Serialize, text: impl FnOnce()
 }
 
 /// Prints a list: as one JSON array, or as a table.
-pub(super) fn list<T: Serialize>(output: Output, items: &[T], table: impl FnOnce() -> Table) -> Result<(), Failure> {
+pub(super) fn list<T: Serialize>(
+    output: Output,
+    items: &[T],
+    table: impl FnOnce() -> Table,
+) -> Result<(), Failure> {
     answer(output, &items, || table().text())
 }
 
@@ -59,7 +75,10 @@ pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
 /// Prints text. A reader that has gone (`| head`) is no failure.
 pub(super) fn write(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::other(error)),
         _ => Ok(()),
     }
@@ -75,19 +94,33 @@ pub(super) fn word(value: &impl Serialize) -> String {
 }
 
 /// `key=value,…`, or `-`.
-pub(super) fn pairs<'a, V: std::fmt::Display + 'a>(items: impl IntoIterator<Item = (&'a String, &'a V)>) -> String {
-    joined(items.into_iter().map(|(key, value)| format!("{key}={value}")))
+pub(super) fn pairs<'a, V: std::fmt::Display + 'a>(
+    items: impl IntoIterator<Item = (&'a String, &'a V)>,
+) -> String {
+    joined(
+        items
+            .into_iter()
+            .map(|(key, value)| format!("{key}={value}")),
+    )
 }
 
 /// `a,b,…`, or `-`.
 pub(super) fn joined(items: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
-    let text = items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",");
+    let text = items
+        .into_iter()
+        .map(|item| item.to_string())
+        .collect::<Vec<_>>()
+        .join(",");
     or_dash(Some(text).filter(|text| !text.is_empty()))
 }
 
 /// The profiles of a cascade, lowest level first: `system:system/base@3,run:crm@1`.
 pub(super) fn levels(profiles: &[ProfileUse]) -> String {
-    joined(profiles.iter().map(|used| format!("{}:{}@{}", word(&used.level), used.profile, used.version)))
+    joined(
+        profiles
+            .iter()
+            .map(|used| format!("{}:{}@{}", word(&used.level), used.profile, used.version)),
+    )
 }
 
 /// The value, or `-`.
@@ -97,8 +130,15 @@ pub(super) fn or_dash(value: Option<impl std::fmt::Display>) -> String {
 
 /// Lines of `name  value`.
 pub(super) fn lines<const N: usize>(pairs: [(&str, String); N]) -> String {
-    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    pairs.iter().map(|(name, value)| format!("{name:<width$}  {value}\n")).collect()
+    let width = pairs
+        .iter()
+        .map(|(name, _)| name.len())
+        .max()
+        .unwrap_or_default();
+    pairs
+        .iter()
+        .map(|(name, value)| format!("{name:<width$}  {value}\n"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -110,6 +150,9 @@ mod tests {
         let mut table = Table::new(["NAME", "STATE"]);
         table.row(["long-name".to_owned(), "x".to_owned()]);
         table.row(["ä".to_owned(), "-".to_owned()]);
-        assert_eq!(table.text(), "NAME       STATE\nlong-name  x\nä          -\n");
+        assert_eq!(
+            table.text(),
+            "NAME       STATE\nlong-name  x\nä          -\n"
+        );
     }
 }

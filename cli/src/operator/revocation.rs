@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use sealfleet_client::types::{FanOutView, ProfileKey, RevocationPreview, RevocationsCreated, Revoke};
+use sealfleet_client::types::{
+    FanOutView, ProfileKey, RevocationPreview, RevocationsCreated, Revoke,
+};
 use sealfleet_client::{Client, Error, RevocationState, all_pages};
 use sealfleet_domain::revocation::{Counts, Revocation};
 use sealfleet_domain::{FanOutId, RevocationId};
@@ -61,7 +63,8 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct Keys {
-    /// A key with the profile that declares it, `crm/API_KEY` or `system/base/API_KEY`; may be repeated
+    /// A key with the profile that declares it, `crm/API_KEY` or `system/base/API_KEY`; may be
+    /// repeated
     #[arg(long = "key", value_name = "PROFILE/KEY", value_parser = profile_key, required = true)]
     keys: Vec<ProfileKey>,
 }
@@ -70,8 +73,21 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
     let client = connection.client()?;
     let output = connection.output;
     match command {
-        Command::Create { keys, hard, reason, wait } => {
-            let mut created = revoke(&client, &Revoke { keys: keys.keys, hard, reason }).await?;
+        Command::Create {
+            keys,
+            hard,
+            reason,
+            wait,
+        } => {
+            let mut created = revoke(
+                &client,
+                &Revoke {
+                    keys: keys.keys,
+                    hard,
+                    reason,
+                },
+            )
+            .await?;
             if wait && let Some(fan_out) = created.fan_out.take() {
                 created.fan_out = Some(until_finished(&client, fan_out).await?);
             }
@@ -79,16 +95,29 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         }
         Command::Preview { keys } => {
             // The reason is for the trail, and a preview leaves none.
-            let request = Revoke { keys: keys.keys, hard: true, reason: "preview".to_owned() };
+            let request = Revoke {
+                keys: keys.keys,
+                hard: true,
+                reason: "preview".to_owned(),
+            };
             preview(output, &client.preview_revocation(&request).await?)
         }
         Command::List { lifted } => {
-            let state = if lifted { RevocationState::Lifted } else { RevocationState::Active };
-            let revocations = all_pages(async |page| client.list_revocations(state, page).await).await?;
+            let state = if lifted {
+                RevocationState::Lifted
+            } else {
+                RevocationState::Active
+            };
+            let revocations =
+                all_pages(async |page| client.list_revocations(state, page).await).await?;
             list(output, &revocations, || table(&revocations))
         }
-        Command::Show { revocation_id } => show(output, &client.get_revocation(revocation_id).await?),
-        Command::Lift { revocation_id } => show(output, &client.lift_revocation(revocation_id).await?),
+        Command::Show { revocation_id } => {
+            show(output, &client.get_revocation(revocation_id).await?)
+        }
+        Command::Lift { revocation_id } => {
+            show(output, &client.lift_revocation(revocation_id).await?)
+        }
         Command::FanOut { fan_out_id, wait } => {
             let mut fan_out = client.get_fan_out(fan_out_id).await?;
             if wait {
@@ -120,7 +149,11 @@ async fn until_finished(client: &Client, mut fan_out: FanOutView) -> Result<FanO
         if fan_out.finished_at.is_some() {
             return Ok(fan_out);
         }
-        pause = if changed { FIRST } else { (pause * 2).min(Duration::from_secs(3)) };
+        pause = if changed {
+            FIRST
+        } else {
+            (pause * 2).min(Duration::from_secs(3))
+        };
         tokio::time::sleep(pause).await;
         fan_out = client.get_fan_out(fan_out.fan_out_id).await?;
     }
@@ -130,7 +163,12 @@ fn preview(output: Output, preview: &RevocationPreview) -> Result<(), Failure> {
     answer(output, preview, || {
         let mut table = Table::new(["PROJECT", "RUN", "PROFILE", "KEY"]);
         for run in &preview.runs {
-            table.row([run.project.to_string(), run.run_id.to_string(), run.profile.to_string(), run.key.clone()]);
+            table.row([
+                run.project.to_string(),
+                run.run_id.to_string(),
+                run.profile.to_string(),
+                run.key.clone(),
+            ]);
         }
         let more = if preview.more { "and more\n" } else { "" };
         table.text() + more
@@ -139,7 +177,10 @@ fn preview(output: Output, preview: &RevocationPreview) -> Result<(), Failure> {
 
 fn show(output: Output, revocation: &Revocation) -> Result<(), Failure> {
     answer(output, revocation, || {
-        let lifted = revocation.lifted.as_ref().map(|lifted| format!("{} by {}", lifted.at, lifted.actor));
+        let lifted = revocation
+            .lifted
+            .as_ref()
+            .map(|lifted| format!("{} by {}", lifted.at, lifted.actor));
         lines([
             ("revocation", revocation.revocation_id.to_string()),
             ("profile", revocation.profile.to_string()),
@@ -147,7 +188,10 @@ fn show(output: Output, revocation: &Revocation) -> Result<(), Failure> {
             ("address", revocation.uri.to_string()),
             ("kind", kind(revocation).to_owned()),
             ("reason", revocation.reason.clone()),
-            ("revoked", format!("{} by {}", revocation.at, revocation.actor)),
+            (
+                "revoked",
+                format!("{} by {}", revocation.at, revocation.actor),
+            ),
             ("lifted", or_dash(lifted)),
             ("fan-out", or_dash(revocation.fan_out_id)),
         ])
@@ -163,7 +207,16 @@ fn created_text(created: &RevocationsCreated) -> String {
 }
 
 fn table(revocations: &[Revocation]) -> Table {
-    let mut table = Table::new(["REVOCATION", "PROFILE", "KEY", "KIND", "AT", "BY", "LIFTED", "REASON"]);
+    let mut table = Table::new([
+        "REVOCATION",
+        "PROFILE",
+        "KEY",
+        "KIND",
+        "AT",
+        "BY",
+        "LIFTED",
+        "REASON",
+    ]);
     for revocation in revocations {
         table.row([
             revocation.revocation_id.to_string(),
@@ -211,7 +264,10 @@ fn profile_key(text: &str) -> Result<ProfileKey, String> {
         .rsplit_once('/')
         .filter(|(_, key)| !key.is_empty())
         .ok_or("write it as `PROFILE/KEY`: `crm/API_KEY`, `system/base/API_KEY`")?;
-    Ok(ProfileKey { profile: profile.parse().map_err(|error| format!("{error}"))?, key: key.to_owned() })
+    Ok(ProfileKey {
+        profile: profile.parse().map_err(|error| format!("{error}"))?,
+        key: key.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -220,9 +276,15 @@ mod tests {
 
     #[test]
     fn a_key_is_named_with_its_profile() {
-        for (text, profile) in [("crm/API_KEY", "crm"), ("system/base/API_KEY", "system/base")] {
+        for (text, profile) in [
+            ("crm/API_KEY", "crm"),
+            ("system/base/API_KEY", "system/base"),
+        ] {
             let key = profile_key(text).expect("a key");
-            assert_eq!((key.profile.to_string().as_str(), key.key.as_str()), (profile, "API_KEY"));
+            assert_eq!(
+                (key.profile.to_string().as_str(), key.key.as_str()),
+                (profile, "API_KEY")
+            );
         }
         for bad in ["API_KEY", "/API_KEY", "crm/", "other/base/API_KEY", ""] {
             assert!(profile_key(bad).is_err(), "{bad}");

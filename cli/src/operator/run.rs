@@ -81,13 +81,20 @@ pub enum State {
 
 pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
     let view = match command {
-        Command::Enqueue { file, idempotency_key, watch } => {
+        Command::Enqueue {
+            file,
+            idempotency_key,
+            watch,
+        } => {
             if file.as_os_str() == "-" && connection.takes_standard_input() {
-                return Err(Failure::Usage("standard input cannot hold both the token and the run".to_owned()));
+                return Err(Failure::Usage(
+                    "standard input cannot hold both the token and the run".to_owned(),
+                ));
             }
             let text = input::file(&file, MOST)?;
-            let request: EnqueueRun = serde_json::from_str(&text)
-                .map_err(|error| Failure::Usage(format!("`{}` is no run: {error}", file.display())))?;
+            let request: EnqueueRun = serde_json::from_str(&text).map_err(|error| {
+                Failure::Usage(format!("`{}` is no run: {error}", file.display()))
+            })?;
             let client = connection.client()?;
             let view = client.enqueue(&request, idempotency_key.as_deref()).await?;
             if watch {
@@ -97,8 +104,12 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         }
         Command::Show { run_id } => connection.client()?.get_run(run_id).await?,
         Command::Cancel { run_id } => connection.client()?.cancel_run(run_id).await?,
-        Command::Retry { run_id, step_id } => connection.client()?.retry_step(run_id, &step_id).await?,
-        Command::List { state, limit } => return list_runs(connection, state.map(state_of), limit).await,
+        Command::Retry { run_id, step_id } => {
+            connection.client()?.retry_step(run_id, &step_id).await?
+        }
+        Command::List { state, limit } => {
+            return list_runs(connection, state.map(state_of), limit).await;
+        }
         Command::Watch { run_id, timeout } => {
             return until_ended(&connection.client()?, connection.output, run_id, timeout).await;
         }
@@ -117,7 +128,11 @@ const fn state_of(state: State) -> RunState {
     }
 }
 
-async fn list_runs(connection: &Connection, state: Option<RunState>, most: usize) -> Result<(), Failure> {
+async fn list_runs(
+    connection: &Connection,
+    state: Option<RunState>,
+    most: usize,
+) -> Result<(), Failure> {
     let client = connection.client()?;
     let mut runs = Vec::new();
     let mut page = PageQuery::default();
@@ -145,14 +160,23 @@ async fn list_runs(connection: &Connection, state: Option<RunState>, most: usize
 }
 
 /// Asks until the run has ended, and says on standard error what changed.
-async fn until_ended(client: &Client, output: Output, run_id: RunId, timeout: Option<u32>) -> Result<(), Failure> {
+async fn until_ended(
+    client: &Client,
+    output: Output,
+    run_id: RunId,
+    timeout: Option<u32>,
+) -> Result<(), Failure> {
     let watched = async {
         let mut known: Vec<String> = Vec::new();
         let mut pause = Duration::from_millis(250);
         loop {
             let view = client.get_run(run_id).await?;
             let now: Vec<String> = view.steps.iter().map(line).collect();
-            for (changed, _) in now.iter().enumerate().filter(|(at, line)| known.get(*at) != Some(line)) {
+            for (changed, _) in now
+                .iter()
+                .enumerate()
+                .filter(|(at, line)| known.get(*at) != Some(line))
+            {
                 eprintln!("{run_id}  {}", now.get(changed).map_or("", String::as_str));
             }
             let same = now == known;
@@ -160,7 +184,11 @@ async fn until_ended(client: &Client, output: Output, run_id: RunId, timeout: Op
             if !matches!(view.state, RunState::Queued | RunState::Running) {
                 return Ok::<RunView, Failure>(view);
             }
-            pause = if same { (pause * 2).min(Duration::from_secs(3)) } else { Duration::from_millis(250) };
+            pause = if same {
+                (pause * 2).min(Duration::from_secs(3))
+            } else {
+                Duration::from_millis(250)
+            };
             tokio::time::sleep(pause).await;
         }
     };
@@ -168,7 +196,9 @@ async fn until_ended(client: &Client, output: Output, run_id: RunId, timeout: Op
         None => watched.await?,
         Some(seconds) => tokio::time::timeout(Duration::from_secs(u64::from(seconds)), watched)
             .await
-            .map_err(|_| Failure::Other(format!("the run has not ended within {seconds} seconds")))??,
+            .map_err(|_| {
+                Failure::Other(format!("the run has not ended within {seconds} seconds"))
+            })??,
     };
     answer(output, &view, || text(&view))?;
     match view.state {
@@ -194,15 +224,22 @@ fn whys(step: &StepView) -> Vec<String> {
     let failure = step.failure.as_ref().map(compact);
     let aborted = step.aborted.as_ref().map(compact);
     let dead = step.dead.as_ref().map(word);
-    [failure, aborted, dead, step.diagnosis.clone()].into_iter().flatten().collect()
+    [failure, aborted, dead, step.diagnosis.clone()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// `{"kind":"exit","code":1}` as `exit code=1`.
 fn compact(value: &impl serde::Serialize) -> String {
-    let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(value) else { return word(value) };
+    let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(value) else {
+        return word(value);
+    };
     let kind = fields.get("kind").map(word).unwrap_or_default();
-    let rest =
-        fields.iter().filter(|(name, _)| *name != "kind").map(|(name, value)| format!(" {name}={}", word(value)));
+    let rest = fields
+        .iter()
+        .filter(|(name, _)| *name != "kind")
+        .map(|(name, value)| format!(" {name}={}", word(value)));
     kind + &rest.collect::<String>()
 }
 
@@ -215,7 +252,9 @@ fn text(view: &RunView) -> String {
         ("secrets", joined(view.secrets.iter().map(secret))),
         ("created", view.created_at.to_string()),
     ]);
-    let mut table = Table::new(["STEP", "STATE", "MODE", "POOL", "ATTEMPT", "FENCE", "WORKER", "WHY"]);
+    let mut table = Table::new([
+        "STEP", "STATE", "MODE", "POOL", "ATTEMPT", "FENCE", "WORKER", "WHY",
+    ]);
     for step in &view.steps {
         table.row([
             step.id.to_string(),
@@ -235,7 +274,11 @@ fn text(view: &RunView) -> String {
 
 /// `NAME=REFERENCE`, at the version that was resolved.
 fn secret(secret: &SecretRef) -> String {
-    let version = secret.version.as_ref().map(|version| format!("@{version}")).unwrap_or_default();
+    let version = secret
+        .version
+        .as_ref()
+        .map(|version| format!("@{version}"))
+        .unwrap_or_default();
     format!("{}={}{version}", secret.name, secret.uri)
 }
 

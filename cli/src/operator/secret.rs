@@ -1,14 +1,15 @@
-//! Values of secrets: from standard input to AWS Secrets Manager, with the operator's own AWS credentials.
+//! Values of secrets: from standard input to AWS Secrets Manager, with the operator's own AWS
+//! credentials.
 //!
-//! A value is never an argument, never printed, and never read back: a secret is one JSON object, and writing it
-//! replaces all of its keys. Where a profile is named, it is pinned to what was written, as a change of the version of
-//! the profile that was read.
+//! A value is never an argument, never printed, and never read back: a secret is one JSON object,
+//! and writing it replaces all of its keys. Where a profile is named, it is pinned to what was
+//! written, as a change of the version of the profile that was read.
 
 use clap::{ArgGroup, Args, Subcommand};
 use sealfleet_client::Client;
 use sealfleet_domain::profile::{Profile, SecretUri};
 use sealfleet_domain::{ProfileName, ProjectId, Reference};
-use sealfleet_secrets_manager::SecretsManager;
+use sealfleet_versions::SecretsManager;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -23,8 +24,9 @@ const MOST: u64 = 65536;
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Write a secret's value as its new current version. Standard input holds a JSON object with all its keys, or,
-    /// with JSON-KEY, that one key's value; at a terminal it is asked for and not shown
+    /// Write a secret's value as its new current version. Standard input holds a JSON object with
+    /// all its keys, or, with JSON-KEY, that one key's value; at a terminal it is asked for and not
+    /// shown
     Put(Put),
 }
 
@@ -53,22 +55,42 @@ pub struct Put {
 pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
     let Command::Put(put) = command;
     if connection.takes_standard_input() {
-        return Err(Failure::Usage("standard input cannot hold both the token and the value".to_owned()));
+        return Err(Failure::Usage(
+            "standard input cannot hold both the token and the value".to_owned(),
+        ));
     }
     let owner = put.project.as_ref().map_or("system", ProjectId::as_str);
     let prefix = format!("sealfleet/{owner}/");
-    let name = format!("{prefix}{}", put.name.strip_prefix(&prefix).unwrap_or(&put.name));
+    let name = format!(
+        "{prefix}{}",
+        put.name.strip_prefix(&prefix).unwrap_or(&put.name)
+    );
     // What can be refused is refused before a value is asked for.
     let pinned = Pinned::new(connection, put.profile, put.key).await?;
     let text = input::secret("Value", MOST)?;
     let (document, keys) = document(&text, put.json_key.as_deref())?;
-    let uris = keys.iter().map(|key| uri(&name, key)).collect::<Result<Vec<_>, _>>()?;
-    let pinned = pinned.map(|pinned| Ok::<_, Failure>((pinned.uri(&uris)?, pinned))).transpose()?;
+    let uris = keys
+        .iter()
+        .map(|key| uri(&name, key))
+        .collect::<Result<Vec<_>, _>>()?;
+    let pinned = pinned
+        .map(|pinned| Ok::<_, Failure>((pinned.uri(&uris)?, pinned)))
+        .transpose()?;
 
     let config = sealfleet_aws::config::load().await;
-    let version = SecretsManager::new(&config).put(owner, &name, &document).await.map_err(Failure::other)?;
+    let version = SecretsManager::new(&config)
+        .put(owner, &name, &document)
+        .await
+        .map_err(Failure::other)?;
     let profile = match pinned {
-        Some((uri, pinned)) => Some(pinned.pin(Reference { uri, version: Some(version.clone()) }).await?),
+        Some((uri, pinned)) => Some(
+            pinned
+                .pin(Reference {
+                    uri,
+                    version: Some(version.clone()),
+                })
+                .await?,
+        ),
         None => None,
     };
     let mut written = serde_json::json!({ "name": name, "version": version, "keys": keys });
@@ -81,15 +103,25 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             ("secret", name.clone()),
             ("version", version.clone()),
             ("references", joined(&uris)),
-            ("profile", or_dash(profile.map(|profile| format!("{} is now version {}", profile.name, profile.version)))),
+            (
+                "profile",
+                or_dash(
+                    profile.map(|profile| {
+                        format!("{} is now version {}", profile.name, profile.version)
+                    }),
+                ),
+            ),
         ])
     })
 }
 
 fn uri(name: &str, key: &str) -> Result<SecretUri, Failure> {
     let uri = format!("aws-sm://{name}#{key}");
-    uri.parse()
-        .map_err(|_| Failure::Usage(format!("`{uri}` cannot be a reference: use letters, digits, `-`, `_` and `.`")))
+    uri.parse().map_err(|_| {
+        Failure::Usage(format!(
+            "`{uri}` cannot be a reference: use letters, digits, `-`, `_` and `.`"
+        ))
+    })
 }
 
 /// The key of a profile that is to name what is written.
@@ -105,22 +137,34 @@ impl Pinned {
         profile: Option<ProfileName>,
         key: Option<String>,
     ) -> Result<Option<Self>, Failure> {
-        let (Some(profile), Some(key)) = (profile, key) else { return Ok(None) };
+        let (Some(profile), Some(key)) = (profile, key) else {
+            return Ok(None);
+        };
         let client = connection.client()?;
         let read = client.get_profile(&profile).await;
-        let before = read.map_err(|error| Failure::from(error).about(format!("profile `{profile}`")))?;
+        let before =
+            read.map_err(|error| Failure::from(error).about(format!("profile `{profile}`")))?;
         let content = &before.content;
         if content.env.contains_key(&key) || content.remove.contains(&key) {
             return Err(Failure::Usage(format!(
                 "`{key}` is no secret of the profile `{profile}`, which names it in `env` or `remove`: take it out there first"
             )));
         }
-        Ok(Some(Self { client, before, key }))
+        Ok(Some(Self {
+            client,
+            before,
+            key,
+        }))
     }
 
     /// The address among `written` that the key is to have: the only one, or the one that it has.
     fn uri(&self, written: &[SecretUri]) -> Result<SecretUri, Failure> {
-        let present = self.before.content.secrets.get(&self.key).map(|reference| &reference.uri);
+        let present = self
+            .before
+            .content
+            .secrets
+            .get(&self.key)
+            .map(|reference| &reference.uri);
         match written {
             [only] => Ok(only.clone()),
             several => several.iter().find(|uri| present == Some(*uri)).cloned().ok_or_else(|| {
@@ -135,7 +179,11 @@ impl Pinned {
 
     /// Sets the key. A change that somebody else made meanwhile is kept, and the key set above it.
     async fn pin(self, reference: Reference) -> Result<Profile, Failure> {
-        let Self { client, before, key } = self;
+        let Self {
+            client,
+            before,
+            key,
+        } = self;
         let name = before.name.clone();
         let set = async |profile: &Profile| {
             let mut content = document::content(document::of(profile));
@@ -159,7 +207,10 @@ impl Pinned {
 }
 
 /// The JSON object to store, and the names of its keys.
-fn document(text: &Zeroizing<String>, key: Option<&str>) -> Result<(Zeroizing<String>, Vec<String>), Failure> {
+fn document(
+    text: &Zeroizing<String>,
+    key: Option<&str>,
+) -> Result<(Zeroizing<String>, Vec<String>), Failure> {
     let unwritable = |_| Failure::Other("the value cannot be written as JSON".to_owned());
     if let Some(key) = key {
         // What a shell's `echo` adds is no part of a value.
@@ -169,20 +220,28 @@ fn document(text: &Zeroizing<String>, key: Option<&str>) -> Result<(Zeroizing<St
         }
         let (name, value) = (serde_json::to_string(key), serde_json::to_string(value));
         let value = Zeroizing::new(value.map_err(unwritable)?);
-        let document = Zeroizing::new(format!("{{{}:{}}}", name.map_err(unwritable)?, value.as_str()));
+        let document = Zeroizing::new(format!(
+            "{{{}:{}}}",
+            name.map_err(unwritable)?,
+            value.as_str()
+        ));
         return Ok((document, vec![key.to_owned()]));
     }
     // The error is not repeated: it may hold a part of a value.
     let bad = || {
         Failure::Usage(
-            "standard input must hold a JSON object of texts, or name a JSON-KEY for a plain value".to_owned(),
+            "standard input must hold a JSON object of texts, or name a JSON-KEY for a plain value"
+                .to_owned(),
         )
     };
     let object: Map<String, Value> = serde_json::from_str(text).map_err(|_| bad())?;
     if object.is_empty() || !object.values().all(Value::is_string) {
         return Err(bad());
     }
-    Ok((Zeroizing::new(text.trim().to_owned()), object.keys().cloned().collect()))
+    Ok((
+        Zeroizing::new(text.trim().to_owned()),
+        object.keys().cloned().collect(),
+    ))
 }
 
 #[cfg(test)]
@@ -191,14 +250,21 @@ mod tests {
 
     fn read(text: &str, key: Option<&str>) -> Result<(String, Vec<String>), String> {
         let read = document(&Zeroizing::new(text.to_owned()), key);
-        read.map(|(document, keys)| (document.to_string(), keys)).map_err(|failure| failure.to_string())
+        read.map(|(document, keys)| (document.to_string(), keys))
+            .map_err(|failure| failure.to_string())
     }
 
     #[test]
     fn a_value_becomes_a_json_object() {
-        let one = Ok((r#"{"api-key":"a\"b"}"#.to_owned(), vec!["api-key".to_owned()]));
+        let one = Ok((
+            r#"{"api-key":"a\"b"}"#.to_owned(),
+            vec!["api-key".to_owned()],
+        ));
         assert_eq!(read("a\"b\n", Some("api-key")), one);
-        let both = Ok((r#"{"a":"1","b":"2"}"#.to_owned(), vec!["a".to_owned(), "b".to_owned()]));
+        let both = Ok((
+            r#"{"a":"1","b":"2"}"#.to_owned(),
+            vec!["a".to_owned(), "b".to_owned()],
+        ));
         assert_eq!(read("{\"a\":\"1\",\"b\":\"2\"}\n", None), both);
         for bad in ["canary-value", "{\"a\":1}", "{}", "[\"canary-value\"]", ""] {
             let error = read(bad, None).expect_err("refused");

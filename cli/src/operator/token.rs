@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Subcommand, ValueEnum};
-use sealfleet_aws::chance::{SystemClock, SystemIds};
 use sealfleet_client::types::{CreateToken, TokenCreated, TokenView};
 use sealfleet_client::{Credential, all_pages};
 use sealfleet_domain::access::Role;
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::{Clock as _, ProjectId, TokenId};
 use sealfleet_ledger::{Dynamo, Ledger, Tables};
+use sealfleet_system::{SystemClock, SystemIds};
 
 use super::connection::Connection;
 use super::failure::Failure;
@@ -19,13 +19,24 @@ use super::output::{Table, answer, lines, list, or_dash, word, write};
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Make an operator's token with your own AWS credentials, straight in the ledger table: the first one
+    /// Make an operator's token with your own AWS credentials, straight in the ledger table: the
+    /// first one
     Bootstrap {
         /// The ledger table
-        #[arg(long, value_name = "TABLE", env = "SEALFLEET_LEDGER_TABLE", default_value = "sealfleet-ledger")]
+        #[arg(
+            long,
+            value_name = "TABLE",
+            env = "SEALFLEET_LEDGER_TABLE",
+            default_value = "sealfleet-ledger"
+        )]
         ledger_table: String,
         /// The audit table
-        #[arg(long, value_name = "TABLE", env = "SEALFLEET_AUDIT_TABLE", default_value = "sealfleet-audit")]
+        #[arg(
+            long,
+            value_name = "TABLE",
+            env = "SEALFLEET_AUDIT_TABLE",
+            default_value = "sealfleet-audit"
+        )]
         audit_table: String,
         /// A note for people
         #[arg(long)]
@@ -84,27 +95,53 @@ pub enum ProjectRole {
 
 pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
     match command {
-        Command::Bootstrap { ledger_table, audit_table, note, expires_in, out } => {
+        Command::Bootstrap {
+            ledger_table,
+            audit_table,
+            note,
+            expires_in,
+            out,
+        } => {
             is_free(out.as_ref())?;
-            let tables = Tables { ledger: ledger_table, audit: audit_table };
+            let tables = Tables {
+                ledger: ledger_table,
+                audit: audit_table,
+            };
             let created = bootstrap(tables, note, expires_in).await?;
             show(connection, created, out)
         }
-        Command::Create { role, project, note, expires_in, out } => {
+        Command::Create {
+            role,
+            project,
+            note,
+            expires_in,
+            out,
+        } => {
             is_free(out.as_ref())?;
             let role = match role {
                 ProjectRole::Admin => Role::Admin,
                 ProjectRole::Member => Role::Member,
                 ProjectRole::Viewer => Role::Viewer,
             };
-            let request = CreateToken { role, note, expires_in_seconds: expires_in, project };
-            show(connection, connection.client()?.create_token(&request).await?, out)
+            let request = CreateToken {
+                role,
+                note,
+                expires_in_seconds: expires_in,
+                project,
+            };
+            show(
+                connection,
+                connection.client()?.create_token(&request).await?,
+                out,
+            )
         }
         Command::List { project } => {
             let client = connection.client()?;
-            let tokens = all_pages(async |page| client.list_tokens(project.as_ref(), page).await).await?;
+            let tokens =
+                all_pages(async |page| client.list_tokens(project.as_ref(), page).await).await?;
             list(connection.output, &tokens, || {
-                let mut table = Table::new(["TOKEN", "ROLE", "STATE", "EXPIRES", "REVOKED", "NOTE"]);
+                let mut table =
+                    Table::new(["TOKEN", "ROLE", "STATE", "EXPIRES", "REVOKED", "NOTE"]);
                 let now = SystemClock.now();
                 for token in &tokens {
                     let state = match token.revoked_at {
@@ -125,9 +162,14 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             })
         }
         Command::Revoke { token_id, project } => {
-            connection.client()?.revoke_token(project.as_ref(), token_id).await?;
+            connection
+                .client()?
+                .revoke_token(project.as_ref(), token_id)
+                .await?;
             let revoked = serde_json::json!({ "token_id": token_id, "revoked": true });
-            answer(connection.output, &revoked, || format!("{token_id} is revoked\n"))
+            answer(connection.output, &revoked, || {
+                format!("{token_id} is revoked\n")
+            })
         }
     }
 }
@@ -135,19 +177,32 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
 /// Before a credential is made that is shown once.
 pub(super) fn is_free(out: Option<&PathBuf>) -> Result<(), Failure> {
     match out {
-        Some(file) if file.exists() => {
-            Err(Failure::Usage(format!("the file `{}` is already there: name another one", file.display())))
-        }
+        Some(file) if file.exists() => Err(Failure::Usage(format!(
+            "the file `{}` is already there: name another one",
+            file.display()
+        ))),
         _ => Ok(()),
     }
 }
 
-async fn bootstrap(tables: Tables, note: Option<String>, expires_in: u32) -> Result<TokenCreated, Failure> {
+async fn bootstrap(
+    tables: Tables,
+    note: Option<String>,
+    expires_in: u32,
+) -> Result<TokenCreated, Failure> {
     let config = sealfleet_aws::config::load().await;
     let store = Dynamo::new(aws_sdk_dynamodb::Client::new(&config), tables);
     let ledger = Ledger::new(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemIds));
     let expires_at = ledger.now().plus_seconds(i64::from(expires_in));
-    let made = ledger.create_token(&Home::Operators, Role::Operator, note, expires_at, "cli:bootstrap").await;
+    let made = ledger
+        .create_token(
+            &Home::Operators,
+            Role::Operator,
+            note,
+            expires_at,
+            "cli:bootstrap",
+        )
+        .await;
     let (row, token) = made.map_err(Failure::other)?;
     let view = TokenView {
         token_id: row.token_id,
@@ -160,11 +215,17 @@ async fn bootstrap(tables: Tables, note: Option<String>, expires_in: u32) -> Res
     Ok(TokenCreated { token, view })
 }
 
-fn show(connection: &Connection, created: TokenCreated, out: Option<PathBuf>) -> Result<(), Failure> {
+fn show(
+    connection: &Connection,
+    created: TokenCreated,
+    out: Option<PathBuf>,
+) -> Result<(), Failure> {
     let TokenCreated { token, view } = created;
     match out {
         Some(file) => {
-            Credential::new(token).write(&file).map_err(Failure::other)?;
+            Credential::new(token)
+                .write(&file)
+                .map_err(Failure::other)?;
             answer(connection.output, &view, || {
                 lines([
                     ("token", view.token_id.to_string()),
@@ -174,11 +235,18 @@ fn show(connection: &Connection, created: TokenCreated, out: Option<PathBuf>) ->
                 ])
             })
         }
-        None if connection.output == super::connection::Output::Json => {
-            answer(connection.output, &TokenCreated { token, view }, String::new)
-        }
+        None if connection.output == super::connection::Output::Json => answer(
+            connection.output,
+            &TokenCreated { token, view },
+            String::new,
+        ),
         None => {
-            eprintln!("{} ({}), until {}; it is shown this once:", view.token_id, word(&view.role), view.expires_at);
+            eprintln!(
+                "{} ({}), until {}; it is shown this once:",
+                view.token_id,
+                word(&view.role),
+                view.expires_at
+            );
             write(&format!("{token}\n"))
         }
     }

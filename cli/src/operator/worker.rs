@@ -41,7 +41,9 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         Command::List => {
             let workers = all_pages(async |page| client.list_workers(page).await).await?;
             return list(connection.output, &workers, || {
-                let mut table = Table::new(["WORKER", "NAME", "POOL", "STATUS", "MODES", "LABELS", "SLOTS"]);
+                let mut table = Table::new([
+                    "WORKER", "NAME", "POOL", "STATUS", "MODES", "LABELS", "SLOTS",
+                ]);
                 for worker in &workers {
                     table.row([
                         worker.worker_id.to_string(),

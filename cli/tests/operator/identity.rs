@@ -10,8 +10,13 @@ const AT: &str = "2026-01-31T08:00:00Z";
 const UUID: &str = "0198c0de-0000-7000-8000-00000000000a";
 const REFERENCE: &str = "aws-sm://sealfleet/healthcare/crm#api-key";
 
-/// A command with a token against an API with these answers: code, output, messages, and what was asked.
-fn ask(answers: Vec<(u16, Value)>, arguments: &[&str], input: &str) -> (Option<i32>, String, String, Receiver<String>) {
+/// A command with a token against an API with these answers: code, output, messages, and what was
+/// asked.
+fn ask(
+    answers: Vec<(u16, Value)>,
+    arguments: &[&str],
+    input: &str,
+) -> (Option<i32>, String, String, Receiver<String>) {
     let (url, seen) = api(answers);
     let place = tempfile::tempdir().unwrap();
     let file = token_file(place.path());
@@ -22,20 +27,35 @@ fn ask(answers: Vec<(u16, Value)>, arguments: &[&str], input: &str) -> (Option<i
 
 fn profile(name: &str, version: u32, content: Value) -> Value {
     let mut profile = json!({"name": name, "version": version, "created_at": AT, "updated_at": AT});
-    profile.as_object_mut().unwrap().extend(content.as_object().unwrap().clone());
+    profile
+        .as_object_mut()
+        .unwrap()
+        .extend(content.as_object().unwrap().clone());
     profile
 }
 
 fn problem(status: u16, code: &str) -> (u16, Value) {
-    (status, json!({"type": "t", "title": "t", "status": status, "detail": "d", "code": code}))
+    (
+        status,
+        json!({"type": "t", "title": "t", "status": status, "detail": "d", "code": code}),
+    )
 }
 
 /// The JSON body of a request, and its first line.
 fn asked(seen: &Receiver<String>) -> (String, String, Value) {
     let request = seen.recv().unwrap();
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
-    let line = head.lines().next().unwrap().trim_end_matches(" HTTP/1.1").to_owned();
-    (line, head.to_owned(), serde_json::from_str(body).unwrap_or_default())
+    let line = head
+        .lines()
+        .next()
+        .unwrap()
+        .trim_end_matches(" HTTP/1.1")
+        .to_owned();
+    (
+        line,
+        head.to_owned(),
+        serde_json::from_str(body).unwrap_or_default(),
+    )
 }
 
 const THREE: &str = "
@@ -50,7 +70,11 @@ env: {A: '1'}
 ";
 
 fn old() -> Value {
-    profile("old", 3, json!({"env": {"X": "1"}, "secrets": {"KEY": "builtin://old@v1"}}))
+    profile(
+        "old",
+        3,
+        json!({"env": {"X": "1"}, "secrets": {"KEY": "builtin://old@v1"}}),
+    )
 }
 
 fn same() -> Value {
@@ -63,24 +87,55 @@ fn apply_creates_updates_and_leaves_alone() {
         problem(404, "not_found"),
         (201, profile("new", 1, json!({"env": {"REGION": "eu"}}))),
         (200, old()),
-        (200, profile("old", 4, json!({"secrets": {"KEY": "builtin://old@v2"}}))),
+        (
+            200,
+            profile("old", 4, json!({"secrets": {"KEY": "builtin://old@v2"}})),
+        ),
         (200, same()),
     ];
-    let (code, out, err, seen) = ask(answers, &["profile", "apply", "-f", "-", "--output", "json"], THREE);
+    let (code, out, err, seen) = ask(
+        answers,
+        &["profile", "apply", "-f", "-", "--output", "json"],
+        THREE,
+    );
     assert_eq!(code, Some(0), "{err}");
     let applied: Value = serde_json::from_str(&out).unwrap();
-    let outcomes: Vec<_> = applied.as_array().unwrap().iter().map(|one| (&one["outcome"], &one["version"])).collect();
+    let outcomes: Vec<_> = applied
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (&one["outcome"], &one["version"]))
+        .collect();
     assert_eq!(
         outcomes,
-        [(&json!("created"), &json!(1)), (&json!("updated"), &json!(4)), (&json!("unchanged"), &json!(7))]
+        [
+            (&json!("created"), &json!(1)),
+            (&json!("updated"), &json!(4)),
+            (&json!("unchanged"), &json!(7))
+        ]
     );
-    assert_eq!(applied[1]["changes"], json!({"added": [], "changed": ["secrets.KEY"], "removed": ["env.X"]}));
+    assert_eq!(
+        applied[1]["changes"],
+        json!({"added": [], "changed": ["secrets.KEY"], "removed": ["env.X"]})
+    );
     assert_eq!(asked(&seen).0, "GET /v1/profiles/new");
     let (line, _, body) = asked(&seen);
-    assert_eq!((line.as_str(), body), ("POST /v1/profiles", json!({"name": "new", "env": {"REGION": "eu"}})));
+    assert_eq!(
+        (line.as_str(), body),
+        (
+            "POST /v1/profiles",
+            json!({"name": "new", "env": {"REGION": "eu"}})
+        )
+    );
     assert_eq!(asked(&seen).0, "GET /v1/profiles/old");
     let (line, head, body) = asked(&seen);
-    assert_eq!((line.as_str(), body), ("PUT /v1/profiles/old", json!({"secrets": {"KEY": "builtin://old@v2"}})));
+    assert_eq!(
+        (line.as_str(), body),
+        (
+            "PUT /v1/profiles/old",
+            json!({"secrets": {"KEY": "builtin://old@v2"}})
+        )
+    );
     assert!(head.contains("if-match: \"3\""), "{head}");
     assert_eq!(asked(&seen).0, "GET /v1/profiles/same");
 }
@@ -88,9 +143,19 @@ fn apply_creates_updates_and_leaves_alone() {
 #[test]
 fn a_dry_run_shows_names_and_writes_nothing() {
     let answers = vec![problem(404, "not_found"), (200, old()), (200, same())];
-    let (code, out, err, seen) = ask(answers, &["profile", "apply", "--dry-run", "-f", "-"], THREE);
+    let (code, out, err, seen) = ask(
+        answers,
+        &["profile", "apply", "--dry-run", "-f", "-"],
+        THREE,
+    );
     assert_eq!(code, Some(0), "{err}");
-    for says in ["would be created", "+env.REGION", "would be updated", "~secrets.KEY -env.X", "unchanged"] {
+    for says in [
+        "would be created",
+        "+env.REGION",
+        "would be updated",
+        "~secrets.KEY -env.X",
+        "unchanged",
+    ] {
         assert!(out.contains(says), "{out}");
     }
     assert!(seen.iter().all(|request| request.starts_with("GET ")));
@@ -106,17 +171,33 @@ fn a_profile_that_somebody_else_changed_is_left_alone() {
     ];
     let (code, out, err, seen) = ask(answers, &["profile", "apply", "-f", "-"], THREE);
     assert_eq!(code, Some(3));
-    assert!(out.contains("new") && out.contains("created") && !out.contains("old"), "{out}");
-    assert!(err.contains("profile `old`") && err.contains("sealfleet profile history old"), "{err}");
-    assert_eq!(seen.iter().count(), 4, "it is not tried again, and what follows is not begun");
+    assert!(
+        out.contains("new") && out.contains("created") && !out.contains("old"),
+        "{out}"
+    );
+    assert!(
+        err.contains("profile `old`") && err.contains("sealfleet profile history old"),
+        "{err}"
+    );
+    assert_eq!(
+        seen.iter().count(),
+        4,
+        "it is not tried again, and what follows is not begun"
+    );
 }
 
 #[test]
 fn a_file_with_a_mistake_changes_nothing_and_is_not_repeated() {
     let file = "name: good\n---\nname: crm\nsecrets: {KEY: canary-value}\n";
     let (code, out, err) = texts(&sealfleet(&["profile", "apply", "-f", "-"], file));
-    assert!(code == Some(2) && err.contains("document 2") && err.contains("secrets.KEY"), "{err}");
-    assert!(!out.contains("canary") && !err.contains("canary"), "{out}{err}");
+    assert!(
+        code == Some(2) && err.contains("document 2") && err.contains("secrets.KEY"),
+        "{err}"
+    );
+    assert!(
+        !out.contains("canary") && !err.contains("canary"),
+        "{out}{err}"
+    );
 }
 
 #[test]
@@ -132,10 +213,24 @@ fn what_is_exported_is_applied_without_a_change() {
     );
     let (code, yaml, err, _) = ask(vec![(200, all.clone())], &["profile", "export", "crm"], "");
     assert_eq!(code, Some(0), "{err}");
-    assert!(yaml.starts_with("name: crm\n") && !yaml.contains("version") && !yaml.contains("created_at"), "{yaml}");
-    let exported = ask(vec![(200, all.clone())], &["profile", "export", "crm", "--output", "json"], "").1;
+    assert!(
+        yaml.starts_with("name: crm\n")
+            && !yaml.contains("version")
+            && !yaml.contains("created_at"),
+        "{yaml}"
+    );
+    let exported = ask(
+        vec![(200, all.clone())],
+        &["profile", "export", "crm", "--output", "json"],
+        "",
+    )
+    .1;
     for file in [yaml, exported] {
-        let (code, out, err, _) = ask(vec![(200, all.clone())], &["profile", "apply", "-f", "-"], &file);
+        let (code, out, err, _) = ask(
+            vec![(200, all.clone())],
+            &["profile", "apply", "-f", "-"],
+            &file,
+        );
         assert!(code == Some(0) && out.contains("unchanged"), "{out}{err}");
     }
 }
@@ -143,21 +238,41 @@ fn what_is_exported_is_applied_without_a_change() {
 #[test]
 fn a_history_tells_changes_by_name() {
     let version = |mut profile: Value, extra: Value| {
-        profile.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        profile
+            .as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
         profile
     };
     let by = || json!({"by": "token:a"});
     let items = [
-        version(profile("crm", 3, json!({})), json!({"by": "token:b", "deleted": true})),
+        version(
+            profile("crm", 3, json!({})),
+            json!({"by": "token:b", "deleted": true}),
+        ),
         version(profile("crm", 2, json!({"env": {"A": "knob"}})), by()),
         version(profile("crm", 1, json!({"env": {"B": "1"}})), by()),
     ];
-    let (code, out, err, seen) = ask(vec![(200, json!({"items": items}))], &["profile", "history", "crm"], "");
+    let (code, out, err, seen) = ask(
+        vec![(200, json!({"items": items}))],
+        &["profile", "history", "crm"],
+        "",
+    );
     assert_eq!(code, Some(0), "{err}");
     let rows: Vec<&str> = out.lines().skip(1).collect();
-    assert!(rows[0].contains("token:b") && rows[0].ends_with("deleted"), "{out}");
-    assert!(rows[1].ends_with("+env.A -env.B") && rows[2].ends_with("+env.B") && !out.contains("knob"), "{out}");
-    assert!(asked(&seen).0.starts_with("GET /v1/profiles/crm/versions?limit=100"));
+    assert!(
+        rows[0].contains("token:b") && rows[0].ends_with("deleted"),
+        "{out}"
+    );
+    assert!(
+        rows[1].ends_with("+env.A -env.B") && rows[2].ends_with("+env.B") && !out.contains("knob"),
+        "{out}"
+    );
+    assert!(
+        asked(&seen)
+            .0
+            .starts_with("GET /v1/profiles/crm/versions?limit=100")
+    );
 }
 
 #[test]
@@ -190,11 +305,30 @@ fn a_resolution_is_a_table_of_keys_with_their_origin() {
     assert_eq!(code, Some(0), "{err}");
     let row = |key: &str| {
         let line = out.lines().find(|line| line.starts_with(key)).unwrap();
-        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        line.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
-    assert_eq!(row("REGION"), ["REGION", "env", "eu", "run", "-", "yes", "-"]);
-    assert_eq!(row("OLD"), ["OLD", "removed", "-", "workflow", "crm", "no", "-"]);
-    assert_eq!(row("KEY     secret"), ["KEY", "secret", REFERENCE, "system", "system/base", "no", &revocation]);
+    assert_eq!(
+        row("REGION"),
+        ["REGION", "env", "eu", "run", "-", "yes", "-"]
+    );
+    assert_eq!(
+        row("OLD"),
+        ["OLD", "removed", "-", "workflow", "crm", "no", "-"]
+    );
+    assert_eq!(
+        row("KEY     secret"),
+        [
+            "KEY",
+            "secret",
+            REFERENCE,
+            "system",
+            "system/base",
+            "no",
+            &revocation
+        ]
+    );
     assert!(out.contains("system:system/base@3"), "{out}");
     let overrides = json!({"env": {"REGION": "eu"}, "remove": ["OLD"]});
     let body = json!({"workflow": "w", "profile": "own", "overrides": overrides, "tool": "claude"});
@@ -205,10 +339,21 @@ fn a_resolution_is_a_table_of_keys_with_their_origin() {
 fn the_cascade_is_changed_level_by_level() {
     let before = json!({"project": "crm", "workflows": {"billing": "bill"}});
     let after = json!({"system": "base", "workflows": {"billing": "bill", "triage": "t"}});
-    let arguments = ["cascade", "set", "--system", "system/base", "--clear-project", "--workflow", "triage=t"];
+    let arguments = [
+        "cascade",
+        "set",
+        "--system",
+        "system/base",
+        "--clear-project",
+        "--workflow",
+        "triage=t",
+    ];
     let (code, out, err, seen) = ask(vec![(200, before), (200, after.clone())], &arguments, "");
     assert_eq!(code, Some(0), "{err}");
-    assert!(out.contains("system/base") && out.contains("triage"), "{out}");
+    assert!(
+        out.contains("system/base") && out.contains("triage"),
+        "{out}"
+    );
     assert_eq!(asked(&seen).0, "GET /v1/cascade");
     let (line, _, body) = asked(&seen);
     assert_eq!((line.as_str(), body), ("PUT /v1/cascade", after));
@@ -235,32 +380,77 @@ fn fan_out(runs: u32, finished: bool) -> Value {
 #[test]
 fn a_hard_revocation_is_awaited_to_its_end() {
     let created = json!({"revocations": [revocation()], "fan_out": fan_out(0, false)});
-    let answers = vec![(201, created), (200, fan_out(2, false)), (200, fan_out(2, false)), (200, fan_out(5, true))];
-    let arguments = ["revocation", "create", "--key", "system/base/KEY", "--key", "crm/TOKEN", "--hard"];
+    let answers = vec![
+        (201, created),
+        (200, fan_out(2, false)),
+        (200, fan_out(2, false)),
+        (200, fan_out(5, true)),
+    ];
+    let arguments = [
+        "revocation",
+        "create",
+        "--key",
+        "system/base/KEY",
+        "--key",
+        "crm/TOKEN",
+        "--hard",
+    ];
     let arguments = [&arguments[..], &["--reason", "leaked", "--wait"]].concat();
     let (code, out, err, seen) = ask(answers, &arguments, "");
     assert_eq!(code, Some(0), "{err}");
     let progress: Vec<&str> = err.lines().collect();
     assert_eq!(progress.len(), 3, "each change once: {err}");
-    assert!(progress[1].contains("2 runs aborted") && progress[2].contains("5 runs aborted"), "{err}");
-    assert!(out.contains("system/base") && out.contains("runs aborted     5"), "{out}");
-    let keys = json!([{"profile": "system/base", "key": "KEY"}, {"profile": "crm", "key": "TOKEN"}]);
-    assert_eq!(asked(&seen).2, json!({"keys": keys, "hard": true, "reason": "leaked"}));
+    assert!(
+        progress[1].contains("2 runs aborted") && progress[2].contains("5 runs aborted"),
+        "{err}"
+    );
+    assert!(
+        out.contains("system/base") && out.contains("runs aborted     5"),
+        "{out}"
+    );
+    let keys =
+        json!([{"profile": "system/base", "key": "KEY"}, {"profile": "crm", "key": "TOKEN"}]);
+    assert_eq!(
+        asked(&seen).2,
+        json!({"keys": keys, "hard": true, "reason": "leaked"})
+    );
     assert_eq!(asked(&seen).0, format!("GET /v1/fan-outs/fan_{UUID}"));
-    let soft = ["revocation", "create", "--key", "crm/KEY", "--reason", "x", "--wait"];
-    assert_eq!(texts(&sealfleet(&soft, "")).0, Some(2), "a soft revocation has nothing to wait for");
+    let soft = [
+        "revocation",
+        "create",
+        "--key",
+        "crm/KEY",
+        "--reason",
+        "x",
+        "--wait",
+    ];
+    assert_eq!(
+        texts(&sealfleet(&soft, "")).0,
+        Some(2),
+        "a soft revocation has nothing to wait for"
+    );
 }
 
 #[test]
 fn revocations_are_previewed_listed_and_lifted() {
     let run = json!({"project": "p", "run_id": super::RUN, "profile": "crm", "key": "KEY"});
     let preview = json!({"runs": [run], "more": true});
-    let (_, out, _, seen) = ask(vec![(200, preview)], &["revocation", "preview", "--key", "crm/KEY"], "");
-    assert!(out.contains(super::RUN) && out.ends_with("and more\n"), "{out}");
+    let (_, out, _, seen) = ask(
+        vec![(200, preview)],
+        &["revocation", "preview", "--key", "crm/KEY"],
+        "",
+    );
+    assert!(
+        out.contains(super::RUN) && out.ends_with("and more\n"),
+        "{out}"
+    );
     assert_eq!(asked(&seen).0, "POST /v1/revocations:preview");
     let list = json!({"items": [revocation()]});
     let (_, out, _, seen) = ask(vec![(200, list)], &["revocation", "list", "--lifted"], "");
-    assert!(out.contains("leaked") && asked(&seen).0.contains("state=lifted"), "{out}");
+    assert!(
+        out.contains("leaked") && asked(&seen).0.contains("state=lifted"),
+        "{out}"
+    );
     let id = format!("rev_{UUID}");
     let lifted = {
         let mut lifted = revocation();
@@ -270,7 +460,11 @@ fn revocations_are_previewed_listed_and_lifted() {
     let (_, out, _, seen) = ask(vec![(200, lifted)], &["revocation", "lift", &id], "");
     assert!(out.contains("by token:b"), "{out}");
     assert_eq!(asked(&seen).0, format!("POST /v1/revocations/{id}/lift"));
-    let (code, ..) = ask(vec![problem(409, "conflict")], &["revocation", "lift", &id], "");
+    let (code, ..) = ask(
+        vec![problem(409, "conflict")],
+        &["revocation", "lift", &id],
+        "",
+    );
     assert_eq!(code, Some(3));
 }
 
@@ -281,7 +475,10 @@ fn put(
     input: &str,
 ) -> (Option<i32>, String, Receiver<String>, Receiver<String>) {
     let (url, seen) = api(answers);
-    let (aws, written) = api(vec![(200, json!({"ARN": "a", "Name": "n", "VersionId": UUID}))]);
+    let (aws, written) = api(vec![(
+        200,
+        json!({"ARN": "a", "Name": "n", "VersionId": UUID}),
+    )]);
     let place = tempfile::tempdir().unwrap();
     let file = token_file(place.path());
     let connection = ["--api-url", &url, "--token-file", file.to_str().unwrap()];
@@ -294,7 +491,10 @@ fn put(
     ];
     let all = [&["secret", "put"], arguments, &connection].concat();
     let (code, out, err) = texts(&sealfleet_in(&environment, &all, input));
-    assert!(!out.contains("canary") && !err.contains("canary"), "{out}{err}");
+    assert!(
+        !out.contains("canary") && !err.contains("canary"),
+        "{out}{err}"
+    );
     (code, out + &err, seen, written)
 }
 
@@ -307,28 +507,65 @@ fn a_written_secret_is_pinned_in_its_profile_above_what_others_changed() {
         (200, profile("crm", 4, secrets("2"))),
         (200, profile("crm", 5, secrets("2"))),
     ];
-    let arguments = ["crm", "api-key", "--project", "healthcare", "--profile", "crm", "--key", "KEY"];
+    let arguments = [
+        "crm",
+        "api-key",
+        "--project",
+        "healthcare",
+        "--profile",
+        "crm",
+        "--key",
+        "KEY",
+    ];
     let (code, text, seen, written) = put(answers, &arguments, "canary-value\n");
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("crm is now version 5") && text.contains(UUID), "{text}");
-    assert!(written.recv().unwrap().contains(r#"{\"api-key\":\"canary-value\"}"#));
-    let puts: Vec<String> = seen.iter().filter(|request| request.starts_with("PUT ")).collect();
+    assert!(
+        text.contains("crm is now version 5") && text.contains(UUID),
+        "{text}"
+    );
+    assert!(
+        written
+            .recv()
+            .unwrap()
+            .contains(r#"{\"api-key\":\"canary-value\"}"#)
+    );
+    let puts: Vec<String> = seen
+        .iter()
+        .filter(|request| request.starts_with("PUT "))
+        .collect();
     assert_eq!(puts.len(), 2);
-    assert!(puts[0].contains("if-match: \"3\"") && puts[1].contains("if-match: \"4\""), "{puts:?}");
+    assert!(
+        puts[0].contains("if-match: \"3\"") && puts[1].contains("if-match: \"4\""),
+        "{puts:?}"
+    );
     let pinned = json!({"env": {"A": "2"}, "secrets": {"KEY": format!("{REFERENCE}@{UUID}")}});
     assert!(puts[1].ends_with(&pinned.to_string()), "{}", puts[1]);
 }
 
 #[test]
 fn a_secret_that_cannot_be_pinned_is_told() {
-    let arguments = ["crm", "api-key", "--system", "--profile", "base", "--key", "KEY"];
+    let arguments = [
+        "crm",
+        "api-key",
+        "--system",
+        "--profile",
+        "base",
+        "--key",
+        "KEY",
+    ];
     let knob = profile("base", 1, json!({"env": {"KEY": "1"}}));
     let (code, text, ..) = put(vec![(200, knob)], &arguments, "canary-value");
     assert!(code == Some(2) && text.contains("no secret"), "{text}");
 
-    let answers = vec![(200, profile("base", 1, json!({}))), problem(400, "invalid_request")];
+    let answers = vec![
+        (200, profile("base", 1, json!({}))),
+        problem(400, "invalid_request"),
+    ];
     let (code, text, _, written) = put(answers, &arguments, "canary-value");
     let reference = format!("aws-sm://sealfleet/system/crm#api-key@{UUID}");
-    assert!(code == Some(3) && text.contains("the secret is written") && text.contains(&reference), "{text}");
+    assert!(
+        code == Some(3) && text.contains("the secret is written") && text.contains(&reference),
+        "{text}"
+    );
     assert!(written.recv().unwrap().contains("sealfleet/system/crm"));
 }

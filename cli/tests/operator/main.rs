@@ -1,6 +1,10 @@
 //! The operators' commands as they are typed, against an API of a few lines.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod identity;
 
@@ -11,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-use sealfleet_aws::chance::SystemClock;
 use sealfleet_domain::{Clock as _, EventId};
+use sealfleet_system::SystemClock;
 use serde_json::{Value, json};
 
 const TOKEN: &str = "sft.healthcare.tok_0198c0de-0000-7000-8000-00000000000a.canary";
@@ -28,7 +32,10 @@ fn api(answers: Vec<(u16, Value)>) -> (String, Receiver<String>) {
             let (mut connection, _) = listener.accept().unwrap();
             sender.send(request(&mut connection)).unwrap();
             let body = body.to_string();
-            let head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
             connection.write_all((head + &body).as_bytes()).unwrap();
         }
     });
@@ -41,8 +48,15 @@ fn request(connection: &mut TcpStream) -> String {
     loop {
         let read = connection.read(&mut bytes).unwrap();
         text += &String::from_utf8_lossy(&bytes[..read]);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head.lines().find_map(|line| {
+            line.to_lowercase()
+                .strip_prefix("content-length: ")?
+                .parse()
+                .ok()
+        });
         if body.len() >= length.unwrap_or(0) {
             return text;
         }
@@ -62,8 +76,14 @@ fn sealfleet(arguments: &[&str], input: &str) -> Output {
 
 fn sealfleet_in(environment: &[(&str, &str)], arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sealfleet"));
-    command.args(arguments).env_clear().envs(environment.iter().copied());
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(environment.iter().copied());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     // A command that does not read its input closes it.
     drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
@@ -72,33 +92,57 @@ fn sealfleet_in(environment: &[(&str, &str)], arguments: &[&str], input: &str) -
 
 fn texts(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
 }
 
 fn run_view(state: &str, step: &str) -> Value {
-    let step = json!({"id": "a", "state": step, "mode": "bare", "pool": "p", "attempt": 1, "fence": 1});
+    let step =
+        json!({"id": "a", "state": step, "mode": "bare", "pool": "p", "attempt": 1, "fence": 1});
     json!({"run_id": RUN, "workflow": "w", "state": state, "created_at": "2026-01-31T08:00:00Z", "steps": [step]})
 }
 
 #[test]
 fn options_stand_before_or_after_the_command_and_the_token_may_come_by_standard_input() {
-    let page =
-        json!({"items": [{"run_id": RUN, "workflow": "w", "state": "queued", "created_at": "2026-01-31T08:00:00Z"}]});
+    let page = json!({"items": [{"run_id": RUN, "workflow": "w", "state": "queued", "created_at": "2026-01-31T08:00:00Z"}]});
     let (url, seen) = api(vec![(200, page.clone()), (200, page)]);
     let place = tempfile::tempdir().unwrap();
     let file = token_file(place.path());
     let file = file.to_str().unwrap();
-    let (code, out, err) = texts(&sealfleet(&["--api-url", &url, "--token-file", file, "run", "list"], ""));
+    let (code, out, err) = texts(&sealfleet(
+        &["--api-url", &url, "--token-file", file, "run", "list"],
+        "",
+    ));
     assert_eq!((code, err.as_str()), (Some(0), ""));
-    assert!(out.starts_with("RUN ") && out.contains(RUN) && out.contains("queued"), "{out}");
+    assert!(
+        out.starts_with("RUN ") && out.contains(RUN) && out.contains("queued"),
+        "{out}"
+    );
     assert!(seen.recv().unwrap().contains(&format!("Bearer {TOKEN}")));
 
-    let arguments = ["run", "list", "--api-url", &url, "--token-file", "-", "--output", "json", "--state", "queued"];
+    let arguments = [
+        "run",
+        "list",
+        "--api-url",
+        &url,
+        "--token-file",
+        "-",
+        "--output",
+        "json",
+        "--state",
+        "queued",
+    ];
     let (code, out, _) = texts(&sealfleet(&arguments, TOKEN));
     let list: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, list[0]["run_id"].as_str()), (Some(0), Some(RUN)));
     let request = seen.recv().unwrap();
-    assert!(request.contains("state=queued") && request.contains(TOKEN), "{request}");
+    assert!(
+        request.contains("state=queued") && request.contains(TOKEN),
+        "{request}"
+    );
 }
 
 #[test]
@@ -110,11 +154,22 @@ fn a_trail_is_searched_by_every_filter_and_read_to_its_last_page() {
             "project": "healthcare", "actor": "token:x", "events": [event]})
     };
     // The first page is empty and has more: it ended when it had looked at enough.
-    let pages = [json!({"items": [], "next_cursor": "c1"}), json!({"items": [entry('1')]}), entry('2')];
+    let pages = [
+        json!({"items": [], "next_cursor": "c1"}),
+        json!({"items": [entry('1')]}),
+        entry('2'),
+    ];
     let (url, seen) = api(pages.into_iter().map(|page| (200, page)).collect());
     let place = tempfile::tempdir().unwrap();
     let file = token_file(place.path());
-    let connection = ["--api-url", &url, "--token-file", file.to_str().unwrap(), "--output", "json"];
+    let connection = [
+        "--api-url",
+        &url,
+        "--token-file",
+        file.to_str().unwrap(),
+        "--output",
+        "json",
+    ];
     let filters = [
         "--run",
         RUN,
@@ -135,12 +190,24 @@ fn a_trail_is_searched_by_every_filter_and_read_to_its_last_page() {
         "--project",
         "healthcare",
     ];
-    let (code, out, err) = texts(&sealfleet(&[&["audit", "list"], &filters[..], &connection].concat(), ""));
+    let (code, out, err) = texts(&sealfleet(
+        &[&["audit", "list"], &filters[..], &connection].concat(),
+        "",
+    ));
     let list: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, list[0]["project"].as_str(), err.as_str()), (Some(0), Some("healthcare"), ""));
+    assert_eq!(
+        (code, list[0]["project"].as_str(), err.as_str()),
+        (Some(0), Some("healthcare"), "")
+    );
     for page in ["", "cursor=c1"] {
         let request = seen.recv().unwrap();
-        let line = request.lines().next().unwrap().replace("%2F", "/").replace("%3A", ":").replace("%2C", ",");
+        let line = request
+            .lines()
+            .next()
+            .unwrap()
+            .replace("%2F", "/")
+            .replace("%3A", ":")
+            .replace("%2C", ",");
         for filter in [
             page,
             &format!("run={RUN}"),
@@ -156,9 +223,16 @@ fn a_trail_is_searched_by_every_filter_and_read_to_its_last_page() {
         }
     }
     let id = "evt_0198c0de-0000-7000-8000-000000000002";
-    let (code, out, _) = texts(&sealfleet(&[&["audit", "show", id], &connection[..]].concat(), ""));
+    let (code, out, _) = texts(&sealfleet(
+        &[&["audit", "show", id], &connection[..]].concat(),
+        "",
+    ));
     assert!(code == Some(0) && out.contains(id), "{out}");
-    assert!(seen.recv().unwrap().starts_with(&format!("GET /v1/audit/{id} ")));
+    assert!(
+        seen.recv()
+            .unwrap()
+            .starts_with(&format!("GET /v1/audit/{id} "))
+    );
 }
 
 #[test]
@@ -173,38 +247,73 @@ fn a_trail_that_is_followed_is_printed_as_it_comes_and_each_entry_once() {
         "cloudtrail_event_id": "c", "read_at": "2025-08-19T05:47:11.232Z"}]);
     let pages = [vec![entry('1')], vec![late], vec![entry('1'), entry('2')]];
     // Then the API is gone, and so is the follower.
-    let (url, seen) = api(pages.into_iter().map(|items| (200, json!({"items": items}))).collect());
+    let (url, seen) = api(pages
+        .into_iter()
+        .map(|items| (200, json!({"items": items})))
+        .collect());
     let place = tempfile::tempdir().unwrap();
     let file = token_file(place.path());
-    let arguments = ["audit", "follow", "--api-url", &url, "--token-file", file.to_str().unwrap(), "--output", "json"];
+    let arguments = [
+        "audit",
+        "follow",
+        "--api-url",
+        &url,
+        "--token-file",
+        file.to_str().unwrap(),
+        "--output",
+        "json",
+    ];
     let (_, out, _) = texts(&sealfleet(&arguments, ""));
-    let ids: Vec<Value> =
-        out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["event_id"].clone()).collect();
-    assert_eq!(ids, ['1', '0', '2'].map(|name| entry(name)["event_id"].clone()));
+    let ids: Vec<Value> = out
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["event_id"].clone())
+        .collect();
+    assert_eq!(
+        ids,
+        ['1', '0', '2'].map(|name| entry(name)["event_id"].clone())
+    );
     // What enters late is asked for on its own, beside what is new.
-    let asked: Vec<bool> =
-        seen.iter().map(|request| request.contains("type=secret.read_unexplained%2Csecret.revoked")).collect();
+    let asked: Vec<bool> = seen
+        .iter()
+        .map(|request| request.contains("type=secret.read_unexplained%2Csecret.revoked"))
+        .collect();
     assert_eq!(asked, [false, true, false]);
 }
 
 #[test]
 fn exit_codes_tell_usage_refusal_and_failure_apart() {
-    let problem =
-        json!({"type": "t", "title": "There is nothing here.", "status": 404, "detail": "d", "code": "not_found"});
+    let problem = json!({"type": "t", "title": "There is nothing here.", "status": 404, "detail": "d", "code": "not_found"});
     let (url, _seen) = api(vec![(404, problem)]);
     let place = tempfile::tempdir().unwrap();
     let file = token_file(place.path());
     let file = file.to_str().unwrap();
-    let (code, _, err) = texts(&sealfleet(&["run", "show", RUN, "--api-url", &url, "--token-file", file], ""));
+    let (code, _, err) = texts(&sealfleet(
+        &["run", "show", RUN, "--api-url", &url, "--token-file", file],
+        "",
+    ));
     assert!(code == Some(3) && err.contains("not_found"), "{err}");
     let nobody = "http://127.0.0.1:1";
-    let (code, _, err) = texts(&sealfleet(&["worker", "list", "--api-url", nobody, "--token-file", file], ""));
-    assert!(code == Some(1) && err.contains("does not answer") && !err.contains("canary"), "{err}");
-    for usage in [vec!["run", "list"], vec!["run", "show", "x"], vec!["token", "create"], vec!["nothing"]] {
+    let (code, _, err) = texts(&sealfleet(
+        &["worker", "list", "--api-url", nobody, "--token-file", file],
+        "",
+    ));
+    assert!(
+        code == Some(1) && err.contains("does not answer") && !err.contains("canary"),
+        "{err}"
+    );
+    for usage in [
+        vec!["run", "list"],
+        vec!["run", "show", "x"],
+        vec!["token", "create"],
+        vec!["nothing"],
+    ] {
         assert_eq!(texts(&sealfleet(&usage, "")).0, Some(2), "{usage:?}");
     }
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let (code, _, err) = texts(&sealfleet(&["worker", "list", "--api-url", nobody, "--token-file", file], ""));
+    let (code, _, err) = texts(&sealfleet(
+        &["worker", "list", "--api-url", nobody, "--token-file", file],
+        "",
+    ));
     assert!(code == Some(2) && err.contains("chmod 600"), "{err}");
 }
 
@@ -219,21 +328,56 @@ fn a_new_token_goes_to_a_private_file_and_nowhere_else() {
     let file = token_file(place.path());
     let out_file = place.path().join("admin");
     let out_text = out_file.to_str().unwrap();
-    let arguments =
-        ["token", "create", "--role", "admin", "--project", "healthcare", "--expires-in", "28d", "--out", out_text];
-    let all = [&arguments[..], &["--api-url", &url, "--token-file", file.to_str().unwrap()]].concat();
+    let arguments = [
+        "token",
+        "create",
+        "--role",
+        "admin",
+        "--project",
+        "healthcare",
+        "--expires-in",
+        "28d",
+        "--out",
+        out_text,
+    ];
+    let all = [
+        &arguments[..],
+        &["--api-url", &url, "--token-file", file.to_str().unwrap()],
+    ]
+    .concat();
     let (code, out, err) = texts(&sealfleet(&all, ""));
     assert_eq!(code, Some(0), "{err}");
-    assert!(!out.contains("canary") && !err.contains("canary"), "{out}{err}");
-    assert_eq!(std::fs::read_to_string(&out_file).unwrap().trim(), "sft.healthcare.x.new-canary");
-    assert_eq!(std::fs::metadata(&out_file).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(seen.recv().unwrap().contains(r#""expires_in_seconds":2419200"#));
-    assert_eq!(texts(&sealfleet(&all, "")).0, Some(2), "the file is already there: nothing is made");
+    assert!(
+        !out.contains("canary") && !err.contains("canary"),
+        "{out}{err}"
+    );
+    assert_eq!(
+        std::fs::read_to_string(&out_file).unwrap().trim(),
+        "sft.healthcare.x.new-canary"
+    );
+    assert_eq!(
+        std::fs::metadata(&out_file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    assert!(
+        seen.recv()
+            .unwrap()
+            .contains(r#""expires_in_seconds":2419200"#)
+    );
+    assert_eq!(
+        texts(&sealfleet(&all, "")).0,
+        Some(2),
+        "the file is already there: nothing is made"
+    );
 }
 
 #[test]
 fn a_run_is_enqueued_from_standard_input_and_watched_to_its_end() {
-    let views = [run_view("queued", "queued"), run_view("queued", "queued"), run_view("running", "running")];
+    let views = [
+        run_view("queued", "queued"),
+        run_view("queued", "queued"),
+        run_view("running", "running"),
+    ];
     let mut answers: Vec<_> = views.into_iter().map(|view| (200, view)).collect();
     let mut failed = run_view("failed", "failed");
     failed["steps"][0]["failure"] = json!({"kind": "exit", "code": 7});
@@ -242,12 +386,31 @@ fn a_run_is_enqueued_from_standard_input_and_watched_to_its_end() {
     let place = tempfile::tempdir().unwrap();
     let file = token_file(place.path());
     let connection = ["--api-url", &url, "--token-file", file.to_str().unwrap()];
-    let arguments = [&["run", "enqueue", "-f", "-", "--idempotency-key", "k1", "--watch"][..], &connection].concat();
-    let run = r#"{"workflow":"w","steps":[{"id":"a","pool":"p","mode":"bare","command":["false"]}]}"#;
+    let arguments = [
+        &[
+            "run",
+            "enqueue",
+            "-f",
+            "-",
+            "--idempotency-key",
+            "k1",
+            "--watch",
+        ][..],
+        &connection,
+    ]
+    .concat();
+    let run =
+        r#"{"workflow":"w","steps":[{"id":"a","pool":"p","mode":"bare","command":["false"]}]}"#;
     let (code, out, err) = texts(&sealfleet(&arguments, run));
     assert_eq!(code, Some(1), "{err}");
-    assert!(out.contains("failed") && out.contains("exit code=7"), "{out}");
-    assert!(err.contains("a  queued\n") && err.contains("a  running\n"), "{err}");
+    assert!(
+        out.contains("failed") && out.contains("exit code=7"),
+        "{out}"
+    );
+    assert!(
+        err.contains("a  queued\n") && err.contains("a  running\n"),
+        "{err}"
+    );
     assert!(seen.recv().unwrap().contains("idempotency-key: k1"));
     let (code, _, err) = texts(&sealfleet(&arguments, r#"{"workflow":"w","stepz":[]}"#));
     assert!(code == Some(2) && err.contains("stepz"), "{err}");
@@ -256,12 +419,26 @@ fn a_run_is_enqueued_from_standard_input_and_watched_to_its_end() {
 #[test]
 fn a_secret_value_is_no_argument() {
     let put = |extra: &[&str], input: &str| {
-        texts(&sealfleet(&[&["secret", "put", "--project", "healthcare", "crm"], extra].concat(), input))
+        texts(&sealfleet(
+            &[&["secret", "put", "--project", "healthcare", "crm"], extra].concat(),
+            input,
+        ))
     };
     let (code, out, err) = put(&[], "canary-value");
-    assert!(code == Some(2) && !out.contains("canary") && !err.contains("canary"), "{err}");
-    assert_eq!(put(&["key", "canary-value"], "").0, Some(2), "there is no place for a value");
-    assert_eq!(put(&["key", "--profile", "crm"], "v").0, Some(2), "the profile's key is missing");
+    assert!(
+        code == Some(2) && !out.contains("canary") && !err.contains("canary"),
+        "{err}"
+    );
+    assert_eq!(
+        put(&["key", "canary-value"], "").0,
+        Some(2),
+        "there is no place for a value"
+    );
+    assert_eq!(
+        put(&["key", "--profile", "crm"], "v").0,
+        Some(2),
+        "the profile's key is missing"
+    );
     assert_eq!(put(&["key", "--system"], "v").0, Some(2), "one owner");
     let (code, _, err) = put(&["--token-file", "-", "key"], "v");
     assert!(code == Some(2) && err.contains("standard input"), "{err}");

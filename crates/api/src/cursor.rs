@@ -1,7 +1,8 @@
 //! Cursors of lists: opaque to callers and bound to the project and the list that made them.
 //!
-//! A cursor names only where to go on; the keys it is used with are built from the caller's own scope, so a cursor of
-//! another project could not reach that project's rows even if this check were missing. It is refused all the same.
+//! A cursor names only where to go on; the keys it is used with are built from the caller's own
+//! scope, so a cursor of another project could not reach that project's rows even if this check
+//! were missing. It is refused all the same.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,7 +20,11 @@ struct Bound {
 /// A cursor that goes on after `after` in the list `list` of `scope`. Filters belong into `list`.
 #[must_use]
 pub fn write(scope: &str, list: &str, after: &str) -> String {
-    let bound = Bound { scope: scope.to_owned(), list: list.to_owned(), after: after.to_owned() };
+    let bound = Bound {
+        scope: scope.to_owned(),
+        list: list.to_owned(),
+        after: after.to_owned(),
+    };
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&bound).unwrap_or_default())
 }
 
@@ -35,7 +40,10 @@ pub fn read(scope: &str, list: &str, cursor: &str) -> Result<String, Problem> {
         .filter(|bound| bound.scope == scope && bound.list == list)
         .map(|bound| bound.after)
         .ok_or_else(|| {
-            Problem::invalid("cursor", "the cursor is not of this list; leave it out to start from the beginning")
+            Problem::invalid(
+                "cursor",
+                "the cursor is not of this list; leave it out to start from the beginning",
+            )
         })
 }
 
@@ -46,7 +54,10 @@ mod tests {
     #[test]
     fn a_cursor_works_only_where_it_was_made() {
         let cursor = write("healthcare", "runs", "x");
-        assert_eq!(read("healthcare", "runs", &cursor).ok().as_deref(), Some("x"));
+        assert_eq!(
+            read("healthcare", "runs", &cursor).ok().as_deref(),
+            Some("x")
+        );
         assert!(read("finance", "runs", &cursor).is_err());
         assert!(read("healthcare", "audit", &cursor).is_err());
         assert!(read("healthcare", "runs", "x").is_err());

@@ -22,7 +22,8 @@ pub struct Request {
     pub method: String,
     /// The path's parts: `/v1/runs/x` is `["v1", "runs", "x"]`.
     pub path: Vec<String>,
-    /// The query's parameters. The values of one that is given several times are joined by commas, as API Gateway does.
+    /// The query's parameters. The values of one that is given several times are joined by commas,
+    /// as API Gateway does.
     pub query: BTreeMap<String, String>,
     /// Headers, names in lower case.
     headers: BTreeMap<String, String>,
@@ -48,15 +49,23 @@ impl Answer {
     /// # Errors
     /// When `body` cannot be written as JSON.
     pub fn json(status: u16, body: &impl Serialize) -> Result<Self, Problem> {
-        let body = serde_json::to_value(body)
-            .map_err(|_| Problem::new(Code::Internal, "the answer could not be written; try again"))?;
-        Ok(Self { status, body, version: None })
+        let body = serde_json::to_value(body).map_err(|_| {
+            Problem::new(Code::Internal, "the answer could not be written; try again")
+        })?;
+        Ok(Self {
+            status,
+            body,
+            version: None,
+        })
     }
 
     /// The same answer, of something with a version.
     #[must_use]
     pub fn with_version(self, version: u32) -> Self {
-        Self { version: Some(version), ..self }
+        Self {
+            version: Some(version),
+            ..self
+        }
     }
 }
 
@@ -72,20 +81,30 @@ impl Request {
             return Err(too_large());
         }
         let body = if event.is_base64_encoded {
-            STANDARD.decode(&body).map_err(|_| Problem::new(Code::InvalidRequest, "the body is not valid base64"))?
+            STANDARD
+                .decode(&body)
+                .map_err(|_| Problem::new(Code::InvalidRequest, "the body is not valid base64"))?
         } else {
             body
         };
         if body.len() > limits::BODY_BYTES {
             return Err(too_large());
         }
-        let caller_arn =
-            event.request_context.authorizer.and_then(|authorizer| authorizer.iam).and_then(|iam| iam.user_arn);
+        let caller_arn = event
+            .request_context
+            .authorizer
+            .and_then(|authorizer| authorizer.iam)
+            .and_then(|iam| iam.user_arn);
         let raw_path = event.raw_path.unwrap_or_default();
         let headers = event
             .headers
             .iter()
-            .filter_map(|(name, value)| Some((name.as_str().to_ascii_lowercase(), value.to_str().ok()?.to_owned())))
+            .filter_map(|(name, value)| {
+                Some((
+                    name.as_str().to_ascii_lowercase(),
+                    value.to_str().ok()?.to_owned(),
+                ))
+            })
             .collect();
         let mut query: BTreeMap<String, String> = BTreeMap::new();
         for (key, value) in event.query_string_parameters.iter() {
@@ -97,7 +116,11 @@ impl Request {
         Ok(Self {
             method: event.request_context.http.method.to_string(),
             // As routes are chosen: several leading slashes are one, and no other is.
-            path: raw_path.trim_start_matches('/').split('/').map(str::to_owned).collect(),
+            path: raw_path
+                .trim_start_matches('/')
+                .split('/')
+                .map(str::to_owned)
+                .collect(),
             query,
             headers,
             caller_arn,
@@ -108,7 +131,9 @@ impl Request {
     /// What stands behind `Bearer ` in the `Authorization` header.
     #[must_use]
     pub fn bearer(&self) -> Option<&str> {
-        self.headers.get("authorization").and_then(|value| value.strip_prefix("Bearer "))
+        self.headers
+            .get("authorization")
+            .and_then(|value| value.strip_prefix("Bearer "))
     }
 
     /// A header, by its name in lower case.
@@ -141,21 +166,37 @@ impl Request {
                 ),
             }
         })?;
-        reader.end().map_err(|_| Problem::new(Code::InvalidRequest, "the body holds more than one JSON value"))?;
+        reader.end().map_err(|_| {
+            Problem::new(
+                Code::InvalidRequest,
+                "the body holds more than one JSON value",
+            )
+        })?;
         Ok(value)
     }
 
-    /// The version that the request may replace: `If-Match: "3"` (RFC 9110, section 13.1.1), as `ETag` told it.
+    /// The version that the request may replace: `If-Match: "3"` (RFC 9110, section 13.1.1), as
+    /// `ETag` told it.
     ///
     /// # Errors
     /// A 400 when the header is not one version.
     pub fn if_match(&self) -> Result<Option<u32>, Problem> {
-        let Some(text) = self.header("if-match") else { return Ok(None) };
-        let digits = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-        let number =
-            digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit())).and_then(|text| text.parse().ok());
+        let Some(text) = self.header("if-match") else {
+            return Ok(None);
+        };
+        let digits = text
+            .strip_prefix('"')
+            .and_then(|text| text.strip_suffix('"'));
+        let number = digits
+            .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+            .and_then(|text| text.parse().ok());
         number.map_or_else(
-            || Err(Problem::invalid("If-Match", "send the version as `ETag` told it: `\"3\"`")),
+            || {
+                Err(Problem::invalid(
+                    "If-Match",
+                    "send the version as `ETag` told it: `\"3\"`",
+                ))
+            },
             |n| Ok(Some(n)),
         )
     }
@@ -169,33 +210,51 @@ impl Request {
             text.parse()
                 .ok()
                 .filter(|limit| (1..=limits::PAGE as usize).contains(limit))
-                .ok_or_else(|| Problem::invalid("limit", format!("`limit` is a number from 1 to {}", limits::PAGE)))
+                .ok_or_else(|| {
+                    Problem::invalid(
+                        "limit",
+                        format!("`limit` is a number from 1 to {}", limits::PAGE),
+                    )
+                })
         })
     }
 }
 
 fn too_large() -> Problem {
-    Problem::new(Code::BodyTooLarge, format!("send {} bytes at most", limits::BODY_BYTES))
+    Problem::new(
+        Code::BodyTooLarge,
+        format!("send {} bytes at most", limits::BODY_BYTES),
+    )
 }
 
-/// The path of the field that is wrong. For an unknown or a missing field, serde's path may end at the object around it.
+/// The path of the field that is wrong. For an unknown or a missing field, serde's path may end at
+/// the object around it.
 fn named_field(error: &serde_json::Error, path: &str) -> Option<String> {
     let text = error.to_string();
-    let name = ["unknown field `", "missing field `"].iter().find_map(|start| text.strip_prefix(start));
+    let name = ["unknown field `", "missing field `"]
+        .iter()
+        .find_map(|start| text.strip_prefix(start));
     let name = name.and_then(|rest| rest.split('`').next());
     match (path, name) {
         (".", name) => name.map(str::to_owned),
-        (path, Some(name)) if path != name && !path.ends_with(&format!(".{name}")) => Some(format!("{path}.{name}")),
+        (path, Some(name)) if path != name && !path.ends_with(&format!(".{name}")) => {
+            Some(format!("{path}.{name}"))
+        }
         (path, _) => Some(path.to_owned()),
     }
 }
 
-/// serde's message without the value that it complains about, which might be a secret in the wrong place.
+/// serde's message without the value that it complains about, which might be a secret in the wrong
+/// place.
 fn explain(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    let text = text
+        .rsplit_once(" at line ")
+        .map_or(text.as_str(), |(text, _)| text);
     match text.split_once(", expected ") {
-        Some((start, expected)) if start.starts_with("invalid ") || start.starts_with("unknown variant ") => {
+        Some((start, expected))
+            if start.starts_with("invalid ") || start.starts_with("unknown variant ") =>
+        {
             format!("expected {expected}")
         }
         _ => text.to_owned(),
@@ -225,18 +284,30 @@ pub async fn answer(
     response
 }
 
-/// Holds a request to its operation: a 404 or 405 when there is none, a 400 for a query parameter that it does not take.
+/// Holds a request to its operation: a 404 or 405 when there is none, a 400 for a query parameter
+/// that it does not take.
 fn check(request: &Request) -> Result<(), Problem> {
-    let operation = operations::find(&request.method, &request.path).ok_or_else(|| unrouted(request))?;
-    let unknown = request.query.keys().find(|key| operation.query.iter().all(|query| query.name != key.as_str()));
-    let Some(unknown) = unknown else { return Ok(()) };
+    let operation =
+        operations::find(&request.method, &request.path).ok_or_else(|| unrouted(request))?;
+    let unknown = request.query.keys().find(|key| {
+        operation
+            .query
+            .iter()
+            .all(|query| query.name != key.as_str())
+    });
+    let Some(unknown) = unknown else {
+        return Ok(());
+    };
     let known: Vec<&str> = operation.query.iter().map(|query| query.name).collect();
     Err(Problem::invalid(
         unknown.chars().take(limits::NAME_BYTES).collect::<String>(),
         if known.is_empty() {
             "this operation takes no query parameters".to_owned()
         } else {
-            format!("this operation takes the query parameters `{}`", known.join("`, `"))
+            format!(
+                "this operation takes the query parameters `{}`",
+                known.join("`, `")
+            )
         },
     ))
 }
@@ -245,18 +316,30 @@ fn check(request: &Request) -> Result<(), Problem> {
 fn unrouted(request: &Request) -> Problem {
     let methods = operations::methods(&request.path);
     if methods.is_empty() {
-        return Problem::new(Code::NotFound, "no operation has this path; `GET /v1/openapi.json` lists them all");
+        return Problem::new(
+            Code::NotFound,
+            "no operation has this path; `GET /v1/openapi.json` lists them all",
+        );
     }
-    Problem::new(Code::MethodNotAllowed, format!("this path takes `{}`", methods.join("`, `")))
+    Problem::new(
+        Code::MethodNotAllowed,
+        format!("this path takes `{}`", methods.join("`, `")),
+    )
 }
 
 /// The headers that an answer's status asks for.
 fn headers_of(result: &Result<Answer, Problem>) -> Vec<(&'static str, String)> {
     match result {
-        Ok(answer) => answer.version.map(|version| ("etag", format!("\"{version}\""))).into_iter().collect(),
+        Ok(answer) => answer
+            .version
+            .map(|version| ("etag", format!("\"{version}\"")))
+            .into_iter()
+            .collect(),
         Err(problem) => match problem.code {
             Code::Unauthenticated => vec![("www-authenticate", "Bearer".to_owned())],
-            Code::RateLimited => vec![("retry-after", problem.retry_after.unwrap_or(1).to_string())],
+            Code::RateLimited => {
+                vec![("retry-after", problem.retry_after.unwrap_or(1).to_string())]
+            }
             Code::Unavailable => vec![("retry-after", "1".to_owned())],
             _ => Vec::new(),
         },
@@ -269,8 +352,16 @@ pub fn respond(result: Result<Answer, Problem>) -> ApiGatewayV2httpResponse {
     let more = headers_of(&result);
     let (status, content_type, body) = match result {
         Ok(answer) if answer.status == 204 => (204, "application/json", Ok(String::new())),
-        Ok(answer) => (answer.status, "application/json", serde_json::to_string(&answer.body)),
-        Err(problem) => (problem.status, "application/problem+json", serde_json::to_string(&problem)),
+        Ok(answer) => (
+            answer.status,
+            "application/json",
+            serde_json::to_string(&answer.body),
+        ),
+        Err(problem) => (
+            problem.status,
+            "application/problem+json",
+            serde_json::to_string(&problem),
+        ),
     };
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static(content_type));
@@ -310,20 +401,37 @@ mod tests {
     #[test]
     fn a_bad_body_names_its_field_and_the_remedy() {
         let step = r#"{"id":"a","pool":"p","mode":"bare","command":["true"]"#;
-        let unknown = problem(&format!(r#"{{"workflow":"w","steps":[{step},"comand":1}}]}}"#));
-        assert_eq!(unknown.field.as_deref(), Some("steps[0].comand"), "{unknown}");
+        let unknown = problem(&format!(
+            r#"{{"workflow":"w","steps":[{step},"comand":1}}]}}"#
+        ));
+        assert_eq!(
+            unknown.field.as_deref(),
+            Some("steps[0].comand"),
+            "{unknown}"
+        );
         let missing = problem(r#"{"steps":[]}"#);
         assert_eq!(missing.field.as_deref(), Some("workflow"), "{missing}");
         let missing = problem(r#"{"workflow":"w","steps":[{"id":"a"}]}"#);
         assert_eq!(missing.field.as_deref(), Some("steps[0].pool"), "{missing}");
         let name = problem(r#"{"workflow":"W!","steps":[]}"#);
-        assert!(name.field.as_deref() == Some("workflow") && name.detail.contains("lower-case"), "{name}");
+        assert!(
+            name.field.as_deref() == Some("workflow") && name.detail.contains("lower-case"),
+            "{name}"
+        );
         assert_eq!(problem("{").status, 400);
         assert_eq!(problem("[]").status, 400);
         let list = request(" [null, null]");
-        assert_eq!(list.json::<sealfleet_domain::cascade::Bindings>().map_err(|problem| problem.status), Err(400));
+        assert_eq!(
+            list.json::<sealfleet_domain::cascade::Bindings>()
+                .map_err(|problem| problem.status),
+            Err(400)
+        );
         let inner = problem(r#"{"workflow":"w","steps":[],"overrides":[]}"#);
-        assert_eq!((inner.status, inner.field.as_deref()), (400, Some("overrides")), "{inner}");
+        assert_eq!(
+            (inner.status, inner.field.as_deref()),
+            (400, Some("overrides")),
+            "{inner}"
+        );
         assert_eq!(problem("").status, 400);
     }
 
@@ -334,15 +442,22 @@ mod tests {
             "queryStringParameters": { "type": "run.denied,secret.released", "limit": "5" },
             "requestContext": { "http": { "method": "GET", "path": "/v1/audit" } },
         });
-        let request = Request::from_event(serde_json::from_value(event).expect("an event")).expect("a request");
-        assert_eq!(request.query.get("type").map(String::as_str), Some("run.denied,secret.released"));
+        let request = Request::from_event(serde_json::from_value(event).expect("an event"))
+            .expect("a request");
+        assert_eq!(
+            request.query.get("type").map(String::as_str),
+            Some("run.denied,secret.released")
+        );
         assert_eq!(request.query.get("limit").map(String::as_str), Some("5"));
     }
 
     #[test]
     fn a_value_in_the_wrong_place_is_not_repeated() {
         let step = r#"{"id":"a","pool":"p","command":["true"],"mode":"canary-value"}"#;
-        for body in [r#"{"workflow":"w","steps":"canary-value"}"#, &format!(r#"{{"workflow":"w","steps":[{step}]}}"#)] {
+        for body in [
+            r#"{"workflow":"w","steps":"canary-value"}"#,
+            &format!(r#"{{"workflow":"w","steps":[{step}]}}"#),
+        ] {
             let problem = problem(body);
             assert!(!problem.to_string().contains("canary-value"), "{problem}");
         }

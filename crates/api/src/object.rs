@@ -1,4 +1,5 @@
-//! JSON objects that are objects: serde's own readers of structs take a list, too, as the fields in their order.
+//! JSON objects that are objects: serde's own readers of structs take a list, too, as the fields in
+//! their order.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,7 +14,9 @@ pub(crate) struct Object<T>(pub T);
 ///
 /// # Errors
 /// When it is no object, or not one of `T`.
-pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
     Object::deserialize(from).map(|Object(value)| value)
 }
 

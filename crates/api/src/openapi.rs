@@ -1,8 +1,10 @@
-//! The OpenAPI 3.1 document, made from [`operations`](crate::operations) and the types that they name.
+//! The OpenAPI 3.1 document, made from [`operations`](crate::operations) and the types that they
+//! name.
 //!
-//! Schemas are derived from the types by the attributes that (de)serialise them, so a field that is renamed, or made
-//! optional, is renamed in the document as well. What is read and what is written are told apart: a request may leave out
-//! what has a default, an answer always holds it. A type that would be both is refused.
+//! Schemas are derived from the types by the attributes that (de)serialise them, so a field that is
+//! renamed, or made optional, is renamed in the document as well. What is read and what is written
+//! are told apart: a request may leave out what has a default, an answer always holds it. A type
+//! that would be both is refused.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +14,8 @@ use serde_json::{Map, Value, json};
 use crate::operations::{self, Credential, Header, Operation, Success, path_shape};
 use crate::problem::{Code, Problem};
 
-/// A type that a request and an answer share, and that is not read as it is written: each side needs its own.
+/// A type that a request and an answer share, and that is not read as it is written: each side
+/// needs its own.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is read otherwise than it is written; give requests a type of their own")]
 pub struct Ambiguous(String);
@@ -37,10 +40,16 @@ pub fn document(examples: &dyn Fn(&Operation) -> Vec<(String, Value)>) -> Result
     for operation in operations::all() {
         let mut described = described(operation);
         described.extend(maker.request(operation, examples(operation)));
-        described.insert("responses".to_owned(), maker.answers_of(operation, problem.as_value()));
+        described.insert(
+            "responses".to_owned(),
+            maker.answers_of(operation, problem.as_value()),
+        );
         let methods = paths.entry(operation.path).or_insert_with(|| json!({}));
         if let Some(methods) = methods.as_object_mut() {
-            methods.insert(operation.method.to_ascii_lowercase(), Value::Object(described));
+            methods.insert(
+                operation.method.to_ascii_lowercase(),
+                Value::Object(described),
+            );
         }
     }
     let mut document = json!({
@@ -76,7 +85,8 @@ fn info() -> Value {
 }
 
 fn tags() -> Value {
-    let tag = |(name, description): (&str, &str)| json!({ "name": name, "description": description });
+    let tag =
+        |(name, description): (&str, &str)| json!({ "name": name, "description": description });
     let tags = [
         ("fleet", "Projects, API tokens, enrolment keys and workers."),
         ("profile", "Sealed Identity profiles and the cascade."),
@@ -111,8 +121,7 @@ fn security_schemes() -> Value {
 }
 
 fn headers() -> Value {
-    let text =
-        |description: &str| json!({ "description": description, "required": true, "schema": { "type": "string" } });
+    let text = |description: &str| json!({ "description": description, "required": true, "schema": { "type": "string" } });
     json!({
         "ETag": {
             "description": "The version of what is answered. `If-Match` names it.",
@@ -152,26 +161,43 @@ struct Maker {
 
 impl Maker {
     /// Parameters and body.
-    fn request(&mut self, operation: &Operation, examples: Vec<(String, Value)>) -> Map<String, Value> {
+    fn request(
+        &mut self,
+        operation: &Operation,
+        examples: Vec<(String, Value)>,
+    ) -> Map<String, Value> {
         let mut parameters = Vec::new();
         for name in operation.parameters() {
-            let Some(shape) = path_shape(name) else { continue };
+            let Some(shape) = path_shape(name) else {
+                continue;
+            };
             let schema = (shape.schema)(&mut self.requests);
-            parameters.push(json!({ "name": name, "in": "path", "required": true, "schema": schema }));
+            parameters
+                .push(json!({ "name": name, "in": "path", "required": true, "schema": schema }));
         }
         for query in operation.query {
             let schema = (query.shape.schema)(&mut self.requests);
             parameters
                 .push(json!({ "name": query.name, "in": "query", "description": query.summary, "schema": schema }));
         }
-        parameters.extend(operation.headers.iter().map(|header| header_parameter(*header)));
+        parameters.extend(
+            operation
+                .headers
+                .iter()
+                .map(|header| header_parameter(*header)),
+        );
         let mut request = Map::from_iter([("parameters".to_owned(), Value::Array(parameters))]);
         if let Some(body) = operation.body {
             let schema = (body.schema)(&mut self.requests);
-            let examples: Map<String, Value> =
-                examples.into_iter().map(|(name, value)| (name, json!({ "value": value }))).collect();
+            let examples: Map<String, Value> = examples
+                .into_iter()
+                .map(|(name, value)| (name, json!({ "value": value })))
+                .collect();
             let content = json!({ "application/json": { "schema": schema, "examples": examples } });
-            request.insert("requestBody".to_owned(), json!({ "required": true, "content": content }));
+            request.insert(
+                "requestBody".to_owned(),
+                json!({ "required": true, "content": content }),
+            );
         }
         request
     }
@@ -188,16 +214,25 @@ impl Maker {
         by_status.entry(429).or_default();
         for (status, codes) in by_status {
             // These are also answered by API Gateway itself, which has words of its own.
-            let by_gateway =
-                matches!(status, 429 | 500 | 503) || (status == 403 && operation.credential == Credential::TaskRole);
+            let by_gateway = matches!(status, 429 | 500 | 503)
+                || (status == 403 && operation.credential == Credential::TaskRole);
             let name = if codes.is_empty() {
                 "Throttled".to_owned()
             } else {
                 let names: Vec<String> = codes.iter().map(|code| format!("{code:?}")).collect();
-                format!("{}{}", names.join("Or"), if by_gateway { "OrGateway" } else { "" })
+                format!(
+                    "{}{}",
+                    names.join("Or"),
+                    if by_gateway { "OrGateway" } else { "" }
+                )
             };
-            responses.insert(status.to_string(), json!({ "$ref": format!("#/components/responses/{name}") }));
-            self.responses.entry(name).or_insert_with(|| refusal(status, &codes, by_gateway, problem));
+            responses.insert(
+                status.to_string(),
+                json!({ "$ref": format!("#/components/responses/{name}") }),
+            );
+            self.responses
+                .entry(name)
+                .or_insert_with(|| refusal(status, &codes, by_gateway, problem));
         }
         Value::Object(responses)
     }
@@ -206,10 +241,16 @@ impl Maker {
         let mut response = Map::from_iter([("description".to_owned(), json!(success.summary))]);
         if let Some(shape) = success.shape {
             let schema = (shape.schema)(&mut self.answers);
-            response.insert("content".to_owned(), json!({ "application/json": { "schema": schema } }));
+            response.insert(
+                "content".to_owned(),
+                json!({ "application/json": { "schema": schema } }),
+            );
         }
         if success.etag {
-            response.insert("headers".to_owned(), json!({ "ETag": { "$ref": "#/components/headers/ETag" } }));
+            response.insert(
+                "headers".to_owned(),
+                json!({ "ETag": { "$ref": "#/components/headers/ETag" } }),
+            );
         }
         Value::Object(response)
     }
@@ -256,16 +297,22 @@ fn header_parameter(header: Header) -> Value {
 
 fn refusal(status: u16, codes: &[Code], by_gateway: bool, problem: &Value) -> Value {
     let mut content: Map<String, Value> = Map::new();
-    let mut titles: Vec<String> = codes.iter().map(|code| format!("`{}`: {}", code.text(), code.title())).collect();
+    let mut titles: Vec<String> = codes
+        .iter()
+        .map(|code| format!("`{}`: {}", code.text(), code.title()))
+        .collect();
     if !codes.is_empty() {
         let texts: Vec<&str> = codes.iter().map(|code| code.text()).collect();
-        let these = json!({ "properties": { "code": { "enum": texts }, "status": { "const": status } } });
-        content.insert("application/problem+json".to_owned(), json!({ "schema": { "allOf": [problem, these] } }));
+        let these =
+            json!({ "properties": { "code": { "enum": texts }, "status": { "const": status } } });
+        content.insert(
+            "application/problem+json".to_owned(),
+            json!({ "schema": { "allOf": [problem, these] } }),
+        );
     }
     if by_gateway {
         titles.push("API Gateway refuses by itself.".to_owned());
-        let message =
-            json!({ "type": "object", "properties": { "message": { "type": "string" } }, "required": ["message"] });
+        let message = json!({ "type": "object", "properties": { "message": { "type": "string" } }, "required": ["message"] });
         content.insert("application/json".to_owned(), json!({ "schema": message }));
     }
     let headers = match status {
@@ -291,7 +338,10 @@ fn visit(value: &mut Value, each: &mut dyn FnMut(&mut Map<String, Value>)) {
 fn plain(document: &mut Value) {
     visit(document, &mut |object| {
         if let Some(Value::String(text)) = object.get_mut("description") {
-            *text = text.replace("[`", "`").replace("`]", "`").replace('\n', " ");
+            *text = text
+                .replace("[`", "`")
+                .replace("`]", "`")
+                .replace('\n', " ");
         }
     });
 }

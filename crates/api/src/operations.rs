@@ -1,7 +1,9 @@
-//! The operations of the API, as data: one entry each, and nothing about one is said a second time elsewhere.
+//! The operations of the API, as data: one entry each, and nothing about one is said a second time
+//! elsewhere.
 //!
-//! The OpenAPI document is made from this table; the routes of the template, the methods of the client, the samples of
-//! `events/` and the tests of authorisation are compared with it. A request is held to its entry before a handler sees it.
+//! The OpenAPI document is made from this table; the routes of the template, the methods of the
+//! client, the samples of `events/` and the tests of authorisation are compared with it. A request
+//! is held to its entry before a handler sees it.
 
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;
@@ -9,17 +11,19 @@ use sealfleet_domain::profile::Profile;
 use sealfleet_domain::revocation::Revocation;
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::{
-    EnrolmentKeyId, EventId, FanOutId, ProfileName, ProfileRef, ProjectId, RevocationId, RunId, StepId, Timestamp,
-    TokenId, WorkerId,
+    EnrolmentKeyId, EventId, FanOutId, ProfileName, ProfileRef, ProjectId, RevocationId, RunId,
+    StepId, Timestamp, TokenId, WorkerId,
 };
 
 use crate::problem::Code;
 use crate::types::{
-    Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun, EnrolmentKeyCreated,
-    EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, Page, ProfileVersionView,
-    ProjectSummary, ProjectView, PutProfile, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade,
-    ResolvedCascade, RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView, SandboxStep,
-    SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, WorkerRegistered, WorkerView,
+    Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
+    EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef,
+    LimitsView, Page, ProfileVersionView, ProjectSummary, ProjectView, PutProfile,
+    QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
+    RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView,
+    SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, WorkerRegistered,
+    WorkerView,
 };
 
 /// Something that the API does.
@@ -45,7 +49,8 @@ pub struct Operation {
     pub body: Option<Shape>,
     /// What it answers when all is well, the usual answer first.
     pub answers: [Option<Success>; 2],
-    /// The problems that are its own. [`Operation::problems`] adds those that follow from its parts.
+    /// The problems that are its own. [`Operation::problems`] adds those that follow from its
+    /// parts.
     pub refusals: &'static [Code],
 }
 
@@ -151,7 +156,10 @@ mod values {
 
         /// Names of events, with commas between them.
         fn events() -> String {
-            let names: Vec<String> = CATALOGUE.iter().map(|row| row.name.replace('.', "\\.")).collect();
+            let names: Vec<String> = CATALOGUE
+                .iter()
+                .map(|row| row.name.replace('.', "\\."))
+                .collect();
             let one = names.join("|");
             format!("^({one})(,({one}))*$")
         }
@@ -187,7 +195,11 @@ mod values {
     }
 }
 
-const LIMIT: Query = Query { name: "limit", summary: "Items of a page at most.", shape: Shape::of::<values::Limit>() };
+const LIMIT: Query = Query {
+    name: "limit",
+    summary: "Items of a page at most.",
+    shape: Shape::of::<values::Limit>(),
+};
 const CURSOR: Query = Query {
     name: "cursor",
     summary: "`next_cursor` of the page before; it belongs to this list with these filters.",
@@ -201,11 +213,20 @@ const PROJECT: Query = Query {
 const PAGED: &[Query] = &[LIMIT, CURSOR];
 
 const fn query<T: Described>(name: &'static str, summary: &'static str) -> Query {
-    Query { name, summary, shape: Shape::of::<T>() }
+    Query {
+        name,
+        summary,
+        shape: Shape::of::<T>(),
+    }
 }
 
 impl Operation {
-    const fn new(id: &'static str, method: &'static str, path: &'static str, function: &'static str) -> Self {
+    const fn new(
+        id: &'static str,
+        method: &'static str,
+        path: &'static str,
+        function: &'static str,
+    ) -> Self {
         Self {
             id,
             method,
@@ -247,15 +268,30 @@ impl Operation {
     }
 
     const fn gives<T: Described>(self, status: u16, summary: &'static str) -> Self {
-        self.answering(Success { status, summary, shape: Some(Shape::of::<T>()), etag: false })
+        self.answering(Success {
+            status,
+            summary,
+            shape: Some(Shape::of::<T>()),
+            etag: false,
+        })
     }
 
     const fn gives_versioned<T: Described>(self, status: u16, summary: &'static str) -> Self {
-        self.answering(Success { status, summary, shape: Some(Shape::of::<T>()), etag: true })
+        self.answering(Success {
+            status,
+            summary,
+            shape: Some(Shape::of::<T>()),
+            etag: true,
+        })
     }
 
     const fn gives_nothing(self, summary: &'static str) -> Self {
-        self.answering(Success { status: 204, summary, shape: None, etag: false })
+        self.answering(Success {
+            status: 204,
+            summary,
+            shape: None,
+            etag: false,
+        })
     }
 
     const fn answering(mut self, success: Success) -> Self {
@@ -345,7 +381,9 @@ const FLEET: &[Operation] = &[
 
 const PROFILE: &[Operation] = &[
     Operation::new("create_profile", "POST", "/v1/profiles", "profile")
-        .does("Creates a profile: names and references, never values. An operator's is the system's.")
+        .does(
+            "Creates a profile: names and references, never values. An operator's is the system's.",
+        )
         .takes::<CreateProfile>()
         .gives_versioned::<Profile>(201, "The profile.")
         .refuses(&[Code::AlreadyExists]),
@@ -367,10 +405,15 @@ const PROFILE: &[Operation] = &[
         .with_headers(&[Header::IfMatchOptional])
         .gives_nothing("It is gone.")
         .refuses(&[Code::VersionConflict, Code::ProfileInUse]),
-    Operation::new("list_profile_versions", "GET", "/v1/profiles/{name}/versions", "profile")
-        .does("Lists what a profile has said so far.")
-        .with_query(PAGED)
-        .gives::<Page<ProfileVersionView>>(200, "A page, newest first."),
+    Operation::new(
+        "list_profile_versions",
+        "GET",
+        "/v1/profiles/{name}/versions",
+        "profile",
+    )
+    .does("Lists what a profile has said so far.")
+    .with_query(PAGED)
+    .gives::<Page<ProfileVersionView>>(200, "A page, newest first."),
     Operation::new("get_cascade", "GET", "/v1/cascade", "profile")
         .does("Shows the profiles that the project puts below each run's own.")
         .gives::<Bindings>(200, "The bindings.")
@@ -428,13 +471,22 @@ const RUNS: &[Operation] = &[
             Code::SecretRevoked,
             Code::IdempotencyMismatch,
         ]),
-    Operation::new("retry_step", "POST", "/v1/runs/{run_id}/steps/{step_id}/retry", "enqueue")
-        .does("Puts a dead step back in its queue.")
-        .gives::<RunView>(200, "The run.")
-        .refuses(&[Code::Conflict, Code::SecretRevoked]),
+    Operation::new(
+        "retry_step",
+        "POST",
+        "/v1/runs/{run_id}/steps/{step_id}/retry",
+        "enqueue",
+    )
+    .does("Puts a dead step back in its queue.")
+    .gives::<RunView>(200, "The run.")
+    .refuses(&[Code::Conflict, Code::SecretRevoked]),
     Operation::new("list_runs", "GET", "/v1/runs", "runs")
         .does("Lists the project's runs.")
-        .with_query(&[LIMIT, CURSOR, query::<RunState>("state", "Only runs in this state.")])
+        .with_query(&[
+            LIMIT,
+            CURSOR,
+            query::<RunState>("state", "Only runs in this state."),
+        ])
         .gives::<Page<RunSummary>>(200, "A page, newest first."),
     Operation::new("get_run", "GET", "/v1/runs/{run_id}", "runs")
         .does("Shows a run with its steps.")
@@ -464,22 +516,38 @@ const EXECUTORS: &[Operation] = &[
         .by(Credential::AnyWorker)
         .takes::<Heartbeat>()
         .gives::<HeartbeatAnswer>(200, "A verdict for each claim."),
-    Operation::new("queue_credentials", "POST", "/v1/queue-credentials", "claim")
-        .does("Hands out the key to the worker's own queue, and to nothing else.")
-        .by(Credential::Worker)
-        .gives::<QueueCredentials>(200, "Temporary AWS credentials."),
+    Operation::new(
+        "queue_credentials",
+        "POST",
+        "/v1/queue-credentials",
+        "claim",
+    )
+    .does("Hands out the key to the worker's own queue, and to nothing else.")
+    .by(Credential::Worker)
+    .gives::<QueueCredentials>(200, "Temporary AWS credentials."),
     Operation::new("start", "POST", "/v1/starts", "report")
         .does("Tells that the sandbox has its secrets and is about to run the command.")
         .by(Credential::Worker)
         .takes::<StartStep>()
         .gives::<StepAnswer>(200, "The step's state.")
-        .refuses(&[Code::NotFound, Code::NotHolder, Code::StaleFence, Code::Conflict, Code::SecretRevoked]),
+        .refuses(&[
+            Code::NotFound,
+            Code::NotHolder,
+            Code::StaleFence,
+            Code::Conflict,
+            Code::SecretRevoked,
+        ]),
     Operation::new("report", "POST", "/v1/reports", "report")
         .does("Tells how the step ended. Again: the same answer.")
         .by(Credential::Worker)
         .takes::<ReportStep>()
         .gives::<StepAnswer>(200, "The step's state.")
-        .refuses(&[Code::NotFound, Code::NotHolder, Code::StaleFence, Code::Conflict]),
+        .refuses(&[
+            Code::NotFound,
+            Code::NotHolder,
+            Code::StaleFence,
+            Code::Conflict,
+        ]),
     Operation::new("sandbox_step", "POST", "/v1/sandbox/step", "sandbox")
         .does("Tells a Fargate sandbox what it was started for.")
         .by(Credential::TaskRole)
@@ -488,27 +556,41 @@ const EXECUTORS: &[Operation] = &[
         .refuses(&[Code::NotFound, Code::StaleFence, Code::NotReady]),
 ];
 
-const TRAIL: Query =
-    query::<String>("project", "Whose trail: the caller's own, `~system` for operators. No other exists for it.");
+const TRAIL: Query = query::<String>(
+    "project",
+    "Whose trail: the caller's own, `~system` for operators. No other exists for it.",
+);
 const AUDIT: &[Operation] = &[
     Operation::new("list_audit", "GET", "/v1/audit", "audit")
         .does("Reads the project's audit trail; an operator, the operators' own.")
         .with_query(&[
             query::<RunId>("run", "Only entries of this run."),
-            query::<ProfileRef>("profile", "Only entries with an event that names this profile."),
+            query::<ProfileRef>(
+                "profile",
+                "Only entries with an event that names this profile.",
+            ),
             query::<String>("key", "Only entries with an event that names this key."),
             query::<String>("actor", "Only entries of this actor, as `kind:id`."),
             query::<values::Events>(
                 "type",
                 "Only entries with one of these events. The same event meets `profile` and `key`.",
             ),
-            query::<Timestamp>("from", "Entries of this moment and later; the last day if absent."),
-            query::<Timestamp>("to", "Entries before this moment; now if absent. 31 days after `from` at most."),
+            query::<Timestamp>(
+                "from",
+                "Entries of this moment and later; the last day if absent.",
+            ),
+            query::<Timestamp>(
+                "to",
+                "Entries before this moment; now if absent. 31 days after `from` at most.",
+            ),
             TRAIL,
             LIMIT,
             CURSOR,
         ])
-        .gives::<Page<AuditEntry>>(200, "A page, oldest first. It may be short or empty and have a `next_cursor`.")
+        .gives::<Page<AuditEntry>>(
+            200,
+            "A page, oldest first. It may be short or empty and have a `next_cursor`.",
+        )
         .refuses(&[Code::NotFound]),
     Operation::new("get_audit_entry", "GET", "/v1/audit/{event_id}", "audit")
         .does("Reads one entry of the same trail.")
@@ -516,10 +598,13 @@ const AUDIT: &[Operation] = &[
         .gives::<AuditEntry>(200, "The entry."),
 ];
 
-const OPENAPI: &[Operation] = &[Operation::new("get_openapi", "GET", "/v1/openapi.json", "openapi")
-    .does("Shows this document.")
-    .by(Credential::Nothing)
-    .gives::<values::Document>(200, "The OpenAPI document.")];
+const OPENAPI: &[Operation] =
+    &[
+        Operation::new("get_openapi", "GET", "/v1/openapi.json", "openapi")
+            .does("Shows this document.")
+            .by(Credential::Nothing)
+            .gives::<values::Document>(200, "The OpenAPI document."),
+    ];
 
 const GROUPS: [&[Operation]; 7] = [FLEET, PROFILE, REVOKE, RUNS, EXECUTORS, AUDIT, OPENAPI];
 
@@ -531,13 +616,20 @@ pub fn all() -> impl Iterator<Item = &'static Operation> {
 /// The operation of a method and the parts of a path.
 #[must_use]
 pub fn find<Part: AsRef<str>>(method: &str, path: &[Part]) -> Option<&'static Operation> {
-    at(path).into_iter().find(|operation| operation.method == method)
+    at(path)
+        .into_iter()
+        .find(|operation| operation.method == method)
 }
 
-/// The operations of a path. `/v1/workers/register` is not the worker `register`: a fixed part goes before a parameter.
+/// The operations of a path. `/v1/workers/register` is not the worker `register`: a fixed part goes
+/// before a parameter.
 fn at<Part: AsRef<str>>(path: &[Part]) -> Vec<&'static Operation> {
     let mut found: Vec<_> = all().filter(|operation| operation.has_path(path)).collect();
-    let parameters = found.iter().map(|operation| operation.parameters().count()).min().unwrap_or_default();
+    let parameters = found
+        .iter()
+        .map(|operation| operation.parameters().count())
+        .min()
+        .unwrap_or_default();
     found.retain(|operation| operation.parameters().count() == parameters);
     found
 }
@@ -545,13 +637,18 @@ fn at<Part: AsRef<str>>(path: &[Part]) -> Vec<&'static Operation> {
 /// The methods that a path takes.
 #[must_use]
 pub fn methods(path: &[String]) -> Vec<&'static str> {
-    at(path).into_iter().map(|operation| operation.method).collect()
+    at(path)
+        .into_iter()
+        .map(|operation| operation.method)
+        .collect()
 }
 
 impl Operation {
     /// Names of the parameters in its path.
     pub fn parameters(&self) -> impl Iterator<Item = &'static str> {
-        self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        self.path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
     }
 
     fn has_path<Part: AsRef<str>>(&self, path: &[Part]) -> bool {
@@ -559,7 +656,11 @@ impl Operation {
         own.len() == path.len()
             && own.iter().zip(path).all(|(own, part)| {
                 let part = part.as_ref();
-                if own.starts_with('{') { !part.is_empty() } else { *own == part }
+                if own.starts_with('{') {
+                    !part.is_empty()
+                } else {
+                    *own == part
+                }
             })
     }
 
@@ -571,7 +672,11 @@ impl Operation {
             codes.extend([Code::Unauthenticated, Code::Forbidden, Code::Unavailable]);
         }
         match self.credential {
-            Credential::Worker => codes.extend([Code::WorkerPending, Code::WorkerRejected, Code::WorkerRevoked]),
+            Credential::Worker => codes.extend([
+                Code::WorkerPending,
+                Code::WorkerRejected,
+                Code::WorkerRevoked,
+            ]),
             Credential::AnyWorker => codes.extend([Code::WorkerRejected, Code::WorkerRevoked]),
             Credential::Token | Credential::EnrolmentKey => codes.push(Code::RateLimited),
             Credential::Nothing | Credential::TaskRole => {}
@@ -590,7 +695,11 @@ impl Operation {
     pub fn answers_with(&self, status: u16, code: Option<Code>) -> bool {
         match code {
             Some(code) => code.status() == status && self.problems().contains(&code),
-            None => self.answers.iter().flatten().any(|answer| answer.status == status),
+            None => self
+                .answers
+                .iter()
+                .flatten()
+                .any(|answer| answer.status == status),
         }
     }
 }
@@ -622,22 +731,47 @@ mod tests {
     #[test]
     fn ids_and_routes_are_unique_and_complete() {
         let ids: BTreeSet<&str> = all().map(|operation| operation.id).collect();
-        let routes: BTreeSet<_> = all().map(|operation| (operation.method, operation.path)).collect();
+        let routes: BTreeSet<_> = all()
+            .map(|operation| (operation.method, operation.path))
+            .collect();
         assert_eq!((ids.len(), routes.len()), (all().count(), all().count()));
         for operation in all() {
-            assert!(!operation.summary.is_empty() && operation.answers.first().is_some_and(Option::is_some));
-            assert!(operation.parameters().all(|name| path_shape(name).is_some()), "{}", operation.path);
-            let found = find(operation.method, &operation.path.split('/').skip(1).collect::<Vec<_>>());
-            assert_eq!(found.map(|found| found.id), Some(operation.id), "{}", operation.path);
+            assert!(
+                !operation.summary.is_empty()
+                    && operation.answers.first().is_some_and(Option::is_some)
+            );
+            assert!(
+                operation
+                    .parameters()
+                    .all(|name| path_shape(name).is_some()),
+                "{}",
+                operation.path
+            );
+            let found = find(
+                operation.method,
+                &operation.path.split('/').skip(1).collect::<Vec<_>>(),
+            );
+            assert_eq!(
+                found.map(|found| found.id),
+                Some(operation.id),
+                "{}",
+                operation.path
+            );
         }
     }
 
     #[test]
     fn a_fixed_part_goes_before_a_parameter() {
         let found = |method, path: &[&str]| find(method, path).map(|operation| operation.id);
-        assert_eq!(found("GET", &["v1", "workers", "wrk_1"]), Some("get_worker"));
+        assert_eq!(
+            found("GET", &["v1", "workers", "wrk_1"]),
+            Some("get_worker")
+        );
         assert_eq!(found("GET", &["v1", "workers", "register"]), None);
-        assert_eq!(found("POST", &["v1", "workers", "register"]), Some("register_worker"));
+        assert_eq!(
+            found("POST", &["v1", "workers", "register"]),
+            Some("register_worker")
+        );
         assert_eq!(found("GET", &["v1", "workers", ""]), None);
         assert_eq!(found("GET", &["v1"]), None);
     }

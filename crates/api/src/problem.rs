@@ -112,13 +112,19 @@ impl Problem {
     /// A request whose `field` is wrong.
     #[must_use]
     pub fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { field: Some(field.into()), ..Self::new(Code::InvalidRequest, detail) }
+        Self {
+            field: Some(field.into()),
+            ..Self::new(Code::InvalidRequest, detail)
+        }
     }
 
     /// A request over a rate limit, and after how many seconds one more is admitted.
     #[must_use]
     pub fn rate_limited(detail: impl Into<String>, seconds: u32) -> Self {
-        Self { retry_after: Some(seconds), ..Self::new(Code::RateLimited, detail) }
+        Self {
+            retry_after: Some(seconds),
+            ..Self::new(Code::RateLimited, detail)
+        }
     }
 
     /// The one answer to what does not exist and to what is another project's.
@@ -140,7 +146,13 @@ impl Problem {
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.field {
-            Some(field) => write!(f, "{} ({}, field `{field}`): {}", self.title, self.code.text(), self.detail),
+            Some(field) => write!(
+                f,
+                "{} ({}, field `{field}`): {}",
+                self.title,
+                self.code.text(),
+                self.detail
+            ),
             None => write!(f, "{} ({}): {}", self.title, self.code.text(), self.detail),
         }
     }

@@ -1,6 +1,8 @@
-//! Requests and answers of API Gateway REST APIs (payload format 1.0), read and written as those of the HTTP API.
+//! Requests and answers of API Gateway REST APIs (payload format 1.0), read and written as those of
+//! the HTTP API.
 //!
-//! In the VPC that the template makes, sandboxes call a private REST API: interface endpoints do not serve HTTP APIs.
+//! In the VPC that the template makes, sandboxes call a private REST API: interface endpoints do
+//! not serve HTTP APIs.
 
 use aws_lambda_events::apigw::{
     ApiGatewayProxyRequest, ApiGatewayProxyResponse, ApiGatewayRequestAuthorizer,
@@ -88,7 +90,9 @@ mod tests {
         let response = {
             let mut answering = std::pin::pin!(event.answer(handle));
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-            let std::task::Poll::Ready(response) = answering.as_mut().poll(&mut context) else { panic!("waits") };
+            let std::task::Poll::Ready(response) = answering.as_mut().poll(&mut context) else {
+                panic!("waits")
+            };
             response
         };
         (serde_json::to_value(response).unwrap(), seen.unwrap())
@@ -117,12 +121,21 @@ mod tests {
             "isBase64Encoded": false
         });
         let (response, request) = answered(rest);
-        assert_eq!((request.method.as_str(), request.path.join("/")), ("POST", "v1/sandbox/step".to_owned()));
-        assert_eq!((request.caller_arn.as_deref(), request.body()), (Some(ARN), b"{\"fence\":1}".as_slice()));
+        assert_eq!(
+            (request.method.as_str(), request.path.join("/")),
+            ("POST", "v1/sandbox/step".to_owned())
+        );
+        assert_eq!(
+            (request.caller_arn.as_deref(), request.body()),
+            (Some(ARN), b"{\"fence\":1}".as_slice())
+        );
         assert_eq!(request.header("content-type"), Some("application/json"));
         assert_eq!(response["statusCode"], 200);
         assert_eq!(response["body"], "{\"command\":[]}");
-        assert!(response.get("cookies").is_none(), "REST APIs know no cookies in an answer");
+        assert!(
+            response.get("cookies").is_none(),
+            "REST APIs know no cookies in an answer"
+        );
     }
 
     #[test]

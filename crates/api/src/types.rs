@@ -1,4 +1,5 @@
-//! Requests and answers. Optional fields that are absent mean the default that is named beside them.
+//! Requests and answers. Optional fields that are absent mean the default that is named beside
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +15,8 @@ use sealfleet_domain::rate::Limits;
 use sealfleet_domain::revocation::{Counts, Revocation};
 use sealfleet_domain::run::{AbortReason, DeadReason, Failure, Fence, Mode, OnDrift, RunState};
 use sealfleet_domain::{
-    EnrolmentKeyId, FanOutId, PoolName, ProfileName, ProfileRef, ProjectId, Reference, RevocationId, RunId, StepId,
-    Timestamp, TokenId, ToolName, WorkerId, WorkflowName,
+    EnrolmentKeyId, FanOutId, PoolName, ProfileName, ProfileRef, ProjectId, Reference,
+    RevocationId, RunId, StepId, Timestamp, TokenId, ToolName, WorkerId, WorkflowName,
 };
 use serde::{Deserialize, Serialize};
 
@@ -69,11 +70,17 @@ pub enum CreatePool {
         max_concurrent: u32,
         /// What its tasks can do.
         #[serde(default)]
-        #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::labels"))]
+        #[cfg_attr(
+            feature = "openapi",
+            schemars(schema_with = "sealfleet_domain::schema::labels")
+        )]
         labels: BTreeMap<String, String>,
         /// The models that its tasks can reach.
         #[serde(default)]
-        #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::models"))]
+        #[cfg_attr(
+            feature = "openapi",
+            schemars(schema_with = "sealfleet_domain::schema::models")
+        )]
         models: Vec<String>,
     },
 }
@@ -227,11 +234,17 @@ pub struct CreateEnrolmentKey {
     pub pool: PoolName,
     /// The labels that a worker may declare with it.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::labels"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::labels")
+    )]
     pub labels: BTreeMap<String, String>,
     /// The models that a worker may declare with it.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::models"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::models")
+    )]
     pub models: Vec<String>,
     /// How many workers it may approve; 1 if absent.
     #[serde(default = "default_uses")]
@@ -286,7 +299,8 @@ pub struct EnrolmentKeyView {
     pub revoked_at: Option<Timestamp>,
 }
 
-/// `POST /v1/workers/register`: with an enrolment key as `Bearer` it is approved at once, without one it waits.
+/// `POST /v1/workers/register`: with an enrolment key as `Bearer` it is approved at once, without
+/// one it waits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -294,17 +308,26 @@ pub struct RegisterWorker {
     /// The project to work for.
     pub project: ProjectId,
     /// A name for people.
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::name"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::name")
+    )]
     pub name: String,
     /// The pool to work for.
     pub pool: PoolName,
     /// What it can do.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::labels"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::labels")
+    )]
     pub labels: BTreeMap<String, String>,
     /// The models it can reach.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::models"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::models")
+    )]
     pub models: Vec<String>,
     /// The execution modes it can run.
     #[cfg_attr(feature = "openapi", schemars(length(min = 1)))]
@@ -353,7 +376,8 @@ pub struct WorkerView {
     pub registered_at: Timestamp,
 }
 
-/// `POST /v1/profiles`, by an admin, or by an operator for the system scope. Names and references only.
+/// `POST /v1/profiles`, by an admin, or by an operator for the system scope. Names and references
+/// only.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -362,56 +386,87 @@ pub struct CreateProfile {
     pub name: ProfileName,
     /// Plain environment knobs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::env"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::env")
+    )]
     pub env: BTreeMap<String, String>,
     /// Secret references by the variable's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::secrets"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::secrets")
+    )]
     pub secrets: BTreeMap<String, Reference>,
     /// Keys of lower levels that end here.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::tombstones"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::tombstones")
+    )]
     pub remove: BTreeSet<String>,
     /// Tags for people and tools.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::labels"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::labels")
+    )]
     pub tags: BTreeMap<String, String>,
     /// The workflows that may use it; empty: all.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub allowed_workflows: BTreeSet<WorkflowName>,
     /// The secrets that each tool sees; absent: it does not distinguish tools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::tools"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::tools")
+    )]
     pub tools: Option<Acl>,
 }
 
-/// `PUT /v1/profiles/{name}`: all that the profile says from now on. `If-Match` names the version that it replaces.
+/// `PUT /v1/profiles/{name}`: all that the profile says from now on. `If-Match` names the version
+/// that it replaces.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PutProfile {
     /// Plain environment knobs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::env"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::env")
+    )]
     pub env: BTreeMap<String, String>,
     /// Secret references by the variable's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::secrets"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::secrets")
+    )]
     pub secrets: BTreeMap<String, Reference>,
     /// Keys of lower levels that end here.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::tombstones"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::tombstones")
+    )]
     pub remove: BTreeSet<String>,
     /// Tags for people and tools.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::labels"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::labels")
+    )]
     pub tags: BTreeMap<String, String>,
     /// The workflows that may use it; empty: all.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub allowed_workflows: BTreeSet<WorkflowName>,
     /// The secrets that each tool sees; absent: it does not distinguish tools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::tools"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::tools")
+    )]
     pub tools: Option<Acl>,
 }
 
@@ -440,7 +495,11 @@ pub struct ResolveCascade {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileName>,
     /// What the run changes above its profiles.
-    #[serde(default, skip_serializing_if = "Overrides::is_empty", deserialize_with = "crate::object::object")]
+    #[serde(
+        default,
+        skip_serializing_if = "Overrides::is_empty",
+        deserialize_with = "crate::object::object"
+    )]
     pub overrides: Overrides,
     /// The tool of the step in question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -503,7 +562,10 @@ pub struct Revoke {
     #[serde(default)]
     pub hard: bool,
     /// Why.
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::reason"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::reason")
+    )]
     pub reason: String,
 }
 
@@ -597,7 +659,11 @@ pub struct EnqueueRun {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileName>,
     /// What the run changes above its profiles.
-    #[serde(default, skip_serializing_if = "Overrides::is_empty", deserialize_with = "crate::object::object")]
+    #[serde(
+        default,
+        skip_serializing_if = "Overrides::is_empty",
+        deserialize_with = "crate::object::object"
+    )]
     pub overrides: Overrides,
     /// Its steps.
     #[cfg_attr(feature = "openapi", schemars(length(min = 1, max = limits::STEPS)))]
@@ -616,22 +682,34 @@ pub struct EnqueueStep {
     /// How it is executed: `bare`, `sandboxed` or `identity`.
     pub mode: Mode,
     /// The program and its arguments.
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::command"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::command")
+    )]
     pub command: Vec<String>,
     /// Steps that must succeed before.
     #[serde(default)]
     pub needs: BTreeSet<StepId>,
     /// Labels that its worker must have.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::labels"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::labels")
+    )]
     pub requires: BTreeMap<String, String>,
     /// The model that its worker must reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::model"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::model")
+    )]
     pub model: Option<String>,
     /// Plain environment variables.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "sealfleet_domain::schema::env"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "sealfleet_domain::schema::env")
+    )]
     pub env: BTreeMap<String, String>,
     /// The tool that its command is, for the access lists of profiles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -793,7 +871,8 @@ pub struct Claim {
     pub command: Vec<String>,
     /// Plain environment variables: the profile's knobs and the step's own.
     pub env: BTreeMap<String, String>,
-    /// The secrets to resolve inside the sandbox, by reference. Empty unless the mode is `identity`.
+    /// The secrets to resolve inside the sandbox, by reference. Empty unless the mode is
+    /// `identity`.
     #[serde(default)]
     pub secrets: Vec<SecretRef>,
     /// The tool that the command is.
@@ -859,7 +938,8 @@ pub struct QueueCredentials {
     pub expires_at: Timestamp,
 }
 
-/// `POST /v1/starts`, by a worker, after the sandbox has resolved its secrets and before the command runs.
+/// `POST /v1/starts`, by a worker, after the sandbox has resolved its secrets and before the
+/// command runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -899,7 +979,8 @@ pub struct ReportStep {
     pub failure: Option<Failure>,
 }
 
-/// A report that a step failed says how, in a way that a worker can know; one that it succeeded does not.
+/// A report that a step failed says how, in a way that a worker can know; one that it succeeded
+/// does not.
 #[cfg(feature = "openapi")]
 fn reported(schema: &mut schemars::Schema) {
     let decided_here = serde_json::json!(["secret_revoked", "profile_refused", "drifted"]);

@@ -1,9 +1,10 @@
-//! Adapters to AWS, other than the tables and ECS: the SDK's configuration, queues, queue credentials, objects, signatures.
+//! Adapters to AWS, other than the tables and ECS: the SDK's configuration, queues, queue
+//! credentials, objects, signatures.
 //!
-//! Each adapter is a small trait and its implementation on the SDK: a function that is handed only `Queues` can only
-//! send messages, and its IAM role says the same. No client that could read a secret's value is linked here.
+//! Each adapter is a small trait and its implementation on the SDK: a function that is handed only
+//! `Queues` can only send messages, and its IAM role says the same. No client that could read a
+//! secret's value is linked here.
 
-pub mod chance;
 pub mod config;
 pub mod objects;
 pub mod queue_access;

@@ -23,7 +23,12 @@ pub struct Listed {
 #[async_trait]
 pub trait Objects: Send + Sync {
     /// Writes an object unless there is one of this key. Tells whether it did.
-    async fn create(&self, key: &str, content_type: &str, bytes: Vec<u8>) -> Result<bool, Unavailable>;
+    async fn create(
+        &self,
+        key: &str,
+        content_type: &str,
+        bytes: Vec<u8>,
+    ) -> Result<bool, Unavailable>;
     /// Reads an object, if it is there.
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable>;
     /// The objects below `prefix` whose keys come after `after`, in order of their keys.
@@ -45,18 +50,36 @@ impl S3 {
     pub fn new(config: &aws_config::SdkConfig, bucket: String) -> Self {
         // Path style, since names below one endpoint are what a local stack serves.
         let local = config.endpoint_url().is_some();
-        let config = aws_sdk_s3::config::Builder::from(config).force_path_style(local).build();
-        Self { client: aws_sdk_s3::Client::from_conf(config), bucket }
+        let config = aws_sdk_s3::config::Builder::from(config)
+            .force_path_style(local)
+            .build();
+        Self {
+            client: aws_sdk_s3::Client::from_conf(config),
+            bucket,
+        }
     }
 }
 
 #[async_trait]
 impl Objects for S3 {
     /// By a conditional write (`If-None-Match: *`, S3 user guide, "Conditional writes").
-    async fn create(&self, key: &str, content_type: &str, bytes: Vec<u8>) -> Result<bool, Unavailable> {
-        let put = self.client.put_object().bucket(&self.bucket).key(key).content_type(content_type).if_none_match("*");
+    async fn create(
+        &self,
+        key: &str,
+        content_type: &str,
+        bytes: Vec<u8>,
+    ) -> Result<bool, Unavailable> {
+        let put = self
+            .client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .content_type(content_type)
+            .if_none_match("*");
         // Object Lock requires a checksum of what is put.
-        let put = put.checksum_algorithm(ChecksumAlgorithm::Sha256).body(ByteStream::from(bytes));
+        let put = put
+            .checksum_algorithm(ChecksumAlgorithm::Sha256)
+            .body(ByteStream::from(bytes));
         match put.send().await {
             Ok(_) => Ok(true),
             Err(error) if error.code() == Some("PreconditionFailed") => Ok(false),
@@ -65,13 +88,23 @@ impl Objects for S3 {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
-        let got = self.client.get_object().bucket(&self.bucket).key(key).send().await;
+        let got = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .send()
+            .await;
         match got {
             Ok(object) => {
                 let bytes = object.body.collect().await.map_err(unavailable)?;
                 Ok(Some(bytes.to_vec()))
             }
-            Err(SdkError::ServiceError(error)) if matches!(error.err(), GetObjectError::NoSuchKey(_)) => Ok(None),
+            Err(SdkError::ServiceError(error))
+                if matches!(error.err(), GetObjectError::NoSuchKey(_)) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(unavailable(chain(&error))),
         }
     }
@@ -80,12 +113,24 @@ impl Objects for S3 {
         let mut listed = Vec::new();
         let mut token: Option<String> = None;
         loop {
-            let page = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix);
-            let page = page.set_start_after(after.map(str::to_owned)).set_continuation_token(token);
-            let page = page.send().await.map_err(|error| unavailable(chain(&error)))?;
+            let page = self
+                .client
+                .list_objects_v2()
+                .bucket(&self.bucket)
+                .prefix(prefix);
+            let page = page
+                .set_start_after(after.map(str::to_owned))
+                .set_continuation_token(token);
+            let page = page
+                .send()
+                .await
+                .map_err(|error| unavailable(chain(&error)))?;
             listed.extend(page.contents().iter().filter_map(|object| {
                 let written_at = object.last_modified().and_then(|at| at.to_millis().ok())?;
-                Some(Listed { key: object.key()?.to_owned(), written_at: Timestamp::from_millis(written_at) })
+                Some(Listed {
+                    key: object.key()?.to_owned(),
+                    written_at: Timestamp::from_millis(written_at),
+                })
             }));
             token = page.next_continuation_token;
             if token.is_none() {
@@ -98,10 +143,19 @@ impl Objects for S3 {
         let mut folders = Vec::new();
         let mut token: Option<String> = None;
         loop {
-            let page = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix).delimiter("/");
+            let page = self
+                .client
+                .list_objects_v2()
+                .bucket(&self.bucket)
+                .prefix(prefix)
+                .delimiter("/");
             let page = page.set_continuation_token(token).send().await;
             let page = page.map_err(|error| unavailable(chain(&error)))?;
-            folders.extend(page.common_prefixes().iter().filter_map(|folder| folder.prefix().map(str::to_owned)));
+            folders.extend(
+                page.common_prefixes()
+                    .iter()
+                    .filter_map(|folder| folder.prefix().map(str::to_owned)),
+            );
             token = page.next_continuation_token;
             if token.is_none() {
                 return Ok(folders);
@@ -111,5 +165,8 @@ impl Objects for S3 {
 }
 
 fn unavailable(error: impl std::fmt::Display) -> Unavailable {
-    Unavailable { service: "S3", detail: error.to_string() }
+    Unavailable {
+        service: "S3",
+        detail: error.to_string(),
+    }
 }

@@ -1,7 +1,8 @@
 //! The key to one queue: short-lived credentials for a worker's own pool, and for nothing else.
 //!
-//! The project's queue role may read that project's queues; the session policy narrows it to the one of the worker's
-//! pool. Another project's queue, or another pool's, is then refused by IAM, whatever the worker asks.
+//! The project's queue role may read that project's queues; the session policy narrows it to the
+//! one of the worker's pool. Another project's queue, or another pool's, is then refused by IAM,
+//! whatever the worker asks.
 
 use async_trait::async_trait;
 use sealfleet_domain::cause::chain;
@@ -34,8 +35,12 @@ pub struct QueueKey {
 #[async_trait]
 pub trait QueueAccess: Send + Sync {
     /// Credentials for the queue of `pool`, in the name of `worker`.
-    async fn queue_key(&self, scope: &ProjectScope, pool: &PoolName, worker: WorkerId)
-    -> Result<QueueKey, Unavailable>;
+    async fn queue_key(
+        &self,
+        scope: &ProjectScope,
+        pool: &PoolName,
+        worker: WorkerId,
+    ) -> Result<QueueKey, Unavailable>;
 }
 
 /// Where queues and roles are.
@@ -62,15 +67,27 @@ impl Sts {
     /// Roles and queues of `account`.
     #[must_use]
     pub fn new(config: &aws_config::SdkConfig, account: Account) -> Self {
-        Self { client: aws_sdk_sts::Client::new(config), account }
+        Self {
+            client: aws_sdk_sts::Client::new(config),
+            account,
+        }
     }
 }
 
 /// What the session may do: the intersection of this and the role's own policy.
 #[must_use]
 pub fn session_policy(account: &Account, queue: &str) -> String {
-    let Account { partition, region, account_id, .. } = account;
-    let suffix = if partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+    let Account {
+        partition,
+        region,
+        account_id,
+        ..
+    } = account;
+    let suffix = if partition == "aws-cn" {
+        "amazonaws.com.cn"
+    } else {
+        "amazonaws.com"
+    };
     let via = format!("sqs.{region}.{suffix}");
     serde_json::json!({
         "Version": "2012-10-17",
@@ -79,7 +96,8 @@ pub fn session_policy(account: &Account, queue: &str) -> String {
             "Action": ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"],
             "Resource": format!("arn:{partition}:sqs:{region}:{account_id}:{queue}"),
         }, {
-            // For a queue with the operator's own key. The role's policy names the key, where there is one.
+            // For a queue with the operator's own key. The role's policy names the key, where there
+            // is one.
             "Effect": "Allow",
             "Action": "kms:Decrypt",
             "Resource": "*",
@@ -97,10 +115,16 @@ impl QueueAccess for Sts {
         pool: &PoolName,
         worker: WorkerId,
     ) -> Result<QueueKey, Unavailable> {
-        let Account { partition, account_id, .. } = &self.account;
+        let Account {
+            partition,
+            account_id,
+            ..
+        } = &self.account;
         let queue = queue_name(scope, pool);
-        let role =
-            format!("arn:{partition}:iam::{account_id}:role/sealfleet/project/sealfleet-{}--queue", scope.project());
+        let role = format!(
+            "arn:{partition}:iam::{account_id}:role/sealfleet/project/sealfleet-{}--queue",
+            scope.project()
+        );
         let answer = self
             .client
             .assume_role()
@@ -111,7 +135,9 @@ impl QueueAccess for Sts {
             .send()
             .await
             .map_err(|error| unavailable(chain(&error)))?;
-        let credentials = answer.credentials.ok_or_else(|| unavailable("an answer without credentials".to_owned()))?;
+        let credentials = answer
+            .credentials
+            .ok_or_else(|| unavailable("an answer without credentials".to_owned()))?;
         Ok(QueueKey {
             queue_url: format!("{}{queue}", self.account.queue_url_prefix),
             region: self.account.region.clone(),
@@ -124,5 +150,8 @@ impl QueueAccess for Sts {
 }
 
 const fn unavailable(detail: String) -> Unavailable {
-    Unavailable { service: "STS", detail }
+    Unavailable {
+        service: "STS",
+        detail,
+    }
 }

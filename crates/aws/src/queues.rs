@@ -1,4 +1,5 @@
-//! Queue messages: hints that a step may be claimed. Losing one only costs time, since `sweep` sends it again.
+//! Queue messages: hints that a step may be claimed. Losing one only costs time, since `sweep`
+//! sends it again.
 
 use async_trait::async_trait;
 use sealfleet_domain::cause::chain;
@@ -10,7 +11,12 @@ use crate::Unavailable;
 #[async_trait]
 pub trait Queues: Send + Sync {
     /// Sends `body` to the queue of a pool.
-    async fn send(&self, scope: &ProjectScope, pool: &PoolName, body: String) -> Result<(), Unavailable>;
+    async fn send(
+        &self,
+        scope: &ProjectScope,
+        pool: &PoolName,
+        body: String,
+    ) -> Result<(), Unavailable>;
 }
 
 /// The name of a pool's queue. Names contain no `--`, so no two pools share one.
@@ -30,15 +36,32 @@ impl Sqs {
     /// Queues whose URLs are `url_prefix` and the queue's name.
     #[must_use]
     pub fn new(config: &aws_config::SdkConfig, url_prefix: String) -> Self {
-        Self { client: aws_sdk_sqs::Client::new(config), url_prefix }
+        Self {
+            client: aws_sdk_sqs::Client::new(config),
+            url_prefix,
+        }
     }
 }
 
 #[async_trait]
 impl Queues for Sqs {
-    async fn send(&self, scope: &ProjectScope, pool: &PoolName, body: String) -> Result<(), Unavailable> {
+    async fn send(
+        &self,
+        scope: &ProjectScope,
+        pool: &PoolName,
+        body: String,
+    ) -> Result<(), Unavailable> {
         let url = format!("{}{}", self.url_prefix, queue_name(scope, pool));
-        let sent = self.client.send_message().queue_url(url).message_body(body).send().await;
-        sent.map(|_| ()).map_err(|error| Unavailable { service: "SQS", detail: chain(&error) })
+        let sent = self
+            .client
+            .send_message()
+            .queue_url(url)
+            .message_body(body)
+            .send()
+            .await;
+        sent.map(|_| ()).map_err(|error| Unavailable {
+            service: "SQS",
+            detail: chain(&error),
+        })
     }
 }

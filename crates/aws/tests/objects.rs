@@ -18,8 +18,15 @@ async fn store() -> (String, Stored) {
     let objects = stored.clone();
     let put = async move |uri: Uri, headers: HeaderMap, body: String| {
         let mut objects = objects.lock().unwrap();
-        if headers.get("if-none-match").is_some_and(|value| value == "*") && objects.contains_key(uri.path()) {
-            return (StatusCode::PRECONDITION_FAILED, "<Error><Code>PreconditionFailed</Code></Error>");
+        if headers
+            .get("if-none-match")
+            .is_some_and(|value| value == "*")
+            && objects.contains_key(uri.path())
+        {
+            return (
+                StatusCode::PRECONDITION_FAILED,
+                "<Error><Code>PreconditionFailed</Code></Error>",
+            );
         }
         objects.insert(uri.path().to_owned(), body);
         (StatusCode::OK, "")
@@ -36,14 +43,34 @@ async fn what_is_there_is_not_replaced() {
         .behavior_version(aws_config::BehaviorVersion::latest())
         .region(aws_config::Region::new("eu-west-1"))
         .endpoint_url(url)
-        .credentials_provider(aws_sdk_s3::config::SharedCredentialsProvider::new(credentials))
+        .credentials_provider(aws_sdk_s3::config::SharedCredentialsProvider::new(
+            credentials,
+        ))
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build();
     let bucket = S3::new(&config, "archive".to_owned());
-    assert!(bucket.create("audit/one", "application/json", b"first".to_vec()).await.unwrap());
-    assert!(!bucket.create("audit/one", "application/json", b"second".to_vec()).await.unwrap());
-    assert!(bucket.create("audit/two", "application/json", b"third".to_vec()).await.unwrap());
+    assert!(
+        bucket
+            .create("audit/one", "application/json", b"first".to_vec())
+            .await
+            .unwrap()
+    );
+    assert!(
+        !bucket
+            .create("audit/one", "application/json", b"second".to_vec())
+            .await
+            .unwrap()
+    );
+    assert!(
+        bucket
+            .create("audit/two", "application/json", b"third".to_vec())
+            .await
+            .unwrap()
+    );
     let stored = stored.lock().unwrap();
     assert_eq!(stored.len(), 2);
-    assert!(stored.values().next().unwrap().contains("first"), "{stored:?}");
+    assert!(
+        stored.values().next().unwrap().contains("first"),
+        "{stored:?}"
+    );
 }

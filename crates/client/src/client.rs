@@ -31,7 +31,9 @@ pub struct Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("base", &self.base.as_str()).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("base", &self.base.as_str())
+            .finish_non_exhaustive()
     }
 }
 
@@ -57,7 +59,8 @@ pub(crate) struct Call<'a> {
 /// An answer as it came.
 struct Answer {
     status: u16,
-    /// Seconds that the `Retry-After` header tells to wait (RFC 9110, section 10.2.3; a date is not waited for).
+    /// Seconds that the `Retry-After` header tells to wait (RFC 9110, section 10.2.3; a date is not
+    /// waited for).
     retry_after: Option<u64>,
     bytes: Zeroizing<Vec<u8>>,
 }
@@ -65,17 +68,29 @@ struct Answer {
 impl Call<'_> {
     /// A request without query, body or conditions.
     pub(crate) const fn new(method: Method, path: String, repeat: Repeat) -> Self {
-        Self { method, path, query: Vec::new(), body: None, idempotency_key: None, if_match: None, repeat }
+        Self {
+            method,
+            path,
+            query: Vec::new(),
+            body: None,
+            idempotency_key: None,
+            if_match: None,
+            repeat,
+        }
     }
 }
 
 impl Client {
-    /// A client of the control plane at `api_url` (`https://…`, without `/v1`). Plain `http` is for this machine only.
+    /// A client of the control plane at `api_url` (`https://…`, without `/v1`). Plain `http` is for
+    /// this machine only.
     ///
     /// # Errors
     /// [`Error::Address`] when the address cannot be used, or the credential cannot be sent.
     pub fn new(api_url: &str, credential: Option<Credential>) -> Result<Self, Error> {
-        let unusable = |reason: String| Error::Address { url: api_url.to_owned(), reason };
+        let unusable = |reason: String| Error::Address {
+            url: api_url.to_owned(),
+            reason,
+        };
         let mut base = Url::parse(api_url).map_err(|error| unusable(error.to_string()))?;
         if !base.username().is_empty() || base.password().is_some() {
             return Err(Error::Address {
@@ -90,14 +105,17 @@ impl Client {
             "https" => false,
             "http" if is_this_machine(&base) => true,
             "http" => {
-                return Err(unusable("a credential is sent over `https` only, except to this machine".to_owned()));
+                return Err(unusable(
+                    "a credential is sent over `https` only, except to this machine".to_owned(),
+                ));
             }
             _ => return Err(unusable("write it as `https://HOST`".to_owned())),
         };
         let path = base.path().trim_end_matches('/').to_owned();
         base.set_path(&path);
 
-        // Another part of the program may have installed a provider before; one is as good as the other.
+        // Another part of the program may have installed a provider before; one is as good as the
+        // other.
         drop(rustls::crypto::ring::default_provider().install_default());
         // A redirect would carry the request elsewhere; this API has none.
         let mut builder = reqwest::Client::builder()
@@ -105,7 +123,8 @@ impl Client {
             .connect_timeout(Duration::from_secs(5))
             .user_agent(concat!("sealfleet/", env!("CARGO_PKG_VERSION")));
         if plain {
-            // No certificates are needed, and a machine without any would otherwise refuse to make a client.
+            // No certificates are needed, and a machine without any would otherwise refuse to make
+            // a client.
             builder = builder.tls_certs_only([]);
         }
         let http = builder.build().map_err(Error::Transport)?;
@@ -116,11 +135,20 @@ impl Client {
                 value
             })
         });
-        let bearer = bearer.transpose().map_err(|_| unusable("the credential is not one line of text".to_owned()))?;
-        Ok(Self { http, base: Arc::new(base), bearer, timeout: TIMEOUT, retries: RETRIES })
+        let bearer = bearer
+            .transpose()
+            .map_err(|_| unusable("the credential is not one line of text".to_owned()))?;
+        Ok(Self {
+            http,
+            base: Arc::new(base),
+            bearer,
+            timeout: TIMEOUT,
+            retries: RETRIES,
+        })
     }
 
-    /// The same with another timeout for each attempt; 30 seconds otherwise, as long as API Gateway waits.
+    /// The same with another timeout for each attempt; 30 seconds otherwise, as long as API Gateway
+    /// waits.
     #[must_use]
     pub const fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -136,14 +164,20 @@ impl Client {
 
     pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, Error> {
         let mut url = Url::clone(&self.base);
-        url.set_path(&format!("{}{}", self.base.path().trim_end_matches('/'), call.path));
+        url.set_path(&format!(
+            "{}{}",
+            self.base.path().trim_end_matches('/'),
+            call.path
+        ));
         if !call.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&call.query);
         }
         let mut attempt = 0;
         loop {
             let answer = self.attempt(&call, url.clone()).await;
-            let passing = answer.as_ref().map_or(true, |answer| is_passing(answer.status));
+            let passing = answer
+                .as_ref()
+                .map_or(true, |answer| is_passing(answer.status));
             let told = answer.as_ref().ok().and_then(|answer| answer.retry_after);
             if passing
                 && call.repeat == Repeat::Safe
@@ -160,7 +194,10 @@ impl Client {
     }
 
     async fn attempt(&self, call: &Call<'_>, url: Url) -> Result<Answer, reqwest::Error> {
-        let mut request = self.http.request(call.method.clone(), url).timeout(self.timeout);
+        let mut request = self
+            .http
+            .request(call.method.clone(), url)
+            .timeout(self.timeout);
         if let Some(bearer) = &self.bearer {
             request = request.header(AUTHORIZATION, bearer.clone());
         }
@@ -176,13 +213,21 @@ impl Client {
         }
         let answer = request.send().await?;
         let status = answer.status().as_u16();
-        let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok(Answer { status, retry_after, bytes: Zeroizing::new(answer.bytes().await?.to_vec()) })
+        let retry_after = answer
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Answer {
+            status,
+            retry_after,
+            bytes: Zeroizing::new(answer.bytes().await?.to_vec()),
+        })
     }
 }
 
 fn read<T: DeserializeOwned>(status: u16, bytes: &[u8]) -> Result<T, Error> {
-    // serde's message repeats no value for a type mismatch of a secret: all secrets are texts where texts are expected.
+    // serde's message repeats no value for a type mismatch of a secret: all secrets are texts where
+    // texts are expected.
     let unreadable = |reason: String| Error::Unreadable { status, reason };
     if (200..300).contains(&status) {
         let text: &[u8] = if bytes.is_empty() { b"null" } else { bytes };
@@ -191,17 +236,28 @@ fn read<T: DeserializeOwned>(status: u16, bytes: &[u8]) -> Result<T, Error> {
     match serde_json::from_slice::<Problem>(bytes) {
         Ok(problem) => Err(Error::Problem(problem)),
         // What stands before the functions (a gateway, a proxy) answers in its own words.
-        Err(_) => Err(unreadable("it is not a problem of this API; is the address right?".to_owned())),
+        Err(_) => Err(unreadable(
+            "it is not a problem of this API; is the address right?".to_owned(),
+        )),
     }
 }
 
 fn is_this_machine(url: &Url) -> bool {
-    let Some(host) = url.host_str() else { return false };
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host == "localhost" || host.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
+    let Some(host) = url.host_str() else {
+        return false;
+    };
+    let address = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || address.is_ok_and(|address| address.is_loopback())
 }
 
 pub(crate) fn body(value: &impl Serialize) -> Result<Value, Error> {
-    serde_json::to_value(value)
-        .map_err(|error| Error::Unreadable { status: 0, reason: format!("the request cannot be written: {error}") })
+    serde_json::to_value(value).map_err(|error| Error::Unreadable {
+        status: 0,
+        reason: format!("the request cannot be written: {error}"),
+    })
 }

@@ -52,36 +52,52 @@ impl Credential {
     /// # Errors
     /// See [`FileError`].
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        let failed = |source| FileError::Io { path: path.to_owned(), source };
+        let failed = |source| FileError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let file = std::fs::File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
-            return Err(FileError::Open { path: path.to_owned() });
+            return Err(FileError::Open {
+                path: path.to_owned(),
+            });
         }
         let mut text = Zeroizing::new(String::new());
         file.take(MOST).read_to_string(&mut text).map_err(failed)?;
-        Self::one_line(&text).ok_or_else(|| FileError::Malformed { path: path.to_owned() })
+        Self::one_line(&text).ok_or_else(|| FileError::Malformed {
+            path: path.to_owned(),
+        })
     }
 
     /// A credential that is one line of printable ASCII.
     #[must_use]
     pub fn one_line(text: &str) -> Option<Self> {
         let line = text.trim();
-        (!line.is_empty() && line.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Self::new(line))
+        (!line.is_empty() && line.bytes().all(|byte| byte.is_ascii_graphic()))
+            .then(|| Self::new(line))
     }
 
-    /// Writes a new file that nobody but its owner may read. A file that is already there is kept, and is an error.
+    /// Writes a new file that nobody but its owner may read. A file that is already there is kept,
+    /// and is an error.
     ///
     /// # Errors
     /// [`FileError::Io`].
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
         let write = || {
-            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            let mut file = std::fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)?;
             file.write_all(self.0.as_bytes())?;
             file.write_all(b"\n")?;
             file.sync_all()
         };
-        write().map_err(|source| FileError::Io { path: path.to_owned(), source })
+        write().map_err(|source| FileError::Io {
+            path: path.to_owned(),
+            source,
+        })
     }
 
     /// The text, to be sent and for nothing else.
@@ -105,17 +121,31 @@ mod tests {
     fn a_file_is_written_for_its_owner_alone_and_an_open_one_is_refused() {
         let place = tempfile::tempdir().expect("a directory");
         let path = place.path().join("credential");
-        Credential::new("sfw.a.b.c\n").write(&path).expect("written");
-        let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+        Credential::new("sfw.a.b.c\n")
+            .write(&path)
+            .expect("written");
+        let mode = std::fs::metadata(&path)
+            .expect("there")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(Credential::read(&path).expect("read").expose(), "sfw.a.b.c");
-        assert!(matches!(Credential::new("x").write(&path), Err(FileError::Io { .. })), "never overwritten");
+        assert!(
+            matches!(Credential::new("x").write(&path), Err(FileError::Io { .. })),
+            "never overwritten"
+        );
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("changed");
-        assert!(matches!(Credential::read(&path), Err(FileError::Open { .. })));
+        assert!(matches!(
+            Credential::read(&path),
+            Err(FileError::Open { .. })
+        ));
     }
 
     #[test]
     fn nothing_prints_it() {
-        assert_eq!(format!("{:?}", Credential::new("sft.secret")), "Credential(hidden)");
+        assert_eq!(
+            format!("{:?}", Credential::new("sft.secret")),
+            "Credential(hidden)"
+        );
     }
 }

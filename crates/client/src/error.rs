@@ -1,4 +1,5 @@
-//! Why an operation has no answer. No error can hold the credential: it is only ever in a request's header.
+//! Why an operation has no answer. No error can hold the credential: it is only ever in a request's
+//! header.
 
 use sealfleet_api::Problem;
 
@@ -49,7 +50,8 @@ impl Error {
         }
     }
 
-    /// Whether the same request may succeed later: the control plane was not reached, is busy, or failed inside.
+    /// Whether the same request may succeed later: the control plane was not reached, is busy, or
+    /// failed inside.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
@@ -65,12 +67,20 @@ pub(crate) const fn is_passing(status: u16) -> bool {
     status == 429 || status >= 500
 }
 
-/// The innermost cause says what happened ("connection refused"); the outer ones repeat the address.
+/// The innermost cause says what happened ("connection refused"); the outer ones repeat the
+/// address.
 fn cause(error: &reqwest::Error) -> String {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    let place = error.url().and_then(reqwest::Url::host_str).unwrap_or("unknown host");
-    if error.is_timeout() { format!("{place}: no answer in time") } else { format!("{place}: {innermost}") }
+    let place = error
+        .url()
+        .and_then(reqwest::Url::host_str)
+        .unwrap_or("unknown host");
+    if error.is_timeout() {
+        format!("{place}: no answer in time")
+    } else {
+        format!("{place}: {innermost}")
+    }
 }

@@ -12,9 +12,10 @@
 //! ```
 //!
 //! # What is tried again
-//! A request whose answer was lost may have happened. So only those are repeated (connection errors, 5xx, 429; full
-//! jitter) that change nothing the second time: reads, previews, heartbeats, queue credentials, starts and reports, which
-//! carry a fence, and enqueues that carry an idempotency key. Each attempt has a timeout of its own.
+//! A request whose answer was lost may have happened. So only those are repeated (connection
+//! errors, 5xx, 429; full jitter) that change nothing the second time: reads, previews, heartbeats,
+//! queue credentials, starts and reports, which carry a fence, and enqueues that carry an
+//! idempotency key. Each attempt has a timeout of its own.
 
 mod client;
 mod credential;

@@ -2,11 +2,13 @@
 
 use reqwest::Method;
 use sealfleet_api::types::{
-    Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun, EnrolmentKeyCreated,
-    EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, Page, ProfileVersionView,
-    ProjectSummary, ProjectView, PutProfile, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade,
-    ResolvedCascade, RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView, SandboxStep,
-    SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, WorkerRegistered, WorkerView,
+    Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
+    EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef,
+    LimitsView, Page, ProfileVersionView, ProjectSummary, ProjectView, PutProfile,
+    QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
+    RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView,
+    SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, WorkerRegistered,
+    WorkerView,
 };
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;
@@ -15,8 +17,8 @@ use sealfleet_domain::rate::Limits;
 use sealfleet_domain::revocation::Revocation;
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::{
-    EnrolmentKeyId, EventId, FanOutId, ProfileName, ProfileRef, ProjectId, RevocationId, RunId, StepId, Timestamp,
-    TokenId, WorkerId,
+    EnrolmentKeyId, EventId, FanOutId, ProfileName, ProfileRef, ProjectId, RevocationId, RunId,
+    StepId, Timestamp, TokenId, WorkerId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -60,8 +62,13 @@ pub struct AuditQuery {
 ///
 /// # Errors
 /// Those of the first page that has no answer.
-pub async fn all_pages<T>(list: impl AsyncFn(&PageQuery) -> Result<Page<T>, Error>) -> Result<Vec<T>, Error> {
-    let mut page = PageQuery { cursor: None, limit: Some(100) };
+pub async fn all_pages<T>(
+    list: impl AsyncFn(&PageQuery) -> Result<Page<T>, Error>,
+) -> Result<Vec<T>, Error> {
+    let mut page = PageQuery {
+        cursor: None,
+        limit: Some(100),
+    };
     let mut items = Vec::new();
     loop {
         let answer = list(&page).await?;
@@ -78,7 +85,12 @@ type Query = Vec<(&'static str, String)>;
 impl PageQuery {
     fn pairs(&self) -> Query {
         let limit = self.limit.map(|limit| ("limit", limit.to_string()));
-        self.cursor.clone().map(|cursor| ("cursor", cursor)).into_iter().chain(limit).collect()
+        self.cursor
+            .clone()
+            .map(|cursor| ("cursor", cursor))
+            .into_iter()
+            .chain(limit)
+            .collect()
     }
 }
 
@@ -105,18 +117,28 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn get_project(&self, project: &ProjectId) -> Result<ProjectView, Error> {
-        self.get(format!("/v1/projects/{project}"), Vec::new()).await
+        self.get(format!("/v1/projects/{project}"), Vec::new())
+            .await
     }
 
-    /// `PUT /v1/projects/{project}/limits`, by an operator: the project's own limits, or none for the default.
+    /// `PUT /v1/projects/{project}/limits`, by an operator: the project's own limits, or none for
+    /// the default.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn set_limits(&self, project: &ProjectId, limits: Option<Limits>) -> Result<LimitsView, Error> {
+    pub async fn set_limits(
+        &self,
+        project: &ProjectId,
+        limits: Option<Limits>,
+    ) -> Result<LimitsView, Error> {
         let body = body(&SetLimits { limits })?;
         let call = Call {
             body: Some(&body),
-            ..Call::new(Method::PUT, format!("/v1/projects/{project}/limits"), Repeat::Safe)
+            ..Call::new(
+                Method::PUT,
+                format!("/v1/projects/{project}/limits"),
+                Repeat::Safe,
+            )
         };
         self.call(call).await
     }
@@ -133,32 +155,53 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn list_tokens(&self, project: Option<&ProjectId>, page: &PageQuery) -> Result<Page<TokenView>, Error> {
-        self.get("/v1/tokens".to_owned(), with_project(page.pairs(), project)).await
+    pub async fn list_tokens(
+        &self,
+        project: Option<&ProjectId>,
+        page: &PageQuery,
+    ) -> Result<Page<TokenView>, Error> {
+        self.get("/v1/tokens".to_owned(), with_project(page.pairs(), project))
+            .await
     }
 
     /// `DELETE /v1/tokens/{token_id}`; operators name the project.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn revoke_token(&self, project: Option<&ProjectId>, token_id: TokenId) -> Result<(), Error> {
-        self.delete(format!("/v1/tokens/{token_id}"), with_project(Vec::new(), project)).await
+    pub async fn revoke_token(
+        &self,
+        project: Option<&ProjectId>,
+        token_id: TokenId,
+    ) -> Result<(), Error> {
+        self.delete(
+            format!("/v1/tokens/{token_id}"),
+            with_project(Vec::new(), project),
+        )
+        .await
     }
 
     /// `POST /v1/enrolment-keys`.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn create_enrolment_key(&self, request: &CreateEnrolmentKey) -> Result<EnrolmentKeyCreated, Error> {
-        self.post("/v1/enrolment-keys", request, Repeat::Never).await
+    pub async fn create_enrolment_key(
+        &self,
+        request: &CreateEnrolmentKey,
+    ) -> Result<EnrolmentKeyCreated, Error> {
+        self.post("/v1/enrolment-keys", request, Repeat::Never)
+            .await
     }
 
     /// `GET /v1/enrolment-keys`.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn list_enrolment_keys(&self, page: &PageQuery) -> Result<Page<EnrolmentKeyView>, Error> {
-        self.get("/v1/enrolment-keys".to_owned(), page.pairs()).await
+    pub async fn list_enrolment_keys(
+        &self,
+        page: &PageQuery,
+    ) -> Result<Page<EnrolmentKeyView>, Error> {
+        self.get("/v1/enrolment-keys".to_owned(), page.pairs())
+            .await
     }
 
     /// `DELETE /v1/enrolment-keys/{enrolment_key_id}`.
@@ -166,15 +209,21 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn revoke_enrolment_key(&self, id: EnrolmentKeyId) -> Result<(), Error> {
-        self.delete(format!("/v1/enrolment-keys/{id}"), Vec::new()).await
+        self.delete(format!("/v1/enrolment-keys/{id}"), Vec::new())
+            .await
     }
 
-    /// `POST /v1/workers/register`, with an enrolment key as this client's credential, or with none.
+    /// `POST /v1/workers/register`, with an enrolment key as this client's credential, or with
+    /// none.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn register_worker(&self, request: &RegisterWorker) -> Result<WorkerRegistered, Error> {
-        self.post("/v1/workers/register", request, Repeat::Never).await
+    pub async fn register_worker(
+        &self,
+        request: &RegisterWorker,
+    ) -> Result<WorkerRegistered, Error> {
+        self.post("/v1/workers/register", request, Repeat::Never)
+            .await
     }
 
     /// `GET /v1/workers`.
@@ -218,7 +267,8 @@ impl Client {
     }
 }
 
-/// `profile`: profiles of a project, or of the system scope for an operator's credential, and the project's cascade.
+/// `profile`: profiles of a project, or of the system scope for an operator's credential, and the
+/// project's cascade.
 impl Client {
     /// `POST /v1/profiles`.
     ///
@@ -244,24 +294,48 @@ impl Client {
         self.get(format!("/v1/profiles/{name}"), Vec::new()).await
     }
 
-    /// `PUT /v1/profiles/{name}`: all that the profile says from now on, if it still has the version `expected`.
-    /// Never repeated: after a lost answer the profile may have another version, and the second try would be refused.
+    /// `PUT /v1/profiles/{name}`: all that the profile says from now on, if it still has the
+    /// version `expected`. Never repeated: after a lost answer the profile may have another
+    /// version, and the second try would be refused.
     ///
     /// # Errors
     /// See [`Error`]; its status is 412 when the profile has another version.
-    pub async fn put_profile(&self, name: &ProfileName, request: &PutProfile, expected: u32) -> Result<Profile, Error> {
+    pub async fn put_profile(
+        &self,
+        name: &ProfileName,
+        request: &PutProfile,
+        expected: u32,
+    ) -> Result<Profile, Error> {
         let body = body(request)?;
         let call = Call::new(Method::PUT, format!("/v1/profiles/{name}"), Repeat::Never);
-        self.call(Call { body: Some(&body), if_match: Some(expected), ..call }).await
+        self.call(Call {
+            body: Some(&body),
+            if_match: Some(expected),
+            ..call
+        })
+        .await
     }
 
     /// `DELETE /v1/profiles/{name}`, if it still has the version `expected` where one is given.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn delete_profile(&self, name: &ProfileName, expected: Option<u32>) -> Result<(), Error> {
-        let call = Call::new(Method::DELETE, format!("/v1/profiles/{name}"), Repeat::Never);
-        self.call::<serde::de::IgnoredAny>(Call { if_match: expected, ..call }).await.map(drop)
+    pub async fn delete_profile(
+        &self,
+        name: &ProfileName,
+        expected: Option<u32>,
+    ) -> Result<(), Error> {
+        let call = Call::new(
+            Method::DELETE,
+            format!("/v1/profiles/{name}"),
+            Repeat::Never,
+        );
+        self.call::<serde::de::IgnoredAny>(Call {
+            if_match: expected,
+            ..call
+        })
+        .await
+        .map(drop)
     }
 
     /// `GET /v1/profiles/{name}/versions`, newest first.
@@ -273,7 +347,8 @@ impl Client {
         name: &ProfileName,
         page: &PageQuery,
     ) -> Result<Page<ProfileVersionView>, Error> {
-        self.get(format!("/v1/profiles/{name}/versions"), page.pairs()).await
+        self.get(format!("/v1/profiles/{name}/versions"), page.pairs())
+            .await
     }
 
     /// `GET /v1/cascade`.
@@ -291,21 +366,30 @@ impl Client {
     pub async fn put_cascade(&self, bindings: &Bindings) -> Result<Bindings, Error> {
         let body = body(bindings)?;
         let call = Call::new(Method::PUT, "/v1/cascade".to_owned(), Repeat::Never);
-        self.call(Call { body: Some(&body), ..call }).await
+        self.call(Call {
+            body: Some(&body),
+            ..call
+        })
+        .await
     }
 
     /// `POST /v1/cascade/resolve`. It changes nothing.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn resolve_cascade(&self, request: &ResolveCascade) -> Result<ResolvedCascade, Error> {
-        self.post("/v1/cascade/resolve", request, Repeat::Safe).await
+    pub async fn resolve_cascade(
+        &self,
+        request: &ResolveCascade,
+    ) -> Result<ResolvedCascade, Error> {
+        self.post("/v1/cascade/resolve", request, Repeat::Safe)
+            .await
     }
 }
 
 /// `revoke`: revocations of keys, and the abortion of what is in flight.
 impl Client {
-    /// `POST /v1/revocations`. Never repeated: what the first try revoked, the second would find revoked.
+    /// `POST /v1/revocations`. Never repeated: what the first try revoked, the second would find
+    /// revoked.
     ///
     /// # Errors
     /// See [`Error`].
@@ -318,14 +402,19 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn preview_revocation(&self, request: &Revoke) -> Result<RevocationPreview, Error> {
-        self.post("/v1/revocations:preview", request, Repeat::Safe).await
+        self.post("/v1/revocations:preview", request, Repeat::Safe)
+            .await
     }
 
     /// `GET /v1/revocations`.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn list_revocations(&self, state: RevocationState, page: &PageQuery) -> Result<Page<Revocation>, Error> {
+    pub async fn list_revocations(
+        &self,
+        state: RevocationState,
+        page: &PageQuery,
+    ) -> Result<Page<Revocation>, Error> {
         let mut pairs = page.pairs();
         pairs.push(("state", state.name().to_owned()));
         self.get("/v1/revocations".to_owned(), pairs).await
@@ -362,18 +451,35 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn enqueue(&self, request: &EnqueueRun, idempotency_key: Option<&str>) -> Result<RunView, Error> {
-        let repeat = if idempotency_key.is_some() { Repeat::Safe } else { Repeat::Never };
+    pub async fn enqueue(
+        &self,
+        request: &EnqueueRun,
+        idempotency_key: Option<&str>,
+    ) -> Result<RunView, Error> {
+        let repeat = if idempotency_key.is_some() {
+            Repeat::Safe
+        } else {
+            Repeat::Never
+        };
         let body = body(request)?;
         let call = Call::new(Method::POST, "/v1/runs".to_owned(), repeat);
-        self.call(Call { body: Some(&body), idempotency_key, ..call }).await
+        self.call(Call {
+            body: Some(&body),
+            idempotency_key,
+            ..call
+        })
+        .await
     }
 
     /// `GET /v1/runs`, newest first; those in one state, if one is named.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn list_runs(&self, state: Option<RunState>, page: &PageQuery) -> Result<Page<RunSummary>, Error> {
+    pub async fn list_runs(
+        &self,
+        state: Option<RunState>,
+        page: &PageQuery,
+    ) -> Result<Page<RunSummary>, Error> {
         let mut pairs = page.pairs();
         pairs.extend(state.map(|state| ("state", state.name().to_owned())));
         self.get("/v1/runs".to_owned(), pairs).await
@@ -400,18 +506,24 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn retry_step(&self, run_id: RunId, step_id: &StepId) -> Result<RunView, Error> {
-        self.act(format!("/v1/runs/{run_id}/steps/{step_id}/retry")).await
+        self.act(format!("/v1/runs/{run_id}/steps/{step_id}/retry"))
+            .await
     }
 
-    /// `GET /v1/audit`, oldest first. A page may be short or empty and have a `next_cursor`: it ends when it has looked
-    /// at as many entries as one page may.
+    /// `GET /v1/audit`, oldest first. A page may be short or empty and have a `next_cursor`: it
+    /// ends when it has looked at as many entries as one page may.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn list_audit(&self, query: &AuditQuery) -> Result<Page<AuditEntry>, Error> {
         let mut pairs = query.page.pairs();
         pairs.extend(query.run_id.map(|run_id| ("run", run_id.to_string())));
-        pairs.extend(query.profile.as_ref().map(|profile| ("profile", profile.to_string())));
+        pairs.extend(
+            query
+                .profile
+                .as_ref()
+                .map(|profile| ("profile", profile.to_string())),
+        );
         pairs.extend(query.key.clone().map(|key| ("key", key)));
         pairs.extend(query.actor.clone().map(|actor| ("actor", actor)));
         pairs.extend((!query.types.is_empty()).then(|| ("type", query.types.join(","))));
@@ -425,8 +537,15 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn get_audit_entry(&self, event_id: EventId, project: Option<&str>) -> Result<AuditEntry, Error> {
-        let pairs = project.map(|project| ("project", project.to_owned())).into_iter().collect();
+    pub async fn get_audit_entry(
+        &self,
+        event_id: EventId,
+        project: Option<&str>,
+    ) -> Result<AuditEntry, Error> {
+        let pairs = project
+            .map(|project| ("project", project.to_owned()))
+            .into_iter()
+            .collect();
         self.get(format!("/v1/audit/{event_id}"), pairs).await
     }
 }
@@ -465,7 +584,12 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn queue_credentials(&self) -> Result<QueueCredentials, Error> {
-        self.call(Call::new(Method::POST, "/v1/queue-credentials".to_owned(), Repeat::Safe)).await
+        self.call(Call::new(
+            Method::POST,
+            "/v1/queue-credentials".to_owned(),
+            Repeat::Safe,
+        ))
+        .await
     }
 
     /// `POST /v1/starts`.
@@ -484,8 +608,8 @@ impl Client {
         self.post("/v1/reports", request, Repeat::Safe).await
     }
 
-    /// `POST /v1/sandbox/step`. The route wants a signature of the task's role, which this client does not make: the
-    /// call is refused, as tests check.
+    /// `POST /v1/sandbox/step`. The route wants a signature of the task's role, which this client
+    /// does not make: the call is refused, as tests check.
     ///
     /// # Errors
     /// See [`Error`].
@@ -496,7 +620,11 @@ impl Client {
 
 impl Client {
     async fn get<T: DeserializeOwned>(&self, path: String, query: Query) -> Result<T, Error> {
-        self.call(Call { query, ..Call::new(Method::GET, path, Repeat::Safe) }).await
+        self.call(Call {
+            query,
+            ..Call::new(Method::GET, path, Repeat::Safe)
+        })
+        .await
     }
 
     async fn post<T: DeserializeOwned>(
@@ -506,17 +634,25 @@ impl Client {
         repeat: Repeat,
     ) -> Result<T, Error> {
         let body = body(request)?;
-        self.call(Call { body: Some(&body), ..Call::new(Method::POST, path.to_owned(), repeat) }).await
+        self.call(Call {
+            body: Some(&body),
+            ..Call::new(Method::POST, path.to_owned(), repeat)
+        })
+        .await
     }
 
     /// A POST without a body.
     async fn act<T: DeserializeOwned>(&self, path: String) -> Result<T, Error> {
-        self.call(Call::new(Method::POST, path, Repeat::Never)).await
+        self.call(Call::new(Method::POST, path, Repeat::Never))
+            .await
     }
 
     /// What stands in the answer does not matter: what was named is gone.
     async fn delete(&self, path: String, query: Query) -> Result<(), Error> {
-        let call = Call { query, ..Call::new(Method::DELETE, path, Repeat::Never) };
+        let call = Call {
+            query,
+            ..Call::new(Method::DELETE, path, Repeat::Never)
+        };
         self.call::<serde::de::IgnoredAny>(call).await.map(drop)
     }
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use sealfleet_api::operations;
 use sealfleet_client::types::{EnqueueRun, Heartbeat, PutProfile, ResolveCascade, Revoke};
-use sealfleet_client::{AuditQuery, Client, Code, Credential, Error, PageQuery, RevocationState, all_pages};
+use sealfleet_client::{
+    AuditQuery, Client, Code, Credential, Error, PageQuery, RevocationState, all_pages,
+};
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::{ProfileName, ProjectId, RunId, StepId, WorkerId};
 use serde_json::json;
@@ -35,12 +37,17 @@ impl Server {
                 let mut request = vec![0; 65536];
                 let read = connection.read(&mut request).await.unwrap();
                 request.truncate(read);
-                noted.lock().unwrap().push(String::from_utf8(request).unwrap());
+                noted
+                    .lock()
+                    .unwrap()
+                    .push(String::from_utf8(request).unwrap());
                 if status == 0 {
                     continue;
                 }
-                let head =
-                    format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+                let head = format!(
+                    "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                    body.len()
+                );
                 connection.write_all(head.as_bytes()).await.unwrap();
                 connection.write_all(body.as_bytes()).await.unwrap();
                 connection.shutdown().await.unwrap();
@@ -50,7 +57,9 @@ impl Server {
     }
 
     fn client(&self) -> Client {
-        Client::new(&self.url, Some(Credential::new(CANARY))).unwrap().with_timeout(Duration::from_secs(5))
+        Client::new(&self.url, Some(Credential::new(CANARY)))
+            .unwrap()
+            .with_timeout(Duration::from_secs(5))
     }
 
     fn seen(&self) -> Vec<String> {
@@ -74,48 +83,97 @@ fn run() -> EnqueueRun {
 #[tokio::test]
 async fn a_read_is_repeated_after_lost_answers_and_failures() {
     let server = Server::new(vec![(0, String::new()), (503, "busy".to_owned()), page()]).await;
-    let query = PageQuery { cursor: Some("a b&c".to_owned()), limit: Some(7) };
-    let runs = server.client().list_runs(Some(RunState::Running), &query).await.unwrap();
+    let query = PageQuery {
+        cursor: Some("a b&c".to_owned()),
+        limit: Some(7),
+    };
+    let runs = server
+        .client()
+        .list_runs(Some(RunState::Running), &query)
+        .await
+        .unwrap();
     assert!(runs.items.is_empty());
     let seen = server.seen();
     assert_eq!(seen.len(), 3);
     assert!(
-        seen.iter().all(|request| request.starts_with("GET /v1/runs?cursor=a+b%26c&limit=7&state=running ")),
+        seen.iter().all(
+            |request| request.starts_with("GET /v1/runs?cursor=a+b%26c&limit=7&state=running ")
+        ),
         "{seen:?}"
     );
-    assert!(seen.iter().all(|request| request.contains(&format!("Bearer {CANARY}"))));
+    assert!(
+        seen.iter()
+            .all(|request| request.contains(&format!("Bearer {CANARY}")))
+    );
 }
 
 #[tokio::test]
 async fn a_list_is_read_to_its_last_page() {
     let of = |project: &str, more: serde_json::Value| {
-        (200, json!({"items": [{"project": project}], "next_cursor": more}).to_string())
+        (
+            200,
+            json!({"items": [{"project": project}], "next_cursor": more}).to_string(),
+        )
     };
     let server = Server::new(vec![of("alpha", json!("n1")), of("beta", json!(null))]).await;
     let client = server.client();
-    let projects = all_pages(async |page| client.list_projects(page).await).await.unwrap();
-    let names: Vec<&str> = projects.iter().map(|found| found.project.as_str()).collect();
+    let projects = all_pages(async |page| client.list_projects(page).await)
+        .await
+        .unwrap();
+    let names: Vec<&str> = projects
+        .iter()
+        .map(|found| found.project.as_str())
+        .collect();
     assert_eq!(names, ["alpha", "beta"]);
-    let lines: Vec<String> =
-        server.seen().iter().map(|request| request.lines().next().unwrap_or_default().to_owned()).collect();
-    assert_eq!(lines, ["GET /v1/projects?limit=100 HTTP/1.1", "GET /v1/projects?cursor=n1&limit=100 HTTP/1.1"]);
+    let lines: Vec<String> = server
+        .seen()
+        .iter()
+        .map(|request| request.lines().next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "GET /v1/projects?limit=100 HTTP/1.1",
+            "GET /v1/projects?cursor=n1&limit=100 HTTP/1.1"
+        ]
+    );
 }
 
 #[tokio::test]
 async fn a_change_is_repeated_only_with_an_idempotency_key() {
     let server = Server::new(vec![(500, String::new()), page()]).await;
     let error = server.client().enqueue(&run(), None).await.err().unwrap();
-    assert!(matches!(error, Error::Unreadable { status: 500, .. }), "{error}");
+    assert!(
+        matches!(error, Error::Unreadable { status: 500, .. }),
+        "{error}"
+    );
     assert_eq!(server.seen().len(), 1);
 
-    // No answer; too many; and those of a function that failed, was killed, is busy or was too slow.
+    // No answer; too many; and those of a function that failed, was killed, is busy or was too
+    // slow.
     for passing in [0, 429, 500, 502, 503, 504] {
-        let server = Server::new(vec![(passing, String::new()), problem(422, "idempotency_mismatch")]).await;
-        let error = server.client().enqueue(&run(), Some("key-1")).await.err().unwrap();
-        assert_eq!(error.problem().map(|problem| problem.code), Some(Code::IdempotencyMismatch));
+        let server = Server::new(vec![
+            (passing, String::new()),
+            problem(422, "idempotency_mismatch"),
+        ])
+        .await;
+        let error = server
+            .client()
+            .enqueue(&run(), Some("key-1"))
+            .await
+            .err()
+            .unwrap();
+        assert_eq!(
+            error.problem().map(|problem| problem.code),
+            Some(Code::IdempotencyMismatch)
+        );
         let seen = server.seen();
         assert_eq!(seen.len(), 2, "after {passing}");
-        assert!(seen.iter().all(|request| request.contains("idempotency-key: key-1\r\n")), "{seen:?}");
+        assert!(
+            seen.iter()
+                .all(|request| request.contains("idempotency-key: key-1\r\n")),
+            "{seen:?}"
+        );
     }
 }
 
@@ -123,9 +181,20 @@ async fn a_change_is_repeated_only_with_an_idempotency_key() {
 async fn heartbeats_are_repeated_unless_retries_are_off() {
     let answer = (200, json!({"status": "approved", "leases": []}).to_string());
     let server = Server::new(vec![(502, String::new()), answer]).await;
-    server.client().heartbeat(&Heartbeat::default()).await.unwrap();
+    server
+        .client()
+        .heartbeat(&Heartbeat::default())
+        .await
+        .unwrap();
     let server = Server::new(vec![(502, String::new())]).await;
-    assert!(server.client().without_retries().heartbeat(&Heartbeat::default()).await.is_err());
+    assert!(
+        server
+            .client()
+            .without_retries()
+            .heartbeat(&Heartbeat::default())
+            .await
+            .is_err()
+    );
     assert_eq!(server.seen().len(), 1);
 }
 
@@ -136,39 +205,77 @@ async fn a_change_of_a_profile_names_the_version_it_replaces_and_is_sent_once() 
         "created_at": "2026-01-31T08:00:00Z", "updated_at": "2026-01-31T08:00:00Z"
     });
     let conflict = (412, "changed".to_owned());
-    let answers = vec![(200, profile.to_string()), conflict, (503, String::new()), (204, String::new())];
+    let answers = vec![
+        (200, profile.to_string()),
+        conflict,
+        (503, String::new()),
+        (204, String::new()),
+    ];
     let server = Server::new(answers).await;
     let (client, name) = (server.client(), "crm".parse().unwrap());
-    let put = client.put_profile(&name, &PutProfile::default(), 3).await.unwrap();
-    assert_eq!((put.version, put.content.secrets["KEY"].to_string().as_str()), (4, "builtin://crm@v1"));
-    let error = client.put_profile(&name, &PutProfile::default(), 3).await.err().unwrap();
+    let put = client
+        .put_profile(&name, &PutProfile::default(), 3)
+        .await
+        .unwrap();
+    assert_eq!(
+        (put.version, put.content.secrets["KEY"].to_string().as_str()),
+        (4, "builtin://crm@v1")
+    );
+    let error = client
+        .put_profile(&name, &PutProfile::default(), 3)
+        .await
+        .err()
+        .unwrap();
     assert_eq!(error.status(), Some(412));
-    assert!(client.put_profile(&name, &PutProfile::default(), 3).await.is_err());
+    assert!(
+        client
+            .put_profile(&name, &PutProfile::default(), 3)
+            .await
+            .is_err()
+    );
     client.delete_profile(&name, None).await.unwrap();
     let seen = server.seen();
     assert_eq!(seen.len(), 4, "a lost answer is not sent again: {seen:?}");
     for request in &seen[..3] {
-        assert!(request.starts_with("PUT /v1/profiles/crm ") && request.contains("if-match: \"3\"\r\n"), "{request}");
+        assert!(
+            request.starts_with("PUT /v1/profiles/crm ") && request.contains("if-match: \"3\"\r\n"),
+            "{request}"
+        );
     }
-    assert!(seen[3].starts_with("DELETE /v1/profiles/crm ") && !seen[3].contains("if-match"), "{}", seen[3]);
+    assert!(
+        seen[3].starts_with("DELETE /v1/profiles/crm ") && !seen[3].contains("if-match"),
+        "{}",
+        seen[3]
+    );
 }
 
 #[tokio::test]
 async fn questions_are_repeated_and_revocations_are_not() {
     let busy = || (503, String::new());
     let preview = (200, json!({"runs": [], "more": false}).to_string());
-    let resolved = (200, json!({"profiles": [], "keys": [], "removed": {}}).to_string());
+    let resolved = (
+        200,
+        json!({"profiles": [], "keys": [], "removed": {}}).to_string(),
+    );
     let server = Server::new(vec![busy(), preview, busy(), resolved, busy(), page()]).await;
     let client = server.client();
-    let revoke: Revoke =
-        serde_json::from_value(json!({"keys": [{"profile": "system/base", "key": "K"}], "reason": "leaked"})).unwrap();
+    let revoke: Revoke = serde_json::from_value(
+        json!({"keys": [{"profile": "system/base", "key": "K"}], "reason": "leaked"}),
+    )
+    .unwrap();
     let question: ResolveCascade = serde_json::from_value(json!({"workflow": "w"})).unwrap();
     client.preview_revocation(&revoke).await.unwrap();
     client.resolve_cascade(&question).await.unwrap();
     assert!(client.revoke(&revoke).await.is_err());
-    client.list_revocations(RevocationState::Lifted, &PageQuery::default()).await.unwrap();
-    let lines: Vec<String> =
-        server.seen().iter().map(|request| request.lines().next().unwrap_or_default().to_owned()).collect();
+    client
+        .list_revocations(RevocationState::Lifted, &PageQuery::default())
+        .await
+        .unwrap();
+    let lines: Vec<String> = server
+        .seen()
+        .iter()
+        .map(|request| request.lines().next().unwrap_or_default().to_owned())
+        .collect();
     assert_eq!(
         lines,
         [
@@ -197,10 +304,14 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
     let many = operations::all().count();
     let server = Server::new(vec![problem(404, "not_found"); many]).await;
     let client = &server.client().without_retries();
-    let page = &PageQuery { cursor: Some("c".to_owned()), limit: Some(1) };
+    let page = &PageQuery {
+        cursor: Some("c".to_owned()),
+        limit: Some(1),
+    };
     let id = |prefix: &str| format!("{prefix}_0198c0de-0000-7000-8000-00000000000a");
     let (run, worker): (RunId, WorkerId) = (of(&id("run")), of(&id("wrk")));
-    let (project, name, step): (ProjectId, ProfileName, StepId) = (of("healthcare"), of("crm"), of("main"));
+    let (project, name, step): (ProjectId, ProfileName, StepId) =
+        (of("healthcare"), of("crm"), of("main"));
     let lease = json!({"run_id": run, "step_id": step, "fence": 1});
     let audit = AuditQuery {
         run_id: Some(run),
@@ -262,22 +373,39 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.report(&least(json!({"run_id": run, "step_id": step, "fence": 1, "state": "succeeded"})));
         client.sandbox_step(&least(lease));
     }
-    assert_eq!(refused, many, "an operation without a method, or a method without an operation");
+    assert_eq!(
+        refused, many,
+        "an operation without a method, or a method without an operation"
+    );
     let mut sent = BTreeSet::new();
     for request in server.seen() {
         let (method, rest) = request.split_once(' ').unwrap();
         let (target, _) = rest.split_once(' ').unwrap();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let found = operations::find(method, &path.split('/').skip(1).collect::<Vec<_>>());
-        let Some(operation) = found else { panic!("`{method} {path}` is no operation") };
+        let Some(operation) = found else {
+            panic!("`{method} {path}` is no operation")
+        };
         sent.insert(operation.id);
         for (name, _) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-            assert!(operation.query.iter().any(|query| query.name == name), "{}: `{name}`", operation.id);
+            assert!(
+                operation.query.iter().any(|query| query.name == name),
+                "{}: `{name}`",
+                operation.id
+            );
         }
         let (_, body) = request.split_once("\r\n\r\n").unwrap();
-        assert_eq!(operation.body.is_some(), !body.is_empty(), "{}: {body}", operation.id);
+        assert_eq!(
+            operation.body.is_some(),
+            !body.is_empty(),
+            "{}: {body}",
+            operation.id
+        );
     }
-    assert_eq!(sent, operations::all().map(|operation| operation.id).collect());
+    assert_eq!(
+        sent,
+        operations::all().map(|operation| operation.id).collect()
+    );
 }
 
 #[tokio::test]
@@ -285,26 +413,49 @@ async fn no_error_and_no_debug_shows_the_credential() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let client = Client::new(&url, Some(Credential::new(CANARY))).unwrap().without_retries();
-    let error = client.list_runs(None, &PageQuery::default()).await.err().unwrap();
-    assert!(error.is_passing() && error.to_string().contains("127.0.0.1"), "{error}");
-    for text in [format!("{client:?}"), format!("{error:?}"), format!("{error}")] {
+    let client = Client::new(&url, Some(Credential::new(CANARY)))
+        .unwrap()
+        .without_retries();
+    let error = client
+        .list_runs(None, &PageQuery::default())
+        .await
+        .err()
+        .unwrap();
+    assert!(
+        error.is_passing() && error.to_string().contains("127.0.0.1"),
+        "{error}"
+    );
+    for text in [
+        format!("{client:?}"),
+        format!("{error:?}"),
+        format!("{error}"),
+    ] {
         assert!(!text.contains("canary"), "{text}");
     }
 }
 
 #[test]
 fn a_credential_is_not_sent_in_the_clear_over_a_network() {
-    for bad in
-        ["http://api.example.com", "ftp://localhost", "x", "https://u:p@localhost", "http://10.0.0.1", "https://h/?q"]
-    {
-        let Err(error) = Client::new(bad, None) else { panic!("{bad}") };
+    for bad in [
+        "http://api.example.com",
+        "ftp://localhost",
+        "x",
+        "https://u:p@localhost",
+        "http://10.0.0.1",
+        "https://h/?q",
+    ] {
+        let Err(error) = Client::new(bad, None) else {
+            panic!("{bad}")
+        };
         assert!(matches!(error, Error::Address { .. }), "{error}");
         assert!(!error.to_string().contains("u:p"));
     }
-    for good in
-        ["http://localhost:1", "http://x.execute-api.localhost:4566/", "http://[::1]:1", "https://api.example.com/v"]
-    {
+    for good in [
+        "http://localhost:1",
+        "http://x.execute-api.localhost:4566/",
+        "http://[::1]:1",
+        "https://api.example.com/v",
+    ] {
         if let Err(error) = Client::new(good, None) {
             // A machine without certificates has no https.
             assert!(good.starts_with("https"), "{error}");

@@ -1,8 +1,8 @@
 //! Per-tool access lists: which tool sees which secrets.
 //!
-//! Default deny: where a list exists, a tool that it does not name gets nothing, and so does a step without a tool.
-//! Lists of several levels narrow one another: a key is seen only if every one of them grants it. They govern secrets,
-//! never plain knobs.
+//! Default deny: where a list exists, a tool that it does not name gets nothing, and so does a step
+//! without a tool. Lists of several levels narrow one another: a key is seen only if every one of
+//! them grants it. They govern secrets, never plain knobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,8 @@ impl Acl {
     /// Whether `tool` sees the secret `key`.
     #[must_use]
     pub fn grants(&self, tool: Option<&ToolName>, key: &str) -> bool {
-        tool.and_then(|tool| self.0.get(tool)).is_some_and(|keys| keys.contains(ALL) || keys.contains(key))
+        tool.and_then(|tool| self.0.get(tool))
+            .is_some_and(|keys| keys.contains(ALL) || keys.contains(key))
     }
 
     /// What both grant.
@@ -42,7 +43,10 @@ impl Acl {
                 _ => own.intersection(theirs).cloned().collect(),
             }
         };
-        let tools = self.0.iter().filter_map(|(tool, own)| Some((tool.clone(), both(own, other.0.get(tool)?))));
+        let tools = self
+            .0
+            .iter()
+            .filter_map(|(tool, own)| Some((tool.clone(), both(own, other.0.get(tool)?))));
         Self(tools.collect())
     }
 
@@ -76,15 +80,28 @@ mod tests {
 
     fn acl(tools: &[(&str, &[&str])]) -> Acl {
         let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
-        Acl::new(tools.iter().map(|(tool, of)| (tool.parse().expect("a tool"), keys(of))).collect())
+        Acl::new(
+            tools
+                .iter()
+                .map(|(tool, of)| (tool.parse().expect("a tool"), keys(of)))
+                .collect(),
+        )
     }
 
     #[test]
     fn a_tool_that_is_not_listed_gets_nothing() {
-        let (claude, codex, other) = ("claude".parse().ok(), "codex".parse().ok(), "other".parse().ok());
+        let (claude, codex, other) = (
+            "claude".parse().ok(),
+            "codex".parse().ok(),
+            "other".parse().ok(),
+        );
         let acl = acl(&[("claude", &["A"]), ("codex", &[])]);
         assert!(acl.grants(claude.as_ref(), "A") && !acl.grants(claude.as_ref(), "B"));
-        assert!(!acl.grants(codex.as_ref(), "A") && !acl.grants(other.as_ref(), "A") && !acl.grants(None, "A"));
+        assert!(
+            !acl.grants(codex.as_ref(), "A")
+                && !acl.grants(other.as_ref(), "A")
+                && !acl.grants(None, "A")
+        );
         assert!(sees(None, None, "A") && !sees(Some(&acl), None, "A"));
     }
 
@@ -92,7 +109,10 @@ mod tests {
     fn lists_only_narrow() {
         let lower = acl(&[("claude", &["*"]), ("codex", &["A", "B"])]);
         let upper = acl(&[("claude", &["A"]), ("codex", &["B", "C"]), ("new", &["*"])]);
-        assert_eq!(lower.narrowed_by(&upper), acl(&[("claude", &["A"]), ("codex", &["B"])]));
+        assert_eq!(
+            lower.narrowed_by(&upper),
+            acl(&[("claude", &["A"]), ("codex", &["B"])])
+        );
         assert_eq!(lower.narrowed_by(&upper), upper.narrowed_by(&lower));
     }
 }

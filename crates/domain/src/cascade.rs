@@ -1,11 +1,12 @@
 //! The cascade: system -> project -> workflow -> run, merged key by key.
 //!
-//! The later level wins, a tombstone ends a key of lower levels, and each key keeps the origin of what won. Resolution
-//! is a pure function of the profiles that were fetched, one at most for each level, so its cost does not depend on how
-//! many profiles there are.
+//! The later level wins, a tombstone ends a key of lower levels, and each key keeps the origin of
+//! what won. Resolution is a pure function of the profiles that were fetched, one at most for each
+//! level, so its cost does not depend on how many profiles there are.
 //!
-//! A key that any level declared a secret never becomes a plain knob above it, not even after a tombstone: whoever
-//! writes the later level could otherwise take a key out of the care that secrets get, with nobody noticing.
+//! A key that any level declared a secret never becomes a plain knob above it, not even after a
+//! tombstone: whoever writes the later level could otherwise take a key out of the care that
+//! secrets get, with nobody noticing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,8 +49,8 @@ pub struct Bindings {
     pub workflows: BTreeMap<WorkflowName, ProfileName>,
 }
 
-/// What a run changes for itself alone, above all profiles. Plain knobs and tombstones: a secret reference that
-/// did not stand in a profile would go round the rules of all profiles.
+/// What a run changes for itself alone, above all profiles. Plain knobs and tombstones: a secret
+/// reference that did not stand in a profile would go round the rules of all profiles.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -60,7 +61,10 @@ pub struct Overrides {
     pub env: BTreeMap<String, String>,
     /// Tombstones.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::tombstones"))]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "crate::schema::tombstones")
+    )]
     pub remove: BTreeSet<String>,
 }
 
@@ -104,7 +108,8 @@ pub struct Resolved {
     pub secrets: BTreeMap<String, Entry<Reference>>,
     /// Keys that a tombstone ended, by whom.
     pub removed: BTreeMap<String, Origin>,
-    /// Every key that any level declared a secret, and who did last: none of them may be set to a plain value.
+    /// Every key that any level declared a secret, and who did last: none of them may be set to a
+    /// plain value.
     pub sealed: BTreeMap<String, Origin>,
     /// What tools see, where any profile says.
     pub tools: Option<Acl>,
@@ -138,7 +143,10 @@ pub enum CascadeError {
 
 /// An origin in words.
 fn described(origin: &Origin) -> String {
-    origin.profile.as_ref().map_or_else(|| "the run itself".to_owned(), |profile| format!("profile `{profile}`"))
+    origin.profile.as_ref().map_or_else(
+        || "the run itself".to_owned(),
+        |profile| format!("profile `{profile}`"),
+    )
 }
 
 impl Bindings {
@@ -150,9 +158,18 @@ impl Bindings {
 
     /// The profiles of a run of `workflow` that names `own`, lowest level first.
     #[must_use]
-    pub fn levels(&self, workflow: &WorkflowName, own: Option<&ProfileName>) -> Vec<(Level, ProfileRef)> {
-        let of = |level, name: Option<&ProfileName>| name.map(|name| (level, ProfileRef::Own(name.clone())));
-        let system = self.system.as_ref().map(|name| (Level::System, ProfileRef::System(name.clone())));
+    pub fn levels(
+        &self,
+        workflow: &WorkflowName,
+        own: Option<&ProfileName>,
+    ) -> Vec<(Level, ProfileRef)> {
+        let of = |level, name: Option<&ProfileName>| {
+            name.map(|name| (level, ProfileRef::Own(name.clone())))
+        };
+        let system = self
+            .system
+            .as_ref()
+            .map(|name| (Level::System, ProfileRef::System(name.clone())));
         [
             system,
             of(Level::Project, self.project.as_ref()),
@@ -178,7 +195,11 @@ impl Overrides {
     /// The first entry that breaks a rule.
     pub fn check(&self) -> Result<(), InvalidProfile> {
         check_env("overrides.env", &self.env)?;
-        let marks = self.remove.iter().map(|key| (key.clone(), String::new())).collect();
+        let marks = self
+            .remove
+            .iter()
+            .map(|key| (key.clone(), String::new()))
+            .collect();
         check_env("overrides.remove", &marks)?;
         match self.remove.iter().find(|key| self.env.contains_key(*key)) {
             None => Ok(()),
@@ -194,20 +215,33 @@ impl Overrides {
 ///
 /// # Errors
 /// When a profile does not allow `workflow`, or a plain value would take a secret's place.
-pub fn resolve(layers: &[Layer], overrides: &Overrides, workflow: &WorkflowName) -> Result<Resolved, CascadeError> {
+pub fn resolve(
+    layers: &[Layer],
+    overrides: &Overrides,
+    workflow: &WorkflowName,
+) -> Result<Resolved, CascadeError> {
     let mut outcome = Resolved::default();
     for layer in layers {
         let content = &layer.content.content;
         if !content.allowed_workflows.is_empty() && !content.allowed_workflows.contains(workflow) {
-            return Err(CascadeError::NotAllowed { profile: layer.profile.clone(), workflow: workflow.clone() });
+            return Err(CascadeError::NotAllowed {
+                profile: layer.profile.clone(),
+                workflow: workflow.clone(),
+            });
         }
-        let origin = Origin { level: layer.level, profile: Some(layer.profile.clone()) };
+        let origin = Origin {
+            level: layer.level,
+            profile: Some(layer.profile.clone()),
+        };
         outcome.remove(&content.remove, &origin);
         outcome.seal(&content.secrets, &origin);
         outcome.set(&content.env, &origin)?;
         outcome.narrow(content.tools.as_ref());
     }
-    let origin = Origin { level: Level::Run, profile: None };
+    let origin = Origin {
+        level: Level::Run,
+        profile: None,
+    };
     outcome.remove(&overrides.remove, &origin);
     outcome.set(&overrides.env, &origin)?;
     Ok(outcome)
@@ -219,10 +253,19 @@ impl Resolved {
     /// # Errors
     /// [`CascadeError::SecretOverride`].
     pub fn check_plain(&self, env: &BTreeMap<String, String>) -> Result<(), CascadeError> {
-        let taken = env.keys().find_map(|key| Some((key, self.sealed.get(key)?)));
+        let taken = env
+            .keys()
+            .find_map(|key| Some((key, self.sealed.get(key)?)));
         taken.map_or(Ok(()), |(key, secret)| {
-            let plain = Origin { level: Level::Run, profile: None };
-            Err(CascadeError::SecretOverride { key: key.clone(), secret: secret.clone(), plain })
+            let plain = Origin {
+                level: Level::Run,
+                profile: None,
+            };
+            Err(CascadeError::SecretOverride {
+                key: key.clone(),
+                secret: secret.clone(),
+                plain,
+            })
         })
     }
 
@@ -241,7 +284,13 @@ impl Resolved {
             self.env.remove(key);
             self.removed.remove(key);
             self.sealed.insert(key.clone(), origin.clone());
-            self.secrets.insert(key.clone(), Entry { set: reference.clone(), origin: origin.clone() });
+            self.secrets.insert(
+                key.clone(),
+                Entry {
+                    set: reference.clone(),
+                    origin: origin.clone(),
+                },
+            );
         }
     }
 
@@ -249,17 +298,31 @@ impl Resolved {
         for (key, value) in env {
             if let Some(secret) = self.sealed.get(key) {
                 let (secret, plain) = (secret.clone(), origin.clone());
-                return Err(CascadeError::SecretOverride { key: key.clone(), secret, plain });
+                return Err(CascadeError::SecretOverride {
+                    key: key.clone(),
+                    secret,
+                    plain,
+                });
             }
             self.removed.remove(key);
-            self.env.insert(key.clone(), Entry { set: value.clone(), origin: origin.clone() });
+            self.env.insert(
+                key.clone(),
+                Entry {
+                    set: value.clone(),
+                    origin: origin.clone(),
+                },
+            );
         }
         Ok(())
     }
 
     fn narrow(&mut self, tools: Option<&Acl>) {
         let Some(tools) = tools else { return };
-        self.tools = Some(self.tools.as_ref().map_or_else(|| tools.clone(), |lower| lower.narrowed_by(tools)));
+        self.tools = Some(
+            self.tools
+                .as_ref()
+                .map_or_else(|| tools.clone(), |lower| lower.narrowed_by(tools)),
+        );
     }
 }
 
@@ -273,15 +336,31 @@ mod tests {
         let profile: ProfileRef = profile.parse().expect("a profile");
         let at = Timestamp::from_millis(0);
         let name = profile.name().clone();
-        Layer { level, profile, content: Profile { name, version: 1, content, created_at: at, updated_at: at } }
+        Layer {
+            level,
+            profile,
+            content: Profile {
+                name,
+                version: 1,
+                content,
+                created_at: at,
+                updated_at: at,
+            },
+        }
     }
 
     fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     fn secrets(pairs: &[(&str, &str)]) -> BTreeMap<String, Reference> {
-        pairs.iter().map(|(key, uri)| ((*key).to_owned(), uri.parse().expect("a reference"))).collect()
+        pairs
+            .iter()
+            .map(|(key, uri)| ((*key).to_owned(), uri.parse().expect("a reference")))
+            .collect()
     }
 
     fn merged(layers: &[Layer], overrides: &Overrides) -> Result<Resolved, CascadeError> {
@@ -291,39 +370,113 @@ mod tests {
     #[test]
     fn the_later_level_wins_and_each_key_keeps_its_origin() {
         let layers = [
-            layer(Level::System, "system/base", Content { env: env(&[("A", "1"), ("B", "1")]), ..Content::default() }),
-            layer(Level::Workflow, "billing", Content { env: env(&[("B", "2")]), ..Content::default() }),
+            layer(
+                Level::System,
+                "system/base",
+                Content {
+                    env: env(&[("A", "1"), ("B", "1")]),
+                    ..Content::default()
+                },
+            ),
+            layer(
+                Level::Workflow,
+                "billing",
+                Content {
+                    env: env(&[("B", "2")]),
+                    ..Content::default()
+                },
+            ),
         ];
-        let overrides = Overrides { env: env(&[("C", "3")]), ..Overrides::default() };
+        let overrides = Overrides {
+            env: env(&[("C", "3")]),
+            ..Overrides::default()
+        };
         let outcome = merged(&layers, &overrides).expect("an outcome");
-        let shown: Vec<_> = outcome.env.iter().map(|(key, e)| (key.as_str(), e.set.as_str(), e.origin.level)).collect();
-        assert_eq!(shown, [("A", "1", Level::System), ("B", "2", Level::Workflow), ("C", "3", Level::Run)]);
+        let shown: Vec<_> = outcome
+            .env
+            .iter()
+            .map(|(key, e)| (key.as_str(), e.set.as_str(), e.origin.level))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("A", "1", Level::System),
+                ("B", "2", Level::Workflow),
+                ("C", "3", Level::Run)
+            ]
+        );
     }
 
     #[test]
     fn a_tombstone_takes_a_secret_out_of_the_names() {
         let layers = [
-            layer(Level::Project, "crm", Content { secrets: secrets(&[("K", "aws-sm://a#k")]), ..Content::default() }),
-            layer(Level::Run, "own", Content { remove: BTreeSet::from(["K".to_owned()]), ..Content::default() }),
+            layer(
+                Level::Project,
+                "crm",
+                Content {
+                    secrets: secrets(&[("K", "aws-sm://a#k")]),
+                    ..Content::default()
+                },
+            ),
+            layer(
+                Level::Run,
+                "own",
+                Content {
+                    remove: BTreeSet::from(["K".to_owned()]),
+                    ..Content::default()
+                },
+            ),
         ];
         let outcome = merged(&layers, &Overrides::default()).expect("an outcome");
         assert!(outcome.secrets.is_empty() && outcome.env.is_empty());
-        assert_eq!(outcome.removed.get("K").map(|origin| origin.level), Some(Level::Run));
+        assert_eq!(
+            outcome.removed.get("K").map(|origin| origin.level),
+            Some(Level::Run)
+        );
     }
 
     #[test]
     fn a_secret_is_never_overridden_by_a_plain_value() {
-        let sealed =
-            layer(Level::Project, "crm", Content { secrets: secrets(&[("K", "aws-sm://a#k")]), ..Content::default() });
-        let plain = layer(Level::Run, "own", Content { env: env(&[("K", "x")]), ..Content::default() });
+        let sealed = layer(
+            Level::Project,
+            "crm",
+            Content {
+                secrets: secrets(&[("K", "aws-sm://a#k")]),
+                ..Content::default()
+            },
+        );
+        let plain = layer(
+            Level::Run,
+            "own",
+            Content {
+                env: env(&[("K", "x")]),
+                ..Content::default()
+            },
+        );
         let refused = |outcome: Result<Resolved, CascadeError>| matches!(outcome, Err(CascadeError::SecretOverride { key, .. }) if key == "K");
-        assert!(refused(merged(&[sealed.clone(), plain.clone()], &Overrides::default())));
-        let overrides = Overrides { env: env(&[("K", "x")]), ..Overrides::default() };
+        assert!(refused(merged(
+            &[sealed.clone(), plain.clone()],
+            &Overrides::default()
+        )));
+        let overrides = Overrides {
+            env: env(&[("K", "x")]),
+            ..Overrides::default()
+        };
         assert!(refused(merged(std::slice::from_ref(&sealed), &overrides)));
         // Not even in two steps.
         let remove = BTreeSet::from(["K".to_owned()]);
-        let tombstone = layer(Level::Workflow, "w", Content { remove, ..Content::default() });
-        assert!(refused(merged(&[sealed.clone(), tombstone, plain.clone()], &Overrides::default())));
+        let tombstone = layer(
+            Level::Workflow,
+            "w",
+            Content {
+                remove,
+                ..Content::default()
+            },
+        );
+        assert!(refused(merged(
+            &[sealed.clone(), tombstone, plain.clone()],
+            &Overrides::default()
+        )));
         // The other way round a plain key becomes a secret.
         let mut lower = plain;
         lower.level = Level::System;
@@ -336,11 +489,29 @@ mod tests {
         let lower = secrets(&[("A", "aws-sm://a#k"), ("B", "aws-sm://b#k")]);
         let upper = secrets(&[("B", "builtin://b@1")]);
         let layers = [
-            layer(Level::Project, "p", Content { secrets: lower, ..Content::default() }),
-            layer(Level::Run, "r", Content { secrets: upper, ..Content::default() }),
+            layer(
+                Level::Project,
+                "p",
+                Content {
+                    secrets: lower,
+                    ..Content::default()
+                },
+            ),
+            layer(
+                Level::Run,
+                "r",
+                Content {
+                    secrets: upper,
+                    ..Content::default()
+                },
+            ),
         ];
         let outcome = merged(&layers, &Overrides::default()).expect("an outcome");
-        let schemes: Vec<_> = outcome.secrets.values().map(|entry| entry.set.uri.scheme()).collect();
+        let schemes: Vec<_> = outcome
+            .secrets
+            .values()
+            .map(|entry| entry.set.uri.scheme())
+            .collect();
         assert_eq!(schemes, ["aws-sm", "builtin"]);
     }
 
@@ -350,9 +521,18 @@ mod tests {
             allowed_workflows: BTreeSet::from([workflow.parse().expect("a workflow")]),
             ..Content::default()
         };
-        let other = [layer(Level::System, "system/base", only("other")), layer(Level::Run, "r", Content::default())];
-        assert!(matches!(merged(&other, &Overrides::default()), Err(CascadeError::NotAllowed { .. })));
-        let own = [layer(Level::System, "system/base", only("billing")), layer(Level::Run, "r", Content::default())];
+        let other = [
+            layer(Level::System, "system/base", only("other")),
+            layer(Level::Run, "r", Content::default()),
+        ];
+        assert!(matches!(
+            merged(&other, &Overrides::default()),
+            Err(CascadeError::NotAllowed { .. })
+        ));
+        let own = [
+            layer(Level::System, "system/base", only("billing")),
+            layer(Level::Run, "r", Content::default()),
+        ];
         assert!(merged(&own, &Overrides::default()).is_ok());
     }
 
@@ -365,8 +545,16 @@ mod tests {
             workflows: BTreeMap::from([("billing".parse().expect("a workflow"), name("invoices"))]),
         };
         let levels = bindings.levels(&"billing".parse().expect("a workflow"), Some(&name("crm")));
-        let shown: Vec<String> = levels.iter().map(|(_, profile)| profile.to_string()).collect();
+        let shown: Vec<String> = levels
+            .iter()
+            .map(|(_, profile)| profile.to_string())
+            .collect();
         assert_eq!(shown, ["system/base", "default", "invoices", "crm"]);
-        assert_eq!(bindings.levels(&"other".parse().expect("a workflow"), None).len(), 2);
+        assert_eq!(
+            bindings
+                .levels(&"other".parse().expect("a workflow"), None)
+                .len(),
+            2
+        );
     }
 }

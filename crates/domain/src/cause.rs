@@ -1,6 +1,7 @@
 //! An error and what caused it, on one line.
 
-/// The error's message, followed by those of its causes. A message that its cause only repeats is not said twice.
+/// The error's message, followed by those of its causes. A message that its cause only repeats is
+/// not said twice.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -26,6 +27,9 @@ mod tests {
 
     #[test]
     fn causes_follow_their_effect() {
-        assert_eq!(chain(&Outer(std::io::Error::other("inner"))), "outer: inner");
+        assert_eq!(
+            chain(&Outer(std::io::Error::other("inner"))),
+            "outer: inner"
+        );
     }
 }

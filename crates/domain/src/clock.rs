@@ -1,4 +1,5 @@
-//! Time and randomness, passed in and never taken from the air, so that tests and simulations own both.
+//! Time and randomness, passed in and never taken from the air, so that tests and simulations own
+//! both.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
@@ -7,7 +8,8 @@ use time::format_description::well_known::Rfc3339;
 /// Seconds of a day.
 pub const DAY_SECONDS: i64 = 24 * 3600;
 
-/// A moment: milliseconds since the Unix epoch, written as RFC 3339 in UTC wherever people or programs read it.
+/// A moment: milliseconds since the Unix epoch, written as RFC 3339 in UTC wherever people or
+/// programs read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -58,7 +60,12 @@ impl Timestamp {
     #[must_use]
     pub fn day(self) -> String {
         let date = self.date_time().date();
-        format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
+        format!(
+            "{:04}-{:02}-{:02}",
+            date.year(),
+            u8::from(date.month()),
+            date.day()
+        )
     }
 
     /// Parses RFC 3339, for example `2026-01-31T08:00:00Z`.
@@ -66,14 +73,16 @@ impl Timestamp {
     /// # Errors
     /// When `text` is no RFC 3339 date and time.
     pub fn parse(text: &str) -> Result<Self, InvalidTimestamp> {
-        let parsed = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp(text.to_owned()))?;
+        let parsed =
+            OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp(text.to_owned()))?;
         i64::try_from(parsed.unix_timestamp_nanos() / 1_000_000)
             .map(Self)
             .map_err(|_| InvalidTimestamp(text.to_owned()))
     }
 
     fn date_time(self) -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 }
 
@@ -140,10 +149,17 @@ mod tests {
     #[test]
     fn a_day_begins_at_midnight_and_ends_before_the_next() {
         let midnight = Timestamp::parse("2026-01-31T00:00:00Z").expect("a moment");
-        for (at, number) in [(-1, 20_483), (0, 20_484), (DAY_SECONDS * 1000 - 1, 20_484), (DAY_SECONDS * 1000, 20_485)]
-        {
+        for (at, number) in [
+            (-1, 20_483),
+            (0, 20_484),
+            (DAY_SECONDS * 1000 - 1, 20_484),
+            (DAY_SECONDS * 1000, 20_485),
+        ] {
             assert_eq!(Timestamp(midnight.0 + at).day_number(), number, "{at}");
         }
-        assert_eq!((Timestamp::of_day(20_484), Timestamp(-1).day_number()), (midnight, -1));
+        assert_eq!(
+            (Timestamp::of_day(20_484), Timestamp(-1).day_number()),
+            (midnight, -1)
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! Credentials of the HTTP API: API tokens, worker credentials and enrolment keys.
 //!
-//! All three look alike: `KIND.PROJECT.ID.SECRET`, opaque to their holders. Project and id only address the stored
-//! row; the 256-bit secret proves it, compared as SHA-256 in constant time. A row that does not exist, a wrong secret
-//! and an expired credential are one and the same refusal, so nothing tells which ids exist.
+//! All three look alike: `KIND.PROJECT.ID.SECRET`, opaque to their holders. Project and id only
+//! address the stored row; the 256-bit secret proves it, compared as SHA-256 in constant time. A
+//! row that does not exist, a wrong secret and an expired credential are one and the same refusal,
+//! so nothing tells which ids exist.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -77,13 +78,20 @@ where
     Id: std::fmt::Debug,
 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Presented").field("home", &self.home).field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Presented")
+            .field("home", &self.home)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
 impl Home {
     fn parse(text: &str) -> Option<Self> {
-        if text == OPERATOR_SCOPE { Some(Self::Operators) } else { text.parse().ok().map(Self::Project) }
+        if text == OPERATOR_SCOPE {
+            Some(Self::Operators)
+        } else {
+            text.parse().ok().map(Self::Project)
+        }
     }
 }
 
@@ -94,14 +102,31 @@ impl Credential {
     /// [`Unauthenticated`] when it has none of the three forms.
     pub fn parse(text: &str) -> Result<Self, Unauthenticated> {
         let parts: Vec<&str> = text.split('.').collect();
-        let [kind, home, id, secret] = parts.as_slice() else { return Err(Unauthenticated) };
+        let [kind, home, id, secret] = parts.as_slice() else {
+            return Err(Unauthenticated);
+        };
         let home = Home::parse(home).ok_or(Unauthenticated)?;
-        let secret: [u8; 32] =
-            URL_SAFE_NO_PAD.decode(secret).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(Unauthenticated)?;
+        let secret: [u8; 32] = URL_SAFE_NO_PAD
+            .decode(secret)
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or(Unauthenticated)?;
         match *kind {
-            "sft" => Ok(Self::Token(Presented { home, id: id.parse().map_err(|_| Unauthenticated)?, secret })),
-            "sfw" => Ok(Self::Worker(Presented { home, id: id.parse().map_err(|_| Unauthenticated)?, secret })),
-            "sfe" => Ok(Self::EnrolmentKey(Presented { home, id: id.parse().map_err(|_| Unauthenticated)?, secret })),
+            "sft" => Ok(Self::Token(Presented {
+                home,
+                id: id.parse().map_err(|_| Unauthenticated)?,
+                secret,
+            })),
+            "sfw" => Ok(Self::Worker(Presented {
+                home,
+                id: id.parse().map_err(|_| Unauthenticated)?,
+                secret,
+            })),
+            "sfe" => Ok(Self::EnrolmentKey(Presented {
+                home,
+                id: id.parse().map_err(|_| Unauthenticated)?,
+                secret,
+            })),
             _ => Err(Unauthenticated),
         }
     }
@@ -112,36 +137,53 @@ impl Presented<TokenId> {
     ///
     /// # Errors
     /// [`Unauthenticated`] for an absent, expired or revoked row and for a wrong secret, all alike.
-    pub fn verify(&self, stored: Option<&Token>, now: Timestamp) -> Result<Principal, Unauthenticated> {
-        let row = stored.filter(|row| row.hash.matches(&self.secret)).ok_or(Unauthenticated)?;
+    pub fn verify(
+        &self,
+        stored: Option<&Token>,
+        now: Timestamp,
+    ) -> Result<Principal, Unauthenticated> {
+        let row = stored
+            .filter(|row| row.hash.matches(&self.secret))
+            .ok_or(Unauthenticated)?;
         if row.revoked_at.is_some() || row.expires_at <= now {
             return Err(Unauthenticated);
         }
         match (&self.home, row.role) {
-            (Home::Operators, Role::Operator) => Ok(Principal::Operator(Operator::verified(self.id))),
-            (Home::Project(project), Role::Admin | Role::Member | Role::Viewer) => Ok(Principal::Token {
-                scope: ProjectScope::verified(project.clone()),
-                token_id: self.id,
-                role: row.role,
-            }),
-            // A role in the wrong place was not written by this product: refuse.
-            (Home::Operators, Role::Admin | Role::Member | Role::Viewer) | (Home::Project(_), Role::Operator) => {
-                Err(Unauthenticated)
+            (Home::Operators, Role::Operator) => {
+                Ok(Principal::Operator(Operator::verified(self.id)))
             }
+            (Home::Project(project), Role::Admin | Role::Member | Role::Viewer) => {
+                Ok(Principal::Token {
+                    scope: ProjectScope::verified(project.clone()),
+                    token_id: self.id,
+                    role: row.role,
+                })
+            }
+            // A role in the wrong place was not written by this product: refuse.
+            (Home::Operators, Role::Admin | Role::Member | Role::Viewer)
+            | (Home::Project(_), Role::Operator) => Err(Unauthenticated),
         }
     }
 }
 
 impl Presented<WorkerId> {
-    /// The scope of the worker that holds this credential. Its status (pending, revoked) is for the caller to look at:
-    /// a pending worker may heartbeat, but not claim.
+    /// The scope of the worker that holds this credential. Its status (pending, revoked) is for the
+    /// caller to look at: a pending worker may heartbeat, but not claim.
     ///
     /// # Errors
     /// [`Unauthenticated`] for an absent row and for a wrong secret, alike.
     pub fn verify(&self, stored: Option<&Worker>) -> Result<ProjectScope, Unauthenticated> {
-        let Home::Project(project) = &self.home else { return Err(Unauthenticated) };
-        let matches = stored.and_then(|row| row.hash.as_ref()).is_some_and(|hash| hash.matches(&self.secret));
-        if matches { Ok(ProjectScope::verified(project.clone())) } else { Err(Unauthenticated) }
+        let Home::Project(project) = &self.home else {
+            return Err(Unauthenticated);
+        };
+        let matches = stored
+            .and_then(|row| row.hash.as_ref())
+            .is_some_and(|hash| hash.matches(&self.secret));
+        if matches {
+            Ok(ProjectScope::verified(project.clone()))
+        } else {
+            Err(Unauthenticated)
+        }
     }
 }
 
@@ -149,10 +191,19 @@ impl Presented<EnrolmentKeyId> {
     /// The scope of the project that made this enrolment key.
     ///
     /// # Errors
-    /// [`Unauthenticated`] for an absent, expired, revoked or exhausted row and for a wrong secret, all alike.
-    pub fn verify(&self, stored: Option<&EnrolmentKey>, now: Timestamp) -> Result<ProjectScope, Unauthenticated> {
-        let Home::Project(project) = &self.home else { return Err(Unauthenticated) };
-        let row = stored.filter(|row| row.hash.matches(&self.secret)).ok_or(Unauthenticated)?;
+    /// [`Unauthenticated`] for an absent, expired, revoked or exhausted row and for a wrong secret,
+    /// all alike.
+    pub fn verify(
+        &self,
+        stored: Option<&EnrolmentKey>,
+        now: Timestamp,
+    ) -> Result<ProjectScope, Unauthenticated> {
+        let Home::Project(project) = &self.home else {
+            return Err(Unauthenticated);
+        };
+        let row = stored
+            .filter(|row| row.hash.matches(&self.secret))
+            .ok_or(Unauthenticated)?;
         if row.revoked_at.is_some() || row.expires_at <= now || row.uses >= row.max_uses {
             return Err(Unauthenticated);
         }
@@ -193,9 +244,14 @@ mod tests {
     const SECRET: [u8; 32] = [7; 32];
 
     fn token(role: Role) -> (Presented<TokenId>, Token) {
-        let id: TokenId = "tok_0198c0de-0000-7000-8000-00000000000a".parse().expect("valid");
-        let home =
-            if role == Role::Operator { Home::Operators } else { Home::Project("healthcare".parse().expect("valid")) };
+        let id: TokenId = "tok_0198c0de-0000-7000-8000-00000000000a"
+            .parse()
+            .expect("valid");
+        let home = if role == Role::Operator {
+            Home::Operators
+        } else {
+            Home::Project("healthcare".parse().expect("valid"))
+        };
         let row = Token {
             token_id: id,
             role,
@@ -205,7 +261,8 @@ mod tests {
             expires_at: Timestamp::from_millis(1000),
             revoked_at: None,
         };
-        let Ok(Credential::Token(presented)) = Credential::parse(&token_text(&home, id, &SECRET)) else {
+        let Ok(Credential::Token(presented)) = Credential::parse(&token_text(&home, id, &SECRET))
+        else {
             panic!("a written token is read back")
         };
         (presented, row)
@@ -214,24 +271,52 @@ mod tests {
     #[test]
     fn a_live_token_names_its_project_and_role() {
         let (presented, row) = token(Role::Member);
-        let Ok(Principal::Token { scope, role, .. }) = presented.verify(Some(&row), Timestamp::from_millis(1)) else {
+        let Ok(Principal::Token { scope, role, .. }) =
+            presented.verify(Some(&row), Timestamp::from_millis(1))
+        else {
             panic!("a live token holds")
         };
-        assert_eq!((scope.project().as_str(), role), ("healthcare", Role::Member));
+        assert_eq!(
+            (scope.project().as_str(), role),
+            ("healthcare", Role::Member)
+        );
     }
 
     #[test]
     fn every_dead_token_is_refused_alike() {
         let (presented, row) = token(Role::Admin);
         let now = Timestamp::from_millis(1);
-        let wrong = Token { hash: SecretHash::of(&[8; 32]), ..row.clone() };
-        let revoked = Token { revoked_at: Some(now), ..row.clone() };
-        let misplaced = Token { role: Role::Operator, ..row.clone() };
+        let wrong = Token {
+            hash: SecretHash::of(&[8; 32]),
+            ..row.clone()
+        };
+        let revoked = Token {
+            revoked_at: Some(now),
+            ..row.clone()
+        };
+        let misplaced = Token {
+            role: Role::Operator,
+            ..row.clone()
+        };
         assert_eq!(presented.verify(None, now).err(), Some(Unauthenticated));
-        assert_eq!(presented.verify(Some(&wrong), now).err(), Some(Unauthenticated));
-        assert_eq!(presented.verify(Some(&revoked), now).err(), Some(Unauthenticated));
-        assert_eq!(presented.verify(Some(&misplaced), now).err(), Some(Unauthenticated));
-        assert_eq!(presented.verify(Some(&row), Timestamp::from_millis(1000)).err(), Some(Unauthenticated));
+        assert_eq!(
+            presented.verify(Some(&wrong), now).err(),
+            Some(Unauthenticated)
+        );
+        assert_eq!(
+            presented.verify(Some(&revoked), now).err(),
+            Some(Unauthenticated)
+        );
+        assert_eq!(
+            presented.verify(Some(&misplaced), now).err(),
+            Some(Unauthenticated)
+        );
+        assert_eq!(
+            presented
+                .verify(Some(&row), Timestamp::from_millis(1000))
+                .err(),
+            Some(Unauthenticated)
+        );
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub enum Pool {
     Fargate(FargatePool),
 }
 
-/// A pool whose executor is ECS. It is a registered worker as well, so that a claim is a claim whoever makes it.
+/// A pool whose executor is ECS. It is a registered worker as well, so that a claim is a claim
+/// whoever makes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FargatePool {
     /// The worker that stands for this pool.
@@ -133,10 +134,14 @@ pub enum EnrolmentRefusal {
     #[error("the enrolment key is for pool `{0}`; register there, or ask for a key of your pool")]
     Pool(PoolName),
     /// A label that the key does not carry.
-    #[error("the enrolment key does not carry label `{0}`; leave it out, or ask for a key that does")]
+    #[error(
+        "the enrolment key does not carry label `{0}`; leave it out, or ask for a key that does"
+    )]
     Label(String),
     /// A model that the key does not carry.
-    #[error("the enrolment key does not carry model `{0}`; leave it out, or ask for a key that does")]
+    #[error(
+        "the enrolment key does not carry model `{0}`; leave it out, or ask for a key that does"
+    )]
     Model(String),
 }
 
@@ -145,15 +150,26 @@ impl EnrolmentKey {
     ///
     /// # Errors
     /// The first thing that it does not cover.
-    pub fn covers(&self, pool: &PoolName, labels: &Labels, models: &[String]) -> Result<(), EnrolmentRefusal> {
+    pub fn covers(
+        &self,
+        pool: &PoolName,
+        labels: &Labels,
+        models: &[String],
+    ) -> Result<(), EnrolmentRefusal> {
         if *pool != self.pool {
             return Err(EnrolmentRefusal::Pool(self.pool.clone()));
         }
         let carried: BTreeMap<&str, &str> = self.labels.iter().collect();
-        if let Some((key, _)) = labels.iter().find(|(key, value)| carried.get(key) != Some(value)) {
+        if let Some((key, _)) = labels
+            .iter()
+            .find(|(key, value)| carried.get(key) != Some(value))
+        {
             return Err(EnrolmentRefusal::Label(key.to_owned()));
         }
-        if let Some(model) = models.iter().find(|model| !model_matches(Some(model), &self.models)) {
+        if let Some(model) = models
+            .iter()
+            .find(|model| !model_matches(Some(model), &self.models))
+        {
             return Err(EnrolmentRefusal::Model(model.clone()));
         }
         Ok(())

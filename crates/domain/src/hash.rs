@@ -19,7 +19,10 @@ impl SecretHash {
     /// Whether this is the hash of `secret`, compared in constant time.
     #[must_use]
     pub fn matches(&self, secret: &[u8; 32]) -> bool {
-        self.0.as_bytes().ct_eq(Self::of(secret).0.as_bytes()).into()
+        self.0
+            .as_bytes()
+            .ct_eq(Self::of(secret).0.as_bytes())
+            .into()
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a sandbox starts with: the outcome of a cascade with each reference at a version, and what became of it since.
+//! What a sandbox starts with: the outcome of a cascade with each reference at a version, and what
+//! became of it since.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,8 +30,8 @@ pub struct SecretRef {
     pub name: String,
     /// The reference.
     pub uri: SecretUri,
-    /// The version it is pinned to. Absent only for a secret that no step can see, which nobody asked the identity
-    /// backend about.
+    /// The version it is pinned to. Absent only for a secret that no step can see, which nobody
+    /// asked the identity backend about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// The full ARN of an AWS secret, which a task definition needs.
@@ -94,33 +95,48 @@ impl Identity {
         });
         let secrets = resolved.secrets.into_iter().filter_map(|(name, entry)| {
             let Reference { uri, version } = entry.set;
-            Some(SecretRef { name, uri, version, arn: None, from: entry.origin.profile? })
+            Some(SecretRef {
+                name,
+                uri,
+                version,
+                arn: None,
+                from: entry.origin.profile?,
+            })
         });
         Self {
             profiles: profiles.collect(),
             overrides,
-            env: resolved.env.into_iter().map(|(key, entry)| (key, entry.set)).collect(),
+            env: resolved
+                .env
+                .into_iter()
+                .map(|(key, entry)| (key, entry.set))
+                .collect(),
             secrets: secrets.collect(),
             tools: resolved.tools,
         }
     }
 
-    /// The same, with what the identity backends say of its references. A version that a profile pins stays.
+    /// The same, with what the identity backends say of its references. A version that a profile
+    /// pins stays.
     #[must_use]
     pub fn pinned(mut self, pins: &BTreeMap<SecretUri, Pin>) -> Self {
         for secret in &mut self.secrets {
-            let Some(pin) = pins.get(&secret.uri) else { continue };
+            let Some(pin) = pins.get(&secret.uri) else {
+                continue;
+            };
             secret.version = secret.version.take().or_else(|| Some(pin.version.clone()));
             secret.arn.clone_from(&pin.arn);
         }
         self
     }
 
-    /// What a step that runs `tool` sees: all knobs, and the secrets that the access lists grant it.
+    /// What a step that runs `tool` sees: all knobs, and the secrets that the access lists grant
+    /// it.
     #[must_use]
     pub fn seen_by(&self, tool: Option<&ToolName>) -> Self {
         let mut seen = self.clone();
-        seen.secrets.retain(|secret| sees(self.tools.as_ref(), tool, &secret.name));
+        seen.secrets
+            .retain(|secret| sees(self.tools.as_ref(), tool, &secret.name));
         seen
     }
 
@@ -133,17 +149,27 @@ impl Identity {
     /// What changed from this identity to `now`; `None`: nothing.
     #[must_use]
     pub fn drift_to(&self, now: &Self) -> Option<Drift> {
-        let before: BTreeMap<&str, &SecretRef> = self.secrets.iter().map(|s| (s.name.as_str(), s)).collect();
-        let after: BTreeMap<&str, &SecretRef> = now.secrets.iter().map(|s| (s.name.as_str(), s)).collect();
-        let missing = |from: &BTreeMap<&str, &SecretRef>, in_: &BTreeMap<&str, &SecretRef>| -> BTreeSet<String> {
-            from.keys().filter(|name| !in_.contains_key(*name)).map(|name| (*name).to_owned()).collect()
+        let before: BTreeMap<&str, &SecretRef> =
+            self.secrets.iter().map(|s| (s.name.as_str(), s)).collect();
+        let after: BTreeMap<&str, &SecretRef> =
+            now.secrets.iter().map(|s| (s.name.as_str(), s)).collect();
+        let missing = |from: &BTreeMap<&str, &SecretRef>,
+                       in_: &BTreeMap<&str, &SecretRef>|
+         -> BTreeSet<String> {
+            from.keys()
+                .filter(|name| !in_.contains_key(*name))
+                .map(|name| (*name).to_owned())
+                .collect()
         };
         let rotated = before.iter().filter_map(|(name, old)| {
             let new = after.get(name)?;
             (old.uri != new.uri || old.version != new.version).then(|| (*name).to_owned())
         });
         let keys: BTreeSet<&String> = self.env.keys().chain(now.env.keys()).collect();
-        let knobs = keys.into_iter().filter(|key| self.env.get(*key) != now.env.get(*key)).cloned();
+        let knobs = keys
+            .into_iter()
+            .filter(|key| self.env.get(*key) != now.env.get(*key))
+            .cloned();
         let drift = Drift {
             added: missing(&after, &before),
             removed: missing(&before, &after),
@@ -168,7 +194,10 @@ mod tests {
         };
         Identity {
             secrets: secrets.iter().map(secret).collect(),
-            env: env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            env: env
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
             ..Identity::default()
         }
     }
@@ -199,14 +228,25 @@ mod tests {
         );
         let drift = before.drift_to(&after).expect("it has drifted");
         assert_eq!((drift.added, drift.removed), (keys(&["E"]), keys(&["C"])));
-        assert_eq!((drift.rotated, drift.knobs), (keys(&["B", "D"]), keys(&["X"])));
+        assert_eq!(
+            (drift.rotated, drift.knobs),
+            (keys(&["B", "D"]), keys(&["X"]))
+        );
         assert_eq!(before.drift_to(&before), None);
     }
 
     #[test]
     fn a_step_sees_what_its_tool_may_see() {
-        let mut identity = identity(&[("A", "builtin://a", "1"), ("B", "builtin://b", "1")], &[("X", "1")]);
-        let names = |seen: Identity| seen.secrets.into_iter().map(|secret| secret.name).collect::<Vec<_>>();
+        let mut identity = identity(
+            &[("A", "builtin://a", "1"), ("B", "builtin://b", "1")],
+            &[("X", "1")],
+        );
+        let names = |seen: Identity| {
+            seen.secrets
+                .into_iter()
+                .map(|secret| secret.name)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(names(identity.seen_by(None)), ["A", "B"]);
         let claude: ToolName = "claude".parse().expect("a tool");
         identity.tools = Some(Acl::new(BTreeMap::from([(claude.clone(), keys(&["B"]))])));

@@ -8,7 +8,9 @@ use crate::hash::sha256;
 
 /// A text that is no id of the wanted kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is not {what} id; it looks like `{prefix}_0198c0de-0000-7000-8000-000000000000`")]
+#[error(
+    "`{given}` is not {what} id; it looks like `{prefix}_0198c0de-0000-7000-8000-000000000000`"
+)]
 pub struct InvalidId {
     given: String,
     what: &'static str,
@@ -120,11 +122,15 @@ id!(
 );
 
 impl EventId {
-    /// The id of what happened at `at` and is known elsewhere as `name`: the same whenever it is made.
+    /// The id of what happened at `at` and is known elsewhere as `name`: the same whenever it is
+    /// made.
     #[must_use]
     pub fn of(at: Timestamp, name: &str) -> Self {
         let mut random = [0; 10];
-        random.iter_mut().zip(sha256(name.as_bytes())).for_each(|(to, from)| *to = from);
+        random
+            .iter_mut()
+            .zip(sha256(name.as_bytes()))
+            .for_each(|(to, from)| *to = from);
         let millis = u64::try_from(at.millis()).unwrap_or_default();
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }
@@ -137,7 +143,10 @@ mod tests {
     #[test]
     fn only_one_spelling_is_an_id() {
         let text = "run_0198c0de-0000-7000-8000-00000000000a";
-        assert_eq!(text.parse::<RunId>().map(|id| id.to_string()), Ok(text.to_owned()));
+        assert_eq!(
+            text.parse::<RunId>().map(|id| id.to_string()),
+            Ok(text.to_owned())
+        );
         for bad in [
             "wrk_0198c0de-0000-7000-8000-00000000000a",
             "run_0198C0DE-0000-7000-8000-00000000000a",

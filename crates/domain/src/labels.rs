@@ -25,7 +25,9 @@ pub enum InvalidLabels {
     #[error("label `{0}`: keys and values are 1 to {max} printable ASCII characters without `=`", max = limits::LABEL_BYTES)]
     Malformed(String),
     /// A key of Sealfleet's own.
-    #[error("label `{0}`: keys that start with `{RESERVED_PREFIX}` are set by Sealfleet alone; choose another key")]
+    #[error(
+        "label `{0}`: keys that start with `{RESERVED_PREFIX}` are set by Sealfleet alone; choose another key"
+    )]
     Reserved(String),
 }
 
@@ -41,23 +43,30 @@ impl Labels {
         let well_formed = |text: &str| {
             !text.is_empty()
                 && text.len() <= limits::LABEL_BYTES
-                && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'=')
+                && text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_graphic() && byte != b'=')
         };
         for (key, value) in &labels {
             if key.to_ascii_lowercase().starts_with(RESERVED_PREFIX) {
                 return Err(InvalidLabels::Reserved(key.clone()));
             }
             if !well_formed(key) || !well_formed(value) {
-                return Err(InvalidLabels::Malformed(key.chars().take(limits::LABEL_BYTES).collect()));
+                return Err(InvalidLabels::Malformed(
+                    key.chars().take(limits::LABEL_BYTES).collect(),
+                ));
             }
         }
         Ok(Self(labels))
     }
 
-    /// Whether each of these labels stands in `offered` with the same value. A missing label never matches.
+    /// Whether each of these labels stands in `offered` with the same value. A missing label never
+    /// matches.
     #[must_use]
     pub fn is_subset_of(&self, offered: &Self) -> bool {
-        self.0.iter().all(|(key, value)| offered.0.get(key) == Some(value))
+        self.0
+            .iter()
+            .all(|(key, value)| offered.0.get(key) == Some(value))
     }
 
     /// Whether there are none.
@@ -68,20 +77,32 @@ impl Labels {
 
     /// Key and value, in order of keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+        self.0
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
     }
 }
 
-/// The name that a model is compared by: without the provider's prefix, in lower case (`openai/GPT-4o` is `gpt-4o`).
+/// The name that a model is compared by: without the provider's prefix, in lower case
+/// (`openai/GPT-4o` is `gpt-4o`).
 #[must_use]
 pub fn model_key(model: &str) -> String {
-    model.rsplit('/').next().unwrap_or(model).to_ascii_lowercase()
+    model
+        .rsplit('/')
+        .next()
+        .unwrap_or(model)
+        .to_ascii_lowercase()
 }
 
-/// Whether a worker that declares `offered` can run a step that asks for `wanted`. No wanted model: any worker can.
+/// Whether a worker that declares `offered` can run a step that asks for `wanted`. No wanted model:
+/// any worker can.
 #[must_use]
 pub fn model_matches(wanted: Option<&str>, offered: &[String]) -> bool {
-    wanted.is_none_or(|wanted| offered.iter().any(|model| model_key(model) == model_key(wanted)))
+    wanted.is_none_or(|wanted| {
+        offered
+            .iter()
+            .any(|model| model_key(model) == model_key(wanted))
+    })
 }
 
 #[cfg(test)]
@@ -89,7 +110,13 @@ mod tests {
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
-        Labels::checked(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()).expect("valid")
+        Labels::checked(
+            pairs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
+        )
+        .expect("valid")
     }
 
     #[test]
@@ -105,7 +132,10 @@ mod tests {
     fn the_reserved_prefix_is_refused_in_any_case() {
         for key in ["sealfleet:pool", "SealFleet:pool"] {
             let labels = BTreeMap::from([(key.to_owned(), "x".to_owned())]);
-            assert!(matches!(Labels::checked(labels), Err(InvalidLabels::Reserved(_))));
+            assert!(matches!(
+                Labels::checked(labels),
+                Err(InvalidLabels::Reserved(_))
+            ));
         }
     }
 

@@ -1,17 +1,16 @@
 //! The rules of Sealfleet: what may happen, to whom, in which order.
 //!
-//! Everything here is a type or a pure function. No I/O, no async, no AWS: the same rules are run by the Lambda
-//! functions, by tests and by simulations. Words are those of the product: project, run, step, lease, fence, profile.
+//! Everything here is a type or a pure function. No I/O, no async, no AWS: the same rules are run
+//! by the Lambda functions, by tests and by simulations. Words are those of the product: project,
+//! run, step, lease, fence, profile.
 
 pub mod access;
 pub mod acl;
-pub mod archive;
 pub mod audit;
 pub mod cascade;
 pub mod cause;
 pub mod clock;
 pub mod credential;
-pub mod digest;
 pub mod fence;
 pub mod fleet;
 pub mod hash;

@@ -1,4 +1,5 @@
-//! Sizes that requests are held to. Each has one home, here, so that documents and messages agree with the code.
+//! Sizes that requests are held to. Each has one home, here, so that documents and messages agree
+//! with the code.
 
 /// Bytes of a request body.
 pub const BODY_BYTES: usize = 64 * 1024;
@@ -68,6 +69,6 @@ pub const ENROLMENT_KEY_SECONDS: u32 = 90 * 24 * 3600;
 pub const ENROLMENT_KEY_USES: u32 = 1000;
 /// Bytes of the reference of a pool's image.
 pub const IMAGE_BYTES: usize = 512;
-/// Registrations without an enrolment key that a project takes in a minute, and at once: each is a row until it is decided
-/// on or forgotten.
+/// Registrations without an enrolment key that a project takes in a minute, and at once: each is a
+/// row until it is decided on or forgotten.
 pub const PENDING_WORKERS_A_MINUTE: u32 = 30;

@@ -1,5 +1,6 @@
-//! Names that people choose. Each has one spelling: lower-case ASCII, so that two names never look alike without
-//! being equal, and no name contains the separators that keys (`#`) and AWS names (`--`) are joined with.
+//! Names that people choose. Each has one spelling: lower-case ASCII, so that two names never look
+//! alike without being equal, and no name contains the separators that keys (`#`) and AWS names
+//! (`--`) are joined with.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -14,12 +15,19 @@ pub struct InvalidName {
 }
 
 const HYPHENED: &str = "lower-case letters, digits and single hyphens, starting with a letter";
-const PROJECT: &str = "lower-case letters, digits and single hyphens, starting with a letter, and not `system`";
-const UNDERSCORED: &str = "lower-case letters, digits, hyphens and underscores, starting with a letter";
+const PROJECT: &str =
+    "lower-case letters, digits and single hyphens, starting with a letter, and not `system`";
+const UNDERSCORED: &str =
+    "lower-case letters, digits, hyphens and underscores, starting with a letter";
 
 fn hyphened(text: &str) -> bool {
-    let starts_well = text.bytes().next().is_some_and(|first| first.is_ascii_lowercase());
-    let letters = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let starts_well = text
+        .bytes()
+        .next()
+        .is_some_and(|first| first.is_ascii_lowercase());
+    let letters = text
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     starts_well && letters && !text.contains("--") && !text.ends_with('-')
 }
 
@@ -29,9 +37,14 @@ fn project(text: &str) -> bool {
 }
 
 fn underscored(text: &str) -> bool {
-    let starts_well = text.bytes().next().is_some_and(|first| first.is_ascii_lowercase());
+    let starts_well = text
+        .bytes()
+        .next()
+        .is_some_and(|first| first.is_ascii_lowercase());
     starts_well
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_'))
+        && text.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
+        })
 }
 
 macro_rules! name {
@@ -112,15 +125,20 @@ name!(
     ToolName, "a tool", UNDERSCORED, underscored, 48
 );
 
-/// Whether `key` can name an environment variable: letters, digits and underscores, not starting with a digit,
-/// and none of the names that the sandbox itself uses.
+/// Whether `key` can name an environment variable: letters, digits and underscores, not starting
+/// with a digit, and none of the names that the sandbox itself uses.
 #[must_use]
 pub fn is_env_key(key: &str) -> bool {
     const RESERVED: [&str; 3] = ["SEALFLEET_", "AWS_", "LD_"];
-    let starts_well = key.bytes().next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_');
+    let starts_well = key
+        .bytes()
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == b'_');
     starts_well
         && key.len() <= 128
-        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         && key != "PATH"
         && !RESERVED.iter().any(|prefix| key.starts_with(prefix))
 }
@@ -134,8 +152,21 @@ mod tests {
         for good in ["a", "healthcare", "team-a", "team-a1-b"] {
             assert!(good.parse::<ProjectId>().is_ok(), "{good}");
         }
-        for bad in ["", "system", "A", "Team-a", "a--b", "a-", "-a", "1a", "a_b", "a#b", "tеam", "a b", &"a".repeat(33)]
-        {
+        for bad in [
+            "",
+            "system",
+            "A",
+            "Team-a",
+            "a--b",
+            "a-",
+            "-a",
+            "1a",
+            "a_b",
+            "a#b",
+            "tеam",
+            "a b",
+            &"a".repeat(33),
+        ] {
             assert!(bad.parse::<ProjectId>().is_err(), "{bad}");
         }
     }
@@ -143,7 +174,15 @@ mod tests {
     #[test]
     fn the_sandbox_keeps_its_own_variables() {
         assert!(is_env_key("API_KEY"));
-        for bad in ["", "1A", "A-B", "PATH", "AWS_SECRET_ACCESS_KEY", "LD_PRELOAD", "SEALFLEET_RUN"] {
+        for bad in [
+            "",
+            "1A",
+            "A-B",
+            "PATH",
+            "AWS_SECRET_ACCESS_KEY",
+            "LD_PRELOAD",
+            "SEALFLEET_RUN",
+        ] {
             assert!(!is_env_key(bad), "{bad}");
         }
     }

@@ -1,8 +1,9 @@
 //! OIDC callers: which issuers a deployment trusts, and what a caller's claims stand for.
 //!
-//! An issuer is trusted for one audience, and says by its configuration alone which project and role a claim means. A
-//! claim that is absent, of another type or ambiguous means nothing, and a caller never becomes an operator. The
-//! signature is checked before any of this (`sealfleet-oidc`); what is here decides on claims that are genuine.
+//! An issuer is trusted for one audience, and says by its configuration alone which project and
+//! role a claim means. A claim that is absent, of another type or ambiguous means nothing, and a
+//! caller never becomes an operator. The signature is checked before any of this
+//! (`sealfleet-oidc`); what is here decides on claims that are genuine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +35,8 @@ pub struct Issuers(Vec<Issuer>);
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Issuer {
-    /// Its address, exactly as the `iss` claim has it: `https://…`; plain `http://` for this machine only.
+    /// Its address, exactly as the `iss` claim has it: `https://…`; plain `http://` for this
+    /// machine only.
     pub issuer: String,
     /// What the `aud` claim must name.
     pub audience: String,
@@ -61,8 +63,8 @@ pub enum ProjectRule {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum RoleRule {
-    /// A claim, a text or a list of them, whose values stand for roles. Values that are not in the map count for
-    /// nothing; the others must agree on one role.
+    /// A claim, a text or a list of them, whose values stand for roles. Values that are not in the
+    /// map count for nothing; the others must agree on one role.
     Claim(ClaimedRole),
     /// Every caller of this issuer has this role.
     Value(FixedRole),
@@ -141,16 +143,24 @@ impl Issuers {
         if text.trim().is_empty() {
             return Ok(Self::default());
         }
-        let issuers: Vec<Issuer> = serde_json::from_str(text).map_err(|error| BadIssuers::Json(error.to_string()))?;
+        let issuers: Vec<Issuer> =
+            serde_json::from_str(text).map_err(|error| BadIssuers::Json(error.to_string()))?;
         if issuers.len() > MOST_ISSUERS {
             return Err(BadIssuers::Many);
         }
         let mut seen = BTreeSet::new();
         for (index, issuer) in issuers.iter().enumerate() {
-            let checked = issuer
-                .check()
-                .and_then(|()| if seen.insert(&issuer.issuer) { Ok(()) } else { Err("its address is named twice") });
-            checked.map_err(|reason| BadIssuers::Entry { number: index + 1, reason })?;
+            let checked = issuer.check().and_then(|()| {
+                if seen.insert(&issuer.issuer) {
+                    Ok(())
+                } else {
+                    Err("its address is named twice")
+                }
+            });
+            checked.map_err(|reason| BadIssuers::Entry {
+                number: index + 1,
+                reason,
+            })?;
         }
         Ok(Self(issuers))
     }
@@ -197,7 +207,10 @@ impl Issuer {
         if matches!(&self.role, RoleRule::Claim(role) if role.map.is_empty()) {
             return Err("its map of roles is empty");
         }
-        let texts = claims.into_iter().chain(groups).chain([&self.audience, &self.issuer]);
+        let texts = claims
+            .into_iter()
+            .chain(groups)
+            .chain([&self.audience, &self.issuer]);
         for text in texts {
             if text.is_empty() || text.len() > TEXT_BYTES {
                 return Err("its texts have 1 to 200 bytes each");
@@ -212,7 +225,10 @@ impl Issuer {
     /// Where its configuration is published (OpenID Connect Discovery 1.0, section 4).
     #[must_use]
     pub fn discovery_url(&self) -> String {
-        format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'))
+        format!(
+            "{}/.well-known/openid-configuration",
+            self.issuer.trim_end_matches('/')
+        )
     }
 
     /// Who a caller is, by the claims of a token whose signature holds with a key of this issuer.
@@ -224,14 +240,18 @@ impl Issuer {
             return Err(Refused::Token("the JWT is of another issuer"));
         }
         if !self.is_meant(claims.get("aud")) {
-            return Err(Refused::Token("the JWT is not meant for this API: its `aud` claim names another audience"));
+            return Err(Refused::Token(
+                "the JWT is not meant for this API: its `aud` claim names another audience",
+            ));
         }
         self.check_times(claims, now)?;
         let subject = claims
             .get("sub")
             .and_then(Value::as_str)
             .filter(|sub| !sub.is_empty() && sub.len() <= SUBJECT_BYTES)
-            .ok_or(Refused::Token("the JWT must have a `sub` claim of 1 to 255 bytes"))?;
+            .ok_or(Refused::Token(
+                "the JWT must have a `sub` claim of 1 to 255 bytes",
+            ))?;
         Ok(Principal::Oidc {
             scope: ProjectScope::verified(self.project(claims)?),
             subject: Subject::of(&self.issuer, subject),
@@ -243,7 +263,8 @@ impl Issuer {
         match aud {
             Some(Value::String(aud)) => *aud == self.audience,
             Some(Value::Array(all)) => {
-                all.iter().all(Value::is_string) && all.iter().any(|aud| aud.as_str() == Some(&self.audience))
+                all.iter().all(Value::is_string)
+                    && all.iter().any(|aud| aud.as_str() == Some(&self.audience))
             }
             _ => false,
         }
@@ -251,21 +272,33 @@ impl Issuer {
 
     fn check_times(&self, claims: &Claims, now: Timestamp) -> Result<(), Refused> {
         let now = now.epoch_seconds();
-        let expires = numeric_date(claims, "exp")?
-            .ok_or(Refused::Token("the JWT has no `exp` claim: only one that expires is accepted"))?;
+        let expires = numeric_date(claims, "exp")?.ok_or(Refused::Token(
+            "the JWT has no `exp` claim: only one that expires is accepted",
+        ))?;
         if now >= expires.saturating_add(LEEWAY_SECONDS) {
-            return Err(Refused::Token("the JWT has expired: get a new one from its issuer"));
+            return Err(Refused::Token(
+                "the JWT has expired: get a new one from its issuer",
+            ));
         }
-        if numeric_date(claims, "nbf")?.is_some_and(|from| now.saturating_add(LEEWAY_SECONDS) < from) {
+        if numeric_date(claims, "nbf")?
+            .is_some_and(|from| now.saturating_add(LEEWAY_SECONDS) < from)
+        {
             return Err(Refused::Token("the JWT is not valid yet (`nbf`)"));
         }
-        let issued = numeric_date(claims, "iat")?
-            .ok_or(Refused::Token("the JWT has no `iat` claim, so that nothing tells how old it is"))?;
+        let issued = numeric_date(claims, "iat")?.ok_or(Refused::Token(
+            "the JWT has no `iat` claim, so that nothing tells how old it is",
+        ))?;
         if now.saturating_add(LEEWAY_SECONDS) < issued {
-            return Err(Refused::Token("the JWT was issued in the future (`iat`): check the clocks"));
+            return Err(Refused::Token(
+                "the JWT was issued in the future (`iat`): check the clocks",
+            ));
         }
-        if now.saturating_sub(issued) > i64::from(self.max_age_seconds).saturating_add(LEEWAY_SECONDS) {
-            return Err(Refused::Token("the JWT is older than this API accepts: get a new one from its issuer"));
+        if now.saturating_sub(issued)
+            > i64::from(self.max_age_seconds).saturating_add(LEEWAY_SECONDS)
+        {
+            return Err(Refused::Token(
+                "the JWT is older than this API accepts: get a new one from its issuer",
+            ));
         }
         Ok(())
     }
@@ -273,11 +306,15 @@ impl Issuer {
     fn project(&self, claims: &Claims) -> Result<ProjectId, Refused> {
         match &self.project {
             ProjectRule::Value(project) => Ok(project.clone()),
-            ProjectRule::Claim(name) => {
-                claims.get(name).and_then(Value::as_str).and_then(|text| text.parse().ok()).ok_or_else(|| {
-                    Refused::Claims(format!("the JWT's claim `{name}` must hold the id of one project, as a text"))
-                })
-            }
+            ProjectRule::Claim(name) => claims
+                .get(name)
+                .and_then(Value::as_str)
+                .and_then(|text| text.parse().ok())
+                .ok_or_else(|| {
+                    Refused::Claims(format!(
+                        "the JWT's claim `{name}` must hold the id of one project, as a text"
+                    ))
+                }),
         }
     }
 
@@ -291,13 +328,20 @@ impl Issuer {
             Some(Value::Array(all)) => all.iter().filter_map(Value::as_str).collect(),
             _ => Vec::new(),
         };
-        let roles: BTreeSet<CallerRole> = values.iter().filter_map(|value| rule.map.get(*value).copied()).collect();
+        let roles: BTreeSet<CallerRole> = values
+            .iter()
+            .filter_map(|value| rule.map.get(*value).copied())
+            .collect();
         match roles.iter().collect::<Vec<_>>().as_slice() {
             [role] => Ok((**role).into()),
-            [] => {
-                Err(Refused::Claims(format!("the JWT's claim `{}` holds nothing that stands for a role", rule.claim)))
-            }
-            _ => Err(Refused::Claims(format!("the JWT's claim `{}` stands for several roles at once", rule.claim))),
+            [] => Err(Refused::Claims(format!(
+                "the JWT's claim `{}` holds nothing that stands for a role",
+                rule.claim
+            ))),
+            _ => Err(Refused::Claims(format!(
+                "the JWT's claim `{}` stands for several roles at once",
+                rule.claim
+            ))),
         }
     }
 }
@@ -314,27 +358,45 @@ impl From<CallerRole> for Role {
 
 /// A claim that is a time in seconds since the epoch (RFC 7519, section 2: it may have a fraction).
 fn numeric_date(claims: &Claims, name: &str) -> Result<Option<i64>, Refused> {
-    let Some(value) = claims.get(name) else { return Ok(None) };
-    #[expect(clippy::cast_possible_truncation, reason = "a float is cut to the nearest integer, as is wanted")]
-    let seconds = value.as_i64().or_else(|| value.as_f64().filter(|at| at.is_finite()).map(|at| at.floor() as i64));
-    seconds.map(Some).ok_or(Refused::Token("the JWT's times must be numbers of seconds"))
+    let Some(value) = claims.get(name) else {
+        return Ok(None);
+    };
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a float is cut to the nearest integer, as is wanted"
+    )]
+    let seconds = value.as_i64().or_else(|| {
+        value
+            .as_f64()
+            .filter(|at| at.is_finite())
+            .map(|at| at.floor() as i64)
+    });
+    seconds
+        .map(Some)
+        .ok_or(Refused::Token("the JWT's times must be numbers of seconds"))
 }
 
-/// Whether keys may be fetched from an address: `https`, or `http` of this machine, with nothing but host and path.
+/// Whether keys may be fetched from an address: `https`, or `http` of this machine, with nothing
+/// but host and path.
 #[must_use]
 pub fn is_trustworthy_url(url: &str) -> bool {
-    let plain = url.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'@' | b'\\' | b'"'));
-    let (rest, this_machine_only) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
-        (Some(rest), _) => (rest, false),
-        (None, Some(rest)) => (rest, true),
-        (None, None) => return false,
-    };
+    let plain = url
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'@' | b'\\' | b'"'));
+    let (rest, this_machine_only) =
+        match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+            (Some(rest), _) => (rest, false),
+            (None, Some(rest)) => (rest, true),
+            (None, None) => return false,
+        };
     let authority = rest.split('/').next().unwrap_or_default();
     let host = match authority.strip_prefix('[') {
         Some(six) => six.split(']').next().unwrap_or_default(),
         None => authority.split(':').next().unwrap_or_default(),
     };
-    plain && !host.is_empty() && (!this_machine_only || matches!(host, "localhost" | "127.0.0.1" | "::1"))
+    plain
+        && !host.is_empty()
+        && (!this_machine_only || matches!(host, "localhost" | "127.0.0.1" | "::1"))
 }
 
 #[cfg(test)]
@@ -348,7 +410,11 @@ mod tests {
     fn issuer() -> Issuer {
         let text = r#"[{"issuer":"https://login.example.com/a","audience":"sealfleet","project":{"claim":"tenant"},
             "role":{"claim":"groups","map":{"ops":"admin","dev":"member","guests":"viewer"}},"max_age_seconds":3600}]"#;
-        Issuers::parse(text).expect("valid").named("https://login.example.com/a").expect("there").clone()
+        Issuers::parse(text)
+            .expect("valid")
+            .named("https://login.example.com/a")
+            .expect("there")
+            .clone()
     }
 
     fn claims(change: &[(&str, Value)]) -> Claims {
@@ -359,7 +425,9 @@ mod tests {
         for (name, value) in change {
             claims[*name] = value.clone();
         }
-        let Value::Object(mut claims) = claims else { panic!("an object") };
+        let Value::Object(mut claims) = claims else {
+            panic!("an object")
+        };
         claims.retain(|_, value| !value.is_null());
         claims
     }
@@ -367,17 +435,29 @@ mod tests {
     fn admitted(change: &[(&str, Value)]) -> Result<(String, Role, String), Refused> {
         let principal = issuer().admit(&claims(change), NOW)?;
         let actor = principal.actor();
-        let Principal::Oidc { scope, role, .. } = principal else { panic!("an OIDC caller") };
+        let Principal::Oidc { scope, role, .. } = principal else {
+            panic!("an OIDC caller")
+        };
         Ok((scope.project().to_string(), role, actor))
     }
 
     #[test]
     fn claims_name_project_role_and_actor() {
-        let expected = ("finance".to_owned(), Role::Member, "oidc:login.example.com/a/ada".to_owned());
+        let expected = (
+            "finance".to_owned(),
+            Role::Member,
+            "oidc:login.example.com/a/ada".to_owned(),
+        );
         assert_eq!(admitted(&[]), Ok(expected.clone()));
         assert_eq!(admitted(&[("groups", json!("dev"))]), Ok(expected.clone()));
-        assert_eq!(admitted(&[("aud", json!(["other", "sealfleet"]))]), Ok(expected.clone()));
-        assert_eq!(admitted(&[("exp", json!(f64::from(1_800_000_300) + 0.5))]), Ok(expected));
+        assert_eq!(
+            admitted(&[("aud", json!(["other", "sealfleet"]))]),
+            Ok(expected.clone())
+        );
+        assert_eq!(
+            admitted(&[("exp", json!(f64::from(1_800_000_300) + 0.5))]),
+            Ok(expected)
+        );
     }
 
     #[test]
@@ -424,10 +504,17 @@ mod tests {
             ("sub", json!("x".repeat(256))),
         ] {
             let refused = admitted(&[(name, value.clone())]);
-            assert!(matches!(refused, Err(Refused::Token(_))), "{name}={value}: {refused:?}");
+            assert!(
+                matches!(refused, Err(Refused::Token(_))),
+                "{name}={value}: {refused:?}"
+            );
         }
         // Clocks may differ by half a minute.
-        for (name, value) in [("exp", SECONDS - 29), ("nbf", SECONDS + 30), ("iat", SECONDS + 30)] {
+        for (name, value) in [
+            ("exp", SECONDS - 29),
+            ("nbf", SECONDS + 30),
+            ("iat", SECONDS + 30),
+        ] {
             assert!(admitted(&[(name, json!(value))]).is_ok(), "{name}={value}");
         }
     }
@@ -438,14 +525,22 @@ mod tests {
         assert_eq!(actor("auth0|7:x@y"), "oidc:login.example.com/a/auth0|7:x@y");
         assert_eq!(actor("a/b %\n"), "oidc:login.example.com/a/a%2Fb%20%25%0A");
         assert_eq!(actor("é"), "oidc:login.example.com/a/%C3%A9");
-        let (long, other) = (actor(&"x".repeat(200)), actor(&format!("{}y", "x".repeat(199))));
-        assert!(long != other && long.len() <= "oidc:login.example.com/a/".len() + 128, "{long}");
+        let (long, other) = (
+            actor(&"x".repeat(200)),
+            actor(&format!("{}y", "x".repeat(199))),
+        );
+        assert!(
+            long != other && long.len() <= "oidc:login.example.com/a/".len() + 128,
+            "{long}"
+        );
     }
 
     #[test]
     fn an_issuer_that_would_let_anybody_in_is_refused() {
         let entry = |issuer: &str, project: &str, role: &str| {
-            Issuers::parse(&format!(r#"[{{"issuer":"{issuer}","audience":"a","project":{project},"role":{role}}}]"#))
+            Issuers::parse(&format!(
+                r#"[{{"issuer":"{issuer}","audience":"a","project":{project},"role":{role}}}]"#
+            ))
         };
         let (claim, map) = (r#"{"claim":"p"}"#, r#"{"claim":"g","map":{"x":"admin"}}"#);
         assert!(entry("https://i.example", claim, map).is_ok());
@@ -465,12 +560,42 @@ mod tests {
         ] {
             assert!(entry(bad, claim, map).is_err(), "{bad}");
         }
-        assert!(entry("https://i.example", r#"{"value":"finance"}"#, r#"{"value":"viewer"}"#).is_err(), "all fixed");
-        assert!(entry("https://i.example", claim, r#"{"claim":"g","map":{"x":"operator"}}"#).is_err(), "an operator");
-        assert!(entry("https://i.example", claim, r#"{"claim":"g","map":{}}"#).is_err(), "no role");
-        assert!(entry("https://i.example", r#"{"claim":"p","value":"q"}"#, map).is_err(), "two rules");
-        let twice = format!(r#"{{"issuer":"https://i.example","audience":"a","project":{claim},"role":{map}}}"#);
-        assert!(Issuers::parse(&format!("[{twice},{twice}]")).is_err(), "named twice");
-        assert_eq!(Issuers::parse(" ").map(|issuers| issuers.is_empty()), Ok(true));
+        assert!(
+            entry(
+                "https://i.example",
+                r#"{"value":"finance"}"#,
+                r#"{"value":"viewer"}"#
+            )
+            .is_err(),
+            "all fixed"
+        );
+        assert!(
+            entry(
+                "https://i.example",
+                claim,
+                r#"{"claim":"g","map":{"x":"operator"}}"#
+            )
+            .is_err(),
+            "an operator"
+        );
+        assert!(
+            entry("https://i.example", claim, r#"{"claim":"g","map":{}}"#).is_err(),
+            "no role"
+        );
+        assert!(
+            entry("https://i.example", r#"{"claim":"p","value":"q"}"#, map).is_err(),
+            "two rules"
+        );
+        let twice = format!(
+            r#"{{"issuer":"https://i.example","audience":"a","project":{claim},"role":{map}}}"#
+        );
+        assert!(
+            Issuers::parse(&format!("[{twice},{twice}]")).is_err(),
+            "named twice"
+        );
+        assert_eq!(
+            Issuers::parse(" ").map(|issuers| issuers.is_empty()),
+            Ok(true)
+        );
     }
 }

@@ -67,53 +67,77 @@ impl Content {
     /// Checks what somebody wrote for a profile of `owner`.
     ///
     /// # Errors
-    /// The first field that breaks a rule. A reference must stand under its owner's own prefix (`sealfleet/PROJECT/`,
-    /// `sealfleet/system/`): an execution role could not read any other, and this says so before anything starts.
+    /// The first field that breaks a rule. A reference must stand under its owner's own prefix
+    /// (`sealfleet/PROJECT/`, `sealfleet/system/`): an execution role could not read any other, and
+    /// this says so before anything starts.
     pub fn check(&self, owner: &Owner) -> Result<(), InvalidProfile> {
         check_env("env", &self.env)?;
         if self.secrets.len() > limits::SECRETS {
             return Err(invalid(
                 "secrets",
-                format!("{} secrets are too many: {} at most", self.secrets.len(), limits::SECRETS),
+                format!(
+                    "{} secrets are too many: {} at most",
+                    self.secrets.len(),
+                    limits::SECRETS
+                ),
             ));
         }
         for (name, reference) in &self.secrets {
             let field = below("secrets", name);
             check_key(&field, name)?;
             if self.env.contains_key(name) {
-                return Err(invalid(&field, format!("`{name}` stands in `env` as well; keep it in one of the two")));
+                return Err(invalid(
+                    &field,
+                    format!("`{name}` stands in `env` as well; keep it in one of the two"),
+                ));
             }
             check_reference(&field, reference, owner)?;
         }
         self.check_tombstones()?;
         if self.allowed_workflows.len() > limits::WORKFLOWS {
-            return Err(invalid("allowed_workflows", format!("{} workflows at most", limits::WORKFLOWS)));
+            return Err(invalid(
+                "allowed_workflows",
+                format!("{} workflows at most", limits::WORKFLOWS),
+            ));
         }
         self.tools.as_ref().map_or(Ok(()), check_tools)
     }
 
     fn check_tombstones(&self) -> Result<(), InvalidProfile> {
         if self.remove.len() > limits::ENV_ENTRIES {
-            return Err(invalid("remove", format!("{} keys at most", limits::ENV_ENTRIES)));
+            return Err(invalid(
+                "remove",
+                format!("{} keys at most", limits::ENV_ENTRIES),
+            ));
         }
         for key in &self.remove {
             let field = below("remove", key);
             check_key(&field, key)?;
             if self.env.contains_key(key) || self.secrets.contains_key(key) {
-                return Err(invalid(&field, format!("`{key}` is set by this very profile; set it or remove it")));
+                return Err(invalid(
+                    &field,
+                    format!("`{key}` is set by this very profile; set it or remove it"),
+                ));
             }
         }
         Ok(())
     }
 }
 
-fn check_reference(field: &str, reference: &Reference, owner: &Owner) -> Result<(), InvalidProfile> {
+fn check_reference(
+    field: &str,
+    reference: &Reference,
+    owner: &Owner,
+) -> Result<(), InvalidProfile> {
     let own = owner.name();
     match &reference.uri {
         SecretUri::AwsSecretsManager { name, .. } => {
             let prefix = format!("sealfleet/{own}/");
             if !name.starts_with(&prefix) {
-                return Err(invalid(field, format!("the secret's name must start with `{prefix}`")));
+                return Err(invalid(
+                    field,
+                    format!("the secret's name must start with `{prefix}`"),
+                ));
             }
         }
         SecretUri::Builtin { name } => {
@@ -146,7 +170,10 @@ fn check_tools(tools: &Acl) -> Result<(), InvalidProfile> {
             return Err(invalid(&field, format!("{} keys at most", limits::SECRETS)));
         }
         if let Some(key) = keys.iter().find(|key| *key != ALL && !is_env_key(key)) {
-            return Err(invalid(&below(&field, key), format!("{ENV_KEY_RULE}; `*` stands for all keys")));
+            return Err(invalid(
+                &below(&field, key),
+                format!("{ENV_KEY_RULE}; `*` stands for all keys"),
+            ));
         }
     }
     Ok(())
@@ -156,7 +183,11 @@ const ENV_KEY_RULE: &str = "the name must be letters, digits and underscores, no
                             or start with `AWS_`, `LD_` or `SEALFLEET_`";
 
 fn check_key(field: &str, key: &str) -> Result<(), InvalidProfile> {
-    if is_env_key(key) { Ok(()) } else { Err(invalid(field, ENV_KEY_RULE.to_owned())) }
+    if is_env_key(key) {
+        Ok(())
+    } else {
+        Err(invalid(field, ENV_KEY_RULE.to_owned()))
+    }
 }
 
 /// Checks a map of plain environment variables.
@@ -165,7 +196,14 @@ fn check_key(field: &str, key: &str) -> Result<(), InvalidProfile> {
 /// The first entry that breaks a rule, named below `field`.
 pub fn check_env(field: &str, env: &BTreeMap<String, String>) -> Result<(), InvalidProfile> {
     if env.len() > limits::ENV_ENTRIES {
-        return Err(invalid(field, format!("{} entries are too many: {} at most", env.len(), limits::ENV_ENTRIES)));
+        return Err(invalid(
+            field,
+            format!(
+                "{} entries are too many: {} at most",
+                env.len(),
+                limits::ENV_ENTRIES
+            ),
+        ));
     }
     for (key, value) in env {
         let field = below(field, key);
@@ -173,7 +211,10 @@ pub fn check_env(field: &str, env: &BTreeMap<String, String>) -> Result<(), Inva
         if value.len() > limits::ENV_VALUE_BYTES || value.contains('\0') {
             return Err(invalid(
                 &field,
-                format!("the value must be {} bytes at most, without NUL", limits::ENV_VALUE_BYTES),
+                format!(
+                    "the value must be {} bytes at most, without NUL",
+                    limits::ENV_VALUE_BYTES
+                ),
             ));
         }
     }
@@ -181,11 +222,17 @@ pub fn check_env(field: &str, env: &BTreeMap<String, String>) -> Result<(), Inva
 }
 
 fn below(field: &str, key: &str) -> String {
-    format!("{field}.{}", key.chars().take(limits::NAME_BYTES).collect::<String>())
+    format!(
+        "{field}.{}",
+        key.chars().take(limits::NAME_BYTES).collect::<String>()
+    )
 }
 
 fn invalid(field: &str, message: String) -> InvalidProfile {
-    InvalidProfile { field: field.to_owned(), message }
+    InvalidProfile {
+        field: field.to_owned(),
+        message,
+    }
 }
 
 #[cfg(test)]
@@ -194,12 +241,17 @@ mod tests {
     use crate::scope::ProjectScope;
 
     fn healthcare() -> Owner {
-        Owner::Project(ProjectScope::of_stored_row("healthcare".parse().expect("valid")))
+        Owner::Project(ProjectScope::of_stored_row(
+            "healthcare".parse().expect("valid"),
+        ))
     }
 
     fn refused(uri: &str, owner: &Owner) -> bool {
         let secrets = BTreeMap::from([("API_KEY".to_owned(), uri.parse().expect("a reference"))]);
-        let content = Content { secrets, ..Content::default() };
+        let content = Content {
+            secrets,
+            ..Content::default()
+        };
         match content.check(owner) {
             Ok(()) => false,
             Err(error) => {
@@ -211,9 +263,16 @@ mod tests {
 
     #[test]
     fn a_reference_stands_under_its_owner() {
-        assert!(!refused("aws-sm://sealfleet/healthcare/crm#k", &healthcare()));
+        assert!(!refused(
+            "aws-sm://sealfleet/healthcare/crm#k",
+            &healthcare()
+        ));
         assert!(!refused("aws-sm://sealfleet/system/crm#k", &Owner::System));
-        for foreign in ["aws-sm://sealfleet/finance/crm#k", "aws-sm://sealfleet/system/crm#k", "builtin://system/x@1"] {
+        for foreign in [
+            "aws-sm://sealfleet/finance/crm#k",
+            "aws-sm://sealfleet/system/crm#k",
+            "builtin://system/x@1",
+        ] {
             assert!(refused(foreign, &healthcare()), "{foreign}");
         }
         for foreign in ["aws-sm://sealfleet/finance/crm#k", "builtin://x@1"] {
@@ -224,7 +283,10 @@ mod tests {
     #[test]
     fn a_reference_that_cannot_be_described_is_pinned() {
         assert!(refused("builtin://crm", &healthcare()));
-        assert!(!refused("builtin://crm@0198c0de-0000-7000-8000-00000000000a", &healthcare()));
+        assert!(!refused(
+            "builtin://crm@0198c0de-0000-7000-8000-00000000000a",
+            &healthcare()
+        ));
     }
 
     #[test]
@@ -234,6 +296,9 @@ mod tests {
             remove: BTreeSet::from(["A".to_owned()]),
             ..Content::default()
         };
-        assert_eq!(content.check(&healthcare()).map_err(|error| error.field), Err("remove.A".to_owned()));
+        assert_eq!(
+            content.check(&healthcare()).map_err(|error| error.field),
+            Err("remove.A".to_owned())
+        );
     }
 }

@@ -1,12 +1,14 @@
 //! How often a project may call: a generic cell rate algorithm (GCRA), in whole microseconds.
 //!
-//! The state is one number, the moment at which everything taken so far will have been earned. Taking permits moves it
-//! ahead, by the interval that each is earned in; it may be ahead of now by no more than the burst is worth. So within
-//! any time no more is taken than the burst and what that time earns, whoever takes, in portions of any size.
+//! The state is one number, the moment at which everything taken so far will have been earned.
+//! Taking permits moves it ahead, by the interval that each is earned in; it may be ahead of now by
+//! no more than the burst is worth. So within any time no more is taken than the burst and what
+//! that time earns, whoever takes, in portions of any size.
 //!
-//! Where many take at once, a state that each of them first had to catch up with now would be theirs one after another.
-//! So one that has fallen behind by [`SLACK_US`] at most stays where it is, and what it lags by may be taken as well:
-//! **in `t` seconds at most the burst and what `t + 1` seconds earn**.
+//! Where many take at once, a state that each of them first had to catch up with now would be
+//! theirs one after another. So one that has fallen behind by [`SLACK_US`] at most stays where it
+//! is, and what it lags by may be taken as well: **in `t` seconds at most the burst and what `t +
+//! 1` seconds earn**.
 
 use serde::{Deserialize, Serialize};
 
@@ -49,8 +51,8 @@ pub struct Grant {
     pub permits: u32,
     /// Microseconds by which taking them moves the state ahead.
     pub ahead_us: i64,
-    /// The least and the most of the states, both included, in which the same permits are there and move it as far. A
-    /// counter that others move too can be moved on any of them.
+    /// The least and the most of the states, both included, in which the same permits are there and
+    /// move it as far. A counter that others move too can be moved on any of them.
     pub in_states: (EarnedAt, EarnedAt),
 }
 
@@ -81,7 +83,11 @@ impl Limits {
         if !(1..=Self::MOST).contains(&self.requests_per_second) {
             return Err("requests_per_second");
         }
-        if !(1..=Self::MOST).contains(&self.burst) { Err("burst") } else { Ok(()) }
+        if !(1..=Self::MOST).contains(&self.burst) {
+            Err("burst")
+        } else {
+            Ok(())
+        }
     }
 
     /// As a rate.
@@ -96,7 +102,10 @@ impl Rate {
     #[must_use]
     pub const fn each_seconds(permits: u32, seconds: u32, burst: u32) -> Self {
         let permits = if permits == 0 { 1 } else { permits };
-        Self { interval_us: seconds as i64 * 1_000_000 / permits as i64, burst: if burst == 0 { 1 } else { burst } }
+        Self {
+            interval_us: seconds as i64 * 1_000_000 / permits as i64,
+            burst: if burst == 0 { 1 } else { burst },
+        }
     }
 
     /// Permits that may be taken at once.
@@ -109,8 +118,12 @@ impl Rate {
     #[must_use]
     pub fn available(self, earned: EarnedAt, now: Timestamp) -> u32 {
         let now = micros(now);
-        let free = now.saturating_add(self.worth(self.burst)).saturating_sub(caught_up(earned, now));
-        u32::try_from(free.max(0) / self.interval_us.max(1)).unwrap_or(self.burst).min(self.burst)
+        let free = now
+            .saturating_add(self.worth(self.burst))
+            .saturating_sub(caught_up(earned, now));
+        u32::try_from(free.max(0) / self.interval_us.max(1))
+            .unwrap_or(self.burst)
+            .min(self.burst)
     }
 
     /// Up to `wanted` of the permits that are there, at least one.
@@ -122,7 +135,13 @@ impl Rate {
         if permits == 0 {
             let before = self.worth(self.burst.saturating_sub(1));
             return Err(Exhausted {
-                until: Timestamp::from_millis(earned.0.saturating_sub(before).saturating_add(999).div_euclid(1000)),
+                until: Timestamp::from_millis(
+                    earned
+                        .0
+                        .saturating_sub(before)
+                        .saturating_add(999)
+                        .div_euclid(1000),
+                ),
             });
         }
         let (now, cost) = (micros(now), self.worth(permits));
@@ -130,10 +149,16 @@ impl Rate {
         let in_states = if behind > 0 {
             (earned, earned)
         } else {
-            let most = now.saturating_add(self.worth(self.burst)).saturating_sub(cost);
+            let most = now
+                .saturating_add(self.worth(self.burst))
+                .saturating_sub(cost);
             (EarnedAt(now.saturating_sub(SLACK_US)), EarnedAt(most))
         };
-        Ok(Grant { permits, ahead_us: behind.saturating_add(cost), in_states })
+        Ok(Grant {
+            permits,
+            ahead_us: behind.saturating_add(cost),
+            in_states,
+        })
     }
 
     /// Microseconds in which so many permits are earned.
@@ -144,7 +169,11 @@ impl Rate {
 
 /// Time that was not used is not saved up: a state that is far behind is caught up with now.
 fn caught_up(earned: EarnedAt, now: i64) -> i64 {
-    if earned.0 < now.saturating_sub(SLACK_US) { now } else { earned.0 }
+    if earned.0 < now.saturating_sub(SLACK_US) {
+        now
+    } else {
+        earned.0
+    }
 }
 
 const fn micros(at: Timestamp) -> i64 {
@@ -159,8 +188,14 @@ mod tests {
     const START: i64 = 1_800_000_000_000;
 
     /// Takes from the only copy of a state.
-    fn take(rate: Rate, earned: EarnedAt, now: Timestamp, wanted: u32) -> Result<(u32, EarnedAt), Exhausted> {
-        rate.grant(earned, now, wanted).map(|grant| (grant.permits, EarnedAt(earned.0 + grant.ahead_us)))
+    fn take(
+        rate: Rate,
+        earned: EarnedAt,
+        now: Timestamp,
+        wanted: u32,
+    ) -> Result<(u32, EarnedAt), Exhausted> {
+        rate.grant(earned, now, wanted)
+            .map(|grant| (grant.permits, EarnedAt(earned.0 + grant.ahead_us)))
     }
 
     #[test]
@@ -170,9 +205,19 @@ mod tests {
         let (taken, earned) = take(rate, EarnedAt::default(), at(0), 10).expect("fresh");
         assert_eq!(taken, 3);
         let exhausted = take(rate, earned, at(0), 1).expect_err("nothing is left");
-        assert!((500..=501).contains(&exhausted.until.millis_since(at(0))), "{exhausted:?}");
-        assert_eq!(take(rate, earned, exhausted.until, 5).map(|(taken, _)| taken), Ok(1));
-        assert_eq!(rate.available(earned, at(60_000)), 3, "no more than the burst is ever saved up");
+        assert!(
+            (500..=501).contains(&exhausted.until.millis_since(at(0))),
+            "{exhausted:?}"
+        );
+        assert_eq!(
+            take(rate, earned, exhausted.until, 5).map(|(taken, _)| taken),
+            Ok(1)
+        );
+        assert_eq!(
+            rate.available(earned, at(60_000)),
+            3,
+            "no more than the burst is ever saved up"
+        );
     }
 
     proptest! {

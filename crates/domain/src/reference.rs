@@ -1,4 +1,5 @@
-//! Secret references and profile references: addresses, as one string each. They name values and are none.
+//! Secret references and profile references: addresses, as one string each. They name values and
+//! are none.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -24,7 +25,8 @@ pub enum SecretUri {
 
 /// A secret reference: an address and, if it is pinned, the version.
 ///
-/// Text form `URI[@VERSION]`: `aws-sm://sealfleet/healthcare/crm#api-key`, `builtin://crm@0198c0de-0000-7000-8000-00000000000a`.
+/// Text form `URI[@VERSION]`: `aws-sm://sealfleet/healthcare/crm#api-key`,
+/// `builtin://crm@0198c0de-0000-7000-8000-00000000000a`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reference {
     /// The address.
@@ -33,7 +35,8 @@ pub struct Reference {
     pub version: Option<String>,
 }
 
-/// The name of a profile with its owner. Text form: `NAME`, or `system/NAME` for one of the operators'.
+/// The name of a profile with its owner. Text form: `NAME`, or `system/NAME` for one of the
+/// operators'.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProfileRef {
     /// A profile of the system scope.
@@ -138,12 +141,18 @@ impl std::str::FromStr for Reference {
             Some((uri, version)) if is_version(version) => (uri, Some(version.to_owned())),
             Some(_) => return Err(InvalidUri::Version),
         };
-        Ok(Self { uri: uri.parse()?, version })
+        Ok(Self {
+            uri: uri.parse()?,
+            version,
+        })
     }
 }
 
 fn is_version(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 impl std::fmt::Display for SecretUri {
@@ -161,7 +170,9 @@ fn is_path(text: &str) -> bool {
             !part.is_empty()
                 && part != "."
                 && part != ".."
-                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+                && part
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
         })
 }
 
@@ -174,12 +185,19 @@ impl std::str::FromStr for SecretUri {
         }
         match text.split_once("://") {
             Some(("aws-sm", rest)) => match rest.split_once('#') {
-                Some((name, json_key)) if is_path(name) && is_path(json_key) && !json_key.contains('/') => {
-                    Ok(Self::AwsSecretsManager { name: name.to_owned(), json_key: json_key.to_owned() })
+                Some((name, json_key))
+                    if is_path(name) && is_path(json_key) && !json_key.contains('/') =>
+                {
+                    Ok(Self::AwsSecretsManager {
+                        name: name.to_owned(),
+                        json_key: json_key.to_owned(),
+                    })
                 }
                 _ => Err(InvalidUri::Form("aws-sm://NAME#JSON-KEY")),
             },
-            Some(("builtin", name)) if is_path(name) => Ok(Self::Builtin { name: name.to_owned() }),
+            Some(("builtin", name)) if is_path(name) => Ok(Self::Builtin {
+                name: name.to_owned(),
+            }),
             Some(("builtin", _)) => Err(InvalidUri::Form("builtin://NAME")),
             _ => Err(InvalidUri::Scheme),
         }
@@ -223,7 +241,10 @@ mod tests {
             "builtin://crm/api-key",
             "builtin://crm/api-key@v1",
         ] {
-            assert_eq!(good.parse::<Reference>().map(|uri| uri.to_string()), Ok(good.to_owned()));
+            assert_eq!(
+                good.parse::<Reference>().map(|uri| uri.to_string()),
+                Ok(good.to_owned())
+            );
         }
         for bad in [
             "",
@@ -244,16 +265,29 @@ mod tests {
 
     #[test]
     fn an_unknown_scheme_is_told_the_known_ones() {
-        let message = "ftp://x".parse::<Reference>().expect_err("no such scheme").to_string();
-        assert!(message.contains("aws-sm://") && message.contains("builtin://"), "{message}");
+        let message = "ftp://x"
+            .parse::<Reference>()
+            .expect_err("no such scheme")
+            .to_string();
+        assert!(
+            message.contains("aws-sm://") && message.contains("builtin://"),
+            "{message}"
+        );
     }
 
     #[test]
     fn the_owner_of_a_profile_is_in_its_reference() {
         for good in ["crm", "system/base"] {
-            assert_eq!(good.parse::<ProfileRef>().map(|name| name.to_string()), Ok(good.to_owned()));
+            assert_eq!(
+                good.parse::<ProfileRef>().map(|name| name.to_string()),
+                Ok(good.to_owned())
+            );
         }
-        assert!("system/base".parse::<ProfileRef>().is_ok_and(|name| name.is_system()));
+        assert!(
+            "system/base"
+                .parse::<ProfileRef>()
+                .is_ok_and(|name| name.is_system())
+        );
         for bad in ["", "system/", "other/base", "system/a/b"] {
             assert!(bad.parse::<ProfileRef>().is_err(), "{bad}");
         }

@@ -1,10 +1,13 @@
-//! Revocations: a key of a profile that no sandbox may start with, and whether an identity holds one.
+//! Revocations: a key of a profile that no sandbox may start with, and whether an identity holds
+//! one.
 //!
-//! A revocation names a key by the profile that declares it and, as it stood then, by its address. So it holds for the
-//! key however a run came by it: named directly, inherited through the cascade, or put under another name or profile
-//! with the same address. A key that a later level replaced by another secret is not in the sandbox, and not affected.
+//! A revocation names a key by the profile that declares it and, as it stood then, by its address.
+//! So it holds for the key however a run came by it: named directly, inherited through the cascade,
+//! or put under another name or profile with the same address. A key that a later level replaced by
+//! another secret is not in the sandbox, and not affected.
 //!
-//! [`revoked`] is the one place that decides; enqueue, claim, dispatch, start and fan-out all ask it.
+//! [`revoked`] is the one place that decides; enqueue, claim, dispatch, start and fan-out all ask
+//! it.
 
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +69,11 @@ pub struct Revoked {
 
 impl std::fmt::Display for Revoked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "`{}` of profile `{}` is revoked ({})", self.key, self.profile, self.revocation_id)
+        write!(
+            f,
+            "`{}` of profile `{}` is revoked ({})",
+            self.key, self.profile, self.revocation_id
+        )
     }
 }
 
@@ -82,13 +89,20 @@ impl Revocation {
 #[must_use]
 pub fn revoked(identity: &Identity, active: &[Revocation]) -> Option<Revoked> {
     identity.secrets.iter().find_map(|secret| {
-        let by = active.iter().find(|revocation| revocation.lifted.is_none() && revocation.covers(secret))?;
-        Some(Revoked { revocation_id: by.revocation_id, profile: secret.from.clone(), key: secret.name.clone() })
+        let by = active
+            .iter()
+            .find(|revocation| revocation.lifted.is_none() && revocation.covers(secret))?;
+        Some(Revoked {
+            revocation_id: by.revocation_id,
+            profile: secret.from.clone(),
+            key: secret.name.clone(),
+        })
     })
 }
 
-/// The work of aborting all runs in flight that hold keys of a hard revocation. It can be interrupted anywhere: what
-/// it has done is on record with each run it aborted, and where it goes on is in here.
+/// The work of aborting all runs in flight that hold keys of a hard revocation. It can be
+/// interrupted anywhere: what it has done is on record with each run it aborted, and where it goes
+/// on is in here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FanOut {
     /// Its id.
@@ -162,7 +176,9 @@ mod tests {
 
     fn revocation(profile: &str, key: &str, uri: &str) -> Revocation {
         Revocation {
-            revocation_id: "rev_0198c0de-0000-7000-8000-00000000000a".parse().expect("an id"),
+            revocation_id: "rev_0198c0de-0000-7000-8000-00000000000a"
+                .parse()
+                .expect("an id"),
             profile: profile.parse().expect("a profile"),
             key: key.to_owned(),
             uri: uri.parse().expect("a uri"),
@@ -183,24 +199,52 @@ mod tests {
             arn: None,
             from: from.parse().expect("a profile"),
         };
-        Identity { secrets: vec![secret], ..Identity::default() }
+        Identity {
+            secrets: vec![secret],
+            ..Identity::default()
+        }
     }
 
     #[test]
     fn a_key_is_revoked_however_it_was_reached() {
-        let active = [revocation("system/base", "K", "aws-sm://sealfleet/system/crm#k")];
+        let active = [revocation(
+            "system/base",
+            "K",
+            "aws-sm://sealfleet/system/crm#k",
+        )];
         let of = |from, key, uri| revoked(&holding(from, key, uri), &active).is_some();
-        assert!(of("system/base", "K", "aws-sm://sealfleet/system/crm#k"), "inherited");
-        assert!(of("system/base", "K", "aws-sm://sealfleet/system/new#k"), "the profile has moved it");
-        assert!(of("system/other", "OTHER", "aws-sm://sealfleet/system/crm#k"), "by its address");
-        assert!(!of("crm", "K", "aws-sm://sealfleet/p/crm#k"), "replaced by another secret");
-        assert!(!of("system/base", "L", "aws-sm://sealfleet/system/crm#l"), "another key");
+        assert!(
+            of("system/base", "K", "aws-sm://sealfleet/system/crm#k"),
+            "inherited"
+        );
+        assert!(
+            of("system/base", "K", "aws-sm://sealfleet/system/new#k"),
+            "the profile has moved it"
+        );
+        assert!(
+            of("system/other", "OTHER", "aws-sm://sealfleet/system/crm#k"),
+            "by its address"
+        );
+        assert!(
+            !of("crm", "K", "aws-sm://sealfleet/p/crm#k"),
+            "replaced by another secret"
+        );
+        assert!(
+            !of("system/base", "L", "aws-sm://sealfleet/system/crm#l"),
+            "another key"
+        );
     }
 
     #[test]
     fn a_lifted_revocation_takes_nothing_away() {
         let mut active = revocation("crm", "K", "builtin://k");
-        active.lifted = Some(Lifted { at: Timestamp::from_millis(1), actor: "token:x".to_owned() });
-        assert_eq!(revoked(&holding("crm", "K", "builtin://k"), &[active]), None);
+        active.lifted = Some(Lifted {
+            at: Timestamp::from_millis(1),
+            actor: "token:x".to_owned(),
+        });
+        assert_eq!(
+            revoked(&holding("crm", "K", "builtin://k"), &[active]),
+            None
+        );
     }
 }

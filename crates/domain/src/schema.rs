@@ -1,8 +1,9 @@
-//! JSON Schemas (2020-12) of what is written as text, and of maps and lists that have bounds: for the OpenAPI document.
+//! JSON Schemas (2020-12) of what is written as text, and of maps and lists that have bounds: for
+//! the OpenAPI document.
 //!
-//! Derived schemas follow what serde does. These stand beside code that parses or checks, so each says what that code
-//! accepts and no less: whatever a schema forbids, the code refuses. Where a bound is in bytes, the schema counts
-//! characters, which are never more.
+//! Derived schemas follow what serde does. These stand beside code that parses or checks, so each
+//! says what that code accepts and no less: whatever a schema forbids, the code refuses. Where a
+//! bound is in bytes, the schema counts characters, which are never more.
 
 use std::borrow::Cow;
 

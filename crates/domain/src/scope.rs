@@ -1,14 +1,15 @@
 //! `ProjectScope`: the proof that a caller acts inside one project.
 //!
-//! Every key of the ledger and of the audit trail is built from a scope, and a scope has only the constructors below,
-//! each named by its evidence. A row of another project can therefore not be addressed, whatever a request says.
+//! Every key of the ledger and of the audit trail is built from a scope, and a scope has only the
+//! constructors below, each named by its evidence. A row of another project can therefore not be
+//! addressed, whatever a request says.
 
 use crate::fence::Fence;
 use crate::ids::{RunId, TokenId};
 use crate::names::{PoolName, ProjectId, StepId};
 
-/// What is the operators' own, where a project's id would stand. It is no legal project id, so no project can be addressed by
-/// it.
+/// What is the operators' own, where a project's id would stand. It is no legal project id, so no
+/// project can be addressed by it.
 pub const OPERATOR_SCOPE: &str = "~system";
 
 /// One project, proven.
@@ -70,45 +71,55 @@ impl Operator {
 pub struct NoScope(String);
 
 impl ProjectScope {
-    /// The scope of a verified credential. Only `credential` calls this, after comparing the secret's hash, and `oidc`, by the
-    /// claims of a token whose signature holds.
+    /// The scope of a verified credential. Only `credential` calls this, after comparing the
+    /// secret's hash, and `oidc`, by the claims of a token whose signature holds.
     pub(crate) const fn verified(project: ProjectId) -> Self {
         Self(project)
     }
 
-    /// The scope that an operator enters to onboard a project: the operator's own verified principal is the evidence.
+    /// The scope that an operator enters to onboard a project: the operator's own verified
+    /// principal is the evidence.
     #[must_use]
     pub fn entered_by(_operator: &Operator, project: ProjectId) -> Self {
         Self(project)
     }
 
-    /// The scope of a stored row that the control plane found by its own index (`sweep`): the row's project.
+    /// The scope of a stored row that the control plane found by its own index (`sweep`): the row's
+    /// project.
     #[must_use]
     pub const fn of_stored_row(project: ProjectId) -> Self {
         Self(project)
     }
 
-    /// The scope of a registration that nobody has approved yet: it can only ever reach its own pending row.
+    /// The scope of a registration that nobody has approved yet: it can only ever reach its own
+    /// pending row.
     #[must_use]
     pub const fn of_pending_registration(project: ProjectId) -> Self {
         Self(project)
     }
 
     /// The scope and pool of an SQS event, from the ARN of the queue that Lambda polled
-    /// (`arn:aws:sqs:REGION:ACCOUNT:sealfleet-PROJECT--POOL`). The message's own text is no evidence.
+    /// (`arn:aws:sqs:REGION:ACCOUNT:sealfleet-PROJECT--POOL`). The message's own text is no
+    /// evidence.
     ///
     /// # Errors
     /// When the ARN is not that of a pool's queue.
     pub fn of_queue_arn(arn: &str) -> Result<(Self, PoolName), NoScope> {
         let no_scope = || NoScope(arn.to_owned());
         let name = arn.rsplit(':').next().ok_or_else(no_scope)?;
-        let (project, pool) =
-            name.strip_prefix("sealfleet-").and_then(|rest| rest.split_once("--")).ok_or_else(no_scope)?;
-        Ok((Self(project.parse().map_err(|_| no_scope())?), pool.parse().map_err(|_| no_scope())?))
+        let (project, pool) = name
+            .strip_prefix("sealfleet-")
+            .and_then(|rest| rest.split_once("--"))
+            .ok_or_else(no_scope)?;
+        Ok((
+            Self(project.parse().map_err(|_| no_scope())?),
+            pool.parse().map_err(|_| no_scope())?,
+        ))
     }
 
-    /// The scope and ECS task id of a sandbox, from the ARN of its caller identity as API Gateway verified it:
-    /// `arn:aws:sts::ACCOUNT:assumed-role/sealfleet-PROJECT--sandbox/TASK`. ECS names the session by the task's id.
+    /// The scope and ECS task id of a sandbox, from the ARN of its caller identity as API Gateway
+    /// verified it: `arn:aws:sts::ACCOUNT:assumed-role/sealfleet-PROJECT--sandbox/TASK`. ECS names
+    /// the session by the task's id.
     ///
     /// # Errors
     /// When the ARN is not that of a sandbox's role session.
@@ -116,8 +127,9 @@ impl ProjectScope {
         Self::of_session_arn(arn, "--sandbox")
     }
 
-    /// The scope and ECS task id of a call that ECS made to start a task, from the caller's ARN as CloudTrail tells it:
-    /// `arn:aws:sts::ACCOUNT:assumed-role/sealfleet-PROJECT--execution/TASK`. ECS names the session by the task's id.
+    /// The scope and ECS task id of a call that ECS made to start a task, from the caller's ARN as
+    /// CloudTrail tells it: `arn:aws:sts::ACCOUNT:assumed-role/sealfleet-PROJECT--execution/TASK`.
+    /// ECS names the session by the task's id.
     ///
     /// # Errors
     /// When the ARN is not that of an execution role's session.
@@ -128,14 +140,21 @@ impl ProjectScope {
     fn of_session_arn(arn: &str, role_ends: &str) -> Result<(Self, String), NoScope> {
         let no_scope = || NoScope(arn.to_owned());
         let mut parts = arn.rsplit('/');
-        let task = parts.next().filter(|task| !task.is_empty()).ok_or_else(no_scope)?;
+        let task = parts
+            .next()
+            .filter(|task| !task.is_empty())
+            .ok_or_else(no_scope)?;
         let role = parts.next().ok_or_else(no_scope)?;
         let project = role
             .strip_prefix("sealfleet-")
             .and_then(|rest| rest.strip_suffix(role_ends))
             .and_then(|project| project.parse().ok())
             .ok_or_else(no_scope)?;
-        if arn.contains(":assumed-role/") { Ok((Self(project), task.to_owned())) } else { Err(no_scope()) }
+        if arn.contains(":assumed-role/") {
+            Ok((Self(project), task.to_owned()))
+        } else {
+            Err(no_scope())
+        }
     }
 
     /// The scope of a secret that AWS says was read: the project in its name.
@@ -144,14 +163,17 @@ impl ProjectScope {
         Self(project)
     }
 
-    /// The scope and step of an ECS task, from its `startedBy`, which only the control plane's roles can set.
+    /// The scope and step of an ECS task, from its `startedBy`, which only the control plane's
+    /// roles can set.
     ///
     /// # Errors
     /// When `started_by` was not written by [`started_by`].
     pub fn of_started_by(started_by: &str) -> Result<(Self, RunId, StepId, Fence), NoScope> {
         let no_scope = || NoScope(started_by.to_owned());
         let parts: Vec<&str> = started_by.split('/').collect();
-        let [project, run, step, fence] = parts.as_slice() else { return Err(no_scope()) };
+        let [project, run, step, fence] = parts.as_slice() else {
+            return Err(no_scope());
+        };
         Ok((
             Self(project.parse().map_err(|_| no_scope())?),
             run.parse().map_err(|_| no_scope())?,
@@ -167,7 +189,8 @@ impl ProjectScope {
     }
 }
 
-/// ECS `startedBy` of a step's task: at most 32 + 40 + 32 + 20 characters and three slashes, under ECS's 128.
+/// ECS `startedBy` of a step's task: at most 32 + 40 + 32 + 20 characters and three slashes, under
+/// ECS's 128.
 #[must_use]
 pub fn started_by(scope: &ProjectScope, run: RunId, step: &StepId, fence: Fence) -> String {
     format!("{}/{run}/{step}/{fence}", scope.project())
@@ -180,11 +203,18 @@ mod tests {
     #[test]
     fn a_queue_arn_names_one_project_and_pool() {
         let (scope, pool) =
-            ProjectScope::of_queue_arn("arn:aws:sqs:eu-west-1:1:sealfleet-a-b--fargate").expect("valid");
-        assert_eq!((scope.project().as_str(), pool.as_str()), ("a-b", "fargate"));
-        for bad in
-            ["", "arn:aws:sqs:r:1:other-a--b", "arn:aws:sqs:r:1:sealfleet-a", "arn:aws:sqs:r:1:sealfleet-a--b--dlq"]
-        {
+            ProjectScope::of_queue_arn("arn:aws:sqs:eu-west-1:1:sealfleet-a-b--fargate")
+                .expect("valid");
+        assert_eq!(
+            (scope.project().as_str(), pool.as_str()),
+            ("a-b", "fargate")
+        );
+        for bad in [
+            "",
+            "arn:aws:sqs:r:1:other-a--b",
+            "arn:aws:sqs:r:1:sealfleet-a",
+            "arn:aws:sqs:r:1:sealfleet-a--b--dlq",
+        ] {
             assert!(ProjectScope::of_queue_arn(bad).is_err(), "{bad}");
         }
     }
@@ -192,15 +222,23 @@ mod tests {
     #[test]
     fn a_sandbox_is_known_by_its_role_session() {
         let (scope, task) =
-            ProjectScope::of_sandbox_arn("arn:aws:sts::1:assumed-role/sealfleet-a--sandbox/0123").expect("valid");
+            ProjectScope::of_sandbox_arn("arn:aws:sts::1:assumed-role/sealfleet-a--sandbox/0123")
+                .expect("valid");
         assert_eq!((scope.project().as_str(), task.as_str()), ("a", "0123"));
-        for bad in
-            ["arn:aws:sts::1:assumed-role/sealfleet-a--execution/x", "arn:aws:iam::1:user/sealfleet-a--sandbox/x"]
-        {
+        for bad in [
+            "arn:aws:sts::1:assumed-role/sealfleet-a--execution/x",
+            "arn:aws:iam::1:user/sealfleet-a--sandbox/x",
+        ] {
             assert!(ProjectScope::of_sandbox_arn(bad).is_err(), "{bad}");
         }
         let execution = "arn:aws:sts::1:assumed-role/sealfleet-a--execution/0123";
-        assert!(ProjectScope::of_execution_arn(execution).is_ok_and(|(scope, _)| scope.project().as_str() == "a"));
-        assert!(ProjectScope::of_execution_arn("arn:aws:sts::1:assumed-role/sealfleet-a--sandbox/0123").is_err());
+        assert!(
+            ProjectScope::of_execution_arn(execution)
+                .is_ok_and(|(scope, _)| scope.project().as_str() == "a")
+        );
+        assert!(
+            ProjectScope::of_execution_arn("arn:aws:sts::1:assumed-role/sealfleet-a--sandbox/0123")
+                .is_err()
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Steps: what one is to do, where it stands, and who holds it.
 //!
-//! `Blocked -> Queued -> Leased{fence} -> Running{fence} -> Succeeded | Failed | Aborted | Dead`. The moves between
-//! these states are in `run`, since what becomes of one step depends on the others.
+//! `Blocked -> Queued -> Leased{fence} -> Running{fence} -> Succeeded | Failed | Aborted | Dead`.
+//! The moves between these states are in `run`, since what becomes of one step depends on the
+//! others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +17,8 @@ use crate::limits;
 use crate::names::{PoolName, StepId, ToolName};
 use crate::revocation::Revoked;
 
-/// How a step is executed. `full` and `full_jit` (a CLI agent, with just-in-time credentials) are not accepted yet.
+/// How a step is executed. `full` and `full_jit` (a CLI agent, with just-in-time credentials) are
+/// not accepted yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -212,8 +214,8 @@ pub enum StepState {
 pub enum Stopping {
     /// It is stopped by its handle.
     Task(Handle),
-    /// ECS may have been asked to launch it, but no handle is stored: the launcher takes it back, or, if the launcher
-    /// died, it is looked for by its claim.
+    /// ECS may have been asked to launch it, but no handle is stored: the launcher takes it back,
+    /// or, if the launcher died, it is looked for by its claim.
     Launch {
         /// When ECS has surely shown what was launched.
         until: Timestamp,
@@ -370,7 +372,10 @@ impl StepState {
     /// Whether the step has ended.
     #[must_use]
     pub const fn is_terminal(&self) -> bool {
-        matches!(self, Self::Succeeded { .. } | Self::Failed { .. } | Self::Aborted { .. } | Self::Dead { .. })
+        matches!(
+            self,
+            Self::Succeeded { .. } | Self::Failed { .. } | Self::Aborted { .. } | Self::Dead { .. }
+        )
     }
 
     /// The claim, if the step is held.

@@ -1,12 +1,13 @@
 //! Whether a read of a secret, as CloudTrail tells of it, is explained by a release.
 //!
-//! The control plane says in its trail what it released, and AWS says on its own what was read. A read is explained if
-//! the execution role of the secret's project made it for a task, and the claim of that task was released that secret in
-//! that version shortly before. Whatever else has read it (a person, another role, another project's task, a task nobody
-//! claimed anything for) is not.
+//! The control plane says in its trail what it released, and AWS says on its own what was read. A
+//! read is explained if the execution role of the secret's project made it for a task, and the
+//! claim of that task was released that secret in that version shortly before. Whatever else has
+//! read it (a person, another role, another project's task, a task nobody claimed anything for) is
+//! not.
 //!
-//! Sources: "AWS CloudTrail entries for Secrets Manager" (Secrets Manager User Guide), "CloudTrail record contents"
-//! (CloudTrail User Guide).
+//! Sources: "AWS CloudTrail entries for Secrets Manager" (Secrets Manager User Guide), "CloudTrail
+//! record contents" (CloudTrail User Guide).
 
 use serde::{Deserialize, Serialize};
 
@@ -19,11 +20,11 @@ use crate::reference::SecretUri;
 const PREFIX: &str = "sealfleet/";
 /// The owner of the operators' secrets.
 const SYSTEM: &str = "system";
-/// Seconds that a read may seem to come before its release, or after its container's start: CloudTrail's time is in
-/// whole seconds, and clocks differ.
+/// Seconds that a read may seem to come before its release, or after its container's start:
+/// CloudTrail's time is in whole seconds, and clocks differ.
 const SKEW_SECONDS: i64 = 5;
-/// Seconds after a release in which its task reads. ECS fetches secrets before it starts the container; a launch that
-/// takes longer than this is rare enough to be looked at.
+/// Seconds after a release in which its task reads. ECS fetches secrets before it starts the
+/// container; a launch that takes longer than this is rare enough to be looked at.
 pub const LATEST_SECONDS: i64 = 30 * 60;
 
 /// Why no release explains a read.
@@ -39,7 +40,8 @@ pub enum Unexplained {
     InABatch,
     /// No version was asked for; every task asks for the one that was released.
     VersionNotPinned,
-    /// ECS does not know a task of the role session's name, and nothing was released around that time.
+    /// ECS does not know a task of the role session's name, and nothing was released around that
+    /// time.
     UnknownTask,
     /// The task was not started by Sealfleet, or not for this project.
     ForeignTask,
@@ -53,7 +55,8 @@ pub enum Unexplained {
     LongAfterRelease,
 }
 
-/// A secret as a request names it: its name, its ARN, or the ARN without the random characters at its end.
+/// A secret as a request names it: its name, its ARN, or the ARN without the random characters at
+/// its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AskedSecret {
     id: String,
@@ -100,7 +103,10 @@ impl AskedSecret {
             Some(_) => without_suffix(id.splitn(7, ':').nth(6)?),
             None => id,
         };
-        name.starts_with(PREFIX).then(|| Self { id: id.to_owned(), name: name.to_owned() })
+        name.starts_with(PREFIX).then(|| Self {
+            id: id.to_owned(),
+            name: name.to_owned(),
+        })
     }
 
     /// Its name, `sealfleet/OWNER/…`.
@@ -112,17 +118,29 @@ impl AskedSecret {
     /// Whose it is.
     #[must_use]
     pub fn owner(&self) -> SecretOwner {
-        let owner = self.name.strip_prefix(PREFIX).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+        let owner = self
+            .name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split('/').next())
+            .unwrap_or_default();
         if owner == SYSTEM {
             return SecretOwner::System;
         }
-        owner.parse().map_or(SecretOwner::Nobody, SecretOwner::Project)
+        owner
+            .parse()
+            .map_or(SecretOwner::Nobody, SecretOwner::Project)
     }
 
     /// Whether it is the secret that was released.
     fn is(&self, released: &SecretRef) -> bool {
-        let SecretUri::AwsSecretsManager { name, .. } = &released.uri else { return false };
-        match released.arn.as_deref().filter(|_| self.id.starts_with("arn:")) {
+        let SecretUri::AwsSecretsManager { name, .. } = &released.uri else {
+            return false;
+        };
+        match released
+            .arn
+            .as_deref()
+            .filter(|_| self.id.starts_with("arn:"))
+        {
             Some(arn) => arn == self.id || without_suffix(arn) == self.id,
             None => *name == self.name,
         }
@@ -132,7 +150,11 @@ impl AskedSecret {
 /// Without the hyphen and the six characters that Secrets Manager puts at the end of an ARN.
 fn without_suffix(text: &str) -> &str {
     match text.rsplit_once('-') {
-        Some((name, random)) if random.len() == 6 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()) => name,
+        Some((name, random))
+            if random.len() == 6 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()) =>
+        {
+            name
+        }
         _ => text,
     }
 }
@@ -141,17 +163,29 @@ impl Read {
     /// The times between which a release can explain it.
     #[must_use]
     pub const fn released_between(&self) -> (Timestamp, Timestamp) {
-        (self.at.plus_seconds(-LATEST_SECONDS), self.at.plus_seconds(SKEW_SECONDS))
+        (
+            self.at.plus_seconds(-LATEST_SECONDS),
+            self.at.plus_seconds(SKEW_SECONDS),
+        )
     }
 
-    /// Looks for a release that explains it. `started_at` is when the reading task's container started, if it has: its
-    /// secrets are fetched before.
+    /// Looks for a release that explains it. `started_at` is when the reading task's container
+    /// started, if it has: its secrets are fetched before.
     ///
     /// # Errors
     /// Why none does.
-    pub fn explained_by(&self, releases: &[Release], started_at: Option<Timestamp>) -> Result<(), Unexplained> {
-        let this = |secret: &SecretRef| self.secret.is(secret) && secret.version.as_deref() == Some(&self.version);
-        let mut of_this = releases.iter().filter(|release| release.secrets.iter().any(this)).peekable();
+    pub fn explained_by(
+        &self,
+        releases: &[Release],
+        started_at: Option<Timestamp>,
+    ) -> Result<(), Unexplained> {
+        let this = |secret: &SecretRef| {
+            self.secret.is(secret) && secret.version.as_deref() == Some(&self.version)
+        };
+        let mut of_this = releases
+            .iter()
+            .filter(|release| release.secrets.iter().any(this))
+            .peekable();
         if of_this.peek().is_none() {
             return Err(Unexplained::NotReleased);
         }
@@ -175,7 +209,8 @@ impl Read {
 mod tests {
     use super::*;
 
-    const ARN: &str = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:sealfleet/healthcare/crm-AbCdEf";
+    const ARN: &str =
+        "arn:aws:secretsmanager:eu-west-1:111122223333:secret:sealfleet/healthcare/crm-AbCdEf";
     const AT: Timestamp = Timestamp::from_millis(1_769_846_400_123);
 
     fn released(at: Timestamp, name: &str, version: &str) -> Release {
@@ -189,14 +224,22 @@ mod tests {
         let arn = ARN.replace("healthcare/crm", name);
         let secrets = vec![
             secret(&format!("builtin://{name}"), version, None),
-            secret(&format!("aws-sm://sealfleet/{name}#token"), version, Some(arn)),
+            secret(
+                &format!("aws-sm://sealfleet/{name}#token"),
+                version,
+                Some(arn),
+            ),
         ];
         Release { at, secrets }
     }
 
     fn read(id: &str, version: &str, seconds: i64) -> Read {
         let at = Timestamp::from_millis(AT.plus_seconds(seconds).epoch_seconds() * 1000);
-        Read { secret: AskedSecret::of(id).expect("ours"), version: version.to_owned(), at }
+        Read {
+            secret: AskedSecret::of(id).expect("ours"),
+            version: version.to_owned(),
+            at,
+        }
     }
 
     #[test]
@@ -206,13 +249,36 @@ mod tests {
         let whole = AskedSecret::of(ARN).expect("ours");
         for asked in [by_name, partial, whole] {
             assert_eq!(asked.name(), "sealfleet/healthcare/crm");
-            assert_eq!(asked.owner(), SecretOwner::Project("healthcare".parse().expect("a project")));
+            assert_eq!(
+                asked.owner(),
+                SecretOwner::Project("healthcare".parse().expect("a project"))
+            );
             let release = released(AT, "healthcare/crm", "v1");
-            assert_eq!(Read { secret: asked, version: "v1".to_owned(), at: AT }.explained_by(&[release], None), Ok(()));
+            assert_eq!(
+                Read {
+                    secret: asked,
+                    version: "v1".to_owned(),
+                    at: AT
+                }
+                .explained_by(&[release], None),
+                Ok(())
+            );
         }
-        assert_eq!(AskedSecret::of("sealfleet/system/base").map(|asked| asked.owner()), Some(SecretOwner::System));
-        assert_eq!(AskedSecret::of("sealfleet/No_Project/x").map(|asked| asked.owner()), Some(SecretOwner::Nobody));
-        for other in ["prod/db", "sealfleetx/a/b", "arn:aws:secretsmanager:r:1:secret:prod/db-AbCdEf", "arn:", ""] {
+        assert_eq!(
+            AskedSecret::of("sealfleet/system/base").map(|asked| asked.owner()),
+            Some(SecretOwner::System)
+        );
+        assert_eq!(
+            AskedSecret::of("sealfleet/No_Project/x").map(|asked| asked.owner()),
+            Some(SecretOwner::Nobody)
+        );
+        for other in [
+            "prod/db",
+            "sealfleetx/a/b",
+            "arn:aws:secretsmanager:r:1:secret:prod/db-AbCdEf",
+            "arn:",
+            "",
+        ] {
             assert_eq!(AskedSecret::of(other), None, "{other}");
         }
     }
@@ -221,30 +287,49 @@ mod tests {
     fn only_that_secret_in_that_version_explains() {
         let release = || vec![released(AT, "healthcare/crm", "v1")];
         assert_eq!(read(ARN, "v1", 2).explained_by(&release(), None), Ok(()));
-        assert_eq!(read(ARN, "v2", 2).explained_by(&release(), None), Err(Unexplained::NotReleased));
+        assert_eq!(
+            read(ARN, "v2", 2).explained_by(&release(), None),
+            Err(Unexplained::NotReleased)
+        );
         let other = ARN.replace("/crm", "/ehr");
-        assert_eq!(read(&other, "v1", 2).explained_by(&release(), None), Err(Unexplained::NotReleased));
+        assert_eq!(
+            read(&other, "v1", 2).explained_by(&release(), None),
+            Err(Unexplained::NotReleased)
+        );
         // The same name, made anew: another ARN.
         let anew = ARN.replace("AbCdEf", "GhIjKl");
-        assert_eq!(read(&anew, "v1", 2).explained_by(&release(), None), Err(Unexplained::NotReleased));
-        assert_eq!(read(ARN, "v1", 2).explained_by(&[], None), Err(Unexplained::NotReleased));
+        assert_eq!(
+            read(&anew, "v1", 2).explained_by(&release(), None),
+            Err(Unexplained::NotReleased)
+        );
+        assert_eq!(
+            read(ARN, "v1", 2).explained_by(&[], None),
+            Err(Unexplained::NotReleased)
+        );
     }
 
     #[test]
     fn only_between_release_and_start() {
         let releases = [released(AT, "healthcare/crm", "v1")];
         let at = |seconds, started: Option<i64>| {
-            read(ARN, "v1", seconds).explained_by(&releases, started.map(|started| AT.plus_seconds(started)))
+            read(ARN, "v1", seconds)
+                .explained_by(&releases, started.map(|started| AT.plus_seconds(started)))
         };
         // CloudTrail cuts the time off at the second.
         assert_eq!(at(0, None), Ok(()));
         assert_eq!(at(-60, None), Err(Unexplained::BeforeRelease));
         assert_eq!(at(LATEST_SECONDS - 1, None), Ok(()));
-        assert_eq!(at(LATEST_SECONDS + 60, None), Err(Unexplained::LongAfterRelease));
+        assert_eq!(
+            at(LATEST_SECONDS + 60, None),
+            Err(Unexplained::LongAfterRelease)
+        );
         assert_eq!(at(20, Some(21)), Ok(()));
         assert_eq!(at(60, Some(21)), Err(Unexplained::LongAfterRelease));
         // A later claim of the same step explains a later read.
-        let again = [released(AT.plus_seconds(-7200), "healthcare/crm", "v1"), released(AT, "healthcare/crm", "v1")];
+        let again = [
+            released(AT.plus_seconds(-7200), "healthcare/crm", "v1"),
+            released(AT, "healthcare/crm", "v1"),
+        ];
         assert_eq!(read(ARN, "v1", 2).explained_by(&again, None), Ok(()));
     }
 }

@@ -1,6 +1,7 @@
 //! The catalogue of audit events is whole, and `docs/audit-events.md` is made of it.
 //!
-//! `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events` writes the document anew.
+//! `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events` writes the document
+//! anew.
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
@@ -20,7 +21,8 @@ fn event(row: &Row) -> Event {
     serde_json::from_str(row.example).unwrap_or_else(|error| panic!("{}: {error}", row.name))
 }
 
-/// What an event without a known name fails with: all names that there are, as its own deserialisation knows them.
+/// What an event without a known name fails with: all names that there are, as its own
+/// deserialisation knows them.
 #[derive(Debug)]
 struct Names(&'static [&'static str]);
 
@@ -45,10 +47,16 @@ impl serde::de::Error for Names {
 #[test]
 fn each_event_has_one_row() {
     let nameless = MapDeserializer::<_, Names>::new([("type", "")].into_iter());
-    let names = Event::deserialize(nameless).expect_err("no event has an empty name").0;
+    let names = Event::deserialize(nameless)
+        .expect_err("no event has an empty name")
+        .0;
     assert!(names.len() > 30, "the names of events: {names:?}");
     let rows: Vec<&str> = CATALOGUE.iter().map(|row| row.name).collect();
-    assert_eq!(rows.iter().copied().collect::<BTreeSet<_>>(), names.iter().copied().collect(), "rows, and events");
+    assert_eq!(
+        rows.iter().copied().collect::<BTreeSet<_>>(),
+        names.iter().copied().collect(),
+        "rows, and events"
+    );
     assert_eq!(rows.len(), names.len(), "an event has two rows");
 }
 
@@ -58,11 +66,34 @@ fn each_row_explains_every_member_of_its_example() {
         let event = event(row);
         assert_eq!(event.name(), row.name);
         let written: Value = serde_json::from_str(row.example).unwrap();
-        assert_eq!(serde_json::to_value(&event).unwrap(), written, "{}: the example is not as it is written", row.name);
-        let members: BTreeSet<&str> = written.as_object().unwrap().keys().map(String::as_str).collect();
-        let explained: BTreeSet<&str> = row.fields.iter().map(|(name, _)| *name).chain(["type"]).collect();
-        assert_eq!(members, explained, "{}: members of the example, and what is explained", row.name);
-        assert!(row.when.ends_with('.') && !row.fields.iter().any(|(_, meaning)| meaning.is_empty()), "{}", row.name);
+        assert_eq!(
+            serde_json::to_value(&event).unwrap(),
+            written,
+            "{}: the example is not as it is written",
+            row.name
+        );
+        let members: BTreeSet<&str> = written
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let explained: BTreeSet<&str> = row
+            .fields
+            .iter()
+            .map(|(name, _)| *name)
+            .chain(["type"])
+            .collect();
+        assert_eq!(
+            members, explained,
+            "{}: members of the example, and what is explained",
+            row.name
+        );
+        assert!(
+            row.when.ends_with('.') && !row.fields.iter().any(|(_, meaning)| meaning.is_empty()),
+            "{}",
+            row.name
+        );
     }
 }
 
@@ -70,9 +101,19 @@ fn each_row_explains_every_member_of_its_example() {
 fn each_event_is_found_by_the_profiles_and_keys_that_it_names() {
     for row in CATALOGUE {
         let subjects = event(row).subjects();
-        let profiles = row.fields.iter().any(|(name, _)| matches!(*name, "profile" | "profiles" | "bindings"));
-        let keys = row.fields.iter().any(|(name, _)| matches!(*name, "key" | "secrets" | "rotated"));
-        assert!(!profiles || !subjects.profiles.is_empty(), "{}: no profile", row.name);
+        let profiles = row
+            .fields
+            .iter()
+            .any(|(name, _)| matches!(*name, "profile" | "profiles" | "bindings"));
+        let keys = row
+            .fields
+            .iter()
+            .any(|(name, _)| matches!(*name, "key" | "secrets" | "rotated"));
+        assert!(
+            !profiles || !subjects.profiles.is_empty(),
+            "{}: no profile",
+            row.name
+        );
         assert!(!keys || !subjects.keys.is_empty(), "{}: no key", row.name);
     }
 }
@@ -80,15 +121,23 @@ fn each_event_is_found_by_the_profiles_and_keys_that_it_names() {
 #[test]
 fn free_text_is_bounded_and_one_line() {
     let long = "é\n".repeat(limits::REASON_BYTES);
-    for text in [Text::from(long.as_str()), serde_json::from_value(Value::String(long)).unwrap()] {
-        assert!(text.as_str().len() <= limits::REASON_BYTES && !text.as_str().contains('\n'), "{text:?}");
+    for text in [
+        Text::from(long.as_str()),
+        serde_json::from_value(Value::String(long)).unwrap(),
+    ] {
+        assert!(
+            text.as_str().len() <= limits::REASON_BYTES && !text.as_str().contains('\n'),
+            "{text:?}"
+        );
     }
     assert_eq!(Text::from("leaked").as_str(), "leaked");
 }
 
 #[test]
 fn the_document_is_this_catalogue() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(DOCUMENT);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(DOCUMENT);
     let document = document();
     if std::env::var_os("SEALFLEET_WRITE_DOCS").is_some() {
         std::fs::write(&path, document).unwrap();
@@ -104,14 +153,30 @@ fn the_document_is_this_catalogue() {
 fn document() -> String {
     let mut text = String::from(INTRODUCTION);
     for class in [Class::StateChange, Class::Refusal, Class::Observation] {
-        let rows: Vec<&Row> = CATALOGUE.iter().filter(|row| event(row).class() == class).collect();
+        let rows: Vec<&Row> = CATALOGUE
+            .iter()
+            .filter(|row| event(row).class() == class)
+            .collect();
         let _ = writeln!(text, "\n## {}\n\n{}\n", title(class), meaning(class));
         text.push_str("| event | when | fields | example |\n|---|---|---|---|\n");
         for row in rows {
-            let fields: Vec<String> =
-                row.fields.iter().map(|(name, meaning)| format!("`{name}`: {}", cell(meaning))).collect();
-            let fields = if fields.is_empty() { "none".to_owned() } else { fields.join("<br>") };
-            let _ = writeln!(text, "| `{}` | {} | {fields} | `{}` |", row.name, cell(row.when), cell(row.example));
+            let fields: Vec<String> = row
+                .fields
+                .iter()
+                .map(|(name, meaning)| format!("`{name}`: {}", cell(meaning)))
+                .collect();
+            let fields = if fields.is_empty() {
+                "none".to_owned()
+            } else {
+                fields.join("<br>")
+            };
+            let _ = writeln!(
+                text,
+                "| `{}` | {} | {fields} | `{}` |",
+                row.name,
+                cell(row.when),
+                cell(row.example)
+            );
         }
     }
     text
@@ -130,7 +195,9 @@ const fn meaning(class: Class) -> &'static str {
         Class::StateChange => {
             "Something is stored otherwise than before. The entry stands in the transaction that changed it."
         }
-        Class::Refusal => "Somebody was refused, and nothing changed. The entry is written before the answer.",
+        Class::Refusal => {
+            "Somebody was refused, and nothing changed. The entry is written before the answer."
+        }
         Class::Observation => {
             "Something was seen: what a change in the same entry means for a sandbox, or what happened outside."
         }

@@ -1,9 +1,11 @@
-//! The audit trail: entries are put, in the transactions that they record, and read; nothing here changes one.
+//! The audit trail: entries are put, in the transactions that they record, and read; nothing here
+//! changes one.
 //!
-//! A project's day is spread over eight partitions; all entries of one run stand in one of them. An entry's sort key is
-//! its time-sortable id, so a time is a range of keys, and a cursor is simply the id up to which all was seen. A page
-//! asks each partition of a day once, and shows what it has up to where the shortest answer ends: oldest first, each
-//! once, whatever the others hold beyond that.
+//! A project's day is spread over eight partitions; all entries of one run stand in one of them. An
+//! entry's sort key is its time-sortable id, so a time is a range of keys, and a cursor is simply
+//! the id up to which all was seen. A page asks each partition of a day once, and shows what it has
+//! up to where the shortest answer ends: oldest first, each once, whatever the others hold beyond
+//! that.
 
 use std::collections::BTreeSet;
 
@@ -13,11 +15,14 @@ use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{EventId, Owner, ProfileRef, RunId, Timestamp};
 
+use crate::error::Error;
+use crate::keys;
+use crate::ledger::Ledger;
 use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Item, Key, Query, Range, Table, Write, WriteError};
-use crate::{Error, Ledger, keys};
 
-/// Rows that one page reads at most before it ends, however few of them match: what it costs stays bounded.
+/// Rows that one page reads at most before it ends, however few of them match: what it costs stays
+/// bounded.
 const SCANNED: usize = 1000;
 /// Rows of one partition that are read at once where most of them may not match.
 const SCANNED_AT_ONCE: usize = 250;
@@ -73,7 +78,15 @@ impl AuditFilter {
     /// All entries between two moments, `limit` at a time.
     #[must_use]
     pub fn between(from: Timestamp, to: Timestamp, limit: usize) -> Self {
-        Self { run_id: None, actor: None, event: EventFilter::default(), from, to, after: None, limit }
+        Self {
+            run_id: None,
+            actor: None,
+            event: EventFilter::default(),
+            from,
+            to,
+            after: None,
+            limit,
+        }
     }
 
     /// Whether most entries may not match.
@@ -83,8 +96,13 @@ impl AuditFilter {
 
     fn matches(&self, entry: &AuditEntry) -> bool {
         let after = self.after.is_none_or(|after| entry.event_id > after);
-        let run = self.run_id.is_none_or(|run_id| entry.run_id == Some(run_id));
-        let actor = self.actor.as_ref().is_none_or(|actor| entry.actor == *actor);
+        let run = self
+            .run_id
+            .is_none_or(|run_id| entry.run_id == Some(run_id));
+        let actor = self
+            .actor
+            .as_ref()
+            .is_none_or(|actor| entry.actor == *actor);
         after && run && actor && entry.events.iter().any(|event| self.event.matches(event))
     }
 }
@@ -98,8 +116,13 @@ impl EventFilter {
             return true;
         }
         let subjects = event.subjects();
-        self.profile.as_ref().is_none_or(|profile| subjects.profiles.contains(profile))
-            && self.key.as_ref().is_none_or(|key| subjects.keys.contains(key))
+        self.profile
+            .as_ref()
+            .is_none_or(|profile| subjects.profiles.contains(profile))
+            && self
+                .key
+                .as_ref()
+                .is_none_or(|key| subjects.keys.contains(key))
     }
 }
 
@@ -114,11 +137,18 @@ impl Ledger {
         at: Timestamp,
     ) -> Result<Write, WriteError> {
         let event_id = EventId::new(self.ids.as_ref(), at);
-        entry_write(&AuditEntry { event_id, at, project: trail.to_owned(), actor: actor.to_owned(), run_id, events })
+        entry_write(&AuditEntry {
+            event_id,
+            at,
+            project: trail.to_owned(),
+            actor: actor.to_owned(),
+            run_id,
+            events,
+        })
     }
 
-    /// Records what happened outside at `at` and is known there by the name that `event_id` is made of. `false`: it is on
-    /// record already.
+    /// Records what happened outside at `at` and is known there by the name that `event_id` is made
+    /// of. `false`: it is on record already.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -130,8 +160,19 @@ impl Ledger {
         events: Vec<Event>,
     ) -> Result<bool, Error> {
         let project = owner.trail().to_owned();
-        let entry = AuditEntry { event_id, at, project, actor: actor.to_owned(), run_id: None, events };
-        match self.store.write(vec![entry_write(&entry).map_err(unwritten)?]).await {
+        let entry = AuditEntry {
+            event_id,
+            at,
+            project,
+            actor: actor.to_owned(),
+            run_id: None,
+            events,
+        };
+        match self
+            .store
+            .write(vec![entry_write(&entry).map_err(unwritten)?])
+            .await
+        {
             Ok(()) => Ok(true),
             Err(WriteError::Condition(_)) => Ok(false),
             Err(error) => Err(unwritten(error)),
@@ -148,13 +189,15 @@ impl Ledger {
         self.audit_write(OPERATOR_SCOPE, actor, None, events, at)
     }
 
-    /// A page of an owner's trail, oldest first. It may be short, or empty, and have more: a page ends when it has read
-    /// as many rows as one may cost.
+    /// A page of an owner's trail, oldest first. It may be short, or empty, and have more: a page
+    /// ends when it has read as many rows as one may cost.
     ///
     /// # Errors
     /// When the tables do not answer.
     pub async fn audit(&self, owner: &Owner, filter: &AuditFilter) -> Result<AuditPage, Error> {
-        let start = filter.after.map_or(filter.from, |after| beyond(after).max(filter.from));
+        let start = filter
+            .after
+            .map_or(filter.from, |after| beyond(after).max(filter.from));
         let last = filter.to.day_number();
         let mut page = AuditPage::default();
         let mut scanned = 0;
@@ -163,7 +206,8 @@ impl Ledger {
             scanned += slices.iter().map(|slice| slice.rows).sum::<usize>();
             // What one partition has not shown yet may stand before what others have.
             let horizon = slices.iter().filter_map(|slice| slice.until).min();
-            let mut of_day: Vec<AuditEntry> = slices.into_iter().flat_map(|slice| slice.entries).collect();
+            let mut of_day: Vec<AuditEntry> =
+                slices.into_iter().flat_map(|slice| slice.entries).collect();
             of_day.retain(|entry| horizon.is_none_or(|horizon| entry.event_id <= horizon));
             of_day.sort_by_key(|entry| entry.event_id);
             page.entries.extend(of_day);
@@ -178,7 +222,11 @@ impl Ledger {
                 return Ok(page);
             }
             if scanned >= SCANNED && day < last {
-                page.more_after = last_id(Timestamp::from_millis(Timestamp::of_day(day + 1).millis() - 1)).parse().ok();
+                page.more_after = last_id(Timestamp::from_millis(
+                    Timestamp::of_day(day + 1).millis() - 1,
+                ))
+                .parse()
+                .ok();
                 return Ok(page);
             }
         }
@@ -193,26 +241,50 @@ impl Ledger {
         // Which partition of its day it stands in depends on its run, which nobody has to know.
         let day = id.made_at().day();
         let rows = (0..keys::SHARDS).map(async |shard| {
-            let key = Key { pk: keys::audit_day(owner.trail(), &day, shard), sk: id.to_string() };
-            self.store.get(Table::Audit, &key).await.map_err(Error::Unavailable)
+            let key = Key {
+                pk: keys::audit_day(owner.trail(), &day, shard),
+                sk: id.to_string(),
+            };
+            self.store
+                .get(Table::Audit, &key)
+                .await
+                .map_err(Error::Unavailable)
         });
         let found = try_join_all(rows).await?.into_iter().flatten().next();
         audit_entry_of_image(found.ok_or(Error::NotFound)?)
     }
 
-    async fn audit_of_day(&self, owner: &Owner, day: i64, filter: &AuditFilter) -> Result<Vec<Slice>, Error> {
+    async fn audit_of_day(
+        &self,
+        owner: &Owner,
+        day: i64,
+        filter: &AuditFilter,
+    ) -> Result<Vec<Slice>, Error> {
         let name = Timestamp::of_day(day).day();
         let shards = match filter.run_id {
             Some(run_id) => keys::run_audit_shard(run_id)..keys::run_audit_shard(run_id) + 1,
             None => 0..keys::SHARDS,
         };
-        try_join_all(shards.map(|shard| self.audit_slice(keys::audit_day(owner.trail(), &name, shard), filter))).await
+        try_join_all(
+            shards.map(|shard| {
+                self.audit_slice(keys::audit_day(owner.trail(), &name, shard), filter)
+            }),
+        )
+        .await
     }
 
     /// What one partition has for a page, by one query.
     async fn audit_slice(&self, pk: String, filter: &AuditFilter) -> Result<Slice, Error> {
-        let at_once = if filter.is_narrow() { SCANNED_AT_ONCE.max(filter.limit) } else { filter.limit };
-        let from = filter.after.map(|after| after.to_string()).max(Some(first_id(filter.from))).unwrap_or_default();
+        let at_once = if filter.is_narrow() {
+            SCANNED_AT_ONCE.max(filter.limit)
+        } else {
+            filter.limit
+        };
+        let from = filter
+            .after
+            .map(|after| after.to_string())
+            .max(Some(first_id(filter.from)))
+            .unwrap_or_default();
         let query = Query {
             table: Table::Audit,
             pk,
@@ -223,21 +295,44 @@ impl Ledger {
             consistent: true,
             only: None,
         };
-        let rows = self.store.query(&query, None).await.map_err(Error::Unavailable)?;
+        let rows = self
+            .store
+            .query(&query, None)
+            .await
+            .map_err(Error::Unavailable)?;
         let until = rows.more_after.map(|sk| sk.parse()).transpose();
-        let until = until.map_err(|_| Error::Unreadable("an audit row with a foreign key".to_owned()))?;
+        let until =
+            until.map_err(|_| Error::Unreadable("an audit row with a foreign key".to_owned()))?;
         let read = rows.items.len();
-        let entries = rows.items.into_iter().map(audit_entry_of_image).collect::<Result<Vec<_>, _>>()?;
-        Ok(Slice { entries: entries.into_iter().filter(|entry| filter.matches(entry)).collect(), until, rows: read })
+        let entries = rows
+            .items
+            .into_iter()
+            .map(audit_entry_of_image)
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Slice {
+            entries: entries
+                .into_iter()
+                .filter(|entry| filter.matches(entry))
+                .collect(),
+            until,
+            rows: read,
+        })
     }
 }
 
 fn entry_write(entry: &AuditEntry) -> Result<Write, WriteError> {
-    let mut item = to_item(entry, keys::audit_entry(&entry.project, entry.event_id, entry.run_id, entry.at))?;
+    let mut item = to_item(
+        entry,
+        keys::audit_entry(&entry.project, entry.event_id, entry.run_id, entry.at),
+    )?;
     // Both stand in the key, and a row of over 1 KB costs twice as much to write.
     item.remove("event_id");
     item.remove("project");
-    Ok(Write::Put { table: Table::Audit, item, only_if: Condition::Absent })
+    Ok(Write::Put {
+        table: Table::Audit,
+        item,
+        only_if: Condition::Absent,
+    })
 }
 
 /// The partition of its day that an entry stands in.
@@ -251,12 +346,13 @@ pub fn audit_shard_of(entry: &AuditEntry) -> u8 {
 /// # Errors
 /// When the row is no entry.
 pub fn audit_entry_of_image(mut item: Item) -> Result<AuditEntry, Error> {
-    let text = |item: &Item, name: &str| item.get(name).and_then(|value| value.as_s().ok().cloned());
+    let text =
+        |item: &Item, name: &str| item.get(name).and_then(|value| value.as_s().ok().cloned());
     let (Some(pk), Some(sk)) = (text(&item, "pk"), text(&item, "sk")) else {
         return Err(Error::Unreadable("an audit row without a key".to_owned()));
     };
-    let trail =
-        keys::trail_of_audit(&pk).ok_or_else(|| Error::Unreadable("an audit row with a foreign key".to_owned()))?;
+    let trail = keys::trail_of_audit(&pk)
+        .ok_or_else(|| Error::Unreadable("an audit row with a foreign key".to_owned()))?;
     item.insert("project".to_owned(), AttributeValue::S(trail.to_owned()));
     item.insert("event_id".to_owned(), AttributeValue::S(sk));
     from_item(item)
@@ -265,7 +361,11 @@ pub fn audit_entry_of_image(mut item: Item) -> Result<AuditEntry, Error> {
 /// The first moment that may have an entry after this one.
 fn beyond(after: EventId) -> Timestamp {
     let at = after.made_at();
-    if after.to_string() == last_id(at) { Timestamp::from_millis(at.millis().saturating_add(1)) } else { at }
+    if after.to_string() == last_id(at) {
+        Timestamp::from_millis(at.millis().saturating_add(1))
+    } else {
+        at
+    }
 }
 
 /// The smallest id of a moment.
@@ -280,11 +380,21 @@ pub(crate) fn last_id(at: Timestamp) -> String {
 
 fn id_of(at: Timestamp, version: u64, rest: u64) -> String {
     let millis = u64::try_from(at.millis()).unwrap_or_default();
-    let uuid = (u128::from(millis & 0xffff_ffff_ffff) << 80) | (u128::from(version) << 64) | u128::from(rest);
-    // The layout of a UUID of version 7: 48 bits of time, 16 of version and chance, 64 of variant and chance.
+    let uuid = (u128::from(millis & 0xffff_ffff_ffff) << 80)
+        | (u128::from(version) << 64)
+        | u128::from(rest);
+    // The layout of a UUID of version 7: 48 bits of time, 16 of version and chance, 64 of variant
+    // and chance.
     let hex = format!("{uuid:032x}");
     let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default().to_owned();
-    format!("evt_{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32))
+    format!(
+        "evt_{}-{}-{}-{}-{}",
+        part(0..8),
+        part(8..12),
+        part(12..16),
+        part(16..20),
+        part(20..32)
+    )
 }
 
 #[cfg(test)]
@@ -295,8 +405,15 @@ mod tests {
     fn a_moment_is_a_range_of_ids() {
         let at = Timestamp::from_millis(1_769_846_400_123);
         for text in [first_id(at), last_id(at)] {
-            assert_eq!(text.parse::<EventId>().map(EventId::made_at), Ok(at), "{text}");
+            assert_eq!(
+                text.parse::<EventId>().map(EventId::made_at),
+                Ok(at),
+                "{text}"
+            );
         }
-        assert!(first_id(at) < last_id(at) && last_id(at) < first_id(Timestamp::from_millis(at.millis() + 1)));
+        assert!(
+            first_id(at) < last_id(at)
+                && last_id(at) < first_id(Timestamp::from_millis(at.millis() + 1))
+        );
     }
 }

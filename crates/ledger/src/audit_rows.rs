@@ -3,14 +3,17 @@
 use sealfleet_domain::Timestamp;
 
 use crate::audit::{first_id, last_id};
+use crate::error::Error;
+use crate::keys;
+use crate::ledger::Ledger;
 use crate::store::{Item, Query, Range, Table};
-use crate::{Error, Ledger, keys};
 
 /// Partitions that a day of a trail is spread over.
 pub const AUDIT_SHARDS: u8 = keys::SHARDS;
 
 impl Ledger {
-    /// Up to `limit` rows of one shard of a trail's day, in order, that were made in a time and come after a sort key.
+    /// Up to `limit` rows of one shard of a trail's day, in order, that were made in a time and
+    /// come after a sort key.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -35,7 +38,11 @@ impl Ledger {
         let mut rows = Vec::new();
         let mut after = after.map(str::to_owned);
         loop {
-            let page = self.store.query(&query, after.as_deref()).await.map_err(Error::Unavailable)?;
+            let page = self
+                .store
+                .query(&query, after.as_deref())
+                .await
+                .map_err(Error::Unavailable)?;
             rows.extend(page.items);
             after = page.more_after;
             if after.is_none() || rows.len() >= limit {

@@ -1,9 +1,10 @@
 //! Claims: `Queued -> Leased`, into a free slot of the holder, and `Leased -> Running`.
 //!
-//! Intent, then check. The lease is written first, then the active revocations are read; whoever revokes writes the
-//! revocation first and then reads the leases. Both reads see every write that was acknowledged before, so of a claim
-//! and a revocation that happen at once at least one sees the other: the claim ends its own step, or the revoker does.
-//! A claim is granted, and a start let go, by the two functions here and by nothing else, so none goes unchecked.
+//! Intent, then check. The lease is written first, then the active revocations are read; whoever
+//! revokes writes the revocation first and then reads the leases. Both reads see every write that
+//! was acknowledged before, so of a claim and a revocation that happen at once at least one sees
+//! the other: the claim ends its own step, or the revoker does. A claim is granted, and a start let
+//! go, by the two functions here and by nothing else, so none goes unchecked.
 //! `docs/intent-then-check.md` has the whole argument, and the model that checks it.
 
 use std::collections::BTreeMap;
@@ -11,11 +12,14 @@ use std::collections::BTreeMap;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::fleet::Worker;
 use sealfleet_domain::revocation::Revoked;
-use sealfleet_domain::run::{Claimant, Executor, Failure, Fence, Fresh, Handle, Outcome, Pace, Run, StepState};
+use sealfleet_domain::run::{
+    Claimant, Executor, Failure, Fence, Fresh, Handle, Outcome, Pace, Run, StepState,
+};
 use sealfleet_domain::{ProjectScope, RunId, StepId, WorkerId};
 
+use crate::error::Error;
+use crate::ledger::Ledger;
 use crate::transition::{Once, Transitioned};
-use crate::{Error, Ledger};
 
 /// A claim that somebody makes.
 #[derive(Clone, Copy, Debug)]
@@ -82,27 +86,53 @@ impl Wanted<'_> {
 impl Ledger {
     /// Claims a step. `fresh` resolves again what it would see, before anything is written.
     ///
-    /// Tries a random slot first, which is nearly always free, and looks for a free one only when it is not. So a
-    /// claim costs the same whatever the backlog and however many workers there are.
+    /// Tries a random slot first, which is nearly always free, and looks for a free one only when
+    /// it is not. So a claim costs the same whatever the backlog and however many workers there
+    /// are.
     ///
     /// # Errors
-    /// [`Error::NotFound`], what the step machine refuses, [`Error::AtCapacity`], [`Error::StartRefused`] when the step
-    /// has failed because of what it would see, or that the tables do not answer.
+    /// [`Error::NotFound`], what the step machine refuses, [`Error::AtCapacity`],
+    /// [`Error::StartRefused`] when the step has failed because of what it would see, or that the
+    /// tables do not answer.
     pub async fn claim(
         &self,
         wanted: &Wanted<'_>,
         fresh: impl AsyncFn(&Run) -> Result<Fresh, Error>,
     ) -> Result<Claimed, Error> {
-        let Wanted { scope, worker, run_id, step_id, executor, pace } = *wanted;
+        let Wanted {
+            scope,
+            worker,
+            run_id,
+            step_id,
+            executor,
+            pace,
+        } = *wanted;
         let slots = worker.max_concurrent.max(1);
-        let chance = self.ids.secret().iter().take(4).fold(0_u32, |sum, byte| (sum << 8) | u32::from(*byte));
+        let chance = self
+            .ids
+            .secret()
+            .iter()
+            .take(4)
+            .fold(0_u32, |sum, byte| (sum << 8) | u32::from(*byte));
         let mut slot = chance % slots;
         let actor = wanted.actor();
         for attempt in 0..5 {
             let stored = self.stored_run(scope, run_id).await?;
             stored.run.claimable(step_id, worker)?;
             let fresh = fresh(&stored.run).await?;
-            let rule = |run: &mut Run, now| run.claim(step_id, Claimant { worker, slot, executor }, &fresh, pace, now);
+            let rule = |run: &mut Run, now| {
+                run.claim(
+                    step_id,
+                    Claimant {
+                        worker,
+                        slot,
+                        executor,
+                    },
+                    &fresh,
+                    pace,
+                    now,
+                )
+            };
             match self.apply(scope, &stored, &actor, rule).await? {
                 Once::Done(done) => return self.granted(wanted, *done).await,
                 Once::SlotTaken => {
@@ -120,7 +150,10 @@ impl Ledger {
 
     async fn granted(&self, wanted: &Wanted<'_>, done: Transitioned) -> Result<Claimed, Error> {
         if let Some(lease) = done.change.take {
-            let claimed = Claimed { run: done.run, fence: lease.fence };
+            let claimed = Claimed {
+                run: done.run,
+                fence: lease.fence,
+            };
             return self.unless_revoked(wanted, claimed).await;
         }
         match &done.run.step(wanted.step_id)?.state {
@@ -133,19 +166,49 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::StartRefused`], or that the tables do not answer: then nothing may be started.
-    pub async fn unless_revoked(&self, wanted: &Wanted<'_>, claimed: Claimed) -> Result<Claimed, Error> {
-        let Some(identity) = claimed.run.identity_of(claimed.run.step(wanted.step_id)?) else { return Ok(claimed) };
-        let Some(revoked) = self.check_revocations(wanted.scope, &identity).await? else { return Ok(claimed) };
-        let failure = Failure::SecretRevoked { detail: Failure::detail(&revoked.to_string()) };
-        let outcome = Outcome::Failed { failure: failure.clone() };
+    pub async fn unless_revoked(
+        &self,
+        wanted: &Wanted<'_>,
+        claimed: Claimed,
+    ) -> Result<Claimed, Error> {
+        let Some(identity) = claimed.run.identity_of(claimed.run.step(wanted.step_id)?) else {
+            return Ok(claimed);
+        };
+        let Some(revoked) = self.check_revocations(wanted.scope, &identity).await? else {
+            return Ok(claimed);
+        };
+        let failure = Failure::SecretRevoked {
+            detail: Failure::detail(&revoked.to_string()),
+        };
+        let outcome = Outcome::Failed {
+            failure: failure.clone(),
+        };
         let ended = self
             .transition(wanted.scope, wanted.run_id, &wanted.actor(), |run, now| {
-                // Another delivery of the same claim may have launched it meanwhile: then its sandbox has to be stopped,
-                // which an aborted step stays due for and a failed one does not.
-                if run.held(wanted.step_id, None, claimed.fence)?.handle.is_some() {
-                    return run.abort_start(wanted.step_id, claimed.fence, revoked.clone(), wanted.pace, now);
+                // Another delivery of the same claim may have launched it meanwhile: then its
+                // sandbox has to be stopped, which an aborted step stays due for and a failed one
+                // does not.
+                if run
+                    .held(wanted.step_id, None, claimed.fence)?
+                    .handle
+                    .is_some()
+                {
+                    return run.abort_start(
+                        wanted.step_id,
+                        claimed.fence,
+                        revoked.clone(),
+                        wanted.pace,
+                        now,
+                    );
                 }
-                run.finish(wanted.step_id, None, claimed.fence, &outcome, wanted.pace, now)
+                run.finish(
+                    wanted.step_id,
+                    None,
+                    claimed.fence,
+                    &outcome,
+                    wanted.pace,
+                    now,
+                )
             })
             .await;
         match ended {
@@ -158,9 +221,19 @@ impl Ledger {
     /// `Leased -> Running`, after another look at the revocations. Told twice: nothing changes.
     ///
     /// # Errors
-    /// What the step machine refuses, or that the tables do not answer: then the command must not run.
+    /// What the step machine refuses, or that the tables do not answer: then the command must not
+    /// run.
     pub async fn start(&self, ready: &Ready<'_>, actor: &str) -> Result<Start, Error> {
-        let Ready { scope, run_id, step_id, holder, fence, handle, resolved, pace } = ready;
+        let Ready {
+            scope,
+            run_id,
+            step_id,
+            holder,
+            fence,
+            handle,
+            resolved,
+            pace,
+        } = ready;
         for attempt in 0..5 {
             let stored = self.stored_run(scope, *run_id).await?;
             let revoked = self.revoked_at_start(ready, &stored.run).await?;
@@ -181,10 +254,20 @@ impl Ledger {
         Err(Error::Contended)
     }
 
-    async fn revoked_at_start(&self, ready: &Ready<'_>, run: &Run) -> Result<Option<Revoked>, Error> {
+    async fn revoked_at_start(
+        &self,
+        ready: &Ready<'_>,
+        run: &Run,
+    ) -> Result<Option<Revoked>, Error> {
         // Whoever may not start it may not end it either.
         let mut trial = run.clone();
-        trial.start(ready.step_id, ready.holder, ready.fence, Some(ready.handle.clone()), ready.resolved)?;
+        trial.start(
+            ready.step_id,
+            ready.holder,
+            ready.fence,
+            Some(ready.handle.clone()),
+            ready.resolved,
+        )?;
         let step = run.step(ready.step_id)?;
         match run.identity_of(step) {
             Some(identity) if matches!(step.state, StepState::Leased(_)) => {
@@ -206,7 +289,10 @@ impl Ledger {
         step_id: &StepId,
         code: &str,
     ) -> Result<(), Error> {
-        let event = Event::ClaimRefused { step_id: step_id.clone(), code: code.into() };
+        let event = Event::ClaimRefused {
+            step_id: step_id.clone(),
+            code: code.into(),
+        };
         self.record(scope, actor, Some(run_id), vec![event]).await
     }
 }

@@ -1,13 +1,16 @@
-//! What is due: everything live carries a time in one sparse, sharded index, and only that is ever visited.
+//! What is due: everything live carries a time in one sparse, sharded index, and only that is ever
+//! visited.
 //!
-//! The index is eventually consistent and may name a run whose due time has moved: whoever visits reads the run itself
-//! and decides by what it finds.
+//! The index is eventually consistent and may name a run whose due time has moved: whoever visits
+//! reads the run itself and decides by what it finds.
 
 use sealfleet_domain::{FanOutId, Owner, ProjectScope, RunId, Timestamp};
 
+use crate::error::Error;
+use crate::keys;
+use crate::ledger::Ledger;
 use crate::outbox::WaitingEntry;
 use crate::store::Key;
-use crate::{Error, Ledger, keys};
 
 /// Something that somebody must look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +35,9 @@ pub struct DueRun {
 /// The names of the index's shards.
 #[must_use]
 pub fn due_shards() -> Vec<String> {
-    (0..keys::DUE_SHARDS).map(|shard| format!("{shard:x}")).collect()
+    (0..keys::DUE_SHARDS)
+        .map(|shard| format!("{shard:x}"))
+        .collect()
 }
 
 impl Ledger {
@@ -40,8 +45,17 @@ impl Ledger {
     ///
     /// # Errors
     /// When the tables do not answer.
-    pub async fn due(&self, shard: &str, until: Timestamp, limit: usize) -> Result<Vec<Due>, Error> {
-        let keys = self.store.due(shard, until.millis(), limit).await.map_err(Error::Unavailable)?;
+    pub async fn due(
+        &self,
+        shard: &str,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Due>, Error> {
+        let keys = self
+            .store
+            .due(shard, until.millis(), limit)
+            .await
+            .map_err(Error::Unavailable)?;
         Ok(keys.into_iter().filter_map(due_of).collect())
     }
 }
@@ -52,7 +66,13 @@ fn due_of(key: Key) -> Option<Due> {
         return Some(Due::FanOut(owner, key.sk.parse().ok()?));
     }
     if let Some(trail) = keys::trail_of_outbox(&key.pk) {
-        return Some(Due::Entry(WaitingEntry { trail: trail.to_owned(), event_id: key.sk.parse().ok()? }));
+        return Some(Due::Entry(WaitingEntry {
+            trail: trail.to_owned(),
+            event_id: key.sk.parse().ok()?,
+        }));
     }
-    Some(Due::Run(DueRun { scope: keys::scope_of_run(&key.pk)?, run_id: key.sk.parse().ok()? }))
+    Some(Due::Run(DueRun {
+        scope: keys::scope_of_run(&key.pk)?,
+        run_id: key.sk.parse().ok()?,
+    }))
 }

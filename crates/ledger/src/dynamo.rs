@@ -1,8 +1,8 @@
 //! The store on Amazon DynamoDB.
 //!
-//! A single write is a plain conditional call, several are one `TransactWriteItems` (half the price and no less
-//! atomic for one row). The SDK gives a transaction one client request token for all its retries, so a reply that was
-//! lost after the write does not make the retry fail.
+//! A single write is a plain conditional call, several are one `TransactWriteItems` (half the price
+//! and no less atomic for one row). The SDK gives a transaction one client request token for all
+//! its retries, so a reply that was lost after the write does not make the retry fail.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,11 +14,14 @@ use aws_sdk_dynamodb::operation::delete_item::DeleteItemOutput;
 use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConsumedCapacity, Delete, Put, ReturnConsumedCapacity, TransactWriteItem, Update,
+    AttributeValue, ConsumedCapacity, Delete, Put, ReturnConsumedCapacity, TransactWriteItem,
+    Update,
 };
 use sealfleet_domain::cause::chain;
 
-use crate::store::{Condition, Item, Key, Meter, Query, Range, Rows, Store, Table, Write, WriteError};
+use crate::store::{
+    Condition, Item, Key, Meter, Query, Range, Rows, Store, Table, Write, WriteError,
+};
 
 /// The names of the tables.
 #[derive(Clone, Debug)]
@@ -54,11 +57,17 @@ impl Sum {
     /// As an update expression, whose names and values stand beside those of the condition.
     fn text(self, beside: &mut Expression) -> String {
         let mut number = |name: &str, attribute: &str, number: i64| {
-            beside.names.insert(format!("#{name}"), attribute.to_owned());
-            beside.values.insert(format!(":{name}"), AttributeValue::N(number.to_string()));
+            beside
+                .names
+                .insert(format!("#{name}"), attribute.to_owned());
+            beside
+                .values
+                .insert(format!(":{name}"), AttributeValue::N(number.to_string()));
         };
         number("sum", self.attribute, self.amount);
-        let Some(expires_at) = self.expires_at else { return "ADD #sum :sum".to_owned() };
+        let Some(expires_at) = self.expires_at else {
+            return "ADD #sum :sum".to_owned();
+        };
         number("expires", "expires_at", expires_at);
         "SET #expires = :expires ADD #sum :sum".to_owned()
     }
@@ -68,7 +77,11 @@ impl Dynamo {
     /// A store over `client`.
     #[must_use]
     pub fn new(client: Client, tables: Tables) -> Self {
-        Self { client, tables, meter: Arc::new(Meter::default()) }
+        Self {
+            client,
+            tables,
+            meter: Arc::new(Meter::default()),
+        }
     }
 
     /// What was consumed so far.
@@ -85,7 +98,12 @@ impl Dynamo {
     }
 
     fn wrote(&self, capacity: Option<&ConsumedCapacity>) {
-        self.meter.add(capacity.and_then(ConsumedCapacity::capacity_units).unwrap_or_default(), 0.0);
+        self.meter.add(
+            capacity
+                .and_then(ConsumedCapacity::capacity_units)
+                .unwrap_or_default(),
+            0.0,
+        );
     }
 
     /// What a single write came to.
@@ -103,12 +121,20 @@ impl Dynamo {
     }
 
     fn read(&self, capacity: Option<&ConsumedCapacity>) {
-        self.meter.add(0.0, capacity.and_then(ConsumedCapacity::capacity_units).unwrap_or_default());
+        self.meter.add(
+            0.0,
+            capacity
+                .and_then(ConsumedCapacity::capacity_units)
+                .unwrap_or_default(),
+        );
     }
 
     async fn put(&self, table: Table, item: Item, only_if: &Condition) -> Result<(), WriteError> {
         let condition = expression(only_if);
-        #[expect(clippy::disallowed_methods, reason = "the ledger crate is where rows are put")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the ledger crate is where rows are put"
+        )]
         let call = self.client.put_item();
         let result = call
             .table_name(self.name(table))
@@ -156,9 +182,14 @@ impl Dynamo {
     }
 
     fn transact_item(&self, write: Write) -> Result<TransactWriteItem, WriteError> {
-        let malformed = |error: aws_sdk_dynamodb::error::BuildError| WriteError::Unavailable(error.to_string());
+        let malformed =
+            |error: aws_sdk_dynamodb::error::BuildError| WriteError::Unavailable(error.to_string());
         match write {
-            Write::Put { table, item, only_if } => {
+            Write::Put {
+                table,
+                item,
+                only_if,
+            } => {
                 let condition = expression(&only_if);
                 let put = Put::builder()
                     .table_name(self.name(table))
@@ -170,12 +201,25 @@ impl Dynamo {
                     .map_err(malformed)?;
                 Ok(TransactWriteItem::builder().put(put).build())
             }
-            Write::Add { key, attribute, amount, expires_at, only_if } => {
+            Write::Add {
+                key,
+                attribute,
+                amount,
+                expires_at,
+                only_if,
+            } => {
                 let mut condition = expression(&only_if);
                 let update = Update::builder()
                     .table_name(self.name(Table::Ledger))
                     .set_key(Some(item_key(key)))
-                    .update_expression(Sum { attribute, amount, expires_at }.text(&mut condition))
+                    .update_expression(
+                        Sum {
+                            attribute,
+                            amount,
+                            expires_at,
+                        }
+                        .text(&mut condition),
+                    )
                     .condition_expression(condition.text)
                     .set_expression_attribute_names(some(condition.names))
                     .set_expression_attribute_values(some(condition.values))
@@ -240,7 +284,12 @@ impl Store for Dynamo {
             values.insert(":only".to_owned(), value.clone());
             "#only = :only"
         });
-        let start = after.map(|after| item_key(Key { pk: query.pk.clone(), sk: after.to_owned() }));
+        let start = after.map(|after| {
+            item_key(Key {
+                pk: query.pk.clone(),
+                sk: after.to_owned(),
+            })
+        });
         let output = self
             .client
             .query()
@@ -258,9 +307,14 @@ impl Store for Dynamo {
             .await
             .map_err(|error| chain(&error))?;
         self.read(output.consumed_capacity());
-        let more_after =
-            output.last_evaluated_key.and_then(|mut key| key.remove("sk")).and_then(|value| value.as_s().ok().cloned());
-        Ok(Rows { items: output.items.unwrap_or_default(), more_after })
+        let more_after = output
+            .last_evaluated_key
+            .and_then(|mut key| key.remove("sk"))
+            .and_then(|value| value.as_s().ok().cloned());
+        Ok(Rows {
+            items: output.items.unwrap_or_default(),
+            more_after,
+        })
     }
 
     async fn due(&self, shard: &str, until: i64, limit: usize) -> Result<Vec<Key>, String> {
@@ -286,7 +340,10 @@ impl Store for Dynamo {
             .into_iter()
             .filter_map(|item| {
                 let text = |name: &str| item.get(name)?.as_s().ok().cloned();
-                Some(Key { pk: text("pk")?, sk: text("sk")? })
+                Some(Key {
+                    pk: text("pk")?,
+                    sk: text("sk")?,
+                })
             })
             .collect())
     }
@@ -295,14 +352,36 @@ impl Store for Dynamo {
         if writes.len() < 2 {
             return match writes.pop() {
                 None => Ok(()),
-                Some(Write::Put { table, item, only_if }) => self.put(table, item, &only_if).await,
-                Some(Write::Add { key, attribute, amount, expires_at, only_if }) => {
-                    self.add(key, Sum { attribute, amount, expires_at }, &only_if).await
+                Some(Write::Put {
+                    table,
+                    item,
+                    only_if,
+                }) => self.put(table, item, &only_if).await,
+                Some(Write::Add {
+                    key,
+                    attribute,
+                    amount,
+                    expires_at,
+                    only_if,
+                }) => {
+                    self.add(
+                        key,
+                        Sum {
+                            attribute,
+                            amount,
+                            expires_at,
+                        },
+                        &only_if,
+                    )
+                    .await
                 }
                 Some(Write::Delete { key, only_if }) => self.delete(key, &only_if).await,
             };
         }
-        let items = writes.into_iter().map(|write| self.transact_item(write)).collect::<Result<Vec<_>, _>>()?;
+        let items = writes
+            .into_iter()
+            .map(|write| self.transact_item(write))
+            .collect::<Result<Vec<_>, _>>()?;
         let result = self
             .client
             .transact_write_items()
@@ -322,10 +401,13 @@ impl Store for Dynamo {
     }
 }
 
-type TransactError = SdkError<aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError>;
+type TransactError =
+    SdkError<aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError>;
 
 fn cancelled(error: &TransactError) -> WriteError {
-    let Some(service) = error.as_service_error() else { return unavailable(error) };
+    let Some(service) = error.as_service_error() else {
+        return unavailable(error);
+    };
     if service.is_transaction_in_progress_exception() {
         return WriteError::Busy;
     }
@@ -335,16 +417,25 @@ fn cancelled(error: &TransactError) -> WriteError {
     else {
         return unavailable(error);
     };
-    let codes: Vec<&str> =
-        cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or("None")).collect();
-    let failed: Vec<usize> =
-        codes.iter().enumerate().filter(|(_, code)| **code == "ConditionalCheckFailed").map(|(at, _)| at).collect();
+    let codes: Vec<&str> = cancelled
+        .cancellation_reasons()
+        .iter()
+        .map(|reason| reason.code().unwrap_or("None"))
+        .collect();
+    let failed: Vec<usize> = codes
+        .iter()
+        .enumerate()
+        .filter(|(_, code)| **code == "ConditionalCheckFailed")
+        .map(|(at, _)| at)
+        .collect();
     if !failed.is_empty() {
         WriteError::Condition(failed)
-    } else if codes
-        .iter()
-        .any(|code| matches!(*code, "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded"))
-    {
+    } else if codes.iter().any(|code| {
+        matches!(
+            *code,
+            "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded"
+        )
+    }) {
         WriteError::Busy
     } else {
         unavailable(error)
@@ -405,7 +496,11 @@ fn expression(condition: &Condition) -> Expression {
             "#a BETWEEN :least AND :most".to_owned()
         }
     };
-    Expression { text, names, values }
+    Expression {
+        text,
+        names,
+        values,
+    }
 }
 
 /// DynamoDB refuses an empty map of names or values.
@@ -414,5 +509,8 @@ fn some<V>(map: HashMap<String, V>) -> Option<HashMap<String, V>> {
 }
 
 fn item_key(key: Key) -> Item {
-    HashMap::from([("pk".to_owned(), AttributeValue::S(key.pk)), ("sk".to_owned(), AttributeValue::S(key.sk))])
+    HashMap::from([
+        ("pk".to_owned(), AttributeValue::S(key.pk)),
+        ("sk".to_owned(), AttributeValue::S(key.sk)),
+    ])
 }

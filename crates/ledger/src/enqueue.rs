@@ -1,18 +1,20 @@
 //! Enqueue: the idempotency item, the run and its audit entry, in one transaction.
 //!
-//! Idempotency is a row of its own, put on the condition that it is absent or past its time (time to live deletes late,
-//! so the time is compared). Two requests with one key race for that row: one wins, the other reads what the winner
-//! wrote.
+//! Idempotency is a row of its own, put on the condition that it is absent or past its time (time
+//! to live deletes late, so the time is compared). Two requests with one key race for that row: one
+//! wins, the other reads what the winner wrote.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::limits;
 use sealfleet_domain::run::{Change, Run};
 use sealfleet_domain::{ProjectScope, RunId};
 
+use crate::error::Error;
+use crate::keys;
+use crate::ledger::Ledger;
 use crate::rows::unwritten;
 use crate::store::{Condition, Item, Table, Write, WriteError};
 use crate::transition::run_item;
-use crate::{Error, Ledger, keys};
 
 /// An idempotency key with a hash of the request that it stands for.
 #[derive(Clone, Debug)]
@@ -37,12 +39,24 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::IdempotencyMismatch`], or that the tables do not answer.
-    pub async fn enqueued_before(&self, scope: &ProjectScope, idempotency: &Idempotency) -> Result<Option<Run>, Error> {
+    pub async fn enqueued_before(
+        &self,
+        scope: &ProjectScope,
+        idempotency: &Idempotency,
+    ) -> Result<Option<Run>, Error> {
         let key = keys::idempotency(scope, &idempotency.key);
-        let Some(item) = self.store.get(Table::Ledger, &key).await.map_err(Error::Unavailable)? else {
+        let Some(item) = self
+            .store
+            .get(Table::Ledger, &key)
+            .await
+            .map_err(Error::Unavailable)?
+        else {
             return Ok(None);
         };
-        let expires_at = item.get("expires_at").and_then(|value| value.as_n().ok()).and_then(|n| n.parse::<i64>().ok());
+        let expires_at = item
+            .get("expires_at")
+            .and_then(|value| value.as_n().ok())
+            .and_then(|n| n.parse::<i64>().ok());
         if expires_at.is_none_or(|at| at < self.now().epoch_seconds()) {
             return Ok(None);
         }
@@ -76,11 +90,19 @@ impl Ledger {
                     item: run_item(scope, run, 1, run.due_at()).map_err(unwritten)?,
                     only_if: Condition::Absent,
                 },
-                self.audit_write(scope.project().as_str(), actor, Some(run.run_id), change.events.clone(), now)
-                    .map_err(unwritten)?,
+                self.audit_write(
+                    scope.project().as_str(),
+                    actor,
+                    Some(run.run_id),
+                    change.events.clone(),
+                    now,
+                )
+                .map_err(unwritten)?,
             ];
             if let Some(idempotency) = idempotency {
-                let expires_at = now.epoch_seconds().saturating_add(limits::IDEMPOTENCY_SECONDS);
+                let expires_at = now
+                    .epoch_seconds()
+                    .saturating_add(limits::IDEMPOTENCY_SECONDS);
                 writes.push(Write::Put {
                     table: Table::Ledger,
                     item: idempotency_item(scope, idempotency, run.run_id, expires_at),
@@ -107,7 +129,12 @@ impl Ledger {
     }
 }
 
-fn idempotency_item(scope: &ProjectScope, idempotency: &Idempotency, run_id: RunId, expires_at: i64) -> Item {
+fn idempotency_item(
+    scope: &ProjectScope,
+    idempotency: &Idempotency,
+    run_id: RunId,
+    expires_at: i64,
+) -> Item {
     let key = keys::idempotency(scope, &idempotency.key);
     [
         ("pk", AttributeValue::S(key.pk)),

@@ -1,10 +1,12 @@
-//! Fan-outs: aborting all runs in flight that hold a revoked key, however often that is interrupted.
+//! Fan-outs: aborting all runs in flight that hold a revoked key, however often that is
+//! interrupted.
 //!
-//! The revocation rows are written before the first lease is read, and leases are read consistently, partition by
-//! partition. A lease that is written after its partition was read belongs to a claim that reads the revocations
-//! afterwards, and ends itself. A place is stored only when everything before it is dealt with, so going on from it
-//! leaves nothing out; doing a page twice finds its runs ended. Each aborted run leaves a row in the abort's own
-//! transaction: the counts are exact whoever died in between.
+//! The revocation rows are written before the first lease is read, and leases are read
+//! consistently, partition by partition. A lease that is written after its partition was read
+//! belongs to a claim that reads the revocations afterwards, and ends itself. A place is stored
+//! only when everything before it is dealt with, so going on from it leaves nothing out; doing a
+//! page twice finds its runs ended. Each aborted run leaves a row in the abort's own transaction:
+//! the counts are exact whoever died in between.
 //!
 //! A revocation that was lifted meanwhile aborts nothing any more: `docs/intent-then-check.md`.
 
@@ -14,11 +16,15 @@ use sealfleet_domain::revocation::{AbortedRun, FanOut, Finished, Place, Revocati
 use sealfleet_domain::run::{Executor, Run, Step};
 use sealfleet_domain::{FanOutId, Owner, ProjectScope, RunId, Timestamp};
 
+use crate::error::Error;
+use crate::keys;
+use crate::leases;
+use crate::ledger::Ledger;
 use crate::outbox::Ending;
 use crate::rows::{from_item, to_item, unwritten};
+use crate::runs::Page;
 use crate::store::{Condition, Item, Query, Range, Table, Write, WriteError};
 use crate::transition::{Once, Transitioned};
-use crate::{Error, Ledger, Page, keys, leases};
 
 /// Leases of one page.
 const PAGE: usize = 100;
@@ -32,7 +38,11 @@ impl Ledger {
     /// When the tables do not answer.
     pub async fn first_place(&self, owner: &Owner) -> Result<Option<Place>, Error> {
         match owner {
-            Owner::Project(scope) => Ok(Some(Place { project: scope.project().clone(), shard: 0, after: None })),
+            Owner::Project(scope) => Ok(Some(Place {
+                project: scope.project().clone(),
+                shard: 0,
+                after: None,
+            })),
             Owner::System => self.project_after(None).await,
         }
     }
@@ -44,7 +54,11 @@ impl Ledger {
     pub async fn place_after(&self, owner: &Owner, place: &Place) -> Result<Option<Place>, Error> {
         let shard = place.shard.saturating_add(1);
         if shard < keys::SHARDS {
-            return Ok(Some(Place { project: place.project.clone(), shard, after: None }));
+            return Ok(Some(Place {
+                project: place.project.clone(),
+                shard,
+                after: None,
+            }));
         }
         match owner {
             Owner::Project(_) => Ok(None),
@@ -54,14 +68,22 @@ impl Ledger {
 
     async fn project_after(&self, after: Option<&str>) -> Result<Option<Place>, Error> {
         let page = self.projects(after, 1).await?;
-        Ok(page.items.into_iter().next().map(|project| Place { project, shard: 0, after: None }))
+        Ok(page.items.into_iter().next().map(|project| Place {
+            project,
+            shard: 0,
+            after: None,
+        }))
     }
 
     /// A page of the runs in flight at `place` that hold an identity, each once.
     ///
     /// # Errors
     /// When the tables do not answer.
-    pub async fn in_flight(&self, place: &Place, after: Option<&str>) -> Result<Page<(ProjectScope, RunId)>, Error> {
+    pub async fn in_flight(
+        &self,
+        place: &Place,
+        after: Option<&str>,
+    ) -> Result<Page<(ProjectScope, RunId)>, Error> {
         let scope = ProjectScope::of_stored_row(place.project.clone());
         let query = Query {
             table: Table::Ledger,
@@ -72,7 +94,11 @@ impl Ledger {
             consistent: true,
             only: Some((leases::IDENTITY, AttributeValue::Bool(true))),
         };
-        let rows = self.store.query(&query, after).await.map_err(Error::Unavailable)?;
+        let rows = self
+            .store
+            .query(&query, after)
+            .await
+            .map_err(Error::Unavailable)?;
         let mut runs = Vec::new();
         for item in rows.items {
             let (run_id, _) = from_item::<leases::LeaseRow>(item)?.of()?;
@@ -80,7 +106,10 @@ impl Ledger {
                 runs.push((scope.clone(), run_id));
             }
         }
-        Ok(Page { items: runs, more_after: rows.more_after })
+        Ok(Page {
+            items: runs,
+            more_after: rows.more_after,
+        })
     }
 
     /// Aborts a run, if it holds a key of the fan-out. `None`: it does not, or not any more.
@@ -103,14 +132,33 @@ impl Ledger {
             if stored.run.revoked_in_flight(&fan_out.revocations).is_none() {
                 return Ok(None);
             }
-            // Read after the run, which must be unchanged for the abort: what is claimed after a lift is left alone.
+            // Read after the run, which must be unchanged for the abort: what is claimed after a
+            // lift is left alone.
             let rows = self.active_revocations(owner).await?;
-            let is_active = |own: &&Revocation| rows.iter().any(|row| row.revocation_id == own.revocation_id);
-            let active: Vec<Revocation> = fan_out.revocations.iter().filter(is_active).cloned().collect();
-            let Some(revoked) = stored.run.revoked_in_flight(&active) else { return Ok(None) };
-            let record = aborted_item(owner, fan_out.fan_out_id, scope, &stored.run).map_err(unwritten)?;
-            let ending = Ending::Revoked { revoked: &revoked, fan_out_id: fan_out.fan_out_id };
-            let beside = vec![Write::Put { table: Table::Ledger, item: record, only_if: Condition::Absent }];
+            let is_active = |own: &&Revocation| {
+                rows.iter()
+                    .any(|row| row.revocation_id == own.revocation_id)
+            };
+            let active: Vec<Revocation> = fan_out
+                .revocations
+                .iter()
+                .filter(is_active)
+                .cloned()
+                .collect();
+            let Some(revoked) = stored.run.revoked_in_flight(&active) else {
+                return Ok(None);
+            };
+            let record =
+                aborted_item(owner, fan_out.fan_out_id, scope, &stored.run).map_err(unwritten)?;
+            let ending = Ending::Revoked {
+                revoked: &revoked,
+                fan_out_id: fan_out.fan_out_id,
+            };
+            let beside = vec![Write::Put {
+                table: Table::Ledger,
+                item: record,
+                only_if: Condition::Absent,
+            }];
             match self.end_run(scope, &stored, &actor, ending, beside).await? {
                 Once::Done(done) => return Ok(Some(*done)),
                 Once::SlotTaken | Once::Overtaken => self.back_off(attempt).await,
@@ -125,36 +173,68 @@ impl Ledger {
     /// [`Error::NotFound`], or that the tables do not answer.
     pub async fn fan_out(&self, owner: &Owner, id: FanOutId) -> Result<FanOut, Error> {
         let key = keys::fan_out(owner, id);
-        let item = self.store.get(Table::Ledger, &key).await.map_err(Error::Unavailable)?;
+        let item = self
+            .store
+            .get(Table::Ledger, &key)
+            .await
+            .map_err(Error::Unavailable)?;
         from_item(item.ok_or(Error::NotFound)?)
     }
 
-    /// Stores how far a fan-out has come, and when `sweep` goes on with it if nobody else does. `false`: somebody has
-    /// finished it meanwhile.
+    /// Stores how far a fan-out has come, and when `sweep` goes on with it if nobody else does.
+    /// `false`: somebody has finished it meanwhile.
     ///
     /// # Errors
     /// When the tables do not answer.
-    pub async fn save_fan_out(&self, owner: &Owner, fan_out: &FanOut, due: Timestamp) -> Result<bool, Error> {
+    pub async fn save_fan_out(
+        &self,
+        owner: &Owner,
+        fan_out: &FanOut,
+        due: Timestamp,
+    ) -> Result<bool, Error> {
         let item = fan_out_item(owner, fan_out, Some(due)).map_err(unwritten)?;
-        self.replace_fan_out(vec![Write::Put { table: Table::Ledger, item, only_if: open() }]).await
+        self.replace_fan_out(vec![Write::Put {
+            table: Table::Ledger,
+            item,
+            only_if: open(),
+        }])
+        .await
     }
 
     /// Ends a fan-out, once, with what it came to. `false`: somebody has finished it meanwhile.
     ///
     /// # Errors
     /// When the tables do not answer.
-    pub async fn finish_fan_out(&self, owner: &Owner, fan_out: &FanOut, finished: &Finished) -> Result<bool, Error> {
-        let done = FanOut { next: None, finished: Some(finished.clone()), ..fan_out.clone() };
+    pub async fn finish_fan_out(
+        &self,
+        owner: &Owner,
+        fan_out: &FanOut,
+        finished: &Finished,
+    ) -> Result<bool, Error> {
+        let done = FanOut {
+            next: None,
+            finished: Some(finished.clone()),
+            ..fan_out.clone()
+        };
         let event = Event::FanOutFinished {
             fan_out_id: fan_out.fan_out_id,
-            revocations: fan_out.revocations.iter().map(|revocation| revocation.revocation_id).collect(),
+            revocations: fan_out
+                .revocations
+                .iter()
+                .map(|revocation| revocation.revocation_id)
+                .collect(),
             counts: finished.counts,
         };
         let item = fan_out_item(owner, &done, None).map_err(unwritten)?;
         let actor = format!("revocation:{}", fan_out.fan_out_id);
         self.replace_fan_out(vec![
-            Write::Put { table: Table::Ledger, item, only_if: open() },
-            self.audit_write(owner.trail(), &actor, None, vec![event], finished.at).map_err(unwritten)?,
+            Write::Put {
+                table: Table::Ledger,
+                item,
+                only_if: open(),
+            },
+            self.audit_write(owner.trail(), &actor, None, vec![event], finished.at)
+                .map_err(unwritten)?,
         ])
         .await
     }
@@ -187,21 +267,41 @@ fn open() -> Condition {
 }
 
 /// The row of a fan-out, in the due index while it is unfinished.
-pub(crate) fn fan_out_item(owner: &Owner, fan_out: &FanOut, due: Option<Timestamp>) -> Result<Item, WriteError> {
+pub(crate) fn fan_out_item(
+    owner: &Owner,
+    fan_out: &FanOut,
+    due: Option<Timestamp>,
+) -> Result<Item, WriteError> {
     let mut item = to_item(fan_out, keys::fan_out(owner, fan_out.fan_out_id))?;
-    item.insert(OPEN.to_owned(), AttributeValue::Bool(fan_out.finished.is_none()));
+    item.insert(
+        OPEN.to_owned(),
+        AttributeValue::Bool(fan_out.finished.is_none()),
+    );
     if let Some(due) = due {
         let shard = keys::due_shard(fan_out.fan_out_id.uuid().into_bytes());
         item.insert("due_shard".to_owned(), AttributeValue::S(shard));
-        item.insert("due_at".to_owned(), AttributeValue::N(due.millis().to_string()));
+        item.insert(
+            "due_at".to_owned(),
+            AttributeValue::N(due.millis().to_string()),
+        );
     }
     Ok(item)
 }
 
-/// What an abort leaves for the fan-out's count: the sandboxes that the run had when it was aborted.
-fn aborted_item(owner: &Owner, id: FanOutId, scope: &ProjectScope, run: &Run) -> Result<Item, WriteError> {
+/// What an abort leaves for the fan-out's count: the sandboxes that the run had when it was
+/// aborted.
+fn aborted_item(
+    owner: &Owner,
+    id: FanOutId,
+    scope: &ProjectScope,
+    run: &Run,
+) -> Result<Item, WriteError> {
     let sandboxes = |executor| {
-        let held = |step: &&Step| step.state.hold().is_some_and(|hold| hold.executor == executor);
+        let held = |step: &&Step| {
+            step.state
+                .hold()
+                .is_some_and(|hold| hold.executor == executor)
+        };
         u32::try_from(run.steps.values().filter(held).count()).unwrap_or(u32::MAX)
     };
     let row = AbortedRun {

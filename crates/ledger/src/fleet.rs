@@ -6,9 +6,12 @@ use sealfleet_domain::fleet::{EnrolmentKey, Worker, WorkerStatus};
 use sealfleet_domain::limits;
 use sealfleet_domain::{EnrolmentKeyId, ProjectId, ProjectScope, WorkerId};
 
+use crate::error::Error;
+use crate::keys;
+use crate::ledger::Ledger;
 use crate::rows::{from_item, to_item, unwritten};
+use crate::runs::Page;
 use crate::store::{Condition, Item, Table, Write, WriteError};
-use crate::{Error, Ledger, Page, keys};
 
 /// How a worker registers.
 #[derive(Clone, Debug)]
@@ -24,9 +27,18 @@ impl Ledger {
     ///
     /// # Errors
     /// When the tables do not answer.
-    pub async fn enrolment_key(&self, project: &ProjectId, id: EnrolmentKeyId) -> Result<Option<EnrolmentKey>, Error> {
+    pub async fn enrolment_key(
+        &self,
+        project: &ProjectId,
+        id: EnrolmentKeyId,
+    ) -> Result<Option<EnrolmentKey>, Error> {
         let key = keys::enrolment_key(project, id);
-        self.store.get(Table::Ledger, &key).await.map_err(Error::Unavailable)?.map(from_item).transpose()
+        self.store
+            .get(Table::Ledger, &key)
+            .await
+            .map_err(Error::Unavailable)?
+            .map(from_item)
+            .transpose()
     }
 
     /// Stores a new enrolment key.
@@ -46,7 +58,8 @@ impl Ledger {
             expires_at: row.expires_at,
         };
         let key = keys::enrolment_key(scope.project(), row.enrolment_key_id);
-        self.put_with_audit(scope, to_item(row, key), Condition::Absent, event, actor).await
+        self.put_with_audit(scope, to_item(row, key), Condition::Absent, event, actor)
+            .await
     }
 
     /// Revokes an enrolment key. Revoking it twice changes nothing.
@@ -60,15 +73,23 @@ impl Ledger {
         actor: &str,
     ) -> Result<EnrolmentKey, Error> {
         for attempt in 0..5 {
-            let mut row = self.enrolment_key(scope.project(), id).await?.ok_or(Error::NotFound)?;
+            let mut row = self
+                .enrolment_key(scope.project(), id)
+                .await?
+                .ok_or(Error::NotFound)?;
             if row.revoked_at.is_some() {
                 return Ok(row);
             }
             let unchanged = Condition::Is(vec![("uses", AttributeValue::N(row.uses.to_string()))]);
             row.revoked_at = Some(self.now());
             let item = to_item(&row, keys::enrolment_key(scope.project(), id));
-            let event = Event::EnrolmentKeyRevoked { enrolment_key_id: id };
-            match self.put_with_audit(scope, item, unchanged, event, actor).await {
+            let event = Event::EnrolmentKeyRevoked {
+                enrolment_key_id: id,
+            };
+            match self
+                .put_with_audit(scope, item, unchanged, event, actor)
+                .await
+            {
                 Err(Error::Contended) => self.back_off(attempt).await,
                 other => return other.map(|()| row),
             }
@@ -94,9 +115,16 @@ impl Ledger {
     /// # Errors
     /// When the tables do not answer.
     pub async fn worker(&self, project: &ProjectId, id: WorkerId) -> Result<Option<Worker>, Error> {
-        let item = self.store.get(Table::Ledger, &keys::worker(project, id)).await.map_err(Error::Unavailable)?;
-        // A registration that nobody decided on in time is gone, even where time to live has not deleted it yet.
-        let gone = item.as_ref().and_then(|item| item.get("expires_at")?.as_n().ok()?.parse::<i64>().ok());
+        let item = self
+            .store
+            .get(Table::Ledger, &keys::worker(project, id))
+            .await
+            .map_err(Error::Unavailable)?;
+        // A registration that nobody decided on in time is gone, even where time to live has not
+        // deleted it yet.
+        let gone = item
+            .as_ref()
+            .and_then(|item| item.get("expires_at")?.as_n().ok()?.parse::<i64>().ok());
         if gone.is_some_and(|at| at <= self.now().epoch_seconds()) {
             return Ok(None);
         }
@@ -106,8 +134,8 @@ impl Ledger {
     /// Stores a new worker; with an enrolment key, in one transaction with the key's use.
     ///
     /// # Errors
-    /// [`Error::Contended`] when the key was used by another at the same time (read it again), or that the tables do
-    /// not answer.
+    /// [`Error::Contended`] when the key was used by another at the same time (read it again), or
+    /// that the tables do not answer.
     pub async fn register_worker(
         &self,
         scope: &ProjectScope,
@@ -115,12 +143,14 @@ impl Ledger {
         registration: Registration,
         actor: &str,
     ) -> Result<(), Error> {
-        let mut item = to_item(worker, keys::worker(scope.project(), worker.worker_id)).map_err(unwritten)?;
+        let mut item =
+            to_item(worker, keys::worker(scope.project(), worker.worker_id)).map_err(unwritten)?;
         let now = self.now();
         let mut writes = Vec::new();
         match registration {
             Registration::ByKey(mut key) => {
-                let unchanged = Condition::Is(vec![("uses", AttributeValue::N(key.uses.to_string()))]);
+                let unchanged =
+                    Condition::Is(vec![("uses", AttributeValue::N(key.uses.to_string()))]);
                 key.uses = key.uses.saturating_add(1);
                 let address = keys::enrolment_key(scope.project(), key.enrolment_key_id);
                 writes.push(Write::Put {
@@ -130,25 +160,38 @@ impl Ledger {
                 });
             }
             Registration::Pending => {
-                let expires_at = now.epoch_seconds().saturating_add(limits::PENDING_WORKER_SECONDS);
-                item.insert("expires_at".to_owned(), AttributeValue::N(expires_at.to_string()));
+                let expires_at = now
+                    .epoch_seconds()
+                    .saturating_add(limits::PENDING_WORKER_SECONDS);
+                item.insert(
+                    "expires_at".to_owned(),
+                    AttributeValue::N(expires_at.to_string()),
+                );
             }
         }
-        writes.push(Write::Put { table: Table::Ledger, item, only_if: Condition::Absent });
+        writes.push(Write::Put {
+            table: Table::Ledger,
+            item,
+            only_if: Condition::Absent,
+        });
         let event = Event::WorkerRegistered {
             worker_id: worker.worker_id,
             pool: worker.pool.clone(),
             labels: worker.labels.clone(),
             approved: worker.status == WorkerStatus::Approved,
         };
-        writes.push(self.audit_write(scope.project().as_str(), actor, None, vec![event], now).map_err(unwritten)?);
+        writes.push(
+            self.audit_write(scope.project().as_str(), actor, None, vec![event], now)
+                .map_err(unwritten)?,
+        );
         self.store.write(writes).await.map_err(unwritten)
     }
 
     /// Moves a worker to another status, from one of `from`.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::WrongState`] when it is in none of `from`, or that the tables do not answer.
+    /// [`Error::NotFound`], [`Error::WrongState`] when it is in none of `from`, or that the tables
+    /// do not answer.
     pub async fn set_worker_status(
         &self,
         scope: &ProjectScope,
@@ -158,11 +201,17 @@ impl Ledger {
         actor: &str,
     ) -> Result<Worker, Error> {
         for attempt in 0..5 {
-            let mut worker = self.worker(scope.project(), id).await?.ok_or(Error::NotFound)?;
+            let mut worker = self
+                .worker(scope.project(), id)
+                .await?
+                .ok_or(Error::NotFound)?;
             if !from.contains(&worker.status) {
                 return Err(Error::WrongState(status_name(worker.status)));
             }
-            let unchanged = Condition::Is(vec![("status", AttributeValue::S(status_name(worker.status).to_owned()))]);
+            let unchanged = Condition::Is(vec![(
+                "status",
+                AttributeValue::S(status_name(worker.status).to_owned()),
+            )]);
             worker.status = to;
             let event = match to {
                 WorkerStatus::Approved => Event::WorkerApproved { worker_id: id },
@@ -171,7 +220,10 @@ impl Ledger {
                 WorkerStatus::Pending => return Err(Error::WrongState("pending")),
             };
             let item = to_item(&worker, keys::worker(scope.project(), id));
-            match self.put_with_audit(scope, item, unchanged, event, actor).await {
+            match self
+                .put_with_audit(scope, item, unchanged, event, actor)
+                .await
+            {
                 Err(Error::Contended) => self.back_off(attempt).await,
                 other => return other.map(|()| worker),
             }
@@ -201,8 +253,19 @@ impl Ledger {
         actor: &str,
     ) -> Result<(), Error> {
         let writes = vec![
-            Write::Put { table: Table::Ledger, item: item.map_err(unwritten)?, only_if },
-            self.audit_write(scope.project().as_str(), actor, None, vec![event], self.now()).map_err(unwritten)?,
+            Write::Put {
+                table: Table::Ledger,
+                item: item.map_err(unwritten)?,
+                only_if,
+            },
+            self.audit_write(
+                scope.project().as_str(),
+                actor,
+                None,
+                vec![event],
+                self.now(),
+            )
+            .map_err(unwritten)?,
         ];
         self.store.write(writes).await.map_err(unwritten)
     }

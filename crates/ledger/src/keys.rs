@@ -1,14 +1,16 @@
-//! Keys of both tables, as functions of a `ProjectScope`. Nothing else in the workspace writes a key.
+//! Keys of both tables, as functions of a `ProjectScope`. Nothing else in the workspace writes a
+//! key.
 //!
-//! Names cannot contain `#`, so two different scopes or names never make one key. What is written often is spread:
-//! runs by a hash of their id, the due index and the audit day likewise, leases by their holder.
+//! Names cannot contain `#`, so two different scopes or names never make one key. What is written
+//! often is spread: runs by a hash of their id, the due index and the audit day likewise, leases by
+//! their holder.
 
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{
-    EnrolmentKeyId, EventId, FanOutId, Owner, ProfileName, ProfileRef, ProjectId, ProjectScope, RevocationId, RunId,
-    StepId, Timestamp, TokenId, WorkerId,
+    EnrolmentKeyId, EventId, FanOutId, Owner, ProfileName, ProfileRef, ProjectId, ProjectScope,
+    RevocationId, RunId, StepId, Timestamp, TokenId, WorkerId,
 };
 
 use crate::store::Key;
@@ -22,7 +24,10 @@ pub const DUE_SHARDS: u8 = 16;
 pub const PROJECTS: &str = "~system#PROJECTS";
 
 fn key(pk: String, sk: impl std::fmt::Display) -> Key {
-    Key { pk, sk: sk.to_string() }
+    Key {
+        pk,
+        sk: sk.to_string(),
+    }
 }
 
 /// A stable number below `shards` for a UUID: its last byte is random.
@@ -38,8 +43,8 @@ pub fn project_listed(project: &ProjectId) -> Key {
     key(PROJECTS.to_owned(), project)
 }
 
-/// What counts how often a project calls, and its own limits. The roles of functions that only read may write here, and
-/// nowhere else (`dynamodb:LeadingKeys` in the template).
+/// What counts how often a project calls, and its own limits. The roles of functions that only read
+/// may write here, and nowhere else (`dynamodb:LeadingKeys` in the template).
 fn rates(scope: &ProjectScope) -> String {
     format!("PRJ#{}#RATES", scope.project())
 }
@@ -106,7 +111,10 @@ pub fn versions_of(name: &ProfileName) -> String {
 }
 
 pub fn profile_version(owner: &Owner, name: &ProfileName, version: u32) -> Key {
-    key(profile_versions(owner), format_args!("{name}#{version:010}"))
+    key(
+        profile_versions(owner),
+        format_args!("{name}#{version:010}"),
+    )
 }
 
 /// The active revocations of an owner: all that a check has to read.
@@ -135,7 +143,10 @@ pub fn fan_out(owner: &Owner, id: FanOutId) -> Key {
 pub fn owner_of_fan_out(pk: &str) -> Option<Owner> {
     let owner = pk.strip_suffix("#FAN_OUTS")?;
     match owner.strip_prefix("PRJ#") {
-        Some(project) => project.parse().ok().map(|project| Owner::Project(ProjectScope::of_stored_row(project))),
+        Some(project) => project
+            .parse()
+            .ok()
+            .map(|project| Owner::Project(ProjectScope::of_stored_row(project))),
         None => (owner == OPERATOR_SCOPE).then_some(Owner::System),
     }
 }
@@ -168,7 +179,14 @@ pub fn due_shard(uuid: [u8; 16]) -> String {
 }
 
 pub fn idempotency(scope: &ProjectScope, idempotency_key: &str) -> Key {
-    key(format!("PRJ#{}#IDEMPOTENCY#{}", scope.project(), sha256_hex(idempotency_key.as_bytes())), "IDEMPOTENCY")
+    key(
+        format!(
+            "PRJ#{}#IDEMPOTENCY#{}",
+            scope.project(),
+            sha256_hex(idempotency_key.as_bytes())
+        ),
+        "IDEMPOTENCY",
+    )
 }
 
 pub fn leases(scope: &ProjectScope, holder: WorkerId) -> String {
@@ -195,14 +213,20 @@ pub fn lease_step(run_id: RunId, step_id: &StepId) -> String {
 
 /// An audit entry that waits to be moved to its trail.
 pub fn waiting_entry(trail: &str, id: EventId) -> Key {
-    let owner = if trail == OPERATOR_SCOPE { trail.to_owned() } else { format!("PRJ#{trail}") };
+    let owner = if trail == OPERATOR_SCOPE {
+        trail.to_owned()
+    } else {
+        format!("PRJ#{trail}")
+    };
     key(format!("{owner}#OUTBOX"), id)
 }
 
 /// The trail of an outbox's partition key, for rows that the due index found.
 pub fn trail_of_outbox(pk: &str) -> Option<&str> {
     let owner = pk.strip_suffix("#OUTBOX")?;
-    owner.strip_prefix("PRJ#").or_else(|| (owner == OPERATOR_SCOPE).then_some(owner))
+    owner
+        .strip_prefix("PRJ#")
+        .or_else(|| (owner == OPERATOR_SCOPE).then_some(owner))
 }
 
 pub fn task_definition(scope: &ProjectScope, hash: &str) -> Key {
@@ -211,7 +235,10 @@ pub fn task_definition(scope: &ProjectScope, hash: &str) -> Key {
 
 /// That a task has ended, for tasks that did not end their step.
 pub fn ended_task(scope: &ProjectScope, task_id: &str) -> Key {
-    key(format!("PRJ#{}#ENDED_TASKS#{task_id}", scope.project()), "ENDED")
+    key(
+        format!("PRJ#{}#ENDED_TASKS#{task_id}", scope.project()),
+        "ENDED",
+    )
 }
 
 /// The audit trail of a project, or of the operators, on one day.
@@ -225,7 +252,10 @@ pub fn audit_entry(trail: &str, id: EventId, run_id: Option<RunId>, at: Timestam
 
 /// All entries of a run stand in one shard of a day.
 pub fn audit_shard(id: EventId, run_id: Option<RunId>) -> u8 {
-    shard(run_id.map_or_else(|| id.uuid(), RunId::uuid).into_bytes(), SHARDS)
+    shard(
+        run_id.map_or_else(|| id.uuid(), RunId::uuid).into_bytes(),
+        SHARDS,
+    )
 }
 
 pub fn run_audit_shard(run_id: RunId) -> u8 {
@@ -247,11 +277,19 @@ mod tests {
 
     #[test]
     fn projects_that_are_prefixes_of_one_another_share_no_partition() {
-        let id: RunId = "run_0198c0de-0000-7000-8000-00000000000a".parse().expect("an id");
-        let keys: Vec<String> = ["a", "a-b", "ab", "a1"].iter().map(|name| run(&scope(name), id).pk).collect();
+        let id: RunId = "run_0198c0de-0000-7000-8000-00000000000a"
+            .parse()
+            .expect("an id");
+        let keys: Vec<String> = ["a", "a-b", "ab", "a1"]
+            .iter()
+            .map(|name| run(&scope(name), id).pk)
+            .collect();
         for (index, key) in keys.iter().enumerate() {
             assert!(keys.iter().skip(index + 1).all(|other| other != key));
-            assert_eq!(scope_of_run(key).map(|scope| runs(&scope, 2)), Some(key.clone()));
+            assert_eq!(
+                scope_of_run(key).map(|scope| runs(&scope, 2)),
+                Some(key.clone())
+            );
         }
     }
 }

@@ -1,18 +1,21 @@
 //! Leases: one row for each claim that has not ended, in a numbered slot of its holder.
 //!
-//! The row is put in the transaction that leases the step and deleted in the one that ends the hold, so it exists
-//! exactly while the hold is live. A slot that is taken refuses a second lease: `max_concurrent` holds under any race,
-//! without a counter that all claims of a worker would fight over. Heartbeats move `until` on this row alone, so
-//! they never disturb the run's own transitions, and find their row gone when the claim has been lost.
+//! The row is put in the transaction that leases the step and deleted in the one that ends the
+//! hold, so it exists exactly while the hold is live. A slot that is taken refuses a second lease:
+//! `max_concurrent` holds under any race, without a counter that all claims of a worker would fight
+//! over. Heartbeats move `until` on this row alone, so they never disturb the run's own
+//! transitions, and find their row gone when the claim has been lost.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::run::{Fence, Lease, LeaseKey};
 use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp, WorkerId};
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
+use crate::keys;
+use crate::ledger::Ledger;
 use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Key, Query, Range, Table, Write, WriteError};
-use crate::{Error, Ledger, keys};
 
 /// The attribute that tells whether a lease's step sees an identity.
 pub(crate) const IDENTITY: &str = "identity";
@@ -68,7 +71,11 @@ impl Ledger {
     ///
     /// # Errors
     /// When the tables do not answer.
-    pub async fn leases_of(&self, scope: &ProjectScope, holder: WorkerId) -> Result<Vec<HeldLease>, Error> {
+    pub async fn leases_of(
+        &self,
+        scope: &ProjectScope,
+        holder: WorkerId,
+    ) -> Result<Vec<HeldLease>, Error> {
         let query = Query {
             table: Table::Ledger,
             pk: keys::leases(scope, holder),
@@ -81,7 +88,11 @@ impl Ledger {
         let mut held = Vec::new();
         let mut after: Option<String> = None;
         loop {
-            let rows = self.store.query(&query, after.as_deref()).await.map_err(Error::Unavailable)?;
+            let rows = self
+                .store
+                .query(&query, after.as_deref())
+                .await
+                .map_err(Error::Unavailable)?;
             for item in rows.items {
                 let slot = item
                     .get("sk")
@@ -92,7 +103,14 @@ impl Ledger {
                 let row: LeaseRow = from_item(item)?;
                 let (run_id, step_id) = row.of()?;
                 let (until, identity) = (row.until(), row.identity);
-                held.push(HeldLease { run_id, step_id, fence: row.fence, slot, until, identity });
+                held.push(HeldLease {
+                    run_id,
+                    step_id,
+                    fence: row.fence,
+                    slot,
+                    until,
+                    identity,
+                });
             }
             after = rows.more_after;
             if after.is_none() {
@@ -113,7 +131,11 @@ impl Ledger {
         fence: Fence,
     ) -> Result<Option<LeaseRow>, Error> {
         let key = keys::lease(scope, holder, slot);
-        let item = self.store.get(Table::Ledger, &key).await.map_err(Error::Unavailable)?;
+        let item = self
+            .store
+            .get(Table::Ledger, &key)
+            .await
+            .map_err(Error::Unavailable)?;
         let row: Option<LeaseRow> = item.map(from_item).transpose()?;
         Ok(row.filter(|row| row.fence == fence))
     }
@@ -140,7 +162,15 @@ impl Ledger {
             ("fence", AttributeValue::N(row.fence.to_string())),
         ]);
         let item = to_item(&row, keys::lease(scope, holder, lease.slot)).map_err(unwritten)?;
-        match self.store.write(vec![Write::Put { table: Table::Ledger, item, only_if }]).await {
+        match self
+            .store
+            .write(vec![Write::Put {
+                table: Table::Ledger,
+                item,
+                only_if,
+            }])
+            .await
+        {
             Ok(()) => Ok(true),
             Err(WriteError::Condition(_)) => Ok(false),
             Err(WriteError::Busy) => Err(Error::Contended),
@@ -155,7 +185,11 @@ pub(crate) fn take(scope: &ProjectScope, lease: &Lease) -> Write {
     let key = keys::lease(scope, lease.holder, lease.slot);
     let item = lease_item(key, &step, lease);
     // A worker that claims again what it holds replaces its own lease.
-    Write::Put { table: Table::Ledger, item, only_if: Condition::AbsentOr("step", AttributeValue::S(step)) }
+    Write::Put {
+        table: Table::Ledger,
+        item,
+        only_if: Condition::AbsentOr("step", AttributeValue::S(step)),
+    }
 }
 
 /// The write that frees a claim's slot.
@@ -163,7 +197,10 @@ pub(crate) fn release(scope: &ProjectScope, lease: &LeaseKey) -> Write {
     Write::Delete {
         key: keys::lease(scope, lease.holder, lease.slot),
         only_if: Condition::Is(vec![
-            ("step", AttributeValue::S(keys::lease_step(lease.run_id, &lease.step_id))),
+            (
+                "step",
+                AttributeValue::S(keys::lease_step(lease.run_id, &lease.step_id)),
+            ),
             ("fence", AttributeValue::N(lease.fence.to_string())),
         ]),
     }

@@ -1,8 +1,9 @@
 //! Sealed Identity profiles: names and references, every version kept.
 //!
-//! A change is a put on the condition that the row still has the version that its author saw, together with a row of
-//! the history and the audit entry. A deletion leaves its mark in the history, so that a profile of the same name
-//! made later goes on counting and no two versions ever look alike.
+//! A change is a put on the condition that the row still has the version that its author saw,
+//! together with a row of the history and the audit entry. A deletion leaves its mark in the
+//! history, so that a profile of the same name made later goes on counting and no two versions ever
+//! look alike.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
@@ -13,9 +14,12 @@ use sealfleet_domain::revocation::Place;
 use sealfleet_domain::{Owner, ProfileName, ProfileRef, ProjectScope, Reference, WorkflowName};
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
+use crate::keys;
+use crate::ledger::Ledger;
 use crate::rows::{from_item, to_item, unwritten};
+use crate::runs::Page;
 use crate::store::{Condition, Query, Range, Table, Write, WriteError};
-use crate::{Error, Ledger, Page, keys};
 
 /// A version of a profile, as its history keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +58,11 @@ impl Ledger {
     /// [`Error::NotFound`], or that the tables do not answer.
     pub async fn profile(&self, owner: &Owner, name: &ProfileName) -> Result<Profile, Error> {
         let key = keys::profile(owner, name);
-        let item = self.store.get(Table::Ledger, &key).await.map_err(Error::Unavailable)?;
+        let item = self
+            .store
+            .get(Table::Ledger, &key)
+            .await
+            .map_err(Error::Unavailable)?;
         from_item(item.ok_or(Error::NotFound)?)
     }
 
@@ -62,10 +70,21 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::NoProfile`], or that the tables do not answer.
-    pub async fn layers(&self, scope: &ProjectScope, levels: &[(Level, ProfileRef)]) -> Result<Vec<Layer>, Error> {
+    pub async fn layers(
+        &self,
+        scope: &ProjectScope,
+        levels: &[(Level, ProfileRef)],
+    ) -> Result<Vec<Layer>, Error> {
         try_join_all(levels.iter().map(async |(level, profile)| {
-            match self.profile(&owner_of(scope, profile), profile.name()).await {
-                Ok(content) => Ok(Layer { level: *level, profile: profile.clone(), content }),
+            match self
+                .profile(&owner_of(scope, profile), profile.name())
+                .await
+            {
+                Ok(content) => Ok(Layer {
+                    level: *level,
+                    profile: profile.clone(),
+                    content,
+                }),
                 Err(Error::NotFound) => Err(Error::NoProfile(profile.clone())),
                 Err(error) => Err(error),
             }
@@ -84,11 +103,25 @@ impl Ledger {
         content: Content,
         actor: &str,
     ) -> Result<Profile, Error> {
-        let last = self.profile_versions(owner, name, None, 1).await?.items.into_iter().next();
+        let last = self
+            .profile_versions(owner, name, None, 1)
+            .await?
+            .items
+            .into_iter()
+            .next();
         let version = last.map_or(1, |last| last.profile.version.saturating_add(1));
         let now = self.now();
-        let profile = Profile { name: name.clone(), version, content, created_at: now, updated_at: now };
-        match self.put_profile(owner, &profile, Condition::Absent, actor).await {
+        let profile = Profile {
+            name: name.clone(),
+            version,
+            content,
+            created_at: now,
+            updated_at: now,
+        };
+        match self
+            .put_profile(owner, &profile, Condition::Absent, actor)
+            .await
+        {
             Err(Error::Contended) => Err(Error::Exists),
             other => other.map(|()| profile),
         }
@@ -111,10 +144,21 @@ impl Ledger {
             return Err(Error::VersionConflict(before.version));
         }
         let (version, now) = (replaces.saturating_add(1), self.now());
-        let profile = Profile { name: before.name, version, content, created_at: before.created_at, updated_at: now };
-        match self.put_profile(owner, &profile, has_version(replaces), actor).await {
+        let profile = Profile {
+            name: before.name,
+            version,
+            content,
+            created_at: before.created_at,
+            updated_at: now,
+        };
+        match self
+            .put_profile(owner, &profile, has_version(replaces), actor)
+            .await
+        {
             // Somebody was faster.
-            Err(Error::Contended) => Err(Error::VersionConflict(self.profile(owner, name).await?.version)),
+            Err(Error::Contended) => Err(Error::VersionConflict(
+                self.profile(owner, name).await?.version,
+            )),
             other => other.map(|()| profile),
         }
     }
@@ -133,11 +177,25 @@ impl Ledger {
         let secrets = profile.content.secrets.iter().map(shown).collect();
         let version = profile.version;
         let event = if created {
-            Event::ProfileCreated { profile: name, version, env, secrets }
+            Event::ProfileCreated {
+                profile: name,
+                version,
+                env,
+                secrets,
+            }
         } else {
-            Event::ProfileUpdated { profile: name, version, env, secrets }
+            Event::ProfileUpdated {
+                profile: name,
+                version,
+                env,
+                secrets,
+            }
         };
-        let kept = ProfileVersion { profile: profile.clone(), by: actor.to_owned(), deleted: false };
+        let kept = ProfileVersion {
+            profile: profile.clone(),
+            by: actor.to_owned(),
+            deleted: false,
+        };
         let writes = vec![
             Write::Put {
                 table: Table::Ledger,
@@ -145,18 +203,21 @@ impl Ledger {
                 only_if,
             },
             keep(owner, &kept).map_err(unwritten)?,
-            self.audit_write(owner.trail(), actor, None, vec![event], profile.updated_at).map_err(unwritten)?,
+            self.audit_write(owner.trail(), actor, None, vec![event], profile.updated_at)
+                .map_err(unwritten)?,
         ];
         self.store.write(writes).await.map_err(unwritten)
     }
 
-    /// Deletes a profile, if it still has the version `expected` where one is given, and no run in flight uses it.
+    /// Deletes a profile, if it still has the version `expected` where one is given, and no run in
+    /// flight uses it.
     ///
-    /// A run that is claimed at the same moment may still start with what it read; a run that waits fails at its start,
-    /// and says why.
+    /// A run that is claimed at the same moment may still start with what it read; a run that waits
+    /// fails at its start, and says why.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::InUse`], [`Error::VersionConflict`], or that the tables do not answer.
+    /// [`Error::NotFound`], [`Error::InUse`], [`Error::VersionConflict`], or that the tables do not
+    /// answer.
     pub async fn delete_profile(
         &self,
         owner: &Owner,
@@ -177,13 +238,29 @@ impl Ledger {
             place = self.place_after(owner, &here).await?;
         }
         let (version, now) = (before.version.saturating_add(1), self.now());
-        let emptied = Profile { version, content: Content::default(), updated_at: now, ..before.clone() };
-        let mark = ProfileVersion { profile: emptied, by: actor.to_owned(), deleted: true };
-        let event = Event::ProfileDeleted { profile: reference, version: before.version };
+        let emptied = Profile {
+            version,
+            content: Content::default(),
+            updated_at: now,
+            ..before.clone()
+        };
+        let mark = ProfileVersion {
+            profile: emptied,
+            by: actor.to_owned(),
+            deleted: true,
+        };
+        let event = Event::ProfileDeleted {
+            profile: reference,
+            version: before.version,
+        };
         let writes = vec![
-            Write::Delete { key: keys::profile(owner, name), only_if: has_version(before.version) },
+            Write::Delete {
+                key: keys::profile(owner, name),
+                only_if: has_version(before.version),
+            },
             keep(owner, &mark).map_err(unwritten)?,
-            self.audit_write(owner.trail(), actor, None, vec![event], now).map_err(unwritten)?,
+            self.audit_write(owner.trail(), actor, None, vec![event], now)
+                .map_err(unwritten)?,
         ];
         match self.store.write(writes).await {
             Err(WriteError::Condition(_)) => Err(Error::VersionConflict(version)),
@@ -201,8 +278,13 @@ impl Ledger {
                     Err(Error::NotFound) => continue,
                     other => other?,
                 };
-                let held = run.steps.values().filter(|step| step.state.hold().is_some());
-                let mut used = held.filter_map(|step| run.identity_of(step)).flat_map(|identity| identity.profiles);
+                let held = run
+                    .steps
+                    .values()
+                    .filter(|step| step.state.hold().is_some());
+                let mut used = held
+                    .filter_map(|step| run.identity_of(step))
+                    .flat_map(|identity| identity.profiles);
                 if used.any(|used| used.profile == *profile) {
                     return Ok(true);
                 }
@@ -218,7 +300,12 @@ impl Ledger {
     ///
     /// # Errors
     /// When the tables do not answer.
-    pub async fn profiles(&self, owner: &Owner, after: Option<&str>, limit: usize) -> Result<Page<Profile>, Error> {
+    pub async fn profiles(
+        &self,
+        owner: &Owner,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Profile>, Error> {
         self.page(keys::profiles(owner), after, limit).await
     }
 
@@ -242,19 +329,37 @@ impl Ledger {
             consistent: true,
             only: None,
         };
-        let rows = self.store.query(&query, before).await.map_err(Error::Unavailable)?;
-        let items = rows.items.into_iter().map(from_item).collect::<Result<_, _>>()?;
-        Ok(Page { items, more_after: rows.more_after })
+        let rows = self
+            .store
+            .query(&query, before)
+            .await
+            .map_err(Error::Unavailable)?;
+        let items = rows
+            .items
+            .into_iter()
+            .map(from_item)
+            .collect::<Result<_, _>>()?;
+        Ok(Page {
+            items,
+            more_after: rows.more_after,
+        })
     }
 
     /// The newest address of a profile's key: what it declares now, or what it last declared.
     ///
     /// # Errors
     /// [`Error::NotFound`] when it never declared the key, or that the tables do not answer.
-    pub async fn declared(&self, owner: &Owner, name: &ProfileName, key: &str) -> Result<Reference, Error> {
+    pub async fn declared(
+        &self,
+        owner: &Owner,
+        name: &ProfileName,
+        key: &str,
+    ) -> Result<Reference, Error> {
         let mut before = None;
         loop {
-            let page = self.profile_versions(owner, name, before.as_deref(), 100).await?;
+            let page = self
+                .profile_versions(owner, name, before.as_deref(), 100)
+                .await?;
             for mut version in page.items {
                 if let Some(reference) = version.profile.content.secrets.remove(key) {
                     return Ok(reference);
@@ -279,7 +384,11 @@ impl Ledger {
         profiles: Vec<ProfileRef>,
         reason: &str,
     ) -> Result<(), Error> {
-        let event = Event::RunDenied { workflow: workflow.clone(), profiles, reason: reason.into() };
+        let event = Event::RunDenied {
+            workflow: workflow.clone(),
+            profiles,
+            reason: reason.into(),
+        };
         self.record(scope, actor, None, vec![event]).await
     }
 }
@@ -290,5 +399,9 @@ fn has_version(version: u32) -> Condition {
 
 fn keep(owner: &Owner, version: &ProfileVersion) -> Result<Write, WriteError> {
     let key = keys::profile_version(owner, &version.profile.name, version.profile.version);
-    Ok(Write::Put { table: Table::Ledger, item: to_item(version, key)?, only_if: Condition::Absent })
+    Ok(Write::Put {
+        table: Table::Ledger,
+        item: to_item(version, key)?,
+        only_if: Condition::Absent,
+    })
 }

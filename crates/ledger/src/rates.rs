@@ -1,18 +1,20 @@
 //! Rate limits that hold across instances, at a fraction of a write for a request.
 //!
-//! One row for each project holds the state of its rate ([`sealfleet_domain::rate`]). An instance takes a batch of
-//! permits by one conditional addition to it and serves them by itself, for [`HELD_MS`] at most; what it has not used by
-//! then is lost to the project. Every permit that any instance serves was taken from the one row before. So within any
-//! time all instances together admit no more than the burst, what that time and the row's second of slack earn, and what
-//! was taken in the two seconds before it: **at most `burst + requests_per_second × (seconds + 3)`**, however many
-//! instances there are. Clocks that differ between instances add what they differ by.
+//! One row for each project holds the state of its rate ([`sealfleet_domain::rate`]). An instance
+//! takes a batch of permits by one conditional addition to it and serves them by itself, for
+//! [`HELD_MS`] at most; what it has not used by then is lost to the project. Every permit that any
+//! instance serves was taken from the one row before. So within any time all instances together
+//! admit no more than the burst, what that time and the row's second of slack earn, and what was
+//! taken in the two seconds before it: **at most `burst + requests_per_second × (seconds + 3)`**,
+//! however many instances there are. Clocks that differ between instances add what they differ by.
 //!
-//! Additions do not disturb one another: one is refused only when the row has left the states that it is right for
-//! ([`Grant::in_states`]), so a hundred instances that start at once all come in.
+//! Additions do not disturb one another: one is refused only when the row has left the states that
+//! it is right for ([`Grant::in_states`]), so a hundred instances that start at once all come in.
 //!
-//! A batch is small where little is needed or little is left: twice what the instance used of the last one, never over a
-//! tenth of the burst nor a quarter of what is there, so that many idle instances do not eat a project's permits.
-//! A project that is refused costs nothing: the instance remembers for up to a second that nothing is there.
+//! A batch is small where little is needed or little is left: twice what the instance used of the
+//! last one, never over a tenth of the burst nor a quarter of what is there, so that many idle
+//! instances do not eat a project's permits. A project that is refused costs nothing: the instance
+//! remembers for up to a second that nothing is there.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -23,13 +25,16 @@ use sealfleet_domain::rate::{EarnedAt, Grant, Limits, Rate};
 use sealfleet_domain::{ProjectId, ProjectScope, Timestamp, limits};
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
+use crate::keys;
+use crate::ledger::Ledger;
 use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Key, Table, Write, WriteError};
-use crate::{Error, Ledger, keys};
 
 /// Milliseconds for which an instance serves a batch.
 const HELD_MS: i64 = 2000;
-/// Milliseconds for which an instance answers by itself that nothing is there, so that a new limit is soon seen.
+/// Milliseconds for which an instance answers by itself that nothing is there, so that a new limit
+/// is soon seen.
 const REFUSED_MS: i64 = 1000;
 /// The attribute of [`Row::earned_at`].
 const EARNED_AT: &str = "earned_at";
@@ -75,7 +80,10 @@ impl Rates {
     /// With the limits of projects that have none of their own.
     #[must_use]
     pub fn new(default: Limits) -> Self {
-        Self { default, held: Mutex::default() }
+        Self {
+            default,
+            held: Mutex::default(),
+        }
     }
 
     /// The limits of projects that have none of their own.
@@ -102,14 +110,18 @@ impl Rates {
 
     fn local(&self, project: &ProjectId, now: Timestamp) -> Local {
         let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(held) = all.get_mut(project) else { return Local::Take(1) };
+        let Some(held) = all.get_mut(project) else {
+            return Local::Take(1);
+        };
         let fresh = now.millis() < held.until_ms && now.millis() >= held.until_ms - HELD_MS;
         if fresh && held.permits > 0 {
             held.permits -= 1;
             held.used = held.used.saturating_add(1);
             return Local::Serve;
         }
-        if now.millis() < held.refused_until_ms && now.millis() >= held.refused_until_ms - REFUSED_MS {
+        if now.millis() < held.refused_until_ms
+            && now.millis() >= held.refused_until_ms - REFUSED_MS
+        {
             return Local::Refuse(seconds_until(held.refused_until_ms, now));
         }
         Local::Take(held.used.saturating_mul(2).max(1))
@@ -124,9 +136,18 @@ impl Rates {
         let held = all.entry(project.clone()).or_default();
         match taken {
             Ok(taken) => {
-                // Requests that ran beside each other may each have taken some: none of them is lost.
-                let left = if now.millis() < held.until_ms { held.permits } else { 0 };
-                let until_ms = if left > 0 { held.until_ms } else { now.millis().saturating_add(HELD_MS) };
+                // Requests that ran beside each other may each have taken some: none of them is
+                // lost.
+                let left = if now.millis() < held.until_ms {
+                    held.permits
+                } else {
+                    0
+                };
+                let until_ms = if left > 0 {
+                    held.until_ms
+                } else {
+                    now.millis().saturating_add(HELD_MS)
+                };
                 *held = Held {
                     permits: left.saturating_add(taken.saturating_sub(1)),
                     used: 1,
@@ -145,20 +166,31 @@ impl Rates {
 
 impl Ledger {
     /// Takes permits for a project's requests: how many, at least one.
-    async fn take_requests(&self, scope: &ProjectScope, default: Limits, wanted: u32) -> Result<u32, Error> {
+    async fn take_requests(
+        &self,
+        scope: &ProjectScope,
+        default: Limits,
+        wanted: u32,
+    ) -> Result<u32, Error> {
         let rate = |row: &Row| row.limits.unwrap_or(default).rate();
         self.take(&keys::requests(scope), rate, wanted, None).await
     }
 
-    /// Admits one registration without an enrolment key. Such a request proves nothing about who sends it, so all of one
-    /// project share one small rate.
+    /// Admits one registration without an enrolment key. Such a request proves nothing about who
+    /// sends it, so all of one project share one small rate.
     ///
     /// # Errors
     /// [`Error::RateLimited`], or that the tables do not answer.
     pub async fn admit_registration(&self, scope: &ProjectScope) -> Result<(), Error> {
-        let rate = Rate::each_seconds(limits::PENDING_WORKERS_A_MINUTE, 60, limits::PENDING_WORKERS_A_MINUTE);
+        let rate = Rate::each_seconds(
+            limits::PENDING_WORKERS_A_MINUTE,
+            60,
+            limits::PENDING_WORKERS_A_MINUTE,
+        );
         let forgotten = self.now().epoch_seconds().saturating_add(FORGOTTEN_SECONDS);
-        self.take(&keys::registrations(scope), |_| rate, 1, Some(forgotten)).await.map(|_| ())
+        self.take(&keys::registrations(scope), |_| rate, 1, Some(forgotten))
+            .await
+            .map(|_| ())
     }
 
     async fn take(
@@ -172,27 +204,45 @@ impl Ledger {
             let stored = self.counter(key).await?;
             let row = stored.unwrap_or_default();
             let (rate, now) = (rate(&row), self.now());
-            let batch = wanted.min(rate.burst() / 10).min(rate.available(row.earned_at, now) / 4);
-            let Grant { permits, ahead_us, in_states: (least, most) } = rate
-                .grant(row.earned_at, now, batch)
-                .map_err(|exhausted| Error::RateLimited(seconds_until(exhausted.until.millis(), now)))?;
+            let batch = wanted
+                .min(rate.burst() / 10)
+                .min(rate.available(row.earned_at, now) / 4);
+            let Grant {
+                permits,
+                ahead_us,
+                in_states: (least, most),
+            } = rate.grant(row.earned_at, now, batch).map_err(|exhausted| {
+                Error::RateLimited(seconds_until(exhausted.until.millis(), now))
+            })?;
             let only_if = match stored {
                 None => Condition::Absent,
                 Some(_) => Condition::Between(EARNED_AT, least.micros(), most.micros()),
             };
-            let add = Write::Add { key: key.clone(), attribute: EARNED_AT, amount: ahead_us, expires_at, only_if };
+            let add = Write::Add {
+                key: key.clone(),
+                attribute: EARNED_AT,
+                amount: ahead_us,
+                expires_at,
+                only_if,
+            };
             match self.store.write(vec![add]).await {
                 Ok(()) => return Ok(permits),
                 Err(WriteError::Condition(_) | WriteError::Busy) => self.back_off(attempt).await,
                 Err(error @ WriteError::Unavailable(_)) => return Err(unwritten(error)),
             }
         }
-        // So often only where others have just taken what was seen: nothing is left, or hardly anything.
+        // So often only where others have just taken what was seen: nothing is left, or hardly
+        // anything.
         Err(Error::RateLimited(1))
     }
 
     async fn counter(&self, key: &Key) -> Result<Option<Row>, Error> {
-        self.store.get(Table::Ledger, key).await.map_err(Error::Unavailable)?.map(from_item).transpose()
+        self.store
+            .get(Table::Ledger, key)
+            .await
+            .map_err(Error::Unavailable)?
+            .map(from_item)
+            .transpose()
     }
 
     /// The limits that an operator has set for a project, if any.
@@ -200,30 +250,63 @@ impl Ledger {
     /// # Errors
     /// When the tables do not answer.
     pub async fn limits(&self, scope: &ProjectScope) -> Result<Option<Limits>, Error> {
-        Ok(self.counter(&keys::requests(scope)).await?.and_then(|row| row.limits))
+        Ok(self
+            .counter(&keys::requests(scope))
+            .await?
+            .and_then(|row| row.limits))
     }
 
-    /// Sets a project's limits, or takes its own away. Instances see it with their next batch; the project starts with a
-    /// full burst.
+    /// Sets a project's limits, or takes its own away. Instances see it with their next batch; the
+    /// project starts with a full burst.
     ///
     /// # Errors
-    /// [`Error::NotFound`] without such a project, [`Error::Contended`], or that the tables do not answer.
-    pub async fn set_limits(&self, scope: &ProjectScope, limits: Option<Limits>, actor: &str) -> Result<(), Error> {
+    /// [`Error::NotFound`] without such a project, [`Error::Contended`], or that the tables do not
+    /// answer.
+    pub async fn set_limits(
+        &self,
+        scope: &ProjectScope,
+        limits: Option<Limits>,
+        actor: &str,
+    ) -> Result<(), Error> {
         self.project(scope).await?;
         let key = keys::requests(scope);
         for attempt in 0..ATTEMPTS {
-            let only_if = self.counter(&key).await?.map_or(Condition::Absent, |Row { earned_at, .. }| {
-                Condition::Is(vec![(EARNED_AT, AttributeValue::N(earned_at.micros().to_string()))])
-            });
+            let only_if =
+                self.counter(&key)
+                    .await?
+                    .map_or(Condition::Absent, |Row { earned_at, .. }| {
+                        Condition::Is(vec![(
+                            EARNED_AT,
+                            AttributeValue::N(earned_at.micros().to_string()),
+                        )])
+                    });
             let now = self.now();
             // No batch that is being taken under the old limits is right for this state.
-            let row = Row { earned_at: EarnedAt::default(), limits };
-            let event = Event::LimitsSet { project: scope.project().clone(), limits };
+            let row = Row {
+                earned_at: EarnedAt::default(),
+                limits,
+            };
+            let event = Event::LimitsSet {
+                project: scope.project().clone(),
+                limits,
+            };
             let item = to_item(&row, key.clone()).map_err(unwritten)?;
             let writes = vec![
-                Write::Put { table: Table::Ledger, item, only_if },
-                self.audit_write(scope.project().as_str(), actor, None, vec![event.clone()], now).map_err(unwritten)?,
-                self.operators_audit_write(actor, vec![event], now).map_err(unwritten)?,
+                Write::Put {
+                    table: Table::Ledger,
+                    item,
+                    only_if,
+                },
+                self.audit_write(
+                    scope.project().as_str(),
+                    actor,
+                    None,
+                    vec![event.clone()],
+                    now,
+                )
+                .map_err(unwritten)?,
+                self.operators_audit_write(actor, vec![event], now)
+                    .map_err(unwritten)?,
             ];
             match self.store.write(writes).await {
                 Err(WriteError::Condition(_) | WriteError::Busy) => self.back_off(attempt).await,
@@ -237,5 +320,7 @@ impl Ledger {
 /// Whole seconds until a moment, one at least.
 fn seconds_until(until_ms: i64, now: Timestamp) -> u32 {
     let millis = until_ms.saturating_sub(now.millis());
-    u32::try_from(millis.saturating_add(999) / 1000).unwrap_or(1).max(1)
+    u32::try_from(millis.saturating_add(999) / 1000)
+        .unwrap_or(1)
+        .max(1)
 }

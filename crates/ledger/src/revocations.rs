@@ -1,8 +1,9 @@
 //! Revocations: revoke, check, lift.
 //!
-//! One row for each active (profile, key) of an owner, all in one partition, so that a check is one consistent query of
-//! the owner's partition, whatever the number of profiles and runs. Who revokes writes the rows in one transaction, all
-//! or none; lifting moves a row to the partition of the lifted ones.
+//! One row for each active (profile, key) of an owner, all in one partition, so that a check is one
+//! consistent query of the owner's partition, whatever the number of profiles and runs. Who revokes
+//! writes the rows in one transaction, all or none; lifting moves a row to the partition of the
+//! lifted ones.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::Event;
@@ -10,16 +11,20 @@ use sealfleet_domain::identity::Identity;
 use sealfleet_domain::revocation::{FanOut, Lifted, Revocation, Revoked, revoked};
 use sealfleet_domain::{Owner, ProjectScope, RevocationId, limits};
 
+use crate::error::Error;
 use crate::fan_outs::fan_out_item;
+use crate::keys;
+use crate::ledger::Ledger;
 use crate::rows::{from_item, to_item, unwritten};
+use crate::runs::Page;
 use crate::store::{Condition, Query, Range, Table, Write, WriteError};
-use crate::{Error, Ledger, Page, keys};
 
 impl Ledger {
     /// Stores revocations, and the fan-out that aborts what is in flight for hard ones.
     ///
     /// # Errors
-    /// [`Error::AlreadyRevoked`], [`Error::Full`], or that the tables do not answer. None was written then.
+    /// [`Error::AlreadyRevoked`], [`Error::Full`], or that the tables do not answer. None was
+    /// written then.
     pub async fn revoke(
         &self,
         owner: &Owner,
@@ -36,7 +41,11 @@ impl Ledger {
         for revocation in revocations {
             let key = keys::revoked_key(owner, &revocation.profile, &revocation.key);
             let item = to_item(revocation, key).map_err(unwritten)?;
-            writes.push(Write::Put { table: Table::Ledger, item, only_if: Condition::Absent });
+            writes.push(Write::Put {
+                table: Table::Ledger,
+                item,
+                only_if: Condition::Absent,
+            });
         }
         let events = revocations.iter().map(|revocation| Event::SecretRevoked {
             revocation_id: revocation.revocation_id,
@@ -46,9 +55,16 @@ impl Ledger {
             hard: revocation.hard,
             reason: revocation.reason.as_str().into(),
         });
-        writes.push(self.audit_write(owner.trail(), actor, None, events.collect(), now).map_err(unwritten)?);
+        writes.push(
+            self.audit_write(owner.trail(), actor, None, events.collect(), now)
+                .map_err(unwritten)?,
+        );
         if let Some(fan_out) = fan_out {
-            let item = fan_out_item(owner, fan_out, Some(now.plus_seconds(limits::FAN_OUT_SECONDS)));
+            let item = fan_out_item(
+                owner,
+                fan_out,
+                Some(now.plus_seconds(limits::FAN_OUT_SECONDS)),
+            );
             writes.push(Write::Put {
                 table: Table::Ledger,
                 item: item.map_err(unwritten)?,
@@ -61,12 +77,18 @@ impl Ledger {
                 Err(WriteError::Condition(failed)) => {
                     // The rows may be our own, of a try whose answer was lost.
                     let active = self.active_revocations(owner).await?;
-                    let stands = |own: &Revocation| active.iter().any(|row| row.revocation_id == own.revocation_id);
+                    let stands = |own: &Revocation| {
+                        active
+                            .iter()
+                            .any(|row| row.revocation_id == own.revocation_id)
+                    };
                     if revocations.iter().all(stands) {
                         return Ok(());
                     }
                     let taken = failed.into_iter().filter_map(|at| revocations.get(at));
-                    let taken = taken.map(|revocation| format!("`{}` of `{}`", revocation.key, revocation.profile));
+                    let taken = taken.map(|revocation| {
+                        format!("`{}` of `{}`", revocation.key, revocation.profile)
+                    });
                     return Err(Error::AlreadyRevoked(taken.collect()));
                 }
                 Err(WriteError::Busy) => self.back_off(attempt).await,
@@ -76,24 +98,39 @@ impl Ledger {
         Err(Error::Contended)
     }
 
-    /// The first secret of `identity` that is revoked: the one check, for enqueue, claim, dispatch and start alike.
+    /// The first secret of `identity` that is revoked: the one check, for enqueue, claim, dispatch
+    /// and start alike.
     ///
     /// # Errors
     /// When the tables do not answer. Then nothing may start.
-    pub async fn check_revocations(&self, scope: &ProjectScope, identity: &Identity) -> Result<Option<Revoked>, Error> {
-        Ok(revoked(identity, &self.revocations_for(scope, identity).await?))
+    pub async fn check_revocations(
+        &self,
+        scope: &ProjectScope,
+        identity: &Identity,
+    ) -> Result<Option<Revoked>, Error> {
+        Ok(revoked(
+            identity,
+            &self.revocations_for(scope, identity).await?,
+        ))
     }
 
     /// The active revocations that may take secrets of `identity` away.
     ///
     /// # Errors
     /// When the tables do not answer.
-    pub async fn revocations_for(&self, scope: &ProjectScope, identity: &Identity) -> Result<Vec<Revocation>, Error> {
+    pub async fn revocations_for(
+        &self,
+        scope: &ProjectScope,
+        identity: &Identity,
+    ) -> Result<Vec<Revocation>, Error> {
         if identity.secrets.is_empty() {
             return Ok(Vec::new());
         }
-        let mut active = self.active_revocations(&Owner::Project(scope.clone())).await?;
-        // Addresses of system profiles stand in no other profile, so without one there is nothing to look for.
+        let mut active = self
+            .active_revocations(&Owner::Project(scope.clone()))
+            .await?;
+        // Addresses of system profiles stand in no other profile, so without one there is nothing
+        // to look for.
         if identity.uses_system() {
             active.extend(self.active_revocations(&Owner::System).await?);
         }
@@ -117,7 +154,11 @@ impl Ledger {
         let mut active = Vec::new();
         let mut after: Option<String> = None;
         loop {
-            let rows = self.store.query(&query, after.as_deref()).await.map_err(Error::Unavailable)?;
+            let rows = self
+                .store
+                .query(&query, after.as_deref())
+                .await
+                .map_err(Error::Unavailable)?;
             for item in rows.items {
                 active.push(from_item(item)?);
             }
@@ -139,7 +180,11 @@ impl Ledger {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page<Revocation>, Error> {
-        let pk = if lifted { keys::lifted(owner) } else { keys::revoked(owner) };
+        let pk = if lifted {
+            keys::lifted(owner)
+        } else {
+            keys::revoked(owner)
+        };
         self.page(pk, after, limit).await
     }
 
@@ -149,25 +194,42 @@ impl Ledger {
     /// [`Error::NotFound`], or that the tables do not answer.
     pub async fn revocation(&self, owner: &Owner, id: RevocationId) -> Result<Revocation, Error> {
         let active = self.active_revocations(owner).await?;
-        if let Some(revocation) = active.into_iter().find(|revocation| revocation.revocation_id == id) {
+        if let Some(revocation) = active
+            .into_iter()
+            .find(|revocation| revocation.revocation_id == id)
+        {
             return Ok(revocation);
         }
         let key = keys::lifted_revocation(owner, id);
-        let item = self.store.get(Table::Ledger, &key).await.map_err(Error::Unavailable)?;
+        let item = self
+            .store
+            .get(Table::Ledger, &key)
+            .await
+            .map_err(Error::Unavailable)?;
         from_item(item.ok_or(Error::NotFound)?)
     }
 
-    /// Lifts a revocation: what starts from now on may hold the key again. What was aborted stays so.
+    /// Lifts a revocation: what starts from now on may hold the key again. What was aborted stays
+    /// so.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::WrongState`] when it is lifted already, or that the tables do not answer.
-    pub async fn lift(&self, owner: &Owner, id: RevocationId, actor: &str) -> Result<Revocation, Error> {
+    /// [`Error::NotFound`], [`Error::WrongState`] when it is lifted already, or that the tables do
+    /// not answer.
+    pub async fn lift(
+        &self,
+        owner: &Owner,
+        id: RevocationId,
+        actor: &str,
+    ) -> Result<Revocation, Error> {
         let mut revocation = self.revocation(owner, id).await?;
         if revocation.lifted.is_some() {
             return Err(Error::WrongState("lifted"));
         }
         let now = self.now();
-        revocation.lifted = Some(Lifted { at: now, actor: actor.to_owned() });
+        revocation.lifted = Some(Lifted {
+            at: now,
+            actor: actor.to_owned(),
+        });
         let event = Event::RevocationLifted {
             revocation_id: id,
             profile: revocation.profile.clone(),
@@ -176,9 +238,17 @@ impl Ledger {
         let own = Condition::Is(vec![("revocation_id", AttributeValue::S(id.to_string()))]);
         let item = to_item(&revocation, keys::lifted_revocation(owner, id)).map_err(unwritten)?;
         let writes = vec![
-            Write::Delete { key: keys::revoked_key(owner, &revocation.profile, &revocation.key), only_if: own },
-            Write::Put { table: Table::Ledger, item, only_if: Condition::Absent },
-            self.audit_write(owner.trail(), actor, None, vec![event], now).map_err(unwritten)?,
+            Write::Delete {
+                key: keys::revoked_key(owner, &revocation.profile, &revocation.key),
+                only_if: own,
+            },
+            Write::Put {
+                table: Table::Ledger,
+                item,
+                only_if: Condition::Absent,
+            },
+            self.audit_write(owner.trail(), actor, None, vec![event], now)
+                .map_err(unwritten)?,
         ];
         match self.store.write(writes).await {
             Ok(()) => Ok(revocation),

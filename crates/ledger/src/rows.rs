@@ -6,15 +6,16 @@ use crate::Error;
 use crate::store::{Item, Key, WriteError};
 
 pub(crate) fn to_item(row: &impl serde::Serialize, key: Key) -> Result<Item, WriteError> {
-    let mut item: Item =
-        serde_dynamo::aws_sdk_dynamodb_1::to_item(row).map_err(|error| WriteError::Unavailable(error.to_string()))?;
+    let mut item: Item = serde_dynamo::aws_sdk_dynamodb_1::to_item(row)
+        .map_err(|error| WriteError::Unavailable(error.to_string()))?;
     item.insert("pk".to_owned(), AttributeValue::S(key.pk));
     item.insert("sk".to_owned(), AttributeValue::S(key.sk));
     Ok(item)
 }
 
 pub(crate) fn from_item<T: serde::de::DeserializeOwned>(item: Item) -> Result<T, Error> {
-    serde_dynamo::aws_sdk_dynamodb_1::from_item(item).map_err(|error| Error::Unreadable(error.to_string()))
+    serde_dynamo::aws_sdk_dynamodb_1::from_item(item)
+        .map_err(|error| Error::Unreadable(error.to_string()))
 }
 
 /// The error of a write whose conditions cannot fail by anybody's doing but ours.

@@ -4,9 +4,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::run::{Run, RunState};
 use sealfleet_domain::{ProjectScope, RunId};
 
+use crate::error::Error;
+use crate::keys;
+use crate::ledger::Ledger;
 use crate::store::{Query, Range, Table};
 use crate::transition::read_run;
-use crate::{Error, Ledger, keys};
 
 /// Rows of a list, and where it goes on.
 #[derive(Clone, Debug)]
@@ -51,7 +53,11 @@ impl Ledger {
             let mut of_shard = 0;
             let mut after = before.map(str::to_owned);
             loop {
-                let rows = self.store.query(&query, after.as_deref()).await.map_err(Error::Unavailable)?;
+                let rows = self
+                    .store
+                    .query(&query, after.as_deref())
+                    .await
+                    .map_err(Error::Unavailable)?;
                 of_shard += rows.items.len();
                 for item in rows.items {
                     found.push(read_run(item)?.run);
@@ -65,7 +71,14 @@ impl Ledger {
         found.sort_by_key(|run| std::cmp::Reverse(run.run_id));
         let more = found.len() > limit;
         found.truncate(limit);
-        let more_after = if more { found.last().map(|run| run.run_id.to_string()) } else { None };
-        Ok(Page { items: found, more_after })
+        let more_after = if more {
+            found.last().map(|run| run.run_id.to_string())
+        } else {
+            None
+        };
+        Ok(Page {
+            items: found,
+            more_after,
+        })
     }
 }

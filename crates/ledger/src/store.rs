@@ -1,7 +1,7 @@
 //! The port to the tables: three operations, with conditions as data.
 //!
-//! Small on purpose: what the protocols need and no more, so that another store (in memory, for simulations) can be
-//! held to the same behaviour.
+//! Small on purpose: what the protocols need and no more, so that another store (in memory, for
+//! simulations) can be held to the same behaviour.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,8 +57,8 @@ pub enum Write {
         /// Only if.
         only_if: Condition,
     },
-    /// Add to a number of a row of the ledger, whatever others add at the same time. Makes the row if there is none. Where
-    /// the reply is lost, the amount may be added twice.
+    /// Add to a number of a row of the ledger, whatever others add at the same time. Makes the row
+    /// if there is none. Where the reply is lost, the amount may be added twice.
     Add {
         /// Which row.
         key: Key,
@@ -152,10 +152,16 @@ pub struct Meter {
 
 impl Meter {
     /// Adds what one call consumed, in capacity units.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "units are small and not negative")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "units are small and not negative"
+    )]
     pub fn add(&self, write_units: f64, read_units: f64) {
-        self.write_milliunits.fetch_add((write_units * 1000.0) as u64, Ordering::Relaxed);
-        self.read_milliunits.fetch_add((read_units * 1000.0) as u64, Ordering::Relaxed);
+        self.write_milliunits
+            .fetch_add((write_units * 1000.0) as u64, Ordering::Relaxed);
+        self.read_milliunits
+            .fetch_add((read_units * 1000.0) as u64, Ordering::Relaxed);
     }
 
     /// Write and read capacity units so far.

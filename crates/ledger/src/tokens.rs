@@ -7,9 +7,12 @@ use sealfleet_domain::hash::SecretHash;
 use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{Timestamp, TokenId};
 
+use crate::error::Error;
+use crate::keys;
+use crate::ledger::Ledger;
 use crate::rows::{from_item, to_item, unwritten};
+use crate::runs::Page;
 use crate::store::{Condition, Query, Range, Table, Write};
-use crate::{Error, Ledger, Page, keys};
 
 impl Ledger {
     /// The stored row of a token.
@@ -17,7 +20,11 @@ impl Ledger {
     /// # Errors
     /// When the tables do not answer.
     pub async fn token(&self, home: &Home, id: TokenId) -> Result<Option<Token>, Error> {
-        let item = self.store.get(Table::Ledger, &keys::token(home, id)).await.map_err(Error::Unavailable)?;
+        let item = self
+            .store
+            .get(Table::Ledger, &keys::token(home, id))
+            .await
+            .map_err(Error::Unavailable)?;
         item.map(from_item).transpose()
     }
 
@@ -45,14 +52,19 @@ impl Ledger {
             expires_at,
             revoked_at: None,
         };
-        let event = Event::TokenCreated { token_id, role, expires_at };
+        let event = Event::TokenCreated {
+            token_id,
+            role,
+            expires_at,
+        };
         let writes = vec![
             Write::Put {
                 table: Table::Ledger,
                 item: to_item(&token, keys::token(home, token_id)).map_err(unwritten)?,
                 only_if: Condition::Absent,
             },
-            self.audit_write(trail(home), actor, None, vec![event], now).map_err(unwritten)?,
+            self.audit_write(trail(home), actor, None, vec![event], now)
+                .map_err(unwritten)?,
         ];
         self.store.write(writes).await.map_err(unwritten)?;
         Ok((token, token_text(home, token_id, &secret)))
@@ -62,7 +74,12 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::NotFound`], or that the tables do not answer.
-    pub async fn revoke_token(&self, home: &Home, id: TokenId, actor: &str) -> Result<Token, Error> {
+    pub async fn revoke_token(
+        &self,
+        home: &Home,
+        id: TokenId,
+        actor: &str,
+    ) -> Result<Token, Error> {
         let mut token = self.token(home, id).await?.ok_or(Error::NotFound)?;
         if token.revoked_at.is_some() {
             return Ok(token);
@@ -74,10 +91,19 @@ impl Ledger {
                 table: Table::Ledger,
                 item: to_item(&token, keys::token(home, id)).map_err(unwritten)?,
                 // A token's row changes in no other way, so what was read is still there.
-                only_if: Condition::Is(vec![("token_id", aws_sdk_dynamodb::types::AttributeValue::S(id.to_string()))]),
+                only_if: Condition::Is(vec![(
+                    "token_id",
+                    aws_sdk_dynamodb::types::AttributeValue::S(id.to_string()),
+                )]),
             },
-            self.audit_write(trail(home), actor, None, vec![Event::TokenRevoked { token_id: id }], now)
-                .map_err(unwritten)?,
+            self.audit_write(
+                trail(home),
+                actor,
+                None,
+                vec![Event::TokenRevoked { token_id: id }],
+                now,
+            )
+            .map_err(unwritten)?,
         ];
         self.store.write(writes).await.map_err(unwritten)?;
         Ok(token)
@@ -87,7 +113,12 @@ impl Ledger {
     ///
     /// # Errors
     /// When the tables do not answer.
-    pub async fn tokens(&self, home: &Home, after: Option<&str>, limit: usize) -> Result<Page<Token>, Error> {
+    pub async fn tokens(
+        &self,
+        home: &Home,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<Token>, Error> {
         self.page(keys::tokens(home), after, limit).await
     }
 
@@ -107,9 +138,20 @@ impl Ledger {
             consistent: true,
             only: None,
         };
-        let rows = self.store.query(&query, after).await.map_err(Error::Unavailable)?;
-        let items = rows.items.into_iter().map(from_item).collect::<Result<Vec<T>, Error>>()?;
-        Ok(Page { items, more_after: rows.more_after })
+        let rows = self
+            .store
+            .query(&query, after)
+            .await
+            .map_err(Error::Unavailable)?;
+        let items = rows
+            .items
+            .into_iter()
+            .map(from_item)
+            .collect::<Result<Vec<T>, Error>>()?;
+        Ok(Page {
+            items,
+            more_after: rows.more_after,
+        })
     }
 }
 

@@ -1,18 +1,23 @@
-//! One transition of a run: read, apply the pure rule, write everything it changes in one transaction, or nothing.
+//! One transition of a run: read, apply the pure rule, write everything it changes in one
+//! transaction, or nothing.
 //!
-//! The transaction holds the run's document (conditional on the version that was read), the leases that the change
-//! takes or releases, and the audit entry. So a state change without its audit row cannot exist, a secret is never
-//! released without its record, and of two transitions that read the same version one is refused, reads again and
-//! applies its rule to what is true by then. Applying the rule twice is safe: the rules name the fence they act on.
+//! The transaction holds the run's document (conditional on the version that was read), the leases
+//! that the change takes or releases, and the audit entry. So a state change without its audit row
+//! cannot exist, a secret is never released without its record, and of two transitions that read
+//! the same version one is refused, reads again and applies its rule to what is true by then.
+//! Applying the rule twice is safe: the rules name the fence they act on.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::run::{Change, Refusal, Run};
 use sealfleet_domain::{ProjectScope, RunId, Timestamp};
 
+use crate::error::Error;
+use crate::keys;
+use crate::leases;
+use crate::ledger::Ledger;
 use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Item, Table, Write, WriteError};
-use crate::{Error, Ledger, keys, leases};
 
 /// Tries of a transition that others keep overtaking.
 pub(crate) const TRIES: u32 = 10;
@@ -54,8 +59,8 @@ impl Ledger {
     /// Applies `rule` to a run and stores what it changes.
     ///
     /// # Errors
-    /// What the rule refuses, [`Error::NotFound`], [`Error::Contended`], or that the tables do not answer. Nothing
-    /// was written then.
+    /// What the rule refuses, [`Error::NotFound`], [`Error::Contended`], or that the tables do not
+    /// answer. Nothing was written then.
     pub async fn transition(
         &self,
         scope: &ProjectScope,
@@ -64,7 +69,10 @@ impl Ledger {
         mut rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
     ) -> Result<Transitioned, Error> {
         for attempt in 0..TRIES {
-            match self.transition_once(scope, run_id, actor, &mut rule).await? {
+            match self
+                .transition_once(scope, run_id, actor, &mut rule)
+                .await?
+            {
                 Once::Done(done) => return Ok(*done),
                 Once::SlotTaken | Once::Overtaken => self.back_off(attempt).await,
             }
@@ -93,7 +101,10 @@ impl Ledger {
     ) -> Result<Once, Error> {
         let (prepared, writes) = self.prepare(scope, stored, actor, rule)?;
         if writes.is_empty() {
-            return Ok(Once::Done(Box::new(Transitioned { run: prepared.run, change: prepared.change })));
+            return Ok(Once::Done(Box::new(Transitioned {
+                run: prepared.run,
+                change: prepared.change,
+            })));
         }
         let written = self.store.write(writes).await;
         self.settled(scope, prepared, written)
@@ -114,14 +125,18 @@ impl Ledger {
                 }
                 Ok(Once::Done(Box::new(Transitioned { run, change })))
             }
-            // The lease is the second write; the first did not fail, so the run is still as it was read.
-            Err(WriteError::Condition(failed)) if change.take.is_some() && failed == [1] => Ok(Once::SlotTaken),
+            // The lease is the second write; the first did not fail, so the run is still as it was
+            // read.
+            Err(WriteError::Condition(failed)) if change.take.is_some() && failed == [1] => {
+                Ok(Once::SlotTaken)
+            }
             Err(WriteError::Condition(_) | WriteError::Busy) => Ok(Once::Overtaken),
             Err(WriteError::Unavailable(detail)) => Err(Error::Unavailable(detail)),
         }
     }
 
-    /// Applies `rule` to a run as it was read, and says what is to be written for it: nothing where nothing changed.
+    /// Applies `rule` to a run as it was read, and says what is to be written for it: nothing where
+    /// nothing changed.
     pub(crate) fn prepare(
         &self,
         scope: &ProjectScope,
@@ -133,10 +148,26 @@ impl Ledger {
         let mut run = stored.run.clone();
         let change = rule(&mut run, now)?;
         if change.events.is_empty() && !change.quiet {
-            return Ok((Prepared { run, change, at: now }, Vec::new()));
+            return Ok((
+                Prepared {
+                    run,
+                    change,
+                    at: now,
+                },
+                Vec::new(),
+            ));
         }
-        let writes = self.writes(scope, stored, &run, &change, actor, now).map_err(unwritten)?;
-        Ok((Prepared { run, change, at: now }, writes))
+        let writes = self
+            .writes(scope, stored, &run, &change, actor, now)
+            .map_err(unwritten)?;
+        Ok((
+            Prepared {
+                run,
+                change,
+                at: now,
+            },
+            writes,
+        ))
     }
 
     /// Waits a random while that grows with `attempt`: full jitter.
@@ -146,9 +177,18 @@ impl Ledger {
         tokio::time::sleep(std::time::Duration::from_millis(most * chance / 255)).await;
     }
 
-    pub(crate) async fn stored_run(&self, scope: &ProjectScope, run_id: RunId) -> Result<Stored, Error> {
+    pub(crate) async fn stored_run(
+        &self,
+        scope: &ProjectScope,
+        run_id: RunId,
+    ) -> Result<Stored, Error> {
         let key = keys::run(scope, run_id);
-        let item = self.store.get(Table::Ledger, &key).await.map_err(Error::Unavailable)?.ok_or(Error::NotFound)?;
+        let item = self
+            .store
+            .get(Table::Ledger, &key)
+            .await
+            .map_err(Error::Unavailable)?
+            .ok_or(Error::NotFound)?;
         read_run(item)
     }
 
@@ -165,7 +205,12 @@ impl Ledger {
         let version = AttributeValue::N(stored.version.to_string());
         let mut writes = vec![Write::Put {
             table: Table::Ledger,
-            item: run_item(scope, run, stored.version.saturating_add(1), due_to_store(stored.due_at, run, now))?,
+            item: run_item(
+                scope,
+                run,
+                stored.version.saturating_add(1),
+                due_to_store(stored.due_at, run, now),
+            )?,
             only_if: Condition::Is(vec![("v", version)]),
         }];
         if let Some(lease) = &change.take {
@@ -197,15 +242,18 @@ impl Ledger {
         run_id: Option<RunId>,
         events: Vec<Event>,
     ) -> Result<(), Error> {
-        let write = self.audit_write(scope.project().as_str(), actor, run_id, events, self.now()).map_err(unwritten)?;
+        let write = self
+            .audit_write(scope.project().as_str(), actor, run_id, events, self.now())
+            .map_err(unwritten)?;
         self.store.write(vec![write]).await.map_err(unwritten)
     }
 }
 
 /// The due time that the index keeps.
 ///
-/// An index entry that comes no later than it must is left alone: moving it costs two more writes. `sweep` that finds
-/// it early looks at the run, sees that nothing is due yet, and moves it then. Most runs end before that.
+/// An index entry that comes no later than it must is left alone: moving it costs two more writes.
+/// `sweep` that finds it early looks at the run, sees that nothing is due yet, and moves it then.
+/// Most runs end before that.
 fn due_to_store(stored: Option<Timestamp>, run: &Run, now: Timestamp) -> Option<Timestamp> {
     let next = run.due_at()?;
     match stored {
@@ -224,17 +272,28 @@ pub(crate) fn run_item(
     // The sort key says it already, and a row of over 1 KB costs twice as much to write.
     item.remove("run_id");
     item.insert("v".to_owned(), AttributeValue::N(version.to_string()));
-    item.insert("state".to_owned(), AttributeValue::S(run.state().name().to_owned()));
+    item.insert(
+        "state".to_owned(),
+        AttributeValue::S(run.state().name().to_owned()),
+    );
     if let Some(due_at) = due_at {
-        item.insert("due_shard".to_owned(), AttributeValue::S(keys::due_shard(run.run_id.uuid().into_bytes())));
-        item.insert("due_at".to_owned(), AttributeValue::N(due_at.millis().to_string()));
+        item.insert(
+            "due_shard".to_owned(),
+            AttributeValue::S(keys::due_shard(run.run_id.uuid().into_bytes())),
+        );
+        item.insert(
+            "due_at".to_owned(),
+            AttributeValue::N(due_at.millis().to_string()),
+        );
     }
     Ok(item)
 }
 
 pub(crate) fn read_run(mut item: Item) -> Result<Stored, Error> {
     let number = |item: &Item, name: &str| {
-        item.get(name).and_then(|value| value.as_n().ok()).and_then(|text| text.parse::<i64>().ok())
+        item.get(name)
+            .and_then(|value| value.as_n().ok())
+            .and_then(|text| text.parse::<i64>().ok())
     };
     let version = number(&item, "v").and_then(|version| u64::try_from(version).ok());
     let due_at = number(&item, "due_at").map(Timestamp::from_millis);
@@ -243,5 +302,9 @@ pub(crate) fn read_run(mut item: Item) -> Result<Stored, Error> {
     }
     let run = from_item(item)?;
     let version = version.ok_or_else(|| Error::Unreadable("a run without a version".to_owned()))?;
-    Ok(Stored { run, version, due_at })
+    Ok(Stored {
+        run,
+        version,
+        due_at,
+    })
 }

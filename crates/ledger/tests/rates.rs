@@ -1,18 +1,25 @@
 //! Rate limits over one DynamoDB, with several instances that each hold permits of their own.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::future::join_all;
-use sealfleet_aws::chance::SystemIds;
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::fleet::{Pool, Project};
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::{Clock, ProjectScope, Timestamp, limits};
 use sealfleet_ledger::{Error, Ledger, Meter, Rates};
+use sealfleet_system::SystemIds;
 
-const LIMITS: Limits = Limits { requests_per_second: 100, burst: 200 };
+const LIMITS: Limits = Limits {
+    requests_per_second: 100,
+    burst: 200,
+};
 
 /// A clock that is moved by hand, and by each look at it.
 struct Hand {
@@ -22,7 +29,10 @@ struct Hand {
 
 impl Clock for Hand {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.millis.fetch_add(self.each_look.load(Ordering::Relaxed), Ordering::Relaxed))
+        Timestamp::from_millis(
+            self.millis
+                .fetch_add(self.each_look.load(Ordering::Relaxed), Ordering::Relaxed),
+        )
     }
 }
 
@@ -40,9 +50,16 @@ struct World {
 
 async fn world() -> World {
     let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
-    let clock = Arc::new(Hand { millis: AtomicI64::new(1_800_000_000_000), each_look: AtomicI64::new(0) });
+    let clock = Arc::new(Hand {
+        millis: AtomicI64::new(1_800_000_000_000),
+        each_look: AtomicI64::new(0),
+    });
     let meter = store.meter();
-    World { ledger: Ledger::new(store, clock.clone(), Arc::new(SystemIds)), clock, meter }
+    World {
+        ledger: Ledger::new(store, clock.clone(), Arc::new(SystemIds)),
+        clock,
+        meter,
+    }
 }
 
 fn scope(project: &str) -> ProjectScope {
@@ -67,7 +84,8 @@ async fn all_instances_together_admit_no_more_than_is_documented() {
     let (world, project) = (world().await, scope("a"));
     let (mut admitted, mut refused) = (0_u32, 0_u32);
     let all = instances(7);
-    // Five seconds in which every instance is asked 60 times each tenth: 4,200 a second, of 100 that are allowed.
+    // Five seconds in which every instance is asked 60 times each tenth: 4,200 a second, of 100
+    // that are allowed.
     for _ in 0..50 {
         for rates in &all {
             for _ in 0..60 {
@@ -81,14 +99,20 @@ async fn all_instances_together_admit_no_more_than_is_documented() {
     }
     let most = LIMITS.burst + LIMITS.requests_per_second * (5 + 3);
     assert!(admitted <= most, "{admitted} of {most}");
-    assert!(admitted >= LIMITS.burst + LIMITS.requests_per_second * 4, "only {admitted} came in");
+    assert!(
+        admitted >= LIMITS.burst + LIMITS.requests_per_second * 4,
+        "only {admitted} came in"
+    );
     assert!(refused > 0);
 }
 
 #[tokio::test]
 async fn a_hundred_new_instances_at_once_all_come_in_and_all_are_counted() {
     let (world, project) = (world().await, scope("a"));
-    let limits = Limits { requests_per_second: 1, burst: 100 };
+    let limits = Limits {
+        requests_per_second: 1,
+        burst: 100,
+    };
     let all: Vec<Rates> = (0..100).map(|_| Rates::new(limits)).collect();
     let answers = join_all(all.iter().map(|rates| comes_in(rates, &world, &project))).await;
     assert_eq!(answers, [Ok(()); 100], "there is a permit for each");
@@ -102,7 +126,14 @@ async fn a_hundred_instances_beside_a_slow_table_all_come_in() {
     let (world, project) = (world().await, scope("a"));
     // By the time that all have read the row, permits are earned again: each finds it behind now.
     world.clock.each_look.store(3, Ordering::Relaxed);
-    let all: Vec<Rates> = (0..100).map(|_| Rates::new(Limits { requests_per_second: 100, burst: 100 })).collect();
+    let all: Vec<Rates> = (0..100)
+        .map(|_| {
+            Rates::new(Limits {
+                requests_per_second: 100,
+                burst: 100,
+            })
+        })
+        .collect();
     let answers = join_all(all.iter().map(|rates| comes_in(rates, &world, &project))).await;
     assert_eq!(answers, [Ok(()); 100]);
 }
@@ -119,14 +150,18 @@ async fn a_request_costs_far_less_than_a_write() {
     }
     let (written, read) = world.meter.units();
     let (written, read) = (written - before.0, read - before.1);
-    assert!(written <= 60.0 && read <= 60.0, "400 requests took {written} write and {read} read units");
+    assert!(
+        written <= 60.0 && read <= 60.0,
+        "400 requests took {written} write and {read} read units"
+    );
 }
 
 #[tokio::test]
 async fn many_idle_instances_do_not_eat_the_permits() {
     let (world, project) = (world().await, scope("a"));
     let all = instances(40);
-    // Each instance is asked once in two seconds, after its batch has run out: twenty requests a second of 100.
+    // Each instance is asked once in two seconds, after its batch has run out: twenty requests a
+    // second of 100.
     for _ in 0..5 {
         for rates in &all {
             assert_eq!(comes_in(rates, &world, &project).await, Ok(()));
@@ -139,38 +174,81 @@ async fn many_idle_instances_do_not_eat_the_permits() {
 async fn who_is_refused_comes_in_after_the_time_that_is_told() {
     let (world, project) = (world().await, scope("a"));
     onboard(&world, &project).await;
-    world.ledger.set_limits(&project, Some(Limits { requests_per_second: 1, burst: 3 }), "operator:x").await.unwrap();
+    world
+        .ledger
+        .set_limits(
+            &project,
+            Some(Limits {
+                requests_per_second: 1,
+                burst: 3,
+            }),
+            "operator:x",
+        )
+        .await
+        .unwrap();
     let all = instances(2);
     for turn in 0..3 {
         assert_eq!(comes_in(&all[turn % 2], &world, &project).await, Ok(()));
     }
     let seconds = comes_in(&all[0], &world, &project).await.unwrap_err();
     assert_eq!(seconds, 1);
-    assert_eq!(comes_in(&all[1], &world, &project).await, Err(1), "nor by another instance");
-    assert_eq!(comes_in(&all[0], &world, &scope("a-b")).await, Ok(()), "another project is not concerned");
+    assert_eq!(
+        comes_in(&all[1], &world, &project).await,
+        Err(1),
+        "nor by another instance"
+    );
+    assert_eq!(
+        comes_in(&all[0], &world, &scope("a-b")).await,
+        Ok(()),
+        "another project is not concerned"
+    );
     world.clock.wait(i64::from(seconds) * 1000 + 1);
     assert_eq!(comes_in(&all[0], &world, &project).await, Ok(()));
-    assert!(comes_in(&all[0], &world, &project).await.is_err(), "one was earned, no more");
+    assert!(
+        comes_in(&all[0], &world, &project).await.is_err(),
+        "one was earned, no more"
+    );
 }
 
 #[tokio::test]
 async fn new_limits_hold_at_once_and_are_on_record() {
     let (world, project) = (world().await, scope("a"));
-    assert!(matches!(world.ledger.set_limits(&project, None, "operator:x").await, Err(Error::NotFound)));
+    assert!(matches!(
+        world.ledger.set_limits(&project, None, "operator:x").await,
+        Err(Error::NotFound)
+    ));
     onboard(&world, &project).await;
-    let narrow = Limits { requests_per_second: 1, burst: 1 };
-    world.ledger.set_limits(&project, Some(narrow), "operator:x").await.unwrap();
+    let narrow = Limits {
+        requests_per_second: 1,
+        burst: 1,
+    };
+    world
+        .ledger
+        .set_limits(&project, Some(narrow), "operator:x")
+        .await
+        .unwrap();
     assert_eq!(world.ledger.limits(&project).await.unwrap(), Some(narrow));
     let rates = Rates::new(LIMITS);
     assert_eq!(comes_in(&rates, &world, &project).await, Ok(()));
     assert!(comes_in(&rates, &world, &project).await.is_err());
-    world.ledger.set_limits(&project, None, "operator:x").await.unwrap();
+    world
+        .ledger
+        .set_limits(&project, None, "operator:x")
+        .await
+        .unwrap();
     assert_eq!(world.ledger.limits(&project).await.unwrap(), None);
     world.clock.wait(1001);
     for _ in 0..50 {
-        assert_eq!(comes_in(&rates, &world, &project).await, Ok(()), "the instance has seen it");
+        assert_eq!(
+            comes_in(&rates, &world, &project).await,
+            Ok(()),
+            "the instance has seen it"
+        );
     }
-    let (from, to) = (Timestamp::from_millis(1_800_000_000_000), Timestamp::from_millis(1_800_000_100_000));
+    let (from, to) = (
+        Timestamp::from_millis(1_800_000_000_000),
+        Timestamp::from_millis(1_800_000_100_000),
+    );
     let filter = sealfleet_ledger::AuditFilter::between(from, to, 100);
     let names: Vec<String> = world
         .ledger
@@ -182,7 +260,14 @@ async fn new_limits_hold_at_once_and_are_on_record() {
         .flat_map(|entry| entry.events)
         .map(|event| event.name())
         .collect();
-    assert_eq!(names.iter().filter(|name| *name == "project.limits_set").count(), 2, "{names:?}");
+    assert_eq!(
+        names
+            .iter()
+            .filter(|name| *name == "project.limits_set")
+            .count(),
+        2,
+        "{names:?}"
+    );
 }
 
 #[tokio::test]
@@ -191,7 +276,10 @@ async fn registrations_without_a_key_are_bounded_by_project() {
     for _ in 0..limits::PENDING_WORKERS_A_MINUTE {
         world.ledger.admit_registration(&project).await.unwrap();
     }
-    assert!(matches!(world.ledger.admit_registration(&project).await, Err(Error::RateLimited(_))));
+    assert!(matches!(
+        world.ledger.admit_registration(&project).await,
+        Err(Error::RateLimited(_))
+    ));
     world.ledger.admit_registration(&scope("b")).await.unwrap();
     world.clock.wait(60_000);
     world.ledger.admit_registration(&project).await.unwrap();
@@ -204,5 +292,9 @@ async fn onboard(world: &World, scope: &ProjectScope) {
         cascade: Bindings::default(),
         created_at: world.ledger.now(),
     };
-    world.ledger.create_project(scope, &project, &[], "operator:x").await.unwrap();
+    world
+        .ledger
+        .create_project(scope, &project, &[], "operator:x")
+        .await
+        .unwrap();
 }

@@ -1,5 +1,5 @@
-//! Fetches what an issuer publishes, with the HTTP client that the AWS SDK brings: bounded in size and time, and
-//! without following redirects.
+//! Fetches what an issuer publishes, with the HTTP client that the AWS SDK brings: bounded in size
+//! and time, and without following redirects.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -34,14 +34,16 @@ impl Fetcher {
     /// The keys that an issuer publishes.
     pub(crate) async fn keys(&self, issuer: &Issuer) -> Result<Keys, String> {
         let discovery = self.get(&issuer.discovery_url()).await?;
-        let discovery: Discovery =
-            serde_json::from_slice(&discovery).map_err(|_| "its discovery document names no `jwks_uri`".to_owned())?;
+        let discovery: Discovery = serde_json::from_slice(&discovery)
+            .map_err(|_| "its discovery document names no `jwks_uri`".to_owned())?;
         // OpenID Connect Discovery 1.0, section 4.3: or one issuer could publish for another.
         if discovery.issuer != issuer.issuer {
             return Err("its discovery document is of another issuer".to_owned());
         }
         let plain_issuer = issuer.issuer.starts_with("http://");
-        if !is_trustworthy_url(&discovery.jwks_uri) || (!plain_issuer && discovery.jwks_uri.starts_with("http://")) {
+        if !is_trustworthy_url(&discovery.jwks_uri)
+            || (!plain_issuer && discovery.jwks_uri.starts_with("http://"))
+        {
             return Err("its `jwks_uri` is not an `https` address".to_owned());
         }
         Keys::parse(&self.get(&discovery.jwks_uri).await?)
@@ -54,18 +56,29 @@ impl Fetcher {
     }
 
     async fn fetch(&self, url: &str) -> Result<Vec<u8>, String> {
-        let connector =
-            self.0.get_or_init(|| Connector::builder().tls_provider(Provider::Rustls(CryptoMode::Ring)).build());
+        let connector = self.0.get_or_init(|| {
+            Connector::builder()
+                .tls_provider(Provider::Rustls(CryptoMode::Ring))
+                .build()
+        });
         let mut request = HttpRequest::get(url).map_err(|error| error.to_string())?;
         request.headers_mut().insert("accept", "application/json");
-        let response = connector.call(request).await.map_err(|error| format!("it does not answer ({error})"))?;
+        let response = connector
+            .call(request)
+            .await
+            .map_err(|error| format!("it does not answer ({error})"))?;
         if response.status().as_u16() != 200 {
-            return Err(format!("it answers with HTTP status {}", response.status().as_u16()));
+            return Err(format!(
+                "it answers with HTTP status {}",
+                response.status().as_u16()
+            ));
         }
         let mut body = ByteStream::new(response.into_body());
         let mut bytes = Vec::new();
         while let Some(chunk) = body.next().await {
-            bytes.extend_from_slice(&chunk.map_err(|error| format!("its answer broke off ({error})"))?);
+            bytes.extend_from_slice(
+                &chunk.map_err(|error| format!("its answer broke off ({error})"))?,
+            );
             if bytes.len() > MOST_BYTES {
                 return Err(format!("its answer is over {MOST_BYTES} bytes"));
             }

@@ -28,12 +28,14 @@ struct Header {
     kid: String,
     #[serde(default)]
     typ: Option<String>,
-    /// Extensions that a reader must understand (RFC 7515, section 4.1.11): none is understood here.
+    /// Extensions that a reader must understand (RFC 7515, section 4.1.11): none is understood
+    /// here.
     #[serde(default)]
     crit: Option<Value>,
 }
 
-/// Whether a bearer's text has the form of a JWT: three parts, where credentials of Sealfleet have four.
+/// Whether a bearer's text has the form of a JWT: three parts, where credentials of Sealfleet have
+/// four.
 #[must_use]
 pub fn is_jwt(text: &str) -> bool {
     text.split('.').count() == 3
@@ -48,22 +50,36 @@ impl<'a> Jwt<'a> {
         let (signed, signature) = text.rsplit_once('.').ok_or(MALFORMED)?;
         let (header, payload) = signed.split_once('.').ok_or(MALFORMED)?;
         let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| MALFORMED);
-        let header: Header = serde_json::from_slice(&decoded(header)?)
-            .map_err(|_| Refused::Token("the JWT's header must have `alg` and `kid`, as texts, once each"))?;
+        let header: Header = serde_json::from_slice(&decoded(header)?).map_err(|_| {
+            Refused::Token("the JWT's header must have `alg` and `kid`, as texts, once each")
+        })?;
         if header.crit.is_some() {
-            return Err(Refused::Token("the JWT uses an extension (`crit`) that is not understood here"));
+            return Err(Refused::Token(
+                "the JWT uses an extension (`crit`) that is not understood here",
+            ));
         }
         let typed = header.typ.as_deref().map(str::to_ascii_lowercase);
-        if typed.is_some_and(|typ| !["jwt", "at+jwt", "application/at+jwt"].contains(&typ.as_str())) {
+        if typed.is_some_and(|typ| !["jwt", "at+jwt", "application/at+jwt"].contains(&typ.as_str()))
+        {
             return Err(Refused::Token("the token's `typ` is not that of a JWT"));
         }
         if header.kid.is_empty() || header.kid.len() > KID_BYTES {
             return Err(Refused::Token("the JWT's `kid` has 1 to 256 bytes"));
         }
-        let claims: Map<String, Value> = serde_json::from_slice(&decoded(payload)?).map_err(|_| MALFORMED)?;
-        let issuer = claims.get("iss").and_then(Value::as_str).ok_or(Refused::Token("the JWT has no `iss` claim"))?;
+        let claims: Map<String, Value> =
+            serde_json::from_slice(&decoded(payload)?).map_err(|_| MALFORMED)?;
+        let issuer = claims
+            .get("iss")
+            .and_then(Value::as_str)
+            .ok_or(Refused::Token("the JWT has no `iss` claim"))?;
         let issuer = issuer.to_owned();
-        Ok(Self { header, signed, signature: decoded(signature)?, claims, issuer })
+        Ok(Self {
+            header,
+            signed,
+            signature: decoded(signature)?,
+            claims,
+            issuer,
+        })
     }
 
     /// Whom the token says it is of: good for finding the key, and for nothing else.
@@ -78,10 +94,14 @@ impl<'a> Jwt<'a> {
     /// The claims, if the signature holds with this key and the token names the key's algorithm.
     pub(crate) fn verified_by(&self, key: &Key) -> Result<&Claims, Refused> {
         if self.header.alg != key.algorithm() {
-            return Err(Refused::Token("the JWT's `alg` is not that of the issuer's key"));
+            return Err(Refused::Token(
+                "the JWT's `alg` is not that of the issuer's key",
+            ));
         }
         if !key.holds(self.signed.as_bytes(), &self.signature) {
-            return Err(Refused::Token("the JWT's signature does not hold with its issuer's key"));
+            return Err(Refused::Token(
+                "the JWT's signature does not hold with its issuer's key",
+            ));
         }
         Ok(&self.claims)
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
+    UnparsedPublicKey,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -56,20 +57,29 @@ struct Jwk {
 }
 
 impl Keys {
-    /// Reads a JWK set. Keys of other kinds and for other uses are passed over; a `kid` that stands for two keys stands
-    /// for none.
+    /// Reads a JWK set. Keys of other kinds and for other uses are passed over; a `kid` that stands
+    /// for two keys stands for none.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let published: Published = serde_json::from_slice(bytes).map_err(|_| "its keys are no JWK set".to_owned())?;
+        let published: Published =
+            serde_json::from_slice(bytes).map_err(|_| "its keys are no JWK set".to_owned())?;
         if published.keys.len() > MOST_KEYS {
             return Err(format!("it publishes more than {MOST_KEYS} keys"));
         }
         let mut keys: BTreeMap<String, Option<Key>> = BTreeMap::new();
         for value in published.keys {
-            let Ok(jwk) = serde_json::from_value::<Jwk>(value) else { continue };
+            let Ok(jwk) = serde_json::from_value::<Jwk>(value) else {
+                continue;
+            };
             let Some(key) = Key::of(&jwk) else { continue };
-            keys.entry(jwk.kid).and_modify(|there| *there = None).or_insert(Some(key));
+            keys.entry(jwk.kid)
+                .and_modify(|there| *there = None)
+                .or_insert(Some(key));
         }
-        Ok(Self(keys.into_iter().filter_map(|(kid, key)| Some((kid, key?))).collect()))
+        Ok(Self(
+            keys.into_iter()
+                .filter_map(|(kid, key)| Some((kid, key?)))
+                .collect(),
+        ))
     }
 
     pub(crate) fn find(&self, kid: &str) -> Option<&Key> {
@@ -79,11 +89,20 @@ impl Keys {
 
 impl Key {
     fn of(jwk: &Jwk) -> Option<Self> {
-        let signs = jwk.meant_for.as_deref().is_none_or(|meant_for| meant_for == "sig")
-            && jwk.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"));
+        let signs = jwk
+            .meant_for
+            .as_deref()
+            .is_none_or(|meant_for| meant_for == "sig")
+            && jwk
+                .key_ops
+                .as_ref()
+                .is_none_or(|ops| ops.iter().any(|op| op == "verify"));
         let bytes = |text: &Option<String>| URL_SAFE_NO_PAD.decode(text.as_ref()?).ok();
         let key = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
-            ("RSA", None) => Self::Rs256 { n: without_zeros(bytes(&jwk.n)?), e: without_zeros(bytes(&jwk.e)?) },
+            ("RSA", None) => Self::Rs256 {
+                n: without_zeros(bytes(&jwk.n)?),
+                e: without_zeros(bytes(&jwk.e)?),
+            },
             ("EC", Some("P-256")) => {
                 let (x, y) = (bytes(&jwk.x)?, bytes(&jwk.y)?);
                 if x.len() != 32 || y.len() != 32 {
@@ -109,13 +128,15 @@ impl Key {
     /// Whether `signature` is this key's of `message`.
     pub(crate) fn holds(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {
-            Self::Rs256 { n, e } => {
-                RsaPublicKeyComponents { n, e }.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).is_ok()
-            }
-            Self::Es256(point) => {
-                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature).is_ok()
-            }
-            Self::EdDsa(key) => UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok(),
+            Self::Rs256 { n, e } => RsaPublicKeyComponents { n, e }
+                .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
+                .is_ok(),
+            Self::Es256(point) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
+                .verify(message, signature)
+                .is_ok(),
+            Self::EdDsa(key) => UnparsedPublicKey::new(&ED25519, key)
+                .verify(message, signature)
+                .is_ok(),
         }
     }
 }
@@ -141,7 +162,9 @@ mod tests {
 
     #[test]
     fn rs256_is_that_of_the_rfc() {
-        let keys = keys(&json!([{ "kty": "RSA", "kid": "a", "n": N, "e": "AQAB", "alg": "RS256", "use": "sig" }]));
+        let keys = keys(
+            &json!([{ "kty": "RSA", "kid": "a", "n": N, "e": "AQAB", "alg": "RS256", "use": "sig" }]),
+        );
         let key = keys.find("a").expect("a key");
         let signature = URL_SAFE_NO_PAD.decode(SIGNATURE).expect("base64");
         assert!(key.algorithm() == "RS256" && key.holds(MESSAGE.as_bytes(), &signature));
@@ -172,7 +195,10 @@ mod tests {
             assert!(!rsa(change.clone()), "{change}");
         }
         let twice = json!([{ "kty": "RSA", "kid": "a", "n": N, "e": "AQAB" }, { "kty": "RSA", "kid": "a", "n": "AQAB", "e": "AQAB" }]);
-        assert!(keys(&twice).find("a").is_none(), "a `kid` of two keys is none");
+        assert!(
+            keys(&twice).find("a").is_none(),
+            "a `kid` of two keys is none"
+        );
         let many: Vec<Value> = (0..51).map(|_| json!({})).collect();
         assert!(Keys::parse(json!({ "keys": many }).to_string().as_bytes()).is_err());
         assert!(Keys::parse(b"[]").is_err());

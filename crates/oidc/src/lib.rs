@@ -1,12 +1,14 @@
 //! Callers with a JWT of a trusted OIDC issuer.
 //!
-//! The token says only where to look: its `iss` must be one of the configured issuers, word for word, and its `kid` one of
-//! the keys that this issuer publishes. Everything else is decided by the key. Which algorithm holds is the key's
-//! (RS256, ES256 or EdDSA), never the token's; a token without signature, or signed by a shared secret, has no key to be
-//! checked with. Only after the signature holds are claims read (`sealfleet_domain::oidc`).
+//! The token says only where to look: its `iss` must be one of the configured issuers, word for
+//! word, and its `kid` one of the keys that this issuer publishes. Everything else is decided by
+//! the key. Which algorithm holds is the key's (RS256, ES256 or EdDSA), never the token's; a token
+//! without signature, or signed by a shared secret, has no key to be checked with. Only after the
+//! signature holds are claims read (`sealfleet_domain::oidc`).
 //!
-//! Keys are fetched by discovery (OpenID Connect Discovery 1.0), kept for ten minutes, and fetched again for an unknown
-//! `kid`, at most every ten seconds. If an issuer does not answer when its keys are needed, nobody of it comes in.
+//! Keys are fetched by discovery (OpenID Connect Discovery 1.0), kept for ten minutes, and fetched
+//! again for an unknown `kid`, at most every ten seconds. If an issuer does not answer when its
+//! keys are needed, nobody of it comes in.
 
 mod fetch;
 mod jwt;
@@ -67,8 +69,16 @@ impl Verifier {
     /// A verifier for these issuers. It fetches nothing yet.
     #[must_use]
     pub fn new(issuers: Issuers, clock: Arc<dyn Clock>) -> Self {
-        let published = issuers.iter().map(|issuer| (issuer.issuer.clone(), Mutex::default())).collect();
-        Self { issuers, clock, fetcher: Fetcher::default(), published }
+        let published = issuers
+            .iter()
+            .map(|issuer| (issuer.issuer.clone(), Mutex::default()))
+            .collect();
+        Self {
+            issuers,
+            clock,
+            fetcher: Fetcher::default(),
+            published,
+        }
     }
 
     /// Who presents this token.
@@ -85,27 +95,49 @@ impl Verifier {
     }
 
     async fn key(&self, issuer: &Issuer, kid: &str) -> Result<Key, Error> {
-        let unknown = Error::Refused(Refused::Token("the JWT's `kid` is none of its issuer's keys"));
-        let Some(published) = self.published.get(&issuer.issuer) else { return Err(unknown) };
-        // Held while fetching: whoever comes meanwhile waits for the same answer instead of asking again.
+        let unknown = Error::Refused(Refused::Token(
+            "the JWT's `kid` is none of its issuer's keys",
+        ));
+        let Some(published) = self.published.get(&issuer.issuer) else {
+            return Err(unknown);
+        };
+        // Held while fetching: whoever comes meanwhile waits for the same answer instead of asking
+        // again.
         let mut published = published.lock().await;
         let now = self.clock.now();
-        let within = |at: Option<Timestamp>, most| at.is_some_and(|at| (0..most).contains(&now.millis_since(at)));
+        let within = |at: Option<Timestamp>, most| {
+            at.is_some_and(|at| (0..most).contains(&now.millis_since(at)))
+        };
         let fresh = within(published.fetched_at, FRESH_MS);
         if fresh && let Some(key) = published.keys.find(kid) {
             return Ok(key.clone());
         }
         if within(published.tried_at, PAUSE_MS) {
-            return Err(if fresh { unknown } else { unavailable(issuer, "it did not answer a moment ago".to_owned()) });
+            return Err(if fresh {
+                unknown
+            } else {
+                unavailable(issuer, "it did not answer a moment ago".to_owned())
+            });
         }
         published.tried_at = Some(now);
-        published.keys = self.fetcher.keys(issuer).await.map_err(|reason| unavailable(issuer, reason))?;
+        published.keys = self
+            .fetcher
+            .keys(issuer)
+            .await
+            .map_err(|reason| unavailable(issuer, reason))?;
         published.fetched_at = Some(now);
         published.keys.find(kid).cloned().ok_or(unknown)
     }
 }
 
 fn unavailable(issuer: &Issuer, reason: String) -> Error {
-    tracing::warn!(issuer = issuer.issuer, reason, "an OIDC issuer's keys cannot be had");
-    Error::Unavailable { issuer: issuer.issuer.clone(), reason }
+    tracing::warn!(
+        issuer = issuer.issuer,
+        reason,
+        "an OIDC issuer's keys cannot be had"
+    );
+    Error::Unavailable {
+        issuer: issuer.issuer.clone(),
+        reason,
+    }
 }

@@ -1,5 +1,10 @@
 //! Tokens of issuers that are served on the loopback interface, with keys made here.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -33,8 +38,11 @@ struct World {
 
 /// Two issuers, both trusted, the first with one key.
 async fn world() -> World {
-    let (issuer, other, key) =
-        (Issuer::start().await.unwrap(), Issuer::start().await.unwrap(), Key::es256("k1").unwrap());
+    let (issuer, other, key) = (
+        Issuer::start().await.unwrap(),
+        Issuer::start().await.unwrap(),
+        Key::es256("k1").unwrap(),
+    );
     issuer.publish(&[&key]);
     let entry = |url: &str| {
         json!({
@@ -42,10 +50,17 @@ async fn world() -> World {
             "role": { "claim": "groups", "map": { "dev": "member" } },
         })
     };
-    let issuers = Issuers::parse(&json!([entry(&issuer.url), entry(&other.url)]).to_string()).unwrap();
+    let issuers =
+        Issuers::parse(&json!([entry(&issuer.url), entry(&other.url)]).to_string()).unwrap();
     let clock = Arc::new(Hand(AtomicI64::new(NOW * 1000)));
     let verifier = Verifier::new(issuers, clock.clone());
-    World { issuer, other, key, clock, verifier }
+    World {
+        issuer,
+        other,
+        key,
+        clock,
+        verifier,
+    }
 }
 
 impl World {
@@ -80,9 +95,17 @@ async fn a_token_of_a_trusted_issuer_comes_in() {
     let eddsa = Key::eddsa("k2").unwrap();
     world.issuer.publish(&[&world.key, &eddsa]);
     for key in [&world.key, &eddsa] {
-        let principal = world.verifier.verify(&key.token(&world.claims())).await.unwrap();
-        assert!(principal.actor().ends_with("/ada") && principal.actor().starts_with("oidc:127.0.0.1:"));
-        let Principal::Oidc { scope, role, .. } = principal else { panic!("an OIDC caller") };
+        let principal = world
+            .verifier
+            .verify(&key.token(&world.claims()))
+            .await
+            .unwrap();
+        assert!(
+            principal.actor().ends_with("/ada") && principal.actor().starts_with("oidc:127.0.0.1:")
+        );
+        let Principal::Oidc { scope, role, .. } = principal else {
+            panic!("an OIDC caller")
+        };
         assert_eq!((scope.project().as_str(), role), ("finance", Role::Member));
     }
     assert_eq!(world.issuer.asked(), 1, "keys are kept");
@@ -103,13 +126,29 @@ async fn the_key_decides_on_the_algorithm() {
     assert!(world.refused(&shared).await.contains("`alg`"));
     // Signed well, by a token that says otherwise.
     for alg in ["RS256", "EdDSA", "ES384", "es256", "NONE", ""] {
-        assert!(world.refused(&world.key.token_with(&header(alg), &claims)).await.contains("`alg`"), "{alg}");
+        assert!(
+            world
+                .refused(&world.key.token_with(&header(alg), &claims))
+                .await
+                .contains("`alg`"),
+            "{alg}"
+        );
     }
     // The right word, and the signature of another kind.
     let signed = signed_part(&header("ES256"), &claims);
     let mac = ring::hmac::sign(&secret, signed.as_bytes());
-    assert!(world.refused(&format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac))).await.contains("signature"));
-    assert!(world.refused(&format!("{signed}.")).await.contains("signature"));
+    assert!(
+        world
+            .refused(&format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac)))
+            .await
+            .contains("signature")
+    );
+    assert!(
+        world
+            .refused(&format!("{signed}."))
+            .await
+            .contains("signature")
+    );
 }
 
 #[tokio::test]
@@ -117,26 +156,72 @@ async fn a_changed_token_does_not_hold() {
     let world = world().await;
     let token = world.key.token(&world.claims());
     let (signed, signature) = token.rsplit_once('.').unwrap();
-    let forged = signed_part(&json!({ "alg": "ES256", "kid": "k1" }), &world.with("tenant", json!("healthcare")));
-    assert!(world.refused(&format!("{forged}.{signature}")).await.contains("signature"));
+    let forged = signed_part(
+        &json!({ "alg": "ES256", "kid": "k1" }),
+        &world.with("tenant", json!("healthcare")),
+    );
+    assert!(
+        world
+            .refused(&format!("{forged}.{signature}"))
+            .await
+            .contains("signature")
+    );
     let impostor = Key::es256("k1").unwrap();
-    assert!(world.refused(&impostor.token(&world.claims())).await.contains("signature"));
-    for text in [signed.to_owned(), format!("{token}.x"), "a.b.c".to_owned(), "..".to_owned(), format!("{token}=")] {
+    assert!(
+        world
+            .refused(&impostor.token(&world.claims()))
+            .await
+            .contains("signature")
+    );
+    for text in [
+        signed.to_owned(),
+        format!("{token}.x"),
+        "a.b.c".to_owned(),
+        "..".to_owned(),
+        format!("{token}="),
+    ] {
         world.refused(&text).await;
     }
     let header = |header: Value| world.key.token_with(&header, &world.claims());
-    assert!(world.refused(&header(json!({ "alg": "ES256" }))).await.contains("kid"));
-    assert!(world.refused(&header(json!({ "alg": "ES256", "kid": ["k1"] }))).await.contains("kid"));
     assert!(
         world
-            .refused(&header(json!({ "alg": "ES256", "kid": "k1", "crit": ["b64"], "b64": false })))
+            .refused(&header(json!({ "alg": "ES256" })))
+            .await
+            .contains("kid")
+    );
+    assert!(
+        world
+            .refused(&header(json!({ "alg": "ES256", "kid": ["k1"] })))
+            .await
+            .contains("kid")
+    );
+    assert!(
+        world
+            .refused(&header(
+                json!({ "alg": "ES256", "kid": "k1", "crit": ["b64"], "b64": false })
+            ))
             .await
             .contains("crit")
     );
-    assert!(world.refused(&header(json!({ "alg": "ES256", "kid": "k1", "typ": "dpop+jwt" }))).await.contains("typ"));
+    assert!(
+        world
+            .refused(&header(
+                json!({ "alg": "ES256", "kid": "k1", "typ": "dpop+jwt" })
+            ))
+            .await
+            .contains("typ")
+    );
     let long = world.with("padding", json!("x".repeat(9000)));
-    assert!(world.refused(&world.key.token(&long)).await.contains("8 KiB"));
-    assert!(world.verifier.verify(&token).await.is_ok(), "none of it has closed the door");
+    assert!(
+        world
+            .refused(&world.key.token(&long))
+            .await
+            .contains("8 KiB")
+    );
+    assert!(
+        world.verifier.verify(&token).await.is_ok(),
+        "none of it has closed the door"
+    );
 }
 
 #[tokio::test]
@@ -153,14 +238,27 @@ async fn claims_are_held_to_here_and_now() {
         ("iss", json!(format!("{}/", world.issuer.url)), "no issuer"),
         ("sub", json!(7), "sub"),
     ] {
-        let told = world.refused(&world.key.token(&world.with(name, value.clone()))).await;
+        let told = world
+            .refused(&world.key.token(&world.with(name, value.clone())))
+            .await;
         assert!(told.contains(reason), "{name}={value}: {told}");
     }
     let mut unending = world.claims();
     unending.as_object_mut().unwrap().remove("exp");
-    assert!(world.refused(&world.key.token(&unending)).await.contains("exp"));
-    let stranger = world.verifier.verify(&world.key.token(&world.with("groups", json!(["guests"])))).await;
-    assert!(matches!(stranger, Err(Error::Refused(Refused::Claims(_)))), "{stranger:?}");
+    assert!(
+        world
+            .refused(&world.key.token(&unending))
+            .await
+            .contains("exp")
+    );
+    let stranger = world
+        .verifier
+        .verify(&world.key.token(&world.with("groups", json!(["guests"]))))
+        .await;
+    assert!(
+        matches!(stranger, Err(Error::Refused(Refused::Claims(_)))),
+        "{stranger:?}"
+    );
 }
 
 #[tokio::test]
@@ -169,46 +267,103 @@ async fn one_issuer_cannot_speak_for_another() {
     let theirs = Key::es256("k1").unwrap();
     world.other.publish(&[&theirs]);
     // The other issuer's key, the same `kid`, and the first one's name.
-    assert!(world.refused(&theirs.token(&world.claims())).await.contains("signature"));
+    assert!(
+        world
+            .refused(&theirs.token(&world.claims()))
+            .await
+            .contains("signature")
+    );
     let own = world.with("iss", json!(world.other.url));
     assert!(world.verifier.verify(&theirs.token(&own)).await.is_ok());
-    assert!(world.refused(&world.key.token(&own)).await.contains("signature"));
+    assert!(
+        world
+            .refused(&world.key.token(&own))
+            .await
+            .contains("signature")
+    );
     // A discovery document that is of another issuer.
     let third = Issuer::start().await.unwrap();
     third.publish(&[&world.key]);
-    third.discover(&json!({ "issuer": world.issuer.url, "jwks_uri": format!("{}/keys", third.url) }));
+    third.discover(
+        &json!({ "issuer": world.issuer.url, "jwks_uri": format!("{}/keys", third.url) }),
+    );
     let text = json!([{ "issuer": third.url, "audience": "sealfleet", "project": { "claim": "tenant" }, "role": { "value": "admin" } }]);
-    let verifier = Verifier::new(Issuers::parse(&text.to_string()).unwrap(), world.clock.clone());
+    let verifier = Verifier::new(
+        Issuers::parse(&text.to_string()).unwrap(),
+        world.clock.clone(),
+    );
     let token = world.key.token(&world.with("iss", json!(third.url)));
-    assert!(matches!(verifier.verify(&token).await, Err(Error::Unavailable { .. })));
+    assert!(matches!(
+        verifier.verify(&token).await,
+        Err(Error::Unavailable { .. })
+    ));
 }
 
 #[tokio::test]
 async fn keys_rotate() {
     let world = world().await;
     let next = Key::es256("k2").unwrap();
-    assert!(world.verifier.verify(&world.key.token(&world.claims())).await.is_ok());
+    assert!(
+        world
+            .verifier
+            .verify(&world.key.token(&world.claims()))
+            .await
+            .is_ok()
+    );
     world.issuer.publish(&[&next]);
     // A new key is looked for at most every ten seconds, so that unknown ones cannot make us ask.
-    assert!(world.refused(&next.token(&world.claims())).await.contains("kid"));
+    assert!(
+        world
+            .refused(&next.token(&world.claims()))
+            .await
+            .contains("kid")
+    );
     assert_eq!(world.issuer.asked(), 1);
     world.wait(10);
-    assert!(world.verifier.verify(&next.token(&world.claims())).await.is_ok());
-    assert!(world.refused(&world.key.token(&world.claims())).await.contains("kid"), "what is withdrawn holds no more");
+    assert!(
+        world
+            .verifier
+            .verify(&next.token(&world.claims()))
+            .await
+            .is_ok()
+    );
+    assert!(
+        world
+            .refused(&world.key.token(&world.claims()))
+            .await
+            .contains("kid"),
+        "what is withdrawn holds no more"
+    );
     assert_eq!(world.issuer.asked(), 2);
     // Without any new token, a withdrawn key holds for ten minutes.
     world.issuer.publish(&[&world.key]);
     world.wait(599);
-    assert!(world.verifier.verify(&next.token(&world.claims())).await.is_ok());
+    assert!(
+        world
+            .verifier
+            .verify(&next.token(&world.claims()))
+            .await
+            .is_ok()
+    );
     world.wait(1);
-    assert!(world.refused(&next.token(&world.claims())).await.contains("kid"));
+    assert!(
+        world
+            .refused(&next.token(&world.claims()))
+            .await
+            .contains("kid")
+    );
 }
 
 #[tokio::test]
 async fn without_keys_nobody_comes_in() {
     let world = world().await;
     let token = world.key.token(&world.claims());
-    let closed = async || matches!(world.verifier.verify(&token).await, Err(Error::Unavailable { .. }));
+    let closed = async || {
+        matches!(
+            world.verifier.verify(&token).await,
+            Err(Error::Unavailable { .. })
+        )
+    };
     world.issuer.answer_with(500);
     assert!(closed().await);
     world.issuer.answer_with(200);
@@ -220,15 +375,23 @@ async fn without_keys_nobody_comes_in() {
     world.wait(599);
     assert!(world.verifier.verify(&token).await.is_ok());
     world.wait(1);
-    assert!(closed().await, "a redirect is not followed, and old keys are not trusted");
+    assert!(
+        closed().await,
+        "a redirect is not followed, and old keys are not trusted"
+    );
     world.issuer.answer_with(200);
-    world.issuer.publish_text(format!("{{\"keys\":[],\"padding\":\"{}\"}}", "x".repeat(300_000)));
+    world.issuer.publish_text(format!(
+        "{{\"keys\":[],\"padding\":\"{}\"}}",
+        "x".repeat(300_000)
+    ));
     world.wait(10);
     assert!(closed().await, "too large");
     world.issuer.publish_text("<html>".to_owned());
     world.wait(10);
     assert!(closed().await, "no JWK set");
-    world.issuer.discover(&json!({ "issuer": world.issuer.url, "jwks_uri": "http://keys.example/" }));
+    world
+        .issuer
+        .discover(&json!({ "issuer": world.issuer.url, "jwks_uri": "http://keys.example/" }));
     world.wait(10);
     assert!(closed().await, "keys over plain HTTP from elsewhere");
 }

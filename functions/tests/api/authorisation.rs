@@ -1,7 +1,8 @@
-//! Who may do what, operation by operation: each is asked by everybody, and an operation that has no row fails.
+//! Who may do what, operation by operation: each is asked by everybody, and an operation that has
+//! no row fails.
 //!
-//! The table is written by hand and knows nothing of the policies that decide. What is another project's is answered, to
-//! the byte, like what does not exist.
+//! The table is written by hand and knows nothing of the policies that decide. What is another
+//! project's is answered, to the byte, like what does not exist.
 
 use std::collections::BTreeMap;
 
@@ -17,16 +18,17 @@ use serde_json::{Value, json};
 
 use crate::world::{Asked, OWN, POOL, TASK, Who, World, scope};
 
-/// What each caller is answered. Credentials that do not hold, and those of another kind, stand for themselves: 401.
+/// What each caller is answered. Credentials that do not hold, and those of another kind, stand for
+/// themselves: 401.
 struct Row {
     operation: &'static str,
     expected: Expected,
 }
 
 enum Expected {
-    /// Operator, admin, member, viewer, and an admin of another project who names this one's ids, or who acts on its own
-    /// where the operation names none. A caller by JWT is answered like a token of the same role; where a genuine one
-    /// stands for no role, it is refused.
+    /// Operator, admin, member, viewer, and an admin of another project who names this one's ids,
+    /// or who acts on its own where the operation names none. A caller by JWT is answered like a
+    /// token of the same role; where a genuine one stands for no role, it is refused.
     Tokens([u16; 5]),
     /// Workers: pending, approved, rejected, revoked, and an approved one of another project.
     Workers([u16; 5]),
@@ -128,18 +130,39 @@ async fn everybody_may_do_what_the_table_says_and_no_more() {
     let world = World::new().await;
     let rows: BTreeMap<&str, Row> = rows().into_iter().map(|row| (row.operation, row)).collect();
     for row in rows.keys() {
-        assert!(operations::all().any(|operation| operation.id == *row), "`{row}` is no operation, and has a row");
+        assert!(
+            operations::all().any(|operation| operation.id == *row),
+            "`{row}` is no operation, and has a row"
+        );
     }
     for operation in operations::all() {
-        let Some(row) = rows.get(operation.id) else { panic!("`{}` has no row: say who may do it", operation.id) };
+        let Some(row) = rows.get(operation.id) else {
+            panic!("`{}` has no row: say who may do it", operation.id)
+        };
         for who in Who::ALL {
             let asked = asked(&world, operation, who).await;
             let (status, body) = world.ask(who, operation, &asked).await;
-            assert_eq!(status, row.expected.of(who), "{} by {who:?}: {body}", operation.id);
-            let code: Option<Code> = body.get("code").and_then(|code| serde_json::from_value(code.clone()).ok());
-            assert!(operation.answers_with(status, code), "{} does not document {status}: {body}", operation.id);
+            assert_eq!(
+                status,
+                row.expected.of(who),
+                "{} by {who:?}: {body}",
+                operation.id
+            );
+            let code: Option<Code> = body
+                .get("code")
+                .and_then(|code| serde_json::from_value(code.clone()).ok());
+            assert!(
+                operation.answers_with(status, code),
+                "{} does not document {status}: {body}",
+                operation.id
+            );
             if status == 401 && !who.is_bad_jwt() {
-                assert_eq!(body, json!(sealfleet_api::Problem::unauthenticated()), "{} by {who:?}", operation.id);
+                assert_eq!(
+                    body,
+                    json!(sealfleet_api::Problem::unauthenticated()),
+                    "{} by {who:?}",
+                    operation.id
+                );
             }
         }
     }
@@ -157,11 +180,17 @@ async fn what_is_not_yours_is_not_there() {
             _ => continue,
         };
         let theirs = asked(&world, operation, owner).await;
-        let Some(subject) = theirs.subject.clone() else { continue };
+        let Some(subject) = theirs.subject.clone() else {
+            continue;
+        };
         let nothing = elsewhere(&subject);
         let renamed = |text: &str| text.replace(&subject, &nothing);
         let absent = Asked {
-            path: theirs.path.iter().map(|(name, value)| (*name, renamed(value))).collect(),
+            path: theirs
+                .path
+                .iter()
+                .map(|(name, value)| (*name, renamed(value)))
+                .collect(),
             body: serde_json::from_str(&renamed(&theirs.body.to_string())).unwrap(),
             ..theirs.clone()
         };
@@ -169,7 +198,12 @@ async fn what_is_not_yours_is_not_there() {
             let (status, refused) = world.ask(*stranger, operation, &theirs).await;
             let (_, missing) = world.ask(*stranger, operation, &absent).await;
             assert_eq!(status, 404, "{} by {stranger:?}: {refused}", operation.id);
-            assert_eq!(renamed(&refused.to_string()), missing.to_string(), "{} by {stranger:?}", operation.id);
+            assert_eq!(
+                renamed(&refused.to_string()),
+                missing.to_string(),
+                "{} by {stranger:?}",
+                operation.id
+            );
         }
         compared += 1;
     }
@@ -184,8 +218,8 @@ fn elsewhere(subject: &str) -> String {
     }
 }
 
-/// A request of the operation about something made for it alone, so that whoever may do it succeeds. Operators act on what
-/// the system owns, all others on what the project owns.
+/// A request of the operation about something made for it alone, so that whoever may do it
+/// succeeds. Operators act on what the system owns, all others on what the project owns.
 pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
     let operator = who == Who::Operator;
     let one = |name, value: String| Asked {
@@ -193,10 +227,21 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
         subject: Some(value),
         ..Asked::default()
     };
-    let with = |body: Value| Asked { body, ..Asked::default() };
-    let own = || if operator { BTreeMap::from([("project", OWN.to_owned())]) } else { BTreeMap::new() };
+    let with = |body: Value| Asked {
+        body,
+        ..Asked::default()
+    };
+    let own = || {
+        if operator {
+            BTreeMap::from([("project", OWN.to_owned())])
+        } else {
+            BTreeMap::new()
+        }
+    };
     match operation.id {
-        "create_project" => with(json!({ "project": fresh(world), "pools": { POOL: { "kind": "pull" } } })),
+        "create_project" => {
+            with(json!({ "project": fresh(world), "pools": { POOL: { "kind": "pull" } } }))
+        }
         "get_project" => one("project", OWN.to_owned()),
         "set_limits" => Asked {
             body: json!({ "limits": { "requests_per_second": 1000, "burst": 1000 } }),
@@ -204,34 +249,63 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
         },
         "create_token" if operator => with(json!({ "role": "viewer", "project": OWN })),
         "create_token" => with(json!({ "role": "viewer" })),
-        "list_tokens" => Asked { query: own(), ..Asked::default() },
+        "list_tokens" => Asked {
+            query: own(),
+            ..Asked::default()
+        },
         "revoke_token" => {
             let until = world.ledger.now().plus_seconds(60);
             let home = Home::Project(OWN.parse().unwrap());
-            let token = world.ledger.create_token(&home, Role::Viewer, None, until, "test").await.unwrap().0;
-            Asked { query: own(), ..one("token_id", token.token_id.to_string()) }
+            let token = world
+                .ledger
+                .create_token(&home, Role::Viewer, None, until, "test")
+                .await
+                .unwrap()
+                .0;
+            Asked {
+                query: own(),
+                ..one("token_id", token.token_id.to_string())
+            }
         }
         "create_enrolment_key" => with(json!({ "pool": POOL })),
-        "revoke_enrolment_key" => one("enrolment_key_id", world.enrolment_key().await.0.to_string()),
-        "register_worker" => with(json!({ "project": OWN, "name": "w", "pool": POOL, "modes": ["sandboxed"] })),
-        "get_worker" | "approve_worker" | "reject_worker" | "revoke_worker" => {
-            one("worker_id", world.worker(OWN, WorkerStatus::Pending).await.0.to_string())
+        "revoke_enrolment_key" => one(
+            "enrolment_key_id",
+            world.enrolment_key().await.0.to_string(),
+        ),
+        "register_worker" => {
+            with(json!({ "project": OWN, "name": "w", "pool": POOL, "modes": ["sandboxed"] }))
         }
+        "get_worker" | "approve_worker" | "reject_worker" | "revoke_worker" => one(
+            "worker_id",
+            world.worker(OWN, WorkerStatus::Pending).await.0.to_string(),
+        ),
         "create_profile" => with(json!({ "name": fresh(world) })),
         "get_profile" | "delete_profile" | "list_profile_versions" => {
             one("name", profile(world, who).await.to_string())
         }
-        "put_profile" => {
-            Asked { if_match: Some(1), body: json!({}), ..one("name", profile(world, who).await.to_string()) }
-        }
+        "put_profile" => Asked {
+            if_match: Some(1),
+            body: json!({}),
+            ..one("name", profile(world, who).await.to_string())
+        },
         "put_cascade" => with(json!({})),
         "resolve_cascade" => with(json!({ "workflow": "w" })),
         "revoke" | "preview_revocation" => revoking(world, who, false).await,
         "get_revocation" | "lift_revocation" => {
             let revoked = revoked(world, who, false).await;
-            one("revocation_id", text(revoked.pointer("/revocations/0/revocation_id")))
+            one(
+                "revocation_id",
+                text(revoked.pointer("/revocations/0/revocation_id")),
+            )
         }
-        "get_fan_out" => one("fan_out_id", text(revoked(world, who, true).await.pointer("/fan_out/fan_out_id"))),
+        "get_fan_out" => one(
+            "fan_out_id",
+            text(
+                revoked(world, who, true)
+                    .await
+                    .pointer("/fan_out/fan_out_id"),
+            ),
+        ),
         "enqueue" => with(run()),
         "retry_step" => {
             let mut asked = one("run_id", enqueued(world).await.to_string());
@@ -241,13 +315,18 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
         "get_run" | "cancel_run" => one("run_id", enqueued(world).await.to_string()),
         "claim" => {
             let run_id = enqueued(world).await;
-            Asked { subject: Some(run_id.to_string()), ..with(json!({ "run_id": run_id, "step_id": "main" })) }
+            Asked {
+                subject: Some(run_id.to_string()),
+                ..with(json!({ "run_id": run_id, "step_id": "main" }))
+            }
         }
         "start" => held(world, json!({ "sandbox": "s" })).await,
         "report" => held(world, json!({ "state": "succeeded" })).await,
         "sandbox_step" => {
             let starting = held(world, json!({ "sandbox": TASK })).await;
-            let (status, body) = world.ask(Who::Approved, operation_of("start"), &starting).await;
+            let (status, body) = world
+                .ask(Who::Approved, operation_of("start"), &starting)
+                .await;
             assert_eq!(status, 200, "{body}");
             let mut asked = starting;
             asked.body.as_object_mut().unwrap().remove("sandbox");
@@ -270,11 +349,16 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
 }
 
 pub fn operation_of(id: &str) -> &'static Operation {
-    operations::all().find(|operation| operation.id == id).unwrap()
+    operations::all()
+        .find(|operation| operation.id == id)
+        .unwrap()
 }
 
 fn fresh(world: &World) -> String {
-    let id = RunId::new(world.ledger.ids(), world.ledger.now()).uuid().simple().to_string();
+    let id = RunId::new(world.ledger.ids(), world.ledger.now())
+        .uuid()
+        .simple()
+        .to_string();
     format!("x{}", id.chars().skip(8).take(24).collect::<String>())
 }
 
@@ -289,7 +373,11 @@ fn run() -> Value {
 /// An entry of the trail of the project or of the operators.
 async fn entry(world: &World, who: Who) -> String {
     profile(world, who).await;
-    let owner = if who == Who::Operator { Owner::System } else { Owner::Project(scope(OWN)) };
+    let owner = if who == Who::Operator {
+        Owner::System
+    } else {
+        Owner::Project(scope(OWN))
+    };
     let filter = AuditFilter::between(world.ledger.now().plus_seconds(-60), world.ledger.now(), 10);
     let page = world.ledger.audit(&owner, &filter).await.unwrap();
     page.entries.first().unwrap().event_id.to_string()
@@ -297,31 +385,64 @@ async fn entry(world: &World, who: Who) -> String {
 
 /// A profile with one secret, of the project or of the system.
 pub async fn profile(world: &World, who: Who) -> ProfileName {
-    let owner = if who == Who::Operator { Owner::System } else { Owner::Project(scope(OWN)) };
-    let uri = if who == Who::Operator { "builtin://system/crm@1" } else { "builtin://crm@1" };
+    let owner = if who == Who::Operator {
+        Owner::System
+    } else {
+        Owner::Project(scope(OWN))
+    };
+    let uri = if who == Who::Operator {
+        "builtin://system/crm@1"
+    } else {
+        "builtin://crm@1"
+    };
     let name: ProfileName = fresh(world).parse().unwrap();
     let secrets = BTreeMap::from([("KEY".to_owned(), uri.parse().unwrap())]);
-    let content = Content { secrets, ..Content::default() };
-    world.ledger.create_profile(&owner, &name, content, "test").await.unwrap();
+    let content = Content {
+        secrets,
+        ..Content::default()
+    };
+    world
+        .ledger
+        .create_profile(&owner, &name, content, "test")
+        .await
+        .unwrap();
     name
 }
 
 async fn revoking(world: &World, who: Who, hard: bool) -> Asked {
     let name = profile(world, who).await;
-    let body = json!({ "keys": [{ "profile": name, "key": "KEY" }], "hard": hard, "reason": "leaked" });
-    Asked { body, subject: Some(name.to_string()), ..Asked::default() }
+    let body =
+        json!({ "keys": [{ "profile": name, "key": "KEY" }], "hard": hard, "reason": "leaked" });
+    Asked {
+        body,
+        subject: Some(name.to_string()),
+        ..Asked::default()
+    }
 }
 
 /// A revocation that exists, by whoever may make one.
 pub async fn revoked(world: &World, who: Who, hard: bool) -> Value {
-    let by = if who == Who::Operator { Who::Operator } else { Who::Admin };
-    let (status, body) = world.ask(by, operation_of("revoke"), &revoking(world, who, hard).await).await;
+    let by = if who == Who::Operator {
+        Who::Operator
+    } else {
+        Who::Admin
+    };
+    let (status, body) = world
+        .ask(
+            by,
+            operation_of("revoke"),
+            &revoking(world, who, hard).await,
+        )
+        .await;
     assert_eq!(status, 201, "{body}");
     body
 }
 
 pub async fn enqueued(world: &World) -> RunId {
-    let asked = Asked { body: run(), ..Asked::default() };
+    let asked = Asked {
+        body: run(),
+        ..Asked::default()
+    };
     let (status, body) = world.ask(Who::Admin, operation_of("enqueue"), &asked).await;
     assert_eq!(status, 201, "{body}");
     text(body.get("run_id")).parse().unwrap()
@@ -330,10 +451,21 @@ pub async fn enqueued(world: &World) -> RunId {
 /// What the approved worker says of a step that it holds.
 async fn held(world: &World, more: Value) -> Asked {
     let run_id = enqueued(world).await;
-    let claiming = Asked { body: json!({ "run_id": run_id, "step_id": "main" }), ..Asked::default() };
-    let (status, claim) = world.ask(Who::Approved, operation_of("claim"), &claiming).await;
+    let claiming = Asked {
+        body: json!({ "run_id": run_id, "step_id": "main" }),
+        ..Asked::default()
+    };
+    let (status, claim) = world
+        .ask(Who::Approved, operation_of("claim"), &claiming)
+        .await;
     assert_eq!(status, 200, "{claim}");
     let mut body = json!({ "run_id": run_id, "step_id": "main", "fence": claim.get("fence") });
-    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    Asked { body, subject: Some(run_id.to_string()), ..Asked::default() }
+    body.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    Asked {
+        body,
+        subject: Some(run_id.to_string()),
+        ..Asked::default()
+    }
 }

@@ -1,4 +1,5 @@
-//! A cursor goes on with the very list that it came from, in the scope and with the filters that it was made with.
+//! A cursor goes on with the very list that it came from, in the scope and with the filters that it
+//! was made with.
 
 use serde_json::json;
 
@@ -15,31 +16,66 @@ struct List {
 }
 
 /// Filters that a cursor made without them is not for.
-const FILTERS: [(&str, &str, &str); 3] =
-    [("list_audit", "type", "run.enqueued"), ("list_runs", "state", "queued"), ("list_revocations", "state", "lifted")];
+const FILTERS: [(&str, &str, &str); 3] = [
+    ("list_audit", "type", "run.enqueued"),
+    ("list_runs", "state", "queued"),
+    ("list_revocations", "state", "lifted"),
+];
 
 impl List {
     async fn of(world: &World, operation: &'static Operation) -> Self {
-        let by = if operation.id == "list_projects" { Who::Operator } else { Who::Admin };
+        let by = if operation.id == "list_projects" {
+            Who::Operator
+        } else {
+            Who::Admin
+        };
         let mut asked = asked(world, operation, by).await;
         if operation.id == "list_profile_versions" {
-            let change = Asked { if_match: Some(1), body: json!({}), ..asked.clone() };
-            assert_eq!(world.ask(by, operation_of("put_profile"), &change).await.0, 200);
+            let change = Asked {
+                if_match: Some(1),
+                body: json!({}),
+                ..asked.clone()
+            };
+            assert_eq!(
+                world.ask(by, operation_of("put_profile"), &change).await.0,
+                200
+            );
         }
         asked.query.insert("limit", "1".to_owned());
         let (status, page) = world.ask(by, operation, &asked).await;
         let cursor = page.get("next_cursor").and_then(serde_json::Value::as_str);
-        let Some(cursor) = cursor else { panic!("{} has no second page: {status} {page}", operation.id) };
-        Self { operation, by, asked, cursor: cursor.to_owned() }
+        let Some(cursor) = cursor else {
+            panic!("{} has no second page: {status} {page}", operation.id)
+        };
+        Self {
+            operation,
+            by,
+            asked,
+            cursor: cursor.to_owned(),
+        }
     }
 
     /// What it answers to this cursor: the status, and the field that is refused.
-    async fn goes_on(&self, world: &World, by: Who, cursor: &str, more: Option<(&'static str, &str)>) -> (u16, String) {
+    async fn goes_on(
+        &self,
+        world: &World,
+        by: Who,
+        cursor: &str,
+        more: Option<(&'static str, &str)>,
+    ) -> (u16, String) {
         let mut asked = self.asked.clone();
         asked.query.insert("cursor", cursor.to_owned());
-        asked.query.extend(more.map(|(name, value)| (name, value.to_owned())));
+        asked
+            .query
+            .extend(more.map(|(name, value)| (name, value.to_owned())));
         let (status, body) = world.ask(by, self.operation, &asked).await;
-        (status, body.get("field").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned())
+        (
+            status,
+            body.get("field")
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+        )
     }
 }
 
@@ -53,25 +89,45 @@ async fn a_cursor_is_of_one_list() {
         enqueued(&world).await;
     }
     let mut lists = Vec::new();
-    for operation in operations::all().filter(|operation| operation.query.iter().any(|query| query.name == "cursor")) {
+    for operation in operations::all()
+        .filter(|operation| operation.query.iter().any(|query| query.name == "cursor"))
+    {
         lists.push(List::of(&world, operation).await);
     }
     let refused = (400, "cursor".to_owned());
     for list in &lists {
         for other in &lists {
             let own = list.operation.id == other.operation.id;
-            let expected = if own { (200, String::new()) } else { refused.clone() };
+            let expected = if own {
+                (200, String::new())
+            } else {
+                refused.clone()
+            };
             let answered = list.goes_on(&world, list.by, &other.cursor, None).await;
-            assert_eq!(answered, expected, "{} with the cursor of {}", list.operation.id, other.operation.id);
+            assert_eq!(
+                answered, expected,
+                "{} with the cursor of {}",
+                list.operation.id, other.operation.id
+            );
         }
         if list.by == Who::Admin {
-            let answered = list.goes_on(&world, Who::Stranger, &list.cursor, None).await;
-            assert_eq!(answered, refused, "{} with a cursor of another project", list.operation.id);
+            let answered = list
+                .goes_on(&world, Who::Stranger, &list.cursor, None)
+                .await;
+            assert_eq!(
+                answered, refused,
+                "{} with a cursor of another project",
+                list.operation.id
+            );
         }
     }
     for (id, name, value) in FILTERS {
-        let Some(list) = lists.iter().find(|list| list.operation.id == id) else { panic!("`{id}` is no list") };
-        let answered = list.goes_on(&world, list.by, &list.cursor, Some((name, value))).await;
+        let Some(list) = lists.iter().find(|list| list.operation.id == id) else {
+            panic!("`{id}` is no list")
+        };
+        let answered = list
+            .goes_on(&world, list.by, &list.cursor, Some((name, value)))
+            .await;
         assert_eq!(answered, refused, "{id} with another `{name}`");
     }
 }

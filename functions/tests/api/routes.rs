@@ -13,7 +13,10 @@ struct Route {
 }
 
 fn template() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("infra/sam/template.yaml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .join("infra/sam/template.yaml");
     std::fs::read_to_string(path).unwrap()
 }
 
@@ -27,10 +30,17 @@ fn routed() -> BTreeMap<String, Route> {
             (key, signed) = (Some(route.to_owned()), false);
         }
         signed |= line == "AuthorizationType: AWS_IAM";
-        let target =
-            line.strip_prefix("Target: !Sub integrations/${").and_then(|rest| rest.strip_suffix("Integration}"));
+        let target = line
+            .strip_prefix("Target: !Sub integrations/${")
+            .and_then(|rest| rest.strip_suffix("Integration}"));
         if let Some(target) = target {
-            routes.insert(key.take().unwrap(), Route { function: target.to_lowercase(), signed });
+            routes.insert(
+                key.take().unwrap(),
+                Route {
+                    function: target.to_lowercase(),
+                    signed,
+                },
+            );
         }
     }
     routes
@@ -40,19 +50,36 @@ fn routed() -> BTreeMap<String, Route> {
 fn the_template_routes_exactly_the_operations() {
     let mut routed = routed();
     // What no operation takes is answered by the function that shows the document.
-    assert_eq!(routed.remove("$default"), Some(Route { function: "openapi".to_owned(), signed: false }));
+    assert_eq!(
+        routed.remove("$default"),
+        Some(Route {
+            function: "openapi".to_owned(),
+            signed: false
+        })
+    );
     let described: BTreeMap<String, Route> = operations::all()
         .map(|operation| {
             let signed = operation.credential == Credential::TaskRole;
-            let route = Route { function: operation.function.to_owned(), signed };
+            let route = Route {
+                function: operation.function.to_owned(),
+                signed,
+            };
             (format!("{} {}", operation.method, operation.path), route)
         })
         .collect();
     for (key, route) in &described {
-        let Some(there) = routed.get(key) else { panic!("infra/sam/template.yaml has no route `{key}`") };
-        assert_eq!(there, route, "`{key}` in infra/sam/template.yaml, and in crates/api/src/operations.rs");
+        let Some(there) = routed.get(key) else {
+            panic!("infra/sam/template.yaml has no route `{key}`")
+        };
+        assert_eq!(
+            there, route,
+            "`{key}` in infra/sam/template.yaml, and in crates/api/src/operations.rs"
+        );
     }
     for key in routed.keys() {
-        assert!(described.contains_key(key), "crates/api/src/operations.rs has no operation `{key}`");
+        assert!(
+            described.contains_key(key),
+            "crates/api/src/operations.rs has no operation `{key}`"
+        );
     }
 }

@@ -8,7 +8,6 @@ use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse
 use sealfleet_api::http::answer;
 use sealfleet_api::operations::Operation;
 use sealfleet_aws::Unavailable;
-use sealfleet_aws::chance::{SystemClock, SystemIds};
 use sealfleet_aws::queue_access::{QueueAccess, QueueKey};
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::access::Role;
@@ -20,18 +19,26 @@ use sealfleet_domain::labels::Labels;
 use sealfleet_domain::oidc::Issuers;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::{Fence, Mode, Pace};
-use sealfleet_domain::{Clock as _, EnrolmentKeyId, PoolName, ProjectScope, RunId, StepId, TokenId, WorkerId};
-use sealfleet_ecs::{Definition, Error as EcsError, Launch, Launched, TaskState, Tasks};
-use sealfleet_functions::shared::identity::{Door, Oidc};
+use sealfleet_domain::{
+    Clock as _, EnrolmentKeyId, PoolName, ProjectScope, RunId, StepId, TokenId, WorkerId,
+};
+use sealfleet_fargate::{Definition, Error as EcsError, Launch, Launched, TaskState, Tasks};
+use sealfleet_functions::shared::auth::{Door, Oidc};
 use sealfleet_functions::shared::metrics::Metrics;
-use sealfleet_functions::{audit, cancel, claim, enqueue, fleet, openapi, profile, report, revoke, runs, sandbox};
+use sealfleet_functions::{
+    audit, cancel, claim, enqueue, fleet, openapi, profile, report, revoke, runs, sandbox,
+};
 use sealfleet_ledger::{Ledger, Registration};
 use sealfleet_oidc::Verifier;
-use sealfleet_secrets_manager::{Described, Error as SecretsError, SecretVersions};
+use sealfleet_system::{SystemClock, SystemIds};
 use sealfleet_test_issuer::{Issuer, Key};
+use sealfleet_versions::{Described, Error as SecretsError, SecretVersions};
 use serde_json::{Value, json};
 
-const PACE: Pace = Pace { lease_seconds: 600, resend_seconds: 600 };
+const PACE: Pace = Pace {
+    lease_seconds: 600,
+    resend_seconds: 600,
+};
 /// The project that the requests are about.
 pub const OWN: &str = "healthcare";
 /// Another one.
@@ -70,7 +77,13 @@ impl Tasks for NoTasks {
         Ok(None)
     }
 
-    async fn find(&self, _: &ProjectScope, _: RunId, _: &StepId, _: Fence) -> Result<Option<String>, EcsError> {
+    async fn find(
+        &self,
+        _: &ProjectScope,
+        _: RunId,
+        _: &StepId,
+        _: Fence,
+    ) -> Result<Option<String>, EcsError> {
         Ok(None)
     }
 }
@@ -80,7 +93,10 @@ struct NoSecrets;
 #[async_trait]
 impl SecretVersions for NoSecrets {
     async fn describe(&self, name: &str) -> Result<Described, SecretsError> {
-        Ok(Described { arn: format!("arn:{name}"), version: "v1".to_owned() })
+        Ok(Described {
+            arn: format!("arn:{name}"),
+            version: "v1".to_owned(),
+        })
     }
 }
 
@@ -88,7 +104,12 @@ struct Keys;
 
 #[async_trait]
 impl QueueAccess for Keys {
-    async fn queue_key(&self, scope: &ProjectScope, _: &PoolName, _: WorkerId) -> Result<QueueKey, Unavailable> {
+    async fn queue_key(
+        &self,
+        scope: &ProjectScope,
+        _: &PoolName,
+        _: WorkerId,
+    ) -> Result<QueueKey, Unavailable> {
         Ok(QueueKey {
             queue_url: format!("https://sqs.example/{}", scope.project()),
             region: "r".to_owned(),
@@ -222,7 +243,10 @@ impl World {
         let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
         let ledger = Ledger::new(store, Arc::new(SystemClock), Arc::new(SystemIds));
         let of = || ledger.clone();
-        let limits = Limits { requests_per_second: Limits::MOST, burst: Limits::MOST };
+        let limits = Limits {
+            requests_per_second: Limits::MOST,
+            burst: Limits::MOST,
+        };
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (issuer, key) = (Issuer::start().await.unwrap(), Key::es256("1").unwrap());
         issuer.publish(&[&key]);
@@ -232,8 +256,16 @@ impl World {
         };
         let mut world = Self {
             credentials: BTreeMap::new(),
-            fleet: fleet::Ports { ledger: of(), door: door(), queues: Box::new(NoQueues), pace: PACE },
-            profile: profile::Ports { ledger: of(), door: door() },
+            fleet: fleet::Ports {
+                ledger: of(),
+                door: door(),
+                queues: Box::new(NoQueues),
+                pace: PACE,
+            },
+            profile: profile::Ports {
+                ledger: of(),
+                door: door(),
+            },
             enqueue: enqueue::Ports {
                 ledger: of(),
                 door: door(),
@@ -241,13 +273,35 @@ impl World {
                 secrets: Box::new(NoSecrets),
                 pace: PACE,
             },
-            runs: runs::Ports { ledger: of(), door: door() },
-            cancel: cancel::Ports { ledger: of(), door: door(), tasks: Box::new(NoTasks) },
-            claim: claim::Ports { ledger: of(), access: Box::new(Keys), pace: PACE },
-            report: report::Ports { ledger: of(), queues: Box::new(NoQueues), pace: PACE },
+            runs: runs::Ports {
+                ledger: of(),
+                door: door(),
+            },
+            cancel: cancel::Ports {
+                ledger: of(),
+                door: door(),
+                tasks: Box::new(NoTasks),
+            },
+            claim: claim::Ports {
+                ledger: of(),
+                access: Box::new(Keys),
+                pace: PACE,
+            },
+            report: report::Ports {
+                ledger: of(),
+                queues: Box::new(NoQueues),
+                pace: PACE,
+            },
             sandbox: sandbox::Ports { ledger: of() },
-            audit: audit::Ports { ledger: of(), door: door() },
-            revoke: revoke::Ports { ledger: of(), door: door(), tasks: Box::new(NoTasks) },
+            audit: audit::Ports {
+                ledger: of(),
+                door: door(),
+            },
+            revoke: revoke::Ports {
+                ledger: of(),
+                door: door(),
+                tasks: Box::new(NoTasks),
+            },
             ledger,
         };
         for project in [OWN, OTHER] {
@@ -265,13 +319,24 @@ impl World {
             cascade: Bindings::default(),
             created_at: self.ledger.now(),
         };
-        self.ledger.create_project(&scope(project), &row, &[], "test").await.unwrap();
+        self.ledger
+            .create_project(&scope(project), &row, &[], "test")
+            .await
+            .unwrap();
     }
 
     async fn token(&self, home: &str, role: Role, seconds: i64) -> (TokenId, String) {
-        let home = if home.is_empty() { Home::Operators } else { Home::Project(home.parse().unwrap()) };
+        let home = if home.is_empty() {
+            Home::Operators
+        } else {
+            Home::Project(home.parse().unwrap())
+        };
         let until = self.ledger.now().plus_seconds(seconds);
-        let (token, text) = self.ledger.create_token(&home, role, None, until, "test").await.unwrap();
+        let (token, text) = self
+            .ledger
+            .create_token(&home, role, None, until, "test")
+            .await
+            .unwrap();
         (token.token_id, text)
     }
 
@@ -292,9 +357,15 @@ impl World {
             registered_at: now,
         };
         let (scope, id) = (scope(project), worker.worker_id);
-        self.ledger.register_worker(&scope, &worker, Registration::Pending, "test").await.unwrap();
+        self.ledger
+            .register_worker(&scope, &worker, Registration::Pending, "test")
+            .await
+            .unwrap();
         if status != WorkerStatus::Pending {
-            self.ledger.set_worker_status(&scope, id, &[WorkerStatus::Pending], status, "test").await.unwrap();
+            self.ledger
+                .set_worker_status(&scope, id, &[WorkerStatus::Pending], status, "test")
+                .await
+                .unwrap();
         }
         (id, worker_text(&scope, id, &secret))
     }
@@ -314,16 +385,29 @@ impl World {
             expires_at: now.plus_seconds(3600),
             revoked_at: None,
         };
-        self.ledger.create_enrolment_key(&scope(OWN), &row, "test").await.unwrap();
-        (row.enrolment_key_id, enrolment_key_text(&scope(OWN), row.enrolment_key_id, &secret))
+        self.ledger
+            .create_enrolment_key(&scope(OWN), &row, "test")
+            .await
+            .unwrap();
+        (
+            row.enrolment_key_id,
+            enrolment_key_text(&scope(OWN), row.enrolment_key_id, &secret),
+        )
     }
 
     async fn admit(&mut self) {
         let own = Home::Project(OWN.parse().unwrap());
         let (admin_id, admin) = self.token(OWN, Role::Admin, 3600).await;
         let (revoked_id, revoked) = self.token(OWN, Role::Admin, 3600).await;
-        self.ledger.revoke_token(&own, revoked_id, "test").await.unwrap();
-        let unknown = token_text(&own, TokenId::new(self.ledger.ids(), self.ledger.now()), &[7; 32]);
+        self.ledger
+            .revoke_token(&own, revoked_id, "test")
+            .await
+            .unwrap();
+        let unknown = token_text(
+            &own,
+            TokenId::new(self.ledger.ids(), self.ledger.now()),
+            &[7; 32],
+        );
         let credentials = [
             (Who::Garbled, "nonsense".to_owned()),
             (Who::Unknown, unknown),
@@ -336,11 +420,26 @@ impl World {
             (Who::Member, self.token(OWN, Role::Member, 3600).await.1),
             (Who::Viewer, self.token(OWN, Role::Viewer, 3600).await.1),
             (Who::Stranger, self.token(OTHER, Role::Admin, 3600).await.1),
-            (Who::Pending, self.worker(OWN, WorkerStatus::Pending).await.1),
-            (Who::Approved, self.worker(OWN, WorkerStatus::Approved).await.1),
-            (Who::Rejected, self.worker(OWN, WorkerStatus::Rejected).await.1),
-            (Who::RevokedWorker, self.worker(OWN, WorkerStatus::Revoked).await.1),
-            (Who::ForeignWorker, self.worker(OTHER, WorkerStatus::Approved).await.1),
+            (
+                Who::Pending,
+                self.worker(OWN, WorkerStatus::Pending).await.1,
+            ),
+            (
+                Who::Approved,
+                self.worker(OWN, WorkerStatus::Approved).await.1,
+            ),
+            (
+                Who::Rejected,
+                self.worker(OWN, WorkerStatus::Rejected).await.1,
+            ),
+            (
+                Who::RevokedWorker,
+                self.worker(OWN, WorkerStatus::Revoked).await.1,
+            ),
+            (
+                Who::ForeignWorker,
+                self.worker(OTHER, WorkerStatus::Approved).await.1,
+            ),
             (Who::Key, self.enrolment_key().await.1),
         ];
         self.credentials = credentials.into_iter().collect();
@@ -348,23 +447,81 @@ impl World {
 
     /// The answer to a request, through everything that stands behind API Gateway: status and body.
     pub async fn ask(&self, who: Who, operation: &Operation, asked: &Asked) -> (u16, Value) {
-        let response = self.serve(operation.function, event(self, who, operation, asked)).await;
-        let body = response.body.as_ref().map(|body| String::from_utf8(body.to_vec()).unwrap()).unwrap_or_default();
-        (u16::try_from(response.status_code).unwrap(), serde_json::from_str(&body).unwrap_or_default())
+        let response = self
+            .serve(operation.function, event(self, who, operation, asked))
+            .await;
+        let body = response
+            .body
+            .as_ref()
+            .map(|body| String::from_utf8(body.to_vec()).unwrap())
+            .unwrap_or_default();
+        (
+            u16::try_from(response.status_code).unwrap(),
+            serde_json::from_str(&body).unwrap_or_default(),
+        )
     }
 
-    async fn serve(&self, function: &str, event: ApiGatewayV2httpRequest) -> ApiGatewayV2httpResponse {
+    async fn serve(
+        &self,
+        function: &str,
+        event: ApiGatewayV2httpRequest,
+    ) -> ApiGatewayV2httpResponse {
         match function {
-            "fleet" => answer(event, async |asked| fleet::handle(&self.fleet, &asked).await).await,
-            "profile" => answer(event, async |asked| profile::handle(&self.profile, &asked).await).await,
-            "enqueue" => answer(event, async |asked| enqueue::handle(&self.enqueue, &asked).await).await,
+            "fleet" => {
+                answer(event, async |asked| {
+                    fleet::handle(&self.fleet, &asked).await
+                })
+                .await
+            }
+            "profile" => {
+                answer(event, async |asked| {
+                    profile::handle(&self.profile, &asked).await
+                })
+                .await
+            }
+            "enqueue" => {
+                answer(event, async |asked| {
+                    enqueue::handle(&self.enqueue, &asked).await
+                })
+                .await
+            }
             "runs" => answer(event, async |asked| runs::handle(&self.runs, &asked).await).await,
-            "cancel" => answer(event, async |asked| cancel::handle(&self.cancel, &asked).await).await,
-            "claim" => answer(event, async |asked| claim::handle(&self.claim, &asked).await).await,
-            "report" => answer(event, async |asked| report::handle(&self.report, &asked).await).await,
-            "sandbox" => answer(event, async |asked| sandbox::handle(&self.sandbox, &asked).await).await,
-            "audit" => answer(event, async |asked| audit::handle(&self.audit, &asked).await).await,
-            "revoke" => answer(event, async |asked| revoke::handle(&self.revoke, &asked).await).await,
+            "cancel" => {
+                answer(event, async |asked| {
+                    cancel::handle(&self.cancel, &asked).await
+                })
+                .await
+            }
+            "claim" => {
+                answer(event, async |asked| {
+                    claim::handle(&self.claim, &asked).await
+                })
+                .await
+            }
+            "report" => {
+                answer(event, async |asked| {
+                    report::handle(&self.report, &asked).await
+                })
+                .await
+            }
+            "sandbox" => {
+                answer(event, async |asked| {
+                    sandbox::handle(&self.sandbox, &asked).await
+                })
+                .await
+            }
+            "audit" => {
+                answer(event, async |asked| {
+                    audit::handle(&self.audit, &asked).await
+                })
+                .await
+            }
+            "revoke" => {
+                answer(event, async |asked| {
+                    revoke::handle(&self.revoke, &asked).await
+                })
+                .await
+            }
             "openapi" => answer(event, async |asked| openapi::handle(&asked)).await,
             other => panic!("serve the function `{other}` here, so that its operations are tested"),
         }
@@ -405,13 +562,26 @@ fn jwts(issuer: &Issuer, key: &Key) -> [(Who, String); 7] {
 
 /// The event as API Gateway sends it.
 fn event(world: &World, who: Who, operation: &Operation, asked: &Asked) -> ApiGatewayV2httpRequest {
-    let path = operation.parameters().fold(operation.path.to_owned(), |path, name| {
-        let Some(value) = asked.path.get(name) else { panic!("{}: `{name}` is not given", operation.id) };
-        path.replace(&format!("{{{name}}}"), value)
-    });
+    let path = operation
+        .parameters()
+        .fold(operation.path.to_owned(), |path, name| {
+            let Some(value) = asked.path.get(name) else {
+                panic!("{}: `{name}` is not given", operation.id)
+            };
+            path.replace(&format!("{{{name}}}"), value)
+        });
     let mut headers = BTreeMap::from([("content-type", "application/json".to_owned())]);
-    headers.extend(world.credentials.get(&who).map(|text| ("authorization", format!("Bearer {text}"))));
-    headers.extend(asked.if_match.map(|version| ("if-match", format!("\"{version}\""))));
+    headers.extend(
+        world
+            .credentials
+            .get(&who)
+            .map(|text| ("authorization", format!("Bearer {text}"))),
+    );
+    headers.extend(
+        asked
+            .if_match
+            .map(|version| ("if-match", format!("\"{version}\""))),
+    );
     let mut context = json!({ "http": { "method": operation.method, "path": path } });
     let project = match who {
         Who::Sandbox => Some(OWN),
@@ -419,10 +589,18 @@ fn event(world: &World, who: Who, operation: &Operation, asked: &Asked) -> ApiGa
         _ => None,
     };
     if let (Some(project), Some(context)) = (project, context.as_object_mut()) {
-        let arn = format!("arn:aws:sts::000000000000:assumed-role/sealfleet-{project}--sandbox/{TASK}");
-        context.insert("authorizer".to_owned(), json!({ "iam": { "userArn": arn } }));
+        let arn =
+            format!("arn:aws:sts::000000000000:assumed-role/sealfleet-{project}--sandbox/{TASK}");
+        context.insert(
+            "authorizer".to_owned(),
+            json!({ "iam": { "userArn": arn } }),
+        );
     }
-    let body = if operation.body.is_some() { json!(asked.body.to_string()) } else { Value::Null };
+    let body = if operation.body.is_some() {
+        json!(asked.body.to_string())
+    } else {
+        Value::Null
+    };
     serde_json::from_value(json!({
         "version": "2.0",
         "rawPath": path,

@@ -1,7 +1,9 @@
-//! Every state change has its event, in its own transaction: each call that writes is looked at before it is made.
+//! Every state change has its event, in its own transaction: each call that writes is looked at
+//! before it is made.
 //!
-//! A call that changes a row of the ledger puts an audit entry with a state change in it, into the trail or, for what only
-//! takes away, into the outbox. What may be written without one stands in [`Exempt`], each with its reason.
+//! A call that changes a row of the ledger puts an audit entry with a state change in it, into the
+//! trail or, for what only takes away, into the outbox. What may be written without one stands in
+//! [`Exempt`], each with its reason.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -17,19 +19,23 @@ use sealfleet_ledger::{audit_entry_of_image, audit_entry_of_outbox};
 /// What is written without an audit entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exempt {
-    /// A heartbeat moves the end of a lease. Who holds it, and what was released to it, is on record since its claim, and
-    /// every few seconds of every step would be noise.
+    /// A heartbeat moves the end of a lease. Who holds it, and what was released to it, is on
+    /// record since its claim, and every few seconds of every step would be noise.
     LeaseRenewal,
-    /// `sweep` notes when it looks at a run again and how often a message was sent; a launcher notes what its task is stopped
-    /// by. No step moves by it: that what was claimed has started is an event of its own.
+    /// `sweep` notes when it looks at a run again and how often a message was sent; a launcher
+    /// notes what its task is stopped by. No step moves by it: that what was claimed has started is
+    /// an event of its own.
     RunLookedAt,
     /// How far a fan-out has come: what it did is on record with each run that it aborted.
     FanOutProgress,
-    /// A task definition that ECS has registered: a memory, which may be lost. Starts with it are on record.
+    /// A task definition that ECS has registered: a memory, which may be lost. Starts with it are
+    /// on record.
     TaskDefinition,
-    /// That a task which is nobody's any more has ended: a memory of two days, so that its usage is counted once.
+    /// That a task which is nobody's any more has ended: a memory of two days, so that its usage is
+    /// counted once.
     EndedTask,
-    /// How many requests a project has left, by the second. What its limits are has an event of its own.
+    /// How many requests a project has left, by the second. What its limits are has an event of its
+    /// own.
     RateCounted,
     /// An entry of the outbox that could not be moved is due again later. It says the same.
     OutboxPostponed,
@@ -54,7 +60,10 @@ pub struct Seen {
 
 impl Audited {
     pub fn over(store: Arc<dyn Store>) -> Self {
-        Self { store, seen: Mutex::default() }
+        Self {
+            store,
+            seen: Mutex::default(),
+        }
     }
 
     /// What was written so far.
@@ -66,7 +75,10 @@ impl Audited {
     async fn unaudited(&self, writes: &[Write]) -> Option<String> {
         let entries: Vec<AuditEntry> = writes.iter().filter_map(entry_of).collect();
         let moves = writes.iter().any(is_entry) && writes.iter().any(leaves_outbox);
-        let tells = entries.iter().flat_map(|entry| &entry.events).any(|event| event.class() == Class::StateChange);
+        let tells = entries
+            .iter()
+            .flat_map(|entry| &entry.events)
+            .any(|event| event.class() == Class::StateChange);
         for write in writes {
             if is_entry(write) || waits(write) || moves && leaves_outbox(write) || tells {
                 continue;
@@ -76,7 +88,11 @@ impl Audited {
             }
             match self.exempt(write).await {
                 Some(exempt) => drop(self.seen.lock().unwrap().exempt.insert(exempt)),
-                None => return Some(format!("a state change without its event: {write:?} of {writes:?}")),
+                None => {
+                    return Some(format!(
+                        "a state change without its event: {write:?} of {writes:?}"
+                    ));
+                }
             }
         }
         if let Some(entry) = entries.iter().find(|entry| entry.events.is_empty()) {
@@ -87,14 +103,29 @@ impl Audited {
 
     /// Whether what the write is conditional on is true. One that is refused changes nothing.
     async fn would_happen(&self, write: &Write) -> bool {
-        let Write::Put { table: Table::Ledger, item, only_if } = write else { return true };
-        let (Some(pk), Some(sk)) = (text(item, "pk"), text(item, "sk")) else { return true };
-        let before = self.store.get(Table::Ledger, &Key { pk, sk }).await.unwrap();
+        let Write::Put {
+            table: Table::Ledger,
+            item,
+            only_if,
+        } = write
+        else {
+            return true;
+        };
+        let (Some(pk), Some(sk)) = (text(item, "pk"), text(item, "sk")) else {
+            return true;
+        };
+        let before = self
+            .store
+            .get(Table::Ledger, &Key { pk, sk })
+            .await
+            .unwrap();
         match only_if {
             Condition::Absent => before.is_none(),
-            Condition::Is(pairs) => {
-                before.is_some_and(|before| pairs.iter().all(|(name, value)| before.get(*name) == Some(value)))
-            }
+            Condition::Is(pairs) => before.is_some_and(|before| {
+                pairs
+                    .iter()
+                    .all(|(name, value)| before.get(*name) == Some(value))
+            }),
             Condition::AbsentOr(..) | Condition::AbsentOrBelow(..) | Condition::Between(..) => true,
         }
     }
@@ -102,14 +133,27 @@ impl Audited {
     /// Why a write may be made without an entry.
     async fn exempt(&self, write: &Write) -> Option<Exempt> {
         if let Write::Add { key, attribute, .. } = write {
-            return (key.pk.ends_with("#RATES") && *attribute == "earned_at").then_some(Exempt::RateCounted);
+            return (key.pk.ends_with("#RATES") && *attribute == "earned_at")
+                .then_some(Exempt::RateCounted);
         }
-        let Write::Put { table: Table::Ledger, item, only_if } = write else { return None };
-        let key = Key { pk: text(item, "pk")?, sk: text(item, "sk")? };
+        let Write::Put {
+            table: Table::Ledger,
+            item,
+            only_if,
+        } = write
+        else {
+            return None;
+        };
+        let key = Key {
+            pk: text(item, "pk")?,
+            sk: text(item, "sk")?,
+        };
         let before = || async { self.store.get(Table::Ledger, &key).await.unwrap() };
         if key.pk.contains("#LEASES#") {
             let before = before().await?;
-            let same = ["step", "fence", "identity"].iter().all(|name| before.get(*name) == item.get(*name));
+            let same = ["step", "fence", "identity"]
+                .iter()
+                .all(|name| before.get(*name) == item.get(*name));
             return same.then_some(Exempt::LeaseRenewal);
         }
         if key.pk.contains("#RUNS#") {
@@ -126,7 +170,11 @@ impl Audited {
             return (before == *item).then_some(Exempt::OutboxPostponed);
         }
         if key.pk.ends_with("#RATES") {
-            let limits = |item: &Item| item.get("limits").filter(|limits| !limits.is_null()).cloned();
+            let limits = |item: &Item| {
+                item.get("limits")
+                    .filter(|limits| !limits.is_null())
+                    .cloned()
+            };
             let before = before().await.as_ref().and_then(limits);
             return (before == limits(item)).then_some(Exempt::RateCounted);
         }
@@ -161,14 +209,25 @@ impl Store for Audited {
         self.store.write(writes).await?;
         let mut seen = self.seen.lock().unwrap();
         seen.entries += entries.len();
-        seen.events.extend(entries.iter().flat_map(|entry| &entry.events).map(Event::name));
+        seen.events.extend(
+            entries
+                .iter()
+                .flat_map(|entry| &entry.events)
+                .map(Event::name),
+        );
         Ok(())
     }
 }
 
 /// Whether a write puts an entry into the trail.
 pub fn is_entry(write: &Write) -> bool {
-    matches!(write, Write::Put { table: Table::Audit, .. })
+    matches!(
+        write,
+        Write::Put {
+            table: Table::Audit,
+            ..
+        }
+    )
 }
 
 /// Whether a write puts a new entry into the outbox.
@@ -183,7 +242,9 @@ fn leaves_outbox(write: &Write) -> bool {
 
 /// The entry that a write puts.
 fn entry_of(write: &Write) -> Option<AuditEntry> {
-    let Write::Put { item, .. } = write else { return None };
+    let Write::Put { item, .. } = write else {
+        return None;
+    };
     if is_entry(write) {
         return Some(audit_entry_of_image(item.clone()).unwrap());
     }
@@ -204,8 +265,14 @@ fn run(mut item: Item) -> Run {
 fn settled(mut run: Run) -> Run {
     for step in run.steps.values_mut() {
         match &mut step.state {
-            StepState::Queued { since, resend_at, resent } => (*resend_at, *resent) = (*since, 0),
-            StepState::Leased(hold) | StepState::Running(hold) => (hold.due, hold.handle) = (hold.since, None),
+            StepState::Queued {
+                since,
+                resend_at,
+                resent,
+            } => (*resend_at, *resent) = (*since, 0),
+            StepState::Leased(hold) | StepState::Running(hold) => {
+                (hold.due, hold.handle) = (hold.since, None)
+            }
             _ => {}
         }
     }
@@ -216,21 +283,46 @@ mod tests {
     use super::*;
 
     fn put(pk: &str) -> Write {
-        let item =
-            [("pk", pk), ("sk", "x")].map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned())));
-        Write::Put { table: Table::Ledger, item: Item::from(item), only_if: Condition::Absent }
+        let item = [("pk", pk), ("sk", "x")]
+            .map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned())));
+        Write::Put {
+            table: Table::Ledger,
+            item: Item::from(item),
+            only_if: Condition::Absent,
+        }
     }
 
     #[tokio::test]
     async fn what_is_in_no_list_is_not_exempt() {
         let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
         let audited = Audited::over(store);
-        for pk in ["PRJ#a#TOKENS", "PRJ#a#PROFILES", "PRJ#a#RUNS#1", "PRJ#a#FAN_OUTS", "PRJ#a#LEASES#1", "PRJ#a#NEW"] {
+        for pk in [
+            "PRJ#a#TOKENS",
+            "PRJ#a#PROFILES",
+            "PRJ#a#RUNS#1",
+            "PRJ#a#FAN_OUTS",
+            "PRJ#a#LEASES#1",
+            "PRJ#a#NEW",
+        ] {
             assert!(audited.unaudited(&[put(pk)]).await.is_some(), "{pk}");
         }
-        let key = Key { pk: "PRJ#a#OUTBOX".to_owned(), sk: "x".to_owned() };
-        let lost = Write::Delete { key, only_if: Condition::Absent };
-        assert!(audited.unaudited(&[lost]).await.is_some(), "an entry that leaves the outbox for nowhere");
-        assert!(audited.unaudited(&[put("PRJ#a#TASK_DEFINITIONS")]).await.is_none());
+        let key = Key {
+            pk: "PRJ#a#OUTBOX".to_owned(),
+            sk: "x".to_owned(),
+        };
+        let lost = Write::Delete {
+            key,
+            only_if: Condition::Absent,
+        };
+        assert!(
+            audited.unaudited(&[lost]).await.is_some(),
+            "an entry that leaves the outbox for nowhere"
+        );
+        assert!(
+            audited
+                .unaudited(&[put("PRJ#a#TASK_DEFINITIONS")])
+                .await
+                .is_none()
+        );
     }
 }

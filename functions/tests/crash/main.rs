@@ -1,14 +1,20 @@
 //! Death between any two awaits.
 //!
-//! The real handlers run over the real ledger (DynamoDB's protocol, in process) and over ports that can die: before the
-//! n-th call of a port takes effect, or after it did and before its answer arrives. Each story below is told once to
-//! the end, to count its calls; then once for every call and both sides of it, with that one death in it. What a caller
-//! or AWS would repeat is repeated; in the harsher half of the stories nothing is, and `sweep` alone goes on.
+//! The real handlers run over the real ledger (DynamoDB's protocol, in process) and over ports that
+//! can die: before the n-th call of a port takes effect, or after it did and before its answer
+//! arrives. Each story below is told once to the end, to count its calls; then once for every call
+//! and both sides of it, with that one death in it. What a caller or AWS would repeat is repeated;
+//! in the harsher half of the stories nothing is, and `sweep` alone goes on.
 //!
-//! After each telling: every run has reached one end, each step ended once, no lease is left, no task runs that nobody
-//! knows of, no task was ever launched whose secrets' release was not on record, no audit entry is lost or doubled, and no
-//! state was changed without one.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+//! After each telling: every run has reached one end, each step ended once, no lease is left, no
+//! task runs that nobody knows of, no task was ever launched whose secrets' release was not on
+//! record, no audit entry is lost or doubled, and no state was changed without one.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod audited;
 mod walk;
@@ -98,11 +104,18 @@ async fn a_cancel_in_the_middle_of_a_launch_leaves_no_task() {
     let mut launches = 0;
     for at in 1..=20 {
         let world = World::new(None, Repeats::No).await;
-        let run_id = world.enqueue("fargate", "identity").await.expect("enqueued");
+        let run_id = world
+            .enqueue("fargate", "identity")
+            .await
+            .expect("enqueued");
         world.remember(run_id);
         world.deliver_and_cancel_at(at, run_id).await;
         launches += usize::from(world.tasks_launched() > 0);
-        assert_eq!(world.orphans().await, 0, "nobody died: launcher or canceller stops the task at once");
+        assert_eq!(
+            world.orphans().await,
+            0,
+            "nobody died: launcher or canceller stops the task at once"
+        );
         world.run_to_the_end().await;
         world.check(&[RunState::Aborted, RunState::Succeeded]).await;
     }
@@ -136,8 +149,8 @@ async fn a_hard_revocation_is_finished_wherever_a_handler_dies() {
                 }
             }
         },
-        // A launch that died before the revocation finds it when it goes on. Without repeats, the one request to revoke
-        // may be the call that died.
+        // A launch that died before the revocation finds it when it goes on. Without repeats, the
+        // one request to revoke may be the call that died.
         &[RunState::Aborted, RunState::Failed, RunState::Succeeded],
     )
     .await;
@@ -148,14 +161,25 @@ async fn a_revocation_in_the_middle_of_a_launch_leaves_no_task() {
     let mut launches = 0;
     for at in 1..=20 {
         let world = World::new(None, Repeats::No).await;
-        let run_id = world.enqueue("fargate", "identity").await.expect("enqueued");
+        let run_id = world
+            .enqueue("fargate", "identity")
+            .await
+            .expect("enqueued");
         world.remember(run_id);
         world.deliver_and_revoke_at(at).await;
         launches += usize::from(world.tasks_launched() > 0);
-        assert_eq!(world.orphans().await, 0, "nobody died: launcher or revoker stops the task at once");
+        assert_eq!(
+            world.orphans().await,
+            0,
+            "nobody died: launcher or revoker stops the task at once"
+        );
         let revoked = world.is_revoked().await;
         world.run_to_the_end().await;
-        let ends: &[RunState] = if revoked { &[RunState::Aborted, RunState::Failed] } else { &[RunState::Succeeded] };
+        let ends: &[RunState] = if revoked {
+            &[RunState::Aborted, RunState::Failed]
+        } else {
+            &[RunState::Succeeded]
+        };
         world.check(ends).await;
     }
     assert!(launches > 1, "no telling got as far as a launch");
@@ -163,10 +187,14 @@ async fn a_revocation_in_the_middle_of_a_launch_leaves_no_task() {
 
 #[tokio::test]
 async fn what_is_told_again_is_counted_once() {
-    /// What each telling of ECS counts: starts, ends, and the ten seconds of a quarter of a CPU that the task had.
+    /// What each telling of ECS counts: starts, ends, and the ten seconds of a quarter of a CPU
+    /// that the task had.
     async fn counted(end: impl AsyncFn(&World, sealfleet_domain::RunId)) -> [f64; 3] {
         let world = World::new(None, Repeats::No).await;
-        let run_id = world.enqueue("fargate", "identity").await.expect("enqueued");
+        let run_id = world
+            .enqueue("fargate", "identity")
+            .await
+            .expect("enqueued");
         world.deliver().await;
         world.ecs_says_running().await;
         world.ecs_says_running().await;
@@ -176,13 +204,28 @@ async fn what_is_told_again_is_counted_once() {
         }
         ["StepsStarted", "StepsEnded", "VcpuSeconds"].map(|name| world.metric(name))
     }
-    assert_eq!(counted(async |_, _| ()).await, [1.0, 1.0, 2.5], "it ended by itself");
-    assert_eq!(counted(async |world, run_id| world.cancel(run_id).await).await, [1.0, 1.0, 2.5], "it was cancelled");
-    assert_eq!(counted(async |world, _| world.ecs_takes_away()).await, [1.0, 0.0, 2.5], "it was lost, and is queued");
+    assert_eq!(
+        counted(async |_, _| ()).await,
+        [1.0, 1.0, 2.5],
+        "it ended by itself"
+    );
+    assert_eq!(
+        counted(async |world, run_id| world.cancel(run_id).await).await,
+        [1.0, 1.0, 2.5],
+        "it was cancelled"
+    );
+    assert_eq!(
+        counted(async |world, _| world.ecs_takes_away()).await,
+        [1.0, 0.0, 2.5],
+        "it was lost, and is queued"
+    );
 }
 
 /// The two ways in which the audit table may be away, and whether calls are repeated then.
-const AWAY: [(Trail, Repeats); 2] = [(Trail::Refuses, Repeats::Yes), (Trail::AnswersAreLost, Repeats::No)];
+const AWAY: [(Trail, Repeats); 2] = [
+    (Trail::Refuses, Repeats::Yes),
+    (Trail::AnswersAreLost, Repeats::No),
+];
 
 #[tokio::test]
 async fn a_run_is_cancelled_without_the_audit_table_wherever_a_handler_dies() {
@@ -234,22 +277,51 @@ async fn a_hard_revocation_aborts_without_the_audit_table_wherever_a_handler_die
 #[tokio::test]
 async fn without_the_audit_table_nothing_is_given_and_everything_is_taken() {
     let world = World::new(None, Repeats::No).await;
-    let cancelled = world.enqueue_as("one", "fargate", "identity").await.expect("enqueued");
+    let cancelled = world
+        .enqueue_as("one", "fargate", "identity")
+        .await
+        .expect("enqueued");
     world.deliver().await;
-    let revoked = world.enqueue_as("two", "fargate", "identity").await.expect("enqueued");
+    let revoked = world
+        .enqueue_as("two", "fargate", "identity")
+        .await
+        .expect("enqueued");
     world.deliver().await;
-    let waits = world.enqueue_as("three", "fargate", "identity").await.expect("enqueued");
-    let pulled = world.enqueue_as("four", "workers", "sandboxed").await.expect("enqueued");
+    let waits = world
+        .enqueue_as("three", "fargate", "identity")
+        .await
+        .expect("enqueued");
+    let pulled = world
+        .enqueue_as("four", "workers", "sandboxed")
+        .await
+        .expect("enqueued");
     let runs = [cancelled, revoked, waits, pulled];
     assert_eq!(world.tasks_launched(), 2);
     world.audit_table(Trail::Refuses);
 
-    assert!(world.is_refused_to_enqueue().await, "enqueue without an audit table");
+    assert!(
+        world.is_refused_to_enqueue().await,
+        "enqueue without an audit table"
+    );
     world.deliver().await;
-    assert_eq!(world.tasks_launched(), 2, "a dispatch without an audit table");
-    assert!(world.is_refused_to_claim(pulled).await, "a claim without an audit table");
-    assert_eq!([world.state(waits).await, world.state(pulled).await], [RunState::Queued; 2]);
-    assert_eq!(world.waiting().await, 0, "what is refused waits for nothing");
+    assert_eq!(
+        world.tasks_launched(),
+        2,
+        "a dispatch without an audit table"
+    );
+    assert!(
+        world.is_refused_to_claim(pulled).await,
+        "a claim without an audit table"
+    );
+    assert_eq!(
+        [world.state(waits).await, world.state(pulled).await],
+        [RunState::Queued; 2]
+    );
+    assert_eq!(
+        world.waiting().await,
+        0,
+        "what is refused waits for nothing"
+    );
 
     world.cancel(cancelled).await;
     assert_eq!(world.state(cancelled).await, RunState::Aborted);
@@ -257,20 +329,40 @@ async fn without_the_audit_table_nothing_is_given_and_everything_is_taken() {
     world.revoke().await;
     assert!(world.is_revoked().await);
     assert_eq!(world.state(revoked).await, RunState::Aborted);
-    assert_eq!((world.tasks_running(), world.waiting().await), (0, 3), "the revocation, and one run that it aborts");
+    assert_eq!(
+        (world.tasks_running(), world.waiting().await),
+        (0, 3),
+        "the revocation, and one run that it aborts"
+    );
     world.sweep().await;
-    assert_eq!(world.waiting().await, 3, "nothing leaves the outbox before the trail takes it");
-    assert!(!world.events(cancelled).await.contains(&Event::RunCancelled {}));
+    assert_eq!(
+        world.waiting().await,
+        3,
+        "nothing leaves the outbox before the trail takes it"
+    );
+    assert!(
+        !world
+            .events(cancelled)
+            .await
+            .contains(&Event::RunCancelled {})
+    );
 
     world.audit_table(Trail::Answers);
     for run_id in runs {
         world.remember(run_id);
     }
     world.run_to_the_end().await;
-    world.check(&[RunState::Aborted, RunState::Failed, RunState::Succeeded]).await;
+    world
+        .check(&[RunState::Aborted, RunState::Failed, RunState::Succeeded])
+        .await;
     assert_eq!(world.finished_fan_outs().await, 1);
-    let told = |events: Vec<Event>, wanted: fn(&Event) -> bool| events.into_iter().filter(wanted).count();
-    assert_eq!(told(world.events(cancelled).await, |event| *event == Event::RunCancelled {}), 1);
+    let told =
+        |events: Vec<Event>, wanted: fn(&Event) -> bool| events.into_iter().filter(wanted).count();
+    assert_eq!(
+        told(world.events(cancelled).await, |event| *event
+            == Event::RunCancelled {}),
+        1
+    );
     let aborted = |event: &Event| matches!(event, Event::RunAbortedByRevocation { .. });
     assert_eq!(told(world.events(revoked).await, aborted), 1);
 }

@@ -1,10 +1,14 @@
-//! A walk through every operation of the API and every event of the functions, over a store that takes no state change
-//! without its event ([`Audited`](crate::audited::Audited)).
+//! A walk through every operation of the API and every event of the functions, over a store that
+//! takes no state change without its event ([`Audited`](crate::audited::Audited)).
 //!
-//! An operation that changes something adds to the trail; one that only reads does not. An operation, a function
-//! or an event that tells of a change and is not met on the way fails the walk, and so does an exemption that nothing needs.
+//! An operation that changes something adds to the trail; one that only reads does not. An
+//! operation, a function or an event that tells of a change and is not met on the way fails the
+//! walk, and so does an exemption that nothing needs.
 
-#![expect(clippy::indexing_slicing, reason = "JSON read by name: what is absent reads as null")]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "JSON read by name: what is absent reads as null"
+)]
 
 use std::collections::BTreeSet;
 
@@ -23,17 +27,38 @@ use crate::world::{Repeats, Trail, World};
 
 /// Operations that are asked by another method than GET and change nothing.
 const READS: [(&str, &str); 5] = [
-    ("POST /v1/revocations:preview", "it lists what a revocation would abort"),
-    ("POST /v1/cascade/resolve", "it shows what a run would see, by names"),
-    ("POST /v1/heartbeats", "it moves the end of leases that are held"),
-    ("POST /v1/queue-credentials", "STS gives them out, and CloudTrail has the record; they open a queue of ids"),
-    ("POST /v1/sandbox/step", "a sandbox reads the step that it was started for"),
+    (
+        "POST /v1/revocations:preview",
+        "it lists what a revocation would abort",
+    ),
+    (
+        "POST /v1/cascade/resolve",
+        "it shows what a run would see, by names",
+    ),
+    (
+        "POST /v1/heartbeats",
+        "it moves the end of leases that are held",
+    ),
+    (
+        "POST /v1/queue-credentials",
+        "STS gives them out, and CloudTrail has the record; they open a queue of ids",
+    ),
+    (
+        "POST /v1/sandbox/step",
+        "a sandbox reads the step that it was started for",
+    ),
 ];
 
 /// Functions that change nothing in the ledger.
 const NO_CHANGES: [(&str, &str); 2] = [
-    ("export", "it reads the stream of the trail and writes to S3"),
-    ("witness", "it puts what it has seen into the trail, and nothing else"),
+    (
+        "export",
+        "it reads the stream of the trail and writes to S3",
+    ),
+    (
+        "witness",
+        "it puts what it has seen into the trail, and nothing else",
+    ),
 ];
 
 struct Walk {
@@ -44,12 +69,16 @@ struct Walk {
 impl Walk {
     async fn new() -> Self {
         let world = World::new(None, Repeats::No).await;
-        Self { world, met: BTreeSet::new() }
+        Self {
+            world,
+            met: BTreeSet::new(),
+        }
     }
 
     async fn ask(&mut self, who: &str, method: &str, path: &str, body: Value) -> Value {
         let headers = json!({ "authorization": format!("Bearer {who}") });
-        self.send(method, path, json!({ "headers": headers, "body": body })).await
+        self.send(method, path, json!({ "headers": headers, "body": body }))
+            .await
     }
 
     async fn get(&mut self, who: &str, path: &str) -> Value {
@@ -66,7 +95,10 @@ impl Walk {
         if let Some(arn) = with.get("arn") {
             context["authorizer"] = json!({ "iam": { "userArn": arn } });
         }
-        let body = with.get("body").filter(|body| !body.is_null()).map_or_else(String::new, Value::to_string);
+        let body = with
+            .get("body")
+            .filter(|body| !body.is_null())
+            .map_or_else(String::new, Value::to_string);
         let event = json!({
             "version": "2.0", "rawPath": path, "headers": with.get("headers").cloned().unwrap_or_else(|| json!({})),
             "requestContext": context, "body": body, "isBase64Encoded": false,
@@ -74,7 +106,8 @@ impl Walk {
         let request = Request::from_event(serde_json::from_value(event).unwrap()).unwrap();
         let before = self.world.seen().entries;
         let answer = self.world.handle(operation.function, &request).await;
-        let Answer { status, body, .. } = answer.unwrap_or_else(|problem| panic!("{method} {path}: {problem}"));
+        let Answer { status, body, .. } =
+            answer.unwrap_or_else(|problem| panic!("{method} {path}: {problem}"));
         assert!((200..300).contains(&status), "{method} {path}: {status}");
         let told = self.world.seen().entries - before;
         let reads = method == "GET" || READS.iter().any(|(read, _)| *read == route);
@@ -86,9 +119,15 @@ impl Walk {
 
 /// The folders of `functions/` that are functions.
 fn functions() -> BTreeSet<String> {
-    let folders = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).read_dir().unwrap().map(|entry| entry.unwrap());
+    let folders = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap());
     let functions = folders.filter(|entry| entry.path().join("mod.rs").exists());
-    functions.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| name != "shared").collect()
+    functions
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name != "shared")
+        .collect()
 }
 
 /// An operation as the template's routes are written.
@@ -97,7 +136,10 @@ fn route(operation: &Operation) -> String {
 }
 
 fn text(value: &Value, name: &str) -> String {
-    value[name].as_str().unwrap_or_else(|| panic!("no `{name}` in {value}")).to_owned()
+    value[name]
+        .as_str()
+        .unwrap_or_else(|| panic!("no `{name}` in {value}"))
+        .to_owned()
 }
 
 fn run_of(steps: &Value) -> Value {
@@ -112,8 +154,13 @@ fn step(id: &str, needs: &[&str]) -> Value {
 async fn every_operation_that_changes_something_has_its_event() {
     let mut walk = Walk::new().await;
     let expires = walk.world.record.now().plus_seconds(1_000_000);
-    let operator =
-        walk.world.record.create_token(&Home::Operators, Role::Operator, None, expires, "test").await.unwrap().1;
+    let operator = walk
+        .world
+        .record
+        .create_token(&Home::Operators, Role::Operator, None, expires, "test")
+        .await
+        .unwrap()
+        .1;
     let admin = walk.world.token.clone();
 
     projects_and_tokens(&mut walk, &operator, &admin).await;
@@ -127,16 +174,35 @@ async fn every_operation_that_changes_something_has_its_event() {
     without_the_audit_table(&walk).await;
 
     walk.send("GET", "/v1/openapi.json", json!({})).await;
-    assert_eq!(walk.met, operations::all().map(route).collect(), "operations that were walked, and all");
-    let by_event = ["dispatch", "observe", "sweep"].into_iter().chain(NO_CHANGES.iter().map(|(name, _)| *name));
-    let walked = operations::all().map(|operation| operation.function).chain(by_event);
-    assert_eq!(walked.map(str::to_owned).collect::<BTreeSet<_>>(), functions(), "functions that were walked, and all");
+    assert_eq!(
+        walk.met,
+        operations::all().map(route).collect(),
+        "operations that were walked, and all"
+    );
+    let by_event = ["dispatch", "observe", "sweep"]
+        .into_iter()
+        .chain(NO_CHANGES.iter().map(|(name, _)| *name));
+    let walked = operations::all()
+        .map(|operation| operation.function)
+        .chain(by_event);
+    assert_eq!(
+        walked.map(str::to_owned).collect::<BTreeSet<_>>(),
+        functions(),
+        "functions that were walked, and all"
+    );
     let seen = walk.world.seen();
     let changes = CATALOGUE.iter().filter(|row| {
-        serde_json::from_str::<Event>(row.example).is_ok_and(|event| event.class() == Class::StateChange)
+        serde_json::from_str::<Event>(row.example)
+            .is_ok_and(|event| event.class() == Class::StateChange)
     });
-    let unseen: Vec<&str> = changes.map(|row| row.name).filter(|name| !seen.events.contains(*name)).collect();
-    assert!(unseen.is_empty(), "events of changes that were never written: {unseen:?}");
+    let unseen: Vec<&str> = changes
+        .map(|row| row.name)
+        .filter(|name| !seen.events.contains(*name))
+        .collect();
+    assert!(
+        unseen.is_empty(),
+        "events of changes that were never written: {unseen:?}"
+    );
     let exemptions = [
         Exempt::LeaseRenewal,
         Exempt::RunLookedAt,
@@ -146,7 +212,11 @@ async fn every_operation_that_changes_something_has_its_event() {
         Exempt::RateCounted,
         Exempt::OutboxPostponed,
     ];
-    assert_eq!(seen.exempt, exemptions.into(), "exemptions that were needed, and all");
+    assert_eq!(
+        seen.exempt,
+        exemptions.into(),
+        "exemptions that were needed, and all"
+    );
 }
 
 async fn projects_and_tokens(walk: &mut Walk, operator: &str, admin: &str) {
@@ -155,37 +225,72 @@ async fn projects_and_tokens(walk: &mut Walk, operator: &str, admin: &str) {
     walk.get(operator, "/v1/projects").await;
     walk.get(operator, "/v1/projects/radiology").await;
     let limits = json!({ "limits": { "requests_per_second": 20, "burst": 40 } });
-    walk.ask(operator, "PUT", "/v1/projects/radiology/limits", limits).await;
-    let made = walk.ask(admin, "POST", "/v1/tokens", json!({ "role": "viewer" })).await;
+    walk.ask(operator, "PUT", "/v1/projects/radiology/limits", limits)
+        .await;
+    let made = walk
+        .ask(admin, "POST", "/v1/tokens", json!({ "role": "viewer" }))
+        .await;
     walk.get(admin, "/v1/tokens").await;
-    walk.ask(admin, "DELETE", &format!("/v1/tokens/{}", text(&made, "token_id")), Value::Null).await;
+    walk.ask(
+        admin,
+        "DELETE",
+        &format!("/v1/tokens/{}", text(&made, "token_id")),
+        Value::Null,
+    )
+    .await;
 }
 
 /// A worker that is approved, by its credential.
 async fn workers(walk: &mut Walk, admin: &str) -> String {
-    let key = walk.ask(admin, "POST", "/v1/enrolment-keys", json!({ "pool": "workers", "max_uses": 2 })).await;
+    let key = walk
+        .ask(
+            admin,
+            "POST",
+            "/v1/enrolment-keys",
+            json!({ "pool": "workers", "max_uses": 2 }),
+        )
+        .await;
     walk.get(admin, "/v1/enrolment-keys").await;
     let body = json!({
         "project": "healthcare", "name": "w", "pool": "workers", "modes": ["sandboxed"], "max_concurrent": 2,
     });
-    let enrolled = walk.ask(&text(&key, "enrolment_key"), "POST", "/v1/workers/register", body.clone()).await;
+    let enrolled = walk
+        .ask(
+            &text(&key, "enrolment_key"),
+            "POST",
+            "/v1/workers/register",
+            body.clone(),
+        )
+        .await;
     let path = format!("/v1/enrolment-keys/{}", text(&key, "enrolment_key_id"));
     walk.ask(admin, "DELETE", &path, Value::Null).await;
     let mut approved = None;
     for decision in ["reject", "approve"] {
-        let waits = walk.send("POST", "/v1/workers/register", json!({ "body": body })).await;
+        let waits = walk
+            .send("POST", "/v1/workers/register", json!({ "body": body }))
+            .await;
         let path = format!("/v1/workers/{}", text(&waits, "worker_id"));
         walk.get(admin, &path).await;
-        walk.ask(admin, "POST", &format!("{path}/{decision}"), Value::Null).await;
+        walk.ask(admin, "POST", &format!("{path}/{decision}"), Value::Null)
+            .await;
         approved = Some(text(&waits, "credential"));
     }
     walk.get(admin, "/v1/workers").await;
 
     // The enrolled one is revoked while it holds a step.
-    let run = walk.ask(admin, "POST", "/v1/runs", run_of(&json!([step("a", &[])]))).await;
+    let run = walk
+        .ask(admin, "POST", "/v1/runs", run_of(&json!([step("a", &[])])))
+        .await;
     let asked = json!({ "run_id": run["run_id"], "step_id": "a" });
-    walk.ask(&text(&enrolled, "credential"), "POST", "/v1/claims", asked).await;
-    walk.ask(admin, "POST", &format!("/v1/workers/{}/revoke", text(&enrolled, "worker_id")), Value::Null).await;
+    walk.ask(&text(&enrolled, "credential"), "POST", "/v1/claims", asked)
+        .await;
+    walk.ask(
+        admin,
+        "POST",
+        &format!("/v1/workers/{}/revoke", text(&enrolled, "worker_id")),
+        Value::Null,
+    )
+    .await;
     approved.unwrap()
 }
 
@@ -197,45 +302,115 @@ async fn profiles(walk: &mut Walk, admin: &str) {
     walk.get(admin, "/v1/profiles").await;
     walk.get(admin, "/v1/profiles/ehr").await;
     let headers = json!({ "authorization": format!("Bearer {admin}"), "if-match": "\"1\"" });
-    walk.send("PUT", "/v1/profiles/ehr", json!({ "headers": headers, "body": content })).await;
+    walk.send(
+        "PUT",
+        "/v1/profiles/ehr",
+        json!({ "headers": headers, "body": content }),
+    )
+    .await;
     walk.get(admin, "/v1/profiles/ehr/versions").await;
-    walk.ask(admin, "PUT", "/v1/cascade", json!({ "workflows": { "bound": "ehr" } })).await;
+    walk.ask(
+        admin,
+        "PUT",
+        "/v1/cascade",
+        json!({ "workflows": { "bound": "ehr" } }),
+    )
+    .await;
     walk.get(admin, "/v1/cascade").await;
-    walk.ask(admin, "POST", "/v1/cascade/resolve", json!({ "workflow": "bound" })).await;
-    walk.ask(admin, "DELETE", "/v1/profiles/ehr", Value::Null).await;
+    walk.ask(
+        admin,
+        "POST",
+        "/v1/cascade/resolve",
+        json!({ "workflow": "bound" }),
+    )
+    .await;
+    walk.ask(admin, "DELETE", "/v1/profiles/ehr", Value::Null)
+        .await;
 }
 
 async fn runs(walk: &mut Walk, admin: &str, worker: &str) {
-    let run = walk.ask(admin, "POST", "/v1/runs", run_of(&json!([step("a", &[]), step("b", &["a"])]))).await;
+    let run = walk
+        .ask(
+            admin,
+            "POST",
+            "/v1/runs",
+            run_of(&json!([step("a", &[]), step("b", &["a"])])),
+        )
+        .await;
     let run = text(&run, "run_id");
     walk.get(admin, "/v1/runs").await;
     walk.get(admin, &format!("/v1/runs/{run}")).await;
-    walk.ask(worker, "POST", "/v1/queue-credentials", Value::Null).await;
+    walk.ask(worker, "POST", "/v1/queue-credentials", Value::Null)
+        .await;
     for (id, end) in [
         ("a", json!({ "state": "succeeded" })),
-        ("b", json!({ "state": "failed", "failure": { "kind": "exit", "code": 3 } })),
+        (
+            "b",
+            json!({ "state": "failed", "failure": { "kind": "exit", "code": 3 } }),
+        ),
     ] {
-        let claim = walk.ask(worker, "POST", "/v1/claims", json!({ "run_id": run, "step_id": id })).await;
+        let claim = walk
+            .ask(
+                worker,
+                "POST",
+                "/v1/claims",
+                json!({ "run_id": run, "step_id": id }),
+            )
+            .await;
         let lease = json!({ "run_id": run, "step_id": id, "fence": claim["fence"] });
-        walk.ask(worker, "POST", "/v1/heartbeats", json!({ "leases": [lease] })).await;
+        walk.ask(
+            worker,
+            "POST",
+            "/v1/heartbeats",
+            json!({ "leases": [lease] }),
+        )
+        .await;
         let with = |more: &Value| {
             let mut body = lease.clone();
-            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            body.as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
             body
         };
-        walk.ask(worker, "POST", "/v1/starts", with(&json!({ "sandbox": "s" }))).await;
+        walk.ask(
+            worker,
+            "POST",
+            "/v1/starts",
+            with(&json!({ "sandbox": "s" })),
+        )
+        .await;
         walk.ask(worker, "POST", "/v1/reports", with(&end)).await;
     }
 
     let mut once = step("a", &[]);
     once["max_attempts"] = json!(1);
-    let lost = walk.ask(admin, "POST", "/v1/runs", run_of(&json!([once]))).await;
+    let lost = walk
+        .ask(admin, "POST", "/v1/runs", run_of(&json!([once])))
+        .await;
     let lost = text(&lost, "run_id");
-    walk.ask(worker, "POST", "/v1/claims", json!({ "run_id": lost, "step_id": "a" })).await;
+    walk.ask(
+        worker,
+        "POST",
+        "/v1/claims",
+        json!({ "run_id": lost, "step_id": "a" }),
+    )
+    .await;
     walk.world.time_goes_by(120);
     walk.world.sweep().await;
-    walk.ask(admin, "POST", &format!("/v1/runs/{lost}/steps/a/retry"), Value::Null).await;
-    walk.ask(admin, "POST", &format!("/v1/runs/{lost}/cancel"), Value::Null).await;
+    walk.ask(
+        admin,
+        "POST",
+        &format!("/v1/runs/{lost}/steps/a/retry"),
+        Value::Null,
+    )
+    .await;
+    walk.ask(
+        admin,
+        "POST",
+        &format!("/v1/runs/{lost}/cancel"),
+        Value::Null,
+    )
+    .await;
 }
 
 async fn revocations(walk: &mut Walk, admin: &str) {
@@ -243,19 +418,34 @@ async fn revocations(walk: &mut Walk, admin: &str) {
     walk.world.deliver().await;
     let (task, lease) = walk.world.task_of(run).await;
     let arn = format!("arn:aws:sts::1:assumed-role/sealfleet-healthcare--sandbox/{task}");
-    walk.send("POST", "/v1/sandbox/step", json!({ "arn": arn, "body": lease })).await;
+    walk.send(
+        "POST",
+        "/v1/sandbox/step",
+        json!({ "arn": arn, "body": lease }),
+    )
+    .await;
     walk.world.ecs_says_running().await;
     let body = json!({ "keys": [{ "profile": "crm", "key": "API_KEY" }], "hard": true, "reason": "leaked" });
-    let preview = walk.ask(admin, "POST", "/v1/revocations:preview", body.clone()).await;
+    let preview = walk
+        .ask(admin, "POST", "/v1/revocations:preview", body.clone())
+        .await;
     assert_eq!(preview["runs"][0]["run_id"], json!(run));
     let revoked = walk.ask(admin, "POST", "/v1/revocations", body).await;
     assert_eq!(walk.world.state(run).await, RunState::Aborted);
     walk.world.ecs_runs_and_ends(143).await;
     walk.get(admin, "/v1/revocations").await;
-    let path = format!("/v1/revocations/{}", text(&revoked["revocations"][0], "revocation_id"));
+    let path = format!(
+        "/v1/revocations/{}",
+        text(&revoked["revocations"][0], "revocation_id")
+    );
     walk.get(admin, &path).await;
-    walk.get(admin, &format!("/v1/fan-outs/{}", text(&revoked["fan_out"], "fan_out_id"))).await;
-    walk.ask(admin, "POST", &format!("{path}/lift"), Value::Null).await;
+    walk.get(
+        admin,
+        &format!("/v1/fan-outs/{}", text(&revoked["fan_out"], "fan_out_id")),
+    )
+    .await;
+    walk.ask(admin, "POST", &format!("{path}/lift"), Value::Null)
+        .await;
 }
 
 /// What waits in the outbox waits longer, and then arrives.
@@ -278,7 +468,12 @@ async fn a_trail_is_its_own_scopes_alone() {
     let world = World::new(None, Repeats::No).await;
     let token = async |home, role| {
         let expires = world.record.now().plus_seconds(1000);
-        world.record.create_token(&home, role, None, expires, "test").await.unwrap().1
+        world
+            .record
+            .create_token(&home, role, None, expires, "test")
+            .await
+            .unwrap()
+            .1
     };
     let own = || Home::Project("healthcare".parse().unwrap());
     let operator = token(Home::Operators, Role::Operator).await;
@@ -298,6 +493,12 @@ async fn a_trail_is_its_own_scopes_alone() {
         });
         let request = Request::from_event(serde_json::from_value(event).unwrap()).unwrap();
         let answer = world.handle("audit", &request).await;
-        assert_eq!(answer.map(|answer| answer.status).map_err(|problem| problem.code), wanted, "{project}");
+        assert_eq!(
+            answer
+                .map(|answer| answer.status)
+                .map_err(|problem| problem.code),
+            wanted,
+            "{project}"
+        );
     }
 }

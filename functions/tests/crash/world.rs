@@ -23,21 +23,27 @@ use sealfleet_domain::profile::Content;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::{Fence, Mode, Pace, RunState};
 use sealfleet_domain::scope::started_by;
-use sealfleet_domain::{Clock, IdSource, Owner, PoolName, ProjectScope, RunId, StepId, Timestamp, WorkerId};
-use sealfleet_ecs::{Definition, Error as EcsError, Launch, Launched, TaskState, Tasks};
-use sealfleet_functions::shared::identity::{Door, Oidc};
+use sealfleet_domain::{
+    Clock, IdSource, Owner, PoolName, ProjectScope, RunId, StepId, Timestamp, WorkerId,
+};
+use sealfleet_fargate::{Definition, Error as EcsError, Launch, Launched, TaskState, Tasks};
+use sealfleet_functions::shared::auth::{Door, Oidc};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::{
-    audit, cancel, claim, dispatch, enqueue, fleet, observe, openapi, profile, report, revoke, runs, sandbox, sweep,
+    audit, cancel, claim, dispatch, enqueue, fleet, observe, openapi, profile, report, revoke,
+    runs, sandbox, sweep,
 };
 use sealfleet_ledger::store::{Item, Key, Query, Rows, Store, Table, Write, WriteError};
 use sealfleet_ledger::{AuditFilter, Due, Ledger, Registration, due_shards};
-use sealfleet_secrets_manager::{Described, Error as SecretsError, SecretVersions};
+use sealfleet_versions::{Described, Error as SecretsError, SecretVersions};
 use tokio::sync::Notify;
 
 use crate::audited::{self, Audited, Seen};
 
-const PACE: Pace = Pace { lease_seconds: 30, resend_seconds: 30 };
+const PACE: Pace = Pace {
+    lease_seconds: 30,
+    resend_seconds: 30,
+};
 
 /// Where the one death is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +80,12 @@ impl Mortal {
             return effect.await;
         }
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        let pauses = self.pause.lock().unwrap().take_if(|at| *at == call).is_some();
+        let pauses = self
+            .pause
+            .lock()
+            .unwrap()
+            .take_if(|at| *at == call)
+            .is_some();
         if pauses {
             self.paused.notify_one();
             self.resume.notified().await;
@@ -88,7 +99,11 @@ impl Mortal {
     async fn die_at(&self, here: Death) {
         let fatal = {
             let mut death = self.death.lock().unwrap();
-            if *death == Some(here) { death.take() } else { None }
+            if *death == Some(here) {
+                death.take()
+            } else {
+                None
+            }
         };
         if fatal.is_some() {
             self.died.notify_one();
@@ -142,14 +157,24 @@ impl Store for MortalStore {
     }
 
     async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
-        let trail = if writes.iter().any(audited::is_entry) { *self.trail.lock().unwrap() } else { Trail::Answers };
-        let unavailable = || Err(WriteError::Unavailable("the audit table does not answer".to_owned()));
+        let trail = if writes.iter().any(audited::is_entry) {
+            *self.trail.lock().unwrap()
+        } else {
+            Trail::Answers
+        };
+        let unavailable = || {
+            Err(WriteError::Unavailable(
+                "the audit table does not answer".to_owned(),
+            ))
+        };
         self.mortal
             .call(async {
                 match trail {
                     Trail::Answers => self.store.write(writes).await,
                     Trail::Refuses => unavailable(),
-                    Trail::AnswersAreLost => self.store.write(writes).await.and_then(|()| unavailable()),
+                    Trail::AnswersAreLost => {
+                        self.store.write(writes).await.and_then(|()| unavailable())
+                    }
                 }
             })
             .await
@@ -170,11 +195,20 @@ struct MortalQueues {
 
 #[async_trait]
 impl Queues for MortalQueues {
-    async fn send(&self, scope: &ProjectScope, pool: &PoolName, body: String) -> Result<(), Unavailable> {
+    async fn send(
+        &self,
+        scope: &ProjectScope,
+        pool: &PoolName,
+        body: String,
+    ) -> Result<(), Unavailable> {
         self.mortal
             .call(async {
                 if !self.queues.lossy.load(Ordering::SeqCst) {
-                    self.queues.messages.lock().unwrap().push((queue_name(scope, pool), body));
+                    self.queues
+                        .messages
+                        .lock()
+                        .unwrap()
+                        .push((queue_name(scope, pool), body));
                 }
                 Ok(())
             })
@@ -216,8 +250,14 @@ struct MortalEcs {
 
 #[async_trait]
 impl Tasks for MortalEcs {
-    async fn register(&self, _: &ProjectScope, definition: &Definition) -> Result<String, EcsError> {
-        self.mortal.call(async { Ok(format!("definition/{}", definition.hash("here"))) }).await
+    async fn register(
+        &self,
+        _: &ProjectScope,
+        definition: &Definition,
+    ) -> Result<String, EcsError> {
+        self.mortal
+            .call(async { Ok(format!("definition/{}", definition.hash("here"))) })
+            .await
     }
 
     async fn run(&self, scope: &ProjectScope, launch: &Launch<'_>) -> Result<Launched, EcsError> {
@@ -229,7 +269,8 @@ impl Tasks for MortalEcs {
                 );
                 let started_by = started_by(scope, launch.run_id, launch.step_id, launch.fence);
                 let mut tasks = self.ecs.tasks.lock().unwrap();
-                if let Some((arn, _)) = tasks.iter().find(|(_, task)| task.started_by == started_by) {
+                if let Some((arn, _)) = tasks.iter().find(|(_, task)| task.started_by == started_by)
+                {
                     return Ok(Launched::Task(arn.clone()));
                 }
                 let arn = format!("arn:aws:ecs:r:1:task/sealfleet/{:032}", tasks.len());
@@ -256,7 +297,17 @@ impl Tasks for MortalEcs {
     }
 
     async fn describe(&self, arn: &str) -> Result<Option<TaskState>, EcsError> {
-        self.mortal.call(async { Ok(self.ecs.tasks.lock().unwrap().get(arn).map(|task| task.state.clone())) }).await
+        self.mortal
+            .call(async {
+                Ok(self
+                    .ecs
+                    .tasks
+                    .lock()
+                    .unwrap()
+                    .get(arn)
+                    .map(|task| task.state.clone()))
+            })
+            .await
     }
 
     async fn find(
@@ -270,7 +321,10 @@ impl Tasks for MortalEcs {
         self.mortal
             .call(async {
                 let tasks = self.ecs.tasks.lock().unwrap();
-                Ok(tasks.iter().find(|(_, task)| task.started_by == wanted).map(|(arn, _)| arn.clone()))
+                Ok(tasks
+                    .iter()
+                    .find(|(_, task)| task.started_by == wanted)
+                    .map(|(arn, _)| arn.clone()))
             })
             .await
     }
@@ -281,18 +335,32 @@ async fn released(record: &Ledger, scope: &ProjectScope, launch: &Launch<'_>) ->
     if run.identity.is_none() {
         return true;
     }
-    entries(record, scope, launch.run_id).await.iter().any(|event| {
-        matches!(event, Event::SecretReleased { step_id, fence, .. }
+    entries(record, scope, launch.run_id)
+        .await
+        .iter()
+        .any(|event| {
+            matches!(event, Event::SecretReleased { step_id, fence, .. }
             if step_id == launch.step_id && *fence == launch.fence)
-    })
+        })
 }
 
 async fn entries(record: &Ledger, scope: &ProjectScope, run_id: RunId) -> Vec<Event> {
     let all = AuditFilter::between(run_id.made_at(), record.now(), 1000);
-    let page =
-        record.audit(&Owner::Project(scope.clone()), &AuditFilter { run_id: Some(run_id), ..all }).await.unwrap();
+    let page = record
+        .audit(
+            &Owner::Project(scope.clone()),
+            &AuditFilter {
+                run_id: Some(run_id),
+                ..all
+            },
+        )
+        .await
+        .unwrap();
     assert!(page.more_after.is_none());
-    page.entries.into_iter().flat_map(|entry| entry.events).collect()
+    page.entries
+        .into_iter()
+        .flat_map(|entry| entry.events)
+        .collect()
 }
 
 struct MortalSecrets(Arc<Mortal>);
@@ -300,7 +368,14 @@ struct MortalSecrets(Arc<Mortal>);
 #[async_trait]
 impl SecretVersions for MortalSecrets {
     async fn describe(&self, name: &str) -> Result<Described, SecretsError> {
-        self.0.call(async { Ok(Described { arn: format!("arn:{name}"), version: "v1".to_owned() }) }).await
+        self.0
+            .call(async {
+                Ok(Described {
+                    arn: format!("arn:{name}"),
+                    version: "v1".to_owned(),
+                })
+            })
+            .await
     }
 }
 
@@ -308,7 +383,12 @@ struct FakeQueueAccess;
 
 #[async_trait]
 impl QueueAccess for FakeQueueAccess {
-    async fn queue_key(&self, _: &ProjectScope, _: &PoolName, _: WorkerId) -> Result<QueueKey, Unavailable> {
+    async fn queue_key(
+        &self,
+        _: &ProjectScope,
+        _: &PoolName,
+        _: WorkerId,
+    ) -> Result<QueueKey, Unavailable> {
         let word = || "any".to_owned();
         Ok(QueueKey {
             queue_url: word(),
@@ -393,29 +473,63 @@ impl World {
         let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
         let clock = Arc::new(FakeClock(AtomicI64::new(1_800_000_000_000)));
         let ids = Arc::new(CountedIds(AtomicI64::new(1)));
-        let mortal = Arc::new(Mortal { death: Mutex::new(death), ..Mortal::default() });
+        let mortal = Arc::new(Mortal {
+            death: Mutex::new(death),
+            ..Mortal::default()
+        });
         let audited = Arc::new(Audited::over(store));
         let record = Ledger::new(audited.clone(), clock.clone(), ids.clone());
         let trail = Arc::new(Mutex::new(Trail::default()));
-        let mortal_store = MortalStore { store: audited.clone(), mortal: mortal.clone(), trail: trail.clone() };
+        let mortal_store = MortalStore {
+            store: audited.clone(),
+            mortal: mortal.clone(),
+            trail: trail.clone(),
+        };
         let mortal_store = Arc::new(mortal_store);
         let lines = Arc::new(Mutex::new(Vec::new()));
         let metrics = Metrics::to("any", lines.clone());
-        let ledger = Ledger::new(mortal_store, clock.clone(), ids).watched(Arc::new(metrics.clone()));
-        let limits = Limits { requests_per_second: Limits::MOST, burst: Limits::MOST };
+        let ledger =
+            Ledger::new(mortal_store, clock.clone(), ids).watched(Arc::new(metrics.clone()));
+        let limits = Limits {
+            requests_per_second: Limits::MOST,
+            burst: Limits::MOST,
+        };
         let door = || Door::new(ledger.clone(), limits, Oidc::Off, metrics.clone());
         let queues = Arc::new(FakeQueues::default());
         let ecs = Arc::new(FakeEcs::default());
-        let sent = MortalQueues { queues: queues.clone(), mortal: mortal.clone() };
-        let tasks = MortalEcs { ecs: ecs.clone(), mortal: mortal.clone(), record: record.clone() };
+        let sent = MortalQueues {
+            queues: queues.clone(),
+            mortal: mortal.clone(),
+        };
+        let tasks = MortalEcs {
+            ecs: ecs.clone(),
+            mortal: mortal.clone(),
+            record: record.clone(),
+        };
         let scope = ProjectScope::of_stored_row("healthcare".parse().unwrap());
         let (pool_worker, worker_id, token, worker) = onboard(&record, &scope).await;
         Self {
-            fleet: fleet::Ports { ledger: ledger.clone(), door: door(), queues: Box::new(sent.clone()), pace: PACE },
-            profile: profile::Ports { ledger: ledger.clone(), door: door() },
-            runs_read: runs::Ports { ledger: ledger.clone(), door: door() },
-            sandbox: sandbox::Ports { ledger: ledger.clone() },
-            audit: audit::Ports { ledger: ledger.clone(), door: door() },
+            fleet: fleet::Ports {
+                ledger: ledger.clone(),
+                door: door(),
+                queues: Box::new(sent.clone()),
+                pace: PACE,
+            },
+            profile: profile::Ports {
+                ledger: ledger.clone(),
+                door: door(),
+            },
+            runs_read: runs::Ports {
+                ledger: ledger.clone(),
+                door: door(),
+            },
+            sandbox: sandbox::Ports {
+                ledger: ledger.clone(),
+            },
+            audit: audit::Ports {
+                ledger: ledger.clone(),
+                door: door(),
+            },
             enqueue: enqueue::Ports {
                 ledger: ledger.clone(),
                 door: door(),
@@ -438,11 +552,33 @@ impl World {
                 pace: PACE,
                 metrics: metrics.clone(),
             },
-            claim: claim::Ports { ledger: ledger.clone(), access: Box::new(FakeQueueAccess), pace: PACE },
-            report: report::Ports { ledger: ledger.clone(), queues: Box::new(sent.clone()), pace: PACE },
-            cancel: cancel::Ports { ledger: ledger.clone(), door: door(), tasks: Box::new(tasks.clone()) },
-            revoke: revoke::Ports { ledger: ledger.clone(), door: door(), tasks: Box::new(tasks.clone()) },
-            sweep: sweep::Ports { ledger, queues: Box::new(sent), tasks: Box::new(tasks), pace: PACE, metrics },
+            claim: claim::Ports {
+                ledger: ledger.clone(),
+                access: Box::new(FakeQueueAccess),
+                pace: PACE,
+            },
+            report: report::Ports {
+                ledger: ledger.clone(),
+                queues: Box::new(sent.clone()),
+                pace: PACE,
+            },
+            cancel: cancel::Ports {
+                ledger: ledger.clone(),
+                door: door(),
+                tasks: Box::new(tasks.clone()),
+            },
+            revoke: revoke::Ports {
+                ledger: ledger.clone(),
+                door: door(),
+                tasks: Box::new(tasks.clone()),
+            },
+            sweep: sweep::Ports {
+                ledger,
+                queues: Box::new(sent),
+                tasks: Box::new(tasks),
+                pace: PACE,
+                metrics,
+            },
             scope,
             mortal,
             repeats,
@@ -488,25 +624,46 @@ impl World {
         }
     }
 
-    /// A caller enqueues a run of one step. `None`: nobody knows of it, and nothing of it may be stored.
+    /// A caller enqueues a run of one step. `None`: nobody knows of it, and nothing of it may be
+    /// stored.
     pub async fn enqueue(&self, pool: &str, mode: &str) -> Option<RunId> {
         self.enqueue_as("w", pool, mode).await
     }
 
     /// The same, with another kind of work: two runs are two requests.
     pub async fn enqueue_as(&self, workflow: &str, pool: &str, mode: &str) -> Option<RunId> {
-        let profile = if mode == "identity" { serde_json::json!("crm") } else { serde_json::Value::Null };
+        let profile = if mode == "identity" {
+            serde_json::json!("crm")
+        } else {
+            serde_json::Value::Null
+        };
         let body = serde_json::json!({
             "workflow": workflow,
             "profile": profile,
             "steps": [{ "id": "a", "pool": pool, "mode": mode, "command": ["true"] }],
         });
         let request = request("/v1/runs", &self.token, &body);
-        let before = self.record.runs(&self.scope, None, None, 10).await.unwrap().items.len();
-        let answer = self.call(async || enqueue::handle(&self.enqueue, &request).await).await;
+        let before = self
+            .record
+            .runs(&self.scope, None, None, 10)
+            .await
+            .unwrap()
+            .items
+            .len();
+        let answer = self
+            .call(async || enqueue::handle(&self.enqueue, &request).await)
+            .await;
         // What died may have stored the run all the same; then it must be whole, and it counts.
-        let stored = self.record.runs(&self.scope, None, None, 10).await.unwrap().items;
-        assert!(stored.len() <= before + 1, "one request stored more than one run");
+        let stored = self
+            .record
+            .runs(&self.scope, None, None, 10)
+            .await
+            .unwrap()
+            .items;
+        assert!(
+            stored.len() <= before + 1,
+            "one request stored more than one run"
+        );
         for run in &stored {
             self.remember(run.run_id);
         }
@@ -521,9 +678,21 @@ impl World {
         let body = serde_json::json!({
             "workflow": "refused", "steps": [{ "id": "a", "pool": "workers", "mode": "bare", "command": ["true"] }],
         });
-        let before = self.record.runs(&self.scope, None, None, 100).await.unwrap().items.len();
+        let before = self
+            .record
+            .runs(&self.scope, None, None, 100)
+            .await
+            .unwrap()
+            .items
+            .len();
         let answer = enqueue::handle(&self.enqueue, &request("/v1/runs", &self.token, &body)).await;
-        let after = self.record.runs(&self.scope, None, None, 100).await.unwrap().items.len();
+        let after = self
+            .record
+            .runs(&self.scope, None, None, 100)
+            .await
+            .unwrap()
+            .items
+            .len();
         matches!(answer, Err(problem) if problem.code == Code::Unavailable) && before == after
     }
 
@@ -536,13 +705,16 @@ impl World {
 
     /// SQS delivers what waits for Fargate pools.
     pub async fn deliver(&self) {
-        let messages: Vec<(String, String)> = std::mem::take(&mut *self.queues.messages.lock().unwrap());
+        let messages: Vec<(String, String)> =
+            std::mem::take(&mut *self.queues.messages.lock().unwrap());
         for (queue, body) in messages {
             if !queue.ends_with("--fargate") {
                 continue;
             }
             let event = sqs_event(&queue, &body);
-            let response = self.call(async || dispatch::handle(&self.dispatch, event.clone()).await).await;
+            let response = self
+                .call(async || dispatch::handle(&self.dispatch, event.clone()).await)
+                .await;
             if response.is_some_and(|response| !response.batch_item_failures.is_empty()) {
                 self.queues.messages.lock().unwrap().push((queue, body));
             }
@@ -555,9 +727,17 @@ impl World {
         for task in running {
             if task.state.last_status == "RUNNING" {
                 self.tell(&task).await;
-                self.ecs.end(&task.state.arn, Some(exit_code), "EssentialContainerExited");
+                self.ecs
+                    .end(&task.state.arn, Some(exit_code), "EssentialContainerExited");
             }
-            let ended = self.ecs.tasks.lock().unwrap().get(&task.state.arn).cloned().unwrap();
+            let ended = self
+                .ecs
+                .tasks
+                .lock()
+                .unwrap()
+                .get(&task.state.arn)
+                .cloned()
+                .unwrap();
             self.tell(&ended).await;
         }
     }
@@ -596,27 +776,45 @@ impl World {
         self.call(told).await;
     }
 
-    /// A pull worker claims, starts and reports, and gives up where a call dies and is not repeated.
+    /// A pull worker claims, starts and reports, and gives up where a call dies and is not
+    /// repeated.
     pub async fn work(&self, run_id: RunId) {
         let body = serde_json::json!({ "run_id": run_id, "step_id": "a" });
         let claiming = request("/v1/claims", &self.worker, &body);
-        let answer = self.call(async || claim::handle(&self.claim, &claiming).await).await;
+        let answer = self
+            .call(async || claim::handle(&self.claim, &claiming).await)
+            .await;
         let Some(Ok(answer)) = answer else { return };
         let claim: Claim = serde_json::from_value(answer.body).unwrap();
         let body = serde_json::json!({ "run_id": run_id, "step_id": "a", "fence": claim.fence, "sandbox": "s" });
         let starting = request("/v1/starts", &self.worker, &body);
-        let Some(Ok(_)) = self.call(async || report::handle(&self.report, &starting).await).await else { return };
+        let Some(Ok(_)) = self
+            .call(async || report::handle(&self.report, &starting).await)
+            .await
+        else {
+            return;
+        };
         let body = serde_json::json!({ "run_id": run_id, "step_id": "a", "fence": claim.fence, "state": "succeeded" });
         let reporting = request("/v1/reports", &self.worker, &body);
-        if let Some(Err(problem)) = self.call(async || report::handle(&self.report, &reporting).await).await {
+        if let Some(Err(problem)) = self
+            .call(async || report::handle(&self.report, &reporting).await)
+            .await
+        {
             panic!("{problem}");
         }
     }
 
     /// A caller cancels.
     pub async fn cancel(&self, run_id: RunId) {
-        let request = request(&format!("/v1/runs/{run_id}/cancel"), &self.token, &serde_json::json!({}));
-        if let Some(Err(problem)) = self.call(async || cancel::handle(&self.cancel, &request).await).await {
+        let request = request(
+            &format!("/v1/runs/{run_id}/cancel"),
+            &self.token,
+            &serde_json::json!({}),
+        );
+        if let Some(Err(problem)) = self
+            .call(async || cancel::handle(&self.cancel, &request).await)
+            .await
+        {
             assert_eq!(problem.code, Code::Conflict, "{problem}");
         }
     }
@@ -624,7 +822,10 @@ impl World {
     /// An admin revokes the profile's key, with all that is in flight.
     pub async fn revoke(&self) {
         let request = request("/v1/revocations", &self.token, &revocation());
-        if let Some(Err(problem)) = self.call(async || revoke::handle(&self.revoke, &request).await).await {
+        if let Some(Err(problem)) = self
+            .call(async || revoke::handle(&self.revoke, &request).await)
+            .await
+        {
             assert_eq!(problem.code, Code::AlreadyRevoked, "{problem}");
         }
     }
@@ -659,7 +860,11 @@ impl World {
     /// The task of a run's step `a`, and its lease.
     pub async fn task_of(&self, run_id: RunId) -> (String, serde_json::Value) {
         let run = self.record.run(&self.scope, run_id).await.unwrap();
-        let hold = run.steps.values().find_map(|step| step.state.hold()).unwrap();
+        let hold = run
+            .steps
+            .values()
+            .find_map(|step| step.state.hold())
+            .unwrap();
         let lease = serde_json::json!({ "run_id": run_id, "step_id": "a", "fence": hold.fence });
         (hold.handle.as_ref().unwrap().task_id().to_owned(), lease)
     }
@@ -681,43 +886,69 @@ impl World {
 
     /// Audit entries that wait in the outbox.
     pub async fn waiting(&self) -> usize {
-        self.due().await.iter().filter(|due| matches!(due, Due::Entry(_))).count()
+        self.due()
+            .await
+            .iter()
+            .filter(|due| matches!(due, Due::Entry(_)))
+            .count()
     }
 
     /// All that somebody must still look at.
     async fn due(&self) -> Vec<Due> {
         let mut due = Vec::new();
         for shard in due_shards() {
-            due.extend(self.record.due(&shard, self.record.now().plus_seconds(1_000_000), 100).await.unwrap());
+            due.extend(
+                self.record
+                    .due(&shard, self.record.now().plus_seconds(1_000_000), 100)
+                    .await
+                    .unwrap(),
+            );
         }
         due
     }
 
     /// `sweep` runs, now.
     pub async fn sweep(&self) {
-        self.mortal.run(async { sweep::handle(&self.sweep).await.unwrap() }).await;
+        self.mortal
+            .run(async { sweep::handle(&self.sweep).await.unwrap() })
+            .await;
     }
 
     /// Whether the profile's key is revoked.
     pub async fn is_revoked(&self) -> bool {
-        !self.record.active_revocations(&Owner::Project(self.scope.clone())).await.unwrap().is_empty()
+        !self
+            .record
+            .active_revocations(&Owner::Project(self.scope.clone()))
+            .await
+            .unwrap()
+            .is_empty()
     }
 
     /// Fan-outs that were finished, by their entries in the audit trail.
     pub async fn finished_fan_outs(&self) -> usize {
         let from = self.record.now().plus_seconds(-24 * 3600);
         let filter = AuditFilter::between(from, self.record.now(), 1000);
-        let entries = self.record.audit(&Owner::Project(self.scope.clone()), &filter).await.unwrap().entries;
+        let entries = self
+            .record
+            .audit(&Owner::Project(self.scope.clone()), &filter)
+            .await
+            .unwrap()
+            .entries;
         let events = entries.iter().flat_map(|entry| &entry.events);
-        events.filter(|event| matches!(event, Event::FanOutFinished { .. })).count()
+        events
+            .filter(|event| matches!(event, Event::FanOutFinished { .. }))
+            .count()
     }
 
-    /// Time goes by; `sweep` runs each minute, queues deliver, ECS goes on, workers work. Nothing else happens.
+    /// Time goes by; `sweep` runs each minute, queues deliver, ECS goes on, workers work. Nothing
+    /// else happens.
     pub async fn run_to_the_end(&self) {
         for _ in 0..60 {
             self.clock.0.fetch_add(60_000, Ordering::SeqCst);
             // A sweep may be the one that dies: the next one comes in a minute.
-            self.mortal.run(async { sweep::handle(&self.sweep).await.unwrap() }).await;
+            self.mortal
+                .run(async { sweep::handle(&self.sweep).await.unwrap() })
+                .await;
             let waiting: Vec<(String, String)> = self.queues.messages.lock().unwrap().clone();
             self.deliver().await;
             for (queue, body) in waiting {
@@ -734,29 +965,43 @@ impl World {
         panic!("after an hour there are runs that have not ended");
     }
 
-    /// The commands of live claims end. ECS's events are lost from here on: asking it must do. A task whose claim is gone
-    /// goes on until somebody stops it.
+    /// The commands of live claims end. ECS's events are lost from here on: asking it must do. A
+    /// task whose claim is gone goes on until somebody stops it.
     async fn commands_end(&self) {
         let tasks: Vec<FakeTask> = self.ecs.tasks.lock().unwrap().values().cloned().collect();
         for task in tasks {
-            let (scope, run_id, step_id, fence) = ProjectScope::of_started_by(&task.started_by).unwrap();
+            let (scope, run_id, step_id, fence) =
+                ProjectScope::of_started_by(&task.started_by).unwrap();
             let run = self.record.run(&scope, run_id).await.unwrap();
             if run.held(&step_id, None, fence).is_ok() {
-                self.ecs.end(&task.state.arn, Some(0), "EssentialContainerExited");
+                self.ecs
+                    .end(&task.state.arn, Some(0), "EssentialContainerExited");
             }
         }
     }
 
-    /// Delivers what waits, and has a caller cancel the run in the middle of it, at the handler's call `at`.
+    /// Delivers what waits, and has a caller cancel the run in the middle of it, at the handler's
+    /// call `at`.
     pub async fn deliver_and_cancel_at(&self, at: usize, run_id: RunId) {
-        let request = request(&format!("/v1/runs/{run_id}/cancel"), &self.token, &serde_json::json!({}));
-        self.deliver_and(at, async || drop(cancel::handle(&self.cancel, &request).await.unwrap())).await;
+        let request = request(
+            &format!("/v1/runs/{run_id}/cancel"),
+            &self.token,
+            &serde_json::json!({}),
+        );
+        self.deliver_and(at, async || {
+            drop(cancel::handle(&self.cancel, &request).await.unwrap())
+        })
+        .await;
     }
 
-    /// Delivers what waits, and has an admin revoke the key in the middle of it, at the handler's call `at`.
+    /// Delivers what waits, and has an admin revoke the key in the middle of it, at the handler's
+    /// call `at`.
     pub async fn deliver_and_revoke_at(&self, at: usize) {
         let request = request("/v1/revocations", &self.token, &revocation());
-        self.deliver_and(at, async || drop(revoke::handle(&self.revoke, &request).await.unwrap())).await;
+        self.deliver_and(at, async || {
+            drop(revoke::handle(&self.revoke, &request).await.unwrap())
+        })
+        .await;
     }
 
     async fn deliver_and(&self, at: usize, meanwhile: impl AsyncFn()) {
@@ -782,8 +1027,12 @@ impl World {
     pub async fn orphans(&self) -> usize {
         let tasks: Vec<FakeTask> = self.ecs.tasks.lock().unwrap().values().cloned().collect();
         let mut orphans = 0;
-        for task in tasks.iter().filter(|task| task.state.last_status == "RUNNING") {
-            let (scope, run_id, step_id, fence) = ProjectScope::of_started_by(&task.started_by).unwrap();
+        for task in tasks
+            .iter()
+            .filter(|task| task.state.last_status == "RUNNING")
+        {
+            let (scope, run_id, step_id, fence) =
+                ProjectScope::of_started_by(&task.started_by).unwrap();
             let run = self.record.run(&scope, run_id).await.unwrap();
             orphans += usize::from(run.held(&step_id, None, fence).is_err());
         }
@@ -792,7 +1041,13 @@ impl World {
 
     /// Tasks that run.
     pub fn tasks_running(&self) -> usize {
-        self.ecs.tasks.lock().unwrap().values().filter(|task| task.state.last_status == "RUNNING").count()
+        self.ecs
+            .tasks
+            .lock()
+            .unwrap()
+            .values()
+            .filter(|task| task.state.last_status == "RUNNING")
+            .count()
     }
 
     /// Tasks that ECS was asked to run.
@@ -803,14 +1058,25 @@ impl World {
     /// The sum of a metric.
     pub fn metric(&self, name: &str) -> f64 {
         let lines = self.lines.lock().unwrap();
-        let values = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        values.filter_map(|value| value.get(name).and_then(serde_json::Value::as_f64)).sum()
+        let values = lines
+            .iter()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        values
+            .filter_map(|value| value.get(name).and_then(serde_json::Value::as_f64))
+            .sum()
     }
 
     async fn ended(&self) -> bool {
         let runs = self.runs.lock().unwrap().clone();
         for run_id in runs {
-            if self.record.run(&self.scope, run_id).await.unwrap().due_at().is_some() {
+            if self
+                .record
+                .run(&self.scope, run_id)
+                .await
+                .unwrap()
+                .due_at()
+                .is_some()
+            {
                 return false;
             }
         }
@@ -825,8 +1091,16 @@ impl World {
             assert!(ends.contains(&run.state()), "{:?}: {run:?}", run.state());
             let events = entries(&self.record, &self.scope, run_id).await;
             let of = |test: fn(&Event) -> bool| events.iter().filter(|event| test(event)).count();
-            assert_eq!(of(|event| matches!(event, Event::RunEnqueued { .. })), 1, "{events:?}");
-            assert_eq!(of(|event| matches!(event, Event::RunFinished { .. })), 1, "{events:?}");
+            assert_eq!(
+                of(|event| matches!(event, Event::RunEnqueued { .. })),
+                1,
+                "{events:?}"
+            );
+            assert_eq!(
+                of(|event| matches!(event, Event::RunFinished { .. })),
+                1,
+                "{events:?}"
+            );
             let terminal = of(|event| {
                 matches!(
                     event,
@@ -843,7 +1117,11 @@ impl World {
         assert!(self.metric("StepsEnded") <= runs, "{:?}", self.lines);
         let tasks = f64::from(u32::try_from(self.tasks_launched()).unwrap());
         // Each runs for ten seconds on a quarter of a CPU.
-        assert!(self.metric("VcpuSeconds") <= tasks * 2.5, "{:?}", self.lines);
+        assert!(
+            self.metric("VcpuSeconds") <= tasks * 2.5,
+            "{:?}",
+            self.lines
+        );
         for holder in [self.worker_id, self.pool_worker] {
             let held = self.record.leases_of(&self.scope, holder).await.unwrap();
             assert!(held.is_empty(), "{held:?}");
@@ -873,7 +1151,12 @@ async fn onboard(record: &Ledger, scope: &ProjectScope) -> (WorkerId, WorkerId, 
         enrolled_by: None,
         registered_at: now,
     };
-    let fargate = FargatePool { worker_id: pool_worker, image: "i".to_owned(), cpu: 256, memory_mib: 512 };
+    let fargate = FargatePool {
+        worker_id: pool_worker,
+        image: "i".to_owned(),
+        cpu: 256,
+        memory_mib: 512,
+    };
     let project = Project {
         project: scope.project().clone(),
         pools: BTreeMap::from([
@@ -883,17 +1166,42 @@ async fn onboard(record: &Ledger, scope: &ProjectScope) -> (WorkerId, WorkerId, 
         cascade: Bindings::default(),
         created_at: now,
     };
-    record.create_project(scope, &project, &[row(pool_worker, "fargate", None)], "test").await.unwrap();
+    record
+        .create_project(
+            scope,
+            &project,
+            &[row(pool_worker, "fargate", None)],
+            "test",
+        )
+        .await
+        .unwrap();
     let worker = row(worker_id, "workers", Some(SecretHash::of(&secret)));
-    record.register_worker(scope, &worker, Registration::Pending, "test").await.unwrap();
+    record
+        .register_worker(scope, &worker, Registration::Pending, "test")
+        .await
+        .unwrap();
     let uri = "aws-sm://sealfleet/healthcare/crm#api-key".parse().unwrap();
-    let content = Content { secrets: BTreeMap::from([("API_KEY".to_owned(), uri)]), ..Content::default() };
+    let content = Content {
+        secrets: BTreeMap::from([("API_KEY".to_owned(), uri)]),
+        ..Content::default()
+    };
     let owner = Owner::Project(scope.clone());
-    record.create_profile(&owner, &"crm".parse().unwrap(), content, "test").await.unwrap();
+    record
+        .create_profile(&owner, &"crm".parse().unwrap(), content, "test")
+        .await
+        .unwrap();
     let home = Home::Project(scope.project().clone());
     let expires = now.plus_seconds(1_000_000);
-    let (_, token) = record.create_token(&home, Role::Admin, None, expires, "test").await.unwrap();
-    (pool_worker, worker_id, token, worker_text(scope, worker_id, &secret))
+    let (_, token) = record
+        .create_token(&home, Role::Admin, None, expires, "test")
+        .await
+        .unwrap();
+    (
+        pool_worker,
+        worker_id,
+        token,
+        worker_text(scope, worker_id, &secret),
+    )
 }
 
 fn request(path: &str, credential: &str, body: &serde_json::Value) -> Request {
@@ -913,7 +1221,11 @@ fn revocation() -> serde_json::Value {
 }
 
 fn run_id(answer: &Answer) -> Option<RunId> {
-    answer.body.get("run_id").and_then(|id| id.as_str()).and_then(|id| id.parse().ok())
+    answer
+        .body
+        .get("run_id")
+        .and_then(|id| id.as_str())
+        .and_then(|id| id.parse().ok())
 }
 
 fn sqs_event(queue: &str, body: &str) -> SqsEvent {

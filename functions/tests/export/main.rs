@@ -1,6 +1,12 @@
-//! `export`: what a batch becomes, what a replay changes, what poison stops, and what an hour's digest costs.
+//! `export`: what a batch becomes, what a replay changes, what poison stops, and what an hour's
+//! digest costs.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod ocsf;
 mod world;
@@ -8,9 +14,9 @@ mod world;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use sealfleet_domain::archive;
-use sealfleet_domain::digest::Digest;
-use sealfleet_domain::digest::fault::Kind;
+use sealfleet_archive::digest::Digest;
+use sealfleet_archive::digest::fault::Kind;
+use sealfleet_archive::objects;
 use sealfleet_functions::export::re_export::{self, Range};
 use sealfleet_functions::export::{self, Done};
 use sealfleet_ledger::store::Item;
@@ -28,7 +34,8 @@ fn record(project: &str, day: &str, sequence: u64) -> Value {
     let mut image = keys.clone();
     image["at"] = json!({ "S": format!("{day}T11:59:00.000Z") });
     image["actor"] = json!({ "S": "token:tok_00000000-0000-7000-8000-000000000001" });
-    image["events"] = json!({ "L": [{ "M": { "type": { "S": "step.queued" }, "step_id": { "S": "a" } } }] });
+    image["events"] =
+        json!({ "L": [{ "M": { "type": { "S": "step.queued" }, "step_id": { "S": "a" } } }] });
     json!({
         "eventName": "INSERT", "eventSource": "aws:dynamodb", "awsRegion": "eu-west-1", "eventID": "1",
         "eventVersion": "1.1", "eventSourceARN": "arn:aws:dynamodb:eu-west-1:0:table/sealfleet-audit/stream/x",
@@ -44,24 +51,38 @@ fn batch(records: impl IntoIterator<Item = Value>) -> Value {
 }
 
 fn again(done: &Done) -> Vec<Option<String>> {
-    let Done::Batch(response) = done else { panic!("no answer to a batch: {done:?}") };
-    response.batch_item_failures.iter().map(|failure| failure.item_identifier.clone()).collect()
+    let Done::Batch(response) = done else {
+        panic!("no answer to a batch: {done:?}")
+    };
+    response
+        .batch_item_failures
+        .iter()
+        .map(|failure| failure.item_identifier.clone())
+        .collect()
 }
 
 /// Lines of all objects with events.
 fn lines(world: &World) -> Vec<Value> {
     let objects = world.objects();
-    let events = objects.iter().filter(|(key, _)| key.starts_with(archive::EVENTS));
-    let contents: Vec<Vec<u8>> = events.map(|(key, bytes)| archive::content(key, bytes).unwrap()).collect();
+    let events = objects
+        .iter()
+        .filter(|(key, _)| key.starts_with(objects::EVENTS));
+    let contents: Vec<Vec<u8>> = events
+        .map(|(key, bytes)| objects::content(key, bytes).unwrap())
+        .collect();
     contents
         .iter()
-        .flat_map(|content| archive::lines(content))
+        .flat_map(|content| objects::lines(content))
         .map(|line| serde_json::from_slice(line).unwrap())
         .collect()
 }
 
 fn sample(name: &str) -> Value {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("events/export").join(name);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .join("events/export")
+        .join(name);
     serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 
@@ -71,24 +92,63 @@ async fn each_sample_is_done() {
     assert_eq!(again(&world.send(&sample("batch.json")).await), []);
     let keys: Vec<String> = world.objects().into_keys().collect();
     assert_eq!(keys.len(), 2, "{keys:?}");
-    assert!(keys.iter().all(|key| key.starts_with("audit/project=") && key.contains("/date=2026-01-31/")), "{keys:?}");
-    assert_eq!(again(&world.send(&sample("refused-unreadable-row.json")).await), []);
-    assert_eq!(world.objects().keys().filter(|key| key.starts_with("set-aside/")).count(), 1);
-    let Done::Digest(made) = world.send(&sample("digest.json")).await else { panic!("no digest") };
-    assert_eq!((made.number, made.objects, made.left), (1, world.objects().len(), 0));
-    let Done::ReExport(part) = world.send(&sample("re-export.json")).await else { panic!("no part") };
+    assert!(
+        keys.iter()
+            .all(|key| key.starts_with("audit/project=") && key.contains("/date=2026-01-31/")),
+        "{keys:?}"
+    );
+    assert_eq!(
+        again(&world.send(&sample("refused-unreadable-row.json")).await),
+        []
+    );
+    assert_eq!(
+        world
+            .objects()
+            .keys()
+            .filter(|key| key.starts_with("set-aside/"))
+            .count(),
+        1
+    );
+    let Done::Digest(made) = world.send(&sample("digest.json")).await else {
+        panic!("no digest")
+    };
+    assert_eq!(
+        (made.number, made.objects, made.left),
+        (1, world.objects().len(), 0)
+    );
+    let Done::ReExport(part) = world.send(&sample("re-export.json")).await else {
+        panic!("no part")
+    };
     assert_eq!((part.entries, part.next), (0, None));
-    let samples = ["batch.json", "digest.json", "re-export.json", "refused-unreadable-row.json"];
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("events/export");
-    assert_eq!(folder.read_dir().unwrap().count(), samples.len(), "a sample that is not read here");
-    for other in [json!({}), json!({ "Records": 1 }), json!({ "re_export": { "project": "A B" } })] {
+    let samples = [
+        "batch.json",
+        "digest.json",
+        "re-export.json",
+        "refused-unreadable-row.json",
+    ];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .join("events/export");
+    assert_eq!(
+        folder.read_dir().unwrap().count(),
+        samples.len(),
+        "a sample that is not read here"
+    );
+    for other in [
+        json!({}),
+        json!({ "Records": 1 }),
+        json!({ "re_export": { "project": "A B" } }),
+    ] {
         assert!(export::handle(&world.ports, other).await.is_err());
     }
 }
 
 #[tokio::test]
 async fn a_replay_changes_nothing() {
-    let event = batch((1..=20).map(|sequence| record(["a", "b"][sequence as usize % 2], "2026-01-31", sequence)));
+    let event = batch(
+        (1..=20).map(|sequence| record(["a", "b"][sequence as usize % 2], "2026-01-31", sequence)),
+    );
     let (one, two) = (World::new(), World::new());
     one.send(&event).await;
     let once = one.objects();
@@ -101,19 +161,42 @@ async fn a_replay_changes_nothing() {
     // Nothing new: it is digested once.
     one.time.pass(HOUR);
     assert_eq!(one.digest().await.objects, 0);
-    assert!(one.verified().faults.is_empty(), "{:?}", one.verified().faults);
+    assert!(
+        one.verified().faults.is_empty(),
+        "{:?}",
+        one.verified().faults
+    );
 }
 
 #[tokio::test]
 async fn a_batch_that_cannot_be_written_comes_again_whole() {
     let world = World::new();
-    let event = batch([record("a", "2026-01-31", 1), record("b", "2026-01-31", 2), record("a", "2026-01-31", 3)]);
-    world.bucket.broken.lock().unwrap().insert("audit/project=b/".to_owned());
-    let first = event["Records"][0]["dynamodb"]["SequenceNumber"].as_str().map(str::to_owned);
-    assert_eq!(again(&world.send(&event).await), [first], "the batch's first, so that the same batch comes again");
+    let event = batch([
+        record("a", "2026-01-31", 1),
+        record("b", "2026-01-31", 2),
+        record("a", "2026-01-31", 3),
+    ]);
+    world
+        .bucket
+        .broken
+        .lock()
+        .unwrap()
+        .insert("audit/project=b/".to_owned());
+    let first = event["Records"][0]["dynamodb"]["SequenceNumber"]
+        .as_str()
+        .map(str::to_owned);
+    assert_eq!(
+        again(&world.send(&event).await),
+        [first],
+        "the batch's first, so that the same batch comes again"
+    );
     world.bucket.broken.lock().unwrap().clear();
     assert_eq!(again(&world.send(&event).await), []);
-    assert_eq!((world.objects().len(), lines(&world).len()), (2, 3), "each event once");
+    assert_eq!(
+        (world.objects().len(), lines(&world).len()),
+        (2, 3),
+        "each event once"
+    );
 }
 
 #[tokio::test]
@@ -126,14 +209,26 @@ async fn poison_is_set_aside_and_the_shard_goes_on() {
     };
     let event = batch([
         record("a", "2026-01-31", 1),
-        touch(2, &|record| record["dynamodb"]["NewImage"]["events"] = json!({ "S": "canary" })),
-        touch(3, &|record| record["dynamodb"]["NewImage"]["events"]["L"][0]["M"]["type"] = json!({ "S": "canary" })),
-        touch(4, &|record| record["dynamodb"]["Keys"]["pk"] = json!({ "S": "canary key" })),
-        touch(5, &|record| record["dynamodb"]["NewImage"] = json!({ "pk": { "S": "canary" } })),
-        touch(6, &|record| record["dynamodb"]["NewImage"] = json!("canary")),
+        touch(2, &|record| {
+            record["dynamodb"]["NewImage"]["events"] = json!({ "S": "canary" })
+        }),
+        touch(3, &|record| {
+            record["dynamodb"]["NewImage"]["events"]["L"][0]["M"]["type"] = json!({ "S": "canary" })
+        }),
+        touch(4, &|record| {
+            record["dynamodb"]["Keys"]["pk"] = json!({ "S": "canary key" })
+        }),
+        touch(5, &|record| {
+            record["dynamodb"]["NewImage"] = json!({ "pk": { "S": "canary" } })
+        }),
+        touch(6, &|record| {
+            record["dynamodb"]["NewImage"] = json!("canary")
+        }),
         touch(7, &|record| record["eventName"] = json!("MODIFY")),
         touch(8, &|record| record["eventName"] = json!("REMOVE")),
-        touch(9, &|record| record["dynamodb"]["SequenceNumber"] = json!(null)),
+        touch(9, &|record| {
+            record["dynamodb"]["SequenceNumber"] = json!(null)
+        }),
         json!("canary"),
         record("a", "2026-01-31", 11),
     ]);
@@ -147,22 +242,54 @@ async fn poison_is_set_aside_and_the_shard_goes_on() {
         .map(|(key, bytes)| (key, serde_json::from_slice(&bytes).unwrap()))
         .collect();
     assert_eq!(aside.len(), 8, "{aside:#?}");
-    let reasons: Vec<&str> = aside.values().filter_map(|aside| aside["reason"].as_str()).collect();
-    for reason in ["no_entry", "row_replaced", "row_removed", "no_sequence_number", "no_record"] {
+    let reasons: Vec<&str> = aside
+        .values()
+        .filter_map(|aside| aside["reason"].as_str())
+        .collect();
+    for reason in [
+        "no_entry",
+        "row_replaced",
+        "row_removed",
+        "no_sequence_number",
+        "no_record",
+    ] {
         assert!(reasons.contains(&reason), "{reason}: {reasons:?}");
     }
-    assert!(!format!("{aside:?}").contains("canary"), "a value was copied: {aside:#?}");
-    let two = aside.iter().find(|(key, _)| key.contains("0000000000000000002-")).unwrap();
-    assert_eq!(two.1["attributes"], json!(["actor", "at", "events", "pk", "sk"]));
+    assert!(
+        !format!("{aside:?}").contains("canary"),
+        "a value was copied: {aside:#?}"
+    );
+    let two = aside
+        .iter()
+        .find(|(key, _)| key.contains("0000000000000000002-"))
+        .unwrap();
+    assert_eq!(
+        two.1["attributes"],
+        json!(["actor", "at", "events", "pk", "sk"])
+    );
     assert_eq!(two.1["key"]["pk"], "PRJ#a#2026-01-31#0");
     // Counted once each, whatever is delivered again.
     world.send(&event).await;
-    let counted = world.metrics.lock().unwrap().iter().filter(|line| line.contains("AuditSetAside")).count();
+    let counted = world
+        .metrics
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|line| line.contains("AuditSetAside"))
+        .count();
     assert_eq!(counted, 8);
     assert_eq!(world.digest().await.objects, world.objects().len());
-    assert_eq!((world.verified().faults.len(), world.verified().set_aside), (0, 8));
+    assert_eq!(
+        (world.verified().faults.len(), world.verified().set_aside),
+        (0, 8)
+    );
     // If it cannot be set aside, the batch comes again.
-    world.bucket.broken.lock().unwrap().insert("set-aside/".to_owned());
+    world
+        .bucket
+        .broken
+        .lock()
+        .unwrap()
+        .insert("set-aside/".to_owned());
     assert_eq!(again(&world.send(&event).await).len(), 1);
 }
 
@@ -174,12 +301,34 @@ async fn there_is_a_digest_every_hour_even_of_nothing() {
         world.time.pass(HOUR);
     }
     assert!(world.verified().faults.is_empty());
-    assert_eq!(world.metrics.lock().unwrap().iter().filter(|line| line.contains("DigestsWritten")).count(), 5);
+    assert_eq!(
+        world
+            .metrics
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|line| line.contains("DigestsWritten"))
+            .count(),
+        5
+    );
     // The last two are cut off.
     for number in [4, 5] {
-        world.bucket.objects.lock().unwrap().retain(|key, _| Digest::number_in(key) != Some(number));
+        world
+            .bucket
+            .objects
+            .lock()
+            .unwrap()
+            .retain(|key, _| Digest::number_in(key) != Some(number));
     }
-    assert_eq!(world.verified().faults.iter().map(|fault| fault.kind).collect::<Vec<_>>(), [Kind::DigestsCut]);
+    assert_eq!(
+        world
+            .verified()
+            .faults
+            .iter()
+            .map(|fault| fault.kind)
+            .collect::<Vec<_>>(),
+        [Kind::DigestsCut]
+    );
 }
 
 #[tokio::test]
@@ -189,7 +338,9 @@ async fn an_hours_digest_costs_what_is_new_in_it() {
     let mut write = async |day: String, projects: u64| {
         for project in 0..projects {
             sequence += 1;
-            world.send(&batch([record(&format!("p{project}"), &day, sequence)])).await;
+            world
+                .send(&batch([record(&format!("p{project}"), &day, sequence)]))
+                .await;
         }
     };
     let mut costs = Vec::new();
@@ -202,10 +353,16 @@ async fn an_hours_digest_costs_what_is_new_in_it() {
         world.time.pass(HOUR);
     }
     assert_eq!(world.objects().len(), 24 * 40 + 2 * 40);
-    assert!(world.verified().faults.is_empty(), "{:?}", world.verified().faults);
-    // After a day as after forty: one digest is read, what is new is read, and each trail is listed once.
+    assert!(
+        world.verified().faults.is_empty(),
+        "{:?}",
+        world.verified().faults
+    );
+    // After a day as after forty: one digest is read, what is new is read, and each trail is listed
+    // once.
     let expected = |new: usize| {
-        let (find_and_read_the_newest, set_aside, folders, each_project, notes, put) = (2, 1, 1, 3, 1, 1);
+        let (find_and_read_the_newest, set_aside, folders, each_project, notes, put) =
+            (2, 1, 1, 3, 1, 1);
         find_and_read_the_newest + set_aside + folders + each_project + notes + new + put
     };
     for (hour, calls) in costs.iter().enumerate().skip(24) {
@@ -220,11 +377,19 @@ async fn two_digests_at_once_do_not_fork_the_chain() {
     world.send(&batch([record("a", "2026-01-31", 1)])).await;
     for wait in [0, HOUR] {
         world.time.pass(wait);
-        world.send(&batch([record("a", "2026-01-31", 2 + u64::from(wait > 0))])).await;
+        world
+            .send(&batch([record("a", "2026-01-31", 2 + u64::from(wait > 0))]))
+            .await;
         // Another invocation has put the same digest a moment ago, but of less.
         let before = world.digests();
-        let previous = before.last().map(|(digest, bytes)| (digest, bytes.as_slice()));
-        let theirs = Digest::after(previous, sealfleet_domain::Clock::now(world.time.as_ref()), Vec::new());
+        let previous = before
+            .last()
+            .map(|(digest, bytes)| (digest, bytes.as_slice()));
+        let theirs = Digest::after(
+            previous,
+            sealfleet_domain::Clock::now(world.time.as_ref()),
+            Vec::new(),
+        );
         *world.bucket.faster.lock().unwrap() = Some(world.signed(&theirs));
         let made = world.digest().await;
         assert!(made.overtaken, "{made:?}");
@@ -233,7 +398,12 @@ async fn two_digests_at_once_do_not_fork_the_chain() {
         world.time.pass(1);
         assert!(!world.digest().await.overtaken);
         let verified = world.verified();
-        assert_eq!((verified.faults.len(), verified.not_digested_yet), (0, 0), "{:?}", verified.faults);
+        assert_eq!(
+            (verified.faults.len(), verified.not_digested_yet),
+            (0, 0),
+            "{:?}",
+            verified.faults
+        );
     }
     // A crash after it was put: the next one follows it.
     world.time.pass(HOUR);
@@ -245,7 +415,9 @@ async fn two_digests_at_once_do_not_fork_the_chain() {
 async fn what_one_digest_cannot_hold_is_in_the_next() {
     let world = World::new();
     for sequence in 1..=2100 {
-        world.send(&batch([record("a", "2026-01-31", sequence)])).await;
+        world
+            .send(&batch([record("a", "2026-01-31", sequence)]))
+            .await;
         if sequence % 1000 == 0 {
             world.time.pass(1);
         }
@@ -253,7 +425,12 @@ async fn what_one_digest_cannot_hold_is_in_the_next() {
     let made = world.digest().await;
     assert_eq!((made.number, made.objects, made.left), (2, 2100, 0));
     let verified = world.verified();
-    assert_eq!((verified.faults.len(), verified.objects), (0, 2100), "{:?}", verified.faults.first());
+    assert_eq!(
+        (verified.faults.len(), verified.objects),
+        (0, 2100),
+        "{:?}",
+        verified.faults.first()
+    );
     world.time.pass(HOUR);
     assert_eq!(world.digest().await.objects, 0);
 }
@@ -264,21 +441,44 @@ async fn late_rows_are_digested() {
     for hour in 0..60 {
         // Always a day late, as late as a stream can be.
         let now = sealfleet_domain::Clock::now(world.time.as_ref());
-        world.send(&batch([record("a", &now.plus_seconds(-24 * HOUR).day(), hour + 1)])).await;
+        world
+            .send(&batch([record(
+                "a",
+                &now.plus_seconds(-24 * HOUR).day(),
+                hour + 1,
+            )]))
+            .await;
         assert_eq!(world.digest().await.objects, 1, "hour {hour}");
         world.time.pass(HOUR);
     }
     // Export did not run for a week.
     world.time.pass(7 * 24 * HOUR);
-    world.send(&batch([record("a", &sealfleet_domain::Clock::now(world.time.as_ref()).day(), 100)])).await;
-    assert_eq!(world.digest().await, export::digest::Made { number: 61, objects: 1, left: 0, overtaken: false });
+    world
+        .send(&batch([record(
+            "a",
+            &sealfleet_domain::Clock::now(world.time.as_ref()).day(),
+            100,
+        )]))
+        .await;
+    assert_eq!(
+        world.digest().await,
+        export::digest::Made {
+            number: 61,
+            objects: 1,
+            left: 0,
+            overtaken: false
+        }
+    );
     assert!(world.verified().faults.is_empty());
 }
 
 #[tokio::test]
 async fn a_range_is_exported_again_part_by_part() {
     let world = World::new();
-    for (number, (day, rows)) in [("2025-06-01", 1100_u64), ("2025-06-29", 10)].iter().enumerate() {
+    for (number, (day, rows)) in [("2025-06-01", 1100_u64), ("2025-06-29", 10)]
+        .iter()
+        .enumerate()
+    {
         for row in 0..*rows {
             let record = record("a", day, row + 1);
             let image = &record["dynamodb"]["NewImage"];
@@ -287,12 +487,25 @@ async fn a_range_is_exported_again_part_by_part() {
                 "events": [{ "type": "step.queued", "step_id": "a" }],
             }))
             .unwrap();
-            let made_at = sealfleet_domain::Timestamp::parse(&format!("{day}T08:00:00Z")).unwrap().millis();
+            let made_at = sealfleet_domain::Timestamp::parse(&format!("{day}T08:00:00Z"))
+                .unwrap()
+                .millis();
             let id = record["dynamodb"]["Keys"]["sk"]["S"].as_str().unwrap();
-            let sk = format!("evt_{:08x}-{:04x}{}", made_at >> 16, made_at & 0xffff, &id[17..]);
+            let sk = format!(
+                "evt_{:08x}-{:04x}{}",
+                made_at >> 16,
+                made_at & 0xffff,
+                &id[17..]
+            );
             let pk = format!("PRJ#a#{day}#0");
-            row.insert("pk".to_owned(), aws_sdk_dynamodb::types::AttributeValue::S(pk.clone()));
-            row.insert("sk".to_owned(), aws_sdk_dynamodb::types::AttributeValue::S(sk.clone()));
+            row.insert(
+                "pk".to_owned(),
+                aws_sdk_dynamodb::types::AttributeValue::S(pk.clone()),
+            );
+            row.insert(
+                "sk".to_owned(),
+                aws_sdk_dynamodb::types::AttributeValue::S(sk.clone()),
+            );
             if number == 1 && sk.ends_with("0008") {
                 row.remove("actor");
             }
@@ -307,9 +520,12 @@ async fn a_range_is_exported_again_part_by_part() {
         to: sealfleet_domain::Timestamp::parse("2025-07-05T00:00:00Z").unwrap(),
         next,
     };
-    let (mut next, mut parts): (Option<re_export::Place>, Vec<re_export::Part>) = (None, Vec::new());
+    let (mut next, mut parts): (Option<re_export::Place>, Vec<re_export::Part>) =
+        (None, Vec::new());
     loop {
-        let part = re_export::part(&world.ports, &range(next.take())).await.unwrap();
+        let part = re_export::part(&world.ports, &range(next.take()))
+            .await
+            .unwrap();
         assert!(part.objects <= 3, "{part:?}");
         next.clone_from(&part.next);
         parts.push(part);
@@ -317,15 +533,25 @@ async fn a_range_is_exported_again_part_by_part() {
             break;
         }
     }
-    assert_eq!(parts.iter().map(|part| part.objects).collect::<Vec<_>>(), [3, 1], "500, 500 and 100 rows; then the 9");
+    assert_eq!(
+        parts.iter().map(|part| part.objects).collect::<Vec<_>>(),
+        [3, 1],
+        "500, 500 and 100 rows; then the 9"
+    );
     assert_eq!(parts.iter().map(|part| part.set_aside).sum::<usize>(), 1);
-    let ids: std::collections::BTreeSet<String> =
-        lines(&world).iter().map(|line| line["metadata"]["uid"].to_string()).collect();
+    let ids: std::collections::BTreeSet<String> = lines(&world)
+        .iter()
+        .map(|line| line["metadata"]["uid"].to_string())
+        .collect();
     assert_eq!((lines(&world).len(), ids.len()), (1109, 1109));
     // Digested, although their days are long closed; and the same objects when asked again.
     let verified = world.verified();
     assert_eq!(
-        (verified.faults.len(), verified.lines, verified.not_digested_yet),
+        (
+            verified.faults.len(),
+            verified.lines,
+            verified.not_digested_yet
+        ),
         (0, 1110, 0),
         "{:?}",
         verified.faults
@@ -339,8 +565,12 @@ impl World {
     /// The digests, oldest first, with their stored bytes.
     fn digests(&self) -> Vec<(Digest, Vec<u8>)> {
         let objects = self.bucket.objects.lock().unwrap();
-        let digests = objects.iter().filter(|(key, _)| key.starts_with(archive::DIGESTS));
-        digests.map(|(_, (bytes, _))| (Digest::read(bytes).unwrap().0, bytes.clone())).collect()
+        let digests = objects
+            .iter()
+            .filter(|(key, _)| key.starts_with(objects::DIGESTS));
+        digests
+            .map(|(_, (bytes, _))| (Digest::read(bytes).unwrap().0, bytes.clone()))
+            .collect()
     }
 
     /// A digest as it is stored.

@@ -62,20 +62,37 @@ fn compare(file: &str, is: &str, should_be: &str) {
 }
 
 fn path(file: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .join(file)
 }
 
 #[test]
 fn there_is_an_example_of_every_event() {
-    let lines: String = entries().iter().map(|entry| format!("{}\n", ocsf(entry, 0, &entry.events[0]))).collect();
-    compare(EXAMPLES, &std::fs::read_to_string(path(EXAMPLES)).unwrap_or_default(), &lines);
+    let lines: String = entries()
+        .iter()
+        .map(|entry| format!("{}\n", ocsf(entry, 0, &entry.events[0])))
+        .collect();
+    compare(
+        EXAMPLES,
+        &std::fs::read_to_string(path(EXAMPLES)).unwrap_or_default(),
+        &lines,
+    );
 }
 
 #[test]
 fn the_guide_shows_how_each_event_is_written() {
-    let mut table = "\n| event | class | activity | severity | status |\n|---|---|---|---|---|\n".to_owned();
+    let mut table =
+        "\n| event | class | activity | severity | status |\n|---|---|---|---|---|\n".to_owned();
     for entry in entries() {
-        let Mapping { class, activity, severity, failed, .. } = mapping(&entry, &entry.events[0]);
+        let Mapping {
+            class,
+            activity,
+            severity,
+            failed,
+            ..
+        } = mapping(&entry, &entry.events[0]);
         let status = if failed { "Failure" } else { "Success" };
         let name = entry.events[0].name();
         writeln!(
@@ -92,7 +109,11 @@ fn the_guide_shows_how_each_event_is_written() {
     let guide = std::fs::read_to_string(path(GUIDE)).unwrap();
     let (before, rest) = guide.split_once(BEGIN).unwrap();
     let (_, after) = rest.split_once(END).unwrap();
-    compare(GUIDE, &guide, &format!("{before}{BEGIN}{table}{END}{after}"));
+    compare(
+        GUIDE,
+        &guide,
+        &format!("{before}{BEGIN}{table}{END}{after}"),
+    );
 }
 
 #[test]

@@ -1,16 +1,17 @@
-//! What `export` works with, in memory: a bucket that counts its calls and fails on demand, a key, a table.
+//! What `export` works with, in memory: a bucket that counts its calls and fails on demand, a key,
+//! a table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use sealfleet_archive::digest::verify::{Chain, StoredDigest, Verified, is_digested};
+use sealfleet_archive::digest::{ALGORITHM, Signature};
+use sealfleet_archive::objects;
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::objects::{Listed, Objects};
 use sealfleet_aws::signing::Signer;
-use sealfleet_domain::archive;
-use sealfleet_domain::digest::verify::{Chain, StoredDigest, Verified, is_digested};
-use sealfleet_domain::digest::{ALGORITHM, Signature};
 use sealfleet_domain::hash::hex;
 use sealfleet_domain::{Clock, IdSource, Timestamp};
 use sealfleet_functions::export::{self, Done, Ports};
@@ -33,7 +34,10 @@ impl World {
     /// At noon of 2026-01-31.
     pub fn new() -> Self {
         let time = Arc::new(Time(AtomicI64::new(1_769_860_800_000)));
-        let bucket = Arc::new(Bucket { time: time.clone(), ..Bucket::default() });
+        let bucket = Arc::new(Bucket {
+            time: time.clone(),
+            ..Bucket::default()
+        });
         let table = Arc::new(Audit::default());
         let metrics = Arc::new(Mutex::new(Vec::new()));
         let ports = Ports {
@@ -42,7 +46,13 @@ impl World {
             ledger: Ledger::new(table.clone(), time.clone(), time.clone()),
             metrics: Metrics::to("export", metrics.clone()),
         };
-        Self { bucket, time, table, metrics, ports }
+        Self {
+            bucket,
+            time,
+            table,
+            metrics,
+            ports,
+        }
     }
 
     /// Sends an event.
@@ -68,10 +78,18 @@ impl World {
     /// What verification says of the bucket now.
     pub fn verified(&self) -> Verified {
         let objects = self.bucket.objects.lock().unwrap().clone();
-        let digests = objects.iter().filter(|(key, _)| key.starts_with(archive::DIGESTS));
-        let digests: Vec<StoredDigest> =
-            digests.map(|(key, (bytes, _))| StoredDigest { key: key.clone(), bytes: bytes.clone() }).collect();
-        let signed = |statement: &[u8], signature: &Signature| *signature == ink(Sha256::digest(statement).into());
+        let digests = objects
+            .iter()
+            .filter(|(key, _)| key.starts_with(objects::DIGESTS));
+        let digests: Vec<StoredDigest> = digests
+            .map(|(key, (bytes, _))| StoredDigest {
+                key: key.clone(),
+                bytes: bytes.clone(),
+            })
+            .collect();
+        let signed = |statement: &[u8], signature: &Signature| {
+            *signature == ink(Sha256::digest(statement).into())
+        };
         Chain::of(&digests, signed, None, self.time.now()).verify(&self.objects())
     }
 }
@@ -110,7 +128,11 @@ impl IdSource for Time {
 struct Ink;
 
 pub fn ink(sha256: [u8; 32]) -> Signature {
-    Signature { key: "key".to_owned(), algorithm: ALGORITHM.to_owned(), signature: hex(&sha256) }
+    Signature {
+        key: "key".to_owned(),
+        algorithm: ALGORITHM.to_owned(),
+        signature: hex(&sha256),
+    }
 }
 
 #[async_trait]
@@ -150,8 +172,18 @@ struct Shared(Arc<Bucket>);
 impl Objects for Shared {
     async fn create(&self, key: &str, _: &str, bytes: Vec<u8>) -> Result<bool, Unavailable> {
         self.0.call("create", key);
-        if self.0.broken.lock().unwrap().iter().any(|prefix| key.starts_with(prefix)) {
-            return Err(Unavailable { service: "S3", detail: "broken".to_owned() });
+        if self
+            .0
+            .broken
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|prefix| key.starts_with(prefix))
+        {
+            return Err(Unavailable {
+                service: "S3",
+                detail: "broken".to_owned(),
+            });
         }
         let now = self.0.time.now();
         let mut objects = self.0.objects.lock().unwrap();
@@ -167,22 +199,38 @@ impl Objects for Shared {
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
         self.0.call("get", key);
-        Ok(self.0.objects.lock().unwrap().get(key).map(|(bytes, _)| bytes.clone()))
+        Ok(self
+            .0
+            .objects
+            .lock()
+            .unwrap()
+            .get(key)
+            .map(|(bytes, _)| bytes.clone()))
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, Unavailable> {
         self.0.call("list", prefix);
         let objects = self.0.objects.lock().unwrap();
-        let listed =
-            objects.iter().filter(|(key, _)| key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after));
-        Ok(listed.map(|(key, (_, at))| Listed { key: key.clone(), written_at: *at }).collect())
+        let listed = objects.iter().filter(|(key, _)| {
+            key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after)
+        });
+        Ok(listed
+            .map(|(key, (_, at))| Listed {
+                key: key.clone(),
+                written_at: *at,
+            })
+            .collect())
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, Unavailable> {
         self.0.call("folders", prefix);
         let objects = self.0.objects.lock().unwrap();
-        let below = objects.keys().filter_map(|key| key.strip_prefix(prefix)?.split_once('/'));
-        let folders: BTreeSet<String> = below.map(|(folder, _)| format!("{prefix}{folder}/")).collect();
+        let below = objects
+            .keys()
+            .filter_map(|key| key.strip_prefix(prefix)?.split_once('/'));
+        let folders: BTreeSet<String> = below
+            .map(|(folder, _)| format!("{prefix}{folder}/"))
+            .collect();
         Ok(folders.into_iter().collect())
     }
 }
@@ -201,10 +249,16 @@ impl Store for Audit {
     }
 
     async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
-        let Range::Between(from, to) = &query.range else { return Err("a range of ids is read".to_owned()) };
+        let Range::Between(from, to) = &query.range else {
+            return Err("a range of ids is read".to_owned());
+        };
         let rows = self.0.lock().unwrap();
-        let fits = |sk: &String| sk >= from && sk <= to && after.is_none_or(|after| sk.as_str() > after);
-        let mut items = rows.iter().filter(|((pk, sk), _)| *pk == query.pk && fits(sk)).peekable();
+        let fits =
+            |sk: &String| sk >= from && sk <= to && after.is_none_or(|after| sk.as_str() > after);
+        let mut items = rows
+            .iter()
+            .filter(|((pk, sk), _)| *pk == query.pk && fits(sk))
+            .peekable();
         let mut page = Rows::default();
         while let Some(((_, sk), item)) = items.next() {
             page.items.push(item.clone());

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
     /// No `bwrap` in the configured place or in `PATH`.
-    #[error("`bwrap` was not found: install bubblewrap 0.8 or newer (`apt-get install bubblewrap`)")]
+    #[error(
+        "`bwrap` was not found: install bubblewrap 0.8 or newer (`apt-get install bubblewrap`)"
+    )]
     NotInstalled,
     /// The program that was found does not run.
     #[error("`{}` does not run: {reason}", path.display())]
@@ -50,7 +52,9 @@ pub enum Unavailable {
         source: std::io::Error,
     },
     /// A sandbox was tried and did not work.
-    #[error("a first sandbox did not start on this host (are unprivileged user namespaces switched off?)")]
+    #[error(
+        "a first sandbox did not start on this host (are unprivileged user namespaces switched off?)"
+    )]
     Probe(#[source] LaunchError),
 }
 
@@ -61,7 +65,9 @@ pub enum LaunchError {
     #[error("the sandbox cannot be started: {0}")]
     Invalid(String),
     /// All host uids of the range are in use.
-    #[error("every host uid of the sandbox range is in use: wait for a sandbox to end or widen the range")]
+    #[error(
+        "every host uid of the sandbox range is in use: wait for a sandbox to end or widen the range"
+    )]
     NoFreeUid,
     /// bubblewrap refused; its own words.
     #[error("bubblewrap did not set the sandbox up: {0}")]
@@ -79,6 +85,9 @@ pub enum LaunchError {
 
 impl LaunchError {
     pub(crate) fn system<E: Into<std::io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
-        move |source| Self::System { what, source: source.into() }
+        move |source| Self::System {
+            what,
+            source: source.into(),
+        }
     }
 }

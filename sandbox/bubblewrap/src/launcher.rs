@@ -17,7 +17,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, pidfd_open, pidfd_send_signal, prlimit};
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, pidfd_open, pidfd_send_signal, prlimit,
+};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
@@ -44,11 +46,11 @@ const SETUP_TIME: Duration = Duration::from_secs(30);
 pub struct LauncherConfig {
     /// The root directory, as [`build_rootfs`](crate::build_rootfs) makes it.
     pub rootfs: PathBuf,
-    /// Where host uids in use are noted; one directory for all launchers of the host. Only used when the launcher runs
-    /// as root.
+    /// Where host uids in use are noted; one directory for all launchers of the host. Only used
+    /// when the launcher runs as root.
     pub state_dir: PathBuf,
-    /// Host uids (and equal gids) for sandboxes, which no account of the host may have. Only used when the launcher
-    /// runs as root.
+    /// Host uids (and equal gids) for sandboxes, which no account of the host may have. Only used
+    /// when the launcher runs as root.
     pub uid_range: RangeInclusive<u32>,
     /// The bubblewrap program; looked for in `/usr/bin`, `/usr/local/bin` and `/bin` when absent.
     pub bwrap: Option<PathBuf>,
@@ -79,16 +81,28 @@ pub struct Report {
     pub version: String,
     /// How memory and processes are limited.
     pub limits: LimitsDriver,
-    /// The range each sandbox gets a host uid of its own from. `None` when the launcher is not root: then all sandboxes
-    /// run under the launcher's own uid, and processes of that uid outside can read a step's memory.
+    /// The range each sandbox gets a host uid of its own from. `None` when the launcher is not
+    /// root: then all sandboxes run under the launcher's own uid, and processes of that uid outside
+    /// can read a step's memory.
     pub host_uids: Option<RangeInclusive<u32>>,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "bubblewrap {} ({}), limits by {}, ", self.version, self.bwrap.display(), self.limits)?;
+        write!(
+            formatter,
+            "bubblewrap {} ({}), limits by {}, ",
+            self.version,
+            self.bwrap.display(),
+            self.limits
+        )?;
         match &self.host_uids {
-            Some(range) => write!(formatter, "one host uid per sandbox ({} to {})", range.start(), range.end()),
+            Some(range) => write!(
+                formatter,
+                "one host uid per sandbox ({} to {})",
+                range.start(),
+                range.end()
+            ),
             None => formatter.write_str("all sandboxes under the launcher's own uid"),
         }
     }
@@ -102,7 +116,10 @@ pub struct Launcher {
 
 impl fmt::Debug for Launcher {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Launcher").field("report", self.report()).finish_non_exhaustive()
+        formatter
+            .debug_struct("Launcher")
+            .field("report", self.report())
+            .finish_non_exhaustive()
     }
 }
 
@@ -122,21 +139,44 @@ impl Launcher {
     pub async fn detect(config: LauncherConfig) -> Result<Self, Unavailable> {
         let bwrap = find(config.bwrap)?;
         let version = version(&bwrap).await?;
-        let rootfs = std::fs::canonicalize(&config.rootfs)
-            .map_err(|error| Unavailable::Rootfs { path: config.rootfs.clone(), reason: error.to_string() })?;
+        let rootfs =
+            std::fs::canonicalize(&config.rootfs).map_err(|error| Unavailable::Rootfs {
+                path: config.rootfs.clone(),
+                reason: error.to_string(),
+            })?;
         let root = rustix::process::geteuid().is_root();
         let mut uids = None;
         if root {
             reachable(&rootfs)?;
-            let state = |source| Unavailable::State { path: config.state_dir.clone(), source };
+            let state = |source| Unavailable::State {
+                path: config.state_dir.clone(),
+                source,
+            };
             uids = Some(Uids::open(&config.state_dir, config.uid_range.clone()).map_err(state)?);
         }
-        let driver = Driver::detect(config.limits_driver)
-            .map_err(|(driver, error)| Unavailable::Limits { wanted: driver.as_str(), reason: error.to_string() })?;
-        let seccomp =
-            seccomp::programs().map_err(|error| Unavailable::Probe(LaunchError::Invalid(error.to_string())))?;
-        let report = Report { bwrap, version, limits: driver.kind(), host_uids: root.then_some(config.uid_range) };
-        let launcher = Self { inner: Arc::new(Inner { rootfs, uids, driver, report, seccomp }) };
+        let driver = Driver::detect(config.limits_driver).map_err(|(driver, error)| {
+            Unavailable::Limits {
+                wanted: driver.as_str(),
+                reason: error.to_string(),
+            }
+        })?;
+        let seccomp = seccomp::programs()
+            .map_err(|error| Unavailable::Probe(LaunchError::Invalid(error.to_string())))?;
+        let report = Report {
+            bwrap,
+            version,
+            limits: driver.kind(),
+            host_uids: root.then_some(config.uid_range),
+        };
+        let launcher = Self {
+            inner: Arc::new(Inner {
+                rootfs,
+                uids,
+                driver,
+                report,
+                seccomp,
+            }),
+        };
         launcher.probe().await.map_err(Unavailable::Probe)?;
         Ok(launcher)
     }
@@ -147,31 +187,39 @@ impl Launcher {
         &self.inner.report
     }
 
-    /// Starts one sandbox. Returns once the sandbox is set up and its limits are in force, just before the command
-    /// starts.
+    /// Starts one sandbox. Returns once the sandbox is set up and its limits are in force, just
+    /// before the command starts.
     ///
     /// # Errors
     /// [`LaunchError`]; nothing is left running.
     pub async fn spawn(&self, spec: SandboxSpec) -> Result<Sandbox, LaunchError> {
         spec.check()?;
-        // In a task of its own, so that a caller who gives up in the middle leaves nothing half made: the sandbox is
-        // dropped then.
+        // In a task of its own, so that a caller who gives up in the middle leaves nothing half
+        // made: the sandbox is dropped then.
         let inner = Arc::clone(&self.inner);
         let start = tokio::spawn(async move { inner.start(spec).await });
-        start
-            .await
-            .map_err(|error| LaunchError::System { what: "the runtime shuts down", source: io::Error::other(error) })?
+        start.await.map_err(|error| LaunchError::System {
+            what: "the runtime shuts down",
+            source: io::Error::other(error),
+        })?
     }
 
     async fn probe(&self) -> Result<(), LaunchError> {
         let mut sandbox = self.spawn(SandboxSpec::new(["/usr/bin/true"])).await?;
         let mut words = String::new();
         if let Some(mut stderr) = sandbox.stderr.take() {
-            stderr.read_to_string(&mut words).await.map_err(LaunchError::system("the first sandbox's output"))?;
+            stderr
+                .read_to_string(&mut words)
+                .await
+                .map_err(LaunchError::system("the first sandbox's output"))?;
         }
         match sandbox.wait().await {
             Exit::Code(0) => Ok(()),
-            exit => Err(LaunchError::Refused(format!("`true` ended with {}: {}", exit.code(), words.trim()))),
+            exit => Err(LaunchError::Refused(format!(
+                "`true` ended with {}: {}",
+                exit.code(),
+                words.trim()
+            ))),
         }
     }
 }
@@ -179,17 +227,27 @@ impl Launcher {
 impl Inner {
     async fn start(&self, spec: SandboxSpec) -> Result<Sandbox, LaunchError> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let id = format!("sandbox-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let id = format!(
+            "sandbox-{}-{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
         let lease = match &self.uids {
             Some(uids) => {
-                let lease = uids.lease().map_err(LaunchError::system("a host uid cannot be reserved"))?;
+                let lease = uids
+                    .lease()
+                    .map_err(LaunchError::system("a host uid cannot be reserved"))?;
                 Some(lease.ok_or(LaunchError::NoFreeUid)?)
             }
             None => None,
         };
-        let guard = self.driver.guard(&spec.limits).map_err(LaunchError::system("its limits cannot be set"))?;
+        let guard = self
+            .driver
+            .guard(&spec.limits)
+            .map_err(LaunchError::system("its limits cannot be set"))?;
 
-        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(LaunchError::system("a pipe cannot be made"));
+        let pipe =
+            || pipe_with(PipeFlags::CLOEXEC).map_err(LaunchError::system("a pipe cannot be made"));
         let ((status, status_inside), (go_inside, go)) = (pipe()?, pipe()?);
         let mut passed = Passed::default();
         let status_number = passed.same_number(status_inside)?;
@@ -197,9 +255,15 @@ impl Inner {
         let mut options = Options::default();
         self.describe(&spec, &mut options);
         for program in &self.seccomp {
-            options.add("--add-seccomp-fd").add(passed.same_number(anonymous_file(program)?)?.to_string());
+            options
+                .add("--add-seccomp-fd")
+                .add(passed.same_number(anonymous_file(program)?)?.to_string());
         }
-        options.add("--json-status-fd").add(status_number.to_string()).add("--block-fd").add(go_number.to_string());
+        options
+            .add("--json-status-fd")
+            .add(status_number.to_string())
+            .add("--block-fd")
+            .add(go_number.to_string());
         let options_number = passed.same_number(anonymous_file(&options.bytes)?)?;
         drop(options);
         for (descriptor, number) in spec.fds {
@@ -208,26 +272,44 @@ impl Inner {
 
         let mut command = Command::new(&self.report.bwrap);
         command.env_clear().current_dir("/").kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.arg("--args").arg(options_number.to_string()).arg("--").args(&spec.command);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+            .arg("--args")
+            .arg(options_number.to_string())
+            .arg("--")
+            .args(&spec.command);
         let host_uid = match &lease {
-            // With a uid and no groups given, the supplementary groups of a launcher run by root are dropped too.
+            // With a uid and no groups given, the supplementary groups of a launcher run by root
+            // are dropped too.
             Some(lease) => {
                 command.uid(lease.uid).gid(lease.uid);
                 lease.uid
             }
             None => rustix::process::geteuid().as_raw(),
         };
-        let root = || hold(&self.rootfs).map_err(LaunchError::system("its root directory cannot be opened"));
+        let root = || {
+            hold(&self.rootfs).map_err(LaunchError::system("its root directory cannot be opened"))
+        };
         let mut roots = vec![root()?];
-        let entrances = guard.entrances().map_err(LaunchError::system("its cgroups cannot be opened"))?;
-        // RLIMIT_NPROC counts all processes of a uid (getrlimit(2)): before the user namespace is made that is right
-        // for a uid of its own only. Two more for bubblewrap.
+        let entrances = guard
+            .entrances()
+            .map_err(LaunchError::system("its cgroups cannot be opened"))?;
+        // RLIMIT_NPROC counts all processes of a uid (getrlimit(2)): before the user namespace is
+        // made that is right for a uid of its own only. Two more for bubblewrap.
         let by_prlimit = self.driver.kind() == LimitsDriver::Prlimit;
         let processes = by_prlimit.then_some(spec.limits.pids + 2);
-        let limits = [Some((Resource::Core, 0)), Some((Resource::Nofile, spec.limits.open_files)), {
-            processes.filter(|_| lease.is_some()).map(|most| (Resource::Nproc, most))
-        }];
+        let limits = [
+            Some((Resource::Core, 0)),
+            Some((Resource::Nofile, spec.limits.open_files)),
+            {
+                processes
+                    .filter(|_| lease.is_some())
+                    .map(|most| (Resource::Nproc, most))
+            },
+        ];
         harden(&mut command, &passed, &entrances, limits);
 
         let started = spawner::spawn(command).await;
@@ -247,22 +329,51 @@ impl Inner {
         // bubblewrap goes by name: should the root have been replaced just now, it has the new one.
         roots.push(root()?);
         let pid = command.pid;
-        let for_sandbox = command.handle.try_clone().map_err(LaunchError::system("the command cannot be watched"))?;
+        let for_sandbox = command
+            .handle
+            .try_clone()
+            .map_err(LaunchError::system("the command cannot be watched"))?;
 
         let monitor_pid = child.id().unwrap_or_default();
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (announce, exit) = watch::channel(None);
-        tokio::spawn(supervise(child, status, command, (guard, roots), lease, announce));
-        Ok(Sandbox { stdout, stderr, id, pid, monitor_pid, host_uid, command: for_sandbox, exit })
+        tokio::spawn(supervise(
+            child,
+            status,
+            command,
+            (guard, roots),
+            lease,
+            announce,
+        ));
+        Ok(Sandbox {
+            stdout,
+            stderr,
+            id,
+            pid,
+            monitor_pid,
+            host_uid,
+            command: for_sandbox,
+            exit,
+        })
     }
 
     /// Everything about the sandbox but the descriptors.
     fn describe(&self, spec: &SandboxSpec, options: &mut Options) {
         let size = spec.limits.memory_bytes.to_string();
         options.all(["--as-pid-1", "--die-with-parent", "--new-session"]);
-        options.all(["--unshare-user", "--unshare-all", "--disable-userns", "--cap-drop", "ALL"]);
+        options.all([
+            "--unshare-user",
+            "--unshare-all",
+            "--disable-userns",
+            "--cap-drop",
+            "ALL",
+        ]);
         options.all(["--uid", NOBODY, "--gid", NOBODY, "--hostname", "sandbox"]);
-        options.add("--ro-bind").add(&self.rootfs).add("/").all(["--ro-bind", "/usr", "/usr"]);
+        options
+            .add("--ro-bind")
+            .add(&self.rootfs)
+            .add("/")
+            .all(["--ro-bind", "/usr", "/usr"]);
         options.all([
             "--proc",
             "/proc",
@@ -275,12 +386,22 @@ impl Inner {
             "--remount-ro",
             "/dev",
         ]);
-        options.all(["--size", &size, "--tmpfs", "/tmp", "--size", &size, "--tmpfs", "/run"]);
+        options.all([
+            "--size", &size, "--tmpfs", "/tmp", "--size", &size, "--tmpfs", "/run",
+        ]);
         if spec.network == Network::Host {
-            options.all(["--share-net", "--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf"]);
+            options.all([
+                "--share-net",
+                "--ro-bind-try",
+                "/etc/resolv.conf",
+                "/etc/resolv.conf",
+            ]);
         }
         for bind in &spec.binds {
-            options.add(if bind.writable { "--bind" } else { "--ro-bind" }).add(&bind.source).add(&bind.target);
+            options
+                .add(if bind.writable { "--bind" } else { "--ro-bind" })
+                .add(&bind.source)
+                .add(&bind.target);
         }
         options.all(["--chdir", "/tmp", "--clearenv"]);
         for (name, value) in &spec.env {
@@ -328,8 +449,8 @@ fn anonymous_file(bytes: &[u8]) -> Result<OwnedFd, LaunchError> {
     write().map_err(LaunchError::system("an anonymous file cannot be made"))
 }
 
-/// Descriptors bubblewrap inherits. All of them are moved above the numbers a command can ask for, so that putting one
-/// in its place never overwrites another.
+/// Descriptors bubblewrap inherits. All of them are moved above the numbers a command can ask for,
+/// so that putting one in its place never overwrites another.
 #[derive(Default)]
 struct Passed {
     held: Vec<OwnedFd>,
@@ -359,10 +480,18 @@ impl Passed {
     }
 }
 
-/// What the child does between fork and exec: dies with this process, enters its cgroups, takes its limits, and keeps
-/// no descriptor but those it was given.
-#[expect(unsafe_code, reason = "the standard library has no other way to set limits and descriptor numbers of a child")]
-fn harden(command: &mut Command, passed: &Passed, entrances: &[std::fs::File], limits: [Option<(Resource, u64)>; 3]) {
+/// What the child does between fork and exec: dies with this process, enters its cgroups, takes its
+/// limits, and keeps no descriptor but those it was given.
+#[expect(
+    unsafe_code,
+    reason = "the standard library has no other way to set limits and descriptor numbers of a child"
+)]
+fn harden(
+    command: &mut Command,
+    passed: &Passed,
+    entrances: &[std::fs::File],
+    limits: [Option<(Resource, u64)>; 3],
+) {
     let places = passed.places.clone();
     let entrances: Vec<RawFd> = entrances.iter().map(AsRawFd::as_raw_fd).collect();
     let launcher = rustix::process::getpid();
@@ -373,24 +502,39 @@ fn harden(command: &mut Command, passed: &Passed, entrances: &[std::fs::File], l
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         for entrance in &entrances {
-            // SAFETY: the descriptor is open (the launcher holds it until the child runs) and the buffer is one valid
-            // byte.
+            // SAFETY: the descriptor is open (the launcher holds it until the child runs) and the
+            // buffer is one valid byte.
             if unsafe { libc::write(*entrance, b"0".as_ptr().cast(), 1) } != 1 {
                 return Err(io::Error::last_os_error());
             }
         }
         for (resource, most) in limits.into_iter().flatten() {
-            rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
+            rustix::process::setrlimit(
+                resource,
+                Rlimit {
+                    current: Some(most),
+                    maximum: Some(most),
+                },
+            )?;
         }
-        // SAFETY: plain system calls on numbers; the descriptors are open and owned by the launcher until the child
-        // runs.
+        // SAFETY: plain system calls on numbers; the descriptors are open and owned by the launcher
+        // until the child runs.
         unsafe {
-            if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) != 0 {
+            if libc::syscall(
+                libc::SYS_close_range,
+                3,
+                libc::c_uint::MAX,
+                libc::CLOSE_RANGE_CLOEXEC,
+            ) != 0
+            {
                 return Err(io::Error::last_os_error());
             }
             for (held, number) in &places {
-                let result =
-                    if held == number { libc::fcntl(*held, libc::F_SETFD, 0) } else { libc::dup2(*held, *number) };
+                let result = if held == number {
+                    libc::fcntl(*held, libc::F_SETFD, 0)
+                } else {
+                    libc::dup2(*held, *number)
+                };
                 if result < 0 {
                     return Err(io::Error::last_os_error());
                 }
@@ -398,8 +542,8 @@ fn harden(command: &mut Command, passed: &Passed, entrances: &[std::fs::File], l
         }
         Ok(())
     };
-    // SAFETY: between fork and exec only system calls are made; nothing allocates, locks or touches memory shared with
-    // other threads.
+    // SAFETY: between fork and exec only system calls are made; nothing allocates, locks or touches
+    // memory shared with other threads.
     unsafe { command.pre_exec(prepare) };
 }
 
@@ -409,31 +553,47 @@ struct Held {
     handle: OwnedFd,
 }
 
-/// Waits until bubblewrap has made the sandbox, sets the limit that needs the sandbox's own user namespace, and lets
-/// the command go.
+/// Waits until bubblewrap has made the sandbox, sets the limit that needs the sandbox's own user
+/// namespace, and lets the command go.
 async fn set_up(
     child: &mut Child,
     status: OwnedFd,
     go: &OwnedFd,
     processes: Option<u64>,
 ) -> Result<(Status, Held), LaunchError> {
-    let slow = |_| LaunchError::Refused(format!("it took more than {} seconds", SETUP_TIME.as_secs()));
-    let status = pipe::Receiver::from_owned_fd(status).map_err(LaunchError::system("its status cannot be read"))?;
+    let slow = |_| {
+        LaunchError::Refused(format!(
+            "it took more than {} seconds",
+            SETUP_TIME.as_secs()
+        ))
+    };
+    let status = pipe::Receiver::from_owned_fd(status)
+        .map_err(LaunchError::system("its status cannot be read"))?;
     let mut status = BufReader::new(status).lines();
-    let Some(pid) = tokio::time::timeout(SETUP_TIME, command_pid(&mut status)).await.map_err(slow)? else {
+    let Some(pid) = tokio::time::timeout(SETUP_TIME, command_pid(&mut status))
+        .await
+        .map_err(slow)?
+    else {
         return Err(LaunchError::Refused(last_words(child).await));
     };
-    let process = Pid::from_raw(pid.cast_signed()).ok_or_else(|| LaunchError::Refused("it named no process".into()))?;
+    let process = Pid::from_raw(pid.cast_signed())
+        .ok_or_else(|| LaunchError::Refused("it named no process".into()))?;
     // The command waits for `go`, so its process id cannot have been given to another process yet.
-    let handle =
-        pidfd_open(process, PidfdFlags::NONBLOCK).map_err(LaunchError::system("the command cannot be watched"))?;
+    let handle = pidfd_open(process, PidfdFlags::NONBLOCK)
+        .map_err(LaunchError::system("the command cannot be watched"))?;
     if let Some(most) = processes {
-        let most = Rlimit { current: Some(most), maximum: Some(most) };
+        let most = Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
         prlimit(Some(process), Resource::Nproc, most)
             .map_err(LaunchError::system("its process limit cannot be set"))?;
     }
     rustix::io::write(go, b"g").map_err(LaunchError::system("the command cannot be let go"))?;
-    if !tokio::time::timeout(SETUP_TIME, taken(go)).await.map_err(slow)? {
+    if !tokio::time::timeout(SETUP_TIME, taken(go))
+        .await
+        .map_err(slow)?
+    {
         return Err(LaunchError::Refused(last_words(child).await));
     }
     Ok((status, Held { pid, handle }))
@@ -453,11 +613,13 @@ async fn status_field(status: &mut Status, field: &str) -> Option<i64> {
 }
 
 async fn command_pid(status: &mut Status) -> Option<u32> {
-    status_field(status, "child-pid").await.and_then(|pid| u32::try_from(pid).ok())
+    status_field(status, "child-pid")
+        .await
+        .and_then(|pid| u32::try_from(pid).ok())
 }
 
-/// bubblewrap takes the byte and closes the pipe once all is set up; closed with the byte still there means that it
-/// failed.
+/// bubblewrap takes the byte and closes the pipe once all is set up; closed with the byte still
+/// there means that it failed.
 async fn taken(go: &OwnedFd) -> bool {
     while !ended(go) {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -469,12 +631,19 @@ async fn last_words(child: &mut Child) -> String {
     let mut words = Vec::new();
     if let Some(stderr) = child.stderr.take() {
         // What it could not say in this time it will not say.
-        drop(tokio::time::timeout(Duration::from_secs(2), stderr.take(4096).read_to_end(&mut words)).await);
+        drop(
+            tokio::time::timeout(
+                Duration::from_secs(2),
+                stderr.take(4096).read_to_end(&mut words),
+            )
+            .await,
+        );
     }
     String::from_utf8_lossy(&words).trim().to_owned()
 }
 
-/// Lives as long as the sandbox: enforces its memory limit, and gives back its cgroups and uid once nothing of it runs.
+/// Lives as long as the sandbox: enforces its memory limit, and gives back its cgroups and uid once
+/// nothing of it runs.
 async fn supervise(
     mut child: Child,
     mut status: Status,
@@ -491,15 +660,16 @@ async fn supervise(
         }
     };
     let monitor = child.wait().await;
-    // When bubblewrap itself was killed the namespace may live a moment longer. A pidfd is readable once its process is
-    // gone.
+    // When bubblewrap itself was killed the namespace may live a moment longer. A pidfd is readable
+    // once its process is gone.
     while !ended(&command.handle) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let exit = match (guard.out_of_memory(), reported, monitor) {
         (true, _, _) => Exit::OutOfMemory,
         (false, Some(code), _) => Exit::from_shell_code(i32::try_from(code).unwrap_or(1)),
-        // bubblewrap reports no code of its own when the command never ran: not found, or killed before.
+        // bubblewrap reports no code of its own when the command never ran: not found, or killed
+        // before.
         (false, None, Ok(ended)) => match ended.code().map(Exit::from_shell_code) {
             Some(Exit::Code(_)) => Exit::Code(127),
             Some(signal) => signal,
@@ -518,7 +688,10 @@ async fn supervise(
 /// Whether the process of a pidfd has ended, or the reading side of a pipe is closed.
 fn ended(descriptor: &OwnedFd) -> bool {
     let mut watched = [PollFd::new(descriptor, PollFlags::IN)];
-    !matches!(poll(&mut watched, Some(&Timespec::default())), Ok(0) | Err(rustix::io::Errno::INTR))
+    !matches!(
+        poll(&mut watched, Some(&Timespec::default())),
+        Ok(0) | Err(rustix::io::Errno::INTR)
+    )
 }
 
 fn kill(process: &OwnedFd) {
@@ -531,23 +704,44 @@ fn kill(process: &OwnedFd) {
 fn find(given: Option<PathBuf>) -> Result<PathBuf, Unavailable> {
     let places = match given {
         Some(path) => vec![path],
-        None => ["/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap"].map(PathBuf::from).to_vec(),
+        None => ["/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap"]
+            .map(PathBuf::from)
+            .to_vec(),
     };
-    places.into_iter().find(|path| path.is_file()).ok_or(Unavailable::NotInstalled)
+    places
+        .into_iter()
+        .find(|path| path.is_file())
+        .ok_or(Unavailable::NotInstalled)
 }
 
 async fn version(bwrap: &Path) -> Result<String, Unavailable> {
-    let output = Command::new(bwrap).arg("--version").env_clear().stdin(Stdio::null()).output().await;
-    let unusable = |reason: String| Unavailable::Unusable { path: bwrap.to_owned(), reason };
+    let output = Command::new(bwrap)
+        .arg("--version")
+        .env_clear()
+        .stdin(Stdio::null())
+        .output()
+        .await;
+    let unusable = |reason: String| Unavailable::Unusable {
+        path: bwrap.to_owned(),
+        reason,
+    };
     let output = output.map_err(|error| unusable(error.to_string()))?;
     if !output.status.success() {
-        return Err(unusable(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        return Err(unusable(
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        ));
     }
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let version = text.strip_prefix("bubblewrap ").unwrap_or(&text).to_owned();
-    let numbers: Vec<u32> = version.split('.').map_while(|part| part.parse().ok()).collect();
+    let numbers: Vec<u32> = version
+        .split('.')
+        .map_while(|part| part.parse().ok())
+        .collect();
     if numbers.as_slice() < [0, 8].as_slice() {
-        return Err(Unavailable::TooOld { path: bwrap.to_owned(), version });
+        return Err(Unavailable::TooOld {
+            path: bwrap.to_owned(),
+            version,
+        });
     }
     Ok(version)
 }
@@ -555,8 +749,14 @@ async fn version(bwrap: &Path) -> Result<String, Unavailable> {
 /// bubblewrap binds the root as the sandbox's uid, which must be allowed to walk there.
 fn reachable(rootfs: &Path) -> Result<(), Unavailable> {
     for directory in rootfs.ancestors() {
-        let unusable = |reason: String| Unavailable::Rootfs { path: rootfs.to_owned(), reason };
-        let mode = std::fs::metadata(directory).map_err(|error| unusable(error.to_string()))?.permissions().mode();
+        let unusable = |reason: String| Unavailable::Rootfs {
+            path: rootfs.to_owned(),
+            reason,
+        };
+        let mode = std::fs::metadata(directory)
+            .map_err(|error| unusable(error.to_string()))?
+            .permissions()
+            .mode();
         if mode & 0o001 == 0 {
             let place = OsString::from(directory);
             return Err(unusable(format!(

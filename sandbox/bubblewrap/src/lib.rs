@@ -12,18 +12,19 @@
 //! ```
 //!
 //! # Why a step stays inside
-//! - Namespaces of its own for users, processes, mounts, network (unless shared), IPC, host name and cgroups; no
-//!   capability; no new privileges; no further user namespaces; a seccomp filter ([`seccomp`] says what it refuses).
-//! - The file system is the read-only root of [`build_rootfs`], the host's `/usr` read-only, and fresh `/proc`, `/dev`,
-//!   `/tmp`, `/run`.
-//! - bubblewrap starts with an empty environment and gets all its options through an anonymous file, so neither
-//!   `/proc/PID/cmdline` nor `/proc/PID/environ` of any process on the host shows a value. The command is PID 1
-//!   (`--as-pid-1`): no other process inside keeps anything readable.
-//! - A launcher run by root gives every sandbox a host uid that no other live sandbox has, its own or another
-//!   launcher's.
-//! - The sandbox cannot outlive its launcher: bubblewrap is killed when the thread that started it ends
-//!   (`PR_SET_PDEATHSIG` is bound to the thread, prctl(2)), so one thread, which lives as long as the process, starts
-//!   all of them; the kernel then kills the sandbox's process namespace.
+//! - Namespaces of its own for users, processes, mounts, network (unless shared), IPC, host name
+//!   and cgroups; no capability; no new privileges; no further user namespaces; a seccomp filter
+//!   ([`seccomp`] says what it refuses).
+//! - The file system is the read-only root of [`build_rootfs`], the host's `/usr` read-only, and
+//!   fresh `/proc`, `/dev`, `/tmp`, `/run`.
+//! - bubblewrap starts with an empty environment and gets all its options through an anonymous
+//!   file, so neither `/proc/PID/cmdline` nor `/proc/PID/environ` of any process on the host shows
+//!   a value. The command is PID 1 (`--as-pid-1`): no other process inside keeps anything readable.
+//! - A launcher run by root gives every sandbox a host uid that no other live sandbox has, its own
+//!   or another launcher's.
+//! - The sandbox cannot outlive its launcher: bubblewrap is killed when the thread that started it
+//!   ends (`PR_SET_PDEATHSIG` is bound to the thread, prctl(2)), so one thread, which lives as long
+//!   as the process, starts all of them; the kernel then kills the sandbox's process namespace.
 
 mod error;
 mod launcher;

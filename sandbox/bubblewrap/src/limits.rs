@@ -1,8 +1,9 @@
 //! Memory and process limits, by whatever this host offers.
 //!
-//! Every driver keeps the same promise: a sandbox that crosses its memory limit is killed as a whole and ends as
-//! [`Exit::OutOfMemory`](crate::Exit::OutOfMemory), however its command would have ended. Where the kernel kills one
-//! process only (cgroup v1) the sandbox is killed as soon as the kernel's kill counter shows it.
+//! Every driver keeps the same promise: a sandbox that crosses its memory limit is killed as a
+//! whole and ends as [`Exit::OutOfMemory`](crate::Exit::OutOfMemory), however its command would
+//! have ended. Where the kernel kills one process only (cgroup v1) the sandbox is killed as soon as
+//! the kernel's kill counter shows it.
 
 use std::fs;
 use std::io;
@@ -19,9 +20,9 @@ pub enum LimitsDriver {
     CgroupV2,
     /// cgroup v1 `memory` and `pids` hierarchies: exact.
     CgroupV1,
-    /// No cgroup is writable. Memory is summed every 20 ms and crossing it kills, so a fast command may go over for
-    /// that long; files in `/tmp`, `/run` and `/dev/shm` are bounded by the same number apart, not together. Processes
-    /// are bounded by `RLIMIT_NPROC`.
+    /// No cgroup is writable. Memory is summed every 20 ms and crossing it kills, so a fast command
+    /// may go over for that long; files in `/tmp`, `/run` and `/dev/shm` are bounded by the same
+    /// number apart, not together. Processes are bounded by `RLIMIT_NPROC`.
     Prlimit,
 }
 
@@ -90,8 +91,14 @@ impl Driver {
             }
             Self::V1 { memory, pids } => {
                 let group = guard.add(memory)?;
-                fs::write(group.join("memory.limit_in_bytes"), limits.memory_bytes.to_string())?;
-                write_if_there(&group.join("memory.memsw.limit_in_bytes"), &limits.memory_bytes.to_string())?;
+                fs::write(
+                    group.join("memory.limit_in_bytes"),
+                    limits.memory_bytes.to_string(),
+                )?;
+                write_if_there(
+                    &group.join("memory.memsw.limit_in_bytes"),
+                    &limits.memory_bytes.to_string(),
+                )?;
                 guard.kills = Some(group.join("memory.oom_control"));
                 let group = guard.add(pids)?;
                 // bubblewrap's own process outside counts too.
@@ -116,19 +123,27 @@ pub(crate) struct Guard {
 impl Guard {
     fn add(&mut self, parent: &Path) -> io::Result<PathBuf> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let name = format!("{PREFIX}{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "{PREFIX}{}-{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
         let directory = parent.join(name);
         fs::create_dir(&directory)?;
         self.directories.push(directory.clone());
         Ok(directory)
     }
 
-    /// Files a process writes `0` to in order to come under the limits. Opened by the launcher: the kernel checks the
-    /// opener's rights.
+    /// Files a process writes `0` to in order to come under the limits. Opened by the launcher: the
+    /// kernel checks the opener's rights.
     pub(crate) fn entrances(&self) -> io::Result<Vec<fs::File>> {
         self.directories
             .iter()
-            .map(|group| fs::OpenOptions::new().write(true).open(group.join("cgroup.procs")))
+            .map(|group| {
+                fs::OpenOptions::new()
+                    .write(true)
+                    .open(group.join("cgroup.procs"))
+            })
             .collect()
     }
 
@@ -148,9 +163,13 @@ impl Guard {
 
     /// Whether a process was killed for memory.
     pub(crate) fn out_of_memory(&self) -> bool {
-        let Some(path) = &self.kills else { return self.exceeded.load(Ordering::Acquire) };
+        let Some(path) = &self.kills else {
+            return self.exceeded.load(Ordering::Acquire);
+        };
         let counters = fs::read_to_string(path).unwrap_or_default();
-        let kills = counters.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        let kills = counters
+            .lines()
+            .find_map(|line| line.strip_prefix("oom_kill "));
         kills.is_some_and(|number| number.trim() != "0")
     }
 
@@ -183,34 +202,54 @@ fn removed(group: &Path) -> bool {
 
 fn write_if_there(path: &Path, text: &str) -> io::Result<()> {
     match fs::write(path, text) {
-        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Err(error),
+        Err(error)
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            Err(error)
+        }
         _ => Ok(()),
     }
 }
 
-/// Resident private and shared-memory bytes of `root` and all its descendants. Every process of a sandbox descends from
-/// its PID 1, since orphans are handed to it.
+/// Resident private and shared-memory bytes of `root` and all its descendants. Every process of a
+/// sandbox descends from its PID 1, since orphans are handed to it.
 fn memory_of_tree(root: u32) -> u64 {
     let mut total = 0;
     let mut waiting = vec![root];
     while let Some(process) = waiting.pop() {
         let directory = PathBuf::from(format!("/proc/{process}"));
         total += memory_of(&directory);
-        let Ok(threads) = fs::read_dir(directory.join("task")) else { continue };
+        let Ok(threads) = fs::read_dir(directory.join("task")) else {
+            continue;
+        };
         for thread in threads.flatten() {
             let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-            waiting.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+            waiting.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|child| child.parse::<u32>().ok()),
+            );
         }
     }
     total
 }
 
-/// The proportional share where it may be read (pages shared after a fork count once), the resident size otherwise.
+/// The proportional share where it may be read (pages shared after a fork count once), the resident
+/// size otherwise.
 fn memory_of(process: &Path) -> u64 {
     let sum = |file: &str, names: &[&str]| -> Option<u64> {
         let text = fs::read_to_string(process.join(file)).ok()?;
         let of = |name: &&str| {
-            text.lines().find_map(|line| line.strip_prefix(*name)?.split_whitespace().next()?.parse::<u64>().ok())
+            text.lines().find_map(|line| {
+                line.strip_prefix(*name)?
+                    .split_whitespace()
+                    .next()?
+                    .parse::<u64>()
+                    .ok()
+            })
         };
         Some(names.iter().filter_map(of).sum::<u64>() * 1024)
     };
@@ -220,7 +259,8 @@ fn memory_of(process: &Path) -> u64 {
         .unwrap_or(0)
 }
 
-/// The cgroup this process is in, as a directory of this host: `controller` of v1, or v2 when none is given.
+/// The cgroup this process is in, as a directory of this host: `controller` of v1, or v2 when none
+/// is given.
 fn own_cgroup(controller: Option<&str>) -> io::Result<PathBuf> {
     let missing = |what: String| io::Error::new(io::ErrorKind::NotFound, what);
     let name = controller.unwrap_or("v2");
@@ -237,11 +277,15 @@ fn own_cgroup(controller: Option<&str>) -> io::Result<PathBuf> {
         })
         .map(|(_, path)| path)
         .ok_or_else(|| missing(format!("this process is in no {name} cgroup")))?;
-    // proc_pid_mountinfo(5): id parent major:minor root mount-point options [tags] - type source super-options
+    // proc_pid_mountinfo(5): id parent major:minor root mount-point options [tags] - type source
+    // super-options
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     for line in mounts.lines() {
-        let Some((left, right)) = line.split_once(" - ") else { continue };
-        let (left, right): (Vec<_>, Vec<_>) = (left.split(' ').collect(), right.split(' ').collect());
+        let Some((left, right)) = line.split_once(" - ") else {
+            continue;
+        };
+        let (left, right): (Vec<_>, Vec<_>) =
+            (left.split(' ').collect(), right.split(' ').collect());
         let (Some(root), Some(point), Some(kind), Some(options)) =
             (left.get(3), left.get(4), right.first(), right.get(2))
         else {
@@ -255,7 +299,9 @@ fn own_cgroup(controller: Option<&str>) -> io::Result<PathBuf> {
             return Ok(Path::new(point).join(below));
         }
     }
-    Err(missing(format!("the {name} cgroup file system is not mounted")))
+    Err(missing(format!(
+        "the {name} cgroup file system is not mounted"
+    )))
 }
 
 fn v1() -> io::Result<Driver> {
@@ -264,9 +310,9 @@ fn v1() -> io::Result<Driver> {
     try_out(driver)
 }
 
-/// Child groups may have controllers only when their parent has no processes of its own (cgroups(7), "no internal
-/// processes"), so the launcher moves itself into a leaf. That works when nothing else lives in its cgroup: what
-/// delegation means.
+/// Child groups may have controllers only when their parent has no processes of its own
+/// (cgroups(7), "no internal processes"), so the launcher moves itself into a leaf. That works when
+/// nothing else lives in its cgroup: what delegation means.
 fn v2() -> io::Result<Driver> {
     const LEAF: &str = "sealfleet-launcher";
     let own = own_cgroup(None)?;
@@ -275,8 +321,14 @@ fn v2() -> io::Result<Driver> {
         _ => own,
     };
     let controllers = fs::read_to_string(parent.join("cgroup.controllers"))?;
-    if !["memory", "pids"].iter().all(|wanted| controllers.split_whitespace().any(|one| one == *wanted)) {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "the memory and pids controllers are not delegated"));
+    if !["memory", "pids"]
+        .iter()
+        .all(|wanted| controllers.split_whitespace().any(|one| one == *wanted))
+    {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "the memory and pids controllers are not delegated",
+        ));
     }
     let me = std::process::id().to_string();
     let inhabitants = fs::read_to_string(parent.join("cgroup.procs"))?;
@@ -307,7 +359,9 @@ fn try_out(driver: Driver) -> io::Result<Driver> {
     for parent in parents {
         for entry in fs::read_dir(parent)?.flatten() {
             let name = entry.file_name();
-            let launcher = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
+            let launcher = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
             if launcher.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
                 // Still inhabited: then it is not ours to remove yet.
                 drop(fs::remove_dir(entry.path()));
@@ -325,15 +379,37 @@ mod tests {
     #[test]
     fn cgroup_v2_limits_are_written_and_a_kill_is_seen() {
         let parent = tempfile::tempdir().unwrap();
-        let limits = Limits { memory_bytes: 64 << 20, pids: 8, open_files: 64 };
-        let guard = Driver::V2 { parent: parent.path().to_owned() }.guard(&limits).unwrap();
+        let limits = Limits {
+            memory_bytes: 64 << 20,
+            pids: 8,
+            open_files: 64,
+        };
+        let guard = Driver::V2 {
+            parent: parent.path().to_owned(),
+        }
+        .guard(&limits)
+        .unwrap();
         let group = guard.directories.first().unwrap().clone();
-        assert_eq!(fs::read_to_string(group.join("memory.max")).unwrap(), "67108864");
-        assert_eq!(fs::read_to_string(group.join("memory.oom.group")).unwrap(), "1");
+        assert_eq!(
+            fs::read_to_string(group.join("memory.max")).unwrap(),
+            "67108864"
+        );
+        assert_eq!(
+            fs::read_to_string(group.join("memory.oom.group")).unwrap(),
+            "1"
+        );
         assert_eq!(fs::read_to_string(group.join("pids.max")).unwrap(), "9");
-        fs::write(group.join("memory.events"), "low 0\noom 1\noom_kill 0\noom_group_kill 0\n").unwrap();
+        fs::write(
+            group.join("memory.events"),
+            "low 0\noom 1\noom_kill 0\noom_group_kill 0\n",
+        )
+        .unwrap();
         assert!(!guard.out_of_memory());
-        fs::write(group.join("memory.events"), "low 0\noom 1\noom_kill 2\noom_group_kill 1\n").unwrap();
+        fs::write(
+            group.join("memory.events"),
+            "low 0\noom 1\noom_kill 2\noom_group_kill 1\n",
+        )
+        .unwrap();
         assert!(guard.out_of_memory());
     }
 

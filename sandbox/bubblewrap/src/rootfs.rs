@@ -18,24 +18,40 @@ const GROUP: &str = "nogroup:x:65534:\n";
 const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
 
 /// Certificate bundles of the common distributions; the first one found is copied.
-const CERTIFICATES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
+const CERTIFICATES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+];
 
-/// Assembles the root directory at `directory` with the program `init` as [`INIT_PATH`], and answers its path.
+/// Assembles the root directory at `directory` with the program `init` as [`INIT_PATH`], and
+/// answers its path.
 ///
-/// It holds: `bin`, `lib`, `lib64`, `sbin` as links into `usr`; a minimal `etc` (`passwd`, `group`, `hosts`, the host's
-/// public certificate bundle, and the host's `alternatives` links, which name programs below `/usr`); empty mount
-/// points. A new directory is made beside it and renamed into place, so nobody sees half of it. One that is there
-/// already and has the same content is kept; another one is exchanged in one step, and removed once no sandbox uses it
-/// any more: sandboxes lock the directory they run on.
+/// It holds: `bin`, `lib`, `lib64`, `sbin` as links into `usr`; a minimal `etc` (`passwd`, `group`,
+/// `hosts`, the host's public certificate bundle, and the host's `alternatives` links, which name
+/// programs below `/usr`); empty mount points. A new directory is made beside it and renamed into
+/// place, so nobody sees half of it. One that is there already and has the same content is kept;
+/// another one is exchanged in one step, and removed once no sandbox uses it any more: sandboxes
+/// lock the directory they run on.
 ///
 /// # Errors
 /// [`Unavailable::Rootfs`] when `init` cannot be read or the directory not be written.
 pub fn build_rootfs(directory: &Path, init: &Path) -> Result<PathBuf, Unavailable> {
-    let unusable = |reason: String| Unavailable::Rootfs { path: directory.to_owned(), reason };
-    let program = fs::read(init).map_err(|error| unusable(format!("cannot read `{}`: {error}", init.display())))?;
-    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let unusable = |reason: String| Unavailable::Rootfs {
+        path: directory.to_owned(),
+        reason,
+    };
+    let program = fs::read(init)
+        .map_err(|error| unusable(format!("cannot read `{}`: {error}", init.display())))?;
+    let parent = directory
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let name = directory
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
     let build = || -> io::Result<()> {
         fs::create_dir_all(parent)?;
         let id = format!("{}-{:?}", std::process::id(), std::thread::current().id());
@@ -44,7 +60,13 @@ pub fn build_rootfs(directory: &Path, init: &Path) -> Result<PathBuf, Unavailabl
         fill(&fresh, &program)?;
         if put(&fresh, directory)? {
             // Its name says that it may be removed, by this call or a later one.
-            fs::rename(&fresh, parent.join(format!(".{name}-retired-{id}-{}", fs::metadata(&fresh)?.ino())))?;
+            fs::rename(
+                &fresh,
+                parent.join(format!(
+                    ".{name}-retired-{id}-{}",
+                    fs::metadata(&fresh)?.ino()
+                )),
+            )?;
         } else {
             remove(&fresh)?;
         }
@@ -70,7 +92,10 @@ fn fill(root: &Path, init: &[u8]) -> io::Result<()> {
     fs::write(etc.join("group"), GROUP)?;
     fs::write(etc.join("hosts"), HOSTS)?;
     fs::write(etc.join("resolv.conf"), "")?;
-    let certificates = CERTIFICATES.iter().find_map(|path| fs::read(path).ok()).unwrap_or_default();
+    let certificates = CERTIFICATES
+        .iter()
+        .find_map(|path| fs::read(path).ok())
+        .unwrap_or_default();
     fs::write(etc.join("ssl/certs/ca-certificates.crt"), certificates)?;
     fs::create_dir(etc.join("alternatives"))?;
     if let Ok(links) = fs::read_dir("/etc/alternatives") {
@@ -89,8 +114,8 @@ fn fill(root: &Path, init: &[u8]) -> io::Result<()> {
     open_to_all(root, 0o755)
 }
 
-/// Every directory and program `mode`, every other file 0644, whatever the umask is: each sandbox reads them under
-/// another uid.
+/// Every directory and program `mode`, every other file 0644, whatever the umask is: each sandbox
+/// reads them under another uid.
 fn open_to_all(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     for entry in fs::read_dir(path)? {
@@ -100,7 +125,10 @@ fn open_to_all(path: &Path, mode: u32) -> io::Result<()> {
             open_to_all(&entry.path(), mode)?;
         } else if kind.is_file() {
             let program = entry.file_name() == INIT_PATH.trim_start_matches('/');
-            fs::set_permissions(entry.path(), fs::Permissions::from_mode(if program { mode } else { 0o644 }))?;
+            fs::set_permissions(
+                entry.path(),
+                fs::Permissions::from_mode(if program { mode } else { 0o644 }),
+            )?;
         }
     }
     Ok(())
@@ -128,7 +156,8 @@ pub(crate) fn hold(directory: &Path) -> io::Result<fs::File> {
     Ok(held)
 }
 
-/// Removing a directory takes the mounts on it away from every namespace (rmdir(2)), so only what nobody holds goes.
+/// Removing a directory takes the mounts on it away from every namespace (rmdir(2)), so only what
+/// nobody holds goes.
 fn remove_retired(parent: &Path, prefix: &str) -> io::Result<()> {
     for entry in fs::read_dir(parent)? {
         let entry = entry?;
@@ -136,7 +165,9 @@ fn remove_retired(parent: &Path, prefix: &str) -> io::Result<()> {
             continue;
         }
         // Another launcher may be removing it too.
-        let Ok(directory) = fs::File::open(entry.path()) else { continue };
+        let Ok(directory) = fs::File::open(entry.path()) else {
+            continue;
+        };
         if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok() {
             remove(&entry.path())?;
         }
@@ -146,7 +177,9 @@ fn remove_retired(parent: &Path, prefix: &str) -> io::Result<()> {
 
 /// Whether two trees have the same names, links and file contents.
 fn same(one: &Path, other: &Path) -> io::Result<bool> {
-    let (Ok(a), Ok(b)) = (fs::symlink_metadata(one), fs::symlink_metadata(other)) else { return Ok(false) };
+    let (Ok(a), Ok(b)) = (fs::symlink_metadata(one), fs::symlink_metadata(other)) else {
+        return Ok(false);
+    };
     if a.permissions() != b.permissions() || a.file_type() != b.file_type() {
         return Ok(false);
     }
@@ -157,7 +190,9 @@ fn same(one: &Path, other: &Path) -> io::Result<bool> {
         return Ok(a.len() == b.len() && fs::read(one)? == fs::read(other)?);
     }
     let names = |path: &Path| -> io::Result<Vec<_>> {
-        let mut names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+        let mut names = fs::read_dir(path)?
+            .map(|entry| Ok(entry?.file_name()))
+            .collect::<io::Result<Vec<_>>>()?;
         names.sort();
         Ok(names)
     };

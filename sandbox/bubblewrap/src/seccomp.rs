@@ -1,20 +1,22 @@
 //! The system calls a sandboxed command may not make.
 //!
-//! A deny list: what can reach the kernel's riskiest parts, other processes, or what no namespace covers, and what no
-//! step needs. bubblewrap loads the three programs just before the command starts; the kernel takes the strictest
-//! answer.
+//! A deny list: what can reach the kernel's riskiest parts, other processes, or what no namespace
+//! covers, and what no step needs. bubblewrap loads the three programs just before the command
+//! starts; the kernel takes the strictest answer.
 //!
-//! - `EPERM`: [`REFUSED`], `clone` with a namespace flag, `ioctl` that types into a terminal, sockets of families that
-//!   no network namespace holds back (`AF_VSOCK` reaches the hypervisor, `AF_ALG` the kernel's crypto code).
-//! - `ENOSYS`: [`ABSENT`]. `clone3` hides its flags from a filter; the C library falls back to `clone` on this answer.
-//! - On x86-64, calls by the x32 numbers (which a list of plain numbers would miss) answer `ENOSYS`, and a 32-bit call
-//!   kills.
+//! - `EPERM`: [`REFUSED`], `clone` with a namespace flag, `ioctl` that types into a terminal,
+//!   sockets of families that no network namespace holds back (`AF_VSOCK` reaches the hypervisor,
+//!   `AF_ALG` the kernel's crypto code).
+//! - `ENOSYS`: [`ABSENT`]. `clone3` hides its flags from a filter; the C library falls back to
+//!   `clone` on this answer.
+//! - On x86-64, calls by the x32 numbers (which a list of plain numbers would miss) answer
+//!   `ENOSYS`, and a 32-bit call kills.
 
 use std::collections::BTreeMap;
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch,
 };
 
 /// Answered with `EPERM`.
@@ -86,8 +88,12 @@ pub const REFUSED: &[libc::c_long] = &[
 ];
 
 /// Answered with `ENOSYS`, so that programs fall back to an older call.
-pub const ABSENT: &[libc::c_long] =
-    &[libc::SYS_clone3, libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
+pub const ABSENT: &[libc::c_long] = &[
+    libc::SYS_clone3,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+];
 
 /// Flags of `clone` that make a namespace.
 const NAMESPACE_FLAGS: [libc::c_int; 7] = [
@@ -106,19 +112,35 @@ const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 /// Address families that are not held back by a network namespace.
 const FAMILIES: [libc::c_int; 2] = [libc::AF_VSOCK, libc::AF_ALG];
 
-/// The programs in the kernel's `struct sock_filter` form, one byte string each, as bwrap's `--add-seccomp-fd` takes
-/// them.
+/// The programs in the kernel's `struct sock_filter` form, one byte string each, as bwrap's
+/// `--add-seccomp-fd` takes them.
 ///
 /// # Errors
 /// When this processor architecture is not one seccomp is known for here (x86-64, aarch64).
 pub(crate) fn programs() -> Result<Vec<Vec<u8>>, seccompiler::Error> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
-    let mut refused: BTreeMap<i64, Vec<SeccompRule>> = REFUSED.iter().map(|number| (*number, Vec::new())).collect();
-    refused.insert(libc::SYS_clone, any(0, NAMESPACE_FLAGS.map(|flag| (flag as u64, Op::MaskedEq(flag as u64))))?);
-    refused.insert(libc::SYS_ioctl, any(1, TERMINAL_INPUT.map(|request| (request, Op::Eq)))?);
-    refused.insert(libc::SYS_socket, any(0, FAMILIES.map(|family| (family as u64, Op::Eq)))?);
+    let mut refused: BTreeMap<i64, Vec<SeccompRule>> =
+        REFUSED.iter().map(|number| (*number, Vec::new())).collect();
+    refused.insert(
+        libc::SYS_clone,
+        any(
+            0,
+            NAMESPACE_FLAGS.map(|flag| (flag as u64, Op::MaskedEq(flag as u64))),
+        )?,
+    );
+    refused.insert(
+        libc::SYS_ioctl,
+        any(1, TERMINAL_INPUT.map(|request| (request, Op::Eq)))?,
+    );
+    refused.insert(
+        libc::SYS_socket,
+        any(0, FAMILIES.map(|family| (family as u64, Op::Eq)))?,
+    );
     let absent = ABSENT.iter().map(|number| (*number, Vec::new())).collect();
-    let mut programs = vec![bytes(&compile(refused, libc::EPERM, arch)?), bytes(&compile(absent, libc::ENOSYS, arch)?)];
+    let mut programs = vec![
+        bytes(&compile(refused, libc::EPERM, arch)?),
+        bytes(&compile(absent, libc::ENOSYS, arch)?),
+    ];
     if cfg!(target_arch = "x86_64") {
         programs.push(bytes(&no_x32()));
     }
@@ -130,19 +152,35 @@ fn compile(
     errno: libc::c_int,
     arch: TargetArch,
 ) -> Result<BpfProgram, seccompiler::Error> {
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(errno.unsigned_abs()), arch)?;
+    let filter = SeccompFilter::new(
+        rules,
+        SeccompAction::Allow,
+        SeccompAction::Errno(errno.unsigned_abs()),
+        arch,
+    )?;
     Ok(filter.try_into()?)
 }
 
 /// One rule for each alternative of one argument.
-fn any<const N: usize>(argument: u8, alternatives: [(u64, Op); N]) -> Result<Vec<SeccompRule>, seccompiler::Error> {
+fn any<const N: usize>(
+    argument: u8,
+    alternatives: [(u64, Op); N],
+) -> Result<Vec<SeccompRule>, seccompiler::Error> {
     alternatives
         .into_iter()
-        .map(|(value, op)| Ok(SeccompRule::new(vec![SeccompCondition::new(argument, Len::Dword, op, value)?])?))
+        .map(|(value, op)| {
+            Ok(SeccompRule::new(vec![SeccompCondition::new(
+                argument,
+                Len::Dword,
+                op,
+                value,
+            )?])?)
+        })
         .collect()
 }
 
-/// Numbers from 0x4000_0000 on are the x32 calling convention, under the same architecture tag (seccomp(2), "Caveats").
+/// Numbers from 0x4000_0000 on are the x32 calling convention, under the same architecture tag
+/// (seccomp(2), "Caveats").
 fn no_x32() -> BpfProgram {
     const LOAD_NUMBER: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
     const JUMP_IF_AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
@@ -151,7 +189,12 @@ fn no_x32() -> BpfProgram {
     vec![
         statement(LOAD_NUMBER, 0, 0, 0),
         statement(JUMP_IF_AT_LEAST, 0, 1, 0x4000_0000),
-        statement(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs()),
+        statement(
+            RETURN,
+            0,
+            0,
+            libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs(),
+        ),
         statement(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
     ]
 }

@@ -1,7 +1,7 @@
 //! The one thread that starts every sandbox of this process.
 //!
-//! `PR_SET_PDEATHSIG` fires when the *thread* that created the child ends (prctl(2)). Threads of an async runtime come
-//! and go, so children are created on a thread that ends with the process only.
+//! `PR_SET_PDEATHSIG` fires when the *thread* that created the child ends (prctl(2)). Threads of an
+//! async runtime come and go, so children are created on a thread that ends with the process only.
 
 use std::io;
 use std::sync::OnceLock;
@@ -30,11 +30,21 @@ pub(crate) async fn spawn(command: Command) -> io::Result<Child> {
             }
         };
         // A thread that cannot be made drops the receiver, and every send below fails.
-        drop(std::thread::Builder::new().name("sandbox-spawner".into()).spawn(work));
+        drop(
+            std::thread::Builder::new()
+                .name("sandbox-spawner".into())
+                .spawn(work),
+        );
         sender
     });
     let gone = || io::Error::other("the thread that starts sandboxes could not be made");
     let (answer, child) = oneshot::channel();
-    thread.send(Job { command, runtime: Handle::current(), answer }).map_err(|_| gone())?;
+    thread
+        .send(Job {
+            command,
+            runtime: Handle::current(),
+            answer,
+        })
+        .map_err(|_| gone())?;
     child.await.map_err(|_| gone())?
 }

@@ -1,9 +1,9 @@
 //! Host uids, one per live sandbox.
 //!
-//! A uid is held by a lock (flock(2)) on a file of its own in a directory all launchers of the host share, so two
-//! launchers never hold the same one, and a killed launcher's locks go with it. Its sandboxes go too, but a moment
-//! later: the file's content says that the uid was not given back properly, and such a uid is only taken when no
-//! process of the host runs under it.
+//! A uid is held by a lock (flock(2)) on a file of its own in a directory all launchers of the host
+//! share, so two launchers never hold the same one, and a killed launcher's locks go with it. Its
+//! sandboxes go too, but a moment later: the file's content says that the uid was not given back
+//! properly, and such a uid is only taken when no process of the host runs under it.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -33,9 +33,16 @@ pub(crate) struct UidLease {
 impl Uids {
     pub(crate) fn open(state_dir: &Path, range: RangeInclusive<u32>) -> io::Result<Self> {
         let directory = state_dir.join("uids");
-        DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)?;
         let next = AtomicU32::new(*range.start());
-        Ok(Self { directory, range, next })
+        Ok(Self {
+            directory,
+            range,
+            next,
+        })
     }
 
     /// A uid no live sandbox has; `None` when all are taken.
@@ -43,7 +50,13 @@ impl Uids {
         for _ in self.range.clone() {
             let uid = self.step();
             let path = self.directory.join(uid.to_string());
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(path)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => continue,
@@ -53,7 +66,11 @@ impl Uids {
                 continue;
             }
             file.set_len(1)?;
-            return Ok(Some(UidLease { uid, file, ended: false }));
+            return Ok(Some(UidLease {
+                uid,
+                file,
+                ended: false,
+            }));
         }
         Ok(None)
     }
@@ -61,12 +78,15 @@ impl Uids {
     fn step(&self) -> u32 {
         let (first, last) = (*self.range.start(), *self.range.end());
         let following = |uid| Some(if uid >= last { first } else { uid + 1 });
-        self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, following).unwrap_or(first)
+        self.next
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, following)
+            .unwrap_or(first)
     }
 }
 
 impl UidLease {
-    /// To be called once no process of the sandbox is left; otherwise the next holder looks for itself.
+    /// To be called once no process of the sandbox is left; otherwise the next holder looks for
+    /// itself.
     pub(crate) fn ended(mut self) {
         self.ended = true;
     }
@@ -75,7 +95,8 @@ impl UidLease {
 impl Drop for UidLease {
     fn drop(&mut self) {
         if self.ended {
-            // On failure the file stays marked, which only costs the next holder a look at the process table.
+            // On failure the file stays marked, which only costs the next holder a look at the
+            // process table.
             drop(self.file.set_len(0));
         }
     }
@@ -86,12 +107,22 @@ fn runs_somewhere(uid: u32) -> io::Result<bool> {
     let uid = uid.to_string();
     for entry in std::fs::read_dir("/proc")? {
         let entry = entry?;
-        if !entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+        if !entry
+            .file_name()
+            .as_encoded_bytes()
+            .iter()
+            .all(u8::is_ascii_digit)
+        {
             continue;
         }
         // A process that ended meanwhile has no status to read.
-        let Ok(status) = std::fs::read_to_string(entry.path().join("status")) else { continue };
-        let uids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+        let Ok(status) = std::fs::read_to_string(entry.path().join("status")) else {
+            continue;
+        };
+        let uids = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Uid:"))
+            .unwrap_or_default();
         if uids.split_whitespace().any(|of_process| of_process == uid) {
             return Ok(true);
         }

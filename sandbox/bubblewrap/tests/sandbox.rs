@@ -1,6 +1,10 @@
 //! What a sandboxed command can see, do and use up, tried with the real bubblewrap.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::io::BufRead as _;
 use std::os::fd::OwnedFd;
@@ -10,8 +14,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use sealfleet_bubblewrap::{
-    Bind, Exit, LaunchError, Launcher, LauncherConfig, Limits, LimitsDriver, Network, Sandbox, SandboxSpec,
-    Unavailable, build_rootfs,
+    Bind, Exit, LaunchError, Launcher, LauncherConfig, Limits, LimitsDriver, Network, Sandbox,
+    SandboxSpec, Unavailable, build_rootfs,
 };
 use tokio::io::AsyncReadExt as _;
 use zeroize::Zeroizing;
@@ -40,19 +44,29 @@ fn config(directory: &Path) -> LauncherConfig {
 async fn place() -> Place {
     let directory = directory();
     let launcher = Launcher::detect(config(directory.path())).await.unwrap();
-    Place { launcher, directory }
+    Place {
+        launcher,
+        directory,
+    }
 }
 
 fn shell(script: &str) -> SandboxSpec {
     let mut spec = SandboxSpec::new(["/bin/sh", "-c", script]);
-    spec.env.push(("PATH".into(), Zeroizing::new("/usr/bin:/bin".into())));
+    spec.env
+        .push(("PATH".into(), Zeroizing::new("/usr/bin:/bin".into())));
     spec
 }
 
 async fn finish(mut sandbox: Sandbox) -> (Exit, String, String) {
     let (mut out, mut err) = (String::new(), String::new());
-    let (mut stdout, mut stderr) = (sandbox.stdout.take().unwrap(), sandbox.stderr.take().unwrap());
-    let (read_out, read_err) = tokio::join!(stdout.read_to_string(&mut out), stderr.read_to_string(&mut err));
+    let (mut stdout, mut stderr) = (
+        sandbox.stdout.take().unwrap(),
+        sandbox.stderr.take().unwrap(),
+    );
+    let (read_out, read_err) = tokio::join!(
+        stdout.read_to_string(&mut out),
+        stderr.read_to_string(&mut err)
+    );
     read_out.unwrap();
     read_err.unwrap();
     (sandbox.wait().await, out, err)
@@ -83,7 +97,10 @@ async fn first_line(sandbox: &mut Sandbox) -> String {
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(10), "{what} did not come about");
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "{what} did not come about"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -97,16 +114,22 @@ fn processes_with(marker: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let has = |path: &PathBuf| {
         let line = std::fs::read(path.join("cmdline")).unwrap_or_default();
-        line.windows(marker.len()).any(|part| part == marker.as_bytes())
+        line.windows(marker.len())
+            .any(|part| part == marker.as_bytes())
     };
-    entries.map(|entry| entry.path()).filter(|path| path.join("cmdline").exists()).filter(has).collect()
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| path.join("cmdline").exists())
+        .filter(has)
+        .collect()
 }
 
 #[tokio::test]
 async fn the_command_has_the_environment_it_was_given_and_no_other() {
     let place = place().await;
     let mut spec = SandboxSpec::new(["/usr/bin/env"]);
-    spec.env.push(("GIVEN".into(), Zeroizing::new("one\ntwo".into())));
+    spec.env
+        .push(("GIVEN".into(), Zeroizing::new("one\ntwo".into())));
     let (exit, out, _) = place.run(spec).await;
     assert_eq!(exit, Exit::Code(0));
     assert_eq!(out, "GIVEN=one\ntwo\nPWD=/tmp\n");
@@ -117,9 +140,18 @@ async fn the_command_has_the_environment_it_was_given_and_no_other() {
 #[tokio::test]
 async fn nothing_of_the_host_is_visible_but_usr() {
     let place = place().await;
-    assert_eq!(place.say("ls /").await, "bin\ndev\netc\nlib\nlib64\nproc\nrun\nsbin\nsealfleet-init\ntmp\nusr\n");
-    assert_eq!(place.say("ls /etc").await, "alternatives\ngroup\nhosts\npasswd\nresolv.conf\nssl\n");
-    assert_eq!(place.say("cat /etc/passwd").await, "nobody:x:65534:65534:nobody:/tmp:/bin/sh\n");
+    assert_eq!(
+        place.say("ls /").await,
+        "bin\ndev\netc\nlib\nlib64\nproc\nrun\nsbin\nsealfleet-init\ntmp\nusr\n"
+    );
+    assert_eq!(
+        place.say("ls /etc").await,
+        "alternatives\ngroup\nhosts\npasswd\nresolv.conf\nssl\n"
+    );
+    assert_eq!(
+        place.say("cat /etc/passwd").await,
+        "nobody:x:65534:65534:nobody:/tmp:/bin/sh\n"
+    );
     assert_eq!(place.say("ls -A /tmp /run").await, "/run:\n\n/tmp:\n");
     assert_eq!(place.say("echo /proc/[0-9]*").await, "/proc/1\n");
     for target in ["/x", "/etc/x", "/usr/x", "/dev/x", "/sealfleet-init"] {
@@ -141,12 +173,17 @@ async fn it_has_no_rights_and_cannot_get_any() {
             "NoNewPrivs" => "1",
             "Seccomp" => "2",
             "Uid" | "Gid" => "65534\t65534\t65534\t65534",
-            // The caller's own cannot be dropped without privilege; the user namespace shows them as nobody's.
+            // The caller's own cannot be dropped without privilege; the user namespace shows them
+            // as nobody's.
             "Groups" if !is_root() => continue,
             "Groups" => "65534",
             _ => "0000000000000000",
         };
-        let value = if name == "Groups" && value.trim().is_empty() { "65534" } else { value.trim() };
+        let value = if name == "Groups" && value.trim().is_empty() {
+            "65534"
+        } else {
+            value.trim()
+        };
         assert_eq!(value, expected, "{name}");
     }
     let limits = place.say("ulimit -Hc; ulimit -Hn").await;
@@ -156,8 +193,11 @@ async fn it_has_no_rights_and_cannot_get_any() {
 #[tokio::test]
 async fn dangerous_system_calls_are_refused() {
     let place = place().await;
-    // perl is part of every Debian base; `syscall` takes plain numbers, errno 1 is EPERM, 38 ENOSYS.
-    let attempt = |call: &str| format!("perl -e '$! = 0; $r = syscall({call}); print $r < 0 ? $!+0 : \"done\"'");
+    // perl is part of every Debian base; `syscall` takes plain numbers, errno 1 is EPERM, 38
+    // ENOSYS.
+    let attempt = |call: &str| {
+        format!("perl -e '$! = 0; $r = syscall({call}); print $r < 0 ? $!+0 : \"done\"'")
+    };
     let clone_new_user = libc::CLONE_NEWUSER | libc::SIGCHLD;
     for (call, errno) in [
         (format!("{}, 0, 0, 0, 0, 0", libc::SYS_keyctl), 1),
@@ -168,7 +208,10 @@ async fn dangerous_system_calls_are_refused() {
         (format!("{}, 0, 0, 0, 0, 0", libc::SYS_mount), 1),
         (format!("{}, {}", libc::SYS_unshare, libc::CLONE_NEWUSER), 1),
         (format!("{}, 0, 0", libc::SYS_setns), 1),
-        (format!("{}, {clone_new_user}, 0, 0, 0, 0", libc::SYS_clone), 1),
+        (
+            format!("{}, {clone_new_user}, 0, 0, 0, 0", libc::SYS_clone),
+            1,
+        ),
         (format!("{}, {}, 1, 0", libc::SYS_socket, libc::AF_VSOCK), 1),
         (format!("{}, 0, {}, 0", libc::SYS_ioctl, libc::TIOCSTI), 1),
         (format!("{}, 0, 0, 0, 0", libc::SYS_kexec_load), 1),
@@ -176,7 +219,11 @@ async fn dangerous_system_calls_are_refused() {
         (format!("{}, 0, 0", libc::SYS_io_uring_setup), 38),
         (format!("{}, 0, 0", libc::SYS_clone3), 38),
     ] {
-        assert_eq!(place.say(&attempt(&call)).await, errno.to_string(), "system call {call}");
+        assert_eq!(
+            place.say(&attempt(&call)).await,
+            errno.to_string(),
+            "system call {call}"
+        );
     }
     #[cfg(target_arch = "x86_64")]
     {
@@ -184,7 +231,10 @@ async fn dangerous_system_calls_are_refused() {
         assert_eq!(place.say(&attempt(&x32_getpid)).await, "38");
     }
     // What is left works: the attempts above fail for their own reason only.
-    assert_eq!(place.say(&attempt(&libc::SYS_getuid.to_string())).await, "done");
+    assert_eq!(
+        place.say(&attempt(&libc::SYS_getuid.to_string())).await,
+        "done"
+    );
 }
 
 #[tokio::test]
@@ -199,9 +249,16 @@ async fn the_network_is_the_hosts_only_when_asked_for() {
     let place = place().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let connect = format!("perl -MIO::Socket::INET -e 'exit(IO::Socket::INET->new(\"127.0.0.1:{port}\") ? 0 : 9)'");
+    let connect = format!(
+        "perl -MIO::Socket::INET -e 'exit(IO::Socket::INET->new(\"127.0.0.1:{port}\") ? 0 : 9)'"
+    );
     assert_eq!(place.run(shell(&connect)).await.0, Exit::Code(9));
-    assert_eq!(place.say("tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '").await, "lo\n");
+    assert_eq!(
+        place
+            .say("tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '")
+            .await,
+        "lo\n"
+    );
     let mut spec = shell(&connect);
     spec.network = Network::Host;
     assert_eq!(place.run(spec).await.0, Exit::Code(0));
@@ -247,12 +304,34 @@ async fn binds_appear_where_they_are_allowed_to() {
     std::fs::write(shared.join("file"), "hello").unwrap();
     let spec = |script: &str, target: &str, writable| {
         let mut spec = shell(script);
-        spec.binds.push(Bind { source: shared.clone(), target: target.into(), writable });
+        spec.binds.push(Bind {
+            source: shared.clone(),
+            target: target.into(),
+            writable,
+        });
         spec
     };
-    assert_eq!(place.run(spec("cat /run/shared/file", "/run/shared", false)).await.1, "hello");
-    assert_ne!(place.run(spec("touch /run/shared/new", "/run/shared", false)).await.0, Exit::Code(0));
-    assert_eq!(place.run(spec("touch /tmp/shared/new", "/tmp/shared", true)).await.0, Exit::Code(0));
+    assert_eq!(
+        place
+            .run(spec("cat /run/shared/file", "/run/shared", false))
+            .await
+            .1,
+        "hello"
+    );
+    assert_ne!(
+        place
+            .run(spec("touch /run/shared/new", "/run/shared", false))
+            .await
+            .0,
+        Exit::Code(0)
+    );
+    assert_eq!(
+        place
+            .run(spec("touch /tmp/shared/new", "/tmp/shared", true))
+            .await
+            .0,
+        Exit::Code(0)
+    );
     assert!(shared.join("new").exists());
     for target in ["/", "/tmp", "/etc/x", "/tmp/../etc", "relative"] {
         let refused = place.launcher.spawn(spec("true", target, true)).await;
@@ -269,7 +348,9 @@ async fn values_are_in_no_command_line_and_no_other_environment() {
     assert_eq!(first_line(&mut sandbox).await, "ready");
     let monitor = format!("/proc/{}", sandbox.monitor_pid());
     assert!(
-        std::fs::read_to_string(format!("{monitor}/cmdline")).unwrap().contains("bwrap"),
+        std::fs::read_to_string(format!("{monitor}/cmdline"))
+            .unwrap()
+            .contains("bwrap"),
         "the right process is looked at"
     );
     assert_eq!(std::fs::read(format!("{monitor}/environ")).unwrap(), b"");
@@ -284,13 +365,19 @@ async fn memory_limit(driver: Option<LimitsDriver>) {
     config.limits_driver = driver;
     let launcher = match Launcher::detect(config).await {
         Ok(launcher) => launcher,
-        Err(Unavailable::Limits { wanted, reason }) => return eprintln!("skipped: no {wanted} here ({reason})"),
+        Err(Unavailable::Limits { wanted, reason }) => {
+            return eprintln!("skipped: no {wanted} here ({reason})");
+        }
         Err(error) => panic!("{error}"),
     };
     assert!(driver.is_none_or(|driver| launcher.report().limits == driver));
     let limited = |script: &str| {
         let mut spec = shell(script);
-        spec.limits = Limits { memory_bytes: 64 << 20, pids: 16, open_files: 64 };
+        spec.limits = Limits {
+            memory_bytes: 64 << 20,
+            pids: 16,
+            open_files: 64,
+        };
         launcher.spawn(spec)
     };
     // The wait keeps it there long enough for a driver that looks from time to time.
@@ -301,12 +388,23 @@ async fn memory_limit(driver: Option<LimitsDriver>) {
     let hidden = limited(&format!("{hog} & wait; exit 0")).await.unwrap();
     assert_eq!(finish(hidden).await.0, Exit::OutOfMemory);
     // The same codes without the memory are what they say.
-    assert_eq!(finish(limited("exit 137").await.unwrap()).await.0, Exit::Signal(9));
-    assert_eq!(finish(limited("perl -e '$x = \"a\" x (8 << 20)'").await.unwrap()).await.0, Exit::Code(0));
+    assert_eq!(
+        finish(limited("exit 137").await.unwrap()).await.0,
+        Exit::Signal(9)
+    );
+    assert_eq!(
+        finish(limited("perl -e '$x = \"a\" x (8 << 20)'").await.unwrap())
+            .await
+            .0,
+        Exit::Code(0)
+    );
     // Too many processes are refused, and that is not a matter of memory.
     let bomb = "i=0; while [ $i -lt 40 ]; do sleep 3 & i=$((i+1)); done; exit 3";
     let (exit, _, err) = finish(limited(bomb).await.unwrap()).await;
-    assert!(matches!(exit, Exit::Code(code) if code != 3), "{exit:?} {err}");
+    assert!(
+        matches!(exit, Exit::Code(code) if code != 3),
+        "{exit:?} {err}"
+    );
 }
 
 #[tokio::test]
@@ -332,8 +430,13 @@ async fn crossing_the_memory_limit_is_told_apart_without_cgroups() {
 #[tokio::test]
 async fn stopping_asks_first_and_then_kills_everything() {
     let place = place().await;
-    let mut polite =
-        place.launcher.spawn(shell("trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done")).await.unwrap();
+    let mut polite = place
+        .launcher
+        .spawn(shell(
+            "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done",
+        ))
+        .await
+        .unwrap();
     assert_eq!(first_line(&mut polite).await, "ready");
     assert_eq!(polite.stop(Duration::from_secs(10)).await, Exit::Code(5));
 
@@ -352,7 +455,11 @@ async fn stopping_asks_first_and_then_kills_everything() {
 async fn dropping_a_sandbox_kills_it() {
     let place = place().await;
     let marker = format!("88{}", std::process::id());
-    let mut sandbox = place.launcher.spawn(shell(&format!("echo ready; sleep {marker} & wait"))).await.unwrap();
+    let mut sandbox = place
+        .launcher
+        .spawn(shell(&format!("echo ready; sleep {marker} & wait")))
+        .await
+        .unwrap();
     assert_eq!(first_line(&mut sandbox).await, "ready");
     until("the sandbox", || !processes_with(&marker).is_empty()).await;
     drop(sandbox);
@@ -363,10 +470,20 @@ async fn dropping_a_sandbox_kills_it() {
 #[tokio::test]
 #[ignore = "started by another test"]
 async fn a_launcher_that_waits() {
-    let marker = std::env::vars_os().find(|(name, _)| name == "MARKER").unwrap().1.into_string().unwrap();
+    let marker = std::env::vars_os()
+        .find(|(name, _)| name == "MARKER")
+        .unwrap()
+        .1
+        .into_string()
+        .unwrap();
     let place = place().await;
-    let sandbox =
-        place.launcher.spawn(shell(&format!("trap '' TERM; setsid sleep {marker} & sleep {marker}"))).await.unwrap();
+    let sandbox = place
+        .launcher
+        .spawn(shell(&format!(
+            "trap '' TERM; setsid sleep {marker} & sleep {marker}"
+        )))
+        .await
+        .unwrap();
     println!("sandbox below {}", place.directory.path().display());
     sandbox.wait().await;
 }
@@ -375,16 +492,26 @@ async fn a_launcher_that_waits() {
 async fn killing_the_launcher_ends_its_sandboxes() {
     let marker = format!("89{}", std::process::id());
     let mut launcher = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_launcher_that_waits", "--ignored", "--nocapture"])
+        .args([
+            "--exact",
+            "a_launcher_that_waits",
+            "--ignored",
+            "--nocapture",
+        ])
         .env("MARKER", &marker)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut lines = std::io::BufReader::new(launcher.stdout.take().unwrap()).lines();
-    let running =
-        lines.by_ref().map_while(Result::ok).find_map(|line| Some(line.split_once("sandbox below ")?.1.to_owned()));
+    let running = lines
+        .by_ref()
+        .map_while(Result::ok)
+        .find_map(|line| Some(line.split_once("sandbox below ")?.1.to_owned()));
     let directory = running.expect("the launcher starts its sandbox");
-    until("the sandbox", || processes_with(&format!("sleep\0{marker}")).len() >= 2).await;
+    until("the sandbox", || {
+        processes_with(&format!("sleep\0{marker}")).len() >= 2
+    })
+    .await;
     launcher.kill().unwrap();
     launcher.wait().unwrap();
     until("its end", || processes_with(&marker).is_empty()).await;
@@ -396,7 +523,11 @@ async fn two_sandboxes_have_different_host_uids() {
     let place = place().await;
     let mut sandboxes = Vec::new();
     for _ in 0..4 {
-        let mut sandbox = place.launcher.spawn(shell("echo ready; sleep 60")).await.unwrap();
+        let mut sandbox = place
+            .launcher
+            .spawn(shell("echo ready; sleep 60"))
+            .await
+            .unwrap();
         assert_eq!(first_line(&mut sandbox).await, "ready");
         sandboxes.push(sandbox);
     }
@@ -409,8 +540,14 @@ async fn two_sandboxes_have_different_host_uids() {
         for process in [sandbox.pid(), sandbox.monitor_pid()] {
             let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
             let uid = sandbox.host_uid();
-            assert!(status.contains(&format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n")), "{status}");
-            assert!(status.contains("Groups:\t \n") || status.contains("Groups:\t\n"), "{status}");
+            assert!(
+                status.contains(&format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n")),
+                "{status}"
+            );
+            assert!(
+                status.contains("Groups:\t \n") || status.contains("Groups:\t\n"),
+                "{status}"
+            );
         }
         uids.push(sandbox.host_uid());
     }
@@ -434,14 +571,29 @@ async fn unusable_input_is_refused_before_anything_starts() {
     };
     assert!(long(refused(|spec| spec.command.clear()).await).contains("empty"));
     assert!(long(refused(|spec| spec.command.push("a\0b".into())).await).contains("NUL"));
-    assert!(long(refused(|spec| spec.env.push(("A=B".into(), Zeroizing::new(String::new())))).await).contains("`A=B`"));
-    let text = long(refused(|spec| spec.env.push(("KEY".into(), Zeroizing::new(format!("{CANARY}\0"))))).await);
+    assert!(
+        long(refused(|spec| spec.env.push(("A=B".into(), Zeroizing::new(String::new())))).await)
+            .contains("`A=B`")
+    );
+    let text = long(
+        refused(|spec| {
+            spec.env
+                .push(("KEY".into(), Zeroizing::new(format!("{CANARY}\0"))))
+        })
+        .await,
+    );
     assert!(text.contains("`KEY`") && !text.contains(CANARY));
     assert!(long(refused(|spec| spec.limits.memory_bytes = 1).await).contains("memory"));
     let missing = refused(|spec| {
-        spec.binds.push(Bind { source: "/no/such/path".into(), target: "/run/x".into(), writable: false });
+        spec.binds.push(Bind {
+            source: "/no/such/path".into(),
+            target: "/run/x".into(),
+            writable: false,
+        });
     });
-    assert!(matches!(missing.await, Err(LaunchError::Refused(words)) if words.contains("/no/such/path")));
+    assert!(
+        matches!(missing.await, Err(LaunchError::Refused(words)) if words.contains("/no/such/path"))
+    );
 }
 
 #[tokio::test]
@@ -460,15 +612,34 @@ async fn a_root_that_sandboxes_cannot_reach_is_named() {
     assert!(matches!(missing, Err(Unavailable::Rootfs { .. })));
     let mut config = config(directory.path());
     config.bwrap = Some("/no/such/bwrap".into());
-    assert!(matches!(Launcher::detect(config).await, Err(Unavailable::NotInstalled)));
+    assert!(matches!(
+        Launcher::detect(config).await,
+        Err(Unavailable::NotInstalled)
+    ));
 }
 
 #[tokio::test]
 async fn a_running_sandbox_survives_a_new_root() {
     let place = place().await;
-    let mut sandbox =
-        place.launcher.spawn(shell("echo ready; sleep 1; ls /sealfleet-init /usr/bin/env")).await.unwrap();
+    let mut sandbox = place
+        .launcher
+        .spawn(shell(
+            "echo ready; sleep 1; ls /sealfleet-init /usr/bin/env",
+        ))
+        .await
+        .unwrap();
     assert_eq!(first_line(&mut sandbox).await, "ready");
-    build_rootfs(&place.directory.path().join("rootfs"), Path::new("/usr/bin/false")).unwrap();
-    assert_eq!(finish(sandbox).await, (Exit::Code(0), "/sealfleet-init\n/usr/bin/env\n".into(), String::new()));
+    build_rootfs(
+        &place.directory.path().join("rootfs"),
+        Path::new("/usr/bin/false"),
+    )
+    .unwrap();
+    assert_eq!(
+        finish(sandbox).await,
+        (
+            Exit::Code(0),
+            "/sealfleet-init\n/usr/bin/env\n".into(),
+            String::new()
+        )
+    );
 }

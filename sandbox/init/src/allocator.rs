@@ -1,7 +1,8 @@
 //! An allocator that wipes memory before it gives it back.
 //!
-//! Parsers, ciphers and the standard library's command builder keep copies of what passes through them and free them
-//! unwiped. With this allocator a freed copy is gone, whoever made it. Growing a block copies it and wipes the old one.
+//! Parsers, ciphers and the standard library's command builder keep copies of what passes through
+//! them and free them unwiped. With this allocator a freed copy is gone, whoever made it. Growing a
+//! block copies it and wipes the old one.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::mem::MaybeUninit;
@@ -13,8 +14,8 @@ use zeroize::Zeroize as _;
 pub struct ZeroOnFree;
 
 #[expect(unsafe_code, reason = "an allocator is unsafe by its interface")]
-// SAFETY: all blocks come from and go back to `System` with the layout they were asked for; wiping stays within that
-// layout.
+// SAFETY: all blocks come from and go back to `System` with the layout they were asked for; wiping
+// stays within that layout.
 unsafe impl GlobalAlloc for ZeroOnFree {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps the contract of `alloc`.
@@ -30,7 +31,8 @@ unsafe impl GlobalAlloc for ZeroOnFree {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the block is valid for `layout.size()` bytes and nobody uses it any more.
-        unsafe { std::slice::from_raw_parts_mut(block.cast::<MaybeUninit<u8>>(), layout.size()) }.zeroize();
+        unsafe { std::slice::from_raw_parts_mut(block.cast::<MaybeUninit<u8>>(), layout.size()) }
+            .zeroize();
         // SAFETY: the caller keeps the contract of `dealloc`.
         unsafe { System.dealloc(block, layout) }
     }

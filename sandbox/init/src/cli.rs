@@ -106,7 +106,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
 fn first_process(work: impl Future<Output = i32>) -> i32 {
     let run = || -> std::io::Result<i32> {
         supervise::hide()?;
-        Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work))
+        Ok(tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(work))
     };
     run().unwrap_or_else(|error| {
         eprintln!("sealfleet-init: it cannot start: {error}");
@@ -116,17 +119,24 @@ fn first_process(work: impl Future<Output = i32>) -> i32 {
 
 fn builtin(command: Builtin) -> Result<(), String> {
     let text = |error: StoreError| error.to_string();
-    let show =
-        |listed| serde_json::to_string(&listed).map(|line| println!("{line}")).map_err(|error| error.to_string());
+    let show = |listed| {
+        serde_json::to_string(&listed)
+            .map(|line| println!("{line}"))
+            .map_err(|error| error.to_string())
+    };
     match command {
-        Builtin::Create { files, project } => store::create(&files.store, &files.key_file, &project).map_err(text),
+        Builtin::Create { files, project } => {
+            store::create(&files.store, &files.key_file, &project).map_err(text)
+        }
         Builtin::Put { files, exact, name } => {
             let value = value_from_stdin(exact)?;
             show(store::put(&files.store, &files.key_file, &name, &value).map_err(text)?)
         }
-        Builtin::List { files } => {
-            store::open(&files.store, &files.key_file).map_err(text)?.list().into_iter().try_for_each(show)
-        }
+        Builtin::List { files } => store::open(&files.store, &files.key_file)
+            .map_err(text)?
+            .list()
+            .into_iter()
+            .try_for_each(show),
         Builtin::Verify { files } => {
             let opened = store::open(&files.store, &files.key_file).map_err(text)?;
             let mut damaged = Vec::new();
@@ -136,11 +146,19 @@ fn builtin(command: Builtin) -> Result<(), String> {
                     Err(error) => damaged.push(error.to_string()),
                 }
             }
-            if damaged.is_empty() { Ok(()) } else { Err(damaged.join("\n")) }
+            if damaged.is_empty() {
+                Ok(())
+            } else {
+                Err(damaged.join("\n"))
+            }
         }
         Builtin::CreateKey { key_file } => store::create_key(&key_file).map_err(text),
-        Builtin::RotateKey { files, new_key_file } => {
-            let rotated = store::rotate_key(&files.store, &files.key_file, &new_key_file).map_err(text)?;
+        Builtin::RotateKey {
+            files,
+            new_key_file,
+        } => {
+            let rotated =
+                store::rotate_key(&files.store, &files.key_file, &new_key_file).map_err(text)?;
             rotated.into_iter().try_for_each(show)
         }
     }
@@ -151,7 +169,10 @@ fn value_from_stdin(exact: bool) -> Result<SecretValue, String> {
         return Err("the value is read from standard input: pipe it in, as in `printf %s \"$VALUE\" | sealfleet-init builtin put …`".into());
     }
     // Not through the standard library's buffer, which is never freed.
-    let stdin = std::io::stdin().as_fd().try_clone_to_owned().map_err(|error| error.to_string())?;
+    let stdin = std::io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|error| error.to_string())?;
     let mut value = Vec::with_capacity(MAX_VALUE + 2);
     let limit = u64::try_from(MAX_VALUE + 2).unwrap_or(u64::MAX);
     std::fs::File::from(stdin)

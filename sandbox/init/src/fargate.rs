@@ -1,9 +1,10 @@
 //! The first process of an ECS task.
 //!
-//! ECS has put the secrets' values into this process's environment under the project's execution role. What to run is
-//! fetched from the control plane with the task role's credentials (signed with SigV4 for `execute-api`): the task
-//! definition and its overrides hold ids only. The command gets the step's environment, those secrets the step names,
-//! and what it needs to use the task role; nothing else of this process's environment.
+//! ECS has put the secrets' values into this process's environment under the project's execution
+//! role. What to run is fetched from the control plane with the task role's credentials (signed
+//! with SigV4 for `execute-api`): the task definition and its overrides hold ids only. The command
+//! gets the step's environment, those secrets the step names, and what it needs to use the task
+//! role; nothing else of this process's environment.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -63,7 +64,8 @@ impl From<String> for Failure {
 
 async fn prepare(environment: Vec<(OsString, OsString)>) -> Result<(Task, Stops), Failure> {
     let mut environment = Environment::new(environment);
-    let mut stops = Stops::listen().map_err(|error| format!("signals cannot be watched: {error}"))?;
+    let mut stops =
+        Stops::listen().map_err(|error| format!("signals cannot be watched: {error}"))?;
     let target = Target::of(&environment)?;
     let step = tokio::select! {
         step = target.fetch() => step?,
@@ -77,19 +79,23 @@ struct Environment(BTreeMap<String, SecretValue>);
 
 impl Environment {
     fn new(variables: Vec<(OsString, OsString)>) -> Self {
-        let named = variables
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, SecretValue::new(value.into_vec()))));
+        let named = variables.into_iter().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, SecretValue::new(value.into_vec())))
+        });
         Self(named.collect())
     }
 
     /// A variable that is no secret.
     fn text(&self, name: &str) -> Option<&str> {
-        std::str::from_utf8(self.0.get(name)?.expose()).ok().filter(|text| !text.is_empty())
+        std::str::from_utf8(self.0.get(name)?.expose())
+            .ok()
+            .filter(|text| !text.is_empty())
     }
 
     fn needed(&self, name: &str) -> Result<String, String> {
-        self.text(name).map(str::to_owned).ok_or_else(|| format!("the environment variable `{name}` is missing"))
+        self.text(name)
+            .map(str::to_owned)
+            .ok_or_else(|| format!("the environment variable `{name}` is missing"))
     }
 }
 
@@ -138,14 +144,24 @@ impl Target {
     fn of(environment: &Environment) -> Result<Self, String> {
         let api = environment.needed("SEALFLEET_API_URL")?;
         let fence = environment.needed("SEALFLEET_FENCE")?;
-        let fence = fence
-            .parse()
-            .map_err(|_| format!("the environment variable `SEALFLEET_FENCE` is `{fence}`, not a number"))?;
-        let (run, step) = (environment.needed("SEALFLEET_RUN")?, environment.needed("SEALFLEET_STEP")?);
-        let request = Request { run_id: &run, step_id: &step, fence };
-        let full = environment.text("AWS_CONTAINER_CREDENTIALS_FULL_URI").map(str::to_owned);
-        let relative =
-            environment.text("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").map(|path| format!("{CREDENTIALS_HOST}{path}"));
+        let fence = fence.parse().map_err(|_| {
+            format!("the environment variable `SEALFLEET_FENCE` is `{fence}`, not a number")
+        })?;
+        let (run, step) = (
+            environment.needed("SEALFLEET_RUN")?,
+            environment.needed("SEALFLEET_STEP")?,
+        );
+        let request = Request {
+            run_id: &run,
+            step_id: &step,
+            fence,
+        };
+        let full = environment
+            .text("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+            .map(str::to_owned);
+        let relative = environment
+            .text("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+            .map(|path| format!("{CREDENTIALS_HOST}{path}"));
         let credentials_url = full.or(relative).ok_or_else(|| {
             "neither `AWS_CONTAINER_CREDENTIALS_FULL_URI` nor `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` is set: the task needs a task role"
                 .to_owned()
@@ -155,12 +171,14 @@ impl Target {
             body: serde_json::to_string(&request).map_err(|error| error.to_string())?,
             region: environment.needed("AWS_REGION")?,
             credentials_url,
-            authorization: environment.text("AWS_CONTAINER_AUTHORIZATION_TOKEN").map(str::to_owned),
+            authorization: environment
+                .text("AWS_CONTAINER_AUTHORIZATION_TOKEN")
+                .map(str::to_owned),
         })
     }
 
-    /// The step. Not yet there (409: its dispatch is being recorded), a failing server or a broken connection is asked
-    /// again, up to [`PATIENCE`].
+    /// The step. Not yet there (409: its dispatch is being recorded), a failing server or a broken
+    /// connection is asked again, up to [`PATIENCE`].
     async fn fetch(&self) -> Result<Step, String> {
         let client = self.client()?;
         let (start, mut pause) = (Instant::now(), FIRST_PAUSE);
@@ -171,7 +189,10 @@ impl Target {
                 Err(Problem::Passing(message)) => message,
             };
             if start.elapsed() + pause > PATIENCE {
-                return Err(format!("{message}; given up after {} seconds", PATIENCE.as_secs()));
+                return Err(format!(
+                    "{message}; given up after {} seconds",
+                    PATIENCE.as_secs()
+                ));
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -181,14 +202,19 @@ impl Target {
     fn client(&self) -> Result<Client, String> {
         // A second installation answers with the first one's provider, which is the same.
         let _installed = rustls::crypto::ring::default_provider().install_default();
-        let mut builder =
-            Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(REQUEST_TIME);
+        let mut builder = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(REQUEST_TIME);
         if !self.url.starts_with("https://") && !self.credentials_url.starts_with("https://") {
             // No TLS will be spoken, so an image without certificates is no obstacle.
             builder = builder.tls_certs_only([]);
         }
         builder.build().map_err(|error| {
-            format!("HTTPS cannot be used (are CA certificates installed in the image?): {}", chain(&error))
+            format!(
+                "HTTPS cannot be used (are CA certificates installed in the image?): {}",
+                chain(&error)
+            )
         })
     }
 
@@ -207,9 +233,16 @@ impl Target {
         reason = "a signature holds the time of the request; this is the program's only use of it"
     )]
     fn sign(&self, client: &Client, role: TaskRole) -> Result<reqwest::RequestBuilder, String> {
-        let failed = |error: &dyn std::error::Error| format!("the request cannot be signed: {error}");
-        let identity =
-            Credentials::new(role.access_key_id, role.secret_access_key, role.token, None, "ecs-task-role").into();
+        let failed =
+            |error: &dyn std::error::Error| format!("the request cannot be signed: {error}");
+        let identity = Credentials::new(
+            role.access_key_id,
+            role.secret_access_key,
+            role.token,
+            None,
+            "ecs-task-role",
+        )
+        .into();
         let parameters = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.region)
@@ -220,11 +253,20 @@ impl Target {
             .map_err(|error| failed(&error))?
             .into();
         let headers = [("content-type", "application/json")];
-        let signable =
-            SignableRequest::new("POST", &self.url, headers.into_iter(), SignableBody::Bytes(self.body.as_bytes()))
-                .map_err(|error| failed(&error))?;
-        let (instructions, _) = sign(signable, &parameters).map_err(|error| failed(&error))?.into_parts();
-        let mut request = client.post(&self.url).header("content-type", "application/json").body(self.body.clone());
+        let signable = SignableRequest::new(
+            "POST",
+            &self.url,
+            headers.into_iter(),
+            SignableBody::Bytes(self.body.as_bytes()),
+        )
+        .map_err(|error| failed(&error))?;
+        let (instructions, _) = sign(signable, &parameters)
+            .map_err(|error| failed(&error))?
+            .into_parts();
+        let mut request = client
+            .post(&self.url)
+            .header("content-type", "application/json")
+            .body(self.body.clone());
         for (name, value) in instructions.headers() {
             request = request.header(name, value);
         }
@@ -232,22 +274,35 @@ impl Target {
     }
 }
 
-/// The body of a good answer to `request`. Neither the request nor a body is ever part of a message, but for the `code`
-/// of problem+json.
-async fn answer<T: serde::de::DeserializeOwned>(request: reqwest::RequestBuilder, what: &str) -> Result<T, Problem> {
+/// The body of a good answer to `request`. Neither the request nor a body is ever part of a
+/// message, but for the `code` of problem+json.
+async fn answer<T: serde::de::DeserializeOwned>(
+    request: reqwest::RequestBuilder,
+    what: &str,
+) -> Result<T, Problem> {
     let passing = |error: reqwest::Error| {
-        Problem::Passing(format!("{what} could not be fetched: {}", chain(&error.without_url())))
+        Problem::Passing(format!(
+            "{what} could not be fetched: {}",
+            chain(&error.without_url())
+        ))
     };
     let response = request.send().await.map_err(passing)?;
     let status = response.status();
     let body = response.bytes().await.map_err(passing)?;
     if status.is_success() {
-        let unclear = |error: serde_json::Error| Problem::Final(format!("{what} could not be read: {error}"));
+        let unclear =
+            |error: serde_json::Error| Problem::Final(format!("{what} could not be read: {error}"));
         return serde_json::from_slice(&body).map_err(unclear);
     }
     let problem: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
-    let code = problem.as_ref().and_then(|problem| problem.get("code")?.as_str()).unwrap_or("no code");
-    let message = format!("{what} was refused with HTTP status {} ({code})", status.as_u16());
+    let code = problem
+        .as_ref()
+        .and_then(|problem| problem.get("code")?.as_str())
+        .unwrap_or("no code");
+    let message = format!(
+        "{what} was refused with HTTP status {} ({code})",
+        status.as_u16()
+    );
     // Of the conflicts only this one passes: a stale claim stays stale.
     let not_ready = status == StatusCode::CONFLICT && code == "not_ready";
     if status.is_server_error() || not_ready || status == StatusCode::TOO_MANY_REQUESTS {
@@ -275,22 +330,34 @@ impl Step {
             // The image's own.
             environment.push(supervise::plain("PATH", path));
         }
-        let task_role: Vec<_> =
-            TASK_ROLE.iter().filter_map(|name| Some(supervise::plain(*name, own.text(name)?))).collect();
+        let task_role: Vec<_> = TASK_ROLE
+            .iter()
+            .filter_map(|name| Some(supervise::plain(*name, own.text(name)?)))
+            .collect();
         environment.extend(task_role);
-        environment.extend(self.env.into_iter().map(|(name, value)| supervise::plain(name, value)));
+        environment.extend(
+            self.env
+                .into_iter()
+                .map(|(name, value)| supervise::plain(name, value)),
+        );
         for name in self.secret_names {
             let value = own.0.remove(&name).ok_or_else(|| {
                 format!("the secret `{name}` is not in the task's environment: its task definition must name it under `secrets`")
             })?;
             environment.push((name, value));
         }
-        if let Some((name, _)) = environment
-            .iter()
-            .find(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.expose().contains(&0))
-        {
-            return Err(format!("`{}` or its value cannot be an environment variable", name.escape_debug()));
+        if let Some((name, _)) = environment.iter().find(|(name, value)| {
+            name.is_empty() || name.contains(['=', '\0']) || value.expose().contains(&0)
+        }) {
+            return Err(format!(
+                "`{}` or its value cannot be an environment variable",
+                name.escape_debug()
+            ));
         }
-        Ok(Task { command: self.command, environment, time_limit: Some(Duration::from_secs(self.timeout_seconds)) })
+        Ok(Task {
+            command: self.command,
+            environment,
+            time_limit: Some(Duration::from_secs(self.timeout_seconds)),
+        })
     }
 }

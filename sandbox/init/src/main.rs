@@ -1,5 +1,5 @@
-//! The first process of every sandbox, and the tool that fills the encrypted store. See the library for what each part
-//! does.
+//! The first process of every sandbox, and the tool that fills the encrypted store. See the library
+//! for what each part does.
 
 use std::process::ExitCode;
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// A secret's bytes. There is no way to print, copy or serialise it: no `Display`, `Clone` or `Serialize`, and `Debug`
-/// is a fixed text. It is wiped when dropped.
+/// A secret's bytes. There is no way to print, copy or serialise it: no `Display`, `Clone` or
+/// `Serialize`, and `Debug` is a fixed text. It is wiped when dropped.
 ///
 /// ```
 /// let value = sealfleet_init::SecretValue::new(b"hunter2".to_vec());
@@ -38,7 +38,8 @@ impl fmt::Debug for SecretValue {
 mod tests {
     use super::*;
 
-    /// Whether a type has a trait: where it has, the constant of `Ask` itself hides the one of `Answer`.
+    /// Whether a type has a trait: where it has, the constant of `Ask` itself hides the one of
+    /// `Answer`.
     macro_rules! has {
         ($type:ty: $trait:path) => {{
             #[allow(dead_code, reason = "hidden by the other where that is there")]
@@ -59,18 +60,40 @@ mod tests {
     fn a_value_cannot_be_copied_printed_or_serialised() {
         for (name, of_the_value, of_its_bytes) in [
             ("Clone", has!(SecretValue: Clone), has!(Vec<u8>: Clone)),
-            ("Display", has!(SecretValue: fmt::Display), has!(String: fmt::Display)),
-            ("Serialize", has!(SecretValue: serde::Serialize), has!(Vec<u8>: serde::Serialize)),
-            ("Into<Vec<u8>>", has!(SecretValue: Into<Vec<u8>>), has!(Vec<u8>: Into<Vec<u8>>)),
-            ("AsRef<[u8]>", has!(SecretValue: AsRef<[u8]>), has!(Vec<u8>: AsRef<[u8]>)),
+            (
+                "Display",
+                has!(SecretValue: fmt::Display),
+                has!(String: fmt::Display),
+            ),
+            (
+                "Serialize",
+                has!(SecretValue: serde::Serialize),
+                has!(Vec<u8>: serde::Serialize),
+            ),
+            (
+                "Into<Vec<u8>>",
+                has!(SecretValue: Into<Vec<u8>>),
+                has!(Vec<u8>: Into<Vec<u8>>),
+            ),
+            (
+                "AsRef<[u8]>",
+                has!(SecretValue: AsRef<[u8]>),
+                has!(Vec<u8>: AsRef<[u8]>),
+            ),
         ] {
             assert!(!of_the_value, "a secret's value has {name}");
-            assert!(of_its_bytes, "the question about {name} does not see what is there");
+            assert!(
+                of_its_bytes,
+                "the question about {name} does not see what is there"
+            );
         }
     }
 
     #[test]
     fn the_debug_form_is_a_fixed_text() {
-        assert_eq!(format!("{:?}", SecretValue::new(b"not-to-be-seen".to_vec())), "SecretValue(hidden)");
+        assert_eq!(
+            format!("{:?}", SecretValue::new(b"not-to-be-seen".to_vec())),
+            "SecretValue(hidden)"
+        );
     }
 }

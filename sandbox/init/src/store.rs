@@ -1,18 +1,21 @@
 //! The encrypted file behind `builtin://` references: one project's secrets, all their versions.
 //!
-//! JSON, so that it can be looked at; nothing in it is a value. Every version has a data key of its own (32 random
-//! bytes), which is encrypted under the master key; both ciphertexts are XChaCha20-Poly1305 with a random 192-bit
-//! nonce, and authenticate the project, the name and the version they belong to: a ciphertext moved to another entry,
-//! version or project does not open. A proof in the header tells a wrong key from a damaged entry.
+//! JSON, so that it can be looked at; nothing in it is a value. Every version has a data key of its
+//! own (32 random bytes), which is encrypted under the master key; both ciphertexts are
+//! XChaCha20-Poly1305 with a random 192-bit nonce, and authenticate the project, the name and the
+//! version they belong to: a ciphertext moved to another entry, version or project does not open. A
+//! proof in the header tells a wrong key from a damaged entry.
 //!
-//! The master key is the key file's 32 bytes (`sealfleet-key-v1:` and base64), or derived from a passphrase with
-//! argon2id, whose parameters the header holds. A key file may hold several keys, one a line: whichever opens the store
-//! is used. So a worker has a key that opens it at every moment of a rotation, and key file and store need not change at
-//! once (`docs/builtin-backend.md`). A rotation wraps each data key anew; the values' ciphertexts stay as they are.
+//! The master key is the key file's 32 bytes (`sealfleet-key-v1:` and base64), or derived from a
+//! passphrase with argon2id, whose parameters the header holds. A key file may hold several keys,
+//! one a line: whichever opens the store is used. So a worker has a key that opens it at every
+//! moment of a rotation, and key file and store need not change at once
+//! (`docs/builtin-backend.md`). A rotation wraps each data key anew; the values' ciphertexts stay
+//! as they are.
 //!
-//! A new version is written to a temporary file beside the store, synced, renamed over it, and the directory synced:
-//! after a crash there is the old file or the new one. What it does not protect from: somebody who can write the file
-//! can remove entries or put an older file back.
+//! A new version is written to a temporary file beside the store, synced, renamed over it, and the
+//! directory synced: after a crash there is the old file or the new one. What it does not protect
+//! from: somebody who can write the file can remove entries or put an older file back.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -82,7 +85,9 @@ pub enum StoreError {
     #[error("the builtin store is damaged: {0}")]
     Damaged(String),
     /// No such secret.
-    #[error("`builtin://{0}` is not in this builtin store: add it with `sealfleet-init builtin put`")]
+    #[error(
+        "`builtin://{0}` is not in this builtin store: add it with `sealfleet-init builtin put`"
+    )]
     UnknownSecret(String),
     /// No such version.
     #[error("`builtin://{name}` has no version `{version}` in this builtin store")]
@@ -98,7 +103,9 @@ pub enum StoreError {
     )]
     BadName(String),
     /// Not a project.
-    #[error("`{0}` is not a project id: use lower-case letters, digits and single `-`, 32 characters at most")]
+    #[error(
+        "`{0}` is not a project id: use lower-case letters, digits and single `-`, 32 characters at most"
+    )]
     BadProject(String),
     /// Not a value.
     #[error(
@@ -191,15 +198,25 @@ impl Opened {
     /// # Errors
     /// A wrong key, or project when one is given, or a damaged file.
     pub fn open(file: &[u8], key_file: &[u8], project: Option<&str>) -> Result<Self, StoreError> {
-        let content: Content = serde_json::from_slice(file).map_err(|error| StoreError::Damaged(error.to_string()))?;
+        let content: Content =
+            serde_json::from_slice(file).map_err(|error| StoreError::Damaged(error.to_string()))?;
         if content.format != FORMAT {
-            return Err(StoreError::Damaged(format!("its format is `{}`, not `{FORMAT}`", content.format)));
+            return Err(StoreError::Damaged(format!(
+                "its format is `{}`, not `{FORMAT}`",
+                content.format
+            )));
         }
         if let Some(wanted) = project.filter(|wanted| *wanted != content.project) {
-            return Err(StoreError::WrongProject { store: content.project, wanted: wanted.to_owned() });
+            return Err(StoreError::WrongProject {
+                store: content.project,
+                wanted: wanted.to_owned(),
+            });
         }
         let keys = Key::all_of_file(key_file, content.passphrase.as_ref())?;
-        let opens = |key: &Key| key.open(&content.proof, &Binding::proof(&content.project)).is_ok();
+        let opens = |key: &Key| {
+            key.open(&content.proof, &Binding::proof(&content.project))
+                .is_ok()
+        };
         let master = keys.into_iter().find(opens).ok_or(StoreError::WrongKey)?;
         Ok(Self { content, master })
     }
@@ -208,28 +225,59 @@ impl Opened {
     ///
     /// # Errors
     /// Unknown names and versions, and entries that do not open.
-    pub fn get(&self, name: &str, version: Option<&str>) -> Result<(SecretValue, String), StoreError> {
-        let mut versions: Vec<&Entry> = self.content.entries.iter().filter(|entry| entry.name == name).collect();
+    pub fn get(
+        &self,
+        name: &str,
+        version: Option<&str>,
+    ) -> Result<(SecretValue, String), StoreError> {
+        let mut versions: Vec<&Entry> = self
+            .content
+            .entries
+            .iter()
+            .filter(|entry| entry.name == name)
+            .collect();
         versions.sort_by_key(|entry| entry.version);
-        let newest = versions.last().ok_or_else(|| StoreError::UnknownSecret(name.to_owned()))?;
+        let newest = versions
+            .last()
+            .ok_or_else(|| StoreError::UnknownSecret(name.to_owned()))?;
         let entry = match version {
             None => newest,
             Some(wanted) => {
-                let found = versions.iter().find(|entry| entry.version.to_string() == wanted);
-                found.ok_or_else(|| StoreError::UnknownVersion { name: name.to_owned(), version: wanted.to_owned() })?
+                let found = versions
+                    .iter()
+                    .find(|entry| entry.version.to_string() == wanted);
+                found.ok_or_else(|| StoreError::UnknownVersion {
+                    name: name.to_owned(),
+                    version: wanted.to_owned(),
+                })?
             }
         };
         let (data_key, version) = (self.data_key(entry)?, entry.version.to_string());
-        let binding = Binding { purpose: "value", project: &self.content.project, name, version: &version };
-        let value = data_key.open(&entry.value, &binding).map_err(|Refused| entry.changed())?;
+        let binding = Binding {
+            purpose: "value",
+            project: &self.content.project,
+            name,
+            version: &version,
+        };
+        let value = data_key
+            .open(&entry.value, &binding)
+            .map_err(|Refused| entry.changed())?;
         Ok((SecretValue::from(value), version))
     }
 
     /// The key of one version's value.
     fn data_key(&self, entry: &Entry) -> Result<Key, StoreError> {
         let version = entry.version.to_string();
-        let binding = Binding { purpose: "key", project: &self.content.project, name: &entry.name, version: &version };
-        let key = self.master.open(&entry.key, &binding).map_err(|Refused| entry.changed())?;
+        let binding = Binding {
+            purpose: "key",
+            project: &self.content.project,
+            name: &entry.name,
+            version: &version,
+        };
+        let key = self
+            .master
+            .open(&entry.key, &binding)
+            .map_err(|Refused| entry.changed())?;
         Key::new(&key).ok_or_else(|| entry.changed())
     }
 
@@ -250,7 +298,12 @@ impl Opened {
         for entry in &self.content.entries {
             let version = entry.version.to_string();
             let project = &self.content.project;
-            let binding = Binding { purpose: "key", project, name: &entry.name, version: &version };
+            let binding = Binding {
+                purpose: "key",
+                project,
+                name: &entry.name,
+                version: &version,
+            };
             wrapped.push(master.seal(&self.data_key(entry)?.0, &binding)?);
         }
         for (entry, key) in self.content.entries.iter_mut().zip(wrapped) {
@@ -272,16 +325,29 @@ impl Opened {
 
     fn add(&mut self, name: &str, value: &SecretValue) -> Result<Listed, StoreError> {
         check_name(name)?;
-        if value.expose().is_empty() || value.expose().len() > MAX_VALUE || value.expose().contains(&0) {
+        if value.expose().is_empty()
+            || value.expose().len() > MAX_VALUE
+            || value.expose().contains(&0)
+        {
             return Err(StoreError::BadValue);
         }
         let version = Uuid::now_v7();
         let text = version.to_string();
-        let of = |purpose| Binding { purpose, project: &self.content.project, name, version: &text };
+        let of = |purpose| Binding {
+            purpose,
+            project: &self.content.project,
+            name,
+            version: &text,
+        };
         let data_key = Key::random()?;
         let key = self.master.seal(&data_key.0, &of("key"))?;
         let value = data_key.seal(value.expose(), &of("value"))?;
-        let entry = Entry { name: name.to_owned(), version, key, value };
+        let entry = Entry {
+            name: name.to_owned(),
+            version,
+            key,
+            value,
+        };
         let listed = Listed::of(&entry);
         self.content.entries.push(entry);
         Ok(listed)
@@ -291,13 +357,18 @@ impl Opened {
 impl Entry {
     fn changed(&self) -> StoreError {
         let Self { name, version, .. } = self;
-        StoreError::Damaged(format!("`builtin://{name}` version `{version}` was changed by something else"))
+        StoreError::Damaged(format!(
+            "`builtin://{name}` version `{version}` was changed by something else"
+        ))
     }
 }
 
 impl Listed {
     fn of(entry: &Entry) -> Self {
-        Self { uri: format!("builtin://{}", entry.name), version: entry.version.to_string() }
+        Self {
+            uri: format!("builtin://{}", entry.name),
+            version: entry.version.to_string(),
+        }
     }
 }
 
@@ -316,7 +387,13 @@ pub fn create(store: &Path, key_file: &Path, project: &str) -> Result<(), StoreE
     }
     let (master, passphrase) = Key::first_of_file(&read_key(key_file)?)?;
     let proof = master.seal(&[], &Binding::proof(project))?;
-    let content = Content { format: FORMAT.into(), project: project.into(), passphrase, proof, entries: Vec::new() };
+    let content = Content {
+        format: FORMAT.into(),
+        project: project.into(),
+        passphrase,
+        proof,
+        entries: Vec::new(),
+    };
     replace(store, &content)
 }
 
@@ -333,12 +410,17 @@ pub fn create_key(key_file: &Path) -> Result<(), StoreError> {
     })
 }
 
-/// Puts the store under the first key of `new_key_file`. Names, versions and their ids stay, so every reference does.
-/// The new content is opened whole before it takes the old one's place; until then the old key opens the store.
+/// Puts the store under the first key of `new_key_file`. Names, versions and their ids stay, so
+/// every reference does. The new content is opened whole before it takes the old one's place; until
+/// then the old key opens the store.
 ///
 /// # Errors
 /// [`StoreError`]; the store is as it was then.
-pub fn rotate_key(store: &Path, key_file: &Path, new_key_file: &Path) -> Result<Vec<Listed>, StoreError> {
+pub fn rotate_key(
+    store: &Path,
+    key_file: &Path,
+    new_key_file: &Path,
+) -> Result<Vec<Listed>, StoreError> {
     let _lock = lock(store)?;
     let old = open(store, key_file)?;
     let (master, passphrase) = Key::first_of_file(&read_key(new_key_file)?)?;
@@ -355,7 +437,12 @@ pub fn rotate_key(store: &Path, key_file: &Path, new_key_file: &Path) -> Result<
 ///
 /// # Errors
 /// [`StoreError`]; the store is as it was then.
-pub fn put(store: &Path, key_file: &Path, name: &str, value: &SecretValue) -> Result<Listed, StoreError> {
+pub fn put(
+    store: &Path,
+    key_file: &Path,
+    name: &str,
+    value: &SecretValue,
+) -> Result<Listed, StoreError> {
     let _lock = lock(store)?;
     let mut opened = open(store, key_file)?;
     let listed = opened.add(name, value)?;
@@ -382,7 +469,12 @@ struct Binding<'a> {
 
 impl<'a> Binding<'a> {
     fn proof(project: &'a str) -> Self {
-        Self { purpose: "proof", project, name: "", version: "" }
+        Self {
+            purpose: "proof",
+            project,
+            name: "",
+            version: "",
+        }
     }
 
     /// Each part after its length: no two bindings have the same bytes.
@@ -419,8 +511,11 @@ impl Key {
             let encoded = line.trim_ascii().strip_prefix(KEY_PREFIX.as_bytes())?;
             Self::new(&Zeroizing::new(BASE64.decode(encoded).ok()?))
         };
-        let lines = file.split(|byte| *byte == b'\n').map(|line| key(line).ok_or(StoreError::BadKey));
-        file.starts_with(KEY_PREFIX.as_bytes()).then(|| lines.collect())
+        let lines = file
+            .split(|byte| *byte == b'\n')
+            .map(|line| key(line).ok_or(StoreError::BadKey));
+        file.starts_with(KEY_PREFIX.as_bytes())
+            .then(|| lines.collect())
     }
 
     /// The keys of a key file that may open a store.
@@ -450,16 +545,30 @@ impl Key {
         // With room for the tag, so that the plaintext is never moved.
         let mut buffer = Zeroizing::new(Vec::with_capacity(plain.len() + 16));
         buffer.extend_from_slice(plain);
-        let cipher = self.cipher().map_err(|Refused| StoreError::Crypto("a key has the wrong length".into()))?;
-        let sealed = cipher.encrypt_in_place(XNonce::from_slice(&nonce), &binding.bytes(), &mut *buffer);
+        let cipher = self
+            .cipher()
+            .map_err(|Refused| StoreError::Crypto("a key has the wrong length".into()))?;
+        let sealed =
+            cipher.encrypt_in_place(XNonce::from_slice(&nonce), &binding.bytes(), &mut *buffer);
         sealed.map_err(|_| StoreError::Crypto("encryption failed".into()))?;
-        Ok(Sealed { nonce: BASE64.encode(nonce), ciphertext: BASE64.encode(buffer.as_slice()) })
+        Ok(Sealed {
+            nonce: BASE64.encode(nonce),
+            ciphertext: BASE64.encode(buffer.as_slice()),
+        })
     }
 
     fn open(&self, sealed: &Sealed, binding: &Binding<'_>) -> Result<Zeroizing<Vec<u8>>, Refused> {
-        let nonce = BASE64.decode(&sealed.nonce).ok().filter(|nonce| nonce.len() == NONCE_BYTES).ok_or(Refused)?;
+        let nonce = BASE64
+            .decode(&sealed.nonce)
+            .ok()
+            .filter(|nonce| nonce.len() == NONCE_BYTES)
+            .ok_or(Refused)?;
         let mut buffer = Zeroizing::new(BASE64.decode(&sealed.ciphertext).map_err(|_| Refused)?);
-        let opened = self.cipher()?.decrypt_in_place(XNonce::from_slice(&nonce), &binding.bytes(), &mut *buffer);
+        let opened = self.cipher()?.decrypt_in_place(
+            XNonce::from_slice(&nonce),
+            &binding.bytes(),
+            &mut *buffer,
+        );
         opened.map_err(|_| Refused)?;
         Ok(buffer)
     }
@@ -476,11 +585,17 @@ impl From<Zeroizing<Vec<u8>>> for SecretValue {
 }
 
 impl Derivation {
-    /// The second recommended option of RFC 9106, with a third of its memory: it must fit into a small sandbox.
+    /// The second recommended option of RFC 9106, with a third of its memory: it must fit into a
+    /// small sandbox.
     fn new() -> Result<Self, StoreError> {
         let mut salt = [0; 16];
         fill_random(&mut salt)?;
-        Ok(Self { salt: BASE64.encode(salt), memory_kib: 19 * 1024, passes: 3, lanes: 1 })
+        Ok(Self {
+            salt: BASE64.encode(salt),
+            memory_kib: 19 * 1024,
+            passes: 3,
+            lanes: 1,
+        })
     }
 
     fn key(&self, passphrase: &[u8]) -> Result<Key, StoreError> {
@@ -489,15 +604,24 @@ impl Derivation {
         }
         // A file that was tampered with must not take all the memory there is.
         if self.memory_kib > 1024 * 1024 || self.passes > 100 {
-            return Err(StoreError::Damaged("its passphrase parameters are out of range".into()));
+            return Err(StoreError::Damaged(
+                "its passphrase parameters are out of range".into(),
+            ));
         }
         let crypto = |error: argon2::Error| StoreError::Crypto(error.to_string());
-        let parameters = argon2::Params::new(self.memory_kib, self.passes, self.lanes, Some(32)).map_err(crypto)?;
-        let salt = BASE64.decode(&self.salt).map_err(|error| StoreError::Damaged(error.to_string()))?;
-        let mut key = Zeroizing::new(vec![0; 32]);
-        argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, parameters)
-            .hash_password_into(passphrase, &salt, &mut key)
+        let parameters = argon2::Params::new(self.memory_kib, self.passes, self.lanes, Some(32))
             .map_err(crypto)?;
+        let salt = BASE64
+            .decode(&self.salt)
+            .map_err(|error| StoreError::Damaged(error.to_string()))?;
+        let mut key = Zeroizing::new(vec![0; 32]);
+        argon2::Argon2::new(
+            argon2::Algorithm::Argon2id,
+            argon2::Version::V0x13,
+            parameters,
+        )
+        .hash_password_into(passphrase, &salt, &mut key)
+        .map_err(crypto)?;
         Ok(Key(key))
     }
 }
@@ -508,7 +632,9 @@ fn check_name(name: &str) -> Result<(), StoreError> {
         !part.is_empty()
             && part != "."
             && part != ".."
-            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
     };
     if name.len() <= 200 && name.split('/').all(part) {
         Ok(())
@@ -518,12 +644,20 @@ fn check_name(name: &str) -> Result<(), StoreError> {
 }
 
 fn check_project(project: &str) -> Result<(), StoreError> {
-    let word =
-        |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let word = |word: &str| {
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
     let fits = project.len() <= 32
         && project.starts_with(|first: char| first.is_ascii_lowercase())
         && project.split('-').all(word);
-    if fits { Ok(()) } else { Err(StoreError::BadProject(project.escape_debug().to_string())) }
+    if fits {
+        Ok(())
+    } else {
+        Err(StoreError::BadProject(project.escape_debug().to_string()))
+    }
 }
 
 fn fill_random(bytes: &mut [u8]) -> Result<(), StoreError> {
@@ -537,7 +671,11 @@ fn of_file(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
 
 fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, StoreError> {
     let key = Zeroizing::new(fs::read(path).map_err(of_file(path))?);
-    if key.len() as u64 > MAX_KEY_FILE { Err(StoreError::BadKey) } else { Ok(key) }
+    if key.len() as u64 > MAX_KEY_FILE {
+        Err(StoreError::BadKey)
+    } else {
+        Ok(key)
+    }
 }
 
 /// One writer at a time. The lock is a file of its own: the store's is replaced by every write.
@@ -546,7 +684,12 @@ fn lock(store: &Path) -> Result<File, StoreError> {
     name.push(".lock");
     let path = store.with_file_name(name);
     let open = || -> io::Result<File> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)?;
         flock(&file, FlockOperation::LockExclusive)?;
         Ok(file)
     };
@@ -554,11 +697,17 @@ fn lock(store: &Path) -> Result<File, StoreError> {
 }
 
 fn directory(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     File::open(directory(path))?.sync_all()

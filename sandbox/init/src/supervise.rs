@@ -1,9 +1,10 @@
 //! Runs the command as a child and stays as the sandbox's reaper.
 //!
-//! As PID 1 a command would have to reap orphans and would not see SIGTERM unless it asks for it, and few commands do.
-//! So this process stays: it reaps, passes signals on to the command's process group, keeps the time limit, and ends
-//! with the command's exit code, on which the kernel kills whatever is left in the sandbox. It holds no value while it
-//! waits: the environment is freed, and thereby wiped, as soon as the command has started.
+//! As PID 1 a command would have to reap orphans and would not see SIGTERM unless it asks for it,
+//! and few commands do. So this process stays: it reaps, passes signals on to the command's process
+//! group, keeps the time limit, and ends with the command's exit code, on which the kernel kills
+//! whatever is left in the sandbox. It holds no value while it waits: the environment is freed, and
+//! thereby wiped, as soon as the command has started.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -37,7 +38,9 @@ pub struct Task {
 /// The environment every command starts from.
 #[must_use]
 pub fn base_environment() -> Vec<(String, SecretValue)> {
-    [("PATH", PATH), ("HOME", "/tmp"), ("LANG", "C.UTF-8")].map(|(name, value)| plain(name, value)).into()
+    [("PATH", PATH), ("HOME", "/tmp"), ("LANG", "C.UTF-8")]
+        .map(|(name, value)| plain(name, value))
+        .into()
 }
 
 /// An environment variable that is no secret.
@@ -46,7 +49,8 @@ pub fn plain(name: impl Into<String>, value: impl Into<String>) -> (String, Secr
     (name.into(), SecretValue::new(value.into().into_bytes()))
 }
 
-/// Signals asking this process to end, seen from when this is made. PID 1 that does not handle them would never notice.
+/// Signals asking this process to end, seen from when this is made. PID 1 that does not handle them
+/// would never notice.
 #[derive(Debug)]
 pub struct Stops {
     terminate: Signals,
@@ -79,19 +83,27 @@ impl Stops {
     }
 }
 
-/// Makes this process unreadable for others of its user: no core dump, no ptrace, `/proc/PID/{environ,mem}` closed
-/// (prctl(2), `PR_SET_DUMPABLE`). The command itself is not affected, execve resets it.
+/// Makes this process unreadable for others of its user: no core dump, no ptrace,
+/// `/proc/PID/{environ,mem}` closed (prctl(2), `PR_SET_DUMPABLE`). The command itself is not
+/// affected, execve resets it.
 ///
 /// # Errors
 /// The system's answer.
 pub fn hide() -> std::io::Result<()> {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    )?;
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
-/// Runs `task` to its end and answers the exit code for this process: the command's own, 128 + number when a signal
-/// ended it, [`TIMED_OUT`], 127 when there is no such program, 126 when it cannot be run.
+/// Runs `task` to its end and answers the exit code for this process: the command's own, 128 +
+/// number when a signal ended it, [`TIMED_OUT`], 127 when there is no such program, 126 when it
+/// cannot be run.
 pub async fn run(task: Task, stops: &mut Stops) -> i32 {
     let (pid, time_limit) = match start(task) {
         Ok(started) => started,
@@ -139,10 +151,17 @@ fn start(task: Task) -> Result<(Pid, Option<Duration>), i32> {
     }
     let child = command.spawn().map_err(|error| {
         eprintln!("sealfleet-init: `{program}` cannot be run: {error}");
-        if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }
+        if error.kind() == std::io::ErrorKind::NotFound {
+            127
+        } else {
+            126
+        }
     })?;
-    // Reaped below by its number, with all others. The builder and the task are dropped here, which wipes them.
-    Pid::from_raw(child.id().cast_signed()).map(|pid| (pid, task.time_limit)).ok_or(NOT_RUN)
+    // Reaped below by its number, with all others. The builder and the task are dropped here, which
+    // wipes them.
+    Pid::from_raw(child.id().cast_signed())
+        .map(|pid| (pid, task.time_limit))
+        .ok_or(NOT_RUN)
 }
 
 /// Takes note of every process that ended; the exit code once `command` is among them.
@@ -155,7 +174,8 @@ fn reap(command: Pid) -> Option<i32> {
             }
             Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
             Ok(None) => return None,
-            // It was ours and is gone: cannot happen while nobody else waits, but never wait for ever.
+            // It was ours and is gone: cannot happen while nobody else waits, but never wait for
+            // ever.
             Err(_) => return Some(NOT_RUN),
         }
     }

@@ -1,6 +1,11 @@
-//! `sealfleet-init exec` as the first process of a real sandbox, with the test in the worker's place.
+//! `sealfleet-init exec` as the first process of a real sandbox, with the test in the worker's
+//! place.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -9,7 +14,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sealfleet_bubblewrap::{Exit, INIT_PATH, Launcher, LauncherConfig, Sandbox, SandboxSpec, build_rootfs};
+use sealfleet_bubblewrap::{
+    Exit, INIT_PATH, Launcher, LauncherConfig, Sandbox, SandboxSpec, build_rootfs,
+};
 use sealfleet_init::{SecretValue, store};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -33,10 +40,16 @@ impl Worker {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let rootfs =
-            build_rootfs(&directory.path().join("rootfs"), Path::new(env!("CARGO_BIN_EXE_sealfleet-init"))).unwrap();
+        let rootfs = build_rootfs(
+            &directory.path().join("rootfs"),
+            Path::new(env!("CARGO_BIN_EXE_sealfleet-init")),
+        )
+        .unwrap();
         let launcher = Launcher::detect(LauncherConfig::new(rootfs)).await.unwrap();
-        let worker = Self { launcher, directory };
+        let worker = Self {
+            launcher,
+            directory,
+        };
         store::create(&worker.store(), &worker.key(), "healthcare").unwrap();
         worker
     }
@@ -50,7 +63,14 @@ impl Worker {
     }
 
     fn put(&self, name: &str, value: &str) -> String {
-        store::put(&self.store(), &self.key(), name, &SecretValue::new(value.into())).unwrap().version
+        store::put(
+            &self.store(),
+            &self.key(),
+            name,
+            &SecretValue::new(value.into()),
+        )
+        .unwrap()
+        .version
     }
 
     async fn start(&self, step: &Value) -> Started {
@@ -59,12 +79,19 @@ impl Worker {
 
     async fn start_text(&self, step: &[u8]) -> Started {
         let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-        let ((step_inside, step_fd), (status_fd, status_inside), (go_inside, go)) = (pipe(), pipe(), pipe());
-        let arguments = "exec --step-fd 3 --status-fd 4 --go-fd 5 --builtin-store-fd 6 --builtin-key-fd 7";
+        let ((step_inside, step_fd), (status_fd, status_inside), (go_inside, go)) =
+            (pipe(), pipe(), pipe());
+        let arguments =
+            "exec --step-fd 3 --status-fd 4 --go-fd 5 --builtin-store-fd 6 --builtin-key-fd 7";
         let mut spec = SandboxSpec::new([INIT_PATH].into_iter().chain(arguments.split(' ')));
         let open = |path: PathBuf| OwnedFd::from(File::open(path).unwrap());
-        spec.fds =
-            vec![(step_inside, 3), (status_inside, 4), (go_inside, 5), (open(self.store()), 6), (open(self.key()), 7)];
+        spec.fds = vec![
+            (step_inside, 3),
+            (status_inside, 4),
+            (go_inside, 5),
+            (open(self.store()), 6),
+            (open(self.key()), 7),
+        ];
         let sandbox = self.launcher.spawn(spec).await.unwrap();
         let step = step.to_vec();
         std::thread::spawn(move || drop(File::from(step_fd).write_all(&step)));
@@ -75,15 +102,25 @@ impl Worker {
         });
         let line = line.await.unwrap();
         assert_eq!(line.lines().count(), 1, "{line}");
-        assert!(!line.contains("middle-of-a-long"), "a status line holds no value");
-        Started { sandbox, status: serde_json::from_str(&line).unwrap(), go: go.into() }
+        assert!(
+            !line.contains("middle-of-a-long"),
+            "a status line holds no value"
+        );
+        Started {
+            sandbox,
+            status: serde_json::from_str(&line).unwrap(),
+            go: go.into(),
+        }
     }
 
     async fn error_of(&self, step: &Value) -> (String, String) {
         let started = self.start(step).await;
         let error = started.status["error"].clone();
         assert_eq!(started.end().await.0, Exit::Code(125));
-        (error["code"].as_str().unwrap().to_owned(), error["message"].as_str().unwrap().to_owned())
+        (
+            error["code"].as_str().unwrap().to_owned(),
+            error["message"].as_str().unwrap().to_owned(),
+        )
     }
 }
 
@@ -104,8 +141,14 @@ impl Started {
     async fn end(mut self) -> (Exit, String, String) {
         drop(self.go);
         let (mut out, mut err) = (String::new(), String::new());
-        let (mut stdout, mut stderr) = (self.sandbox.stdout.take().unwrap(), self.sandbox.stderr.take().unwrap());
-        let (read_out, read_err) = tokio::join!(stdout.read_to_string(&mut out), stderr.read_to_string(&mut err));
+        let (mut stdout, mut stderr) = (
+            self.sandbox.stdout.take().unwrap(),
+            self.sandbox.stderr.take().unwrap(),
+        );
+        let (read_out, read_err) = tokio::join!(
+            stdout.read_to_string(&mut out),
+            stderr.read_to_string(&mut err)
+        );
         read_out.unwrap();
         read_err.unwrap();
         (self.sandbox.wait().await, out, err)
@@ -126,22 +169,40 @@ fn found_in_memory(process: u32, needle: &[u8]) -> usize {
     let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
     let mut memory = File::open(format!("/proc/{process}/mem")).unwrap();
     let mut found = 0;
-    for line in maps.lines().filter(|line| !line.contains("[vvar") && !line.contains("[vsyscall]")) {
+    for line in maps
+        .lines()
+        .filter(|line| !line.contains("[vvar") && !line.contains("[vsyscall]"))
+    {
         let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
-        let (start, end) = (u64::from_str_radix(start, 16).unwrap(), u64::from_str_radix(end, 16).unwrap());
+        let (start, end) = (
+            u64::from_str_radix(start, 16).unwrap(),
+            u64::from_str_radix(end, 16).unwrap(),
+        );
         let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
         memory.seek(SeekFrom::Start(start)).unwrap();
         if memory.read_exact(&mut bytes).is_ok() {
-            found += bytes.windows(needle.len()).filter(|window| *window == needle).count();
+            found += bytes
+                .windows(needle.len())
+                .filter(|window| *window == needle)
+                .count();
         }
     }
     found
 }
 
 fn children(process: u32) -> Vec<u32> {
-    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
-    let lists = threads.map(|thread| std::fs::read_to_string(thread.path().join("children")).unwrap());
-    lists.flat_map(|list| list.split_whitespace().map(|child| child.parse().unwrap()).collect::<Vec<u32>>()).collect()
+    let threads = std::fs::read_dir(format!("/proc/{process}/task"))
+        .unwrap()
+        .flatten();
+    let lists =
+        threads.map(|thread| std::fs::read_to_string(thread.path().join("children")).unwrap());
+    lists
+        .flat_map(|list| {
+            list.split_whitespace()
+                .map(|child| child.parse().unwrap())
+                .collect::<Vec<u32>>()
+        })
+        .collect()
 }
 
 #[tokio::test]
@@ -156,9 +217,15 @@ async fn the_command_has_its_secrets_and_nothing_else() {
     started.go();
     let (exit, out, err) = started.end().await;
     assert_eq!((exit, err.as_str()), (Exit::Code(0), ""));
-    let digest: String = Sha256::digest(VALUE).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = Sha256::digest(VALUE)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     // 3 is the directory `ls` reads.
-    assert_eq!(out, format!("{digest}  -\nAPI_KEY HOME LANG PATH PLAIN PWD 0 1 2 3 "));
+    assert_eq!(
+        out,
+        format!("{digest}  -\nAPI_KEY HOME LANG PATH PLAIN PWD 0 1 2 3 ")
+    );
 }
 
 #[tokio::test]
@@ -178,7 +245,12 @@ async fn nothing_runs_without_the_workers_go() {
     let worker = Worker::new().await;
     worker.put("crm/api-key", VALUE);
     let started = worker.start(&step("echo ran")).await;
-    assert!(tokio::time::timeout(Duration::from_millis(300), started.sandbox.wait()).await.is_err(), "it waits");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(300), started.sandbox.wait())
+            .await
+            .is_err(),
+        "it waits"
+    );
     let (exit, out, err) = started.end().await;
     assert_eq!((exit, out.as_str()), (Exit::Code(125), ""));
     assert!(err.contains("did not let the command go"), "{err}");
@@ -188,7 +260,10 @@ async fn nothing_runs_without_the_workers_go() {
     assert_eq!((exit, out.as_str()), (Exit::Code(125), ""));
     // Asked to stop while waiting.
     let started = worker.start(&step("echo ran")).await;
-    assert_eq!(started.sandbox.stop(Duration::from_secs(10)).await, Exit::Signal(15));
+    assert_eq!(
+        started.sandbox.stop(Duration::from_secs(10)).await,
+        Exit::Signal(15)
+    );
 }
 
 #[tokio::test]
@@ -200,13 +275,19 @@ async fn init_holds_no_value_while_the_command_runs() {
     worker.put("crm/api-key", VALUE);
     let mut started = worker.start(&step("echo ready; sleep 60; :")).await;
     let needle = &VALUE.as_bytes()[11..40];
-    assert!(found_in_memory(started.sandbox.pid(), needle) > 0, "it is found where it is");
+    assert!(
+        found_in_memory(started.sandbox.pid(), needle) > 0,
+        "it is found where it is"
+    );
     started.go();
     assert_eq!(started.line().await, "ready");
     let init = started.sandbox.pid();
     let command = children(init);
     assert_eq!(command.len(), 1);
-    assert!(found_in_memory(command[0], needle) > 0, "the command has it");
+    assert!(
+        found_in_memory(command[0], needle) > 0,
+        "the command has it"
+    );
     assert_eq!(found_in_memory(init, needle), 0);
     assert_eq!(found_in_memory(started.sandbox.monitor_pid(), needle), 0);
     // The master key is gone as well.
@@ -218,7 +299,11 @@ async fn init_holds_no_value_while_the_command_runs() {
 async fn the_command_cannot_look_into_init() {
     let worker = Worker::new().await;
     worker.put("crm/api-key", VALUE);
-    let mut started = worker.start(&step("cat /proc/1/environ; cat /proc/1/maps; ls /proc/1/fd")).await;
+    let mut started = worker
+        .start(&step(
+            "cat /proc/1/environ; cat /proc/1/maps; ls /proc/1/fd",
+        ))
+        .await;
     started.go();
     let (_, out, err) = started.end().await;
     assert_eq!(out, "");
@@ -258,15 +343,25 @@ async fn exit_codes_are_exact_and_orphans_are_reaped() {
 async fn stopping_reaches_the_command_and_its_children() {
     let worker = Worker::new().await;
     worker.put("crm/api-key", VALUE);
-    let mut started = worker.start(&step("trap 'echo asked; exit 7' TERM; echo ready; sleep 60 & wait; wait")).await;
+    let mut started = worker
+        .start(&step(
+            "trap 'echo asked; exit 7' TERM; echo ready; sleep 60 & wait; wait",
+        ))
+        .await;
     started.go();
     assert_eq!(started.line().await, "ready");
-    assert_eq!(started.sandbox.stop(Duration::from_secs(10)).await, Exit::Code(7));
+    assert_eq!(
+        started.sandbox.stop(Duration::from_secs(10)).await,
+        Exit::Code(7)
+    );
     assert_eq!(started.line().await, "asked");
     let mut started = worker.start(&step("echo ready; sleep 60; echo late")).await;
     started.go();
     assert_eq!(started.line().await, "ready");
-    assert_eq!(started.sandbox.stop(Duration::from_secs(10)).await, Exit::Signal(15));
+    assert_eq!(
+        started.sandbox.stop(Duration::from_secs(10)).await,
+        Exit::Signal(15)
+    );
 }
 
 #[tokio::test]
@@ -278,30 +373,54 @@ async fn what_cannot_be_resolved_is_told_by_name() {
         step["secrets"][0][field] = value;
         step
     };
-    let (code, message) = worker.error_of(&with("uri", "vault://crm/api-key".into())).await;
+    let (code, message) = worker
+        .error_of(&with("uri", "vault://crm/api-key".into()))
+        .await;
     assert_eq!(code, "unknown_scheme");
-    assert!(message.contains("`vault://crm/api-key`") && message.contains("`builtin://`"), "{message}");
-    let (code, message) = worker.error_of(&with("uri", "builtin://crm/other".into())).await;
+    assert!(
+        message.contains("`vault://crm/api-key`") && message.contains("`builtin://`"),
+        "{message}"
+    );
+    let (code, message) = worker
+        .error_of(&with("uri", "builtin://crm/other".into()))
+        .await;
     assert_eq!(code, "unknown_secret");
     assert!(message.contains("`builtin://crm/other`"), "{message}");
-    assert_eq!(worker.error_of(&with("uri", "plain".into())).await.0, "bad_reference");
-    assert_eq!(worker.error_of(&with("version", "1".into())).await.0, "unknown_version");
-    assert_eq!(worker.error_of(&with("name", "A=B".into())).await.0, "bad_step");
+    assert_eq!(
+        worker.error_of(&with("uri", "plain".into())).await.0,
+        "bad_reference"
+    );
+    assert_eq!(
+        worker.error_of(&with("version", "1".into())).await.0,
+        "unknown_version"
+    );
+    assert_eq!(
+        worker.error_of(&with("name", "A=B".into())).await.0,
+        "bad_step"
+    );
     let mut other = step("echo ran");
     other["project"] = "finance".into();
     assert_eq!(worker.error_of(&other).await.0, "wrong_project");
     other["surprise"] = true.into();
     assert_eq!(worker.error_of(&other).await.0, "bad_step");
-    store::create(&worker.directory.path().join("other"), &worker.directory.path().join("other-key"), "healthcare")
-        .unwrap();
+    store::create(
+        &worker.directory.path().join("other"),
+        &worker.directory.path().join("other-key"),
+        "healthcare",
+    )
+    .unwrap();
     std::fs::copy(worker.directory.path().join("other-key"), worker.key()).unwrap();
     assert_eq!(worker.error_of(&step("echo ran")).await.0, "wrong_key");
 }
 
-/// The step of [`step`] with a second secret, its tool and its access lists; prints which variables the command has.
+/// The step of [`step`] with a second secret, its tool and its access lists; prints which variables
+/// the command has.
 fn with_tool(tool: &Value, tools: &Value) -> Value {
     let mut step = step("env | sed 's/=.*//' | sort | grep -E '_KEY|PLAIN' | tr '\\n' ' '");
-    step["secrets"].as_array_mut().unwrap().push(json!({"name": "OTHER_KEY", "uri": "builtin://crm/other-key"}));
+    step["secrets"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "OTHER_KEY", "uri": "builtin://crm/other-key"}));
     (step["tool"], step["tools"]) = (tool.clone(), tools.clone());
     step
 }
@@ -324,11 +443,19 @@ async fn a_tool_gets_the_secrets_that_it_is_granted() {
     ] {
         let mut started = worker.start(&with_tool(&tool, tools)).await;
         let resolved = started.status["resolved"].as_array().unwrap();
-        let names: Vec<&str> = resolved.iter().map(|found| found["name"].as_str().unwrap()).collect();
+        let names: Vec<&str> = resolved
+            .iter()
+            .map(|found| found["name"].as_str().unwrap())
+            .collect();
         assert_eq!(names, granted, "{tool} under {tools}");
         started.go();
         let seen = started.end().await.1;
-        let expected: String = granted.iter().copied().chain(["PLAIN"]).map(|name| format!("{name} ")).collect();
+        let expected: String = granted
+            .iter()
+            .copied()
+            .chain(["PLAIN"])
+            .map(|name| format!("{name} "))
+            .collect();
         assert_eq!(seen, expected, "{tool} under {tools}");
     }
 }
@@ -338,12 +465,29 @@ async fn what_is_not_granted_is_not_even_looked_for() {
     let worker = Worker::new().await;
     worker.put("crm/other-key", VALUE);
     // `builtin://crm/api-key` is not there.
-    let granted = worker.start(&with_tool(&json!("claude"), &json!({"claude": ["OTHER_KEY"]}))).await;
+    let granted = worker
+        .start(&with_tool(
+            &json!("claude"),
+            &json!({"claude": ["OTHER_KEY"]}),
+        ))
+        .await;
     assert_eq!(granted.status["resolved"].as_array().unwrap().len(), 1);
     std::fs::write(worker.store(), "not a store").unwrap();
-    let denied = worker.start(&with_tool(&json!("codex"), &json!({"codex": []}))).await;
-    assert_eq!(denied.status, json!({"resolved": []}), "the store is not opened");
-    assert_eq!(worker.error_of(&with_tool(&json!("Not a tool"), &json!({}))).await.0, "bad_step");
+    let denied = worker
+        .start(&with_tool(&json!("codex"), &json!({"codex": []})))
+        .await;
+    assert_eq!(
+        denied.status,
+        json!({"resolved": []}),
+        "the store is not opened"
+    );
+    assert_eq!(
+        worker
+            .error_of(&with_tool(&json!("Not a tool"), &json!({})))
+            .await
+            .0,
+        "bad_step"
+    );
 }
 
 #[tokio::test]
@@ -357,5 +501,8 @@ async fn a_step_without_secrets_needs_no_store() {
     started.go();
     assert_eq!(started.end().await.1, "knob\n");
     let started = worker.start_text(b"{").await;
-    assert_eq!(started.status["error"]["code"].as_str().expect("an error"), "bad_step");
+    assert_eq!(
+        started.status["error"]["code"].as_str().expect("an error"),
+        "bad_step"
+    );
 }

@@ -1,7 +1,11 @@
-//! `sealfleet-init fargate` against a small HTTP server in the place of the task metadata endpoint and the control
-//! plane.
+//! `sealfleet-init fargate` against a small HTTP server in the place of the task metadata endpoint
+//! and the control plane.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -51,8 +55,10 @@ impl Stub {
                 };
                 note.lock().unwrap().push(request);
                 let body = body.to_string();
-                let head =
-                    format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                let head = format!(
+                    "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                    body.len()
+                );
                 stream.write_all((head + &body).as_bytes()).unwrap();
             }
         });
@@ -60,12 +66,23 @@ impl Stub {
     }
 
     fn posts(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().iter().filter(|request| request.line.starts_with("POST")).cloned().collect()
+        self.seen
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|request| request.line.starts_with("POST"))
+            .cloned()
+            .collect()
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sealfleet-init"));
-        command.arg("fargate").env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .arg("fargate")
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command.envs([
             ("SEALFLEET_API_URL", format!("http://{}", self.address)),
             ("SEALFLEET_PROJECT", "healthcare".into()),
@@ -73,7 +90,10 @@ impl Stub {
             ("SEALFLEET_STEP", "fetch".into()),
             ("SEALFLEET_FENCE", "7".into()),
             ("AWS_REGION", "eu-central-1".into()),
-            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("http://{}/v2/credentials/x", self.address)),
+            (
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                format!("http://{}/v2/credentials/x", self.address),
+            ),
             ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "metadata-token".into()),
             ("PATH", "/usr/bin:/bin".into()),
             ("API_KEY", "the-value".into()),
@@ -95,13 +115,21 @@ fn read(stream: &TcpStream) -> Seen {
     loop {
         let mut header = String::new();
         reader.read_line(&mut header).unwrap();
-        let Some((name, value)) = header.trim_end().split_once(": ") else { break };
+        let Some((name, value)) = header.trim_end().split_once(": ") else {
+            break;
+        };
         headers.insert(name.to_lowercase(), value.to_owned());
     }
-    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+    let length = headers
+        .get("content-length")
+        .map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    Seen { line: line.trim_end().to_owned(), headers, body: String::from_utf8(body).unwrap() }
+    Seen {
+        line: line.trim_end().to_owned(),
+        headers,
+        body: String::from_utf8(body).unwrap(),
+    }
 }
 
 fn step(script: &str, secrets: &[&str]) -> Value {
@@ -118,26 +146,53 @@ fn hex(bytes: &[u8]) -> String {
 
 /// HMAC-SHA256 (RFC 2104) for keys of up to 64 bytes.
 fn hmac(key: &[u8], message: &str) -> Vec<u8> {
-    let padded = |with: u8| -> Vec<u8> { (0..64).map(|index| key.get(index).copied().unwrap_or(0) ^ with).collect() };
-    let inner = Sha256::new().chain_update(padded(0x36)).chain_update(message).finalize();
-    Sha256::new().chain_update(padded(0x5c)).chain_update(inner).finalize().to_vec()
+    let padded = |with: u8| -> Vec<u8> {
+        (0..64)
+            .map(|index| key.get(index).copied().unwrap_or(0) ^ with)
+            .collect()
+    };
+    let inner = Sha256::new()
+        .chain_update(padded(0x36))
+        .chain_update(message)
+        .finalize();
+    Sha256::new()
+        .chain_update(padded(0x5c))
+        .chain_update(inner)
+        .finalize()
+        .to_vec()
 }
 
-/// The signature by the document "Create a signed AWS API request" (IAM user guide), from what arrived.
+/// The signature by the document "Create a signed AWS API request" (IAM user guide), from what
+/// arrived.
 fn signature(request: &Seen, signed_headers: &str, scope: &str) -> String {
-    let headers: String = signed_headers.split(';').map(|name| format!("{name}:{}\n", request.headers[name])).collect();
+    let headers: String = signed_headers
+        .split(';')
+        .map(|name| format!("{name}:{}\n", request.headers[name]))
+        .collect();
     let payload = hex(&Sha256::digest(&request.body));
     let canonical = format!("POST\n/v1/sandbox/step\n\n{headers}\n{signed_headers}\n{payload}");
     let date = &request.headers["x-amz-date"];
-    let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
-    let key = scope.split('/').fold(format!("AWS4{SECRET_KEY}").into_bytes(), |key, part| hmac(&key, part));
+    let to_sign = format!(
+        "AWS4-HMAC-SHA256\n{date}\n{scope}\n{}",
+        hex(&Sha256::digest(canonical))
+    );
+    let key = scope
+        .split('/')
+        .fold(format!("AWS4{SECRET_KEY}").into_bytes(), |key, part| {
+            hmac(&key, part)
+        });
     hex(&hmac(&key, &to_sign))
 }
 
 #[test]
 fn the_step_is_fetched_under_the_task_role_and_run_with_the_named_secrets_only() {
-    let stub =
-        Stub::new(vec![(200, step("echo $API_KEY; env | sed 's/=.*//' | sort | tr '\\n' ' '; exit 3", &["API_KEY"]))]);
+    let stub = Stub::new(vec![(
+        200,
+        step(
+            "echo $API_KEY; env | sed 's/=.*//' | sort | tr '\\n' ' '; exit 3",
+            &["API_KEY"],
+        ),
+    )]);
     let output = stub.run();
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     let names = "API_KEY AWS_CONTAINER_AUTHORIZATION_TOKEN AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_REGION HOME LANG PATH PLAIN PWD ";
@@ -154,12 +209,20 @@ fn the_step_is_fetched_under_the_task_role_and_run_with_the_named_secrets_only()
     );
     assert_eq!(request.headers["x-amz-security-token"], "session-token");
     let authorization = &request.headers["authorization"];
-    let part =
-        |name: &str| authorization.split([' ', ',']).find_map(|part| part.strip_prefix(name)).unwrap().to_owned();
+    let part = |name: &str| {
+        authorization
+            .split([' ', ','])
+            .find_map(|part| part.strip_prefix(name))
+            .unwrap()
+            .to_owned()
+    };
     let credential = part("Credential=");
     let (key_id, scope) = credential.split_once('/').unwrap();
     assert_eq!(key_id, "AKIDTASK");
-    assert!(scope.ends_with("/eu-central-1/execute-api/aws4_request"), "{scope}");
+    assert!(
+        scope.ends_with("/eu-central-1/execute-api/aws4_request"),
+        "{scope}"
+    );
     let signed = part("SignedHeaders=");
     for needed in ["host", "x-amz-date", "x-amz-security-token"] {
         assert!(signed.split(';').any(|name| name == needed), "{signed}");
@@ -170,13 +233,25 @@ fn the_step_is_fetched_under_the_task_role_and_run_with_the_named_secrets_only()
 #[test]
 fn a_secret_that_the_step_does_not_name_never_reaches_the_command() {
     for named in [&[][..], &["API_KEY"], &["OTHER_KEY"]] {
-        let output = Stub::new(vec![(200, step("env; sh -c env; cat /proc/self/environ", named))]).run();
+        let output = Stub::new(vec![(
+            200,
+            step("env; sh -c env; cat /proc/self/environ", named),
+        )])
+        .run();
         let seen = text(&output.stdout) + &text(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{seen}");
         for (name, value) in [("API_KEY", "the-value"), ("OTHER_KEY", "not for this step")] {
             let times = if named.contains(&name) { 3 } else { 0 };
-            assert_eq!(seen.matches(name).count(), times, "{name} of {named:?}: {seen}");
-            assert_eq!(seen.matches(value).count(), times, "{name} of {named:?}: {seen}");
+            assert_eq!(
+                seen.matches(name).count(),
+                times,
+                "{name} of {named:?}: {seen}"
+            );
+            assert_eq!(
+                seen.matches(value).count(),
+                times,
+                "{name} of {named:?}: {seen}"
+            );
         }
         assert_eq!(seen.matches("PLAIN=knob").count(), 3, "{seen}");
     }
@@ -185,18 +260,33 @@ fn a_secret_that_the_step_does_not_name_never_reaches_the_command() {
 #[test]
 fn an_answer_that_may_change_is_asked_for_again() {
     let problem = json!({"code": "not_ready"});
-    let stub = Stub::new(vec![(409, problem.clone()), (503, problem), (200, step("echo ran", &[]))]);
+    let stub = Stub::new(vec![
+        (409, problem.clone()),
+        (503, problem),
+        (200, step("echo ran", &[])),
+    ]);
     let output = stub.run();
-    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), "ran\n"), "{}", text(&output.stderr));
+    assert_eq!(
+        (output.status.code(), text(&output.stdout).as_str()),
+        (Some(0), "ran\n"),
+        "{}",
+        text(&output.stderr)
+    );
     assert_eq!(stub.posts().len(), 3);
 }
 
 #[test]
 fn a_refusal_ends_at_once() {
-    let stub = Stub::new(vec![(403, json!({"code": "forbidden", "detail": "the-value"}))]);
+    let stub = Stub::new(vec![(
+        403,
+        json!({"code": "forbidden", "detail": "the-value"}),
+    )]);
     let output = stub.run();
     assert_eq!(output.status.code(), Some(125));
-    assert_eq!(text(&output.stderr), "sealfleet-init: the step was refused with HTTP status 403 (forbidden)\n");
+    assert_eq!(
+        text(&output.stderr),
+        "sealfleet-init: the step was refused with HTTP status 403 (forbidden)\n"
+    );
     assert_eq!(stub.posts().len(), 1);
 }
 
@@ -204,25 +294,46 @@ fn a_refusal_ends_at_once() {
 fn what_is_missing_is_named() {
     let stub = Stub::new(vec![(200, step("echo ran", &["API_KEY", "ABSENT"]))]);
     let output = stub.run();
-    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(125), ""));
-    assert!(text(&output.stderr).contains("the secret `ABSENT`"), "{}", text(&output.stderr));
-    for name in
-        ["SEALFLEET_API_URL", "SEALFLEET_RUN", "SEALFLEET_FENCE", "AWS_REGION", "AWS_CONTAINER_CREDENTIALS_FULL_URI"]
-    {
+    assert_eq!(
+        (output.status.code(), text(&output.stdout).as_str()),
+        (Some(125), "")
+    );
+    assert!(
+        text(&output.stderr).contains("the secret `ABSENT`"),
+        "{}",
+        text(&output.stderr)
+    );
+    for name in [
+        "SEALFLEET_API_URL",
+        "SEALFLEET_RUN",
+        "SEALFLEET_FENCE",
+        "AWS_REGION",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    ] {
         let output = stub.command().env_remove(name).output().unwrap();
         assert_eq!(output.status.code(), Some(125));
-        assert!(text(&output.stderr).contains(&format!("`{name}`")), "{}", text(&output.stderr));
+        assert!(
+            text(&output.stderr).contains(&format!("`{name}`")),
+            "{}",
+            text(&output.stderr)
+        );
     }
     assert_eq!(stub.posts().len(), 1);
 }
 
 #[test]
 fn a_step_whose_time_is_up_is_asked_to_end_first() {
-    let mut polite = step("trap 'echo asked; exit 0' TERM; echo ready; sleep 60 & wait", &[]);
+    let mut polite = step(
+        "trap 'echo asked; exit 0' TERM; echo ready; sleep 60 & wait",
+        &[],
+    );
     polite["timeout_seconds"] = 1.into();
     let start = Instant::now();
     let output = Stub::new(vec![(200, polite)]).run();
-    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(124), "ready\nasked\n"));
+    assert_eq!(
+        (output.status.code(), text(&output.stdout).as_str()),
+        (Some(124), "ready\nasked\n")
+    );
     assert!(start.elapsed() < Duration::from_secs(5));
 
     let mut deaf = step("trap '' TERM; sleep 60", &[]);
@@ -230,7 +341,10 @@ fn a_step_whose_time_is_up_is_asked_to_end_first() {
     let start = Instant::now();
     assert_eq!(Stub::new(vec![(200, deaf)]).run().status.code(), Some(124));
     let took = start.elapsed();
-    assert!(took > Duration::from_secs(5) && took < Duration::from_secs(15), "{took:?}");
+    assert!(
+        took > Duration::from_secs(5) && took < Duration::from_secs(15),
+        "{took:?}"
+    );
 }
 
 fn terminate(child: &Child) {
@@ -240,10 +354,15 @@ fn terminate(child: &Child) {
 
 #[test]
 fn a_stopped_task_passes_the_signal_on() {
-    let stub = Stub::new(vec![(200, step("trap 'exit 9' TERM; echo ready; sleep 60 & wait", &[]))]);
+    let stub = Stub::new(vec![(
+        200,
+        step("trap 'exit 9' TERM; echo ready; sleep 60 & wait", &[]),
+    )]);
     let mut child = stub.command().spawn().unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(child.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     assert_eq!(line, "ready\n");
     terminate(&child);
     assert_eq!(child.wait().unwrap().code(), Some(9));

@@ -1,7 +1,9 @@
-//! `bare`: the command as a plain process of this user, with a clean environment and a directory of its own.
+//! `bare`: the command as a plain process of this user, with a clean environment and a directory of
+//! its own.
 //!
-//! It is no boundary: the command can do what the worker's user can. It never gets a secret. [`crate::guard`] stands
-//! between worker and command, so that it ends with its lease and with the worker.
+//! It is no boundary: the command can do what the worker's user can. It never gets a secret.
+//! [`crate::guard`] stands between worker and command, so that it ends with its lease and with the
+//! worker.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -58,18 +60,37 @@ impl Executor for Bare {
         if claim.command.first().is_none_or(String::is_empty) {
             return Err(cannot_start("the step has no command"));
         }
-        let log = self.logs.open(claim).map_err(|error| cannot_start(format!("its log cannot be written: {error}")))?;
+        let log = self
+            .logs
+            .open(claim)
+            .map_err(|error| cannot_start(format!("its log cannot be written: {error}")))?;
         let directory = tempfile::Builder::new().prefix("sealfleet-").tempdir();
-        let directory = directory.map_err(|error| cannot_start(format!("it gets no directory: {error}")))?;
+        let directory =
+            directory.map_err(|error| cannot_start(format!("it gets no directory: {error}")))?;
         let mut command = Command::new(&self.program);
-        command.arg(guard::SUBCOMMAND).arg("--").args(&claim.command);
+        command
+            .arg(guard::SUBCOMMAND)
+            .arg("--")
+            .args(&claim.command);
         command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8");
-        command.env("HOME", directory.path()).env("TMPDIR", directory.path()).envs(&claim.env);
+        command
+            .env("HOME", directory.path())
+            .env("TMPDIR", directory.path())
+            .envs(&claim.env);
         command.current_dir(directory.path()).process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let name = format!("bare-{}-{number}", std::process::id());
-        Ok(Box::new(Ready { command, directory, log, name, resolved: BTreeMap::new() }))
+        Ok(Box::new(Ready {
+            command,
+            directory,
+            log,
+            name,
+            resolved: BTreeMap::new(),
+        }))
     }
 }
 
@@ -85,7 +106,8 @@ impl Prepared for Ready {
 
     async fn go(mut self: Box<Self>) -> Result<Box<dyn Running>, Failure> {
         let spawned = self.command.spawn();
-        let mut child = spawned.map_err(|error| cannot_start(format!("the guard cannot be run: {error}")))?;
+        let mut child =
+            spawned.map_err(|error| cannot_start(format!("the guard cannot be run: {error}")))?;
         let orders = Mutex::new(child.stdin.take());
         let output = child.stdout.take().map(|stdout| self.log.follow(stdout));
         let errors = child.stderr.take().map(|stderr| self.log.follow(stderr));
@@ -93,7 +115,10 @@ impl Prepared for Ready {
         let directory = self.directory;
         tokio::spawn(async move {
             let ended = match child.wait().await {
-                Ok(status) => match (status.code(), std::os::unix::process::ExitStatusExt::signal(&status)) {
+                Ok(status) => match (
+                    status.code(),
+                    std::os::unix::process::ExitStatusExt::signal(&status),
+                ) {
                     (Some(code), _) => Ended::Code(code),
                     (None, Some(signal)) => Ended::Signal(signal),
                     (None, None) => Ended::Code(126),
@@ -119,7 +144,11 @@ impl Prepared for Ready {
 impl Running for Process {
     async fn wait(&self) -> Ended {
         let mut exit = self.exit.clone();
-        let ended = exit.wait_for(Option::is_some).await.ok().and_then(|ended| *ended);
+        let ended = exit
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|ended| *ended);
         ended.unwrap_or(Ended::Signal(9))
     }
 

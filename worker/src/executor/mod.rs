@@ -1,7 +1,8 @@
 //! What executes a step: a plain process, or a sandbox.
 //!
-//! Execution has two halves, with the record of the start between them: [`Executor::prepare`] gets everything ready and
-//! runs nothing of the step, [`Prepared::go`] lets the command run. Whatever is dropped on the way is killed.
+//! Execution has two halves, with the record of the start between them: [`Executor::prepare`] gets
+//! everything ready and runs nothing of the step, [`Prepared::go`] lets the command run. Whatever
+//! is dropped on the way is killed.
 
 pub mod bare;
 mod output;
@@ -74,8 +75,12 @@ impl Executor for Executors {
     async fn prepare(&self, claim: &Claim) -> Result<Box<dyn Prepared>, Failure> {
         match (claim.mode, &self.bare, &self.sandboxed) {
             (Mode::Bare, Some(bare), _) => bare.prepare(claim).await,
-            (Mode::Sandboxed | Mode::Identity, _, Some(sandboxed)) => sandboxed.prepare(claim).await,
-            (mode, _, _) => Err(cannot_start(format!("this worker does not run steps of mode `{mode}`"))),
+            (Mode::Sandboxed | Mode::Identity, _, Some(sandboxed)) => {
+                sandboxed.prepare(claim).await
+            }
+            (mode, _, _) => Err(cannot_start(format!(
+                "this worker does not run steps of mode `{mode}`"
+            ))),
         }
     }
 }
@@ -83,12 +88,17 @@ impl Executor for Executors {
 /// A failure to start, with what stood in the way.
 #[must_use]
 pub fn cannot_start(detail: impl Into<String>) -> Failure {
-    Failure::CannotStart { detail: short(&detail.into()) }
+    Failure::CannotStart {
+        detail: short(&detail.into()),
+    }
 }
 
 /// One line of what is kept of a detail.
 fn short(text: &str) -> String {
-    let line: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let line: String = text
+        .chars()
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .collect();
     let mut end = line.len().min(limits::DETAIL_BYTES);
     while !line.is_char_boundary(end) {
         end -= 1;

@@ -1,4 +1,5 @@
-//! What steps print, in one file for each claim on this host. It is never sent to the control plane.
+//! What steps print, in one file for each claim on this host. It is never sent to the control
+//! plane.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -36,10 +37,20 @@ impl Logs {
     /// The system's answer.
     pub fn open(&self, claim: &Claim) -> io::Result<StepLog> {
         let directory = self.directory.join(claim.run_id.to_string());
-        DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)?;
         let path = directory.join(format!("{}.{}.log", claim.step_id, claim.fence));
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        Ok(StepLog(Arc::new(Mutex::new(Bounded { file, left: self.most_bytes }))))
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)?;
+        Ok(StepLog(Arc::new(Mutex::new(Bounded {
+            file,
+            left: self.most_bytes,
+        }))))
     }
 }
 
@@ -64,11 +75,14 @@ impl StepLog {
         if log.left == 0 {
             return Ok(());
         }
-        let kept = bytes.len().min(usize::try_from(log.left).unwrap_or(usize::MAX));
+        let kept = bytes
+            .len()
+            .min(usize::try_from(log.left).unwrap_or(usize::MAX));
         log.file.write_all(bytes.get(..kept).unwrap_or_default())?;
         log.left = log.left.saturating_sub(kept as u64);
         if log.left == 0 {
-            log.file.write_all(b"\n[the output is longer; what follows is not kept]\n")?;
+            log.file
+                .write_all(b"\n[the output is longer; what follows is not kept]\n")?;
         }
         Ok(())
     }
@@ -90,13 +104,28 @@ mod tests {
     #[tokio::test]
     async fn output_is_kept_up_to_its_bound_and_private() {
         let place = tempfile::tempdir().expect("a directory");
-        let logs = Logs { directory: place.path().join("logs"), most_bytes: 10 };
+        let logs = Logs {
+            directory: place.path().join("logs"),
+            most_bytes: 10,
+        };
         let log = logs.open(&claim()).expect("opened");
         log.follow(&b"0123456789abc"[..]).await.expect("copied");
         log.follow(&b"more"[..]).await.expect("copied");
-        let path = place.path().join("logs/run_0198c0de-0000-7000-8000-00000000000a/a.2.log");
+        let path = place
+            .path()
+            .join("logs/run_0198c0de-0000-7000-8000-00000000000a/a.2.log");
         let text = std::fs::read_to_string(&path).expect("there");
-        assert!(text.starts_with("0123456789\n[") && !text.contains("abc") && !text.contains("more"), "{text}");
-        assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert!(
+            text.starts_with("0123456789\n[") && !text.contains("abc") && !text.contains("more"),
+            "{text}"
+        );
+        assert_eq!(
+            std::fs::metadata(&path)
+                .expect("there")
+                .permissions()
+                .mode()
+                & 0o777,
+            0o600
+        );
     }
 }

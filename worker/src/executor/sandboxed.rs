@@ -7,9 +7,10 @@
 //! descriptor 6  the encrypted store, descriptor 7 its key: opened here, read inside (if a secret is granted)
 //! ```
 //!
-//! This process opens store and key and reads neither: no secret's value, and nothing that could decrypt one, is ever
-//! in its memory. What it passes on are descriptors, opened anew for each step: a store or key that was renamed over the
-//! old one is what the next step gets. `docs/builtin-backend.md` says in which order both change without a gap.
+//! This process opens store and key and reads neither: no secret's value, and nothing that could
+//! decrypt one, is ever in its memory. What it passes on are descriptors, opened anew for each
+//! step: a store or key that was renamed over the old one is what the next step gets.
+//! `docs/builtin-backend.md` says in which order both change without a gap.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -121,51 +122,93 @@ struct Command {
 #[async_trait]
 impl Executor for Sandboxed {
     async fn prepare(&self, claim: &Claim) -> Result<Box<dyn Prepared>, Failure> {
-        let log = self.logs.open(claim).map_err(|error| cannot_start(format!("its log cannot be written: {error}")))?;
-        let secrets: &[SecretRef] = if claim.mode == Mode::Identity { &claim.secrets } else { &[] };
-        let granted: Vec<&SecretRef> = secrets.iter().filter(|secret| is_granted(claim, secret)).collect();
-        let system = |what: &'static str| move |error: rustix::io::Errno| cannot_start(format!("{what}: {error}"));
+        let log = self
+            .logs
+            .open(claim)
+            .map_err(|error| cannot_start(format!("its log cannot be written: {error}")))?;
+        let secrets: &[SecretRef] = if claim.mode == Mode::Identity {
+            &claim.secrets
+        } else {
+            &[]
+        };
+        let granted: Vec<&SecretRef> = secrets
+            .iter()
+            .filter(|secret| is_granted(claim, secret))
+            .collect();
+        let system = |what: &'static str| {
+            move |error: rustix::io::Errno| cannot_start(format!("{what}: {error}"))
+        };
         let step = anonymous_file(&step_document(claim, secrets)?)
             .map_err(|error| cannot_start(format!("the step cannot be handed over: {error}")))?;
         let (status, status_inside) = pipe_with(PipeFlags::CLOEXEC).map_err(system("no pipe"))?;
         let (go_inside, go) = pipe_with(PipeFlags::CLOEXEC).map_err(system("no pipe"))?;
         let mut command = vec![INIT_PATH.to_owned(), "exec".to_owned()];
-        let mut fds = vec![(step, STEP_FD), (status_inside, STATUS_FD), (go_inside, GO_FD)];
+        let mut fds = vec![
+            (step, STEP_FD),
+            (status_inside, STATUS_FD),
+            (go_inside, GO_FD),
+        ];
         if let (false, Some(builtin)) = (granted.is_empty(), &self.builtin) {
             fds.push((open(&builtin.store, "the secret store")?, STORE_FD));
             fds.push((open(&builtin.key, "the key of the secret store")?, KEY_FD));
         }
-        let options = ["--step-fd", "--status-fd", "--go-fd", "--builtin-store-fd", "--builtin-key-fd"];
+        let options = [
+            "--step-fd",
+            "--status-fd",
+            "--go-fd",
+            "--builtin-store-fd",
+            "--builtin-key-fd",
+        ];
         for (option, (_, number)) in options.iter().zip(&fds) {
             command.extend([(*option).to_owned(), number.to_string()]);
         }
         let mut spec = SandboxSpec::new(command);
         (spec.fds, spec.network, spec.limits) = (fds, self.network, self.limits);
 
-        let mut sandbox = self.launcher.spawn(spec).await.map_err(|error| cannot_start(with_cause(&error)))?;
+        let mut sandbox = self
+            .launcher
+            .spawn(spec)
+            .await
+            .map_err(|error| cannot_start(with_cause(&error)))?;
         let output = sandbox.stdout.take().map(|stdout| log.follow(stdout));
         let errors = sandbox.stderr.take().map(|stderr| log.follow(stderr));
         let copies = tokio::sync::Mutex::new([output, errors].into_iter().flatten().collect());
         let command = Command { sandbox, copies };
-        let status = pipe::Receiver::from_owned_fd(status)
-            .map_err(|error| cannot_start(format!("the sandbox's status cannot be read: {error}")))?;
+        let status = pipe::Receiver::from_owned_fd(status).map_err(|error| {
+            cannot_start(format!("the sandbox's status cannot be read: {error}"))
+        })?;
         let resolved = match tokio::time::timeout(RESOLVE_TIME, read_status(status)).await {
             Ok(Some(Status::Resolved(found))) => checked(found, &granted)?,
-            Ok(Some(Status::Error { code, message })) if code == "bad_step" => return Err(cannot_start(message)),
+            Ok(Some(Status::Error { code, message })) if code == "bad_step" => {
+                return Err(cannot_start(message));
+            }
             Ok(Some(Status::Error { code, message })) => {
-                return Err(Failure::SecretUnavailable { detail: short(&format!("{code}: {message}")) });
+                return Err(Failure::SecretUnavailable {
+                    detail: short(&format!("{code}: {message}")),
+                });
             }
             Ok(None) => {
                 let ended = tokio::time::timeout(LAST_WORDS, command.wait()).await;
-                let how = ended.map_or_else(|_| "it does not speak".to_owned(), |ended| format!("{ended:?}"));
-                return Err(cannot_start(format!("the sandbox ended before its command: {how}")));
+                let how = ended.map_or_else(
+                    |_| "it does not speak".to_owned(),
+                    |ended| format!("{ended:?}"),
+                );
+                return Err(cannot_start(format!(
+                    "the sandbox ended before its command: {how}"
+                )));
             }
             Err(_) => {
                 let seconds = RESOLVE_TIME.as_secs();
-                return Err(cannot_start(format!("the sandbox was not ready within {seconds} seconds")));
+                return Err(cannot_start(format!(
+                    "the sandbox was not ready within {seconds} seconds"
+                )));
             }
         };
-        Ok(Box::new(Waiting { command, go, resolved }))
+        Ok(Box::new(Waiting {
+            command,
+            go,
+            resolved,
+        }))
     }
 }
 
@@ -222,18 +265,29 @@ const fn ended(exit: Exit) -> Ended {
     }
 }
 
-/// Whether the access lists let the step's tool see a secret. `sealfleet-init` decides; this is what it must come to.
+/// Whether the access lists let the step's tool see a secret. `sealfleet-init` decides; this is
+/// what it must come to.
 fn is_granted(claim: &Claim, secret: &SecretRef) -> bool {
     sees(claim.tools.as_ref(), claim.tool.as_ref(), &secret.name)
 }
 
 fn step_document(claim: &Claim, secrets: &[SecretRef]) -> Result<Vec<u8>, Failure> {
     let wanted = |secret: &'_ SecretRef| -> (String, String, Option<String>) {
-        (secret.name.clone(), secret.uri.to_string(), secret.version.clone())
+        (
+            secret.name.clone(),
+            secret.uri.to_string(),
+            secret.version.clone(),
+        )
     };
     let all: Vec<_> = secrets.iter().map(wanted).collect();
-    let secrets =
-        all.iter().map(|(name, uri, version)| Wanted { name, uri: uri.clone(), version: version.as_deref() }).collect();
+    let secrets = all
+        .iter()
+        .map(|(name, uri, version)| Wanted {
+            name,
+            uri: uri.clone(),
+            version: version.as_deref(),
+        })
+        .collect();
     let step = Step {
         project: claim.project.as_str(),
         command: &claim.command,
@@ -242,7 +296,8 @@ fn step_document(claim: &Claim, secrets: &[SecretRef]) -> Result<Vec<u8>, Failur
         tool: claim.tool.as_ref(),
         tools: claim.tools.as_ref(),
     };
-    serde_json::to_vec(&step).map_err(|error| cannot_start(format!("the step cannot be written: {error}")))
+    serde_json::to_vec(&step)
+        .map_err(|error| cannot_start(format!("the step cannot be written: {error}")))
 }
 
 fn anonymous_file(bytes: &[u8]) -> std::io::Result<OwnedFd> {
@@ -254,32 +309,55 @@ fn anonymous_file(bytes: &[u8]) -> std::io::Result<OwnedFd> {
 
 fn open(path: &std::path::Path, what: &str) -> Result<OwnedFd, Failure> {
     let detail = |error| format!("{what} cannot be opened on the worker: {error}");
-    File::open(path).map(Into::into).map_err(|error| Failure::SecretUnavailable { detail: short(&detail(error)) })
+    File::open(path)
+        .map(Into::into)
+        .map_err(|error| Failure::SecretUnavailable {
+            detail: short(&detail(error)),
+        })
 }
 
 async fn read_status(pipe: pipe::Receiver) -> Option<Status> {
     let mut line = String::new();
-    BufReader::new(pipe).take(STATUS_BYTES).read_line(&mut line).await.ok()?;
+    BufReader::new(pipe)
+        .take(STATUS_BYTES)
+        .read_line(&mut line)
+        .await
+        .ok()?;
     serde_json::from_str(&line).ok()
 }
 
 /// What was resolved must be what the claim grants, at the versions that it pins.
 fn checked(found: Vec<Found>, granted: &[&SecretRef]) -> Result<BTreeMap<String, String>, Failure> {
-    let resolved: BTreeMap<String, String> = found.into_iter().map(|found| (found.name, found.version)).collect();
+    let resolved: BTreeMap<String, String> = found
+        .into_iter()
+        .map(|found| (found.name, found.version))
+        .collect();
     let names: BTreeSet<&str> = granted.iter().map(|secret| secret.name.as_str()).collect();
-    if !resolved.keys().map(String::as_str).eq(names.iter().copied()) {
-        return Err(cannot_start("the sandbox resolved other secrets than those that its step is granted"));
+    if !resolved
+        .keys()
+        .map(String::as_str)
+        .eq(names.iter().copied())
+    {
+        return Err(cannot_start(
+            "the sandbox resolved other secrets than those that its step is granted",
+        ));
     }
-    let other =
-        granted.iter().find(|secret| secret.version.is_some() && resolved.get(&secret.name) != secret.version.as_ref());
+    let other = granted.iter().find(|secret| {
+        secret.version.is_some() && resolved.get(&secret.name) != secret.version.as_ref()
+    });
     match other {
         Some(secret) => Err(Failure::SecretUnavailable {
-            detail: short(&format!("`{}` was resolved at another version than the one it is pinned to", secret.uri)),
+            detail: short(&format!(
+                "`{}` was resolved at another version than the one it is pinned to",
+                secret.uri
+            )),
         }),
         None => Ok(resolved),
     }
 }
 
 fn with_cause(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+    error
+        .source()
+        .map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }

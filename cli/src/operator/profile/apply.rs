@@ -1,7 +1,7 @@
 //! `profile apply`: brings profiles to what a file says.
 //!
-//! Each profile is read, compared, and written only as a change of the version that was read. So a change that somebody
-//! else makes meanwhile is never lost: the command says so and writes nothing.
+//! Each profile is read, compared, and written only as a change of the version that was read. So a
+//! change that somebody else makes meanwhile is never lost: the command says so and writes nothing.
 
 use std::path::Path;
 
@@ -41,9 +41,15 @@ enum Outcome {
     Unchanged,
 }
 
-pub(super) async fn run(connection: &Connection, file: &Path, dry_run: bool) -> Result<(), Failure> {
+pub(super) async fn run(
+    connection: &Connection,
+    file: &Path,
+    dry_run: bool,
+) -> Result<(), Failure> {
     if file.as_os_str() == "-" && connection.takes_standard_input() {
-        return Err(Failure::Usage("standard input cannot hold both the token and the profiles".to_owned()));
+        return Err(Failure::Usage(
+            "standard input cannot hold both the token and the profiles".to_owned(),
+        ));
     }
     let documents = document::read(&input::file(file, MOST)?, &file.display().to_string())?;
     let client = connection.client()?;
@@ -62,7 +68,11 @@ pub(super) async fn run(connection: &Connection, file: &Path, dry_run: bool) -> 
     show(connection, &applied)
 }
 
-async fn apply(client: &Client, document: CreateProfile, dry_run: bool) -> Result<Applied, Failure> {
+async fn apply(
+    client: &Client,
+    document: CreateProfile,
+    dry_run: bool,
+) -> Result<Applied, Failure> {
     let before = present(client, &document.name).await?;
     let changes = Changes::between(before.as_ref().map(document::of).as_ref(), &document);
     let outcome = match &before {
@@ -77,18 +87,34 @@ async fn apply(client: &Client, document: CreateProfile, dry_run: bool) -> Resul
         (_, None) => Some(client.create_profile(&document).await?.version),
         (_, Some(before)) => Some(update(client, document, before.version).await?.version),
     };
-    Ok(Applied { profile, outcome, dry_run, version, changes })
+    Ok(Applied {
+        profile,
+        outcome,
+        dry_run,
+        version,
+        changes,
+    })
 }
 
 async fn present(client: &Client, name: &ProfileName) -> Result<Option<Profile>, Failure> {
     match client.get_profile(name).await {
         Ok(profile) => Ok(Some(profile)),
-        Err(error) if error.problem().is_some_and(|problem| problem.code == Code::NotFound) => Ok(None),
+        Err(error)
+            if error
+                .problem()
+                .is_some_and(|problem| problem.code == Code::NotFound) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error.into()),
     }
 }
 
-async fn update(client: &Client, document: CreateProfile, version: u32) -> Result<Profile, Failure> {
+async fn update(
+    client: &Client,
+    document: CreateProfile,
+    version: u32,
+) -> Result<Profile, Failure> {
     let name = document.name.clone();
     client.put_profile(&name, &document::content(document), version).await.map_err(|error| match error.status() {
         Some(412) => Failure::Refused(format!(
@@ -103,7 +129,12 @@ fn show(connection: &Connection, applied: &[Applied]) -> Result<(), Failure> {
     list(connection.output, applied, || {
         let mut table = Table::new(["PROFILE", "OUTCOME", "VERSION", "CHANGES"]);
         for one in applied {
-            table.row([one.profile.to_string(), in_words(one), or_dash(one.version), one.changes.text()]);
+            table.row([
+                one.profile.to_string(),
+                in_words(one),
+                or_dash(one.version),
+                one.changes.text(),
+            ]);
         }
         table
     })

@@ -1,7 +1,7 @@
 //! Profiles as files: YAML or JSON, in the words of the API, one or several documents in a file.
 //!
-//! A file holds names and references, but somebody may have put a secret's value in a reference's place. So no message
-//! repeats what stands in a file, only where it stands and what belongs there.
+//! A file holds names and references, but somebody may have put a secret's value in a reference's
+//! place. So no message repeats what stands in a file, only where it stands and what belongs there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,19 +24,34 @@ pub(super) fn read(text: &str, source: &str) -> Result<Vec<CreateProfile>, Failu
         }
     }
     let mut names = BTreeSet::new();
-    if let Some(twice) = documents.iter().find(|document| !names.insert(&document.name)) {
-        return Err(Failure::Usage(format!("`{source}` holds the profile `{}` twice", twice.name)));
+    if let Some(twice) = documents
+        .iter()
+        .find(|document| !names.insert(&document.name))
+    {
+        return Err(Failure::Usage(format!(
+            "`{source}` holds the profile `{}` twice",
+            twice.name
+        )));
     }
     if documents.is_empty() {
-        return Err(Failure::Usage(format!("`{source}` holds no profile; write `name:` and what it says")));
+        return Err(Failure::Usage(format!(
+            "`{source}` holds no profile; write `name:` and what it says"
+        )));
     }
     Ok(documents)
 }
 
 fn profile(value: Value) -> Result<CreateProfile, String> {
     serde_path_to_error::deserialize(value).map_err(|error| {
-        let (path, what) = (error.path().to_string(), without_input(&error.inner().to_string()));
-        if path == "." { what } else { format!("`{path}`: {what}") }
+        let (path, what) = (
+            error.path().to_string(),
+            without_input(&error.inner().to_string()),
+        );
+        if path == "." {
+            what
+        } else {
+            format!("`{path}`: {what}")
+        }
     })
 }
 
@@ -44,7 +59,9 @@ fn profile(value: Value) -> Result<CreateProfile, String> {
 fn without_input(message: &str) -> String {
     let repeats = message.starts_with("invalid type") || message.starts_with("invalid value");
     match message.rsplit_once(", expected ") {
-        Some((_, wanted)) if repeats => format!("write {wanted}, and a text that looks like a number in quotes"),
+        Some((_, wanted)) if repeats => {
+            format!("write {wanted}, and a text that looks like a number in quotes")
+        }
         _ => message.to_owned(),
     }
 }
@@ -57,7 +74,11 @@ pub(in super::super) fn of(profile: &Profile) -> CreateProfile {
         env: content.env,
         secrets: content.secrets,
         remove: content.remove,
-        tags: content.tags.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        tags: content
+            .tags
+            .iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect(),
         allowed_workflows: content.allowed_workflows,
         tools: content.tools,
     }
@@ -65,8 +86,23 @@ pub(in super::super) fn of(profile: &Profile) -> CreateProfile {
 
 /// All that it says beside its name.
 pub(in super::super) fn content(document: CreateProfile) -> PutProfile {
-    let CreateProfile { name: _, env, secrets, remove, tags, allowed_workflows, tools } = document;
-    PutProfile { env, secrets, remove, tags, allowed_workflows, tools }
+    let CreateProfile {
+        name: _,
+        env,
+        secrets,
+        remove,
+        tags,
+        allowed_workflows,
+        tools,
+    } = document;
+    PutProfile {
+        env,
+        secrets,
+        remove,
+        tags,
+        allowed_workflows,
+        tools,
+    }
 }
 
 /// As YAML that [`read`] takes back.
@@ -74,7 +110,8 @@ pub(super) fn yaml(document: &CreateProfile) -> Result<String, Failure> {
     yaml_serde::to_string(document).map_err(Failure::other)
 }
 
-/// What differs between two documents, by name alone: `env.REGION`, `secrets.API_KEY`, `tools.claude`.
+/// What differs between two documents, by name alone: `env.REGION`, `secrets.API_KEY`,
+/// `tools.claude`.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Changes {
     added: Vec<String>,
@@ -94,7 +131,10 @@ impl Changes {
                 Some(_) => {}
             }
         }
-        changes.removed = before.into_keys().filter(|name| !after.contains_key(name)).collect();
+        changes.removed = before
+            .into_keys()
+            .filter(|name| !after.contains_key(name))
+            .collect();
         changes
     }
 
@@ -104,8 +144,14 @@ impl Changes {
 
     /// `+env.A ~secrets.K -remove.X`, or `-`.
     pub(super) fn text(&self) -> String {
-        let marked = |mark: char, names: &[String]| names.iter().map(|name| format!("{mark}{name}")).collect();
-        let all: [Vec<String>; 3] = [marked('+', &self.added), marked('~', &self.changed), marked('-', &self.removed)];
+        let marked = |mark: char, names: &[String]| {
+            names.iter().map(|name| format!("{mark}{name}")).collect()
+        };
+        let all: [Vec<String>; 3] = [
+            marked('+', &self.added),
+            marked('~', &self.changed),
+            marked('-', &self.removed),
+        ];
         or_dash(Some(all.concat().join(" ")).filter(|text| !text.is_empty()))
     }
 }
@@ -116,13 +162,35 @@ fn parts(document: &CreateProfile) -> BTreeMap<String, String> {
     let mut add = |field: &str, key: &dyn std::fmt::Display, value: String| {
         parts.insert(format!("{field}.{key}"), value);
     };
-    document.env.iter().for_each(|(key, value)| add("env", key, value.clone()));
-    document.secrets.iter().for_each(|(key, reference)| add("secrets", key, reference.to_string()));
-    document.remove.iter().for_each(|key| add("remove", key, String::new()));
-    document.tags.iter().for_each(|(key, value)| add("tags", key, value.clone()));
-    document.allowed_workflows.iter().for_each(|workflow| add("allowed_workflows", workflow, String::new()));
+    document
+        .env
+        .iter()
+        .for_each(|(key, value)| add("env", key, value.clone()));
+    document
+        .secrets
+        .iter()
+        .for_each(|(key, reference)| add("secrets", key, reference.to_string()));
+    document
+        .remove
+        .iter()
+        .for_each(|key| add("remove", key, String::new()));
+    document
+        .tags
+        .iter()
+        .for_each(|(key, value)| add("tags", key, value.clone()));
+    document
+        .allowed_workflows
+        .iter()
+        .for_each(|workflow| add("allowed_workflows", workflow, String::new()));
     for (tool, keys) in document.tools.iter().flat_map(|tools| tools.iter()) {
-        add("tools", tool, keys.iter().map(String::as_str).collect::<Vec<_>>().join(","));
+        add(
+            "tools",
+            tool,
+            keys.iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(","),
+        );
     }
     // A list without tools denies all of them; no list denies none.
     if document.tools.is_some() {
@@ -156,21 +224,33 @@ tools: {claude: ['*'], codex: []}
         let again = one(&yaml(&full).expect("yaml"));
         assert_eq!(Changes::between(Some(&full), &again), Changes::default());
         assert_eq!(parts(&again).len(), 9);
-        assert_eq!(read("{\"name\": \"a\"}\n---\nname: b\n---\n", "f").map(|all| all.len()).ok(), Some(2));
+        assert_eq!(
+            read("{\"name\": \"a\"}\n---\nname: b\n---\n", "f")
+                .map(|all| all.len())
+                .ok(),
+            Some(2)
+        );
     }
 
     #[test]
     fn changes_are_told_by_name() {
         let before = one("{name: crm, env: {A: '1', B: '1'}, secrets: {K: 'builtin://k@1'}}");
-        let after = one("{name: crm, env: {A: '2', C: '1'}, secrets: {K: 'builtin://k@2'}, tools: {}}");
-        assert_eq!(Changes::between(Some(&before), &after).text(), "+env.C +tools ~env.A ~secrets.K -env.B");
+        let after =
+            one("{name: crm, env: {A: '2', C: '1'}, secrets: {K: 'builtin://k@2'}, tools: {}}");
+        assert_eq!(
+            Changes::between(Some(&before), &after).text(),
+            "+env.C +tools ~env.A ~secrets.K -env.B"
+        );
         assert_eq!(Changes::between(None, &one("name: crm")).text(), "-");
     }
 
     #[test]
     fn messages_say_where_and_do_not_repeat_what_stands_there() {
         let cases = [
-            ("name: crm\nsecrets: {K: canary}", "`secrets.K`: the reference has no known scheme"),
+            (
+                "name: crm\nsecrets: {K: canary}",
+                "`secrets.K`: the reference has no known scheme",
+            ),
             ("name: crm\nsecrets: canary", "`secrets`: write a map"),
             ("name: crm\nenv: {A: 70077}", "`env.A`: write a string"),
             ("name: crm\nenv: {A: x, A: canary}", "duplicate"),
@@ -184,8 +264,14 @@ tools: {claude: ['*'], codex: []}
         ];
         for (text, says) in cases {
             let message = read(text, "f").expect_err(text).to_string();
-            assert!(message.contains(says) && message.starts_with("`f`"), "{message}");
-            assert!(!message.contains("canary") && !message.contains("70077"), "{message}");
+            assert!(
+                message.contains(says) && message.starts_with("`f`"),
+                "{message}"
+            );
+            assert!(
+                !message.contains("canary") && !message.contains("70077"),
+                "{message}"
+            );
         }
     }
 }

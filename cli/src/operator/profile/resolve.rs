@@ -30,20 +30,50 @@ pub struct Question {
 }
 
 pub(super) async fn run(connection: &Connection, question: Question) -> Result<(), Failure> {
-    let Question { workflow, profile, env, remove, tool } = question;
-    let overrides = Overrides { env: unique("env", env)?, remove: remove.into_iter().collect() };
-    let request = ResolveCascade { workflow, profile, overrides, tool };
+    let Question {
+        workflow,
+        profile,
+        env,
+        remove,
+        tool,
+    } = question;
+    let overrides = Overrides {
+        env: unique("env", env)?,
+        remove: remove.into_iter().collect(),
+    };
+    let request = ResolveCascade {
+        workflow,
+        profile,
+        overrides,
+        tool,
+    };
     let resolved = connection.client()?.resolve_cascade(&request).await?;
     answer(connection.output, &resolved, || text(&resolved))
 }
 
 fn text(resolved: &ResolvedCascade) -> String {
-    let mut table = Table::new(["KEY", "KIND", "VALUE OR REFERENCE", "LEVEL", "PROFILE", "SEEN", "REVOKED BY"]);
+    let mut table = Table::new([
+        "KEY",
+        "KIND",
+        "VALUE OR REFERENCE",
+        "LEVEL",
+        "PROFILE",
+        "SEEN",
+        "REVOKED BY",
+    ]);
     for key in &resolved.keys {
         let (kind, value) = kind_and_value(key);
         let [level, profile] = origin(&key.origin);
         let seen = if key.seen { "yes" } else { "no" }.to_owned();
-        table.row([key.key.clone(), kind.to_owned(), value, level, profile, seen, or_dash(key.revoked_by)]);
+        table.row([
+            key.key.clone(),
+            kind.to_owned(),
+            value,
+            level,
+            profile,
+            seen,
+            or_dash(key.revoked_by),
+        ]);
     }
     for (key, by) in &resolved.removed {
         let [level, profile] = origin(by);
@@ -57,7 +87,11 @@ fn text(resolved: &ResolvedCascade) -> String {
             or_dash(None::<&str>),
         ]);
     }
-    format!("{}\n{}", lines([("profiles", levels(&resolved.profiles))]), table.text())
+    format!(
+        "{}\n{}",
+        lines([("profiles", levels(&resolved.profiles))]),
+        table.text()
+    )
 }
 
 fn kind_and_value(key: &ResolvedKey) -> (&'static str, String) {

@@ -1,8 +1,10 @@
-//! `sealfleet project deploy`: a project's queues, roles and log group by CloudFormation, with the operator's own AWS
-//! credentials, then its registration by the API. The control plane holds no permission to make roles, so it cannot do this.
+//! `sealfleet project deploy`: a project's queues, roles and log group by CloudFormation, with the
+//! operator's own AWS credentials, then its registration by the API. The control plane holds no
+//! permission to make roles, so it cannot do this.
 //!
-//! Each half may be there already: the stack is brought up to date, and a registered project is compared with what is asked
-//! for. So the command can be repeated, whatever became of the last one.
+//! Each half may be there already: the stack is brought up to date, and a registered project is
+//! compared with what is asked for. So the command can be repeated, whatever became of the last
+//! one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -54,15 +56,25 @@ pub(super) async fn run(deploy: Deploy, connection: &Connection) -> Result<(), F
     let control = stacks.outputs(&deploy.control_stack).await;
     let control = control.map_err(|error| Failure::other(error).about("the control plane"))?;
     let client = connection.client_at(control.find("ApiUrl"))?;
-    let stack = deploy.stack_name.clone().unwrap_or_else(|| format!("sealfleet-project-{}", deploy.project));
+    let stack = deploy
+        .stack_name
+        .clone()
+        .unwrap_or_else(|| format!("sealfleet-project-{}", deploy.project));
     let parameters = deploy.parameters(&control)?;
     let wanted = deploy.request()?;
 
     // What can be refused is refused before anything is deployed.
     let registered = find(&client, &wanted).await?;
     eprintln!("deploying stack `{stack}`");
-    let deployment = Deployment { stack: &stack, template: Template::Body(PROJECT), parameters };
-    let (change, outputs) = stacks.deploy(deployment, |line| eprintln!("{line}")).await.map_err(Failure::other)?;
+    let deployment = Deployment {
+        stack: &stack,
+        template: Template::Body(PROJECT),
+        parameters,
+    };
+    let (change, outputs) = stacks
+        .deploy(deployment, |line| eprintln!("{line}"))
+        .await
+        .map_err(Failure::other)?;
     let (registration, view) = match registered {
         Some(view) => (Change::Unchanged, view),
         None => (Change::Created, register(&client, &wanted).await?),
@@ -73,35 +85,66 @@ pub(super) async fn run(deploy: Deploy, connection: &Connection) -> Result<(), F
         "stack": { "name": stack, "change": change, "outputs": outputs },
     });
     answer(connection.output, &told, || {
-        text(&view) + &lines([("stack", format!("{stack} ({})", word(change))), ("registration", word(registration))])
+        text(&view)
+            + &lines([
+                ("stack", format!("{stack} ({})", word(change))),
+                ("registration", word(registration)),
+            ])
     })
 }
 
 impl Deploy {
     /// Parameters of infra/sam/project.yaml; those that are left out stay as they are.
     fn parameters(&self, control: &Outputs) -> Result<Vec<(String, String)>, Failure> {
-        let pool = |pool: Option<&PoolName>| Some(pool.map(ToString::to_string).unwrap_or_default());
+        let pool =
+            |pool: Option<&PoolName>| Some(pool.map(ToString::to_string).unwrap_or_default());
         let parameters = [
             ("Project", Some(self.project.to_string())),
             ("PullPool", pool(self.pull_pool.as_ref())),
             ("FargatePool", pool(self.fargate.fargate_pool.as_ref())),
-            ("ApiId", Some(control.get("ApiId").map_err(Failure::other)?.to_owned())),
-            ("SandboxApiId", Some(control.find("SandboxApiId").unwrap_or_default().to_owned())),
-            ("KmsKeyArn", Some(control.find("KmsKeyArn").unwrap_or_default().to_owned())),
+            (
+                "ApiId",
+                Some(control.get("ApiId").map_err(Failure::other)?.to_owned()),
+            ),
+            (
+                "SandboxApiId",
+                Some(control.find("SandboxApiId").unwrap_or_default().to_owned()),
+            ),
+            (
+                "KmsKeyArn",
+                Some(control.find("KmsKeyArn").unwrap_or_default().to_owned()),
+            ),
             (
                 "AlarmTopicArn",
-                self.alarm_topic_arn.clone().or_else(|| control.find("AlarmTopicArn").map(str::to_owned)),
+                self.alarm_topic_arn
+                    .clone()
+                    .or_else(|| control.find("AlarmTopicArn").map(str::to_owned)),
             ),
-            ("LogRetentionDays", self.log_retention_days.map(|days| days.to_string())),
-            ("QueueAgeSeconds", self.queue_age_seconds.map(|seconds| seconds.to_string())),
-            ("LocalEndpoint", control.find("LocalEndpoint").map(str::to_owned)),
+            (
+                "LogRetentionDays",
+                self.log_retention_days.map(|days| days.to_string()),
+            ),
+            (
+                "QueueAgeSeconds",
+                self.queue_age_seconds.map(|seconds| seconds.to_string()),
+            ),
+            (
+                "LocalEndpoint",
+                control.find("LocalEndpoint").map(str::to_owned),
+            ),
         ];
-        Ok(parameters.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
+        Ok(parameters
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect())
     }
 
     fn request(self) -> Result<CreateProject, Failure> {
         let pools = self.fargate.pools(self.pull_pool)?;
-        Ok(CreateProject { project: self.project, pools })
+        Ok(CreateProject {
+            project: self.project,
+            pools,
+        })
     }
 }
 
@@ -126,36 +169,61 @@ async fn register(client: &Client, wanted: &CreateProject) -> Result<ProjectView
     match client.create_project(wanted).await {
         Ok(view) => Ok(view),
         // Somebody else did it meanwhile, or an answer of ours was lost.
-        Err(error) if error.problem().is_some_and(|problem| problem.code == Code::AlreadyExists) => {
+        Err(error)
+            if error
+                .problem()
+                .is_some_and(|problem| problem.code == Code::AlreadyExists) =>
+        {
             find(client, wanted).await?.ok_or_else(|| error.into())
         }
-        Err(error) => Err(Failure::from(error).about("the stack is deployed, but the project is not registered")),
+        Err(error) => {
+            Err(Failure::from(error)
+                .about("the stack is deployed, but the project is not registered"))
+        }
     }
 }
 
 /// How pools that are registered differ from those that are asked for.
-fn difference(registered: &BTreeMap<PoolName, PoolView>, wanted: &BTreeMap<PoolName, CreatePool>) -> Option<String> {
+fn difference(
+    registered: &BTreeMap<PoolName, PoolView>,
+    wanted: &BTreeMap<PoolName, CreatePool>,
+) -> Option<String> {
     if let Some(pool) = registered.keys().find(|pool| !wanted.contains_key(*pool)) {
         return Some(format!("has the pool `{pool}`, too"));
     }
-    wanted.iter().find_map(|(pool, wanted)| match (registered.get(pool), wanted) {
-        (None, _) => Some(format!("has no pool `{pool}`")),
-        (Some(PoolView::Pull {}), CreatePool::Pull {}) => None,
-        (Some(there @ PoolView::Fargate { .. }), CreatePool::Fargate { .. }) => {
-            let (there, wanted) = (in_order(asked(there.clone())), in_order(wanted.clone()));
-            (there != wanted).then(|| format!("its pool `{pool}` is {}", json!(there)))
-        }
-        (Some(_), _) => Some(format!("its pool `{pool}` is of the other kind")),
-    })
+    wanted
+        .iter()
+        .find_map(|(pool, wanted)| match (registered.get(pool), wanted) {
+            (None, _) => Some(format!("has no pool `{pool}`")),
+            (Some(PoolView::Pull {}), CreatePool::Pull {}) => None,
+            (Some(there @ PoolView::Fargate { .. }), CreatePool::Fargate { .. }) => {
+                let (there, wanted) = (in_order(asked(there.clone())), in_order(wanted.clone()));
+                (there != wanted).then(|| format!("its pool `{pool}` is {}", json!(there)))
+            }
+            (Some(_), _) => Some(format!("its pool `{pool}` is of the other kind")),
+        })
 }
 
 /// What a pool that is there was asked for as.
 fn asked(pool: PoolView) -> CreatePool {
     match pool {
         PoolView::Pull {} => CreatePool::Pull {},
-        PoolView::Fargate { worker_id: _, image, cpu, memory_mib, max_concurrent, labels, models } => {
-            CreatePool::Fargate { image, cpu, memory_mib, max_concurrent, labels, models }
-        }
+        PoolView::Fargate {
+            worker_id: _,
+            image,
+            cpu,
+            memory_mib,
+            max_concurrent,
+            labels,
+            models,
+        } => CreatePool::Fargate {
+            image,
+            cpu,
+            memory_mib,
+            max_concurrent,
+            labels,
+            models,
+        },
     }
 }
 
@@ -192,7 +260,9 @@ mod tests {
     #[test]
     fn a_registered_project_is_compared_pool_by_pool() {
         let name = |pool: &str| pool.parse::<PoolName>().unwrap();
-        let worker_id = "wrk_0198c0de-0000-7000-8000-00000000000a".parse::<WorkerId>().unwrap();
+        let worker_id = "wrk_0198c0de-0000-7000-8000-00000000000a"
+            .parse::<WorkerId>()
+            .unwrap();
         let registered = BTreeMap::from([
             (name("workers"), PoolView::Pull {}),
             (
@@ -209,12 +279,18 @@ mod tests {
             ),
         ]);
         let told = |pools: &[(&str, CreatePool)]| {
-            let wanted = pools.iter().map(|(pool, wanted)| (name(pool), wanted.clone())).collect();
+            let wanted = pools
+                .iter()
+                .map(|(pool, wanted)| (name(pool), wanted.clone()))
+                .collect();
             difference(&registered, &wanted).unwrap_or_default()
         };
         let pull = CreatePool::Pull {};
         let same = fargate("a", 1, "eu", &["n", "m"]);
-        assert_eq!(told(&[("workers", pull.clone()), ("tasks", same.clone())]), "");
+        assert_eq!(
+            told(&[("workers", pull.clone()), ("tasks", same.clone())]),
+            ""
+        );
         assert!(told(&[("workers", pull.clone())]).contains("the pool `tasks`, too"));
         for other in [
             fargate("b", 1, "eu", &["m", "n"]),
@@ -223,7 +299,10 @@ mod tests {
             fargate("a", 1, "eu", &["m"]),
         ] {
             let told = told(&[("workers", pull.clone()), ("tasks", other)]);
-            assert!(told.contains(r#"its pool `tasks` is {"cpu":256,"image":"a""#), "{told}");
+            assert!(
+                told.contains(r#"its pool `tasks` is {"cpu":256,"image":"a""#),
+                "{told}"
+            );
         }
         assert!(told(&[("workers", pull.clone()), ("tasks", pull.clone())]).contains("other kind"));
         let more = [("workers", pull.clone()), ("tasks", same), ("gpu", pull)];
@@ -232,11 +311,28 @@ mod tests {
 
     #[test]
     fn every_parameter_of_the_template_is_given_or_kept() {
-        let section = PROJECT.split("\nParameters:\n").nth(1).unwrap().split("\nRules:").next().unwrap();
-        let own = |line: &&str| line.starts_with("  ") && !line.starts_with("   ") && line.ends_with(':');
-        let template: Vec<&str> = section.lines().filter(own).map(|line| line.trim().trim_end_matches(':')).collect();
+        let section = PROJECT
+            .split("\nParameters:\n")
+            .nth(1)
+            .unwrap()
+            .split("\nRules:")
+            .next()
+            .unwrap();
+        let own =
+            |line: &&str| line.starts_with("  ") && !line.starts_with("   ") && line.ends_with(':');
+        let template: Vec<&str> = section
+            .lines()
+            .filter(own)
+            .map(|line| line.trim().trim_end_matches(':'))
+            .collect();
         let source: String = include_str!("deploy.rs").split_whitespace().collect();
-        let missing: Vec<&&str> = template.iter().filter(|name| !source.contains(&format!("(\"{name}\","))).collect();
-        assert!(template.len() > 5 && missing.is_empty(), "`Deploy::parameters` leaves out {missing:?}");
+        let missing: Vec<&&str> = template
+            .iter()
+            .filter(|name| !source.contains(&format!("(\"{name}\",")))
+            .collect();
+        assert!(
+            template.len() > 5 && missing.is_empty(),
+            "`Deploy::parameters` leaves out {missing:?}"
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! What each event says: when it happens, what its fields mean, and one as it is written.
 //!
-//! `docs/audit-events.md` is this table. [`Event::class`] has an arm for each event, so a new event does not compile
-//! without its class; and a test holds the table against all names that an event can be read by, so none is without its
-//! row, and against the members of each example, so no field is without its meaning.
+//! `docs/audit-events.md` is this table. [`Event::class`] has an arm for each event, so a new event
+//! does not compile without its class; and a test holds the table against all names that an event
+//! can be read by, so none is without its row, and against the members of each example, so no field
+//! is without its meaning.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,8 @@ use crate::step::AbortReason;
 /// What an event is evidence of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// Something is stored otherwise than before. The event stands in the transaction that changed it.
+    /// Something is stored otherwise than before. The event stands in the transaction that changed
+    /// it.
     StateChange,
     /// Somebody was refused, and nothing changed.
     Refusal,
@@ -94,7 +96,9 @@ impl Event {
             | Self::SandboxReset { .. }
             | Self::RunFinished { .. }
             | Self::RunCancelled {} => Class::StateChange,
-            Self::RunDenied { .. } | Self::ClaimRefused { .. } | Self::ReportRefused { .. } => Class::Refusal,
+            Self::RunDenied { .. } | Self::ClaimRefused { .. } | Self::ReportRefused { .. } => {
+                Class::Refusal
+            }
             Self::DriftAtInjection { .. }
             | Self::ProfileInjected { .. }
             | Self::SecretDecrypted { .. }
@@ -106,38 +110,95 @@ impl Event {
     #[must_use]
     pub fn subjects(&self) -> Subjects {
         match self {
-            Self::ProfileCreated { profile, env, secrets, .. } | Self::ProfileUpdated { profile, env, secrets, .. } => {
-                Subjects { profiles: one(profile), keys: env.iter().chain(secrets.keys()).cloned().collect() }
+            Self::ProfileCreated {
+                profile,
+                env,
+                secrets,
+                ..
             }
-            Self::ProfileDeleted { profile, .. } => Subjects { profiles: one(profile), ..Subjects::default() },
-            Self::CascadeBound { bindings } => {
-                let own = bindings.project.iter().chain(bindings.workflows.values()).cloned().map(ProfileRef::Own);
-                let system = bindings.system.iter().cloned().map(ProfileRef::System);
-                Subjects { profiles: own.chain(system).collect(), ..Subjects::default() }
-            }
-            Self::SecretRevoked { profile, key, .. } | Self::RevocationLifted { profile, key, .. } => {
-                Subjects { profiles: one(profile), keys: BTreeSet::from([key.clone()]) }
-            }
-            Self::RunAbortedByRevocation { revoked, .. }
-            | Self::StepAborted { reason: AbortReason::Revoked(revoked), .. } => of_revoked(revoked),
-            Self::RunEnqueued { profiles, .. } | Self::ProfileInjected { profiles, .. } => {
-                let used = profiles.iter().map(|ProfileUse { profile, .. }| profile.clone());
-                Subjects { profiles: used.collect(), ..Subjects::default() }
-            }
-            Self::RunDenied { profiles, .. } => {
-                Subjects { profiles: profiles.iter().cloned().collect(), ..Subjects::default() }
-            }
-            Self::SecretReleased { secrets, .. } => Subjects {
-                profiles: secrets.iter().map(|SecretRef { from, .. }| from.clone()).collect(),
-                keys: secrets.iter().map(|SecretRef { name, .. }| name.clone()).collect(),
+            | Self::ProfileUpdated {
+                profile,
+                env,
+                secrets,
+                ..
+            } => Subjects {
+                profiles: one(profile),
+                keys: env.iter().chain(secrets.keys()).cloned().collect(),
             },
-            Self::DriftAtInjection { drift: Drift { added, removed, rotated, knobs }, .. } => {
-                let keys = [added, removed, rotated, knobs].into_iter().flatten().cloned().collect();
-                Subjects { keys, ..Subjects::default() }
+            Self::ProfileDeleted { profile, .. } => Subjects {
+                profiles: one(profile),
+                ..Subjects::default()
+            },
+            Self::CascadeBound { bindings } => {
+                let own = bindings
+                    .project
+                    .iter()
+                    .chain(bindings.workflows.values())
+                    .cloned()
+                    .map(ProfileRef::Own);
+                let system = bindings.system.iter().cloned().map(ProfileRef::System);
+                Subjects {
+                    profiles: own.chain(system).collect(),
+                    ..Subjects::default()
+                }
             }
-            Self::SecretDecrypted { key, .. } => {
-                Subjects { keys: BTreeSet::from([key.clone()]), ..Subjects::default() }
+            Self::SecretRevoked { profile, key, .. }
+            | Self::RevocationLifted { profile, key, .. } => Subjects {
+                profiles: one(profile),
+                keys: BTreeSet::from([key.clone()]),
+            },
+            Self::RunAbortedByRevocation { revoked, .. }
+            | Self::StepAborted {
+                reason: AbortReason::Revoked(revoked),
+                ..
+            } => of_revoked(revoked),
+            Self::RunEnqueued { profiles, .. } | Self::ProfileInjected { profiles, .. } => {
+                let used = profiles
+                    .iter()
+                    .map(|ProfileUse { profile, .. }| profile.clone());
+                Subjects {
+                    profiles: used.collect(),
+                    ..Subjects::default()
+                }
             }
+            Self::RunDenied { profiles, .. } => Subjects {
+                profiles: profiles.iter().cloned().collect(),
+                ..Subjects::default()
+            },
+            Self::SecretReleased { secrets, .. } => Subjects {
+                profiles: secrets
+                    .iter()
+                    .map(|SecretRef { from, .. }| from.clone())
+                    .collect(),
+                keys: secrets
+                    .iter()
+                    .map(|SecretRef { name, .. }| name.clone())
+                    .collect(),
+            },
+            Self::DriftAtInjection {
+                drift:
+                    Drift {
+                        added,
+                        removed,
+                        rotated,
+                        knobs,
+                    },
+                ..
+            } => {
+                let keys = [added, removed, rotated, knobs]
+                    .into_iter()
+                    .flatten()
+                    .cloned()
+                    .collect();
+                Subjects {
+                    keys,
+                    ..Subjects::default()
+                }
+            }
+            Self::SecretDecrypted { key, .. } => Subjects {
+                keys: BTreeSet::from([key.clone()]),
+                ..Subjects::default()
+            },
             Self::ProjectCreated { .. }
             | Self::LimitsSet { .. }
             | Self::TokenCreated { .. }
@@ -155,7 +216,10 @@ impl Event {
             | Self::StepSucceeded { .. }
             | Self::StepFailed { .. }
             | Self::StepRequeued { .. }
-            | Self::StepAborted { reason: AbortReason::Cancelled | AbortReason::DependencyFailed { .. }, .. }
+            | Self::StepAborted {
+                reason: AbortReason::Cancelled | AbortReason::DependencyFailed { .. },
+                ..
+            }
             | Self::StepDead { .. }
             | Self::StepRetried { .. }
             | Self::SandboxReset { .. }
@@ -173,12 +237,21 @@ fn one(profile: &ProfileRef) -> BTreeSet<ProfileRef> {
 }
 
 fn of_revoked(revoked: &Revoked) -> Subjects {
-    Subjects { profiles: one(&revoked.profile), keys: BTreeSet::from([revoked.key.clone()]) }
+    Subjects {
+        profiles: one(&revoked.profile),
+        keys: BTreeSet::from([revoked.key.clone()]),
+    }
 }
 
 const STEP: (&str, &str) = ("step_id", "the step");
-const FENCE: (&str, &str) = ("fence", "the claim: a number that grows with each claim of the step");
-const PROFILE: (&str, &str) = ("profile", "the profile; `system/NAME` is one of the operators'");
+const FENCE: (&str, &str) = (
+    "fence",
+    "the claim: a number that grows with each claim of the step",
+);
+const PROFILE: (&str, &str) = (
+    "profile",
+    "the profile; `system/NAME` is one of the operators'",
+);
 const VERSION: (&str, &str) = ("version", "the profile's version");
 const ENV: (&str, &str) = ("env", "the names of its plain knobs");
 const SECRETS: (&str, &str) = ("secrets", "its secrets: name to reference");
@@ -199,7 +272,10 @@ pub const CATALOGUE: &[Row] = &[
         when: "An operator sets how often a project's callers may call. It stands in the project's trail and in the operators' own.",
         fields: &[
             ("project", "the project"),
-            ("limits", "`requests_per_second` and `burst`; null: the deployment's default from now on"),
+            (
+                "limits",
+                "`requests_per_second` and `burst`; null: the deployment's default from now on",
+            ),
         ],
         example: r#"{"type":"project.limits_set","project":"healthcare","limits":{"requests_per_second":20,"burst":40}}"#,
     },
@@ -330,8 +406,14 @@ pub const CATALOGUE: &[Row] = &[
             ("revocations", "its revocations"),
             ("runs_aborted", "runs that were aborted"),
             ("tasks_stopped", "sandboxes that ECS was told to stop"),
-            ("tasks_unstopped", "sandboxes that ECS could not be told to stop yet"),
-            ("worker_sandboxes", "sandboxes that workers kill at their next heartbeat"),
+            (
+                "tasks_unstopped",
+                "sandboxes that ECS could not be told to stop yet",
+            ),
+            (
+                "worker_sandboxes",
+                "sandboxes that workers kill at their next heartbeat",
+            ),
         ],
         example: r#"{"type":"revocation.fan_out_finished","fan_out_id":"fan_0198c0de-0000-7000-8000-000000000005","revocations":["rev_0198c0de-0000-7000-8000-000000000004"],"runs_aborted":3,"tasks_stopped":2,"tasks_unstopped":0,"worker_sandboxes":1}"#,
     },
@@ -341,7 +423,10 @@ pub const CATALOGUE: &[Row] = &[
         fields: &[
             ("workflow", "the kind of work"),
             ("steps", "its steps"),
-            ("profiles", "the profiles that its identity was resolved from, lowest level first; absent without any"),
+            (
+                "profiles",
+                "the profiles that its identity was resolved from, lowest level first; absent without any",
+            ),
         ],
         example: r#"{"type":"run.enqueued","workflow":"intake","steps":["fetch","parse"],"profiles":[{"level":"run","profile":"crm","version":2}]}"#,
     },
@@ -364,7 +449,12 @@ pub const CATALOGUE: &[Row] = &[
     Row {
         name: "step.leased",
         when: "A worker, or a Fargate pool, claims a step.",
-        fields: &[STEP, FENCE, ("worker_id", "who holds it"), ("mode", "`bare`, `sandboxed` or `identity`")],
+        fields: &[
+            STEP,
+            FENCE,
+            ("worker_id", "who holds it"),
+            ("mode", "`bare`, `sandboxed` or `identity`"),
+        ],
         example: r#"{"type":"step.leased","step_id":"fetch","fence":1,"worker_id":"wrk_0198c0de-0000-7000-8000-000000000003","mode":"identity"}"#,
     },
     Row {
@@ -386,10 +476,16 @@ pub const CATALOGUE: &[Row] = &[
         fields: &[
             STEP,
             FENCE,
-            ("on_drift", "what the step asked for: `proceed`, or `refuse`, and then it fails"),
+            (
+                "on_drift",
+                "what the step asked for: `proceed`, or `refuse`, and then it fails",
+            ),
             ("added", "secrets that were not there"),
             ("removed", "secrets that are gone"),
-            ("rotated", "secrets with another version, or another reference"),
+            (
+                "rotated",
+                "secrets with another version, or another reference",
+            ),
             ("knobs", "plain knobs that differ; absent without any"),
         ],
         example: r#"{"type":"profile.drift_at_injection","step_id":"fetch","fence":1,"on_drift":"proceed","added":[],"removed":[],"rotated":["CRM_TOKEN"],"knobs":["CRM_URL"]}"#,
@@ -403,13 +499,26 @@ pub const CATALOGUE: &[Row] = &[
     Row {
         name: "profile.injected",
         when: "With `step.running`: the sandbox has the outcome of these profiles.",
-        fields: &[STEP, FENCE, ("profiles", "each profile with its `level` and `version`, lowest level first")],
+        fields: &[
+            STEP,
+            FENCE,
+            (
+                "profiles",
+                "each profile with its `level` and `version`, lowest level first",
+            ),
+        ],
         example: r#"{"type":"profile.injected","step_id":"fetch","fence":1,"profiles":[{"level":"run","profile":"crm","version":2}]}"#,
     },
     Row {
         name: "secret.decrypted",
         when: "With `step.running`, once for each secret: the sandbox holds it in plaintext.",
-        fields: &[STEP, FENCE, KEY, ("uri", "its address"), ("version", "its version; absent where nobody knows it")],
+        fields: &[
+            STEP,
+            FENCE,
+            KEY,
+            ("uri", "its address"),
+            ("version", "its version; absent where nobody knows it"),
+        ],
         example: r#"{"type":"secret.decrypted","step_id":"fetch","fence":1,"key":"CRM_TOKEN","uri":"aws-sm://sealfleet/healthcare/crm#token","version":"0198c0de-0000-7000-8000-00000000000b"}"#,
     },
     Row {
@@ -417,13 +526,22 @@ pub const CATALOGUE: &[Row] = &[
         when: "AWS says that a secret was read, and no release explains it. It stands in the trail of the secret's project, or in `~system`, at the time of the read, which is minutes before it is put there.",
         fields: &[
             ("secret", "the secret's name in AWS Secrets Manager"),
-            ("version", "the version that was asked for; absent where none was"),
-            ("by", "who read it: the ARN that AWS verified, or the service"),
+            (
+                "version",
+                "the version that was asked for; absent where none was",
+            ),
+            (
+                "by",
+                "who read it: the ARN that AWS verified, or the service",
+            ),
             (
                 "why",
                 "`not_an_execution_role`, `other_project`, `in_a_batch`, `version_not_pinned`, `unknown_task`, `foreign_task`, `other_task`, `not_released`, `before_release` or `long_after_release`",
             ),
-            ("cloudtrail_event_id", "the record in CloudTrail, which has the rest"),
+            (
+                "cloudtrail_event_id",
+                "the record in CloudTrail, which has the rest",
+            ),
             ("read_at", "when it was read, to the second"),
         ],
         example: r#"{"type":"secret.read_unexplained","secret":"sealfleet/healthcare/crm","version":"0198c0de-0000-7000-8000-00000000000b","by":"arn:aws:sts::123456789012:assumed-role/Admin/alice","why":"not_an_execution_role","cloudtrail_event_id":"3f0c9a52-6b0e-4b0e-9f0a-2b1c5d6e7f80","read_at":"2026-01-31T08:00:00.000Z"}"#,
@@ -440,7 +558,10 @@ pub const CATALOGUE: &[Row] = &[
         fields: &[
             STEP,
             FENCE,
-            ("failure", "its `kind`, and what belongs to it: an exit code, a signal, a detail by names"),
+            (
+                "failure",
+                "its `kind`, and what belongs to it: an exit code, a signal, a detail by names",
+            ),
         ],
         example: r#"{"type":"step.failed","step_id":"fetch","fence":1,"failure":{"kind":"exit","code":3}}"#,
     },
@@ -451,7 +572,10 @@ pub const CATALOGUE: &[Row] = &[
             STEP,
             ("fence", "the claim that is lost"),
             ("attempt", "the try that comes now, from 1"),
-            ("reason", "`lease_expired`, `worker_revoked`, `sandbox_lost` or `no_capacity`"),
+            (
+                "reason",
+                "`lease_expired`, `worker_revoked`, `sandbox_lost` or `no_capacity`",
+            ),
         ],
         example: r#"{"type":"step.requeued","step_id":"fetch","fence":1,"attempt":2,"reason":"lease_expired"}"#,
     },
@@ -460,7 +584,10 @@ pub const CATALOGUE: &[Row] = &[
         when: "A step is ended from outside. Nothing that is reported later changes it.",
         fields: &[
             STEP,
-            ("reason", "its `kind`: `cancelled`, `dependency_failed` with the step, `revoked` with the revocation"),
+            (
+                "reason",
+                "its `kind`: `cancelled`, `dependency_failed` with the step, `revoked` with the revocation",
+            ),
         ],
         example: r#"{"type":"step.aborted","step_id":"parse","reason":{"kind":"dependency_failed","step_id":"fetch"}}"#,
     },

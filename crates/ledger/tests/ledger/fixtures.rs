@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sealfleet_aws::chance::{SystemClock, SystemIds};
 use sealfleet_domain::fleet::{Worker, WorkerStatus};
 use sealfleet_domain::identity::Identity;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::{Change, Mode, OnDrift, Pace, Run, StepSpec};
 use sealfleet_domain::{ProjectScope, RunId, StepId, WorkerId};
 use sealfleet_ledger::Ledger;
+use sealfleet_system::{SystemClock, SystemIds};
 
-pub const PACE: Pace = Pace { lease_seconds: 30, resend_seconds: 60 };
+pub const PACE: Pace = Pace {
+    lease_seconds: 30,
+    resend_seconds: 60,
+};
 
 pub async fn ledger() -> Ledger {
     let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
@@ -46,7 +49,11 @@ pub fn worker(ledger: &Ledger, max_concurrent: u32) -> Worker {
 pub fn run(ledger: &Ledger, identity: Option<Identity>) -> (Run, Change) {
     let spec = StepSpec {
         pool: "workers".parse().unwrap(),
-        mode: if identity.is_some() { Mode::Identity } else { Mode::Sandboxed },
+        mode: if identity.is_some() {
+            Mode::Identity
+        } else {
+            Mode::Sandboxed
+        },
         command: vec!["true".to_owned()],
         needs: BTreeSet::new(),
         requires: Labels::default(),
@@ -60,5 +67,12 @@ pub fn run(ledger: &Ledger, identity: Option<Identity>) -> (Run, Change) {
     };
     let now = ledger.now();
     let steps = BTreeMap::from([(step(), spec)]);
-    Run::enqueue(RunId::new(ledger.ids(), now), "w".parse().unwrap(), identity, steps, PACE, now)
+    Run::enqueue(
+        RunId::new(ledger.ids(), now),
+        "w".parse().unwrap(),
+        identity,
+        steps,
+        PACE,
+        now,
+    )
 }

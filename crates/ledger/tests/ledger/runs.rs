@@ -3,26 +3,47 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sealfleet_aws::chance::{SystemClock, SystemIds};
 use sealfleet_domain::access::Role;
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::fleet::Worker;
 use sealfleet_domain::run::{Executor, Fence, Fresh, Outcome, Refusal, RequeueReason, RunState};
 use sealfleet_domain::{Owner, ProjectScope, RunId};
-use sealfleet_ledger::{AuditFilter, Claimed, Due, DueRun, Enqueued, Error, EventFilter, Idempotency, Ledger, Wanted};
+use sealfleet_ledger::{
+    AuditFilter, Claimed, Due, DueRun, Enqueued, Error, EventFilter, Idempotency, Ledger, Wanted,
+};
+use sealfleet_system::{SystemClock, SystemIds};
 
 use crate::fixtures::{self, PACE, ledger, scope, step, worker};
 
-async fn enqueue(ledger: &Ledger, scope: &ProjectScope, idempotency: Option<&Idempotency>) -> (RunId, Enqueued) {
+async fn enqueue(
+    ledger: &Ledger,
+    scope: &ProjectScope,
+    idempotency: Option<&Idempotency>,
+) -> (RunId, Enqueued) {
     let (run, change) = fixtures::run(ledger, None);
-    let stored = ledger.enqueue(scope, &run, &change, idempotency, "test").await.unwrap();
+    let stored = ledger
+        .enqueue(scope, &run, &change, idempotency, "test")
+        .await
+        .unwrap();
     (run.run_id, stored)
 }
 
-async fn claim(ledger: &Ledger, scope: &ProjectScope, worker: &Worker, run_id: RunId) -> Result<Claimed, Error> {
+async fn claim(
+    ledger: &Ledger,
+    scope: &ProjectScope,
+    worker: &Worker,
+    run_id: RunId,
+) -> Result<Claimed, Error> {
     let executor = Executor::Worker;
-    let wanted = Wanted { scope, worker, run_id, step_id: &step(), executor, pace: PACE };
+    let wanted = Wanted {
+        scope,
+        worker,
+        run_id,
+        step_id: &step(),
+        executor,
+        pace: PACE,
+    };
     ledger.claim(&wanted, async |_| Ok(Fresh::Nothing)).await
 }
 
@@ -61,12 +82,24 @@ async fn a_worker_never_holds_more_than_it_may() {
     for _ in 0..12 {
         let (run_id, _) = enqueue(&ledger, &scope, None).await;
         let (ledger, scope, worker) = (ledger.clone(), scope.clone(), worker.clone());
-        claims.push(tokio::spawn(async move { claim(&ledger, &scope, &worker, run_id).await }));
+        claims.push(tokio::spawn(async move {
+            claim(&ledger, &scope, &worker, run_id).await
+        }));
     }
     for claim in claims {
-        assert!(matches!(claim.await.unwrap(), Ok(_) | Err(Error::AtCapacity(3) | Error::Contended)));
+        assert!(matches!(
+            claim.await.unwrap(),
+            Ok(_) | Err(Error::AtCapacity(3) | Error::Contended)
+        ));
     }
-    assert!(ledger.leases_of(&scope, worker.worker_id).await.unwrap().len() <= 3);
+    assert!(
+        ledger
+            .leases_of(&scope, worker.worker_id)
+            .await
+            .unwrap()
+            .len()
+            <= 3
+    );
 }
 
 #[tokio::test]
@@ -78,10 +111,21 @@ async fn a_lease_is_there_exactly_while_the_step_is_held() {
     let again = claim(&ledger, &scope, &worker, run_id).await.unwrap();
     assert_eq!((claimed.fence, again.fence), (Fence::new(1), Fence::new(2)));
     let held = ledger.leases_of(&scope, worker.worker_id).await.unwrap();
-    let [lease] = held.as_slice() else { panic!("{held:?}") };
+    let [lease] = held.as_slice() else {
+        panic!("{held:?}")
+    };
     let until = ledger.now().plus_seconds(99);
-    assert!(ledger.heartbeat(&scope, worker.worker_id, lease, until).await.unwrap());
-    let stored = ledger.lease(&scope, worker.worker_id, lease.slot, lease.fence).await.unwrap().unwrap();
+    assert!(
+        ledger
+            .heartbeat(&scope, worker.worker_id, lease, until)
+            .await
+            .unwrap()
+    );
+    let stored = ledger
+        .lease(&scope, worker.worker_id, lease.slot, lease.fence)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(stored.until(), until);
     ledger
         .transition(&scope, run_id, "test", |run, now| {
@@ -89,14 +133,28 @@ async fn a_lease_is_there_exactly_while_the_step_is_held() {
         })
         .await
         .unwrap();
-    assert!(ledger.leases_of(&scope, worker.worker_id).await.unwrap().is_empty());
-    assert!(!ledger.heartbeat(&scope, worker.worker_id, lease, until).await.unwrap());
+    assert!(
+        ledger
+            .leases_of(&scope, worker.worker_id)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        !ledger
+            .heartbeat(&scope, worker.worker_id, lease, until)
+            .await
+            .unwrap()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn one_idempotency_key_is_one_run_in_any_race() {
     let (ledger, scope) = (ledger().await, scope("healthcare"));
-    let key = |request: &str| Idempotency { key: "k".to_owned(), request: request.to_owned() };
+    let key = |request: &str| Idempotency {
+        key: "k".to_owned(),
+        request: request.to_owned(),
+    };
     let tries: Vec<_> = (0..10)
         .map(|_| {
             let (ledger, scope) = (ledger.clone(), scope.clone());
@@ -108,29 +166,69 @@ async fn one_idempotency_key_is_one_run_in_any_race() {
         new += usize::from(matches!(tried.await.unwrap().1, Enqueued::New));
     }
     assert_eq!(new, 1);
-    assert_eq!(ledger.runs(&scope, None, None, 50).await.unwrap().items.len(), 1);
+    assert_eq!(
+        ledger
+            .runs(&scope, None, None, 50)
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
     let other = ledger.enqueued_before(&scope, &key("two")).await;
-    assert!(matches!(other, Err(Error::IdempotencyMismatch)), "{other:?}");
-    assert!(ledger.enqueued_before(&self::scope("finance"), &key("one")).await.unwrap().is_none());
+    assert!(
+        matches!(other, Err(Error::IdempotencyMismatch)),
+        "{other:?}"
+    );
+    assert!(
+        ledger
+            .enqueued_before(&self::scope("finance"), &key("one"))
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[tokio::test]
 async fn another_projects_rows_are_not_there() {
     let (ledger, own, other) = (ledger().await, scope("a"), scope("a-b"));
     let (run_id, _) = enqueue(&ledger, &own, None).await;
-    assert!(matches!(ledger.run(&other, run_id).await, Err(Error::NotFound)));
+    assert!(matches!(
+        ledger.run(&other, run_id).await,
+        Err(Error::NotFound)
+    ));
     let worker = worker(&ledger, 1);
     let claimed = claim(&ledger, &other, &worker, run_id).await;
     assert!(matches!(claimed, Err(Error::NotFound)), "{claimed:?}");
-    assert!(ledger.runs(&other, None, None, 50).await.unwrap().items.is_empty());
+    assert!(
+        ledger
+            .runs(&other, None, None, 50)
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
     let filter = AuditFilter::between(ledger.now().plus_seconds(-60), ledger.now(), 50);
     let owner = |scope: &ProjectScope| Owner::Project(scope.clone());
-    assert!(ledger.audit(&owner(&other), &filter).await.unwrap().entries.is_empty());
+    assert!(
+        ledger
+            .audit(&owner(&other), &filter)
+            .await
+            .unwrap()
+            .entries
+            .is_empty()
+    );
     let entries = ledger.audit(&owner(&own), &filter).await.unwrap().entries;
     assert_eq!(entries.len(), 1);
     let id = entries.first().unwrap().event_id;
-    assert_eq!(ledger.audit_entry(&owner(&own), id).await.unwrap().run_id, Some(run_id));
-    assert!(matches!(ledger.audit_entry(&owner(&other), id).await, Err(Error::NotFound)));
+    assert_eq!(
+        ledger.audit_entry(&owner(&own), id).await.unwrap().run_id,
+        Some(run_id)
+    );
+    assert!(matches!(
+        ledger.audit_entry(&owner(&other), id).await,
+        Err(Error::NotFound)
+    ));
 }
 
 #[tokio::test]
@@ -140,23 +238,48 @@ async fn the_due_index_holds_what_is_live_and_nothing_else() {
     let due = async |seconds| {
         let mut found = Vec::new();
         for shard in sealfleet_ledger::due_shards() {
-            found.extend(ledger.due(&shard, ledger.now().plus_seconds(seconds), 10).await.unwrap());
+            found.extend(
+                ledger
+                    .due(&shard, ledger.now().plus_seconds(seconds), 10)
+                    .await
+                    .unwrap(),
+            );
         }
         found
     };
     assert!(due(59).await.is_empty());
-    assert_eq!(due(61).await.first(), Some(&Due::Run(DueRun { scope: scope.clone(), run_id })));
+    assert_eq!(
+        due(61).await.first(),
+        Some(&Due::Run(DueRun {
+            scope: scope.clone(),
+            run_id
+        }))
+    );
     let worker = worker(&ledger, 1);
     let claimed = claim(&ledger, &scope, &worker, run_id).await.unwrap();
-    assert_eq!(due(31).await.len(), 1, "a lease is looked at when it may have run out");
+    assert_eq!(
+        due(31).await.len(),
+        1,
+        "a lease is looked at when it may have run out"
+    );
     ledger
         .transition(&scope, run_id, "test", |run, now| {
-            run.finish(&step(), Some(worker.worker_id), claimed.fence, &Outcome::Succeeded, PACE, now)
+            run.finish(
+                &step(),
+                Some(worker.worker_id),
+                claimed.fence,
+                &Outcome::Succeeded,
+                PACE,
+                now,
+            )
         })
         .await
         .unwrap();
     assert!(due(1_000_000).await.is_empty());
-    assert_eq!(ledger.run(&scope, run_id).await.unwrap().state(), RunState::Succeeded);
+    assert_eq!(
+        ledger.run(&scope, run_id).await.unwrap().state(),
+        RunState::Succeeded
+    );
 }
 
 #[tokio::test]
@@ -169,7 +292,10 @@ async fn lists_page_through_everything_once() {
     let mut listed = Vec::new();
     let mut before: Option<String> = None;
     loop {
-        let page = ledger.runs(&scope, Some(RunState::Queued), before.as_deref(), 7).await.unwrap();
+        let page = ledger
+            .runs(&scope, Some(RunState::Queued), before.as_deref(), 7)
+            .await
+            .unwrap();
         listed.extend(page.items.iter().map(|run| run.run_id));
         before = page.more_after;
         if before.is_none() {
@@ -177,20 +303,42 @@ async fn lists_page_through_everything_once() {
         }
     }
     assert_eq!(listed.len(), 25);
-    assert!(listed.windows(2).all(|pair| matches!(pair, [newer, older] if newer > older)));
+    assert!(
+        listed
+            .windows(2)
+            .all(|pair| matches!(pair, [newer, older] if newer > older))
+    );
     let filter = AuditFilter::between(ledger.now().plus_seconds(-600), ledger.now(), 7);
-    let entries: Vec<_> =
-        trail(&ledger, &scope, filter).await.into_iter().flatten().map(|entry| entry.event_id).collect();
+    let entries: Vec<_> = trail(&ledger, &scope, filter)
+        .await
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.event_id)
+        .collect();
     assert_eq!(entries.len(), 25);
-    assert!(entries.windows(2).all(|pair| matches!(pair, [older, newer] if older < newer)));
+    assert!(
+        entries
+            .windows(2)
+            .all(|pair| matches!(pair, [older, newer] if older < newer))
+    );
 }
 
 /// All pages of a trail.
-async fn trail(ledger: &Ledger, scope: &ProjectScope, mut filter: AuditFilter) -> Vec<Vec<AuditEntry>> {
+async fn trail(
+    ledger: &Ledger,
+    scope: &ProjectScope,
+    mut filter: AuditFilter,
+) -> Vec<Vec<AuditEntry>> {
     let mut pages = Vec::new();
     loop {
-        let page = ledger.audit(&Owner::Project(scope.clone()), &filter).await.unwrap();
-        assert!(page.entries.len() <= filter.limit && (page.more_after.is_none() || page.more_after > filter.after));
+        let page = ledger
+            .audit(&Owner::Project(scope.clone()), &filter)
+            .await
+            .unwrap();
+        assert!(
+            page.entries.len() <= filter.limit
+                && (page.more_after.is_none() || page.more_after > filter.after)
+        );
         pages.push(page.entries);
         filter.after = page.more_after;
         if filter.after.is_none() {
@@ -204,27 +352,75 @@ async fn a_trail_is_searched_by_actor_event_profile_and_key() {
     let (ledger, scope) = (ledger().await, scope("healthcare"));
     let (run_id, _) = enqueue(&ledger, &scope, None).await;
     let (workflow, crm) = ("w".parse().unwrap(), "crm".parse().unwrap());
-    ledger.denied_run(&scope, "token:a", &workflow, vec![crm], "rule").await.unwrap();
-    ledger.denied_run(&scope, "token:b", &workflow, vec!["ehr".parse().unwrap()], "rule").await.unwrap();
+    ledger
+        .denied_run(&scope, "token:a", &workflow, vec![crm], "rule")
+        .await
+        .unwrap();
+    ledger
+        .denied_run(
+            &scope,
+            "token:b",
+            &workflow,
+            vec!["ehr".parse().unwrap()],
+            "rule",
+        )
+        .await
+        .unwrap();
     let all = AuditFilter::between(ledger.now().plus_seconds(-600), ledger.now(), 50);
     let found = async |filter: AuditFilter| -> Vec<String> {
         let entries = trail(&ledger, &scope, filter).await.into_iter().flatten();
-        entries.map(|entry| format!("{} {}", entry.actor, entry.events.first().unwrap().name())).collect()
+        entries
+            .map(|entry| format!("{} {}", entry.actor, entry.events.first().unwrap().name()))
+            .collect()
     };
     let event = |types: &[&str], profile: Option<&str>, key: Option<&str>| EventFilter {
         types: types.iter().map(|name| (*name).to_owned()).collect(),
         profile: profile.map(|profile| profile.parse().unwrap()),
         key: key.map(str::to_owned),
     };
-    let by = |event| AuditFilter { event, ..all.clone() };
+    let by = |event| AuditFilter {
+        event,
+        ..all.clone()
+    };
     assert_eq!(found(all.clone()).await.len(), 3);
-    assert_eq!(found(AuditFilter { run_id: Some(run_id), ..all.clone() }).await, ["test run.enqueued"]);
-    assert_eq!(found(AuditFilter { actor: Some("token:b".to_owned()), ..all.clone() }).await, ["token:b run.denied"]);
+    assert_eq!(
+        found(AuditFilter {
+            run_id: Some(run_id),
+            ..all.clone()
+        })
+        .await,
+        ["test run.enqueued"]
+    );
+    assert_eq!(
+        found(AuditFilter {
+            actor: Some("token:b".to_owned()),
+            ..all.clone()
+        })
+        .await,
+        ["token:b run.denied"]
+    );
     assert_eq!(found(by(event(&["run.denied"], None, None))).await.len(), 2);
-    assert_eq!(found(by(event(&["run.denied", "run.enqueued"], None, None))).await.len(), 3);
-    assert_eq!(found(by(event(&[], Some("crm"), None))).await, ["token:a run.denied"]);
-    assert!(found(by(event(&[], Some("system/crm"), None))).await.is_empty());
-    assert!(found(by(event(&["run.enqueued"], Some("crm"), None))).await.is_empty(), "of two events at once");
+    assert_eq!(
+        found(by(event(&["run.denied", "run.enqueued"], None, None)))
+            .await
+            .len(),
+        3
+    );
+    assert_eq!(
+        found(by(event(&[], Some("crm"), None))).await,
+        ["token:a run.denied"]
+    );
+    assert!(
+        found(by(event(&[], Some("system/crm"), None)))
+            .await
+            .is_empty()
+    );
+    assert!(
+        found(by(event(&["run.enqueued"], Some("crm"), None)))
+            .await
+            .is_empty(),
+        "of two events at once"
+    );
     assert!(found(by(event(&[], None, Some("K")))).await.is_empty());
 }
 
@@ -236,19 +432,38 @@ async fn a_search_that_finds_little_costs_little_a_page_and_misses_nothing() {
     let from = ledger.now();
     let workflow = "w".parse().unwrap();
     for number in 0..2500 {
-        let actor = if number % 1000 == 999 { "token:rare" } else { "token:often" };
-        ledger.denied_run(&scope, actor, &workflow, vec![], "rule").await.unwrap();
+        let actor = if number % 1000 == 999 {
+            "token:rare"
+        } else {
+            "token:often"
+        };
+        ledger
+            .denied_run(&scope, actor, &workflow, vec![], "rule")
+            .await
+            .unwrap();
     }
-    let rare = AuditFilter { actor: Some("token:rare".to_owned()), ..AuditFilter::between(from, ledger.now(), 50) };
+    let rare = AuditFilter {
+        actor: Some("token:rare".to_owned()),
+        ..AuditFilter::between(from, ledger.now(), 50)
+    };
     let before = meter.units().1;
     let pages = trail(&ledger, &scope, rare).await;
     let cost = meter.units().1 - before;
     assert_eq!(pages.iter().flatten().count(), 2);
     assert!(pages.len() > 1, "a page reads all there is");
     assert!(cost < 300.0, "{cost} RRU");
-    let all = trail(&ledger, &scope, AuditFilter::between(from, ledger.now(), 100)).await;
+    let all = trail(
+        &ledger,
+        &scope,
+        AuditFilter::between(from, ledger.now(), 100),
+    )
+    .await;
     let ids: BTreeSet<_> = all.iter().flatten().map(|entry| entry.event_id).collect();
-    assert_eq!((ids.len(), all.iter().flatten().count()), (2500, 2500), "each once");
+    assert_eq!(
+        (ids.len(), all.iter().flatten().count()),
+        (2500, 2500),
+        "each once"
+    );
 }
 
 #[tokio::test]
@@ -256,11 +471,23 @@ async fn a_token_is_found_by_its_home_alone() {
     let ledger = ledger().await;
     let home = Home::Project("healthcare".parse().unwrap());
     let expires = ledger.now().plus_seconds(60);
-    let (token, text) = ledger.create_token(&home, Role::Admin, None, expires, "test").await.unwrap();
+    let (token, text) = ledger
+        .create_token(&home, Role::Admin, None, expires, "test")
+        .await
+        .unwrap();
     assert!(ledger.token(&home, token.token_id).await.unwrap().is_some());
     let elsewhere = Home::Project("finance".parse().unwrap());
-    assert!(ledger.token(&elsewhere, token.token_id).await.unwrap().is_none());
+    assert!(
+        ledger
+            .token(&elsewhere, token.token_id)
+            .await
+            .unwrap()
+            .is_none()
+    );
     assert!(text.starts_with("sft.healthcare.tok_"));
-    let revoked = ledger.revoke_token(&home, token.token_id, "test").await.unwrap();
+    let revoked = ledger
+        .revoke_token(&home, token.token_id, "test")
+        .await
+        .unwrap();
     assert!(revoked.revoked_at.is_some());
 }

@@ -26,36 +26,86 @@ fn crm() -> ProfileName {
 }
 
 fn knob(value: &str) -> Content {
-    Content { env: BTreeMap::from([("K".to_owned(), value.to_owned())]), ..Content::default() }
+    Content {
+        env: BTreeMap::from([("K".to_owned(), value.to_owned())]),
+        ..Content::default()
+    }
 }
 
 #[tokio::test]
 async fn a_change_names_the_version_it_replaces_and_every_version_is_kept() {
     let ledger = ledger().await;
-    let created = ledger.create_profile(&owner(), &crm(), knob("1"), "token:a").await.unwrap();
+    let created = ledger
+        .create_profile(&owner(), &crm(), knob("1"), "token:a")
+        .await
+        .unwrap();
     assert_eq!(created.version, 1);
-    assert!(matches!(ledger.create_profile(&owner(), &crm(), knob("x"), "token:a").await, Err(Error::Exists)));
-    let updated = ledger.update_profile(&owner(), &crm(), 1, knob("2"), "token:b").await.unwrap();
-    assert_eq!((updated.version, updated.created_at), (2, created.created_at));
-    let stale = ledger.update_profile(&owner(), &crm(), 1, knob("3"), "token:c").await;
+    assert!(matches!(
+        ledger
+            .create_profile(&owner(), &crm(), knob("x"), "token:a")
+            .await,
+        Err(Error::Exists)
+    ));
+    let updated = ledger
+        .update_profile(&owner(), &crm(), 1, knob("2"), "token:b")
+        .await
+        .unwrap();
+    assert_eq!(
+        (updated.version, updated.created_at),
+        (2, created.created_at)
+    );
+    let stale = ledger
+        .update_profile(&owner(), &crm(), 1, knob("3"), "token:c")
+        .await;
     assert!(matches!(stale, Err(Error::VersionConflict(2))), "{stale:?}");
-    ledger.delete_profile(&owner(), &crm(), Some(2), "token:d").await.unwrap();
-    assert!(matches!(ledger.profile(&owner(), &crm()).await, Err(Error::NotFound)));
-    let again = ledger.create_profile(&owner(), &crm(), knob("4"), "token:e").await.unwrap();
+    ledger
+        .delete_profile(&owner(), &crm(), Some(2), "token:d")
+        .await
+        .unwrap();
+    assert!(matches!(
+        ledger.profile(&owner(), &crm()).await,
+        Err(Error::NotFound)
+    ));
+    let again = ledger
+        .create_profile(&owner(), &crm(), knob("4"), "token:e")
+        .await
+        .unwrap();
     assert_eq!(again.version, 4, "no two versions of one name look alike");
-    let versions = ledger.profile_versions(&owner(), &crm(), None, 10).await.unwrap().items;
-    let shown: Vec<_> = versions.iter().map(|v| (v.profile.version, v.by.as_str(), v.deleted)).collect();
-    assert_eq!(shown, [(4, "token:e", false), (3, "token:d", true), (2, "token:b", false), (1, "token:a", false)]);
+    let versions = ledger
+        .profile_versions(&owner(), &crm(), None, 10)
+        .await
+        .unwrap()
+        .items;
+    let shown: Vec<_> = versions
+        .iter()
+        .map(|v| (v.profile.version, v.by.as_str(), v.deleted))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            (4, "token:e", false),
+            (3, "token:d", true),
+            (2, "token:b", false),
+            (1, "token:a", false)
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_changes_of_one_version_one_wins() {
     let ledger = ledger().await;
-    ledger.create_profile(&owner(), &crm(), knob("1"), "token:a").await.unwrap();
+    ledger
+        .create_profile(&owner(), &crm(), knob("1"), "token:a")
+        .await
+        .unwrap();
     let tries: Vec<_> = (0..20)
         .map(|_| {
             let ledger = ledger.clone();
-            tokio::spawn(async move { ledger.update_profile(&owner(), &crm(), 1, knob("2"), "token:a").await })
+            tokio::spawn(async move {
+                ledger
+                    .update_profile(&owner(), &crm(), 1, knob("2"), "token:a")
+                    .await
+            })
         })
         .collect();
     let mut won = 0;
@@ -87,21 +137,54 @@ fn revocation(ledger: &Ledger, key: &str) -> Revocation {
 async fn all_keys_are_revoked_or_none_and_each_once() {
     let ledger = ledger().await;
     let first = revocation(&ledger, "A");
-    ledger.revoke(&owner(), std::slice::from_ref(&first), None, "token:a").await.unwrap();
-    let bulk = [revocation(&ledger, "B"), revocation(&ledger, "A"), revocation(&ledger, "C")];
+    ledger
+        .revoke(&owner(), std::slice::from_ref(&first), None, "token:a")
+        .await
+        .unwrap();
+    let bulk = [
+        revocation(&ledger, "B"),
+        revocation(&ledger, "A"),
+        revocation(&ledger, "C"),
+    ];
     match ledger.revoke(&owner(), &bulk, None, "token:a").await {
         Err(Error::AlreadyRevoked(keys)) => assert_eq!(keys, ["`A` of `crm`"]),
         other => assert!(other.is_err(), "revoked twice"),
     }
-    assert_eq!(ledger.active_revocations(&owner()).await.unwrap(), std::slice::from_ref(&first));
-    let lifted = ledger.lift(&owner(), first.revocation_id, "token:b").await.unwrap();
+    assert_eq!(
+        ledger.active_revocations(&owner()).await.unwrap(),
+        std::slice::from_ref(&first)
+    );
+    let lifted = ledger
+        .lift(&owner(), first.revocation_id, "token:b")
+        .await
+        .unwrap();
     assert!(lifted.lifted.is_some());
     let again = ledger.lift(&owner(), first.revocation_id, "token:b").await;
-    assert!(matches!(again, Err(Error::WrongState("lifted"))), "{again:?}");
-    ledger.revoke(&owner(), &bulk, None, "token:a").await.unwrap();
+    assert!(
+        matches!(again, Err(Error::WrongState("lifted"))),
+        "{again:?}"
+    );
+    ledger
+        .revoke(&owner(), &bulk, None, "token:a")
+        .await
+        .unwrap();
     assert_eq!(ledger.active_revocations(&owner()).await.unwrap().len(), 3);
-    assert_eq!(ledger.revocations(&owner(), true, None, 10).await.unwrap().items.len(), 1);
-    assert!(ledger.active_revocations(&Owner::System).await.unwrap().is_empty());
+    assert_eq!(
+        ledger
+            .revocations(&owner(), true, None, 10)
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
+    assert!(
+        ledger
+            .active_revocations(&Owner::System)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 fn identity() -> Identity {
@@ -112,8 +195,16 @@ fn identity() -> Identity {
         arn: None,
         from: "crm".parse().unwrap(),
     };
-    let used = ProfileUse { level: Level::Run, profile: "crm".parse().unwrap(), version: 1 };
-    Identity { profiles: vec![used], secrets: vec![secret], ..Identity::default() }
+    let used = ProfileUse {
+        level: Level::Run,
+        profile: "crm".parse().unwrap(),
+        version: 1,
+    };
+    Identity {
+        profiles: vec![used],
+        secrets: vec![secret],
+        ..Identity::default()
+    }
 }
 
 fn worker(ledger: &Ledger) -> Worker {
@@ -122,17 +213,34 @@ fn worker(ledger: &Ledger) -> Worker {
 
 async fn enqueue(ledger: &Ledger) -> RunId {
     let (run, change) = fixtures::run(ledger, Some(identity()));
-    ledger.enqueue(&scope(), &run, &change, None, "test").await.unwrap();
+    ledger
+        .enqueue(&scope(), &run, &change, None, "test")
+        .await
+        .unwrap();
     run.run_id
 }
 
 async fn claim(ledger: &Ledger, worker: &Worker, run_id: RunId) -> Result<Claimed, Error> {
     let (scope, step_id, executor) = (scope(), step(), Executor::Worker);
-    let wanted = Wanted { scope: &scope, worker, run_id, step_id: &step_id, executor, pace: PACE };
-    ledger.claim(&wanted, async |_| Ok(Fresh::Identity(identity()))).await
+    let wanted = Wanted {
+        scope: &scope,
+        worker,
+        run_id,
+        step_id: &step_id,
+        executor,
+        pace: PACE,
+    };
+    ledger
+        .claim(&wanted, async |_| Ok(Fresh::Identity(identity())))
+        .await
 }
 
-async fn start(ledger: &Ledger, worker: &Worker, run_id: RunId, claimed: &Claimed) -> Result<Start, Error> {
+async fn start(
+    ledger: &Ledger,
+    worker: &Worker,
+    run_id: RunId,
+    claimed: &Claimed,
+) -> Result<Start, Error> {
     let (scope, step_id, resolved) = (scope(), step(), BTreeMap::new());
     let ready = Ready {
         scope: &scope,
@@ -151,11 +259,29 @@ async fn start(ledger: &Ledger, worker: &Worker, run_id: RunId, claimed: &Claime
 async fn a_claim_that_finds_a_revocation_ends_its_step() {
     let ledger = ledger().await;
     let (run_id, worker) = (enqueue(&ledger).await, worker(&ledger));
-    ledger.revoke(&owner(), &[revocation(&ledger, "A")], None, "token:a").await.unwrap();
+    ledger
+        .revoke(&owner(), &[revocation(&ledger, "A")], None, "token:a")
+        .await
+        .unwrap();
     let claimed = claim(&ledger, &worker, run_id).await;
-    assert!(matches!(claimed, Err(Error::StartRefused(Failure::SecretRevoked { .. }))), "{claimed:?}");
-    assert_eq!(ledger.run(&scope(), run_id).await.unwrap().state(), RunState::Failed);
-    assert!(ledger.leases_of(&scope(), worker.worker_id).await.unwrap().is_empty());
+    assert!(
+        matches!(
+            claimed,
+            Err(Error::StartRefused(Failure::SecretRevoked { .. }))
+        ),
+        "{claimed:?}"
+    );
+    assert_eq!(
+        ledger.run(&scope(), run_id).await.unwrap().state(),
+        RunState::Failed
+    );
+    assert!(
+        ledger
+            .leases_of(&scope(), worker.worker_id)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -164,10 +290,19 @@ async fn a_start_that_finds_a_revocation_does_not_happen() {
     let (run_id, worker) = (enqueue(&ledger).await, worker(&ledger));
     let claimed = claim(&ledger, &worker, run_id).await.unwrap();
     let revocation = revocation(&ledger, "A");
-    ledger.revoke(&owner(), std::slice::from_ref(&revocation), None, "token:a").await.unwrap();
+    ledger
+        .revoke(&owner(), std::slice::from_ref(&revocation), None, "token:a")
+        .await
+        .unwrap();
     let started = start(&ledger, &worker, run_id, &claimed).await.unwrap();
-    assert!(matches!(&started, Start::Revoked(_, by) if by.revocation_id == revocation.revocation_id), "{started:?}");
-    assert_eq!(ledger.run(&scope(), run_id).await.unwrap().state(), RunState::Aborted);
+    assert!(
+        matches!(&started, Start::Revoked(_, by) if by.revocation_id == revocation.revocation_id),
+        "{started:?}"
+    );
+    assert_eq!(
+        ledger.run(&scope(), run_id).await.unwrap().state(),
+        RunState::Aborted
+    );
     let again = start(&ledger, &worker, run_id, &claimed).await;
     assert!(matches!(again, Err(Error::Refused(_))), "{again:?}");
 }
@@ -177,13 +312,35 @@ async fn a_start_before_the_revocation_goes_on_and_is_not_started_twice() {
     let ledger = ledger().await;
     let (run_id, worker) = (enqueue(&ledger).await, worker(&ledger));
     let claimed = claim(&ledger, &worker, run_id).await.unwrap();
-    assert!(matches!(start(&ledger, &worker, run_id, &claimed).await, Ok(Start::Running(_))));
-    ledger.revoke(&owner(), &[revocation(&ledger, "A")], None, "token:a").await.unwrap();
-    assert!(matches!(start(&ledger, &worker, run_id, &claimed).await, Ok(Start::Running(_))), "told twice");
-    assert_eq!(ledger.run(&scope(), run_id).await.unwrap().state(), RunState::Running);
-    let used = ledger.delete_profile(&owner(), &crm(), None, "token:a").await;
+    assert!(matches!(
+        start(&ledger, &worker, run_id, &claimed).await,
+        Ok(Start::Running(_))
+    ));
+    ledger
+        .revoke(&owner(), &[revocation(&ledger, "A")], None, "token:a")
+        .await
+        .unwrap();
+    assert!(
+        matches!(
+            start(&ledger, &worker, run_id, &claimed).await,
+            Ok(Start::Running(_))
+        ),
+        "told twice"
+    );
+    assert_eq!(
+        ledger.run(&scope(), run_id).await.unwrap().state(),
+        RunState::Running
+    );
+    let used = ledger
+        .delete_profile(&owner(), &crm(), None, "token:a")
+        .await;
     assert!(matches!(used, Err(Error::NotFound)), "{used:?}");
-    ledger.create_profile(&owner(), &crm(), knob("1"), "token:a").await.unwrap();
-    let used = ledger.delete_profile(&owner(), &crm(), None, "token:a").await;
+    ledger
+        .create_profile(&owner(), &crm(), knob("1"), "token:a")
+        .await
+        .unwrap();
+    let used = ledger
+        .delete_profile(&owner(), &crm(), None, "token:a")
+        .await;
     assert!(matches!(used, Err(Error::InUse)), "{used:?}");
 }

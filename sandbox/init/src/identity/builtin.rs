@@ -13,8 +13,13 @@ impl IdentityBackend for Builtin {
 
     fn resolve(&self, name: &str, version: Option<&str>) -> Result<Resolved, IdentityError> {
         let Some(store) = &self.0 else {
-            let message = format!("`builtin://{name}` cannot be resolved: this worker has no builtin store configured");
-            return Err(IdentityError { code: "no_store", message });
+            let message = format!(
+                "`builtin://{name}` cannot be resolved: this worker has no builtin store configured"
+            );
+            return Err(IdentityError {
+                code: "no_store",
+                message,
+            });
         };
         let (value, version) = store.get(name, version).map_err(IdentityError::from)?;
         Ok(Resolved { value, version })
@@ -23,6 +28,9 @@ impl IdentityBackend for Builtin {
 
 impl From<StoreError> for IdentityError {
     fn from(error: StoreError) -> Self {
-        Self { code: error.code(), message: error.to_string() }
+        Self {
+            code: error.code(),
+            message: error.to_string(),
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Identity backends: where the value behind a secret reference comes from. One module for each, behind one trait.
+//! Identity backends: where the value behind a secret reference comes from. One module for each,
+//! behind one trait.
 
 pub mod builtin;
 
@@ -29,8 +30,8 @@ pub struct Resolved {
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct IdentityError {
-    /// Stable, for programs: `unknown_scheme`, `bad_reference`, `no_store`, `unknown_secret`, `unknown_version`,
-    /// `wrong_key`, `wrong_project`, `damaged_store`, `unusable_value`.
+    /// Stable, for programs: `unknown_scheme`, `bad_reference`, `no_store`, `unknown_secret`,
+    /// `unknown_version`, `wrong_key`, `wrong_project`, `damaged_store`, `unusable_value`.
     pub code: &'static str,
     /// For people: what is wrong and what to do.
     pub message: String,
@@ -53,15 +54,25 @@ impl Backends {
     pub fn resolve(&self, uri: &str, version: Option<&str>) -> Result<Resolved, IdentityError> {
         let Some((scheme, name)) = uri.split_once("://") else {
             let message = format!("`{uri}` is not a secret reference: it has no `scheme://`");
-            return Err(IdentityError { code: "bad_reference", message });
+            return Err(IdentityError {
+                code: "bad_reference",
+                message,
+            });
         };
         let Some(backend) = self.0.iter().find(|backend| backend.scheme() == scheme) else {
-            let known: Vec<_> = self.0.iter().map(|backend| format!("`{}://`", backend.scheme())).collect();
+            let known: Vec<_> = self
+                .0
+                .iter()
+                .map(|backend| format!("`{}://`", backend.scheme()))
+                .collect();
             let message = format!(
                 "`{uri}` cannot be resolved here: the references known to this worker are {}",
                 known.join(", ")
             );
-            return Err(IdentityError { code: "unknown_scheme", message });
+            return Err(IdentityError {
+                code: "unknown_scheme",
+                message,
+            });
         };
         backend.resolve(name, version)
     }

@@ -1,32 +1,60 @@
-//! No transition of a run changes its state without an event: all of them, from every state that a small run can reach.
+//! No transition of a run changes its state without an event: all of them, from every state that a
+//! small run can reach.
 //!
-//! A run of two steps, one of which waits for the other, is taken through every transition that the step machine has, from
-//! every state found so far, until nothing new is found within the depth. A method of `Run` that changes it and is not
-//! among them, and a move between two states that never happens, fails the walk.
+//! A run of two steps, one of which waits for the other, is taken through every transition that the
+//! step machine has, from every state found so far, until nothing new is found within the depth. A
+//! method of `Run` that changes it and is not among them, and a move between two states that never
+//! happens, fails the walk.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::super::*;
 use super::{PACE, T0, identity, spec, step_id, worker};
 use crate::audit::catalogue::Class;
+use crate::names::StepId;
+use crate::revocation::Revoked;
 
 /// Transitions one after another. Each pair of states is met within it.
 const DEPTH: usize = 7;
 
-type Transition = (&'static str, Box<dyn Fn(&mut Run) -> Result<Change, Refusal>>);
+type Transition = (
+    &'static str,
+    Box<dyn Fn(&mut Run) -> Result<Change, Refusal>>,
+);
 
 fn enqueued() -> Run {
-    let spec = |needs: &[&str]| StepSpec { mode: Mode::Identity, max_attempts: 2, ..spec(needs) };
+    let spec = |needs: &[&str]| StepSpec {
+        mode: Mode::Identity,
+        max_attempts: 2,
+        ..spec(needs)
+    };
     let steps = BTreeMap::from([(step_id("a"), spec(&[])), (step_id("b"), spec(&["a"]))]);
-    let id = "run_0198c0de-0000-7000-8000-00000000000a".parse().expect("an id");
-    let (run, change) = Run::enqueue(id, "w".parse().expect("a name"), Some(identity(&["K"], "1")), steps, PACE, T0);
-    assert!(change.events.iter().any(|event| event.name() == "run.enqueued"), "{change:?}");
+    let id = "run_0198c0de-0000-7000-8000-00000000000a"
+        .parse()
+        .expect("an id");
+    let (run, change) = Run::enqueue(
+        id,
+        "w".parse().expect("a name"),
+        Some(identity(&["K"], "1")),
+        steps,
+        PACE,
+        T0,
+    );
+    assert!(
+        change
+            .events
+            .iter()
+            .any(|event| event.name() == "run.enqueued"),
+        "{change:?}"
+    );
     run
 }
 
 fn revoked() -> Revoked {
     Revoked {
-        revocation_id: "rev_0198c0de-0000-7000-8000-00000000000a".parse().expect("an id"),
+        revocation_id: "rev_0198c0de-0000-7000-8000-00000000000a"
+            .parse()
+            .expect("an id"),
         profile: "crm".parse().expect("a profile"),
         key: "K".to_owned(),
     }
@@ -42,24 +70,70 @@ fn transitions() -> Vec<Transition> {
             let id = id.clone();
             all.push((name, Box::new(move |run: &mut Run| rule(run, &id))));
         };
-        add("claim", |run, id| claim(run, id, Executor::Worker, &Fresh::Identity(identity(&["K"], "1"))));
-        add("claim", |run, id| claim(run, id, Executor::Ecs, &Fresh::Identity(identity(&["K"], "2"))));
-        add("claim", |run, id| claim(run, id, Executor::Ecs, &Fresh::Refused(Failure::OutOfMemory)));
-        add("attach", |run, id| {
-            run.attach(id, run.step(id)?.fence, Handle::new("task".to_owned()), T0.plus_seconds(120))
+        add("claim", |run, id| {
+            claim(
+                run,
+                id,
+                Executor::Worker,
+                &Fresh::Identity(identity(&["K"], "1")),
+            )
         });
-        add("start", |run, id| run.start(id, None, run.step(id)?.fence, None, &BTreeMap::new()));
-        add("finish", |run, id| run.finish(id, None, run.step(id)?.fence, &Outcome::Succeeded, PACE, T0));
+        add("claim", |run, id| {
+            claim(
+                run,
+                id,
+                Executor::Ecs,
+                &Fresh::Identity(identity(&["K"], "2")),
+            )
+        });
+        add("claim", |run, id| {
+            claim(
+                run,
+                id,
+                Executor::Ecs,
+                &Fresh::Refused(Failure::OutOfMemory),
+            )
+        });
+        add("attach", |run, id| {
+            run.attach(
+                id,
+                run.step(id)?.fence,
+                Handle::new("task".to_owned()),
+                T0.plus_seconds(120),
+            )
+        });
+        add("start", |run, id| {
+            run.start(id, None, run.step(id)?.fence, None, &BTreeMap::new())
+        });
         add("finish", |run, id| {
-            let failed = Outcome::Failed { failure: Failure::Exit { code: 1 } };
+            run.finish(id, None, run.step(id)?.fence, &Outcome::Succeeded, PACE, T0)
+        });
+        add("finish", |run, id| {
+            let failed = Outcome::Failed {
+                failure: Failure::Exit { code: 1 },
+            };
             run.finish(id, None, run.step(id)?.fence, &failed, PACE, T0)
         });
-        add("lose", |run, id| run.lose(id, run.step(id)?.fence, RequeueReason::LeaseExpired, PACE, T0));
-        add("lose", |run, id| run.lose(id, run.step(id)?.fence, RequeueReason::NoCapacity, PACE, T0));
-        add("look_again", |run, id| run.look_again(id, run.step(id)?.fence, T0.plus_seconds(120)));
+        add("lose", |run, id| {
+            run.lose(
+                id,
+                run.step(id)?.fence,
+                RequeueReason::LeaseExpired,
+                PACE,
+                T0,
+            )
+        });
+        add("lose", |run, id| {
+            run.lose(id, run.step(id)?.fence, RequeueReason::NoCapacity, PACE, T0)
+        });
+        add("look_again", |run, id| {
+            run.look_again(id, run.step(id)?.fence, T0.plus_seconds(120))
+        });
         add("wait", |run, id| run.wait(id, PACE, T0.plus_seconds(120)));
         add("wait", |run, id| run.wait(id, PACE, T0.plus_seconds(7200)));
-        add("abort_start", |run, id| run.abort_start(id, run.step(id)?.fence, revoked(), PACE, T0));
+        add("abort_start", |run, id| {
+            run.abort_start(id, run.step(id)?.fence, revoked(), PACE, T0)
+        });
         add("stopped", Run::stopped);
         add("retry", |run, id| run.retry(id, PACE, T0));
     }
@@ -78,16 +152,33 @@ fn transitions() -> Vec<Transition> {
 }
 
 fn claim(run: &mut Run, id: &StepId, executor: Executor, fresh: &Fresh) -> Result<Change, Refusal> {
-    run.claim(id, Claimant { worker: &worker('1'), slot: 0, executor }, fresh, PACE, T0)
+    run.claim(
+        id,
+        Claimant {
+            worker: &worker('1'),
+            slot: 0,
+            executor,
+        },
+        fresh,
+        PACE,
+        T0,
+    )
 }
 
-/// The run without what is only looked at: due times, messages that were sent again, a launched sandbox's handle.
+/// The run without what is only looked at: due times, messages that were sent again, a launched
+/// sandbox's handle.
 fn settled(run: &Run) -> Run {
     let mut run = run.clone();
     for step in run.steps.values_mut() {
         match &mut step.state {
-            StepState::Queued { since, resend_at, resent } => (*resend_at, *resent) = (*since, 0),
-            StepState::Leased(hold) | StepState::Running(hold) => (hold.due, hold.handle) = (hold.since, None),
+            StepState::Queued {
+                since,
+                resend_at,
+                resent,
+            } => (*resend_at, *resent) = (*since, 0),
+            StepState::Leased(hold) | StepState::Running(hold) => {
+                (hold.due, hold.handle) = (hold.since, None)
+            }
             _ => {}
         }
     }
@@ -96,7 +187,10 @@ fn settled(run: &Run) -> Run {
 
 fn check(name: &str, before: &Run, after: &Run, change: &Change) -> Result<(), &'static str> {
     let moved = settled(before) != settled(after);
-    let tells = change.events.iter().any(|event| event.class() == Class::StateChange);
+    let tells = change
+        .events
+        .iter()
+        .any(|event| event.class() == Class::StateChange);
     if moved && !tells {
         return Err("it changes the state and has no event of a change");
     }
@@ -117,10 +211,22 @@ fn check(name: &str, before: &Run, after: &Run, change: &Change) -> Result<(), &
 
 /// The methods that change a run, from the text of their module.
 fn methods() -> BTreeSet<&'static str> {
-    let text = include_str!("../../run.rs");
+    let text = concat!(
+        include_str!("../abort.rs"),
+        include_str!("../claim.rs"),
+        include_str!("../end.rs"),
+        include_str!("../settle.rs"),
+        include_str!("../types.rs"),
+    );
     let public = text.split("    pub fn ").skip(1);
-    let changes = public.filter(|rest| rest.split(')').next().is_some_and(|head| head.contains("&mut self")));
-    changes.filter_map(|rest| rest.split(['(', '<']).next()).collect()
+    let changes = public.filter(|rest| {
+        rest.split(')')
+            .next()
+            .is_some_and(|head| head.contains("&mut self"))
+    });
+    changes
+        .filter_map(|rest| rest.split(['(', '<']).next())
+        .collect()
 }
 
 #[test]
@@ -135,7 +241,9 @@ fn every_transition_that_changes_the_state_has_its_event() {
     while let Some((before, depth)) = queue.pop_front() {
         for (name, transition) in &transitions {
             let mut after = before.clone();
-            let Ok(change) = transition(&mut after) else { continue };
+            let Ok(change) = transition(&mut after) else {
+                continue;
+            };
             if let Err(wrong) = check(name, &before, &after, &change) {
                 panic!("`{name}`: {wrong}: {before:?} -> {after:?} by {change:?}");
             }

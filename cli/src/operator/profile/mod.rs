@@ -1,0 +1,256 @@
+//! Sealed Identity profiles: of a project, or of the system scope with an operator's token.
+
+mod apply;
+pub(super) mod document;
+mod resolve;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use sealfleet_client::all_pages;
+use sealfleet_client::types::{CreateProfile, ProfileVersionView};
+use sealfleet_domain::acl::Acl;
+use sealfleet_domain::profile::Profile;
+use sealfleet_domain::{ProfileName, Reference, WorkflowName};
+
+use super::connection::{Connection, Output};
+use super::failure::Failure;
+use super::input::{pair, unique};
+use super::output::{Table, answer, joined, lines, list, or_dash, pairs, write};
+use document::Changes;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Bring profiles to what a file says: those that are not there are created, those that differ
+    /// are updated
+    #[command(after_help = APPLY_HELP)]
+    Apply {
+        /// YAML or JSON, one or several documents; `-` reads standard input
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+        /// Say what would change, by the names of keys, and write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Print a profile as the YAML that `apply` takes; as JSON with `--output json`
+    Export {
+        /// Its name
+        name: ProfileName,
+    },
+    /// Create a profile from a few options; `apply` knows all of its fields
+    Create {
+        /// Its name
+        name: ProfileName,
+        /// A plain environment variable, as KEY=VALUE; never a secret; may be repeated
+        #[arg(long = "env", value_name = "KEY=VALUE", value_parser = pair)]
+        env: Vec<(String, String)>,
+        /// A secret by reference, as NAME=`aws-sm://SECRET#JSON-KEY`, with `@VERSION` behind it if
+        /// it is to stay at that version, or NAME=`builtin://NAME@VERSION`; may be repeated
+        #[arg(long = "secret", value_name = "NAME=REFERENCE", value_parser = reference)]
+        secrets: Vec<(String, Reference)>,
+        /// A workflow that may use it, all if none is named; may be repeated
+        #[arg(long = "workflow", value_name = "WORKFLOW")]
+        workflows: Vec<WorkflowName>,
+    },
+    /// List profiles
+    List,
+    /// Show one profile
+    Show {
+        /// Its name
+        name: ProfileName,
+    },
+    /// List what a profile said, newest first: who wrote it, and what changed, by the names of keys
+    History {
+        /// Its name
+        name: ProfileName,
+    },
+    /// Delete a profile that no run in flight uses; its history stays
+    Delete {
+        /// Its name
+        name: ProfileName,
+        /// Only if this is still its version
+        #[arg(long, value_name = "VERSION")]
+        if_version: Option<u32>,
+    },
+    /// Show what a run would start with: each key, who set it, and whether a tool sees it. Nothing
+    /// is started
+    Resolve(resolve::Question),
+}
+
+const APPLY_HELP: &str = "\
+A document says all of one profile; only `name` is required:
+
+  name: crm
+  env: {REGION: eu}                # plain variables, never a secret
+  secrets:                         # by reference; `@VERSION` pins one
+    API_KEY: aws-sm://sealfleet/healthcare/crm#api-key
+  remove: [DEBUG]                  # keys of lower levels that end here
+  tags: {team: billing}
+  allowed_workflows: [billing]     # absent: all
+  tools: {claude: [API_KEY]}       # the secrets that each tool sees; absent: all see all
+
+A profile that somebody else changes meanwhile is left as it is, and the command fails.";
+
+pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
+    match command {
+        Command::Apply { file, dry_run } => apply::run(connection, &file, dry_run).await,
+        Command::Export { name } => export(connection, &name).await,
+        Command::Create {
+            name,
+            env,
+            secrets,
+            workflows,
+        } => {
+            let request = CreateProfile {
+                name,
+                env: unique("env", env)?,
+                secrets: unique("secret", secrets)?,
+                remove: Default::default(),
+                tags: Default::default(),
+                allowed_workflows: workflows.into_iter().collect(),
+                tools: None,
+            };
+            let profile = connection.client()?.create_profile(&request).await?;
+            answer(connection.output, &profile, || text(&profile))
+        }
+        Command::List => list_profiles(connection).await,
+        Command::Show { name } => {
+            let profile = connection.client()?.get_profile(&name).await?;
+            answer(connection.output, &profile, || text(&profile))
+        }
+        Command::History { name } => history(connection, &name).await,
+        Command::Delete { name, if_version } => {
+            connection
+                .client()?
+                .delete_profile(&name, if_version)
+                .await?;
+            let deleted = serde_json::json!({ "name": name, "deleted": true });
+            answer(connection.output, &deleted, || {
+                format!("{name} is deleted\n")
+            })
+        }
+        Command::Resolve(question) => resolve::run(connection, question).await,
+    }
+}
+
+async fn export(connection: &Connection, name: &ProfileName) -> Result<(), Failure> {
+    let document = document::of(&connection.client()?.get_profile(name).await?);
+    match connection.output {
+        Output::Json => answer(connection.output, &document, String::new),
+        Output::Text => write(&document::yaml(&document)?),
+    }
+}
+
+async fn list_profiles(connection: &Connection) -> Result<(), Failure> {
+    let client = connection.client()?;
+    let profiles = all_pages(async |page| client.list_profiles(page).await).await?;
+    list(connection.output, &profiles, || {
+        let mut table = Table::new([
+            "PROFILE",
+            "VERSION",
+            "ENV",
+            "SECRETS",
+            "REMOVES",
+            "WORKFLOWS",
+            "TOOLS",
+        ]);
+        for Profile {
+            name,
+            version,
+            content,
+            ..
+        } in &profiles
+        {
+            table.row([
+                name.to_string(),
+                version.to_string(),
+                joined(content.env.keys()),
+                joined(content.secrets.keys()),
+                joined(&content.remove),
+                joined(&content.allowed_workflows),
+                joined(
+                    content
+                        .tools
+                        .iter()
+                        .flat_map(Acl::iter)
+                        .map(|(tool, _)| tool),
+                ),
+            ]);
+        }
+        table
+    })
+}
+
+async fn history(connection: &Connection, name: &ProfileName) -> Result<(), Failure> {
+    let client = connection.client()?;
+    let versions = all_pages(async |page| client.list_profile_versions(name, page).await).await?;
+    list(connection.output, &versions, || {
+        let mut table = Table::new(["VERSION", "WRITTEN", "BY", "CHANGES"]);
+        for (at, version) in versions.iter().enumerate() {
+            table.row([
+                version.profile.version.to_string(),
+                version.profile.updated_at.to_string(),
+                version.by.clone(),
+                changes(versions.get(at + 1), version),
+            ]);
+        }
+        table
+    })
+}
+
+/// What a version changed of the one before it. After a deletion a profile starts anew.
+fn changes(before: Option<&ProfileVersionView>, version: &ProfileVersionView) -> String {
+    if version.deleted {
+        return "deleted".to_owned();
+    }
+    let before = before
+        .filter(|before| !before.deleted)
+        .map(|before| document::of(&before.profile));
+    Changes::between(before.as_ref(), &document::of(&version.profile)).text()
+}
+
+fn text(profile: &Profile) -> String {
+    let content = &profile.content;
+    lines([
+        ("profile", profile.name.to_string()),
+        ("version", profile.version.to_string()),
+        ("env", pairs(&content.env)),
+        ("secrets", pairs(&content.secrets)),
+        ("removes", joined(&content.remove)),
+        (
+            "tags",
+            joined(
+                content
+                    .tags
+                    .iter()
+                    .map(|(key, value)| format!("{key}={value}")),
+            ),
+        ),
+        ("workflows", joined(&content.allowed_workflows)),
+        ("tools", or_dash(content.tools.as_ref().map(tools))),
+        ("created", profile.created_at.to_string()),
+        ("updated", profile.updated_at.to_string()),
+    ])
+}
+
+/// The secrets that each tool sees: `claude(API_KEY,TOKEN) codex(-)`.
+fn tools(tools: &Acl) -> String {
+    if tools.is_empty() {
+        return "none sees a secret".to_owned();
+    }
+    tools
+        .iter()
+        .map(|(tool, keys)| format!("{tool}({})", joined(keys)))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn reference(text: &str) -> Result<(String, Reference), String> {
+    let (name, uri) = pair(text).map_err(|_| "write it as `NAME=REFERENCE`".to_owned())?;
+    // The reference is not repeated: somebody may have written a value in its place.
+    Ok((
+        name,
+        uri.parse()
+            .map_err(|error: sealfleet_domain::profile::InvalidUri| error.to_string())?,
+    ))
+}

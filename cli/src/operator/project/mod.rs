@@ -1,0 +1,212 @@
+//! Projects and their pools.
+
+mod deploy;
+
+use std::collections::BTreeMap;
+
+use clap::{Args, Subcommand};
+use sealfleet_client::all_pages;
+use sealfleet_client::types::{CreatePool, CreateProject, LimitsView, PoolView, ProjectView};
+use sealfleet_domain::rate::Limits;
+use sealfleet_domain::{PoolName, ProjectId};
+
+use super::connection::Connection;
+use super::failure::Failure;
+use super::input::pair;
+use super::output::{Table, answer, joined, lines, list, pairs};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Onboard a project: deploy its queues, roles and log group with your own AWS credentials,
+    /// then register it
+    Deploy(Box<deploy::Deploy>),
+    /// Register a project whose queues and roles are deployed (infra/sam/project.yaml)
+    Create {
+        /// Its id
+        project: ProjectId,
+        /// A pool for the customer's own workers; may be repeated
+        #[arg(long = "pull-pool", value_name = "POOL")]
+        pull_pools: Vec<PoolName>,
+        #[command(flatten)]
+        fargate: Fargate,
+    },
+    /// List projects (operators)
+    List,
+    /// Show one project
+    Show {
+        /// Its id
+        project: ProjectId,
+    },
+    /// Show or set how often a project's callers may call (operators set)
+    Limits {
+        /// Its id
+        project: ProjectId,
+        /// Requests each second, in the long run
+        #[arg(long, requires = "burst")]
+        requests_per_second: Option<u32>,
+        /// Requests at once
+        #[arg(long, requires = "requests_per_second")]
+        burst: Option<u32>,
+        /// Go back to the deployment's default
+        #[arg(long, conflicts_with = "requests_per_second")]
+        default: bool,
+    },
+}
+
+/// The Fargate pool of a project.
+#[derive(Args)]
+pub struct Fargate {
+    /// A pool whose steps become Fargate tasks
+    #[arg(long, value_name = "POOL", requires = "image")]
+    fargate_pool: Option<PoolName>,
+    /// The sandbox image by digest, for the Fargate pool: `REPOSITORY@sha256:…`
+    #[arg(long, requires = "fargate_pool")]
+    image: Option<String>,
+    /// CPU units of a task
+    #[arg(long, default_value_t = 256)]
+    cpu: u32,
+    /// Memory of a task in MiB
+    #[arg(long, default_value_t = 512)]
+    memory_mib: u32,
+    /// Tasks at once
+    #[arg(long, default_value_t = 100)]
+    max_concurrent: u32,
+    /// What the Fargate pool's tasks can do, as KEY=VALUE; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+    labels: Vec<(String, String)>,
+    /// A model that the Fargate pool's tasks can reach; may be repeated
+    #[arg(long = "model", value_name = "MODEL")]
+    models: Vec<String>,
+}
+
+impl Fargate {
+    /// These pools as the API takes them.
+    fn pools(
+        self,
+        pull: impl IntoIterator<Item = PoolName>,
+    ) -> Result<BTreeMap<PoolName, CreatePool>, Failure> {
+        let Self {
+            fargate_pool,
+            image,
+            cpu,
+            memory_mib,
+            max_concurrent,
+            labels,
+            models,
+        } = self;
+        let mut pools: BTreeMap<PoolName, CreatePool> = pull
+            .into_iter()
+            .map(|pool| (pool, CreatePool::Pull {}))
+            .collect();
+        if let (Some(pool), Some(image)) = (fargate_pool, image) {
+            let labels = labels.into_iter().collect();
+            let fargate = CreatePool::Fargate {
+                image,
+                cpu,
+                memory_mib,
+                max_concurrent,
+                labels,
+                models,
+            };
+            if pools.insert(pool.clone(), fargate).is_some() {
+                return Err(Failure::Usage(format!("the pool `{pool}` is named twice")));
+            }
+        }
+        Ok(pools)
+    }
+}
+
+pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
+    match command {
+        Command::Deploy(deploy) => deploy::run(*deploy, connection).await,
+        Command::Create {
+            project,
+            pull_pools,
+            fargate,
+        } => {
+            let pools = fargate.pools(pull_pools)?;
+            let view = connection
+                .client()?
+                .create_project(&CreateProject { project, pools })
+                .await?;
+            answer(connection.output, &view, || text(&view))
+        }
+        Command::List => {
+            let client = connection.client()?;
+            let projects = all_pages(async |page| client.list_projects(page).await).await?;
+            list(connection.output, &projects, || {
+                let mut table = Table::new(["PROJECT"]);
+                for listed in &projects {
+                    table.row([listed.project.to_string()]);
+                }
+                table
+            })
+        }
+        Command::Show { project } => {
+            let view = connection.client()?.get_project(&project).await?;
+            answer(connection.output, &view, || text(&view))
+        }
+        Command::Limits {
+            project,
+            requests_per_second,
+            burst,
+            default,
+        } => {
+            let client = connection.client()?;
+            let wanted = requests_per_second.zip(burst);
+            let limits = match wanted.map(|(requests_per_second, burst)| Limits {
+                requests_per_second,
+                burst,
+            }) {
+                None if !default => client.get_project(&project).await?.limits,
+                wanted => client.set_limits(&project, wanted).await?,
+            };
+            answer(connection.output, &limits, || {
+                lines([
+                    ("project", project.to_string()),
+                    ("limits", in_words(limits)),
+                ])
+            })
+        }
+    }
+}
+
+fn in_words(limits: LimitsView) -> String {
+    let whose = if limits.own {
+        "its own"
+    } else {
+        "the deployment's default"
+    };
+    format!(
+        "{} requests a second, {} at once ({whose})",
+        limits.requests_per_second, limits.burst
+    )
+}
+
+fn text(view: &ProjectView) -> String {
+    let pool = |(name, pool): (&PoolName, &PoolView)| match pool {
+        PoolView::Pull {} => format!("{name} (pull)"),
+        PoolView::Fargate {
+            worker_id,
+            image,
+            cpu,
+            memory_mib,
+            max_concurrent,
+            labels,
+            models,
+        } => {
+            let (labels, models) = (pairs(labels), joined(models));
+            format!(
+                "{name} (fargate, {worker_id}, {cpu} CPU units, {memory_mib} MiB, {max_concurrent} at once, labels {labels}, \
+                 models {models}, {image})"
+            )
+        }
+    };
+    let pools: Vec<String> = view.pools.iter().map(pool).collect();
+    lines([
+        ("project", view.project.to_string()),
+        ("pools", pools.join("\n         ")),
+        ("limits", in_words(view.limits)),
+        ("created", view.created_at.to_string()),
+    ])
+}

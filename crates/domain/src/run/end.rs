@@ -1,0 +1,238 @@
+//! How a held or waiting step ends, is given up, or waits again.
+
+use std::collections::BTreeSet;
+
+use super::types::{Change, Pace, Refusal, Run};
+use crate::audit::Event;
+use crate::clock::Timestamp;
+use crate::ids::WorkerId;
+use crate::names::StepId;
+use crate::step::{AbortReason, DeadReason, Executor, Fence, Outcome, RequeueReason, StepState};
+
+impl Run {
+    /// `Leased | Running -> Succeeded | Failed`. The same report twice changes nothing and is fine.
+    ///
+    /// # Errors
+    /// When the claim is no longer live, belongs to another worker, or ended otherwise.
+    pub fn finish(
+        &mut self,
+        step_id: &StepId,
+        holder: Option<WorkerId>,
+        fence: Fence,
+        outcome: &Outcome,
+        pace: Pace,
+        now: Timestamp,
+    ) -> Result<Change, Refusal> {
+        let step = self.step(step_id)?;
+        if holder.is_some() && step.fence == fence && step.last_holder != holder {
+            return Err(Refusal::NotHolder);
+        }
+        match (&step.state, outcome) {
+            (StepState::Succeeded { fence: ended, .. }, Outcome::Succeeded) if *ended == fence => {
+                return Ok(Change::default());
+            }
+            (
+                StepState::Failed {
+                    fence: ended,
+                    failure,
+                    ..
+                },
+                Outcome::Failed { failure: told },
+            ) if *ended == fence && failure == told => {
+                return Ok(Change::default());
+            }
+            (
+                StepState::Succeeded { fence: ended, .. } | StepState::Failed { fence: ended, .. },
+                _,
+            ) if *ended == fence => {
+                return Err(Refusal::EndedOtherwise(step.state.name()));
+            }
+            (StepState::Aborted { .. }, _) if step.fence == fence => {
+                return Err(Refusal::EndedOtherwise(step.state.name()));
+            }
+            _ => {}
+        }
+        let hold = self.held(step_id, holder, fence)?.clone();
+        let mut change = Change::default();
+        change.release.push(self.lease_key(step_id, &hold));
+        let state = match outcome {
+            Outcome::Succeeded => {
+                change.events.push(Event::StepSucceeded {
+                    step_id: step_id.clone(),
+                    fence,
+                });
+                StepState::Succeeded { fence, at: now }
+            }
+            Outcome::Failed { failure } => {
+                change.events.push(Event::StepFailed {
+                    step_id: step_id.clone(),
+                    fence,
+                    failure: failure.clone(),
+                });
+                StepState::Failed {
+                    fence,
+                    failure: failure.clone(),
+                    at: now,
+                }
+            }
+        };
+        change.events.push(Event::SandboxReset {
+            step_id: step_id.clone(),
+            fence,
+        });
+        self.step_mut(step_id)?.state = state;
+        self.settle(&mut change, pace, now);
+        Ok(change)
+    }
+
+    /// `Leased | Running -> Queued | Dead`: the claim is lost.
+    ///
+    /// # Errors
+    /// When the claim is no longer live.
+    pub fn lose(
+        &mut self,
+        step_id: &StepId,
+        fence: Fence,
+        reason: RequeueReason,
+        pace: Pace,
+        now: Timestamp,
+    ) -> Result<Change, Refusal> {
+        let hold = self.held(step_id, None, fence)?.clone();
+        let mut change = Change {
+            release: vec![self.lease_key(step_id, &hold)],
+            ..Change::default()
+        };
+        if let (Executor::Ecs, Some(handle)) = (hold.executor, &hold.handle) {
+            change.stop.push((step_id.clone(), handle.clone()));
+        }
+        let step = self.step_mut(step_id)?;
+        // A launch that found no room was no attempt; the time to live bounds the waiting.
+        let spent = u32::from(reason != RequeueReason::NoCapacity);
+        if spent > 0 && step.attempt >= step.spec.max_attempts {
+            step.state = StepState::Dead {
+                reason: DeadReason::AttemptsExhausted,
+                at: now,
+            };
+            change.events.push(Event::StepDead {
+                step_id: step_id.clone(),
+                reason: DeadReason::AttemptsExhausted,
+            });
+        } else {
+            step.attempt = step.attempt.saturating_add(spent);
+            step.state = pace.queued(now);
+            change.events.push(Event::StepRequeued {
+                step_id: step_id.clone(),
+                fence,
+                attempt: step.attempt,
+                reason,
+            });
+            change.ready.push((step_id.clone(), step.spec.pool.clone()));
+        }
+        self.settle(&mut change, pace, now);
+        Ok(change)
+    }
+
+    /// Moves the time at which somebody must look at a held step again.
+    ///
+    /// # Errors
+    /// When the claim is no longer live.
+    pub fn look_again(
+        &mut self,
+        step_id: &StepId,
+        fence: Fence,
+        due: Timestamp,
+    ) -> Result<Change, Refusal> {
+        self.held(step_id, None, fence)?;
+        if let Some(hold) = self.step_mut(step_id)?.state.hold_mut() {
+            hold.due = due;
+        }
+        Ok(Change {
+            quiet: true,
+            ..Change::default()
+        })
+    }
+
+    /// `Queued -> Dead` where the time to live is over, else: notes that the queue message is sent
+    /// again.
+    ///
+    /// # Errors
+    /// When the step is not queued.
+    pub fn wait(
+        &mut self,
+        step_id: &StepId,
+        pace: Pace,
+        now: Timestamp,
+    ) -> Result<Change, Refusal> {
+        let step = self.step_mut(step_id)?;
+        let StepState::Queued {
+            since,
+            resend_at,
+            resent,
+        } = step.state
+        else {
+            return Err(Refusal::NotQueued(step.state.name()));
+        };
+        let mut change = Change::default();
+        if since.plus_seconds(i64::from(step.spec.ttl_seconds)) <= now {
+            step.state = StepState::Dead {
+                reason: DeadReason::TtlExpired,
+                at: now,
+            };
+            change.events.push(Event::StepDead {
+                step_id: step_id.clone(),
+                reason: DeadReason::TtlExpired,
+            });
+            self.settle(&mut change, pace, now);
+        } else if resend_at <= now {
+            let resent = resent.saturating_add(1);
+            step.state = StepState::Queued {
+                since,
+                resend_at: pace.resend_at(now, resent),
+                resent,
+            };
+            change.ready.push((step_id.clone(), step.spec.pool.clone()));
+            change.quiet = true;
+        }
+        Ok(change)
+    }
+
+    /// `Dead -> Queued`: a caller puts a dead step back, and with it the steps that were ended
+    /// because of it.
+    ///
+    /// # Errors
+    /// When the step is not dead.
+    pub fn retry(
+        &mut self,
+        step_id: &StepId,
+        pace: Pace,
+        now: Timestamp,
+    ) -> Result<Change, Refusal> {
+        let step = self.step_mut(step_id)?;
+        if !matches!(step.state, StepState::Dead { .. }) {
+            return Err(Refusal::NotDead(step.state.name()));
+        }
+        step.state = pace.queued(now);
+        step.attempt = 1;
+        let mut change = Change {
+            ready: vec![(step_id.clone(), step.spec.pool.clone())],
+            ..Change::default()
+        };
+        change.events.push(Event::StepRetried {
+            step_id: step_id.clone(),
+        });
+        let mut revived = BTreeSet::from([step_id.clone()]);
+        loop {
+            let next = self.steps.iter().find_map(|(id, step)| match &step.state {
+                StepState::Aborted {
+                    reason: AbortReason::DependencyFailed { step_id },
+                    ..
+                } if revived.contains(step_id) => Some(id.clone()),
+                _ => None,
+            });
+            let Some(next) = next else { break };
+            self.step_mut(&next)?.state = StepState::Blocked;
+            revived.insert(next);
+        }
+        Ok(change)
+    }
+}

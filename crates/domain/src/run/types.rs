@@ -1,0 +1,336 @@
+//! What a run is made of, what one transition changes, and why one is refused.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::audit::Event;
+use crate::clock::Timestamp;
+use crate::fleet::{Mismatch, Worker};
+use crate::identity::Identity;
+use crate::ids::{RunId, WorkerId};
+use crate::names::{PoolName, StepId, WorkflowName};
+use crate::step::{Executor, Failure, Fence, Handle, Hold, Mode, RunState, StepSpec, StepState};
+
+/// A step of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// What it is to do.
+    pub spec: StepSpec,
+    /// Where it stands.
+    pub state: StepState,
+    /// Counts tries, from 1.
+    pub attempt: u32,
+    /// The fence of its newest claim; 0 before the first.
+    pub fence: Fence,
+    /// Who made that claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_holder: Option<WorkerId>,
+}
+
+/// A run: a small graph of steps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// The run's id.
+    pub run_id: RunId,
+    /// The kind of work.
+    pub workflow: WorkflowName,
+    /// The resolved profile that its identity steps start with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// When it was enqueued.
+    pub created_at: Timestamp,
+    /// Its steps by id.
+    pub steps: BTreeMap<StepId, Step>,
+}
+
+/// A lease to store: one row for each claim that has not ended, under its holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step_id: StepId,
+    /// The claim's fence.
+    pub fence: Fence,
+    /// Who holds it.
+    pub holder: WorkerId,
+    /// In which of the holder's slots.
+    pub slot: u32,
+    /// Until when, unless a heartbeat moves it.
+    pub until: Timestamp,
+    /// Whether the step sees an identity: a revocation looks at no others.
+    pub identity: bool,
+}
+
+/// The address of a stored lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseKey {
+    /// Who holds it.
+    pub holder: WorkerId,
+    /// In which slot.
+    pub slot: u32,
+    /// The claim's fence: a row with another one belongs to another claim.
+    pub fence: Fence,
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step_id: StepId,
+}
+
+/// All that one transition changes beside the document.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// What became true, in order. Empty: nothing changed, nothing needs writing.
+    pub events: Vec<Event>,
+    /// Leases to write, each only if its slot is free or holds the same step.
+    pub take: Option<Lease>,
+    /// Leases to remove.
+    pub release: Vec<LeaseKey>,
+    /// Steps that may be claimed now, with the pool to tell.
+    pub ready: Vec<(StepId, PoolName)>,
+    /// Sandboxes to stop.
+    pub stop: Vec<(StepId, Handle)>,
+    /// Whether the document changed without an event worth auditing (a due time moved).
+    pub quiet: bool,
+}
+
+/// Who claims a step, and for where.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimant<'a> {
+    /// The worker.
+    pub worker: &'a Worker,
+    /// Which of its slots the lease is to take.
+    pub slot: u32,
+    /// What will run the sandbox.
+    pub executor: Executor,
+}
+
+/// What resolving a step's cascade again, at its start, came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fresh {
+    /// The step sees no identity.
+    Nothing,
+    /// What it would see now.
+    Identity(Identity),
+    /// Its profiles do not let it start any more.
+    Refused(Failure),
+}
+
+/// Why a transition does not happen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The run has no such step.
+    #[error("the run has no step `{0}`")]
+    NoSuchStep(StepId),
+    /// The step is not waiting to be claimed.
+    #[error("the step is not waiting to be claimed: it is {0}")]
+    NotQueued(&'static str),
+    /// The worker does not match.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+    /// The fence is not that of the step's live claim.
+    #[error("the lease is no longer held: fence {given} is stale")]
+    StaleFence {
+        /// The fence that was presented.
+        given: Fence,
+    },
+    /// The claim belongs to another worker.
+    #[error("the step is held by another worker")]
+    NotHolder,
+    /// The step ended otherwise.
+    #[error("the step has already ended as {0}")]
+    EndedOtherwise(&'static str),
+    /// The step's sandbox has another handle already.
+    #[error("the step already has a sandbox")]
+    OtherHandle,
+    /// Only dead steps are retried.
+    #[error("the step is {0}; only a dead step can be retried")]
+    NotDead(&'static str),
+    /// Nothing of the run is left to cancel.
+    #[error("the run has already ended as {0}")]
+    AlreadyEnded(&'static str),
+}
+
+/// What happens to seconds: how long a lease lasts and when a queue message is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Seconds that a lease lasts without a heartbeat.
+    pub lease_seconds: i64,
+    /// Seconds after which an unclaimed step's queue message is first sent again; it doubles up to
+    /// a day's worth.
+    pub resend_seconds: i64,
+}
+
+impl Pace {
+    pub(super) const fn resend_at(self, now: Timestamp, resent: u32) -> Timestamp {
+        let doublings = if resent < 6 { resent } else { 6 };
+        now.plus_seconds(self.resend_seconds << doublings)
+    }
+
+    pub(super) const fn queued(self, now: Timestamp) -> StepState {
+        StepState::Queued {
+            since: now,
+            resend_at: self.resend_at(now, 0),
+            resent: 0,
+        }
+    }
+}
+
+impl Run {
+    /// A run as it is first stored: steps without needs are queued, the others blocked.
+    #[must_use]
+    pub fn enqueue(
+        run_id: RunId,
+        workflow: WorkflowName,
+        identity: Option<Identity>,
+        steps: BTreeMap<StepId, StepSpec>,
+        pace: Pace,
+        now: Timestamp,
+    ) -> (Self, Change) {
+        let mut change = Change::default();
+        change.events.push(Event::RunEnqueued {
+            workflow: workflow.clone(),
+            steps: steps.keys().cloned().collect(),
+            profiles: identity
+                .as_ref()
+                .map(|identity| identity.profiles.clone())
+                .unwrap_or_default(),
+        });
+        let steps = steps
+            .into_iter()
+            .map(|(step_id, spec)| {
+                let state = if spec.needs.is_empty() {
+                    change.ready.push((step_id.clone(), spec.pool.clone()));
+                    pace.queued(now)
+                } else {
+                    StepState::Blocked
+                };
+                (
+                    step_id,
+                    Step {
+                        spec,
+                        state,
+                        attempt: 1,
+                        fence: Fence::default(),
+                        last_holder: None,
+                    },
+                )
+            })
+            .collect();
+        (
+            Self {
+                run_id,
+                workflow,
+                identity,
+                created_at: now,
+                steps,
+            },
+            change,
+        )
+    }
+
+    /// The run's state, derived from its steps.
+    #[must_use]
+    pub fn state(&self) -> RunState {
+        let any = |test: fn(&StepState) -> bool| self.steps.values().any(|step| test(&step.state));
+        if any(|state| !state.is_terminal()) {
+            let untouched = self
+                .steps
+                .values()
+                .all(|step| step.fence == Fence::default());
+            return if untouched {
+                RunState::Queued
+            } else {
+                RunState::Running
+            };
+        }
+        if any(|state| matches!(state, StepState::Dead { .. })) {
+            RunState::Dead
+        } else if any(|state| matches!(state, StepState::Failed { .. })) {
+            RunState::Failed
+        } else if any(|state| matches!(state, StepState::Aborted { .. })) {
+            RunState::Aborted
+        } else {
+            RunState::Succeeded
+        }
+    }
+
+    /// When somebody must look at this run again; `None` once nothing of it is live.
+    #[must_use]
+    pub fn due_at(&self) -> Option<Timestamp> {
+        self.steps
+            .values()
+            .filter_map(|step| match &step.state {
+                StepState::Queued {
+                    since, resend_at, ..
+                } => Some((*resend_at).min(since.plus_seconds(i64::from(step.spec.ttl_seconds)))),
+                StepState::Leased(hold) | StepState::Running(hold) => Some(hold.due),
+                StepState::Aborted {
+                    at,
+                    stopping: Some(_),
+                    ..
+                } => Some(*at),
+                StepState::Blocked
+                | StepState::Succeeded { .. }
+                | StepState::Failed { .. }
+                | StepState::Aborted { stopping: None, .. }
+                | StepState::Dead { .. } => None,
+            })
+            .min()
+    }
+
+    /// A step.
+    ///
+    /// # Errors
+    /// When the run has none of that id.
+    pub fn step(&self, step_id: &StepId) -> Result<&Step, Refusal> {
+        self.steps
+            .get(step_id)
+            .ok_or_else(|| Refusal::NoSuchStep(step_id.clone()))
+    }
+
+    /// What a step's sandbox starts with: what its claim has resolved, or else what was resolved at
+    /// enqueue, as far as the step's tool sees it. Nothing for a step of another mode than
+    /// `identity`.
+    #[must_use]
+    pub fn identity_of(&self, step: &Step) -> Option<Identity> {
+        if step.spec.mode != Mode::Identity {
+            return None;
+        }
+        if let Some(fresh) = step.state.hold().and_then(|hold| hold.identity.as_deref()) {
+            return Some(fresh.clone());
+        }
+        self.identity
+            .as_ref()
+            .map(|identity| identity.seen_by(step.spec.tool.as_ref()))
+    }
+
+    /// The plain environment that a step's sandbox starts with: its identity's knobs, overridden by
+    /// its own.
+    #[must_use]
+    pub fn env_of(&self, step: &Step) -> BTreeMap<String, String> {
+        let mut env = self
+            .identity_of(step)
+            .map(|identity| identity.env)
+            .unwrap_or_default();
+        env.extend(step.spec.env.clone());
+        env
+    }
+
+    pub(super) fn step_mut(&mut self, step_id: &StepId) -> Result<&mut Step, Refusal> {
+        self.steps
+            .get_mut(step_id)
+            .ok_or_else(|| Refusal::NoSuchStep(step_id.clone()))
+    }
+
+    pub(super) fn lease_key(&self, step_id: &StepId, hold: &Hold) -> LeaseKey {
+        LeaseKey {
+            holder: hold.holder,
+            slot: hold.slot,
+            fence: hold.fence,
+            run_id: self.run_id,
+            step_id: step_id.clone(),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The real clock and the real source of ids and secrets.
+
+use sealfleet_domain::{Clock, IdSource, Timestamp};
+
+/// The system's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the clock that everything else is given"
+        )]
+        let now = std::time::SystemTime::now();
+        let since = now
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
+        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// The operating system's random numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemIds;
+
+impl IdSource for SystemIds {
+    fn uuid(&self, now: Timestamp) -> uuid::Uuid {
+        let mut random = [0_u8; 10];
+        for (to, from) in random.iter_mut().zip(self.secret()) {
+            *to = from;
+        }
+        let millis = u64::try_from(now.millis()).unwrap_or_default();
+        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        let mut secret = [0_u8; 32];
+        if getrandom::fill(&mut secret).is_err() {
+            // A credential that can be guessed is worse than no answer.
+            std::process::abort();
+        }
+        secret
+    }
+}

@@ -1,0 +1,478 @@
+//! Task definitions: what `RegisterTaskDefinition` accepts and what the agent needs of it.
+//!
+//! The document is kept as it was sent, for `DescribeTaskDefinition`; beside it stands the parsed
+//! [`Container`]. What the stand-in cannot honour (several containers, volumes, environment files)
+//! is refused at registration, so that a definition never runs with less than it asks for. Messages
+//! follow the ECS API where it documents them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::clock::{self, Millis};
+use crate::error::ApiError;
+use crate::reference::SecretReference;
+
+/// The time between SIGTERM and SIGKILL when the definition names none.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html>
+/// (`stopTimeout`)
+const DEFAULT_STOP_TIMEOUT: u64 = 30;
+const MAX_STOP_TIMEOUT: u64 = 120;
+
+/// The entry point of the image this stand-in knows.
+pub const IMAGE_ENTRY_POINT: [&str; 2] = ["/sealfleet-init", "fargate"];
+
+/// One registered revision.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskDefinition {
+    pub family: String,
+    pub revision: u32,
+    pub arn: String,
+    pub registered_at: Millis,
+    /// The request as sent: names, references and ids; never a value of a secret.
+    pub document: Map<String, Value>,
+    pub tags: Value,
+}
+
+/// What the agent reads of a definition. One container per task.
+#[derive(Debug, Clone)]
+pub struct Container {
+    pub name: String,
+    pub image: String,
+    /// Entry point and command, ready to execute.
+    pub command: Vec<String>,
+    pub environment: BTreeMap<String, String>,
+    pub secrets: Vec<(String, SecretReference)>,
+    pub logs: Option<LogTarget>,
+    pub memory_mib: u64,
+    pub stop_timeout: Duration,
+    pub execution_role: Option<String>,
+    pub task_role: Option<String>,
+}
+
+/// Options of the `awslogs` log driver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogTarget {
+    pub group: String,
+    pub stream_prefix: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request {
+    family: String,
+    #[serde(default)]
+    container_definitions: Vec<RequestContainer>,
+    execution_role_arn: Option<String>,
+    task_role_arn: Option<String>,
+    network_mode: Option<String>,
+    #[serde(default)]
+    requires_compatibilities: Vec<String>,
+    cpu: Option<String>,
+    memory: Option<String>,
+    #[serde(default)]
+    volumes: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestContainer {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    image: String,
+    #[serde(default)]
+    entry_point: Vec<String>,
+    #[serde(default)]
+    command: Vec<String>,
+    #[serde(default)]
+    environment: Vec<KeyValue>,
+    #[serde(default)]
+    secrets: Vec<RequestSecret>,
+    log_configuration: Option<LogConfiguration>,
+    memory: Option<u64>,
+    stop_timeout: Option<u64>,
+    #[serde(default)]
+    privileged: bool,
+    #[serde(default)]
+    mount_points: Vec<Value>,
+    #[serde(default)]
+    environment_files: Vec<Value>,
+    #[serde(default = "yes")]
+    essential: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A `name`, `value` pair of the ECS API.
+#[derive(Debug, Clone, Deserialize)]
+pub struct KeyValue {
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    pub value: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestSecret {
+    name: String,
+    value_from: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LogConfiguration {
+    log_driver: String,
+    #[serde(default)]
+    options: BTreeMap<String, String>,
+}
+
+impl TaskDefinition {
+    /// Checks a `RegisterTaskDefinition` request and makes the revision of it.
+    ///
+    /// # Errors
+    /// `ClientException` naming what is wrong, as ECS does.
+    pub fn register(
+        mut document: Map<String, Value>,
+        arn_prefix: &str,
+        next_revision: impl FnOnce(&str) -> u32,
+    ) -> Result<Self, ApiError> {
+        let tags = document.remove("tags").unwrap_or_else(|| json!([]));
+        let (family, _) = parse(&document)?;
+        let revision = next_revision(&family);
+        Ok(Self {
+            arn: format!("{arn_prefix}:task-definition/{family}:{revision}"),
+            family,
+            revision,
+            registered_at: clock::now(),
+            document,
+            tags,
+        })
+    }
+
+    /// The container of the task.
+    ///
+    /// # Errors
+    /// `ClientException`; a registered definition was checked, so only a damaged journal can cause
+    /// it.
+    pub fn container(&self) -> Result<Container, ApiError> {
+        parse(&self.document).map(|(_, container)| container)
+    }
+
+    pub fn cpu(&self) -> Value {
+        self.document.get("cpu").cloned().unwrap_or(Value::Null)
+    }
+
+    pub fn memory(&self) -> Value {
+        self.document.get("memory").cloned().unwrap_or(Value::Null)
+    }
+
+    /// The `taskDefinition` member of answers.
+    pub fn describe(&self) -> Value {
+        let mut described = self.document.clone();
+        described.insert("taskDefinitionArn".into(), json!(self.arn));
+        described.insert("revision".into(), json!(self.revision));
+        described.insert("status".into(), json!("ACTIVE"));
+        described.insert(
+            "registeredAt".into(),
+            clock::epoch_seconds(self.registered_at),
+        );
+        described.insert("compatibilities".into(), json!(["EC2", "FARGATE"]));
+        described.entry("volumes").or_insert_with(|| json!([]));
+        described
+            .entry("placementConstraints")
+            .or_insert_with(|| json!([]));
+        Value::Object(described)
+    }
+}
+
+fn parse(document: &Map<String, Value>) -> Result<(String, Container), ApiError> {
+    let request: Request =
+        serde_json::from_value(Value::Object(document.clone())).map_err(|error| {
+            ApiError::client(format!("The task definition cannot be read: {error}"))
+        })?;
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if request.family.is_empty() || request.family.len() > 255 || !request.family.chars().all(legal)
+    {
+        return Err(ApiError::client(
+            "Family contains invalid characters or is too long: up to 255 letters, numbers, underscores and hyphens.",
+        ));
+    }
+    let family = request.family.clone();
+    let memory_mib = fargate_size(&request)?;
+    if !request.volumes.is_empty() {
+        return Err(unsupported("volumes"));
+    }
+    let mut containers = request.container_definitions;
+    let (Some(container), true) = (containers.pop(), containers.is_empty()) else {
+        return Err(ApiError::client(
+            "The local stand-in for ECS runs task definitions of exactly one container.",
+        ));
+    };
+    check_container(&container)?;
+    let secrets = secrets_of(&container)?;
+    let logs = logs_of(&container)?;
+    if request.execution_role_arn.is_none() {
+        if logs.is_some() {
+            return Err(ApiError::client(
+                "Fargate requires task definition to have execution role ARN to support log driver awslogs.",
+            ));
+        }
+        if !secrets.is_empty() {
+            return Err(ApiError::client(
+                "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'.",
+            ));
+        }
+    }
+    let mut command = container.entry_point;
+    if command.is_empty() {
+        command = IMAGE_ENTRY_POINT.map(str::to_owned).to_vec();
+    }
+    command.extend(container.command);
+    Ok((
+        family,
+        Container {
+            name: container.name,
+            image: container.image,
+            command,
+            environment: container
+                .environment
+                .into_iter()
+                .map(|pair| (pair.name, pair.value))
+                .collect(),
+            secrets,
+            logs,
+            memory_mib: container
+                .memory
+                .map_or(memory_mib, |own| own.min(memory_mib)),
+            stop_timeout: Duration::from_secs(
+                container.stop_timeout.unwrap_or(DEFAULT_STOP_TIMEOUT),
+            ),
+            execution_role: request.execution_role_arn,
+            task_role: request.task_role_arn,
+        },
+    ))
+}
+
+fn unsupported(field: &str) -> ApiError {
+    ApiError::client(format!(
+        "`{field}` is not supported by the local stand-in for ECS."
+    ))
+}
+
+fn check_container(container: &RequestContainer) -> Result<(), ApiError> {
+    if container.name.is_empty() {
+        return Err(ApiError::client(
+            "Container.name should not be null or empty.",
+        ));
+    }
+    if container.image.is_empty() {
+        return Err(ApiError::client(
+            "Container.image should not be null or empty.",
+        ));
+    }
+    if !container.essential {
+        return Err(ApiError::client(
+            "A task definition must have at least one essential container.",
+        ));
+    }
+    if container.privileged {
+        return Err(ApiError::client(
+            "Fargate does not support privileged containers.",
+        ));
+    }
+    for (field, used) in [
+        ("mountPoints", !container.mount_points.is_empty()),
+        ("environmentFiles", !container.environment_files.is_empty()),
+    ] {
+        if used {
+            return Err(unsupported(field));
+        }
+    }
+    if container
+        .stop_timeout
+        .is_some_and(|seconds| seconds > MAX_STOP_TIMEOUT)
+    {
+        return Err(ApiError::client(format!(
+            "The stopTimeout of container '{}' must not exceed {MAX_STOP_TIMEOUT} seconds on Fargate.",
+            container.name
+        )));
+    }
+    Ok(())
+}
+
+fn secrets_of(container: &RequestContainer) -> Result<Vec<(String, SecretReference)>, ApiError> {
+    let mut secrets: Vec<(String, SecretReference)> = Vec::new();
+    for secret in &container.secrets {
+        let taken = container
+            .environment
+            .iter()
+            .any(|pair| pair.name == secret.name)
+            || secrets.iter().any(|(name, _)| *name == secret.name);
+        if taken {
+            return Err(ApiError::client(format!(
+                "The secret name must be unique and not shared with any new or existing environment variables set on \
+                 the container, such as '{}'.",
+                secret.name
+            )));
+        }
+        let reference = secret.value_from.parse().map_err(|error| {
+            ApiError::client(format!("`valueFrom` of secret `{}` {error}", secret.name))
+        })?;
+        secrets.push((secret.name.clone(), reference));
+    }
+    Ok(secrets)
+}
+
+fn logs_of(container: &RequestContainer) -> Result<Option<LogTarget>, ApiError> {
+    let Some(configuration) = &container.log_configuration else {
+        return Ok(None);
+    };
+    if configuration.log_driver != "awslogs" {
+        return Err(unsupported(&format!(
+            "logDriver {}",
+            configuration.log_driver
+        )));
+    }
+    let option = |name: &str| {
+        configuration
+            .options
+            .get(name)
+            .filter(|value| !value.is_empty())
+            .cloned()
+            .ok_or_else(|| ApiError::client(format!("Log driver awslogs requires options: {name}")))
+    };
+    option("awslogs-region")?;
+    Ok(Some(LogTarget {
+        group: option("awslogs-group")?,
+        stream_prefix: option("awslogs-stream-prefix")?,
+    }))
+}
+
+/// Checks CPU and memory against the sizes of Fargate; answers the memory in MiB.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html>
+fn fargate_size(request: &Request) -> Result<u64, ApiError> {
+    if !request
+        .requires_compatibilities
+        .iter()
+        .any(|one| one == "FARGATE")
+    {
+        return Err(ApiError::client(
+            "The local stand-in for ECS runs Fargate tasks: `requiresCompatibilities` must hold FARGATE.",
+        ));
+    }
+    if request.network_mode.as_deref() != Some("awsvpc") {
+        return Err(ApiError::client(
+            "Fargate only supports network mode ‘awsvpc’.",
+        ));
+    }
+    let (Some(cpu), Some(memory)) = (
+        number(request.cpu.as_deref()),
+        number(request.memory.as_deref()),
+    ) else {
+        return Err(ApiError::client(
+            "Fargate requires that 'cpu' and 'memory' be defined at the task level.",
+        ));
+    };
+    let gib = |low: u64, high: u64, step: u64| {
+        memory >= low * 1024 && memory <= high * 1024 && memory.is_multiple_of(step * 1024)
+    };
+    let known = match cpu {
+        256 => [512, 1024, 2048].contains(&memory),
+        512 => gib(1, 4, 1),
+        1024 => gib(2, 8, 1),
+        2048 => gib(4, 16, 1),
+        4096 => gib(8, 30, 1),
+        8192 => gib(16, 60, 4),
+        16384 => gib(32, 120, 8),
+        _ => false,
+    };
+    if !known {
+        return Err(ApiError::client(
+            "No Fargate configuration exists for given values.",
+        ));
+    }
+    Ok(memory)
+}
+
+fn number(text: Option<&str>) -> Option<u64> {
+    text?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document(change: impl FnOnce(&mut Value)) -> Map<String, Value> {
+        let mut document = json!({
+            "family": "sealfleet-a--0123", "networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"],
+            "cpu": "256", "memory": "512", "executionRoleArn": "arn:aws:iam::000000000000:role/x",
+            "containerDefinitions": [{
+                "name": "sandbox", "image": "sealfleet/sandbox@sha256:00", "command": ["--flag"],
+                "environment": [{"name": "A", "value": "1"}],
+                "secrets": [{"name": "KEY",
+                    "valueFrom": "arn:aws:secretsmanager:eu-west-1:000000000000:secret:sealfleet/a/b-AbCdEf:k::v"}],
+                "logConfiguration": {"logDriver": "awslogs", "options": {
+                    "awslogs-group": "/sealfleet/a", "awslogs-region": "eu-west-1", "awslogs-stream-prefix": "step"}},
+            }],
+        });
+        change(&mut document);
+        match document {
+            Value::Object(map) => map,
+            _ => panic!("not an object"),
+        }
+    }
+
+    fn refused(change: impl FnOnce(&mut Value)) -> String {
+        parse(&document(change)).unwrap_err().message
+    }
+
+    #[test]
+    fn a_definition_gives_the_container_it_describes() {
+        let (_, container) = parse(&document(|_| {})).unwrap();
+        assert_eq!(container.command, ["/sealfleet-init", "fargate", "--flag"]);
+        assert_eq!(container.memory_mib, 512);
+        assert_eq!(container.stop_timeout, Duration::from_secs(30));
+        assert_eq!(container.logs.unwrap().stream_prefix, "step");
+        assert_eq!(container.secrets[0].0, "KEY");
+    }
+
+    #[test]
+    fn what_fargate_or_the_stand_in_cannot_honour_is_refused() {
+        assert!(refused(|d| d["memory"] = json!("513")).contains("No Fargate configuration"));
+        assert!(refused(|d| d["networkMode"] = json!("bridge")).contains("awsvpc"));
+        assert!(refused(|d| d["volumes"] = json!([{"name": "v"}])).contains("volumes"));
+        assert!(refused(|d| d["family"] = json!("a b")).contains("Family"));
+        assert!(
+            refused(|d| d["containerDefinitions"][0]["privileged"] = json!(true))
+                .contains("privileged")
+        );
+        assert!(
+            refused(|d| d["containerDefinitions"][0]["stopTimeout"] = json!(121))
+                .contains("stopTimeout")
+        );
+        assert!(
+            refused(|d| d["containerDefinitions"][0]["environment"] =
+                json!([{"name": "KEY", "value": "x"}]))
+            .contains("must be unique")
+        );
+        assert!(
+            refused(|d| {
+                d.as_object_mut().unwrap().remove("executionRoleArn");
+            })
+            .contains("execution role")
+        );
+        assert!(
+            refused(|d| {
+                let twin = d["containerDefinitions"][0].clone();
+                d["containerDefinitions"].as_array_mut().unwrap().push(twin);
+            })
+            .contains("exactly one container")
+        );
+    }
+}

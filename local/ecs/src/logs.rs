@@ -1,0 +1,225 @@
+//! The `awslogs` driver: lines of a container's output into one stream of CloudWatch Logs, in
+//! batches.
+//!
+//! As the driver's default mode does, a full buffer holds the container up rather than losing
+//! lines; lines are lost, with a warning, only when the service refuses a batch several times in a
+//! row.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::clock;
+use crate::cloud::{Cloud, CloudError, LogLine, RoleSession};
+use crate::sandbox::Output;
+
+/// Bytes of one event without its overhead.
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>
+const MAX_LINE: usize = 256 * 1024 - OVERHEAD;
+const OVERHEAD: usize = 26;
+const MAX_BATCH_BYTES: usize = 1_048_576;
+const MAX_BATCH_LINES: usize = 10_000;
+const BATCH_EVERY: Duration = Duration::from_millis(200);
+const BUFFERED_LINES: usize = 4096;
+const ATTEMPTS: u32 = 6;
+
+/// An existing log stream, written under a task's execution role.
+pub struct LogStream {
+    cloud: Arc<dyn Cloud>,
+    role: Arc<RoleSession>,
+    group: String,
+    name: String,
+}
+
+impl LogStream {
+    /// Makes the stream.
+    ///
+    /// # Errors
+    /// What CloudWatch Logs answers, such as for a group that does not exist.
+    pub async fn create(
+        cloud: Arc<dyn Cloud>,
+        role: Arc<RoleSession>,
+        group: &str,
+        name: String,
+    ) -> Result<Self, CloudError> {
+        cloud
+            .create_log_stream(&role.credentials().await?, group, &name)
+            .await?;
+        Ok(Self {
+            cloud,
+            role,
+            group: group.to_owned(),
+            name,
+        })
+    }
+
+    /// Writes all lines until the outputs end.
+    pub async fn copy(self, outputs: Vec<Output>) {
+        let (lines, mut inbox) = mpsc::channel(BUFFERED_LINES);
+        let mut readers = JoinSet::new();
+        for output in outputs {
+            readers.spawn(read_lines(output, lines.clone()));
+        }
+        drop(lines);
+        let mut carried = None;
+        loop {
+            let first = match carried.take() {
+                Some(line) => line,
+                None => match inbox.recv().await {
+                    Some(line) => line,
+                    None => return,
+                },
+            };
+            let (mut batch, next) = fill_batch(first, &mut inbox).await;
+            carried = next;
+            batch.sort_by_key(|line| line.at);
+            self.put(&batch).await;
+        }
+    }
+
+    async fn put(&self, batch: &[LogLine]) {
+        let mut pause = Duration::from_millis(100);
+        for attempt in 1..=ATTEMPTS {
+            match self.try_put(batch).await {
+                Ok(()) => return,
+                Err(error) if attempt == ATTEMPTS => {
+                    tracing::warn!(stream = self.name, lines = batch.len(), %error, "log lines lost");
+                }
+                Err(_) => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+            }
+        }
+    }
+
+    async fn try_put(&self, batch: &[LogLine]) -> Result<(), CloudError> {
+        let role = self.role.credentials().await?;
+        self.cloud
+            .put_log_lines(&role, &self.group, &self.name, batch)
+            .await
+    }
+}
+
+/// Reads outputs to their end and throws them away, for definitions without a log configuration.
+pub async fn discard(outputs: Vec<Output>) {
+    let mut readers = JoinSet::new();
+    for mut output in outputs {
+        readers.spawn(async move { tokio::io::copy(&mut output, &mut tokio::io::sink()).await });
+    }
+    while readers.join_next().await.is_some() {}
+}
+
+/// Gathers lines for one call: what comes within the batch time and fits. Also answers the line
+/// that did not fit.
+async fn fill_batch(
+    first: LogLine,
+    inbox: &mut mpsc::Receiver<LogLine>,
+) -> (Vec<LogLine>, Option<LogLine>) {
+    let size = |line: &LogLine| line.text.len() + OVERHEAD;
+    let until = tokio::time::Instant::now() + BATCH_EVERY;
+    let mut bytes = size(&first);
+    let mut batch = vec![first];
+    while batch.len() < MAX_BATCH_LINES {
+        let Ok(Some(line)) = tokio::time::timeout_at(until, inbox.recv()).await else {
+            break;
+        };
+        bytes += size(&line);
+        if bytes > MAX_BATCH_BYTES {
+            return (batch, Some(line));
+        }
+        batch.push(line);
+    }
+    (batch, None)
+}
+
+async fn read_lines(mut output: impl AsyncRead + Unpin, lines: mpsc::Sender<LogLine>) {
+    let mut chunk = vec![0; 16 * 1024];
+    let mut pending: Vec<u8> = Vec::new();
+    loop {
+        let read = output.read(&mut chunk).await.unwrap_or(0);
+        pending.extend_from_slice(chunk.get(..read).unwrap_or_default());
+        let ended = read == 0;
+        while let Some(line) = take_line(&mut pending, ended) {
+            // CloudWatch Logs takes no empty message.
+            if !line.is_empty()
+                && lines
+                    .send(LogLine {
+                        at: clock::now(),
+                        text: line,
+                    })
+                    .await
+                    .is_err()
+            {
+                return;
+            }
+        }
+        if ended {
+            return;
+        }
+    }
+}
+
+/// Takes the first line out of `pending`; a line that is too long is cut, between characters where
+/// it can be.
+fn take_line(pending: &mut Vec<u8>, ended: bool) -> Option<String> {
+    let newline = pending
+        .iter()
+        .take(MAX_LINE + 1)
+        .position(|byte| *byte == b'\n');
+    let (taken, skipped) = match newline {
+        Some(at) => (at, 1),
+        None if pending.len() > MAX_LINE => (character_boundary(pending), 0),
+        None if ended && !pending.is_empty() => (pending.len(), 0),
+        None => return None,
+    };
+    let text = pending
+        .get(..taken)
+        .map(String::from_utf8_lossy)
+        .unwrap_or_default()
+        .into_owned();
+    pending.drain(..taken + skipped);
+    Some(text.strip_suffix('\r').map(str::to_owned).unwrap_or(text))
+}
+
+fn character_boundary(bytes: &[u8]) -> usize {
+    let continuation = |at: &usize| {
+        bytes
+            .get(*at)
+            .is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000)
+    };
+    (MAX_LINE - 3..=MAX_LINE)
+        .rev()
+        .find(|at| !continuation(at))
+        .unwrap_or(MAX_LINE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(mut pending: Vec<u8>) -> Vec<String> {
+        std::iter::from_fn(|| take_line(&mut pending, true)).collect()
+    }
+
+    #[test]
+    fn output_is_cut_into_lines() {
+        assert_eq!(
+            all(b"one\r\n\ntwo\nlast".to_vec()),
+            ["one", "", "two", "last"]
+        );
+        let mut open = b"no end yet".to_vec();
+        assert_eq!(take_line(&mut open, false), None);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        let text = "é".repeat(MAX_LINE);
+        let parts = all(text.clone().into_bytes());
+        assert!(parts.iter().all(|part| part.len() <= MAX_LINE));
+        assert_eq!(parts.concat(), text);
+    }
+}

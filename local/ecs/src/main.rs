@@ -1,0 +1,222 @@
+//! A local stand-in for Amazon ECS on Fargate and its agent, for developers' machines and tests.
+//!
+//! It serves the ECS calls the product makes and runs each task as a real bubblewrap sandbox. What
+//! decides in AWS decides here: the task's execution role is assumed at the local STS and reads the
+//! `secrets` of the definition, so IAM allows or denies; output goes to CloudWatch Logs under that
+//! role; the task role's credentials are served to the sandbox alone; every change of a task
+//! becomes an "ECS Task State Change" event for the observer. A journal lets tasks that ran when
+//! the process was killed end as STOPPED at the next start.
+//!
+//! Different from AWS, on purpose:
+//! - ECS calls are neither authenticated nor authorised, but sandboxes may make none ([`server`]).
+//! - Sandboxes share the host's network and get `AWS_ENDPOINT_URL` ([`sandbox`], [`agent`]).
+//! - One image exists ([`agent::Image`]); its root is always read-only; one container per task
+//!   ([`definition`]).
+//! - Any well-formed cluster name is an active cluster; no service, no capacity and no placement
+//!   exist.
+//!
+//! No other crate links this one: it may read values of secrets because it stands in for the ECS
+//! agent, and it is never deployed.
+
+mod agent;
+mod aws;
+mod clock;
+mod cloud;
+mod cluster;
+mod credentials;
+mod definition;
+mod error;
+mod events;
+mod faults;
+mod journal;
+mod logs;
+mod peer;
+mod random;
+mod reference;
+mod sandbox;
+mod secrets;
+mod server;
+mod task;
+#[cfg(test)]
+mod tests;
+
+use std::error::Error;
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use sealfleet_bubblewrap::{Launcher, LauncherConfig};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use zeroize::Zeroizing;
+
+use crate::agent::{Agent, Image, Surroundings};
+use crate::aws::{Aws, AwsSettings};
+use crate::cloud::Cloud;
+use crate::cluster::{Cluster, Place};
+use crate::credentials::CredentialPaths;
+use crate::peer::SandboxUids;
+use crate::sandbox::Bubblewrap;
+
+/// A shutdown waits this long for tasks: the longest `stopTimeout`, and some for the last log
+/// lines.
+const CLOSE_LIMIT: Duration = Duration::from_secs(140);
+/// Events that are not taken by then are delivered at the next start.
+const EVENTS_LIMIT: Duration = Duration::from_secs(3);
+
+/// Local stand-in for Amazon ECS on Fargate. Credentials for the local AWS endpoint come from
+/// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if set, `AWS_SESSION_TOKEN`. Prints `ready`
+/// when it listens.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// Port on 127.0.0.1.
+    #[arg(long)]
+    port: u16,
+    /// URL of the local AWS endpoint (STS, Secrets Manager, CloudWatch Logs, Lambda).
+    #[arg(long)]
+    aws_endpoint: String,
+    #[arg(long, default_value = "us-east-1")]
+    region: String,
+    /// Account of the ARNs that are made up here.
+    #[arg(long, default_value = "000000000000")]
+    account_id: String,
+    /// Root file system of the image, with `sealfleet-init` at its top.
+    #[arg(long)]
+    rootfs: PathBuf,
+    /// Function that takes the "ECS Task State Change" events.
+    #[arg(long, default_value = "sealfleet-observe")]
+    observe_function: String,
+    /// Directory of the journal; one process at a time.
+    #[arg(long)]
+    state_dir: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sealfleet-local-ecs: {}", with_causes(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), Box<dyn Error>> {
+    let image = Image::new(&options.rootfs);
+    image.reference().map_err(|error| {
+        format!(
+            "`{}` must hold `sealfleet-init`: {error}",
+            options.rootfs.display()
+        )
+    })?;
+    let cloud: Arc<dyn Cloud> = Arc::new(Aws::new(AwsSettings {
+        endpoint: options.aws_endpoint.clone(),
+        region: options.region.clone(),
+        access_key_id: environment("AWS_ACCESS_KEY_ID")?,
+        secret_access_key: Zeroizing::new(environment("AWS_SECRET_ACCESS_KEY")?),
+        session_token: environment("AWS_SESSION_TOKEN")
+            .ok()
+            .filter(|token| !token.is_empty()),
+        observe_function: options.observe_function,
+    }));
+    let launcher = Launcher::detect(LauncherConfig::new(&options.rootfs)).await?;
+    tracing::info!("sandboxes: {}", launcher.report());
+    let sandboxes = launcher.report().host_uids.clone().map(SandboxUids);
+
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))
+        .await
+        .map_err(|error| format!("port `{}` cannot be used: {error}", options.port))?;
+    let own_url = format!("http://{}", listener.local_addr()?);
+    let mut stop = StopSignals::new()?;
+    let place = Place {
+        region: options.region.clone(),
+        account: options.account_id,
+    };
+    let (cluster, work) =
+        Cluster::open(place, &options.state_dir, Arc::clone(&cloud)).map_err(|error| {
+            format!(
+                "the state directory `{}` cannot be used: {error}",
+                options.state_dir.display()
+            )
+        })?;
+    let agent = Arc::new(Agent {
+        cluster: Arc::clone(&cluster),
+        cloud,
+        runtime: Arc::new(Bubblewrap { launcher }),
+        credentials: Arc::new(CredentialPaths::default()),
+        image,
+        surroundings: Surroundings {
+            region: options.region,
+            aws_endpoint: options.aws_endpoint,
+            own_url,
+        },
+    });
+    tokio::spawn(Arc::clone(&agent).run(work));
+    let serving = tokio::spawn(server::serve(listener, agent, sandboxes));
+    writeln!(std::io::stdout(), "ready")?;
+
+    stop.next().await;
+    // The server goes on until all tasks have ended: their sandboxes may need credentials to end
+    // well.
+    tokio::select! {
+        () = close(&cluster) => {}
+        () = stop.next() => tracing::warn!("second signal: ending at once"),
+    }
+    serving.abort();
+    Ok(())
+}
+
+async fn close(cluster: &Cluster) {
+    cluster.close(CLOSE_LIMIT).await;
+    cluster.events().settle(EVENTS_LIMIT).await;
+}
+
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the start of the program is where its environment is read"
+)]
+fn environment(name: &str) -> Result<String, String> {
+    std::env::var(name).map_err(|_| format!("set `{name}` for the local AWS endpoint"))
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
+}

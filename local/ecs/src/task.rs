@@ -1,0 +1,218 @@
+//! One task: what ECS keeps of it and how it is shown in API answers and in events.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::clock::{self, Millis};
+
+/// The states a task passes here, in order.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html>
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Status {
+    Provisioning,
+    Pending,
+    Running,
+    Deprovisioning,
+    Stopped,
+}
+
+impl Status {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Provisioning => "PROVISIONING",
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Deprovisioning => "DEPROVISIONING",
+            Self::Stopped => "STOPPED",
+        }
+    }
+}
+
+/// `stopCode` values this stand-in gives.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Task.html>
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StopCode {
+    TaskFailedToStart,
+    EssentialContainerExited,
+    UserInitiated,
+    /// The infrastructure under the task was taken away in an orderly way.
+    TerminationNotice,
+    /// The infrastructure under the task was lost.
+    InfrastructureHealth,
+}
+
+impl StopCode {
+    fn name(self) -> &'static str {
+        match self {
+            Self::TaskFailedToStart => "TaskFailedToStart",
+            Self::EssentialContainerExited => "EssentialContainerExited",
+            Self::UserInitiated => "UserInitiated",
+            Self::TerminationNotice => "TerminationNotice",
+            Self::InfrastructureHealth => "InfrastructureHealth",
+        }
+    }
+}
+
+/// A task as the journal keeps it. Holds names, references and the ids of overrides; never a value
+/// of a secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Task {
+    pub id: String,
+    pub arn: String,
+    pub cluster_arn: String,
+    pub definition_arn: String,
+    pub family: String,
+    pub group: String,
+    pub started_by: Option<String>,
+    pub client_token: Option<String>,
+    /// SHA-256 of the parameters of the request, to tell a repeated request from another one with
+    /// its token.
+    pub request_digest: String,
+    pub overrides: Value,
+    pub tags: Value,
+    pub cpu: Value,
+    pub memory: Value,
+    pub status: Status,
+    pub desired_stopped: bool,
+    pub version: u64,
+    pub created_at: Millis,
+    pub updated_at: Millis,
+    pub pull_started_at: Option<Millis>,
+    pub pull_stopped_at: Option<Millis>,
+    pub started_at: Option<Millis>,
+    pub stopping_at: Option<Millis>,
+    pub execution_stopped_at: Option<Millis>,
+    pub stopped_at: Option<Millis>,
+    pub stop_code: Option<StopCode>,
+    pub stopped_reason: Option<String>,
+    pub container: ContainerState,
+}
+
+/// The one container of a task.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ContainerState {
+    pub name: String,
+    pub arn: String,
+    pub image: String,
+    pub status: Status,
+    pub exit_code: Option<i32>,
+    pub reason: Option<String>,
+}
+
+impl Task {
+    pub fn desired_status(&self) -> &'static str {
+        if self.desired_stopped {
+            "STOPPED"
+        } else {
+            "RUNNING"
+        }
+    }
+
+    /// The `Task` of API answers: times are epoch seconds.
+    pub fn describe(&self, with_tags: bool) -> Value {
+        let mut shown = self.shown(clock::epoch_seconds);
+        if with_tags && let Some(members) = shown.as_object_mut() {
+            members.insert("tags".into(), self.tags.clone());
+        }
+        shown
+    }
+
+    /// The `detail` of a task state change event: times are ISO strings, tags are absent.
+    /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_task_events.html>
+    pub fn event_detail(&self) -> Value {
+        let mut shown = self.shown(|at| json!(clock::iso(at)));
+        if let Some(members) = shown.as_object_mut() {
+            members.insert("updatedAt".into(), json!(clock::iso(self.updated_at)));
+        }
+        shown
+    }
+
+    fn shown(&self, time: impl Fn(Millis) -> Value) -> Value {
+        let container = &self.container;
+        let digest = container.image.split_once('@').map(|(_, digest)| digest);
+        let mut container_shown = json!({
+            "containerArn": container.arn,
+            "taskArn": self.arn,
+            "name": container.name,
+            "image": container.image,
+            "lastStatus": container.status.name(),
+            "networkInterfaces": [],
+            "cpu": "0",
+        });
+        put(
+            &mut container_shown,
+            "imageDigest",
+            digest.map(|text| json!(text)),
+        );
+        put(
+            &mut container_shown,
+            "exitCode",
+            container.exit_code.map(|code| json!(code)),
+        );
+        put(
+            &mut container_shown,
+            "reason",
+            container.reason.as_ref().map(|text| json!(text)),
+        );
+        let mut shown = json!({
+            "taskArn": self.arn,
+            "clusterArn": self.cluster_arn,
+            "taskDefinitionArn": self.definition_arn,
+            "group": self.group,
+            "launchType": "FARGATE",
+            "platformVersion": "1.4.0",
+            "platformFamily": "Linux",
+            "lastStatus": self.status.name(),
+            "desiredStatus": self.desired_status(),
+            "overrides": self.overrides,
+            "cpu": self.cpu,
+            "memory": self.memory,
+            "version": self.version,
+            "attachments": [],
+            "containers": [container_shown],
+            "createdAt": time(self.created_at),
+            "enableExecuteCommand": false,
+        });
+        if self.started_at.is_some() {
+            put(&mut shown, "connectivity", Some(json!("CONNECTED")));
+            put(
+                &mut shown,
+                "connectivityAt",
+                self.pull_started_at.map(&time),
+            );
+        }
+        put(
+            &mut shown,
+            "startedBy",
+            self.started_by.as_ref().map(|text| json!(text)),
+        );
+        put(
+            &mut shown,
+            "stopCode",
+            self.stop_code.map(|code| json!(code.name())),
+        );
+        put(
+            &mut shown,
+            "stoppedReason",
+            self.stopped_reason.as_ref().map(|text| json!(text)),
+        );
+        for (name, at) in [
+            ("pullStartedAt", self.pull_started_at),
+            ("pullStoppedAt", self.pull_stopped_at),
+            ("startedAt", self.started_at),
+            ("stoppingAt", self.stopping_at),
+            ("executionStoppedAt", self.execution_stopped_at),
+            ("stoppedAt", self.stopped_at),
+        ] {
+            put(&mut shown, name, at.map(&time));
+        }
+        shown
+    }
+}
+
+fn put(object: &mut Value, name: &str, value: Option<Value>) {
+    if let (Some(members), Some(value)) = (object.as_object_mut(), value) {
+        members.insert(name.to_owned(), value);
+    }
+}

@@ -1,0 +1,229 @@
+//! `sealfleet-local`: the command line of the local stack.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sealfleet_local::{
+    Error, Process, Stack, UpOptions, deploy_project, down, prepare, status, supervise, up,
+};
+use std::{path::PathBuf, process::ExitCode};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs the whole control plane on this machine, without a cloud and without Docker.
+#[derive(Parser)]
+#[command(name = "sealfleet-local", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the stack and deploy the control plane. Progress on stderr.
+    Up(Up),
+    /// Install what `up` needs of Python, once, and start nothing.
+    Prepare,
+    /// Say whether the stack is up. Exits with 1 when it is not.
+    Status {
+        #[command(flatten)]
+        directory: Directory,
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Stop what `up` started and remove its data. Logs stay.
+    Down {
+        #[command(flatten)]
+        directory: Directory,
+    },
+    /// Deploy a project's queues, roles and log group (infra/sam/project.yaml) to the stack.
+    Project {
+        /// Project id.
+        name: String,
+        #[command(flatten)]
+        directory: Directory,
+        /// Pool of the project's own workers; empty for none.
+        #[arg(long, default_value = "workers")]
+        pull_pool: String,
+        /// Fargate pool; empty for none.
+        #[arg(long, default_value = "fargate")]
+        fargate_pool: String,
+    },
+    /// Tear the stack down when a process is gone. Started by `up --parent-pid`.
+    #[command(hide = true)]
+    Supervise {
+        #[command(flatten)]
+        directory: Directory,
+        #[arg(long)]
+        parent_pid: u32,
+        #[arg(long)]
+        parent_start_time: u64,
+    },
+}
+
+#[derive(Args)]
+struct Directory {
+    /// Directory of the stack: state, data, logs.
+    #[arg(long = "dir", default_value = ".sealfleet-local")]
+    path: PathBuf,
+}
+
+#[derive(Args)]
+struct Up {
+    #[command(flatten)]
+    directory: Directory,
+    /// The `sealfleet-functions` binary. Default: beside this program.
+    #[arg(long)]
+    functions: Option<PathBuf>,
+    /// The `sealfleet-local-ecs` binary. Default: beside this program.
+    #[arg(long)]
+    ecs: Option<PathBuf>,
+    /// The `sealfleet-init` binary, the first process of every sandbox. Default: beside this
+    /// program.
+    #[arg(long)]
+    init: Option<PathBuf>,
+    /// Python environment of the emulator, made when absent. Default: below ~/.cache/sealfleet.
+    #[arg(long)]
+    venv: Option<PathBuf>,
+    /// A parameter of infra/sam/template.yaml. May be repeated.
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
+    parameters: Vec<(String, String)>,
+    /// Tear the stack down when this process is gone.
+    #[arg(long)]
+    parent_pid: Option<u32>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE, for example `LeaseSeconds=5`".to_owned()),
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    run(Arguments::parse()).await.unwrap_or_else(|error| {
+        eprintln!("sealfleet-local: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
+    match arguments.command {
+        Command::Up(arguments) => run_up(arguments).await,
+        Command::Status { directory, output } => print_status(&directory.path, output).await,
+        Command::Down { directory } => {
+            let ended = down(&directory.path).await?;
+            eprintln!("stopped {ended} processes");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Prepare => {
+            prepare().await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Project {
+            name,
+            directory,
+            pull_pool,
+            fargate_pool,
+        } => {
+            let stack = Stack::load(&directory.path)?;
+            deploy_project(
+                &stack,
+                &name,
+                non_empty(&pull_pool),
+                non_empty(&fargate_pool),
+            )
+            .await?;
+            eprintln!("project `{name}` deployed");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Supervise {
+            directory,
+            parent_pid,
+            parent_start_time,
+        } => {
+            supervise(
+                &directory.path,
+                Process {
+                    pid: parent_pid,
+                    start_time: parent_start_time,
+                },
+            )
+            .await?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn run_up(arguments: Up) -> Result<ExitCode, Error> {
+    let directory = arguments.directory.path;
+    let options = UpOptions {
+        functions: or_beside(arguments.functions, "sealfleet-functions")?,
+        ecs: or_beside(arguments.ecs, "sealfleet-local-ecs")?,
+        init: or_beside(arguments.init, "sealfleet-init")?,
+        supervisor: or_beside(None, "sealfleet-local")?,
+        directory: directory.clone(),
+        venv: arguments.venv,
+        parameters: arguments.parameters,
+        parent_pid: arguments.parent_pid,
+    };
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    let stack = tokio::select! {
+        outcome = up(&options) => outcome?,
+        _ = interrupt.recv() => return interrupted(&directory).await,
+        _ = terminate.recv() => return interrupted(&directory).await,
+    };
+    eprintln!("up: API at {}", stack.api_url);
+    eprintln!("    details in `{}`", Stack::path(&directory).display());
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn interrupted(directory: &std::path::Path) -> Result<ExitCode, Error> {
+    eprintln!("interrupted: stopping what was started");
+    down(directory).await?;
+    Ok(ExitCode::from(130))
+}
+
+async fn print_status(directory: &std::path::Path, output: Output) -> Result<ExitCode, Error> {
+    let health = status(directory).await?;
+    match output {
+        Output::Json => println!(
+            "{}",
+            serde_json::to_string_pretty(&health).map_err(Error::Json)?
+        ),
+        Output::Text => {
+            println!("{}", if health.up { "up" } else { "down" });
+            for (name, process) in &health.processes {
+                let state = if process.alive { "running" } else { "gone" };
+                println!("  {name:<16} {state:<8} pid {}", process.pid);
+            }
+            if let Some(url) = &health.api_url {
+                println!("  API {url}");
+            }
+        }
+    }
+    Ok(if health.up {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn or_beside(given: Option<PathBuf>, name: &str) -> Result<PathBuf, Error> {
+    match given {
+        Some(path) => Ok(path),
+        None => Ok(std::env::current_exe()
+            .map_err(Error::OwnPath)?
+            .with_file_name(name)),
+    }
+}
+
+fn non_empty(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}

@@ -1,0 +1,114 @@
+//! The emulator's Python environment, made once per set of pinned requirements and shared by all
+//! stacks of a user.
+
+use crate::Error;
+use rustix::fs::{FlockOperation, flock};
+use sha2::{Digest, Sha256};
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+use tokio::process::Command;
+
+const REQUIREMENTS: &str = include_str!("../../../infra/requirements/local.txt");
+
+/// A virtual environment with everything of `infra/requirements/local.txt`.
+pub(crate) struct Venv(PathBuf);
+
+impl Venv {
+    /// Makes the environment unless its stamp says that it holds exactly these requirements.
+    pub(crate) async fn ensure(given: Option<&Path>) -> Result<Self, Error> {
+        let digest = hex(&Sha256::digest(REQUIREMENTS));
+        let path = match given {
+            Some(path) => path.to_owned(),
+            None => {
+                let home = std::env::home_dir().ok_or(Error::NoHome)?;
+                let short = digest.get(..12).unwrap_or(&digest);
+                home.join(".cache/sealfleet").join(format!("local-{short}"))
+            }
+        };
+        let venv = Self(std::path::absolute(&path).map_err(Error::file(&path))?);
+        let stamp = venv.0.join("sealfleet-requirements.sha256");
+        let is_current = || fs::read_to_string(&stamp).is_ok_and(|made_of| made_of == digest);
+        if is_current() {
+            return Ok(venv);
+        }
+        fs::create_dir_all(&venv.0).map_err(Error::file(&venv.0))?;
+        let _lock = venv.lock().await?;
+        if is_current() {
+            return Ok(venv);
+        }
+        eprintln!(
+            "installing the emulator in `{}` (once, about a minute)",
+            venv.0.display()
+        );
+        let requirements = venv.0.join("requirements.txt");
+        fs::write(&requirements, REQUIREMENTS).map_err(Error::file(&requirements))?;
+        run(
+            "creating the Python environment",
+            Command::new("python3").args(["-m", "venv"]).arg(&venv.0),
+        )
+        .await?;
+        let mut install = Command::new(venv.program("python"));
+        install
+            .args(["-m", "pip", "install", "--quiet", "--requirement"])
+            .arg(&requirements);
+        run("installing the emulator", &mut install).await?;
+        fs::write(&stamp, &digest).map_err(Error::file(&stamp))?;
+        Ok(venv)
+    }
+
+    /// A program of the environment.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.0.join("bin").join(name)
+    }
+
+    /// Held while the environment is made: two stacks may start at once.
+    async fn lock(&self) -> Result<File, Error> {
+        let path = self.0.join("lock");
+        let file = File::create(&path).map_err(Error::file(&path))?;
+        let waiting = tokio::task::spawn_blocking(move || {
+            flock(&file, FlockOperation::LockExclusive).map(|()| file)
+        });
+        let locked = waiting
+            .await
+            .map_err(std::io::Error::other)
+            .and_then(|locked| locked.map_err(Into::into));
+        locked.map_err(Error::file(&path))
+    }
+}
+
+/// Runs a program to its end; what it printed is shown only when it failed. It ends with the
+/// caller.
+pub(crate) async fn run(what: &'static str, command: &mut Command) -> Result<(), Error> {
+    let program = PathBuf::from(command.as_std().get_program());
+    let output = command
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await;
+    let output = output.map_err(|source| Error::Run { program, source })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let printed = [output.stdout, output.stderr].concat();
+    Err(Error::Failed {
+        what,
+        output: tail(&String::from_utf8_lossy(&printed)),
+    })
+}
+
+/// The last lines of a text.
+pub(crate) fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines
+        .get(lines.len().saturating_sub(15)..)
+        .unwrap_or_default()
+        .join("\n")
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

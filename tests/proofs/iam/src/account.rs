@@ -1,0 +1,541 @@
+//! A deployment: the control plane's stack and those of three projects, one of which has a name
+//! that begins another's.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::policy::{Decision, Policy, Request};
+use crate::template::{ACCOUNT, API, REGION, SANDBOX_API, Template};
+
+/// The projects. `health` begins `healthcare`: no pattern of one may reach the other.
+pub const PROJECTS: [&str; 3] = ["healthcare", "finance", "health"];
+/// Pool of a project's own workers.
+pub const PULL_POOL: &str = "edge";
+/// Pool of a project on Fargate.
+pub const FARGATE_POOL: &str = "cloud";
+
+/// Whose role it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A function's.
+    Function,
+    /// What ECS starts a project's sandboxes with.
+    Execution,
+    /// What the code in a project's sandboxes holds.
+    Sandbox,
+    /// What a worker's queue credentials are made from.
+    Queue,
+}
+
+/// A role.
+#[derive(Clone, Debug)]
+pub struct Role {
+    /// Whose.
+    pub kind: Kind,
+    /// For people: the function's name, or the kind and the project.
+    pub name: String,
+    /// Its ARN.
+    pub arn: String,
+    /// Its project.
+    pub project: Option<&'static str>,
+    /// Who may assume it.
+    pub trust: Policy,
+    /// Its own policies and the managed ones, by name.
+    pub policies: Vec<(String, Policy)>,
+    /// The same documents, for a second evaluator.
+    pub documents: Vec<Value>,
+    /// For queue credentials: the policy of the session, which can only narrow.
+    pub session: Option<Policy>,
+}
+
+impl Role {
+    /// Whose things are its own: its project, or the function it is the role of.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        self.project.unwrap_or(&self.name)
+    }
+}
+
+/// A policy on a resource: the resource's ARN and what the policy says.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// The ARN that it is attached to.
+    pub of: String,
+    /// The policy.
+    pub policy: Policy,
+}
+
+/// Who may invoke a function, by the function's resource policy.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// The function.
+    pub function: String,
+    /// The service.
+    pub principal: String,
+    /// On behalf of what.
+    pub source: String,
+}
+
+/// A customer-managed key, where one is deployed with.
+pub const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0000-4000-8000-0a1b2c3d4e5f";
+
+/// Which of the templates' choices a deployment has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// In a network of yours, without a key of yours. As the local stack.
+    Small,
+    /// With a network made for sandboxes, an API in it, and a key of yours, [`KEY`].
+    Large,
+}
+
+/// Everything that decides.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Which of the templates' choices it is deployed with.
+    pub shape: Shape,
+    /// The functions.
+    pub functions: BTreeSet<String>,
+    /// All roles.
+    pub roles: Vec<Role>,
+    /// Policies of resources.
+    pub guards: Vec<Guard>,
+    /// Who may invoke functions.
+    pub invocations: Vec<Invocation>,
+    /// Rules of EventBridge, with the functions that each invokes.
+    pub rules: Vec<(String, Vec<String>)>,
+}
+
+/// The templates of a deployment.
+#[derive(Clone, Debug)]
+pub struct Templates {
+    /// The control plane.
+    pub control: Template,
+    /// A project.
+    pub project: Template,
+}
+
+impl Templates {
+    /// Those of `infra/sam`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn of_the_product() -> Result<Self, String> {
+        Self::parse(
+            &crate::text("infra/sam/template.yaml")?,
+            &crate::text("infra/sam/project.yaml")?,
+        )
+    }
+
+    /// From their text.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn parse(control: &str, project: &str) -> Result<Self, String> {
+        Ok(Self {
+            control: Template::parse(control)?,
+            project: Template::parse(project)?,
+        })
+    }
+}
+
+impl Account {
+    /// What the templates deploy: small, large.
+    ///
+    /// # Errors
+    /// When they hold something that cannot be judged.
+    pub fn both(templates: &Templates) -> Result<[Self; 2], String> {
+        Ok([
+            Self::deploy(templates, Shape::Small)?,
+            Self::deploy(templates, Shape::Large)?,
+        ])
+    }
+
+    /// What the templates deploy.
+    ///
+    /// # Errors
+    /// When they hold something that cannot be judged.
+    pub fn deploy(templates: &Templates, shape: Shape) -> Result<Self, String> {
+        let mut account = Self {
+            shape,
+            functions: BTreeSet::new(),
+            roles: Vec::new(),
+            guards: Vec::new(),
+            invocations: Vec::new(),
+            rules: Vec::new(),
+        };
+        let (key, network, sandbox_api) = match shape {
+            Shape::Small => ("", "some-network", ""),
+            Shape::Large => (KEY, "", SANDBOX_API),
+        };
+        let mut control = templates.control.clone();
+        // Whatever has no default: its value decides nothing here.
+        for (name, parameter) in templates.control.document["Parameters"]
+            .as_object()
+            .into_iter()
+            .flatten()
+        {
+            if parameter["Default"].is_null() {
+                let made_up = format!("some-{}", name.to_ascii_lowercase());
+                let is_list = parameter["Type"]
+                    .as_str()
+                    .is_some_and(|kind| kind.contains("List"));
+                control = control.with(
+                    name,
+                    if is_list {
+                        json!([made_up])
+                    } else {
+                        json!(made_up)
+                    },
+                );
+            }
+        }
+        let control = control
+            .with("KmsKeyArn", json!(key))
+            .with("Subnets", json!([network]))
+            .with("SecurityGroups", json!([network]));
+        account.add(&control, None)?;
+        for project in PROJECTS {
+            let stack = templates
+                .project
+                .clone()
+                .with("KmsKeyArn", json!(key))
+                .with("SandboxApiId", json!(sandbox_api))
+                .with("Project", json!(project))
+                .with("PullPool", json!(PULL_POOL))
+                .with("FargatePool", json!(FARGATE_POOL))
+                .with("ApiId", json!(API));
+            account.add(&stack, Some(project))?;
+        }
+        Ok(account)
+    }
+
+    fn add(&mut self, template: &Template, project: Option<&'static str>) -> Result<(), String> {
+        for (id, kind, properties) in template.resources()? {
+            let result = match kind {
+                "AWS::IAM::Role" => self.add_role(template, id, properties, project),
+                "AWS::IAM::Policy"
+                | "AWS::IAM::User"
+                | "AWS::IAM::Group"
+                | "AWS::IAM::RolePolicy" => Err(format!(
+                    "`{kind}` is not judged here: put the policy into its role"
+                )),
+                "AWS::S3::BucketPolicy" => {
+                    self.add_guards(template, properties, &properties["Bucket"], "s3")
+                }
+                "AWS::SQS::QueuePolicy" => {
+                    self.add_guards(template, properties, &properties["Queues"], "sqs")
+                }
+                "AWS::ApiGateway::RestApi" => self.add_api(template, properties),
+                "AWS::KMS::Key" => self.add_key(template, id, properties),
+                "AWS::Lambda::Permission" => self.add_invocation(template, properties),
+                "AWS::Lambda::Function" | "AWS::Serverless::Function" => match properties["Role"] {
+                    Value::Null => Err(
+                        "a function without `Role`: SAM would make one that nobody judged"
+                            .to_owned(),
+                    ),
+                    _ if !properties["Policies"].is_null() || !properties["Events"].is_null() => {
+                        Err(
+                            "SAM would add permissions for `Policies` or `Events`: write them out"
+                                .to_owned(),
+                        )
+                    }
+                    _ => template.resolve(&json!({ "Ref": id })).map(|name| {
+                        let name = text(name);
+                        self.functions
+                            .insert(name.strip_prefix("sealfleet-").unwrap_or(&name).to_owned());
+                    }),
+                },
+                "AWS::Lambda::Url" => Err("a function URL is a door beside the API".to_owned()),
+                "AWS::Events::Rule" => {
+                    let arn = template.resolve(&json!({ "Fn::GetAtt": [id, "Arn"] }))?;
+                    let targets = template.resolve(&properties["Targets"])?;
+                    let targets = targets.as_array().into_iter().flatten();
+                    let targets = targets
+                        .filter_map(|target| target["Arn"].as_str().map(str::to_owned))
+                        .collect();
+                    self.rules
+                        .push((arn.as_str().unwrap_or_default().to_owned(), targets));
+                    Ok(())
+                }
+                _ => Ok(()),
+            };
+            result.map_err(|error| format!("`{id}`: {error}"))?;
+        }
+        Ok(())
+    }
+
+    fn add_role(
+        &mut self,
+        template: &Template,
+        id: &str,
+        properties: &Value,
+        project: Option<&'static str>,
+    ) -> Result<(), String> {
+        let arn = text(template.resolve(&json!({ "Fn::GetAtt": [id, "Arn"] }))?);
+        let name = text(template.resolve(&json!({ "Ref": id }))?);
+        let trust = Policy::parse(&template.resolve(&properties["AssumeRolePolicyDocument"])?)?;
+        if !properties["PermissionsBoundary"].is_null() {
+            return Err("permission boundaries are not evaluated here".to_owned());
+        }
+        let mut documents = Vec::new();
+        let mut policies = Vec::new();
+        for policy in template
+            .resolve(&properties["Policies"])?
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            policies.push((
+                text(policy["PolicyName"].clone()),
+                Policy::parse(&policy["PolicyDocument"])?,
+            ));
+            documents.push(policy["PolicyDocument"].clone());
+        }
+        let mut attached = Vec::new();
+        for policy in properties["ManagedPolicyArns"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            attached.push(
+                policy["Ref"]
+                    .as_str()
+                    .ok_or("a managed policy of another stack is not judged here")?,
+            );
+        }
+        for (policy, kind, properties) in template.resources()? {
+            let roles = properties["Roles"].as_array().into_iter().flatten();
+            if kind == "AWS::IAM::ManagedPolicy" && roles.into_iter().any(|role| role["Ref"] == id)
+            {
+                attached.push(policy);
+            }
+        }
+        for id in attached {
+            let managed = &template.document["Resources"][id];
+            if managed["Type"] != "AWS::IAM::ManagedPolicy" {
+                return Err(format!("`{id}` is no managed policy of this template"));
+            }
+            let document = template.resolve(&managed["Properties"]["PolicyDocument"])?;
+            policies.push((id.to_owned(), Policy::parse(&document)?));
+            documents.push(document);
+        }
+        let (kind, name) = match (project, name.rsplit_once("--")) {
+            (None, _) => (
+                Kind::Function,
+                name.strip_prefix("sealfleet-").unwrap_or(&name).to_owned(),
+            ),
+            (Some(project), Some((_, part @ "execution"))) => {
+                (Kind::Execution, format!("{part} of {project}"))
+            }
+            (Some(project), Some((_, part @ "sandbox"))) => {
+                (Kind::Sandbox, format!("{part} of {project}"))
+            }
+            (Some(project), Some((_, part @ "queue"))) => {
+                (Kind::Queue, format!("{part} of {project}"))
+            }
+            _ => {
+                return Err(format!(
+                    "the role `{name}` is no kind of role that the matrix has a column for"
+                ));
+            }
+        };
+        let session = match (kind, project) {
+            (Kind::Queue, Some(project)) => Some(session(project)?),
+            _ => None,
+        };
+        self.roles.push(Role {
+            kind,
+            name,
+            arn,
+            project,
+            trust,
+            policies,
+            documents,
+            session,
+        });
+        Ok(())
+    }
+
+    fn add_guards(
+        &mut self,
+        template: &Template,
+        properties: &Value,
+        of: &Value,
+        service: &str,
+    ) -> Result<(), String> {
+        let policy = Policy::parse(&template.resolve(&properties["PolicyDocument"])?)?;
+        let names = match template.resolve(of)? {
+            Value::Array(names) => names,
+            name => vec![name],
+        };
+        for name in names.into_iter().map(text) {
+            let of = match service {
+                "s3" => format!("arn:aws:s3:::{name}"),
+                _ => format!(
+                    "arn:aws:sqs:{REGION}:{ACCOUNT}:{}",
+                    name.rsplit('/').next().unwrap_or_default()
+                ),
+            };
+            self.guards.push(Guard {
+                of,
+                policy: policy.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    fn add_key(&mut self, template: &Template, id: &str, properties: &Value) -> Result<(), String> {
+        let of = text(template.resolve(&json!({ "Fn::GetAtt": [id, "Arn"] }))?);
+        let mut document = template.resolve(&properties["KeyPolicy"])?;
+        // In a key's policy `*` is the key itself.
+        for statement in document["Statement"].as_array_mut().into_iter().flatten() {
+            if statement["Resource"] == "*" {
+                statement["Resource"] = json!(of);
+            }
+        }
+        self.guards.push(Guard {
+            of,
+            policy: Policy::parse(&document)?,
+        });
+        Ok(())
+    }
+
+    fn add_api(&mut self, template: &Template, properties: &Value) -> Result<(), String> {
+        let of = format!("arn:aws:execute-api:{REGION}:{ACCOUNT}:{SANDBOX_API}");
+        let document = template.resolve(&properties["Policy"])?.to_string();
+        // The short form that API Gateway takes: of this API.
+        let document = document.replace("\"execute-api:/", &format!("\"{of}/"));
+        let document = serde_json::from_str(&document).map_err(|error| error.to_string())?;
+        self.guards.push(Guard {
+            of,
+            policy: Policy::parse(&document)?,
+        });
+        Ok(())
+    }
+
+    fn add_invocation(&mut self, template: &Template, properties: &Value) -> Result<(), String> {
+        let of = |field: &str| template.resolve(&properties[field]).map(text);
+        if of("Action")? != "lambda:InvokeFunction" {
+            return Err("only `lambda:InvokeFunction` may be given away".to_owned());
+        }
+        let invocation = Invocation {
+            function: of("FunctionName")?,
+            principal: of("Principal")?,
+            source: of("SourceArn")?,
+        };
+        self.invocations.push(invocation);
+        Ok(())
+    }
+
+    /// What `role` is answered.
+    ///
+    /// With `whatever_else`, as if a policy allowed it everything as well: what is refused then is
+    /// refused for ever.
+    #[must_use]
+    pub fn decide(&self, role: &Role, request: &Request, whatever_else: bool) -> Decision {
+        let principal = Some(("AWS", role.arn.as_str()));
+        let mut allowed = whatever_else;
+        for (_, policy) in &role.policies {
+            match policy.decide(request, principal) {
+                denied @ Decision::Denied(_) => return denied,
+                Decision::Allowed => allowed = true,
+                Decision::NotAllowed => {}
+            }
+        }
+        for guard in self
+            .guards
+            .iter()
+            .filter(|guard| guards(&guard.of, &request.resource))
+        {
+            // Within one account a resource's policy may allow by itself.
+            match guard.policy.decide(request, principal) {
+                denied @ Decision::Denied(_) => return denied,
+                Decision::Allowed if names(&guard.policy, request, &role.arn) => allowed = true,
+                Decision::Allowed | Decision::NotAllowed => {}
+            }
+        }
+        let narrowed = match &role.session {
+            None => Decision::Allowed,
+            Some(session) => session.decide(request, principal),
+        };
+        match narrowed {
+            Decision::Allowed if allowed => Decision::Allowed,
+            Decision::Denied(by) => Decision::Denied(by),
+            Decision::Allowed | Decision::NotAllowed => Decision::NotAllowed,
+        }
+    }
+
+    /// Whether `role` can be assumed by a service, for this account or another.
+    #[must_use]
+    pub fn service_may_assume(role: &Role, service: &str, account: &str) -> bool {
+        let request = assuming(role, account);
+        role.trust.decide(&request, Some(("Service", service))) == Decision::Allowed
+    }
+
+    /// Whether `role` can be assumed by the principal `arn`, which holds `holder`'s policies if it
+    /// is a role of this account.
+    #[must_use]
+    pub fn principal_may_assume(&self, role: &Role, arn: &str, holder: Option<&Role>) -> bool {
+        let request = assuming(role, ACCOUNT);
+        if role.trust.decide(&request, Some(("AWS", arn))) != Decision::Allowed {
+            return false;
+        }
+        match holder.map(|holder| self.decide(holder, &request, false)) {
+            None | Some(Decision::Allowed) => true,
+            Some(Decision::Denied(_)) => false,
+            // A trust policy that names the role itself needs no other permission.
+            Some(Decision::NotAllowed) => names(&role.trust, &request, arn),
+        }
+    }
+}
+
+/// Whether an Allow of `policy` names this very principal, and not its whole account: a whole
+/// account's principals need a permission of their own besides.
+fn names(policy: &Policy, request: &Request, arn: &str) -> bool {
+    policy.statements.iter().any(|statement| {
+        statement.allow
+            && statement
+                .principals
+                .iter()
+                .flatten()
+                .any(|(_, name)| name == arn || name == "*")
+            && statement.applies(request, Some(("AWS", arn)))
+    })
+}
+
+fn assuming(role: &Role, account: &str) -> Request {
+    Request {
+        action: "sts:AssumeRole".to_owned(),
+        resource: role.arn.clone(),
+        context: [("aws:sourceaccount".to_owned(), account.to_owned())].into(),
+    }
+}
+
+/// Whether the policy of `of` has a say on `resource`: on itself, on objects in it.
+fn guards(of: &str, resource: &str) -> bool {
+    resource
+        .strip_prefix(of)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The policy of a session that `claim` makes for a worker of the pull pool, by the code that makes
+/// it.
+fn session(project: &str) -> Result<Policy, String> {
+    let account = sealfleet_aws::queue_access::Account {
+        partition: "aws".to_owned(),
+        region: REGION.to_owned(),
+        account_id: ACCOUNT.to_owned(),
+        queue_url_prefix: String::new(),
+    };
+    let queue = format!("sealfleet-{project}--{PULL_POOL}");
+    let document = sealfleet_aws::queue_access::session_policy(&account, &queue);
+    Policy::parse(&serde_json::from_str(&document).map_err(|error| error.to_string())?)
+}
+
+fn text(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}

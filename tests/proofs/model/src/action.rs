@@ -1,0 +1,145 @@
+//! The steps that actors take. Each is one transaction, one read, or one call, and may be the last
+//! that a process does.
+
+use crate::world::Claim;
+
+/// A step of an actor. Fan-outs, launchers and workers are numbered from 0, and told from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// The caller reads the revocations before it enqueues.
+    EnqueueChecks,
+    /// The caller stores the run.
+    EnqueueStores,
+    /// The caller reads the revocations before it puts back a dead step.
+    RetryChecks(u8),
+    /// The caller puts the dead step back.
+    RetryStores,
+    /// An operator revokes the key: the row, and a fan-out if hard.
+    Revokes {
+        /// Whether it also ends what is in flight.
+        hard: bool,
+    },
+    /// An operator lifts the revocation.
+    Lifts,
+    /// The fan-out reads the leases of its next partition.
+    FanOutReads(u8),
+    /// The fan-out reads the run, then whether its revocation is still active.
+    FanOutExamines(u8),
+    /// The fan-out aborts the run, if it still is as it was read.
+    FanOutAborts(u8),
+    /// The fan-out stores where it goes on, or that it has finished.
+    FanOutGoesOn(u8),
+    /// The process that works on the fan-out dies.
+    FanOutDies(u8),
+    /// A queue message reaches `dispatch`, once more or for the first time: claim, or resume the
+    /// pool's own lease.
+    Delivered(u8, u8),
+    /// The launcher reads the revocations, and ends its step if the key is revoked.
+    LauncherChecks(u8),
+    /// The launcher asks ECS for the task.
+    Launches(u8),
+    /// ECS refuses the launch: the launcher ends the step.
+    LaunchRefused(u8),
+    /// The launcher stores the task's handle.
+    Attaches(u8),
+    /// The launcher stops what it started.
+    TakesBack(u8),
+    /// The launcher dies.
+    LauncherDies(u8),
+    /// ECS starts the task, with the key in its environment.
+    TaskStarts(Claim),
+    /// The task's init asks for its command.
+    TaskAsks(Claim),
+    /// The command ends.
+    TaskExits(Claim),
+    /// `observe` learns that the task runs: reads the run, then the revocations.
+    ObserverReads(Claim),
+    /// `observe` writes the start, or the abort, if the run still is as it was read.
+    ObserverWrites(Claim),
+    /// `observe` dies.
+    ObserverDies(Claim),
+    /// `observe` learns that the task has stopped.
+    ObserverSeesStopped(Claim),
+    /// `sweep` finds no task for a claim without a handle.
+    SweepLoses(u8),
+    /// `sweep` finds the task of a claim without a handle.
+    SweepAttaches(u8),
+    /// `sweep` stops what an aborted step has left, and notes when it is gone.
+    SweepStops(u8),
+    /// `sweep` finds a worker's lease to have run out.
+    LeaseExpires(u8),
+    /// The worker claims.
+    WorkerClaims(u8, u8),
+    /// `claim` reads the revocations for the worker, and ends the step if the key is revoked.
+    WorkerChecks(u8),
+    /// The worker's sandbox starts and fetches the key.
+    WorkerPrepares(u8),
+    /// The worker asks to start: `report` reads the run, then the revocations.
+    WorkerStarts(u8),
+    /// `report` writes the start, or the abort, if the run still is as it was read.
+    StartWrites {
+        /// The worker.
+        worker: u8,
+        /// Whether the answer reaches it.
+        answered: bool,
+    },
+    /// The command ends.
+    WorkerExits(u8),
+    /// The worker reports the end.
+    WorkerReports(u8),
+    /// The worker's heartbeat finds its lease gone: it kills the sandbox.
+    WorkerHeartbeat(u8),
+    /// The worker dies, and its sandbox with it.
+    WorkerDies(u8),
+}
+
+impl Action {
+    /// Whether it happens sooner or later unless something makes it needless: what must be done
+    /// before a state is quiet. The others are choices and accidents.
+    #[must_use]
+    pub const fn is_due(self) -> bool {
+        match self {
+            Self::EnqueueChecks
+            | Self::RetryChecks(_)
+            | Self::Revokes { .. }
+            | Self::Lifts
+            | Self::FanOutDies(_)
+            | Self::LauncherDies(_)
+            | Self::LaunchRefused(_)
+            | Self::TaskExits(_)
+            | Self::ObserverDies(_)
+            | Self::LeaseExpires(_)
+            | Self::StartWrites {
+                answered: false, ..
+            }
+            | Self::WorkerExits(_)
+            | Self::WorkerDies(_) => false,
+            Self::EnqueueStores
+            | Self::RetryStores
+            | Self::FanOutReads(_)
+            | Self::FanOutExamines(_)
+            | Self::FanOutAborts(_)
+            | Self::FanOutGoesOn(_)
+            | Self::Delivered(..)
+            | Self::LauncherChecks(_)
+            | Self::Launches(_)
+            | Self::Attaches(_)
+            | Self::TakesBack(_)
+            | Self::TaskStarts(_)
+            | Self::TaskAsks(_)
+            | Self::ObserverReads(_)
+            | Self::ObserverWrites(_)
+            | Self::ObserverSeesStopped(_)
+            | Self::SweepLoses(_)
+            | Self::SweepAttaches(_)
+            | Self::SweepStops(_)
+            | Self::WorkerClaims(..)
+            | Self::WorkerChecks(_)
+            | Self::WorkerPrepares(_)
+            | Self::WorkerStarts(_)
+            | Self::StartWrites { answered: true, .. }
+            | Self::WorkerReports(_)
+            | Self::WorkerHeartbeat(_) => true,
+        }
+    }
+}

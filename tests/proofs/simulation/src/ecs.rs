@@ -1,0 +1,308 @@
+//! ECS as it behaves: idempotent by client token, eventually consistent, and never quite on time.
+
+use std::collections::BTreeMap;
+
+use sealfleet_domain::run::Fence;
+use sealfleet_domain::{ProjectScope, RunId, StepId};
+use sealfleet_fargate::{CONTAINER, Definition, TaskState};
+
+/// A task's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// Its network is made.
+    Provisioning,
+    /// Its image and secrets are fetched.
+    Pending,
+    /// Its container runs.
+    Running,
+    /// It is over.
+    Stopped,
+}
+
+impl Status {
+    /// As ECS writes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Provisioning => "PROVISIONING",
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Stopped => "STOPPED",
+        }
+    }
+}
+
+/// What the first process of a running task does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Init {
+    /// Asks the control plane for its step, until its patience ends.
+    Asks,
+    /// Has a question on its way.
+    Waits,
+    /// Has let the command go.
+    LetGo,
+}
+
+/// A task.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Its ARN.
+    pub arn: String,
+    /// The claim that it was launched for.
+    pub started_by: String,
+    /// Its definition.
+    pub definition: String,
+    /// The invocation that launched it last: the same client token finds the same task.
+    pub launcher: String,
+    /// Where it stands.
+    pub status: Status,
+    /// What its init does.
+    pub init: Init,
+    /// When its container began.
+    pub running_since: i64,
+    /// Neither ends by itself nor by its time-out.
+    pub hangs: bool,
+    /// ECS was asked to stop it.
+    pub stopping: bool,
+    /// The effects that there were when it was launched.
+    pub launched: u64,
+    /// When ECS begins to show it.
+    pub shown_from: i64,
+    token_forgotten: bool,
+    exit_code: Option<i32>,
+    stop_code: Option<&'static str>,
+    reason: Option<&'static str>,
+}
+
+/// How a task ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its command exits.
+    Exit(i32),
+    /// It was asked to stop.
+    Asked,
+    /// Its secrets could not be fetched.
+    NoSecret,
+    /// Its image could not be fetched.
+    NoImage,
+    /// Its machine was taken away.
+    Taken,
+}
+
+/// An event of a task, as it was when the event was made.
+#[derive(Clone, Debug)]
+pub struct TaskEvent {
+    /// The task then.
+    pub task: Task,
+}
+
+/// What a launch came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Launching {
+    /// A new task.
+    New(String),
+    /// The task of the same client token.
+    Before(String),
+    /// The client token was used with other parameters.
+    Conflict,
+}
+
+/// A cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Ecs {
+    /// Its tasks by ARN.
+    pub tasks: BTreeMap<String, Task>,
+    /// Registered task definitions.
+    pub definitions: BTreeMap<String, Definition>,
+    /// Events on their way.
+    pub events: Vec<TaskEvent>,
+}
+
+impl Task {
+    /// The claim that it was launched for.
+    #[must_use]
+    pub fn claim(&self) -> Option<(ProjectScope, RunId, StepId, Fence)> {
+        ProjectScope::of_started_by(&self.started_by).ok()
+    }
+
+    /// The task's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.arn.rsplit('/').next().unwrap_or(&self.arn)
+    }
+
+    /// As `DescribeTasks` shows it.
+    #[must_use]
+    pub fn state(&self) -> TaskState {
+        TaskState {
+            arn: self.arn.clone(),
+            last_status: self.status.name().to_owned(),
+            exit_code: self.exit_code,
+            stop_code: self.stop_code.map(str::to_owned),
+            stopped_reason: self.reason.map(str::to_owned),
+            ..TaskState::default()
+        }
+    }
+
+    /// The event's detail ("Amazon ECS task state change events").
+    #[must_use]
+    pub fn detail(&self) -> serde_json::Value {
+        serde_json::json!({
+            "taskArn": self.arn,
+            "lastStatus": self.status.name(),
+            "startedBy": self.started_by,
+            "stopCode": self.stop_code,
+            "stoppedReason": self.reason,
+            "containers": [{ "name": CONTAINER, "exitCode": self.exit_code }],
+        })
+    }
+}
+
+impl Ecs {
+    /// Registers a definition.
+    pub fn register(&mut self, arn: String, definition: &Definition) {
+        self.definitions.insert(arn, definition.clone());
+    }
+
+    /// Launches a task once for each client token; it is found only from `shown_from`.
+    pub fn launch(
+        &mut self,
+        started_by: String,
+        definition: &str,
+        hangs: bool,
+        shown_from: i64,
+    ) -> Launching {
+        if let Some(task) = self
+            .tasks
+            .values()
+            .find(|task| task.started_by == started_by && !task.token_forgotten)
+        {
+            return if task.definition == definition {
+                Launching::Before(task.arn.clone())
+            } else {
+                Launching::Conflict
+            };
+        }
+        let arn = format!(
+            "arn:aws:ecs:r:1:task/sealfleet/{:032}",
+            self.tasks.len() + 1
+        );
+        let task = Task {
+            arn: arn.clone(),
+            started_by,
+            definition: definition.to_owned(),
+            launcher: String::new(),
+            status: Status::Provisioning,
+            init: Init::Asks,
+            running_since: 0,
+            hangs,
+            stopping: false,
+            launched: 0,
+            shown_from,
+            token_forgotten: false,
+            exit_code: None,
+            stop_code: None,
+            reason: None,
+        };
+        self.tasks.insert(arn.clone(), task);
+        Launching::New(arn)
+    }
+
+    /// Forgets that a client token was used: the next launch with it is another task.
+    pub fn forget_token(&mut self, started_by: &str) {
+        for task in self
+            .tasks
+            .values_mut()
+            .filter(|task| task.started_by == started_by)
+        {
+            task.token_forgotten = true;
+        }
+    }
+
+    /// Asks a task to stop. One that is not known is fine.
+    pub fn stop(&mut self, arn: &str) {
+        if let Some(task) = self.tasks.get_mut(arn) {
+            task.stopping = task.status != Status::Stopped;
+        }
+    }
+
+    /// A task, if it shows by `now`.
+    #[must_use]
+    pub fn describe(&self, arn: &str) -> Option<TaskState> {
+        self.tasks.get(arn).map(Task::state)
+    }
+
+    /// The task of a claim, if it shows by `now`.
+    #[must_use]
+    pub fn find(&self, started_by: &str, now: i64) -> Option<String> {
+        let task = self
+            .tasks
+            .values()
+            .find(|task| task.started_by == started_by && task.shown_from <= now)?;
+        Some(task.arn.clone())
+    }
+
+    /// Moves a task on: `Provisioning -> Pending -> Running`.
+    pub fn move_on(&mut self, arn: &str, now: i64) {
+        let Some(task) = self.tasks.get_mut(arn) else {
+            return;
+        };
+        task.status = match task.status {
+            Status::Provisioning => Status::Pending,
+            Status::Pending => {
+                task.running_since = now;
+                Status::Running
+            }
+            other => other,
+        };
+        self.events.push(TaskEvent { task: task.clone() });
+    }
+
+    /// Ends a task.
+    pub fn end(&mut self, arn: &str, end: End) {
+        let Some(task) = self
+            .tasks
+            .get_mut(arn)
+            .filter(|task| task.status != Status::Stopped)
+        else {
+            return;
+        };
+        let ran = task.status == Status::Running;
+        (task.exit_code, task.stop_code, task.reason) = match end {
+            End::Exit(code) => (
+                Some(code),
+                Some("EssentialContainerExited"),
+                Some("Essential container in task exited"),
+            ),
+            End::Asked => (
+                ran.then_some(143),
+                Some("UserInitiated"),
+                Some("ended by Sealfleet"),
+            ),
+            End::NoSecret => (
+                None,
+                Some("TaskFailedToStart"),
+                Some("ResourceInitializationError: unable to pull secrets or registry auth"),
+            ),
+            End::NoImage => (
+                None,
+                Some("TaskFailedToStart"),
+                Some("CannotPullContainerError: pull image manifest"),
+            ),
+            End::Taken => (
+                ran.then_some(137),
+                Some("SpotInterruption"),
+                Some("Your Spot Task was interrupted."),
+            ),
+        };
+        task.status = Status::Stopped;
+        self.events.push(TaskEvent { task: task.clone() });
+    }
+
+    /// Tasks that are not over.
+    pub fn live(&self) -> impl Iterator<Item = &Task> {
+        self.tasks
+            .values()
+            .filter(|task| task.status != Status::Stopped)
+    }
+}

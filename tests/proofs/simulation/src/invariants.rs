@@ -1,0 +1,844 @@
+//! What must hold after every effect, checked on what each transaction changed.
+//!
+//! All state is in the tables, and only transactions change it, so a check of each transaction
+//! against what stood before is a check of every state that anybody could see.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use sealfleet_domain::audit::{AuditEntry, Event};
+use sealfleet_domain::identity::SecretRef;
+use sealfleet_domain::run::{AbortReason, Fence, Mode, RequeueReason, Run, Step, StepState};
+use sealfleet_domain::{EventId, RunId, StepId, limits};
+use sealfleet_fargate::{Definition, Launch};
+use sealfleet_ledger::store::{Item, Table};
+
+use crate::ecs::{Ecs, Status, Task};
+use crate::memory::{Changed, number, text};
+use crate::revocations::Revocations;
+use crate::stage::{Actor, Subject};
+
+/// A claim of a step.
+pub type Claim = (RunId, StepId, Fence);
+
+/// A lease's row: the holder's slot, the step and the fence.
+type Lease = (String, StepId, Fence);
+
+/// When a transaction was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Its position in the order of all effects.
+    pub effect: u64,
+    /// The latest that any clock of the control plane may say.
+    pub latest_clock: i64,
+}
+
+/// What has been seen, and what was wrong with it.
+#[derive(Clone, Debug, Default)]
+pub struct Invariants {
+    runs: BTreeMap<RunId, Run>,
+    leases: BTreeMap<RunId, BTreeSet<Lease>>,
+    /// The effect that last wrote each lease's row, by its slot.
+    lease_written: BTreeMap<String, u64>,
+    /// Claims that a task was launched for.
+    launched: BTreeSet<Claim>,
+    /// Handles that were stored with a claim, ever.
+    attached: BTreeSet<String>,
+    /// Claims whose sandbox is on record as gone.
+    forgotten: BTreeSet<Claim>,
+    /// What was released to each claim.
+    released: BTreeMap<Claim, Vec<SecretRef>>,
+    /// The effect that wrote each claim.
+    leased: BTreeMap<Claim, u64>,
+    revocations: Revocations,
+    /// Audit entries that wait in the outbox.
+    waiting: BTreeMap<EventId, AuditEntry>,
+    /// Audit entries in the trail.
+    recorded: BTreeSet<EventId>,
+    commands: BTreeMap<(RunId, StepId), BTreeSet<Fence>>,
+    /// Claims of workers that were revoked: their commands may outlive them by a heartbeat.
+    excused: BTreeSet<Claim>,
+    /// Whether two commands of one step at once are wrong: they are not while clocks are off.
+    pub exclusive: bool,
+    violations: Vec<String>,
+}
+
+impl Invariants {
+    /// What was wrong so far.
+    #[must_use]
+    pub fn violations(&self) -> &[String] {
+        &self.violations
+    }
+
+    /// The runs, as they are stored.
+    #[must_use]
+    pub const fn runs(&self) -> &BTreeMap<RunId, Run> {
+        &self.runs
+    }
+
+    /// The revocations.
+    #[must_use]
+    pub const fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Whether any live claim may have secrets.
+    #[must_use]
+    pub fn holds_secrets(&self) -> bool {
+        let live = self
+            .runs
+            .values()
+            .flat_map(|run| run.steps.values())
+            .filter(|step| step.state.hold().is_some());
+        live.into_iter()
+            .any(|step| step.spec.mode == Mode::Identity)
+    }
+
+    /// Notes something wrong.
+    pub fn wrong(&mut self, what: impl Into<String>) {
+        self.violations.push(what.into());
+    }
+
+    /// A transaction was made, by `actor`.
+    pub fn committed(
+        &mut self,
+        changed: &[Changed],
+        actor: Option<&Actor>,
+        moment: Moment,
+        ecs: &Ecs,
+    ) {
+        let entries = self.entries(changed);
+        self.revocations.told(&entries);
+        for entry in &entries {
+            self.note_claims(entry, moment);
+        }
+        self.check_idempotency(changed);
+        let mut touched = BTreeSet::new();
+        for change in changed
+            .iter()
+            .filter(|change| change.table == Table::Ledger)
+        {
+            if change.key.pk.contains("#RUNS#") {
+                touched.extend(self.run_changed(change, &entries, actor, ecs));
+            } else if change.key.pk.contains("#LEASES#") {
+                self.check_expired(change, &entries, actor, moment);
+                touched.extend(self.lease_changed(change, moment));
+            } else {
+                let wrong =
+                    self.revocations
+                        .changed(change, moment.effect, &self.runs, &self.leased);
+                self.violations.extend(wrong);
+            }
+        }
+        for entry in &entries {
+            if let Some(run_id) = entry.run_id
+                && !touched.contains(&run_id)
+                && entry.events.iter().any(|event| moved(event).is_some())
+            {
+                self.wrong(format!(
+                    "an audit entry tells of a change of {run_id} that was not made: {entry:?}"
+                ));
+            }
+        }
+        for run_id in touched {
+            self.check_leases(run_id);
+        }
+    }
+
+    /// A request with a key stores one run, and the key stands for it from then on.
+    fn check_idempotency(&mut self, changed: &[Changed]) {
+        let of = |part: &str| {
+            changed
+                .iter()
+                .filter(|change| change.key.pk.contains(part))
+                .collect::<Vec<_>>()
+        };
+        let new_runs = of("#RUNS#")
+            .into_iter()
+            .filter(|change| change.before.is_none())
+            .count();
+        let keys = of("#IDEMPOTENCY#");
+        if new_runs != keys.len() {
+            self.wrong(format!(
+                "{new_runs} runs are stored with {} idempotency keys",
+                keys.len()
+            ));
+        }
+        let taken = |change: &&Changed| {
+            change
+                .before
+                .as_deref()
+                .is_some_and(|item| !is_over(item, change.after.as_deref()))
+        };
+        if let Some(change) = keys.into_iter().find(taken) {
+            self.wrong(format!(
+                "a key that stood for a run is given to another: {}",
+                change.key.pk
+            ));
+        }
+    }
+
+    /// The entries of what this transaction changed: in the trail, or in the outbox. One that only
+    /// moves between them tells of an earlier transaction.
+    fn entries(&mut self, changed: &[Changed]) -> Vec<AuditEntry> {
+        let mut entries = Vec::new();
+        for change in changed.iter().filter(|change| change.table == Table::Audit) {
+            if change.before.is_some() {
+                self.wrong(format!(
+                    "an audit row was changed: {} {}",
+                    change.key.pk, change.key.sk
+                ));
+            }
+            let Some(item) = &change.after else { continue };
+            let entry = match sealfleet_ledger::audit_entry_of_image(item.as_ref().clone()) {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.wrong(format!("an audit row cannot be read: {error}"));
+                    continue;
+                }
+            };
+            if !self.recorded.insert(entry.event_id) {
+                self.wrong(format!("an audit entry is recorded twice: {entry:?}"));
+            }
+            match self.waiting.get(&entry.event_id) {
+                None => entries.push(entry),
+                Some(waited) if *waited == entry => {}
+                Some(waited) => self.wrong(format!("{waited:?} arrives as {entry:?}")),
+            }
+        }
+        let outbox =
+            |change: &&Changed| change.table == Table::Ledger && change.key.pk.ends_with("#OUTBOX");
+        for change in changed.iter().filter(outbox) {
+            entries.extend(self.outbox_changed(change));
+        }
+        entries
+    }
+
+    /// What waits in the outbox leaves it with its record, and nothing waits that is recorded.
+    fn outbox_changed(&mut self, change: &Changed) -> Option<AuditEntry> {
+        let read =
+            |item: &Arc<Item>| sealfleet_ledger::audit_entry_of_outbox(item.as_ref().clone());
+        match (&change.before, change.after.as_ref().map(read)) {
+            (None, Some(Ok(entry))) => {
+                if self.recorded.contains(&entry.event_id) {
+                    self.wrong(format!("an entry waits that is recorded: {entry:?}"));
+                }
+                self.waiting.insert(entry.event_id, entry.clone());
+                return Some(entry);
+            }
+            (Some(_), Some(Ok(entry))) if self.waiting.get(&entry.event_id) == Some(&entry) => {}
+            (_, Some(entry)) => self.wrong(format!(
+                "a waiting entry was changed, or cannot be read: {entry:?}"
+            )),
+            (_, None) => match change.key.sk.parse::<EventId>() {
+                Ok(id) if self.recorded.contains(&id) => drop(self.waiting.remove(&id)),
+                _ => self.wrong(format!("a waiting entry is lost: {}", change.key.sk)),
+            },
+        }
+        None
+    }
+
+    /// Whether no audit entry waits in the outbox.
+    #[must_use]
+    pub fn all_recorded(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    fn note_claims(&mut self, entry: &AuditEntry, moment: Moment) {
+        let Some(run_id) = entry.run_id else { return };
+        for event in &entry.events {
+            match event {
+                Event::StepLeased { step_id, fence, .. } => {
+                    self.leased
+                        .insert((run_id, step_id.clone(), *fence), moment.effect);
+                }
+                // By design: the revoked worker kills its sandbox when it next beats, the step
+                // waits for nobody.
+                Event::StepRequeued {
+                    step_id,
+                    fence,
+                    reason: RequeueReason::WorkerRevoked,
+                    ..
+                } => {
+                    let claim = (run_id, step_id.clone(), *fence);
+                    self.over(&claim);
+                    self.excused.insert(claim);
+                }
+                Event::SecretReleased {
+                    step_id,
+                    fence,
+                    secrets,
+                    ..
+                } => {
+                    self.released
+                        .insert((run_id, step_id.clone(), *fence), secrets.clone());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn run_changed(
+        &mut self,
+        change: &Changed,
+        entries: &[AuditEntry],
+        actor: Option<&Actor>,
+        ecs: &Ecs,
+    ) -> Option<RunId> {
+        let Some(item) = &change.after else {
+            self.wrong(format!("a run was deleted: {}", change.key.sk));
+            return None;
+        };
+        let run = match read_run(item, &change.key.sk) {
+            Ok(run) => run,
+            Err(error) => {
+                self.wrong(format!("a run cannot be read: {error}"));
+                return None;
+            }
+        };
+        let run_id = run.run_id;
+        let events: Vec<&Event> = entries
+            .iter()
+            .filter(|entry| entry.run_id == Some(run_id))
+            .flat_map(|entry| &entry.events)
+            .collect();
+        let before = self.runs.insert(run_id, run.clone());
+        self.attached.extend(
+            run.steps
+                .values()
+                .filter_map(|step| Some(step.state.hold()?.handle.as_ref()?.as_str().to_owned())),
+        );
+        if let Some(before) = &before {
+            self.check_forgotten(before, &run, ecs);
+            self.check_lost(before, &events, actor, ecs);
+            self.check_started(before, &run, actor);
+        }
+        let mut found = check_run(before.as_ref(), &run, &events);
+        found.extend(check_due(item, &run));
+        if let (Some(before), Some(subject)) =
+            (&before, actor.and_then(|actor| actor.subject.as_ref()))
+        {
+            found.extend(check_subject(subject, before, &run));
+        }
+        let who = actor.map_or("-", |actor| actor.name.as_str());
+        for wrong in found {
+            self.wrong(format!("{run_id}, written by {who}: {wrong}"));
+        }
+        Some(run_id)
+    }
+
+    /// What is noted as gone has been told to stop, or never was.
+    fn check_forgotten(&mut self, before: &Run, after: &Run, ecs: &Ecs) {
+        for (step_id, step) in &before.steps {
+            let stopping = |run: &Run| {
+                let state = run.steps.get(step_id).map(|step| &step.state);
+                matches!(
+                    state,
+                    Some(StepState::Aborted {
+                        stopping: Some(_),
+                        ..
+                    })
+                )
+            };
+            if !stopping(before) || stopping(after) {
+                continue;
+            }
+            let claim = (after.run_id, step_id.clone(), step.fence);
+            let of_claim = |task: &&Task| {
+                task.claim()
+                    .is_some_and(|(_, run, step, fence)| (run, step, fence) == claim)
+            };
+            if let Some(task) = ecs.live().filter(|task| !task.stopping).find(of_claim) {
+                self.wrong(format!(
+                    "{} is noted as gone and nobody has stopped it",
+                    task.arn
+                ));
+            }
+            self.forgotten.insert(claim);
+        }
+    }
+
+    /// A step runs only with keys that were not revoked when somebody set about starting it.
+    fn check_started(&mut self, before: &Run, after: &Run, actor: Option<&Actor>) {
+        let began = actor.map_or(u64::MAX, |actor| actor.began);
+        for (step_id, step) in &after.steps {
+            let was = before.steps.get(step_id).map(|step| &step.state);
+            let starts = matches!(
+                (was, &step.state),
+                (Some(StepState::Leased(_)), StepState::Running(_))
+            );
+            let Some(identity) = after.identity_of(step).filter(|_| starts) else {
+                continue;
+            };
+            if let Some(revoked) = self.revocations.revoked_by(&identity.secrets, began) {
+                self.wrong(format!(
+                    "{}/{step_id} starts with a key that was revoked: {revoked}",
+                    after.run_id
+                ));
+            }
+        }
+    }
+
+    /// A sandbox is called lost only if ECS does not show it alive.
+    fn check_lost(&mut self, before: &Run, events: &[&Event], actor: Option<&Actor>, ecs: &Ecs) {
+        let Some(actor) = actor else { return };
+        for event in events {
+            let Event::StepRequeued {
+                step_id,
+                fence,
+                reason: RequeueReason::SandboxLost,
+                ..
+            } = event
+            else {
+                continue;
+            };
+            let claim = (before.run_id, step_id.clone(), *fence);
+            let of_claim = |task: &&Task| {
+                task.claim()
+                    .is_some_and(|(_, run, step, fence)| (run, step, fence) == claim)
+            };
+            let shown =
+                |task: &&Task| task.launched <= actor.began && task.shown_from <= actor.began_at;
+            if let Some(task) = ecs
+                .live()
+                .filter(|task| !task.stopping)
+                .filter(shown)
+                .find(of_claim)
+            {
+                self.wrong(format!("{} is called lost and runs", task.arn));
+            }
+        }
+    }
+
+    /// A lease that runs out has run out: nobody had moved it before its end was decided.
+    fn check_expired(
+        &mut self,
+        change: &Changed,
+        entries: &[AuditEntry],
+        actor: Option<&Actor>,
+        moment: Moment,
+    ) {
+        let Some(item) = change.before.as_ref().filter(|_| change.after.is_none()) else {
+            return;
+        };
+        let Some((run_id, (slot, step_id, fence))) = read_lease(item, &change.key.sk) else {
+            return;
+        };
+        let expired = |event: &Event| matches!(event, Event::StepRequeued { step_id: step, reason: RequeueReason::LeaseExpired, .. } if *step == step_id);
+        let told = entries
+            .iter()
+            .any(|entry| entry.run_id == Some(run_id) && entry.events.iter().any(expired));
+        let written = self.lease_written.get(&slot).copied().unwrap_or_default();
+        let seen = actor.is_none_or(|actor| written <= actor.began);
+        let until = number(item, "until").unwrap_or_default();
+        if told && seen && until > moment.latest_clock {
+            self.wrong(format!(
+                "the lease of {run_id}/{step_id}/{fence} is called expired {} ms early",
+                until - moment.latest_clock
+            ));
+        }
+    }
+
+    fn lease_changed(&mut self, change: &Changed, moment: Moment) -> Vec<RunId> {
+        let mut touched = Vec::new();
+        self.lease_written
+            .insert(change.key.sk.clone(), moment.effect);
+        if let Some((run_id, lease)) = change
+            .before
+            .as_ref()
+            .and_then(|item| read_lease(item, &change.key.sk))
+        {
+            self.leases.entry(run_id).or_default().remove(&lease);
+            touched.push(run_id);
+        }
+        if let Some((run_id, lease)) = change
+            .after
+            .as_ref()
+            .and_then(|item| read_lease(item, &change.key.sk))
+        {
+            self.leases.entry(run_id).or_default().insert(lease);
+            touched.push(run_id);
+        }
+        touched
+    }
+
+    /// Leases exist exactly for live holds.
+    fn check_leases(&mut self, run_id: RunId) {
+        let live = self.runs.get(&run_id).map(live_leases).unwrap_or_default();
+        let stored = self.leases.get(&run_id).cloned().unwrap_or_default();
+        if live != stored {
+            self.wrong(format!(
+                "the leases of {run_id} are {stored:?}, its live holds {live:?}"
+            ));
+        }
+    }
+
+    /// A task is launched: the release of each of its secrets must be on record, in its version.
+    pub fn launched(&mut self, launch: &Launch<'_>, definition: Option<&Definition>) {
+        let claim = (launch.run_id, launch.step_id.clone(), launch.fence);
+        if !self.launched.insert(claim.clone()) {
+            self.wrong(format!("another task is launched for {claim:?}"));
+        }
+        if self.forgotten.contains(&claim) {
+            self.wrong(format!(
+                "a task is launched for {claim:?}, which is on record as gone"
+            ));
+        }
+        match definition {
+            None => self.wrong(format!(
+                "a task of {claim:?} is launched by a definition that was never registered"
+            )),
+            Some(definition) => self.answered(&claim, &definition.secrets),
+        }
+    }
+
+    /// A sandbox of a claim gets secrets: their release is on record, in their versions, and none
+    /// of them was revoked when the claim was written.
+    pub fn answered(&mut self, claim: &Claim, secrets: &[SecretRef]) {
+        let released = self.released.get(claim).cloned().unwrap_or_default();
+        let same = |a: &SecretRef, b: &SecretRef| {
+            (&a.name, &a.uri, &a.version) == (&b.name, &b.uri, &b.version)
+        };
+        if let Some(secret) = secrets
+            .iter()
+            .find(|secret| !released.iter().any(|released| same(released, secret)))
+        {
+            self.wrong(format!(
+                "{claim:?} gets a secret whose release is not on record: {secret:?}"
+            ));
+        }
+        let leased = self.leased.get(claim).copied().unwrap_or_default();
+        if let Some(revoked) = self.revocations.revoked_by(secrets, leased) {
+            self.wrong(format!(
+                "{claim:?} gets a secret that was revoked before it was claimed: {revoked}"
+            ));
+        }
+    }
+
+    /// A launcher says that it is done with a claim: its task is on record, or was told to stop.
+    pub fn launched_and_done(&mut self, task: &Task) {
+        let known =
+            self.attached.contains(&task.arn) || task.stopping || task.status == Status::Stopped;
+        if !known {
+            self.wrong(format!(
+                "{} for {} is neither on record nor stopped by its launcher",
+                task.arn, task.started_by
+            ));
+        }
+    }
+
+    /// A task lets its command go: its handle is on record, so whoever ends the claim can stop it.
+    pub fn task_let_go(&mut self, task: &Task) {
+        if !self.attached.contains(&task.arn) {
+            self.wrong(format!(
+                "{} lets its command go and its handle is not on record",
+                task.arn
+            ));
+        }
+        if let Some((_, run_id, step_id, fence)) = task.claim() {
+            self.let_go(&(run_id, step_id, fence));
+        }
+    }
+
+    /// A sandbox lets its command go.
+    pub fn let_go(&mut self, claim: &Claim) {
+        if self.excused.contains(claim) {
+            return;
+        }
+        let (run_id, step_id, fence) = claim;
+        let live = self.commands.entry((*run_id, step_id.clone())).or_default();
+        live.insert(*fence);
+        if live.len() > 1 && self.exclusive {
+            let live = live.clone();
+            self.wrong(format!(
+                "{run_id}/{step_id}: commands of {live:?} run at once"
+            ));
+        }
+    }
+
+    /// A command is over.
+    pub fn over(&mut self, (run_id, step_id, fence): &Claim) {
+        if let Some(live) = self.commands.get_mut(&(*run_id, step_id.clone())) {
+            live.remove(fence);
+        }
+    }
+
+    /// At the end of all: every run has ended, nothing is due, no lease is left.
+    pub fn check_end(&mut self) {
+        let mut found = self.revocations.check_end();
+        for (run_id, run) in &self.runs {
+            if run.steps.values().any(|step| !step.state.is_terminal()) {
+                found.push(format!("{run_id} has not ended: {}", states(run)));
+            } else if let Some(due) = run.due_at() {
+                found.push(format!(
+                    "{run_id} has ended and is due at {due}: {}",
+                    states(run)
+                ));
+            }
+        }
+        for (run_id, leases) in self.leases.iter().filter(|(_, leases)| !leases.is_empty()) {
+            found.push(format!("leases of {run_id} are left: {leases:?}"));
+        }
+        found.extend(
+            self.waiting
+                .values()
+                .map(|entry| format!("an audit entry waits for ever: {entry:?}")),
+        );
+        self.violations.extend(found);
+    }
+}
+
+/// A run's steps and where they stand.
+#[must_use]
+pub fn states(run: &Run) -> String {
+    let steps = run
+        .steps
+        .iter()
+        .map(|(id, step)| format!("{id} {} fence {}", step.state.name(), step.fence));
+    steps.collect::<Vec<_>>().join(", ")
+}
+
+fn read_run(item: &Arc<Item>, run_id: &str) -> Result<Run, String> {
+    let mut item = item.as_ref().clone();
+    item.insert("run_id".to_owned(), AttributeValue::S(run_id.to_owned()));
+    serde_dynamo::aws_sdk_dynamodb_1::from_item(item).map_err(|error| error.to_string())
+}
+
+fn read_lease(item: &Arc<Item>, slot: &str) -> Option<(RunId, Lease)> {
+    let (run_id, step_id) = text(item, "step")?.split_once('/')?;
+    let fence = Fence::new(number(item, "fence")?.try_into().ok()?);
+    Some((
+        run_id.parse().ok()?,
+        (slot.to_owned(), step_id.parse().ok()?, fence),
+    ))
+}
+
+/// Whether a key's time was over when it was given anew: a new one lasts a day from now.
+fn is_over(before: &Item, after: Option<&Item>) -> bool {
+    let expires = |item: &Item| number(item, "expires_at").unwrap_or_default();
+    after.is_some_and(|after| expires(before) <= expires(after) - limits::IDEMPOTENCY_SECONDS)
+}
+
+fn live_leases(run: &Run) -> BTreeSet<Lease> {
+    let holds = run
+        .steps
+        .iter()
+        .filter_map(|(id, step)| Some((id, step.state.hold()?)));
+    holds
+        .map(|(id, hold)| {
+            (
+                format!("{}#{:04}", hold.holder, hold.slot),
+                id.clone(),
+                hold.fence,
+            )
+        })
+        .collect()
+}
+
+/// What is live is in the due index, no later than it is due.
+fn check_due(item: &Item, run: &Run) -> Option<String> {
+    let stored = number(item, "due_at");
+    match run.due_at() {
+        Some(due) if stored.is_none_or(|stored| stored > due.millis()) => {
+            Some(format!("it is due at {due} and the index says {stored:?}"))
+        }
+        None if stored.is_some() => Some("nothing of it is due and it is in the index".to_owned()),
+        _ => None,
+    }
+}
+
+fn check_run(before: Option<&Run>, run: &Run, events: &[&Event]) -> Vec<String> {
+    let mut found = Vec::new();
+    let Some(before) = before else {
+        if !events
+            .iter()
+            .any(|event| matches!(event, Event::RunEnqueued { .. }))
+        {
+            found.push("it was enqueued without an audit entry".to_owned());
+        }
+        return found;
+    };
+    if before.steps.keys().ne(run.steps.keys()) {
+        found.push("its steps are not the same".to_owned());
+    }
+    for (step_id, step) in &run.steps {
+        if let Some(before) = before.steps.get(step_id) {
+            let of_step: Vec<&Event> = events
+                .iter()
+                .copied()
+                .filter(|event| is_of(event, step_id))
+                .collect();
+            let revived = events
+                .iter()
+                .any(|event| matches!(event, Event::StepRetried { .. }));
+            found.extend(
+                check_step(before, step, &of_step, revived)
+                    .err()
+                    .map(|wrong| format!("{step_id}: {wrong}")),
+            );
+        }
+    }
+    let ended = |run: &Run| run.steps.values().all(|step| step.state.is_terminal());
+    let told = events
+        .iter()
+        .filter(|event| matches!(event, Event::RunFinished { .. }))
+        .count();
+    if told != usize::from(ended(run) && !ended(before)) {
+        found.push(format!("its end is told {told} times"));
+    }
+    found
+}
+
+fn check_step(before: &Step, after: &Step, events: &[&Event], revived: bool) -> Result<(), String> {
+    let tells = |name: &str| {
+        events
+            .iter()
+            .filter(|event| moved(event) == Some(name))
+            .count()
+    };
+    let wanted = moves(&before.state, &after.state, revived)
+        .ok_or_else(|| format!("it went from {:?} to {:?}", before.state, after.state))?;
+    for name in MOVES {
+        let found = tells(name);
+        // A sandbox that was first heard of when it had ended has run all the same.
+        let optional = name == "running"
+            && matches!(before.state, StepState::Leased(_))
+            && after.state.is_terminal();
+        if found != usize::from(wanted == Some(name)) && !(optional && found == 1) {
+            return Err(format!(
+                "{} -> {}: `{name}` is told {found} times",
+                before.state.name(),
+                after.state.name()
+            ));
+        }
+    }
+    let claimed = wanted == Some("leased");
+    let next = before.fence.number() + u64::from(claimed);
+    if after.fence.number() != next {
+        return Err(format!(
+            "its fence went from {} to {}",
+            before.fence, after.fence
+        ));
+    }
+    match after.state.hold() {
+        Some(hold) if hold.fence != after.fence => Err(format!(
+            "it is held by fence {}, not {}",
+            hold.fence, after.fence
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The events that tell of a step's moves.
+const MOVES: [&str; 9] = [
+    "queued",
+    "leased",
+    "running",
+    "succeeded",
+    "failed",
+    "requeued",
+    "aborted",
+    "dead",
+    "retried",
+];
+
+fn moved(event: &Event) -> Option<&'static str> {
+    Some(match event {
+        Event::StepQueued { .. } => "queued",
+        Event::StepLeased { .. } => "leased",
+        Event::StepRunning { .. } => "running",
+        Event::StepSucceeded { .. } => "succeeded",
+        Event::StepFailed { .. } => "failed",
+        Event::StepRequeued { .. } => "requeued",
+        Event::StepAborted { .. } => "aborted",
+        Event::StepDead { .. } => "dead",
+        Event::StepRetried { .. } => "retried",
+        _ => return None,
+    })
+}
+
+fn is_of(event: &Event, wanted: &StepId) -> bool {
+    match event {
+        Event::StepQueued { step_id }
+        | Event::StepLeased { step_id, .. }
+        | Event::StepRunning { step_id, .. }
+        | Event::StepSucceeded { step_id, .. }
+        | Event::StepFailed { step_id, .. }
+        | Event::StepRequeued { step_id, .. }
+        | Event::StepAborted { step_id, .. }
+        | Event::StepDead { step_id, .. }
+        | Event::StepRetried { step_id } => step_id == wanted,
+        _ => false,
+    }
+}
+
+/// The event that must tell of a move, if one must; `None` for a move that may not happen.
+fn moves(before: &StepState, after: &StepState, revived: bool) -> Option<Option<&'static str>> {
+    use StepState::{Aborted, Blocked, Dead, Failed, Leased, Queued, Running, Succeeded};
+    Some(match (before, after) {
+        (Blocked, Blocked) | (Queued { .. }, Queued { .. }) => None,
+        (Leased(before), Leased(after)) => (before.fence != after.fence).then_some("leased"),
+        (Running(before), Running(after)) if before.fence == after.fence => None,
+        (Succeeded { .. } | Failed { .. } | Dead { .. }, after) if before == after => None,
+        (
+            Aborted {
+                reason,
+                at,
+                stopping,
+            },
+            Aborted {
+                reason: new_reason,
+                at: new_at,
+                stopping: still,
+            },
+        ) if reason == new_reason && at == new_at && (stopping == still || still.is_none()) => None,
+        (Blocked, Queued { .. }) => Some("queued"),
+        (Queued { .. }, Leased(_)) => Some("leased"),
+        // Its profiles do not let it start: nothing was released to it.
+        (Queued { .. }, Failed { .. }) => Some("failed"),
+        (Leased(before), Running(after)) if before.fence == after.fence => Some("running"),
+        (Leased(_) | Running(_), Succeeded { .. }) => Some("succeeded"),
+        (Leased(_) | Running(_), Failed { .. }) => Some("failed"),
+        (Leased(_) | Running(_), Queued { .. }) => Some("requeued"),
+        (Queued { .. } | Leased(_) | Running(_), Dead { .. }) => Some("dead"),
+        (Blocked | Queued { .. } | Leased(_) | Running(_), Aborted { .. }) => Some("aborted"),
+        (Dead { .. }, Queued { .. }) => Some("retried"),
+        (
+            Aborted {
+                reason: AbortReason::DependencyFailed { .. },
+                ..
+            },
+            Blocked,
+        ) if revived => None,
+        _ => return None,
+    })
+}
+
+/// Who speaks of a claim changes that claim only: a stale word changes nothing.
+fn check_subject(subject: &Subject, before: &Run, after: &Run) -> Option<String> {
+    if subject.run_id != after.run_id {
+        return Some("a word about another run changed it".to_owned());
+    }
+    let (old, new) = (
+        before.steps.get(&subject.step_id)?,
+        after.steps.get(&subject.step_id)?,
+    );
+    if old == new {
+        return Some(format!(
+            "a word about fence {} changed another step",
+            subject.fence
+        ));
+    }
+    let live = old
+        .state
+        .hold()
+        .is_some_and(|hold| hold.fence == subject.fence);
+    let stopping = matches!(old.state, StepState::Aborted { .. }) && old.fence == subject.fence;
+    (!live && !stopping).then(|| {
+        format!(
+            "a stale word about fence {} changed it: {:?} -> {:?}",
+            subject.fence, old.state, new.state
+        )
+    })
+}

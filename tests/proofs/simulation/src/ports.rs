@@ -1,0 +1,402 @@
+//! The ports that handlers are given: each call waits for its turn on the stage.
+
+use async_trait::async_trait;
+use sealfleet_aws::Unavailable;
+use sealfleet_aws::queue_access::{QueueAccess, QueueKey};
+use sealfleet_aws::queues::{Queues, queue_name};
+use sealfleet_domain::run::Fence;
+use sealfleet_domain::scope::started_by;
+use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId, WorkerId};
+use sealfleet_fargate::{Definition, Error as EcsError, Launch, Launched, TaskState, Tasks};
+use sealfleet_ledger::store::{Item, Key, Query, Rows, Store, Table, Write, WriteError};
+use sealfleet_versions::{Described, Error as SecretsError, SecretVersions};
+
+use crate::ecs::Launching;
+use crate::memory::{Tables, no_answer};
+use crate::sabotage::Sabotage;
+use crate::stage::{Fault, LaunchVerdict, Stage, World};
+
+/// What makes task definitions of this world its own.
+pub const PLACE: &str = "simulation";
+
+/// All ports.
+#[derive(Clone)]
+pub struct Ports(pub Stage);
+
+#[async_trait]
+impl Store for Ports {
+    async fn get(&self, table: Table, key: &Key) -> Result<Option<Item>, String> {
+        self.0
+            .call("get", |world, verdict| {
+                world.note_effect(|| told(format!("get {}", place(key)), verdict.fault));
+                answered(verdict.fault)?;
+                Ok(world
+                    .tables
+                    .get(table, key)
+                    .map(|item| item.as_ref().clone()))
+            })
+            .await
+    }
+
+    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
+        self.0
+            .call("query", |world, verdict| {
+                world.note_effect(|| told(format!("query {}", query.pk), verdict.fault));
+                answered(verdict.fault)?;
+                world.tables.query(query, after)
+            })
+            .await
+    }
+
+    /// A shard with nothing in it takes no turn: a sweep reads sixteen, and nothing could come of
+    /// it.
+    async fn due(&self, shard: &str, until: i64, limit: usize) -> Result<Vec<Key>, String> {
+        if follow_index(&mut self.0.lock())
+            .due(shard, until, limit)?
+            .is_empty()
+        {
+            return Ok(Vec::new());
+        }
+        self.0
+            .call("due", |world, verdict| {
+                answered(verdict.fault)?;
+                let due = follow_index(world).due(shard, until, limit)?;
+                world.note_effect(|| {
+                    told(
+                        format!("due in shard {shard}: {}", due.len()),
+                        verdict.fault,
+                    )
+                });
+                Ok(due)
+            })
+            .await
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
+        self.0
+            .call("write", |world, verdict| {
+                let what = world.schedule.is_some().then(|| written(&writes));
+                let result = world.write(writes, verdict.fault);
+                world.note_effect(|| {
+                    let what = told(format!("write {}", what.unwrap_or_default()), verdict.fault);
+                    match &result {
+                        Err(WriteError::Condition(at)) => {
+                            format!("{what} -> conditions {at:?} do not hold")
+                        }
+                        _ => what,
+                    }
+                });
+                result
+            })
+            .await
+    }
+}
+
+/// The due index follows the table, but for some of its newest changes.
+fn follow_index(world: &mut World) -> &Tables {
+    let most = world.temper.as_ref().map_or(0, |temper| temper.index_lag);
+    let behind = if most == 0 {
+        0
+    } else {
+        world.random.below(most + 1)
+    };
+    world
+        .tables
+        .settle(usize::try_from(behind).unwrap_or_default());
+    &world.tables
+}
+
+#[async_trait]
+impl Queues for Ports {
+    async fn send(
+        &self,
+        scope: &ProjectScope,
+        pool: &PoolName,
+        body: String,
+    ) -> Result<(), Unavailable> {
+        self.0
+            .call("send", |world, verdict| {
+                let queue = queue_name(scope, pool);
+                world.note_effect(|| told(format!("send to {queue}: {body}"), verdict.fault));
+                if happens(verdict.fault) {
+                    take_in(world, &queue, &body);
+                }
+                answered(verdict.fault).map_err(|detail| Unavailable {
+                    service: "SQS",
+                    detail,
+                })
+            })
+            .await
+    }
+}
+
+/// A message may be lost on its way, or be there twice.
+fn take_in(world: &mut World, queue: &str, body: &str) {
+    let (losing, doubling) = world
+        .temper
+        .as_ref()
+        .map_or((0, 0), |temper| (temper.losing, temper.doubling));
+    if world.random.chance(losing) {
+        world.note_effect(|| "the message is lost".to_owned());
+        return;
+    }
+    let now = world.time;
+    world.queues.send(queue, body, now);
+    if world.random.chance(doubling) {
+        world.queues.send(queue, body, now);
+    }
+}
+
+#[async_trait]
+impl Tasks for Ports {
+    async fn register(
+        &self,
+        _: &ProjectScope,
+        definition: &Definition,
+    ) -> Result<String, EcsError> {
+        self.0
+            .call("register", |world, verdict| {
+                let arn = format!("definition/{}", definition.hash(PLACE));
+                world.note_effect(|| told(format!("register {arn}"), verdict.fault));
+                if happens(verdict.fault) {
+                    world.ecs.register(arn.clone(), definition);
+                }
+                ecs_answer(verdict.fault)?;
+                Ok(arn)
+            })
+            .await
+    }
+
+    async fn run(&self, scope: &ProjectScope, launch: &Launch<'_>) -> Result<Launched, EcsError> {
+        self.0
+            .call("run task", |world, verdict| {
+                let claim = started_by(scope, launch.run_id, launch.step_id, launch.fence);
+                world.note_effect(|| {
+                    told(
+                        format!("run task for {claim}: {:?}", verdict.launch),
+                        verdict.fault,
+                    )
+                });
+                // The same launch again is answered with its task, room or not.
+                let known = world
+                    .ecs
+                    .tasks
+                    .values()
+                    .any(|task| task.started_by == claim);
+                match verdict.launch {
+                    _ if known => {}
+                    LaunchVerdict::NoCapacity => {
+                        return Ok(Launched::NoCapacity("RESOURCE:ENI".to_owned()));
+                    }
+                    LaunchVerdict::Refused => {
+                        return Err(EcsError::Refused("the image is gone".to_owned()));
+                    }
+                    LaunchVerdict::Accepted => {}
+                }
+                if !happens(verdict.fault) {
+                    ecs_answer(verdict.fault)?;
+                }
+                let launched = start(world, claim, launch)?;
+                ecs_answer(verdict.fault)?;
+                Ok(Launched::Task(launched))
+            })
+            .await
+    }
+
+    async fn stop(&self, arn: &str, _: &str) -> Result<(), EcsError> {
+        self.0
+            .call("stop task", |world, verdict| {
+                world.note_effect(|| told(format!("stop {}", short(arn)), verdict.fault));
+                if happens(verdict.fault) && !world.breaks(Sabotage::DeafTasks) {
+                    world.ecs.stop(arn);
+                }
+                ecs_answer(verdict.fault)
+            })
+            .await
+    }
+
+    async fn describe(&self, arn: &str) -> Result<Option<TaskState>, EcsError> {
+        self.0
+            .call("describe task", |world, verdict| {
+                ecs_answer(verdict.fault)?;
+                let state = world.ecs.describe(arn);
+                world.note_effect(|| {
+                    let status = state.as_ref().map_or("unknown", |state| &state.last_status);
+                    format!("describe {}: {status}", short(arn))
+                });
+                Ok(state)
+            })
+            .await
+    }
+
+    async fn find(
+        &self,
+        scope: &ProjectScope,
+        run_id: RunId,
+        step_id: &StepId,
+        fence: Fence,
+    ) -> Result<Option<String>, EcsError> {
+        let claim = started_by(scope, run_id, step_id, fence);
+        self.0
+            .call("find task", |world, verdict| {
+                ecs_answer(verdict.fault)?;
+                let found = world.ecs.find(&claim, world.time);
+                world.note_effect(|| {
+                    format!(
+                        "find the task of {claim}: {:?}",
+                        found.as_deref().map(short)
+                    )
+                });
+                Ok(found)
+            })
+            .await
+    }
+}
+
+fn start(world: &mut World, claim: String, launch: &Launch<'_>) -> Result<String, EcsError> {
+    let lag = world.temper.as_ref().map_or(0, |temper| temper.ecs_lag);
+    let hanging = world.temper.as_ref().map_or(0, |temper| temper.hanging);
+    let shown_from = world.time + world.random.millis(0, lag);
+    let hangs = world.random.chance(hanging);
+    if world.breaks(Sabotage::ForgottenClientTokens) {
+        world.ecs.forget_token(&claim);
+    }
+    let arn = match world
+        .ecs
+        .launch(claim, launch.definition, hangs, shown_from)
+    {
+        Launching::New(arn) => {
+            let definition = world.ecs.definitions.get(launch.definition).cloned();
+            world.invariants.launched(launch, definition.as_ref());
+            arn
+        }
+        Launching::Before(arn) => arn,
+        Launching::Conflict => {
+            return Err(EcsError::Refused(
+                "ConflictException: the client token was used".to_owned(),
+            ));
+        }
+    };
+    let launcher = world
+        .actor()
+        .map(|actor| actor.name.clone())
+        .unwrap_or_default();
+    if let Some(task) = world.ecs.tasks.get_mut(&arn) {
+        if task.launcher.is_empty() {
+            task.launched = world.effects;
+        }
+        task.launcher = launcher;
+    }
+    Ok(arn)
+}
+
+#[async_trait]
+impl SecretVersions for Ports {
+    async fn describe(&self, name: &str) -> Result<Described, SecretsError> {
+        self.0
+            .call("describe secret", |world, verdict| {
+                world.note_effect(|| told(format!("describe secret {name}"), verdict.fault));
+                answered(verdict.fault).map_err(SecretsError::Unavailable)?;
+                let version = world.secrets.get(name).copied().unwrap_or(1);
+                Ok(Described {
+                    arn: format!("arn:aws:secretsmanager:r:1:secret:{name}"),
+                    version: version_id(version),
+                })
+            })
+            .await
+    }
+}
+
+/// The id of a secret's nth version.
+#[must_use]
+pub fn version_id(number: u64) -> String {
+    format!("00000000-0000-4000-8000-{number:012}")
+}
+
+#[async_trait]
+impl QueueAccess for Ports {
+    async fn queue_key(
+        &self,
+        _: &ProjectScope,
+        _: &PoolName,
+        _: WorkerId,
+    ) -> Result<QueueKey, Unavailable> {
+        Err(Unavailable {
+            service: "STS",
+            detail: "simulated workers read their queue without a key".to_owned(),
+        })
+    }
+}
+
+fn happens(fault: Option<Fault>) -> bool {
+    matches!(fault, None | Some(Fault::ReplyLost))
+}
+
+fn answered(fault: Option<Fault>) -> Result<(), String> {
+    fault.map_or(Ok(()), |_| Err(no_answer()))
+}
+
+fn ecs_answer(fault: Option<Fault>) -> Result<(), EcsError> {
+    match fault {
+        None => Ok(()),
+        Some(Fault::Busy) => Err(EcsError::Throttled),
+        Some(Fault::Unavailable | Fault::ReplyLost) => {
+            Err(EcsError::Unavailable("no answer".to_owned()))
+        }
+    }
+}
+
+fn told(what: String, fault: Option<Fault>) -> String {
+    match fault {
+        None => what,
+        Some(Fault::Busy) => format!("{what} -> throttled"),
+        Some(Fault::Unavailable) => format!("{what} -> fails, nothing happened"),
+        Some(Fault::ReplyLost) => format!("{what} -> happens, its answer is lost"),
+    }
+}
+
+fn place(key: &Key) -> String {
+    format!("{} {}", key.pk, key.sk)
+}
+
+/// The end of an ARN that differs between tasks.
+#[must_use]
+pub fn short(arn: &str) -> String {
+    let id = arn.rsplit('/').next().unwrap_or(arn);
+    format!("task {}", id.trim_start_matches('0'))
+}
+
+fn written(writes: &[Write]) -> String {
+    let parts = writes.iter().map(|write| match write {
+        Write::Put {
+            table: Table::Audit,
+            item,
+            ..
+        } => format!("audit{}", events(item)),
+        Write::Put { item, .. } => {
+            let name = |name: &str| {
+                item.get(name)
+                    .and_then(|value| value.as_s().ok())
+                    .cloned()
+                    .unwrap_or_default()
+            };
+            format!("put {} {}", name("pk"), name("sk"))
+        }
+        Write::Add { key, .. } => format!("add {}", place(key)),
+        Write::Delete { key, .. } => format!("delete {}", place(key)),
+    });
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+fn events(item: &Item) -> String {
+    let names = item
+        .get("events")
+        .and_then(|events| events.as_l().ok())
+        .map(|events| {
+            let names = events
+                .iter()
+                .filter_map(|event| event.as_m().ok()?.get("type")?.as_s().ok().cloned());
+            names.collect::<Vec<_>>().join(" ")
+        });
+    format!("[{}]", names.unwrap_or_default())
+}

@@ -1,0 +1,95 @@
+//! Queues as SQS keeps them: at least once, in any order.
+
+use sealfleet_api::types::QueueMessage;
+
+/// Deliveries of one message at most, before it goes to the dead-letter queue.
+const DELIVERIES: u32 = 5;
+/// Milliseconds that a delivered message is hidden for.
+const HIDDEN: i64 = 180_000;
+
+/// A message.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Its id.
+    pub id: u64,
+    /// The queue's name.
+    pub queue: String,
+    /// Its body.
+    pub body: String,
+    visible_at: i64,
+    deliveries: u32,
+}
+
+impl Message {
+    /// The step that it is about.
+    #[must_use]
+    pub fn hint(&self) -> Option<QueueMessage> {
+        serde_json::from_str(&self.body).ok()
+    }
+}
+
+/// All queues.
+#[derive(Clone, Debug, Default)]
+pub struct Queues {
+    messages: Vec<Message>,
+    sent: u64,
+}
+
+impl Queues {
+    /// Takes a message in.
+    pub fn send(&mut self, queue: &str, body: &str, now: i64) {
+        self.sent += 1;
+        self.messages.push(Message {
+            id: self.sent,
+            queue: queue.to_owned(),
+            body: body.to_owned(),
+            visible_at: now,
+            deliveries: 0,
+        });
+    }
+
+    /// The ids of the messages that a queue may deliver now.
+    #[must_use]
+    pub fn visible(&self, queue: &str, now: i64) -> Vec<u64> {
+        let visible = self
+            .messages
+            .iter()
+            .filter(|message| message.queue == queue && message.visible_at <= now);
+        visible.map(|message| message.id).collect()
+    }
+
+    /// Delivers a message: it is hidden, and comes again unless it is deleted.
+    pub fn receive(&mut self, id: u64, now: i64) -> Option<Message> {
+        let message = self.messages.iter_mut().find(|message| message.id == id)?;
+        message.visible_at = now + HIDDEN;
+        message.deliveries += 1;
+        let received = message.clone();
+        if received.deliveries >= DELIVERIES {
+            self.delete(id);
+        }
+        Some(received)
+    }
+
+    /// Deletes a message.
+    pub fn delete(&mut self, id: u64) {
+        self.messages.retain(|message| message.id != id);
+    }
+
+    /// Makes a message visible at a time.
+    pub fn show_at(&mut self, id: u64, at: i64) {
+        if let Some(message) = self.messages.iter_mut().find(|message| message.id == id) {
+            message.visible_at = at;
+        }
+    }
+
+    /// Loses everything.
+    pub fn clear(&mut self) {
+        self.messages.clear();
+    }
+
+    /// Whether no message is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+}

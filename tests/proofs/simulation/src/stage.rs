@@ -1,0 +1,346 @@
+//! The stage: the state that ports share, and the turns that their callers wait for.
+//!
+//! Each call of a port waits for its turn before it takes effect, and sometimes again before its
+//! answer arrives. The scheduler gives one turn at a time, with a verdict on what becomes of the
+//! call, so two handlers interleave between any two awaits, and the order of all effects is that of
+//! the turns.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use sealfleet_domain::run::Fence;
+use sealfleet_domain::{RunId, StepId};
+use sealfleet_ledger::store::{Write, WriteError};
+
+use crate::ecs::Ecs;
+use crate::invariants::{Invariants, Moment};
+use crate::memory::{Tables, write_with};
+use crate::queues::Queues;
+use crate::random::Random;
+use crate::sabotage::Sabotage;
+use crate::temper::Temper;
+
+pub use crate::memory::Fault;
+
+/// What becomes of a call whose turn has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// What goes wrong.
+    pub fault: Option<Fault>,
+    /// ECS has no room, or refuses for good, where that is asked.
+    pub launch: LaunchVerdict,
+    /// The answer waits for another turn.
+    pub slow: bool,
+}
+
+/// What ECS says to a launch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LaunchVerdict {
+    /// Yes.
+    #[default]
+    Accepted,
+    /// It has no room.
+    NoCapacity,
+    /// Never.
+    Refused,
+}
+
+/// The claim that an invocation speaks of: it must not change any other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The run.
+    pub run_id: RunId,
+    /// The step.
+    pub step_id: StepId,
+    /// The fence.
+    pub fence: Fence,
+}
+
+/// An invocation whose turn it is.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    /// Its number.
+    pub number: u64,
+    /// Its name in the schedule.
+    pub name: String,
+    /// The claim that it speaks of.
+    pub subject: Option<Subject>,
+    /// When it began, as a position in the order of all effects.
+    pub began: u64,
+    /// When it began.
+    pub began_at: i64,
+}
+
+/// A call that waits for its turn.
+struct Waiting {
+    turn: u64,
+    invocation: u64,
+    call: &'static str,
+    waker: Waker,
+}
+
+/// All that ports and scheduler share.
+pub struct World {
+    /// Milliseconds since the epoch. Never goes back.
+    pub time: i64,
+    /// How far off the control plane's clock is.
+    pub skew: i64,
+    /// Chance.
+    pub random: Random,
+    /// How bad the world is. `None`: nothing goes wrong and nobody waits for a turn.
+    pub temper: Option<Temper>,
+    /// The tables.
+    pub tables: Tables,
+    /// The queues.
+    pub queues: Queues,
+    /// ECS.
+    pub ecs: Ecs,
+    /// The current version of each secret, by name; 1 where there is none.
+    pub secrets: BTreeMap<String, u64>,
+    /// What must hold.
+    pub invariants: Invariants,
+    /// The schedule so far, if it is to be printed.
+    pub schedule: Option<Vec<String>>,
+    /// Effects so far.
+    pub effects: u64,
+    /// A promise that this world breaks.
+    pub sabotage: Option<Sabotage>,
+    actor: Option<Actor>,
+    waiting: Vec<Waiting>,
+    turns: u64,
+    granted: Option<u64>,
+    verdict: Verdict,
+}
+
+impl World {
+    /// A world of this temper over these tables.
+    #[must_use]
+    pub fn new(tables: Tables, time: i64, random: Random) -> Self {
+        Self {
+            time,
+            skew: 0,
+            random,
+            temper: None,
+            tables,
+            queues: Queues::default(),
+            ecs: Ecs::default(),
+            secrets: BTreeMap::new(),
+            invariants: Invariants::default(),
+            schedule: None,
+            effects: 0,
+            sabotage: None,
+            actor: None,
+            waiting: Vec::new(),
+            turns: 0,
+            granted: None,
+            verdict: Verdict::default(),
+        }
+    }
+
+    /// Adds a line to the schedule.
+    pub fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(schedule) = &mut self.schedule {
+            let at = self.time % 100_000_000;
+            schedule.push(format!(
+                "{:4} {:>9.3}s  {}",
+                schedule.len() + 1,
+                precise_seconds(at),
+                line()
+            ));
+        }
+    }
+
+    /// Adds a line about the invocation whose turn it is.
+    pub fn note_effect(&mut self, what: impl FnOnce() -> String) {
+        if self.schedule.is_some() {
+            let actor = self
+                .actor
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), |actor| actor.name.clone());
+            self.note(|| format!("{actor}: {}", what()));
+        }
+    }
+
+    /// The invocation whose turn it is.
+    #[must_use]
+    pub const fn actor(&self) -> Option<&Actor> {
+        self.actor.as_ref()
+    }
+
+    /// The calls of an invocation that wait: their turns, and what they are.
+    #[must_use]
+    pub fn waiting(&self, invocation: u64) -> Vec<(u64, &'static str)> {
+        let waiting = self
+            .waiting
+            .iter()
+            .filter(|waiting| waiting.invocation == invocation);
+        waiting
+            .map(|waiting| (waiting.turn, waiting.call))
+            .collect()
+    }
+
+    /// Gives the next turn to an invocation, and in it to one of its calls, if one waits.
+    pub fn enter(&mut self, actor: Actor, turn: Option<u64>, verdict: Verdict) {
+        self.actor = Some(actor);
+        self.granted = turn;
+        self.verdict = verdict;
+        if let Some(waiting) = self
+            .waiting
+            .iter()
+            .find(|waiting| Some(waiting.turn) == turn)
+        {
+            waiting.waker.wake_by_ref();
+        }
+    }
+
+    /// Ends the turn.
+    pub fn leave(&mut self) {
+        self.actor = None;
+        self.granted = None;
+    }
+
+    /// Writes to the tables, under the eyes of the invariants.
+    pub fn write(
+        &mut self,
+        mut writes: Vec<Write>,
+        fault: Option<Fault>,
+    ) -> Result<(), WriteError> {
+        if self.breaks(Sabotage::TornTransactions) && writes.len() > 1 && self.random.chance(50) {
+            writes.pop();
+        }
+        self.tables.ignores_conditions = self.breaks(Sabotage::IgnoredConditions);
+        let (result, changed) = write_with(&mut self.tables, writes, fault);
+        if !changed.is_empty() {
+            self.effects += 1;
+            // The clock may have been set back between a handler's look at it and now.
+            let skew = self.temper.as_ref().map_or(0, |temper| temper.skew);
+            let moment = Moment {
+                effect: self.effects,
+                latest_clock: self.time + skew,
+            };
+            self.invariants
+                .committed(&changed, self.actor.as_ref(), moment, &self.ecs);
+        }
+        if self.breaks(Sabotage::LostIndexEntries) && self.random.chance(50) {
+            self.tables.forget_unsettled();
+        }
+        result
+    }
+
+    /// Whether the world breaks this promise.
+    #[must_use]
+    pub fn breaks(&self, promise: Sabotage) -> bool {
+        self.sabotage == Some(promise)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a time of day in milliseconds")]
+fn precise_seconds(millis: i64) -> f64 {
+    millis as f64 / 1000.0
+}
+
+/// The stage, shared by all ports.
+#[derive(Clone)]
+pub struct Stage(Arc<Mutex<World>>);
+
+impl Stage {
+    /// A stage for a world.
+    #[must_use]
+    pub fn new(world: World) -> Self {
+        Self(Arc::new(Mutex::new(world)))
+    }
+
+    /// The world.
+    pub fn lock(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A port's call: waits for its turn, takes effect, and waits again if its answer is late.
+    pub async fn call<T>(
+        &self,
+        name: &'static str,
+        effect: impl FnOnce(&mut World, Verdict) -> T + Send,
+    ) -> T
+    where
+        T: Send,
+    {
+        let verdict = Turn {
+            stage: self,
+            call: name,
+            turn: None,
+        }
+        .await;
+        let result = effect(&mut self.lock(), verdict);
+        if verdict.slow {
+            Turn {
+                stage: self,
+                call: "answer",
+                turn: None,
+            }
+            .await;
+        }
+        result
+    }
+}
+
+/// Waits for a turn of the invocation that polls it.
+struct Turn<'a> {
+    stage: &'a Stage,
+    call: &'static str,
+    turn: Option<u64>,
+}
+
+impl Future for Turn<'_> {
+    type Output = Verdict;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Verdict> {
+        let mut world = self.stage.lock();
+        // Nobody's turn: the world is well, and a call is only a call.
+        let Some(invocation) = world.actor.as_ref().map(|actor| actor.number) else {
+            return Poll::Ready(Verdict::default());
+        };
+        if self.turn.is_some() && world.granted == self.turn {
+            world.granted = None;
+            return Poll::Ready(world.verdict);
+        }
+        let waker = context.waker().clone();
+        match self.turn {
+            Some(turn) => {
+                if let Some(waiting) = world
+                    .waiting
+                    .iter_mut()
+                    .find(|waiting| waiting.turn == turn)
+                {
+                    waiting.waker = waker;
+                }
+            }
+            None => {
+                world.turns += 1;
+                let turn = world.turns;
+                world.waiting.push(Waiting {
+                    turn,
+                    invocation,
+                    call: self.call,
+                    waker,
+                });
+                drop(world);
+                self.turn = Some(turn);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(turn) = self.turn {
+            self.stage
+                .lock()
+                .waiting
+                .retain(|waiting| waiting.turn != turn);
+        }
+    }
+}

@@ -1,0 +1,511 @@
+//! Workers: played by a test, call by call, or the real program as a process.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use sealfleet_client::types::{HeartbeatAnswer, StepAnswer, WorkerRegistered};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{Child, Command};
+
+use crate::api::{text, typed};
+use crate::aws::{Keys, Service};
+use crate::identity::Stored;
+use crate::project::PULL;
+use crate::stack::run;
+use crate::{
+    Aws, Caller, Failure, Outcome, Project, Reply, Stack, ensure, eventually, processes, unique,
+};
+
+/// A registered worker that a test plays.
+#[derive(Clone)]
+pub struct Worker {
+    /// Its id.
+    pub id: String,
+    /// Its calls, with its credential.
+    pub caller: Caller,
+}
+
+/// A claim that a worker holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The run.
+    pub run: String,
+    /// The step.
+    pub step: String,
+    /// The claim's fence.
+    pub fence: u64,
+}
+
+/// A worker's keys to its own queue.
+pub struct QueueKeys {
+    /// The queue.
+    pub url: String,
+    /// The temporary credentials.
+    pub keys: Keys,
+}
+
+/// A message of a queue.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The run that it names.
+    pub run: String,
+    /// The step that it names.
+    pub step: String,
+    /// What it is deleted by.
+    pub receipt: String,
+}
+
+impl Claimed {
+    /// The claim as requests name it, with more members.
+    #[must_use]
+    pub fn with(&self, more: &Value) -> Value {
+        let lease = json!({ "run_id": self.run, "step_id": self.step, "fence": self.fence });
+        crate::project::merged(lease, more)
+    }
+
+    fn started(&self) -> Value {
+        self.with(&json!({ "sandbox": format!("sandbox-{}", unique()) }))
+    }
+}
+
+fn leases(held: &[&Claimed]) -> Value {
+    json!({ "leases": held.iter().map(|claimed| claimed.with(&json!({}))).collect::<Vec<_>>() })
+}
+
+fn succeeded() -> Value {
+    json!({ "state": "succeeded" })
+}
+
+impl Worker {
+    /// The worker of a registration's answer.
+    ///
+    /// # Errors
+    /// When its credential cannot be sent.
+    pub fn of(anonymous: &Caller, registered: &WorkerRegistered) -> Outcome<Self> {
+        Ok(Self {
+            id: registered.worker_id.to_string(),
+            caller: anonymous.with(&registered.credential)?,
+        })
+    }
+
+    /// Asks for a step.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn try_claim(&self, run: &str, step: &str) -> Outcome<Reply> {
+        self.caller
+            .post("/v1/claims", &json!({ "run_id": run, "step_id": step }))
+            .await
+    }
+
+    /// Claims a step.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn claim(&self, run: &str, step: &str) -> Outcome<Claimed> {
+        let claim = self
+            .caller
+            .client()
+            .claim(&typed(&json!({ "run_id": run, "step_id": step }))?)
+            .await?;
+        Ok(Claimed {
+            run: run.to_owned(),
+            step: step.to_owned(),
+            fence: claim.fence.number(),
+        })
+    }
+
+    /// Sends a heartbeat with the claims it holds.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn heartbeat(&self, held: &[&Claimed]) -> Outcome<HeartbeatAnswer> {
+        Ok(self
+            .caller
+            .client()
+            .heartbeat(&typed(&leases(held))?)
+            .await?)
+    }
+
+    /// Asks for a heartbeat to be taken.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn try_heartbeat(&self, held: &[&Claimed]) -> Outcome<Reply> {
+        self.caller.post("/v1/heartbeats", &leases(held)).await
+    }
+
+    /// Whether the control plane says, by a heartbeat, that a claim is still held.
+    ///
+    /// # Errors
+    /// When the heartbeat is refused.
+    pub async fn holds(&self, claimed: &Claimed) -> Outcome<bool> {
+        let answer = self.heartbeat(&[claimed]).await?;
+        let verdict = answer.leases.first();
+        verdict
+            .map(|lease| lease.held)
+            .ok_or_else(|| Failure::new(format!("a heartbeat without a verdict: {answer:?}")))
+    }
+
+    /// Does `work` while heartbeats keep a claim.
+    ///
+    /// # Errors
+    /// Those of `work`, or that the claim is no longer held.
+    pub async fn while_held<T>(
+        &self,
+        claimed: &Claimed,
+        work: impl Future<Output = Outcome<T>>,
+    ) -> Outcome<T> {
+        let beating = async {
+            loop {
+                match self.holds(claimed).await {
+                    Ok(true) => tokio::time::sleep(Duration::from_millis(500)).await,
+                    Ok(false) => break Failure::new("the lease was lost in spite of heartbeats"),
+                    Err(failure) => break failure,
+                }
+            }
+        };
+        tokio::select! {
+            outcome = work => outcome,
+            failure = beating => Err(failure),
+        }
+    }
+
+    /// Tells that its sandbox has started.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn start(&self, claimed: &Claimed) -> Outcome<StepAnswer> {
+        Ok(self
+            .caller
+            .client()
+            .start(&typed(&claimed.started())?)
+            .await?)
+    }
+
+    /// Asks to start.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn try_start(&self, claimed: &Claimed) -> Outcome<Reply> {
+        self.caller.post("/v1/starts", &claimed.started()).await
+    }
+
+    /// Reports that the step succeeded.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn succeed(&self, claimed: &Claimed) -> Outcome<StepAnswer> {
+        Ok(self
+            .caller
+            .client()
+            .report(&typed(&claimed.with(&succeeded()))?)
+            .await?)
+    }
+
+    /// Asks to report that the step succeeded.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn try_succeed(&self, claimed: &Claimed) -> Outcome<Reply> {
+        self.try_report(claimed, &succeeded()).await
+    }
+
+    /// Asks to report an end of a step.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn try_report(&self, claimed: &Claimed, end: &Value) -> Outcome<Reply> {
+        self.caller.post("/v1/reports", &claimed.with(end)).await
+    }
+
+    /// Its keys to its own queue.
+    ///
+    /// # Errors
+    /// When they are refused.
+    pub async fn queue_keys(&self) -> Outcome<QueueKeys> {
+        let given = self.caller.client().queue_credentials().await?;
+        Ok(QueueKeys {
+            url: given.queue_url,
+            keys: Keys {
+                access_key_id: given.access_key_id,
+                secret_access_key: given.secret_access_key,
+                session_token: Some(given.session_token),
+            },
+        })
+    }
+}
+
+impl QueueKeys {
+    /// Takes what waits in the queue now; it stays invisible to others for `hidden_seconds`.
+    ///
+    /// # Errors
+    /// When it is refused, or a message is none of ours.
+    pub async fn receive(&self, aws: &Aws, hidden_seconds: u32) -> Outcome<Vec<Message>> {
+        let body = json!({
+            "QueueUrl": self.url, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 0, "VisibilityTimeout": hidden_seconds,
+        });
+        let answer = aws
+            .call_as(&self.keys, Service::Sqs, "ReceiveMessage", body)
+            .await?;
+        ensure!(
+            answer.status == 200,
+            "receiving from `{}`: {}",
+            self.url,
+            String::from_utf8_lossy(&answer.bytes)
+        );
+        let messages = answer.body["Messages"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let read = messages.iter().map(|message| {
+            let hint: Value = serde_json::from_str(&text(message, "Body")?)?;
+            Ok(Message {
+                run: text(&hint, "run_id")?,
+                step: text(&hint, "step_id")?,
+                receipt: text(message, "ReceiptHandle")?,
+            })
+        });
+        read.collect()
+    }
+
+    /// Deletes a message.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn delete(&self, aws: &Aws, message: &Message) -> Outcome {
+        let body = json!({ "QueueUrl": self.url, "ReceiptHandle": message.receipt });
+        let answer = aws
+            .call_as(&self.keys, Service::Sqs, "DeleteMessage", body)
+            .await?;
+        ensure!(
+            answer.status == 200,
+            "deleting a message: {}",
+            String::from_utf8_lossy(&answer.bytes)
+        );
+        Ok(())
+    }
+}
+
+/// The real `sealfleet-worker`, enrolled in the pull pool of a project, with an encrypted store of
+/// that project.
+pub struct WorkerProcess {
+    /// Its process id.
+    pub pid: u32,
+    /// Where its state and its log are.
+    pub directory: PathBuf,
+    child: Child,
+}
+
+/// The encrypted file of `builtin://` secrets beside a worker.
+pub struct BuiltinStore {
+    /// The store.
+    pub store: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    init: PathBuf,
+}
+
+impl BuiltinStore {
+    /// Makes an empty one, as its owner does.
+    ///
+    /// # Errors
+    /// When `sealfleet-init builtin` refuses.
+    pub async fn create(stack: &Stack, project: &Project) -> Outcome<Self> {
+        let directory = stack.scratch.join(format!("builtin-{}", unique()));
+        std::fs::create_dir_all(&directory)?;
+        let made = Self {
+            store: directory.join("store.json"),
+            key: directory.join("key"),
+            init: stack.binaries.join("sealfleet-init"),
+        };
+        made.builtin("create", &["--project", &project.id], b"")
+            .await?;
+        Ok(made)
+    }
+
+    /// Stores a value as a new version, which profiles refer to by [`Stored::pinned`].
+    ///
+    /// # Errors
+    /// When `sealfleet-init builtin` refuses.
+    pub async fn put(&self, name: &str, value: &str) -> Outcome<Stored> {
+        let told: Value =
+            serde_json::from_str(&self.builtin("put", &[name], value.as_bytes()).await?)?;
+        Ok(Stored {
+            uri: text(&told, "uri")?,
+            version: text(&told, "version")?,
+            arn: None,
+        })
+    }
+
+    async fn builtin(&self, verb: &str, arguments: &[&str], input: &[u8]) -> Outcome<String> {
+        let mut command = Command::new(&self.init);
+        command
+            .args(["builtin", verb, "--store"])
+            .arg(&self.store)
+            .arg("--key-file")
+            .arg(&self.key)
+            .args(arguments);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input).await?;
+        }
+        let output = child.wait_with_output().await?;
+        ensure!(
+            output.status.success(),
+            "builtin {verb}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+impl WorkerProcess {
+    /// Enrols a worker in the pull pool and starts it. It goes with the stack.
+    ///
+    /// # Errors
+    /// When it cannot be registered, or ends at once.
+    pub async fn start(stack: &Stack, project: &Project, store: &BuiltinStore) -> Outcome<Self> {
+        let directory = stack.scratch.join(format!("worker-{}", unique()));
+        std::fs::create_dir_all(&directory)?;
+        let (_, key) = project.enrolment_key(&json!({})).await?;
+        let (key_file, credential) = (
+            directory.join("enrolment-key"),
+            directory.join("credential"),
+        );
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&key_file)?;
+        file.write_all(key.credential().as_bytes())?;
+
+        let program = stack.binaries.join("sealfleet-worker");
+        let api = ["--api-url", &stack.parts.api_url];
+        let mut register = Command::new(&program);
+        register.args(api).args([
+            "register",
+            "--project",
+            &project.id,
+            "--pool",
+            PULL,
+            "--name",
+            "live",
+        ]);
+        register
+            .args([
+                "--allow-bare",
+                "--max-concurrent",
+                "8",
+                "--enrolment-key-file",
+            ])
+            .arg(&key_file);
+        run(register.arg("--credential-file").arg(&credential)).await?;
+
+        let log = std::fs::File::create(directory.join("worker.log"))?;
+        let mut work = Command::new(&program);
+        work.args(api).args([
+            "run",
+            "--allow-bare",
+            "--max-concurrent",
+            "8",
+            "--heartbeat-seconds",
+            "2",
+        ]);
+        work.args([
+            "--queue-endpoint",
+            &stack.parts.endpoint,
+            "--credential-file",
+        ])
+        .arg(&credential);
+        work.arg("--rootfs")
+            .arg(directory.join("rootfs"))
+            .arg("--init")
+            .arg(stack.binaries.join("sealfleet-init"));
+        work.arg("--builtin-store")
+            .arg(&store.store)
+            .arg("--builtin-key-file")
+            .arg(&store.key);
+        work.arg("--log-dir").arg(directory.join("output"));
+        // `sealfleet-local down` ends what carries the stack's mark, should this process not come
+        // to it.
+        work.env("SEALFLEET_LOCAL_STACK", &stack.parts.id)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let child = work.kill_on_drop(true).spawn()?;
+        let pid = child
+            .id()
+            .ok_or_else(|| Failure::new("the worker ended at once"))?;
+        Ok(Self {
+            pid,
+            directory,
+            child,
+        })
+    }
+
+    /// The output of a step, from the worker's directory.
+    #[must_use]
+    pub fn output(&self, claimed: &Claimed) -> String {
+        let file = self
+            .directory
+            .join("output")
+            .join(&claimed.run)
+            .join(format!("{}.{}.log", claimed.step, claimed.fence));
+        std::fs::read_to_string(file).unwrap_or_default()
+    }
+
+    /// The worker's own processes: itself and its launchers, not what runs inside its sandboxes.
+    #[must_use]
+    pub fn own_processes(&self) -> Vec<u32> {
+        let launchers = processes::below(self.pid)
+            .into_iter()
+            .filter(|process| process.name.starts_with("sealfleet-worke"));
+        std::iter::once(self.pid)
+            .chain(launchers.map(|process| process.pid))
+            .collect()
+    }
+
+    /// The end of its log.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let log = std::fs::read_to_string(self.directory.join("worker.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().rev().take(20).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// SIGKILL, as when its machine is lost.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub async fn kill(&mut self) -> Outcome {
+        self.child.kill().await?;
+        Ok(())
+    }
+
+    /// SIGTERM, and waits until it has drained.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn drain(&mut self, limit: Duration) -> Outcome {
+        if let Some(pid) = i32::try_from(self.pid)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+        {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        }
+        eventually("the worker to drain", limit, async || {
+            Ok(self.child.try_wait()?)
+        })
+        .await?;
+        Ok(())
+    }
+}

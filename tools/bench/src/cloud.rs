@@ -1,0 +1,373 @@
+//! AWS as the functions see it: tables with their capacity units, and other services that answer
+//! and are counted.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use sealfleet_test_stack::{Failure, Outcome, ensure};
+use serde_json::{Value, json};
+
+use crate::store::Store;
+
+/// What was consumed so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Consumed {
+    /// Write request units.
+    pub write_units: f64,
+    /// Read request units.
+    pub read_units: f64,
+    /// Requests to the tables.
+    pub table_requests: u32,
+    /// Requests to SQS.
+    pub queue_requests: u32,
+}
+
+impl std::ops::Sub for Consumed {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            write_units: self.write_units - before.write_units,
+            read_units: self.read_units - before.read_units,
+            table_requests: self.table_requests - before.table_requests,
+            queue_requests: self.queue_requests - before.queue_requests,
+        }
+    }
+}
+
+/// What a hard revocation has come to, as the tables and ECS see it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Aborted {
+    /// Transactions that aborted a run because of a revocation.
+    pub runs: u32,
+    /// When the last of them was committed.
+    pub last_run: Option<Instant>,
+    /// Tasks that ECS was told to stop.
+    pub tasks: u32,
+    /// When the last of them was.
+    pub last_task: Option<Instant>,
+}
+
+/// A running cloud.
+pub struct Cloud {
+    /// The endpoint of every service.
+    pub url: String,
+    played: Arc<Played>,
+    servers: Vec<tokio::task::JoinHandle<()>>,
+}
+
+struct Played {
+    store: Store,
+    http: reqwest::Client,
+    tables: String,
+    consumed: Mutex<Consumed>,
+    aborted: Mutex<Aborted>,
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        self.servers.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+impl Cloud {
+    /// Starts one with both tables, empty.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn start() -> Outcome<Self> {
+        let database =
+            dynoxide::Database::memory().map_err(|error| Failure::new(error.to_string()))?;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let tables = format!("http://{}/", listener.local_addr()?);
+        let database = tokio::spawn(dynoxide::server::serve_on(listener, database));
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let played = Arc::new(Played {
+            store: Store::new()?,
+            http: reqwest::Client::new(),
+            tables,
+            consumed: Mutex::default(),
+            aborted: Mutex::default(),
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let router = Router::new()
+            .fallback(serve)
+            .with_state(Arc::clone(&played));
+        let server = tokio::spawn(async move {
+            // It ends with the task that it runs in.
+            let _ = axum::serve(listener, router).await;
+        });
+        let cloud = Self {
+            url,
+            played,
+            servers: vec![database, server],
+        };
+        cloud.make_tables().await?;
+        Ok(cloud)
+    }
+
+    /// S3 and KMS.
+    pub fn store(&self) -> &Store {
+        &self.played.store
+    }
+
+    /// What was consumed so far.
+    pub fn consumed(&self) -> Consumed {
+        *self
+            .played
+            .consumed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The aborts since they were last asked for.
+    pub fn take_aborted(&self) -> Aborted {
+        std::mem::take(
+            &mut *self
+                .played
+                .aborted
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// Writes copies of a profile's row straight into the table, under other names: what a project
+    /// with many looks like.
+    ///
+    /// # Errors
+    /// When the table refuses.
+    pub async fn copy_profile(
+        &self,
+        project: &str,
+        name: &str,
+        copies: std::ops::Range<usize>,
+    ) -> Outcome {
+        let pk = format!("PRJ#{project}#PROFILES");
+        let wanted =
+            json!({ "TableName": "sealfleet-ledger", "Key": { "pk": { "S": pk }, "sk": { "S": name } } }).to_string();
+        let (status, bytes) = self
+            .played
+            .forward("DynamoDB_20120810.GetItem", wanted.into())
+            .await?;
+        let row: Value = serde_json::from_slice(&bytes)?;
+        ensure!(
+            status.is_success() && row["Item"].is_object(),
+            "there is no profile `{name}` to copy: {row}"
+        );
+        for batch in copies.collect::<Vec<_>>().chunks(25) {
+            let puts = batch.iter().map(|number| {
+                let (mut item, copy) = (
+                    row["Item"].clone(),
+                    json!({ "S": format!("copy-{number}") }),
+                );
+                (item["sk"], item["name"]) = (copy.clone(), copy);
+                json!({ "PutRequest": { "Item": item } })
+            });
+            let puts: Vec<Value> = puts.collect();
+            let request = json!({ "RequestItems": { "sealfleet-ledger": puts } }).to_string();
+            let (status, bytes) = self
+                .played
+                .forward("DynamoDB_20120810.BatchWriteItem", request.into())
+                .await?;
+            let left: Value = serde_json::from_slice(&bytes)?;
+            let all = left["UnprocessedItems"]
+                .as_object()
+                .is_none_or(serde_json::Map::is_empty);
+            ensure!(status.is_success() && all, "BatchWriteItem: {left}");
+        }
+        Ok(())
+    }
+
+    /// As infra/sam/template.yaml makes them.
+    async fn make_tables(&self) -> Outcome {
+        let key = |hash: &str, range: &str| json!([{ "AttributeName": hash, "KeyType": "HASH" }, { "AttributeName": range, "KeyType": "RANGE" }]);
+        let attribute =
+            |name: &str, kind: &str| json!({ "AttributeName": name, "AttributeType": kind });
+        let (pk, sk) = (attribute("pk", "S"), attribute("sk", "S"));
+        let ledger = json!({
+            "TableName": "sealfleet-ledger", "BillingMode": "PAY_PER_REQUEST", "KeySchema": key("pk", "sk"),
+            "AttributeDefinitions": [pk, sk, attribute("due_shard", "S"), attribute("due_at", "N")],
+            "GlobalSecondaryIndexes": [{
+                "IndexName": "due", "KeySchema": key("due_shard", "due_at"), "Projection": { "ProjectionType": "KEYS_ONLY" },
+            }],
+        });
+        let audit = json!({
+            "TableName": "sealfleet-audit", "BillingMode": "PAY_PER_REQUEST", "KeySchema": key("pk", "sk"),
+            "AttributeDefinitions": [pk, sk],
+        });
+        for table in [ledger, audit] {
+            let answer = self
+                .played
+                .forward("DynamoDB_20120810.CreateTable", table.to_string().into())
+                .await?;
+            ensure!(
+                answer.0.is_success(),
+                "CreateTable: {}",
+                String::from_utf8_lossy(&answer.1)
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Played {
+    async fn forward(&self, target: &str, body: Bytes) -> Outcome<(StatusCode, Bytes)> {
+        // Only the form of the credentials is looked at.
+        let authorization = "AWS4-HMAC-SHA256 Credential=bench/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0";
+        let request = self
+            .http
+            .post(&self.tables)
+            .header("x-amz-target", target)
+            .header("authorization", authorization);
+        let request = request
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amz-date", "20260101T000000Z");
+        let answer = request.body(body).send().await?;
+        Ok((answer.status(), answer.bytes().await?))
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Consumed)) {
+        change(&mut self.consumed.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Aborted)) {
+        change(&mut self.aborted.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    async fn tables(&self, target: &str, body: Bytes) -> Outcome<(StatusCode, Bytes)> {
+        let aborts = target.ends_with(".TransactWriteItems")
+            && std::str::from_utf8(&body)
+                .is_ok_and(|text| text.contains("\"run.aborted_by_revocation\""));
+        let (status, bytes) = self.forward(target, body).await?;
+        if aborts && status.is_success() {
+            self.note(|aborted| {
+                aborted.runs += 1;
+                aborted.last_run = Some(Instant::now());
+            });
+        }
+        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        // One object for a single call, a list of them for a transaction.
+        let capacity = &answer["ConsumedCapacity"];
+        let listed = capacity
+            .as_array()
+            .cloned()
+            .unwrap_or_else(|| vec![capacity.clone()]);
+        let units: f64 = listed
+            .iter()
+            .filter_map(|one| one["CapacityUnits"].as_f64())
+            .sum();
+        let reads = [
+            "GetItem",
+            "BatchGetItem",
+            "Query",
+            "Scan",
+            "TransactGetItems",
+        ]
+        .iter()
+        .any(|read| target.ends_with(&format!(".{read}")));
+        self.count(|consumed| {
+            consumed.table_requests += 1;
+            if reads {
+                consumed.read_units += units
+            } else {
+                consumed.write_units += units
+            }
+        });
+        Ok((status, bytes))
+    }
+}
+
+async fn serve(
+    State(played): State<Arc<Played>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let authorization = headers
+        .get("authorization")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if authorization.contains("/s3/") {
+        return played.store.serve(&method, &uri, &headers, body);
+    }
+    let target = headers
+        .get("x-amz-target")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let (service, operation) = target.split_once('.').unwrap_or_default();
+    if service.starts_with("DynamoDB") {
+        return match played.tables(target, body).await {
+            Ok((status, bytes)) => (
+                status,
+                [("content-type", "application/x-amz-json-1.0")],
+                bytes,
+            )
+                .into_response(),
+            Err(failure) => (StatusCode::BAD_GATEWAY, failure.to_string()).into_response(),
+        };
+    }
+    if service == "AmazonSQS" {
+        played.count(|consumed| consumed.queue_requests += 1);
+    }
+    if operation == "StopTask" {
+        played.note(|aborted| {
+            aborted.tasks += 1;
+            aborted.last_task = Some(Instant::now());
+        });
+    }
+    let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let answer = if operation == "Sign" {
+        played.store.sign(&asked)
+    } else {
+        answer(operation, &asked)
+    };
+    match answer {
+        Some(answer) => (
+            [("content-type", "application/x-amz-json-1.1")],
+            answer.to_string(),
+        )
+            .into_response(),
+        None => (
+            StatusCode::NOT_IMPLEMENTED,
+            format!("`{target}` is not played"),
+        )
+            .into_response(),
+    }
+}
+
+fn answer(operation: &str, asked: &Value) -> Option<Value> {
+    let arn = |kind: &str, id: &str| format!("arn:aws:{kind}:us-east-1:000000000000:{id}");
+    Some(match operation {
+        "SendMessage" => {
+            json!({ "MessageId": uuid::Uuid::new_v4(), "MD5OfMessageBody": "00000000000000000000000000000000" })
+        }
+        "DescribeSecret" => {
+            let name = asked["SecretId"].as_str().unwrap_or_default();
+            let version = "11111111-1111-4111-8111-111111111111";
+            json!({
+                "ARN": format!("{}-AbCdEf", arn("secretsmanager", &format!("secret:{name}"))), "Name": name,
+                "VersionIdsToStages": { version: ["AWSCURRENT"] },
+            })
+        }
+        "RegisterTaskDefinition" => {
+            let family = asked["family"].as_str().unwrap_or_default();
+            json!({ "taskDefinition": { "taskDefinitionArn": arn("ecs", &format!("task-definition/{family}:1")) } })
+        }
+        "RunTask" => {
+            let task = arn(
+                "ecs",
+                &format!("task/sealfleet/{}", uuid::Uuid::new_v4().simple()),
+            );
+            json!({ "tasks": [{ "taskArn": task, "lastStatus": "PROVISIONING" }], "failures": [] })
+        }
+        "StopTask" => json!({ "task": { "taskArn": asked["task"], "desiredStatus": "STOPPED" } }),
+        _ => return None,
+    })
+}

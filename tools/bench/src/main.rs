@@ -1,0 +1,171 @@
+//! `sealfleet-bench`: measures the deployed binary against the budgets of the architecture, and
+//! prints one table.
+//!
+//! What is measured is the release binary itself, black box. For the function figures each function
+//! runs as a process of its own under a Lambda Runtime API that this program serves, with AWS
+//! played by this program too: the tables are DynamoDB's semantics and capacity units (dynoxide, in
+//! memory), the other services answer and are counted. The latencies at the end are those of the
+//! local stack with the same binary. Nothing fails here: a budget that is missed is printed as
+//! such.
+
+#![expect(
+    clippy::indexing_slicing,
+    reason = "JSON read by name: what is absent reads as null"
+)]
+
+mod api;
+mod archive;
+mod cloud;
+mod costs;
+mod figures;
+mod iam;
+mod identity;
+mod lambda;
+mod machine;
+mod revocation;
+mod stack;
+mod store;
+mod world;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use sealfleet_test_stack::{Failure, Outcome, Stage};
+use tokio::signal::unix::{SignalKind, signal};
+
+use figures::Figures;
+use world::World;
+
+const USAGE: &str = "usage: scripts/bench [--json] [--quick]\n\n  --json   the figures as JSON on stdout\n  --quick  fewer runs, a backlog of 1,000 and not 10,000, 100 runs in flight and not 1,000";
+
+/// How much is measured.
+pub struct Plan {
+    /// The release binary.
+    functions: PathBuf,
+    /// Starts of each function.
+    starts: usize,
+    /// Whole runs that are counted.
+    runs: usize,
+    /// Requests for a CPU or latency figure.
+    requests: usize,
+    /// The long backlog.
+    backlog: usize,
+    /// Runs on the local stack.
+    stack_runs: usize,
+    /// Batches of audit rows that are exported.
+    batches: usize,
+    /// Runs that hold a key when it is revoked.
+    in_flight: &'static [usize],
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut as_json = false;
+    let mut plan = Plan {
+        functions: PathBuf::new(),
+        starts: 30,
+        runs: 10,
+        requests: 100,
+        backlog: 10_000,
+        stack_runs: 20,
+        batches: 100,
+        in_flight: &[1, 100, 1000],
+    };
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--json" => as_json = true,
+            "--quick" => {
+                let in_flight = &[1, 100];
+                plan = Plan {
+                    starts: 10,
+                    runs: 3,
+                    requests: 30,
+                    backlog: 1000,
+                    stack_runs: 5,
+                    batches: 20,
+                    in_flight,
+                    ..plan
+                }
+            }
+            _ => {
+                eprintln!("{USAGE}");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    match run(&mut plan).await {
+        Ok(figures) => {
+            if as_json {
+                println!("{}", figures.json())
+            } else {
+                print!("{}", figures.table())
+            }
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("sealfleet-bench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(plan: &mut Plan) -> Outcome<Figures> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    plan.functions = release_binary()?;
+    let stage = Stage::new("bench")?;
+    let mut figures = Figures::new(machine::describe()?);
+    let measured = tokio::select! {
+        measured = measure(plan, &stage, &mut figures) => measured,
+        _ = interrupt.recv() => Err(Failure::new("interrupted")),
+        _ = terminate.recv() => Err(Failure::new("interrupted")),
+    };
+    stage.clear(false).await?;
+    measured.map(|()| figures)
+}
+
+async fn measure(plan: &Plan, stage: &Stage, figures: &mut Figures) -> Outcome {
+    eprintln!("bench: size and start of {}", plan.functions.display());
+    machine::size(figures, &plan.functions)?;
+    iam::measure(figures)?;
+    let world = World::new(&plan.functions).await?;
+    lambda::starts(figures, &world, plan.starts).await?;
+    eprintln!("bench: what a run costs");
+    costs::runs(figures, &world, plan.runs).await?;
+    costs::cascade_runs(figures, &world, plan.runs).await?;
+    eprintln!("bench: CPU of a request");
+    costs::cpu(figures, &world, plan.requests).await?;
+    costs::cascade_cpu(figures, &world, plan.requests).await?;
+    eprintln!(
+        "bench: claims at a backlog of {} (some minutes)",
+        plan.backlog
+    );
+    costs::backlog(figures, &world, plan.requests, plan.backlog).await?;
+    drop(world);
+    // Tables of their own: nothing waits in them, and no other profile is there.
+    let world = World::new(&plan.functions).await?;
+    eprintln!("bench: cascades of up to 10,000 profiles");
+    identity::resolution(figures, &world, plan.requests * 3).await?;
+    eprintln!("bench: export, digests and their verification");
+    archive::measure(figures, &world, plan).await?;
+    eprintln!("bench: hard revocations");
+    revocation::in_memory(figures, &world, plan.in_flight).await?;
+    drop(world);
+    eprintln!("bench: latencies of the local stack");
+    stack::measure(figures, stage, plan).await
+}
+
+/// `target/release/sealfleet-functions`, wherever below the target directory this program is.
+fn release_binary() -> Outcome<PathBuf> {
+    let own = std::env::current_exe()?;
+    let found = own
+        .ancestors()
+        .skip(1)
+        .map(|above| above.join("release/sealfleet-functions"))
+        .find(|file| file.is_file());
+    found.ok_or_else(|| {
+        Failure::new(
+            "there is no release binary: run `cargo build --release -p sealfleet-functions` first",
+        )
+    })
+}
