@@ -30,6 +30,8 @@ struct Graph {
     edges: BTreeMap<String, BTreeSet<String>>,
     /// The packages of this workspace.
     own: BTreeSet<String>,
+    /// Where each package of this workspace stands, from the root.
+    folders: BTreeMap<String, PathBuf>,
 }
 
 fn root() -> PathBuf {
@@ -72,13 +74,24 @@ fn graph() -> Graph {
             }
         }
     }
-    let own = metadata["workspace_members"]
+    let members = metadata["workspace_members"].as_array().unwrap();
+    let own: BTreeSet<String> = members.iter().map(|id| names[&text(id)].clone()).collect();
+    let folders = metadata["packages"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|id| names[&text(id)].clone())
+        .filter(|package| members.contains(&package["id"]))
+        .map(|package| {
+            let manifest = PathBuf::from(text(&package["manifest_path"]));
+            let folder = manifest.parent().unwrap().strip_prefix(root()).unwrap();
+            (text(&package["name"]), folder.to_owned())
+        })
         .collect();
-    Graph { edges, own }
+    Graph {
+        edges,
+        own,
+        folders,
+    }
 }
 
 impl Graph {
@@ -140,6 +153,29 @@ fn the_stand_in_and_init_are_linked_by_nothing() {
             .filter(|package| graph.edges[*package].contains(alone))
             .collect();
         assert!(linked.is_empty(), "{linked:?} links `{alone}`");
+    }
+}
+
+/// What ships never links the local stack, a stand-in, a test or a tool. Development dependencies
+/// are not built in and do not count.
+#[test]
+fn the_product_links_nothing_of_the_local_stack_the_tests_or_the_tools() {
+    let graph = graph();
+    let beside = |package: &str| {
+        let folder = graph.folders[package].as_path();
+        ["local", "tests", "tools"]
+            .iter()
+            .any(|room| folder.starts_with(room))
+    };
+    let (not_shipped, product): (Vec<&String>, Vec<&String>) =
+        graph.own.iter().partition(|package| beside(package));
+    assert!(not_shipped.len() > 5 && product.len() > 10, "{product:?}");
+    for package in product {
+        let linked: Vec<&&String> = not_shipped
+            .iter()
+            .filter(|other| graph.edges[package].contains(**other))
+            .collect();
+        assert!(linked.is_empty(), "`{package}` links {linked:?}");
     }
 }
 
