@@ -1,22 +1,13 @@
 #!/usr/bin/env bash
 # The quickstart of the README, command by command: two tenants on this machine, one secret, one step that sees it, one that
-# does not, and a neighbour that finds nothing. Prints each command before it runs it, and takes everything down at the end.
+# does not, and a neighbour that finds nothing. Prints each command before it runs it, fails if an outcome differs, and takes
+# everything down at the end.
 #
 #   cargo build --workspace --locked
 #   examples/quickstart/run.sh
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PATH=${CARGO_TARGET_DIR:-$PWD/target}/debug:$PATH
-
-work=$(mktemp -d)
-worker=
-cleanup() {
-  set +v
-  [ -z "$worker" ] || { kill "$worker" && wait "$worker"; } || true
-  sealfleet-local down
-  rm -rf "$work"
-}
-trap cleanup EXIT
 
 # refused COMMAND...: runs a command that the control plane must refuse.
 refused() {
@@ -25,12 +16,23 @@ refused() {
   [ "$code" -eq 3 ] || { echo "run.sh: exit code $code, not a refusal: $*" >&2; exit 1; }
 }
 
+cleanup() {
+  local code=$?
+  set +v
+  [ "$code" -eq 0 ] || tail -n 5 "$work/worker.log" >&2 || true
+  [ -z "$worker" ] || { kill "$worker" && wait "$worker"; } || true
+  sealfleet-local down
+  rm -rf "$work"
+}
+
 set -v
 #
 # 1. The control plane, on this machine
 #
 sealfleet-local up
 . examples/local.sh
+work=$(mktemp -d) && chmod 711 "$work"
+worker= && trap cleanup EXIT
 #
 # 2. Two tenants, onboarded by an operator
 #
@@ -64,6 +66,8 @@ worker=$!
 #
 sealfleet run enqueue -f examples/quickstart/run.json --watch
 cat "$work"/output/*/*.log
+grep -qx "fetch: EHR_TOKEN has 16 characters" "$work"/output/*/fetch.*.log
+grep -qx "summarise: EHR_TOKEN is not there" "$work"/output/*/summarise.*.log
 run=$(sealfleet run list --output json | sed -n 's/.*"run_id": "\([^"]*\)".*/\1/p')
 #
 # 6. Denied: for finance, this run does not exist
