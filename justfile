@@ -31,4 +31,4 @@ bench *arguments:
 # Regenerate the generated parts of the documents, and check all links
 docs:
     scripts/write-docs
-    scripts/check-links
+    scripts/check-docs

@@ -5,6 +5,11 @@
 #
 #   cargo build --workspace --locked
 #   examples/quickstart/run.sh
+#
+# The README quotes these commands, and `scripts/check-docs` compares. By hand, set the path first, and take it down yourself:
+#
+#   export PATH=$PWD/target/debug:$PATH
+#   kill %1; sealfleet-local down; rm -r "$work"
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export PATH=${CARGO_TARGET_DIR:-$PWD/target}/debug:$PATH
