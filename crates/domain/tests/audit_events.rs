@@ -193,13 +193,13 @@ const fn title(class: Class) -> &'static str {
 const fn meaning(class: Class) -> &'static str {
     match class {
         Class::StateChange => {
-            "The event changed what is stored. The entry is in the transaction that made the change."
+            "Something is stored otherwise than before. The entry stands in the transaction that changed it."
         }
         Class::Refusal => {
-            "A request was refused, and nothing changed. The entry is written before the answer."
+            "Somebody was refused, and nothing changed. The entry is written before the answer."
         }
         Class::Observation => {
-            "The event records something observed: the effect of a change in the same entry on a sandbox, or something that happened outside."
+            "Something was seen: what a change in the same entry means for a sandbox, or what happened outside."
         }
     }
 }
@@ -211,35 +211,32 @@ fn cell(text: &str) -> String {
 
 const INTRODUCTION: &str = "# Audit events
 
-<!-- Generated from crates/domain/src/audit/catalogue.rs: `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events` -->
+<!-- Made of crates/domain/src/audit/catalogue.rs: `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events` -->
 
-One entry records one transaction: who did it, when, and the events that it made true, in order. The same transaction
-writes the entry, so there is no change without its entry and no entry without its change. Entries hold names, ids, numbers
-and addresses, never a secret's value; the few free texts in them are bounded.
+One entry records one transaction: who did it, when, and the events that it made true, in order. It is put in that very
+transaction, so there is no change without its entry and no entry without its change. Entries hold names, ids, numbers
+and addresses, never a secret's value; the few lines of free text in them are bounded.
 
-While the audit table takes no entries, cancels, revocations and the aborts that follow are recorded in the ledger first,
-and arrive here later with their own id and time; everything else is refused. `sealfleet audit follow` looks an hour back
-for them, and for the reads that the witness reports.
+While the audit table takes no entries, a cancel, a revocation and what it aborts are recorded in the ledger first, and
+arrive here later with their own id and time; everything else is refused. `sealfleet audit follow` looks for them, and for
+the witness's reads, an hour back.
 
-These write no event:
+No event is written for: a heartbeat; how many requests a project has left; the time at which `sweep` looks again, and a
+queue message that is sent again; how far a fan-out has come; a task definition that is remembered, and that a task which
+is nobody's has ended; and what simply expires, which is an idempotency key after a day and a worker that nobody approved
+for a day.
 
-- a heartbeat, and taking permits of a rate limit;
-- the time at which `sweep` looks again, and sending a queue message again;
-- the progress of a fan-out;
-- caching a task definition, and the end of a task that belongs to no claim;
-- expiry: of an idempotency key after a day, and of a worker that nobody approved for a day.
-
-Read entries with `GET /v1/audit` (`run`, `profile`, `key`, `actor`, `type`, `from`, `to`; oldest first, by cursor) and
-`GET /v1/audit/{event_id}`, or with `sealfleet audit list | follow | show`. One and the same event must match `type`,
-`profile` and `key`. A page may be short or empty and still have a `next_cursor`: it ends after one or two thousand entries
-have been read. Without `from`, a query begins a day before `to`, or with the run; `to` may be at most 31 days after `from`.
+Read them by `GET /v1/audit` (`run`, `profile`, `key`, `actor`, `type`, `from`, `to`; oldest first, by cursor) and
+`GET /v1/audit/{event_id}`, or `sealfleet audit list | follow | show`. `type`, `profile` and `key` are of one and the same
+event. A page may be short or empty and have a `next_cursor`: it ends when it has read one or two thousand entries. Without
+`from` it begins a day before `to`, or with the run; `to` is 31 days later at most.
 
 | member of an entry | meaning |
 |---|---|
 | `event_id` | `evt_` and a UUID of version 7: unique, and sortable by time |
 | `at` | when the transaction was made, RFC 3339 in UTC with milliseconds |
-| `project` | the project that owns the trail; `~system` is the operators' own |
+| `project` | the project whose trail it is; `~system` is the operators' own |
 | `actor` | who did it, as `kind:id`: `token:`, `operator:`, `worker:`, `enrolment_key:`, `sandbox:`, `revocation:` (a fan-out), `system:` (a part of the control plane) |
-| `run_id` | the run concerned; absent if there is none |
+| `run_id` | the run that it is about; absent where it is about none |
 | `events` | what became true, in order; each has its name in `type` |
 ";

@@ -1,9 +1,9 @@
 //! What each event says: when it happens, what its fields mean, and one as it is written.
 //!
 //! `docs/reference/audit-events.md` is this table. [`Event::class`] has an arm for each event, so a
-//! new event does not compile without its class. A test compares the table with all names that an
-//! event can be read by, so that every event has its row, and with the members of each example, so
-//! that every field has its meaning.
+//! new event does not compile without its class; and a test holds the table against all names that
+//! an event can be read by, so none is without its row, and against the members of each example, so
+//! no field is without its meaning.
 
 use std::collections::BTreeSet;
 
@@ -263,25 +263,25 @@ const CODE: (&str, &str) = ("code", "why, as the `code` of the answer");
 pub const CATALOGUE: &[Row] = &[
     Row {
         name: "project.created",
-        when: "An operator onboards a project. The entry is in the project's trail and in the operators' own.",
+        when: "An operator onboards a project. It stands in the project's trail and in the operators' own.",
         fields: &[("project", "the project"), ("pools", "its pools")],
         example: r#"{"type":"project.created","project":"healthcare","pools":["fargate","workers"]}"#,
     },
     Row {
         name: "project.limits_set",
-        when: "An operator sets a project's rate limit. The entry is in the project's trail and in the operators' own.",
+        when: "An operator sets how often a project's callers may call. It stands in the project's trail and in the operators' own.",
         fields: &[
             ("project", "the project"),
             (
                 "limits",
-                "`requests_per_second` and `burst`; null restores the deployment's default",
+                "`requests_per_second` and `burst`; null: the deployment's default from now on",
             ),
         ],
         example: r#"{"type":"project.limits_set","project":"healthcare","limits":{"requests_per_second":20,"burst":40}}"#,
     },
     Row {
         name: "token.created",
-        when: "An API token is created. No trail contains its text.",
+        when: "An API token is made. Its text is in no trail.",
         fields: &[
             ("token_id", "the token"),
             ("role", "`operator`, `admin`, `member` or `viewer`"),
@@ -297,10 +297,10 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "enrolment_key.created",
-        when: "An enrolment key is created. No trail contains its text.",
+        when: "An enrolment key is made. Its text is in no trail.",
         fields: &[
             ("enrolment_key_id", "the key"),
-            ("pool", "the only pool that it admits to"),
+            ("pool", "the one pool that it is for"),
             ("max_uses", "how many workers it may approve"),
             ("expires_at", "when it stops working"),
         ],
@@ -308,13 +308,13 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "enrolment_key.revoked",
-        when: "An enrolment key is revoked. Workers that it approved stay approved.",
+        when: "An enrolment key is revoked. Workers that it approved stay.",
         fields: &[("enrolment_key_id", "the key")],
         example: r#"{"type":"enrolment_key.revoked","enrolment_key_id":"enk_0198c0de-0000-7000-8000-000000000002"}"#,
     },
     Row {
         name: "worker.registered",
-        when: "A worker registers. With an enrolment key it is approved at once: the key is the actor, and one of its uses is consumed. Without one it waits.",
+        when: "A worker registers: approved by its enrolment key, which is the actor and one use of which it takes, or waiting.",
         fields: &[
             ("worker_id", "the worker"),
             ("pool", "its pool"),
@@ -343,13 +343,13 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "profile.created",
-        when: "A profile is created. The entry lists its names.",
+        when: "A profile is created, by the names it holds.",
         fields: &[PROFILE, VERSION, ENV, SECRETS],
         example: r#"{"type":"profile.created","profile":"crm","version":1,"env":["CRM_URL"],"secrets":{"CRM_TOKEN":"aws-sm://sealfleet/healthcare/crm#token"}}"#,
     },
     Row {
         name: "profile.updated",
-        when: "A profile is changed. The entry lists its names after the change.",
+        when: "A profile is changed, by the names it holds now.",
         fields: &[PROFILE, VERSION, ENV, SECRETS],
         example: r#"{"type":"profile.updated","profile":"crm","version":2,"env":["CRM_URL"],"secrets":{"CRM_TOKEN":"builtin://crm@0198c0de-0000-7000-8000-00000000000a"}}"#,
     },
@@ -361,7 +361,7 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "cascade.bound",
-        when: "The profiles below each run's own are bound. The new bindings replace all earlier ones.",
+        when: "The profiles below each run's own are bound anew, in place of all that was bound before.",
         fields: &[(
             "bindings",
             "profile names: of the `system` level, of the `project` level, and by workflow; a level without one is absent",
@@ -370,14 +370,14 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "secret.revoked",
-        when: "A key of a profile is revoked. All keys of one request are in one entry.",
+        when: "A key of a profile is revoked. All keys of one request stand in one entry.",
         fields: &[
             REVOCATION,
             PROFILE,
             KEY,
             ("uri", "its address when it was revoked"),
             ("hard", "whether runs in flight are aborted as well"),
-            ("reason", "the reason that the caller gave"),
+            ("reason", "why, in the words of who did it"),
         ],
         example: r#"{"type":"secret.revoked","revocation_id":"rev_0198c0de-0000-7000-8000-000000000004","profile":"crm","key":"CRM_TOKEN","uri":"aws-sm://sealfleet/healthcare/crm#token","hard":true,"reason":"leaked in a ticket"}"#,
     },
@@ -425,24 +425,24 @@ pub const CATALOGUE: &[Row] = &[
             ("steps", "its steps"),
             (
                 "profiles",
-                "the profiles that its identity was resolved from, lowest level first; absent if there are none",
+                "the profiles that its identity was resolved from, lowest level first; absent without any",
             ),
         ],
         example: r#"{"type":"run.enqueued","workflow":"intake","steps":["fetch","parse"],"profiles":[{"level":"run","profile":"crm","version":2}]}"#,
     },
     Row {
         name: "run.denied",
-        when: "A rule of its profiles, or a revocation, refuses an enqueue or a retry.",
+        when: "An enqueue or a retry is refused by a rule of its profiles, or by a revocation.",
         fields: &[
             ("workflow", "the kind of work"),
             ("profiles", "the profiles that it would have started with"),
-            ("reason", "the rule, with names only"),
+            ("reason", "the rule, by names"),
         ],
         example: r#"{"type":"run.denied","workflow":"intake","profiles":["crm"],"reason":"profile `crm` may not be used by workflow `intake`"}"#,
     },
     Row {
         name: "step.queued",
-        when: "Every step that this step needs has succeeded: it may be claimed.",
+        when: "All that a step waited for has succeeded: it may be claimed.",
         fields: &[STEP],
         example: r#"{"type":"step.queued","step_id":"parse"}"#,
     },
@@ -459,26 +459,26 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "secret.released",
-        when: "The holder of a claim may have a sandbox resolve these references. There is no claim and no secret without this event.",
+        when: "With a claim, its holder may have a sandbox resolve these references. No claim without this event, no secret without it.",
         fields: &[
             STEP,
             FENCE,
             (
                 "secrets",
-                "each secret: `name`, `uri`, `version` if it is known, `arn` of an AWS secret, and the profile that it comes `from`",
+                "each secret: `name`, `uri`, `version` where it is known, `arn` of an AWS secret, and the profile that it is `from`",
             ),
         ],
         example: r#"{"type":"secret.released","step_id":"fetch","fence":1,"secrets":[{"name":"CRM_TOKEN","uri":"aws-sm://sealfleet/healthcare/crm#token","version":"0198c0de-0000-7000-8000-00000000000b","arn":"arn:aws:secretsmanager:eu-central-1:123456789012:secret:sealfleet/healthcare/crm-AbCdEf","from":"crm"}]}"#,
     },
     Row {
         name: "profile.drift_at_injection",
-        when: "The secrets or variables of a step have changed since its run was enqueued.",
+        when: "What a step starts with is not what it was enqueued with.",
         fields: &[
             STEP,
             FENCE,
             (
                 "on_drift",
-                "what the step asked for: `proceed`, or `refuse`, which fails the step",
+                "what the step asked for: `proceed`, or `refuse`, and then it fails",
             ),
             ("added", "secrets that were not there"),
             ("removed", "secrets that are gone"),
@@ -486,7 +486,7 @@ pub const CATALOGUE: &[Row] = &[
                 "rotated",
                 "secrets with another version, or another reference",
             ),
-            ("knobs", "plain knobs that differ; absent if there are none"),
+            ("knobs", "plain knobs that differ; absent without any"),
         ],
         example: r#"{"type":"profile.drift_at_injection","step_id":"fetch","fence":1,"on_drift":"proceed","added":[],"removed":[],"rotated":["CRM_TOKEN"],"knobs":["CRM_URL"]}"#,
     },
@@ -498,7 +498,7 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "profile.injected",
-        when: "With `step.running`: the sandbox has received what these profiles merge into.",
+        when: "With `step.running`: the sandbox has the outcome of these profiles.",
         fields: &[
             STEP,
             FENCE,
@@ -511,24 +511,24 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "secret.decrypted",
-        when: "With `step.running`, once per secret: the sandbox holds it in plaintext.",
+        when: "With `step.running`, once for each secret: the sandbox holds it in plaintext.",
         fields: &[
             STEP,
             FENCE,
             KEY,
             ("uri", "its address"),
-            ("version", "its version; absent if it is not known"),
+            ("version", "its version; absent where nobody knows it"),
         ],
         example: r#"{"type":"secret.decrypted","step_id":"fetch","fence":1,"key":"CRM_TOKEN","uri":"aws-sm://sealfleet/healthcare/crm#token","version":"0198c0de-0000-7000-8000-00000000000b"}"#,
     },
     Row {
         name: "secret.read_unexplained",
-        when: "AWS reports that a secret was read, and no release explains the read. The entry is in the trail of the secret's project, or in `~system`, at the time of the read; it arrives there minutes later.",
+        when: "AWS says that a secret was read, and no release explains it. It stands in the trail of the secret's project, or in `~system`, at the time of the read, which is minutes before it is put there.",
         fields: &[
             ("secret", "the secret's name in AWS Secrets Manager"),
             (
                 "version",
-                "the version that was requested; absent if none was",
+                "the version that was asked for; absent where none was",
             ),
             (
                 "by",
@@ -540,7 +540,7 @@ pub const CATALOGUE: &[Row] = &[
             ),
             (
                 "cloudtrail_event_id",
-                "the record in CloudTrail, which has the details",
+                "the record in CloudTrail, which has the rest",
             ),
             ("read_at", "when it was read, to the second"),
         ],
@@ -554,13 +554,13 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "step.failed",
-        when: "A step's command failed, could not be started, or was not allowed to start.",
+        when: "A step's command failed, could not be started, or was not let start.",
         fields: &[
             STEP,
             FENCE,
             (
                 "failure",
-                "its `kind` and details: an exit code, a signal, or a text that contains names only",
+                "its `kind`, and what belongs to it: an exit code, a signal, a detail by names",
             ),
         ],
         example: r#"{"type":"step.failed","step_id":"fetch","fence":1,"failure":{"kind":"exit","code":3}}"#,
@@ -571,7 +571,7 @@ pub const CATALOGUE: &[Row] = &[
         fields: &[
             STEP,
             ("fence", "the claim that is lost"),
-            ("attempt", "the number of the next try, from 1"),
+            ("attempt", "the try that comes now, from 1"),
             (
                 "reason",
                 "`lease_expired`, `worker_revoked`, `sandbox_lost` or `no_capacity`",
@@ -581,7 +581,7 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "step.aborted",
-        when: "A step is ended from outside. No later report changes it.",
+        when: "A step is ended from outside. Nothing that is reported later changes it.",
         fields: &[
             STEP,
             (
@@ -593,13 +593,13 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "step.dead",
-        when: "The control plane gives a step up. The step is kept and listed, and can be retried.",
+        when: "A step is given up. It is kept and listed, and can be retried.",
         fields: &[STEP, ("reason", "`attempts_exhausted` or `ttl_expired`")],
         example: r#"{"type":"step.dead","step_id":"fetch","reason":"attempts_exhausted"}"#,
     },
     Row {
         name: "step.retried",
-        when: "A caller puts a dead step back into its queue, together with the steps that ended because of it.",
+        when: "A caller puts a dead step back, and with it the steps that were ended because of it.",
         fields: &[STEP],
         example: r#"{"type":"step.retried","step_id":"fetch"}"#,
     },
@@ -623,13 +623,13 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "claim.refused",
-        when: "A worker asks for a step that does not exist for it, or that it does not match.",
+        when: "A worker asks for a step that is not there for it, or that it does not match.",
         fields: &[STEP, CODE],
         example: r#"{"type":"claim.refused","step_id":"fetch","code":"step_mismatch"}"#,
     },
     Row {
         name: "report.refused",
-        when: "A start or a report comes from a claim that is no longer live or belongs to another worker.",
+        when: "A start or a report comes from a claim that is not live any more, or is another worker's.",
         fields: &[STEP, ("fence", "the fence that was presented"), CODE],
         example: r#"{"type":"report.refused","step_id":"fetch","fence":1,"code":"stale_fence"}"#,
     },
