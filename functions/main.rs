@@ -28,7 +28,7 @@ use sealfleet_functions::{
 use sealfleet_ledger::{Dynamo, Ledger};
 use sealfleet_oidc::Verifier;
 use sealfleet_system::{SystemClock, SystemIds};
-use sealfleet_versions::SecretsManager;
+use sealfleet_versions::{SecretsManager, Versions};
 
 /// What the ports of all functions are made from.
 struct Wiring {
@@ -112,7 +112,7 @@ async fn main() -> Result<(), Error> {
             .await
         }
         "enqueue" => {
-            let secrets = Box::new(SecretsManager::new(&with.config));
+            let secrets = Versions::of(SecretsManager::new(&with.config));
             let ports = enqueue::Ports {
                 ledger: with.ledger()?,
                 door: with.door()?,
@@ -212,7 +212,7 @@ async fn main() -> Result<(), Error> {
         "dispatch" => {
             let tasks = with.tasks()?;
             let place_key = tasks.place_key();
-            let secrets = Box::new(SecretsManager::new(&with.config));
+            let secrets = Versions::of(SecretsManager::new(&with.config));
             let (ledger, metrics) = (with.ledger()?, with.metrics());
             let ports = &dispatch::Ports {
                 ledger,

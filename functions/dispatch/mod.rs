@@ -10,15 +10,17 @@
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use sealfleet_api::types::QueueMessage;
+use sealfleet_aws::queues::scope_of_queue;
 use sealfleet_domain::audit::Event;
-use sealfleet_domain::fleet::{FargatePool, Pool, Worker};
+use sealfleet_domain::capability::Host;
+use sealfleet_domain::fleet::{HostedPool, Pool, Worker};
 use sealfleet_domain::run::{
     Change, Executor, Failure, Fence, Handle, Outcome, Pace, Refusal, RequeueReason, Run,
 };
 use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId};
 use sealfleet_fargate::{Definition, Error as EcsError, Launch, Launched, Tasks};
 use sealfleet_ledger::{Claimed, Error, Ledger, Wanted};
-use sealfleet_versions::SecretVersions;
+use sealfleet_versions::Versions;
 
 use crate::shared::cascade::at_start;
 use crate::shared::metrics::{Metric, Metrics};
@@ -33,7 +35,7 @@ pub struct Ports {
     /// ECS.
     pub tasks: Box<dyn Tasks>,
     /// The versions of secrets; never their values.
-    pub secrets: Box<dyn SecretVersions>,
+    pub secrets: Versions,
     /// What makes two equal definitions at two places different.
     pub place_key: String,
     /// How long leases last.
@@ -74,18 +76,16 @@ async fn dispatch(ports: &Ports, message: SqsMessage) -> Result<(), Again> {
         .body
         .as_deref()
         .and_then(|body| serde_json::from_str(body).ok());
-    let (Ok((scope, pool)), Some(hint)) = (ProjectScope::of_queue_arn(&arn), hint) else {
+    let (Ok((scope, pool)), Some(hint)) = (scope_of_queue(&arn), hint) else {
         tracing::error!(arn, "a message that is not one of ours is dropped");
         return Ok(());
     };
     let Some((pool_row, worker)) = pool_worker(ports, &scope, &pool).await? else {
-        tracing::error!(
-            arn,
-            "a message for a pool that is not a Fargate pool is dropped"
-        );
+        tracing::error!(arn, "a message for a pool that is not hosted is dropped");
         return Ok(());
     };
-    match claim(ports, &scope, &worker, hint.run_id, &hint.step_id).await {
+    let host = Host::of_kind(&pool_row.host);
+    match claim(ports, host, &scope, &worker, hint.run_id, &hint.step_id).await {
         Ok(Some((run, fence))) => {
             let launched = launch(
                 ports,
@@ -142,13 +142,13 @@ async fn pool_worker(
     ports: &Ports,
     scope: &ProjectScope,
     pool: &PoolName,
-) -> Result<Option<(FargatePool, Worker)>, Error> {
+) -> Result<Option<(HostedPool, Worker)>, Error> {
     let project = match ports.ledger.project(scope).await {
         Ok(project) => project,
         Err(Error::NotFound) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let Some(Pool::Fargate(row)) = project.pools.get(pool) else {
+    let Some(Pool::Hosted(row)) = project.pools.get(pool) else {
         return Ok(None);
     };
     let worker = ports.ledger.worker(scope.project(), row.worker_id).await?;
@@ -159,6 +159,7 @@ async fn pool_worker(
 /// nothing is to be done.
 async fn claim(
     ports: &Ports,
+    host: &Host,
     scope: &ProjectScope,
     worker: &Worker,
     run_id: RunId,
@@ -169,11 +170,11 @@ async fn claim(
         worker,
         run_id,
         step_id,
-        executor: Executor::Ecs,
+        executor: Executor::Host,
         pace: ports.pace,
     };
-    let secrets = Some(ports.secrets.as_ref());
-    let fresh = async |run: &Run| at_start(&ports.ledger, secrets, scope, run, step_id).await;
+    let fresh =
+        async |run: &Run| at_start(&ports.ledger, host, &ports.secrets, scope, run, step_id).await;
     match ports.ledger.claim(&wanted, fresh).await {
         Ok(claimed) => return Ok(Some((claimed.run, claimed.fence))),
         Err(Error::Refused(Refusal::NotQueued(_))) => {}
@@ -199,7 +200,7 @@ async fn claim(
 async fn launch(
     ports: &Ports,
     scope: &ProjectScope,
-    pool: &FargatePool,
+    pool: &HostedPool,
     worker: &Worker,
     run: &Run,
     step_id: &StepId,
@@ -263,7 +264,7 @@ async fn launch(
 async fn definition(
     ports: &Ports,
     scope: &ProjectScope,
-    pool: &FargatePool,
+    pool: &HostedPool,
     run: &Run,
     step_id: &StepId,
 ) -> Result<String, Again> {

@@ -13,7 +13,9 @@ use sealfleet_domain::audit::Event;
 use sealfleet_domain::run::{
     Change, Failure, Fence, Handle, Outcome, Pace, Refusal, RequeueReason, Run, StepState,
 };
+use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp};
+use sealfleet_fargate::names::task_id;
 use sealfleet_fargate::{CONTAINER, Tasks, Usage, size};
 use sealfleet_ledger::{Error, Ledger, Ready, Start, Transitioned};
 use serde::{Deserialize, Serialize};
@@ -91,7 +93,13 @@ const ACTOR: &str = "system:observe";
 pub async fn handle(ports: &Ports, event: EventBridgeEvent<TaskChange>) -> Result<(), Error> {
     let change = event.detail;
     let started_by = change.started_by.as_deref().unwrap_or_default();
-    let Ok((scope, run_id, step_id, fence)) = ProjectScope::of_started_by(started_by) else {
+    let Ok(ClaimTag {
+        scope,
+        run_id,
+        step_id,
+        fence,
+    }) = started_by.parse()
+    else {
         tracing::info!(
             task = change.task_arn,
             "a task that Sealfleet did not start"
@@ -279,7 +287,7 @@ pub(crate) async fn count(
             Ok(run) if finished(&run, seen) => false,
             Ok(_) | Err(Error::NotFound) => {
                 ledger
-                    .note_ended_task(seen.scope, &Handle::new(seen.task_arn.to_owned()))
+                    .note_ended_task(seen.scope, task_id(&Handle::new(seen.task_arn.to_owned())))
                     .await?
             }
             Err(error) => return Err(error),

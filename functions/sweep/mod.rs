@@ -127,7 +127,7 @@ async fn visit(ports: &Ports, due: &DueRun) -> Result<(), Error> {
             StepState::Leased(hold) | StepState::Running(hold) if hold.due <= now => {
                 match hold.executor {
                     Executor::Worker => look_at_lease(ports, due, step_id, hold).await?,
-                    Executor::Ecs => look_at_task(ports, due, &run, step_id, hold).await?,
+                    Executor::Host => look_at_task(ports, due, &run, step_id, hold).await?,
                 }
             }
             StepState::Aborted {

@@ -15,10 +15,13 @@
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::run::{Fence, Handle};
-use sealfleet_domain::witness::{AskedSecret, Read, Release, SecretOwner, Unexplained};
+use sealfleet_domain::scope::ClaimTag;
+use sealfleet_domain::witness::{Read, Release, Unexplained};
 use sealfleet_domain::{EventId, Owner, ProjectScope, RunId, StepId, Timestamp};
+use sealfleet_fargate::names::execution_session;
 use sealfleet_fargate::{TaskState, Tasks};
 use sealfleet_ledger::{AuditFilter, Error, Ledger};
+use sealfleet_versions::{AskedSecret, SecretOwner};
 use serde::{Deserialize, Serialize};
 
 use crate::shared::metrics::{Metric, Metrics};
@@ -170,9 +173,7 @@ async fn explained(
     let caller = call.by();
     // A role of that name in another account is not ours.
     let of_this_account = caller.split(':').nth(4) == Some(account);
-    let Some((reader, task_id)) = ProjectScope::of_execution_arn(&caller)
-        .ok()
-        .filter(|_| of_this_account)
+    let Some((reader, task_id)) = execution_session(&caller).ok().filter(|_| of_this_account)
     else {
         return Ok(Err(Unexplained::NotAnExecutionRole));
     };
@@ -185,13 +186,12 @@ async fn explained(
         return Ok(Err(Unexplained::VersionNotPinned));
     };
     let read = Read {
-        secret: secret.clone(),
         version: version.to_owned(),
         at: call.event_time,
     };
     match task(ports, &task_id).await? {
-        Some(task) => by_its_claim(ports, &reader, &task, &read).await,
-        None => by_any_release(ports, &reader, &read).await,
+        Some(task) => by_its_claim(ports, &reader, &task, secret, &read).await,
+        None => by_any_release(ports, &reader, secret, &read).await,
     }
 }
 
@@ -212,13 +212,21 @@ async fn by_its_claim(
     ports: &Ports,
     reader: &ProjectScope,
     task: &TaskState,
+    secret: &AskedSecret,
     read: &Read,
 ) -> Result<Result<(), Unexplained>, Error> {
     let started_by = task.started_by.as_deref().unwrap_or_default();
-    let claim = ProjectScope::of_started_by(started_by)
+    let claim = started_by
+        .parse()
         .ok()
-        .filter(|(scope, ..)| scope == reader);
-    let Some((scope, run_id, step_id, fence)) = claim else {
+        .filter(|claim: &ClaimTag| claim.scope == *reader);
+    let Some(ClaimTag {
+        scope,
+        run_id,
+        step_id,
+        fence,
+    }) = claim
+    else {
         return Ok(Err(Unexplained::ForeignTask));
     };
     let run = match ports.ledger.run(&scope, run_id).await {
@@ -239,6 +247,7 @@ async fn by_its_claim(
     let entries = entries(ports, &scope, Some(run_id), run_id.made_at(), to).await?;
     Ok(read.explained_by(
         &releases(entries, Some((run_id, &step_id, fence))),
+        |released| secret.is(released),
         task.started_at,
     ))
 }
@@ -247,12 +256,13 @@ async fn by_its_claim(
 async fn by_any_release(
     ports: &Ports,
     reader: &ProjectScope,
+    secret: &AskedSecret,
     read: &Read,
 ) -> Result<Result<(), Unexplained>, Error> {
     let (from, to) = read.released_between();
     let releases = releases(entries(ports, reader, None, from, to).await?, None);
     Ok(read
-        .explained_by(&releases, None)
+        .explained_by(&releases, |released| secret.is(released), None)
         .map_err(|_| Unexplained::UnknownTask))
 }
 

@@ -13,7 +13,6 @@ use sealfleet_domain::fleet::{Project, Worker, WorkerStatus};
 use sealfleet_domain::identity::{Identity, SecretRef};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::{Executor, Fresh, Mode, Pace, Run};
-use sealfleet_domain::scope::started_by;
 use sealfleet_domain::{RunId, WorkerId};
 use sealfleet_fargate::{Definition, Error as EcsError, Launch, Launched};
 use sealfleet_ledger::Wanted;
@@ -96,7 +95,7 @@ impl World {
             .await
             .unwrap();
         let run_id = released(&ledger, &scope).await;
-        let started_by = started_by(&scope, run_id, &"a".parse().unwrap(), Fence::new(1));
+        let started_by = format!("healthcare/{run_id}/a/1");
         let task = TaskState {
             arn: format!("arn:aws:ecs:eu-west-1:111122223333:task/sealfleet/{TASK}"),
             started_by: Some(started_by),
@@ -231,7 +230,7 @@ async fn released(ledger: &Ledger, scope: &ProjectScope) -> RunId {
         .enqueue(scope, &run, &change, None, "test")
         .await
         .unwrap();
-    let executor = Executor::Ecs;
+    let executor = Executor::Host;
     let wanted = Wanted {
         scope,
         worker: &worker,
@@ -385,7 +384,12 @@ async fn only_the_task_of_the_claim_explains() {
         assert_eq!(world.why(&of(&by)).await, Some(Unexplained::ForeignTask));
     }
     world.change_task(|task| task.started_by = Some(run.clone()));
-    let (scope, run_id, step_id, fence) = ProjectScope::of_started_by(&run).unwrap();
+    let ClaimTag {
+        scope,
+        run_id,
+        step_id,
+        fence,
+    } = run.parse().unwrap();
     let handle =
         Handle::new("arn:aws:ecs:eu-west-1:111122223333:task/sealfleet/another".to_owned());
     let attach = |run: &mut Run, now| run.attach(&step_id, fence, handle.clone(), now);

@@ -15,6 +15,7 @@ use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::credential::{Home, enrolment_key_text, token_text, worker_text};
 use sealfleet_domain::fleet::{EnrolmentKey, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::hash::SecretHash;
+use sealfleet_domain::identity::Pin;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::oidc::Issuers;
 use sealfleet_domain::rate::Limits;
@@ -32,7 +33,7 @@ use sealfleet_ledger::{Ledger, Registration};
 use sealfleet_oidc::Verifier;
 use sealfleet_system::{SystemClock, SystemIds};
 use sealfleet_test_issuer::{Issuer, Key};
-use sealfleet_versions::{Described, Error as SecretsError, SecretVersions};
+use sealfleet_versions::{Error as SecretsError, SecretVersions, Versions};
 use serde_json::{Value, json};
 
 const PACE: Pace = Pace {
@@ -92,9 +93,13 @@ struct NoSecrets;
 
 #[async_trait]
 impl SecretVersions for NoSecrets {
-    async fn describe(&self, name: &str) -> Result<Described, SecretsError> {
-        Ok(Described {
-            arn: format!("arn:{name}"),
+    fn scheme(&self) -> &'static str {
+        "aws-sm"
+    }
+
+    async fn describe(&self, name: &str) -> Result<Pin, SecretsError> {
+        Ok(Pin {
+            arn: Some(format!("arn:{name}")),
             version: "v1".to_owned(),
         })
     }
@@ -270,7 +275,7 @@ impl World {
                 ledger: of(),
                 door: door(),
                 queues: Box::new(NoQueues),
-                secrets: Box::new(NoSecrets),
+                secrets: Versions::of(NoSecrets),
                 pace: PACE,
             },
             runs: runs::Ports {

@@ -16,13 +16,14 @@ use sealfleet_domain::access::Role;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::credential::{Home, worker_text};
-use sealfleet_domain::fleet::{FargatePool, Pool, Project, Worker, WorkerStatus};
+use sealfleet_domain::fleet::{HostedPool, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::hash::SecretHash;
+use sealfleet_domain::identity::Pin;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::profile::Content;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::{Fence, Mode, Pace, RunState};
-use sealfleet_domain::scope::started_by;
+use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{
     Clock, IdSource, Owner, PoolName, ProjectScope, RunId, StepId, Timestamp, WorkerId,
 };
@@ -35,7 +36,7 @@ use sealfleet_functions::{
 };
 use sealfleet_ledger::store::{Item, Key, Query, Rows, Store, Table, Write, WriteError};
 use sealfleet_ledger::{AuditFilter, Due, Ledger, Registration, due_shards};
-use sealfleet_versions::{Described, Error as SecretsError, SecretVersions};
+use sealfleet_versions::{Error as SecretsError, SecretVersions, Versions};
 use tokio::sync::Notify;
 
 use crate::audited::{self, Audited, Seen};
@@ -267,7 +268,7 @@ impl Tasks for MortalEcs {
                     released(&self.record, scope, launch).await,
                     "a task is launched whose secrets' release is not on record"
                 );
-                let started_by = started_by(scope, launch.run_id, launch.step_id, launch.fence);
+                let started_by = tag(scope, launch.run_id, launch.step_id, launch.fence);
                 let mut tasks = self.ecs.tasks.lock().unwrap();
                 if let Some((arn, _)) = tasks.iter().find(|(_, task)| task.started_by == started_by)
                 {
@@ -317,7 +318,7 @@ impl Tasks for MortalEcs {
         step_id: &StepId,
         fence: Fence,
     ) -> Result<Option<String>, EcsError> {
-        let wanted = started_by(scope, run_id, step_id, fence);
+        let wanted = tag(scope, run_id, step_id, fence);
         self.mortal
             .call(async {
                 let tasks = self.ecs.tasks.lock().unwrap();
@@ -328,6 +329,16 @@ impl Tasks for MortalEcs {
             })
             .await
     }
+}
+
+fn tag(scope: &ProjectScope, run_id: RunId, step_id: &StepId, fence: Fence) -> String {
+    let tag = ClaimTag {
+        scope: scope.clone(),
+        run_id,
+        step_id: step_id.clone(),
+        fence,
+    };
+    tag.to_string()
 }
 
 async fn released(record: &Ledger, scope: &ProjectScope, launch: &Launch<'_>) -> bool {
@@ -367,11 +378,15 @@ struct MortalSecrets(Arc<Mortal>);
 
 #[async_trait]
 impl SecretVersions for MortalSecrets {
-    async fn describe(&self, name: &str) -> Result<Described, SecretsError> {
+    fn scheme(&self) -> &'static str {
+        "aws-sm"
+    }
+
+    async fn describe(&self, name: &str) -> Result<Pin, SecretsError> {
         self.0
             .call(async {
-                Ok(Described {
-                    arn: format!("arn:{name}"),
+                Ok(Pin {
+                    arn: Some(format!("arn:{name}")),
                     version: "v1".to_owned(),
                 })
             })
@@ -534,13 +549,13 @@ impl World {
                 ledger: ledger.clone(),
                 door: door(),
                 queues: Box::new(sent.clone()),
-                secrets: Box::new(MortalSecrets(mortal.clone())),
+                secrets: Versions::of(MortalSecrets(mortal.clone())),
                 pace: PACE,
             },
             dispatch: dispatch::Ports {
                 ledger: ledger.clone(),
                 tasks: Box::new(tasks.clone()),
-                secrets: Box::new(MortalSecrets(mortal.clone())),
+                secrets: Versions::of(MortalSecrets(mortal.clone())),
                 place_key: "here".to_owned(),
                 pace: PACE,
                 metrics: metrics.clone(),
@@ -866,7 +881,10 @@ impl World {
             .find_map(|step| step.state.hold())
             .unwrap();
         let lease = serde_json::json!({ "run_id": run_id, "step_id": "a", "fence": hold.fence });
-        (hold.handle.as_ref().unwrap().task_id().to_owned(), lease)
+        (
+            sealfleet_fargate::names::task_id(hold.handle.as_ref().unwrap()).to_owned(),
+            lease,
+        )
     }
 
     /// From now on the audit table is like this.
@@ -970,8 +988,12 @@ impl World {
     async fn commands_end(&self) {
         let tasks: Vec<FakeTask> = self.ecs.tasks.lock().unwrap().values().cloned().collect();
         for task in tasks {
-            let (scope, run_id, step_id, fence) =
-                ProjectScope::of_started_by(&task.started_by).unwrap();
+            let ClaimTag {
+                scope,
+                run_id,
+                step_id,
+                fence,
+            } = task.started_by.parse().unwrap();
             let run = self.record.run(&scope, run_id).await.unwrap();
             if run.held(&step_id, None, fence).is_ok() {
                 self.ecs
@@ -1031,8 +1053,12 @@ impl World {
             .iter()
             .filter(|task| task.state.last_status == "RUNNING")
         {
-            let (scope, run_id, step_id, fence) =
-                ProjectScope::of_started_by(&task.started_by).unwrap();
+            let ClaimTag {
+                scope,
+                run_id,
+                step_id,
+                fence,
+            } = task.started_by.parse().unwrap();
             let run = self.record.run(&scope, run_id).await.unwrap();
             orphans += usize::from(run.held(&step_id, None, fence).is_err());
         }
@@ -1151,7 +1177,8 @@ async fn onboard(record: &Ledger, scope: &ProjectScope) -> (WorkerId, WorkerId, 
         enrolled_by: None,
         registered_at: now,
     };
-    let fargate = FargatePool {
+    let fargate = HostedPool {
+        host: "fargate".to_owned(),
         worker_id: pool_worker,
         image: "i".to_owned(),
         cpu: 256,
@@ -1161,7 +1188,7 @@ async fn onboard(record: &Ledger, scope: &ProjectScope) -> (WorkerId, WorkerId, 
         project: scope.project().clone(),
         pools: BTreeMap::from([
             ("workers".parse().unwrap(), Pool::Pull),
-            ("fargate".parse().unwrap(), Pool::Fargate(fargate)),
+            ("fargate".parse().unwrap(), Pool::Hosted(fargate)),
         ]),
         cascade: Bindings::default(),
         created_at: now,

@@ -18,9 +18,11 @@ use sealfleet_domain::cause::chain;
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::Fence;
-use sealfleet_domain::scope::started_by;
+use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp};
 use serde::{Deserialize, Serialize};
+
+pub mod names;
 
 /// The container's name in every task definition.
 pub const CONTAINER: &str = "sandbox";
@@ -224,13 +226,19 @@ impl Definition {
 
 /// `valueFrom` of a secret: `ARN:JSON-KEY:STAGE:VERSION-ID`, with the version pinned and no stage.
 fn value_from(secret: &SecretRef) -> Option<String> {
-    use sealfleet_domain::profile::SecretUri;
-    match (&secret.uri, &secret.arn, &secret.version) {
-        (SecretUri::AwsSecretsManager { json_key, .. }, Some(arn), Some(version)) => {
-            Some(format!("{arn}:{json_key}::{version}"))
-        }
-        _ => None,
-    }
+    let (arn, key) = (secret.arn.as_ref()?, secret.uri.key()?);
+    Some(format!("{arn}:{key}::{}", secret.version.as_ref()?))
+}
+
+/// ECS's `startedBy`, at most 128 characters: only the control plane's roles can set it.
+fn started_by(scope: &ProjectScope, run_id: RunId, step_id: &StepId, fence: Fence) -> String {
+    let tag = ClaimTag {
+        scope: scope.clone(),
+        run_id,
+        step_id: step_id.clone(),
+        fence,
+    };
+    tag.to_string()
 }
 
 /// ECS's client token: 64 characters at most, valid for a day. The fence is in it: each claim is a

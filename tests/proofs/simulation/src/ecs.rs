@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use sealfleet_domain::run::Fence;
+use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{ProjectScope, RunId, StepId};
 use sealfleet_fargate::{CONTAINER, Definition, TaskState};
 
@@ -122,7 +123,8 @@ impl Task {
     /// The claim that it was launched for.
     #[must_use]
     pub fn claim(&self) -> Option<(ProjectScope, RunId, StepId, Fence)> {
-        ProjectScope::of_started_by(&self.started_by).ok()
+        let tag: ClaimTag = self.started_by.parse().ok()?;
+        Some((tag.scope, tag.run_id, tag.step_id, tag.fence))
     }
 
     /// The task's id.

@@ -17,6 +17,7 @@ use sealfleet_functions::{
     cancel, claim, dispatch, enqueue, fleet, observe, profile, report, revoke, sandbox, sweep,
 };
 use sealfleet_ledger::{Error, Ledger};
+use sealfleet_versions::Versions;
 use serde_json::Value;
 
 use crate::ecs::Task;
@@ -148,7 +149,7 @@ impl Handlers {
                 ledger: ledger.clone(),
                 door: door(&ledger, "enqueue"),
                 queues: Box::new(ports()),
-                secrets: Box::new(ports()),
+                secrets: Versions::of(ports()),
                 pace: PACE,
             },
             claim: claim::Ports {
@@ -187,7 +188,7 @@ impl Handlers {
             dispatch: dispatch::Ports {
                 ledger: ledger.clone(),
                 tasks: Box::new(ports()),
-                secrets: Box::new(ports()),
+                secrets: Versions::of(ports()),
                 place_key: PLACE.to_owned(),
                 pace: PACE,
                 metrics: metrics("dispatch"),

@@ -4,12 +4,13 @@ use async_trait::async_trait;
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::queue_access::{QueueAccess, QueueKey};
 use sealfleet_aws::queues::{Queues, queue_name};
+use sealfleet_domain::identity::Pin;
 use sealfleet_domain::run::Fence;
-use sealfleet_domain::scope::started_by;
+use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId, WorkerId};
 use sealfleet_fargate::{Definition, Error as EcsError, Launch, Launched, TaskState, Tasks};
 use sealfleet_ledger::store::{Item, Key, Query, Rows, Store, Table, Write, WriteError};
-use sealfleet_versions::{Described, Error as SecretsError, SecretVersions};
+use sealfleet_versions::{Error as SecretsError, SecretVersions};
 
 use crate::ecs::Launching;
 use crate::memory::{Tables, no_answer};
@@ -170,7 +171,7 @@ impl Tasks for Ports {
     async fn run(&self, scope: &ProjectScope, launch: &Launch<'_>) -> Result<Launched, EcsError> {
         self.0
             .call("run task", |world, verdict| {
-                let claim = started_by(scope, launch.run_id, launch.step_id, launch.fence);
+                let claim = tag(scope, launch.run_id, launch.step_id, launch.fence);
                 world.note_effect(|| {
                     told(
                         format!("run task for {claim}: {:?}", verdict.launch),
@@ -236,7 +237,7 @@ impl Tasks for Ports {
         step_id: &StepId,
         fence: Fence,
     ) -> Result<Option<String>, EcsError> {
-        let claim = started_by(scope, run_id, step_id, fence);
+        let claim = tag(scope, run_id, step_id, fence);
         self.0
             .call("find task", |world, verdict| {
                 ecs_answer(verdict.fault)?;
@@ -251,6 +252,16 @@ impl Tasks for Ports {
             })
             .await
     }
+}
+
+fn tag(scope: &ProjectScope, run_id: RunId, step_id: &StepId, fence: Fence) -> String {
+    let tag = ClaimTag {
+        scope: scope.clone(),
+        run_id,
+        step_id: step_id.clone(),
+        fence,
+    };
+    tag.to_string()
 }
 
 fn start(world: &mut World, claim: String, launch: &Launch<'_>) -> Result<String, EcsError> {
@@ -292,14 +303,21 @@ fn start(world: &mut World, claim: String, launch: &Launch<'_>) -> Result<String
 
 #[async_trait]
 impl SecretVersions for Ports {
-    async fn describe(&self, name: &str) -> Result<Described, SecretsError> {
+    fn scheme(&self) -> &'static str {
+        "aws-sm"
+    }
+
+    async fn describe(&self, name: &str) -> Result<Pin, SecretsError> {
         self.0
             .call("describe secret", |world, verdict| {
                 world.note_effect(|| told(format!("describe secret {name}"), verdict.fault));
-                answered(verdict.fault).map_err(SecretsError::Unavailable)?;
+                answered(verdict.fault).map_err(|detail| SecretsError::Unavailable {
+                    service: "the backend",
+                    detail,
+                })?;
                 let version = world.secrets.get(name).copied().unwrap_or(1);
-                Ok(Described {
-                    arn: format!("arn:aws:secretsmanager:r:1:secret:{name}"),
+                Ok(Pin {
+                    arn: Some(format!("arn:aws:secretsmanager:r:1:secret:{name}")),
                     version: version_id(version),
                 })
             })
