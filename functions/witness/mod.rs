@@ -1,5 +1,5 @@
-//! `witness`: every read of a secret that CloudTrail tells of is matched with a release; one that
-//! fits none is recorded.
+//! `witness`: matches every read of a secret that CloudTrail tells of with a release, and records a
+//! read that fits none. (`observe` follows sandboxes; the ledger's `Watch` counts what was stored.)
 //!
 //! The trail says what the control plane released; this function holds it against what AWS says was
 //! read. ECS names the execution role's session by its task, the task names its claim
@@ -19,7 +19,7 @@ use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::witness::{Read, Release, Unexplained};
 use sealfleet_domain::{EventId, Owner, ProjectScope, RunId, StepId, Timestamp};
 use sealfleet_fargate::names::execution_session;
-use sealfleet_fargate::{TaskState, Tasks};
+use sealfleet_hosts::{Sandbox, SandboxHost};
 use sealfleet_ledger::{AuditFilter, Error, Ledger};
 use sealfleet_versions::{AskedSecret, SecretOwner};
 use serde::{Deserialize, Serialize};
@@ -34,8 +34,8 @@ const PAGE: usize = 1000;
 pub struct Ports {
     /// The tables.
     pub ledger: Ledger,
-    /// ECS.
-    pub tasks: Box<dyn Tasks>,
+    /// Fargate: the only host whose reads of secrets are told.
+    pub fargate: Box<dyn SandboxHost>,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -196,13 +196,13 @@ async fn explained(
 }
 
 /// The task of a session's name. `None`: ECS does not know it, or not any more.
-async fn task(ports: &Ports, task_id: &str) -> Result<Option<TaskState>, Error> {
+async fn task(ports: &Ports, task_id: &str) -> Result<Option<Sandbox>, Error> {
     if task_id.len() != 32 || !task_id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(None);
     }
     ports
-        .tasks
-        .describe(task_id)
+        .fargate
+        .look(&Handle::new(task_id.to_owned()))
         .await
         .map_err(|error| Error::Unavailable(error.to_string()))
 }
@@ -211,15 +211,11 @@ async fn task(ports: &Ports, task_id: &str) -> Result<Option<TaskState>, Error> 
 async fn by_its_claim(
     ports: &Ports,
     reader: &ProjectScope,
-    task: &TaskState,
+    task: &Sandbox,
     secret: &AskedSecret,
     read: &Read,
 ) -> Result<Result<(), Unexplained>, Error> {
-    let started_by = task.started_by.as_deref().unwrap_or_default();
-    let claim = started_by
-        .parse()
-        .ok()
-        .filter(|claim: &ClaimTag| claim.scope == *reader);
+    let claim = task.claim.clone().filter(|claim| claim.scope == *reader);
     let Some(ClaimTag {
         scope,
         run_id,
@@ -240,7 +236,7 @@ async fn by_its_claim(
         .and_then(|step| step.state.hold())
         .filter(|hold| hold.fence == fence);
     let handle = hold.and_then(|hold| hold.handle.as_ref());
-    if handle.is_some_and(|handle| *handle != Handle::new(task.arn.clone())) {
+    if handle.is_some_and(|handle| *handle != task.handle) {
         return Ok(Err(Unexplained::OtherTask));
     }
     let (_, to) = read.released_between();

@@ -263,10 +263,7 @@ mod tests {
     fn each_end_has_its_own_meaning() {
         let failed = |failure| Some(Outcome::Failed { failure });
         assert_eq!(End::Exit(0).outcome(60), Some(Outcome::Succeeded));
-        assert_eq!(
-            End::Exit(3).outcome(60),
-            failed(Failure::Exit { code: 3 })
-        );
+        assert_eq!(End::Exit(3).outcome(60), failed(Failure::Exit { code: 3 }));
         assert_eq!(
             End::TimedOut.outcome(60),
             failed(Failure::TimedOut { after_seconds: 60 })
