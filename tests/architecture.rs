@@ -265,3 +265,107 @@ fn the_calls_that_read_values_stand_in_sandboxes_alone() {
     assert!(!found.is_empty(), "no source was read");
     assert!(elsewhere.is_empty(), "{elsewhere:?} read secret values");
 }
+
+/// Names of hosts and vendors, in lower case.
+const VENDORS: [&str; 22] = [
+    "amazon",
+    "arn",
+    "arns",
+    "aws",
+    "bubblewrap",
+    "cloudformation",
+    "cloudtrail",
+    "cloudwatch",
+    "docker",
+    "dynamodb",
+    "ecs",
+    "eventbridge",
+    "fargate",
+    "iam",
+    "kms",
+    "kubernetes",
+    "lambda",
+    "podman",
+    "s3",
+    "secretsmanager",
+    "sqs",
+    "sts",
+];
+/// Files of the domain that name them on purpose: the capability table, and the audit catalogue,
+/// which is a document for readers of the trail.
+const VENDOR_FILES: [&str; 2] = ["capability.rs", "audit/catalogue.rs"];
+/// Words that are stored, audited or shown, by the file that spells them.
+const VENDOR_WORDS: [(&str, &str); 6] = [
+    // Stored with each hold of a hosted sandbox.
+    ("step.rs", r#"#[serde(rename = "ecs")]"#),
+    // Stored, audited and answered with each secret reference.
+    ("identity.rs", "arn"),
+    // Audited with an unexplained read.
+    ("audit/mod.rs", "cloudtrail_event_id"),
+    // The reserved prefixes of variables.
+    ("names.rs", "AWS_"),
+    ("profile.rs", "AWS_"),
+    ("schema.rs", "AWS_"),
+];
+
+#[test]
+fn the_rules_name_no_host_and_no_vendor() {
+    let home = root().join("crates/domain/src");
+    let (mut found, mut read) = (Vec::new(), 0);
+    let mut waiting = vec![home.clone()];
+    while let Some(directory) = waiting.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(&home).unwrap().to_str().unwrap();
+            if path.is_dir() {
+                // Tests need examples.
+                if path.file_name().unwrap() != "tests" {
+                    waiting.push(path);
+                }
+                continue;
+            }
+            if VENDOR_FILES.contains(&name) {
+                continue;
+            }
+            read += 1;
+            let source = std::fs::read_to_string(&path).unwrap();
+            let rules = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            for (number, line) in rules.lines().enumerate() {
+                let mut line = line.to_owned();
+                for (_, word) in VENDOR_WORDS.iter().filter(|(file, _)| *file == name) {
+                    line = line.replace(word, "");
+                }
+                if words(&line)
+                    .iter()
+                    .any(|word| VENDORS.contains(&word.as_str()))
+                {
+                    found.push(format!("{name}:{}: {}", number + 1, line.trim()));
+                }
+            }
+        }
+    }
+    assert!(read > 20, "the sources were not read");
+    assert!(
+        found.is_empty(),
+        "these belong into capability.rs or an adapter:\n{}",
+        found.join("\n")
+    );
+}
+
+/// The words of a text, also those inside of `snake_case` and `CamelCase`, in lower case.
+fn words(text: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut before = ' ';
+    for letter in text.chars() {
+        let begins = letter.is_uppercase() && before.is_lowercase();
+        if begins || !letter.is_alphanumeric() {
+            words.push(String::new());
+        }
+        if letter.is_alphanumeric() {
+            let word = words.last_mut().unwrap();
+            word.extend(letter.to_lowercase());
+        }
+        before = letter;
+    }
+    words
+}
