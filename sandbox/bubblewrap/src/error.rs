@@ -1,4 +1,4 @@
-//! Why there is no sandbox. None of these can hold a value of the environment.
+//! Why there is no sandbox. No error holds a value of the environment.
 
 use std::path::PathBuf;
 

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::SecretValue;
+use sealfleet_identity::SecretValue;
 
 /// The largest store file that is read, in bytes.
 pub const MAX_FILE: u64 = 64 * 1024 * 1024;
@@ -259,10 +259,10 @@ impl Opened {
             name,
             version: &version,
         };
-        let value = data_key
+        let mut value = data_key
             .open(&entry.value, &binding)
             .map_err(|Refused| entry.changed())?;
-        Ok((SecretValue::from(value), version))
+        Ok((SecretValue::new(std::mem::take(&mut *value)), version))
     }
 
     /// The key of one version's value.
@@ -575,12 +575,6 @@ impl Key {
 
     fn cipher(&self) -> Result<XChaCha20Poly1305, Refused> {
         XChaCha20Poly1305::new_from_slice(&self.0).map_err(|_| Refused)
-    }
-}
-
-impl From<Zeroizing<Vec<u8>>> for SecretValue {
-    fn from(mut bytes: Zeroizing<Vec<u8>>) -> Self {
-        Self::new(std::mem::take(&mut *bytes))
     }
 }
 
