@@ -136,7 +136,10 @@ fn main() -> ExitCode {
 
 async fn dispatch(arguments: Arguments) -> Result<ExitCode, String> {
     if arguments.api_url.is_empty() {
-        return Err("set the address of the control plane with `--api-url` or `SEALFLEET_API_URL`".to_owned());
+        return Err(
+            "set the address of the control plane with `--api-url` or `SEALFLEET_API_URL`"
+                .to_owned(),
+        );
     }
     match arguments.command {
         Command::Register(request) => {

@@ -409,8 +409,15 @@ async fn a_secret_that_cannot_be_resolved_is_a_failure_by_name() {
 async fn a_sandbox_that_dies_before_its_answer_cannot_start() {
     let place = tempfile::tempdir().unwrap();
     let sandboxed = sandboxed(place.path(), None).await;
-    std::fs::write(place.path().join("rootfs/sealfleet-init"), "#!/bin/sh\nexit 9\n").unwrap();
-    let Err(failure) = sandboxed.prepare(&claim("sandboxed", "x", &json!([]))).await else {
+    std::fs::write(
+        place.path().join("rootfs/sealfleet-init"),
+        "#!/bin/sh\nexit 9\n",
+    )
+    .unwrap();
+    let Err(failure) = sandboxed
+        .prepare(&claim("sandboxed", "x", &json!([])))
+        .await
+    else {
         panic!("prepared")
     };
     let detail = "the sandbox ended before its command: Code(9)".to_owned();

@@ -254,9 +254,7 @@ mod tests {
 
     fn content(descriptor: OwnedFd) -> String {
         let mut content = String::new();
-        File::from(descriptor)
-            .read_to_string(&mut content)
-            .unwrap();
+        File::from(descriptor).read_to_string(&mut content).unwrap();
         content
     }
 

@@ -181,11 +181,14 @@ mod tests {
         std::io::Write::write_all(&mut file, b"of its file").unwrap();
         std::io::Seek::rewind(&mut file).unwrap();
         let open: Open = |context| Box::new(OfFile(context));
-        Registry::default().with("one", open).with("two", open).open(
-            "healthcare",
-            [("one.values".to_owned(), file)],
-            Duration::from_secs(seconds),
-        )
+        Registry::default()
+            .with("one", open)
+            .with("two", open)
+            .open(
+                "healthcare",
+                [("one.values".to_owned(), file)],
+                Duration::from_secs(seconds),
+            )
     }
 
     fn tempfile() -> File {

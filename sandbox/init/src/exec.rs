@@ -21,7 +21,7 @@ use sealfleet_domain::acl::sees;
 use sealfleet_identity::{IdentityError, Registry, SecretValue};
 
 use crate::supervise::{self, Stops, Task};
-use crate::{Failure, NOT_RUN, descriptors};
+use crate::{Failure, descriptors};
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct ExecArguments {

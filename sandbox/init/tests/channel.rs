@@ -9,7 +9,11 @@ use crate::worker::{VALUE, Worker, end, frame, receive, send, step};
 async fn another_version_is_refused_by_name() {
     let worker = Worker::new().await;
     let (sandbox, channel) = worker.launch().await;
-    send(&channel, &frame(2, &[], &json!({"step": step("echo ran")})), &[]);
+    send(
+        &channel,
+        &frame(2, &[], &json!({"step": step("echo ran")})),
+        &[],
+    );
     let error = receive(&channel).await["error"].clone();
     assert_eq!(error["code"], "bad_step");
     let message = error["message"].as_str().unwrap();
@@ -52,7 +56,15 @@ async fn a_worker_that_dies_ends_the_sandbox_before_its_command() {
     let go = frame(1, &[], &json!("go"));
     let both = [step.as_slice(), &go].concat();
     // Dies after this many bytes; the whole of it runs.
-    let cuts = [0, 2, 4, step.len() / 2, step.len(), step.len() + 4, both.len() - 1];
+    let cuts = [
+        0,
+        2,
+        4,
+        step.len() / 2,
+        step.len(),
+        step.len() + 4,
+        both.len() - 1,
+    ];
     for cut in cuts {
         let (sandbox, channel) = worker.launch().await;
         send(&channel, &both[..cut], &[]);

@@ -17,11 +17,7 @@ struct Toy;
 
 #[async_trait]
 impl IdentityBackend for Toy {
-    async fn resolve(
-        &self,
-        name: &str,
-        version: Option<&str>,
-    ) -> Result<Resolved, IdentityError> {
+    async fn resolve(&self, name: &str, version: Option<&str>) -> Result<Resolved, IdentityError> {
         if name == "slow" {
             std::future::pending::<()>().await;
         }
@@ -46,7 +42,12 @@ fn init_with_a_toy() {
 }
 
 async fn worker() -> Worker {
-    let test = ["--exact", "seam::init_with_a_toy", "--ignored", "--nocapture"];
+    let test = [
+        "--exact",
+        "seam::init_with_a_toy",
+        "--ignored",
+        "--nocapture",
+    ];
     let init: Vec<&str> = [INIT_PATH].into_iter().chain(test).collect();
     Worker::with_init(&std::env::current_exe().unwrap(), &init).await
 }

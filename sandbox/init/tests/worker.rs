@@ -92,7 +92,11 @@ impl Worker {
         let (sandbox, channel) = self.launch().await;
         let key = File::open(self.key()).unwrap();
         let files = [("builtin.key", key.into()), ("builtin.store", store)];
-        let frame = frame(1, &files.each_ref().map(|(name, _)| *name), &json!({"step": step}));
+        let frame = frame(
+            1,
+            &files.each_ref().map(|(name, _)| *name),
+            &json!({"step": step}),
+        );
         send(&channel, &frame, &files.map(|(_, file)| file));
         let mut started = Started {
             sandbox,
@@ -129,7 +133,13 @@ pub fn send(channel: &UnixStream, bytes: &[u8], descriptors: &[OwnedFd]) {
     if !descriptors.is_empty() {
         assert!(control.push(SendAncillaryMessage::ScmRights(&descriptors)));
     }
-    let sent = sendmsg(channel, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).unwrap();
+    let sent = sendmsg(
+        channel,
+        &[IoSlice::new(bytes)],
+        &mut control,
+        SendFlags::NOSIGNAL,
+    )
+    .unwrap();
     let mut channel = channel;
     channel.write_all(&bytes[sent..]).unwrap();
 }

@@ -63,8 +63,8 @@ impl Executor for Bare {
             .open(claim)
             .map_err(|error| cannot_start(format!("cannot write its log: {error}")))?;
         let directory = tempfile::Builder::new().prefix("sealfleet-").tempdir();
-        let directory =
-            directory.map_err(|error| cannot_start(format!("cannot make its directory: {error}")))?;
+        let directory = directory
+            .map_err(|error| cannot_start(format!("cannot make its directory: {error}")))?;
         let mut command = Command::new(&self.program);
         command
             .arg(guard::SUBCOMMAND)

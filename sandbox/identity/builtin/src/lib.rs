@@ -55,7 +55,8 @@ impl IdentityBackend for Builtin {
 impl Builtin {
     /// Reads and opens the store on a thread of its own: a passphrase takes a while.
     async fn open(&self, name: &str) -> Result<Arc<Opened>, IdentityError> {
-        let mut files = std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut files =
+            std::mem::take(&mut *self.files.lock().unwrap_or_else(PoisonError::into_inner));
         let (Some(store), Some(key)) = (files.remove(STORE_FILE), files.remove(KEY_FILE)) else {
             return Err(IdentityError {
                 code: "no_store",
