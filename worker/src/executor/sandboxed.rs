@@ -4,7 +4,7 @@
 //! host, such as an encrypted store and its key. This process opens them and passes the
 //! descriptors on. It reads none of them: no secret's value, and nothing that could decrypt one, is
 //! ever in its memory. It opens them anew for each step, so the next step sees a file that was
-//! renamed over the old one. `docs/builtin-backend.md` says in which order store and key change.
+//! renamed over the old one. `docs/guides/builtin-backend.md` says in which order store and key change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

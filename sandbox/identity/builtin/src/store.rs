@@ -9,7 +9,7 @@
 //! The master key is the key file's 32 bytes (`sealfleet-key-v1:` and base64), or derived from a
 //! passphrase with argon2id, whose parameters the header holds. A key file may hold several keys,
 //! one a line; the one that opens the store counts. So a worker can open the store at every moment
-//! of a rotation, although key file and store do not change at once (`docs/builtin-backend.md`). A
+//! of a rotation, although key file and store do not change at once (`docs/guides/builtin-backend.md`). A
 //! rotation wraps each data key anew and leaves the values' ciphertexts as they are.
 //!
 //! Every write goes to a temporary file beside the store, which is synced and renamed over it; then
