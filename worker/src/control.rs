@@ -56,8 +56,8 @@ pub enum Standing {
     Ended,
 }
 
-/// Whether the worker deletes the hint of a refused claim: the ledger has decided about the step, so
-/// no worker can claim it now. If a step becomes claimable again, `sweep` sends another hint.
+/// Whether the worker deletes the hint of a refused claim: the ledger has decided about the step,
+/// so no worker can claim it now. If a step becomes claimable again, `sweep` sends another hint.
 #[must_use]
 pub fn settles_the_hint(error: &Error) -> bool {
     let Some(problem) = error.problem() else {

@@ -20,8 +20,8 @@ use rustix::process::{
 /// The name of the subcommand.
 pub const SUBCOMMAND: &str = "bare-guard";
 
-/// Runs `command` and answers its exit code. If a signal ended the command, ends by the same signal.
-/// As in shells, answers 127 if there is no such program, 126 if it cannot be run.
+/// Runs `command` and answers its exit code. If a signal ended the command, ends by the same
+/// signal. As in shells, answers 127 if there is no such program, 126 if it cannot be run.
 #[must_use]
 pub fn run(command: &[OsString]) -> i32 {
     let Some((program, arguments)) = command.split_first() else {

@@ -6,7 +6,8 @@
 //!
 //! # What a worker can never do
 //! - *Run a step twice.* The worker kills a sandbox when it loses the lease, and when no heartbeat
-//!   got through in time, since another worker may hold the lease then. Nothing outlives the worker.
+//!   got through in time, since another worker may hold the lease then. Nothing outlives the
+//!   worker.
 //! - *Run a command that is not on record.* The command waits until the control plane has accepted
 //!   the start.
 //! - *See a secret.* `sealfleet-init` resolves secrets inside the sandbox. The files of identity

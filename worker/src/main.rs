@@ -48,8 +48,8 @@ struct Run {
     /// Credential file that `register` wrote
     #[arg(long, value_name = "FILE", env = "SEALFLEET_CREDENTIAL_FILE")]
     credential_file: PathBuf,
-    /// Root directory of sandboxes, with `sealfleet-init`; required unless the worker runs only `bare`
-    /// steps
+    /// Root directory of sandboxes, with `sealfleet-init`; required unless the worker runs only
+    /// `bare` steps
     #[arg(long, value_name = "DIR", env = "SEALFLEET_ROOTFS")]
     rootfs: Option<PathBuf>,
     /// Make or renew the root directory with this `sealfleet-init` program

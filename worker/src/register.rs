@@ -25,7 +25,7 @@ pub struct Arguments {
     /// Model that the worker can reach; may be repeated
     #[arg(long = "model", value_name = "MODEL")]
     pub models: Vec<String>,
-    /// Execution mode that the worker can run; may be repeated [default: `sandboxed` and `identity`]
+    /// Execution mode to run; may be repeated [default: `sandboxed` and `identity`]
     #[arg(long = "mode", value_name = "MODE", value_parser = mode)]
     pub modes: Vec<Mode>,
     /// Also run `bare` steps, as plain processes of this user without a sandbox

@@ -79,8 +79,8 @@ impl Worker {
         }
     }
 
-    /// Works until it is asked to stop or no longer allowed to work. None of its steps runs when this
-    /// returns.
+    /// Works until it is asked to stop or no longer allowed to work. None of its steps runs when
+    /// this returns.
     pub async fn run(self, wish: watch::Receiver<Wish>) -> End {
         let mut running = JoinSet::new();
         let mut ended = self.ended.subscribe();
@@ -115,8 +115,8 @@ impl Worker {
         }
     }
 
-    /// Takes hints while a slot is free, until the worker is asked to drain or stop. It always waits
-    /// for the answer to a claim: the answer may be a lease.
+    /// Takes hints while a slot is free, until the worker is asked to drain or stop. It always
+    /// waits for the answer to a claim: the answer may be a lease.
     async fn work(&self, running: &mut JoinSet<()>, wish: &watch::Receiver<Wish>) {
         let slots = Arc::new(Semaphore::new(self.settings.max_concurrent.max(1)));
         let mut backoff = Backoff::default();

@@ -190,8 +190,8 @@ impl Launcher {
     /// [`LaunchError`]; nothing is left running.
     pub async fn spawn(&self, spec: SandboxSpec) -> Result<Sandbox, LaunchError> {
         spec.check()?;
-        // In a task of its own: if the caller gives up in the middle, the task finishes and drops the
-        // sandbox, so nothing is left half made.
+        // In a task of its own: if the caller gives up in the middle, the task finishes and drops
+        // the sandbox, so nothing is left half made.
         let inner = Arc::clone(&self.inner);
         let start = tokio::spawn(async move { inner.start(spec).await });
         start.await.map_err(|error| LaunchError::System {
@@ -321,7 +321,8 @@ impl Inner {
                 return Err(error);
             }
         };
-        // bubblewrap opens the root by name: if it was replaced just now, bubblewrap has the new one.
+        // bubblewrap opens the root by name: if it was replaced just now, bubblewrap has the new
+        // one.
         roots.push(root()?);
         let pid = command.pid;
         let for_sandbox = command
@@ -444,8 +445,8 @@ fn anonymous_file(bytes: &[u8]) -> Result<OwnedFd, LaunchError> {
     write().map_err(LaunchError::system("an anonymous file cannot be made"))
 }
 
-/// Descriptors that bubblewrap inherits. All of them are moved above [`CHANNEL_FD`], so that putting
-/// the channel there never overwrites another.
+/// Descriptors that bubblewrap inherits. All of them are moved above [`CHANNEL_FD`], so that
+/// putting the channel there never overwrites another.
 #[derive(Default)]
 struct Passed {
     held: Vec<OwnedFd>,
@@ -613,8 +614,8 @@ async fn command_pid(status: &mut Status) -> Option<u32> {
         .and_then(|pid| u32::try_from(pid).ok())
 }
 
-/// Waits until bubblewrap closes the pipe. It takes the byte first if the sandbox is set up; the byte
-/// still being there means that it failed.
+/// Waits until bubblewrap closes the pipe. It takes the byte first if the sandbox is set up; the
+/// byte still being there means that it failed.
 async fn taken(go: &OwnedFd) -> bool {
     while !ended(go) {
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -2,8 +2,8 @@
 //!
 //! Every driver keeps the same promise: a sandbox that crosses its memory limit is killed as a
 //! whole and ends as [`Exit::OutOfMemory`](crate::Exit::OutOfMemory), however its command would
-//! have ended. With cgroup v1 the kernel kills one process only; then the launcher kills the sandbox
-//! as soon as the kernel's kill counter shows it.
+//! have ended. With cgroup v1 the kernel kills one process only; then the launcher kills the
+//! sandbox as soon as the kernel's kill counter shows it.
 
 use std::fs;
 use std::io;
@@ -134,8 +134,8 @@ impl Guard {
         Ok(directory)
     }
 
-    /// A process that writes `0` to these files comes under the limits. The launcher opens them: the
-    /// kernel checks the rights of the opener.
+    /// A process that writes `0` to these files comes under the limits. The launcher opens them:
+    /// the kernel checks the rights of the opener.
     pub(crate) fn entrances(&self) -> io::Result<Vec<fs::File>> {
         self.directories
             .iter()
@@ -214,8 +214,8 @@ fn write_if_there(path: &Path, text: &str) -> io::Result<()> {
     }
 }
 
-/// Resident private and shared-memory bytes of `root` and all its descendants. PID 1 adopts orphans,
-/// so every process of a sandbox descends from it.
+/// Resident private and shared-memory bytes of `root` and all its descendants. PID 1 adopts
+/// orphans, so every process of a sandbox descends from it.
 fn memory_of_tree(root: u32) -> u64 {
     let mut total = 0;
     let mut waiting = vec![root];

@@ -24,15 +24,15 @@ const CERTIFICATES: [&str; 3] = [
     "/etc/ssl/ca-bundle.pem",
 ];
 
-/// Makes the root directory at `directory`, with the program `init` as [`INIT_PATH`], and answers its
-/// path.
+/// Makes the root directory at `directory`, with the program `init` as [`INIT_PATH`], and answers
+/// its path.
 ///
 /// It holds `bin`, `lib`, `lib64`, `sbin` as links into `usr`; a minimal `etc` (`passwd`, `group`,
 /// `hosts`, the host's public certificate bundle, and the host's `alternatives` links, which name
-/// programs below `/usr`), and empty mount points. A new directory is made beside it and renamed into
-/// place, so nobody sees half of it. A directory that exists with the same content stays; one with
-/// other content is exchanged in one step, and removed once no sandbox uses it: sandboxes lock the
-/// directory that they run on.
+/// programs below `/usr`), and empty mount points. A new directory is made beside it and renamed
+/// into place, so nobody sees half of it. A directory that exists with the same content stays; one
+/// with other content is exchanged in one step, and removed once no sandbox uses it: sandboxes lock
+/// the directory that they run on.
 ///
 /// # Errors
 /// [`Unavailable::Rootfs`]: `init` cannot be read, or the directory cannot be written.
@@ -156,8 +156,8 @@ pub(crate) fn hold(directory: &Path) -> io::Result<fs::File> {
     Ok(held)
 }
 
-/// Removes retired directories that nobody holds. Removing one takes the mounts on it away from every
-/// namespace (rmdir(2)).
+/// Removes retired directories that nobody holds. Removing one takes the mounts on it away from
+/// every namespace (rmdir(2)).
 fn remove_retired(parent: &Path, prefix: &str) -> io::Result<()> {
     for entry in fs::read_dir(parent)? {
         let entry = entry?;

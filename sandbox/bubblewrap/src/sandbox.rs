@@ -13,8 +13,8 @@ pub enum Exit {
     /// The command's own exit code. As in shells, 127 if it could not be run; standard error says
     /// why.
     Code(i32),
-    /// A signal ended it. bubblewrap, like a shell, says so by 128 + number, so a command that exits
-    /// with 129 to 192 looks the same.
+    /// A signal ended it. bubblewrap, like a shell, says so by 128 + number, so a command that
+    /// exits with 129 to 192 looks the same.
     Signal(i32),
     /// It crossed its memory limit.
     OutOfMemory,
@@ -94,9 +94,9 @@ impl Sandbox {
         ended.unwrap_or(Exit::Signal(Signal::KILL.as_raw()))
     }
 
-    /// Asks the command to end (SIGTERM), and kills the whole sandbox after `grace`. PID 1 never sees
-    /// a SIGTERM that it does not handle (pid_namespaces(7)); `sealfleet-init` handles it and passes
-    /// it on.
+    /// Asks the command to end (SIGTERM), and kills the whole sandbox after `grace`. PID 1 never
+    /// sees a SIGTERM that it does not handle (pid_namespaces(7)); `sealfleet-init` handles it and
+    /// passes it on.
     pub async fn stop(&self, grace: Duration) -> Exit {
         self.signal(Signal::TERM);
         if let Ok(exit) = tokio::time::timeout(grace, self.wait()).await {

@@ -1,16 +1,16 @@
 //! The system calls that a sandboxed command may not make.
 //!
 //! A deny list of calls that no step needs and that reach the kernel's riskiest parts, other
-//! processes, or something that no namespace covers. bubblewrap loads the three programs just before
-//! the command starts; the kernel applies the strictest answer.
+//! processes, or something that no namespace covers. bubblewrap loads the three programs just
+//! before the command starts; the kernel applies the strictest answer.
 //!
 //! - `EPERM`: [`REFUSED`], `clone` with a namespace flag, `ioctl` that types into a terminal,
 //!   sockets of families that no network namespace holds back (`AF_VSOCK` reaches the hypervisor,
 //!   `AF_ALG` the kernel's crypto code).
 //! - `ENOSYS`: [`ABSENT`]. `clone3` hides its flags from a filter; the C library falls back to
 //!   `clone` on this answer.
-//! - On x86-64, calls by the x32 numbers, which a list of plain numbers would miss, answer `ENOSYS`,
-//!   and a 32-bit call kills.
+//! - On x86-64, calls by the x32 numbers, which a list of plain numbers would miss, answer
+//!   `ENOSYS`, and a 32-bit call kills.
 
 use std::collections::BTreeMap;
 

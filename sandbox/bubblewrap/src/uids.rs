@@ -1,10 +1,10 @@
 //! Host uids, one per live sandbox.
 //!
-//! Each uid has a file in a directory that all launchers of the host share. A launcher holds the uid
-//! by a lock on the file (flock(2)), so no two launchers hold the same one, and the kernel releases
-//! the locks of a killed launcher. Its sandboxes die a moment later. So the file's content says
-//! whether the uid was given back; one that was not is taken only if no process of the host runs
-//! under it.
+//! Each uid has a file in a directory that all launchers of the host share. A launcher holds the
+//! uid by a lock on the file (flock(2)), so no two launchers hold the same one, and the kernel
+//! releases the locks of a killed launcher. Its sandboxes die a moment later. So the file's content
+//! says whether the uid was given back; one that was not is taken only if no process of the host
+//! runs under it.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;

@@ -1,7 +1,7 @@
 //! The channel between a sandbox's first process, `sealfleet-init`, and its host.
 //!
 //! ```text
-//! host -> init   Step        the command, its environment, secret references, access lists, descriptors
+//! host -> init   Step        command, environment, secret references, access lists, descriptors
 //! init -> host   Resolved    the version of each secret      or   Error: nothing will run
 //! host -> init   Go          the start is on record
 //! init -> host   Ended       the command's exit code

@@ -4,8 +4,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// A secret's bytes. Nothing can print, copy or serialise them: the type has no `Display`, `Clone` or
-/// `Serialize`, and its `Debug` is a fixed text. They are wiped when dropped.
+/// A secret's bytes. Nothing can print, copy or serialise them: the type has no `Display`, `Clone`
+/// or `Serialize`, and its `Debug` is a fixed text. They are wiped when dropped.
 ///
 /// ```
 /// let value = sealfleet_identity::SecretValue::new(b"hunter2".to_vec());

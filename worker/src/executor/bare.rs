@@ -1,9 +1,9 @@
 //! `bare`: the command as a plain process of this user, with a clean environment and a directory of
 //! its own.
 //!
-//! This is not a security boundary: the command can do all that the worker's user can. It never gets
-//! a secret. [`crate::guard`] stands between worker and command, so that the command ends with its
-//! lease and with the worker.
+//! This is not a security boundary: the command can do all that the worker's user can. It never
+//! gets a secret. [`crate::guard`] stands between worker and command, so that the command ends with
+//! its lease and with the worker.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,10 +1,10 @@
 //! `sandboxed` and `identity`: a bubblewrap sandbox whose first process is `sealfleet-init`.
 //!
 //! The two talk over the [channel](sealfleet_channel). Some identity backends read files of this
-//! host, such as an encrypted store and its key. This process opens them and passes the
-//! descriptors on. It reads none of them: no secret's value, and nothing that could decrypt one, is
-//! ever in its memory. It opens them anew for each step, so the next step sees a file that was
-//! renamed over the old one. `docs/guides/builtin-backend.md` says in which order store and key change.
+//! host, such as an encrypted store and its key. This process opens them and passes the descriptors
+//! on. It reads none of them: no secret's value, and nothing that could decrypt one, is ever in its
+//! memory. It opens them anew for each step, so the next step sees a file that was renamed over the
+//! old one. `docs/guides/builtin-backend.md` says in which order store and key change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

@@ -1,7 +1,8 @@
 //! `builtin://NAME`: secrets in an encrypted file beside the worker.
 //!
 //! [`store`] is the file, [`command`] the subcommands that fill it. The worker opens the file and
-//! its key for each step and passes the descriptors into the sandbox; this backend reads them there.
+//! its key for each step and passes the descriptors into the sandbox; this backend reads them
+//! there.
 
 pub mod command;
 pub mod store;

@@ -1,7 +1,7 @@
 //! The encrypted file behind `builtin://` references: one project's secrets, all their versions.
 //!
-//! The file is JSON, so that people can read it; it holds no value in the clear. Every version has a
-//! data key of its own (32 random bytes), encrypted under the master key. Both ciphertexts are
+//! The file is JSON, so that people can read it; it holds no value in the clear. Every version has
+//! a data key of its own (32 random bytes), encrypted under the master key. Both ciphertexts are
 //! XChaCha20-Poly1305 with a random 192-bit nonce, and authenticate the project, the name and the
 //! version that they belong to: moved to another entry, version or project, they do not open. A
 //! proof in the header tells a wrong key from a damaged entry.
@@ -9,8 +9,9 @@
 //! The master key is the key file's 32 bytes (`sealfleet-key-v1:` and base64), or derived from a
 //! passphrase with argon2id, whose parameters the header holds. A key file may hold several keys,
 //! one a line; the one that opens the store counts. So a worker can open the store at every moment
-//! of a rotation, although key file and store do not change at once (`docs/guides/builtin-backend.md`). A
-//! rotation wraps each data key anew and leaves the values' ciphertexts as they are.
+//! of a rotation, although key file and store do not change at once
+//! (`docs/guides/builtin-backend.md`). A rotation wraps each data key anew and leaves the values'
+//! ciphertexts as they are.
 //!
 //! Every write goes to a temporary file beside the store, which is synced and renamed over it; then
 //! the directory is synced. After a crash there is the old file or the new one. Limit: whoever can
@@ -389,8 +390,8 @@ pub fn create_key(key_file: &Path) -> Result<(), StoreError> {
 }
 
 /// Puts the store under the first key of `new_key_file`. Names and version ids stay, so every
-/// reference stays valid. Opens the whole new content before it replaces the old one; until then the
-/// old key opens the store.
+/// reference stays valid. Opens the whole new content before it replaces the old one; until then
+/// the old key opens the store.
 ///
 /// # Errors
 /// [`StoreError`]; the store has not changed.
