@@ -12,18 +12,24 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Clients that can read a value from an identity backend, and who may link them.
+/// Clients and ciphers that can yield a value. Identity backends link them, and the packages named
+/// here.
 const VALUE_READERS: [(&str, &[&str]); 5] = [
-    // `sealfleet-versions` describes and puts; the calls that read are banned there by clippy.
+    // `sealfleet-versions` describes and puts; clippy bans the calls that read there.
     (
         "aws-sdk-secretsmanager",
         &["sealfleet-versions", "sealfleet-local-ecs"],
     ),
-    ("chacha20poly1305", &["sealfleet-init"]),
-    ("argon2", &["sealfleet-init"]),
-    ("vaultrs", &["sealfleet-init"]),
-    ("aws-sdk-bedrockagentcore", &["sealfleet-init"]),
+    ("chacha20poly1305", &[]),
+    ("argon2", &[]),
+    ("vaultrs", &[]),
+    ("aws-sdk-bedrockagentcore", &[]),
 ];
+
+/// The crate of identity backends and the backends themselves.
+fn is_identity(package: &str) -> bool {
+    package.starts_with("sealfleet-identity")
+}
 
 struct Graph {
     /// Direct dependencies that are built in, by package.
@@ -110,36 +116,61 @@ impl Graph {
 }
 
 #[test]
-fn only_sandboxes_link_a_client_that_reads_values() {
+fn only_identity_backends_link_a_client_that_reads_values() {
     let graph = graph();
     for (client, allowed) in VALUE_READERS {
         let linked: Vec<&String> = graph
             .own
             .iter()
-            .filter(|package| {
-                graph.edges[*package].contains(client) && !allowed.contains(&package.as_str())
-            })
+            .filter(|package| graph.edges[*package].contains(client))
+            .filter(|package| !is_identity(package) && !allowed.contains(&package.as_str()))
             .collect();
         assert!(
             linked.is_empty(),
             "{linked:?} must not depend on `{client}`"
         );
     }
-    let functions = graph.reached_from("sealfleet-functions");
     assert!(
-        functions.contains("aws-sdk-dynamodb"),
+        graph.edges["sealfleet-identity-builtin"].contains("chacha20poly1305"),
         "the graph was not read"
     );
-    for client in [
-        "chacha20poly1305",
-        "vaultrs",
-        "aws-sdk-bedrockagentcore",
-        "sealfleet-init",
+}
+
+#[test]
+fn only_init_links_identity_backends() {
+    let graph = graph();
+    let linked: Vec<&String> = graph
+        .own
+        .iter()
+        .filter(|package| graph.edges[*package].iter().any(|edge| is_identity(edge)))
+        .filter(|package| !is_identity(package) && *package != "sealfleet-init")
+        .collect();
+    assert!(linked.is_empty(), "{linked:?} links an identity backend");
+    for program in [
+        "sealfleet-functions",
+        "sealfleet-worker",
+        "sealfleet-cli",
+        "sealfleet-local",
     ] {
+        let reached = graph.reached_from(program);
         assert!(
-            !functions.contains(client),
-            "the control plane reaches `{client}`"
+            reached.contains("sealfleet-domain"),
+            "the graph was not read"
         );
+        let readers: Vec<&String> = reached
+            .iter()
+            .filter(|package| {
+                is_identity(package)
+                    || [
+                        "chacha20poly1305",
+                        "argon2",
+                        "vaultrs",
+                        "aws-sdk-bedrockagentcore",
+                    ]
+                    .contains(&package.as_str())
+            })
+            .collect();
+        assert!(readers.is_empty(), "`{program}` reaches {readers:?}");
     }
 }
 
@@ -259,7 +290,7 @@ fn the_calls_that_read_values_stand_in_sandboxes_alone() {
     let this = Path::new("tests/architecture.rs");
     let elsewhere: Vec<&PathBuf> = found
         .iter()
-        .filter(|path| !path.starts_with("sandbox/init") && !path.starts_with("local/ecs"))
+        .filter(|path| !path.starts_with("sandbox/identity") && !path.starts_with("local/ecs"))
         .filter(|path| *path != this)
         .collect();
     assert!(!found.is_empty(), "no source was read");
