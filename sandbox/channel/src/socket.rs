@@ -98,7 +98,8 @@ impl<Out, In> Socket<Out, In> {
         let mut filled = 0;
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             let read = || receive(self.stream.as_fd(), rest, carried);
-            match self.stream.async_io(Interest::READABLE, read).await? {
+            let read = self.stream.async_io(Interest::READABLE, read).await;
+            match read.map_err(closed)? {
                 0 => return Err(ChannelError::Closed),
                 read => filled += read,
             }
