@@ -1,6 +1,9 @@
 # What the scripts share. Sourced by bash with the repository as the working directory.
 # shellcheck shell=bash
 
+# A first build is quicker without, and needs half the space. For a faster second one: `CARGO_INCREMENTAL=1 scripts/test`.
+export CARGO_INCREMENTAL=${CARGO_INCREMENTAL-0}
+
 # say MESSAGE: progress, on stderr.
 say() {
   printf '%s: %s\n' "${0##*/}" "$*" >&2

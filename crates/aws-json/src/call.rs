@@ -71,8 +71,12 @@ impl Service {
         config: &SdkConfig,
         name: &'static str,
         id: &'static str,
-    ) -> Result<Self, CallError> {
-        let missing = |what: &str| CallError::construction_failure(format!("{what} is missing"));
+    ) -> Result<Self, Box<CallError>> {
+        let missing = |what: &str| {
+            Box::new(CallError::construction_failure(format!(
+                "{what} is missing"
+            )))
+        };
         let region = config.region().ok_or_else(|| missing("a region"))?;
         let credentials = config
             .credentials_provider()

@@ -22,7 +22,7 @@ pub struct Invoked {
 impl Lambda {
     /// # Errors
     /// When the configuration lacks a region, credentials or an HTTP client.
-    pub fn new(config: &SdkConfig) -> Result<Self, CallError> {
+    pub fn new(config: &SdkConfig) -> Result<Self, Box<CallError>> {
         Service::new(config, "lambda", "Lambda").map(Self)
     }
 

@@ -13,7 +13,7 @@ pub struct Logs(Service);
 impl Logs {
     /// # Errors
     /// When the configuration lacks a region, credentials or an HTTP client.
-    pub fn new(config: &SdkConfig) -> Result<Self, CallError> {
+    pub fn new(config: &SdkConfig) -> Result<Self, Box<CallError>> {
         Service::new(config, "logs", "CloudWatch Logs").map(Self)
     }
 
