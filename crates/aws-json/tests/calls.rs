@@ -154,7 +154,7 @@ async fn an_error_is_told_by_its_bare_code() {
     let lambda = Lambda::new(&config).unwrap();
     let error = lambda.invoke("f", &json!({})).await.unwrap_err();
     assert_eq!(code(&error), Some("ResourceNotFoundException"));
-    let refused = error.into_service_error();
+    let refused = error.as_service_error().unwrap();
     assert_eq!(refused.message(), Some("no such function"));
 }
 
