@@ -36,7 +36,7 @@ ensure_packages() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
 
-# ensure_node: Node.js and npm, which infra/cdk is compiled and tested with. Debian 12's own is too old.
+# ensure_node: Node.js and npm, which infra/cdk and the generated TypeScript client are compiled and tested with. Debian 12's own is too old.
 ensure_node() {
   local advice="install Node.js 20 or newer with npm from https://nodejs.org"
   command -v node >/dev/null || fail "node is missing: $advice"
