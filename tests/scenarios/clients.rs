@@ -35,7 +35,7 @@ async fn tell(stack: &Stack, language: &str, story: &[PathBuf]) -> Outcome {
     .await?;
     let run_id = told.trim().parse()?;
     let project = Project::registered(stack, &id).await?;
-    let run = project.viewer.client().get_run(&run_id).await?;
+    let run = project.viewer.client().get_run(run_id).await?;
     ensure_eq!(
         run.state,
         RunState::Aborted,

@@ -272,9 +272,9 @@ impl Maker<'_> {
         let mut response = Map::from_iter([("description".to_owned(), json!(success.summary))]);
         if let Some(shape) = success.shape {
             let schema = (shape.schema)(&mut self.answers);
-            let mut content = json!({ "schema": schema });
+            let mut content = Map::from_iter([("schema".to_owned(), schema.to_value())]);
             if let Some(example) = self.examples.answer(operation, success.status) {
-                content["example"] = example;
+                content.insert("example".to_owned(), example);
             }
             let content = json!({ "application/json": content });
             response.insert("content".to_owned(), content);
@@ -291,14 +291,15 @@ impl Maker<'_> {
     /// The response of all problems of a status.
     fn refusal(&mut self, status: u16, by_gateway: bool) -> Value {
         let problem = self.answers.subschema_for::<Problem>();
-        let mut content = json!({
-            "application/problem+json": { "schema": problem, "example": example(status) },
-        });
+        let mut content = Map::from_iter([(
+            "application/problem+json".to_owned(),
+            json!({ "schema": problem, "example": example(status) }),
+        )]);
         if by_gateway {
             let error = self.answers.subschema_for::<GatewayError>();
             // Of two media types that they know, generators take the first alone, and would read a
             // problem as this one.
-            content["application/*"] = json!({ "schema": error });
+            content.insert("application/*".to_owned(), json!({ "schema": error }));
         }
         let headers = match status {
             401 => {
