@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::figures::{Figures, percentile};
-use crate::machine::{cpu_millis_of, memory_of};
+use crate::machine::memory_of;
 use crate::world::World;
 
 /// Longer than any start or answer here takes.
@@ -187,29 +187,19 @@ fn headers() -> HeaderMap {
 }
 
 /// How long functions take to start, and how large they are then.
-///
-/// # Errors
-/// When one does not start.
 pub async fn starts(figures: &mut Figures, world: &World, times: usize) -> Outcome {
-    for name in ["claim", "enqueue", "dispatch", "audit"] {
-        let (mut init, mut cpu, mut resident) = (Vec::new(), Vec::new(), Vec::new());
+    for name in ["enqueue", "claim"] {
+        let (mut init, mut resident) = (Vec::new(), Vec::new());
         for _ in 0..times {
             let function = world.start(name).await?;
             init.push(function.init.as_secs_f64() * 1000.0);
             resident.push(memory_of(function.pid, "VmRSS"));
-            cpu.push(cpu_millis_of(function.pid));
         }
         figures.add_against(
             format!("{name}: init, exec to first `next`, p50"),
             percentile(&init, 0.5),
             "ms",
             15.0,
-        );
-        figures.add(format!("{name}: init, p95"), percentile(&init, 0.95), "ms");
-        figures.add(
-            format!("{name}: init, CPU, p50"),
-            percentile(&cpu, 0.5),
-            "ms",
         );
         figures.add_against(
             format!("{name}: RSS after init, p50"),
