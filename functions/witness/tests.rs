@@ -18,6 +18,7 @@ use sealfleet_domain::{RunId, WorkerId};
 use sealfleet_fargate::{Definition, Error as EcsError, Launch, Launched};
 use sealfleet_ledger::Wanted;
 use sealfleet_system::SystemIds;
+use sealfleet_test_fakes::memory::Memory;
 use serde_json::{Value, json};
 
 use super::*;
@@ -82,7 +83,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
+        let store = Arc::new(Memory::default());
         let ledger = Ledger::new(store, Arc::new(Released), Arc::new(SystemIds));
         let scope = ProjectScope::of_stored_row("healthcare".parse().unwrap());
         let project = Project {

@@ -1,6 +1,7 @@
 //! One seed from its beginning to its end.
 
 use crate::director::Director;
+use crate::invariants::Invariants;
 use crate::onboarding::{BEGINNING, Project, onboard};
 use crate::random::Random;
 use crate::sabotage::Sabotage;
@@ -66,7 +67,12 @@ async fn play(
 ) -> Report {
     let mut random = Random::new(seed);
     let temper = Temper::draw(&mut random);
-    let mut world = World::new(project.tables.clone(), BEGINNING, random);
+    let mut world = World::new(
+        project.tables.clone(),
+        BEGINNING,
+        random,
+        Invariants::default(),
+    );
     world.sabotage = sabotage;
     if keep_schedule {
         world.schedule = Some(vec![format!("seed {seed}: {temper:?}")]);
@@ -75,16 +81,16 @@ async fn play(
     let recovers = temper.recovers;
     let mut director = Director::new(stage.clone(), seed, temper, project);
     director.play().await;
-    if stage.lock().invariants.violations().is_empty() {
+    if stage.lock().judge.violations().is_empty() {
         director.conclude(&stage, recovers).await;
     }
     let world = stage.lock();
     Report {
         seed,
-        violations: world.invariants.violations().to_vec(),
+        violations: world.judge.violations().to_vec(),
         schedule: world.schedule.clone().unwrap_or_default(),
         ends: world
-            .invariants
+            .judge
             .runs()
             .values()
             .map(|run| run.state().name())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sealfleet_domain::run::Fence;
-use sealfleet_domain::{ProjectScope, RunId, StepId};
+use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp};
 use sealfleet_fargate::{CONTAINER, Definition, TaskState};
 
 /// A task's life.
@@ -58,8 +58,9 @@ pub struct Task {
     pub status: Status,
     /// What its init does.
     pub init: Init,
-    /// When its container began.
+    /// When its container began; 0 if it has not.
     pub running_since: i64,
+    stopped_at: i64,
     /// Neither ends by itself nor by its time-out.
     pub hangs: bool,
     /// ECS was asked to stop it.
@@ -118,6 +119,13 @@ pub struct Ecs {
     pub events: Vec<TaskEvent>,
 }
 
+/// CPU units and MiB of every task.
+const SIZE: (u32, u32) = (256, 512);
+
+fn at(millis: i64) -> Option<Timestamp> {
+    (millis > 0).then(|| Timestamp::from_millis(millis))
+}
+
 impl Task {
     /// The claim that it was launched for.
     #[must_use]
@@ -140,6 +148,9 @@ impl Task {
             exit_code: self.exit_code,
             stop_code: self.stop_code.map(str::to_owned),
             stopped_reason: self.reason.map(str::to_owned),
+            size: Some(SIZE),
+            started_at: at(self.running_since),
+            stopped_at: at(self.stopped_at),
             ..TaskState::default()
         }
     }
@@ -153,6 +164,10 @@ impl Task {
             "startedBy": self.started_by,
             "stopCode": self.stop_code,
             "stoppedReason": self.reason,
+            "cpu": SIZE.0.to_string(),
+            "memory": SIZE.1.to_string(),
+            "startedAt": at(self.running_since),
+            "stoppedAt": at(self.stopped_at),
             "containers": [{ "name": CONTAINER, "exitCode": self.exit_code }],
         })
     }
@@ -195,6 +210,7 @@ impl Ecs {
             status: Status::Provisioning,
             init: Init::Asks,
             running_since: 0,
+            stopped_at: 0,
             hangs,
             stopping: false,
             launched: 0,
@@ -259,7 +275,7 @@ impl Ecs {
     }
 
     /// Ends a task.
-    pub fn end(&mut self, arn: &str, end: End) {
+    pub fn end(&mut self, arn: &str, end: End, now: i64) {
         let Some(task) = self
             .tasks
             .get_mut(arn)
@@ -296,6 +312,7 @@ impl Ecs {
             ),
         };
         task.status = Status::Stopped;
+        task.stopped_at = now;
         self.events.push(TaskEvent { task: task.clone() });
     }
 

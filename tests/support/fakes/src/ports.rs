@@ -6,7 +6,7 @@ use sealfleet_aws::queue_access::{QueueAccess, QueueKey};
 use sealfleet_aws::queues::{Queues, queue_name};
 use sealfleet_domain::run::Fence;
 use sealfleet_domain::scope::started_by;
-use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId, WorkerId};
+use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId, Timestamp, WorkerId};
 use sealfleet_fargate::{Definition, Error as EcsError, Launch, Launched, TaskState, Tasks};
 use sealfleet_ledger::store::{Item, Key, Query, Rows, Store, Table, Write, WriteError};
 use sealfleet_versions::{Described, Error as SecretsError, SecretVersions};
@@ -14,17 +14,16 @@ use sealfleet_versions::{Described, Error as SecretsError, SecretVersions};
 use crate::ecs::Launching;
 use crate::memory::{Tables, no_answer};
 use crate::sabotage::Sabotage;
-use crate::stage::{Fault, LaunchVerdict, Stage, World};
+use crate::stage::{Fault, Judge, LaunchVerdict, Stage, World};
 
 /// What makes task definitions of this world its own.
 pub const PLACE: &str = "simulation";
 
 /// All ports.
-#[derive(Clone)]
-pub struct Ports(pub Stage);
+pub struct Ports<J>(pub Stage<J>);
 
 #[async_trait]
-impl Store for Ports {
+impl<J: Judge> Store for Ports<J> {
     async fn get(&self, table: Table, key: &Key) -> Result<Option<Item>, String> {
         self.0
             .call("get", |world, verdict| {
@@ -93,7 +92,7 @@ impl Store for Ports {
 }
 
 /// The due index follows the table, but for some of its newest changes.
-fn follow_index(world: &mut World) -> &Tables {
+fn follow_index<J: Judge>(world: &mut World<J>) -> &Tables {
     let most = world.temper.as_ref().map_or(0, |temper| temper.index_lag);
     let behind = if most == 0 {
         0
@@ -107,7 +106,7 @@ fn follow_index(world: &mut World) -> &Tables {
 }
 
 #[async_trait]
-impl Queues for Ports {
+impl<J: Judge> Queues for Ports<J> {
     async fn send(
         &self,
         scope: &ProjectScope,
@@ -131,7 +130,7 @@ impl Queues for Ports {
 }
 
 /// A message may be lost on its way, or be there twice.
-fn take_in(world: &mut World, queue: &str, body: &str) {
+fn take_in<J: Judge>(world: &mut World<J>, queue: &str, body: &str) {
     let (losing, doubling) = world
         .temper
         .as_ref()
@@ -148,7 +147,7 @@ fn take_in(world: &mut World, queue: &str, body: &str) {
 }
 
 #[async_trait]
-impl Tasks for Ports {
+impl<J: Judge> Tasks for Ports<J> {
     async fn register(
         &self,
         _: &ProjectScope,
@@ -253,7 +252,11 @@ impl Tasks for Ports {
     }
 }
 
-fn start(world: &mut World, claim: String, launch: &Launch<'_>) -> Result<String, EcsError> {
+fn start<J: Judge>(
+    world: &mut World<J>,
+    claim: String,
+    launch: &Launch<'_>,
+) -> Result<String, EcsError> {
     let lag = world.temper.as_ref().map_or(0, |temper| temper.ecs_lag);
     let hanging = world.temper.as_ref().map_or(0, |temper| temper.hanging);
     let shown_from = world.time + world.random.millis(0, lag);
@@ -267,7 +270,7 @@ fn start(world: &mut World, claim: String, launch: &Launch<'_>) -> Result<String
     {
         Launching::New(arn) => {
             let definition = world.ecs.definitions.get(launch.definition).cloned();
-            world.invariants.launched(launch, definition.as_ref());
+            world.judge.launched(launch, definition.as_ref());
             arn
         }
         Launching::Before(arn) => arn,
@@ -291,7 +294,7 @@ fn start(world: &mut World, claim: String, launch: &Launch<'_>) -> Result<String
 }
 
 #[async_trait]
-impl SecretVersions for Ports {
+impl<J: Judge> SecretVersions for Ports<J> {
     async fn describe(&self, name: &str) -> Result<Described, SecretsError> {
         self.0
             .call("describe secret", |world, verdict| {
@@ -314,16 +317,20 @@ pub fn version_id(number: u64) -> String {
 }
 
 #[async_trait]
-impl QueueAccess for Ports {
+impl<J: Judge> QueueAccess for Ports<J> {
     async fn queue_key(
         &self,
-        _: &ProjectScope,
-        _: &PoolName,
+        scope: &ProjectScope,
+        pool: &PoolName,
         _: WorkerId,
     ) -> Result<QueueKey, Unavailable> {
-        Err(Unavailable {
-            service: "STS",
-            detail: "simulated workers read their queue without a key".to_owned(),
+        Ok(QueueKey {
+            queue_url: format!("https://sqs.example/{}", queue_name(scope, pool)),
+            region: "r".to_owned(),
+            access_key_id: "a".to_owned(),
+            secret_access_key: "b".to_owned(),
+            session_token: "c".to_owned(),
+            expires_at: Timestamp::from_millis(0),
         })
     }
 }

@@ -1,0 +1,17 @@
+//! The handlers in process, over one set of fakes.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking; absent JSON reads as null"
+)]
+
+mod api;
+mod audited;
+mod events;
+mod export;
+mod repository;
+mod walk;
+mod world;
