@@ -13,5 +13,6 @@ mod audited;
 mod events;
 mod export;
 mod repository;
+mod semantics;
 mod walk;
 mod world;

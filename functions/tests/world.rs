@@ -442,6 +442,11 @@ impl World {
         self.handlers.invoke(Invoke::Batch(messages)).await;
     }
 
+    /// Tasks that ECS was asked to run so far.
+    pub fn tasks(&self) -> usize {
+        self.stage.lock().ecs.tasks.len()
+    }
+
     /// All tasks get to run, or end with a code; ECS tells of it.
     pub async fn tasks_go_on(&self, end: Option<i32>) {
         let events = {

@@ -1,6 +1,6 @@
 //! The API as `sealfleet_api::operations` describes it, compared with the deployed routes and the
 //! handlers' answers.
 
-mod authorisation;
+pub mod authorisation;
 mod cursors;
 mod routes;

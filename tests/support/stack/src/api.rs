@@ -103,15 +103,6 @@ impl Caller {
         self.send(Method::DELETE, path, None, &[]).await
     }
 
-    /// `DELETE` of what has this entity tag.
-    ///
-    /// # Errors
-    /// When no answer comes.
-    pub async fn delete_if(&self, path: &str, etag: &str) -> Outcome<Reply> {
-        self.send(Method::DELETE, path, None, &[("if-match", etag)])
-            .await
-    }
-
     /// `PUT` of a JSON body, in place of what has this entity tag.
     ///
     /// # Errors

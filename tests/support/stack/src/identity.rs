@@ -119,23 +119,6 @@ impl Caller {
         Ok(self.client().get_profile(&name.parse()?).await?)
     }
 
-    /// All versions of a profile, newest first.
-    ///
-    /// # Errors
-    /// When they are refused.
-    pub async fn profile_versions(&self, name: &str) -> Outcome<Vec<ProfileVersionView>> {
-        let name = name.parse()?;
-        Ok(all_pages(async |page| self.client().list_profile_versions(&name, page).await).await?)
-    }
-
-    /// Asks to delete a profile, whatever its version is.
-    ///
-    /// # Errors
-    /// When no answer comes.
-    pub async fn try_delete_profile(&self, name: &str) -> Outcome<Reply> {
-        self.delete(&format!("/v1/profiles/{name}")).await
-    }
-
     /// Binds the profiles below each run's own, `{"system": .., "project": .., "workflows": {..}}`,
     /// in place of those before.
     ///
@@ -237,15 +220,6 @@ impl Caller {
         Ok(self.client().lift_revocation(revocation.parse()?).await?)
     }
 
-    /// Asks to lift a revocation.
-    ///
-    /// # Errors
-    /// When no answer comes.
-    pub async fn try_lift(&self, revocation: &str) -> Outcome<Reply> {
-        self.post(&format!("/v1/revocations/{revocation}/lift"), &json!({}))
-            .await
-    }
-
     /// A revocation.
     ///
     /// # Errors
@@ -301,14 +275,6 @@ impl Stack {
     /// When it is refused.
     pub async fn system_secret(&self, name: &str, value: &str) -> Outcome<Stored> {
         self.create_secret("system", name, value).await
-    }
-
-    /// Stores a new version of such a value.
-    ///
-    /// # Errors
-    /// When it is refused.
-    pub async fn rotate_system_secret(&self, name: &str, value: &str) -> Outcome<Stored> {
-        self.rotate_secret("system", name, value).await
     }
 
     pub(crate) async fn create_secret(

@@ -131,14 +131,6 @@ impl Worker {
             .await?)
     }
 
-    /// Asks for a heartbeat to be taken.
-    ///
-    /// # Errors
-    /// When no answer comes.
-    pub async fn try_heartbeat(&self, held: &[&Claimed]) -> Outcome<Reply> {
-        self.caller.post("/v1/heartbeats", &leases(held)).await
-    }
-
     /// Whether the control plane says, by a heartbeat, that a claim is still held.
     ///
     /// # Errors
