@@ -56,7 +56,7 @@ fn compare(file: &str, is: &str, should_be: &str) {
     let write = std::env::var("SEALFLEET_WRITE_DOCS").is_ok();
     assert!(
         write,
-        "`{file}` is not what the code says: SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-functions --test export"
+        "`{file}` is not what the code says: SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-functions ocsf"
     );
     std::fs::write(path(file), should_be).unwrap();
 }
