@@ -93,8 +93,7 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s49_a_tool_sees_what_it_is_granted;
         door:
             an_oidc_caller_comes_in_by_its_claims
-            a_project_calls_as_often_as_it_may
-            admins_make_tokens_and_nobody_else;
+            a_project_calls_as_often_as_it_may;
         sandbox:
             s52_each_step_in_its_own_mode
             s55_a_sandbox_cannot_read_another_projects_secret
@@ -117,7 +116,6 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             who_may_do_what_on_aws_is_enforced;
         audit:
             s57_a_hundred_events_are_all_there
-            s59_a_trail_is_its_projects_admins
             s60_without_the_audit_table_nothing_is_given_and_everything_is_taken;
         kill:
             s44_a_killed_fan_out_finishes_by_itself

@@ -7,6 +7,7 @@ mod cascade;
 mod fleet;
 mod profiles;
 mod revocations;
+mod trail;
 
 use std::collections::BTreeMap;
 
