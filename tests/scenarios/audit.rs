@@ -4,17 +4,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use sealfleet_client::AuditQuery;
 use sealfleet_test_stack::api::text;
 use sealfleet_test_stack::aws::Service;
 use sealfleet_test_stack::identity::{NOWHERE, secrets};
 use sealfleet_test_stack::processes::Sleeper;
 use sealfleet_test_stack::project::{FARGATE, named, run_of, step};
 use sealfleet_test_stack::trail::Archive;
-use sealfleet_test_stack::{Outcome, Stack, ensure, ensure_eq, eventually, unique};
+use sealfleet_test_stack::{Outcome, Stack, ensure, ensure_eq, eventually};
 use serde_json::{Value, json};
 
-use crate::seen::{SOON, fresh_id, played, player, sleeping, with_profile};
+use crate::seen::{SOON, played, player, sleeping, with_profile};
 
 /// 57. 100 concurrent events -> all there, digest verifies.
 pub async fn s57_a_hundred_events_are_all_there(stack: &Stack) -> Outcome {
