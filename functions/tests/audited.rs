@@ -52,7 +52,6 @@ pub struct Audited {
 pub struct Seen {
     /// Names of all events.
     pub events: BTreeSet<String>,
-    /// Entries in all.
     pub entries: usize,
     /// Entries that wait in the outbox.
     pub waiting: usize,

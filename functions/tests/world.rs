@@ -35,7 +35,6 @@ type Stage = stage::Stage<Audited>;
 
 /// The project that the requests are about.
 pub const OWN: &str = "healthcare";
-/// Another one.
 pub const OTHER: &str = "finance";
 /// The pull pool of both.
 pub const POOL: &str = "workers";
@@ -50,10 +49,8 @@ const BEGINNING: i64 = 1_800_000_000_000;
 /// Milliseconds that pass with each request, so that rates allow any number of them.
 const PASSES: i64 = 10;
 
-/// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who {
-    /// Nobody: no credential.
     Nobody,
     /// Something that is no credential.
     Garbled,
@@ -79,7 +76,6 @@ pub enum Who {
     RevokedWorker,
     /// An approved worker of the other project.
     ForeignWorker,
-    /// An enrolment key.
     Key,
     /// A sandbox of this project, by the role of its task.
     Sandbox,

@@ -24,7 +24,6 @@ use sealfleet_test_fakes::time::WorldClock;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-/// All of it.
 pub struct World {
     pub bucket: Arc<Bucket>,
     stage: Stage<()>,
@@ -82,7 +81,6 @@ impl World {
         self.stage.lock().write(vec![put], None).unwrap();
     }
 
-    /// Sends an event.
     pub async fn send(&self, event: &Value) -> Done {
         export::handle(&self.ports, event.clone()).await.unwrap()
     }

@@ -15,13 +15,10 @@ use serde_json::{Value, json};
 /// What was consumed so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Consumed {
-    /// Write request units.
     pub write_units: f64,
-    /// Read request units.
     pub read_units: f64,
     /// Requests to the tables.
     pub table_requests: u32,
-    /// Requests to SQS.
     pub queue_requests: u32,
 }
 
@@ -64,7 +61,6 @@ pub struct Aborted {
     pub last_task: Option<Instant>,
 }
 
-/// A running cloud.
 pub struct Cloud {
     /// The endpoint of every service.
     pub url: String,
@@ -87,9 +83,6 @@ impl Drop for Cloud {
 
 impl Cloud {
     /// Starts one with both tables, empty.
-    ///
-    /// # Errors
-    /// When it cannot be started.
     pub async fn start() -> Outcome<Self> {
         let database =
             dynoxide::Database::memory().map_err(|error| Failure::new(error.to_string()))?;

@@ -93,9 +93,6 @@ impl Stages {
 }
 
 /// Whole runs, by both kinds of sandbox.
-///
-/// # Errors
-/// When a run does not get through.
 pub async fn runs(figures: &mut Figures, world: &World, runs: usize) -> Outcome {
     // The first run is not counted: it starts the functions and registers the task definition.
     let mut stages = Stages::new(world);
@@ -146,9 +143,6 @@ async fn fargate_run(world: &World, stages: &mut Stages) -> Outcome {
 
 /// CPU time of an enqueue and of a claim: the whole process of the function, with Lambda's
 /// protocol, JSON, the rules, signing, and HTTP to the tables and the queue (without TLS).
-///
-/// # Errors
-/// When a request is refused.
 pub async fn cpu(figures: &mut Figures, world: &World, requests: usize) -> Outcome {
     for _ in 0..requests / 5 {
         let run = world.enqueue(PULL, BESIDE).await?;
@@ -185,9 +179,6 @@ pub async fn cpu(figures: &mut Figures, world: &World, requests: usize) -> Outco
 }
 
 /// Claims while 10 and while `long` other runs wait.
-///
-/// # Errors
-/// When a request is refused.
 pub async fn backlog(
     figures: &mut Figures,
     world: &World,

@@ -25,7 +25,6 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// A function's process, waiting for events.
 pub struct Function {
-    /// Its process id.
     pub pid: u32,
     /// From before it was started until it asked for its first event.
     pub init: Duration,
@@ -47,9 +46,6 @@ struct Runtime {
 
 impl Function {
     /// Starts the binary as one function and waits until it is ready.
-    ///
-    /// # Errors
-    /// When it does not come to ask for an event.
     pub async fn start(
         binary: &Path,
         name: &str,
@@ -105,9 +101,6 @@ impl Function {
     }
 
     /// Hands it an event and waits for its answer.
-    ///
-    /// # Errors
-    /// When it answers with an error, or not in time.
     pub async fn invoke(&self, event: &Value) -> Outcome<Value> {
         let (answer, answered) = oneshot::channel();
         let gone = || Failure::new("the function is gone");

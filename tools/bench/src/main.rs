@@ -35,7 +35,6 @@ const USAGE: &str = "usage: scripts/bench [--json] [--quick]\n\n  --json   the f
 
 /// How much is measured.
 pub struct Plan {
-    /// The release binary.
     functions: PathBuf,
     /// Starts of each function.
     starts: usize,
@@ -43,7 +42,6 @@ pub struct Plan {
     runs: usize,
     /// Requests for a CPU or latency figure.
     requests: usize,
-    /// The long backlog.
     backlog: usize,
     /// Runs on the local stack.
     stack_runs: usize,

@@ -19,9 +19,6 @@ const SOON: Duration = Duration::from_secs(120);
 /// With the functions as processes, tables in memory and a played ECS that stops a task when it is
 /// told to. Half of the runs are Fargate tasks, half are claims of a pull worker, which learns of
 /// it at its next heartbeat.
-///
-/// # Errors
-/// When a request is refused, or a run is not aborted.
 pub async fn in_memory(figures: &mut Figures, world: &World, runs: usize) -> Outcome {
     let version = NOWHERE.rsplit('@').next().unwrap_or_default();
     for (name, reference) in [
@@ -106,9 +103,6 @@ pub async fn in_memory(figures: &mut Figures, world: &World, runs: usize) -> Out
 }
 
 /// On the local stack, over HTTP: claims of a worker that runs nothing.
-///
-/// # Errors
-/// When a request is refused, or a run is not aborted.
 pub async fn on_stack(
     figures: &mut Figures,
     stack: &Stack,

@@ -19,9 +19,6 @@ const SOON: Duration = Duration::from_secs(60);
 const MARK: &str = "started-at";
 
 /// Measures them, and hard revocations.
-///
-/// # Errors
-/// When the stack does not come up, or a run does not get through.
 pub async fn measure(figures: &mut Figures, stage: &Stage, plan: &Plan) -> Outcome {
     let functions = plan.functions.to_string_lossy();
     // Leases outlast the measurement.

@@ -15,11 +15,8 @@ use tokio::sync::Mutex;
 use crate::cloud::{Aborted, Cloud, Consumed};
 use crate::lambda::Function;
 
-/// The project.
 pub const PROJECT: &str = "bench";
-/// Its pull pool.
 pub const PULL: &str = "workers";
-/// Its Fargate pool.
 pub const FARGATE: &str = "fargate";
 /// The profile for pull workers: one secret.
 pub const BESIDE: &str = "beside";
@@ -29,7 +26,6 @@ pub const IN_AWS: &str = "in-aws";
 const ACCOUNT: &str = "000000000000";
 const REGION: &str = "us-east-1";
 
-/// All of it.
 pub struct World {
     cloud: Cloud,
     binary: PathBuf,

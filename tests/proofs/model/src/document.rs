@@ -15,11 +15,8 @@ pub const END: &str = "<!-- end of the generated part -->";
 
 /// A protocol that breaks a promise, and the setup that shows it.
 pub struct Breach {
-    /// The mutation.
     pub protocol: Protocol,
-    /// Who takes part.
     pub setup: Setup,
-    /// What it breaks.
     pub promise: Promise,
 }
 

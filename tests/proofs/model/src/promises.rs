@@ -31,7 +31,6 @@ pub enum Promise {
 }
 
 impl Promise {
-    /// All of them.
     pub const ALL: [Self; 7] = [
         Self::NothingLetGo,
         Self::NothingLeft,

@@ -190,7 +190,6 @@ impl RevocationModel {
         }
     }
 
-    /// Callers and operators.
     fn people(&self, world: &mut World, action: Action) -> Taken {
         match (action, world.caller) {
             (Action::EnqueueChecks, Caller::Ready) if self.revoked(world).is_none() => {

@@ -33,13 +33,11 @@ pub enum Kind {
 /// Who takes part, and within which bounds.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// The setup's name.
     pub name: &'static str,
     /// The steps of the one run.
     pub kinds: Vec<Kind>,
     /// Deliveries of a queue message that `dispatch` works on at once.
     pub launchers: u8,
-    /// Pull workers.
     pub workers: u8,
     /// Claims of each step.
     pub claims: u64,
@@ -139,7 +137,6 @@ impl Setup {
         }
     }
 
-    /// Every setup.
     #[must_use]
     pub fn all() -> [Self; 6] {
         [

@@ -33,7 +33,6 @@ impl Document {
         }))
     }
 
-    /// The run.
     #[must_use]
     pub fn run(&self) -> &Run {
         &self.0.run
@@ -64,9 +63,7 @@ impl std::fmt::Debug for Document {
 /// A claim: a step's number and the claim's fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Claim {
-    /// The step's number.
     pub step: u8,
-    /// The fence.
     pub fence: u64,
 }
 
@@ -82,7 +79,6 @@ pub struct Active {
 /// Where the caller who enqueues and retries stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Caller {
-    /// Has done nothing.
     Ready,
     /// Has found the key not revoked, and will store the run.
     MayEnqueue,
@@ -125,7 +121,6 @@ pub enum Paging {
 /// A delivery of a queue message to `dispatch`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Launcher {
-    /// Has no message.
     Idle,
     /// Has found the key not revoked, and holds no lease: only where the check comes first.
     Prechecked(u8),
@@ -139,7 +134,6 @@ pub enum Launcher {
     TakingBack(Claim),
 }
 
-/// A pull worker.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Pull {
     /// Has no step, and no sandbox.
@@ -154,7 +148,6 @@ pub enum Pull {
     Prepared(Claim),
     /// The control plane works on its start.
     Starting(Claim, Starting),
-    /// The command runs.
     LetGo(Claim),
     /// The command has ended; the report is to be made.
     Ended(Claim),
@@ -230,11 +223,9 @@ pub struct Task {
 /// How far a task has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// ECS prepares it.
     Provisioning,
     /// Its init runs, has the key in its environment, and asks for the command.
     Up,
-    /// The command runs.
     LetGo,
     /// The command has ended by itself.
     Exited,
@@ -269,7 +260,6 @@ pub enum Fault {
 /// A state of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
-    /// The run's row.
     pub run: Option<Document>,
     /// The lease rows, by holder.
     pub leases: BTreeMap<u8, Claim>,
@@ -281,13 +271,11 @@ pub struct World {
     pub lifted: u8,
     /// Steps put back so far.
     pub retried: u8,
-    /// The caller.
     pub caller: Caller,
     /// The fan-outs, oldest first.
     pub fan_outs: Vec<FanOut>,
     /// The deliveries to `dispatch`.
     pub launchers: Vec<Launcher>,
-    /// The pull workers.
     pub pulls: Vec<Pull>,
     /// What ECS was asked to run, by client token: one task for each claim.
     pub tasks: BTreeMap<Claim, Task>,
@@ -371,9 +359,6 @@ impl World {
 
     /// Applies `rule` to the run and writes document and lease rows, all or nothing: one
     /// transaction of the ledger.
-    ///
-    /// # Errors
-    /// See [`Refused`]. Nothing was written then.
     pub fn transact(
         &mut self,
         setup: &Setup,

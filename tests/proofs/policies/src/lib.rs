@@ -33,9 +33,6 @@ pub fn root() -> PathBuf {
 }
 
 /// Evaluates the policies and writes down what they decide.
-///
-/// # Errors
-/// When they do not hold together.
 pub fn generate() -> Result<Generated, Error> {
     let policies = Policies::load(&root().join("infra/policies"))?;
     let answers = policies.answers()?;

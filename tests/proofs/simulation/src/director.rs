@@ -23,7 +23,6 @@ use crate::stage::{Actor, Fault, LaunchVerdict, Stage, Subject, Verdict, World};
 use crate::temper::Temper;
 use crate::workers::{Ask, Worker};
 
-/// Invocations at once.
 const AT_ONCE: usize = 6;
 /// Tries of an event before EventBridge gives up.
 const EVENT_TRIES: u32 = 3;
@@ -75,7 +74,6 @@ enum Turn {
     Sweep,
 }
 
-/// One seed's play.
 pub struct Director {
     pub(crate) stage: Stage,
     pub(crate) handlers: Arc<Handlers>,
@@ -410,7 +408,6 @@ impl Director {
         }
     }
 
-    /// The handlers.
     #[must_use]
     pub const fn handlers(&self) -> &Arc<Handlers> {
         &self.handlers

@@ -128,7 +128,6 @@ impl Invariants {
         &self.runs
     }
 
-    /// The revocations.
     #[must_use]
     pub const fn revocations(&self) -> &Revocations {
         &self.revocations
@@ -146,7 +145,6 @@ impl Invariants {
             .any(|step| step.spec.mode == Mode::Identity)
     }
 
-    /// Notes something wrong.
     pub fn wrong(&mut self, what: impl Into<String>) {
         self.violations.push(what.into());
     }

@@ -27,7 +27,6 @@ pub mod stage {
 
     /// The world of a play.
     pub type World = sealfleet_test_fakes::stage::World<Invariants>;
-    /// Its stage.
     pub type Stage = sealfleet_test_fakes::stage::Stage<Invariants>;
 }
 

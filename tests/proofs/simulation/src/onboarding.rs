@@ -14,7 +14,6 @@ use crate::memory::Tables;
 use crate::random::Random;
 use crate::stage::{Stage, World};
 
-/// The project's id.
 pub const PROJECT: &str = "healthcare";
 /// The queue of its Fargate pool.
 pub const FARGATE_QUEUE: &str = "sealfleet-healthcare--fargate";
@@ -35,9 +34,7 @@ const SEED: u64 = 0x5ea1_f1ee;
 /// A pull worker that has registered.
 #[derive(Clone, Debug)]
 pub struct Registered {
-    /// Its id.
     pub worker_id: String,
-    /// Its credential.
     pub credential: String,
 }
 
@@ -46,16 +43,11 @@ pub struct Registered {
 pub struct Project {
     /// The tables as they stand.
     pub tables: Tables,
-    /// An admin's token.
     pub token: String,
-    /// Its pull workers.
     pub workers: Vec<Registered>,
 }
 
 /// Sets a project up.
-///
-/// # Errors
-/// What a handler refused.
 pub async fn onboard() -> Result<Project, String> {
     let stage = Stage::new(World::new(
         Tables::default(),

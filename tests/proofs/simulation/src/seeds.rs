@@ -46,9 +46,6 @@ impl Summary {
 }
 
 /// Plays seeds on all cores, until `enough` of them have failed.
-///
-/// # Errors
-/// When the project cannot be set up.
 pub fn play(seeds: &[u64], enough: usize) -> Result<Summary, String> {
     let next = AtomicU64::new(0);
     let summary = Mutex::new(Summary::default());

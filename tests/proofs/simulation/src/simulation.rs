@@ -11,7 +11,6 @@ use crate::temper::Temper;
 /// What a seed came to.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The seed.
     pub seed: u64,
     /// What was wrong; empty if nothing was.
     pub violations: Vec<String>,
@@ -31,9 +30,6 @@ pub struct Simulation {
 
 impl Simulation {
     /// Sets the project up.
-    ///
-    /// # Errors
-    /// When that fails.
     pub fn new() -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -44,7 +40,6 @@ impl Simulation {
         Ok(Self { project, runtime })
     }
 
-    /// Plays a seed.
     #[must_use]
     pub fn play(&self, seed: u64, keep_schedule: bool) -> Report {
         self.runtime

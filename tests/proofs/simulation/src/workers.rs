@@ -19,7 +19,6 @@ use crate::onboarding::Registered;
 pub enum Phase {
     /// Its secrets are resolved, nothing runs.
     Prepared,
-    /// Its command runs.
     Running,
     /// Its command is over, with this code.
     Over(i32),
@@ -28,7 +27,6 @@ pub enum Phase {
 /// A claim that a worker holds, as far as it knows.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
-    /// The claim.
     pub claim: Claim,
     /// How far it is.
     pub phase: Phase,
@@ -47,7 +45,6 @@ pub enum Ask {
         /// The message, if there is one to delete.
         message: Option<u64>,
     },
-    /// More time.
     Heartbeat,
     /// To let a command go.
     Start(Claim),
@@ -57,14 +54,11 @@ pub enum Ask {
     Ghost,
 }
 
-/// A worker's process.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    /// Its registration.
     pub registered: Registered,
     /// It was told that it is revoked.
     pub ended: bool,
-    /// What it holds.
     pub sandboxes: Vec<Sandbox>,
     /// What it held once.
     pub past: Vec<Claim>,

@@ -312,7 +312,6 @@ impl Tale {
         !active.unwrap().is_empty()
     }
 
-    /// The project's trail.
     async fn events(&self) -> Vec<Event> {
         let now = self.handlers.ledger.now();
         let filter = AuditFilter::between(now.plus_seconds(-24 * 3600), now, 1000);

@@ -6,16 +6,13 @@ use sealfleet_domain::run::Fence;
 use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp};
 use sealfleet_fargate::{CONTAINER, Definition, TaskState};
 
-/// A task's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     /// Its network is made.
     Provisioning,
     /// Its image and secrets are fetched.
     Pending,
-    /// Its container runs.
     Running,
-    /// It is over.
     Stopped,
 }
 
@@ -43,18 +40,14 @@ pub enum Init {
     LetGo,
 }
 
-/// A task.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// Its ARN.
     pub arn: String,
     /// The claim that it was launched for.
     pub started_by: String,
-    /// Its definition.
     pub definition: String,
     /// The invocation that launched it last: the same client token finds the same task.
     pub launcher: String,
-    /// Where it stands.
     pub status: Status,
     /// What its init does.
     pub init: Init,
@@ -78,7 +71,6 @@ pub struct Task {
 /// How a task ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Its command exits.
     Exit(i32),
     /// It was asked to stop.
     Asked,
@@ -93,14 +85,12 @@ pub enum End {
 /// An event of a task, as it was when the event was made.
 #[derive(Clone, Debug)]
 pub struct TaskEvent {
-    /// The task then.
     pub task: Task,
 }
 
 /// What a launch came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Launching {
-    /// A new task.
     New(String),
     /// The task of the same client token.
     Before(String),
@@ -108,12 +98,10 @@ pub enum Launching {
     Conflict,
 }
 
-/// A cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Ecs {
     /// Its tasks by ARN.
     pub tasks: BTreeMap<String, Task>,
-    /// Registered task definitions.
     pub definitions: BTreeMap<String, Definition>,
     /// Events on their way.
     pub events: Vec<TaskEvent>,
@@ -133,7 +121,6 @@ impl Task {
         ProjectScope::of_started_by(&self.started_by).ok()
     }
 
-    /// The task's id.
     #[must_use]
     pub fn id(&self) -> &str {
         self.arn.rsplit('/').next().unwrap_or(&self.arn)
@@ -174,7 +161,6 @@ impl Task {
 }
 
 impl Ecs {
-    /// Registers a definition.
     pub fn register(&mut self, arn: String, definition: &Definition) {
         self.definitions.insert(arn, definition.clone());
     }
@@ -274,7 +260,6 @@ impl Ecs {
         self.events.push(TaskEvent { task: task.clone() });
     }
 
-    /// Ends a task.
     pub fn end(&mut self, arn: &str, end: End, now: i64) {
         let Some(task) = self
             .tasks

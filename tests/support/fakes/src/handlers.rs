@@ -37,18 +37,15 @@ pub const PACE: Pace = Pace {
 /// The payload of an invocation.
 #[derive(Clone)]
 pub enum Invoke {
-    /// A request.
     Http(Request),
     /// A batch of one queue's messages.
     Batch(Vec<Message>),
-    /// A task's event.
     Event(Box<Task>),
     /// The schedule of `sweep`.
     Sweep,
 }
 
 impl Invoke {
-    /// The function's name.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -96,7 +93,6 @@ pub type Running = Pin<Box<dyn Future<Output = Outcome>>>;
 /// The lines of all metrics.
 pub type Lines = Arc<Mutex<Vec<String>>>;
 
-/// All handlers.
 pub struct Handlers {
     /// The ledger that they share.
     pub ledger: Ledger,
@@ -232,7 +228,6 @@ impl Handlers {
             .sum()
     }
 
-    /// Begins an invocation.
     #[must_use]
     pub fn invoke(self: &Arc<Self>, invoke: Invoke) -> Running {
         let handlers = Arc::clone(self);
@@ -254,9 +249,6 @@ impl Handlers {
     }
 
     /// The answer of the function that a request is routed to.
-    ///
-    /// # Errors
-    /// The problem that it answers with.
     pub async fn answer(&self, request: &Request) -> Result<Answer, Problem> {
         match function_of(request) {
             "audit" => audit::handle(&self.audit, request).await,
@@ -290,9 +282,6 @@ pub fn ledger<J: Judge>(stage: &Stage<J>, seed: u64) -> Ledger {
 }
 
 /// A request as API Gateway passes it on.
-///
-/// # Errors
-/// When a header cannot be one.
 pub fn request(
     method: Method,
     path: &str,

@@ -19,7 +19,6 @@ use crate::stage::{Fault, Judge, LaunchVerdict, Stage, World};
 /// What makes task definitions of this world its own.
 pub const PLACE: &str = "simulation";
 
-/// All ports.
 pub struct Ports<J>(pub Stage<J>);
 
 #[async_trait]

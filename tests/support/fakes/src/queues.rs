@@ -7,14 +7,10 @@ const DELIVERIES: u32 = 5;
 /// Milliseconds that a delivered message is hidden for.
 const HIDDEN: i64 = 180_000;
 
-/// A message.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// Its id.
     pub id: u64,
-    /// The queue's name.
     pub queue: String,
-    /// Its body.
     pub body: String,
     visible_at: i64,
     deliveries: u32,
@@ -28,7 +24,6 @@ impl Message {
     }
 }
 
-/// All queues.
 #[derive(Clone, Debug, Default)]
 pub struct Queues {
     messages: Vec<Message>,
@@ -70,7 +65,6 @@ impl Queues {
         Some(received)
     }
 
-    /// Deletes a message.
     pub fn delete(&mut self, id: u64) {
         self.messages.retain(|message| message.id != id);
     }
@@ -82,7 +76,6 @@ impl Queues {
         }
     }
 
-    /// Loses everything.
     pub fn clear(&mut self) {
         self.messages.clear();
     }

@@ -40,7 +40,6 @@ impl Random {
         self.below(1000) < per_mille
     }
 
-    /// One of several.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         from.get(self.position(from.len()))
     }

@@ -28,7 +28,6 @@ pub use crate::memory::Fault;
 /// What becomes of a call whose turn has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// What goes wrong.
     pub fault: Option<Fault>,
     /// ECS has no room, or refuses for good, where that is asked.
     pub launch: LaunchVerdict,
@@ -39,30 +38,24 @@ pub struct Verdict {
 /// What ECS says to a launch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LaunchVerdict {
-    /// Yes.
     #[default]
     Accepted,
     /// It has no room.
     NoCapacity,
-    /// Never.
     Refused,
 }
 
 /// The claim that an invocation speaks of: it must not change any other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// The run.
     pub run_id: RunId,
-    /// The step.
     pub step_id: StepId,
-    /// The fence.
     pub fence: Fence,
 }
 
 /// An invocation whose turn it is.
 #[derive(Clone, Debug)]
 pub struct Actor {
-    /// Its number.
     pub number: u64,
     /// Its name in the schedule.
     pub name: String,
@@ -70,7 +63,6 @@ pub struct Actor {
     pub subject: Option<Subject>,
     /// When it began, as a position in the order of all effects.
     pub began: u64,
-    /// When it began.
     pub began_at: i64,
 }
 
@@ -92,7 +84,6 @@ pub trait Judge: Send + Sized + 'static {
     fn launched(&mut self, _: &Launch<'_>, _: Option<&Definition>) {}
 }
 
-/// Judges nothing.
 impl Judge for () {
     fn committed(&mut self, _: &[Changed], _: Option<&Actor>, _: Moment, _: &Ecs) {}
 }
@@ -111,25 +102,19 @@ pub struct World<J> {
     pub time: i64,
     /// How far off the control plane's clock is.
     pub skew: i64,
-    /// Chance.
     pub random: Random,
     /// How bad the world is. `None`: nothing goes wrong and nobody waits for a turn.
     pub temper: Option<Temper>,
-    /// The tables.
     pub tables: Tables,
-    /// The queues.
     pub queues: Queues,
-    /// ECS.
     pub ecs: Ecs,
     /// The current version of each secret, by name; 1 where there is none.
     pub secrets: BTreeMap<String, u64>,
-    /// What must hold.
     pub judge: J,
     /// The audit table is away: what goes wrong with each write that puts an entry into it.
     pub audit_away: Option<Fault>,
     /// The schedule so far, if it is to be printed.
     pub schedule: Option<Vec<String>>,
-    /// Effects so far.
     pub effects: u64,
     /// A promise that this world breaks.
     pub sabotage: Option<Sabotage>,
@@ -222,7 +207,6 @@ impl<J: Judge> World<J> {
         }
     }
 
-    /// Ends the turn.
     pub fn leave(&mut self) {
         self.actor = None;
         self.granted = None;
@@ -294,7 +278,6 @@ impl<J: Judge> Stage<J> {
         Self(Arc::new(Mutex::new(world)))
     }
 
-    /// The world.
     pub fn lock(&self) -> MutexGuard<'_, World<J>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -16,7 +16,6 @@ use ring::signature::{
 };
 use serde_json::{Value, json};
 
-/// A running issuer.
 pub struct Issuer {
     /// Its address, the `iss` of its tokens.
     pub url: String,
@@ -50,9 +49,6 @@ type Answer = (StatusCode, String);
 
 impl Issuer {
     /// Starts an issuer without keys. It serves for as long as the runtime lives.
-    ///
-    /// # Errors
-    /// When no port is free.
     pub async fn start() -> io::Result<Self> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -133,9 +129,6 @@ fn status(number: u16) -> StatusCode {
 
 impl Key {
     /// A new key of the curve P-256.
-    ///
-    /// # Errors
-    /// When the system has no randomness.
     pub fn es256(kid: &str) -> io::Result<Self> {
         let random = SystemRandom::new();
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
@@ -150,9 +143,6 @@ impl Key {
     }
 
     /// A new Ed25519 key.
-    ///
-    /// # Errors
-    /// When the system has no randomness.
     pub fn eddsa(kid: &str) -> io::Result<Self> {
         let document =
             Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| no_key())?;
@@ -163,7 +153,6 @@ impl Key {
         })
     }
 
-    /// Its public bytes.
     #[must_use]
     pub fn public(&self) -> &[u8] {
         match &self.pair {

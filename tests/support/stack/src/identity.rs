@@ -22,7 +22,6 @@ pub const NOWHERE: &str = "builtin://nowhere@00000000-0000-7000-8000-00000000000
 pub struct Stored {
     /// Its address: `builtin://NAME`, or `aws-sm://NAME#key`, which follows the newest version.
     pub uri: String,
-    /// The version.
     pub version: String,
     /// The ARN of a secret in AWS Secrets Manager.
     pub arn: Option<String>,
@@ -35,7 +34,6 @@ pub struct Revoked {
     pub ids: Vec<String>,
     /// The fan-out of a hard one.
     pub fan_out: Option<String>,
-    /// The whole answer.
     pub answer: RevocationsCreated,
 }
 
@@ -70,18 +68,12 @@ pub fn revocation(keys: &[(&str, &str)], hard: bool) -> Value {
 /// Profiles and the cascade.
 impl Caller {
     /// Makes a profile that says `content`; its first version.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn create_profile(&self, name: &str, content: &Value) -> Outcome<Profile> {
         let request = typed(&merged(content.clone(), &json!({ "name": name })))?;
         Ok(self.client().create_profile(&request).await?)
     }
 
     /// Makes a profile, or puts `content` in place of all that it says; its newest version.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn save_profile(&self, name: &str, content: &Value) -> Outcome<Profile> {
         match self.client().get_profile(&name.parse()?).await {
             Ok(shown) => Ok(self
@@ -94,9 +86,6 @@ impl Caller {
     }
 
     /// Asks to replace this version of a profile.
-    ///
-    /// # Errors
-    /// When no answer comes.
     pub async fn try_put_profile(
         &self,
         name: &str,
@@ -112,26 +101,17 @@ impl Caller {
     }
 
     /// A profile as it is now.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn profile(&self, name: &str) -> Outcome<Profile> {
         Ok(self.client().get_profile(&name.parse()?).await?)
     }
 
     /// Binds the profiles below each run's own, `{"system": .., "project": .., "workflows": {..}}`,
     /// in place of those before.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn bind(&self, cascade: &Value) -> Outcome<Bindings> {
         Ok(self.client().put_cascade(&typed(cascade)?).await?)
     }
 
     /// What a run would start with: `{"workflow": .., "profile"?, "overrides"?, "tool"?}`.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn resolve(&self, request: &Value) -> Outcome<Value> {
         Ok(json!(
             self.client().resolve_cascade(&typed(request)?).await?
@@ -139,9 +119,6 @@ impl Caller {
     }
 
     /// One key of what a run would start with; null when it is not there.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn resolved_key(&self, request: &Value, key: &str) -> Outcome<Value> {
         let resolved = self.resolve(request).await?;
         let mut keys = resolved["keys"].as_array().into_iter().flatten();
@@ -152,20 +129,12 @@ impl Caller {
     }
 }
 
-/// Revocations.
 impl Caller {
     /// Asks to revoke keys, `(PROFILE, KEY)`, where `system/NAME` is an operators' profile.
-    ///
-    /// # Errors
-    /// When no answer comes.
     pub async fn try_revoke(&self, keys: &[(&str, &str)], hard: bool) -> Outcome<Reply> {
         self.post("/v1/revocations", &revocation(keys, hard)).await
     }
 
-    /// Revokes keys.
-    ///
-    /// # Errors
-    /// When it is refused, or not all keys were revoked.
     pub async fn revoke(&self, keys: &[(&str, &str)], hard: bool) -> Outcome<Revoked> {
         let answer = self
             .client()
@@ -193,9 +162,6 @@ impl Caller {
     }
 
     /// The runs that a hard revocation would abort.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn preview(&self, keys: &[(&str, &str)]) -> Outcome<Vec<String>> {
         let previewed = self
             .client()
@@ -212,42 +178,25 @@ impl Caller {
             .collect())
     }
 
-    /// Lifts a revocation.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn lift(&self, revocation: &str) -> Outcome<Revocation> {
         Ok(self.client().lift_revocation(revocation.parse()?).await?)
     }
 
-    /// A revocation.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn revocation(&self, id: &str) -> Outcome<Revocation> {
         Ok(self.client().get_revocation(id.parse()?).await?)
     }
 
     /// All revocations in a state.
-    ///
-    /// # Errors
-    /// When they are refused.
     pub async fn revocations(&self, state: RevocationState) -> Outcome<Vec<Revocation>> {
         Ok(all_pages(async |page| self.client().list_revocations(state, page).await).await?)
     }
 
     /// How far a fan-out has come.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn fan_out(&self, id: &str) -> Outcome<FanOutView> {
         Ok(self.client().get_fan_out(id.parse()?).await?)
     }
 
     /// Waits until a fan-out is finished, and has `sweep` go on with it meanwhile; its counts.
-    ///
-    /// # Errors
-    /// When the time ends before.
     pub async fn fanned_out(
         &self,
         stack: &Stack,
@@ -270,9 +219,6 @@ impl Caller {
 impl Stack {
     /// Stores a value for all projects as the operators do, `{"key": VALUE}` under
     /// `sealfleet/system/NAME`.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn system_secret(&self, name: &str, value: &str) -> Outcome<Stored> {
         self.create_secret("system", name, value).await
     }

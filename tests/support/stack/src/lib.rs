@@ -95,9 +95,6 @@ macro_rules! ensure_eq {
 
 /// Waits until `probe` finds something, and fails when it does not within `limit`. `what` says what
 /// was awaited.
-///
-/// # Errors
-/// Those of `probe`, at once, and the end of the time.
 pub async fn eventually<T>(
     what: &str,
     limit: Duration,
@@ -124,7 +121,6 @@ pub fn unique() -> String {
     id.chars().rev().take(8).collect()
 }
 
-/// Lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

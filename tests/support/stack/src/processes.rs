@@ -19,7 +19,6 @@ impl Sleeper {
         Self(format!("86400.{}", uuid::Uuid::new_v4().as_fields().0))
     }
 
-    /// The command.
     #[must_use]
     pub fn command(&self) -> Value {
         json!(["sleep", self.0])
@@ -41,9 +40,6 @@ impl Sleeper {
     }
 
     /// Waits until exactly so many sleep.
-    ///
-    /// # Errors
-    /// When the time ends before.
     pub async fn until(&self, count: usize, limit: Duration) -> Outcome<Vec<u32>> {
         let reached = eventually("", limit, async || {
             Ok(Some(self.asleep()).filter(|found| found.len() == count))
@@ -72,14 +68,10 @@ impl Default for Sleeper {
     }
 }
 
-/// A process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Its id.
     pub pid: u32,
-    /// Its parent's id.
     pub parent: u32,
-    /// Its name.
     pub name: String,
     /// Its arguments, joined by spaces.
     pub arguments: String,
