@@ -152,7 +152,7 @@ async fn a_replay_changes_nothing() {
     two.send(&event).await;
     assert_eq!(two.objects(), once, "made by another");
     // Nothing new: it is digested once.
-    one.time.pass(HOUR);
+    one.time_goes_by(HOUR);
     assert_eq!(one.digest().await.objects, 0);
     assert!(
         one.verified().faults.is_empty(),
