@@ -8,7 +8,8 @@
 //! page twice finds its runs ended. Each aborted run leaves a row in the abort's own transaction:
 //! the counts are exact whoever died in between.
 //!
-//! A revocation that was lifted meanwhile aborts nothing any more: `docs/intent-then-check.md`.
+//! A revocation that was lifted meanwhile aborts nothing any more:
+//! `docs/reference/intent-then-check.md`.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::Event;

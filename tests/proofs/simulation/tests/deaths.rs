@@ -283,8 +283,8 @@ impl Tale {
 
     /// An admin revokes the key of the Fargate profile, hard.
     async fn revoke(&mut self) {
-        let asked = self.ask(&self.admin.clone(), "/v1/revocations", &revocation());
-        if let Some(Err(problem)) = asked.await {
+        let (admin, body) = (self.admin.clone(), revocation());
+        if let Some(Err(problem)) = self.ask(&admin, "/v1/revocations", &body).await {
             assert_eq!(problem.code, Code::AlreadyRevoked, "{problem}");
         }
     }
