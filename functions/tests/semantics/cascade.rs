@@ -144,7 +144,7 @@ async fn s29_a_profile_is_for_its_workflows() {
         .refused(viewer, "POST /v1/cascade/resolve", request, denied)
         .await;
     assert_eq!(world.run_count().await, before);
-    let told = named(&world.trail("").await, "run.denied");
+    let told = named(&world.trail("&type=run.denied").await, "run.denied");
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(
         (&told[0]["workflow"], &told[0]["profiles"]),

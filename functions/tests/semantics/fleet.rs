@@ -447,7 +447,7 @@ async fn s19_a_revoked_worker_loses_its_step() {
         let requeued = world.events(run, "step.requeued").await;
         assert_eq!(requeued[0]["reason"], "worker_revoked", "{requeued:?}");
     }
-    let told = named(&world.trail("").await, "worker.revoked");
+    let told = named(&world.trail("&type=worker.revoked").await, "worker.revoked");
     assert!(
         told.iter().any(|event| event["worker_id"] == *hand.id),
         "{told:?}"

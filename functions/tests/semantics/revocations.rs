@@ -101,7 +101,7 @@ async fn s36_a_revoked_key_is_refused_at_every_door() {
         let (ids, fan_out) = world.revoked(by, &[(profile, key)], false).await;
         let (id, what) = (&ids[0], format!("{key} of {profile} in {asked}"));
         assert!(fan_out.is_null(), "a soft revocation has a fan-out");
-        let denied = named(&world.trail("").await, "run.denied").len();
+        let denied = named(&world.trail("&type=run.denied").await, "run.denied").len();
         let refused = world
             .refused(member, "POST /v1/runs", body(asked, &nothing), REVOKED)
             .await;
@@ -113,7 +113,7 @@ async fn s36_a_revoked_key_is_refused_at_every_door() {
         let retry = format!("POST /v1/runs/{dead}/steps/only/retry");
         world.refused(member, &retry, Value::Null, REVOKED).await;
         assert_eq!(world.step(&dead).await["state"], "dead", "{what}");
-        let told = named(&world.trail("").await, "run.denied").len();
+        let told = named(&world.trail("&type=run.denied").await, "run.denied").len();
         assert_eq!(told - denied, 2, "{what}: audited refusals");
         let resolved = world
             .ok(viewer, "POST /v1/cascade/resolve", asked.clone())
