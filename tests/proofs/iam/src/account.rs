@@ -46,7 +46,6 @@ pub struct Role {
 
 impl Role {
     /// Whose things are its own: its project, or the function it is the role of.
-    #[must_use]
     pub fn owner(&self) -> &str {
         self.project.unwrap_or(&self.name)
     }
@@ -405,7 +404,6 @@ impl Account {
     ///
     /// With `whatever_else`, as if a policy allowed it everything as well: what is refused then is
     /// refused for ever.
-    #[must_use]
     pub fn decide(&self, role: &Role, request: &Request, whatever_else: bool) -> Decision {
         let principal = Some(("AWS", role.arn.as_str()));
         let mut allowed = whatever_else;
@@ -440,7 +438,6 @@ impl Account {
     }
 
     /// Whether `role` can be assumed by a service, for this account or another.
-    #[must_use]
     pub fn service_may_assume(role: &Role, service: &str, account: &str) -> bool {
         let request = assuming(role, account);
         role.trust.decide(&request, Some(("Service", service))) == Decision::Allowed
@@ -448,7 +445,6 @@ impl Account {
 
     /// Whether `role` can be assumed by the principal `arn`, which holds `holder`'s policies if it
     /// is a role of this account.
-    #[must_use]
     pub fn principal_may_assume(&self, role: &Role, arn: &str, holder: Option<&Role>) -> bool {
         let request = assuming(role, ACCOUNT);
         if role.trust.decide(&request, Some(("AWS", arn))) != Decision::Allowed {

@@ -35,7 +35,6 @@ pub use account::Account;
 pub use matrix::Matrix;
 pub use template::Template;
 
-#[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
 }

@@ -159,7 +159,6 @@ impl Names {
 
 impl Row {
     /// Whether somebody may in a deployment of this shape, if anybody.
-    #[must_use]
     pub fn is_about(&self, shape: Shape) -> bool {
         match self.only {
             None => true,
@@ -212,13 +211,11 @@ impl Matrix {
     }
 
     /// Everything in which the matrix and the account differ; nothing when they agree.
-    #[must_use]
     pub fn differences(&self, account: &Account) -> Vec<String> {
         self.at_least(account, usize::MAX)
     }
 
     /// As [`Matrix::differences`], but no further than the first place that has one.
-    #[must_use]
     pub fn first_differences(&self, account: &Account) -> Vec<String> {
         self.at_least(account, 1)
     }
@@ -882,7 +879,6 @@ fn fill(pattern: &str, owner: Option<&str>) -> String {
 /// matrix lacks.
 ///
 /// `code` is `functions/main.rs`, whose arms are `"name" => …`.
-#[must_use]
 pub fn port_differences(matrix: &Matrix, account: &Account, code: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut arms: BTreeMap<&str, &str> = BTreeMap::new();

@@ -87,7 +87,6 @@ pub struct Request {
 }
 
 /// Whether `text` matches `pattern`, in which `*` stands for any text and `?` for any character.
-#[must_use]
 pub fn like(pattern: &str, text: &str) -> bool {
     alike(pattern, text, |wanted, found| wanted == found)
 }
@@ -123,7 +122,6 @@ fn alike(pattern: &str, text: &str, same: fn(&u8, &u8) -> bool) -> bool {
 
 /// Whether all that `inner` matches is matched by `outer`. That is so when `outer` matches the text
 /// of `inner`: only a star can match a star. Patterns with `?` are not compared: the answer is no.
-#[must_use]
 pub fn within(inner: &str, outer: &str) -> bool {
     !inner.contains('?') && !outer.contains('?') && like(outer, inner)
 }
@@ -162,7 +160,6 @@ impl Policy {
     }
 
     /// What it says of `request`, made by `principal` where the policy names principals.
-    #[must_use]
     pub fn decide(&self, request: &Request, principal: Option<(&str, &str)>) -> Decision {
         let applies = |statement: &&Statement| statement.applies(request, principal);
         if let Some(statement) = self
@@ -301,7 +298,6 @@ impl Statement {
     }
 
     /// Whether it speaks of this request.
-    #[must_use]
     pub fn applies(&self, request: &Request, principal: Option<(&str, &str)>) -> bool {
         let whom = match (&self.principals, principal) {
             (None, _) => true,

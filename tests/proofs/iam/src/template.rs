@@ -41,7 +41,6 @@ impl Template {
         })
     }
 
-    #[must_use]
     pub fn with(mut self, parameter: &str, value: Value) -> Self {
         self.parameters.insert(parameter.to_owned(), value);
         self

@@ -91,7 +91,6 @@ pub enum Action {
 impl Action {
     /// Whether it happens sooner or later unless something makes it needless: what must be done
     /// before a state is quiet. The others are choices and accidents.
-    #[must_use]
     pub const fn is_due(self) -> bool {
         match self {
             Self::EnqueueChecks

@@ -42,7 +42,6 @@ impl Promise {
     ];
 
     /// The promise in words; the checker's name for it.
-    #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
             Self::NothingLetGo => {

@@ -67,7 +67,6 @@ pub struct Setup {
 impl Setup {
     /// One step of a Fargate pool whose message is delivered twice at once; a revocation and a
     /// lift.
-    #[must_use]
     pub fn deliveries() -> Self {
         Self {
             launchers: 2,
@@ -77,7 +76,6 @@ impl Setup {
     }
 
     /// One step of a Fargate pool that is lost and claimed again; a revocation and a lift.
-    #[must_use]
     pub fn requeue() -> Self {
         Self {
             launchers: 1,
@@ -89,7 +87,6 @@ impl Setup {
     }
 
     /// One step of a Fargate pool that is lost, dead, and retried; a revocation.
-    #[must_use]
     pub fn retry() -> Self {
         Self {
             launchers: 1,
@@ -100,7 +97,6 @@ impl Setup {
     }
 
     /// One step of a Fargate pool; a revocation, a lift, and another revocation.
-    #[must_use]
     pub fn again() -> Self {
         Self {
             launchers: 1,
@@ -112,7 +108,6 @@ impl Setup {
 
     /// One step that two pull workers, in different partitions, claim one after the other; a
     /// revocation and a lift.
-    #[must_use]
     pub fn workers() -> Self {
         Self {
             workers: 2,
@@ -125,7 +120,6 @@ impl Setup {
 
     /// A run of two steps, one in a Fargate pool and one with a pull worker; a hard revocation ends
     /// both.
-    #[must_use]
     pub fn two_steps() -> Self {
         let bounds = Self::of("two steps", &[Kind::Fargate, Kind::Pull]);
         Self {
@@ -137,7 +131,6 @@ impl Setup {
         }
     }
 
-    #[must_use]
     pub fn all() -> [Self; 6] {
         [
             Self::deliveries(),
@@ -177,13 +170,11 @@ impl Setup {
     }
 
     /// The pool's holder: its leases stand in the last partition.
-    #[must_use]
     pub const fn pool(&self) -> u8 {
         PARTITIONS - 1
     }
 
     /// What runs the sandboxes of a step.
-    #[must_use]
     pub fn executor(&self, step: u8) -> Executor {
         match self.kinds.get(usize::from(step)) {
             Some(Kind::Pull) => Executor::Worker,
@@ -200,7 +191,6 @@ impl Setup {
     }
 
     /// The run as it is first stored.
-    #[must_use]
     pub fn enqueue(&self) -> (Run, Change) {
         let specs: BTreeMap<StepId, StepSpec> = self
             .steps

@@ -20,7 +20,6 @@ struct Canonical {
 
 impl Document {
     /// The document of a run.
-    #[must_use]
     pub fn new(run: Run) -> Self {
         // Maps of a run are ordered, so equal runs have one text.
         let text = serde_json::to_string(&run).unwrap_or_else(|error| error.to_string());
@@ -33,7 +32,6 @@ impl Document {
         }))
     }
 
-    #[must_use]
     pub fn run(&self) -> &Run {
         &self.0.run
     }
@@ -155,7 +153,6 @@ pub enum Pull {
 
 impl Launcher {
     /// The claim that it works on.
-    #[must_use]
     pub const fn claim(&self) -> Option<Claim> {
         match self {
             Self::Idle | Self::Prechecked(_) => None,
@@ -169,7 +166,6 @@ impl Launcher {
 
 impl Pull {
     /// The claim that it works on.
-    #[must_use]
     pub const fn claim(&self) -> Option<Claim> {
         match self {
             Self::Idle | Self::Prechecked(_) => None,
@@ -183,7 +179,6 @@ impl Pull {
     }
 
     /// The claim of its sandbox, if it has one that holds the key.
-    #[must_use]
     pub const fn sandbox(&self) -> Option<Claim> {
         match self {
             Self::Prepared(claim) | Self::Starting(claim, _) | Self::LetGo(claim) => Some(*claim),
@@ -235,7 +230,6 @@ pub enum Phase {
 
 impl Task {
     /// Whether it has, or will have, the key.
-    #[must_use]
     pub const fn lives(&self) -> bool {
         matches!(self.phase, Phase::Provisioning | Phase::Up | Phase::LetGo)
     }
@@ -300,7 +294,6 @@ pub enum Refused {
 
 impl World {
     /// Before anything has happened.
-    #[must_use]
     pub fn new(setup: &Setup) -> Self {
         Self {
             run: None,
@@ -321,7 +314,6 @@ impl World {
     }
 
     /// The state of a step, once the run is stored.
-    #[must_use]
     pub fn step(&self, setup: &Setup, step: u8) -> Option<&StepState> {
         let step_id = setup.steps.get(usize::from(step))?;
         self.run
@@ -333,13 +325,11 @@ impl World {
     }
 
     /// The hold of a step.
-    #[must_use]
     pub fn hold(&self, setup: &Setup, step: u8) -> Option<&Hold> {
         self.step(setup, step)?.hold()
     }
 
     /// The fence of a step's newest claim.
-    #[must_use]
     pub fn fence(&self, setup: &Setup, step: u8) -> u64 {
         let step = setup.steps.get(usize::from(step));
         let run = self.run.as_ref().map(Document::run);
@@ -349,7 +339,6 @@ impl World {
     }
 
     /// The fan-out of the active revocation, if that is a hard one.
-    #[must_use]
     pub fn active_fan_out(&self) -> Option<&FanOut> {
         let active = self.active.filter(|active| active.hard)?;
         self.fan_outs

@@ -66,13 +66,11 @@ impl Question {
 
 impl Answers {
     /// Whether this is permitted.
-    #[must_use]
     pub fn may(&self, kind: Kind, action: Option<Action>, place: Place) -> bool {
         self.0.contains(&(Question { kind, action, place }, true))
     }
 
     /// What is permitted, in the order of the actions.
-    #[must_use]
     pub fn allowed(&self, kind: Kind, place: Place) -> Vec<Action> {
         Action::ALL.iter().copied().filter(|action| self.may(kind, Some(*action), place)).collect()
     }
@@ -141,7 +139,6 @@ impl Policies {
     }
 
     /// SHA-256 of the files, one after another.
-    #[must_use]
     pub fn hash(&self) -> &str {
         &self.hash
     }
@@ -175,7 +172,6 @@ impl Policies {
     }
 
     /// The names of the schema's actions, sorted.
-    #[must_use]
     pub fn actions(&self) -> Vec<String> {
         let mut names: Vec<String> = self.schema.actions().map(|action| action.id().unescaped().to_owned()).collect();
         names.sort();

@@ -27,7 +27,6 @@ pub struct Generated {
 }
 
 /// Where the repository is.
-#[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
 }
@@ -40,7 +39,6 @@ pub fn generate() -> Result<Generated, Error> {
 }
 
 /// `text` with the part `api` between its markers replaced.
-#[must_use]
 pub fn replaced(text: &str, generated: &str) -> Option<String> {
     const BEGIN: &str = "<!-- begin api -->\n";
     const END: &str = "<!-- end api -->";

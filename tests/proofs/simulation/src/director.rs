@@ -87,7 +87,6 @@ pub struct Director {
 
 impl Director {
     /// A play of this temper in a project.
-    #[must_use]
     pub fn new(stage: Stage, seed: u64, temper: Temper, project: &Project) -> Self {
         let handlers = Arc::new(Handlers::new(&stage, seed));
         let workers = project.workers.iter().cloned().map(Worker::new).collect();
@@ -408,7 +407,6 @@ impl Director {
         }
     }
 
-    #[must_use]
     pub const fn handlers(&self) -> &Arc<Handlers> {
         &self.handlers
     }

@@ -117,24 +117,20 @@ impl Judge for Invariants {
 
 impl Invariants {
     /// What was wrong so far.
-    #[must_use]
     pub fn violations(&self) -> &[String] {
         &self.violations
     }
 
     /// The runs, as they are stored.
-    #[must_use]
     pub const fn runs(&self) -> &BTreeMap<RunId, Run> {
         &self.runs
     }
 
-    #[must_use]
     pub const fn revocations(&self) -> &Revocations {
         &self.revocations
     }
 
     /// Whether any live claim may have secrets.
-    #[must_use]
     pub fn holds_secrets(&self) -> bool {
         let live = self
             .runs
@@ -243,7 +239,6 @@ impl Invariants {
     }
 
     /// The audit entries that wait in the outbox.
-    #[must_use]
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
@@ -574,7 +569,6 @@ impl Invariants {
 }
 
 /// A run's steps and where they stand.
-#[must_use]
 pub fn states(run: &Run) -> String {
     let steps = run
         .steps

@@ -11,7 +11,6 @@ use crate::simulation::{Report, Simulation};
 const KEPT: &str = include_str!("../seeds.txt");
 
 /// The kept seeds. They are played first.
-#[must_use]
 pub fn kept() -> Vec<u64> {
     KEPT.lines()
         .filter_map(|line| line.split_whitespace().next()?.parse().ok())

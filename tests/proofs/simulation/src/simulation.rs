@@ -40,14 +40,12 @@ impl Simulation {
         Ok(Self { project, runtime })
     }
 
-    #[must_use]
     pub fn play(&self, seed: u64, keep_schedule: bool) -> Report {
         self.runtime
             .block_on(play(&self.project, seed, keep_schedule, None))
     }
 
     /// Plays a seed in a world that breaks a promise.
-    #[must_use]
     pub fn play_sabotaged(&self, seed: u64, sabotage: Sabotage) -> Report {
         self.runtime
             .block_on(play(&self.project, seed, false, Some(sabotage)))

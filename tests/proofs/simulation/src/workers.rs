@@ -79,7 +79,6 @@ pub struct Heard {
 
 impl Worker {
     /// A worker that has just started.
-    #[must_use]
     pub const fn new(registered: Registered) -> Self {
         Self {
             registered,
@@ -90,7 +89,6 @@ impl Worker {
     }
 
     /// The header that it authenticates with.
-    #[must_use]
     pub fn bearer(&self) -> String {
         format!("Bearer {}", self.registered.credential)
     }
@@ -123,7 +121,6 @@ impl Worker {
     }
 
     /// The body of a heartbeat.
-    #[must_use]
     pub fn heartbeat(&self) -> Value {
         json!({ "leases": self.sandboxes.iter().map(|sandbox| lease(&sandbox.claim)).collect::<Vec<_>>() })
     }
@@ -238,20 +235,17 @@ impl Worker {
 }
 
 /// A claim as requests name it.
-#[must_use]
 pub fn lease((run_id, step_id, fence): &(RunId, StepId, Fence)) -> Value {
     json!({ "run_id": run_id, "step_id": step_id, "fence": fence })
 }
 
 /// The body of a start.
-#[must_use]
 pub fn start(claim: &Claim) -> Value {
     let (run_id, step_id, fence) = claim;
     json!({ "run_id": run_id, "step_id": step_id, "fence": fence, "sandbox": "s", "resolved": {} })
 }
 
 /// The body of a report.
-#[must_use]
 pub fn report(claim: &Claim, code: i32) -> Value {
     let (run_id, step_id, fence) = claim;
     let mut body =

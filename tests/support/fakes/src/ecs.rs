@@ -18,7 +18,6 @@ pub enum Status {
 
 impl Status {
     /// As ECS writes it.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Provisioning => "PROVISIONING",
@@ -116,18 +115,15 @@ fn at(millis: i64) -> Option<Timestamp> {
 
 impl Task {
     /// The claim that it was launched for.
-    #[must_use]
     pub fn claim(&self) -> Option<(ProjectScope, RunId, StepId, Fence)> {
         ProjectScope::of_started_by(&self.started_by).ok()
     }
 
-    #[must_use]
     pub fn id(&self) -> &str {
         self.arn.rsplit('/').next().unwrap_or(&self.arn)
     }
 
     /// As `DescribeTasks` shows it.
-    #[must_use]
     pub fn state(&self) -> TaskState {
         TaskState {
             arn: self.arn.clone(),
@@ -143,7 +139,6 @@ impl Task {
     }
 
     /// The event's detail ("Amazon ECS task state change events").
-    #[must_use]
     pub fn detail(&self) -> serde_json::Value {
         serde_json::json!({
             "taskArn": self.arn,
@@ -229,13 +224,11 @@ impl Ecs {
     }
 
     /// A task, if it shows by `now`.
-    #[must_use]
     pub fn describe(&self, arn: &str) -> Option<TaskState> {
         self.tasks.get(arn).map(Task::state)
     }
 
     /// The task of a claim, if it shows by `now`.
-    #[must_use]
     pub fn find(&self, started_by: &str, now: i64) -> Option<String> {
         let task = self
             .tasks

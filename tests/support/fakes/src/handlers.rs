@@ -46,7 +46,6 @@ pub enum Invoke {
 }
 
 impl Invoke {
-    #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
             Self::Http(request) => function_of(request),
@@ -57,7 +56,6 @@ impl Invoke {
     }
 
     /// Milliseconds after which Lambda ends it, as the template says.
-    #[must_use]
     pub fn timeout(&self) -> i64 {
         match self.name() {
             "cancel" => 20_000,
@@ -69,7 +67,6 @@ impl Invoke {
 }
 
 /// The function that answers a request; nothing for a route that does not exist.
-#[must_use]
 pub fn function_of(request: &Request) -> &'static str {
     operations::find(&request.method, &request.path).map_or("", |operation| operation.function)
 }
@@ -114,13 +111,11 @@ pub struct Handlers {
 
 impl Handlers {
     /// The handlers on a stage, with the ids of a seed. They know no OIDC issuer.
-    #[must_use]
     pub fn new<J: Judge>(stage: &Stage<J>, seed: u64) -> Self {
         Self::with_oidc(stage, seed, |_| Oidc::Off)
     }
 
     /// The handlers with the OIDC issuers that `oidc` trusts by the stage's clock.
-    #[must_use]
     pub fn with_oidc<J: Judge>(
         stage: &Stage<J>,
         seed: u64,
@@ -217,7 +212,6 @@ impl Handlers {
     }
 
     /// The sum of a metric so far.
-    #[must_use]
     pub fn metric(&self, name: &str) -> f64 {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let lines = lines
@@ -228,7 +222,6 @@ impl Handlers {
             .sum()
     }
 
-    #[must_use]
     pub fn invoke(self: &Arc<Self>, invoke: Invoke) -> Running {
         let handlers = Arc::clone(self);
         Box::pin(async move { handlers.run(invoke).await })
@@ -272,7 +265,6 @@ impl Handlers {
 }
 
 /// A ledger on a stage, with the ids of a seed.
-#[must_use]
 pub fn ledger<J: Judge>(stage: &Stage<J>, seed: u64) -> Ledger {
     Ledger::new(
         Arc::new(Ports(stage.clone())),

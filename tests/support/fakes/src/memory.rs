@@ -86,7 +86,6 @@ pub struct Tables {
 }
 
 impl Tables {
-    #[must_use]
     pub fn get(&self, table: Table, key: &Key) -> Option<Arc<Item>> {
         self.table(table).get(&key.pk)?.get(&key.sk).cloned()
     }
@@ -247,13 +246,11 @@ pub struct Memory {
 
 impl Memory {
     /// Empty tables, of which no call fails and whose index is never late.
-    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// The same tables, with calls that fail as `faults` decides.
-    #[must_use]
     pub fn with_faults(&self, faults: Faults) -> Self {
         Self {
             tables: Arc::clone(&self.tables),
@@ -329,7 +326,6 @@ pub fn write_with(
 }
 
 /// What a call without an answer is told.
-#[must_use]
 pub fn no_answer() -> String {
     "the table did not answer".to_owned()
 }
@@ -339,13 +335,11 @@ fn invalid(what: &str) -> String {
 }
 
 /// A row's text attribute.
-#[must_use]
 pub fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
 /// A row's whole number.
-#[must_use]
 pub fn number(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }

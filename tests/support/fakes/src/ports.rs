@@ -310,7 +310,6 @@ impl<J: Judge> SecretVersions for Ports<J> {
 }
 
 /// The id of a secret's nth version.
-#[must_use]
 pub fn version_id(number: u64) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }
@@ -366,7 +365,6 @@ fn place(key: &Key) -> String {
 }
 
 /// The end of an ARN that differs between tasks.
-#[must_use]
 pub fn short(arn: &str) -> String {
     let id = arn.rsplit('/').next().unwrap_or(arn);
     format!("task {}", id.trim_start_matches('0'))

@@ -18,7 +18,6 @@ pub struct Message {
 
 impl Message {
     /// The step that it is about.
-    #[must_use]
     pub fn hint(&self) -> Option<QueueMessage> {
         serde_json::from_str(&self.body).ok()
     }
@@ -44,7 +43,6 @@ impl Queues {
     }
 
     /// The ids of the messages that a queue may deliver now.
-    #[must_use]
     pub fn visible(&self, queue: &str, now: i64) -> Vec<u64> {
         let visible = self
             .messages
@@ -81,7 +79,6 @@ impl Queues {
     }
 
     /// Whether no message is left.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }

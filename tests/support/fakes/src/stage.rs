@@ -127,7 +127,6 @@ pub struct World<J> {
 
 impl<J: Judge> World<J> {
     /// A world over these tables.
-    #[must_use]
     pub fn new(tables: Tables, time: i64, random: Random, judge: J) -> Self {
         Self {
             time,
@@ -176,13 +175,11 @@ impl<J: Judge> World<J> {
     }
 
     /// The invocation whose turn it is.
-    #[must_use]
     pub const fn actor(&self) -> Option<&Actor> {
         self.actor.as_ref()
     }
 
     /// The calls of an invocation that wait: their turns, and what they are.
-    #[must_use]
     pub fn waiting(&self, invocation: u64) -> Vec<(u64, &'static str)> {
         let waiting = self
             .waiting
@@ -251,7 +248,6 @@ impl<J: Judge> World<J> {
     }
 
     /// Whether the world breaks this promise.
-    #[must_use]
     pub fn breaks(&self, promise: Sabotage) -> bool {
         self.sabotage == Some(promise)
     }
@@ -273,7 +269,6 @@ impl<J> Clone for Stage<J> {
 
 impl<J: Judge> Stage<J> {
     /// A stage for a world.
-    #[must_use]
     pub fn new(world: World<J>) -> Self {
         Self(Arc::new(Mutex::new(world)))
     }

@@ -23,7 +23,6 @@ pub struct SeededIds(Arc<Mutex<Random>>);
 
 impl SeededIds {
     /// The ids of a seed.
-    #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(Random::new(seed))))
     }

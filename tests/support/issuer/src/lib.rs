@@ -98,7 +98,6 @@ impl Issuer {
     }
 
     /// How often its keys were asked for.
-    #[must_use]
     pub fn asked(&self) -> usize {
         self.served.asked.load(Ordering::Relaxed)
     }
@@ -153,7 +152,6 @@ impl Key {
         })
     }
 
-    #[must_use]
     pub fn public(&self) -> &[u8] {
         match &self.pair {
             Pair::Es256(pair) => pair.public_key().as_ref(),
@@ -162,7 +160,6 @@ impl Key {
     }
 
     /// As it is published.
-    #[must_use]
     pub fn jwk(&self) -> Value {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         match &self.pair {
@@ -179,7 +176,6 @@ impl Key {
     }
 
     /// A token with these claims.
-    #[must_use]
     pub fn token(&self, claims: &Value) -> String {
         let alg = match &self.pair {
             Pair::Es256(_) => "ES256",
@@ -192,7 +188,6 @@ impl Key {
     }
 
     /// A token with this header, signed by this key whatever the header says.
-    #[must_use]
     pub fn token_with(&self, header: &Value, claims: &Value) -> String {
         let signed = signed_part(header, claims);
         let signature = match &self.pair {
@@ -211,7 +206,6 @@ fn no_key() -> io::Error {
 }
 
 /// Header and claims as they are signed.
-#[must_use]
 pub fn signed_part(header: &Value, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     format!("{}.{}", part(header), part(claims))

@@ -60,12 +60,10 @@ impl Caller {
     }
 
     /// The typed client, which repeats what may be repeated.
-    #[must_use]
     pub const fn client(&self) -> &Client {
         &self.client
     }
 
-    #[must_use]
     pub fn credential(&self) -> &str {
         self.credential.as_deref().unwrap_or_default()
     }

@@ -99,7 +99,6 @@ impl Service {
 
 impl AwsReply {
     /// The error's code without its namespace, `AccessDeniedException`; empty for a success.
-    #[must_use]
     pub fn error(&self) -> &str {
         let kind = self.body["__type"]
             .as_str()
@@ -113,13 +112,11 @@ impl AwsReply {
     }
 
     /// Whether IAM refused it.
-    #[must_use]
     pub fn denied(&self) -> bool {
         self.status >= 400 && self.error().starts_with("AccessDenied")
     }
 
     /// What it says, whatever its protocol is.
-    #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }

@@ -129,7 +129,6 @@ impl Needle {
     }
 
     /// The form in which the needle stands in `haystack`, if it does.
-    #[must_use]
     pub fn find(&self, haystack: &[u8]) -> Option<&'static str> {
         let found = self.matcher.find(haystack)?;
         self.forms.get(found.pattern().as_usize()).copied()
@@ -151,13 +150,11 @@ impl Report {
     }
 
     /// Whether the needle was found in a kind of place.
-    #[must_use]
     pub fn found_in(&self, kind: Kind) -> bool {
         self.found.iter().any(|(found, _, _)| *found == kind)
     }
 
     /// One line for people: how much was searched.
-    #[must_use]
     pub fn summary(&self) -> String {
         let places: Vec<String> = self
             .places

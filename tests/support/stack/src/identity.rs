@@ -39,14 +39,12 @@ pub struct Revoked {
 
 impl Stored {
     /// The reference to exactly this version, `URI@VERSION`.
-    #[must_use]
     pub fn pinned(&self) -> String {
         format!("{}@{}", self.uri, self.version)
     }
 }
 
 /// A profile of these secrets, `(KEY, REFERENCE)`, and nothing else.
-#[must_use]
 pub fn secrets(keys: &[(&str, &str)]) -> Value {
     let keys: serde_json::Map<String, Value> = keys
         .iter()
@@ -56,7 +54,6 @@ pub fn secrets(keys: &[(&str, &str)]) -> Value {
 }
 
 /// A request to revoke keys, `(PROFILE, KEY)`, or to preview that.
-#[must_use]
 pub fn revocation(keys: &[(&str, &str)], hard: bool) -> Value {
     let keys: Vec<Value> = keys
         .iter()

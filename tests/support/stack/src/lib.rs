@@ -115,19 +115,16 @@ pub async fn eventually<T>(
 }
 
 /// A short text that no earlier run of the tests used.
-#[must_use]
 pub fn unique() -> String {
     let id = uuid::Uuid::now_v7().simple().to_string();
     id.chars().rev().take(8).collect()
 }
 
-#[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// SHA-256, in lower-case hexadecimal.
-#[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
     use sha2::{Digest as _, Sha256};
     hex(&Sha256::digest(bytes))

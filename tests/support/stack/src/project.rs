@@ -111,7 +111,6 @@ impl Project {
     }
 
     /// What a worker of this project asks when it registers; `more` adds to it or changes it.
-    #[must_use]
     pub fn registration(&self, name: &str, more: &Value) -> Value {
         let modes = ["bare", "sandboxed", "identity"];
         merged(
@@ -422,7 +421,6 @@ impl Project {
 }
 
 /// The events of one name in audit entries.
-#[must_use]
 pub fn named(entries: &[Value], name: &str) -> Vec<Value> {
     let events = entries
         .iter()
@@ -431,13 +429,11 @@ pub fn named(entries: &[Value], name: &str) -> Vec<Value> {
 }
 
 /// Whether a step in this state has ended.
-#[must_use]
 pub fn is_terminal(state: &str) -> bool {
     matches!(state, "succeeded" | "failed" | "aborted" | "dead")
 }
 
 /// A bare step of the pull pool that does nothing; `more` adds to it or changes it.
-#[must_use]
 pub fn step(id: &str, more: &Value) -> Value {
     merged(
         json!({ "id": id, "pool": PULL, "mode": "bare", "command": ["true"] }),
@@ -446,13 +442,11 @@ pub fn step(id: &str, more: &Value) -> Value {
 }
 
 /// A run of these steps.
-#[must_use]
 pub fn run_of(steps: &[Value]) -> Value {
     json!({ "workflow": "tests", "steps": steps })
 }
 
 /// A JSON object with the members of another one added or put in place of its own.
-#[must_use]
 pub fn merged(mut base: Value, more: &Value) -> Value {
     for (name, value) in more.as_object().into_iter().flatten() {
         base[name] = value.clone();

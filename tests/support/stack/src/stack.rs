@@ -245,7 +245,6 @@ impl Stack {
     }
 
     /// The control plane's processes: the functions' environments that Lambda keeps.
-    #[must_use]
     pub fn control_plane(&self) -> Vec<u32> {
         let Some(ministack) = self.parts.pids.get("ministack") else {
             return Vec::new();
@@ -259,7 +258,6 @@ impl Stack {
     }
 
     /// The environments that Lambda keeps of one function.
-    #[must_use]
     pub fn environments_of(&self, function: &str) -> Vec<u32> {
         let mark = format!("AWS_LAMBDA_FUNCTION_NAME={function}");
         let is_of = |pid: &u32| {

@@ -37,7 +37,6 @@ impl Stage {
         })
     }
 
-    #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
     }

@@ -69,7 +69,6 @@ pub struct Verified {
 
 impl Verified {
     /// The kinds of all faults, in order.
-    #[must_use]
     pub fn kinds(&self) -> Vec<&str> {
         self.faults
             .iter()
@@ -162,7 +161,6 @@ impl Archive {
     }
 
     /// The objects with events that digests list, each with its digest's number.
-    #[must_use]
     pub fn digested(&self) -> Vec<(u64, String)> {
         let digests = self
             .digests
@@ -183,7 +181,6 @@ impl Archive {
 
     /// The exported events: one for each event of each entry, with the entry's id and the event's
     /// place in it.
-    #[must_use]
     pub fn lines(&self) -> Vec<Value> {
         let events = self
             .objects
@@ -199,7 +196,6 @@ impl Archive {
 
     /// The events of an audit entry that do not stand in the archive exactly once, as the trail
     /// shows them.
-    #[must_use]
     pub fn missing(&self, entries: &[Value]) -> Vec<String> {
         let mut exported: BTreeMap<(String, u64), Vec<Value>> = BTreeMap::new();
         for line in self.lines() {

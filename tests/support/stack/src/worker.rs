@@ -55,7 +55,6 @@ pub struct Message {
 
 impl Claimed {
     /// The claim as requests name it, with more members.
-    #[must_use]
     pub fn with(&self, more: &Value) -> Value {
         let lease = json!({ "run_id": self.run, "step_id": self.step, "fence": self.fence });
         crate::project::merged(lease, more)
@@ -382,7 +381,6 @@ impl WorkerProcess {
     }
 
     /// The output of a step, from the worker's directory.
-    #[must_use]
     pub fn output(&self, claimed: &Claimed) -> String {
         let file = self
             .directory
@@ -393,7 +391,6 @@ impl WorkerProcess {
     }
 
     /// The worker's own processes: itself and its launchers, not what runs inside its sandboxes.
-    #[must_use]
     pub fn own_processes(&self) -> Vec<u32> {
         let launchers = processes::below(self.pid)
             .into_iter()
@@ -404,7 +401,6 @@ impl WorkerProcess {
     }
 
     /// The end of its log.
-    #[must_use]
     pub fn log(&self) -> String {
         let log = std::fs::read_to_string(self.directory.join("worker.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().rev().take(20).collect();
