@@ -11,6 +11,7 @@ use sealfleet_api::operations::{self, Operation};
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::audit::catalogue::{CATALOGUE, Class};
 use sealfleet_domain::run::{Run, RunState};
+use sealfleet_fargate::names::task_id;
 use serde_json::{Value, json};
 
 use crate::audited::Exempt;
@@ -386,7 +387,7 @@ async fn revocations(walk: &mut Walk, admin: &str) {
         .values()
         .find_map(|step| step.state.hold())
         .unwrap();
-    let task = hold.handle.as_ref().unwrap().task_id().to_owned();
+    let task = task_id(hold.handle.as_ref().unwrap()).to_owned();
     let lease = json!({ "run_id": run, "step_id": "a", "fence": hold.fence });
     let request = Sent {
         body: Some(lease.to_string()),

@@ -11,7 +11,7 @@ use sealfleet_api::operations::Operation;
 use sealfleet_domain::access::Role;
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::credential::{Home, enrolment_key_text, token_text, worker_text};
-use sealfleet_domain::fleet::{EnrolmentKey, FargatePool, Pool, Project, Worker, WorkerStatus};
+use sealfleet_domain::fleet::{EnrolmentKey, HostedPool, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::hash::SecretHash;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::oidc::Issuers;
@@ -181,7 +181,8 @@ impl World {
 
     async fn onboard(&self, project: &str) {
         let runner = self.new_worker(FARGATE, WorkerStatus::Approved, None);
-        let fargate = FargatePool {
+        let fargate = HostedPool {
+            host: "fargate".to_owned(),
             worker_id: runner.worker_id,
             image: "i".to_owned(),
             cpu: 256,
@@ -191,7 +192,7 @@ impl World {
             project: project.parse().unwrap(),
             pools: BTreeMap::from([
                 (POOL.parse().unwrap(), Pool::Pull),
-                (FARGATE.parse().unwrap(), Pool::Fargate(fargate)),
+                (FARGATE.parse().unwrap(), Pool::Hosted(fargate)),
             ]),
             cascade: Bindings::default(),
             created_at: self.ledger.now(),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::acl::{ALL, Acl};
+use crate::capability::{Names, Versions};
 use crate::clock::Timestamp;
 use crate::labels::Labels;
 use crate::limits;
@@ -67,9 +68,8 @@ impl Content {
     /// Checks what somebody wrote for a profile of `owner`.
     ///
     /// # Errors
-    /// The first field that breaks a rule. A reference must stand under its owner's own prefix
-    /// (`sealfleet/PROJECT/`, `sealfleet/system/`): an execution role could not read any other, and
-    /// this says so before anything starts.
+    /// The first field that breaks a rule. A reference must stand under its owner's own prefix: no
+    /// sandbox of the owner could read any other, and this says so before anything starts.
     pub fn check(&self, owner: &Owner) -> Result<(), InvalidProfile> {
         check_env("env", &self.env)?;
         if self.secrets.len() > limits::SECRETS {
@@ -91,7 +91,7 @@ impl Content {
                     format!("`{name}` stands in `env` as well; keep it in one of the two"),
                 ));
             }
-            check_reference(&field, reference, owner)?;
+            check_reference(reference, owner).map_err(|message| invalid(&field, message))?;
         }
         self.check_tombstones()?;
         if self.allowed_workflows.len() > limits::WORKFLOWS {
@@ -124,40 +124,32 @@ impl Content {
     }
 }
 
-fn check_reference(
-    field: &str,
-    reference: &Reference,
-    owner: &Owner,
-) -> Result<(), InvalidProfile> {
-    let own = owner.name();
-    match &reference.uri {
-        SecretUri::AwsSecretsManager { name, .. } => {
-            let prefix = format!("sealfleet/{own}/");
+/// A reference keeps to the names of its owner, and is pinned where nobody could ask for a version.
+fn check_reference(reference: &Reference, owner: &Owner) -> Result<(), String> {
+    let (scheme, name) = (reference.uri.declared(), reference.uri.name());
+    match scheme.names {
+        Names::Prefixed(prefix) => {
+            let prefix = format!("{prefix}{}/", owner.name());
             if !name.starts_with(&prefix) {
-                return Err(invalid(
-                    field,
-                    format!("the secret's name must start with `{prefix}`"),
-                ));
+                return Err(format!("the secret's name must start with `{prefix}`"));
             }
         }
-        SecretUri::Builtin { name } => {
+        Names::SystemApart => {
             if name.starts_with("system/") != matches!(owner, Owner::System) {
-                return Err(invalid(
-                    field,
-                    "names under `system/` belong to system profiles, and system profiles use no other".to_owned(),
-                ));
-            }
-            if reference.version.is_none() {
-                return Err(invalid(
-                    field,
-                    "pin the version, as in `builtin://NAME@VERSION`: the control plane cannot ask a worker's store for it \
-                     (`sealfleet-init builtin put` and `list` print it)"
+                return Err(
+                    "names under `system/` belong to system profiles, and system profiles use no other"
                         .to_owned(),
-                ));
+                );
             }
         }
     }
-    Ok(())
+    match scheme.versions {
+        Versions::Pinned { because } if reference.version.is_none() => Err(format!(
+            "pin the version, as in `{}`: {because}",
+            scheme.reference_form()
+        )),
+        Versions::Pinned { .. } | Versions::Described => Ok(()),
+    }
 }
 
 fn check_tools(tools: &Acl) -> Result<(), InvalidProfile> {

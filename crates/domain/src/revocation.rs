@@ -149,9 +149,9 @@ pub struct Finished {
 pub struct Counts {
     /// Runs that were aborted.
     pub runs_aborted: u64,
-    /// Sandboxes that ECS was told to stop.
+    /// Sandboxes whose host was told to stop them.
     pub tasks_stopped: u64,
-    /// Sandboxes that ECS could not be told to stop yet: `sweep` goes on trying.
+    /// Sandboxes whose host could not be told yet: `sweep` goes on trying.
     pub tasks_unstopped: u64,
     /// Sandboxes that workers kill at their next heartbeat, or when their lease ends without one.
     pub worker_sandboxes: u64,
@@ -164,7 +164,7 @@ pub struct AbortedRun {
     pub project: ProjectId,
     /// The run.
     pub run_id: RunId,
-    /// Steps whose sandbox ECS runs.
+    /// Steps whose sandbox a host of the control plane runs.
     pub tasks: u32,
     /// Steps whose sandbox a worker runs.
     pub workers: u32,

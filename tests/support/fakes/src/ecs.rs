@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use sealfleet_domain::run::Fence;
+use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp};
-use sealfleet_fargate::{CONTAINER, Definition, TaskState};
+use sealfleet_fargate::{CONTAINER, TaskState};
+use sealfleet_hosts::Template;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
@@ -101,7 +103,7 @@ pub enum Launching {
 pub struct Ecs {
     /// Its tasks by ARN.
     pub tasks: BTreeMap<String, Task>,
-    pub definitions: BTreeMap<String, Definition>,
+    pub definitions: BTreeMap<String, Template>,
     /// Events on their way.
     pub events: Vec<TaskEvent>,
 }
@@ -116,7 +118,8 @@ fn at(millis: i64) -> Option<Timestamp> {
 impl Task {
     /// The claim that it was launched for.
     pub fn claim(&self) -> Option<(ProjectScope, RunId, StepId, Fence)> {
-        ProjectScope::of_started_by(&self.started_by).ok()
+        let tag: ClaimTag = self.started_by.parse().ok()?;
+        Some((tag.scope, tag.run_id, tag.step_id, tag.fence))
     }
 
     pub fn id(&self) -> &str {
@@ -156,8 +159,8 @@ impl Task {
 }
 
 impl Ecs {
-    pub fn register(&mut self, arn: String, definition: &Definition) {
-        self.definitions.insert(arn, definition.clone());
+    pub fn register(&mut self, arn: String, template: &Template) {
+        self.definitions.insert(arn, template.clone());
     }
 
     /// Launches a task once for each client token; it is found only from `shown_from`.

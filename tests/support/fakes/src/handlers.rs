@@ -19,11 +19,13 @@ use sealfleet_functions::{
     audit, cancel, claim, dispatch, enqueue, fleet, observe, openapi, profile, report, revoke,
     runs, sandbox, sweep,
 };
+use sealfleet_hosts::Hosts;
 use sealfleet_ledger::{Error, Ledger};
+use sealfleet_versions::Versions;
 use serde_json::Value;
 
 use crate::ecs::Task;
-use crate::ports::{PLACE, Ports};
+use crate::ports::Ports;
 use crate::queues::Message;
 use crate::stage::{Judge, Stage};
 use crate::time::{SeededIds, WorldClock};
@@ -125,8 +127,8 @@ impl Handlers {
         let metrics = |function: &str| Metrics::to(function, lines.clone());
         let ledger = ledger(stage, seed).watched(Arc::new(metrics("any")));
         let queues = || Box::new(Ports(stage.clone()));
-        let tasks = || Box::new(Ports(stage.clone()));
-        let secrets = || Box::new(Ports(stage.clone()));
+        let hosts = || Hosts::of(Ports(stage.clone()));
+        let secrets = || Versions::of(Ports(stage.clone()));
         // No rate of these few callers closes the door.
         let limits = Limits {
             requests_per_second: Limits::MOST,
@@ -145,7 +147,7 @@ impl Handlers {
             cancel: cancel::Ports {
                 ledger: of(),
                 door: door("cancel"),
-                tasks: tasks(),
+                hosts: hosts(),
             },
             claim: claim::Ports {
                 ledger: of(),
@@ -154,9 +156,8 @@ impl Handlers {
             },
             dispatch: dispatch::Ports {
                 ledger: of(),
-                tasks: tasks(),
+                hosts: hosts(),
                 secrets: secrets(),
-                place_key: PLACE.to_owned(),
                 pace: PACE,
                 metrics: metrics("dispatch"),
             },
@@ -176,7 +177,7 @@ impl Handlers {
             observe: observe::Ports {
                 ledger: of(),
                 queues: queues(),
-                tasks: tasks(),
+                hosts: hosts(),
                 pace: PACE,
                 metrics: metrics("observe"),
             },
@@ -192,7 +193,7 @@ impl Handlers {
             revoke: revoke::Ports {
                 ledger: of(),
                 door: door("revoke"),
-                tasks: tasks(),
+                hosts: hosts(),
             },
             runs: runs::Ports {
                 ledger: of(),
@@ -202,7 +203,7 @@ impl Handlers {
             sweep: sweep::Ports {
                 ledger: of(),
                 queues: queues(),
-                tasks: tasks(),
+                hosts: hosts(),
                 pace: PACE,
                 metrics: metrics("sweep"),
             },

@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use sealfleet_domain::run::Fence;
+use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{RunId, StepId};
-use sealfleet_fargate::{Definition, Launch};
+use sealfleet_hosts::Template;
 use sealfleet_ledger::store::{Table, Write, WriteError};
 
 use crate::ecs::Ecs;
@@ -81,7 +82,7 @@ pub trait Judge: Send + Sized + 'static {
     fn committed(&mut self, changed: &[Changed], actor: Option<&Actor>, moment: Moment, ecs: &Ecs);
 
     /// ECS launched a task.
-    fn launched(&mut self, _: &Launch<'_>, _: Option<&Definition>) {}
+    fn launched(&mut self, _: &ClaimTag, _: Option<&Template>) {}
 }
 
 impl Judge for () {
