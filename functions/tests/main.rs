@@ -12,6 +12,7 @@ mod api;
 mod audited;
 mod events;
 mod export;
+mod hosts;
 mod repository;
 mod semantics;
 mod walk;
