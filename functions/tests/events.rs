@@ -1,15 +1,8 @@
 //! The sample events of `events/`: each is read as the function of its folder reads it, so a sample
 //! that has gone stale, a function without one and a route without one fail here; those of `export`
-//! are read in `export/main.rs`. `events/README.md` says how to send them to a function.
-
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+//! are read in `export/mod.rs`. `events/README.md` says how to send them to a function.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
@@ -31,6 +24,8 @@ use sealfleet_functions::witness::ApiCall;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::repository::{self, functions, root};
+
 /// How the name of a sample begins that its function refuses.
 const REFUSED: &str = "refused-";
 
@@ -49,16 +44,9 @@ impl Sample {
     }
 }
 
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
-}
-
 /// The samples of a function. There is at least one.
 fn samples(function: &str) -> Vec<Sample> {
-    let folder = repository().join("events").join(function);
+    let folder = root().join("events").join(function);
     let Ok(files) = folder.read_dir() else {
         panic!("function `{function}` has no sample: add one to events/{function}")
     };
@@ -76,42 +64,17 @@ fn samples(function: &str) -> Vec<Sample> {
     samples
 }
 
-/// The folders of `functions/` that are functions.
-fn functions() -> BTreeSet<String> {
-    let folders = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .read_dir()
-        .unwrap()
-        .map(|entry| entry.unwrap());
-    folders
-        .filter(|entry| entry.path().join("mod.rs").exists())
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| name != "shared")
-        .collect()
-}
-
 /// Each route of the template with its function.
 fn routes() -> BTreeMap<String, String> {
-    let template = std::fs::read_to_string(repository().join("infra/sam/template.yaml")).unwrap();
-    let mut routes = BTreeMap::new();
-    let mut key = None;
-    for line in template.lines().map(str::trim) {
-        if let Some(route) = line.strip_prefix("RouteKey: ") {
-            key = Some(route.to_owned());
-        }
-        let target = line
-            .strip_prefix("Target: !Sub integrations/${")
-            .and_then(|rest| rest.strip_suffix("Integration}"));
-        if let Some(target) = target {
-            routes.insert(key.take().unwrap(), target.to_lowercase());
-        }
-    }
-    assert!(!routes.is_empty(), "no route was found in the template");
-    routes
+    repository::routes()
+        .into_iter()
+        .map(|(key, route)| (key, route.function))
+        .collect()
 }
 
 #[test]
 fn each_function_has_a_sample_and_nothing_else_has() {
-    let folders = repository()
+    let folders = root()
         .join("events")
         .read_dir()
         .unwrap()

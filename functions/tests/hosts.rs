@@ -1,39 +1,29 @@
 //! A host that nobody else knows of: it is registered in one place, and a step of its pool is
 //! launched, followed, stopped and ended by the same functions as any other.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
-use sealfleet_aws::Unavailable;
-use sealfleet_aws::queues::Queues;
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::fleet::{HostedPool, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::labels::Labels;
-use sealfleet_domain::run::{Failure, Handle, Mode, Pace, Run, StepState};
+use sealfleet_domain::run::{Failure, Handle, Mode, Run, StepState};
 use sealfleet_domain::scope::ClaimTag;
-use sealfleet_domain::{Clock, PoolName, ProjectScope, RunId, Timestamp, WorkerId};
+use sealfleet_domain::{PoolName, ProjectScope, RunId, WorkerId};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::shared::task::{Context, follow};
 use sealfleet_functions::{dispatch, sweep};
 use sealfleet_hosts::{End, Error, Hosts, Launched, Sandbox, SandboxHost, Seen, Template};
 use sealfleet_ledger::Ledger;
-use sealfleet_system::SystemIds;
+use sealfleet_test_fakes::handlers::{PACE, ledger};
+use sealfleet_test_fakes::memory::Tables;
+use sealfleet_test_fakes::ports::Ports;
+use sealfleet_test_fakes::random::Random;
+use sealfleet_test_fakes::stage::{self, Stage};
 use sealfleet_versions::Versions;
 use serde_json::json;
-
-const PACE: Pace = Pace {
-    lease_seconds: 30,
-    resend_seconds: 60,
-};
 
 /// Runs sandboxes in a map.
 #[derive(Clone)]
@@ -115,26 +105,9 @@ impl SandboxHost for Toy {
     }
 }
 
-struct NoQueues;
-
-#[async_trait]
-impl Queues for NoQueues {
-    async fn send(&self, _: &ProjectScope, _: &PoolName, _: String) -> Result<(), Unavailable> {
-        Ok(())
-    }
-}
-
-struct Hand(AtomicI64);
-
-impl Clock for Hand {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
-    }
-}
-
 struct World {
     toy: Toy,
-    clock: Arc<Hand>,
+    stage: Stage<()>,
     ledger: Ledger,
     scope: ProjectScope,
     lines: Arc<Mutex<Vec<String>>>,
@@ -144,9 +117,9 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
-        let clock = Arc::new(Hand(AtomicI64::new(1_800_000_000_000)));
-        let ledger = Ledger::new(store, clock.clone(), Arc::new(SystemIds));
+        let (tables, random) = (Tables::default(), Random::new(1));
+        let stage = Stage::new(stage::World::new(tables, 1_800_000_000_000, random, ()));
+        let ledger = ledger(&stage, 1);
         let scope = ProjectScope::of_stored_row("healthcare".parse().unwrap());
         let toy = Toy::new("toy");
         // All that a deployment needs to have one host more.
@@ -162,7 +135,7 @@ impl World {
         };
         let sweep = sweep::Ports {
             ledger: ledger.clone(),
-            queues: Box::new(NoQueues),
+            queues: Box::new(Ports(stage.clone())),
             hosts: hosts(),
             pace: PACE,
             metrics,
@@ -170,7 +143,7 @@ impl World {
         onboard(&ledger, &scope).await;
         Self {
             toy,
-            clock,
+            stage,
             ledger,
             scope,
             lines,
@@ -217,7 +190,7 @@ impl World {
 
     /// Two minutes pass, and `sweep` asks.
     async fn sweep(&self) {
-        self.clock.0.fetch_add(120_000, Ordering::SeqCst);
+        self.stage.lock().time += 120_000;
         let swept = sweep::handle(&self.sweep).await.unwrap();
         assert_eq!(swept.failed, 0);
     }

@@ -18,6 +18,7 @@ use sealfleet_fargate::TaskState;
 use sealfleet_hosts::{Error as HostError, Launched, Template};
 use sealfleet_ledger::Wanted;
 use sealfleet_system::SystemIds;
+use sealfleet_test_fakes::memory::Memory;
 use serde_json::{Value, json};
 
 use super::*;
@@ -86,7 +87,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
+        let store = Arc::new(Memory::default());
         let ledger = Ledger::new(store, Arc::new(Released), Arc::new(SystemIds));
         let scope = ProjectScope::of_stored_row("healthcare".parse().unwrap());
         let project = Project {

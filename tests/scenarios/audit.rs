@@ -4,17 +4,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use sealfleet_client::AuditQuery;
 use sealfleet_test_stack::api::text;
 use sealfleet_test_stack::aws::Service;
 use sealfleet_test_stack::identity::{NOWHERE, secrets};
 use sealfleet_test_stack::processes::Sleeper;
 use sealfleet_test_stack::project::{FARGATE, named, run_of, step};
 use sealfleet_test_stack::trail::Archive;
-use sealfleet_test_stack::{Outcome, Stack, ensure, ensure_eq, eventually, unique};
+use sealfleet_test_stack::{Outcome, Stack, ensure, ensure_eq, eventually};
 use serde_json::{Value, json};
 
-use crate::seen::{SOON, fresh_id, played, player, sleeping, with_profile};
+use crate::seen::{SOON, played, player, sleeping, with_profile};
 
 /// 57. 100 concurrent events -> all there, digest verifies.
 pub async fn s57_a_hundred_events_are_all_there(stack: &Stack) -> Outcome {
@@ -117,191 +116,6 @@ async fn rows_of(stack: &Stack, project: &str) -> Outcome<BTreeSet<String>> {
         .pages(Service::DynamoDb, "Scan", scan, cursor, &mut read)
         .await?;
     Ok(rows)
-}
-
-/// 59. Admin of A reads B's trail -> 404; viewer -> 403.
-pub async fn s59_a_trail_is_its_projects_admins(stack: &Stack) -> Outcome {
-    let (alpha, beta) = stack.pair("fiftynine").await?;
-    beta.admin
-        .create_profile("crm", &secrets(&[("API_KEY", NOWHERE)]))
-        .await?;
-    let run = beta.enqueue_step(&json!({})).await?;
-    let token = beta
-        .admin
-        .token(&json!({ "role": "viewer" }))
-        .await?
-        .view
-        .token_id
-        .to_string();
-    let entries = beta.trail().await?;
-    let entry = entries.last().cloned().unwrap_or_default();
-    let (id, actor) = (text(&entry, "event_id")?, text(&entry, "actor")?);
-
-    // Whoever is not of B: the same answer as for what there is not, whatever is asked for.
-    let nobody = format!("none-{}", unique());
-    for stranger in [&alpha.admin, &stack.operator] {
-        for (theirs, nobodys) in [
-            (
-                format!("/v1/audit?project={}", beta.id),
-                format!("/v1/audit?project={nobody}"),
-            ),
-            (
-                format!("/v1/audit/{id}"),
-                format!("/v1/audit/{}", fresh_id("evt")),
-            ),
-            (
-                format!("/v1/audit/{id}?project={}", beta.id),
-                format!("/v1/audit/{id}?project={nobody}"),
-            ),
-        ] {
-            let (exists, missing) = (stranger.get(&theirs).await?, stranger.get(&nobodys).await?);
-            exists.refused(404, "not_found")?;
-            ensure_eq!(exists.bytes, missing.bytes, "{theirs} against {nobodys}");
-        }
-    }
-    alpha
-        .admin
-        .get("/v1/audit?project=~system")
-        .await?
-        .refused(404, "not_found")?;
-    for filter in [
-        format!("actor={actor}"),
-        "profile=crm".to_owned(),
-        "key=API_KEY".to_owned(),
-        "type=token.created".to_owned(),
-    ] {
-        let found = alpha
-            .admin
-            .list(&format!("/v1/audit?limit=100&{filter}"))
-            .await?;
-        let foreign = found
-            .iter()
-            .filter(|entry| entry["project"] != alpha.id.as_str())
-            .count();
-        ensure_eq!(foreign, 0, "entries of another project by {filter}");
-    }
-    ensure!(
-        alpha
-            .admin
-            .list(&format!("/v1/audit?actor={actor}"))
-            .await?
-            .is_empty(),
-        "what an actor of B did"
-    );
-
-    // Of B itself, admins alone.
-    for path in [
-        "/v1/audit".to_owned(),
-        format!("/v1/audit?project={}", beta.id),
-        format!("/v1/audit/{id}"),
-    ] {
-        beta.viewer.get(&path).await?.refused(403, "forbidden")?;
-        beta.member.get(&path).await?.refused(403, "forbidden")?;
-        beta.admin.get(&path).await?.accepted()?;
-    }
-    ensure_eq!(
-        beta.admin
-            .get(&format!("/v1/audit/{id}"))
-            .await?
-            .accepted()?,
-        entry,
-        "one entry"
-    );
-
-    // Each filter finds what it says, alone and together.
-    let found = async |filter: &str| -> Outcome<Vec<String>> {
-        let entries = beta
-            .admin
-            .list(&format!("/v1/audit?limit=3&{filter}"))
-            .await?;
-        Ok(entries
-            .iter()
-            .flat_map(|entry| entry["events"].as_array().cloned().unwrap_or_default())
-            .map(|event| event["type"].to_string())
-            .collect())
-    };
-    ensure_eq!(
-        found("profile=crm").await?,
-        ["\"profile.created\""],
-        "by profile"
-    );
-    ensure_eq!(
-        found("key=API_KEY&type=profile.created").await?,
-        ["\"profile.created\""],
-        "by key and type"
-    );
-    ensure_eq!(
-        found(&format!("run={run}")).await?,
-        ["\"run.enqueued\""],
-        "by run"
-    );
-    ensure_eq!(
-        found("type=run.enqueued,profile.created").await?.len(),
-        2,
-        "by two types"
-    );
-    ensure_eq!(
-        found("type=run.enqueued&profile=crm").await?.len(),
-        0,
-        "what no event is"
-    );
-    let query = AuditQuery {
-        actor: Some(actor.clone()),
-        ..AuditQuery::default()
-    };
-    let made = named(&beta.admin.trail(&query).await?, "token.created");
-    ensure!(
-        made.iter().any(|event| event["token_id"] == token.as_str()),
-        "by actor: {made:?}"
-    );
-    beta.admin
-        .get("/v1/audit?type=no.such")
-        .await?
-        .refused(400, "invalid_request")?;
-
-    // A cursor is of one trail, and of the filters that it was made with.
-    let page = beta
-        .admin
-        .get("/v1/audit?limit=1&type=token.created")
-        .await?
-        .accepted()?;
-    let cursor = text(&page, "next_cursor")?;
-    beta.admin
-        .get(&format!(
-            "/v1/audit?limit=1&type=token.created&cursor={cursor}"
-        ))
-        .await?
-        .accepted()?;
-    beta.admin
-        .get(&format!("/v1/audit?limit=1&cursor={cursor}"))
-        .await?
-        .refused(400, "invalid_request")?;
-    alpha
-        .admin
-        .get(&format!(
-            "/v1/audit?limit=1&type=token.created&cursor={cursor}"
-        ))
-        .await?
-        .refused(400, "invalid_request")?;
-
-    // Operators have a trail of their own.
-    let query = AuditQuery {
-        types: vec!["project.created".to_owned()],
-        ..AuditQuery::default()
-    };
-    let onboarded = named(&stack.operator.trail(&query).await?, "project.created");
-    ensure!(
-        onboarded
-            .iter()
-            .any(|event| event["project"] == beta.id.as_str()),
-        "the operators' own trail: {onboarded:?}"
-    );
-    stack
-        .operator
-        .get("/v1/audit?project=~system")
-        .await?
-        .accepted()
-        .map(|_| ())
 }
 
 /// What the audit table is put out of reach of.

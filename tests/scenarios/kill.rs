@@ -453,7 +453,6 @@ async fn aborted(project: &Project) -> Outcome<usize> {
 
 /// Fargate runs of the fan-out that is killed.
 const ON_FARGATE: usize = 3;
-/// Played workers.
 const WORKERS: usize = 4;
 /// Runs of each of them.
 const EACH: u32 = 15;

@@ -36,7 +36,6 @@ enum Expected {
     Sandboxes([u16; 2]),
     /// Nobody, and the holder of an enrolment key.
     Registration([u16; 2]),
-    /// Everybody alike.
     Anybody(u16),
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::authorisation::{asked, enqueued, operation_of, profile, revoked};
+use super::authorisation::{asked, enqueued, operation_of, profile, revoked};
 use crate::world::{Asked, Who, World};
 use sealfleet_api::operations::{self, Operation};
 

@@ -1,7 +1,7 @@
 //! How each event is written in OCSF: an example of every one, and the table of the SIEM guide.
 //!
 //! `scripts/check-ocsf` validates `docs/reference/ocsf-examples.jsonl` against the published schema.
-//! `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-functions --test export` writes both anew.
+//! `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-functions ocsf` writes both anew.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -56,7 +56,7 @@ fn compare(file: &str, is: &str, should_be: &str) {
     let write = std::env::var("SEALFLEET_WRITE_DOCS").is_ok();
     assert!(
         write,
-        "`{file}` is not what the code says: SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-functions --test export"
+        "`{file}` is not what the code says: SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-functions ocsf"
     );
     std::fs::write(path(file), should_be).unwrap();
 }

@@ -2,7 +2,6 @@
 //! a table.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -13,19 +12,21 @@ use sealfleet_aws::Unavailable;
 use sealfleet_aws::objects::{Listed, Objects};
 use sealfleet_aws::signing::Signer;
 use sealfleet_domain::hash::hex;
-use sealfleet_domain::{Clock, IdSource, Timestamp};
+use sealfleet_domain::{Clock as _, Timestamp};
 use sealfleet_functions::export::{self, Done, Ports};
 use sealfleet_functions::shared::metrics::Metrics;
-use sealfleet_ledger::Ledger;
-use sealfleet_ledger::store::{Item, Key, Query, Range, Rows, Store, Table, Write, WriteError};
+use sealfleet_ledger::store::{Condition, Item, Table, Write};
+use sealfleet_test_fakes::handlers::ledger;
+use sealfleet_test_fakes::memory::Tables;
+use sealfleet_test_fakes::random::Random;
+use sealfleet_test_fakes::stage::{self, Stage};
+use sealfleet_test_fakes::time::WorldClock;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-/// All of it.
 pub struct World {
     pub bucket: Arc<Bucket>,
-    pub time: Arc<Time>,
-    pub table: Arc<Audit>,
+    stage: Stage<()>,
     pub metrics: Arc<Mutex<Vec<String>>>,
     pub ports: Ports,
 }
@@ -33,29 +34,53 @@ pub struct World {
 impl World {
     /// At noon of 2026-01-31.
     pub fn new() -> Self {
-        let time = Arc::new(Time(AtomicI64::new(1_769_860_800_000)));
+        let noon = 1_769_860_800_000;
+        let stage = Stage::new(stage::World::new(
+            Tables::default(),
+            noon,
+            Random::new(1),
+            (),
+        ));
         let bucket = Arc::new(Bucket {
-            time: time.clone(),
-            ..Bucket::default()
+            objects: Mutex::default(),
+            calls: Mutex::default(),
+            broken: Mutex::default(),
+            faster: Mutex::default(),
+            time: WorldClock(stage.clone()),
         });
-        let table = Arc::new(Audit::default());
         let metrics = Arc::new(Mutex::new(Vec::new()));
         let ports = Ports {
             objects: Box::new(Shared(bucket.clone())),
             signer: Box::new(Ink),
-            ledger: Ledger::new(table.clone(), time.clone(), time.clone()),
+            ledger: ledger(&stage, 1),
             metrics: Metrics::to("export", metrics.clone()),
         };
         Self {
             bucket,
-            time,
-            table,
+            stage,
             metrics,
             ports,
         }
     }
 
-    /// Sends an event.
+    pub fn now(&self) -> Timestamp {
+        self.bucket.time.now()
+    }
+
+    pub fn time_goes_by(&self, seconds: i64) {
+        self.stage.lock().time += seconds * 1000;
+    }
+
+    /// Puts a row into the audit table.
+    pub fn put(&self, item: Item) {
+        let put = Write::Put {
+            table: Table::Audit,
+            item,
+            only_if: Condition::Absent,
+        };
+        self.stage.lock().write(vec![put], None).unwrap();
+    }
+
     pub async fn send(&self, event: &Value) -> Done {
         export::handle(&self.ports, event.clone()).await.unwrap()
     }
@@ -90,38 +115,7 @@ impl World {
         let signed = |statement: &[u8], signature: &Signature| {
             *signature == ink(Sha256::digest(statement).into())
         };
-        Chain::of(&digests, signed, None, self.time.now()).verify(&self.objects())
-    }
-}
-
-/// A clock that is moved, and ids that nobody needs.
-pub struct Time(AtomicI64);
-
-impl Time {
-    pub fn pass(&self, seconds: i64) {
-        self.0.fetch_add(seconds * 1000, Ordering::Relaxed);
-    }
-}
-
-impl Default for Time {
-    fn default() -> Self {
-        Self(AtomicI64::new(0))
-    }
-}
-
-impl Clock for Time {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
-    }
-}
-
-impl IdSource for Time {
-    fn uuid(&self, _: Timestamp) -> uuid::Uuid {
-        uuid::Uuid::nil()
-    }
-
-    fn secret(&self) -> [u8; 32] {
-        [0; 32]
+        Chain::of(&digests, signed, None, self.now()).verify(&self.objects())
     }
 }
 
@@ -143,7 +137,6 @@ impl Signer for Ink {
 }
 
 /// A bucket in memory.
-#[derive(Default)]
 pub struct Bucket {
     pub objects: Mutex<BTreeMap<String, (Vec<u8>, Timestamp)>>,
     /// Each call, as `create audit/…`.
@@ -152,7 +145,7 @@ pub struct Bucket {
     pub broken: Mutex<BTreeSet<String>>,
     /// What is put just before a write of a digest: somebody was faster.
     pub faster: Mutex<Option<Vec<u8>>>,
-    time: Arc<Time>,
+    time: WorldClock<()>,
 }
 
 impl Bucket {
@@ -232,49 +225,5 @@ impl Objects for Shared {
             .map(|(folder, _)| format!("{prefix}{folder}/"))
             .collect();
         Ok(folders.into_iter().collect())
-    }
-}
-
-/// The audit table: rows by their keys.
-#[derive(Default)]
-pub struct Audit(pub Mutex<BTreeMap<(String, String), Item>>);
-
-/// Rows of a page at most, so that pages end.
-const PAGE: usize = 300;
-
-#[async_trait]
-impl Store for Audit {
-    async fn get(&self, _: Table, _: &Key) -> Result<Option<Item>, String> {
-        Err("nothing is read by key".to_owned())
-    }
-
-    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
-        let Range::Between(from, to) = &query.range else {
-            return Err("a range of ids is read".to_owned());
-        };
-        let rows = self.0.lock().unwrap();
-        let fits =
-            |sk: &String| sk >= from && sk <= to && after.is_none_or(|after| sk.as_str() > after);
-        let mut items = rows
-            .iter()
-            .filter(|((pk, sk), _)| *pk == query.pk && fits(sk))
-            .peekable();
-        let mut page = Rows::default();
-        while let Some(((_, sk), item)) = items.next() {
-            page.items.push(item.clone());
-            if page.items.len() == PAGE.min(query.limit) {
-                page.more_after = items.peek().is_some().then(|| sk.clone());
-                break;
-            }
-        }
-        Ok(page)
-    }
-
-    async fn due(&self, _: &str, _: i64, _: usize) -> Result<Vec<Key>, String> {
-        Err("nothing is due".to_owned())
-    }
-
-    async fn write(&self, _: Vec<Write>) -> Result<(), WriteError> {
-        Err(WriteError::Unavailable("nothing is written".to_owned()))
     }
 }

@@ -7,24 +7,32 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use sealfleet_test_stack::{Failure, Outcome, ensure};
 use serde_json::{Value, json};
 
-use crate::store::Store;
-
 /// What was consumed so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Consumed {
-    /// Write request units.
     pub write_units: f64,
-    /// Read request units.
     pub read_units: f64,
     /// Requests to the tables.
     pub table_requests: u32,
-    /// Requests to SQS.
     pub queue_requests: u32,
+}
+
+impl std::ops::Add for Consumed {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self {
+            write_units: self.write_units + more.write_units,
+            read_units: self.read_units + more.read_units,
+            table_requests: self.table_requests + more.table_requests,
+            queue_requests: self.queue_requests + more.queue_requests,
+        }
+    }
 }
 
 impl std::ops::Sub for Consumed {
@@ -53,7 +61,6 @@ pub struct Aborted {
     pub last_task: Option<Instant>,
 }
 
-/// A running cloud.
 pub struct Cloud {
     /// The endpoint of every service.
     pub url: String,
@@ -62,7 +69,6 @@ pub struct Cloud {
 }
 
 struct Played {
-    store: Store,
     http: reqwest::Client,
     tables: String,
     consumed: Mutex<Consumed>,
@@ -77,9 +83,6 @@ impl Drop for Cloud {
 
 impl Cloud {
     /// Starts one with both tables, empty.
-    ///
-    /// # Errors
-    /// When it cannot be started.
     pub async fn start() -> Outcome<Self> {
         let database =
             dynoxide::Database::memory().map_err(|error| Failure::new(error.to_string()))?;
@@ -88,7 +91,6 @@ impl Cloud {
         let database = tokio::spawn(dynoxide::server::serve_on(listener, database));
         let _ = rustls::crypto::ring::default_provider().install_default();
         let played = Arc::new(Played {
-            store: Store::new()?,
             http: reqwest::Client::new(),
             tables,
             consumed: Mutex::default(),
@@ -112,11 +114,6 @@ impl Cloud {
         Ok(cloud)
     }
 
-    /// S3 and KMS.
-    pub fn store(&self) -> &Store {
-        &self.played.store
-    }
-
     /// What was consumed so far.
     pub fn consumed(&self) -> Consumed {
         *self
@@ -135,53 +132,6 @@ impl Cloud {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         )
-    }
-
-    /// Writes copies of a profile's row straight into the table, under other names: what a project
-    /// with many looks like.
-    ///
-    /// # Errors
-    /// When the table refuses.
-    pub async fn copy_profile(
-        &self,
-        project: &str,
-        name: &str,
-        copies: std::ops::Range<usize>,
-    ) -> Outcome {
-        let pk = format!("PRJ#{project}#PROFILES");
-        let wanted =
-            json!({ "TableName": "sealfleet-ledger", "Key": { "pk": { "S": pk }, "sk": { "S": name } } }).to_string();
-        let (status, bytes) = self
-            .played
-            .forward("DynamoDB_20120810.GetItem", wanted.into())
-            .await?;
-        let row: Value = serde_json::from_slice(&bytes)?;
-        ensure!(
-            status.is_success() && row["Item"].is_object(),
-            "there is no profile `{name}` to copy: {row}"
-        );
-        for batch in copies.collect::<Vec<_>>().chunks(25) {
-            let puts = batch.iter().map(|number| {
-                let (mut item, copy) = (
-                    row["Item"].clone(),
-                    json!({ "S": format!("copy-{number}") }),
-                );
-                (item["sk"], item["name"]) = (copy.clone(), copy);
-                json!({ "PutRequest": { "Item": item } })
-            });
-            let puts: Vec<Value> = puts.collect();
-            let request = json!({ "RequestItems": { "sealfleet-ledger": puts } }).to_string();
-            let (status, bytes) = self
-                .played
-                .forward("DynamoDB_20120810.BatchWriteItem", request.into())
-                .await?;
-            let left: Value = serde_json::from_slice(&bytes)?;
-            let all = left["UnprocessedItems"]
-                .as_object()
-                .is_none_or(serde_json::Map::is_empty);
-            ensure!(status.is_success() && all, "BatchWriteItem: {left}");
-        }
-        Ok(())
     }
 
     /// As infra/sam/template.yaml makes them.
@@ -283,20 +233,7 @@ impl Played {
     }
 }
 
-async fn serve(
-    State(played): State<Arc<Played>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let authorization = headers
-        .get("authorization")
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    if authorization.contains("/s3/") {
-        return played.store.serve(&method, &uri, &headers, body);
-    }
+async fn serve(State(played): State<Arc<Played>>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers
         .get("x-amz-target")
         .and_then(|value| value.to_str().ok())
@@ -323,12 +260,7 @@ async fn serve(
         });
     }
     let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let answer = if operation == "Sign" {
-        played.store.sign(&asked)
-    } else {
-        answer(operation, &asked)
-    };
-    match answer {
+    match answer(operation, &asked) {
         Some(answer) => (
             [("content-type", "application/x-amz-json-1.1")],
             answer.to_string(),

@@ -52,7 +52,6 @@ impl Figures {
         });
     }
 
-    /// As JSON.
     pub fn json(&self) -> Value {
         let rows = self.rows.iter().map(|row| {
             json!({

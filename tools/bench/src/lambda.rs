@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::figures::{Figures, percentile};
-use crate::machine::{cpu_millis_of, memory_of};
+use crate::machine::memory_of;
 use crate::world::World;
 
 /// Longer than any start or answer here takes.
@@ -25,7 +25,6 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// A function's process, waiting for events.
 pub struct Function {
-    /// Its process id.
     pub pid: u32,
     /// From before it was started until it asked for its first event.
     pub init: Duration,
@@ -47,9 +46,6 @@ struct Runtime {
 
 impl Function {
     /// Starts the binary as one function and waits until it is ready.
-    ///
-    /// # Errors
-    /// When it does not come to ask for an event.
     pub async fn start(
         binary: &Path,
         name: &str,
@@ -105,9 +101,6 @@ impl Function {
     }
 
     /// Hands it an event and waits for its answer.
-    ///
-    /// # Errors
-    /// When it answers with an error, or not in time.
     pub async fn invoke(&self, event: &Value) -> Outcome<Value> {
         let (answer, answered) = oneshot::channel();
         let gone = || Failure::new("the function is gone");
@@ -187,29 +180,19 @@ fn headers() -> HeaderMap {
 }
 
 /// How long functions take to start, and how large they are then.
-///
-/// # Errors
-/// When one does not start.
 pub async fn starts(figures: &mut Figures, world: &World, times: usize) -> Outcome {
-    for name in ["claim", "enqueue", "dispatch", "audit"] {
-        let (mut init, mut cpu, mut resident) = (Vec::new(), Vec::new(), Vec::new());
+    for name in ["enqueue", "claim"] {
+        let (mut init, mut resident) = (Vec::new(), Vec::new());
         for _ in 0..times {
             let function = world.start(name).await?;
             init.push(function.init.as_secs_f64() * 1000.0);
             resident.push(memory_of(function.pid, "VmRSS"));
-            cpu.push(cpu_millis_of(function.pid));
         }
         figures.add_against(
             format!("{name}: init, exec to first `next`, p50"),
             percentile(&init, 0.5),
             "ms",
             15.0,
-        );
-        figures.add(format!("{name}: init, p95"), percentile(&init, 0.95), "ms");
-        figures.add(
-            format!("{name}: init, CPU, p50"),
-            percentile(&cpu, 0.5),
-            "ms",
         );
         figures.add_against(
             format!("{name}: RSS after init, p50"),

@@ -10,9 +10,6 @@ use crate::figures::Figures;
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// What figures mean little without.
-///
-/// # Errors
-/// When /proc cannot be read.
 pub fn describe() -> Outcome<Value> {
     let read = |path: &str| std::fs::read_to_string(path);
     let processors = read("/proc/cpuinfo")?;
@@ -41,9 +38,6 @@ pub fn describe() -> Outcome<Value> {
 }
 
 /// The size of the binary that all functions share.
-///
-/// # Errors
-/// When it cannot be read.
 #[expect(clippy::cast_precision_loss, reason = "sizes are small")]
 pub fn size(figures: &mut Figures, functions: &Path) -> Outcome {
     figures.add_against(

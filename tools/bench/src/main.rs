@@ -13,18 +13,13 @@
     reason = "JSON read by name: what is absent reads as null"
 )]
 
-mod api;
-mod archive;
 mod cloud;
 mod costs;
 mod figures;
-mod iam;
-mod identity;
 mod lambda;
 mod machine;
 mod revocation;
 mod stack;
-mod store;
 mod world;
 
 use std::path::PathBuf;
@@ -40,7 +35,6 @@ const USAGE: &str = "usage: scripts/bench [--json] [--quick]\n\n  --json   the f
 
 /// How much is measured.
 pub struct Plan {
-    /// The release binary.
     functions: PathBuf,
     /// Starts of each function.
     starts: usize,
@@ -48,14 +42,11 @@ pub struct Plan {
     runs: usize,
     /// Requests for a CPU or latency figure.
     requests: usize,
-    /// The long backlog.
     backlog: usize,
     /// Runs on the local stack.
     stack_runs: usize,
-    /// Batches of audit rows that are exported.
-    batches: usize,
     /// Runs that hold a key when it is revoked.
-    in_flight: &'static [usize],
+    in_flight: usize,
 }
 
 #[tokio::main]
@@ -68,22 +59,19 @@ async fn main() -> ExitCode {
         requests: 100,
         backlog: 10_000,
         stack_runs: 20,
-        batches: 100,
-        in_flight: &[1, 100, 1000],
+        in_flight: 1000,
     };
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--json" => as_json = true,
             "--quick" => {
-                let in_flight = &[1, 100];
                 plan = Plan {
                     starts: 10,
                     runs: 3,
                     requests: 30,
                     backlog: 1000,
                     stack_runs: 5,
-                    batches: 20,
-                    in_flight,
+                    in_flight: 100,
                     ..plan
                 }
             }
@@ -127,28 +115,21 @@ async fn run(plan: &mut Plan) -> Outcome<Figures> {
 async fn measure(plan: &Plan, stage: &Stage, figures: &mut Figures) -> Outcome {
     eprintln!("bench: size and start of {}", plan.functions.display());
     machine::size(figures, &plan.functions)?;
-    iam::measure(figures)?;
     let world = World::new(&plan.functions).await?;
     lambda::starts(figures, &world, plan.starts).await?;
     eprintln!("bench: what a run costs");
     costs::runs(figures, &world, plan.runs).await?;
-    costs::cascade_runs(figures, &world, plan.runs).await?;
     eprintln!("bench: CPU of a request");
     costs::cpu(figures, &world, plan.requests).await?;
-    costs::cascade_cpu(figures, &world, plan.requests).await?;
     eprintln!(
         "bench: claims at a backlog of {} (some minutes)",
         plan.backlog
     );
     costs::backlog(figures, &world, plan.requests, plan.backlog).await?;
     drop(world);
-    // Tables of their own: nothing waits in them, and no other profile is there.
+    // Tables of their own: nothing waits in them.
     let world = World::new(&plan.functions).await?;
-    eprintln!("bench: cascades of up to 10,000 profiles");
-    identity::resolution(figures, &world, plan.requests * 3).await?;
-    eprintln!("bench: export, digests and their verification");
-    archive::measure(figures, &world, plan).await?;
-    eprintln!("bench: hard revocations");
+    eprintln!("bench: a hard revocation");
     revocation::in_memory(figures, &world, plan.in_flight).await?;
     drop(world);
     eprintln!("bench: latencies of the local stack");

@@ -3,10 +3,12 @@
 
 use std::time::{Duration, Instant};
 
+use sealfleet_client::types::Heartbeat;
+use sealfleet_client::{AuditQuery, PageQuery};
 use sealfleet_test_stack::api::typed;
 use sealfleet_test_stack::aws::Service;
 use sealfleet_test_stack::project::{FARGATE, PULL, run_of, step};
-use sealfleet_test_stack::{Claimed, Failure, Outcome, Project, Stack, Stage, eventually};
+use sealfleet_test_stack::{Caller, Claimed, Failure, Outcome, Project, Stack, Stage, eventually};
 use serde_json::{Value, json};
 
 use crate::figures::{Figures, percentile};
@@ -17,94 +19,116 @@ const SOON: Duration = Duration::from_secs(60);
 const MARK: &str = "started-at";
 
 /// Measures them, and hard revocations.
-///
-/// # Errors
-/// When the stack does not come up, or a run does not get through.
 pub async fn measure(figures: &mut Figures, stage: &Stage, plan: &Plan) -> Outcome {
     let functions = plan.functions.to_string_lossy();
-    // What is claimed here is not taken back while it is measured.
+    // Leases outlast the measurement.
     let stack = stage
         .up(&["--functions", &functions, "--param", "LeaseSeconds=3600"])
         .await?;
-    latencies(figures, &stack, plan).await?;
-    eprintln!("bench: hard revocations on the local stack");
     let project = stack.project("bench").await?;
+    requests(figures, &project, plan.requests).await?;
+    project.live_worker(&stack).await?;
+    for (pool, kind) in [(PULL, "pull worker"), (FARGATE, "Fargate stand-in")] {
+        // Nothing is warm for the first one.
+        start(&stack, &project, pool).await?;
+        let mut starts = Vec::new();
+        for _ in 0..plan.stack_runs {
+            starts.push(start(&stack, &project, pool).await?);
+        }
+        figures.add(
+            format!("local stack: enqueue to the command's start, {kind}, p50"),
+            percentile(&starts, 0.5),
+            "ms",
+        );
+    }
+    eprintln!("bench: a hard revocation on the local stack");
     revocation::on_stack(figures, &stack, &project, plan.in_flight).await
 }
 
-async fn latencies(figures: &mut Figures, stack: &Stack, plan: &Plan) -> Outcome {
-    let runs = plan.stack_runs;
-    let project = stack.project("bench").await?;
-    requests(figures, &project, runs).await?;
-    crate::api::measure(figures, &project, plan.requests).await?;
-    project.live_worker(stack).await?;
-    for pool in [PULL, FARGATE] {
-        let mut starts = Vec::new();
-        // The first one finds nothing warm.
-        for _ in 0..=runs {
-            starts.push(start(stack, &project, pool).await?);
-        }
-        let kind = if pool == PULL {
-            "pull worker"
-        } else {
-            "Fargate stand-in"
-        };
-        figures.add(
-            format!("local stack: enqueue to the command's start, {kind}, first"),
-            starts.first().copied().unwrap_or_default(),
-            "ms",
-        );
-        let rest = starts.get(1..).unwrap_or_default();
-        figures.add(
-            format!("local stack: enqueue to the command's start, {kind}, p50"),
-            percentile(rest, 0.5),
-            "ms",
-        );
-        figures.add(
-            format!("local stack: enqueue to the command's start, {kind}, p95"),
-            percentile(rest, 0.95),
-            "ms",
-        );
-    }
-    Ok(())
-}
-
-/// Enqueues and claims, by callers of the HTTP API.
-async fn requests(figures: &mut Figures, project: &Project, runs: usize) -> Outcome {
+/// Latency of the API's main operations by calls one after the other, as a caller sees it: the
+/// gateway and the start of each invocation included.
+async fn requests(figures: &mut Figures, project: &Project, calls: usize) -> Outcome {
     let worker = project
         .worker(&json!({ "pool": "gpu", "max_concurrent": 1000 }))
         .await?;
-    // One request each: without repetition, and without an idempotency key, which is a row more.
-    let member = project.member.client().clone().without_retries();
-    let request = typed(&run_of(&[step("only", &json!({ "pool": "gpu" }))]))?;
-    let (mut enqueues, mut claims) = (Vec::new(), Vec::new());
-    for number in 0..runs * 2 + 2 {
-        let before = Instant::now();
-        let run = member.enqueue(&request, None).await?.run_id.to_string();
-        let enqueued = before.elapsed();
-        let before = Instant::now();
-        let claimed = worker.claim(&run, "only").await?;
-        let took = before.elapsed();
-        worker.succeed(&claimed).await?;
-        // The first two start the functions.
-        if number > 1 {
-            enqueues.push(enqueued.as_secs_f64() * 1000.0);
-            claims.push(took.as_secs_f64() * 1000.0);
+    // One request each: no repetition, and no idempotency key, which is a row more.
+    let client = |caller: &Caller| caller.client().clone().without_retries();
+    let (admin, member) = (client(&project.admin), client(&project.member));
+    let beats = client(&worker.caller);
+    let body = typed(&run_of(&[step("only", &json!({ "pool": "gpu" }))]))?;
+    let run = member.enqueue(&body, None).await?.run_id;
+    let page = PageQuery::default();
+    let of_run = AuditQuery {
+        run_id: Some(run),
+        ..AuditQuery::default()
+    };
+    let mut times = Times { figures, calls };
+    let mut runs = Vec::new();
+    times
+        .of("enqueue", async |_| {
+            runs.push(member.enqueue(&body, None).await?.run_id.to_string());
+            Ok(())
+        })
+        .await?;
+    times
+        .of("claim", async |number| {
+            let run = runs.get(number).map_or("", String::as_str);
+            worker.claim(run, "only").await.map(drop)
+        })
+        .await?;
+    times
+        .of("get_run", async |_| {
+            Ok(member.get_run(run).await.map(drop)?)
+        })
+        .await?;
+    times
+        .of("list_runs", async |_| {
+            Ok(member.list_runs(None, &page).await.map(drop)?)
+        })
+        .await?;
+    times
+        .of("list_audit", async |_| {
+            Ok(admin.list_audit(&of_run).await.map(drop)?)
+        })
+        .await?;
+    times
+        .of("heartbeat", async |_| {
+            Ok(beats.heartbeat(&Heartbeat::default()).await.map(drop)?)
+        })
+        .await
+}
+
+struct Times<'a> {
+    figures: &'a mut Figures,
+    calls: usize,
+}
+
+impl Times<'_> {
+    async fn of(
+        &mut self,
+        operation: &str,
+        mut call: impl AsyncFnMut(usize) -> Outcome,
+    ) -> Outcome {
+        let mut latencies = Vec::new();
+        // The first one starts the function.
+        for number in 0..=self.calls {
+            let before = Instant::now();
+            call(number)
+                .await
+                .map_err(|failure| Failure::new(format!("{operation}: {failure}")))?;
+            if number > 0 {
+                latencies.push(before.elapsed().as_secs_f64() * 1000.0);
+            }
         }
+        for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
+            self.figures.add(
+                format!("local stack: API {operation}, {name}"),
+                percentile(&latencies, share),
+                "ms",
+            );
+        }
+        Ok(())
     }
-    for (name, latencies) in [("enqueue", enqueues), ("claim", claims)] {
-        figures.add(
-            format!("local stack: {name} over HTTP, p50"),
-            percentile(&latencies, 0.5),
-            "ms",
-        );
-        figures.add(
-            format!("local stack: {name} over HTTP, p95"),
-            percentile(&latencies, 0.95),
-            "ms",
-        );
-    }
-    Ok(())
 }
 
 /// Milliseconds from before a run is enqueued until its command runs inside a sandbox, by the

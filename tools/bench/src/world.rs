@@ -1,6 +1,6 @@
 //! A project on a played cloud, and the functions that serve it, each a process of its own.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -14,13 +14,9 @@ use tokio::sync::Mutex;
 
 use crate::cloud::{Aborted, Cloud, Consumed};
 use crate::lambda::Function;
-use crate::store::Store;
 
-/// The project.
 pub const PROJECT: &str = "bench";
-/// Its pull pool.
 pub const PULL: &str = "workers";
-/// Its Fargate pool.
 pub const FARGATE: &str = "fargate";
 /// The profile for pull workers: one secret.
 pub const BESIDE: &str = "beside";
@@ -30,14 +26,11 @@ pub const IN_AWS: &str = "in-aws";
 const ACCOUNT: &str = "000000000000";
 const REGION: &str = "us-east-1";
 
-/// All of it.
 pub struct World {
     cloud: Cloud,
     binary: PathBuf,
     environment: Vec<(String, String)>,
     functions: Mutex<HashMap<&'static str, Arc<Function>>>,
-    made: Mutex<BTreeSet<String>>,
-    operator: String,
     admin: String,
     member: String,
     worker: String,
@@ -45,9 +38,6 @@ pub struct World {
 
 impl World {
     /// Onboards the project, a worker and two profiles.
-    ///
-    /// # Errors
-    /// When a function does not start or refuses.
     pub async fn new(binary: &Path) -> Outcome<Self> {
         let cloud = Cloud::start().await?;
         let environment = environment(&cloud.url);
@@ -57,8 +47,6 @@ impl World {
             binary: binary.to_owned(),
             environment,
             functions: Mutex::default(),
-            made: Mutex::default(),
-            operator: token.clone(),
             admin: String::new(),
             member: String::new(),
             worker: String::new(),
@@ -119,64 +107,14 @@ impl World {
         Ok(world)
     }
 
-    /// Makes a profile of the project.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn profile(&self, profile: &Value) -> Outcome {
         self.post("profile", &self.admin, "/v1/profiles", profile)
             .await
             .map(|_| ())
     }
 
-    /// Whether something of this name is to be made now: once.
-    pub async fn is_new(&self, name: &str) -> bool {
-        self.made.lock().await.insert(name.to_owned())
-    }
-
-    /// Makes a profile of the operators.
-    ///
-    /// # Errors
-    /// When it is refused.
-    pub async fn system_profile(&self, profile: &Value) -> Outcome {
-        self.post("profile", &self.operator, "/v1/profiles", profile)
-            .await
-            .map(|_| ())
-    }
-
-    /// Copies the row of [`BESIDE`].
-    ///
-    /// # Errors
-    /// When the table refuses.
-    pub async fn copy_profiles(&self, copies: std::ops::Range<usize>) -> Outcome {
-        self.cloud.copy_profile(PROJECT, BESIDE, copies).await
-    }
-
-    /// Binds the profiles below each run's own.
-    ///
-    /// # Errors
-    /// When it is refused.
-    pub async fn bind(&self, cascade: &Value) -> Outcome {
-        let mut event = http_event(&self.admin, "/v1/cascade", cascade);
-        event["requestContext"]["http"]["method"] = json!("PUT");
-        accepted(self.function("profile").await?.invoke(&event).await?).map(|_| ())
-    }
-
-    /// What a run would start with.
-    ///
-    /// # Errors
-    /// When it is refused.
-    pub async fn resolve(&self, workflow: &str, profile: &str) -> Outcome<Value> {
-        let body = json!({ "workflow": workflow, "profile": profile });
-        self.post("profile", &self.member, "/v1/cascade/resolve", &body)
-            .await
-    }
-
     /// Revokes the key of these profiles, hard; the fan-out as it was answered.
-    ///
-    /// # Errors
-    /// When it is refused.
-    pub async fn revoke(&self, profiles: &[String]) -> Outcome<Value> {
+    pub async fn revoke(&self, profiles: &[&str]) -> Outcome<Value> {
         let keys: Vec<Value> = profiles
             .iter()
             .map(|profile| json!({ "profile": profile, "key": "API_KEY" }))
@@ -189,9 +127,6 @@ impl World {
     }
 
     /// A fan-out as it is now.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn fan_out(&self, id: &str) -> Outcome<Value> {
         let mut event = http_event(&self.admin, &format!("/v1/fan-outs/{id}"), &Value::Null);
         event["requestContext"]["http"]["method"] = json!("GET");
@@ -199,9 +134,6 @@ impl World {
     }
 
     /// Has `sweep` look at what is due.
-    ///
-    /// # Errors
-    /// When it fails.
     pub async fn sweep(&self) -> Outcome {
         let event =
             json!({ "detail-type": "Scheduled Event", "source": "aws.events", "detail": {} });
@@ -213,9 +145,6 @@ impl World {
     }
 
     /// The claims of the pull worker that are still held, of these.
-    ///
-    /// # Errors
-    /// When the heartbeat is refused.
     pub async fn held(&self, claims: &[(String, u64)]) -> Outcome<usize> {
         let leases: Vec<Value> = claims
             .iter()
@@ -243,17 +172,11 @@ impl World {
     }
 
     /// Starts one more process of a function.
-    ///
-    /// # Errors
-    /// When it does not start.
     pub async fn start(&self, name: &str) -> Outcome<Function> {
         Function::start(&self.binary, name, &self.environment).await
     }
 
     /// The function's process that events go to; started when it is first asked for.
-    ///
-    /// # Errors
-    /// When it does not start.
     pub async fn function(&self, name: &'static str) -> Outcome<Arc<Function>> {
         let mut functions = self.functions.lock().await;
         if let Some(function) = functions.get(name) {
@@ -264,20 +187,12 @@ impl World {
         Ok(function)
     }
 
-    /// S3 and KMS.
-    pub fn store(&self) -> &Store {
-        self.cloud.store()
-    }
-
     /// What was consumed so far.
     pub fn consumed(&self) -> Consumed {
         self.cloud.consumed()
     }
 
     /// Enqueues a run of one identity step.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn enqueue(&self, pool: &str, profile: &str) -> Outcome<String> {
         let event = self.enqueue_event(pool, profile);
         text(
@@ -296,9 +211,6 @@ impl World {
     }
 
     /// Claims the step of a run as the pull worker.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn claim(&self, run: &str) -> Outcome<u64> {
         let body = json!({ "run_id": run, "step_id": "only" });
         let claim = self
@@ -309,24 +221,19 @@ impl World {
             .ok_or_else(|| Failure::new("a claim without a fence"))
     }
 
-    /// Tells that the pull worker's sandbox has started, and has resolved these keys.
-    ///
-    /// # Errors
-    /// When it is refused.
-    pub async fn started(&self, run: &str, fence: u64, keys: &[String]) -> Outcome {
+    /// Reports that the pull worker's sandbox has started with its one secret.
+    pub async fn started(&self, run: &str, fence: u64) -> Outcome {
         let version = NOWHERE.rsplit('@').next();
-        let resolved: BTreeMap<&String, Option<&str>> =
-            keys.iter().map(|key| (key, version)).collect();
-        let body = json!({ "run_id": run, "step_id": "only", "fence": fence, "sandbox": "sandbox-1", "resolved": resolved });
+        let body = json!({
+            "run_id": run, "step_id": "only", "fence": fence, "sandbox": "sandbox-1",
+            "resolved": { "API_KEY": version },
+        });
         self.post("report", &self.worker, "/v1/starts", &body)
             .await
             .map(|_| ())
     }
 
     /// Tells that the pull worker's step has succeeded.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn succeeded(&self, run: &str, fence: u64) -> Outcome {
         let body =
             json!({ "run_id": run, "step_id": "only", "fence": fence, "state": "succeeded" });
@@ -336,9 +243,6 @@ impl World {
     }
 
     /// Hands `dispatch` the queue message of a run.
-    ///
-    /// # Errors
-    /// When it does not take it.
     pub async fn dispatch(&self, run: &str) -> Outcome {
         let message = json!({ "run_id": run, "step_id": "only" }).to_string();
         let event = json!({ "Records": [{
@@ -355,9 +259,6 @@ impl World {
     }
 
     /// The task of a run's step, as the API shows it.
-    ///
-    /// # Errors
-    /// When there is none.
     pub async fn task(&self, run: &str) -> Outcome<String> {
         let mut event = http_event(&self.member, &format!("/v1/runs/{run}"), &Value::Null);
         event["requestContext"]["http"]["method"] = json!("GET");
@@ -366,9 +267,6 @@ impl World {
     }
 
     /// Asks for its step as the sandbox of a task.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn ask(&self, run: &str, task: &str) -> Outcome {
         let mut event = http_event(
             "",
@@ -384,9 +282,6 @@ impl World {
     }
 
     /// Hands `observe` a state change of a run's task.
-    ///
-    /// # Errors
-    /// When it fails.
     pub async fn observe(&self, run: &str, task: &str, status: &str) -> Outcome {
         let mut container = json!({ "name": "sandbox", "lastStatus": status });
         if status == "STOPPED" {

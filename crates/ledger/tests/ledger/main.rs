@@ -1,6 +1,11 @@
 //! The ledger on a real DynamoDB protocol.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod fixtures;
+mod rates;
 mod runs;
 mod sealed;

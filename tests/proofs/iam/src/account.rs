@@ -18,7 +18,6 @@ pub const FARGATE_POOL: &str = "cloud";
 /// Whose role it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// A function's.
     Function,
     /// What ECS starts a project's sandboxes with.
     Execution,
@@ -28,16 +27,12 @@ pub enum Kind {
     Queue,
 }
 
-/// A role.
 #[derive(Clone, Debug)]
 pub struct Role {
-    /// Whose.
     pub kind: Kind,
     /// For people: the function's name, or the kind and the project.
     pub name: String,
-    /// Its ARN.
     pub arn: String,
-    /// Its project.
     pub project: Option<&'static str>,
     /// Who may assume it.
     pub trust: Policy,
@@ -51,7 +46,6 @@ pub struct Role {
 
 impl Role {
     /// Whose things are its own: its project, or the function it is the role of.
-    #[must_use]
     pub fn owner(&self) -> &str {
         self.project.unwrap_or(&self.name)
     }
@@ -62,16 +56,13 @@ impl Role {
 pub struct Guard {
     /// The ARN that it is attached to.
     pub of: String,
-    /// The policy.
     pub policy: Policy,
 }
 
 /// Who may invoke a function, by the function's resource policy.
 #[derive(Clone, Debug)]
 pub struct Invocation {
-    /// The function.
     pub function: String,
-    /// The service.
     pub principal: String,
     /// On behalf of what.
     pub source: String,
@@ -89,16 +80,12 @@ pub enum Shape {
     Large,
 }
 
-/// Everything that decides.
 #[derive(Clone, Debug)]
 pub struct Account {
     /// Which of the templates' choices it is deployed with.
     pub shape: Shape,
-    /// The functions.
     pub functions: BTreeSet<String>,
-    /// All roles.
     pub roles: Vec<Role>,
-    /// Policies of resources.
     pub guards: Vec<Guard>,
     /// Who may invoke functions.
     pub invocations: Vec<Invocation>,
@@ -109,17 +96,12 @@ pub struct Account {
 /// The templates of a deployment.
 #[derive(Clone, Debug)]
 pub struct Templates {
-    /// The control plane.
     pub control: Template,
-    /// A project.
     pub project: Template,
 }
 
 impl Templates {
     /// Those of `infra/sam`.
-    ///
-    /// # Errors
-    /// When they cannot be read.
     pub fn of_the_product() -> Result<Self, String> {
         Self::parse(
             &crate::text("infra/sam/template.yaml")?,
@@ -127,10 +109,6 @@ impl Templates {
         )
     }
 
-    /// From their text.
-    ///
-    /// # Errors
-    /// When they cannot be read.
     pub fn parse(control: &str, project: &str) -> Result<Self, String> {
         Ok(Self {
             control: Template::parse(control)?,
@@ -141,9 +119,6 @@ impl Templates {
 
 impl Account {
     /// What the templates deploy: small, large.
-    ///
-    /// # Errors
-    /// When they hold something that cannot be judged.
     pub fn both(templates: &Templates) -> Result<[Self; 2], String> {
         Ok([
             Self::deploy(templates, Shape::Small)?,
@@ -152,9 +127,6 @@ impl Account {
     }
 
     /// What the templates deploy.
-    ///
-    /// # Errors
-    /// When they hold something that cannot be judged.
     pub fn deploy(templates: &Templates, shape: Shape) -> Result<Self, String> {
         let mut account = Self {
             shape,
@@ -432,7 +404,6 @@ impl Account {
     ///
     /// With `whatever_else`, as if a policy allowed it everything as well: what is refused then is
     /// refused for ever.
-    #[must_use]
     pub fn decide(&self, role: &Role, request: &Request, whatever_else: bool) -> Decision {
         let principal = Some(("AWS", role.arn.as_str()));
         let mut allowed = whatever_else;
@@ -467,7 +438,6 @@ impl Account {
     }
 
     /// Whether `role` can be assumed by a service, for this account or another.
-    #[must_use]
     pub fn service_may_assume(role: &Role, service: &str, account: &str) -> bool {
         let request = assuming(role, account);
         role.trust.decide(&request, Some(("Service", service))) == Decision::Allowed
@@ -475,7 +445,6 @@ impl Account {
 
     /// Whether `role` can be assumed by the principal `arn`, which holds `holder`'s policies if it
     /// is a role of this account.
-    #[must_use]
     pub fn principal_may_assume(&self, role: &Role, arn: &str, holder: Option<&Role>) -> bool {
         let request = assuming(role, ACCOUNT);
         if role.trust.decide(&request, Some(("AWS", arn))) != Decision::Allowed {

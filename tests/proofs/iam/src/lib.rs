@@ -35,16 +35,11 @@ pub use account::Account;
 pub use matrix::Matrix;
 pub use template::Template;
 
-/// The repository's root.
-#[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
 }
 
 /// The text of a file below the root.
-///
-/// # Errors
-/// When it cannot be read.
 pub fn text(path: &str) -> Result<String, String> {
     std::fs::read_to_string(root().join(path)).map_err(|error| format!("`{path}`: {error}"))
 }

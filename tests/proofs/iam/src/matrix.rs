@@ -31,7 +31,6 @@ pub struct Matrix {
     pub ports: Vec<Port>,
     /// Calls whose refusals the local stack cannot show, with the reason.
     pub not_live: BTreeMap<String, String>,
-    /// The rows.
     pub sections: Vec<Section>,
 }
 
@@ -39,9 +38,7 @@ pub struct Matrix {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Names {
-    /// One.
     One(String),
-    /// Several.
     Many(Vec<String>),
 }
 
@@ -51,7 +48,6 @@ pub enum Names {
 pub struct Section {
     /// What they are about.
     pub title: String,
-    /// The rows.
     pub rows: Vec<Row>,
 }
 
@@ -59,12 +55,9 @@ pub struct Section {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
-    /// In words.
     pub what: String,
-    /// The actions.
     #[serde(rename = "do")]
     pub actions: Names,
-    /// The things.
     pub on: Names,
     /// What the request carries. Where somebody may, all of it is needed.
     #[serde(default)]
@@ -75,7 +68,6 @@ pub struct Row {
     /// Why somebody may, where it is not plain.
     #[serde(default)]
     pub why: Option<String>,
-    /// The functions' answer.
     pub functions: Answer,
     /// The execution roles' answer.
     pub execution: Answer,
@@ -98,7 +90,6 @@ pub enum Only {
     Large,
 }
 
-/// Who may.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum Answer {
@@ -112,9 +103,7 @@ pub enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Word {
-    /// All may.
     Yes,
-    /// None may.
     No,
     /// None may, even if a policy of theirs one day allowed everything.
     Never,
@@ -137,7 +126,6 @@ pub struct Trust {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Port {
-    /// The code.
     pub code: String,
     /// `ACTION on THING`: one of them. None: the port needs none.
     #[serde(default)]
@@ -147,13 +135,9 @@ pub struct Port {
 /// What the policies answer to one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
-    /// The functions.
     pub functions: Answer,
-    /// The execution roles.
     pub execution: Answer,
-    /// The sandbox roles.
     pub sandbox: Answer,
-    /// The queue credentials.
     pub queue: Answer,
 }
 
@@ -164,7 +148,6 @@ struct Asked {
 }
 
 impl Names {
-    /// The names.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         match self {
             Self::One(name) => std::slice::from_ref(name).iter(),
@@ -176,7 +159,6 @@ impl Names {
 
 impl Row {
     /// Whether somebody may in a deployment of this shape, if anybody.
-    #[must_use]
     pub fn is_about(&self, shape: Shape) -> bool {
         match self.only {
             None => true,
@@ -216,34 +198,24 @@ impl Kind {
 
 impl Matrix {
     /// Reads `tests/proofs/iam/matrix.yaml`.
-    ///
-    /// # Errors
-    /// When it cannot be read.
     pub fn of_the_product() -> Result<Self, String> {
         Self::parse(&crate::text("tests/proofs/iam/matrix.yaml")?)
     }
 
-    /// Reads a matrix.
-    ///
-    /// # Errors
-    /// When it is none.
     pub fn parse(text: &str) -> Result<Self, String> {
         yaml_serde::from_str(text).map_err(|error| format!("the matrix: {error}"))
     }
 
-    /// All rows.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
         self.sections.iter().flat_map(|section| &section.rows)
     }
 
     /// Everything in which the matrix and the account differ; nothing when they agree.
-    #[must_use]
     pub fn differences(&self, account: &Account) -> Vec<String> {
         self.at_least(account, usize::MAX)
     }
 
     /// As [`Matrix::differences`], but no further than the first place that has one.
-    #[must_use]
     pub fn first_differences(&self, account: &Account) -> Vec<String> {
         self.at_least(account, 1)
     }
@@ -295,9 +267,6 @@ impl Matrix {
     }
 
     /// What the policies answer to a row.
-    ///
-    /// # Errors
-    /// When it is no answer that a row can have: a role may in part.
     pub fn observe(&self, account: &Account, row: &Row) -> Result<Observed, String> {
         let asked = self.asked(row)?;
         let of = |kind: Kind| account.roles.iter().filter(move |role| role.kind == kind);
@@ -367,9 +336,6 @@ impl Matrix {
     }
 
     /// Each request of a row that the policies refuse to `role`: what a live check can try.
-    ///
-    /// # Errors
-    /// When the row names a thing that is not there.
     pub fn refused(
         &self,
         account: &Account,
@@ -383,9 +349,6 @@ impl Matrix {
     }
 
     /// All requests of a row.
-    ///
-    /// # Errors
-    /// When the row names a thing that is not there.
     pub fn requests(&self, row: &Row) -> Result<Vec<Request>, String> {
         Ok(self
             .asked(row)?
@@ -916,7 +879,6 @@ fn fill(pattern: &str, owner: Option<&str>) -> String {
 /// matrix lacks.
 ///
 /// `code` is `functions/main.rs`, whose arms are `"name" => …`.
-#[must_use]
 pub fn port_differences(matrix: &Matrix, account: &Account, code: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut arms: BTreeMap<&str, &str> = BTreeMap::new();

@@ -6,15 +6,10 @@ use std::fmt::Write as _;
 use crate::account::{Account, Shape};
 use crate::matrix::{Answer, Matrix, Observed, Only, Row, Word};
 
-/// The page.
 pub const PAGE: &str = "docs/who-may-do-what.md";
 const BEGIN: &str = "<!-- begin aws -->";
 const END: &str = "<!-- end aws -->";
 
-/// The generated part.
-///
-/// # Errors
-/// When the policies give an answer that no row can have.
 pub fn render(matrix: &Matrix, accounts: &[Account; 2]) -> Result<String, String> {
     let mut out = String::new();
     for section in &matrix.sections {
@@ -82,9 +77,6 @@ fn observe(matrix: &Matrix, [small, large]: &[Account; 2], row: &Row) -> Result<
 }
 
 /// The page with its part `aws` made anew.
-///
-/// # Errors
-/// When the page lacks the part's marks.
 pub fn written_into(page: &str, part: &str) -> Result<String, String> {
     let (before, rest) = page
         .split_once(BEGIN)

@@ -13,7 +13,6 @@ use serde_json::{Map, Value};
 /// What a request carries besides its action and resource, by condition key in lower case.
 pub type Context = BTreeMap<String, String>;
 
-/// What was decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Some statement allows it and none denies it.
@@ -24,27 +23,21 @@ pub enum Decision {
     NotAllowed,
 }
 
-/// A policy document.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Its statements.
     pub statements: Vec<Statement>,
 }
 
-/// A statement.
 #[derive(Clone, Debug)]
 pub struct Statement {
     /// Its Sid; empty for none.
     pub sid: String,
-    /// Whether it allows.
     pub allow: bool,
-    /// Which actions.
     pub actions: Match,
     /// Which resources. None in a trust policy.
     pub resources: Option<Match>,
     /// Whom, in a policy of a resource or a trust policy: (`AWS` or `Service`, name).
     pub principals: Option<Vec<(String, String)>>,
-    /// All must hold.
     pub conditions: Vec<Condition>,
 }
 
@@ -60,7 +53,6 @@ pub struct Match {
 /// One condition: an operator, a key, values.
 #[derive(Clone, Debug)]
 pub struct Condition {
-    /// Its operator.
     pub operator: Operator,
     /// Whether it holds when the request lacks the key: `...IfExists` and `ForAllValues:...` do,
     /// `ForAnyValue:...` does not, and of the others those that ask for a difference.
@@ -71,7 +63,6 @@ pub struct Condition {
     pub values: Vec<String>,
 }
 
-/// A condition operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
     /// `StringEquals`, `Bool`.
@@ -86,19 +77,16 @@ pub enum Operator {
     Null,
 }
 
-/// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// `service:Action`.
     pub action: String,
     /// An ARN, or `*` for an action that AWS authorises on no resource.
     pub resource: String,
-    /// The rest.
     pub context: Context,
 }
 
 /// Whether `text` matches `pattern`, in which `*` stands for any text and `?` for any character.
-#[must_use]
 pub fn like(pattern: &str, text: &str) -> bool {
     alike(pattern, text, |wanted, found| wanted == found)
 }
@@ -134,7 +122,6 @@ fn alike(pattern: &str, text: &str, same: fn(&u8, &u8) -> bool) -> bool {
 
 /// Whether all that `inner` matches is matched by `outer`. That is so when `outer` matches the text
 /// of `inner`: only a star can match a star. Patterns with `?` are not compared: the answer is no.
-#[must_use]
 pub fn within(inner: &str, outer: &str) -> bool {
     !inner.contains('?') && !outer.contains('?') && like(outer, inner)
 }
@@ -155,9 +142,6 @@ fn like_by_parts(pattern: &str, text: &str) -> bool {
 
 impl Policy {
     /// Reads a document whose functions are resolved.
-    ///
-    /// # Errors
-    /// When it holds something that is not evaluated here.
     pub fn parse(document: &Value) -> Result<Self, String> {
         let statements = match &document["Statement"] {
             Value::Array(statements) => statements.iter().collect(),
@@ -176,7 +160,6 @@ impl Policy {
     }
 
     /// What it says of `request`, made by `principal` where the policy names principals.
-    #[must_use]
     pub fn decide(&self, request: &Request, principal: Option<(&str, &str)>) -> Decision {
         let applies = |statement: &&Statement| statement.applies(request, principal);
         if let Some(statement) = self
@@ -315,7 +298,6 @@ impl Statement {
     }
 
     /// Whether it speaks of this request.
-    #[must_use]
     pub fn applies(&self, request: &Request, principal: Option<(&str, &str)>) -> bool {
         let whom = match (&self.principals, principal) {
             (None, _) => true,

@@ -19,7 +19,6 @@ pub const API: &str = "a1b2c3d4e5";
 /// What the id of the sandboxes' own API is.
 pub const SANDBOX_API: &str = "f6g7h8i9j0";
 
-/// A template.
 #[derive(Clone, Debug)]
 pub struct Template {
     /// As written, with functions in their long form. Tests change it to see the matrix fail.
@@ -29,9 +28,6 @@ pub struct Template {
 
 impl Template {
     /// Reads a template's text.
-    ///
-    /// # Errors
-    /// When it is no template.
     pub fn parse(text: &str) -> Result<Self, String> {
         let yaml: yaml_serde::Value =
             yaml_serde::from_str(text).map_err(|error| error.to_string())?;
@@ -45,17 +41,12 @@ impl Template {
         })
     }
 
-    /// With this parameter.
-    #[must_use]
     pub fn with(mut self, parameter: &str, value: Value) -> Self {
         self.parameters.insert(parameter.to_owned(), value);
         self
     }
 
     /// The resources that exist under the parameters: logical id, type, unresolved properties.
-    ///
-    /// # Errors
-    /// When a condition cannot be resolved.
     pub fn resources(&self) -> Result<Vec<(&str, &str, &Value)>, String> {
         let mut resources = Vec::new();
         for (id, resource) in self.document["Resources"].as_object().into_iter().flatten() {
@@ -74,9 +65,6 @@ impl Template {
     }
 
     /// A value with all functions in it resolved; null where it is `AWS::NoValue`.
-    ///
-    /// # Errors
-    /// When it holds a function, name or parameter that is not known.
     pub fn resolve(&self, value: &Value) -> Result<Value, String> {
         match value {
             Value::Array(values) => {

@@ -44,13 +44,11 @@ pub enum Action {
     Attaches(u8),
     /// The launcher stops what it started.
     TakesBack(u8),
-    /// The launcher dies.
     LauncherDies(u8),
     /// ECS starts the task, with the key in its environment.
     TaskStarts(Claim),
     /// The task's init asks for its command.
     TaskAsks(Claim),
-    /// The command ends.
     TaskExits(Claim),
     /// `observe` learns that the task runs: reads the run, then the revocations.
     ObserverReads(Claim),
@@ -68,7 +66,6 @@ pub enum Action {
     SweepStops(u8),
     /// `sweep` finds a worker's lease to have run out.
     LeaseExpires(u8),
-    /// The worker claims.
     WorkerClaims(u8, u8),
     /// `claim` reads the revocations for the worker, and ends the step if the key is revoked.
     WorkerChecks(u8),
@@ -78,12 +75,10 @@ pub enum Action {
     WorkerStarts(u8),
     /// `report` writes the start, or the abort, if the run still is as it was read.
     StartWrites {
-        /// The worker.
         worker: u8,
         /// Whether the answer reaches it.
         answered: bool,
     },
-    /// The command ends.
     WorkerExits(u8),
     /// The worker reports the end.
     WorkerReports(u8),
@@ -96,7 +91,6 @@ pub enum Action {
 impl Action {
     /// Whether it happens sooner or later unless something makes it needless: what must be done
     /// before a state is quiet. The others are choices and accidents.
-    #[must_use]
     pub const fn is_due(self) -> bool {
         match self {
             Self::EnqueueChecks

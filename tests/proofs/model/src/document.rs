@@ -15,16 +15,12 @@ pub const END: &str = "<!-- end of the generated part -->";
 
 /// A protocol that breaks a promise, and the setup that shows it.
 pub struct Breach {
-    /// The mutation.
     pub protocol: Protocol,
-    /// Who takes part.
     pub setup: Setup,
-    /// What it breaks.
     pub promise: Promise,
 }
 
 /// Each mutation, with what it is expected to break.
-#[must_use]
 pub fn breaches() -> Vec<Breach> {
     let breach = |protocol, setup, promise| Breach {
         protocol,
@@ -96,7 +92,6 @@ const MOST_STEPS: usize = 30;
 
 /// The shortest way to a state that breaks a promise: each step with the states around it. Empty:
 /// there is none.
-#[must_use]
 pub fn shortest(breach: &Breach) -> Vec<(World, Action, World)> {
     // The checker looks at its findings once in a while and keeps the last one, which need not be
     // the nearest: so the depth is raised until there is one. One thread finds the same each time.
@@ -126,7 +121,6 @@ pub fn shortest(breach: &Breach) -> Vec<(World, Action, World)> {
 }
 
 /// The generated part, without its markers.
-#[must_use]
 pub fn generate() -> String {
     let mut text = String::new();
     let _ = writeln!(text, "| setup | states | transitions |\n|---|--:|--:|");
@@ -165,7 +159,6 @@ pub fn generate() -> String {
 }
 
 /// A document with its generated part replaced. `None`: it has no such part.
-#[must_use]
 pub fn replaced(document: &str, generated: &str) -> Option<String> {
     let (before, rest) = document.split_once(BEGIN)?;
     let (_, after) = rest.split_once(END)?;
@@ -310,7 +303,6 @@ fn sandbox_runs(world: &World) -> bool {
 }
 
 /// The path in words, for the message of a test that fails.
-#[must_use]
 pub fn narrate(path: &[(World, Action, World)]) -> String {
     let told = path
         .iter()

@@ -31,7 +31,6 @@ pub enum Promise {
 }
 
 impl Promise {
-    /// All of them.
     pub const ALL: [Self; 7] = [
         Self::NothingLetGo,
         Self::NothingLeft,
@@ -43,7 +42,6 @@ impl Promise {
     ];
 
     /// The promise in words; the checker's name for it.
-    #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
             Self::NothingLetGo => {

@@ -48,7 +48,6 @@ impl Protocol {
     ];
 
     /// What differs from the product, in words.
-    #[must_use]
     pub const fn describe(self) -> &'static str {
         match self {
             Self::IntentThenCheck => "the product's order",

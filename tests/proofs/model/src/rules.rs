@@ -23,7 +23,6 @@ type Taken = Option<()>;
 
 impl RevocationModel {
     /// The state after a step; `None`: it cannot be taken, or changes nothing.
-    #[must_use]
     pub fn after(&self, world: &World, action: Action) -> Option<World> {
         let mut next = world.clone();
         self.take(&mut next, action)?;
@@ -32,7 +31,6 @@ impl RevocationModel {
     }
 
     /// Whether nothing is left to do, short of somebody's choice or an accident.
-    #[must_use]
     pub fn is_quiet(&self, world: &World) -> bool {
         let mut actions = Vec::new();
         self.candidates(world, &mut actions);
@@ -190,7 +188,6 @@ impl RevocationModel {
         }
     }
 
-    /// Callers and operators.
     fn people(&self, world: &mut World, action: Action) -> Taken {
         match (action, world.caller) {
             (Action::EnqueueChecks, Caller::Ready) if self.revoked(world).is_none() => {

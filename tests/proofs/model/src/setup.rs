@@ -33,13 +33,11 @@ pub enum Kind {
 /// Who takes part, and within which bounds.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// The setup's name.
     pub name: &'static str,
     /// The steps of the one run.
     pub kinds: Vec<Kind>,
     /// Deliveries of a queue message that `dispatch` works on at once.
     pub launchers: u8,
-    /// Pull workers.
     pub workers: u8,
     /// Claims of each step.
     pub claims: u64,
@@ -69,7 +67,6 @@ pub struct Setup {
 impl Setup {
     /// One step of a Fargate pool whose message is delivered twice at once; a revocation and a
     /// lift.
-    #[must_use]
     pub fn deliveries() -> Self {
         Self {
             launchers: 2,
@@ -79,7 +76,6 @@ impl Setup {
     }
 
     /// One step of a Fargate pool that is lost and claimed again; a revocation and a lift.
-    #[must_use]
     pub fn requeue() -> Self {
         Self {
             launchers: 1,
@@ -91,7 +87,6 @@ impl Setup {
     }
 
     /// One step of a Fargate pool that is lost, dead, and retried; a revocation.
-    #[must_use]
     pub fn retry() -> Self {
         Self {
             launchers: 1,
@@ -102,7 +97,6 @@ impl Setup {
     }
 
     /// One step of a Fargate pool; a revocation, a lift, and another revocation.
-    #[must_use]
     pub fn again() -> Self {
         Self {
             launchers: 1,
@@ -114,7 +108,6 @@ impl Setup {
 
     /// One step that two pull workers, in different partitions, claim one after the other; a
     /// revocation and a lift.
-    #[must_use]
     pub fn workers() -> Self {
         Self {
             workers: 2,
@@ -127,7 +120,6 @@ impl Setup {
 
     /// A run of two steps, one in a Fargate pool and one with a pull worker; a hard revocation ends
     /// both.
-    #[must_use]
     pub fn two_steps() -> Self {
         let bounds = Self::of("two steps", &[Kind::Fargate, Kind::Pull]);
         Self {
@@ -139,8 +131,6 @@ impl Setup {
         }
     }
 
-    /// Every setup.
-    #[must_use]
     pub fn all() -> [Self; 6] {
         [
             Self::deliveries(),
@@ -180,13 +170,11 @@ impl Setup {
     }
 
     /// The pool's holder: its leases stand in the last partition.
-    #[must_use]
     pub const fn pool(&self) -> u8 {
         PARTITIONS - 1
     }
 
     /// What runs the sandboxes of a step.
-    #[must_use]
     pub fn executor(&self, step: u8) -> Executor {
         match self.kinds.get(usize::from(step)) {
             Some(Kind::Pull) => Executor::Worker,
@@ -203,7 +191,6 @@ impl Setup {
     }
 
     /// The run as it is first stored.
-    #[must_use]
     pub fn enqueue(&self) -> (Run, Change) {
         let specs: BTreeMap<StepId, StepSpec> = self
             .steps

@@ -20,7 +20,6 @@ struct Canonical {
 
 impl Document {
     /// The document of a run.
-    #[must_use]
     pub fn new(run: Run) -> Self {
         // Maps of a run are ordered, so equal runs have one text.
         let text = serde_json::to_string(&run).unwrap_or_else(|error| error.to_string());
@@ -33,8 +32,6 @@ impl Document {
         }))
     }
 
-    /// The run.
-    #[must_use]
     pub fn run(&self) -> &Run {
         &self.0.run
     }
@@ -64,9 +61,7 @@ impl std::fmt::Debug for Document {
 /// A claim: a step's number and the claim's fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Claim {
-    /// The step's number.
     pub step: u8,
-    /// The fence.
     pub fence: u64,
 }
 
@@ -82,7 +77,6 @@ pub struct Active {
 /// Where the caller who enqueues and retries stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Caller {
-    /// Has done nothing.
     Ready,
     /// Has found the key not revoked, and will store the run.
     MayEnqueue,
@@ -125,7 +119,6 @@ pub enum Paging {
 /// A delivery of a queue message to `dispatch`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Launcher {
-    /// Has no message.
     Idle,
     /// Has found the key not revoked, and holds no lease: only where the check comes first.
     Prechecked(u8),
@@ -139,7 +132,6 @@ pub enum Launcher {
     TakingBack(Claim),
 }
 
-/// A pull worker.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Pull {
     /// Has no step, and no sandbox.
@@ -154,7 +146,6 @@ pub enum Pull {
     Prepared(Claim),
     /// The control plane works on its start.
     Starting(Claim, Starting),
-    /// The command runs.
     LetGo(Claim),
     /// The command has ended; the report is to be made.
     Ended(Claim),
@@ -162,7 +153,6 @@ pub enum Pull {
 
 impl Launcher {
     /// The claim that it works on.
-    #[must_use]
     pub const fn claim(&self) -> Option<Claim> {
         match self {
             Self::Idle | Self::Prechecked(_) => None,
@@ -176,7 +166,6 @@ impl Launcher {
 
 impl Pull {
     /// The claim that it works on.
-    #[must_use]
     pub const fn claim(&self) -> Option<Claim> {
         match self {
             Self::Idle | Self::Prechecked(_) => None,
@@ -190,7 +179,6 @@ impl Pull {
     }
 
     /// The claim of its sandbox, if it has one that holds the key.
-    #[must_use]
     pub const fn sandbox(&self) -> Option<Claim> {
         match self {
             Self::Prepared(claim) | Self::Starting(claim, _) | Self::LetGo(claim) => Some(*claim),
@@ -230,11 +218,9 @@ pub struct Task {
 /// How far a task has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// ECS prepares it.
     Provisioning,
     /// Its init runs, has the key in its environment, and asks for the command.
     Up,
-    /// The command runs.
     LetGo,
     /// The command has ended by itself.
     Exited,
@@ -244,7 +230,6 @@ pub enum Phase {
 
 impl Task {
     /// Whether it has, or will have, the key.
-    #[must_use]
     pub const fn lives(&self) -> bool {
         matches!(self.phase, Phase::Provisioning | Phase::Up | Phase::LetGo)
     }
@@ -269,7 +254,6 @@ pub enum Fault {
 /// A state of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
-    /// The run's row.
     pub run: Option<Document>,
     /// The lease rows, by holder.
     pub leases: BTreeMap<u8, Claim>,
@@ -281,13 +265,11 @@ pub struct World {
     pub lifted: u8,
     /// Steps put back so far.
     pub retried: u8,
-    /// The caller.
     pub caller: Caller,
     /// The fan-outs, oldest first.
     pub fan_outs: Vec<FanOut>,
     /// The deliveries to `dispatch`.
     pub launchers: Vec<Launcher>,
-    /// The pull workers.
     pub pulls: Vec<Pull>,
     /// What ECS was asked to run, by client token: one task for each claim.
     pub tasks: BTreeMap<Claim, Task>,
@@ -312,7 +294,6 @@ pub enum Refused {
 
 impl World {
     /// Before anything has happened.
-    #[must_use]
     pub fn new(setup: &Setup) -> Self {
         Self {
             run: None,
@@ -333,7 +314,6 @@ impl World {
     }
 
     /// The state of a step, once the run is stored.
-    #[must_use]
     pub fn step(&self, setup: &Setup, step: u8) -> Option<&StepState> {
         let step_id = setup.steps.get(usize::from(step))?;
         self.run
@@ -345,13 +325,11 @@ impl World {
     }
 
     /// The hold of a step.
-    #[must_use]
     pub fn hold(&self, setup: &Setup, step: u8) -> Option<&Hold> {
         self.step(setup, step)?.hold()
     }
 
     /// The fence of a step's newest claim.
-    #[must_use]
     pub fn fence(&self, setup: &Setup, step: u8) -> u64 {
         let step = setup.steps.get(usize::from(step));
         let run = self.run.as_ref().map(Document::run);
@@ -361,7 +339,6 @@ impl World {
     }
 
     /// The fan-out of the active revocation, if that is a hard one.
-    #[must_use]
     pub fn active_fan_out(&self) -> Option<&FanOut> {
         let active = self.active.filter(|active| active.hard)?;
         self.fan_outs
@@ -371,9 +348,6 @@ impl World {
 
     /// Applies `rule` to the run and writes document and lease rows, all or nothing: one
     /// transaction of the ledger.
-    ///
-    /// # Errors
-    /// See [`Refused`]. Nothing was written then.
     pub fn transact(
         &mut self,
         setup: &Setup,

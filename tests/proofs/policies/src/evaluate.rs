@@ -16,17 +16,13 @@ pub enum Error {
     /// A file cannot be read.
     #[error("`{path}` cannot be read: {source}")]
     File {
-        /// The file.
         path: String,
-        /// The system's answer.
         source: std::io::Error,
     },
     /// The schema or a policy is not well-formed.
     #[error("`{file}`: {reason}")]
     Malformed {
-        /// The file.
         file: String,
-        /// What Cedar says.
         reason: String,
     },
     /// The policies do not fit the schema.
@@ -35,9 +31,7 @@ pub enum Error {
     /// A question could not be answered.
     #[error("{question:?}: {reason}")]
     Unanswered {
-        /// The question.
         question: Question,
-        /// What Cedar says.
         reason: String,
     },
 }
@@ -45,11 +39,9 @@ pub enum Error {
 /// May a principal of this kind do this here? No action is: may it know of the thing?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// Who.
     pub kind: Kind,
     /// What; to know of it if none.
     pub action: Option<Action>,
-    /// About what.
     pub place: Place,
 }
 
@@ -64,7 +56,6 @@ pub struct Policies {
 pub struct Answers(Vec<(Question, bool)>);
 
 impl Question {
-    /// Every question.
     pub fn all() -> impl Iterator<Item = Self> {
         let actions = || std::iter::once(None).chain(Action::ALL.iter().copied().map(Some));
         Kind::ALL.into_iter().flat_map(move |kind| {
@@ -75,13 +66,11 @@ impl Question {
 
 impl Answers {
     /// Whether this is permitted.
-    #[must_use]
     pub fn may(&self, kind: Kind, action: Option<Action>, place: Place) -> bool {
         self.0.contains(&(Question { kind, action, place }, true))
     }
 
     /// What is permitted, in the order of the actions.
-    #[must_use]
     pub fn allowed(&self, kind: Kind, place: Place) -> Vec<Action> {
         Action::ALL.iter().copied().filter(|action| self.may(kind, Some(*action), place)).collect()
     }
@@ -95,9 +84,6 @@ impl PartialEq for Answers {
 
 impl Policies {
     /// Reads the schema and the policies of a directory, and validates them strictly.
-    ///
-    /// # Errors
-    /// When they do not hold.
     pub fn load(directory: &Path) -> Result<Self, Error> {
         let failed = |path: &Path, source| Error::File { path: path.display().to_string(), source };
         let mut files = Vec::new();
@@ -153,7 +139,6 @@ impl Policies {
     }
 
     /// SHA-256 of the files, one after another.
-    #[must_use]
     pub fn hash(&self) -> &str {
         &self.hash
     }
@@ -173,18 +158,12 @@ impl Policies {
     }
 
     /// The same policies without one.
-    ///
-    /// # Errors
-    /// When what remains does not hold.
     pub fn without(&self, id: &str) -> Result<Self, Error> {
         let rest = self.set.policies().filter(|policy| policy.id().to_string() != id).cloned().collect();
         Self::checked(self.schema.clone(), rest, self.hash.clone())
     }
 
     /// The same policies and one that permits everything to everybody.
-    ///
-    /// # Errors
-    /// When they do not hold.
     pub fn wide_open(&self) -> Result<Self, Error> {
         let all = Policy::parse(Some(PolicyId::new("everything")), "permit (principal, action, resource);")
             .map_err(|error| Error::Invalid(error.to_string()))?;
@@ -193,17 +172,12 @@ impl Policies {
     }
 
     /// The names of the schema's actions, sorted.
-    #[must_use]
     pub fn actions(&self) -> Vec<String> {
         let mut names: Vec<String> = self.schema.actions().map(|action| action.id().unescaped().to_owned()).collect();
         names.sort();
         names
     }
 
-    /// Asks everything.
-    ///
-    /// # Errors
-    /// When a question has no answer.
     pub fn answers(&self) -> Result<Answers, Error> {
         let entities = self.entities().map_err(Error::Invalid)?;
         let asked = Question::all().map(|question| {

@@ -27,15 +27,11 @@ pub struct Generated {
 }
 
 /// Where the repository is.
-#[must_use]
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..")
 }
 
 /// Evaluates the policies and writes down what they decide.
-///
-/// # Errors
-/// When they do not hold together.
 pub fn generate() -> Result<Generated, Error> {
     let policies = Policies::load(&root().join("infra/policies"))?;
     let answers = policies.answers()?;
@@ -43,7 +39,6 @@ pub fn generate() -> Result<Generated, Error> {
 }
 
 /// `text` with the part `api` between its markers replaced.
-#[must_use]
 pub fn replaced(text: &str, generated: &str) -> Option<String> {
     const BEGIN: &str = "<!-- begin api -->\n";
     const END: &str = "<!-- end api -->";

@@ -9,7 +9,7 @@ use sealfleet_ledger::store::{Key, Table};
 use serde_json::{Value, json};
 
 use crate::director::{AnswerTo, Director};
-use crate::handlers::{Function, Invoke, request};
+use crate::handlers::{Invoke, request};
 use crate::memory::number;
 use crate::onboarding::{PROJECT, SECRET};
 use crate::requests;
@@ -46,20 +46,16 @@ impl Director {
         let request = request(Method::POST, "/v1/runs", &headers, Some(&body));
         // An impatient caller sends it twice.
         if self.stage.lock().random.chance(self.temper.doubling) {
-            self.call(Function::Enqueue, request.clone());
+            self.call(request.clone());
         }
-        self.call(Function::Enqueue, request);
+        self.call(request);
     }
 
     pub(crate) fn cancel(&mut self) {
         let Some((run_id, _)) = self.some_run() else {
             return;
         };
-        self.post(
-            Function::Cancel,
-            &format!("/v1/runs/{run_id}/cancel"),
-            &json!({}),
-        );
+        self.post(&format!("/v1/runs/{run_id}/cancel"), &json!({}));
     }
 
     /// A dead step is put back; now and then somebody tries that with another one.
@@ -67,7 +63,7 @@ impl Director {
         let step = {
             let mut world = self.stage.lock();
             let any = world.random.chance(100);
-            let runs = world.invariants.runs().values();
+            let runs = world.judge.runs().values();
             let steps = runs.flat_map(|run| {
                 run.steps
                     .iter()
@@ -82,7 +78,6 @@ impl Director {
         };
         if let Some((run_id, step_id)) = step {
             self.post(
-                Function::Enqueue,
                 &format!("/v1/runs/{run_id}/steps/{step_id}/retry"),
                 &json!({}),
             );
@@ -130,7 +125,7 @@ impl Director {
             &headers,
             Some(&body),
         );
-        self.call(Function::Profile, request);
+        self.call(request);
     }
 
     /// Mostly while there is something to take away: too early, and nothing ever starts.
@@ -138,27 +133,23 @@ impl Director {
         let pointless = {
             let mut world = self.stage.lock();
             let eager = world.random.chance(50);
-            !eager && !world.invariants.holds_secrets()
+            !eager && !world.judge.holds_secrets()
         };
         if pointless {
             return;
         }
         let body = requests::revocation(&mut self.stage.lock().random);
-        self.post(Function::Revoke, "/v1/revocations", &body);
+        self.post("/v1/revocations", &body);
     }
 
     pub(crate) fn lift(&mut self) {
         let id = {
             let mut world = self.stage.lock();
-            let active = world.invariants.revocations().active();
+            let active = world.judge.revocations().active();
             world.random.pick(&active).copied()
         };
         if let Some(id) = id {
-            self.post(
-                Function::Revoke,
-                &format!("/v1/revocations/{id}/lift"),
-                &json!({}),
-            );
+            self.post(&format!("/v1/revocations/{id}/lift"), &json!({}));
         }
     }
 
@@ -170,38 +161,33 @@ impl Director {
             .collect();
         let worker = self.stage.lock().random.pick(&workers).cloned();
         if let Some(worker) = worker {
-            self.post(
-                Function::Fleet,
-                &format!("/v1/workers/{worker}/revoke"),
-                &json!({}),
-            );
+            self.post(&format!("/v1/workers/{worker}/revoke"), &json!({}));
         }
     }
 
     pub(crate) fn some_run(&self) -> Option<(RunId, Vec<StepId>)> {
         let mut world = self.stage.lock();
-        let runs: Vec<RunId> = world.invariants.runs().keys().copied().collect();
+        let runs: Vec<RunId> = world.judge.runs().keys().copied().collect();
         let run_id = *world.random.pick(&runs)?;
-        let run = world.invariants.runs().get(&run_id)?;
+        let run = world.judge.runs().get(&run_id)?;
         Some((run_id, run.steps.keys().cloned().collect()))
     }
 
-    pub(crate) fn post(&mut self, function: Function, path: &str, body: &Value) {
+    pub(crate) fn post(&mut self, path: &str, body: &Value) {
         let request = request(
             Method::POST,
             path,
             &[("authorization", self.token.as_str())],
             Some(body),
         );
-        self.call(function, request);
+        self.call(request);
     }
 
-    pub(crate) fn call(&mut self, function: Function, request: Result<Request, String>) {
+    pub(crate) fn call(&mut self, request: Result<Request, String>) {
         let Ok(request) = request else { return };
         let answer_to = AnswerTo::Caller {
-            function,
             request: Box::new(request.clone()),
         };
-        self.begin(Invoke::Http(function, request), None, answer_to);
+        self.begin(Invoke::Http(request), None, answer_to);
     }
 }

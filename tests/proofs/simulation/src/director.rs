@@ -14,7 +14,7 @@ use sealfleet_api::http::Request;
 
 use crate::ecs::Task;
 use crate::fargate::{init_hears, queue_hears, subject_of};
-use crate::handlers::{Function, Handlers, Invoke, Outcome, Running};
+use crate::handlers::{Handlers, Invoke, Outcome, Running};
 use crate::invariants::Claim;
 use crate::onboarding::{FARGATE_QUEUE, Project};
 use crate::ports::short;
@@ -23,7 +23,6 @@ use crate::stage::{Actor, Fault, LaunchVerdict, Stage, Subject, Verdict, World};
 use crate::temper::Temper;
 use crate::workers::{Ask, Worker};
 
-/// Invocations at once.
 const AT_ONCE: usize = 6;
 /// Tries of an event before EventBridge gives up.
 const EVENT_TRIES: u32 = 3;
@@ -34,7 +33,6 @@ const BACK_OFF: Duration = Duration::from_millis(700);
 pub(crate) enum AnswerTo {
     Nobody,
     Caller {
-        function: Function,
         request: Box<Request>,
     },
     Worker {
@@ -76,7 +74,6 @@ enum Turn {
     Sweep,
 }
 
-/// One seed's play.
 pub struct Director {
     pub(crate) stage: Stage,
     pub(crate) handlers: Arc<Handlers>,
@@ -90,7 +87,6 @@ pub struct Director {
 
 impl Director {
     /// A play of this temper in a project.
-    #[must_use]
     pub fn new(stage: Stage, seed: u64, temper: Temper, project: &Project) -> Self {
         let handlers = Arc::new(Handlers::new(&stage, seed));
         let workers = project.workers.iter().cloned().map(Worker::new).collect();
@@ -112,11 +108,11 @@ impl Director {
         {
             let mut world = self.stage.lock();
             world.temper = Some(self.temper.clone());
-            world.invariants.exclusive = self.temper.skew == 0;
+            world.judge.exclusive = self.temper.skew == 0;
         }
         for _ in 0..self.temper.turns {
             self.turn().await;
-            if !self.stage.lock().invariants.violations().is_empty() {
+            if !self.stage.lock().judge.violations().is_empty() {
                 return;
             }
         }
@@ -228,7 +224,7 @@ impl Director {
             Err(_) => self
                 .stage
                 .lock()
-                .invariants
+                .judge
                 .wrong(format!("{} panicked", invocation.actor.name)),
             Ok(Poll::Pending) => self.running.push(invocation),
             Ok(Poll::Ready(outcome)) => self.ended(invocation.actor, invocation.answer_to, outcome),
@@ -290,10 +286,10 @@ impl Director {
                         .map_err(|problem| problem.code),
                 );
             }
-            (AnswerTo::Caller { function, request }, Outcome::Http(Err(problem)))
+            (AnswerTo::Caller { request }, Outcome::Http(Err(problem)))
                 if problem.status >= 500 =>
             {
-                self.unanswered(AnswerTo::Caller { function, request });
+                self.unanswered(AnswerTo::Caller { request });
             }
             (AnswerTo::Queue { dispatch, messages }, Outcome::Batch(response)) => {
                 let failed: Vec<String> = response
@@ -323,13 +319,12 @@ impl Director {
     pub(crate) fn unanswered(&mut self, answer_to: AnswerTo) {
         match answer_to {
             AnswerTo::Nobody => {}
-            AnswerTo::Caller { function, request } => {
+            AnswerTo::Caller { request } => {
                 if self.stage.lock().random.chance(600) {
                     let again = AnswerTo::Caller {
-                        function,
                         request: request.clone(),
                     };
-                    self.begin(Invoke::Http(function, *request), None, again);
+                    self.begin(Invoke::Http(*request), None, again);
                 }
             }
             AnswerTo::Worker { worker, ask, .. } => {
@@ -392,7 +387,7 @@ impl Director {
         for (at, worker) in self.workers.iter_mut().enumerate() {
             for claim in worker.kill_overdue(now) {
                 world.note(|| format!("worker {at} kills {}: its lease ran out", named(&claim)));
-                world.invariants.over(&claim);
+                world.judge.over(&claim);
             }
         }
     }
@@ -407,13 +402,11 @@ impl Director {
         world.note(|| "faults stop; all that was on its way is lost".to_owned());
         for worker in &mut self.workers {
             for claim in worker.die() {
-                world.invariants.over(&claim);
+                world.judge.over(&claim);
             }
         }
     }
 
-    /// The handlers.
-    #[must_use]
     pub const fn handlers(&self) -> &Arc<Handlers> {
         &self.handlers
     }
@@ -455,7 +448,7 @@ pub(crate) fn named((run_id, step_id, fence): &Claim) -> String {
 
 fn about(invoke: &Invoke) -> String {
     match invoke {
-        Invoke::Http(_, request) => {
+        Invoke::Http(request) => {
             format!(
                 ": {} /{} {}",
                 request.method,

@@ -12,7 +12,7 @@ use sealfleet_api::http::Answer;
 use crate::director::Director;
 use crate::ecs::{End, Init, Status, Task};
 use crate::fargate::{end_task, init_hears};
-use crate::handlers::{Function, Invoke, Outcome, request};
+use crate::handlers::{Invoke, Outcome, request};
 use crate::onboarding::{FARGATE_QUEUE, PROJECT, PULL_QUEUE};
 use crate::pull::hears;
 use crate::stage::{Stage, World};
@@ -41,8 +41,7 @@ impl Director {
             }
             self.tasks_go_on(stage).await;
             let mut world = stage.lock();
-            if world.queues.is_empty() && ended(&world) || !world.invariants.violations().is_empty()
-            {
+            if world.queues.is_empty() && ended(&world) || !world.judge.violations().is_empty() {
                 break;
             }
             world.ecs.events.clear();
@@ -84,9 +83,7 @@ impl Director {
             };
             let Some(hint) = message.hint() else { continue };
             let body = serde_json::json!({ "run_id": hint.run_id, "step_id": hint.step_id });
-            let answer = self
-                .ask(&bearer, Function::Claim, "/v1/claims", &body)
-                .await;
+            let answer = self.ask(&bearer, "/v1/claims", &body).await;
             let ask = Ask::Claim { message: Some(id) };
             let Some(worker) = self.workers().next() else {
                 return;
@@ -124,7 +121,7 @@ impl Director {
                     Ask::Report(claim.clone()),
                 )
             };
-            let answer = self.ask(bearer, Function::Report, path, &body).await;
+            let answer = self.ask(bearer, path, &body).await;
             let answer = answer
                 .map(|answer| answer.body)
                 .map_err(|problem| problem.code);
@@ -139,17 +136,12 @@ impl Director {
     async fn ask(
         &self,
         bearer: &str,
-        function: Function,
         path: &str,
         body: &serde_json::Value,
     ) -> Result<Answer, Problem> {
         let request = request(Method::POST, path, &[("authorization", bearer)], Some(body))
             .map_err(|detail| Problem::invalid("request", detail))?;
-        match self
-            .handlers()
-            .invoke(Invoke::Http(function, request))
-            .await
-        {
+        match self.handlers().invoke(Invoke::Http(request)).await {
             Outcome::Http(answer) => answer,
             other => Err(Problem::invalid("outcome", format!("{other:?}"))),
         }
@@ -195,11 +187,7 @@ impl Director {
             "arn:aws:sts::1:assumed-role/sealfleet-{PROJECT}--sandbox/{}",
             task.id()
         ));
-        if let Outcome::Http(answer) = self
-            .handlers()
-            .invoke(Invoke::Http(Function::Sandbox, request))
-            .await
-        {
+        if let Outcome::Http(answer) = self.handlers().invoke(Invoke::Http(request)).await {
             let answer = answer
                 .map(|_| ())
                 .map_err(|problem| (problem.code, problem.status));
@@ -214,22 +202,22 @@ fn is_held(world: &World, task: &Task) -> bool {
         return false;
     };
     world
-        .invariants
+        .judge
         .runs()
         .get(&run_id)
         .is_some_and(|run| run.held(&step_id, None, fence).is_ok())
 }
 
 fn ended(world: &World) -> bool {
-    let runs = world.invariants.runs().values();
+    let runs = world.judge.runs().values();
     let over = runs.fold(true, |over, run| {
         over && run.due_at().is_none() && run.steps.values().all(|step| step.state.is_terminal())
     });
-    over && world.ecs.live().next().is_none() && world.invariants.all_recorded()
+    over && world.ecs.live().next().is_none() && world.judge.waiting() == 0
 }
 
 fn check(world: &mut World) {
-    world.invariants.check_end();
+    world.judge.check_end();
     let left: Vec<String> = world
         .ecs
         .live()
@@ -244,7 +232,7 @@ fn check(world: &mut World) {
         .collect();
     for task in left {
         world
-            .invariants
+            .judge
             .wrong(format!("a task is left that nobody stops: {task}"));
     }
 }

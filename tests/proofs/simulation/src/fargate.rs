@@ -6,7 +6,7 @@ use sealfleet_api::Code;
 
 use crate::director::{AnswerTo, Director};
 use crate::ecs::{End, Init, Status, Task};
-use crate::handlers::{Function, Invoke, request};
+use crate::handlers::{Invoke, request};
 use crate::onboarding::{FARGATE_QUEUE, PROJECT};
 use crate::ports::short;
 use crate::queues::Message;
@@ -47,7 +47,7 @@ impl Director {
         let answer_to = AnswerTo::Init {
             arn: task.arn.clone(),
         };
-        self.begin(Invoke::Http(Function::Sandbox, request), None, answer_to);
+        self.begin(Invoke::Http(request), None, answer_to);
     }
 
     pub(crate) fn event_arrives(&mut self) {
@@ -133,7 +133,7 @@ pub(crate) fn queue_hears(
             == hint
     });
     for task in launched.cloned().collect::<Vec<_>>() {
-        world.invariants.launched_and_done(&task);
+        world.judge.launched_and_done(&task);
     }
     if world.random.chance(temper.doubling) {
         world.note(|| format!("message {} stays in its queue", message.id));
@@ -183,10 +183,11 @@ pub(crate) fn task_moves(world: &mut World, temper: &Temper, arn: &str) -> Optio
 
 /// Ends a task, and the command in it.
 pub fn end_task(world: &mut World, task: &Task, end: End) {
-    world.ecs.end(&task.arn, end);
+    let now = world.time;
+    world.ecs.end(&task.arn, end, now);
     world.note(|| format!("{} ends: {end:?}", short(&task.arn)));
     if let Some((_, run_id, step_id, fence)) = task.claim() {
-        world.invariants.over(&(run_id, step_id, fence));
+        world.judge.over(&(run_id, step_id, fence));
     }
 }
 
@@ -210,7 +211,7 @@ pub fn init_hears(world: &mut World, arn: &str, answer: Result<(), (Code, u16)>)
                     short(arn)
                 )
             });
-            world.invariants.task_let_go(&task);
+            world.judge.task_let_go(&task);
             Init::LetGo
         }
         Err((code, status)) if status >= 500 || code == Code::NotReady => Init::Asks,

@@ -18,22 +18,13 @@ use sealfleet_ledger::store::{Item, Table};
 use crate::ecs::{Ecs, Status, Task};
 use crate::memory::{Changed, number, text};
 use crate::revocations::Revocations;
-use crate::stage::{Actor, Subject};
+use crate::stage::{Actor, Judge, Moment, Subject};
 
 /// A claim of a step.
 pub type Claim = (RunId, StepId, Fence);
 
 /// A lease's row: the holder's slot, the step and the fence.
 type Lease = (String, StepId, Fence);
-
-/// When a transaction was made.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// Its position in the order of all effects.
-    pub effect: u64,
-    /// The latest that any clock of the control plane may say.
-    pub latest_clock: i64,
-}
 
 /// What has been seen, and what was wrong with it.
 #[derive(Clone, Debug, Default)]
@@ -65,50 +56,8 @@ pub struct Invariants {
     violations: Vec<String>,
 }
 
-impl Invariants {
-    /// What was wrong so far.
-    #[must_use]
-    pub fn violations(&self) -> &[String] {
-        &self.violations
-    }
-
-    /// The runs, as they are stored.
-    #[must_use]
-    pub const fn runs(&self) -> &BTreeMap<RunId, Run> {
-        &self.runs
-    }
-
-    /// The revocations.
-    #[must_use]
-    pub const fn revocations(&self) -> &Revocations {
-        &self.revocations
-    }
-
-    /// Whether any live claim may have secrets.
-    #[must_use]
-    pub fn holds_secrets(&self) -> bool {
-        let live = self
-            .runs
-            .values()
-            .flat_map(|run| run.steps.values())
-            .filter(|step| step.state.hold().is_some());
-        live.into_iter()
-            .any(|step| step.spec.mode == Mode::Identity)
-    }
-
-    /// Notes something wrong.
-    pub fn wrong(&mut self, what: impl Into<String>) {
-        self.violations.push(what.into());
-    }
-
-    /// A transaction was made, by `actor`.
-    pub fn committed(
-        &mut self,
-        changed: &[Changed],
-        actor: Option<&Actor>,
-        moment: Moment,
-        ecs: &Ecs,
-    ) {
+impl Judge for Invariants {
+    fn committed(&mut self, changed: &[Changed], actor: Option<&Actor>, moment: Moment, ecs: &Ecs) {
         let entries = self.entries(changed);
         self.revocations.told(&entries);
         for entry in &entries {
@@ -145,6 +94,56 @@ impl Invariants {
         for run_id in touched {
             self.check_leases(run_id);
         }
+    }
+
+    /// A task is launched: the release of each of its secrets must be on record, in its version.
+    fn launched(&mut self, tag: &ClaimTag, template: Option<&Template>) {
+        let claim = (tag.run_id, tag.step_id.clone(), tag.fence);
+        if !self.launched.insert(claim.clone()) {
+            self.wrong(format!("another task is launched for {claim:?}"));
+        }
+        if self.forgotten.contains(&claim) {
+            self.wrong(format!(
+                "a task is launched for {claim:?}, which is on record as gone"
+            ));
+        }
+        match template {
+            None => self.wrong(format!(
+                "a task of {claim:?} is launched by a definition that was never registered"
+            )),
+            Some(template) => self.answered(&claim, &template.secrets),
+        }
+    }
+}
+
+impl Invariants {
+    /// What was wrong so far.
+    pub fn violations(&self) -> &[String] {
+        &self.violations
+    }
+
+    /// The runs, as they are stored.
+    pub const fn runs(&self) -> &BTreeMap<RunId, Run> {
+        &self.runs
+    }
+
+    pub const fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Whether any live claim may have secrets.
+    pub fn holds_secrets(&self) -> bool {
+        let live = self
+            .runs
+            .values()
+            .flat_map(|run| run.steps.values())
+            .filter(|step| step.state.hold().is_some());
+        live.into_iter()
+            .any(|step| step.spec.mode == Mode::Identity)
+    }
+
+    pub fn wrong(&mut self, what: impl Into<String>) {
+        self.violations.push(what.into());
     }
 
     /// A request with a key stores one run, and the key stands for it from then on.
@@ -240,10 +239,9 @@ impl Invariants {
         None
     }
 
-    /// Whether no audit entry waits in the outbox.
-    #[must_use]
-    pub fn all_recorded(&self) -> bool {
-        self.waiting.is_empty()
+    /// The audit entries that wait in the outbox.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     fn note_claims(&mut self, entry: &AuditEntry, moment: Moment) {
@@ -475,25 +473,6 @@ impl Invariants {
         }
     }
 
-    /// A task is launched: the release of each of its secrets must be on record, in its version.
-    pub fn launched(&mut self, tag: &ClaimTag, template: Option<&Template>) {
-        let claim = (tag.run_id, tag.step_id.clone(), tag.fence);
-        if !self.launched.insert(claim.clone()) {
-            self.wrong(format!("another task is launched for {claim:?}"));
-        }
-        if self.forgotten.contains(&claim) {
-            self.wrong(format!(
-                "a task is launched for {claim:?}, which is on record as gone"
-            ));
-        }
-        match template {
-            None => self.wrong(format!(
-                "a task of {claim:?} is launched by a definition that was never registered"
-            )),
-            Some(template) => self.answered(&claim, &template.secrets),
-        }
-    }
-
     /// A sandbox of a claim gets secrets: their release is on record, in their versions, and none
     /// of them was revoked when the claim was written.
     pub fn answered(&mut self, claim: &Claim, secrets: &[SecretRef]) {
@@ -591,7 +570,6 @@ impl Invariants {
 }
 
 /// A run's steps and where they stand.
-#[must_use]
 pub fn states(run: &Run) -> String {
     let steps = run
         .steps

@@ -8,31 +8,37 @@
 //!
 //! ```text
 //! simulation   one seed: `director` plays, `epilogue` concludes, `invariants` and `revocations` judge
-//! stage        the shared world and its turns;  ports: what handlers are given;  handlers: what is run
-//! callers pull fargate          the turns of those around the handlers;  requests: what callers send
-//! memory ecs queues time workers  the parts of the world;  temper: how bad it is;  sabotage: worse than it may be
-//! seeds        those that once failed, and playing many;  random: chance
+//! stage        the shared world and its turns, of `tests/support/fakes`
+//! callers pull fargate   the turns of those around the handlers;  requests: what callers send
+//! workers      pull workers;  seeds: those that once failed, and playing many
 //! ```
+
+pub use sealfleet_test_fakes::{
+    ecs, handlers, memory, ports, queues, random, sabotage, temper, time,
+};
+
+/// The stage, with the invariants as its judge.
+pub mod stage {
+    use crate::invariants::Invariants;
+
+    pub use sealfleet_test_fakes::stage::{
+        Actor, Fault, Judge, LaunchVerdict, Moment, Subject, Verdict,
+    };
+
+    /// The world of a play.
+    pub type World = sealfleet_test_fakes::stage::World<Invariants>;
+    pub type Stage = sealfleet_test_fakes::stage::Stage<Invariants>;
+}
 
 pub mod callers;
 pub mod director;
-pub mod ecs;
 pub mod epilogue;
 pub mod fargate;
-pub mod handlers;
 pub mod invariants;
-pub mod memory;
 pub mod onboarding;
-pub mod ports;
 pub mod pull;
-pub mod queues;
-pub mod random;
 pub mod requests;
 pub mod revocations;
-pub mod sabotage;
 pub mod seeds;
 pub mod simulation;
-pub mod stage;
-pub mod temper;
-pub mod time;
 pub mod workers;

@@ -8,12 +8,12 @@ use sealfleet_domain::access::Role;
 use sealfleet_domain::credential::Home;
 use serde_json::{Value, json};
 
-use crate::handlers::{Function, Handlers, Invoke, Outcome, ledger, request};
+use crate::handlers::{Handlers, Invoke, Outcome, ledger, request};
+use crate::invariants::Invariants;
 use crate::memory::Tables;
 use crate::random::Random;
 use crate::stage::{Stage, World};
 
-/// The project's id.
 pub const PROJECT: &str = "healthcare";
 /// The queue of its Fargate pool.
 pub const FARGATE_QUEUE: &str = "sealfleet-healthcare--fargate";
@@ -34,9 +34,7 @@ const SEED: u64 = 0x5ea1_f1ee;
 /// A pull worker that has registered.
 #[derive(Clone, Debug)]
 pub struct Registered {
-    /// Its id.
     pub worker_id: String,
-    /// Its credential.
     pub credential: String,
 }
 
@@ -45,18 +43,18 @@ pub struct Registered {
 pub struct Project {
     /// The tables as they stand.
     pub tables: Tables,
-    /// An admin's token.
     pub token: String,
-    /// Its pull workers.
     pub workers: Vec<Registered>,
 }
 
 /// Sets a project up.
-///
-/// # Errors
-/// What a handler refused.
 pub async fn onboard() -> Result<Project, String> {
-    let stage = Stage::new(World::new(Tables::default(), BEGINNING, Random::new(SEED)));
+    let stage = Stage::new(World::new(
+        Tables::default(),
+        BEGINNING,
+        Random::new(SEED),
+        Invariants::default(),
+    ));
     let handlers = Arc::new(Handlers::new(&stage, SEED));
     let expires = Timestamp::from_millis(BEGINNING).plus_seconds(360 * 24 * 3600);
     let operator = ledger(&stage, SEED + 1)
@@ -70,7 +68,7 @@ pub async fn onboard() -> Result<Project, String> {
         .await
         .map_err(|error| error.to_string())?
         .1;
-    let ask = async |function, path: &str, credential: &str, body: Value| {
+    let ask = async |path: &str, credential: &str, body: Value| {
         let bearer = format!("Bearer {credential}");
         let request = request(
             Method::POST,
@@ -78,23 +76,20 @@ pub async fn onboard() -> Result<Project, String> {
             &[("authorization", &bearer)],
             Some(&body),
         )?;
-        match handlers.invoke(Invoke::Http(function, request)).await {
+        match handlers.invoke(Invoke::Http(request)).await {
             Outcome::Http(Ok(answer)) => Ok(answer.body),
             other => Err(format!("{path}: {other:?}")),
         }
     };
-    ask(Function::Fleet, "/v1/projects", &operator, project()).await?;
+    ask("/v1/projects", &operator, project()).await?;
     let admin = json!({ "project": PROJECT, "role": "admin", "expires_in_seconds": 31_000_000 });
-    let token = field(
-        &ask(Function::Fleet, "/v1/tokens", &operator, admin).await?,
-        "token",
-    )?;
+    let token = field(&ask("/v1/tokens", &operator, admin).await?, "token")?;
     for profile in profiles() {
-        ask(Function::Profile, "/v1/profiles", &token, profile).await?;
+        ask("/v1/profiles", &token, profile).await?;
     }
     let key = json!({ "pool": "workers", "max_uses": 10, "expires_in_seconds": 3600 });
     let key = field(
-        &ask(Function::Fleet, "/v1/enrolment-keys", &token, key).await?,
+        &ask("/v1/enrolment-keys", &token, key).await?,
         "enrolment_key",
     )?;
     let mut workers = Vec::new();
@@ -103,7 +98,7 @@ pub async fn onboard() -> Result<Project, String> {
             "project": PROJECT, "name": name, "pool": "workers", "max_concurrent": 2,
             "modes": ["bare", "sandboxed", "identity"],
         });
-        let registered = ask(Function::Fleet, "/v1/workers/register", &key, worker).await?;
+        let registered = ask("/v1/workers/register", &key, worker).await?;
         let (worker_id, credential) = (
             field(&registered, "worker_id")?,
             field(&registered, "credential")?,

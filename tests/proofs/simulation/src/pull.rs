@@ -6,7 +6,7 @@ use sealfleet_api::Code;
 use serde_json::{Value, json};
 
 use crate::director::{AnswerTo, Director, named};
-use crate::handlers::{Function, Invoke, request};
+use crate::handlers::{Invoke, request};
 use crate::invariants::Claim;
 use crate::onboarding::PULL_QUEUE;
 use crate::stage::{Subject, World};
@@ -21,7 +21,7 @@ impl Director {
         let mut world = self.stage.lock();
         if world.random.chance(self.temper.worker_dying) {
             for claim in worker.die() {
-                world.invariants.over(&claim);
+                world.judge.over(&claim);
             }
             world.note(|| format!("worker {at} dies"));
             return;
@@ -62,14 +62,7 @@ impl Director {
         };
         if let Some((run_id, step_id, message)) = hint {
             let body = json!({ "run_id": run_id, "step_id": step_id });
-            self.worker_asks(
-                at,
-                Function::Claim,
-                "/v1/claims",
-                &body,
-                None,
-                Ask::Claim { message },
-            );
+            self.worker_asks(at, "/v1/claims", &body, None, Ask::Claim { message });
         }
     }
 
@@ -82,14 +75,7 @@ impl Director {
             return;
         }
         let body = worker.heartbeat();
-        self.worker_asks(
-            at,
-            Function::Claim,
-            "/v1/heartbeats",
-            &body,
-            None,
-            Ask::Heartbeat,
-        );
+        self.worker_asks(at, "/v1/heartbeats", &body, None, Ask::Heartbeat);
     }
 
     /// Goes on with one of its sandboxes.
@@ -120,7 +106,7 @@ impl Director {
                         named(&claim)
                     )
                 });
-                world.invariants.over(&claim);
+                world.judge.over(&claim);
             }
             sandbox.busy = true;
             (claim, sandbox.phase)
@@ -153,20 +139,12 @@ impl Director {
     }
 
     pub(crate) fn worker_starts(&mut self, at: usize, claim: &Claim, ask: Ask) {
-        self.worker_asks(
-            at,
-            Function::Report,
-            "/v1/starts",
-            &workers::start(claim),
-            Some(claim),
-            ask,
-        );
+        self.worker_asks(at, "/v1/starts", &workers::start(claim), Some(claim), ask);
     }
 
     pub(crate) fn worker_reports(&mut self, at: usize, claim: &Claim, code: i32, ask: Ask) {
         self.worker_asks(
             at,
-            Function::Report,
             "/v1/reports",
             &workers::report(claim, code),
             Some(claim),
@@ -177,7 +155,6 @@ impl Director {
     pub(crate) fn worker_asks(
         &mut self,
         at: usize,
-        function: Function,
         path: &str,
         body: &Value,
         claim: Option<&Claim>,
@@ -202,7 +179,7 @@ impl Director {
         });
         let asked = self.stage.lock().time;
         self.begin(
-            Invoke::Http(function, request),
+            Invoke::Http(request),
             subject,
             AnswerTo::Worker {
                 worker: at,
@@ -241,14 +218,14 @@ impl Director {
 /// What an answer to a worker changes around it.
 pub fn hears(world: &mut World, heard: Heard) {
     for claim in heard.over {
-        world.invariants.over(&claim);
+        world.judge.over(&claim);
     }
     if let Some((claim, secrets)) = heard.secrets {
-        world.invariants.answered(&claim, &secrets);
+        world.judge.answered(&claim, &secrets);
     }
     if let Some(claim) = heard.let_go {
         world.note(|| format!("the command of {} is let go by its worker", named(&claim)));
-        world.invariants.let_go(&claim);
+        world.judge.let_go(&claim);
     }
     if let Some(id) = heard.delete {
         world.queues.delete(id);

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use crate::onboarding::{FILE, OTHER_FILE, SECRET};
 use crate::random::Random;
 
-/// A random run.
 pub fn run(random: &mut Random) -> Value {
     let fargate = random.chance(600);
     let steps = 1 + random.below(4);

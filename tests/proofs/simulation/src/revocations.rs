@@ -36,7 +36,6 @@ pub struct Revocations {
 
 impl Revocations {
     /// The ids of those that are active.
-    #[must_use]
     pub fn active(&self) -> Vec<RevocationId> {
         self.active
             .values()
@@ -45,7 +44,6 @@ impl Revocations {
     }
 
     /// The first secret that was revoked by an effect up to `effect`, and still is.
-    #[must_use]
     pub fn revoked_by(&self, secrets: &[SecretRef], effect: u64) -> Option<String> {
         let seen = self.active.values().filter(|seen| seen.since <= effect);
         let mut pairs = seen.flat_map(|seen| secrets.iter().map(move |secret| (seen, secret)));
@@ -177,7 +175,6 @@ impl Revocations {
     }
 
     /// At the end of all, what is wrong: every fan-out is finished, and its count is still true.
-    #[must_use]
     pub fn check_end(&self) -> Vec<String> {
         let wrong = self.fan_outs.values().filter_map(|fan_out| {
             let id = fan_out.fan_out_id;

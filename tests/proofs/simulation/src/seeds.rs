@@ -11,7 +11,6 @@ use crate::simulation::{Report, Simulation};
 const KEPT: &str = include_str!("../seeds.txt");
 
 /// The kept seeds. They are played first.
-#[must_use]
 pub fn kept() -> Vec<u64> {
     KEPT.lines()
         .filter_map(|line| line.split_whitespace().next()?.parse().ok())
@@ -46,9 +45,6 @@ impl Summary {
 }
 
 /// Plays seeds on all cores, until `enough` of them have failed.
-///
-/// # Errors
-/// When the project cannot be set up.
 pub fn play(seeds: &[u64], enough: usize) -> Result<Summary, String> {
     let next = AtomicU64::new(0);
     let summary = Mutex::new(Summary::default());

@@ -1,6 +1,7 @@
 //! One seed from its beginning to its end.
 
 use crate::director::Director;
+use crate::invariants::Invariants;
 use crate::onboarding::{BEGINNING, Project, onboard};
 use crate::random::Random;
 use crate::sabotage::Sabotage;
@@ -10,7 +11,6 @@ use crate::temper::Temper;
 /// What a seed came to.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The seed.
     pub seed: u64,
     /// What was wrong; empty if nothing was.
     pub violations: Vec<String>,
@@ -30,9 +30,6 @@ pub struct Simulation {
 
 impl Simulation {
     /// Sets the project up.
-    ///
-    /// # Errors
-    /// When that fails.
     pub fn new() -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -43,15 +40,12 @@ impl Simulation {
         Ok(Self { project, runtime })
     }
 
-    /// Plays a seed.
-    #[must_use]
     pub fn play(&self, seed: u64, keep_schedule: bool) -> Report {
         self.runtime
             .block_on(play(&self.project, seed, keep_schedule, None))
     }
 
     /// Plays a seed in a world that breaks a promise.
-    #[must_use]
     pub fn play_sabotaged(&self, seed: u64, sabotage: Sabotage) -> Report {
         self.runtime
             .block_on(play(&self.project, seed, false, Some(sabotage)))
@@ -66,7 +60,12 @@ async fn play(
 ) -> Report {
     let mut random = Random::new(seed);
     let temper = Temper::draw(&mut random);
-    let mut world = World::new(project.tables.clone(), BEGINNING, random);
+    let mut world = World::new(
+        project.tables.clone(),
+        BEGINNING,
+        random,
+        Invariants::default(),
+    );
     world.sabotage = sabotage;
     if keep_schedule {
         world.schedule = Some(vec![format!("seed {seed}: {temper:?}")]);
@@ -75,16 +74,16 @@ async fn play(
     let recovers = temper.recovers;
     let mut director = Director::new(stage.clone(), seed, temper, project);
     director.play().await;
-    if stage.lock().invariants.violations().is_empty() {
+    if stage.lock().judge.violations().is_empty() {
         director.conclude(&stage, recovers).await;
     }
     let world = stage.lock();
     Report {
         seed,
-        violations: world.invariants.violations().to_vec(),
+        violations: world.judge.violations().to_vec(),
         schedule: world.schedule.clone().unwrap_or_default(),
         ends: world
-            .invariants
+            .judge
             .runs()
             .values()
             .map(|run| run.state().name())

@@ -19,7 +19,6 @@ use crate::onboarding::Registered;
 pub enum Phase {
     /// Its secrets are resolved, nothing runs.
     Prepared,
-    /// Its command runs.
     Running,
     /// Its command is over, with this code.
     Over(i32),
@@ -28,7 +27,6 @@ pub enum Phase {
 /// A claim that a worker holds, as far as it knows.
 #[derive(Clone, Debug)]
 pub struct Sandbox {
-    /// The claim.
     pub claim: Claim,
     /// How far it is.
     pub phase: Phase,
@@ -47,7 +45,6 @@ pub enum Ask {
         /// The message, if there is one to delete.
         message: Option<u64>,
     },
-    /// More time.
     Heartbeat,
     /// To let a command go.
     Start(Claim),
@@ -57,14 +54,11 @@ pub enum Ask {
     Ghost,
 }
 
-/// A worker's process.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    /// Its registration.
     pub registered: Registered,
     /// It was told that it is revoked.
     pub ended: bool,
-    /// What it holds.
     pub sandboxes: Vec<Sandbox>,
     /// What it held once.
     pub past: Vec<Claim>,
@@ -85,7 +79,6 @@ pub struct Heard {
 
 impl Worker {
     /// A worker that has just started.
-    #[must_use]
     pub const fn new(registered: Registered) -> Self {
         Self {
             registered,
@@ -96,7 +89,6 @@ impl Worker {
     }
 
     /// The header that it authenticates with.
-    #[must_use]
     pub fn bearer(&self) -> String {
         format!("Bearer {}", self.registered.credential)
     }
@@ -129,7 +121,6 @@ impl Worker {
     }
 
     /// The body of a heartbeat.
-    #[must_use]
     pub fn heartbeat(&self) -> Value {
         json!({ "leases": self.sandboxes.iter().map(|sandbox| lease(&sandbox.claim)).collect::<Vec<_>>() })
     }
@@ -244,20 +235,17 @@ impl Worker {
 }
 
 /// A claim as requests name it.
-#[must_use]
 pub fn lease((run_id, step_id, fence): &(RunId, StepId, Fence)) -> Value {
     json!({ "run_id": run_id, "step_id": step_id, "fence": fence })
 }
 
 /// The body of a start.
-#[must_use]
 pub fn start(claim: &Claim) -> Value {
     let (run_id, step_id, fence) = claim;
     json!({ "run_id": run_id, "step_id": step_id, "fence": fence, "sandbox": "s", "resolved": {} })
 }
 
 /// The body of a report.
-#[must_use]
 pub fn report(claim: &Claim, code: i32) -> Value {
     let (run_id, step_id, fence) = claim;
     let mut body =

@@ -16,9 +16,6 @@ use aws_sdk_dynamodb::{Client, config};
 use sealfleet_ledger::{Dynamo, Tables};
 
 /// Starts a database of its own and makes both tables.
-///
-/// # Errors
-/// When it cannot be started.
 pub async fn start() -> Result<(Arc<Dynamo>, Client), Box<dyn Error>> {
     let database = dynoxide::Database::memory()?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;

@@ -16,7 +16,6 @@ use ring::signature::{
 };
 use serde_json::{Value, json};
 
-/// A running issuer.
 pub struct Issuer {
     /// Its address, the `iss` of its tokens.
     pub url: String,
@@ -50,9 +49,6 @@ type Answer = (StatusCode, String);
 
 impl Issuer {
     /// Starts an issuer without keys. It serves for as long as the runtime lives.
-    ///
-    /// # Errors
-    /// When no port is free.
     pub async fn start() -> io::Result<Self> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -102,7 +98,6 @@ impl Issuer {
     }
 
     /// How often its keys were asked for.
-    #[must_use]
     pub fn asked(&self) -> usize {
         self.served.asked.load(Ordering::Relaxed)
     }
@@ -133,9 +128,6 @@ fn status(number: u16) -> StatusCode {
 
 impl Key {
     /// A new key of the curve P-256.
-    ///
-    /// # Errors
-    /// When the system has no randomness.
     pub fn es256(kid: &str) -> io::Result<Self> {
         let random = SystemRandom::new();
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
@@ -150,9 +142,6 @@ impl Key {
     }
 
     /// A new Ed25519 key.
-    ///
-    /// # Errors
-    /// When the system has no randomness.
     pub fn eddsa(kid: &str) -> io::Result<Self> {
         let document =
             Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| no_key())?;
@@ -163,8 +152,6 @@ impl Key {
         })
     }
 
-    /// Its public bytes.
-    #[must_use]
     pub fn public(&self) -> &[u8] {
         match &self.pair {
             Pair::Es256(pair) => pair.public_key().as_ref(),
@@ -173,7 +160,6 @@ impl Key {
     }
 
     /// As it is published.
-    #[must_use]
     pub fn jwk(&self) -> Value {
         let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
         match &self.pair {
@@ -190,7 +176,6 @@ impl Key {
     }
 
     /// A token with these claims.
-    #[must_use]
     pub fn token(&self, claims: &Value) -> String {
         let alg = match &self.pair {
             Pair::Es256(_) => "ES256",
@@ -203,7 +188,6 @@ impl Key {
     }
 
     /// A token with this header, signed by this key whatever the header says.
-    #[must_use]
     pub fn token_with(&self, header: &Value, claims: &Value) -> String {
         let signed = signed_part(header, claims);
         let signature = match &self.pair {
@@ -222,7 +206,6 @@ fn no_key() -> io::Error {
 }
 
 /// Header and claims as they are signed.
-#[must_use]
 pub fn signed_part(header: &Value, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     format!("{}.{}", part(header), part(claims))

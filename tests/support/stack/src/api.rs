@@ -24,7 +24,6 @@ pub struct Caller {
 pub struct Reply {
     /// What was asked, `POST /v1/runs`.
     pub asked: String,
-    /// HTTP status.
     pub status: u16,
     /// The `etag` header; empty when there is none.
     pub etag: String,
@@ -32,7 +31,6 @@ pub struct Reply {
     pub retry_after: String,
     /// The `content-type` header.
     pub content_type: String,
-    /// The body's bytes.
     pub bytes: Vec<u8>,
     /// The body as JSON; null when it is none.
     pub body: Value,
@@ -40,9 +38,6 @@ pub struct Reply {
 
 impl Caller {
     /// A caller without a credential.
-    ///
-    /// # Errors
-    /// When the typed client does not take the address.
     pub fn anonymous(http: &reqwest::Client, base_url: &str) -> Outcome<Self> {
         let client = Client::new(base_url, None)?.with_timeout(PATIENCE);
         Ok(Self {
@@ -54,9 +49,6 @@ impl Caller {
     }
 
     /// The same caller with a credential to send as `Bearer`.
-    ///
-    /// # Errors
-    /// When it cannot be sent.
     pub fn with(&self, credential: &str) -> Outcome<Self> {
         let client =
             Client::new(&self.base_url, Some(Credential::new(credential)))?.with_timeout(PATIENCE);
@@ -68,54 +60,30 @@ impl Caller {
     }
 
     /// The typed client, which repeats what may be repeated.
-    #[must_use]
     pub const fn client(&self) -> &Client {
         &self.client
     }
 
-    /// The credential.
-    #[must_use]
     pub fn credential(&self) -> &str {
         self.credential.as_deref().unwrap_or_default()
     }
 
     /// Makes a token: `{"role": .., "project"?, "note"?, "expires_in_seconds"?}`.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn token(&self, request: &Value) -> Outcome<TokenCreated> {
         Ok(self.client.create_token(&typed(request)?).await?)
     }
 
     /// `GET`.
-    ///
-    /// # Errors
-    /// When no answer comes.
     pub async fn get(&self, path: &str) -> Outcome<Reply> {
         self.send(Method::GET, path, None, &[]).await
     }
 
     /// `DELETE`.
-    ///
-    /// # Errors
-    /// When no answer comes.
     pub async fn delete(&self, path: &str) -> Outcome<Reply> {
         self.send(Method::DELETE, path, None, &[]).await
     }
 
-    /// `DELETE` of what has this entity tag.
-    ///
-    /// # Errors
-    /// When no answer comes.
-    pub async fn delete_if(&self, path: &str, etag: &str) -> Outcome<Reply> {
-        self.send(Method::DELETE, path, None, &[("if-match", etag)])
-            .await
-    }
-
     /// `PUT` of a JSON body, in place of what has this entity tag.
-    ///
-    /// # Errors
-    /// When no answer comes.
     pub async fn put(&self, path: &str, etag: Option<&str>, body: &Value) -> Outcome<Reply> {
         let headers: Vec<_> = etag.map(|etag| ("if-match", etag)).into_iter().collect();
         self.send(
@@ -128,18 +96,12 @@ impl Caller {
     }
 
     /// `POST` of a JSON body.
-    ///
-    /// # Errors
-    /// When no answer comes.
     pub async fn post(&self, path: &str, body: &Value) -> Outcome<Reply> {
         self.post_bytes(path, body.to_string().into_bytes(), &[])
             .await
     }
 
     /// `POST` of a JSON body with an `Idempotency-Key`.
-    ///
-    /// # Errors
-    /// When no answer comes.
     pub async fn post_once(
         &self,
         path: &str,
@@ -155,9 +117,6 @@ impl Caller {
     }
 
     /// `POST` of any bytes, said to be JSON.
-    ///
-    /// # Errors
-    /// When no answer comes.
     pub async fn post_bytes(
         &self,
         path: &str,
@@ -168,9 +127,6 @@ impl Caller {
     }
 
     /// All items of a list, page by page.
-    ///
-    /// # Errors
-    /// When a page is refused.
     pub async fn list(&self, path: &str) -> Outcome<Vec<Value>> {
         let mut items = Vec::new();
         let mut cursor: Option<String> = None;
@@ -264,9 +220,6 @@ impl Reply {
     }
 
     /// The body of a 2xx answer.
-    ///
-    /// # Errors
-    /// When the answer is another one.
     pub fn accepted(self) -> Outcome<Value> {
         if (200..300).contains(&self.status) {
             Ok(self.body)
@@ -276,9 +229,6 @@ impl Reply {
     }
 
     /// Whether this is a well-formed problem of this status and code; its `detail`.
-    ///
-    /// # Errors
-    /// When it is anything else.
     pub fn refused(&self, status: u16, code: &str) -> Outcome<String> {
         if self.status != status || self.body["code"] != code {
             return Err(self.unexpected(&format!("{status} `{code}`")));
@@ -287,9 +237,6 @@ impl Reply {
     }
 
     /// Whether this is problem+json of RFC 9457 that says what to do; its `detail`.
-    ///
-    /// # Errors
-    /// When it is anything else.
     pub fn is_problem(&self) -> Outcome<String> {
         let told = |name: &str| {
             self.body[name]
@@ -328,17 +275,11 @@ impl Reply {
 }
 
 /// The typed request that a test writes as JSON.
-///
-/// # Errors
-/// When it is none: such a request is sent as it is, by [`Caller::post`].
 pub fn typed<T: DeserializeOwned>(request: &Value) -> Outcome<T> {
     T::deserialize(request).map_err(|error| Failure::new(format!("{error}: {request}")))
 }
 
 /// A text member of a JSON object.
-///
-/// # Errors
-/// When it is absent.
 pub fn text(value: &Value, member: &str) -> Outcome<String> {
     value[member]
         .as_str()

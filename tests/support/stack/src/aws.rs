@@ -26,12 +26,9 @@ pub struct Aws {
     s3: aws_sdk_s3::Client,
 }
 
-/// AWS credentials.
 #[derive(Clone)]
 pub struct Keys {
-    /// Access key id.
     pub access_key_id: String,
-    /// Secret access key.
     pub secret_access_key: String,
     /// Session token of temporary credentials.
     pub session_token: Option<String>,
@@ -40,27 +37,19 @@ pub struct Keys {
 /// A service of the JSON protocols, by the prefix of its `X-Amz-Target`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
-    /// DynamoDB.
     DynamoDb,
-    /// DynamoDB Streams.
     Streams,
-    /// SQS.
     Sqs,
     /// Secrets Manager. Only writes are made here.
     SecretsManager,
-    /// CloudWatch Logs.
     Logs,
-    /// KMS.
     Kms,
-    /// ECS: the stand-in.
     Ecs,
 }
 
 /// An answer of AWS.
 pub struct AwsReply {
-    /// HTTP status.
     pub status: u16,
-    /// The body's bytes.
     pub bytes: Vec<u8>,
     /// The body as JSON; null when it is none.
     pub body: Value,
@@ -69,7 +58,6 @@ pub struct AwsReply {
 /// What an invoked function answered.
 #[derive(Debug)]
 pub struct Invoked {
-    /// Its answer.
     pub payload: Value,
     /// The kind of its error, if it ended with one.
     pub function_error: Option<String>,
@@ -111,7 +99,6 @@ impl Service {
 
 impl AwsReply {
     /// The error's code without its namespace, `AccessDeniedException`; empty for a success.
-    #[must_use]
     pub fn error(&self) -> &str {
         let kind = self.body["__type"]
             .as_str()
@@ -125,13 +112,11 @@ impl AwsReply {
     }
 
     /// Whether IAM refused it.
-    #[must_use]
     pub fn denied(&self) -> bool {
         self.status >= 400 && self.error().starts_with("AccessDenied")
     }
 
     /// What it says, whatever its protocol is.
-    #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
@@ -181,9 +166,6 @@ impl Aws {
     }
 
     /// Calls an operation as the account root.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn call(&self, service: Service, operation: &str, body: Value) -> Outcome<Value> {
         self.call_as(&self.root, service, operation, body)
             .await?
@@ -191,9 +173,6 @@ impl Aws {
     }
 
     /// Calls an operation with other keys; a refusal is an answer.
-    ///
-    /// # Errors
-    /// When no answer comes.
     pub async fn call_as(
         &self,
         keys: &Keys,
@@ -224,9 +203,6 @@ impl Aws {
     /// Makes any signed request to the endpoint of everything but ECS; a refusal is an answer.
     ///
     /// `service` is the name to sign for, `path` begins with a slash and may have a query.
-    ///
-    /// # Errors
-    /// When no answer comes.
     pub async fn ask_as(
         &self,
         keys: &Keys,
@@ -251,9 +227,6 @@ impl Aws {
 
     /// Keys of a role, as the account root gets them: every trust policy admits it on the local
     /// stack.
-    ///
-    /// # Errors
-    /// When they are refused.
     pub async fn assume(&self, role_arn: &str) -> Outcome<Keys> {
         let body = format!(
             "Action=AssumeRole&Version=2011-06-15&RoleSessionName=tests&RoleArn={role_arn}"
@@ -282,9 +255,6 @@ impl Aws {
     ///
     /// `cursor` names the member of the answer that goes on, and the member of the request it is
     /// sent in.
-    ///
-    /// # Errors
-    /// When a page is refused.
     pub async fn pages(
         &self,
         service: Service,
@@ -312,9 +282,6 @@ impl Aws {
     }
 
     /// Invokes a function and waits for its answer.
-    ///
-    /// # Errors
-    /// When Lambda refuses the call. An error of the function is an answer.
     pub async fn invoke(&self, function: &str, event: &Value) -> Outcome<Invoked> {
         let url = format!(
             "{}/2015-03-31/functions/{function}/invocations",
@@ -348,9 +315,6 @@ impl Aws {
     }
 
     /// Makes a copy of a deployed function with other environment variables beside its own.
-    ///
-    /// # Errors
-    /// When Lambda refuses it.
     pub async fn copy_function(
         &self,
         name: &str,
@@ -401,10 +365,6 @@ impl Aws {
         Ok(())
     }
 
-    /// Removes a function.
-    ///
-    /// # Errors
-    /// When Lambda refuses it.
     pub async fn delete_function(&self, name: &str) -> Outcome {
         let url = format!("{}/2015-03-31/functions/{name}", self.endpoint);
         let delete = Signed {
@@ -419,9 +379,6 @@ impl Aws {
     }
 
     /// Puts a policy of its own on a role, or replaces it.
-    ///
-    /// # Errors
-    /// When IAM refuses it.
     pub async fn put_role_policy(&self, role: &str, name: &str, policy: &Value) -> Outcome {
         let policy = policy.to_string();
         self.iam(&[
@@ -434,9 +391,6 @@ impl Aws {
     }
 
     /// Takes a policy of its own from a role.
-    ///
-    /// # Errors
-    /// When IAM refuses it.
     pub async fn delete_role_policy(&self, role: &str, name: &str) -> Outcome {
         self.iam(&[
             ("Action", "DeleteRolePolicy"),
@@ -465,10 +419,6 @@ impl Aws {
             .map(|_| ())
     }
 
-    /// All buckets.
-    ///
-    /// # Errors
-    /// When S3 refuses it.
     pub async fn buckets(&self) -> Outcome<Vec<String>> {
         let listed = self.s3.list_buckets().send().await?;
         Ok(listed
@@ -479,9 +429,6 @@ impl Aws {
     }
 
     /// All keys of a bucket below a prefix, in order.
-    ///
-    /// # Errors
-    /// When S3 refuses it.
     pub async fn keys(&self, bucket: &str, prefix: &str) -> Outcome<Vec<String>> {
         let mut keys = Vec::new();
         let mut pages = self
@@ -504,9 +451,6 @@ impl Aws {
     }
 
     /// An object's bytes; none when there is no such object.
-    ///
-    /// # Errors
-    /// When S3 refuses it.
     pub async fn object(&self, bucket: &str, key: &str) -> Outcome<Option<Vec<u8>>> {
         match self.s3.get_object().bucket(bucket).key(key).send().await {
             Ok(object) => Ok(Some(object.body.collect().await?.into_bytes().to_vec())),
@@ -522,9 +466,6 @@ impl Aws {
     }
 
     /// How many versions an object has.
-    ///
-    /// # Errors
-    /// When S3 refuses it.
     pub async fn versions(&self, bucket: &str, key: &str) -> Outcome<usize> {
         let listed = self
             .s3
@@ -540,10 +481,6 @@ impl Aws {
             .count())
     }
 
-    /// Writes an object.
-    ///
-    /// # Errors
-    /// When S3 refuses it.
     pub async fn put_object(&self, bucket: &str, key: &str, bytes: &[u8]) -> Outcome {
         self.s3
             .put_object()
@@ -555,19 +492,12 @@ impl Aws {
         Ok(())
     }
 
-    /// Makes a bucket.
-    ///
-    /// # Errors
-    /// When S3 refuses it.
     pub async fn create_bucket(&self, bucket: &str) -> Outcome {
         self.s3.create_bucket().bucket(bucket).send().await?;
         Ok(())
     }
 
     /// Removes a bucket and the object in it.
-    ///
-    /// # Errors
-    /// When S3 refuses it.
     pub async fn delete_bucket(&self, bucket: &str, key: &str) -> Outcome {
         self.s3
             .delete_object()

@@ -81,17 +81,11 @@ pub struct Search {
 
 impl Needle {
     /// A needle that finds `value`, of 32 bytes at least, in any of its forms.
-    ///
-    /// # Errors
-    /// When the value is too short to have a telling middle.
     pub fn new(value: &str) -> Outcome<Self> {
         Self::any(&[value])
     }
 
     /// A needle that finds any of `values`: one search for all of them.
-    ///
-    /// # Errors
-    /// When a value is too short to have a telling middle.
     pub fn any(values: &[&str]) -> Outcome<Self> {
         let mut forms: Vec<(&'static str, Vec<u8>)> = Vec::new();
         for value in values {
@@ -135,7 +129,6 @@ impl Needle {
     }
 
     /// The form in which the needle stands in `haystack`, if it does.
-    #[must_use]
     pub fn find(&self, haystack: &[u8]) -> Option<&'static str> {
         let found = self.matcher.find(haystack)?;
         self.forms.get(found.pattern().as_usize()).copied()
@@ -157,13 +150,11 @@ impl Report {
     }
 
     /// Whether the needle was found in a kind of place.
-    #[must_use]
     pub fn found_in(&self, kind: Kind) -> bool {
         self.found.iter().any(|(found, _, _)| *found == kind)
     }
 
     /// One line for people: how much was searched.
-    #[must_use]
     pub fn summary(&self) -> String {
         let places: Vec<String> = self
             .places
@@ -179,10 +170,6 @@ impl Report {
 }
 
 impl Search {
-    /// Searches everywhere.
-    ///
-    /// # Errors
-    /// When a place cannot be read.
     pub async fn run(&self, stack: &Stack, needle: &Needle) -> Outcome<Report> {
         let mut report = Report::default();
         // Memory first: what the search itself asks for passes through the control plane's memory.
@@ -208,9 +195,6 @@ impl Search {
 
     /// Plants a needle in a place of each kind, finds it in every one of them, and takes it away
     /// again.
-    ///
-    /// # Errors
-    /// When a planted needle is not found, or is still found after it was removed.
     pub async fn proves_itself(&self, stack: &Stack) -> Outcome {
         let value = format!(
             "planted+needle/{}={}",

@@ -22,7 +22,6 @@ pub const NOWHERE: &str = "builtin://nowhere@00000000-0000-7000-8000-00000000000
 pub struct Stored {
     /// Its address: `builtin://NAME`, or `aws-sm://NAME#key`, which follows the newest version.
     pub uri: String,
-    /// The version.
     pub version: String,
     /// The ARN of a secret in AWS Secrets Manager.
     pub arn: Option<String>,
@@ -35,20 +34,17 @@ pub struct Revoked {
     pub ids: Vec<String>,
     /// The fan-out of a hard one.
     pub fan_out: Option<String>,
-    /// The whole answer.
     pub answer: RevocationsCreated,
 }
 
 impl Stored {
     /// The reference to exactly this version, `URI@VERSION`.
-    #[must_use]
     pub fn pinned(&self) -> String {
         format!("{}@{}", self.uri, self.version)
     }
 }
 
 /// A profile of these secrets, `(KEY, REFERENCE)`, and nothing else.
-#[must_use]
 pub fn secrets(keys: &[(&str, &str)]) -> Value {
     let keys: serde_json::Map<String, Value> = keys
         .iter()
@@ -58,7 +54,6 @@ pub fn secrets(keys: &[(&str, &str)]) -> Value {
 }
 
 /// A request to revoke keys, `(PROFILE, KEY)`, or to preview that.
-#[must_use]
 pub fn revocation(keys: &[(&str, &str)], hard: bool) -> Value {
     let keys: Vec<Value> = keys
         .iter()
@@ -70,18 +65,12 @@ pub fn revocation(keys: &[(&str, &str)], hard: bool) -> Value {
 /// Profiles and the cascade.
 impl Caller {
     /// Makes a profile that says `content`; its first version.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn create_profile(&self, name: &str, content: &Value) -> Outcome<Profile> {
         let request = typed(&merged(content.clone(), &json!({ "name": name })))?;
         Ok(self.client().create_profile(&request).await?)
     }
 
     /// Makes a profile, or puts `content` in place of all that it says; its newest version.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn save_profile(&self, name: &str, content: &Value) -> Outcome<Profile> {
         match self.client().get_profile(&name.parse()?).await {
             Ok(shown) => Ok(self
@@ -94,9 +83,6 @@ impl Caller {
     }
 
     /// Asks to replace this version of a profile.
-    ///
-    /// # Errors
-    /// When no answer comes.
     pub async fn try_put_profile(
         &self,
         name: &str,
@@ -112,43 +98,17 @@ impl Caller {
     }
 
     /// A profile as it is now.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn profile(&self, name: &str) -> Outcome<Profile> {
         Ok(self.client().get_profile(&name.parse()?).await?)
     }
 
-    /// All versions of a profile, newest first.
-    ///
-    /// # Errors
-    /// When they are refused.
-    pub async fn profile_versions(&self, name: &str) -> Outcome<Vec<ProfileVersionView>> {
-        let name = name.parse()?;
-        Ok(all_pages(async |page| self.client().list_profile_versions(&name, page).await).await?)
-    }
-
-    /// Asks to delete a profile, whatever its version is.
-    ///
-    /// # Errors
-    /// When no answer comes.
-    pub async fn try_delete_profile(&self, name: &str) -> Outcome<Reply> {
-        self.delete(&format!("/v1/profiles/{name}")).await
-    }
-
     /// Binds the profiles below each run's own, `{"system": .., "project": .., "workflows": {..}}`,
     /// in place of those before.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn bind(&self, cascade: &Value) -> Outcome<Bindings> {
         Ok(self.client().put_cascade(&typed(cascade)?).await?)
     }
 
     /// What a run would start with: `{"workflow": .., "profile"?, "overrides"?, "tool"?}`.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn resolve(&self, request: &Value) -> Outcome<Value> {
         Ok(json!(
             self.client().resolve_cascade(&typed(request)?).await?
@@ -156,9 +116,6 @@ impl Caller {
     }
 
     /// One key of what a run would start with; null when it is not there.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn resolved_key(&self, request: &Value, key: &str) -> Outcome<Value> {
         let resolved = self.resolve(request).await?;
         let mut keys = resolved["keys"].as_array().into_iter().flatten();
@@ -169,20 +126,12 @@ impl Caller {
     }
 }
 
-/// Revocations.
 impl Caller {
     /// Asks to revoke keys, `(PROFILE, KEY)`, where `system/NAME` is an operators' profile.
-    ///
-    /// # Errors
-    /// When no answer comes.
     pub async fn try_revoke(&self, keys: &[(&str, &str)], hard: bool) -> Outcome<Reply> {
         self.post("/v1/revocations", &revocation(keys, hard)).await
     }
 
-    /// Revokes keys.
-    ///
-    /// # Errors
-    /// When it is refused, or not all keys were revoked.
     pub async fn revoke(&self, keys: &[(&str, &str)], hard: bool) -> Outcome<Revoked> {
         let answer = self
             .client()
@@ -210,9 +159,6 @@ impl Caller {
     }
 
     /// The runs that a hard revocation would abort.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn preview(&self, keys: &[(&str, &str)]) -> Outcome<Vec<String>> {
         let previewed = self
             .client()
@@ -229,51 +175,25 @@ impl Caller {
             .collect())
     }
 
-    /// Lifts a revocation.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn lift(&self, revocation: &str) -> Outcome<Revocation> {
         Ok(self.client().lift_revocation(revocation.parse()?).await?)
     }
 
-    /// Asks to lift a revocation.
-    ///
-    /// # Errors
-    /// When no answer comes.
-    pub async fn try_lift(&self, revocation: &str) -> Outcome<Reply> {
-        self.post(&format!("/v1/revocations/{revocation}/lift"), &json!({}))
-            .await
-    }
-
-    /// A revocation.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn revocation(&self, id: &str) -> Outcome<Revocation> {
         Ok(self.client().get_revocation(id.parse()?).await?)
     }
 
     /// All revocations in a state.
-    ///
-    /// # Errors
-    /// When they are refused.
     pub async fn revocations(&self, state: RevocationState) -> Outcome<Vec<Revocation>> {
         Ok(all_pages(async |page| self.client().list_revocations(state, page).await).await?)
     }
 
     /// How far a fan-out has come.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn fan_out(&self, id: &str) -> Outcome<FanOutView> {
         Ok(self.client().get_fan_out(id.parse()?).await?)
     }
 
     /// Waits until a fan-out is finished, and has `sweep` go on with it meanwhile; its counts.
-    ///
-    /// # Errors
-    /// When the time ends before.
     pub async fn fanned_out(
         &self,
         stack: &Stack,
@@ -296,19 +216,8 @@ impl Caller {
 impl Stack {
     /// Stores a value for all projects as the operators do, `{"key": VALUE}` under
     /// `sealfleet/system/NAME`.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn system_secret(&self, name: &str, value: &str) -> Outcome<Stored> {
         self.create_secret("system", name, value).await
-    }
-
-    /// Stores a new version of such a value.
-    ///
-    /// # Errors
-    /// When it is refused.
-    pub async fn rotate_system_secret(&self, name: &str, value: &str) -> Outcome<Stored> {
-        self.rotate_secret("system", name, value).await
     }
 
     pub(crate) async fn create_secret(

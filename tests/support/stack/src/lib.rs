@@ -95,9 +95,6 @@ macro_rules! ensure_eq {
 
 /// Waits until `probe` finds something, and fails when it does not within `limit`. `what` says what
 /// was awaited.
-///
-/// # Errors
-/// Those of `probe`, at once, and the end of the time.
 pub async fn eventually<T>(
     what: &str,
     limit: Duration,
@@ -118,20 +115,16 @@ pub async fn eventually<T>(
 }
 
 /// A short text that no earlier run of the tests used.
-#[must_use]
 pub fn unique() -> String {
     let id = uuid::Uuid::now_v7().simple().to_string();
     id.chars().rev().take(8).collect()
 }
 
-/// Lower-case hexadecimal.
-#[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// SHA-256, in lower-case hexadecimal.
-#[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
     use sha2::{Digest as _, Sha256};
     hex(&Sha256::digest(bytes))

@@ -14,25 +14,20 @@ pub struct Sleeper(String);
 
 impl Sleeper {
     /// One that nobody else uses.
-    #[must_use]
     pub fn new() -> Self {
         Self(format!("86400.{}", uuid::Uuid::new_v4().as_fields().0))
     }
 
-    /// The command.
-    #[must_use]
     pub fn command(&self) -> Value {
         json!(["sleep", self.0])
     }
 
     /// A command that runs a shell script first. Its step succeeds when the sleep is ended.
-    #[must_use]
     pub fn after(&self, script: &str) -> Value {
         json!(["sh", "-c", format!("{script}; sleep {}; true", self.0)])
     }
 
     /// Those that sleep now.
-    #[must_use]
     pub fn asleep(&self) -> Vec<u32> {
         let found = with_argument(&self.0)
             .into_iter()
@@ -41,9 +36,6 @@ impl Sleeper {
     }
 
     /// Waits until exactly so many sleep.
-    ///
-    /// # Errors
-    /// When the time ends before.
     pub async fn until(&self, count: usize, limit: Duration) -> Outcome<Vec<u32>> {
         let reached = eventually("", limit, async || {
             Ok(Some(self.asleep()).filter(|found| found.len() == count))
@@ -72,21 +64,16 @@ impl Default for Sleeper {
     }
 }
 
-/// A process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Its id.
     pub pid: u32,
-    /// Its parent's id.
     pub parent: u32,
-    /// Its name.
     pub name: String,
     /// Its arguments, joined by spaces.
     pub arguments: String,
 }
 
 /// All processes that run now.
-#[must_use]
 pub fn all() -> Vec<Found> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
@@ -117,7 +104,6 @@ fn read(pid: u32) -> Option<Found> {
 
 /// Processes whose arguments hold a text. Sandboxes are among them: the host sees into their pid
 /// namespaces.
-#[must_use]
 pub fn with_argument(text: &str) -> Vec<Found> {
     all()
         .into_iter()
@@ -126,7 +112,6 @@ pub fn with_argument(text: &str) -> Vec<Found> {
 }
 
 /// All descendants of a process.
-#[must_use]
 pub fn below(pid: u32) -> Vec<Found> {
     let all = all();
     let mut family = vec![pid];

@@ -27,7 +27,6 @@ pub const FARGATE: &str = "fargate";
 
 /// A project of one test or of several.
 pub struct Project {
-    /// Its id.
     pub id: String,
     /// An admin of it.
     pub admin: Caller,
@@ -61,9 +60,6 @@ impl Project {
 
     /// Deploys the queues and roles of a project with the pools [`PULL`] and [`FARGATE`], and
     /// onboards it with `pools` as an operator does.
-    ///
-    /// # Errors
-    /// When it cannot be deployed, or is refused.
     pub async fn onboard_with(stack: &Stack, id: &str, pools: &Value) -> Outcome<Self> {
         stack
             .local(&[
@@ -84,9 +80,6 @@ impl Project {
     }
 
     /// A project that is registered already, with new tokens.
-    ///
-    /// # Errors
-    /// When they are refused.
     pub async fn registered(stack: &Stack, id: &str) -> Outcome<Self> {
         let token = async |role: Role| -> Outcome<Caller> {
             stack.anonymous.with(
@@ -108,9 +101,6 @@ impl Project {
     }
 
     /// Makes an enrolment key of the pull pool; `more` adds to the request or changes it.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn enrolment_key(&self, more: &Value) -> Outcome<(String, Caller)> {
         let request = typed(&merged(json!({ "pool": PULL }), more))?;
         let made = self.admin.client().create_enrolment_key(&request).await?;
@@ -121,7 +111,6 @@ impl Project {
     }
 
     /// What a worker of this project asks when it registers; `more` adds to it or changes it.
-    #[must_use]
     pub fn registration(&self, name: &str, more: &Value) -> Value {
         let modes = ["bare", "sandboxed", "identity"];
         merged(
@@ -131,9 +120,6 @@ impl Project {
     }
 
     /// Asks for a registration, with an enrolment key or as nobody.
-    ///
-    /// # Errors
-    /// When no answer comes.
     pub async fn try_register(
         &self,
         key: Option<&Caller>,
@@ -146,9 +132,6 @@ impl Project {
     }
 
     /// Registers a worker, with an enrolment key or as nobody.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn register(
         &self,
         key: Option<&Caller>,
@@ -163,9 +146,6 @@ impl Project {
 
     /// A worker that an enrolment key of its own has approved. It is played by the test: no process
     /// runs.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn worker(&self, more: &Value) -> Outcome<Worker> {
         let covered: Vec<&str> = vec!["pool", "labels", "models"];
         let mut key = json!({});
@@ -188,17 +168,11 @@ impl Project {
 
     /// The project's worker process, started when it is first asked for. It takes whatever waits in
     /// the pull pool, so a project that has one is not for tests that play workers there.
-    ///
-    /// # Errors
-    /// When it cannot be started.
     pub async fn live_worker(&self, stack: &Stack) -> Outcome<Arc<WorkerProcess>> {
         Ok(Arc::clone(&self.live(stack).await?.worker))
     }
 
     /// The encrypted store beside the project's worker process.
-    ///
-    /// # Errors
-    /// When it cannot be made.
     pub async fn builtin_store(&self, stack: &Stack) -> Outcome<Arc<BuiltinStore>> {
         Ok(Arc::clone(&self.live(stack).await?.store))
     }
@@ -215,17 +189,11 @@ impl Project {
 
     /// Stores a value in AWS Secrets Manager as the project's owner does, `{"key": VALUE}` under
     /// `sealfleet/PROJECT/NAME`.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn aws_secret(&self, stack: &Stack, name: &str, value: &str) -> Outcome<Stored> {
         stack.create_secret(&self.id, name, value).await
     }
 
     /// Stores a new version of such a value.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn rotate_aws_secret(
         &self,
         stack: &Stack,
@@ -236,9 +204,6 @@ impl Project {
     }
 
     /// Makes a profile of one secret, `API_KEY`. Others are made by [`Caller::create_profile`].
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn profile(&self, name: &str, reference: &str) -> Outcome {
         self.admin
             .create_profile(name, &secrets(&[("API_KEY", reference)]))
@@ -248,9 +213,6 @@ impl Project {
 
     /// Enqueues a run as a member, once: with an idempotency key of its own, so that a lost answer
     /// is asked for again.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn enqueue(&self, body: &Value) -> Outcome<String> {
         let key = Uuid::now_v7().to_string();
         Ok(self
@@ -264,41 +226,26 @@ impl Project {
 
     /// Enqueues a run of one bare step `only` for the pull pool; `more` adds to the step or changes
     /// it.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn enqueue_step(&self, more: &Value) -> Outcome<String> {
         self.enqueue(&run_of(&[step("only", more)])).await
     }
 
     /// Cancels a run as a member.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn cancel(&self, run: &str) -> Outcome<RunView> {
         Ok(self.member.client().cancel_run(run.parse()?).await?)
     }
 
     /// All runs, newest first, as a viewer sees them.
-    ///
-    /// # Errors
-    /// When they are refused.
     pub async fn runs(&self) -> Outcome<Vec<RunSummary>> {
         Ok(all_pages(async |page| self.viewer.client().list_runs(None, page).await).await?)
     }
 
     /// A run as a viewer sees it.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn run(&self, run: &str) -> Outcome<RunView> {
         Ok(self.viewer.client().get_run(run.parse()?).await?)
     }
 
     /// A step of a run, as a viewer sees it.
-    ///
-    /// # Errors
-    /// When there is none.
     pub async fn step(&self, run: &str, step: &str) -> Outcome<StepView> {
         let shown = self.run(run).await?;
         let found = shown
@@ -309,17 +256,11 @@ impl Project {
     }
 
     /// The state of a step.
-    ///
-    /// # Errors
-    /// When there is none.
     pub async fn state(&self, run: &str, step: &str) -> Outcome<String> {
         Ok(self.step(run, step).await?.state)
     }
 
     /// Waits until a step is in one of these states.
-    ///
-    /// # Errors
-    /// When it ends in another one, or the time does.
     pub async fn until(
         &self,
         run: &str,
@@ -342,9 +283,6 @@ impl Project {
     }
 
     /// Waits until all steps of a run have ended; the run.
-    ///
-    /// # Errors
-    /// When the time ends before.
     pub async fn finished(&self, run: &str, limit: Duration) -> Outcome<RunView> {
         let mut last = None;
         let ended = eventually("the end of the run", limit, async || {
@@ -360,9 +298,6 @@ impl Project {
     }
 
     /// Waits until a run is in this state; the run.
-    ///
-    /// # Errors
-    /// When it ends in another one, or the time does.
     pub async fn run_until(&self, run: &str, state: RunState, limit: Duration) -> Outcome<RunView> {
         let mut last = None;
         let state_name = state.name();
@@ -386,9 +321,6 @@ impl Project {
     }
 
     /// The audit entries of one run, oldest first.
-    ///
-    /// # Errors
-    /// When they are refused.
     pub async fn audit(&self, run: &str) -> Outcome<Vec<Value>> {
         self.admin
             .trail(&AuditQuery {
@@ -399,25 +331,16 @@ impl Project {
     }
 
     /// The whole trail, oldest first.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn trail(&self) -> Outcome<Vec<Value>> {
         self.admin.trail(&AuditQuery::default()).await
     }
 
     /// The audited events of one run of one name, oldest first.
-    ///
-    /// # Errors
-    /// When they are refused.
     pub async fn events(&self, run: &str, name: &str) -> Outcome<Vec<Value>> {
         Ok(named(&self.audit(run).await?, name))
     }
 
     /// Waits until an event of this name is in the trail of a run; the first one.
-    ///
-    /// # Errors
-    /// When the time ends before.
     pub async fn event(&self, run: &str, name: &str, limit: Duration) -> Outcome<Value> {
         eventually(&format!("an audited `{name}`"), limit, async || {
             Ok(self.events(run, name).await?.into_iter().next())
@@ -426,9 +349,6 @@ impl Project {
     }
 
     /// The tasks of a run that ECS has not stopped, by their ARN.
-    ///
-    /// # Errors
-    /// When ECS refuses it.
     pub async fn live_tasks(&self, stack: &Stack, run: &str) -> Outcome<Vec<String>> {
         let started_by = format!("{}/{run}/", self.id);
         let all = json!({ "cluster": stack.parts.cluster, "desiredStatus": "RUNNING" });
@@ -468,9 +388,6 @@ impl Project {
     }
 
     /// How many rows of each kind the project has: what must not grow when something is refused.
-    ///
-    /// # Errors
-    /// When a list is refused.
     pub async fn census(&self) -> Outcome<Vec<(&'static str, usize)>> {
         let client = self.admin.client();
         Ok(vec![
@@ -504,7 +421,6 @@ impl Project {
 }
 
 /// The events of one name in audit entries.
-#[must_use]
 pub fn named(entries: &[Value], name: &str) -> Vec<Value> {
     let events = entries
         .iter()
@@ -513,13 +429,11 @@ pub fn named(entries: &[Value], name: &str) -> Vec<Value> {
 }
 
 /// Whether a step in this state has ended.
-#[must_use]
 pub fn is_terminal(state: &str) -> bool {
     matches!(state, "succeeded" | "failed" | "aborted" | "dead")
 }
 
 /// A bare step of the pull pool that does nothing; `more` adds to it or changes it.
-#[must_use]
 pub fn step(id: &str, more: &Value) -> Value {
     merged(
         json!({ "id": id, "pool": PULL, "mode": "bare", "command": ["true"] }),
@@ -528,13 +442,11 @@ pub fn step(id: &str, more: &Value) -> Value {
 }
 
 /// A run of these steps.
-#[must_use]
 pub fn run_of(steps: &[Value]) -> Value {
     json!({ "workflow": "tests", "steps": steps })
 }
 
 /// A JSON object with the members of another one added or put in place of its own.
-#[must_use]
 pub fn merged(mut base: Value, more: &Value) -> Value {
     for (name, value) in more.as_object().into_iter().flatten() {
         base[name] = value.clone();

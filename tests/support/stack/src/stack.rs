@@ -27,9 +27,7 @@ pub const RESEND_SECONDS: u64 = 2;
 pub struct Stack {
     /// Where its parts are.
     pub parts: Parts,
-    /// Its AWS APIs.
     pub aws: Aws,
-    /// An operator.
     pub operator: Caller,
     /// A caller without a credential.
     pub anonymous: Caller,
@@ -55,42 +53,31 @@ pub struct Parts {
     pub ecs_endpoint: String,
     /// Base URL of the API.
     pub api_url: String,
-    /// AWS region.
     pub region: String,
-    /// AWS account.
     pub account_id: String,
     /// Account root's access key.
     pub access_key_id: String,
     /// Account root's secret key.
     pub secret_access_key: String,
-    /// Ledger table.
     pub ledger_table: String,
-    /// Audit table.
     pub audit_table: String,
     /// Bucket of the audit archive.
     pub audit_bucket: String,
-    /// ECS cluster.
     pub cluster: String,
     /// The sandbox image by digest.
     pub sandbox_image: String,
-    /// The stack's directory.
     pub directory: PathBuf,
-    /// The servers.
     pub pids: HashMap<String, Server>,
 }
 
 /// A server of the stack.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Server {
-    /// Process id.
     pub pid: u32,
 }
 
 impl Stack {
     /// The stack that `SEALFLEET_STACK` names, or a new one.
-    ///
-    /// # Errors
-    /// When it cannot be started or used; what had been started is gone then.
     pub async fn start_or_attach() -> Outcome<Self> {
         match std::env::var_os("SEALFLEET_STACK") {
             Some(description) => Self::attach(Path::new(&description)).await,
@@ -110,9 +97,6 @@ impl Stack {
     }
 
     /// Starts a stack in `directory` with these template parameters.
-    ///
-    /// # Errors
-    /// When it does not come up.
     pub async fn start(directory: &Path, parameters: &[&str]) -> Outcome<Self> {
         let mut up = Command::new(binaries()?.join("sealfleet-local"));
         up.args([
@@ -136,9 +120,6 @@ impl Stack {
     }
 
     /// Uses a stack that is up.
-    ///
-    /// # Errors
-    /// When it does not answer.
     pub async fn attach(description: &Path) -> Outcome<Self> {
         Self::open(description, false).await
     }
@@ -183,9 +164,6 @@ impl Stack {
     }
 
     /// Takes a stack down that was started here; one that was attached to stays up.
-    ///
-    /// # Errors
-    /// When something of it could not be removed.
     pub async fn close(&self) -> Outcome {
         std::fs::remove_dir_all(&self.scratch)?;
         if self.started {
@@ -196,9 +174,6 @@ impl Stack {
     }
 
     /// Removes the logs, too, that are left of a stack which was started here and taken down.
-    ///
-    /// # Errors
-    /// When they cannot be removed.
     pub fn forget(&self) -> Outcome {
         if self.started {
             std::fs::remove_dir_all(&self.parts.directory)?;
@@ -209,18 +184,12 @@ impl Stack {
     /// A project by its name in the tests: deployed and onboarded when it is first asked for, with
     /// one pull pool `workers`, one Fargate pool `fargate`, and a pull pool `gpu` that no queue was
     /// deployed for.
-    ///
-    /// # Errors
-    /// When it cannot be deployed.
     pub async fn project(&self, name: &str) -> Outcome<Arc<Project>> {
         self.project_with_image(name, &self.parts.sandbox_image)
             .await
     }
 
     /// As [`Stack::project`], with another image in the Fargate pool.
-    ///
-    /// # Errors
-    /// When it cannot be deployed.
     pub async fn project_with_image(&self, name: &str, image: &str) -> Outcome<Arc<Project>> {
         let cell = {
             let mut projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
@@ -233,9 +202,6 @@ impl Stack {
     }
 
     /// Two projects that have everything alike, and names of which one is the start of the other.
-    ///
-    /// # Errors
-    /// When they cannot be deployed.
     pub async fn pair(&self, name: &str) -> Outcome<(Arc<Project>, Arc<Project>)> {
         Ok((
             self.project(name).await?,
@@ -249,9 +215,6 @@ impl Stack {
     }
 
     /// Has `sweep` look at what is due, as its rule does every minute.
-    ///
-    /// # Errors
-    /// When it fails.
     pub async fn sweep(&self) -> Outcome {
         let event = json!({
             "version": "0", "id": uuid::Uuid::now_v7(), "detail-type": "Scheduled Event", "source": "aws.events",
@@ -268,9 +231,6 @@ impl Stack {
     }
 
     /// Has `export` write the digest of what it exported, as its rule does every hour.
-    ///
-    /// # Errors
-    /// When it fails.
     pub async fn digest(&self) -> Outcome<Value> {
         let made = self
             .aws
@@ -285,7 +245,6 @@ impl Stack {
     }
 
     /// The control plane's processes: the functions' environments that Lambda keeps.
-    #[must_use]
     pub fn control_plane(&self) -> Vec<u32> {
         let Some(ministack) = self.parts.pids.get("ministack") else {
             return Vec::new();
@@ -299,7 +258,6 @@ impl Stack {
     }
 
     /// The environments that Lambda keeps of one function.
-    #[must_use]
     pub fn environments_of(&self, function: &str) -> Vec<u32> {
         let mark = format!("AWS_LAMBDA_FUNCTION_NAME={function}");
         let is_of = |pid: &u32| {
@@ -312,9 +270,6 @@ impl Stack {
     }
 
     /// Runs the operators' command line against this stack and answers what it printed.
-    ///
-    /// # Errors
-    /// When it exits with another code than 0.
     pub async fn cli(&self, arguments: &[&str]) -> Outcome<String> {
         run(with_aws(
             Command::new(self.binaries.join("sealfleet")).args(arguments),
@@ -324,9 +279,6 @@ impl Stack {
     }
 
     /// Runs `sealfleet-local` against this stack.
-    ///
-    /// # Errors
-    /// When it exits with another code than 0.
     pub async fn local(&self, arguments: &[&str]) -> Outcome<String> {
         let mut local = Command::new(self.binaries.join("sealfleet-local"));
         run(local

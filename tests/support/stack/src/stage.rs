@@ -25,9 +25,6 @@ pub struct Stage {
 
 impl Stage {
     /// An empty directory for a stack.
-    ///
-    /// # Errors
-    /// When it cannot be made.
     pub fn new(name: &str) -> Outcome<Self> {
         let directory = std::env::temp_dir().join(format!(
             "sealfleet-{name}-{}",
@@ -40,17 +37,12 @@ impl Stage {
         })
     }
 
-    /// The stack's directory.
-    #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
     /// Brings the stack up, its progress on stderr, and makes the first operator's token as an
     /// operator does. `more` is for `sealfleet-local up`.
-    ///
-    /// # Errors
-    /// When it does not come up.
     pub async fn up(&self, more: &[&str]) -> Outcome<Stack> {
         let mut up = command()?;
         up.args([
@@ -74,9 +66,6 @@ impl Stage {
 
     /// Takes the stack down and, unless `keep` says otherwise, removes its directory. An `up` that
     /// was given up half-way is ended first.
-    ///
-    /// # Errors
-    /// When something of it is left.
     pub async fn clear(&self, keep: bool) -> Outcome {
         if let Some(pid) = self.up.take() {
             if let Some(pid) = i32::try_from(pid)

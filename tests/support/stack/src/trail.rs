@@ -18,9 +18,6 @@ use crate::{Caller, Failure, Outcome, Stack, ensure};
 impl Caller {
     /// The entries of the caller's own trail (an operator's is the operators') that a query asks
     /// for, oldest first.
-    ///
-    /// # Errors
-    /// When they are refused.
     pub async fn trail(&self, query: &AuditQuery) -> Outcome<Vec<Value>> {
         let list = async |page: &PageQuery| {
             self.client()
@@ -38,9 +35,6 @@ impl Caller {
     }
 
     /// The events of one name in all of it, oldest first.
-    ///
-    /// # Errors
-    /// When they are refused.
     pub async fn events(&self, name: &str) -> Outcome<Vec<Value>> {
         Ok(named(&self.trail(&AuditQuery::default()).await?, name))
     }
@@ -58,11 +52,8 @@ pub struct Archive {
 /// What `sealfleet audit verify --output json` printed.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Verified {
-    /// Digests read.
     pub digests: u64,
-    /// Objects compared.
     pub objects: u64,
-    /// Lines in them.
     pub lines: u64,
     /// Lines that are there more than once.
     pub doubles: u64,
@@ -78,7 +69,6 @@ pub struct Verified {
 
 impl Verified {
     /// The kinds of all faults, in order.
-    #[must_use]
     pub fn kinds(&self) -> Vec<&str> {
         self.faults
             .iter()
@@ -89,9 +79,6 @@ impl Verified {
 
 impl Archive {
     /// Reads all of it. Digests first: what is written meanwhile is then not digested yet.
-    ///
-    /// # Errors
-    /// When S3 refuses it.
     pub async fn read(stack: &Stack) -> Outcome<Self> {
         let digests = below(stack, "digests/").await?;
         let mut objects = below(stack, "audit/").await?;
@@ -100,9 +87,6 @@ impl Archive {
     }
 
     /// Reads the exported events of one trail, and no digests.
-    ///
-    /// # Errors
-    /// When S3 refuses it.
     pub async fn of(stack: &Stack, project: &str) -> Outcome<Self> {
         let objects = below(stack, &format!("audit/project={project}/")).await?;
         Ok(Self {
@@ -112,18 +96,12 @@ impl Archive {
     }
 
     /// Verifies this copy as an auditor does: offline, with the public key alone.
-    ///
-    /// # Errors
-    /// When the command does not say what it found.
     pub async fn verified(&self, stack: &Stack) -> Outcome<Verified> {
         self.verified_with(stack, &public_key(stack).await?, &[])
             .await
     }
 
     /// As [`Archive::verified`], with a key and options of the caller's.
-    ///
-    /// # Errors
-    /// When the command does not say what it found, or its exit code says something else.
     pub async fn verified_with(
         &self,
         stack: &Stack,
@@ -165,10 +143,6 @@ impl Archive {
         Ok(verified)
     }
 
-    /// An object's lines.
-    ///
-    /// # Errors
-    /// When there is no such object, or it cannot be unpacked.
     pub fn lines_of(&self, key: &str) -> Outcome<Vec<String>> {
         let bytes = self
             .objects
@@ -179,9 +153,6 @@ impl Archive {
     }
 
     /// Puts other lines into an object.
-    ///
-    /// # Errors
-    /// When they cannot be packed.
     pub fn put_lines(&mut self, key: &str, lines: &[String]) -> Outcome {
         let content: String = lines.iter().map(|line| format!("{line}\n")).collect();
         self.objects
@@ -190,7 +161,6 @@ impl Archive {
     }
 
     /// The objects with events that digests list, each with its digest's number.
-    #[must_use]
     pub fn digested(&self) -> Vec<(u64, String)> {
         let digests = self
             .digests
@@ -211,7 +181,6 @@ impl Archive {
 
     /// The exported events: one for each event of each entry, with the entry's id and the event's
     /// place in it.
-    #[must_use]
     pub fn lines(&self) -> Vec<Value> {
         let events = self
             .objects
@@ -227,7 +196,6 @@ impl Archive {
 
     /// The events of an audit entry that do not stand in the archive exactly once, as the trail
     /// shows them.
-    #[must_use]
     pub fn missing(&self, entries: &[Value]) -> Vec<String> {
         let mut exported: BTreeMap<(String, u64), Vec<Value>> = BTreeMap::new();
         for line in self.lines() {
@@ -273,9 +241,6 @@ async fn below(stack: &Stack, prefix: &str) -> Outcome<BTreeMap<String, Vec<u8>>
 }
 
 /// A file with the public half of the key that signs digests, as KMS answers it.
-///
-/// # Errors
-/// When KMS refuses it.
 pub async fn public_key(stack: &Stack) -> Outcome<PathBuf> {
     let asked = json!({ "KeyId": "alias/sealfleet-digest" });
     let answer = stack.aws.call(Service::Kms, "GetPublicKey", asked).await?;

@@ -23,7 +23,6 @@ use crate::{
 /// A registered worker that a test plays.
 #[derive(Clone)]
 pub struct Worker {
-    /// Its id.
     pub id: String,
     /// Its calls, with its credential.
     pub caller: Caller,
@@ -32,19 +31,14 @@ pub struct Worker {
 /// A claim that a worker holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimed {
-    /// The run.
     pub run: String,
-    /// The step.
     pub step: String,
-    /// The claim's fence.
     pub fence: u64,
 }
 
 /// A worker's keys to its own queue.
 pub struct QueueKeys {
-    /// The queue.
     pub url: String,
-    /// The temporary credentials.
     pub keys: Keys,
 }
 
@@ -61,7 +55,6 @@ pub struct Message {
 
 impl Claimed {
     /// The claim as requests name it, with more members.
-    #[must_use]
     pub fn with(&self, more: &Value) -> Value {
         let lease = json!({ "run_id": self.run, "step_id": self.step, "fence": self.fence });
         crate::project::merged(lease, more)
@@ -82,9 +75,6 @@ fn succeeded() -> Value {
 
 impl Worker {
     /// The worker of a registration's answer.
-    ///
-    /// # Errors
-    /// When its credential cannot be sent.
     pub fn of(anonymous: &Caller, registered: &WorkerRegistered) -> Outcome<Self> {
         Ok(Self {
             id: registered.worker_id.to_string(),
@@ -93,19 +83,12 @@ impl Worker {
     }
 
     /// Asks for a step.
-    ///
-    /// # Errors
-    /// When no answer comes.
     pub async fn try_claim(&self, run: &str, step: &str) -> Outcome<Reply> {
         self.caller
             .post("/v1/claims", &json!({ "run_id": run, "step_id": step }))
             .await
     }
 
-    /// Claims a step.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn claim(&self, run: &str, step: &str) -> Outcome<Claimed> {
         let claim = self
             .caller
@@ -120,9 +103,6 @@ impl Worker {
     }
 
     /// Sends a heartbeat with the claims it holds.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn heartbeat(&self, held: &[&Claimed]) -> Outcome<HeartbeatAnswer> {
         Ok(self
             .caller
@@ -131,18 +111,7 @@ impl Worker {
             .await?)
     }
 
-    /// Asks for a heartbeat to be taken.
-    ///
-    /// # Errors
-    /// When no answer comes.
-    pub async fn try_heartbeat(&self, held: &[&Claimed]) -> Outcome<Reply> {
-        self.caller.post("/v1/heartbeats", &leases(held)).await
-    }
-
     /// Whether the control plane says, by a heartbeat, that a claim is still held.
-    ///
-    /// # Errors
-    /// When the heartbeat is refused.
     pub async fn holds(&self, claimed: &Claimed) -> Outcome<bool> {
         let answer = self.heartbeat(&[claimed]).await?;
         let verdict = answer.leases.first();
@@ -152,9 +121,6 @@ impl Worker {
     }
 
     /// Does `work` while heartbeats keep a claim.
-    ///
-    /// # Errors
-    /// Those of `work`, or that the claim is no longer held.
     pub async fn while_held<T>(
         &self,
         claimed: &Claimed,
@@ -176,9 +142,6 @@ impl Worker {
     }
 
     /// Tells that its sandbox has started.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn start(&self, claimed: &Claimed) -> Outcome<StepAnswer> {
         Ok(self
             .caller
@@ -187,18 +150,11 @@ impl Worker {
             .await?)
     }
 
-    /// Asks to start.
-    ///
-    /// # Errors
-    /// When no answer comes.
     pub async fn try_start(&self, claimed: &Claimed) -> Outcome<Reply> {
         self.caller.post("/v1/starts", &claimed.started()).await
     }
 
     /// Reports that the step succeeded.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn succeed(&self, claimed: &Claimed) -> Outcome<StepAnswer> {
         Ok(self
             .caller
@@ -208,25 +164,16 @@ impl Worker {
     }
 
     /// Asks to report that the step succeeded.
-    ///
-    /// # Errors
-    /// When no answer comes.
     pub async fn try_succeed(&self, claimed: &Claimed) -> Outcome<Reply> {
         self.try_report(claimed, &succeeded()).await
     }
 
     /// Asks to report an end of a step.
-    ///
-    /// # Errors
-    /// When no answer comes.
     pub async fn try_report(&self, claimed: &Claimed, end: &Value) -> Outcome<Reply> {
         self.caller.post("/v1/reports", &claimed.with(end)).await
     }
 
     /// Its keys to its own queue.
-    ///
-    /// # Errors
-    /// When they are refused.
     pub async fn queue_keys(&self) -> Outcome<QueueKeys> {
         let given = self.caller.client().queue_credentials().await?;
         Ok(QueueKeys {
@@ -242,9 +189,6 @@ impl Worker {
 
 impl QueueKeys {
     /// Takes what waits in the queue now; it stays invisible to others for `hidden_seconds`.
-    ///
-    /// # Errors
-    /// When it is refused, or a message is none of ours.
     pub async fn receive(&self, aws: &Aws, hidden_seconds: u32) -> Outcome<Vec<Message>> {
         let body = json!({
             "QueueUrl": self.url, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 0, "VisibilityTimeout": hidden_seconds,
@@ -273,10 +217,6 @@ impl QueueKeys {
         read.collect()
     }
 
-    /// Deletes a message.
-    ///
-    /// # Errors
-    /// When it is refused.
     pub async fn delete(&self, aws: &Aws, message: &Message) -> Outcome {
         let body = json!({ "QueueUrl": self.url, "ReceiptHandle": message.receipt });
         let answer = aws
@@ -294,7 +234,6 @@ impl QueueKeys {
 /// The real `sealfleet-worker`, enrolled in the pull pool of a project, with an encrypted store of
 /// that project.
 pub struct WorkerProcess {
-    /// Its process id.
     pub pid: u32,
     /// Where its state and its log are.
     pub directory: PathBuf,
@@ -303,18 +242,13 @@ pub struct WorkerProcess {
 
 /// The encrypted file of `builtin://` secrets beside a worker.
 pub struct BuiltinStore {
-    /// The store.
     pub store: PathBuf,
-    /// Its key.
     pub key: PathBuf,
     init: PathBuf,
 }
 
 impl BuiltinStore {
     /// Makes an empty one, as its owner does.
-    ///
-    /// # Errors
-    /// When `sealfleet-init builtin` refuses.
     pub async fn create(stack: &Stack, project: &Project) -> Outcome<Self> {
         let directory = stack.scratch.join(format!("builtin-{}", unique()));
         std::fs::create_dir_all(&directory)?;
@@ -329,9 +263,6 @@ impl BuiltinStore {
     }
 
     /// Stores a value as a new version, which profiles refer to by [`Stored::pinned`].
-    ///
-    /// # Errors
-    /// When `sealfleet-init builtin` refuses.
     pub async fn put(&self, name: &str, value: &str) -> Outcome<Stored> {
         let told: Value =
             serde_json::from_str(&self.builtin("put", &[name], value.as_bytes()).await?)?;
@@ -370,9 +301,6 @@ impl BuiltinStore {
 
 impl WorkerProcess {
     /// Enrols a worker in the pull pool and starts it. It goes with the stack.
-    ///
-    /// # Errors
-    /// When it cannot be registered, or ends at once.
     pub async fn start(stack: &Stack, project: &Project, store: &BuiltinStore) -> Outcome<Self> {
         let directory = stack.scratch.join(format!("worker-{}", unique()));
         std::fs::create_dir_all(&directory)?;
@@ -453,7 +381,6 @@ impl WorkerProcess {
     }
 
     /// The output of a step, from the worker's directory.
-    #[must_use]
     pub fn output(&self, claimed: &Claimed) -> String {
         let file = self
             .directory
@@ -464,7 +391,6 @@ impl WorkerProcess {
     }
 
     /// The worker's own processes: itself and its launchers, not what runs inside its sandboxes.
-    #[must_use]
     pub fn own_processes(&self) -> Vec<u32> {
         let launchers = processes::below(self.pid)
             .into_iter()
@@ -475,7 +401,6 @@ impl WorkerProcess {
     }
 
     /// The end of its log.
-    #[must_use]
     pub fn log(&self) -> String {
         let log = std::fs::read_to_string(self.directory.join("worker.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().rev().take(20).collect();
@@ -483,18 +408,12 @@ impl WorkerProcess {
     }
 
     /// SIGKILL, as when its machine is lost.
-    ///
-    /// # Errors
-    /// When it cannot be waited for.
     pub async fn kill(&mut self) -> Outcome {
         self.child.kill().await?;
         Ok(())
     }
 
     /// SIGTERM, and waits until it has drained.
-    ///
-    /// # Errors
-    /// When it does not end in time.
     pub async fn drain(&mut self, limit: Duration) -> Outcome {
         if let Some(pid) = i32::try_from(self.pid)
             .ok()

@@ -7,7 +7,7 @@ use sealfleet_aws::queues::{Queues, queue_name};
 use sealfleet_domain::identity::Pin;
 use sealfleet_domain::run::Handle;
 use sealfleet_domain::scope::ClaimTag;
-use sealfleet_domain::{PoolName, ProjectScope, WorkerId};
+use sealfleet_domain::{PoolName, ProjectScope, Timestamp, WorkerId};
 use sealfleet_fargate::definition_hash;
 use sealfleet_hosts::{Error as HostError, Launched, Sandbox, SandboxHost, Template};
 use sealfleet_ledger::store::{Item, Key, Query, Rows, Store, Table, Write, WriteError};
@@ -16,14 +16,12 @@ use sealfleet_versions::{Error as SecretsError, SecretVersions};
 use crate::ecs::Launching;
 use crate::memory::{Tables, no_answer};
 use crate::sabotage::Sabotage;
-use crate::stage::{Fault, LaunchVerdict, Stage, World};
+use crate::stage::{Fault, Judge, LaunchVerdict, Stage, World};
 
-/// All ports.
-#[derive(Clone)]
-pub struct Ports(pub Stage);
+pub struct Ports<J>(pub Stage<J>);
 
 #[async_trait]
-impl Store for Ports {
+impl<J: Judge> Store for Ports<J> {
     async fn get(&self, table: Table, key: &Key) -> Result<Option<Item>, String> {
         self.0
             .call("get", |world, verdict| {
@@ -92,7 +90,7 @@ impl Store for Ports {
 }
 
 /// The due index follows the table, but for some of its newest changes.
-fn follow_index(world: &mut World) -> &Tables {
+fn follow_index<J: Judge>(world: &mut World<J>) -> &Tables {
     let most = world.temper.as_ref().map_or(0, |temper| temper.index_lag);
     let behind = if most == 0 {
         0
@@ -106,7 +104,7 @@ fn follow_index(world: &mut World) -> &Tables {
 }
 
 #[async_trait]
-impl Queues for Ports {
+impl<J: Judge> Queues for Ports<J> {
     async fn send(
         &self,
         scope: &ProjectScope,
@@ -130,7 +128,7 @@ impl Queues for Ports {
 }
 
 /// A message may be lost on its way, or be there twice.
-fn take_in(world: &mut World, queue: &str, body: &str) {
+fn take_in<J: Judge>(world: &mut World<J>, queue: &str, body: &str) {
     let (losing, doubling) = world
         .temper
         .as_ref()
@@ -147,7 +145,7 @@ fn take_in(world: &mut World, queue: &str, body: &str) {
 }
 
 #[async_trait]
-impl SandboxHost for Ports {
+impl<J: Judge> SandboxHost for Ports<J> {
     fn kind(&self) -> &'static str {
         "fargate"
     }
@@ -255,7 +253,11 @@ impl SandboxHost for Ports {
     }
 }
 
-fn start(world: &mut World, claim: &ClaimTag, prepared: &str) -> Result<String, HostError> {
+fn start<J: Judge>(
+    world: &mut World<J>,
+    claim: &ClaimTag,
+    prepared: &str,
+) -> Result<String, HostError> {
     let started_by = claim.to_string();
     let lag = world.temper.as_ref().map_or(0, |temper| temper.ecs_lag);
     let hanging = world.temper.as_ref().map_or(0, |temper| temper.hanging);
@@ -267,7 +269,7 @@ fn start(world: &mut World, claim: &ClaimTag, prepared: &str) -> Result<String, 
     let arn = match world.ecs.launch(started_by, prepared, hangs, shown_from) {
         Launching::New(arn) => {
             let template = world.ecs.definitions.get(prepared).cloned();
-            world.invariants.launched(claim, template.as_ref());
+            world.judge.launched(claim, template.as_ref());
             arn
         }
         Launching::Before(arn) => arn,
@@ -291,7 +293,7 @@ fn start(world: &mut World, claim: &ClaimTag, prepared: &str) -> Result<String, 
 }
 
 #[async_trait]
-impl SecretVersions for Ports {
+impl<J: Judge> SecretVersions for Ports<J> {
     fn scheme(&self) -> &'static str {
         "aws-sm"
     }
@@ -315,22 +317,25 @@ impl SecretVersions for Ports {
 }
 
 /// The id of a secret's nth version.
-#[must_use]
 pub fn version_id(number: u64) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }
 
 #[async_trait]
-impl QueueAccess for Ports {
+impl<J: Judge> QueueAccess for Ports<J> {
     async fn queue_key(
         &self,
-        _: &ProjectScope,
-        _: &PoolName,
+        scope: &ProjectScope,
+        pool: &PoolName,
         _: WorkerId,
     ) -> Result<QueueKey, Unavailable> {
-        Err(Unavailable {
-            service: "STS",
-            detail: "simulated workers read their queue without a key".to_owned(),
+        Ok(QueueKey {
+            queue_url: format!("https://sqs.example/{}", queue_name(scope, pool)),
+            region: "r".to_owned(),
+            access_key_id: "a".to_owned(),
+            secret_access_key: "b".to_owned(),
+            session_token: "c".to_owned(),
+            expires_at: Timestamp::from_millis(0),
         })
     }
 }
@@ -367,7 +372,6 @@ fn place(key: &Key) -> String {
 }
 
 /// The end of an ARN that differs between tasks.
-#[must_use]
 pub fn short(arn: &str) -> String {
     let id = arn.rsplit('/').next().unwrap_or(arn);
     format!("task {}", id.trim_start_matches('0'))

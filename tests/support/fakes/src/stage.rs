@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use sealfleet_domain::run::Fence;
+use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{RunId, StepId};
-use sealfleet_ledger::store::{Write, WriteError};
+use sealfleet_hosts::Template;
+use sealfleet_ledger::store::{Table, Write, WriteError};
 
 use crate::ecs::Ecs;
-use crate::invariants::{Invariants, Moment};
-use crate::memory::{Tables, write_with};
+use crate::memory::{Changed, Tables, write_with};
 use crate::queues::Queues;
 use crate::random::Random;
 use crate::sabotage::Sabotage;
@@ -28,7 +29,6 @@ pub use crate::memory::Fault;
 /// What becomes of a call whose turn has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// What goes wrong.
     pub fault: Option<Fault>,
     /// ECS has no room, or refuses for good, where that is asked.
     pub launch: LaunchVerdict,
@@ -39,30 +39,24 @@ pub struct Verdict {
 /// What ECS says to a launch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LaunchVerdict {
-    /// Yes.
     #[default]
     Accepted,
     /// It has no room.
     NoCapacity,
-    /// Never.
     Refused,
 }
 
 /// The claim that an invocation speaks of: it must not change any other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// The run.
     pub run_id: RunId,
-    /// The step.
     pub step_id: StepId,
-    /// The fence.
     pub fence: Fence,
 }
 
 /// An invocation whose turn it is.
 #[derive(Clone, Debug)]
 pub struct Actor {
-    /// Its number.
     pub number: u64,
     /// Its name in the schedule.
     pub name: String,
@@ -70,8 +64,29 @@ pub struct Actor {
     pub subject: Option<Subject>,
     /// When it began, as a position in the order of all effects.
     pub began: u64,
-    /// When it began.
     pub began_at: i64,
+}
+
+/// When a transaction was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Its position in the order of all effects.
+    pub effect: u64,
+    /// The latest that any clock of the control plane may say.
+    pub latest_clock: i64,
+}
+
+/// Looks at every effect, and notes what should not have happened.
+pub trait Judge: Send + Sized + 'static {
+    /// A transaction changed these rows.
+    fn committed(&mut self, changed: &[Changed], actor: Option<&Actor>, moment: Moment, ecs: &Ecs);
+
+    /// ECS launched a task.
+    fn launched(&mut self, _: &ClaimTag, _: Option<&Template>) {}
+}
+
+impl Judge for () {
+    fn committed(&mut self, _: &[Changed], _: Option<&Actor>, _: Moment, _: &Ecs) {}
 }
 
 /// A call that waits for its turn.
@@ -83,28 +98,24 @@ struct Waiting {
 }
 
 /// All that ports and scheduler share.
-pub struct World {
+pub struct World<J> {
     /// Milliseconds since the epoch. Never goes back.
     pub time: i64,
     /// How far off the control plane's clock is.
     pub skew: i64,
-    /// Chance.
     pub random: Random,
     /// How bad the world is. `None`: nothing goes wrong and nobody waits for a turn.
     pub temper: Option<Temper>,
-    /// The tables.
     pub tables: Tables,
-    /// The queues.
     pub queues: Queues,
-    /// ECS.
     pub ecs: Ecs,
     /// The current version of each secret, by name; 1 where there is none.
     pub secrets: BTreeMap<String, u64>,
-    /// What must hold.
-    pub invariants: Invariants,
+    pub judge: J,
+    /// The audit table is away: what goes wrong with each write that puts an entry into it.
+    pub audit_away: Option<Fault>,
     /// The schedule so far, if it is to be printed.
     pub schedule: Option<Vec<String>>,
-    /// Effects so far.
     pub effects: u64,
     /// A promise that this world breaks.
     pub sabotage: Option<Sabotage>,
@@ -115,10 +126,9 @@ pub struct World {
     verdict: Verdict,
 }
 
-impl World {
-    /// A world of this temper over these tables.
-    #[must_use]
-    pub fn new(tables: Tables, time: i64, random: Random) -> Self {
+impl<J: Judge> World<J> {
+    /// A world over these tables.
+    pub fn new(tables: Tables, time: i64, random: Random, judge: J) -> Self {
         Self {
             time,
             skew: 0,
@@ -128,7 +138,8 @@ impl World {
             queues: Queues::default(),
             ecs: Ecs::default(),
             secrets: BTreeMap::new(),
-            invariants: Invariants::default(),
+            judge,
+            audit_away: None,
             schedule: None,
             effects: 0,
             sabotage: None,
@@ -165,13 +176,11 @@ impl World {
     }
 
     /// The invocation whose turn it is.
-    #[must_use]
     pub const fn actor(&self) -> Option<&Actor> {
         self.actor.as_ref()
     }
 
     /// The calls of an invocation that wait: their turns, and what they are.
-    #[must_use]
     pub fn waiting(&self, invocation: u64) -> Vec<(u64, &'static str)> {
         let waiting = self
             .waiting
@@ -196,7 +205,6 @@ impl World {
         }
     }
 
-    /// Ends the turn.
     pub fn leave(&mut self) {
         self.actor = None;
         self.granted = None;
@@ -211,6 +219,16 @@ impl World {
         if self.breaks(Sabotage::TornTransactions) && writes.len() > 1 && self.random.chance(50) {
             writes.pop();
         }
+        let recorded = |write: &Write| {
+            matches!(
+                write,
+                Write::Put {
+                    table: Table::Audit,
+                    ..
+                }
+            )
+        };
+        let fault = fault.or(self.audit_away.filter(|_| writes.iter().any(recorded)));
         self.tables.ignores_conditions = self.breaks(Sabotage::IgnoredConditions);
         let (result, changed) = write_with(&mut self.tables, writes, fault);
         if !changed.is_empty() {
@@ -221,7 +239,7 @@ impl World {
                 effect: self.effects,
                 latest_clock: self.time + skew,
             };
-            self.invariants
+            self.judge
                 .committed(&changed, self.actor.as_ref(), moment, &self.ecs);
         }
         if self.breaks(Sabotage::LostIndexEntries) && self.random.chance(50) {
@@ -231,7 +249,6 @@ impl World {
     }
 
     /// Whether the world breaks this promise.
-    #[must_use]
     pub fn breaks(&self, promise: Sabotage) -> bool {
         self.sabotage == Some(promise)
     }
@@ -243,18 +260,21 @@ fn precise_seconds(millis: i64) -> f64 {
 }
 
 /// The stage, shared by all ports.
-#[derive(Clone)]
-pub struct Stage(Arc<Mutex<World>>);
+pub struct Stage<J>(Arc<Mutex<World<J>>>);
 
-impl Stage {
+impl<J> Clone for Stage<J> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<J: Judge> Stage<J> {
     /// A stage for a world.
-    #[must_use]
-    pub fn new(world: World) -> Self {
+    pub fn new(world: World<J>) -> Self {
         Self(Arc::new(Mutex::new(world)))
     }
 
-    /// The world.
-    pub fn lock(&self) -> MutexGuard<'_, World> {
+    pub fn lock(&self) -> MutexGuard<'_, World<J>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -262,7 +282,7 @@ impl Stage {
     pub async fn call<T>(
         &self,
         name: &'static str,
-        effect: impl FnOnce(&mut World, Verdict) -> T + Send,
+        effect: impl FnOnce(&mut World<J>, Verdict) -> T + Send,
     ) -> T
     where
         T: Send,
@@ -287,13 +307,13 @@ impl Stage {
 }
 
 /// Waits for a turn of the invocation that polls it.
-struct Turn<'a> {
-    stage: &'a Stage,
+struct Turn<'a, J: Judge> {
+    stage: &'a Stage<J>,
     call: &'static str,
     turn: Option<u64>,
 }
 
-impl Future for Turn<'_> {
+impl<J: Judge> Future for Turn<'_, J> {
     type Output = Verdict;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Verdict> {
@@ -334,7 +354,7 @@ impl Future for Turn<'_> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl<J: Judge> Drop for Turn<'_, J> {
     fn drop(&mut self) {
         if let Some(turn) = self.turn {
             self.stage

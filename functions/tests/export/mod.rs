@@ -1,13 +1,6 @@
 //! `export`: what a batch becomes, what a replay changes, what poison stops, and what an hour's
 //! digest costs.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
-
 mod ocsf;
 mod world;
 
@@ -159,7 +152,7 @@ async fn a_replay_changes_nothing() {
     two.send(&event).await;
     assert_eq!(two.objects(), once, "made by another");
     // Nothing new: it is digested once.
-    one.time.pass(HOUR);
+    one.time_goes_by(HOUR);
     assert_eq!(one.digest().await.objects, 0);
     assert!(
         one.verified().faults.is_empty(),
@@ -298,7 +291,7 @@ async fn there_is_a_digest_every_hour_even_of_nothing() {
     let world = World::new();
     for number in 1..=5 {
         assert_eq!(world.digest().await.number, number);
-        world.time.pass(HOUR);
+        world.time_goes_by(HOUR);
     }
     assert!(world.verified().faults.is_empty());
     assert_eq!(
@@ -345,12 +338,12 @@ async fn an_hours_digest_costs_what_is_new_in_it() {
     };
     let mut costs = Vec::new();
     for hour in 0..24 * 40 {
-        let now = sealfleet_domain::Clock::now(world.time.as_ref());
+        let now = world.now();
         write(now.day(), if hour % 24 == 0 { 3 } else { 1 }).await;
         world.bucket.called();
         world.digest().await;
         costs.push(world.bucket.called());
-        world.time.pass(HOUR);
+        world.time_goes_by(HOUR);
     }
     assert_eq!(world.objects().len(), 24 * 40 + 2 * 40);
     assert!(
@@ -376,7 +369,7 @@ async fn two_digests_at_once_do_not_fork_the_chain() {
     let world = World::new();
     world.send(&batch([record("a", "2026-01-31", 1)])).await;
     for wait in [0, HOUR] {
-        world.time.pass(wait);
+        world.time_goes_by(wait);
         world
             .send(&batch([record("a", "2026-01-31", 2 + u64::from(wait > 0))]))
             .await;
@@ -385,17 +378,13 @@ async fn two_digests_at_once_do_not_fork_the_chain() {
         let previous = before
             .last()
             .map(|(digest, bytes)| (digest, bytes.as_slice()));
-        let theirs = Digest::after(
-            previous,
-            sealfleet_domain::Clock::now(world.time.as_ref()),
-            Vec::new(),
-        );
+        let theirs = Digest::after(previous, world.now(), Vec::new());
         *world.bucket.faster.lock().unwrap() = Some(world.signed(&theirs));
         let made = world.digest().await;
         assert!(made.overtaken, "{made:?}");
         assert_eq!(world.digests().len(), before.len() + 1, "one of two");
         // What ours would have listed is listed by the next.
-        world.time.pass(1);
+        world.time_goes_by(1);
         assert!(!world.digest().await.overtaken);
         let verified = world.verified();
         assert_eq!(
@@ -406,7 +395,7 @@ async fn two_digests_at_once_do_not_fork_the_chain() {
         );
     }
     // A crash after it was put: the next one follows it.
-    world.time.pass(HOUR);
+    world.time_goes_by(HOUR);
     assert_eq!(world.digest().await.number, 5);
     assert!(world.verified().faults.is_empty());
 }
@@ -419,7 +408,7 @@ async fn what_one_digest_cannot_hold_is_in_the_next() {
             .send(&batch([record("a", "2026-01-31", sequence)]))
             .await;
         if sequence % 1000 == 0 {
-            world.time.pass(1);
+            world.time_goes_by(1);
         }
     }
     let made = world.digest().await;
@@ -431,7 +420,7 @@ async fn what_one_digest_cannot_hold_is_in_the_next() {
         "{:?}",
         verified.faults.first()
     );
-    world.time.pass(HOUR);
+    world.time_goes_by(HOUR);
     assert_eq!(world.digest().await.objects, 0);
 }
 
@@ -440,7 +429,7 @@ async fn late_rows_are_digested() {
     let world = World::new();
     for hour in 0..60 {
         // Always a day late, as late as a stream can be.
-        let now = sealfleet_domain::Clock::now(world.time.as_ref());
+        let now = world.now();
         world
             .send(&batch([record(
                 "a",
@@ -449,16 +438,12 @@ async fn late_rows_are_digested() {
             )]))
             .await;
         assert_eq!(world.digest().await.objects, 1, "hour {hour}");
-        world.time.pass(HOUR);
+        world.time_goes_by(HOUR);
     }
     // Export did not run for a week.
-    world.time.pass(7 * 24 * HOUR);
+    world.time_goes_by(7 * 24 * HOUR);
     world
-        .send(&batch([record(
-            "a",
-            &sealfleet_domain::Clock::now(world.time.as_ref()).day(),
-            100,
-        )]))
+        .send(&batch([record("a", &world.now().day(), 100)]))
         .await;
     assert_eq!(
         world.digest().await,
@@ -500,7 +485,7 @@ async fn a_range_is_exported_again_part_by_part() {
             let pk = format!("PRJ#a#{day}#0");
             row.insert(
                 "pk".to_owned(),
-                aws_sdk_dynamodb::types::AttributeValue::S(pk.clone()),
+                aws_sdk_dynamodb::types::AttributeValue::S(pk),
             );
             row.insert(
                 "sk".to_owned(),
@@ -509,11 +494,11 @@ async fn a_range_is_exported_again_part_by_part() {
             if number == 1 && sk.ends_with("0008") {
                 row.remove("actor");
             }
-            world.table.0.lock().unwrap().insert((pk, sk), row);
+            world.put(row);
         }
     }
     world.digest().await;
-    world.time.pass(HOUR);
+    world.time_goes_by(HOUR);
     let range = |next| Range {
         project: "a".to_owned(),
         from: sealfleet_domain::Timestamp::parse("2025-05-31T00:00:00Z").unwrap(),

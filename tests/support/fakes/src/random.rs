@@ -6,7 +6,6 @@ pub struct Random(u64);
 
 impl Random {
     /// The stream of a seed.
-    #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -40,7 +39,6 @@ impl Random {
         self.below(1000) < per_mille
     }
 
-    /// One of several.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         from.get(self.position(from.len()))
     }

@@ -4,26 +4,22 @@ use std::collections::BTreeMap;
 
 use sealfleet_domain::run::Fence;
 use sealfleet_domain::scope::ClaimTag;
-use sealfleet_domain::{ProjectScope, RunId, StepId};
+use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp};
 use sealfleet_fargate::{CONTAINER, TaskState};
 use sealfleet_hosts::Template;
 
-/// A task's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     /// Its network is made.
     Provisioning,
     /// Its image and secrets are fetched.
     Pending,
-    /// Its container runs.
     Running,
-    /// It is over.
     Stopped,
 }
 
 impl Status {
     /// As ECS writes it.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Provisioning => "PROVISIONING",
@@ -45,23 +41,20 @@ pub enum Init {
     LetGo,
 }
 
-/// A task.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// Its ARN.
     pub arn: String,
     /// The claim that it was launched for.
     pub started_by: String,
-    /// Its definition.
     pub definition: String,
     /// The invocation that launched it last: the same client token finds the same task.
     pub launcher: String,
-    /// Where it stands.
     pub status: Status,
     /// What its init does.
     pub init: Init,
-    /// When its container began.
+    /// When its container began; 0 if it has not.
     pub running_since: i64,
+    stopped_at: i64,
     /// Neither ends by itself nor by its time-out.
     pub hangs: bool,
     /// ECS was asked to stop it.
@@ -79,7 +72,6 @@ pub struct Task {
 /// How a task ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Its command exits.
     Exit(i32),
     /// It was asked to stop.
     Asked,
@@ -94,14 +86,12 @@ pub enum End {
 /// An event of a task, as it was when the event was made.
 #[derive(Clone, Debug)]
 pub struct TaskEvent {
-    /// The task then.
     pub task: Task,
 }
 
 /// What a launch came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Launching {
-    /// A new task.
     New(String),
     /// The task of the same client token.
     Before(String),
@@ -109,33 +99,34 @@ pub enum Launching {
     Conflict,
 }
 
-/// A cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Ecs {
     /// Its tasks by ARN.
     pub tasks: BTreeMap<String, Task>,
-    /// Registered task definitions.
     pub definitions: BTreeMap<String, Template>,
     /// Events on their way.
     pub events: Vec<TaskEvent>,
 }
 
+/// CPU units and MiB of every task.
+const SIZE: (u32, u32) = (256, 512);
+
+fn at(millis: i64) -> Option<Timestamp> {
+    (millis > 0).then(|| Timestamp::from_millis(millis))
+}
+
 impl Task {
     /// The claim that it was launched for.
-    #[must_use]
     pub fn claim(&self) -> Option<(ProjectScope, RunId, StepId, Fence)> {
         let tag: ClaimTag = self.started_by.parse().ok()?;
         Some((tag.scope, tag.run_id, tag.step_id, tag.fence))
     }
 
-    /// The task's id.
-    #[must_use]
     pub fn id(&self) -> &str {
         self.arn.rsplit('/').next().unwrap_or(&self.arn)
     }
 
     /// As `DescribeTasks` shows it.
-    #[must_use]
     pub fn state(&self) -> TaskState {
         TaskState {
             arn: self.arn.clone(),
@@ -143,12 +134,14 @@ impl Task {
             exit_code: self.exit_code,
             stop_code: self.stop_code.map(str::to_owned),
             stopped_reason: self.reason.map(str::to_owned),
+            size: Some(SIZE),
+            started_at: at(self.running_since),
+            stopped_at: at(self.stopped_at),
             ..TaskState::default()
         }
     }
 
     /// The event's detail ("Amazon ECS task state change events").
-    #[must_use]
     pub fn detail(&self) -> serde_json::Value {
         serde_json::json!({
             "taskArn": self.arn,
@@ -156,13 +149,16 @@ impl Task {
             "startedBy": self.started_by,
             "stopCode": self.stop_code,
             "stoppedReason": self.reason,
+            "cpu": SIZE.0.to_string(),
+            "memory": SIZE.1.to_string(),
+            "startedAt": at(self.running_since),
+            "stoppedAt": at(self.stopped_at),
             "containers": [{ "name": CONTAINER, "exitCode": self.exit_code }],
         })
     }
 }
 
 impl Ecs {
-    /// Registers a definition.
     pub fn register(&mut self, arn: String, template: &Template) {
         self.definitions.insert(arn, template.clone());
     }
@@ -198,6 +194,7 @@ impl Ecs {
             status: Status::Provisioning,
             init: Init::Asks,
             running_since: 0,
+            stopped_at: 0,
             hangs,
             stopping: false,
             launched: 0,
@@ -230,13 +227,11 @@ impl Ecs {
     }
 
     /// A task, if it shows by `now`.
-    #[must_use]
     pub fn describe(&self, arn: &str) -> Option<TaskState> {
         self.tasks.get(arn).map(Task::state)
     }
 
     /// The task of a claim, if it shows by `now`.
-    #[must_use]
     pub fn find(&self, started_by: &str, now: i64) -> Option<String> {
         let task = self
             .tasks
@@ -261,8 +256,7 @@ impl Ecs {
         self.events.push(TaskEvent { task: task.clone() });
     }
 
-    /// Ends a task.
-    pub fn end(&mut self, arn: &str, end: End) {
+    pub fn end(&mut self, arn: &str, end: End, now: i64) {
         let Some(task) = self
             .tasks
             .get_mut(arn)
@@ -299,6 +293,7 @@ impl Ecs {
             ),
         };
         task.status = Status::Stopped;
+        task.stopped_at = now;
         self.events.push(TaskEvent { task: task.clone() });
     }
 

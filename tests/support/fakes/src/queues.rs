@@ -7,14 +7,10 @@ const DELIVERIES: u32 = 5;
 /// Milliseconds that a delivered message is hidden for.
 const HIDDEN: i64 = 180_000;
 
-/// A message.
 #[derive(Clone, Debug)]
 pub struct Message {
-    /// Its id.
     pub id: u64,
-    /// The queue's name.
     pub queue: String,
-    /// Its body.
     pub body: String,
     visible_at: i64,
     deliveries: u32,
@@ -22,13 +18,11 @@ pub struct Message {
 
 impl Message {
     /// The step that it is about.
-    #[must_use]
     pub fn hint(&self) -> Option<QueueMessage> {
         serde_json::from_str(&self.body).ok()
     }
 }
 
-/// All queues.
 #[derive(Clone, Debug, Default)]
 pub struct Queues {
     messages: Vec<Message>,
@@ -49,7 +43,6 @@ impl Queues {
     }
 
     /// The ids of the messages that a queue may deliver now.
-    #[must_use]
     pub fn visible(&self, queue: &str, now: i64) -> Vec<u64> {
         let visible = self
             .messages
@@ -70,7 +63,6 @@ impl Queues {
         Some(received)
     }
 
-    /// Deletes a message.
     pub fn delete(&mut self, id: u64) {
         self.messages.retain(|message| message.id != id);
     }
@@ -82,13 +74,11 @@ impl Queues {
         }
     }
 
-    /// Loses everything.
     pub fn clear(&mut self) {
         self.messages.clear();
     }
 
     /// Whether no message is left.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }

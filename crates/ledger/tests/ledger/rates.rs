@@ -1,9 +1,4 @@
 //! Rate limits over one DynamoDB, with several instances that each hold permits of their own.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,6 +10,8 @@ use sealfleet_domain::rate::Limits;
 use sealfleet_domain::{Clock, ProjectScope, Timestamp, limits};
 use sealfleet_ledger::{Error, Ledger, Meter, Rates};
 use sealfleet_system::SystemIds;
+
+use crate::fixtures::scope;
 
 const LIMITS: Limits = Limits {
     requests_per_second: 100,
@@ -60,10 +57,6 @@ async fn world() -> World {
         clock,
         meter,
     }
-}
-
-fn scope(project: &str) -> ProjectScope {
-    ProjectScope::of_stored_row(project.parse().unwrap())
 }
 
 fn instances(count: usize) -> Vec<Rates> {

@@ -1,29 +1,22 @@
-//! A walk through every operation of the API and every event of the functions, over a store that
-//! takes no state change without its event ([`Audited`](crate::audited::Audited)).
+//! A walk through every operation of the API and every event of the functions, over tables that
+//! take no state change without its event ([`Audited`](crate::audited::Audited)).
 //!
-//! An operation that changes something adds to the trail; one that only reads does not. An
-//! operation, a function or an event that tells of a change and is not met on the way fails the
-//! walk, and so does an exemption that nothing needs.
+//! An operation that changes something adds to the trail; one that only reads does not. The walk
+//! fails where it does not meet an operation, a function or an event that tells of a change, and
+//! where nothing needs an exemption.
 
-#![expect(
-    clippy::indexing_slicing,
-    reason = "JSON read by name: what is absent reads as null"
-)]
+use std::collections::{BTreeMap, BTreeSet};
 
-use std::collections::BTreeSet;
-
-use sealfleet_api::Code;
-use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::operations::{self, Operation};
-use sealfleet_domain::access::Role;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::audit::catalogue::{CATALOGUE, Class};
-use sealfleet_domain::credential::Home;
-use sealfleet_domain::run::RunState;
+use sealfleet_domain::run::{Run, RunState};
+use sealfleet_fargate::names::task_id;
 use serde_json::{Value, json};
 
 use crate::audited::Exempt;
-use crate::world::{Repeats, Trail, World};
+use crate::repository::functions;
+use crate::world::{CRM, FARGATE, OTHER, OWN, Sent, Who, World, scope};
 
 /// Operations that are asked by another method than GET and change nothing.
 const READS: [(&str, &str); 5] = [
@@ -67,67 +60,41 @@ struct Walk {
 }
 
 impl Walk {
-    async fn new() -> Self {
-        let world = World::new(None, Repeats::No).await;
-        Self {
-            world,
-            met: BTreeSet::new(),
-        }
-    }
-
     async fn ask(&mut self, who: &str, method: &str, path: &str, body: Value) -> Value {
-        let headers = json!({ "authorization": format!("Bearer {who}") });
-        self.send(method, path, json!({ "headers": headers, "body": body }))
-            .await
+        let request = Sent {
+            credential: who.to_owned(),
+            body: (!body.is_null()).then(|| body.to_string()),
+            ..Sent::default()
+        };
+        self.send(method, path, request).await
     }
 
     async fn get(&mut self, who: &str, path: &str) -> Value {
         self.ask(who, "GET", path, Value::Null).await
     }
 
-    /// Makes a request that is granted. What it changed is in the trail.
-    async fn send(&mut self, method: &str, path: &str, with: Value) -> Value {
+    /// Makes a request that is granted. Its change is in the trail.
+    async fn send(&mut self, method: &str, path: &str, request: Sent) -> Value {
         let parts: Vec<&str> = path.split('/').skip(1).collect();
         let found = operations::find(method, &parts);
-        let operation = found.unwrap_or_else(|| panic!("there is no operation {method} {path}"));
-        let route = route(operation);
-        let mut context = json!({ "http": { "method": method, "path": path } });
-        if let Some(arn) = with.get("arn") {
-            context["authorizer"] = json!({ "iam": { "userArn": arn } });
-        }
-        let body = with
-            .get("body")
-            .filter(|body| !body.is_null())
-            .map_or_else(String::new, Value::to_string);
-        let event = json!({
-            "version": "2.0", "rawPath": path, "headers": with.get("headers").cloned().unwrap_or_else(|| json!({})),
-            "requestContext": context, "body": body, "isBase64Encoded": false,
-        });
-        let request = Request::from_event(serde_json::from_value(event).unwrap()).unwrap();
+        let route = route(found.unwrap_or_else(|| panic!("no operation {method} {path}")));
         let before = self.world.seen().entries;
-        let answer = self.world.handle(operation.function, &request).await;
-        let Answer { status, body, .. } =
-            answer.unwrap_or_else(|problem| panic!("{method} {path}: {problem}"));
-        assert!((200..300).contains(&status), "{method} {path}: {status}");
+        let (status, body) = self.world.send(method, path, request).await;
+        assert!(
+            (200..300).contains(&status),
+            "{method} {path}: {status} {body}"
+        );
         let told = self.world.seen().entries - before;
         let reads = method == "GET" || READS.iter().any(|(read, _)| *read == route);
         assert_eq!(told == 0, reads, "{route} wrote {told} entries");
         self.met.insert(route);
         body
     }
-}
 
-/// The folders of `functions/` that are functions.
-fn functions() -> BTreeSet<String> {
-    let folders = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .read_dir()
-        .unwrap()
-        .map(|entry| entry.unwrap());
-    let functions = folders.filter(|entry| entry.path().join("mod.rs").exists());
-    functions
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| name != "shared")
-        .collect()
+    async fn stored(&self, run: &str) -> Run {
+        let run = run.parse().unwrap();
+        self.world.ledger.run(&scope(OWN), run).await.unwrap()
+    }
 }
 
 /// An operation as the template's routes are written.
@@ -152,16 +119,12 @@ fn step(id: &str, needs: &[&str]) -> Value {
 
 #[tokio::test]
 async fn every_operation_that_changes_something_has_its_event() {
-    let mut walk = Walk::new().await;
-    let expires = walk.world.record.now().plus_seconds(1_000_000);
-    let operator = walk
-        .world
-        .record
-        .create_token(&Home::Operators, Role::Operator, None, expires, "test")
-        .await
-        .unwrap()
-        .1;
-    let admin = walk.world.token.clone();
+    let mut walk = Walk {
+        world: World::new().await,
+        met: BTreeSet::new(),
+    };
+    let operator = walk.world.credential(Who::Operator).to_owned();
+    let admin = walk.world.credential(Who::Admin).to_owned();
 
     projects_and_tokens(&mut walk, &operator, &admin).await;
     let worker = workers(&mut walk, &admin).await;
@@ -171,9 +134,9 @@ async fn every_operation_that_changes_something_has_its_event() {
     let trail = walk.get(&admin, "/v1/audit").await;
     let id = text(&trail["items"][0], "event_id");
     walk.get(&admin, &format!("/v1/audit/{id}")).await;
-    without_the_audit_table(&walk).await;
+    without_the_audit_table(&walk, &admin).await;
 
-    walk.send("GET", "/v1/openapi.json", json!({})).await;
+    walk.get("", "/v1/openapi.json").await;
     assert_eq!(
         walk.met,
         operations::all().map(route).collect(),
@@ -267,7 +230,7 @@ async fn workers(walk: &mut Walk, admin: &str) -> String {
     let mut approved = None;
     for decision in ["reject", "approve"] {
         let waits = walk
-            .send("POST", "/v1/workers/register", json!({ "body": body }))
+            .ask("", "POST", "/v1/workers/register", body.clone())
             .await;
         let path = format!("/v1/workers/{}", text(&waits, "worker_id"));
         walk.get(admin, &path).await;
@@ -301,13 +264,13 @@ async fn profiles(walk: &mut Walk, admin: &str) {
     walk.ask(admin, "POST", "/v1/profiles", created).await;
     walk.get(admin, "/v1/profiles").await;
     walk.get(admin, "/v1/profiles/ehr").await;
-    let headers = json!({ "authorization": format!("Bearer {admin}"), "if-match": "\"1\"" });
-    walk.send(
-        "PUT",
-        "/v1/profiles/ehr",
-        json!({ "headers": headers, "body": content }),
-    )
-    .await;
+    let request = Sent {
+        credential: admin.to_owned(),
+        headers: BTreeMap::from([("if-match", "\"1\"".to_owned())]),
+        body: Some(content.to_string()),
+        ..Sent::default()
+    };
+    walk.send("PUT", "/v1/profiles/ehr", request).await;
     walk.get(admin, "/v1/profiles/ehr/versions").await;
     walk.ask(
         admin,
@@ -414,25 +377,34 @@ async fn runs(walk: &mut Walk, admin: &str, worker: &str) {
 }
 
 async fn revocations(walk: &mut Walk, admin: &str) {
-    let run = walk.world.enqueue("fargate", "identity").await.unwrap();
+    let steps = json!([{ "id": "a", "pool": FARGATE, "mode": "identity", "command": ["true"] }]);
+    let asked = json!({ "workflow": "w", "profile": CRM, "steps": steps });
+    let run = text(&walk.ask(admin, "POST", "/v1/runs", asked).await, "run_id");
     walk.world.deliver().await;
-    let (task, lease) = walk.world.task_of(run).await;
-    let arn = format!("arn:aws:sts::1:assumed-role/sealfleet-healthcare--sandbox/{task}");
-    walk.send(
-        "POST",
-        "/v1/sandbox/step",
-        json!({ "arn": arn, "body": lease }),
-    )
-    .await;
-    walk.world.ecs_says_running().await;
-    let body = json!({ "keys": [{ "profile": "crm", "key": "API_KEY" }], "hard": true, "reason": "leaked" });
+    let stored = walk.stored(&run).await;
+    let hold = stored
+        .steps
+        .values()
+        .find_map(|step| step.state.hold())
+        .unwrap();
+    let task = task_id(hold.handle.as_ref().unwrap()).to_owned();
+    let lease = json!({ "run_id": run, "step_id": "a", "fence": hold.fence });
+    let request = Sent {
+        body: Some(lease.to_string()),
+        sandbox: Some((OWN, task)),
+        ..Sent::default()
+    };
+    walk.send("POST", "/v1/sandbox/step", request).await;
+    walk.world.tasks_go_on(None).await;
+    let body =
+        json!({ "keys": [{ "profile": CRM, "key": "API_KEY" }], "hard": true, "reason": "leaked" });
     let preview = walk
         .ask(admin, "POST", "/v1/revocations:preview", body.clone())
         .await;
     assert_eq!(preview["runs"][0]["run_id"], json!(run));
     let revoked = walk.ask(admin, "POST", "/v1/revocations", body).await;
-    assert_eq!(walk.world.state(run).await, RunState::Aborted);
-    walk.world.ecs_runs_and_ends(143).await;
+    assert_eq!(walk.stored(&run).await.state(), RunState::Aborted);
+    walk.world.tasks_go_on(Some(143)).await;
     walk.get(admin, "/v1/revocations").await;
     let path = format!(
         "/v1/revocations/{}",
@@ -448,57 +420,43 @@ async fn revocations(walk: &mut Walk, admin: &str) {
         .await;
 }
 
-/// What waits in the outbox waits longer, and then arrives.
-async fn without_the_audit_table(walk: &Walk) {
+/// An entry waits in the outbox, waits longer, and then arrives.
+async fn without_the_audit_table(walk: &Walk, admin: &str) {
     let world = &walk.world;
-    let run = world.enqueue("workers", "sandboxed").await.unwrap();
-    world.audit_table(Trail::Refuses);
-    world.cancel(run).await;
+    let body = run_of(&json!([step("a", &[])]));
+    let (_, run) = world.request(admin, "POST", "/v1/runs", &body).await;
+    world.audit_table_is_away(true);
+    let path = format!("/v1/runs/{}/cancel", text(&run, "run_id"));
+    assert_eq!(
+        world.request(admin, "POST", &path, &Value::Null).await.0,
+        200
+    );
     world.sweep().await;
-    world.audit_table(Trail::Answers);
+    world.audit_table_is_away(false);
     world.sweep().await;
-    assert_eq!(world.waiting().await, 1, "it was put off");
+    assert_eq!(world.seen().waiting, 1, "it was put off");
     world.time_goes_by(120);
     world.sweep().await;
-    assert_eq!(world.waiting().await, 0);
+    assert_eq!(world.seen().waiting, 0);
 }
 
 #[tokio::test]
 async fn a_trail_is_its_own_scopes_alone() {
-    let world = World::new(None, Repeats::No).await;
-    let token = async |home, role| {
-        let expires = world.record.now().plus_seconds(1000);
-        world
-            .record
-            .create_token(&home, role, None, expires, "test")
-            .await
-            .unwrap()
-            .1
-    };
-    let own = || Home::Project("healthcare".parse().unwrap());
-    let operator = token(Home::Operators, Role::Operator).await;
-    let viewer = token(own(), Role::Viewer).await;
-    for (who, project, wanted) in [
-        (&world.token, "healthcare", Ok(200)),
-        (&world.token, "radiology", Err(Code::NotFound)),
-        (&world.token, "~system", Err(Code::NotFound)),
-        (&viewer, "healthcare", Err(Code::Forbidden)),
-        (&operator, "~system", Ok(200)),
-        (&operator, "healthcare", Err(Code::NotFound)),
+    let world = World::new().await;
+    for (who, project, status) in [
+        (Who::Admin, OWN, 200),
+        (Who::Admin, OTHER, 404),
+        (Who::Admin, "~system", 404),
+        (Who::Viewer, OWN, 403),
+        (Who::Operator, "~system", 200),
+        (Who::Operator, OWN, 404),
     ] {
-        let event = json!({
-            "version": "2.0", "rawPath": "/v1/audit", "queryStringParameters": { "project": project },
-            "headers": { "authorization": format!("Bearer {who}") }, "isBase64Encoded": false,
-            "requestContext": { "http": { "method": "GET", "path": "/v1/audit" } },
-        });
-        let request = Request::from_event(serde_json::from_value(event).unwrap()).unwrap();
-        let answer = world.handle("audit", &request).await;
-        assert_eq!(
-            answer
-                .map(|answer| answer.status)
-                .map_err(|problem| problem.code),
-            wanted,
-            "{project}"
-        );
+        let request = Sent {
+            credential: world.credential(who).to_owned(),
+            query: json!({ "project": project }),
+            ..Sent::default()
+        };
+        let answer = world.send("GET", "/v1/audit", request).await;
+        assert_eq!(answer.0, status, "{project} for {who:?}: {}", answer.1);
     }
 }

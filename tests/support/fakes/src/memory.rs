@@ -29,11 +29,8 @@ const PAGE_BYTES: usize = 1024 * 1024;
 /// One row that a transaction changed.
 #[derive(Clone, Debug)]
 pub struct Changed {
-    /// Its table.
     pub table: Table,
-    /// Its address.
     pub key: Key,
-    /// What stood there.
     pub before: Option<Arc<Item>>,
     /// What stands there now.
     pub after: Option<Arc<Item>>,
@@ -59,7 +56,6 @@ pub enum Call {
     Query,
     /// The due index is read.
     Due,
-    /// Rows are written.
     Write,
 }
 
@@ -90,16 +86,11 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// One row.
-    #[must_use]
     pub fn get(&self, table: Table, key: &Key) -> Option<Arc<Item>> {
         self.table(table).get(&key.pk)?.get(&key.sk).cloned()
     }
 
     /// One page of a query.
-    ///
-    /// # Errors
-    /// What DynamoDB refuses as not valid.
     pub fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
         check_query(query, after)?;
         let nothing = Partition::new();
@@ -123,9 +114,6 @@ impl Tables {
     }
 
     /// Keys of the due index up to `until`, as far as it has followed the table.
-    ///
-    /// # Errors
-    /// What DynamoDB refuses as not valid.
     pub fn due(&self, shard: &str, until: i64, limit: usize) -> Result<Vec<Key>, String> {
         if limit == 0 {
             return Err(invalid("Limit must be at least 1"));
@@ -167,9 +155,6 @@ impl Tables {
 
     /// Makes all writes, or none, and tells what they changed. The due index does not show it
     /// before [`Self::settle`].
-    ///
-    /// # Errors
-    /// As DynamoDB: what is not valid, or the positions of the conditions that do not hold.
     pub fn write(&mut self, writes: Vec<Write>) -> Result<Vec<Changed>, WriteError> {
         check_writes(&writes).map_err(WriteError::Unavailable)?;
         let failed: Vec<usize> = writes
@@ -261,13 +246,11 @@ pub struct Memory {
 
 impl Memory {
     /// Empty tables, of which no call fails and whose index is never late.
-    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// The same tables, with calls that fail as `faults` decides.
-    #[must_use]
     pub fn with_faults(&self, faults: Faults) -> Self {
         Self {
             tables: Arc::clone(&self.tables),
@@ -275,7 +258,6 @@ impl Memory {
         }
     }
 
-    /// The tables themselves.
     pub fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -344,7 +326,6 @@ pub fn write_with(
 }
 
 /// What a call without an answer is told.
-#[must_use]
 pub fn no_answer() -> String {
     "the table did not answer".to_owned()
 }
@@ -354,13 +335,11 @@ fn invalid(what: &str) -> String {
 }
 
 /// A row's text attribute.
-#[must_use]
 pub fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
 /// A row's whole number.
-#[must_use]
 pub fn number(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }

@@ -3,8 +3,8 @@
 
 use crate::random::Random;
 
-/// What goes wrong, in times out of a thousand.
-#[derive(Clone, Debug)]
+/// What goes wrong, in times out of a thousand. The default is a world where nothing does.
+#[derive(Clone, Debug, Default)]
 pub struct Temper {
     /// A call fails, throttled or before it took effect.
     pub failing: u64,

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sealfleet_domain::{Clock, IdSource, Timestamp};
 
 use crate::random::Random;
-use crate::stage::Stage;
+use crate::stage::{Judge, Stage};
 
 /// The clock that handlers are given: the world's time, and how far off the machine is.
-pub struct WorldClock(pub Stage);
+pub struct WorldClock<J>(pub Stage<J>);
 
-impl Clock for WorldClock {
+impl<J: Judge> Clock for WorldClock<J> {
     fn now(&self) -> Timestamp {
         let world = self.0.lock();
         Timestamp::from_millis(world.time + world.skew)
@@ -23,7 +23,6 @@ pub struct SeededIds(Arc<Mutex<Random>>);
 
 impl SeededIds {
     /// The ids of a seed.
-    #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(Random::new(seed))))
     }

@@ -17,7 +17,6 @@ pub enum Sabotage {
 }
 
 impl Sabotage {
-    /// All of them.
     pub const ALL: [Self; 5] = [
         Self::IgnoredConditions,
         Self::TornTransactions,

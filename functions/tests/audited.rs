@@ -1,0 +1,228 @@
+//! Every state change has its event, in its own transaction: the judge of every write.
+//!
+//! A transaction that changes a row of the ledger puts an audit entry with a state change in it,
+//! into the trail or, for what only takes away, into the outbox. [`Exempt`] lists the writes that
+//! need none, each with its reason.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use sealfleet_domain::audit::catalogue::Class;
+use sealfleet_domain::audit::{AuditEntry, Event};
+use sealfleet_domain::run::{Run, StepState};
+use sealfleet_ledger::store::{Item, Table};
+use sealfleet_ledger::{audit_entry_of_image, audit_entry_of_outbox};
+use sealfleet_test_fakes::ecs::Ecs;
+use sealfleet_test_fakes::memory::Changed;
+use sealfleet_test_fakes::stage::{Actor, Judge, Moment};
+
+/// What is written without an audit entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exempt {
+    /// A heartbeat moves the end of a lease. Who holds it, and what was released to it, is on
+    /// record since its claim, and every few seconds of every step would be noise.
+    LeaseRenewal,
+    /// `sweep` notes when it looks at a run again and how often a message was sent; a launcher
+    /// notes what its task is stopped by. No step moves by it: that what was claimed has started is
+    /// an event of its own.
+    RunLookedAt,
+    /// How far a fan-out has come: what it did is on record with each run that it aborted.
+    FanOutProgress,
+    /// A task definition that ECS has registered: a memory, which may be lost. Starts with it are
+    /// on record.
+    TaskDefinition,
+    /// That a task which is nobody's any more has ended: a memory of two days, so that its usage is
+    /// counted once.
+    EndedTask,
+    /// How many requests a project has left, by the second. What its limits are has an event of its
+    /// own.
+    RateCounted,
+    /// An entry of the outbox that could not be moved is due again later. It says the same.
+    OutboxPostponed,
+}
+
+/// A judge that takes no state change without its event.
+#[derive(Default)]
+pub struct Audited {
+    pub seen: Seen,
+}
+
+/// The writes so far.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Names of all events.
+    pub events: BTreeSet<String>,
+    pub entries: usize,
+    /// Entries that wait in the outbox.
+    pub waiting: usize,
+    /// Kinds of writes that were made without an entry.
+    pub exempt: BTreeSet<Exempt>,
+}
+
+impl Judge for Audited {
+    fn committed(&mut self, changed: &[Changed], _: Option<&Actor>, _: Moment, _: &Ecs) {
+        if let Err(wrong) = self.seen.take(changed) {
+            panic!("{wrong}");
+        }
+    }
+}
+
+impl Seen {
+    fn take(&mut self, changed: &[Changed]) -> Result<(), String> {
+        let entries: Vec<AuditEntry> = changed.iter().filter_map(entry_of).collect();
+        if let Some(entry) = entries.iter().find(|entry| entry.events.is_empty()) {
+            return Err(format!("an entry of nothing: {entry:?}"));
+        }
+        let arrives = changed.iter().any(is_recorded);
+        let events = || entries.iter().flat_map(|entry| &entry.events);
+        let tells = events().any(|event| event.class() == Class::StateChange);
+        for change in changed
+            .iter()
+            .filter(|change| change.before != change.after)
+        {
+            let moves = arrives && leaves_outbox(change);
+            if is_recorded(change) || waits(change) || moves || tells {
+                continue;
+            }
+            let exempt = exempt(change)
+                .ok_or_else(|| format!("a state change without its event: {change:?}"))?;
+            self.exempt.insert(exempt);
+        }
+        self.entries += entries.len();
+        self.events.extend(events().map(Event::name));
+        self.waiting += changed.iter().filter(|change| waits(change)).count();
+        self.waiting -= changed
+            .iter()
+            .filter(|change| leaves_outbox(change))
+            .count();
+        Ok(())
+    }
+}
+
+/// Why a change may be made without an entry.
+fn exempt(change: &Changed) -> Option<Exempt> {
+    let pk = change.key.pk.as_str();
+    let after = change.after.as_deref()?;
+    let before = change.before.as_deref();
+    let same = |before: &Item, names: &[&str]| {
+        names
+            .iter()
+            .all(|name| before.get(*name) == after.get(*name))
+    };
+    if pk.ends_with("#RATES") {
+        let limits = |item: &Item| {
+            let limits = item.get("limits").filter(|limits| !limits.is_null());
+            limits.cloned()
+        };
+        return (before.and_then(limits) == limits(after)).then_some(Exempt::RateCounted);
+    }
+    let Some(before) = before else {
+        return match pk.rsplit('#').next() {
+            Some("TASK_DEFINITIONS") => Some(Exempt::TaskDefinition),
+            _ => pk.contains("#ENDED_TASKS#").then_some(Exempt::EndedTask),
+        };
+    };
+    if pk.contains("#LEASES#") {
+        let renewed = same(before, &["step", "fence", "identity"]);
+        return renewed.then_some(Exempt::LeaseRenewal);
+    }
+    if pk.contains("#RUNS#") {
+        let sk = change.key.sk.as_str();
+        let same = settled(run(before, sk)) == settled(run(after, sk));
+        return same.then_some(Exempt::RunLookedAt);
+    }
+    if pk.ends_with("#FAN_OUTS") {
+        let open = after.get("open") == Some(&AttributeValue::Bool(true));
+        return open.then_some(Exempt::FanOutProgress);
+    }
+    if pk.ends_with("#OUTBOX") {
+        let without_due = |item: &Item| {
+            let mut item = item.clone();
+            item.remove("due_at");
+            item
+        };
+        let put_off = without_due(before) == without_due(after);
+        return put_off.then_some(Exempt::OutboxPostponed);
+    }
+    None
+}
+
+/// Whether an entry is put into the trail.
+fn is_recorded(change: &Changed) -> bool {
+    change.table == Table::Audit && change.after.is_some()
+}
+
+/// Whether a new entry is put into the outbox.
+fn waits(change: &Changed) -> bool {
+    change.key.pk.ends_with("#OUTBOX") && change.before.is_none()
+}
+
+fn leaves_outbox(change: &Changed) -> bool {
+    change.key.pk.ends_with("#OUTBOX") && change.after.is_none()
+}
+
+/// The entry that a change puts into trail or outbox.
+fn entry_of(change: &Changed) -> Option<AuditEntry> {
+    let item = change.after.as_deref()?.clone();
+    if is_recorded(change) {
+        return Some(audit_entry_of_image(item).unwrap());
+    }
+    waits(change).then(|| audit_entry_of_outbox(item).unwrap())
+}
+
+fn run(item: &Item, run_id: &str) -> Run {
+    let mut item = item.clone();
+    item.insert("run_id".to_owned(), AttributeValue::S(run_id.to_owned()));
+    serde_dynamo::aws_sdk_dynamodb_1::from_item(item).unwrap()
+}
+
+/// A run without what is looked at, sent and stopped by.
+fn settled(mut run: Run) -> Run {
+    for step in run.steps.values_mut() {
+        match &mut step.state {
+            StepState::Queued {
+                since,
+                resend_at,
+                resent,
+            } => (*resend_at, *resent) = (*since, 0),
+            StepState::Leased(hold) | StepState::Running(hold) => {
+                (hold.due, hold.handle) = (hold.since, None)
+            }
+            _ => {}
+        }
+    }
+    run
+}
+
+#[test]
+fn a_write_that_no_list_names_is_not_exempt() {
+    let item = || std::sync::Arc::new(Item::default());
+    let change = |pk: &str, before, after| Changed {
+        table: Table::Ledger,
+        key: sealfleet_ledger::store::Key {
+            pk: pk.to_owned(),
+            sk: "x".to_owned(),
+        },
+        before,
+        after,
+    };
+    for pk in [
+        "PRJ#a#TOKENS",
+        "PRJ#a#PROFILES",
+        "PRJ#a#RUNS#1",
+        "PRJ#a#FAN_OUTS",
+        "PRJ#a#LEASES#1",
+        "PRJ#a#NEW",
+    ] {
+        let new = change(pk, None, Some(item()));
+        assert!(Seen::default().take(&[new]).is_err(), "{pk}");
+    }
+    let lost = change("PRJ#a#OUTBOX", Some(item()), None);
+    let taken = Seen::default().take(&[lost]);
+    assert!(
+        taken.is_err(),
+        "an entry that leaves the outbox for nowhere"
+    );
+    let definition = change("PRJ#a#TASK_DEFINITIONS", None, Some(item()));
+    assert!(Seen::default().take(&[definition]).is_ok());
+}

@@ -1,0 +1,19 @@
+//! The handlers in process, over one set of fakes.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking; absent JSON reads as null"
+)]
+
+mod api;
+mod audited;
+mod events;
+mod export;
+mod hosts;
+mod repository;
+mod semantics;
+mod walk;
+mod world;

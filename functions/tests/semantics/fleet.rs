@@ -1,0 +1,511 @@
+//! Workers, enrolment keys, claims and reports.
+
+use serde_json::{Value, json};
+
+use super::{merged, named, registration, run_of, step, success, text};
+use crate::world::{OTHER, Who, World, scope};
+
+const UNAUTHENTICATED: (u16, &str) = (401, "unauthenticated");
+const MISMATCH: (u16, &str) = (409, "step_mismatch");
+const STALE: (u16, &str) = (409, "stale_fence");
+
+/// 1. No enrolment key; register -> pending; claim 403 `pending`; heartbeat 200.
+#[tokio::test]
+async fn s01_without_a_key_a_worker_waits() {
+    let world = World::new().await;
+    let run = world.enqueued_step(&json!({})).await;
+    let made = world
+        .ok(
+            "",
+            "POST /v1/workers/register",
+            registration("s01", &json!({})),
+        )
+        .await;
+    assert_eq!(made["status"], "pending");
+    let (id, own) = (text(&made, "worker_id"), text(&made, "credential"));
+
+    let claim = json!({ "run_id": run, "step_id": "only" });
+    for (what, body) in [
+        ("POST /v1/claims", claim.clone()),
+        ("POST /v1/queue-credentials", Value::Null),
+    ] {
+        world
+            .refused(&own, what, body, (403, "worker_pending"))
+            .await;
+    }
+    let beat = world
+        .ok(&own, "POST /v1/heartbeats", json!({ "leases": [] }))
+        .await;
+    assert_eq!(beat["status"], "pending");
+    assert_eq!(world.step(&run).await["state"], "queued");
+
+    let admin = world.credential(Who::Admin);
+    let path = format!("/v1/workers/{id}");
+    assert_eq!(world.get(admin, &path).await["status"], "pending");
+    world
+        .ok(admin, &format!("POST {path}/approve"), Value::Null)
+        .await;
+    world.ok(&own, "POST /v1/claims", claim).await;
+}
+
+/// 3. Expired, revoked or exhausted key -> 401.
+#[tokio::test]
+async fn s03_a_dead_key_is_refused() {
+    let world = World::new().await;
+    let (_, expired) = world.key(&json!({ "expires_in_seconds": 1 })).await;
+    let (id, revoked) = world.key(&json!({})).await;
+    let path = format!("DELETE /v1/enrolment-keys/{id}");
+    world
+        .ok(world.credential(Who::Admin), &path, Value::Null)
+        .await;
+    let (_, exhausted) = world.key(&json!({ "max_uses": 1 })).await;
+    let body = registration("s03", &json!({}));
+    world
+        .ok(&exhausted, "POST /v1/workers/register", body.clone())
+        .await;
+    world.time_goes_by(2);
+
+    let workers = workers(&world).await;
+    let mut answers = Vec::new();
+    for key in [&expired, &revoked, &exhausted] {
+        let what = "POST /v1/workers/register";
+        answers.push(
+            world
+                .refused(key, what, body.clone(), UNAUTHENTICATED)
+                .await,
+        );
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "different answers to dead keys");
+    assert_eq!(
+        self::workers(&world).await,
+        workers,
+        "a dead key left a worker behind"
+    );
+}
+
+async fn workers(world: &World) -> usize {
+    let listed = world
+        .get(world.credential(Who::Admin), "/v1/workers?limit=100")
+        .await;
+    listed["items"].as_array().unwrap().len()
+}
+
+/// 4. Key for pool gpu; register for pool default -> not auto-approved.
+/// 5. Key bound to project A; register for B, or with undeclared labels or models -> refused.
+#[tokio::test]
+async fn s04_a_key_is_for_its_pool() {
+    let world = World::new().await;
+    let (_, key) = world.key(&json!({})).await;
+    let (before, refused) = (workers(&world).await, (403, "enrolment_refused"));
+    let body = registration("s04", &json!({ "pool": "fargate" }));
+    let problem = world
+        .refused(&key, "POST /v1/workers/register", body, refused)
+        .await;
+    assert!(
+        text(&problem, "detail").contains("workers"),
+        "the key's pool: {problem}"
+    );
+    assert_eq!(workers(&world).await, before);
+    let body = registration("s04", &json!({}));
+    let made = world.ok(&key, "POST /v1/workers/register", body).await;
+    assert_eq!(made["status"], "approved");
+}
+
+#[tokio::test]
+async fn s05_a_key_is_for_its_project_labels_and_models() {
+    let world = World::new().await;
+    let declared = json!({ "labels": { "region": "eu" }, "models": ["gpt-4o"], "max_uses": 10 });
+    let (id, key) = world.key(&declared).await;
+    let before = workers(&world).await;
+    for undeclared in [
+        json!({ "project": OTHER }),
+        json!({ "labels": { "region": "us" } }),
+        json!({ "labels": { "region": "eu", "gpu": "a10" } }),
+        json!({ "models": ["gpt-4o", "claude"] }),
+    ] {
+        let body = registration("s05", &undeclared);
+        let what = "POST /v1/workers/register";
+        world
+            .refused(&key, what, body, (403, "enrolment_refused"))
+            .await;
+    }
+    assert_eq!(
+        workers(&world).await,
+        before,
+        "a refused registration was stored"
+    );
+    let keys = world
+        .get(world.credential(Who::Admin), "/v1/enrolment-keys?limit=100")
+        .await;
+    let keys = keys["items"].as_array().unwrap();
+    let own = keys
+        .iter()
+        .find(|key| key["enrolment_key_id"] == *id)
+        .unwrap();
+    assert_eq!(own["uses"], 0, "uses of a key that only refused");
+    let covered = json!({ "labels": { "region": "eu" }, "models": ["openai/GPT-4o"] });
+    let body = registration("s05", &covered);
+    let made = world.ok(&key, "POST /v1/workers/register", body).await;
+    assert_eq!(made["status"], "approved");
+}
+
+/// 7. Wrong secret, or A's secret with B's id -> 401.
+#[tokio::test]
+async fn s07_a_wrong_secret_is_nobodys() {
+    let world = World::new().await;
+    let colleague = world.hand(&json!({})).await.credential;
+    let key = world.key(&json!({})).await.1;
+    let mut answers = Vec::new();
+    for (own, others) in [
+        (
+            world.credential(Who::Approved),
+            world.credential(Who::ForeignWorker),
+        ),
+        (world.credential(Who::Approved), colleague.as_str()),
+        (
+            world.credential(Who::Admin),
+            world.credential(Who::Stranger),
+        ),
+        (world.credential(Who::Viewer), world.credential(Who::Admin)),
+        (world.credential(Who::Key), key.as_str()),
+    ] {
+        let (own, others): (Vec<&str>, Vec<&str>) =
+            (own.split('.').collect(), others.split('.').collect());
+        let backwards: String = own[3].chars().rev().collect();
+        for forged in [
+            [own[0], own[1], own[2], &backwards],
+            [own[0], others[1], others[2], own[3]],
+            [own[0], own[1], own[2], others[3]],
+        ] {
+            for (what, body) in [
+                ("POST /v1/heartbeats", json!({ "leases": [] })),
+                ("GET /v1/runs", Value::Null),
+                ("POST /v1/workers/register", registration("s07", &json!({}))),
+            ] {
+                let forged = forged.join(".");
+                answers.push(world.refused(&forged, what, body, UNAUTHENTICATED).await);
+            }
+        }
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "different answers to forged credentials");
+}
+
+/// 8. Body names project B under A's token -> A's scope holds; nothing lands in B.
+#[tokio::test]
+async fn s08_a_body_cannot_name_another_project() {
+    let world = World::new().await;
+    let before = world.seen().entries;
+    let other = json!({ "project": OTHER });
+    let named = |body: Value| merged(&body, &other);
+    for (path, body) in [
+        ("/v1/runs", named(run_of(&[step("only", &json!({}))]))),
+        ("/v1/runs", run_of(&[step("only", &other)])),
+        ("/v1/profiles", named(json!({ "name": "s08" }))),
+        ("/v1/enrolment-keys", named(json!({ "pool": "workers" }))),
+        ("/v1/tokens", named(json!({ "role": "admin" }))),
+    ] {
+        let what = format!("POST {path}");
+        let (status, problem) = world
+            .asked(world.credential(Who::Admin), &what, &body)
+            .await;
+        assert!((400..500).contains(&status), "{path}: {problem}");
+        assert!(
+            text(&problem, "field").ends_with("project"),
+            "{path}: {problem}"
+        );
+    }
+    assert_eq!(world.seen().entries, before, "entries in any trail");
+    let runs = world
+        .ledger
+        .runs(&scope(OTHER), None, None, 10)
+        .await
+        .unwrap();
+    assert!(runs.items.is_empty());
+}
+
+/// 11. Step for `openai/GPT-4o`; worker `gpt-4o` -> match. No model -> any worker; a model step and
+///     a worker without models -> nothing.
+#[tokio::test]
+async fn s11_models_match() {
+    let world = World::new().await;
+    let with = world
+        .hand(&json!({ "models": ["gpt-4o"], "max_concurrent": 2 }))
+        .await;
+    let without = world.hand(&json!({})).await;
+    let asks = world
+        .enqueued_step(&json!({ "model": "openai/GPT-4o" }))
+        .await;
+    let other = world
+        .enqueued_step(&json!({ "model": "openai/gpt-4" }))
+        .await;
+    let any = world.enqueued_step(&json!({})).await;
+    world.claim_refused(&without, &asks, MISMATCH).await;
+    world.claim_refused(&with, &other, MISMATCH).await;
+    assert_eq!(world.step(&asks).await["state"], "queued");
+    assert!(world.events(&asks, "step.leased").await.is_empty());
+    world.claimed(&with, &asks).await;
+    world.claimed(&without, &any).await;
+}
+
+/// 12. Label `region=eu`: worker `us` or none -> nothing; superset -> match.
+#[tokio::test]
+async fn s12_labels_match() {
+    let world = World::new().await;
+    let run = world
+        .enqueued_step(&json!({ "requires": { "region": "eu" } }))
+        .await;
+    for labels in [
+        json!({ "region": "us" }),
+        json!({}),
+        json!({ "Region": "eu" }),
+        json!({ "region": "EU" }),
+    ] {
+        let hand = world.hand(&json!({ "labels": labels })).await;
+        world.claim_refused(&hand, &run, MISMATCH).await;
+    }
+    assert_eq!(world.step(&run).await["state"], "queued");
+    let superset = json!({ "labels": { "region": "eu", "gpu": "a10" } });
+    world.claimed(&world.hand(&superset).await, &run).await;
+}
+
+/// 15. Report by a non-owner -> 403; same report twice -> 200; a different terminal state -> 409; a
+///     non-terminal state -> 400.
+#[tokio::test]
+async fn s15_reports() {
+    let world = World::new().await;
+    let (owner, other) = (world.hand(&json!({})).await, world.hand(&json!({})).await);
+    let run = world.enqueued_step(&json!({})).await;
+    let lease = world.claimed(&owner, &run).await;
+    let (not_holder, invalid) = ((403, "not_holder"), (400, "invalid_request"));
+    world
+        .report_refused(&other, success(&lease), not_holder)
+        .await;
+    for state in ["running", "queued", "dead", "aborted", ""] {
+        let body = merged(&lease, &json!({ "state": state }));
+        let problem = world.report_refused(&owner, body, invalid).await;
+        assert_eq!(problem["field"], "state");
+    }
+    assert_eq!(world.step(&run).await["state"], "leased");
+
+    world.succeeded(&owner, &lease).await;
+    world.succeeded(&owner, &lease).await;
+    let otherwise = json!({ "state": "failed", "failure": { "kind": "exit", "code": 1 } });
+    let body = merged(&lease, &otherwise);
+    let (status, problem) = world
+        .asked(&owner.credential, "POST /v1/reports", &body)
+        .await;
+    assert_eq!(status, 409, "{problem}");
+    world
+        .report_refused(&other, success(&lease), not_holder)
+        .await;
+    assert_eq!(world.step(&run).await["state"], "succeeded");
+    for (name, times) in [
+        ("step.succeeded", 1),
+        ("step.failed", 0),
+        ("run.finished", 1),
+    ] {
+        assert_eq!(world.events(&run, name).await.len(), times, "{name}");
+    }
+}
+
+/// 16. Lease runs out -> queued again, late report refused; after 3 attempts -> dead, listed, retry
+///     works.
+#[tokio::test]
+async fn s16_a_lease_runs_out() {
+    let world = World::new().await;
+    let hand = world.hand(&json!({})).await;
+    let run = world.enqueued_step(&json!({})).await;
+    let mut late = Vec::new();
+    for attempt in 1..=3 {
+        late.push(world.claimed(&hand, &run).await);
+        let shown = world.step(&run).await;
+        let (fence, tries) = (&shown["fence"], &shown["attempt"]);
+        assert_eq!((fence, tries), (&json!(attempt), &json!(attempt)));
+        world.leases_run_out().await;
+        let state = if attempt < 3 { "queued" } else { "dead" };
+        assert_eq!(world.step(&run).await["state"], state);
+    }
+    for lease in &late {
+        world.report_refused(&hand, success(lease), STALE).await;
+        assert!(!world.holds(&hand, lease).await, "a lost lease is held");
+    }
+    assert_eq!(world.step(&run).await["dead"], "attempts_exhausted");
+    let listed = world
+        .get(world.credential(Who::Viewer), "/v1/runs?state=dead")
+        .await;
+    assert_eq!(listed["items"][0]["run_id"], *run, "{listed}");
+    for (name, times) in [("step.requeued", 2), ("step.dead", 1)] {
+        assert_eq!(world.events(&run, name).await.len(), times, "{name}");
+    }
+
+    let retry = format!("POST /v1/runs/{run}/steps/only/retry");
+    let [viewer, member] = [Who::Viewer, Who::Member].map(|who| world.credential(who));
+    world
+        .refused(viewer, &retry, Value::Null, (403, "forbidden"))
+        .await;
+    world.ok(member, &retry, Value::Null).await;
+    assert_eq!(
+        world.asked(member, &retry, &Value::Null).await.0,
+        409,
+        "it is not dead"
+    );
+    assert_eq!(world.events(&run, "step.retried").await.len(), 1);
+    let lease = world.claimed(&hand, &run).await;
+    assert_eq!(lease["fence"], 4, "the fence goes on");
+    world.succeeded(&hand, &lease).await;
+    assert_eq!(world.run(&run).await["state"], "succeeded");
+}
+
+/// 17. Heartbeats through a long step -> never reaped.
+#[tokio::test]
+async fn s17_heartbeats_keep_a_lease() {
+    let world = World::new().await;
+    let hand = world.hand(&json!({})).await;
+    let run = world.enqueued_step(&json!({})).await;
+    let lease = world.claimed(&hand, &run).await;
+    world.started(&hand, &lease).await;
+    for _ in 0..10 {
+        world.time_goes_by(20);
+        assert!(world.holds(&hand, &lease).await);
+        world.sweep().await;
+        assert_eq!(world.step(&run).await["state"], "running");
+    }
+    assert!(world.events(&run, "step.requeued").await.is_empty());
+    world.succeeded(&hand, &lease).await;
+    assert_eq!(world.step(&run).await["attempt"], 1);
+}
+
+/// 18. Same worker claims again; report with the old fence -> refused.
+#[tokio::test]
+async fn s18_the_newest_claim_counts() {
+    let world = World::new().await;
+    let hand = world.hand(&json!({})).await;
+    let run = world.enqueued_step(&json!({})).await;
+    let (old, new) = (
+        world.claimed(&hand, &run).await,
+        world.claimed(&hand, &run).await,
+    );
+    assert!(new["fence"].as_u64() > old["fence"].as_u64());
+    world.report_refused(&hand, success(&old), STALE).await;
+    let start = merged(&old, &json!({ "sandbox": "s" }));
+    world
+        .refused(&hand.credential, "POST /v1/starts", start, STALE)
+        .await;
+    assert!(!world.holds(&hand, &old).await);
+    let refused = world.events(&run, "report.refused").await;
+    assert!(
+        refused.iter().any(|event| event["fence"] == old["fence"]),
+        "{refused:?}"
+    );
+    assert_eq!(world.step(&run).await["state"], "leased");
+    assert!(world.holds(&hand, &new).await);
+    world.succeeded(&hand, &new).await;
+    assert_eq!(
+        world.events(&run, "step.succeeded").await[0]["fence"],
+        new["fence"]
+    );
+}
+
+/// 19. Worker revoked mid-step -> heartbeat 403, step queued again.
+#[tokio::test]
+async fn s19_a_revoked_worker_loses_its_step() {
+    let world = World::new().await;
+    let hand = world.hand(&json!({ "max_concurrent": 2 })).await;
+    let (one, two) = (
+        world.enqueued_step(&json!({})).await,
+        world.enqueued_step(&json!({})).await,
+    );
+    let leases = [
+        world.claimed(&hand, &one).await,
+        world.claimed(&hand, &two).await,
+    ];
+    world.started(&hand, &leases[1]).await;
+
+    let revoke = format!("POST /v1/workers/{}/revoke", hand.id);
+    let [admin, member] = [Who::Admin, Who::Member].map(|who| world.credential(who));
+    world
+        .refused(member, &revoke, Value::Null, (403, "forbidden"))
+        .await;
+    world.ok(admin, &revoke, Value::Null).await;
+    let revoked = (403, "worker_revoked");
+    for (what, body) in [
+        ("POST /v1/heartbeats", json!({ "leases": leases })),
+        ("POST /v1/reports", success(&leases[0])),
+        ("POST /v1/reports", success(&leases[1])),
+        (
+            "POST /v1/claims",
+            json!({ "run_id": one, "step_id": "only" }),
+        ),
+        ("POST /v1/queue-credentials", Value::Null),
+    ] {
+        world.refused(&hand.credential, what, body, revoked).await;
+    }
+    for run in [&one, &two] {
+        assert_eq!(world.step(run).await["state"], "queued");
+        let requeued = world.events(run, "step.requeued").await;
+        assert_eq!(requeued[0]["reason"], "worker_revoked", "{requeued:?}");
+    }
+    let told = named(&world.trail("&type=worker.revoked").await, "worker.revoked");
+    assert!(
+        told.iter().any(|event| event["worker_id"] == *hand.id),
+        "{told:?}"
+    );
+    let other = world.hand(&json!({})).await;
+    let lease = world.claimed(&other, &one).await;
+    world.succeeded(&other, &lease).await;
+}
+
+/// 22. Unmatchable step -> visible diagnosis, dies at its TTL.
+#[tokio::test]
+async fn s22_an_unmatchable_step_says_so_and_dies() {
+    let world = World::new().await;
+    let more = json!({ "requires": { "region": "mars" }, "ttl_seconds": 90 });
+    let run = world.enqueued_step(&more).await;
+    let shown = world.step(&run).await;
+    assert!(text(&shown, "diagnosis").contains("region=mars"), "{shown}");
+    world.leases_run_out().await;
+    assert_eq!(world.step(&run).await["state"], "queued");
+    world.leases_run_out().await;
+    let shown = world.step(&run).await;
+    assert_eq!(
+        (&shown["state"], &shown["dead"]),
+        (&json!("dead"), &json!("ttl_expired"))
+    );
+    assert_eq!(
+        world.events(&run, "step.dead").await[0]["reason"],
+        "ttl_expired"
+    );
+}
+
+/// 25. Viewer enqueues -> 403; expired or revoked token -> 401.
+#[tokio::test]
+async fn s25_viewers_and_dead_tokens() {
+    let world = World::new().await;
+    let before = world.seen().entries;
+    let body = run_of(&[step("only", &json!({}))]);
+    let viewer = world.credential(Who::Viewer);
+    world
+        .refused(viewer, "POST /v1/runs", body.clone(), (403, "forbidden"))
+        .await;
+    let mut answers = Vec::new();
+    for who in [
+        Who::Expired,
+        Who::Revoked,
+        Who::Unknown,
+        Who::Nobody,
+        Who::Garbled,
+    ] {
+        let dead = world.credential(who);
+        for (what, body) in [
+            ("POST /v1/runs", body.clone()),
+            ("GET /v1/runs", Value::Null),
+        ] {
+            answers.push(world.refused(dead, what, body, UNAUTHENTICATED).await);
+        }
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "different answers to dead tokens");
+    assert_eq!(world.seen().entries, before, "entries in the trail");
+}
