@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sealfleet_client::types::{FanOutView, ProfileVersionView, RevocationsCreated};
+use sealfleet_client::types::{FanOutView, RevocationsCreated};
 use sealfleet_client::{RevocationState, all_pages};
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::profile::Profile;
