@@ -17,7 +17,7 @@ use sealfleet_domain::run::{
 };
 use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId};
 use sealfleet_fargate::{Definition, Error as EcsError, Launch, Launched, Tasks};
-use sealfleet_ledger::{Claimed, Error, Ledger, Wanted};
+use sealfleet_ledger::{Claimed, Error, Ledger, NewClaim};
 use sealfleet_versions::SecretVersions;
 
 use crate::shared::cascade::at_start;
@@ -164,7 +164,7 @@ async fn claim(
     run_id: RunId,
     step_id: &StepId,
 ) -> Result<Option<(Run, Fence)>, Error> {
-    let wanted = Wanted {
+    let wanted = NewClaim {
         scope,
         worker,
         run_id,

@@ -15,7 +15,7 @@ use sealfleet_domain::run::{
 };
 use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp};
 use sealfleet_fargate::{CONTAINER, Tasks, Usage, size};
-use sealfleet_ledger::{Error, Ledger, Ready, Start, Transitioned};
+use sealfleet_ledger::{Error, Ledger, Start, StartedSandbox, Transitioned};
 use serde::{Deserialize, Serialize};
 
 use crate::shared::effects;
@@ -176,7 +176,7 @@ pub(crate) async fn running(
     seen: &Observed<'_>,
     metrics: &Metrics,
 ) -> Result<(), Error> {
-    let ready = Ready {
+    let ready = StartedSandbox {
         scope: seen.scope,
         run_id: seen.run_id,
         step_id: seen.step_id,

@@ -16,7 +16,7 @@ use sealfleet_domain::run::{Executor, Fresh, Mode, Pace, Run};
 use sealfleet_domain::scope::started_by;
 use sealfleet_domain::{RunId, WorkerId};
 use sealfleet_fargate::{Definition, Error as EcsError, Launch, Launched};
-use sealfleet_ledger::Wanted;
+use sealfleet_ledger::NewClaim;
 use sealfleet_system::SystemIds;
 use serde_json::{Value, json};
 
@@ -232,7 +232,7 @@ async fn released(ledger: &Ledger, scope: &ProjectScope) -> RunId {
         .await
         .unwrap();
     let executor = Executor::Ecs;
-    let wanted = Wanted {
+    let wanted = NewClaim {
         scope,
         worker: &worker,
         run_id,

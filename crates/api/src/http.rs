@@ -1,6 +1,7 @@
 //! Requests and answers of API Gateway HTTP APIs (payload format 2.0) as the functions see them.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_lambda_events::encodings::Body;
@@ -12,20 +13,19 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::object::Object;
-use crate::operations;
+use crate::operations::{self, Operation, Parameters};
 use crate::problem::{Code, Problem};
 
-/// A request.
+/// A request of one of the API's operations.
 #[derive(Clone)]
 pub struct Request {
-    /// `GET`, `POST`, …
-    pub method: String,
-    /// The path's parts: `/v1/runs/x` is `["v1", "runs", "x"]`.
-    pub path: Vec<String>,
-    /// The query's parameters. The values of one that is given several times are joined by commas,
-    /// as API Gateway does.
+    pub operation: &'static Operation,
+    /// What stands for the parameters of the operation's path, in its order.
+    parameters: Vec<String>,
+    /// The query's parameters, none that the operation does not take. The values of one that is
+    /// given several times are joined by commas, as API Gateway does.
     pub query: BTreeMap<String, String>,
-    /// Headers, names in lower case.
+    /// Names in lower case.
     headers: BTreeMap<String, String>,
     /// The ARN of the caller where API Gateway verified an IAM signature.
     pub caller_arn: Option<String>,
@@ -48,7 +48,7 @@ impl Answer {
     ///
     /// # Errors
     /// When `body` cannot be written as JSON.
-    pub fn json(status: u16, body: &impl Serialize) -> Result<Self, Problem> {
+    pub fn json<E: From<Problem>>(status: u16, body: &impl Serialize) -> Result<Self, E> {
         let body = serde_json::to_value(body).map_err(|_| {
             Problem::new(Code::Internal, "the answer could not be written; try again")
         })?;
@@ -70,10 +70,12 @@ impl Answer {
 }
 
 impl Request {
-    /// Reads the event that API Gateway sends.
+    /// Reads the event that API Gateway sends, and matches it with the table of operations.
     ///
     /// # Errors
-    /// A 413 for a body over the limit, a 400 for one that is not what its encoding says.
+    /// A 413 for a body over the limit, a 400 for one that is not what its encoding says; a 404 or
+    /// 405 when no operation has the path or the method, a 400 for a query parameter that the
+    /// operation does not take.
     pub fn from_event(event: ApiGatewayV2httpRequest) -> Result<Self, Problem> {
         let body = event.body.unwrap_or_default().into_bytes();
         // Measured before decoding: base64 only ever makes a body larger.
@@ -95,7 +97,7 @@ impl Request {
             .authorizer
             .and_then(|authorizer| authorizer.iam)
             .and_then(|iam| iam.user_arn);
-        let raw_path = event.raw_path.unwrap_or_default();
+        let path = parts(event.raw_path.as_deref().unwrap_or_default());
         let headers = event
             .headers
             .iter()
@@ -113,19 +115,35 @@ impl Request {
                 .and_modify(|before| *before = format!("{before},{value}"))
                 .or_insert(value.to_owned());
         }
+        let operation = operations::find(event.request_context.http.method.as_str(), &path)
+            .ok_or_else(|| unrouted(&path))?;
+        check_query(operation, &query)?;
         Ok(Self {
-            method: event.request_context.http.method.to_string(),
-            // As routes are chosen: several leading slashes are one, and no other is.
-            path: raw_path
-                .trim_start_matches('/')
-                .split('/')
-                .map(str::to_owned)
-                .collect(),
+            operation,
+            parameters: operation.texts(&path),
             query,
             headers,
             caller_arn,
             body,
         })
+    }
+
+    /// The parameters of its path. What is no id names nothing.
+    ///
+    /// # Errors
+    /// A 404 when one is not of its type.
+    pub fn parameters<P: Parameters>(&self) -> Result<P, Problem> {
+        P::read(&self.parameters).ok_or_else(Problem::not_found)
+    }
+
+    /// A query parameter that names something. What is no id names nothing.
+    ///
+    /// # Errors
+    /// A 404 when it is not of its type.
+    pub fn named<T: FromStr>(&self, parameter: &str) -> Result<Option<T>, Problem> {
+        let text = self.query.get(parameter);
+        text.map(|text| text.parse().map_err(|_| Problem::not_found()))
+            .transpose()
     }
 
     /// What stands behind `Bearer ` in the `Authorization` header.
@@ -220,6 +238,14 @@ impl Request {
     }
 }
 
+/// `GET /v1/runs/x`.
+impl std::fmt::Display for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path = self.operation.with(&self.parameters);
+        write!(f, "{} {path}", self.operation.method)
+    }
+}
+
 fn too_large() -> Problem {
     Problem::new(
         Code::BodyTooLarge,
@@ -261,44 +287,38 @@ fn explain(error: &serde_json::Error) -> String {
     }
 }
 
-/// Answers an event of API Gateway: a request that is one of the API's operations is handled.
+/// The parts of a path: `/v1/runs/x` is `["v1", "runs", "x"]`. As API Gateway chooses routes:
+/// several leading slashes are one, and no others are.
+fn parts(path: &str) -> Vec<String> {
+    let path = path.trim_start_matches('/');
+    path.split('/').map(str::to_owned).collect()
+}
+
+/// Answers an event of API Gateway: a request of one of the API's operations is handled.
 pub async fn answer(
     event: ApiGatewayV2httpRequest,
     handle: impl AsyncFnOnce(Request) -> Result<Answer, Problem>,
 ) -> ApiGatewayV2httpResponse {
-    let request = match Request::from_event(event) {
-        Ok(request) => request,
-        Err(problem) => return respond(Err(problem)),
-    };
-    let methods = operations::methods(&request.path);
-    let mut response = respond(match check(&request) {
-        Ok(()) => handle(request).await,
+    let path = parts(event.raw_path.as_deref().unwrap_or_default());
+    let mut response = respond(match Request::from_event(event) {
+        Ok(request) => handle(request).await,
         Err(problem) => Err(problem),
     });
     // RFC 9110, section 15.5.6.
     if response.status_code == 405
-        && let Ok(methods) = HeaderValue::try_from(methods.join(", "))
+        && let Ok(methods) = HeaderValue::try_from(operations::methods(&path).join(", "))
     {
         response.headers.insert("allow", methods);
     }
     response
 }
 
-/// Holds a request to its operation: a 404 or 405 when there is none, a 400 for a query parameter
-/// that it does not take.
-fn check(request: &Request) -> Result<(), Problem> {
-    let operation =
-        operations::find(&request.method, &request.path).ok_or_else(|| unrouted(request))?;
-    let unknown = request.query.keys().find(|key| {
-        operation
-            .query
-            .iter()
-            .all(|query| query.name != key.as_str())
-    });
-    let Some(unknown) = unknown else {
+/// Refuses a query parameter that the operation does not take.
+fn check_query(operation: &Operation, query: &BTreeMap<String, String>) -> Result<(), Problem> {
+    let known: Vec<&str> = operation.query.iter().map(|query| query.name).collect();
+    let Some(unknown) = query.keys().find(|key| !known.contains(&key.as_str())) else {
         return Ok(());
     };
-    let known: Vec<&str> = operation.query.iter().map(|query| query.name).collect();
     Err(Problem::invalid(
         unknown.chars().take(limits::NAME_BYTES).collect::<String>(),
         if known.is_empty() {
@@ -313,8 +333,8 @@ fn check(request: &Request) -> Result<(), Problem> {
 }
 
 /// The answer to a request that no operation takes.
-fn unrouted(request: &Request) -> Problem {
-    let methods = operations::methods(&request.path);
+fn unrouted(path: &[String]) -> Problem {
+    let methods = operations::methods(path);
     if methods.is_empty() {
         return Problem::new(
             Code::NotFound,
@@ -385,8 +405,8 @@ mod tests {
 
     fn request(body: &str) -> Request {
         Request {
-            method: "POST".to_owned(),
-            path: vec![],
+            operation: &operations::ENQUEUE.operation,
+            parameters: vec![],
             query: BTreeMap::new(),
             headers: BTreeMap::new(),
             caller_arn: None,

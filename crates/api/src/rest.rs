@@ -121,10 +121,7 @@ mod tests {
             "isBase64Encoded": false
         });
         let (response, request) = answered(rest);
-        assert_eq!(
-            (request.method.as_str(), request.path.join("/")),
-            ("POST", "v1/sandbox/step".to_owned())
-        );
+        assert_eq!(request.operation.id, "sandbox_step");
         assert_eq!(
             (request.caller_arn.as_deref(), request.body()),
             (Some(ARN), b"{\"fence\":1}".as_slice())

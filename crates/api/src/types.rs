@@ -550,7 +550,7 @@ pub struct ProfileKey {
     pub key: String,
 }
 
-/// `POST /v1/revocations` and `POST /v1/revocations:preview`. All keys are revoked or none.
+/// `POST /v1/revocations`. All keys are revoked or none.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -567,6 +567,23 @@ pub struct Revoke {
         schemars(schema_with = "sealfleet_domain::schema::reason")
     )]
     pub reason: String,
+}
+
+/// `POST /v1/revocations:preview`. The body of a revocation can be previewed as it is: `hard` and
+/// `reason` are accepted, and ignored.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PreviewRevocation {
+    /// The keys.
+    #[cfg_attr(feature = "openapi", schemars(length(min = 1, max = limits::REVOKED_KEYS)))]
+    pub keys: Vec<ProfileKey>,
+    /// Ignored.
+    #[serde(default, skip_serializing)]
+    pub hard: bool,
+    /// Ignored.
+    #[serde(default, skip_serializing)]
+    pub reason: Option<String>,
 }
 
 /// Which revocations a list shows.
