@@ -35,17 +35,14 @@ pub struct Request {
 /// A successful answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The HTTP status.
     pub status: u16,
-    /// The JSON body; none is sent with 204.
+    /// Not sent with 204.
     pub body: serde_json::Value,
-    /// The version of what is answered, as `ETag`.
+    /// Sent as `ETag`.
     pub version: Option<u32>,
 }
 
 impl Answer {
-    /// An answer with a JSON body.
-    ///
     /// # Errors
     /// When `body` cannot be written as JSON.
     pub fn json<E: From<Problem>>(status: u16, body: &impl Serialize) -> Result<Self, E> {
@@ -59,7 +56,6 @@ impl Answer {
         })
     }
 
-    /// The same answer, of something with a version.
     #[must_use]
     pub fn with_version(self, version: u32) -> Self {
         Self {
@@ -146,7 +142,7 @@ impl Request {
             .transpose()
     }
 
-    /// What stands behind `Bearer ` in the `Authorization` header.
+    /// The credential in `Authorization: Bearer CREDENTIAL`.
     #[must_use]
     pub fn bearer(&self) -> Option<&str> {
         self.headers
@@ -160,7 +156,6 @@ impl Request {
         self.headers.get(name).map(String::as_str)
     }
 
-    /// The body's bytes as they were sent.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body
@@ -169,7 +164,7 @@ impl Request {
     /// The body as JSON of a type.
     ///
     /// # Errors
-    /// A 400 that names the field and what it should hold, and never repeats a value that was sent.
+    /// A 400 that names the field and its type. It never repeats a value that was sent.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let mut reader = serde_json::Deserializer::from_slice(&self.body);
         let Object(value) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
@@ -193,8 +188,7 @@ impl Request {
         Ok(value)
     }
 
-    /// The version that the request may replace: `If-Match: "3"` (RFC 9110, section 13.1.1), as
-    /// `ETag` told it.
+    /// The version that the request may replace, from `If-Match: "3"` (RFC 9110, section 13.1.1).
     ///
     /// # Errors
     /// A 400 when the header is not one version.
@@ -212,17 +206,17 @@ impl Request {
             || {
                 Err(Problem::invalid(
                     "If-Match",
-                    "send the version as `ETag` told it: `\"3\"`",
+                    "send the version as `ETag` shows it: `\"3\"`",
                 ))
             },
             |n| Ok(Some(n)),
         )
     }
 
-    /// The query's `limit`, 1 to 100; 50 if absent.
+    /// The query's `limit`, 1 to 100; 50 by default.
     ///
     /// # Errors
-    /// A 400 when it is no such number.
+    /// A 400 for anything else.
     pub fn limit(&self) -> Result<usize, Problem> {
         self.query.get("limit").map_or(Ok(50), |text| {
             text.parse()
@@ -253,8 +247,8 @@ fn too_large() -> Problem {
     )
 }
 
-/// The path of the field that is wrong. For an unknown or a missing field, serde's path may end at
-/// the object around it.
+/// The path of the wrong field. For an unknown or missing field, serde's path may end at the object
+/// around it.
 fn named_field(error: &serde_json::Error, path: &str) -> Option<String> {
     let text = error.to_string();
     let name = ["unknown field `", "missing field `"]
@@ -270,8 +264,7 @@ fn named_field(error: &serde_json::Error, path: &str) -> Option<String> {
     }
 }
 
-/// serde's message without the value that it complains about, which might be a secret in the wrong
-/// place.
+/// serde's message without the offending value, which might be a secret in the wrong place.
 fn explain(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text
@@ -347,7 +340,7 @@ fn unrouted(path: &[String]) -> Problem {
     )
 }
 
-/// The headers that an answer's status asks for.
+/// The headers that belong to an answer's status.
 fn headers_of(result: &Result<Answer, Problem>) -> Vec<(&'static str, String)> {
     match result {
         Ok(answer) => answer

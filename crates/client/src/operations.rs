@@ -114,8 +114,7 @@ impl Client {
             .await
     }
 
-    /// `PUT /v1/projects/{project}/limits`, by an operator: the project's own limits, or none for
-    /// the default.
+    /// `PUT /v1/projects/{project}/limits`, by an operator. Without `limits` the default applies.
     pub async fn set_limits(
         &self,
         project: &ProjectId,
@@ -234,12 +233,9 @@ impl Client {
             .await
     }
 
-    /// `PUT /v1/profiles/{name}`: all that the profile says from now on, if it still has the
-    /// version `expected`. Never repeated: after a lost answer the profile may have another
-    /// version, and the second try would be refused.
-    ///
-    /// # Errors
-    /// See [`Error`]; its status is 412 when the profile has another version.
+    /// `PUT /v1/profiles/{name}`: replaces the profile's content, if it still has the version
+    /// `expected`; otherwise the error's status is 412. Never retried: after a lost answer the
+    /// profile may have the next version, and the second try would be refused.
     pub async fn put_profile(
         &self,
         name: &ProfileName,
@@ -250,7 +246,7 @@ impl Client {
         self.call(call.body(request)?).await
     }
 
-    /// `DELETE /v1/profiles/{name}`, if it still has the version `expected` where one is given.
+    /// `DELETE /v1/profiles/{name}`; with `expected`, only if it still has that version.
     pub async fn delete_profile(
         &self,
         name: &ProfileName,
@@ -275,7 +271,7 @@ impl Client {
         self.call(Call::repeated(&ops::GET_CASCADE, ())).await
     }
 
-    /// `PUT /v1/cascade`: all bindings from now on.
+    /// `PUT /v1/cascade`: replaces all bindings.
     pub async fn put_cascade(&self, bindings: &Bindings) -> Result<Bindings, Error> {
         self.call(Call::once(&ops::PUT_CASCADE, ()).body(bindings)?)
             .await
@@ -291,10 +287,9 @@ impl Client {
     }
 }
 
-/// `revoke`: revocations of keys, and the abortion of what is in flight.
+/// `revoke`: revocations of keys, and the runs that they abort.
 impl Client {
-    /// `POST /v1/revocations`. Never repeated: what the first try revoked, the second would find
-    /// revoked.
+    /// `POST /v1/revocations`. Never retried: the second try would find the keys revoked already.
     pub async fn revoke(&self, request: &Revoke) -> Result<RevocationsCreated, Error> {
         self.call(Call::once(&ops::REVOKE, ()).body(request)?).await
     }
@@ -337,7 +332,7 @@ impl Client {
 
 /// `enqueue`, `runs`, `cancel`, `audit`: what callers of one project use.
 impl Client {
-    /// `POST /v1/runs`. With an idempotency key, sent twice is enqueued once.
+    /// `POST /v1/runs`. With an idempotency key, a retry never creates a second run.
     pub async fn enqueue(
         &self,
         request: &EnqueueRun,
@@ -377,8 +372,8 @@ impl Client {
             .await
     }
 
-    /// `GET /v1/audit`, oldest first. A page may be short or empty and have a `next_cursor`: it
-    /// ends when it has looked at as many entries as one page may.
+    /// `GET /v1/audit`, oldest first. A page can be short, or empty, and still have a
+    /// `next_cursor`: the API looks at a limited number of entries for each page.
     pub async fn list_audit(&self, query: &AuditQuery) -> Result<Page<AuditEntry>, Error> {
         let mut pairs = query.page.pairs();
         pairs.extend(query.run_id.map(|run_id| ("run", run_id.to_string())));
@@ -420,7 +415,7 @@ impl Client {
 
 /// `claim`, `report`, `sandbox`: what executors use.
 impl Client {
-    /// `POST /v1/claims`. Never repeated: a claim whose answer is lost is lost, its lease runs out.
+    /// `POST /v1/claims`. Never retried: a claim whose answer is lost ends when its lease expires.
     pub async fn claim(&self, request: &ClaimStep) -> Result<Claim, Error> {
         self.call(Call::once(&ops::CLAIM, ()).body(request)?).await
     }
@@ -448,7 +443,7 @@ impl Client {
             .await
     }
 
-    /// `POST /v1/sandbox/step`. The route wants a signature of the task's role, which this client
+    /// `POST /v1/sandbox/step`. The route requires a signature of the task's role, which this client
     /// does not make: the call is refused, as tests check.
     pub async fn sandbox_step(&self, request: &LeaseRef) -> Result<SandboxStep, Error> {
         self.call(Call::once(&ops::SANDBOX_STEP, ()).body(request)?)
@@ -457,7 +452,7 @@ impl Client {
 }
 
 impl Client {
-    /// Whatever the answer shows does not matter: what was named is gone.
+    /// Ignores what the answer shows.
     async fn delete(&self, call: Call) -> Result<(), Error> {
         self.call::<IgnoredAny>(call).await.map(drop)
     }
