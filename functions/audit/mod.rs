@@ -135,7 +135,7 @@ fn events(request: &Request) -> Result<EventFilter, Problem> {
     if types.iter().any(|name| catalogue::row(name).is_none()) {
         return Err(Problem::invalid(
             "type",
-            "name events, like `secret.released,run.denied`; docs/audit-events.md lists them all",
+            "name events, like `secret.released,run.denied`; docs/reference/audit-events.md lists them all",
         ));
     }
     let profile = request

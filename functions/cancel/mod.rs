@@ -1,9 +1,9 @@
 //! `cancel`: ends a run.
 //!
-//! One transaction aborts every step that has not ended; then ECS tasks are stopped by their stored
-//! handles. A task that could not be stopped keeps the run due, and `sweep` tries again. A worker
-//! kills its sandbox when its next heartbeat finds the lease gone. A launch that has no handle yet
-//! finds its claim gone when it wants to store one, and stops what it started.
+//! One transaction aborts every step that has not ended; then hosts stop the sandboxes by their
+//! stored handles. A sandbox that could not be stopped keeps the run due, and `sweep` tries again. A
+//! worker kills its sandbox when its next heartbeat finds the lease gone. A launch that has no
+//! handle yet finds its claim gone when it wants to store one, and stops what it started.
 //!
 //! A run is cancelled even while the audit table does not answer: its entry waits in the ledger's
 //! outbox.
@@ -12,7 +12,7 @@ use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::RunId;
 use sealfleet_domain::run::{Refusal, RunState};
-use sealfleet_fargate::Tasks;
+use sealfleet_hosts::Hosts;
 use sealfleet_ledger::{Error, Ledger};
 
 use crate::shared::auth::{Door, ProjectCaller};
@@ -24,8 +24,8 @@ use crate::shared::{effects, views};
 pub struct Ports {
     pub ledger: Ledger,
     pub door: Door,
-    /// ECS.
-    pub tasks: Box<dyn Tasks>,
+    /// Where sandboxes run.
+    pub hosts: Hosts,
 }
 
 /// Answers one request.
@@ -43,7 +43,7 @@ async fn cancel(ports: &Ports, caller: ProjectCaller, run_id: RunId) -> Answered
     let run = match ports.ledger.cancel(scope, run_id, actor).await {
         Ok(done) => {
             effects::stop(
-                ports.tasks.as_ref(),
+                &ports.hosts,
                 &ports.ledger,
                 scope,
                 &done.run,

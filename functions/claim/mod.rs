@@ -10,9 +10,11 @@ use sealfleet_api::types::{
 };
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queue_access::QueueAccess;
+use sealfleet_domain::capability::PULL;
 use sealfleet_domain::limits;
 use sealfleet_domain::run::{Executor, Pace};
 use sealfleet_ledger::{Claimed, Ledger, NewClaim};
+use sealfleet_versions::Versions;
 
 use crate::shared::auth::WorkerCaller;
 use crate::shared::cascade::at_start;
@@ -52,7 +54,16 @@ async fn claim(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answer
     let claimed = ports
         .ledger
         .claim(&claim, async |run| {
-            at_start(&ports.ledger, None, &caller.scope, run, &asked.step_id).await
+            let (ledger, step_id) = (&ports.ledger, &asked.step_id);
+            at_start(
+                ledger,
+                &PULL,
+                &Versions::default(),
+                &caller.scope,
+                run,
+                step_id,
+            )
+            .await
         })
         .await;
     match claimed {

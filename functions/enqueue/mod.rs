@@ -15,9 +15,9 @@ use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::run::{Mode, Pace, Run};
 use sealfleet_domain::{RunId, StepId, limits};
 use sealfleet_ledger::{Enqueued, Idempotency, Ledger};
-use sealfleet_versions::SecretVersions;
+use sealfleet_versions::Versions;
 
-use self::resolve::Resolving;
+use self::resolve::NewRun;
 use crate::shared::auth::{Door, ProjectCaller};
 use crate::shared::fault::{Answered, Fault};
 use crate::shared::route::route;
@@ -29,7 +29,7 @@ pub struct Ports {
     pub door: Door,
     pub queues: Box<dyn Queues>,
     /// The versions of secrets; never their values.
-    pub secrets: Box<dyn SecretVersions>,
+    pub secrets: Versions,
     /// When a message is sent again.
     pub pace: Pace,
 }
@@ -61,7 +61,7 @@ async fn enqueue(ports: &Ports, caller: ProjectCaller, request: &Request) -> Ans
     let steps = validate::steps(&new, &project, !profiles.is_empty())?;
     let named = new.profile.is_some() || !new.overrides.is_empty();
     let identity = if named || steps.values().any(|step| step.mode == Mode::Identity) {
-        let resolving = Resolving {
+        let new_run = NewRun {
             ports,
             caller: &caller,
             project: &project,
@@ -69,7 +69,7 @@ async fn enqueue(ports: &Ports, caller: ProjectCaller, request: &Request) -> Ans
             profiles,
             steps: &steps,
         };
-        Some(resolving.identity().await?)
+        Some(new_run.identity().await?)
     } else {
         None
     };

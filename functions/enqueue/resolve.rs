@@ -1,5 +1,5 @@
-//! Resolves the secrets and variables that identity steps would see now and records their versions,
-//! so that drift is detected at start.
+//! Resolves the secrets and variables that a new run's identity steps would see now, by name, and
+//! records them with their versions, so that drift is detected at start.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use sealfleet_api::types::EnqueueRun;
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::StepId;
 use sealfleet_domain::cascade::{CascadeError, Level, resolve};
-use sealfleet_domain::fleet::{Pool, Project};
+use sealfleet_domain::fleet::Project;
 use sealfleet_domain::identity::Identity;
 use sealfleet_domain::reference::ProfileRef;
 use sealfleet_domain::run::{Mode, StepSpec};
@@ -16,11 +16,11 @@ use sealfleet_versions::Error;
 
 use super::Ports;
 use crate::shared::auth::ProjectCaller;
-use crate::shared::cascade::{Reach, pins};
+use crate::shared::cascade::pins;
 use crate::shared::fault::Fault;
 
 /// A new run whose cascade is resolved.
-pub(super) struct Resolving<'a> {
+pub(super) struct NewRun<'a> {
     pub ports: &'a Ports,
     pub caller: &'a ProjectCaller,
     pub project: &'a Project,
@@ -30,7 +30,7 @@ pub(super) struct Resolving<'a> {
     pub steps: &'a BTreeMap<StepId, StepSpec>,
 }
 
-impl Resolving<'_> {
+impl NewRun<'_> {
     pub(super) async fn identity(&self) -> Result<Identity, Fault> {
         let overrides = &self.run.overrides;
         overrides.check()?;
@@ -58,20 +58,19 @@ impl Resolving<'_> {
         let mut seen = BTreeSet::new();
         for (step_id, step) in identity_steps(self.steps) {
             let secrets = identity.seen_by(step.tool.as_ref()).secrets;
-            let fargate = matches!(self.project.pools.get(&step.pool), Some(Pool::Fargate(_)));
-            let reach = if fargate { Reach::Fargate } else { Reach::Pull };
-            if let Some(detail) = reach.beyond(&secrets) {
+            let pool = self.project.pools.get(&step.pool);
+            if let Some(Err(detail)) = pool.map(|pool| pool.host().check_secrets(&secrets)) {
                 return Err(Problem::invalid(format!("steps.{step_id}.pool"), detail).into());
             }
             seen.extend(secrets.into_iter().map(|secret| secret.uri));
         }
-        let pins = pins(self.ports.secrets.as_ref(), &seen)
+        let pins = pins(&self.ports.secrets, &seen)
             .await
             .map_err(|error| match error {
                 Error::NotFound(_) | Error::Denied(_) => {
                     Problem::invalid("profile", error.to_string()).into()
                 }
-                Error::Unavailable(_) => Fault::unavailable(&error, "Secrets Manager"),
+                Error::Unavailable { service, .. } => Fault::unavailable(&error, service),
             })?;
         let identity = identity.pinned(&pins);
         self.refuse_revoked(&identity).await?;

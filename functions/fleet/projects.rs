@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::{CreatePool, CreateProject, ProjectSummary, SetLimits};
+use sealfleet_api::types::{CreatePool, CreateProject, FargateSpec, ProjectSummary, SetLimits};
+use sealfleet_domain::capability::FARGATE;
 use sealfleet_domain::cascade::Bindings;
-use sealfleet_domain::fleet::{FargatePool, Pool, Project, Worker, WorkerStatus};
+use sealfleet_domain::fleet::{HostedPool, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::rate::Limits;
-use sealfleet_domain::run::Mode;
 use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{PoolName, ProjectScope, WorkerId, limits};
 
@@ -17,15 +17,6 @@ use super::Ports;
 use crate::shared::auth::{InPath, OperatorCaller};
 use crate::shared::fault::Answered;
 use crate::shared::{pages, views};
-
-/// CPU units and MiB that Fargate offers together (ECS Developer Guide, "Task CPU and memory").
-const SIZES: [(u32, u32, u32); 5] = [
-    (256, 512, 2048),
-    (512, 1024, 4096),
-    (1024, 2048, 8192),
-    (2048, 4096, 16384),
-    (4096, 8192, 30720),
-];
 
 pub(super) async fn create(ports: &Ports, caller: OperatorCaller, request: &Request) -> Answered {
     let new: CreateProject = request.json()?;
@@ -40,39 +31,33 @@ pub(super) async fn create(ports: &Ports, caller: OperatorCaller, request: &Requ
     for (name, pool) in new.pools {
         let pool = match pool {
             CreatePool::Pull {} => Pool::Pull,
-            CreatePool::Fargate {
-                image,
-                cpu,
-                memory_mib,
-                max_concurrent,
-                labels,
-                models,
-            } => {
-                check_fargate(&name, &image, cpu, memory_mib, max_concurrent)?;
+            CreatePool::Fargate(spec) => {
+                check_fargate(&name, &spec)?;
                 let worker_id = WorkerId::new(ports.ledger.ids(), now);
                 workers.push(Worker {
                     worker_id,
                     name: format!("Fargate pool {name}"),
                     pool: name.clone(),
                     status: WorkerStatus::Approved,
-                    labels: Labels::checked(labels).map_err(|error| {
+                    labels: Labels::checked(spec.labels).map_err(|error| {
                         Problem::invalid(format!("pools.{name}.labels"), error.to_string())
                     })?,
                     models: super::workers::checked_models(
                         &format!("pools.{name}.models"),
-                        models,
+                        spec.models,
                     )?,
-                    modes: vec![Mode::Sandboxed, Mode::Identity],
-                    max_concurrent,
+                    modes: FARGATE.modes.to_vec(),
+                    max_concurrent: spec.max_concurrent,
                     hash: None,
                     enrolled_by: None,
                     registered_at: now,
                 });
-                Pool::Fargate(FargatePool {
+                Pool::Hosted(HostedPool {
+                    host: FARGATE.kind.to_owned(),
                     worker_id,
-                    image,
-                    cpu,
-                    memory_mib,
+                    image: spec.image,
+                    cpu: spec.cpu,
+                    memory_mib: spec.memory_mib,
                 })
             }
         };
@@ -92,35 +77,25 @@ pub(super) async fn create(ports: &Ports, caller: OperatorCaller, request: &Requ
     Answer::json(201, &views::project(project, &workers, limits)?)
 }
 
-fn check_fargate(
-    pool: &PoolName,
-    image: &str,
-    cpu: u32,
-    memory_mib: u32,
-    at_once: u32,
-) -> Result<(), Problem> {
-    let digest = image.split_once("@sha256:").map(|(_, digest)| digest);
+fn check_fargate(pool: &PoolName, spec: &FargateSpec) -> Result<(), Problem> {
+    let digest = spec.image.split_once("@sha256:").map(|(_, digest)| digest);
     let pinned = digest.is_some_and(|digest| {
         digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
     });
-    if !pinned || image.len() > limits::IMAGE_BYTES {
+    if !pinned || spec.image.len() > limits::IMAGE_BYTES {
         return Err(Problem::invalid(
             format!("pools.{pool}.image"),
             "name the image by its digest, `REPOSITORY@sha256:DIGEST`: a tag could change while the \
              project runs",
         ));
     }
-    if !SIZES
-        .iter()
-        .any(|(size, least, most)| *size == cpu && (*least..=*most).contains(&memory_mib))
-    {
-        return Err(Problem::invalid(
-            format!("pools.{pool}.cpu"),
-            "Fargate offers 256 CPU units with 512 to 2048 MiB, 512 with 1024 to 4096, 1024 with \
-             2048 to 8192, 2048 with 4096 to 16384, 4096 with 8192 to 30720",
-        ));
-    }
-    super::workers::checked_concurrency(&format!("pools.{pool}.max_concurrent"), at_once)
+    FARGATE
+        .check_size(spec.cpu, spec.memory_mib)
+        .map_err(|message| Problem::invalid(format!("pools.{pool}.cpu"), message))?;
+    super::workers::checked_concurrency(
+        &format!("pools.{pool}.max_concurrent"),
+        spec.max_concurrent,
+    )
 }
 
 pub(super) async fn list(ports: &Ports, _: OperatorCaller, request: &Request) -> Answered {
@@ -135,7 +110,7 @@ pub(super) async fn show(ports: &Ports, InPath(caller): InPath) -> Answered {
     let limits = ports.ledger.limits(scope).await?;
     let mut workers = Vec::new();
     for pool in project.pools.values() {
-        if let Pool::Fargate(FargatePool { worker_id, .. }) = pool {
+        if let Pool::Hosted(HostedPool { worker_id, .. }) = pool {
             workers.extend(ports.ledger.worker(scope.project(), *worker_id).await?);
         }
     }

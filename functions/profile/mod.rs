@@ -5,11 +5,10 @@
 //! Every change names the version that it replaces.
 
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::{CreateProfile, PutProfile, ResolveCascade};
+use sealfleet_api::types::{CreateProfile, ResolveCascade};
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::ProfileName;
 use sealfleet_domain::cascade::Bindings;
-use sealfleet_domain::labels::Labels;
 use sealfleet_domain::limits;
 use sealfleet_domain::profile::{Content, Profile};
 use sealfleet_ledger::{Error, Ledger};
@@ -46,23 +45,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
 }
 
 async fn create(ports: &Ports, caller: OwnerCaller, request: &Request) -> Answered {
-    let CreateProfile {
-        name,
-        env,
-        secrets,
-        remove,
-        tags,
-        allowed_workflows,
-        tools,
-    } = request.json()?;
-    let content = PutProfile {
-        env,
-        secrets,
-        remove,
-        tags,
-        allowed_workflows,
-        tools,
-    };
+    let CreateProfile { name, content } = request.json()?;
     let content = checked(content, &caller)?;
     let created = ports
         .ledger
@@ -87,17 +70,7 @@ async fn put(ports: &Ports, caller: OwnerCaller, request: &Request, name: Profil
 }
 
 /// The content that a caller sent, if it may be stored.
-fn checked(content: PutProfile, caller: &OwnerCaller) -> Result<Content, Fault> {
-    let tags = Labels::checked(content.tags)
-        .map_err(|error| Problem::invalid("tags", error.to_string()))?;
-    let content = Content {
-        env: content.env,
-        secrets: content.secrets,
-        remove: content.remove,
-        tags,
-        allowed_workflows: content.allowed_workflows,
-        tools: content.tools,
-    };
+fn checked(content: Content, caller: &OwnerCaller) -> Result<Content, Fault> {
     content.check(&caller.owner)?;
     Ok(content)
 }

@@ -16,7 +16,7 @@ use sealfleet_api::types::{
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::revocation::{FanOut, Revocation};
 use sealfleet_domain::{FanOutId, Owner, ProfileRef, RevocationId, Timestamp, limits};
-use sealfleet_fargate::Tasks;
+use sealfleet_hosts::Hosts;
 use sealfleet_ledger::{Error, Ledger, owner_of};
 
 use crate::shared::auth::{Door, OwnerCaller};
@@ -33,8 +33,8 @@ const PREVIEWED: usize = 1000;
 pub struct Ports {
     pub ledger: Ledger,
     pub door: Door,
-    /// ECS.
-    pub tasks: Box<dyn Tasks>,
+    /// Where sandboxes run.
+    pub hosts: Hosts,
 }
 
 /// Answers one request.
@@ -94,14 +94,8 @@ async fn revoke(ports: &Ports, caller: OwnerCaller, request: &Request) -> Answer
 /// Aborts runs for as long as a request may take.
 async fn work_on(ports: &Ports, owner: &Owner, started: FanOut) -> Result<FanOutView, Error> {
     let until = ports.ledger.now().plus_seconds(INLINE_SECONDS);
-    let advanced = fan_out::advance(
-        &ports.ledger,
-        ports.tasks.as_ref(),
-        owner,
-        started.clone(),
-        until,
-    )
-    .await;
+    let advanced =
+        fan_out::advance(&ports.ledger, &ports.hosts, owner, started.clone(), until).await;
     let so_far = advanced.unwrap_or_else(|error| {
         let fan_out_id = started.fan_out_id;
         tracing::warn!(%error, %fan_out_id, "the fan-out was interrupted; `sweep` continues it");

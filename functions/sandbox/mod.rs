@@ -8,6 +8,7 @@
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{LeaseRef, SandboxStep};
 use sealfleet_api::{Code, Problem};
+use sealfleet_fargate::names::task_id;
 use sealfleet_ledger::Ledger;
 
 use crate::shared::auth::SandboxCaller;
@@ -39,7 +40,7 @@ async fn step(ports: &Ports, caller: SandboxCaller, request: &Request) -> Answer
             let detail = "the launch is not recorded yet; ask again in a moment";
             return Err(Problem::new(Code::NotReady, detail).into());
         }
-        Some(handle) if handle.task_id() == caller.task_id => {}
+        Some(handle) if task_id(handle) == caller.task_id => {}
         Some(_) => return Err(Problem::not_found().into()),
     }
     let step = run.step(&lease.step_id)?;

@@ -13,6 +13,7 @@ use sealfleet_domain::fleet::{EnrolmentKey, Worker, WorkerStatus};
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::scope::Operator;
 use sealfleet_domain::{EnrolmentKeyId, Owner, ProjectId, ProjectScope};
+use sealfleet_fargate::names::sandbox_session;
 use sealfleet_ledger::{Error, Ledger, Rates};
 use sealfleet_oidc::{Verifier, is_jwt};
 
@@ -455,8 +456,7 @@ impl<Way> Caller<Way> for SandboxCaller {
             .caller_arn
             .as_deref()
             .ok_or_else(Problem::unauthenticated)?;
-        let (scope, task_id) =
-            ProjectScope::of_sandbox_arn(arn).map_err(|_| Problem::unauthenticated())?;
+        let (scope, task_id) = sandbox_session(arn).map_err(|_| Problem::unauthenticated())?;
         let principal = Principal::Sandbox {
             scope: scope.clone(),
             task_id: task_id.clone(),

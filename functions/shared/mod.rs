@@ -8,7 +8,7 @@
 //! - `effects`: what follows a committed change;
 //! - `cascade`: from profiles to what a sandbox starts with;
 //! - `fan_out`: aborting the runs of a hard revocation;
-//! - `task_end`: how an ECS task ended;
+//! - `task`: what follows from how a sandbox is seen;
 //! - `settings`, `metrics`: a function's environment, and what it counts.
 //!
 //! Clock and ids are in `crates/system`.
@@ -23,5 +23,5 @@ pub mod metrics;
 pub mod pages;
 pub(crate) mod route;
 pub mod settings;
-pub mod task_end;
+pub mod task;
 pub mod views;

@@ -1,12 +1,12 @@
 //! Stored rows as the API shows them: never a hash of a credential.
 
 use sealfleet_api::types::{
-    EnrolmentKeyView, LimitsView, PoolView, ProjectView, RunSummary, RunView, StepView, TokenView,
-    WorkerView,
+    EnrolmentKeyView, FargatePoolView, FargateSpec, LimitsView, PoolView, ProjectView, RunSummary,
+    RunView, StepView, TokenView, WorkerView,
 };
 use sealfleet_domain::Timestamp;
 use sealfleet_domain::credential::Token;
-use sealfleet_domain::fleet::{EnrolmentKey, FargatePool, Pool, Project, Worker};
+use sealfleet_domain::fleet::{EnrolmentKey, HostedPool, Pool, Project, Worker};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::{Run, Step, StepState};
@@ -174,7 +174,9 @@ pub fn project(
     let without = || Error::Unreadable("a Fargate pool without its worker".to_owned());
     let view = |pool| match pool {
         Pool::Pull => Ok::<_, Error>(PoolView::Pull {}),
-        Pool::Fargate(FargatePool {
+        // Fargate is the only hosted kind that the API can create and show.
+        Pool::Hosted(HostedPool {
+            host: _,
             worker_id,
             image,
             cpu,
@@ -184,20 +186,15 @@ pub fn project(
                 .iter()
                 .find(|worker| worker.worker_id == worker_id)
                 .ok_or_else(without)?;
-            let (max_concurrent, labels, models) = (
-                worker.max_concurrent,
-                label_map(&worker.labels),
-                worker.models.clone(),
-            );
-            Ok(PoolView::Fargate {
-                worker_id,
+            let spec = FargateSpec {
                 image,
                 cpu,
                 memory_mib,
-                max_concurrent,
-                labels,
-                models,
-            })
+                max_concurrent: worker.max_concurrent,
+                labels: label_map(&worker.labels),
+                models: worker.models.clone(),
+            };
+            Ok(PoolView::Fargate(FargatePoolView { worker_id, spec }))
         }
     };
     let pools = project

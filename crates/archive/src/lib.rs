@@ -1,4 +1,5 @@
-//! The archive of the audit trail in S3: what its objects are called and hold, and the signed digests that show an edit.
+//! The archive of the audit trail in S3: names and contents of its objects, and the signed digests
+//! that show an edit.
 
 pub mod digest;
 pub mod objects;

@@ -97,7 +97,7 @@ id!(
     RunId, "run", "a run"
 );
 id!(
-    /// A worker: a `sealfleet-worker` process or a Fargate pool.
+    /// A worker: a `sealfleet-worker` process or a hosted pool.
     WorkerId, "wrk", "a worker"
 );
 id!(

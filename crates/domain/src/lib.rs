@@ -1,12 +1,13 @@
 //! The rules of Sealfleet: what may happen, to whom, in which order.
 //!
-//! Everything here is a type or a pure function. No I/O, no async, no AWS: the same rules are run
-//! by the Lambda functions, by tests and by simulations. Words are those of the product: project,
+//! Everything here is a type or a pure function. No I/O, no async, no vendor: the same rules are
+//! run by the functions, by tests and by simulations. Words are those of the product: project,
 //! run, step, lease, fence, profile.
 
 pub mod access;
 pub mod acl;
 pub mod audit;
+pub mod capability;
 pub mod cascade;
 pub mod cause;
 pub mod clock;

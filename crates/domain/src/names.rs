@@ -1,6 +1,6 @@
 //! Names that people choose. Each has one spelling: lower-case ASCII, so that two names never look
-//! alike without being equal, and no name contains the separators that keys (`#`) and AWS names
-//! (`--`) are joined with.
+//! alike without being equal, and no name contains the separators that keys (`#`) and the names of
+//! queues and roles (`--`) are joined with.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

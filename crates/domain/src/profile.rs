@@ -5,50 +5,56 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::acl::{ALL, Acl};
+use crate::capability::{Names, Versions};
 use crate::clock::Timestamp;
 use crate::labels::Labels;
 use crate::limits;
 use crate::names::{ProfileName, WorkflowName, is_env_key};
 pub use crate::reference::{InvalidUri, ProfileRef, Reference, SecretUri};
+#[cfg(feature = "openapi")]
+use crate::schema;
 use crate::scope::Owner;
 
-/// A Sealed Identity profile of one project, or of the system scope.
+/// A Sealed Identity profile of a project or of the system scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Profile {
-    /// Its name, unique for its owner.
+    /// Unique for its owner.
     pub name: ProfileName,
     /// Counts its changes, from 1.
     pub version: u32,
-    /// What it says.
     #[serde(flatten)]
     pub content: Content,
-    /// When it was created.
     pub created_at: Timestamp,
     /// When this version was written.
     pub updated_at: Timestamp,
 }
 
-/// What a profile says: all that its author writes, beside the name.
+/// All that a profile's author writes, beside the name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "openapi", schemars(rename = "ProfileContent"))]
+#[serde(deny_unknown_fields)]
 pub struct Content {
-    /// Plain environment knobs.
+    /// Plain environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(with = "schema::Env"))]
     pub env: BTreeMap<String, String>,
-    /// Secret references by the name of the variable that a sandbox sees.
+    /// Secret references by the environment variable that a sandbox sees.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(with = "schema::SecretReferences"))]
     pub secrets: BTreeMap<String, Reference>,
-    /// Tombstones: keys of lower levels that end here.
+    /// Tombstones: keys of lower levels that this profile removes.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::tombstones"))]
     pub remove: BTreeSet<String>,
-    /// Tags for people and tools; they decide nothing.
+    /// Tags for people and tools. They decide nothing.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub tags: Labels,
-    /// The workflows that may use it; empty: all.
+    /// The workflows that may use it. Empty: all.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub allowed_workflows: BTreeSet<WorkflowName>,
-    /// The secrets that each tool sees. Absent: it does not distinguish tools.
+    /// The secrets that each tool sees. Absent: every tool sees all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<Acl>,
 }
@@ -67,10 +73,11 @@ impl Content {
     /// Checks what somebody wrote for a profile of `owner`.
     ///
     /// # Errors
-    /// The first field that breaks a rule. A reference must stand under its owner's own prefix
-    /// (`sealfleet/PROJECT/`, `sealfleet/system/`): an execution role could not read any other, and
-    /// this says so before anything starts.
+    /// The first field that breaks a rule. A reference must stand under its owner's own prefix: no
+    /// sandbox of the owner could read any other, and this says so before anything starts.
     pub fn check(&self, owner: &Owner) -> Result<(), InvalidProfile> {
+        let tags = self.tags.check();
+        tags.map_err(|error| invalid("tags", error.to_string()))?;
         check_env("env", &self.env)?;
         if self.secrets.len() > limits::SECRETS {
             return Err(invalid(
@@ -91,7 +98,7 @@ impl Content {
                     format!("`{name}` stands in `env` as well; keep it in one of the two"),
                 ));
             }
-            check_reference(&field, reference, owner)?;
+            check_reference(reference, owner).map_err(|message| invalid(&field, message))?;
         }
         self.check_tombstones()?;
         if self.allowed_workflows.len() > limits::WORKFLOWS {
@@ -124,40 +131,32 @@ impl Content {
     }
 }
 
-fn check_reference(
-    field: &str,
-    reference: &Reference,
-    owner: &Owner,
-) -> Result<(), InvalidProfile> {
-    let own = owner.name();
-    match &reference.uri {
-        SecretUri::AwsSecretsManager { name, .. } => {
-            let prefix = format!("sealfleet/{own}/");
+/// A reference keeps to the names of its owner, and is pinned where nobody could ask for a version.
+fn check_reference(reference: &Reference, owner: &Owner) -> Result<(), String> {
+    let (scheme, name) = (reference.uri.declared(), reference.uri.name());
+    match scheme.names {
+        Names::Prefixed(prefix) => {
+            let prefix = format!("{prefix}{}/", owner.name());
             if !name.starts_with(&prefix) {
-                return Err(invalid(
-                    field,
-                    format!("the secret's name must start with `{prefix}`"),
-                ));
+                return Err(format!("the secret's name must start with `{prefix}`"));
             }
         }
-        SecretUri::Builtin { name } => {
+        Names::SystemApart => {
             if name.starts_with("system/") != matches!(owner, Owner::System) {
-                return Err(invalid(
-                    field,
-                    "names under `system/` belong to system profiles, and system profiles use no other".to_owned(),
-                ));
-            }
-            if reference.version.is_none() {
-                return Err(invalid(
-                    field,
-                    "pin the version, as in `builtin://NAME@VERSION`: the control plane cannot ask a worker's store for it \
-                     (`sealfleet-init builtin put` and `list` print it)"
+                return Err(
+                    "names under `system/` belong to system profiles, and system profiles use no other"
                         .to_owned(),
-                ));
+                );
             }
         }
     }
-    Ok(())
+    match scheme.versions {
+        Versions::Pinned { because } if reference.version.is_none() => Err(format!(
+            "pin the version, as in `{}`: {because}",
+            scheme.reference_form()
+        )),
+        Versions::Pinned { .. } | Versions::Described => Ok(()),
+    }
 }
 
 fn check_tools(tools: &Acl) -> Result<(), InvalidProfile> {

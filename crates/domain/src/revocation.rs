@@ -21,23 +21,20 @@ use crate::reference::{ProfileRef, SecretUri};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Revocation {
-    /// Its id.
     pub revocation_id: RevocationId,
     /// The profile that declares the key.
     pub profile: ProfileRef,
-    /// The key.
     pub key: String,
     /// The key's address when it was revoked.
     pub uri: SecretUri,
     /// Whether runs in flight were aborted as well.
     pub hard: bool,
-    /// Why, in the words of who did it.
+    /// Why, in the words of the actor.
     pub reason: String,
-    /// Who did it.
+    /// Who revoked it, as `kind:id`.
     pub actor: String,
-    /// When.
     pub at: Timestamp,
-    /// The fan-out that aborts what is in flight.
+    /// The fan-out that aborts runs in flight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fan_out_id: Option<FanOutId>,
     /// When it was lifted, and by whom.
@@ -49,9 +46,8 @@ pub struct Revocation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Lifted {
-    /// When.
     pub at: Timestamp,
-    /// By whom.
+    /// Who lifted it, as `kind:id`.
     pub actor: String,
 }
 
@@ -59,11 +55,10 @@ pub struct Lifted {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Revoked {
-    /// The revocation.
     pub revocation_id: RevocationId,
     /// The profile that contributes the secret.
     pub profile: ProfileRef,
-    /// The secret's name in the sandbox.
+    /// The environment variable that a sandbox sees.
     pub key: String,
 }
 
@@ -149,9 +144,9 @@ pub struct Finished {
 pub struct Counts {
     /// Runs that were aborted.
     pub runs_aborted: u64,
-    /// Sandboxes that ECS was told to stop.
+    /// Sandboxes whose host was told to stop them.
     pub tasks_stopped: u64,
-    /// Sandboxes that ECS could not be told to stop yet: `sweep` goes on trying.
+    /// Sandboxes whose host could not be told yet: `sweep` goes on trying.
     pub tasks_unstopped: u64,
     /// Sandboxes that workers kill at their next heartbeat, or when their lease ends without one.
     pub worker_sandboxes: u64,
@@ -164,7 +159,7 @@ pub struct AbortedRun {
     pub project: ProjectId,
     /// The run.
     pub run_id: RunId,
-    /// Steps whose sandbox ECS runs.
+    /// Steps whose sandbox a host of the control plane runs.
     pub tasks: u32,
     /// Steps whose sandbox a worker runs.
     pub workers: u32,

@@ -1,4 +1,4 @@
-//! The catalogue of audit events is whole, and `docs/audit-events.md` is made of it.
+//! The catalogue of audit events is whole, and `docs/reference/audit-events.md` is made of it.
 //!
 //! `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events` writes the document
 //! anew.
@@ -15,7 +15,7 @@ use serde::Deserialize as _;
 use serde::de::value::MapDeserializer;
 use serde_json::Value;
 
-const DOCUMENT: &str = "docs/audit-events.md";
+const DOCUMENT: &str = "docs/reference/audit-events.md";
 
 fn event(row: &Row) -> Event {
     serde_json::from_str(row.example).unwrap_or_else(|error| panic!("{}: {error}", row.name))

@@ -5,7 +5,7 @@
 //! was acknowledged before, so of a claim and a revocation that happen at once at least one sees
 //! the other: the claim ends its own step, or the revoker does. A claim is granted, and a start let
 //! go, by the two functions here and by nothing else, so none goes unchecked.
-//! `docs/intent-then-check.md` has the whole argument, and the model that checks it.
+//! `docs/reference/intent-then-check.md` has the whole argument, and the model that checks it.
 
 use std::collections::BTreeMap;
 

@@ -1,12 +1,12 @@
-//! Tasks that ended without ending their step: their claim was lost, cancelled or revoked before.
+//! Sandboxes that ended without ending their step: their claim was lost, cancelled or revoked
+//! before.
 //!
-//! ECS tells of an end at least once, and what a task has used counts once. A task that ends its
+//! A host tells of an end at least once, and what a sandbox has used counts once. One that ends its
 //! step is counted with that transition; for the others a row stands here for as long as an event
 //! may come again.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::ProjectScope;
-use sealfleet_domain::run::Handle;
 
 use crate::error::Error;
 use crate::keys;
@@ -18,16 +18,12 @@ use crate::store::{Condition, Item, Table, Write, WriteError};
 const KEPT_SECONDS: i64 = 2 * 24 * 3600;
 
 impl Ledger {
-    /// Notes that a task has ended. `true` the first time.
+    /// Notes that a sandbox has ended, by its host's short id of it. `true` the first time.
     ///
     /// # Errors
     /// When the tables do not answer.
-    pub async fn note_ended_task(
-        &self,
-        scope: &ProjectScope,
-        task: &Handle,
-    ) -> Result<bool, Error> {
-        let key = keys::ended_task(scope, task.task_id());
+    pub async fn note_ended_task(&self, scope: &ProjectScope, id: &str) -> Result<bool, Error> {
+        let key = keys::ended_task(scope, id);
         let expires_at = self.now().plus_seconds(KEPT_SECONDS).epoch_seconds();
         let item = Item::from([
             ("pk".to_owned(), AttributeValue::S(key.pk)),

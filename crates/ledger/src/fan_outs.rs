@@ -8,7 +8,8 @@
 //! page twice finds its runs ended. Each aborted run leaves a row in the abort's own transaction:
 //! the counts are exact whoever died in between.
 //!
-//! A revocation that was lifted meanwhile aborts nothing any more: `docs/intent-then-check.md`.
+//! A revocation that was lifted meanwhile aborts nothing any more:
+//! `docs/reference/intent-then-check.md`.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::Event;
@@ -307,7 +308,7 @@ fn aborted_item(
     let row = AbortedRun {
         project: scope.project().clone(),
         run_id: run.run_id,
-        tasks: sandboxes(Executor::Ecs),
+        tasks: sandboxes(Executor::Host),
         workers: sandboxes(Executor::Worker),
     };
     to_item(&row, keys::fan_out_run(owner, id, run.run_id))

@@ -1,11 +1,12 @@
 //! `sealfleet-local`: the real templates and the real binaries on one machine.
 //!
-//! MiniStack serves the AWS APIs with IAM enforced and runs our Lambda binary as AWS would; `sealfleet-local-ecs` stands
-//! in for ECS. What is deployed is `infra/sam/template.yaml` and `infra/sam/project.yaml` themselves, through CloudFormation:
-//! only endpoints differ from AWS.
+//! MiniStack serves the AWS APIs with IAM enforced and runs our Lambda binary as AWS would;
+//! `sealfleet-local-ecs` stands in for ECS. `infra/sam/template.yaml` and `infra/sam/project.yaml`
+//! are deployed as they are, through CloudFormation: only endpoints differ from AWS.
 //!
-//! Everything a stack owns is below its directory, and every process it started is written down there before anything else
-//! happens, so that [`down`] can end exactly those processes whatever became of the one that started them.
+//! A stack keeps everything it owns below its directory, and records every process it starts there
+//! before anything else happens. So [`down`] ends exactly those processes, whatever became of the
+//! one that started them.
 
 mod deploy;
 mod error;

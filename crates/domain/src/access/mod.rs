@@ -71,11 +71,11 @@ pub enum Principal {
         /// Which key.
         key_id: EnrolmentKeyId,
     },
-    /// A sandbox of a Fargate pool, known by its task role session.
+    /// A sandbox that the control plane launched, known by the role session that its host gave it.
     Sandbox {
         /// The project of the task role.
         scope: ProjectScope,
-        /// The ECS task's id.
+        /// The host's short id of the sandbox.
         task_id: String,
     },
     /// A part of the control plane itself, acting on an event.

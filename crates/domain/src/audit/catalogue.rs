@@ -1,9 +1,9 @@
 //! What each event says: when it happens, what its fields mean, and one as it is written.
 //!
-//! `docs/audit-events.md` is this table. [`Event::class`] has an arm for each event, so a new event
-//! does not compile without its class; and a test holds the table against all names that an event
-//! can be read by, so none is without its row, and against the members of each example, so no field
-//! is without its meaning.
+//! `docs/reference/audit-events.md` is this table. [`Event::class`] has an arm for each event, so a
+//! new event does not compile without its class; and a test holds the table against all names that
+//! an event can be read by, so none is without its row, and against the members of each example, so
+//! no field is without its meaning.
 
 use std::collections::BTreeSet;
 
