@@ -349,7 +349,8 @@ impl World {
     pub async fn ask(&self, who: Who, operation: &Operation, asked: &Asked) -> (u16, Value) {
         let path = operation
             .parameters()
-            .fold(operation.path.to_owned(), |path, name| {
+            .fold(operation.path.to_owned(), |path, parameter| {
+                let name = parameter.name;
                 let Some(value) = asked.path.get(name) else {
                     panic!("{}: `{name}` is not given", operation.id)
                 };

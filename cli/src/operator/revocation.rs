@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use sealfleet_client::types::{
-    FanOutView, ProfileKey, RevocationPreview, RevocationsCreated, Revoke,
+    FanOutView, PreviewRevocation, ProfileKey, RevocationPreview, RevocationsCreated, Revoke,
 };
 use sealfleet_client::{Client, Error, RevocationState, all_pages};
 use sealfleet_domain::revocation::{Counts, Revocation};
@@ -94,11 +94,9 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             answer(output, &created, || created_text(&created))
         }
         Command::Preview { keys } => {
-            // The reason is for the trail, and a preview leaves none.
-            let request = Revoke {
+            let request = PreviewRevocation {
                 keys: keys.keys,
-                hard: true,
-                reason: "preview".to_owned(),
+                ..PreviewRevocation::default()
             };
             preview(output, &client.preview_revocation(&request).await?)
         }

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sealfleet_api::operations;
-use sealfleet_client::types::{EnqueueRun, Heartbeat, PutProfile, ResolveCascade, Revoke};
+use sealfleet_client::types::{
+    EnqueueRun, Heartbeat, PreviewRevocation, PutProfile, ResolveCascade, Revoke,
+};
 use sealfleet_client::{
     AuditQuery, Client, Code, Credential, Error, PageQuery, RevocationState, all_pages,
 };
@@ -252,19 +254,23 @@ async fn a_change_of_a_profile_names_the_version_it_replaces_and_is_sent_once() 
 #[tokio::test]
 async fn questions_are_repeated_and_revocations_are_not() {
     let busy = || (503, String::new());
-    let preview = (200, json!({"runs": [], "more": false}).to_string());
+    let affected = (200, json!({"runs": [], "more": false}).to_string());
     let resolved = (
         200,
         json!({"profiles": [], "keys": [], "removed": {}}).to_string(),
     );
-    let server = Server::new(vec![busy(), preview, busy(), resolved, busy(), page()]).await;
+    let server = Server::new(vec![busy(), affected, busy(), resolved, busy(), page()]).await;
     let client = server.client();
     let revoke: Revoke = serde_json::from_value(
         json!({"keys": [{"profile": "system/base", "key": "K"}], "reason": "leaked"}),
     )
     .unwrap();
     let question: ResolveCascade = serde_json::from_value(json!({"workflow": "w"})).unwrap();
-    client.preview_revocation(&revoke).await.unwrap();
+    let preview = PreviewRevocation {
+        keys: revoke.keys.clone(),
+        ..PreviewRevocation::default()
+    };
+    client.preview_revocation(&preview).await.unwrap();
     client.resolve_cascade(&question).await.unwrap();
     assert!(client.revoke(&revoke).await.is_err());
     client
@@ -353,7 +359,7 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.put_cascade(&least(json!({})));
         client.resolve_cascade(&least(json!({"workflow": "w"})));
         client.revoke(&revoke);
-        client.preview_revocation(&revoke);
+        client.preview_revocation(&PreviewRevocation::default());
         client.list_revocations(RevocationState::Lifted, page);
         client.get_revocation(of(&id("rev")));
         client.lift_revocation(of(&id("rev")));

@@ -98,7 +98,6 @@ secrets.API_KEY                     &{"secrets":{"API_KEY":"builtin://not-the-sy
 # admin POST /v1/revocations {"keys":[{"profile":"absent","key":"API_KEY"}],"reason":"a test"}
 # admin POST /v1/revocations:preview {"keys":[{"profile":"absent","key":"API_KEY"}],"reason":"a test"}
 keys                                {}
-reason                              {"keys":[{"profile":"absent","key":"API_KEY"}]}
 keys                                &{"keys":[]}
 keys                                &{"keys":[{"profile":"absent","key":"K"},"*41"]}
 keys                                &{"keys":[{"profile":"absent","key":"K"},"*2"]}
@@ -106,11 +105,14 @@ keys[0].profile                     &{"keys":[{"profile":"No!","key":"A"}]}
 keys[0].key                         &{"keys":[{"profile":"absent"}]}
 keys[0].value                       &{"keys":[{"profile":"absent","key":"A","value":"do-not-repeat"}]}
 hard                                &{"hard":"do-not-repeat"}
+until                               &{"until":"tomorrow"}
+
+# admin POST /v1/revocations {"keys":[{"profile":"absent","key":"API_KEY"}],"reason":"a test"}
+reason                              {"keys":[{"profile":"absent","key":"API_KEY"}]}
 reason                              &{"reason":""}
 reason                              &{"reason":"  "}
 reason                              &{"reason":"r*257"}
 reason                              &{"reason":"two\nlines"}
-until                               &{"until":"tomorrow"}
 
 # admin POST /v1/enrolment-keys {"pool":"workers"}
 pool                                {}

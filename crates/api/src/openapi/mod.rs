@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::operations::{self, Credential, Header, Operation, Success, path_shape};
+use crate::operations::{self, Credential, Header, Operation, Success};
 use crate::problem::{Code, Problem};
 
 /// One name for two schemas.
@@ -196,13 +196,11 @@ impl Maker<'_> {
     /// Parameters and body.
     fn request(&mut self, operation: &Operation) -> Map<String, Value> {
         let mut parameters = Vec::new();
-        for name in operation.parameters() {
-            let Some(shape) = path_shape(name) else {
-                continue;
-            };
-            let schema = (shape.schema)(&mut self.requests);
-            parameters
-                .push(json!({ "name": name, "in": "path", "required": true, "schema": schema }));
+        for parameter in operation.parameters() {
+            let schema = (parameter.shape.schema)(&mut self.requests);
+            parameters.push(
+                json!({ "name": parameter.name, "in": "path", "required": true, "schema": schema }),
+            );
         }
         for query in operation.query {
             let schema = (query.shape.schema)(&mut self.requests);

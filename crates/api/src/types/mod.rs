@@ -25,8 +25,8 @@ pub use project::{
     ProjectView, SetLimits,
 };
 pub use revocation::{
-    AffectedRun, FanOutView, ProfileKey, RevocationPreview, RevocationState, RevocationsCreated,
-    Revoke,
+    AffectedRun, FanOutView, PreviewRevocation, ProfileKey, RevocationPreview, RevocationState,
+    RevocationsCreated, Revoke,
 };
 pub use run::{EnqueueRun, EnqueueStep, RunSummary, RunView, StepView};
 pub use sealfleet_domain::profile::Content as PutProfile;

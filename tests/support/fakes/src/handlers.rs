@@ -8,7 +8,6 @@ use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_lambda_events::http::{HeaderName, HeaderValue, Method};
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::operations;
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::Clock;
 use sealfleet_domain::rate::Limits;
@@ -69,8 +68,8 @@ impl Invoke {
 }
 
 /// The function that answers a request; nothing for a route that does not exist.
-pub fn function_of(request: &Request) -> &'static str {
-    operations::find(&request.method, &request.path).map_or("", |operation| operation.function)
+pub const fn function_of(request: &Request) -> &'static str {
+    request.operation.function
 }
 
 /// The outcome of an invocation.
@@ -250,7 +249,7 @@ impl Handlers {
             "claim" => claim::handle(&self.claim, request).await,
             "enqueue" => enqueue::handle(&self.enqueue, request).await,
             "fleet" => fleet::handle(&self.fleet, request).await,
-            "openapi" => openapi::handle(request),
+            "openapi" => openapi::handle(request).await,
             "profile" => profile::handle(&self.profile, request).await,
             "report" => report::handle(&self.report, request).await,
             "revoke" => revoke::handle(&self.revoke, request).await,
