@@ -1,4 +1,5 @@
-//! The archive of the audit trail in S3: what its objects are called and hold, and the signed digests that show an edit.
+//! The archive of the audit trail in S3: the names and content of its objects, and the signed
+//! digests that reveal any edit.
 
 pub mod digest;
 pub mod objects;

@@ -12,64 +12,64 @@ use crate::names::{ProfileName, WorkflowName, is_env_key};
 pub use crate::reference::{InvalidUri, ProfileRef, Reference, SecretUri};
 use crate::scope::Owner;
 
-/// A Sealed Identity profile of one project, or of the system scope.
+/// A Sealed Identity profile, owned by one project or by the system scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Profile {
-    /// Its name, unique for its owner.
+    /// Name, unique for its owner.
     pub name: ProfileName,
-    /// Counts its changes, from 1.
+    /// Number of this version. Starts at 1 and grows with each change.
     pub version: u32,
-    /// What it says.
+    /// What the profile defines.
     #[serde(flatten)]
     pub content: Content,
-    /// When it was created.
+    /// When the profile was created.
     pub created_at: Timestamp,
     /// When this version was written.
     pub updated_at: Timestamp,
 }
 
-/// What a profile says: all that its author writes, beside the name.
+/// What a profile defines: everything that its author writes except the name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Content {
-    /// Plain environment knobs.
+    /// Plain environment variables. They never hold a secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// Secret references by the name of the variable that a sandbox sees.
+    /// Secret references by the name of the environment variable in the sandbox.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, Reference>,
-    /// Tombstones: keys of lower levels that end here.
+    /// Tombstones: keys of lower levels to remove.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub remove: BTreeSet<String>,
-    /// Tags for people and tools; they decide nothing.
+    /// Tags for people and tools. They decide nothing.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub tags: Labels,
-    /// The workflows that may use it; empty: all.
+    /// Workflows that may use the profile. Empty: all workflows.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub allowed_workflows: BTreeSet<WorkflowName>,
-    /// The secrets that each tool sees. Absent: it does not distinguish tools.
+    /// The secrets that each tool sees. Absent: every tool sees all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<Acl>,
 }
 
-/// A profile that may not be stored.
+/// A rule that a profile breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct InvalidProfile {
-    /// The field, as a path: `secrets.API_KEY`.
+    /// Path of the field: `secrets.API_KEY`.
     pub field: String,
-    /// What is wrong and what to do.
+    /// What is wrong and how to fix it.
     pub message: String,
 }
 
 impl Content {
-    /// Checks what somebody wrote for a profile of `owner`.
+    /// Checks the content that a user wrote for a profile of `owner`.
     ///
     /// # Errors
-    /// The first field that breaks a rule. A reference must stand under its owner's own prefix
-    /// (`sealfleet/PROJECT/`, `sealfleet/system/`): an execution role could not read any other, and
-    /// this says so before anything starts.
+    /// The first field that breaks a rule. A reference to AWS must start with its owner's own
+    /// prefix (`sealfleet/PROJECT/`, `sealfleet/system/`). The execution role can read no other,
+    /// and this check reports it before anything starts.
     pub fn check(&self, owner: &Owner) -> Result<(), InvalidProfile> {
         check_env("env", &self.env)?;
         if self.secrets.len() > limits::SECRETS {
@@ -88,7 +88,7 @@ impl Content {
             if self.env.contains_key(name) {
                 return Err(invalid(
                     &field,
-                    format!("`{name}` stands in `env` as well; keep it in one of the two"),
+                    format!("`{name}` is also set in `env`; keep only one of the two"),
                 ));
             }
             check_reference(&field, reference, owner)?;
@@ -116,7 +116,7 @@ impl Content {
             if self.env.contains_key(key) || self.secrets.contains_key(key) {
                 return Err(invalid(
                     &field,
-                    format!("`{key}` is set by this very profile; set it or remove it"),
+                    format!("this profile also sets `{key}`; either set it or remove it"),
                 ));
             }
         }
@@ -144,7 +144,8 @@ fn check_reference(
             if name.starts_with("system/") != matches!(owner, Owner::System) {
                 return Err(invalid(
                     field,
-                    "names under `system/` belong to system profiles, and system profiles use no other".to_owned(),
+                    "names under `system/` are for system profiles, which may use no others"
+                        .to_owned(),
                 ));
             }
             if reference.version.is_none() {
@@ -190,10 +191,10 @@ fn check_key(field: &str, key: &str) -> Result<(), InvalidProfile> {
     }
 }
 
-/// Checks a map of plain environment variables.
+/// Checks a map of environment variables.
 ///
 /// # Errors
-/// The first entry that breaks a rule, named below `field`.
+/// The first entry that breaks a rule. Its path starts with `field`.
 pub fn check_env(field: &str, env: &BTreeMap<String, String>) -> Result<(), InvalidProfile> {
     if env.len() > limits::ENV_ENTRIES {
         return Err(invalid(

@@ -1,34 +1,33 @@
 //! `ProjectScope`: the proof that a caller acts inside one project.
 //!
-//! Every key of the ledger and of the audit trail is built from a scope, and a scope has only the
-//! constructors below, each named by its evidence. A row of another project can therefore not be
-//! addressed, whatever a request says.
+//! Every key of the ledger and of the audit trail is built from a scope. Only the constructors
+//! below create one, each named after its evidence. So no request can address a row of another
+//! project.
 
 use crate::fence::Fence;
 use crate::ids::{RunId, TokenId};
 use crate::names::{PoolName, ProjectId, StepId};
 
-/// What is the operators' own, where a project's id would stand. It is no legal project id, so no
-/// project can be addressed by it.
+/// Stands in place of a project id for what the operators own. It is not a valid project id, so it
+/// addresses no project.
 pub const OPERATOR_SCOPE: &str = "~system";
 
 /// One project, proven.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProjectScope(ProjectId);
 
-/// Who owns profiles and revocations: one project, or the operators.
+/// The owner of profiles and revocations: one project, or the operators.
 ///
-/// What the operators own is read by every project, in its cascade; only an [`Operator`] writes it.
+/// Every project reads the operators' profiles through its cascade. Only an [`Operator`] can write
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Owner {
-    /// The system scope.
     System,
-    /// A project.
     Project(ProjectScope),
 }
 
 impl Owner {
-    /// `system`, or the project's id: no project is called `system`.
+    /// `system`, or the project's id. No project can be called `system`.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -37,7 +36,7 @@ impl Owner {
         }
     }
 
-    /// Its audit trail, by name: the operators' own, or the project's.
+    /// The name of its audit trail: the operators' own, or the project's.
     #[must_use]
     pub fn trail(&self) -> &str {
         match self {
@@ -47,7 +46,6 @@ impl Owner {
     }
 }
 
-/// An authenticated operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operator {
     token_id: TokenId,
@@ -58,52 +56,52 @@ impl Operator {
         Self { token_id }
     }
 
-    /// The token that proves it.
+    /// The token that authenticated the operator.
     #[must_use]
     pub const fn token_id(self) -> TokenId {
         self.token_id
     }
 }
 
-/// Evidence that names no project, or not in the form that the control plane gives it.
+/// Evidence that names no project, or not in the form that the control plane writes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` does not name a project's resource")]
 pub struct NoScope(String);
 
 impl ProjectScope {
-    /// The scope of a verified credential. Only `credential` calls this, after comparing the
-    /// secret's hash, and `oidc`, by the claims of a token whose signature holds.
+    /// The scope of a verified credential. Only two modules call this: `credential` after it
+    /// compared the secret's hash, and `oidc` for the claims of a token with a verified signature.
     pub(crate) const fn verified(project: ProjectId) -> Self {
         Self(project)
     }
 
-    /// The scope that an operator enters to onboard a project: the operator's own verified
-    /// principal is the evidence.
+    /// The scope that an operator enters to onboard a project. The operator's own authentication is
+    /// the evidence.
     #[must_use]
     pub fn entered_by(_operator: &Operator, project: ProjectId) -> Self {
         Self(project)
     }
 
-    /// The scope of a stored row that the control plane found by its own index (`sweep`): the row's
-    /// project.
+    /// The scope of a stored row that `sweep` found through the control plane's own index: the
+    /// row's project.
     #[must_use]
     pub const fn of_stored_row(project: ProjectId) -> Self {
         Self(project)
     }
 
-    /// The scope of a registration that nobody has approved yet: it can only ever reach its own
-    /// pending row.
+    /// The scope of a registration that nobody has approved yet. It can only reach its own pending
+    /// row.
     #[must_use]
     pub const fn of_pending_registration(project: ProjectId) -> Self {
         Self(project)
     }
 
     /// The scope and pool of an SQS event, from the ARN of the queue that Lambda polled
-    /// (`arn:aws:sqs:REGION:ACCOUNT:sealfleet-PROJECT--POOL`). The message's own text is no
+    /// (`arn:aws:sqs:REGION:ACCOUNT:sealfleet-PROJECT--POOL`). The message's own text is not
     /// evidence.
     ///
     /// # Errors
-    /// When the ARN is not that of a pool's queue.
+    /// When the ARN does not belong to a pool's queue.
     pub fn of_queue_arn(arn: &str) -> Result<(Self, PoolName), NoScope> {
         let no_scope = || NoScope(arn.to_owned());
         let name = arn.rsplit(':').next().ok_or_else(no_scope)?;
@@ -117,22 +115,22 @@ impl ProjectScope {
         ))
     }
 
-    /// The scope and ECS task id of a sandbox, from the ARN of its caller identity as API Gateway
-    /// verified it: `arn:aws:sts::ACCOUNT:assumed-role/sealfleet-PROJECT--sandbox/TASK`. ECS names
-    /// the session by the task's id.
+    /// The scope and ECS task id of a sandbox, from the ARN of its caller identity, which API
+    /// Gateway verified: `arn:aws:sts::ACCOUNT:assumed-role/sealfleet-PROJECT--sandbox/TASK`. ECS
+    /// names the session after the task's id.
     ///
     /// # Errors
-    /// When the ARN is not that of a sandbox's role session.
+    /// When the ARN does not belong to a sandbox's role session.
     pub fn of_sandbox_arn(arn: &str) -> Result<(Self, String), NoScope> {
         Self::of_session_arn(arn, "--sandbox")
     }
 
-    /// The scope and ECS task id of a call that ECS made to start a task, from the caller's ARN as
-    /// CloudTrail tells it: `arn:aws:sts::ACCOUNT:assumed-role/sealfleet-PROJECT--execution/TASK`.
-    /// ECS names the session by the task's id.
+    /// The scope and ECS task id of a call that ECS made to start a task, from the caller's ARN in
+    /// CloudTrail: `arn:aws:sts::ACCOUNT:assumed-role/sealfleet-PROJECT--execution/TASK`. ECS names
+    /// the session after the task's id.
     ///
     /// # Errors
-    /// When the ARN is not that of an execution role's session.
+    /// When the ARN does not belong to an execution role's session.
     pub fn of_execution_arn(arn: &str) -> Result<(Self, String), NoScope> {
         Self::of_session_arn(arn, "--execution")
     }
@@ -157,17 +155,17 @@ impl ProjectScope {
         }
     }
 
-    /// The scope of a secret that AWS says was read: the project in its name.
+    /// The scope of a secret that AWS reported as read: the project in the secret's name.
     #[must_use]
     pub const fn of_read_secret(project: ProjectId) -> Self {
         Self(project)
     }
 
-    /// The scope and step of an ECS task, from its `startedBy`, which only the control plane's
-    /// roles can set.
+    /// The scope and step of an ECS task, from its `startedBy`. Only the control plane's roles can
+    /// set it.
     ///
     /// # Errors
-    /// When `started_by` was not written by [`started_by`].
+    /// When [`started_by`] did not write `started_by`.
     pub fn of_started_by(started_by: &str) -> Result<(Self, RunId, StepId, Fence), NoScope> {
         let no_scope = || NoScope(started_by.to_owned());
         let parts: Vec<&str> = started_by.split('/').collect();
@@ -182,15 +180,14 @@ impl ProjectScope {
         ))
     }
 
-    /// The project.
     #[must_use]
     pub const fn project(&self) -> &ProjectId {
         &self.0
     }
 }
 
-/// ECS `startedBy` of a step's task: at most 32 + 40 + 32 + 20 characters and three slashes, under
-/// ECS's 128.
+/// The ECS `startedBy` of a step's task. At most 32 + 40 + 32 + 20 characters and three slashes,
+/// below ECS's limit of 128.
 #[must_use]
 pub fn started_by(scope: &ProjectScope, run: RunId, step: &StepId, fence: Fence) -> String {
     format!("{}/{run}/{step}/{fence}", scope.project())

@@ -1,10 +1,10 @@
-//! Whether a read of a secret, as CloudTrail tells of it, is explained by a release.
+//! Decides whether a release explains a read of a secret that CloudTrail reported.
 //!
-//! The control plane says in its trail what it released, and AWS says on its own what was read. A
-//! read is explained if the execution role of the secret's project made it for a task, and the
-//! claim of that task was released that secret in that version shortly before. Whatever else has
-//! read it (a person, another role, another project's task, a task nobody claimed anything for) is
-//! not.
+//! The control plane records in its trail what it released. AWS records independently what was
+//! read. A release explains a read under two conditions: the execution role of the secret's project
+//! made the read for a task, and the claim of that task was released this secret in this version
+//! shortly before. Any other read stays unexplained: by a person, by another role, by another
+//! project's task, or by a task without a claim.
 //!
 //! Sources: "AWS CloudTrail entries for Secrets Manager" (Secrets Manager User Guide), "CloudTrail
 //! record contents" (CloudTrail User Guide).
@@ -16,15 +16,15 @@ use crate::identity::SecretRef;
 use crate::names::ProjectId;
 use crate::reference::SecretUri;
 
-/// What the names of secrets begin with that Sealfleet hands out.
+/// Prefix of the names of all secrets that Sealfleet hands out.
 const PREFIX: &str = "sealfleet/";
-/// The owner of the operators' secrets.
+/// The owner part in the names of the operators' secrets.
 const SYSTEM: &str = "system";
-/// Seconds that a read may seem to come before its release, or after its container's start:
-/// CloudTrail's time is in whole seconds, and clocks differ.
+/// Seconds that a read may appear before its release or after its container's start. CloudTrail's
+/// times are whole seconds, and clocks differ.
 const SKEW_SECONDS: i64 = 5;
-/// Seconds after a release in which its task reads. ECS fetches secrets before it starts the
-/// container; a launch that takes longer than this is rare enough to be looked at.
+/// Seconds after a release within which its task must read. ECS fetches secrets before it starts
+/// the container. A launch that takes longer is rare enough to report.
 pub const LATEST_SECONDS: i64 = 30 * 60;
 
 /// Why no release explains a read.
@@ -32,20 +32,20 @@ pub const LATEST_SECONDS: i64 = 30 * 60;
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub enum Unexplained {
-    /// A person, a service or another role read it: no execution role of a project.
+    /// A person, a service or another role read it, not an execution role of a project.
     NotAnExecutionRole,
     /// The execution role of another project read it.
     OtherProject,
-    /// It was read in a batch; nothing of Sealfleet does that.
+    /// It was read in a batch request. No part of Sealfleet sends one.
     InABatch,
-    /// No version was asked for; every task asks for the one that was released.
+    /// The request named no version. Every task requests the version that was released.
     VersionNotPinned,
-    /// ECS does not know a task of the role session's name, and nothing was released around that
+    /// ECS does not know a task with the role session's name, and nothing was released around that
     /// time.
     UnknownTask,
-    /// The task was not started by Sealfleet, or not for this project.
+    /// Sealfleet did not start the task, or started it for another project.
     ForeignTask,
-    /// The claim that the task names is run by another task.
+    /// Another task runs the claim that this task names.
     OtherTask,
     /// The task's claim was not released this secret in this version.
     NotReleased,
@@ -55,47 +55,42 @@ pub enum Unexplained {
     LongAfterRelease,
 }
 
-/// A secret as a request names it: its name, its ARN, or the ARN without the random characters at
-/// its end.
+/// A secret as a request names it: by its name, by its ARN, or by its ARN without the random
+/// suffix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AskedSecret {
     id: String,
     name: String,
 }
 
-/// Who owns a secret, by its name.
+/// The owner of a secret, taken from its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretOwner {
-    /// The operators: every project's execution role may read it.
+    /// The operators. Every project's execution role may read it.
     System,
-    /// A project.
     Project(ProjectId),
-    /// Nobody that there can be: the name has no legal project.
+    /// Nobody: the name contains no valid project id.
     Nobody,
 }
 
-/// A read that is to be explained.
+/// A read that needs an explanation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// What was read.
     pub secret: AskedSecret,
-    /// The version that was asked for.
     pub version: String,
-    /// When, in whole seconds.
+    /// When it was read, in whole seconds.
     pub at: Timestamp,
 }
 
-/// A `secret.released` of the trail.
+/// A `secret.released` event of the trail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
-    /// When.
     pub at: Timestamp,
-    /// What.
     pub secrets: Vec<SecretRef>,
 }
 
 impl AskedSecret {
-    /// Reads a request's `secretId`. `None`: it is no secret of Sealfleet's.
+    /// Parses a request's `secretId`. `None` when it does not name one of Sealfleet's secrets.
     #[must_use]
     pub fn of(id: &str) -> Option<Self> {
         // arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME-RANDOM
@@ -109,13 +104,12 @@ impl AskedSecret {
         })
     }
 
-    /// Its name, `sealfleet/OWNER/…`.
+    /// The secret's name, `sealfleet/OWNER/…`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whose it is.
     #[must_use]
     pub fn owner(&self) -> SecretOwner {
         let owner = self
@@ -131,7 +125,7 @@ impl AskedSecret {
             .map_or(SecretOwner::Nobody, SecretOwner::Project)
     }
 
-    /// Whether it is the secret that was released.
+    /// Whether it names the secret that was released.
     fn is(&self, released: &SecretRef) -> bool {
         let SecretUri::AwsSecretsManager { name, .. } = &released.uri else {
             return false;
@@ -147,7 +141,7 @@ impl AskedSecret {
     }
 }
 
-/// Without the hyphen and the six characters that Secrets Manager puts at the end of an ARN.
+/// Removes the hyphen and the six characters that Secrets Manager appends to an ARN.
 fn without_suffix(text: &str) -> &str {
     match text.rsplit_once('-') {
         Some((name, random))
@@ -160,7 +154,7 @@ fn without_suffix(text: &str) -> &str {
 }
 
 impl Read {
-    /// The times between which a release can explain it.
+    /// The earliest and latest time of a release that can explain this read.
     #[must_use]
     pub const fn released_between(&self) -> (Timestamp, Timestamp) {
         (
@@ -169,11 +163,12 @@ impl Read {
         )
     }
 
-    /// Looks for a release that explains it. `started_at` is when the reading task's container
-    /// started, if it has: its secrets are fetched before.
+    /// Looks for a release that explains this read. `started_at` is when the reading task's
+    /// container started, if it has. ECS fetches a container's secrets before it starts the
+    /// container, so a later read is unexplained.
     ///
     /// # Errors
-    /// Why none does.
+    /// Why no release explains it.
     pub fn explained_by(
         &self,
         releases: &[Release],
@@ -296,7 +291,7 @@ mod tests {
             read(&other, "v1", 2).explained_by(&release(), None),
             Err(Unexplained::NotReleased)
         );
-        // The same name, made anew: another ARN.
+        // A secret that was deleted and recreated has the same name but another ARN.
         let anew = ARN.replace("AbCdEf", "GhIjKl");
         assert_eq!(
             read(&anew, "v1", 2).explained_by(&release(), None),
@@ -315,7 +310,7 @@ mod tests {
             read(ARN, "v1", seconds)
                 .explained_by(&releases, started.map(|started| AT.plus_seconds(started)))
         };
-        // CloudTrail cuts the time off at the second.
+        // CloudTrail truncates times to whole seconds.
         assert_eq!(at(0, None), Ok(()));
         assert_eq!(at(-60, None), Err(Unexplained::BeforeRelease));
         assert_eq!(at(LATEST_SECONDS - 1, None), Ok(()));

@@ -211,32 +211,36 @@ fn cell(text: &str) -> String {
 
 const INTRODUCTION: &str = "# Audit events
 
-<!-- Made of crates/domain/src/audit/catalogue.rs: `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events` -->
+<!-- Generated from crates/domain/src/audit/catalogue.rs: `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events` -->
 
-One entry records one transaction: who did it, when, and the events that it made true, in order. It is put in that very
-transaction, so there is no change without its entry and no entry without its change. Entries hold names, ids, numbers
-and addresses, never a secret's value; the few lines of free text in them are bounded.
+One entry records one transaction: who made it, when, and the resulting events in order. The entry is written in that same
+transaction, so no change exists without its entry and no entry without its change. Entries hold names, ids, numbers and
+addresses, never a secret's value. The few texts that people wrote are limited in length.
 
-While the audit table takes no entries, a cancel, a revocation and what it aborts are recorded in the ledger first, and
-arrive here later with their own id and time; everything else is refused. `sealfleet audit follow` looks for them, and for
-the witness's reads, an hour back.
+While the audit table does not answer, a cancel, a revocation and the aborts that it causes are recorded in the ledger
+first. They arrive here later with their own id and time. Everything else is refused. `sealfleet audit follow` looks an hour
+back for these entries and for those of the witness.
 
-No event is written for: a heartbeat; how many requests a project has left; the time at which `sweep` looks again, and a
-queue message that is sent again; how far a fan-out has come; a task definition that is remembered, and that a task which
-is nobody's has ended; and what simply expires, which is an idempotency key after a day and a worker that nobody approved
-for a day.
+These changes write no entry:
 
-Read them by `GET /v1/audit` (`run`, `profile`, `key`, `actor`, `type`, `from`, `to`; oldest first, by cursor) and
-`GET /v1/audit/{event_id}`, or `sealfleet audit list | follow | show`. `type`, `profile` and `key` are of one and the same
-event. A page may be short or empty and have a `next_cursor`: it ends when it has read one or two thousand entries. Without
-`from` it begins a day before `to`, or with the run; `to` is 31 days later at most.
+- a heartbeat
+- the number of requests that a project has left
+- the time at which `sweep` looks again, and a queue message that is sent again
+- the progress of a fan-out
+- a task definition that is remembered, and the end of a task that belongs to no step
+- expiry: of an idempotency key after a day, and of a worker that nobody approved within a day
+
+Read entries with `GET /v1/audit` (parameters `run`, `profile`, `key`, `actor`, `type`, `from`, `to`; oldest first, by
+cursor) and `GET /v1/audit/{event_id}`, or with `sealfleet audit list | follow | show`. One event must match `type`, `profile`
+and `key` together. A page may be short or empty and still have a `next_cursor`, because it ends after reading one or two
+thousand entries. Without `from`, the range starts one day before `to`, or with the run. It spans at most 31 days.
 
 | member of an entry | meaning |
 |---|---|
 | `event_id` | `evt_` and a UUID of version 7: unique, and sortable by time |
 | `at` | when the transaction was made, RFC 3339 in UTC with milliseconds |
-| `project` | the project whose trail it is; `~system` is the operators' own |
-| `actor` | who did it, as `kind:id`: `token:`, `operator:`, `worker:`, `enrolment_key:`, `sandbox:`, `revocation:` (a fan-out), `system:` (a part of the control plane) |
-| `run_id` | the run that it is about; absent where it is about none |
-| `events` | what became true, in order; each has its name in `type` |
+| `project` | the project whose trail contains the entry; `~system` is the operators' own trail |
+| `actor` | who made the transaction, as `kind:id`: `token:`, `operator:`, `worker:`, `enrolment_key:`, `sandbox:`, `revocation:` (a fan-out), `system:` (a part of the control plane) |
+| `run_id` | the run that the entry is about; absent if it is about none |
+| `events` | what happened, in order; each event has its name in `type` |
 ";

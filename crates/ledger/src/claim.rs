@@ -1,11 +1,11 @@
 //! Claims: `Queued -> Leased`, into a free slot of the holder, and `Leased -> Running`.
 //!
-//! Intent, then check. The lease is written first, then the active revocations are read; whoever
-//! revokes writes the revocation first and then reads the leases. Both reads see every write that
-//! was acknowledged before, so of a claim and a revocation that happen at once at least one sees
-//! the other: the claim ends its own step, or the revoker does. A claim is granted, and a start let
-//! go, by the two functions here and by nothing else, so none goes unchecked.
-//! `docs/intent-then-check.md` has the whole argument, and the model that checks it.
+//! Intent, then check. A claim first writes its lease and then reads the active revocations. A
+//! revocation first writes its rows and then reads the leases. Both reads see every write that was
+//! acknowledged before. So if a claim and a revocation happen at once, at least one sees the other:
+//! either the claim ends its own step, or the revoker does. Only the two functions here grant a
+//! claim or allow a start, so every one is checked. `docs/intent-then-check.md` has the whole
+//! argument and the model that checks it.
 
 use std::collections::BTreeMap;
 
@@ -21,16 +21,12 @@ use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::transition::{Once, Transitioned};
 
-/// A claim that somebody makes.
+/// A request to claim a step.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// The worker's own project.
     pub scope: &'a ProjectScope,
-    /// The worker.
     pub worker: &'a Worker,
-    /// The run.
     pub run_id: RunId,
-    /// The step.
     pub step_id: &'a StepId,
     /// What will run the sandbox.
     pub executor: Executor,
@@ -38,42 +34,35 @@ pub struct Wanted<'a> {
     pub pace: Pace,
 }
 
-/// A claim that was granted.
 #[derive(Clone, Debug)]
 pub struct Claimed {
-    /// The run as it is stored now.
+    /// The run as it is now stored.
     pub run: Run,
-    /// The claim's fence.
     pub fence: Fence,
 }
 
-/// A sandbox that is ready.
+/// A sandbox that is ready to run its step.
 #[derive(Clone, Debug)]
 pub struct Ready<'a> {
-    /// The project.
     pub scope: &'a ProjectScope,
-    /// The run.
     pub run_id: RunId,
-    /// The step.
     pub step_id: &'a StepId,
-    /// Who must hold it, where that is known.
+    /// The worker that must hold the claim, if it is known.
     pub holder: Option<WorkerId>,
-    /// The claim's fence.
     pub fence: Fence,
-    /// What the sandbox is stopped by.
+    /// What stops the sandbox.
     pub handle: Handle,
-    /// The version of each secret that it resolved, where it says so.
+    /// The version of each secret that the sandbox resolved, if it reports them.
     pub resolved: &'a BTreeMap<String, String>,
-    /// When messages are sent again.
+    /// When queue messages are sent again.
     pub pace: Pace,
 }
 
-/// What became of a start.
+/// The result of a start.
 #[derive(Clone, Debug)]
 pub enum Start {
-    /// The step runs.
     Running(Transitioned),
-    /// A key that it holds is revoked: the step was ended instead, and its sandbox must be.
+    /// The step holds a revoked key. It was ended instead, and the caller must end its sandbox.
     Revoked(Transitioned, Revoked),
 }
 
@@ -84,16 +73,15 @@ impl Wanted<'_> {
 }
 
 impl Ledger {
-    /// Claims a step. `fresh` resolves again what it would see, before anything is written.
+    /// Claims a step. Before anything is written, `fresh` resolves again what the step would see.
     ///
-    /// Tries a random slot first, which is nearly always free, and looks for a free one only when
-    /// it is not. So a claim costs the same whatever the backlog and however many workers there
-    /// are.
+    /// Tries a random slot first, which is nearly always free, and searches for a free one only if
+    /// it is not. So the cost of a claim does not depend on the backlog or the number of workers.
     ///
     /// # Errors
-    /// [`Error::NotFound`], what the step machine refuses, [`Error::AtCapacity`],
-    /// [`Error::StartRefused`] when the step has failed because of what it would see, or that the
-    /// tables do not answer.
+    /// [`Error::NotFound`], a refusal of the step machine, [`Error::AtCapacity`],
+    /// [`Error::StartRefused`] when the step failed because of what it would see, or the tables do
+    /// not answer.
     pub async fn claim(
         &self,
         wanted: &Wanted<'_>,
@@ -165,7 +153,8 @@ impl Ledger {
     /// The check after the intent: a claim whose step would see a revoked key ends its own step.
     ///
     /// # Errors
-    /// [`Error::StartRefused`], or that the tables do not answer: then nothing may be started.
+    /// [`Error::StartRefused`], or the tables do not answer. In both cases the caller must start
+    /// nothing.
     pub async fn unless_revoked(
         &self,
         wanted: &Wanted<'_>,
@@ -185,9 +174,9 @@ impl Ledger {
         };
         let ended = self
             .transition(wanted.scope, wanted.run_id, &wanted.actor(), |run, now| {
-                // Another delivery of the same claim may have launched it meanwhile: then its
-                // sandbox has to be stopped, which an aborted step stays due for and a failed one
-                // does not.
+                // Another delivery of the same claim may have launched a sandbox in the meantime,
+                // which must then be stopped. An aborted step stays due until its sandbox is
+                // stopped; a failed one does not.
                 if run
                     .held(wanted.step_id, None, claimed.fence)?
                     .handle
@@ -212,17 +201,17 @@ impl Ledger {
             })
             .await;
         match ended {
-            // Ended by somebody else meanwhile: it does not start either way.
+            // Somebody else ended the step in the meantime. Either way it does not start.
             Ok(_) | Err(Error::Refused(_)) => Err(Error::StartRefused(failure)),
             Err(error) => Err(error),
         }
     }
 
-    /// `Leased -> Running`, after another look at the revocations. Told twice: nothing changes.
+    /// `Leased -> Running`, after a second check of the revocations. Idempotent.
     ///
     /// # Errors
-    /// What the step machine refuses, or that the tables do not answer: then the command must not
-    /// run.
+    /// A refusal of the step machine, or the tables do not answer. In both cases the command must
+    /// not run.
     pub async fn start(&self, ready: &Ready<'_>, actor: &str) -> Result<Start, Error> {
         let Ready {
             scope,
@@ -259,7 +248,7 @@ impl Ledger {
         ready: &Ready<'_>,
         run: &Run,
     ) -> Result<Option<Revoked>, Error> {
-        // Whoever may not start it may not end it either.
+        // A caller that may not start the step may not end it either.
         let mut trial = run.clone();
         trial.start(
             ready.step_id,
@@ -277,7 +266,7 @@ impl Ledger {
         }
     }
 
-    /// Notes a claim that was refused.
+    /// Records a refused claim.
     ///
     /// # Errors
     /// When the tables do not answer.

@@ -1,14 +1,15 @@
-//! Fan-outs: aborting all runs in flight that hold a revoked key, however often that is
-//! interrupted.
+//! Fan-outs: abort all runs in flight that hold a revoked key, even when interrupted.
 //!
-//! The revocation rows are written before the first lease is read, and leases are read
-//! consistently, partition by partition. A lease that is written after its partition was read
-//! belongs to a claim that reads the revocations afterwards, and ends itself. A place is stored
-//! only when everything before it is dealt with, so going on from it leaves nothing out; doing a
-//! page twice finds its runs ended. Each aborted run leaves a row in the abort's own transaction:
-//! the counts are exact whoever died in between.
+//! No run is missed. The revocation rows are written before the first lease is read, and leases are
+//! read consistently, partition by partition. A lease that is written after its partition was read
+//! belongs to a claim that reads the revocations afterwards and ends itself.
 //!
-//! A revocation that was lifted meanwhile aborts nothing any more: `docs/intent-then-check.md`.
+//! An interruption loses nothing. A position is stored only when everything before it is done, so
+//! continuing from it skips nothing. A page that is read twice finds its runs ended. Each abort
+//! writes a row for the count in its own transaction, so the counts are exact no matter which
+//! process stopped when.
+//!
+//! A revocation that was lifted in the meantime aborts nothing more: `docs/intent-then-check.md`.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::Event;
@@ -28,11 +29,11 @@ use crate::transition::{Once, Transitioned};
 
 /// Leases of one page.
 const PAGE: usize = 100;
-/// The attribute that tells whether a fan-out is unfinished.
+/// The attribute that marks a fan-out as unfinished.
 const OPEN: &str = "open";
 
 impl Ledger {
-    /// The first place to read, if there is anything to read.
+    /// The first position to read, if there is anything to read.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -47,7 +48,7 @@ impl Ledger {
         }
     }
 
-    /// The partition that is read after the one of `place`.
+    /// The start of the partition after the one of `place`.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -75,7 +76,7 @@ impl Ledger {
         }))
     }
 
-    /// A page of the runs in flight at `place` that hold an identity, each once.
+    /// A page of the runs in flight at `place` that hold an identity, each run once.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -112,10 +113,10 @@ impl Ledger {
         })
     }
 
-    /// Aborts a run, if it holds a key of the fan-out. `None`: it does not, or not any more.
+    /// Aborts a run if it holds a key of the fan-out. `None` when it does not, or not any more.
     ///
     /// # Errors
-    /// When the tables do not answer, or others keep changing the run.
+    /// When the tables do not answer, or other writers keep changing the run.
     pub async fn abort_revoked(
         &self,
         owner: &Owner,
@@ -132,8 +133,8 @@ impl Ledger {
             if stored.run.revoked_in_flight(&fan_out.revocations).is_none() {
                 return Ok(None);
             }
-            // Read after the run, which must be unchanged for the abort: what is claimed after a
-            // lift is left alone.
+            // Read the revocations after the run, whose version the abort checks. So a claim made
+            // after a lift is left alone.
             let rows = self.active_revocations(owner).await?;
             let is_active = |own: &&Revocation| {
                 rows.iter()
@@ -167,10 +168,9 @@ impl Ledger {
         Err(Error::Contended)
     }
 
-    /// A fan-out.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or that the tables do not answer.
+    /// [`Error::NotFound`], or the tables do not answer.
     pub async fn fan_out(&self, owner: &Owner, id: FanOutId) -> Result<FanOut, Error> {
         let key = keys::fan_out(owner, id);
         let item = self
@@ -181,8 +181,8 @@ impl Ledger {
         from_item(item.ok_or(Error::NotFound)?)
     }
 
-    /// Stores how far a fan-out has come, and when `sweep` goes on with it if nobody else does.
-    /// `false`: somebody has finished it meanwhile.
+    /// Stores the fan-out's progress, and when `sweep` may take over. `false` when somebody else
+    /// has finished it.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -201,7 +201,7 @@ impl Ledger {
         .await
     }
 
-    /// Ends a fan-out, once, with what it came to. `false`: somebody has finished it meanwhile.
+    /// Finishes a fan-out once and stores its counts. `false` when somebody else has finished it.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -266,7 +266,7 @@ fn open() -> Condition {
     Condition::Is(vec![(OPEN, AttributeValue::Bool(true))])
 }
 
-/// The row of a fan-out, in the due index while it is unfinished.
+/// The row of a fan-out. It is in the due index while the fan-out is unfinished.
 pub(crate) fn fan_out_item(
     owner: &Owner,
     fan_out: &FanOut,
@@ -288,8 +288,7 @@ pub(crate) fn fan_out_item(
     Ok(item)
 }
 
-/// What an abort leaves for the fan-out's count: the sandboxes that the run had when it was
-/// aborted.
+/// The row that an abort adds to the fan-out's count: the sandboxes that the run had at that time.
 fn aborted_item(
     owner: &Owner,
     id: FanOutId,

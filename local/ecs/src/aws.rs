@@ -1,8 +1,8 @@
-//! [`Cloud`] on the real SDK, against the endpoint the stand-in was given.
+//! [`Cloud`] on the real SDK, with the endpoint that the stand-in was given.
 //!
-//! Two identities only: the stand-in's own (for `sts:AssumeRole` and for invoking the event target,
-//! the parts ECS and EventBridge play themselves) and the roles of tasks. A secret is read with the
-//! execution role and nothing else, so IAM decides.
+//! It uses two identities. The stand-in's own identity calls `sts:AssumeRole` and invokes the event
+//! target, which ECS and EventBridge do themselves in AWS. The roles of tasks do everything else. A
+//! secret is read with the execution role only, so IAM decides.
 
 use std::time::Duration;
 
@@ -21,8 +21,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Longer than the observer may run.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(60);
 
-/// What every client is made of. A macro, because each SDK crate has configuration types of its
-/// own.
+/// Builds a client. A macro, because each SDK crate has its own configuration types.
 macro_rules! client {
     ($sdk:ident, $aws:expr, $credentials:expr) => {
         $sdk::Client::from_conf(
@@ -43,7 +42,6 @@ macro_rules! client {
     };
 }
 
-/// The services behind one endpoint.
 pub struct Aws {
     endpoint: String,
     region: String,
@@ -53,7 +51,7 @@ pub struct Aws {
     lambda: aws_sdk_lambda::Client,
 }
 
-/// Where the services are and who the stand-in is.
+/// Where the services are, and the stand-in's own credentials.
 pub struct AwsSettings {
     pub endpoint: String,
     pub region: String,
@@ -106,7 +104,7 @@ fn sdk_credentials(role: &RoleCredentials) -> Credentials {
     )
 }
 
-/// Code and message of a failed call; transport errors have no code of a service.
+/// Code and message of a failed call. Transport errors have no code from a service.
 fn failure<E, R>(error: &aws_sdk_sts::error::SdkError<E, R>) -> CloudError
 where
     E: aws_sdk_sts::error::ProvideErrorMetadata,
@@ -164,7 +162,7 @@ impl Cloud for Aws {
 
     #[expect(
         clippy::disallowed_methods,
-        reason = "stands in for the ECS agent, whose work it is to resolve a task's secrets; linked by nothing else"
+        reason = "this stands in for the ECS agent, which resolves a task's secrets; no other crate links it"
     )]
     async fn secret(
         &self,

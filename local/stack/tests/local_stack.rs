@@ -1,8 +1,8 @@
-//! `sealfleet-local` as a person uses it: what it starts, and that nothing of it is left over,
+//! Uses `sealfleet-local` as a person does: what it starts, and that it leaves nothing behind,
 //! however it ends.
 //!
-//! The real templates are deployed to the real emulator. Functions are not called here, so any
-//! binary will do for them.
+//! The real templates are deployed to the real emulator. These tests call no function, so any
+//! binary can stand in for the functions.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -24,7 +24,7 @@ const READY: &str = "#!/bin/sh\necho ready\nexec sleep 600\n";
 const NEVER_READY: &str = "#!/bin/sh\necho no port >&2\nexit 3\n";
 const SILENT: &str = "#!/bin/sh\nexec sleep 600\n";
 
-/// A directory for one stack. Takes the stack down when the test ends, however it ends.
+/// A directory for one stack. Takes the stack down when the test ends, even if it fails.
 struct Place {
     directory: TempDir,
     fargate: PathBuf,
@@ -76,7 +76,7 @@ impl Place {
     fn wait_for(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !is_so(self) {
-            assert!(Instant::now() < deadline, "waited in vain for: {what}");
+            assert!(Instant::now() < deadline, "timed out waiting for: {what}");
             sleep(Duration::from_millis(20));
         }
     }
