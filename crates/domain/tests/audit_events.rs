@@ -1,7 +1,6 @@
-//! The catalogue of audit events is whole, and `docs/audit-events.md` is made of it.
+//! The catalogue of audit events is complete, and `docs/audit-events.md` is generated from it.
 //!
-//! `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events` writes the document
-//! anew.
+//! `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events` writes the document.
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
@@ -21,8 +20,7 @@ fn event(row: &Row) -> Event {
     serde_json::from_str(row.example).unwrap_or_else(|error| panic!("{}: {error}", row.name))
 }
 
-/// What an event without a known name fails with: all names that there are, as its own
-/// deserialisation knows them.
+/// Collects all names of events: serde lists them in the error for an unknown name.
 #[derive(Debug)]
 struct Names(&'static [&'static str]);
 
@@ -55,7 +53,7 @@ fn each_event_has_one_row() {
     assert_eq!(
         rows.iter().copied().collect::<BTreeSet<_>>(),
         names.iter().copied().collect(),
-        "rows, and events"
+        "rows and events differ"
     );
     assert_eq!(rows.len(), names.len(), "an event has two rows");
 }
@@ -69,7 +67,7 @@ fn each_row_explains_every_member_of_its_example() {
         assert_eq!(
             serde_json::to_value(&event).unwrap(),
             written,
-            "{}: the example is not as it is written",
+            "{}: the example differs from its serialised form",
             row.name
         );
         let members: BTreeSet<&str> = written
@@ -86,7 +84,7 @@ fn each_row_explains_every_member_of_its_example() {
             .collect();
         assert_eq!(
             members, explained,
-            "{}: members of the example, and what is explained",
+            "{}: fields of the example and described fields differ",
             row.name
         );
         assert!(
@@ -146,7 +144,7 @@ fn the_document_is_this_catalogue() {
     let stored = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         stored == document,
-        "{DOCUMENT} is not the catalogue; write it by `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events`"
+        "{DOCUMENT} is out of date; write it with `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events`"
     );
 }
 
@@ -193,18 +191,18 @@ const fn title(class: Class) -> &'static str {
 const fn meaning(class: Class) -> &'static str {
     match class {
         Class::StateChange => {
-            "Something is stored otherwise than before. The entry stands in the transaction that changed it."
+            "Stored state changed. The entry is part of the transaction that changed it."
         }
         Class::Refusal => {
             "Somebody was refused, and nothing changed. The entry is written before the answer."
         }
         Class::Observation => {
-            "Something was seen: what a change in the same entry means for a sandbox, or what happened outside."
+            "Something was observed: what a change in the same entry means for a sandbox, or what happened outside."
         }
     }
 }
 
-/// Text as a cell of a table takes it.
+/// Escapes text for a table cell.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }

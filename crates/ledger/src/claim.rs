@@ -19,7 +19,7 @@ use sealfleet_domain::{ProjectScope, RunId, StepId, WorkerId};
 
 use crate::error::Error;
 use crate::ledger::Ledger;
-use crate::transition::{Once, Transitioned};
+use crate::transition::{Attempt, Transitioned};
 
 /// A request to claim a step.
 #[derive(Clone, Copy, Debug)]
@@ -122,15 +122,15 @@ impl Ledger {
                 )
             };
             match self.apply(scope, &stored, &actor, rule).await? {
-                Once::Done(done) => return self.granted(wanted, *done).await,
-                Once::SlotTaken => {
+                Attempt::Done(done) => return self.granted(wanted, *done).await,
+                Attempt::SlotTaken => {
                     let held = self.leases_of(scope, worker.worker_id).await?;
                     slot = (0..slots)
                         .map(|offset| chance.wrapping_add(offset) % slots)
                         .find(|slot| held.iter().all(|lease| lease.slot != *slot))
                         .ok_or(Error::AtCapacity(slots))?;
                 }
-                Once::Overtaken => self.back_off(attempt).await,
+                Attempt::Overtaken => self.back_off(attempt).await,
             }
         }
         Err(Error::Contended)
@@ -231,13 +231,13 @@ impl Ledger {
                 None => run.start(step_id, *holder, *fence, Some(handle.clone()), resolved),
             };
             match self.apply(scope, &stored, actor, rule).await? {
-                Once::Done(done) => {
+                Attempt::Done(done) => {
                     return Ok(match revoked {
                         Some(revoked) => Start::Revoked(*done, revoked),
                         None => Start::Running(*done),
                     });
                 }
-                Once::SlotTaken | Once::Overtaken => self.back_off(attempt).await,
+                Attempt::SlotTaken | Attempt::Overtaken => self.back_off(attempt).await,
             }
         }
         Err(Error::Contended)

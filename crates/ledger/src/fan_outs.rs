@@ -25,7 +25,7 @@ use crate::outbox::Ending;
 use crate::rows::{from_item, to_item, unwritten};
 use crate::runs::Page;
 use crate::store::{Condition, Item, Query, Range, Table, Write, WriteError};
-use crate::transition::{Once, Transitioned};
+use crate::transition::{Attempt, Transitioned};
 
 /// Leases of one page.
 const PAGE: usize = 100;
@@ -161,8 +161,8 @@ impl Ledger {
                 only_if: Condition::Absent,
             }];
             match self.end_run(scope, &stored, &actor, ending, beside).await? {
-                Once::Done(done) => return Ok(Some(*done)),
-                Once::SlotTaken | Once::Overtaken => self.back_off(attempt).await,
+                Attempt::Done(done) => return Ok(Some(*done)),
+                Attempt::SlotTaken | Attempt::Overtaken => self.back_off(attempt).await,
             }
         }
         Err(Error::Contended)

@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
 use crate::store::{Condition, Item, Key, Table, Write, WriteError};
-use crate::transition::{Once, Stored, TRIES, Transitioned};
+use crate::transition::{Attempt, Stored, TRIES, Transitioned};
 
 /// The attribute with the trail's partition that the entry will move to.
 const PARTITION: &str = "trail";
@@ -86,8 +86,8 @@ impl Ledger {
                 .end_run(scope, &stored, actor, Ending::Cancelled, Vec::new())
                 .await?
             {
-                Once::Done(done) => return Ok(*done),
-                Once::SlotTaken | Once::Overtaken => self.back_off(attempt).await,
+                Attempt::Done(done) => return Ok(*done),
+                Attempt::SlotTaken | Attempt::Overtaken => self.back_off(attempt).await,
             }
         }
         Err(Error::Contended)
@@ -101,7 +101,7 @@ impl Ledger {
         actor: &str,
         ending: Ending<'_>,
         beside: Vec<Write>,
-    ) -> Result<Once, Error> {
+    ) -> Result<Attempt, Error> {
         let (prepared, mut writes) =
             self.prepare(scope, stored, actor, |run, now| ending.apply(run, now))?;
         writes.extend(beside);

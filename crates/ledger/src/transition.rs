@@ -31,7 +31,7 @@ pub struct Transitioned {
 }
 
 /// The result of one attempt at a transition.
-pub(crate) enum Once {
+pub(crate) enum Attempt {
     Done(Box<Transitioned>),
     /// Another lease has taken the holder's slot.
     SlotTaken,
@@ -71,8 +71,8 @@ impl Ledger {
                 .transition_once(scope, run_id, actor, &mut rule)
                 .await?
             {
-                Once::Done(done) => return Ok(*done),
-                Once::SlotTaken | Once::Overtaken => self.back_off(attempt).await,
+                Attempt::Done(done) => return Ok(*done),
+                Attempt::SlotTaken | Attempt::Overtaken => self.back_off(attempt).await,
             }
         }
         Err(Error::Contended)
@@ -84,7 +84,7 @@ impl Ledger {
         run_id: RunId,
         actor: &str,
         mut rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
-    ) -> Result<Once, Error> {
+    ) -> Result<Attempt, Error> {
         let stored = self.stored_run(scope, run_id).await?;
         self.apply(scope, &stored, actor, &mut rule).await
     }
@@ -96,10 +96,10 @@ impl Ledger {
         stored: &Stored,
         actor: &str,
         rule: impl FnOnce(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
-    ) -> Result<Once, Error> {
+    ) -> Result<Attempt, Error> {
         let (prepared, writes) = self.prepare(scope, stored, actor, rule)?;
         if writes.is_empty() {
-            return Ok(Once::Done(Box::new(Transitioned {
+            return Ok(Attempt::Done(Box::new(Transitioned {
                 run: prepared.run,
                 change: prepared.change,
             })));
@@ -114,20 +114,20 @@ impl Ledger {
         scope: &ProjectScope,
         prepared: Prepared,
         written: Result<(), WriteError>,
-    ) -> Result<Once, Error> {
+    ) -> Result<Attempt, Error> {
         let Prepared { run, change, at } = prepared;
         match written {
             Ok(()) => {
                 if let Some(watch) = &self.watch {
                     watch.stored(scope, &change.events, at);
                 }
-                Ok(Once::Done(Box::new(Transitioned { run, change })))
+                Ok(Attempt::Done(Box::new(Transitioned { run, change })))
             }
             // The lease is the second write. The first did not fail, so the run is unchanged.
             Err(WriteError::Condition(failed)) if change.take.is_some() && failed == [1] => {
-                Ok(Once::SlotTaken)
+                Ok(Attempt::SlotTaken)
             }
-            Err(WriteError::Condition(_) | WriteError::Busy) => Ok(Once::Overtaken),
+            Err(WriteError::Condition(_) | WriteError::Busy) => Ok(Attempt::Overtaken),
             Err(WriteError::Unavailable(detail)) => Err(Error::Unavailable(detail)),
         }
     }

@@ -43,12 +43,12 @@ const LOST: &str = "The underlying infrastructure hosting the task was lost";
 
 /// Region and account of the ARNs.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Location {
     pub region: String,
     pub account: String,
 }
 
-impl Place {
+impl Location {
     fn prefix(&self) -> String {
         format!("arn:aws:ecs:{}:{}", self.region, self.account)
     }
@@ -80,7 +80,7 @@ pub struct Assignment {
 }
 
 pub struct Cluster {
-    place: Place,
+    place: Location,
     state: Mutex<State>,
     events: Events,
     assignments: mpsc::UnboundedSender<Assignment>,
@@ -195,7 +195,7 @@ impl Cluster {
     /// # Errors
     /// When the journal cannot be used.
     pub fn open(
-        place: Place,
+        place: Location,
         state_dir: &Path,
         cloud: Arc<dyn Cloud>,
     ) -> io::Result<(Arc<Self>, mpsc::UnboundedReceiver<Assignment>)> {

@@ -57,7 +57,7 @@ use zeroize::Zeroizing;
 use crate::agent::{Agent, Image, Surroundings};
 use crate::aws::{Aws, AwsSettings};
 use crate::cloud::Cloud;
-use crate::cluster::{Cluster, Place};
+use crate::cluster::{Cluster, Location};
 use crate::credentials::CredentialPaths;
 use crate::peer::SandboxUids;
 use crate::sandbox::Bubblewrap;
@@ -140,7 +140,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("cannot listen on port `{}`: {error}", options.port))?;
     let own_url = format!("http://{}", listener.local_addr()?);
     let mut stop = StopSignals::new()?;
-    let place = Place {
+    let place = Location {
         region: options.region.clone(),
         account: options.account_id,
     };

@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 use crate::agent::{Agent, Image, Surroundings};
 use crate::clock;
 use crate::cloud::{Cloud, CloudError, LogLine, RoleCredentials};
-use crate::cluster::{Cluster, Place};
+use crate::cluster::{Cluster, Location};
 use crate::credentials::CredentialPaths;
 use crate::reference::SecretReference;
 use crate::sandbox::{Container, ContainerSpec, Exit, Output, Runtime};
@@ -409,7 +409,7 @@ fn open(
     Arc<Cluster>,
     tokio::sync::mpsc::UnboundedReceiver<crate::cluster::Assignment>,
 ) {
-    let place = Place {
+    let place = Location {
         region: "eu-west-1".to_owned(),
         account: "000000000000".to_owned(),
     };
@@ -1088,7 +1088,7 @@ async fn a_journal_ends_what_ran_when_the_process_died_and_keeps_its_promises() 
     assert_eq!(conflict.extra["resourceIds"], json!([arn]));
     assert!(
         Cluster::open(
-            Place {
+            Location {
                 region: String::new(),
                 account: String::new()
             },
