@@ -161,7 +161,7 @@ fn events(request: &Request) -> Result<EventFilter, Problem> {
     if types.iter().any(|name| catalogue::row(name).is_none()) {
         return Err(Problem::invalid(
             "type",
-            "name events, as `secret.released,run.denied`; docs/audit-events.md lists all",
+            "name events, as `secret.released,run.denied`; docs/reference/audit-events.md lists all",
         ));
     }
     let profile = request

@@ -1,4 +1,4 @@
-"""Validates docs/ocsf-examples.jsonl against the published schema of OCSF, and shows that the validation can fail.
+"""Validates docs/reference/ocsf-examples.jsonl against the published schema of OCSF, and shows that the validation can fail.
 
 The schema of each class is made from the published one by `ocsf-json-schema`: required attributes, types and enumerations,
 and no attribute that the class does not have. Then the queries of infra/athena are parsed as Athena's SQL, and every
@@ -68,7 +68,7 @@ class Schema:
 def check_events():
     schema = Schema(VERSION)
     wrong = 0
-    lines = (ROOT / "docs/ocsf-examples.jsonl").read_text().splitlines()
+    lines = (ROOT / "docs/reference/ocsf-examples.jsonl").read_text().splitlines()
     for line in lines:
         event = json.loads(line)
         name = event["metadata"]["event_code"]

@@ -268,9 +268,13 @@ impl Drill {
 
 /// The commands of a drill, line by line, out of the document.
 fn documented(drill: &str) -> Outcome<Vec<String>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/builtin-backend.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides/builtin-backend.md");
     let text = std::fs::read_to_string(path)?;
-    let missing = || Failure::new(format!("docs/builtin-backend.md has no drill `{drill}`"));
+    let missing = || {
+        Failure::new(format!(
+            "docs/guides/builtin-backend.md has no drill `{drill}`"
+        ))
+    };
     let block = text
         .split_once(&format!("<!-- drill: {drill} -->\n```sh\n"))
         .ok_or_else(missing)?

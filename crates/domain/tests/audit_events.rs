@@ -1,4 +1,5 @@
-//! The catalogue of audit events is complete, and `docs/audit-events.md` is generated from it.
+//! The catalogue of audit events is complete, and `docs/reference/audit-events.md` is generated
+//! from it.
 //!
 //! `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events` writes the document.
 #![expect(clippy::panic, reason = "a test fails by panicking")]
@@ -14,7 +15,7 @@ use serde::Deserialize as _;
 use serde::de::value::MapDeserializer;
 use serde_json::Value;
 
-const DOCUMENT: &str = "docs/audit-events.md";
+const DOCUMENT: &str = "docs/reference/audit-events.md";
 
 fn event(row: &Row) -> Event {
     serde_json::from_str(row.example).unwrap_or_else(|error| panic!("{}: {error}", row.name))

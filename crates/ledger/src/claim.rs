@@ -4,8 +4,8 @@
 //! revocation first writes its rows and then reads the leases. Both reads see every write that was
 //! acknowledged before. So if a claim and a revocation happen at once, at least one sees the other:
 //! either the claim ends its own step, or the revoker does. Only the two functions here grant a
-//! claim or allow a start, so every one is checked. `docs/intent-then-check.md` has the whole
-//! argument and the model that checks it.
+//! claim or allow a start, so every one is checked. `docs/reference/intent-then-check.md` has the
+//! whole argument and the model that checks it.
 
 use std::collections::BTreeMap;
 

@@ -9,7 +9,8 @@
 //! writes a row for the count in its own transaction, so the counts are exact no matter which
 //! process stopped when.
 //!
-//! A revocation that was lifted in the meantime aborts nothing more: `docs/intent-then-check.md`.
+//! A revocation that was lifted in the meantime aborts nothing more:
+//! `docs/reference/intent-then-check.md`.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::Event;

@@ -1,6 +1,6 @@
 //! How each event is written in OCSF: an example of every one, and the table of the SIEM guide.
 //!
-//! `docs/ocsf-examples.jsonl` is what `scripts/check-ocsf` validates against the published schema.
+//! `scripts/check-ocsf` validates `docs/reference/ocsf-examples.jsonl` against the published schema.
 //! `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-functions --test export` writes both anew.
 
 use std::fmt::Write as _;
@@ -11,8 +11,8 @@ use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_functions::export::ocsf::{Mapping, mapping, ocsf};
 use serde_json::{Value, json};
 
-const EXAMPLES: &str = "docs/ocsf-examples.jsonl";
-const GUIDE: &str = "docs/siem.md";
+const EXAMPLES: &str = "docs/reference/ocsf-examples.jsonl";
+const GUIDE: &str = "docs/guides/siem.md";
 const BEGIN: &str = "<!-- begin ocsf -->\n";
 const END: &str = "<!-- end ocsf -->";
 

@@ -59,7 +59,7 @@ export interface SealfleetProps {
    */
   readonly sandboxInternet?: boolean;
   /**
-   * Your own key for tables, audit bucket, queues and log groups. docs/deploy.md has the key policy that it needs.
+   * Your own key for tables, audit bucket, queues and log groups. docs/guides/deploy.md has the key policy that it needs.
    *
    * @default - keys that AWS manages
    */
@@ -138,7 +138,7 @@ export interface SealfleetProps {
    */
   readonly registerBurstLimit?: number;
   /**
-   * OIDC issuers whose JWTs are accepted in addition to API tokens, as the JSON text that docs/oidc.md describes.
+   * OIDC issuers whose JWTs are accepted in addition to API tokens, as the JSON text that docs/guides/oidc.md describes.
    *
    * @default - none
    */

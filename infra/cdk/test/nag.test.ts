@@ -44,7 +44,7 @@ const resource = (template: Json, id: string): Json => template.Resources[id].Pr
 const CONTROL_PLANE: Accepted[] = [
   {
     rule: 'S1', on: ['AuditBucket'],
-    reason: 'Every object is locked, versioned and hashed into a digest; who reads is in CloudTrail data events (docs/deploy.md).',
+    reason: 'Every object is locked, versioned and hashed into a digest; who reads is in CloudTrail data events (docs/guides/deploy.md).',
     evidence: (template) => resource(template, 'AuditBucket').ObjectLockEnabled === true,
   },
   {

@@ -10,8 +10,8 @@
 //! passphrase with argon2id, whose parameters the header holds. A key file may hold several keys,
 //! one a line: whichever opens the store is used. So a worker has a key that opens it at every
 //! moment of a rotation, and key file and store need not change at once
-//! (`docs/builtin-backend.md`). A rotation wraps each data key anew; the values' ciphertexts stay
-//! as they are.
+//! (`docs/guides/builtin-backend.md`). A rotation wraps each data key anew; the values' ciphertexts
+//! stay as they are.
 //!
 //! A new version is written to a temporary file beside the store, synced, renamed over it, and the
 //! directory synced: after a crash there is the old file or the new one. What it does not protect

@@ -10,7 +10,7 @@
 //! This process opens store and key and reads neither: no secret's value, and nothing that could
 //! decrypt one, is ever in its memory. What it passes on are descriptors, opened anew for each
 //! step: a store or key that was renamed over the old one is what the next step gets.
-//! `docs/builtin-backend.md` says in which order both change without a gap.
+//! `docs/guides/builtin-backend.md` says in which order both change without a gap.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

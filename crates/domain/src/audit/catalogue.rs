@@ -1,6 +1,6 @@
 //! The catalogue of audit events: when each happens, what its fields mean, and an example.
 //!
-//! `docs/audit-events.md` is generated from this table. The catalogue stays complete by
+//! `docs/reference/audit-events.md` is generated from this table. The catalogue stays complete by
 //! construction: [`Event::class`] has a match arm for each event, so a new event does not compile
 //! without a class. A test compares the table with all names that an event can have, and the fields
 //! of each example with the described fields.

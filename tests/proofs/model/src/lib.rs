@@ -1,6 +1,6 @@
 //! The exhaustive model of revocation: every order in which callers, launchers, workers, revokers,
 //! `observe` and `sweep` can meet, within stated bounds, is visited, and each promise of
-//! `docs/intent-then-check.md` is checked in every state.
+//! `docs/reference/intent-then-check.md` is checked in every state.
 //!
 //! What moves a run here is what moves it in the product: the functions of
 //! [`sealfleet_domain::run::Run`], and [`sealfleet_domain::revocation::revoked`] decides what is

@@ -1,5 +1,5 @@
-//! Prints the generated part of `docs/intent-then-check.md`, or replaces it in the document with
-//! `--write`.
+//! Prints the generated part of `docs/reference/intent-then-check.md`, or replaces it in the
+//! document with `--write`.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,14 +15,15 @@ fn main() -> ExitCode {
     match write(&generated) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("`docs/intent-then-check.md` was not written: {error}");
+            eprintln!("`docs/reference/intent-then-check.md` was not written: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn write(generated: &str) -> std::io::Result<()> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/intent-then-check.md");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/reference/intent-then-check.md");
     let text = std::fs::read_to_string(&path)?;
     let text = document::replaced(&text, generated)
         .ok_or_else(|| std::io::Error::other("the markers of its generated part are missing"))?;

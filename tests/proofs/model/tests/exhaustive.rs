@@ -122,11 +122,12 @@ fn the_swapped_order_lets_go_what_the_fan_out_never_saw() {
 
 #[test]
 fn the_document_tells_what_the_model_finds() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/intent-then-check.md");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/reference/intent-then-check.md");
     let text = std::fs::read_to_string(&path).unwrap();
     let current = document::replaced(&text, &document::generate()).unwrap();
     assert!(
         text == current,
-        "`docs/intent-then-check.md` is out of date: `cargo run -p sealfleet-model -- --write`"
+        "`docs/reference/intent-then-check.md` is out of date: `cargo run -p sealfleet-model -- --write`"
     );
 }

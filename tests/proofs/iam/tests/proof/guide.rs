@@ -4,9 +4,9 @@ use std::path::Path;
 
 /// The documents, from the root.
 const DOCUMENTS: [&str; 5] = [
-    "docs/security-review.md",
+    "docs/guides/security-review.md",
     "docs/who-may-do-what.md",
-    "docs/guarantees.md",
+    "docs/reference/guarantees.md",
     "SECURITY.md",
     "README.md",
 ];
@@ -79,7 +79,10 @@ fn files_and_scenarios_that_are_named_are_there() {
         scenarios.push_str(&std::fs::read_to_string(entry.unwrap().path()).unwrap());
     }
     let mut named = 0;
-    for document in ["docs/security-review.md", "docs/guarantees.md"] {
+    for document in [
+        "docs/guides/security-review.md",
+        "docs/reference/guarantees.md",
+    ] {
         let text = sealfleet_iam::text(document).unwrap();
         for name in quoted(&text) {
             let folders = [
@@ -122,22 +125,22 @@ fn files_and_scenarios_that_are_named_are_there() {
 /// The guide is found from the README, and every promise is in it and in the table of guarantees.
 #[test]
 fn every_promise_is_told_where_to_look() {
-    let guide = sealfleet_iam::text("docs/security-review.md").unwrap();
-    let guarantees = sealfleet_iam::text("docs/guarantees.md").unwrap();
+    let guide = sealfleet_iam::text("docs/guides/security-review.md").unwrap();
+    let guarantees = sealfleet_iam::text("docs/reference/guarantees.md").unwrap();
     for number in 1..=12 {
         assert!(
             guarantees.contains(&format!("**G{number}**")),
-            "G{number} is not in docs/guarantees.md"
+            "G{number} is not in docs/reference/guarantees.md"
         );
         assert!(
             guide.contains(&format!("G{number} ")),
-            "G{number} is not in docs/security-review.md"
+            "G{number} is not in docs/guides/security-review.md"
         );
     }
     for document in ["README.md", "SECURITY.md"] {
         let linked = sealfleet_iam::text(document).unwrap();
         assert!(
-            linked.contains("docs/security-review.md"),
+            linked.contains("docs/guides/security-review.md"),
             "{document} does not link the guide"
         );
     }
