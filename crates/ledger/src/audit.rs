@@ -231,6 +231,7 @@ impl Ledger {
         Ok(page)
     }
 
+    /// Reads one entry of an owner's trail.
     ///
     /// # Errors
     /// [`Error::NotFound`], or the tables do not answer.

@@ -68,6 +68,7 @@ impl Ledger {
         Ok(Some(self.stored_run(scope, run_id).await?.run))
     }
 
+    /// Stores a new run, its audit entry and its idempotency row.
     ///
     /// # Errors
     /// [`Error::IdempotencyMismatch`], or the tables do not answer. In both cases nothing was

@@ -169,6 +169,7 @@ impl Ledger {
         Err(Error::Contended)
     }
 
+    /// Reads a fan-out.
     ///
     /// # Errors
     /// [`Error::NotFound`], or the tables do not answer.

@@ -23,6 +23,7 @@ pub enum Registration {
 }
 
 impl Ledger {
+    /// Reads an enrolment key. Takes a project id, because its holder is not verified yet.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -40,6 +41,7 @@ impl Ledger {
             .transpose()
     }
 
+    /// Stores a new enrolment key.
     ///
     /// # Errors
     /// When the tables do not answer.

@@ -52,6 +52,7 @@ fn reference(owner: &Owner, name: &ProfileName) -> ProfileRef {
 }
 
 impl Ledger {
+    /// Reads a profile.
     ///
     /// # Errors
     /// [`Error::NotFound`], or the tables do not answer.

@@ -22,6 +22,7 @@ struct Listed {
 }
 
 impl Ledger {
+    /// Reads a project.
     ///
     /// # Errors
     /// [`Error::NotFound`], or the tables do not answer.

@@ -19,6 +19,7 @@ pub struct Page<T> {
 }
 
 impl Ledger {
+    /// Reads one run.
     ///
     /// # Errors
     /// [`Error::NotFound`], or the tables do not answer.

@@ -30,6 +30,7 @@ impl Ledger {
         Ok(item.and_then(|item| item.get("arn").and_then(|arn| arn.as_s().ok().cloned())))
     }
 
+    /// Remembers the ARN of a registered task definition.
     ///
     /// # Errors
     /// When the tables do not answer.

@@ -15,6 +15,7 @@ use crate::runs::Page;
 use crate::store::{Condition, Query, Range, Table, Write};
 
 impl Ledger {
+    /// Reads the stored row of a token.
     ///
     /// # Errors
     /// When the tables do not answer.

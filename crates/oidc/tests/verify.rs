@@ -235,7 +235,11 @@ async fn claims_are_held_to_here_and_now() {
         ("nbf", json!(NOW + 60), "not valid yet"),
         ("iat", json!(NOW - 2 * 24 * 3600), "older"),
         ("iss", json!("https://elsewhere.example"), "does not trust"),
-        ("iss", json!(format!("{}/", world.issuer.url)), "does not trust"),
+        (
+            "iss",
+            json!(format!("{}/", world.issuer.url)),
+            "does not trust",
+        ),
         ("sub", json!(7), "sub"),
     ] {
         let told = world
