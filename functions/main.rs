@@ -16,7 +16,7 @@ use sealfleet_aws::queues::Sqs;
 use sealfleet_aws::signing::Kms;
 use sealfleet_domain::Clock;
 use sealfleet_domain::oidc::Issuers;
-use sealfleet_fargate::Ecs;
+use sealfleet_fargate::{Fargate, TaskChange};
 use sealfleet_functions::shared::auth::{Door, Oidc};
 use sealfleet_functions::shared::deadline;
 use sealfleet_functions::shared::metrics::Metrics;
@@ -25,10 +25,11 @@ use sealfleet_functions::{
     audit, cancel, claim, dispatch, enqueue, export, fleet, observe, openapi, profile, report,
     revoke, runs, sandbox, sweep, witness,
 };
+use sealfleet_hosts::Hosts;
 use sealfleet_ledger::{Dynamo, Ledger};
 use sealfleet_oidc::Verifier;
 use sealfleet_system::{SystemClock, SystemIds};
-use sealfleet_versions::SecretsManager;
+use sealfleet_versions::{SecretsManager, Versions};
 
 /// What the ports of all functions are made from.
 struct Wiring {
@@ -74,8 +75,12 @@ impl Wiring {
         )))
     }
 
-    fn tasks(&self) -> Result<Box<Ecs>, MissingSetting> {
-        Ok(Box::new(Ecs::new(&self.config, settings::place()?)))
+    fn fargate(&self) -> Result<Fargate, MissingSetting> {
+        Ok(Fargate::new(&self.config, settings::fargate()?))
+    }
+
+    fn hosts(&self) -> Result<Hosts, MissingSetting> {
+        Ok(Hosts::of(self.fargate()?))
     }
 }
 
@@ -112,7 +117,7 @@ async fn main() -> Result<(), Error> {
             .await
         }
         "enqueue" => {
-            let secrets = Box::new(SecretsManager::new(&with.config));
+            let secrets = Versions::of(SecretsManager::new(&with.config));
             let ports = enqueue::Ports {
                 ledger: with.ledger()?,
                 door: with.door()?,
@@ -180,7 +185,7 @@ async fn main() -> Result<(), Error> {
             let ports = cancel::Ports {
                 ledger: with.ledger()?,
                 door: with.door()?,
-                tasks: with.tasks()?,
+                hosts: with.hosts()?,
             };
             serve(&ports, async |ports, request| {
                 cancel::handle(ports, &request).await
@@ -191,7 +196,7 @@ async fn main() -> Result<(), Error> {
             let ports = revoke::Ports {
                 ledger: with.ledger()?,
                 door: with.door()?,
-                tasks: with.tasks()?,
+                hosts: with.hosts()?,
             };
             serve(&ports, async |ports, request| {
                 revoke::handle(ports, &request).await
@@ -210,15 +215,12 @@ async fn main() -> Result<(), Error> {
         }
         "openapi" => serve(&(), async |(), request| openapi::handle(&request)).await,
         "dispatch" => {
-            let tasks = with.tasks()?;
-            let place_key = tasks.place_key();
-            let secrets = Box::new(SecretsManager::new(&with.config));
+            let secrets = Versions::of(SecretsManager::new(&with.config));
             let (ledger, metrics) = (with.ledger()?, with.metrics());
             let ports = &dispatch::Ports {
                 ledger,
-                tasks,
+                hosts: with.hosts()?,
                 secrets,
-                place_key,
                 pace,
                 metrics,
             };
@@ -232,11 +234,11 @@ async fn main() -> Result<(), Error> {
             let ports = &observe::Ports {
                 ledger,
                 queues: with.queues()?,
-                tasks: with.tasks()?,
+                hosts: with.hosts()?,
                 pace,
                 metrics,
             };
-            let handler = |event: LambdaEvent<EventBridgeEvent<observe::TaskChange>>| async move {
+            let handler = |event: LambdaEvent<EventBridgeEvent<TaskChange>>| async move {
                 observe::handle(ports, event.payload)
                     .await
                     .map_err(Error::from)
@@ -248,7 +250,7 @@ async fn main() -> Result<(), Error> {
             let ports = &sweep::Ports {
                 ledger,
                 queues: with.queues()?,
-                tasks: with.tasks()?,
+                hosts: with.hosts()?,
                 pace,
                 metrics,
             };
@@ -276,7 +278,7 @@ async fn main() -> Result<(), Error> {
         "witness" => {
             let ports = &witness::Ports {
                 ledger: with.ledger()?,
-                tasks: with.tasks()?,
+                fargate: Box::new(with.fargate()?),
                 metrics: with.metrics(),
             };
             let handler = |event: LambdaEvent<EventBridgeEvent<witness::ApiCall>>| async move {

@@ -12,24 +12,32 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Clients that can read a value from an identity backend, and who may link them.
+/// Clients and ciphers that can yield a value. Identity backends link them, and the packages named
+/// here.
 const VALUE_READERS: [(&str, &[&str]); 5] = [
-    // `sealfleet-versions` describes and puts; the calls that read are banned there by clippy.
+    // `sealfleet-versions` describes and puts; clippy bans the calls that read there.
     (
         "aws-sdk-secretsmanager",
         &["sealfleet-versions", "sealfleet-local-ecs"],
     ),
-    ("chacha20poly1305", &["sealfleet-init"]),
-    ("argon2", &["sealfleet-init"]),
-    ("vaultrs", &["sealfleet-init"]),
-    ("aws-sdk-bedrockagentcore", &["sealfleet-init"]),
+    ("chacha20poly1305", &[]),
+    ("argon2", &[]),
+    ("vaultrs", &[]),
+    ("aws-sdk-bedrockagentcore", &[]),
 ];
+
+/// The crate of identity backends and the backends themselves.
+fn is_identity(package: &str) -> bool {
+    package.starts_with("sealfleet-identity")
+}
 
 struct Graph {
     /// Direct dependencies that are built in, by package.
     edges: BTreeMap<String, BTreeSet<String>>,
     /// The packages of this workspace.
     own: BTreeSet<String>,
+    /// Where each package of this workspace stands, from the root.
+    folders: BTreeMap<String, PathBuf>,
 }
 
 fn root() -> PathBuf {
@@ -72,13 +80,24 @@ fn graph() -> Graph {
             }
         }
     }
-    let own = metadata["workspace_members"]
+    let members = metadata["workspace_members"].as_array().unwrap();
+    let own: BTreeSet<String> = members.iter().map(|id| names[&text(id)].clone()).collect();
+    let folders = metadata["packages"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|id| names[&text(id)].clone())
+        .filter(|package| members.contains(&package["id"]))
+        .map(|package| {
+            let manifest = PathBuf::from(text(&package["manifest_path"]));
+            let folder = manifest.parent().unwrap().strip_prefix(root()).unwrap();
+            (text(&package["name"]), folder.to_owned())
+        })
         .collect();
-    Graph { edges, own }
+    Graph {
+        edges,
+        own,
+        folders,
+    }
 }
 
 impl Graph {
@@ -97,36 +116,61 @@ impl Graph {
 }
 
 #[test]
-fn only_sandboxes_link_a_client_that_reads_values() {
+fn only_identity_backends_link_a_client_that_reads_values() {
     let graph = graph();
     for (client, allowed) in VALUE_READERS {
         let linked: Vec<&String> = graph
             .own
             .iter()
-            .filter(|package| {
-                graph.edges[*package].contains(client) && !allowed.contains(&package.as_str())
-            })
+            .filter(|package| graph.edges[*package].contains(client))
+            .filter(|package| !is_identity(package) && !allowed.contains(&package.as_str()))
             .collect();
         assert!(
             linked.is_empty(),
             "{linked:?} must not depend on `{client}`"
         );
     }
-    let functions = graph.reached_from("sealfleet-functions");
     assert!(
-        functions.contains("aws-sdk-dynamodb"),
+        graph.edges["sealfleet-identity-builtin"].contains("chacha20poly1305"),
         "the graph was not read"
     );
-    for client in [
-        "chacha20poly1305",
-        "vaultrs",
-        "aws-sdk-bedrockagentcore",
-        "sealfleet-init",
+}
+
+#[test]
+fn only_init_links_identity_backends() {
+    let graph = graph();
+    let linked: Vec<&String> = graph
+        .own
+        .iter()
+        .filter(|package| graph.edges[*package].iter().any(|edge| is_identity(edge)))
+        .filter(|package| !is_identity(package) && *package != "sealfleet-init")
+        .collect();
+    assert!(linked.is_empty(), "{linked:?} links an identity backend");
+    for program in [
+        "sealfleet-functions",
+        "sealfleet-worker",
+        "sealfleet-cli",
+        "sealfleet-local",
     ] {
+        let reached = graph.reached_from(program);
         assert!(
-            !functions.contains(client),
-            "the control plane reaches `{client}`"
+            reached.contains("sealfleet-domain"),
+            "the graph was not read"
         );
+        let readers: Vec<&String> = reached
+            .iter()
+            .filter(|package| {
+                is_identity(package)
+                    || [
+                        "chacha20poly1305",
+                        "argon2",
+                        "vaultrs",
+                        "aws-sdk-bedrockagentcore",
+                    ]
+                    .contains(&package.as_str())
+            })
+            .collect();
+        assert!(readers.is_empty(), "`{program}` reaches {readers:?}");
     }
 }
 
@@ -140,6 +184,29 @@ fn the_stand_in_and_init_are_linked_by_nothing() {
             .filter(|package| graph.edges[*package].contains(alone))
             .collect();
         assert!(linked.is_empty(), "{linked:?} links `{alone}`");
+    }
+}
+
+/// What ships never links the local stack, a stand-in, a test or a tool. Development dependencies
+/// are not built in and do not count.
+#[test]
+fn the_product_links_nothing_of_the_local_stack_the_tests_or_the_tools() {
+    let graph = graph();
+    let beside = |package: &str| {
+        let folder = graph.folders[package].as_path();
+        ["local", "tests", "tools"]
+            .iter()
+            .any(|room| folder.starts_with(room))
+    };
+    let (not_shipped, product): (Vec<&String>, Vec<&String>) =
+        graph.own.iter().partition(|package| beside(package));
+    assert!(not_shipped.len() > 5 && product.len() > 10, "{product:?}");
+    for package in product {
+        let linked: Vec<&&String> = not_shipped
+            .iter()
+            .filter(|other| graph.edges[package].contains(**other))
+            .collect();
+        assert!(linked.is_empty(), "`{package}` links {linked:?}");
     }
 }
 
@@ -223,9 +290,113 @@ fn the_calls_that_read_values_stand_in_sandboxes_alone() {
     let this = Path::new("tests/architecture.rs");
     let elsewhere: Vec<&PathBuf> = found
         .iter()
-        .filter(|path| !path.starts_with("sandbox/init") && !path.starts_with("local/ecs"))
+        .filter(|path| !path.starts_with("sandbox/identity") && !path.starts_with("local/ecs"))
         .filter(|path| *path != this)
         .collect();
     assert!(!found.is_empty(), "no source was read");
     assert!(elsewhere.is_empty(), "{elsewhere:?} read secret values");
+}
+
+/// Names of hosts and vendors, in lower case.
+const VENDORS: [&str; 22] = [
+    "amazon",
+    "arn",
+    "arns",
+    "aws",
+    "bubblewrap",
+    "cloudformation",
+    "cloudtrail",
+    "cloudwatch",
+    "docker",
+    "dynamodb",
+    "ecs",
+    "eventbridge",
+    "fargate",
+    "iam",
+    "kms",
+    "kubernetes",
+    "lambda",
+    "podman",
+    "s3",
+    "secretsmanager",
+    "sqs",
+    "sts",
+];
+/// Files of the domain that name them on purpose: the capability table, and the audit catalogue,
+/// which is a document for readers of the trail.
+const VENDOR_FILES: [&str; 2] = ["capability.rs", "audit/catalogue.rs"];
+/// Words that are stored, audited or shown, by the file that spells them.
+const VENDOR_WORDS: [(&str, &str); 6] = [
+    // Stored with each hold of a hosted sandbox.
+    ("step.rs", r#"#[serde(rename = "ecs")]"#),
+    // Stored, audited and answered with each secret reference.
+    ("identity.rs", "arn"),
+    // Audited with an unexplained read.
+    ("audit/mod.rs", "cloudtrail_event_id"),
+    // The reserved prefixes of variables.
+    ("names.rs", "AWS_"),
+    ("profile.rs", "AWS_"),
+    ("schema.rs", "AWS_"),
+];
+
+#[test]
+fn the_rules_name_no_host_and_no_vendor() {
+    let home = root().join("crates/domain/src");
+    let (mut found, mut read) = (Vec::new(), 0);
+    let mut waiting = vec![home.clone()];
+    while let Some(directory) = waiting.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(&home).unwrap().to_str().unwrap();
+            if path.is_dir() {
+                // Tests need examples.
+                if path.file_name().unwrap() != "tests" {
+                    waiting.push(path);
+                }
+                continue;
+            }
+            if VENDOR_FILES.contains(&name) {
+                continue;
+            }
+            read += 1;
+            let source = std::fs::read_to_string(&path).unwrap();
+            let rules = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            for (number, line) in rules.lines().enumerate() {
+                let mut line = line.to_owned();
+                for (_, word) in VENDOR_WORDS.iter().filter(|(file, _)| *file == name) {
+                    line = line.replace(word, "");
+                }
+                if words(&line)
+                    .iter()
+                    .any(|word| VENDORS.contains(&word.as_str()))
+                {
+                    found.push(format!("{name}:{}: {}", number + 1, line.trim()));
+                }
+            }
+        }
+    }
+    assert!(read > 20, "the sources were not read");
+    assert!(
+        found.is_empty(),
+        "these belong into capability.rs or an adapter:\n{}",
+        found.join("\n")
+    );
+}
+
+/// The words of a text, also those inside of `snake_case` and `CamelCase`, in lower case.
+fn words(text: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut before = ' ';
+    for letter in text.chars() {
+        let begins = letter.is_uppercase() && before.is_lowercase();
+        if begins || !letter.is_alphanumeric() {
+            words.push(String::new());
+        }
+        if letter.is_alphanumeric() {
+            let word = words.last_mut().unwrap();
+            word.extend(letter.to_lowercase());
+        }
+        before = letter;
+    }
+    words
 }

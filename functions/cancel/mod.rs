@@ -1,7 +1,7 @@
 //! `cancel`: ends a run.
 //!
-//! Every step that has not ended is aborted in one transaction; then what ECS runs is stopped by
-//! its stored handle. A task that could not be stopped keeps the run due, and `sweep` tries again;
+//! Every step that has not ended is aborted in one transaction; then what a host runs is stopped
+//! by its stored handle. A sandbox that could not be stopped keeps the run due, and `sweep` tries again;
 //! a worker kills its sandbox when its next heartbeat finds the lease gone. A launch that has no
 //! handle yet finds its claim gone when it wants to store one, and stops what it started.
 //!
@@ -13,7 +13,7 @@ use sealfleet_api::{Code, Problem};
 use sealfleet_domain::RunId;
 use sealfleet_domain::access::Action;
 use sealfleet_domain::run::{Refusal, RunState};
-use sealfleet_fargate::Tasks;
+use sealfleet_hosts::Hosts;
 use sealfleet_ledger::{Error, Ledger};
 
 use crate::shared::auth::{Door, caller, path_id};
@@ -25,8 +25,8 @@ pub struct Ports {
     pub ledger: Ledger,
     /// Who comes in.
     pub door: Door,
-    /// ECS.
-    pub tasks: Box<dyn Tasks>,
+    /// Where sandboxes run.
+    pub hosts: Hosts,
 }
 
 /// Answers one request.
@@ -51,7 +51,7 @@ async fn cancel(ports: &Ports, request: &Request, run_id: &str) -> Result<Answer
     let run = match done {
         Ok(done) => {
             effects::stop(
-                ports.tasks.as_ref(),
+                &ports.hosts,
                 &ports.ledger,
                 &caller.scope,
                 &done.run,

@@ -10,10 +10,12 @@ use sealfleet_api::types::{
 };
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queue_access::QueueAccess;
+use sealfleet_domain::capability::PULL;
 use sealfleet_domain::fleet::WorkerStatus;
 use sealfleet_domain::limits;
 use sealfleet_domain::run::{Executor, Pace};
 use sealfleet_ledger::{Claimed, Ledger, Wanted};
+use sealfleet_versions::Versions;
 
 use crate::shared::auth::{WorkerCaller, approved_worker, revoked, worker};
 use crate::shared::cascade::at_start;
@@ -57,7 +59,15 @@ async fn claim(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     let claimed = ports
         .ledger
         .claim(&asked, async |run| {
-            at_start(&ports.ledger, None, &caller.scope, run, &wanted.step_id).await
+            at_start(
+                &ports.ledger,
+                &PULL,
+                &Versions::default(),
+                &caller.scope,
+                run,
+                &wanted.step_id,
+            )
+            .await
         })
         .await;
     match claimed {

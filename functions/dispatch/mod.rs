@@ -1,41 +1,41 @@
-//! `dispatch`: turns the queue messages of Fargate pools into sandboxes.
+//! `dispatch`: turns the queue messages of hosted pools into sandboxes.
 //!
-//! The cascade is resolved again at the claim, so what has been rotated since the enqueue is what
-//! the task definition pins. A message is a hint; its queue's ARN, which Lambda vouches for, names
-//! the project and the pool. The pool claims the step as any worker would, then the task is
-//! launched with a client token made of run, step and fence, then its handle is stored. Death at
-//! any point ends at the same task: a message that comes again finds the pool's own claim and goes
-//! on with its fence. A claim that was lost in the meantime (cancelled, expired) refuses the
+//! The cascade is resolved again at the claim, so the sandbox gets what has been rotated since the
+//! enqueue. A message is a hint; its queue's ARN, which Lambda vouches for, names the project and
+//! the pool. The pool claims the step as any worker would, then its host launches a sandbox for
+//! exactly this claim, then its handle is stored. Death at any point ends at the same sandbox: a
+//! message that comes again finds the pool's own claim and goes on with its fence. A claim that was lost in the meantime (cancelled, expired) refuses the
 //! handle, and the launcher stops what it started.
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use sealfleet_api::types::QueueMessage;
+use sealfleet_aws::queues::scope_of_queue;
 use sealfleet_domain::audit::Event;
-use sealfleet_domain::fleet::{FargatePool, Pool, Worker};
+use sealfleet_domain::capability::Host;
+use sealfleet_domain::fleet::{HostedPool, Pool, Worker};
 use sealfleet_domain::run::{
     Change, Executor, Failure, Fence, Handle, Outcome, Pace, Refusal, RequeueReason, Run,
 };
+use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId};
-use sealfleet_fargate::{Definition, Error as EcsError, Launch, Launched, Tasks};
+use sealfleet_hosts::{Error as HostError, Hosts, Launched, SandboxHost, Template};
 use sealfleet_ledger::{Claimed, Error, Ledger, Wanted};
-use sealfleet_versions::SecretVersions;
+use sealfleet_versions::Versions;
 
 use crate::shared::cascade::at_start;
 use crate::shared::metrics::{Metric, Metrics};
 
-/// Seconds after a launch when `sweep` first asks ECS about it.
+/// Seconds after a launch when `sweep` first asks the host about it.
 const LOOK_AGAIN_SECONDS: i64 = 60;
 
 /// What this function may use.
 pub struct Ports {
     /// The tables.
     pub ledger: Ledger,
-    /// ECS.
-    pub tasks: Box<dyn Tasks>,
+    /// Where sandboxes run.
+    pub hosts: Hosts,
     /// The versions of secrets; never their values.
-    pub secrets: Box<dyn SecretVersions>,
-    /// What makes two equal definitions at two places different.
-    pub place_key: String,
+    pub secrets: Versions,
     /// How long leases last.
     pub pace: Pace,
     /// What is counted.
@@ -44,13 +44,24 @@ pub struct Ports {
 
 /// Why a message must come again.
 #[derive(Debug, thiserror::Error)]
-enum Again {
+enum NotDone {
     #[error(transparent)]
     Ledger(#[from] Error),
     #[error(transparent)]
-    Ecs(#[from] EcsError),
+    Host(#[from] HostError),
+    #[error("the host has no room now: {0}")]
+    NoCapacity(String),
     #[error("the pool holds as many steps as it may")]
-    Full,
+    PoolFull,
+}
+
+/// One claim of a hosted pool, about to be launched.
+struct Launch<'a> {
+    host: &'a dyn SandboxHost,
+    pool: &'a HostedPool,
+    run: &'a Run,
+    claim: ClaimTag,
+    actor: String,
 }
 
 /// Handles a batch; only the messages that must come again are answered as failed.
@@ -68,36 +79,60 @@ pub async fn handle(ports: &Ports, batch: SqsEvent) -> SqsBatchResponse {
     response
 }
 
-async fn dispatch(ports: &Ports, message: SqsMessage) -> Result<(), Again> {
+async fn dispatch(ports: &Ports, message: SqsMessage) -> Result<(), NotDone> {
     let arn = message.event_source_arn.unwrap_or_default();
     let hint: Option<QueueMessage> = message
         .body
         .as_deref()
         .and_then(|body| serde_json::from_str(body).ok());
-    let (Ok((scope, pool)), Some(hint)) = (ProjectScope::of_queue_arn(&arn), hint) else {
+    let (Ok((scope, pool)), Some(hint)) = (scope_of_queue(&arn), hint) else {
         tracing::error!(arn, "a message that is not one of ours is dropped");
         return Ok(());
     };
     let Some((pool_row, worker)) = pool_worker(ports, &scope, &pool).await? else {
+        tracing::error!(arn, "a message for a pool that is not hosted is dropped");
+        return Ok(());
+    };
+    let Some(host) = ports.hosts.of_kind(&pool_row.host) else {
+        let kind = pool_row.host;
         tracing::error!(
             arn,
-            "a message for a pool that is not a Fargate pool is dropped"
+            kind,
+            "a message for a pool whose host this deployment does not have is dropped"
         );
         return Ok(());
     };
-    match claim(ports, &scope, &worker, hint.run_id, &hint.step_id).await {
+    match claim(
+        ports,
+        &pool_row,
+        &scope,
+        &worker,
+        hint.run_id,
+        &hint.step_id,
+    )
+    .await
+    {
         Ok(Some((run, fence))) => {
             let launched = launch(
                 ports,
-                &scope,
-                &pool_row,
-                &worker,
-                &run,
-                &hint.step_id,
-                fence,
+                Launch {
+                    host,
+                    pool: &pool_row,
+                    run: &run,
+                    claim: ClaimTag {
+                        scope: scope.clone(),
+                        run_id: hint.run_id,
+                        step_id: hint.step_id,
+                        fence,
+                    },
+                    actor: format!("worker:{}", worker.worker_id),
+                },
             )
             .await;
-            if matches!(launched, Err(Again::Ecs(EcsError::Throttled))) {
+            if matches!(
+                launched,
+                Err(NotDone::NoCapacity(_) | NotDone::Host(HostError::Throttled))
+            ) {
                 refused(ports, &scope);
             }
             launched
@@ -105,7 +140,7 @@ async fn dispatch(ports: &Ports, message: SqsMessage) -> Result<(), Again> {
         Ok(None) => Ok(()),
         Err(Error::AtCapacity(_)) => {
             refused(ports, &scope);
-            Err(Again::Full)
+            Err(NotDone::PoolFull)
         }
         Err(Error::NotFound | Error::Refused(Refusal::NoSuchStep(_) | Refusal::Mismatch(_))) => {
             let actor = format!("worker:{}", worker.worker_id);
@@ -142,23 +177,24 @@ async fn pool_worker(
     ports: &Ports,
     scope: &ProjectScope,
     pool: &PoolName,
-) -> Result<Option<(FargatePool, Worker)>, Error> {
+) -> Result<Option<(HostedPool, Worker)>, Error> {
     let project = match ports.ledger.project(scope).await {
         Ok(project) => project,
         Err(Error::NotFound) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let Some(Pool::Fargate(row)) = project.pools.get(pool) else {
+    let Some(Pool::Hosted(row)) = project.pools.get(pool) else {
         return Ok(None);
     };
     let worker = ports.ledger.worker(scope.project(), row.worker_id).await?;
     Ok(worker.map(|worker| (row.clone(), worker)))
 }
 
-/// The pool's claim of the step: a new one, or its own of before that has no task yet. `None`:
+/// The pool's claim of the step: a new one, or its own of before that has no sandbox yet. `None`:
 /// nothing is to be done.
 async fn claim(
     ports: &Ports,
+    pool: &HostedPool,
     scope: &ProjectScope,
     worker: &Worker,
     run_id: RunId,
@@ -169,11 +205,12 @@ async fn claim(
         worker,
         run_id,
         step_id,
-        executor: Executor::Ecs,
+        executor: Executor::Host,
         pace: ports.pace,
     };
-    let secrets = Some(ports.secrets.as_ref());
-    let fresh = async |run: &Run| at_start(&ports.ledger, secrets, scope, run, step_id).await;
+    let host = Host::of_kind(&pool.host);
+    let fresh =
+        async |run: &Run| at_start(&ports.ledger, host, &ports.secrets, scope, run, step_id).await;
     match ports.ledger.claim(&wanted, fresh).await {
         Ok(claimed) => return Ok(Some((claimed.run, claimed.fence))),
         Err(Error::Refused(Refusal::NotQueued(_))) => {}
@@ -196,36 +233,29 @@ async fn claim(
     Ok(Some((claimed.run, claimed.fence)))
 }
 
-async fn launch(
-    ports: &Ports,
-    scope: &ProjectScope,
-    pool: &FargatePool,
-    worker: &Worker,
-    run: &Run,
-    step_id: &StepId,
-    fence: Fence,
-) -> Result<(), Again> {
-    let run_id = run.run_id;
-    let actor = format!("worker:{}", worker.worker_id);
-    let launched = match definition(ports, scope, pool, run, step_id).await {
-        Ok(definition) => {
-            let launch = Launch {
-                run_id,
-                step_id,
-                fence,
-                definition: &definition,
-            };
-            ports.tasks.run(scope, &launch).await.map_err(Again::from)
-        }
+async fn launch(ports: &Ports, launch: Launch<'_>) -> Result<(), NotDone> {
+    let launched = match prepared(ports, &launch).await {
+        Ok(prepared) => launch
+            .host
+            .launch(&launch.claim, &prepared)
+            .await
+            .map_err(NotDone::from),
         Err(error) => Err(error),
     };
+    let ClaimTag {
+        scope,
+        run_id,
+        step_id,
+        fence,
+    } = &launch.claim;
+    let (run_id, fence, actor) = (*run_id, *fence, &launch.actor);
     match launched {
-        Ok(Launched::Task(arn)) => attach(ports, scope, run_id, step_id, fence, arn, &actor).await,
+        Ok(Launched::Sandbox(handle)) => attach(ports, &launch, handle).await,
         Ok(Launched::NoCapacity(reason)) => {
-            tracing::warn!(%run_id, %step_id, reason, "ECS has no capacity");
+            tracing::warn!(%run_id, %step_id, reason, "the host has no capacity");
             let lost = ports
                 .ledger
-                .transition(scope, run_id, &actor, |run, now| {
+                .transition(scope, run_id, actor, |run, now| {
                     // Another delivery of the same claim has launched it.
                     if run.held(step_id, None, fence)?.handle.is_some() {
                         return Ok(Change::default());
@@ -234,10 +264,10 @@ async fn launch(
                 })
                 .await;
             settled(lost.map(|_| ()))?;
-            Err(Again::Ecs(EcsError::Throttled))
+            Err(NotDone::NoCapacity(reason))
         }
         // It would be refused again and again: the step cannot start, and its caller learns why.
-        Err(Again::Ecs(EcsError::Refused(detail))) => {
+        Err(NotDone::Host(HostError::Refused(detail))) => {
             refused(ports, scope);
             let failure = Failure::CannotStart {
                 detail: Failure::detail(&detail),
@@ -245,7 +275,7 @@ async fn launch(
             let outcome = Outcome::Failed { failure };
             let ended = ports
                 .ledger
-                .transition(scope, run_id, &actor, |run, now| {
+                .transition(scope, run_id, actor, |run, now| {
                     // Another delivery of the same claim has launched it.
                     if run.held(step_id, None, fence)?.handle.is_some() {
                         return Ok(Change::default());
@@ -259,68 +289,62 @@ async fn launch(
     }
 }
 
-/// The task definition of this content: registered once, then remembered.
-async fn definition(
-    ports: &Ports,
-    scope: &ProjectScope,
-    pool: &FargatePool,
-    run: &Run,
-    step_id: &StepId,
-) -> Result<String, Again> {
-    let step = run.step(step_id).map_err(Error::from)?;
+/// What the host needs for this content: prepared once, then remembered.
+async fn prepared(ports: &Ports, launch: &Launch<'_>) -> Result<String, NotDone> {
+    let Launch {
+        host,
+        pool,
+        run,
+        claim,
+        ..
+    } = launch;
+    let step = run.step(&claim.step_id).map_err(Error::from)?;
     let secrets = run.identity_of(step).map(|identity| identity.secrets);
-    let definition = Definition {
+    let template = Template {
         image: pool.image.clone(),
         cpu: pool.cpu,
         memory_mib: pool.memory_mib,
         secrets: secrets.unwrap_or_default(),
     };
-    let hash = definition.hash(&ports.place_key);
-    if let Some(arn) = ports.ledger.task_definition(scope, &hash).await? {
-        return Ok(arn);
+    let key = host.template_key(&template);
+    if let Some(name) = ports.ledger.task_definition(&claim.scope, &key).await? {
+        return Ok(name);
     }
-    let arn = ports.tasks.register(scope, &definition).await?;
+    let name = host.prepare(&claim.scope, &template).await?;
     ports
         .ledger
-        .remember_task_definition(scope, &hash, &arn)
+        .remember_task_definition(&claim.scope, &key, &name)
         .await?;
-    Ok(arn)
+    Ok(name)
 }
 
-async fn attach(
-    ports: &Ports,
-    scope: &ProjectScope,
-    run_id: RunId,
-    step_id: &StepId,
-    fence: Fence,
-    arn: String,
-    actor: &str,
-) -> Result<(), Again> {
-    let handle = Handle::new(arn.clone());
+async fn attach(ports: &Ports, launch: &Launch<'_>, handle: Handle) -> Result<(), NotDone> {
+    let ClaimTag {
+        scope,
+        run_id,
+        step_id,
+        fence,
+    } = &launch.claim;
     let attached = ports
         .ledger
-        .transition(scope, run_id, actor, |run, now| {
-            run.attach(
-                step_id,
-                fence,
-                handle.clone(),
-                now.plus_seconds(LOOK_AGAIN_SECONDS),
-            )
+        .transition(scope, *run_id, &launch.actor, |run, now| {
+            let due = now.plus_seconds(LOOK_AGAIN_SECONDS);
+            run.attach(step_id, *fence, handle.clone(), due)
         })
         .await;
     match attached {
         Ok(_) => Ok(()),
         Err(Error::Refused(refusal)) => {
-            // The claim was lost while the task was being launched: what was started must not run.
+            // The claim was lost during the launch: the sandbox must not run.
             tracing::info!(%run_id, %step_id, %refusal, "the launch is taken back");
-            ports.tasks.stop(&arn, "the claim was lost").await?;
+            launch.host.stop(&handle, "the claim was lost").await?;
             let event = Event::SandboxReset {
                 step_id: step_id.clone(),
-                fence,
+                fence: *fence,
             };
             ports
                 .ledger
-                .record(scope, actor, Some(run_id), vec![event])
+                .record(scope, &launch.actor, Some(*run_id), vec![event])
                 .await?;
             Ok(())
         }
@@ -329,7 +353,7 @@ async fn attach(
 }
 
 /// A transition that came too late has nothing left to do.
-fn settled(result: Result<(), Error>) -> Result<(), Again> {
+fn settled(result: Result<(), Error>) -> Result<(), NotDone> {
     match result {
         Ok(()) | Err(Error::Refused(_)) => Ok(()),
         Err(error) => Err(error.into()),

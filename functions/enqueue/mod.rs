@@ -16,9 +16,9 @@ use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::run::{Mode, Pace, Run};
 use sealfleet_domain::{RunId, StepId, limits};
 use sealfleet_ledger::{Enqueued, Idempotency, Ledger};
-use sealfleet_versions::SecretVersions;
+use sealfleet_versions::Versions;
 
-use self::resolve::Asked;
+use self::resolve::NewRun;
 use crate::shared::auth::{Caller, Door, caller, path_id};
 use crate::shared::{effects, problems, views};
 
@@ -31,7 +31,7 @@ pub struct Ports {
     /// The queues.
     pub queues: Box<dyn Queues>,
     /// The versions of secrets; never their values.
-    pub secrets: Box<dyn SecretVersions>,
+    pub secrets: Versions,
     /// When a message is sent again.
     pub pace: Pace,
 }
@@ -76,7 +76,7 @@ async fn enqueue(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     let named = wanted.profile.is_some() || !overrides.is_empty();
     let steps = validate::steps(wanted, &project, !levels.is_empty())?;
     let identity = if named || steps.values().any(|step| step.mode == Mode::Identity) {
-        let asked = Asked {
+        let new_run = NewRun {
             caller: &caller,
             project: &project,
             workflow: &workflow,
@@ -84,7 +84,7 @@ async fn enqueue(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
             overrides,
             steps: &steps,
         };
-        Some(resolve::identity(ports, asked).await?)
+        Some(resolve::identity(ports, new_run).await?)
     } else {
         None
     };

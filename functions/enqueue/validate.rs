@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sealfleet_api::Problem;
 use sealfleet_api::types::{EnqueueRun, EnqueueStep};
-use sealfleet_domain::fleet::{Pool, Project};
+use sealfleet_domain::fleet::Project;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::profile::check_env;
 use sealfleet_domain::run::{InvalidGraph, Mode, StepSpec, check_graph};
@@ -63,7 +63,15 @@ fn spec(
             format!("the project has no pool `{}`; it has {pools}", step.pool),
         )
     })?;
-    check_mode(at, step.mode, pool, with_profile)?;
+    pool.host()
+        .check_mode(step.mode)
+        .map_err(|message| Problem::invalid(format!("{at}.mode"), message))?;
+    if step.mode == Mode::Identity && !with_profile {
+        return Err(Problem::invalid(
+            "profile",
+            "a step of mode `identity` needs a profile: name one, or have an admin bind one to the project or the workflow",
+        ));
+    }
     check_command(at, &step.command)?;
     check_env(&format!("{at}.env"), &step.env)
         .map_err(|error| Problem::invalid(error.field, error.message))?;
@@ -101,21 +109,6 @@ fn spec(
         max_attempts: step.max_attempts,
         ttl_seconds: step.ttl_seconds,
     })
-}
-
-fn check_mode(at: &str, mode: Mode, pool: &Pool, with_profile: bool) -> Result<(), Problem> {
-    let field = format!("{at}.mode");
-    match (mode, pool) {
-        (Mode::Bare, Pool::Fargate(_)) => Err(Problem::invalid(
-            field,
-            "a Fargate pool always runs in a sandbox; use `sandboxed`, or a pull pool",
-        )),
-        (Mode::Identity, _) if !with_profile => Err(Problem::invalid(
-            "profile",
-            "a step of mode `identity` needs a profile: name one, or have an admin bind one to the project or the workflow",
-        )),
-        _ => Ok(()),
-    }
 }
 
 fn check_command(at: &str, command: &[String]) -> Result<(), Problem> {

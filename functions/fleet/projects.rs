@@ -6,26 +6,17 @@ use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{CreatePool, CreateProject, ProjectSummary, SetLimits};
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::access::{Action, Principal, Resource};
+use sealfleet_domain::capability::FARGATE;
 use sealfleet_domain::cascade::Bindings;
-use sealfleet_domain::fleet::{FargatePool, Pool, Project, Worker, WorkerStatus};
+use sealfleet_domain::fleet::{HostedPool, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::rate::Limits;
-use sealfleet_domain::run::Mode;
 use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{PoolName, ProjectScope, WorkerId, limits};
 
 use super::Ports;
 use crate::shared::auth::{authorise, path_id, token_principal};
 use crate::shared::{pages, problems, views};
-
-/// CPU units and MiB that Fargate offers together (ECS Developer Guide, "Task CPU and memory").
-const SIZES: [(u32, u32, u32); 5] = [
-    (256, 512, 2048),
-    (512, 1024, 4096),
-    (1024, 2048, 8192),
-    (2048, 4096, 16384),
-    (4096, 8192, 30720),
-];
 
 pub(super) async fn create(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     let principal = token_principal(&ports.door, request, Action::CreateProject).await?;
@@ -69,13 +60,14 @@ pub(super) async fn create(ports: &Ports, request: &Request) -> Result<Answer, P
                         &format!("pools.{name}.models"),
                         models,
                     )?,
-                    modes: vec![Mode::Sandboxed, Mode::Identity],
+                    modes: FARGATE.modes.to_vec(),
                     max_concurrent,
                     hash: None,
                     enrolled_by: None,
                     registered_at: now,
                 });
-                Pool::Fargate(FargatePool {
+                Pool::Hosted(HostedPool {
+                    host: FARGATE.kind.to_owned(),
                     worker_id,
                     image,
                     cpu,
@@ -120,16 +112,9 @@ fn check_fargate(
             "name the image by its digest, `REPOSITORY@sha256:DIGEST`: a tag could change under a running project",
         ));
     }
-    if !SIZES
-        .iter()
-        .any(|(size, least, most)| *size == cpu && (*least..=*most).contains(&memory_mib))
-    {
-        return Err(Problem::invalid(
-            format!("pools.{pool}.cpu"),
-            "Fargate offers 256 CPU units with 512 to 2048 MiB, 512 with 1024 to 4096, 1024 with 2048 to 8192, 2048 with \
-             4096 to 16384, 4096 with 8192 to 30720",
-        ));
-    }
+    FARGATE
+        .check_size(cpu, memory_mib)
+        .map_err(|message| Problem::invalid(format!("pools.{pool}.cpu"), message))?;
     super::workers::checked_concurrency(&format!("pools.{pool}.max_concurrent"), at_once)
 }
 
@@ -170,7 +155,7 @@ pub(super) async fn show(
         .map_err(problems::of_ledger)?;
     let mut workers = Vec::new();
     for pool in project.pools.values() {
-        if let Pool::Fargate(FargatePool { worker_id, .. }) = pool {
+        if let Pool::Hosted(HostedPool { worker_id, .. }) = pool {
             workers.extend(
                 ports
                     .ledger

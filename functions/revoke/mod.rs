@@ -15,7 +15,7 @@ use sealfleet_api::{Code, Problem};
 use sealfleet_domain::access::Action;
 use sealfleet_domain::revocation::{FanOut, Revocation};
 use sealfleet_domain::{FanOutId, Owner, ProfileRef, RevocationId, Timestamp, limits};
-use sealfleet_fargate::Tasks;
+use sealfleet_hosts::Hosts;
 use sealfleet_ledger::{Error, Ledger, owner_of};
 
 use crate::shared::auth::{Door, OwnerCaller, owner_caller, path_id};
@@ -32,8 +32,8 @@ pub struct Ports {
     pub ledger: Ledger,
     /// Who comes in.
     pub door: Door,
-    /// ECS.
-    pub tasks: Box<dyn Tasks>,
+    /// Where sandboxes run.
+    pub hosts: Hosts,
 }
 
 /// Answers one request.
@@ -100,14 +100,8 @@ async fn work_on(
     started: FanOut,
 ) -> Result<sealfleet_api::types::FanOutView, Problem> {
     let until = ports.ledger.now().plus_seconds(INLINE_SECONDS);
-    let advanced = fan_out::advance(
-        &ports.ledger,
-        ports.tasks.as_ref(),
-        owner,
-        started.clone(),
-        until,
-    )
-    .await;
+    let advanced =
+        fan_out::advance(&ports.ledger, &ports.hosts, owner, started.clone(), until).await;
     let so_far = advanced.unwrap_or_else(|error| {
         tracing::warn!(%error, fan_out_id = %started.fan_out_id, "the fan-out was interrupted; it will go on");
         started

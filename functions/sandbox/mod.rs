@@ -8,8 +8,8 @@
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{LeaseRef, SandboxStep};
 use sealfleet_api::{Code, Problem};
-use sealfleet_domain::ProjectScope;
 use sealfleet_domain::access::{Action, Principal, Resource};
+use sealfleet_fargate::names::{sandbox_session, task_id as task_id_of};
 use sealfleet_ledger::Ledger;
 
 use crate::shared::auth::authorise;
@@ -38,8 +38,7 @@ async fn step(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
         .caller_arn
         .as_deref()
         .ok_or_else(Problem::unauthenticated)?;
-    let (scope, task_id) =
-        ProjectScope::of_sandbox_arn(arn).map_err(|_| Problem::unauthenticated())?;
+    let (scope, task_id) = sandbox_session(arn).map_err(|_| Problem::unauthenticated())?;
     let principal = Principal::Sandbox {
         scope: scope.clone(),
         task_id: task_id.clone(),
@@ -66,7 +65,7 @@ async fn step(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
                 "the launch is not recorded yet; ask again in a moment",
             ));
         }
-        Some(handle) if handle.task_id() == task_id => {}
+        Some(handle) if task_id_of(handle) == task_id => {}
         Some(_) => return Err(Problem::not_found()),
     }
     let step = run

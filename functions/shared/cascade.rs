@@ -1,97 +1,66 @@
 //! From profiles to what a sandbox starts with: at enqueue, and again at every start.
 //!
 //! Names, references and version ids only. The profiles are fetched by name, merged by the domain's
-//! pure rule, and each reference that a Fargate pool needs is pinned to the version that is current
-//! now. What a pull worker needs is pinned by its profile, since the control plane cannot look into
-//! a worker's store.
+//! pure rule, and each reference that the control plane can ask about is pinned to the version that
+//! is current now. The others are pinned by their profile.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sealfleet_domain::ProjectScope;
 use sealfleet_domain::StepId;
+use sealfleet_domain::capability::Host;
+use sealfleet_domain::capability::Versions::Described;
 use sealfleet_domain::cascade::{Level, Resolved, resolve};
-use sealfleet_domain::identity::{Identity, Pin, SecretRef};
+use sealfleet_domain::identity::{Identity, Pin};
 use sealfleet_domain::reference::{ProfileRef, SecretUri};
 use sealfleet_domain::run::{Failure, Fresh, Mode, Run, Step};
 use sealfleet_ledger::{Error, Ledger};
-use sealfleet_versions::{Error as SecretsError, SecretVersions};
+use sealfleet_versions::{Error as SecretsError, Versions};
 
 /// Secrets that are described at once.
 const AT_ONCE: usize = 8;
 
-/// Where a sandbox runs, as far as it decides which identity backends it reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// ECS injects secrets of AWS Secrets Manager.
-    Fargate,
-    /// A worker resolves those of the store beside it.
-    Pull,
-}
-
-impl Reach {
-    /// The first of these secrets that cannot be resolved there, in words.
-    #[must_use]
-    pub fn beyond(self, secrets: &[SecretRef]) -> Option<String> {
-        let (kind, other) = match self {
-            Self::Fargate => ("Fargate", "`aws-sm://` with Fargate pools"),
-            Self::Pull => ("pull", "`builtin://` with pull pools"),
-        };
-        let reached = |secret: &&SecretRef| match secret.uri {
-            SecretUri::AwsSecretsManager { .. } => self == Self::Fargate,
-            SecretUri::Builtin { .. } => self == Self::Pull,
-        };
-        let secret = secrets.iter().find(|secret| !reached(secret))?;
-        let (name, from, scheme) = (&secret.name, &secret.from, secret.uri.scheme());
-        Some(format!(
-            "secret `{name}` of profile `{from}` is `{scheme}://`, which a {kind} pool cannot resolve; use {other}, take the \
-             key out with a tombstone, or hide it from the step's tool"
-        ))
-    }
-}
-
-/// The versions of these addresses, as Secrets Manager has them now. Addresses of other backends
-/// have none to ask for.
+/// The versions of these addresses, as their backends have them now. Addresses whose versions the
+/// control plane cannot ask for have none here.
 ///
 /// # Errors
-/// When one is not there, may not be described, or Secrets Manager does not answer.
+/// When one is not there, may not be described, or its backend does not answer.
 pub async fn pins(
-    secrets: &dyn SecretVersions,
+    secrets: &Versions,
     uris: &BTreeSet<SecretUri>,
 ) -> Result<BTreeMap<SecretUri, Pin>, SecretsError> {
-    let name_of = |uri: &SecretUri| match uri {
-        SecretUri::AwsSecretsManager { name, .. } => Some(name.clone()),
-        SecretUri::Builtin { .. } => None,
-    };
-    let names: BTreeSet<String> = uris.iter().filter_map(name_of).collect();
-    let described: BTreeMap<String, Pin> = stream::iter(names)
-        .map(async |name| {
-            let found = secrets.describe(&name).await?;
-            Ok((
-                name,
-                Pin {
-                    version: found.version,
-                    arn: Some(found.arn),
-                },
-            ))
-        })
+    let described = |uri: &&SecretUri| uri.declared().versions == Described;
+    // Several keys of one secret are one question.
+    let names: BTreeSet<_> = uris
+        .iter()
+        .filter(described)
+        .map(|uri| (uri.scheme(), uri.name()))
+        .collect();
+    let told: BTreeMap<_, Pin> = stream::iter(names)
+        .map(async |(scheme, name)| Ok(((scheme, name), secrets.describe(scheme, name).await?)))
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
-    let pin = |uri: &SecretUri| Some((uri.clone(), described.get(&name_of(uri)?)?.clone()));
+    let pin = |uri: &SecretUri| {
+        let pin = told.get(&(uri.scheme(), uri.name()))?;
+        Some((uri.clone(), pin.clone()))
+    };
     Ok(uris.iter().filter_map(pin).collect())
 }
 
-/// What a step would see if it started now: the cascade that was recorded at its enqueue, resolved
-/// again.
+/// What a step would see if it started now on `host`: the cascade that was recorded at its enqueue,
+/// resolved again.
 ///
-/// `secrets` is for claims of Fargate pools; a pull pool's references carry their versions.
+/// `secrets` are the backends that the claimer may ask. Who claims for a pull pool has none: its
+/// references carry their versions.
 ///
 /// # Errors
-/// When the tables or Secrets Manager do not answer. Then nothing may start.
+/// When the tables or a backend do not answer. Then nothing may start.
 pub async fn at_start(
     ledger: &Ledger,
-    secrets: Option<&dyn SecretVersions>,
+    host: &Host,
+    secrets: &Versions,
     scope: &ProjectScope,
     run: &Run,
     step_id: &StepId,
@@ -111,22 +80,14 @@ pub async fn at_start(
         .collect();
     let identity = match resolved_now(ledger, scope, run, step, &levels).await {
         Ok(identity) => identity,
-        Err(Stop::Refused(failure)) => return Ok(Fresh::Refused(failure)),
-        Err(Stop::Failed(error)) => return Err(error),
+        Err(Unresolved::Refused(failure)) => return Ok(Fresh::Refused(failure)),
+        Err(Unresolved::Failed(error)) => return Err(error),
     };
-    let reach = if secrets.is_some() {
-        Reach::Fargate
-    } else {
-        Reach::Pull
-    };
-    if let Some(detail) = reach.beyond(&identity.secrets) {
+    if let Err(detail) = host.check_secrets(&identity.secrets) {
         return Ok(Fresh::Refused(Failure::SecretUnavailable {
             detail: Failure::detail(&detail),
         }));
     }
-    let Some(secrets) = secrets else {
-        return Ok(Fresh::Identity(identity));
-    };
     let uris = identity
         .secrets
         .iter()
@@ -134,14 +95,15 @@ pub async fn at_start(
         .collect();
     match pins(secrets, &uris).await {
         Ok(pins) => Ok(Fresh::Identity(identity.pinned(&pins))),
-        Err(SecretsError::Unavailable(detail)) => Err(Error::Unavailable(detail)),
+        Err(SecretsError::Unavailable { detail, .. }) => Err(Error::Unavailable(detail)),
         Err(error) => Ok(Fresh::Refused(Failure::SecretUnavailable {
             detail: Failure::detail(&error.to_string()),
         })),
     }
 }
 
-enum Stop {
+/// Why a cascade has no outcome: the profiles do not let the step start, or a table did not answer.
+enum Unresolved {
     Refused(Failure),
     Failed(Error),
 }
@@ -152,9 +114,9 @@ async fn resolved_now(
     run: &Run,
     step: &Step,
     levels: &[(Level, ProfileRef)],
-) -> Result<Identity, Stop> {
+) -> Result<Identity, Unresolved> {
     let refused = |detail: String| {
-        Stop::Refused(Failure::ProfileRefused {
+        Unresolved::Refused(Failure::ProfileRefused {
             detail: Failure::detail(&detail),
         })
     };
@@ -170,7 +132,7 @@ async fn resolved_now(
             Error::NoProfile(profile) => {
                 refused(format!("profile `{profile}` is not there any more"))
             }
-            other => Stop::Failed(other),
+            other => Unresolved::Failed(other),
         })?;
     let outcome: Resolved =
         resolve(&layers, &overrides, &run.workflow).map_err(|error| refused(error.to_string()))?;

@@ -1,13 +1,12 @@
-//! What follows a committed change: telling pools of ready steps, and stopping sandboxes.
+//! What follows a committed change: tells pools of ready steps, and stops sandboxes.
 //!
-//! Both are repeated by `sweep` until they have happened, so a failure here is logged and loses
-//! nothing.
+//! `sweep` repeats both until they have happened, so a failure here is logged and loses nothing.
 
 use sealfleet_api::types::QueueMessage;
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::run::{Change, Handle, Run, StepState};
 use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId};
-use sealfleet_fargate::Tasks;
+use sealfleet_hosts::Hosts;
 use sealfleet_ledger::Ledger;
 
 /// Tells the pools of the steps that a change made ready.
@@ -33,7 +32,7 @@ pub async fn tell(
 
 /// Stops the sandboxes that a change ended, and notes those that are gone.
 pub async fn stop(
-    tasks: &dyn Tasks,
+    hosts: &Hosts,
     ledger: &Ledger,
     scope: &ProjectScope,
     run: &Run,
@@ -41,7 +40,7 @@ pub async fn stop(
     actor: &str,
 ) {
     for (step_id, handle) in &change.stop {
-        if !stop_task(tasks, run.run_id, step_id, handle).await {
+        if !stop_sandbox(hosts, run.run_id, step_id, handle).await {
             continue;
         }
         if run
@@ -53,26 +52,26 @@ pub async fn stop(
     }
 }
 
-/// Stops the sandbox of an aborted step, and notes that it is gone. `false`: ECS could not be told.
+/// Stops the sandbox of an aborted step, and notes that it is gone. `false`: its host could not be told.
 pub async fn stop_aborted(
-    tasks: &dyn Tasks,
+    hosts: &Hosts,
     ledger: &Ledger,
     scope: &ProjectScope,
     (run_id, step_id): (RunId, &StepId),
     handle: &Handle,
     actor: &str,
 ) -> bool {
-    let stopped = stop_task(tasks, run_id, step_id, handle).await;
+    let stopped = stop_sandbox(hosts, run_id, step_id, handle).await;
     if stopped {
         note_stopped(ledger, scope, run_id, step_id, actor).await;
     }
     stopped
 }
 
-async fn stop_task(tasks: &dyn Tasks, run_id: RunId, step_id: &StepId, handle: &Handle) -> bool {
-    let stopped = tasks.stop(handle.as_str(), "ended by Sealfleet").await;
+async fn stop_sandbox(hosts: &Hosts, run_id: RunId, step_id: &StepId, handle: &Handle) -> bool {
+    let stopped = hosts.stop(handle, "ended by Sealfleet").await;
     if let Err(error) = &stopped {
-        tracing::warn!(%error, %run_id, %step_id, "the task was not stopped; it will be tried again");
+        tracing::warn!(%error, %run_id, %step_id, "the sandbox was not stopped; it will be tried again");
     }
     stopped.is_ok()
 }
@@ -88,6 +87,6 @@ async fn note_stopped(
         .transition(scope, run_id, actor, |run, _| run.stopped(step_id))
         .await
     {
-        tracing::warn!(%error, %run_id, %step_id, "that the task was stopped was not noted yet");
+        tracing::warn!(%error, %run_id, %step_id, "that the sandbox was stopped was not noted yet");
     }
 }

@@ -1,7 +1,7 @@
-//! Working on a fan-out: page by page, each run aborted and its tasks stopped, until all is done or
+//! Works on a fan-out: aborts each run and stops its sandboxes, page by page, until all is done or
 //! the time is over.
 //!
-//! May be interrupted at any point and done by two at once. What it came to is counted at the end
+//! It may be interrupted at any point and done by two at once. The result is counted at the end
 //! from what each abort left behind, so nothing is counted twice and nothing that could not be
 //! stopped is hidden.
 
@@ -10,7 +10,7 @@ use sealfleet_api::types::FanOutView;
 use sealfleet_domain::revocation::{AbortedRun, Counts, FanOut, Finished, Place};
 use sealfleet_domain::run::{StepState, Stopping};
 use sealfleet_domain::{Owner, ProjectScope, RunId, Timestamp, limits};
-use sealfleet_fargate::Tasks;
+use sealfleet_hosts::Hosts;
 use sealfleet_ledger::{Error, Ledger};
 
 use super::effects;
@@ -26,7 +26,7 @@ const NAMED: usize = 100;
 /// When the tables do not answer. The fan-out stays due.
 pub async fn advance(
     ledger: &Ledger,
-    tasks: &dyn Tasks,
+    hosts: &Hosts,
     owner: &Owner,
     mut fan_out: FanOut,
     until: Timestamp,
@@ -40,7 +40,7 @@ pub async fn advance(
             return Ok(fan_out);
         }
         let page = ledger.in_flight(&place, place.after.as_deref()).await?;
-        abort(ledger, tasks, owner, &fan_out, &page.items).await?;
+        abort(ledger, hosts, owner, &fan_out, &page.items).await?;
         fan_out.next = match page.more_after {
             Some(after) => Some(Place {
                 after: Some(after),
@@ -54,7 +54,7 @@ pub async fn advance(
             ledger.save_fan_out(owner, &fan_out, due).await?;
         }
     }
-    let finished = count(ledger, Some(tasks), owner, &fan_out).await?;
+    let finished = count(ledger, Some(hosts), owner, &fan_out).await?;
     ledger.finish_fan_out(owner, &fan_out, &finished).await?;
     fan_out.finished = Some(finished);
     Ok(fan_out)
@@ -62,7 +62,7 @@ pub async fn advance(
 
 async fn abort(
     ledger: &Ledger,
-    tasks: &dyn Tasks,
+    hosts: &Hosts,
     owner: &Owner,
     fan_out: &FanOut,
     runs: &[(ProjectScope, RunId)],
@@ -70,7 +70,7 @@ async fn abort(
     let actor = format!("revocation:{}", fan_out.fan_out_id);
     let each = stream::iter(runs).map(async |(scope, run_id)| {
         if let Some(done) = ledger.abort_revoked(owner, fan_out, scope, *run_id).await? {
-            effects::stop(tasks, ledger, scope, &done.run, &done.change, &actor).await;
+            effects::stop(hosts, ledger, scope, &done.run, &done.change, &actor).await;
         }
         Ok(())
     });
@@ -79,12 +79,12 @@ async fn abort(
     results.into_iter().collect()
 }
 
-/// What a fan-out has come to, from the rows that its aborts left. With `tasks`, what is left to
-/// stop is stopped first: whoever aborted the run may have died before it did, or ECS did not take
-/// it then.
+/// What a fan-out has come to, from the rows that its aborts left. With `hosts`, what is left to
+/// stop is stopped first: whoever aborted the run may have died before it did, or the host did not
+/// take it then.
 async fn count(
     ledger: &Ledger,
-    tasks: Option<&dyn Tasks>,
+    hosts: Option<&Hosts>,
     owner: &Owner,
     fan_out: &FanOut,
 ) -> Result<Finished, Error> {
@@ -100,7 +100,7 @@ async fn count(
             .aborted_runs(owner, fan_out.fan_out_id, after.as_deref(), 100)
             .await?;
         let each = stream::iter(&page.items)
-            .map(async |aborted| Ok((aborted, unstopped(ledger, tasks, aborted, &actor).await?)));
+            .map(async |aborted| Ok((aborted, unstopped(ledger, hosts, aborted, &actor).await?)));
         let looked_at: Vec<Result<(&AbortedRun, u64), Error>> =
             each.buffered(AT_ONCE).collect().await;
         for looked_at in looked_at {
@@ -124,10 +124,10 @@ fn add(counts: &mut Counts, aborted: &AbortedRun, unstopped: u64) {
     counts.worker_sandboxes += u64::from(aborted.workers);
 }
 
-/// The run's sandboxes that ECS has not been told to stop yet.
+/// The run's sandboxes whose host has not been told to stop them yet.
 async fn unstopped(
     ledger: &Ledger,
-    tasks: Option<&dyn Tasks>,
+    hosts: Option<&Hosts>,
     aborted: &AbortedRun,
     actor: &str,
 ) -> Result<u64, Error> {
@@ -145,9 +145,9 @@ async fn unstopped(
         else {
             continue;
         };
-        let stopped = match (tasks, stopping) {
-            (Some(tasks), Stopping::Task(handle)) => {
-                effects::stop_aborted(tasks, ledger, &scope, (run.run_id, step_id), handle, actor)
+        let stopped = match (hosts, stopping) {
+            (Some(hosts), Stopping::Task(handle)) => {
+                effects::stop_aborted(hosts, ledger, &scope, (run.run_id, step_id), handle, actor)
                     .await
             }
             // A launch that nobody has a handle of is looked for by `sweep`.

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::{ProjectScope, Timestamp};
-use sealfleet_fargate::Usage;
+use sealfleet_hosts::Usage;
 use sealfleet_ledger::Watch;
 use serde_json::{Map, Value, json};
 
@@ -33,17 +33,17 @@ pub enum Metric {
     StepsStarted,
     /// By project: steps that ended, however they did.
     StepsEnded,
-    /// By project: seconds of Fargate tasks, times their virtual CPUs.
+    /// By project: seconds of hosted sandboxes, times their virtual CPUs.
     VcpuSeconds,
-    /// By project: seconds of Fargate tasks, times their gigabytes of memory.
+    /// By project: seconds of hosted sandboxes, times their gigabytes of memory.
     GbSeconds,
-    /// By project: launches that its pool or ECS had no room for, or that ECS refused.
+    /// By project: launches that its pool or the host had no room for, or that the host refused.
     DispatchRefusals,
     /// By project: requests that were answered with 429.
     RequestsThrottled,
     /// By project and by function: reads of secrets that no release explains.
     ReadsUnexplained,
-    /// By function: tasks that ran for a claim that was gone, and were stopped.
+    /// By function: sandboxes that ran for a claim that was gone, and were stopped.
     OrphanTasks,
     /// By function: fan-outs that were due and are not finished.
     FanOutsUnfinished,
@@ -150,7 +150,7 @@ impl Metrics {
         ));
     }
 
-    /// What a task of a project has used. To be told once for each task.
+    /// What a sandbox of a project has used. To be told once for each sandbox.
     pub fn used(&self, scope: &ProjectScope, usage: &Usage) {
         let numbers = [
             (Metric::VcpuSeconds, usage.vcpu_seconds()),

@@ -9,5 +9,5 @@ pub mod metrics;
 pub mod pages;
 pub mod problems;
 pub mod settings;
-pub mod task_end;
+pub mod task;
 pub mod views;

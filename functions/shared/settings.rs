@@ -3,7 +3,7 @@
 use sealfleet_aws::queue_access::Account;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::Pace;
-use sealfleet_fargate::Place;
+use sealfleet_fargate::Settings;
 use sealfleet_ledger::Tables;
 
 /// A variable that is missing or unusable.
@@ -90,18 +90,18 @@ pub fn account() -> Result<Account, MissingSetting> {
     })
 }
 
-/// Where sandboxes run. Functions that only stop tasks need no more than the cluster.
+/// Where Fargate tasks run. Functions that only stop them need no more than the cluster.
 ///
 /// # Errors
 /// When the cluster is missing.
-pub fn place() -> Result<Place, MissingSetting> {
+pub fn fargate() -> Result<Settings, MissingSetting> {
     let list = |name| {
         setting(name).map_or_else(
             |_| Vec::new(),
             |text| text.split(',').map(|part| part.trim().to_owned()).collect(),
         )
     };
-    Ok(Place {
+    Ok(Settings {
         cluster: setting("SEALFLEET_CLUSTER")?,
         partition: setting("SEALFLEET_PARTITION").unwrap_or_default(),
         region: setting("SEALFLEET_REGION").unwrap_or_default(),

@@ -6,7 +6,7 @@ use sealfleet_api::types::{
 };
 use sealfleet_domain::Timestamp;
 use sealfleet_domain::credential::Token;
-use sealfleet_domain::fleet::{EnrolmentKey, FargatePool, Pool, Project, Worker};
+use sealfleet_domain::fleet::{EnrolmentKey, HostedPool, Pool, Project, Worker};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::{Run, Step, StepState};
@@ -179,7 +179,9 @@ pub fn project(
     let without = || Error::Unreadable("a Fargate pool without its worker".to_owned());
     let view = |pool| match pool {
         Pool::Pull => Ok::<_, Error>(PoolView::Pull {}),
-        Pool::Fargate(FargatePool {
+        // Fargate is the only hosted kind that the API can create and show.
+        Pool::Hosted(HostedPool {
+            host: _,
             worker_id,
             image,
             cpu,

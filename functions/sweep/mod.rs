@@ -1,27 +1,27 @@
 //! `sweep`: visits what is due, and nothing else.
 //!
-//! Queued and due: its message is sent again, or its time to live is over. Held by a worker and
-//! due: its lease has run out, or a heartbeat has moved it. Held by ECS and due: ECS is asked.
-//! Ended with a sandbox still to stop: it is stopped. A fan-out that was interrupted: it goes on.
-//! An audit entry that waits in the outbox: it is moved to the trail. Queue messages, events and
-//! handlers may all be lost; this alone brings every run to its end.
+//! It sends the message of a queued step again, or ends a step whose time to live is over. It looks
+//! at the lease of a step that a worker holds, and asks the host of a step that a host holds. It
+//! stops sandboxes left behind by ended steps, goes on with interrupted fan-outs, and moves audit
+//! entries that wait in the outbox to the trail. Queue messages, events and handlers may all be
+//! lost; this alone brings every run to its end.
 
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::run::{
     Change, Executor, Failure, Fence, Handle, Hold, Outcome, Pace, Refusal, RequeueReason, Run,
     StepState, Stopping,
 };
+use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{FanOutId, Owner, ProjectScope, StepId, Timestamp};
-use sealfleet_fargate::{TaskState, Tasks};
+use sealfleet_hosts::{Hosts, Sandbox, Seen};
 use sealfleet_ledger::{Due, DueRun, Error, Ledger, Transitioned, due_shards};
 use serde::Serialize;
 
-use crate::observe::{self, Observed};
 use crate::shared::metrics::{Metric, Metrics};
-use crate::shared::task_end::TaskEnd;
+use crate::shared::task::{self, Context};
 use crate::shared::{effects, fan_out};
 
-/// Seconds between two questions to ECS about one task.
+/// Seconds between two questions to a host about one sandbox.
 const ASK_AGAIN_SECONDS: i64 = 60;
 /// Seconds beyond a step's timeout that its sandbox is given to end by itself.
 const GRACE_SECONDS: i64 = 30;
@@ -40,8 +40,8 @@ pub struct Ports {
     pub ledger: Ledger,
     /// The queues.
     pub queues: Box<dyn Queues>,
-    /// ECS.
-    pub tasks: Box<dyn Tasks>,
+    /// Where sandboxes run.
+    pub hosts: Hosts,
     /// How long leases last and when a message is sent again.
     pub pace: Pace,
     /// What is counted.
@@ -108,8 +108,7 @@ pub async fn handle(ports: &Ports) -> Result<Swept, Error> {
 async fn go_on(ports: &Ports, owner: &Owner, id: FanOutId) -> Result<bool, Error> {
     let fan_out = ports.ledger.fan_out(owner, id).await?;
     let until = ports.ledger.now().plus_seconds(FAN_OUT_SECONDS);
-    let fan_out =
-        fan_out::advance(&ports.ledger, ports.tasks.as_ref(), owner, fan_out, until).await?;
+    let fan_out = fan_out::advance(&ports.ledger, &ports.hosts, owner, fan_out, until).await?;
     Ok(fan_out.finished.is_some())
 }
 
@@ -127,20 +126,20 @@ async fn visit(ports: &Ports, due: &DueRun) -> Result<(), Error> {
             StepState::Leased(hold) | StepState::Running(hold) if hold.due <= now => {
                 match hold.executor {
                     Executor::Worker => look_at_lease(ports, due, step_id, hold).await?,
-                    Executor::Ecs => look_at_task(ports, due, &run, step_id, hold).await?,
+                    Executor::Host => look_at_sandbox(ports, due, &run, step_id, hold).await?,
                 }
             }
             StepState::Aborted {
                 stopping: Some(Stopping::Task(handle)),
                 ..
             } => {
-                stop(ports, due, step_id, handle.as_str()).await?;
+                stop(ports, due, step_id, handle).await?;
             }
             StepState::Aborted {
                 stopping: Some(Stopping::Launch { until }),
                 ..
             } => {
-                stop_launch(ports, due, step_id, step.fence, *until).await?;
+                stop_launch(ports, due, &tag(due, step_id, step.fence), *until).await?;
             }
             _ => {}
         }
@@ -181,29 +180,38 @@ async fn look_at_lease(
     .await
 }
 
-/// ECS's hold: alive if ECS says so.
-async fn look_at_task(
+fn tag(due: &DueRun, step_id: &StepId, fence: Fence) -> ClaimTag {
+    ClaimTag {
+        scope: due.scope.clone(),
+        run_id: due.run_id,
+        step_id: step_id.clone(),
+        fence,
+    }
+}
+
+fn unavailable(error: sealfleet_hosts::Error) -> Error {
+    Error::Unavailable(error.to_string())
+}
+
+/// A host's hold: alive if the host says so.
+async fn look_at_sandbox(
     ports: &Ports,
     due: &DueRun,
     run: &Run,
     step_id: &StepId,
     hold: &Hold,
 ) -> Result<(), Error> {
-    let unavailable = |error: sealfleet_fargate::Error| Error::Unavailable(error.to_string());
-    let arn = match &hold.handle {
-        Some(handle) => Some(handle.as_str().to_owned()),
-        // The dispatcher died after its claim: it may have launched a task, or not.
-        None => ports
-            .tasks
-            .find(&due.scope, due.run_id, step_id, hold.fence)
-            .await
-            .map_err(unavailable)?,
+    let claim = tag(due, step_id, hold.fence);
+    let handle = match &hold.handle {
+        Some(handle) => Some(handle.clone()),
+        // The dispatcher died after its claim: it may have launched a sandbox, or not.
+        None => ports.hosts.find(&claim).await.map_err(unavailable)?,
     };
-    let task = match &arn {
-        Some(arn) => ports.tasks.describe(arn).await.map_err(unavailable)?,
+    let sandbox = match &handle {
+        Some(handle) => ports.hosts.look(handle).await.map_err(unavailable)?,
         None => None,
     };
-    let Some(task) = task else {
+    let Some(sandbox) = sandbox else {
         return apply(ports, due, |run, now| {
             run.lose(
                 step_id,
@@ -215,64 +223,35 @@ async fn look_at_task(
         })
         .await;
     };
-    let seen = Observed {
-        scope: &due.scope,
-        run_id: due.run_id,
-        step_id,
-        fence: hold.fence,
-        task_arn: &task.arn,
-    };
-    if task.last_status == "STOPPED" {
-        let end = task_end(&task);
-        let done = observe::stopped(
-            &ports.ledger,
-            ports.queues.as_ref(),
-            ports.pace,
-            &seen,
-            &end,
-        )
-        .await?;
-        return match task.usage(ports.ledger.now()) {
-            Some(usage) => {
-                observe::count(&ports.ledger, &ports.metrics, &seen, done.as_ref(), &usage).await
-            }
-            None => Ok(()),
-        };
+    let with = context(ports);
+    if matches!(sandbox.seen, Seen::Ended(_)) {
+        return task::follow(&with, &claim, &sandbox).await;
     }
     let timeout = run.step(step_id)?.spec.timeout_seconds;
     let overdue = hold
         .since
         .plus_seconds(i64::from(timeout) + ports.pace.lease_seconds + GRACE_SECONDS);
     if overdue <= ports.ledger.now() {
-        return time_out(ports, due, &seen, hold, &task, timeout).await;
+        return time_out(ports, due, &claim, &sandbox, timeout).await;
     }
-    if task.last_status == "RUNNING" {
-        observe::running(
-            &ports.ledger,
-            ports.tasks.as_ref(),
-            ports.pace,
-            &seen,
-            &ports.metrics,
-        )
-        .await?;
-    }
-    let handle = Handle::new(task.arn.clone());
+    task::follow(&with, &claim, &sandbox).await?;
     apply(ports, due, |run, now| {
         let again = now.plus_seconds(ASK_AGAIN_SECONDS);
         if run.held(step_id, None, hold.fence)?.handle.is_none() {
-            return run.attach(step_id, hold.fence, handle.clone(), again);
+            return run.attach(step_id, hold.fence, sandbox.handle.clone(), again);
         }
         run.look_again(step_id, hold.fence, again)
     })
     .await
 }
 
-fn task_end(task: &TaskState) -> TaskEnd<'_> {
-    TaskEnd {
-        exit_code: task.exit_code,
-        stop_code: task.stop_code.as_deref(),
-        stopped_reason: task.stopped_reason.as_deref(),
-        container_reason: task.container_reason.as_deref(),
+fn context(ports: &Ports) -> Context<'_> {
+    Context {
+        ledger: &ports.ledger,
+        queues: ports.queues.as_ref(),
+        hosts: &ports.hosts,
+        pace: ports.pace,
+        metrics: &ports.metrics,
     }
 }
 
@@ -280,64 +259,59 @@ fn task_end(task: &TaskState) -> TaskEnd<'_> {
 async fn time_out(
     ports: &Ports,
     due: &DueRun,
-    seen: &Observed<'_>,
-    hold: &Hold,
-    task: &TaskState,
+    claim: &ClaimTag,
+    sandbox: &Sandbox,
     timeout: u32,
 ) -> Result<(), Error> {
-    let stopped = ports.tasks.stop(&task.arn, "the step's time is over").await;
-    stopped.map_err(|error| Error::Unavailable(error.to_string()))?;
+    let stopped = ports
+        .hosts
+        .stop(&sandbox.handle, "the step's time is over")
+        .await;
+    stopped.map_err(unavailable)?;
     let outcome = Outcome::Failed {
         failure: Failure::TimedOut {
             after_seconds: timeout,
         },
     };
-    let rule =
-        |run: &mut Run, now| run.finish(seen.step_id, None, hold.fence, &outcome, ports.pace, now);
-    let done = applied(ports, due, rule).await?;
-    // ECS's event finds the step ended.
-    match (done, task.usage(ports.ledger.now())) {
-        (Some(done), Some(usage)) => {
-            observe::count(&ports.ledger, &ports.metrics, seen, Some(&done), &usage).await
-        }
-        _ => Ok(()),
+    let rule = |run: &mut Run, now| {
+        run.finish(&claim.step_id, None, claim.fence, &outcome, ports.pace, now)
+    };
+    // The host's event finds the step ended.
+    match applied(ports, due, rule).await? {
+        Some(done) => task::count(&context(ports), claim, sandbox, Some(&done)).await,
+        None => Ok(()),
     }
 }
 
 /// A step was ended while it was being launched, and the launcher may have died before it could
-/// take the task back.
+/// take the sandbox back.
 async fn stop_launch(
     ports: &Ports,
     due: &DueRun,
-    step_id: &StepId,
-    fence: Fence,
+    claim: &ClaimTag,
     until: Timestamp,
 ) -> Result<(), Error> {
-    let found = ports
-        .tasks
-        .find(&due.scope, due.run_id, step_id, fence)
-        .await;
-    match found.map_err(|error| Error::Unavailable(error.to_string()))? {
-        Some(arn) => {
-            stop(ports, due, step_id, &arn).await?;
+    match ports.hosts.find(claim).await.map_err(unavailable)? {
+        Some(handle) => {
+            stop(ports, due, &claim.step_id, &handle).await?;
             ports
                 .metrics
                 .of_function(ports.ledger.now(), &[(Metric::OrphanTasks, 1.0)]);
             Ok(())
         }
         None if until <= ports.ledger.now() => {
-            apply(ports, due, |run, _| run.stopped(step_id)).await
+            apply(ports, due, |run, _| run.stopped(&claim.step_id)).await
         }
         None => Ok(()),
     }
 }
 
-async fn stop(ports: &Ports, due: &DueRun, step_id: &StepId, arn: &str) -> Result<(), Error> {
+async fn stop(ports: &Ports, due: &DueRun, step_id: &StepId, handle: &Handle) -> Result<(), Error> {
     ports
-        .tasks
-        .stop(arn, "ended by Sealfleet")
+        .hosts
+        .stop(handle, "ended by Sealfleet")
         .await
-        .map_err(|error| Error::Unavailable(error.to_string()))?;
+        .map_err(unavailable)?;
     apply(ports, due, |run, _| run.stopped(step_id)).await
 }
 
@@ -366,7 +340,7 @@ async fn applied(
         Ok(done) => {
             effects::tell(ports.queues.as_ref(), scope, due.run_id, &done.change.ready).await;
             effects::stop(
-                ports.tasks.as_ref(),
+                &ports.hosts,
                 &ports.ledger,
                 scope,
                 &done.run,

@@ -21,10 +21,12 @@ use sealfleet_api::types::{
     Heartbeat, LeaseRef, PutProfile, QueueMessage, RegisterWorker, ReportStep, ResolveCascade,
     Revoke, SetLimits, StartStep,
 };
-use sealfleet_domain::ProjectScope;
+use sealfleet_aws::queues::scope_of_queue;
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::credential::Credential;
-use sealfleet_functions::observe::TaskChange;
+use sealfleet_domain::scope::ClaimTag;
+use sealfleet_fargate::TaskChange;
+use sealfleet_fargate::names::sandbox_session;
 use sealfleet_functions::witness::ApiCall;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -202,7 +204,7 @@ fn identified(name: &str, route: &str, request: &Request) {
     match route {
         "POST /v1/sandbox/step" => {
             let arn = request.caller_arn.as_deref().unwrap();
-            assert!(ProjectScope::of_sandbox_arn(arn).is_ok(), "{name}: {arn}");
+            assert!(sandbox_session(arn).is_ok(), "{name}: {arn}");
         }
         "POST /v1/workers/register" if request.bearer().is_none() => {}
         "GET /v1/openapi.json" | "$default" => assert!(request.bearer().is_none(), "{name}"),
@@ -260,7 +262,7 @@ fn each_queue_message_is_a_hint_from_a_pools_queue() {
         for message in event.records {
             let queue = message.event_source_arn.unwrap();
             let hint = serde_json::from_str::<QueueMessage>(&message.body.unwrap());
-            let taken = ProjectScope::of_queue_arn(&queue).is_ok() && hint.is_ok();
+            let taken = scope_of_queue(&queue).is_ok() && hint.is_ok();
             assert_ne!(taken, sample.is_refused(), "{}", sample.name);
         }
     }
@@ -287,7 +289,7 @@ fn each_task_change_is_read_and_names_its_claim() {
             "{}",
             sample.name
         );
-        let ours = ProjectScope::of_started_by(&text("startedBy")).is_ok();
+        let ours = text("startedBy").parse::<ClaimTag>().is_ok();
         assert_eq!(ours, sample.name != "foreign-task.json", "{}", sample.name);
     }
 }

@@ -1,5 +1,5 @@
-//! `witness`: every read of a secret that CloudTrail tells of is matched with a release; one that
-//! fits none is recorded.
+//! `witness`: matches every read of a secret that CloudTrail tells of with a release, and records a
+//! read that fits none. (`observe` follows sandboxes; the ledger's `Watch` counts what was stored.)
 //!
 //! The trail says what the control plane released; this function holds it against what AWS says was
 //! read. ECS names the execution role's session by its task, the task names its claim
@@ -15,10 +15,13 @@
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::run::{Fence, Handle};
-use sealfleet_domain::witness::{AskedSecret, Read, Release, SecretOwner, Unexplained};
+use sealfleet_domain::scope::ClaimTag;
+use sealfleet_domain::witness::{Read, Release, Unexplained};
 use sealfleet_domain::{EventId, Owner, ProjectScope, RunId, StepId, Timestamp};
-use sealfleet_fargate::{TaskState, Tasks};
+use sealfleet_fargate::names::execution_session;
+use sealfleet_hosts::{Sandbox, SandboxHost};
 use sealfleet_ledger::{AuditFilter, Error, Ledger};
+use sealfleet_versions::{AskedSecret, SecretOwner};
 use serde::{Deserialize, Serialize};
 
 use crate::shared::metrics::{Metric, Metrics};
@@ -31,8 +34,8 @@ const PAGE: usize = 1000;
 pub struct Ports {
     /// The tables.
     pub ledger: Ledger,
-    /// ECS.
-    pub tasks: Box<dyn Tasks>,
+    /// Fargate: the only host whose reads of secrets are told.
+    pub fargate: Box<dyn SandboxHost>,
     /// What is counted.
     pub metrics: Metrics,
 }
@@ -170,9 +173,7 @@ async fn explained(
     let caller = call.by();
     // A role of that name in another account is not ours.
     let of_this_account = caller.split(':').nth(4) == Some(account);
-    let Some((reader, task_id)) = ProjectScope::of_execution_arn(&caller)
-        .ok()
-        .filter(|_| of_this_account)
+    let Some((reader, task_id)) = execution_session(&caller).ok().filter(|_| of_this_account)
     else {
         return Ok(Err(Unexplained::NotAnExecutionRole));
     };
@@ -185,24 +186,23 @@ async fn explained(
         return Ok(Err(Unexplained::VersionNotPinned));
     };
     let read = Read {
-        secret: secret.clone(),
         version: version.to_owned(),
         at: call.event_time,
     };
     match task(ports, &task_id).await? {
-        Some(task) => by_its_claim(ports, &reader, &task, &read).await,
-        None => by_any_release(ports, &reader, &read).await,
+        Some(task) => by_its_claim(ports, &reader, &task, secret, &read).await,
+        None => by_any_release(ports, &reader, secret, &read).await,
     }
 }
 
 /// The task of a session's name. `None`: ECS does not know it, or not any more.
-async fn task(ports: &Ports, task_id: &str) -> Result<Option<TaskState>, Error> {
+async fn task(ports: &Ports, task_id: &str) -> Result<Option<Sandbox>, Error> {
     if task_id.len() != 32 || !task_id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(None);
     }
     ports
-        .tasks
-        .describe(task_id)
+        .fargate
+        .look(&Handle::new(task_id.to_owned()))
         .await
         .map_err(|error| Error::Unavailable(error.to_string()))
 }
@@ -211,14 +211,18 @@ async fn task(ports: &Ports, task_id: &str) -> Result<Option<TaskState>, Error> 
 async fn by_its_claim(
     ports: &Ports,
     reader: &ProjectScope,
-    task: &TaskState,
+    task: &Sandbox,
+    secret: &AskedSecret,
     read: &Read,
 ) -> Result<Result<(), Unexplained>, Error> {
-    let started_by = task.started_by.as_deref().unwrap_or_default();
-    let claim = ProjectScope::of_started_by(started_by)
-        .ok()
-        .filter(|(scope, ..)| scope == reader);
-    let Some((scope, run_id, step_id, fence)) = claim else {
+    let claim = task.claim.clone().filter(|claim| claim.scope == *reader);
+    let Some(ClaimTag {
+        scope,
+        run_id,
+        step_id,
+        fence,
+    }) = claim
+    else {
         return Ok(Err(Unexplained::ForeignTask));
     };
     let run = match ports.ledger.run(&scope, run_id).await {
@@ -232,13 +236,14 @@ async fn by_its_claim(
         .and_then(|step| step.state.hold())
         .filter(|hold| hold.fence == fence);
     let handle = hold.and_then(|hold| hold.handle.as_ref());
-    if handle.is_some_and(|handle| *handle != Handle::new(task.arn.clone())) {
+    if handle.is_some_and(|handle| *handle != task.handle) {
         return Ok(Err(Unexplained::OtherTask));
     }
     let (_, to) = read.released_between();
     let entries = entries(ports, &scope, Some(run_id), run_id.made_at(), to).await?;
     Ok(read.explained_by(
         &releases(entries, Some((run_id, &step_id, fence))),
+        |released| secret.is(released),
         task.started_at,
     ))
 }
@@ -247,12 +252,13 @@ async fn by_its_claim(
 async fn by_any_release(
     ports: &Ports,
     reader: &ProjectScope,
+    secret: &AskedSecret,
     read: &Read,
 ) -> Result<Result<(), Unexplained>, Error> {
     let (from, to) = read.released_between();
     let releases = releases(entries(ports, reader, None, from, to).await?, None);
     Ok(read
-        .explained_by(&releases, None)
+        .explained_by(&releases, |released| secret.is(released), None)
         .map_err(|_| Unexplained::UnknownTask))
 }
 

@@ -13,9 +13,9 @@ use sealfleet_domain::fleet::{Project, Worker, WorkerStatus};
 use sealfleet_domain::identity::{Identity, SecretRef};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::{Executor, Fresh, Mode, Pace, Run};
-use sealfleet_domain::scope::started_by;
 use sealfleet_domain::{RunId, WorkerId};
-use sealfleet_fargate::{Definition, Error as EcsError, Launch, Launched};
+use sealfleet_fargate::TaskState;
+use sealfleet_hosts::{Error as HostError, Launched, Template};
 use sealfleet_ledger::Wanted;
 use sealfleet_system::SystemIds;
 use serde_json::{Value, json};
@@ -46,30 +46,34 @@ struct FakeEcs {
 }
 
 #[async_trait]
-impl Tasks for FakeEcs {
-    async fn register(&self, _: &ProjectScope, _: &Definition) -> Result<String, EcsError> {
-        Err(EcsError::Throttled)
+impl SandboxHost for FakeEcs {
+    fn kind(&self) -> &'static str {
+        "fargate"
     }
-    async fn run(&self, _: &ProjectScope, _: &Launch<'_>) -> Result<Launched, EcsError> {
-        Err(EcsError::Throttled)
+    fn owns(&self, _: &Handle) -> bool {
+        true
     }
-    async fn stop(&self, _: &str, _: &str) -> Result<(), EcsError> {
-        Err(EcsError::Throttled)
+    fn template_key(&self, _: &Template) -> String {
+        String::new()
     }
-    async fn describe(&self, id: &str) -> Result<Option<TaskState>, EcsError> {
+    async fn prepare(&self, _: &ProjectScope, _: &Template) -> Result<String, HostError> {
+        Err(HostError::Throttled)
+    }
+    async fn launch(&self, _: &ClaimTag, _: &str) -> Result<Launched, HostError> {
+        Err(HostError::Throttled)
+    }
+    async fn stop(&self, _: &Handle, _: &str) -> Result<(), HostError> {
+        Err(HostError::Throttled)
+    }
+    async fn look(&self, task: &Handle) -> Result<Option<Sandbox>, HostError> {
         if self.down.load(Ordering::SeqCst) {
-            return Err(EcsError::Throttled);
+            return Err(HostError::Throttled);
         }
-        Ok(self.tasks.lock().unwrap().get(id).cloned())
+        let tasks = self.tasks.lock().unwrap();
+        Ok(tasks.get(task.as_str()).cloned().map(Sandbox::from))
     }
-    async fn find(
-        &self,
-        _: &ProjectScope,
-        _: RunId,
-        _: &StepId,
-        _: Fence,
-    ) -> Result<Option<String>, EcsError> {
-        Err(EcsError::Throttled)
+    async fn find(&self, _: &ClaimTag) -> Result<Option<Handle>, HostError> {
+        Err(HostError::Throttled)
     }
 }
 
@@ -96,7 +100,7 @@ impl World {
             .await
             .unwrap();
         let run_id = released(&ledger, &scope).await;
-        let started_by = started_by(&scope, run_id, &"a".parse().unwrap(), Fence::new(1));
+        let started_by = format!("healthcare/{run_id}/a/1");
         let task = TaskState {
             arn: format!("arn:aws:ecs:eu-west-1:111122223333:task/sealfleet/{TASK}"),
             started_by: Some(started_by),
@@ -110,7 +114,7 @@ impl World {
         Self {
             ports: Ports {
                 ledger,
-                tasks: Box::new(ecs.clone()),
+                fargate: Box::new(ecs.clone()),
                 metrics,
             },
             ecs,
@@ -231,7 +235,7 @@ async fn released(ledger: &Ledger, scope: &ProjectScope) -> RunId {
         .enqueue(scope, &run, &change, None, "test")
         .await
         .unwrap();
-    let executor = Executor::Ecs;
+    let executor = Executor::Host;
     let wanted = Wanted {
         scope,
         worker: &worker,
@@ -385,7 +389,12 @@ async fn only_the_task_of_the_claim_explains() {
         assert_eq!(world.why(&of(&by)).await, Some(Unexplained::ForeignTask));
     }
     world.change_task(|task| task.started_by = Some(run.clone()));
-    let (scope, run_id, step_id, fence) = ProjectScope::of_started_by(&run).unwrap();
+    let ClaimTag {
+        scope,
+        run_id,
+        step_id,
+        fence,
+    } = run.parse().unwrap();
     let handle =
         Handle::new("arn:aws:ecs:eu-west-1:111122223333:task/sealfleet/another".to_owned());
     let attach = |run: &mut Run, now| run.attach(&step_id, fence, handle.clone(), now);

@@ -10,15 +10,15 @@ use sealfleet_client::{Client, Code, Error};
 /// The five operations of a worker.
 #[async_trait]
 pub trait ControlPlane: Send + Sync {
-    /// Asks for a step.
+    /// Claims a step.
     async fn claim(&self, request: &ClaimStep) -> Result<Claim, Error>;
-    /// Keeps leases.
+    /// Renews leases.
     async fn heartbeat(&self, request: &Heartbeat) -> Result<HeartbeatAnswer, Error>;
-    /// Puts a start on record.
+    /// Records a start.
     async fn start(&self, request: &StartStep) -> Result<StepAnswer, Error>;
-    /// Puts an end on record.
+    /// Records an end.
     async fn report(&self, request: &ReportStep) -> Result<StepAnswer, Error>;
-    /// The key to the worker's own queue.
+    /// Short-lived credentials for the worker's own queue.
     async fn queue_credentials(&self) -> Result<QueueCredentials, Error>;
 }
 
@@ -48,24 +48,23 @@ impl ControlPlane for Client {
 /// What an error means for the worker as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Nothing: it is about one request.
+    /// Nothing: the error is about one request.
     Unchanged,
-    /// The registration waits for an admin.
+    /// An admin must approve the registration.
     Pending,
-    /// The worker may not work any more: rejected, revoked, or its credential is not known.
+    /// The worker was rejected or revoked, or its credential is unknown.
     Ended,
 }
 
-/// Whether a refused claim settles its hint: the ledger has decided about the step, so no worker
-/// can have it now, and the hint is deleted. A step that is claimable after all gets another hint
-/// from `sweep`.
+/// Whether the worker deletes the hint of a refused claim: the ledger has decided about the step,
+/// so no worker can claim it now. If a step becomes claimable again, `sweep` sends another hint.
 #[must_use]
 pub fn settles_the_hint(error: &Error) -> bool {
     let Some(problem) = error.problem() else {
         return false;
     };
     match problem.code {
-        // About this worker: another one, or this one later, may claim it.
+        // Another worker, or this one later, may claim it.
         Code::StepMismatch
         | Code::AtCapacity
         | Code::Unauthenticated

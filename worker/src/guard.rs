@@ -1,10 +1,10 @@
-//! The guard of a `bare` step: a process between the worker and the command that kills the
-//! command's process group when the worker asks for it, and when the worker itself is gone.
+//! The guard of a `bare` step: a process between the worker and the command. It kills the command's
+//! process group when the worker asks for it, and when the worker dies.
 //!
-//! Orders come through the guard's standard input: `t` is SIGTERM for the group, the end of input
-//! is SIGKILL. A worker that is killed closes its end, so no command outlives it. The group is
-//! signalled only while its first process has not been reaped, so its number cannot have been given
-//! to another one.
+//! Orders come through the guard's standard input: `t` sends SIGTERM to the group, the end of input
+//! SIGKILL. The kernel closes the input when the worker dies, so no command outlives it. The guard
+//! signals the group only until it reaps the first process; before that, no other group can have
+//! the same number.
 
 use std::ffi::OsString;
 use std::io::Read as _;
@@ -20,8 +20,8 @@ use rustix::process::{
 /// The name of the subcommand.
 pub const SUBCOMMAND: &str = "bare-guard";
 
-/// Runs `command` and answers its exit code; ends by the same signal as the command where one ended
-/// it. 127 when there is no such program, 126 when it cannot be run, as shells do.
+/// Runs `command` and answers its exit code. If a signal ended the command, ends by the same
+/// signal. As in shells, answers 127 if there is no such program, 126 if it cannot be run.
 #[must_use]
 pub fn run(command: &[OsString]) -> i32 {
     let Some((program, arguments)) = command.split_first() else {
@@ -32,7 +32,7 @@ pub fn run(command: &[OsString]) -> i32 {
         maximum: Some(0),
     };
     if let Err(error) = setrlimit(Resource::Core, no_core) {
-        eprintln!("sealfleet-worker: core dumps cannot be switched off: {error}");
+        eprintln!("sealfleet-worker: cannot switch off core dumps: {error}");
         return 126;
     }
     let spawned = Command::new(program)
@@ -44,7 +44,7 @@ pub fn run(command: &[OsString]) -> i32 {
         Ok(child) => child,
         Err(error) => {
             eprintln!(
-                "sealfleet-worker: `{}` cannot be run: {error}",
+                "sealfleet-worker: cannot run `{}`: {error}",
                 program.to_string_lossy()
             );
             return if error.kind() == std::io::ErrorKind::NotFound {
@@ -89,7 +89,7 @@ fn follow(group: &Mutex<Option<Pid>>) {
 
 fn signal(group: &Mutex<Option<Pid>>, signal: Signal) {
     if let Some(pid) = *group.lock().unwrap_or_else(PoisonError::into_inner) {
-        // Nobody of the group may be left.
+        // Fails if the group has ended.
         let _: Result<(), _> = kill_process_group(pid, signal);
     }
 }

@@ -1,9 +1,9 @@
-//! The leases that this worker holds, and what takes them away.
+//! The leases that this worker holds, and how it loses them.
 //!
-//! A lease lasts `lease_seconds` from its claim or its last good heartbeat, counted here from the
-//! moment the request was *sent*: the control plane, which counts from its arrival, never sees a
-//! lease end before this worker does. So when the control plane hands a step to another worker
-//! because heartbeats stopped, the sandbox here is already dead.
+//! A lease lasts `lease_seconds` from its claim or its last accepted heartbeat. The worker counts
+//! from the moment it *sent* the request, the control plane from its arrival, so a lease never ends
+//! there before it ends here. When heartbeats stop and the control plane hands the step to another
+//! worker, the sandbox here is already dead.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,13 +18,12 @@ use tokio::time::Instant;
 /// Why a lease is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// The control plane says so: cancelled, or taken over.
+    /// The control plane says so: the step was cancelled or taken over.
     NotHeld,
-    /// No heartbeat got through for as long as it lasts.
+    /// No heartbeat got through in time.
     RanOut,
-    /// The worker may not work any more.
+    /// The worker is no longer allowed to work.
     WorkerEnded,
-    /// The worker stops.
     WorkerStops,
 }
 
@@ -47,7 +46,7 @@ pub struct Leases {
     held: Arc<Mutex<BTreeMap<Key, Entry>>>,
 }
 
-/// One lease. Dropping it takes it out of the heartbeats.
+/// One lease. Once dropped, heartbeats no longer name it.
 pub struct Lease {
     leases: Leases,
     key: Key,
@@ -55,7 +54,7 @@ pub struct Lease {
 }
 
 impl Leases {
-    /// Holds a granted claim that was asked for at `asked`.
+    /// Holds the lease of a claim whose request was sent at `asked`.
     #[must_use]
     pub fn hold(&self, claim: &Claim, asked: Instant) -> Lease {
         let lasts = Duration::from_secs(u64::try_from(claim.lease_seconds).unwrap_or_default());
@@ -72,7 +71,7 @@ impl Leases {
         }
     }
 
-    /// What the next heartbeat names.
+    /// The leases for the next heartbeat.
     #[must_use]
     pub fn all(&self) -> Vec<LeaseRef> {
         let name = |(run_id, step_id, fence): &Key| LeaseRef {
@@ -83,7 +82,7 @@ impl Leases {
         self.lock().keys().map(name).collect()
     }
 
-    /// Follows the answer to a heartbeat that was sent at `asked`.
+    /// Applies the answer to a heartbeat that was sent at `asked`.
     pub fn heard(&self, asked: Instant, verdicts: &[LeaseVerdict]) {
         let held = self.lock();
         for verdict in verdicts {
@@ -111,13 +110,13 @@ impl Leases {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Entry>> {
-        // Every change above is whole before the lock is released, even by a panic.
+        // No change above is left half made, even by a panic.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Lease {
-    /// Waits until the lease is gone or may be.
+    /// Waits until the lease is lost, or may be.
     pub async fn lost(&mut self) -> Loss {
         loop {
             let State { deadline, loss } = *self.state.borrow_and_update();
@@ -140,8 +139,8 @@ impl Lease {
         }
     }
 
-    /// Waits until it is known to be gone: for a report, which the fence makes harmless when it
-    /// comes late.
+    /// Waits until the lease is known to be lost. Enough for a report: the fence makes a late one
+    /// harmless.
     pub async fn taken(&mut self) -> Loss {
         let known = self.state.wait_for(|state| state.loss.is_some()).await;
         known

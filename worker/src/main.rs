@@ -12,7 +12,7 @@ use sealfleet_client::{Client, Credential};
 use sealfleet_system::SystemClock;
 use sealfleet_worker::control::ControlPlane;
 use sealfleet_worker::executor::bare::Bare;
-use sealfleet_worker::executor::sandboxed::{Builtin, Sandboxed};
+use sealfleet_worker::executor::sandboxed::Sandboxed;
 use sealfleet_worker::executor::{Executors, Logs};
 use sealfleet_worker::queue::SqsQueue;
 use sealfleet_worker::worker::{End, Settings, Wish, Worker};
@@ -28,7 +28,7 @@ const NOT_ALLOWED: u8 = 3;
 #[derive(Parser)]
 #[command(name = "sealfleet-worker", version)]
 struct Arguments {
-    /// The control plane's address, `https://HOST`
+    /// Address of the control plane, `https://HOST`
     #[arg(long, global = true, env = "SEALFLEET_API_URL", default_value = "")]
     api_url: String,
     #[command(subcommand)]
@@ -37,25 +37,25 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Register with the control plane and write the worker's credential to a new file
+    /// Register with the control plane, and write the worker's credential to a new file
     Register(register::Arguments),
-    /// Work until SIGTERM; a second one, or SIGINT, stops at once
+    /// Work until SIGTERM; a second SIGTERM, or SIGINT, stops at once
     Run(Box<Run>),
 }
 
 #[derive(clap::Args)]
 struct Run {
-    /// The file that `register` wrote
+    /// Credential file that `register` wrote
     #[arg(long, value_name = "FILE", env = "SEALFLEET_CREDENTIAL_FILE")]
     credential_file: PathBuf,
-    /// The root directory of sandboxes, with `sealfleet-init`; needed unless only `bare` steps are
-    /// run
+    /// Root directory of sandboxes, with `sealfleet-init`; required unless the worker runs only
+    /// `bare` steps
     #[arg(long, value_name = "DIR", env = "SEALFLEET_ROOTFS")]
     rootfs: Option<PathBuf>,
-    /// Make (or renew) that root directory with this `sealfleet-init` program
+    /// Make or renew the root directory with this `sealfleet-init` program
     #[arg(long, value_name = "FILE", requires = "rootfs")]
     init: Option<PathBuf>,
-    /// The encrypted store of `builtin://` references
+    /// Encrypted store of `builtin://` references
     #[arg(
         long,
         value_name = "FILE",
@@ -63,7 +63,7 @@ struct Run {
         env = "SEALFLEET_BUILTIN_STORE"
     )]
     builtin_store: Option<PathBuf>,
-    /// The file with that store's key
+    /// File with the key of that store
     #[arg(
         long,
         value_name = "FILE",
@@ -71,41 +71,41 @@ struct Run {
         env = "SEALFLEET_BUILTIN_KEY_FILE"
     )]
     builtin_key_file: Option<PathBuf>,
-    /// Where the steps' output goes, as DIR/RUN/STEP.FENCE.log
+    /// Directory for the output of steps, as DIR/RUN/STEP.FENCE.log
     #[arg(long, value_name = "DIR", env = "SEALFLEET_LOG_DIR")]
     log_dir: PathBuf,
-    /// Bytes of output that are kept for each step
+    /// Bytes of output to keep for each step
     #[arg(long, default_value_t = 10 * 1024 * 1024)]
     log_bytes: u64,
-    /// The queue's endpoint, for the local stack
+    /// Endpoint of the queue, for the local stack
     #[arg(long, value_name = "URL", env = "SEALFLEET_QUEUE_ENDPOINT")]
     queue_endpoint: Option<String>,
     /// Seconds between heartbeats
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
     heartbeat_seconds: u64,
-    /// Steps at once
+    /// Steps to run at once
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     max_concurrent: u16,
-    /// Seconds that held steps may go on after SIGTERM
+    /// Seconds that running steps may take to finish after SIGTERM
     #[arg(long, default_value_t = 30)]
     drain_seconds: u64,
-    /// Run `bare` steps: plain processes of this user, without a sandbox
+    /// Run `bare` steps, as plain processes of this user without a sandbox
     #[arg(long)]
     allow_bare: bool,
-    /// The network that sandboxes see
+    /// Network of sandboxes
     #[arg(long, value_enum, default_value_t = SandboxNetwork::None)]
     network: SandboxNetwork,
-    /// MiB of memory of each sandbox
+    /// Memory of each sandbox in MiB
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u64).range(8..))]
     memory_mib: u64,
-    /// What is logged: `error`, `warn`, `info`, `debug`
+    /// Log level: `error`, `warn`, `info` or `debug`
     #[arg(long, default_value = "info", env = "SEALFLEET_LOG")]
     log: String,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum SandboxNetwork {
-    /// Nothing but loopback
+    /// Loopback only
     None,
     /// The host's network
     Host,
@@ -126,7 +126,7 @@ fn main() -> ExitCode {
         .build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(dispatch(arguments)),
-        Err(error) => Err(format!("no runtime: {error}")),
+        Err(error) => Err(format!("cannot start the runtime: {error}")),
     };
     outcome.unwrap_or_else(|message| {
         eprintln!("sealfleet-worker: {message}");
@@ -136,7 +136,10 @@ fn main() -> ExitCode {
 
 async fn dispatch(arguments: Arguments) -> Result<ExitCode, String> {
     if arguments.api_url.is_empty() {
-        return Err("name the control plane by `--api-url` or `SEALFLEET_API_URL`".to_owned());
+        return Err(
+            "set the address of the control plane with `--api-url` or `SEALFLEET_API_URL`"
+                .to_owned(),
+        );
     }
     match arguments.command {
         Command::Register(request) => {
@@ -202,14 +205,14 @@ async fn executors(run: &Run) -> Result<Executors, String> {
     };
     let bare = if run.allow_bare {
         let program = std::env::current_exe()
-            .map_err(|error| format!("this program cannot be found: {error}"))?;
+            .map_err(|error| format!("cannot find the path of this program: {error}"))?;
         Some(Bare { program, logs })
     } else {
         None
     };
     if bare.is_none() && sandboxed.is_none() {
         return Err(
-            "this worker could run no step: give it `--rootfs DIR`, or `--allow-bare`".to_owned(),
+            "this worker cannot run any step: give it `--rootfs DIR` or `--allow-bare`".to_owned(),
         );
     }
     Ok(Executors { bare, sandboxed })
@@ -228,10 +231,17 @@ async fn sandboxed(run: &Run, rootfs: &Path, logs: Logs) -> Result<Sandboxed, St
             format!("{error}{cause}")
         })?;
     tracing::info!(sandboxes = %launcher.report(), "sandboxes are ready");
-    let builtin = run.builtin_store.clone().zip(run.builtin_key_file.clone());
+    let backend_files = [
+        ("builtin.store", &run.builtin_store),
+        ("builtin.key", &run.builtin_key_file),
+    ];
+    let backend_files = backend_files
+        .into_iter()
+        .filter_map(|(name, path)| Some((name.to_owned(), path.clone()?)))
+        .collect();
     Ok(Sandboxed {
         launcher,
-        builtin: builtin.map(|(store, key)| Builtin { store, key }),
+        backend_files,
         network: match run.network {
             SandboxNetwork::None => Network::None,
             SandboxNetwork::Host => Network::Host,
@@ -248,9 +258,9 @@ fn absolute(path: &Path) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|error| format!("`{}`: {error}", path.display()))
 }
 
-/// The first SIGTERM drains; a second one, and SIGINT, stop at once.
+/// The first SIGTERM drains; a second one, or SIGINT, stops at once.
 fn wishes() -> Result<watch::Receiver<Wish>, String> {
-    let failed = |error| format!("signals cannot be watched: {error}");
+    let failed = |error| format!("cannot watch signals: {error}");
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let (sender, receiver) = watch::channel(Wish::Work);

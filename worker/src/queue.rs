@@ -1,4 +1,4 @@
-//! The worker's own queue, read with credentials that open this queue and no other.
+//! The worker's own queue, read with credentials for this queue only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,37 +18,33 @@ use tokio::time::Instant;
 
 use crate::control::ControlPlane;
 
-/// How long SQS holds a request open for a message; its longest.
+/// How long SQS waits for a message before it answers; its maximum.
 const LONG_POLL_SECONDS: i32 = 20;
 
 /// A message: a hint that a step may be claimed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Its text.
     pub body: String,
-    /// What this delivery of it is deleted by.
+    /// Identifies this delivery, to delete or release it.
     pub receipt: String,
 }
 
 /// Why there is no message.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// The control plane gave no credentials.
     #[error(transparent)]
     Control(#[from] sealfleet_client::Error),
-    /// The queue did not answer as it should.
-    #[error("the queue cannot be read: {0}")]
+    #[error("cannot read the queue: {0}")]
     Queue(String),
 }
 
 /// A queue of hints.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// Waits a while for a message.
+    /// Waits for a message, up to the length of a long poll.
     async fn receive(&self) -> Result<Option<Message>, QueueError>;
-    /// Takes a message out for good.
     async fn delete(&self, message: &Message) -> Result<(), QueueError>;
-    /// Shows a message again, to any worker, after a pause.
+    /// Makes a message visible again, to any worker, after a pause.
     async fn release(&self, message: &Message, after: Duration) -> Result<(), QueueError>;
 }
 
@@ -69,7 +65,7 @@ struct Session {
 }
 
 impl SqsQueue {
-    /// The queue that the control plane names; `endpoint` instead of AWS's own for the local stack.
+    /// `endpoint` replaces AWS's own, for the local stack.
     #[must_use]
     pub fn new(
         control: Arc<dyn ControlPlane>,
@@ -95,8 +91,7 @@ impl SqsQueue {
         }
     }
 
-    /// The present session, or a new one when the credentials are past three quarters of their
-    /// life.
+    /// The current session, or a new one once three quarters of its credentials' life have passed.
     async fn session(&self) -> Result<Session, QueueError> {
         let mut held = self.session.lock().await;
         if let Some(session) = held
@@ -115,7 +110,7 @@ impl SqsQueue {
             None,
             "sealfleet",
         );
-        // One long poll and a little more.
+        // A little longer than one long poll.
         let patience = Duration::from_secs(u64::from(LONG_POLL_SECONDS.unsigned_abs()) + 10);
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))
@@ -141,7 +136,7 @@ impl SqsQueue {
         Ok(session)
     }
 
-    /// The next request gets new credentials: the present ones may have been what was wrong.
+    /// Drops the session: its credentials may be the cause, so the next request gets new ones.
     async fn failed(&self, error: impl std::error::Error) -> QueueError {
         self.session.lock().await.take();
         QueueError::Queue(chain(&error))

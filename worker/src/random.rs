@@ -1,11 +1,11 @@
-//! Random pauses, so that workers that were refused or failed together do not come back together.
+//! Random pauses, so that workers that failed together do not retry together.
 
 use std::time::Duration;
 
 /// A pause between `least` and `most`.
 pub(crate) fn between(least: Duration, most: Duration) -> Duration {
     let mut bytes = [0_u8; 4];
-    // Without randomness the longest pause is right as well.
+    // Without randomness, the longest pause is also fine.
     if getrandom::fill(&mut bytes).is_err() {
         return most;
     }
@@ -15,7 +15,7 @@ pub(crate) fn between(least: Duration, most: Duration) -> Duration {
             .mul_f64(f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX))
 }
 
-/// Pauses that grow from one second to fifteen, each with jitter, until something worked.
+/// Pauses that grow from one second to fifteen, each with jitter, until something works.
 #[derive(Default)]
 pub(crate) struct Backoff {
     failures: u32,

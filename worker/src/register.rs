@@ -8,37 +8,36 @@ use sealfleet_client::{Client, Credential, FileError};
 use sealfleet_domain::run::Mode;
 use sealfleet_domain::{PoolName, ProjectId};
 
-/// What to register.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The project to work for
+    /// Project to work for
     #[arg(long)]
     pub project: ProjectId,
-    /// The pool to work for
+    /// Pool to work for
     #[arg(long)]
     pub pool: PoolName,
-    /// A name for people
+    /// Display name
     #[arg(long)]
     pub name: String,
-    /// What it can do, as KEY=VALUE; may be repeated
+    /// Label that steps can ask for, as KEY=VALUE; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
     pub labels: Vec<(String, String)>,
-    /// A model that it can reach; may be repeated
+    /// Model that the worker can reach; may be repeated
     #[arg(long = "model", value_name = "MODEL")]
     pub models: Vec<String>,
-    /// An execution mode that it can run; may be repeated [default: `sandboxed` and `identity`]
+    /// Execution mode to run; may be repeated [default: `sandboxed` and `identity`]
     #[arg(long = "mode", value_name = "MODE", value_parser = mode)]
     pub modes: Vec<Mode>,
-    /// Declare `bare` too: steps as plain processes of this user, without a sandbox
+    /// Also run `bare` steps, as plain processes of this user without a sandbox
     #[arg(long)]
     pub allow_bare: bool,
-    /// Steps at once
+    /// Steps to run at once
     #[arg(long, default_value_t = 1)]
     pub max_concurrent: u32,
-    /// A file with the enrolment key; without one the worker waits for an admin's approval
+    /// File with an enrolment key; without one, an admin must approve the worker
     #[arg(long, value_name = "FILE")]
     pub enrolment_key_file: Option<PathBuf>,
-    /// The new file that the worker's credential is written to, readable by its owner alone
+    /// New file for the worker's credential, readable by its owner only
     #[arg(long, value_name = "FILE", env = "SEALFLEET_CREDENTIAL_FILE")]
     pub credential_file: PathBuf,
 }
@@ -46,18 +45,15 @@ pub struct Arguments {
 /// Why a worker is not registered.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// `bare` without saying so.
+    /// `bare` without `--allow-bare`.
     #[error(
         "mode `bare` runs steps without a sandbox: add `--allow-bare` if that is what you want"
     )]
     Bare,
-    /// The credential's file is already there.
-    #[error("the file `{}` is already there: remove it, or name another one", .0.display())]
+    #[error("the file `{}` already exists: remove it, or name another one", .0.display())]
     Taken(PathBuf),
-    /// A file cannot be used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The control plane refused or was not reached.
     #[error(transparent)]
     Client(#[from] sealfleet_client::Error),
 }
@@ -65,10 +61,10 @@ pub enum Error {
 /// Registers, writes the credential file, and answers `{"worker_id", "status"}`.
 ///
 /// # Errors
-/// See [`Error`].
+/// [`Error`]; nothing is registered unless writing the credential failed.
 pub async fn run(api_url: &str, arguments: Arguments) -> Result<serde_json::Value, Error> {
     let modes = modes(&arguments)?;
-    // Before anything is registered: a credential is shown once.
+    // Check before registering: the control plane shows a credential only once.
     if arguments.credential_file.exists() {
         return Err(Error::Taken(arguments.credential_file));
     }

@@ -4,9 +4,8 @@
 //! prepare (secrets resolved inside, nothing runs) -> POST /v1/starts -> go -> wait | time-out -> POST /v1/reports
 //! ```
 //!
-//! At every moment the loss of the lease wins: the sandbox is killed, and nothing is reported,
-//! because whatever this worker could say has been decided by somebody else. A start that is
-//! refused runs nothing.
+//! The loss of the lease always wins: the worker kills the sandbox and reports nothing, because
+//! somebody else has decided about the step. If the start is refused, nothing runs.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,15 +20,12 @@ use crate::executor::{Ended, Executor, Running};
 use crate::lease::{Lease, Loss};
 use crate::random::Backoff;
 
-/// Between SIGTERM and SIGKILL when a step's time is up.
+/// Time between SIGTERM and SIGKILL for a step that timed out.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs claimed steps.
 #[derive(Clone)]
 pub struct StepRunner {
-    /// Where starts and ends are put on record.
     pub control: Arc<dyn ControlPlane>,
-    /// What executes.
     pub executor: Arc<dyn Executor>,
 }
 
@@ -50,10 +46,10 @@ impl StepRunner {
                 self.report(&claim, outcome, &mut lease).await;
             }
             Err(Silence::Lost(loss)) => {
-                tracing::warn!(%run_id, %step_id, %fence, ?loss, "lease lost, step killed")
+                tracing::warn!(%run_id, %step_id, %fence, ?loss, "lost the lease, killed the step")
             }
             Err(Silence::StartRefused(error)) => {
-                tracing::warn!(%run_id, %step_id, %fence, %error, "start refused, nothing was run");
+                tracing::warn!(%run_id, %step_id, %fence, %error, "start refused, ran nothing");
             }
         }
     }
@@ -90,7 +86,7 @@ impl StepRunner {
             .map_err(Silence::Lost)
     }
 
-    /// Waits for the end of a command: its own, its time-out, or the loss of its lease.
+    /// Waits until the command ends, times out, or loses its lease.
     async fn watch(
         &self,
         claim: &Claim,
@@ -135,13 +131,13 @@ impl StepRunner {
             failure,
         };
         tokio::select! {
-            // First, so that an answer that is already here is not thrown away.
+            // First, so that an answer that has arrived is not lost.
             biased;
             reported = insist(|| self.control.report(&report)) => match reported {
                 Ok(answer) => tracing::info!(%run_id, %step_id, %fence, state = answer.state, "step reported"),
                 Err(error) => tracing::warn!(%run_id, %step_id, %fence, %error, "report refused"),
             },
-            loss = lease.taken() => tracing::warn!(%run_id, %step_id, %fence, ?loss, "lease lost before the report"),
+            loss = lease.taken() => tracing::warn!(%run_id, %step_id, %fence, ?loss, "lost the lease before the report"),
         }
     }
 }
@@ -156,13 +152,13 @@ fn outcome(ended: Ended) -> Outcome {
     Outcome::Failed { failure }
 }
 
-/// Sends a request that may be sent twice until it is accepted or refused.
+/// Retries an idempotent request until it is accepted or refused.
 async fn insist<T, F: Future<Output = Result<T, Error>>>(send: impl Fn() -> F) -> Result<T, Error> {
     let mut backoff = Backoff::default();
     loop {
         match send().await {
             Err(error) if error.is_passing() => {
-                tracing::warn!(%error, "the control plane was not reached, trying again");
+                tracing::warn!(%error, "cannot reach the control plane, retrying");
                 tokio::time::sleep(backoff.pause()).await;
             }
             answer => return answer,

@@ -17,41 +17,37 @@ use crate::queue::{Message, Queue, QueueError};
 use crate::random::{Backoff, between};
 use crate::step::StepRunner;
 
-/// How long killed steps may take to be gone.
+/// How long killed steps may take to end.
 const LAST_MOMENT: Duration = Duration::from_secs(10);
 
-/// How a worker works.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Between two heartbeats; a third of the lease or less.
+    /// Time between two heartbeats: at most a third of the lease.
     pub heartbeat: Duration,
     /// Steps at once.
     pub max_concurrent: usize,
-    /// How long held steps may go on after the worker was asked to stop.
+    /// How long running steps may take to finish after the worker was asked to stop.
     pub drain: Duration,
 }
 
-/// What the worker was asked for.
+/// What the operator wants from the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wish {
-    /// Work.
     Work,
-    /// Take nothing new, finish what is held.
+    /// Take no new steps, finish the running ones.
     Drain,
-    /// Kill what is held.
+    /// Kill the running steps.
     Stop,
 }
 
 /// Why a worker ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// It was asked to.
     Asked,
-    /// It may not work any more: rejected, revoked, or its credential is not known.
+    /// It was rejected or revoked, or its credential is unknown.
     NotAllowed,
 }
 
-/// A worker.
 pub struct Worker {
     control: Arc<dyn ControlPlane>,
     queue: Arc<dyn Queue>,
@@ -62,7 +58,6 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker that takes hints from `queue`, claims at `control` and executes by `executor`.
     #[must_use]
     pub fn new(
         control: Arc<dyn ControlPlane>,
@@ -84,7 +79,7 @@ impl Worker {
         }
     }
 
-    /// Works until it is asked to stop or may not work any more. Nothing that it started runs when
+    /// Works until it is asked to stop or no longer allowed to work. None of its steps runs when
     /// this returns.
     pub async fn run(self, wish: watch::Receiver<Wish>) -> End {
         let mut running = JoinSet::new();
@@ -102,26 +97,26 @@ impl Worker {
         });
         let all_gone = async { while running.join_next().await.is_some() {} };
         if tokio::time::timeout(LAST_MOMENT, all_gone).await.is_err() {
-            tracing::warn!("some steps were not gone in time");
+            tracing::warn!("some steps did not end in time");
         }
-        // What is left is dropped here, which kills it.
+        // The rest is dropped here, which kills it.
         end
     }
 
     async fn work_and_drain(&self, running: &mut JoinSet<()>, wish: &watch::Receiver<Wish>) {
         self.work(running, wish).await;
-        tracing::info!(held = self.leases.all().len(), "no new steps are taken");
+        tracing::info!(held = self.leases.all().len(), "taking no new steps");
         let finished = async { while running.join_next().await.is_some() {} };
         tokio::select! {
             biased;
-            () = asked(wish, Wish::Stop) => tracing::info!("stopped at once"),
+            () = asked(wish, Wish::Stop) => tracing::info!("stopping at once"),
             () = finished => tracing::info!("drained"),
-            () = tokio::time::sleep(self.settings.drain) => tracing::warn!("the time to drain is over"),
+            () = tokio::time::sleep(self.settings.drain) => tracing::warn!("the time to drain is over, killing the remaining steps"),
         }
     }
 
-    /// Takes one hint after the other while a slot is free, until it is asked for less. A claim
-    /// that is under way is not given up: its answer may be a lease.
+    /// Takes hints while a slot is free, until the worker is asked to drain or stop. It always
+    /// waits for the answer to a claim: the answer may be a lease.
     async fn work(&self, running: &mut JoinSet<()>, wish: &watch::Receiver<Wish>) {
         let slots = Arc::new(Semaphore::new(self.settings.max_concurrent.max(1)));
         let mut backoff = Backoff::default();
@@ -142,7 +137,7 @@ impl Worker {
                 }
                 Err(QueueError::Control(error)) => Some(self.pause_after(&error, &mut backoff)),
                 Err(error) => {
-                    tracing::warn!(%error, "waiting before the queue is read again");
+                    tracing::warn!(%error, "cannot read the queue, retrying after a pause");
                     Some(backoff.pause())
                 }
             };
@@ -167,8 +162,8 @@ impl Worker {
         Ok(self.queue.receive().await?.map(|message| (message, slot)))
     }
 
-    /// Claims what a hint names, and runs it if it is granted. Answers how long to wait before the
-    /// next one.
+    /// Claims the step of a hint, and starts it if the claim is granted. Answers how long to wait
+    /// before the next hint.
     async fn take(
         &self,
         message: Message,
@@ -176,7 +171,7 @@ impl Worker {
         running: &mut JoinSet<()>,
     ) -> Option<Duration> {
         let Ok(hint) = serde_json::from_str::<QueueMessage>(&message.body) else {
-            tracing::warn!("a message of the queue is no hint, it is deleted");
+            tracing::warn!("deleted a malformed queue message");
             self.delete(&message).await;
             return None;
         };
@@ -201,12 +196,12 @@ impl Worker {
                 None
             }
             Err(error) if settles_the_hint(&error) => {
-                tracing::info!(%run_id, %step_id, %error, "not claimed, nobody can");
+                tracing::info!(%run_id, %step_id, %error, "claim refused, dropping the hint");
                 self.delete(&message).await;
                 None
             }
             Err(error) => {
-                tracing::info!(%run_id, %step_id, %error, "not claimed");
+                tracing::info!(%run_id, %step_id, %error, "claim refused");
                 let pause = self.pause_after(&error, &mut Backoff::default());
                 self.release(&message).await;
                 let is_mismatch = error
@@ -217,12 +212,12 @@ impl Worker {
         }
     }
 
-    /// Follows what a refusal says about this worker as a whole. Answers how long to wait before it
-    /// asks again.
+    /// Applies what an error says about this worker as a whole. Answers how long to wait before the
+    /// next request.
     fn pause_after(&self, error: &Error, backoff: &mut Backoff) -> Duration {
         match standing(error) {
             Standing::Ended => {
-                tracing::error!(%error, "this worker may not work any more");
+                tracing::error!(%error, "this worker is no longer allowed to work");
                 self.ended.send_replace(true);
                 Duration::ZERO
             }
@@ -231,7 +226,7 @@ impl Worker {
                 between(Duration::from_secs(3), Duration::from_secs(6))
             }
             Standing::Unchanged => {
-                tracing::warn!(%error, "waiting before the next step is asked for");
+                tracing::warn!(%error, "cannot claim, retrying after a pause");
                 backoff.pause()
             }
         }
@@ -239,22 +234,22 @@ impl Worker {
 
     async fn delete(&self, message: &Message) {
         if let Err(error) = self.queue.delete(message).await {
-            // It comes again, and its claim is refused then.
-            tracing::warn!(%error, "a message was not deleted");
+            // It is delivered again, and its claim is then refused.
+            tracing::warn!(%error, "cannot delete a queue message");
         }
     }
 
     async fn release(&self, message: &Message) {
         let after = between(Duration::from_secs(1), Duration::from_secs(5));
         if let Err(error) = self.queue.release(message, after).await {
-            tracing::warn!(%error, "a message was not released; it comes again by itself");
+            tracing::warn!(%error, "cannot release a queue message; the queue delivers it again later");
         }
     }
 
-    /// Keeps all held leases alive. Returns when the worker may not work any more.
+    /// Renews all leases. Returns when the worker is no longer allowed to work.
     async fn heartbeats(&self) {
         let interval = self.settings.heartbeat;
-        // A hanging one leaves time for another before the leases are over.
+        // If one heartbeat hangs, there is time for another before the leases end.
         let patience = (interval / 2).max(Duration::from_secs(2));
         let mut pause = interval;
         loop {
@@ -271,7 +266,7 @@ impl Worker {
                 Ok(Ok(answer)) => {
                     self.leases.heard(asked, &answer.leases);
                     if answer.status != WorkerStatus::Approved {
-                        tracing::error!(status = ?answer.status, "this worker may not work any more");
+                        tracing::error!(status = ?answer.status, "this worker is no longer allowed to work");
                         return;
                     }
                 }
@@ -280,19 +275,19 @@ impl Worker {
                         .problem()
                         .is_some_and(|problem| matches!(problem.status, 401 | 403)) =>
                 {
-                    tracing::error!(%error, "heartbeat refused, all steps are killed");
+                    tracing::error!(%error, "heartbeat refused, killing all steps");
                     self.leases.lose_all(Loss::WorkerEnded);
                     if standing(&error) == Standing::Ended {
                         return;
                     }
                 }
-                // The leases run out by themselves unless a later one gets through.
+                // The leases run out unless a later heartbeat gets through.
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "no heartbeat");
+                    tracing::warn!(%error, "heartbeat failed");
                     pause = between(interval / 10, interval / 4);
                 }
                 Err(_) => {
-                    tracing::warn!("no heartbeat: no answer in time");
+                    tracing::warn!("heartbeat failed: no answer in time");
                     pause = Duration::ZERO;
                 }
             }
@@ -300,7 +295,7 @@ impl Worker {
     }
 }
 
-/// Waits until `least` or more is asked for. Nobody left who could ask counts as asked.
+/// Waits for the wish `least` or a stronger one. A closed channel counts as one.
 async fn asked(wish: &watch::Receiver<Wish>, least: Wish) {
     let mut wish = wish.clone();
     drop(wish.wait_for(|wish| *wish >= least).await.map(|wish| *wish));

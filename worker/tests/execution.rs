@@ -1,18 +1,20 @@
 //! Commands that really run: bare ones behind their guard, and sandboxed ones behind a stand-in for
-//! `sealfleet-init` that speaks its protocol.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! `sealfleet-init` that speaks over its channel.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use sealfleet_bubblewrap::{Launcher, LauncherConfig, Limits, Network, build_rootfs};
+use sealfleet_channel::{Channel as _, Descriptors, Socket, ToHost, ToInit};
 use sealfleet_client::types::Claim;
 use sealfleet_domain::run::Failure;
 use sealfleet_worker::executor::bare::Bare;
-use sealfleet_worker::executor::sandboxed::{Builtin, Sandboxed};
+use sealfleet_worker::executor::sandboxed::Sandboxed;
 use sealfleet_worker::executor::{Ended, Executor, Logs, Running};
 use serde_json::{Value, json};
 
@@ -160,33 +162,72 @@ async fn a_bare_command_may_end_by_itself_when_it_is_asked_to() {
     assert_eq!(running.stop(Duration::from_secs(10)).await, Ended::Code(3));
 }
 
-/// Speaks the protocol of `sealfleet-init exec`: answers with the content of the store, waits for
-/// the go, and runs a fixed command that shows what it was given.
+/// Runs this test's program as the stand-in for `sealfleet-init`.
 const STAND_IN: &str = r#"#!/bin/sh
-step=$(cat <&3)
-if [ "$8" = --builtin-store-fd ]; then answer=$(cat <&6); else answer='{"resolved":[]}'; fi
-echo "$answer" >&4
-exec 4>&-
-go=$(head -c1 <&5)
-[ "$go" = g ] || exit 125
-echo "step=$step"
-echo "arguments=$*"
-echo "environment=$(env | sort | tr '\n' ' ')"
-case "$step" in *loop*) while :; do sleep 1; done;; *memory*) tail /dev/zero;; *) exit 4;; esac
+echo "arguments=$*" >&2
+exec /stand-in --exact execution::stand_in --ignored --nocapture >/dev/null
 "#;
 
-/// The answer of the stand-in is what stands in the store.
+#[expect(unsafe_code, reason = "only its number says which descriptor is meant")]
+fn inherited_channel() -> OwnedFd {
+    use std::os::fd::FromRawFd as _;
+    // SAFETY: the worker passes it, and nothing else in this process takes it.
+    unsafe { OwnedFd::from_raw_fd(3) }
+}
+
+/// Not a test: the stand-in for `sealfleet-init`. Answers with the content of the store, or with
+/// an empty list if it has none; waits for the go; shows what it was given, and ends as the step's
+/// command says.
+#[tokio::test]
+#[ignore = "started by other tests"]
+async fn stand_in() {
+    let mut channel = Socket::inherited(inherited_channel()).unwrap();
+    let (message, mut files) = channel.receive().await.unwrap();
+    let ToInit::Step(step) = message else {
+        panic!("{message:?}")
+    };
+    let files_seen: Vec<String> = files.keys().cloned().collect();
+    let answer = match files.remove("builtin.store") {
+        Some(store) => std::io::read_to_string(File::from(store)).unwrap(),
+        None => r#"{"resolved":[]}"#.to_owned(),
+    };
+    let answer: ToHost = serde_json::from_str(&answer).unwrap();
+    channel.send(&answer, Descriptors::new()).await.unwrap();
+    let Ok((ToInit::Go, _)) = channel.receive().await else {
+        std::process::exit(125)
+    };
+    eprintln!("step={}", serde_json::to_string(&step).unwrap());
+    eprintln!("files={}", files_seen.join(" "));
+    let environment: Vec<String> = std::env::vars().map(|(name, _)| name).collect();
+    eprintln!("environment={}", environment.join(" "));
+    match step.command.last().unwrap().as_str() {
+        "loop" => std::thread::sleep(Duration::from_secs(600)),
+        "memory" => drop(Command::new("tail").arg("/dev/zero").status()),
+        "told" => {
+            let ended = ToHost::Ended { exit_code: 143 };
+            channel.send(&ended, Descriptors::new()).await.unwrap();
+        }
+        _ => {}
+    }
+    std::process::exit(4);
+}
+
+/// The answer of the stand-in is the content of the store.
 async fn sandboxed(place: &Path, answer: Option<&Value>) -> Sandboxed {
     std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o755)).unwrap();
     let init = place.join("init");
     std::fs::write(&init, STAND_IN).unwrap();
     let rootfs = build_rootfs(&place.join("rootfs"), &init).unwrap();
-    let builtin = answer.map(|answer| {
-        let (store, key) = (place.join("store"), place.join("key"));
-        std::fs::write(&store, answer.to_string()).unwrap();
-        std::fs::write(&key, "key").unwrap();
-        Builtin { store, key }
-    });
+    let stand_in = rootfs.join("stand-in");
+    std::fs::copy(std::env::current_exe().unwrap(), &stand_in).unwrap();
+    std::fs::set_permissions(&stand_in, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut backend_files = BTreeMap::from([("other.file".to_owned(), place.join("not-there"))]);
+    if let Some(answer) = answer {
+        for (name, content) in [("store", answer.to_string()), ("key", "key".to_owned())] {
+            std::fs::write(place.join(name), content).unwrap();
+            backend_files.insert(format!("builtin.{name}"), place.join(name));
+        }
+    }
     let launcher = Launcher::detect(LauncherConfig::new(rootfs)).await.unwrap();
     let limits = Limits {
         memory_bytes: 64 << 20,
@@ -194,7 +235,7 @@ async fn sandboxed(place: &Path, answer: Option<&Value>) -> Sandboxed {
     };
     Sandboxed {
         launcher,
-        builtin,
+        backend_files,
         network: Network::None,
         limits,
         logs: logs(place),
@@ -213,20 +254,25 @@ async fn a_sandboxed_command_runs_only_after_go() {
     let prepared = sandboxed.prepare(&step).await.unwrap();
     assert_eq!(prepared.resolved(), &BTreeMap::new());
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(output(place.path()), "", "nothing runs before the go");
+    let text = output(place.path());
+    assert_eq!(
+        text, "arguments=exec --channel-fd 3\n",
+        "nothing runs before the go"
+    );
     let running = prepared.go().await.unwrap();
     assert_eq!(running.wait().await, Ended::Code(4));
     let text = output(place.path());
-    let step = r#"step={"project":"healthcare","command":["/bin/sh","-c","x"],"env":{"KNOB":"of the step"},"secrets":[]}"#;
+    let step = r#"step={"project":"healthcare","command":["/bin/sh","-c","x"],"env":{"KNOB":"of the step"},"secrets":[],"resolve_millis":60000}"#;
     assert!(text.contains(step), "{text}");
-    assert!(
-        text.contains("arguments=exec --step-fd 3 --status-fd 4 --go-fd 5\n"),
-        "{text}"
-    );
+    assert!(text.contains("files=\nenvironment=PWD"), "{text}");
     assert!(
         !text.contains("SEALFLEET") && !text.contains("CARGO"),
         "{text}"
     );
+
+    let told = start(&sandboxed, &claim("sandboxed", "told", &json!([]))).await;
+    assert_eq!(told.wait().await, Ended::Signal(15), "as init says");
+    assert_eq!(told.wait().await, Ended::Signal(15), "and again");
 
     drop(
         sandboxed
@@ -235,7 +281,7 @@ async fn a_sandboxed_command_runs_only_after_go() {
             .unwrap(),
     );
     until("a dropped one is gone", || {
-        output(place.path()).matches("step=").count() == 1
+        output(place.path()).matches("step=").count() == 2
     })
     .await;
 }
@@ -258,7 +304,7 @@ async fn an_identity_step_tells_the_versions_that_were_resolved() {
     let text = output(place.path());
     let secrets = r#""secrets":[{"name":"API_KEY","uri":"builtin://crm/api-key","version":null}]"#;
     assert!(
-        text.contains(secrets) && text.contains("--builtin-store-fd 6 --builtin-key-fd 7"),
+        text.contains(secrets) && text.contains("files=builtin.key builtin.store\n"),
         "{text}"
     );
 
@@ -334,10 +380,9 @@ async fn a_tool_gets_the_secrets_that_it_is_granted_and_no_others() {
         assert_eq!(prepared.resolved(), &BTreeMap::new());
         prepared.go().await.unwrap().wait().await;
     }
-    assert_eq!(
-        output(place.path()).matches("--builtin-store-fd").count(),
-        1
-    );
+    let text = output(place.path());
+    assert_eq!(text.matches("files=builtin").count(), 1, "{text}");
+    assert_eq!(text.matches("files=\n").count(), 2, "{text}");
 }
 
 #[tokio::test]
@@ -355,9 +400,28 @@ async fn a_secret_that_cannot_be_resolved_is_a_failure_by_name() {
         panic!("resolved")
     };
     assert!(
-        matches!(failure, Failure::SecretUnavailable { .. }),
+        matches!(&failure, Failure::SecretUnavailable { detail } if detail.contains("`builtin.store`")),
         "{failure:?}"
     );
+}
+
+#[tokio::test]
+async fn a_sandbox_that_dies_before_its_answer_cannot_start() {
+    let place = tempfile::tempdir().unwrap();
+    let sandboxed = sandboxed(place.path(), None).await;
+    std::fs::write(
+        place.path().join("rootfs/sealfleet-init"),
+        "#!/bin/sh\nexit 9\n",
+    )
+    .unwrap();
+    let Err(failure) = sandboxed
+        .prepare(&claim("sandboxed", "x", &json!([])))
+        .await
+    else {
+        panic!("prepared")
+    };
+    let detail = "the sandbox ended before its command: Code(9)".to_owned();
+    assert_eq!(failure, Failure::CannotStart { detail });
 }
 
 #[tokio::test]

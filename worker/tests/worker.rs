@@ -1,8 +1,6 @@
 //! What a worker promises, with a control plane, a queue and an executor that do as they are told.
 //! Time is paused: it moves when everybody waits.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use sealfleet_domain::cause::chain;
+use sealfleet_domain::scope::NoScope;
 use sealfleet_domain::{PoolName, ProjectScope};
 
 use crate::Unavailable;
@@ -23,6 +24,14 @@ pub trait Queues: Send + Sync {
 #[must_use]
 pub fn queue_name(scope: &ProjectScope, pool: &PoolName) -> String {
     format!("sealfleet-{}--{pool}", scope.project())
+}
+
+/// The project and pool of a message, from the ARN of the queue that Lambda polled for it.
+///
+/// # Errors
+/// When the ARN is not that of a pool's queue.
+pub fn scope_of_queue(arn: &str) -> Result<(ProjectScope, PoolName), NoScope> {
+    ProjectScope::of_queue(arn.rsplit(':').next().unwrap_or(arn))
 }
 
 /// Amazon SQS.

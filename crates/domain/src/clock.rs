@@ -22,7 +22,7 @@ impl Timestamp {
         self.0
     }
 
-    /// Whole seconds since the Unix epoch, the unit of DynamoDB's time to live.
+    /// Whole seconds since the Unix epoch, the unit of a stored row's time to live.
     #[must_use]
     pub const fn epoch_seconds(self) -> i64 {
         self.0.div_euclid(1000)

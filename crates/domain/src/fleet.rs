@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capability::{Host, PULL};
 use crate::cascade::Bindings;
 use crate::clock::Timestamp;
 use crate::hash::SecretHash;
@@ -25,26 +26,103 @@ pub struct Project {
 
 /// A named queue of a project, and who takes work from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(into = "PoolRow", try_from = "PoolRow")]
 pub enum Pool {
     /// Workers in the customer's network claim from it.
     Pull,
-    /// Each step runs as a Fargate task.
-    Fargate(FargatePool),
+    /// The control plane launches a sandbox for each step.
+    Hosted(HostedPool),
 }
 
-/// A pool whose executor is ECS. It is also a registered worker, so that claims work the same way
-/// for every pool.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FargatePool {
+/// A pool whose sandboxes the control plane launches. It is also a registered worker, so that
+/// claims work the same way for every pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostedPool {
+    /// The `kind` of its host in the capability table.
+    pub host: String,
     /// The worker that represents this pool.
     pub worker_id: WorkerId,
     /// The sandbox image by digest: `repository@sha256:…`.
     pub image: String,
-    /// CPU units of a task (1024 units are one vCPU).
+    /// CPU units of a sandbox (1024 units are one vCPU).
     pub cpu: u32,
-    /// Memory of a task, in MiB.
+    /// Memory of a sandbox, in MiB.
     pub memory_mib: u32,
+}
+
+impl Pool {
+    /// The capabilities of its host.
+    #[must_use]
+    pub fn host(&self) -> &'static Host {
+        match self {
+            Self::Pull => &PULL,
+            Self::Hosted(pool) => Host::of_kind(&pool.host),
+        }
+    }
+}
+
+/// The stored form of a pool: flat, with the host's `kind` as its own.
+#[derive(Serialize, Deserialize)]
+struct PoolRow {
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    worker_id: Option<WorkerId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cpu: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory_mib: Option<u32>,
+}
+
+impl From<Pool> for PoolRow {
+    fn from(pool: Pool) -> Self {
+        let Pool::Hosted(pool) = pool else {
+            return Self {
+                kind: PULL.kind.to_owned(),
+                worker_id: None,
+                image: None,
+                cpu: None,
+                memory_mib: None,
+            };
+        };
+        Self {
+            kind: pool.host,
+            worker_id: Some(pool.worker_id),
+            image: Some(pool.image),
+            cpu: Some(pool.cpu),
+            memory_mib: Some(pool.memory_mib),
+        }
+    }
+}
+
+/// A stored pool that lacks a field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a pool of kind `{kind}` has no `{member}`")]
+pub struct InvalidPool {
+    kind: String,
+    member: &'static str,
+}
+
+impl TryFrom<PoolRow> for Pool {
+    type Error = InvalidPool;
+
+    fn try_from(row: PoolRow) -> Result<Self, Self::Error> {
+        if row.kind == PULL.kind {
+            return Ok(Self::Pull);
+        }
+        let lacks = |member| InvalidPool {
+            kind: row.kind.clone(),
+            member,
+        };
+        Ok(Self::Hosted(HostedPool {
+            worker_id: row.worker_id.ok_or_else(|| lacks("worker_id"))?,
+            image: row.image.ok_or_else(|| lacks("image"))?,
+            cpu: row.cpu.ok_or_else(|| lacks("cpu"))?,
+            memory_mib: row.memory_mib.ok_or_else(|| lacks("memory_mib"))?,
+            host: row.kind,
+        }))
+    }
 }
 
 /// The status of a worker's registration.
@@ -62,7 +140,7 @@ pub enum WorkerStatus {
     Revoked,
 }
 
-/// A worker: a `sealfleet-worker` process, or a Fargate pool.
+/// A worker: a `sealfleet-worker` process, or a pool whose sandboxes the control plane launches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Worker {
     pub worker_id: WorkerId,
@@ -80,7 +158,7 @@ pub struct Worker {
     pub modes: Vec<Mode>,
     /// The most steps that it may hold at once.
     pub max_concurrent: u32,
-    /// SHA-256 of its secret. `None` for a Fargate pool: nobody can authenticate as one.
+    /// SHA-256 of its secret. `None` for a hosted pool: nobody can authenticate as one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<SecretHash>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -195,5 +273,23 @@ impl Worker {
             return Err(Mismatch::Model);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_is_stored_flat() {
+        for stored in [
+            r#"{"kind":"pull"}"#,
+            r#"{"kind":"fargate","worker_id":"wrk_0198c0de-0000-7000-8000-00000000000a","image":"i","cpu":256,"memory_mib":512}"#,
+            r#"{"kind":"toy","worker_id":"wrk_0198c0de-0000-7000-8000-00000000000a","image":"i","cpu":256,"memory_mib":512}"#,
+        ] {
+            let pool: Pool = serde_json::from_str(stored).expect("a pool");
+            assert_eq!(serde_json::to_string(&pool).expect("a row"), stored);
+        }
+        assert!(serde_json::from_str::<Pool>(r#"{"kind":"fargate","image":"i"}"#).is_err());
     }
 }

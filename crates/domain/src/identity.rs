@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::acl::{Acl, sees};
+use crate::capability::Host;
 use crate::cascade::{Layer, Level, Overrides, Resolved};
 use crate::names::ToolName;
 use crate::reference::{ProfileRef, Reference, SecretUri};
@@ -34,7 +35,7 @@ pub struct SecretRef {
     /// asked the identity backend about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The full ARN of an AWS secret, which a task definition needs.
+    /// The backend's own full name of the secret, where a host needs it to inject the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arn: Option<String>,
     /// The profile that contributed it.
@@ -46,7 +47,7 @@ pub struct SecretRef {
 pub struct Pin {
     /// The version.
     pub version: String,
-    /// The full ARN of an AWS secret.
+    /// The backend's own full name of the secret.
     pub arn: Option<String>,
 }
 
@@ -180,9 +181,38 @@ impl Identity {
     }
 }
 
+impl Host {
+    /// Whether its sandboxes can resolve all of these secrets.
+    ///
+    /// # Errors
+    /// The first secret that they cannot, and the remedy.
+    pub fn check_secrets(&self, secrets: &[SecretRef]) -> Result<(), String> {
+        let resolves = |secret: &&SecretRef| {
+            let scheme = secret.uri.scheme();
+            self.schemes.iter().any(|own| own.name == scheme)
+        };
+        let Some(secret) = secrets.iter().find(|secret| !resolves(secret)) else {
+            return Ok(());
+        };
+        let own: Vec<String> = self
+            .schemes
+            .iter()
+            .map(|scheme| format!("`{}://`", scheme.name))
+            .collect();
+        let (name, from, scheme, host) =
+            (&secret.name, &secret.from, secret.uri.scheme(), self.name);
+        Err(format!(
+            "secret `{name}` of profile `{from}` is `{scheme}://`, which a {host} pool cannot resolve; use {own} with \
+             {host} pools, take the key out with a tombstone, or hide it from the step's tool",
+            own = own.join(" or "),
+        ))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capability::{FARGATE, PULL};
 
     fn identity(secrets: &[(&str, &str, &str)], env: &[(&str, &str)]) -> Identity {
         let secret = |(name, uri, version): &(&str, &str, &str)| SecretRef {
@@ -233,6 +263,26 @@ mod tests {
             (keys(&["B", "D"]), keys(&["X"]))
         );
         assert_eq!(before.drift_to(&before), None);
+    }
+
+    #[test]
+    fn a_host_resolves_its_own_schemes() {
+        let secrets = |uris: &[&str]| {
+            let uris: Vec<_> = uris.iter().map(|uri| ("K", *uri, "1")).collect();
+            identity(&uris, &[]).secrets
+        };
+        let both = secrets(&["aws-sm://sealfleet/a/b#k", "builtin://crm"]);
+        assert_eq!(PULL.check_secrets(&both[1..]), Ok(()));
+        assert_eq!(FARGATE.check_secrets(&both[..1]), Ok(()));
+        assert!(PULL.check_secrets(&both).is_err());
+        assert_eq!(
+            FARGATE.check_secrets(&both),
+            Err(
+                "secret `K` of profile `crm` is `builtin://`, which a Fargate pool cannot resolve; use `aws-sm://` with \
+                 Fargate pools, take the key out with a tombstone, or hide it from the step's tool"
+                    .to_owned()
+            )
+        );
     }
 
     #[test]

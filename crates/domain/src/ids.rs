@@ -94,7 +94,7 @@ macro_rules! id {
 
 id!(RunId, "run", "a run");
 id!(
-    /// A `sealfleet-worker` process or a Fargate pool.
+    /// A `sealfleet-worker` process or a hosted pool.
     WorkerId, "wrk", "a worker"
 );
 id!(TokenId, "tok", "a token");

@@ -1,12 +1,13 @@
 //! The rules of Sealfleet: what may happen, to whom, and in which order.
 //!
-//! This crate holds only types and pure functions: no I/O, no async, no AWS. The Lambda functions,
-//! the tests and the simulations run the same rules. It uses the product's words: project, run,
-//! step, lease, fence, profile.
+//! This crate holds only types and pure functions: no I/O, no async, no vendor. The functions, the
+//! tests and the simulations run the same rules. It uses the product's words: project, run, step,
+//! lease, fence, profile.
 
 pub mod access;
 pub mod acl;
 pub mod audit;
+pub mod capability;
 pub mod cascade;
 pub mod cause;
 pub mod clock;

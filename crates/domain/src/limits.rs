@@ -51,7 +51,7 @@ pub const MAX_CONCURRENT: u32 = 1000;
 pub const TIMEOUT_SECONDS: u32 = 12 * 3600;
 /// Attempts of a step.
 pub const MAX_ATTEMPTS: u32 = 10;
-/// Seconds that a step may wait to be claimed: 14 days, as long as SQS keeps a message.
+/// Seconds that a step may wait to be claimed: 14 days, as long as a queue keeps a message.
 pub const TTL_SECONDS: u32 = 14 * 24 * 3600;
 /// Rows of one page of a list.
 pub const PAGE: u32 = 100;

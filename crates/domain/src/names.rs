@@ -1,5 +1,6 @@
 //! Names that people choose. Each has exactly one spelling, in lower-case ASCII, so two names that
-//! look alike are equal. No name contains a separator that joins keys (`#`) or AWS names (`--`).
+//! look alike are equal. No name contains a separator that joins keys (`#`) or the names of queues
+//! and roles (`--`).
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

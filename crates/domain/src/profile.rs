@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::acl::{ALL, Acl};
+use crate::capability::{Names, Versions};
 use crate::clock::Timestamp;
 use crate::labels::Labels;
 use crate::limits;
@@ -67,9 +68,8 @@ impl Content {
     /// Checks the content that a user wrote for a profile of `owner`.
     ///
     /// # Errors
-    /// The first field that breaks a rule. A reference to AWS must start with its owner's own
-    /// prefix (`sealfleet/PROJECT/`, `sealfleet/system/`). The execution role can read no other,
-    /// and this check reports it before anything starts.
+    /// The first field that breaks a rule. A reference must have its owner's own prefix. The
+    /// owner's sandboxes can read no other, and this check reports it before anything starts.
     pub fn check(&self, owner: &Owner) -> Result<(), InvalidProfile> {
         check_env("env", &self.env)?;
         if self.secrets.len() > limits::SECRETS {
@@ -91,7 +91,7 @@ impl Content {
                     format!("`{name}` is also set in `env`; keep only one of the two"),
                 ));
             }
-            check_reference(&field, reference, owner)?;
+            check_reference(reference, owner).map_err(|message| invalid(&field, message))?;
         }
         self.check_tombstones()?;
         if self.allowed_workflows.len() > limits::WORKFLOWS {
@@ -124,41 +124,33 @@ impl Content {
     }
 }
 
-fn check_reference(
-    field: &str,
-    reference: &Reference,
-    owner: &Owner,
-) -> Result<(), InvalidProfile> {
-    let own = owner.name();
-    match &reference.uri {
-        SecretUri::AwsSecretsManager { name, .. } => {
-            let prefix = format!("sealfleet/{own}/");
+/// Checks that a reference uses its owner's names, and that it is pinned if nobody can look up a
+/// version.
+fn check_reference(reference: &Reference, owner: &Owner) -> Result<(), String> {
+    let (scheme, name) = (reference.uri.declared(), reference.uri.name());
+    match scheme.names {
+        Names::Prefixed(prefix) => {
+            let prefix = format!("{prefix}{}/", owner.name());
             if !name.starts_with(&prefix) {
-                return Err(invalid(
-                    field,
-                    format!("the secret's name must start with `{prefix}`"),
-                ));
+                return Err(format!("the secret's name must start with `{prefix}`"));
             }
         }
-        SecretUri::Builtin { name } => {
+        Names::SystemApart => {
             if name.starts_with("system/") != matches!(owner, Owner::System) {
-                return Err(invalid(
-                    field,
+                return Err(
                     "names under `system/` are for system profiles, which may use no others"
                         .to_owned(),
-                ));
-            }
-            if reference.version.is_none() {
-                return Err(invalid(
-                    field,
-                    "pin the version, as in `builtin://NAME@VERSION`: the control plane cannot ask a worker's store for it \
-                     (`sealfleet-init builtin put` and `list` print it)"
-                        .to_owned(),
-                ));
+                );
             }
         }
     }
-    Ok(())
+    match scheme.versions {
+        Versions::Pinned { because } if reference.version.is_none() => Err(format!(
+            "pin the version, as in `{}`: {because}",
+            scheme.reference_form()
+        )),
+        Versions::Pinned { .. } | Versions::Described => Ok(()),
+    }
 }
 
 fn check_tools(tools: &Acl) -> Result<(), InvalidProfile> {

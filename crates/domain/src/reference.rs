@@ -1,32 +1,25 @@
 //! Secret references and profile references: addresses, as one string each. They name values and
-//! are none.
+//! are none. Which schemes there are, `capability` says.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::capability::{SCHEMES, Scheme};
 use crate::limits;
 use crate::names::ProfileName;
 
-/// The address of one value in an identity backend. It names a value and is none.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SecretUri {
-    /// `aws-sm://NAME#JSON-KEY`: one key of a JSON secret in AWS Secrets Manager.
-    AwsSecretsManager {
-        /// The secret's name, `sealfleet/PROJECT/…`.
-        name: String,
-        /// The key inside the secret's JSON object.
-        json_key: String,
-    },
-    /// `builtin://NAME`: a value of the encrypted file beside a worker.
-    Builtin {
-        /// The value's name in the file.
-        name: String,
-    },
+/// The address of one value in an identity backend: `SCHEME://NAME`, or `SCHEME://NAME#KEY` where
+/// one stored secret holds several values. It names a value and is none.
+#[derive(Clone)]
+pub struct SecretUri {
+    scheme: &'static Scheme,
+    name: String,
+    /// Present exactly if the scheme is keyed.
+    key: Option<String>,
 }
 
 /// A secret reference: an address and, if it is pinned, the version.
 ///
-/// Text form `URI[@VERSION]`: `aws-sm://sealfleet/healthcare/crm#api-key`,
-/// `builtin://crm@0198c0de-0000-7000-8000-00000000000a`.
+/// Text form: `URI[@VERSION]`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reference {
     /// The address.
@@ -49,7 +42,7 @@ pub enum ProfileRef {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUri {
     /// No known scheme.
-    #[error("the reference has no known scheme; use one of {known}", known = SecretUri::FORMS)]
+    #[error("the reference has no known scheme; use one of {known}", known = forms())]
     Scheme,
     /// A known scheme, written wrongly.
     #[error("the reference is malformed; write `{0}`")]
@@ -63,25 +56,88 @@ pub enum InvalidUri {
 }
 
 impl SecretUri {
-    /// The forms that are known, for messages.
-    pub const FORMS: &'static str = "`aws-sm://NAME#JSON-KEY` or `builtin://NAME@VERSION`";
+    /// Reads an address of one of `schemes`.
+    ///
+    /// # Errors
+    /// When it is too long, has another scheme, or is not in the scheme's form.
+    pub fn parse(text: &str, schemes: &[&'static Scheme]) -> Result<Self, InvalidUri> {
+        if text.len() > limits::URI_BYTES {
+            return Err(InvalidUri::TooLong);
+        }
+        let (scheme, rest) = text.split_once("://").ok_or(InvalidUri::Scheme)?;
+        let scheme = schemes
+            .iter()
+            .find(|known| known.name == scheme)
+            .ok_or(InvalidUri::Scheme)?;
+        let (name, key) = match rest.split_once('#') {
+            Some((name, key)) if scheme.keyed => (name, Some(key)),
+            None if !scheme.keyed => (rest, None),
+            _ => return Err(InvalidUri::Form(scheme.form)),
+        };
+        if is_path(name) && key.is_none_or(|key| is_path(key) && !key.contains('/')) {
+            Ok(Self {
+                scheme,
+                name: name.to_owned(),
+                key: key.map(str::to_owned),
+            })
+        } else {
+            Err(InvalidUri::Form(scheme.form))
+        }
+    }
 
     /// The URI scheme, which names the identity backend.
     #[must_use]
     pub const fn scheme(&self) -> &'static str {
-        match self {
-            Self::AwsSecretsManager { .. } => "aws-sm",
-            Self::Builtin { .. } => "builtin",
-        }
+        self.scheme.name
     }
 
-    /// The value's name in its identity backend.
+    /// What the scheme can do.
+    #[must_use]
+    pub const fn declared(&self) -> &'static Scheme {
+        self.scheme
+    }
+
+    /// The secret's name in its identity backend.
     #[must_use]
     pub fn name(&self) -> &str {
-        match self {
-            Self::AwsSecretsManager { name, .. } | Self::Builtin { name } => name,
-        }
+        &self.name
     }
+
+    /// The key of the value inside the secret, if the scheme has keys.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    fn parts(&self) -> (&str, &str, Option<&str>) {
+        (self.scheme.name, &self.name, self.key())
+    }
+}
+
+impl PartialEq for SecretUri {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for SecretUri {}
+
+impl PartialOrd for SecretUri {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for SecretUri {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.parts().cmp(&other.parts())
+    }
+}
+
+/// The forms of all schemes, for messages.
+fn forms() -> String {
+    let forms = SCHEMES.map(|scheme| format!("`{}`", scheme.reference_form()));
+    forms.join(" or ")
 }
 
 impl ProfileRef {
@@ -157,10 +213,8 @@ fn is_version(text: &str) -> bool {
 
 impl std::fmt::Display for SecretUri {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::AwsSecretsManager { name, json_key } => write!(f, "aws-sm://{name}#{json_key}"),
-            Self::Builtin { name } => write!(f, "builtin://{name}"),
-        }
+        write!(f, "{}://{}", self.scheme.name, self.name)?;
+        self.key.iter().try_for_each(|key| write!(f, "#{key}"))
     }
 }
 
@@ -180,27 +234,7 @@ impl std::str::FromStr for SecretUri {
     type Err = InvalidUri;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.len() > limits::URI_BYTES {
-            return Err(InvalidUri::TooLong);
-        }
-        match text.split_once("://") {
-            Some(("aws-sm", rest)) => match rest.split_once('#') {
-                Some((name, json_key))
-                    if is_path(name) && is_path(json_key) && !json_key.contains('/') =>
-                {
-                    Ok(Self::AwsSecretsManager {
-                        name: name.to_owned(),
-                        json_key: json_key.to_owned(),
-                    })
-                }
-                _ => Err(InvalidUri::Form("aws-sm://NAME#JSON-KEY")),
-            },
-            Some(("builtin", name)) if is_path(name) => Ok(Self::Builtin {
-                name: name.to_owned(),
-            }),
-            Some(("builtin", _)) => Err(InvalidUri::Form("builtin://NAME")),
-            _ => Err(InvalidUri::Scheme),
-        }
+        Self::parse(text, &SCHEMES)
     }
 }
 

@@ -144,9 +144,9 @@ pub struct Finished {
 pub struct Counts {
     /// How many runs were aborted.
     pub runs_aborted: u64,
-    /// How many sandboxes ECS was told to stop.
+    /// How many sandboxes their host was told to stop.
     pub tasks_stopped: u64,
-    /// How many sandboxes ECS could not be told to stop yet. `sweep` keeps trying.
+    /// How many sandboxes their host could not be told to stop yet. `sweep` keeps trying.
     pub tasks_unstopped: u64,
     /// How many sandboxes workers kill at their next heartbeat, or when their lease ends without
     /// one.
@@ -158,7 +158,7 @@ pub struct Counts {
 pub struct AbortedRun {
     pub project: ProjectId,
     pub run_id: RunId,
-    /// How many of its sandboxes run on ECS.
+    /// How many of its sandboxes the control plane's hosts run.
     pub tasks: u32,
     /// How many of its sandboxes run on a worker.
     pub workers: u32,

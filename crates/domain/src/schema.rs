@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use crate::capability::{EXAMPLE_REFERENCE, EXAMPLE_URI, SCHEMES};
 use crate::clock::Timestamp;
 use crate::ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, WorkerId};
 use crate::limits;
@@ -22,8 +23,21 @@ const ENV_KEY: &str = "^(?!PATH$|SEALFLEET_|AWS_|LD_)[A-Za-z_][A-Za-z0-9_]*$";
 const PART: &str = r"([A-Za-z0-9_-]|\.[A-Za-z0-9_-]|\.\.[A-Za-z0-9._-])[A-Za-z0-9._-]*";
 const NO_CONTROL: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 
+/// The pattern of an address of any scheme.
+fn uri() -> String {
+    let forms = SCHEMES.map(|scheme| {
+        let key = if scheme.keyed {
+            format!("#{PART}")
+        } else {
+            String::new()
+        };
+        format!("{}://{PART}(/{PART})*{key}", scheme.name)
+    });
+    format!("({})", forms.join("|"))
+}
+
 macro_rules! text {
-    ($($name:ident $what:literal, $pattern:expr, $max:expr, $example:literal;)*) => {
+    ($($name:ident $what:literal, $pattern:expr, $max:expr, $example:expr;)*) => {
         $(impl JsonSchema for $name {
             fn schema_name() -> Cow<'static, str> {
                 stringify!($name).into()
@@ -44,7 +58,7 @@ macro_rules! text {
         #[cfg(test)]
         #[test]
         fn each_example_is_one() {
-            $(assert!($example.parse::<$name>().is_ok(), $example);)*
+            $(assert!($example.parse::<$name>().is_ok(), "{}", $example);)*
         }
     };
 }
@@ -58,11 +72,9 @@ text! {
     ToolName "A tool that a step runs, such as a CLI agent.", UNDERSCORED, 48, "codex";
     ProfileRef "A profile of the project, or `system/NAME`.", "^(system/)?[a-z][a-z0-9]*(-[a-z0-9]+)*$", 55, "system/base";
     SecretUri "The address of a secret, never its value.",
-        format!("^(aws-sm://{PART}(/{PART})*#{PART}|builtin://{PART}(/{PART})*)$"),
-        limits::URI_BYTES, "aws-sm://sealfleet/healthcare/crm#api-key";
+        format!("^{}$", uri()), limits::URI_BYTES, EXAMPLE_URI;
     Reference "The address of a secret, with a version where it is pinned to one; never its value.",
-        format!("^(aws-sm://{PART}(/{PART})*#{PART}|builtin://{PART}(/{PART})*)(@[A-Za-z0-9-]{{1,64}})?$"),
-        limits::URI_BYTES, "builtin://crm@0198c0de-0000-7000-8000-00000000000a";
+        format!("^{}(@[A-Za-z0-9-]{{1,64}})?$", uri()), limits::URI_BYTES, EXAMPLE_REFERENCE;
 }
 
 macro_rules! id {
@@ -86,7 +98,7 @@ macro_rules! id {
 
 id! {
     RunId "run" "A run's id.";
-    WorkerId "wrk" "The id of a worker: a `sealfleet-worker` process or a Fargate pool.";
+    WorkerId "wrk" "The id of a worker: a `sealfleet-worker` process, or a pool that launches its own sandboxes.";
     TokenId "tok" "An API token's id.";
     EnrolmentKeyId "enk" "An enrolment key's id.";
     EventId "evt" "An audit entry's id.";
@@ -140,7 +152,7 @@ pub fn secrets(generator: &mut SchemaGenerator) -> Schema {
         "propertyNames": env_key(),
         "additionalProperties": generator.subschema_for::<Reference>(),
         "maxProperties": limits::SECRETS,
-        "examples": [{ "CRM_KEY": "aws-sm://sealfleet/healthcare/crm#api-key" }],
+        "examples": [{ "CRM_KEY": EXAMPLE_URI }],
     })
 }
 

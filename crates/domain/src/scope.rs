@@ -68,6 +68,14 @@ impl Operator {
 #[error("`{0}` does not name a project's resource")]
 pub struct NoScope(String);
 
+impl NoScope {
+    /// The error for a text that is not evidence.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl ProjectScope {
     /// The scope of a verified credential. Only two modules call this: `credential` after it
     /// compared the secret's hash, and `oidc` for the claims of a token with a verified signature.
@@ -96,15 +104,14 @@ impl ProjectScope {
         Self(project)
     }
 
-    /// The scope and pool of an SQS event, from the ARN of the queue that Lambda polled
-    /// (`arn:aws:sqs:REGION:ACCOUNT:sealfleet-PROJECT--POOL`). The message's own text is not
+    /// The scope and pool of a queue's message, from the queue's name, which the platform reported
+    /// when it delivered the message: `sealfleet-PROJECT--POOL`. The message's own text is not
     /// evidence.
     ///
     /// # Errors
-    /// When the ARN does not belong to a pool's queue.
-    pub fn of_queue_arn(arn: &str) -> Result<(Self, PoolName), NoScope> {
-        let no_scope = || NoScope(arn.to_owned());
-        let name = arn.rsplit(':').next().ok_or_else(no_scope)?;
+    /// When the name is not that of a pool's queue.
+    pub fn of_queue(name: &str) -> Result<(Self, PoolName), NoScope> {
+        let no_scope = || NoScope(name.to_owned());
         let (project, pool) = name
             .strip_prefix("sealfleet-")
             .and_then(|rest| rest.split_once("--"))
@@ -115,69 +122,27 @@ impl ProjectScope {
         ))
     }
 
-    /// The scope and ECS task id of a sandbox, from the ARN of its caller identity, which API
-    /// Gateway verified: `arn:aws:sts::ACCOUNT:assumed-role/sealfleet-PROJECT--sandbox/TASK`. ECS
-    /// names the session after the task's id.
+    /// The scope of a call, from the name of the caller's role, which the platform verified:
+    /// `sealfleet-PROJECT--sandbox` or `sealfleet-PROJECT--execution`.
     ///
     /// # Errors
-    /// When the ARN does not belong to a sandbox's role session.
-    pub fn of_sandbox_arn(arn: &str) -> Result<(Self, String), NoScope> {
-        Self::of_session_arn(arn, "--sandbox")
-    }
-
-    /// The scope and ECS task id of a call that ECS made to start a task, from the caller's ARN in
-    /// CloudTrail: `arn:aws:sts::ACCOUNT:assumed-role/sealfleet-PROJECT--execution/TASK`. ECS names
-    /// the session after the task's id.
-    ///
-    /// # Errors
-    /// When the ARN does not belong to an execution role's session.
-    pub fn of_execution_arn(arn: &str) -> Result<(Self, String), NoScope> {
-        Self::of_session_arn(arn, "--execution")
-    }
-
-    fn of_session_arn(arn: &str, role_ends: &str) -> Result<(Self, String), NoScope> {
-        let no_scope = || NoScope(arn.to_owned());
-        let mut parts = arn.rsplit('/');
-        let task = parts
-            .next()
-            .filter(|task| !task.is_empty())
-            .ok_or_else(no_scope)?;
-        let role = parts.next().ok_or_else(no_scope)?;
-        let project = role
-            .strip_prefix("sealfleet-")
-            .and_then(|rest| rest.strip_suffix(role_ends))
+    /// When the name is not that of a project's role of this kind.
+    pub fn of_role(name: &str, kind: RoleKind) -> Result<Self, NoScope> {
+        let ending = match kind {
+            RoleKind::Sandbox => "--sandbox",
+            RoleKind::Execution => "--execution",
+        };
+        name.strip_prefix("sealfleet-")
+            .and_then(|rest| rest.strip_suffix(ending))
             .and_then(|project| project.parse().ok())
-            .ok_or_else(no_scope)?;
-        if arn.contains(":assumed-role/") {
-            Ok((Self(project), task.to_owned()))
-        } else {
-            Err(no_scope())
-        }
+            .map(Self)
+            .ok_or_else(|| NoScope(name.to_owned()))
     }
 
-    /// The scope of a secret that AWS reported as read: the project in the secret's name.
+    /// The scope of a secret that was read: the project in its name, which the backend reported.
     #[must_use]
     pub const fn of_read_secret(project: ProjectId) -> Self {
         Self(project)
-    }
-
-    /// The scope and step of an ECS task, from its `startedBy`. Only the control plane's roles can
-    /// set it.
-    ///
-    /// # Errors
-    /// When [`started_by`] did not write `started_by`.
-    pub fn of_started_by(started_by: &str) -> Result<(Self, RunId, StepId, Fence), NoScope> {
-        let no_scope = || NoScope(started_by.to_owned());
-        let parts: Vec<&str> = started_by.split('/').collect();
-        let [project, run, step, fence] = parts.as_slice() else {
-            return Err(no_scope());
-        };
-        Ok((
-            Self(project.parse().map_err(|_| no_scope())?),
-            run.parse().map_err(|_| no_scope())?,
-            step.parse().map_err(|_| no_scope())?,
-            Fence::new(fence.parse().map_err(|_| no_scope())?),
-        ))
     }
 
     #[must_use]
@@ -186,11 +151,55 @@ impl ProjectScope {
     }
 }
 
-/// The ECS `startedBy` of a step's task. At most 32 + 40 + 32 + 20 characters and three slashes,
-/// below ECS's limit of 128.
-#[must_use]
-pub fn started_by(scope: &ProjectScope, run: RunId, step: &StepId, fence: Fence) -> String {
-    format!("{}/{run}/{step}/{fence}", scope.project())
+/// The purpose of a project's role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleKind {
+    /// Sandboxes call the control plane with this role.
+    Sandbox,
+    /// A sandbox's host fetches its image and secrets with this role.
+    Execution,
+}
+
+/// The claim that a sandbox was launched for. The launcher writes this tag to the sandbox. Only the
+/// control plane's roles can do that, so the tag is evidence.
+///
+/// Text form: `PROJECT/RUN/STEP/FENCE`, at most 127 characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimTag {
+    pub scope: ProjectScope,
+    pub run_id: RunId,
+    pub step_id: StepId,
+    pub fence: Fence,
+}
+
+impl std::fmt::Display for ClaimTag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            scope,
+            run_id,
+            step_id,
+            fence,
+        } = self;
+        write!(f, "{}/{run_id}/{step_id}/{fence}", scope.project())
+    }
+}
+
+impl std::str::FromStr for ClaimTag {
+    type Err = NoScope;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let no_scope = || NoScope(text.to_owned());
+        let parts: Vec<&str> = text.split('/').collect();
+        let [project, run, step, fence] = parts.as_slice() else {
+            return Err(no_scope());
+        };
+        Ok(Self {
+            scope: ProjectScope(project.parse().map_err(|_| no_scope())?),
+            run_id: run.parse().map_err(|_| no_scope())?,
+            step_id: step.parse().map_err(|_| no_scope())?,
+            fence: Fence::new(fence.parse().map_err(|_| no_scope())?),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -198,44 +207,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_queue_arn_names_one_project_and_pool() {
-        let (scope, pool) =
-            ProjectScope::of_queue_arn("arn:aws:sqs:eu-west-1:1:sealfleet-a-b--fargate")
-                .expect("valid");
+    fn a_queue_names_one_project_and_pool() {
+        let (scope, pool) = ProjectScope::of_queue("sealfleet-a-b--workers").expect("valid");
         assert_eq!(
             (scope.project().as_str(), pool.as_str()),
-            ("a-b", "fargate")
+            ("a-b", "workers")
         );
-        for bad in [
-            "",
-            "arn:aws:sqs:r:1:other-a--b",
-            "arn:aws:sqs:r:1:sealfleet-a",
-            "arn:aws:sqs:r:1:sealfleet-a--b--dlq",
-        ] {
-            assert!(ProjectScope::of_queue_arn(bad).is_err(), "{bad}");
+        for bad in ["", "other-a--b", "sealfleet-a", "sealfleet-a--b--dlq"] {
+            assert!(ProjectScope::of_queue(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn a_sandbox_is_known_by_its_role_session() {
-        let (scope, task) =
-            ProjectScope::of_sandbox_arn("arn:aws:sts::1:assumed-role/sealfleet-a--sandbox/0123")
-                .expect("valid");
-        assert_eq!((scope.project().as_str(), task.as_str()), ("a", "0123"));
+    fn a_role_names_one_project_and_what_it_is_for() {
+        let of = ProjectScope::of_role;
+        let scope = of("sealfleet-a--sandbox", RoleKind::Sandbox).expect("valid");
+        assert_eq!(scope.project().as_str(), "a");
+        assert!(of("sealfleet-a--execution", RoleKind::Execution).is_ok());
+        assert!(of("sealfleet-a--execution", RoleKind::Sandbox).is_err());
+        assert!(of("sealfleet-a--sandbox", RoleKind::Execution).is_err());
+        assert!(of("other-a--sandbox", RoleKind::Sandbox).is_err());
+    }
+
+    #[test]
+    fn a_tag_is_read_as_it_is_written() {
+        let tag = "a/run_0198c0de-0000-7000-8000-00000000000a/main/7";
+        assert_eq!(
+            tag.parse::<ClaimTag>().map(|tag| tag.to_string()),
+            Ok(tag.to_owned())
+        );
         for bad in [
-            "arn:aws:sts::1:assumed-role/sealfleet-a--execution/x",
-            "arn:aws:iam::1:user/sealfleet-a--sandbox/x",
+            "",
+            "a/b/c/1",
+            "a/run_0198c0de-0000-7000-8000-00000000000a/main",
         ] {
-            assert!(ProjectScope::of_sandbox_arn(bad).is_err(), "{bad}");
+            assert!(bad.parse::<ClaimTag>().is_err(), "{bad}");
         }
-        let execution = "arn:aws:sts::1:assumed-role/sealfleet-a--execution/0123";
-        assert!(
-            ProjectScope::of_execution_arn(execution)
-                .is_ok_and(|(scope, _)| scope.project().as_str() == "a")
-        );
-        assert!(
-            ProjectScope::of_execution_arn("arn:aws:sts::1:assumed-role/sealfleet-a--sandbox/0123")
-                .is_err()
-        );
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::capability::Mode;
 use crate::clock::Timestamp;
 pub use crate::fence::Fence;
 use crate::identity::Identity;
@@ -16,30 +17,6 @@ use crate::labels::Labels;
 use crate::limits;
 use crate::names::{PoolName, StepId, ToolName};
 use crate::revocation::Revoked;
-
-/// How a step is executed. `full` and `full_jit` (a CLI agent, with just-in-time credentials) are
-/// not accepted yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// 0: a plain process of the worker. Never sees a secret.
-    Bare,
-    /// 1: a sandbox. Never sees a secret.
-    Sandboxed,
-    /// 2: a sandbox that the profile's secrets are injected into.
-    Identity,
-}
-
-impl std::fmt::Display for Mode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Bare => "bare",
-            Self::Sandboxed => "sandboxed",
-            Self::Identity => "identity",
-        })
-    }
-}
 
 /// What becomes of a step whose identity has changed since it was enqueued.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,14 +73,15 @@ pub struct StepSpec {
     pub ttl_seconds: u32,
 }
 
-/// What runs a step's sandbox.
+/// Who runs a step's sandbox, hence who is asked whether it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Executor {
     /// A `sealfleet-worker`, which heartbeats.
     Worker,
-    /// ECS, which is asked.
-    Ecs,
+    /// A sandbox host of the control plane, which is asked.
+    #[serde(rename = "ecs")]
+    Host,
 }
 
 /// What a running sandbox is stopped by.
@@ -112,7 +90,7 @@ pub enum Executor {
 pub struct Handle(String);
 
 impl Handle {
-    /// An ECS task's ARN, or a worker's own name for its sandbox.
+    /// A host's or a worker's own name for its sandbox.
     #[must_use]
     pub const fn new(text: String) -> Self {
         Self(text)
@@ -122,12 +100,6 @@ impl Handle {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// The id of an ECS task: what follows the last slash of its ARN.
-    #[must_use]
-    pub fn task_id(&self) -> &str {
-        self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 }
 
@@ -214,10 +186,10 @@ pub enum StepState {
 pub enum Stopping {
     /// It is stopped by its handle.
     Task(Handle),
-    /// ECS may have been asked to launch it, but no handle is stored: the launcher takes it back,
-    /// or, if the launcher died, it is looked for by its claim.
+    /// The host may have been asked to launch it, but no handle is stored: the launcher takes it
+    /// back, or, if the launcher died, it is looked for by its claim.
     Launch {
-        /// When ECS has surely shown what was launched.
+        /// When the host has surely shown what was launched.
         until: Timestamp,
     },
 }
@@ -317,7 +289,7 @@ pub enum RequeueReason {
     WorkerRevoked,
     /// The machine under its sandbox was lost.
     SandboxLost,
-    /// ECS had no capacity for it.
+    /// The host had no capacity for it.
     NoCapacity,
 }
 

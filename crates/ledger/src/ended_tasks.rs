@@ -1,13 +1,12 @@
-//! Tasks that ended without ending their step, because their claim had been lost, cancelled or
+//! Sandboxes that ended without ending their step, because their claim had been lost, cancelled or
 //! revoked.
 //!
-//! ECS reports each end at least once, but a task's consumption must count once. If a task ends its
-//! step, that transition counts it. For any other task, a row here remembers the end for as long as
-//! its event may be delivered again.
+//! A host reports each end at least once, but a sandbox's consumption must count once. If a sandbox
+//! ends its step, that transition counts it. For any other sandbox, a row here remembers the end
+//! for as long as its event may be delivered again.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::ProjectScope;
-use sealfleet_domain::run::Handle;
 
 use crate::error::Error;
 use crate::keys;
@@ -19,16 +18,12 @@ use crate::store::{Condition, Item, Table, Write, WriteError};
 const KEPT_SECONDS: i64 = 2 * 24 * 3600;
 
 impl Ledger {
-    /// Records that a task has ended. `true` the first time.
+    /// Records that a sandbox has ended, by its host's short id. `true` the first time.
     ///
     /// # Errors
     /// When the tables do not answer.
-    pub async fn note_ended_task(
-        &self,
-        scope: &ProjectScope,
-        task: &Handle,
-    ) -> Result<bool, Error> {
-        let key = keys::ended_task(scope, task.task_id());
+    pub async fn note_ended_task(&self, scope: &ProjectScope, id: &str) -> Result<bool, Error> {
+        let key = keys::ended_task(scope, id);
         let expires_at = self.now().plus_seconds(KEPT_SECONDS).epoch_seconds();
         let item = Item::from([
             ("pk".to_owned(), AttributeValue::S(key.pk)),

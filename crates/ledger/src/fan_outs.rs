@@ -308,7 +308,7 @@ fn aborted_item(
     let row = AbortedRun {
         project: scope.project().clone(),
         run_id: run.run_id,
-        tasks: sandboxes(Executor::Ecs),
+        tasks: sandboxes(Executor::Host),
         workers: sandboxes(Executor::Worker),
     };
     to_item(&row, keys::fan_out_run(owner, id, run.run_id))

@@ -1,30 +1,21 @@
-//! AWS Secrets Manager, without a way to read a value: which version a secret has now, and writing
-//! a new one.
+//! The versions of secrets in the identity backends that the control plane can ask. Names and
+//! version ids only: nothing here can read a value.
 //!
-//! The only crate of the control plane and the CLI that links the service's client. `clippy.toml`
-//! bans the two calls that return values outside of sandboxes, and every control-plane role is
-//! denied them by IAM as well.
+//! The only crate of the control plane and the CLI that links a backend's client. A backend is a
+//! module with a [`SecretVersions`] of its scheme; a deployment has a [`Versions`] of them.
+
+mod aws_sm;
 
 use async_trait::async_trait;
-use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
-use aws_sdk_secretsmanager::types::Tag;
-use sealfleet_domain::cause::chain;
+use sealfleet_domain::identity::Pin;
+
+pub use crate::aws_sm::{AskedSecret, SecretOwner, SecretsManager};
 
 /// The tag that binds a secret to its owner, a project or `system`; execution roles can read no
 /// others.
 pub const PROJECT_TAG: &str = "sealfleet:project";
 
-/// A secret as it stands now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Described {
-    /// Its full ARN.
-    pub arn: String,
-    /// The id of its current version.
-    pub version: String,
-}
-
-/// Why Secrets Manager did not do it. Never holds a value.
+/// Why a backend did not do it. Never holds a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// There is no such secret, or it has no current version.
@@ -34,94 +25,53 @@ pub enum Error {
     #[error("access to the secret `{0}` is denied; check its name and its tag `{PROJECT_TAG}`")]
     Denied(String),
     /// It does not answer.
-    #[error("Secrets Manager is not available: {0}")]
-    Unavailable(String),
+    #[error("{service} is not available: {detail}")]
+    Unavailable {
+        /// The backend.
+        service: &'static str,
+        /// What it said instead.
+        detail: String,
+    },
 }
 
-/// Tells the versions of secrets.
+/// Tells the versions of one scheme's secrets.
 #[async_trait]
 pub trait SecretVersions: Send + Sync {
-    /// A secret's current version, by name.
-    async fn describe(&self, name: &str) -> Result<Described, Error>;
+    /// The scheme, by its name in the capability table.
+    fn scheme(&self) -> &'static str;
+    /// A secret's current version, by its name in the backend.
+    async fn describe(&self, name: &str) -> Result<Pin, Error>;
 }
 
-/// AWS Secrets Manager.
-#[derive(Clone, Debug)]
-pub struct SecretsManager {
-    client: Client,
-}
+/// The backends that a deployment can ask.
+#[derive(Default)]
+pub struct Versions(Vec<Box<dyn SecretVersions>>);
 
-impl SecretsManager {
-    /// The service as `config` reaches it.
+impl Versions {
+    /// One backend.
     #[must_use]
-    pub fn new(config: &aws_config::SdkConfig) -> Self {
-        Self {
-            client: Client::new(config),
-        }
+    pub fn of(backend: impl SecretVersions + 'static) -> Self {
+        Self(vec![Box::new(backend)])
     }
 
-    /// Writes a value as the secret's new current version, and returns that version's id. A secret
-    /// that does not exist is created with the tag of its `owner`: a project's id, or `system`.
+    /// One more backend.
+    #[must_use]
+    pub fn and(mut self, backend: impl SecretVersions + 'static) -> Self {
+        self.0.push(Box::new(backend));
+        self
+    }
+
+    /// A secret's current version.
     ///
     /// # Errors
-    /// See [`Error`]; nothing in it repeats the value.
-    pub async fn put(&self, owner: &str, name: &str, value: &str) -> Result<String, Error> {
-        let put = self
-            .client
-            .put_secret_value()
-            .secret_id(name)
-            .secret_string(value)
-            .send()
-            .await;
-        let version = match put {
-            Ok(answer) => answer.version_id,
-            Err(error) if error.code() == Some("ResourceNotFoundException") => {
-                let tag = Tag::builder().key(PROJECT_TAG).value(owner).build();
-                let created = self
-                    .client
-                    .create_secret()
-                    .name(name)
-                    .secret_string(value)
-                    .tags(tag)
-                    .send()
-                    .await;
-                created
-                    .map_err(|error| explained(name, error.code(), chain(&error)))?
-                    .version_id
-            }
-            Err(error) => return Err(explained(name, error.code(), chain(&error))),
+    /// See [`Error`]; a scheme that no backend here has is not available.
+    pub async fn describe(&self, scheme: &'static str, name: &str) -> Result<Pin, Error> {
+        let Some(backend) = self.0.iter().find(|backend| backend.scheme() == scheme) else {
+            return Err(Error::Unavailable {
+                service: scheme,
+                detail: "this deployment has no adapter for the scheme".to_owned(),
+            });
         };
-        version.ok_or_else(|| Error::Unavailable("an answer without a version".to_owned()))
-    }
-}
-
-#[async_trait]
-impl SecretVersions for SecretsManager {
-    async fn describe(&self, name: &str) -> Result<Described, Error> {
-        let answer = self
-            .client
-            .describe_secret()
-            .secret_id(name)
-            .send()
-            .await
-            .map_err(|error| explained(name, error.code(), chain(&error)))?;
-        let current = answer.version_ids_to_stages().and_then(|versions| {
-            versions
-                .iter()
-                .find(|(_, stages)| stages.iter().any(|stage| stage == "AWSCURRENT"))
-                .map(|(version, _)| version.clone())
-        });
-        match (answer.arn, current) {
-            (Some(arn), Some(version)) => Ok(Described { arn, version }),
-            _ => Err(Error::NotFound(name.to_owned())),
-        }
-    }
-}
-
-fn explained(name: &str, code: Option<&str>, detail: impl std::fmt::Display) -> Error {
-    match code {
-        Some("ResourceNotFoundException") => Error::NotFound(name.to_owned()),
-        Some("AccessDeniedException") => Error::Denied(name.to_owned()),
-        _ => Error::Unavailable(detail.to_string()),
+        backend.describe(name).await
     }
 }

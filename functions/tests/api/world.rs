@@ -15,24 +15,24 @@ use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::credential::{Home, enrolment_key_text, token_text, worker_text};
 use sealfleet_domain::fleet::{EnrolmentKey, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::hash::SecretHash;
+use sealfleet_domain::identity::Pin;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::oidc::Issuers;
 use sealfleet_domain::rate::Limits;
-use sealfleet_domain::run::{Fence, Mode, Pace};
-use sealfleet_domain::{
-    Clock as _, EnrolmentKeyId, PoolName, ProjectScope, RunId, StepId, TokenId, WorkerId,
-};
-use sealfleet_fargate::{Definition, Error as EcsError, Launch, Launched, TaskState, Tasks};
+use sealfleet_domain::run::{Handle, Mode, Pace};
+use sealfleet_domain::scope::ClaimTag;
+use sealfleet_domain::{Clock as _, EnrolmentKeyId, PoolName, ProjectScope, TokenId, WorkerId};
 use sealfleet_functions::shared::auth::{Door, Oidc};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::{
     audit, cancel, claim, enqueue, fleet, openapi, profile, report, revoke, runs, sandbox,
 };
+use sealfleet_hosts::{Error as HostError, Hosts, Launched, Sandbox, SandboxHost, Template};
 use sealfleet_ledger::{Ledger, Registration};
 use sealfleet_oidc::Verifier;
 use sealfleet_system::{SystemClock, SystemIds};
 use sealfleet_test_issuer::{Issuer, Key};
-use sealfleet_versions::{Described, Error as SecretsError, SecretVersions};
+use sealfleet_versions::{Error as SecretsError, SecretVersions, Versions};
 use serde_json::{Value, json};
 
 const PACE: Pace = Pace {
@@ -60,30 +60,36 @@ impl Queues for NoQueues {
 struct NoTasks;
 
 #[async_trait]
-impl Tasks for NoTasks {
-    async fn register(&self, _: &ProjectScope, _: &Definition) -> Result<String, EcsError> {
+impl SandboxHost for NoTasks {
+    fn kind(&self) -> &'static str {
+        "fargate"
+    }
+
+    fn owns(&self, _: &Handle) -> bool {
+        true
+    }
+
+    fn template_key(&self, _: &Template) -> String {
         panic!("the API launches nothing")
     }
 
-    async fn run(&self, _: &ProjectScope, _: &Launch<'_>) -> Result<Launched, EcsError> {
+    async fn prepare(&self, _: &ProjectScope, _: &Template) -> Result<String, HostError> {
         panic!("the API launches nothing")
     }
 
-    async fn stop(&self, _: &str, _: &str) -> Result<(), EcsError> {
+    async fn launch(&self, _: &ClaimTag, _: &str) -> Result<Launched, HostError> {
+        panic!("the API launches nothing")
+    }
+
+    async fn stop(&self, _: &Handle, _: &str) -> Result<(), HostError> {
         Ok(())
     }
 
-    async fn describe(&self, _: &str) -> Result<Option<TaskState>, EcsError> {
+    async fn look(&self, _: &Handle) -> Result<Option<Sandbox>, HostError> {
         Ok(None)
     }
 
-    async fn find(
-        &self,
-        _: &ProjectScope,
-        _: RunId,
-        _: &StepId,
-        _: Fence,
-    ) -> Result<Option<String>, EcsError> {
+    async fn find(&self, _: &ClaimTag) -> Result<Option<Handle>, HostError> {
         Ok(None)
     }
 }
@@ -92,9 +98,13 @@ struct NoSecrets;
 
 #[async_trait]
 impl SecretVersions for NoSecrets {
-    async fn describe(&self, name: &str) -> Result<Described, SecretsError> {
-        Ok(Described {
-            arn: format!("arn:{name}"),
+    fn scheme(&self) -> &'static str {
+        "aws-sm"
+    }
+
+    async fn describe(&self, name: &str) -> Result<Pin, SecretsError> {
+        Ok(Pin {
+            arn: Some(format!("arn:{name}")),
             version: "v1".to_owned(),
         })
     }
@@ -270,7 +280,7 @@ impl World {
                 ledger: of(),
                 door: door(),
                 queues: Box::new(NoQueues),
-                secrets: Box::new(NoSecrets),
+                secrets: Versions::of(NoSecrets),
                 pace: PACE,
             },
             runs: runs::Ports {
@@ -280,7 +290,7 @@ impl World {
             cancel: cancel::Ports {
                 ledger: of(),
                 door: door(),
-                tasks: Box::new(NoTasks),
+                hosts: Hosts::of(NoTasks),
             },
             claim: claim::Ports {
                 ledger: of(),
@@ -300,7 +310,7 @@ impl World {
             revoke: revoke::Ports {
                 ledger: of(),
                 door: door(),
-                tasks: Box::new(NoTasks),
+                hosts: Hosts::of(NoTasks),
             },
             ledger,
         };

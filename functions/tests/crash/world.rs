@@ -16,26 +16,28 @@ use sealfleet_domain::access::Role;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::credential::{Home, worker_text};
-use sealfleet_domain::fleet::{FargatePool, Pool, Project, Worker, WorkerStatus};
+use sealfleet_domain::fleet::{HostedPool, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::hash::SecretHash;
+use sealfleet_domain::identity::Pin;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::profile::Content;
 use sealfleet_domain::rate::Limits;
-use sealfleet_domain::run::{Fence, Mode, Pace, RunState};
-use sealfleet_domain::scope::started_by;
+use sealfleet_domain::run::{Handle, Mode, Pace, RunState};
+use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{
-    Clock, IdSource, Owner, PoolName, ProjectScope, RunId, StepId, Timestamp, WorkerId,
+    Clock, IdSource, Owner, PoolName, ProjectScope, RunId, Timestamp, WorkerId,
 };
-use sealfleet_fargate::{Definition, Error as EcsError, Launch, Launched, TaskState, Tasks};
+use sealfleet_fargate::TaskState;
 use sealfleet_functions::shared::auth::{Door, Oidc};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::{
     audit, cancel, claim, dispatch, enqueue, fleet, observe, openapi, profile, report, revoke,
     runs, sandbox, sweep,
 };
+use sealfleet_hosts::{Error as HostError, Hosts, Launched, Sandbox, SandboxHost, Template};
 use sealfleet_ledger::store::{Item, Key, Query, Rows, Store, Table, Write, WriteError};
 use sealfleet_ledger::{AuditFilter, Due, Ledger, Registration, due_shards};
-use sealfleet_versions::{Described, Error as SecretsError, SecretVersions};
+use sealfleet_versions::{Error as SecretsError, SecretVersions, Versions};
 use tokio::sync::Notify;
 
 use crate::audited::{self, Audited, Seen};
@@ -249,29 +251,37 @@ struct MortalEcs {
 }
 
 #[async_trait]
-impl Tasks for MortalEcs {
-    async fn register(
-        &self,
-        _: &ProjectScope,
-        definition: &Definition,
-    ) -> Result<String, EcsError> {
+impl SandboxHost for MortalEcs {
+    fn kind(&self) -> &'static str {
+        "fargate"
+    }
+
+    fn owns(&self, _: &Handle) -> bool {
+        true
+    }
+
+    fn template_key(&self, template: &Template) -> String {
+        sealfleet_fargate::definition_hash(template, "here")
+    }
+
+    async fn prepare(&self, _: &ProjectScope, template: &Template) -> Result<String, HostError> {
         self.mortal
-            .call(async { Ok(format!("definition/{}", definition.hash("here"))) })
+            .call(async { Ok(format!("definition/{}", self.template_key(template))) })
             .await
     }
 
-    async fn run(&self, scope: &ProjectScope, launch: &Launch<'_>) -> Result<Launched, EcsError> {
+    async fn launch(&self, claim: &ClaimTag, _: &str) -> Result<Launched, HostError> {
         self.mortal
             .call(async {
                 assert!(
-                    released(&self.record, scope, launch).await,
+                    released(&self.record, claim).await,
                     "a task is launched whose secrets' release is not on record"
                 );
-                let started_by = started_by(scope, launch.run_id, launch.step_id, launch.fence);
+                let started_by = claim.to_string();
                 let mut tasks = self.ecs.tasks.lock().unwrap();
                 if let Some((arn, _)) = tasks.iter().find(|(_, task)| task.started_by == started_by)
                 {
-                    return Ok(Launched::Task(arn.clone()));
+                    return Ok(Launched::Sandbox(Handle::new(arn.clone())));
                 }
                 let arn = format!("arn:aws:ecs:r:1:task/sealfleet/{:032}", tasks.len());
                 let state = TaskState {
@@ -282,65 +292,56 @@ impl Tasks for MortalEcs {
                     ..TaskState::default()
                 };
                 tasks.insert(arn.clone(), FakeTask { started_by, state });
-                Ok(Launched::Task(arn))
+                Ok(Launched::Sandbox(Handle::new(arn)))
             })
             .await
     }
 
-    async fn stop(&self, arn: &str, _: &str) -> Result<(), EcsError> {
+    async fn stop(&self, handle: &Handle, _: &str) -> Result<(), HostError> {
         self.mortal
             .call(async {
-                self.ecs.end(arn, Some(143), "UserInitiated");
+                self.ecs.end(handle.as_str(), Some(143), "UserInitiated");
                 Ok(())
             })
             .await
     }
 
-    async fn describe(&self, arn: &str) -> Result<Option<TaskState>, EcsError> {
+    async fn look(&self, handle: &Handle) -> Result<Option<Sandbox>, HostError> {
         self.mortal
             .call(async {
-                Ok(self
-                    .ecs
-                    .tasks
-                    .lock()
-                    .unwrap()
-                    .get(arn)
-                    .map(|task| task.state.clone()))
+                let tasks = self.ecs.tasks.lock().unwrap();
+                Ok(tasks
+                    .get(handle.as_str())
+                    .map(|task| task.state.clone().into()))
             })
             .await
     }
 
-    async fn find(
-        &self,
-        scope: &ProjectScope,
-        run_id: RunId,
-        step_id: &StepId,
-        fence: Fence,
-    ) -> Result<Option<String>, EcsError> {
-        let wanted = started_by(scope, run_id, step_id, fence);
+    async fn find(&self, claim: &ClaimTag) -> Result<Option<Handle>, HostError> {
+        let wanted = claim.to_string();
         self.mortal
             .call(async {
                 let tasks = self.ecs.tasks.lock().unwrap();
                 Ok(tasks
                     .iter()
                     .find(|(_, task)| task.started_by == wanted)
-                    .map(|(arn, _)| arn.clone()))
+                    .map(|(arn, _)| Handle::new(arn.clone())))
             })
             .await
     }
 }
 
-async fn released(record: &Ledger, scope: &ProjectScope, launch: &Launch<'_>) -> bool {
-    let run = record.run(scope, launch.run_id).await.unwrap();
+async fn released(record: &Ledger, claim: &ClaimTag) -> bool {
+    let run = record.run(&claim.scope, claim.run_id).await.unwrap();
     if run.identity.is_none() {
         return true;
     }
-    entries(record, scope, launch.run_id)
+    entries(record, &claim.scope, claim.run_id)
         .await
         .iter()
         .any(|event| {
             matches!(event, Event::SecretReleased { step_id, fence, .. }
-            if step_id == launch.step_id && *fence == launch.fence)
+            if *step_id == claim.step_id && *fence == claim.fence)
         })
 }
 
@@ -367,11 +368,15 @@ struct MortalSecrets(Arc<Mortal>);
 
 #[async_trait]
 impl SecretVersions for MortalSecrets {
-    async fn describe(&self, name: &str) -> Result<Described, SecretsError> {
+    fn scheme(&self) -> &'static str {
+        "aws-sm"
+    }
+
+    async fn describe(&self, name: &str) -> Result<Pin, SecretsError> {
         self.0
             .call(async {
-                Ok(Described {
-                    arn: format!("arn:{name}"),
+                Ok(Pin {
+                    arn: Some(format!("arn:{name}")),
                     version: "v1".to_owned(),
                 })
             })
@@ -534,21 +539,20 @@ impl World {
                 ledger: ledger.clone(),
                 door: door(),
                 queues: Box::new(sent.clone()),
-                secrets: Box::new(MortalSecrets(mortal.clone())),
+                secrets: Versions::of(MortalSecrets(mortal.clone())),
                 pace: PACE,
             },
             dispatch: dispatch::Ports {
                 ledger: ledger.clone(),
-                tasks: Box::new(tasks.clone()),
-                secrets: Box::new(MortalSecrets(mortal.clone())),
-                place_key: "here".to_owned(),
+                hosts: Hosts::of(tasks.clone()),
+                secrets: Versions::of(MortalSecrets(mortal.clone())),
                 pace: PACE,
                 metrics: metrics.clone(),
             },
             observe: observe::Ports {
                 ledger: ledger.clone(),
                 queues: Box::new(sent.clone()),
-                tasks: Box::new(tasks.clone()),
+                hosts: Hosts::of(tasks.clone()),
                 pace: PACE,
                 metrics: metrics.clone(),
             },
@@ -565,17 +569,17 @@ impl World {
             cancel: cancel::Ports {
                 ledger: ledger.clone(),
                 door: door(),
-                tasks: Box::new(tasks.clone()),
+                hosts: Hosts::of(tasks.clone()),
             },
             revoke: revoke::Ports {
                 ledger: ledger.clone(),
                 door: door(),
-                tasks: Box::new(tasks.clone()),
+                hosts: Hosts::of(tasks.clone()),
             },
             sweep: sweep::Ports {
                 ledger,
                 queues: Box::new(sent),
-                tasks: Box::new(tasks),
+                hosts: Hosts::of(tasks),
                 pace: PACE,
                 metrics,
             },
@@ -866,7 +870,10 @@ impl World {
             .find_map(|step| step.state.hold())
             .unwrap();
         let lease = serde_json::json!({ "run_id": run_id, "step_id": "a", "fence": hold.fence });
-        (hold.handle.as_ref().unwrap().task_id().to_owned(), lease)
+        (
+            sealfleet_fargate::names::task_id(hold.handle.as_ref().unwrap()).to_owned(),
+            lease,
+        )
     }
 
     /// From now on the audit table is like this.
@@ -970,8 +977,12 @@ impl World {
     async fn commands_end(&self) {
         let tasks: Vec<FakeTask> = self.ecs.tasks.lock().unwrap().values().cloned().collect();
         for task in tasks {
-            let (scope, run_id, step_id, fence) =
-                ProjectScope::of_started_by(&task.started_by).unwrap();
+            let ClaimTag {
+                scope,
+                run_id,
+                step_id,
+                fence,
+            } = task.started_by.parse().unwrap();
             let run = self.record.run(&scope, run_id).await.unwrap();
             if run.held(&step_id, None, fence).is_ok() {
                 self.ecs
@@ -1031,8 +1042,12 @@ impl World {
             .iter()
             .filter(|task| task.state.last_status == "RUNNING")
         {
-            let (scope, run_id, step_id, fence) =
-                ProjectScope::of_started_by(&task.started_by).unwrap();
+            let ClaimTag {
+                scope,
+                run_id,
+                step_id,
+                fence,
+            } = task.started_by.parse().unwrap();
             let run = self.record.run(&scope, run_id).await.unwrap();
             orphans += usize::from(run.held(&step_id, None, fence).is_err());
         }
@@ -1151,7 +1166,8 @@ async fn onboard(record: &Ledger, scope: &ProjectScope) -> (WorkerId, WorkerId, 
         enrolled_by: None,
         registered_at: now,
     };
-    let fargate = FargatePool {
+    let fargate = HostedPool {
+        host: "fargate".to_owned(),
         worker_id: pool_worker,
         image: "i".to_owned(),
         cpu: 256,
@@ -1161,7 +1177,7 @@ async fn onboard(record: &Ledger, scope: &ProjectScope) -> (WorkerId, WorkerId, 
         project: scope.project().clone(),
         pools: BTreeMap::from([
             ("workers".parse().unwrap(), Pool::Pull),
-            ("fargate".parse().unwrap(), Pool::Fargate(fargate)),
+            ("fargate".parse().unwrap(), Pool::Hosted(fargate)),
         ]),
         cascade: Bindings::default(),
         created_at: now,

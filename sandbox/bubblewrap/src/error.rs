@@ -1,40 +1,33 @@
-//! Why there is no sandbox. None of these can hold a value of the environment.
+//! Why there is no sandbox. No error holds a value of the environment.
 
 use std::path::PathBuf;
 
 /// Sandboxes cannot be started on this host.
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
-    /// No `bwrap` in the configured place or in `PATH`.
+    /// No `bwrap` in the configured place or the usual ones.
     #[error(
         "`bwrap` was not found: install bubblewrap 0.8 or newer (`apt-get install bubblewrap`)"
     )]
     NotInstalled,
-    /// The program that was found does not run.
+    /// The program does not run.
     #[error("`{}` does not run: {reason}", path.display())]
     Unusable {
-        /// The program.
         path: PathBuf,
         /// Its own words or the system's.
         reason: String,
     },
     /// Too old for `--disable-userns`.
     #[error("`{}` is bubblewrap {version}, 0.8 or newer is needed", path.display())]
-    TooOld {
-        /// The program that was found.
-        path: PathBuf,
-        /// What `--version` answered.
-        version: String,
-    },
-    /// The root file system is missing or a sandbox's user cannot get to it.
+    TooOld { path: PathBuf, version: String },
+    /// The root file system is missing, or a sandbox's user cannot reach it.
     #[error("the sandbox root `{}` cannot be used: {reason}", path.display())]
     Rootfs {
-        /// The directory.
         path: PathBuf,
         /// What is wrong and what to do.
         reason: String,
     },
-    /// The limits driver that was asked for is not there.
+    /// The host does not offer the limits driver that was asked for.
     #[error("the limits driver `{wanted}` cannot be used here: {reason}")]
     Limits {
         /// Its name in the report.
@@ -42,16 +35,13 @@ pub enum Unavailable {
         /// What is missing.
         reason: String,
     },
-    /// The state directory cannot be used.
     #[error("the state directory `{}` cannot be used", path.display())]
     State {
-        /// The directory.
         path: PathBuf,
-        /// The system's answer.
         #[source]
         source: std::io::Error,
     },
-    /// A sandbox was tried and did not work.
+    /// The trial sandbox did not work.
     #[error(
         "a first sandbox did not start on this host (are unprivileged user namespaces switched off?)"
     )]
@@ -61,10 +51,8 @@ pub enum Unavailable {
 /// One sandbox could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
-    /// The specification is not usable.
     #[error("the sandbox cannot be started: {0}")]
     Invalid(String),
-    /// All host uids of the range are in use.
     #[error(
         "every host uid of the sandbox range is in use: wait for a sandbox to end or widen the range"
     )]
@@ -72,12 +60,9 @@ pub enum LaunchError {
     /// bubblewrap refused; its own words.
     #[error("bubblewrap did not set the sandbox up: {0}")]
     Refused(String),
-    /// A system call failed.
     #[error("the sandbox cannot be started: {what}")]
     System {
-        /// What was tried.
         what: &'static str,
-        /// The system's answer.
         #[source]
         source: std::io::Error,
     },

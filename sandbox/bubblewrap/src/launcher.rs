@@ -32,29 +32,28 @@ use crate::rootfs::hold;
 use crate::sandbox::{Exit, Sandbox};
 use crate::seccomp;
 use crate::spawner;
-use crate::spec::{MAX_FD_INSIDE, Network, SandboxSpec};
+use crate::spec::{CHANNEL_FD, Network, SandboxSpec};
 use crate::uids::{UidLease, Uids};
 
 /// The user and group inside every sandbox.
 const NOBODY: &str = "65534";
 
-/// How long bubblewrap may take to set a sandbox up on a busy host.
+/// How long bubblewrap may take to set up a sandbox on a busy host.
 const SETUP_TIME: Duration = Duration::from_secs(30);
 
-/// What a launcher needs to know.
 #[derive(Debug, Clone)]
 pub struct LauncherConfig {
     /// The root directory, as [`build_rootfs`](crate::build_rootfs) makes it.
     pub rootfs: PathBuf,
-    /// Where host uids in use are noted; one directory for all launchers of the host. Only used
-    /// when the launcher runs as root.
+    /// Directory of the host uids in use, shared by all launchers of the host. Used only if the
+    /// launcher runs as root.
     pub state_dir: PathBuf,
-    /// Host uids (and equal gids) for sandboxes, which no account of the host may have. Only used
-    /// when the launcher runs as root.
+    /// Host uids (and equal gids) for sandboxes. No account of the host may have them. Used only if
+    /// the launcher runs as root.
     pub uid_range: RangeInclusive<u32>,
-    /// The bubblewrap program; looked for in `/usr/bin`, `/usr/local/bin` and `/bin` when absent.
+    /// The bubblewrap program. Absent: searched in `/usr/bin`, `/usr/local/bin` and `/bin`.
     pub bwrap: Option<PathBuf>,
-    /// Insists on one limits driver; the best one there is when absent.
+    /// The limits driver to insist on. Absent: the best one that the host offers.
     pub limits_driver: Option<LimitsDriver>,
 }
 
@@ -72,18 +71,16 @@ impl LauncherConfig {
     }
 }
 
-/// What isolation sandboxes of this launcher really have; to be logged at start.
+/// The isolation that sandboxes of this launcher really have. Log it at start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// The bubblewrap program.
     pub bwrap: PathBuf,
-    /// Its version.
     pub version: String,
     /// How memory and processes are limited.
     pub limits: LimitsDriver,
-    /// The range each sandbox gets a host uid of its own from. `None` when the launcher is not
-    /// root: then all sandboxes run under the launcher's own uid, and processes of that uid outside
-    /// can read a step's memory.
+    /// The range from which each sandbox gets a host uid of its own. `None` if the launcher is not
+    /// root: then all sandboxes run under the launcher's uid, and processes of that uid outside can
+    /// read a step's memory.
     pub host_uids: Option<RangeInclusive<u32>>,
 }
 
@@ -132,7 +129,7 @@ struct Inner {
 }
 
 impl Launcher {
-    /// Checks the host and proves it by running one sandbox.
+    /// Checks the host, and runs one sandbox as proof.
     ///
     /// # Errors
     /// [`Unavailable`], with what to do about it.
@@ -181,21 +178,20 @@ impl Launcher {
         Ok(launcher)
     }
 
-    /// What was found.
     #[must_use]
     pub fn report(&self) -> &Report {
         &self.inner.report
     }
 
-    /// Starts one sandbox. Returns once the sandbox is set up and its limits are in force, just
-    /// before the command starts.
+    /// Starts one sandbox. Returns once the sandbox is set up and its limits are in force; the
+    /// command starts then.
     ///
     /// # Errors
     /// [`LaunchError`]; nothing is left running.
     pub async fn spawn(&self, spec: SandboxSpec) -> Result<Sandbox, LaunchError> {
         spec.check()?;
-        // In a task of its own, so that a caller who gives up in the middle leaves nothing half
-        // made: the sandbox is dropped then.
+        // In a task of its own: if the caller gives up in the middle, the task finishes and drops
+        // the sandbox, so nothing is left half made.
         let inner = Arc::clone(&self.inner);
         let start = tokio::spawn(async move { inner.start(spec).await });
         start.await.map_err(|error| LaunchError::System {
@@ -266,8 +262,8 @@ impl Inner {
             .add(go_number.to_string());
         let options_number = passed.same_number(anonymous_file(&options.bytes)?)?;
         drop(options);
-        for (descriptor, number) in spec.fds {
-            passed.renumbered(descriptor, number)?;
+        if let Some(channel) = spec.channel {
+            passed.renumbered(channel, CHANNEL_FD)?;
         }
 
         let mut command = Command::new(&self.report.bwrap);
@@ -282,8 +278,7 @@ impl Inner {
             .arg("--")
             .args(&spec.command);
         let host_uid = match &lease {
-            // With a uid and no groups given, the supplementary groups of a launcher run by root
-            // are dropped too.
+            // Given a uid and no groups, `Command` also drops root's supplementary groups.
             Some(lease) => {
                 command.uid(lease.uid).gid(lease.uid);
                 lease.uid
@@ -297,8 +292,8 @@ impl Inner {
         let entrances = guard
             .entrances()
             .map_err(LaunchError::system("its cgroups cannot be opened"))?;
-        // RLIMIT_NPROC counts all processes of a uid (getrlimit(2)): before the user namespace is
-        // made that is right for a uid of its own only. Two more for bubblewrap.
+        // RLIMIT_NPROC counts all processes of a uid (getrlimit(2)). Set before the user namespace
+        // exists, it is right only for a uid of its own. Two more for bubblewrap.
         let by_prlimit = self.driver.kind() == LimitsDriver::Prlimit;
         let processes = by_prlimit.then_some(spec.limits.pids + 2);
         let limits = [
@@ -313,7 +308,7 @@ impl Inner {
         harden(&mut command, &passed, &entrances, limits);
 
         let started = spawner::spawn(command).await;
-        // Whatever bubblewrap is to have it has now; only so do the pipes end when it does.
+        // bubblewrap has its copies. Closed here, the pipes end when bubblewrap does.
         drop((passed, entrances));
         let mut child = started.map_err(LaunchError::system("bubblewrap cannot be run"))?;
         let processes = processes.filter(|_| lease.is_none());
@@ -326,7 +321,8 @@ impl Inner {
                 return Err(error);
             }
         };
-        // bubblewrap goes by name: should the root have been replaced just now, it has the new one.
+        // bubblewrap opens the root by name: if it was replaced just now, bubblewrap has the new
+        // one.
         roots.push(root()?);
         let pid = command.pid;
         let for_sandbox = command
@@ -357,7 +353,7 @@ impl Inner {
         })
     }
 
-    /// Everything about the sandbox but the descriptors.
+    /// Adds all options except those that name descriptors.
     fn describe(&self, spec: &SandboxSpec, options: &mut Options) {
         let size = spec.limits.memory_bytes.to_string();
         options.all(["--as-pid-1", "--die-with-parent", "--new-session"]);
@@ -410,7 +406,7 @@ impl Inner {
     }
 }
 
-/// NUL-separated options for `--args`; wiped when dropped, they hold values.
+/// NUL-separated options for `--args`. Wiped when dropped: they hold values of the environment.
 #[derive(Default)]
 struct Options {
     bytes: Zeroizing<Vec<u8>>,
@@ -421,7 +417,7 @@ impl Options {
         let option = option.as_ref().as_bytes();
         let needed = self.bytes.len() + option.len() + 1;
         if needed > self.bytes.capacity() {
-            // Growing in place could leave the old block behind unwiped.
+            // `Vec` would free the old block unwiped.
             let mut larger = Zeroizing::new(Vec::with_capacity(needed * 2));
             larger.extend_from_slice(&self.bytes);
             self.bytes = larger;
@@ -449,8 +445,8 @@ fn anonymous_file(bytes: &[u8]) -> Result<OwnedFd, LaunchError> {
     write().map_err(LaunchError::system("an anonymous file cannot be made"))
 }
 
-/// Descriptors bubblewrap inherits. All of them are moved above the numbers a command can ask for,
-/// so that putting one in its place never overwrites another.
+/// Descriptors that bubblewrap inherits. All of them are moved above [`CHANNEL_FD`], so that
+/// putting the channel there never overwrites another.
 #[derive(Default)]
 struct Passed {
     held: Vec<OwnedFd>,
@@ -472,7 +468,7 @@ impl Passed {
     }
 
     fn hold(&mut self, descriptor: OwnedFd) -> Result<RawFd, LaunchError> {
-        let held = fcntl_dupfd_cloexec(descriptor.as_fd(), MAX_FD_INSIDE + 1)
+        let held = fcntl_dupfd_cloexec(descriptor.as_fd(), CHANNEL_FD + 1)
             .map_err(LaunchError::system("a descriptor cannot be passed"))?;
         let number = held.as_raw_fd();
         self.held.push(held);
@@ -480,8 +476,8 @@ impl Passed {
     }
 }
 
-/// What the child does between fork and exec: dies with this process, enters its cgroups, takes its
-/// limits, and keeps no descriptor but those it was given.
+/// Sets what the child does between fork and exec: it dies with this process, enters its cgroups,
+/// takes its limits, and keeps only the descriptors that it was given.
 #[expect(
     unsafe_code,
     reason = "the standard library has no other way to set limits and descriptor numbers of a child"
@@ -498,7 +494,7 @@ fn harden(
     let prepare = move || -> io::Result<()> {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         if rustix::process::getppid() != Some(launcher) {
-            // It ended before the line above took effect.
+            // The launcher ended before the line above took effect.
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         for entrance in &entrances {
@@ -547,7 +543,7 @@ fn harden(
     unsafe { command.pre_exec(prepare) };
 }
 
-/// The command's process, held fast.
+/// The command's process.
 struct Held {
     pid: u32,
     handle: OwnedFd,
@@ -578,7 +574,7 @@ async fn set_up(
     };
     let process = Pid::from_raw(pid.cast_signed())
         .ok_or_else(|| LaunchError::Refused("it named no process".into()))?;
-    // The command waits for `go`, so its process id cannot have been given to another process yet.
+    // The command waits for `go`, so no other process can have its id.
     let handle = pidfd_open(process, PidfdFlags::NONBLOCK)
         .map_err(LaunchError::system("the command cannot be watched"))?;
     if let Some(most) = processes {
@@ -601,7 +597,7 @@ async fn set_up(
 
 type Status = Lines<BufReader<pipe::Receiver>>;
 
-/// The next JSON document bubblewrap writes that has `field`; `None` once it has ended without.
+/// `field` of the next JSON document of bubblewrap that has it; `None` if bubblewrap ended first.
 async fn status_field(status: &mut Status, field: &str) -> Option<i64> {
     while let Ok(Some(line)) = status.next_line().await {
         let document: Option<serde_json::Value> = serde_json::from_str(&line).ok();
@@ -618,8 +614,8 @@ async fn command_pid(status: &mut Status) -> Option<u32> {
         .and_then(|pid| u32::try_from(pid).ok())
 }
 
-/// bubblewrap takes the byte and closes the pipe once all is set up; closed with the byte still
-/// there means that it failed.
+/// Waits until bubblewrap closes the pipe. It takes the byte first if the sandbox is set up; the
+/// byte still being there means that it failed.
 async fn taken(go: &OwnedFd) -> bool {
     while !ended(go) {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -630,7 +626,7 @@ async fn taken(go: &OwnedFd) -> bool {
 async fn last_words(child: &mut Child) -> String {
     let mut words = Vec::new();
     if let Some(stderr) = child.stderr.take() {
-        // What it could not say in this time it will not say.
+        // A bubblewrap that failed has said all by then.
         drop(
             tokio::time::timeout(
                 Duration::from_secs(2),
@@ -642,8 +638,8 @@ async fn last_words(child: &mut Child) -> String {
     String::from_utf8_lossy(&words).trim().to_owned()
 }
 
-/// Lives as long as the sandbox: enforces its memory limit, and gives back its cgroups and uid once
-/// nothing of it runs.
+/// Lives as long as the sandbox: enforces its memory limit, and gives its cgroups and uid back once
+/// none of its processes runs.
 async fn supervise(
     mut child: Child,
     mut status: Status,
@@ -660,7 +656,7 @@ async fn supervise(
         }
     };
     let monitor = child.wait().await;
-    // When bubblewrap itself was killed the namespace may live a moment longer. A pidfd is readable
+    // If bubblewrap itself was killed, the namespace may live a moment longer. A pidfd is readable
     // once its process is gone.
     while !ended(&command.handle) {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -668,8 +664,7 @@ async fn supervise(
     let exit = match (guard.out_of_memory(), reported, monitor) {
         (true, _, _) => Exit::OutOfMemory,
         (false, Some(code), _) => Exit::from_shell_code(i32::try_from(code).unwrap_or(1)),
-        // bubblewrap reports no code of its own when the command never ran: not found, or killed
-        // before.
+        // bubblewrap reports no code if the command never ran: not found, or killed before.
         (false, None, Ok(ended)) => match ended.code().map(Exit::from_shell_code) {
             Some(Exit::Code(_)) => Exit::Code(127),
             Some(signal) => signal,
@@ -685,7 +680,7 @@ async fn supervise(
     announce.send_replace(Some(exit));
 }
 
-/// Whether the process of a pidfd has ended, or the reading side of a pipe is closed.
+/// Whether the process of a pidfd has ended, or the reading end of a pipe is closed.
 fn ended(descriptor: &OwnedFd) -> bool {
     let mut watched = [PollFd::new(descriptor, PollFlags::IN)];
     !matches!(
@@ -746,7 +741,7 @@ async fn version(bwrap: &Path) -> Result<String, Unavailable> {
     Ok(version)
 }
 
-/// bubblewrap binds the root as the sandbox's uid, which must be allowed to walk there.
+/// Whether the sandbox's uid can walk to the root: bubblewrap binds it under that uid.
 fn reachable(rootfs: &Path) -> Result<(), Unavailable> {
     for directory in rootfs.ancestors() {
         let unusable = |reason: String| Unavailable::Rootfs {
@@ -760,7 +755,7 @@ fn reachable(rootfs: &Path) -> Result<(), Unavailable> {
         if mode & 0o001 == 0 {
             let place = OsString::from(directory);
             return Err(unusable(format!(
-                "`{}` is closed to other users, and sandboxes run under uids of their own: place it elsewhere, such as below `/var/lib`",
+                "`{}` is closed to other users, and sandboxes run under uids of their own: use a place such as below `/var/lib`",
                 place.display()
             )));
         }

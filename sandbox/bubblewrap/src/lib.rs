@@ -18,13 +18,15 @@
 //! - The file system is the read-only root of [`build_rootfs`], the host's `/usr` read-only, and
 //!   fresh `/proc`, `/dev`, `/tmp`, `/run`.
 //! - bubblewrap starts with an empty environment and gets all its options through an anonymous
-//!   file, so neither `/proc/PID/cmdline` nor `/proc/PID/environ` of any process on the host shows
-//!   a value. The command is PID 1 (`--as-pid-1`): no other process inside keeps anything readable.
-//! - A launcher run by root gives every sandbox a host uid that no other live sandbox has, its own
-//!   or another launcher's.
-//! - The sandbox cannot outlive its launcher: bubblewrap is killed when the thread that started it
-//!   ends (`PR_SET_PDEATHSIG` is bound to the thread, prctl(2)), so one thread, which lives as long
-//!   as the process, starts all of them; the kernel then kills the sandbox's process namespace.
+//!   file, so no process on the host shows a value in `/proc/PID/cmdline` or `/proc/PID/environ`.
+//!   The command is PID 1 (`--as-pid-1`): no other process inside keeps anything readable.
+//! - The command inherits its three standard streams and one channel to the host, and no other
+//!   descriptor.
+//! - A launcher that runs as root gives every sandbox a host uid that no other live sandbox has,
+//!   whoever launched it.
+//! - The sandbox cannot outlive its launcher. The kernel kills bubblewrap when the thread that
+//!   started it ends (`PR_SET_PDEATHSIG` is bound to the thread, prctl(2)), and with it the
+//!   sandbox's process namespace. So one thread, which lives as long as the process, starts all.
 
 mod error;
 mod launcher;
@@ -41,4 +43,4 @@ pub use launcher::{Launcher, LauncherConfig, Report};
 pub use limits::LimitsDriver;
 pub use rootfs::{INIT_PATH, build_rootfs};
 pub use sandbox::{Exit, Sandbox};
-pub use spec::{Bind, Limits, MAX_FD_INSIDE, MIN_MEMORY_BYTES, Network, SandboxSpec};
+pub use spec::{Bind, CHANNEL_FD, Limits, MIN_MEMORY_BYTES, Network, SandboxSpec};

@@ -1,9 +1,9 @@
-//! Memory and process limits, by whatever this host offers.
+//! Memory and process limits, with the means that this host offers.
 //!
 //! Every driver keeps the same promise: a sandbox that crosses its memory limit is killed as a
 //! whole and ends as [`Exit::OutOfMemory`](crate::Exit::OutOfMemory), however its command would
-//! have ended. Where the kernel kills one process only (cgroup v1) the sandbox is killed as soon as
-//! the kernel's kill counter shows it.
+//! have ended. With cgroup v1 the kernel kills one process only; then the launcher kills the
+//! sandbox as soon as the kernel's kill counter shows it.
 
 use std::fs;
 use std::io;
@@ -13,16 +13,16 @@ use std::time::Duration;
 
 use crate::spec::Limits;
 
-/// How the memory and process limits are enforced; the first one a host offers is used.
+/// How memory and process limits are enforced. The launcher uses the first that the host offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitsDriver {
     /// A delegated cgroup v2 tree (systemd `Delegate=yes`, or a container with its own): exact.
     CgroupV2,
     /// cgroup v1 `memory` and `pids` hierarchies: exact.
     CgroupV1,
-    /// No cgroup is writable. Memory is summed every 20 ms and crossing it kills, so a fast command
-    /// may go over for that long; files in `/tmp`, `/run` and `/dev/shm` are bounded by the same
-    /// number apart, not together. Processes are bounded by `RLIMIT_NPROC`.
+    /// No cgroup is writable. The launcher sums up memory every 20 ms and kills what is over, so a
+    /// fast command may exceed the limit for that long. `/tmp`, `/run` and `/dev/shm` each have the
+    /// same limit on their own. `RLIMIT_NPROC` bounds the processes.
     Prlimit,
 }
 
@@ -53,7 +53,7 @@ pub(crate) enum Driver {
 }
 
 impl Driver {
-    /// The best driver there is, or the one that is asked for.
+    /// The driver that is asked for, or else the best one that the host offers.
     pub(crate) fn detect(wanted: Option<LimitsDriver>) -> Result<Self, (LimitsDriver, io::Error)> {
         match wanted {
             None => Ok(v2().or_else(|_| v1()).unwrap_or(Self::Prlimit)),
@@ -101,7 +101,7 @@ impl Driver {
                 )?;
                 guard.kills = Some(group.join("memory.oom_control"));
                 let group = guard.add(pids)?;
-                // bubblewrap's own process outside counts too.
+                // One more: bubblewrap's own process outside counts, too.
                 fs::write(group.join("pids.max"), (limits.pids + 1).to_string())?;
             }
             Self::Prlimit => {}
@@ -134,8 +134,8 @@ impl Guard {
         Ok(directory)
     }
 
-    /// Files a process writes `0` to in order to come under the limits. Opened by the launcher: the
-    /// kernel checks the opener's rights.
+    /// A process that writes `0` to these files comes under the limits. The launcher opens them:
+    /// the kernel checks the rights of the opener.
     pub(crate) fn entrances(&self) -> io::Result<Vec<fs::File>> {
         self.directories
             .iter()
@@ -147,7 +147,7 @@ impl Guard {
             .collect()
     }
 
-    /// Returns once the memory limit was crossed; never otherwise.
+    /// Returns once the sandbox has crossed its memory limit; never otherwise.
     pub(crate) async fn crossed(&self, command: u32) {
         let pause = Duration::from_millis(if self.kills.is_some() { 50 } else { 20 });
         loop {
@@ -214,8 +214,8 @@ fn write_if_there(path: &Path, text: &str) -> io::Result<()> {
     }
 }
 
-/// Resident private and shared-memory bytes of `root` and all its descendants. Every process of a
-/// sandbox descends from its PID 1, since orphans are handed to it.
+/// Resident private and shared-memory bytes of `root` and all its descendants. PID 1 adopts
+/// orphans, so every process of a sandbox descends from it.
 fn memory_of_tree(root: u32) -> u64 {
     let mut total = 0;
     let mut waiting = vec![root];
@@ -237,8 +237,8 @@ fn memory_of_tree(root: u32) -> u64 {
     total
 }
 
-/// The proportional share where it may be read (pages shared after a fork count once), the resident
-/// size otherwise.
+/// The proportional share if it is readable (pages shared after a fork count once), or else the
+/// resident size.
 fn memory_of(process: &Path) -> u64 {
     let sum = |file: &str, names: &[&str]| -> Option<u64> {
         let text = fs::read_to_string(process.join(file)).ok()?;
@@ -310,9 +310,9 @@ fn v1() -> io::Result<Driver> {
     try_out(driver)
 }
 
-/// Child groups may have controllers only when their parent has no processes of its own
-/// (cgroups(7), "no internal processes"), so the launcher moves itself into a leaf. That works when
-/// nothing else lives in its cgroup: what delegation means.
+/// Child groups can have controllers only if their parent has no processes of its own (cgroups(7),
+/// "no internal processes"), so the launcher moves itself into a leaf. That works if nothing else
+/// lives in its cgroup, as with a delegated one.
 fn v2() -> io::Result<Driver> {
     const LEAF: &str = "sealfleet-launcher";
     let own = own_cgroup(None)?;
@@ -349,7 +349,7 @@ fn v2() -> io::Result<Driver> {
     try_out(Driver::V2 { parent })
 }
 
-/// Makes and removes one group, after removing those that killed launchers left behind.
+/// Removes groups that killed launchers left behind, then makes and removes one as a trial.
 fn try_out(driver: Driver) -> io::Result<Driver> {
     let parents = match &driver {
         Driver::V2 { parent } => vec![parent],
@@ -363,7 +363,7 @@ fn try_out(driver: Driver) -> io::Result<Driver> {
                 .to_str()
                 .and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
             if launcher.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
-                // Still inhabited: then it is not ours to remove yet.
+                // Fails while a process lives in it: then leave it.
                 drop(fs::remove_dir(entry.path()));
             }
         }

@@ -1,4 +1,4 @@
-//! The root directory every sandbox sees read-only.
+//! The root directory that every sandbox sees, read-only.
 
 use std::fs;
 use std::io;
@@ -12,30 +12,30 @@ use crate::error::Unavailable;
 /// Where `sealfleet-init` is inside the sandbox.
 pub const INIT_PATH: &str = "/sealfleet-init";
 
-/// The user of every command, and nobody else.
+/// The user of every command is the only one.
 const PASSWD: &str = "nobody:x:65534:65534:nobody:/tmp:/bin/sh\n";
 const GROUP: &str = "nogroup:x:65534:\n";
 const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
 
-/// Certificate bundles of the common distributions; the first one found is copied.
+/// Certificate bundles of the common distributions. The root gets the first one that exists.
 const CERTIFICATES: [&str; 3] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
 ];
 
-/// Assembles the root directory at `directory` with the program `init` as [`INIT_PATH`], and
-/// answers its path.
+/// Makes the root directory at `directory`, with the program `init` as [`INIT_PATH`], and answers
+/// its path.
 ///
-/// It holds: `bin`, `lib`, `lib64`, `sbin` as links into `usr`; a minimal `etc` (`passwd`, `group`,
+/// It holds `bin`, `lib`, `lib64`, `sbin` as links into `usr`; a minimal `etc` (`passwd`, `group`,
 /// `hosts`, the host's public certificate bundle, and the host's `alternatives` links, which name
-/// programs below `/usr`); empty mount points. A new directory is made beside it and renamed into
-/// place, so nobody sees half of it. One that is there already and has the same content is kept;
-/// another one is exchanged in one step, and removed once no sandbox uses it any more: sandboxes
-/// lock the directory they run on.
+/// programs below `/usr`), and empty mount points. A new directory is made beside it and renamed
+/// into place, so nobody sees half of it. A directory that exists with the same content stays; one
+/// with other content is exchanged in one step, and removed once no sandbox uses it: sandboxes lock
+/// the directory that they run on.
 ///
 /// # Errors
-/// [`Unavailable::Rootfs`] when `init` cannot be read or the directory not be written.
+/// [`Unavailable::Rootfs`]: `init` cannot be read, or the directory cannot be written.
 pub fn build_rootfs(directory: &Path, init: &Path) -> Result<PathBuf, Unavailable> {
     let unusable = |reason: String| Unavailable::Rootfs {
         path: directory.to_owned(),
@@ -59,7 +59,7 @@ pub fn build_rootfs(directory: &Path, init: &Path) -> Result<PathBuf, Unavailabl
         remove(&fresh)?;
         fill(&fresh, &program)?;
         if put(&fresh, directory)? {
-            // Its name says that it may be removed, by this call or a later one.
+            // By its name, this call or a later one removes it.
             fs::rename(
                 &fresh,
                 parent.join(format!(
@@ -114,8 +114,8 @@ fn fill(root: &Path, init: &[u8]) -> io::Result<()> {
     open_to_all(root, 0o755)
 }
 
-/// Every directory and program `mode`, every other file 0644, whatever the umask is: each sandbox
-/// reads them under another uid.
+/// Gives every directory and program `mode`, every other file 0644, whatever the umask is: each
+/// sandbox reads them under another uid.
 fn open_to_all(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     for entry in fs::read_dir(path)? {
@@ -134,7 +134,7 @@ fn open_to_all(path: &Path, mode: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts `fresh` in place; whether it now holds the directory that was there before.
+/// Puts `fresh` in place. Answers whether `fresh` now holds the directory that was there before.
 fn put(fresh: &Path, directory: &Path) -> io::Result<bool> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     match renameat_with(CWD, fresh, CWD, directory, RenameFlags::NOREPLACE) {
@@ -149,22 +149,22 @@ fn put(fresh: &Path, directory: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Keeps the directory from being removed while the answer is held.
+/// While the answer is held, nobody removes the directory.
 pub(crate) fn hold(directory: &Path) -> io::Result<fs::File> {
     let held = fs::File::open(directory)?;
     flock(&held, FlockOperation::LockShared)?;
     Ok(held)
 }
 
-/// Removing a directory takes the mounts on it away from every namespace (rmdir(2)), so only what
-/// nobody holds goes.
+/// Removes retired directories that nobody holds. Removing one takes the mounts on it away from
+/// every namespace (rmdir(2)).
 fn remove_retired(parent: &Path, prefix: &str) -> io::Result<()> {
     for entry in fs::read_dir(parent)? {
         let entry = entry?;
         if !entry.file_name().to_string_lossy().starts_with(prefix) {
             continue;
         }
-        // Another launcher may be removing it too.
+        // Fails if another launcher has removed it.
         let Ok(directory) = fs::File::open(entry.path()) else {
             continue;
         };

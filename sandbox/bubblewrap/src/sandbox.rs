@@ -10,11 +10,11 @@ use tokio::sync::watch;
 /// How a sandbox ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// The command's own exit code; 127 when it could not be run (standard error says why), as
-    /// shells do.
+    /// The command's own exit code. As in shells, 127 if it could not be run; standard error says
+    /// why.
     Code(i32),
-    /// A signal ended it. bubblewrap, like a shell, says so by 128 + number: a command that itself
-    /// exits with 129 to 192 is shown as this.
+    /// A signal ended it. bubblewrap, like a shell, says so by 128 + number, so a command that
+    /// exits with 129 to 192 looks the same.
     Signal(i32),
     /// It crossed its memory limit.
     OutOfMemory,
@@ -31,7 +31,9 @@ impl Exit {
         }
     }
 
-    pub(crate) fn from_shell_code(code: i32) -> Self {
+    /// From a shell's exit code; the other way of [`code`](Self::code) but for memory.
+    #[must_use]
+    pub fn from_shell_code(code: i32) -> Self {
         match code {
             129..=192 => Self::Signal(code - 128),
             code => Self::Code(code),
@@ -42,10 +44,9 @@ impl Exit {
 /// A running sandbox; dropping it kills everything inside.
 #[derive(Debug)]
 pub struct Sandbox {
-    /// What the command writes to standard output. Read it, or the command blocks once the pipe is
-    /// full.
+    /// The command's standard output. Read it, or the command blocks once the pipe is full.
     pub stdout: Option<ChildStdout>,
-    /// What the command writes to standard error.
+    /// The command's standard error.
     pub stderr: Option<ChildStderr>,
     pub(crate) id: String,
     pub(crate) pid: u32,
@@ -80,12 +81,11 @@ impl Sandbox {
         self.host_uid
     }
 
-    /// Waits for the end of the command. Nothing of the sandbox runs any more when this returns.
-    /// May be called again.
+    /// Waits for the end of the command. No process of the sandbox runs when this returns. May be
+    /// called again.
     pub async fn wait(&self) -> Exit {
         let mut exit = self.exit.clone();
-        // The supervisor only goes without an answer when the runtime shuts down, which kills the
-        // sandbox.
+        // The supervisor gives no answer only if the runtime shuts down, which kills the sandbox.
         let ended = exit
             .wait_for(Option::is_some)
             .await
@@ -94,9 +94,9 @@ impl Sandbox {
         ended.unwrap_or(Exit::Signal(Signal::KILL.as_raw()))
     }
 
-    /// Asks the command to end (SIGTERM) and kills the whole sandbox after `grace`. A command that
-    /// is PID 1 and does not handle SIGTERM never sees it (pid_namespaces(7)); `sealfleet-init`
-    /// handles it and passes it on.
+    /// Asks the command to end (SIGTERM), and kills the whole sandbox after `grace`. PID 1 never
+    /// sees a SIGTERM that it does not handle (pid_namespaces(7)); `sealfleet-init` handles it and
+    /// passes it on.
     pub async fn stop(&self, grace: Duration) -> Exit {
         self.signal(Signal::TERM);
         if let Ok(exit) = tokio::time::timeout(grace, self.wait()).await {

@@ -1,15 +1,15 @@
-//! The system calls a sandboxed command may not make.
+//! The system calls that a sandboxed command may not make.
 //!
-//! A deny list: what can reach the kernel's riskiest parts, other processes, or what no namespace
-//! covers, and what no step needs. bubblewrap loads the three programs just before the command
-//! starts; the kernel takes the strictest answer.
+//! A deny list of calls that no step needs and that reach the kernel's riskiest parts, other
+//! processes, or something that no namespace covers. bubblewrap loads the three programs just
+//! before the command starts; the kernel applies the strictest answer.
 //!
 //! - `EPERM`: [`REFUSED`], `clone` with a namespace flag, `ioctl` that types into a terminal,
 //!   sockets of families that no network namespace holds back (`AF_VSOCK` reaches the hypervisor,
 //!   `AF_ALG` the kernel's crypto code).
 //! - `ENOSYS`: [`ABSENT`]. `clone3` hides its flags from a filter; the C library falls back to
 //!   `clone` on this answer.
-//! - On x86-64, calls by the x32 numbers (which a list of plain numbers would miss) answer
+//! - On x86-64, calls by the x32 numbers, which a list of plain numbers would miss, answer
 //!   `ENOSYS`, and a 32-bit call kills.
 
 use std::collections::BTreeMap;
@@ -116,7 +116,7 @@ const FAMILIES: [libc::c_int; 2] = [libc::AF_VSOCK, libc::AF_ALG];
 /// `--add-seccomp-fd` takes them.
 ///
 /// # Errors
-/// When this processor architecture is not one seccomp is known for here (x86-64, aarch64).
+/// The processor architecture is neither x86-64 nor aarch64.
 pub(crate) fn programs() -> Result<Vec<Vec<u8>>, seccompiler::Error> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let mut refused: BTreeMap<i64, Vec<SeccompRule>> =

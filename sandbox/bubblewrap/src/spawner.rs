@@ -17,7 +17,7 @@ struct Job {
     answer: oneshot::Sender<io::Result<Child>>,
 }
 
-/// Starts `command` on that thread; its exit is watched by the calling runtime.
+/// Starts `command` on that thread. The calling runtime watches its exit.
 pub(crate) async fn spawn(command: Command) -> io::Result<Child> {
     static THREAD: OnceLock<Sender<Job>> = OnceLock::new();
     let thread = THREAD.get_or_init(|| {
@@ -25,11 +25,11 @@ pub(crate) async fn spawn(command: Command) -> io::Result<Child> {
         let work = move || {
             for mut job in jobs {
                 let _runtime = job.runtime.enter();
-                // Nobody waits any more: dropping the child kills it.
+                // Fails if nobody waits any more: dropping the child kills it.
                 drop(job.answer.send(job.command.spawn()));
             }
         };
-        // A thread that cannot be made drops the receiver, and every send below fails.
+        // If the thread cannot be made, the receiver is dropped and every send below fails.
         drop(
             std::thread::Builder::new()
                 .name("sandbox-spawner".into())

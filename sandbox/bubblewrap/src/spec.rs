@@ -1,4 +1,4 @@
-//! What a sandbox is to run, see and use.
+//! What a sandbox runs, sees and may use.
 
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
@@ -14,21 +14,20 @@ pub struct SandboxSpec {
     /// sandbox, so it must reap what it leaves behind: `sealfleet-init` does. Visible on the host
     /// in `/proc/PID/cmdline`, so never a secret.
     pub command: Vec<String>,
-    /// The whole environment of the command; nothing is added but `PWD`. Handed over through an
-    /// anonymous file, never by arguments.
+    /// The whole environment of the command; only `PWD` is added. Passed through an anonymous file,
+    /// never in arguments.
     pub env: Vec<(String, Zeroizing<String>)>,
-    /// Which network the command sees.
     pub network: Network,
-    /// Open descriptors for the command, each with its number inside (3 or more, no number twice).
-    pub fds: Vec<(OwnedFd, RawFd)>,
-    /// What it may use up.
+    /// The command's channel to the host. The command has it as descriptor [`CHANNEL_FD`], the only
+    /// one beside its three standard streams.
+    pub channel: Option<OwnedFd>,
     pub limits: Limits,
     /// Host paths to show inside, beside the root file system.
     pub binds: Vec<Bind>,
 }
 
 impl SandboxSpec {
-    /// A sandbox for `command` with an empty environment, no network, no descriptors, no binds and
+    /// A sandbox for `command` with an empty environment, no network, no channel, no binds and
     /// [`Limits::default`].
     #[must_use]
     pub fn new<S: Into<String>>(command: impl IntoIterator<Item = S>) -> Self {
@@ -36,7 +35,7 @@ impl SandboxSpec {
             command: command.into_iter().map(Into::into).collect(),
             env: Vec::new(),
             network: Network::None,
-            fds: Vec::new(),
+            channel: None,
             limits: Limits::default(),
             binds: Vec::new(),
         }
@@ -61,21 +60,6 @@ impl SandboxSpec {
                 return invalid(format!(
                     "the value of the environment variable `{name}` contains a NUL character"
                 ));
-            }
-        }
-        for (index, (_, number)) in self.fds.iter().enumerate() {
-            if !(3..=MAX_FD_INSIDE).contains(number) {
-                return invalid(format!(
-                    "the descriptor number {number} is not within 3 to {MAX_FD_INSIDE}"
-                ));
-            }
-            if self
-                .fds
-                .iter()
-                .take(index)
-                .any(|(_, other)| other == number)
-            {
-                return invalid(format!("the descriptor number {number} is given twice"));
             }
         }
         for bind in &self.binds {
@@ -103,20 +87,22 @@ impl SandboxSpec {
                 self.limits.memory_bytes
             ));
         }
-        if self.limits.pids < 2 || self.limits.open_files <= MAX_FD_INSIDE.unsigned_abs().into() {
+        if self.limits.pids < 2 || self.limits.open_files < MIN_OPEN_FILES {
             return invalid(format!(
-                "the limits must allow 2 processes and {} open files at least",
-                MAX_FD_INSIDE + 1
+                "the limits must allow at least 2 processes and {MIN_OPEN_FILES} open files"
             ));
         }
         Ok(())
     }
 }
 
-/// The highest descriptor number a command can be given.
-pub const MAX_FD_INSIDE: RawFd = 63;
+/// The number under which a command has its channel to the host.
+pub const CHANNEL_FD: RawFd = 3;
 
-/// The smallest memory limit: below it bubblewrap itself may not come up.
+/// The smallest limit of open files.
+const MIN_OPEN_FILES: u64 = 64;
+
+/// The smallest memory limit: below it bubblewrap itself may not start.
 pub const MIN_MEMORY_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The network inside a sandbox.
@@ -129,15 +115,16 @@ pub enum Network {
     Host,
 }
 
-/// What one sandbox may use up; how hard each is enforced is in [`Report::limits`](crate::Report).
+/// How much one sandbox may use. [`Report::limits`](crate::Report) says how strictly each limit is
+/// enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Memory of all its processes and of its `/tmp`, `/run` and `/dev/shm`, in bytes. Crossing it
     /// ends the sandbox with [`Exit::OutOfMemory`](crate::Exit::OutOfMemory).
     pub memory_bytes: u64,
-    /// Processes and threads that live at once, 2 at least.
+    /// Processes and threads that live at once, at least 2.
     pub pids: u64,
-    /// Open descriptors of each process, 64 at least.
+    /// Open descriptors of each process, at least 64.
     pub open_files: u64,
 }
 
@@ -157,8 +144,7 @@ impl Default for Limits {
 pub struct Bind {
     /// Absolute path on the host; the sandbox's host uid must be able to reach it.
     pub source: PathBuf,
-    /// Where it appears: below `/tmp` or `/run`.
+    /// Path in the sandbox, below `/tmp` or `/run`.
     pub target: PathBuf,
-    /// Whether the command may write to it.
     pub writable: bool,
 }

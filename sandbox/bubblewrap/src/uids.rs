@@ -1,9 +1,10 @@
 //! Host uids, one per live sandbox.
 //!
-//! A uid is held by a lock (flock(2)) on a file of its own in a directory all launchers of the host
-//! share, so two launchers never hold the same one, and a killed launcher's locks go with it. Its
-//! sandboxes go too, but a moment later: the file's content says that the uid was not given back
-//! properly, and such a uid is only taken when no process of the host runs under it.
+//! Each uid has a file in a directory that all launchers of the host share. A launcher holds the
+//! uid by a lock on the file (flock(2)), so no two launchers hold the same one, and the kernel
+//! releases the locks of a killed launcher. Its sandboxes die a moment later. So the file's content
+//! says whether the uid was given back; one that was not is taken only if no process of the host
+//! runs under it.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -45,7 +46,7 @@ impl Uids {
         })
     }
 
-    /// A uid no live sandbox has; `None` when all are taken.
+    /// A uid that no live sandbox has; `None` if all are taken.
     pub(crate) fn lease(&self) -> io::Result<Option<UidLease>> {
         for _ in self.range.clone() {
             let uid = self.step();
@@ -85,8 +86,8 @@ impl Uids {
 }
 
 impl UidLease {
-    /// To be called once no process of the sandbox is left; otherwise the next holder looks for
-    /// itself.
+    /// Gives the uid back. Call it once no process of the sandbox is left; without it, the next
+    /// holder searches the process table.
     pub(crate) fn ended(mut self) {
         self.ended = true;
     }
@@ -95,8 +96,7 @@ impl UidLease {
 impl Drop for UidLease {
     fn drop(&mut self) {
         if self.ended {
-            // On failure the file stays marked, which only costs the next holder a look at the
-            // process table.
+            // On failure the file stays marked: the next holder searches the process table.
             drop(self.file.set_len(0));
         }
     }
@@ -115,7 +115,7 @@ fn runs_somewhere(uid: u32) -> io::Result<bool> {
         {
             continue;
         }
-        // A process that ended meanwhile has no status to read.
+        // Fails for a process that ended meanwhile.
         let Ok(status) = std::fs::read_to_string(entry.path().join("status")) else {
             continue;
         };

@@ -7,7 +7,6 @@
 )]
 
 use std::io::BufRead as _;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -280,19 +279,19 @@ async fn exit_codes_and_signals_are_reported() {
 }
 
 #[tokio::test]
-async fn descriptors_arrive_under_their_numbers_and_no_others() {
+async fn the_command_inherits_its_channel_and_no_other_descriptor() {
     let place = place().await;
     let (read, write) = rustix::pipe::pipe().unwrap();
-    rustix::io::write(&write, b"through the pipe").unwrap();
+    rustix::io::write(&write, b"through the channel").unwrap();
     drop(write);
-    let (other, _kept) = rustix::pipe::pipe().unwrap();
     // One without close-on-exec, as a careless parent leaves it behind.
     let (_leaked, _end) = rustix::pipe::pipe().unwrap();
-    let mut spec = shell("ls /proc/self/fd | tr '\\n' ' '; cat <&5");
-    let fds: Vec<(OwnedFd, i32)> = vec![(read, 5), (other, 3)];
-    spec.fds = fds;
-    // 4 is the directory `ls` reads.
-    assert_eq!(place.run(spec).await.1, "0 1 2 3 4 5 through the pipe");
+    let list = "ls /proc/self/fd | tr '\\n' ' '";
+    let mut spec = shell(&format!("{list}; cat <&3"));
+    spec.channel = Some(read);
+    // The highest number is the directory that `ls` reads.
+    assert_eq!(place.run(spec).await.1, "0 1 2 3 4 through the channel");
+    assert_eq!(place.say(list).await, "0 1 2 3 ");
 }
 
 #[tokio::test]

@@ -1,15 +1,15 @@
 //! An allocator that wipes memory before it gives it back.
 //!
-//! Parsers, ciphers and the standard library's command builder keep copies of what passes through
-//! them and free them unwiped. With this allocator a freed copy is gone, whoever made it. Growing a
-//! block copies it and wipes the old one.
+//! Parsers, ciphers and the standard library's command builder copy values and free the copies
+//! unwiped. With this allocator every freed copy is gone. Growing a block copies it and wipes the
+//! old one.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::mem::MaybeUninit;
 
 use zeroize::Zeroize as _;
 
-/// The system allocator with wiping; to be installed as `#[global_allocator]`.
+/// The system allocator with wiping. Install it as `#[global_allocator]`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ZeroOnFree;
 
@@ -30,7 +30,7 @@ unsafe impl GlobalAlloc for ZeroOnFree {
     // `realloc` is the trait's own: a new block, a copy, and `dealloc` of the old one.
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the block is valid for `layout.size()` bytes and nobody uses it any more.
+        // SAFETY: the block is valid for `layout.size()` bytes, and the caller gives it up.
         unsafe { std::slice::from_raw_parts_mut(block.cast::<MaybeUninit<u8>>(), layout.size()) }
             .zeroize();
         // SAFETY: the caller keeps the contract of `dealloc`.

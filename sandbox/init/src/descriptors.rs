@@ -1,35 +1,36 @@
-//! Descriptors the parent process left open for us.
+//! Which descriptors come in with this process, and which the command inherits.
 
-use std::fs::File;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::{FdFlags, fcntl_setfd};
 
-/// A descriptor number that is not open.
-#[derive(Debug, thiserror::Error)]
-#[error("descriptor {0} is not open: the program that starts `sealfleet-init` must pass it")]
-pub struct NotOpen(pub RawFd);
-
 /// Takes descriptor `number` over, so that it is closed when dropped and never inherited.
 ///
-/// To be called at the start of the program, once for each number.
+/// Call it at the start of the program, once for each number.
+///
+/// # Errors
+/// The descriptor is not open.
 #[expect(
     unsafe_code,
     reason = "only the number says that the descriptor is ours"
 )]
-pub fn take(number: RawFd) -> Result<File, NotOpen> {
+pub fn take(number: RawFd) -> Result<OwnedFd, String> {
+    let not_open = || {
+        format!(
+            "descriptor {number} is not open: the program that starts `sealfleet-init` must pass it"
+        )
+    };
     // SAFETY: a plain system call on a number.
     if number < 3 || unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
-        return Err(NotOpen(number));
+        return Err(not_open());
     }
     // SAFETY: it is open, and nothing in this program owns it: it was inherited and is taken once.
     let owned = unsafe { OwnedFd::from_raw_fd(number) };
-    fcntl_setfd(owned.as_fd(), FdFlags::CLOEXEC).map_err(|_| NotOpen(number))?;
-    Ok(owned.into())
+    fcntl_setfd(owned.as_fd(), FdFlags::CLOEXEC).map_err(|_| not_open())?;
+    Ok(owned)
 }
 
-/// Sees to it that a command inherits nothing but its three standard streams, whatever else is
-/// open.
+/// Makes sure that a command inherits its three standard streams only, whatever else is open.
 ///
 /// # Errors
 /// The system's answer.

@@ -1,10 +1,10 @@
 //! The first process of an ECS task.
 //!
 //! ECS has put the secrets' values into this process's environment under the project's execution
-//! role. What to run is fetched from the control plane with the task role's credentials (signed
-//! with SigV4 for `execute-api`): the task definition and its overrides hold ids only. The command
-//! gets the step's environment, those secrets the step names, and what it needs to use the task
-//! role; nothing else of this process's environment.
+//! role. This process fetches the step from the control plane with the task role's credentials
+//! (signed with SigV4 for `execute-api`): the task definition and its overrides hold ids only. The
+//! command gets the step's environment, the secrets that the step names, and the variables that it
+//! needs to use the task role; nothing else of this process's environment.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,22 +15,22 @@ use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use reqwest::{Client, StatusCode};
+use sealfleet_identity::SecretValue;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::Failure;
 use crate::supervise::{self, Stops, Task};
-use crate::{NOT_RUN, SecretValue};
 
-/// How long to go on asking when the answer may still change.
+/// How long to retry while the answer may still change.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// One request.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// Where ECS serves a task's credentials (ECS developer guide, "Task IAM role").
 const CREDENTIALS_HOST: &str = "http://169.254.170.2";
 
-/// Passed on to the command: it may use its task role.
+/// Variables that the command gets, so that it can use its task role.
 const TASK_ROLE: [&str; 5] = [
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -39,26 +39,11 @@ const TASK_ROLE: [&str; 5] = [
     "AWS_DEFAULT_REGION",
 ];
 
-/// Runs the step that the environment names, and answers the exit code for this process.
+/// Runs the step that the environment names and answers the exit code for this process.
 pub async fn run(environment: Vec<(OsString, OsString)>) -> i32 {
     match prepare(environment).await {
         Ok((task, mut stops)) => supervise::run(task, &mut stops).await,
-        Err(Failure::Stopped(code)) => code,
-        Err(Failure::Error(message)) => {
-            eprintln!("sealfleet-init: {message}");
-            NOT_RUN
-        }
-    }
-}
-
-enum Failure {
-    Stopped(i32),
-    Error(String),
-}
-
-impl From<String> for Failure {
-    fn from(message: String) -> Self {
-        Self::Error(message)
+        Err(failure) => failure.exit_code(),
     }
 }
 
@@ -85,7 +70,7 @@ impl Environment {
         Self(named.collect())
     }
 
-    /// A variable that is no secret.
+    /// A variable that is not a secret.
     fn text(&self, name: &str) -> Option<&str> {
         std::str::from_utf8(self.0.get(name)?.expose())
             .ok()
@@ -99,7 +84,7 @@ impl Environment {
     }
 }
 
-/// Whom to ask for which step.
+/// Where to fetch which step.
 struct Target {
     url: String,
     body: String,
@@ -134,8 +119,8 @@ struct TaskRole {
     token: Option<String>,
 }
 
-/// An answer that asking again may change, or one that it will not.
 enum Problem {
+    /// Worth a retry.
     Passing(String),
     Final(String),
 }
@@ -177,8 +162,8 @@ impl Target {
         })
     }
 
-    /// The step. Not yet there (409: its dispatch is being recorded), a failing server or a broken
-    /// connection is asked again, up to [`PATIENCE`].
+    /// Fetches the step. Retries for up to [`PATIENCE`] while the step is not there yet (409: its
+    /// dispatch is being recorded), the server fails or the connection breaks.
     async fn fetch(&self) -> Result<Step, String> {
         let client = self.client()?;
         let (start, mut pause) = (Instant::now(), FIRST_PAUSE);
@@ -200,14 +185,14 @@ impl Target {
     }
 
     fn client(&self) -> Result<Client, String> {
-        // A second installation answers with the first one's provider, which is the same.
+        // Fails if a provider is installed: it is the same one.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let mut builder = Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(REQUEST_TIME);
         if !self.url.starts_with("https://") && !self.credentials_url.starts_with("https://") {
-            // No TLS will be spoken, so an image without certificates is no obstacle.
+            // There is no TLS, so an image without certificates works.
             builder = builder.tls_certs_only([]);
         }
         builder.build().map_err(|error| {
@@ -274,8 +259,8 @@ impl Target {
     }
 }
 
-/// The body of a good answer to `request`. Neither the request nor a body is ever part of a
-/// message, but for the `code` of problem+json.
+/// Sends `request` and answers the body of a success. Messages hold neither the request nor a body,
+/// only the `code` of problem+json.
 async fn answer<T: serde::de::DeserializeOwned>(
     request: reqwest::RequestBuilder,
     what: &str,
@@ -303,7 +288,7 @@ async fn answer<T: serde::de::DeserializeOwned>(
         "{what} was refused with HTTP status {} ({code})",
         status.as_u16()
     );
-    // Of the conflicts only this one passes: a stale claim stays stale.
+    // The only conflict worth a retry: a stale claim stays stale.
     let not_ready = status == StatusCode::CONFLICT && code == "not_ready";
     if status.is_server_error() || not_ready || status == StatusCode::TOO_MANY_REQUESTS {
         Err(Problem::Passing(message))

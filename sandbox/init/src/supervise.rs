@@ -1,8 +1,8 @@
 //! Runs the command as a child and stays as the sandbox's reaper.
 //!
-//! As PID 1 a command would have to reap orphans and would not see SIGTERM unless it asks for it,
-//! and few commands do. So this process stays: it reaps, passes signals on to the command's process
-//! group, keeps the time limit, and ends with the command's exit code, on which the kernel kills
+//! A command that is PID 1 must reap orphans, and does not see SIGTERM unless it handles it. Few
+//! commands do either. So this process stays: it reaps, passes signals on to the command's process
+//! group, enforces the time limit, and ends with the command's exit code. The kernel then kills
 //! whatever is left in the sandbox. It holds no value while it waits: the environment is freed, and
 //! thereby wiped, as soon as the command has started.
 
@@ -13,10 +13,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
+use sealfleet_identity::SecretValue;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::{NOT_RUN, SecretValue, TIMED_OUT, descriptors};
+use crate::{NOT_RUN, TIMED_OUT, descriptors};
 
 /// Between SIGTERM and SIGKILL when the time is up.
 const GRACE: Duration = Duration::from_secs(5);
@@ -24,14 +25,13 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The search path of a command when nothing else is known.
 pub const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// What is to run.
+/// A command to run.
 #[derive(Debug)]
 pub struct Task {
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// Its whole environment; of two with the same name the later one counts.
+    /// Its whole environment; of two variables with the same name the later one wins.
     pub environment: Vec<(String, SecretValue)>,
-    /// How long it may run.
     pub time_limit: Option<Duration>,
 }
 
@@ -43,14 +43,14 @@ pub fn base_environment() -> Vec<(String, SecretValue)> {
         .into()
 }
 
-/// An environment variable that is no secret.
+/// An environment variable that is not a secret.
 #[must_use]
 pub fn plain(name: impl Into<String>, value: impl Into<String>) -> (String, SecretValue) {
     (name.into(), SecretValue::new(value.into().into_bytes()))
 }
 
-/// Signals asking this process to end, seen from when this is made. PID 1 that does not handle them
-/// would never notice.
+/// Signals that ask this process to end, from the moment this exists. The kernel drops signals that
+/// PID 1 does not handle.
 #[derive(Debug)]
 pub struct Stops {
     terminate: Signals,
@@ -60,7 +60,7 @@ pub struct Stops {
 }
 
 impl Stops {
-    /// Starts to listen; needs a runtime.
+    /// Needs a runtime.
     ///
     /// # Errors
     /// The system's answer.
@@ -73,7 +73,6 @@ impl Stops {
         })
     }
 
-    /// The next one.
     pub async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.terminate.recv() => Signal::TERM,
@@ -84,8 +83,8 @@ impl Stops {
 }
 
 /// Makes this process unreadable for others of its user: no core dump, no ptrace,
-/// `/proc/PID/{environ,mem}` closed (prctl(2), `PR_SET_DUMPABLE`). The command itself is not
-/// affected, execve resets it.
+/// `/proc/PID/{environ,mem}` closed (prctl(2), `PR_SET_DUMPABLE`). execve resets this for the
+/// command.
 ///
 /// # Errors
 /// The system's answer.
@@ -102,8 +101,8 @@ pub fn hide() -> std::io::Result<()> {
 }
 
 /// Runs `task` to its end and answers the exit code for this process: the command's own, 128 +
-/// number when a signal ended it, [`TIMED_OUT`], 127 when there is no such program, 126 when it
-/// cannot be run.
+/// number if a signal ended it, [`TIMED_OUT`], 127 if there is no such program, 126 if it cannot be
+/// run.
 pub async fn run(task: Task, stops: &mut Stops) -> i32 {
     let (pid, time_limit) = match start(task) {
         Ok(started) => started,
@@ -129,19 +128,19 @@ pub async fn run(task: Task, stops: &mut Stops) -> i32 {
             _ = stops.hang_up.recv() => Signal::HUP,
         };
         if let Err(error) = kill_process_group(pid, wanted) {
-            eprintln!("sealfleet-init: the command could not be signalled: {error}");
+            eprintln!("sealfleet-init: cannot signal the command: {error}");
         }
     }
 }
 
-/// Starts the command and forgets everything it was given.
+/// Starts the command and forgets its environment.
 fn start(task: Task) -> Result<(Pid, Option<Duration>), i32> {
     let Some((program, arguments)) = task.command.split_first() else {
         eprintln!("sealfleet-init: the step has no command");
         return Err(NOT_RUN);
     };
     if let Err(error) = descriptors::inherit_none() {
-        eprintln!("sealfleet-init: open files cannot be kept from the command: {error}");
+        eprintln!("sealfleet-init: cannot keep open files from the command: {error}");
         return Err(NOT_RUN);
     }
     let mut command = Command::new(program);
@@ -157,14 +156,14 @@ fn start(task: Task) -> Result<(Pid, Option<Duration>), i32> {
             126
         }
     })?;
-    // Reaped below by its number, with all others. The builder and the task are dropped here, which
-    // wipes them.
+    // `reap` takes it by its number, like all others. The builder and the task are dropped here,
+    // which wipes them.
     Pid::from_raw(child.id().cast_signed())
         .map(|pid| (pid, task.time_limit))
         .ok_or(NOT_RUN)
 }
 
-/// Takes note of every process that ended; the exit code once `command` is among them.
+/// Reaps every process that has ended; answers the exit code once `command` is among them.
 fn reap(command: Pid) -> Option<i32> {
     loop {
         match wait(WaitOptions::NOHANG) {
@@ -174,8 +173,7 @@ fn reap(command: Pid) -> Option<i32> {
             }
             Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
             Ok(None) => return None,
-            // It was ours and is gone: cannot happen while nobody else waits, but never wait for
-            // ever.
+            // No child is left. Nobody else reaps, so this cannot happen; but never wait for ever.
             Err(_) => return Some(NOT_RUN),
         }
     }

@@ -1,7 +1,5 @@
 //! Freed memory holds nothing.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::hint::black_box;
 use std::io::{Read as _, Seek as _, SeekFrom};
 

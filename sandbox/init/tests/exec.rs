@@ -1,168 +1,16 @@
 //! `sealfleet-init exec` as the first process of a real sandbox, with the test in the worker's
 //! place.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::time::Duration;
 
-use sealfleet_bubblewrap::{
-    Exit, INIT_PATH, Launcher, LauncherConfig, Sandbox, SandboxSpec, build_rootfs,
-};
-use sealfleet_init::{SecretValue, store};
+use sealfleet_bubblewrap::Exit;
+use sealfleet_identity_builtin::store;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use tokio::io::AsyncReadExt as _;
 
-const VALUE: &str = "0123456789-the-middle-of-a-long-canary-value-that-is-searched-for-9876543210";
-
-struct Worker {
-    launcher: Launcher,
-    directory: tempfile::TempDir,
-}
-
-/// A started step: the sandbox, what init said, and the pipe it waits on.
-struct Started {
-    sandbox: Sandbox,
-    status: Value,
-    go: File,
-}
-
-impl Worker {
-    async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let rootfs = build_rootfs(
-            &directory.path().join("rootfs"),
-            Path::new(env!("CARGO_BIN_EXE_sealfleet-init")),
-        )
-        .unwrap();
-        let launcher = Launcher::detect(LauncherConfig::new(rootfs)).await.unwrap();
-        let worker = Self {
-            launcher,
-            directory,
-        };
-        store::create(&worker.store(), &worker.key(), "healthcare").unwrap();
-        worker
-    }
-
-    fn store(&self) -> PathBuf {
-        self.directory.path().join("secrets.json")
-    }
-
-    fn key(&self) -> PathBuf {
-        self.directory.path().join("key")
-    }
-
-    fn put(&self, name: &str, value: &str) -> String {
-        store::put(
-            &self.store(),
-            &self.key(),
-            name,
-            &SecretValue::new(value.into()),
-        )
-        .unwrap()
-        .version
-    }
-
-    async fn start(&self, step: &Value) -> Started {
-        self.start_text(step.to_string().as_bytes()).await
-    }
-
-    async fn start_text(&self, step: &[u8]) -> Started {
-        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-        let ((step_inside, step_fd), (status_fd, status_inside), (go_inside, go)) =
-            (pipe(), pipe(), pipe());
-        let arguments =
-            "exec --step-fd 3 --status-fd 4 --go-fd 5 --builtin-store-fd 6 --builtin-key-fd 7";
-        let mut spec = SandboxSpec::new([INIT_PATH].into_iter().chain(arguments.split(' ')));
-        let open = |path: PathBuf| OwnedFd::from(File::open(path).unwrap());
-        spec.fds = vec![
-            (step_inside, 3),
-            (status_inside, 4),
-            (go_inside, 5),
-            (open(self.store()), 6),
-            (open(self.key()), 7),
-        ];
-        let sandbox = self.launcher.spawn(spec).await.unwrap();
-        let step = step.to_vec();
-        std::thread::spawn(move || drop(File::from(step_fd).write_all(&step)));
-        let line = tokio::task::spawn_blocking(move || {
-            let mut line = String::new();
-            File::from(status_fd).read_to_string(&mut line).unwrap();
-            line
-        });
-        let line = line.await.unwrap();
-        assert_eq!(line.lines().count(), 1, "{line}");
-        assert!(
-            !line.contains("middle-of-a-long"),
-            "a status line holds no value"
-        );
-        Started {
-            sandbox,
-            status: serde_json::from_str(&line).unwrap(),
-            go: go.into(),
-        }
-    }
-
-    async fn error_of(&self, step: &Value) -> (String, String) {
-        let started = self.start(step).await;
-        let error = started.status["error"].clone();
-        assert_eq!(started.end().await.0, Exit::Code(125));
-        (
-            error["code"].as_str().unwrap().to_owned(),
-            error["message"].as_str().unwrap().to_owned(),
-        )
-    }
-}
-
-impl Started {
-    fn go(&mut self) {
-        self.go.write_all(b"g").unwrap();
-    }
-
-    async fn line(&mut self) -> String {
-        let (mut line, mut byte) = (Vec::new(), [0_u8]);
-        let stdout = self.sandbox.stdout.as_mut().unwrap();
-        while stdout.read_exact(&mut byte).await.is_ok() && byte != *b"\n" {
-            line.extend_from_slice(&byte);
-        }
-        String::from_utf8(line).unwrap()
-    }
-
-    async fn end(mut self) -> (Exit, String, String) {
-        drop(self.go);
-        let (mut out, mut err) = (String::new(), String::new());
-        let (mut stdout, mut stderr) = (
-            self.sandbox.stdout.take().unwrap(),
-            self.sandbox.stderr.take().unwrap(),
-        );
-        let (read_out, read_err) = tokio::join!(
-            stdout.read_to_string(&mut out),
-            stderr.read_to_string(&mut err)
-        );
-        read_out.unwrap();
-        read_err.unwrap();
-        (self.sandbox.wait().await, out, err)
-    }
-}
-
-fn step(script: &str) -> Value {
-    json!({
-        "project": "healthcare",
-        "command": ["sh", "-c", script],
-        "env": {"PLAIN": "knob"},
-        "secrets": [{"name": "API_KEY", "uri": "builtin://crm/api-key", "version": null}],
-    })
-}
+use crate::worker::{VALUE, Worker, step};
 
 /// How often `needle` is in the memory of a process of this host.
 fn found_in_memory(process: u32, needle: &[u8]) -> usize {
@@ -214,7 +62,7 @@ async fn the_command_has_its_secrets_and_nothing_else() {
         started.status,
         json!({"resolved": [{"name": "API_KEY", "uri": "builtin://crm/api-key", "version": version}]})
     );
-    started.go();
+    started.go().await;
     let (exit, out, err) = started.end().await;
     assert_eq!((exit, err.as_str()), (Exit::Code(0), ""));
     let digest: String = Sha256::digest(VALUE)
@@ -236,7 +84,7 @@ async fn a_pinned_version_is_the_one_the_command_gets() {
     let mut pinned = step("printf %s \"$API_KEY\"");
     pinned["secrets"][0]["version"] = version.into();
     let mut started = worker.start(&pinned).await;
-    started.go();
+    started.go().await;
     assert_eq!(started.end().await.1, "first");
 }
 
@@ -251,19 +99,38 @@ async fn nothing_runs_without_the_workers_go() {
             .is_err(),
         "it waits"
     );
+    // The worker is gone.
     let (exit, out, err) = started.end().await;
     assert_eq!((exit, out.as_str()), (Exit::Code(125), ""));
     assert!(err.contains("did not let the command go"), "{err}");
-    let mut started = worker.start(&step("echo ran")).await;
-    started.go.write_all(b"x").unwrap();
-    let (exit, out, _) = started.end().await;
-    assert_eq!((exit, out.as_str()), (Exit::Code(125), ""));
+    // Something else comes instead.
+    for other in [json!({"step": step("echo ran")}), json!("went"), json!({})] {
+        let mut started = worker.start(&step("echo ran")).await;
+        started.send(&other).await;
+        let (exit, out, _) = started.end().await;
+        assert_eq!((exit, out.as_str()), (Exit::Code(125), ""), "{other}");
+    }
     // Asked to stop while waiting.
     let started = worker.start(&step("echo ran")).await;
     assert_eq!(
         started.sandbox.stop(Duration::from_secs(10)).await,
         Exit::Signal(15)
     );
+}
+
+#[tokio::test]
+async fn the_worker_is_told_the_commands_end() {
+    let worker = Worker::new().await;
+    worker.put("crm/api-key", VALUE);
+    for (script, exit_code) in [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143)] {
+        let mut started = worker.start(&step(script)).await;
+        started.go().await;
+        assert_eq!(
+            started.receive().await,
+            json!({"ended": {"exit_code": exit_code}}),
+            "{script}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -279,7 +146,7 @@ async fn init_holds_no_value_while_the_command_runs() {
         found_in_memory(started.sandbox.pid(), needle) > 0,
         "it is found where it is"
     );
-    started.go();
+    started.go().await;
     assert_eq!(started.line().await, "ready");
     let init = started.sandbox.pid();
     let command = children(init);
@@ -304,7 +171,7 @@ async fn the_command_cannot_look_into_init() {
             "cat /proc/1/environ; cat /proc/1/maps; ls /proc/1/fd",
         ))
         .await;
-    started.go();
+    started.go().await;
     let (_, out, err) = started.end().await;
     assert_eq!(out, "");
     assert_eq!(err.matches("Permission denied").count(), 3, "{err}");
@@ -327,13 +194,13 @@ async fn exit_codes_are_exact_and_orphans_are_reaped() {
         ),
     ] {
         let mut started = worker.start(&step(script)).await;
-        started.go();
+        started.go().await;
         assert_eq!(started.end().await.0, exit, "{script}");
     }
     let mut missing = step("");
     missing["command"] = json!(["/no/such/program"]);
     let mut started = worker.start(&missing).await;
-    started.go();
+    started.go().await;
     let (exit, _, err) = started.end().await;
     assert_eq!(exit, Exit::Code(127));
     assert!(err.contains("`/no/such/program` cannot be run"), "{err}");
@@ -348,7 +215,7 @@ async fn stopping_reaches_the_command_and_its_children() {
             "trap 'echo asked; exit 7' TERM; echo ready; sleep 60 & wait; wait",
         ))
         .await;
-    started.go();
+    started.go().await;
     assert_eq!(started.line().await, "ready");
     assert_eq!(
         started.sandbox.stop(Duration::from_secs(10)).await,
@@ -356,7 +223,7 @@ async fn stopping_reaches_the_command_and_its_children() {
     );
     assert_eq!(started.line().await, "asked");
     let mut started = worker.start(&step("echo ready; sleep 60; echo late")).await;
-    started.go();
+    started.go().await;
     assert_eq!(started.line().await, "ready");
     assert_eq!(
         started.sandbox.stop(Duration::from_secs(10)).await,
@@ -448,7 +315,7 @@ async fn a_tool_gets_the_secrets_that_it_is_granted() {
             .map(|found| found["name"].as_str().unwrap())
             .collect();
         assert_eq!(names, granted, "{tool} under {tools}");
-        started.go();
+        started.go().await;
         let seen = started.end().await.1;
         let expected: String = granted
             .iter()
@@ -498,11 +365,6 @@ async fn a_step_without_secrets_needs_no_store() {
     plain["secrets"] = json!([]);
     let mut started = worker.start(&plain).await;
     assert_eq!(started.status, json!({"resolved": []}));
-    started.go();
+    started.go().await;
     assert_eq!(started.end().await.1, "knob\n");
-    let started = worker.start_text(b"{").await;
-    assert_eq!(
-        started.status["error"]["code"].as_str().expect("an error"),
-        "bad_step"
-    );
 }

@@ -1,12 +1,6 @@
 //! `sealfleet-init fargate` against a small HTTP server in the place of the task metadata endpoint
 //! and the control plane.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

@@ -1,17 +1,11 @@
 //! The encrypted store, through its command line and its file.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use sealfleet_init::store::{self, Opened, StoreError};
+use sealfleet_identity_builtin::store::{self, Opened, StoreError};
 use serde_json::Value;
 
 const VALUE: &str = "a-value-nobody-may-find-in-any-file-0123456789";

@@ -1,9 +1,9 @@
 //! `bare`: the command as a plain process of this user, with a clean environment and a directory of
 //! its own.
 //!
-//! It is no boundary: the command can do what the worker's user can. It never gets a secret.
-//! [`crate::guard`] stands between worker and command, so that it ends with its lease and with the
-//! worker.
+//! This is not a security boundary: the command can do all that the worker's user can. It never
+//! gets a secret. [`crate::guard`] stands between worker and command, so that the command ends with
+//! its lease and with the worker.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,16 +31,14 @@ static STARTED: AtomicU64 = AtomicU64::new(1);
 /// How long output may take to arrive after the command's end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Executes steps as plain processes.
 #[derive(Debug)]
 pub struct Bare {
     /// The `sealfleet-worker` program, which is also the guard.
     pub program: PathBuf,
-    /// Where output goes.
     pub logs: Logs,
 }
 
-struct Ready {
+struct PreparedProcess {
     command: Command,
     directory: TempDir,
     log: StepLog,
@@ -63,10 +61,10 @@ impl Executor for Bare {
         let log = self
             .logs
             .open(claim)
-            .map_err(|error| cannot_start(format!("its log cannot be written: {error}")))?;
+            .map_err(|error| cannot_start(format!("cannot write its log: {error}")))?;
         let directory = tempfile::Builder::new().prefix("sealfleet-").tempdir();
-        let directory =
-            directory.map_err(|error| cannot_start(format!("it gets no directory: {error}")))?;
+        let directory = directory
+            .map_err(|error| cannot_start(format!("cannot make its directory: {error}")))?;
         let mut command = Command::new(&self.program);
         command
             .arg(guard::SUBCOMMAND)
@@ -84,7 +82,7 @@ impl Executor for Bare {
             .stderr(Stdio::piped());
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let name = format!("bare-{}-{number}", std::process::id());
-        Ok(Box::new(Ready {
+        Ok(Box::new(PreparedProcess {
             command,
             directory,
             log,
@@ -95,7 +93,7 @@ impl Executor for Bare {
 }
 
 #[async_trait]
-impl Prepared for Ready {
+impl Prepared for PreparedProcess {
     fn sandbox(&self) -> &str {
         &self.name
     }
@@ -107,7 +105,7 @@ impl Prepared for Ready {
     async fn go(mut self: Box<Self>) -> Result<Box<dyn Running>, Failure> {
         let spawned = self.command.spawn();
         let mut child =
-            spawned.map_err(|error| cannot_start(format!("the guard cannot be run: {error}")))?;
+            spawned.map_err(|error| cannot_start(format!("cannot run the guard: {error}")))?;
         let orders = Mutex::new(child.stdin.take());
         let output = child.stdout.take().map(|stdout| self.log.follow(stdout));
         let errors = child.stderr.take().map(|stderr| self.log.follow(stderr));
@@ -132,7 +130,7 @@ impl Prepared for Ready {
             };
             drop(tokio::time::timeout(LAST_WORDS, copies).await);
             if let Err(error) = directory.close() {
-                tracing::warn!(%error, "a step's directory cannot be removed");
+                tracing::warn!(%error, "cannot remove a step's directory");
             }
             announce.send_replace(Some(ended));
         });
@@ -156,7 +154,7 @@ impl Running for Process {
         let mut orders = self.orders.lock().await;
         if !grace.is_zero() {
             if let Some(orders) = orders.as_mut() {
-                // A guard that cannot be told has ended.
+                // Fails only if the guard has ended.
                 drop(orders.write_all(b"t").await);
             }
             if let Ok(ended) = tokio::time::timeout(grace, self.wait()).await {

@@ -1,8 +1,8 @@
-//! What executes a step: a plain process, or a sandbox.
+//! Executors run steps: as a plain process, or in a sandbox.
 //!
-//! Execution has two halves, with the record of the start between them: [`Executor::prepare`] gets
-//! everything ready and runs nothing of the step, [`Prepared::go`] lets the command run. Whatever
-//! is dropped on the way is killed.
+//! Execution has two halves: [`Executor::prepare`] gets everything ready and runs nothing of the
+//! step; [`Prepared::go`] lets the command run. Between them, the worker records the start.
+//! Dropping either result kills the step.
 
 pub mod bare;
 mod output;
@@ -25,14 +25,13 @@ pub enum Ended {
     Code(i32),
     /// By this signal.
     Signal(i32),
-    /// It used more memory than it may.
+    /// It crossed its memory limit.
     OutOfMemory,
 }
 
-/// Executes steps.
 #[async_trait]
 pub trait Executor: Send + Sync {
-    /// Gets a claimed step ready: when this returns, its command can start and has not.
+    /// Gets a claimed step ready: when this returns, its command can start, and has not started.
     ///
     /// # Errors
     /// How the step failed, by names only.
@@ -58,15 +57,15 @@ pub trait Prepared: Send + Sync {
 pub trait Running: Send + Sync {
     /// Waits for its end. May be called again.
     async fn wait(&self) -> Ended;
-    /// SIGTERM, and SIGKILL after `grace`. Nothing of the step runs any more when this returns.
+    /// Sends SIGTERM, and SIGKILL after `grace`. No process of the step runs when this returns.
     async fn stop(&self, grace: Duration) -> Ended;
 }
 
 /// The executors of a worker.
 pub struct Executors {
-    /// For `bare` steps, if the worker runs them.
+    /// Runs `bare` steps, if the worker allows them.
     pub bare: Option<bare::Bare>,
-    /// For `sandboxed` and `identity` steps, if this host can.
+    /// Runs `sandboxed` and `identity` steps, if the host can.
     pub sandboxed: Option<sandboxed::Sandboxed>,
 }
 
@@ -85,7 +84,7 @@ impl Executor for Executors {
     }
 }
 
-/// A failure to start, with what stood in the way.
+/// A failure to start, with its reason.
 #[must_use]
 pub fn cannot_start(detail: impl Into<String>) -> Failure {
     Failure::CannotStart {
@@ -93,7 +92,7 @@ pub fn cannot_start(detail: impl Into<String>) -> Failure {
     }
 }
 
-/// One line of what is kept of a detail.
+/// One line, as long as a failure's detail may be.
 fn short(text: &str) -> String {
     let line: String = text
         .chars()

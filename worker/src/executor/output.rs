@@ -1,5 +1,5 @@
-//! What steps print, in one file for each claim on this host. It is never sent to the control
-//! plane.
+//! The output of steps, in one file for each claim on this host. The worker never sends it to the
+//! control plane.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -15,9 +15,8 @@ use zeroize::Zeroizing;
 /// Where output goes: `DIRECTORY/RUN/STEP.FENCE.log`.
 #[derive(Clone, Debug)]
 pub struct Logs {
-    /// The directory.
     pub directory: PathBuf,
-    /// Bytes that are kept of one claim's output; the rest is read and thrown away.
+    /// Bytes to keep of one claim's output. The rest is read and discarded.
     pub most_bytes: u64,
 }
 
@@ -31,7 +30,7 @@ struct Bounded {
 }
 
 impl Logs {
-    /// Makes the file of a claim, readable by this user alone.
+    /// Makes the file of a claim, readable by this user only.
     ///
     /// # Errors
     /// The system's answer.
@@ -55,16 +54,16 @@ impl Logs {
 }
 
 impl StepLog {
-    /// Copies what `reader` gives until it ends.
+    /// Copies `reader` into the file until it ends.
     pub(super) fn follow(&self, reader: impl AsyncRead + Send + Unpin + 'static) -> JoinHandle<()> {
         let log = self.clone();
         tokio::spawn(async move {
             let mut reader = reader;
-            // Wiped: a step may print what it should not.
+            // Wiped: a step may print a secret.
             let mut buffer = Zeroizing::new(vec![0; 16 * 1024]);
             while let Ok(read @ 1..) = reader.read(&mut buffer).await {
                 if let Err(error) = log.write(buffer.get(..read).unwrap_or_default()) {
-                    tracing::warn!(%error, "a step's output cannot be kept");
+                    tracing::warn!(%error, "cannot write a step's output");
                 }
             }
         })

@@ -1,122 +1,67 @@
 //! `sandboxed` and `identity`: a bubblewrap sandbox whose first process is `sealfleet-init`.
 //!
-//! ```text
-//! descriptor 3  worker -> init   the step, one JSON document: command, environment, secret references, tool, access lists
-//! descriptor 4  init -> worker   one line: the versions that were resolved, or an error by names
-//! descriptor 5  worker -> init   the byte `g`: the start is on record, run the command
-//! descriptor 6  the encrypted store, descriptor 7 its key: opened here, read inside (if a secret is granted)
-//! ```
-//!
-//! This process opens store and key and reads neither: no secret's value, and nothing that could
-//! decrypt one, is ever in its memory. What it passes on are descriptors, opened anew for each
-//! step: a store or key that was renamed over the old one is what the next step gets.
-//! `docs/guides/builtin-backend.md` says in which order both change without a gap.
+//! The two talk over the [channel](sealfleet_channel). Some identity backends read files of this
+//! host, such as an encrypted store and its key. This process opens them and passes the descriptors
+//! on. It reads none of them: no secret's value, and nothing that could decrypt one, is ever in its
+//! memory. It opens them anew for each step, so the next step sees a file that was renamed over the
+//! old one. `docs/guides/builtin-backend.md` says in which order store and key change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{Seek as _, SeekFrom, Write as _};
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::pipe::{PipeFlags, pipe_with};
-use sealfleet_bubblewrap::{Exit, INIT_PATH, Launcher, Limits, Network, Sandbox, SandboxSpec};
+use sealfleet_bubblewrap::{
+    CHANNEL_FD, Exit, INIT_PATH, Launcher, Limits, Network, Sandbox, SandboxSpec,
+};
+use sealfleet_channel::{
+    Channel, ChannelError, Descriptors, ResolvedSecret, SecretRequest, Socket, Step, ToHost, ToInit,
+};
 use sealfleet_client::types::Claim;
-use sealfleet_domain::ToolName;
-use sealfleet_domain::acl::{Acl, sees};
+use sealfleet_domain::acl::sees;
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::{Failure, Mode};
-use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use tokio::net::unix::pipe;
+use tokio::sync::{Mutex, OnceCell};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::output::Logs;
 use super::{Ended, Executor, Prepared, Running, cannot_start, short};
 
 /// How long `sealfleet-init` may take to resolve the secrets.
 const RESOLVE_TIME: Duration = Duration::from_secs(60);
-/// The longest status line, in bytes.
-const STATUS_BYTES: u64 = 256 * 1024;
+/// How long `sealfleet-init` may take to answer beyond that.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// How long output may take to arrive after the sandbox's end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-const STEP_FD: i32 = 3;
-const STATUS_FD: i32 = 4;
-const GO_FD: i32 = 5;
-const STORE_FD: i32 = 6;
-const KEY_FD: i32 = 7;
 
 /// Executes steps in sandboxes.
 #[derive(Debug)]
 pub struct Sandboxed {
-    /// Starts the sandboxes.
     pub launcher: Launcher,
-    /// The encrypted store of `builtin://` references and its key file.
-    pub builtin: Option<Builtin>,
-    /// The network inside.
+    /// Files for identity backends, by `SCHEME.FILE`. A sandbox gets those of the schemes that its
+    /// granted secrets have.
+    pub backend_files: BTreeMap<String, PathBuf>,
     pub network: Network,
-    /// What one sandbox may use.
+    /// Limits of one sandbox.
     pub limits: Limits,
-    /// Where output goes.
     pub logs: Logs,
 }
 
-/// The encrypted store beside this worker.
-#[derive(Clone, Debug)]
-pub struct Builtin {
-    /// The store.
-    pub store: PathBuf,
-    /// The file with its key.
-    pub key: PathBuf,
-}
-
-/// The step as `sealfleet-init` reads it.
-#[derive(Serialize)]
-struct Step<'a> {
-    project: &'a str,
-    command: &'a [String],
-    env: &'a BTreeMap<String, String>,
-    secrets: Vec<Wanted<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tool: Option<&'a ToolName>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tools: Option<&'a Acl>,
-}
-
-#[derive(Serialize)]
-struct Wanted<'a> {
-    name: &'a str,
-    uri: String,
-    version: Option<&'a str>,
-}
-
-/// The line that `sealfleet-init` writes.
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Status {
-    Resolved(Vec<Found>),
-    Error { code: String, message: String },
-}
-
-#[derive(Deserialize)]
-struct Found {
-    name: String,
-    version: String,
-}
+type HostChannel = dyn Channel<ToInit, ToHost>;
 
 struct Waiting {
     command: Command,
-    go: OwnedFd,
     resolved: BTreeMap<String, String>,
 }
 
-/// A sandbox with the copying of its output.
+/// A sandbox, its channel, and the copying of its output.
 struct Command {
     sandbox: Sandbox,
-    copies: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
+    channel: Mutex<Box<HostChannel>>,
+    copies: Mutex<Vec<JoinHandle<()>>>,
+    end: OnceCell<Ended>,
 }
 
 #[async_trait]
@@ -125,7 +70,7 @@ impl Executor for Sandboxed {
         let log = self
             .logs
             .open(claim)
-            .map_err(|error| cannot_start(format!("its log cannot be written: {error}")))?;
+            .map_err(|error| cannot_start(format!("cannot write its log: {error}")))?;
         let secrets: &[SecretRef] = if claim.mode == Mode::Identity {
             &claim.secrets
         } else {
@@ -135,36 +80,12 @@ impl Executor for Sandboxed {
             .iter()
             .filter(|secret| is_granted(claim, secret))
             .collect();
-        let system = |what: &'static str| {
-            move |error: rustix::io::Errno| cannot_start(format!("{what}: {error}"))
-        };
-        let step = anonymous_file(&step_document(claim, secrets)?)
-            .map_err(|error| cannot_start(format!("the step cannot be handed over: {error}")))?;
-        let (status, status_inside) = pipe_with(PipeFlags::CLOEXEC).map_err(system("no pipe"))?;
-        let (go_inside, go) = pipe_with(PipeFlags::CLOEXEC).map_err(system("no pipe"))?;
-        let mut command = vec![INIT_PATH.to_owned(), "exec".to_owned()];
-        let mut fds = vec![
-            (step, STEP_FD),
-            (status_inside, STATUS_FD),
-            (go_inside, GO_FD),
-        ];
-        if let (false, Some(builtin)) = (granted.is_empty(), &self.builtin) {
-            fds.push((open(&builtin.store, "the secret store")?, STORE_FD));
-            fds.push((open(&builtin.key, "the key of the secret store")?, KEY_FD));
-        }
-        let options = [
-            "--step-fd",
-            "--status-fd",
-            "--go-fd",
-            "--builtin-store-fd",
-            "--builtin-key-fd",
-        ];
-        for (option, (_, number)) in options.iter().zip(&fds) {
-            command.extend([(*option).to_owned(), number.to_string()]);
-        }
-        let mut spec = SandboxSpec::new(command);
-        (spec.fds, spec.network, spec.limits) = (fds, self.network, self.limits);
-
+        let descriptors = self.open_files(&granted)?;
+        let (channel, inside) = Socket::pair()
+            .map_err(|error| cannot_start(format!("cannot make a channel: {error}")))?;
+        let channel_fd = CHANNEL_FD.to_string();
+        let mut spec = SandboxSpec::new([INIT_PATH, "exec", "--channel-fd", &channel_fd]);
+        (spec.channel, spec.network, spec.limits) = (Some(inside), self.network, self.limits);
         let mut sandbox = self
             .launcher
             .spawn(spec)
@@ -172,43 +93,73 @@ impl Executor for Sandboxed {
             .map_err(|error| cannot_start(with_cause(&error)))?;
         let output = sandbox.stdout.take().map(|stdout| log.follow(stdout));
         let errors = sandbox.stderr.take().map(|stderr| log.follow(stderr));
-        let copies = tokio::sync::Mutex::new([output, errors].into_iter().flatten().collect());
-        let command = Command { sandbox, copies };
-        let status = pipe::Receiver::from_owned_fd(status).map_err(|error| {
-            cannot_start(format!("the sandbox's status cannot be read: {error}"))
-        })?;
-        let resolved = match tokio::time::timeout(RESOLVE_TIME, read_status(status)).await {
-            Ok(Some(Status::Resolved(found))) => checked(found, &granted)?,
-            Ok(Some(Status::Error { code, message })) if code == "bad_step" => {
+        let command = Command {
+            sandbox,
+            channel: Mutex::new(Box::new(channel)),
+            copies: Mutex::new([output, errors].into_iter().flatten().collect()),
+            end: OnceCell::new(),
+        };
+        let step = ToInit::Step(step(claim, secrets));
+        let answer = timeout(RESOLVE_TIME + ANSWER_TIME, command.ask(&step, descriptors)).await;
+        let resolved = match answer {
+            Ok(Ok(ToHost::Resolved(resolved))) => checked(resolved, &granted)?,
+            Ok(Ok(ToHost::Error { code, message })) if code == "bad_step" => {
                 return Err(cannot_start(message));
             }
-            Ok(Some(Status::Error { code, message })) => {
+            Ok(Ok(ToHost::Error { code, message })) => {
                 return Err(Failure::SecretUnavailable {
                     detail: short(&format!("{code}: {message}")),
                 });
             }
-            Ok(None) => {
-                let ended = tokio::time::timeout(LAST_WORDS, command.wait()).await;
+            Ok(Ok(ToHost::Ended { .. })) => {
+                return Err(cannot_start("the sandbox reported an end before its start"));
+            }
+            Ok(Err(ChannelError::Closed)) => {
+                let ended = timeout(LAST_WORDS, command.wait()).await;
                 let how = ended.map_or_else(
-                    |_| "it does not speak".to_owned(),
+                    |_| "it closed its channel".to_owned(),
                     |ended| format!("{ended:?}"),
                 );
                 return Err(cannot_start(format!(
                     "the sandbox ended before its command: {how}"
                 )));
             }
+            Ok(Err(error)) => {
+                return Err(cannot_start(format!(
+                    "the sandbox cannot be understood: {error}"
+                )));
+            }
             Err(_) => {
-                let seconds = RESOLVE_TIME.as_secs();
+                let seconds = (RESOLVE_TIME + ANSWER_TIME).as_secs();
                 return Err(cannot_start(format!(
                     "the sandbox was not ready within {seconds} seconds"
                 )));
             }
         };
-        Ok(Box::new(Waiting {
-            command,
-            go,
-            resolved,
-        }))
+        Ok(Box::new(Waiting { command, resolved }))
+    }
+}
+
+impl Sandboxed {
+    /// The files of the backends that `granted` refers to, opened and not read.
+    fn open_files(&self, granted: &[&SecretRef]) -> Result<Descriptors, Failure> {
+        let is_needed = |name: &str| {
+            let scheme = name.split_once('.').map(|(scheme, _)| scheme);
+            granted
+                .iter()
+                .any(|secret| Some(secret.uri.scheme()) == scheme)
+        };
+        let mut descriptors = Descriptors::new();
+        for (name, path) in &self.backend_files {
+            if !is_needed(name) {
+                continue;
+            }
+            let file = File::open(path).map_err(|error| Failure::SecretUnavailable {
+                detail: short(&format!("the worker cannot open `{name}`: {error}")),
+            })?;
+            descriptors.insert(name.clone(), file.into());
+        }
+        Ok(descriptors)
     }
 }
 
@@ -223,8 +174,12 @@ impl Prepared for Waiting {
     }
 
     async fn go(self: Box<Self>) -> Result<Box<dyn Running>, Failure> {
-        // One byte always fits. A sandbox that has died meanwhile tells so by its exit.
-        let _: Result<usize, _> = rustix::io::write(&self.go, b"g");
+        let mut channel = self.command.channel.lock().await;
+        if let Err(error) = channel.send(&ToInit::Go, Descriptors::new()).await {
+            // The sandbox has died meanwhile: its exit says how.
+            tracing::warn!(%error, sandbox = self.sandbox(), "the sandbox did not get its go");
+        }
+        drop(channel);
         Ok(Box::new(self.command))
     }
 }
@@ -233,27 +188,44 @@ impl Prepared for Waiting {
 impl Running for Command {
     async fn wait(&self) -> Ended {
         let exit = self.sandbox.wait().await;
-        self.settle().await;
-        ended(exit)
+        self.end_of(exit).await
     }
 
     async fn stop(&self, grace: Duration) -> Ended {
         let exit = self.sandbox.stop(grace).await;
-        self.settle().await;
-        ended(exit)
+        self.end_of(exit).await
     }
 }
 
 impl Command {
-    /// Waits until the output has arrived.
-    async fn settle(&self) {
-        let copies = std::mem::take(&mut *self.copies.lock().await);
-        let all = async {
-            for copy in copies {
-                drop(copy.await);
+    /// Sends the step and waits for the answer.
+    async fn ask(&self, step: &ToInit, descriptors: Descriptors) -> Result<ToHost, ChannelError> {
+        let mut channel = self.channel.lock().await;
+        channel.send(step, descriptors).await?;
+        Ok(channel.receive().await?.0)
+    }
+
+    /// How the command ended: as init said, or as its sandbox did if init could not say it. Returns
+    /// once the output has arrived.
+    async fn end_of(&self, exit: Exit) -> Ended {
+        let end = async {
+            let copies = std::mem::take(&mut *self.copies.lock().await);
+            let all = async {
+                for copy in copies {
+                    drop(copy.await);
+                }
+            };
+            drop(timeout(LAST_WORDS, all).await);
+            let mut channel = self.channel.lock().await;
+            match (exit, timeout(LAST_WORDS, channel.receive()).await) {
+                (Exit::OutOfMemory, _) => Ended::OutOfMemory,
+                (_, Ok(Ok((ToHost::Ended { exit_code }, _)))) => {
+                    ended(Exit::from_shell_code(exit_code))
+                }
+                _ => ended(exit),
             }
         };
-        drop(tokio::time::timeout(LAST_WORDS, all).await);
+        *self.end.get_or_init(|| end).await
     }
 }
 
@@ -265,72 +237,38 @@ const fn ended(exit: Exit) -> Ended {
     }
 }
 
-/// Whether the access lists let the step's tool see a secret. `sealfleet-init` decides; this is
-/// what it must come to.
+/// Whether the access lists grant a secret to the step's tool. `sealfleet-init` decides; its answer
+/// must be the same.
 fn is_granted(claim: &Claim, secret: &SecretRef) -> bool {
     sees(claim.tools.as_ref(), claim.tool.as_ref(), &secret.name)
 }
 
-fn step_document(claim: &Claim, secrets: &[SecretRef]) -> Result<Vec<u8>, Failure> {
-    let wanted = |secret: &'_ SecretRef| -> (String, String, Option<String>) {
-        (
-            secret.name.clone(),
-            secret.uri.to_string(),
-            secret.version.clone(),
-        )
+fn step(claim: &Claim, secrets: &[SecretRef]) -> Step {
+    let request = |secret: &SecretRef| SecretRequest {
+        name: secret.name.clone(),
+        uri: secret.uri.to_string(),
+        version: secret.version.clone(),
     };
-    let all: Vec<_> = secrets.iter().map(wanted).collect();
-    let secrets = all
-        .iter()
-        .map(|(name, uri, version)| Wanted {
-            name,
-            uri: uri.clone(),
-            version: version.as_deref(),
-        })
-        .collect();
-    let step = Step {
-        project: claim.project.as_str(),
-        command: &claim.command,
-        env: &claim.env,
-        secrets,
-        tool: claim.tool.as_ref(),
-        tools: claim.tools.as_ref(),
-    };
-    serde_json::to_vec(&step)
-        .map_err(|error| cannot_start(format!("the step cannot be written: {error}")))
+    Step {
+        project: claim.project.to_string(),
+        command: claim.command.clone(),
+        env: claim.env.clone(),
+        secrets: secrets.iter().map(request).collect(),
+        tool: claim.tool.clone(),
+        tools: claim.tools.clone(),
+        resolve_millis: u64::try_from(RESOLVE_TIME.as_millis()).unwrap_or(u64::MAX),
+    }
 }
 
-fn anonymous_file(bytes: &[u8]) -> std::io::Result<OwnedFd> {
-    let mut file = File::from(memfd_create(c"sealfleet-step", MemfdFlags::CLOEXEC)?);
-    file.write_all(bytes)?;
-    file.seek(SeekFrom::Start(0))?;
-    Ok(file.into())
-}
-
-fn open(path: &std::path::Path, what: &str) -> Result<OwnedFd, Failure> {
-    let detail = |error| format!("{what} cannot be opened on the worker: {error}");
-    File::open(path)
-        .map(Into::into)
-        .map_err(|error| Failure::SecretUnavailable {
-            detail: short(&detail(error)),
-        })
-}
-
-async fn read_status(pipe: pipe::Receiver) -> Option<Status> {
-    let mut line = String::new();
-    BufReader::new(pipe)
-        .take(STATUS_BYTES)
-        .read_line(&mut line)
-        .await
-        .ok()?;
-    serde_json::from_str(&line).ok()
-}
-
-/// What was resolved must be what the claim grants, at the versions that it pins.
-fn checked(found: Vec<Found>, granted: &[&SecretRef]) -> Result<BTreeMap<String, String>, Failure> {
-    let resolved: BTreeMap<String, String> = found
+/// The version of each secret, by name. They must be the secrets that the claim grants, at the
+/// versions that it pins.
+fn checked(
+    resolved: Vec<ResolvedSecret>,
+    granted: &[&SecretRef],
+) -> Result<BTreeMap<String, String>, Failure> {
+    let resolved: BTreeMap<String, String> = resolved
         .into_iter()
-        .map(|found| (found.name, found.version))
+        .map(|secret| (secret.name, secret.version))
         .collect();
     let names: BTreeSet<&str> = granted.iter().map(|secret| secret.name.as_str()).collect();
     if !resolved

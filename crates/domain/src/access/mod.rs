@@ -61,10 +61,12 @@ pub enum Principal {
         scope: ProjectScope,
         key_id: EnrolmentKeyId,
     },
-    /// A sandbox of a Fargate pool, identified by its task role session.
+    /// A sandbox that the control plane launched, identified by the role session that its host gave
+    /// it.
     Sandbox {
         /// The project of the task role.
         scope: ProjectScope,
+        /// The host's short id for the sandbox.
         task_id: String,
     },
     /// A part of the control plane that acts on an event.

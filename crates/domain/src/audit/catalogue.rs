@@ -401,10 +401,13 @@ pub const CATALOGUE: &[Row] = &[
             ("fan_out_id", "the fan-out"),
             ("revocations", "its revocations"),
             ("runs_aborted", "how many runs were aborted"),
-            ("tasks_stopped", "how many sandboxes ECS was told to stop"),
+            (
+                "tasks_stopped",
+                "how many sandboxes their host was told to stop",
+            ),
             (
                 "tasks_unstopped",
-                "how many sandboxes ECS could not be told to stop yet",
+                "how many sandboxes their host could not be told to stop yet",
             ),
             (
                 "worker_sandboxes",

@@ -8,8 +8,8 @@ use crate::names::StepId;
 use crate::revocation::{Revocation, Revoked, revoked};
 use crate::step::{AbortReason, Executor, Fence, StepState, Stopping};
 
-/// Seconds after which ECS has surely shown a task that it was asked to run: its answers are
-/// eventually consistent.
+/// Seconds after which a host has surely shown a sandbox that it was asked to launch: its answers
+/// are eventually consistent.
 const LAUNCH_SHOWS_SECONDS: i64 = 120;
 
 impl Run {
@@ -128,10 +128,10 @@ impl Run {
         if let Some(hold) = &hold {
             change.release.push(self.lease_key(step_id, hold));
         }
-        // A worker learns of it by its next heartbeat; only what ECS runs is stopped by a call of
+        // A worker learns of it by its next heartbeat; only what a host runs is stopped by a call of
         // ours.
         let stopping = hold
-            .filter(|hold| hold.executor == Executor::Ecs)
+            .filter(|hold| hold.executor == Executor::Host)
             .map(|hold| match hold.handle {
                 Some(handle) => {
                     change.stop.push((step_id.clone(), handle.clone()));

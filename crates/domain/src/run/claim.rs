@@ -21,8 +21,8 @@ impl Run {
         match &step.state {
             StepState::Queued { .. } => {}
             // A worker that claims again what it holds and has not started: its first answer was
-            // lost. ECS's launches are resumed under the same fence instead: it is in their client
-            // token.
+            // lost. A host's launches are resumed under the same fence instead, so that a launch
+            // which is repeated ends at the same sandbox.
             StepState::Leased(hold)
                 if hold.holder == worker.worker_id && hold.executor == Executor::Worker => {}
             other => return Err(Refusal::NotQueued(other.name())),

@@ -102,7 +102,7 @@ impl Run {
             release: vec![self.lease_key(step_id, &hold)],
             ..Change::default()
         };
-        if let (Executor::Ecs, Some(handle)) = (hold.executor, &hold.handle) {
+        if let (Executor::Host, Some(handle)) = (hold.executor, &hold.handle) {
             change.stop.push((step_id.clone(), handle.clone()));
         }
         let step = self.step_mut(step_id)?;

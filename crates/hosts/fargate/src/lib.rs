@@ -5,180 +5,36 @@
 //! task's environment. `RunTask` always carries a client token made of run, step and fence, so a
 //! launch that is tried again ends at the same task.
 
+pub mod names;
+mod task;
+
 use async_trait::async_trait;
 use aws_sdk_ecs::Client;
 use aws_sdk_ecs::error::ProvideErrorMetadata as _;
-use aws_sdk_ecs::primitives::DateTime;
 use aws_sdk_ecs::types::{
     AssignPublicIp, AwsVpcConfiguration, Compatibility, ContainerDefinition, ContainerOverride,
     KernelCapabilities, KeyValuePair, LaunchType, LinuxParameters, LogConfiguration, LogDriver,
     NetworkConfiguration, NetworkMode, Secret, Task, TaskOverride,
 };
+use sealfleet_domain::ProjectScope;
+use sealfleet_domain::capability::FARGATE;
 use sealfleet_domain::cause::chain;
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::identity::SecretRef;
-use sealfleet_domain::run::Fence;
-use sealfleet_domain::scope::started_by;
-use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp};
-use serde::{Deserialize, Serialize};
+use sealfleet_domain::run::Handle;
+use sealfleet_domain::scope::ClaimTag;
+use sealfleet_hosts::{Error, Launched, Sandbox, SandboxHost, Template};
+
+pub use crate::task::{TaskChange, TaskState};
 
 /// The container's name in every task definition.
 pub const CONTAINER: &str = "sandbox";
 /// Seconds between SIGTERM and SIGKILL when a task is stopped.
 const STOP_TIMEOUT: i32 = 5;
 
-/// What a task definition is made of. Two equal ones are one definition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Definition {
-    /// The image by digest.
-    pub image: String,
-    /// CPU units.
-    pub cpu: u32,
-    /// Memory in MiB.
-    pub memory_mib: u32,
-    /// The secrets that ECS injects, by reference and version.
-    pub secrets: Vec<SecretRef>,
-}
-
-/// One launch.
+/// Where tasks run. Who only stops tasks and looks at them needs no more than the cluster.
 #[derive(Clone, Debug)]
-pub struct Launch<'a> {
-    /// The run.
-    pub run_id: RunId,
-    /// The step.
-    pub step_id: &'a StepId,
-    /// The claim's fence.
-    pub fence: Fence,
-    /// The ARN of the task definition.
-    pub definition: &'a str,
-}
-
-/// What became of a launch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Launched {
-    /// A task, new or the same as before.
-    Task(String),
-    /// ECS has no room now; try later.
-    NoCapacity(String),
-}
-
-/// A task as ECS shows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TaskState {
-    /// Its ARN.
-    pub arn: String,
-    /// Who it was started for: the claim, for a task of ours.
-    pub started_by: Option<String>,
-    /// `PROVISIONING`, `PENDING`, `RUNNING`, `STOPPED`, …
-    pub last_status: String,
-    /// The container's exit code.
-    pub exit_code: Option<i32>,
-    /// `EssentialContainerExited`, `TaskFailedToStart`, `UserInitiated`, …
-    pub stop_code: Option<String>,
-    /// Why it stopped, in ECS's words.
-    pub stopped_reason: Option<String>,
-    /// Why the container stopped, in ECS's words.
-    pub container_reason: Option<String>,
-    /// CPU units, 1,024 for each virtual CPU, and memory in MiB.
-    pub size: Option<(u32, u32)>,
-    /// When its container started.
-    pub started_at: Option<Timestamp>,
-    /// When it stopped.
-    pub stopped_at: Option<Timestamp>,
-}
-
-/// What a task was given, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Usage {
-    /// CPU units, 1,024 for each virtual CPU.
-    pub cpu: u32,
-    /// Memory in MiB.
-    pub memory_mib: u32,
-    /// When its container started.
-    pub started_at: Timestamp,
-    /// When it stopped.
-    pub stopped_at: Timestamp,
-}
-
-impl Usage {
-    /// Seconds times virtual CPUs.
-    #[must_use]
-    pub fn vcpu_seconds(&self) -> f64 {
-        self.seconds() * f64::from(self.cpu) / 1024.0
-    }
-
-    /// Seconds times gigabytes of 1,024 MiB, in which Fargate's sizes are given.
-    #[must_use]
-    pub fn gb_seconds(&self) -> f64 {
-        self.seconds() * f64::from(self.memory_mib) / 1024.0
-    }
-
-    fn seconds(&self) -> f64 {
-        let millis = self
-            .stopped_at
-            .millis_since(self.started_at)
-            .clamp(0, i64::from(u32::MAX));
-        u32::try_from(millis).map_or(0.0, f64::from) / 1000.0
-    }
-}
-
-impl TaskState {
-    /// What it has used when it is stopped, or would have when it stopped `now`. `None`: it never
-    /// ran.
-    #[must_use]
-    pub fn usage(&self, now: Timestamp) -> Option<Usage> {
-        let ((cpu, memory_mib), started_at) = (self.size?, self.started_at?);
-        Some(Usage {
-            cpu,
-            memory_mib,
-            started_at,
-            stopped_at: self.stopped_at.unwrap_or(now),
-        })
-    }
-}
-
-/// Why ECS did not do it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// Calls come too fast.
-    #[error("ECS throttles")]
-    Throttled,
-    /// It will never work as asked.
-    #[error("ECS refuses: {0}")]
-    Refused(String),
-    /// It does not answer.
-    #[error("ECS is not available: {0}")]
-    Unavailable(String),
-}
-
-/// Runs sandboxes as tasks.
-#[async_trait]
-pub trait Tasks: Send + Sync {
-    /// Registers a task definition and returns its ARN.
-    async fn register(
-        &self,
-        scope: &ProjectScope,
-        definition: &Definition,
-    ) -> Result<String, Error>;
-    /// Launches a task; the same launch again returns the same task.
-    async fn run(&self, scope: &ProjectScope, launch: &Launch<'_>) -> Result<Launched, Error>;
-    /// Stops a task. One that has stopped already is fine.
-    async fn stop(&self, arn: &str, reason: &str) -> Result<(), Error>;
-    /// A task, if ECS still knows it.
-    async fn describe(&self, arn: &str) -> Result<Option<TaskState>, Error>;
-    /// The task that a launch started, if ECS shows it already.
-    async fn find(
-        &self,
-        scope: &ProjectScope,
-        run_id: RunId,
-        step_id: &StepId,
-        fence: Fence,
-    ) -> Result<Option<String>, Error>;
-}
-
-/// Where tasks run.
-#[derive(Clone, Debug)]
-pub struct Place {
+pub struct Settings {
     /// AWS partition.
     pub partition: String,
     /// Region.
@@ -195,75 +51,61 @@ pub struct Place {
     pub api_url: String,
 }
 
-/// Amazon ECS.
+/// Amazon ECS on Fargate.
 #[derive(Clone, Debug)]
-pub struct Ecs {
+pub struct Fargate {
     client: Client,
-    place: Place,
+    settings: Settings,
 }
 
-impl Definition {
-    /// The hash that stands for this content at `place`.
-    #[must_use]
-    pub fn hash(&self, place: &str) -> String {
-        // Not where a secret comes from: that changes nothing in what ECS does.
-        let secrets: Vec<_> = self
-            .secrets
-            .iter()
-            .map(|secret| (&secret.name, value_from(secret)))
-            .collect();
-        let content = serde_json::json!({
-            "image": self.image, "cpu": self.cpu, "memory_mib": self.memory_mib, "secrets": secrets, "place": place,
-        });
-        sha256_hex(content.to_string().as_bytes())
-            .chars()
-            .take(32)
-            .collect()
-    }
+/// The hash that stands for a task definition of this content. `deployment` makes two equal ones of
+/// two deployments different.
+#[must_use]
+pub fn definition_hash(template: &Template, deployment: &str) -> String {
+    // Not where a secret comes from: that changes nothing in what ECS does.
+    let secrets: Vec<_> = template
+        .secrets
+        .iter()
+        .map(|secret| (&secret.name, value_from(secret)))
+        .collect();
+    let content = serde_json::json!({
+        "image": template.image, "cpu": template.cpu, "memory_mib": template.memory_mib, "secrets": secrets,
+        "place": deployment,
+    });
+    sha256_hex(content.to_string().as_bytes())
+        .chars()
+        .take(32)
+        .collect()
 }
 
 /// `valueFrom` of a secret: `ARN:JSON-KEY:STAGE:VERSION-ID`, with the version pinned and no stage.
 fn value_from(secret: &SecretRef) -> Option<String> {
-    use sealfleet_domain::profile::SecretUri;
-    match (&secret.uri, &secret.arn, &secret.version) {
-        (SecretUri::AwsSecretsManager { json_key, .. }, Some(arn), Some(version)) => {
-            Some(format!("{arn}:{json_key}::{version}"))
-        }
-        _ => None,
-    }
+    let (arn, key) = (secret.arn.as_ref()?, secret.uri.key()?);
+    Some(format!("{arn}:{key}::{}", secret.version.as_ref()?))
 }
 
 /// ECS's client token: 64 characters at most, valid for a day. The fence is in it: each claim is a
 /// launch of its own.
-fn client_token(scope: &ProjectScope, launch: &Launch<'_>) -> String {
-    sha256_hex(started_by(scope, launch.run_id, launch.step_id, launch.fence).as_bytes())
+fn client_token(claim: &ClaimTag) -> String {
+    sha256_hex(claim.to_string().as_bytes())
 }
 
-impl Ecs {
-    /// Tasks at `place`.
+impl Fargate {
+    /// Tasks by these settings.
     #[must_use]
-    pub fn new(config: &aws_config::SdkConfig, place: Place) -> Self {
+    pub fn new(config: &aws_config::SdkConfig, settings: Settings) -> Self {
         Self {
             client: Client::new(config),
-            place,
+            settings,
         }
     }
 
-    /// What makes two equal definitions at two places different.
-    #[must_use]
-    pub fn place_key(&self) -> String {
-        format!(
-            "{}|{}|{}",
-            self.place.account_id, self.place.region, self.place.api_url
-        )
-    }
-
     fn role(&self, scope: &ProjectScope, kind: &str) -> String {
-        let Place {
+        let Settings {
             partition,
             account_id,
             ..
-        } = &self.place;
+        } = &self.settings;
         format!(
             "arn:{partition}:iam::{account_id}:role/sealfleet/project/sealfleet-{}--{kind}",
             scope.project()
@@ -273,10 +115,10 @@ impl Ecs {
     fn container(
         &self,
         scope: &ProjectScope,
-        definition: &Definition,
+        template: &Template,
     ) -> Result<ContainerDefinition, Error> {
         let mut secrets = Vec::new();
-        for secret in &definition.secrets {
+        for secret in &template.secrets {
             let from = value_from(secret).ok_or_else(|| {
                 Error::Refused(format!("secret `{}` has no version to pin", secret.name))
             })?;
@@ -289,7 +131,7 @@ impl Ecs {
             );
         }
         let environment = [
-            ("SEALFLEET_API_URL", self.place.api_url.as_str()),
+            ("SEALFLEET_API_URL", self.settings.api_url.as_str()),
             ("SEALFLEET_PROJECT", scope.project().as_str()),
         ]
         .into_iter()
@@ -298,13 +140,13 @@ impl Ecs {
         let logs = LogConfiguration::builder()
             .log_driver(LogDriver::Awslogs)
             .options("awslogs-group", format!("/sealfleet/{}", scope.project()))
-            .options("awslogs-region", &self.place.region)
+            .options("awslogs-region", &self.settings.region)
             .options("awslogs-stream-prefix", CONTAINER)
             .build()
             .map_err(malformed)?;
         Ok(ContainerDefinition::builder()
             .name(CONTAINER)
-            .image(&definition.image)
+            .image(&template.image)
             .essential(true)
             .user("65534")
             .readonly_root_filesystem(true)
@@ -322,16 +164,32 @@ impl Ecs {
 }
 
 #[async_trait]
-impl Tasks for Ecs {
-    async fn register(
-        &self,
-        scope: &ProjectScope,
-        definition: &Definition,
-    ) -> Result<String, Error> {
+impl SandboxHost for Fargate {
+    fn kind(&self) -> &'static str {
+        FARGATE.kind
+    }
+
+    /// A handle is a task's ARN.
+    fn owns(&self, handle: &Handle) -> bool {
+        handle.as_str().starts_with("arn:") && handle.as_str().contains(":task/")
+    }
+
+    fn template_key(&self, template: &Template) -> String {
+        let Settings {
+            account_id,
+            region,
+            api_url,
+            ..
+        } = &self.settings;
+        definition_hash(template, &format!("{account_id}|{region}|{api_url}"))
+    }
+
+    /// Registers a task definition and answers its ARN.
+    async fn prepare(&self, scope: &ProjectScope, template: &Template) -> Result<String, Error> {
         let family = format!(
             "sealfleet-{}--{}",
             scope.project(),
-            definition.hash(&self.place_key())
+            self.template_key(template)
         );
         let answer = self
             .client
@@ -339,11 +197,11 @@ impl Tasks for Ecs {
             .family(family)
             .requires_compatibilities(Compatibility::Fargate)
             .network_mode(NetworkMode::Awsvpc)
-            .cpu(definition.cpu.to_string())
-            .memory(definition.memory_mib.to_string())
+            .cpu(template.cpu.to_string())
+            .memory(template.memory_mib.to_string())
             .execution_role_arn(self.role(scope, "execution"))
             .task_role_arn(self.role(scope, "sandbox"))
-            .container_definitions(self.container(scope, definition)?)
+            .container_definitions(self.container(scope, template)?)
             .send()
             .await
             .map_err(|error| failed(error.code().map(str::to_owned), chain(&error)))?;
@@ -353,11 +211,11 @@ impl Tasks for Ecs {
             .ok_or_else(|| Error::Unavailable("an answer without a task definition".to_owned()))
     }
 
-    async fn run(&self, scope: &ProjectScope, launch: &Launch<'_>) -> Result<Launched, Error> {
+    async fn launch(&self, claim: &ClaimTag, prepared: &str) -> Result<Launched, Error> {
         let ids = [
-            ("SEALFLEET_RUN", launch.run_id.to_string()),
-            ("SEALFLEET_STEP", launch.step_id.to_string()),
-            ("SEALFLEET_FENCE", launch.fence.to_string()),
+            ("SEALFLEET_RUN", claim.run_id.to_string()),
+            ("SEALFLEET_STEP", claim.step_id.to_string()),
+            ("SEALFLEET_FENCE", claim.fence.to_string()),
         ];
         let environment = ids
             .iter()
@@ -366,25 +224,21 @@ impl Tasks for Ecs {
             .name(CONTAINER)
             .set_environment(Some(environment.collect()));
         let network = AwsVpcConfiguration::builder()
-            .set_subnets(Some(self.place.subnets.clone()))
-            .set_security_groups(Some(self.place.security_groups.clone()))
+            .set_subnets(Some(self.settings.subnets.clone()))
+            .set_security_groups(Some(self.settings.security_groups.clone()))
             .assign_public_ip(AssignPublicIp::Disabled)
             .build()
             .map_err(malformed)?;
         let answer = self
             .client
             .run_task()
-            .cluster(&self.place.cluster)
-            .task_definition(launch.definition)
+            .cluster(&self.settings.cluster)
+            .task_definition(prepared)
             .launch_type(LaunchType::Fargate)
             .count(1)
-            .client_token(client_token(scope, launch))
-            .started_by(started_by(
-                scope,
-                launch.run_id,
-                launch.step_id,
-                launch.fence,
-            ))
+            .client_token(client_token(claim))
+            // At most 128 characters. Only the control plane's roles can set it.
+            .started_by(claim.to_string())
             .enable_execute_command(false)
             .network_configuration(
                 NetworkConfiguration::builder()
@@ -402,7 +256,7 @@ impl Tasks for Ecs {
         // RunTask answers 200 and says in `failures` that it did not: a typed outcome, not an
         // error.
         if let Some(arn) = answer.tasks().first().and_then(Task::task_arn) {
-            return Ok(Launched::Task(arn.to_owned()));
+            return Ok(Launched::Sandbox(Handle::new(arn.to_owned())));
         }
         let reason = answer
             .failures()
@@ -413,12 +267,12 @@ impl Tasks for Ecs {
         Ok(Launched::NoCapacity(reason))
     }
 
-    async fn stop(&self, arn: &str, reason: &str) -> Result<(), Error> {
+    async fn stop(&self, handle: &Handle, reason: &str) -> Result<(), Error> {
         let answer = self
             .client
             .stop_task()
-            .cluster(&self.place.cluster)
-            .task(arn)
+            .cluster(&self.settings.cluster)
+            .task(handle.as_str())
             .reason(reason)
             .send()
             .await;
@@ -437,25 +291,22 @@ impl Tasks for Ecs {
         }
     }
 
-    async fn describe(&self, arn: &str) -> Result<Option<TaskState>, Error> {
+    async fn look(&self, handle: &Handle) -> Result<Option<Sandbox>, Error> {
         let answer = self
             .client
             .describe_tasks()
-            .cluster(&self.place.cluster)
-            .tasks(arn)
+            .cluster(&self.settings.cluster)
+            .tasks(handle.as_str())
             .send()
             .await
             .map_err(|error| failed(error.code().map(str::to_owned), chain(&error)))?;
-        Ok(answer.tasks().first().map(task_state))
+        Ok(answer
+            .tasks()
+            .first()
+            .map(|task| TaskState::from(task).into()))
     }
 
-    async fn find(
-        &self,
-        scope: &ProjectScope,
-        run_id: RunId,
-        step_id: &StepId,
-        fence: Fence,
-    ) -> Result<Option<String>, Error> {
+    async fn find(&self, claim: &ClaimTag) -> Result<Option<Handle>, Error> {
         for status in [
             aws_sdk_ecs::types::DesiredStatus::Running,
             aws_sdk_ecs::types::DesiredStatus::Stopped,
@@ -463,49 +314,18 @@ impl Tasks for Ecs {
             let answer = self
                 .client
                 .list_tasks()
-                .cluster(&self.place.cluster)
-                .started_by(started_by(scope, run_id, step_id, fence))
+                .cluster(&self.settings.cluster)
+                .started_by(claim.to_string())
                 .desired_status(status)
                 .send()
                 .await
                 .map_err(|error| failed(error.code().map(str::to_owned), chain(&error)))?;
             if let Some(arn) = answer.task_arns().first() {
-                return Ok(Some(arn.clone()));
+                return Ok(Some(Handle::new(arn.clone())));
             }
         }
         Ok(None)
     }
-}
-
-fn task_state(task: &Task) -> TaskState {
-    let container = task
-        .containers()
-        .iter()
-        .find(|container| container.name() == Some(CONTAINER));
-    TaskState {
-        arn: task.task_arn().unwrap_or_default().to_owned(),
-        started_by: task.started_by().map(str::to_owned),
-        last_status: task.last_status().unwrap_or_default().to_owned(),
-        exit_code: container.and_then(|container| container.exit_code()),
-        stop_code: task.stop_code().map(|code| code.as_str().to_owned()),
-        stopped_reason: task.stopped_reason().map(str::to_owned),
-        container_reason: container
-            .and_then(|container| container.reason())
-            .map(str::to_owned),
-        size: size(task.cpu(), task.memory()),
-        started_at: task.started_at().and_then(moment),
-        stopped_at: task.stopped_at().and_then(moment),
-    }
-}
-
-/// A task's size, as ECS writes it in answers and events: numbers as text.
-#[must_use]
-pub fn size(cpu: Option<&str>, memory: Option<&str>) -> Option<(u32, u32)> {
-    cpu?.parse().ok().zip(memory?.parse().ok())
-}
-
-fn moment(at: &DateTime) -> Option<Timestamp> {
-    at.to_millis().ok().map(Timestamp::from_millis)
 }
 
 fn failed(code: Option<String>, detail: impl std::fmt::Display) -> Error {
@@ -546,8 +366,8 @@ mod tests {
         }
     }
 
-    fn definition(version: &str) -> Definition {
-        Definition {
+    fn template(version: &str) -> Template {
+        Template {
             image: "i".to_owned(),
             cpu: 256,
             memory_mib: 512,
@@ -567,28 +387,17 @@ mod tests {
 
     #[test]
     fn equal_content_is_one_definition_and_a_new_version_another() {
-        assert_eq!(definition("v1").hash("p"), definition("v1").hash("p"));
-        assert_ne!(definition("v1").hash("p"), definition("v2").hash("p"));
-        assert_ne!(definition("v1").hash("p"), definition("v1").hash("q"));
+        let hash = |version, deployment| definition_hash(&template(version), deployment);
+        assert_eq!(hash("v1", "p"), hash("v1", "p"));
+        assert_ne!(hash("v1", "p"), hash("v2", "p"));
+        assert_ne!(hash("v1", "p"), hash("v1", "q"));
     }
 
     #[test]
     fn a_launch_has_one_token_and_the_next_fence_another() {
-        let scope = ProjectScope::of_stored_row("a".parse().expect("a project"));
-        let step_id = "s".parse().expect("a step");
-        let run_id = "run_0198c0de-0000-7000-8000-00000000000a"
-            .parse()
-            .expect("a run");
-        let token = |fence| {
-            client_token(
-                &scope,
-                &Launch {
-                    run_id,
-                    step_id: &step_id,
-                    fence: Fence::new(fence),
-                    definition: "d",
-                },
-            )
+        let token = |fence: u64| {
+            let claim = format!("a/run_0198c0de-0000-7000-8000-00000000000a/s/{fence}");
+            client_token(&claim.parse().expect("a claim"))
         };
         assert_eq!(token(1), token(1));
         assert!(token(1) != token(2) && token(1).len() <= 64);

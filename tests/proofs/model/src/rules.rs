@@ -474,7 +474,7 @@ impl RevocationModel {
                 fence: Fence::new(claim.fence),
                 holder: pool.worker_id,
                 slot: 0,
-                executor: Executor::Ecs,
+                executor: Executor::Host,
                 since: NOW,
                 due: NOW,
                 handle: Some(handle(claim)),
@@ -569,7 +569,7 @@ impl RevocationModel {
         let fence = Fence::new(claim.fence);
         let hold = world.hold(&self.setup, step);
         let without_handle =
-            hold.is_some_and(|hold| hold.executor == Executor::Ecs && hold.handle.is_none());
+            hold.is_some_and(|hold| hold.executor == Executor::Host && hold.handle.is_none());
         let change = match action {
             // ECS shows a task some time after it was asked for it: not found does not mean not
             // there.

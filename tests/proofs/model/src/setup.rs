@@ -190,7 +190,7 @@ impl Setup {
     pub fn executor(&self, step: u8) -> Executor {
         match self.kinds.get(usize::from(step)) {
             Some(Kind::Pull) => Executor::Worker,
-            _ => Executor::Ecs,
+            _ => Executor::Host,
         }
     }
 

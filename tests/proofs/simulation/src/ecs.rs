@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use sealfleet_domain::run::Fence;
+use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{ProjectScope, RunId, StepId};
-use sealfleet_fargate::{CONTAINER, Definition, TaskState};
+use sealfleet_fargate::{CONTAINER, TaskState};
+use sealfleet_hosts::Template;
 
 /// A task's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,7 +115,7 @@ pub struct Ecs {
     /// Its tasks by ARN.
     pub tasks: BTreeMap<String, Task>,
     /// Registered task definitions.
-    pub definitions: BTreeMap<String, Definition>,
+    pub definitions: BTreeMap<String, Template>,
     /// Events on their way.
     pub events: Vec<TaskEvent>,
 }
@@ -122,7 +124,8 @@ impl Task {
     /// The claim that it was launched for.
     #[must_use]
     pub fn claim(&self) -> Option<(ProjectScope, RunId, StepId, Fence)> {
-        ProjectScope::of_started_by(&self.started_by).ok()
+        let tag: ClaimTag = self.started_by.parse().ok()?;
+        Some((tag.scope, tag.run_id, tag.step_id, tag.fence))
     }
 
     /// The task's id.
@@ -160,8 +163,8 @@ impl Task {
 
 impl Ecs {
     /// Registers a definition.
-    pub fn register(&mut self, arn: String, definition: &Definition) {
-        self.definitions.insert(arn, definition.clone());
+    pub fn register(&mut self, arn: String, template: &Template) {
+        self.definitions.insert(arn, template.clone());
     }
 
     /// Launches a task once for each client token; it is found only from `shown_from`.

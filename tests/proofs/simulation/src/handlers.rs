@@ -16,11 +16,13 @@ use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::{
     cancel, claim, dispatch, enqueue, fleet, observe, profile, report, revoke, sandbox, sweep,
 };
+use sealfleet_hosts::Hosts;
 use sealfleet_ledger::{Error, Ledger};
+use sealfleet_versions::Versions;
 use serde_json::Value;
 
 use crate::ecs::Task;
-use crate::ports::{PLACE, Ports};
+use crate::ports::Ports;
 use crate::queues::Message;
 use crate::stage::Stage;
 use crate::time::{SeededIds, WorldClock};
@@ -148,7 +150,7 @@ impl Handlers {
                 ledger: ledger.clone(),
                 door: door(&ledger, "enqueue"),
                 queues: Box::new(ports()),
-                secrets: Box::new(ports()),
+                secrets: Versions::of(ports()),
                 pace: PACE,
             },
             claim: claim::Ports {
@@ -164,7 +166,7 @@ impl Handlers {
             cancel: cancel::Ports {
                 ledger: ledger.clone(),
                 door: door(&ledger, "cancel"),
-                tasks: Box::new(ports()),
+                hosts: Hosts::of(ports()),
             },
             sandbox: sandbox::Ports {
                 ledger: ledger.clone(),
@@ -182,27 +184,26 @@ impl Handlers {
             revoke: revoke::Ports {
                 ledger: ledger.clone(),
                 door: door(&ledger, "revoke"),
-                tasks: Box::new(ports()),
+                hosts: Hosts::of(ports()),
             },
             dispatch: dispatch::Ports {
                 ledger: ledger.clone(),
-                tasks: Box::new(ports()),
-                secrets: Box::new(ports()),
-                place_key: PLACE.to_owned(),
+                hosts: Hosts::of(ports()),
+                secrets: Versions::of(ports()),
                 pace: PACE,
                 metrics: metrics("dispatch"),
             },
             observe: observe::Ports {
                 ledger: ledger.clone(),
                 queues: Box::new(ports()),
-                tasks: Box::new(ports()),
+                hosts: Hosts::of(ports()),
                 pace: PACE,
                 metrics: metrics("observe"),
             },
             sweep: sweep::Ports {
                 ledger,
                 queues: Box::new(ports()),
-                tasks: Box::new(ports()),
+                hosts: Hosts::of(ports()),
                 pace: PACE,
                 metrics: metrics("sweep"),
             },

@@ -10,8 +10,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::{AbortReason, Fence, Mode, RequeueReason, Run, Step, StepState};
+use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{EventId, RunId, StepId, limits};
-use sealfleet_fargate::{Definition, Launch};
+use sealfleet_hosts::Template;
 use sealfleet_ledger::store::{Item, Table};
 
 use crate::ecs::{Ecs, Status, Task};
@@ -475,8 +476,8 @@ impl Invariants {
     }
 
     /// A task is launched: the release of each of its secrets must be on record, in its version.
-    pub fn launched(&mut self, launch: &Launch<'_>, definition: Option<&Definition>) {
-        let claim = (launch.run_id, launch.step_id.clone(), launch.fence);
+    pub fn launched(&mut self, tag: &ClaimTag, template: Option<&Template>) {
+        let claim = (tag.run_id, tag.step_id.clone(), tag.fence);
         if !self.launched.insert(claim.clone()) {
             self.wrong(format!("another task is launched for {claim:?}"));
         }
@@ -485,11 +486,11 @@ impl Invariants {
                 "a task is launched for {claim:?}, which is on record as gone"
             ));
         }
-        match definition {
+        match template {
             None => self.wrong(format!(
                 "a task of {claim:?} is launched by a definition that was never registered"
             )),
-            Some(definition) => self.answered(&claim, &definition.secrets),
+            Some(template) => self.answered(&claim, &template.secrets),
         }
     }
 

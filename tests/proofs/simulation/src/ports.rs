@@ -4,20 +4,19 @@ use async_trait::async_trait;
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::queue_access::{QueueAccess, QueueKey};
 use sealfleet_aws::queues::{Queues, queue_name};
-use sealfleet_domain::run::Fence;
-use sealfleet_domain::scope::started_by;
-use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId, WorkerId};
-use sealfleet_fargate::{Definition, Error as EcsError, Launch, Launched, TaskState, Tasks};
+use sealfleet_domain::identity::Pin;
+use sealfleet_domain::run::Handle;
+use sealfleet_domain::scope::ClaimTag;
+use sealfleet_domain::{PoolName, ProjectScope, WorkerId};
+use sealfleet_fargate::definition_hash;
+use sealfleet_hosts::{Error as HostError, Launched, Sandbox, SandboxHost, Template};
 use sealfleet_ledger::store::{Item, Key, Query, Rows, Store, Table, Write, WriteError};
-use sealfleet_versions::{Described, Error as SecretsError, SecretVersions};
+use sealfleet_versions::{Error as SecretsError, SecretVersions};
 
 use crate::ecs::Launching;
 use crate::memory::{Tables, no_answer};
 use crate::sabotage::Sabotage;
 use crate::stage::{Fault, LaunchVerdict, Stage, World};
-
-/// What makes task definitions of this world its own.
-pub const PLACE: &str = "simulation";
 
 /// All ports.
 #[derive(Clone)]
@@ -148,131 +147,132 @@ fn take_in(world: &mut World, queue: &str, body: &str) {
 }
 
 #[async_trait]
-impl Tasks for Ports {
-    async fn register(
-        &self,
-        _: &ProjectScope,
-        definition: &Definition,
-    ) -> Result<String, EcsError> {
+impl SandboxHost for Ports {
+    fn kind(&self) -> &'static str {
+        "fargate"
+    }
+
+    fn owns(&self, _: &Handle) -> bool {
+        true
+    }
+
+    fn template_key(&self, template: &Template) -> String {
+        definition_hash(template, "simulation")
+    }
+
+    async fn prepare(&self, _: &ProjectScope, template: &Template) -> Result<String, HostError> {
         self.0
             .call("register", |world, verdict| {
-                let arn = format!("definition/{}", definition.hash(PLACE));
+                let arn = format!("definition/{}", self.template_key(template));
                 world.note_effect(|| told(format!("register {arn}"), verdict.fault));
                 if happens(verdict.fault) {
-                    world.ecs.register(arn.clone(), definition);
+                    world.ecs.register(arn.clone(), template);
                 }
-                ecs_answer(verdict.fault)?;
+                host_answer(verdict.fault)?;
                 Ok(arn)
             })
             .await
     }
 
-    async fn run(&self, scope: &ProjectScope, launch: &Launch<'_>) -> Result<Launched, EcsError> {
+    async fn launch(&self, claim: &ClaimTag, prepared: &str) -> Result<Launched, HostError> {
         self.0
             .call("run task", |world, verdict| {
-                let claim = started_by(scope, launch.run_id, launch.step_id, launch.fence);
                 world.note_effect(|| {
                     told(
                         format!("run task for {claim}: {:?}", verdict.launch),
                         verdict.fault,
                     )
                 });
+                let started_by = claim.to_string();
                 // The same launch again is answered with its task, room or not.
                 let known = world
                     .ecs
                     .tasks
                     .values()
-                    .any(|task| task.started_by == claim);
+                    .any(|task| task.started_by == started_by);
                 match verdict.launch {
                     _ if known => {}
                     LaunchVerdict::NoCapacity => {
                         return Ok(Launched::NoCapacity("RESOURCE:ENI".to_owned()));
                     }
                     LaunchVerdict::Refused => {
-                        return Err(EcsError::Refused("the image is gone".to_owned()));
+                        return Err(HostError::Refused("the image is gone".to_owned()));
                     }
                     LaunchVerdict::Accepted => {}
                 }
                 if !happens(verdict.fault) {
-                    ecs_answer(verdict.fault)?;
+                    host_answer(verdict.fault)?;
                 }
-                let launched = start(world, claim, launch)?;
-                ecs_answer(verdict.fault)?;
-                Ok(Launched::Task(launched))
+                let launched = start(world, claim, prepared)?;
+                host_answer(verdict.fault)?;
+                Ok(Launched::Sandbox(Handle::new(launched)))
             })
             .await
     }
 
-    async fn stop(&self, arn: &str, _: &str) -> Result<(), EcsError> {
+    async fn stop(&self, handle: &Handle, _: &str) -> Result<(), HostError> {
+        let arn = handle.as_str();
         self.0
             .call("stop task", |world, verdict| {
                 world.note_effect(|| told(format!("stop {}", short(arn)), verdict.fault));
                 if happens(verdict.fault) && !world.breaks(Sabotage::DeafTasks) {
                     world.ecs.stop(arn);
                 }
-                ecs_answer(verdict.fault)
+                host_answer(verdict.fault)
             })
             .await
     }
 
-    async fn describe(&self, arn: &str) -> Result<Option<TaskState>, EcsError> {
+    async fn look(&self, handle: &Handle) -> Result<Option<Sandbox>, HostError> {
+        let arn = handle.as_str();
         self.0
             .call("describe task", |world, verdict| {
-                ecs_answer(verdict.fault)?;
+                host_answer(verdict.fault)?;
                 let state = world.ecs.describe(arn);
                 world.note_effect(|| {
                     let status = state.as_ref().map_or("unknown", |state| &state.last_status);
                     format!("describe {}: {status}", short(arn))
                 });
-                Ok(state)
+                Ok(state.map(Sandbox::from))
             })
             .await
     }
 
-    async fn find(
-        &self,
-        scope: &ProjectScope,
-        run_id: RunId,
-        step_id: &StepId,
-        fence: Fence,
-    ) -> Result<Option<String>, EcsError> {
-        let claim = started_by(scope, run_id, step_id, fence);
+    async fn find(&self, claim: &ClaimTag) -> Result<Option<Handle>, HostError> {
         self.0
             .call("find task", |world, verdict| {
-                ecs_answer(verdict.fault)?;
-                let found = world.ecs.find(&claim, world.time);
+                host_answer(verdict.fault)?;
+                let found = world.ecs.find(&claim.to_string(), world.time);
                 world.note_effect(|| {
                     format!(
                         "find the task of {claim}: {:?}",
                         found.as_deref().map(short)
                     )
                 });
-                Ok(found)
+                Ok(found.map(Handle::new))
             })
             .await
     }
 }
 
-fn start(world: &mut World, claim: String, launch: &Launch<'_>) -> Result<String, EcsError> {
+fn start(world: &mut World, claim: &ClaimTag, prepared: &str) -> Result<String, HostError> {
+    let started_by = claim.to_string();
     let lag = world.temper.as_ref().map_or(0, |temper| temper.ecs_lag);
     let hanging = world.temper.as_ref().map_or(0, |temper| temper.hanging);
     let shown_from = world.time + world.random.millis(0, lag);
     let hangs = world.random.chance(hanging);
     if world.breaks(Sabotage::ForgottenClientTokens) {
-        world.ecs.forget_token(&claim);
+        world.ecs.forget_token(&started_by);
     }
-    let arn = match world
-        .ecs
-        .launch(claim, launch.definition, hangs, shown_from)
-    {
+    let arn = match world.ecs.launch(started_by, prepared, hangs, shown_from) {
         Launching::New(arn) => {
-            let definition = world.ecs.definitions.get(launch.definition).cloned();
-            world.invariants.launched(launch, definition.as_ref());
+            let template = world.ecs.definitions.get(prepared).cloned();
+            world.invariants.launched(claim, template.as_ref());
             arn
         }
         Launching::Before(arn) => arn,
         Launching::Conflict => {
-            return Err(EcsError::Refused(
+            return Err(HostError::Refused(
                 "ConflictException: the client token was used".to_owned(),
             ));
         }
@@ -292,14 +292,21 @@ fn start(world: &mut World, claim: String, launch: &Launch<'_>) -> Result<String
 
 #[async_trait]
 impl SecretVersions for Ports {
-    async fn describe(&self, name: &str) -> Result<Described, SecretsError> {
+    fn scheme(&self) -> &'static str {
+        "aws-sm"
+    }
+
+    async fn describe(&self, name: &str) -> Result<Pin, SecretsError> {
         self.0
             .call("describe secret", |world, verdict| {
                 world.note_effect(|| told(format!("describe secret {name}"), verdict.fault));
-                answered(verdict.fault).map_err(SecretsError::Unavailable)?;
+                answered(verdict.fault).map_err(|detail| SecretsError::Unavailable {
+                    service: "the backend",
+                    detail,
+                })?;
                 let version = world.secrets.get(name).copied().unwrap_or(1);
-                Ok(Described {
-                    arn: format!("arn:aws:secretsmanager:r:1:secret:{name}"),
+                Ok(Pin {
+                    arn: Some(format!("arn:aws:secretsmanager:r:1:secret:{name}")),
                     version: version_id(version),
                 })
             })
@@ -336,12 +343,12 @@ fn answered(fault: Option<Fault>) -> Result<(), String> {
     fault.map_or(Ok(()), |_| Err(no_answer()))
 }
 
-fn ecs_answer(fault: Option<Fault>) -> Result<(), EcsError> {
+fn host_answer(fault: Option<Fault>) -> Result<(), HostError> {
     match fault {
         None => Ok(()),
-        Some(Fault::Busy) => Err(EcsError::Throttled),
+        Some(Fault::Busy) => Err(HostError::Throttled),
         Some(Fault::Unavailable | Fault::ReplyLost) => {
-            Err(EcsError::Unavailable("no answer".to_owned()))
+            Err(HostError::Unavailable("no answer".to_owned()))
         }
     }
 }

@@ -273,7 +273,7 @@ fn a_cancelled_run_stays_due_until_its_tasks_are_stopped() {
         .claim(
             &a,
             Claimant {
-                executor: Executor::Ecs,
+                executor: Executor::Host,
                 ..by(&w)
             },
             &Fresh::Nothing,
@@ -437,7 +437,7 @@ fn a_revoked_key_in_flight_ends_the_whole_run_and_no_report_brings_it_back() {
     let change = run.claim(
         &step_id("a"),
         Claimant {
-            executor: Executor::Ecs,
+            executor: Executor::Host,
             ..by(&w)
         },
         &fresh,

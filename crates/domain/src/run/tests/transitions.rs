@@ -82,7 +82,7 @@ fn transitions() -> Vec<Transition> {
             claim(
                 run,
                 id,
-                Executor::Ecs,
+                Executor::Host,
                 &Fresh::Identity(identity(&["K"], "2")),
             )
         });
@@ -90,7 +90,7 @@ fn transitions() -> Vec<Transition> {
             claim(
                 run,
                 id,
-                Executor::Ecs,
+                Executor::Host,
                 &Fresh::Refused(Failure::OutOfMemory),
             )
         });

@@ -1,21 +1,21 @@
 //! The encrypted file behind `builtin://` references: one project's secrets, all their versions.
 //!
-//! JSON, so that it can be looked at; nothing in it is a value. Every version has a data key of its
-//! own (32 random bytes), which is encrypted under the master key; both ciphertexts are
+//! The file is JSON, so that people can read it; it holds no value in the clear. Every version has
+//! a data key of its own (32 random bytes), encrypted under the master key. Both ciphertexts are
 //! XChaCha20-Poly1305 with a random 192-bit nonce, and authenticate the project, the name and the
-//! version they belong to: a ciphertext moved to another entry, version or project does not open. A
+//! version that they belong to: moved to another entry, version or project, they do not open. A
 //! proof in the header tells a wrong key from a damaged entry.
 //!
 //! The master key is the key file's 32 bytes (`sealfleet-key-v1:` and base64), or derived from a
 //! passphrase with argon2id, whose parameters the header holds. A key file may hold several keys,
-//! one a line: whichever opens the store is used. So a worker has a key that opens it at every
-//! moment of a rotation, and key file and store need not change at once
-//! (`docs/guides/builtin-backend.md`). A rotation wraps each data key anew; the values' ciphertexts
-//! stay as they are.
+//! one a line; the one that opens the store counts. So a worker can open the store at every moment
+//! of a rotation, although key file and store do not change at once
+//! (`docs/guides/builtin-backend.md`). A rotation wraps each data key anew and leaves the values'
+//! ciphertexts as they are.
 //!
-//! A new version is written to a temporary file beside the store, synced, renamed over it, and the
-//! directory synced: after a crash there is the old file or the new one. What it does not protect
-//! from: somebody who can write the file can remove entries or put an older file back.
+//! Every write goes to a temporary file beside the store, which is synced and renamed over it; then
+//! the directory is synced. After a crash there is the old file or the new one. Limit: whoever can
+//! write the file can remove entries, or put an older file back.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::SecretValue;
+use sealfleet_identity::SecretValue;
 
 /// The largest store file that is read, in bytes.
 pub const MAX_FILE: u64 = 64 * 1024 * 1024;
@@ -51,29 +51,19 @@ const NONCE_BYTES: usize = 24;
 pub enum StoreError {
     /// The file cannot be read or written.
     #[error("`{}`: {source}", path.display())]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// There is one already.
-    #[error("`{}` exists already and is left as it is", .0.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("`{}` exists already and stays as it is", .0.display())]
     Exists(PathBuf),
-    /// The key file is not one.
     #[error(
         "the key file is neither a key made by `sealfleet-init builtin create` nor a passphrase of {MIN_PASSPHRASE} characters or more"
     )]
     BadKey,
-    /// Another key made this store.
     #[error("the key does not open this builtin store: it was made with another key file")]
     WrongKey,
-    /// The new key is the one that the store has.
     #[error(
         "this builtin store is under that key already: give another one, made by `sealfleet-init builtin create-key`"
     )]
     SameKey,
-    /// It is another project's.
     #[error("this builtin store belongs to project `{store}`, not to `{wanted}`")]
     WrongProject {
         /// The project in its header.
@@ -81,38 +71,28 @@ pub enum StoreError {
         /// The project asked for.
         wanted: String,
     },
-    /// It is not a store, or was changed by something else.
+    /// It is not a store, or something else changed it.
     #[error("the builtin store is damaged: {0}")]
     Damaged(String),
-    /// No such secret.
     #[error(
         "`builtin://{0}` is not in this builtin store: add it with `sealfleet-init builtin put`"
     )]
     UnknownSecret(String),
-    /// No such version.
     #[error("`builtin://{name}` has no version `{version}` in this builtin store")]
-    UnknownVersion {
-        /// The secret.
-        name: String,
-        /// The version asked for.
-        version: String,
-    },
-    /// Not a name.
+    UnknownVersion { name: String, version: String },
     #[error(
         "`{0}` cannot be a secret's name: use letters, digits, `.`, `_`, `-`, in parts separated by `/`, 200 characters at most"
     )]
     BadName(String),
-    /// Not a project.
     #[error(
         "`{0}` is not a project id: use lower-case letters, digits and single `-`, 32 characters at most"
     )]
     BadProject(String),
-    /// Not a value.
     #[error(
         "the value is empty, larger than {MAX_VALUE} bytes, or contains a NUL byte, which an environment variable cannot hold"
     )]
     BadValue,
-    /// No random numbers, or a key that cannot be derived.
+    /// No random numbers, or no key can be derived.
     #[error("cryptography is not available: {0}")]
     Crypto(String),
 }
@@ -137,7 +117,6 @@ impl StoreError {
     }
 }
 
-/// The file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Content {
@@ -177,7 +156,7 @@ struct Sealed {
     ciphertext: String,
 }
 
-/// A store whose key and project were found right.
+/// A store with a key that opens it.
 pub struct Opened {
     content: Content,
     master: Key,
@@ -196,7 +175,7 @@ impl Opened {
     /// Opens the content of a store file with the content of a key file.
     ///
     /// # Errors
-    /// A wrong key, or project when one is given, or a damaged file.
+    /// The key is wrong, the file is damaged, or it is not the given project's.
     pub fn open(file: &[u8], key_file: &[u8], project: Option<&str>) -> Result<Self, StoreError> {
         let content: Content =
             serde_json::from_slice(file).map_err(|error| StoreError::Damaged(error.to_string()))?;
@@ -259,10 +238,10 @@ impl Opened {
             name,
             version: &version,
         };
-        let value = data_key
+        let mut value = data_key
             .open(&entry.value, &binding)
             .map_err(|Refused| entry.changed())?;
-        Ok((SecretValue::from(value), version))
+        Ok((SecretValue::new(std::mem::take(&mut *value)), version))
     }
 
     /// The key of one version's value.
@@ -281,7 +260,7 @@ impl Opened {
         Key::new(&key).ok_or_else(|| entry.changed())
     }
 
-    /// Opens every version, in the order of [`Opened::list`]. The values are looked at and wiped.
+    /// Opens every version, in the order of [`Opened::list`], and wipes the values.
     #[must_use]
     pub fn verify(&self) -> Vec<Result<Listed, StoreError>> {
         let open = |listed: Listed| {
@@ -358,7 +337,7 @@ impl Entry {
     fn changed(&self) -> StoreError {
         let Self { name, version, .. } = self;
         StoreError::Damaged(format!(
-            "`builtin://{name}` version `{version}` was changed by something else"
+            "`builtin://{name}` version `{version}` was not written by this program"
         ))
     }
 }
@@ -372,10 +351,10 @@ impl Listed {
     }
 }
 
-/// Makes an empty store for `project`, and a key file (mode 0600) when there is none yet.
+/// Makes an empty store for `project`, and a key file (mode 0600) if there is none.
 ///
 /// # Errors
-/// When there is a store already, or a file cannot be written.
+/// The store exists, or a file cannot be written.
 pub fn create(store: &Path, key_file: &Path, project: &str) -> Result<(), StoreError> {
     check_project(project)?;
     let _lock = lock(store)?;
@@ -400,7 +379,7 @@ pub fn create(store: &Path, key_file: &Path, project: &str) -> Result<(), StoreE
 /// Makes a key file (mode 0600).
 ///
 /// # Errors
-/// When there is such a file already, or it cannot be written.
+/// The file exists, or cannot be written.
 pub fn create_key(key_file: &Path) -> Result<(), StoreError> {
     let key = Key::random()?;
     let text = Zeroizing::new(format!("{KEY_PREFIX}{}\n", BASE64.encode(key.0.as_slice())));
@@ -410,12 +389,12 @@ pub fn create_key(key_file: &Path) -> Result<(), StoreError> {
     })
 }
 
-/// Puts the store under the first key of `new_key_file`. Names, versions and their ids stay, so
-/// every reference does. The new content is opened whole before it takes the old one's place; until
-/// then the old key opens the store.
+/// Puts the store under the first key of `new_key_file`. Names and version ids stay, so every
+/// reference stays valid. Opens the whole new content before it replaces the old one; until then
+/// the old key opens the store.
 ///
 /// # Errors
-/// [`StoreError`]; the store is as it was then.
+/// [`StoreError`]; the store has not changed.
 pub fn rotate_key(
     store: &Path,
     key_file: &Path,
@@ -433,10 +412,10 @@ pub fn rotate_key(
     Ok(verified)
 }
 
-/// Adds a version of `name`. Two calls at once both get their version in.
+/// Adds a version of `name`. Of two calls at once, none loses its version.
 ///
 /// # Errors
-/// [`StoreError`]; the store is as it was then.
+/// [`StoreError`]; the store has not changed.
 pub fn put(
     store: &Path,
     key_file: &Path,
@@ -459,7 +438,7 @@ pub fn open(store: &Path, key_file: &Path) -> Result<Opened, StoreError> {
     Opened::open(&file, &read_key(key_file)?, None)
 }
 
-/// What a ciphertext belongs to; the authenticated data of the encryption.
+/// The entry that a ciphertext belongs to: the authenticated data of the encryption.
 struct Binding<'a> {
     purpose: &'a str,
     project: &'a str,
@@ -477,7 +456,7 @@ impl<'a> Binding<'a> {
         }
     }
 
-    /// Each part after its length: no two bindings have the same bytes.
+    /// Each part behind its length, so that no two bindings have the same bytes.
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for part in [FORMAT, self.purpose, self.project, self.name, self.version] {
@@ -488,7 +467,7 @@ impl<'a> Binding<'a> {
     }
 }
 
-/// The bytes do not belong to the key or the binding.
+/// The ciphertext was not made with this key and binding.
 struct Refused;
 
 struct Key(Zeroizing<Vec<u8>>);
@@ -504,7 +483,7 @@ impl Key {
         Ok(Self(bytes))
     }
 
-    /// The keys that a key file holds as such, one a line. `None`: it holds a passphrase.
+    /// The keys of a key file, one a line. `None`: it holds a passphrase.
     fn written(file: &[u8]) -> Option<Result<Vec<Self>, StoreError>> {
         let file = file.trim_ascii();
         let key = |line: &[u8]| {
@@ -528,7 +507,7 @@ impl Key {
         }
     }
 
-    /// The key that a new store is put under: the first one, or a passphrase's.
+    /// The key for a new store: the first one of the file, or the passphrase's.
     fn first_of_file(file: &[u8]) -> Result<(Self, Option<Derivation>), StoreError> {
         match Self::written(file) {
             Some(keys) => Ok((keys?.into_iter().next().ok_or(StoreError::BadKey)?, None)),
@@ -578,12 +557,6 @@ impl Key {
     }
 }
 
-impl From<Zeroizing<Vec<u8>>> for SecretValue {
-    fn from(mut bytes: Zeroizing<Vec<u8>>) -> Self {
-        Self::new(std::mem::take(&mut *bytes))
-    }
-}
-
 impl Derivation {
     /// The second recommended option of RFC 9106, with a third of its memory: it must fit into a
     /// small sandbox.
@@ -602,7 +575,7 @@ impl Derivation {
         if passphrase.len() < MIN_PASSPHRASE {
             return Err(StoreError::BadKey);
         }
-        // A file that was tampered with must not take all the memory there is.
+        // A tampered file must not use up all memory.
         if self.memory_kib > 1024 * 1024 || self.passes > 100 {
             return Err(StoreError::Damaged(
                 "its passphrase parameters are out of range".into(),
@@ -678,7 +651,7 @@ fn read_key(path: &Path) -> Result<Zeroizing<Vec<u8>>, StoreError> {
     }
 }
 
-/// One writer at a time. The lock is a file of its own: the store's is replaced by every write.
+/// Lets one writer in at a time. The lock is a file of its own: every write replaces the store.
 fn lock(store: &Path) -> Result<File, StoreError> {
     let mut name = store.file_name().unwrap_or_default().to_owned();
     name.push(".lock");

@@ -1,14 +1,14 @@
-//! The value of a Tier-2 key.
+//! A secret's value.
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// A secret's bytes. There is no way to print, copy or serialise it: no `Display`, `Clone` or
-/// `Serialize`, and `Debug` is a fixed text. It is wiped when dropped.
+/// A secret's bytes. Nothing can print, copy or serialise them: the type has no `Display`, `Clone`
+/// or `Serialize`, and its `Debug` is a fixed text. They are wiped when dropped.
 ///
 /// ```
-/// let value = sealfleet_init::SecretValue::new(b"hunter2".to_vec());
+/// let value = sealfleet_identity::SecretValue::new(b"hunter2".to_vec());
 /// assert_eq!(format!("{value:?}"), "SecretValue(hidden)");
 /// assert_eq!(value.expose(), b"hunter2");
 /// ```

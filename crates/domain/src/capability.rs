@@ -1,0 +1,295 @@
+//! Who can do what: the one table of secret schemes and of sandbox hosts, with the execution modes,
+//! schemes, networks and sizes that each host has.
+//!
+//! A host or a scheme is added by a row here and by its adapter. Everything else asks the table:
+//! enqueue and profile writes refuse what cannot run or resolve, starts check it again, and
+//! `docs/capabilities.md` is made of it. No other file of this crate names a host or a backend.
+
+use serde::{Deserialize, Serialize};
+
+/// One kind of secret reference: `NAME://…`.
+#[derive(Debug)]
+pub struct Scheme {
+    /// The scheme of its URIs. It is stored and shown.
+    pub name: &'static str,
+    /// The identity backend that keeps the values.
+    pub backend: &'static str,
+    /// How a URI is written, for messages.
+    pub form: &'static str,
+    /// Whether a URI ends in `#KEY`, because one stored secret holds several values.
+    pub keyed: bool,
+    /// Where the versions of its secrets come from.
+    pub versions: Versions,
+    /// Which names belong to whom.
+    pub names: Names,
+}
+
+/// Where the versions of a scheme's secrets come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// The control plane asks the backend at each enqueue and start.
+    Described,
+    /// The profile pins them, because the control plane cannot ask.
+    Pinned {
+        /// Why it cannot, and where an author finds the version.
+        because: &'static str,
+    },
+}
+
+/// Which names of a scheme belong to which owner of profiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Each name begins with this prefix and its owner: `PREFIX/OWNER/`.
+    Prefixed(&'static str),
+    /// Names under `system/` belong to the operators, all others to the project.
+    SystemApart,
+}
+
+/// Where sandboxes run. A pool is of one host.
+#[derive(Debug)]
+pub struct Host {
+    /// The `kind` of its pools. It is stored and shown.
+    pub kind: &'static str,
+    /// Its name in a sentence: "a NAME pool".
+    pub name: &'static str,
+    /// What runs a sandbox, and who starts it.
+    pub runs: &'static str,
+    /// The execution modes that it has.
+    pub modes: &'static [Mode],
+    /// The schemes that its sandboxes resolve.
+    pub schemes: &'static [&'static Scheme],
+    /// What its sandboxes can reach over the network; which of them is the deployment's choice.
+    pub egress: &'static [Egress],
+    /// The sizes that a sandbox can have. Empty: limits are set where the worker runs.
+    pub sizes: &'static [Size],
+}
+
+/// What a sandbox can reach over the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Egress {
+    /// Nothing.
+    None,
+    /// All that the machine or the subnet around it can reach.
+    Host,
+}
+
+/// CPU units (1,024 are one virtual CPU) and the memory that they can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// CPU units.
+    pub cpu: u32,
+    /// The least memory in MiB.
+    pub least_mib: u32,
+    /// The most memory in MiB.
+    pub most_mib: u32,
+}
+
+/// How a step is executed. `full` and `full_jit` (a CLI agent, with just-in-time credentials) are
+/// not accepted yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// 0: a plain process of the worker. Never sees a secret.
+    Bare,
+    /// 1: a sandbox. Never sees a secret.
+    Sandboxed,
+    /// 2: a sandbox that the profile's secrets are injected into.
+    Identity,
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Bare => "bare",
+            Self::Sandboxed => "sandboxed",
+            Self::Identity => "identity",
+        })
+    }
+}
+
+/// AWS Secrets Manager.
+pub static AWS_SM: Scheme = Scheme {
+    name: "aws-sm",
+    backend: "AWS Secrets Manager",
+    form: "aws-sm://NAME#JSON-KEY",
+    keyed: true,
+    versions: Versions::Described,
+    names: Names::Prefixed("sealfleet/"),
+};
+
+/// The encrypted file beside a worker.
+pub static BUILTIN: Scheme = Scheme {
+    name: "builtin",
+    backend: "encrypted file beside the worker",
+    form: "builtin://NAME",
+    keyed: false,
+    versions: Versions::Pinned {
+        because: "the control plane cannot ask a worker's store for it (`sealfleet-init builtin put` and `list` print it)",
+    },
+    names: Names::SystemApart,
+};
+
+/// Workers in the customer's network, which claim steps and start bubblewrap sandboxes.
+pub static PULL: Host = Host {
+    kind: "pull",
+    name: "pull",
+    runs: "bubblewrap, started by `sealfleet-worker`",
+    modes: &[Mode::Bare, Mode::Sandboxed, Mode::Identity],
+    schemes: &[&BUILTIN],
+    egress: &[Egress::None, Egress::Host],
+    sizes: &[],
+};
+
+/// ECS Fargate. Sizes: ECS Developer Guide, "Task CPU and memory".
+pub static FARGATE: Host = Host {
+    kind: "fargate",
+    name: "Fargate",
+    runs: "ECS Fargate task, started by `dispatch`",
+    modes: &[Mode::Sandboxed, Mode::Identity],
+    schemes: &[&AWS_SM],
+    egress: &[Egress::Host],
+    sizes: &[
+        Size::new(256, 512, 2048),
+        Size::new(512, 1024, 4096),
+        Size::new(1024, 2048, 8192),
+        Size::new(2048, 4096, 16384),
+        Size::new(4096, 8192, 30720),
+    ],
+};
+
+/// All schemes.
+pub static SCHEMES: [&Scheme; 2] = [&AWS_SM, &BUILTIN];
+/// All hosts.
+pub static HOSTS: [&Host; 2] = [&PULL, &FARGATE];
+
+/// Stands for a host that has no row: it can do nothing, so nothing starts there.
+static UNKNOWN: Host = Host {
+    kind: "",
+    name: "unknown",
+    runs: "",
+    modes: &[],
+    schemes: &[],
+    egress: &[],
+    sizes: &[],
+};
+
+/// A reference for examples and schemas.
+pub const EXAMPLE_URI: &str = "aws-sm://sealfleet/healthcare/crm#api-key";
+/// A pinned reference for examples and schemas.
+pub const EXAMPLE_REFERENCE: &str = "builtin://crm@0198c0de-0000-7000-8000-00000000000a";
+
+impl Scheme {
+    /// How a whole reference is written, with its version where that is required.
+    #[must_use]
+    pub fn reference_form(&self) -> String {
+        match self.versions {
+            Versions::Described => self.form.to_owned(),
+            Versions::Pinned { .. } => format!("{}@VERSION", self.form),
+        }
+    }
+}
+
+impl Host {
+    /// The host whose pools have this kind. A kind without a row gets one that can do nothing.
+    #[must_use]
+    pub fn of_kind(kind: &str) -> &'static Self {
+        HOSTS
+            .into_iter()
+            .find(|host| host.kind == kind)
+            .unwrap_or(&UNKNOWN)
+    }
+
+    /// Whether it runs steps of this mode.
+    ///
+    /// # Errors
+    /// That it does not, and the remedy.
+    pub fn check_mode(&self, mode: Mode) -> Result<(), String> {
+        if self.modes.contains(&mode) {
+            return Ok(());
+        }
+        let others = HOSTS.iter().filter(|host| host.modes.contains(&mode));
+        let others: Vec<String> = others.map(|host| format!("a {} pool", host.name)).collect();
+        let others = others.join(" or ");
+        let name = self.name;
+        Err(match mode {
+            Mode::Bare => {
+                format!("a {name} pool always runs in a sandbox; use `sandboxed`, or {others}")
+            }
+            Mode::Sandboxed | Mode::Identity => {
+                format!("a {name} pool cannot run `{mode}`; use {others}")
+            }
+        })
+    }
+
+    /// Whether a sandbox can have this size.
+    ///
+    /// # Errors
+    /// That it cannot, and the sizes that there are.
+    pub fn check_size(&self, cpu: u32, memory_mib: u32) -> Result<(), String> {
+        let fits =
+            |size: &Size| size.cpu == cpu && (size.least_mib..=size.most_mib).contains(&memory_mib);
+        if self.sizes.iter().any(fits) {
+            return Ok(());
+        }
+        let mut offers = String::new();
+        for size in self.sizes {
+            let Size {
+                cpu,
+                least_mib,
+                most_mib,
+            } = size;
+            offers.push_str(&if offers.is_empty() {
+                format!("{cpu} CPU units with {least_mib} to {most_mib} MiB")
+            } else {
+                format!(", {cpu} with {least_mib} to {most_mib}")
+            });
+        }
+        Err(format!("{} offers {offers}", self.name))
+    }
+}
+
+impl Size {
+    const fn new(cpu: u32, least_mib: u32, most_mib: u32) -> Self {
+        Self {
+            cpu,
+            least_mib,
+            most_mib,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_names_what_it_cannot_do_and_who_can() {
+        assert_eq!(
+            FARGATE.check_mode(Mode::Bare),
+            Err(
+                "a Fargate pool always runs in a sandbox; use `sandboxed`, or a pull pool"
+                    .to_owned()
+            )
+        );
+        assert_eq!(
+            FARGATE.check_size(256, 4096),
+            Err(
+                "Fargate offers 256 CPU units with 512 to 2048 MiB, 512 with 1024 to 4096, 1024 with 2048 to 8192, \
+                 2048 with 4096 to 16384, 4096 with 8192 to 30720"
+                    .to_owned()
+            )
+        );
+    }
+
+    #[test]
+    fn a_host_does_what_its_row_says() {
+        for mode in [Mode::Bare, Mode::Sandboxed, Mode::Identity] {
+            assert_eq!(PULL.check_mode(mode), Ok(()));
+            assert_eq!(FARGATE.check_mode(mode).is_ok(), mode != Mode::Bare);
+            assert!(Host::of_kind("toy").check_mode(mode).is_err());
+        }
+        assert_eq!(FARGATE.check_size(1024, 8192), Ok(()));
+        assert!(FARGATE.check_size(1000, 2048).is_err());
+    }
+}

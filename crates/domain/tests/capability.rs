@@ -1,0 +1,163 @@
+//! The capability table as a document, and a scheme and a host that are added by one row each.
+//!
+//! `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test capability` writes the document.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use sealfleet_domain::capability::{
+    AWS_SM, Egress, FARGATE, HOSTS, Host, Mode, Names, SCHEMES, Scheme, Versions,
+};
+use sealfleet_domain::identity::SecretRef;
+use sealfleet_domain::profile::Content;
+use sealfleet_domain::{Owner, Reference, SecretUri};
+
+const DOCUMENT: &str = "docs/capabilities.md";
+
+#[test]
+fn the_document_is_the_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(DOCUMENT);
+    let written = document();
+    if std::env::var_os("SEALFLEET_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &written).expect("it can be written");
+    }
+    let read = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        read, written,
+        "{DOCUMENT} is not the table; write it by `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test capability`"
+    );
+}
+
+fn document() -> String {
+    let mut text = "\
+<!-- Made of crates/domain/src/capability.rs: `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test capability` -->
+
+# Capabilities
+
+What each kind of pool can run, and what each kind of secret reference can do. A step that its pool cannot run is refused
+at enqueue, with the reason; a reference that breaks a rule of its scheme is refused when its profile is written.
+
+## Pools
+
+| `kind` | what runs a sandbox | execution modes | secrets | network of a sandbox | CPU units and MiB |
+|---|---|---|---|---|---|
+"
+    .to_owned();
+    for host in HOSTS {
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} | {} | {} |",
+            host.kind,
+            host.runs,
+            listed(host.modes, |mode| format!("`{mode}`")),
+            listed(host.schemes, |scheme| format!("`{}://`", scheme.name)),
+            listed(host.egress, |egress| match egress {
+                Egress::None => "none".to_owned(),
+                Egress::Host => "that of the machine or subnet around it".to_owned(),
+            }),
+            if host.sizes.is_empty() {
+                "set where the worker runs".to_owned()
+            } else {
+                listed(host.sizes, |size| {
+                    format!("{} with {} to {}", size.cpu, size.least_mib, size.most_mib)
+                })
+            },
+        );
+    }
+    text.push_str(
+        "
+1,024 CPU units are one virtual CPU. Where a pool has two networks, whoever runs the worker chooses one.
+
+## Secret references
+
+| reference | backend | its current version | names of a project's secrets | names of the operators' secrets |
+|---|---|---|---|---|
+",
+    );
+    for scheme in SCHEMES {
+        let versions = match scheme.versions {
+            Versions::Described => {
+                "asked at each enqueue and start; a profile may pin another".to_owned()
+            }
+            Versions::Pinned { because } => format!("pinned by the profile: {because}"),
+        };
+        let (own, system) = match scheme.names {
+            Names::Prefixed(prefix) => (
+                format!("`{prefix}PROJECT/…`"),
+                format!("`{prefix}system/…`"),
+            ),
+            Names::SystemApart => ("all but `system/…`".to_owned(), "`system/…`".to_owned()),
+        };
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {versions} | {own} | {system} |",
+            scheme.reference_form(),
+            scheme.backend
+        );
+    }
+    text
+}
+
+fn listed<T>(items: &[T], text: impl Fn(&T) -> String) -> String {
+    items.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+static TOY: Scheme = Scheme {
+    name: "toy",
+    backend: "a box",
+    form: "toy://NAME#KEY",
+    keyed: true,
+    versions: Versions::Pinned {
+        because: "a box has no door",
+    },
+    names: Names::Prefixed("boxes/"),
+};
+
+static BOX: Host = Host {
+    kind: "box",
+    name: "box",
+    runs: "nothing",
+    modes: &[Mode::Identity],
+    schemes: &[&TOY],
+    egress: &[Egress::None],
+    sizes: &[],
+};
+
+#[test]
+fn a_new_scheme_is_one_row() {
+    let text = "toy://boxes/system/a#k";
+    assert!(text.parse::<SecretUri>().is_err(), "it is not in the table");
+    let uri = SecretUri::parse(text, &[&AWS_SM, &TOY]).expect("a uri");
+    assert_eq!(
+        (uri.scheme(), uri.name(), uri.key(), uri.to_string()),
+        ("toy", "boxes/system/a", Some("k"), text.to_owned())
+    );
+    let checked = |version: Option<&str>| {
+        let reference = Reference {
+            uri: uri.clone(),
+            version: version.map(str::to_owned),
+        };
+        let content = Content {
+            secrets: BTreeMap::from([("KEY".to_owned(), reference)]),
+            ..Content::default()
+        };
+        content.check(&Owner::System).map_err(|error| error.message)
+    };
+    assert_eq!(
+        checked(None),
+        Err("pin the version, as in `toy://NAME#KEY@VERSION`: a box has no door".to_owned())
+    );
+    assert_eq!(checked(Some("1")), Ok(()));
+    let secret = SecretRef {
+        name: "KEY".to_owned(),
+        uri: uri.clone(),
+        version: Some("1".to_owned()),
+        arn: None,
+        from: "system/base".parse().expect("a profile"),
+    };
+    assert_eq!(BOX.check_secrets(std::slice::from_ref(&secret)), Ok(()));
+    assert!(FARGATE.check_secrets(&[secret]).is_err());
+}

@@ -1,0 +1,273 @@
+//! Where the control plane runs sandboxes, whoever the vendor is.
+//!
+//! A host is one implementation of [`SandboxHost`] and one row of the domain's capability table. A
+//! deployment registers its hosts in a [`Hosts`]; `dispatch` launches on the host that the pool
+//! names, and whoever stops or looks afterwards reaches it by the handle.
+
+use async_trait::async_trait;
+use sealfleet_domain::identity::SecretRef;
+use sealfleet_domain::run::{Failure, Handle, Outcome};
+use sealfleet_domain::scope::ClaimTag;
+use sealfleet_domain::{ProjectScope, Timestamp};
+
+/// What the sandboxes of one pool and one set of secrets have in common. Two equal ones are prepared
+/// once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    /// The image by digest.
+    pub image: String,
+    /// CPU units, 1,024 for each virtual CPU.
+    pub cpu: u32,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// The secrets that the host injects, by reference and version.
+    pub secrets: Vec<SecretRef>,
+}
+
+/// What became of a launch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Launched {
+    /// A sandbox, new or the same as before.
+    Sandbox(Handle),
+    /// The host has no room now, as it says; try later.
+    NoCapacity(String),
+}
+
+/// Why a host did not do it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Calls come too fast.
+    #[error("the host throttles")]
+    Throttled,
+    /// It will never work as asked.
+    #[error("the host refuses: {0}")]
+    Refused(String),
+    /// It does not answer.
+    #[error("the host is not available: {0}")]
+    Unavailable(String),
+}
+
+/// How far a sandbox has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Its command has not started.
+    Starting,
+    /// Its command runs.
+    Running,
+    /// It is gone.
+    Ended(End),
+}
+
+/// How a sandbox ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its command exited with this code.
+    Exit(i32),
+    /// This signal ended its command.
+    Signal(i32),
+    /// Its init ended it, because the step's time was over.
+    TimedOut,
+    /// It used more memory than it may.
+    OutOfMemory,
+    /// It could not be started, for this reason; names only.
+    CannotStart(String),
+    /// A secret could not be fetched, for this reason; names only.
+    SecretUnavailable(String),
+    /// The machine under it was lost: try again.
+    Lost,
+}
+
+impl End {
+    /// What it means for a step that may run `timeout_seconds`. `None`: the step is to be tried
+    /// again.
+    #[must_use]
+    pub fn outcome(&self, timeout_seconds: u32) -> Option<Outcome> {
+        let failure = match self {
+            Self::Exit(0) => return Some(Outcome::Succeeded),
+            Self::Lost => return None,
+            Self::Exit(code) => Failure::Exit { code: *code },
+            Self::Signal(signal) => Failure::Signal { signal: *signal },
+            Self::TimedOut => Failure::TimedOut {
+                after_seconds: timeout_seconds,
+            },
+            Self::OutOfMemory => Failure::OutOfMemory,
+            Self::CannotStart(detail) => Failure::CannotStart {
+                detail: Failure::detail(detail),
+            },
+            Self::SecretUnavailable(detail) => Failure::SecretUnavailable {
+                detail: Failure::detail(detail),
+            },
+        };
+        Some(Outcome::Failed { failure })
+    }
+}
+
+/// A sandbox as its host shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sandbox {
+    /// What it is stopped by.
+    pub handle: Handle,
+    /// The host's short id of it, unique in the deployment.
+    pub id: String,
+    /// The claim that it was launched for, where the control plane launched it.
+    pub claim: Option<ClaimTag>,
+    /// How far it has come.
+    pub seen: Seen,
+    /// CPU units, 1,024 for each virtual CPU, and memory in MiB.
+    pub size: Option<(u32, u32)>,
+    /// When its command started.
+    pub started_at: Option<Timestamp>,
+    /// When it stopped.
+    pub stopped_at: Option<Timestamp>,
+}
+
+impl Sandbox {
+    /// What it has used when it is gone, or would have if it stopped `now`. `None`: it never ran.
+    #[must_use]
+    pub fn usage(&self, now: Timestamp) -> Option<Usage> {
+        let ((cpu, memory_mib), started_at) = (self.size?, self.started_at?);
+        Some(Usage {
+            cpu,
+            memory_mib,
+            started_at,
+            stopped_at: self.stopped_at.unwrap_or(now),
+        })
+    }
+}
+
+/// What a sandbox was given, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU units, 1,024 for each virtual CPU.
+    pub cpu: u32,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// When its command started.
+    pub started_at: Timestamp,
+    /// When it stopped.
+    pub stopped_at: Timestamp,
+}
+
+impl Usage {
+    /// Seconds times virtual CPUs.
+    #[must_use]
+    pub fn vcpu_seconds(&self) -> f64 {
+        self.seconds() * f64::from(self.cpu) / 1024.0
+    }
+
+    /// Seconds times gigabytes of 1,024 MiB.
+    #[must_use]
+    pub fn gb_seconds(&self) -> f64 {
+        self.seconds() * f64::from(self.memory_mib) / 1024.0
+    }
+
+    fn seconds(&self) -> f64 {
+        let millis = self
+            .stopped_at
+            .millis_since(self.started_at)
+            .clamp(0, i64::from(u32::MAX));
+        u32::try_from(millis).map_or(0.0, f64::from) / 1000.0
+    }
+}
+
+/// Runs sandboxes.
+#[async_trait]
+pub trait SandboxHost: Send + Sync {
+    /// The `kind` of its pools, which is its row in the capability table.
+    fn kind(&self) -> &'static str;
+    /// Whether it made this handle. No two hosts of a deployment may say so of one.
+    fn owns(&self, handle: &Handle) -> bool;
+    /// The name under which `prepare`'s answer is remembered. It differs for whatever makes two
+    /// templates, or two deployments, different.
+    fn template_key(&self, template: &Template) -> String;
+    /// Makes ready what every launch of `template` needs, and answers its name.
+    async fn prepare(&self, scope: &ProjectScope, template: &Template) -> Result<String, Error>;
+    /// Launches a sandbox of what was prepared, and writes `claim` onto it. The same claim again
+    /// ends at the same sandbox, whatever happened in between.
+    async fn launch(&self, claim: &ClaimTag, prepared: &str) -> Result<Launched, Error>;
+    /// Stops a sandbox. One that is gone already is fine.
+    async fn stop(&self, handle: &Handle, reason: &str) -> Result<(), Error>;
+    /// A sandbox, if the host still knows it.
+    async fn look(&self, handle: &Handle) -> Result<Option<Sandbox>, Error>;
+    /// The sandbox that was launched for a claim, if the host shows it already.
+    async fn find(&self, claim: &ClaimTag) -> Result<Option<Handle>, Error>;
+}
+
+/// The hosts of a deployment.
+#[derive(Default)]
+pub struct Hosts(Vec<Box<dyn SandboxHost>>);
+
+impl Hosts {
+    /// One host.
+    #[must_use]
+    pub fn of(host: impl SandboxHost + 'static) -> Self {
+        Self::default().and(host)
+    }
+
+    /// One more host.
+    #[must_use]
+    pub fn and(mut self, host: impl SandboxHost + 'static) -> Self {
+        self.0.push(Box::new(host));
+        self
+    }
+
+    /// The host of pools of this kind.
+    #[must_use]
+    pub fn of_kind(&self, kind: &str) -> Option<&dyn SandboxHost> {
+        let found = self.0.iter().find(|host| host.kind() == kind)?;
+        Some(found.as_ref())
+    }
+
+    fn owner(&self, handle: &Handle) -> Result<&dyn SandboxHost, Error> {
+        let found = self.0.iter().find(|host| host.owns(handle));
+        found
+            .map(AsRef::as_ref)
+            .ok_or_else(|| Error::Refused(format!("no host made `{}`", handle.as_str())))
+    }
+
+    /// Stops a sandbox. One that is gone already is fine.
+    ///
+    /// # Errors
+    /// When no host made it, or its host does not do it.
+    pub async fn stop(&self, handle: &Handle, reason: &str) -> Result<(), Error> {
+        self.owner(handle)?.stop(handle, reason).await
+    }
+
+    /// A sandbox, if its host still knows it.
+    ///
+    /// # Errors
+    /// When no host made it, or its host does not answer.
+    pub async fn look(&self, handle: &Handle) -> Result<Option<Sandbox>, Error> {
+        self.owner(handle)?.look(handle).await
+    }
+
+    /// The sandbox that was launched for a claim, if a host shows it already.
+    ///
+    /// # Errors
+    /// When a host does not answer: it may have the sandbox.
+    pub async fn find(&self, claim: &ClaimTag) -> Result<Option<Handle>, Error> {
+        for host in &self.0 {
+            if let Some(found) = host.find(claim).await? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_has_its_own_meaning() {
+        let failed = |failure| Some(Outcome::Failed { failure });
+        assert_eq!(End::Exit(0).outcome(60), Some(Outcome::Succeeded));
+        assert_eq!(End::Exit(3).outcome(60), failed(Failure::Exit { code: 3 }));
+        assert_eq!(
+            End::TimedOut.outcome(60),
+            failed(Failure::TimedOut { after_seconds: 60 })
+        );
+        assert_eq!(End::Lost.outcome(60), None);
+    }
+}

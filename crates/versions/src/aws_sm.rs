@@ -1,0 +1,264 @@
+//! `aws-sm://`: AWS Secrets Manager, without a way to read a value.
+//!
+//! `clippy.toml` bans the two calls that return values outside of sandboxes, and every
+//! control-plane role is denied them by IAM as well.
+//!
+//! Source of how a read names its secret: "AWS CloudTrail entries for Secrets Manager" (Secrets
+//! Manager User Guide).
+
+use async_trait::async_trait;
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
+use aws_sdk_secretsmanager::types::Tag;
+use sealfleet_domain::ProjectId;
+use sealfleet_domain::capability::AWS_SM;
+use sealfleet_domain::cause::chain;
+use sealfleet_domain::identity::{Pin, SecretRef};
+
+use crate::{Error, PROJECT_TAG, SecretVersions};
+
+const SERVICE: &str = "Secrets Manager";
+/// What the names of secrets begin with that Sealfleet hands out.
+const PREFIX: &str = "sealfleet/";
+/// The owner of the operators' secrets.
+const SYSTEM: &str = "system";
+
+/// AWS Secrets Manager.
+#[derive(Clone, Debug)]
+pub struct SecretsManager {
+    client: Client,
+}
+
+impl SecretsManager {
+    /// The service as `config` reaches it.
+    #[must_use]
+    pub fn new(config: &aws_config::SdkConfig) -> Self {
+        Self {
+            client: Client::new(config),
+        }
+    }
+
+    /// Writes a value as the secret's new current version, and returns that version's id. A secret
+    /// that does not exist is created with the tag of its `owner`: a project's id, or `system`.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing in it repeats the value.
+    pub async fn put(&self, owner: &str, name: &str, value: &str) -> Result<String, Error> {
+        let put = self
+            .client
+            .put_secret_value()
+            .secret_id(name)
+            .secret_string(value)
+            .send()
+            .await;
+        let version = match put {
+            Ok(answer) => answer.version_id,
+            Err(error) if error.code() == Some("ResourceNotFoundException") => {
+                let tag = Tag::builder().key(PROJECT_TAG).value(owner).build();
+                let created = self
+                    .client
+                    .create_secret()
+                    .name(name)
+                    .secret_string(value)
+                    .tags(tag)
+                    .send()
+                    .await;
+                created
+                    .map_err(|error| explained(name, error.code(), chain(&error)))?
+                    .version_id
+            }
+            Err(error) => return Err(explained(name, error.code(), chain(&error))),
+        };
+        version.ok_or_else(|| unavailable("an answer without a version"))
+    }
+}
+
+#[async_trait]
+impl SecretVersions for SecretsManager {
+    fn scheme(&self) -> &'static str {
+        AWS_SM.name
+    }
+
+    async fn describe(&self, name: &str) -> Result<Pin, Error> {
+        let answer = self
+            .client
+            .describe_secret()
+            .secret_id(name)
+            .send()
+            .await
+            .map_err(|error| explained(name, error.code(), chain(&error)))?;
+        let current = answer.version_ids_to_stages().and_then(|versions| {
+            versions
+                .iter()
+                .find(|(_, stages)| stages.iter().any(|stage| stage == "AWSCURRENT"))
+                .map(|(version, _)| version.clone())
+        });
+        match (answer.arn, current) {
+            (Some(arn), Some(version)) => Ok(Pin {
+                version,
+                arn: Some(arn),
+            }),
+            _ => Err(Error::NotFound(name.to_owned())),
+        }
+    }
+}
+
+fn explained(name: &str, code: Option<&str>, detail: impl std::fmt::Display) -> Error {
+    match code {
+        Some("ResourceNotFoundException") => Error::NotFound(name.to_owned()),
+        Some("AccessDeniedException") => Error::Denied(name.to_owned()),
+        _ => unavailable(detail),
+    }
+}
+
+fn unavailable(detail: impl std::fmt::Display) -> Error {
+    Error::Unavailable {
+        service: SERVICE,
+        detail: detail.to_string(),
+    }
+}
+
+/// A secret as a request names it: its name, its ARN, or the ARN without the random characters at
+/// its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedSecret {
+    id: String,
+    name: String,
+}
+
+/// Who owns a secret, by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretOwner {
+    /// The operators: every project's execution role may read it.
+    System,
+    /// A project.
+    Project(ProjectId),
+    /// Nobody that there can be: the name has no legal project.
+    Nobody,
+}
+
+impl AskedSecret {
+    /// Reads a request's `secretId`. `None`: it is no secret of Sealfleet's.
+    #[must_use]
+    pub fn of(id: &str) -> Option<Self> {
+        // arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME-RANDOM
+        let name = match id.strip_prefix("arn:") {
+            Some(_) => without_suffix(id.splitn(7, ':').nth(6)?),
+            None => id,
+        };
+        name.starts_with(PREFIX).then(|| Self {
+            id: id.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+
+    /// Its name, `sealfleet/OWNER/…`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn owner(&self) -> SecretOwner {
+        let owner = self
+            .name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split('/').next())
+            .unwrap_or_default();
+        if owner == SYSTEM {
+            return SecretOwner::System;
+        }
+        owner
+            .parse()
+            .map_or(SecretOwner::Nobody, SecretOwner::Project)
+    }
+
+    /// Whether it is the secret that was released.
+    #[must_use]
+    pub fn is(&self, released: &SecretRef) -> bool {
+        if released.uri.scheme() != AWS_SM.name {
+            return false;
+        }
+        match released
+            .arn
+            .as_deref()
+            .filter(|_| self.id.starts_with("arn:"))
+        {
+            Some(arn) => arn == self.id || without_suffix(arn) == self.id,
+            None => released.uri.name() == self.name,
+        }
+    }
+}
+
+/// Without the hyphen and the six characters that Secrets Manager puts at the end of an ARN.
+fn without_suffix(text: &str) -> &str {
+    match text.rsplit_once('-') {
+        Some((name, random))
+            if random.len() == 6 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()) =>
+        {
+            name
+        }
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARN: &str =
+        "arn:aws:secretsmanager:eu-west-1:111122223333:secret:sealfleet/healthcare/crm-AbCdEf";
+
+    fn released(uri: &str, arn: Option<&str>) -> SecretRef {
+        SecretRef {
+            name: "TOKEN".to_owned(),
+            uri: uri.parse().expect("a reference"),
+            version: Some("v1".to_owned()),
+            arn: arn.map(str::to_owned),
+            from: "crm".parse().expect("a profile"),
+        }
+    }
+
+    fn asked(id: &str) -> AskedSecret {
+        AskedSecret::of(id).expect("ours")
+    }
+
+    #[test]
+    fn a_secret_is_named_in_three_ways() {
+        let partial = ARN.strip_suffix("-AbCdEf").expect("its end");
+        for id in ["sealfleet/healthcare/crm", partial, ARN] {
+            let asked = asked(id);
+            assert_eq!(asked.name(), "sealfleet/healthcare/crm");
+            assert_eq!(
+                asked.owner(),
+                SecretOwner::Project("healthcare".parse().expect("a project"))
+            );
+            assert!(asked.is(&released(
+                "aws-sm://sealfleet/healthcare/crm#token",
+                Some(ARN)
+            )));
+        }
+        assert_eq!(asked("sealfleet/system/base").owner(), SecretOwner::System);
+        assert_eq!(asked("sealfleet/No_Project/x").owner(), SecretOwner::Nobody);
+        for other in [
+            "prod/db",
+            "sealfleetx/a/b",
+            "arn:aws:secretsmanager:r:1:secret:prod/db-AbCdEf",
+            "arn:",
+            "",
+        ] {
+            assert_eq!(AskedSecret::of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn another_secret_is_another() {
+        let uri = "aws-sm://sealfleet/healthcare/crm#token";
+        assert!(!asked(&ARN.replace("/crm", "/ehr")).is(&released(uri, Some(ARN))));
+        // The same name, made anew: another ARN.
+        assert!(!asked(&ARN.replace("AbCdEf", "GhIjKl")).is(&released(uri, Some(ARN))));
+        let of_another_scheme = released("builtin://sealfleet/healthcare/crm", None);
+        assert!(!asked("sealfleet/healthcare/crm").is(&of_another_scheme));
+    }
+}

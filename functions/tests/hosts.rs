@@ -1,0 +1,340 @@
+//! A host that nobody else knows of: it is registered in one place, and a step of its pool is
+//! launched, followed, stopped and ended by the same functions as any other.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
+use sealfleet_aws::Unavailable;
+use sealfleet_aws::queues::Queues;
+use sealfleet_domain::cascade::Bindings;
+use sealfleet_domain::fleet::{HostedPool, Pool, Project, Worker, WorkerStatus};
+use sealfleet_domain::labels::Labels;
+use sealfleet_domain::run::{Failure, Handle, Mode, Pace, Run, StepState};
+use sealfleet_domain::scope::ClaimTag;
+use sealfleet_domain::{Clock, PoolName, ProjectScope, RunId, Timestamp, WorkerId};
+use sealfleet_functions::shared::metrics::Metrics;
+use sealfleet_functions::shared::task::{Context, follow};
+use sealfleet_functions::{dispatch, sweep};
+use sealfleet_hosts::{End, Error, Hosts, Launched, Sandbox, SandboxHost, Seen, Template};
+use sealfleet_ledger::Ledger;
+use sealfleet_system::SystemIds;
+use sealfleet_versions::Versions;
+use serde_json::json;
+
+const PACE: Pace = Pace {
+    lease_seconds: 30,
+    resend_seconds: 60,
+};
+
+/// Runs sandboxes in a map.
+#[derive(Clone)]
+struct Toy {
+    kind: &'static str,
+    sandboxes: Arc<Mutex<BTreeMap<String, Sandbox>>>,
+    full: Arc<Mutex<bool>>,
+}
+
+impl Toy {
+    fn new(kind: &'static str) -> Self {
+        Self {
+            kind,
+            sandboxes: Arc::default(),
+            full: Arc::default(),
+        }
+    }
+
+    fn show(&self, handle: &Handle, seen: Seen) {
+        let mut sandboxes = self.sandboxes.lock().unwrap();
+        sandboxes.get_mut(handle.as_str()).unwrap().seen = seen;
+    }
+
+    fn get(&self, handle: &Handle) -> Option<Sandbox> {
+        self.sandboxes.lock().unwrap().get(handle.as_str()).cloned()
+    }
+}
+
+#[async_trait]
+impl SandboxHost for Toy {
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    fn owns(&self, handle: &Handle) -> bool {
+        handle.as_str().starts_with(&format!("{}:", self.kind))
+    }
+
+    fn template_key(&self, template: &Template) -> String {
+        format!("{}:{}", self.kind, template.image)
+    }
+
+    async fn prepare(&self, _: &ProjectScope, template: &Template) -> Result<String, Error> {
+        Ok(template.image.clone())
+    }
+
+    async fn launch(&self, claim: &ClaimTag, prepared: &str) -> Result<Launched, Error> {
+        if *self.full.lock().unwrap() {
+            return Ok(Launched::NoCapacity("the box is full".to_owned()));
+        }
+        assert_eq!(prepared, "a box");
+        let handle = Handle::new(format!("{}:{claim}", self.kind));
+        let sandbox = Sandbox {
+            handle: handle.clone(),
+            id: claim.to_string(),
+            claim: Some(claim.clone()),
+            seen: Seen::Starting,
+            size: None,
+            started_at: None,
+            stopped_at: None,
+        };
+        let mut sandboxes = self.sandboxes.lock().unwrap();
+        sandboxes.insert(handle.as_str().to_owned(), sandbox);
+        Ok(Launched::Sandbox(handle))
+    }
+
+    async fn stop(&self, handle: &Handle, _: &str) -> Result<(), Error> {
+        self.show(handle, Seen::Ended(End::Signal(15)));
+        Ok(())
+    }
+
+    async fn look(&self, handle: &Handle) -> Result<Option<Sandbox>, Error> {
+        Ok(self.get(handle))
+    }
+
+    async fn find(&self, claim: &ClaimTag) -> Result<Option<Handle>, Error> {
+        let handle = Handle::new(format!("{}:{claim}", self.kind));
+        Ok(self.get(&handle).map(|sandbox| sandbox.handle))
+    }
+}
+
+struct NoQueues;
+
+#[async_trait]
+impl Queues for NoQueues {
+    async fn send(&self, _: &ProjectScope, _: &PoolName, _: String) -> Result<(), Unavailable> {
+        Ok(())
+    }
+}
+
+struct Hand(AtomicI64);
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+struct World {
+    toy: Toy,
+    clock: Arc<Hand>,
+    ledger: Ledger,
+    scope: ProjectScope,
+    lines: Arc<Mutex<Vec<String>>>,
+    dispatch: dispatch::Ports,
+    sweep: sweep::Ports,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
+        let clock = Arc::new(Hand(AtomicI64::new(1_800_000_000_000)));
+        let ledger = Ledger::new(store, clock.clone(), Arc::new(SystemIds));
+        let scope = ProjectScope::of_stored_row("healthcare".parse().unwrap());
+        let toy = Toy::new("toy");
+        // All that a deployment needs to have one host more.
+        let hosts = || Hosts::of(Toy::new("another")).and(toy.clone());
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let metrics = Metrics::to("any", lines.clone());
+        let dispatch = dispatch::Ports {
+            ledger: ledger.clone(),
+            hosts: hosts(),
+            secrets: Versions::default(),
+            pace: PACE,
+            metrics: metrics.clone(),
+        };
+        let sweep = sweep::Ports {
+            ledger: ledger.clone(),
+            queues: Box::new(NoQueues),
+            hosts: hosts(),
+            pace: PACE,
+            metrics,
+        };
+        onboard(&ledger, &scope).await;
+        Self {
+            toy,
+            clock,
+            ledger,
+            scope,
+            lines,
+            dispatch,
+            sweep,
+        }
+    }
+
+    async fn enqueue(&self) -> RunId {
+        let now = self.ledger.now();
+        let run_id = RunId::new(self.ledger.ids(), now);
+        let spec = json!({
+            "pool": "boxes", "mode": "sandboxed", "command": ["true"], "timeout_seconds": 600, "max_attempts": 3,
+            "ttl_seconds": 3600,
+        });
+        let steps = BTreeMap::from([("a".parse().unwrap(), serde_json::from_value(spec).unwrap())]);
+        let (run, change) = Run::enqueue(run_id, "w".parse().unwrap(), None, steps, PACE, now);
+        let stored = self
+            .ledger
+            .enqueue(&self.scope, &run, &change, None, "test");
+        stored.await.unwrap();
+        run_id
+    }
+
+    /// The queue delivers the step's message. Whether it is dealt with.
+    async fn deliver(&self, run_id: RunId) -> bool {
+        let mut message = SqsMessage::default();
+        message.body = Some(json!({ "run_id": run_id, "step_id": "a" }).to_string());
+        message.event_source_arn = Some("arn:aws:sqs:r:1:sealfleet-healthcare--boxes".to_owned());
+        let mut event = SqsEvent::default();
+        event.records = vec![message];
+        let response = dispatch::handle(&self.dispatch, event).await;
+        response.batch_item_failures.is_empty()
+    }
+
+    async fn launched(&self) -> (RunId, Handle) {
+        let run_id = self.enqueue().await;
+        assert!(self.deliver(run_id).await);
+        let StepState::Leased(hold) = self.state(run_id).await else {
+            panic!("the step was not claimed");
+        };
+        (run_id, hold.handle.unwrap())
+    }
+
+    /// Two minutes pass, and `sweep` asks.
+    async fn sweep(&self) {
+        self.clock.0.fetch_add(120_000, Ordering::SeqCst);
+        let swept = sweep::handle(&self.sweep).await.unwrap();
+        assert_eq!(swept.failed, 0);
+    }
+
+    async fn state(&self, run_id: RunId) -> StepState {
+        let run = self.ledger.run(&self.scope, run_id).await.unwrap();
+        run.step(&"a".parse().unwrap()).unwrap().state.clone()
+    }
+}
+
+async fn onboard(ledger: &Ledger, scope: &ProjectScope) {
+    let now = ledger.now();
+    let worker_id = WorkerId::new(ledger.ids(), now);
+    let pool: PoolName = "boxes".parse().unwrap();
+    let hosted = HostedPool {
+        host: "toy".to_owned(),
+        worker_id,
+        image: "a box".to_owned(),
+        cpu: 256,
+        memory_mib: 512,
+    };
+    let project = Project {
+        project: scope.project().clone(),
+        pools: BTreeMap::from([(pool.clone(), Pool::Hosted(hosted))]),
+        cascade: Bindings::default(),
+        created_at: now,
+    };
+    let worker = Worker {
+        worker_id,
+        name: "boxes".to_owned(),
+        pool,
+        status: WorkerStatus::Approved,
+        labels: Labels::default(),
+        models: vec![],
+        modes: vec![Mode::Sandboxed],
+        max_concurrent: 5,
+        hash: None,
+        enrolled_by: None,
+        registered_at: now,
+    };
+    ledger
+        .create_project(scope, &project, &[worker], "test")
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn sweep_follows_a_sandbox_of_any_host() {
+    let world = World::new().await;
+    let (run_id, handle) = world.launched().await;
+    assert!(handle.as_str().starts_with("toy:healthcare/"));
+    world.sweep().await;
+    assert!(matches!(world.state(run_id).await, StepState::Leased(_)));
+    world.toy.show(&handle, Seen::Running);
+    world.sweep().await;
+    assert!(matches!(world.state(run_id).await, StepState::Running(_)));
+    world.toy.show(&handle, Seen::Ended(End::Exit(3)));
+    world.sweep().await;
+    let StepState::Failed { failure, .. } = world.state(run_id).await else {
+        panic!("the step has not ended");
+    };
+    assert_eq!(failure, Failure::Exit { code: 3 });
+}
+
+#[tokio::test]
+async fn a_host_that_tells_is_followed_at_once() {
+    let world = World::new().await;
+    let (run_id, handle) = world.launched().await;
+    let ports = &world.sweep;
+    let with = Context {
+        ledger: &ports.ledger,
+        queues: ports.queues.as_ref(),
+        hosts: &ports.hosts,
+        pace: ports.pace,
+        metrics: &ports.metrics,
+    };
+    let told = async |seen: Seen| {
+        world.toy.show(&handle, seen);
+        let sandbox = world.toy.get(&handle).unwrap();
+        let claim = sandbox.claim.clone().unwrap();
+        follow(&with, &claim, &sandbox).await.unwrap();
+    };
+    told(Seen::Running).await;
+    assert!(matches!(world.state(run_id).await, StepState::Running(_)));
+    told(Seen::Ended(End::Lost)).await;
+    assert!(matches!(
+        world.state(run_id).await,
+        StepState::Queued { .. }
+    ));
+}
+
+#[tokio::test]
+async fn a_cancelled_step_is_stopped_by_its_host() {
+    let world = World::new().await;
+    let (run_id, handle) = world.launched().await;
+    let cancelled = world.ledger.cancel(&world.scope, run_id, "test");
+    cancelled.await.unwrap();
+    world.sweep().await;
+    let sandbox = world.toy.get(&handle).unwrap();
+    assert_eq!(sandbox.seen, Seen::Ended(End::Signal(15)));
+    let state = world.state(run_id).await;
+    assert!(matches!(state, StepState::Aborted { stopping: None, .. }));
+}
+
+#[tokio::test]
+async fn a_host_without_room_is_tried_again_and_counted() {
+    let world = World::new().await;
+    *world.toy.full.lock().unwrap() = true;
+    let run_id = world.enqueue().await;
+    assert!(!world.deliver(run_id).await, "the message comes again");
+    assert!(matches!(
+        world.state(run_id).await,
+        StepState::Queued { .. }
+    ));
+    let refusals = world.lines.lock().unwrap().join("\n");
+    assert!(refusals.contains("\"DispatchRefusals\":1.0"), "{refusals}");
+    *world.toy.full.lock().unwrap() = false;
+    assert!(world.deliver(run_id).await);
+    assert!(matches!(world.state(run_id).await, StepState::Leased(_)));
+}

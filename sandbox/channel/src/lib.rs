@@ -1,0 +1,90 @@
+//! The channel between a sandbox's first process, `sealfleet-init`, and its host.
+//!
+//! ```text
+//! host -> init   Step        command, environment, secret references, access lists, descriptors
+//! init -> host   Resolved    the version of each secret      or   Error: nothing will run
+//! host -> init   Go          the start is on record
+//! init -> host   Ended       the command's exit code
+//! ```
+//!
+//! A message is JSON behind its length. It names its version and the open descriptors that travel
+//! with it. By its types, no message can hold a secret's value.
+//!
+//! [`Socket`] carries messages between two processes of one host.
+
+mod message;
+mod socket;
+
+use async_trait::async_trait;
+
+pub use message::{ResolvedSecret, SecretRequest, Step, ToHost, ToInit};
+pub use socket::Socket;
+
+/// The version of the messages. Any change to them is a new version.
+pub const VERSION: u32 = 1;
+
+/// The largest message to init, in bytes. A step is its largest part.
+pub const MAX_TO_INIT: usize = 1024 * 1024;
+
+/// The largest message to the host, in bytes.
+pub const MAX_TO_HOST: usize = 256 * 1024;
+
+/// The most descriptors that one message carries.
+pub const MAX_DESCRIPTORS: usize = 8;
+
+/// Open descriptors by name. A name is `SCHEME.FILE`: the identity backend that the descriptor is
+/// for, and which of its files this is.
+pub type Descriptors = std::collections::BTreeMap<String, std::os::fd::OwnedFd>;
+
+/// One side of a channel: sends `Out`, receives `In`.
+#[async_trait]
+pub trait Channel<Out, In>: Send {
+    /// Sends one message, with the descriptors that it carries.
+    ///
+    /// # Errors
+    /// [`ChannelError`]; the channel is of no use after it.
+    async fn send(&mut self, message: &Out, descriptors: Descriptors) -> Result<(), ChannelError>;
+
+    /// Waits for the next message. Dropped while it waits, it may lose part of a message: use the
+    /// channel no more.
+    ///
+    /// # Errors
+    /// [`ChannelError`]; the channel is of no use after it.
+    async fn receive(&mut self) -> Result<(In, Descriptors), ChannelError>;
+}
+
+/// Why a message did not pass.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// The other side has ended, or closed its end.
+    #[error("the other side closed the channel")]
+    Closed,
+    /// The other side is of another release.
+    #[error(
+        "the other side speaks version {0} of the channel, this side version {VERSION}: install \
+         `sealfleet-worker` and `sealfleet-init` of the same release"
+    )]
+    Version(u64),
+    /// The length that the message announces, or has.
+    #[error("a message of {length} bytes is over the limit of {limit} bytes")]
+    TooLarge {
+        /// Its size in bytes.
+        length: usize,
+        /// The largest size in bytes.
+        limit: usize,
+    },
+    /// The JSON is not a message of this version.
+    #[error("a message is malformed: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// Other descriptors arrived than the message names.
+    #[error("a message names {named} descriptors and carries {carried}, {MAX_DESCRIPTORS} at most")]
+    Descriptors {
+        /// How many it names.
+        named: usize,
+        /// How many came with it.
+        carried: usize,
+    },
+    /// The system's answer.
+    #[error("the channel failed: {0}")]
+    Io(#[from] std::io::Error),
+}
