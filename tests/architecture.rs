@@ -240,30 +240,62 @@ fn the_rules_do_no_io() {
     assert!(io.is_empty(), "sealfleet-domain reaches {io:?}");
 }
 
-#[test]
-fn what_is_deployed_makes_no_schemas() {
-    let tree = [
-        "tree",
-        "--locked",
-        "--offline",
-        "--package",
-        "sealfleet-functions",
-        "--edges",
-        "normal,features",
-    ];
+/// What `cargo tree` says of a build.
+fn tree(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
-        .args(tree)
+        .args(["tree", "--locked", "--offline"])
+        .args(arguments)
         .current_dir(root())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         output.status.success() && said.contains("sealfleet-domain"),
-        "{said}"
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
     );
+    said
+}
+
+#[test]
+fn what_is_deployed_makes_no_schemas() {
+    let functions = ["--package", "sealfleet-functions"];
+    let said = tree(&[&functions[..], &["--edges", "normal,features"]].concat());
     assert!(
         !said.contains("schemars"),
         "the functions link `schemars` without being asked to"
+    );
+}
+
+#[test]
+fn what_is_deployed_calls_aws_by_generated_clients() {
+    let graph = graph();
+    assert!(graph.edges["sealfleet-cli"].contains("sealfleet-aws-json"));
+    for deployed in ["sealfleet-functions", "sealfleet-worker", "sealfleet-init"] {
+        assert!(
+            !graph.reached_from(deployed).contains("sealfleet-aws-json"),
+            "`{deployed}` reaches `sealfleet-aws-json`"
+        );
+    }
+}
+
+/// `cargo build` and then `cargo build --workspace` compile a dependency twice if its features are
+/// not the same in both.
+#[test]
+fn a_plain_build_shares_what_it_compiles_with_the_whole_workspace() {
+    let features = |edges, packages: &[&str]| -> BTreeSet<String> {
+        let format = ["--prefix", "none", "--format", "{p} {f}", "--edges", edges];
+        let said = tree(&[packages, &format[..]].concat());
+        said.lines()
+            .map(|line| line.trim_end_matches(" (*)").to_owned())
+            .collect()
+    };
+    let plain = features("normal,build", &[]);
+    let whole = features("normal,build,dev", &["--workspace"]);
+    let twice: Vec<&String> = plain.difference(&whole).collect();
+    assert!(
+        twice.is_empty(),
+        "other features than in the whole workspace; see tests/support/stack/Cargo.toml: {twice:#?}"
     );
 }
 

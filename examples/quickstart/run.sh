@@ -3,7 +3,7 @@
 # does not, and a neighbour that finds nothing. Prints each command before it runs it, fails if an outcome differs, and takes
 # everything down at the end.
 #
-#   cargo build --workspace --locked
+#   cargo build --locked
 #   examples/quickstart/run.sh
 #
 # The README quotes these commands, and `scripts/check-docs` compares. By hand, set the path first, and take it down yourself:

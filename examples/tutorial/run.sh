@@ -2,7 +2,7 @@
 # The tutorial, command by command: roles, a Fargate pool, rotation and drift, a hard revocation, the archive. Prints each command
 # before it runs it, fails if an outcome differs, and takes everything down at the end.
 #
-#   cargo build --workspace --locked
+#   cargo build --locked
 #   examples/tutorial/run.sh
 #
 # docs/tutorial.md quotes these commands, and `scripts/check-docs` compares. By hand, set the path first, and take it down

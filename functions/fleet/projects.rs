@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::{CreatePool, CreateProject, ProjectSummary, SetLimits};
+use sealfleet_api::types::{CreatePool, CreateProject, FargateSpec, ProjectSummary, SetLimits};
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::access::{Action, Principal, Resource};
 use sealfleet_domain::capability::FARGATE;
@@ -38,30 +38,23 @@ pub(super) async fn create(ports: &Ports, request: &Request) -> Result<Answer, P
     for (name, pool) in wanted.pools {
         let pool = match pool {
             CreatePool::Pull {} => Pool::Pull,
-            CreatePool::Fargate {
-                image,
-                cpu,
-                memory_mib,
-                max_concurrent,
-                labels,
-                models,
-            } => {
-                check_fargate(&name, &image, cpu, memory_mib, max_concurrent)?;
+            CreatePool::Fargate(spec) => {
+                check_fargate(&name, &spec)?;
                 let worker_id = WorkerId::new(ports.ledger.ids(), now);
                 workers.push(Worker {
                     worker_id,
                     name: format!("Fargate pool {name}"),
                     pool: name.clone(),
                     status: WorkerStatus::Approved,
-                    labels: Labels::checked(labels).map_err(|error| {
+                    labels: Labels::checked(spec.labels).map_err(|error| {
                         Problem::invalid(format!("pools.{name}.labels"), error.to_string())
                     })?,
                     models: super::workers::checked_models(
                         &format!("pools.{name}.models"),
-                        models,
+                        spec.models,
                     )?,
                     modes: FARGATE.modes.to_vec(),
-                    max_concurrent,
+                    max_concurrent: spec.max_concurrent,
                     hash: None,
                     enrolled_by: None,
                     registered_at: now,
@@ -69,9 +62,9 @@ pub(super) async fn create(ports: &Ports, request: &Request) -> Result<Answer, P
                 Pool::Hosted(HostedPool {
                     host: FARGATE.kind.to_owned(),
                     worker_id,
-                    image,
-                    cpu,
-                    memory_mib,
+                    image: spec.image,
+                    cpu: spec.cpu,
+                    memory_mib: spec.memory_mib,
                 })
             }
         };
@@ -95,27 +88,24 @@ pub(super) async fn create(ports: &Ports, request: &Request) -> Result<Answer, P
     )
 }
 
-fn check_fargate(
-    pool: &PoolName,
-    image: &str,
-    cpu: u32,
-    memory_mib: u32,
-    at_once: u32,
-) -> Result<(), Problem> {
-    let digest = image.split_once("@sha256:").map(|(_, digest)| digest);
+fn check_fargate(pool: &PoolName, spec: &FargateSpec) -> Result<(), Problem> {
+    let digest = spec.image.split_once("@sha256:").map(|(_, digest)| digest);
     let pinned = digest.is_some_and(|digest| {
         digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
     });
-    if !pinned || image.len() > limits::IMAGE_BYTES {
+    if !pinned || spec.image.len() > limits::IMAGE_BYTES {
         return Err(Problem::invalid(
             format!("pools.{pool}.image"),
             "name the image by its digest, `REPOSITORY@sha256:DIGEST`: a tag could change under a running project",
         ));
     }
     FARGATE
-        .check_size(cpu, memory_mib)
+        .check_size(spec.cpu, spec.memory_mib)
         .map_err(|message| Problem::invalid(format!("pools.{pool}.cpu"), message))?;
-    super::workers::checked_concurrency(&format!("pools.{pool}.max_concurrent"), at_once)
+    super::workers::checked_concurrency(
+        &format!("pools.{pool}.max_concurrent"),
+        spec.max_concurrent,
+    )
 }
 
 pub(super) async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {

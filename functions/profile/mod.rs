@@ -5,12 +5,11 @@
 //! Every change names the version that it replaces.
 
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::{CreateProfile, PutProfile, ResolveCascade};
+use sealfleet_api::types::{CreateProfile, ResolveCascade};
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::ProfileName;
 use sealfleet_domain::access::Action;
 use sealfleet_domain::cascade::Bindings;
-use sealfleet_domain::labels::Labels;
 use sealfleet_domain::limits;
 use sealfleet_domain::profile::{Content, Profile};
 use sealfleet_ledger::{Error, Ledger};
@@ -50,24 +49,8 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
 
 async fn create(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     let caller = owner_caller(&ports.door, request, Action::WriteProfile).await?;
-    let CreateProfile {
-        name,
-        env,
-        secrets,
-        remove,
-        tags,
-        allowed_workflows,
-        tools,
-    } = request.json()?;
-    let wanted = PutProfile {
-        env,
-        secrets,
-        remove,
-        tags,
-        allowed_workflows,
-        tools,
-    };
-    let content = checked(wanted, &caller)?;
+    let CreateProfile { name, content } = request.json()?;
+    let content = checked(content, &caller)?;
     let created = ports
         .ledger
         .create_profile(&caller.owner, &name, content, &caller.actor)
@@ -92,18 +75,8 @@ async fn put(ports: &Ports, request: &Request, name: &str) -> Result<Answer, Pro
     answer(200, &updated.map_err(problems::of_ledger)?)
 }
 
-/// What a caller wrote, if it may be stored.
-fn checked(wanted: PutProfile, caller: &OwnerCaller) -> Result<Content, Problem> {
-    let tags = Labels::checked(wanted.tags)
-        .map_err(|error| Problem::invalid("tags", error.to_string()))?;
-    let content = Content {
-        env: wanted.env,
-        secrets: wanted.secrets,
-        remove: wanted.remove,
-        tags,
-        allowed_workflows: wanted.allowed_workflows,
-        tools: wanted.tools,
-    };
+/// The content that a caller wrote, if it may be stored.
+fn checked(content: Content, caller: &OwnerCaller) -> Result<Content, Problem> {
     content
         .check(&caller.owner)
         .map_err(|error| Problem::invalid(error.field, error.message))?;

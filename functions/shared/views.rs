@@ -1,8 +1,8 @@
 //! Stored rows as the API shows them: never a hash of a credential.
 
 use sealfleet_api::types::{
-    EnrolmentKeyView, LimitsView, PoolView, ProjectView, RunSummary, RunView, StepView, TokenView,
-    WorkerView,
+    EnrolmentKeyView, FargatePoolView, FargateSpec, LimitsView, PoolView, ProjectView, RunSummary,
+    RunView, StepView, TokenView, WorkerView,
 };
 use sealfleet_domain::Timestamp;
 use sealfleet_domain::credential::Token;
@@ -191,20 +191,15 @@ pub fn project(
                 .iter()
                 .find(|worker| worker.worker_id == worker_id)
                 .ok_or_else(without)?;
-            let (max_concurrent, labels, models) = (
-                worker.max_concurrent,
-                label_map(&worker.labels),
-                worker.models.clone(),
-            );
-            Ok(PoolView::Fargate {
-                worker_id,
+            let spec = FargateSpec {
                 image,
                 cpu,
                 memory_mib,
-                max_concurrent,
-                labels,
-                models,
-            })
+                max_concurrent: worker.max_concurrent,
+                labels: label_map(&worker.labels),
+                models: worker.models.clone(),
+            };
+            Ok(PoolView::Fargate(FargatePoolView { worker_id, spec }))
         }
     };
     let pools = project

@@ -1,6 +1,9 @@
 # What the scripts share. Sourced by bash with the repository as the working directory.
 # shellcheck shell=bash
 
+# A first build is quicker without, and needs half the space. For a faster second one: `CARGO_INCREMENTAL=1 scripts/test`.
+export CARGO_INCREMENTAL=${CARGO_INCREMENTAL-0}
+
 # say MESSAGE: progress, on stderr.
 say() {
   printf '%s: %s\n' "${0##*/}" "$*" >&2
@@ -33,7 +36,7 @@ ensure_packages() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
 
-# ensure_node: Node.js and npm, which infra/cdk is compiled and tested with. Debian 12's own is too old.
+# ensure_node: Node.js and npm, which infra/cdk and the generated TypeScript client are compiled and tested with. Debian 12's own is too old.
 ensure_node() {
   local advice="install Node.js 20 or newer with npm from https://nodejs.org"
   command -v node >/dev/null || fail "node is missing: $advice"
@@ -44,12 +47,43 @@ ensure_node() {
   [ "${version%%.*}" -ge 20 ] || fail "node $version is too old: $advice"
 }
 
-# build [ARGUMENT...]: every program of the workspace, in target/debug, and the emulator that the local stack is. Always the whole workspace: a part of it would be
-# built with other features of shared dependencies, and then once more.
+# beside COMMAND...: starts something that waits for the network, beside the build; `$!` is its process. A group of its own,
+# so that nothing of it outlives this script.
+beside() {
+  set -m
+  "$@" &
+  set +m
+  groups+=("$!")
+  trap 'for group in "${groups[@]}"; do kill -- -"$group" 2>/dev/null || true; done' EXIT
+}
+groups=()
+
+# build [ARGUMENT...]: programs, in target/debug, and the emulator that the local stack is. Without arguments: what the demo runs,
+# with the features that a build of the whole workspace has (tests/support/stack/Cargo.toml), so that nothing is compiled twice.
 build() {
   say "building (the first time takes some minutes)"
-  cargo build --workspace --locked "$@" >&2
+  beside emulator
+  local installing=$!
+  cargo build --locked "$@" >&2
+  wait "$installing"
   "${CARGO_TARGET_DIR:-target}/debug/sealfleet-local" prepare >&2
+}
+
+# emulator: the Python environment of the local stack. `sealfleet-local prepare` would make the same
+# (local/stack/src/python.rs); made here, it is fetched while Rust compiles.
+emulator() {
+  local requirements=infra/requirements/local.txt digest venv
+  digest=$(sha256sum "$requirements" | cut -d' ' -f1)
+  venv=$HOME/.cache/sealfleet/local-${digest:0:12}
+  [ "$(cat "$venv/sealfleet-requirements.sha256" 2>/dev/null)" != "$digest" ] || return 0
+  say "installing the emulator in $venv (once)"
+  mkdir -p "$venv"
+  (
+    flock 9
+    python3 -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
+    printf %s "$digest" >"$venv/sealfleet-requirements.sha256"
+  ) 9>"$venv/lock"
 }
 
 # python_venv NAME: a Python environment in target/venv/NAME with infra/requirements/NAME.txt; made anew when that changes.

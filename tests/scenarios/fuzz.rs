@@ -44,9 +44,11 @@ pub async fn no_answer_to_an_operator_is_outside_of_the_document(stack: &Stack) 
         &credentials,
         &[
             "--include-tag",
-            "profile",
+            "profiles",
             "--include-tag",
-            "revoke",
+            "cascade",
+            "--include-tag",
+            "revocations",
             "--max-time",
             "30",
         ],

@@ -17,6 +17,7 @@ mod audit;
 mod bad_input;
 mod builtin;
 mod cascade;
+mod clients;
 mod door;
 mod drift;
 mod fleet;
@@ -136,6 +137,8 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
         fuzz:
             no_answer_is_outside_of_the_document
             no_answer_to_an_operator_is_outside_of_the_document;
+        clients:
+            s91_generated_clients_run_a_story;
         builtin:
             s32_what_is_stored_opens_with_its_key_only
             s33_a_rotated_key_opens_every_old_secret;

@@ -17,7 +17,6 @@ use super::connection::Connection;
 use super::failure::Failure;
 use super::input;
 use super::output::{answer, joined, lines, or_dash};
-use super::profile::document;
 
 /// The longest value that Secrets Manager accepts, in bytes.
 const MOST: u64 = 65536;
@@ -188,7 +187,7 @@ impl Pinned {
         } = self;
         let name = before.name.clone();
         let set = async |profile: &Profile| {
-            let mut content = document::content(document::of(profile));
+            let mut content = profile.content.clone();
             content.secrets.insert(key.clone(), reference.clone());
             client.put_profile(&name, &content, profile.version).await
         };

@@ -15,7 +15,6 @@ pub const ALL: &str = "*";
 
 /// The keys that each tool sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Acl(BTreeMap<ToolName, BTreeSet<String>>);
 

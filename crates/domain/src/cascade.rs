@@ -32,34 +32,34 @@ pub enum Level {
     Run,
 }
 
-/// The profiles that a project puts below each run's own.
+/// The profiles that a project binds below each run's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Bindings {
-    /// The operators' profile at the lowest level.
+    /// A profile of the system scope, at the lowest level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<ProfileName>,
     /// The project's default profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<ProfileName>,
-    /// The profile of each workflow that has one.
+    /// Profiles by workflow.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "openapi", schemars(extend("maxProperties" = crate::limits::WORKFLOWS)))]
     pub workflows: BTreeMap<WorkflowName, ProfileName>,
 }
 
-/// What a run changes for itself alone, above all profiles: plain variables and tombstones. A run
-/// cannot add a secret reference, because that would bypass the rules that every profile obeys.
+/// What a run changes for itself alone, above all profiles. It cannot name secrets: a reference
+/// outside of a profile would escape the rules of profiles.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Overrides {
     /// Plain environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::env"))]
+    #[cfg_attr(feature = "openapi", schemars(with = "crate::schema::Env"))]
     pub env: BTreeMap<String, String>,
-    /// Tombstones: keys of the profiles to remove.
+    /// Tombstones: keys of profiles that the run removes.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[cfg_attr(
         feature = "openapi",
@@ -81,9 +81,8 @@ pub struct Layer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Origin {
-    /// The level that set the key.
     pub level: Level,
-    /// The profile that set the key. Absent for the run's own overrides.
+    /// Absent for the run's own overrides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<ProfileRef>,
 }

@@ -15,11 +15,9 @@ use crate::reference::{ProfileRef, Reference, SecretUri};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct ProfileUse {
-    /// Its level.
     pub level: Level,
-    /// Its name, with its owner.
     pub profile: ProfileRef,
-    /// Its version then.
+    /// The version that was resolved.
     pub version: u32,
 }
 
@@ -29,10 +27,9 @@ pub struct ProfileUse {
 pub struct SecretRef {
     /// The environment variable that a sandbox sees.
     pub name: String,
-    /// The reference.
     pub uri: SecretUri,
-    /// The version it is pinned to. Absent only for a secret that no step can see, which nobody
-    /// asked the identity backend about.
+    /// The version that it is pinned to. Absent only for a secret that no step can see: the control
+    /// plane does not look it up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// The backend's own full name of the secret, where a host needs it to inject the value.

@@ -11,7 +11,6 @@ pub const RESERVED_PREFIX: &str = "sealfleet:";
 
 /// Labels by key, such as `region` to `eu`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Labels(BTreeMap<String, String>);
 
@@ -36,8 +35,18 @@ impl Labels {
     /// # Errors
     /// See [`InvalidLabels`].
     pub fn checked(labels: BTreeMap<String, String>) -> Result<Self, InvalidLabels> {
-        if labels.len() > limits::LABELS {
-            return Err(InvalidLabels::TooMany(labels.len()));
+        let labels = Self(labels);
+        labels.check()?;
+        Ok(labels)
+    }
+
+    /// Checks labels that were read from a request.
+    ///
+    /// # Errors
+    /// See [`InvalidLabels`].
+    pub fn check(&self) -> Result<(), InvalidLabels> {
+        if self.0.len() > limits::LABELS {
+            return Err(InvalidLabels::TooMany(self.0.len()));
         }
         let well_formed = |text: &str| {
             !text.is_empty()
@@ -46,7 +55,7 @@ impl Labels {
                     .bytes()
                     .all(|byte| byte.is_ascii_graphic() && byte != b'=')
         };
-        for (key, value) in &labels {
+        for (key, value) in &self.0 {
             if key.to_ascii_lowercase().starts_with(RESERVED_PREFIX) {
                 return Err(InvalidLabels::Reserved(key.clone()));
             }
@@ -56,7 +65,7 @@ impl Labels {
                 ));
             }
         }
-        Ok(Self(labels))
+        Ok(())
     }
 
     /// Whether `offered` contains each of these labels with the same value. A missing label never

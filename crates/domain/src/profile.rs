@@ -11,42 +11,47 @@ use crate::labels::Labels;
 use crate::limits;
 use crate::names::{ProfileName, WorkflowName, is_env_key};
 pub use crate::reference::{InvalidUri, ProfileRef, Reference, SecretUri};
+#[cfg(feature = "openapi")]
+use crate::schema;
 use crate::scope::Owner;
 
-/// A Sealed Identity profile, owned by one project or by the system scope.
+/// A Sealed Identity profile of a project or of the system scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Profile {
-    /// Name, unique for its owner.
+    /// Unique for its owner.
     pub name: ProfileName,
     /// Number of this version. Starts at 1 and grows with each change.
     pub version: u32,
-    /// What the profile defines.
     #[serde(flatten)]
     pub content: Content,
-    /// When the profile was created.
     pub created_at: Timestamp,
     /// When this version was written.
     pub updated_at: Timestamp,
 }
 
-/// What a profile defines: everything that its author writes except the name.
+/// All that a profile's author writes, beside the name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "openapi", schemars(rename = "ProfileContent"))]
+#[serde(deny_unknown_fields)]
 pub struct Content {
-    /// Plain environment variables. They never hold a secret.
+    /// Plain environment variables.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(with = "schema::Env"))]
     pub env: BTreeMap<String, String>,
-    /// Secret references by the name of the environment variable in the sandbox.
+    /// Secret references by the environment variable that a sandbox sees.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(with = "schema::SecretReferences"))]
     pub secrets: BTreeMap<String, Reference>,
-    /// Tombstones: keys of lower levels to remove.
+    /// Tombstones: keys of lower levels that this profile removes.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::tombstones"))]
     pub remove: BTreeSet<String>,
     /// Tags for people and tools. They decide nothing.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub tags: Labels,
-    /// Workflows that may use the profile. Empty: all workflows.
+    /// The workflows that may use it. Empty: all.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub allowed_workflows: BTreeSet<WorkflowName>,
     /// The secrets that each tool sees. Absent: every tool sees all of them.
@@ -71,6 +76,8 @@ impl Content {
     /// The first field that breaks a rule. A reference must have its owner's own prefix. The
     /// owner's sandboxes can read no other, and this check reports it before anything starts.
     pub fn check(&self, owner: &Owner) -> Result<(), InvalidProfile> {
+        let tags = self.tags.check();
+        tags.map_err(|error| invalid("tags", error.to_string()))?;
         check_env("env", &self.env)?;
         if self.secrets.len() > limits::SECRETS {
             return Err(invalid(

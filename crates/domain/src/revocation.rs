@@ -21,23 +21,20 @@ use crate::reference::{ProfileRef, SecretUri};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Revocation {
-    /// Id of the revocation.
     pub revocation_id: RevocationId,
     /// The profile that declares the key.
     pub profile: ProfileRef,
-    /// The revoked key.
     pub key: String,
     /// The key's address at the time of the revocation.
     pub uri: SecretUri,
     /// Whether runs in flight are also aborted.
     pub hard: bool,
-    /// Why, in the words of the person who revoked it.
+    /// Why, in the words of the actor.
     pub reason: String,
-    /// Who revoked it.
+    /// Who revoked it, as `kind:id`.
     pub actor: String,
-    /// When it was revoked.
     pub at: Timestamp,
-    /// The fan-out that aborts runs in flight. Absent for a soft revocation.
+    /// The fan-out that aborts runs in flight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fan_out_id: Option<FanOutId>,
     /// When and by whom it was lifted. Absent while it is in force.
@@ -49,9 +46,8 @@ pub struct Revocation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Lifted {
-    /// When it was lifted.
     pub at: Timestamp,
-    /// Who lifted it.
+    /// Who lifted it, as `kind:id`.
     pub actor: String,
 }
 
@@ -59,11 +55,10 @@ pub struct Lifted {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Revoked {
-    /// The revocation.
     pub revocation_id: RevocationId,
     /// The profile that contributes the secret.
     pub profile: ProfileRef,
-    /// The secret's name in the sandbox.
+    /// The environment variable that a sandbox sees.
     pub key: String,
 }
 

@@ -1,24 +1,26 @@
-//! JSON Schemas (2020-12) of what is written as text, and of maps and lists that have bounds: for
-//! the OpenAPI document.
+//! JSON Schemas (2020-12) for the OpenAPI document: of types that are written as text, and of maps
+//! and lists with bounds.
 //!
-//! Derived schemas follow what serde does. These stand beside code that parses or checks, so each
-//! says what that code accepts and no less: whatever a schema forbids, the code refuses. Where a
-//! bound is in bytes, the schema counts characters, which are never more.
+//! serde's attributes cannot describe these, because code parses or checks them. The code refuses
+//! whatever a schema forbids. Where a bound is in bytes, the schema counts characters, which are
+//! never more.
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use crate::acl::Acl;
 use crate::capability::{EXAMPLE_REFERENCE, EXAMPLE_URI, SCHEMES};
 use crate::clock::Timestamp;
 use crate::ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, WorkerId};
+use crate::labels::Labels;
 use crate::limits;
 use crate::names::{PoolName, ProfileName, ProjectId, StepId, ToolName, WorkflowName};
 use crate::reference::{ProfileRef, Reference, SecretUri};
 
 const HYPHENED: &str = "^[a-z][a-z0-9]*(-[a-z0-9]+)*$";
 const UNDERSCORED: &str = "^[a-z][a-z0-9_-]*$";
-const ENV_KEY: &str = "^(?!PATH$|SEALFLEET_|AWS_|LD_)[A-Za-z_][A-Za-z0-9_]*$";
+const ENV_KEY: &str = "(?!PATH$|SEALFLEET_|AWS_|LD_)[A-Za-z_][A-Za-z0-9_]*";
 /// A part of a secret's name: neither `.` nor `..`.
 const PART: &str = r"([A-Za-z0-9_-]|\.[A-Za-z0-9_-]|\.\.[A-Za-z0-9._-])[A-Za-z0-9._-]*";
 const NO_CONTROL: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
@@ -64,16 +66,16 @@ macro_rules! text {
 }
 
 text! {
-    ProjectId "A project: the tenant. Never `system`.", HYPHENED, 32, "healthcare";
-    PoolName "A pool: a named queue of a project.", HYPHENED, 24, "default";
-    ProfileName "A Sealed Identity profile.", HYPHENED, 48, "crm";
-    StepId "A step, unique in its run.", UNDERSCORED, 32, "main";
-    WorkflowName "The kind of work that a run does.", UNDERSCORED, 48, "billing";
-    ToolName "A tool that a step runs, such as a CLI agent.", UNDERSCORED, 48, "codex";
-    ProfileRef "A profile of the project, or `system/NAME`.", "^(system/)?[a-z][a-z0-9]*(-[a-z0-9]+)*$", 55, "system/base";
+    ProjectId "The name of a project, which is a tenant. Never `system`.", HYPHENED, 32, "healthcare";
+    PoolName "The name of a pool, which is a queue of a project.", HYPHENED, 24, "default";
+    ProfileName "The name of a Sealed Identity profile.", HYPHENED, 48, "crm";
+    StepId "The id of a step, unique in its run.", UNDERSCORED, 32, "main";
+    WorkflowName "The name of a workflow: the kind of work that a run does.", UNDERSCORED, 48, "billing";
+    ToolName "The name of a tool that a step runs, such as a CLI agent.", UNDERSCORED, 48, "codex";
+    ProfileRef "The name of a profile of the project, or `system/NAME` for one of the system scope.", "^(system/)?[a-z][a-z0-9]*(-[a-z0-9]+)*$", 55, "system/base";
     SecretUri "The address of a secret, never its value.",
         format!("^{}$", uri()), limits::URI_BYTES, EXAMPLE_URI;
-    Reference "The address of a secret, with a version where it is pinned to one; never its value.",
+    Reference "The address of a secret, never its value. `@VERSION` pins it to a version.",
         format!("^{}(@[A-Za-z0-9-]{{1,64}})?$", uri()), limits::URI_BYTES, EXAMPLE_REFERENCE;
 }
 
@@ -127,12 +129,39 @@ fn bounded(least: usize, most: usize) -> Schema {
 }
 
 fn env_key() -> Schema {
-    json_schema!({ "type": "string", "pattern": ENV_KEY, "maxLength": 128, "examples": ["API_KEY"] })
+    json_schema!({ "type": "string", "pattern": format!("^{ENV_KEY}$"), "maxLength": 128, "examples": ["API_KEY"] })
 }
 
-/// Plain environment variables.
-pub fn env(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
+macro_rules! schemas {
+    ($($name:ident $schema:expr;)*) => {
+        $(impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                let schema: fn(&mut SchemaGenerator) -> Schema = $schema;
+                schema(generator)
+            }
+        })*
+    };
+}
+
+/// Stands for a map of plain environment variables.
+pub struct Env;
+/// Stands for a map of secret references by environment variable.
+pub struct SecretReferences;
+/// Stands for the name of a step's state, as [`crate::step::StepState::name`] writes it.
+pub struct StepState;
+
+schemas! {
+    StepState |_| json_schema!({
+        "description": "Where a step stands.",
+        "type": "string",
+        "enum": ["blocked", "queued", "leased", "running", "succeeded", "failed", "aborted", "dead"],
+    });
+    Env |_| json_schema!({
+        "description": "Plain environment variables.",
         "type": "object",
         "propertyNames": env_key(),
         "additionalProperties": {
@@ -142,50 +171,48 @@ pub fn env(_: &mut SchemaGenerator) -> Schema {
         },
         "maxProperties": limits::ENV_ENTRIES,
         "examples": [{ "REGION": "eu" }],
-    })
-}
-
-/// Secret references by variable.
-pub fn secrets(generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({
+    });
+    SecretReferences |generator| json_schema!({
+        "description": "Secret references by environment variable.",
         "type": "object",
         "propertyNames": env_key(),
         "additionalProperties": generator.subschema_for::<Reference>(),
         "maxProperties": limits::SECRETS,
         "examples": [{ "CRM_KEY": EXAMPLE_URI }],
-    })
-}
-
-/// Tombstones.
-pub fn tombstones(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "items": env_key(), "maxItems": limits::ENV_ENTRIES })
-}
-
-/// What each tool sees. A list that names a key twice may be longer than what it says.
-pub fn tools(generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": ["object", "null"],
+    });
+    // A list may name a key twice.
+    Acl |generator| json_schema!({
+        "description": "The secrets that each tool sees, by environment variable. `*` stands for all of them.",
+        "type": "object",
         "propertyNames": generator.subschema_for::<ToolName>(),
-        "additionalProperties": { "type": "array", "items": { "anyOf": [{ "const": "*" }, env_key()] } },
+        "additionalProperties": {
+            "type": "array",
+            "items": {
+                "type": "string",
+                "pattern": format!(r"^(\*|{ENV_KEY})$"),
+                "maxLength": 128,
+                "examples": ["API_KEY"],
+            },
+        },
         "maxProperties": limits::TOOLS,
         "examples": [{ "codex": ["CRM_KEY"], "psql": ["*"] }],
-    })
-}
-
-/// Labels that a caller or a worker sets.
-pub fn labels(_: &mut SchemaGenerator) -> Schema {
-    let text = "^[!-<>-~]+$";
-    json_schema!({
+    });
+    Labels |_| json_schema!({
+        "description": "Labels by key. Keys that start with `sealfleet:` are reserved.",
         "type": "object",
         "propertyNames": {
             "type": "string",
             "pattern": "^(?![sS][eE][aA][lL][fF][lL][eE][eE][tT]:)[!-<>-~]+$",
             "maxLength": limits::LABEL_BYTES,
         },
-        "additionalProperties": { "type": "string", "pattern": text, "maxLength": limits::LABEL_BYTES },
+        "additionalProperties": {
+            "type": "string",
+            "pattern": "^[!-<>-~]+$",
+            "maxLength": limits::LABEL_BYTES,
+        },
         "maxProperties": limits::LABELS,
         "examples": [{ "region": "eu" }],
-    })
+    });
 }
 
 /// Models that a worker, a key or a pool has.
@@ -200,11 +227,9 @@ pub fn model(_: &mut SchemaGenerator) -> Schema {
 
 /// A step's command.
 pub fn command(_: &mut SchemaGenerator) -> Schema {
-    let word = json_schema!({ "type": "string", "maxLength": limits::COMMAND_BYTES, "pattern": r"^[^\u0000]*$" });
     json_schema!({
         "type": "array",
-        "prefixItems": [{ "allOf": [word], "minLength": 1 }],
-        "items": word,
+        "items": { "type": "string", "maxLength": limits::COMMAND_BYTES, "pattern": r"^[^\u0000]*$" },
         "minItems": 1,
         "maxItems": limits::COMMAND_WORDS,
         "examples": [["/usr/bin/python3", "-c", "print('hello')"]],
@@ -231,4 +256,9 @@ pub fn reason(_: &mut SchemaGenerator) -> Schema {
         "pattern": NO_CONTROL,
         "examples": ["leaked in a ticket"],
     })
+}
+
+/// Tombstones: keys that a level takes away.
+pub fn tombstones(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": env_key(), "maxItems": limits::ENV_ENTRIES })
 }

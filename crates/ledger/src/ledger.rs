@@ -1,4 +1,4 @@
-//! The ledger: its store, clock and id source. Each protocol is a module of its own.
+//! The ledger itself: its store, its clock and its source of ids. Each protocol has its own module.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! [`Cloud`] on the real SDK, with the endpoint that the stand-in was given.
+//! [`Cloud`] on the AWS SDK, against the endpoint the stand-in was given.
 //!
 //! It uses two identities. The stand-in's own identity calls `sts:AssumeRole` and invokes the event
 //! target, which ECS and EventBridge do themselves in AWS. The roles of tasks do everything else. A
@@ -7,10 +7,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
-use aws_sdk_cloudwatchlogs::types::InputLogEvent;
-use aws_sdk_lambda::primitives::Blob;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
+use sealfleet_aws_json::{lambda::Lambda, logs::Logs};
 use zeroize::Zeroizing;
 
 use crate::clock;
@@ -21,34 +24,10 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Longer than the observer may run.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(60);
 
-/// Builds a client. A macro, because each SDK crate has its own configuration types.
-macro_rules! client {
-    ($sdk:ident, $aws:expr, $credentials:expr) => {
-        $sdk::Client::from_conf(
-            $sdk::Config::builder()
-                .behavior_version($sdk::config::BehaviorVersion::latest())
-                .region($sdk::config::Region::new($aws.region.clone()))
-                .endpoint_url(&$aws.endpoint)
-                .http_client($aws.http.clone())
-                .timeout_config(
-                    $sdk::config::timeout::TimeoutConfig::builder()
-                        .connect_timeout(CONNECT_LIMIT)
-                        .operation_attempt_timeout(ATTEMPT_LIMIT)
-                        .build(),
-                )
-                .credentials_provider($credentials)
-                .build(),
-        )
-    };
-}
-
 pub struct Aws {
-    endpoint: String,
-    region: String,
+    /// With the stand-in's own credentials.
+    own: SdkConfig,
     observe_function: String,
-    http: aws_sdk_sts::config::SharedHttpClient,
-    sts: aws_sdk_sts::Client,
-    lambda: aws_sdk_lambda::Client,
 }
 
 /// Where the services are, and the stand-in's own credentials.
@@ -61,21 +40,8 @@ pub struct AwsSettings {
     pub observe_function: String,
 }
 
-struct Link {
-    endpoint: String,
-    region: String,
-    http: aws_sdk_sts::config::SharedHttpClient,
-}
-
 impl Aws {
     pub fn new(settings: AwsSettings) -> Self {
-        let link = Link {
-            endpoint: settings.endpoint,
-            region: settings.region,
-            http: aws_smithy_http_client::Builder::new()
-                .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
-                .build_https(),
-        };
         let own = Credentials::new(
             settings.access_key_id,
             settings.secret_access_key.as_str(),
@@ -83,46 +49,53 @@ impl Aws {
             None,
             "environment",
         );
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
+            .build_https();
+        let limits = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_LIMIT)
+            .operation_attempt_timeout(ATTEMPT_LIMIT)
+            .build();
+        let own = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(settings.region))
+            .endpoint_url(settings.endpoint)
+            .http_client(http)
+            .timeout_config(limits)
+            .credentials_provider(SharedCredentialsProvider::new(own))
+            .build();
         Self {
-            sts: client!(aws_sdk_sts, link, own.clone()),
-            lambda: client!(aws_sdk_lambda, link, own),
-            endpoint: link.endpoint,
-            region: link.region,
-            http: link.http,
+            own,
             observe_function: settings.observe_function,
         }
     }
-}
 
-fn sdk_credentials(role: &RoleCredentials) -> Credentials {
-    Credentials::new(
-        &role.access_key_id,
-        role.secret_access_key.as_str(),
-        Some(role.session_token.to_string()),
-        None,
-        "assumed role of a task",
-    )
+    fn as_role(&self, role: &RoleCredentials) -> SdkConfig {
+        let credentials = Credentials::new(
+            &role.access_key_id,
+            role.secret_access_key.as_str(),
+            Some(role.session_token.to_string()),
+            None,
+            "assumed role of a task",
+        );
+        let credentials = SharedCredentialsProvider::new(credentials);
+        let config = self.own.to_builder();
+        config.credentials_provider(credentials).build()
+    }
 }
 
 /// Code and message of a failed call. Transport errors have no code from a service.
-fn failure<E, R>(error: &aws_sdk_sts::error::SdkError<E, R>) -> CloudError
-where
-    E: aws_sdk_sts::error::ProvideErrorMetadata,
-    R: std::fmt::Debug,
-    E: std::error::Error + 'static,
-{
+fn failure<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> CloudError {
     match error {
-        aws_sdk_sts::error::SdkError::ServiceError(service) => CloudError {
+        SdkError::ServiceError(service) => CloudError {
             code: service.err().code().unwrap_or("Unknown").to_owned(),
             message: service.err().message().unwrap_or("no message").to_owned(),
         },
         other => CloudError {
             code: "RequestError".to_owned(),
             message: match other {
-                aws_sdk_sts::error::SdkError::TimeoutError(_) => "the call timed out",
-                aws_sdk_sts::error::SdkError::DispatchFailure(_) => {
-                    "the endpoint could not be reached"
-                }
+                SdkError::TimeoutError(_) => "the call timed out",
+                SdkError::DispatchFailure(_) => "the endpoint could not be reached",
                 _ => "the answer could not be read",
             }
             .to_owned(),
@@ -137,8 +110,7 @@ impl Cloud for Aws {
         role_arn: &str,
         session_name: &str,
     ) -> Result<RoleCredentials, CloudError> {
-        let answer = self
-            .sts
+        let answer = aws_sdk_sts::Client::new(&self.own)
             .assume_role()
             .role_arn(role_arn)
             .role_session_name(session_name)
@@ -169,7 +141,7 @@ impl Cloud for Aws {
         role: &RoleCredentials,
         reference: &SecretReference,
     ) -> Result<Zeroizing<String>, CloudError> {
-        let answer = client!(aws_sdk_secretsmanager, self, sdk_credentials(role))
+        let answer = aws_sdk_secretsmanager::Client::new(&self.as_role(role))
             .get_secret_value()
             .secret_id(&reference.arn)
             .set_version_id(reference.version_id.clone())
@@ -189,16 +161,11 @@ impl Cloud for Aws {
         group: &str,
         stream: &str,
     ) -> Result<(), CloudError> {
-        let created = client!(aws_sdk_cloudwatchlogs, self, sdk_credentials(role))
-            .create_log_stream()
-            .log_group_name(group)
-            .log_stream_name(stream)
-            .send()
-            .await;
+        let logs = Logs::new(&self.as_role(role)).map_err(|error| failure(&error))?;
+        let created = logs.create_stream(group, stream).await;
         match created.map_err(|error| failure(&error)) {
             Err(error) if error.code == "ResourceAlreadyExistsException" => Ok(()),
-            Err(error) => Err(error),
-            Ok(_) => Ok(()),
+            other => other,
         }
     }
 
@@ -209,36 +176,16 @@ impl Cloud for Aws {
         stream: &str,
         lines: &[LogLine],
     ) -> Result<(), CloudError> {
-        let events = lines
-            .iter()
-            .filter_map(|line| {
-                InputLogEvent::builder()
-                    .timestamp(line.at)
-                    .message(&line.text)
-                    .build()
-                    .ok()
-            })
-            .collect();
-        client!(aws_sdk_cloudwatchlogs, self, sdk_credentials(role))
-            .put_log_events()
-            .log_group_name(group)
-            .log_stream_name(stream)
-            .set_log_events(Some(events))
-            .send()
-            .await
-            .map(|_| ())
-            .map_err(|error| failure(&error))
+        let events = lines.iter().map(|line| (line.at, line.text.as_str()));
+        let logs = Logs::new(&self.as_role(role)).map_err(|error| failure(&error))?;
+        let put = logs.put_events(group, stream, events).await;
+        put.map_err(|error| failure(&error))
     }
 
     async fn deliver_event(&self, event: &serde_json::Value) -> Result<(), CloudError> {
-        let answer = self
-            .lambda
-            .invoke()
-            .function_name(&self.observe_function)
-            .payload(Blob::new(event.to_string()))
-            .send()
-            .await
-            .map_err(|error| failure(&error))?;
+        let lambda = Lambda::new(&self.own).map_err(|error| failure(&error))?;
+        let invoked = lambda.invoke(&self.observe_function, event).await;
+        let answer = invoked.map_err(|error| failure(&error))?;
         match answer.function_error {
             None => Ok(()),
             Some(kind) => Err(CloudError {

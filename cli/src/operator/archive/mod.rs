@@ -19,6 +19,8 @@ use sealfleet_archive::digest::verify::{
 use sealfleet_archive::objects::{DIGESTS, EVENTS, SET_ASIDE};
 use sealfleet_aws::objects::{Objects as _, S3};
 use sealfleet_aws::signing::Kms;
+use sealfleet_aws_json::lambda::Lambda;
+use sealfleet_domain::cause::chain;
 use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{Clock as _, ProjectId, Timestamp};
 use sealfleet_system::SystemClock;
@@ -278,34 +280,21 @@ pub(super) async fn re_export(range: ReExport, output: Output) -> Result<(), Fai
     }
     let config = sealfleet_aws::config::load().await;
     // A part takes as long as the function may.
-    let patient = aws_sdk_lambda::config::timeout::TimeoutConfig::builder()
+    let patient = aws_config::timeout::TimeoutConfig::builder()
         .operation_attempt_timeout(Duration::from_secs(130))
         .operation_timeout(Duration::from_secs(400))
         .build();
-    let config = aws_sdk_lambda::config::Builder::from(&config)
-        .timeout_config(patient)
-        .build();
-    let client = aws_sdk_lambda::Client::from_conf(config);
+    let config = config.into_builder().timeout_config(patient).build();
+    let lambda = Lambda::new(&config).map_err(|error| Failure::other(chain(&error)))?;
     let mut sums = [("entries", 0), ("objects", 0), ("set_aside", 0)];
     let mut next = Value::Null;
     loop {
         let event =
             json!({ "re_export": { "project": project, "from": from, "to": to, "next": next } });
-        let payload = aws_sdk_lambda::primitives::Blob::new(event.to_string());
-        let invoked = client
-            .invoke()
-            .function_name(&function)
-            .payload(payload)
-            .send()
-            .await;
-        let invoked =
-            invoked.map_err(|error| Failure::other(sealfleet_domain::cause::chain(&error)))?;
-        let payload = invoked
-            .payload()
-            .map(|payload| payload.as_ref().to_vec())
-            .unwrap_or_default();
-        let part: Value = serde_json::from_slice(&payload).map_err(Failure::other)?;
-        if invoked.function_error().is_some() {
+        let invoked = lambda.invoke(&function, &event).await;
+        let invoked = invoked.map_err(|error| Failure::other(chain(&error)))?;
+        let part: Value = serde_json::from_slice(&invoked.payload).map_err(Failure::other)?;
+        if invoked.function_error.is_some() {
             let why = part
                 .get("errorMessage")
                 .and_then(Value::as_str)

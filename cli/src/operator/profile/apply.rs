@@ -116,7 +116,7 @@ async fn update(
     version: u32,
 ) -> Result<Profile, Failure> {
     let name = document.name.clone();
-    client.put_profile(&name, &document::content(document), version).await.map_err(|error| match error.status() {
+    client.put_profile(&name, &document.content, version).await.map_err(|error| match error.status() {
         Some(412) => Failure::Refused(format!(
             "somebody else changed it after version {version} was read, so nothing was written; see \
              `sealfleet profile history {name}`, bring the file up to date, and apply it again"

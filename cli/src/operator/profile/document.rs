@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sealfleet_client::types::{CreateProfile, PutProfile};
+use sealfleet_client::types::CreateProfile;
 use sealfleet_domain::profile::Profile;
 use serde::{Deserialize as _, Serialize};
 use yaml_serde::{Deserializer, Value};
@@ -69,41 +69,10 @@ fn without_input(message: &str) -> String {
 }
 
 /// Converts the API's view of a profile into a document.
-pub(in super::super) fn of(profile: &Profile) -> CreateProfile {
-    let content = profile.content.clone();
+pub(super) fn of(profile: &Profile) -> CreateProfile {
     CreateProfile {
         name: profile.name.clone(),
-        env: content.env,
-        secrets: content.secrets,
-        remove: content.remove,
-        tags: content
-            .tags
-            .iter()
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect(),
-        allowed_workflows: content.allowed_workflows,
-        tools: content.tools,
-    }
-}
-
-/// Everything in the document except its name.
-pub(in super::super) fn content(document: CreateProfile) -> PutProfile {
-    let CreateProfile {
-        name: _,
-        env,
-        secrets,
-        remove,
-        tags,
-        allowed_workflows,
-        tools,
-    } = document;
-    PutProfile {
-        env,
-        secrets,
-        remove,
-        tags,
-        allowed_workflows,
-        tools,
+        content: profile.content.clone(),
     }
 }
 
@@ -164,27 +133,28 @@ fn parts(document: &CreateProfile) -> BTreeMap<String, String> {
     let mut add = |field: &str, key: &dyn std::fmt::Display, value: String| {
         parts.insert(format!("{field}.{key}"), value);
     };
-    document
+    let content = &document.content;
+    content
         .env
         .iter()
         .for_each(|(key, value)| add("env", key, value.clone()));
-    document
+    content
         .secrets
         .iter()
         .for_each(|(key, reference)| add("secrets", key, reference.to_string()));
-    document
+    content
         .remove
         .iter()
         .for_each(|key| add("remove", key, String::new()));
-    document
+    content
         .tags
         .iter()
-        .for_each(|(key, value)| add("tags", key, value.clone()));
-    document
+        .for_each(|(key, value)| add("tags", &key, value.to_owned()));
+    content
         .allowed_workflows
         .iter()
         .for_each(|workflow| add("allowed_workflows", workflow, String::new()));
-    for (tool, keys) in document.tools.iter().flat_map(|tools| tools.iter()) {
+    for (tool, keys) in content.tools.iter().flat_map(|tools| tools.iter()) {
         add(
             "tools",
             tool,
@@ -195,7 +165,7 @@ fn parts(document: &CreateProfile) -> BTreeMap<String, String> {
         );
     }
     // An empty tool list denies every tool; an absent list denies none.
-    if document.tools.is_some() {
+    if content.tools.is_some() {
         parts.insert("tools".to_owned(), String::new());
     }
     parts

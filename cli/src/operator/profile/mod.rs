@@ -1,14 +1,14 @@
 //! Sealed Identity profiles, owned by a project or, with an operator's token, by the system scope.
 
 mod apply;
-pub(super) mod document;
+mod document;
 mod resolve;
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
 use sealfleet_client::all_pages;
-use sealfleet_client::types::{CreateProfile, ProfileVersionView};
+use sealfleet_client::types::{CreateProfile, ProfileVersionView, PutProfile};
 use sealfleet_domain::acl::Acl;
 use sealfleet_domain::profile::Profile;
 use sealfleet_domain::{ProfileName, Reference, WorkflowName};
@@ -102,12 +102,12 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         } => {
             let request = CreateProfile {
                 name,
-                env: unique("env", env)?,
-                secrets: unique("secret", secrets)?,
-                remove: Default::default(),
-                tags: Default::default(),
-                allowed_workflows: workflows.into_iter().collect(),
-                tools: None,
+                content: PutProfile {
+                    env: unique("env", env)?,
+                    secrets: unique("secret", secrets)?,
+                    allowed_workflows: workflows.into_iter().collect(),
+                    ..Default::default()
+                },
             };
             let profile = connection.client()?.create_profile(&request).await?;
             answer(connection.output, &profile, || text(&profile))

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
-use sealfleet_client::types::{CreatePool, CreateProject, PoolView, ProjectView};
+use sealfleet_client::types::{CreatePool, CreateProject, FargateSpec, PoolView, ProjectView};
 use sealfleet_client::{Client, Code};
 use sealfleet_domain::{PoolName, ProjectId};
 use serde_json::json;
@@ -197,43 +197,20 @@ fn difference(
         .find_map(|(pool, wanted)| match (registered.get(pool), wanted) {
             (None, _) => Some(format!("it has no pool `{pool}`")),
             (Some(PoolView::Pull {}), CreatePool::Pull {}) => None,
-            (Some(there @ PoolView::Fargate { .. }), CreatePool::Fargate { .. }) => {
-                let (there, wanted) = (in_order(asked(there.clone())), in_order(wanted.clone()));
-                (there != wanted).then(|| format!("its pool `{pool}` is {}", json!(there)))
+            (Some(PoolView::Fargate(there)), CreatePool::Fargate(wanted)) => {
+                let (there, wanted) = (in_order(&there.spec), in_order(wanted));
+                (there != wanted)
+                    .then(|| format!("its pool `{pool}` is {}", json!(CreatePool::Fargate(there))))
             }
             (Some(_), _) => Some(format!("its pool `{pool}` is of the other kind")),
         })
 }
 
-/// The request that would have created this pool.
-fn asked(pool: PoolView) -> CreatePool {
-    match pool {
-        PoolView::Pull {} => CreatePool::Pull {},
-        PoolView::Fargate {
-            worker_id: _,
-            image,
-            cpu,
-            memory_mib,
-            max_concurrent,
-            labels,
-            models,
-        } => CreatePool::Fargate {
-            image,
-            cpu,
-            memory_mib,
-            max_concurrent,
-            labels,
-            models,
-        },
-    }
-}
-
 /// Sorts the models, because their order does not matter.
-fn in_order(mut pool: CreatePool) -> CreatePool {
-    if let CreatePool::Fargate { models, .. } = &mut pool {
-        models.sort();
-    }
-    pool
+fn in_order(spec: &FargateSpec) -> FargateSpec {
+    let mut spec = spec.clone();
+    spec.models.sort();
+    spec
 }
 
 fn word(change: Change) -> String {
@@ -243,12 +220,13 @@ fn word(change: Change) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sealfleet_client::types::FargatePoolView;
     use sealfleet_domain::WorkerId;
 
-    fn fargate(image: &str, at_once: u32, region: &str, models: &[&str]) -> CreatePool {
+    fn fargate(image: &str, at_once: u32, region: &str, models: &[&str]) -> FargateSpec {
         let labels = BTreeMap::from([("region".to_owned(), region.to_owned())]);
         let models = models.iter().map(|model| (*model).to_owned()).collect();
-        CreatePool::Fargate {
+        FargateSpec {
             image: image.to_owned(),
             cpu: 256,
             memory_mib: 512,
@@ -268,15 +246,10 @@ mod tests {
             (name("workers"), PoolView::Pull {}),
             (
                 name("tasks"),
-                PoolView::Fargate {
+                PoolView::Fargate(FargatePoolView {
                     worker_id,
-                    image: "a".to_owned(),
-                    cpu: 256,
-                    memory_mib: 512,
-                    max_concurrent: 1,
-                    labels: BTreeMap::from([("region".to_owned(), "eu".to_owned())]),
-                    models: vec!["m".to_owned(), "n".to_owned()],
-                },
+                    spec: fargate("a", 1, "eu", &["m", "n"]),
+                }),
             ),
         ]);
         let told = |pools: &[(&str, CreatePool)]| {
@@ -287,7 +260,7 @@ mod tests {
             difference(&registered, &wanted).unwrap_or_default()
         };
         let pull = CreatePool::Pull {};
-        let same = fargate("a", 1, "eu", &["n", "m"]);
+        let same = CreatePool::Fargate(fargate("a", 1, "eu", &["n", "m"]));
         assert_eq!(
             told(&[("workers", pull.clone()), ("tasks", same.clone())]),
             ""
@@ -299,6 +272,7 @@ mod tests {
             fargate("a", 1, "us", &["m", "n"]),
             fargate("a", 1, "eu", &["m"]),
         ] {
+            let other = CreatePool::Fargate(other);
             let told = told(&[("workers", pull.clone()), ("tasks", other)]);
             assert!(
                 told.contains(r#"its pool `tasks` is {"cpu":256,"image":"a""#),

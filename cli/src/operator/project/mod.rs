@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
 use sealfleet_client::all_pages;
-use sealfleet_client::types::{CreatePool, CreateProject, LimitsView, PoolView, ProjectView};
+use sealfleet_client::types::{
+    CreatePool, CreateProject, FargatePoolView, FargateSpec, LimitsView, PoolView, ProjectView,
+};
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::{PoolName, ProjectId};
 
@@ -100,14 +102,14 @@ impl Fargate {
             .collect();
         if let (Some(pool), Some(image)) = (fargate_pool, image) {
             let labels = labels.into_iter().collect();
-            let fargate = CreatePool::Fargate {
+            let fargate = CreatePool::Fargate(FargateSpec {
                 image,
                 cpu,
                 memory_mib,
                 max_concurrent,
                 labels,
                 models,
-            };
+            });
             if pools.insert(pool.clone(), fargate).is_some() {
                 return Err(Failure::Usage(format!(
                     "the pool `{pool}` is named twice; give each pool its own name"
@@ -188,21 +190,15 @@ fn in_words(limits: LimitsView) -> String {
 fn text(view: &ProjectView) -> String {
     let pool = |(name, pool): (&PoolName, &PoolView)| match pool {
         PoolView::Pull {} => format!("{name} (pull)"),
-        PoolView::Fargate {
-            worker_id,
-            image,
-            cpu,
-            memory_mib,
-            max_concurrent,
-            labels,
-            models,
-        } => {
-            let (labels, models) = (pairs(labels), joined(models));
-            format!(
-                "{name} (fargate, {worker_id}, {cpu} CPU units, {memory_mib} MiB, {max_concurrent} at once, labels {labels}, \
-                 models {models}, {image})"
-            )
-        }
+        PoolView::Fargate(FargatePoolView { worker_id, spec }) => format!(
+            "{name} (fargate, {worker_id}, {} CPU units, {} MiB, {} at once, labels {}, models {}, {})",
+            spec.cpu,
+            spec.memory_mib,
+            spec.max_concurrent,
+            pairs(&spec.labels),
+            joined(&spec.models),
+            spec.image
+        ),
     };
     let pools: Vec<String> = view.pools.iter().map(pool).collect();
     lines([

@@ -48,8 +48,7 @@ pub struct AuditEntry {
     pub events: Vec<Event>,
 }
 
-/// A line of free text: at most [`limits::REASON_BYTES`] bytes, without control characters. Longer
-/// text is cut.
+/// A line of free text without control characters, cut to [`limits::REASON_BYTES`] bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(from = "String")]

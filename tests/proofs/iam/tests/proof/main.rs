@@ -68,7 +68,7 @@ fn the_page_is_what_the_policies_answer() {
     let made = page::written_into(&written, &page::render(&matrix, &accounts).unwrap()).unwrap();
     assert!(
         written == made,
-        "docs/who-may-do-what.md is not what the policies answer: `cargo run --bin sealfleet-iam -- --write`, and read the difference"
+        "docs/who-may-do-what.md is not what the policies answer: `cargo run -p sealfleet-iam -- --write`, and read the difference"
     );
 }
 

@@ -1,10 +1,12 @@
 //! The OpenAPI 3.1 document, made from [`operations`](crate::operations) and the types that they
 //! name.
 //!
-//! Schemas are derived from the types by the attributes that (de)serialise them, so a field that is
-//! renamed, or made optional, is renamed in the document as well. What is read and what is written
-//! are told apart: a request may leave out what has a default, an answer always holds it. A type
-//! that would be both is refused.
+//! schemars derives the schemas from serde's attributes, so the document follows every change of a
+//! type. Requests and answers have schemas of their own: a request may leave out a field with a
+//! default, an answer always holds it. A type that is used for both must have the same schema in
+//! both.
+
+mod schemas;
 
 use std::collections::BTreeMap;
 
@@ -14,17 +16,24 @@ use serde_json::{Map, Value, json};
 use crate::operations::{self, Credential, Header, Operation, Success, path_shape};
 use crate::problem::{Code, Problem};
 
-/// A type that a request and an answer share, and that is not read as it is written: each side
-/// needs its own.
+/// One name for two schemas.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is read otherwise than it is written; give requests a type of their own")]
+#[error("`{0}` names two schemas; give requests, or the variant, a type with another name")]
 pub struct Ambiguous(String);
 
-/// The document. `examples` are named request bodies of an operation.
+/// Examples for the document.
+pub trait Examples {
+    /// Request bodies of an operation by name.
+    fn requests(&self, operation: &Operation) -> Vec<(String, Value)>;
+    /// The body that an operation answers with a status.
+    fn answer(&self, operation: &Operation, status: u16) -> Option<Value>;
+}
+
+/// The document.
 ///
 /// # Errors
 /// When one name would stand for two schemas.
-pub fn document(examples: &dyn Fn(&Operation) -> Vec<(String, Value)>) -> Result<Value, Ambiguous> {
+pub fn document(examples: &dyn Examples) -> Result<Value, Ambiguous> {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
         settings.meta_schema = None;
@@ -33,17 +42,13 @@ pub fn document(examples: &dyn Fn(&Operation) -> Vec<(String, Value)>) -> Result
         requests: settings.clone().for_deserialize().into_generator(),
         answers: settings.for_serialize().into_generator(),
         responses: BTreeMap::new(),
+        examples,
     };
-    let problem = maker.answers.subschema_for::<Problem>();
-    maker.answers.subschema_for::<Code>();
     let mut paths: Map<String, Value> = Map::new();
     for operation in operations::all() {
         let mut described = described(operation);
-        described.extend(maker.request(operation, examples(operation)));
-        described.insert(
-            "responses".to_owned(),
-            maker.answers_of(operation, problem.as_value()),
-        );
+        described.extend(maker.request(operation));
+        described.insert("responses".to_owned(), maker.answers_of(operation));
         let methods = paths.entry(operation.path).or_insert_with(|| json!({}));
         if let Some(methods) = methods.as_object_mut() {
             methods.insert(
@@ -52,7 +57,10 @@ pub fn document(examples: &dyn Fn(&Operation) -> Vec<(String, Value)>) -> Result
             );
         }
     }
-    let mut document = json!({
+    let mut components = maker.schemas()?;
+    let roots = vec![json!(paths), json!(maker.responses)];
+    schemas::prune(&mut components, roots);
+    Ok(json!({
         "openapi": "3.1.0",
         "info": info(),
         "servers": [{
@@ -62,14 +70,12 @@ pub fn document(examples: &dyn Fn(&Operation) -> Vec<(String, Value)>) -> Result
         "tags": tags(),
         "paths": paths,
         "components": {
-            "schemas": maker.schemas()?,
+            "schemas": components,
             "responses": maker.responses,
             "headers": headers(),
             "securitySchemes": security_schemes(),
         },
-    });
-    plain(&mut document);
-    Ok(document)
+    }))
 }
 
 fn info() -> Value {
@@ -78,9 +84,9 @@ fn info() -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "license": { "name": "Apache License 2.0", "identifier": "Apache-2.0" },
         "description": "The control plane of Sealfleet. JSON everywhere; a field or query parameter that an operation does \
-            not know is refused. Every refusal is `application/problem+json` (RFC 9457) with a stable `code`. What is \
-            another project's is answered exactly like what does not exist. No field takes or shows a secret's value, but for \
-            the credentials that an answer says it shows once.",
+            not know is refused. Every refusal is `application/problem+json` (RFC 9457) with a stable `code`. The API answers \
+            exactly alike for what belongs to another project and for what does not exist. No field takes or shows a secret's \
+            value, except the new credentials that an answer shows once.",
     })
 }
 
@@ -88,19 +94,45 @@ fn tags() -> Value {
     let tag =
         |(name, description): (&str, &str)| json!({ "name": name, "description": description });
     let tags = [
-        ("fleet", "Projects, API tokens, enrolment keys and workers."),
-        ("profile", "Sealed Identity profiles and the cascade."),
-        ("revoke", "Revocations of keys."),
-        ("enqueue", "Takes runs in."),
-        ("runs", "Reads runs."),
-        ("cancel", "Ends runs."),
-        ("claim", "What workers ask for."),
-        ("report", "What workers tell."),
-        ("sandbox", "What Fargate sandboxes ask for."),
+        ("projects", "Projects with their pools and rate limits."),
+        ("tokens", "API tokens of projects."),
+        (
+            "enrolment-keys",
+            "Keys that approve workers as they register.",
+        ),
+        ("workers", "Workers, and the credentials for their queues."),
+        ("profiles", "Sealed Identity profiles."),
+        (
+            "cascade",
+            "The profiles that a project binds below each run's own.",
+        ),
+        (
+            "revocations",
+            "Revocations of keys, and the runs that they abort.",
+        ),
+        ("runs", "Runs and their steps."),
+        (
+            "claims",
+            "Claims of steps: workers claim, start, keep and report them.",
+        ),
+        ("sandboxes", "The work of Fargate sandboxes."),
         ("audit", "The audit trail."),
         ("openapi", "This document."),
     ];
     tags.into_iter().map(tag).collect()
+}
+
+/// The noun that an operation is about: the first part of its path, but for those of another noun.
+fn tag(operation: &Operation) -> &'static str {
+    let noun = operation.path.split('/').nth(2).unwrap_or_default();
+    match noun {
+        "queue-credentials" => "workers",
+        "revocations:preview" | "fan-outs" => "revocations",
+        "heartbeats" | "starts" | "reports" => "claims",
+        "sandbox" => "sandboxes",
+        "openapi.json" => "openapi",
+        noun => noun,
+    }
 }
 
 fn security_schemes() -> Value {
@@ -108,7 +140,7 @@ fn security_schemes() -> Value {
     json!({
         "api_token": bearer("sft.PROJECT.ID.SECRET", "An API token of a project, or of an operator."),
         "oidc": bearer("JWT", "An access token of an OpenID Connect issuer that the deployment trusts."),
-        "worker": bearer("sfw.PROJECT.ID.SECRET", "What a worker got when it registered."),
+        "worker": bearer("sfw.PROJECT.ID.SECRET", "The credential that a worker got when it registered."),
         "enrolment_key": bearer("sfe.PROJECT.ID.SECRET", "An enrolment key."),
         "task_role": {
             "type": "apiKey",
@@ -124,7 +156,7 @@ fn headers() -> Value {
     let text = |description: &str| json!({ "description": description, "required": true, "schema": { "type": "string" } });
     json!({
         "ETag": {
-            "description": "The version of what is answered. `If-Match` names it.",
+            "description": "The version of the answered profile. Send it as `If-Match` to replace that version.",
             "required": true,
             "schema": { "type": "string", "pattern": "^\"[0-9]+\"$" },
             "example": "\"3\"",
@@ -148,24 +180,21 @@ fn described(operation: &Operation) -> Map<String, Value> {
     Map::from_iter([
         ("operationId".to_owned(), json!(operation.id)),
         ("summary".to_owned(), json!(operation.summary)),
-        ("tags".to_owned(), json!([operation.function])),
+        ("tags".to_owned(), json!([tag(operation)])),
         ("security".to_owned(), security),
     ])
 }
 
-struct Maker {
+struct Maker<'a> {
     requests: SchemaGenerator,
     answers: SchemaGenerator,
     responses: BTreeMap<String, Value>,
+    examples: &'a dyn Examples,
 }
 
-impl Maker {
+impl Maker<'_> {
     /// Parameters and body.
-    fn request(
-        &mut self,
-        operation: &Operation,
-        examples: Vec<(String, Value)>,
-    ) -> Map<String, Value> {
+    fn request(&mut self, operation: &Operation) -> Map<String, Value> {
         let mut parameters = Vec::new();
         for name in operation.parameters() {
             let Some(shape) = path_shape(name) else {
@@ -189,8 +218,8 @@ impl Maker {
         let mut request = Map::from_iter([("parameters".to_owned(), Value::Array(parameters))]);
         if let Some(body) = operation.body {
             let schema = (body.schema)(&mut self.requests);
+            let examples = self.examples.requests(operation).into_iter();
             let examples: Map<String, Value> = examples
-                .into_iter()
                 .map(|(name, value)| (name, json!({ "value": value })))
                 .collect();
             let content = json!({ "application/json": { "schema": schema, "examples": examples } });
@@ -202,49 +231,53 @@ impl Maker {
         request
     }
 
-    fn answers_of(&mut self, operation: &Operation, problem: &Value) -> Value {
+    fn answers_of(&mut self, operation: &Operation) -> Value {
         let mut responses: Map<String, Value> = Map::new();
         for success in operation.answers.iter().flatten() {
-            responses.insert(success.status.to_string(), self.success(success));
+            let response = self.success(operation, success);
+            responses.insert(success.status.to_string(), response);
         }
-        let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+        let mut by_status: BTreeMap<u16, Vec<String>> = BTreeMap::new();
         for code in operation.problems() {
-            by_status.entry(code.status()).or_default().push(code);
+            let title = format!("`{}`: {}", code.text(), code.title());
+            by_status.entry(code.status()).or_default().push(title);
         }
         by_status.entry(429).or_default();
-        for (status, codes) in by_status {
-            // These are also answered by API Gateway itself, which has words of its own.
+        for (status, mut titles) in by_status {
             let by_gateway = matches!(status, 429 | 500 | 503)
                 || (status == 403 && operation.credential == Credential::TaskRole);
-            let name = if codes.is_empty() {
-                "Throttled".to_owned()
-            } else {
-                let names: Vec<String> = codes.iter().map(|code| format!("{code:?}")).collect();
-                format!(
-                    "{}{}",
-                    names.join("Or"),
-                    if by_gateway { "OrGateway" } else { "" }
-                )
-            };
+            if by_gateway {
+                titles.push(
+                    "API Gateway itself may refuse, with a body that holds a `message` alone."
+                        .to_owned(),
+                );
+            }
+            let name = response_name(status, by_gateway);
             responses.insert(
                 status.to_string(),
-                json!({ "$ref": format!("#/components/responses/{name}") }),
+                json!({
+                    "$ref": format!("#/components/responses/{name}"),
+                    "description": titles.join(" "),
+                }),
             );
-            self.responses
-                .entry(name)
-                .or_insert_with(|| refusal(status, &codes, by_gateway, problem));
+            if !self.responses.contains_key(name) {
+                let response = self.refusal(status, by_gateway);
+                self.responses.insert(name.to_owned(), response);
+            }
         }
         Value::Object(responses)
     }
 
-    fn success(&mut self, success: &Success) -> Value {
+    fn success(&mut self, operation: &Operation, success: &Success) -> Value {
         let mut response = Map::from_iter([("description".to_owned(), json!(success.summary))]);
         if let Some(shape) = success.shape {
             let schema = (shape.schema)(&mut self.answers);
-            response.insert(
-                "content".to_owned(),
-                json!({ "application/json": { "schema": schema } }),
-            );
+            let mut content = Map::from_iter([("schema".to_owned(), schema.to_value())]);
+            if let Some(example) = self.examples.answer(operation, success.status) {
+                content.insert("example".to_owned(), example);
+            }
+            let content = json!({ "application/json": content });
+            response.insert("content".to_owned(), content);
         }
         if success.etag {
             response.insert(
@@ -253,6 +286,31 @@ impl Maker {
             );
         }
         Value::Object(response)
+    }
+
+    /// The response of all problems of a status.
+    fn refusal(&mut self, status: u16, by_gateway: bool) -> Value {
+        let problem = self.answers.subschema_for::<Problem>();
+        let mut content = Map::from_iter([(
+            "application/problem+json".to_owned(),
+            json!({ "schema": problem, "example": example(status) }),
+        )]);
+        if by_gateway {
+            let error = self.answers.subschema_for::<GatewayError>();
+            // Of two media types that they know, generators take the first alone, and would read a
+            // problem as this one.
+            content.insert("application/*".to_owned(), json!({ "schema": error }));
+        }
+        let headers = match status {
+            401 => {
+                json!({ "WWW-Authenticate": { "$ref": "#/components/headers/WWWAuthenticate" } })
+            }
+            429 | 503 => json!({ "Retry-After": { "$ref": "#/components/headers/RetryAfter" } }),
+            _ => json!({}),
+        };
+        let titles = Code::ALL.iter().filter(|code| code.status() == status);
+        let titles: Vec<&str> = titles.map(|code| code.title()).collect();
+        json!({ "description": titles.join(" "), "content": content, "headers": headers })
     }
 
     /// The schemas of both sides, by name.
@@ -266,6 +324,7 @@ impl Maker {
             }
             schemas.insert(name, read);
         }
+        schemas::tidy(&mut schemas)?;
         Ok(schemas)
     }
 }
@@ -277,14 +336,14 @@ fn header_parameter(header: Header) -> Value {
             "name": "If-Match",
             "in": "header",
             "required": header == Header::IfMatch,
-            "description": "The version that is replaced, as `ETag` told it.",
+            "description": "The version to replace, as `ETag` told it.",
             "schema": version,
             "example": "\"3\"",
         }),
         Header::IdempotencyKey => json!({
             "name": "Idempotency-Key",
             "in": "header",
-            "description": "The same key with the same request is one run, for a day.",
+            "description": "For a day, the same key with the same request stands for one run.",
             "schema": {
                 "type": "string",
                 "minLength": 1,
@@ -295,32 +354,45 @@ fn header_parameter(header: Header) -> Value {
     }
 }
 
-fn refusal(status: u16, codes: &[Code], by_gateway: bool, problem: &Value) -> Value {
-    let mut content: Map<String, Value> = Map::new();
-    let mut titles: Vec<String> = codes
-        .iter()
-        .map(|code| format!("`{}`: {}", code.text(), code.title()))
-        .collect();
-    if !codes.is_empty() {
-        let texts: Vec<&str> = codes.iter().map(|code| code.text()).collect();
-        let these =
-            json!({ "properties": { "code": { "enum": texts }, "status": { "const": status } } });
-        content.insert(
-            "application/problem+json".to_owned(),
-            json!({ "schema": { "allOf": [problem, these] } }),
-        );
+/// How API Gateway refuses a request by itself.
+#[derive(schemars::JsonSchema, serde::Serialize)]
+struct GatewayError {
+    message: String,
+}
+
+/// The names of statuses in RFC 9110 and RFC 6585.
+fn response_name(status: u16, by_gateway: bool) -> &'static str {
+    match status {
+        400 => "BadRequest",
+        401 => "Unauthorized",
+        403 if by_gateway => "ForbiddenByGateway",
+        403 => "Forbidden",
+        404 => "NotFound",
+        409 => "Conflict",
+        412 => "PreconditionFailed",
+        413 => "ContentTooLarge",
+        422 => "UnprocessableContent",
+        428 => "PreconditionRequired",
+        429 => "TooManyRequests",
+        503 => "ServiceUnavailable",
+        _ => "InternalServerError",
     }
-    if by_gateway {
-        titles.push("API Gateway refuses by itself.".to_owned());
-        let message = json!({ "type": "object", "properties": { "message": { "type": "string" } }, "required": ["message"] });
-        content.insert("application/json".to_owned(), json!({ "schema": message }));
+}
+
+/// A problem of a status.
+fn example(status: u16) -> Problem {
+    match status {
+        400 => Problem::invalid("steps[0].pool", "the project has no pool `gpu`"),
+        401 => Problem::unauthenticated(),
+        404 => Problem::not_found(),
+        429 => Problem::rate_limited("retry after the `Retry-After` delay", 2),
+        _ => {
+            let of_status = |code: &&Code| code.status() == status;
+            let code = Code::ALL.iter().copied().find(|code| of_status(&code));
+            let code = code.unwrap_or(Code::Internal);
+            Problem::new(code, code.title())
+        }
     }
-    let headers = match status {
-        401 => json!({ "WWW-Authenticate": { "$ref": "#/components/headers/WWWAuthenticate" } }),
-        429 | 503 => json!({ "Retry-After": { "$ref": "#/components/headers/RetryAfter" } }),
-        _ => json!({}),
-    };
-    json!({ "description": titles.join(" "), "content": content, "headers": headers })
 }
 
 fn visit(value: &mut Value, each: &mut dyn FnMut(&mut Map<String, Value>)) {
@@ -332,16 +404,4 @@ fn visit(value: &mut Value, each: &mut dyn FnMut(&mut Map<String, Value>)) {
         Value::Array(items) => items.iter_mut().for_each(|value| visit(value, each)),
         _ => {}
     }
-}
-
-/// Descriptions come from doc comments: without the marks of their links.
-fn plain(document: &mut Value) {
-    visit(document, &mut |object| {
-        if let Some(Value::String(text)) = object.get_mut("description") {
-            *text = text
-                .replace("[`", "`")
-                .replace("`]", "`")
-                .replace('\n', " ");
-        }
-    });
 }

@@ -1,0 +1,183 @@
+use std::collections::BTreeMap;
+
+use sealfleet_domain::acl::Acl;
+use sealfleet_domain::fleet::WorkerStatus;
+use sealfleet_domain::identity::SecretRef;
+use sealfleet_domain::run::{Failure, Fence, Mode};
+use sealfleet_domain::{ProjectId, RunId, StepId, ToolName};
+#[cfg(feature = "openapi")]
+use sealfleet_domain::{limits, schema};
+use serde::{Deserialize, Serialize};
+
+/// A hint in a pool's queue that a step may be claimed. The ledger alone decides whether it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueMessage {
+    pub run_id: RunId,
+    pub step_id: StepId,
+}
+
+/// One claim, as its holder names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct LeaseRef {
+    pub run_id: RunId,
+    pub step_id: StepId,
+    /// The claim's fence.
+    pub fence: Fence,
+}
+
+/// The step to claim.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ClaimStep {
+    pub run_id: RunId,
+    pub step_id: StepId,
+}
+
+/// A granted claim. It names secrets and never holds a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct Claim {
+    /// The project whose identity backend holds the secrets.
+    pub project: ProjectId,
+    pub run_id: RunId,
+    pub step_id: StepId,
+    /// Send it with every start, heartbeat and report.
+    pub fence: Fence,
+    /// Counts tries, from 1.
+    pub attempt: u32,
+    /// Seconds that the lease lasts without a heartbeat.
+    pub lease_seconds: i64,
+    pub mode: Mode,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Plain environment variables: those of the profiles, and the step's own.
+    pub env: BTreeMap<String, String>,
+    /// The secrets to resolve inside the sandbox, by reference. Empty unless the mode is
+    /// `identity`.
+    #[serde(default)]
+    pub secrets: Vec<SecretRef>,
+    /// The tool that the command runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<ToolName>,
+    /// The access list, if a profile has one. The sandbox enforces it once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Acl>,
+    /// Seconds that the sandbox may run.
+    pub timeout_seconds: u32,
+}
+
+/// All claims that a worker still holds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeat {
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(length(max = limits::MAX_CONCURRENT)))]
+    pub leases: Vec<LeaseRef>,
+}
+
+/// Which of those claims are still held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct HeartbeatAnswer {
+    /// Where the worker's registration stands.
+    pub status: WorkerStatus,
+    /// One for each claim of the request, in its order.
+    pub leases: Vec<LeaseVerdict>,
+}
+
+/// Whether one claim is still held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct LeaseVerdict {
+    pub run_id: RunId,
+    pub step_id: StepId,
+    /// The claim's fence.
+    pub fence: Fence,
+    /// If false: kill the sandbox at once, and report nothing.
+    pub held: bool,
+}
+
+/// A step whose sandbox has resolved its secrets and is about to run the command.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct StartStep {
+    pub run_id: RunId,
+    pub step_id: StepId,
+    /// The claim's fence.
+    pub fence: Fence,
+    /// The worker's own name for its sandbox.
+    #[cfg_attr(feature = "openapi", schemars(length(max = limits::NAME_BYTES)))]
+    pub sandbox: String,
+    /// The version of each secret that the sandbox resolved, by environment variable.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(extend("maxProperties" = limits::SECRETS)))]
+    pub resolved: BTreeMap<String, String>,
+}
+
+/// How a step ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "openapi", schemars(transform = reported))]
+#[serde(deny_unknown_fields)]
+pub struct ReportStep {
+    pub run_id: RunId,
+    pub step_id: StepId,
+    /// The claim's fence.
+    pub fence: Fence,
+    /// `succeeded` or `failed`.
+    #[cfg_attr(feature = "openapi", schemars(extend("enum" = ["succeeded", "failed"])))]
+    pub state: String,
+    /// How it failed: required with `failed`, refused with `succeeded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// A report of a failure says how the step failed, in a way that a worker can know; a report of
+/// success does not.
+#[cfg(feature = "openapi")]
+fn reported(schema: &mut schemars::Schema) {
+    use serde_json::json;
+    let decided_here = json!(["secret_revoked", "profile_refused", "drifted"]);
+    let of_control_plane = json!({
+        "type": "object",
+        "properties": { "kind": { "enum": decided_here } },
+        "required": ["kind"],
+    });
+    let failure = schema.pointer_mut("/properties/failure");
+    if let Some(failure) = failure.and_then(serde_json::Value::as_object_mut) {
+        failure.insert("not".to_owned(), of_control_plane);
+    }
+    let failed = json!({ "properties": { "state": { "const": "failed" } } });
+    let how = json!({ "properties": { "failure": { "type": "object" } }, "required": ["failure"] });
+    let nothing = json!({ "properties": { "failure": { "type": "null" } } });
+    for (keyword, part) in [("if", failed), ("then", how), ("else", nothing)] {
+        schema.insert(keyword.to_owned(), part);
+    }
+}
+
+/// A step's state after a start or a report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct StepAnswer {
+    #[cfg_attr(feature = "openapi", schemars(with = "schema::StepState"))]
+    pub state: String,
+}
+
+/// What a Fargate sandbox has to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct SandboxStep {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Plain environment variables.
+    pub env: BTreeMap<String, String>,
+    /// The names of the secrets that the command may see.
+    pub secret_names: Vec<String>,
+    /// Seconds that the command may run.
+    pub timeout_seconds: u32,
+}

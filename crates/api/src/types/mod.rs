@@ -1,0 +1,34 @@
+//! Requests and answers, one file for each noun. Optional fields that are absent mean the default
+//! that is named beside them.
+
+mod cascade;
+mod claim;
+mod enrolment_key;
+mod page;
+mod profile;
+mod project;
+mod revocation;
+mod run;
+mod token;
+mod worker;
+
+pub use cascade::{ResolveCascade, ResolvedCascade, ResolvedKey};
+pub use claim::{
+    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict, QueueMessage, ReportStep,
+    SandboxStep, StartStep, StepAnswer,
+};
+pub use enrolment_key::{CreateEnrolmentKey, EnrolmentKeyCreated, EnrolmentKeyView};
+pub use page::Page;
+pub use profile::{CreateProfile, ProfileVersionView};
+pub use project::{
+    CreatePool, CreateProject, FargatePoolView, FargateSpec, LimitsView, PoolView, ProjectSummary,
+    ProjectView, SetLimits,
+};
+pub use revocation::{
+    AffectedRun, FanOutView, ProfileKey, RevocationPreview, RevocationState, RevocationsCreated,
+    Revoke,
+};
+pub use run::{EnqueueRun, EnqueueStep, RunSummary, RunView, StepView};
+pub use sealfleet_domain::profile::Content as PutProfile;
+pub use token::{CreateToken, TokenCreated, TokenView};
+pub use worker::{QueueCredentials, RegisterWorker, WorkerRegistered, WorkerView};

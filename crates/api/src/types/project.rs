@@ -1,0 +1,140 @@
+use std::collections::BTreeMap;
+
+use sealfleet_domain::rate::Limits;
+use sealfleet_domain::{PoolName, ProjectId, Timestamp, WorkerId};
+#[cfg(feature = "openapi")]
+use sealfleet_domain::{labels::Labels, limits, schema};
+use serde::{Deserialize, Serialize};
+
+/// A project to create.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct CreateProject {
+    /// Its queues and roles must already be deployed.
+    pub project: ProjectId,
+    /// Its pools by name.
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(extend("minProperties" = 1, "maxProperties" = limits::POOLS))
+    )]
+    pub pools: BTreeMap<PoolName, CreatePool>,
+}
+
+/// A pool of a new project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum CreatePool {
+    /// Workers in the customer's network claim from this pool.
+    Pull {},
+    /// Each step of this pool runs as a Fargate task.
+    Fargate(FargateSpec),
+}
+
+/// The Fargate tasks of a pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct FargateSpec {
+    /// The sandbox image by digest: `REPOSITORY@sha256:DIGEST`.
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(
+            length(max = limits::IMAGE_BYTES),
+            regex(pattern = r"^[^@]*@sha256:[0-9a-fA-F]{64}$")
+        )
+    )]
+    pub image: String,
+    /// CPU units of a task. 1024 are one vCPU.
+    #[serde(default = "default_cpu")]
+    #[cfg_attr(feature = "openapi", schemars(extend("enum" = [256, 512, 1024, 2048, 4096])))]
+    pub cpu: u32,
+    /// Memory of a task in MiB.
+    #[serde(default = "default_memory")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 512, max = 30720)))]
+    pub memory_mib: u32,
+    /// How many tasks may run at the same time.
+    #[serde(default = "default_pool_concurrency")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = limits::MAX_CONCURRENT)))]
+    pub max_concurrent: u32,
+    /// Labels that its tasks offer to steps.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(with = "Labels"))]
+    pub labels: BTreeMap<String, String>,
+    /// Models that its tasks can reach.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::models"))]
+    pub models: Vec<String>,
+}
+
+const fn default_cpu() -> u32 {
+    256
+}
+const fn default_memory() -> u32 {
+    512
+}
+const fn default_pool_concurrency() -> u32 {
+    100
+}
+
+/// A project in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct ProjectSummary {
+    pub project: ProjectId,
+}
+
+/// A project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct ProjectView {
+    pub project: ProjectId,
+    /// Its pools by name.
+    pub pools: BTreeMap<PoolName, PoolView>,
+    /// The rate limits that hold for its callers.
+    pub limits: LimitsView,
+    pub created_at: Timestamp,
+}
+
+/// A pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum PoolView {
+    /// Workers in the customer's network claim from this pool.
+    Pull {},
+    /// Each step of this pool runs as a Fargate task.
+    Fargate(FargatePoolView),
+}
+
+/// A Fargate pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct FargatePoolView {
+    /// The worker that stands for the pool: claims of its tasks name it.
+    pub worker_id: WorkerId,
+    #[serde(flatten)]
+    pub spec: FargateSpec,
+}
+
+/// The rate limits that hold for a project's callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct LimitsView {
+    /// Requests each second, in the long run.
+    pub requests_per_second: u32,
+    /// Requests at once.
+    pub burst: u32,
+    /// True if an operator set them for this project; false if they are the deployment's default.
+    pub own: bool,
+}
+
+/// The rate limits of a project from now on.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SetLimits {
+    /// The project's own limits. Null returns it to the deployment's default.
+    pub limits: Option<Limits>,
+}

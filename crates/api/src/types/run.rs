@@ -1,0 +1,154 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use sealfleet_domain::cascade::Overrides;
+use sealfleet_domain::identity::{ProfileUse, SecretRef};
+use sealfleet_domain::run::{AbortReason, DeadReason, Failure, Fence, Mode, OnDrift, RunState};
+use sealfleet_domain::{
+    PoolName, ProfileName, RunId, StepId, Timestamp, ToolName, WorkerId, WorkflowName,
+};
+#[cfg(feature = "openapi")]
+use sealfleet_domain::{labels::Labels, limits, schema};
+use serde::{Deserialize, Serialize};
+
+/// A run to enqueue.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct EnqueueRun {
+    pub workflow: WorkflowName,
+    /// The run's own profile. It overrides those that the project binds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileName>,
+    /// What the run changes above its profiles.
+    #[serde(
+        default,
+        skip_serializing_if = "Overrides::is_empty",
+        deserialize_with = "crate::object::object"
+    )]
+    pub overrides: Overrides,
+    #[cfg_attr(feature = "openapi", schemars(length(min = 1, max = limits::STEPS)))]
+    pub steps: Vec<EnqueueStep>,
+}
+
+/// A step of a new run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct EnqueueStep {
+    /// Unique in the run.
+    pub id: StepId,
+    /// The pool that runs it.
+    pub pool: PoolName,
+    pub mode: Mode,
+    /// The program and its arguments.
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::command"))]
+    pub command: Vec<String>,
+    /// Steps that must succeed first.
+    #[serde(default)]
+    pub needs: BTreeSet<StepId>,
+    /// Labels that its worker must have.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(with = "Labels"))]
+    pub requires: BTreeMap<String, String>,
+    /// The model that its worker must reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::model"))]
+    pub model: Option<String>,
+    /// Plain environment variables.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(with = "schema::Env"))]
+    pub env: BTreeMap<String, String>,
+    /// The tool that its command runs. Access lists of profiles name tools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<ToolName>,
+    /// What to do when its identity has changed since enqueue: `proceed` if absent.
+    #[serde(default, skip_serializing_if = "OnDrift::is_proceed")]
+    pub on_drift: OnDrift,
+    /// Seconds that it may run: 600 if absent.
+    #[serde(default = "default_timeout")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = limits::TIMEOUT_SECONDS)))]
+    pub timeout_seconds: u32,
+    /// How often it is tried when its worker is lost: 3 times if absent.
+    #[serde(default = "default_attempts")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = limits::MAX_ATTEMPTS)))]
+    pub max_attempts: u32,
+    /// Seconds that it may wait for a claim: a day if absent.
+    #[serde(default = "default_ttl")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = limits::TTL_SECONDS)))]
+    pub ttl_seconds: u32,
+}
+
+const fn default_timeout() -> u32 {
+    600
+}
+const fn default_attempts() -> u32 {
+    3
+}
+const fn default_ttl() -> u32 {
+    24 * 3600
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct RunView {
+    pub run_id: RunId,
+    pub workflow: WorkflowName,
+    pub state: RunState,
+    /// The profiles of its cascade, lowest level first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<ProfileUse>,
+    /// The secrets of that cascade by reference, as resolved at enqueue.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretRef>,
+    pub created_at: Timestamp,
+    /// Its steps, in order of their ids.
+    pub steps: Vec<StepView>,
+}
+
+/// A step of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct StepView {
+    pub id: StepId,
+    #[cfg_attr(feature = "openapi", schemars(with = "schema::StepState"))]
+    pub state: String,
+    pub mode: Mode,
+    /// The pool that runs it.
+    pub pool: PoolName,
+    /// Steps that must succeed first.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub needs: BTreeSet<StepId>,
+    /// Counts tries, from 1.
+    pub attempt: u32,
+    /// The fence of its newest claim; 0 before the first.
+    pub fence: Fence,
+    /// The worker that made that claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_id: Option<WorkerId>,
+    /// The task or sandbox, while it lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handle: Option<String>,
+    /// How it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// Why it was aborted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aborted: Option<AbortReason>,
+    /// Why it is dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead: Option<DeadReason>,
+    /// Why no worker can claim it, if the control plane can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<String>,
+}
+
+/// A run in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct RunSummary {
+    pub run_id: RunId,
+    pub workflow: WorkflowName,
+    pub state: RunState,
+    pub created_at: Timestamp,
+}

@@ -1,0 +1,61 @@
+use sealfleet_domain::access::Role;
+#[cfg(feature = "openapi")]
+use sealfleet_domain::limits;
+use sealfleet_domain::{ProjectId, Timestamp, TokenId};
+use serde::{Deserialize, Serialize};
+
+/// An API token to create.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
+    /// `admin`, `member` or `viewer`.
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "project_role"))]
+    pub role: Role,
+    /// A note for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(length(max = limits::NAME_BYTES)))]
+    pub note: Option<String>,
+    /// Seconds until it expires: 90 days if absent, a year at most.
+    #[serde(default = "default_token_seconds")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = limits::TOKEN_SECONDS)))]
+    pub expires_in_seconds: u32,
+    /// Operators must name the project; nobody else may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<ProjectId>,
+}
+
+#[cfg(feature = "openapi")]
+fn project_role(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({ "type": "string", "enum": ["admin", "member", "viewer"] })
+}
+
+const fn default_token_seconds() -> u32 {
+    90 * 24 * 3600
+}
+
+/// A new API token. Only this answer shows `token`.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct TokenCreated {
+    /// The credential to send as `Bearer`.
+    pub token: String,
+    #[serde(flatten)]
+    pub view: TokenView,
+}
+
+/// An API token without its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct TokenView {
+    pub token_id: TokenId,
+    pub role: Role,
+    /// A note for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    /// Absent unless it is revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<Timestamp>,
+}

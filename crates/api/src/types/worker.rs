@@ -1,0 +1,90 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use sealfleet_domain::fleet::WorkerStatus;
+use sealfleet_domain::run::Mode;
+use sealfleet_domain::{PoolName, ProjectId, Timestamp, WorkerId};
+#[cfg(feature = "openapi")]
+use sealfleet_domain::{labels::Labels, limits, schema};
+use serde::{Deserialize, Serialize};
+
+/// A worker to register. With an enrolment key as `Bearer` it is approved at once; without one an
+/// admin decides.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RegisterWorker {
+    /// The project to work for.
+    pub project: ProjectId,
+    /// A name for people.
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::name"))]
+    pub name: String,
+    /// The pool to claim from.
+    pub pool: PoolName,
+    /// Labels that it offers to steps.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(with = "Labels"))]
+    pub labels: BTreeMap<String, String>,
+    /// Models that it can reach.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::models"))]
+    pub models: Vec<String>,
+    /// Execution modes that it can run.
+    #[cfg_attr(feature = "openapi", schemars(length(min = 1)))]
+    pub modes: BTreeSet<Mode>,
+    /// How many steps it may hold at the same time: 1 if absent.
+    #[serde(default = "default_concurrency")]
+    #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = limits::MAX_CONCURRENT)))]
+    pub max_concurrent: u32,
+}
+
+const fn default_concurrency() -> u32 {
+    1
+}
+
+/// A registered worker. Only this answer shows `credential`.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct WorkerRegistered {
+    pub worker_id: WorkerId,
+    /// The credential to send as `Bearer`.
+    pub credential: String,
+    /// `approved`, or `pending` until an admin decides.
+    pub status: WorkerStatus,
+}
+
+/// A worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct WorkerView {
+    pub worker_id: WorkerId,
+    /// A name for people.
+    pub name: String,
+    /// The pool that it claims from.
+    pub pool: PoolName,
+    pub status: WorkerStatus,
+    /// Labels that it offers to steps.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(with = "Labels"))]
+    pub labels: BTreeMap<String, String>,
+    /// Models that it can reach.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// Execution modes that it can run.
+    pub modes: Vec<Mode>,
+    /// How many steps it may hold at the same time.
+    pub max_concurrent: u32,
+    pub registered_at: Timestamp,
+}
+
+/// Temporary AWS credentials for the worker's own queue, and for nothing else.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct QueueCredentials {
+    pub queue_url: String,
+    /// The queue's AWS region.
+    pub region: String,
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    pub session_token: String,
+    pub expires_at: Timestamp,
+}
