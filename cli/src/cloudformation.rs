@@ -1,9 +1,9 @@
 //! Deploys a template by CloudFormation, as `aws cloudformation deploy` does.
 //!
-//! A change set is made first: what the template refuses, and that nothing changes, is known before
-//! anything is touched. A deployment that fails is rolled back by CloudFormation, and its reasons
-//! are told. Used by `sealfleet project deploy` with the operator's own AWS credentials, and by the
-//! local stack against the emulator.
+//! A change set comes first. It reveals template errors, or that nothing would change, before
+//! anything is touched. CloudFormation rolls back a failed deployment, and the error contains its
+//! reasons. `sealfleet project deploy` uses this module with the operator's own AWS credentials,
+//! and the local stack uses it against the emulator.
 
 use aws_sdk_cloudformation::{
     Client,
@@ -19,88 +19,71 @@ use std::{
 use tokio::time::sleep;
 use uuid::Uuid;
 
-/// What one project owns.
+/// The template with the resources of one project.
 pub const PROJECT: &str = include_str!("../../infra/sam/project.yaml");
 
-/// Why a stack is not as it should be.
+/// Why a deployment failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// CloudFormation refused a call, or was not reached.
+    /// CloudFormation refused a call or could not be reached.
     #[error("{what}: {reason}")]
     Refused {
-        /// What was asked of it.
+        /// The purpose of the call.
         what: &'static str,
-        /// Its answer, with causes.
+        /// CloudFormation's answer, with causes.
         reason: String,
     },
-    /// A template did not deploy.
     #[error("stack `{stack}` did not deploy ({status}):\n{reasons}")]
     Failed {
-        /// Name of the stack.
         stack: String,
-        /// Its status, or that of the change set.
+        /// Status of the stack or of the change set.
         status: String,
-        /// Failed resources, one a line.
+        /// Failed resources with their reasons, one on each line.
         reasons: String,
     },
-    /// The first deployment of a stack failed, and left its name.
+    /// The first deployment of the stack failed, and only its name is left.
     #[error(
-        "stack `{0}` failed when it was first deployed, and nothing of it is left but its name: delete it with `aws \
+        "stack `{0}` failed in its first deployment, and only its name is left: delete it with `aws \
          cloudformation delete-stack --stack-name {0}`, then deploy again"
     )]
     Ruined(String),
-    /// Somebody deploys it right now.
-    #[error("stack `{stack}` is busy ({status}): wait until that has ended, then deploy again")]
-    Busy {
-        /// Name of the stack.
-        stack: String,
-        /// Its status.
-        status: String,
-    },
-    /// There is no such stack.
+    /// Another deployment of the stack is in progress.
+    #[error("stack `{stack}` is busy ({status}): wait until this ends, then deploy again")]
+    Busy { stack: String, status: String },
     #[error("there is no stack `{0}` in this account and region")]
     Absent(String),
-    /// A deployed stack lacks an output.
+    /// The deployed stack lacks an output.
     #[error(
         "stack `{stack}` has no output `{output}`: it does not belong to this version of sealfleet"
     )]
-    NoOutput {
-        /// Name of the stack.
-        stack: String,
-        /// Name of the output.
-        output: &'static str,
-    },
+    NoOutput { stack: String, output: &'static str },
 }
 
-/// Where a template is.
+/// The source of a template.
 pub enum Template {
-    /// In a bucket, by its URL.
+    /// URL of an object in a bucket.
     Url(String),
-    /// Here: 51,200 bytes at most.
+    /// The text itself, at most 51,200 bytes.
     Body(&'static str),
 }
 
-/// A template with values for some of its parameters. Those without one keep their value of before,
-/// or have their default.
+/// A template and values for some of its parameters. Other parameters keep their deployed value or,
+/// in a new stack, their default.
 pub struct Deployment<'a> {
     pub stack: &'a str,
     pub template: Template,
     pub parameters: Vec<(String, String)>,
 }
 
-/// What a deployment did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// The stack is new.
     Created,
-    /// The stack was changed.
     Updated,
-    /// The stack was so already.
+    /// The stack already matched the template.
     Unchanged,
 }
 
-/// Outputs of a deployed stack.
 #[derive(Debug, serde::Serialize)]
 #[serde(transparent)]
 pub struct Outputs {
@@ -117,7 +100,7 @@ impl Outputs {
         })
     }
 
-    /// An output that not every stack has.
+    /// The value of an output, if the stack has it.
     pub fn find(&self, output: &str) -> Option<&str> {
         self.values.get(output).map(String::as_str)
     }
@@ -126,7 +109,7 @@ impl Outputs {
 /// The stacks of an account and region.
 pub struct Stacks {
     client: Client,
-    /// How often to ask how it goes.
+    /// How often to ask for the status.
     poll: Duration,
 }
 
@@ -135,7 +118,7 @@ impl Stacks {
         Self { client, poll }
     }
 
-    /// Outputs of a stack that is there.
+    /// The outputs of an existing stack.
     pub async fn outputs(&self, name: &str) -> Result<Outputs, Error> {
         let stack = self
             .find(name)
@@ -144,7 +127,7 @@ impl Stacks {
         Ok(outputs(name, &stack))
     }
 
-    /// Makes a stack what a template says. `tell` hears of each resource as it changes.
+    /// Creates or updates a stack from a template. Calls `tell` for each resource that changes.
     pub async fn deploy(
         &self,
         deployment: Deployment<'_>,
@@ -188,7 +171,8 @@ impl Stacks {
         execute.send().await.map_err(refused("deploying a stack"))?;
         let mut failures = Vec::new();
         loop {
-            // Asked before the events: none of what led to this state is missed.
+            // Ask for the status before the events, so that no event that led to this status is
+            // missed.
             let now = self
                 .find(name)
                 .await?
@@ -207,7 +191,7 @@ impl Stacks {
             }
             match status(&now) {
                 "CREATE_COMPLETE" | "UPDATE_COMPLETE" => return Ok((change, outputs(name, &now))),
-                // What it replaced is being cleaned up; it is as it should be.
+                // The stack is complete. CloudFormation only deletes what it replaced.
                 "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS" => return Ok((change, outputs(name, &now))),
                 going if going.ends_with("_IN_PROGRESS") => sleep(self.poll).await,
                 failed => {
@@ -230,14 +214,15 @@ impl Stacks {
         match self.client.describe_stacks().stack_name(name).send().await {
             Ok(described) => Ok(described.stacks.unwrap_or_default().into_iter().next()),
             Err(error) => match error.as_service_error() {
-                // The one validation error that a well-formed name can have.
+                // For a well-formed name, this validation error means that the stack does not
+                // exist.
                 Some(refusal) if refusal.meta().code() == Some("ValidationError") => Ok(None),
                 _ => Err(refused("describing a stack")(error)),
             },
         }
     }
 
-    /// Makes a change set. Its id.
+    /// Creates a change set. Returns its id.
     async fn change_set(
         &self,
         deployment: Deployment<'_>,
@@ -290,7 +275,8 @@ impl Stacks {
         })
     }
 
-    /// Waits for a change set. One that would change nothing is deleted.
+    /// Waits for a change set, and deletes it if it failed. Returns `false` if it would change
+    /// nothing.
     async fn has_changes(&self, stack: &str, id: &str) -> Result<bool, Error> {
         loop {
             let described = self
@@ -314,8 +300,8 @@ impl Stacks {
                         .await
                         .map_err(refused("removing an empty change set"))?;
                     let reason = described.status_reason().unwrap_or("no reason given");
-                    // There is no code for it: these are the words of CloudFormation and of the
-                    // translator's macros.
+                    // There is no error code for this. These are the texts of CloudFormation and of
+                    // the translator's macros.
                     if reason.contains("didn't contain changes")
                         || reason.contains("No updates are to be performed")
                     {
@@ -348,7 +334,8 @@ impl Stacks {
 }
 
 impl Template {
-    /// Whether the template has a parameter. One that is not here is taken to have those of before.
+    /// Whether the template may have a parameter. A template that is not available here is assumed
+    /// to have it.
     fn may_have(&self, parameter: &str) -> bool {
         match self {
             Self::Url(_) => true,
@@ -394,7 +381,7 @@ fn line(event: &StackEvent) -> String {
     }
 }
 
-/// The service's own words when it answered, the chain of causes when it did not.
+/// The service's message when it answered, the chain of causes when it did not.
 pub fn reason<E, R>(error: &SdkError<E, R>) -> String
 where
     E: ProvideErrorMetadata,

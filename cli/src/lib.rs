@@ -1,5 +1,5 @@
-//! The `sealfleet` command line, as a library so that tests can use its parts without a process in
-//! between.
+//! The `sealfleet` command line. It is a library so that tests can call its parts without starting
+//! a process.
 
 pub mod cloudformation;
 pub mod operator;

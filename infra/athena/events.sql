@@ -1,4 +1,4 @@
--- The audit trail, each event once. The archive may hold an event twice, after a crash of export or when a range was exported again.
+-- The audit trail, each event once. The archive can hold an event twice: after export crashed, or when a range was exported again.
 CREATE OR REPLACE VIEW sealfleet_audit.events AS
 SELECT project, date, at, actor, run_id, event_type, event_id, place, class_uid, activity_name, severity_id, status, event
 FROM (

@@ -1,4 +1,4 @@
--- What was refused, and what was read without a release, by day.
+-- Refusals and unexplained reads of secrets, by day.
 SELECT date, event_type, actor, count(*) AS times
 FROM sealfleet_audit.events
 WHERE project = 'healthcare'

@@ -1,4 +1,4 @@
--- Who used this secret: each release to a claim, and each moment at which a sandbox held it in plaintext.
+-- Who used this secret: each release to a claim, and each time that a sandbox held it in plaintext.
 SELECT at, actor, run_id, event_type,
   json_extract_scalar(event, '$.step_id') AS step_id,
   json_extract_scalar(event, '$.fence') AS fence

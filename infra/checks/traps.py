@@ -1,10 +1,10 @@
-"""What a template can show of the known traps of this stack: SQS and Lambda, DynamoDB, streams, ECS, IAM.
+"""Checks the templates for known traps of SQS and Lambda, DynamoDB, streams, ECS and IAM.
 
     traps.py TEMPLATE.json PROJECT.json
 
-reads the translated templates (infra/sam/translate.py) and prints each rule that one of them breaks. Each rule comes with
-changes that break it: before the templates are judged, every change is made to a copy, and the rule must see it. A rule that
-misses its change is reported like a broken template.
+reads the translated templates (infra/sam/translate.py) and prints each rule that a template breaks. Each rule comes with
+changes that break it. First, every change is made to a copy of the templates, and the rule must detect it. A rule that misses
+one is reported like a broken template.
 """
 
 import copy
@@ -15,7 +15,7 @@ RULES = []
 
 
 def rule(*breaks):
-    """A rule with the changes that it must see. Its name is its sentence."""
+    """Registers a rule with the changes that it must detect. The function's name is the rule in words."""
 
     def register(check):
         RULES.append((check.__name__.replace("_", " "), check, breaks))
@@ -25,7 +25,7 @@ def rule(*breaks):
 
 
 class Templates:
-    """Both templates, with a little help to ask about them."""
+    """Both templates, with methods to query them."""
 
     def __init__(self, control, project):
         self.control, self.project = control, project
@@ -324,7 +324,7 @@ def no_policy_allows_a_scan_or_all_of_a_kind_of_action(t):
                 yield f"{name}: {action}"
 
 
-# AWS has no resource for these calls. `ListTasks` is bound to the cluster by a condition.
+# AWS has no resource-level permission for these calls. `ListTasks` is bound to the cluster by a condition.
 WITHOUT_RESOURCE = {"ecs:DescribeTaskDefinition", "ecs:ListTasks", "dynamodb:ListStreams", "ecr:GetAuthorizationToken"}
 
 
@@ -440,7 +440,7 @@ def roles_of_a_project_are_assumed_by_whom_they_are_for(t):
       lambda t: props(t.project, "Logs").update(LogGroupName="/sealfleet/all"),
       lambda t: t.project["Parameters"]["Project"].update(AllowedPattern=".*"))
 def no_two_projects_can_share_a_name(t):
-    # `--` cannot be in a project's or a pool's name.
+    # A project's or pool's name cannot contain `--`.
     for parameter in ("Project", "PullPool", "FargatePool"):
         if "(-[a-z0-9]+)*" not in t.project["Parameters"][parameter]["AllowedPattern"]:
             yield f"{parameter} admits `--`"
@@ -496,7 +496,7 @@ def every_function_has_an_alarm_for_its_errors(t):
             yield name
 
 
-# (namespace, metric, dimension) -> in which template. Metrics of a function are those that its code writes.
+# (namespace, metric, dimension) -> the template. A function's metrics are those that its code writes.
 WATCHED = {
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName"): "project",
     ("Sealfleet", "DispatchRefusals", "Project"): "project",
@@ -548,7 +548,7 @@ def the_dashboard_shows_queues_export_refusals_fan_outs_orphans_and_use_by_proje
     try:
         metrics = json.dumps([w["properties"]["metrics"] for w in json.loads(body)["widgets"]])
     except ValueError as error:
-        yield f"its body is no JSON: {error}"
+        yield f"its body is not JSON: {error}"
         return
     for metric in ("ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible", "IteratorAge", "DispatchRefusals",
                    "FanOutsUnfinished", "OrphanTasks", "VcpuSeconds", "GbSeconds", "StepsStarted", "StepsEnded"):
@@ -572,7 +572,7 @@ def the_api_is_throttled_and_registration_harder(t):
         yield "the registration of workers is not the narrower one"
 
 
-# What a log line may hold: nothing that a caller chooses freely, above all no header, body or query.
+# Fields that a log line may hold. None is freely chosen by the caller; above all no header, body or query.
 LOGGED = {"requestId", "requestTime", "identity.sourceIp", "routeKey", "status", "responseLatency", "responseLength",
           "error.responseType", "integration.status"}
 
@@ -609,7 +609,7 @@ def the_access_log_is_json_and_holds_no_credential(t):
 def a_sandbox_takes_no_connection_and_reaches_the_internet_only_if_asked_for(t):
     resources = t.control["Resources"]
     for name, group in t.of_type("AWS::EC2::SecurityGroup"):
-        # A group without a rule lets everything out.
+        # A group without an egress rule allows all traffic.
         if "SecurityGroupIngress" in group["Properties"] or not group["Properties"].get("SecurityGroupEgress"):
             yield name
     for name, opening in t.of_type("AWS::EC2::SecurityGroupEgress", "AWS::EC2::SecurityGroupIngress"):

@@ -1,7 +1,7 @@
-"""SAM template -> plain CloudFormation JSON, offline.
+"""Translates a SAM template to plain CloudFormation JSON, offline.
 
-The local emulator does not know the SAM transform as well as AWS does, so `sealfleet-local` applies AWS's own translator
-first. `scripts/check-templates` lints the result, where cfn-lint sees more than in the SAM form.
+The local emulator implements the SAM transform less completely than AWS, so `sealfleet-local` applies AWS's own translator
+first. `scripts/check-templates` lints the result, because cfn-lint checks more there than in the SAM form.
 
     translate.py TEMPLATE.yaml OUT.json [--code-bucket BUCKET --code-key KEY]
 """
@@ -17,7 +17,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 
 class NoManagedPolicies:
-    """The translator may look AWS managed policies up by name; the templates name none, so there is nothing to fetch."""
+    """Stands in for the lookup of AWS managed policies by name: the templates name none, so nothing must be fetched."""
 
     def load(self):
         return {}
@@ -36,7 +36,7 @@ def main():
         template = yaml_parse(file.read())
     defaults = template.get("Globals", {}).get("Function")
     if defaults and "CodeUri" in defaults:
-        # What `sam package` does: the built directory becomes an object in S3.
+        # As `sam package` does: replace the built directory by an object in S3.
         defaults["CodeUri"] = {"Bucket": options.code_bucket or "code", "Key": options.code_key or "bootstrap.zip"}
     os.environ["AWS_DEFAULT_REGION"] = options.region
     try:

@@ -1,4 +1,4 @@
-//! The audit trail: read through the API, verified as exported.
+//! The audit trail: reading it through the API and verifying its export.
 
 use clap::Subcommand;
 use sealfleet_domain::{EventId, Timestamp};
@@ -10,35 +10,34 @@ use super::trail::{self, Filters};
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// List the entries of your trail, oldest first: the last day's, or all of `--run`, unless
-    /// `--from` says otherwise
+    /// List entries of your trail, oldest first; without `--from`, those of the last day, or all of
+    /// `--run`
     List {
         #[command(flatten)]
         filters: Filters,
-        /// Only those before this moment
+        /// Show only entries before this time
         #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
         to: Option<Timestamp>,
     },
-    /// Print the entries of your trail and stay: one line for each, as JSON one document a line.
-    /// What enters the trail after its time is printed when it comes, up to an hour later: reads of
-    /// secrets that no release explains, and what was revoked, cancelled or aborted while the audit
-    /// table did not answer
+    /// Print new entries of your trail as they come, one line each (with `--output json`, one JSON
+    /// document a line); entries that are recorded late, such as secret reads that no release
+    /// explains, are printed up to an hour after their time
     Follow {
         #[command(flatten)]
         filters: Filters,
     },
     /// Show one entry
     Show {
-        /// `evt_…`
+        /// Id of the entry, `evt_…`
         event_id: EventId,
-        /// Whose trail it stands in: only your own is there for you
+        /// Project whose trail to read; you can read only your own
         #[arg(long)]
         project: Option<String>,
     },
-    /// Check the exported trail against its digests. Fails when anything was touched, and names
-    /// what and where
+    /// Check the exported trail against its signed digests; fails if anything was changed, and
+    /// names what and where
     Verify(archive::Verify),
-    /// Export a range of the trail again, with your own AWS credentials: after the stream lost it
+    /// Export a range of the trail again with your own AWS credentials, after the stream lost it
     ReExport(archive::ReExport),
 }
 

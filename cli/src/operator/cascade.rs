@@ -1,4 +1,4 @@
-//! The cascade: which profiles a project puts below those that its runs name.
+//! The cascade: the profiles that a project puts below those that its runs name.
 
 use clap::{Args, Subcommand};
 use sealfleet_domain::cascade::Bindings;
@@ -11,31 +11,31 @@ use super::output::{Table, answer};
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Show the profiles below each run's own, lowest level first
+    /// Show the profiles below each run's own profile, lowest level first
     Show,
-    /// Change which profiles stand below each run's own; levels that are not named stay as they are
+    /// Change the profiles below each run's own profile; levels that you do not name stay unchanged
     Set(Set),
 }
 
 #[derive(Args)]
 #[group(required = true, multiple = true)]
 pub struct Set {
-    /// The operators' profile at the lowest level: `NAME` or `system/NAME`
+    /// Operators' profile for the lowest level: `NAME` or `system/NAME`
     #[arg(long, value_name = "PROFILE", value_parser = system_profile)]
     system: Option<ProfileName>,
-    /// The project's own default
+    /// Default profile of the project
     #[arg(long, value_name = "PROFILE")]
     project: Option<ProfileName>,
-    /// A workflow's profile, as WORKFLOW=PROFILE; may be repeated
+    /// Profile of a workflow, as WORKFLOW=PROFILE; may be repeated
     #[arg(long = "workflow", value_name = "WORKFLOW=PROFILE", value_parser = binding)]
     workflows: Vec<(WorkflowName, ProfileName)>,
-    /// No operators' profile from now on
+    /// Remove the operators' profile
     #[arg(long, conflicts_with = "system")]
     clear_system: bool,
-    /// No default from now on
+    /// Remove the project's default profile
     #[arg(long, conflicts_with = "project")]
     clear_project: bool,
-    /// No profile for this workflow from now on; may be repeated
+    /// Remove this workflow's profile; may be repeated
     #[arg(long = "clear-workflow", value_name = "WORKFLOW")]
     clear_workflows: Vec<WorkflowName>,
 }
@@ -94,7 +94,7 @@ fn text(bindings: &Bindings) -> String {
     table.text()
 }
 
-/// An operators' profile with or without its owner.
+/// Parses a system profile: `NAME` or `system/NAME`.
 fn system_profile(text: &str) -> Result<ProfileName, String> {
     text.strip_prefix("system/")
         .unwrap_or(text)

@@ -1,4 +1,4 @@
-//! Where the control plane is, who is asking, and how answers are printed.
+//! Where the control plane is, who calls it, and how answers are printed.
 
 use std::path::PathBuf;
 
@@ -8,46 +8,45 @@ use sealfleet_client::{Client, Credential};
 use super::failure::Failure;
 use super::input;
 
-/// Options before the command.
+/// Options that stand before the command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Options {
-    /// The control plane's address, `https://HOST`
+    /// Address of the control plane, `https://HOST`
     #[arg(long, value_name = "URL", env = "SEALFLEET_API_URL")]
     pub api_url: Option<String>,
-    /// The file with the API token, readable by its owner alone; `-` reads it from standard input
+    /// File with the API token, readable by its owner alone; `-` reads standard input
     #[arg(long, value_name = "FILE", env = "SEALFLEET_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,
-    /// How answers are printed [default: text]
+    /// How to print answers [default: text]
     #[arg(long, value_enum)]
     pub output: Option<Output>,
 }
 
-/// The same options after the command, which win.
+/// The same options after the command. They win over those before it.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Connection")]
 pub(super) struct GroupOptions {
-    /// The control plane's address, `https://HOST` [env: SEALFLEET_API_URL]
+    /// Address of the control plane, `https://HOST` [env: SEALFLEET_API_URL]
     #[arg(long, value_name = "URL", global = true)]
     api_url: Option<String>,
-    /// The file with the API token; `-` reads it from standard input [env: SEALFLEET_TOKEN_FILE]
+    /// File with the API token; `-` reads standard input [env: SEALFLEET_TOKEN_FILE]
     #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
-    /// How answers are printed [default: text]
+    /// How to print answers [default: text]
     #[arg(long, value_enum, global = true)]
     output: Option<Output>,
 }
 
-/// How answers are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// Tables for people
     #[default]
     Text,
-    /// The API's own JSON, one document
+    /// One JSON document, as the API answered it
     Json,
 }
 
-/// What every command is given.
+/// The options that every command gets, merged.
 #[derive(Debug)]
 pub(super) struct Connection {
     api_url: Option<String>,
@@ -66,12 +65,12 @@ impl GroupOptions {
 }
 
 impl Connection {
-    /// A client with the token.
+    /// A client with the user's token.
     pub(super) fn client(&self) -> Result<Client, Failure> {
         self.client_at(None)
     }
 
-    /// A client with the token, of this control plane unless another one is named.
+    /// A client with the user's token, at `api_url` if it is given.
     pub(super) fn client_at(&self, api_url: Option<&str>) -> Result<Client, Failure> {
         let missing = |what: &str| Failure::Usage(format!("name {what}"));
         let url =
@@ -91,7 +90,7 @@ impl Connection {
         Ok(Client::new(url, Some(credential))?)
     }
 
-    /// Whether standard input holds the token, so that nothing else can.
+    /// Whether the token comes from standard input, so that no other input can.
     pub(super) fn takes_standard_input(&self) -> bool {
         self.token_file
             .as_deref()

@@ -15,24 +15,24 @@ use super::token::is_free;
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Make a key for one pool; it is shown once
+    /// Create a key for one pool and show it once
     Create {
-        /// The pool it is for
+        /// Pool that its workers join
         #[arg(long)]
         pool: PoolName,
-        /// A label that a worker may declare with it, as KEY=VALUE; may be repeated
+        /// Label that a worker may declare with this key, as KEY=VALUE; may be repeated
         #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
         labels: Vec<(String, String)>,
-        /// A model that a worker may declare with it; may be repeated
+        /// Model that a worker may declare with this key; may be repeated
         #[arg(long = "model", value_name = "MODEL")]
         models: Vec<String>,
-        /// How many workers it may approve
+        /// How many workers the key may approve
         #[arg(long, default_value_t = 1)]
         max_uses: u32,
-        /// How long it works: `1h`
+        /// How long the key is valid: `1h`
         #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "1h")]
         expires_in: u32,
-        /// Write the key to this new file, readable by its owner alone, and do not print it
+        /// Write the key to this new file, readable by its owner alone, instead of printing it
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
@@ -40,7 +40,7 @@ pub enum Command {
     List,
     /// Revoke a key; workers that it approved stay approved
     Revoke {
-        /// Its id
+        /// Id of the enrolment key
         enrolment_key_id: EnrolmentKeyId,
     },
 }
@@ -145,7 +145,7 @@ fn show(
         None => {
             let (id, pool) = (view.enrolment_key_id, &view.pool);
             eprintln!(
-                "{id} for pool {pool}, until {}; it is shown this once:",
+                "{id} for pool {pool}, valid until {}; it is shown only this once:",
                 view.expires_at
             );
             write(&format!("{enrolment_key}\n"))

@@ -1,22 +1,21 @@
-//! Why a command failed, and the exit code that says so.
+//! Why a command failed, and the exit code for it.
 
 use std::process::ExitCode;
 
 use sealfleet_client::Error;
 
-/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The command line or an input is wrong.
+    /// The command line or an input file is wrong.
     #[error("{0}")]
     Usage(String),
-    /// The API refused, or was not reached.
+    /// The API refused the request or could not be reached.
     #[error(transparent)]
     Client(#[from] Error),
-    /// The API refused, in words of this command.
+    /// The API refused the request; the text explains it in this command's terms.
     #[error("{0}")]
     Refused(String),
-    /// The failure of one of several things.
+    /// A failure of one item among several, prefixed with its name.
     #[error("{0}: {1}")]
     About(String, Box<Self>),
     /// Anything else.
@@ -25,7 +24,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// 1 for a failure, 2 for wrong usage, 3 when the API refused.
+    /// 2 for wrong usage, 3 when the API refused, 1 for any other failure.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code())
@@ -44,12 +43,12 @@ impl Failure {
         }
     }
 
-    /// The same, with what it is about.
+    /// Prefixes the failure with the name of the item that failed.
     pub(super) fn about(self, what: impl Into<String>) -> Self {
         Self::About(what.into(), Box::new(self))
     }
 
-    /// A failure that is nobody's mistake, from any error.
+    /// Turns any error into [`Failure::Other`].
     pub(super) fn other(error: impl std::fmt::Display) -> Self {
         Self::Other(error.to_string())
     }

@@ -1,4 +1,4 @@
-//! What commands read: files, standard input, and values typed without being shown.
+//! Reads a command's input: files, standard input, and values typed at a terminal without echo.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -10,10 +10,10 @@ use zeroize::Zeroizing;
 
 use super::failure::Failure;
 
-/// The longest token.
+/// The longest token file, in bytes.
 pub(super) const TOKEN_BYTES: u64 = 4096;
 
-/// All of standard input, up to `most` bytes.
+/// Reads all of standard input. Fails when it is longer than `most` bytes.
 pub(super) fn standard_input(most: u64) -> Result<Zeroizing<String>, Failure> {
     let mut text = Zeroizing::new(String::new());
     std::io::stdin()
@@ -29,7 +29,7 @@ pub(super) fn standard_input(most: u64) -> Result<Zeroizing<String>, Failure> {
     Ok(text)
 }
 
-/// A file, or standard input for `-`, up to `most` bytes.
+/// Reads a file, or standard input for `-`. Fails when it is longer than `most` bytes.
 pub(super) fn file(path: &Path, most: u64) -> Result<Zeroizing<String>, Failure> {
     if path.as_os_str() == "-" {
         return standard_input(most);
@@ -47,7 +47,7 @@ pub(super) fn file(path: &Path, most: u64) -> Result<Zeroizing<String>, Failure>
     Ok(text)
 }
 
-/// A value from standard input. At a terminal it is asked for and not shown.
+/// Reads a value from standard input. At a terminal, prompts for it and turns echo off.
 pub(super) fn secret(prompt: &str, most: u64) -> Result<Zeroizing<String>, Failure> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
@@ -56,7 +56,7 @@ pub(super) fn secret(prompt: &str, most: u64) -> Result<Zeroizing<String>, Failu
     let failed = |error: &dyn std::fmt::Display| {
         Failure::Other(format!("the terminal cannot be used: {error}"))
     };
-    eprint!("{prompt} (it is not shown): ");
+    eprint!("{prompt} (input is hidden): ");
     let shown = tcgetattr(&stdin).map_err(|error| failed(&error))?;
     let mut hidden = shown.clone();
     hidden.local_modes.remove(LocalModes::ECHO);
@@ -72,13 +72,13 @@ pub(super) fn secret(prompt: &str, most: u64) -> Result<Zeroizing<String>, Failu
     ))
 }
 
-/// `KEY=VALUE`.
+/// Parses `KEY=VALUE`.
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write it as `KEY=VALUE`")?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// Pairs as a map. Naming one twice is a mistake, and silence would hide it.
+/// Collects pairs into a map. Refuses a name given twice: keeping only one would hide a mistake.
 pub(super) fn unique<K: Ord + Display, V>(
     option: &str,
     given: Vec<(K, V)>,
@@ -93,7 +93,7 @@ pub(super) fn unique<K: Ord + Display, V>(
     Ok(all)
 }
 
-/// Seconds: a number, or one with `s`, `m`, `h` or `d` behind it.
+/// Parses a time in seconds: a number, optionally followed by `s`, `m`, `h` or `d`.
 pub(super) fn seconds(text: &str) -> Result<u32, String> {
     let (number, unit) = match text.char_indices().last() {
         Some((at, 's')) => (text.get(..at), 1),

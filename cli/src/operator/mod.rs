@@ -1,9 +1,9 @@
-//! What operators and project admins do: one module for each noun, over the HTTP API.
+//! The commands of operators and project admins: one module for each noun, over the HTTP API.
 //!
-//! Three things go past the API on purpose, with the operator's own AWS credentials: the first
-//! operator token, which nobody could authenticate to make, the values of secrets, which the API
-//! has no field for, and a project's queues and roles, which the control plane has no permission to
-//! make.
+//! Three commands bypass the API on purpose and use the operator's own AWS credentials. `token
+//! bootstrap` creates the first operator token, which nobody could authenticate to create. `secret
+//! put` writes values of secrets, which no field of the API accepts. `project deploy` creates a
+//! project's queues and roles, which the control plane has no permission to create.
 
 mod archive;
 mod audit;
@@ -30,32 +30,31 @@ use connection::GroupOptions;
 pub use connection::Options;
 pub use failure::Failure;
 
-/// The commands of operators and admins.
 #[derive(Subcommand)]
 pub enum Command {
-    /// API tokens
+    /// Manage API tokens
     Token(Group<token::Command>),
-    /// Projects: the tenants
+    /// Manage projects, the tenants
     Project(Group<project::Command>),
-    /// Enrolment keys, by which workers register themselves as approved
+    /// Manage enrolment keys, which approve workers as they register
     EnrolmentKey(Group<enrolment_key::Command>),
-    /// Workers
+    /// Manage workers
     Worker(Group<worker::Command>),
-    /// Sealed Identity profiles: names and references, never values
+    /// Manage Sealed Identity profiles: names and references, never values
     Profile(Group<profile::Command>),
-    /// The profiles that a project puts below each run's own
+    /// Manage the profiles that a project puts below each run's own
     Cascade(Group<cascade::Command>),
-    /// Revocations: keys of profiles that nothing may start with
+    /// Manage revocations: keys that no run may start with
     Revocation(Group<revocation::Command>),
-    /// Values of secrets, straight into AWS Secrets Manager
+    /// Write values of secrets directly to AWS Secrets Manager
     Secret(Group<secret::Command>),
-    /// Runs
+    /// Enqueue and manage runs
     Run(Group<run::Command>),
-    /// The audit trail
+    /// Read and verify the audit trail
     Audit(Group<audit::Command>),
 }
 
-/// A noun with its verbs.
+/// A noun, its verbs, and the shared options.
 #[derive(Args)]
 pub struct Group<Verb: Subcommand> {
     #[command(flatten)]
@@ -64,7 +63,8 @@ pub struct Group<Verb: Subcommand> {
     verb: Verb,
 }
 
-/// Runs a command. Answers 0; 1 for a failure, 2 for wrong usage, 3 when the API refused.
+/// Runs a command. Returns exit code 0 on success, 1 for a failure, 2 for wrong usage, 3 when the
+/// API refused.
 pub async fn run(command: Command, options: Options) -> ExitCode {
     let outcome = match command {
         Command::Token(group) => token::run(group.verb, &group.options.over(options)).await,

@@ -1,4 +1,4 @@
-//! How answers are printed: tables for people, or the API's own JSON.
+//! Prints answers: as tables for people, or as the API's own JSON.
 
 use std::io::{self, Write as _};
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::connection::Output;
 use super::failure::Failure;
 
-/// A table: a heading, and rows of the same width.
+/// A heading and rows. Every row has as many cells as the heading.
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
 }
@@ -45,7 +45,7 @@ impl Table {
     }
 }
 
-/// Prints an answer: as JSON as it came, or as `text`.
+/// Prints one answer: the API's JSON unchanged, or `text`.
 pub(super) fn answer(
     output: Output,
     value: &impl Serialize,
@@ -58,7 +58,7 @@ pub(super) fn answer(
     write(&text)
 }
 
-/// Prints a list: as one JSON array, or as a table.
+/// Prints a list: one JSON array, or a table.
 pub(super) fn list<T: Serialize>(
     output: Output,
     items: &[T],
@@ -67,12 +67,12 @@ pub(super) fn list<T: Serialize>(
     answer(output, &items, || table().text())
 }
 
-/// Prints a line of JSON.
+/// Prints one line of JSON.
 pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
     write(&(serde_json::to_string(value).map_err(Failure::other)? + "\n"))
 }
 
-/// Prints text. A reader that has gone (`| head`) is no failure.
+/// Prints text. Succeeds when the reader has closed the pipe (`| head`).
 pub(super) fn write(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match stdout
@@ -84,7 +84,7 @@ pub(super) fn write(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// A serialisable value as the one word that it is.
+/// The string that a unit variant or a plain value serialises to, without quotes.
 pub(super) fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(text)) => text,
@@ -93,7 +93,7 @@ pub(super) fn word(value: &impl Serialize) -> String {
     }
 }
 
-/// `key=value,…`, or `-`.
+/// `key=value,…`, or `-` when there are none.
 pub(super) fn pairs<'a, V: std::fmt::Display + 'a>(
     items: impl IntoIterator<Item = (&'a String, &'a V)>,
 ) -> String {
@@ -104,7 +104,7 @@ pub(super) fn pairs<'a, V: std::fmt::Display + 'a>(
     )
 }
 
-/// `a,b,…`, or `-`.
+/// `a,b,…`, or `-` when there are none.
 pub(super) fn joined(items: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
     let text = items
         .into_iter()
@@ -123,12 +123,12 @@ pub(super) fn levels(profiles: &[ProfileUse]) -> String {
     )
 }
 
-/// The value, or `-`.
+/// The value, or `-` when it is absent.
 pub(super) fn or_dash(value: Option<impl std::fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// Lines of `name  value`.
+/// Lines of `name  value`, with the values aligned.
 pub(super) fn lines<const N: usize>(pairs: [(&str, String); N]) -> String {
     let width = pairs
         .iter()

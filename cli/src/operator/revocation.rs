@@ -1,4 +1,4 @@
-//! Revocations: keys of profiles that nothing may start with, and what becomes of runs in flight.
+//! Revocations: keys that no run may start with, and what happens to runs in flight.
 
 use std::time::Duration;
 
@@ -16,46 +16,46 @@ use super::output::{Table, answer, joined, lines, list, or_dash};
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Revoke keys: nothing starts with them from now on. All are revoked or none
+    /// Revoke keys, all or none: from now on no run starts with them
     Create {
         #[command(flatten)]
         keys: Keys,
-        /// Abort the runs in flight that hold them, too
+        /// Also abort the runs in flight that hold them
         #[arg(long)]
         hard: bool,
-        /// Why: it stands in the audit trail
+        /// Reason to record in the audit trail
         #[arg(long, value_name = "TEXT")]
         reason: String,
-        /// Stay until all runs in flight are dealt with, with progress on standard error
+        /// Wait until every run in flight is aborted, with progress on standard error
         #[arg(long, requires = "hard")]
         wait: bool,
     },
-    /// List the runs in flight that a hard revocation of these keys would abort. Nothing is revoked
+    /// List the runs in flight that a hard revocation of these keys would abort, and revoke nothing
     Preview {
         #[command(flatten)]
         keys: Keys,
     },
-    /// List the revocations that hold
+    /// List the revocations in force
     List {
-        /// Those that were lifted instead
+        /// List lifted revocations instead
         #[arg(long)]
         lifted: bool,
     },
     /// Show one revocation
     Show {
-        /// Its id
+        /// Id of the revocation
         revocation_id: RevocationId,
     },
-    /// End a revocation; runs that it aborted stay aborted
+    /// Lift a revocation; runs that it aborted stay aborted
     Lift {
-        /// Its id
+        /// Id of the revocation
         revocation_id: RevocationId,
     },
-    /// Show how far the abortion of runs in flight has come
+    /// Show how many runs a hard revocation has aborted so far
     FanOut {
-        /// Its id
+        /// Id of the fan-out
         fan_out_id: FanOutId,
-        /// Stay until it is finished, with progress on standard error
+        /// Wait until it is finished, with progress on standard error
         #[arg(long)]
         wait: bool,
     },
@@ -63,7 +63,7 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct Keys {
-    /// A key with the profile that declares it, `crm/API_KEY` or `system/base/API_KEY`; may be
+    /// Key and the profile that declares it: `crm/API_KEY` or `system/base/API_KEY`; may be
     /// repeated
     #[arg(long = "key", value_name = "PROFILE/KEY", value_parser = profile_key, required = true)]
     keys: Vec<ProfileKey>,
@@ -129,13 +129,13 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
 async fn revoke(client: &Client, request: &Revoke) -> Result<RevocationsCreated, Failure> {
     client.revoke(request).await.map_err(|error| match error {
         Error::Transport(_) => Failure::Other(format!(
-            "{error}; the keys may be revoked all the same: see `sealfleet revocation list` before you try again"
+            "{error}; the keys may be revoked nevertheless: check `sealfleet revocation list` before you try again"
         )),
         error => error.into(),
     })
 }
 
-/// Asks until the fan-out is finished, and says on standard error how far it has come.
+/// Polls until the fan-out is finished, and prints each change on standard error.
 async fn until_finished(client: &Client, mut fan_out: FanOutView) -> Result<FanOutView, Failure> {
     const FIRST: Duration = Duration::from_millis(250);
     let (mut pause, mut told) = (FIRST, None);
@@ -256,7 +256,7 @@ fn counts_text(counts: &Counts) -> String {
     )
 }
 
-/// `PROFILE/KEY`; a key has no slash, and `system/NAME` has one.
+/// Parses `PROFILE/KEY`. A key contains no slash, so the last slash separates: `system/NAME/KEY`.
 fn profile_key(text: &str) -> Result<ProfileKey, String> {
     let (profile, key) = text
         .rsplit_once('/')

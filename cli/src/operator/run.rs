@@ -15,60 +15,59 @@ use super::failure::Failure;
 use super::input;
 use super::output::{Table, answer, joined, levels, lines, list, or_dash, word};
 
-/// The largest request, in bytes.
+/// The longest request body, in bytes.
 const MOST: u64 = sealfleet_domain::limits::BODY_BYTES as u64;
 
 #[derive(Subcommand)]
 pub enum Command {
     /// Enqueue a run
     Enqueue {
-        /// The run as JSON; `-` reads standard input
+        /// File with the run as JSON; `-` reads standard input
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
-        /// Enqueued twice with the same key is enqueued once
+        /// Key of this request: retrying with the same key never creates a second run
         #[arg(long, value_name = "KEY")]
         idempotency_key: Option<String>,
-        /// Stay until it has ended, with progress on standard error
+        /// Wait until the run ends, with progress on standard error
         #[arg(long)]
         watch: bool,
     },
     /// Show one run
     Show {
-        /// Its id
+        /// Id of the run
         run_id: RunId,
     },
     /// List runs, newest first
     List {
-        /// Only those in this state
+        /// Show only runs in this state
         #[arg(long, value_enum)]
         state: Option<State>,
-        /// At most so many
+        /// Show at most this many
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
-    /// End all steps that have not ended
+    /// Cancel a run: end all its unfinished steps
     Cancel {
-        /// Its id
+        /// Id of the run
         run_id: RunId,
     },
-    /// Put a dead step back in its queue
+    /// Retry a dead step: put it back in its queue
     Retry {
-        /// The run
+        /// Id of the run
         run_id: RunId,
-        /// The step
+        /// Id of the step
         step_id: StepId,
     },
-    /// Stay until a run has ended, with progress on standard error. Fails unless it succeeded
+    /// Wait until a run ends, with progress on standard error; fails unless it succeeded
     Watch {
-        /// Its id
+        /// Id of the run
         run_id: RunId,
-        /// Seconds to stay at most
+        /// Wait at most this long
         #[arg(long, value_name = "TIME", value_parser = input::seconds)]
         timeout: Option<u32>,
     },
 }
 
-/// A run's state.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum State {
     Queued,
@@ -93,7 +92,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             }
             let text = input::file(&file, MOST)?;
             let request: EnqueueRun = serde_json::from_str(&text).map_err(|error| {
-                Failure::Usage(format!("`{}` is no run: {error}", file.display()))
+                Failure::Usage(format!("`{}` is not a valid run: {error}", file.display()))
             })?;
             let client = connection.client()?;
             let view = client.enqueue(&request, idempotency_key.as_deref()).await?;
@@ -159,7 +158,7 @@ async fn list_runs(
     })
 }
 
-/// Asks until the run has ended, and says on standard error what changed.
+/// Polls until the run has ended, and prints each change on standard error.
 async fn until_ended(
     client: &Client,
     output: Output,
@@ -197,13 +196,16 @@ async fn until_ended(
         Some(seconds) => tokio::time::timeout(Duration::from_secs(u64::from(seconds)), watched)
             .await
             .map_err(|_| {
-                Failure::Other(format!("the run has not ended within {seconds} seconds"))
+                Failure::Other(format!("the run did not end within {seconds} seconds"))
             })??,
     };
     answer(output, &view, || text(&view))?;
     match view.state {
         RunState::Succeeded => Ok(()),
-        state => Err(Failure::Other(format!("the run has {}", word(&state)))),
+        state => Err(Failure::Other(format!(
+            "the run ended as `{}`",
+            word(&state)
+        ))),
     }
 }
 
@@ -219,7 +221,7 @@ fn line(step: &StepView) -> String {
     line
 }
 
-/// What there is to say about a step beside its state.
+/// Why a step is in its state: failure, waiting reason and the like.
 fn whys(step: &StepView) -> Vec<String> {
     let failure = step.failure.as_ref().map(compact);
     let aborted = step.aborted.as_ref().map(compact);
@@ -230,7 +232,7 @@ fn whys(step: &StepView) -> Vec<String> {
         .collect()
 }
 
-/// `{"kind":"exit","code":1}` as `exit code=1`.
+/// Renders `{"kind":"exit","code":1}` as `exit code=1`.
 fn compact(value: &impl serde::Serialize) -> String {
     let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(value) else {
         return word(value);
@@ -272,7 +274,7 @@ fn text(view: &RunView) -> String {
     text
 }
 
-/// `NAME=REFERENCE`, at the version that was resolved.
+/// `NAME=REFERENCE`, with the version that was resolved at enqueue.
 fn secret(secret: &SecretRef) -> String {
     let version = secret
         .version

@@ -1,9 +1,9 @@
-//! Values of secrets: from standard input to AWS Secrets Manager, with the operator's own AWS
+//! Writes values of secrets from standard input to AWS Secrets Manager, with the operator's own AWS
 //! credentials.
 //!
-//! A value is never an argument, never printed, and never read back: a secret is one JSON object,
-//! and writing it replaces all of its keys. Where a profile is named, it is pinned to what was
-//! written, as a change of the version of the profile that was read.
+//! A value is never an argument, never printed and never read back. A secret is one JSON object,
+//! and writing it replaces all its keys. If a profile is named, the command pins its key to the
+//! version just written, and updates only the profile version that it read.
 
 use clap::{ArgGroup, Args, Subcommand};
 use sealfleet_client::Client;
@@ -18,35 +18,35 @@ use super::failure::Failure;
 use super::input;
 use super::output::{answer, joined, lines, or_dash};
 
-/// The longest value that Secrets Manager takes, in bytes.
+/// The longest value that Secrets Manager accepts, in bytes.
 const MOST: u64 = 65536;
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Write a secret's value as its new current version. Standard input holds a JSON object with
-    /// all its keys, or, with JSON-KEY, that one key's value; at a terminal it is asked for and not
-    /// shown
+    /// Write a secret's value as its new current version; standard input holds a JSON object with
+    /// all its keys, or, with JSON-KEY, the value of that one key (typed without echo at a
+    /// terminal)
     Put(Put),
 }
 
 #[derive(Args)]
 #[command(group(ArgGroup::new("owner").required(true)))]
 pub struct Put {
-    /// The secret's name without `sealfleet/PROJECT/`
+    /// Name of the secret without the prefix `sealfleet/PROJECT/`
     name: String,
-    /// Its only key; without it, standard input holds a JSON object
+    /// The secret's only key; without it, standard input holds a JSON object
     #[arg(value_name = "JSON-KEY")]
     json_key: Option<String>,
-    /// The project
+    /// Project of the secret
     #[arg(long, group = "owner")]
     project: Option<ProjectId>,
-    /// The system scope, for the operators' own profiles
+    /// Write to the system scope, for the operators' own profiles
     #[arg(long, group = "owner")]
     system: bool,
-    /// Then pin a key of this profile to the version that was written
+    /// Profile whose key to pin to the version just written
     #[arg(long, requires = "key")]
     profile: Option<ProfileName>,
-    /// The profile's key
+    /// Key of the profile to pin
     #[arg(long, requires = "profile")]
     key: Option<String>,
 }
@@ -64,7 +64,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         "{prefix}{}",
         put.name.strip_prefix(&prefix).unwrap_or(&put.name)
     );
-    // What can be refused is refused before a value is asked for.
+    // Check everything that can be refused before asking for a value.
     let pinned = Pinned::new(connection, put.profile, put.key).await?;
     let text = input::secret("Value", MOST)?;
     let (document, keys) = document(&text, put.json_key.as_deref())?;
@@ -123,7 +123,7 @@ fn uri(name: &str, key: &str) -> Result<SecretUri, Failure> {
     })
 }
 
-/// The key of a profile that is to name what is written.
+/// The key of a profile that will refer to the value just written.
 struct Pinned {
     client: Client,
     before: Profile,
@@ -146,7 +146,7 @@ impl Pinned {
         let content = &before.content;
         if content.env.contains_key(&key) || content.remove.contains(&key) {
             return Err(Failure::Usage(format!(
-                "`{key}` is no secret of the profile `{profile}`, which names it in `env` or `remove`: take it out there first"
+                "`{key}` is not a secret of the profile `{profile}`: the profile names it in `env` or `remove`; remove it there first"
             )));
         }
         Ok(Some(Self {
@@ -156,7 +156,8 @@ impl Pinned {
         }))
     }
 
-    /// The address among `written` that the key is to have: the only one, or the one that it has.
+    /// Picks the address among `written` for the key: the only one, or the one that the key has
+    /// now.
     fn uri(&self, written: &[SecretUri]) -> Result<SecretUri, Failure> {
         let present = self
             .before
@@ -176,7 +177,8 @@ impl Pinned {
         }
     }
 
-    /// Sets the key. A change that somebody else made meanwhile is kept, and the key set above it.
+    /// Pins the key. If somebody else changes the profile at the same time, keeps that change and
+    /// pins on top of it.
     async fn pin(self, reference: Reference) -> Result<Profile, Failure> {
         let Self {
             client,
@@ -205,14 +207,14 @@ impl Pinned {
     }
 }
 
-/// The JSON object to store, and the names of its keys.
+/// The JSON object to store and the names of its keys.
 fn document(
     text: &Zeroizing<String>,
     key: Option<&str>,
 ) -> Result<(Zeroizing<String>, Vec<String>), Failure> {
     let unwritable = |_| Failure::Other("the value cannot be written as JSON".to_owned());
     if let Some(key) = key {
-        // What a shell's `echo` adds is no part of a value.
+        // `echo` appends a newline that is not part of the value.
         let value = text.strip_suffix('\n').unwrap_or(text);
         if value.is_empty() {
             return Err(Failure::Usage("standard input is empty".to_owned()));
@@ -226,10 +228,10 @@ fn document(
         ));
         return Ok((document, vec![key.to_owned()]));
     }
-    // The error is not repeated: it may hold a part of a value.
+    // The error does not repeat the input: it may hold part of a value.
     let bad = || {
         Failure::Usage(
-            "standard input must hold a JSON object of texts, or name a JSON-KEY for a plain value"
+            "standard input must hold a JSON object whose values are strings; for a plain value, name a JSON-KEY"
                 .to_owned(),
         )
     };

@@ -19,10 +19,9 @@ use super::output::{Table, answer, lines, list, or_dash, word, write};
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Make an operator's token with your own AWS credentials, straight in the ledger table: the
-    /// first one
+    /// Create the first operator token, directly in the ledger table with your own AWS credentials
     Bootstrap {
-        /// The ledger table
+        /// Name of the ledger table
         #[arg(
             long,
             value_name = "TABLE",
@@ -30,7 +29,7 @@ pub enum Command {
             default_value = "sealfleet-ledger"
         )]
         ledger_table: String,
-        /// The audit table
+        /// Name of the audit table
         #[arg(
             long,
             value_name = "TABLE",
@@ -38,58 +37,58 @@ pub enum Command {
             default_value = "sealfleet-audit"
         )]
         audit_table: String,
-        /// A note for people
+        /// Note for people
         #[arg(long)]
         note: Option<String>,
-        /// How long it works: `90d`
+        /// How long the token is valid: `90d`
         #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "90d")]
         expires_in: u32,
-        /// Write the token to this new file, readable by its owner alone, and do not print it
+        /// Write the token to this new file, readable by its owner alone, instead of printing it
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Make a token of a project; it is shown once
+    /// Create a token for a project and show it once
     Create {
-        /// What its holder may do
+        /// What the token's holder may do
         #[arg(long, value_enum)]
         role: ProjectRole,
-        /// The project, which operators must name
+        /// Project of the token; operators must name it
         #[arg(long)]
         project: Option<ProjectId>,
-        /// A note for people
+        /// Note for people
         #[arg(long)]
         note: Option<String>,
-        /// How long it works: `90d`
+        /// How long the token is valid: `90d`
         #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "90d")]
         expires_in: u32,
-        /// Write the token to this new file, readable by its owner alone, and do not print it
+        /// Write the token to this new file, readable by its owner alone, instead of printing it
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
     /// List tokens, without their secrets
     List {
-        /// The project, which operators must name
+        /// Project whose tokens to list; operators must name it
         #[arg(long)]
         project: Option<ProjectId>,
     },
     /// Revoke a token
     Revoke {
-        /// Its id
+        /// Id of the token
         token_id: TokenId,
-        /// The project, which operators must name
+        /// Project of the token; operators must name it
         #[arg(long)]
         project: Option<ProjectId>,
     },
 }
 
-/// A role inside a project.
+/// A token's role inside its project.
 #[derive(Clone, Copy, ValueEnum)]
 pub enum ProjectRole {
-    /// All of one project
+    /// Do everything in the project
     Admin,
-    /// Enqueues, cancels and retries runs, and reads
+    /// Enqueue, cancel and retry runs, and read
     Member,
-    /// Reads, but not the audit trail
+    /// Read everything except the audit trail
     Viewer,
 }
 
@@ -174,11 +173,12 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
     }
 }
 
-/// Before a credential is made that is shown once.
+/// Checks before a credential is created that its output file does not exist yet: the credential is
+/// shown only once.
 pub(super) fn is_free(out: Option<&PathBuf>) -> Result<(), Failure> {
     match out {
         Some(file) if file.exists() => Err(Failure::Usage(format!(
-            "the file `{}` is already there: name another one",
+            "the file `{}` exists already; name another one",
             file.display()
         ))),
         _ => Ok(()),
@@ -242,7 +242,7 @@ fn show(
         ),
         None => {
             eprintln!(
-                "{} ({}), until {}; it is shown this once:",
+                "{} ({}), valid until {}; it is shown only this once:",
                 view.token_id,
                 word(&view.role),
                 view.expires_at

@@ -1,4 +1,4 @@
-//! The audit trail as the API shows it: listed, followed, one entry.
+//! The audit trail through the API: list it, follow it, show one entry.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use super::connection::{Connection, Output};
 use super::failure::Failure;
 use super::output::{self, Table, answer, json_line, or_dash, word, write};
 
-/// How far apart the clocks of two writers may be: so much is read again when following.
+/// How far apart two writers' clocks may be, in seconds. Following reads this much again each time.
 const OVERLAP_SECONDS: i64 = 10;
-/// Events whose entries may come late.
+/// Events whose entries may arrive late.
 const LATE: [&str; 5] = [
     "secret.read_unexplained",
     "secret.revoked",
@@ -23,33 +23,33 @@ const LATE: [&str; 5] = [
     "run.aborted_by_revocation",
     "step.aborted",
 ];
-/// How far back late entries are looked for.
+/// How far back to look for late entries, in seconds.
 const LATE_SECONDS: i64 = 3600;
-/// How often.
+/// How often to look for late entries, in seconds.
 const LATE_EVERY_SECONDS: i64 = 30;
 
-/// Which entries. Filters of one event (profile, key, type) must match one and the same.
+/// Which entries to show. One event must match all filters on events (profile, key, type) at once.
 #[derive(Args)]
 pub struct Filters {
-    /// Only those of this run
+    /// Show only entries of this run
     #[arg(long)]
     run: Option<RunId>,
-    /// Only those with an event that names this profile: `NAME`, or `system/NAME`
+    /// Show only entries with an event that names this profile: `NAME`, or `system/NAME`
     #[arg(long)]
     profile: Option<ProfileRef>,
-    /// Only those with an event that names this key
+    /// Show only entries with an event that names this key
     #[arg(long)]
     key: Option<String>,
-    /// Only those by this actor, as `kind:id`: `token:tok_…`
+    /// Show only entries by this actor, as `kind:id`: `token:tok_…`
     #[arg(long)]
     actor: Option<String>,
-    /// Only those with an event of this name: `secret.released`. Several by commas, or given again
+    /// Show only entries with this event: `secret.released`; separate several by commas, or repeat
     #[arg(long = "type", value_name = "EVENT", value_delimiter = ',')]
     types: Vec<String>,
-    /// Only those of this moment and later: `2026-01-31T08:00:00Z`
+    /// Show only entries from this time on: `2026-01-31T08:00:00Z`
     #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
     from: Option<Timestamp>,
-    /// Whose trail: only your own is there for you
+    /// Project whose trail to read; you can read only your own
     #[arg(long)]
     project: Option<String>,
 }
@@ -101,7 +101,7 @@ pub(super) async fn list(
     })
 }
 
-/// Prints entries as they come, each once.
+/// Prints entries as they arrive, each once.
 pub(super) async fn follow(connection: &Connection, filters: Filters) -> Result<(), Failure> {
     let client = connection.client()?;
     let mut follower = Follower::new(filters.query(None));
@@ -136,22 +136,22 @@ fn print(output: Output, entries: &[AuditEntry]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is asked again and again, and what was printed of the answers.
+/// What to ask for next while following, and which answers were printed already.
 ///
-/// A trail is asked from the newest entry on, since most entries are put at the time at which they
-/// stand. Two kinds come later: the witness's stand at the time of the read that they tell of, and
-/// are put when CloudTrail hands the read on; and what took power away while the audit table did
-/// not answer waits in the ledger's outbox. Of events that may have come so, the last hour is asked
-/// for again, now and then.
+/// Each query starts at the newest printed entry, because most entries are written at the time that
+/// they carry. Two kinds are written later. The witness's entries carry the time of the secret
+/// read, and are written when CloudTrail delivers that read. Entries about revoking, cancelling or
+/// aborting wait in the ledger's outbox while the audit table does not answer. So a second, rarer
+/// query asks again for these events of the last hour.
 struct Follower {
     query: AuditQuery,
-    /// Nothing before this is wanted.
+    /// The `--from` of the user. Late entries before it are not shown.
     first: Option<Timestamp>,
-    /// When late entries were asked for.
+    /// When late entries were last asked for.
     late_asked: Option<Timestamp>,
-    /// What was printed and may be answered again.
+    /// Entries that were printed and that the next query may return again.
     printed: BTreeSet<EventId>,
-    /// The same of late entries.
+    /// The same for late entries.
     printed_late: BTreeSet<EventId>,
 }
 
@@ -166,8 +166,8 @@ impl Follower {
         }
     }
 
-    /// Everything before these entries has been seen, but for what comes late. Where nothing comes,
-    /// the next question begins an hour ago all the same: it does not grow.
+    /// Notes that everything before these entries was seen, except late entries. When no entries
+    /// come, the start still moves to an hour ago, so that the query does not grow.
     fn reached(&mut self, entries: &[AuditEntry], now: Timestamp) {
         let newest = entries
             .iter()
@@ -180,7 +180,7 @@ impl Follower {
             .max(Some(now.plus_seconds(-LATE_SECONDS)));
     }
 
-    /// The question for late entries, when it is time for it and the filters let one through.
+    /// The query for late entries, if it is due and the filters can match one.
     fn late_query(&mut self, now: Timestamp) -> Option<AuditQuery> {
         let wanted = &self.query.types;
         let mut types: Vec<String> = LATE.map(str::to_owned).into();
@@ -200,7 +200,7 @@ impl Follower {
         })
     }
 
-    /// Those that were not printed before; they count as printed now.
+    /// Entries that were not printed before. Marks them as printed.
     fn unseen(&mut self, mut entries: Vec<AuditEntry>) -> Vec<AuditEntry> {
         entries.retain(|entry| {
             let late = entry
@@ -217,7 +217,7 @@ impl Follower {
         entries
     }
 
-    /// Forgets what is older than either question.
+    /// Forgets printed entries that neither query can return again.
     fn forget(&mut self) {
         let Some(from) = self
             .query
@@ -267,7 +267,7 @@ async fn all(client: &Client, query: &AuditQuery) -> Result<Vec<AuditEntry>, Fai
     Ok(all_pages(list).await?)
 }
 
-/// What became true, by name, with the step and fence that it is about.
+/// The events of an entry: name, step and fence.
 fn events(entry: &AuditEntry) -> String {
     let described = entry.events.iter().map(|event| {
         let value = serde_json::to_value(event).unwrap_or_default();
@@ -308,7 +308,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
-    /// What happened so many seconds ago: a read that the witness tells of, or a run that ended.
+    /// An event of `ago` seconds ago: a read that the witness reports (late), or the end of a run.
     fn entry(ago: i64, late: bool) -> AuditEntry {
         let at = NOW.plus_seconds(-ago);
         let read = json!({
@@ -364,7 +364,7 @@ mod tests {
             assert!(follower.late_query(NOW.plus_seconds(30)).is_some());
         }
         assert_eq!(follower(&["run.denied"], None).late_query(NOW), None);
-        // Nothing before `--from`, however far the following has come.
+        // Never asks for entries before `--from`, however far following has come.
         let mut since = follower(&[], Some(600));
         since.reached(&[entry(1, false)], NOW);
         assert_eq!(
@@ -397,7 +397,7 @@ mod tests {
             printed,
             [&early, &newest, &read, &entry(5, true)].map(|entry| entry.event_id)
         );
-        // Of what is not asked for again, nothing is kept.
+        // Keeps nothing that no query can return again.
         assert_eq!(
             (follower.printed.len(), follower.printed_late.len()),
             (1, 2)

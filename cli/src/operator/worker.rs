@@ -15,22 +15,22 @@ pub enum Command {
     List,
     /// Show one worker
     Show {
-        /// Its id
+        /// Id of the worker
         worker_id: WorkerId,
     },
-    /// Let a waiting worker work
+    /// Approve a waiting worker
     Approve {
-        /// Its id
+        /// Id of the worker
         worker_id: WorkerId,
     },
-    /// Turn a waiting worker away
+    /// Reject a waiting worker
     Reject {
-        /// Its id
+        /// Id of the worker
         worker_id: WorkerId,
     },
-    /// End a worker; what it holds goes back to its queue
+    /// Revoke a worker; its steps go back to their queue
     Revoke {
-        /// Its id
+        /// Id of the worker
         worker_id: WorkerId,
     },
 }

@@ -555,7 +555,10 @@ fn a_secret_that_cannot_be_pinned_is_told() {
     ];
     let knob = profile("base", 1, json!({"env": {"KEY": "1"}}));
     let (code, text, ..) = put(vec![(200, knob)], &arguments, "canary-value");
-    assert!(code == Some(2) && text.contains("no secret"), "{text}");
+    assert!(
+        code == Some(2) && text.contains("is not a secret"),
+        "{text}"
+    );
 
     let answers = vec![
         (200, profile("base", 1, json!({}))),

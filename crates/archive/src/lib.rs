@@ -1,5 +1,5 @@
-//! The archive of the audit trail in S3: names and contents of its objects, and the signed digests
-//! that show an edit.
+//! The archive of the audit trail in S3: the names and content of its objects, and the signed
+//! digests that reveal any edit.
 
 pub mod digest;
 pub mod objects;

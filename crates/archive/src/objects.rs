@@ -1,8 +1,9 @@
 //! The archive of the audit trail in S3: the names of its objects, and their bytes.
 //!
-//! A name says what its object holds: the trail, the day, the shard of the audit table, and the
-//! first and last position there. The same rows make the same name and, since nothing of the moment
-//! of writing goes in, the same bytes: what is exported again is an object that is there already.
+//! An object's name says what the object holds: the trail, the day, the shard of the audit table,
+//! and the first and last position in that shard. Equal rows give an equal name. They also give
+//! equal bytes, because no part of an object depends on when it was written. So exporting again
+//! writes an object that exists already.
 
 use std::io::{Read as _, Write as _};
 
@@ -14,23 +15,25 @@ use sha2::{Digest as _, Sha256};
 
 use sealfleet_domain::Timestamp;
 
-/// Where exported events stand.
+/// Prefix of exported events.
 pub const EVENTS: &str = "audit/";
-/// Where rows stand that could not be exported.
+/// Prefix of rows that could not be exported.
 pub const SET_ASIDE: &str = "set-aside/";
-/// Where digests stand.
+/// Prefix of digests.
 pub const DIGESTS: &str = "digests/";
-/// Where it is noted which days are being exported again, so that the next digest looks there.
+/// Prefix of notes that a day is being exported again. They tell the next digest to look at that
+/// day.
 pub const RE_EXPORTS: &str = "re-exports/";
 
-/// Bytes of a line's hash that a digest keeps to find the line: enough to tell lines of one object
-/// apart. What makes an edit visible is the whole SHA-256 of the object.
+/// Bytes of a line's hash that a digest keeps to find the line: enough to distinguish the lines of
+/// one object. The whole SHA-256 of the object is what reveals an edit.
 pub const LOCATOR_BYTES: usize = 6;
 
-/// Bytes that an object may unpack to. Exported objects stay far below; more is not ours.
+/// The most bytes that an object may unpack to. Exported objects are far smaller, so a larger one
+/// is not ours.
 const MOST_BYTES: u64 = 256 * 1024 * 1024;
 
-/// The name of an object with events.
+/// The parsed name of an object with events.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ObjectName {
     /// The trail: a project, or `~system`.
@@ -39,43 +42,33 @@ pub struct ObjectName {
     pub day: String,
     /// The shard of the day in the audit table.
     pub shard: u8,
-    /// What is in it.
+    /// The first and last row in it.
     pub span: Span,
 }
 
-/// The first and the last row of an object.
+/// The first and last row of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Span {
-    /// By sequence numbers of the table's stream.
-    Stream {
-        /// The first.
-        first: String,
-        /// The last.
-        last: String,
-    },
-    /// By the ids of entries, of rows that were exported again from the table.
-    Table {
-        /// The first.
-        first: String,
-        /// The last.
-        last: String,
-    },
+    /// Sequence numbers of the table's stream.
+    Stream { first: String, last: String },
+    /// Ids of entries, for rows that were exported again from the table.
+    Table { first: String, last: String },
 }
 
 impl ObjectName {
-    /// The prefix of a trail's days.
+    /// Prefix of all days of a trail.
     #[must_use]
     pub fn days(project: &str) -> String {
         format!("{EVENTS}project={project}/")
     }
 
-    /// The prefix of one day.
+    /// Prefix of one day of a trail.
     #[must_use]
     pub fn of_day(project: &str, day: &str) -> String {
         format!("{EVENTS}project={project}/date={day}/")
     }
 
-    /// Reads a key. Absent when it is none that export would write.
+    /// Parses a key. `None` when `export` would not write such a key.
     #[must_use]
     pub fn parse(key: &str) -> Option<Self> {
         let (project, rest) = key
@@ -135,19 +128,19 @@ impl std::fmt::Display for ObjectName {
     }
 }
 
-/// The name of a row that was set aside.
+/// The key of a row that was set aside.
 #[must_use]
 pub fn set_aside_key(day: &str, position: &str) -> String {
     format!("{SET_ASIDE}date={day}/{position}.json")
 }
 
-/// The name of the note that a day of a trail is being exported again.
+/// The key of the note that a day of a trail is being exported again.
 #[must_use]
 pub fn re_export_key(at: Timestamp, project: &str, day: &str) -> String {
     format!("{RE_EXPORTS}{at}/project={project}/date={day}")
 }
 
-/// The trail and the day of such a note.
+/// The trail and day in the key of such a note.
 #[must_use]
 pub fn re_export_of(key: &str) -> Option<(&str, &str)> {
     key.strip_prefix(RE_EXPORTS)?
@@ -156,10 +149,11 @@ pub fn re_export_of(key: &str) -> Option<(&str, &str)> {
         .split_once("/date=")
 }
 
-/// Packs lines with gzip. Equal lines make equal bytes: the header holds neither a time nor a name.
+/// Packs lines with gzip. Equal lines give equal bytes, because the header holds neither a time nor
+/// a name.
 ///
 /// # Errors
-/// Never for memory; the error is that of the writer.
+/// Writing to memory does not fail; the error is that of the writer.
 pub fn pack(lines: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut writer = GzBuilder::new()
         .mtime(0)
@@ -168,10 +162,10 @@ pub fn pack(lines: &[u8]) -> std::io::Result<Vec<u8>> {
     writer.finish()
 }
 
-/// Unpacks what [`pack`] made.
+/// Unpacks the result of [`pack`].
 ///
 /// # Errors
-/// When it is no gzip, is cut short, or is larger than any object of the archive.
+/// When `bytes` are not gzip, are cut short, or are larger than any object of the archive.
 pub fn unpack(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut lines = Vec::new();
     GzDecoder::new(bytes)
@@ -179,13 +173,13 @@ pub fn unpack(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
         .read_to_end(&mut lines)?;
     if u64::try_from(lines.len()).unwrap_or(u64::MAX) > MOST_BYTES {
         return Err(std::io::Error::other(
-            "it unpacks to more than an object of the archive holds",
+            "it unpacks to more than any object of the archive",
         ));
     }
     Ok(lines)
 }
 
-/// The content of an object: unpacked if its name says that it is packed.
+/// The content of an object. Unpacks it if its name says that it is packed.
 ///
 /// # Errors
 /// When it cannot be unpacked.
@@ -197,8 +191,8 @@ pub fn content(key: &str, bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     }
 }
 
-/// Lines of a content, each without its end. What follows the last line's end is a line if it is
-/// not empty.
+/// The lines of a content, without line ends. Text after the last line end is a line unless it is
+/// empty.
 pub fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
     let ended = content.strip_suffix(b"\n").unwrap_or(content);
     ended
@@ -206,7 +200,7 @@ pub fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(move |_| !content.is_empty())
 }
 
-/// A line's hash, as far as a digest keeps it.
+/// The part of a line's hash that a digest keeps.
 #[must_use]
 pub fn locator(line: &[u8]) -> [u8; LOCATOR_BYTES] {
     let mut locator = [0; LOCATOR_BYTES];
@@ -216,13 +210,13 @@ pub fn locator(line: &[u8]) -> [u8; LOCATOR_BYTES] {
     locator
 }
 
-/// Locators as a digest holds them.
+/// Writes locators as a digest holds them: base64.
 #[must_use]
 pub fn write_locators(locators: &[[u8; LOCATOR_BYTES]]) -> String {
     BASE64_STANDARD.encode(locators.concat())
 }
 
-/// Reads them. Absent when the text is none.
+/// Parses them. `None` when the text is not valid.
 #[must_use]
 pub fn read_locators(text: &str) -> Option<Vec<[u8; LOCATOR_BYTES]>> {
     let bytes = BASE64_STANDARD.decode(text).ok()?;

@@ -1,8 +1,8 @@
 //! Per-tool access lists: which tool sees which secrets.
 //!
-//! Default deny: where a list exists, a tool that it does not name gets nothing, and so does a step
-//! without a tool. Lists of several levels narrow one another: a key is seen only if every one of
-//! them grants it. They govern secrets, never plain knobs.
+//! The default is deny. If a list exists, a tool that it does not name sees no secret, and neither
+//! does a step without a tool. Lists of several levels narrow each other: a tool sees a key only if
+//! every list grants it. Lists govern secrets, not plain variables.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::ToolName;
 
-/// Stands for all keys.
+/// Grants all keys.
 pub const ALL: &str = "*";
 
 /// The keys that each tool sees.
@@ -19,7 +19,7 @@ pub const ALL: &str = "*";
 pub struct Acl(BTreeMap<ToolName, BTreeSet<String>>);
 
 impl Acl {
-    /// From tools and the keys that each sees; `*` for all.
+    /// Maps each tool to the keys that it sees; `*` grants all keys.
     #[must_use]
     pub const fn new(tools: BTreeMap<ToolName, BTreeSet<String>>) -> Self {
         Self(tools)
@@ -32,7 +32,7 @@ impl Acl {
             .is_some_and(|keys| keys.contains(ALL) || keys.contains(key))
     }
 
-    /// What both grant.
+    /// The grants that both lists contain.
     #[must_use]
     pub fn narrowed_by(&self, other: &Self) -> Self {
         let both = |own: &BTreeSet<String>, theirs: &BTreeSet<String>| -> BTreeSet<String> {
@@ -49,25 +49,23 @@ impl Acl {
         Self(tools.collect())
     }
 
-    /// Tools with their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&ToolName, &BTreeSet<String>)> {
         self.0.iter()
     }
 
-    /// How many tools it names.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether it names none, and so grants nothing.
+    /// Whether it names no tool. Such a list grants nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Whether `tool` sees `key` under a list that may not exist: without any list, all do.
+/// Whether `tool` sees `key`. Without a list, every tool sees every key.
 #[must_use]
 pub fn sees(acl: Option<&Acl>, tool: Option<&ToolName>, key: &str) -> bool {
     acl.is_none_or(|acl| acl.grants(tool, key))

@@ -1,12 +1,12 @@
-//! The cascade: system -> project -> workflow -> run, merged key by key.
+//! The cascade: merges profiles key by key, in the order system -> project -> workflow -> run.
 //!
-//! The later level wins, a tombstone ends a key of lower levels, and each key keeps the origin of
-//! what won. Resolution is a pure function of the profiles that were fetched, one at most for each
-//! level, so its cost does not depend on how many profiles there are.
+//! A later level wins, a tombstone removes a key of lower levels, and each key records the origin
+//! of the winning value. Resolution is a pure function of the fetched profiles, at most one for
+//! each level. So its cost does not depend on how many profiles exist.
 //!
-//! A key that any level declared a secret never becomes a plain knob above it, not even after a
-//! tombstone: whoever writes the later level could otherwise take a key out of the care that
-//! secrets get, with nobody noticing.
+//! Once any level declares a key as a secret, no later level can set it to a plain value, not even
+//! after a tombstone. Otherwise the author of a later level could silently replace a protected
+//! secret with a plain variable.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,11 +24,11 @@ use crate::reference::{ProfileRef, Reference};
 pub enum Level {
     /// A profile of the operators.
     System,
-    /// The project's own default.
+    /// The project's default profile.
     Project,
-    /// What the project binds to the workflow.
+    /// The profile that the project binds to the workflow.
     Workflow,
-    /// What the run itself names.
+    /// The profile that the run names.
     Run,
 }
 
@@ -68,14 +68,12 @@ pub struct Overrides {
     pub remove: BTreeSet<String>,
 }
 
-/// A profile at its level.
+/// A profile and its level.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// The level.
     pub level: Level,
-    /// The profile's name, with its owner.
+    /// The profile's name and owner.
     pub profile: ProfileRef,
-    /// The profile.
     pub content: Profile,
 }
 
@@ -89,58 +87,53 @@ pub struct Origin {
     pub profile: Option<ProfileRef>,
 }
 
-/// A key of the outcome.
+/// A key's value and origin after the merge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<T> {
-    /// What it is set to.
     pub set: T,
-    /// By whom.
     pub origin: Origin,
 }
 
-/// The outcome of a cascade.
+/// The merged cascade.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolved {
-    /// Plain knobs.
+    /// Plain environment variables.
     pub env: BTreeMap<String, Entry<String>>,
-    /// Secrets by reference.
+    /// Secret references.
     pub secrets: BTreeMap<String, Entry<Reference>>,
-    /// Keys that a tombstone ended, by whom.
+    /// Keys that a tombstone removed, and the level that removed each.
     pub removed: BTreeMap<String, Origin>,
-    /// Every key that any level declared a secret, and who did last: none of them may be set to a
-    /// plain value.
+    /// Every key that any level declared as a secret, and the last level that did. None of them may
+    /// be set to a plain value.
     pub sealed: BTreeMap<String, Origin>,
-    /// What tools see, where any profile says.
+    /// The secrets that each tool sees. `None` when no profile limits tools.
     pub tools: Option<Acl>,
 }
 
-/// Why a cascade has no outcome.
+/// Why a cascade cannot be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CascadeError {
-    /// A profile is limited to other workflows.
+    /// The profile is limited to other workflows.
     #[error("profile `{profile}` may not be used by workflow `{workflow}`")]
     NotAllowed {
-        /// The profile.
         profile: ProfileRef,
-        /// The workflow.
         workflow: WorkflowName,
     },
-    /// A plain value would take a secret's place.
+    /// A plain value would replace a secret.
     #[error(
         "`{key}` is a secret of {}, so {} cannot set it to a plain value; give it a secret reference, or use another name",
         described(.secret), described(.plain)
     )]
     SecretOverride {
-        /// The key.
         key: String,
-        /// Who made it a secret.
+        /// The level that declared the secret.
         secret: Origin,
-        /// Who would set it plainly.
+        /// The level that sets the plain value.
         plain: Origin,
     },
 }
 
-/// An origin in words.
+/// An origin as error messages name it.
 fn described(origin: &Origin) -> String {
     origin.profile.as_ref().map_or_else(
         || "the run itself".to_owned(),
@@ -149,13 +142,12 @@ fn described(origin: &Origin) -> String {
 }
 
 impl Bindings {
-    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.system.is_none() && self.project.is_none() && self.workflows.is_empty()
     }
 
-    /// The profiles of a run of `workflow` that names `own`, lowest level first.
+    /// The profiles for a run of `workflow` that names the profile `own`, lowest level first.
     #[must_use]
     pub fn levels(
         &self,
@@ -182,13 +174,12 @@ impl Bindings {
 }
 
 impl Overrides {
-    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.env.is_empty() && self.remove.is_empty()
     }
 
-    /// Checks what a caller wrote.
+    /// Checks the overrides that a caller wrote.
     ///
     /// # Errors
     /// The first entry that breaks a rule.
@@ -204,16 +195,16 @@ impl Overrides {
             None => Ok(()),
             Some(key) => Err(InvalidProfile {
                 field: format!("overrides.remove.{key}"),
-                message: format!("`{key}` is set by `overrides.env`; set it or remove it"),
+                message: format!("`overrides.env` also sets `{key}`; either set it or remove it"),
             }),
         }
     }
 }
 
-/// Merges `layers`, lowest level first, and a run's own overrides above them.
+/// Merges `layers`, lowest level first, and a run's overrides above them.
 ///
 /// # Errors
-/// When a profile does not allow `workflow`, or a plain value would take a secret's place.
+/// When a profile does not allow `workflow`, or a plain value would replace a secret.
 pub fn resolve(
     layers: &[Layer],
     overrides: &Overrides,
@@ -247,7 +238,7 @@ pub fn resolve(
 }
 
 impl Resolved {
-    /// Checks that `env`, which a step sets for itself, takes no secret's place.
+    /// Checks that no variable in `env`, which a step sets for itself, replaces a secret.
     ///
     /// # Errors
     /// [`CascadeError::SecretOverride`].
@@ -462,7 +453,7 @@ mod tests {
             ..Overrides::default()
         };
         assert!(refused(merged(std::slice::from_ref(&sealed), &overrides)));
-        // Not even in two steps.
+        // Not even when one level removes it and a later level sets it.
         let remove = BTreeSet::from(["K".to_owned()]);
         let tombstone = layer(
             Level::Workflow,
@@ -476,7 +467,7 @@ mod tests {
             &[sealed.clone(), tombstone, plain.clone()],
             &Overrides::default()
         )));
-        // The other way round a plain key becomes a secret.
+        // The reverse is allowed: a plain key may become a secret.
         let mut lower = plain;
         lower.level = Level::System;
         let outcome = merged(&[lower, sealed], &Overrides::default()).expect("an outcome");

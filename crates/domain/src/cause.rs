@@ -1,7 +1,7 @@
-//! An error and what caused it, on one line.
+//! Formats an error and its causes on one line.
 
-/// The error's message, followed by those of its causes. A message that its cause only repeats is
-/// not said twice.
+/// The error's message, followed by the messages of its causes. Omits a cause whose message the
+/// text already ends with.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -1,26 +1,22 @@
-//! Time and randomness, passed in and never taken from the air, so that tests and simulations own
-//! both.
+//! Time and randomness. Callers pass both in, so that tests and simulations control them.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Seconds of a day.
 pub const DAY_SECONDS: i64 = 24 * 3600;
 
-/// A moment: milliseconds since the Unix epoch, written as RFC 3339 in UTC wherever people or
+/// A moment: milliseconds since the Unix epoch. Written as RFC 3339 in UTC wherever people or
 /// programs read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// From milliseconds since the Unix epoch.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the Unix epoch.
     #[must_use]
     pub const fn millis(self) -> i64 {
         self.0
@@ -32,7 +28,7 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
-    /// This moment and `seconds` later.
+    /// `seconds` after this moment.
     #[must_use]
     pub const fn plus_seconds(self, seconds: i64) -> Self {
         Self(self.0.saturating_add(seconds.saturating_mul(1000)))
@@ -44,13 +40,13 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// Midnight (UTC) of a day, by its number.
+    /// Midnight (UTC) at the start of the day with this [`Self::day_number`].
     #[must_use]
     pub const fn of_day(number: i64) -> Self {
         Self(number.saturating_mul(DAY_SECONDS * 1000))
     }
 
-    /// The UTC day's number: whole days since the Unix epoch.
+    /// Whole days from the Unix epoch to this UTC day.
     #[must_use]
     pub const fn day_number(self) -> i64 {
         self.0.div_euclid(DAY_SECONDS * 1000)
@@ -71,7 +67,7 @@ impl Timestamp {
     /// Parses RFC 3339, for example `2026-01-31T08:00:00Z`.
     ///
     /// # Errors
-    /// When `text` is no RFC 3339 date and time.
+    /// When `text` is not an RFC 3339 date and time.
     pub fn parse(text: &str) -> Result<Self, InvalidTimestamp> {
         let parsed =
             OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp(text.to_owned()))?;
@@ -116,22 +112,20 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// A text that is not an RFC 3339 date and time.
+/// The text is not an RFC 3339 date and time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a date and time; write it as RFC 3339, for example `2026-01-31T08:00:00Z`")]
 pub struct InvalidTimestamp(String);
 
-/// Tells the time.
 pub trait Clock: Send + Sync {
-    /// Now.
     fn now(&self) -> Timestamp;
 }
 
-/// Makes ids and secrets.
+/// Generates ids and secrets.
 pub trait IdSource: Send + Sync {
     /// A time-sortable UUID of version 7 (RFC 9562).
     fn uuid(&self, now: Timestamp) -> uuid::Uuid;
-    /// 256 bits from a cryptographic source, for credentials.
+    /// 256 bits from a cryptographically secure source, for credentials.
     fn secret(&self) -> [u8; 32];
 }
 

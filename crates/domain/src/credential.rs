@@ -1,9 +1,9 @@
 //! Credentials of the HTTP API: API tokens, worker credentials and enrolment keys.
 //!
-//! All three look alike: `KIND.PROJECT.ID.SECRET`, opaque to their holders. Project and id only
-//! address the stored row; the 256-bit secret proves it, compared as SHA-256 in constant time. A
-//! row that does not exist, a wrong secret and an expired credential are one and the same refusal,
-//! so nothing tells which ids exist.
+//! All three have the form `KIND.PROJECT.ID.SECRET`, which is opaque to their holders. Project and
+//! id only address the stored row. The 256-bit secret proves the credential: its SHA-256 is
+//! compared in constant time. A missing row, a wrong secret and an expired credential get the same
+//! refusal, so a caller cannot find out which ids exist.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,26 +17,23 @@ use crate::ids::{EnrolmentKeyId, TokenId, WorkerId};
 use crate::names::ProjectId;
 use crate::scope::{OPERATOR_SCOPE, Operator, ProjectScope};
 
-/// A credential as its holder presents it. Its `Debug` shows no secret.
+/// A credential that a caller presents. Its `Debug` shows no secret.
 #[derive(Clone)]
 pub struct Presented<Id> {
     /// Where it claims to belong.
     pub home: Home,
-    /// Which stored row it claims to match.
+    /// The stored row that it claims to match.
     pub id: Id,
     secret: [u8; 32],
 }
 
-/// A project, or the operators' place above projects.
+/// Where a credential belongs: in one project, or to the operators above projects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Home {
-    /// One project.
     Project(ProjectId),
-    /// Above projects.
     Operators,
 }
 
-/// Any presented credential.
 #[derive(Clone, Debug)]
 pub enum Credential {
     /// `sft.`: an API token.
@@ -47,7 +44,7 @@ pub enum Credential {
     EnrolmentKey(Presented<EnrolmentKeyId>),
 }
 
-/// The one answer to a credential that does not hold.
+/// The only answer to an invalid credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the credential is not valid: it is unknown, expired or revoked")]
 pub struct Unauthenticated;
@@ -55,20 +52,16 @@ pub struct Unauthenticated;
 /// The stored row of an API token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
-    /// The token's id, as it stands in the credential.
+    /// The id that the credential contains.
     pub token_id: TokenId,
     /// What its holder may do.
     pub role: Role,
-    /// A note for people.
+    /// Note for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// SHA-256 of the secret.
     pub hash: SecretHash,
-    /// When it was made.
     pub created_at: Timestamp,
-    /// When it stops working.
     pub expires_at: Timestamp,
-    /// When it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
 }
@@ -96,10 +89,10 @@ impl Home {
 }
 
 impl Credential {
-    /// Reads what stands behind `Bearer ` in an `Authorization` header.
+    /// Parses the text after `Bearer ` in an `Authorization` header.
     ///
     /// # Errors
-    /// [`Unauthenticated`] when it has none of the three forms.
+    /// [`Unauthenticated`] when the text has none of the three forms.
     pub fn parse(text: &str) -> Result<Self, Unauthenticated> {
         let parts: Vec<&str> = text.split('.').collect();
         let [kind, home, id, secret] = parts.as_slice() else {
@@ -133,10 +126,11 @@ impl Credential {
 }
 
 impl Presented<TokenId> {
-    /// Who holds this token, if `stored` is its live row.
+    /// The principal that holds this token, if `stored` is its live row.
     ///
     /// # Errors
-    /// [`Unauthenticated`] for an absent, expired or revoked row and for a wrong secret, all alike.
+    /// [`Unauthenticated`] for an absent, expired or revoked row and for a wrong secret, without
+    /// distinction.
     pub fn verify(
         &self,
         stored: Option<&Token>,
@@ -159,7 +153,7 @@ impl Presented<TokenId> {
                     role: row.role,
                 })
             }
-            // A role in the wrong place was not written by this product: refuse.
+            // Sealfleet never writes such a combination, so refuse it.
             (Home::Operators, Role::Admin | Role::Member | Role::Viewer)
             | (Home::Project(_), Role::Operator) => Err(Unauthenticated),
         }
@@ -167,11 +161,11 @@ impl Presented<TokenId> {
 }
 
 impl Presented<WorkerId> {
-    /// The scope of the worker that holds this credential. Its status (pending, revoked) is for the
-    /// caller to look at: a pending worker may heartbeat, but not claim.
+    /// The scope of the worker that holds this credential. The caller must check the worker's
+    /// status (pending, revoked): a pending worker may send heartbeats, but not claim.
     ///
     /// # Errors
-    /// [`Unauthenticated`] for an absent row and for a wrong secret, alike.
+    /// [`Unauthenticated`] for an absent row and for a wrong secret, without distinction.
     pub fn verify(&self, stored: Option<&Worker>) -> Result<ProjectScope, Unauthenticated> {
         let Home::Project(project) = &self.home else {
             return Err(Unauthenticated);
@@ -188,11 +182,11 @@ impl Presented<WorkerId> {
 }
 
 impl Presented<EnrolmentKeyId> {
-    /// The scope of the project that made this enrolment key.
+    /// The scope of the project that owns this enrolment key.
     ///
     /// # Errors
     /// [`Unauthenticated`] for an absent, expired, revoked or exhausted row and for a wrong secret,
-    /// all alike.
+    /// without distinction.
     pub fn verify(
         &self,
         stored: Option<&EnrolmentKey>,
@@ -211,19 +205,19 @@ impl Presented<EnrolmentKeyId> {
     }
 }
 
-/// Writes an API token for its holder. It is shown once.
+/// The text of an API token for its holder. It is shown only once.
 #[must_use]
 pub fn token_text(home: &Home, id: TokenId, secret: &[u8; 32]) -> String {
     text("sft", home, &id, secret)
 }
 
-/// Writes a worker's credential for its holder. It is shown once.
+/// The text of a worker's credential for its holder. It is shown only once.
 #[must_use]
 pub fn worker_text(scope: &ProjectScope, id: WorkerId, secret: &[u8; 32]) -> String {
     text("sfw", &Home::Project(scope.project().clone()), &id, secret)
 }
 
-/// Writes an enrolment key for its holder. It is shown once.
+/// The text of an enrolment key for its holder. It is shown only once.
 #[must_use]
 pub fn enrolment_key_text(scope: &ProjectScope, id: EnrolmentKeyId, secret: &[u8; 32]) -> String {
     text("sfe", &Home::Project(scope.project().clone()), &id, secret)

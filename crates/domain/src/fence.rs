@@ -1,8 +1,8 @@
-//! Fences: whoever acts on a claim names its number.
+//! Fences: every report on a claim carries the claim's number.
 
 use serde::{Deserialize, Serialize};
 
-/// The number of a claim. Only the newest one counts.
+/// The number of a claim. Only the newest claim of a step counts.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -11,13 +11,11 @@ use serde::{Deserialize, Serialize};
 pub struct Fence(u64);
 
 impl Fence {
-    /// A fence that somebody presents.
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// The number.
     #[must_use]
     pub const fn number(self) -> u64 {
         self.0

@@ -1,4 +1,4 @@
-//! Projects, pools, workers and enrolment keys, and whether a worker can run a step.
+//! Projects, pools, workers and enrolment keys. Decides whether a worker can run a step.
 
 use std::collections::BTreeMap;
 
@@ -13,21 +13,18 @@ use crate::labels::{Labels, model_matches};
 use crate::names::{PoolName, ProjectId};
 use crate::step::{Mode, StepSpec};
 
-/// A project: the tenant, with its pools.
+/// A project (the tenant) and its pools.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Project {
-    /// The project's id.
     pub project: ProjectId,
-    /// Its pools by name.
     pub pools: BTreeMap<PoolName, Pool>,
-    /// The profiles that stand below each run's own.
+    /// The profiles below each run's own.
     #[serde(default, skip_serializing_if = "Bindings::is_empty")]
     pub cascade: Bindings,
-    /// When it was created.
     pub created_at: Timestamp,
 }
 
-/// A named queue of a project, and what takes work from it.
+/// A named queue of a project, and who takes work from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "PoolRow", try_from = "PoolRow")]
 pub enum Pool {
@@ -37,24 +34,24 @@ pub enum Pool {
     Hosted(HostedPool),
 }
 
-/// A pool whose sandboxes the control plane launches. It is a registered worker as well, so that a
-/// claim is a claim whoever makes it.
+/// A pool whose sandboxes the control plane launches. It is also a registered worker, so that
+/// claims work the same way for every pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostedPool {
-    /// The host's `kind` in the capability table.
+    /// The `kind` of its host in the capability table.
     pub host: String,
-    /// The worker that stands for this pool.
+    /// The worker that represents this pool.
     pub worker_id: WorkerId,
-    /// The sandbox image, by digest: `repository@sha256:…`.
+    /// The sandbox image by digest: `repository@sha256:…`.
     pub image: String,
-    /// CPU units of a sandbox (1024 are one vCPU).
+    /// CPU units of a sandbox (1024 units are one vCPU).
     pub cpu: u32,
-    /// Memory of a sandbox in MiB.
+    /// Memory of a sandbox, in MiB.
     pub memory_mib: u32,
 }
 
 impl Pool {
-    /// What its sandboxes can do.
+    /// The capabilities of its host.
     #[must_use]
     pub fn host(&self) -> &'static Host {
         match self {
@@ -64,7 +61,7 @@ impl Pool {
     }
 }
 
-/// A pool as it is stored: flat, with the host's `kind` as its own.
+/// The stored form of a pool: flat, with the host's `kind` as its own.
 #[derive(Serialize, Deserialize)]
 struct PoolRow {
     kind: String,
@@ -99,7 +96,7 @@ impl From<Pool> for PoolRow {
     }
 }
 
-/// A stored pool that lacks a member.
+/// A stored pool that lacks a field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a pool of kind `{kind}` has no `{member}`")]
 pub struct InvalidPool {
@@ -128,16 +125,16 @@ impl TryFrom<PoolRow> for Pool {
     }
 }
 
-/// Where a worker's registration stands.
+/// The status of a worker's registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerStatus {
-    /// Registered without an enrolment key: waits for an admin.
+    /// Registered without an enrolment key; waits for an admin.
     Pending,
-    /// May claim.
+    /// May claim steps.
     Approved,
-    /// An admin said no.
+    /// An admin rejected it.
     Rejected,
     /// May not do anything any more.
     Revoked,
@@ -146,77 +143,65 @@ pub enum WorkerStatus {
 /// A worker: a `sealfleet-worker` process, or a pool whose sandboxes the control plane launches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Worker {
-    /// The worker's id.
     pub worker_id: WorkerId,
-    /// A name for people.
+    /// Display name for people.
     pub name: String,
     /// The pool whose queue it reads.
     pub pool: PoolName,
-    /// Where its registration stands.
     pub status: WorkerStatus,
-    /// What it can do.
+    /// Its capabilities.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
-    /// The models it can reach.
+    /// The models that it can reach.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
-    /// The execution modes it can run.
     pub modes: Vec<Mode>,
-    /// Steps that it may hold at once.
+    /// The most steps that it may hold at once.
     pub max_concurrent: u32,
-    /// SHA-256 of its secret. A pool has none: nobody can authenticate as one.
+    /// SHA-256 of its secret. `None` for a hosted pool: nobody can authenticate as one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<SecretHash>,
-    /// The enrolment key that approved it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrolled_by: Option<EnrolmentKeyId>,
-    /// When it registered.
     pub registered_at: Timestamp,
 }
 
-/// An enrolment key: lets workers of one pool register themselves as approved.
+/// An enrolment key. With it, workers of one pool register themselves as approved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnrolmentKey {
-    /// The key's id.
     pub enrolment_key_id: EnrolmentKeyId,
-    /// The one pool it is for.
+    /// The only pool that the key is for.
     pub pool: PoolName,
-    /// The labels that a worker may declare with it.
+    /// The labels that a worker may declare with this key.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
-    /// The models that a worker may declare with it.
+    /// The models that a worker may declare with this key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
-    /// How many workers it may approve.
+    /// How many workers the key may approve.
     pub max_uses: u32,
-    /// How many it has approved.
+    /// How many workers the key has approved.
     pub uses: u32,
-    /// SHA-256 of its secret.
     pub hash: SecretHash,
-    /// When it was made.
     pub created_at: Timestamp,
-    /// When it stops working.
     pub expires_at: Timestamp,
-    /// When it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
 }
 
-/// Why an enrolment key does not fit a registration.
+/// Why an enrolment key does not cover a registration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnrolmentRefusal {
-    /// The registration is for another project.
     #[error("the enrolment key belongs to another project")]
     Project,
-    /// The registration is for another pool.
     #[error("the enrolment key is for pool `{0}`; register there, or ask for a key of your pool")]
     Pool(PoolName),
-    /// A label that the key does not carry.
+    /// The key does not carry this label.
     #[error(
         "the enrolment key does not carry label `{0}`; leave it out, or ask for a key that does"
     )]
     Label(String),
-    /// A model that the key does not carry.
+    /// The key does not carry this model.
     #[error(
         "the enrolment key does not carry model `{0}`; leave it out, or ask for a key that does"
     )]
@@ -224,10 +209,10 @@ pub enum EnrolmentRefusal {
 }
 
 impl EnrolmentKey {
-    /// Whether this key covers a registration for `pool` with `labels` and `models`.
+    /// Checks that this key covers a registration for `pool` with `labels` and `models`.
     ///
     /// # Errors
-    /// The first thing that it does not cover.
+    /// The first part that the key does not cover.
     pub fn covers(
         &self,
         pool: &PoolName,
@@ -254,28 +239,26 @@ impl EnrolmentKey {
     }
 }
 
-/// Why a worker may not have a step.
+/// Why a worker cannot run a step.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
-    /// The step waits in another pool.
     #[error("the step is for pool `{0}`")]
     Pool(PoolName),
-    /// The step asks for labels that the worker lacks.
-    #[error("the step asks for labels that this worker does not have")]
+    /// The worker lacks a label that the step requires.
+    #[error("the step requires labels that this worker does not have")]
     Labels,
-    /// The step asks for a model that the worker lacks.
-    #[error("the step asks for a model that this worker does not have")]
+    /// The worker lacks the model that the step requires.
+    #[error("the step requires a model that this worker does not have")]
     Model,
-    /// The worker cannot run the step's mode.
-    #[error("the step asks for execution mode `{0}`, which this worker cannot run")]
+    #[error("the step requires execution mode `{0}`, which this worker cannot run")]
     Mode(Mode),
 }
 
 impl Worker {
-    /// Whether this worker can run `step`.
+    /// Checks that this worker can run `step`.
     ///
     /// # Errors
-    /// The first thing that does not match.
+    /// The first requirement that the worker does not meet.
     pub fn can_run(&self, step: &StepSpec) -> Result<(), Mismatch> {
         if self.pool != step.pool {
             return Err(Mismatch::Pool(step.pool.clone()));

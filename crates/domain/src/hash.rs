@@ -4,19 +4,18 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// SHA-256 of a credential's secret, in lower-case hex: what is stored.
+/// SHA-256 of a credential's secret, in lower-case hex. Only this hash is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SecretHash(String);
 
 impl SecretHash {
-    /// Hashes a secret.
     #[must_use]
     pub fn of(secret: &[u8; 32]) -> Self {
         Self(hex(&Sha256::digest(secret)))
     }
 
-    /// Whether this is the hash of `secret`, compared in constant time.
+    /// Whether this is the hash of `secret`. Compares in constant time.
     #[must_use]
     pub fn matches(&self, secret: &[u8; 32]) -> bool {
         self.0
@@ -26,19 +25,16 @@ impl SecretHash {
     }
 }
 
-/// SHA-256 of `bytes`.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// Lower-case hex.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// SHA-256 of `bytes` in lower-case hex.
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))

@@ -1,4 +1,4 @@
-//! Ids: a prefix that tells the kind, and a time-sortable UUID of version 7 (RFC 9562).
+//! Ids: a prefix that names the kind, and a time-sortable UUID of version 7 (RFC 9562).
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::clock::{IdSource, Timestamp};
 use crate::hash::sha256;
 
-/// A text that is no id of the wanted kind.
+/// A text that is not an id of the expected kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{given}` is not {what} id; it looks like `{prefix}_0198c0de-0000-7000-8000-000000000000`"
@@ -24,12 +24,12 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A new id of this moment.
+            /// A new id with the time `now`.
             pub fn new(ids: &dyn IdSource, now: Timestamp) -> Self {
                 Self(ids.uuid(now))
             }
 
-            /// From a UUID that is known to be one of these.
+            /// The caller knows that the UUID belongs to this kind.
             #[must_use]
             pub const fn from_uuid(uuid: Uuid) -> Self {
                 Self(uuid)
@@ -41,7 +41,7 @@ macro_rules! id {
                 self.0
             }
 
-            /// When the id was made, to the millisecond.
+            /// When the id was created, to the millisecond.
             #[must_use]
             pub fn made_at(self) -> Timestamp {
                 let bytes = self.0.as_bytes();
@@ -69,7 +69,7 @@ macro_rules! id {
                 let invalid = || InvalidId { given: text.chars().take(64).collect(), what: $what, prefix: $prefix };
                 let rest = text.strip_prefix(concat!($prefix, "_")).ok_or_else(invalid)?;
                 let uuid = Uuid::try_parse(rest).map_err(|_| invalid())?;
-                // One spelling only, so that text comparison and id comparison never disagree.
+                // Accept only one spelling, so that comparing texts and comparing ids always agree.
                 if rest.len() == 36 && !rest.bytes().any(|byte| byte.is_ascii_uppercase()) {
                     Ok(Self(uuid))
                 } else {
@@ -92,38 +92,26 @@ macro_rules! id {
     };
 }
 
+id!(RunId, "run", "a run");
 id!(
-    /// A run.
-    RunId, "run", "a run"
-);
-id!(
-    /// A worker: a `sealfleet-worker` process or a hosted pool.
+    /// A `sealfleet-worker` process or a hosted pool.
     WorkerId, "wrk", "a worker"
 );
-id!(
-    /// An API token.
-    TokenId, "tok", "a token"
-);
-id!(
-    /// An enrolment key.
-    EnrolmentKeyId, "enk", "an enrolment key"
-);
-id!(
-    /// An audit entry.
-    EventId, "evt", "an audit entry"
-);
+id!(TokenId, "tok", "a token");
+id!(EnrolmentKeyId, "enk", "an enrolment key");
+id!(EventId, "evt", "an audit entry");
 id!(
     /// A revocation of one key of a profile.
     RevocationId, "rev", "a revocation"
 );
 id!(
-    /// The fan-out of a hard revocation: the work of aborting what is in flight.
+    /// The work of a hard revocation that aborts runs in flight.
     FanOutId, "fan", "a fan-out"
 );
 
 impl EventId {
-    /// The id of what happened at `at` and is known elsewhere as `name`: the same whenever it is
-    /// made.
+    /// The id of an event that happened at `at` and that another system calls `name`. Every call
+    /// returns the same id.
     #[must_use]
     pub fn of(at: Timestamp, name: &str) -> Self {
         let mut random = [0; 10];

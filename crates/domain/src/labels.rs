@@ -1,4 +1,4 @@
-//! Capability labels and models: what a worker can do, and what a step asks for.
+//! Capability labels and models: what a worker offers, and what a step requires.
 
 use std::collections::BTreeMap;
 
@@ -6,24 +6,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 
-/// Labels of Sealfleet itself start with this; nobody else may set one.
+/// Prefix of the labels that only Sealfleet sets.
 pub const RESERVED_PREFIX: &str = "sealfleet:";
 
-/// A map of labels, `region` to `eu`.
+/// Labels by key, such as `region` to `eu`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Labels(BTreeMap<String, String>);
 
-/// Labels that nobody may set.
+/// Labels that are not allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLabels {
-    /// Too many.
     #[error("{0} labels are too many: {max} at most", max = limits::LABELS)]
     TooMany(usize),
-    /// A key or value that is empty, too long or holds other than printable ASCII.
+    /// A key or value that is empty, too long or not printable ASCII.
     #[error("label `{0}`: keys and values are 1 to {max} printable ASCII characters without `=`", max = limits::LABEL_BYTES)]
     Malformed(String),
-    /// A key of Sealfleet's own.
+    /// A key with the prefix that is reserved for Sealfleet.
     #[error(
         "label `{0}`: keys that start with `{RESERVED_PREFIX}` are set by Sealfleet alone; choose another key"
     )]
@@ -31,7 +30,7 @@ pub enum InvalidLabels {
 }
 
 impl Labels {
-    /// Checks labels that a caller or a worker wrote.
+    /// Checks labels that a caller or a worker declares.
     ///
     /// # Errors
     /// See [`InvalidLabels`].
@@ -69,7 +68,7 @@ impl Labels {
         Ok(())
     }
 
-    /// Whether each of these labels stands in `offered` with the same value. A missing label never
+    /// Whether `offered` contains each of these labels with the same value. A missing label never
     /// matches.
     #[must_use]
     pub fn is_subset_of(&self, offered: &Self) -> bool {
@@ -78,13 +77,12 @@ impl Labels {
             .all(|(key, value)| offered.0.get(key) == Some(value))
     }
 
-    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Key and value, in order of keys.
+    /// Keys and values, in order of keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()
@@ -92,8 +90,8 @@ impl Labels {
     }
 }
 
-/// The name that a model is compared by: without the provider's prefix, in lower case
-/// (`openai/GPT-4o` is `gpt-4o`).
+/// The name by which models are compared: without the provider's prefix, in lower case
+/// (`openai/GPT-4o` becomes `gpt-4o`).
 #[must_use]
 pub fn model_key(model: &str) -> String {
     model
@@ -103,8 +101,8 @@ pub fn model_key(model: &str) -> String {
         .to_ascii_lowercase()
 }
 
-/// Whether a worker that declares `offered` can run a step that asks for `wanted`. No wanted model:
-/// any worker can.
+/// Whether a worker that declares `offered` can run a step that requires `wanted`. Without a
+/// required model, every worker can.
 #[must_use]
 pub fn model_matches(wanted: Option<&str>, offered: &[String]) -> bool {
     wanted.is_none_or(|wanted| {

@@ -1,8 +1,8 @@
-//! The rules of Sealfleet: what may happen, to whom, in which order.
+//! The rules of Sealfleet: what may happen, to whom, and in which order.
 //!
-//! Everything here is a type or a pure function. No I/O, no async, no vendor: the same rules are
-//! run by the functions, by tests and by simulations. Words are those of the product: project,
-//! run, step, lease, fence, profile.
+//! This crate holds only types and pure functions: no I/O, no async, no vendor. The functions, the
+//! tests and the simulations run the same rules. It uses the product's words: project, run, step,
+//! lease, fence, profile.
 
 pub mod access;
 pub mod acl;

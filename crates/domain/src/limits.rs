@@ -1,11 +1,11 @@
-//! Sizes that requests are held to. Each has one home, here, so that documents and messages agree
-//! with the code.
+//! Limits on the size of requests. Each is defined only here, so that documents, messages and code
+//! agree.
 
 /// Bytes of a request body.
 pub const BODY_BYTES: usize = 64 * 1024;
 /// Steps of a run.
 pub const STEPS: usize = 25;
-/// Steps that one step waits for.
+/// Steps that one step may need.
 pub const NEEDS: usize = 24;
 /// Words of a step's command.
 pub const COMMAND_WORDS: usize = 64;
@@ -19,13 +19,13 @@ pub const ENV_VALUE_BYTES: usize = 1024;
 pub const SECRETS: usize = 50;
 /// Tools of a profile's access list.
 pub const TOOLS: usize = 32;
-/// Workflows that a profile names, or a cascade binds.
+/// Workflows that a profile allows or a cascade binds.
 pub const WORKFLOWS: usize = 100;
-/// Keys of one revocation request: all are written in one transaction.
+/// Keys of one revocation request. One transaction writes all of them.
 pub const REVOKED_KEYS: usize = 40;
-/// Active revocations of one owner: every check reads them all.
+/// Active revocations of one owner. Every check reads all of them.
 pub const ACTIVE_REVOCATIONS: usize = 1000;
-/// Seconds that whoever revokes works on a fan-out before `sweep` may go on with it.
+/// Seconds that the caller of a revocation works on its fan-out before `sweep` may take over.
 pub const FAN_OUT_SECONDS: i64 = 15;
 /// Bytes of a reason.
 pub const REASON_BYTES: usize = 256;
@@ -43,32 +43,32 @@ pub const MODEL_BYTES: usize = 128;
 pub const NAME_BYTES: usize = 64;
 /// Bytes of an idempotency key.
 pub const IDEMPOTENCY_KEY_BYTES: usize = 128;
-/// How long an idempotency key is remembered.
+/// Seconds for which an idempotency key is remembered.
 pub const IDEMPOTENCY_SECONDS: i64 = 24 * 3600;
-/// Steps that a worker or pool may hold at once, at most.
+/// Steps that a worker or pool may hold at once.
 pub const MAX_CONCURRENT: u32 = 1000;
-/// Seconds that a step may run, at most (12 hours).
+/// Seconds that a step may run: 12 hours.
 pub const TIMEOUT_SECONDS: u32 = 12 * 3600;
-/// Attempts of a step, at most.
+/// Attempts of a step.
 pub const MAX_ATTEMPTS: u32 = 10;
-/// Seconds that a step may wait to be claimed, at most (14 days, as long as a queue keeps a message).
+/// Seconds that a step may wait to be claimed: 14 days, as long as a queue keeps a message.
 pub const TTL_SECONDS: u32 = 14 * 24 * 3600;
 /// Rows of one page of a list.
 pub const PAGE: u32 = 100;
 /// Seconds that a worker waits for approval before its registration is forgotten.
 pub const PENDING_WORKER_SECONDS: i64 = 24 * 3600;
-/// Bytes of a failure's detail that are kept.
+/// Bytes of a failure's detail to keep.
 pub const DETAIL_BYTES: usize = 300;
 /// Pools of a project.
 pub const POOLS: usize = 10;
-/// Seconds that an API token lasts, at most: a year.
+/// Longest validity of an API token in seconds: a year.
 pub const TOKEN_SECONDS: u32 = 365 * 24 * 3600;
-/// Seconds that an enrolment key lasts, at most: ninety days.
+/// Longest validity of an enrolment key in seconds: ninety days.
 pub const ENROLMENT_KEY_SECONDS: u32 = 90 * 24 * 3600;
-/// Workers that one enrolment key may approve, at most.
+/// Workers that one enrolment key may approve.
 pub const ENROLMENT_KEY_USES: u32 = 1000;
-/// Bytes of the reference of a pool's image.
+/// Bytes of the reference to a pool's image.
 pub const IMAGE_BYTES: usize = 512;
-/// Registrations without an enrolment key that a project takes in a minute, and at once: each is a
-/// row until it is decided on or forgotten.
+/// Registrations without an enrolment key that a project accepts in a minute, and at once. Each
+/// takes a row until an admin decides on it or it expires.
 pub const PENDING_WORKERS_A_MINUTE: u32 = 30;

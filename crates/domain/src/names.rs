@@ -1,10 +1,10 @@
-//! Names that people choose. Each has one spelling: lower-case ASCII, so that two names never look
-//! alike without being equal, and no name contains the separators that keys (`#`) and the names of
-//! queues and roles (`--`) are joined with.
+//! Names that people choose. Each has exactly one spelling, in lower-case ASCII, so two names that
+//! look alike are equal. No name contains a separator that joins keys (`#`) or the names of queues
+//! and roles (`--`).
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A text that breaks the rule of a name.
+/// A text that is not a valid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` is not {what}: use {rule}, {max} characters at most")]
 pub struct InvalidName {
@@ -31,7 +31,7 @@ fn hyphened(text: &str) -> bool {
     starts_well && letters && !text.contains("--") && !text.ends_with('-')
 }
 
-/// `system` is the scope of operators: a project of that name could not be told from it.
+/// Rejects `system`, because that is the name of the operators' scope.
 fn project(text: &str) -> bool {
     hyphened(text) && text != "system"
 }
@@ -54,7 +54,6 @@ macro_rules! name {
         pub struct $name(String);
 
         impl $name {
-            /// The name as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -100,33 +99,33 @@ macro_rules! name {
 }
 
 name!(
-    /// A project: the tenant.
+    /// The id of a project, the tenant.
     ProjectId, "a project", PROJECT, project, 32
 );
 name!(
-    /// A pool: a named queue of a project.
+    /// The name of a pool: a queue of a project.
     PoolName, "a pool", HYPHENED, hyphened, 24
 );
 name!(
-    /// A Sealed Identity profile.
+    /// The name of a Sealed Identity profile.
     ProfileName, "a profile", HYPHENED, hyphened, 48
 );
 name!(
-    /// A step, unique in its run.
+    /// The id of a step, unique in its run.
     StepId, "a step", UNDERSCORED, underscored, 32
 );
 name!(
-    /// The kind of work that a run does; profiles may be limited to some.
+    /// The kind of work that a run does. A profile may allow only some workflows.
     WorkflowName, "a workflow", UNDERSCORED, underscored, 48
 );
 
 name!(
-    /// A tool that a step runs, such as a CLI agent; profiles may limit what each tool sees.
+    /// A tool that a step runs, such as a CLI agent. A profile may limit what each tool sees.
     ToolName, "a tool", UNDERSCORED, underscored, 48
 );
 
-/// Whether `key` can name an environment variable: letters, digits and underscores, not starting
-/// with a digit, and none of the names that the sandbox itself uses.
+/// Whether `key` can name an environment variable: it has letters, digits and underscores, does not
+/// start with a digit, and is not a name that the sandbox itself uses.
 #[must_use]
 pub fn is_env_key(key: &str) -> bool {
     const RESERVED: [&str; 3] = ["SEALFLEET_", "AWS_", "LD_"];

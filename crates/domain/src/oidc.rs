@@ -1,9 +1,9 @@
-//! OIDC callers: which issuers a deployment trusts, and what a caller's claims stand for.
+//! OIDC callers: which issuers a deployment trusts, and what a caller's claims mean.
 //!
-//! An issuer is trusted for one audience, and says by its configuration alone which project and
-//! role a claim means. A claim that is absent, of another type or ambiguous means nothing, and a
-//! caller never becomes an operator. The signature is checked before any of this
-//! (`sealfleet-oidc`); what is here decides on claims that are genuine.
+//! The deployment trusts each issuer for one audience, and its configuration alone says which
+//! project and role a claim means. A claim that is absent, of the wrong type or ambiguous means
+//! nothing. A caller never becomes an operator. `sealfleet-oidc` checks the signature first; this
+//! module decides on claims that are genuine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,56 +15,52 @@ use crate::clock::Timestamp;
 use crate::names::ProjectId;
 use crate::scope::ProjectScope;
 
-/// Claims of a JWT.
+/// The claims of a JWT.
 pub type Claims = Map<String, Value>;
 
-/// Issuers that a deployment may trust.
+/// The most issuers that a deployment can trust.
 const MOST_ISSUERS: usize = 10;
-/// Bytes of an issuer's address, an audience, a claim's name or a group's name.
+/// Most bytes of an issuer's address, an audience, a claim's name or a group's name.
 const TEXT_BYTES: usize = 200;
-/// Seconds by which clocks may differ.
+/// Seconds by which two clocks may differ.
 const LEEWAY_SECONDS: i64 = 30;
-/// Bytes of a subject (OpenID Connect Core 1.0, section 2: at most 255 ASCII characters).
+/// Most bytes of a subject (OpenID Connect Core 1.0, section 2: at most 255 ASCII characters).
 const SUBJECT_BYTES: usize = 255;
 
-/// The issuers that a deployment trusts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Issuers(Vec<Issuer>);
 
-/// One trusted issuer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Issuer {
-    /// Its address, exactly as the `iss` claim has it: `https://…`; plain `http://` for this
-    /// machine only.
+    /// Address of the issuer, exactly as in the `iss` claim: `https://…`. Plain `http://` is
+    /// allowed only for the local machine.
     pub issuer: String,
-    /// What the `aud` claim must name.
+    /// The audience that the `aud` claim must name.
     pub audience: String,
-    /// Which project a caller belongs to.
+    /// How to find a caller's project.
     pub project: ProjectRule,
-    /// What a caller may do there.
+    /// How to find a caller's role in that project.
     pub role: RoleRule,
-    /// How old a token may be at most, by its `iat` claim, however late it expires.
+    /// Greatest age of a token, by its `iat` claim, no matter when it expires.
     #[serde(default = "a_day")]
     pub max_age_seconds: u32,
 }
 
-/// Where a caller's project comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ProjectRule {
-    /// The claim of this name holds the project's id.
+    /// The claim with this name holds the project's id.
     Claim(String),
     /// Every caller of this issuer belongs to this project.
     Value(ProjectId),
 }
 
-/// Where a caller's role comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum RoleRule {
-    /// A claim, a text or a list of them, whose values stand for roles. Values that are not in the
-    /// map count for nothing; the others must agree on one role.
+    /// A claim that holds a string or a list of strings, which map to roles. Strings outside the
+    /// map are ignored. The others must agree on one role.
     Claim(ClaimedRole),
     /// Every caller of this issuer has this role.
     Value(FixedRole),
@@ -74,58 +70,53 @@ pub enum RoleRule {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimedRole {
-    /// The claim's name.
     pub claim: String,
-    /// Role by value.
+    /// The role for each value.
     pub map: BTreeMap<String, CallerRole>,
 }
 
-/// One role for all.
+/// The same role for every caller.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FixedRole {
-    /// The role.
     pub value: CallerRole,
 }
 
-/// A role that an OIDC caller can have. `operator` is none of them.
+/// A role that an OIDC caller can have. `operator` is not among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallerRole {
-    /// All of one project.
+    /// May do everything in one project.
     Admin,
-    /// Runs things.
+    /// Enqueues, cancels and retries runs, and reads.
     Member,
-    /// Reads.
     Viewer,
 }
 
-/// A configuration of issuers that cannot be used.
+/// A configuration of issuers that is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadIssuers {
-    /// It is not the JSON that is expected.
+    /// It is not the expected JSON.
     #[error("the issuers are not a JSON list of {{issuer, audience, project, role}}: {0}")]
     Json(String),
-    /// One entry does not hold.
+    /// One entry is not valid.
     #[error("issuer {number} cannot be used: {reason}")]
     Entry {
-        /// Which one, from 1.
+        /// The entry's position, from 1.
         number: usize,
-        /// What is wrong with it.
         reason: &'static str,
     },
-    /// There are too many.
     #[error("{MOST_ISSUERS} issuers at most")]
     Many,
 }
 
-/// Why a caller with a genuine token does not come in.
+/// Why a caller with a genuine token is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The token is not valid here and now.
+    /// The token is not valid here or at this time.
     #[error("{0}")]
     Token(&'static str),
-    /// The token is valid, but its claims stand for no project or role.
+    /// The token is valid, but its claims give no project or role.
     #[error("{0}")]
     Claims(String),
 }
@@ -135,10 +126,10 @@ const fn a_day() -> u32 {
 }
 
 impl Issuers {
-    /// Reads a deployment's configuration: a JSON list of [`Issuer`]s, or nothing.
+    /// Parses a deployment's configuration: a JSON list of [`Issuer`]s, or an empty text.
     ///
     /// # Errors
-    /// When it cannot be used as it is.
+    /// When the configuration is not valid.
     pub fn parse(text: &str) -> Result<Self, BadIssuers> {
         if text.trim().is_empty() {
             return Ok(Self::default());
@@ -165,18 +156,16 @@ impl Issuers {
         Ok(Self(issuers))
     }
 
-    /// The issuer of this very address.
+    /// The issuer with exactly this address.
     #[must_use]
     pub fn named(&self, iss: &str) -> Option<&Issuer> {
         self.0.iter().find(|issuer| issuer.issuer == iss)
     }
 
-    /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &Issuer> {
         self.0.iter()
     }
 
-    /// Whether there is none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -187,7 +176,7 @@ impl Issuer {
     fn check(&self) -> Result<(), &'static str> {
         if !is_trustworthy_url(&self.issuer) {
             return Err(
-                "its address must be `https://HOST/…` without user, query or fragment; `http` for this machine only",
+                "its address must be `https://HOST/…` without user, query or fragment; `http` only for the local machine",
             );
         }
         let claims = match (&self.project, &self.role) {
@@ -196,7 +185,7 @@ impl Issuer {
             (ProjectRule::Value(_), RoleRule::Claim(role)) => vec![&role.claim],
             (ProjectRule::Value(_), RoleRule::Value(_)) => {
                 return Err(
-                    "project and role are both fixed, so everybody with an account there would come in: take one from a claim",
+                    "project and role are both fixed, which would admit everybody with an account there: take at least one of them from a claim",
                 );
             }
         };
@@ -213,16 +202,16 @@ impl Issuer {
             .chain([&self.audience, &self.issuer]);
         for text in texts {
             if text.is_empty() || text.len() > TEXT_BYTES {
-                return Err("its texts have 1 to 200 bytes each");
+                return Err("each of its texts must have 1 to 200 bytes");
             }
         }
         if self.max_age_seconds == 0 {
-            return Err("`max_age_seconds` is 1 at least");
+            return Err("`max_age_seconds` must be at least 1");
         }
         Ok(())
     }
 
-    /// Where its configuration is published (OpenID Connect Discovery 1.0, section 4).
+    /// Address of its discovery document (OpenID Connect Discovery 1.0, section 4).
     #[must_use]
     pub fn discovery_url(&self) -> String {
         format!(
@@ -231,13 +220,14 @@ impl Issuer {
         )
     }
 
-    /// Who a caller is, by the claims of a token whose signature holds with a key of this issuer.
+    /// The principal that the claims name. The caller must have verified the token's signature with
+    /// a key of this issuer.
     ///
     /// # Errors
-    /// [`Refused`], with what to do about it.
+    /// [`Refused`], which says what to do about it.
     pub fn admit(&self, claims: &Claims, now: Timestamp) -> Result<Principal, Refused> {
         if claims.get("iss").and_then(Value::as_str) != Some(self.issuer.as_str()) {
-            return Err(Refused::Token("the JWT is of another issuer"));
+            return Err(Refused::Token("another issuer issued the JWT"));
         }
         if !self.is_meant(claims.get("aud")) {
             return Err(Refused::Token(
@@ -273,7 +263,7 @@ impl Issuer {
     fn check_times(&self, claims: &Claims, now: Timestamp) -> Result<(), Refused> {
         let now = now.epoch_seconds();
         let expires = numeric_date(claims, "exp")?.ok_or(Refused::Token(
-            "the JWT has no `exp` claim: only one that expires is accepted",
+            "the JWT has no `exp` claim: only a JWT that expires is accepted",
         ))?;
         if now >= expires.saturating_add(LEEWAY_SECONDS) {
             return Err(Refused::Token(
@@ -286,7 +276,7 @@ impl Issuer {
             return Err(Refused::Token("the JWT is not valid yet (`nbf`)"));
         }
         let issued = numeric_date(claims, "iat")?.ok_or(Refused::Token(
-            "the JWT has no `iat` claim, so that nothing tells how old it is",
+            "the JWT has no `iat` claim, so its age is unknown",
         ))?;
         if now.saturating_add(LEEWAY_SECONDS) < issued {
             return Err(Refused::Token(
@@ -312,7 +302,7 @@ impl Issuer {
                 .and_then(|text| text.parse().ok())
                 .ok_or_else(|| {
                     Refused::Claims(format!(
-                        "the JWT's claim `{name}` must hold the id of one project, as a text"
+                        "the JWT's claim `{name}` must hold the id of one project, as a string"
                     ))
                 }),
         }
@@ -335,11 +325,11 @@ impl Issuer {
         match roles.iter().collect::<Vec<_>>().as_slice() {
             [role] => Ok((**role).into()),
             [] => Err(Refused::Claims(format!(
-                "the JWT's claim `{}` holds nothing that stands for a role",
+                "the JWT's claim `{}` holds no value that maps to a role",
                 rule.claim
             ))),
             _ => Err(Refused::Claims(format!(
-                "the JWT's claim `{}` stands for several roles at once",
+                "the JWT's claim `{}` maps to several roles",
                 rule.claim
             ))),
         }
@@ -356,14 +346,15 @@ impl From<CallerRole> for Role {
     }
 }
 
-/// A claim that is a time in seconds since the epoch (RFC 7519, section 2: it may have a fraction).
+/// A claim that holds a time in seconds since the epoch. It may have a fraction (RFC 7519, section
+/// 2).
 fn numeric_date(claims: &Claims, name: &str) -> Result<Option<i64>, Refused> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "a float is cut to the nearest integer, as is wanted"
+        reason = "cutting off the fraction is intended"
     )]
     let seconds = value.as_i64().or_else(|| {
         value
@@ -376,8 +367,8 @@ fn numeric_date(claims: &Claims, name: &str) -> Result<Option<i64>, Refused> {
         .ok_or(Refused::Token("the JWT's times must be numbers of seconds"))
 }
 
-/// Whether keys may be fetched from an address: `https`, or `http` of this machine, with nothing
-/// but host and path.
+/// Whether keys may be fetched from this address: `https`, or `http` on the local machine, with
+/// only host and path.
 #[must_use]
 pub fn is_trustworthy_url(url: &str) -> bool {
     let plain = url

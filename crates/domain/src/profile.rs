@@ -21,7 +21,7 @@ use crate::scope::Owner;
 pub struct Profile {
     /// Unique for its owner.
     pub name: ProfileName,
-    /// Counts its changes, from 1.
+    /// Number of this version. Starts at 1 and grows with each change.
     pub version: u32,
     #[serde(flatten)]
     pub content: Content,
@@ -59,22 +59,22 @@ pub struct Content {
     pub tools: Option<Acl>,
 }
 
-/// A profile that may not be stored.
+/// A rule that a profile breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct InvalidProfile {
-    /// The field, as a path: `secrets.API_KEY`.
+    /// Path of the field: `secrets.API_KEY`.
     pub field: String,
-    /// What is wrong and what to do.
+    /// What is wrong and how to fix it.
     pub message: String,
 }
 
 impl Content {
-    /// Checks what somebody wrote for a profile of `owner`.
+    /// Checks the content that a user wrote for a profile of `owner`.
     ///
     /// # Errors
-    /// The first field that breaks a rule. A reference must stand under its owner's own prefix: no
-    /// sandbox of the owner could read any other, and this says so before anything starts.
+    /// The first field that breaks a rule. A reference must have its owner's own prefix. The
+    /// owner's sandboxes can read no other, and this check reports it before anything starts.
     pub fn check(&self, owner: &Owner) -> Result<(), InvalidProfile> {
         let tags = self.tags.check();
         tags.map_err(|error| invalid("tags", error.to_string()))?;
@@ -95,7 +95,7 @@ impl Content {
             if self.env.contains_key(name) {
                 return Err(invalid(
                     &field,
-                    format!("`{name}` stands in `env` as well; keep it in one of the two"),
+                    format!("`{name}` is also set in `env`; keep only one of the two"),
                 ));
             }
             check_reference(reference, owner).map_err(|message| invalid(&field, message))?;
@@ -123,7 +123,7 @@ impl Content {
             if self.env.contains_key(key) || self.secrets.contains_key(key) {
                 return Err(invalid(
                     &field,
-                    format!("`{key}` is set by this very profile; set it or remove it"),
+                    format!("this profile also sets `{key}`; either set it or remove it"),
                 ));
             }
         }
@@ -131,7 +131,8 @@ impl Content {
     }
 }
 
-/// A reference keeps to the names of its owner, and is pinned where nobody could ask for a version.
+/// Checks that a reference uses its owner's names, and that it is pinned if nobody can look up a
+/// version.
 fn check_reference(reference: &Reference, owner: &Owner) -> Result<(), String> {
     let (scheme, name) = (reference.uri.declared(), reference.uri.name());
     match scheme.names {
@@ -144,7 +145,7 @@ fn check_reference(reference: &Reference, owner: &Owner) -> Result<(), String> {
         Names::SystemApart => {
             if name.starts_with("system/") != matches!(owner, Owner::System) {
                 return Err(
-                    "names under `system/` belong to system profiles, and system profiles use no other"
+                    "names under `system/` are for system profiles, which may use no others"
                         .to_owned(),
                 );
             }
@@ -189,10 +190,10 @@ fn check_key(field: &str, key: &str) -> Result<(), InvalidProfile> {
     }
 }
 
-/// Checks a map of plain environment variables.
+/// Checks a map of environment variables.
 ///
 /// # Errors
-/// The first entry that breaks a rule, named below `field`.
+/// The first entry that breaks a rule. Its path starts with `field`.
 pub fn check_env(field: &str, env: &BTreeMap<String, String>) -> Result<(), InvalidProfile> {
     if env.len() > limits::ENV_ENTRIES {
         return Err(invalid(

@@ -1,70 +1,72 @@
-//! How often a project may call: a generic cell rate algorithm (GCRA), in whole microseconds.
+//! Limits how often a project may call: a generic cell rate algorithm (GCRA), in whole
+//! microseconds.
 //!
-//! The state is one number, the moment at which everything taken so far will have been earned.
-//! Taking permits moves it ahead, by the interval that each is earned in; it may be ahead of now by
-//! no more than the burst is worth. So within any time no more is taken than the burst and what
-//! that time earns, whoever takes, in portions of any size.
+//! The state is one number: the moment at which all permits taken so far will have been earned.
+//! Each permit has an interval in which it is earned, and taking permits moves the state forward by
+//! their intervals. The state may be ahead of now by at most the intervals of a whole burst. So in
+//! any period, callers together take at most the burst plus what the period earns, however they
+//! split it.
 //!
-//! Where many take at once, a state that each of them first had to catch up with now would be
-//! theirs one after another. So one that has fallen behind by [`SLACK_US`] at most stays where it
-//! is, and what it lags by may be taken as well: **in `t` seconds at most the burst and what `t +
-//! 1` seconds earn**.
+//! When the state is behind now, a caller could first have to move it up to now. Concurrent callers
+//! would then have to take turns. So a state that is at most [`SLACK_US`] behind now is left where
+//! it is, and the time by which it lags may be used as well. This gives the bound: **in `t`
+//! seconds, at most the burst plus what `t + 1` seconds earn**.
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
-/// Microseconds by which a state may be behind now.
+/// How far the state may be behind now, in microseconds.
 const SLACK_US: i64 = 1_000_000;
 
-/// A rate: so many permits at once, and one more each interval.
+/// A rate: a number of permits at once, and one more after each interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Microseconds in which one permit is earned.
     interval_us: i64,
-    /// Permits that may be taken at once.
+    /// Most permits that can be taken at once.
     burst: u32,
 }
 
-/// How often callers of one project may call.
+/// A project's request rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// Requests each second, in the long run.
+    /// Requests allowed each second, sustained.
     #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = Limits::MOST)))]
     pub requests_per_second: u32,
-    /// Requests at once.
+    /// Requests allowed at once.
     #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = Limits::MOST)))]
     pub burst: u32,
 }
 
-/// When everything that was taken will have been earned, in microseconds since the Unix epoch.
+/// When all permits taken so far will have been earned, in microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EarnedAt(i64);
 
-/// Permits that can be taken.
+/// Permits that can be taken now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// How many; one at least.
+    /// How many; at least one.
     pub permits: u32,
-    /// Microseconds by which taking them moves the state ahead.
+    /// Microseconds by which taking them moves the state forward.
     pub ahead_us: i64,
-    /// The least and the most of the states, both included, in which the same permits are there and
-    /// move it as far. A counter that others move too can be moved on any of them.
+    /// The lowest and highest state, inclusive, from which the same permits can be taken with the
+    /// same move. So a counter that other callers move concurrently can be moved from any state in
+    /// this range.
     pub in_states: (EarnedAt, EarnedAt),
 }
 
-/// What was asked for and is not there.
+/// No permit is available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exhausted {
-    /// From when one permit is there.
+    /// When the next permit is available.
     pub until: Timestamp,
 }
 
 impl EarnedAt {
-    /// Microseconds since the Unix epoch.
     #[must_use]
     pub const fn micros(self) -> i64 {
         self.0
@@ -72,13 +74,13 @@ impl EarnedAt {
 }
 
 impl Limits {
-    /// The largest number of either.
+    /// The largest value of either limit.
     pub const MOST: u32 = 10_000;
 
-    /// Whether both numbers can be worked with; if not, which one, and what to do.
+    /// Checks that both limits are in range.
     ///
     /// # Errors
-    /// The field that is wrong.
+    /// The field that is out of range.
     pub fn check(self) -> Result<(), &'static str> {
         if !(1..=Self::MOST).contains(&self.requests_per_second) {
             return Err("requests_per_second");
@@ -90,7 +92,6 @@ impl Limits {
         }
     }
 
-    /// As a rate.
     #[must_use]
     pub const fn rate(self) -> Rate {
         Rate::each_seconds(self.requests_per_second, 1, self.burst)
@@ -98,7 +99,7 @@ impl Limits {
 }
 
 impl Rate {
-    /// `permits` in `seconds`, `burst` at once.
+    /// `permits` in each period of `seconds`, `burst` at once.
     #[must_use]
     pub const fn each_seconds(permits: u32, seconds: u32, burst: u32) -> Self {
         let permits = if permits == 0 { 1 } else { permits };
@@ -108,13 +109,12 @@ impl Rate {
         }
     }
 
-    /// Permits that may be taken at once.
     #[must_use]
     pub const fn burst(self) -> u32 {
         self.burst
     }
 
-    /// Permits that are there now.
+    /// How many permits can be taken now.
     #[must_use]
     pub fn available(self, earned: EarnedAt, now: Timestamp) -> u32 {
         let now = micros(now);
@@ -126,10 +126,10 @@ impl Rate {
             .min(self.burst)
     }
 
-    /// Up to `wanted` of the permits that are there, at least one.
+    /// Grants up to `wanted` of the available permits, and at least one.
     ///
     /// # Errors
-    /// [`Exhausted`] when there is none.
+    /// [`Exhausted`] when none is available.
     pub fn grant(self, earned: EarnedAt, now: Timestamp, wanted: u32) -> Result<Grant, Exhausted> {
         let permits = wanted.max(1).min(self.available(earned, now));
         if permits == 0 {
@@ -161,13 +161,13 @@ impl Rate {
         })
     }
 
-    /// Microseconds in which so many permits are earned.
+    /// Microseconds in which this many permits are earned.
     const fn worth(self, permits: u32) -> i64 {
         self.interval_us.saturating_mul(permits as i64)
     }
 }
 
-/// Time that was not used is not saved up: a state that is far behind is caught up with now.
+/// Moves a state that is far behind now up to now: unused time is not saved up.
 fn caught_up(earned: EarnedAt, now: i64) -> i64 {
     if earned.0 < now.saturating_sub(SLACK_US) {
         now
@@ -187,7 +187,7 @@ mod tests {
 
     const START: i64 = 1_800_000_000_000;
 
-    /// Takes from the only copy of a state.
+    /// Takes permits from a state that nobody else changes.
     fn take(
         rate: Rate,
         earned: EarnedAt,
@@ -264,7 +264,7 @@ mod tests {
                     }
                 }
                 let passed = u64::try_from(now - START).unwrap_or(0) + 1000;
-                // An interval is cut to whole microseconds.
+                // The interval was rounded down to whole microseconds.
                 let most = u64::from(burst) + passed * u64::from(per_second) / 1000 + passed * u64::from(per_second) / 500_000 + 1;
                 prop_assert!(total <= most, "{total} of {most}");
             }

@@ -1,13 +1,13 @@
-//! Revocations: a key of a profile that no sandbox may start with, and whether an identity holds
-//! one.
+//! Revocations: a key of a profile that no sandbox may start with. Decides whether an identity
+//! holds one.
 //!
-//! A revocation names a key by the profile that declares it and, as it stood then, by its address.
-//! So it holds for the key however a run came by it: named directly, inherited through the cascade,
-//! or put under another name or profile with the same address. A key that a later level replaced by
-//! another secret is not in the sandbox, and not affected.
+//! A revocation names a key in two ways: by the profile that declares it, and by its address at the
+//! time of the revocation. So it covers the key however a run got it: named directly, inherited
+//! through the cascade, or under another name or profile with the same address. If a later level
+//! replaces the key by another secret, the sandbox does not hold the revoked one, and the
+//! revocation does not apply.
 //!
-//! [`revoked`] is the one place that decides; enqueue, claim, dispatch, start and fan-out all ask
-//! it.
+//! Only [`revoked`] decides. Enqueue, claim, dispatch, start and fan-out all call it.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,9 +25,9 @@ pub struct Revocation {
     /// The profile that declares the key.
     pub profile: ProfileRef,
     pub key: String,
-    /// The key's address when it was revoked.
+    /// The key's address at the time of the revocation.
     pub uri: SecretUri,
-    /// Whether runs in flight were aborted as well.
+    /// Whether runs in flight are also aborted.
     pub hard: bool,
     /// Why, in the words of the actor.
     pub reason: String,
@@ -37,7 +37,7 @@ pub struct Revocation {
     /// The fan-out that aborts runs in flight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fan_out_id: Option<FanOutId>,
-    /// When it was lifted, and by whom.
+    /// When and by whom it was lifted. Absent while it is in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifted: Option<Lifted>,
 }
@@ -51,7 +51,7 @@ pub struct Lifted {
     pub actor: String,
 }
 
-/// A secret of an identity that is revoked, and by what.
+/// A secret of an identity that a revocation covers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Revoked {
@@ -73,14 +73,14 @@ impl std::fmt::Display for Revoked {
 }
 
 impl Revocation {
-    /// Whether it takes this secret away.
+    /// Whether it applies to this secret.
     #[must_use]
     pub fn covers(&self, secret: &SecretRef) -> bool {
         self.uri == secret.uri || (self.profile == secret.from && self.key == secret.name)
     }
 }
 
-/// The first secret of `identity` that an active revocation takes away.
+/// The first secret of `identity` that a revocation in `active` covers.
 #[must_use]
 pub fn revoked(identity: &Identity, active: &[Revocation]) -> Option<Revoked> {
     identity.secrets.iter().find_map(|secret| {
@@ -96,72 +96,66 @@ pub fn revoked(identity: &Identity, active: &[Revocation]) -> Option<Revoked> {
 }
 
 /// The work of aborting all runs in flight that hold keys of a hard revocation. It can be
-/// interrupted anywhere: what it has done is on record with each run it aborted, and where it goes
-/// on is in here.
+/// interrupted at any point: each aborted run's entry records what is done, and `next` says where
+/// to continue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FanOut {
-    /// Its id.
     pub fan_out_id: FanOutId,
-    /// The revoked keys.
     pub revocations: Vec<Revocation>,
-    /// When it was asked for.
+    /// When it was requested.
     pub started_at: Timestamp,
-    /// The leases that it reads next; meaningless once it is finished.
+    /// The leases to read next. Meaningless once the fan-out is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Place>,
-    /// What it came to, once it is finished.
+    /// The result, once the fan-out is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished: Option<Finished>,
 }
 
-/// A place in the rows of what is in flight.
+/// A position in the rows of leases in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// The project.
     pub project: ProjectId,
-    /// Which partition of its leases.
+    /// The partition of the project's leases.
     pub shard: u8,
-    /// The row to go on after.
+    /// The last row that was read, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
 
-/// What a fan-out came to.
+/// The result of a fan-out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
-    /// When.
     pub at: Timestamp,
-    /// The counts.
     pub counts: Counts,
-    /// Runs with a sandbox that could not be stopped yet, 100 at most.
+    /// Runs with a sandbox that could not be stopped yet; at most 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unstopped: Vec<RunId>,
 }
 
-/// What became of the runs in flight.
+/// What happened to the runs in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Counts {
-    /// Runs that were aborted.
+    /// How many runs were aborted.
     pub runs_aborted: u64,
-    /// Sandboxes whose host was told to stop them.
+    /// How many sandboxes their host was told to stop.
     pub tasks_stopped: u64,
-    /// Sandboxes whose host could not be told yet: `sweep` goes on trying.
+    /// How many sandboxes their host could not be told to stop yet. `sweep` keeps trying.
     pub tasks_unstopped: u64,
-    /// Sandboxes that workers kill at their next heartbeat, or when their lease ends without one.
+    /// How many sandboxes workers kill at their next heartbeat, or when their lease ends without
+    /// one.
     pub worker_sandboxes: u64,
 }
 
 /// A run that a fan-out aborted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AbortedRun {
-    /// Its project.
     pub project: ProjectId,
-    /// The run.
     pub run_id: RunId,
-    /// Steps whose sandbox a host of the control plane runs.
+    /// How many of its sandboxes the control plane's hosts run.
     pub tasks: u32,
-    /// Steps whose sandbox a worker runs.
+    /// How many of its sandboxes run on a worker.
     pub workers: u32,
 }
 

@@ -1,34 +1,33 @@
 //! `ProjectScope`: the proof that a caller acts inside one project.
 //!
-//! Every key of the ledger and of the audit trail is built from a scope, and a scope has only the
-//! constructors below, each named by its evidence. A row of another project can therefore not be
-//! addressed, whatever a request says.
+//! Every key of the ledger and of the audit trail is built from a scope. Only the constructors
+//! below create one, each named after its evidence. So no request can address a row of another
+//! project.
 
 use crate::fence::Fence;
 use crate::ids::{RunId, TokenId};
 use crate::names::{PoolName, ProjectId, StepId};
 
-/// What is the operators' own, where a project's id would stand. It is no legal project id, so no
-/// project can be addressed by it.
+/// Stands in place of a project id for what the operators own. It is not a valid project id, so it
+/// addresses no project.
 pub const OPERATOR_SCOPE: &str = "~system";
 
 /// One project, proven.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProjectScope(ProjectId);
 
-/// Who owns profiles and revocations: one project, or the operators.
+/// The owner of profiles and revocations: one project, or the operators.
 ///
-/// What the operators own is read by every project, in its cascade; only an [`Operator`] writes it.
+/// Every project reads the operators' profiles through its cascade. Only an [`Operator`] can write
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Owner {
-    /// The system scope.
     System,
-    /// A project.
     Project(ProjectScope),
 }
 
 impl Owner {
-    /// `system`, or the project's id: no project is called `system`.
+    /// `system`, or the project's id. No project can be called `system`.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
@@ -37,7 +36,7 @@ impl Owner {
         }
     }
 
-    /// Its audit trail, by name: the operators' own, or the project's.
+    /// The name of its audit trail: the operators' own, or the project's.
     #[must_use]
     pub fn trail(&self) -> &str {
         match self {
@@ -47,7 +46,6 @@ impl Owner {
     }
 }
 
-/// An authenticated operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operator {
     token_id: TokenId,
@@ -58,20 +56,20 @@ impl Operator {
         Self { token_id }
     }
 
-    /// The token that proves it.
+    /// The token that authenticated the operator.
     #[must_use]
     pub const fn token_id(self) -> TokenId {
         self.token_id
     }
 }
 
-/// Evidence that names no project, or not in the form that the control plane gives it.
+/// Evidence that names no project, or not in the form that the control plane writes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` does not name a project's resource")]
 pub struct NoScope(String);
 
 impl NoScope {
-    /// This text is no evidence.
+    /// The error for a text that is not evidence.
     #[must_use]
     pub fn of(text: &str) -> Self {
         Self(text.to_owned())
@@ -79,35 +77,36 @@ impl NoScope {
 }
 
 impl ProjectScope {
-    /// The scope of a verified credential. Only `credential` calls this, after comparing the
-    /// secret's hash, and `oidc`, by the claims of a token whose signature holds.
+    /// The scope of a verified credential. Only two modules call this: `credential` after it
+    /// compared the secret's hash, and `oidc` for the claims of a token with a verified signature.
     pub(crate) const fn verified(project: ProjectId) -> Self {
         Self(project)
     }
 
-    /// The scope that an operator enters to onboard a project: the operator's own verified
-    /// principal is the evidence.
+    /// The scope that an operator enters to onboard a project. The operator's own authentication is
+    /// the evidence.
     #[must_use]
     pub fn entered_by(_operator: &Operator, project: ProjectId) -> Self {
         Self(project)
     }
 
-    /// The scope of a stored row that the control plane found by its own index (`sweep`): the row's
-    /// project.
+    /// The scope of a stored row that `sweep` found through the control plane's own index: the
+    /// row's project.
     #[must_use]
     pub const fn of_stored_row(project: ProjectId) -> Self {
         Self(project)
     }
 
-    /// The scope of a registration that nobody has approved yet: it can only ever reach its own
-    /// pending row.
+    /// The scope of a registration that nobody has approved yet. It can only reach its own pending
+    /// row.
     #[must_use]
     pub const fn of_pending_registration(project: ProjectId) -> Self {
         Self(project)
     }
 
-    /// The scope and pool of a queue's message, from the name of the queue as the platform that
-    /// delivered it tells: `sealfleet-PROJECT--POOL`. The message's own text is no evidence.
+    /// The scope and pool of a queue's message, from the queue's name, which the platform reported
+    /// when it delivered the message: `sealfleet-PROJECT--POOL`. The message's own text is not
+    /// evidence.
     ///
     /// # Errors
     /// When the name is not that of a pool's queue.
@@ -123,8 +122,8 @@ impl ProjectScope {
         ))
     }
 
-    /// The scope of a call, from the name of the caller's role as the platform verified it:
-    /// `sealfleet-PROJECT--sandbox`, or `sealfleet-PROJECT--execution`.
+    /// The scope of a call, from the name of the caller's role, which the platform verified:
+    /// `sealfleet-PROJECT--sandbox` or `sealfleet-PROJECT--execution`.
     ///
     /// # Errors
     /// When the name is not that of a project's role of this kind.
@@ -140,41 +139,36 @@ impl ProjectScope {
             .ok_or_else(|| NoScope(name.to_owned()))
     }
 
-    /// The scope of a secret that was read: the project in its name, as the backend tells it.
+    /// The scope of a secret that was read: the project in its name, which the backend reported.
     #[must_use]
     pub const fn of_read_secret(project: ProjectId) -> Self {
         Self(project)
     }
 
-    /// The project.
     #[must_use]
     pub const fn project(&self) -> &ProjectId {
         &self.0
     }
 }
 
-/// What a role of a project is for.
+/// The purpose of a project's role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoleKind {
-    /// Sandboxes call the control plane with it.
+    /// Sandboxes call the control plane with this role.
     Sandbox,
-    /// The host of a sandbox fetches what it starts with by it.
+    /// A sandbox's host fetches its image and secrets with this role.
     Execution,
 }
 
-/// Which claim a sandbox was launched for. The launcher writes it onto the sandbox, where nobody
-/// but the control plane's roles can, so it is evidence.
+/// The claim that a sandbox was launched for. The launcher writes this tag to the sandbox. Only the
+/// control plane's roles can do that, so the tag is evidence.
 ///
 /// Text form: `PROJECT/RUN/STEP/FENCE`, at most 127 characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimTag {
-    /// The project.
     pub scope: ProjectScope,
-    /// The run.
     pub run_id: RunId,
-    /// The step.
     pub step_id: StepId,
-    /// The claim's fence.
     pub fence: Fence,
 }
 

@@ -1,21 +1,22 @@
-//! Whether a release explains a read of a secret that the identity backend's own log tells of.
+//! Decides whether a release explains a read of a secret that the identity backend's own log
+//! reports.
 //!
-//! The control plane says in its trail what it released, and the backend says on its own what was
-//! read. A release explains a read if the execution role of the secret's project made it for a
-//! sandbox, and the claim of that sandbox was released that secret in that version shortly before.
-//! Whatever else has read it (a person, another role, another project's sandbox, a sandbox nobody
-//! claimed anything for) stays unexplained.
+//! The control plane records in its trail what it released. The backend records independently what
+//! was read. A release explains a read under two conditions: the execution role of the secret's
+//! project made the read for a sandbox, and the sandbox's claim was released this secret in this
+//! version shortly before. Any other read stays unexplained: by a person, by another role, by
+//! another project's sandbox, or by a sandbox without a claim.
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::identity::SecretRef;
 
-/// Seconds that a read may seem to come before its release, or after its command's start: the log's
-/// time is in whole seconds, and clocks differ.
+/// Seconds that a read may appear before its release or after its command's start. The log's times
+/// are whole seconds, and clocks differ.
 const SKEW_SECONDS: i64 = 5;
-/// Seconds after a release in which its sandbox reads. A host fetches secrets before it starts the
-/// command; a launch that takes longer than this is rare enough to be looked at.
+/// Seconds after a release within which its sandbox must read. A host fetches secrets before it
+/// starts the command. A launch that takes longer is rare enough to report.
 pub const LATEST_SECONDS: i64 = 30 * 60;
 
 /// Why no release explains a read.
@@ -23,49 +24,46 @@ pub const LATEST_SECONDS: i64 = 30 * 60;
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub enum Unexplained {
-    /// A person, a service or another role read it: no execution role of a project.
+    /// A person, a service or another role read it, not an execution role of a project.
     NotAnExecutionRole,
     /// The execution role of another project read it.
     OtherProject,
-    /// It was read in a batch; nothing of Sealfleet does that.
+    /// It was read in a batch request. No part of Sealfleet sends one.
     InABatch,
-    /// No version was asked for; every sandbox asks for the one that was released.
+    /// The request named no version. Every sandbox requests the version that was released.
     VersionNotPinned,
-    /// The host does not know a sandbox of the role session's name, and nothing was released around
-    /// that time.
+    /// The host does not know a sandbox with the role session's name, and nothing was released
+    /// around that time.
     UnknownTask,
-    /// The sandbox was not started by Sealfleet, or not for this project.
+    /// Sealfleet did not start the sandbox, or started it for another project.
     ForeignTask,
-    /// The claim that the task names is run by another task.
+    /// Another sandbox runs the claim that this sandbox names.
     OtherTask,
-    /// The task's claim was not released this secret in this version.
+    /// The sandbox's claim was not released this secret in this version.
     NotReleased,
     /// It was read before it was released.
     BeforeRelease,
-    /// It was read long after its release, or after the task's container had started.
+    /// It was read long after its release, or after the sandbox's command had started.
     LongAfterRelease,
 }
 
-/// A read that is to be explained.
+/// A read that needs an explanation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// The version that was asked for.
     pub version: String,
-    /// When, in whole seconds.
+    /// When it was read, in whole seconds.
     pub at: Timestamp,
 }
 
-/// A `secret.released` of the trail.
+/// A `secret.released` event of the trail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
-    /// When.
     pub at: Timestamp,
-    /// What.
     pub secrets: Vec<SecretRef>,
 }
 
 impl Read {
-    /// The times between which a release can explain it.
+    /// The earliest and latest time of a release that can explain this read.
     #[must_use]
     pub const fn released_between(&self) -> (Timestamp, Timestamp) {
         (
@@ -74,12 +72,12 @@ impl Read {
         )
     }
 
-    /// Looks for a release that explains it. `is_read` says whether a released secret is the one
-    /// that was read. `started_at` is when the command of the reading sandbox started, if it has:
-    /// its secrets are fetched before.
+    /// Looks for a release that explains this read. `is_read` says whether a released secret is the
+    /// one that was read. `started_at` is when the sandbox's command started, if it has. The host
+    /// fetches secrets before it starts the command, so a later read is unexplained.
     ///
     /// # Errors
-    /// Why none does.
+    /// Why no release explains it.
     pub fn explained_by(
         &self,
         releases: &[Release],
@@ -162,7 +160,7 @@ mod tests {
             let started = started.map(|started| AT.plus_seconds(started));
             read("v1", seconds).explained_by(&releases, |_| true, started)
         };
-        // The log's time is cut off at the second.
+        // The log truncates times to whole seconds.
         assert_eq!(at(0, None), Ok(()));
         assert_eq!(at(-60, None), Err(Unexplained::BeforeRelease));
         assert_eq!(at(LATEST_SECONDS - 1, None), Ok(()));

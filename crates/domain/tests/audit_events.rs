@@ -1,7 +1,7 @@
-//! The catalogue of audit events is whole, and `docs/reference/audit-events.md` is made of it.
+//! The catalogue of audit events is complete, and `docs/reference/audit-events.md` is generated
+//! from it.
 //!
-//! `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events` writes the document
-//! anew.
+//! `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events` writes the document.
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
@@ -21,8 +21,7 @@ fn event(row: &Row) -> Event {
     serde_json::from_str(row.example).unwrap_or_else(|error| panic!("{}: {error}", row.name))
 }
 
-/// What an event without a known name fails with: all names that there are, as its own
-/// deserialisation knows them.
+/// Collects all names of events: serde lists them in the error for an unknown name.
 #[derive(Debug)]
 struct Names(&'static [&'static str]);
 
@@ -55,7 +54,7 @@ fn each_event_has_one_row() {
     assert_eq!(
         rows.iter().copied().collect::<BTreeSet<_>>(),
         names.iter().copied().collect(),
-        "rows, and events"
+        "rows and events differ"
     );
     assert_eq!(rows.len(), names.len(), "an event has two rows");
 }
@@ -69,7 +68,7 @@ fn each_row_explains_every_member_of_its_example() {
         assert_eq!(
             serde_json::to_value(&event).unwrap(),
             written,
-            "{}: the example is not as it is written",
+            "{}: the example differs from its serialised form",
             row.name
         );
         let members: BTreeSet<&str> = written
@@ -86,7 +85,7 @@ fn each_row_explains_every_member_of_its_example() {
             .collect();
         assert_eq!(
             members, explained,
-            "{}: members of the example, and what is explained",
+            "{}: fields of the example and described fields differ",
             row.name
         );
         assert!(
@@ -146,7 +145,7 @@ fn the_document_is_this_catalogue() {
     let stored = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         stored == document,
-        "{DOCUMENT} is not the catalogue; write it by `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events`"
+        "{DOCUMENT} is out of date; write it with `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events`"
     );
 }
 
@@ -193,50 +192,54 @@ const fn title(class: Class) -> &'static str {
 const fn meaning(class: Class) -> &'static str {
     match class {
         Class::StateChange => {
-            "Something is stored otherwise than before. The entry stands in the transaction that changed it."
+            "Stored state changed. The entry is part of the transaction that changed it."
         }
         Class::Refusal => {
             "Somebody was refused, and nothing changed. The entry is written before the answer."
         }
         Class::Observation => {
-            "Something was seen: what a change in the same entry means for a sandbox, or what happened outside."
+            "Something was observed: what a change in the same entry means for a sandbox, or what happened outside."
         }
     }
 }
 
-/// Text as a cell of a table takes it.
+/// Escapes text for a table cell.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
 const INTRODUCTION: &str = "# Audit events
 
-<!-- Made of crates/domain/src/audit/catalogue.rs: `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events` -->
+<!-- Generated from crates/domain/src/audit/catalogue.rs: `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-domain --test audit_events` -->
 
-One entry records one transaction: who did it, when, and the events that it made true, in order. It is put in that very
-transaction, so there is no change without its entry and no entry without its change. Entries hold names, ids, numbers
-and addresses, never a secret's value; the few lines of free text in them are bounded.
+One entry records one transaction: who made it, when, and the resulting events in order. The entry is written in that same
+transaction, so no change exists without its entry and no entry without its change. Entries hold names, ids, numbers and
+addresses, never a secret's value. The few texts that people wrote are limited in length.
 
-While the audit table takes no entries, a cancel, a revocation and what it aborts are recorded in the ledger first, and
-arrive here later with their own id and time; everything else is refused. `sealfleet audit follow` looks for them, and for
-the witness's reads, an hour back.
+While the audit table does not answer, a cancel, a revocation and the aborts that it causes are recorded in the ledger
+first. They arrive here later with their own id and time. Everything else is refused. `sealfleet audit follow` looks an hour
+back for these entries and for those of the witness.
 
-No event is written for: a heartbeat; how many requests a project has left; the time at which `sweep` looks again, and a
-queue message that is sent again; how far a fan-out has come; a task definition that is remembered, and that a task which
-is nobody's has ended; and what simply expires, which is an idempotency key after a day and a worker that nobody approved
-for a day.
+These changes write no entry:
 
-Read them by `GET /v1/audit` (`run`, `profile`, `key`, `actor`, `type`, `from`, `to`; oldest first, by cursor) and
-`GET /v1/audit/{event_id}`, or `sealfleet audit list | follow | show`. `type`, `profile` and `key` are of one and the same
-event. A page may be short or empty and have a `next_cursor`: it ends when it has read one or two thousand entries. Without
-`from` it begins a day before `to`, or with the run; `to` is 31 days later at most.
+- a heartbeat
+- the number of requests that a project has left
+- the time at which `sweep` looks again, and a queue message that is sent again
+- the progress of a fan-out
+- a task definition that is remembered, and the end of a task that belongs to no step
+- expiry: of an idempotency key after a day, and of a worker that nobody approved within a day
+
+Read entries with `GET /v1/audit` (parameters `run`, `profile`, `key`, `actor`, `type`, `from`, `to`; oldest first, by
+cursor) and `GET /v1/audit/{event_id}`, or with `sealfleet audit list | follow | show`. One event must match `type`, `profile`
+and `key` together. A page may be short or empty and still have a `next_cursor`, because it ends after reading one or two
+thousand entries. Without `from`, the range starts one day before `to`, or with the run. It spans at most 31 days.
 
 | member of an entry | meaning |
 |---|---|
 | `event_id` | `evt_` and a UUID of version 7: unique, and sortable by time |
 | `at` | when the transaction was made, RFC 3339 in UTC with milliseconds |
-| `project` | the project whose trail it is; `~system` is the operators' own |
-| `actor` | who did it, as `kind:id`: `token:`, `operator:`, `worker:`, `enrolment_key:`, `sandbox:`, `revocation:` (a fan-out), `system:` (a part of the control plane) |
-| `run_id` | the run that it is about; absent where it is about none |
-| `events` | what became true, in order; each has its name in `type` |
+| `project` | the project whose trail contains the entry; `~system` is the operators' own trail |
+| `actor` | who made the transaction, as `kind:id`: `token:`, `operator:`, `worker:`, `enrolment_key:`, `sandbox:`, `revocation:` (a fan-out), `system:` (a part of the control plane) |
+| `run_id` | the run that the entry is about; absent if it is about none |
+| `events` | what happened, in order; each event has its name in `type` |
 ";

@@ -1,11 +1,11 @@
-//! The audit trail: entries are put, in the transactions that they record, and read; nothing here
-//! changes one.
+//! The audit trail: entries are written in the transactions that they record, and read. Nothing
+//! here changes one.
 //!
-//! A project's day is spread over eight partitions; all entries of one run stand in one of them. An
-//! entry's sort key is its time-sortable id, so a time is a range of keys, and a cursor is simply
-//! the id up to which all was seen. A page asks each partition of a day once, and shows what it has
-//! up to where the shortest answer ends: oldest first, each once, whatever the others hold beyond
-//! that.
+//! A project's day is spread over eight partitions. All entries of one run are in the same one. An
+//! entry's sort key is its id, which sorts by time. So a period is a range of keys, and a cursor is
+//! the id of the last entry read. A page queries each partition of a day once. It shows entries up
+//! to the point where the shortest answer ends, because no partition can hold an unread entry
+//! before that point. So a reader gets each entry once, oldest first.
 
 use std::collections::BTreeSet;
 
@@ -21,55 +21,53 @@ use crate::ledger::Ledger;
 use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Item, Key, Query, Range, Table, Write, WriteError};
 
-/// Rows that one page reads at most before it ends, however few of them match: what it costs stays
-/// bounded.
+/// The most rows that one page reads, no matter how few of them match. This bounds its cost.
 const SCANNED: usize = 1000;
-/// Rows of one partition that are read at once where most of them may not match.
+/// Rows to read from one partition in one query when most of them may not match.
 const SCANNED_AT_ONCE: usize = 250;
 
-/// Which entries to read.
 #[derive(Clone, Debug)]
 pub struct AuditFilter {
-    /// Only those of this run.
+    /// Only entries of this run.
     pub run_id: Option<RunId>,
-    /// Only those by this actor, as `kind:id`.
+    /// Only entries by this actor, as `kind:id`.
     pub actor: Option<String>,
-    /// Only those with an event that matches.
+    /// Only entries with an event that matches.
     pub event: EventFilter,
-    /// From this moment.
+    /// Start, inclusive.
     pub from: Timestamp,
-    /// Up to this moment.
+    /// End, inclusive.
     pub to: Timestamp,
-    /// Only those after this one.
+    /// Only entries after this one.
     pub after: Option<EventId>,
-    /// Entries at most.
+    /// The most entries to return.
     pub limit: usize,
 }
 
-/// Which events: those that match all of it.
+/// Which events match. An event must meet every condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
-    /// With one of these names; all, where none is given.
+    /// Names of events. Empty: all names.
     pub types: BTreeSet<String>,
-    /// That name this profile.
+    /// A profile that the event names.
     pub profile: Option<ProfileRef>,
-    /// That name this key.
+    /// A key that the event names.
     pub key: Option<String>,
 }
 
-/// Some entries, and where to go on.
+/// A page of entries.
 #[derive(Clone, Debug, Default)]
 pub struct AuditPage {
-    /// The entries, oldest first; there may be none, and more later.
+    /// Entries, oldest first. The list may be empty although more follow.
     pub entries: Vec<AuditEntry>,
-    /// What to give as `after`, if there may be more.
+    /// The value of `after` for the next page, if there may be one.
     pub more_after: Option<EventId>,
 }
 
-/// What was read of one partition.
+/// The rows read from one partition.
 struct Slice {
     entries: Vec<AuditEntry>,
-    /// How far it was read, where that is not the end.
+    /// The last entry read. `None` when the partition was read to its end.
     until: Option<EventId>,
     rows: usize,
 }
@@ -127,7 +125,7 @@ impl EventFilter {
 }
 
 impl Ledger {
-    /// The write of an entry, to be made with what it records.
+    /// The write of an audit entry, for the transaction that it records.
     pub(crate) fn audit_write(
         &self,
         trail: &str,
@@ -147,8 +145,8 @@ impl Ledger {
         })
     }
 
-    /// Records what happened outside at `at` and is known there by the name that `event_id` is made
-    /// of. `false`: it is on record already.
+    /// Records an external event of the time `at`. `event_id` is derived from the event's name in
+    /// the other system, so recording it again returns `false` and writes nothing.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -179,7 +177,7 @@ impl Ledger {
         }
     }
 
-    /// The write of an entry of the operators' own trail.
+    /// The write of an entry in the operators' own trail.
     pub(crate) fn operators_audit_write(
         &self,
         actor: &str,
@@ -189,8 +187,8 @@ impl Ledger {
         self.audit_write(OPERATOR_SCOPE, actor, None, events, at)
     }
 
-    /// A page of an owner's trail, oldest first. It may be short, or empty, and have more: a page
-    /// ends when it has read as many rows as one may cost.
+    /// A page of an owner's trail, oldest first. It may be short or empty although more entries
+    /// follow, because it ends when it has read `SCANNED` rows.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -204,7 +202,7 @@ impl Ledger {
         for day in start.day_number()..=last {
             let slices = self.audit_of_day(owner, day, filter).await?;
             scanned += slices.iter().map(|slice| slice.rows).sum::<usize>();
-            // What one partition has not shown yet may stand before what others have.
+            // An unread entry of one partition may precede entries that others returned.
             let horizon = slices.iter().filter_map(|slice| slice.until).min();
             let mut of_day: Vec<AuditEntry> =
                 slices.into_iter().flat_map(|slice| slice.entries).collect();
@@ -233,12 +231,12 @@ impl Ledger {
         Ok(page)
     }
 
-    /// One entry of an owner's trail.
+    /// Reads one entry of an owner's trail.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or that the tables do not answer.
+    /// [`Error::NotFound`], or the tables do not answer.
     pub async fn audit_entry(&self, owner: &Owner, id: EventId) -> Result<AuditEntry, Error> {
-        // Which partition of its day it stands in depends on its run, which nobody has to know.
+        // The partition depends on the entry's run, which the caller need not know.
         let day = id.made_at().day();
         let rows = (0..keys::SHARDS).map(async |shard| {
             let key = Key {
@@ -273,7 +271,7 @@ impl Ledger {
         .await
     }
 
-    /// What one partition has for a page, by one query.
+    /// Reads one partition for a page, by one query.
     async fn audit_slice(&self, pk: String, filter: &AuditFilter) -> Result<Slice, Error> {
         let at_once = if filter.is_narrow() {
             SCANNED_AT_ONCE.max(filter.limit)
@@ -290,7 +288,7 @@ impl Ledger {
             pk,
             range: Range::Between(from, last_id(filter.to)),
             backwards: false,
-            // One more, since the first may be the one that the page before ended with.
+            // One more, because the first row may be the one that the previous page ended with.
             limit: at_once.saturating_add(1),
             consistent: true,
             only: None,
@@ -325,7 +323,7 @@ fn entry_write(entry: &AuditEntry) -> Result<Write, WriteError> {
         entry,
         keys::audit_entry(&entry.project, entry.event_id, entry.run_id, entry.at),
     )?;
-    // Both stand in the key, and a row of over 1 KB costs twice as much to write.
+    // The key contains both, and writing a row of more than 1 KB costs twice as much.
     item.remove("event_id");
     item.remove("project");
     Ok(Write::Put {
@@ -335,7 +333,7 @@ fn entry_write(entry: &AuditEntry) -> Result<Write, WriteError> {
     })
 }
 
-/// The partition of its day that an entry stands in.
+/// The partition of its day that contains an entry.
 #[must_use]
 pub fn audit_shard_of(entry: &AuditEntry) -> u8 {
     keys::audit_shard(entry.event_id, entry.run_id)
@@ -344,7 +342,7 @@ pub fn audit_shard_of(entry: &AuditEntry) -> u8 {
 /// Reads an entry from its row, as the table or its stream shows it.
 ///
 /// # Errors
-/// When the row is no entry.
+/// When the row is not an entry.
 pub fn audit_entry_of_image(mut item: Item) -> Result<AuditEntry, Error> {
     let text =
         |item: &Item, name: &str| item.get(name).and_then(|value| value.as_s().ok().cloned());
@@ -358,7 +356,7 @@ pub fn audit_entry_of_image(mut item: Item) -> Result<AuditEntry, Error> {
     from_item(item)
 }
 
-/// The first moment that may have an entry after this one.
+/// The earliest time at which an entry after this one can exist.
 fn beyond(after: EventId) -> Timestamp {
     let at = after.made_at();
     if after.to_string() == last_id(at) {
@@ -368,12 +366,12 @@ fn beyond(after: EventId) -> Timestamp {
     }
 }
 
-/// The smallest id of a moment.
+/// The smallest id with this time.
 pub(crate) fn first_id(at: Timestamp) -> String {
     id_of(at, 0x7000, 0x8000_0000_0000_0000)
 }
 
-/// The largest id of a moment.
+/// The largest id with this time.
 pub(crate) fn last_id(at: Timestamp) -> String {
     id_of(at, 0x7fff, 0xbfff_ffff_ffff_ffff)
 }
@@ -383,8 +381,8 @@ fn id_of(at: Timestamp, version: u64, rest: u64) -> String {
     let uuid = (u128::from(millis & 0xffff_ffff_ffff) << 80)
         | (u128::from(version) << 64)
         | u128::from(rest);
-    // The layout of a UUID of version 7: 48 bits of time, 16 of version and chance, 64 of variant
-    // and chance.
+    // The layout of a UUID of version 7: 48 bits of time, 16 of version and randomness, 64 of
+    // variant and randomness.
     let hex = format!("{uuid:032x}");
     let part = |range: std::ops::Range<usize>| hex.get(range).unwrap_or_default().to_owned();
     format!(

@@ -1,4 +1,4 @@
-//! Rows of the audit table as they are, to be exported again.
+//! Reads raw rows of the audit table, to export them again.
 
 use sealfleet_domain::Timestamp;
 
@@ -8,12 +8,12 @@ use crate::keys;
 use crate::ledger::Ledger;
 use crate::store::{Item, Query, Range, Table};
 
-/// Partitions that a day of a trail is spread over.
+/// Partitions over which a day of a trail is spread.
 pub const AUDIT_SHARDS: u8 = keys::SHARDS;
 
 impl Ledger {
-    /// Up to `limit` rows of one shard of a trail's day, in order, that were made in a time and
-    /// come after a sort key.
+    /// Up to `limit` rows of one shard of a trail's day, in order. Includes rows of the given
+    /// period that come after the given sort key.
     ///
     /// # Errors
     /// When the table does not answer.

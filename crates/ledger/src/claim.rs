@@ -1,11 +1,11 @@
 //! Claims: `Queued -> Leased`, into a free slot of the holder, and `Leased -> Running`.
 //!
-//! Intent, then check. The lease is written first, then the active revocations are read; whoever
-//! revokes writes the revocation first and then reads the leases. Both reads see every write that
-//! was acknowledged before, so of a claim and a revocation that happen at once at least one sees
-//! the other: the claim ends its own step, or the revoker does. A claim is granted, and a start let
-//! go, by the two functions here and by nothing else, so none goes unchecked.
-//! `docs/reference/intent-then-check.md` has the whole argument, and the model that checks it.
+//! Intent, then check. A claim first writes its lease and then reads the active revocations. A
+//! revocation first writes its rows and then reads the leases. Both reads see every write that was
+//! acknowledged before. So if a claim and a revocation happen at once, at least one sees the other:
+//! either the claim ends its own step, or the revoker does. Only the two functions here grant a
+//! claim or allow a start, so every one is checked. `docs/reference/intent-then-check.md` has the
+//! whole argument and the model that checks it.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use sealfleet_domain::{ProjectScope, RunId, StepId, WorkerId};
 
 use crate::error::Error;
 use crate::ledger::Ledger;
-use crate::transition::{Once, Transitioned};
+use crate::transition::{Attempt, Transitioned};
 
 /// A claim that a worker makes.
 #[derive(Clone, Copy, Debug)]
@@ -35,12 +35,10 @@ pub struct NewClaim<'a> {
     pub pace: Pace,
 }
 
-/// A claim that was granted.
 #[derive(Clone, Debug)]
 pub struct Claimed {
-    /// The run as it is stored now.
+    /// The run as it is now stored.
     pub run: Run,
-    /// The claim's fence.
     pub fence: Fence,
 }
 
@@ -50,24 +48,22 @@ pub struct StartedSandbox<'a> {
     pub scope: &'a ProjectScope,
     pub run_id: RunId,
     pub step_id: &'a StepId,
-    /// Who must hold it, where that is known.
+    /// The worker that must hold the claim, if it is known.
     pub holder: Option<WorkerId>,
-    /// The claim's fence.
     pub fence: Fence,
-    /// What the sandbox is stopped by.
+    /// What stops the sandbox.
     pub handle: Handle,
-    /// The version of each secret that it resolved, where it says so.
+    /// The version of each secret that the sandbox resolved, if it reports them.
     pub resolved: &'a BTreeMap<String, String>,
-    /// When messages are sent again.
+    /// When queue messages are sent again.
     pub pace: Pace,
 }
 
-/// What became of a start.
+/// The result of a start.
 #[derive(Clone, Debug)]
 pub enum Start {
-    /// The step runs.
     Running(Transitioned),
-    /// A key that it holds is revoked: the step was ended instead, and its sandbox must be.
+    /// The step holds a revoked key. It was ended instead, and the caller must end its sandbox.
     Revoked(Transitioned, Revoked),
 }
 
@@ -78,16 +74,15 @@ impl NewClaim<'_> {
 }
 
 impl Ledger {
-    /// Claims a step. `fresh` resolves again what it would see, before anything is written.
+    /// Claims a step. Before anything is written, `fresh` resolves again what the step would see.
     ///
-    /// Tries a random slot first, which is nearly always free, and looks for a free one only when
-    /// it is not. So a claim costs the same whatever the backlog and however many workers there
-    /// are.
+    /// Tries a random slot first, which is nearly always free, and searches for a free one only if
+    /// it is not. So the cost of a claim does not depend on the backlog or the number of workers.
     ///
     /// # Errors
-    /// [`Error::NotFound`], what the step machine refuses, [`Error::AtCapacity`],
-    /// [`Error::StartRefused`] when the step has failed because of what it would see, or that the
-    /// tables do not answer.
+    /// [`Error::NotFound`], a refusal of the step machine, [`Error::AtCapacity`],
+    /// [`Error::StartRefused`] when the step failed because of what it would see, or the tables do
+    /// not answer.
     pub async fn claim(
         &self,
         claim: &NewClaim<'_>,
@@ -128,15 +123,15 @@ impl Ledger {
                 )
             };
             match self.apply(scope, &stored, &actor, rule).await? {
-                Once::Done(done) => return self.granted(claim, *done).await,
-                Once::SlotTaken => {
+                Attempt::Done(done) => return self.granted(claim, *done).await,
+                Attempt::SlotTaken => {
                     let held = self.leases_of(scope, worker.worker_id).await?;
                     slot = (0..slots)
                         .map(|offset| chance.wrapping_add(offset) % slots)
                         .find(|slot| held.iter().all(|lease| lease.slot != *slot))
                         .ok_or(Error::AtCapacity(slots))?;
                 }
-                Once::Overtaken => self.back_off(attempt).await,
+                Attempt::Overtaken => self.back_off(attempt).await,
             }
         }
         Err(Error::Contended)
@@ -159,7 +154,8 @@ impl Ledger {
     /// The check after the intent: a claim whose step would see a revoked key ends its own step.
     ///
     /// # Errors
-    /// [`Error::StartRefused`], or that the tables do not answer: then nothing may be started.
+    /// [`Error::StartRefused`], or the tables do not answer. In both cases the caller must start
+    /// nothing.
     pub async fn unless_revoked(
         &self,
         claim: &NewClaim<'_>,
@@ -179,9 +175,9 @@ impl Ledger {
         };
         let ended = self
             .transition(claim.scope, claim.run_id, &claim.actor(), |run, now| {
-                // Another delivery of the same claim may have launched it meanwhile: then its
-                // sandbox has to be stopped, which an aborted step stays due for and a failed one
-                // does not.
+                // Another delivery of the same claim may have launched a sandbox in the meantime,
+                // which must then be stopped. An aborted step stays due until its sandbox is
+                // stopped; a failed one does not.
                 if run
                     .held(claim.step_id, None, claimed.fence)?
                     .handle
@@ -206,17 +202,17 @@ impl Ledger {
             })
             .await;
         match ended {
-            // Ended by somebody else meanwhile: it does not start either way.
+            // Somebody else ended the step in the meantime. Either way it does not start.
             Ok(_) | Err(Error::Refused(_)) => Err(Error::StartRefused(failure)),
             Err(error) => Err(error),
         }
     }
 
-    /// `Leased -> Running`, after another look at the revocations. Told twice: nothing changes.
+    /// `Leased -> Running`, after a second check of the revocations. Idempotent.
     ///
     /// # Errors
-    /// What the step machine refuses, or that the tables do not answer: then the command must not
-    /// run.
+    /// A refusal of the step machine, or the tables do not answer. In both cases the command must
+    /// not run.
     pub async fn start(&self, ready: &StartedSandbox<'_>, actor: &str) -> Result<Start, Error> {
         let StartedSandbox {
             scope,
@@ -236,13 +232,13 @@ impl Ledger {
                 None => run.start(step_id, *holder, *fence, Some(handle.clone()), resolved),
             };
             match self.apply(scope, &stored, actor, rule).await? {
-                Once::Done(done) => {
+                Attempt::Done(done) => {
                     return Ok(match revoked {
                         Some(revoked) => Start::Revoked(*done, revoked),
                         None => Start::Running(*done),
                     });
                 }
-                Once::SlotTaken | Once::Overtaken => self.back_off(attempt).await,
+                Attempt::SlotTaken | Attempt::Overtaken => self.back_off(attempt).await,
             }
         }
         Err(Error::Contended)
@@ -253,7 +249,7 @@ impl Ledger {
         ready: &StartedSandbox<'_>,
         run: &Run,
     ) -> Result<Option<Revoked>, Error> {
-        // Whoever may not start it may not end it either.
+        // A caller that may not start the step may not end it either.
         let mut trial = run.clone();
         trial.start(
             ready.step_id,
@@ -271,7 +267,7 @@ impl Ledger {
         }
     }
 
-    /// Notes a claim that was refused.
+    /// Records a refused claim.
     ///
     /// # Errors
     /// When the tables do not answer.

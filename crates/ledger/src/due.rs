@@ -1,8 +1,8 @@
-//! What is due: everything live carries a time in one sparse, sharded index, and only that is ever
-//! visited.
+//! The due index: every live row carries a time in one sparse, sharded index, and `sweep` visits
+//! only rows that are due.
 //!
-//! The index is eventually consistent and may name a run whose due time has moved: whoever visits
-//! reads the run itself and decides by what it finds.
+//! The index is eventually consistent and may name a run whose due time has moved. So a visitor
+//! reads the run itself and decides by its current state.
 
 use sealfleet_domain::{FanOutId, Owner, ProjectScope, RunId, Timestamp};
 
@@ -12,23 +12,20 @@ use crate::ledger::Ledger;
 use crate::outbox::WaitingEntry;
 use crate::store::Key;
 
-/// Something that somebody must look at.
+/// A row that needs a visit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// A run.
     Run(DueRun),
-    /// A fan-out that is not finished.
+    /// An unfinished fan-out.
     FanOut(Owner, FanOutId),
-    /// An audit entry that waits in the outbox.
     Entry(WaitingEntry),
 }
 
-/// A run that somebody must look at.
+/// A run that needs a visit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueRun {
-    /// Its project, from its own row's key.
+    /// Its project, taken from the key of its own row.
     pub scope: ProjectScope,
-    /// Which run.
     pub run_id: RunId,
 }
 
@@ -41,7 +38,7 @@ pub fn due_shards() -> Vec<String> {
 }
 
 impl Ledger {
-    /// What of one shard is due by `until`, earliest first, `limit` at most.
+    /// The rows of one shard that are due by `until`: earliest first, at most `limit`.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -60,7 +57,7 @@ impl Ledger {
     }
 }
 
-/// What a row of the index is.
+/// Finds out from a key what kind of row is due.
 fn due_of(key: Key) -> Option<Due> {
     if let Some(owner) = keys::owner_of_fan_out(&key.pk) {
         return Some(Due::FanOut(owner, key.sk.parse().ok()?));

@@ -1,8 +1,9 @@
 //! The store on Amazon DynamoDB.
 //!
-//! A single write is a plain conditional call, several are one `TransactWriteItems` (half the price
-//! and no less atomic for one row). The SDK gives a transaction one client request token for all
-//! its retries, so a reply that was lost after the write does not make the retry fail.
+//! A single write is one conditional call, which costs half as much as a transaction and is equally
+//! atomic for one row. Several writes are one `TransactWriteItems`. The SDK gives a transaction the
+//! same client request token for all its retries, so a retry succeeds even if the first answer was
+//! lost after the write.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,30 +24,26 @@ use crate::store::{
     Condition, Item, Key, Meter, Query, Range, Rows, Store, Table, Write, WriteError,
 };
 
-/// The names of the tables.
 #[derive(Clone, Debug)]
 pub struct Tables {
-    /// The ledger's.
     pub ledger: String,
-    /// The audit trail's.
     pub audit: String,
 }
 
-/// The store on Amazon DynamoDB.
 pub struct Dynamo {
     client: Client,
     tables: Tables,
     meter: Arc<Meter>,
 }
 
-/// A condition as DynamoDB takes it.
+/// A condition, its names and its values in DynamoDB's syntax.
 struct Expression {
     text: String,
     names: HashMap<String, String>,
     values: HashMap<String, AttributeValue>,
 }
 
-/// What is added to a row.
+/// An addition to a number of a row.
 struct Sum {
     attribute: &'static str,
     amount: i64,
@@ -54,7 +51,7 @@ struct Sum {
 }
 
 impl Sum {
-    /// As an update expression, whose names and values stand beside those of the condition.
+    /// The update expression. Adds its names and values to those of the condition, `beside`.
     fn text(self, beside: &mut Expression) -> String {
         let mut number = |name: &str, attribute: &str, number: i64| {
             beside
@@ -74,7 +71,6 @@ impl Sum {
 }
 
 impl Dynamo {
-    /// A store over `client`.
     #[must_use]
     pub fn new(client: Client, tables: Tables) -> Self {
         Self {
@@ -84,7 +80,7 @@ impl Dynamo {
         }
     }
 
-    /// What was consumed so far.
+    /// Counts the capacity consumed so far.
     #[must_use]
     pub fn meter(&self) -> Arc<Meter> {
         Arc::clone(&self.meter)
@@ -106,7 +102,7 @@ impl Dynamo {
         );
     }
 
-    /// What a single write came to.
+    /// The result of a single write.
     fn one<O, E>(
         &self,
         result: Result<O, SdkError<E>>,
@@ -133,7 +129,7 @@ impl Dynamo {
         let condition = expression(only_if);
         #[expect(
             clippy::disallowed_methods,
-            reason = "the ledger crate is where rows are put"
+            reason = "this store is the only place that writes rows"
         )]
         let call = self.client.put_item();
         let result = call
@@ -503,7 +499,7 @@ fn expression(condition: &Condition) -> Expression {
     }
 }
 
-/// DynamoDB refuses an empty map of names or values.
+/// `None` for an empty map, because DynamoDB rejects empty maps of names or values.
 fn some<V>(map: HashMap<String, V>) -> Option<HashMap<String, V>> {
     Some(map).filter(|map| !map.is_empty())
 }

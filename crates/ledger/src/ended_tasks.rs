@@ -1,9 +1,9 @@
-//! Sandboxes that ended without ending their step: their claim was lost, cancelled or revoked
-//! before.
+//! Sandboxes that ended without ending their step, because their claim had been lost, cancelled or
+//! revoked.
 //!
-//! A host tells of an end at least once, and what a sandbox has used counts once. One that ends its
-//! step is counted with that transition; for the others a row stands here for as long as an event
-//! may come again.
+//! A host reports each end at least once, but a sandbox's consumption must count once. If a sandbox
+//! ends its step, that transition counts it. For any other sandbox, a row here remembers the end
+//! for as long as its event may be delivered again.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::ProjectScope;
@@ -14,11 +14,11 @@ use crate::ledger::Ledger;
 use crate::rows::unwritten;
 use crate::store::{Condition, Item, Table, Write, WriteError};
 
-/// Seconds after which EventBridge has surely given an event up: it tries for a day.
+/// How long a row is kept. EventBridge retries an event for one day.
 const KEPT_SECONDS: i64 = 2 * 24 * 3600;
 
 impl Ledger {
-    /// Notes that a sandbox has ended, by its host's short id of it. `true` the first time.
+    /// Records that a sandbox has ended, by its host's short id. `true` the first time.
     ///
     /// # Errors
     /// When the tables do not answer.

@@ -1,8 +1,8 @@
-//! Enqueue: the idempotency item, the run and its audit entry, in one transaction.
+//! Enqueue: writes the idempotency row, the run and its audit entry in one transaction.
 //!
-//! Idempotency is a row of its own, put on the condition that it is absent or past its time (time
-//! to live deletes late, so the time is compared). Two requests with one key race for that row: one
-//! wins, the other reads what the winner wrote.
+//! The idempotency row is written only if it is absent or expired. (Time to live deletes rows late,
+//! so the condition compares the time.) If two requests with the same key race, one writes the row,
+//! and the other reads what the winner wrote.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::limits;
@@ -16,29 +16,27 @@ use crate::rows::unwritten;
 use crate::store::{Condition, Item, Table, Write, WriteError};
 use crate::transition::run_item;
 
-/// An idempotency key with a hash of the request that it stands for.
+/// An idempotency key and a hash of the request that it stands for.
 #[derive(Clone, Debug)]
 pub struct Idempotency {
-    /// The caller's key.
     pub key: String,
-    /// SHA-256 of the request.
+    /// SHA-256 of the request, in hex.
     pub request: String,
 }
 
-/// What an enqueue came to.
+/// The result of an enqueue.
 #[derive(Clone, Debug)]
 pub enum Enqueued {
-    /// The run was stored.
     New,
-    /// The same request was stored before, as this run.
+    /// The same request was stored earlier as this run.
     Before(Box<Run>),
 }
 
 impl Ledger {
-    /// The run that this key was used for before, if it was, by the same request.
+    /// The run that the same request created earlier with this key, if there is one.
     ///
     /// # Errors
-    /// [`Error::IdempotencyMismatch`], or that the tables do not answer.
+    /// [`Error::IdempotencyMismatch`], or the tables do not answer.
     pub async fn enqueued_before(
         &self,
         scope: &ProjectScope,
@@ -70,10 +68,11 @@ impl Ledger {
         Ok(Some(self.stored_run(scope, run_id).await?.run))
     }
 
-    /// Stores a new run.
+    /// Stores a new run, its audit entry and its idempotency row.
     ///
     /// # Errors
-    /// [`Error::IdempotencyMismatch`], or that the tables do not answer. Nothing was written then.
+    /// [`Error::IdempotencyMismatch`], or the tables do not answer. In both cases nothing was
+    /// written.
     pub async fn enqueue(
         &self,
         scope: &ProjectScope,
@@ -118,7 +117,7 @@ impl Ledger {
                         return Ok(Enqueued::Before(Box::new(before)));
                     }
                 }
-                // Our own first try, whose answer was lost.
+                // Our own first attempt, whose answer was lost.
                 Err(WriteError::Condition(_)) => return Ok(Enqueued::New),
                 Err(WriteError::Busy) => {}
                 Err(WriteError::Unavailable(detail)) => return Err(Error::Unavailable(detail)),

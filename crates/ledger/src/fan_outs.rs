@@ -1,14 +1,15 @@
-//! Fan-outs: aborting all runs in flight that hold a revoked key, however often that is
-//! interrupted.
+//! Fan-outs: abort all runs in flight that hold a revoked key, even when interrupted.
 //!
-//! The revocation rows are written before the first lease is read, and leases are read
-//! consistently, partition by partition. A lease that is written after its partition was read
-//! belongs to a claim that reads the revocations afterwards, and ends itself. A place is stored
-//! only when everything before it is dealt with, so going on from it leaves nothing out; doing a
-//! page twice finds its runs ended. Each aborted run leaves a row in the abort's own transaction:
-//! the counts are exact whoever died in between.
+//! No run is missed. The revocation rows are written before the first lease is read, and leases are
+//! read consistently, partition by partition. A lease that is written after its partition was read
+//! belongs to a claim that reads the revocations afterwards and ends itself.
 //!
-//! A revocation that was lifted meanwhile aborts nothing any more:
+//! An interruption loses nothing. A position is stored only when everything before it is done, so
+//! continuing from it skips nothing. A page that is read twice finds its runs ended. Each abort
+//! writes a row for the count in its own transaction, so the counts are exact no matter which
+//! process stopped when.
+//!
+//! A revocation that was lifted in the meantime aborts nothing more:
 //! `docs/reference/intent-then-check.md`.
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -25,15 +26,15 @@ use crate::outbox::Ending;
 use crate::rows::{from_item, to_item, unwritten};
 use crate::runs::Page;
 use crate::store::{Condition, Item, Query, Range, Table, Write, WriteError};
-use crate::transition::{Once, Transitioned};
+use crate::transition::{Attempt, Transitioned};
 
 /// Leases of one page.
 const PAGE: usize = 100;
-/// The attribute that tells whether a fan-out is unfinished.
+/// The attribute that marks a fan-out as unfinished.
 const OPEN: &str = "open";
 
 impl Ledger {
-    /// The first place to read, if there is anything to read.
+    /// The first position to read, if there is anything to read.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -48,7 +49,7 @@ impl Ledger {
         }
     }
 
-    /// The partition that is read after the one of `place`.
+    /// The start of the partition after the one of `place`.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -76,7 +77,7 @@ impl Ledger {
         }))
     }
 
-    /// A page of the runs in flight at `place` that hold an identity, each once.
+    /// A page of the runs in flight at `place` that hold an identity, each run once.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -113,10 +114,10 @@ impl Ledger {
         })
     }
 
-    /// Aborts a run, if it holds a key of the fan-out. `None`: it does not, or not any more.
+    /// Aborts a run if it holds a key of the fan-out. `None` when it does not, or not any more.
     ///
     /// # Errors
-    /// When the tables do not answer, or others keep changing the run.
+    /// When the tables do not answer, or other writers keep changing the run.
     pub async fn abort_revoked(
         &self,
         owner: &Owner,
@@ -133,8 +134,8 @@ impl Ledger {
             if stored.run.revoked_in_flight(&fan_out.revocations).is_none() {
                 return Ok(None);
             }
-            // Read after the run, which must be unchanged for the abort: what is claimed after a
-            // lift is left alone.
+            // Read the revocations after the run, whose version the abort checks. So a claim made
+            // after a lift is left alone.
             let rows = self.active_revocations(owner).await?;
             let is_active = |own: &&Revocation| {
                 rows.iter()
@@ -161,17 +162,17 @@ impl Ledger {
                 only_if: Condition::Absent,
             }];
             match self.end_run(scope, &stored, &actor, ending, beside).await? {
-                Once::Done(done) => return Ok(Some(*done)),
-                Once::SlotTaken | Once::Overtaken => self.back_off(attempt).await,
+                Attempt::Done(done) => return Ok(Some(*done)),
+                Attempt::SlotTaken | Attempt::Overtaken => self.back_off(attempt).await,
             }
         }
         Err(Error::Contended)
     }
 
-    /// A fan-out.
+    /// Reads a fan-out.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or that the tables do not answer.
+    /// [`Error::NotFound`], or the tables do not answer.
     pub async fn fan_out(&self, owner: &Owner, id: FanOutId) -> Result<FanOut, Error> {
         let key = keys::fan_out(owner, id);
         let item = self
@@ -182,8 +183,8 @@ impl Ledger {
         from_item(item.ok_or(Error::NotFound)?)
     }
 
-    /// Stores how far a fan-out has come, and when `sweep` goes on with it if nobody else does.
-    /// `false`: somebody has finished it meanwhile.
+    /// Stores the fan-out's progress, and when `sweep` may take over. `false` when somebody else
+    /// has finished it.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -202,7 +203,7 @@ impl Ledger {
         .await
     }
 
-    /// Ends a fan-out, once, with what it came to. `false`: somebody has finished it meanwhile.
+    /// Finishes a fan-out once and stores its counts. `false` when somebody else has finished it.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -267,7 +268,7 @@ fn open() -> Condition {
     Condition::Is(vec![(OPEN, AttributeValue::Bool(true))])
 }
 
-/// The row of a fan-out, in the due index while it is unfinished.
+/// The row of a fan-out. It is in the due index while the fan-out is unfinished.
 pub(crate) fn fan_out_item(
     owner: &Owner,
     fan_out: &FanOut,
@@ -289,8 +290,7 @@ pub(crate) fn fan_out_item(
     Ok(item)
 }
 
-/// What an abort leaves for the fan-out's count: the sandboxes that the run had when it was
-/// aborted.
+/// The row that an abort adds to the fan-out's count: the sandboxes that the run had at that time.
 fn aborted_item(
     owner: &Owner,
     id: FanOutId,

@@ -16,14 +16,14 @@ use crate::store::{Condition, Item, Table, Write, WriteError};
 /// How a worker registers.
 #[derive(Clone, Debug)]
 pub enum Registration {
-    /// With an enrolment key, as it was read: approved at once.
+    /// With an enrolment key, as it was read. The worker is approved at once.
     ByKey(EnrolmentKey),
-    /// Without one: pending, and forgotten if nobody decides.
+    /// Without a key. The worker is pending and expires if nobody decides.
     Pending,
 }
 
 impl Ledger {
-    /// The stored row of an enrolment key.
+    /// Reads an enrolment key. Takes a project id, because its holder is not verified yet.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -62,10 +62,10 @@ impl Ledger {
             .await
     }
 
-    /// Revokes an enrolment key. Revoking it twice changes nothing.
+    /// Revokes an enrolment key. Idempotent.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Contended`], or that the tables do not answer.
+    /// [`Error::NotFound`], [`Error::Contended`], or the tables do not answer.
     pub async fn revoke_enrolment_key(
         &self,
         scope: &ProjectScope,
@@ -110,7 +110,8 @@ impl Ledger {
         self.page(keys::enrolment_keys(scope), after, limit).await
     }
 
-    /// A worker's row. By project id, since this is what its credential is verified with.
+    /// A worker's row. Takes a project id because the caller verifies the worker's credential with
+    /// this row, so no scope exists yet.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -120,7 +121,7 @@ impl Ledger {
             .get(Table::Ledger, &keys::worker(project, id))
             .await
             .map_err(Error::Unavailable)?;
-        // A registration that nobody decided on in time is gone, even where time to live has not
+        // An undecided registration counts as gone when it expires, even if time to live has not
         // deleted it yet.
         let gone = item
             .as_ref()
@@ -131,11 +132,11 @@ impl Ledger {
         item.map(from_item).transpose()
     }
 
-    /// Stores a new worker; with an enrolment key, in one transaction with the key's use.
+    /// Stores a new worker. With an enrolment key, the same transaction counts one use of the key.
     ///
     /// # Errors
-    /// [`Error::Contended`] when the key was used by another at the same time (read it again), or
-    /// that the tables do not answer.
+    /// [`Error::Contended`] when somebody else used the key at the same time (read it again), or
+    /// the tables do not answer.
     pub async fn register_worker(
         &self,
         scope: &ProjectScope,
@@ -187,10 +188,10 @@ impl Ledger {
         self.store.write(writes).await.map_err(unwritten)
     }
 
-    /// Moves a worker to another status, from one of `from`.
+    /// Moves a worker from one of the statuses in `from` to another.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::WrongState`] when it is in none of `from`, or that the tables
+    /// [`Error::NotFound`], [`Error::WrongState`] when its status is not in `from`, or the tables
     /// do not answer.
     pub async fn set_worker_status(
         &self,
@@ -271,7 +272,6 @@ impl Ledger {
     }
 }
 
-/// A status as it is stored and shown.
 const fn status_name(status: WorkerStatus) -> &'static str {
     match status {
         WorkerStatus::Pending => "pending",

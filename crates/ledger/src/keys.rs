@@ -1,9 +1,9 @@
-//! Keys of both tables, as functions of a `ProjectScope`. Nothing else in the workspace writes a
+//! Keys of both tables, as functions of a `ProjectScope`. No other code in the workspace builds a
 //! key.
 //!
-//! Names cannot contain `#`, so two different scopes or names never make one key. What is written
-//! often is spread: runs by a hash of their id, the due index and the audit day likewise, leases by
-//! their holder.
+//! Names cannot contain `#`, so different scopes or names never build the same key. Rows that are
+//! written often are spread over partitions: runs, the due index and the audit day by a hash of an
+//! id, leases by their holder.
 
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::hash::sha256_hex;
@@ -15,12 +15,12 @@ use sealfleet_domain::{
 
 use crate::store::Key;
 
-/// Partitions that a project's runs, and a day of its audit trail, are spread over.
+/// Partitions over which a project's runs, and a day of its audit trail, are spread.
 pub const SHARDS: u8 = 8;
 /// Partitions of the due index.
 pub const DUE_SHARDS: u8 = 16;
 
-/// Where the list of projects stands.
+/// Partition of the list of projects.
 pub const PROJECTS: &str = "~system#PROJECTS";
 
 fn key(pk: String, sk: impl std::fmt::Display) -> Key {
@@ -30,7 +30,7 @@ fn key(pk: String, sk: impl std::fmt::Display) -> Key {
     }
 }
 
-/// A stable number below `shards` for a UUID: its last byte is random.
+/// A stable number below `shards` for a UUID. Uses its last byte, which is random.
 fn shard(uuid: [u8; 16], shards: u8) -> u8 {
     uuid.last().map_or(0, |byte| byte % shards)
 }
@@ -43,8 +43,8 @@ pub fn project_listed(project: &ProjectId) -> Key {
     key(PROJECTS.to_owned(), project)
 }
 
-/// What counts how often a project calls, and its own limits. The roles of functions that only read
-/// may write here, and nowhere else (`dynamodb:LeadingKeys` in the template).
+/// Partition of a project's rate counter and its own limits. Roles of functions that otherwise only
+/// read may write here and nowhere else (`dynamodb:LeadingKeys` in the template).
 fn rates(scope: &ProjectScope) -> String {
     format!("PRJ#{}#RATES", scope.project())
 }
@@ -72,7 +72,7 @@ pub fn enrolment_keys(scope: &ProjectScope) -> String {
     format!("PRJ#{}#ENROLMENT", scope.project())
 }
 
-/// By project id, since the credential is not verified yet when its row is fetched.
+/// Takes a project id, because the row is fetched before the credential is verified.
 pub fn enrolment_key(project: &ProjectId, id: EnrolmentKeyId) -> Key {
     key(format!("PRJ#{project}#ENROLMENT"), id)
 }
@@ -81,12 +81,12 @@ pub fn workers(scope: &ProjectScope) -> String {
     format!("PRJ#{}#WORKERS", scope.project())
 }
 
-/// By project id, since the credential is not verified yet when its row is fetched.
+/// Takes a project id, because the row is fetched before the credential is verified.
 pub fn worker(project: &ProjectId, id: WorkerId) -> Key {
     key(format!("PRJ#{project}#WORKERS"), id)
 }
 
-/// What the partitions of an owner's profiles and revocations begin with.
+/// Prefix of the partitions of an owner's profiles and revocations.
 fn owned(owner: &Owner) -> String {
     match owner {
         Owner::System => OPERATOR_SCOPE.to_owned(),
@@ -117,12 +117,12 @@ pub fn profile_version(owner: &Owner, name: &ProfileName, version: u32) -> Key {
     )
 }
 
-/// The active revocations of an owner: all that a check has to read.
+/// Partition of an owner's active revocations: everything that a check has to read.
 pub fn revoked(owner: &Owner) -> String {
     format!("{}#REVOKED", owned(owner))
 }
 
-/// One active revocation for each key of each profile.
+/// Row of the active revocation of one key of one profile.
 pub fn revoked_key(owner: &Owner, profile: &ProfileRef, key_name: &str) -> Key {
     key(revoked(owner), format_args!("{profile}#{key_name}"))
 }
@@ -139,7 +139,7 @@ pub fn fan_out(owner: &Owner, id: FanOutId) -> Key {
     key(format!("{}#FAN_OUTS", owned(owner)), id)
 }
 
-/// The owner of a fan-out's partition key, for rows that the due index found.
+/// The owner in a fan-out's partition key, for rows that the due index found.
 pub fn owner_of_fan_out(pk: &str) -> Option<Owner> {
     let owner = pk.strip_suffix("#FAN_OUTS")?;
     match owner.strip_prefix("PRJ#") {
@@ -151,7 +151,7 @@ pub fn owner_of_fan_out(pk: &str) -> Option<Owner> {
     }
 }
 
-/// The runs that a fan-out has aborted.
+/// Partition of the runs that a fan-out has aborted.
 pub fn fan_out_runs(owner: &Owner, id: FanOutId) -> String {
     format!("{}#FAN_OUT#{id}", owned(owner))
 }
@@ -168,7 +168,7 @@ pub fn run(scope: &ProjectScope, id: RunId) -> Key {
     key(runs(scope, shard(id.uuid().into_bytes(), SHARDS)), id)
 }
 
-/// The project of a run's partition key, for rows that the due index found.
+/// The project in a run's partition key, for rows that the due index found.
 pub fn scope_of_run(pk: &str) -> Option<ProjectScope> {
     let project = pk.strip_prefix("PRJ#")?.split_once("#RUNS#")?.0;
     project.parse().ok().map(ProjectScope::of_stored_row)
@@ -206,12 +206,12 @@ pub fn lease(scope: &ProjectScope, holder: WorkerId, slot: u32) -> Key {
     key(leases(scope, holder), format_args!("{holder}#{slot:04}"))
 }
 
-/// What a lease says it is for.
+/// The run and step of a lease, as the lease stores them.
 pub fn lease_step(run_id: RunId, step_id: &StepId) -> String {
     format!("{run_id}/{step_id}")
 }
 
-/// An audit entry that waits to be moved to its trail.
+/// Row of an audit entry that waits to be moved to its trail.
 pub fn waiting_entry(trail: &str, id: EventId) -> Key {
     let owner = if trail == OPERATOR_SCOPE {
         trail.to_owned()
@@ -221,7 +221,7 @@ pub fn waiting_entry(trail: &str, id: EventId) -> Key {
     key(format!("{owner}#OUTBOX"), id)
 }
 
-/// The trail of an outbox's partition key, for rows that the due index found.
+/// The trail in an outbox partition key, for rows that the due index found.
 pub fn trail_of_outbox(pk: &str) -> Option<&str> {
     let owner = pk.strip_suffix("#OUTBOX")?;
     owner
@@ -233,7 +233,7 @@ pub fn task_definition(scope: &ProjectScope, hash: &str) -> Key {
     key(format!("PRJ#{}#TASK_DEFINITIONS", scope.project()), hash)
 }
 
-/// That a task has ended, for tasks that did not end their step.
+/// Row that notes the end of a task that did not end its step.
 pub fn ended_task(scope: &ProjectScope, task_id: &str) -> Key {
     key(
         format!("PRJ#{}#ENDED_TASKS#{task_id}", scope.project()),
@@ -241,7 +241,7 @@ pub fn ended_task(scope: &ProjectScope, task_id: &str) -> Key {
     )
 }
 
-/// The audit trail of a project, or of the operators, on one day.
+/// Partition of one shard of a day of a trail, of a project or of the operators.
 pub fn audit_day(trail: &str, day: &str, shard: u8) -> String {
     format!("PRJ#{trail}#{day}#{shard}")
 }
@@ -250,7 +250,7 @@ pub fn audit_entry(trail: &str, id: EventId, run_id: Option<RunId>, at: Timestam
     key(audit_day(trail, &at.day(), audit_shard(id, run_id)), id)
 }
 
-/// All entries of a run stand in one shard of a day.
+/// The shard of a day for an entry. All entries of a run share one shard.
 pub fn audit_shard(id: EventId, run_id: Option<RunId>) -> u8 {
     shard(
         run_id.map_or_else(|| id.uuid(), RunId::uuid).into_bytes(),
@@ -262,7 +262,7 @@ pub fn run_audit_shard(run_id: RunId) -> u8 {
     shard(run_id.uuid().into_bytes(), SHARDS)
 }
 
-/// The trail of an audit row, from its partition key.
+/// The trail in an audit row's partition key.
 pub fn trail_of_audit(pk: &str) -> Option<&str> {
     pk.strip_prefix("PRJ#")?.split('#').next()
 }

@@ -1,10 +1,10 @@
-//! Leases: one row for each claim that has not ended, in a numbered slot of its holder.
+//! Leases: one row for each live claim, in a numbered slot of its holder.
 //!
-//! The row is put in the transaction that leases the step and deleted in the one that ends the
-//! hold, so it exists exactly while the hold is live. A slot that is taken refuses a second lease:
-//! `max_concurrent` holds under any race, without a counter that all claims of a worker would fight
-//! over. Heartbeats move `until` on this row alone, so they never disturb the run's own
-//! transitions, and find their row gone when the claim has been lost.
+//! The transaction that leases the step adds the row, and the one that ends the claim deletes it.
+//! So the row exists exactly while the claim is live. A taken slot refuses a second lease. This
+//! enforces `max_concurrent` under any race, without a counter that all claims of a worker would
+//! contend for. Heartbeats change `until` on this row only, so they never conflict with the run's
+//! own transitions. When the claim has been lost, they find no row.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::run::{Fence, Lease, LeaseKey};
@@ -17,47 +17,42 @@ use crate::ledger::Ledger;
 use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Key, Query, Range, Table, Write, WriteError};
 
-/// The attribute that tells whether a lease's step sees an identity.
+/// The attribute that says whether a lease's step sees an identity.
 pub(crate) const IDENTITY: &str = "identity";
 
-/// A stored lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRow {
     step: String,
-    /// The claim's fence.
     pub fence: Fence,
-    /// Until when, in milliseconds since the epoch.
+    /// End of the lease, in milliseconds since the Unix epoch.
     until: i64,
     /// Whether the step sees an identity.
     #[serde(default)]
     identity: bool,
 }
 
-/// A lease as its holder's list shows it.
+/// A lease in its holder's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldLease {
-    /// The run.
     pub run_id: RunId,
-    /// The step.
     pub step_id: StepId,
-    /// The claim's fence.
     pub fence: Fence,
-    /// The holder's slot.
+    /// Number of the holder's slot.
     pub slot: u32,
-    /// Until when.
+    /// End of the lease.
     pub until: Timestamp,
     /// Whether the step sees an identity.
     pub identity: bool,
 }
 
 impl LeaseRow {
-    /// Until when.
+    /// End of the lease.
     #[must_use]
     pub const fn until(&self) -> Timestamp {
         Timestamp::from_millis(self.until)
     }
 
-    /// The step that it is for.
+    /// The run and step that it is for.
     pub(crate) fn of(&self) -> Result<(RunId, StepId), Error> {
         self.step
             .split_once('/')
@@ -119,7 +114,7 @@ impl Ledger {
         }
     }
 
-    /// The stored lease of a hold, if there is one under its fence.
+    /// The stored lease of a claim, if it exists and has the claim's fence.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -140,7 +135,7 @@ impl Ledger {
         Ok(row.filter(|row| row.fence == fence))
     }
 
-    /// Moves a lease's end to `until`. `false`: the claim is no longer held, and nothing changed.
+    /// Extends a lease to `until`. `false` when the claim is no longer held; then nothing changed.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -184,7 +179,7 @@ pub(crate) fn take(scope: &ProjectScope, lease: &Lease) -> Write {
     let step = keys::lease_step(lease.run_id, &lease.step_id);
     let key = keys::lease(scope, lease.holder, lease.slot);
     let item = lease_item(key, &step, lease);
-    // A worker that claims again what it holds replaces its own lease.
+    // A worker that repeats its claim replaces its own lease.
     Write::Put {
         table: Table::Ledger,
         item,

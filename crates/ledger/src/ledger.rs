@@ -7,7 +7,7 @@ use sealfleet_domain::{Clock, IdSource, ProjectScope, Timestamp};
 
 use crate::store::Store;
 
-/// The tables, and what time and chance come from.
+/// The two tables, the clock, and the source of ids and secrets.
 #[derive(Clone)]
 pub struct Ledger {
     pub(crate) store: Arc<dyn Store>,
@@ -16,14 +16,13 @@ pub struct Ledger {
     pub(crate) watch: Option<Arc<dyn Watch>>,
 }
 
-/// Is told what transitions of runs have made true.
+/// Receives the events that transitions of runs have stored.
 pub trait Watch: Send + Sync {
-    /// These events are stored. Told once for each transaction that is known to have happened.
+    /// Called once for each transaction that is known to have committed.
     fn stored(&self, scope: &ProjectScope, events: &[Event], at: Timestamp);
 }
 
 impl Ledger {
-    /// A ledger over `store`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
         Self {
@@ -34,7 +33,7 @@ impl Ledger {
         }
     }
 
-    /// This ledger, telling `watch` what transitions of runs make true.
+    /// This ledger, which reports stored events to `watch`.
     #[must_use]
     pub fn watched(self, watch: Arc<dyn Watch>) -> Self {
         Self {
@@ -43,13 +42,13 @@ impl Ledger {
         }
     }
 
-    /// Now, by the ledger's clock.
+    /// The current time, by the ledger's clock.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// What ids and secrets come from.
+    /// The source of ids and secrets.
     #[must_use]
     pub fn ids(&self) -> &dyn IdSource {
         self.ids.as_ref()

@@ -1,9 +1,9 @@
 //! The two tables: the ledger, which is the only authority on what runs, and the audit trail.
 //!
-//! One module for each protocol, each transaction written once. Every key is built from a
-//! `ProjectScope`, every state change commits with its audit entry (`outbox`: what only takes away
-//! may leave it in the ledger first), and every write is conditional, so that a handler may be run
-//! twice, and two handlers at once, without either being wrong.
+//! Each protocol is one module, and each transaction is written once. Every key is built from a
+//! `ProjectScope`. Every state change commits with its audit entry; the `outbox` module has the one
+//! exception, for changes that only take authority away. Every write is conditional. So it is safe
+//! to run a handler twice, or two handlers at once.
 
 mod audit;
 mod audit_rows;

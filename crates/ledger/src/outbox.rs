@@ -1,24 +1,24 @@
-//! The outbox: what takes authority away goes on while the audit table does not answer, and its
-//! entries are kept.
+//! The outbox: revoking and aborting continue while the audit table does not answer, and their
+//! audit entries are kept.
 //!
-//! No audit, no secret: whatever gives authority commits with its audit entry or not at all. To
-//! cancel a run, to revoke keys and to abort the runs that hold them only ever takes it away;
-//! refusing those for want of a record would leave a leaked key in use. So these, and nothing else,
-//! have a second way. When their transaction finds the audit table unavailable, the same
-//! transaction is made with the entry in a row of the ledger, under the event id that it has. The
-//! row stands in the due index, and `sweep` moves it to the trail.
+//! No audit, no secret: everything that gives authority commits with its audit entry or not at all.
+//! Three operations only take authority away: cancelling a run, revoking keys, and aborting the
+//! runs that hold them. Refusing these because an entry cannot be recorded would leave a leaked key
+//! in use. So only these have a second way. When their transaction finds the audit table
+//! unavailable, the same transaction is made with the entry in a row of the ledger instead, under
+//! the same event id. The row is in the due index, and `sweep` moves it to the trail.
 //!
-//! - **Nothing is lost**: the entry is in the transaction of its change, in one table or the other,
-//!   and is taken out of the ledger by the transaction that puts it into the trail.
-//! - **Nothing is doubled**: the outcome of the first try may be unknown. The second has the same
-//!   conditions, the version that was read or the absence of the rows, so of the two one can be
-//!   made, whichever arrives later. If it was the first, the second fails on its condition, and
-//!   what is stored is read again.
-//! - **Nobody else can**: the way is open to [`Ending`] and to revocations, which are given here by
-//!   name and not as a rule of the caller's, and neither can take a lease.
+//! - **No entry is lost.** The entry is part of its change's transaction, in one table or the
+//!   other. The transaction that puts it into the trail also removes it from the ledger.
+//! - **No change is made twice.** The outcome of the first attempt may be unknown. The second
+//!   attempt has the same conditions: the version that was read, or the absence of the rows. So at
+//!   most one of the two succeeds, whichever arrives later. If the first one did, the second fails
+//!   on its condition, and the stored rows are read again.
+//! - **Nothing else can use it.** Only [`Ending`] and revocations are accepted, by type and not by
+//!   a rule that the caller passes. Neither can take a lease.
 //!
-//! Until it is moved the trail does not show the entry. `docs/decisions/017-outbox.md` says why it
-//! is so.
+//! The trail does not show the entry until it has been moved. `docs/decisions/017-outbox.md` gives
+//! the reasons.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::revocation::Revoked;
@@ -29,20 +29,20 @@ use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
 use crate::store::{Condition, Item, Key, Table, Write, WriteError};
-use crate::transition::{Once, Stored, TRIES, Transitioned};
+use crate::transition::{Attempt, Stored, TRIES, Transitioned};
 
-/// The attribute that keeps the partition of the trail that an entry belongs in.
+/// The attribute with the trail's partition that the entry will move to.
 const PARTITION: &str = "trail";
-/// Seconds after which an entry that could not be moved is looked at again. Other things of its
-/// shard come first then.
+/// Seconds until `sweep` tries again to move an entry, so that other due rows of its shard come
+/// first.
 const AGAIN_SECONDS: i64 = 30;
 
-/// The end of a run from outside: it only takes away.
+/// An end of a run from outside. It only takes authority away.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ending<'a> {
     /// A caller cancelled it.
     Cancelled,
-    /// A fan-out aborts it, because of a key that it holds.
+    /// A fan-out aborts it because it holds a revoked key.
     Revoked {
         revoked: &'a Revoked,
         fan_out_id: FanOutId,
@@ -61,21 +61,19 @@ impl Ending<'_> {
     }
 }
 
-/// An audit entry that waits in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingEntry {
-    /// The trail that it belongs in: a project, or `~system`.
+    /// The trail that it will move to: a project, or `~system`.
     pub trail: String,
-    /// Its id.
     pub event_id: EventId,
 }
 
 impl Ledger {
-    /// Ends a run for a caller, with the audit table or without.
+    /// Cancels a run for a caller, even while the audit table does not answer.
     ///
     /// # Errors
-    /// [`Error::Refused`] when it has ended, [`Error::NotFound`], [`Error::Contended`], or that the
-    /// ledger does not answer. Nothing was written then.
+    /// [`Error::Refused`] when the run has ended, [`Error::NotFound`], [`Error::Contended`], or the
+    /// ledger does not answer. In each case nothing was written.
     pub async fn cancel(
         &self,
         scope: &ProjectScope,
@@ -88,14 +86,14 @@ impl Ledger {
                 .end_run(scope, &stored, actor, Ending::Cancelled, Vec::new())
                 .await?
             {
-                Once::Done(done) => return Ok(*done),
-                Once::SlotTaken | Once::Overtaken => self.back_off(attempt).await,
+                Attempt::Done(done) => return Ok(*done),
+                Attempt::SlotTaken | Attempt::Overtaken => self.back_off(attempt).await,
             }
         }
         Err(Error::Contended)
     }
 
-    /// Ends a run as it was read, together with `beside`.
+    /// Ends a run as it was read, together with the writes `beside`.
     pub(crate) async fn end_run(
         &self,
         scope: &ProjectScope,
@@ -103,7 +101,7 @@ impl Ledger {
         actor: &str,
         ending: Ending<'_>,
         beside: Vec<Write>,
-    ) -> Result<Once, Error> {
+    ) -> Result<Attempt, Error> {
         let (prepared, mut writes) =
             self.prepare(scope, stored, actor, |run, now| ending.apply(run, now))?;
         writes.extend(beside);
@@ -111,19 +109,19 @@ impl Ledger {
         self.settled(scope, prepared, written)
     }
 
-    /// Writes revocations with their entry.
+    /// Writes revocations and their audit entry.
     pub(crate) async fn write_revocations(&self, writes: Vec<Write>) -> Result<(), WriteError> {
         self.write_or_wait(writes).await
     }
 
-    /// Makes the writes or, where a table does not answer, the same ones with their audit entry in
-    /// the outbox.
+    /// Makes the writes. If a table does not answer, makes the same writes with their audit entry
+    /// in the outbox.
     async fn write_or_wait(&self, writes: Vec<Write>) -> Result<(), WriteError> {
         match self.store.write(writes.clone()).await {
             Err(WriteError::Unavailable(detail)) => {
                 tracing::warn!(
                     detail,
-                    "no answer with the audit table: the entry is put into the outbox"
+                    "the audit table does not answer: writing the audit entry to the outbox"
                 );
                 let now = self.now();
                 let writes = writes
@@ -136,11 +134,10 @@ impl Ledger {
         }
     }
 
-    /// Moves an entry from the outbox to its trail. One that is there already, or gone from here,
-    /// is well.
+    /// Moves an entry from the outbox to its trail. Succeeds when it was moved before.
     ///
     /// # Errors
-    /// When a table does not answer: the entry stays, and is due again in half a minute.
+    /// When a table does not answer. The entry stays, and is due again in half a minute.
     pub async fn move_to_trail(&self, entry: &WaitingEntry) -> Result<(), Error> {
         let key = keys::waiting_entry(&entry.trail, entry.event_id);
         let Some(row) = self
@@ -162,7 +159,7 @@ impl Ledger {
         };
         match self.store.write(vec![put, delete.clone()]).await {
             Ok(()) => Ok(()),
-            // It stands in the trail: what is left is to forget it here.
+            // The trail has the entry already, so only the outbox row is left to delete.
             Err(WriteError::Condition(failed)) if failed == [0] => {
                 match self.store.write(vec![delete]).await {
                     Ok(()) | Err(WriteError::Condition(_)) => Ok(()),
@@ -177,7 +174,7 @@ impl Ledger {
         }
     }
 
-    /// Lets others of the shard come first. Where even that fails, the entry is simply due still.
+    /// Lets other rows of the shard come first. If this fails, the entry simply stays due.
     async fn postpone(&self, mut row: Item) {
         let Some(due_at) = row.get("due_at").cloned() else {
             return;
@@ -197,7 +194,7 @@ impl Ledger {
             }])
             .await
         {
-            tracing::warn!(?error, "an entry of the outbox was not postponed");
+            tracing::warn!(?error, "could not postpone an outbox entry");
         }
     }
 }
@@ -206,7 +203,7 @@ fn id(entry: &WaitingEntry) -> AttributeValue {
     AttributeValue::S(entry.event_id.to_string())
 }
 
-/// The same write, but of an audit entry the one that puts it into the outbox.
+/// The same write, except that an audit entry becomes a row of the outbox.
 fn waiting(write: Write, now: Timestamp) -> Result<Write, WriteError> {
     let Write::Put {
         table: Table::Audit,
@@ -242,7 +239,7 @@ fn waiting(write: Write, now: Timestamp) -> Result<Write, WriteError> {
     })
 }
 
-/// The row of the trail that a row of the outbox stands for.
+/// Turns a row of the outbox into the row of the trail.
 fn arrived(mut row: Item) -> Result<Item, Error> {
     let partition = row
         .remove(PARTITION)
@@ -253,10 +250,10 @@ fn arrived(mut row: Item) -> Result<Item, Error> {
     Ok(row)
 }
 
-/// The audit entry that a row of the outbox holds.
+/// The audit entry in a row of the outbox.
 ///
 /// # Errors
-/// When the row is none.
+/// When the row does not hold one.
 pub fn audit_entry_of_outbox(row: Item) -> Result<sealfleet_domain::audit::AuditEntry, Error> {
     crate::audit::audit_entry_of_image(arrived(row)?)
 }

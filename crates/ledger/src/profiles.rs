@@ -1,9 +1,9 @@
-//! Sealed Identity profiles: names and references, every version kept.
+//! Sealed Identity profiles: names and references, with every version kept.
 //!
-//! A change is a put on the condition that the row still has the version that its author saw,
-//! together with a row of the history and the audit entry. A deletion leaves its mark in the
-//! history, so that a profile of the same name made later goes on counting and no two versions ever
-//! look alike.
+//! A change replaces the row only if it still has the version that the author read. The same
+//! transaction adds a row to the history and an audit entry. A deletion also adds a row to the
+//! history. So a new profile with an old name continues counting its versions, and no two versions
+//! have the same number.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
@@ -21,20 +21,20 @@ use crate::rows::{from_item, to_item, unwritten};
 use crate::runs::Page;
 use crate::store::{Condition, Query, Range, Table, Write, WriteError};
 
-/// A version of a profile, as its history keeps it.
+/// A version of a profile, from its history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProfileVersion {
-    /// What it said. Of a deletion: nothing.
+    /// The content of this version. Empty for a deletion.
     #[serde(flatten)]
     pub profile: Profile,
-    /// Who wrote it.
+    /// Who wrote it, as `kind:id`.
     pub by: String,
-    /// Whether the profile was deleted with this version.
+    /// Whether this version is a deletion.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
 }
 
-/// Where a profile that a project uses stands.
+/// The owner of a profile that a project uses.
 #[must_use]
 pub fn owner_of(scope: &ProjectScope, profile: &ProfileRef) -> Owner {
     match profile {
@@ -43,7 +43,7 @@ pub fn owner_of(scope: &ProjectScope, profile: &ProfileRef) -> Owner {
     }
 }
 
-/// The profile's name as everybody may say it.
+/// The profile's full name, which every project can use.
 fn reference(owner: &Owner, name: &ProfileName) -> ProfileRef {
     match owner {
         Owner::System => ProfileRef::System(name.clone()),
@@ -52,10 +52,10 @@ fn reference(owner: &Owner, name: &ProfileName) -> ProfileRef {
 }
 
 impl Ledger {
-    /// A profile.
+    /// Reads a profile.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or that the tables do not answer.
+    /// [`Error::NotFound`], or the tables do not answer.
     pub async fn profile(&self, owner: &Owner, name: &ProfileName) -> Result<Profile, Error> {
         let key = keys::profile(owner, name);
         let item = self
@@ -66,10 +66,10 @@ impl Ledger {
         from_item(item.ok_or(Error::NotFound)?)
     }
 
-    /// The profiles of a cascade: one read for each level, however many profiles there are.
+    /// The profiles of a cascade: one read for each level, no matter how many profiles exist.
     ///
     /// # Errors
-    /// [`Error::NoProfile`], or that the tables do not answer.
+    /// [`Error::NoProfile`], or the tables do not answer.
     pub async fn layers(
         &self,
         scope: &ProjectScope,
@@ -92,10 +92,10 @@ impl Ledger {
         .await
     }
 
-    /// Stores a new profile. A name that was used before goes on counting where it ended.
+    /// Stores a new profile. If the name was used before, its version numbers continue.
     ///
     /// # Errors
-    /// [`Error::Exists`], or that the tables do not answer.
+    /// [`Error::Exists`], or the tables do not answer.
     pub async fn create_profile(
         &self,
         owner: &Owner,
@@ -127,10 +127,10 @@ impl Ledger {
         }
     }
 
-    /// Replaces what a profile says, if it still has the version `replaces`.
+    /// Replaces a profile's content if the profile still has the version `replaces`.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::VersionConflict`], or that the tables do not answer.
+    /// [`Error::NotFound`], [`Error::VersionConflict`], or the tables do not answer.
     pub async fn update_profile(
         &self,
         owner: &Owner,
@@ -155,7 +155,7 @@ impl Ledger {
             .put_profile(owner, &profile, has_version(replaces), actor)
             .await
         {
-            // Somebody was faster.
+            // Somebody else changed it first.
             Err(Error::Contended) => Err(Error::VersionConflict(
                 self.profile(owner, name).await?.version,
             )),
@@ -209,14 +209,14 @@ impl Ledger {
         self.store.write(writes).await.map_err(unwritten)
     }
 
-    /// Deletes a profile, if it still has the version `expected` where one is given, and no run in
-    /// flight uses it.
+    /// Deletes a profile if no run in flight uses it. If `expected` is given, also requires that
+    /// version.
     ///
-    /// A run that is claimed at the same moment may still start with what it read; a run that waits
-    /// fails at its start, and says why.
+    /// A run that is claimed at the same moment may still start with what it read. A run that is
+    /// still waiting fails at its start and names the reason.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::InUse`], [`Error::VersionConflict`], or that the tables do not
+    /// [`Error::NotFound`], [`Error::InUse`], [`Error::VersionConflict`], or the tables do not
     /// answer.
     pub async fn delete_profile(
         &self,
@@ -268,7 +268,7 @@ impl Ledger {
         }
     }
 
-    /// Whether a run that is in flight at `place` uses a profile.
+    /// Whether a run in flight at `place` uses a profile.
     async fn used_at(&self, place: &Place, profile: &ProfileRef) -> Result<bool, Error> {
         let mut after = None;
         loop {
@@ -309,7 +309,7 @@ impl Ledger {
         self.page(keys::profiles(owner), after, limit).await
     }
 
-    /// A page of a profile's versions, newest first; of one that was deleted as well.
+    /// A page of a profile's versions, newest first. Deleted profiles keep theirs.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -345,10 +345,10 @@ impl Ledger {
         })
     }
 
-    /// The newest address of a profile's key: what it declares now, or what it last declared.
+    /// The newest address of a profile's key: the current one, or the last one that it declared.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when it never declared the key, or that the tables do not answer.
+    /// [`Error::NotFound`] when the profile never declared the key, or the tables do not answer.
     pub async fn declared(
         &self,
         owner: &Owner,
@@ -372,7 +372,7 @@ impl Ledger {
         }
     }
 
-    /// Notes that an enqueue or a retry was refused by a rule of its profiles, or by a revocation.
+    /// Records that a rule of the profiles or a revocation refused an enqueue or a retry.
     ///
     /// # Errors
     /// When the tables do not answer.

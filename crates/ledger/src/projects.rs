@@ -22,10 +22,10 @@ struct Listed {
 }
 
 impl Ledger {
-    /// A project.
+    /// Reads a project.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or that the tables do not answer.
+    /// [`Error::NotFound`], or the tables do not answer.
     pub async fn project(&self, scope: &ProjectScope) -> Result<Project, Error> {
         let item = self
             .store
@@ -35,10 +35,10 @@ impl Ledger {
         from_item(item.ok_or(Error::NotFound)?)
     }
 
-    /// Stores a new project with the workers that stand for its Fargate pools.
+    /// Stores a new project and the workers that represent its Fargate pools.
     ///
     /// # Errors
-    /// [`Error::Exists`], or that the tables do not answer.
+    /// [`Error::Exists`], or the tables do not answer.
     pub async fn create_project(
         &self,
         scope: &ProjectScope,
@@ -96,10 +96,10 @@ impl Ledger {
         }
     }
 
-    /// Binds profiles below each run's own, in place of what was bound before.
+    /// Sets the profiles below each run's own. Replaces all earlier bindings.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::NoProfile`], or that the tables do not answer.
+    /// [`Error::NotFound`], [`Error::NoProfile`], or the tables do not answer.
     pub async fn bind_cascade(
         &self,
         scope: &ProjectScope,
@@ -134,7 +134,7 @@ impl Ledger {
             Write::Put {
                 table: Table::Ledger,
                 item: to_item(&project, keys::project(scope)).map_err(unwritten)?,
-                // Pools never change, so the last one who binds wins.
+                // Pools never change, so the last write wins.
                 only_if: Condition::Is(vec![("created_at", created_at)]),
             },
             self.audit_write(
@@ -150,7 +150,7 @@ impl Ledger {
         Ok(project)
     }
 
-    /// A page of all projects' ids, for operators.
+    /// A page of the ids of all projects, for operators.
     ///
     /// # Errors
     /// When the tables do not answer.

@@ -1,20 +1,22 @@
-//! Rate limits that hold across instances, at a fraction of a write for a request.
+//! Rate limits that hold across instances and cost a fraction of a write for each request.
 //!
-//! One row for each project holds the state of its rate ([`sealfleet_domain::rate`]). An instance
-//! takes a batch of permits by one conditional addition to it and serves them by itself, for
-//! [`HELD_MS`] at most; what it has not used by then is lost to the project. Every permit that any
-//! instance serves was taken from the one row before. So within any time all instances together
-//! admit no more than the burst, what that time and the row's second of slack earn, and what was
-//! taken in the two seconds before it: **at most `burst + requests_per_second × (seconds + 3)`**,
-//! however many instances there are. Clocks that differ between instances add what they differ by.
+//! Each project has one row with the state of its rate ([`sealfleet_domain::rate`]). An instance
+//! takes a batch of permits from the row by one conditional addition. It then serves these permits
+//! itself for at most [`HELD_MS`], and permits that it has not used by then are lost to the
+//! project. Every permit that an instance serves was taken from the row first. So in any period,
+//! all instances together admit at most the burst, plus what the period and the row's second of
+//! slack earn, plus what was taken in the two seconds before: **at most `burst +
+//! requests_per_second × (seconds + 3)`**, no matter how many instances there are. Differences
+//! between the instances' clocks add to this.
 //!
-//! Additions do not disturb one another: one is refused only when the row has left the states that
-//! it is right for ([`Grant::in_states`]), so a hundred instances that start at once all come in.
+//! Additions do not conflict with each other. One is refused only when the row has left the states
+//! that it is valid for ([`Grant::in_states`]). So a hundred instances that start at once all
+//! succeed.
 //!
-//! A batch is small where little is needed or little is left: twice what the instance used of the
-//! last one, never over a tenth of the burst nor a quarter of what is there, so that many idle
-//! instances do not eat a project's permits. A project that is refused costs nothing: the instance
-//! remembers for up to a second that nothing is there.
+//! A batch is small when little is needed or little is left: twice what the instance used of its
+//! last batch, but at most a tenth of the burst and a quarter of the permits available. So many
+//! idle instances do not use up a project's permits. Refusing a project costs nothing, because the
+//! instance remembers for up to a second that no permit is available.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -33,25 +35,25 @@ use crate::store::{Condition, Key, Table, Write, WriteError};
 
 /// Milliseconds for which an instance serves a batch.
 const HELD_MS: i64 = 2000;
-/// Milliseconds for which an instance answers by itself that nothing is there, so that a new limit
-/// is soon seen.
+/// Milliseconds for which an instance refuses without asking the row. Short, so that a new limit
+/// takes effect soon.
 const REFUSED_MS: i64 = 1000;
 /// The attribute of [`Row::earned_at`].
 const EARNED_AT: &str = "earned_at";
-/// Attempts at a row that others empty at the same time.
+/// Attempts at a row that other instances keep changing.
 const ATTEMPTS: u32 = 8;
-/// Seconds after which the row of an unused counter may go.
+/// Seconds after which time to live may delete the row of an unused counter.
 const FORGOTTEN_SECONDS: i64 = 3600;
-/// Projects that an instance remembers before it forgets those that have nothing left.
+/// Projects that an instance remembers. Beyond that it forgets those without permits.
 const REMEMBERED: usize = 1000;
 
-/// What one instance holds of the projects' permits. One for each process.
+/// The permits that this instance holds, by project. One for each process.
 pub struct Rates {
     default: Limits,
     held: Mutex<HashMap<ProjectId, Held>>,
 }
 
-/// What an instance holds of one project.
+/// The permits that this instance holds of one project.
 #[derive(Clone, Copy, Default)]
 struct Held {
     permits: u32,
@@ -77,7 +79,7 @@ struct Row {
 }
 
 impl Rates {
-    /// With the limits of projects that have none of their own.
+    /// `default` holds for projects without limits of their own.
     #[must_use]
     pub fn new(default: Limits) -> Self {
         Self {
@@ -86,7 +88,7 @@ impl Rates {
         }
     }
 
-    /// The limits of projects that have none of their own.
+    /// The limits of projects without limits of their own.
     #[must_use]
     pub const fn default_limits(&self) -> Limits {
         self.default
@@ -95,7 +97,7 @@ impl Rates {
     /// Admits one request of a project's caller.
     ///
     /// # Errors
-    /// [`Error::RateLimited`], or that the tables do not answer.
+    /// [`Error::RateLimited`], or the tables do not answer.
     pub async fn admit(&self, ledger: &Ledger, scope: &ProjectScope) -> Result<(), Error> {
         let now = ledger.now();
         let wanted = match self.local(scope.project(), now) {
@@ -127,7 +129,7 @@ impl Rates {
         Local::Take(held.used.saturating_mul(2).max(1))
     }
 
-    /// Remembers what was taken, less the permit of the request that it was taken for.
+    /// Remembers the batch that was taken, minus the permit of the current request.
     fn keep(&self, project: &ProjectId, now: Timestamp, taken: &Result<u32, Error>) {
         let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= REMEMBERED {
@@ -136,8 +138,7 @@ impl Rates {
         let held = all.entry(project.clone()).or_default();
         match taken {
             Ok(taken) => {
-                // Requests that ran beside each other may each have taken some: none of them is
-                // lost.
+                // Concurrent requests may each have taken a batch. Keep all of them.
                 let left = if now.millis() < held.until_ms {
                     held.permits
                 } else {
@@ -165,7 +166,7 @@ impl Rates {
 }
 
 impl Ledger {
-    /// Takes permits for a project's requests: how many, at least one.
+    /// Takes permits for a project's requests. Returns how many; at least one.
     async fn take_requests(
         &self,
         scope: &ProjectScope,
@@ -176,11 +177,11 @@ impl Ledger {
         self.take(&keys::requests(scope), rate, wanted, None).await
     }
 
-    /// Admits one registration without an enrolment key. Such a request proves nothing about who
-    /// sends it, so all of one project share one small rate.
+    /// Admits one registration without an enrolment key. Such a request proves nothing about its
+    /// sender, so all registrations of a project share one small rate.
     ///
     /// # Errors
-    /// [`Error::RateLimited`], or that the tables do not answer.
+    /// [`Error::RateLimited`], or the tables do not answer.
     pub async fn admit_registration(&self, scope: &ProjectScope) -> Result<(), Error> {
         let rate = Rate::each_seconds(
             limits::PENDING_WORKERS_A_MINUTE,
@@ -231,8 +232,8 @@ impl Ledger {
                 Err(error @ WriteError::Unavailable(_)) => return Err(unwritten(error)),
             }
         }
-        // So often only where others have just taken what was seen: nothing is left, or hardly
-        // anything.
+        // This many conflicts occur only when other instances keep taking the permits that we read.
+        // So few or none are left.
         Err(Error::RateLimited(1))
     }
 
@@ -256,12 +257,12 @@ impl Ledger {
             .and_then(|row| row.limits))
     }
 
-    /// Sets a project's limits, or takes its own away. Instances see it with their next batch; the
-    /// project starts with a full burst.
+    /// Sets a project's limits, or restores the default. Instances notice with their next batch.
+    /// The project starts with a full burst.
     ///
     /// # Errors
-    /// [`Error::NotFound`] without such a project, [`Error::Contended`], or that the tables do not
-    /// answer.
+    /// [`Error::NotFound`] when the project does not exist, [`Error::Contended`], or the tables do
+    /// not answer.
     pub async fn set_limits(
         &self,
         scope: &ProjectScope,
@@ -281,7 +282,7 @@ impl Ledger {
                         )])
                     });
             let now = self.now();
-            // No batch that is being taken under the old limits is right for this state.
+            // This state makes every batch invalid that is being taken under the old limits.
             let row = Row {
                 earned_at: EarnedAt::default(),
                 limits,
@@ -317,7 +318,7 @@ impl Ledger {
     }
 }
 
-/// Whole seconds until a moment, one at least.
+/// Whole seconds until a moment; at least one.
 fn seconds_until(until_ms: i64, now: Timestamp) -> u32 {
     let millis = until_ms.saturating_sub(now.millis());
     u32::try_from(millis.saturating_add(999) / 1000)

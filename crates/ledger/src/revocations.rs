@@ -1,9 +1,9 @@
 //! Revocations: revoke, check, lift.
 //!
-//! One row for each active (profile, key) of an owner, all in one partition, so that a check is one
-//! consistent query of the owner's partition, whatever the number of profiles and runs. Who revokes
-//! writes the rows in one transaction, all or none; lifting moves a row to the partition of the
-//! lifted ones.
+//! Each active revocation of a (profile, key) is one row. All active rows of an owner are in one
+//! partition, so a check is one consistent query of that partition, no matter how many profiles and
+//! runs exist. Revoking writes all rows in one transaction or none. Lifting moves a row to the
+//! partition of lifted revocations.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::Event;
@@ -20,11 +20,11 @@ use crate::runs::Page;
 use crate::store::{Condition, Query, Range, Table, Write, WriteError};
 
 impl Ledger {
-    /// Stores revocations, and the fan-out that aborts what is in flight for hard ones.
+    /// Stores revocations and, if they are hard, the fan-out that aborts runs in flight.
     ///
     /// # Errors
-    /// [`Error::AlreadyRevoked`], [`Error::Full`], or that the tables do not answer. None was
-    /// written then.
+    /// [`Error::AlreadyRevoked`] or [`Error::Full`], or the tables do not answer. In each case
+    /// nothing was written.
     pub async fn revoke(
         &self,
         owner: &Owner,
@@ -75,7 +75,7 @@ impl Ledger {
             match self.write_revocations(writes.clone()).await {
                 Ok(()) => return Ok(()),
                 Err(WriteError::Condition(failed)) => {
-                    // The rows may be our own, of a try whose answer was lost.
+                    // The rows may be our own, from an attempt whose answer was lost.
                     let active = self.active_revocations(owner).await?;
                     let stands = |own: &Revocation| {
                         active
@@ -98,11 +98,11 @@ impl Ledger {
         Err(Error::Contended)
     }
 
-    /// The first secret of `identity` that is revoked: the one check, for enqueue, claim, dispatch
-    /// and start alike.
+    /// The first secret of `identity` that is revoked. Enqueue, claim, dispatch and start all use
+    /// this check.
     ///
     /// # Errors
-    /// When the tables do not answer. Then nothing may start.
+    /// When the tables do not answer. The caller must then start nothing.
     pub async fn check_revocations(
         &self,
         scope: &ProjectScope,
@@ -114,7 +114,7 @@ impl Ledger {
         ))
     }
 
-    /// The active revocations that may take secrets of `identity` away.
+    /// The active revocations that may cover secrets of `identity`.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -129,15 +129,15 @@ impl Ledger {
         let mut active = self
             .active_revocations(&Owner::Project(scope.clone()))
             .await?;
-        // Addresses of system profiles stand in no other profile, so without one there is nothing
-        // to look for.
+        // Only system profiles contain addresses of system profiles. An identity without one needs
+        // no second query.
         if identity.uses_system() {
             active.extend(self.active_revocations(&Owner::System).await?);
         }
         Ok(active)
     }
 
-    /// All active revocations of an owner, by one consistent query.
+    /// All active revocations of an owner, read by one consistent query.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -169,7 +169,7 @@ impl Ledger {
         }
     }
 
-    /// A page of revocations: the active ones by profile and key, or the lifted ones by age.
+    /// A page of revocations: active ones by profile and key, or lifted ones by age.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -188,10 +188,10 @@ impl Ledger {
         self.page(pk, after, limit).await
     }
 
-    /// A revocation, active or lifted.
+    /// One revocation, active or lifted.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or that the tables do not answer.
+    /// [`Error::NotFound`], or the tables do not answer.
     pub async fn revocation(&self, owner: &Owner, id: RevocationId) -> Result<Revocation, Error> {
         let active = self.active_revocations(owner).await?;
         if let Some(revocation) = active
@@ -209,12 +209,12 @@ impl Ledger {
         from_item(item.ok_or(Error::NotFound)?)
     }
 
-    /// Lifts a revocation: what starts from now on may hold the key again. What was aborted stays
-    /// so.
+    /// Lifts a revocation. Runs that start from now on may hold the key again. Aborted runs stay
+    /// aborted.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::WrongState`] when it is lifted already, or that the tables do
-    /// not answer.
+    /// [`Error::NotFound`], [`Error::WrongState`] if it was lifted before, or the tables do not
+    /// answer.
     pub async fn lift(
         &self,
         owner: &Owner,

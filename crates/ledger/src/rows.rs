@@ -1,4 +1,4 @@
-//! Rows as types, and what a write that did not happen means.
+//! Reads rows as types, and maps failed writes to errors.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -18,7 +18,7 @@ pub(crate) fn from_item<T: serde::de::DeserializeOwned>(item: Item) -> Result<T,
         .map_err(|error| Error::Unreadable(error.to_string()))
 }
 
-/// The error of a write whose conditions cannot fail by anybody's doing but ours.
+/// The error of a write whose conditions nobody else can cause to fail.
 pub(crate) fn unwritten(error: WriteError) -> Error {
     match error {
         WriteError::Condition(_) | WriteError::Busy => Error::Contended,

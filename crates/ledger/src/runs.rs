@@ -10,25 +10,24 @@ use crate::ledger::Ledger;
 use crate::store::{Query, Range, Table};
 use crate::transition::read_run;
 
-/// Rows of a list, and where it goes on.
+/// A page of rows.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
-    /// The rows.
     pub items: Vec<T>,
-    /// What to give as `after` to get more, if there may be more.
+    /// The value of `after` for the next page, if there may be one.
     pub more_after: Option<String>,
 }
 
 impl Ledger {
-    /// One run.
+    /// Reads one run.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or that the tables do not answer.
+    /// [`Error::NotFound`], or the tables do not answer.
     pub async fn run(&self, scope: &ProjectScope, run_id: RunId) -> Result<Run, Error> {
         Ok(self.stored_run(scope, run_id).await?.run)
     }
 
-    /// A project's runs, newest first, from before the run `before`.
+    /// A project's runs before the run `before`, newest first.
     ///
     /// # Errors
     /// When the tables do not answer.

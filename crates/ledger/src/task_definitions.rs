@@ -1,6 +1,6 @@
-//! Task definitions that are registered already, by the hash of their content.
+//! Remembers registered task definitions by the hash of their content.
 //!
-//! Only a memory: losing a row costs one more registration, of an equal definition.
+//! This is only a cache: losing a row costs one more registration of an equal definition.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::ProjectScope;
@@ -12,7 +12,7 @@ use crate::rows::unwritten;
 use crate::store::{Condition, Item, Table, Write, WriteError};
 
 impl Ledger {
-    /// The ARN of the task definition of this content, if it was registered.
+    /// The ARN of the registered task definition with this content, if there is one.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -30,7 +30,7 @@ impl Ledger {
         Ok(item.and_then(|item| item.get("arn").and_then(|arn| arn.as_s().ok().cloned())))
     }
 
-    /// Remembers a registered task definition.
+    /// Remembers the ARN of a registered task definition.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -54,7 +54,7 @@ impl Ledger {
             }])
             .await
         {
-            // Somebody registered an equal one at the same time: either will do.
+            // Somebody registered an equal one at the same time. Either will do.
             Err(WriteError::Condition(_)) => Ok(()),
             other => other.map_err(unwritten),
         }

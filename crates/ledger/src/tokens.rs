@@ -15,7 +15,7 @@ use crate::runs::Page;
 use crate::store::{Condition, Query, Range, Table, Write};
 
 impl Ledger {
-    /// The stored row of a token.
+    /// Reads the stored row of a token.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -28,7 +28,7 @@ impl Ledger {
         item.map(from_item).transpose()
     }
 
-    /// Makes a token. Its text is returned once and stored nowhere.
+    /// Creates a token. Returns its text, which is not stored anywhere.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -70,10 +70,10 @@ impl Ledger {
         Ok((token, token_text(home, token_id, &secret)))
     }
 
-    /// Revokes a token. Revoking it twice changes nothing.
+    /// Revokes a token. Idempotent.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or that the tables do not answer.
+    /// [`Error::NotFound`], or the tables do not answer.
     pub async fn revoke_token(
         &self,
         home: &Home,
@@ -90,7 +90,7 @@ impl Ledger {
             Write::Put {
                 table: Table::Ledger,
                 item: to_item(&token, keys::token(home, id)).map_err(unwritten)?,
-                // A token's row changes in no other way, so what was read is still there.
+                // Revoking is the only change to a token's row, so the row is still as it was read.
                 only_if: Condition::Is(vec![(
                     "token_id",
                     aws_sdk_dynamodb::types::AttributeValue::S(id.to_string()),
@@ -122,7 +122,7 @@ impl Ledger {
         self.page(keys::tokens(home), after, limit).await
     }
 
-    /// A page of rows of one kind that stand in one partition.
+    /// A page of the rows of one kind in one partition.
     pub(crate) async fn page<T: serde::de::DeserializeOwned>(
         &self,
         pk: String,

@@ -1,11 +1,11 @@
-//! One transition of a run: read, apply the pure rule, write everything it changes in one
-//! transaction, or nothing.
+//! One transition of a run: read it, apply a pure rule, and write everything that changes in one
+//! transaction or nothing.
 //!
-//! The transaction holds the run's document (conditional on the version that was read), the leases
-//! that the change takes or releases, and the audit entry. So a state change without its audit row
-//! cannot exist, a secret is never released without its record, and of two transitions that read
-//! the same version one is refused, reads again and applies its rule to what is true by then.
-//! Applying the rule twice is safe: the rules name the fence they act on.
+//! The transaction holds the run's document (on the condition that its version is still the one
+//! read), the leases that the change takes or releases, and the audit entry. So no state change
+//! exists without its audit row, and no secret is released without its record. If two transitions
+//! read the same version, one is refused. It reads again and applies its rule to the new state.
+//! Applying a rule twice is safe, because each rule names the fence that it acts on.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::Event;
@@ -19,36 +19,34 @@ use crate::ledger::Ledger;
 use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Item, Table, Write, WriteError};
 
-/// Tries of a transition that others keep overtaking.
+/// Attempts at a transition that other writers keep overtaking.
 pub(crate) const TRIES: u32 = 10;
 
-/// A run after a transition.
 #[derive(Clone, Debug)]
 pub struct Transitioned {
-    /// The run as it is stored now.
+    /// The run as it is now stored.
     pub run: Run,
-    /// What changed; empty when the transition had already happened.
+    /// What changed. Empty when the transition had already happened.
     pub change: Change,
 }
 
-/// How one try of a transition went.
-pub(crate) enum Once {
-    /// It happened.
+/// The result of one attempt at a transition.
+pub(crate) enum Attempt {
     Done(Box<Transitioned>),
-    /// The holder's slot is taken by another lease.
+    /// Another lease has taken the holder's slot.
     SlotTaken,
     /// Somebody else changed the same rows first.
     Overtaken,
 }
 
-/// A run as it was read, with what its row carries beside the document.
+/// A run as it was read, with the attributes that its row has beside the document.
 pub(crate) struct Stored {
     pub run: Run,
     version: u64,
     due_at: Option<Timestamp>,
 }
 
-/// A transition that is about to be stored.
+/// A transition that is ready to be stored.
 pub(crate) struct Prepared {
     run: Run,
     change: Change,
@@ -59,8 +57,8 @@ impl Ledger {
     /// Applies `rule` to a run and stores what it changes.
     ///
     /// # Errors
-    /// What the rule refuses, [`Error::NotFound`], [`Error::Contended`], or that the tables do not
-    /// answer. Nothing was written then.
+    /// A refusal of the rule, [`Error::NotFound`], [`Error::Contended`], or the tables do not
+    /// answer. In each case nothing was written.
     pub async fn transition(
         &self,
         scope: &ProjectScope,
@@ -73,8 +71,8 @@ impl Ledger {
                 .transition_once(scope, run_id, actor, &mut rule)
                 .await?
             {
-                Once::Done(done) => return Ok(*done),
-                Once::SlotTaken | Once::Overtaken => self.back_off(attempt).await,
+                Attempt::Done(done) => return Ok(*done),
+                Attempt::SlotTaken | Attempt::Overtaken => self.back_off(attempt).await,
             }
         }
         Err(Error::Contended)
@@ -86,7 +84,7 @@ impl Ledger {
         run_id: RunId,
         actor: &str,
         mut rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
-    ) -> Result<Once, Error> {
+    ) -> Result<Attempt, Error> {
         let stored = self.stored_run(scope, run_id).await?;
         self.apply(scope, &stored, actor, &mut rule).await
     }
@@ -98,10 +96,10 @@ impl Ledger {
         stored: &Stored,
         actor: &str,
         rule: impl FnOnce(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
-    ) -> Result<Once, Error> {
+    ) -> Result<Attempt, Error> {
         let (prepared, writes) = self.prepare(scope, stored, actor, rule)?;
         if writes.is_empty() {
-            return Ok(Once::Done(Box::new(Transitioned {
+            return Ok(Attempt::Done(Box::new(Transitioned {
                 run: prepared.run,
                 change: prepared.change,
             })));
@@ -110,33 +108,32 @@ impl Ledger {
         self.settled(scope, prepared, written)
     }
 
-    /// What became of a transition, from what became of its writes.
+    /// The result of a transition, from the result of its writes.
     pub(crate) fn settled(
         &self,
         scope: &ProjectScope,
         prepared: Prepared,
         written: Result<(), WriteError>,
-    ) -> Result<Once, Error> {
+    ) -> Result<Attempt, Error> {
         let Prepared { run, change, at } = prepared;
         match written {
             Ok(()) => {
                 if let Some(watch) = &self.watch {
                     watch.stored(scope, &change.events, at);
                 }
-                Ok(Once::Done(Box::new(Transitioned { run, change })))
+                Ok(Attempt::Done(Box::new(Transitioned { run, change })))
             }
-            // The lease is the second write; the first did not fail, so the run is still as it was
-            // read.
+            // The lease is the second write. The first did not fail, so the run is unchanged.
             Err(WriteError::Condition(failed)) if change.take.is_some() && failed == [1] => {
-                Ok(Once::SlotTaken)
+                Ok(Attempt::SlotTaken)
             }
-            Err(WriteError::Condition(_) | WriteError::Busy) => Ok(Once::Overtaken),
+            Err(WriteError::Condition(_) | WriteError::Busy) => Ok(Attempt::Overtaken),
             Err(WriteError::Unavailable(detail)) => Err(Error::Unavailable(detail)),
         }
     }
 
-    /// Applies `rule` to a run as it was read, and says what is to be written for it: nothing where
-    /// nothing changed.
+    /// Applies `rule` to a run as it was read. Returns what must be written: nothing if nothing
+    /// changed.
     pub(crate) fn prepare(
         &self,
         scope: &ProjectScope,
@@ -170,7 +167,7 @@ impl Ledger {
         ))
     }
 
-    /// Waits a random while that grows with `attempt`: full jitter.
+    /// Waits for a random time whose limit grows with `attempt` (full jitter).
     pub(crate) async fn back_off(&self, attempt: u32) {
         let most = 10_u64 << attempt.min(6);
         let chance = self.ids.secret().first().copied().map_or(0, u64::from);
@@ -192,7 +189,7 @@ impl Ledger {
         read_run(item)
     }
 
-    /// The one transaction of a transition.
+    /// The writes of a transition's transaction.
     fn writes(
         &self,
         scope: &ProjectScope,
@@ -231,7 +228,7 @@ impl Ledger {
         Ok(writes)
     }
 
-    /// Writes events that change no row: something was refused.
+    /// Writes an audit entry for events that change no row, such as a refusal.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -249,11 +246,11 @@ impl Ledger {
     }
 }
 
-/// The due time that the index keeps.
+/// The due time to store in the index.
 ///
-/// An index entry that comes no later than it must is left alone: moving it costs two more writes.
-/// `sweep` that finds it early looks at the run, sees that nothing is due yet, and moves it then.
-/// Most runs end before that.
+/// If the indexed time is not later than necessary, it is left unchanged, because moving it costs
+/// two more writes. `sweep` then visits the run too early, sees that nothing is due yet, and moves
+/// the time. Most runs end before that.
 fn due_to_store(stored: Option<Timestamp>, run: &Run, now: Timestamp) -> Option<Timestamp> {
     let next = run.due_at()?;
     match stored {
@@ -269,7 +266,7 @@ pub(crate) fn run_item(
     due_at: Option<Timestamp>,
 ) -> Result<Item, WriteError> {
     let mut item = to_item(run, keys::run(scope, run.run_id))?;
-    // The sort key says it already, and a row of over 1 KB costs twice as much to write.
+    // The sort key contains it, and writing a row of more than 1 KB costs twice as much.
     item.remove("run_id");
     item.insert("v".to_owned(), AttributeValue::N(version.to_string()));
     item.insert(

@@ -1,5 +1,5 @@
-//! Fetches what an issuer publishes, with the HTTP client that the AWS SDK brings: bounded in size
-//! and time, and without following redirects.
+//! Fetches an issuer's published documents with the HTTP client of the AWS SDK. Size and time are
+//! bounded, and redirects are not followed.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use serde::Deserialize;
 
 use crate::keys::Keys;
 
-/// Bytes of a document.
+/// Most bytes of a document.
 const MOST_BYTES: usize = 256 * 1024;
-/// For one document.
+/// Longest time to fetch one document.
 const TIME: Duration = Duration::from_secs(3);
 
-/// The HTTP client, made when it is first needed: most functions never are asked by a JWT.
+/// The HTTP client. Created when it is first needed, because most functions never get a JWT.
 #[derive(Default)]
 pub(crate) struct Fetcher(OnceLock<Connector>);
 
@@ -31,14 +31,14 @@ struct Discovery {
 }
 
 impl Fetcher {
-    /// The keys that an issuer publishes.
     pub(crate) async fn keys(&self, issuer: &Issuer) -> Result<Keys, String> {
         let discovery = self.get(&issuer.discovery_url()).await?;
         let discovery: Discovery = serde_json::from_slice(&discovery)
             .map_err(|_| "its discovery document names no `jwks_uri`".to_owned())?;
-        // OpenID Connect Discovery 1.0, section 4.3: or one issuer could publish for another.
+        // OpenID Connect Discovery 1.0, section 4.3. Otherwise one issuer could publish keys for
+        // another.
         if discovery.issuer != issuer.issuer {
-            return Err("its discovery document is of another issuer".to_owned());
+            return Err("its discovery document names another issuer".to_owned());
         }
         let plain_issuer = issuer.issuer.starts_with("http://");
         if !is_trustworthy_url(&discovery.jwks_uri)
@@ -80,7 +80,7 @@ impl Fetcher {
                 &chunk.map_err(|error| format!("its answer broke off ({error})"))?,
             );
             if bytes.len() > MOST_BYTES {
-                return Err(format!("its answer is over {MOST_BYTES} bytes"));
+                return Err(format!("its answer is longer than {MOST_BYTES} bytes"));
             }
         }
         Ok(bytes)

@@ -1,4 +1,4 @@
-//! A JWT in compact form (RFC 7515, section 7.1), read strictly.
+//! Parses a JWT in compact form (RFC 7515, section 7.1) strictly.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 
 use crate::keys::Key;
 
-/// Bytes of a token: API Gateway takes headers of 10 KB in all.
+/// Most bytes of a token. API Gateway accepts headers of at most 10 KB in total.
 const MOST_BYTES: usize = 8 * 1024;
-/// Bytes of a `kid`.
+/// Most bytes of a `kid`.
 const KID_BYTES: usize = 256;
 
-/// A token that is well-formed. Its claims are believed only after [`Jwt::verified_by`].
+/// A well-formed token. Its claims can be trusted only after [`Jwt::verified_by`].
 pub(crate) struct Jwt<'a> {
     header: Header,
     signed: &'a str,
@@ -28,14 +28,13 @@ struct Header {
     kid: String,
     #[serde(default)]
     typ: Option<String>,
-    /// Extensions that a reader must understand (RFC 7515, section 4.1.11): none is understood
-    /// here.
+    /// Extensions that a reader must understand (RFC 7515, section 4.1.11). This reader understands
+    /// none.
     #[serde(default)]
     crit: Option<Value>,
 }
 
-/// Whether a bearer's text has the form of a JWT: three parts, where credentials of Sealfleet have
-/// four.
+/// Whether a bearer text has the form of a JWT: three parts. Sealfleet's own credentials have four.
 #[must_use]
 pub fn is_jwt(text: &str) -> bool {
     text.split('.').count() == 3
@@ -51,11 +50,11 @@ impl<'a> Jwt<'a> {
         let (header, payload) = signed.split_once('.').ok_or(MALFORMED)?;
         let decoded = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| MALFORMED);
         let header: Header = serde_json::from_slice(&decoded(header)?).map_err(|_| {
-            Refused::Token("the JWT's header must have `alg` and `kid`, as texts, once each")
+            Refused::Token("the JWT's header must have `alg` and `kid` once each, as strings")
         })?;
         if header.crit.is_some() {
             return Err(Refused::Token(
-                "the JWT uses an extension (`crit`) that is not understood here",
+                "the JWT uses an extension (`crit`) that this API does not understand",
             ));
         }
         let typed = header.typ.as_deref().map(str::to_ascii_lowercase);
@@ -64,7 +63,7 @@ impl<'a> Jwt<'a> {
             return Err(Refused::Token("the token's `typ` is not that of a JWT"));
         }
         if header.kid.is_empty() || header.kid.len() > KID_BYTES {
-            return Err(Refused::Token("the JWT's `kid` has 1 to 256 bytes"));
+            return Err(Refused::Token("the JWT's `kid` must have 1 to 256 bytes"));
         }
         let claims: Map<String, Value> =
             serde_json::from_slice(&decoded(payload)?).map_err(|_| MALFORMED)?;
@@ -82,7 +81,7 @@ impl<'a> Jwt<'a> {
         })
     }
 
-    /// Whom the token says it is of: good for finding the key, and for nothing else.
+    /// The issuer that the token names. Use it only to find the key.
     pub(crate) fn unverified_issuer(&self) -> &str {
         &self.issuer
     }
@@ -91,16 +90,16 @@ impl<'a> Jwt<'a> {
         &self.header.kid
     }
 
-    /// The claims, if the signature holds with this key and the token names the key's algorithm.
+    /// The claims, if this key signed the token and the token names the key's algorithm.
     pub(crate) fn verified_by(&self, key: &Key) -> Result<&Claims, Refused> {
         if self.header.alg != key.algorithm() {
             return Err(Refused::Token(
-                "the JWT's `alg` is not that of the issuer's key",
+                "the JWT's `alg` is not the algorithm of the issuer's key",
             ));
         }
         if !key.holds(self.signed.as_bytes(), &self.signature) {
             return Err(Refused::Token(
-                "the JWT's signature does not hold with its issuer's key",
+                "the JWT's signature does not match its issuer's key",
             ));
         }
         Ok(&self.claims)

@@ -1,4 +1,5 @@
-//! An issuer's published keys (RFC 7517), of three kinds: each kind has one algorithm.
+//! An issuer's published keys (RFC 7517). Three kinds are supported, and each kind has one
+//! algorithm.
 
 use std::collections::BTreeMap;
 
@@ -11,17 +12,19 @@ use ring::signature::{
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Keys that an issuer may publish.
+/// The most keys that an issuer may publish.
 const MOST_KEYS: usize = 50;
 
-/// A public key that signatures are checked with.
+/// A public key that verifies signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
     /// RSA of 2048 to 8192 bits, PKCS #1 v1.5 with SHA-256.
-    Rs256 { n: Vec<u8>, e: Vec<u8> },
-    /// The curve P-256 with SHA-256: an uncompressed point.
+    Rs256 {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
+    /// The curve P-256 with SHA-256. Holds an uncompressed point.
     Es256(Vec<u8>),
-    /// Ed25519.
     EdDsa(Vec<u8>),
 }
 
@@ -57,11 +60,11 @@ struct Jwk {
 }
 
 impl Keys {
-    /// Reads a JWK set. Keys of other kinds and for other uses are passed over; a `kid` that stands
-    /// for two keys stands for none.
+    /// Parses a JWK set. Ignores keys of other kinds and for other uses. A `kid` of two keys stands
+    /// for neither.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let published: Published =
-            serde_json::from_slice(bytes).map_err(|_| "its keys are no JWK set".to_owned())?;
+            serde_json::from_slice(bytes).map_err(|_| "its keys are not a JWK set".to_owned())?;
         if published.keys.len() > MOST_KEYS {
             return Err(format!("it publishes more than {MOST_KEYS} keys"));
         }
@@ -116,7 +119,7 @@ impl Key {
         (signs && jwk.alg.as_deref().is_none_or(|alg| alg == key.algorithm())).then_some(key)
     }
 
-    /// The one algorithm (RFC 7518, RFC 8037) that this key is used with.
+    /// The only algorithm (RFC 7518, RFC 8037) of this key.
     pub(crate) const fn algorithm(&self) -> &'static str {
         match self {
             Self::Rs256 { .. } => "RS256",
@@ -125,7 +128,7 @@ impl Key {
         }
     }
 
-    /// Whether `signature` is this key's of `message`.
+    /// Whether this key signed `message` with `signature`.
     pub(crate) fn holds(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::Rs256 { n, e } => RsaPublicKeyComponents { n, e }
@@ -141,7 +144,7 @@ impl Key {
     }
 }
 
-/// Numbers are big-endian; some issuers write them with a sign byte.
+/// Removes leading zeros of a big-endian number. Some issuers write a sign byte.
 fn without_zeros(bytes: Vec<u8>) -> Vec<u8> {
     bytes.into_iter().skip_while(|byte| *byte == 0).collect()
 }

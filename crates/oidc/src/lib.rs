@@ -1,14 +1,14 @@
-//! Callers with a JWT of a trusted OIDC issuer.
+//! Authenticates callers with a JWT of a trusted OIDC issuer.
 //!
-//! The token says only where to look: its `iss` must be one of the configured issuers, word for
-//! word, and its `kid` one of the keys that this issuer publishes. Everything else is decided by
-//! the key. Which algorithm holds is the key's (RS256, ES256 or EdDSA), never the token's; a token
-//! without signature, or signed by a shared secret, has no key to be checked with. Only after the
-//! signature holds are claims read (`sealfleet_domain::oidc`).
+//! The token only says where to look: its `iss` must equal the address of a configured issuer, and
+//! its `kid` must name a key that this issuer publishes. The key decides everything else. The
+//! algorithm (RS256, ES256 or EdDSA) follows from the key, never from the token. A token without a
+//! signature, or signed with a shared secret, matches no key. Claims are read only after the
+//! signature is verified (`sealfleet_domain::oidc`).
 //!
-//! Keys are fetched by discovery (OpenID Connect Discovery 1.0), kept for ten minutes, and fetched
-//! again for an unknown `kid`, at most every ten seconds. If an issuer does not answer when its
-//! keys are needed, nobody of it comes in.
+//! Keys are fetched by discovery (OpenID Connect Discovery 1.0) and kept for ten minutes. An
+//! unknown `kid` causes another fetch, at most every ten seconds. If an issuer does not answer when
+//! its keys are needed, its callers are refused.
 
 mod fetch;
 mod jwt;
@@ -28,25 +28,20 @@ use fetch::Fetcher;
 use jwt::Jwt;
 use keys::{Key, Keys};
 
-/// Milliseconds for which fetched keys hold.
+/// Milliseconds for which fetched keys are valid.
 const FRESH_MS: i64 = 600_000;
 /// Milliseconds between two attempts to fetch the keys of one issuer.
 const PAUSE_MS: i64 = 10_000;
 
-/// Why a caller does not come in.
+/// Why a caller is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The token, or what its claims stand for, is refused.
+    /// The token or its claims are refused.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// Its issuer's keys cannot be had.
-    #[error("the keys of the issuer `{issuer}` cannot be had: {reason}")]
-    Unavailable {
-        /// The issuer.
-        issuer: String,
-        /// What went wrong.
-        reason: String,
-    },
+    /// The keys of its issuer cannot be fetched.
+    #[error("cannot fetch the keys of the issuer `{issuer}`: {reason}")]
+    Unavailable { issuer: String, reason: String },
 }
 
 /// Verifies tokens of the issuers that a deployment trusts.
@@ -57,7 +52,7 @@ pub struct Verifier {
     published: BTreeMap<String, Mutex<Published>>,
 }
 
-/// What is known of one issuer's keys.
+/// An issuer's keys, and when they were fetched.
 #[derive(Default)]
 struct Published {
     keys: Keys,
@@ -66,7 +61,7 @@ struct Published {
 }
 
 impl Verifier {
-    /// A verifier for these issuers. It fetches nothing yet.
+    /// A verifier for these issuers. Fetches keys only when they are needed.
     #[must_use]
     pub fn new(issuers: Issuers, clock: Arc<dyn Clock>) -> Self {
         let published = issuers
@@ -81,13 +76,13 @@ impl Verifier {
         }
     }
 
-    /// Who presents this token.
+    /// The principal that presents this token.
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn verify(&self, token: &str) -> Result<Principal, Error> {
         let jwt = Jwt::parse(token)?;
-        let unknown = Refused::Token("the JWT is of no issuer that this deployment trusts");
+        let unknown = Refused::Token("this deployment does not trust the JWT's issuer");
         let issuer = self.issuers.named(jwt.unverified_issuer()).ok_or(unknown)?;
         let key = self.key(issuer, jwt.kid()).await?;
         let claims = jwt.verified_by(&key)?;
@@ -96,13 +91,12 @@ impl Verifier {
 
     async fn key(&self, issuer: &Issuer, kid: &str) -> Result<Key, Error> {
         let unknown = Error::Refused(Refused::Token(
-            "the JWT's `kid` is none of its issuer's keys",
+            "the JWT's `kid` names none of its issuer's keys",
         ));
         let Some(published) = self.published.get(&issuer.issuer) else {
             return Err(unknown);
         };
-        // Held while fetching: whoever comes meanwhile waits for the same answer instead of asking
-        // again.
+        // Hold the lock while fetching, so that concurrent callers wait for the same answer.
         let mut published = published.lock().await;
         let now = self.clock.now();
         let within = |at: Option<Timestamp>, most| {
@@ -116,7 +110,10 @@ impl Verifier {
             return Err(if fresh {
                 unknown
             } else {
-                unavailable(issuer, "it did not answer a moment ago".to_owned())
+                unavailable(
+                    issuer,
+                    "it did not answer a moment ago; try again in ten seconds".to_owned(),
+                )
             });
         }
         published.tried_at = Some(now);
@@ -134,7 +131,7 @@ fn unavailable(issuer: &Issuer, reason: String) -> Error {
     tracing::warn!(
         issuer = issuer.issuer,
         reason,
-        "an OIDC issuer's keys cannot be had"
+        "cannot fetch an OIDC issuer's keys"
     );
     Error::Unavailable {
         issuer: issuer.issuer.clone(),

@@ -118,13 +118,13 @@ async fn the_key_decides_on_the_algorithm() {
     let header = |alg: &str| json!({ "alg": alg, "kid": "k1" });
     let none = format!("{}.", signed_part(&header("none"), &claims));
     assert!(world.refused(&none).await.contains("`alg`"));
-    // Signed with the published key as a shared secret.
+    // Signed with the published key as if it were a shared secret.
     let signed = signed_part(&header("HS256"), &claims);
     let secret = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, world.key.public());
     let mac = ring::hmac::sign(&secret, signed.as_bytes());
     let shared = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac));
     assert!(world.refused(&shared).await.contains("`alg`"));
-    // Signed well, by a token that says otherwise.
+    // Signed correctly, but the token names another algorithm.
     for alg in ["RS256", "EdDSA", "ES384", "es256", "NONE", ""] {
         assert!(
             world
@@ -134,7 +134,7 @@ async fn the_key_decides_on_the_algorithm() {
             "{alg}"
         );
     }
-    // The right word, and the signature of another kind.
+    // The right algorithm name, but a signature of another kind.
     let signed = signed_part(&header("ES256"), &claims);
     let mac = ring::hmac::sign(&secret, signed.as_bytes());
     assert!(
@@ -234,8 +234,12 @@ async fn claims_are_held_to_here_and_now() {
         ("exp", Value::Null, "times"),
         ("nbf", json!(NOW + 60), "not valid yet"),
         ("iat", json!(NOW - 2 * 24 * 3600), "older"),
-        ("iss", json!("https://elsewhere.example"), "no issuer"),
-        ("iss", json!(format!("{}/", world.issuer.url)), "no issuer"),
+        ("iss", json!("https://elsewhere.example"), "does not trust"),
+        (
+            "iss",
+            json!(format!("{}/", world.issuer.url)),
+            "does not trust",
+        ),
         ("sub", json!(7), "sub"),
     ] {
         let told = world
@@ -266,7 +270,7 @@ async fn one_issuer_cannot_speak_for_another() {
     let world = world().await;
     let theirs = Key::es256("k1").unwrap();
     world.other.publish(&[&theirs]);
-    // The other issuer's key, the same `kid`, and the first one's name.
+    // The other issuer's key, with the same `kid` and the first issuer's name.
     assert!(
         world
             .refused(&theirs.token(&world.claims()))
@@ -281,7 +285,7 @@ async fn one_issuer_cannot_speak_for_another() {
             .await
             .contains("signature")
     );
-    // A discovery document that is of another issuer.
+    // A discovery document that names another issuer.
     let third = Issuer::start().await.unwrap();
     third.publish(&[&world.key]);
     third.discover(
@@ -311,7 +315,7 @@ async fn keys_rotate() {
             .is_ok()
     );
     world.issuer.publish(&[&next]);
-    // A new key is looked for at most every ten seconds, so that unknown ones cannot make us ask.
+    // New keys are fetched at most every ten seconds, so that unknown `kid`s cannot cause a flood.
     assert!(
         world
             .refused(&next.token(&world.claims()))
@@ -335,7 +339,7 @@ async fn keys_rotate() {
         "what is withdrawn holds no more"
     );
     assert_eq!(world.issuer.asked(), 2);
-    // Without any new token, a withdrawn key holds for ten minutes.
+    // Until a new token comes, a withdrawn key stays valid for ten minutes.
     world.issuer.publish(&[&world.key]);
     world.wait(599);
     assert!(
@@ -370,7 +374,7 @@ async fn without_keys_nobody_comes_in() {
     assert!(closed().await, "asked again only after a while");
     world.wait(10);
     assert!(world.verifier.verify(&token).await.is_ok());
-    // What is known is good for ten minutes, and not for longer.
+    // Known keys are valid for ten minutes and no longer.
     world.issuer.answer_with(302);
     world.wait(599);
     assert!(world.verifier.verify(&token).await.is_ok());
@@ -388,7 +392,7 @@ async fn without_keys_nobody_comes_in() {
     assert!(closed().await, "too large");
     world.issuer.publish_text("<html>".to_owned());
     world.wait(10);
-    assert!(closed().await, "no JWK set");
+    assert!(closed().await, "not a JWK set");
     world
         .issuer
         .discover(&json!({ "issuer": world.issuer.url, "jwks_uri": "http://keys.example/" }));

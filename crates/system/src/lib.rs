@@ -2,7 +2,6 @@
 
 use sealfleet_domain::{Clock, IdSource, Timestamp};
 
-/// The system's clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -10,7 +9,7 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         #[expect(
             clippy::disallowed_methods,
-            reason = "this is the clock that everything else is given"
+            reason = "this is the only clock; everything else gets it passed in"
         )]
         let now = std::time::SystemTime::now();
         let since = now
@@ -20,7 +19,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// The operating system's random numbers.
+/// The operating system's random number generator.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemIds;
 
@@ -37,7 +36,7 @@ impl IdSource for SystemIds {
     fn secret(&self) -> [u8; 32] {
         let mut secret = [0_u8; 32];
         if getrandom::fill(&mut secret).is_err() {
-            // A credential that can be guessed is worse than no answer.
+            // Stopping is better than handing out a credential that can be guessed.
             std::process::abort();
         }
         secret

@@ -4,8 +4,8 @@ import { CfnInclude } from 'aws-cdk-lib/cloudformation-include';
 import { Construct } from 'constructs';
 
 /**
- * One of the templates of infra/sam, with some of its parameters given. A parameter that is not given stays a parameter of
- * the stack, with its default: the stack is then the one that SAM deploys.
+ * Includes a template of infra/sam and sets some of its parameters. A parameter that is not set stays a parameter of the
+ * stack, with its default. Without any set, the stack is the one that SAM deploys.
  *
  * @internal
  */
@@ -13,9 +13,9 @@ export class Included {
   private readonly include: CfnInclude;
 
   /**
-   * @param conditions conditions of the template that compare a given parameter. They are decided here: a value may be known
-   *   only once the stack is deployed, and CloudFormation allows no such value in a condition.
-   * @param rules rules of the template about given parameters, which the construct has checked itself.
+   * @param conditions conditions of the template that compare a set parameter. They are evaluated here, because a value may
+   *   become known only at deployment, and CloudFormation allows no such value in a condition.
+   * @param rules rules of the template about set parameters. The construct has checked them itself.
    */
   constructor(
     scope: Construct,
@@ -45,12 +45,12 @@ export class Included {
     return this.include.getResource(id);
   }
 
-  /** The value of an output, as text. */
+  /** The value of an output. */
   public output(name: string): string {
     return String(this.include.getOutput(name).value);
   }
 
-  /** A condition, for an output that hangs on it. */
+  /** A condition, for an output that depends on it. */
   public condition(name: string): CfnCondition {
     return this.include.getCondition(name);
   }

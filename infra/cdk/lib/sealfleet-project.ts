@@ -5,9 +5,9 @@ import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { Included } from './included';
 
-/** Properties of a project. What is left out stays a parameter of the stack, with the template's default. */
+/** Properties of a project. An omitted property stays a parameter of the stack, with the template's default. */
 export interface SealfleetProjectProps {
-  /** The project's id: lower-case letters, digits and single hyphens; not `system`. */
+  /** The project's id: lower-case letters, digits and single hyphens. Cannot be `system`. */
   readonly project: string;
   /** `Sealfleet.apiId`. */
   readonly apiId: string;
@@ -32,30 +32,32 @@ export interface SealfleetProjectProps {
   /**
    * The control plane's `encryptionKey`, for the queues and the log group.
    *
-   * @default - keys that AWS keeps
+   * @default - keys that AWS manages
    */
   readonly encryptionKey?: IKey;
   /**
-   * Where alarms go.
+   * Topic that alarms notify.
    *
-   * @default - nowhere
+   * @default - alarms notify nobody
    */
   readonly alarmTopic?: ITopic;
   /**
-   * A message that waits longer raises an alarm, in seconds.
+   * Seconds that a message may wait before an alarm is raised.
    *
    * @default 900
    */
   readonly queueAgeSeconds?: number;
   /**
-   * Retention of the output of the project's sandboxes.
+   * How long to keep the output of the project's sandboxes.
    *
    * @default RetentionDays.THREE_MONTHS
    */
   readonly logRetention?: RetentionDays;
 }
 
-/** What one project owns: infra/sam/project.yaml, resource by resource, under the same logical ids. One a stack. */
+/**
+ * The resources of one project: exactly those of infra/sam/project.yaml, with the same logical ids. Use one for each stack.
+ */
 export class SealfleetProject extends Construct {
   /** Name of the log group of the project's sandboxes. */
   public readonly logGroupName: string;
@@ -95,7 +97,7 @@ export class SealfleetProject extends Construct {
   }
 
   /**
-   * A resource of the template, for what no property reaches.
+   * A resource of the template, for settings that no property covers.
    *
    * @param logicalId its logical id in infra/sam/project.yaml
    */
@@ -104,7 +106,7 @@ export class SealfleetProject extends Construct {
   }
 }
 
-/** The template's patterns and rules, for values that are known now. */
+/** Checks the template's patterns and rules for values that are known at synthesis. */
 function check(props: SealfleetProjectProps): void {
   const name = (what: string, value: string | undefined, length: number) => {
     if (value === undefined || Token.isUnresolved(value)) {

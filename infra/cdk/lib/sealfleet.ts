@@ -8,11 +8,11 @@ import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
 import { Included } from './included';
 
-/** How the retention of archived audit objects can be changed. */
+/** Who can shorten the retention of archived audit objects. */
 export enum AuditLockMode {
-  /** A principal with `s3:BypassGovernanceRetention` can shorten it. */
+  /** A principal with `s3:BypassGovernanceRetention` can. */
   GOVERNANCE = 'GOVERNANCE',
-  /** Nobody can shorten it, the account's root included. */
+  /** Nobody can, not even the account's root. */
   COMPLIANCE = 'COMPLIANCE',
 }
 
@@ -26,34 +26,34 @@ export interface SandboxNetwork {
    * @default - the private subnets
    */
   readonly subnets?: SubnetSelection;
-  /** They decide what a sandbox can reach. At least one. */
+  /** Security groups that decide what a sandbox can reach. At least one. */
   readonly securityGroups: ISecurityGroup[];
 }
 
-/** Properties of the control plane. What is left out stays a parameter of the stack, with the template's default. */
+/** Properties of the control plane. An omitted property stays a parameter of the stack, with the template's default. */
 export interface SealfleetProps {
   /** The directory that `cargo lambda build --release --package sealfleet-functions` writes: it holds `bootstrap`. */
   readonly code: string;
   /**
    * A network of your own for sandboxes.
    *
-   * @default - a VPC is made that reaches AWS endpoints only
+   * @default - a VPC is created that reaches only AWS endpoints
    */
   readonly network?: SandboxNetwork;
   /**
-   * Addresses of the VPC that is made, /16 to /20.
+   * Addresses of the created VPC, /16 to /20.
    *
    * @default 10.90.0.0/16
    */
   readonly vpcCidr?: string;
   /**
-   * The region's prefix list of S3, for the security group of the VPC that is made.
+   * The region's prefix list of S3, for the security group of the created VPC.
    *
-   * @default - the group opens port 443; routes lead to the endpoints alone
+   * @default - the group opens port 443; routes lead only to the endpoints
    */
   readonly s3PrefixListId?: string;
   /**
-   * Whether sandboxes in the VPC that is made reach the internet on port 443, through a NAT gateway.
+   * Whether sandboxes in the created VPC reach the internet on port 443, through a NAT gateway.
    *
    * @default false
    */
@@ -61,17 +61,17 @@ export interface SealfleetProps {
   /**
    * Your own key for tables, audit bucket, queues and log groups. docs/guides/deploy.md has the key policy that it needs.
    *
-   * @default - keys that AWS keeps
+   * @default - keys that AWS manages
    */
   readonly encryptionKey?: IKey;
   /**
-   * Where alarms go.
+   * Topic that alarms notify.
    *
-   * @default - nowhere
+   * @default - alarms notify nobody
    */
   readonly alarmTopic?: ITopic;
   /**
-   * Retention of the control plane's log groups.
+   * How long to keep the control plane's logs.
    *
    * @default RetentionDays.THREE_MONTHS
    */
@@ -89,19 +89,20 @@ export interface SealfleetProps {
    */
   readonly auditLockDays?: number;
   /**
-   * Days after which exported events are deleted: more than `auditLockDays`. Digests are always kept. 0 keeps events, too.
+   * Days after which exported events are deleted; must exceed `auditLockDays`. 0 keeps them for ever. Digests are always
+   * kept.
    *
    * @default 0
    */
   readonly auditExpireDays?: number;
   /**
-   * Seconds for which export gathers audit rows into one object.
+   * Seconds for which export collects audit rows into one object.
    *
    * @default 5
    */
   readonly exportWindowSeconds?: number;
   /**
-   * Seconds that a claim lives without a heartbeat.
+   * Seconds for which a claim lives without a heartbeat.
    *
    * @default 30
    */
@@ -113,7 +114,7 @@ export interface SealfleetProps {
    */
   readonly resendSeconds?: number;
   /**
-   * Requests a second that the API admits.
+   * Requests that the API admits each second.
    *
    * @default 200
    */
@@ -125,25 +126,25 @@ export interface SealfleetProps {
    */
   readonly apiBurstLimit?: number;
   /**
-   * Registrations of workers a second, the one route without a credential.
+   * Worker registrations that the API admits each second. This is the only route that requires no credential.
    *
    * @default 2
    */
   readonly registerRateLimit?: number;
   /**
-   * Registrations of workers at once.
+   * Worker registrations that the API admits at once.
    *
    * @default 10
    */
   readonly registerBurstLimit?: number;
   /**
-   * OIDC issuers whose JWTs are accepted beside API tokens, as the JSON text that docs/guides/oidc.md describes.
+   * OIDC issuers whose JWTs are accepted in addition to API tokens, as the JSON text that docs/guides/oidc.md describes.
    *
    * @default - none
    */
   readonly oidcIssuers?: string;
   /**
-   * Requests a second that the callers of one project may make.
+   * Requests that the callers of one project may make each second.
    *
    * @default 100
    */
@@ -161,7 +162,7 @@ export interface SealfleetProps {
    */
   readonly stopReservedConcurrency?: number;
   /**
-   * Concurrency reserved for dispatch, and its limit.
+   * Concurrency reserved for dispatch, which is also its limit.
    *
    * @default 0 - none
    */
@@ -169,15 +170,15 @@ export interface SealfleetProps {
 }
 
 /**
- * The control plane: infra/sam/template.yaml, resource by resource, under the same logical ids. Names of resources are
- * fixed, so an account and region holds one.
+ * The control plane: exactly the resources of infra/sam/template.yaml, with the same logical ids. Names of resources are
+ * fixed, so each region of an account can hold one.
  */
 export class Sealfleet extends Construct {
-  /** Base URL of the API, without a final slash. */
+  /** Base URL of the API, without a trailing slash. */
   public readonly apiUrl: string;
   /** Id of the API. */
   public readonly apiId: string;
-  /** Id of the private API that sandboxes call in the VPC made for them; absent with a network of your own. */
+  /** Id of the private API that sandboxes call in the created VPC. Absent with your own network. */
   public readonly sandboxApiId?: string;
   /** Name of the ledger table. */
   public readonly ledgerTableName: string;
@@ -185,13 +186,13 @@ export class Sealfleet extends Construct {
   public readonly auditTableName: string;
   /** Name of the bucket of the audit archive. */
   public readonly auditBucketName: string;
-  /** Name of the cluster in which sandboxes run. */
+  /** Name of the cluster that runs sandboxes. */
   public readonly clusterName: string;
-  /** URL of the queue of audit records that could not be exported. */
+  /** URL of the queue for audit records that could not be exported. */
   public readonly exportFailuresUrl: string;
-  /** URL of the queue of events that a function failed on. */
+  /** URL of the queue for events that a function failed on. */
   public readonly eventFailuresUrl: string;
-  /** Your own key, if you gave one: projects use it, too. */
+  /** Your own key, if you set one. Projects also use it. */
   public readonly encryptionKey?: IKey;
   private readonly included: Included;
 
@@ -252,7 +253,7 @@ export class Sealfleet extends Construct {
   }
 
   /**
-   * A resource of the template, for what no property reaches.
+   * A resource of the template, for settings that no property covers.
    *
    * @param logicalId its logical id in infra/sam/template.yaml
    */

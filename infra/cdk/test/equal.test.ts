@@ -1,4 +1,4 @@
-// The constructs make what SAM deploys: every resource, policy, condition and output, nothing more and nothing less.
+// The constructs create exactly what SAM deploys: the same resources, policies, conditions and outputs.
 
 import * as assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -13,7 +13,7 @@ const KEY = 'arn:aws:kms:eu-west-1:111122223333:key/0198c0de-0000-7000-8000-0000
 const TOPIC = 'arn:aws:sns:eu-west-1:111122223333:alarms';
 const PROJECT: SealfleetProjectProps = { project: 'healthcare', apiId: 'abc123', pullPool: 'workers', fargatePool: 'fargate' };
 
-/** Without the conditions that a construct decides itself, and the rules that it checks itself. */
+/** Removes the conditions that a construct evaluates itself, and the rules that it checks itself. */
 function less(template: Json, conditions: string[], rules: string[]): Json {
   const copy = JSON.parse(JSON.stringify(template));
   conditions.forEach((name) => delete copy.Conditions[name]);
@@ -85,7 +85,7 @@ test('the control plane with properties is the SAM template with those parameter
   const decided = ['MakesVpc', 'HasKey', 'HasAlarmTopic'];
   assert.deepEqual(less(made, decided, []), less(expected, decided, ['NetworkIsWhole']));
   assert.deepEqual(decided.map((name) => made.Conditions[name]['Fn::Equals'][0]), ['no', 'yes', 'yes']);
-  // A parameter that is left has no property here: add one to SealfleetProps, and to this test.
+  // A remaining parameter has no property yet: add one to SealfleetProps and to this test.
   assert.deepEqual(Object.keys(made.Parameters), ['LocalEndpoint']);
 });
 
@@ -120,7 +120,7 @@ test('what the same stack makes can be given', () => {
     alarmTopic: new Topic(stack, 'Topic'),
   });
   assert.equal(sealfleet.sandboxApiId, undefined);
-  // CloudFormation knows no resource when it decides conditions and rules.
+  // CloudFormation evaluates conditions and rules before it knows any resource.
   const { Conditions, Rules, Resources } = synth(stack);
   for (const name of Object.keys(Resources)) {
     assert.ok(!JSON.stringify([Conditions, Rules]).includes(`"${name}"`), name);

@@ -1,5 +1,5 @@
-// cdk-nag's AwsSolutions rules on both stacks. What is accepted against a rule stands below with its reason and with its
-// evidence: a check of the template that the reason is still true. An acceptance that nothing needs any more fails, too.
+// Runs cdk-nag's AwsSolutions rules on both stacks. Each accepted violation is listed below with its reason and its
+// evidence: a check that the reason is still true of the template. An acceptance that is no longer needed also fails.
 
 import * as assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -9,9 +9,9 @@ import { Sealfleet, SealfleetProject } from '../lib';
 import { Json, code, newStack, synth } from './synth';
 
 interface Accepted {
-  /** The rule, with its finding if it has one. */
+  /** The rule, and its finding if it has one. */
   readonly rule: string | RegExp;
-  /** Logical ids; any if left out. */
+  /** Logical ids. Omitted: any. */
   readonly on?: string[];
   readonly reason: string;
   readonly evidence: (template: Json) => boolean;
@@ -19,7 +19,7 @@ interface Accepted {
 
 const list = <T>(value: T | T[]): T[] => (Array.isArray(value) ? value : [value]);
 
-/** Statements of all roles that allow something and whose resources' text has `part`. */
+/** The allowing statements of all roles whose resources' text contains `part`. */
 function allows(template: Json, part: string): Json[] {
   const policies = Object.values<Json>(template.Resources)
     .filter((resource) => resource.Type === 'AWS::IAM::Role')
@@ -29,13 +29,13 @@ function allows(template: Json, part: string): Json[] {
   return statements.filter((statement: Json) => statement.Effect === 'Allow' && JSON.stringify(statement.Resource).includes(part));
 }
 
-/** Whether there are such statements, and none allows another action. */
+/** Whether such statements exist, and none allows another action. */
 const only = (part: string, ...actions: string[]) => (template: Json) => {
   const found = allows(template, part);
   return found.length > 0 && found.every((statement) => list(statement.Action).every((action) => actions.includes(action)));
 };
 
-/** Whether each such statement holds under a condition on `key` alone. */
+/** Whether each such statement has a condition on `key` and no other. */
 const under = (part: string, key: string) => (template: Json) =>
   allows(template, part).every((statement) => JSON.stringify(statement.Condition ?? {}).includes(`"${key}"`));
 
@@ -162,7 +162,7 @@ const PROJECT: Accepted[] = [
   },
 ];
 
-/** Violations that nothing accepts, acceptances that nothing needs, and acceptances whose evidence is gone. */
+/** Unaccepted violations, acceptances that are no longer needed, and acceptances whose evidence no longer holds. */
 function unexplained(stack: Stack, accepted: Accepted[]): string[] {
   const found = new AwsSolutionsChecks(stack).validateScope(stack).violations.flatMap((violation) =>
     violation.violatingResources.map((where) => ({

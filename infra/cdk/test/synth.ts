@@ -1,4 +1,4 @@
-// What the tests share: a stack synthesised in this process, and the template that it must equal.
+// Shared by the tests: a stack synthesised in this process, and the template that it must equal.
 
 import * as fs from 'fs';
 import * as os from 'os';
@@ -10,18 +10,19 @@ export type Json = any;
 const work = fs.mkdtempSync(path.join(os.tmpdir(), 'sealfleet-cdk-'));
 process.on('exit', () => fs.rmSync(work, { recursive: true, force: true }));
 
-/** A directory with a `bootstrap`, as cargo-lambda leaves it. */
+/** A directory with a `bootstrap`, as cargo-lambda writes it. */
 export const code = path.join(work, 'code');
 fs.mkdirSync(code);
 fs.writeFileSync(path.join(code, 'bootstrap'), '#!/bin/sh\n', { mode: 0o755 });
-/** An app with one stack, which holds nothing of CDK's own. */
+/** An app with one stack that contains none of CDK's own resources. */
 export function newStack(): Stack {
   const app = new App({ analyticsReporting: false, outdir: fs.mkdtempSync(path.join(work, 'out-')) });
   const stack = new Stack(app, 'Test', {
     env: { account: '111122223333', region: 'eu-west-1' },
     synthesizer: new DefaultStackSynthesizer({ generateBootstrapVersionRule: false }),
   });
-  // An empty parameter leaves out the property that would refuse it; a given one decides its conditions.
+  // These rules warn about empty parameters and constant conditions. Both are intended: an empty parameter omits the property
+  // that would reject it, and a set one decides its conditions.
   for (const rule of ['W1028', 'W1030', 'W8003', 'W9053']) {
     Validations.of(stack).acknowledge({ id: `CloudFormation-Validate::${rule}`, reason: 'what parameters are for' });
   }
@@ -34,20 +35,20 @@ export function synth(stack: Stack): Json {
   return assembly.getStackByName(stack.stackName).template;
 }
 
-/** A template of infra/sam as AWS's translator makes it. */
+/** A template of infra/sam, translated by AWS's translator. */
 export function translated(name: string): Json {
   return JSON.parse(fs.readFileSync(path.join(__dirname, '..', 'templates', `${name}.json`), 'utf8'));
 }
 
-/** The template without what only says where the functions' code lies, and without CDK's notes. */
+/** The template without the location of the functions' code and without CDK's metadata. */
 export function normal(template: Json): Json {
-  // CloudFormation takes a number and its text alike.
+  // CloudFormation treats a number and its text the same.
   const copy = JSON.parse(JSON.stringify(template, (_, value) => (typeof value === 'number' ? String(value) : value)));
   for (const resource of Object.values<Json>(copy.Resources)) {
     if (resource.Type === 'AWS::Lambda::Function') {
       resource.Properties.Code = 'the functions';
     }
-    // One resource may stand without brackets.
+    // A single resource may omit the brackets.
     if (typeof resource.DependsOn === 'string') {
       resource.DependsOn = [resource.DependsOn];
     }
@@ -58,14 +59,14 @@ export function normal(template: Json): Json {
       delete resource.Metadata;
     }
   }
-  // Only SAM's own section; the stack's description and format version say nothing about resources.
+  // Ignore SAM's own section, the stack's description and the format version: they do not affect resources.
   for (const section of ['Metadata', 'AWSTemplateFormatVersion', 'Description']) {
     delete copy[section];
   }
   return copy;
 }
 
-/** The template as CloudFormation sees it once these parameters have these values. */
+/** The template as CloudFormation sees it with these parameter values. */
 export function given(template: Json, parameters: Record<string, Json>): Json {
   const replace = (node: Json): Json => {
     if (Array.isArray(node)) {

@@ -1,9 +1,9 @@
-//! The ECS agent's part: takes one task from PENDING to STOPPED.
+//! The ECS agent: takes one task from PENDING to STOPPED.
 //!
-//! The order is that of Fargate: the roles, secrets and log stream first
+//! It follows Fargate's order: first the roles, secrets and log stream
 //! (`ResourceInitializationError`), then the image (`CannotPullContainerError`), then the container
-//! (`CannotStartContainerError`). Every task ends in STOPPED: each failure is an outcome, a stop
-//! order ends every wait, and a task whose worker dies is given up as lost.
+//! (`CannotStartContainerError`). Every task ends in STOPPED. Each failure has a stop reason, a
+//! stop order ends every wait, and a task whose worker panics is marked as lost.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,24 +23,23 @@ use crate::sandbox::{Container, ContainerSpec, Exit, Runtime};
 use crate::secrets;
 use crate::task::{Status, StopCode};
 
-/// Repository of the one image this stand-in has.
+/// Repository of the only image.
 pub const IMAGE_REPOSITORY: &str = "sealfleet/sandbox";
-/// The rest of a stopped container's output is waited for this long.
+/// How long to wait for the rest of a stopped container's output.
 const LOG_FLUSH: Duration = Duration::from_secs(15);
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What every sandbox is told about its surroundings.
+/// Addresses that every sandbox gets.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
     pub region: String,
-    /// The local AWS endpoint. On AWS the variable is absent; here it leads the SDK in the sandbox
-    /// to the emulator.
+    /// The local AWS endpoint. On AWS the variable is absent. Here it directs the sandbox's SDK to
+    /// the emulator.
     pub aws_endpoint: String,
     /// `http://127.0.0.1:PORT` of this process.
     pub own_url: String,
 }
 
-/// Runs tasks.
 pub struct Agent {
     pub cluster: Arc<Cluster>,
     pub cloud: Arc<dyn Cloud>,
@@ -50,7 +49,7 @@ pub struct Agent {
     pub surroundings: Surroundings,
 }
 
-/// Why a task did not get a container.
+/// Why a task got no container.
 struct StartFailure {
     task_reason: String,
     container_reason: Option<String>,
@@ -72,16 +71,16 @@ impl StartFailure {
     }
 }
 
-/// All a container needs.
+/// Everything that a container needs.
 struct Prepared {
     spec: ContainerSpec,
     logs: Option<LogStream>,
-    /// The path its task role's credentials are served on.
+    /// The path that serves its task role's credentials.
     credentials_path: Option<String>,
 }
 
 impl Agent {
-    /// Runs what the cluster assigns, each task by itself.
+    /// Runs the tasks that the cluster assigns, each independently.
     pub async fn run(self: Arc<Self>, mut work: mpsc::UnboundedReceiver<Assignment>) {
         while let Some(assignment) = work.recv().await {
             let agent = Arc::clone(&self);
@@ -147,8 +146,7 @@ impl Agent {
         self.cluster
             .advance_quietly(id, |task| task.pull_stopped_at = Some(clock::now()));
 
-        // Opened last: from here on only `start` runs, which takes the path back when the task
-        // ends.
+        // Open the path last: from here on only `start` runs, which closes it when the task ends.
         let task_role = match &container.task_role {
             Some(arn) => Some(self.open_role(arn, id).await?),
             None => None,
@@ -170,8 +168,8 @@ impl Agent {
         opened.map_err(|error| not_assumed(arn, &error))
     }
 
-    /// Defaults, then what the definition and the request say, then secrets, then the credentials'
-    /// address. No name is given twice.
+    /// The environment: defaults, then the definition and the request, then secrets, then the
+    /// address of the credentials. No name occurs twice.
     fn environment(
         &self,
         assignment: &Assignment,
@@ -274,7 +272,7 @@ impl Agent {
         self.finish(id);
     }
 
-    /// Ends a task that got no container: a stop order came first, or `failure`.
+    /// Ends a task that got no container, because of a stop order or of `failure`.
     fn finish_unstarted(&self, id: &str, failure: Option<StartFailure>) {
         if let Some(failure) = &failure {
             tracing::info!(
@@ -326,12 +324,12 @@ fn log_stream_failed(error: &CloudError) -> StartFailure {
 
 async fn ordered_to_stop(mut stop: watch::Receiver<Option<StopCause>>) {
     if stop.wait_for(Option::is_some).await.is_err() {
-        // The cluster is gone, and with it whoever could give the order.
+        // The cluster is gone, so no stop order can come.
         std::future::pending::<()>().await;
     }
 }
 
-/// The one image: the root file system, known by the digest of its init program.
+/// The only image: the root file system, identified by the digest of its init program.
 pub struct Image {
     init: PathBuf,
     known: Mutex<Option<KnownDigest>>,
@@ -352,10 +350,10 @@ impl Image {
         }
     }
 
-    /// `sealfleet/sandbox@sha256:...` of the file as it is now.
+    /// `sealfleet/sandbox@sha256:...` with the digest of the current file.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// When the file cannot be read.
     pub fn reference(&self) -> std::io::Result<String> {
         let metadata = std::fs::metadata(&self.init)?;
         let (modified, size) = (metadata.modified().ok(), metadata.len());

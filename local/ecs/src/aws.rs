@@ -1,8 +1,8 @@
 //! [`Cloud`] on the AWS SDK, against the endpoint the stand-in was given.
 //!
-//! Two identities only: the stand-in's own (for `sts:AssumeRole` and for invoking the event target,
-//! the parts ECS and EventBridge play themselves) and the roles of tasks. A secret is read with the
-//! execution role and nothing else, so IAM decides.
+//! It uses two identities. The stand-in's own identity calls `sts:AssumeRole` and invokes the event
+//! target, which ECS and EventBridge do themselves in AWS. The roles of tasks do everything else. A
+//! secret is read with the execution role only, so IAM decides.
 
 use std::time::Duration;
 
@@ -24,14 +24,13 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Longer than the observer may run.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(60);
 
-/// The services behind one endpoint.
 pub struct Aws {
     /// With the stand-in's own credentials.
     own: SdkConfig,
     observe_function: String,
 }
 
-/// Where the services are and who the stand-in is.
+/// Where the services are, and the stand-in's own credentials.
 pub struct AwsSettings {
     pub endpoint: String,
     pub region: String,
@@ -85,7 +84,7 @@ impl Aws {
     }
 }
 
-/// Code and message of a failed call; transport errors have no code of a service.
+/// Code and message of a failed call. Transport errors have no code from a service.
 fn failure<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> CloudError {
     match error {
         SdkError::ServiceError(service) => CloudError {
@@ -135,7 +134,7 @@ impl Cloud for Aws {
 
     #[expect(
         clippy::disallowed_methods,
-        reason = "stands in for the ECS agent, whose work it is to resolve a task's secrets; linked by nothing else"
+        reason = "this stands in for the ECS agent, which resolves a task's secrets; no other crate links it"
     )]
     async fn secret(
         &self,

@@ -1,11 +1,11 @@
-//! The one place of this program that reads the wall clock, and the two faces of a time in ECS:
+//! The only place of this program that reads the wall clock, and the two formats of a time in ECS:
 //! seconds since the epoch in API answers, ISO 8601 in events.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Iso8601;
 use time::format_description::well_known::iso8601::{Config, EncodedConfig, TimePrecision};
 
-/// `2020-01-23T17:57:58.103Z`, as ECS writes times into events.
+/// `2020-01-23T17:57:58.103Z`: the format of times in ECS events.
 const EVENT_TIME: EncodedConfig = Config::DEFAULT
     .set_time_precision(TimePrecision::Second {
         decimal_digits: std::num::NonZeroU8::new(3),
@@ -15,13 +15,12 @@ const EVENT_TIME: EncodedConfig = Config::DEFAULT
 /// A moment, in milliseconds since the Unix epoch.
 pub type Millis = i64;
 
-/// The current moment.
 pub fn now() -> Millis {
     let nanoseconds = OffsetDateTime::now_utc().unix_timestamp_nanos();
     Millis::try_from(nanoseconds / 1_000_000).unwrap_or(Millis::MAX)
 }
 
-/// Seconds since the epoch with a fraction, as the ECS JSON protocol carries times.
+/// Seconds since the epoch with a fraction, as in the ECS JSON protocol.
 pub fn epoch_seconds(at: Millis) -> serde_json::Value {
     // Milliseconds of this century are far below 2^53, so the conversion is exact enough.
     #[expect(
@@ -32,7 +31,7 @@ pub fn epoch_seconds(at: Millis) -> serde_json::Value {
     serde_json::json!(seconds)
 }
 
-/// ISO 8601 in UTC with milliseconds, as ECS events carry times.
+/// ISO 8601 in UTC with milliseconds, as in ECS events.
 pub fn iso(at: Millis) -> String {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1_000_000)
         .ok()

@@ -1,5 +1,5 @@
-//! What the stand-in asks of AWS, as traits: the real services are in [`crate::aws`], tests bring
-//! their own.
+//! The AWS calls of the stand-in, as traits. [`crate::aws`] implements them with the real services,
+//! and tests with fakes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::clock::{self, Millis};
 use crate::reference::SecretReference;
 
-/// Credentials are renewed when they have less than this to live, in milliseconds.
+/// Credentials are renewed when they expire in less than this, in milliseconds.
 const RENEW_BEFORE: Millis = 5 * 60 * 1000;
 
 /// Temporary credentials of an assumed role.
@@ -33,7 +33,7 @@ impl fmt::Debug for RoleCredentials {
     }
 }
 
-/// A call that failed: the service's error code and its message, which never hold a secret's value.
+/// A failed call: the service's error code and message. They never contain a secret's value.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct CloudError {
@@ -41,7 +41,6 @@ pub struct CloudError {
     pub message: String,
 }
 
-/// One line of output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
     pub at: Millis,
@@ -51,26 +50,26 @@ pub struct LogLine {
 /// The AWS calls of the ECS service and of its agent.
 #[async_trait]
 pub trait Cloud: Send + Sync {
-    /// `sts:AssumeRole` with the stand-in's own credentials, as ECS itself does.
+    /// `sts:AssumeRole` with the stand-in's own credentials, as ECS does.
     async fn assume(
         &self,
         role_arn: &str,
         session_name: &str,
     ) -> Result<RoleCredentials, CloudError>;
-    /// `secretsmanager:GetSecretValue` under `role`; the whole secret as text.
+    /// `secretsmanager:GetSecretValue` under `role`. Returns the whole secret as text.
     async fn secret(
         &self,
         role: &RoleCredentials,
         reference: &SecretReference,
     ) -> Result<Zeroizing<String>, CloudError>;
-    /// `logs:CreateLogStream` under `role`; a stream that exists is success.
+    /// `logs:CreateLogStream` under `role`. Succeeds if the stream exists.
     async fn create_log_stream(
         &self,
         role: &RoleCredentials,
         group: &str,
         stream: &str,
     ) -> Result<(), CloudError>;
-    /// `logs:PutLogEvents` under `role`, in the order of time.
+    /// `logs:PutLogEvents` under `role`. Lines are in order of time.
     async fn put_log_lines(
         &self,
         role: &RoleCredentials,
@@ -78,11 +77,11 @@ pub trait Cloud: Send + Sync {
         stream: &str,
         lines: &[LogLine],
     ) -> Result<(), CloudError>;
-    /// Hands one event to its target and waits for its answer.
+    /// Sends one event to its target and waits for its answer.
     async fn deliver_event(&self, event: &serde_json::Value) -> Result<(), CloudError>;
 }
 
-/// One role assumed for one task; renews its credentials before they expire.
+/// A role assumed for one task. Renews its credentials before they expire.
 pub struct RoleSession {
     cloud: Arc<dyn Cloud>,
     pub role_arn: String,
@@ -94,7 +93,7 @@ impl RoleSession {
     /// Assumes the role with the task's id as the session name.
     ///
     /// # Errors
-    /// What STS answers.
+    /// The error of STS.
     pub async fn open(
         cloud: Arc<dyn Cloud>,
         role_arn: &str,
@@ -109,10 +108,10 @@ impl RoleSession {
         })
     }
 
-    /// Credentials that live for some minutes at least.
+    /// Credentials that stay valid for at least some minutes.
     ///
     /// # Errors
-    /// What STS answers when they had to be renewed.
+    /// The error of STS when the credentials had to be renewed.
     pub async fn credentials(&self) -> Result<RoleCredentials, CloudError> {
         let mut current = self.current.lock().await;
         if current.expires_at - clock::now() < RENEW_BEFORE {

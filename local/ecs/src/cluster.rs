@@ -1,8 +1,8 @@
-//! The ECS service itself: definitions, tasks, client tokens, and the rules of the API.
+//! The ECS service: definitions, tasks, client tokens, and the rules of the API.
 //!
-//! One lock holds all state; it is never held across an await. A change of a task is journalled
-//! under the lock before it is visible, and its event is queued under the lock, so journal, answers
-//! and events agree on the order of versions.
+//! One lock protects all state. It is never held across an await. Under the lock, a change of a
+//! task is journalled before it becomes visible, and its event is queued. So journal, answers and
+//! events agree on the order of versions.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -25,7 +25,7 @@ use crate::journal::{Journal, Record};
 use crate::random;
 use crate::task::{ContainerState, Status, StopCode, Task};
 
-/// Stopped tasks are shown for about an hour.
+/// How long stopped tasks are shown: about an hour.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html>
 const SHOW_STOPPED_FOR: Millis = 60 * 60 * 1000;
 const MAX_CLIENT_TOKEN: usize = 64;
@@ -35,26 +35,26 @@ const MAX_COUNT: usize = 10;
 const MAX_DESCRIBED: usize = 100;
 const MAX_STOP_REASON: usize = 255;
 
-/// Stopped by the shutdown of the stand-in: the text ECS gives when it takes a Fargate host out of
-/// service. <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-maintenance.html>
+/// Reason when the stand-in's shutdown stops a task: the text of ECS when it retires a Fargate
+/// host. <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-maintenance.html>
 const RETIRED: &str =
     "ECS is performing maintenance on the underlying infrastructure hosting the task";
 const LOST: &str = "The underlying infrastructure hosting the task was lost";
 
 /// Region and account of the ARNs.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Location {
     pub region: String,
     pub account: String,
 }
 
-impl Place {
+impl Location {
     fn prefix(&self) -> String {
         format!("arn:aws:ecs:{}:{}", self.region, self.account)
     }
 }
 
-/// Why a task is to stop.
+/// Why a task must stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StopCause {
     User { reason: String },
@@ -70,22 +70,21 @@ impl StopCause {
     }
 }
 
-/// What the agent is told to run.
+/// What the agent must run.
 pub struct Assignment {
     pub task_id: String,
     pub container: Container,
-    /// Environment of the definition, overlaid with the overrides of the request.
+    /// The definition's environment, with the request's overrides applied.
     pub environment: BTreeMap<String, String>,
     pub stop: watch::Receiver<Option<StopCause>>,
 }
 
-/// The service.
 pub struct Cluster {
-    place: Place,
+    place: Location,
     state: Mutex<State>,
     events: Events,
     assignments: mpsc::UnboundedSender<Assignment>,
-    /// Tasks that have not stopped.
+    /// How many tasks have not stopped.
     live: watch::Sender<usize>,
 }
 
@@ -189,14 +188,14 @@ fn request<T: serde::de::DeserializeOwned>(body: Value) -> Result<T, ApiError> {
 }
 
 impl Cluster {
-    /// Opens the service on what the journal in `state_dir` holds. Tasks that had not stopped are
-    /// stopped: their sandboxes ended with the process that held them. Events not known to be
-    /// delivered are queued.
+    /// Opens the service with the state from the journal in `state_dir`. Tasks that had not stopped
+    /// become stopped, because their sandboxes ended with the previous process. Events without a
+    /// recorded delivery are queued again.
     ///
     /// # Errors
-    /// The journal cannot be used.
+    /// When the journal cannot be used.
     pub fn open(
-        place: Place,
+        place: Location,
         state_dir: &Path,
         cloud: Arc<dyn Cloud>,
     ) -> io::Result<(Arc<Self>, mpsc::UnboundedReceiver<Assignment>)> {
@@ -258,7 +257,7 @@ impl Cluster {
     /// Answers one call of the ECS API.
     ///
     /// # Errors
-    /// The error of the API.
+    /// The API's own error.
     pub fn call(&self, operation: &str, body: Value) -> Result<Value, ApiError> {
         if faults::take(&mut self.lock().faults.throttles) {
             return Err(ApiError::throttled());
@@ -293,8 +292,8 @@ impl Cluster {
         Ok(json!({ "cluster": cluster }))
     }
 
-    /// Any well-formed name is an active cluster: the cluster resource itself is made elsewhere in
-    /// the local stack.
+    /// Every well-formed name is an active cluster. The cluster resource itself is created
+    /// elsewhere in the local stack.
     fn describe_clusters(&self, body: &Value) -> Value {
         let names = body
             .get("clusters")
@@ -451,7 +450,7 @@ impl Cluster {
                     delivered: None,
                 },
             );
-            // The agent lives as long as the service.
+            // The agent lives as long as the service, so sending cannot fail.
             let _ = self.assignments.send(assignment);
         }
         if faults::take(&mut state.faults.lost_answers) {
@@ -628,14 +627,14 @@ impl Cluster {
         Ok(answer)
     }
 
-    /// Changes what the next event of a task will show, without one of its own.
+    /// Changes a task without an event of its own. The next event shows the change.
     pub fn advance_quietly(&self, id: &str, step: impl FnOnce(&mut Task)) {
         if let Some(entry) = self.lock().tasks.get_mut(id) {
             step(&mut entry.task);
         }
     }
 
-    /// Moves a task on, for the agent: journals it and queues its event.
+    /// Changes a task for the agent: journals the change and queues its event.
     pub fn advance(&self, id: &str, step: impl FnOnce(&mut Task)) {
         self.change(&mut self.lock(), id, step);
     }
@@ -659,7 +658,7 @@ impl Cluster {
         }
     }
 
-    /// Stops every task, waits for them and for their events, at most `limit`.
+    /// Stops every task, then waits for the tasks and their events, at most `limit`.
     pub async fn close(&self, limit: Duration) {
         {
             let mut state = self.lock();
@@ -684,7 +683,7 @@ impl Cluster {
         &self.events
     }
 
-    /// Changes the faults on demand; answers them as they then are.
+    /// Changes the injected faults. Returns the new ones.
     pub fn change_faults(&self, change: impl FnOnce(&mut Faults)) -> Faults {
         let mut state = self.lock();
         change(&mut state.faults);
@@ -700,7 +699,6 @@ impl Cluster {
             .collect()
     }
 
-    /// How many tasks have not stopped.
     pub fn live_tasks(&self) -> usize {
         *self.live.borrow()
     }
@@ -790,22 +788,22 @@ impl State {
         self.journal.rewrite(&records)
     }
 
-    /// Journals what an answer will promise.
+    /// Journals a record before the answer that promises it.
     fn keep(&mut self, record: &Record) -> Result<(), ApiError> {
         self.journal
             .append(record)
             .map_err(|error| ApiError::server(format!("The journal cannot be written: {error}")))
     }
 
-    /// Journals what has already happened; without the line, a restart only knows an older state of
-    /// it.
+    /// Journals a change that has already happened. If this fails, a restart sees an older state.
     fn record(&mut self, record: &Record) {
         if let Err(error) = self.journal.append(record) {
             tracing::error!(%error, "the journal cannot be written");
         }
     }
 
-    /// Drops tasks that stopped long ago and whose last event was taken, with their client tokens.
+    /// Drops tasks that stopped long ago and whose last event was delivered, and their client
+    /// tokens.
     fn forget_old(&mut self) {
         let limit = clock::now() - SHOW_STOPPED_FOR;
         let before = self.tasks.len();
@@ -822,7 +820,7 @@ impl State {
         }
     }
 
-    /// A definition by family (its latest revision), `family:revision` or ARN.
+    /// Finds a definition by family (its latest revision), `family:revision` or ARN.
     fn definition(&self, wanted: &str) -> Option<&TaskDefinition> {
         let name = short_name(wanted);
         match name.split_once(':') {
@@ -837,7 +835,7 @@ impl State {
         }
     }
 
-    /// The answer to a token seen before: the tasks of the first call as they are now, or a
+    /// The answer to a repeated token: the tasks of the first call in their current state, or a
     /// conflict.
     fn repeated(&self, token: &Token, digest: &str) -> Result<Value, ApiError> {
         let tasks: Vec<&Task> = token
@@ -859,7 +857,7 @@ impl State {
     }
 }
 
-/// Stops a task whose sandbox ended with the process that held it.
+/// Marks a task as stopped because its sandbox ended with the previous process.
 pub fn lose(task: &mut Task) {
     if task.status == Status::Stopped {
         return;
@@ -932,7 +930,7 @@ fn check_run_task(call: &RunTask, overrides_size: usize) -> Result<(), ApiError>
     Ok(())
 }
 
-/// The environment of the definition with the overrides of the request on top.
+/// The definition's environment with the request's overrides applied.
 fn environment_of(
     container: &Container,
     overrides: &Overrides,
@@ -974,7 +972,7 @@ fn not_overridable(field: &str) -> ApiError {
     ))
 }
 
-/// SHA-256 over the parameters without the client token.
+/// SHA-256 of the parameters without the client token.
 fn digest_of(body: &Value) -> String {
     let mut parameters = body.clone();
     if let Some(members) = parameters.as_object_mut() {

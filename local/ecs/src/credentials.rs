@@ -1,5 +1,6 @@
-//! Credentials of task roles, each served on a path that cannot be guessed, as the ECS agent serves
-//! them on 169.254.170.2. A path is known to its sandbox alone and ends with the task.
+//! Credentials of task roles. Each role is served on a path that cannot be guessed, as the ECS
+//! agent does on 169.254.170.2. Only its sandbox knows the path, and the path closes when the task
+//! ends.
 //! <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>
 
 use std::collections::HashMap;
@@ -11,7 +12,6 @@ use crate::clock;
 use crate::cloud::{CloudError, RoleSession};
 use crate::random;
 
-/// The open paths.
 #[derive(Default)]
 pub struct CredentialPaths {
     sessions: Mutex<HashMap<String, Arc<RoleSession>>>,
@@ -33,7 +33,7 @@ impl CredentialPaths {
         self.lock().remove(path);
     }
 
-    /// The answer of the container credentials endpoint; `None` for an unknown path.
+    /// The answer of the container credentials endpoint. `None` for an unknown path.
     pub async fn serve(&self, path: &str) -> Option<Result<Value, CloudError>> {
         let session = self.lock().get(path).cloned()?;
         Some(session.credentials().await.map(|credentials| {

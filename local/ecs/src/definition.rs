@@ -1,9 +1,9 @@
-//! Task definitions: what `RegisterTaskDefinition` accepts and what the agent needs of it.
+//! Task definitions: what `RegisterTaskDefinition` accepts, and what the agent reads.
 //!
-//! The document is kept as it was sent, for `DescribeTaskDefinition`; beside it stands the parsed
-//! [`Container`]. What the stand-in cannot honour (several containers, volumes, environment files)
-//! is refused at registration, so that a definition never runs with less than it asks for. Messages
-//! follow the ECS API where it documents them.
+//! The document is stored as it was sent, for `DescribeTaskDefinition`, together with the parsed
+//! [`Container`]. Registration refuses what the stand-in cannot provide (several containers,
+//! volumes, environment files), so a definition never runs with less than it requests. Error
+//! messages follow the ECS API where it documents them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,28 +15,26 @@ use crate::clock::{self, Millis};
 use crate::error::ApiError;
 use crate::reference::SecretReference;
 
-/// The time between SIGTERM and SIGKILL when the definition names none.
+/// Seconds between SIGTERM and SIGKILL when the definition names none (`stopTimeout`).
 /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html>
-/// (`stopTimeout`)
 const DEFAULT_STOP_TIMEOUT: u64 = 30;
 const MAX_STOP_TIMEOUT: u64 = 120;
 
-/// The entry point of the image this stand-in knows.
+/// The entry point of the only image.
 pub const IMAGE_ENTRY_POINT: [&str; 2] = ["/sealfleet-init", "fargate"];
 
-/// One registered revision.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TaskDefinition {
     pub family: String,
     pub revision: u32,
     pub arn: String,
     pub registered_at: Millis,
-    /// The request as sent: names, references and ids; never a value of a secret.
+    /// The request as it was sent: names, references and ids, never a secret's value.
     pub document: Map<String, Value>,
     pub tags: Value,
 }
 
-/// What the agent reads of a definition. One container per task.
+/// The parts of a definition that the agent reads. A task has one container.
 #[derive(Debug, Clone)]
 pub struct Container {
     pub name: String,
@@ -133,10 +131,10 @@ struct LogConfiguration {
 }
 
 impl TaskDefinition {
-    /// Checks a `RegisterTaskDefinition` request and makes the revision of it.
+    /// Checks a `RegisterTaskDefinition` request and creates the revision.
     ///
     /// # Errors
-    /// `ClientException` naming what is wrong, as ECS does.
+    /// `ClientException` that names what is wrong, as ECS does.
     pub fn register(
         mut document: Map<String, Value>,
         arn_prefix: &str,
@@ -158,7 +156,7 @@ impl TaskDefinition {
     /// The container of the task.
     ///
     /// # Errors
-    /// `ClientException`; a registered definition was checked, so only a damaged journal can cause
+    /// `ClientException`. Registration checked the definition, so only a damaged journal can cause
     /// it.
     pub fn container(&self) -> Result<Container, ApiError> {
         parse(&self.document).map(|(_, container)| container)
@@ -172,7 +170,7 @@ impl TaskDefinition {
         self.document.get("memory").cloned().unwrap_or(Value::Null)
     }
 
-    /// The `taskDefinition` member of answers.
+    /// The `taskDefinition` field of answers.
     pub fn describe(&self) -> Value {
         let mut described = self.document.clone();
         described.insert("taskDefinitionArn".into(), json!(self.arn));
@@ -354,7 +352,7 @@ fn logs_of(container: &RequestContainer) -> Result<Option<LogTarget>, ApiError> 
     }))
 }
 
-/// Checks CPU and memory against the sizes of Fargate; answers the memory in MiB.
+/// Checks CPU and memory against Fargate's sizes. Returns the memory in MiB.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html>
 fn fargate_size(request: &Request) -> Result<u64, ApiError> {
     if !request

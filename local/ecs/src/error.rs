@@ -1,4 +1,4 @@
-//! Errors of the ECS API, in the shape of the AWS JSON 1.1 protocol.
+//! Errors of the ECS API, in the format of the AWS JSON 1.1 protocol.
 
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ pub struct ApiError {
     pub status: StatusCode,
     pub code: &'static str,
     pub message: String,
-    /// Members beside the message, such as `resourceIds` of a `ConflictException`.
+    /// Fields beside the message, such as `resourceIds` of a `ConflictException`.
     pub extra: Map<String, Value>,
 }
 
@@ -35,7 +35,7 @@ impl ApiError {
         )
     }
 
-    /// Same `clientToken`, other parameters: names the tasks which hold the token.
+    /// The same `clientToken` with other parameters. Names the tasks that hold the token.
     pub fn conflict(task_arns: &[String]) -> Self {
         let mut error = Self::new(
             StatusCode::BAD_REQUEST,

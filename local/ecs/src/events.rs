@@ -1,9 +1,10 @@
-//! "ECS Task State Change" events: the envelope of EventBridge and its delivery.
+//! "ECS Task State Change" events: their EventBridge envelope and their delivery.
 //!
-//! Delivery is at least once: an event is handed over again until the target takes it, up to the
-//! number of attempts EventBridge makes. Events of one task are first tried in the order they
-//! happened; a retry does not hold up later ones, so, as on AWS, a consumer may see them out of
-//! order. The delivery of a task's last event is journalled, and tried again after a restart.
+//! Delivery is at least once: an event is sent until the target accepts it, with at most as many
+//! attempts as EventBridge makes. First attempts for the events of one task happen in order. A
+//! retry does not block later events, so, as on AWS, a consumer may see them out of order. The
+//! delivery of a task's last event is journalled. Without that record, the event is sent again
+//! after a restart.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -24,7 +25,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 8;
 
-/// An event on its way.
 #[derive(Debug, Clone)]
 pub struct Event {
     pub task: String,
@@ -34,7 +34,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// The event of a task's current version.
+    /// The event for a task's current version.
     pub fn of(task: &Task, account: &str, region: &str) -> Self {
         Self {
             task: task.id.clone(),
@@ -55,7 +55,7 @@ impl Event {
     }
 }
 
-/// What happens to events.
+/// How to treat events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
@@ -63,9 +63,9 @@ pub enum Mode {
     Deliver,
     /// Keep them until the mode changes.
     Hold,
-    /// Deliver each twice, with the same version.
+    /// Deliver each event twice, with the same version.
     Duplicate,
-    /// Lose them.
+    /// Discard them.
     Drop,
 }
 
@@ -74,7 +74,7 @@ enum Command {
     Mode { mode: Mode, reversed: bool },
 }
 
-/// The way into delivery.
+/// Sends events to delivery.
 #[derive(Clone)]
 pub struct Events {
     commands: mpsc::UnboundedSender<Command>,
@@ -86,13 +86,13 @@ struct Counters {
     delivered: AtomicU64,
     failed_attempts: AtomicU64,
     dropped: AtomicU64,
-    /// Accepted and neither delivered, dropped, given up nor held.
+    /// How many events are in delivery: accepted, but not delivered, discarded, given up or held.
     under_way: watch::Sender<u64>,
 }
 
 impl Events {
-    /// Starts delivery; `delivered` is told each event the target took (or that was dropped on
-    /// demand).
+    /// Starts delivery. Sends each event to `delivered` once the target accepted it, or once the
+    /// mode discarded it.
     pub fn start(cloud: Arc<dyn Cloud>, delivered: mpsc::UnboundedSender<Event>) -> Self {
         let (commands, inbox) = mpsc::unbounded_channel();
         let counters = Arc::new(Counters::default());
@@ -106,20 +106,20 @@ impl Events {
         Self { commands, counters }
     }
 
-    /// Queues an event. Order of calls is order of first delivery, task by task.
+    /// Queues an event. For each task, first attempts happen in the order of calls.
     pub fn emit(&self, event: Event) {
         self.counters.under_way.send_modify(|count| *count += 1);
-        // The desk lives as long as this sender does.
+        // The receiver lives as long as this sender, so sending cannot fail.
         let _ = self.commands.send(Command::Event(event));
     }
 
-    /// Changes what happens to events from now on; leaving `Hold` releases the held ones,
-    /// `reversed` or in order.
+    /// Changes how events are treated from now on. Leaving `Hold` releases the held events, in
+    /// order or `reversed`.
     pub fn set_mode(&self, mode: Mode, reversed: bool) {
         let _ = self.commands.send(Command::Mode { mode, reversed });
     }
 
-    /// Waits until nothing is under way, at most `limit`.
+    /// Waits until no event is in delivery, at most `limit`.
     pub async fn settle(&self, limit: Duration) {
         let mut under_way = self.counters.under_way.subscribe();
         let _ = tokio::time::timeout(limit, under_way.wait_for(|count| *count == 0)).await;
@@ -136,7 +136,7 @@ impl Events {
     }
 }
 
-/// Sorts events into one queue per task and obeys the mode.
+/// Sorts events into one queue for each task and applies the mode.
 #[derive(Default)]
 struct Desk {
     mode: Mode,
@@ -208,7 +208,6 @@ impl Desk {
     }
 }
 
-/// Hands events over.
 struct Courier {
     cloud: Arc<dyn Cloud>,
     delivered: mpsc::UnboundedSender<Event>,
@@ -217,7 +216,7 @@ struct Courier {
 }
 
 impl Courier {
-    /// Delivers the events of one task, until none is queued after its last.
+    /// Delivers the events of one task, until its last one was delivered and none is queued.
     async fn walk(self: Arc<Self>, mut inbox: mpsc::UnboundedReceiver<Event>) {
         while let Some(event) = inbox.recv().await {
             let last = event.last;
@@ -239,7 +238,11 @@ impl Courier {
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        tracing::error!(task = event.task, version = event.version, "event given up");
+        tracing::error!(
+            task = event.task,
+            version = event.version,
+            "gave up an event"
+        );
         self.done();
     }
 
@@ -259,7 +262,7 @@ impl Courier {
                 self.counters
                     .failed_attempts
                     .fetch_add(1, Ordering::Relaxed);
-                tracing::warn!(task = event.task, version = event.version, %error, "event not taken");
+                tracing::warn!(task = event.task, version = event.version, %error, "the target did not accept an event");
                 false
             }
         }

@@ -1,9 +1,9 @@
-//! Faults on demand, so that tests can see what callers do with them.
+//! Injected faults, so that tests can see how callers handle them.
 
 use serde::{Deserialize, Serialize};
 
-/// Answers that the next `RunTask` calls get. Each counts down by itself, in this order: throttles,
-/// failures, lost answers.
+/// Faults for the next calls. Each count decreases independently; throttles apply first, then
+/// failures, then lost answers.
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct Faults {
     /// Calls of any operation that are refused with `ThrottlingException`.
@@ -11,7 +11,7 @@ pub struct Faults {
     /// `RunTask` calls that answer 200 with `failures[]` and start nothing.
     pub failures: u32,
     pub failure_reason: String,
-    /// `RunTask` calls that start the task and then answer 500, as when the answer is lost.
+    /// `RunTask` calls that start the task and then answer 500, as if the answer were lost.
     pub lost_answers: u32,
 }
 
@@ -24,7 +24,7 @@ pub struct Order {
     pub reason: Option<String>,
 }
 
-/// Takes one from a count; false when there was none left.
+/// Decrements a count. `false` when it was zero.
 pub fn take(count: &mut u32) -> bool {
     let had = *count > 0;
     *count = count.saturating_sub(1);

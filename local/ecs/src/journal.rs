@@ -1,10 +1,10 @@
-//! What survives the process: task definitions, tasks and the delivery of their last event, as JSON
-//! lines.
+//! The journal: task definitions, tasks and the delivery of their last event, as JSON lines. It
+//! survives the process.
 //!
-//! A line is appended before the step it records is answered or acted on, with one write. The
-//! kernel keeps written pages when a process is killed, so no sync is needed for what this guards
-//! against; a last line cut short is ignored. The file is rewritten at start with what is still of
-//! interest. No line holds a value of a secret or a credential.
+//! One write appends each line before the recorded step is answered or acted on. When a process is
+//! killed, the kernel keeps the pages that it wrote, so no sync is needed for that case. A last
+//! line that was cut short is ignored. At start, the file is rewritten with the records that are
+//! still needed. No line holds a secret's value or a credential.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -15,14 +15,13 @@ use serde::{Deserialize, Serialize};
 use crate::definition::TaskDefinition;
 use crate::task::Task;
 
-/// One line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case")]
 pub enum Record {
     Definition(Box<TaskDefinition>),
-    /// A task as it stands from now on.
+    /// The new state of a task.
     Task(Box<Task>),
-    /// The target of events took the event with this version of a task.
+    /// The event target accepted the event with this version of a task.
     Delivered {
         task: String,
         version: u64,
@@ -33,15 +32,16 @@ pub enum Record {
 pub struct Journal {
     path: PathBuf,
     file: File,
-    /// Locked as long as this process lives, so that no second one works on the same tasks.
+    /// Stays locked while this process lives, so that no second process works on the same tasks.
     _lock: File,
 }
 
 impl Journal {
-    /// Opens or makes the journal in `directory` and reads what it holds.
+    /// Opens or creates the journal in `directory` and reads its records.
     ///
     /// # Errors
-    /// The directory or file cannot be made, read or written; or another process holds the journal.
+    /// When the directory or file cannot be created, read or written, or when another process holds
+    /// the journal.
     pub fn open(directory: &Path) -> io::Result<(Self, Vec<Record>)> {
         std::fs::create_dir_all(directory)?;
         let lock = append_to(&directory.join("lock"))?;
@@ -75,7 +75,7 @@ impl Journal {
     /// Appends one record.
     ///
     /// # Errors
-    /// The file system refused.
+    /// When the file system refuses.
     pub fn append(&mut self, record: &Record) -> io::Result<()> {
         self.file.write_all(&line(record)?)
     }
@@ -83,7 +83,7 @@ impl Journal {
     /// Replaces the whole journal.
     ///
     /// # Errors
-    /// The file system refused; the old journal is then still there.
+    /// When the file system refuses. The old journal then still exists.
     pub fn rewrite(&mut self, records: &[Record]) -> io::Result<()> {
         let next = self.path.with_extension("next");
         let mut file = File::create(&next)?;

@@ -1,9 +1,8 @@
-//! The `awslogs` driver: lines of a container's output into one stream of CloudWatch Logs, in
-//! batches.
+//! The `awslogs` driver: sends lines of a container's output in batches to one CloudWatch Logs
+//! stream.
 //!
-//! As the driver's default mode does, a full buffer holds the container up rather than losing
-//! lines; lines are lost, with a warning, only when the service refuses a batch several times in a
-//! row.
+//! As in the driver's default mode, a full buffer blocks the container instead of losing lines.
+//! Lines are lost, with a warning, only when the service refuses a batch several times in a row.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use crate::clock;
 use crate::cloud::{Cloud, CloudError, LogLine, RoleSession};
 use crate::sandbox::Output;
 
-/// Bytes of one event without its overhead.
+/// Most bytes of one event, without its overhead.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>
 const MAX_LINE: usize = 256 * 1024 - OVERHEAD;
 const OVERHEAD: usize = 26;
@@ -26,7 +25,7 @@ const BATCH_EVERY: Duration = Duration::from_millis(200);
 const BUFFERED_LINES: usize = 4096;
 const ATTEMPTS: u32 = 6;
 
-/// An existing log stream, written under a task's execution role.
+/// An existing log stream, written to under a task's execution role.
 pub struct LogStream {
     cloud: Arc<dyn Cloud>,
     role: Arc<RoleSession>,
@@ -35,10 +34,10 @@ pub struct LogStream {
 }
 
 impl LogStream {
-    /// Makes the stream.
+    /// Creates the stream.
     ///
     /// # Errors
-    /// What CloudWatch Logs answers, such as for a group that does not exist.
+    /// The error of CloudWatch Logs, for example for a missing group.
     pub async fn create(
         cloud: Arc<dyn Cloud>,
         role: Arc<RoleSession>,
@@ -104,7 +103,7 @@ impl LogStream {
     }
 }
 
-/// Reads outputs to their end and throws them away, for definitions without a log configuration.
+/// Reads outputs to their end and discards them, for definitions without a log configuration.
 pub async fn discard(outputs: Vec<Output>) {
     let mut readers = JoinSet::new();
     for mut output in outputs {
@@ -113,8 +112,8 @@ pub async fn discard(outputs: Vec<Output>) {
     while readers.join_next().await.is_some() {}
 }
 
-/// Gathers lines for one call: what comes within the batch time and fits. Also answers the line
-/// that did not fit.
+/// Collects lines for one call: those that arrive within the batch time and fit. Also returns the
+/// line that did not fit.
 async fn fill_batch(
     first: LogLine,
     inbox: &mut mpsc::Receiver<LogLine>,
@@ -144,7 +143,7 @@ async fn read_lines(mut output: impl AsyncRead + Unpin, lines: mpsc::Sender<LogL
         pending.extend_from_slice(chunk.get(..read).unwrap_or_default());
         let ended = read == 0;
         while let Some(line) = take_line(&mut pending, ended) {
-            // CloudWatch Logs takes no empty message.
+            // CloudWatch Logs rejects empty messages.
             if !line.is_empty()
                 && lines
                     .send(LogLine {
@@ -163,8 +162,8 @@ async fn read_lines(mut output: impl AsyncRead + Unpin, lines: mpsc::Sender<LogL
     }
 }
 
-/// Takes the first line out of `pending`; a line that is too long is cut, between characters where
-/// it can be.
+/// Takes the first line out of `pending`. Cuts a line that is too long, between characters if
+/// possible.
 fn take_line(pending: &mut Vec<u8>, ended: bool) -> Option<String> {
     let newline = pending
         .iter()

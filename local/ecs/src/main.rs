@@ -1,21 +1,21 @@
 //! A local stand-in for Amazon ECS on Fargate and its agent, for developers' machines and tests.
 //!
-//! It serves the ECS calls the product makes and runs each task as a real bubblewrap sandbox. What
-//! decides in AWS decides here: the task's execution role is assumed at the local STS and reads the
-//! `secrets` of the definition, so IAM allows or denies; output goes to CloudWatch Logs under that
-//! role; the task role's credentials are served to the sandbox alone; every change of a task
-//! becomes an "ECS Task State Change" event for the observer. A journal lets tasks that ran when
-//! the process was killed end as STOPPED at the next start.
+//! It serves the ECS calls that the product makes and runs each task as a real bubblewrap sandbox.
+//! The same parts decide as in AWS. The task's execution role is assumed at the local STS and reads
+//! the definition's `secrets`, so IAM allows or denies it. Output goes to CloudWatch Logs under the
+//! same role. Only the sandbox gets the task role's credentials. Every change of a task becomes an
+//! "ECS Task State Change" event for the observer. After a kill, the journal lets the tasks that
+//! were running end as STOPPED at the next start.
 //!
-//! Different from AWS, on purpose:
+//! Intended differences from AWS:
 //! - ECS calls are neither authenticated nor authorised, but sandboxes may make none ([`server`]).
 //! - Sandboxes share the host's network and get `AWS_ENDPOINT_URL` ([`sandbox`], [`agent`]).
-//! - One image exists ([`agent::Image`]); its root is always read-only; one container per task
-//!   ([`definition`]).
-//! - Any well-formed cluster name is an active cluster; no service, no capacity and no placement
-//!   exist.
+//! - Only one image exists ([`agent::Image`]). Its root is always read-only. A task has one
+//!   container ([`definition`]).
+//! - Every well-formed cluster name is an active cluster. There are no services, capacity or
+//!   placement.
 //!
-//! No other crate links this one: it may read values of secrets because it stands in for the ECS
+//! No other crate links this one. It may read values of secrets because it stands in for the ECS
 //! agent, and it is never deployed.
 
 mod agent;
@@ -57,41 +57,43 @@ use zeroize::Zeroizing;
 use crate::agent::{Agent, Image, Surroundings};
 use crate::aws::{Aws, AwsSettings};
 use crate::cloud::Cloud;
-use crate::cluster::{Cluster, Place};
+use crate::cluster::{Cluster, Location};
 use crate::credentials::CredentialPaths;
 use crate::peer::SandboxUids;
 use crate::sandbox::Bubblewrap;
 
-/// A shutdown waits this long for tasks: the longest `stopTimeout`, and some for the last log
+/// How long a shutdown waits for tasks: the longest `stopTimeout`, plus time for the last log
 /// lines.
 const CLOSE_LIMIT: Duration = Duration::from_secs(140);
-/// Events that are not taken by then are delivered at the next start.
+/// How long a shutdown waits for events. Events that are not accepted by then are delivered at the
+/// next start.
 const EVENTS_LIMIT: Duration = Duration::from_secs(3);
 
-/// Local stand-in for Amazon ECS on Fargate. Credentials for the local AWS endpoint come from
-/// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if set, `AWS_SESSION_TOKEN`. Prints `ready`
-/// when it listens.
+/// Local stand-in for Amazon ECS on Fargate
+///
+/// Credentials for the local AWS endpoint come from `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`
+/// and, if set, `AWS_SESSION_TOKEN`. Prints `ready` when it listens.
 #[derive(Parser)]
 #[command(version)]
 struct Options {
-    /// Port on 127.0.0.1.
+    /// Port on 127.0.0.1
     #[arg(long)]
     port: u16,
-    /// URL of the local AWS endpoint (STS, Secrets Manager, CloudWatch Logs, Lambda).
+    /// URL of the local AWS endpoint (STS, Secrets Manager, CloudWatch Logs, Lambda)
     #[arg(long)]
     aws_endpoint: String,
     #[arg(long, default_value = "us-east-1")]
     region: String,
-    /// Account of the ARNs that are made up here.
+    /// Account id for generated ARNs
     #[arg(long, default_value = "000000000000")]
     account_id: String,
-    /// Root file system of the image, with `sealfleet-init` at its top.
+    /// Root file system of the image, with `sealfleet-init` at its top
     #[arg(long)]
     rootfs: PathBuf,
-    /// Function that takes the "ECS Task State Change" events.
+    /// Function that receives the "ECS Task State Change" events
     #[arg(long, default_value = "sealfleet-observe")]
     observe_function: String,
-    /// Directory of the journal; one process at a time.
+    /// Directory of the journal; only one process can use it at a time
     #[arg(long)]
     state_dir: PathBuf,
 }
@@ -135,17 +137,17 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))
         .await
-        .map_err(|error| format!("port `{}` cannot be used: {error}", options.port))?;
+        .map_err(|error| format!("cannot listen on port `{}`: {error}", options.port))?;
     let own_url = format!("http://{}", listener.local_addr()?);
     let mut stop = StopSignals::new()?;
-    let place = Place {
+    let place = Location {
         region: options.region.clone(),
         account: options.account_id,
     };
     let (cluster, work) =
         Cluster::open(place, &options.state_dir, Arc::clone(&cloud)).map_err(|error| {
             format!(
-                "the state directory `{}` cannot be used: {error}",
+                "cannot use the state directory `{}`: {error}",
                 options.state_dir.display()
             )
         })?;
@@ -166,8 +168,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     writeln!(std::io::stdout(), "ready")?;
 
     stop.next().await;
-    // The server goes on until all tasks have ended: their sandboxes may need credentials to end
-    // well.
+    // Keep serving until all tasks have ended: their sandboxes may need credentials to end cleanly.
     tokio::select! {
         () = close(&cluster) => {}
         () = stop.next() => tracing::warn!("second signal: ending at once"),
@@ -204,7 +205,7 @@ impl StopSignals {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the start of the program is where its environment is read"
+    reason = "only the program's start reads its environment"
 )]
 fn environment(name: &str) -> Result<String, String> {
     std::env::var(name).map_err(|_| format!("set `{name}` for the local AWS endpoint"))

@@ -1,24 +1,24 @@
-//! Who is at the other end of a connection on the loopback interface, by the kernel's own table.
+//! Identifies the other end of a loopback connection through the kernel's socket table.
 //!
-//! Sandboxes share the host's network but, when the launcher is root, have host uids no one else
-//! has. `/proc/net/tcp` names the uid that owns each socket (proc(5)), so a call from inside a
-//! sandbox can be told from all others without its help. A socket that is not found counts as a
-//! sandbox's.
+//! Sandboxes share the host's network. When the launcher is root, they run under host uids that
+//! nobody else uses. `/proc/net/tcp` names the uid that owns each socket (proc(5)). So calls from
+//! inside a sandbox can be recognised without the sandbox's help. A socket that is not found counts
+//! as a sandbox's.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 const LOOKS: usize = 3;
 
-/// The host uids of sandboxes.
+/// The host uids that sandboxes use.
 #[derive(Debug, Clone)]
 pub struct SandboxUids(pub RangeInclusive<u32>);
 
 impl SandboxUids {
-    /// Whether the connection from `peer` to `own` comes from a sandbox, or from nobody who can be
-    /// found.
+    /// Whether the connection from `peer` to `own` comes from a sandbox, or from an unknown
+    /// process.
     pub fn hold(&self, peer: SocketAddr, own: SocketAddr) -> bool {
-        // A table that changes while it is read may hide an entry once.
+        // A table that changes while it is read may miss an entry, so look more than once.
         let found = (0..LOOKS).find_map(|_| {
             ["/proc/net/tcp", "/proc/net/tcp6"]
                 .into_iter()
@@ -29,13 +29,13 @@ impl SandboxUids {
     }
 }
 
-/// The uid of the socket whose local end is `peer` and whose remote end is `own`.
+/// The uid that owns the socket with local end `peer` and remote end `own`.
 fn owner(table: &str, peer: SocketAddr, own: SocketAddr) -> Option<u32> {
     let (peer, own) = (end(peer)?, end(own)?);
     table.lines().find_map(|line| {
         let mut fields = line.split_whitespace().skip(1);
         let (local, remote) = (fields.next()?, fields.next()?);
-        // An IPv4 address in an IPv6 socket has the same last eight digits.
+        // An IPv4 address in an IPv6 socket ends with the same eight digits.
         if !(local.ends_with(&peer) && remote.ends_with(&own)) {
             return None;
         }
@@ -43,7 +43,7 @@ fn owner(table: &str, peer: SocketAddr, own: SocketAddr) -> Option<u32> {
     })
 }
 
-/// An address as the table writes it: the bytes of the address as a number of this machine, and the
+/// An address as the table writes it: the address bytes as a number in native byte order, and the
 /// port.
 fn end(address: SocketAddr) -> Option<String> {
     match address {

@@ -1,13 +1,13 @@
 //! Identifiers that cannot be guessed.
 
-/// 128 random bits in the shape of a UUID, for events and containers.
+/// 128 random bits formatted as a UUID, for events and containers.
 pub fn uuid() -> String {
     uuid::Builder::from_random_bytes(bytes())
         .into_uuid()
         .to_string()
 }
 
-/// 32 hexadecimal digits, the form of a task's id.
+/// 32 hexadecimal digits: the format of a task's id.
 pub fn task_id() -> String {
     hex(&bytes::<16>())
 }
@@ -17,7 +17,6 @@ pub fn secret_path() -> String {
     hex(&bytes::<32>())
 }
 
-/// Lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
@@ -29,7 +28,7 @@ pub fn hex(bytes: &[u8]) -> String {
 fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     if getrandom::fill(&mut bytes).is_err() {
-        // Without randomness no path would be unguessable: nothing may go on.
+        // Without randomness, credential paths could be guessed, so nothing may continue.
         std::process::abort();
     }
     bytes

@@ -1,20 +1,19 @@
-//! References of a task definition's `secrets`:
+//! References in a task definition's `secrets`:
 //! `arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME[:json-key:version-stage:version-id]`
 //! (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html>).
 
 use std::str::FromStr;
 
-/// Where a value lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretReference {
     pub arn: String,
-    /// A key of the JSON object the secret holds; `None` takes the whole secret.
+    /// A key of the JSON object in the secret. `None` for the whole secret.
     pub json_key: Option<String>,
     pub version_stage: Option<String>,
     pub version_id: Option<String>,
 }
 
-/// Why a `valueFrom` is no reference this stand-in resolves. Reads on after "`valueFrom` of secret
+/// Why this stand-in cannot resolve a `valueFrom`. The text continues after "`valueFrom` of secret
 /// `X`".
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -66,7 +65,7 @@ impl FromStr for SecretReference {
 }
 
 impl SecretReference {
-    /// Whether the same version of a secret is read for both, whatever is taken of it.
+    /// Whether both read the same version of a secret, no matter which key.
     pub fn same_secret(&self, other: &Self) -> bool {
         self.arn == other.arn
             && self.version_stage == other.version_stage

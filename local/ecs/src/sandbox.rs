@@ -1,7 +1,8 @@
-//! Containers as sandboxes: the seam the agent starts them through, and bubblewrap behind it.
+//! Containers as sandboxes: the trait that the agent starts them through, and its bubblewrap
+//! implementation.
 //!
-//! A sandbox shares the host's network. It stands for the task's network in a VPC: the command must
-//! reach the local AWS endpoint and the credentials endpoint of this process, both on the loopback
+//! A sandbox shares the host's network, which stands for the task's network in a VPC. The command
+//! must reach the local AWS endpoint and this process's credentials endpoint, both on the loopback
 //! interface.
 
 use std::time::Duration;
@@ -14,7 +15,7 @@ use zeroize::Zeroizing;
 /// What to run.
 pub struct ContainerSpec {
     pub command: Vec<String>,
-    /// The whole environment; values of secrets among it.
+    /// The whole environment, including values of secrets.
     pub environment: Vec<(String, Zeroizing<String>)>,
     pub memory_mib: u64,
 }
@@ -22,34 +23,34 @@ pub struct ContainerSpec {
 /// How a container ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// The exit code; 128 + number for a signal, as container runtimes report it.
+    /// The exit code. After a signal it is 128 plus the signal's number, as container runtimes
+    /// report it.
     Code(i32),
     OutOfMemory,
 }
 
-/// One end of a container's output.
+/// A readable end of a container's output.
 pub type Output = Box<dyn AsyncRead + Send + Sync + Unpin>;
 
-/// Starts containers.
 #[async_trait]
 pub trait Runtime: Send + Sync {
     /// # Errors
-    /// Why it did not start, for `CannotStartContainerError`. Never holds a value of the
-    /// environment.
+    /// Why the container did not start, for `CannotStartContainerError`. Never contains a value
+    /// from the environment.
     async fn start(&self, spec: ContainerSpec) -> Result<Box<dyn Container>, String>;
 }
 
-/// A running container; dropping it kills it.
+/// A running container. Dropping it kills it.
 #[async_trait]
 pub trait Container: Send + Sync {
-    /// Standard output and standard error, once.
+    /// Standard output and standard error. The second call returns none.
     fn take_output(&mut self) -> Vec<Output>;
     async fn wait(&self) -> Exit;
-    /// SIGTERM, then SIGKILL after `grace`.
+    /// Sends SIGTERM, then SIGKILL after `grace`.
     async fn stop(&self, grace: Duration) -> Exit;
 }
 
-/// Containers by bubblewrap: read-only root, no capability, a user of its own.
+/// Containers by bubblewrap: with a read-only root, without capabilities, under a uid of their own.
 pub struct Bubblewrap {
     pub launcher: Launcher,
 }

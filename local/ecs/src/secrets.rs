@@ -1,8 +1,8 @@
-//! How the references of a task definition's `secrets` become values.
+//! Resolves the references in a task definition's `secrets`.
 //!
-//! A value exists here only between Secrets Manager's answer and the environment of the sandbox, in
-//! memory that is wiped when it is dropped; the buffers of the HTTP client are outside of that
-//! promise. No error of this module can hold a value: errors are made of the reference alone.
+//! A value exists only between Secrets Manager's answer and the sandbox's environment, in memory
+//! that is wiped when it is dropped. This does not cover the HTTP client's buffers. Errors of this
+//! module are built from the reference alone, so none can contain a value.
 
 use std::fmt;
 
@@ -12,11 +12,11 @@ use zeroize::Zeroizing;
 use crate::cloud::{Cloud, CloudError, RoleCredentials};
 use crate::reference::SecretReference;
 
-/// Resolves all references under the execution role. Each secret version is read once, however many
-/// keys are taken of it.
+/// Resolves all references under the execution role. Reads each secret version once, even if
+/// several keys of it are needed.
 ///
 /// # Errors
-/// The text ECS puts behind `ResourceInitializationError: `; names the secret that failed.
+/// The text that ECS puts after `ResourceInitializationError: `. It names the secret that failed.
 pub async fn resolve(
     cloud: &dyn Cloud,
     role: &RoleCredentials,
@@ -64,11 +64,10 @@ fn fetch_failed(reference: &SecretReference, error: &CloudError) -> String {
     )
 }
 
-/// The member `key` of a JSON object: a string as it is, a number or truth value as its text.
-/// `None` if the text is no object, or has no such member, or the member is `null`, a list or an
-/// object.
+/// The field `key` of a JSON object: a string unchanged, a number or boolean as text. `None` if the
+/// text is not an object, lacks the field, or the field is `null`, a list or an object.
 ///
-/// Reads only the wanted member, so that the others are never copied.
+/// Reads only this field, so that the others are never copied.
 fn json_member(text: &str, key: &str) -> Option<Zeroizing<String>> {
     struct Member<'k>(&'k str);
 

@@ -1,4 +1,4 @@
-//! HTTP: the AWS JSON 1.1 protocol of ECS on `POST /`, and what is only local below `/_local/`.
+//! HTTP: the AWS JSON 1.1 protocol of ECS on `POST /`, and local endpoints below `/_local/`.
 //!
 //! | path | |
 //! |---|---|
@@ -10,11 +10,11 @@
 //! | `POST /_local/lost-answers` `{"next": n}` | the next n `RunTask` start the task and answer 500 |
 //! | `POST /_local/events` `{"mode": "deliver"}` | or `hold`, `duplicate`, `drop`; `"reversed": true` releases held ones newest first |
 //!
-//! Signatures and IAM permissions of ECS calls are not checked here: a local stack proves nothing
-//! about `ecs:*` permissions. Whoever reaches the port may call, so the server binds the loopback
-//! interface only, and refuses everything but the credentials path to sandboxes, which share that
-//! interface ([`crate::peer`]; only when the launcher runs as root, for else sandboxes have no uid
-//! of their own).
+//! This server checks neither signatures nor IAM permissions of ECS calls. A local stack proves
+//! nothing about `ecs:*` permissions. Everybody who reaches the port may call, so the server binds
+//! only the loopback interface. Sandboxes share that interface, so the server refuses them
+//! everything except the credentials path ([`crate::peer`]). That works only when the launcher runs
+//! as root, because otherwise sandboxes have no uid of their own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,10 +43,10 @@ const DEFAULT_FAILURE: &str = "RESOURCE:MEMORY";
 
 type Shared = State<Arc<Agent>>;
 
-/// Serves until dropped; `sandboxes` are the uids that get nothing but credentials.
+/// Serves until dropped. Callers with a uid in `sandboxes` get only credentials.
 ///
 /// # Errors
-/// The listener failed.
+/// When the listener fails.
 pub async fn serve(
     listener: TcpListener,
     agent: Arc<Agent>,
@@ -60,7 +60,7 @@ pub async fn serve(
     axum::serve(listener, service).await
 }
 
-/// Tells sandboxes from other callers.
+/// Recognises calls from sandboxes.
 struct Gate {
     own: SocketAddr,
     sandboxes: Option<SandboxUids>,
@@ -93,7 +93,7 @@ fn router(agent: Arc<Agent>, gate: Arc<Gate>) -> Router {
         .route("/_local/lost-answers", post(lost_answers))
         .route("/_local/events", post(events))
         .layer(middleware::from_fn_with_state(gate, not_from_a_sandbox))
-        // Added after the layer, which therefore does not hold for it.
+        // Added after the layer, so the layer does not apply to it.
         .route("/_local/credentials/{path}", get(credentials))
         .with_state(agent)
 }

@@ -1,11 +1,11 @@
-//! One task: what ECS keeps of it and how it is shown in API answers and in events.
+//! One task: what ECS stores of it, and how API answers and events show it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::clock::{self, Millis};
 
-/// The states a task passes here, in order.
+/// The states of a task, in order.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -29,16 +29,16 @@ impl Status {
     }
 }
 
-/// `stopCode` values this stand-in gives.
+/// The `stopCode` values of this stand-in.
 /// <https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Task.html>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StopCode {
     TaskFailedToStart,
     EssentialContainerExited,
     UserInitiated,
-    /// The infrastructure under the task was taken away in an orderly way.
+    /// The task's infrastructure was taken out of service in an orderly way.
     TerminationNotice,
-    /// The infrastructure under the task was lost.
+    /// The task's infrastructure was lost.
     InfrastructureHealth,
 }
 
@@ -54,8 +54,7 @@ impl StopCode {
     }
 }
 
-/// A task as the journal keeps it. Holds names, references and the ids of overrides; never a value
-/// of a secret.
+/// A task as the journal stores it: names, references and ids, never a secret's value.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Task {
     pub id: String,
@@ -66,8 +65,8 @@ pub struct Task {
     pub group: String,
     pub started_by: Option<String>,
     pub client_token: Option<String>,
-    /// SHA-256 of the parameters of the request, to tell a repeated request from another one with
-    /// its token.
+    /// SHA-256 of the request's parameters. Distinguishes a repeated request from another request
+    /// with the same token.
     pub request_digest: String,
     pub overrides: Value,
     pub tags: Value,
@@ -89,7 +88,7 @@ pub struct Task {
     pub container: ContainerState,
 }
 
-/// The one container of a task.
+/// The only container of a task.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ContainerState {
     pub name: String,
@@ -109,7 +108,7 @@ impl Task {
         }
     }
 
-    /// The `Task` of API answers: times are epoch seconds.
+    /// The `Task` of API answers. Times are epoch seconds.
     pub fn describe(&self, with_tags: bool) -> Value {
         let mut shown = self.shown(clock::epoch_seconds);
         if with_tags && let Some(members) = shown.as_object_mut() {
@@ -118,7 +117,7 @@ impl Task {
         shown
     }
 
-    /// The `detail` of a task state change event: times are ISO strings, tags are absent.
+    /// The `detail` of a task state change event. Times are ISO strings, and tags are absent.
     /// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_task_events.html>
     pub fn event_detail(&self) -> Value {
         let mut shown = self.shown(|at| json!(clock::iso(at)));

@@ -1,5 +1,5 @@
-//! The stand-in behind its HTTP interface, called by the real ECS client; AWS and the sandboxes are
-//! fakes of this file.
+//! Tests the stand-in through its HTTP interface with the real ECS client. AWS and the sandboxes
+//! are fakes defined here.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 use crate::agent::{Agent, Image, Surroundings};
 use crate::clock;
 use crate::cloud::{Cloud, CloudError, LogLine, RoleCredentials};
-use crate::cluster::{Cluster, Place};
+use crate::cluster::{Cluster, Location};
 use crate::credentials::CredentialPaths;
 use crate::reference::SecretReference;
 use crate::sandbox::{Container, ContainerSpec, Exit, Output, Runtime};
@@ -36,7 +36,7 @@ const EXECUTION_ROLE: &str =
     "arn:aws:iam::000000000000:role/sealfleet/project/sealfleet-a--execution";
 const TASK_ROLE: &str = "arn:aws:iam::000000000000:role/sealfleet/project/sealfleet-a--sandbox";
 
-/// AWS as the tests need it.
+/// A fake of AWS.
 #[derive(Default)]
 struct FakeCloud {
     secrets_denied: bool,
@@ -44,7 +44,7 @@ struct FakeCloud {
     assumed: Mutex<Vec<(String, String)>>,
     lines: Mutex<HashMap<String, Vec<String>>>,
     events: watch::Sender<Vec<Value>>,
-    /// Deliveries that fail before the first succeeds.
+    /// How many deliveries fail before the first one succeeds.
     refuse_events: Mutex<u32>,
 }
 
@@ -140,7 +140,7 @@ impl Cloud for FakeCloud {
     }
 }
 
-/// Runs commands as plain processes.
+/// Runs commands as plain processes, without a sandbox.
 struct Processes;
 
 #[async_trait]
@@ -186,7 +186,7 @@ impl Container for Process {
         use std::os::unix::process::ExitStatusExt as _;
         let status = self.child.lock().await.wait().await.unwrap();
         match status.code() {
-            // What a test's command exits with to stand for a memory kill.
+            // A test command exits with 99 to simulate a kill for memory.
             Some(99) => Exit::OutOfMemory,
             Some(code) => Exit::Code(code),
             None => Exit::Code(128 + status.signal().unwrap()),
@@ -364,7 +364,7 @@ impl Stand {
         answer.tasks()[0].clone()
     }
 
-    /// The event in which the task has the status.
+    /// Waits for the event in which the task has this status.
     async fn event(&self, arn: &str, status: &str) -> Value {
         let wanted = |event: &&Value| {
             event["detail"]["taskArn"] == arn && event["detail"]["lastStatus"] == status
@@ -388,7 +388,7 @@ impl Stand {
         self.cloud.lines.lock().unwrap()[&stream].clone()
     }
 
-    /// `POST` to a control endpoint.
+    /// Sends `POST` to a control endpoint.
     async fn control(&self, path: &str, body: Value) {
         let status = http(
             &self.url,
@@ -409,14 +409,14 @@ fn open(
     Arc<Cluster>,
     tokio::sync::mpsc::UnboundedReceiver<crate::cluster::Assignment>,
 ) {
-    let place = Place {
+    let place = Location {
         region: "eu-west-1".to_owned(),
         account: "000000000000".to_owned(),
     };
     Cluster::open(place, &directory.join("state"), cloud.clone()).unwrap()
 }
 
-/// The least HTTP client that serves: status and body.
+/// A minimal HTTP client. Returns status and body.
 async fn http(url: &str, method: &str, path: &str, body: &str) -> (u16, String) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let host = url.strip_prefix("http://").unwrap();
@@ -549,8 +549,7 @@ async fn a_value_is_nowhere_but_in_the_container() {
         ("events", json!(events).to_string()),
         ("tasks", shown),
     ] {
-        // The test's own command holds the value, so look for what does not come from the
-        // definition.
+        // The test's own command contains the value. Look only at text outside the definition.
         let beside = text.replace("test \\\"$MODEL_KEY\\\" = canary-3f9c1d77a2", "");
         assert!(!beside.contains(VALUE), "{place}");
         for credential in ["role-secret-key", "role-session-token", "not asked for"] {
@@ -589,7 +588,7 @@ async fn a_client_token_starts_one_task_and_holds_its_parameters() {
     assert_ne!(
         elsewhere.tasks()[0].task_arn().unwrap(),
         arn,
-        "a token is of one cluster"
+        "a token belongs to one cluster"
     );
 }
 
@@ -1056,7 +1055,7 @@ async fn a_journal_ends_what_ran_when_the_process_died_and_keeps_its_promises() 
         .await
         .expect("the delivery is journalled");
 
-    // What a killed process leaves: the journal, with its last line cut short.
+    // A killed process leaves its journal, with the last line cut short.
     let next = tempfile::tempdir().unwrap();
     std::fs::create_dir(next.path().join("state")).unwrap();
     let mut left = std::fs::read(&journal).unwrap();
@@ -1089,7 +1088,7 @@ async fn a_journal_ends_what_ran_when_the_process_died_and_keeps_its_promises() 
     assert_eq!(conflict.extra["resourceIds"], json!([arn]));
     assert!(
         Cluster::open(
-            Place {
+            Location {
                 region: String::new(),
                 account: String::new()
             },

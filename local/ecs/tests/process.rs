@@ -1,5 +1,5 @@
-//! The program itself, with real sandboxes: what a kill and a shutdown leave behind. Needs
-//! bubblewrap and no AWS.
+//! Tests the program itself with real sandboxes: what a kill and a shutdown leave behind. Needs
+//! bubblewrap, but not AWS.
 
 #![expect(
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ struct Program {
 }
 
 impl Program {
-    /// Starts it on a free port and waits for `ready`. Nothing listens where it looks for AWS.
+    /// Starts the program on a free port and waits for `ready`. No AWS listens at its endpoint.
     fn start(directory: &Path) -> Self {
         let free = || {
             TcpListener::bind("127.0.0.1:0")
@@ -84,7 +84,7 @@ impl Program {
         self.request("POST", "/", operation, body)
     }
 
-    /// Starts a sandbox that runs `script`; answers the task's ARN.
+    /// Starts a sandbox that runs `script`. Returns the task's ARN.
     fn run(&self, script: &str, stop_timeout: u32) -> String {
         let image = self.request("GET", "/_local/health", "", &json!({}))["image"].clone();
         let definition = self.ecs(
@@ -144,7 +144,7 @@ impl Drop for Program {
 
 fn directory() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
-    // Sandboxes run under a uid of their own, which must be able to reach the root file system.
+    // Sandboxes run under their own uid, which must be able to reach the root file system.
     Command::new("chmod")
         .arg("755")
         .arg(directory.path())
@@ -220,7 +220,7 @@ fn a_sandbox_cannot_call_ecs_though_it_shares_the_network() {
     }
     let directory = directory();
     let program = Program::start(directory.path());
-    // Exit code 9 if the call is refused by name; bash opens the connection by itself.
+    // The script exits with 9 if the call is refused. Bash opens the connection itself.
     let script = format!(
         "exec bash -c 'exec 3<>/dev/tcp/127.0.0.1/{}; printf \"GET /_local/tasks HTTP/1.1\\r\\nhost: x\\r\\nconnection: \
          close\\r\\n\\r\\n\" >&3; grep -q AccessDeniedException <&3 && exit 9'",

@@ -1,4 +1,4 @@
-//! Deploys the templates by CloudFormation, as AWS would have it done.
+//! Deploys the templates by CloudFormation, as on AWS.
 
 use crate::{
     Error, Stack,
@@ -32,10 +32,10 @@ const CODE_BUCKET: &str = "sealfleet-local-code";
 const CONTROL_PLANE: &str = "sealfleet";
 const POLL: Duration = Duration::from_millis(100);
 
-/// Deploys `infra/sam/project.yaml` for a project, or brings it up to date.
+/// Deploys `infra/sam/project.yaml` for a project, or updates it.
 ///
 /// # Errors
-/// When the emulator refuses it: its reasons are in the message.
+/// When the emulator refuses the deployment. The message contains its reasons.
 pub async fn deploy_project(
     stack: &Stack,
     project: &str,
@@ -62,7 +62,8 @@ pub async fn deploy_project(
     Ok(())
 }
 
-/// What is uploaded: made before the emulator is needed, so that both can happen at once.
+/// The files to upload. Made before the emulator is needed, so that both can start at the same
+/// time.
 pub(crate) struct Build {
     package: PathBuf,
     package_key: String,
@@ -70,8 +71,9 @@ pub(crate) struct Build {
 }
 
 impl Build {
-    /// Packs the functions binary and translates the template into `directory`. Its helpers carry
-    /// the stack's mark: one that outlives an interrupted `up` would still write there.
+    /// Packs the functions binary and translates the template into `directory`. The helper programs
+    /// carry the stack's mark, because one that outlives an interrupted `up` would still write
+    /// there.
     pub(crate) async fn new(
         venv: &Venv,
         functions: &Path,
@@ -79,7 +81,7 @@ impl Build {
         stack_id: &str,
     ) -> Result<Self, Error> {
         let bootstrap = directory.join("bootstrap");
-        // Debug information is most of a development binary and of no use to the emulator.
+        // A development binary is mostly debug information, which the emulator does not need.
         let mut strip = Command::new("strip");
         strip
             .arg("-o")
@@ -116,7 +118,7 @@ impl Build {
     }
 }
 
-/// The emulator, as its account root.
+/// The emulator's API, called as its account root.
 pub(crate) struct Emulator {
     endpoint: String,
     stacks: Stacks,
@@ -193,7 +195,7 @@ impl Emulator {
         Ok(())
     }
 
-    /// The emulator ignores `TimeToLiveSpecification` of a template.
+    /// Sets what the emulator ignores: the template's `TimeToLiveSpecification`.
     async fn enable_expiry(&self, table: &str) -> Result<(), Error> {
         let specification = TimeToLiveSpecification::builder()
             .attribute_name("expires_at")
@@ -212,8 +214,8 @@ impl Emulator {
         Ok(())
     }
 
-    /// The emulator ignores `ObjectLockConfiguration` of a template. Mode and days are the
-    /// template's parameters.
+    /// Sets what the emulator ignores: the template's `ObjectLockConfiguration`. Mode and days come
+    /// from the template's parameters.
     async fn lock_objects(
         &self,
         bucket: &str,

@@ -7,7 +7,7 @@ use sealfleet_local::{
 use std::{path::PathBuf, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs the whole control plane on this machine, without a cloud and without Docker.
+/// Run the whole control plane on this machine, without a cloud and without Docker
 #[derive(Parser)]
 #[command(name = "sealfleet-local", version)]
 struct Arguments {
@@ -17,37 +17,37 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start the stack and deploy the control plane. Progress on stderr.
+    /// Start the stack and deploy the control plane, with progress on standard error
     Up(Up),
-    /// Install what `up` needs of Python, once, and start nothing.
+    /// Install the Python packages that `up` needs, once, and start nothing
     Prepare,
-    /// Say whether the stack is up. Exits with 1 when it is not.
+    /// Print whether the stack is up; exits with 1 if it is not
     Status {
         #[command(flatten)]
         directory: Directory,
-        /// How to print it.
+        /// How to print the answer
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// Stop what `up` started and remove its data. Logs stay.
+    /// Stop what `up` started and remove its data; logs stay
     Down {
         #[command(flatten)]
         directory: Directory,
     },
-    /// Deploy a project's queues, roles and log group (infra/sam/project.yaml) to the stack.
+    /// Deploy a project's queues, roles and log group (infra/sam/project.yaml) to the stack
     Project {
-        /// Project id.
+        /// Id of the project
         name: String,
         #[command(flatten)]
         directory: Directory,
-        /// Pool of the project's own workers; empty for none.
+        /// Pool of the project's own workers; empty for none
         #[arg(long, default_value = "workers")]
         pull_pool: String,
-        /// Fargate pool; empty for none.
+        /// Fargate pool; empty for none
         #[arg(long, default_value = "fargate")]
         fargate_pool: String,
     },
-    /// Tear the stack down when a process is gone. Started by `up --parent-pid`.
+    /// Take the stack down when a process ends; `up --parent-pid` starts this
     #[command(hide = true)]
     Supervise {
         #[command(flatten)]
@@ -61,7 +61,7 @@ enum Command {
 
 #[derive(Args)]
 struct Directory {
-    /// Directory of the stack: state, data, logs.
+    /// Directory of the stack: state, data, logs
     #[arg(long = "dir", default_value = ".sealfleet-local")]
     path: PathBuf,
 }
@@ -70,23 +70,23 @@ struct Directory {
 struct Up {
     #[command(flatten)]
     directory: Directory,
-    /// The `sealfleet-functions` binary. Default: beside this program.
+    /// The `sealfleet-functions` binary [default: beside this program]
     #[arg(long)]
     functions: Option<PathBuf>,
-    /// The `sealfleet-local-ecs` binary. Default: beside this program.
+    /// The `sealfleet-local-ecs` binary [default: beside this program]
     #[arg(long)]
     ecs: Option<PathBuf>,
-    /// The `sealfleet-init` binary, the first process of every sandbox. Default: beside this
-    /// program.
+    /// The `sealfleet-init` binary, the first process of every sandbox [default: beside this
+    /// program]
     #[arg(long)]
     init: Option<PathBuf>,
-    /// Python environment of the emulator, made when absent. Default: below ~/.cache/sealfleet.
+    /// Python environment of the emulator, created if absent [default: below ~/.cache/sealfleet]
     #[arg(long)]
     venv: Option<PathBuf>,
-    /// A parameter of infra/sam/template.yaml. May be repeated.
+    /// Parameter of infra/sam/template.yaml; may be repeated
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
-    /// Tear the stack down when this process is gone.
+    /// Take the stack down when this process ends
     #[arg(long)]
     parent_pid: Option<u32>,
 }
@@ -100,7 +100,7 @@ enum Output {
 fn parameter(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write it as NAME=VALUE, for example `LeaseSeconds=5`".to_owned()),
+        _ => Err("write it as `NAME=VALUE`, for example `LeaseSeconds=5`".to_owned()),
     }
 }
 

@@ -1,9 +1,10 @@
-//! Processes of a stack: started apart from the terminal, and ended only when they are still the
-//! ones we started.
+//! Processes of a stack. They start detached from the terminal, and are ended only if they are
+//! still the ones that the stack started.
 //!
-//! A pid alone may have been given to another process since. The pair (pid, start time) of
-//! `/proc/PID/stat` (proc(5), field 22) names one process for ever on a boot. Children that the
-//! emulator starts are found by the stack's mark in their environment, which they inherit.
+//! A pid alone is not enough, because the system may have given it to another process. The pair
+//! (pid, start time) from `/proc/PID/stat` (proc(5), field 22) identifies one process for the whole
+//! boot. Children that the emulator starts inherit the stack's mark in their environment, which
+//! identifies them.
 
 use crate::Error;
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,27 +18,26 @@ use std::{
 };
 use tokio::time::{Instant, sleep};
 
-/// Environment variable that every process of a stack carries; its value is the stack's id.
+/// Environment variable of every process of a stack. Its value is the stack's id.
 pub(crate) const MARK: &str = "SEALFLEET_LOCAL_STACK";
 
 const GRACE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 
-/// One process, told apart from a later one with the same pid.
+/// One process, distinguishable from a later one with the same pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// Process id.
     pub pid: u32,
     /// Start time in clock ticks since boot.
     pub start_time: u64,
 }
 
 impl Process {
-    /// The process that has this pid now; none when there is none, or only its exit status is left.
+    /// The process with this pid. `None` if there is none, or if only its exit status is left.
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name in parentheses may itself hold spaces and parentheses.
+        // The name in parentheses may contain spaces and parentheses.
         let (_, rest) = stat.rsplit_once(')')?;
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?;
@@ -45,7 +45,7 @@ impl Process {
         (!matches!(state, "Z" | "X")).then_some(Self { pid, start_time })
     }
 
-    /// Whether this very process still runs.
+    /// Whether exactly this process still runs.
     #[must_use]
     pub fn is_alive(self) -> bool {
         Self::of(self.pid) == Some(self)
@@ -56,12 +56,12 @@ impl Process {
             self.is_alive(),
             i32::try_from(self.pid).ok().and_then(Pid::from_raw),
         ) {
-            // It may have ended in between: that is what was wanted.
+            // The process may have ended in the meantime, which is the goal.
             let _ = kill_process(pid, signal);
         }
     }
 
-    /// Asks it to end, then makes it.
+    /// Ends the process: first by SIGTERM, then by SIGKILL.
     pub(crate) async fn end(self) {
         self.signal(Signal::TERM);
         if !self.gone_within(GRACE).await {
@@ -82,7 +82,7 @@ impl Process {
     }
 }
 
-/// Starts a server whose output goes to `log`, out of reach of the terminal's Ctrl-C.
+/// Starts a server whose output goes to `log`. The terminal's Ctrl-C does not reach it.
 pub(crate) fn spawn(command: &mut Command, log: &Path) -> Result<Child, Error> {
     let file = File::create(log).map_err(Error::file(log))?;
     let errors = file.try_clone().map_err(Error::file(log))?;
@@ -98,12 +98,11 @@ pub(crate) fn spawn(command: &mut Command, log: &Path) -> Result<Child, Error> {
         })
 }
 
-/// Ends every process that carries this stack's mark, except the caller. Returns how many there
-/// were.
+/// Ends every process with this stack's mark except the caller. Returns how many there were.
 pub(crate) async fn end_marked(stack_id: &str) -> usize {
     let mark = format!("{MARK}={stack_id}");
     let mut ended = 0;
-    // A process may start another while it is being ended: look until none is left.
+    // A process may start another while it is being ended, so repeat until none is left.
     loop {
         let marked: Vec<Process> = all().filter(|process| carries(*process, &mark)).collect();
         if marked.is_empty() {

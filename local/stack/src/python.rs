@@ -1,5 +1,5 @@
-//! The emulator's Python environment, made once per set of pinned requirements and shared by all
-//! stacks of a user.
+//! The emulator's Python environment. It is created once for each set of pinned requirements, and
+//! all stacks of a user share it.
 
 use crate::Error;
 use rustix::fs::{FlockOperation, flock};
@@ -13,11 +13,11 @@ use tokio::process::Command;
 
 const REQUIREMENTS: &str = include_str!("../../../infra/requirements/local.txt");
 
-/// A virtual environment with everything of `infra/requirements/local.txt`.
+/// A virtual environment with the packages of `infra/requirements/local.txt`.
 pub(crate) struct Venv(PathBuf);
 
 impl Venv {
-    /// Makes the environment unless its stamp says that it holds exactly these requirements.
+    /// Creates the environment unless its stamp says that it holds exactly these requirements.
     pub(crate) async fn ensure(given: Option<&Path>) -> Result<Self, Error> {
         let digest = hex(&Sha256::digest(REQUIREMENTS));
         let path = match given {
@@ -59,12 +59,12 @@ impl Venv {
         Ok(venv)
     }
 
-    /// A program of the environment.
+    /// Path of a program in the environment.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.0.join("bin").join(name)
     }
 
-    /// Held while the environment is made: two stacks may start at once.
+    /// Held while the environment is created, because two stacks may start at once.
     async fn lock(&self) -> Result<File, Error> {
         let path = self.0.join("lock");
         let file = File::create(&path).map_err(Error::file(&path))?;
@@ -79,8 +79,7 @@ impl Venv {
     }
 }
 
-/// Runs a program to its end; what it printed is shown only when it failed. It ends with the
-/// caller.
+/// Runs a program to its end. Shows its output only if it failed. The program ends with the caller.
 pub(crate) async fn run(what: &'static str, command: &mut Command) -> Result<(), Error> {
     let program = PathBuf::from(command.as_std().get_program());
     let output = command
@@ -108,7 +107,6 @@ pub(crate) fn tail(text: &str) -> String {
         .join("\n")
 }
 
-/// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

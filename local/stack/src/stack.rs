@@ -1,4 +1,4 @@
-//! `stack.json`: where the parts of a running stack are.
+//! `stack.json`: the addresses and names of a running stack's parts.
 
 use crate::{Error, Process};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -17,54 +17,43 @@ pub const ACCESS_KEY_ID: &str = "test";
 /// Secret key of the emulator's account root. The emulator listens on 127.0.0.1 only.
 pub const SECRET_ACCESS_KEY: &str = "test";
 
-/// A running local stack.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stack {
-    /// Unique per `up`; every process of the stack has it in `SEALFLEET_LOCAL_STACK`.
+    /// Unique for each `up`. Every process of the stack has it in `SEALFLEET_LOCAL_STACK`.
     pub id: String,
-    /// AWS endpoint of everything but ECS, for example `http://127.0.0.1:41234`.
+    /// Endpoint of all AWS services except ECS, for example `http://127.0.0.1:41234`.
     pub endpoint: String,
-    /// AWS endpoint of ECS.
     pub ecs_endpoint: String,
-    /// Base URL of the deployed API, without a final slash.
+    /// Base URL of the deployed API, without a trailing slash.
     pub api_url: String,
-    /// Id of the deployed API.
     pub api_id: String,
-    /// AWS region.
     pub region: String,
-    /// AWS account id.
     pub account_id: String,
-    /// Account root's access key.
     pub access_key_id: String,
-    /// Account root's secret key.
     pub secret_access_key: String,
-    /// Ledger table.
     pub ledger_table: String,
-    /// Audit table.
     pub audit_table: String,
-    /// Bucket of the audit archive.
     pub audit_bucket: String,
-    /// ECS cluster.
     pub cluster: String,
-    /// Image reference of the sandbox rootfs, pinned by digest.
+    /// Image reference of the sandbox root file system, pinned by digest.
     pub sandbox_image: String,
-    /// Directory of the stack, absolute.
+    /// Absolute path of the stack's directory.
     pub directory: PathBuf,
     /// The servers: `ministack`, `local-ecs`.
     pub pids: BTreeMap<String, Process>,
 }
 
 impl Stack {
-    /// Where the stack of a directory is described.
+    /// Path of the file that describes the stack of a directory.
     #[must_use]
     pub fn path(directory: &Path) -> PathBuf {
         directory.join("stack.json")
     }
 
-    /// The stack of a directory.
+    /// Reads the description of the stack in a directory.
     ///
     /// # Errors
-    /// When none is up there, or its description is damaged.
+    /// When no stack is up there, or its description is damaged.
     pub fn load(directory: &Path) -> Result<Self, Error> {
         read(&Self::path(directory))?.ok_or_else(|| Error::NotUp(directory.to_owned()))
     }
@@ -74,7 +63,7 @@ impl Stack {
     }
 }
 
-/// `processes.json`: what `down` has to end, written as soon as each process exists.
+/// `processes.json`: the processes that `down` must end. Each is written as soon as it exists.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Processes {
     pub(crate) id: String,
@@ -112,7 +101,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
     }
 }
 
-/// Replaces the file at once, so that a reader never sees half of it.
+/// Replaces the file atomically, so that a reader never sees half of it.
 fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
     let text = serde_json::to_vec_pretty(value).map_err(Error::Json)?;
     let new = path.with_extension("json.new");

@@ -1,4 +1,4 @@
-//! The life of a local stack: up, its health, down.
+//! The life cycle of a local stack: up, status, down.
 
 use crate::{
     Error, Process,
@@ -36,10 +36,9 @@ const MINISTACK: &str = "ministack";
 const FARGATE: &str = "local-ecs";
 const SUPERVISOR: &str = "supervisor";
 
-/// What `up` needs to know.
+/// Options of `up`.
 #[derive(Debug, Clone)]
 pub struct UpOptions {
-    /// Directory of the stack.
     pub directory: PathBuf,
     /// The `sealfleet-functions` binary.
     pub functions: PathBuf,
@@ -47,43 +46,38 @@ pub struct UpOptions {
     pub ecs: PathBuf,
     /// The `sealfleet-init` binary.
     pub init: PathBuf,
-    /// The `sealfleet` binary: it watches `parent_pid`.
+    /// The `sealfleet-local` binary: it watches `parent_pid`.
     pub supervisor: PathBuf,
-    /// The emulator's Python environment; below `~/.cache/sealfleet` by default.
+    /// The emulator's Python environment. Defaults to a directory below `~/.cache/sealfleet`.
     pub venv: Option<PathBuf>,
-    /// Parameters of `infra/sam/template.yaml`.
+    /// Parameters for `infra/sam/template.yaml`.
     pub parameters: Vec<(String, String)>,
-    /// When this process is gone, so is the stack.
+    /// When this process ends, the stack is taken down.
     pub parent_pid: Option<u32>,
 }
 
-/// What `status` found.
+/// The answer of `status`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Health {
-    /// Every process runs and the emulator answers.
+    /// Whether every process runs and the emulator answers.
     pub up: bool,
-    /// The emulator's endpoint.
     pub endpoint: Option<String>,
-    /// Base URL of the API.
     pub api_url: Option<String>,
-    /// Each process that `up` started.
+    /// The processes that `up` started, by name.
     pub processes: BTreeMap<String, ProcessHealth>,
 }
 
-/// One process of a stack.
 #[derive(Debug, Clone, Serialize)]
 pub struct ProcessHealth {
-    /// Process id.
     pub pid: u32,
-    /// Whether it still runs.
     pub alive: bool,
 }
 
-/// Starts a stack and deploys the control plane. What was started is ended again when it fails;
-/// when the returned future is dropped before it is done, [`down`] does that.
+/// Starts a stack and deploys the control plane. If this fails, ends everything that it started. If
+/// the returned future is dropped early, [`down`] does that.
 ///
 /// # Errors
-/// When a stack is up in the directory already, a binary is missing, or a part does not start.
+/// When a stack is already up in the directory, a binary is missing, or a part does not start.
 pub async fn up(options: &UpOptions) -> Result<Stack, Error> {
     let functions = file("functions", &options.functions)?;
     let ecs = file("local-ecs", &options.ecs)?;
@@ -107,11 +101,11 @@ pub async fn up(options: &UpOptions) -> Result<Stack, Error> {
     outcome
 }
 
-/// Ends every process of the stack and removes its data; logs stay. Returns how many processes
+/// Ends every process of the stack and removes its data. Logs stay. Returns how many processes
 /// there were.
 ///
 /// # Errors
-/// When the directory cannot be cleaned up. Processes are ended before that.
+/// When the directory cannot be cleaned up. The processes have ended by then.
 pub async fn down(directory: &Path) -> Result<usize, Error> {
     let Ok(directory) = fs::canonicalize(directory) else {
         return Ok(0);
@@ -126,10 +120,10 @@ pub async fn down(directory: &Path) -> Result<usize, Error> {
     }
 }
 
-/// How the stack of a directory is.
+/// The state of the stack in a directory.
 ///
 /// # Errors
-/// When its description is damaged. A stack that is down is an answer, not an error.
+/// When its description is damaged. A stack that is down is not an error.
 pub async fn status(directory: &Path) -> Result<Health, Error> {
     let processes = Processes::load(directory)?
         .map(|processes| processes.started)
@@ -163,7 +157,7 @@ pub async fn status(directory: &Path) -> Result<Health, Error> {
     })
 }
 
-/// Waits until `parent` is gone, then takes the stack down. Returns early when the stack is gone
+/// Waits until `parent` ends, then takes the stack down. Returns early if the stack is taken down
 /// first.
 ///
 /// # Errors
@@ -182,8 +176,8 @@ pub async fn supervise(directory: &Path, parent: Process) -> Result<(), Error> {
             return Ok(());
         }
     }
-    // An `up` that the parent had started may still be at work, and takes down what it started only
-    // when it fails.
+    // An `up` that the parent started may still be running. It takes down what it started only when
+    // it fails, so keep looking.
     loop {
         match down(directory).await {
             Err(Error::Busy(_)) => sleep(SUPERVISOR_POLL).await,
@@ -192,7 +186,7 @@ pub async fn supervise(directory: &Path, parent: Process) -> Result<(), Error> {
     }
 }
 
-/// One `up` under way.
+/// An `up` in progress.
 struct Launch {
     directory: PathBuf,
     processes: Processes,
@@ -301,12 +295,12 @@ impl Launch {
             .env("SFTP_ENABLED", "0")
             .env("STATE_DIR", self.directory.join("data/state"))
             .env("S3_DATA_DIR", self.directory.join("data/s3"))
-            // A developer's own containers are none of its business.
+            // Do not touch the developer's own containers.
             .env(
                 "DOCKER_HOST",
                 format!("unix://{}/no-docker", self.directory.display()),
             )
-            // Functions inherit this environment: it sends their ECS calls to our stand-in.
+            // Functions inherit this environment, which sends their ECS calls to the stand-in.
             .env("AWS_ENDPOINT_URL", endpoint)
             .env("AWS_ENDPOINT_URL_ECS", ecs_endpoint);
         self.start(MINISTACK, &mut command)
@@ -331,7 +325,8 @@ impl Launch {
         self.start(FARGATE, &mut command)
     }
 
-    /// The account root's credentials and nothing else of the caller's environment.
+    /// Gives a command the account root's credentials and nothing else from the caller's
+    /// environment.
     fn clean(&self, command: &mut Command) {
         command
             .env_clear()
@@ -382,8 +377,8 @@ impl Launch {
         self.directory.join("logs").join(format!("{name}.log"))
     }
 
-    /// The root directory of sandboxes. Returns its image reference, whose digest is that of the
-    /// init inside.
+    /// Builds the root directory of sandboxes. Returns its image reference, whose digest is that of
+    /// the init program inside.
     fn assemble_rootfs(&self, init: &Path) -> Result<String, Error> {
         let rootfs = build_rootfs(&self.directory.join("rootfs"), init)?;
         let inside = rootfs.join("sealfleet-init");
@@ -392,13 +387,12 @@ impl Launch {
     }
 }
 
-/// Held by whoever starts or stops the stack of a directory; freed by the system when that process
-/// ends.
+/// Held by the process that starts or stops the stack of a directory. The system frees it when that
+/// process ends.
 struct Lock(#[expect(dead_code, reason = "the lock lasts as long as the open file")] File);
 
 impl Lock {
-    /// Waits a moment for it: a child that is just being started holds a copy until its `execve` is
-    /// through.
+    /// Waits briefly for the lock: a child that is being started holds a copy until its `execve`.
     async fn take(directory: &Path) -> Result<Self, Error> {
         let path = directory.join("lock");
         let file = File::create(&path).map_err(Error::file(&path))?;
@@ -436,7 +430,8 @@ async fn remove(directory: &Path, processes: &Processes) -> Result<usize, Error>
     Ok(ended)
 }
 
-/// Removing a directory with something mounted in it would remove what is mounted.
+/// Refuses to continue if anything is mounted in the directory: removing the directory would remove
+/// the mounted files.
 fn refuse_mounts(directory: &Path) -> Result<(), Error> {
     let mounts =
         fs::read_to_string("/proc/self/mountinfo").map_err(Error::file("/proc/self/mountinfo"))?;
@@ -470,7 +465,7 @@ fn file(flag: &'static str, path: &Path) -> Result<PathBuf, Error> {
     fs::canonicalize(path).map_err(Error::file(path))
 }
 
-/// What the stack needs, then what the caller wants.
+/// The parameters that the stack needs, followed by the caller's.
 fn parameters(endpoint: &str, wanted: &[(String, String)]) -> Vec<(String, String)> {
     let ours = [
         ("LocalEndpoint", endpoint),
@@ -486,7 +481,7 @@ fn parameters(endpoint: &str, wanted: &[(String, String)]) -> Vec<(String, Strin
     all.into_iter().collect()
 }
 
-/// Both are held until both are known, so that they differ.
+/// Two free ports. Holds both until both are known, so that they differ.
 fn free_ports() -> Result<[u16; 2], Error> {
     let bind = || TcpListener::bind(("127.0.0.1", 0)).map_err(Error::NoPort);
     let listeners = [bind()?, bind()?];

@@ -1,8 +1,8 @@
-//! `sealfleet-local` as a person uses it: what it starts, and that nothing of it is left over,
+//! Uses `sealfleet-local` as a person does: what it starts, and that it leaves nothing behind,
 //! however it ends.
 //!
-//! The real templates are deployed to the real emulator. Functions are not called here, so any
-//! binary will do for them.
+//! The real templates are deployed to the real emulator. These tests call no function, so any
+//! binary can stand in for the functions.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -24,13 +24,13 @@ const READY: &str = "#!/bin/sh\necho ready\nexec sleep 600\n";
 const NEVER_READY: &str = "#!/bin/sh\necho no port >&2\nexit 3\n";
 const SILENT: &str = "#!/bin/sh\nexec sleep 600\n";
 
-/// A directory for one stack. Takes the stack down when the test ends, however it ends.
-struct Place {
+/// A directory for one stack. Takes the stack down when the test ends, even if it fails.
+struct TestStack {
     directory: TempDir,
     fargate: PathBuf,
 }
 
-impl Place {
+impl TestStack {
     fn new(fargate: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("local-ecs");
@@ -76,7 +76,7 @@ impl Place {
     fn wait_for(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !is_so(self) {
-            assert!(Instant::now() < deadline, "waited in vain for: {what}");
+            assert!(Instant::now() < deadline, "timed out waiting for: {what}");
             sleep(Duration::from_millis(20));
         }
     }
@@ -96,7 +96,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TestStack {
     fn drop(&mut self) {
         let _ = self.local(&["down"]).output();
     }
@@ -127,7 +127,7 @@ fn read(path: &Path) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn up_deploys_what_down_removes() {
-    let place = Place::new(READY);
+    let place = TestStack::new(READY);
     succeed(place.up().output().unwrap());
     let stack = Stack::load(&place.stack()).unwrap();
     assert!(stack.api_url.starts_with(&stack.endpoint));
@@ -184,7 +184,7 @@ async fn up_deploys_what_down_removes() {
 
 #[test]
 fn a_failed_up_says_why_and_leaves_nothing() {
-    let place = Place::new(NEVER_READY);
+    let place = TestStack::new(NEVER_READY);
     let refusal = fail(place.up().output().unwrap());
     assert!(
         refusal.contains("local-ecs did not become ready") && refusal.contains("no port"),
@@ -207,7 +207,7 @@ fn a_failed_up_says_why_and_leaves_nothing() {
 
 #[test]
 fn an_interrupted_up_leaves_nothing() {
-    let place = Place::new(SILENT);
+    let place = TestStack::new(SILENT);
     let child = place.up().stderr(Stdio::piped()).spawn().unwrap();
     place.wait_for("both servers", |place| place.started().len() == 2);
     let processes = place.started();
@@ -224,7 +224,7 @@ fn an_interrupted_up_leaves_nothing() {
 
 #[test]
 fn a_killed_up_is_cleaned_up_by_down() {
-    let place = Place::new(SILENT);
+    let place = TestStack::new(SILENT);
     let mut child = place.up().stderr(Stdio::null()).spawn().unwrap();
     place.wait_for("both servers", |place| place.started().len() == 2);
     let processes = place.started();
@@ -237,7 +237,7 @@ fn a_killed_up_is_cleaned_up_by_down() {
 
 #[test]
 fn a_stack_ends_with_its_parent() {
-    let place = Place::new(READY);
+    let place = TestStack::new(READY);
     let mut parent = Command::new("sleep").arg("600").spawn().unwrap();
     succeed(
         place

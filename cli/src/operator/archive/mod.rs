@@ -1,7 +1,8 @@
-//! The archive of the audit trail in S3: verified, where it is or as a copy, and exported again.
+//! The archive of the audit trail in S3: verifies it, in its bucket or as a copy, and exports parts
+//! of it again.
 //!
-//! Nothing here asks the control plane: an auditor verifies a copy with the public key alone, and
-//! an operator reads the bucket and invokes `export` with the own AWS credentials.
+//! Nothing here calls the control plane. An auditor verifies a copy with the public key alone. An
+//! operator reads the bucket and invokes `export` with their own AWS credentials.
 
 mod public_key;
 
@@ -30,52 +31,52 @@ use super::failure::Failure;
 use super::output::{answer, lines, or_dash};
 use public_key::PublicKey;
 
-/// Objects that are read at once.
+/// How many objects are read at the same time.
 const AT_ONCE: usize = 16;
 
 #[derive(Args)]
 pub struct Verify {
-    /// The audit bucket, read with your own AWS credentials
+    /// Audit bucket, read with your own AWS credentials
     #[arg(
         long,
         env = "SEALFLEET_AUDIT_BUCKET",
         required_unless_present = "directory"
     )]
     bucket: Option<String>,
-    /// A copy of the bucket instead, as `aws s3 sync` makes it. Needs no AWS
+    /// Directory with a copy of the bucket, made by `aws s3 sync`; needs no AWS
     #[arg(long, value_name = "DIR", requires = "public_keys")]
     directory: Option<PathBuf>,
-    /// A file with the public key that digests are signed with, PEM or base64 as KMS answers it.
-    /// Several times if the key was changed. Without one it is asked of KMS
+    /// File with the public key of the digests' signatures, in PEM or in the base64 that KMS
+    /// answers; repeat if the key was changed [default: asks KMS]
     #[arg(long = "public-key", id = "public_keys", value_name = "FILE")]
     public_keys: Vec<PathBuf>,
-    /// The key of KMS to ask
+    /// KMS key that signs digests
     #[arg(long, value_name = "KEY", default_value = "alias/sealfleet-digest")]
     kms_key: String,
-    /// A digest that an earlier `verify` printed as the newest: it must still be there
+    /// Digest that an earlier `verify` printed as the newest; fails if it is missing now
     #[arg(long, value_name = "NUMBER:SHA256")]
     expect: Option<Expected>,
-    /// When the bucket was as it is given, if not now. There must be a digest of the hour before
+    /// Time of the copy, if it is not current; fails unless a digest of the hour before exists
     #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
     as_of: Option<Timestamp>,
-    /// Compare only objects of digests that end at this moment or later. The chain of digests is
-    /// checked whole
+    /// Compare only objects of digests that end at this time or later; the whole chain of digests
+    /// is checked anyway
     #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
     since: Option<Timestamp>,
 }
 
 #[derive(Args)]
 pub struct ReExport {
-    /// The project; `~system` is the operators' own trail
+    /// Project whose trail to export; `~system` is the operators' own trail
     #[arg(long, value_parser = trail)]
     project: String,
-    /// From this moment: `2026-01-31T08:00:00Z`
+    /// Start of the range: `2026-01-31T08:00:00Z`
     #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
     from: Timestamp,
-    /// Up to this moment
+    /// End of the range
     #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
     to: Timestamp,
-    /// The function that exports
+    /// Name of the export function
     #[arg(long, value_name = "NAME", default_value = "sealfleet-export")]
     function: String,
 }
@@ -88,7 +89,7 @@ fn trail(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Verifies, and prints what was found.
+/// Verifies the archive and prints the result.
 pub(super) async fn verify(options: Verify, output: Output) -> Result<(), Failure> {
     let Verify {
         bucket,
@@ -106,7 +107,7 @@ pub(super) async fn verify(options: Verify, output: Output) -> Result<(), Failur
         }
         (None, None) => {
             return Err(Failure::Usage(
-                "name `--bucket` or `--directory`".to_owned(),
+                "give `--bucket` or `--directory`".to_owned(),
             ));
         }
     };
@@ -153,13 +154,13 @@ async fn verify_source(
     as_of: Timestamp,
     since: Option<Timestamp>,
 ) -> Result<Verified, Failure> {
-    // Objects first: what is written while this runs is then not compared with digests that cannot
-    // know it.
+    // List objects before digests, so that an object written while this runs is not compared with
+    // older digests.
     let mut present: BTreeSet<String> = source.list(EVENTS).await?.into_iter().collect();
     present.extend(source.list(SET_ASIDE).await?);
     let names = source.list(DIGESTS).await?;
     let read = names.into_iter().map(|key| async {
-        // One that is listed and gone at once is verified as what it is then: no digest.
+        // A digest that is deleted after it was listed counts as unreadable.
         let bytes = source.get(&key).await?.unwrap_or_default();
         Ok::<_, Failure>(StoredDigest { key, bytes })
     });
@@ -200,14 +201,13 @@ async fn verify_source(
     Ok(tally.done())
 }
 
-/// Where an archive is.
 enum Source {
     Bucket(S3),
     Directory(PathBuf),
 }
 
 impl Source {
-    /// All keys below a prefix, in order.
+    /// All keys with a prefix, in order.
     async fn list(&self, prefix: &str) -> Result<Vec<String>, Failure> {
         match self {
             Self::Bucket(bucket) => {
@@ -228,7 +228,7 @@ impl Source {
         match self {
             Self::Bucket(bucket) => bucket.get(key).await.map_err(Failure::other),
             Self::Directory(root) => {
-                // A digest that somebody made up must not have other files read.
+                // A forged digest must not make this read files outside of the copy.
                 if !Path::new(key)
                     .components()
                     .all(|part| matches!(part, Component::Normal(_)))
@@ -245,7 +245,7 @@ impl Source {
     }
 }
 
-/// The keys of the files below a folder; none if there is no such folder.
+/// Collects the keys of the files in a folder. Succeeds if the folder does not exist.
 fn files(root: &Path, folder: &Path, keys: &mut Vec<String>) -> std::io::Result<()> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -267,7 +267,7 @@ fn files(root: &Path, folder: &Path, keys: &mut Vec<String>) -> std::io::Result<
     Ok(())
 }
 
-/// Has `export` do a range, part by part.
+/// Invokes `export` for a range, part by part.
 pub(super) async fn re_export(range: ReExport, output: Output) -> Result<(), Failure> {
     let ReExport {
         project,
@@ -276,7 +276,7 @@ pub(super) async fn re_export(range: ReExport, output: Output) -> Result<(), Fai
         function,
     } = range;
     if to < from {
-        return Err(Failure::Usage("`--from` is before `--to`".to_owned()));
+        return Err(Failure::Usage("`--from` must be before `--to`".to_owned()));
     }
     let config = sealfleet_aws::config::load().await;
     // A part takes as long as the function may.

@@ -7,12 +7,12 @@ use base64::prelude::BASE64_STANDARD;
 use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use sealfleet_archive::digest::{ALGORITHM, Signature};
 
-/// What a `SubjectPublicKeyInfo` of a P-256 key begins with (RFC 5480): all but the point.
+/// The start of a `SubjectPublicKeyInfo` of a P-256 key (RFC 5480): everything except the point.
 const P256: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
     0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
-/// Bytes of an uncompressed point.
+/// Length of an uncompressed point, in bytes.
 const POINT: usize = 65;
 
 /// A public key on P-256.
@@ -21,7 +21,7 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Reads a file: PEM, or the base64 that KMS answers.
+    /// Reads a file in PEM, or in the base64 that KMS answers.
     pub fn read(file: &Path) -> Result<Self, String> {
         let about = |why: &dyn std::fmt::Display| format!("`{}`: {why}", file.display());
         let text = std::fs::read_to_string(file).map_err(|error| about(&error))?;
@@ -32,17 +32,17 @@ impl PublicKey {
             .collect();
         let der = BASE64_STANDARD
             .decode(base64)
-            .map_err(|_| about(&"it holds no public key in PEM"))?;
+            .map_err(|_| about(&"it does not hold a public key in PEM"))?;
         Self::of_der(&der).map_err(|error| about(&error))
     }
 
-    /// From a `SubjectPublicKeyInfo`.
+    /// Parses a `SubjectPublicKeyInfo`.
     pub fn of_der(der: &[u8]) -> Result<Self, &'static str> {
         match der.strip_prefix(&P256) {
             Some(point) if point.len() == POINT => Ok(Self {
                 point: point.to_vec(),
             }),
-            _ => Err("it is no public key on the curve P-256"),
+            _ => Err("it is not a public key on the curve P-256"),
         }
     }
 

@@ -1,7 +1,8 @@
-//! `profile apply`: brings profiles to what a file says.
+//! `profile apply`: creates or updates profiles so that they match a file.
 //!
-//! Each profile is read, compared, and written only as a change of the version that was read. So a
-//! change that somebody else makes meanwhile is never lost: the command says so and writes nothing.
+//! The command reads each profile, compares it, and writes it only if it still has the version that
+//! was read. So it never overwrites a concurrent change: it reports the conflict and writes
+//! nothing.
 
 use std::path::Path;
 
@@ -17,17 +18,16 @@ use super::super::input;
 use super::super::output::{Table, list, or_dash, word};
 use super::document::{self, Changes};
 
-/// The longest file, in bytes: some hundred profiles.
+/// The longest file in bytes: room for several hundred profiles.
 const MOST: u64 = 4 * 1024 * 1024;
 
-/// What became of a profile, or would.
+/// The outcome for one profile. With `dry_run`, what the outcome would be.
 #[derive(Serialize)]
 struct Applied {
     profile: ProfileName,
     outcome: Outcome,
-    /// Nothing was written.
     dry_run: bool,
-    /// The version that holds now.
+    /// The version now stored; none when the profile does not exist yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<u32>,
     changes: Changes,
@@ -59,7 +59,7 @@ pub(super) async fn run(
         match apply(&client, document, dry_run).await {
             Ok(one) => applied.push(one),
             Err(failure) => {
-                // What was written before is told all the same.
+                // The earlier documents are written already, so report them.
                 show(connection, &applied)?;
                 return Err(failure.about(about));
             }
@@ -118,7 +118,7 @@ async fn update(
     let name = document.name.clone();
     client.put_profile(&name, &document.content, version).await.map_err(|error| match error.status() {
         Some(412) => Failure::Refused(format!(
-            "somebody else changed it after version {version} was read, and nothing was written; see \
+            "somebody else changed it after version {version} was read, so nothing was written; see \
              `sealfleet profile history {name}`, bring the file up to date, and apply it again"
         )),
         _ => error.into(),

@@ -1,7 +1,8 @@
-//! Profiles as files: YAML or JSON, in the words of the API, one or several documents in a file.
+//! Profiles as files: YAML or JSON with the API's field names, one or several documents in a file.
 //!
-//! A file holds names and references, but somebody may have put a secret's value in a reference's
-//! place. So no message repeats what stands in a file, only where it stands and what belongs there.
+//! A file should hold only names and references, but a user may have put a secret's value in place
+//! of a reference. So no error message repeats the file's content: it says only where the mistake
+//! is and what belongs there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,8 @@ use yaml_serde::{Deserializer, Value};
 use super::super::failure::Failure;
 use super::super::output::or_dash;
 
-/// The profiles of a file that is called `source`. No name stands twice.
+/// Parses all profiles of a file. `source` names the file in errors. Refuses a name that occurs
+/// twice.
 pub(super) fn read(text: &str, source: &str) -> Result<Vec<CreateProfile>, Failure> {
     let mut documents = Vec::new();
     for (at, document) in Deserializer::from_str(text).enumerate() {
@@ -35,7 +37,7 @@ pub(super) fn read(text: &str, source: &str) -> Result<Vec<CreateProfile>, Failu
     }
     if documents.is_empty() {
         return Err(Failure::Usage(format!(
-            "`{source}` holds no profile; write `name:` and what it says"
+            "`{source}` holds no profile; write at least `name: NAME`"
         )));
     }
     Ok(documents)
@@ -55,18 +57,18 @@ fn profile(value: Value) -> Result<CreateProfile, String> {
     })
 }
 
-/// What is wrong with an input of the wrong type, without the input: serde's messages repeat it.
+/// Removes the input from a type error, because serde's messages repeat it.
 fn without_input(message: &str) -> String {
     let repeats = message.starts_with("invalid type") || message.starts_with("invalid value");
     match message.rsplit_once(", expected ") {
         Some((_, wanted)) if repeats => {
-            format!("write {wanted}, and a text that looks like a number in quotes")
+            format!("write {wanted}; put text that looks like a number in quotes")
         }
         _ => message.to_owned(),
     }
 }
 
-/// A profile as its file says it.
+/// Converts the API's view of a profile into a document.
 pub(super) fn of(profile: &Profile) -> CreateProfile {
     CreateProfile {
         name: profile.name.clone(),
@@ -74,13 +76,13 @@ pub(super) fn of(profile: &Profile) -> CreateProfile {
     }
 }
 
-/// As YAML that [`read`] takes back.
+/// Writes the document as YAML that [`read`] accepts.
 pub(super) fn yaml(document: &CreateProfile) -> Result<String, Failure> {
     yaml_serde::to_string(document).map_err(Failure::other)
 }
 
-/// What differs between two documents, by name alone: `env.REGION`, `secrets.API_KEY`,
-/// `tools.claude`.
+/// The differences between two documents, as names of fields without their values: `env.REGION`,
+/// `secrets.API_KEY`, `tools.claude`.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Changes {
     added: Vec<String>,
@@ -89,7 +91,7 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// From one document, or none, to another.
+    /// Compares two documents; no document before means that everything is added.
     pub(super) fn between(before: Option<&CreateProfile>, after: &CreateProfile) -> Self {
         let (before, after) = (before.map(parts).unwrap_or_default(), parts(after));
         let mut changes = Self::default();
@@ -111,7 +113,7 @@ impl Changes {
         *self == Self::default()
     }
 
-    /// `+env.A ~secrets.K -remove.X`, or `-`.
+    /// `+env.A ~secrets.K -remove.X`, or `-` when nothing differs.
     pub(super) fn text(&self) -> String {
         let marked = |mark: char, names: &[String]| {
             names.iter().map(|name| format!("{mark}{name}")).collect()
@@ -125,7 +127,7 @@ impl Changes {
     }
 }
 
-/// Everything that a document says, each by its own name.
+/// Flattens a document into field names and their values as JSON text.
 fn parts(document: &CreateProfile) -> BTreeMap<String, String> {
     let mut parts = BTreeMap::new();
     let mut add = |field: &str, key: &dyn std::fmt::Display, value: String| {
@@ -162,7 +164,7 @@ fn parts(document: &CreateProfile) -> BTreeMap<String, String> {
                 .join(","),
         );
     }
-    // A list without tools denies all of them; no list denies none.
+    // An empty tool list denies every tool; an absent list denies none.
     if content.tools.is_some() {
         parts.insert("tools".to_owned(), String::new());
     }

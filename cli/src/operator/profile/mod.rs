@@ -1,4 +1,4 @@
-//! Sealed Identity profiles: of a project, or of the system scope with an operator's token.
+//! Sealed Identity profiles, owned by a project or, with an operator's token, by the system scope.
 
 mod apply;
 mod document;
@@ -21,34 +21,33 @@ use document::Changes;
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Bring profiles to what a file says: those that are not there are created, those that differ
-    /// are updated
+    /// Create or update profiles so that they match a file
     #[command(after_help = APPLY_HELP)]
     Apply {
-        /// YAML or JSON, one or several documents; `-` reads standard input
+        /// File with YAML or JSON, one or several documents; `-` reads standard input
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
-        /// Say what would change, by the names of keys, and write nothing
+        /// Print what would change, by names of keys, and write nothing
         #[arg(long)]
         dry_run: bool,
     },
-    /// Print a profile as the YAML that `apply` takes; as JSON with `--output json`
+    /// Print a profile as YAML that `apply` accepts, or as JSON with `--output json`
     Export {
-        /// Its name
+        /// Name of the profile
         name: ProfileName,
     },
-    /// Create a profile from a few options; `apply` knows all of its fields
+    /// Create a profile from options; use `apply` to set every field
     Create {
-        /// Its name
+        /// Name of the profile
         name: ProfileName,
-        /// A plain environment variable, as KEY=VALUE; never a secret; may be repeated
+        /// Plain environment variable, as KEY=VALUE; never put a secret here; may be repeated
         #[arg(long = "env", value_name = "KEY=VALUE", value_parser = pair)]
         env: Vec<(String, String)>,
-        /// A secret by reference, as NAME=`aws-sm://SECRET#JSON-KEY`, with `@VERSION` behind it if
-        /// it is to stay at that version, or NAME=`builtin://NAME@VERSION`; may be repeated
+        /// Secret reference, as NAME=`aws-sm://SECRET#JSON-KEY` (append `@VERSION` to pin a
+        /// version) or NAME=`builtin://NAME@VERSION`; may be repeated
         #[arg(long = "secret", value_name = "NAME=REFERENCE", value_parser = reference)]
         secrets: Vec<(String, Reference)>,
-        /// A workflow that may use it, all if none is named; may be repeated
+        /// Workflow that may use the profile; all may if none is named; may be repeated
         #[arg(long = "workflow", value_name = "WORKFLOW")]
         workflows: Vec<WorkflowName>,
     },
@@ -56,40 +55,40 @@ pub enum Command {
     List,
     /// Show one profile
     Show {
-        /// Its name
+        /// Name of the profile
         name: ProfileName,
     },
-    /// List what a profile said, newest first: who wrote it, and what changed, by the names of keys
+    /// List a profile's versions, newest first: who wrote each, and which keys changed
     History {
-        /// Its name
+        /// Name of the profile
         name: ProfileName,
     },
-    /// Delete a profile that no run in flight uses; its history stays
+    /// Delete a profile that no run in flight uses; its history is kept
     Delete {
-        /// Its name
+        /// Name of the profile
         name: ProfileName,
-        /// Only if this is still its version
+        /// Delete it only if it still has this version
         #[arg(long, value_name = "VERSION")]
         if_version: Option<u32>,
     },
-    /// Show what a run would start with: each key, who set it, and whether a tool sees it. Nothing
-    /// is started
+    /// Show what a run would start with, without starting it: each key, who set it, and whether a
+    /// tool sees it
     Resolve(resolve::Question),
 }
 
 const APPLY_HELP: &str = "\
-A document says all of one profile; only `name` is required:
+A document describes one whole profile; only `name` is required:
 
   name: crm
   env: {REGION: eu}                # plain variables, never a secret
-  secrets:                         # by reference; `@VERSION` pins one
+  secrets:                         # references; `@VERSION` pins a version
     API_KEY: aws-sm://sealfleet/healthcare/crm#api-key
-  remove: [DEBUG]                  # keys of lower levels that end here
+  remove: [DEBUG]                  # keys of lower levels to remove
   tags: {team: billing}
   allowed_workflows: [billing]     # absent: all
-  tools: {claude: [API_KEY]}       # the secrets that each tool sees; absent: all see all
+  tools: {claude: [API_KEY]}       # the secrets that each tool sees; absent: every tool sees all
 
-A profile that somebody else changes meanwhile is left as it is, and the command fails.";
+If somebody else changes a profile at the same time, the command fails and leaves it unchanged.";
 
 pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
     match command {
@@ -198,7 +197,8 @@ async fn history(connection: &Connection, name: &ProfileName) -> Result<(), Fail
     })
 }
 
-/// What a version changed of the one before it. After a deletion a profile starts anew.
+/// What a version changed, compared with the one before it. After a deletion everything counts as
+/// added.
 fn changes(before: Option<&ProfileVersionView>, version: &ProfileVersionView) -> String {
     if version.deleted {
         return "deleted".to_owned();
@@ -236,7 +236,7 @@ fn text(profile: &Profile) -> String {
 /// The secrets that each tool sees: `claude(API_KEY,TOKEN) codex(-)`.
 fn tools(tools: &Acl) -> String {
     if tools.is_empty() {
-        return "none sees a secret".to_owned();
+        return "no tool sees a secret".to_owned();
     }
     tools
         .iter()
@@ -247,7 +247,7 @@ fn tools(tools: &Acl) -> String {
 
 fn reference(text: &str) -> Result<(String, Reference), String> {
     let (name, uri) = pair(text).map_err(|_| "write it as `NAME=REFERENCE`".to_owned())?;
-    // The reference is not repeated: somebody may have written a value in its place.
+    // The error does not repeat the reference: a user may have written a value in its place.
     Ok((
         name,
         uri.parse()

@@ -1,4 +1,4 @@
-//! `profile resolve`: what a run would start with, key by key.
+//! `profile resolve`: shows key by key what a run would start with.
 
 use clap::Args;
 use sealfleet_client::types::{ResolveCascade, ResolvedCascade, ResolvedKey};
@@ -12,19 +12,19 @@ use super::super::output::{Table, answer, levels, lines, or_dash, word};
 
 #[derive(Args)]
 pub struct Question {
-    /// The workflow of the run
+    /// Workflow of the run
     #[arg(long)]
     workflow: WorkflowName,
-    /// The profile that the run names
+    /// Profile that the run names
     #[arg(long)]
     profile: Option<ProfileName>,
-    /// A plain environment variable that the run sets itself, as KEY=VALUE; may be repeated
+    /// Plain environment variable that the run sets itself, as KEY=VALUE; may be repeated
     #[arg(long = "env", value_name = "KEY=VALUE", value_parser = pair)]
     env: Vec<(String, String)>,
-    /// A key that the run takes away; may be repeated
+    /// Key that the run removes; may be repeated
     #[arg(long = "remove", value_name = "KEY")]
     remove: Vec<String>,
-    /// The tool of the step in question: which secrets it sees
+    /// Tool whose view to show: which secrets it would see
     #[arg(long)]
     tool: Option<ToolName>,
 }
@@ -101,7 +101,7 @@ fn kind_and_value(key: &ResolvedKey) -> (&'static str, String) {
     }
 }
 
-/// The level, and its profile; the run's own overrides have none.
+/// The level that set the key and its profile. The run's own overrides have no profile.
 fn origin(origin: &Origin) -> [String; 2] {
     [word(&origin.level), or_dash(origin.profile.as_ref())]
 }

@@ -1,10 +1,9 @@
-//! `sealfleet project deploy`: a project's queues, roles and log group by CloudFormation, with the
-//! operator's own AWS credentials, then its registration by the API. The control plane holds no
-//! permission to make roles, so it cannot do this.
+//! `sealfleet project deploy`: deploys a project's queues, roles and log group by CloudFormation
+//! with the operator's own AWS credentials, then registers the project through the API. The control
+//! plane cannot do this, because it has no permission to create roles.
 //!
-//! Each half may be there already: the stack is brought up to date, and a registered project is
-//! compared with what is asked for. So the command can be repeated, whatever became of the last
-//! one.
+//! Both halves are repeatable: the command updates an existing stack, and compares an existing
+//! registration with the options. So it can be run again after any failure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,28 +20,29 @@ use crate::operator::connection::Connection;
 use crate::operator::failure::Failure;
 use crate::operator::output::{answer, lines};
 
-/// How often to ask CloudFormation how it goes.
+/// How often to ask CloudFormation for the stack's status.
 const POLL: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
 pub struct Deploy {
-    /// Its id
+    /// Id of the project
     project: ProjectId,
-    /// The pool for the customer's own workers
+    /// Pool for the customer's own workers
     #[arg(long, value_name = "POOL", required_unless_present = "fargate_pool")]
     pull_pool: Option<PoolName>,
     #[command(flatten)]
     fargate: Fargate,
-    /// The project's CloudFormation stack [default: sealfleet-project-PROJECT]
+    /// CloudFormation stack of the project [default: sealfleet-project-PROJECT]
     #[arg(long, value_name = "NAME")]
     stack_name: Option<String>,
-    /// The control plane's CloudFormation stack, whose outputs are read
+    /// CloudFormation stack of the control plane, whose outputs are read
     #[arg(long, value_name = "NAME", default_value = "sealfleet")]
     control_stack: String,
-    /// Retention of the output of the project's sandboxes [default: as it is; 90 at first]
+    /// Days to keep the output of the project's sandboxes [default: unchanged; 90 at first]
     #[arg(long, value_name = "DAYS")]
     log_retention_days: Option<u32>,
-    /// Age of a waiting message that raises an alarm [default: as it is; 900 at first]
+    /// Age of a waiting message, in seconds, that raises an alarm [default: unchanged; 900 at
+    /// first]
     #[arg(long, value_name = "SECONDS")]
     queue_age_seconds: Option<u32>,
     /// SNS topic for the project's alarms [default: the control plane's]
@@ -63,7 +63,7 @@ pub(super) async fn run(deploy: Deploy, connection: &Connection) -> Result<(), F
     let parameters = deploy.parameters(&control)?;
     let wanted = deploy.request()?;
 
-    // What can be refused is refused before anything is deployed.
+    // Check everything that can be refused before deploying anything.
     let registered = find(&client, &wanted).await?;
     eprintln!("deploying stack `{stack}`");
     let deployment = Deployment {
@@ -94,7 +94,7 @@ pub(super) async fn run(deploy: Deploy, connection: &Connection) -> Result<(), F
 }
 
 impl Deploy {
-    /// Parameters of infra/sam/project.yaml; those that are left out stay as they are.
+    /// Parameters of infra/sam/project.yaml. Omitted parameters keep their value in the stack.
     fn parameters(&self, control: &Outputs) -> Result<Vec<(String, String)>, Failure> {
         let pool =
             |pool: Option<&PoolName>| Some(pool.map(ToString::to_string).unwrap_or_default());
@@ -148,7 +148,7 @@ impl Deploy {
     }
 }
 
-/// The project if it is registered, and as it is asked for.
+/// The registered project, if there is one. Fails if it differs from the options.
 async fn find(client: &Client, wanted: &CreateProject) -> Result<Option<ProjectView>, Failure> {
     let view = match client.get_project(&wanted.project).await {
         Ok(view) => view,
@@ -168,7 +168,8 @@ async fn find(client: &Client, wanted: &CreateProject) -> Result<Option<ProjectV
 async fn register(client: &Client, wanted: &CreateProject) -> Result<ProjectView, Failure> {
     match client.create_project(wanted).await {
         Ok(view) => Ok(view),
-        // Somebody else did it meanwhile, or an answer of ours was lost.
+        // Either somebody else registered it at the same time, or our first request succeeded and
+        // its answer was lost.
         Err(error)
             if error
                 .problem()
@@ -183,18 +184,18 @@ async fn register(client: &Client, wanted: &CreateProject) -> Result<ProjectView
     }
 }
 
-/// How pools that are registered differ from those that are asked for.
+/// Describes the first difference between the registered pools and the requested ones.
 fn difference(
     registered: &BTreeMap<PoolName, PoolView>,
     wanted: &BTreeMap<PoolName, CreatePool>,
 ) -> Option<String> {
     if let Some(pool) = registered.keys().find(|pool| !wanted.contains_key(*pool)) {
-        return Some(format!("has the pool `{pool}`, too"));
+        return Some(format!("it also has the pool `{pool}`"));
     }
     wanted
         .iter()
         .find_map(|(pool, wanted)| match (registered.get(pool), wanted) {
-            (None, _) => Some(format!("has no pool `{pool}`")),
+            (None, _) => Some(format!("it has no pool `{pool}`")),
             (Some(PoolView::Pull {}), CreatePool::Pull {}) => None,
             (Some(PoolView::Fargate(there)), CreatePool::Fargate(wanted)) => {
                 let (there, wanted) = (in_order(&there.spec), in_order(wanted));
@@ -205,7 +206,7 @@ fn difference(
         })
 }
 
-/// Models in another order are the same models.
+/// Sorts the models, because their order does not matter.
 fn in_order(spec: &FargateSpec) -> FargateSpec {
     let mut spec = spec.clone();
     spec.models.sort();
@@ -264,7 +265,7 @@ mod tests {
             told(&[("workers", pull.clone()), ("tasks", same.clone())]),
             ""
         );
-        assert!(told(&[("workers", pull.clone())]).contains("the pool `tasks`, too"));
+        assert!(told(&[("workers", pull.clone())]).contains("also has the pool `tasks`"));
         for other in [
             fargate("b", 1, "eu", &["m", "n"]),
             fargate("a", 2, "eu", &["m", "n"]),

@@ -22,67 +22,67 @@ pub enum Command {
     /// Onboard a project: deploy its queues, roles and log group with your own AWS credentials,
     /// then register it
     Deploy(Box<deploy::Deploy>),
-    /// Register a project whose queues and roles are deployed (infra/sam/project.yaml)
+    /// Register a project whose queues and roles are deployed already (infra/sam/project.yaml)
     Create {
-        /// Its id
+        /// Id of the project
         project: ProjectId,
-        /// A pool for the customer's own workers; may be repeated
+        /// Pool for the customer's own workers; may be repeated
         #[arg(long = "pull-pool", value_name = "POOL")]
         pull_pools: Vec<PoolName>,
         #[command(flatten)]
         fargate: Fargate,
     },
-    /// List projects (operators)
+    /// List projects; for operators
     List,
     /// Show one project
     Show {
-        /// Its id
+        /// Id of the project
         project: ProjectId,
     },
-    /// Show or set how often a project's callers may call (operators set)
+    /// Show or set a project's request rate limit; only operators can set it
     Limits {
-        /// Its id
+        /// Id of the project
         project: ProjectId,
-        /// Requests each second, in the long run
+        /// Requests allowed each second, sustained
         #[arg(long, requires = "burst")]
         requests_per_second: Option<u32>,
-        /// Requests at once
+        /// Requests allowed at once
         #[arg(long, requires = "requests_per_second")]
         burst: Option<u32>,
-        /// Go back to the deployment's default
+        /// Restore the deployment's default
         #[arg(long, conflicts_with = "requests_per_second")]
         default: bool,
     },
 }
 
-/// The Fargate pool of a project.
+/// Options of the project's Fargate pool.
 #[derive(Args)]
 pub struct Fargate {
-    /// A pool whose steps become Fargate tasks
+    /// Pool whose steps run as Fargate tasks
     #[arg(long, value_name = "POOL", requires = "image")]
     fargate_pool: Option<PoolName>,
-    /// The sandbox image by digest, for the Fargate pool: `REPOSITORY@sha256:…`
+    /// Sandbox image of the Fargate pool, by digest: `REPOSITORY@sha256:…`
     #[arg(long, requires = "fargate_pool")]
     image: Option<String>,
-    /// CPU units of a task
+    /// CPU units of each task
     #[arg(long, default_value_t = 256)]
     cpu: u32,
-    /// Memory of a task in MiB
+    /// Memory of each task, in MiB
     #[arg(long, default_value_t = 512)]
     memory_mib: u32,
-    /// Tasks at once
+    /// Most tasks that run at once
     #[arg(long, default_value_t = 100)]
     max_concurrent: u32,
-    /// What the Fargate pool's tasks can do, as KEY=VALUE; may be repeated
+    /// Label of the Fargate pool's tasks, as KEY=VALUE; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
     labels: Vec<(String, String)>,
-    /// A model that the Fargate pool's tasks can reach; may be repeated
+    /// Model that the Fargate pool's tasks can reach; may be repeated
     #[arg(long = "model", value_name = "MODEL")]
     models: Vec<String>,
 }
 
 impl Fargate {
-    /// These pools as the API takes them.
+    /// These pools as a request to the API. Refuses a name given twice.
     fn pools(
         self,
         pull: impl IntoIterator<Item = PoolName>,
@@ -111,7 +111,9 @@ impl Fargate {
                 models,
             });
             if pools.insert(pool.clone(), fargate).is_some() {
-                return Err(Failure::Usage(format!("the pool `{pool}` is named twice")));
+                return Err(Failure::Usage(format!(
+                    "the pool `{pool}` is named twice; give each pool its own name"
+                )));
             }
         }
         Ok(pools)

@@ -1,12 +1,12 @@
-//! What was done to the lines of an object, from the hashes of those that should be there and of
-//! those that are.
+//! Finds out what was done to the lines of an object. Compares the hashes of the expected lines
+//! with those of the lines found.
 
 use std::collections::HashMap;
 
 use super::fault::Kind;
 
-/// One thing that was done: its kind, the line where (of the object as it was; where lines were
-/// inserted, of the object as it is), and how many lines.
+/// One difference: its kind, its first line and its number of lines. The line number refers to the
+/// original object, or, for inserted lines, to the current one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Difference {
     pub kind: Kind,
@@ -14,10 +14,10 @@ pub struct Difference {
     pub count: u64,
 }
 
-/// Cells of the comparison's table at most. Beyond, only the touched range is named.
+/// Most cells of the comparison table. Larger objects get only the range that was touched.
 const MOST_CELLS: usize = 16_000_000;
 
-/// Compares. Nothing differs when the hashes are equal.
+/// Compares two lists of line hashes. Returns nothing when they are equal.
 pub fn differences<H: Copy + Eq + std::hash::Hash>(expected: &[H], found: &[H]) -> Vec<Difference> {
     let before = expected
         .iter()
@@ -48,8 +48,7 @@ pub fn differences<H: Copy + Eq + std::hash::Hash>(expected: &[H], found: &[H]) 
     let mut differences = Vec::new();
     for (gone, new) in hunks {
         let edited = gone.len().min(new.len());
-        // Lines in the place of others were edited; what is left over on one side was deleted or
-        // inserted.
+        // Lines that replace others were edited. The rest on either side was deleted or inserted.
         differences
             .extend((0..edited).map(|line| at(Kind::LineEdited, before + gone.start + line, 1)));
         if gone.len() > edited {
@@ -99,7 +98,7 @@ fn counted<H: Copy + Eq + std::hash::Hash>(all: &[H]) -> HashMap<H, usize> {
 
 type Hunk = (std::ops::Range<usize>, std::ops::Range<usize>);
 
-/// The ranges between what both have in the same order: a longest common subsequence.
+/// The ranges between the lines of a longest common subsequence.
 fn apart<H: Copy + Eq>(left: &[H], right: &[H]) -> Vec<Hunk> {
     let width = right.len() + 1;
     let mut lengths = vec![0_u32; (left.len() + 1) * width];

@@ -1,70 +1,67 @@
-//! What verification finds: a kind of fault, and its place.
+//! The kinds of faults that verification finds, and their places.
 
 use serde::Serialize;
 
-/// What is wrong.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// There are no digests at all.
+    /// No digest exists.
     NoDigests,
-    /// The newest digests are gone: they end too early.
+    /// The newest digests are missing: the chain ends too early.
     DigestsCut,
-    /// Digests are gone, of which later ones are there.
+    /// Digests are missing, although later ones exist.
     DigestMissing,
-    /// It is no digest.
+    /// The file is not a digest.
     DigestUnreadable,
-    /// It stands where another should: digests were swapped, copied or renamed.
+    /// The digest has another's key: digests were swapped, copied or renamed.
     DigestOutOfPlace,
-    /// Its bytes are not those that the next digest carries the hash of.
+    /// The next digest contains the hash of other bytes.
     DigestEdited,
-    /// The key did not sign it.
+    /// The key did not sign the digest.
     SignatureWrong,
-    /// There are different digests of one number.
+    /// Different digests have the same number.
     ChainForked,
-    /// It is not the one that the reader kept the hash of.
+    /// The reader kept another hash of this digest.
     NotTheExpectedDigest,
-    /// An object is gone.
+    /// An object is missing.
     ObjectMissing,
     /// An object cannot be unpacked.
     ObjectUnreadable,
     /// An object has other bytes, but the same lines.
     ObjectEdited,
-    /// An object holds what another should.
+    /// An object has the content of another.
     ObjectSwapped,
-    /// An object is in no digest, though its place is digested.
+    /// No digest lists the object, although digests cover its place.
     ObjectInserted,
     /// A line was changed.
     LineEdited,
-    /// Lines were deleted, and there are others after them.
+    /// Lines were deleted that have others after them.
     LineDeleted,
     /// Lines at the end were deleted.
     TailDeleted,
-    /// The same lines stand in another order.
+    /// The same lines are in another order.
     LinesReordered,
-    /// Lines were put in.
+    /// Lines were inserted.
     LineInserted,
 }
 
-/// One fault and its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// What is wrong.
     pub kind: Kind,
-    /// The number of the digest that it is about, or that lists the object.
+    /// Number of the digest that is faulty or that lists the object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<u64>,
-    /// The object's key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<String>,
-    /// The first line, counted from 1: of the object as it was written; of inserted lines, as it is
-    /// now.
+    /// The first line, counted from 1: in the original object, or, for inserted lines, in the
+    /// current one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
-    /// How many lines, or digests, from there.
+    /// How many lines or digests, starting there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    /// More, for people.
+    /// Details for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }

@@ -1,14 +1,15 @@
 //! Digests of the exported audit trail: a signed chain that says what every object of the archive
-//! must be.
+//! must contain.
 //!
-//! A digest lists the objects that were written since the one before it, each with its SHA-256, and
-//! carries the SHA-256 of that one. It is signed by a key that no writer of the archive manages.
-//! One is made every hour even when there is nothing to list, so that a chain whose end was cut off
-//! is seen to be too short. What is wrong is named by [`verify`](crate::digest::verify): which
-//! digest, which object, which line, and how.
+//! A digest lists the objects written since the previous digest, each with its SHA-256, and the
+//! SHA-256 of the previous digest. The signing key is not managed by anyone who can write to the
+//! archive. A digest is made every hour even if it lists nothing, so a chain whose end was cut off
+//! is visibly too short. [`verify`](crate::digest::verify) reports each fault: which digest, which
+//! object, which line, and what was done.
 //!
-//! Stored, a digest is a file of two lines of JSON: the statement, and the signature of its bytes.
-//! So `sha256sum` gives what the next one carries, and `head -1 | tr -d '\n'` what was signed.
+//! A stored digest is a file with two lines of JSON: the statement, and the signature of its bytes.
+//! So `sha256sum` prints the hash that the next digest contains, and `head -1 | tr -d '\n'` prints
+//! the signed bytes.
 
 mod differences;
 pub mod fault;
@@ -20,30 +21,29 @@ use crate::objects::{self, DIGESTS};
 use sealfleet_domain::Timestamp;
 use sealfleet_domain::hash::sha256_hex;
 
-/// Seconds after which there must be a new digest.
+/// Seconds after which a new digest must exist.
 pub const EVERY_SECONDS: i64 = 3600;
-/// Seconds by which one may be late, and by which an object may be seen later than it was written.
+/// Seconds by which a digest may be late, and by which an object may appear later than it was
+/// written.
 pub const SLACK_SECONDS: i64 = 900;
 
-/// One object of the archive.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DigestedObject {
-    /// The object's key.
     pub key: String,
     /// SHA-256 of its bytes, lower-case hex.
     pub sha256: String,
     /// Lines in it: one for each event.
     pub lines: u64,
     /// The first [`objects::LOCATOR_BYTES`] bytes of the SHA-256 of each line, in order, as base64.
-    /// They find the line that was touched; `sha256` is what shows that one was.
+    /// They find the line that was touched; `sha256` proves that one was.
     pub line_hashes: String,
 }
 
 impl DigestedObject {
-    /// An object as it is stored.
+    /// Computes the entry of an object from its stored bytes.
     #[must_use]
     pub fn of(key: String, bytes: &[u8]) -> Self {
-        // What cannot be unpacked is digested all the same: its bytes are what they are.
+        // An object that cannot be unpacked is digested too, without lines.
         let content = objects::content(&key, bytes).unwrap_or_default();
         let locators: Vec<_> = objects::lines(&content).map(objects::locator).collect();
         Self {
@@ -55,30 +55,31 @@ impl DigestedObject {
     }
 }
 
-/// What a digest states.
+/// The statement of a digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digest {
-    /// Counts digests, from 1.
+    /// Number of the digest, from 1.
     pub number: u64,
-    /// Where its period begins: at the end of the previous one's. The first begins with time.
+    /// Start of its period: the end of the previous one's. The first period starts with time
+    /// itself.
     pub from: Timestamp,
-    /// Where its period ends.
+    /// End of its period.
     pub to: Timestamp,
-    /// SHA-256 of the previous digest's stored bytes; absent in the first.
+    /// SHA-256 of the previous digest's stored bytes. Absent in the first digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
-    /// Objects that were written in this period and that no earlier digest lists.
+    /// Objects written in this period that no earlier digest lists.
     pub objects: Vec<DigestedObject>,
 }
 
-/// Who signed a statement, and how.
+/// A signature and the key that made it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signature {
-    /// The key's ARN, as the signer tells it. It proves nothing: who verifies names the key.
+    /// ARN of the key, as the signer reports it. It proves nothing: the verifier names the key.
     pub key: String,
     /// `ECDSA_SHA_256`: on P-256, over the statement's bytes, encoded as ASN.1 (KMS `Sign`).
     pub algorithm: String,
-    /// The signature, base64.
+    /// The signature, in base64.
     pub signature: String,
 }
 
@@ -105,8 +106,8 @@ impl Digest {
         }
     }
 
-    /// Where it is stored. Two that follow the same digest have the same place, so that only one of
-    /// them can be put there.
+    /// The key under which it is stored. Two digests that follow the same one have the same key, so
+    /// only one of them can be stored.
     #[must_use]
     pub fn key(&self) -> String {
         format!(
@@ -129,15 +130,15 @@ impl Digest {
     /// The bytes that are signed.
     ///
     /// # Errors
-    /// Never for values of this type; the error is serde's.
+    /// Serialising this type does not fail; the error is serde's.
     pub fn statement(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(self)
     }
 
-    /// What is stored of a statement and its signature.
+    /// The file content for a statement and its signature.
     ///
     /// # Errors
-    /// Never for values of this type; the error is serde's.
+    /// Serialising this type does not fail; the error is serde's.
     pub fn stored(
         mut statement: Vec<u8>,
         signature: &Signature,
@@ -148,8 +149,8 @@ impl Digest {
         Ok(statement)
     }
 
-    /// Reads what is stored: the digest, the bytes that were signed, the signature. Absent when it
-    /// is no digest.
+    /// Parses a stored file into the digest, the signed bytes, and the signature. `None` when it is
+    /// not a digest.
     #[must_use]
     pub fn read(stored: &[u8]) -> Option<(Self, &[u8], Signature)> {
         let mut lines = stored.strip_suffix(b"\n")?.split(|byte| *byte == b'\n');

@@ -39,7 +39,7 @@ fn name(first: u64, last: u64) -> String {
 }
 
 impl Archive {
-    /// Two objects of eight lines in each of four hours, and an hour with none.
+    /// Two objects of eight lines in each of four hours, and one hour without objects.
     fn new() -> Self {
         let mut archive = Self {
             objects: BTreeMap::new(),
@@ -220,9 +220,9 @@ fn an_object_in_no_digest_is_new_or_inserted() {
     };
     let inserted = vec![(Kind::ObjectInserted, None, None)];
     assert_eq!(with(name(65, 65), line(5, 65)), (vec![], 1));
-    // Its place in the stream is digested.
+    // Digests cover its place in the stream.
     assert_eq!(with(name(10, 11), line(5, 65)), (inserted.clone(), 0));
-    // Its time is.
+    // Digests cover its time.
     assert_eq!(with(name(65, 65), line(4, 65)), (inserted.clone(), 0));
     assert_eq!(
         with(
@@ -247,13 +247,13 @@ fn touched_digests_are_named() {
             (Kind::DigestEdited, Some(2), None),
             (Kind::SignatureWrong, Some(2), None),
         ];
-        // What it listed is in no digest any more.
+        // No remaining digest lists its objects.
         assert_eq!(
             faults(&found),
             [&chain[..], &[(Kind::ObjectInserted, None, None)]].concat()
         );
     }
-    // Edited, and signed by our key: the next digest still carries the hash of what it was.
+    // Edited and signed by our key: the next digest still contains the original's hash.
     let mut archive = Archive::new();
     let mut digest = archive.read(4);
     let object = digest.objects.pop().unwrap();
@@ -263,7 +263,7 @@ fn touched_digests_are_named() {
         faults(&archive.verified()),
         [(Kind::DigestEdited, Some(4), None)]
     );
-    // The newest one has no next: its signature alone holds it.
+    // The newest digest has no next one: only its signature protects it.
     let mut archive = Archive::new();
     let mut digest = archive.read(5);
     let object = digest.objects.pop().unwrap();
@@ -273,7 +273,7 @@ fn touched_digests_are_named() {
         faults(&archive.verified()),
         [(Kind::SignatureWrong, Some(5), None)]
     );
-    // No digest.
+    // Not a digest.
     let mut archive = Archive::new();
     archive.digests[2].bytes = b"{}".to_vec();
     assert_eq!(
@@ -295,7 +295,7 @@ fn digests_that_are_gone_are_named() {
     let found = archive.verified();
     assert_eq!(faults(&found)[0], (Kind::DigestMissing, Some(1), None));
     assert_eq!(found.faults[0].count, Some(2));
-    // The end is cut off, with all that it lists.
+    // The end is cut off, together with everything it lists.
     let cut = |left: usize| {
         let mut archive = Archive::new();
         let kept: HashSet<String> = (1..=left)
@@ -310,13 +310,13 @@ fn digests_that_are_gone_are_named() {
         faults(&cut(4).verified()),
         [(Kind::DigestsCut, Some(5), None)]
     );
-    // An empty hour counts, too.
+    // An hour without objects counts, too.
     assert_eq!(
         faults(&cut(2).verified_at(3 * HOUR + HOUR / 2, None)),
         [(Kind::DigestsCut, Some(3), None)]
     );
     assert_eq!(faults(&cut(0).verified()), [(Kind::NoDigests, None, None)]);
-    // Too early to be missed, but the reader kept its hash.
+    // Not missing by time yet, but the reader kept its hash.
     let expected: Expected = Archive::new().verified().newest.unwrap().parse().unwrap();
     assert_eq!(
         faults(&cut(4).verified_at(4 * HOUR, Some(&expected))),
@@ -326,7 +326,7 @@ fn digests_that_are_gone_are_named() {
         faults(&Archive::new().verified_at(5 * HOUR, Some(&expected))),
         []
     );
-    // A chain that was made anew, by somebody who has the key.
+    // A chain that somebody with the key created anew.
     let mut anew = Archive::new();
     let mut digest = anew.read(5);
     digest.to = digest.to.plus_seconds(1);
@@ -351,7 +351,7 @@ fn digests_out_of_place_are_named() {
         (Kind::DigestOutOfPlace, Some(4), None),
     ];
     assert_eq!(faults(&archive.verified()), swapped);
-    // One copied over another.
+    // One digest copied over another.
     let mut archive = Archive::new();
     archive.digests[2].bytes = archive.digests[1].bytes.clone();
     let copied = [
@@ -359,7 +359,7 @@ fn digests_out_of_place_are_named() {
         (Kind::DigestOutOfPlace, Some(3), None),
     ];
     assert_eq!(faults(&archive.verified()), copied);
-    // A second one of the same number, somewhere else.
+    // A second digest with the same number under another key.
     let mut archive = Archive::new();
     let mut digest = archive.read(3);
     digest.from = Timestamp::from_millis(100 * HOUR);

@@ -1,18 +1,19 @@
-//! Verification of the archive against its digests: every fault by its kind and its place.
+//! Verifies the archive against its digests. Reports every fault with its kind and place.
 //!
-//! First the chain of digests is read ([`Chain::of`]), then each object is compared with what its
-//! digest says ([`Chain::examine`]), and each object that no digest lists is looked at
-//! ([`Chain::fresh`]). Why a touch cannot hide:
+//! First, [`Chain::of`] reads the chain of digests. Then [`Chain::examine`] compares each object
+//! with its digest, and [`Chain::fresh`] looks at each object that no digest lists. No manipulation
+//! stays hidden:
 //!
-//! - the content of an object is held by its SHA-256 in a digest, the digest by its signature and
-//!   by the SHA-256 in the next one, and the newest by its signature;
-//! - an object or digest that is gone is named by the digests that are left;
-//! - a chain that was cut at its end is too short for the time, since a digest is made every hour,
-//!   and for the digest that the reader kept ([`Expected`]);
-//! - an object that was put in is listed nowhere, though its time and its place in the stream are
-//!   digested.
+//! - **Changed content.** A digest holds the SHA-256 of each object. The digest is protected by its
+//!   signature and by its SHA-256 in the next digest, the newest one by its signature.
+//! - **A missing object or digest.** The remaining digests name it.
+//! - **A chain that was cut at its end.** It is too short for the time, because a digest is made
+//!   every hour. It also lacks the digest that the reader kept ([`Expected`]).
+//! - **An inserted object.** No digest lists it, although digests cover its time and its place in
+//!   the stream.
 //!
-//! What was written after the newest digest is vouched for by nothing yet; it is counted as such.
+//! Nothing vouches yet for objects that were written after the newest digest. They are counted
+//! separately.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -26,16 +27,15 @@ use crate::objects::{self, EVENTS, LOCATOR_BYTES, ObjectName, SET_ASIDE, Span};
 use sealfleet_domain::Timestamp;
 use sealfleet_domain::hash::sha256_hex;
 
-/// A digest's number and hash, which somebody kept elsewhere: `12:SHA256`.
+/// The number and hash of a digest, kept by the reader in another place: `12:SHA256`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Expected {
-    /// Its number.
     pub number: u64,
-    /// SHA-256 of its stored bytes, lower-case hex.
+    /// SHA-256 of its stored bytes, in lower-case hex.
     pub sha256: String,
 }
 
-/// A text that is no `NUMBER:SHA256`.
+/// A text that is not `NUMBER:SHA256`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not `NUMBER:SHA256`, as `sealfleet audit verify` prints it for the newest digest"
@@ -64,25 +64,22 @@ impl std::fmt::Display for Expected {
     }
 }
 
-/// A digest as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredDigest {
-    /// Its key.
     pub key: String,
-    /// Its bytes.
     pub bytes: Vec<u8>,
 }
 
-/// The digests, read and put in order, with what is wrong with them.
+/// The digests in order, and the faults of the chain.
 #[derive(Clone, Debug, Default)]
 pub struct Chain {
     digests: BTreeMap<u64, Link>,
     faults: Vec<Fault>,
-    /// Which object's content has this hash.
+    /// The object whose content has this hash.
     holders: HashMap<String, String>,
-    /// Keys that digests list.
+    /// All keys that digests list.
     listed: HashSet<String>,
-    /// How far each partition of the stream is digested: the last sequence number.
+    /// The last digested sequence number of each partition of the stream.
     reached: HashMap<(String, String, u8), String>,
 }
 
@@ -94,7 +91,7 @@ struct Link {
     in_place: bool,
 }
 
-/// What an object that a digest lists came to.
+/// The result for one object that a digest lists.
 #[derive(Clone, Debug, Default)]
 pub struct Examined {
     faults: Vec<Fault>,
@@ -102,33 +99,34 @@ pub struct Examined {
     set_aside: bool,
 }
 
-/// What verification found.
+/// The result of a verification.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Verified {
-    /// Digests read.
+    /// How many digests were read.
     pub digests: u64,
-    /// Objects that are as their digest says.
+    /// How many objects match their digest.
     pub objects: u64,
-    /// Lines in them.
+    /// How many lines these objects have.
     pub lines: u64,
-    /// Lines that are there more than once: delivered twice, or exported again. No fault.
+    /// How many lines occur more than once, because they were delivered twice or exported again.
+    /// This is not a fault.
     pub doubles: u64,
-    /// Rows that could not be exported and were set aside. No fault of the archive, but of the
-    /// trail.
+    /// How many rows could not be exported and were set aside. The archive is complete, but these
+    /// events are missing from the exported trail.
     pub set_aside: u64,
-    /// Objects since the newest digest, which nothing vouches for yet.
+    /// How many objects are newer than the newest digest, so that nothing vouches for them yet.
     pub not_digested_yet: u64,
-    /// The newest digest: keep it elsewhere, and name it as the expected one next time.
+    /// The newest digest. Keep it in another place and pass it as the expected digest next time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newest: Option<String>,
-    /// The end of its period.
+    /// The end of the newest digest's period.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newest_to: Option<Timestamp>,
-    /// All faults: of the chain, then of objects in the order of their digests.
+    /// All faults: first of the chain, then of objects in the order of their digests.
     pub faults: Vec<Fault>,
 }
 
-/// Sums up what was examined.
+/// Sums up the results.
 #[derive(Debug)]
 pub struct Tally {
     verified: Verified,
@@ -136,8 +134,8 @@ pub struct Tally {
 }
 
 impl Chain {
-    /// Reads all digests, in any order. `signed` tells whether the reader's key signed a statement;
-    /// `as_of` is the time at which the archive was as it is given.
+    /// Reads all digests, in any order. `signed` says whether the reader's key signed a statement.
+    /// `as_of` is the time of this state of the archive.
     #[must_use]
     pub fn of(
         stored: &[StoredDigest],
@@ -188,8 +186,8 @@ impl Chain {
         chain
     }
 
-    /// One digest for each number: the one that the next names, or else the one that is signed and
-    /// in its place.
+    /// Chooses one digest for each number: the one that the next digest names, or else the one that
+    /// is signed and in its place.
     fn choose(&mut self, candidates: BTreeMap<u64, Vec<Link>>) {
         let mut named_by_next: Option<String> = None;
         for (number, mut links) in candidates.into_iter().rev() {
@@ -231,7 +229,7 @@ impl Chain {
                     ..Fault::of_digest(Kind::DigestMissing, Some(*first))
                 });
             }
-            // A digest whose own signature is wrong accuses nobody.
+            // A digest with a wrong signature is no evidence against others.
             if let Some((previous, of)) = before
                 && previous + 1 == *number
                 && link.signed
@@ -253,7 +251,7 @@ impl Chain {
         let mut cut = None;
         if as_of.millis_since(link.digest.to) > (EVERY_SECONDS + SLACK_SECONDS) * 1000 {
             cut = Some(format!(
-                "the newest digest ends at {}; there is one every hour",
+                "the newest digest ends at {}, although one is made every hour",
                 link.digest.to
             ));
         }
@@ -292,8 +290,8 @@ impl Chain {
         }
     }
 
-    /// What the digests list, each with its digest's number, oldest first; only of digests whose
-    /// period ends at `since` or later.
+    /// The objects that digests list, each with the digest's number, oldest first. Includes only
+    /// digests whose period ends at `since` or later.
     pub fn objects(
         &self,
         since: Option<Timestamp>,
@@ -314,7 +312,7 @@ impl Chain {
         self.listed.contains(key)
     }
 
-    /// Compares an object with what a digest says of it. `bytes` is absent when it is not there.
+    /// Compares an object with its digest. `bytes` is `None` when the object is missing.
     #[must_use]
     pub fn examine(&self, digest: u64, object: &DigestedObject, bytes: Option<&[u8]>) -> Examined {
         let fault = |kind| Fault {
@@ -339,7 +337,7 @@ impl Chain {
             return examined;
         }
         if let Some(other) = self.holders.get(&sha256) {
-            let detail = Some(format!("it holds what `{other}` should"));
+            let detail = Some(format!("it holds the content of `{other}`"));
             examined.faults.push(Fault {
                 detail,
                 ..fault(Kind::ObjectSwapped)
@@ -374,8 +372,8 @@ impl Chain {
         examined
     }
 
-    /// Looks at an object that no digest lists: a fault unless it was written since the newest
-    /// digest.
+    /// Looks at an object that no digest lists. Returns a fault unless the object was written after
+    /// the newest digest.
     #[must_use]
     pub fn fresh(&self, key: &str, bytes: &[u8]) -> Option<Fault> {
         let inserted = |why: String| {
@@ -393,11 +391,11 @@ impl Chain {
                     .get(&partition)
                     .is_some_and(|reached| last <= *reached) =>
             {
-                return inserted("a digest lists what comes after it".to_owned());
+                return inserted("a digest lists events that come after it".to_owned());
             }
             Some(_) => {}
             None if key.starts_with(SET_ASIDE) => {}
-            None => return inserted("export gives no such name".to_owned()),
+            None => return inserted("export does not write such a name".to_owned()),
         }
         let newest = self
             .digests
@@ -440,7 +438,7 @@ impl Chain {
 }
 
 impl Tally {
-    /// Nothing but the chain yet.
+    /// Starts with the results of the chain.
     #[must_use]
     pub fn new(chain: &Chain) -> Self {
         let newest = chain.digests.last_key_value().map(|(_, link)| link);
@@ -463,7 +461,7 @@ impl Tally {
         }
     }
 
-    /// Adds what an object came to.
+    /// Adds the result for an object.
     pub fn examined(&mut self, examined: Examined) {
         if examined.faults.is_empty() {
             self.verified.objects += 1;
@@ -476,7 +474,7 @@ impl Tally {
         self.verified.faults.extend(examined.faults);
     }
 
-    /// Adds an object that no digest lists.
+    /// Adds the result for an object that no digest lists.
     pub fn fresh(&mut self, fault: Option<Fault>) {
         match fault {
             Some(fault) => self.verified.faults.push(fault),
@@ -484,14 +482,14 @@ impl Tally {
         }
     }
 
-    /// All of it.
+    /// The complete result.
     #[must_use]
     pub fn done(self) -> Verified {
         self.verified
     }
 }
 
-/// Whether digests list what stands here.
+/// Whether digests list objects with this key.
 #[must_use]
 pub fn is_digested(key: &str) -> bool {
     key.starts_with(EVENTS) || key.starts_with(SET_ASIDE)
@@ -499,7 +497,7 @@ pub fn is_digested(key: &str) -> bool {
 
 type Partition = (String, String, u8);
 
-/// The partition of an object with events, and how far it reaches in the stream.
+/// The partition of an object with events, and its last sequence number in the stream.
 fn partition(key: &str) -> Option<(Partition, Option<String>)> {
     let name = ObjectName::parse(key)?;
     let last = match name.span {
@@ -509,7 +507,7 @@ fn partition(key: &str) -> Option<(Partition, Option<String>)> {
     Some(((name.project, name.day, name.shard), last))
 }
 
-/// A line's hash as a number, to tell whether it was seen, and as a digest keeps it.
+/// A line's hash in two forms: as a number to detect repeated lines, and as the digest's locator.
 fn line_hash(line: &[u8]) -> (u64, [u8; LOCATOR_BYTES]) {
     let hash = Sha256::digest(line);
     let number = hash

@@ -1,10 +1,10 @@
-//! Who may do what: the one module that decides, from principal, action and resource.
+//! Who may do what: the only module that decides from principal, action and resource.
 //!
-//! A scope decides *where* (a principal of one project cannot name a row of another), this module
-//! decides *what*. The policies are infra/policies, in Cedar. Principals and resources differ in
-//! few ways, so all decisions that the policies can make are a small table, `table.rs`, which is
-//! generated from them and is what runs here (`docs/decisions/014-policies-are-compiled.md`). An
-//! action that no policy permits is refused.
+//! A scope decides *where*: a principal of one project cannot name a row of another. This module
+//! decides *what*. The policies are in infra/policies, written in Cedar. Principals and resources
+//! differ in few ways, so all possible decisions fit into a small table. `table.rs` is generated
+//! from the policies, and this module evaluates only that table
+//! (`docs/decisions/014-policies-are-compiled.md`). An action that no policy permits is refused.
 
 mod table;
 
@@ -15,7 +15,8 @@ use crate::ids::{EnrolmentKeyId, TokenId, WorkerId};
 use crate::names::ProjectId;
 use crate::scope::{Operator, ProjectScope};
 
-/// Characters of a subject that the audit trail shows; of a longer one, the beginning and its hash.
+/// Characters of a subject that the audit trail shows. A longer subject is shown as its beginning
+/// and its hash.
 const SHOWN: usize = 128;
 
 /// What the holder of an API token may do.
@@ -23,67 +24,57 @@ const SHOWN: usize = 128;
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Above projects: onboards projects and makes their first tokens. Sees no project's runs,
-    /// profiles or audit.
+    /// Above projects: onboards projects and creates their first tokens. Sees no project's runs,
+    /// profiles or audit trail.
     Operator,
-    /// All of one project.
+    /// May do everything in one project.
     Admin,
-    /// Enqueues, cancels and retries runs of one project and reads.
+    /// Enqueues, cancels and retries runs of one project, and reads.
     Member,
     /// Reads one project, but not its audit trail.
     Viewer,
 }
 
-/// Who is asking, proven.
+/// An authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
-    /// An operator's token.
     Operator(Operator),
     /// A project's API token.
     Token {
-        /// The token's project.
         scope: ProjectScope,
-        /// Which token.
         token_id: TokenId,
-        /// Its role.
         role: Role,
     },
     /// A caller with a JWT of an OIDC issuer that the deployment trusts. Never an operator.
     Oidc {
-        /// The project that its claims name.
+        /// The project that the claims name.
         scope: ProjectScope,
-        /// Who it is.
         subject: Subject,
-        /// The role that its claims name.
+        /// The role that the claims name.
         role: Role,
     },
-    /// A worker.
     Worker {
-        /// The worker's project.
         scope: ProjectScope,
-        /// Which worker.
         worker_id: WorkerId,
     },
-    /// The holder of an enrolment key.
     Enrolment {
-        /// The key's project.
         scope: ProjectScope,
-        /// Which key.
         key_id: EnrolmentKeyId,
     },
-    /// A sandbox that the control plane launched, known by the role session that its host gave it.
+    /// A sandbox that the control plane launched, identified by the role session that its host gave
+    /// it.
     Sandbox {
         /// The project of the task role.
         scope: ProjectScope,
-        /// The host's short id of the sandbox.
+        /// The host's short id for the sandbox.
         task_id: String,
     },
-    /// A part of the control plane itself, acting on an event.
+    /// A part of the control plane that acts on an event.
     System(&'static str),
 }
 
 impl Principal {
-    /// The principal as the audit trail names it.
+    /// The principal as the audit trail names it: `kind:id`.
     #[must_use]
     pub fn actor(&self) -> String {
         match self {
@@ -97,7 +88,7 @@ impl Principal {
         }
     }
 
-    /// The principal's project, if it has one.
+    /// The principal's project. `None` for operators and the control plane.
     #[must_use]
     pub const fn scope(&self) -> Option<&ProjectScope> {
         match self {
@@ -111,14 +102,14 @@ impl Principal {
     }
 }
 
-/// Who an OIDC caller is in the audit trail: `login.example.com/SUBJECT`. Made of letters, digits
-/// and few signs; all else is percent-encoded, so that no subject can look like another one, or
-/// like another issuer's.
+/// An OIDC caller as the audit trail names it: `login.example.com/SUBJECT`. It contains letters,
+/// digits and a few signs, and everything else percent-encoded. So no two subjects look alike, of
+/// the same issuer or of different ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject(String);
 
 impl Subject {
-    /// The subject that `issuer` calls `sub`.
+    /// The subject that `issuer` names in its `sub` claim.
     pub(crate) fn of(issuer: &str, sub: &str) -> Self {
         let place = issuer
             .split_once("://")
@@ -135,7 +126,7 @@ impl Subject {
             }
         }
         if shown.len() > SHOWN {
-            // `~` occurs in no other subject.
+            // No other subject contains `~`.
             let hash = sha256_hex(sub.as_bytes());
             shown = format!(
                 "{}~{}",
@@ -154,24 +145,24 @@ impl std::fmt::Display for Subject {
 }
 
 macro_rules! actions {
-    ($($(#[doc = $doc:literal])+ $name:ident $phrase:literal;)*) => {
-        /// Something that a principal asks for.
+    ($($(#[doc = $doc:literal])* $name:ident $phrase:literal;)*) => {
+        /// An operation that a principal requests.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Action {
-            $($(#[doc = $doc])+ $name,)*
+            $($(#[doc = $doc])* $name,)*
         }
 
         impl Action {
-            /// All of them, in the order of this list.
+            /// All actions, in the order of this list.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// Its name in the policies.
+            /// The action's name in the policies.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
             }
 
-            /// What is done, after "may": `enqueue a run`.
+            /// The action as it follows "may": `enqueue a run`.
             #[must_use]
             pub const fn phrase(self) -> &'static str {
                 match self { $(Self::$name => $phrase,)* }
@@ -181,55 +172,42 @@ macro_rules! actions {
 }
 
 actions! {
-    /// Create a project, with its pools.
     CreateProject "create a project";
-    /// List projects.
     ListProjects "list projects";
-    /// Read one project.
     ReadProject "read the project";
-    /// Set how often a project's callers may call.
+    /// Set a project's request rate limit.
     SetLimits "set the project's limits";
-    /// Make an API token of the named project.
+    /// Create an API token of the named project.
     CreateToken "make a token";
-    /// List API tokens.
     ListTokens "list tokens";
-    /// Revoke an API token.
     RevokeToken "revoke a token";
-    /// Make, list and revoke enrolment keys.
+    /// Create, list and revoke enrolment keys.
     ManageEnrolmentKeys "manage enrolment keys";
-    /// Register a worker by enrolment key.
     RegisterWorker "register a worker";
-    /// Read workers.
     ReadWorkers "read workers";
-    /// Approve, reject and revoke workers.
     ManageWorkers "manage workers";
-    /// Create, change and delete profiles, and bind them to the levels of the cascade.
+    /// Create, change and delete profiles, and bind them to levels of the cascade.
     WriteProfile "write a profile";
-    /// Read profiles.
     ReadProfiles "read profiles";
-    /// Enqueue a run.
     Enqueue "enqueue a run";
     /// Put a dead step back in its queue.
     Retry "retry a step";
-    /// Cancel a run.
     Cancel "cancel a run";
-    /// Read runs.
     ReadRuns "read runs";
     /// Revoke keys, and lift revocations.
     Revoke "revoke keys";
     /// Read revocations, and preview one.
     ReadRevocations "read revocations";
-    /// Read the audit trail.
     ReadAudit "read the audit trail";
-    /// Claim a step, heartbeat, start and report.
+    /// Claim a step, send heartbeats, and report its start and end.
     Work "claim or report work";
-    /// Ask for the step that one's own sandbox was started for.
+    /// Fetch the step that the caller's own sandbox was started for.
     AskForStep "ask for a sandbox's step";
 }
 
 impl Action {
-    /// Whether it takes power away: what an incident calls for, and what no rate limit may
-    /// therefore delay.
+    /// Whether the action takes power away. Incident response needs these actions, so no rate limit
+    /// may delay them.
     #[must_use]
     pub const fn takes_power_away(self) -> bool {
         matches!(
@@ -243,68 +221,53 @@ impl Action {
     }
 }
 
-/// What an action is about, as far as the decision needs it.
+/// The resource of an action, reduced to what the decision needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource<'a> {
-    /// Things above projects.
+    /// Resources above projects.
     Platform,
     /// Profiles, revocations and the audit trail of the system scope.
     System,
-    /// Things of this project.
+    /// Resources of this project.
     Project(&'a ProjectId),
 }
 
-/// The outcome of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Go ahead.
     Allow,
-    /// The principal cannot see the resource at all: answer as if it did not exist.
+    /// The principal may not know that the resource exists. Answer as if it did not.
     Hidden,
-    /// The principal may know of the resource, but not do this to it.
+    /// The principal may know of the resource, but may not do this to it. The text says why.
     Forbidden(String),
 }
 
-/// A principal as far as the policies tell principals apart.
+/// The kinds of principals that the policies distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The holder of an operator's token.
     Operator,
-    /// The holder of a project's token with role `admin`.
     TokenAdmin,
-    /// The holder of a project's token with role `member`.
     TokenMember,
-    /// The holder of a project's token with role `viewer`.
     TokenViewer,
-    /// An OIDC caller with role `admin`.
     OidcAdmin,
-    /// An OIDC caller with role `member`.
     OidcMember,
-    /// An OIDC caller with role `viewer`.
     OidcViewer,
-    /// A worker.
     Worker,
-    /// The holder of an enrolment key.
     EnrolmentKey,
-    /// A sandbox.
     Sandbox,
 }
 
-/// A resource as far as the policies tell resources apart.
+/// The kinds of resources that the policies distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Above projects.
     Platform,
-    /// The system scope.
     System,
-    /// The principal's own project; for an operator, who has none, any project.
+    /// The principal's own project. For an operator, who has no project, any project.
     Project,
-    /// A project that is not the principal's own.
     AnotherProject,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 10] = [
         Self::Operator,
         Self::TokenAdmin,
@@ -318,8 +281,8 @@ impl Kind {
         Self::Sandbox,
     ];
 
-    /// The kind of a principal. The control plane itself is none: it asks nobody, and nothing
-    /// permits it anything.
+    /// The kind of a principal. `None` for the control plane itself: it asks for no permission, and
+    /// no policy grants it any.
     const fn of(principal: &Principal) -> Option<Self> {
         match principal {
             Principal::Operator(_) => Some(Self::Operator),
@@ -344,7 +307,7 @@ impl Kind {
             Principal::Worker { .. } => Some(Self::Worker),
             Principal::Enrolment { .. } => Some(Self::EnrolmentKey),
             Principal::Sandbox { .. } => Some(Self::Sandbox),
-            // An operator's role is never a project's.
+            // A project's token never has an operator's role.
             Principal::Token {
                 role: Role::Operator,
                 ..
@@ -359,7 +322,7 @@ impl Kind {
 }
 
 impl Place {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 4] = [
         Self::Platform,
         Self::System,
@@ -379,8 +342,8 @@ impl Place {
     }
 }
 
-/// Decides whether `principal` may do `action` to `resource`. Everything that no policy permits is
-/// refused.
+/// Decides whether `principal` may do `action` to `resource`. Refuses everything that no policy
+/// permits.
 #[must_use]
 pub fn decide(principal: &Principal, action: Action, resource: Resource<'_>) -> Decision {
     let place = Place::of(resource, principal);
@@ -442,8 +405,8 @@ mod tests {
         }
     }
 
-    /// The whole comparison is in `tests/proofs/policies`; this one tells at once that it has to be
-    /// made again.
+    /// `tests/proofs/policies` compares the whole table. This test only detects, without compiling
+    /// Cedar, that the table is out of date.
     #[test]
     fn the_table_is_of_the_policies_beside_it() {
         let directory =

@@ -1,15 +1,15 @@
-//! What the policies of infra/policies decide. Generated: change the policies, then run `cargo run
-//! --manifest-path tests/proofs/policies/Cargo.toml -- --write`. Never edit this file; a test
-//! compares it.
+//! The decisions of the policies in infra/policies. Generated: change the policies, then run
+//! `cargo run --manifest-path tests/proofs/policies/Cargo.toml -- --write`. Never edit this file; a
+//! test compares it.
 
 use super::{Action as A, Kind as K, Place as P};
 
 /// SHA-256 of the policies and their schema.
 #[cfg(test)]
 pub(super) const POLICIES: &str =
-    "6ac0d9fac3a569694a637599a5c9a1a7e8ff7669e85766aad994e1b9ead7ae85";
+    "1a0589d744e98e3e472d4e5b60d130d86a153b62bfddfd21e798fd3b5c48c6c8";
 
-/// What a principal may do to a thing.
+/// The actions that a principal may do to a resource.
 #[rustfmt::skip]
 pub(super) const fn allowed(kind: K, place: P) -> &'static [A] {
     match (kind, place) {
@@ -109,8 +109,8 @@ pub(super) const fn allowed(kind: K, place: P) -> &'static [A] {
     }
 }
 
-/// Whether a principal may know that a thing exists. Where it may not, the thing is answered for as
-/// if it did not.
+/// Whether a principal may know that a resource exists. If not, the answer is the same as if it did
+/// not exist.
 #[rustfmt::skip]
 pub(super) const fn may_know_of(kind: K, place: P) -> bool {
     match (kind, place) {

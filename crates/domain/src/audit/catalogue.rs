@@ -1,9 +1,9 @@
-//! What each event says: when it happens, what its fields mean, and one as it is written.
+//! The catalogue of audit events: when each happens, what its fields mean, and an example.
 //!
-//! `docs/reference/audit-events.md` is this table. [`Event::class`] has an arm for each event, so a
-//! new event does not compile without its class; and a test holds the table against all names that
-//! an event can be read by, so none is without its row, and against the members of each example, so
-//! no field is without its meaning.
+//! `docs/reference/audit-events.md` is generated from this table. The catalogue stays complete by
+//! construction: [`Event::class`] has a match arm for each event, so a new event does not compile
+//! without a class. A test compares the table with all names that an event can have, and the fields
+//! of each example with the described fields.
 
 use std::collections::BTreeSet;
 
@@ -16,17 +16,16 @@ use crate::step::AbortReason;
 /// What an event is evidence of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
-    /// Something is stored otherwise than before. The event stands in the transaction that changed
-    /// it.
+    /// Stored state changed. The event is part of the transaction that changed it.
     StateChange,
     /// Somebody was refused, and nothing changed.
     Refusal,
-    /// Something was seen: what a change beside it means for a sandbox, or what happened outside.
+    /// Something was observed: what a change beside it means for a sandbox, or what happened
+    /// outside.
     Observation,
 }
 
 impl Class {
-    /// The class in words.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
@@ -37,30 +36,28 @@ impl Class {
     }
 }
 
-/// What an event is about, as far as a trail is searched by it.
+/// The profiles and keys that an event names, by which a trail can be searched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subjects {
-    /// Profiles.
     pub profiles: BTreeSet<ProfileRef>,
-    /// Names of secrets, and of plain knobs.
+    /// Names of secrets and of plain variables.
     pub keys: BTreeSet<String>,
 }
 
-/// A row of the catalogue.
+/// One event's description.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// The event's dotted name.
+    /// The event's dotted name: `step.leased`.
     pub name: &'static str,
     /// When it happens.
     pub when: &'static str,
-    /// Each member beside `type`, with its meaning; one that may be absent says so.
+    /// Each field except `type`, and its meaning. The meaning says when the field may be absent.
     pub fields: &'static [(&'static str, &'static str)],
-    /// One as it is written, with all its members.
+    /// The event as JSON, with all its fields.
     pub example: &'static str,
 }
 
 impl Event {
-    /// What the event is evidence of.
     #[must_use]
     pub const fn class(&self) -> Class {
         match self {
@@ -106,7 +103,6 @@ impl Event {
         }
     }
 
-    /// The profiles and keys that the event names.
     #[must_use]
     pub fn subjects(&self) -> Subjects {
         match self {
@@ -246,46 +242,46 @@ fn of_revoked(revoked: &Revoked) -> Subjects {
 const STEP: (&str, &str) = ("step_id", "the step");
 const FENCE: (&str, &str) = (
     "fence",
-    "the claim: a number that grows with each claim of the step",
+    "the fence of the claim: a number that grows with each claim of the step",
 );
 const PROFILE: (&str, &str) = (
     "profile",
-    "the profile; `system/NAME` is one of the operators'",
+    "the profile; `system/NAME` belongs to the operators",
 );
 const VERSION: (&str, &str) = ("version", "the profile's version");
-const ENV: (&str, &str) = ("env", "the names of its plain knobs");
-const SECRETS: (&str, &str) = ("secrets", "its secrets: name to reference");
+const ENV: (&str, &str) = ("env", "the names of its plain variables");
+const SECRETS: (&str, &str) = ("secrets", "its secrets: the reference by name");
 const KEY: (&str, &str) = ("key", "the secret's name");
 const REVOCATION: (&str, &str) = ("revocation_id", "the revocation");
-const CODE: (&str, &str) = ("code", "why, as the `code` of the answer");
+const CODE: (&str, &str) = ("code", "why: the `code` of the answer");
 
 /// All events, in the order in which a project meets them.
 pub const CATALOGUE: &[Row] = &[
     Row {
         name: "project.created",
-        when: "An operator onboards a project. It stands in the project's trail and in the operators' own.",
+        when: "An operator onboards a project. Recorded in the project's trail and in the operators' own.",
         fields: &[("project", "the project"), ("pools", "its pools")],
         example: r#"{"type":"project.created","project":"healthcare","pools":["fargate","workers"]}"#,
     },
     Row {
         name: "project.limits_set",
-        when: "An operator sets how often a project's callers may call. It stands in the project's trail and in the operators' own.",
+        when: "An operator sets a project's request rate limit. Recorded in the project's trail and in the operators' own.",
         fields: &[
             ("project", "the project"),
             (
                 "limits",
-                "`requests_per_second` and `burst`; null: the deployment's default from now on",
+                "`requests_per_second` and `burst`; null restores the deployment's default",
             ),
         ],
         example: r#"{"type":"project.limits_set","project":"healthcare","limits":{"requests_per_second":20,"burst":40}}"#,
     },
     Row {
         name: "token.created",
-        when: "An API token is made. Its text is in no trail.",
+        when: "An API token is created. No trail contains its text.",
         fields: &[
             ("token_id", "the token"),
             ("role", "`operator`, `admin`, `member` or `viewer`"),
-            ("expires_at", "when it stops working"),
+            ("expires_at", "when it expires"),
         ],
         example: r#"{"type":"token.created","token_id":"tok_0198c0de-0000-7000-8000-000000000001","role":"member","expires_at":"2026-04-30T08:00:00.000Z"}"#,
     },
@@ -297,29 +293,29 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "enrolment_key.created",
-        when: "An enrolment key is made. Its text is in no trail.",
+        when: "An enrolment key is created. No trail contains its text.",
         fields: &[
             ("enrolment_key_id", "the key"),
-            ("pool", "the one pool that it is for"),
+            ("pool", "the pool that its workers join"),
             ("max_uses", "how many workers it may approve"),
-            ("expires_at", "when it stops working"),
+            ("expires_at", "when it expires"),
         ],
         example: r#"{"type":"enrolment_key.created","enrolment_key_id":"enk_0198c0de-0000-7000-8000-000000000002","pool":"workers","max_uses":5,"expires_at":"2026-02-01T08:00:00.000Z"}"#,
     },
     Row {
         name: "enrolment_key.revoked",
-        when: "An enrolment key is revoked. Workers that it approved stay.",
+        when: "An enrolment key is revoked. Workers that it approved stay approved.",
         fields: &[("enrolment_key_id", "the key")],
         example: r#"{"type":"enrolment_key.revoked","enrolment_key_id":"enk_0198c0de-0000-7000-8000-000000000002"}"#,
     },
     Row {
         name: "worker.registered",
-        when: "A worker registers: approved by its enrolment key, which is the actor and one use of which it takes, or waiting.",
+        when: "A worker registers. With an enrolment key it is approved at once: the key is the actor and loses one use. Otherwise it waits for approval.",
         fields: &[
             ("worker_id", "the worker"),
             ("pool", "its pool"),
-            ("labels", "what it says it can do"),
-            ("approved", "whether it may claim at once"),
+            ("labels", "the labels that it declares"),
+            ("approved", "whether it is approved and may claim"),
         ],
         example: r#"{"type":"worker.registered","worker_id":"wrk_0198c0de-0000-7000-8000-000000000003","pool":"workers","labels":{"region":"eu"},"approved":true}"#,
     },
@@ -337,47 +333,47 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "worker.revoked",
-        when: "An admin revokes a worker. What it holds goes back to its queue, each step with its own `step.requeued`.",
+        when: "An admin revokes a worker. Its steps go back to their queue, each with its own `step.requeued`.",
         fields: &[("worker_id", "the worker")],
         example: r#"{"type":"worker.revoked","worker_id":"wrk_0198c0de-0000-7000-8000-000000000003"}"#,
     },
     Row {
         name: "profile.created",
-        when: "A profile is created, by the names it holds.",
+        when: "A profile is created. The event lists the names in it.",
         fields: &[PROFILE, VERSION, ENV, SECRETS],
         example: r#"{"type":"profile.created","profile":"crm","version":1,"env":["CRM_URL"],"secrets":{"CRM_TOKEN":"aws-sm://sealfleet/healthcare/crm#token"}}"#,
     },
     Row {
         name: "profile.updated",
-        when: "A profile is changed, by the names it holds now.",
+        when: "A profile is changed. The event lists the names in the new version.",
         fields: &[PROFILE, VERSION, ENV, SECRETS],
         example: r#"{"type":"profile.updated","profile":"crm","version":2,"env":["CRM_URL"],"secrets":{"CRM_TOKEN":"builtin://crm@0198c0de-0000-7000-8000-00000000000a"}}"#,
     },
     Row {
         name: "profile.deleted",
         when: "A profile is deleted.",
-        fields: &[PROFILE, ("version", "the version that it had")],
+        fields: &[PROFILE, ("version", "its last version")],
         example: r#"{"type":"profile.deleted","profile":"crm","version":2}"#,
     },
     Row {
         name: "cascade.bound",
-        when: "The profiles below each run's own are bound anew, in place of all that was bound before.",
+        when: "The profiles below each run's own are set. They replace all earlier bindings.",
         fields: &[(
             "bindings",
-            "profile names: of the `system` level, of the `project` level, and by workflow; a level without one is absent",
+            "the profile of the `system` level, of the `project` level, and of each workflow; a level without a profile is absent",
         )],
         example: r#"{"type":"cascade.bound","bindings":{"system":"base","project":"crm","workflows":{"intake":"ehr"}}}"#,
     },
     Row {
         name: "secret.revoked",
-        when: "A key of a profile is revoked. All keys of one request stand in one entry.",
+        when: "A key of a profile is revoked. One entry holds all keys of a request.",
         fields: &[
             REVOCATION,
             PROFILE,
             KEY,
-            ("uri", "its address when it was revoked"),
-            ("hard", "whether runs in flight are aborted as well"),
-            ("reason", "why, in the words of who did it"),
+            ("uri", "its address at the time of the revocation"),
+            ("hard", "whether runs in flight are also aborted"),
+            ("reason", "why, in the words of the person who revoked it"),
         ],
         example: r#"{"type":"secret.revoked","revocation_id":"rev_0198c0de-0000-7000-8000-000000000004","profile":"crm","key":"CRM_TOKEN","uri":"aws-sm://sealfleet/healthcare/crm#token","hard":true,"reason":"leaked in a ticket"}"#,
     },
@@ -389,77 +385,80 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "run.aborted_by_revocation",
-        when: "A run in flight is aborted because it holds a revoked key. `step.aborted` of each of its steps follows.",
+        when: "A run in flight is aborted because it holds a revoked key. A `step.aborted` for each of its steps follows.",
         fields: &[
             REVOCATION,
             ("profile", "the profile that contributed the secret"),
             KEY,
-            ("fan_out_id", "the fan-out that did it; may be absent"),
+            ("fan_out_id", "the fan-out that aborted it; may be absent"),
         ],
         example: r#"{"type":"run.aborted_by_revocation","revocation_id":"rev_0198c0de-0000-7000-8000-000000000004","profile":"crm","key":"CRM_TOKEN","fan_out_id":"fan_0198c0de-0000-7000-8000-000000000005"}"#,
     },
     Row {
         name: "revocation.fan_out_finished",
-        when: "All runs in flight that held the keys of a hard revocation are aborted.",
+        when: "Every run in flight that held a key of a hard revocation has been aborted.",
         fields: &[
             ("fan_out_id", "the fan-out"),
             ("revocations", "its revocations"),
-            ("runs_aborted", "runs that were aborted"),
-            ("tasks_stopped", "sandboxes that ECS was told to stop"),
+            ("runs_aborted", "how many runs were aborted"),
+            (
+                "tasks_stopped",
+                "how many sandboxes their host was told to stop",
+            ),
             (
                 "tasks_unstopped",
-                "sandboxes that ECS could not be told to stop yet",
+                "how many sandboxes their host could not be told to stop yet",
             ),
             (
                 "worker_sandboxes",
-                "sandboxes that workers kill at their next heartbeat",
+                "how many sandboxes workers kill at their next heartbeat",
             ),
         ],
         example: r#"{"type":"revocation.fan_out_finished","fan_out_id":"fan_0198c0de-0000-7000-8000-000000000005","revocations":["rev_0198c0de-0000-7000-8000-000000000004"],"runs_aborted":3,"tasks_stopped":2,"tasks_unstopped":0,"worker_sandboxes":1}"#,
     },
     Row {
         name: "run.enqueued",
-        when: "A run is stored. Its steps without needs are queued with it.",
+        when: "A run is stored. The same transaction queues its steps without needs.",
         fields: &[
             ("workflow", "the kind of work"),
             ("steps", "its steps"),
             (
                 "profiles",
-                "the profiles that its identity was resolved from, lowest level first; absent without any",
+                "the profiles that its identity was resolved from, lowest level first; absent if there are none",
             ),
         ],
         example: r#"{"type":"run.enqueued","workflow":"intake","steps":["fetch","parse"],"profiles":[{"level":"run","profile":"crm","version":2}]}"#,
     },
     Row {
         name: "run.denied",
-        when: "An enqueue or a retry is refused by a rule of its profiles, or by a revocation.",
+        when: "A rule of the profiles or a revocation refuses an enqueue or a retry.",
         fields: &[
             ("workflow", "the kind of work"),
             ("profiles", "the profiles that it would have started with"),
-            ("reason", "the rule, by names"),
+            ("reason", "the rule that was broken, with names only"),
         ],
         example: r#"{"type":"run.denied","workflow":"intake","profiles":["crm"],"reason":"profile `crm` may not be used by workflow `intake`"}"#,
     },
     Row {
         name: "step.queued",
-        when: "All that a step waited for has succeeded: it may be claimed.",
+        when: "Every step that this one needs has succeeded: it may be claimed.",
         fields: &[STEP],
         example: r#"{"type":"step.queued","step_id":"parse"}"#,
     },
     Row {
         name: "step.leased",
-        when: "A worker, or a Fargate pool, claims a step.",
+        when: "A worker or a Fargate pool claims a step.",
         fields: &[
             STEP,
             FENCE,
-            ("worker_id", "who holds it"),
+            ("worker_id", "the worker that holds the claim"),
             ("mode", "`bare`, `sandboxed` or `identity`"),
         ],
         example: r#"{"type":"step.leased","step_id":"fetch","fence":1,"worker_id":"wrk_0198c0de-0000-7000-8000-000000000003","mode":"identity"}"#,
     },
     Row {
         name: "secret.released",
-        when: "With a claim, its holder may have a sandbox resolve these references. No claim without this event, no secret without it.",
+        when: "The claim permits its holder's sandbox to resolve these references. Every claim of a step with secrets records this event, and no secret is released without it.",
         fields: &[
             STEP,
             FENCE,
@@ -472,21 +471,21 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "profile.drift_at_injection",
-        when: "What a step starts with is not what it was enqueued with.",
+        when: "A step starts with other keys or versions than it was enqueued with.",
         fields: &[
             STEP,
             FENCE,
             (
                 "on_drift",
-                "what the step asked for: `proceed`, or `refuse`, and then it fails",
+                "what the step requested: `proceed`, or `refuse`, which makes it fail",
             ),
-            ("added", "secrets that were not there"),
-            ("removed", "secrets that are gone"),
+            ("added", "secrets that were not there at enqueue"),
+            ("removed", "secrets that are not there any more"),
+            ("rotated", "secrets whose version or reference changed"),
             (
-                "rotated",
-                "secrets with another version, or another reference",
+                "knobs",
+                "plain variables that differ; absent if there are none",
             ),
-            ("knobs", "plain knobs that differ; absent without any"),
         ],
         example: r#"{"type":"profile.drift_at_injection","step_id":"fetch","fence":1,"on_drift":"proceed","added":[],"removed":[],"rotated":["CRM_TOKEN"],"knobs":["CRM_URL"]}"#,
     },
@@ -498,7 +497,7 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "profile.injected",
-        when: "With `step.running`: the sandbox has the outcome of these profiles.",
+        when: "Recorded with `step.running`: the sandbox has the keys that these profiles resolve to.",
         fields: &[
             STEP,
             FENCE,
@@ -511,24 +510,24 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "secret.decrypted",
-        when: "With `step.running`, once for each secret: the sandbox holds it in plaintext.",
+        when: "Recorded with `step.running`, once for each secret: the sandbox holds it in plaintext.",
         fields: &[
             STEP,
             FENCE,
             KEY,
             ("uri", "its address"),
-            ("version", "its version; absent where nobody knows it"),
+            ("version", "its version; absent if unknown"),
         ],
         example: r#"{"type":"secret.decrypted","step_id":"fetch","fence":1,"key":"CRM_TOKEN","uri":"aws-sm://sealfleet/healthcare/crm#token","version":"0198c0de-0000-7000-8000-00000000000b"}"#,
     },
     Row {
         name: "secret.read_unexplained",
-        when: "AWS says that a secret was read, and no release explains it. It stands in the trail of the secret's project, or in `~system`, at the time of the read, which is minutes before it is put there.",
+        when: "AWS reports that a secret was read, and no release explains the read. Recorded in the trail of the secret's project, or in `~system`, at the time of the read, some minutes after it.",
         fields: &[
             ("secret", "the secret's name in AWS Secrets Manager"),
             (
                 "version",
-                "the version that was asked for; absent where none was",
+                "the version that was requested; absent if the request named none",
             ),
             (
                 "by",
@@ -540,7 +539,7 @@ pub const CATALOGUE: &[Row] = &[
             ),
             (
                 "cloudtrail_event_id",
-                "the record in CloudTrail, which has the rest",
+                "the CloudTrail record with all details",
             ),
             ("read_at", "when it was read, to the second"),
         ],
@@ -548,30 +547,30 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "step.succeeded",
-        when: "A step's command exited with 0.",
+        when: "A step's command exited with code 0.",
         fields: &[STEP, FENCE],
         example: r#"{"type":"step.succeeded","step_id":"fetch","fence":1}"#,
     },
     Row {
         name: "step.failed",
-        when: "A step's command failed, could not be started, or was not let start.",
+        when: "A step's command failed, could not be started, or was not allowed to start.",
         fields: &[
             STEP,
             FENCE,
             (
                 "failure",
-                "its `kind`, and what belongs to it: an exit code, a signal, a detail by names",
+                "its `kind` with the details of that kind: an exit code, a signal, or a text with names only",
             ),
         ],
         example: r#"{"type":"step.failed","step_id":"fetch","fence":1,"failure":{"kind":"exit","code":3}}"#,
     },
     Row {
         name: "step.requeued",
-        when: "A claim is lost, and the step goes back to its queue.",
+        when: "A step's claim is lost, and the step goes back to its queue.",
         fields: &[
             STEP,
-            ("fence", "the claim that is lost"),
-            ("attempt", "the try that comes now, from 1"),
+            ("fence", "the fence of the lost claim"),
+            ("attempt", "the number of the next attempt, from 1"),
             (
                 "reason",
                 "`lease_expired`, `worker_revoked`, `sandbox_lost` or `no_capacity`",
@@ -581,61 +580,60 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "step.aborted",
-        when: "A step is ended from outside. Nothing that is reported later changes it.",
+        when: "A step is ended from outside. No later report changes it.",
         fields: &[
             STEP,
             (
                 "reason",
-                "its `kind`: `cancelled`, `dependency_failed` with the step, `revoked` with the revocation",
+                "its `kind`: `cancelled`, `dependency_failed` with the step, or `revoked` with the revocation",
             ),
         ],
         example: r#"{"type":"step.aborted","step_id":"parse","reason":{"kind":"dependency_failed","step_id":"fetch"}}"#,
     },
     Row {
         name: "step.dead",
-        when: "A step is given up. It is kept and listed, and can be retried.",
+        when: "A step is given up. It stays listed and can be retried.",
         fields: &[STEP, ("reason", "`attempts_exhausted` or `ttl_expired`")],
         example: r#"{"type":"step.dead","step_id":"fetch","reason":"attempts_exhausted"}"#,
     },
     Row {
         name: "step.retried",
-        when: "A caller puts a dead step back, and with it the steps that were ended because of it.",
+        when: "A caller puts a dead step back in its queue, together with the steps that were ended because of it.",
         fields: &[STEP],
         example: r#"{"type":"step.retried","step_id":"fetch"}"#,
     },
     Row {
         name: "pool.sandbox.reset",
-        when: "The sandbox of a step that has ended is gone.",
+        when: "The sandbox of an ended step has been removed.",
         fields: &[STEP, FENCE],
         example: r#"{"type":"pool.sandbox.reset","step_id":"fetch","fence":1}"#,
     },
     Row {
         name: "run.finished",
-        when: "The last step of a run has ended.",
+        when: "The last step of a run ended.",
         fields: &[("state", "`succeeded`, `failed`, `aborted` or `dead`")],
         example: r#"{"type":"run.finished","state":"succeeded"}"#,
     },
     Row {
         name: "run.cancelled",
-        when: "A caller cancels a run. `step.aborted` of each live step follows in the same entry.",
+        when: "A caller cancels a run. A `step.aborted` for each live step follows in the same entry.",
         fields: &[],
         example: r#"{"type":"run.cancelled"}"#,
     },
     Row {
         name: "claim.refused",
-        when: "A worker asks for a step that is not there for it, or that it does not match.",
+        when: "A worker requests a step that it may not claim or that does not match its capabilities.",
         fields: &[STEP, CODE],
         example: r#"{"type":"claim.refused","step_id":"fetch","code":"step_mismatch"}"#,
     },
     Row {
         name: "report.refused",
-        when: "A start or a report comes from a claim that is not live any more, or is another worker's.",
+        when: "A start or a report names a claim that is no longer live or that belongs to another worker.",
         fields: &[STEP, ("fence", "the fence that was presented"), CODE],
         example: r#"{"type":"report.refused","step_id":"fetch","fence":1,"code":"stale_fence"}"#,
     },
 ];
 
-/// The row of an event's name.
 #[must_use]
 pub fn row(name: &str) -> Option<&'static Row> {
     CATALOGUE.iter().find(|row| row.name == name)

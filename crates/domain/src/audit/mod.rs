@@ -1,13 +1,13 @@
-//! The audit vocabulary: names, never values, by type. No event has a field that could hold a
+//! The types of audit events. They hold names, never values: no event has a field that could hold a
 //! secret's value.
 //!
-//! One entry records one transaction: who did it, when, and the events that it made true, in order.
-//! The entry is put in that very transaction, so a change without its record, or a record without
-//! its change, cannot exist.
+//! One entry records one transaction: who made it, when, and the resulting events in order. The
+//! entry is written in that same transaction, so neither a change without its entry nor an entry
+//! without its change can exist.
 //!
-//! Fields are ids, names, numbers and addresses. What people wrote is a [`Text`], which is bounded;
-//! a value of a secret has a type of its own in the sandbox's program, which this crate cannot
-//! name. [`catalogue`] says what each event means.
+//! Fields are ids, names, numbers and addresses. Free text is a bounded [`Text`]. A secret's value
+//! has its own type in the sandbox's program, which this crate does not depend on. [`catalogue`]
+//! describes each event.
 
 pub mod catalogue;
 
@@ -37,14 +37,14 @@ pub struct AuditEntry {
     pub event_id: EventId,
     /// When the transaction was made.
     pub at: Timestamp,
-    /// The project whose trail this is; operators' own trail is `~system`.
+    /// The project whose trail contains this entry. The operators' own trail is `~system`.
     pub project: String,
-    /// Who did it, as `kind:id`.
+    /// Who made the transaction, as `kind:id`.
     pub actor: String,
-    /// The run that it is about.
+    /// The run that the entry is about, if it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
-    /// What became true, in order.
+    /// What happened, in order.
     pub events: Vec<Event>,
 }
 
@@ -55,7 +55,6 @@ pub struct AuditEntry {
 pub struct Text(String);
 
 impl Text {
-    /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -81,7 +80,7 @@ impl From<String> for Text {
     }
 }
 
-/// Something that became true, or was refused.
+/// Something that happened or was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(tag = "type")]
@@ -96,13 +95,13 @@ pub enum Event {
         project: ProjectId,
         pools: Vec<PoolName>,
     },
-    /// An operator set how often a project's callers may call; none means the deployment's default.
+    /// An operator set a project's request rate limit. `None` restores the deployment's default.
     #[serde(rename = "project.limits_set")]
     LimitsSet {
         project: ProjectId,
         limits: Option<crate::rate::Limits>,
     },
-    /// An API token was made.
+    /// An API token was created.
     #[serde(rename = "token.created")]
     TokenCreated {
         token_id: TokenId,
@@ -112,7 +111,7 @@ pub enum Event {
     /// An API token was revoked.
     #[serde(rename = "token.revoked")]
     TokenRevoked { token_id: TokenId },
-    /// An enrolment key was made.
+    /// An enrolment key was created.
     #[serde(rename = "enrolment_key.created")]
     EnrolmentKeyCreated {
         enrolment_key_id: EnrolmentKeyId,
@@ -123,7 +122,7 @@ pub enum Event {
     /// An enrolment key was revoked.
     #[serde(rename = "enrolment_key.revoked")]
     EnrolmentKeyRevoked { enrolment_key_id: EnrolmentKeyId },
-    /// A worker registered: `approved` by its enrolment key, or waiting.
+    /// A worker registered: approved by its enrolment key, or waiting for approval.
     #[serde(rename = "worker.registered")]
     WorkerRegistered {
         worker_id: WorkerId,
@@ -140,7 +139,7 @@ pub enum Event {
     /// An admin revoked a worker.
     #[serde(rename = "worker.revoked")]
     WorkerRevoked { worker_id: WorkerId },
-    /// A profile was created, by the names it holds.
+    /// A profile was created. Lists the names in it.
     #[serde(rename = "profile.created")]
     ProfileCreated {
         profile: ProfileRef,
@@ -148,7 +147,7 @@ pub enum Event {
         env: Vec<String>,
         secrets: BTreeMap<String, String>,
     },
-    /// A profile was changed, by the names it holds now.
+    /// A profile was changed. Lists the names in the new version.
     #[serde(rename = "profile.updated")]
     ProfileUpdated {
         profile: ProfileRef,
@@ -159,7 +158,7 @@ pub enum Event {
     /// A profile was deleted.
     #[serde(rename = "profile.deleted")]
     ProfileDeleted { profile: ProfileRef, version: u32 },
-    /// The profiles below each run's own were bound anew.
+    /// The profiles below each run's own were set.
     #[serde(rename = "cascade.bound")]
     CascadeBound { bindings: Bindings },
     /// A key of a profile was revoked.
@@ -187,7 +186,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fan_out_id: Option<FanOutId>,
     },
-    /// All runs in flight that held the keys of a hard revocation were aborted.
+    /// Every run in flight that held a key of a hard revocation was aborted.
     #[serde(rename = "revocation.fan_out_finished")]
     FanOutFinished {
         fan_out_id: FanOutId,
@@ -203,14 +202,14 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         profiles: Vec<ProfileUse>,
     },
-    /// An enqueue or a retry was refused by a rule of its profiles, or by a revocation.
+    /// A rule of the profiles or a revocation refused an enqueue or a retry.
     #[serde(rename = "run.denied")]
     RunDenied {
         workflow: WorkflowName,
         profiles: Vec<ProfileRef>,
         reason: Text,
     },
-    /// A step may be claimed: all it waited for succeeded.
+    /// Every step that this one needs succeeded, so it may be claimed.
     #[serde(rename = "step.queued")]
     StepQueued { step_id: StepId },
     /// A step was claimed.
@@ -221,15 +220,14 @@ pub enum Event {
         worker_id: WorkerId,
         mode: Mode,
     },
-    /// Credentials were released to a claim: the holder may now have a sandbox resolve these
-    /// references.
+    /// Credentials were released to a claim: its holder's sandbox may now resolve these references.
     #[serde(rename = "secret.released")]
     SecretReleased {
         step_id: StepId,
         fence: Fence,
         secrets: Vec<SecretRef>,
     },
-    /// What a step starts with is not what it was enqueued with.
+    /// A step starts with other keys or versions than it was enqueued with.
     #[serde(rename = "profile.drift_at_injection")]
     DriftAtInjection {
         step_id: StepId,
@@ -241,14 +239,14 @@ pub enum Event {
     /// A sandbox started.
     #[serde(rename = "step.running")]
     StepRunning { step_id: StepId, fence: Fence },
-    /// A profile is in a sandbox.
+    /// A sandbox received the keys of a profile.
     #[serde(rename = "profile.injected")]
     ProfileInjected {
         step_id: StepId,
         fence: Fence,
         profiles: Vec<ProfileUse>,
     },
-    /// A secret was read, and no release explains it.
+    /// A secret was read, and no release explains the read.
     #[serde(rename = "secret.read_unexplained")]
     SecretReadUnexplained {
         secret: String,
@@ -287,31 +285,31 @@ pub enum Event {
         attempt: u32,
         reason: RequeueReason,
     },
-    /// A step was ended before it could end itself.
+    /// A step was ended from outside.
     #[serde(rename = "step.aborted")]
     StepAborted {
         step_id: StepId,
         reason: AbortReason,
     },
-    /// A step was given up; it is kept, listed, and can be retried.
+    /// A step was given up. It stays listed and can be retried.
     #[serde(rename = "step.dead")]
     StepDead { step_id: StepId, reason: DeadReason },
-    /// A dead step was put back by a caller.
+    /// A caller put a dead step back in its queue.
     #[serde(rename = "step.retried")]
     StepRetried { step_id: StepId },
-    /// The sandbox of a step that was ended is gone.
+    /// The sandbox of an ended step was removed.
     #[serde(rename = "pool.sandbox.reset")]
     SandboxReset { step_id: StepId, fence: Fence },
-    /// A run reached its end.
+    /// The last step of a run ended.
     #[serde(rename = "run.finished")]
     RunFinished { state: RunState },
-    /// A caller asked to cancel a run.
+    /// A caller cancelled a run.
     #[serde(rename = "run.cancelled")]
     RunCancelled {},
     /// A claim was refused.
     #[serde(rename = "claim.refused")]
     ClaimRefused { step_id: StepId, code: Text },
-    /// A start, heartbeat or report was refused: its lease is no longer held.
+    /// A start, heartbeat or report was refused because its lease is no longer held.
     #[serde(rename = "report.refused")]
     ReportRefused {
         step_id: StepId,
@@ -321,7 +319,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The event's dotted name, as it is written.
+    /// The event's dotted name, as it is serialised: `step.leased`.
     #[must_use]
     pub fn name(&self) -> String {
         serde_json::to_value(self)

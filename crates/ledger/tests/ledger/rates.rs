@@ -1,4 +1,4 @@
-//! Rate limits over one DynamoDB, with several instances that each hold permits of their own.
+//! Rate limits over one DynamoDB, with several instances that each hold their own permits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -18,7 +18,7 @@ const LIMITS: Limits = Limits {
     burst: 200,
 };
 
-/// A clock that is moved by hand, and by each look at it.
+/// A clock that tests move by hand, and that also advances with each read.
 struct Hand {
     millis: AtomicI64,
     each_look: AtomicI64,
@@ -63,7 +63,7 @@ fn instances(count: usize) -> Vec<Rates> {
     (0..count).map(|_| Rates::new(LIMITS)).collect()
 }
 
-/// Whether a request comes in; what is told to wait if not.
+/// Whether a request is admitted. If not, how many seconds it is told to wait.
 async fn comes_in(rates: &Rates, world: &World, project: &ProjectScope) -> Result<(), u32> {
     match rates.admit(&world.ledger, project).await {
         Ok(()) => Ok(()),
@@ -77,8 +77,7 @@ async fn all_instances_together_admit_no_more_than_is_documented() {
     let (world, project) = (world().await, scope("a"));
     let (mut admitted, mut refused) = (0_u32, 0_u32);
     let all = instances(7);
-    // Five seconds in which every instance is asked 60 times each tenth: 4,200 a second, of 100
-    // that are allowed.
+    // For five seconds, every instance gets 60 requests each tenth: 4,200 a second, of 100 allowed.
     for _ in 0..50 {
         for rates in &all {
             for _ in 0..60 {
@@ -94,7 +93,7 @@ async fn all_instances_together_admit_no_more_than_is_documented() {
     assert!(admitted <= most, "{admitted} of {most}");
     assert!(
         admitted >= LIMITS.burst + LIMITS.requests_per_second * 4,
-        "only {admitted} came in"
+        "only {admitted} were admitted"
     );
     assert!(refused > 0);
 }
@@ -117,7 +116,8 @@ async fn a_hundred_new_instances_at_once_all_come_in_and_all_are_counted() {
 #[tokio::test]
 async fn a_hundred_instances_beside_a_slow_table_all_come_in() {
     let (world, project) = (world().await, scope("a"));
-    // By the time that all have read the row, permits are earned again: each finds it behind now.
+    // By the time that all have read the row, permits have been earned again. Each finds the state
+    // behind now.
     world.clock.each_look.store(3, Ordering::Relaxed);
     let all: Vec<Rates> = (0..100)
         .map(|_| {
@@ -136,7 +136,7 @@ async fn a_request_costs_far_less_than_a_write() {
     let (world, project) = (world().await, scope("a"));
     let all = instances(3);
     let before = world.meter.units();
-    // Forty a second, well below the limit: all come in.
+    // Forty a second, well below the limit: all are admitted.
     for turn in 0..400 {
         comes_in(&all[turn % 3], &world, &project).await.unwrap();
         world.clock.wait(25);
@@ -153,8 +153,8 @@ async fn a_request_costs_far_less_than_a_write() {
 async fn many_idle_instances_do_not_eat_the_permits() {
     let (world, project) = (world().await, scope("a"));
     let all = instances(40);
-    // Each instance is asked once in two seconds, after its batch has run out: twenty requests a
-    // second of 100.
+    // Each instance gets one request in two seconds, after its batch has expired: twenty requests a
+    // second, of 100 allowed.
     for _ in 0..5 {
         for rates in &all {
             assert_eq!(comes_in(rates, &world, &project).await, Ok(()));
@@ -193,13 +193,13 @@ async fn who_is_refused_comes_in_after_the_time_that_is_told() {
     assert_eq!(
         comes_in(&all[0], &world, &scope("a-b")).await,
         Ok(()),
-        "another project is not concerned"
+        "another project is not affected"
     );
     world.clock.wait(i64::from(seconds) * 1000 + 1);
     assert_eq!(comes_in(&all[0], &world, &project).await, Ok(()));
     assert!(
         comes_in(&all[0], &world, &project).await.is_err(),
-        "one was earned, no more"
+        "exactly one was earned"
     );
 }
 
@@ -235,7 +235,7 @@ async fn new_limits_hold_at_once_and_are_on_record() {
         assert_eq!(
             comes_in(&rates, &world, &project).await,
             Ok(()),
-            "the instance has seen it"
+            "the instance has noticed it"
         );
     }
     let (from, to) = (

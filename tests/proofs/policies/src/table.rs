@@ -9,7 +9,7 @@ use crate::evaluate::Answers;
 /// All of the source file.
 pub fn source(answers: &Answers, hash: &str) -> String {
     let mut text = format!(
-        "//! What the policies of infra/policies decide. Generated: change the policies, then run
+        "//! The decisions of the policies in infra/policies. Generated: change the policies, then run
 //! `cargo run --manifest-path tests/proofs/policies/Cargo.toml -- --write`. Never edit this file; a
 //! test compares it.
 
@@ -17,9 +17,10 @@ use super::{{Action as A, Kind as K, Place as P}};
 
 /// SHA-256 of the policies and their schema.
 #[cfg(test)]
-pub(super) const POLICIES: &str = \"{hash}\";
+pub(super) const POLICIES: &str =
+    \"{hash}\";
 
-/// What a principal may do to a thing.
+/// The actions that a principal may do to a resource.
 #[rustfmt::skip]
 pub(super) const fn allowed(kind: K, place: P) -> &'static [A] {{
     match (kind, place) {{
@@ -43,8 +44,8 @@ pub(super) const fn allowed(kind: K, place: P) -> &'static [A] {{
         "    }
 }
 
-/// Whether a principal may know that a thing exists. Where it may not, the thing is answered for as
-/// if it did not.
+/// Whether a principal may know that a resource exists. If not, the answer is the same as if it did
+/// not exist.
 #[rustfmt::skip]
 pub(super) const fn may_know_of(kind: K, place: P) -> bool {
     match (kind, place) {
