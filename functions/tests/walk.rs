@@ -386,7 +386,7 @@ async fn revocations(walk: &mut Walk, admin: &str) {
         .steps
         .values()
         .find_map(|step| step.state.hold())
-        .unwrap();
+        .unwrap_or_else(|| panic!("nothing is held: {stored:?}"));
     let task = task_id(hold.handle.as_ref().unwrap()).to_owned();
     let lease = json!({ "run_id": run, "step_id": "a", "fence": hold.fence });
     let request = Sent {

@@ -463,6 +463,8 @@ async fn s22_an_unmatchable_step_says_so_and_dies() {
     let world = World::new().await;
     let more = json!({ "requires": { "region": "mars" }, "ttl_seconds": 90 });
     let run = world.enqueued_step(&more).await;
+    // Told once the step's message should have been answered.
+    world.time_goes_by(30);
     let shown = world.step(&run).await;
     assert!(text(&shown, "diagnosis").contains("region=mars"), "{shown}");
     world.leases_run_out().await;

@@ -240,7 +240,7 @@ impl World {
 
     /// The events of one kind of a run.
     async fn events(&self, run: &str, name: &str) -> Vec<Value> {
-        named(&self.trail(&format!("&run_id={run}")).await, name)
+        named(&self.trail(&format!("&run={run}")).await, name)
     }
 }
 

@@ -29,7 +29,7 @@ async fn s59_a_trail_is_its_projects_admins() {
         .ok(admin, "POST /v1/tokens", json!({ "role": "viewer" }))
         .await;
     let token = text(&made, "token_id");
-    let entry = world.trail(&format!("&run_id={run}")).await["items"][0].clone();
+    let entry = world.trail(&format!("&run={run}")).await["items"][0].clone();
     let id = text(&entry, "event_id");
     let actor = text(&world.trail("&profile=own").await["items"][0], "actor");
 
@@ -96,7 +96,7 @@ async fn s59_a_trail_is_its_projects_admins() {
         found("key=API_KEY&type=profile.created&profile=own").await,
         ["profile.created"]
     );
-    assert_eq!(found(&format!("run_id={run}")).await, ["run.enqueued"]);
+    assert_eq!(found(&format!("run={run}")).await, ["run.enqueued"]);
     assert_eq!(found("type=run.enqueued&profile=own").await, [""; 0]);
     let made = named(
         &world.trail(&format!("&actor={actor}")).await,

@@ -126,7 +126,8 @@ pub struct Trust {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Port {
-    pub code: String,
+    /// How functions/main.rs makes it.
+    pub code: Names,
     /// `ACTION on THING`: one of them. None: the port needs none.
     #[serde(default)]
     pub needs: Option<Names>,
@@ -900,7 +901,7 @@ pub fn port_differences(matrix: &Matrix, account: &Account, code: &str) -> Vec<S
         let Some(needs) = &port.needs else { continue };
         let wired: BTreeSet<&str> = arms
             .iter()
-            .filter(|(_, arm)| arm.contains(&port.code))
+            .filter(|(_, arm)| port.code.iter().any(|code| arm.contains(code)))
             .map(|(name, _)| *name)
             .collect();
         let mut may = BTreeSet::new();
@@ -910,7 +911,7 @@ pub fn port_differences(matrix: &Matrix, account: &Account, code: &str) -> Vec<S
                 .patterns(&Names::One(on.to_owned()))
                 .map(|patterns| patterns.join(""))
             else {
-                found.push(format!("the port `{}` is on no thing", port.code));
+                found.push(format!("the port {:?} is on no thing", port.code));
                 continue;
             };
             let resource = fill(&patterns, Some(PROJECTS[0])).replace('*', SOME);
@@ -942,17 +943,17 @@ pub fn port_differences(matrix: &Matrix, account: &Account, code: &str) -> Vec<S
         }
         if may != wired {
             found.push(format!(
-                "{needs:?}: {may:?} may, and `{}` stands in {wired:?}",
+                "{needs:?}: {may:?} may, and {:?} stands in {wired:?}",
                 port.code
             ));
         }
     }
     // A port that the matrix does not know would need permissions that no row is tied to.
     for (name, arm) in arms {
-        for call in calls(arm)
-            .into_iter()
-            .filter(|call| !matrix.ports.iter().any(|port| port.code == *call))
-        {
+        for call in calls(arm).into_iter().filter(|call| {
+            let mut known = matrix.ports.iter().flat_map(|port| port.code.iter());
+            !known.any(|code| code == call)
+        }) {
             found.push(format!(
                 "functions/main.rs gives `{name}` the port `{call}`, which the matrix does not know"
             ));
