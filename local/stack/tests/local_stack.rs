@@ -58,7 +58,7 @@ impl TestStack {
 
     fn up(&self) -> Command {
         let mut command = self.local(&["up", "--functions", "/bin/true", "--init", "/bin/true"]);
-        command.arg("--local-ecs").arg(&self.fargate);
+        command.arg("--ecs").arg(&self.fargate);
         command
     }
 
