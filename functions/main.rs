@@ -52,7 +52,7 @@ impl Wiring {
             Ok(issuers) if issuers.is_empty() => Oidc::Off,
             Ok(issuers) => Oidc::On(Verifier::new(issuers, Arc::new(SystemClock))),
             Err(error) => {
-                tracing::error!(%error, "no JWT is accepted: correct the parameter OidcIssuers");
+                tracing::error!(%error, "JWTs are refused: correct the parameter OidcIssuers");
                 Oidc::Unusable
             }
         };
@@ -101,20 +101,14 @@ async fn main() -> Result<(), Error> {
                 queues: with.queues()?,
                 pace,
             };
-            serve(&ports, async |ports, request| {
-                fleet::handle(ports, &request).await
-            })
-            .await
+            serve(&ports, fleet::handle).await
         }
         "profile" => {
             let ports = profile::Ports {
                 ledger: with.ledger()?,
                 door: with.door()?,
             };
-            serve(&ports, async |ports, request| {
-                profile::handle(ports, &request).await
-            })
-            .await
+            serve(&ports, profile::handle).await
         }
         "enqueue" => {
             let secrets = Versions::of(SecretsManager::new(&with.config));
@@ -125,20 +119,14 @@ async fn main() -> Result<(), Error> {
                 secrets,
                 pace,
             };
-            serve(&ports, async |ports, request| {
-                enqueue::handle(ports, &request).await
-            })
-            .await
+            serve(&ports, enqueue::handle).await
         }
         "runs" => {
             let ports = runs::Ports {
                 ledger: with.ledger()?,
                 door: with.door()?,
             };
-            serve(&ports, async |ports, request| {
-                runs::handle(ports, &request).await
-            })
-            .await
+            serve(&ports, runs::handle).await
         }
         "claim" => {
             let access = Box::new(Sts::new(&with.config, settings::account()?));
@@ -147,10 +135,7 @@ async fn main() -> Result<(), Error> {
                 access,
                 pace,
             };
-            serve(&ports, async |ports, request| {
-                claim::handle(ports, &request).await
-            })
-            .await
+            serve(&ports, claim::handle).await
         }
         "report" => {
             let ports = report::Ports {
@@ -158,26 +143,18 @@ async fn main() -> Result<(), Error> {
                 queues: with.queues()?,
                 pace,
             };
-            serve(&ports, async |ports, request| {
-                report::handle(ports, &request).await
-            })
-            .await
+            serve(&ports, report::handle).await
         }
         "sandbox" => {
             let ports = sandbox::Ports {
                 ledger: with.ledger()?,
             };
-            // Asked through the private REST API, too.
-            let (ports, handle) = (&ports, &async |ports: &sandbox::Ports, request| {
-                sandbox::handle(ports, &request).await
-            });
+            let ports = &ports;
+            // The private REST API calls it, too.
             let handler = |event: LambdaEvent<rest::Event>| async move {
                 let LambdaEvent { payload, context } = event;
-                Ok::<_, Error>(
-                    payload
-                        .answer(async |event| answered(ports, handle, &context, event).await)
-                        .await,
-                )
+                let answer = async |event| answered(ports, &sandbox::handle, &context, event).await;
+                Ok::<_, Error>(payload.answer(answer).await)
             };
             lambda_runtime::run(service_fn(handler)).await
         }
@@ -187,10 +164,7 @@ async fn main() -> Result<(), Error> {
                 door: with.door()?,
                 hosts: with.hosts()?,
             };
-            serve(&ports, async |ports, request| {
-                cancel::handle(ports, &request).await
-            })
-            .await
+            serve(&ports, cancel::handle).await
         }
         "revoke" => {
             let ports = revoke::Ports {
@@ -198,22 +172,16 @@ async fn main() -> Result<(), Error> {
                 door: with.door()?,
                 hosts: with.hosts()?,
             };
-            serve(&ports, async |ports, request| {
-                revoke::handle(ports, &request).await
-            })
-            .await
+            serve(&ports, revoke::handle).await
         }
         "audit" => {
             let ports = audit::Ports {
                 ledger: with.ledger()?,
                 door: with.door()?,
             };
-            serve(&ports, async |ports, request| {
-                audit::handle(ports, &request).await
-            })
-            .await
+            serve(&ports, audit::handle).await
         }
-        "openapi" => serve(&(), async |(), request| openapi::handle(&request)).await,
+        "openapi" => serve(&(), async |(), request| openapi::handle(request).await).await,
         "dispatch" => {
             let secrets = Versions::of(SecretsManager::new(&with.config));
             let (ledger, metrics) = (with.ledger()?, with.metrics());
@@ -298,7 +266,7 @@ async fn main() -> Result<(), Error> {
 /// Serves an HTTP function.
 async fn serve<P>(
     ports: &P,
-    handler: impl AsyncFn(&P, Request) -> Result<Answer, Problem>,
+    handler: impl AsyncFn(&P, &Request) -> Result<Answer, Problem>,
 ) -> Result<(), Error> {
     let handler = &handler;
     let answer = |event: LambdaEvent<ApiGatewayV2httpRequest>| async move {
@@ -311,13 +279,13 @@ async fn serve<P>(
 
 async fn answered<P>(
     ports: &P,
-    handler: &impl AsyncFn(&P, Request) -> Result<Answer, Problem>,
+    handler: &impl AsyncFn(&P, &Request) -> Result<Answer, Problem>,
     invocation: &Context,
     event: ApiGatewayV2httpRequest,
 ) -> ApiGatewayV2httpResponse {
     let left = deadline::left(invocation, SystemClock.now());
     answer(event, async |request| {
-        deadline::in_time(left, handler(ports, request)).await
+        deadline::in_time(left, handler(ports, &request)).await
     })
     .await
 }

@@ -1,22 +1,22 @@
 //! `audit`: reads an audit trail, oldest first: a project's for its admins, the operators' own for
 //! operators.
 //!
-//! Whose trail is read is the caller's scope and nothing else. Naming a project is allowed, and for
-//! any other than the caller's own the answer is that of what does not exist.
+//! The caller's scope alone decides whose trail it reads. A request may name a project; any other
+//! than the caller's own is answered like one that does not exist.
 
 use std::collections::BTreeSet;
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::Page;
 use sealfleet_api::{Problem, cursor};
-use sealfleet_domain::access::Action;
 use sealfleet_domain::audit::catalogue;
 use sealfleet_domain::clock::DAY_SECONDS;
 use sealfleet_domain::{EventId, Owner, ProfileRef, RunId, Timestamp};
 use sealfleet_ledger::{AuditFilter, EventFilter, Ledger};
 
-use crate::shared::auth::{Door, owner_caller, path_id};
-use crate::shared::problems;
+use crate::shared::auth::{Door, OwnerCaller};
+use crate::shared::fault::{Answered, Fault};
+use crate::shared::route::route;
 
 /// Seconds before now that are read when no `from` is given.
 const DEFAULT_SECONDS: i64 = DAY_SECONDS;
@@ -27,9 +27,7 @@ const FILTERS: [&str; 7] = ["run", "profile", "key", "actor", "type", "from", "t
 
 /// What this function may use.
 pub struct Ports {
-    /// The tables.
     pub ledger: Ledger,
-    /// Who comes in.
     pub door: Door,
 }
 
@@ -38,57 +36,44 @@ pub struct Ports {
 /// # Errors
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-    match (request.method.as_str(), path.as_slice()) {
-        ("GET", ["v1", "audit"]) => query(ports, request).await,
-        ("GET", ["v1", "audit", event_id]) => show(ports, request, event_id).await,
-        _ => Err(Problem::not_found()),
+    route! { request, &ports.door;
+        LIST_AUDIT_ENTRIES => |caller, ()| list(ports, caller, request);
+        GET_AUDIT_ENTRY => |caller, (event_id,)| show(ports, caller, request, event_id);
     }
 }
 
-async fn query(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let owner = own_trail(ports, request).await?;
+async fn list(ports: &Ports, caller: OwnerCaller, request: &Request) -> Answered {
+    let owner = own_trail(caller, request)?;
     let filter = filter(ports, request, &owner).await?;
-    let page = ports
-        .ledger
-        .audit(&owner, &filter)
-        .await
-        .map_err(problems::of_ledger)?;
+    let page = ports.ledger.audit(&owner, &filter).await?;
     let next_cursor = page
         .more_after
-        .map(|after| cursor::write(owner.name(), &list(request), &after.to_string()));
-    Answer::json(
-        200,
-        &Page {
-            items: page.entries,
-            next_cursor,
-        },
-    )
+        .map(|after| cursor::write(owner.name(), &list_name(request), &after.to_string()));
+    let items = page.entries;
+    Answer::json(200, &Page { items, next_cursor })
 }
 
-async fn show(ports: &Ports, request: &Request, event_id: &str) -> Result<Answer, Problem> {
-    let owner = own_trail(ports, request).await?;
-    let entry = ports
-        .ledger
-        .audit_entry(&owner, path_id(event_id)?)
-        .await
-        .map_err(problems::of_ledger)?;
+async fn show(
+    ports: &Ports,
+    caller: OwnerCaller,
+    request: &Request,
+    event_id: EventId,
+) -> Answered {
+    let owner = own_trail(caller, request)?;
+    let entry = ports.ledger.audit_entry(&owner, event_id).await?;
     Answer::json(200, &entry)
 }
 
 /// The caller's own trail, if the request names no other.
-async fn own_trail(ports: &Ports, request: &Request) -> Result<Owner, Problem> {
-    let owner = owner_caller(&ports.door, request, Action::ReadAudit)
-        .await?
-        .owner;
+fn own_trail(caller: OwnerCaller, request: &Request) -> Result<Owner, Problem> {
     match request.query.get("project") {
-        Some(named) if named != owner.trail() => Err(Problem::not_found()),
-        _ => Ok(owner),
+        Some(named) if named != caller.owner.trail() => Err(Problem::not_found()),
+        _ => Ok(caller.owner),
     }
 }
 
-/// What a cursor is bound to beside the scope: the filters it was made with.
-fn list(request: &Request) -> String {
+/// The name of the list with these filters, which cursors are bound to.
+fn list_name(request: &Request) -> String {
     let part = |name: &&str| {
         request
             .query
@@ -101,7 +86,7 @@ fn list(request: &Request) -> String {
     )
 }
 
-async fn filter(ports: &Ports, request: &Request, owner: &Owner) -> Result<AuditFilter, Problem> {
+async fn filter(ports: &Ports, request: &Request, owner: &Owner) -> Result<AuditFilter, Fault> {
     let now = ports.ledger.now();
     let time = |name: &str| {
         let given = request.query.get(name).map(|text| Timestamp::parse(text));
@@ -109,32 +94,21 @@ async fn filter(ports: &Ports, request: &Request, owner: &Owner) -> Result<Audit
             .transpose()
             .map_err(|error| Problem::invalid(name, error.to_string()))
     };
-    let run_id: Option<RunId> = request
-        .query
-        .get("run")
-        .map(|text| path_id(text))
-        .transpose()?;
+    let run_id: Option<RunId> = request.named("run")?;
     let to = time("to")?.unwrap_or(now);
     let from = match (time("from")?, run_id, owner) {
         (Some(from), _, _) => from,
         (None, Some(run_id), Owner::Project(scope)) => {
-            ports
-                .ledger
-                .run(scope, run_id)
-                .await
-                .map_err(problems::of_ledger)?
-                .created_at
+            ports.ledger.run(scope, run_id).await?.created_at
         }
         (None, _, _) => to.plus_seconds(-DEFAULT_SECONDS),
     };
     if to < from || to.millis_since(from) > MOST_SECONDS * 1000 {
-        return Err(Problem::invalid(
-            "from",
-            "`from` is before `to`, by 31 days at most",
-        ));
+        let detail = "`from` must be before `to`, by 31 days at most";
+        return Err(Problem::invalid("from", detail).into());
     }
     let after = request.query.get("cursor").map(|text| {
-        let after = cursor::read(owner.name(), &list(request), text)?;
+        let after = cursor::read(owner.name(), &list_name(request), text)?;
         after
             .parse::<EventId>()
             .map_err(|_| Problem::invalid("cursor", "the cursor is not of this list"))
@@ -161,7 +135,7 @@ fn events(request: &Request) -> Result<EventFilter, Problem> {
     if types.iter().any(|name| catalogue::row(name).is_none()) {
         return Err(Problem::invalid(
             "type",
-            "name events, as `secret.released,run.denied`; docs/reference/audit-events.md lists all",
+            "name events, like `secret.released,run.denied`; docs/reference/audit-events.md lists them all",
         ));
     }
     let profile = request

@@ -1,8 +1,8 @@
-//! `claim`: what pull workers ask for: the key to their queue, a step, and more time.
+//! `claim`: gives pull workers the key to their queue, a step, and more time.
 //!
-//! The step's key is built from the worker's own scope, never from the message it took from the
-//! queue. Labels, model, mode, pool, approval and `max_concurrent` are those of the stored worker,
-//! whatever the process says of itself.
+//! The ledger is asked for the step in the worker's own scope, whatever the queue message says.
+//! Labels, model, mode, pool, approval and `max_concurrent` come from the stored worker, whatever
+//! the process says about itself.
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{
@@ -11,21 +11,19 @@ use sealfleet_api::types::{
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queue_access::QueueAccess;
 use sealfleet_domain::capability::PULL;
-use sealfleet_domain::fleet::WorkerStatus;
 use sealfleet_domain::limits;
 use sealfleet_domain::run::{Executor, Pace};
-use sealfleet_ledger::{Claimed, Ledger, Wanted};
+use sealfleet_ledger::{Claimed, Ledger, NewClaim};
 use sealfleet_versions::Versions;
 
-use crate::shared::auth::{WorkerCaller, approved_worker, revoked, worker};
+use crate::shared::auth::WorkerCaller;
 use crate::shared::cascade::at_start;
-use crate::shared::problems;
+use crate::shared::fault::{Answered, Fault};
+use crate::shared::route::route;
 
 /// What this function may use.
 pub struct Ports {
-    /// The tables.
     pub ledger: Ledger,
-    /// Queue credentials.
     pub access: Box<dyn QueueAccess>,
     /// How long leases last.
     pub pace: Pace,
@@ -36,43 +34,41 @@ pub struct Ports {
 /// # Errors
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-    match (request.method.as_str(), path.as_slice()) {
-        ("POST", ["v1", "claims"]) => claim(ports, request).await,
-        ("POST", ["v1", "heartbeats"]) => heartbeat(ports, request).await,
-        ("POST", ["v1", "queue-credentials"]) => queue_credentials(ports, request).await,
-        _ => Err(Problem::not_found()),
+    route! { request, &ports.ledger;
+        CLAIM_STEP => |caller, ()| claim(ports, caller, request);
+        SEND_HEARTBEAT => |caller, ()| heartbeat(ports, caller, request);
+        GET_QUEUE_CREDENTIALS => |caller, ()| queue_credentials(ports, caller);
     }
 }
 
-async fn claim(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = approved_worker(&ports.ledger, request).await?;
-    let wanted: ClaimStep = request.json()?;
-    let asked = Wanted {
+async fn claim(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answered {
+    let asked: ClaimStep = request.json()?;
+    let claim = NewClaim {
         scope: &caller.scope,
         worker: &caller.worker,
-        run_id: wanted.run_id,
-        step_id: &wanted.step_id,
+        run_id: asked.run_id,
+        step_id: &asked.step_id,
         executor: Executor::Worker,
         pace: ports.pace,
     };
     let claimed = ports
         .ledger
-        .claim(&asked, async |run| {
+        .claim(&claim, async |run| {
+            let (ledger, step_id) = (&ports.ledger, &asked.step_id);
             at_start(
-                &ports.ledger,
+                ledger,
                 &PULL,
                 &Versions::default(),
                 &caller.scope,
                 run,
-                &wanted.step_id,
+                step_id,
             )
             .await
         })
         .await;
     match claimed {
-        Ok(claimed) => Answer::json(200, &granted(ports, &caller, claimed, &wanted)?),
-        Err(error) => Err(refused(ports, &caller, &wanted, problems::of_ledger(error)).await),
+        Ok(claimed) => Answer::json(200, &granted(ports, &caller, claimed, &asked)?),
+        Err(error) => Err(refused(ports, &caller, &asked, error.into()).await),
     }
 }
 
@@ -80,17 +76,14 @@ fn granted(
     ports: &Ports,
     caller: &WorkerCaller,
     claimed: Claimed,
-    wanted: &ClaimStep,
-) -> Result<Claim, Problem> {
-    let step = claimed
-        .run
-        .step(&wanted.step_id)
-        .map_err(|refusal| problems::of_refusal(&refusal))?;
+    asked: &ClaimStep,
+) -> Result<Claim, Fault> {
+    let step = claimed.run.step(&asked.step_id)?;
     let identity = claimed.run.identity_of(step).unwrap_or_default();
     Ok(Claim {
         project: caller.scope.project().clone(),
-        run_id: wanted.run_id,
-        step_id: wanted.step_id.clone(),
+        run_id: asked.run_id,
+        step_id: asked.step_id.clone(),
         fence: claimed.fence,
         attempt: step.attempt,
         lease_seconds: ports.pace.lease_seconds,
@@ -104,74 +97,47 @@ fn granted(
     })
 }
 
-/// Notes a refusal that somebody may want to know of. A step that another worker was faster to
-/// claim is not one, nor is a worker that is full: both are everyday.
-async fn refused(
-    ports: &Ports,
-    caller: &WorkerCaller,
-    wanted: &ClaimStep,
-    problem: Problem,
-) -> Problem {
-    if !matches!(problem.code, Code::NotFound | Code::StepMismatch) {
-        return problem;
+/// Records a refusal that somebody may want to know of. Two are everyday, and are not recorded:
+/// another worker was faster, or the worker is full.
+async fn refused(ports: &Ports, caller: &WorkerCaller, asked: &ClaimStep, fault: Fault) -> Fault {
+    let code = fault.code();
+    if !matches!(code, Code::NotFound | Code::StepMismatch) {
+        return fault;
     }
-    let noted = ports
+    let recorded = ports
         .ledger
         .refused_claim(
             &caller.scope,
             &caller.actor,
-            wanted.run_id,
-            &wanted.step_id,
-            problem.code.text(),
+            asked.run_id,
+            &asked.step_id,
+            code.text(),
         )
         .await;
-    match noted {
-        Ok(()) => problem,
-        Err(error) => problems::of_ledger(error),
-    }
+    recorded.map_or_else(Fault::from, |()| fault)
 }
 
-async fn heartbeat(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = worker(&ports.ledger, request).await?;
-    match caller.worker.status {
-        WorkerStatus::Approved | WorkerStatus::Pending => {}
-        WorkerStatus::Rejected => {
-            return Err(Problem::new(
-                Code::WorkerRejected,
-                "an admin rejected this worker",
-            ));
-        }
-        WorkerStatus::Revoked => return Err(revoked()),
+async fn heartbeat(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answered {
+    let beat: Heartbeat = request.json()?;
+    if beat.leases.len() > limits::MAX_CONCURRENT as usize {
+        let detail = format!("{} leases at most", limits::MAX_CONCURRENT);
+        return Err(Problem::invalid("leases", detail).into());
     }
-    let told: Heartbeat = request.json()?;
-    if told.leases.len() > limits::MAX_CONCURRENT as usize {
-        return Err(Problem::invalid(
-            "leases",
-            format!("{} leases at most", limits::MAX_CONCURRENT),
-        ));
-    }
-    let held = if told.leases.is_empty() {
+    let (scope, worker_id) = (&caller.scope, caller.worker.worker_id);
+    let held = if beat.leases.is_empty() {
         Vec::new()
     } else {
-        ports
-            .ledger
-            .leases_of(&caller.scope, caller.worker.worker_id)
-            .await
-            .map_err(problems::of_ledger)?
+        ports.ledger.leases_of(scope, worker_id).await?
     };
     let until = ports.ledger.now().plus_seconds(ports.pace.lease_seconds);
     let mut leases = Vec::new();
-    for lease in told.leases {
+    for lease in beat.leases {
         let row = held.iter().find(|row| {
             row.run_id == lease.run_id && row.step_id == lease.step_id && row.fence == lease.fence
         });
         let held = match row {
             None => false,
-            Some(row) => ports
-                .ledger
-                .heartbeat(&caller.scope, caller.worker.worker_id, row, until)
-                .await
-                .map_err(problems::of_ledger)?,
+            Some(row) => ports.ledger.heartbeat(scope, worker_id, row, until).await?,
         };
         leases.push(LeaseVerdict {
             run_id: lease.run_id,
@@ -189,13 +155,12 @@ async fn heartbeat(ports: &Ports, request: &Request) -> Result<Answer, Problem> 
     )
 }
 
-async fn queue_credentials(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = approved_worker(&ports.ledger, request).await?;
+async fn queue_credentials(ports: &Ports, caller: WorkerCaller) -> Answered {
     let key = ports
         .access
         .queue_key(&caller.scope, &caller.worker.pool, caller.worker.worker_id)
         .await
-        .map_err(|error| problems::unavailable(&error, "AWS STS"))?;
+        .map_err(|error| Fault::unavailable(&error, "AWS STS"))?;
     Answer::json(
         200,
         &QueueCredentials {

@@ -19,7 +19,7 @@ use sealfleet_domain::run::{
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId};
 use sealfleet_hosts::{Error as HostError, Hosts, Launched, SandboxHost, Template};
-use sealfleet_ledger::{Claimed, Error, Ledger, Wanted};
+use sealfleet_ledger::{Claimed, Error, Ledger, NewClaim};
 use sealfleet_versions::Versions;
 
 use crate::shared::cascade::at_start;
@@ -200,7 +200,7 @@ async fn claim(
     run_id: RunId,
     step_id: &StepId,
 ) -> Result<Option<(Run, Fence)>, Error> {
-    let wanted = Wanted {
+    let wanted = NewClaim {
         scope,
         worker,
         run_id,

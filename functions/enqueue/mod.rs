@@ -1,8 +1,8 @@
-//! `enqueue`: takes runs in, and puts dead steps back.
+//! `enqueue`: takes runs in, and puts dead steps back in their queues.
 //!
-//! Authorise, validate, resolve the cascade by name and version, check revocations, one
-//! transaction, then tell the pools. A queue message that is not sent is repaired by `sweep`; a run
-//! is stored wholly or not at all.
+//! Validates the run, resolves its cascade by name and version, checks revocations, stores the run
+//! in one transaction, and then sends messages to the pools' queues. A run is stored wholly or not
+//! at all; `sweep` sends a message again that was not sent.
 
 mod resolve;
 mod validate;
@@ -11,7 +11,6 @@ use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::EnqueueRun;
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queues::Queues;
-use sealfleet_domain::access::Action;
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::run::{Mode, Pace, Run};
 use sealfleet_domain::{RunId, StepId, limits};
@@ -19,16 +18,15 @@ use sealfleet_ledger::{Enqueued, Idempotency, Ledger};
 use sealfleet_versions::Versions;
 
 use self::resolve::NewRun;
-use crate::shared::auth::{Caller, Door, caller, path_id};
-use crate::shared::{effects, problems, views};
+use crate::shared::auth::{Door, ProjectCaller};
+use crate::shared::fault::{Answered, Fault};
+use crate::shared::route::route;
+use crate::shared::{effects, views};
 
 /// What this function may use.
 pub struct Ports {
-    /// The tables.
     pub ledger: Ledger,
-    /// Who comes in.
     pub door: Door,
-    /// The queues.
     pub queues: Box<dyn Queues>,
     /// The versions of secrets; never their values.
     pub secrets: Versions,
@@ -41,56 +39,43 @@ pub struct Ports {
 /// # Errors
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-    match (request.method.as_str(), path.as_slice()) {
-        ("POST", ["v1", "runs"]) => enqueue(ports, request).await,
-        ("POST", ["v1", "runs", run_id, "steps", step_id, "retry"]) => {
-            retry(ports, request, run_id, step_id).await
-        }
-        _ => Err(Problem::not_found()),
+    route! { request, &ports.door;
+        ENQUEUE_RUN => |caller, ()| enqueue(ports, caller, request);
+        RETRY_STEP => |caller, (run_id, step_id)| retry(ports, caller, run_id, step_id);
     }
 }
 
-async fn enqueue(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = caller(&ports.door, request, Action::Enqueue).await?;
-    let wanted: EnqueueRun = request.json()?;
+async fn enqueue(ports: &Ports, caller: ProjectCaller, request: &Request) -> Answered {
+    let new: EnqueueRun = request.json()?;
     let idempotency = idempotency(request)?;
     if let Some(idempotency) = &idempotency
         && let Some(before) = ports
             .ledger
             .enqueued_before(&caller.scope, idempotency)
-            .await
-            .map_err(problems::of_ledger)?
+            .await?
     {
         return Answer::json(200, &views::run(before, ports.ledger.now()));
     }
-    let project = ports
-        .ledger
-        .project(&caller.scope)
-        .await
-        .map_err(problems::of_ledger)?;
-    let levels = project
-        .cascade
-        .levels(&wanted.workflow, wanted.profile.as_ref());
-    let (workflow, overrides) = (wanted.workflow.clone(), wanted.overrides.clone());
-    let named = wanted.profile.is_some() || !overrides.is_empty();
-    let steps = validate::steps(wanted, &project, !levels.is_empty())?;
+    let project = ports.ledger.project(&caller.scope).await?;
+    let profiles = project.cascade.levels(&new.workflow, new.profile.as_ref());
+    let steps = validate::steps(&new, &project, !profiles.is_empty())?;
+    let named = new.profile.is_some() || !new.overrides.is_empty();
     let identity = if named || steps.values().any(|step| step.mode == Mode::Identity) {
         let new_run = NewRun {
+            ports,
             caller: &caller,
             project: &project,
-            workflow: &workflow,
-            levels,
-            overrides,
+            run: &new,
+            profiles,
             steps: &steps,
         };
-        Some(resolve::identity(ports, new_run).await?)
+        Some(new_run.identity().await?)
     } else {
         None
     };
     let now = ports.ledger.now();
     let run_id = RunId::new(ports.ledger.ids(), now);
-    let (run, change) = Run::enqueue(run_id, workflow, identity, steps, ports.pace, now);
+    let (run, change) = Run::enqueue(run_id, new.workflow, identity, steps, ports.pace, now);
     let stored = ports
         .ledger
         .enqueue(
@@ -100,8 +85,7 @@ async fn enqueue(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
             idempotency.as_ref(),
             &caller.actor,
         )
-        .await
-        .map_err(problems::of_ledger)?;
+        .await?;
     match stored {
         Enqueued::New => {
             effects::tell(ports.queues.as_ref(), &caller.scope, run_id, &change.ready).await;
@@ -129,7 +113,7 @@ fn idempotency(request: &Request) -> Result<Option<Idempotency>, Problem> {
             ),
         ));
     }
-    // The request as it was meant, so that another order of its fields is the same request.
+    // Parsed, so that the same fields in another order are the same request.
     let body: serde_json::Value = request.json()?;
     Ok(Some(Idempotency {
         key: key.to_owned(),
@@ -137,30 +121,19 @@ fn idempotency(request: &Request) -> Result<Option<Idempotency>, Problem> {
     }))
 }
 
-/// A step is not put back for a key that is revoked: its claim would be refused.
+/// Refuses to put a step back whose claim would be refused, because a key that it sees is revoked.
 async fn refuse_revoked(
     ports: &Ports,
-    caller: &Caller,
+    caller: &ProjectCaller,
     run_id: RunId,
     step_id: &StepId,
-) -> Result<(), Problem> {
-    let run = ports
-        .ledger
-        .run(&caller.scope, run_id)
-        .await
-        .map_err(problems::of_ledger)?;
-    let step = run
-        .step(step_id)
-        .map_err(|refusal| problems::of_refusal(&refusal))?;
-    let Some(identity) = run.identity_of(step) else {
+) -> Result<(), Fault> {
+    let (ledger, scope) = (&ports.ledger, &caller.scope);
+    let run = ledger.run(scope, run_id).await?;
+    let Some(identity) = run.identity_of(run.step(step_id)?) else {
         return Ok(());
     };
-    let revoked = ports
-        .ledger
-        .check_revocations(&caller.scope, &identity)
-        .await
-        .map_err(problems::of_ledger)?;
-    let Some(revoked) = revoked else {
+    let Some(revoked) = ledger.check_revocations(scope, &identity).await? else {
         return Ok(());
     };
     let profiles = identity
@@ -169,40 +142,21 @@ async fn refuse_revoked(
         .map(|used| used.profile)
         .collect();
     let reason = revoked.to_string();
-    let denied = ports.ledger.denied_run(
-        &caller.scope,
-        &caller.actor,
-        &run.workflow,
-        profiles,
-        &reason,
-    );
-    denied.await.map_err(problems::of_ledger)?;
-    Err(Problem::new(Code::SecretRevoked, reason))
+    ledger
+        .denied_run(scope, &caller.actor, &run.workflow, profiles, &reason)
+        .await?;
+    Err(Problem::new(Code::SecretRevoked, reason).into())
 }
 
-async fn retry(
-    ports: &Ports,
-    request: &Request,
-    run_id: &str,
-    step_id: &str,
-) -> Result<Answer, Problem> {
-    let caller = caller(&ports.door, request, Action::Retry).await?;
-    let run_id: RunId = path_id(run_id)?;
-    let step_id: StepId = path_id(step_id)?;
+async fn retry(ports: &Ports, caller: ProjectCaller, run_id: RunId, step_id: StepId) -> Answered {
     refuse_revoked(ports, &caller, run_id, &step_id).await?;
     let done = ports
         .ledger
         .transition(&caller.scope, run_id, &caller.actor, |run, now| {
             run.retry(&step_id, ports.pace, now)
         })
-        .await
-        .map_err(problems::of_ledger)?;
-    effects::tell(
-        ports.queues.as_ref(),
-        &caller.scope,
-        run_id,
-        &done.change.ready,
-    )
-    .await;
+        .await?;
+    let ready = &done.change.ready;
+    effects::tell(ports.queues.as_ref(), &caller.scope, run_id, ready).await;
     Answer::json(200, &views::run(done.run, ports.ledger.now()))
 }

@@ -11,18 +11,18 @@ use sealfleet_domain::run::{InvalidGraph, Mode, StepSpec, check_graph};
 use sealfleet_domain::{StepId, limits};
 
 pub(super) fn steps(
-    wanted: EnqueueRun,
+    run: &EnqueueRun,
     project: &Project,
     with_profile: bool,
 ) -> Result<BTreeMap<StepId, StepSpec>, Problem> {
-    if !wanted.overrides.is_empty() && !with_profile {
+    if !run.overrides.is_empty() && !with_profile {
         return Err(Problem::invalid(
             "overrides",
             "there is no profile to override; name one as `profile`",
         ));
     }
     let mut steps = BTreeMap::new();
-    for (index, step) in wanted.steps.into_iter().enumerate() {
+    for (index, step) in run.steps.iter().cloned().enumerate() {
         let at = format!("steps[{index}]");
         let id = step.id.clone();
         let spec = spec(&at, step, project, with_profile)?;

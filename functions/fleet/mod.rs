@@ -11,12 +11,11 @@ use sealfleet_domain::run::Pace;
 use sealfleet_ledger::Ledger;
 
 use crate::shared::auth::Door;
+use crate::shared::route::route;
 
 /// What this function may use.
 pub struct Ports {
-    /// The tables.
     pub ledger: Ledger,
-    /// Who comes in.
     pub door: Door,
     /// The queues, for steps that a revoked worker leaves behind.
     pub queues: Box<dyn Queues>,
@@ -29,26 +28,22 @@ pub struct Ports {
 /// # Errors
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-    match (request.method.as_str(), path.as_slice()) {
-        ("POST", ["v1", "projects"]) => projects::create(ports, request).await,
-        ("GET", ["v1", "projects"]) => projects::list(ports, request).await,
-        ("GET", ["v1", "projects", project]) => projects::show(ports, request, project).await,
-        ("PUT", ["v1", "projects", project, "limits"]) => {
-            projects::set_limits(ports, request, project).await
-        }
-        ("POST", ["v1", "tokens"]) => tokens::create(ports, request).await,
-        ("GET", ["v1", "tokens"]) => tokens::list(ports, request).await,
-        ("DELETE", ["v1", "tokens", id]) => tokens::revoke(ports, request, id).await,
-        ("POST", ["v1", "enrolment-keys"]) => workers::create_key(ports, request).await,
-        ("GET", ["v1", "enrolment-keys"]) => workers::list_keys(ports, request).await,
-        ("DELETE", ["v1", "enrolment-keys", id]) => workers::revoke_key(ports, request, id).await,
-        ("POST", ["v1", "workers", "register"]) => workers::register(ports, request).await,
-        ("GET", ["v1", "workers"]) => workers::list(ports, request).await,
-        ("GET", ["v1", "workers", id]) => workers::show(ports, request, id).await,
-        ("POST", ["v1", "workers", id, "approve"]) => workers::approve(ports, request, id).await,
-        ("POST", ["v1", "workers", id, "reject"]) => workers::reject(ports, request, id).await,
-        ("POST", ["v1", "workers", id, "revoke"]) => workers::revoke(ports, request, id).await,
-        _ => Err(Problem::not_found()),
+    route! { request, &ports.door;
+        CREATE_PROJECT => |caller, ()| projects::create(ports, caller, request);
+        LIST_PROJECTS => |caller, ()| projects::list(ports, caller, request);
+        GET_PROJECT => |caller, _| projects::show(ports, caller);
+        SET_LIMITS => |caller, _| projects::set_limits(ports, caller, request);
+        CREATE_TOKEN => |caller, ()| tokens::create(ports, caller, request);
+        LIST_TOKENS => |caller, ()| tokens::list(ports, caller, request);
+        REVOKE_TOKEN => |caller, (token_id,)| tokens::revoke(ports, caller, token_id);
+        CREATE_ENROLMENT_KEY => |caller, ()| workers::create_key(ports, caller, request);
+        LIST_ENROLMENT_KEYS => |caller, ()| workers::list_keys(ports, caller, request);
+        REVOKE_ENROLMENT_KEY => |caller, (key_id,)| workers::revoke_key(ports, caller, key_id);
+        REGISTER_WORKER => |caller, ()| workers::register(ports, caller, request);
+        LIST_WORKERS => |caller, ()| workers::list(ports, caller, request);
+        GET_WORKER => |caller, (worker_id,)| workers::show(ports, caller, worker_id);
+        APPROVE_WORKER => |caller, (worker_id,)| workers::approve(ports, caller, worker_id);
+        REJECT_WORKER => |caller, (worker_id,)| workers::reject(ports, caller, worker_id);
+        REVOKE_WORKER => |caller, (worker_id,)| workers::revoke(ports, caller, worker_id);
     }
 }

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{CreatePool, CreateProject, FargateSpec, ProjectSummary, SetLimits};
-use sealfleet_api::{Code, Problem};
-use sealfleet_domain::access::{Action, Principal, Resource};
 use sealfleet_domain::capability::FARGATE;
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::fleet::{HostedPool, Pool, Project, Worker, WorkerStatus};
@@ -15,27 +14,21 @@ use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{PoolName, ProjectScope, WorkerId, limits};
 
 use super::Ports;
-use crate::shared::auth::{authorise, path_id, token_principal};
-use crate::shared::{pages, problems, views};
+use crate::shared::auth::{InPath, OperatorCaller};
+use crate::shared::fault::Answered;
+use crate::shared::{pages, views};
 
-pub(super) async fn create(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let principal = token_principal(&ports.door, request, Action::CreateProject).await?;
-    authorise(&principal, Action::CreateProject, Resource::Platform)?;
-    let Principal::Operator(operator) = &principal else {
-        return Err(Problem::not_found());
-    };
-    let wanted: CreateProject = request.json()?;
-    if wanted.pools.is_empty() || wanted.pools.len() > limits::POOLS {
-        return Err(Problem::invalid(
-            "pools",
-            format!("a project has 1 to {} pools", limits::POOLS),
-        ));
+pub(super) async fn create(ports: &Ports, caller: OperatorCaller, request: &Request) -> Answered {
+    let new: CreateProject = request.json()?;
+    if new.pools.is_empty() || new.pools.len() > limits::POOLS {
+        let detail = format!("a project has 1 to {} pools", limits::POOLS);
+        return Err(Problem::invalid("pools", detail).into());
     }
-    let scope = ProjectScope::entered_by(operator, wanted.project.clone());
+    let scope = ProjectScope::entered_by(&caller.operator, new.project.clone());
     let now = ports.ledger.now();
     let mut pools = BTreeMap::new();
     let mut workers = Vec::new();
-    for (name, pool) in wanted.pools {
+    for (name, pool) in new.pools {
         let pool = match pool {
             CreatePool::Pull {} => Pool::Pull,
             CreatePool::Fargate(spec) => {
@@ -71,21 +64,17 @@ pub(super) async fn create(ports: &Ports, request: &Request) -> Result<Answer, P
         pools.insert(name, pool);
     }
     let project = Project {
-        project: wanted.project,
+        project: new.project,
         pools,
         cascade: Bindings::default(),
         created_at: now,
     };
     ports
         .ledger
-        .create_project(&scope, &project, &workers, &principal.actor())
-        .await
-        .map_err(problems::of_ledger)?;
+        .create_project(&scope, &project, &workers, &caller.actor)
+        .await?;
     let limits = views::limits(None, ports.door.default_limits());
-    Answer::json(
-        201,
-        &views::project(project, &workers, limits).map_err(problems::of_ledger)?,
-    )
+    Answer::json(201, &views::project(project, &workers, limits)?)
 }
 
 fn check_fargate(pool: &PoolName, spec: &FargateSpec) -> Result<(), Problem> {
@@ -96,7 +85,8 @@ fn check_fargate(pool: &PoolName, spec: &FargateSpec) -> Result<(), Problem> {
     if !pinned || spec.image.len() > limits::IMAGE_BYTES {
         return Err(Problem::invalid(
             format!("pools.{pool}.image"),
-            "name the image by its digest, `REPOSITORY@sha256:DIGEST`: a tag could change under a running project",
+            "name the image by its digest, `REPOSITORY@sha256:DIGEST`: a tag could change while the \
+             project runs",
         ));
     }
     FARGATE
@@ -108,71 +98,31 @@ fn check_fargate(pool: &PoolName, spec: &FargateSpec) -> Result<(), Problem> {
     )
 }
 
-pub(super) async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let principal = token_principal(&ports.door, request, Action::ListProjects).await?;
-    authorise(&principal, Action::ListProjects, Resource::Platform)?;
+pub(super) async fn list(ports: &Ports, _: OperatorCaller, request: &Request) -> Answered {
     let fetch = async |after: Option<&str>, limit| ports.ledger.projects(after, limit).await;
-    pages::answer(request, OPERATOR_SCOPE, "projects", fetch, |project| {
-        ProjectSummary { project }
-    })
-    .await
+    let view = |project| ProjectSummary { project };
+    pages::answer(request, OPERATOR_SCOPE, "projects", fetch, view).await
 }
 
-pub(super) async fn show(
-    ports: &Ports,
-    request: &Request,
-    project: &str,
-) -> Result<Answer, Problem> {
-    let principal = token_principal(&ports.door, request, Action::ReadProject).await?;
-    let project = path_id(project)?;
-    authorise(&principal, Action::ReadProject, Resource::Project(&project))?;
-    let scope = match &principal {
-        Principal::Operator(operator) => ProjectScope::entered_by(operator, project),
-        other => other
-            .scope()
-            .cloned()
-            .ok_or_else(|| Problem::new(Code::Forbidden, "no project"))?,
-    };
-    let project = ports
-        .ledger
-        .project(&scope)
-        .await
-        .map_err(problems::of_ledger)?;
-    let limits = ports
-        .ledger
-        .limits(&scope)
-        .await
-        .map_err(problems::of_ledger)?;
+pub(super) async fn show(ports: &Ports, InPath(caller): InPath) -> Answered {
+    let scope = &caller.scope;
+    let project = ports.ledger.project(scope).await?;
+    let limits = ports.ledger.limits(scope).await?;
     let mut workers = Vec::new();
     for pool in project.pools.values() {
         if let Pool::Hosted(HostedPool { worker_id, .. }) = pool {
-            workers.extend(
-                ports
-                    .ledger
-                    .worker(scope.project(), *worker_id)
-                    .await
-                    .map_err(problems::of_ledger)?,
-            );
+            workers.extend(ports.ledger.worker(scope.project(), *worker_id).await?);
         }
     }
     let limits = views::limits(limits, ports.door.default_limits());
-    Answer::json(
-        200,
-        &views::project(project, &workers, limits).map_err(problems::of_ledger)?,
-    )
+    Answer::json(200, &views::project(project, &workers, limits)?)
 }
 
 pub(super) async fn set_limits(
     ports: &Ports,
+    InPath(caller): InPath,
     request: &Request,
-    project: &str,
-) -> Result<Answer, Problem> {
-    let principal = token_principal(&ports.door, request, Action::SetLimits).await?;
-    let project = path_id(project)?;
-    authorise(&principal, Action::SetLimits, Resource::Project(&project))?;
-    let Principal::Operator(operator) = &principal else {
-        return Err(Problem::not_found());
-    };
+) -> Answered {
     let SetLimits { limits } = request.json()?;
     if let Some(limits) = limits {
         let within = |field: &'static str| {
@@ -183,11 +133,9 @@ pub(super) async fn set_limits(
         };
         limits.check().map_err(within)?;
     }
-    let scope = ProjectScope::entered_by(operator, project);
     ports
         .ledger
-        .set_limits(&scope, limits, &principal.actor())
-        .await
-        .map_err(problems::of_ledger)?;
+        .set_limits(&caller.scope, limits, &caller.actor)
+        .await?;
     Answer::json(200, &views::limits(limits, ports.door.default_limits()))
 }

@@ -1,131 +1,70 @@
-//! API tokens: made once, shown once, listed without their secrets, revoked.
+//! API tokens: created once, shown once, listed without their secrets, revoked.
 
 use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{CreateToken, TokenCreated};
-use sealfleet_domain::access::{Action, Principal, Resource, Role};
+use sealfleet_domain::access::Role;
 use sealfleet_domain::credential::Home;
-use sealfleet_domain::{ProjectId, ProjectScope, limits};
+use sealfleet_domain::{TokenId, limits};
 
 use super::Ports;
-use crate::shared::auth::{authorise, path_id, token_principal};
-use crate::shared::{pages, problems, views};
+use crate::shared::auth::{Authenticated, InQuery, ProjectCaller};
+use crate::shared::fault::Answered;
+use crate::shared::{pages, views};
 
-pub(super) async fn create(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let principal = token_principal(&ports.door, request, Action::CreateToken).await?;
-    let wanted: CreateToken = request.json()?;
-    let home = home(&principal, wanted.project.as_ref())?;
-    let Home::Project(project) = &home else {
-        return Err(only_by_cli());
-    };
-    authorise(&principal, Action::CreateToken, Resource::Project(project))?;
-    if wanted.role == Role::Operator {
-        return Err(only_by_cli());
+pub(super) async fn create(ports: &Ports, caller: Authenticated, request: &Request) -> Answered {
+    let new: CreateToken = request.json()?;
+    let by_operator = caller.is_operator();
+    let caller = caller.in_named(new.project)?;
+    if new.role == Role::Operator {
+        let detail = "only `sealfleet token bootstrap` makes operators' tokens, with AWS \
+                      credentials of your own";
+        return Err(Problem::invalid("role", detail).into());
     }
-    if wanted
-        .note
-        .as_ref()
-        .is_some_and(|note| note.len() > limits::NAME_BYTES)
-    {
-        return Err(Problem::invalid(
-            "note",
-            format!("a note has {} bytes at most", limits::NAME_BYTES),
-        ));
+    let long = |note: &String| note.len() > limits::NAME_BYTES;
+    if new.note.as_ref().is_some_and(long) {
+        let detail = format!("a note has {} bytes at most", limits::NAME_BYTES);
+        return Err(Problem::invalid("note", detail).into());
     }
-    if !(1..=limits::TOKEN_SECONDS).contains(&wanted.expires_in_seconds) {
-        return Err(Problem::invalid(
-            "expires_in_seconds",
-            format!("a token lasts 1 to {} seconds", limits::TOKEN_SECONDS),
-        ));
+    if !(1..=limits::TOKEN_SECONDS).contains(&new.expires_in_seconds) {
+        let detail = format!("a token lasts 1 to {} seconds", limits::TOKEN_SECONDS);
+        return Err(Problem::invalid("expires_in_seconds", detail).into());
     }
-    if let Principal::Operator(operator) = &principal {
-        // A token of a project that does not exist would be a door that nobody watches.
-        let scope = ProjectScope::entered_by(operator, project.clone());
-        ports
-            .ledger
-            .project(&scope)
-            .await
-            .map_err(problems::of_ledger)?;
+    if by_operator {
+        // Nobody would watch over the token of a project that does not exist.
+        ports.ledger.project(&caller.scope).await?;
     }
-    let expires_at = ports
-        .ledger
-        .now()
-        .plus_seconds(i64::from(wanted.expires_in_seconds));
+    let seconds = i64::from(new.expires_in_seconds);
+    let expires_at = ports.ledger.now().plus_seconds(seconds);
     let (row, token) = ports
         .ledger
         .create_token(
-            &home,
-            wanted.role,
-            wanted.note,
+            &home(&caller),
+            new.role,
+            new.note,
             expires_at,
-            &principal.actor(),
+            &caller.actor,
         )
-        .await
-        .map_err(problems::of_ledger)?;
-    Answer::json(
-        201,
-        &TokenCreated {
-            token,
-            view: views::token(row),
-        },
-    )
+        .await?;
+    let view = views::token(row);
+    Answer::json(201, &TokenCreated { token, view })
 }
 
-fn only_by_cli() -> Problem {
-    Problem::invalid(
-        "role",
-        "operators' tokens are made by `sealfleet token bootstrap`, with AWS credentials of your own",
-    )
+fn home(caller: &ProjectCaller) -> Home {
+    Home::Project(caller.scope.project().clone())
 }
 
-/// Where a token is made: a project's own, or the one that an operator names.
-fn home(principal: &Principal, named: Option<&ProjectId>) -> Result<Home, Problem> {
-    match (principal.scope(), named) {
-        (None, Some(project)) => Ok(Home::Project(project.clone())),
-        (None, None) => Err(Problem::invalid(
-            "project",
-            "an operator must name the project of the token",
-        )),
-        (Some(scope), None) => Ok(Home::Project(scope.project().clone())),
-        (Some(_), Some(_)) => Err(Problem::invalid(
-            "project",
-            "leave `project` out: a token makes tokens of its own project only",
-        )),
-    }
-}
-
-pub(super) async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let principal = token_principal(&ports.door, request, Action::ListTokens).await?;
-    let named = request
-        .query
-        .get("project")
-        .map(|text| path_id(text))
-        .transpose()?;
-    let home = home(&principal, named.as_ref())?;
-    let Home::Project(project) = &home else {
-        return Err(Problem::not_found());
-    };
-    authorise(&principal, Action::ListTokens, Resource::Project(project))?;
+pub(super) async fn list(ports: &Ports, InQuery(caller): InQuery, request: &Request) -> Answered {
+    let home = home(&caller);
     let fetch = async |after: Option<&str>, limit| ports.ledger.tokens(&home, after, limit).await;
-    pages::answer(request, project.as_str(), "tokens", fetch, views::token).await
+    let project = caller.scope.project().as_str();
+    pages::answer(request, project, "tokens", fetch, views::token).await
 }
 
-pub(super) async fn revoke(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {
-    let principal = token_principal(&ports.door, request, Action::RevokeToken).await?;
-    let named = request
-        .query
-        .get("project")
-        .map(|text| path_id(text))
-        .transpose()?;
-    let home = home(&principal, named.as_ref())?;
-    let Home::Project(project) = &home else {
-        return Err(Problem::not_found());
-    };
-    authorise(&principal, Action::RevokeToken, Resource::Project(project))?;
+pub(super) async fn revoke(ports: &Ports, InQuery(caller): InQuery, id: TokenId) -> Answered {
     let row = ports
         .ledger
-        .revoke_token(&home, path_id(id)?, &principal.actor())
-        .await
-        .map_err(problems::of_ledger)?;
+        .revoke_token(&home(&caller), id, &caller.actor)
+        .await?;
     Answer::json(200, &views::token(row))
 }

@@ -1,17 +1,16 @@
 //! Enrolment keys and workers: register, approve, reject, revoke.
 //!
-//! A worker with an enrolment key is approved for exactly what the key carries; one without waits
-//! for an admin, and is answered alike whether the project exists or not. Revoking a worker ends
-//! its claims at once: its steps are queued again, and its next heartbeat is refused.
+//! A worker with an enrolment key is approved for exactly what the key covers. One without waits
+//! for an admin, and gets the same answer whether the project exists or not. Revoking a worker ends
+//! its claims at once: its steps go back in the queue, and its next heartbeat is refused.
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{
     CreateEnrolmentKey, EnrolmentKeyCreated, RegisterWorker, WorkerRegistered,
 };
 use sealfleet_api::{Code, Problem};
-use sealfleet_domain::access::{Action, Principal, Resource};
-use sealfleet_domain::credential::{Credential, enrolment_key_text, worker_text};
-use sealfleet_domain::fleet::{EnrolmentKey, EnrolmentRefusal, Worker, WorkerStatus};
+use sealfleet_domain::credential::{enrolment_key_text, worker_text};
+use sealfleet_domain::fleet::{EnrolmentKey, EnrolmentRefusal, Pool, Worker, WorkerStatus};
 use sealfleet_domain::hash::SecretHash;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::RequeueReason;
@@ -19,8 +18,9 @@ use sealfleet_domain::{EnrolmentKeyId, ProjectScope, WorkerId, limits};
 use sealfleet_ledger::{Error, Registration};
 
 use super::Ports;
-use crate::shared::auth::{authorise, caller, credential, path_id};
-use crate::shared::{effects, pages, problems, views};
+use crate::shared::auth::{ProjectCaller, Registrant};
+use crate::shared::fault::Answered;
+use crate::shared::{effects, pages, views};
 
 pub(super) fn checked_models(field: &str, models: Vec<String>) -> Result<Vec<String>, Problem> {
     if models.len() > limits::MODELS {
@@ -56,75 +56,63 @@ fn checked_labels(labels: std::collections::BTreeMap<String, String>) -> Result<
     Labels::checked(labels).map_err(|error| Problem::invalid("labels", error.to_string()))
 }
 
-pub(super) async fn create_key(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = caller(&ports.door, request, Action::ManageEnrolmentKeys).await?;
-    let wanted: CreateEnrolmentKey = request.json()?;
-    if !(1..=limits::ENROLMENT_KEY_USES).contains(&wanted.max_uses) {
-        return Err(Problem::invalid(
-            "max_uses",
-            format!("use a number from 1 to {}", limits::ENROLMENT_KEY_USES),
-        ));
+pub(super) async fn create_key(
+    ports: &Ports,
+    caller: ProjectCaller,
+    request: &Request,
+) -> Answered {
+    let new: CreateEnrolmentKey = request.json()?;
+    if !(1..=limits::ENROLMENT_KEY_USES).contains(&new.max_uses) {
+        let detail = format!("use a number from 1 to {}", limits::ENROLMENT_KEY_USES);
+        return Err(Problem::invalid("max_uses", detail).into());
     }
-    if !(1..=limits::ENROLMENT_KEY_SECONDS).contains(&wanted.expires_in_seconds) {
-        return Err(Problem::invalid(
-            "expires_in_seconds",
-            format!("a key lasts 1 to {} seconds", limits::ENROLMENT_KEY_SECONDS),
-        ));
+    if !(1..=limits::ENROLMENT_KEY_SECONDS).contains(&new.expires_in_seconds) {
+        let detail = format!("a key lasts 1 to {} seconds", limits::ENROLMENT_KEY_SECONDS);
+        return Err(Problem::invalid("expires_in_seconds", detail).into());
     }
-    let project = ports
-        .ledger
-        .project(&caller.scope)
-        .await
-        .map_err(problems::of_ledger)?;
-    if !matches!(
-        project.pools.get(&wanted.pool),
-        Some(sealfleet_domain::fleet::Pool::Pull)
-    ) {
-        return Err(Problem::invalid(
-            "pool",
-            "name a pool of kind `pull` of this project: workers register with no other",
-        ));
+    let project = ports.ledger.project(&caller.scope).await?;
+    if !matches!(project.pools.get(&new.pool), Some(Pool::Pull)) {
+        let detail = "name a pool of kind `pull` of this project: workers register with no other";
+        return Err(Problem::invalid("pool", detail).into());
     }
     let now = ports.ledger.now();
     let secret = ports.ledger.ids().secret();
     let row = EnrolmentKey {
         enrolment_key_id: EnrolmentKeyId::new(ports.ledger.ids(), now),
-        pool: wanted.pool,
-        labels: checked_labels(wanted.labels)?,
-        models: checked_models("models", wanted.models)?,
-        max_uses: wanted.max_uses,
+        pool: new.pool,
+        labels: checked_labels(new.labels)?,
+        models: checked_models("models", new.models)?,
+        max_uses: new.max_uses,
         uses: 0,
         hash: SecretHash::of(&secret),
         created_at: now,
-        expires_at: now.plus_seconds(i64::from(wanted.expires_in_seconds)),
+        expires_at: now.plus_seconds(i64::from(new.expires_in_seconds)),
         revoked_at: None,
     };
     ports
         .ledger
         .create_enrolment_key(&caller.scope, &row, &caller.actor)
-        .await
-        .map_err(problems::of_ledger)?;
-    let enrolment_key = enrolment_key_text(&caller.scope, row.enrolment_key_id, &secret);
+        .await?;
     Answer::json(
         201,
         &EnrolmentKeyCreated {
-            enrolment_key,
+            enrolment_key: enrolment_key_text(&caller.scope, row.enrolment_key_id, &secret),
             view: views::enrolment_key(row),
         },
     )
 }
 
-pub(super) async fn list_keys(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = caller(&ports.door, request, Action::ManageEnrolmentKeys).await?;
+pub(super) async fn list_keys(ports: &Ports, caller: ProjectCaller, request: &Request) -> Answered {
     let fetch = async |after: Option<&str>, limit| {
         ports
             .ledger
             .enrolment_keys(&caller.scope, after, limit)
             .await
     };
+    let project = caller.scope.project().as_str();
     pages::answer(
         request,
-        caller.scope.project().as_str(),
+        project,
         "enrolment-keys",
         fetch,
         views::enrolment_key,
@@ -134,121 +122,87 @@ pub(super) async fn list_keys(ports: &Ports, request: &Request) -> Result<Answer
 
 pub(super) async fn revoke_key(
     ports: &Ports,
-    request: &Request,
-    id: &str,
-) -> Result<Answer, Problem> {
-    let caller = caller(&ports.door, request, Action::ManageEnrolmentKeys).await?;
+    caller: ProjectCaller,
+    id: EnrolmentKeyId,
+) -> Answered {
     let row = ports
         .ledger
-        .revoke_enrolment_key(&caller.scope, path_id(id)?, &caller.actor)
-        .await
-        .map_err(problems::of_ledger)?;
+        .revoke_enrolment_key(&caller.scope, id, &caller.actor)
+        .await?;
     Answer::json(200, &views::enrolment_key(row))
 }
 
-pub(super) async fn register(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let key = match request.header("authorization") {
-        None => None,
-        Some(_) => match credential(request)? {
-            Credential::EnrolmentKey(presented) => Some(presented),
-            Credential::Token(_) | Credential::Worker(_) => return Err(Problem::unauthenticated()),
-        },
-    };
-    let wanted: RegisterWorker = request.json()?;
+pub(super) async fn register(ports: &Ports, registrant: Registrant, request: &Request) -> Answered {
+    let new: RegisterWorker = request.json()?;
+    let project = new.project.clone();
     let secret = ports.ledger.ids().secret();
-    let worker = checked_worker(ports, wanted.clone(), SecretHash::of(&secret))?;
-    let Some(presented) = key else {
-        let scope = ProjectScope::of_pending_registration(wanted.project);
-        let actor = format!("worker:{}", worker.worker_id);
-        ports.door.admit_registration(&scope).await?;
-        ports
-            .ledger
-            .register_worker(&scope, &worker, Registration::Pending, &actor)
-            .await
-            .map_err(problems::of_ledger)?;
-        return registered(202, &scope, &worker, &secret);
-    };
-    let sealfleet_domain::credential::Home::Project(home) = presented.home.clone() else {
-        return Err(Problem::unauthenticated());
-    };
-    // The key is read again when another used it at the same moment: its last use goes to one of
-    // them.
-    for _ in 0..10 {
-        let stored = ports
-            .ledger
-            .enrolment_key(&home, presented.id)
-            .await
-            .map_err(problems::of_ledger)?;
-        let scope = presented
-            .verify(stored.as_ref(), ports.ledger.now())
-            .map_err(|_| Problem::unauthenticated())?;
-        let row = stored.ok_or_else(Problem::unauthenticated)?;
-        let principal = Principal::Enrolment {
-            scope: scope.clone(),
-            key_id: presented.id,
-        };
-        authorise(
-            &principal,
-            Action::RegisterWorker,
-            Resource::Project(scope.project()),
-        )?;
-        if wanted.project != *scope.project() {
-            return Err(uncovered(&EnrolmentRefusal::Project));
+    let worker = checked_worker(ports, new, SecretHash::of(&secret))?;
+    let holder = match registrant {
+        Registrant::KeyHolder(holder) => holder,
+        Registrant::Unknown => {
+            let scope = ProjectScope::of_pending_registration(project);
+            let actor = format!("worker:{}", worker.worker_id);
+            ports.door.admit_registration(&scope).await?;
+            ports
+                .ledger
+                .register_worker(&scope, &worker, Registration::Pending, &actor)
+                .await?;
+            return registered(202, &scope, &worker, &secret);
         }
-        row.covers(&worker.pool, &worker.labels, &worker.models)
+    };
+    // The key is read again when another registration used it at the same moment: only one of them
+    // gets its last use.
+    for _ in 0..10 {
+        let (caller, key) = holder.verify(&ports.ledger).await?;
+        if project != *caller.scope.project() {
+            return Err(uncovered(&EnrolmentRefusal::Project).into());
+        }
+        key.covers(&worker.pool, &worker.labels, &worker.models)
             .map_err(|refusal| uncovered(&refusal))?;
         let approved = Worker {
             status: WorkerStatus::Approved,
-            enrolled_by: Some(presented.id),
+            enrolled_by: Some(key.enrolment_key_id),
             ..worker.clone()
         };
+        let registration = Registration::ByKey(key);
         let stored = ports
             .ledger
-            .register_worker(
-                &scope,
-                &approved,
-                Registration::ByKey(row),
-                &principal.actor(),
-            )
+            .register_worker(&caller.scope, &approved, registration, &caller.actor)
             .await;
         match stored {
-            Ok(()) => return registered(201, &scope, &approved, &secret),
+            Ok(()) => return registered(201, &caller.scope, &approved, &secret),
             Err(Error::Contended) => {}
-            Err(error) => return Err(problems::of_ledger(error)),
+            Err(error) => return Err(error.into()),
         }
     }
-    Err(problems::of_ledger(Error::Contended))
+    Err(Error::Contended.into())
 }
 
-fn checked_worker(
-    ports: &Ports,
-    wanted: RegisterWorker,
-    hash: SecretHash,
-) -> Result<Worker, Problem> {
-    let printable = wanted.name.chars().all(|letter| !letter.is_control());
-    if wanted.name.is_empty() || wanted.name.len() > limits::NAME_BYTES || !printable {
+fn checked_worker(ports: &Ports, new: RegisterWorker, hash: SecretHash) -> Result<Worker, Problem> {
+    let printable = new.name.chars().all(|letter| !letter.is_control());
+    if new.name.is_empty() || new.name.len() > limits::NAME_BYTES || !printable {
         return Err(Problem::invalid(
             "name",
             format!("a name has 1 to {} printable bytes", limits::NAME_BYTES),
         ));
     }
-    if wanted.modes.is_empty() {
+    if new.modes.is_empty() {
         return Err(Problem::invalid(
             "modes",
             "name at least one of `bare`, `sandboxed` and `identity`",
         ));
     }
-    checked_concurrency("max_concurrent", wanted.max_concurrent)?;
+    checked_concurrency("max_concurrent", new.max_concurrent)?;
     let now = ports.ledger.now();
     Ok(Worker {
         worker_id: WorkerId::new(ports.ledger.ids(), now),
-        name: wanted.name,
-        pool: wanted.pool,
+        name: new.name,
+        pool: new.pool,
         status: WorkerStatus::Pending,
-        labels: checked_labels(wanted.labels)?,
-        models: checked_models("models", wanted.models)?,
-        modes: wanted.modes.into_iter().collect(),
-        max_concurrent: wanted.max_concurrent,
+        labels: checked_labels(new.labels)?,
+        models: checked_models("models", new.models)?,
+        modes: new.modes.into_iter().collect(),
+        max_concurrent: new.max_concurrent,
         hash: Some(hash),
         enrolled_by: None,
         registered_at: now,
@@ -259,12 +213,7 @@ fn uncovered(refusal: &EnrolmentRefusal) -> Problem {
     Problem::new(Code::EnrolmentRefused, refusal.to_string())
 }
 
-fn registered(
-    status: u16,
-    scope: &ProjectScope,
-    worker: &Worker,
-    secret: &[u8; 32],
-) -> Result<Answer, Problem> {
+fn registered(status: u16, scope: &ProjectScope, worker: &Worker, secret: &[u8; 32]) -> Answered {
     let credential = worker_text(scope, worker.worker_id, secret);
     Answer::json(
         status,
@@ -276,126 +225,79 @@ fn registered(
     )
 }
 
-pub(super) async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = caller(&ports.door, request, Action::ReadWorkers).await?;
+pub(super) async fn list(ports: &Ports, caller: ProjectCaller, request: &Request) -> Answered {
     let fetch =
         async |after: Option<&str>, limit| ports.ledger.workers(&caller.scope, after, limit).await;
-    pages::answer(
-        request,
-        caller.scope.project().as_str(),
-        "workers",
-        fetch,
-        views::worker,
-    )
-    .await
+    let project = caller.scope.project().as_str();
+    pages::answer(request, project, "workers", fetch, views::worker).await
 }
 
-pub(super) async fn show(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {
-    let caller = caller(&ports.door, request, Action::ReadWorkers).await?;
-    let worker = ports
-        .ledger
-        .worker(caller.scope.project(), path_id(id)?)
-        .await
-        .map_err(problems::of_ledger)?;
+pub(super) async fn show(ports: &Ports, caller: ProjectCaller, id: WorkerId) -> Answered {
+    let worker = ports.ledger.worker(caller.scope.project(), id).await?;
     Answer::json(200, &views::worker(worker.ok_or_else(Problem::not_found)?))
 }
 
-pub(super) async fn approve(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {
-    decide(ports, request, id, WorkerStatus::Approved).await
+pub(super) async fn approve(ports: &Ports, caller: ProjectCaller, id: WorkerId) -> Answered {
+    decide(ports, caller, id, WorkerStatus::Approved).await
 }
 
-pub(super) async fn reject(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {
-    decide(ports, request, id, WorkerStatus::Rejected).await
+pub(super) async fn reject(ports: &Ports, caller: ProjectCaller, id: WorkerId) -> Answered {
+    decide(ports, caller, id, WorkerStatus::Rejected).await
 }
 
-async fn decide(
-    ports: &Ports,
-    request: &Request,
-    id: &str,
-    to: WorkerStatus,
-) -> Result<Answer, Problem> {
-    let caller = caller(&ports.door, request, Action::ManageWorkers).await?;
+async fn decide(ports: &Ports, caller: ProjectCaller, id: WorkerId, to: WorkerStatus) -> Answered {
+    let from = [WorkerStatus::Pending];
     let worker = ports
         .ledger
-        .set_worker_status(
-            &caller.scope,
-            path_id(id)?,
-            &[WorkerStatus::Pending],
-            to,
-            &caller.actor,
-        )
-        .await
-        .map_err(problems::of_ledger)?;
+        .set_worker_status(&caller.scope, id, &from, to, &caller.actor)
+        .await?;
     Answer::json(200, &views::worker(worker))
 }
 
-pub(super) async fn revoke(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {
-    let caller = caller(&ports.door, request, Action::ManageWorkers).await?;
-    let worker_id: WorkerId = path_id(id)?;
+pub(super) async fn revoke(ports: &Ports, caller: ProjectCaller, id: WorkerId) -> Answered {
+    let (scope, actor) = (&caller.scope, &caller.actor);
+    let from = [WorkerStatus::Pending, WorkerStatus::Approved];
     let revoked = ports
         .ledger
-        .set_worker_status(
-            &caller.scope,
-            worker_id,
-            &[WorkerStatus::Pending, WorkerStatus::Approved],
-            WorkerStatus::Revoked,
-            &caller.actor,
-        )
+        .set_worker_status(scope, id, &from, WorkerStatus::Revoked, actor)
         .await;
     let worker = match revoked {
         Ok(worker) => worker,
-        // Asked again after an answer that was lost: go on with what may still be held.
-        Err(Error::WrongState("revoked")) => ports
-            .ledger
-            .worker(caller.scope.project(), worker_id)
-            .await
-            .map_err(problems::of_ledger)?
-            .ok_or_else(Problem::not_found)?,
-        Err(error) => return Err(problems::of_ledger(error)),
+        // Repeated after a lost answer: go on with the steps that it may still hold.
+        Err(Error::WrongState("revoked")) => {
+            let stored = ports.ledger.worker(scope.project(), id).await?;
+            stored.ok_or_else(Problem::not_found)?
+        }
+        Err(error) => return Err(error.into()),
     };
-    requeue(ports, &caller.scope, worker_id, &caller.actor).await?;
+    requeue(ports, scope, id, actor).await?;
     Answer::json(200, &views::worker(worker))
 }
 
-/// Queues again what a revoked worker held. What is missed here, `sweep` finds when the lease runs
-/// out.
+/// Puts the steps that a revoked worker held back in their queues. `sweep` finds what is missed
+/// here when the lease expires.
 async fn requeue(
     ports: &Ports,
     scope: &ProjectScope,
     worker_id: WorkerId,
     actor: &str,
-) -> Result<(), Problem> {
-    let held = ports
-        .ledger
-        .leases_of(scope, worker_id)
-        .await
-        .map_err(problems::of_ledger)?;
-    for lease in held {
+) -> Result<(), Error> {
+    for lease in ports.ledger.leases_of(scope, worker_id).await? {
+        let reason = RequeueReason::WorkerRevoked;
         let lost = ports
             .ledger
             .transition(scope, lease.run_id, actor, |run, now| {
-                run.lose(
-                    &lease.step_id,
-                    lease.fence,
-                    RequeueReason::WorkerRevoked,
-                    ports.pace,
-                    now,
-                )
+                run.lose(&lease.step_id, lease.fence, reason, ports.pace, now)
             })
             .await;
         match lost {
             Ok(done) => {
-                effects::tell(
-                    ports.queues.as_ref(),
-                    scope,
-                    lease.run_id,
-                    &done.change.ready,
-                )
-                .await
+                let ready = &done.change.ready;
+                effects::tell(ports.queues.as_ref(), scope, lease.run_id, ready).await;
             }
-            // It ended by itself in the meantime.
+            // It has ended by itself meanwhile.
             Err(Error::Refused(_)) => {}
-            Err(error) => return Err(problems::of_ledger(error)),
+            Err(error) => return Err(error),
         }
     }
     Ok(())

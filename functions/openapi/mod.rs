@@ -1,8 +1,12 @@
-//! `openapi`: shows the document that describes the API. Requests that no route takes arrive here
-//! too, and are told so before this handler is asked.
+//! `openapi`: shows the document that describes the API. API Gateway also sends the requests here
+//! that no route takes; they are refused before this handler is asked.
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::{Code, Problem};
+
+use crate::shared::auth::Anybody;
+use crate::shared::fault::Answered;
+use crate::shared::route::route;
 
 /// The checked-in document; a test compares it with the code.
 const DOCUMENT: &str = include_str!("../../docs/openapi.json");
@@ -11,16 +15,13 @@ const DOCUMENT: &str = include_str!("../../docs/openapi.json");
 ///
 /// # Errors
 /// The problem to answer with.
-pub fn handle(request: &Request) -> Result<Answer, Problem> {
-    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-    match (request.method.as_str(), path.as_slice()) {
-        ("GET", ["v1", "openapi.json"]) => show(),
-        // An operation of another function, that API Gateway did not route there.
-        _ => Err(Problem::not_found()),
+pub async fn handle(request: &Request) -> Result<Answer, Problem> {
+    route! { request, &();
+        GET_OPENAPI => |caller, ()| show(caller);
     }
 }
 
-fn show() -> Result<Answer, Problem> {
+async fn show(_: Anybody) -> Answered {
     let document: serde_json::Value = serde_json::from_str(DOCUMENT).map_err(|_| {
         Problem::new(
             Code::Internal,

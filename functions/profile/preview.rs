@@ -1,7 +1,6 @@
-//! What a run would start with, by name: each key with its origin, and whether the tool in question
-//! would see it.
+//! Shows what a run would start with, by name: each key with its origin, and whether the tool in
+//! question would see it.
 
-use sealfleet_api::Problem;
 use sealfleet_api::types::{ResolveCascade, ResolvedCascade, ResolvedKey};
 use sealfleet_domain::ProjectScope;
 use sealfleet_domain::acl::sees;
@@ -9,32 +8,22 @@ use sealfleet_domain::cascade::{Entry, Resolved, resolve};
 use sealfleet_domain::identity::Identity;
 use sealfleet_ledger::Ledger;
 
-use crate::shared::problems;
+use crate::shared::fault::Fault;
 
 pub(super) async fn of(
     ledger: &Ledger,
     scope: &ProjectScope,
-    wanted: ResolveCascade,
-) -> Result<ResolvedCascade, Problem> {
-    wanted
-        .overrides
-        .check()
-        .map_err(|error| Problem::invalid(error.field, error.message))?;
-    let project = ledger.project(scope).await.map_err(problems::of_ledger)?;
+    question: ResolveCascade,
+) -> Result<ResolvedCascade, Fault> {
+    question.overrides.check()?;
+    let project = ledger.project(scope).await?;
     let levels = project
         .cascade
-        .levels(&wanted.workflow, wanted.profile.as_ref());
-    let layers = ledger
-        .layers(scope, &levels)
-        .await
-        .map_err(problems::of_ledger)?;
-    let outcome = resolve(&layers, &wanted.overrides, &wanted.workflow)
-        .map_err(|error| problems::of_cascade(&error))?;
-    let identity = Identity::new(&layers, wanted.overrides.clone(), outcome.clone());
-    let active = ledger
-        .revocations_for(scope, &identity)
-        .await
-        .map_err(problems::of_ledger)?;
+        .levels(&question.workflow, question.profile.as_ref());
+    let layers = ledger.layers(scope, &levels).await?;
+    let outcome = resolve(&layers, &question.overrides, &question.workflow)?;
+    let identity = Identity::new(&layers, question.overrides.clone(), outcome.clone());
+    let active = ledger.revocations_for(scope, &identity).await?;
     let revoked_by = |key: &str| {
         let secret = identity.secrets.iter().find(|secret| secret.name == key)?;
         active
@@ -47,7 +36,7 @@ pub(super) async fn of(
         value: None,
         secret: Some(entry.set),
         origin: entry.origin,
-        seen: sees(outcome.tools.as_ref(), wanted.tool.as_ref(), &key),
+        seen: sees(outcome.tools.as_ref(), question.tool.as_ref(), &key),
         revoked_by: revoked_by(&key),
         key,
     }));

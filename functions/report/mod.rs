@@ -1,5 +1,5 @@
-//! `report`: pull workers tell that a sandbox has started and how it ended, each with the fence of
-//! their claim.
+//! `report`: pull workers report that a sandbox has started and how it ended, each time with the
+//! fence of their claim.
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{ReportStep, StartStep, StepAnswer};
@@ -8,14 +8,15 @@ use sealfleet_aws::queues::Queues;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::run::{Failure, Fence, Handle, Outcome, Pace, Refusal};
 use sealfleet_domain::{RunId, StepId, limits};
-use sealfleet_ledger::{Error, Ledger, Ready, Start, Transitioned};
+use sealfleet_ledger::{Error, Ledger, Start, StartedSandbox, Transitioned};
 
-use crate::shared::auth::{WorkerCaller, approved_worker};
-use crate::shared::{effects, problems};
+use crate::shared::auth::WorkerCaller;
+use crate::shared::effects;
+use crate::shared::fault::{Answered, Fault};
+use crate::shared::route::route;
 
 /// What this function may use.
 pub struct Ports {
-    /// The tables.
     pub ledger: Ledger,
     /// The queues, for steps that become ready.
     pub queues: Box<dyn Queues>,
@@ -28,74 +29,65 @@ pub struct Ports {
 /// # Errors
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-    match (request.method.as_str(), path.as_slice()) {
-        ("POST", ["v1", "starts"]) => start(ports, request).await,
-        ("POST", ["v1", "reports"]) => report(ports, request).await,
-        _ => Err(Problem::not_found()),
+    route! { request, &ports.ledger;
+        START_STEP => |caller, ()| start(ports, caller, request);
+        REPORT_STEP => |caller, ()| report(ports, caller, request);
     }
 }
 
-async fn start(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = approved_worker(&ports.ledger, request).await?;
-    let told: StartStep = request.json()?;
-    if told.sandbox.len() > limits::NAME_BYTES {
-        return Err(Problem::invalid(
-            "sandbox",
-            format!("{} bytes at most", limits::NAME_BYTES),
-        ));
+async fn start(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answered {
+    let started: StartStep = request.json()?;
+    if started.sandbox.len() > limits::NAME_BYTES {
+        let detail = format!("{} bytes at most", limits::NAME_BYTES);
+        return Err(Problem::invalid("sandbox", detail).into());
     }
-    let long = |text: &String| text.len() > limits::NAME_BYTES * 2;
-    if told.resolved.len() > limits::SECRETS || told.resolved.values().any(long) {
-        return Err(Problem::invalid(
-            "resolved",
-            format!(
-                "{} versions of {} bytes at most",
-                limits::SECRETS,
-                limits::NAME_BYTES * 2
-            ),
-        ));
+    let most = limits::NAME_BYTES * 2;
+    let long = |version: &String| version.len() > most;
+    if started.resolved.len() > limits::SECRETS || started.resolved.values().any(long) {
+        let detail = format!("{} versions of {most} bytes at most", limits::SECRETS);
+        return Err(Problem::invalid("resolved", detail).into());
     }
-    let ready = Ready {
+    let sandbox = StartedSandbox {
         scope: &caller.scope,
-        run_id: told.run_id,
-        step_id: &told.step_id,
+        run_id: started.run_id,
+        step_id: &started.step_id,
         holder: Some(caller.worker.worker_id),
-        fence: told.fence,
-        handle: Handle::new(told.sandbox),
-        resolved: &told.resolved,
+        fence: started.fence,
+        handle: Handle::new(started.sandbox),
+        resolved: &started.resolved,
         pace: ports.pace,
     };
-    let done = match ports.ledger.start(&ready, &caller.actor).await {
+    let done = match ports.ledger.start(&sandbox, &caller.actor).await {
         Ok(Start::Running(done)) => Ok(done),
         Ok(Start::Revoked(_, revoked)) => {
-            return Err(Problem::new(Code::SecretRevoked, revoked.to_string()));
+            return Err(Problem::new(Code::SecretRevoked, revoked.to_string()).into());
         }
         Err(error) => Err(error),
     };
-    answer(ports, &caller, told.run_id, &told.step_id, told.fence, done).await
+    let lease = (started.run_id, &started.step_id, started.fence);
+    answer(ports, &caller, lease, done).await
 }
 
-async fn report(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = approved_worker(&ports.ledger, request).await?;
-    let told: ReportStep = request.json()?;
-    let outcome = outcome(&told)?;
+async fn report(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answered {
+    let ended: ReportStep = request.json()?;
+    let outcome = outcome(&ended)?;
     let holder = Some(caller.worker.worker_id);
+    let (run_id, step_id, fence) = (ended.run_id, &ended.step_id, ended.fence);
     let done = ports
         .ledger
-        .transition(&caller.scope, told.run_id, &caller.actor, |run, now| {
-            run.finish(&told.step_id, holder, told.fence, &outcome, ports.pace, now)
+        .transition(&caller.scope, run_id, &caller.actor, |run, now| {
+            run.finish(step_id, holder, fence, &outcome, ports.pace, now)
         })
         .await;
-    answer(ports, &caller, told.run_id, &told.step_id, told.fence, done).await
+    answer(ports, &caller, (run_id, step_id, fence), done).await
 }
 
-fn outcome(told: &ReportStep) -> Result<Outcome, Problem> {
-    match (told.state.as_str(), told.failure.clone()) {
+fn outcome(ended: &ReportStep) -> Result<Outcome, Problem> {
+    match (ended.state.as_str(), ended.failure.clone()) {
         ("succeeded", None) => Ok(Outcome::Succeeded),
         ("succeeded", Some(_)) => Err(Problem::invalid(
             "failure",
-            "leave `failure` out of a report that it succeeded",
+            "leave `failure` out when the step succeeded",
         )),
         ("failed", Some(failure)) => {
             check_failure(&failure)?;
@@ -103,16 +95,16 @@ fn outcome(told: &ReportStep) -> Result<Outcome, Problem> {
         }
         ("failed", None) => Err(Problem::invalid(
             "failure",
-            "say how it failed, for example `{\"kind\":\"exit\",\"code\":1}`",
+            "say how the step failed, for example `{\"kind\":\"exit\",\"code\":1}`",
         )),
         _ => Err(Problem::invalid(
             "state",
-            "a report is of an end: `succeeded` or `failed`",
+            "use `succeeded` or `failed`: only the end of a step is reported",
         )),
     }
 }
 
-/// A worker tells how its sandbox failed; what only the control plane decides, it cannot claim.
+/// A worker reports how its sandbox failed. It cannot report what only the control plane decides.
 fn check_failure(failure: &Failure) -> Result<(), Problem> {
     let (most, field) = (limits::DETAIL_BYTES, "failure.detail");
     match failure {
@@ -142,52 +134,36 @@ fn check_failure(failure: &Failure) -> Result<(), Problem> {
 async fn answer(
     ports: &Ports,
     caller: &WorkerCaller,
-    run_id: RunId,
-    step_id: &StepId,
-    fence: Fence,
+    lease: (RunId, &StepId, Fence),
     done: Result<Transitioned, Error>,
-) -> Result<Answer, Problem> {
+) -> Answered {
+    let (run_id, step_id, _) = lease;
     match done {
         Ok(done) => {
-            effects::tell(
-                ports.queues.as_ref(),
-                &caller.scope,
-                run_id,
-                &done.change.ready,
-            )
-            .await;
-            let step = done
-                .run
-                .step(step_id)
-                .map_err(|refusal| problems::of_refusal(&refusal))?;
-            Answer::json(
-                200,
-                &StepAnswer {
-                    state: step.state.name().to_owned(),
-                },
-            )
+            let ready = &done.change.ready;
+            effects::tell(ports.queues.as_ref(), &caller.scope, run_id, ready).await;
+            let state = done.run.step(step_id)?.state.name().to_owned();
+            Answer::json(200, &StepAnswer { state })
         }
         Err(Error::Refused(refusal)) => {
-            let problem = problems::of_refusal(&refusal);
-            if matches!(refusal, Refusal::NoSuchStep(_)) {
-                return Err(problem);
+            let known = !matches!(refusal, Refusal::NoSuchStep(_));
+            let fault = Fault::from(refusal);
+            if known {
+                record_refusal(ports, caller, lease, fault.code()).await?;
             }
-            note(ports, caller, run_id, step_id, fence, problem.code).await?;
-            Err(problem)
+            Err(fault)
         }
-        Err(error) => Err(problems::of_ledger(error)),
+        Err(error) => Err(error.into()),
     }
 }
 
-/// Somebody who acts on a lease that is not theirs any more is worth knowing of.
-async fn note(
+/// Records that a worker acted on a lease that it no longer holds.
+async fn record_refusal(
     ports: &Ports,
     caller: &WorkerCaller,
-    run_id: RunId,
-    step_id: &StepId,
-    fence: Fence,
+    (run_id, step_id, fence): (RunId, &StepId, Fence),
     code: Code,
-) -> Result<(), Problem> {
+) -> Result<(), Error> {
     let event = Event::ReportRefused {
         step_id: step_id.clone(),
         fence,
@@ -197,5 +173,4 @@ async fn note(
         .ledger
         .record(&caller.scope, &caller.actor, Some(run_id), vec![event])
         .await
-        .map_err(problems::of_ledger)
 }

@@ -1,25 +1,28 @@
-//! `revoke`: takes keys away, now or also from what runs, and gives them back.
+//! `revoke`: takes keys away from new starts, or also from what runs, and gives them back.
 //!
-//! The revocation rows are written first; only then is read what is in flight. A hard revocation is
-//! worked on at once, for as long as a request may take, and `sweep` goes on where this ended. So
-//! the revocation itself never waits for what it sets off, and finishes whoever dies. Revoking and
-//! aborting go on while the audit table does not answer: the entries wait in the ledger's outbox.
+//! The revocation rows are written first, and only then the runs in flight are read. A hard
+//! revocation aborts runs at once, for as long as a request may take, and `sweep` continues where
+//! this ended. So a revocation never waits for the runs that it aborts, and finishes even if this
+//! function dies. Revoking and aborting go on while the audit table does not answer: the entries
+//! wait in the ledger's outbox.
 
 use std::collections::BTreeSet;
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{
-    AffectedRun, ProfileKey, RevocationPreview, RevocationsCreated, Revoke,
+    AffectedRun, FanOutView, PreviewRevocation, ProfileKey, RevocationPreview, RevocationsCreated,
+    Revoke,
 };
 use sealfleet_api::{Code, Problem};
-use sealfleet_domain::access::Action;
 use sealfleet_domain::revocation::{FanOut, Revocation};
 use sealfleet_domain::{FanOutId, Owner, ProfileRef, RevocationId, Timestamp, limits};
 use sealfleet_hosts::Hosts;
 use sealfleet_ledger::{Error, Ledger, owner_of};
 
-use crate::shared::auth::{Door, OwnerCaller, owner_caller, path_id};
-use crate::shared::{fan_out, pages, problems};
+use crate::shared::auth::{Door, OwnerCaller};
+use crate::shared::fault::{Answered, Fault};
+use crate::shared::route::route;
+use crate::shared::{fan_out, pages};
 
 /// Seconds that a request works on its fan-out; API Gateway waits for 30.
 const INLINE_SECONDS: i64 = 10;
@@ -28,9 +31,7 @@ const PREVIEWED: usize = 1000;
 
 /// What this function may use.
 pub struct Ports {
-    /// The tables.
     pub ledger: Ledger,
-    /// Who comes in.
     pub door: Door,
     /// Where sandboxes run.
     pub hosts: Hosts,
@@ -41,46 +42,42 @@ pub struct Ports {
 /// # Errors
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-    match (request.method.as_str(), path.as_slice()) {
-        ("POST", ["v1", "revocations"]) => revoke(ports, request).await,
-        ("POST", ["v1", "revocations:preview"]) => preview(ports, request).await,
-        ("GET", ["v1", "revocations"]) => list(ports, request).await,
-        ("GET", ["v1", "revocations", id]) => show(ports, request, id).await,
-        ("POST", ["v1", "revocations", id, "lift"]) => lift(ports, request, id).await,
-        ("GET", ["v1", "fan-outs", id]) => show_fan_out(ports, request, id).await,
-        _ => Err(Problem::not_found()),
+    route! { request, &ports.door;
+        CREATE_REVOCATIONS => |caller, ()| revoke(ports, caller, request);
+        PREVIEW_REVOCATION => |caller, ()| preview(ports, caller, request);
+        LIST_REVOCATIONS => |caller, ()| list(ports, caller, request);
+        GET_REVOCATION => |caller, (revocation_id,)| show(ports, caller, revocation_id);
+        LIFT_REVOCATION => |caller, (revocation_id,)| lift(ports, caller, revocation_id);
+        GET_FAN_OUT => |caller, (fan_out_id,)| show_fan_out(ports, caller, fan_out_id);
     }
 }
 
-async fn revoke(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = owner_caller(&ports.door, request, Action::Revoke).await?;
-    let wanted: Revoke = request.json()?;
+async fn revoke(ports: &Ports, caller: OwnerCaller, request: &Request) -> Answered {
+    let Revoke { keys, hard, reason } = request.json()?;
+    check_keys(&keys)?;
+    check_reason(&reason)?;
     let now = ports.ledger.now();
-    let fan_out_id = wanted.hard.then(|| FanOutId::new(ports.ledger.ids(), now));
-    let revocations = revocations(ports, &caller, wanted, fan_out_id, now).await?;
+    let fan_out_id = hard.then(|| FanOutId::new(ports.ledger.ids(), now));
+    let mut revocations = revocations(ports, &caller, keys, now).await?;
+    for revocation in &mut revocations {
+        revocation.hard = hard;
+        revocation.reason.clone_from(&reason);
+        revocation.fan_out_id = fan_out_id;
+    }
     let fan_out = match fan_out_id {
         None => None,
-        Some(fan_out_id) => {
-            let next = ports
-                .ledger
-                .first_place(&caller.owner)
-                .await
-                .map_err(problems::of_ledger)?;
-            Some(FanOut {
-                fan_out_id,
-                revocations: revocations.clone(),
-                started_at: now,
-                next,
-                finished: None,
-            })
-        }
+        Some(fan_out_id) => Some(FanOut {
+            fan_out_id,
+            revocations: revocations.clone(),
+            started_at: now,
+            next: ports.ledger.first_place(&caller.owner).await?,
+            finished: None,
+        }),
     };
     ports
         .ledger
         .revoke(&caller.owner, &revocations, fan_out.as_ref(), &caller.actor)
-        .await
-        .map_err(problems::of_ledger)?;
+        .await?;
     let fan_out = match fan_out {
         None => None,
         Some(fan_out) => Some(work_on(ports, &caller.owner, fan_out).await?),
@@ -94,34 +91,29 @@ async fn revoke(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     )
 }
 
-async fn work_on(
-    ports: &Ports,
-    owner: &Owner,
-    started: FanOut,
-) -> Result<sealfleet_api::types::FanOutView, Problem> {
+/// Aborts runs for as long as a request may take.
+async fn work_on(ports: &Ports, owner: &Owner, started: FanOut) -> Result<FanOutView, Error> {
     let until = ports.ledger.now().plus_seconds(INLINE_SECONDS);
     let advanced =
         fan_out::advance(&ports.ledger, &ports.hosts, owner, started.clone(), until).await;
     let so_far = advanced.unwrap_or_else(|error| {
-        tracing::warn!(%error, fan_out_id = %started.fan_out_id, "the fan-out was interrupted; it will go on");
+        let fan_out_id = started.fan_out_id;
+        tracing::warn!(%error, %fan_out_id, "the fan-out was interrupted; `sweep` continues it");
         started
     });
-    fan_out::view(&ports.ledger, owner, so_far)
-        .await
-        .map_err(problems::of_ledger)
+    fan_out::view(&ports.ledger, owner, so_far).await
 }
 
-/// What a request asks for, checked, each key with the address that its profile declares.
+/// The revocation of each key, with the address that its profile declares: soft, and without a
+/// reason.
 async fn revocations(
     ports: &Ports,
     caller: &OwnerCaller,
-    wanted: Revoke,
-    fan_out_id: Option<FanOutId>,
+    keys: Vec<ProfileKey>,
     at: Timestamp,
-) -> Result<Vec<Revocation>, Problem> {
-    check(&wanted)?;
+) -> Result<Vec<Revocation>, Fault> {
     let mut revocations = Vec::new();
-    for (index, ProfileKey { profile, key }) in wanted.keys.into_iter().enumerate() {
+    for (index, ProfileKey { profile, key }) in keys.into_iter().enumerate() {
         let profile = match (&caller.owner, profile) {
             (Owner::System, ProfileRef::Own(name)) => ProfileRef::System(name),
             (_, profile) => profile,
@@ -130,73 +122,58 @@ async fn revocations(
             Owner::System => Owner::System,
             Owner::Project(scope) => owner_of(scope, &profile),
         };
-        let declared = ports
-            .ledger
-            .declared(&owner, profile.name(), &key)
-            .await
-            .map_err(|error| match error {
-                Error::NotFound => Problem {
-                    field: Some(format!("keys[{index}]")),
-                    ..Problem::new(
-                        Code::NotFound,
-                        format!("profile `{profile}` declares no secret `{key}`"),
-                    )
-                },
-                other => problems::of_ledger(other),
-            })?;
+        let uri = match ports.ledger.declared(&owner, profile.name(), &key).await {
+            Ok(declared) => declared.uri,
+            Err(Error::NotFound) => {
+                let detail = format!("profile `{profile}` declares no secret `{key}`");
+                let unknown = Fault::from(Problem::new(Code::NotFound, detail));
+                return Err(unknown.at(format!("keys[{index}]")));
+            }
+            Err(error) => return Err(error.into()),
+        };
         revocations.push(Revocation {
             revocation_id: RevocationId::new(ports.ledger.ids(), at),
             profile,
             key,
-            uri: declared.uri,
-            hard: wanted.hard,
-            reason: wanted.reason.clone(),
+            uri,
+            hard: false,
+            reason: String::new(),
             actor: caller.actor.clone(),
             at,
-            fan_out_id,
+            fan_out_id: None,
             lifted: None,
         });
     }
     Ok(revocations)
 }
 
-fn check(wanted: &Revoke) -> Result<(), Problem> {
-    if wanted.keys.is_empty() || wanted.keys.len() > limits::REVOKED_KEYS {
-        return Err(Problem::invalid(
-            "keys",
-            format!("name 1 to {} keys", limits::REVOKED_KEYS),
-        ));
+fn check_keys(keys: &[ProfileKey]) -> Result<(), Problem> {
+    if keys.is_empty() || keys.len() > limits::REVOKED_KEYS {
+        let detail = format!("name 1 to {} keys", limits::REVOKED_KEYS);
+        return Err(Problem::invalid("keys", detail));
     }
-    if wanted.keys.iter().collect::<BTreeSet<_>>().len() < wanted.keys.len() {
-        return Err(Problem::invalid(
-            "keys",
-            "a key is named twice; name each once",
-        ));
-    }
-    let reason = &wanted.reason;
-    if reason.trim().is_empty()
-        || reason.len() > limits::REASON_BYTES
-        || reason.chars().any(char::is_control)
-    {
-        return Err(Problem::invalid(
-            "reason",
-            format!(
-                "say why, in one line of {} bytes at most",
-                limits::REASON_BYTES
-            ),
-        ));
+    if keys.iter().collect::<BTreeSet<_>>().len() < keys.len() {
+        let detail = "a key is named twice; name each once";
+        return Err(Problem::invalid("keys", detail));
     }
     Ok(())
 }
 
-async fn preview(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = owner_caller(&ports.door, request, Action::ReadRevocations).await?;
-    let wanted: Revoke = request.json()?;
-    let revocations = revocations(ports, &caller, wanted, None, ports.ledger.now()).await?;
-    let preview = affected(ports, &caller.owner, &revocations)
-        .await
-        .map_err(problems::of_ledger)?;
-    Answer::json(200, &preview)
+fn check_reason(reason: &str) -> Result<(), Problem> {
+    let most = limits::REASON_BYTES;
+    if reason.trim().is_empty() || reason.len() > most || reason.chars().any(char::is_control) {
+        let detail = format!("say why, in one line of {most} bytes at most");
+        return Err(Problem::invalid("reason", detail));
+    }
+    Ok(())
+}
+
+async fn preview(ports: &Ports, caller: OwnerCaller, request: &Request) -> Answered {
+    let PreviewRevocation { keys, .. } = request.json()?;
+    check_keys(&keys)?;
+    let revocations = revocations(ports, &caller, keys, ports.ledger.now()).await?;
+    let affected = affected(ports, &caller.owner, &revocations).await?;
+    Answer::json(200, &affected)
 }
 
 async fn affected(
@@ -244,12 +221,11 @@ async fn affected(
     Ok(preview)
 }
 
-async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = owner_caller(&ports.door, request, Action::ReadRevocations).await?;
+async fn list(ports: &Ports, caller: OwnerCaller, request: &Request) -> Answered {
     let lifted = match request.query.get("state").map(String::as_str) {
         None | Some("active") => false,
         Some("lifted") => true,
-        Some(_) => return Err(Problem::invalid("state", "use `active` or `lifted`")),
+        Some(_) => return Err(Problem::invalid("state", "use `active` or `lifted`").into()),
     };
     let fetch = async |after: Option<&str>, limit| {
         ports
@@ -262,44 +238,26 @@ async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     } else {
         "revocations:active"
     };
-    pages::answer(request, caller.owner.name(), name, fetch, |revocation| {
-        revocation
-    })
-    .await
+    let scope = caller.owner.name();
+    pages::answer(request, scope, name, fetch, |revocation| revocation).await
 }
 
-async fn show(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {
-    let caller = owner_caller(&ports.door, request, Action::ReadRevocations).await?;
-    let revocation = ports
-        .ledger
-        .revocation(&caller.owner, path_id(id)?)
-        .await
-        .map_err(problems::of_ledger)?;
-    Answer::json(200, &revocation)
+async fn show(ports: &Ports, caller: OwnerCaller, id: RevocationId) -> Answered {
+    Answer::json(200, &ports.ledger.revocation(&caller.owner, id).await?)
 }
 
-async fn lift(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {
-    let caller = owner_caller(&ports.door, request, Action::Revoke).await?;
-    let lifted = ports
-        .ledger
-        .lift(&caller.owner, path_id(id)?, &caller.actor)
-        .await
-        .map_err(|error| match error {
-            Error::WrongState(_) => Problem::new(Code::NotActive, "it is lifted already"),
-            other => problems::of_ledger(other),
-        })?;
-    Answer::json(200, &lifted)
+async fn lift(ports: &Ports, caller: OwnerCaller, id: RevocationId) -> Answered {
+    match ports.ledger.lift(&caller.owner, id, &caller.actor).await {
+        Ok(lifted) => Answer::json(200, &lifted),
+        Err(Error::WrongState(_)) => {
+            Err(Problem::new(Code::NotActive, "the revocation is lifted already").into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
-async fn show_fan_out(ports: &Ports, request: &Request, id: &str) -> Result<Answer, Problem> {
-    let caller = owner_caller(&ports.door, request, Action::ReadRevocations).await?;
-    let found = ports
-        .ledger
-        .fan_out(&caller.owner, path_id(id)?)
-        .await
-        .map_err(problems::of_ledger)?;
-    let view = fan_out::view(&ports.ledger, &caller.owner, found)
-        .await
-        .map_err(problems::of_ledger)?;
+async fn show_fan_out(ports: &Ports, caller: OwnerCaller, id: FanOutId) -> Answered {
+    let found = ports.ledger.fan_out(&caller.owner, id).await?;
+    let view = fan_out::view(&ports.ledger, &caller.owner, found).await?;
     Answer::json(200, &view)
 }

@@ -2,18 +2,18 @@
 
 use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_domain::access::Action;
+use sealfleet_domain::RunId;
 use sealfleet_domain::run::RunState;
 use sealfleet_ledger::Ledger;
 
-use crate::shared::auth::{Door, caller, path_id};
-use crate::shared::{pages, problems, views};
+use crate::shared::auth::{Door, ProjectCaller};
+use crate::shared::fault::Answered;
+use crate::shared::route::route;
+use crate::shared::{pages, views};
 
 /// What this function may use.
 pub struct Ports {
-    /// The tables.
     pub ledger: Ledger,
-    /// Who comes in.
     pub door: Door,
 }
 
@@ -22,16 +22,13 @@ pub struct Ports {
 /// # Errors
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-    match (request.method.as_str(), path.as_slice()) {
-        ("GET", ["v1", "runs"]) => list(ports, request).await,
-        ("GET", ["v1", "runs", run_id]) => show(ports, request, run_id).await,
-        _ => Err(Problem::not_found()),
+    route! { request, &ports.door;
+        LIST_RUNS => |caller, ()| list(ports, caller, request);
+        GET_RUN => |caller, (run_id,)| show(ports, caller, run_id);
     }
 }
 
-async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let caller = caller(&ports.door, request, Action::ReadRuns).await?;
+async fn list(ports: &Ports, caller: ProjectCaller, request: &Request) -> Answered {
     let state = request
         .query
         .get("state")
@@ -41,13 +38,10 @@ async fn list(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     let fetch = async |before: Option<&str>, limit| {
         ports.ledger.runs(&caller.scope, state, before, limit).await
     };
-    pages::answer(
-        request,
-        caller.scope.project().as_str(),
-        &list,
-        fetch,
-        |run| views::run_summary(&run),
-    )
+    let project = caller.scope.project().as_str();
+    pages::answer(request, project, &list, fetch, |run| {
+        views::run_summary(&run)
+    })
     .await
 }
 
@@ -69,12 +63,7 @@ fn state_of(text: &str) -> Result<RunState, Problem> {
         })
 }
 
-async fn show(ports: &Ports, request: &Request, run_id: &str) -> Result<Answer, Problem> {
-    let caller = caller(&ports.door, request, Action::ReadRuns).await?;
-    let run = ports
-        .ledger
-        .run(&caller.scope, path_id(run_id)?)
-        .await
-        .map_err(problems::of_ledger)?;
+async fn show(ports: &Ports, caller: ProjectCaller, run_id: RunId) -> Answered {
+    let run = ports.ledger.run(&caller.scope, run_id).await?;
     Answer::json(200, &views::run(run, ports.ledger.now()))
 }

@@ -1,23 +1,22 @@
-//! `sandbox`: tells a Fargate sandbox what it was started for.
+//! `sandbox`: tells a Fargate sandbox which step it runs.
 //!
 //! The caller is known by its ECS task role: API Gateway verifies the signature, the role names the
-//! project, and the role's session is named by the task. It is answered only with the step whose
-//! stored handle is that very task. So a sandbox cannot ask for another's step, and nothing secret
-//! has to be put into it for authentication.
+//! project, and the session of the role is named by the task. It gets only the step whose stored
+//! handle is that very task. So a sandbox cannot ask for another's step, and it needs no secret to
+//! authenticate with.
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{LeaseRef, SandboxStep};
 use sealfleet_api::{Code, Problem};
-use sealfleet_domain::access::{Action, Principal, Resource};
-use sealfleet_fargate::names::{sandbox_session, task_id as task_id_of};
+use sealfleet_fargate::names::task_id;
 use sealfleet_ledger::Ledger;
 
-use crate::shared::auth::authorise;
-use crate::shared::problems;
+use crate::shared::auth::SandboxCaller;
+use crate::shared::fault::Answered;
+use crate::shared::route::route;
 
 /// What this function may use.
 pub struct Ports {
-    /// The tables.
     pub ledger: Ledger,
 }
 
@@ -26,66 +25,36 @@ pub struct Ports {
 /// # Errors
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-    match (request.method.as_str(), path.as_slice()) {
-        ("POST", ["v1", "sandbox", "step"]) => step(ports, request).await,
-        _ => Err(Problem::not_found()),
+    route! { request, &();
+        GET_SANDBOX_STEP => |caller, ()| step(ports, caller, request);
     }
 }
 
-async fn step(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    let arn = request
-        .caller_arn
-        .as_deref()
-        .ok_or_else(Problem::unauthenticated)?;
-    let (scope, task_id) = sandbox_session(arn).map_err(|_| Problem::unauthenticated())?;
-    let principal = Principal::Sandbox {
-        scope: scope.clone(),
-        task_id: task_id.clone(),
-    };
-    authorise(
-        &principal,
-        Action::AskForStep,
-        Resource::Project(scope.project()),
-    )?;
-    let asked: LeaseRef = request.json()?;
-    let run = ports
-        .ledger
-        .run(&scope, asked.run_id)
-        .await
-        .map_err(problems::of_ledger)?;
-    let hold = run
-        .held(&asked.step_id, None, asked.fence)
-        .map_err(|refusal| problems::of_refusal(&refusal))?;
+async fn step(ports: &Ports, caller: SandboxCaller, request: &Request) -> Answered {
+    let lease: LeaseRef = request.json()?;
+    let run = ports.ledger.run(&caller.scope, lease.run_id).await?;
+    let hold = run.held(&lease.step_id, None, lease.fence)?;
     match &hold.handle {
         // The dispatcher has launched the task and not stored its handle yet.
         None => {
-            return Err(Problem::new(
-                Code::NotReady,
-                "the launch is not recorded yet; ask again in a moment",
-            ));
+            let detail = "the launch is not recorded yet; ask again in a moment";
+            return Err(Problem::new(Code::NotReady, detail).into());
         }
-        Some(handle) if task_id_of(handle) == task_id => {}
-        Some(_) => return Err(Problem::not_found()),
+        Some(handle) if task_id(handle) == caller.task_id => {}
+        Some(_) => return Err(Problem::not_found().into()),
     }
-    let step = run
-        .step(&asked.step_id)
-        .map_err(|refusal| problems::of_refusal(&refusal))?;
+    let step = run.step(&lease.step_id)?;
+    let identity = run.identity_of(step).unwrap_or_default();
     Answer::json(
         200,
         &SandboxStep {
             command: step.spec.command.clone(),
             env: run.env_of(step),
-            secret_names: run
-                .identity_of(step)
-                .map(|identity| {
-                    identity
-                        .secrets
-                        .into_iter()
-                        .map(|secret| secret.name)
-                        .collect()
-                })
-                .unwrap_or_default(),
+            secret_names: identity
+                .secrets
+                .into_iter()
+                .map(|secret| secret.name)
+                .collect(),
             timeout_seconds: step.spec.timeout_seconds,
         },
     )

@@ -1,75 +1,47 @@
-//! Who the caller is, from the credential that the request carries, and whether it may do what it
-//! asks.
+//! Authenticates the caller by the credential that the request carries, and authorises it by the row
+//! of the operation, before a handler runs.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use sealfleet_api::http::Request;
+use sealfleet_api::operations::Credential as CredentialKind;
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::access::{Action, Decision, Principal, Resource, decide};
-use sealfleet_domain::credential::{Credential, Home};
-use sealfleet_domain::fleet::{Worker, WorkerStatus};
+use sealfleet_domain::credential::{Credential, Home, Presented};
+use sealfleet_domain::fleet::{EnrolmentKey, Worker, WorkerStatus};
 use sealfleet_domain::rate::Limits;
-use sealfleet_domain::{Owner, ProjectId, ProjectScope, WorkerId};
+use sealfleet_domain::scope::Operator;
+use sealfleet_domain::{EnrolmentKeyId, Owner, ProjectId, ProjectScope};
+use sealfleet_fargate::names::sandbox_session;
 use sealfleet_ledger::{Error, Ledger, Rates};
 use sealfleet_oidc::{Verifier, is_jwt};
 
+use super::fault::Fault;
 use super::metrics::{Metric, Metrics};
-use super::problems;
 
-/// A caller inside its project.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// Its project.
-    pub scope: ProjectScope,
-    /// Its name in the audit trail.
-    pub actor: String,
-}
-
-/// A caller who acts on profiles and revocations: of its project, or of the system scope.
-#[derive(Clone, Debug)]
-pub struct OwnerCaller {
-    /// Whose they are.
-    pub owner: Owner,
-    /// Its name in the audit trail.
-    pub actor: String,
-}
-
-/// An authenticated worker.
-#[derive(Clone, Debug)]
-pub struct WorkerCaller {
-    /// Its project.
-    pub scope: ProjectScope,
-    /// Its stored row.
-    pub worker: Worker,
-    /// Its name in the audit trail.
-    pub actor: String,
-}
-
-/// Where callers come in: by an API token that the ledger knows, or by a JWT of a trusted issuer,
-/// and as often as their project may call.
+/// Verifies callers who present an API token or a JWT of a trusted issuer, and holds their project
+/// to its rate limit.
 pub struct Door {
     ledger: Ledger,
     rates: Rates,
     oidc: Oidc,
     metrics: Metrics,
-    /// Projects that were found: a project is never deleted.
+    /// Projects that the ledger has. A project is never deleted.
     found: Mutex<HashSet<ProjectId>>,
 }
 
-/// What is done with callers who present a JWT.
+/// What happens to callers who present a JWT.
 pub enum Oidc {
     /// No issuer is trusted.
     Off,
-    /// The issuers' tokens are verified.
     On(Verifier),
-    /// The deployment's issuers cannot be read: no JWT is believed, and who presents one is told
-    /// so. API tokens work, or a mistake there would lock out who could undo it.
+    /// The deployment's list of issuers cannot be read. JWTs are refused with an answer that says
+    /// so. API tokens still work, or a mistake in the list would lock out whoever can correct it.
     Unusable,
 }
 
 impl Door {
-    /// A door to what `ledger` holds.
     #[must_use]
     pub fn new(ledger: Ledger, limits: Limits, oidc: Oidc, metrics: Metrics) -> Self {
         Self {
@@ -90,22 +62,23 @@ impl Door {
     /// Admits a registration without an enrolment key.
     ///
     /// # Errors
-    /// A 429 when too many came of late.
-    pub async fn admit_registration(&self, scope: &ProjectScope) -> Result<(), Problem> {
+    /// A 429 when there were too many recently.
+    pub async fn admit_registration(&self, scope: &ProjectScope) -> Result<(), Fault> {
         let admitted = self.ledger.admit_registration(scope).await;
         self.counted(
             scope,
             admitted,
-            "too many workers have registered without an enrolment key; wait, or use a key",
+            "too many workers have registered without an enrolment key; retry after the `Retry-After` \
+             delay, or use a key",
         )
     }
 
-    async fn admit(&self, scope: &ProjectScope) -> Result<(), Problem> {
+    async fn admit(&self, scope: &ProjectScope) -> Result<(), Fault> {
         let admitted = self.rates.admit(&self.ledger, scope).await;
         self.counted(
             scope,
             admitted,
-            "the project has called as often as it may; wait, or ask an operator for more",
+            "rate limit exceeded; retry after the `Retry-After` delay, or ask an operator to raise it",
         )
     }
 
@@ -114,55 +87,50 @@ impl Door {
         scope: &ProjectScope,
         admitted: Result<(), Error>,
         refusal: &str,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), Fault> {
         match admitted {
             Err(Error::RateLimited(seconds)) => {
                 let throttled = [(Metric::RequestsThrottled, 1.0)];
                 self.metrics
                     .of_project(scope.project().as_str(), self.ledger.now(), &throttled);
-                Err(Problem::rate_limited(refusal, seconds))
+                Err(Problem::rate_limited(refusal, seconds).into())
             }
-            other => other.map_err(problems::of_ledger),
+            other => Ok(other?),
         }
     }
 
-    async fn identify(&self, request: &Request) -> Result<Principal, Problem> {
+    async fn identify(&self, request: &Request) -> Result<Principal, Fault> {
         if let Some(jwt) = request.bearer().filter(|bearer| is_jwt(bearer)) {
             return self.of_issuer(jwt).await;
         }
         let Ok(Credential::Token(presented)) = credential(request) else {
-            return Err(Problem::unauthenticated());
+            return Err(Problem::unauthenticated().into());
         };
-        let stored = self
-            .ledger
-            .token(&presented.home, presented.id)
-            .await
-            .map_err(problems::of_ledger)?;
+        let stored = self.ledger.token(&presented.home, presented.id).await?;
         presented
             .verify(stored.as_ref(), self.ledger.now())
-            .map_err(|_| Problem::unauthenticated())
+            .map_err(|_| Problem::unauthenticated().into())
     }
 
-    async fn of_issuer(&self, jwt: &str) -> Result<Principal, Problem> {
+    async fn of_issuer(&self, jwt: &str) -> Result<Principal, Fault> {
         let verifier = match &self.oidc {
-            Oidc::Off => return Err(Problem::unauthenticated()),
+            Oidc::Off => return Err(Problem::unauthenticated().into()),
             Oidc::On(verifier) => verifier,
             Oidc::Unusable => {
-                return Err(Problem::new(
-                    Code::Unavailable,
-                    "the deployment's list of OIDC issuers cannot be read, so that no JWT is accepted; its log says why",
-                ));
+                let detail = "the deployment's list of OIDC issuers cannot be read, so no JWT is \
+                              accepted; the function's log says why";
+                return Err(Problem::new(Code::Unavailable, detail).into());
             }
         };
-        let principal = verifier.verify(jwt).await.map_err(problems::of_oidc)?;
+        let principal = verifier.verify(jwt).await?;
         if let Some(scope) = principal.scope() {
             self.exists(scope).await?;
         }
         Ok(principal)
     }
 
-    /// That the project which claims name is one: an issuer may know others.
-    async fn exists(&self, scope: &ProjectScope) -> Result<(), Problem> {
+    /// Checks that the project which the claims name is onboarded: an issuer may name any.
+    async fn exists(&self, scope: &ProjectScope) -> Result<(), Fault> {
         let found = || self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if found().contains(scope.project()) {
             return Ok(());
@@ -178,153 +146,354 @@ impl Door {
                     "the JWT's claims name the project `{}`, which is not onboarded",
                     scope.project()
                 ),
-            )),
-            Err(error) => Err(problems::of_ledger(error)),
+            )
+            .into()),
+            Err(error) => Err(error.into()),
         }
     }
 }
 
-/// The caller of the API who wants to do `action`: by API token or JWT, and within its project's
-/// rate. What takes power away is never held up by a rate.
-///
-/// # Errors
-/// A 401 when there is none that holds, a 429 when the project has called too often.
-pub async fn token_principal(
-    door: &Door,
-    request: &Request,
+/// A caller whom the operation's row lets in. Each handler takes one, and only this module makes
+/// one, so no handler can do without authorisation. `Way` is how the caller is verified.
+pub trait Caller<Way>: Sized {
+    /// Authenticates the caller, and authorises it for the action of the operation's row.
+    ///
+    /// # Errors
+    /// A 401 without a credential that holds, a 403 or 404 when its holder may not do the action, a
+    /// 429 when its project calls too often.
+    fn admit(way: &Way, request: &Request) -> impl Future<Output = Result<Self, Fault>>;
+}
+
+/// That this module has let the caller in. Nobody else can make one.
+#[derive(Clone, Debug)]
+struct Admitted;
+
+/// A caller who may do the action in this project.
+#[derive(Clone, Debug)]
+pub struct ProjectCaller {
+    pub scope: ProjectScope,
+    /// The caller's name in the audit trail.
+    pub actor: String,
+    _admitted: Admitted,
+}
+
+/// A caller who may do the action to what its project owns; an operator, to what the system owns.
+#[derive(Clone, Debug)]
+pub struct OwnerCaller {
+    pub owner: Owner,
+    /// The caller's name in the audit trail.
+    pub actor: String,
+    _admitted: Admitted,
+}
+
+/// An operator who may do the action above projects.
+#[derive(Clone, Debug)]
+pub struct OperatorCaller {
+    pub operator: Operator,
+    /// The caller's name in the audit trail.
+    pub actor: String,
+    _admitted: Admitted,
+}
+
+/// A caller who may do the action in the project that the path names.
+pub struct InPath(pub ProjectCaller);
+
+/// A caller who may do the action in the project that the query names: operators name one, all
+/// others act in their own.
+pub struct InQuery(pub ProjectCaller);
+
+/// A caller who is authenticated, but not yet authorised: the request's body names the project.
+/// Opens nothing before [`Authenticated::in_named`].
+pub struct Authenticated {
+    principal: Principal,
     action: Action,
-) -> Result<Principal, Problem> {
-    let principal = door.identify(request).await?;
-    if let Some(scope) = principal.scope()
-        && !action.takes_power_away()
-    {
-        door.admit(scope).await?;
-    }
-    Ok(principal)
 }
 
-/// The caller that may do `action` in its own project.
-///
-/// # Errors
-/// As [`token_principal`], and a 403 when its role does not allow the action.
-pub async fn caller(door: &Door, request: &Request, action: Action) -> Result<Caller, Problem> {
-    let principal = token_principal(door, request, action).await?;
-    let Some(scope) = principal.scope().cloned() else {
-        return Err(Problem::new(
-            Code::Forbidden,
-            "an operator acts above projects; use a token of the project",
-        ));
-    };
-    authorise(&principal, action, Resource::Project(scope.project()))?;
-    Ok(Caller {
-        scope,
-        actor: principal.actor(),
-    })
+/// An approved worker; where the row says so, one that still waits for approval.
+#[derive(Clone, Debug)]
+pub struct WorkerCaller {
+    pub scope: ProjectScope,
+    /// Its stored row.
+    pub worker: Worker,
+    /// The worker's name in the audit trail.
+    pub actor: String,
+    _admitted: Admitted,
 }
 
-/// The caller that may do `action` to what its project owns; an operator, to what the system owns.
-///
-/// # Errors
-/// As [`token_principal`], and a 403 when its role does not allow the action.
-pub async fn owner_caller(
-    door: &Door,
-    request: &Request,
+/// Who registers a worker.
+pub enum Registrant {
+    /// Has no key: an admin decides on the worker.
+    Unknown,
+    KeyHolder(KeyHolder),
+}
+
+/// Who presents an enrolment key, which [`KeyHolder::verify`] verifies.
+pub struct KeyHolder {
+    presented: Presented<EnrolmentKeyId>,
     action: Action,
-) -> Result<OwnerCaller, Problem> {
-    let principal = token_principal(door, request, action).await?;
-    let owner = principal
-        .scope()
-        .map_or(Owner::System, |scope| Owner::Project(scope.clone()));
-    let resource = match &owner {
-        Owner::System => Resource::System,
-        Owner::Project(scope) => Resource::Project(scope.project()),
-    };
-    authorise(&principal, action, resource)?;
-    Ok(OwnerCaller {
-        actor: principal.actor(),
-        owner,
-    })
 }
 
-/// The worker whose credential the request carries, whatever its status.
-///
-/// # Errors
-/// A 401 without one that holds.
-pub async fn worker(ledger: &Ledger, request: &Request) -> Result<WorkerCaller, Problem> {
-    let Ok(Credential::Worker(presented)) = credential(request) else {
-        return Err(Problem::unauthenticated());
-    };
-    let Home::Project(project) = &presented.home else {
-        return Err(Problem::unauthenticated());
-    };
-    let stored = ledger
-        .worker(project, presented.id)
-        .await
-        .map_err(problems::of_ledger)?;
-    let scope = presented
-        .verify(stored.as_ref())
-        .map_err(|_| Problem::unauthenticated())?;
-    let worker = stored.ok_or_else(Problem::unauthenticated)?;
-    let actor = worker_principal(&scope, worker.worker_id).actor();
-    Ok(WorkerCaller {
-        scope,
-        worker,
-        actor,
-    })
+/// A sandbox, known by its ECS task role.
+pub struct SandboxCaller {
+    pub scope: ProjectScope,
+    /// The id of its ECS task.
+    pub task_id: String,
+    _admitted: Admitted,
 }
 
-/// The approved worker whose credential the request carries.
-///
-/// # Errors
-/// A 401 without one that holds, a 403 with its own code for one that is pending, rejected or
-/// revoked.
-pub async fn approved_worker(ledger: &Ledger, request: &Request) -> Result<WorkerCaller, Problem> {
-    let caller = worker(ledger, request).await?;
-    let principal = worker_principal(&caller.scope, caller.worker.worker_id);
-    authorise(
-        &principal,
-        Action::Work,
-        Resource::Project(caller.scope.project()),
-    )?;
-    match caller.worker.status {
-        WorkerStatus::Approved => Ok(caller),
-        WorkerStatus::Pending => Err(Problem::new(
-            Code::WorkerPending,
-            "an admin of the project must approve this worker first (`sealfleet worker approve`)",
-        )),
-        WorkerStatus::Rejected => Err(Problem::new(
-            Code::WorkerRejected,
-            "an admin rejected this worker",
-        )),
-        WorkerStatus::Revoked => Err(revoked()),
+/// Whoever calls an operation that asks for no credential.
+pub struct Anybody {
+    _admitted: Admitted,
+}
+
+impl Caller<Door> for Authenticated {
+    async fn admit(door: &Door, request: &Request) -> Result<Self, Fault> {
+        let action = action(request)?;
+        let principal = door.identify(request).await?;
+        // What takes power away is never held up by a rate.
+        if let Some(scope) = principal.scope()
+            && !action.takes_power_away()
+        {
+            door.admit(scope).await?;
+        }
+        Ok(Self { principal, action })
     }
 }
 
-/// The answer to a worker that was revoked.
-#[must_use]
-pub fn revoked() -> Problem {
-    Problem::new(
-        Code::WorkerRevoked,
-        "this worker was revoked; kill its sandboxes and register a new one",
-    )
+impl Authenticated {
+    #[must_use]
+    pub const fn is_operator(&self) -> bool {
+        matches!(self.principal, Principal::Operator(_))
+    }
+
+    /// The caller in the project that it names: operators name one, all others act in their own.
+    ///
+    /// # Errors
+    /// A 400 when it names none or one too many, a 403 or 404 when it may not do the action there.
+    pub fn in_named(self, named: Option<ProjectId>) -> Result<ProjectCaller, Fault> {
+        let project = match (self.principal.scope(), named) {
+            (None, Some(project)) => project,
+            (Some(scope), None) => scope.project().clone(),
+            (None, None) => {
+                let detail = "an operator must name the project of the token";
+                return Err(Problem::invalid("project", detail).into());
+            }
+            (Some(_), Some(_)) => {
+                let detail = "leave `project` out: a token makes tokens of its own project only";
+                return Err(Problem::invalid("project", detail).into());
+            }
+        };
+        self.in_project(project)
+    }
+
+    fn in_project(self, project: ProjectId) -> Result<ProjectCaller, Fault> {
+        authorise(&self.principal, self.action, Resource::Project(&project))?;
+        let actor = self.principal.actor();
+        let scope = match self.principal {
+            Principal::Operator(operator) => ProjectScope::entered_by(&operator, project),
+            other => other.scope().cloned().ok_or_else(Problem::not_found)?,
+        };
+        Ok(ProjectCaller {
+            scope,
+            actor,
+            _admitted: Admitted,
+        })
+    }
 }
 
-fn worker_principal(scope: &ProjectScope, worker_id: WorkerId) -> Principal {
-    Principal::Worker {
-        scope: scope.clone(),
-        worker_id,
+impl Caller<Door> for InPath {
+    async fn admit(door: &Door, request: &Request) -> Result<Self, Fault> {
+        let caller = Authenticated::admit(door, request).await?;
+        let (project,) = request.parameters()?;
+        caller.in_project(project).map(Self)
     }
+}
+
+impl Caller<Door> for InQuery {
+    async fn admit(door: &Door, request: &Request) -> Result<Self, Fault> {
+        let caller = Authenticated::admit(door, request).await?;
+        caller.in_named(request.named("project")?).map(Self)
+    }
+}
+
+impl Caller<Door> for ProjectCaller {
+    async fn admit(door: &Door, request: &Request) -> Result<Self, Fault> {
+        let caller = Authenticated::admit(door, request).await?;
+        let Some(scope) = caller.principal.scope() else {
+            let detail = "an operator acts above projects; use a token of the project";
+            return Err(Problem::new(Code::Forbidden, detail).into());
+        };
+        let project = scope.project().clone();
+        caller.in_project(project)
+    }
+}
+
+impl Caller<Door> for OwnerCaller {
+    async fn admit(door: &Door, request: &Request) -> Result<Self, Fault> {
+        let Authenticated { principal, action } = Authenticated::admit(door, request).await?;
+        let owner = principal
+            .scope()
+            .map_or(Owner::System, |scope| Owner::Project(scope.clone()));
+        let resource = match &owner {
+            Owner::System => Resource::System,
+            Owner::Project(scope) => Resource::Project(scope.project()),
+        };
+        authorise(&principal, action, resource)?;
+        Ok(Self {
+            actor: principal.actor(),
+            owner,
+            _admitted: Admitted,
+        })
+    }
+}
+
+impl Caller<Door> for OperatorCaller {
+    async fn admit(door: &Door, request: &Request) -> Result<Self, Fault> {
+        let Authenticated { principal, action } = Authenticated::admit(door, request).await?;
+        authorise(&principal, action, Resource::Platform)?;
+        let actor = principal.actor();
+        let Principal::Operator(operator) = principal else {
+            return Err(Problem::not_found().into());
+        };
+        Ok(Self {
+            operator,
+            actor,
+            _admitted: Admitted,
+        })
+    }
+}
+
+impl Caller<Ledger> for WorkerCaller {
+    async fn admit(ledger: &Ledger, request: &Request) -> Result<Self, Fault> {
+        let Ok(Credential::Worker(presented)) = credential(request) else {
+            return Err(Problem::unauthenticated().into());
+        };
+        let Home::Project(project) = &presented.home else {
+            return Err(Problem::unauthenticated().into());
+        };
+        let stored = ledger.worker(project, presented.id).await?;
+        let scope = presented
+            .verify(stored.as_ref())
+            .map_err(|_| Problem::unauthenticated())?;
+        let worker = stored.ok_or_else(Problem::unauthenticated)?;
+        let principal = Principal::Worker {
+            scope: scope.clone(),
+            worker_id: worker.worker_id,
+        };
+        let project = Resource::Project(scope.project());
+        authorise(&principal, action(request)?, project)?;
+        let may_wait = request.operation.credential == CredentialKind::AnyWorker;
+        let (code, detail) = match worker.status {
+            WorkerStatus::Pending if !may_wait => (
+                Code::WorkerPending,
+                "an admin of the project must approve this worker first (`sealfleet worker approve`)",
+            ),
+            WorkerStatus::Rejected => (Code::WorkerRejected, "an admin rejected this worker"),
+            WorkerStatus::Revoked => (
+                Code::WorkerRevoked,
+                "this worker was revoked; kill its sandboxes and register a new one",
+            ),
+            WorkerStatus::Approved | WorkerStatus::Pending => {
+                return Ok(Self {
+                    actor: principal.actor(),
+                    scope,
+                    worker,
+                    _admitted: Admitted,
+                });
+            }
+        };
+        Err(Problem::new(code, detail).into())
+    }
+}
+
+impl Caller<Door> for Registrant {
+    async fn admit(_: &Door, request: &Request) -> Result<Self, Fault> {
+        let action = action(request)?;
+        if request.header("authorization").is_none() {
+            return Ok(Self::Unknown);
+        }
+        match credential(request)? {
+            Credential::EnrolmentKey(presented) => {
+                Ok(Self::KeyHolder(KeyHolder { presented, action }))
+            }
+            Credential::Token(_) | Credential::Worker(_) => Err(Problem::unauthenticated().into()),
+        }
+    }
+}
+
+impl KeyHolder {
+    /// The caller in the key's project, and the key's row as it is now: its uses are counted there.
+    ///
+    /// # Errors
+    /// A 401 when the key does not hold.
+    pub async fn verify(&self, ledger: &Ledger) -> Result<(ProjectCaller, EnrolmentKey), Fault> {
+        let Home::Project(home) = &self.presented.home else {
+            return Err(Problem::unauthenticated().into());
+        };
+        let stored = ledger.enrolment_key(home, self.presented.id).await?;
+        let scope = self
+            .presented
+            .verify(stored.as_ref(), ledger.now())
+            .map_err(|_| Problem::unauthenticated())?;
+        let key = stored.ok_or_else(Problem::unauthenticated)?;
+        let principal = Principal::Enrolment {
+            scope: scope.clone(),
+            key_id: key.enrolment_key_id,
+        };
+        authorise(&principal, self.action, Resource::Project(scope.project()))?;
+        let caller = ProjectCaller {
+            actor: principal.actor(),
+            scope,
+            _admitted: Admitted,
+        };
+        Ok((caller, key))
+    }
+}
+
+impl<Way> Caller<Way> for SandboxCaller {
+    async fn admit(_: &Way, request: &Request) -> Result<Self, Fault> {
+        let arn = request
+            .caller_arn
+            .as_deref()
+            .ok_or_else(Problem::unauthenticated)?;
+        let (scope, task_id) = sandbox_session(arn).map_err(|_| Problem::unauthenticated())?;
+        let principal = Principal::Sandbox {
+            scope: scope.clone(),
+            task_id: task_id.clone(),
+        };
+        let project = Resource::Project(scope.project());
+        authorise(&principal, action(request)?, project)?;
+        Ok(Self {
+            scope,
+            task_id,
+            _admitted: Admitted,
+        })
+    }
+}
+
+impl<Way> Caller<Way> for Anybody {
+    async fn admit(_: &Way, request: &Request) -> Result<Self, Fault> {
+        if request.operation.credential == CredentialKind::Nothing {
+            Ok(Self {
+                _admitted: Admitted,
+            })
+        } else {
+            Err(Problem::unauthenticated().into())
+        }
+    }
+}
+
+/// The action of the operation's row.
+fn action(request: &Request) -> Result<Action, Problem> {
+    let refused = || Problem::new(Code::Forbidden, "this operation authorises nobody");
+    request.operation.action.ok_or_else(refused)
 }
 
 /// Turns a decision into an answer.
 ///
 /// # Errors
 /// A 404 for what the principal cannot see, a 403 for what it may not do.
-pub fn authorise(
-    principal: &Principal,
-    action: Action,
-    resource: Resource<'_>,
-) -> Result<(), Problem> {
+fn authorise(principal: &Principal, action: Action, resource: Resource<'_>) -> Result<(), Problem> {
     match decide(principal, action, resource) {
         Decision::Allow => Ok(()),
         Decision::Hidden => Err(Problem::not_found()),
@@ -336,17 +505,9 @@ pub fn authorise(
 ///
 /// # Errors
 /// A 401 when there is none, or it has no form of ours.
-pub fn credential(request: &Request) -> Result<Credential, Problem> {
+fn credential(request: &Request) -> Result<Credential, Problem> {
     request
         .bearer()
         .and_then(|text| Credential::parse(text).ok())
         .ok_or_else(Problem::unauthenticated)
-}
-
-/// Reads an id from a path. What is no id names nothing.
-///
-/// # Errors
-/// A 404.
-pub fn path_id<T: std::str::FromStr>(text: &str) -> Result<T, Problem> {
-    text.parse().map_err(|_| Problem::not_found())
 }

@@ -1,9 +1,9 @@
-//! An answer before the invocation ends.
+//! Answers before the invocation ends.
 //!
-//! Lambda ends a function that takes too long wherever it stands, and API Gateway answers for it
-//! with a 502 or 503 that says nothing. [`in_time`] answers a moment earlier, as the API documents.
-//! What was under way is dropped where it waits, which is no other than the function's end there:
-//! handlers may die at each of these points, and a repeat or `sweep` goes on.
+//! Lambda kills a function that takes too long, and API Gateway answers for it with a 502 or 503
+//! that says nothing. [`in_time`] answers a moment earlier, as the API documents, and drops the
+//! handler where it waits. That is as safe as the kill: handlers may die at each of these points,
+//! and a retry or `sweep` continues.
 
 use std::future::Future;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use sealfleet_api::http::Answer;
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::Timestamp;
 
-/// How long before its end an invocation answers by itself.
+/// Kept back for the answer.
 const MARGIN: Duration = Duration::from_millis(500);
 
 /// How long an invocation may still work ("Lambda runtime API", `Lambda-Runtime-Deadline-Ms`).
@@ -23,7 +23,7 @@ pub fn left(invocation: &Context, now: Timestamp) -> Duration {
     Duration::from_millis(invocation.deadline.saturating_sub(now)).saturating_sub(MARGIN)
 }
 
-/// What a handler answers, if it does so while there is time.
+/// Waits for the handler's answer while there is time.
 ///
 /// # Errors
 /// The handler's problem; a 503 when the time is over.
@@ -35,8 +35,8 @@ pub async fn in_time(
         tracing::error!("the handler did not answer in time");
         Err(Problem::new(
             Code::Unavailable,
-            "the answer takes too long, and what was asked may be done or not; ask again, with the same Idempotency-Key if \
-             the request has one",
+            "the request took too long and may or may not have been carried out; retry it, with \
+             the same Idempotency-Key if it has one",
         ))
     })
 }

@@ -1,13 +1,27 @@
-//! What several functions share.
+//! What several functions share:
+//!
+//! - `auth`: who the caller is, and whether the operation's row lets it in;
+//! - `route`: from a request to its handler;
+//! - `fault`: what failed, as the caller is told;
+//! - `pages`, `views`: lists, and stored rows as the API shows them;
+//! - `deadline`: an answer before the invocation ends;
+//! - `effects`: what follows a committed change;
+//! - `cascade`: from profiles to what a sandbox starts with;
+//! - `fan_out`: aborting the runs of a hard revocation;
+//! - `task`: what follows from how a sandbox is seen;
+//! - `settings`, `metrics`: a function's environment, and what it counts.
+//!
+//! Clock and ids are in `crates/system`.
 
 pub mod auth;
 pub mod cascade;
 pub mod deadline;
 pub mod effects;
 pub mod fan_out;
+pub mod fault;
 pub mod metrics;
 pub mod pages;
-pub mod problems;
+pub(crate) mod route;
 pub mod settings;
 pub mod task;
 pub mod views;

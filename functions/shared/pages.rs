@@ -1,16 +1,15 @@
-//! Lists: `limit`, an opaque `cursor` that is bound to the caller's scope and the list, and the
-//! next page's cursor.
+//! Lists: `limit`, and an opaque `cursor` that is bound to the caller's scope and the list.
 
+use sealfleet_api::cursor;
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::Page;
-use sealfleet_api::{Problem, cursor};
 use sealfleet_ledger::{Error, Page as Rows};
 use serde::Serialize;
 
-use super::problems;
+use super::fault::Answered;
 
 /// Answers with a page of the list `list` of `scope`. `fetch` reads rows from after a key, `view`
-/// is how they are shown.
+/// shows one.
 ///
 /// # Errors
 /// A 400 for a cursor or limit that is not one, and what `fetch` fails with.
@@ -20,23 +19,16 @@ pub async fn answer<T, V: Serialize>(
     list: &str,
     fetch: impl AsyncFnOnce(Option<&str>, usize) -> Result<Rows<T>, Error>,
     view: impl Fn(T) -> V,
-) -> Result<Answer, Problem> {
+) -> Answered {
     let after = request
         .query
         .get("cursor")
         .map(|text| cursor::read(scope, list, text))
         .transpose()?;
-    let rows = fetch(after.as_deref(), request.limit()?)
-        .await
-        .map_err(problems::of_ledger)?;
+    let rows = fetch(after.as_deref(), request.limit()?).await?;
     let next_cursor = rows
         .more_after
         .map(|after| cursor::write(scope, list, &after));
-    Answer::json(
-        200,
-        &Page {
-            items: rows.items.into_iter().map(view).collect(),
-            next_cursor,
-        },
-    )
+    let items = rows.items.into_iter().map(view).collect();
+    Answer::json(200, &Page { items, next_cursor })
 }

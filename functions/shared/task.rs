@@ -16,7 +16,7 @@ use sealfleet_domain::run::{
 };
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_hosts::{End, Hosts, Sandbox, Seen};
-use sealfleet_ledger::{Error, Ledger, Ready, Start, Transitioned};
+use sealfleet_ledger::{Error, Ledger, Start, StartedSandbox, Transitioned};
 
 use super::effects;
 use super::metrics::{Metric, Metrics};
@@ -56,7 +56,7 @@ pub async fn follow(with: &Context<'_>, claim: &ClaimTag, sandbox: &Sandbox) -> 
 /// `Leased -> Running`, unless a key that it holds has been revoked.
 async fn running(with: &Context<'_>, claim: &ClaimTag, handle: &Handle) -> Result<(), Error> {
     let Context { ledger, hosts, .. } = with;
-    let started = Ready {
+    let started = StartedSandbox {
         scope: &claim.scope,
         run_id: claim.run_id,
         step_id: &claim.step_id,

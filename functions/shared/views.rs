@@ -13,7 +13,6 @@ use sealfleet_domain::run::{Run, Step, StepState};
 use sealfleet_ledger::Error;
 use std::collections::BTreeMap;
 
-/// A run.
 #[must_use]
 pub fn run(run: Run, now: Timestamp) -> RunView {
     let state = run.state();
@@ -37,7 +36,6 @@ pub fn run(run: Run, now: Timestamp) -> RunView {
     }
 }
 
-/// A run in a list.
 #[must_use]
 pub fn run_summary(run: &Run) -> RunSummary {
     RunSummary {
@@ -74,7 +72,7 @@ fn step_view(id: sealfleet_domain::StepId, step: &Step, now: Timestamp) -> StepV
         StepState::Failed { failure, .. } => view.failure = Some(failure.clone()),
         StepState::Aborted { reason, .. } => view.aborted = Some(reason.clone()),
         StepState::Dead { reason, .. } => view.dead = Some(*reason),
-        // Whoever could claim it has had its message for as long as a message is waited for.
+        // Its message has been in the queue for so long that no worker seems able to claim it.
         StepState::Queued {
             resend_at, resent, ..
         } if *resent > 0 || *resend_at <= now => {
@@ -85,7 +83,7 @@ fn step_view(id: sealfleet_domain::StepId, step: &Step, now: Timestamp) -> StepV
     view
 }
 
-/// What somebody who waits for a step should look at.
+/// Why nobody may have claimed a step.
 fn unclaimed(step: &Step) -> String {
     let mut wants = vec![
         format!("pool `{}`", step.spec.pool),
@@ -109,7 +107,6 @@ fn unclaimed(step: &Step) -> String {
     )
 }
 
-/// A token.
 #[must_use]
 pub fn token(token: Token) -> TokenView {
     TokenView {
@@ -122,7 +119,6 @@ pub fn token(token: Token) -> TokenView {
     }
 }
 
-/// An enrolment key.
 #[must_use]
 pub fn enrolment_key(key: EnrolmentKey) -> EnrolmentKeyView {
     EnrolmentKeyView {
@@ -137,7 +133,6 @@ pub fn enrolment_key(key: EnrolmentKey) -> EnrolmentKeyView {
     }
 }
 
-/// A worker.
 #[must_use]
 pub fn worker(worker: Worker) -> WorkerView {
     WorkerView {

@@ -16,7 +16,7 @@ use sealfleet_domain::run::{Executor, Fresh, Mode, Pace, Run};
 use sealfleet_domain::{RunId, WorkerId};
 use sealfleet_fargate::TaskState;
 use sealfleet_hosts::{Error as HostError, Launched, Template};
-use sealfleet_ledger::Wanted;
+use sealfleet_ledger::NewClaim;
 use sealfleet_system::SystemIds;
 use serde_json::{Value, json};
 
@@ -236,7 +236,7 @@ async fn released(ledger: &Ledger, scope: &ProjectScope) -> RunId {
         .await
         .unwrap();
     let executor = Executor::Host;
-    let wanted = Wanted {
+    let wanted = NewClaim {
         scope,
         worker: &worker,
         run_id,

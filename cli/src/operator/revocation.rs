@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use sealfleet_client::types::{
-    FanOutView, ProfileKey, RevocationPreview, RevocationsCreated, Revoke,
+    FanOutView, PreviewRevocation, ProfileKey, RevocationPreview, RevocationsCreated, Revoke,
 };
 use sealfleet_client::{Client, Error, RevocationState, all_pages};
 use sealfleet_domain::revocation::{Counts, Revocation};
@@ -94,11 +94,9 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             answer(output, &created, || created_text(&created))
         }
         Command::Preview { keys } => {
-            // The reason is for the trail, and a preview leaves none.
-            let request = Revoke {
+            let request = PreviewRevocation {
                 keys: keys.keys,
-                hard: true,
-                reason: "preview".to_owned(),
+                ..PreviewRevocation::default()
             };
             preview(output, &client.preview_revocation(&request).await?)
         }
@@ -129,7 +127,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
 }
 
 async fn revoke(client: &Client, request: &Revoke) -> Result<RevocationsCreated, Failure> {
-    client.revoke(request).await.map_err(|error| match error {
+    client.create_revocations(request).await.map_err(|error| match error {
         Error::Transport(_) => Failure::Other(format!(
             "{error}; the keys may be revoked all the same: see `sealfleet revocation list` before you try again"
         )),

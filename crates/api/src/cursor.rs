@@ -1,8 +1,7 @@
-//! Cursors of lists: opaque to callers and bound to the project and the list that made them.
+//! Cursors of lists: opaque to callers, and bound to the project and the list that made them.
 //!
-//! A cursor names only where to go on; the keys it is used with are built from the caller's own
-//! scope, so a cursor of another project could not reach that project's rows even if this check
-//! were missing. It is refused all the same.
+//! A cursor names only where to continue. Keys are built from the caller's own scope, so even
+//! without this check a cursor of another project could not reach that project's rows.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,7 +16,7 @@ struct Bound {
     after: String,
 }
 
-/// A cursor that goes on after `after` in the list `list` of `scope`. Filters belong into `list`.
+/// A cursor that continues after `after` in the list `list` of `scope`. `list` includes the filters.
 #[must_use]
 pub fn write(scope: &str, list: &str, after: &str) -> String {
     let bound = Bound {
@@ -28,7 +27,7 @@ pub fn write(scope: &str, list: &str, after: &str) -> String {
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&bound).unwrap_or_default())
 }
 
-/// What [`write()`] was given as `after`.
+/// The `after` that [`write()`] was given.
 ///
 /// # Errors
 /// A 400 when the cursor is malformed, or was made for another project or list.
@@ -42,7 +41,7 @@ pub fn read(scope: &str, list: &str, cursor: &str) -> Result<String, Problem> {
         .ok_or_else(|| {
             Problem::invalid(
                 "cursor",
-                "the cursor is not of this list; leave it out to start from the beginning",
+                "the cursor belongs to another list; leave it out to start from the beginning",
             )
         })
 }

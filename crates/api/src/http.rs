@@ -1,6 +1,7 @@
 //! Requests and answers of API Gateway HTTP APIs (payload format 2.0) as the functions see them.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
 use aws_lambda_events::encodings::Body;
@@ -12,20 +13,19 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::object::Object;
-use crate::operations;
+use crate::operations::{self, Operation, Parameters};
 use crate::problem::{Code, Problem};
 
-/// A request.
+/// A request of one of the API's operations.
 #[derive(Clone)]
 pub struct Request {
-    /// `GET`, `POST`, …
-    pub method: String,
-    /// The path's parts: `/v1/runs/x` is `["v1", "runs", "x"]`.
-    pub path: Vec<String>,
-    /// The query's parameters. The values of one that is given several times are joined by commas,
-    /// as API Gateway does.
+    pub operation: &'static Operation,
+    /// What stands for the parameters of the operation's path, in its order.
+    parameters: Vec<String>,
+    /// The query's parameters, none that the operation does not take. The values of one that is
+    /// given several times are joined by commas, as API Gateway does.
     pub query: BTreeMap<String, String>,
-    /// Headers, names in lower case.
+    /// Names in lower case.
     headers: BTreeMap<String, String>,
     /// The ARN of the caller where API Gateway verified an IAM signature.
     pub caller_arn: Option<String>,
@@ -35,20 +35,17 @@ pub struct Request {
 /// A successful answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The HTTP status.
     pub status: u16,
-    /// The JSON body; none is sent with 204.
+    /// Not sent with 204.
     pub body: serde_json::Value,
-    /// The version of what is answered, as `ETag`.
+    /// Sent as `ETag`.
     pub version: Option<u32>,
 }
 
 impl Answer {
-    /// An answer with a JSON body.
-    ///
     /// # Errors
     /// When `body` cannot be written as JSON.
-    pub fn json(status: u16, body: &impl Serialize) -> Result<Self, Problem> {
+    pub fn json<E: From<Problem>>(status: u16, body: &impl Serialize) -> Result<Self, E> {
         let body = serde_json::to_value(body).map_err(|_| {
             Problem::new(Code::Internal, "the answer could not be written; try again")
         })?;
@@ -59,7 +56,6 @@ impl Answer {
         })
     }
 
-    /// The same answer, of something with a version.
     #[must_use]
     pub fn with_version(self, version: u32) -> Self {
         Self {
@@ -70,10 +66,12 @@ impl Answer {
 }
 
 impl Request {
-    /// Reads the event that API Gateway sends.
+    /// Reads the event that API Gateway sends, and matches it with the table of operations.
     ///
     /// # Errors
-    /// A 413 for a body over the limit, a 400 for one that is not what its encoding says.
+    /// A 413 for a body over the limit, a 400 for one that is not what its encoding says; a 404 or
+    /// 405 when no operation has the path or the method, a 400 for a query parameter that the
+    /// operation does not take.
     pub fn from_event(event: ApiGatewayV2httpRequest) -> Result<Self, Problem> {
         let body = event.body.unwrap_or_default().into_bytes();
         // Measured before decoding: base64 only ever makes a body larger.
@@ -95,7 +93,7 @@ impl Request {
             .authorizer
             .and_then(|authorizer| authorizer.iam)
             .and_then(|iam| iam.user_arn);
-        let raw_path = event.raw_path.unwrap_or_default();
+        let path = parts(event.raw_path.as_deref().unwrap_or_default());
         let headers = event
             .headers
             .iter()
@@ -113,14 +111,12 @@ impl Request {
                 .and_modify(|before| *before = format!("{before},{value}"))
                 .or_insert(value.to_owned());
         }
+        let operation = operations::find(event.request_context.http.method.as_str(), &path)
+            .ok_or_else(|| unrouted(&path))?;
+        check_query(operation, &query)?;
         Ok(Self {
-            method: event.request_context.http.method.to_string(),
-            // As routes are chosen: several leading slashes are one, and no other is.
-            path: raw_path
-                .trim_start_matches('/')
-                .split('/')
-                .map(str::to_owned)
-                .collect(),
+            operation,
+            parameters: operation.texts(&path),
             query,
             headers,
             caller_arn,
@@ -128,7 +124,25 @@ impl Request {
         })
     }
 
-    /// What stands behind `Bearer ` in the `Authorization` header.
+    /// The parameters of its path. What is no id names nothing.
+    ///
+    /// # Errors
+    /// A 404 when one is not of its type.
+    pub fn parameters<P: Parameters>(&self) -> Result<P, Problem> {
+        P::read(&self.parameters).ok_or_else(Problem::not_found)
+    }
+
+    /// A query parameter that names something. What is no id names nothing.
+    ///
+    /// # Errors
+    /// A 404 when it is not of its type.
+    pub fn named<T: FromStr>(&self, parameter: &str) -> Result<Option<T>, Problem> {
+        let text = self.query.get(parameter);
+        text.map(|text| text.parse().map_err(|_| Problem::not_found()))
+            .transpose()
+    }
+
+    /// The credential in `Authorization: Bearer CREDENTIAL`.
     #[must_use]
     pub fn bearer(&self) -> Option<&str> {
         self.headers
@@ -142,7 +156,6 @@ impl Request {
         self.headers.get(name).map(String::as_str)
     }
 
-    /// The body's bytes as they were sent.
     #[must_use]
     pub fn body(&self) -> &[u8] {
         &self.body
@@ -151,7 +164,7 @@ impl Request {
     /// The body as JSON of a type.
     ///
     /// # Errors
-    /// A 400 that names the field and what it should hold, and never repeats a value that was sent.
+    /// A 400 that names the field and its type. It never repeats a value that was sent.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let mut reader = serde_json::Deserializer::from_slice(&self.body);
         let Object(value) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
@@ -175,8 +188,7 @@ impl Request {
         Ok(value)
     }
 
-    /// The version that the request may replace: `If-Match: "3"` (RFC 9110, section 13.1.1), as
-    /// `ETag` told it.
+    /// The version that the request may replace, from `If-Match: "3"` (RFC 9110, section 13.1.1).
     ///
     /// # Errors
     /// A 400 when the header is not one version.
@@ -194,17 +206,17 @@ impl Request {
             || {
                 Err(Problem::invalid(
                     "If-Match",
-                    "send the version as `ETag` told it: `\"3\"`",
+                    "send the version as `ETag` shows it: `\"3\"`",
                 ))
             },
             |n| Ok(Some(n)),
         )
     }
 
-    /// The query's `limit`, 1 to 100; 50 if absent.
+    /// The query's `limit`, 1 to 100; 50 by default.
     ///
     /// # Errors
-    /// A 400 when it is no such number.
+    /// A 400 for anything else.
     pub fn limit(&self) -> Result<usize, Problem> {
         self.query.get("limit").map_or(Ok(50), |text| {
             text.parse()
@@ -220,6 +232,14 @@ impl Request {
     }
 }
 
+/// `GET /v1/runs/x`.
+impl std::fmt::Display for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path = self.operation.with(&self.parameters);
+        write!(f, "{} {path}", self.operation.method)
+    }
+}
+
 fn too_large() -> Problem {
     Problem::new(
         Code::BodyTooLarge,
@@ -227,8 +247,8 @@ fn too_large() -> Problem {
     )
 }
 
-/// The path of the field that is wrong. For an unknown or a missing field, serde's path may end at
-/// the object around it.
+/// The path of the wrong field. For an unknown or missing field, serde's path may end at the object
+/// around it.
 fn named_field(error: &serde_json::Error, path: &str) -> Option<String> {
     let text = error.to_string();
     let name = ["unknown field `", "missing field `"]
@@ -244,8 +264,7 @@ fn named_field(error: &serde_json::Error, path: &str) -> Option<String> {
     }
 }
 
-/// serde's message without the value that it complains about, which might be a secret in the wrong
-/// place.
+/// serde's message without the offending value, which might be a secret in the wrong place.
 fn explain(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text
@@ -261,44 +280,38 @@ fn explain(error: &serde_json::Error) -> String {
     }
 }
 
-/// Answers an event of API Gateway: a request that is one of the API's operations is handled.
+/// The parts of a path: `/v1/runs/x` is `["v1", "runs", "x"]`. As API Gateway chooses routes:
+/// several leading slashes are one, and no others are.
+fn parts(path: &str) -> Vec<String> {
+    let path = path.trim_start_matches('/');
+    path.split('/').map(str::to_owned).collect()
+}
+
+/// Answers an event of API Gateway: a request of one of the API's operations is handled.
 pub async fn answer(
     event: ApiGatewayV2httpRequest,
     handle: impl AsyncFnOnce(Request) -> Result<Answer, Problem>,
 ) -> ApiGatewayV2httpResponse {
-    let request = match Request::from_event(event) {
-        Ok(request) => request,
-        Err(problem) => return respond(Err(problem)),
-    };
-    let methods = operations::methods(&request.path);
-    let mut response = respond(match check(&request) {
-        Ok(()) => handle(request).await,
+    let path = parts(event.raw_path.as_deref().unwrap_or_default());
+    let mut response = respond(match Request::from_event(event) {
+        Ok(request) => handle(request).await,
         Err(problem) => Err(problem),
     });
     // RFC 9110, section 15.5.6.
     if response.status_code == 405
-        && let Ok(methods) = HeaderValue::try_from(methods.join(", "))
+        && let Ok(methods) = HeaderValue::try_from(operations::methods(&path).join(", "))
     {
         response.headers.insert("allow", methods);
     }
     response
 }
 
-/// Holds a request to its operation: a 404 or 405 when there is none, a 400 for a query parameter
-/// that it does not take.
-fn check(request: &Request) -> Result<(), Problem> {
-    let operation =
-        operations::find(&request.method, &request.path).ok_or_else(|| unrouted(request))?;
-    let unknown = request.query.keys().find(|key| {
-        operation
-            .query
-            .iter()
-            .all(|query| query.name != key.as_str())
-    });
-    let Some(unknown) = unknown else {
+/// Refuses a query parameter that the operation does not take.
+fn check_query(operation: &Operation, query: &BTreeMap<String, String>) -> Result<(), Problem> {
+    let known: Vec<&str> = operation.query.iter().map(|query| query.name).collect();
+    let Some(unknown) = query.keys().find(|key| !known.contains(&key.as_str())) else {
         return Ok(());
     };
-    let known: Vec<&str> = operation.query.iter().map(|query| query.name).collect();
     Err(Problem::invalid(
         unknown.chars().take(limits::NAME_BYTES).collect::<String>(),
         if known.is_empty() {
@@ -313,8 +326,8 @@ fn check(request: &Request) -> Result<(), Problem> {
 }
 
 /// The answer to a request that no operation takes.
-fn unrouted(request: &Request) -> Problem {
-    let methods = operations::methods(&request.path);
+fn unrouted(path: &[String]) -> Problem {
+    let methods = operations::methods(path);
     if methods.is_empty() {
         return Problem::new(
             Code::NotFound,
@@ -327,7 +340,7 @@ fn unrouted(request: &Request) -> Problem {
     )
 }
 
-/// The headers that an answer's status asks for.
+/// The headers that belong to an answer's status.
 fn headers_of(result: &Result<Answer, Problem>) -> Vec<(&'static str, String)> {
     match result {
         Ok(answer) => answer
@@ -385,8 +398,8 @@ mod tests {
 
     fn request(body: &str) -> Request {
         Request {
-            method: "POST".to_owned(),
-            path: vec![],
+            operation: &operations::ENQUEUE_RUN.operation,
+            parameters: vec![],
             query: BTreeMap::new(),
             headers: BTreeMap::new(),
             caller_arn: None,

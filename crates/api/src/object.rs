@@ -1,5 +1,5 @@
-//! JSON objects that are objects: serde's own readers of structs take a list, too, as the fields in
-//! their order.
+//! Accepts JSON objects and nothing else: serde's own readers of structs also take a list, as the
+//! fields in their order.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,13 +7,10 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-/// What was read from an object and from nothing else.
+/// Reads a `T` from an object only.
 pub(crate) struct Object<T>(pub T);
 
 /// For `#[serde(deserialize_with)]` of a field whose struct could be read from an empty list.
-///
-/// # Errors
-/// When it is no object, or not one of `T`.
 pub(crate) fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from: D,
 ) -> Result<T, D::Error> {

@@ -1,10 +1,16 @@
-//! The operations of the API, as data: one entry each, and nothing about one is said a second time
-//! elsewhere.
+//! The operations of the API, as data: one row each. Nothing about an operation is written a second
+//! time elsewhere.
 //!
-//! The OpenAPI document is made from this table; the routes of the template, the methods of the
-//! client, the samples of `events/` and the tests of authorisation are compared with it. A request
-//! is held to its entry before a handler sees it.
+//! A request is matched with this table once, when it is read. The row says which credential and
+//! which [`Action`] the caller needs, and a function finds its handler by the row. The client
+//! builds its paths from the rows, and the OpenAPI document is made from them. Tests compare the
+//! table with the routes of the template, the methods of the client and the samples of `events/`.
 
+use std::fmt::Display;
+use std::marker::PhantomData;
+use std::str::FromStr;
+
+use sealfleet_domain::access::Action;
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::profile::Profile;
@@ -14,56 +20,59 @@ use sealfleet_domain::{
     EnrolmentKeyId, EventId, FanOutId, ProfileName, ProfileRef, ProjectId, RevocationId, RunId,
     StepId, Timestamp, TokenId, WorkerId,
 };
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+#[cfg(feature = "openapi")]
+use serde_json::Value;
 
 use crate::problem::Code;
 use crate::types::{
     Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
     EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef,
-    LimitsView, Page, ProfileVersionView, ProjectSummary, ProjectView, PutProfile,
-    QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
+    LimitsView, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectSummary,
+    ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
     RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView,
     SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, WorkerRegistered,
     WorkerView,
 };
 
-/// Something that the API does.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation {
-    /// Its stable name, which is also that of the client's method.
+    /// Stable name; the client's method has the same.
     pub id: &'static str,
-    /// `GET`, `POST`, …
     pub method: &'static str,
-    /// Its path, parameters in braces.
+    /// Parameters stand in braces.
     pub path: &'static str,
-    /// The function that serves it.
+    /// The Lambda function that serves it.
     pub function: &'static str,
-    /// What it does, in one line.
     pub summary: &'static str,
-    /// What its caller is known by.
     pub credential: Credential,
+    /// What the caller must be allowed to do. None only with [`Credential::Nothing`].
+    pub action: Option<Action>,
+    /// The types of the path's parameters, in the path's order.
+    parameters: &'static [Shape],
     /// The query parameters that it takes, and no others.
     pub query: &'static [Query],
-    /// The request headers that mean something to it, beside the credential.
+    /// The request headers that it reads, beside the credential.
     pub headers: &'static [Header],
-    /// Its body, if it takes one.
     pub body: Option<Shape>,
-    /// What it answers when all is well, the usual answer first.
+    /// Successful answers, the usual one first.
     pub answers: [Option<Success>; 2],
-    /// The problems that are its own. [`Operation::problems`] adds those that follow from its
-    /// parts.
+    /// The problems that are its own. [`Operation::problems`] adds those that follow from the rest
+    /// of the row.
     pub refusals: &'static [Code],
 }
 
-/// What a caller is known by.
+/// How a caller proves who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credential {
-    /// Nothing: anybody may ask.
+    /// Anybody may call.
     Nothing,
-    /// An API token, of a project or an operator.
+    /// An API token of a project or an operator, or a JWT of a trusted issuer.
     Token,
-    /// A worker's own credential.
+    /// The credential of an approved worker.
     Worker,
-    /// A worker's own credential, whether it is approved or still waits.
+    /// The credential of a worker that is approved or waits for approval.
     AnyWorker,
     /// An enrolment key, or nothing.
     EnrolmentKey,
@@ -74,39 +83,41 @@ pub enum Credential {
 /// A query parameter. All are optional.
 #[derive(Clone, Copy, Debug)]
 pub struct Query {
-    /// Its name.
     pub name: &'static str,
-    /// What it is for.
     pub summary: &'static str,
-    /// Its values.
     pub shape: Shape,
 }
 
-/// A request header.
+/// A parameter of a path.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    pub name: &'static str,
+    pub shape: Shape,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Header {
-    /// `If-Match`: the version that a change replaces. The change is refused without it.
+    /// `If-Match`: the version that the change replaces. The change is refused without it.
     IfMatch,
-    /// `If-Match`, where one is given.
+    /// `If-Match`, checked where it is given.
     IfMatchOptional,
     /// `Idempotency-Key`.
     IdempotencyKey,
 }
 
-/// A successful answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Success {
-    /// The HTTP status.
     pub status: u16,
-    /// What it means.
     pub summary: &'static str,
-    /// The body, if there is one.
     pub shape: Option<Shape>,
     /// Whether an `ETag` tells the version.
     pub etag: bool,
+    /// Reads a body as its type, and writes it again.
+    #[cfg(feature = "openapi")]
+    pub(crate) rewrite: fn(Value) -> Result<Value, serde_json::Error>,
 }
 
-/// A type on the wire. Its schema is known where the OpenAPI document is made, and nowhere else.
+/// A type on the wire. Its schema exists only where the OpenAPI document is made.
 #[derive(Clone, Copy)]
 pub struct Shape {
     /// Adds the type to the document's schemas, and refers to it.
@@ -115,16 +126,16 @@ pub struct Shape {
 }
 
 #[cfg(feature = "openapi")]
-use schemars::JsonSchema as Described;
+pub use schemars::JsonSchema as Described;
+/// Any type: without the feature `openapi`, no schemas are made.
 #[cfg(not(feature = "openapi"))]
-/// Any type: no schemas are made.
-trait Described {}
+pub trait Described {}
 #[cfg(not(feature = "openapi"))]
 impl<T> Described for T {}
 
 impl Shape {
     const fn of<T: Described>() -> Self {
-        let _: std::marker::PhantomData<T> = std::marker::PhantomData;
+        let _: PhantomData<T> = PhantomData;
         Self {
             #[cfg(feature = "openapi")]
             schema: |generator| generator.subschema_for::<T>(),
@@ -132,9 +143,69 @@ impl Shape {
     }
 }
 
+/// The body of an answer.
+trait Body: Described + Serialize + DeserializeOwned {}
+impl<T: Described + Serialize + DeserializeOwned> Body for T {}
+
+#[cfg(feature = "openapi")]
+fn rewrite<T: Serialize + DeserializeOwned>(value: Value) -> Result<Value, serde_json::Error> {
+    serde_json::to_value(serde_json::from_value::<T>(value)?)
+}
+
 impl std::fmt::Debug for Shape {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Shape")
+    }
+}
+
+/// An operation with the types of its path's parameters: `Route<(RunId, StepId)>`.
+pub struct Route<P> {
+    pub operation: Operation,
+    parameters: PhantomData<fn() -> P>,
+}
+
+/// The parameters of a path, as a tuple in the path's order.
+pub trait Parameters: Sized {
+    const SHAPES: &'static [Shape];
+
+    /// Reads the texts of a request's path. None if one is not of its type.
+    fn read(texts: &[String]) -> Option<Self>;
+
+    fn write(&self) -> Vec<String>;
+}
+
+macro_rules! parameters {
+    ($(($($letter:ident $position:tt)*))*) => {
+        $(impl<$($letter: Described + FromStr + Display),*> Parameters for ($($letter,)*) {
+            const SHAPES: &'static [Shape] = &[$(Shape::of::<$letter>()),*];
+
+            fn read(texts: &[String]) -> Option<Self> {
+                let mut texts = texts.iter();
+                let read = ($($letter::from_str(texts.next()?).ok()?,)*);
+                texts.next().is_none().then_some(read)
+            }
+
+            fn write(&self) -> Vec<String> {
+                vec![$(self.$position.to_string()),*]
+            }
+        })*
+    };
+}
+parameters! { () (A 0) (A 0 B 1) }
+
+impl<P: Parameters> Route<P> {
+    const fn new(mut operation: Operation) -> Self {
+        operation.parameters = P::SHAPES;
+        Self {
+            operation,
+            parameters: PhantomData,
+        }
+    }
+
+    /// The path with these parameters in it.
+    #[must_use]
+    pub fn path(&self, parameters: &P) -> String {
+        self.operation.with(&parameters.write())
     }
 }
 
@@ -144,7 +215,8 @@ mod values {
     pub(super) struct Cursor;
     pub(super) struct Events;
     /// The OpenAPI document itself.
-    pub(super) struct Document;
+    #[derive(serde::Serialize, serde::Deserialize)]
+    pub(super) struct Document(serde_json::Value);
 
     #[cfg(feature = "openapi")]
     mod schema {
@@ -197,19 +269,23 @@ mod values {
 
 const LIMIT: Query = Query {
     name: "limit",
-    summary: "Items of a page at most.",
+    summary: "Maximum number of items on the page.",
     shape: Shape::of::<values::Limit>(),
 };
 const CURSOR: Query = Query {
     name: "cursor",
-    summary: "`next_cursor` of the page before; it belongs to this list with these filters.",
+    summary: "`next_cursor` of the previous page. Valid only for this list with the same filters.",
     shape: Shape::of::<values::Cursor>(),
 };
 const PROJECT: Query = Query {
     name: "project",
-    summary: "The project, which operators must name and nobody else may.",
+    summary: "The project. Operators must name it; nobody else may.",
     shape: Shape::of::<ProjectId>(),
 };
+const TRAIL: Query = query::<String>(
+    "project",
+    "The project whose trail to read. You can read only your own; for operators it is `~system`.",
+);
 const PAGED: &[Query] = &[LIMIT, CURSOR];
 
 const fn query<T: Described>(name: &'static str, summary: &'static str) -> Query {
@@ -220,12 +296,25 @@ const fn query<T: Described>(name: &'static str, summary: &'static str) -> Query
     }
 }
 
+/// Who may call: how callers prove who they are, and what they must be allowed to do.
+type Callers = (Credential, Option<Action>);
+
+const ANYBODY: Callers = (Credential::Nothing, None);
+const APPROVED_WORKERS: Callers = (Credential::Worker, Some(Action::Work));
+const WORKERS: Callers = (Credential::AnyWorker, Some(Action::Work));
+const NEW_WORKERS: Callers = (Credential::EnrolmentKey, Some(Action::RegisterWorker));
+const SANDBOXES: Callers = (Credential::TaskRole, Some(Action::AskForStep));
+
+const fn may(action: Action) -> Callers {
+    (Credential::Token, Some(action))
+}
+
 impl Operation {
     const fn new(
         id: &'static str,
-        method: &'static str,
-        path: &'static str,
+        (method, path): (&'static str, &'static str),
         function: &'static str,
+        (credential, action): Callers,
     ) -> Self {
         Self {
             id,
@@ -233,7 +322,9 @@ impl Operation {
             path,
             function,
             summary: "",
-            credential: Credential::Token,
+            credential,
+            action,
+            parameters: &[],
             query: &[],
             headers: &[],
             body: None,
@@ -244,11 +335,6 @@ impl Operation {
 
     const fn does(mut self, summary: &'static str) -> Self {
         self.summary = summary;
-        self
-    }
-
-    const fn by(mut self, credential: Credential) -> Self {
-        self.credential = credential;
         self
     }
 
@@ -267,21 +353,25 @@ impl Operation {
         self
     }
 
-    const fn gives<T: Described>(self, status: u16, summary: &'static str) -> Self {
+    const fn gives<T: Body>(self, status: u16, summary: &'static str) -> Self {
         self.answering(Success {
             status,
             summary,
             shape: Some(Shape::of::<T>()),
             etag: false,
+            #[cfg(feature = "openapi")]
+            rewrite: rewrite::<T>,
         })
     }
 
-    const fn gives_versioned<T: Described>(self, status: u16, summary: &'static str) -> Self {
+    const fn gives_versioned<T: Body>(self, status: u16, summary: &'static str) -> Self {
         self.answering(Success {
             status,
             summary,
             shape: Some(Shape::of::<T>()),
             etag: true,
+            #[cfg(feature = "openapi")]
+            rewrite: rewrite::<T>,
         })
     }
 
@@ -291,6 +381,8 @@ impl Operation {
             summary,
             shape: None,
             etag: false,
+            #[cfg(feature = "openapi")]
+            rewrite: rewrite::<()>,
         })
     }
 
@@ -308,201 +400,363 @@ impl Operation {
     }
 }
 
-const FLEET: &[Operation] = &[
-    Operation::new("create_project", "POST", "/v1/projects", "fleet")
-        .does("Creates a project with its pools; its queues and roles must already be deployed.")
+/// Declares each operation as a [`Route`] of its own, and lists them all.
+macro_rules! operations {
+    ($($name:ident $parameters:ty = $operation:expr;)*) => {
+        $(pub static $name: Route<$parameters> = Route::new($operation);)*
+
+        static ALL: &[&Operation] = &[$(&$name.operation),*];
+    };
+}
+
+operations! {
+    // Projects, tokens, enrolment keys and workers.
+    CREATE_PROJECT () = Operation::new(
+        "create_project",
+        ("POST", "/v1/projects"),
+        "fleet",
+        may(Action::CreateProject),
+    )
+        .does("Creates a project and its pools. Deploy the project's queues and roles first.")
         .takes::<CreateProject>()
-        .gives::<ProjectView>(201, "The project.")
-        .refuses(&[Code::AlreadyExists]),
-    Operation::new("list_projects", "GET", "/v1/projects", "fleet")
+        .gives::<ProjectView>(201, "The new project.")
+        .refuses(&[Code::AlreadyExists]);
+    LIST_PROJECTS () = Operation::new(
+        "list_projects",
+        ("GET", "/v1/projects"),
+        "fleet",
+        may(Action::ListProjects),
+    )
         .does("Lists the projects.")
         .with_query(PAGED)
-        .gives::<Page<ProjectSummary>>(200, "A page, in order of names."),
-    Operation::new("get_project", "GET", "/v1/projects/{project}", "fleet")
-        .does("Shows a project with its pools.")
-        .gives::<ProjectView>(200, "The project."),
-    Operation::new("set_limits", "PUT", "/v1/projects/{project}/limits", "fleet")
-        .does("Sets how often a project's callers may call.")
+        .gives::<Page<ProjectSummary>>(200, "One page, sorted by name.");
+    GET_PROJECT (ProjectId,) = Operation::new(
+        "get_project",
+        ("GET", "/v1/projects/{project}"),
+        "fleet",
+        may(Action::ReadProject),
+    )
+        .does("Returns a project with its pools.")
+        .gives::<ProjectView>(200, "The project.");
+    SET_LIMITS (ProjectId,) = Operation::new(
+        "set_limits",
+        ("PUT", "/v1/projects/{project}/limits"),
+        "fleet",
+        may(Action::SetLimits),
+    )
+        .does("Sets the rate limit of a project's callers.")
         .takes::<SetLimits>()
-        .gives::<LimitsView>(200, "The limits that hold now."),
-    Operation::new("create_token", "POST", "/v1/tokens", "fleet")
-        .does("Makes an API token of a project. Operators name the project.")
+        .gives::<LimitsView>(200, "The limit that is now in force.");
+    CREATE_TOKEN () = Operation::new(
+        "create_token",
+        ("POST", "/v1/tokens"),
+        "fleet",
+        may(Action::CreateToken),
+    )
+        .does("Creates an API token of a project. Operators name the project.")
         .takes::<CreateToken>()
-        .gives::<TokenCreated>(201, "The token, shown this once.")
-        .refuses(&[Code::NotFound]),
-    Operation::new("list_tokens", "GET", "/v1/tokens", "fleet")
-        .does("Lists a project's API tokens, without their secrets.")
+        .gives::<TokenCreated>(201, "The token. This answer alone shows it.")
+        .refuses(&[Code::NotFound]);
+    LIST_TOKENS () = Operation::new(
+        "list_tokens",
+        ("GET", "/v1/tokens"),
+        "fleet",
+        may(Action::ListTokens),
+    )
+        .does("Lists a project's API tokens without their secrets.")
         .with_query(&[LIMIT, CURSOR, PROJECT])
-        .gives::<Page<TokenView>>(200, "A page, oldest first.")
-        .refuses(&[Code::NotFound]),
-    Operation::new("revoke_token", "DELETE", "/v1/tokens/{token_id}", "fleet")
-        .does("Revokes an API token. Again: the same answer.")
+        .gives::<Page<TokenView>>(200, "One page, oldest first.")
+        .refuses(&[Code::NotFound]);
+    REVOKE_TOKEN (TokenId,) = Operation::new(
+        "revoke_token",
+        ("DELETE", "/v1/tokens/{token_id}"),
+        "fleet",
+        may(Action::RevokeToken),
+    )
+        .does("Revokes an API token. Idempotent.")
         .with_query(&[PROJECT])
-        .gives::<TokenView>(200, "The token, revoked."),
-    Operation::new("create_enrolment_key", "POST", "/v1/enrolment-keys", "fleet")
-        .does("Makes an enrolment key: workers that register with it are approved at once.")
+        .gives::<TokenView>(200, "The revoked token.");
+    CREATE_ENROLMENT_KEY () = Operation::new(
+        "create_enrolment_key",
+        ("POST", "/v1/enrolment-keys"),
+        "fleet",
+        may(Action::ManageEnrolmentKeys),
+    )
+        .does("Creates an enrolment key. Workers that register with it are approved immediately.")
         .takes::<CreateEnrolmentKey>()
-        .gives::<EnrolmentKeyCreated>(201, "The key, shown this once.")
-        .refuses(&[Code::NotFound]),
-    Operation::new("list_enrolment_keys", "GET", "/v1/enrolment-keys", "fleet")
-        .does("Lists the project's enrolment keys, without their secrets.")
+        .gives::<EnrolmentKeyCreated>(201, "The key. This answer alone shows it.")
+        .refuses(&[Code::NotFound]);
+    LIST_ENROLMENT_KEYS () = Operation::new(
+        "list_enrolment_keys",
+        ("GET", "/v1/enrolment-keys"),
+        "fleet",
+        may(Action::ManageEnrolmentKeys),
+    )
+        .does("Lists the project's enrolment keys without their secrets.")
         .with_query(PAGED)
-        .gives::<Page<EnrolmentKeyView>>(200, "A page, oldest first."),
-    Operation::new("revoke_enrolment_key", "DELETE", "/v1/enrolment-keys/{enrolment_key_id}", "fleet")
-        .does("Revokes an enrolment key. Workers that it approved stay.")
-        .gives::<EnrolmentKeyView>(200, "The key, revoked."),
-    Operation::new("register_worker", "POST", "/v1/workers/register", "fleet")
-        .does("Registers a worker: with an enrolment key it is approved, without one an admin decides.")
-        .by(Credential::EnrolmentKey)
+        .gives::<Page<EnrolmentKeyView>>(200, "One page, oldest first.");
+    REVOKE_ENROLMENT_KEY (EnrolmentKeyId,) = Operation::new(
+        "revoke_enrolment_key",
+        ("DELETE", "/v1/enrolment-keys/{enrolment_key_id}"),
+        "fleet",
+        may(Action::ManageEnrolmentKeys),
+    )
+        .does("Revokes an enrolment key. Workers that it approved stay approved.")
+        .gives::<EnrolmentKeyView>(200, "The revoked key.");
+    REGISTER_WORKER () = Operation::new(
+        "register_worker",
+        ("POST", "/v1/workers/register"),
+        "fleet",
+        NEW_WORKERS,
+    )
+        .does("Registers a worker. Without an enrolment key, an admin has to approve it.")
         .takes::<RegisterWorker>()
-        .gives::<WorkerRegistered>(201, "The worker is approved. Its credential is shown this once.")
-        .gives::<WorkerRegistered>(202, "The worker waits for approval. Its credential is shown this once.")
-        .refuses(&[Code::EnrolmentRefused]),
-    Operation::new("list_workers", "GET", "/v1/workers", "fleet")
+        .gives::<WorkerRegistered>(
+            201, "The worker is approved. This answer alone shows its credential.",
+        )
+        .gives::<WorkerRegistered>(
+            202, "The worker waits for approval. This answer alone shows its credential.",
+        )
+        .refuses(&[Code::EnrolmentRefused]);
+    LIST_WORKERS () = Operation::new(
+        "list_workers",
+        ("GET", "/v1/workers"),
+        "fleet",
+        may(Action::ReadWorkers),
+    )
         .does("Lists the project's workers.")
         .with_query(PAGED)
-        .gives::<Page<WorkerView>>(200, "A page, oldest first."),
-    Operation::new("get_worker", "GET", "/v1/workers/{worker_id}", "fleet")
-        .does("Shows a worker.")
-        .gives::<WorkerView>(200, "The worker."),
-    Operation::new("approve_worker", "POST", "/v1/workers/{worker_id}/approve", "fleet")
-        .does("Approves a worker that waits.")
-        .gives::<WorkerView>(200, "The worker, approved.")
-        .refuses(&[Code::Conflict]),
-    Operation::new("reject_worker", "POST", "/v1/workers/{worker_id}/reject", "fleet")
-        .does("Rejects a worker that waits.")
-        .gives::<WorkerView>(200, "The worker, rejected.")
-        .refuses(&[Code::Conflict]),
-    Operation::new("revoke_worker", "POST", "/v1/workers/{worker_id}/revoke", "fleet")
-        .does("Revokes a worker; what it holds is queued again. Again: the same answer.")
-        .gives::<WorkerView>(200, "The worker, revoked.")
-        .refuses(&[Code::Conflict]),
-];
-
-const PROFILE: &[Operation] = &[
-    Operation::new("create_profile", "POST", "/v1/profiles", "profile")
+        .gives::<Page<WorkerView>>(200, "One page, oldest first.");
+    GET_WORKER (WorkerId,) = Operation::new(
+        "get_worker",
+        ("GET", "/v1/workers/{worker_id}"),
+        "fleet",
+        may(Action::ReadWorkers),
+    )
+        .does("Returns a worker.")
+        .gives::<WorkerView>(200, "The worker.");
+    APPROVE_WORKER (WorkerId,) = Operation::new(
+        "approve_worker",
+        ("POST", "/v1/workers/{worker_id}/approve"),
+        "fleet",
+        may(Action::ManageWorkers),
+    )
+        .does("Approves a pending worker.")
+        .gives::<WorkerView>(200, "The approved worker.")
+        .refuses(&[Code::Conflict]);
+    REJECT_WORKER (WorkerId,) = Operation::new(
+        "reject_worker",
+        ("POST", "/v1/workers/{worker_id}/reject"),
+        "fleet",
+        may(Action::ManageWorkers),
+    )
+        .does("Rejects a pending worker.")
+        .gives::<WorkerView>(200, "The rejected worker.")
+        .refuses(&[Code::Conflict]);
+    REVOKE_WORKER (WorkerId,) = Operation::new(
+        "revoke_worker",
+        ("POST", "/v1/workers/{worker_id}/revoke"),
+        "fleet",
+        may(Action::ManageWorkers),
+    )
+        .does("Revokes a worker and puts the steps that it holds back in the queue. Idempotent.")
+        .gives::<WorkerView>(200, "The revoked worker.")
+        .refuses(&[Code::Conflict]);
+    // Profiles and the cascade.
+    CREATE_PROFILE () = Operation::new(
+        "create_profile",
+        ("POST", "/v1/profiles"),
+        "profile",
+        may(Action::WriteProfile),
+    )
         .does(
-            "Creates a profile: names and references, never values. An operator's is the system's.",
+            "Creates a profile of names and references, never of values. An operator's is the system's.",
         )
         .takes::<CreateProfile>()
-        .gives_versioned::<Profile>(201, "The profile.")
-        .refuses(&[Code::AlreadyExists]),
-    Operation::new("list_profiles", "GET", "/v1/profiles", "profile")
-        .does("Lists the profiles of the caller's project, or of the system.")
-        .with_query(PAGED)
-        .gives::<Page<Profile>>(200, "A page, in order of names."),
-    Operation::new("get_profile", "GET", "/v1/profiles/{name}", "profile")
-        .does("Shows a profile.")
-        .gives_versioned::<Profile>(200, "The profile."),
-    Operation::new("put_profile", "PUT", "/v1/profiles/{name}", "profile")
-        .does("Replaces all that a profile says.")
-        .with_headers(&[Header::IfMatch])
-        .takes::<PutProfile>()
-        .gives_versioned::<Profile>(200, "The profile, one version on.")
-        .refuses(&[Code::VersionConflict, Code::PreconditionRequired]),
-    Operation::new("delete_profile", "DELETE", "/v1/profiles/{name}", "profile")
-        .does("Deletes a profile that nothing in flight uses. Its history stays.")
-        .with_headers(&[Header::IfMatchOptional])
-        .gives_nothing("It is gone.")
-        .refuses(&[Code::VersionConflict, Code::ProfileInUse]),
-    Operation::new(
-        "list_profile_versions",
-        "GET",
-        "/v1/profiles/{name}/versions",
+        .gives_versioned::<Profile>(201, "The new profile.")
+        .refuses(&[Code::AlreadyExists]);
+    LIST_PROFILES () = Operation::new(
+        "list_profiles",
+        ("GET", "/v1/profiles"),
         "profile",
+        may(Action::ReadProfiles),
     )
-    .does("Lists what a profile has said so far.")
-    .with_query(PAGED)
-    .gives::<Page<ProfileVersionView>>(200, "A page, newest first."),
-    Operation::new("get_cascade", "GET", "/v1/cascade", "profile")
-        .does("Shows the profiles that the project puts below each run's own.")
+        .does("Lists the project's profiles; for operators, the system profiles.")
+        .with_query(PAGED)
+        .gives::<Page<Profile>>(200, "One page, sorted by name.");
+    GET_PROFILE (ProfileName,) = Operation::new(
+        "get_profile",
+        ("GET", "/v1/profiles/{name}"),
+        "profile",
+        may(Action::ReadProfiles),
+    )
+        .does("Returns a profile.")
+        .gives_versioned::<Profile>(200, "The profile.");
+    PUT_PROFILE (ProfileName,) = Operation::new(
+        "put_profile",
+        ("PUT", "/v1/profiles/{name}"),
+        "profile",
+        may(Action::WriteProfile),
+    )
+        .does("Replaces the content of a profile.")
+        .with_headers(&[Header::IfMatch])
+        .takes::<ProfileContent>()
+        .gives_versioned::<Profile>(200, "The profile with its new version.")
+        .refuses(&[Code::VersionConflict, Code::PreconditionRequired]);
+    DELETE_PROFILE (ProfileName,) = Operation::new(
+        "delete_profile",
+        ("DELETE", "/v1/profiles/{name}"),
+        "profile",
+        may(Action::WriteProfile),
+    )
+        .does("Deletes a profile that no run in flight uses. Its history stays.")
+        .with_headers(&[Header::IfMatchOptional])
+        .gives_nothing("The profile is deleted.")
+        .refuses(&[Code::VersionConflict, Code::ProfileInUse]);
+    LIST_PROFILE_VERSIONS (ProfileName,) = Operation::new(
+        "list_profile_versions",
+        ("GET", "/v1/profiles/{name}/versions"),
+        "profile",
+        may(Action::ReadProfiles),
+    )
+        .does("Lists the versions of a profile.")
+        .with_query(PAGED)
+        .gives::<Page<ProfileVersionView>>(200, "One page, newest first.");
+    GET_CASCADE () = Operation::new(
+        "get_cascade",
+        ("GET", "/v1/cascade"),
+        "profile",
+        may(Action::ReadProfiles),
+    )
+        .does("Returns the profiles that are bound to the project and to its workflows.")
         .gives::<Bindings>(200, "The bindings.")
-        .refuses(&[Code::NotFound]),
-    Operation::new("put_cascade", "PUT", "/v1/cascade", "profile")
-        .does("Replaces the project's bindings.")
+        .refuses(&[Code::NotFound]);
+    PUT_CASCADE () = Operation::new(
+        "put_cascade",
+        ("PUT", "/v1/cascade"),
+        "profile",
+        may(Action::WriteProfile),
+    )
+        .does("Replaces the profiles that are bound to the project and to its workflows.")
         .takes::<Bindings>()
-        .gives::<Bindings>(200, "The bindings from now on.")
-        .refuses(&[Code::NotFound]),
-    Operation::new("resolve_cascade", "POST", "/v1/cascade/resolve", "profile")
-        .does("Tells what a run would start with, by name. Nothing changes.")
+        .gives::<Bindings>(200, "The new bindings.")
+        .refuses(&[Code::NotFound]);
+    RESOLVE_CASCADE () = Operation::new(
+        "resolve_cascade",
+        ("POST", "/v1/cascade/resolve"),
+        "profile",
+        may(Action::ReadProfiles),
+    )
+        .does("Shows what a run would start with, by name. Changes nothing.")
         .takes::<ResolveCascade>()
-        .gives::<ResolvedCascade>(200, "Each key with its origin.")
-        .refuses(&[Code::NotFound, Code::ProfileDenied, Code::SecretOverride]),
-];
+        .gives::<ResolvedCascade>(200, "Each key and where it comes from.")
+        .refuses(&[Code::NotFound, Code::ProfileDenied, Code::SecretOverride]);
 
-const REVOKE: &[Operation] = &[
-    Operation::new("revoke", "POST", "/v1/revocations", "revoke")
-        .does("Revokes keys of profiles: all of them or none. Hard: runs in flight are aborted as well.")
+    // Revocations.
+    CREATE_REVOCATIONS () = Operation::new("create_revocations", ("POST", "/v1/revocations"), "revoke", may(Action::Revoke))
+        .does(
+            "Revokes keys of profiles, all or none. A hard revocation also aborts runs in flight.",
+        )
         .takes::<Revoke>()
-        .gives::<RevocationsCreated>(201, "The revocations, and how far the abortion of runs has come.")
-        .refuses(&[Code::NotFound, Code::AlreadyRevoked, Code::Conflict]),
-    Operation::new("preview_revocation", "POST", "/v1/revocations:preview", "revoke")
-        .does("Lists the runs that a hard revocation would abort now. Nothing changes.")
-        .takes::<Revoke>()
+        .gives::<RevocationsCreated>(
+            201, "The revocations, and how many runs have been aborted so far.",
+        )
+        .refuses(&[Code::NotFound, Code::AlreadyRevoked, Code::Conflict]);
+    PREVIEW_REVOCATION () = Operation::new(
+        "preview_revocation",
+        ("POST", "/v1/revocations:preview"),
+        "revoke",
+        may(Action::ReadRevocations),
+    )
+        .does("Lists the runs that a hard revocation would abort now. Changes nothing.")
+        .takes::<PreviewRevocation>()
         .gives::<RevocationPreview>(200, "The runs.")
-        .refuses(&[Code::NotFound]),
-    Operation::new("list_revocations", "GET", "/v1/revocations", "revoke")
-        .does("Lists revocations of the caller's project, or of the system.")
-        .with_query(&[LIMIT, CURSOR, query::<RevocationState>("state", "`active` if absent.")])
-        .gives::<Page<Revocation>>(200, "A page."),
-    Operation::new("get_revocation", "GET", "/v1/revocations/{revocation_id}", "revoke")
-        .does("Shows a revocation.")
-        .gives::<Revocation>(200, "The revocation."),
-    Operation::new("lift_revocation", "POST", "/v1/revocations/{revocation_id}/lift", "revoke")
-        .does("Lifts a revocation: sandboxes may start with the key again.")
-        .gives::<Revocation>(200, "The revocation, lifted.")
-        .refuses(&[Code::NotActive]),
-    Operation::new("get_fan_out", "GET", "/v1/fan-outs/{fan_out_id}", "revoke")
-        .does("Shows how far a hard revocation's abortion of runs has come.")
-        .gives::<FanOutView>(200, "The fan-out."),
-];
+        .refuses(&[Code::NotFound]);
+    LIST_REVOCATIONS () = Operation::new(
+        "list_revocations",
+        ("GET", "/v1/revocations"),
+        "revoke",
+        may(Action::ReadRevocations),
+    )
+        .does("Lists the project's revocations; for operators, those of system profiles.")
+        .with_query(&[LIMIT, CURSOR, query::<RevocationState>("state", "`active` by default.")])
+        .gives::<Page<Revocation>>(200, "One page.");
+    GET_REVOCATION (RevocationId,) = Operation::new(
+        "get_revocation",
+        ("GET", "/v1/revocations/{revocation_id}"),
+        "revoke",
+        may(Action::ReadRevocations),
+    )
+        .does("Returns a revocation.")
+        .gives::<Revocation>(200, "The revocation.");
+    LIFT_REVOCATION (RevocationId,) = Operation::new(
+        "lift_revocation",
+        ("POST", "/v1/revocations/{revocation_id}/lift"),
+        "revoke",
+        may(Action::Revoke),
+    )
+        .does("Lifts a revocation: sandboxes can start with the key again.")
+        .gives::<Revocation>(200, "The lifted revocation.")
+        .refuses(&[Code::NotActive]);
+    GET_FAN_OUT (FanOutId,) = Operation::new(
+        "get_fan_out",
+        ("GET", "/v1/fan-outs/{fan_out_id}"),
+        "revoke",
+        may(Action::ReadRevocations),
+    )
+        .does("Shows how many runs a hard revocation has aborted so far.")
+        .gives::<FanOutView>(200, "The fan-out of the revocation.");
 
-const RUNS: &[Operation] = &[
-    Operation::new("enqueue", "POST", "/v1/runs", "enqueue")
-        .does("Enqueues a run. With an idempotency key, sent twice is enqueued once.")
+    // Runs.
+    ENQUEUE_RUN () = Operation::new("enqueue_run", ("POST", "/v1/runs"), "enqueue", may(Action::Enqueue))
+        .does("Enqueues a run. Retrying with the same idempotency key never creates a second run.")
         .with_headers(&[Header::IdempotencyKey])
         .takes::<EnqueueRun>()
-        .gives::<RunView>(201, "The run.")
-        .gives::<RunView>(200, "The run that this idempotency key stands for already.")
+        .gives::<RunView>(201, "The new run.")
+        .gives::<RunView>(200, "The run that an earlier request with this idempotency key created.")
         .refuses(&[
             Code::NotFound,
             Code::ProfileDenied,
             Code::SecretOverride,
             Code::SecretRevoked,
             Code::IdempotencyMismatch,
-        ]),
-    Operation::new(
+        ]);
+    RETRY_STEP (RunId, StepId) = Operation::new(
         "retry_step",
-        "POST",
-        "/v1/runs/{run_id}/steps/{step_id}/retry",
+        ("POST", "/v1/runs/{run_id}/steps/{step_id}/retry"),
         "enqueue",
+        may(Action::Retry),
     )
-    .does("Puts a dead step back in its queue.")
-    .gives::<RunView>(200, "The run.")
-    .refuses(&[Code::Conflict, Code::SecretRevoked]),
-    Operation::new("list_runs", "GET", "/v1/runs", "runs")
+        .does("Puts a dead step back in its queue.")
+        .gives::<RunView>(200, "The run.")
+        .refuses(&[Code::Conflict, Code::SecretRevoked]);
+    LIST_RUNS () = Operation::new("list_runs", ("GET", "/v1/runs"), "runs", may(Action::ReadRuns))
         .does("Lists the project's runs.")
-        .with_query(&[
-            LIMIT,
-            CURSOR,
-            query::<RunState>("state", "Only runs in this state."),
-        ])
-        .gives::<Page<RunSummary>>(200, "A page, newest first."),
-    Operation::new("get_run", "GET", "/v1/runs/{run_id}", "runs")
-        .does("Shows a run with its steps.")
-        .gives::<RunView>(200, "The run."),
-    Operation::new("cancel_run", "POST", "/v1/runs/{run_id}/cancel", "cancel")
-        .does("Ends a run and its sandboxes. Again: the same answer.")
-        .gives::<RunView>(200, "The run, aborted.")
-        .refuses(&[Code::Conflict]),
-];
+        .with_query(&[LIMIT, CURSOR, query::<RunState>("state", "Only runs in this state.")])
+        .gives::<Page<RunSummary>>(200, "One page, newest first.");
+    GET_RUN (RunId,) = Operation::new(
+        "get_run",
+        ("GET", "/v1/runs/{run_id}"),
+        "runs",
+        may(Action::ReadRuns),
+    )
+        .does("Returns a run with its steps.")
+        .gives::<RunView>(200, "The run.");
+    CANCEL_RUN (RunId,) = Operation::new(
+        "cancel_run",
+        ("POST", "/v1/runs/{run_id}/cancel"),
+        "cancel",
+        may(Action::Cancel),
+    )
+        .does("Aborts a run and stops its sandboxes. Idempotent.")
+        .gives::<RunView>(200, "The aborted run.")
+        .refuses(&[Code::Conflict]);
 
-const EXECUTORS: &[Operation] = &[
-    Operation::new("claim", "POST", "/v1/claims", "claim")
+    // What workers and sandboxes call.
+    CLAIM_STEP () = Operation::new("claim_step", ("POST", "/v1/claims"), "claim", APPROVED_WORKERS)
         .does("Claims a step.")
-        .by(Credential::Worker)
         .takes::<ClaimStep>()
-        .gives::<Claim>(200, "What to do, by name, and the claim's fence.")
+        .gives::<Claim>(200, "The command, its secrets by name, and the fence of the claim.")
         .refuses(&[
             Code::NotFound,
             Code::NotQueued,
@@ -510,24 +764,21 @@ const EXECUTORS: &[Operation] = &[
             Code::AtCapacity,
             Code::StartRefused,
             Code::SecretRevoked,
-        ]),
-    Operation::new("heartbeat", "POST", "/v1/heartbeats", "claim")
-        .does("Keeps a worker's claims, and tells which are lost.")
-        .by(Credential::AnyWorker)
+        ]);
+    SEND_HEARTBEAT () = Operation::new("send_heartbeat", ("POST", "/v1/heartbeats"), "claim", WORKERS)
+        .does("Renews a worker's leases and tells it which ones it has lost.")
         .takes::<Heartbeat>()
-        .gives::<HeartbeatAnswer>(200, "A verdict for each claim."),
-    Operation::new(
-        "queue_credentials",
-        "POST",
-        "/v1/queue-credentials",
+        .gives::<HeartbeatAnswer>(200, "Whether the worker still holds each lease.");
+    GET_QUEUE_CREDENTIALS () = Operation::new(
+        "get_queue_credentials",
+        ("POST", "/v1/queue-credentials"),
         "claim",
+        APPROVED_WORKERS,
     )
-    .does("Hands out the key to the worker's own queue, and to nothing else.")
-    .by(Credential::Worker)
-    .gives::<QueueCredentials>(200, "Temporary AWS credentials."),
-    Operation::new("start", "POST", "/v1/starts", "report")
-        .does("Tells that the sandbox has its secrets and is about to run the command.")
-        .by(Credential::Worker)
+        .does("Issues temporary AWS credentials that open the worker's own queue and nothing else.")
+        .gives::<QueueCredentials>(200, "The credentials.");
+    START_STEP () = Operation::new("start_step", ("POST", "/v1/starts"), "report", APPROVED_WORKERS)
+        .does("Reports that the sandbox has its secrets and is about to run the command.")
         .takes::<StartStep>()
         .gives::<StepAnswer>(200, "The step's state.")
         .refuses(&[
@@ -536,52 +787,47 @@ const EXECUTORS: &[Operation] = &[
             Code::StaleFence,
             Code::Conflict,
             Code::SecretRevoked,
-        ]),
-    Operation::new("report", "POST", "/v1/reports", "report")
-        .does("Tells how the step ended. Again: the same answer.")
-        .by(Credential::Worker)
+        ]);
+    REPORT_STEP () = Operation::new("report_step", ("POST", "/v1/reports"), "report", APPROVED_WORKERS)
+        .does("Reports how the step ended. Idempotent.")
         .takes::<ReportStep>()
         .gives::<StepAnswer>(200, "The step's state.")
-        .refuses(&[
-            Code::NotFound,
-            Code::NotHolder,
-            Code::StaleFence,
-            Code::Conflict,
-        ]),
-    Operation::new("sandbox_step", "POST", "/v1/sandbox/step", "sandbox")
-        .does("Tells a Fargate sandbox what it was started for.")
-        .by(Credential::TaskRole)
+        .refuses(&[Code::NotFound, Code::NotHolder, Code::StaleFence, Code::Conflict]);
+    GET_SANDBOX_STEP () = Operation::new(
+        "get_sandbox_step",
+        ("POST", "/v1/sandbox/step"),
+        "sandbox",
+        SANDBOXES,
+    )
+        .does("Tells a Fargate sandbox which step it runs.")
         .takes::<LeaseRef>()
         .gives::<SandboxStep>(200, "The command, and the names of its secrets.")
-        .refuses(&[Code::NotFound, Code::StaleFence, Code::NotReady]),
-];
+        .refuses(&[Code::NotFound, Code::StaleFence, Code::NotReady]);
 
-const TRAIL: Query = query::<String>(
-    "project",
-    "Whose trail: the caller's own, `~system` for operators. No other exists for it.",
-);
-const AUDIT: &[Operation] = &[
-    Operation::new("list_audit", "GET", "/v1/audit", "audit")
-        .does("Reads the project's audit trail; an operator, the operators' own.")
+    // The audit trail.
+    LIST_AUDIT_ENTRIES () = Operation::new(
+        "list_audit_entries",
+        ("GET", "/v1/audit"),
+        "audit",
+        may(Action::ReadAudit),
+    )
+        .does("Reads the project's audit trail; for operators, the operators' own.")
         .with_query(&[
             query::<RunId>("run", "Only entries of this run."),
-            query::<ProfileRef>(
-                "profile",
-                "Only entries with an event that names this profile.",
-            ),
+            query::<ProfileRef>("profile", "Only entries with an event that names this profile."),
             query::<String>("key", "Only entries with an event that names this key."),
             query::<String>("actor", "Only entries of this actor, as `kind:id`."),
             query::<values::Events>(
                 "type",
-                "Only entries with one of these events. The same event meets `profile` and `key`.",
+                "Only entries with one of these events. It has to match `profile` and `key`, too.",
             ),
             query::<Timestamp>(
                 "from",
-                "Entries of this moment and later; the last day if absent.",
+                "Only entries of this time and later. Defaults to one day before `to`.",
             ),
             query::<Timestamp>(
                 "to",
-                "Entries before this moment; now if absent. 31 days after `from` at most.",
+                "Only entries before this time, at most 31 days after `from`. Defaults to now.",
             ),
             TRAIL,
             LIMIT,
@@ -589,28 +835,28 @@ const AUDIT: &[Operation] = &[
         ])
         .gives::<Page<AuditEntry>>(
             200,
-            "A page, oldest first. It may be short or empty and have a `next_cursor`.",
+            "One page, oldest first. It can be short, or empty, and still have a `next_cursor`.",
         )
-        .refuses(&[Code::NotFound]),
-    Operation::new("get_audit_entry", "GET", "/v1/audit/{event_id}", "audit")
-        .does("Reads one entry of the same trail.")
+        .refuses(&[Code::NotFound]);
+    GET_AUDIT_ENTRY (EventId,) = Operation::new(
+        "get_audit_entry",
+        ("GET", "/v1/audit/{event_id}"),
+        "audit",
+        may(Action::ReadAudit),
+    )
+        .does("Returns one entry of the same trail.")
         .with_query(&[TRAIL])
-        .gives::<AuditEntry>(200, "The entry."),
-];
+        .gives::<AuditEntry>(200, "The entry.");
 
-const OPENAPI: &[Operation] =
-    &[
-        Operation::new("get_openapi", "GET", "/v1/openapi.json", "openapi")
-            .does("Shows this document.")
-            .by(Credential::Nothing)
-            .gives::<values::Document>(200, "The OpenAPI document."),
-    ];
-
-const GROUPS: [&[Operation]; 7] = [FLEET, PROFILE, REVOKE, RUNS, EXECUTORS, AUDIT, OPENAPI];
+    // The API itself.
+    GET_OPENAPI () = Operation::new("get_openapi", ("GET", "/v1/openapi.json"), "openapi", ANYBODY)
+        .does("Returns this document.")
+        .gives::<values::Document>(200, "The OpenAPI document.");
+}
 
 /// All operations.
 pub fn all() -> impl Iterator<Item = &'static Operation> {
-    GROUPS.into_iter().flatten()
+    ALL.iter().copied()
 }
 
 /// The operation of a method and the parts of a path.
@@ -625,18 +871,18 @@ pub fn find<Part: AsRef<str>>(method: &str, path: &[Part]) -> Option<&'static Op
 /// before a parameter.
 fn at<Part: AsRef<str>>(path: &[Part]) -> Vec<&'static Operation> {
     let mut found: Vec<_> = all().filter(|operation| operation.has_path(path)).collect();
-    let parameters = found
+    let fewest = found
         .iter()
-        .map(|operation| operation.parameters().count())
+        .map(|operation| operation.parameters.len())
         .min()
         .unwrap_or_default();
-    found.retain(|operation| operation.parameters().count() == parameters);
+    found.retain(|operation| operation.parameters.len() == fewest);
     found
 }
 
 /// The methods that a path takes.
 #[must_use]
-pub fn methods(path: &[String]) -> Vec<&'static str> {
+pub fn methods<Part: AsRef<str>>(path: &[Part]) -> Vec<&'static str> {
     at(path)
         .into_iter()
         .map(|operation| operation.method)
@@ -644,11 +890,29 @@ pub fn methods(path: &[String]) -> Vec<&'static str> {
 }
 
 impl Operation {
-    /// Names of the parameters in its path.
-    pub fn parameters(&self) -> impl Iterator<Item = &'static str> {
+    /// The parameters of its path.
+    pub fn parameters(&self) -> impl Iterator<Item = Parameter> {
+        self.names()
+            .zip(self.parameters)
+            .map(|(name, shape)| Parameter {
+                name,
+                shape: *shape,
+            })
+    }
+
+    fn names(&self) -> impl Iterator<Item = &'static str> {
         self.path
             .split('/')
             .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    }
+
+    /// Its path with these texts in place of the parameters.
+    pub(crate) fn with(&self, texts: &[String]) -> String {
+        let path = self.path.to_owned();
+        let pairs = self.names().zip(texts);
+        pairs.fold(path, |path, (name, text)| {
+            path.replace(&format!("{{{name}}}"), text)
+        })
     }
 
     fn has_path<Part: AsRef<str>>(&self, path: &[Part]) -> bool {
@@ -662,6 +926,15 @@ impl Operation {
                     *own == part
                 }
             })
+    }
+
+    /// What stands for its parameters in a path that is its own.
+    pub(crate) fn texts(&self, path: &[String]) -> Vec<String> {
+        let own = self.path.split('/').skip(1);
+        own.zip(path)
+            .filter(|(own, _)| own.starts_with('{'))
+            .map(|(_, text)| text.clone())
+            .collect()
     }
 
     /// The codes of all problems that it may answer with.
@@ -681,7 +954,7 @@ impl Operation {
             Credential::Token | Credential::EnrolmentKey => codes.push(Code::RateLimited),
             Credential::Nothing | Credential::TaskRole => {}
         }
-        if self.parameters().next().is_some() {
+        if !self.parameters.is_empty() {
             codes.push(Code::NotFound);
         }
         codes.extend(self.refusals);
@@ -704,24 +977,6 @@ impl Operation {
     }
 }
 
-/// The type of each parameter that stands in paths.
-#[must_use]
-pub fn path_shape(parameter: &str) -> Option<Shape> {
-    Some(match parameter {
-        "project" => Shape::of::<ProjectId>(),
-        "token_id" => Shape::of::<TokenId>(),
-        "enrolment_key_id" => Shape::of::<EnrolmentKeyId>(),
-        "worker_id" => Shape::of::<WorkerId>(),
-        "name" => Shape::of::<ProfileName>(),
-        "revocation_id" => Shape::of::<RevocationId>(),
-        "fan_out_id" => Shape::of::<FanOutId>(),
-        "event_id" => Shape::of::<EventId>(),
-        "run_id" => Shape::of::<RunId>(),
-        "step_id" => Shape::of::<StepId>(),
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -740,12 +995,17 @@ mod tests {
                 !operation.summary.is_empty()
                     && operation.answers.first().is_some_and(Option::is_some)
             );
-            assert!(
-                operation
-                    .parameters()
-                    .all(|name| path_shape(name).is_some()),
+            assert_eq!(
+                operation.names().count(),
+                operation.parameters.len(),
                 "{}",
                 operation.path
+            );
+            assert_eq!(
+                operation.action.is_none(),
+                operation.credential == Credential::Nothing,
+                "{}",
+                operation.id
             );
             let found = find(
                 operation.method,
@@ -774,5 +1034,18 @@ mod tests {
         );
         assert_eq!(found("GET", &["v1", "workers", ""]), None);
         assert_eq!(found("GET", &["v1"]), None);
+    }
+
+    #[test]
+    fn a_path_is_written_as_it_is_read() {
+        let run = "run_0198c0de-0000-7000-8000-00000000000a";
+        let given: (RunId, StepId) = (run.parse().expect("an id"), "main".parse().expect("an id"));
+        let path = RETRY_STEP.path(&given);
+        assert_eq!(path, format!("/v1/runs/{run}/steps/main/retry"));
+        let parts: Vec<String> = path.split('/').skip(1).map(str::to_owned).collect();
+        let found = find("POST", &parts).expect("an operation");
+        assert_eq!(Parameters::read(&found.texts(&parts)), Some(given));
+        let bad = ["run_1".to_owned(), "main".to_owned()];
+        assert_eq!(<(RunId, StepId)>::read(&bad), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// An error answer, `application/problem+json`.
+/// An error answer, `application/problem+json`: what happened, and what the caller can do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Problem {
@@ -27,7 +27,7 @@ pub struct Problem {
 
 macro_rules! codes {
     ($($name:ident $text:literal $status:literal $title:literal;)*) => {
-        /// The stable code of a problem.
+        /// What kind of problem it is. Codes are stable: callers may decide by them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
         #[serde(rename_all = "snake_case")]
@@ -36,7 +36,6 @@ macro_rules! codes {
         }
 
         impl Code {
-            /// All codes.
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
             /// The code as it is written.
@@ -45,13 +44,11 @@ macro_rules! codes {
                 match self { $(Self::$name => $text,)* }
             }
 
-            /// Its HTTP status.
             #[must_use]
             pub const fn status(self) -> u16 {
                 match self { $(Self::$name => $status,)* }
             }
 
-            /// Its title.
             #[must_use]
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$name => $title,)* }
@@ -95,7 +92,6 @@ codes! {
 }
 
 impl Problem {
-    /// A problem of this code.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
@@ -118,7 +114,7 @@ impl Problem {
         }
     }
 
-    /// A request over a rate limit, and after how many seconds one more is admitted.
+    /// A request over a rate limit. The next one is admitted after so many seconds.
     #[must_use]
     pub fn rate_limited(detail: impl Into<String>, seconds: u32) -> Self {
         Self {
@@ -127,18 +123,19 @@ impl Problem {
         }
     }
 
-    /// The one answer to what does not exist and to what is another project's.
+    /// The only answer for what does not exist and for what belongs to another project.
     #[must_use]
     pub fn not_found() -> Self {
-        Self::new(Code::NotFound, "nothing of this id is in your project")
+        Self::new(Code::NotFound, "your project has nothing with this id")
     }
 
-    /// The one answer to every credential that does not hold.
+    /// The only answer for credentials that are not valid, whatever is wrong with them.
     #[must_use]
     pub fn unauthenticated() -> Self {
         Self::new(
             Code::Unauthenticated,
-            "send `Authorization: Bearer CREDENTIAL` with a credential that is known, not expired and not revoked",
+            "send `Authorization: Bearer CREDENTIAL` with a credential that is neither unknown, expired nor \
+             revoked",
         )
     }
 }

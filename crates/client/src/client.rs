@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, HeaderValue, IF_MATCH, RETRY_AFTER};
 use reqwest::{Method, Url};
 use sealfleet_api::Problem;
+use sealfleet_api::operations::{Operation, Parameters, Route};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -39,21 +40,21 @@ impl std::fmt::Debug for Client {
 
 /// Whether a request may be sent again.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Repeat {
+enum Repeat {
     Safe,
     Never,
 }
 
 /// One request, before it is sent.
-pub(crate) struct Call<'a> {
-    pub(crate) method: Method,
-    pub(crate) path: String,
-    pub(crate) query: Vec<(&'static str, String)>,
-    pub(crate) body: Option<&'a Value>,
-    pub(crate) idempotency_key: Option<&'a str>,
+pub(crate) struct Call {
+    operation: &'static Operation,
+    path: String,
+    query: Vec<(&'static str, String)>,
+    body: Option<Value>,
+    idempotency_key: Option<String>,
     /// The version that a change replaces.
-    pub(crate) if_match: Option<u32>,
-    pub(crate) repeat: Repeat,
+    if_match: Option<u32>,
+    repeat: Repeat,
 }
 
 /// An answer as it came.
@@ -65,24 +66,55 @@ struct Answer {
     bytes: Zeroizing<Vec<u8>>,
 }
 
-impl Call<'_> {
-    /// A request without query, body or conditions.
-    pub(crate) const fn new(method: Method, path: String, repeat: Repeat) -> Self {
+impl Call {
+    /// A request that changes nothing the second time.
+    pub(crate) fn repeated<P: Parameters>(route: &'static Route<P>, parameters: P) -> Self {
         Self {
-            method,
-            path,
+            operation: &route.operation,
+            path: route.path(&parameters),
             query: Vec::new(),
             body: None,
             idempotency_key: None,
             if_match: None,
-            repeat,
+            repeat: Repeat::Safe,
         }
+    }
+
+    pub(crate) fn once<P: Parameters>(route: &'static Route<P>, parameters: P) -> Self {
+        Self {
+            repeat: Repeat::Never,
+            ..Self::repeated(route, parameters)
+        }
+    }
+
+    pub(crate) fn query(mut self, query: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        self.query.extend(query);
+        self
+    }
+
+    pub(crate) fn body(mut self, body: &impl Serialize) -> Result<Self, Error> {
+        let body = serde_json::to_value(body).map_err(|error| Error::Unreadable {
+            status: 0,
+            reason: format!("the request cannot be written: {error}"),
+        })?;
+        self.body = Some(body);
+        Ok(self)
+    }
+
+    pub(crate) fn idempotency_key(mut self, key: &str) -> Self {
+        self.idempotency_key = Some(key.to_owned());
+        self
+    }
+
+    pub(crate) const fn if_match(mut self, version: Option<u32>) -> Self {
+        self.if_match = version;
+        self
     }
 }
 
 impl Client {
-    /// A client of the control plane at `api_url` (`https://…`, without `/v1`). Plain `http` is for
-    /// this machine only.
+    /// A client of the control plane at `api_url` (`https://…`, without `/v1`). Plain `http` is
+    /// allowed to this machine only.
     ///
     /// # Errors
     /// [`Error::Address`] when the address cannot be used, or the credential cannot be sent.
@@ -162,7 +194,7 @@ impl Client {
         self
     }
 
-    pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, Error> {
+    pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
         let mut url = Url::clone(&self.base);
         url.set_path(&format!(
             "{}{}",
@@ -193,22 +225,20 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, call: &Call<'_>, url: Url) -> Result<Answer, reqwest::Error> {
-        let mut request = self
-            .http
-            .request(call.method.clone(), url)
-            .timeout(self.timeout);
+    async fn attempt(&self, call: &Call, url: Url) -> Result<Answer, reqwest::Error> {
+        let method = Method::from_bytes(call.operation.method.as_bytes()).unwrap_or_default();
+        let mut request = self.http.request(method, url).timeout(self.timeout);
         if let Some(bearer) = &self.bearer {
             request = request.header(AUTHORIZATION, bearer.clone());
         }
-        if let Some(key) = call.idempotency_key {
+        if let Some(key) = &call.idempotency_key {
             request = request.header("idempotency-key", key);
         }
         if let Some(version) = call.if_match {
             // An entity tag is a quoted text (RFC 9110, 8.8.3).
             request = request.header(IF_MATCH, format!("\"{version}\""));
         }
-        if let Some(body) = call.body {
+        if let Some(body) = &call.body {
             request = request.json(body);
         }
         let answer = request.send().await?;
@@ -253,11 +283,4 @@ fn is_this_machine(url: &Url) -> bool {
     host == "localhost"
         || host.ends_with(".localhost")
         || address.is_ok_and(|address| address.is_loopback())
-}
-
-pub(crate) fn body(value: &impl Serialize) -> Result<Value, Error> {
-    serde_json::to_value(value).map_err(|error| Error::Unreadable {
-        status: 0,
-        reason: format!("the request cannot be written: {error}"),
-    })
 }

@@ -6,32 +6,21 @@ use sealfleet_api::Problem;
 /// Why an operation has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The API refused, and says why.
+    /// The API refused the request.
     #[error("{0}")]
     Problem(Problem),
-    /// No answer arrived; the request may have happened all the same.
+    /// No answer arrived. The request may have been carried out nevertheless.
     #[error("the control plane does not answer: {}", cause(.0))]
     Transport(#[source] reqwest::Error),
-    /// An answer arrived that is not of this API.
+    /// An answer arrived that does not come from this API.
     #[error("the control plane's answer (HTTP {status}) cannot be read: {reason}")]
-    Unreadable {
-        /// The HTTP status.
-        status: u16,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The client cannot be made with this address.
+    Unreadable { status: u16, reason: String },
+    /// The client cannot use this address or this credential.
     #[error("the API's address `{url}` cannot be used: {reason}")]
-    Address {
-        /// The address.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    Address { url: String, reason: String },
 }
 
 impl Error {
-    /// The API's own refusal, if it is one.
     #[must_use]
     pub const fn problem(&self) -> Option<&Problem> {
         match self {
@@ -51,7 +40,7 @@ impl Error {
     }
 
     /// Whether the same request may succeed later: the control plane was not reached, is busy, or
-    /// failed inside.
+    /// failed internally.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {

@@ -11,11 +11,11 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # What is tried again
-//! A request whose answer was lost may have happened. So only those are repeated (connection
-//! errors, 5xx, 429; full jitter) that change nothing the second time: reads, previews, heartbeats,
-//! queue credentials, starts and reports, which carry a fence, and enqueues that carry an
-//! idempotency key. Each attempt has a timeout of its own.
+//! # Retries
+//! A request whose answer was lost may have been carried out. So the client retries (after
+//! connection errors, 5xx and 429; with full jitter) only requests that change nothing the second
+//! time: reads, previews, heartbeats, queue credentials, starts and reports, which carry a fence,
+//! and enqueues with an idempotency key. Each attempt has its own timeout.
 
 mod client;
 mod credential;

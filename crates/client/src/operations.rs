@@ -1,11 +1,12 @@
-//! The operations, one method each, in the order of the API's functions.
+//! The operations, one method each, in the order of the API's functions. Every method fails with
+//! an [`Error`]; paths come from the API's table of operations.
 
-use reqwest::Method;
+use sealfleet_api::operations as ops;
 use sealfleet_api::types::{
     Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
     EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef,
-    LimitsView, Page, ProfileVersionView, ProjectSummary, ProjectView, PutProfile,
-    QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
+    LimitsView, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectSummary,
+    ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
     RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView,
     SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, WorkerRegistered,
     WorkerView,
@@ -20,10 +21,9 @@ use sealfleet_domain::{
     EnrolmentKeyId, EventId, FanOutId, ProfileName, ProfileRef, ProjectId, RevocationId, RunId,
     StepId, Timestamp, TokenId, WorkerId,
 };
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::IgnoredAny;
 
-use crate::client::{Call, Client, Repeat, body};
+use crate::client::{Call, Client};
 use crate::error::Error;
 
 /// Which page of a list.
@@ -97,173 +97,118 @@ impl PageQuery {
 /// `fleet`: projects, tokens, enrolment keys, workers.
 impl Client {
     /// `POST /v1/projects`.
-    ///
-    /// # Errors
-    /// See [`Error`]; this holds for every operation.
     pub async fn create_project(&self, request: &CreateProject) -> Result<ProjectView, Error> {
-        self.post("/v1/projects", request, Repeat::Never).await
-    }
-
-    /// `GET /v1/projects`.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn list_projects(&self, page: &PageQuery) -> Result<Page<ProjectSummary>, Error> {
-        self.get("/v1/projects".to_owned(), page.pairs()).await
-    }
-
-    /// `GET /v1/projects/{project}`.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn get_project(&self, project: &ProjectId) -> Result<ProjectView, Error> {
-        self.get(format!("/v1/projects/{project}"), Vec::new())
+        self.call(Call::once(&ops::CREATE_PROJECT, ()).body(request)?)
             .await
     }
 
-    /// `PUT /v1/projects/{project}/limits`, by an operator: the project's own limits, or none for
-    /// the default.
-    ///
-    /// # Errors
-    /// See [`Error`].
+    /// `GET /v1/projects`.
+    pub async fn list_projects(&self, page: &PageQuery) -> Result<Page<ProjectSummary>, Error> {
+        self.call(Call::repeated(&ops::LIST_PROJECTS, ()).query(page.pairs()))
+            .await
+    }
+
+    /// `GET /v1/projects/{project}`.
+    pub async fn get_project(&self, project: &ProjectId) -> Result<ProjectView, Error> {
+        self.call(Call::repeated(&ops::GET_PROJECT, (project.clone(),)))
+            .await
+    }
+
+    /// `PUT /v1/projects/{project}/limits`, by an operator. Without `limits` the default applies.
     pub async fn set_limits(
         &self,
         project: &ProjectId,
         limits: Option<Limits>,
     ) -> Result<LimitsView, Error> {
-        let body = body(&SetLimits { limits })?;
-        let call = Call {
-            body: Some(&body),
-            ..Call::new(
-                Method::PUT,
-                format!("/v1/projects/{project}/limits"),
-                Repeat::Safe,
-            )
-        };
-        self.call(call).await
+        let limits = SetLimits { limits };
+        self.call(Call::repeated(&ops::SET_LIMITS, (project.clone(),)).body(&limits)?)
+            .await
     }
 
     /// `POST /v1/tokens`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn create_token(&self, request: &CreateToken) -> Result<TokenCreated, Error> {
-        self.post("/v1/tokens", request, Repeat::Never).await
+        self.call(Call::once(&ops::CREATE_TOKEN, ()).body(request)?)
+            .await
     }
 
     /// `GET /v1/tokens`; operators name the project.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn list_tokens(
         &self,
         project: Option<&ProjectId>,
         page: &PageQuery,
     ) -> Result<Page<TokenView>, Error> {
-        self.get("/v1/tokens".to_owned(), with_project(page.pairs(), project))
-            .await
+        let call = Call::repeated(&ops::LIST_TOKENS, ()).query(page.pairs());
+        self.call(call.query(named(project))).await
     }
 
     /// `DELETE /v1/tokens/{token_id}`; operators name the project.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn revoke_token(
         &self,
         project: Option<&ProjectId>,
         token_id: TokenId,
     ) -> Result<(), Error> {
-        self.delete(
-            format!("/v1/tokens/{token_id}"),
-            with_project(Vec::new(), project),
-        )
-        .await
+        self.delete(Call::once(&ops::REVOKE_TOKEN, (token_id,)).query(named(project)))
+            .await
     }
 
     /// `POST /v1/enrolment-keys`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn create_enrolment_key(
         &self,
         request: &CreateEnrolmentKey,
     ) -> Result<EnrolmentKeyCreated, Error> {
-        self.post("/v1/enrolment-keys", request, Repeat::Never)
+        self.call(Call::once(&ops::CREATE_ENROLMENT_KEY, ()).body(request)?)
             .await
     }
 
     /// `GET /v1/enrolment-keys`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn list_enrolment_keys(
         &self,
         page: &PageQuery,
     ) -> Result<Page<EnrolmentKeyView>, Error> {
-        self.get("/v1/enrolment-keys".to_owned(), page.pairs())
+        self.call(Call::repeated(&ops::LIST_ENROLMENT_KEYS, ()).query(page.pairs()))
             .await
     }
 
     /// `DELETE /v1/enrolment-keys/{enrolment_key_id}`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn revoke_enrolment_key(&self, id: EnrolmentKeyId) -> Result<(), Error> {
-        self.delete(format!("/v1/enrolment-keys/{id}"), Vec::new())
+        self.delete(Call::once(&ops::REVOKE_ENROLMENT_KEY, (id,)))
             .await
     }
 
     /// `POST /v1/workers/register`, with an enrolment key as this client's credential, or with
     /// none.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn register_worker(
         &self,
         request: &RegisterWorker,
     ) -> Result<WorkerRegistered, Error> {
-        self.post("/v1/workers/register", request, Repeat::Never)
+        self.call(Call::once(&ops::REGISTER_WORKER, ()).body(request)?)
             .await
     }
 
     /// `GET /v1/workers`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn list_workers(&self, page: &PageQuery) -> Result<Page<WorkerView>, Error> {
-        self.get("/v1/workers".to_owned(), page.pairs()).await
+        self.call(Call::repeated(&ops::LIST_WORKERS, ()).query(page.pairs()))
+            .await
     }
 
     /// `GET /v1/workers/{worker_id}`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn get_worker(&self, id: WorkerId) -> Result<WorkerView, Error> {
-        self.get(format!("/v1/workers/{id}"), Vec::new()).await
+        self.call(Call::repeated(&ops::GET_WORKER, (id,))).await
     }
 
     /// `POST /v1/workers/{worker_id}/approve`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn approve_worker(&self, id: WorkerId) -> Result<WorkerView, Error> {
-        self.act(format!("/v1/workers/{id}/approve")).await
+        self.call(Call::once(&ops::APPROVE_WORKER, (id,))).await
     }
 
     /// `POST /v1/workers/{worker_id}/reject`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn reject_worker(&self, id: WorkerId) -> Result<WorkerView, Error> {
-        self.act(format!("/v1/workers/{id}/reject")).await
+        self.call(Call::once(&ops::REJECT_WORKER, (id,))).await
     }
 
     /// `POST /v1/workers/{worker_id}/revoke`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn revoke_worker(&self, id: WorkerId) -> Result<WorkerView, Error> {
-        self.act(format!("/v1/workers/{id}/revoke")).await
+        self.call(Call::once(&ops::REVOKE_WORKER, (id,))).await
     }
 }
 
@@ -271,251 +216,166 @@ impl Client {
 /// project's cascade.
 impl Client {
     /// `POST /v1/profiles`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn create_profile(&self, request: &CreateProfile) -> Result<Profile, Error> {
-        self.post("/v1/profiles", request, Repeat::Never).await
+        self.call(Call::once(&ops::CREATE_PROFILE, ()).body(request)?)
+            .await
     }
 
     /// `GET /v1/profiles`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn list_profiles(&self, page: &PageQuery) -> Result<Page<Profile>, Error> {
-        self.get("/v1/profiles".to_owned(), page.pairs()).await
+        self.call(Call::repeated(&ops::LIST_PROFILES, ()).query(page.pairs()))
+            .await
     }
 
     /// `GET /v1/profiles/{name}`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn get_profile(&self, name: &ProfileName) -> Result<Profile, Error> {
-        self.get(format!("/v1/profiles/{name}"), Vec::new()).await
+        self.call(Call::repeated(&ops::GET_PROFILE, (name.clone(),)))
+            .await
     }
 
-    /// `PUT /v1/profiles/{name}`: all that the profile says from now on, if it still has the
-    /// version `expected`. Never repeated: after a lost answer the profile may have another
-    /// version, and the second try would be refused.
-    ///
-    /// # Errors
-    /// See [`Error`]; its status is 412 when the profile has another version.
+    /// `PUT /v1/profiles/{name}`: replaces the profile's content, if it still has the version
+    /// `expected`; otherwise the error's status is 412. Never retried: after a lost answer the
+    /// profile may have the next version, and the second try would be refused.
     pub async fn put_profile(
         &self,
         name: &ProfileName,
-        request: &PutProfile,
+        request: &ProfileContent,
         expected: u32,
     ) -> Result<Profile, Error> {
-        let body = body(request)?;
-        let call = Call::new(Method::PUT, format!("/v1/profiles/{name}"), Repeat::Never);
-        self.call(Call {
-            body: Some(&body),
-            if_match: Some(expected),
-            ..call
-        })
-        .await
+        let call = Call::once(&ops::PUT_PROFILE, (name.clone(),)).if_match(Some(expected));
+        self.call(call.body(request)?).await
     }
 
-    /// `DELETE /v1/profiles/{name}`, if it still has the version `expected` where one is given.
-    ///
-    /// # Errors
-    /// See [`Error`].
+    /// `DELETE /v1/profiles/{name}`; with `expected`, only if it still has that version.
     pub async fn delete_profile(
         &self,
         name: &ProfileName,
         expected: Option<u32>,
     ) -> Result<(), Error> {
-        let call = Call::new(
-            Method::DELETE,
-            format!("/v1/profiles/{name}"),
-            Repeat::Never,
-        );
-        self.call::<serde::de::IgnoredAny>(Call {
-            if_match: expected,
-            ..call
-        })
-        .await
-        .map(drop)
+        self.delete(Call::once(&ops::DELETE_PROFILE, (name.clone(),)).if_match(expected))
+            .await
     }
 
     /// `GET /v1/profiles/{name}/versions`, newest first.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn list_profile_versions(
         &self,
         name: &ProfileName,
         page: &PageQuery,
     ) -> Result<Page<ProfileVersionView>, Error> {
-        self.get(format!("/v1/profiles/{name}/versions"), page.pairs())
+        self.call(Call::repeated(&ops::LIST_PROFILE_VERSIONS, (name.clone(),)).query(page.pairs()))
             .await
     }
 
     /// `GET /v1/cascade`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn get_cascade(&self) -> Result<Bindings, Error> {
-        self.get("/v1/cascade".to_owned(), Vec::new()).await
+        self.call(Call::repeated(&ops::GET_CASCADE, ())).await
     }
 
-    /// `PUT /v1/cascade`: all bindings from now on.
-    ///
-    /// # Errors
-    /// See [`Error`].
+    /// `PUT /v1/cascade`: replaces all bindings.
     pub async fn put_cascade(&self, bindings: &Bindings) -> Result<Bindings, Error> {
-        let body = body(bindings)?;
-        let call = Call::new(Method::PUT, "/v1/cascade".to_owned(), Repeat::Never);
-        self.call(Call {
-            body: Some(&body),
-            ..call
-        })
-        .await
+        self.call(Call::once(&ops::PUT_CASCADE, ()).body(bindings)?)
+            .await
     }
 
     /// `POST /v1/cascade/resolve`. It changes nothing.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn resolve_cascade(
         &self,
         request: &ResolveCascade,
     ) -> Result<ResolvedCascade, Error> {
-        self.post("/v1/cascade/resolve", request, Repeat::Safe)
+        self.call(Call::repeated(&ops::RESOLVE_CASCADE, ()).body(request)?)
             .await
     }
 }
 
-/// `revoke`: revocations of keys, and the abortion of what is in flight.
+/// `revoke`: revocations of keys, and the runs that they abort.
 impl Client {
-    /// `POST /v1/revocations`. Never repeated: what the first try revoked, the second would find
-    /// revoked.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn revoke(&self, request: &Revoke) -> Result<RevocationsCreated, Error> {
-        self.post("/v1/revocations", request, Repeat::Never).await
+    /// `POST /v1/revocations`. Never retried: the second try would find the keys revoked already.
+    pub async fn create_revocations(&self, request: &Revoke) -> Result<RevocationsCreated, Error> {
+        self.call(Call::once(&ops::CREATE_REVOCATIONS, ()).body(request)?)
+            .await
     }
 
     /// `POST /v1/revocations:preview`. It changes nothing.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn preview_revocation(&self, request: &Revoke) -> Result<RevocationPreview, Error> {
-        self.post("/v1/revocations:preview", request, Repeat::Safe)
+    pub async fn preview_revocation(
+        &self,
+        request: &PreviewRevocation,
+    ) -> Result<RevocationPreview, Error> {
+        self.call(Call::repeated(&ops::PREVIEW_REVOCATION, ()).body(request)?)
             .await
     }
 
     /// `GET /v1/revocations`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn list_revocations(
         &self,
         state: RevocationState,
         page: &PageQuery,
     ) -> Result<Page<Revocation>, Error> {
-        let mut pairs = page.pairs();
-        pairs.push(("state", state.name().to_owned()));
-        self.get("/v1/revocations".to_owned(), pairs).await
+        let state = ("state", state.name().to_owned());
+        let call = Call::repeated(&ops::LIST_REVOCATIONS, ()).query(page.pairs());
+        self.call(call.query([state])).await
     }
 
     /// `GET /v1/revocations/{revocation_id}`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn get_revocation(&self, id: RevocationId) -> Result<Revocation, Error> {
-        self.get(format!("/v1/revocations/{id}"), Vec::new()).await
+        self.call(Call::repeated(&ops::GET_REVOCATION, (id,))).await
     }
 
     /// `POST /v1/revocations/{revocation_id}/lift`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn lift_revocation(&self, id: RevocationId) -> Result<Revocation, Error> {
-        self.act(format!("/v1/revocations/{id}/lift")).await
+        self.call(Call::once(&ops::LIFT_REVOCATION, (id,))).await
     }
 
     /// `GET /v1/fan-outs/{fan_out_id}`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn get_fan_out(&self, id: FanOutId) -> Result<FanOutView, Error> {
-        self.get(format!("/v1/fan-outs/{id}"), Vec::new()).await
+        self.call(Call::repeated(&ops::GET_FAN_OUT, (id,))).await
     }
 }
 
 /// `enqueue`, `runs`, `cancel`, `audit`: what callers of one project use.
 impl Client {
-    /// `POST /v1/runs`. With an idempotency key, sent twice is enqueued once.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn enqueue(
+    /// `POST /v1/runs`. With an idempotency key, a retry never creates a second run.
+    pub async fn enqueue_run(
         &self,
         request: &EnqueueRun,
         idempotency_key: Option<&str>,
     ) -> Result<RunView, Error> {
-        let repeat = if idempotency_key.is_some() {
-            Repeat::Safe
-        } else {
-            Repeat::Never
+        let call = match idempotency_key {
+            Some(key) => Call::repeated(&ops::ENQUEUE_RUN, ()).idempotency_key(key),
+            None => Call::once(&ops::ENQUEUE_RUN, ()),
         };
-        let body = body(request)?;
-        let call = Call::new(Method::POST, "/v1/runs".to_owned(), repeat);
-        self.call(Call {
-            body: Some(&body),
-            idempotency_key,
-            ..call
-        })
-        .await
+        self.call(call.body(request)?).await
     }
 
     /// `GET /v1/runs`, newest first; those in one state, if one is named.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn list_runs(
         &self,
         state: Option<RunState>,
         page: &PageQuery,
     ) -> Result<Page<RunSummary>, Error> {
-        let mut pairs = page.pairs();
-        pairs.extend(state.map(|state| ("state", state.name().to_owned())));
-        self.get("/v1/runs".to_owned(), pairs).await
+        let state = state.map(|state| ("state", state.name().to_owned()));
+        let call = Call::repeated(&ops::LIST_RUNS, ()).query(page.pairs());
+        self.call(call.query(state)).await
     }
 
     /// `GET /v1/runs/{run_id}`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn get_run(&self, run_id: RunId) -> Result<RunView, Error> {
-        self.get(format!("/v1/runs/{run_id}"), Vec::new()).await
+        self.call(Call::repeated(&ops::GET_RUN, (run_id,))).await
     }
 
     /// `POST /v1/runs/{run_id}/cancel`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn cancel_run(&self, run_id: RunId) -> Result<RunView, Error> {
-        self.act(format!("/v1/runs/{run_id}/cancel")).await
+        self.call(Call::once(&ops::CANCEL_RUN, (run_id,))).await
     }
 
     /// `POST /v1/runs/{run_id}/steps/{step_id}/retry`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn retry_step(&self, run_id: RunId, step_id: &StepId) -> Result<RunView, Error> {
-        self.act(format!("/v1/runs/{run_id}/steps/{step_id}/retry"))
+        self.call(Call::once(&ops::RETRY_STEP, (run_id, step_id.clone())))
             .await
     }
 
-    /// `GET /v1/audit`, oldest first. A page may be short or empty and have a `next_cursor`: it
-    /// ends when it has looked at as many entries as one page may.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn list_audit(&self, query: &AuditQuery) -> Result<Page<AuditEntry>, Error> {
+    /// `GET /v1/audit`, oldest first. A page can be short, or empty, and still have a
+    /// `next_cursor`: the API looks at a limited number of entries for each page.
+    pub async fn list_audit_entries(&self, query: &AuditQuery) -> Result<Page<AuditEntry>, Error> {
         let mut pairs = query.page.pairs();
         pairs.extend(query.run_id.map(|run_id| ("run", run_id.to_string())));
         pairs.extend(
@@ -530,134 +390,77 @@ impl Client {
         pairs.extend(query.project.clone().map(|project| ("project", project)));
         pairs.extend(query.from.map(|from| ("from", from.to_string())));
         pairs.extend(query.to.map(|to| ("to", to.to_string())));
-        self.get("/v1/audit".to_owned(), pairs).await
+        self.call(Call::repeated(&ops::LIST_AUDIT_ENTRIES, ()).query(pairs))
+            .await
     }
 
     /// `GET /v1/audit/{event_id}`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn get_audit_entry(
         &self,
         event_id: EventId,
         project: Option<&str>,
     ) -> Result<AuditEntry, Error> {
-        let pairs = project
-            .map(|project| ("project", project.to_owned()))
-            .into_iter()
-            .collect();
-        self.get(format!("/v1/audit/{event_id}"), pairs).await
+        let project = project.map(|project| ("project", project.to_owned()));
+        self.call(Call::repeated(&ops::GET_AUDIT_ENTRY, (event_id,)).query(project))
+            .await
     }
 }
 
 /// `openapi`: the API itself.
 impl Client {
     /// `GET /v1/openapi.json`.
-    ///
-    /// # Errors
-    /// See [`Error`].
     pub async fn get_openapi(&self) -> Result<serde_json::Value, Error> {
-        self.get("/v1/openapi.json".to_owned(), Vec::new()).await
+        self.call(Call::repeated(&ops::GET_OPENAPI, ())).await
     }
 }
 
 /// `claim`, `report`, `sandbox`: what executors use.
 impl Client {
-    /// `POST /v1/claims`. Never repeated: a claim whose answer is lost is lost, its lease runs out.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn claim(&self, request: &ClaimStep) -> Result<Claim, Error> {
-        self.post("/v1/claims", request, Repeat::Never).await
+    /// `POST /v1/claims`. Never retried: a claim whose answer is lost ends when its lease expires.
+    pub async fn claim_step(&self, request: &ClaimStep) -> Result<Claim, Error> {
+        self.call(Call::once(&ops::CLAIM_STEP, ()).body(request)?)
+            .await
     }
 
     /// `POST /v1/heartbeats`.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn heartbeat(&self, request: &Heartbeat) -> Result<HeartbeatAnswer, Error> {
-        self.post("/v1/heartbeats", request, Repeat::Safe).await
+    pub async fn send_heartbeat(&self, request: &Heartbeat) -> Result<HeartbeatAnswer, Error> {
+        self.call(Call::repeated(&ops::SEND_HEARTBEAT, ()).body(request)?)
+            .await
     }
 
     /// `POST /v1/queue-credentials`.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn queue_credentials(&self) -> Result<QueueCredentials, Error> {
-        self.call(Call::new(
-            Method::POST,
-            "/v1/queue-credentials".to_owned(),
-            Repeat::Safe,
-        ))
-        .await
+    pub async fn get_queue_credentials(&self) -> Result<QueueCredentials, Error> {
+        self.call(Call::repeated(&ops::GET_QUEUE_CREDENTIALS, ()))
+            .await
     }
 
     /// `POST /v1/starts`.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn start(&self, request: &StartStep) -> Result<StepAnswer, Error> {
-        self.post("/v1/starts", request, Repeat::Safe).await
+    pub async fn start_step(&self, request: &StartStep) -> Result<StepAnswer, Error> {
+        self.call(Call::repeated(&ops::START_STEP, ()).body(request)?)
+            .await
     }
 
     /// `POST /v1/reports`.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn report(&self, request: &ReportStep) -> Result<StepAnswer, Error> {
-        self.post("/v1/reports", request, Repeat::Safe).await
+    pub async fn report_step(&self, request: &ReportStep) -> Result<StepAnswer, Error> {
+        self.call(Call::repeated(&ops::REPORT_STEP, ()).body(request)?)
+            .await
     }
 
-    /// `POST /v1/sandbox/step`. The route wants a signature of the task's role, which this client
+    /// `POST /v1/sandbox/step`. The route requires a signature of the task's role, which this client
     /// does not make: the call is refused, as tests check.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn sandbox_step(&self, request: &LeaseRef) -> Result<SandboxStep, Error> {
-        self.post("/v1/sandbox/step", request, Repeat::Never).await
+    pub async fn get_sandbox_step(&self, request: &LeaseRef) -> Result<SandboxStep, Error> {
+        self.call(Call::once(&ops::GET_SANDBOX_STEP, ()).body(request)?)
+            .await
     }
 }
 
 impl Client {
-    async fn get<T: DeserializeOwned>(&self, path: String, query: Query) -> Result<T, Error> {
-        self.call(Call {
-            query,
-            ..Call::new(Method::GET, path, Repeat::Safe)
-        })
-        .await
-    }
-
-    async fn post<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        request: &impl Serialize,
-        repeat: Repeat,
-    ) -> Result<T, Error> {
-        let body = body(request)?;
-        self.call(Call {
-            body: Some(&body),
-            ..Call::new(Method::POST, path.to_owned(), repeat)
-        })
-        .await
-    }
-
-    /// A POST without a body.
-    async fn act<T: DeserializeOwned>(&self, path: String) -> Result<T, Error> {
-        self.call(Call::new(Method::POST, path, Repeat::Never))
-            .await
-    }
-
-    /// What stands in the answer does not matter: what was named is gone.
-    async fn delete(&self, path: String, query: Query) -> Result<(), Error> {
-        let call = Call {
-            query,
-            ..Call::new(Method::DELETE, path, Repeat::Never)
-        };
-        self.call::<serde::de::IgnoredAny>(call).await.map(drop)
+    /// Ignores what the answer shows.
+    async fn delete(&self, call: Call) -> Result<(), Error> {
+        self.call::<IgnoredAny>(call).await.map(drop)
     }
 }
 
-fn with_project(mut query: Query, project: Option<&ProjectId>) -> Query {
-    query.extend(project.map(|project| ("project", project.to_string())));
-    query
+fn named(project: Option<&ProjectId>) -> Option<(&'static str, String)> {
+    project.map(|project| ("project", project.to_string()))
 }

@@ -21,16 +21,13 @@ use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::transition::{Once, Transitioned};
 
-/// A claim that somebody makes.
+/// A claim that a worker makes.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct NewClaim<'a> {
     /// The worker's own project.
     pub scope: &'a ProjectScope,
-    /// The worker.
     pub worker: &'a Worker,
-    /// The run.
     pub run_id: RunId,
-    /// The step.
     pub step_id: &'a StepId,
     /// What will run the sandbox.
     pub executor: Executor,
@@ -47,14 +44,11 @@ pub struct Claimed {
     pub fence: Fence,
 }
 
-/// A sandbox that is ready.
+/// A sandbox that has its secrets and is about to run the command.
 #[derive(Clone, Debug)]
-pub struct Ready<'a> {
-    /// The project.
+pub struct StartedSandbox<'a> {
     pub scope: &'a ProjectScope,
-    /// The run.
     pub run_id: RunId,
-    /// The step.
     pub step_id: &'a StepId,
     /// Who must hold it, where that is known.
     pub holder: Option<WorkerId>,
@@ -77,7 +71,7 @@ pub enum Start {
     Revoked(Transitioned, Revoked),
 }
 
-impl Wanted<'_> {
+impl NewClaim<'_> {
     fn actor(&self) -> String {
         format!("worker:{}", self.worker.worker_id)
     }
@@ -96,17 +90,17 @@ impl Ledger {
     /// tables do not answer.
     pub async fn claim(
         &self,
-        wanted: &Wanted<'_>,
+        claim: &NewClaim<'_>,
         fresh: impl AsyncFn(&Run) -> Result<Fresh, Error>,
     ) -> Result<Claimed, Error> {
-        let Wanted {
+        let NewClaim {
             scope,
             worker,
             run_id,
             step_id,
             executor,
             pace,
-        } = *wanted;
+        } = *claim;
         let slots = worker.max_concurrent.max(1);
         let chance = self
             .ids
@@ -115,7 +109,7 @@ impl Ledger {
             .take(4)
             .fold(0_u32, |sum, byte| (sum << 8) | u32::from(*byte));
         let mut slot = chance % slots;
-        let actor = wanted.actor();
+        let actor = claim.actor();
         for attempt in 0..5 {
             let stored = self.stored_run(scope, run_id).await?;
             stored.run.claimable(step_id, worker)?;
@@ -134,7 +128,7 @@ impl Ledger {
                 )
             };
             match self.apply(scope, &stored, &actor, rule).await? {
-                Once::Done(done) => return self.granted(wanted, *done).await,
+                Once::Done(done) => return self.granted(claim, *done).await,
                 Once::SlotTaken => {
                     let held = self.leases_of(scope, worker.worker_id).await?;
                     slot = (0..slots)
@@ -148,15 +142,15 @@ impl Ledger {
         Err(Error::Contended)
     }
 
-    async fn granted(&self, wanted: &Wanted<'_>, done: Transitioned) -> Result<Claimed, Error> {
+    async fn granted(&self, claim: &NewClaim<'_>, done: Transitioned) -> Result<Claimed, Error> {
         if let Some(lease) = done.change.take {
             let claimed = Claimed {
                 run: done.run,
                 fence: lease.fence,
             };
-            return self.unless_revoked(wanted, claimed).await;
+            return self.unless_revoked(claim, claimed).await;
         }
-        match &done.run.step(wanted.step_id)?.state {
+        match &done.run.step(claim.step_id)?.state {
             StepState::Failed { failure, .. } => Err(Error::StartRefused(failure.clone())),
             _ => Err(Error::Unreadable("a claim without a lease".to_owned())),
         }
@@ -168,13 +162,13 @@ impl Ledger {
     /// [`Error::StartRefused`], or that the tables do not answer: then nothing may be started.
     pub async fn unless_revoked(
         &self,
-        wanted: &Wanted<'_>,
+        claim: &NewClaim<'_>,
         claimed: Claimed,
     ) -> Result<Claimed, Error> {
-        let Some(identity) = claimed.run.identity_of(claimed.run.step(wanted.step_id)?) else {
+        let Some(identity) = claimed.run.identity_of(claimed.run.step(claim.step_id)?) else {
             return Ok(claimed);
         };
-        let Some(revoked) = self.check_revocations(wanted.scope, &identity).await? else {
+        let Some(revoked) = self.check_revocations(claim.scope, &identity).await? else {
             return Ok(claimed);
         };
         let failure = Failure::SecretRevoked {
@@ -184,29 +178,29 @@ impl Ledger {
             failure: failure.clone(),
         };
         let ended = self
-            .transition(wanted.scope, wanted.run_id, &wanted.actor(), |run, now| {
+            .transition(claim.scope, claim.run_id, &claim.actor(), |run, now| {
                 // Another delivery of the same claim may have launched it meanwhile: then its
                 // sandbox has to be stopped, which an aborted step stays due for and a failed one
                 // does not.
                 if run
-                    .held(wanted.step_id, None, claimed.fence)?
+                    .held(claim.step_id, None, claimed.fence)?
                     .handle
                     .is_some()
                 {
                     return run.abort_start(
-                        wanted.step_id,
+                        claim.step_id,
                         claimed.fence,
                         revoked.clone(),
-                        wanted.pace,
+                        claim.pace,
                         now,
                     );
                 }
                 run.finish(
-                    wanted.step_id,
+                    claim.step_id,
                     None,
                     claimed.fence,
                     &outcome,
-                    wanted.pace,
+                    claim.pace,
                     now,
                 )
             })
@@ -223,8 +217,8 @@ impl Ledger {
     /// # Errors
     /// What the step machine refuses, or that the tables do not answer: then the command must not
     /// run.
-    pub async fn start(&self, ready: &Ready<'_>, actor: &str) -> Result<Start, Error> {
-        let Ready {
+    pub async fn start(&self, ready: &StartedSandbox<'_>, actor: &str) -> Result<Start, Error> {
+        let StartedSandbox {
             scope,
             run_id,
             step_id,
@@ -256,7 +250,7 @@ impl Ledger {
 
     async fn revoked_at_start(
         &self,
-        ready: &Ready<'_>,
+        ready: &StartedSandbox<'_>,
         run: &Run,
     ) -> Result<Option<Revoked>, Error> {
         // Whoever may not start it may not end it either.

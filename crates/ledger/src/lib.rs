@@ -32,7 +32,7 @@ mod transition;
 
 pub use audit::{AuditFilter, AuditPage, EventFilter, audit_entry_of_image, audit_shard_of};
 pub use audit_rows::AUDIT_SHARDS;
-pub use claim::{Claimed, Ready, Start, Wanted};
+pub use claim::{Claimed, NewClaim, Start, StartedSandbox};
 pub use due::{Due, DueRun, due_shards};
 pub use dynamo::{Dynamo, Tables};
 pub use enqueue::{Enqueued, Idempotency};

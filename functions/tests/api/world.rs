@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
-use sealfleet_api::http::answer;
+use sealfleet_api::http::{Request, answer};
 use sealfleet_api::operations::Operation;
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::queue_access::{QueueAccess, QueueKey};
@@ -476,65 +476,21 @@ impl World {
         function: &str,
         event: ApiGatewayV2httpRequest,
     ) -> ApiGatewayV2httpResponse {
-        match function {
-            "fleet" => {
-                answer(event, async |asked| {
-                    fleet::handle(&self.fleet, &asked).await
-                })
-                .await
-            }
-            "profile" => {
-                answer(event, async |asked| {
-                    profile::handle(&self.profile, &asked).await
-                })
-                .await
-            }
-            "enqueue" => {
-                answer(event, async |asked| {
-                    enqueue::handle(&self.enqueue, &asked).await
-                })
-                .await
-            }
-            "runs" => answer(event, async |asked| runs::handle(&self.runs, &asked).await).await,
-            "cancel" => {
-                answer(event, async |asked| {
-                    cancel::handle(&self.cancel, &asked).await
-                })
-                .await
-            }
-            "claim" => {
-                answer(event, async |asked| {
-                    claim::handle(&self.claim, &asked).await
-                })
-                .await
-            }
-            "report" => {
-                answer(event, async |asked| {
-                    report::handle(&self.report, &asked).await
-                })
-                .await
-            }
-            "sandbox" => {
-                answer(event, async |asked| {
-                    sandbox::handle(&self.sandbox, &asked).await
-                })
-                .await
-            }
-            "audit" => {
-                answer(event, async |asked| {
-                    audit::handle(&self.audit, &asked).await
-                })
-                .await
-            }
-            "revoke" => {
-                answer(event, async |asked| {
-                    revoke::handle(&self.revoke, &asked).await
-                })
-                .await
-            }
-            "openapi" => answer(event, async |asked| openapi::handle(&asked)).await,
+        let handle = async |request: Request| match function {
+            "fleet" => fleet::handle(&self.fleet, &request).await,
+            "profile" => profile::handle(&self.profile, &request).await,
+            "enqueue" => enqueue::handle(&self.enqueue, &request).await,
+            "runs" => runs::handle(&self.runs, &request).await,
+            "cancel" => cancel::handle(&self.cancel, &request).await,
+            "claim" => claim::handle(&self.claim, &request).await,
+            "report" => report::handle(&self.report, &request).await,
+            "sandbox" => sandbox::handle(&self.sandbox, &request).await,
+            "audit" => audit::handle(&self.audit, &request).await,
+            "revoke" => revoke::handle(&self.revoke, &request).await,
+            "openapi" => openapi::handle(&request).await,
             other => panic!("serve the function `{other}` here, so that its operations are tested"),
-        }
+        };
+        answer(event, handle).await
     }
 }
 
@@ -574,7 +530,8 @@ fn jwts(issuer: &Issuer, key: &Key) -> [(Who, String); 7] {
 fn event(world: &World, who: Who, operation: &Operation, asked: &Asked) -> ApiGatewayV2httpRequest {
     let path = operation
         .parameters()
-        .fold(operation.path.to_owned(), |path, name| {
+        .fold(operation.path.to_owned(), |path, parameter| {
+            let name = parameter.name;
             let Some(value) = asked.path.get(name) else {
                 panic!("{}: `{name}` is not given", operation.id)
             };

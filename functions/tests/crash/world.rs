@@ -845,7 +845,7 @@ impl World {
             "enqueue" => enqueue::handle(&self.enqueue, request).await,
             "claim" => claim::handle(&self.claim, request).await,
             "report" => report::handle(&self.report, request).await,
-            "openapi" => openapi::handle(request),
+            "openapi" => openapi::handle(request).await,
             "cancel" => cancel::handle(&self.cancel, request).await,
             "revoke" => revoke::handle(&self.revoke, request).await,
             other => panic!("function `{other}` answers requests and is not in this world: add it"),

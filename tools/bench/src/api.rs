@@ -29,7 +29,7 @@ pub async fn measure(figures: &mut Figures, project: &Project, calls: usize) -> 
         once(&worker.caller),
     );
     let body = typed(&run_of(&[step("only", &json!({ "pool": "gpu" }))]))?;
-    let run = member.enqueue(&body, None).await?.run_id;
+    let run = member.enqueue_run(&body, None).await?.run_id;
     let content = secrets(&[("KEY", "builtin://bench@1")]);
     let measured = project
         .admin
@@ -41,7 +41,9 @@ pub async fn measure(figures: &mut Figures, project: &Project, calls: usize) -> 
 
     let mut times = Times { figures, calls };
     times
-        .of("enqueue", async |_| Ok(member.enqueue(&body, None).await?))
+        .of("enqueue", async |_| {
+            Ok(member.enqueue_run(&body, None).await?)
+        })
         .await?;
     times
         .of("get_run", async |_| Ok(member.get_run(run).await?))
@@ -57,7 +59,7 @@ pub async fn measure(figures: &mut Figures, project: &Project, calls: usize) -> 
     };
     times
         .of("list_audit", async |_| {
-            Ok(admin.list_audit(&of_run).await?)
+            Ok(admin.list_audit_entries(&of_run).await?)
         })
         .await?;
     times
@@ -85,7 +87,7 @@ pub async fn measure(figures: &mut Figures, project: &Project, calls: usize) -> 
     let revoked = |number: usize| typed(&revocation(&[(&name(number), "KEY")], false));
     times
         .of("revoke (soft)", async |number| {
-            Ok(admin.revoke(&revoked(number)?).await?)
+            Ok(admin.create_revocations(&revoked(number)?).await?)
         })
         .await?;
     let active = RevocationState::Active;
@@ -96,12 +98,12 @@ pub async fn measure(figures: &mut Figures, project: &Project, calls: usize) -> 
         .await?;
     times
         .of("heartbeat", async |_| {
-            Ok(worker.heartbeat(&Heartbeat::default()).await?)
+            Ok(worker.send_heartbeat(&Heartbeat::default()).await?)
         })
         .await?;
     times
         .of("queue_credentials", async |_| {
-            Ok(worker.queue_credentials().await?)
+            Ok(worker.get_queue_credentials().await?)
         })
         .await?;
     times

@@ -25,10 +25,10 @@ pub use project::{
     ProjectView, SetLimits,
 };
 pub use revocation::{
-    AffectedRun, FanOutView, ProfileKey, RevocationPreview, RevocationState, RevocationsCreated,
-    Revoke,
+    AffectedRun, FanOutView, PreviewRevocation, ProfileKey, RevocationPreview, RevocationState,
+    RevocationsCreated, Revoke,
 };
 pub use run::{EnqueueRun, EnqueueStep, RunSummary, RunView, StepView};
-pub use sealfleet_domain::profile::Content as PutProfile;
+pub use sealfleet_domain::profile::Content as ProfileContent;
 pub use token::{CreateToken, TokenCreated, TokenView};
 pub use worker::{QueueCredentials, RegisterWorker, WorkerRegistered, WorkerView};

@@ -29,6 +29,21 @@ pub struct Revoke {
     pub reason: String,
 }
 
+/// The keys to preview. The body of a revocation can be previewed as it is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PreviewRevocation {
+    #[cfg_attr(feature = "openapi", schemars(length(min = 1, max = limits::REVOKED_KEYS)))]
+    pub keys: Vec<ProfileKey>,
+    /// Ignored.
+    #[serde(default, skip_serializing)]
+    pub hard: bool,
+    /// Ignored.
+    #[serde(default, skip_serializing)]
+    pub reason: Option<String>,
+}
+
 /// Which revocations to list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]

@@ -10,7 +10,7 @@ use sealfleet_domain::fleet::Worker;
 use sealfleet_domain::run::{Executor, Fence, Fresh, Outcome, Refusal, RequeueReason, RunState};
 use sealfleet_domain::{Owner, ProjectScope, RunId};
 use sealfleet_ledger::{
-    AuditFilter, Claimed, Due, DueRun, Enqueued, Error, EventFilter, Idempotency, Ledger, Wanted,
+    AuditFilter, Claimed, Due, DueRun, Enqueued, Error, EventFilter, Idempotency, Ledger, NewClaim,
 };
 use sealfleet_system::{SystemClock, SystemIds};
 
@@ -36,7 +36,7 @@ async fn claim(
     run_id: RunId,
 ) -> Result<Claimed, Error> {
     let executor = Executor::Worker;
-    let wanted = Wanted {
+    let wanted = NewClaim {
         scope,
         worker,
         run_id,

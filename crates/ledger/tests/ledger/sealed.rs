@@ -9,7 +9,7 @@ use sealfleet_domain::profile::Content;
 use sealfleet_domain::revocation::Revocation;
 use sealfleet_domain::run::{Executor, Failure, Fresh, Handle, RunState};
 use sealfleet_domain::{Owner, ProfileName, ProjectScope, RevocationId, RunId};
-use sealfleet_ledger::{Claimed, Error, Ledger, Ready, Start, Wanted};
+use sealfleet_ledger::{Claimed, Error, Ledger, NewClaim, Start, StartedSandbox};
 
 use crate::fixtures::{self, PACE, ledger, step};
 
@@ -222,7 +222,7 @@ async fn enqueue(ledger: &Ledger) -> RunId {
 
 async fn claim(ledger: &Ledger, worker: &Worker, run_id: RunId) -> Result<Claimed, Error> {
     let (scope, step_id, executor) = (scope(), step(), Executor::Worker);
-    let wanted = Wanted {
+    let wanted = NewClaim {
         scope: &scope,
         worker,
         run_id,
@@ -242,7 +242,7 @@ async fn start(
     claimed: &Claimed,
 ) -> Result<Start, Error> {
     let (scope, step_id, resolved) = (scope(), step(), BTreeMap::new());
-    let ready = Ready {
+    let ready = StartedSandbox {
         scope: &scope,
         run_id,
         step_id: &step_id,

@@ -456,12 +456,7 @@ pub(crate) fn named((run_id, step_id, fence): &Claim) -> String {
 fn about(invoke: &Invoke) -> String {
     match invoke {
         Invoke::Http(_, request) => {
-            format!(
-                ": {} /{} {}",
-                request.method,
-                request.path.join("/"),
-                String::from_utf8_lossy(request.body())
-            )
+            format!(": {request} {}", String::from_utf8_lossy(request.body()))
         }
         Invoke::Batch(messages) => {
             let bodies: Vec<String> = messages

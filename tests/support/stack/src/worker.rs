@@ -110,7 +110,7 @@ impl Worker {
         let claim = self
             .caller
             .client()
-            .claim(&typed(&json!({ "run_id": run, "step_id": step }))?)
+            .claim_step(&typed(&json!({ "run_id": run, "step_id": step }))?)
             .await?;
         Ok(Claimed {
             run: run.to_owned(),
@@ -127,7 +127,7 @@ impl Worker {
         Ok(self
             .caller
             .client()
-            .heartbeat(&typed(&leases(held))?)
+            .send_heartbeat(&typed(&leases(held))?)
             .await?)
     }
 
@@ -183,7 +183,7 @@ impl Worker {
         Ok(self
             .caller
             .client()
-            .start(&typed(&claimed.started())?)
+            .start_step(&typed(&claimed.started())?)
             .await?)
     }
 
@@ -203,7 +203,7 @@ impl Worker {
         Ok(self
             .caller
             .client()
-            .report(&typed(&claimed.with(&succeeded()))?)
+            .report_step(&typed(&claimed.with(&succeeded()))?)
             .await?)
     }
 
@@ -228,7 +228,7 @@ impl Worker {
     /// # Errors
     /// When they are refused.
     pub async fn queue_keys(&self) -> Outcome<QueueKeys> {
-        let given = self.caller.client().queue_credentials().await?;
+        let given = self.caller.client().get_queue_credentials().await?;
         Ok(QueueKeys {
             url: given.queue_url,
             keys: Keys {
