@@ -37,7 +37,7 @@ pub struct Ports {
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     route! { request, &ports.door;
-        LIST_AUDIT => |caller, ()| list(ports, caller, request);
+        LIST_AUDIT_ENTRIES => |caller, ()| list(ports, caller, request);
         GET_AUDIT_ENTRY => |caller, (event_id,)| show(ports, caller, request, event_id);
     }
 }

@@ -35,9 +35,9 @@ pub struct Ports {
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     route! { request, &ports.ledger;
-        CLAIM => |caller, ()| claim(ports, caller, request);
-        HEARTBEAT => |caller, ()| heartbeat(ports, caller, request);
-        QUEUE_CREDENTIALS => |caller, ()| queue_credentials(ports, caller);
+        CLAIM_STEP => |caller, ()| claim(ports, caller, request);
+        SEND_HEARTBEAT => |caller, ()| heartbeat(ports, caller, request);
+        GET_QUEUE_CREDENTIALS => |caller, ()| queue_credentials(ports, caller);
     }
 }
 

@@ -40,7 +40,7 @@ pub struct Ports {
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     route! { request, &ports.door;
-        ENQUEUE => |caller, ()| enqueue(ports, caller, request);
+        ENQUEUE_RUN => |caller, ()| enqueue(ports, caller, request);
         RETRY_STEP => |caller, (run_id, step_id)| retry(ports, caller, run_id, step_id);
     }
 }

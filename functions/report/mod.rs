@@ -30,8 +30,8 @@ pub struct Ports {
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     route! { request, &ports.ledger;
-        START => |caller, ()| start(ports, caller, request);
-        REPORT => |caller, ()| report(ports, caller, request);
+        START_STEP => |caller, ()| start(ports, caller, request);
+        REPORT_STEP => |caller, ()| report(ports, caller, request);
     }
 }
 

@@ -43,7 +43,7 @@ pub struct Ports {
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     route! { request, &ports.door;
-        REVOKE => |caller, ()| revoke(ports, caller, request);
+        CREATE_REVOCATIONS => |caller, ()| revoke(ports, caller, request);
         PREVIEW_REVOCATION => |caller, ()| preview(ports, caller, request);
         LIST_REVOCATIONS => |caller, ()| list(ports, caller, request);
         GET_REVOCATION => |caller, (revocation_id,)| show(ports, caller, revocation_id);

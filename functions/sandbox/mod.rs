@@ -26,7 +26,7 @@ pub struct Ports {
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     route! { request, &();
-        SANDBOX_STEP => |caller, ()| step(ports, caller, request);
+        GET_SANDBOX_STEP => |caller, ()| step(ports, caller, request);
     }
 }
 

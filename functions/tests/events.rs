@@ -11,8 +11,8 @@ use sealfleet_api::Problem;
 use sealfleet_api::http::Request;
 use sealfleet_api::types::{
     ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
-    Heartbeat, LeaseRef, PreviewRevocation, PutProfile, QueueMessage, RegisterWorker, ReportStep,
-    ResolveCascade, Revoke, SetLimits, StartStep,
+    Heartbeat, LeaseRef, PreviewRevocation, ProfileContent, QueueMessage, RegisterWorker,
+    ReportStep, ResolveCascade, Revoke, SetLimits, StartStep,
 };
 use sealfleet_aws::queues::scope_of_queue;
 use sealfleet_domain::cascade::Bindings;
@@ -185,7 +185,7 @@ fn body(route: &str, request: &Request) -> Result<(), Problem> {
         "POST /v1/profiles" => request.json::<CreateProfile>().map(drop),
         "PUT /v1/profiles/{name}" => {
             assert!(request.if_match().is_ok_and(|version| version.is_some()));
-            request.json::<PutProfile>().map(drop)
+            request.json::<ProfileContent>().map(drop)
         }
         "PUT /v1/cascade" => request.json::<Bindings>().map(drop),
         "POST /v1/cascade/resolve" => request.json::<ResolveCascade>().map(drop),

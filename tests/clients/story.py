@@ -8,10 +8,10 @@ import os
 from typing import Any, TypeVar
 
 from sealfleet_api import AuthenticatedClient
-from sealfleet_api.api.audit import list_audit
+from sealfleet_api.api.audit import list_audit_entries
 from sealfleet_api.api.profiles import create_profile, put_profile
 from sealfleet_api.api.projects import create_project
-from sealfleet_api.api.runs import cancel_run, enqueue, get_run
+from sealfleet_api.api.runs import cancel_run, enqueue_run, get_run
 from sealfleet_api.api.tokens import create_token
 from sealfleet_api.models import (
     AbortReasonCancelled,
@@ -80,15 +80,15 @@ def story() -> str:
 
     step = EnqueueStep(["/bin/true"], "main", Mode.BARE, "workers")
     wanted = EnqueueRun([step], "billing", profile="crm")
-    first = enqueue.sync_detailed(client=admin, body=wanted, idempotency_key="once")
+    first = enqueue_run.sync_detailed(client=admin, body=wanted, idempotency_key="once")
     run = answered(RunView, first, 201)
-    second = enqueue.sync_detailed(client=admin, body=wanted, idempotency_key="once")
+    second = enqueue_run.sync_detailed(client=admin, body=wanted, idempotency_key="once")
     assert answered(RunView, second, 200).run_id == run.run_id
     read = answered(RunView, get_run.sync_detailed(run.run_id, client=admin), 200)
     assert (read.state, read.steps[0].state) == (RunState.QUEUED, StepState.QUEUED), read
 
     nowhere = EnqueueRun([EnqueueStep(["/bin/true"], "main", Mode.BARE, "nowhere")], "billing")
-    problem = answered(Problem, enqueue.sync_detailed(client=admin, body=nowhere), 400)
+    problem = answered(Problem, enqueue_run.sync_detailed(client=admin, body=nowhere), 400)
     assert (problem.code, problem.field) == (Code.INVALID_REQUEST, "steps[0].pool"), problem
     foreign = get_run.sync_detailed("run_0198c0de-0000-7000-8000-00000000000a", client=admin)
     assert answered(Problem, foreign, 404).code is Code.NOT_FOUND
@@ -99,7 +99,7 @@ def story() -> str:
     assert cancelled.state is RunState.ABORTED, cancelled
     assert isinstance(cancelled.steps[0].aborted, AbortReasonCancelled), cancelled
 
-    trail = list_audit.sync_detailed(client=admin, run=run.run_id)
+    trail = list_audit_entries.sync_detailed(client=admin, run=run.run_id)
     entries = answered(PageOfAuditEntry, trail, 200).items
     events = [event for entry in entries for event in entry.events]
     assert any(isinstance(event, EventRunEnqueued) for event in events), events

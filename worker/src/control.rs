@@ -25,23 +25,23 @@ pub trait ControlPlane: Send + Sync {
 #[async_trait]
 impl ControlPlane for Client {
     async fn claim(&self, request: &ClaimStep) -> Result<Claim, Error> {
-        Self::claim(self, request).await
+        Self::claim_step(self, request).await
     }
 
     async fn heartbeat(&self, request: &Heartbeat) -> Result<HeartbeatAnswer, Error> {
-        Self::heartbeat(self, request).await
+        Self::send_heartbeat(self, request).await
     }
 
     async fn start(&self, request: &StartStep) -> Result<StepAnswer, Error> {
-        Self::start(self, request).await
+        Self::start_step(self, request).await
     }
 
     async fn report(&self, request: &ReportStep) -> Result<StepAnswer, Error> {
-        Self::report(self, request).await
+        Self::report_step(self, request).await
     }
 
     async fn queue_credentials(&self) -> Result<QueueCredentials, Error> {
-        Self::queue_credentials(self).await
+        Self::get_queue_credentials(self).await
     }
 }
 

@@ -127,7 +127,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
 }
 
 async fn revoke(client: &Client, request: &Revoke) -> Result<RevocationsCreated, Failure> {
-    client.revoke(request).await.map_err(|error| match error {
+    client.create_revocations(request).await.map_err(|error| match error {
         Error::Transport(_) => Failure::Other(format!(
             "{error}; the keys may be revoked nevertheless: check `sealfleet revocation list` before you try again"
         )),

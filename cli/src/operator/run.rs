@@ -95,7 +95,9 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
                 Failure::Usage(format!("`{}` is not a valid run: {error}", file.display()))
             })?;
             let client = connection.client()?;
-            let view = client.enqueue(&request, idempotency_key.as_deref()).await?;
+            let view = client
+                .enqueue_run(&request, idempotency_key.as_deref())
+                .await?;
             if watch {
                 return until_ended(&client, connection.output, view.run_id, None).await;
             }

@@ -258,7 +258,7 @@ pub(super) async fn show(
 async fn all(client: &Client, query: &AuditQuery) -> Result<Vec<AuditEntry>, Failure> {
     let list = async |page: &PageQuery| {
         client
-            .list_audit(&AuditQuery {
+            .list_audit_entries(&AuditQuery {
                 page: page.clone(),
                 ..query.clone()
             })

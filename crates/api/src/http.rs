@@ -398,7 +398,7 @@ mod tests {
 
     fn request(body: &str) -> Request {
         Request {
-            operation: &operations::ENQUEUE.operation,
+            operation: &operations::ENQUEUE_RUN.operation,
             parameters: vec![],
             query: BTreeMap::new(),
             headers: BTreeMap::new(),

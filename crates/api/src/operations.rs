@@ -20,13 +20,17 @@ use sealfleet_domain::{
     EnrolmentKeyId, EventId, FanOutId, ProfileName, ProfileRef, ProjectId, RevocationId, RunId,
     StepId, Timestamp, TokenId, WorkerId,
 };
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+#[cfg(feature = "openapi")]
+use serde_json::Value;
 
 use crate::problem::Code;
 use crate::types::{
     Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
     EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef,
-    LimitsView, Page, PreviewRevocation, ProfileVersionView, ProjectSummary, ProjectView,
-    PutProfile, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
+    LimitsView, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectSummary,
+    ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
     RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView,
     SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, WorkerRegistered,
     WorkerView,
@@ -108,6 +112,9 @@ pub struct Success {
     pub shape: Option<Shape>,
     /// Whether an `ETag` tells the version.
     pub etag: bool,
+    /// Reads a body as its type, and writes it again.
+    #[cfg(feature = "openapi")]
+    pub(crate) rewrite: fn(Value) -> Result<Value, serde_json::Error>,
 }
 
 /// A type on the wire. Its schema exists only where the OpenAPI document is made.
@@ -134,6 +141,15 @@ impl Shape {
             schema: |generator| generator.subschema_for::<T>(),
         }
     }
+}
+
+/// The body of an answer.
+trait Body: Described + Serialize + DeserializeOwned {}
+impl<T: Described + Serialize + DeserializeOwned> Body for T {}
+
+#[cfg(feature = "openapi")]
+fn rewrite<T: Serialize + DeserializeOwned>(value: Value) -> Result<Value, serde_json::Error> {
+    serde_json::to_value(serde_json::from_value::<T>(value)?)
 }
 
 impl std::fmt::Debug for Shape {
@@ -199,7 +215,8 @@ mod values {
     pub(super) struct Cursor;
     pub(super) struct Events;
     /// The OpenAPI document itself.
-    pub(super) struct Document;
+    #[derive(serde::Serialize, serde::Deserialize)]
+    pub(super) struct Document(serde_json::Value);
 
     #[cfg(feature = "openapi")]
     mod schema {
@@ -336,21 +353,25 @@ impl Operation {
         self
     }
 
-    const fn gives<T: Described>(self, status: u16, summary: &'static str) -> Self {
+    const fn gives<T: Body>(self, status: u16, summary: &'static str) -> Self {
         self.answering(Success {
             status,
             summary,
             shape: Some(Shape::of::<T>()),
             etag: false,
+            #[cfg(feature = "openapi")]
+            rewrite: rewrite::<T>,
         })
     }
 
-    const fn gives_versioned<T: Described>(self, status: u16, summary: &'static str) -> Self {
+    const fn gives_versioned<T: Body>(self, status: u16, summary: &'static str) -> Self {
         self.answering(Success {
             status,
             summary,
             shape: Some(Shape::of::<T>()),
             etag: true,
+            #[cfg(feature = "openapi")]
+            rewrite: rewrite::<T>,
         })
     }
 
@@ -360,6 +381,8 @@ impl Operation {
             summary,
             shape: None,
             etag: false,
+            #[cfg(feature = "openapi")]
+            rewrite: rewrite::<()>,
         })
     }
 
@@ -577,7 +600,7 @@ operations! {
     )
         .does("Replaces the content of a profile.")
         .with_headers(&[Header::IfMatch])
-        .takes::<PutProfile>()
+        .takes::<ProfileContent>()
         .gives_versioned::<Profile>(200, "The profile with its new version.")
         .refuses(&[Code::VersionConflict, Code::PreconditionRequired]);
     DELETE_PROFILE (ProfileName,) = Operation::new(
@@ -630,7 +653,7 @@ operations! {
         .refuses(&[Code::NotFound, Code::ProfileDenied, Code::SecretOverride]);
 
     // Revocations.
-    REVOKE () = Operation::new("revoke", ("POST", "/v1/revocations"), "revoke", may(Action::Revoke))
+    CREATE_REVOCATIONS () = Operation::new("create_revocations", ("POST", "/v1/revocations"), "revoke", may(Action::Revoke))
         .does(
             "Revokes keys of profiles, all or none. A hard revocation also aborts runs in flight.",
         )
@@ -685,7 +708,7 @@ operations! {
         .gives::<FanOutView>(200, "The fan-out of the revocation.");
 
     // Runs.
-    ENQUEUE () = Operation::new("enqueue", ("POST", "/v1/runs"), "enqueue", may(Action::Enqueue))
+    ENQUEUE_RUN () = Operation::new("enqueue_run", ("POST", "/v1/runs"), "enqueue", may(Action::Enqueue))
         .does("Enqueues a run. Retrying with the same idempotency key never creates a second run.")
         .with_headers(&[Header::IdempotencyKey])
         .takes::<EnqueueRun>()
@@ -730,7 +753,7 @@ operations! {
         .refuses(&[Code::Conflict]);
 
     // What workers and sandboxes call.
-    CLAIM () = Operation::new("claim", ("POST", "/v1/claims"), "claim", APPROVED_WORKERS)
+    CLAIM_STEP () = Operation::new("claim_step", ("POST", "/v1/claims"), "claim", APPROVED_WORKERS)
         .does("Claims a step.")
         .takes::<ClaimStep>()
         .gives::<Claim>(200, "The command, its secrets by name, and the fence of the claim.")
@@ -742,19 +765,19 @@ operations! {
             Code::StartRefused,
             Code::SecretRevoked,
         ]);
-    HEARTBEAT () = Operation::new("heartbeat", ("POST", "/v1/heartbeats"), "claim", WORKERS)
+    SEND_HEARTBEAT () = Operation::new("send_heartbeat", ("POST", "/v1/heartbeats"), "claim", WORKERS)
         .does("Renews a worker's leases and tells it which ones it has lost.")
         .takes::<Heartbeat>()
         .gives::<HeartbeatAnswer>(200, "Whether the worker still holds each lease.");
-    QUEUE_CREDENTIALS () = Operation::new(
-        "queue_credentials",
+    GET_QUEUE_CREDENTIALS () = Operation::new(
+        "get_queue_credentials",
         ("POST", "/v1/queue-credentials"),
         "claim",
         APPROVED_WORKERS,
     )
         .does("Issues temporary AWS credentials that open the worker's own queue and nothing else.")
         .gives::<QueueCredentials>(200, "The credentials.");
-    START () = Operation::new("start", ("POST", "/v1/starts"), "report", APPROVED_WORKERS)
+    START_STEP () = Operation::new("start_step", ("POST", "/v1/starts"), "report", APPROVED_WORKERS)
         .does("Reports that the sandbox has its secrets and is about to run the command.")
         .takes::<StartStep>()
         .gives::<StepAnswer>(200, "The step's state.")
@@ -765,13 +788,13 @@ operations! {
             Code::Conflict,
             Code::SecretRevoked,
         ]);
-    REPORT () = Operation::new("report", ("POST", "/v1/reports"), "report", APPROVED_WORKERS)
+    REPORT_STEP () = Operation::new("report_step", ("POST", "/v1/reports"), "report", APPROVED_WORKERS)
         .does("Reports how the step ended. Idempotent.")
         .takes::<ReportStep>()
         .gives::<StepAnswer>(200, "The step's state.")
         .refuses(&[Code::NotFound, Code::NotHolder, Code::StaleFence, Code::Conflict]);
-    SANDBOX_STEP () = Operation::new(
-        "sandbox_step",
+    GET_SANDBOX_STEP () = Operation::new(
+        "get_sandbox_step",
         ("POST", "/v1/sandbox/step"),
         "sandbox",
         SANDBOXES,
@@ -782,8 +805,8 @@ operations! {
         .refuses(&[Code::NotFound, Code::StaleFence, Code::NotReady]);
 
     // The audit trail.
-    LIST_AUDIT () = Operation::new(
-        "list_audit",
+    LIST_AUDIT_ENTRIES () = Operation::new(
+        "list_audit_entries",
         ("GET", "/v1/audit"),
         "audit",
         may(Action::ReadAudit),

@@ -117,7 +117,7 @@ mod tests {
             "isBase64Encoded": false
         });
         let (response, request) = answered(rest);
-        assert_eq!(request.operation.id, "sandbox_step");
+        assert_eq!(request.operation.id, "get_sandbox_step");
         assert_eq!(
             (request.caller_arn.as_deref(), request.body()),
             (Some(ARN), b"{\"fence\":1}".as_slice())

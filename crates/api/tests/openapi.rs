@@ -2,10 +2,11 @@
 //! `SEALFLEET_WRITE_DOCS=1`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use sealfleet_api::openapi::{self, Examples};
-use sealfleet_api::operations::Operation;
+use sealfleet_api::operations::{self, Operation};
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -70,4 +71,29 @@ fn the_checked_in_document_is_of_this_code() {
         read(&path) == document,
         "docs/openapi.json is not of this code: run `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-api --test openapi`"
     );
+}
+
+#[test]
+fn every_answer_has_an_example_and_no_example_is_left_over() {
+    let answers = Path::new(env!("CARGO_MANIFEST_DIR")).join("answers");
+    let mut files: BTreeSet<String> = answers
+        .read_dir()
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    for operation in operations::all() {
+        for answer in operation.answers.iter().flatten() {
+            files.remove(&format!("{}.{}.json", operation.id, answer.status));
+            let wanted = answer.shape.is_some() && operation.id != "get_openapi";
+            assert_eq!(
+                Samples.answer(operation, answer.status).is_some(),
+                wanted,
+                "crates/api/answers: {} {}",
+                operation.id,
+                answer.status
+            );
+        }
+        files.remove(&format!("{}.json", operation.id));
+    }
+    assert!(files.is_empty(), "of no operation: {files:?}");
 }

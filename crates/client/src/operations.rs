@@ -5,8 +5,8 @@ use sealfleet_api::operations as ops;
 use sealfleet_api::types::{
     Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
     EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef,
-    LimitsView, Page, PreviewRevocation, ProfileVersionView, ProjectSummary, ProjectView,
-    PutProfile, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
+    LimitsView, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectSummary,
+    ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
     RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView,
     SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, WorkerRegistered,
     WorkerView,
@@ -239,7 +239,7 @@ impl Client {
     pub async fn put_profile(
         &self,
         name: &ProfileName,
-        request: &PutProfile,
+        request: &ProfileContent,
         expected: u32,
     ) -> Result<Profile, Error> {
         let call = Call::once(&ops::PUT_PROFILE, (name.clone(),)).if_match(Some(expected));
@@ -290,8 +290,9 @@ impl Client {
 /// `revoke`: revocations of keys, and the runs that they abort.
 impl Client {
     /// `POST /v1/revocations`. Never retried: the second try would find the keys revoked already.
-    pub async fn revoke(&self, request: &Revoke) -> Result<RevocationsCreated, Error> {
-        self.call(Call::once(&ops::REVOKE, ()).body(request)?).await
+    pub async fn create_revocations(&self, request: &Revoke) -> Result<RevocationsCreated, Error> {
+        self.call(Call::once(&ops::CREATE_REVOCATIONS, ()).body(request)?)
+            .await
     }
 
     /// `POST /v1/revocations:preview`. It changes nothing.
@@ -333,14 +334,14 @@ impl Client {
 /// `enqueue`, `runs`, `cancel`, `audit`: what callers of one project use.
 impl Client {
     /// `POST /v1/runs`. With an idempotency key, a retry never creates a second run.
-    pub async fn enqueue(
+    pub async fn enqueue_run(
         &self,
         request: &EnqueueRun,
         idempotency_key: Option<&str>,
     ) -> Result<RunView, Error> {
         let call = match idempotency_key {
-            Some(key) => Call::repeated(&ops::ENQUEUE, ()).idempotency_key(key),
-            None => Call::once(&ops::ENQUEUE, ()),
+            Some(key) => Call::repeated(&ops::ENQUEUE_RUN, ()).idempotency_key(key),
+            None => Call::once(&ops::ENQUEUE_RUN, ()),
         };
         self.call(call.body(request)?).await
     }
@@ -374,7 +375,7 @@ impl Client {
 
     /// `GET /v1/audit`, oldest first. A page can be short, or empty, and still have a
     /// `next_cursor`: the API looks at a limited number of entries for each page.
-    pub async fn list_audit(&self, query: &AuditQuery) -> Result<Page<AuditEntry>, Error> {
+    pub async fn list_audit_entries(&self, query: &AuditQuery) -> Result<Page<AuditEntry>, Error> {
         let mut pairs = query.page.pairs();
         pairs.extend(query.run_id.map(|run_id| ("run", run_id.to_string())));
         pairs.extend(
@@ -389,7 +390,7 @@ impl Client {
         pairs.extend(query.project.clone().map(|project| ("project", project)));
         pairs.extend(query.from.map(|from| ("from", from.to_string())));
         pairs.extend(query.to.map(|to| ("to", to.to_string())));
-        self.call(Call::repeated(&ops::LIST_AUDIT, ()).query(pairs))
+        self.call(Call::repeated(&ops::LIST_AUDIT_ENTRIES, ()).query(pairs))
             .await
     }
 
@@ -416,37 +417,39 @@ impl Client {
 /// `claim`, `report`, `sandbox`: what executors use.
 impl Client {
     /// `POST /v1/claims`. Never retried: a claim whose answer is lost ends when its lease expires.
-    pub async fn claim(&self, request: &ClaimStep) -> Result<Claim, Error> {
-        self.call(Call::once(&ops::CLAIM, ()).body(request)?).await
+    pub async fn claim_step(&self, request: &ClaimStep) -> Result<Claim, Error> {
+        self.call(Call::once(&ops::CLAIM_STEP, ()).body(request)?)
+            .await
     }
 
     /// `POST /v1/heartbeats`.
-    pub async fn heartbeat(&self, request: &Heartbeat) -> Result<HeartbeatAnswer, Error> {
-        self.call(Call::repeated(&ops::HEARTBEAT, ()).body(request)?)
+    pub async fn send_heartbeat(&self, request: &Heartbeat) -> Result<HeartbeatAnswer, Error> {
+        self.call(Call::repeated(&ops::SEND_HEARTBEAT, ()).body(request)?)
             .await
     }
 
     /// `POST /v1/queue-credentials`.
-    pub async fn queue_credentials(&self) -> Result<QueueCredentials, Error> {
-        self.call(Call::repeated(&ops::QUEUE_CREDENTIALS, ())).await
+    pub async fn get_queue_credentials(&self) -> Result<QueueCredentials, Error> {
+        self.call(Call::repeated(&ops::GET_QUEUE_CREDENTIALS, ()))
+            .await
     }
 
     /// `POST /v1/starts`.
-    pub async fn start(&self, request: &StartStep) -> Result<StepAnswer, Error> {
-        self.call(Call::repeated(&ops::START, ()).body(request)?)
+    pub async fn start_step(&self, request: &StartStep) -> Result<StepAnswer, Error> {
+        self.call(Call::repeated(&ops::START_STEP, ()).body(request)?)
             .await
     }
 
     /// `POST /v1/reports`.
-    pub async fn report(&self, request: &ReportStep) -> Result<StepAnswer, Error> {
-        self.call(Call::repeated(&ops::REPORT, ()).body(request)?)
+    pub async fn report_step(&self, request: &ReportStep) -> Result<StepAnswer, Error> {
+        self.call(Call::repeated(&ops::REPORT_STEP, ()).body(request)?)
             .await
     }
 
     /// `POST /v1/sandbox/step`. The route requires a signature of the task's role, which this client
     /// does not make: the call is refused, as tests check.
-    pub async fn sandbox_step(&self, request: &LeaseRef) -> Result<SandboxStep, Error> {
-        self.call(Call::once(&ops::SANDBOX_STEP, ()).body(request)?)
+    pub async fn get_sandbox_step(&self, request: &LeaseRef) -> Result<SandboxStep, Error> {
+        self.call(Call::once(&ops::GET_SANDBOX_STEP, ()).body(request)?)
             .await
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sealfleet_api::operations;
 use sealfleet_client::types::{
-    EnqueueRun, Heartbeat, PreviewRevocation, PutProfile, ResolveCascade, Revoke,
+    EnqueueRun, Heartbeat, PreviewRevocation, ProfileContent, ResolveCascade, Revoke,
 };
 use sealfleet_client::{
     AuditQuery, Client, Code, Credential, Error, PageQuery, RevocationState, all_pages,
@@ -144,7 +144,12 @@ async fn a_list_is_read_to_its_last_page() {
 #[tokio::test]
 async fn a_change_is_repeated_only_with_an_idempotency_key() {
     let server = Server::new(vec![(500, String::new()), page()]).await;
-    let error = server.client().enqueue(&run(), None).await.err().unwrap();
+    let error = server
+        .client()
+        .enqueue_run(&run(), None)
+        .await
+        .err()
+        .unwrap();
     assert!(
         matches!(error, Error::Unreadable { status: 500, .. }),
         "{error}"
@@ -161,7 +166,7 @@ async fn a_change_is_repeated_only_with_an_idempotency_key() {
         .await;
         let error = server
             .client()
-            .enqueue(&run(), Some("key-1"))
+            .enqueue_run(&run(), Some("key-1"))
             .await
             .err()
             .unwrap();
@@ -185,7 +190,7 @@ async fn heartbeats_are_repeated_unless_retries_are_off() {
     let server = Server::new(vec![(502, String::new()), answer]).await;
     server
         .client()
-        .heartbeat(&Heartbeat::default())
+        .send_heartbeat(&Heartbeat::default())
         .await
         .unwrap();
     let server = Server::new(vec![(502, String::new())]).await;
@@ -193,7 +198,7 @@ async fn heartbeats_are_repeated_unless_retries_are_off() {
         server
             .client()
             .without_retries()
-            .heartbeat(&Heartbeat::default())
+            .send_heartbeat(&Heartbeat::default())
             .await
             .is_err()
     );
@@ -216,7 +221,7 @@ async fn a_change_of_a_profile_names_the_version_it_replaces_and_is_sent_once() 
     let server = Server::new(answers).await;
     let (client, name) = (server.client(), "crm".parse().unwrap());
     let put = client
-        .put_profile(&name, &PutProfile::default(), 3)
+        .put_profile(&name, &ProfileContent::default(), 3)
         .await
         .unwrap();
     assert_eq!(
@@ -224,14 +229,14 @@ async fn a_change_of_a_profile_names_the_version_it_replaces_and_is_sent_once() 
         (4, "builtin://crm@v1")
     );
     let error = client
-        .put_profile(&name, &PutProfile::default(), 3)
+        .put_profile(&name, &ProfileContent::default(), 3)
         .await
         .err()
         .unwrap();
     assert_eq!(error.status(), Some(412));
     assert!(
         client
-            .put_profile(&name, &PutProfile::default(), 3)
+            .put_profile(&name, &ProfileContent::default(), 3)
             .await
             .is_err()
     );
@@ -272,7 +277,7 @@ async fn questions_are_repeated_and_revocations_are_not() {
     };
     client.preview_revocation(&preview).await.unwrap();
     client.resolve_cascade(&question).await.unwrap();
-    assert!(client.revoke(&revoke).await.is_err());
+    assert!(client.create_revocations(&revoke).await.is_err());
     client
         .list_revocations(RevocationState::Lifted, &PageQuery::default())
         .await
@@ -352,32 +357,32 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.create_profile(&least(json!({"name": name})));
         client.list_profiles(page);
         client.get_profile(&name);
-        client.put_profile(&name, &PutProfile::default(), 1);
+        client.put_profile(&name, &ProfileContent::default(), 1);
         client.delete_profile(&name, None);
         client.list_profile_versions(&name, page);
         client.get_cascade();
         client.put_cascade(&least(json!({})));
         client.resolve_cascade(&least(json!({"workflow": "w"})));
-        client.revoke(&revoke);
+        client.create_revocations(&revoke);
         client.preview_revocation(&PreviewRevocation::default());
         client.list_revocations(RevocationState::Lifted, page);
         client.get_revocation(of(&id("rev")));
         client.lift_revocation(of(&id("rev")));
         client.get_fan_out(of(&id("fan")));
-        client.enqueue(&self::run(), Some("key"));
+        client.enqueue_run(&self::run(), Some("key"));
         client.list_runs(Some(RunState::Queued), page);
         client.get_run(run);
         client.cancel_run(run);
         client.retry_step(run, &step);
-        client.list_audit(&audit);
+        client.list_audit_entries(&audit);
         client.get_audit_entry(of(&id("evt")), None);
         client.get_openapi();
-        client.claim(&least(json!({"run_id": run, "step_id": step})));
-        client.heartbeat(&Heartbeat::default());
-        client.queue_credentials();
-        client.start(&least(json!({"run_id": run, "step_id": step, "fence": 1, "sandbox": "s"})));
-        client.report(&least(json!({"run_id": run, "step_id": step, "fence": 1, "state": "succeeded"})));
-        client.sandbox_step(&least(lease));
+        client.claim_step(&least(json!({"run_id": run, "step_id": step})));
+        client.send_heartbeat(&Heartbeat::default());
+        client.get_queue_credentials();
+        client.start_step(&least(json!({"run_id": run, "step_id": step, "fence": 1, "sandbox": "s"})));
+        client.report_step(&least(json!({"run_id": run, "step_id": step, "fence": 1, "state": "succeeded"})));
+        client.get_sandbox_step(&least(lease));
     }
     assert_eq!(
         refused, many,

@@ -69,28 +69,28 @@ fn rows() -> Vec<Row> {
         ("get_cascade",            Tokens([403,     200,  200,   200,   200])),
         ("put_cascade",            Tokens([403,     200,  403,   403,   200])),
         ("resolve_cascade",        Tokens([403,     200,  200,   200,   200])),
-        ("revoke",                 Tokens([201,     201,  403,   403,   404])),
+        ("create_revocations",     Tokens([201,     201,  403,   403,   404])),
         ("preview_revocation",     Tokens([200,     200,  200,   200,   404])),
         ("list_revocations",       Tokens([200,     200,  200,   200,   200])),
         ("get_revocation",         Tokens([200,     200,  200,   200,   404])),
         ("lift_revocation",        Tokens([200,     200,  403,   403,   404])),
         ("get_fan_out",            Tokens([200,     200,  200,   200,   404])),
-        ("enqueue",                Tokens([403,     201,  201,   403,   201])),
+        ("enqueue_run",            Tokens([403,     201,  201,   403,   201])),
         // Allowed, and refused because the step is not dead.
         ("retry_step",             Tokens([403,     409,  409,   403,   404])),
         ("list_runs",              Tokens([403,     200,  200,   200,   200])),
         ("get_run",                Tokens([403,     200,  200,   200,   404])),
         ("cancel_run",             Tokens([403,     200,  200,   403,   404])),
-        ("list_audit",             Tokens([200,     200,  403,   403,   200])),
+        ("list_audit_entries",     Tokens([200,     200,  403,   403,   200])),
         ("get_audit_entry",        Tokens([200,     200,  403,   403,   404])),
         //                                  pending approved rejected revoked foreign
-        ("claim",                  Workers([403,    200,     403,     403,    404])),
-        ("heartbeat",              Workers([200,    200,     403,     403,    200])),
-        ("queue_credentials",      Workers([403,    200,     403,     403,    200])),
-        ("start",                  Workers([403,    200,     403,     403,    404])),
-        ("report",                 Workers([403,    200,     403,     403,    404])),
+        ("claim_step",             Workers([403,    200,     403,     403,    404])),
+        ("send_heartbeat",         Workers([200,    200,     403,     403,    200])),
+        ("get_queue_credentials",  Workers([403,    200,     403,     403,    200])),
+        ("start_step",             Workers([403,    200,     403,     403,    404])),
+        ("report_step",            Workers([403,    200,     403,     403,    404])),
         //                                    own  foreign
-        ("sandbox_step",           Sandboxes([200, 404])),
+        ("get_sandbox_step",       Sandboxes([200, 404])),
         //                                       nobody key
         ("register_worker",        Registration([202,   201])),
         ("get_openapi",            Anybody(200)),
@@ -289,7 +289,7 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
         },
         "put_cascade" => with(json!({})),
         "resolve_cascade" => with(json!({ "workflow": "w" })),
-        "revoke" | "preview_revocation" => revoking(world, who, false).await,
+        "create_revocations" | "preview_revocation" => revoking(world, who, false).await,
         "get_revocation" | "lift_revocation" => {
             let revoked = revoked(world, who, false).await;
             one(
@@ -305,26 +305,26 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
                     .pointer("/fan_out/fan_out_id"),
             ),
         ),
-        "enqueue" => with(run()),
+        "enqueue_run" => with(run()),
         "retry_step" => {
             let mut asked = one("run_id", enqueued(world).await.to_string());
             asked.path.insert("step_id", "main".to_owned());
             asked
         }
         "get_run" | "cancel_run" => one("run_id", enqueued(world).await.to_string()),
-        "claim" => {
+        "claim_step" => {
             let run_id = enqueued(world).await;
             Asked {
                 subject: Some(run_id.to_string()),
                 ..with(json!({ "run_id": run_id, "step_id": "main" }))
             }
         }
-        "start" => held(world, json!({ "sandbox": "s" })).await,
-        "report" => held(world, json!({ "state": "succeeded" })).await,
-        "sandbox_step" => {
+        "start_step" => held(world, json!({ "sandbox": "s" })).await,
+        "report_step" => held(world, json!({ "state": "succeeded" })).await,
+        "get_sandbox_step" => {
             let starting = held(world, json!({ "sandbox": TASK })).await;
             let (status, body) = world
-                .ask(Who::Approved, operation_of("start"), &starting)
+                .ask(Who::Approved, operation_of("start_step"), &starting)
                 .await;
             assert_eq!(status, 200, "{body}");
             let mut asked = starting;
@@ -332,7 +332,7 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
             asked
         }
         "get_audit_entry" => one("event_id", entry(world, who).await),
-        "heartbeat" => with(json!({ "leases": [] })),
+        "send_heartbeat" => with(json!({ "leases": [] })),
         "list_projects"
         | "list_enrolment_keys"
         | "list_workers"
@@ -340,8 +340,8 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
         | "get_cascade"
         | "list_revocations"
         | "list_runs"
-        | "list_audit"
-        | "queue_credentials"
+        | "list_audit_entries"
+        | "get_queue_credentials"
         | "get_openapi" => Asked::default(),
         other => panic!("say here how `{other}` is asked for"),
     }
@@ -429,7 +429,7 @@ pub async fn revoked(world: &World, who: Who, hard: bool) -> Value {
     let (status, body) = world
         .ask(
             by,
-            operation_of("revoke"),
+            operation_of("create_revocations"),
             &revoking(world, who, hard).await,
         )
         .await;
@@ -442,7 +442,9 @@ pub async fn enqueued(world: &World) -> RunId {
         body: run(),
         ..Asked::default()
     };
-    let (status, body) = world.ask(Who::Admin, operation_of("enqueue"), &asked).await;
+    let (status, body) = world
+        .ask(Who::Admin, operation_of("enqueue_run"), &asked)
+        .await;
     assert_eq!(status, 201, "{body}");
     text(body.get("run_id")).parse().unwrap()
 }
@@ -455,7 +457,7 @@ async fn held(world: &World, more: Value) -> Asked {
         ..Asked::default()
     };
     let (status, claim) = world
-        .ask(Who::Approved, operation_of("claim"), &claiming)
+        .ask(Who::Approved, operation_of("claim_step"), &claiming)
         .await;
     assert_eq!(status, 200, "{claim}");
     let mut body = json!({ "run_id": run_id, "step_id": "main", "fence": claim.get("fence") });

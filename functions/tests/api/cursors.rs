@@ -17,7 +17,7 @@ struct List {
 
 /// Filters that a cursor made without them is not for.
 const FILTERS: [(&str, &str, &str); 3] = [
-    ("list_audit", "type", "run.enqueued"),
+    ("list_audit_entries", "type", "run.enqueued"),
     ("list_runs", "state", "queued"),
     ("list_revocations", "state", "lifted"),
 ];

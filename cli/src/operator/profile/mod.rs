@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use sealfleet_client::all_pages;
-use sealfleet_client::types::{CreateProfile, ProfileVersionView, PutProfile};
+use sealfleet_client::types::{CreateProfile, ProfileContent, ProfileVersionView};
 use sealfleet_domain::acl::Acl;
 use sealfleet_domain::profile::Profile;
 use sealfleet_domain::{ProfileName, Reference, WorkflowName};
@@ -102,7 +102,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         } => {
             let request = CreateProfile {
                 name,
-                content: PutProfile {
+                content: ProfileContent {
                     env: unique("env", env)?,
                     secrets: unique("secret", secrets)?,
                     allowed_workflows: workflows.into_iter().collect(),

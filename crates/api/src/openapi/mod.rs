@@ -16,10 +16,14 @@ use serde_json::{Map, Value, json};
 use crate::operations::{self, Credential, Header, Operation, Success};
 use crate::problem::{Code, Problem};
 
-/// One name for two schemas.
+/// Why there is no document.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` names two schemas; give requests, or the variant, a type with another name")]
-pub struct Ambiguous(String);
+pub enum Error {
+    #[error("`{0}` names two schemas; give requests, or the variant, a type with another name")]
+    Ambiguous(String),
+    #[error("the example of `{0}` for status {1} is not what its type reads and writes")]
+    Example(&'static str, u16),
+}
 
 /// Examples for the document.
 pub trait Examples {
@@ -32,8 +36,8 @@ pub trait Examples {
 /// The document.
 ///
 /// # Errors
-/// When one name would stand for two schemas.
-pub fn document(examples: &dyn Examples) -> Result<Value, Ambiguous> {
+/// See [`Error`].
+pub fn document(examples: &dyn Examples) -> Result<Value, Error> {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.definitions_path = "/components/schemas".into();
         settings.meta_schema = None;
@@ -48,7 +52,7 @@ pub fn document(examples: &dyn Examples) -> Result<Value, Ambiguous> {
     for operation in operations::all() {
         let mut described = described(operation);
         described.extend(maker.request(operation));
-        described.insert("responses".to_owned(), maker.answers_of(operation));
+        described.insert("responses".to_owned(), maker.answers_of(operation)?);
         let methods = paths.entry(operation.path).or_insert_with(|| json!({}));
         if let Some(methods) = methods.as_object_mut() {
             methods.insert(
@@ -229,10 +233,10 @@ impl Maker<'_> {
         request
     }
 
-    fn answers_of(&mut self, operation: &Operation) -> Value {
+    fn answers_of(&mut self, operation: &Operation) -> Result<Value, Error> {
         let mut responses: Map<String, Value> = Map::new();
         for success in operation.answers.iter().flatten() {
-            let response = self.success(operation, success);
+            let response = self.success(operation, success)?;
             responses.insert(success.status.to_string(), response);
         }
         let mut by_status: BTreeMap<u16, Vec<String>> = BTreeMap::new();
@@ -263,15 +267,19 @@ impl Maker<'_> {
                 self.responses.insert(name.to_owned(), response);
             }
         }
-        Value::Object(responses)
+        Ok(Value::Object(responses))
     }
 
-    fn success(&mut self, operation: &Operation, success: &Success) -> Value {
+    fn success(&mut self, operation: &Operation, success: &Success) -> Result<Value, Error> {
         let mut response = Map::from_iter([("description".to_owned(), json!(success.summary))]);
         if let Some(shape) = success.shape {
             let schema = (shape.schema)(&mut self.answers);
             let mut content = Map::from_iter([("schema".to_owned(), schema.to_value())]);
             if let Some(example) = self.examples.answer(operation, success.status) {
+                let written = (success.rewrite)(example.clone());
+                if written.ok().as_ref() != Some(&example) {
+                    return Err(Error::Example(operation.id, success.status));
+                }
                 content.insert("example".to_owned(), example);
             }
             let content = json!({ "application/json": content });
@@ -283,7 +291,7 @@ impl Maker<'_> {
                 json!({ "ETag": { "$ref": "#/components/headers/ETag" } }),
             );
         }
-        Value::Object(response)
+        Ok(Value::Object(response))
     }
 
     /// The response of all problems of a status.
@@ -312,13 +320,13 @@ impl Maker<'_> {
     }
 
     /// The schemas of both sides, by name.
-    fn schemas(&mut self) -> Result<Map<String, Value>, Ambiguous> {
+    fn schemas(&mut self) -> Result<Map<String, Value>, Error> {
         let mut schemas = self.answers.take_definitions(true);
         for (name, mut read) in self.requests.take_definitions(true) {
             // A set is read from a list that may say a thing twice.
             visit(&mut read, &mut |object| drop(object.remove("uniqueItems")));
             if schemas.get(&name).is_some_and(|written| *written != read) {
-                return Err(Ambiguous(name));
+                return Err(Error::Ambiguous(name));
             }
             schemas.insert(name, read);
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{Ambiguous, visit};
+use super::{Error, visit};
 
 const SCHEMAS: &str = "#/components/schemas/";
 
@@ -16,7 +16,7 @@ const SCHEMAS: &str = "#/components/schemas/";
 ///
 /// # Errors
 /// When a variant's name belongs to another schema.
-pub(super) fn tidy(schemas: &mut Map<String, Value>) -> Result<(), Ambiguous> {
+pub(super) fn tidy(schemas: &mut Map<String, Value>) -> Result<(), Error> {
     for schema in schemas.values_mut() {
         visit(schema, &mut |object| {
             plain(object);
@@ -85,7 +85,7 @@ fn map(object: &mut Map<String, Value>) {
 }
 
 /// Each variant of a tagged union becomes a schema with a name, and the tag tells which it is.
-fn variants(name: &str, schemas: &mut Map<String, Value>) -> Result<(), Ambiguous> {
+fn variants(name: &str, schemas: &mut Map<String, Value>) -> Result<(), Error> {
     let union = schemas.get(name).and_then(|schema| schema.get("oneOf"));
     let Some(options) = union.and_then(Value::as_array).cloned() else {
         return Ok(());
@@ -103,7 +103,7 @@ fn variants(name: &str, schemas: &mut Map<String, Value>) -> Result<(), Ambiguou
             .insert(variant.clone(), Value::Object(schema))
             .is_some()
         {
-            return Err(Ambiguous(variant));
+            return Err(Error::Ambiguous(variant));
         }
         tag = property;
         references.push(json!({ "$ref": reference }));

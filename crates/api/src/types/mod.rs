@@ -29,6 +29,6 @@ pub use revocation::{
     RevocationsCreated, Revoke,
 };
 pub use run::{EnqueueRun, EnqueueStep, RunSummary, RunView, StepView};
-pub use sealfleet_domain::profile::Content as PutProfile;
+pub use sealfleet_domain::profile::Content as ProfileContent;
 pub use token::{CreateToken, TokenCreated, TokenView};
 pub use worker::{QueueCredentials, RegisterWorker, WorkerRegistered, WorkerView};

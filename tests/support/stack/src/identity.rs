@@ -135,7 +135,7 @@ impl Caller {
     pub async fn revoke(&self, keys: &[(&str, &str)], hard: bool) -> Outcome<Revoked> {
         let answer = self
             .client()
-            .revoke(&typed(&revocation(keys, hard))?)
+            .create_revocations(&typed(&revocation(keys, hard))?)
             .await?;
         let ids: Vec<String> = answer
             .revocations

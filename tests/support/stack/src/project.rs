@@ -218,7 +218,7 @@ impl Project {
         Ok(self
             .member
             .client()
-            .enqueue(&typed(body)?, Some(&key))
+            .enqueue_run(&typed(body)?, Some(&key))
             .await?
             .run_id
             .to_string())

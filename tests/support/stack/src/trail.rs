@@ -21,7 +21,7 @@ impl Caller {
     pub async fn trail(&self, query: &AuditQuery) -> Outcome<Vec<Value>> {
         let list = async |page: &PageQuery| {
             self.client()
-                .list_audit(&AuditQuery {
+                .list_audit_entries(&AuditQuery {
                     page: page.clone(),
                     ..query.clone()
                 })

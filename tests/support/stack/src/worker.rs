@@ -93,7 +93,7 @@ impl Worker {
         let claim = self
             .caller
             .client()
-            .claim(&typed(&json!({ "run_id": run, "step_id": step }))?)
+            .claim_step(&typed(&json!({ "run_id": run, "step_id": step }))?)
             .await?;
         Ok(Claimed {
             run: run.to_owned(),
@@ -107,7 +107,7 @@ impl Worker {
         Ok(self
             .caller
             .client()
-            .heartbeat(&typed(&leases(held))?)
+            .send_heartbeat(&typed(&leases(held))?)
             .await?)
     }
 
@@ -146,7 +146,7 @@ impl Worker {
         Ok(self
             .caller
             .client()
-            .start(&typed(&claimed.started())?)
+            .start_step(&typed(&claimed.started())?)
             .await?)
     }
 
@@ -159,7 +159,7 @@ impl Worker {
         Ok(self
             .caller
             .client()
-            .report(&typed(&claimed.with(&succeeded()))?)
+            .report_step(&typed(&claimed.with(&succeeded()))?)
             .await?)
     }
 
@@ -175,7 +175,7 @@ impl Worker {
 
     /// Its keys to its own queue.
     pub async fn queue_keys(&self) -> Outcome<QueueKeys> {
-        let given = self.caller.client().queue_credentials().await?;
+        let given = self.caller.client().get_queue_credentials().await?;
         Ok(QueueKeys {
             url: given.queue_url,
             keys: Keys {
