@@ -56,7 +56,7 @@ async fn requests(figures: &mut Figures, project: &Project, calls: usize) -> Out
     let (admin, member) = (client(&project.admin), client(&project.member));
     let beats = client(&worker.caller);
     let body = typed(&run_of(&[step("only", &json!({ "pool": "gpu" }))]))?;
-    let run = member.enqueue(&body, None).await?.run_id;
+    let run = member.enqueue_run(&body, None).await?.run_id;
     let page = PageQuery::default();
     let of_run = AuditQuery {
         run_id: Some(run),
@@ -66,7 +66,7 @@ async fn requests(figures: &mut Figures, project: &Project, calls: usize) -> Out
     let mut runs = Vec::new();
     times
         .of("enqueue", async |_| {
-            runs.push(member.enqueue(&body, None).await?.run_id.to_string());
+            runs.push(member.enqueue_run(&body, None).await?.run_id.to_string());
             Ok(())
         })
         .await?;
@@ -88,12 +88,15 @@ async fn requests(figures: &mut Figures, project: &Project, calls: usize) -> Out
         .await?;
     times
         .of("list_audit", async |_| {
-            Ok(admin.list_audit(&of_run).await.map(drop)?)
+            Ok(admin.list_audit_entries(&of_run).await.map(drop)?)
         })
         .await?;
     times
         .of("heartbeat", async |_| {
-            Ok(beats.heartbeat(&Heartbeat::default()).await.map(drop)?)
+            Ok(beats
+                .send_heartbeat(&Heartbeat::default())
+                .await
+                .map(drop)?)
         })
         .await
 }
