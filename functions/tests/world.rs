@@ -222,7 +222,7 @@ impl World {
             status,
             labels: Labels::default(),
             models: vec![],
-            modes: vec![Mode::Sandboxed],
+            modes: vec![Mode::Sandboxed, Mode::Identity],
             max_concurrent: 1000,
             hash,
             enrolled_by: None,

@@ -351,7 +351,7 @@ async fn queries_and_paths_that_are_wrong() {
         ("/v1/runs?cursor=x", "cursor"),
         ("/v1/runs?project=other", "project"),
         ("/v1/audit?from=yesterday", "from"),
-        ("/v1/audit?run=x", "run"),
+        ("/v1/audit?run_id=x", "run_id"),
         ("/v1/audit?color=red", "color"),
         ("/v1/profiles?x=y", "x"),
         ("/v1/profiles/p/versions?limit=0", "limit"),

@@ -140,7 +140,7 @@ async fn another_owners_profiles_and_revocations_do_not_exist() {
             "put_profile",
             "delete_profile",
             "list_profile_versions",
-            "revoke",
+            "create_revocations",
             "preview_revocation",
             "get_revocation",
             "lift_revocation",
