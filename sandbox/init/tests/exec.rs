@@ -100,7 +100,7 @@ async fn nothing_runs_without_the_workers_go() {
         "it waits"
     );
     // The worker is gone.
-    let (exit, out, err) = started.end().await;
+    let (exit, out, err) = started.abandon().await;
     assert_eq!((exit, out.as_str()), (Exit::Code(125), ""));
     assert!(err.contains("did not let the command go"), "{err}");
     // Something else comes instead.

@@ -188,8 +188,13 @@ impl Started {
         String::from_utf8(line).unwrap()
     }
 
-    /// Closes the channel, and waits for the end of the sandbox.
+    /// Waits for the end of the sandbox.
     pub async fn end(self) -> (Exit, String, String) {
+        end(self.sandbox).await
+    }
+
+    /// Closes the channel, as a worker that dies does, and waits for the end of the sandbox.
+    pub async fn abandon(self) -> (Exit, String, String) {
         drop(self.channel);
         end(self.sandbox).await
     }
