@@ -1,8 +1,8 @@
 //! `cancel`: ends a run.
 //!
 //! One transaction aborts every step that has not ended; then hosts stop the sandboxes by their
-//! stored handles. A sandbox that could not be stopped keeps the run due, and `sweep` tries again. A
-//! worker kills its sandbox when its next heartbeat finds the lease gone. A launch that has no
+//! stored handles. A sandbox that could not be stopped keeps the run due, and `sweep` tries again.
+//! A worker kills its sandbox when its next heartbeat finds the lease gone. A launch that has no
 //! handle yet finds its claim gone when it wants to store one, and stops what it started.
 //!
 //! A run is cancelled even while the audit table does not answer: its entry waits in the ledger's

@@ -4,8 +4,9 @@
 //! enqueue. A message is a hint; its queue's ARN, which Lambda vouches for, names the project and
 //! the pool. The pool claims the step as any worker would, then its host launches a sandbox for
 //! exactly this claim, then its handle is stored. Death at any point ends at the same sandbox: a
-//! message that comes again finds the pool's own claim and goes on with its fence. A claim that was lost in the meantime (cancelled, expired) refuses the
-//! handle, and the launcher stops what it started.
+//! message that comes again finds the pool's own claim and goes on with its fence. A claim that was
+//! lost in the meantime (cancelled, expired) refuses the handle, and the launcher stops what it
+//! started.
 
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use sealfleet_api::types::QueueMessage;

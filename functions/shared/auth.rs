@@ -1,5 +1,5 @@
-//! Authenticates the caller by the credential that the request carries, and authorises it by the row
-//! of the operation, before a handler runs.
+//! Authenticates the caller by the credential that the request carries, and authorises it by the
+//! row of the operation, before a handler runs.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};

@@ -52,7 +52,8 @@ pub async fn stop(
     }
 }
 
-/// Stops the sandbox of an aborted step, and notes that it is gone. `false`: its host could not be told.
+/// Stops the sandbox of an aborted step, and notes that it is gone. `false`: its host could not be
+/// told.
 pub async fn stop_aborted(
     hosts: &Hosts,
     ledger: &Ledger,

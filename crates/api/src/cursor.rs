@@ -16,7 +16,8 @@ struct Bound {
     after: String,
 }
 
-/// A cursor that continues after `after` in the list `list` of `scope`. `list` includes the filters.
+/// A cursor that continues after `after` in the list `list` of `scope`. `list` includes the
+/// filters.
 #[must_use]
 pub fn write(scope: &str, list: &str, after: &str) -> String {
     let bound = Bound {

@@ -446,8 +446,8 @@ impl Client {
             .await
     }
 
-    /// `POST /v1/sandbox/step`. The route requires a signature of the task's role, which this client
-    /// does not make: the call is refused, as tests check.
+    /// `POST /v1/sandbox/step`. The route requires a signature of the task's role, which this
+    /// client does not make: the call is refused, as tests check.
     pub async fn get_sandbox_step(&self, request: &LeaseRef) -> Result<SandboxStep, Error> {
         self.call(Call::once(&ops::GET_SANDBOX_STEP, ()).body(request)?)
             .await

@@ -10,8 +10,8 @@ use sealfleet_domain::run::{Failure, Handle, Outcome};
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{ProjectScope, Timestamp};
 
-/// What the sandboxes of one pool and one set of secrets have in common. Two equal ones are prepared
-/// once.
+/// What the sandboxes of one pool and one set of secrets have in common. Two equal ones are
+/// prepared once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     /// The image by digest.

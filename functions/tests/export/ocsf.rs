@@ -1,7 +1,7 @@
 //! How each event is written in OCSF: an example of every one, and the table of the SIEM guide.
 //!
-//! `scripts/check-ocsf` validates `docs/reference/ocsf-examples.jsonl` against the published schema.
-//! `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-functions ocsf` writes both anew.
+//! `scripts/check-ocsf` validates `docs/reference/ocsf-examples.jsonl` against the published
+//! schema. `SEALFLEET_WRITE_DOCS=1 cargo test -p sealfleet-functions ocsf` writes both anew.
 
 use std::fmt::Write as _;
 use std::path::Path;

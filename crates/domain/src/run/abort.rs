@@ -128,8 +128,8 @@ impl Run {
         if let Some(hold) = &hold {
             change.release.push(self.lease_key(step_id, hold));
         }
-        // A worker learns of it by its next heartbeat; only what a host runs is stopped by a call of
-        // ours.
+        // A worker learns of it by its next heartbeat; only what a host runs is stopped by a call
+        // of ours.
         let stopping = hold
             .filter(|hold| hold.executor == Executor::Host)
             .map(|hold| match hold.handle {

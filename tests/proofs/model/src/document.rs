@@ -1,5 +1,5 @@
-//! The generated part of `docs/reference/intent-then-check.md`: what was visited, what each mutation
-//! breaks, and how the swapped order goes wrong.
+//! The generated part of `docs/reference/intent-then-check.md`: what was visited, what each
+//! mutation breaks, and how the swapped order goes wrong.
 
 use std::fmt::Write;
 

@@ -21,14 +21,22 @@ const COLUMNS: [(&str, &[Kind]); 7] = [
 pub fn tables(answers: &Answers, policies: &Policies) -> String {
     let mut text = String::new();
     let places = [
-        (Place::Project, "In the caller's own project", "Operators have no project of their own: theirs is any."),
+        (
+            Place::Project,
+            "In the caller's own project",
+            "Operators have no project of their own: theirs is any.",
+        ),
         (
             Place::System,
             "In the system scope",
             "Profiles that operators own, and that every project's cascade may build on.",
         ),
         (Place::Platform, "Above projects", ""),
-        (Place::AnotherProject, "In another project", "Everybody but an operator is answered as if it did not exist."),
+        (
+            Place::AnotherProject,
+            "In another project",
+            "Everybody but an operator is answered as if it did not exist.",
+        ),
     ];
     for (place, title, note) in places {
         let _ = write!(text, "\n### {title}\n\n");
@@ -39,7 +47,11 @@ pub fn tables(answers: &Answers, policies: &Policies) -> String {
     }
     text.push_str("\n### The policies\n\n| policy | | what it says |\n|---|---|---|\n");
     for (id, permits, description) in policies.described() {
-        let _ = writeln!(text, "| `{id}` | {} | {description} |", if permits { "permits" } else { "forbids" });
+        let _ = writeln!(
+            text,
+            "| `{id}` | {} | {description} |",
+            if permits { "permits" } else { "forbids" }
+        );
     }
     text.push('\n');
     text
@@ -48,7 +60,15 @@ pub fn tables(answers: &Answers, policies: &Policies) -> String {
 fn table(text: &mut String, answers: &Answers, place: Place) {
     let rows: Vec<(&Action, Vec<String>)> = Action::ALL
         .iter()
-        .map(|action| (action, COLUMNS.iter().map(|(_, kinds)| cell(answers, kinds, *action, place)).collect()))
+        .map(|action| {
+            (
+                action,
+                COLUMNS
+                    .iter()
+                    .map(|(_, kinds)| cell(answers, kinds, *action, place))
+                    .collect(),
+            )
+        })
         .filter(|(_, cells): &(&Action, Vec<String>)| cells.iter().any(|cell| !cell.is_empty()))
         .collect();
     if rows.is_empty() {
@@ -56,7 +76,12 @@ fn table(text: &mut String, answers: &Answers, place: Place) {
         return;
     }
     let names: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
-    let _ = writeln!(text, "| may … | {} |\n|---|{}", names.join(" | "), "---|".repeat(names.len()));
+    let _ = writeln!(
+        text,
+        "| may … | {} |\n|---|{}",
+        names.join(" | "),
+        "---|".repeat(names.len())
+    );
     for (action, cells) in rows {
         let _ = writeln!(text, "| {} | {} |", action.phrase(), cells.join(" | "));
     }
@@ -64,7 +89,14 @@ fn table(text: &mut String, answers: &Answers, place: Place) {
 
 /// `yes`, nothing, or who of those that the column stands for.
 fn cell(answers: &Answers, kinds: &[Kind], action: Action, place: Place) -> String {
-    let may: Vec<String> =
-        kinds.iter().filter(|kind| answers.may(**kind, Some(action), place)).map(|kind| format!("{kind:?}")).collect();
-    if may.len() == kinds.len() { "yes".to_owned() } else { may.join(", ") }
+    let may: Vec<String> = kinds
+        .iter()
+        .filter(|kind| answers.may(**kind, Some(action), place))
+        .map(|kind| format!("{kind:?}"))
+        .collect();
+    if may.len() == kinds.len() {
+        "yes".to_owned()
+    } else {
+        may.join(", ")
+    }
 }

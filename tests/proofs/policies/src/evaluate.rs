@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use cedar_policy::{
-    Authorizer, Context, Decision, Effect, Entities, Entity, EntityUid, Policy, PolicyId, PolicySet, Request,
-    RestrictedExpression, Schema, ValidationMode, Validator,
+    Authorizer, Context, Decision, Effect, Entities, Entity, EntityUid, Policy, PolicyId,
+    PolicySet, Request, RestrictedExpression, Schema, ValidationMode, Validator,
 };
 use sealfleet_domain::access::{Action, Kind, Place};
 use sha2::{Digest as _, Sha256};
@@ -21,19 +21,13 @@ pub enum Error {
     },
     /// The schema or a policy is not well-formed.
     #[error("`{file}`: {reason}")]
-    Malformed {
-        file: String,
-        reason: String,
-    },
+    Malformed { file: String, reason: String },
     /// The policies do not fit the schema.
     #[error("the policies do not fit their schema: {0}")]
     Invalid(String),
     /// A question could not be answered.
     #[error("{question:?}: {reason}")]
-    Unanswered {
-        question: Question,
-        reason: String,
-    },
+    Unanswered { question: Question, reason: String },
 }
 
 /// May a principal of this kind do this here? No action is: may it know of the thing?
@@ -59,7 +53,13 @@ impl Question {
     pub fn all() -> impl Iterator<Item = Self> {
         let actions = || std::iter::once(None).chain(Action::ALL.iter().copied().map(Some));
         Kind::ALL.into_iter().flat_map(move |kind| {
-            Place::ALL.into_iter().flat_map(move |place| actions().map(move |action| Self { kind, action, place }))
+            Place::ALL.into_iter().flat_map(move |place| {
+                actions().map(move |action| Self {
+                    kind,
+                    action,
+                    place,
+                })
+            })
         })
     }
 }
@@ -67,12 +67,23 @@ impl Question {
 impl Answers {
     /// Whether this is permitted.
     pub fn may(&self, kind: Kind, action: Option<Action>, place: Place) -> bool {
-        self.0.contains(&(Question { kind, action, place }, true))
+        self.0.contains(&(
+            Question {
+                kind,
+                action,
+                place,
+            },
+            true,
+        ))
     }
 
     /// What is permitted, in the order of the actions.
     pub fn allowed(&self, kind: Kind, place: Place) -> Vec<Action> {
-        Action::ALL.iter().copied().filter(|action| self.may(kind, Some(*action), place)).collect()
+        Action::ALL
+            .iter()
+            .copied()
+            .filter(|action| self.may(kind, Some(*action), place))
+            .collect()
     }
 }
 
@@ -85,7 +96,10 @@ impl PartialEq for Answers {
 impl Policies {
     /// Reads the schema and the policies of a directory, and validates them strictly.
     pub fn load(directory: &Path) -> Result<Self, Error> {
-        let failed = |path: &Path, source| Error::File { path: path.display().to_string(), source };
+        let failed = |path: &Path, source| Error::File {
+            path: path.display().to_string(),
+            source,
+        };
         let mut files = Vec::new();
         for file in std::fs::read_dir(directory).map_err(|source| failed(directory, source))? {
             files.push(file.map_err(|source| failed(directory, source))?.path());
@@ -96,14 +110,27 @@ impl Policies {
         for path in &files {
             let text = std::fs::read_to_string(path).map_err(|source| failed(path, source))?;
             hash.update(text.as_bytes());
-            texts.insert(path.file_name().unwrap_or_default().to_string_lossy().into_owned(), text);
+            texts.insert(
+                path.file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+                text,
+            );
         }
-        let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hash
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         Self::of(&texts, hash)
     }
 
     fn of(texts: &BTreeMap<String, String>, hash: String) -> Result<Self, Error> {
-        let malformed = |file: &str, reason: String| Error::Malformed { file: file.to_owned(), reason };
+        let malformed = |file: &str, reason: String| Error::Malformed {
+            file: file.to_owned(),
+            reason,
+        };
         let mut policies = Vec::new();
         let mut schema = String::new();
         for (file, text) in texts {
@@ -111,15 +138,21 @@ impl Policies {
                 schema.push_str(text);
                 continue;
             }
-            let set: PolicySet = text.parse().map_err(|error| malformed(file, format!("{error:?}")))?;
+            let set: PolicySet = text
+                .parse()
+                .map_err(|error| malformed(file, format!("{error:?}")))?;
             for policy in set.policies() {
-                let id = policy.annotation("id").filter(|_| policy.annotation("description").is_some());
-                let id = id.ok_or_else(|| malformed(file, format!("without @id or @description: {policy}")))?;
+                let id = policy
+                    .annotation("id")
+                    .filter(|_| policy.annotation("description").is_some());
+                let id = id.ok_or_else(|| {
+                    malformed(file, format!("without @id or @description: {policy}"))
+                })?;
                 policies.push(policy.new_id(PolicyId::new(id)));
             }
         }
-        let (schema, warnings) =
-            Schema::from_cedarschema_str(&schema).map_err(|error| Error::Invalid(format!("{error:?}")))?;
+        let (schema, warnings) = Schema::from_cedarschema_str(&schema)
+            .map_err(|error| Error::Invalid(format!("{error:?}")))?;
         if let Some(warning) = warnings.into_iter().next() {
             return Err(Error::Invalid(warning.to_string()));
         }
@@ -128,14 +161,19 @@ impl Policies {
 
     fn checked(schema: Schema, policies: Vec<Policy>, hash: String) -> Result<Self, Error> {
         // Two policies of one name are an error here.
-        let set = PolicySet::from_policies(policies).map_err(|error| Error::Invalid(error.to_string()))?;
+        let set = PolicySet::from_policies(policies)
+            .map_err(|error| Error::Invalid(error.to_string()))?;
         let result = Validator::new(schema.clone()).validate(&set, ValidationMode::Strict);
         let complaints: Vec<String> = result
             .validation_errors()
             .map(ToString::to_string)
             .chain(result.validation_warnings().map(ToString::to_string))
             .collect();
-        if complaints.is_empty() { Ok(Self { schema, set, hash }) } else { Err(Error::Invalid(complaints.join("; "))) }
+        if complaints.is_empty() {
+            Ok(Self { schema, set, hash })
+        } else {
+            Err(Error::Invalid(complaints.join("; ")))
+        }
     }
 
     /// SHA-256 of the files, one after another.
@@ -149,8 +187,15 @@ impl Policies {
             .set
             .policies()
             .map(|policy| {
-                let text = policy.annotation("description").unwrap_or_default().to_owned();
-                (policy.id().to_string(), policy.effect() == Effect::Permit, text)
+                let text = policy
+                    .annotation("description")
+                    .unwrap_or_default()
+                    .to_owned();
+                (
+                    policy.id().to_string(),
+                    policy.effect() == Effect::Permit,
+                    text,
+                )
             })
             .collect();
         described.sort();
@@ -159,21 +204,33 @@ impl Policies {
 
     /// The same policies without one.
     pub fn without(&self, id: &str) -> Result<Self, Error> {
-        let rest = self.set.policies().filter(|policy| policy.id().to_string() != id).cloned().collect();
+        let rest = self
+            .set
+            .policies()
+            .filter(|policy| policy.id().to_string() != id)
+            .cloned()
+            .collect();
         Self::checked(self.schema.clone(), rest, self.hash.clone())
     }
 
     /// The same policies and one that permits everything to everybody.
     pub fn wide_open(&self) -> Result<Self, Error> {
-        let all = Policy::parse(Some(PolicyId::new("everything")), "permit (principal, action, resource);")
-            .map_err(|error| Error::Invalid(error.to_string()))?;
+        let all = Policy::parse(
+            Some(PolicyId::new("everything")),
+            "permit (principal, action, resource);",
+        )
+        .map_err(|error| Error::Invalid(error.to_string()))?;
         let policies = self.set.policies().cloned().chain([all]).collect();
         Self::checked(self.schema.clone(), policies, self.hash.clone())
     }
 
     /// The names of the schema's actions, sorted.
     pub fn actions(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.schema.actions().map(|action| action.id().unescaped().to_owned()).collect();
+        let mut names: Vec<String> = self
+            .schema
+            .actions()
+            .map(|action| action.id().unescaped().to_owned())
+            .collect();
         names.sort();
         names
     }
@@ -181,7 +238,9 @@ impl Policies {
     pub fn answers(&self) -> Result<Answers, Error> {
         let entities = self.entities().map_err(Error::Invalid)?;
         let asked = Question::all().map(|question| {
-            let answer = self.ask(question, &entities).map_err(|reason| Error::Unanswered { question, reason })?;
+            let answer = self
+                .ask(question, &entities)
+                .map_err(|reason| Error::Unanswered { question, reason })?;
             Ok((question, answer))
         });
         asked.collect::<Result<_, Error>>().map(Answers)
@@ -197,13 +256,27 @@ impl Policies {
             Place::AnotherProject => uid("Project", "another")?,
         };
         // What the schema does not foresee, no policy can permit.
-        let Ok(request) = Request::new(principal, action, resource, Context::empty(), Some(&self.schema)) else {
+        let Ok(request) = Request::new(
+            principal,
+            action,
+            resource,
+            Context::empty(),
+            Some(&self.schema),
+        ) else {
             return Ok(false);
         };
         let response = Authorizer::new().is_authorized(&request, &self.set, entities);
         // A policy that fails is left out by Cedar: a forbid that fails would forbid nothing.
-        let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
-        if errors.is_empty() { Ok(response.decision() == Decision::Allow) } else { Err(errors.join("; ")) }
+        let errors: Vec<String> = response
+            .diagnostics()
+            .errors()
+            .map(ToString::to_string)
+            .collect();
+        if errors.is_empty() {
+            Ok(response.decision() == Decision::Allow)
+        } else {
+            Err(errors.join("; "))
+        }
     }
 
     fn entities(&self) -> Result<Entities, String> {
@@ -212,10 +285,21 @@ impl Policies {
             let attributes = if kind == Kind::Operator {
                 HashMap::new()
             } else {
-                HashMap::from([("project".to_owned(), RestrictedExpression::new_entity_uid(uid("Project", "own")?))])
+                HashMap::from([(
+                    "project".to_owned(),
+                    RestrictedExpression::new_entity_uid(uid("Project", "own")?),
+                )])
             };
-            let parents = principal(kind).1.map(|role| uid("Role", role)).transpose()?.into_iter().collect();
-            entities.push(Entity::new(principal_uid(kind)?, attributes, parents).map_err(|error| error.to_string())?);
+            let parents = principal(kind)
+                .1
+                .map(|role| uid("Role", role))
+                .transpose()?
+                .into_iter()
+                .collect();
+            entities.push(
+                Entity::new(principal_uid(kind)?, attributes, parents)
+                    .map_err(|error| error.to_string())?,
+            );
         }
         Entities::from_entities(entities, Some(&self.schema)).map_err(|error| format!("{error:?}"))
     }
@@ -226,7 +310,9 @@ fn plain(kind: &str, id: &str) -> Result<Entity, String> {
 }
 
 fn uid(kind: &str, id: &str) -> Result<EntityUid, String> {
-    format!("{kind}::\"{id}\"").parse().map_err(|error| format!("{error:?}"))
+    format!("{kind}::\"{id}\"")
+        .parse()
+        .map_err(|error| format!("{error:?}"))
 }
 
 /// The entity type that stands for a kind, and its role.

@@ -35,7 +35,10 @@ pub fn root() -> PathBuf {
 pub fn generate() -> Result<Generated, Error> {
     let policies = Policies::load(&root().join("infra/policies"))?;
     let answers = policies.answers()?;
-    Ok(Generated { table: table::source(&answers, policies.hash()), document: document::tables(&answers, &policies) })
+    Ok(Generated {
+        table: table::source(&answers, policies.hash()),
+        document: document::tables(&answers, &policies),
+    })
 }
 
 /// `text` with the part `api` between its markers replaced.

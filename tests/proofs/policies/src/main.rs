@@ -21,8 +21,9 @@ fn main() -> ExitCode {
     let written = std::fs::write(root().join(TABLE), generated.table)
         .and_then(|()| std::fs::read_to_string(&document))
         .and_then(|text| {
-            replaced(&text, &generated.document)
-                .ok_or_else(|| std::io::Error::other("the markers of its generated part are missing"))
+            replaced(&text, &generated.document).ok_or_else(|| {
+                std::io::Error::other("the markers of its generated part are missing")
+            })
         })
         .and_then(|text| std::fs::write(&document, text));
     match written {

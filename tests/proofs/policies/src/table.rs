@@ -29,15 +29,25 @@ pub(super) const fn allowed(kind: K, place: P) -> &'static [A] {{
     let mut rows: Vec<(String, Vec<String>)> = Vec::new();
     for place in Place::ALL {
         for kind in Kind::ALL {
-            let actions: Vec<String> =
-                answers.allowed(kind, place).iter().map(|action| format!("A::{}", action.name())).collect();
-            add(&mut rows, actions.join(",\n            "), format!("(K::{kind:?}, P::{place:?})"));
+            let actions: Vec<String> = answers
+                .allowed(kind, place)
+                .iter()
+                .map(|action| format!("A::{}", action.name()))
+                .collect();
+            add(
+                &mut rows,
+                actions.join(",\n            "),
+                format!("(K::{kind:?}, P::{place:?})"),
+            );
         }
     }
     for (actions, asked) in &rows {
         let asked = asked.join("\n        | ");
-        let actions =
-            if actions.is_empty() { "&[]".to_owned() } else { format!("&[\n            {actions},\n        ]") };
+        let actions = if actions.is_empty() {
+            "&[]".to_owned()
+        } else {
+            format!("&[\n            {actions},\n        ]")
+        };
         let _ = writeln!(text, "        {asked} => {actions},");
     }
     text.push_str(
@@ -54,7 +64,11 @@ pub(super) const fn may_know_of(kind: K, place: P) -> bool {
     let mut known: Vec<(String, Vec<String>)> = Vec::new();
     for place in Place::ALL {
         for kind in Kind::ALL {
-            add(&mut known, answers.may(kind, None, place).to_string(), format!("(K::{kind:?}, P::{place:?})"));
+            add(
+                &mut known,
+                answers.may(kind, None, place).to_string(),
+                format!("(K::{kind:?}, P::{place:?})"),
+            );
         }
     }
     for (may, asked) in &known {
