@@ -33,4 +33,4 @@ wrong = [
     if name and pathlib.Path(name).is_file()
     for number, length in too_long(pathlib.Path(name).read_text(encoding="utf-8"))
 ]
-sys.exit("\n".join(wrong))
+sys.exit("\n".join(wrong) or None)
