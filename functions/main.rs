@@ -234,9 +234,7 @@ async fn main() -> Result<(), Error> {
                 metrics: with.metrics(),
             };
             let handler = |event: LambdaEvent<dynamodb::Event>| async move {
-                trail::handle(ports, event.payload)
-                    .await
-                    .map_err(Error::from)
+                Ok::<_, Error>(trail::handle(ports, event.payload).await)
             };
             lambda_runtime::run(service_fn(handler)).await
         }

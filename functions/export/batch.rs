@@ -101,10 +101,7 @@ fn read(record: &Value) -> Result<(String, AuditEntry), Box<SetAside>> {
     }
     let record: EventRecord =
         serde_json::from_value(record.clone()).map_err(|_| aside(Reason::NoRecord))?;
-    let image: HashMap<String, AttributeValue> =
-        serde_dynamo::from_item::<serde_dynamo::Item, Value>(record.change.new_image)
-            .and_then(serde_dynamo::aws_sdk_dynamodb_1::to_item)
-            .map_err(|_| aside(Reason::NoRecord))?;
+    let image: HashMap<String, AttributeValue> = record.change.new_image.into();
     match audit_entry_of_image(image) {
         Ok(entry) => Ok((sequence, entry)),
         Err(_) => Err(aside(Reason::NoEntry)),

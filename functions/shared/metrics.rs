@@ -47,6 +47,8 @@ pub enum Metric {
     OrphanTasks,
     /// By function: fan-outs that were due and are not finished.
     FanOutsUnfinished,
+    /// By function: rows of runs whose audit entries somebody else has changed.
+    EntriesTampered,
     /// By function: audit records that could not be exported and were set aside.
     AuditSetAside,
     /// By function: digests of the exported trail that were written.
@@ -67,6 +69,7 @@ impl Metric {
             Self::ReadsUnexplained => "ReadsUnexplained",
             Self::OrphanTasks => "OrphanTasks",
             Self::FanOutsUnfinished => "FanOutsUnfinished",
+            Self::EntriesTampered => "EntriesTampered",
             Self::AuditSetAside => "AuditSetAside",
             Self::DigestsWritten => "DigestsWritten",
         }

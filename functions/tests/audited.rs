@@ -5,13 +5,17 @@
 //! need none, each with its reason.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use sealfleet_domain::EventId;
 use sealfleet_domain::audit::catalogue::Class;
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::run::{Run, StepState};
 use sealfleet_ledger::store::{Item, Table};
-use sealfleet_ledger::{audit_entry_of_image, audit_entry_of_outbox};
+use sealfleet_ledger::{
+    Added, Identities, RunRow, audit_entry_of_image, audit_entry_of_outbox, identity_of_image,
+};
 use sealfleet_test_fakes::ecs::Ecs;
 use sealfleet_test_fakes::memory::Changed;
 use sealfleet_test_fakes::stage::{Actor, Judge, Moment};
@@ -22,6 +26,13 @@ pub enum Exempt {
     /// A heartbeat moves the end of a lease. Who holds it, and what was released to it, is on
     /// record since its claim, and every few seconds of every step would be noise.
     LeaseRenewal,
+    /// A lease, before its hold and after its end. It releases nothing: the run's row does, with its
+    /// entry.
+    LeaseOfClaim,
+    /// An identity is stored before the run that names it.
+    Identity,
+    /// An idempotency key names a run before the run is stored.
+    RunNamed,
     /// `sweep` notes when it looks at a run again and how often a message was sent; a launcher
     /// notes what its task is stopped by. No step moves by it: that what was claimed has started is
     /// an event of its own.
@@ -57,6 +68,9 @@ pub struct Seen {
     pub waiting: usize,
     /// Kinds of writes that were made without an entry.
     pub exempt: BTreeSet<Exempt>,
+    identities: Identities,
+    /// Entries in rows of runs. They come to the trail later.
+    in_runs: BTreeSet<EventId>,
 }
 
 impl Judge for Audited {
@@ -68,8 +82,33 @@ impl Judge for Audited {
 }
 
 impl Seen {
+    fn note_identities(&mut self, changed: &[Changed]) {
+        for change in changed
+            .iter()
+            .filter(|change| change.key.pk.contains("#IDENTITY#"))
+        {
+            let hash = change.key.pk.rsplit('#').next().unwrap().to_owned();
+            let identity = identity_of_image(change.after.as_deref().unwrap()).unwrap();
+            self.identities.insert(hash, Arc::new(identity));
+        }
+    }
+
     fn take(&mut self, changed: &[Changed]) -> Result<(), String> {
-        let entries: Vec<AuditEntry> = changed.iter().filter_map(entry_of).collect();
+        self.note_identities(changed);
+        let mut entries: Vec<AuditEntry> = changed.iter().filter_map(entry_of).collect();
+        entries.retain(|entry| !self.in_runs.contains(&entry.event_id));
+        for change in changed
+            .iter()
+            .filter(|change| change.key.pk.contains("#RUNS#"))
+        {
+            let Some(after) = &change.after else { continue };
+            let added = Added::between(change.before.as_deref(), after)
+                .and_then(|added| added.entries(&self.identities))
+                .map_err(|error| error.to_string())?;
+            self.in_runs
+                .extend(added.iter().map(|entry| entry.event_id));
+            entries.extend(added);
+        }
         if let Some(entry) = entries.iter().find(|entry| entry.events.is_empty()) {
             return Err(format!("an entry of nothing: {entry:?}"));
         }
@@ -84,7 +123,7 @@ impl Seen {
             if is_recorded(change) || waits(change) || moves || tells {
                 continue;
             }
-            let exempt = exempt(change)
+            let exempt = exempt(change, &self.identities)
                 .ok_or_else(|| format!("a state change without its event: {change:?}"))?;
             self.exempt.insert(exempt);
         }
@@ -100,8 +139,11 @@ impl Seen {
 }
 
 /// Why a change may be made without an entry.
-fn exempt(change: &Changed) -> Option<Exempt> {
+fn exempt(change: &Changed, identities: &Identities) -> Option<Exempt> {
     let pk = change.key.pk.as_str();
+    if pk.contains("#LEASES#") && change.after.is_none() {
+        return Some(Exempt::LeaseOfClaim);
+    }
     let after = change.after.as_deref()?;
     let before = change.before.as_deref();
     let same = |before: &Item, names: &[&str]| {
@@ -116,8 +158,13 @@ fn exempt(change: &Changed) -> Option<Exempt> {
         };
         return (before.and_then(limits) == limits(after)).then_some(Exempt::RateCounted);
     }
+    if pk.contains("#LEASES#") && before.is_none_or(|before| !same(before, &["fence"])) {
+        return Some(Exempt::LeaseOfClaim);
+    }
     let Some(before) = before else {
         return match pk.rsplit('#').next() {
+            _ if pk.contains("#IDENTITY#") => Some(Exempt::Identity),
+            _ if pk.contains("#IDEMPOTENCY#") => Some(Exempt::RunNamed),
             Some("TASK_DEFINITIONS") => Some(Exempt::TaskDefinition),
             _ => pk.contains("#ENDED_TASKS#").then_some(Exempt::EndedTask),
         };
@@ -127,8 +174,7 @@ fn exempt(change: &Changed) -> Option<Exempt> {
         return renewed.then_some(Exempt::LeaseRenewal);
     }
     if pk.contains("#RUNS#") {
-        let sk = change.key.sk.as_str();
-        let same = settled(run(before, sk)) == settled(run(after, sk));
+        let same = settled(run(before, identities)) == settled(run(after, identities));
         return same.then_some(Exempt::RunLookedAt);
     }
     if pk.ends_with("#FAN_OUTS") {
@@ -170,10 +216,8 @@ fn entry_of(change: &Changed) -> Option<AuditEntry> {
     waits(change).then(|| audit_entry_of_outbox(item).unwrap())
 }
 
-fn run(item: &Item, run_id: &str) -> Run {
-    let mut item = item.clone();
-    item.insert("run_id".to_owned(), AttributeValue::S(run_id.to_owned()));
-    serde_dynamo::aws_sdk_dynamodb_1::from_item(item).unwrap()
+fn run(item: &Item, identities: &Identities) -> Run {
+    RunRow::of_image(item).unwrap().run(identities).unwrap()
 }
 
 /// A run without what is looked at, sent and stopped by.
@@ -211,7 +255,6 @@ fn a_write_that_no_list_names_is_not_exempt() {
         "PRJ#a#PROFILES",
         "PRJ#a#RUNS#1",
         "PRJ#a#FAN_OUTS",
-        "PRJ#a#LEASES#1",
         "PRJ#a#NEW",
     ] {
         let new = change(pk, None, Some(item()));

@@ -161,9 +161,7 @@ impl World {
         });
         let steps = BTreeMap::from([("a".parse().unwrap(), serde_json::from_value(spec).unwrap())]);
         let (run, change) = Run::enqueue(run_id, "w".parse().unwrap(), None, steps, PACE, now);
-        let stored = self
-            .ledger
-            .enqueue(&self.scope, &run, &change, None, "test");
+        let stored = self.ledger.enqueue(&self.scope, run, &change, None, "test");
         stored.await.unwrap();
         run_id
     }
@@ -286,7 +284,9 @@ async fn a_host_that_tells_is_followed_at_once() {
 async fn a_cancelled_step_is_stopped_by_its_host() {
     let world = World::new().await;
     let (run_id, handle) = world.launched().await;
-    let cancelled = world.ledger.cancel(&world.scope, run_id, "test");
+    let cancelled = world
+        .ledger
+        .transition(&world.scope, run_id, "test", |run, now| run.cancel(now));
     cancelled.await.unwrap();
     world.sweep().await;
     let sandbox = world.toy.get(&handle).unwrap();

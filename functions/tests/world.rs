@@ -394,6 +394,7 @@ impl World {
     /// The answer to a request, through everything that stands behind API Gateway.
     pub async fn send(&self, method: &str, path: &str, request: Sent) -> (u16, Value) {
         self.stage.lock().time += PASSES;
+        self.copy_to_trail().await;
         let event = event(method, path, request);
         let response = answer(event, async |asked| self.handlers.answer(&asked).await).await;
         let body = response
@@ -403,6 +404,15 @@ impl World {
             .unwrap_or_default();
         let body = serde_json::from_str(&body).unwrap_or_default();
         (u16::try_from(response.status_code).unwrap(), body)
+    }
+
+    /// The ledger's stream reaches the trail. While the audit table is away, it waits.
+    async fn copy_to_trail(&self) {
+        let changed = std::mem::take(&mut self.stage.lock().stream);
+        let copied = self.handlers.invoke(Invoke::Stream(changed.clone())).await;
+        if !matches!(copied, Outcome::Stream(true)) {
+            self.stage.lock().stream = changed;
+        }
     }
 
     /// The writes so far.

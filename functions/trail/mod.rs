@@ -1,41 +1,81 @@
 //! `trail`: copies the audit entries that travel in the rows of runs to the audit table.
 //!
 //! The ledger's stream brings each change of a run's row with its old and new image. Its event
-//! source mapping lets only rows through whose old or new image carries `trail` = "1"; a row that
-//! loses the mark, and one that is deleted, come as well. Records of one row come in order, those
-//! of different rows in any order, and all of them at least once.
+//! source mapping lets only rows through whose old or new image carries `trail` = "1". Records of
+//! one row come in order, those of different rows in any order, and all of them at least once. An
+//! entry keeps its id, so a record that comes again changes nothing.
+//!
+//! Sealfleet only ever adds entries to a run's row, and moves full lists to rows of their own. So a
+//! record whose new entries do not extend the old ones, and a row that is deleted before its time,
+//! were made by somebody else. They are counted, and an alarm tells of them.
 
-use aws_lambda_events::event::dynamodb::Event;
-use aws_lambda_events::event::streams::DynamoDbEventResponse;
-use sealfleet_ledger::Ledger;
+use std::collections::HashMap;
 
-use crate::shared::metrics::Metrics;
+use aws_lambda_events::event::dynamodb::{Event, EventRecord};
+use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
+use aws_sdk_dynamodb::types::AttributeValue;
+use sealfleet_ledger::{Added, Error, Ledger};
+
+use crate::shared::metrics::{Metric, Metrics};
+
+/// The service that deletes rows whose time to live is over, as the stream names it ("DynamoDB
+/// Streams and Time to Live").
+const TIME_TO_LIVE: &str = "dynamodb.amazonaws.com";
+
+type Item = HashMap<String, AttributeValue>;
 
 /// What this function may use.
 pub struct Ports {
-    /// The tables, of which it only puts rows into the audit table.
+    /// The tables. It reads identities, and puts rows into the audit table.
     pub ledger: Ledger,
     /// This function's metrics.
     pub metrics: Metrics,
 }
 
-/// Why a batch is not done.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No row of a run carries entries.
-    #[error("record {0} is of no row that carries audit entries")]
-    Record(String),
+/// Handles a batch of the ledger's stream. What is answered comes again, with all that follows it.
+pub async fn handle(ports: &Ports, event: Event) -> DynamoDbEventResponse {
+    let mut response = DynamoDbEventResponse::default();
+    for record in event.records {
+        let sequence = record.change.sequence_number.clone().unwrap_or_default();
+        if let Err(error) = copy(ports, record).await {
+            tracing::warn!(%error, sequence, "entries were not copied; the record comes again");
+            let mut again = DynamoDbBatchItemFailure::default();
+            again.item_identifier = Some(sequence);
+            response.batch_item_failures.push(again);
+            break;
+        }
+    }
+    response
 }
 
-/// Handles a batch of the ledger's stream.
-///
-/// # Errors
-/// When it holds a record; the batch then comes again, until it is set aside.
-pub async fn handle(_: &Ports, event: Event) -> Result<DynamoDbEventResponse, Error> {
-    match event.records.first() {
-        None => Ok(DynamoDbEventResponse::default()),
-        Some(record) => Err(Error::Record(
-            record.change.sequence_number.clone().unwrap_or_default(),
-        )),
+async fn copy(ports: &Ports, record: EventRecord) -> Result<(), Error> {
+    let by_time_to_live = record
+        .user_identity
+        .is_some_and(|by| by.principal_id == TIME_TO_LIVE);
+    let before: Item = record.change.old_image.into();
+    let after: Item = record.change.new_image.into();
+    let run = after.get("sk").or_else(|| before.get("sk")).cloned();
+    if after.is_empty() {
+        if !by_time_to_live {
+            tampered(ports, run, "a run was deleted");
+        }
+        return Ok(());
     }
+    let before = (!before.is_empty()).then_some(&before);
+    match Added::between(before, &after) {
+        Ok(added) => ports.ledger.copy_to_trail(added).await.map(drop),
+        Err(error) => {
+            tampered(ports, run, &error.to_string());
+            Ok(())
+        }
+    }
+}
+
+fn tampered(ports: &Ports, run: Option<AttributeValue>, what: &str) {
+    let run = run.as_ref().and_then(|run| run.as_s().ok());
+    tracing::error!(run, what, "somebody else has changed the entries of a run");
+    let now = ports.ledger.now();
+    ports
+        .metrics
+        .of_function(now, &[(Metric::EntriesTampered, 1.0)]);
 }

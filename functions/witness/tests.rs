@@ -233,7 +233,7 @@ async fn released(ledger: &Ledger, scope: &ProjectScope) -> RunId {
         now,
     );
     ledger
-        .enqueue(scope, &run, &change, None, "test")
+        .enqueue(scope, run.clone(), &change, None, "test")
         .await
         .unwrap();
     let executor = Executor::Host;

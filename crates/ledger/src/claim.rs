@@ -25,7 +25,7 @@ use crate::store::WriteError;
 use crate::transition::{Attempt, Transitioned};
 
 /// Leases that a claim looks behind when all slots are taken.
-const LOOKED_AT: usize = 8;
+const LOOKED_AT: usize = 4;
 
 /// A claim that a worker makes.
 #[derive(Clone, Copy, Debug)]
@@ -138,7 +138,7 @@ impl Ledger {
                     slot = match free {
                         Some(free) => free,
                         None => self
-                            .take_over(scope, worker.worker_id, held)
+                            .take_over(scope, worker.worker_id, chance, held)
                             .await?
                             .ok_or(Error::AtCapacity(slots))?,
                     };
@@ -158,11 +158,15 @@ impl Ledger {
         &self,
         scope: &ProjectScope,
         holder: WorkerId,
+        chance: u32,
         mut held: Vec<HeldLease>,
     ) -> Result<Option<u32>, Error> {
         let now = self.now();
         held.retain(|lease| lease.until < now);
-        held.sort_by_key(|lease| lease.until);
+        // Nobody renews the lease of a host's sandbox, so most of these may be live: each call
+        // looks at some of them.
+        let from = chance as usize % held.len().max(1);
+        held.rotate_left(from);
         for lease in held.into_iter().take(LOOKED_AT) {
             let (run_id, step_id) = (lease.run_id, &lease.step_id);
             let mut live = false;

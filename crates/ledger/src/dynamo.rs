@@ -512,6 +512,10 @@ fn expression(condition: &Condition) -> Expression {
                     let (name, value) = made.bind(name, number(*most));
                     format!("{name}<={value}")
                 }
+                Test::AtLeast(least) => {
+                    let (name, value) = made.bind(name, number(*least));
+                    format!("{name}>={value}")
+                }
                 Test::Missing => format!("attribute_not_exists({})", made.name(name)),
             });
             tests.collect::<Vec<_>>().join(" AND ")

@@ -11,6 +11,7 @@ use sealfleet_domain::{EventId, ProjectScope, RunId};
 
 use crate::entries::{self, Known};
 use crate::error::Error;
+use crate::identities::Hashes;
 use crate::keys;
 use crate::ledger::Ledger;
 use crate::rows::unwritten;
@@ -98,8 +99,12 @@ impl Ledger {
         idempotency: Option<&Idempotency>,
         actor: &str,
     ) -> Result<Enqueued, Error> {
-        let bytes = plan_of(&run).map_err(unwritten)?.as_ref().len();
-        if bytes > PLAN_BYTES {
+        let mut hashes = Hashes::default();
+        if let Some(identity) = &run.identity {
+            hashes.run = Some(self.keep_identity(scope, identity).await?);
+        }
+        let plan = plan_of(&run, hashes.run.clone()).map_err(unwritten)?;
+        if plan.as_ref().len() > PLAN_BYTES {
             return Err(Error::TooLarge(PLAN_BYTES));
         }
         if let Some(idempotency) = idempotency {
@@ -109,17 +114,14 @@ impl Ledger {
                 Before::Stored(before) => return Ok(Enqueued::Before(before)),
             }
         }
-        if let Some(identity) = &run.identity {
-            self.keep_identity(scope, identity).await?;
-        }
         let now = self.now();
         let known = Known {
             before: None,
-            after: &run,
+            after: (&run, &hashes),
         };
         let event_id = EventId::new(self.ids.as_ref(), now);
         let entry = entries::element(event_id, actor, change.events.clone(), &known);
-        let item = entry.and_then(|entry| new_row(scope, &run, entry));
+        let item = entry.and_then(|entry| new_row(scope, &run, plan, entry));
         let put = Write::Put {
             table: Table::Ledger,
             item: item.map_err(unwritten)?,

@@ -20,7 +20,7 @@ use sealfleet_domain::{EventId, ProjectScope, RunId, StepId, ToolName};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::identities::{Identities, IdentityHash, hash_of};
+use crate::identities::{Hashes, Identities, IdentityHash};
 use crate::packed::{pack, unpack};
 use crate::store::{Item, WriteError};
 
@@ -122,32 +122,28 @@ impl SeenEvent {
     }
 }
 
-/// What the events of a transition may refer to.
+/// What the events of a transition may refer to: the run before and after it, with their hashes.
 pub(crate) struct Known<'a> {
-    pub before: Option<&'a Run>,
-    pub after: &'a Run,
+    pub before: Option<(&'a Run, &'a Hashes)>,
+    pub after: (&'a Run, &'a Hashes),
 }
 
 impl Known<'_> {
     /// What a step saw before or sees after the transition, as the row stores it.
     fn seen_by(&self, step_id: &StepId) -> Vec<(Seen, Identity)> {
-        let runs = [Some(self.after), self.before];
-        let mut found: Vec<(Seen, Identity)> = Vec::new();
-        for run in runs.into_iter().flatten() {
-            let Ok(step) = run.step(step_id) else {
-                continue;
-            };
-            let fresh = step.state.hold().and_then(|hold| hold.identity.as_deref());
-            for identity in fresh.into_iter().chain(run.identity.as_ref()) {
-                let Ok(hash) = hash_of(identity) else {
-                    continue;
-                };
-                let tool = step.spec.tool.clone();
-                let sees = identity.seen_by(tool.as_ref());
-                found.push((Seen { hash, tool }, sees));
-            }
-        }
-        found
+        let runs = [Some(self.after), self.before].into_iter().flatten();
+        let named = runs.filter_map(|(run, hashes)| {
+            let step = run.steps.get(step_id)?;
+            let hold = step.state.hold();
+            let fresh = hold.and_then(|hold| hold.identity.as_deref());
+            let fresh = fresh.zip(hashes.fresh.get(step_id));
+            let (identity, hash) = fresh.or(run.identity.as_ref().zip(hashes.run.as_ref()))?;
+            let tool = step.spec.tool.clone();
+            let sees = identity.seen_by(tool.as_ref());
+            let hash = hash.clone();
+            Some((Seen { hash, tool }, sees))
+        });
+        named.collect()
     }
 
     /// Stores events. What follows from an identity is named by its hash, if it follows exactly.

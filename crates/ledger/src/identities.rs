@@ -7,15 +7,16 @@
 //! An identity is written before the first row that names it, and never changes. So an instance
 //! may remember those that it has seen.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
-use sealfleet_domain::ProjectScope;
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::identity::Identity;
+use sealfleet_domain::run::Run;
+use sealfleet_domain::{ProjectScope, StepId};
 
 use crate::error::Error;
 use crate::keys;
@@ -34,6 +35,15 @@ pub type IdentityHash = String;
 
 /// Identities by hash.
 pub type Identities = HashMap<IdentityHash, Arc<Identity>>;
+
+/// The hashes of a run's identities.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hashes {
+    /// What was resolved at enqueue.
+    pub run: Option<IdentityHash>,
+    /// What held steps start with, if it is something else.
+    pub fresh: BTreeMap<StepId, IdentityHash>,
+}
 
 /// What an instance remembers, by project and hash.
 #[derive(Debug, Default)]
@@ -57,7 +67,7 @@ impl Remembered {
 }
 
 /// The hash that names an identity.
-pub(crate) fn hash_of(identity: &Identity) -> Result<IdentityHash, WriteError> {
+fn hash_of(identity: &Identity) -> Result<IdentityHash, WriteError> {
     let text =
         serde_json::to_vec(identity).map_err(|error| WriteError::Unavailable(error.to_string()))?;
     Ok(sha256_hex(&text))
@@ -76,6 +86,34 @@ pub fn identity_of_image(item: &Item) -> Result<Identity, Error> {
 }
 
 impl Ledger {
+    /// Stores the identities that a run names after a transition. Returns their hashes.
+    pub(crate) async fn keep_identities(
+        &self,
+        scope: &ProjectScope,
+        (before, known): (&Run, &Hashes),
+        after: &Run,
+    ) -> Result<Hashes, Error> {
+        let mut hashes = Hashes {
+            run: known.run.clone(),
+            fresh: BTreeMap::new(),
+        };
+        let fresh = |run: &Run, step_id: &StepId| {
+            let hold = run.steps.get(step_id).and_then(|step| step.state.hold());
+            hold.and_then(|hold| hold.identity.clone())
+        };
+        for step_id in after.steps.keys() {
+            let Some(identity) = fresh(after, step_id) else {
+                continue;
+            };
+            let hash = match known.fresh.get(step_id) {
+                Some(hash) if fresh(before, step_id).as_ref() == Some(&identity) => hash.clone(),
+                _ => self.keep_identity(scope, &identity).await?,
+            };
+            hashes.fresh.insert(step_id.clone(), hash);
+        }
+        Ok(hashes)
+    }
+
     /// Stores an identity, unless it is known to be stored. Returns its hash.
     pub(crate) async fn keep_identity(
         &self,

@@ -48,7 +48,7 @@ pub use identities::{Identities, IdentityHash, identity_of_image};
 pub use leases::{HeldLease, LeaseRow};
 pub use ledger::{Ledger, Watch};
 pub use outbox::{WaitingEntry, audit_entry_of_outbox};
-pub use packed::unpacked;
+pub use packed::{pack, unpack};
 pub use profiles::{ProfileVersion, owner_of};
 pub use rates::Rates;
 pub use run_rows::{Added, RunRow};

@@ -21,7 +21,10 @@ const UNPACKED_BYTES: usize = 16 * 1024 * 1024;
 const DICTIONARY: &[u8] = br#""models":[],"overrides":{},"env":{},"requires":{},"tools":"allowed_workflows""arn":"arn:aws:secretsmanager:us-east-1::secret:sealfleet/builtin://vault://"profile.drift_at_injection","on_drift":"proceed","added":[],"removed":[],"rotated":["knobs":["run.aborted_by_revocation","fan_out_id":"fan_"revocation_id":"rev_"key":"profile":"kind":"revoked","reason":{"kind":"cancelled"}},{"type":"step.aborted","step_id":"dependency_failed","lease_expired"},{"type":"step.requeued","step_id":"attempt":1,"reason":"sandbox_lost","worker_revoked","no_capacity","attempts_exhausted","ttl_expired","step.dead","step.retried","run.cancelled""failure":{"kind":"exit","code":1},"timed_out","after_seconds":,"cannot_start","detail":"secret_unavailable","secret_revoked""handle":"arn:aws:ecs:us-east-1::task/sealfleet/"executor":"ecs","since":"resent":0}"resend_at":"aborted":{"at":"stopping":{"task":"failed":{"fence":1,"failure":"dead":{"level":"system","profile":"version":1}],"secrets":[{"name":"uri":"aws-sm://","version":","from":"crm"}],"profiles":[{"level":"run","profile":"timeout_seconds":3600,"max_attempts":3,"ttl_seconds":86400}"workflow":","created_at":"identity":"steps":{"spec":{"pool":"mode":"sandboxed","identity","command":["needs":["run.enqueued","workflow":"steps":["profiles":"token:tok_"[{"type":"step.queued","step_id":"{"type":"step.leased","step_id":"","fence":1,"worker_id":"wrk_","mode":"identity"},{"type":"secret.released","step_id":"","fence":1,"seen":"tool":"step.running","step_id":"","fence":1},{"type":"profile.injected","step_id":"","fence":1,{"type":"secret.decrypted","step_id":"{"type":"step.failed"{"type":"step.succeeded","step_id":"","fence":1},{"type":"pool.sandbox.reset","step_id":"","fence":1},{"type":"run.finished","state":"succeeded"}]{"state":{"queued":{"since":"blocked"{"succeeded":{"fence":1,"at":"running":{"leased":{"fence":1,"holder":"wrk_","slot":0,"executor":"worker","due":"2026-"},"attempt":1,"fence":1,"last_holder":"wrk_0198["system:sweep","system:observe","worker:wrk_"#;
 
 /// Packs a value.
-pub(crate) fn pack(value: &impl Serialize) -> Result<Vec<u8>, WriteError> {
+///
+/// # Errors
+/// [`WriteError::Unavailable`] when it cannot be serialised.
+pub fn pack(value: &impl Serialize) -> Result<Vec<u8>, WriteError> {
     let failed = |detail: String| WriteError::Unavailable(format!("cannot pack a row: {detail}"));
     let text = serde_json::to_vec(value).map_err(|error| failed(error.to_string()))?;
     let mut packer = Compress::new(Compression::default(), false);
@@ -41,7 +44,10 @@ pub(crate) fn pack(value: &impl Serialize) -> Result<Vec<u8>, WriteError> {
 }
 
 /// Unpacks what [`pack`] made.
-pub(crate) fn unpack<T: DeserializeOwned>(packed: &[u8]) -> Result<T, Error> {
+///
+/// # Errors
+/// [`Error::Unreadable`] when it is cut off, too large, or of another format or type.
+pub fn unpack<T: DeserializeOwned>(packed: &[u8]) -> Result<T, Error> {
     let unreadable = |detail: String| Error::Unreadable(format!("a packed value: {detail}"));
     let Some((&FORMAT, packed)) = packed.split_first() else {
         return Err(unreadable("its format is not known".to_owned()));
@@ -66,12 +72,6 @@ pub(crate) fn unpack<T: DeserializeOwned>(packed: &[u8]) -> Result<T, Error> {
         }
     }
     serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))
-}
-
-/// What a packed attribute holds, as JSON, for those who search tables.
-#[must_use]
-pub fn unpacked(packed: &[u8]) -> Option<serde_json::Value> {
-    unpack(packed).ok()
 }
 
 #[cfg(test)]

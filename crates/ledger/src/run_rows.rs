@@ -7,14 +7,22 @@
 //! | `s#<step>` | packed: where the step stands |
 //! | `e` | list of packed audit entries that have not been moved to rows of their own |
 //! | `v` | how often the row was written |
-//! | `w` | how often a rule changed it that looked at several steps |
+//! | `left` | how many steps have not ended |
+//! | `n#<step>` | how many of the steps that this one needs have not succeeded |
 //! | `moved` | rows of entries that were moved out of `e` |
 //! | `state`, `due_shard`, `due_at`, `expires_at` | for lists, for `sweep`, for time to live |
 //! | `trail` | marks the row for the `trail` function's filter |
 //!
-//! A write requires that each step that it changes is byte for byte as it was read, and, where the
-//! rule looked at other steps, that `w` is too. So a claim of one step never refuses a claim of
-//! another, and no decision is made on a step that has changed.
+//! A write requires that what its rule decided on is still so, and no more:
+//!
+//! - Each step that it changes is byte for byte as it was read.
+//! - A write that ends steps counts `left` down. It is the last one exactly if the count says so.
+//! - A write that lets a step succeed counts the needs of each step that waits for it down. Such a
+//!   step becomes ready exactly if the count says so. Those that do not wait are as they were read.
+//! - Nobody has written the row since, where a step is put back.
+//!
+//! So claims, starts and ends of different steps never refuse one another, and no decision is made
+//! on a step that has changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entries::{self, ENTRIES};
 use crate::error::Error;
-use crate::identities::{Identities, IdentityHash, hash_of};
+use crate::identities::{Hashes, Identities, IdentityHash};
 use crate::keys;
 use crate::packed::{pack, unpack};
 use crate::store::{Condition, Edit, Item, Table, Test, Write, WriteError};
@@ -36,6 +44,8 @@ use crate::store::{Condition, Edit, Item, Table, Test, Write, WriteError};
 const FORMAT: u32 = 1;
 /// Prefix of the attributes with steps.
 const STEP: &str = "s#";
+/// Prefix of the attributes that count the needs of steps.
+const NEEDS: &str = "n#";
 /// Other writes that may come between a read and its write. It bounds what entries may add to a row
 /// beyond [`MOVE_BYTES`].
 const WRITES_BETWEEN: i64 = 32;
@@ -81,13 +91,13 @@ pub struct RunRow {
 pub(crate) struct Raw {
     steps: BTreeMap<StepId, Blob>,
     v: i64,
-    w: i64,
     state: String,
     pub due_at: Option<Timestamp>,
     expires: bool,
     pub moved: u32,
     pub entries: Vec<AttributeValue>,
     pub entry_bytes: usize,
+    pub hashes: Hashes,
 }
 
 impl RunRow {
@@ -110,7 +120,6 @@ impl RunRow {
         let mut steps = BTreeMap::new();
         let mut raw = Raw {
             v: number(item, "v").ok_or_else(|| unreadable("a version"))?,
-            w: number(item, "w").ok_or_else(|| unreadable("a version"))?,
             state: text(item, "state").unwrap_or_default().to_owned(),
             due_at: number(item, "due_at").map(Timestamp::from_millis),
             expires: item.contains_key("expires_at"),
@@ -120,10 +129,18 @@ impl RunRow {
             entries: entries::list(item).to_vec(),
             entry_bytes: entries::bytes(item),
             steps: BTreeMap::new(),
+            hashes: Hashes {
+                run: plan.identity.clone(),
+                fresh: BTreeMap::new(),
+            },
         };
         for step_id in plan.steps.keys() {
             let packed = blob(item, &attribute(step_id)).ok_or_else(|| unreadable("a step"))?;
-            steps.insert(step_id.clone(), unpack(packed.as_ref())?);
+            let step: StepRow = unpack(packed.as_ref())?;
+            let fresh = step.identity.iter().cloned();
+            let fresh = fresh.map(|hash| (step_id.clone(), hash));
+            raw.hashes.fresh.extend(fresh);
+            steps.insert(step_id.clone(), step);
             raw.steps.insert(step_id.clone(), packed.clone());
         }
         Ok(Self {
@@ -251,6 +268,7 @@ impl Added {
 pub(crate) fn new_row(
     scope: &ProjectScope,
     run: &Run,
+    plan: Blob,
     entry: AttributeValue,
 ) -> Result<Item, WriteError> {
     let key = keys::run(scope, run.run_id);
@@ -259,9 +277,9 @@ pub(crate) fn new_row(
         ("sk".to_owned(), AttributeValue::S(key.sk)),
         ("f".to_owned(), n(FORMAT)),
         ("v".to_owned(), n(1)),
-        ("w".to_owned(), n(0)),
+        ("left".to_owned(), n(left(run))),
         ("trail".to_owned(), AttributeValue::S("1".to_owned())),
-        ("plan".to_owned(), AttributeValue::B(plan_of(run)?)),
+        ("plan".to_owned(), AttributeValue::B(plan)),
         (ENTRIES.to_owned(), AttributeValue::L(vec![entry])),
         (
             "state".to_owned(),
@@ -269,7 +287,10 @@ pub(crate) fn new_row(
         ),
     ]);
     for (step_id, step) in &run.steps {
-        item.insert(attribute(step_id), step_value(step)?);
+        item.insert(attribute(step_id), step_value(step, None)?);
+        if !step.spec.needs.is_empty() {
+            item.insert(needs_of(step_id), n(open_needs(run, step)));
+        }
     }
     if let Some(due_at) = run.due_at() {
         let shard = keys::due_shard(run.run_id.uuid().into_bytes());
@@ -280,12 +301,12 @@ pub(crate) fn new_row(
 }
 
 /// What never changes of a run, packed.
-pub(crate) fn plan_of(run: &Run) -> Result<Blob, WriteError> {
+pub(crate) fn plan_of(run: &Run, identity: Option<IdentityHash>) -> Result<Blob, WriteError> {
     let specs = run.steps.iter();
     let plan = Plan {
         workflow: run.workflow.clone(),
         created_at: run.created_at,
-        identity: run.identity.as_ref().map(hash_of).transpose()?,
+        identity,
         steps: specs
             .map(|(step_id, step)| (step_id.clone(), step.spec.clone()))
             .collect(),
@@ -299,8 +320,7 @@ pub(crate) struct Changing<'a> {
     pub before: &'a Run,
     pub after: &'a Run,
     pub raw: &'a Raw,
-    /// Whether the rule looked at steps that it did not change.
-    pub whole: bool,
+    pub hashes: &'a Hashes,
     pub entry: Option<AttributeValue>,
     /// When the row may be deleted, once the run has ended.
     pub expires_at: i64,
@@ -318,7 +338,10 @@ impl Changing<'_> {
             if self.before.steps.get(step_id) == Some(step) {
                 continue;
             }
-            edits.push((attribute(step_id), Edit::Set(step_value(step)?)));
+            edits.push((
+                attribute(step_id),
+                Edit::Set(step_value(step, self.hashes.fresh.get(step_id))?),
+            ));
             if let Some(read) = raw.steps.get(step_id) {
                 tests.push((
                     attribute(step_id),
@@ -327,10 +350,7 @@ impl Changing<'_> {
             }
             own_due = own_due.into_iter().chain(step.due_at()).min();
         }
-        if self.whole {
-            edits.push(("w".to_owned(), Edit::Increase(1)));
-            tests.push(("w".to_owned(), Test::Is(n(raw.w))));
-        }
+        let put_back = self.counts(&mut edits, &mut tests);
         if let Some(entry) = &self.entry {
             let entry = AttributeValue::L(vec![entry.clone()]);
             edits.push((ENTRIES.to_owned(), Edit::Append(entry)));
@@ -344,7 +364,7 @@ impl Changing<'_> {
         let exact = self.due(own_due, &mut edits, &mut tests);
         tests.push((
             "v".to_owned(),
-            if exact {
+            if exact || put_back {
                 Test::Is(n(raw.v))
             } else {
                 Test::AtMost(raw.v.saturating_add(WRITES_BETWEEN))
@@ -355,6 +375,68 @@ impl Changing<'_> {
             edits,
             only_if: Condition::All(tests),
         })
+    }
+
+    /// Counts what is left of the run, and of the needs of its steps. Returns whether a step was put
+    /// back, which no count is made for.
+    fn counts(&self, edits: &mut Vec<(String, Edit)>, tests: &mut Vec<(String, Test)>) -> bool {
+        let (before, after) = (left(self.before), left(self.after));
+        if after > before || self.is_put_back() {
+            edits.push(("left".to_owned(), Edit::Set(n(after))));
+            for (step_id, step) in &self.after.steps {
+                if !step.spec.needs.is_empty() {
+                    let open = n(open_needs(self.after, step));
+                    edits.push((needs_of(step_id), Edit::Set(open)));
+                }
+            }
+            return true;
+        }
+        let ended = before - after;
+        if ended > 0 {
+            count_down("left".to_owned(), ended, after == 0, edits, tests);
+        }
+        for (step_id, step) in &self.after.steps {
+            let changed = |need: &&StepId| self.has_ended(need);
+            if !step.spec.needs.iter().any(|need| changed(&need)) {
+                continue;
+            }
+            let was = self.before.steps.get(step_id);
+            let waited = was.is_some_and(|was| matches!(was.state, StepState::Blocked));
+            if !waited && was == Some(step) {
+                tests.extend(self.raw.steps.get(step_id).map(|read| {
+                    let read = AttributeValue::B(read.clone());
+                    (attribute(step_id), Test::Is(read))
+                }));
+            }
+            let open = was.map_or(0, |was| open_needs(self.before, was));
+            let met = open - open_needs(self.after, step);
+            if met > 0 {
+                let ready = waited && matches!(step.state, StepState::Queued { .. });
+                if waited && matches!(step.state, StepState::Blocked | StepState::Queued { .. }) {
+                    count_down(needs_of(step_id), met, ready, edits, tests);
+                } else {
+                    edits.push((needs_of(step_id), Edit::Increase(-met)));
+                }
+            }
+        }
+        false
+    }
+
+    /// Whether a step that had ended is put back.
+    fn is_put_back(&self) -> bool {
+        self.before.steps.iter().any(|(step_id, was)| {
+            let is = self.after.steps.get(step_id);
+            was.state.is_terminal() && is.is_some_and(|is| !is.state.is_terminal())
+        })
+    }
+
+    /// Whether this write ends a step.
+    fn has_ended(&self, step_id: &StepId) -> bool {
+        let ended = |run: &Run| {
+            let step = run.steps.get(step_id);
+            step.is_some_and(|step| step.state.is_terminal())
+        };
+        !ended(self.before) && ended(self.after)
     }
 
     /// An ended run expires. One that is put back does not.
@@ -425,6 +507,46 @@ impl Changing<'_> {
     }
 }
 
+/// Counts an attribute down by what this write ends. It must come to nothing exactly if the rule
+/// found that it does.
+fn count_down(
+    name: String,
+    by: i64,
+    to_nothing: bool,
+    edits: &mut Vec<(String, Edit)>,
+    tests: &mut Vec<(String, Test)>,
+) {
+    let test = if to_nothing {
+        Test::Is(n(by))
+    } else {
+        Test::AtLeast(by + 1)
+    };
+    tests.push((name.clone(), test));
+    edits.push((name, Edit::Increase(-by)));
+}
+
+/// Steps that have not ended.
+fn left(run: &Run) -> i64 {
+    count(run.steps.values().filter(|step| !step.state.is_terminal()))
+}
+
+/// Steps that a step needs and that have not succeeded.
+fn open_needs(run: &Run, step: &Step) -> i64 {
+    let open = |need: &&StepId| {
+        let need = run.steps.get(*need);
+        !need.is_some_and(|need| matches!(need.state, StepState::Succeeded { .. }))
+    };
+    count(step.spec.needs.iter().filter(open))
+}
+
+fn count<T>(of: impl Iterator<Item = T>) -> i64 {
+    i64::try_from(of.count()).unwrap_or(i64::MAX)
+}
+
+fn needs_of(step_id: &StepId) -> String {
+    format!("{NEEDS}{step_id}")
+}
+
 /// The writes that move a row's entries to a row of their own.
 pub(crate) fn move_entries(scope: &ProjectScope, run_id: RunId, raw: &Raw) -> Vec<Write> {
     let key = keys::moved_entries(scope, run_id, raw.moved);
@@ -452,15 +574,17 @@ pub(crate) fn move_entries(scope: &ProjectScope, run_id: RunId, raw: &Raw) -> Ve
     ]
 }
 
-fn step_value(step: &Step) -> Result<AttributeValue, WriteError> {
+fn step_value(step: &Step, fresh: Option<&IdentityHash>) -> Result<AttributeValue, WriteError> {
     let mut state = step.state.clone();
-    let identity = state.hold_mut().and_then(|hold| hold.identity.take());
+    if let Some(hold) = state.hold_mut() {
+        hold.identity = None;
+    }
     let row = StepRow {
         state,
         attempt: step.attempt,
         fence: step.fence,
         last_holder: step.last_holder,
-        identity: identity.map(|identity| hash_of(&identity)).transpose()?,
+        identity: fresh.cloned(),
     };
     Ok(AttributeValue::B(Blob::new(pack(&row)?)))
 }

@@ -38,7 +38,7 @@ pub enum Condition {
     Is(Vec<(&'static str, AttributeValue)>),
     /// The row's numeric attribute is in this range, both ends included.
     Between(&'static str, i64, i64),
-    /// The row exists, and all of these hold for its attributes. Not empty.
+    /// All of these hold for the row's attributes. A row that does not exist has none. Not empty.
     All(Vec<(String, Test)>),
 }
 
@@ -49,6 +49,8 @@ pub enum Test {
     Is(AttributeValue),
     /// It is a number that is not above this one.
     AtMost(i64),
+    /// It is a number that is not below this one.
+    AtLeast(i64),
     /// The row does not have it.
     Missing,
 }

@@ -18,6 +18,7 @@ use sealfleet_domain::{EventId, ProjectScope, RunId, Timestamp};
 
 use crate::entries::{self, Known};
 use crate::error::Error;
+use crate::identities::Hashes;
 use crate::keys;
 use crate::leases;
 use crate::ledger::Ledger;
@@ -111,11 +112,8 @@ impl Ledger {
             self.move_entries(scope, stored).await?;
             return Ok(Attempt::Overtaken);
         }
-        for step in run.steps.values() {
-            if let Some(fresh) = step.state.hold().and_then(|hold| hold.identity.as_deref()) {
-                self.keep_identity(scope, fresh).await?;
-            }
-        }
+        let known = (&stored.run, &stored.raw.hashes);
+        let hashes = self.keep_identities(scope, known, &run).await?;
         let taken = match &change.take {
             // A claim that is repeated has its lease; only the fence in it changes, afterwards.
             Some(lease) if !stored.holds(lease) => {
@@ -126,7 +124,7 @@ impl Ledger {
             }
             _ => None,
         };
-        let write = self.run_write(scope, stored, &run, &change, actor, now);
+        let write = self.run_write(scope, stored, (&run, &hashes), &change, actor, now);
         let mut writes = vec![write.map_err(unwritten)?];
         writes.extend(beside);
         let back = change.take_back.iter();
@@ -139,7 +137,7 @@ impl Ledger {
             Ok(()) => {}
             Err(WriteError::Condition(_) | WriteError::Busy) => {
                 if let Some(lease) = taken {
-                    self.free([leases::give_back(scope, lease)]).await;
+                    self.free(vec![leases::give_back(scope, lease)]).await;
                 }
                 return Ok(Attempt::Overtaken);
             }
@@ -154,8 +152,8 @@ impl Ledger {
             written.map_err(unwritten)?;
         }
         let ended = change.release.iter();
-        self.free(ended.map(|lease| leases::release(scope, lease)))
-            .await;
+        let ended = ended.map(|lease| leases::release(scope, lease)).collect();
+        self.free(ended).await;
         Ok(Attempt::Done(Box::new(Transitioned { run, change })))
     }
 
@@ -164,14 +162,14 @@ impl Ledger {
         &self,
         scope: &ProjectScope,
         stored: &Stored,
-        run: &Run,
+        (run, hashes): (&Run, &Hashes),
         change: &Change,
         actor: &str,
         now: Timestamp,
     ) -> Result<Write, WriteError> {
         let known = Known {
-            before: Some(&stored.run),
-            after: run,
+            before: Some((&stored.run, &stored.raw.hashes)),
+            after: (run, hashes),
         };
         let entry = if change.events.is_empty() {
             None
@@ -185,7 +183,7 @@ impl Ledger {
             before: &stored.run,
             after: run,
             raw: &stored.raw,
-            whole: change.whole,
+            hashes,
             entry,
             expires_at: self.expiry(now),
         };
@@ -208,8 +206,9 @@ impl Ledger {
     }
 
     /// Frees slots. A lease that stays is without a hold, and its slot is taken over later.
-    async fn free(&self, deletes: impl IntoIterator<Item = Write>) {
-        let each = deletes.into_iter().map(async |delete| {
+    async fn free(&self, deletes: Vec<Write>) {
+        let deletes = stream::iter(deletes);
+        let each = deletes.for_each_concurrent(FREED_AT_ONCE, |delete| async move {
             let freed = self.store.write(vec![delete]).await;
             if let Err(error @ (WriteError::Busy | WriteError::Unavailable(_))) = freed {
                 tracing::warn!(
@@ -218,10 +217,7 @@ impl Ledger {
                 );
             }
         });
-        stream::iter(each)
-            .buffer_unordered(FREED_AT_ONCE)
-            .collect::<()>()
-            .await;
+        each.await;
     }
 
     /// Moves a row's entries to a row of their own. Somebody else may be faster.
@@ -294,10 +290,5 @@ impl Stored {
         let step = self.run.steps.get(&lease.step_id);
         step.and_then(|step| step.state.hold())
             .is_some_and(|hold| hold.holder == lease.holder && hold.slot == lease.slot)
-    }
-
-    /// The identities and entries of the row, for the trail of a run.
-    pub(crate) const fn raw(&self) -> &Raw {
-        &self.raw
     }
 }

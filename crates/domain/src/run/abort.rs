@@ -30,10 +30,7 @@ impl Run {
         reason: &AbortReason,
         now: Timestamp,
     ) -> Result<Change, Refusal> {
-        let mut change = Change {
-            whole: true,
-            ..Change::default()
-        };
+        let mut change = Change::default();
         change.events.push(event);
         let live: Vec<StepId> = self
             .steps

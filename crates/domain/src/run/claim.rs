@@ -11,9 +11,6 @@ use crate::ids::WorkerId;
 use crate::names::StepId;
 use crate::step::{Executor, Failure, Fence, Handle, Hold, OnDrift, StepState};
 
-/// Seconds beyond a step's timeout that its sandbox is given to end by itself.
-pub const GRACE_SECONDS: i64 = 30;
-
 impl Run {
     /// Whether `worker` could claim a step now.
     ///
@@ -84,13 +81,6 @@ impl Run {
         let slot = step.state.hold().map_or(slot, |hold| hold.slot);
         let fence = step.fence.next();
         let due = now.plus_seconds(pace.lease_seconds);
-        let until = match executor {
-            Executor::Worker => due,
-            // Nobody renews it. The host ends its sandbox before this.
-            Executor::Host => {
-                due.plus_seconds(i64::from(step.spec.timeout_seconds) + GRACE_SECONDS)
-            }
-        };
         step.fence = fence;
         step.last_holder = Some(holder);
         let kept = identity
@@ -112,7 +102,7 @@ impl Run {
             fence,
             holder,
             slot,
-            until,
+            until: due,
             identity: identity.is_some(),
         };
         let mut change = Change {

@@ -215,7 +215,6 @@ impl Run {
         step.attempt = 1;
         let mut change = Change {
             ready: vec![(step_id.clone(), step.spec.pool.clone())],
-            whole: true,
             ..Change::default()
         };
         change.events.push(Event::StepRetried {

@@ -3,9 +3,10 @@
 //! A run is one row, and every transition is a pure function from a run to a [`Change`]: the events
 //! that became true, the leases to write or remove, the queue messages to send and the sandboxes to
 //! stop. The ledger stores what changed and the events in one conditional write. It requires that
-//! the steps that changed are as they were read. So transitions of different steps commute. A rule
-//! that looks at other steps too (a step becomes ready when the last step it needs succeeds) says
-//! so ([`Change::whole`]), and no two such rules that read the same run both happen.
+//! what the rule decided on is still so: the steps that changed, how many steps are left, and how
+//! many needs a waiting step has left. So transitions of different steps commute, and what needs
+//! the whole picture (a step becomes ready when the last step it needs succeeds, a run finishes with
+//! its last step) is never decided on half of it.
 //!
 //! A fence grows with each claim of a step. Whoever acts on a lease names its fence; another fence
 //! changes nothing.
@@ -17,7 +18,6 @@ mod graph;
 mod settle;
 mod types;
 
-pub use claim::GRACE_SECONDS;
 pub use graph::{InvalidGraph, check_graph};
 pub use types::{Change, Claimant, Fresh, Lease, LeaseKey, Pace, Refusal, Run, Step};
 

@@ -110,9 +110,6 @@ pub struct Change {
     pub stop: Vec<(StepId, Handle)>,
     /// Whether the run changed without an event worth auditing (a due time moved).
     pub quiet: bool,
-    /// Whether the rule looked at steps that it did not change. No other such rule may have changed
-    /// the run meanwhile. Rules that look at their own step alone commute.
-    pub whole: bool,
 }
 
 /// Who claims a step, and for where.

@@ -9,7 +9,9 @@ use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::{Change, Mode, OnDrift, Pace, Run, StepSpec};
 use sealfleet_domain::{ProjectScope, RunId, StepId, WorkerId};
 use sealfleet_ledger::Ledger;
+use sealfleet_ledger::store::Store;
 use sealfleet_system::{SystemClock, SystemIds};
+use sealfleet_test_dynamo::Streamed;
 
 pub const PACE: Pace = Pace {
     lease_seconds: 30,
@@ -18,7 +20,10 @@ pub const PACE: Pace = Pace {
 
 pub async fn ledger() -> Ledger {
     let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
-    Ledger::new(store, Arc::new(SystemClock), Arc::new(SystemIds))
+    let over =
+        |store: Arc<dyn Store>| Ledger::new(store, Arc::new(SystemClock), Arc::new(SystemIds));
+    let copier = over(store.clone());
+    over(Arc::new(Streamed::new(store, copier)))
 }
 
 pub fn scope(project: &str) -> ProjectScope {
@@ -45,15 +50,10 @@ pub fn worker(ledger: &Ledger, max_concurrent: u32) -> Worker {
     }
 }
 
-/// A run that is to be stored: sandboxed, or with an identity.
-pub fn run(ledger: &Ledger, identity: Option<Identity>) -> (Run, Change) {
-    let spec = StepSpec {
+pub fn spec(mode: Mode) -> StepSpec {
+    StepSpec {
         pool: "workers".parse().unwrap(),
-        mode: if identity.is_some() {
-            Mode::Identity
-        } else {
-            Mode::Sandboxed
-        },
+        mode,
         command: vec!["true".to_owned()],
         needs: BTreeSet::new(),
         requires: Labels::default(),
@@ -64,9 +64,18 @@ pub fn run(ledger: &Ledger, identity: Option<Identity>) -> (Run, Change) {
         timeout_seconds: 60,
         max_attempts: 3,
         ttl_seconds: 3600,
+    }
+}
+
+/// A run that is to be stored: sandboxed, or with an identity.
+pub fn run(ledger: &Ledger, identity: Option<Identity>) -> (Run, Change) {
+    let mode = if identity.is_some() {
+        Mode::Identity
+    } else {
+        Mode::Sandboxed
     };
     let now = ledger.now();
-    let steps = BTreeMap::from([(step(), spec)]);
+    let steps = BTreeMap::from([(step(), spec(mode))]);
     Run::enqueue(
         RunId::new(ledger.ids(), now),
         "w".parse().unwrap(),

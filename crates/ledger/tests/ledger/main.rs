@@ -5,6 +5,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod commuting;
 mod fixtures;
 mod rates;
 mod runs;

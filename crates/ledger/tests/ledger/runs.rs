@@ -10,7 +10,8 @@ use sealfleet_domain::fleet::Worker;
 use sealfleet_domain::run::{Executor, Fence, Fresh, Outcome, Refusal, RequeueReason, RunState};
 use sealfleet_domain::{Owner, ProjectScope, RunId};
 use sealfleet_ledger::{
-    AuditFilter, Claimed, Due, DueRun, Enqueued, Error, EventFilter, Idempotency, Ledger, NewClaim,
+    AuditFilter, Before, Claimed, Due, DueRun, Enqueued, Error, EventFilter, Idempotency, Ledger,
+    NewClaim,
 };
 use sealfleet_system::{SystemClock, SystemIds};
 
@@ -23,9 +24,10 @@ async fn enqueue(
 ) -> (RunId, Enqueued) {
     let (run, change) = fixtures::run(ledger, None);
     let stored = ledger
-        .enqueue(scope, &run, &change, idempotency, "test")
+        .enqueue(scope, run, &change, idempotency, "test")
         .await
         .unwrap();
+    let (Enqueued::New(run) | Enqueued::Before(run)) = &stored;
     (run.run_id, stored)
 }
 
@@ -163,7 +165,7 @@ async fn one_idempotency_key_is_one_run_in_any_race() {
         .collect();
     let mut new = 0;
     for tried in tries {
-        new += usize::from(matches!(tried.await.unwrap().1, Enqueued::New));
+        new += usize::from(matches!(tried.await.unwrap().1, Enqueued::New(_)));
     }
     assert_eq!(new, 1);
     assert_eq!(
@@ -180,13 +182,9 @@ async fn one_idempotency_key_is_one_run_in_any_race() {
         matches!(other, Err(Error::IdempotencyMismatch)),
         "{other:?}"
     );
-    assert!(
-        ledger
-            .enqueued_before(&self::scope("finance"), &key("one"))
-            .await
-            .unwrap()
-            .is_none()
-    );
+    let elsewhere = self::scope("finance");
+    let before = ledger.enqueued_before(&elsewhere, &key("one")).await;
+    assert!(matches!(before, Ok(Before::Nothing)), "{before:?}");
 }
 
 #[tokio::test]

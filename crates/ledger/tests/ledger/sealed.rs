@@ -214,7 +214,7 @@ fn worker(ledger: &Ledger) -> Worker {
 async fn enqueue(ledger: &Ledger) -> RunId {
     let (run, change) = fixtures::run(ledger, Some(identity()));
     ledger
-        .enqueue(&scope(), &run, &change, None, "test")
+        .enqueue(&scope(), run.clone(), &change, None, "test")
         .await
         .unwrap();
     run.run_id

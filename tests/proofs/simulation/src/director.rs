@@ -51,6 +51,10 @@ pub(crate) enum AnswerTo {
     Init {
         arn: String,
     },
+    /// This many changes at the head of the stream.
+    Stream {
+        count: usize,
+    },
 }
 
 struct Invocation {
@@ -72,6 +76,7 @@ enum Turn {
     Worker,
     Caller,
     Sweep,
+    Stream,
 }
 
 pub struct Director {
@@ -83,6 +88,8 @@ pub struct Director {
     pub(crate) token: String,
     pub(crate) enqueued: u64,
     pub(crate) begun: u64,
+    /// Whether a batch of the stream is on its way: a shard has one at a time.
+    streaming: bool,
 }
 
 impl Director {
@@ -100,6 +107,7 @@ impl Director {
             token,
             enqueued: 0,
             begun: 0,
+            streaming: false,
         }
     }
 
@@ -128,7 +136,20 @@ impl Director {
             Turn::Worker => self.worker_acts(),
             Turn::Caller => self.caller_acts(),
             Turn::Sweep => self.begin(Invoke::Sweep, None, AnswerTo::Nobody),
+            Turn::Stream => self.stream_delivers(),
         }
+    }
+
+    fn stream_delivers(&mut self) {
+        let changed = {
+            let mut world = self.stage.lock();
+            let waiting = world.stream.len().min(10);
+            let count = 1 + world.random.position(waiting);
+            world.stream.iter().take(count).cloned().collect::<Vec<_>>()
+        };
+        self.streaming = true;
+        let count = changed.len();
+        self.begin(Invoke::Stream(changed), None, AnswerTo::Stream { count });
     }
 
     fn next(&self) -> Turn {
@@ -137,6 +158,7 @@ impl Director {
         let events = room && !world.ecs.events.is_empty();
         let messages = room && !world.queues.visible(FARGATE_QUEUE, world.time).is_empty();
         let tasks = world.ecs.live().next().is_some();
+        let streams = room && !self.streaming && !world.stream.is_empty();
         let weights = [
             (
                 Turn::Invocation,
@@ -149,6 +171,7 @@ impl Director {
             (Turn::Worker, if room { 6 } else { 0 }),
             (Turn::Caller, if room { 3 } else { 0 }),
             (Turn::Sweep, if room { 2 } else { 0 }),
+            (Turn::Stream, if streams { 4 } else { 0 }),
         ];
         let mut at = world
             .random
@@ -306,6 +329,12 @@ impl Director {
             (AnswerTo::Event { task, tries }, Outcome::Event(Err(_))) => {
                 self.unanswered(AnswerTo::Event { task, tries });
             }
+            (AnswerTo::Stream { count }, outcome) => {
+                self.streaming = false;
+                if matches!(outcome, Outcome::Stream(true)) {
+                    self.stage.lock().stream.drain(..count);
+                }
+            }
             (AnswerTo::Init { arn }, Outcome::Http(answer)) => {
                 let answer = answer
                     .map(|_| ())
@@ -319,6 +348,8 @@ impl Director {
     pub(crate) fn unanswered(&mut self, answer_to: AnswerTo) {
         match answer_to {
             AnswerTo::Nobody => {}
+            // The batch comes again.
+            AnswerTo::Stream { .. } => self.streaming = false,
             AnswerTo::Caller { request } => {
                 if self.stage.lock().random.chance(600) {
                     let again = AnswerTo::Caller {
@@ -395,6 +426,7 @@ impl Director {
     /// Ends all that is on its way: nothing but the tables, ECS and the workers' hosts is left.
     pub fn stop(&mut self) {
         self.running.clear();
+        self.streaming = false;
         let mut world = self.stage.lock();
         world.temper = None;
         world.skew = 0;
@@ -464,6 +496,7 @@ fn about(invoke: &Invoke) -> String {
             short(&task.arn),
             task.started_by
         ),
+        Invoke::Stream(changed) => format!(": {} changes", changed.len()),
         Invoke::Sweep => String::new(),
     }
 }
@@ -483,5 +516,6 @@ fn shown(outcome: &Outcome) -> String {
         ),
         Outcome::Event(result) => format!("{result:?}"),
         Outcome::Sweep(result) => format!("{result:?}"),
+        Outcome::Stream(done) => format!("all copied: {done}"),
     }
 }

@@ -40,6 +40,11 @@ impl Director {
                 self.work(stage).await;
             }
             self.tasks_go_on(stage).await;
+            let changed = stage.lock().stream.clone();
+            let count = changed.len();
+            if let Outcome::Stream(true) = self.handlers().invoke(Invoke::Stream(changed)).await {
+                stage.lock().stream.drain(..count);
+            }
             let mut world = stage.lock();
             if world.queues.is_empty() && ended(&world) || !world.judge.violations().is_empty() {
                 break;
@@ -217,7 +222,17 @@ fn ended(world: &World) -> bool {
 }
 
 fn check(world: &mut World) {
-    world.judge.check_end();
+    let now = world.time;
+    world.judge.check_end(now);
+    world.tables.settle(0);
+    for shard in sealfleet_ledger::due_shards() {
+        let due = world.tables.due(&shard, i64::MAX, 1).unwrap_or_default();
+        if let Some(key) = due.first() {
+            world
+                .judge
+                .wrong(format!("{} is left in the due index", key.sk));
+        }
+    }
     let left: Vec<String> = world
         .ecs
         .live()

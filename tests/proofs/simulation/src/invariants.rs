@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::{AbortReason, Fence, Mode, RequeueReason, Run, Step, StepState};
@@ -14,6 +13,7 @@ use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{EventId, RunId, StepId, limits};
 use sealfleet_hosts::Template;
 use sealfleet_ledger::store::{Item, Table};
+use sealfleet_ledger::{Added, Identities, RunRow, identity_of_image};
 
 use crate::ecs::{Ecs, Status, Task};
 use crate::memory::{Changed, number, text};
@@ -33,6 +33,8 @@ pub struct Invariants {
     leases: BTreeMap<RunId, BTreeSet<Lease>>,
     /// The effect that last wrote each lease's row, by its slot.
     lease_written: BTreeMap<String, u64>,
+    /// The end of each lease, by its slot.
+    lease_until: BTreeMap<String, i64>,
     /// Claims that a task was launched for.
     launched: BTreeSet<Claim>,
     /// Handles that were stored with a claim, ever.
@@ -44,8 +46,14 @@ pub struct Invariants {
     /// The effect that wrote each claim.
     leased: BTreeMap<Claim, u64>,
     revocations: Revocations,
+    /// Identities that are stored, by hash.
+    identities: Identities,
+    /// The run that each idempotency key stands for.
+    named: BTreeMap<String, String>,
     /// Audit entries that wait in the outbox.
     waiting: BTreeMap<EventId, AuditEntry>,
+    /// Audit entries in rows of runs that are not in the trail yet.
+    uncopied: BTreeMap<EventId, AuditEntry>,
     /// Audit entries in the trail.
     recorded: BTreeSet<EventId>,
     commands: BTreeMap<(RunId, StepId), BTreeSet<Fence>>,
@@ -58,6 +66,7 @@ pub struct Invariants {
 
 impl Judge for Invariants {
     fn committed(&mut self, changed: &[Changed], actor: Option<&Actor>, moment: Moment, ecs: &Ecs) {
+        self.note_identities(changed);
         let entries = self.entries(changed);
         self.revocations.told(&entries);
         for entry in &entries {
@@ -146,36 +155,45 @@ impl Invariants {
         self.violations.push(what.into());
     }
 
-    /// A request with a key stores one run, and the key stands for it from then on.
-    fn check_idempotency(&mut self, changed: &[Changed]) {
-        let of = |part: &str| {
-            changed
-                .iter()
-                .filter(|change| change.key.pk.contains(part))
-                .collect::<Vec<_>>()
-        };
-        let new_runs = of("#RUNS#")
-            .into_iter()
-            .filter(|change| change.before.is_none())
-            .count();
-        let keys = of("#IDEMPOTENCY#");
-        if new_runs != keys.len() {
-            self.wrong(format!(
-                "{new_runs} runs are stored with {} idempotency keys",
-                keys.len()
-            ));
+    /// An identity is never changed.
+    fn note_identities(&mut self, changed: &[Changed]) {
+        let rows = changed
+            .iter()
+            .filter(|change| change.key.pk.contains("#IDENTITY#"));
+        for change in rows {
+            let read = change.after.as_ref().map(|item| identity_of_image(item));
+            let hash = change.key.pk.rsplit('#').next().unwrap_or_default();
+            match (read, &change.before) {
+                (Some(Ok(identity)), None) => {
+                    self.identities.insert(hash.to_owned(), Arc::new(identity));
+                }
+                _ => self.wrong(format!("an identity was changed: {hash}")),
+            }
         }
-        let taken = |change: &&Changed| {
-            change
-                .before
-                .as_deref()
-                .is_some_and(|item| !is_over(item, change.after.as_deref()))
-        };
-        if let Some(change) = keys.into_iter().find(taken) {
-            self.wrong(format!(
-                "a key that stood for a run is given to another: {}",
-                change.key.pk
-            ));
+    }
+
+    /// A key names one run, and a run is stored only under the key that names it.
+    fn check_idempotency(&mut self, changed: &[Changed]) {
+        for change in changed {
+            if change.key.pk.contains("#IDEMPOTENCY#") {
+                let taken = change
+                    .before
+                    .as_deref()
+                    .is_some_and(|item| !is_over(item, change.after.as_deref()));
+                if taken {
+                    self.wrong(format!(
+                        "a key that stood for a run is given to another: {}",
+                        change.key.pk
+                    ));
+                }
+                let run = change.after.as_deref().and_then(|item| text(item, "run"));
+                let run = run.unwrap_or_default().to_owned();
+                self.named.insert(run, change.key.pk.clone());
+            }
+            let new = change.key.pk.contains("#RUNS#") && change.before.is_none();
+            if new && self.named.remove(&change.key.sk).is_none() {
+                self.wrong(format!("{} is stored and no key names it", change.key.sk));
+            }
         }
     }
 
@@ -201,10 +219,32 @@ impl Invariants {
             if !self.recorded.insert(entry.event_id) {
                 self.wrong(format!("an audit entry is recorded twice: {entry:?}"));
             }
+            if let Some(stored) = self.uncopied.remove(&entry.event_id) {
+                if stored != entry {
+                    self.wrong(format!("{stored:?} arrives as {entry:?}"));
+                }
+                continue;
+            }
             match self.waiting.get(&entry.event_id) {
                 None => entries.push(entry),
                 Some(waited) if *waited == entry => {}
                 Some(waited) => self.wrong(format!("{waited:?} arrives as {entry:?}")),
+            }
+        }
+        for change in changed
+            .iter()
+            .filter(|change| change.key.pk.contains("#RUNS#"))
+        {
+            let Some(after) = &change.after else { continue };
+            let added = Added::between(change.before.as_deref(), after)
+                .and_then(|added| added.entries(&self.identities));
+            match added {
+                Ok(added) => {
+                    let each = added.iter().map(|entry| (entry.event_id, entry.clone()));
+                    self.uncopied.extend(each);
+                    entries.extend(added);
+                }
+                Err(error) => self.wrong(format!("entries of {}: {error}", change.key.sk)),
             }
         }
         let outbox =
@@ -239,9 +279,9 @@ impl Invariants {
         None
     }
 
-    /// The audit entries that wait in the outbox.
+    /// The audit entries that wait in the outbox, or in rows of runs.
     pub fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.uncopied.len()
     }
 
     fn note_claims(&mut self, entry: &AuditEntry, moment: Moment) {
@@ -278,6 +318,10 @@ impl Invariants {
         }
     }
 
+    fn read_run(&self, item: &Item) -> Result<Run, sealfleet_ledger::Error> {
+        RunRow::of_image(item)?.run(&self.identities)
+    }
+
     fn run_changed(
         &mut self,
         change: &Changed,
@@ -289,7 +333,7 @@ impl Invariants {
             self.wrong(format!("a run was deleted: {}", change.key.sk));
             return None;
         };
-        let run = match read_run(item, &change.key.sk) {
+        let run = match self.read_run(item) {
             Ok(run) => run,
             Err(error) => {
                 self.wrong(format!("a run cannot be read: {error}"));
@@ -441,6 +485,12 @@ impl Invariants {
 
     fn lease_changed(&mut self, change: &Changed, moment: Moment) -> Vec<RunId> {
         let mut touched = Vec::new();
+        let until = change
+            .after
+            .as_deref()
+            .and_then(|item| number(item, "until"));
+        self.lease_until
+            .insert(change.key.sk.clone(), until.unwrap_or_default());
         self.lease_written
             .insert(change.key.sk.clone(), moment.effect);
         if let Some((run_id, lease)) = change
@@ -462,11 +512,16 @@ impl Invariants {
         touched
     }
 
-    /// Leases exist exactly for live holds.
+    /// A hold never exists without a lease for its step in its slot. The fence of a lease may be
+    /// behind: a claim that is repeated renumbers it last.
     fn check_leases(&mut self, run_id: RunId) {
         let live = self.runs.get(&run_id).map(live_leases).unwrap_or_default();
         let stored = self.leases.get(&run_id).cloned().unwrap_or_default();
-        if live != stored {
+        let has = |hold: &Lease| {
+            let same = |lease: &Lease| (&lease.0, &lease.1) == (&hold.0, &hold.1);
+            stored.iter().any(same)
+        };
+        if !live.iter().all(has) {
             self.wrong(format!(
                 "the leases of {run_id} are {stored:?}, its live holds {live:?}"
             ));
@@ -544,8 +599,9 @@ impl Invariants {
         }
     }
 
-    /// At the end of all: every run has ended, nothing is due, no lease is left.
-    pub fn check_end(&mut self) {
+    /// At the end of all: every run has ended, nothing is due, every entry is in the trail, and a
+    /// lease that is left has run out, so that its slot can be taken over.
+    pub fn check_end(&mut self, now: i64) {
         let mut found = self.revocations.check_end();
         for (run_id, run) in &self.runs {
             if run.steps.values().any(|step| !step.state.is_terminal()) {
@@ -558,11 +614,18 @@ impl Invariants {
             }
         }
         for (run_id, leases) in self.leases.iter().filter(|(_, leases)| !leases.is_empty()) {
-            found.push(format!("leases of {run_id} are left: {leases:?}"));
+            let live = |lease: &&Lease| {
+                let until = self.lease_until.get(&lease.0).copied().unwrap_or_default();
+                until >= now
+            };
+            if let Some(lease) = leases.iter().find(live) {
+                found.push(format!("a lease of {run_id} is left: {lease:?}"));
+            }
         }
         found.extend(
             self.waiting
                 .values()
+                .chain(self.uncopied.values())
                 .map(|entry| format!("an audit entry waits for ever: {entry:?}")),
         );
         self.violations.extend(found);
@@ -576,12 +639,6 @@ pub fn states(run: &Run) -> String {
         .iter()
         .map(|(id, step)| format!("{id} {} fence {}", step.state.name(), step.fence));
     steps.collect::<Vec<_>>().join(", ")
-}
-
-fn read_run(item: &Arc<Item>, run_id: &str) -> Result<Run, String> {
-    let mut item = item.as_ref().clone();
-    item.insert("run_id".to_owned(), AttributeValue::S(run_id.to_owned()));
-    serde_dynamo::aws_sdk_dynamodb_1::from_item(item).map_err(|error| error.to_string())
 }
 
 fn read_lease(item: &Arc<Item>, slot: &str) -> Option<(RunId, Lease)> {
@@ -615,14 +672,14 @@ fn live_leases(run: &Run) -> BTreeSet<Lease> {
         .collect()
 }
 
-/// What is live is in the due index, no later than it is due.
+/// What is live is in the due index, no later than it is due. What is not live may stay there until
+/// its next visit.
 fn check_due(item: &Item, run: &Run) -> Option<String> {
     let stored = number(item, "due_at");
     match run.due_at() {
         Some(due) if stored.is_none_or(|stored| stored > due.millis()) => {
             Some(format!("it is due at {due} and the index says {stored:?}"))
         }
-        None if stored.is_some() => Some("nothing of it is due and it is in the index".to_owned()),
         _ => None,
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::types::AttributeValue;
 use proptest::prelude::*;
 use sealfleet_ledger::store::{
-    Condition, Item, Key, Query, Range, Store, Table, Write, WriteError,
+    Condition, Edit, Item, Key, Query, Range, Store, Table, Test, Write, WriteError,
 };
 use sealfleet_simulation::memory::{Call, Fault, Memory};
 
@@ -103,16 +103,19 @@ fn item() -> impl Strategy<Value = Item> {
         key(),
         proptest::option::of(value()),
         proptest::option::of(value()),
+        (proptest::option::of(list()), proptest::option::of(0_i64..9)),
         due,
         any::<bool>(),
     )
-        .prop_map(|(key, a, b, due, whole)| {
+        .prop_map(|(key, a, b, (list, sum), due, whole)| {
             let mut item = Item::from([
                 ("pk".to_owned(), AttributeValue::S(key.pk)),
                 ("sk".to_owned(), AttributeValue::S(key.sk)),
             ]);
             item.extend(a.map(|a| ("a".to_owned(), a)));
             item.extend(b.map(|b| ("b".to_owned(), b)));
+            item.extend(list.map(|list| ("list".to_owned(), list)));
+            item.extend(sum.map(|sum| ("sum".to_owned(), AttributeValue::N(sum.to_string()))));
             if let Some((shard, at)) = due {
                 item.insert("due_at".to_owned(), AttributeValue::N(at.to_string()));
                 // Without a shard the row is not in the index.
@@ -134,7 +137,38 @@ fn condition() -> impl Strategy<Value = Condition> {
         1 => (value(), value()).prop_map(|(a, b)| Condition::Is(vec![("a", a), ("b", b)])),
         2 => (proptest::sample::select(["a", "sum"].as_slice()), -4_i64..12, 0_i64..12)
             .prop_map(|(name, least, more)| Condition::Between(name, least, least + more)),
+        4 => proptest::collection::vec(test(), 1..4).prop_map(Condition::All),
     ]
+}
+
+fn test() -> impl Strategy<Value = (String, Test)> {
+    let name = prop_oneof![Just("a"), Just("b"), Just("sum"), Just("list")];
+    let test = prop_oneof![
+        3 => value().prop_map(Test::Is),
+        1 => list().prop_map(Test::Is),
+        2 => (-4_i64..12).prop_map(Test::AtMost),
+        2 => (-4_i64..12).prop_map(Test::AtLeast),
+        2 => Just(Test::Missing),
+    ];
+    (name, test).prop_map(|(name, test)| (name.to_owned(), test))
+}
+
+fn list() -> impl Strategy<Value = AttributeValue> {
+    proptest::collection::vec(value(), 0..3).prop_map(AttributeValue::L)
+}
+
+/// Some edits, each of another attribute.
+fn edits() -> impl Strategy<Value = Vec<(String, Edit)>> {
+    let all = (value(), list(), -4_i64..12).prop_map(|(a, more, by)| {
+        let edits = [
+            ("a", Edit::Set(a)),
+            ("b", Edit::Remove),
+            ("list", Edit::Append(more)),
+            ("sum", Edit::Increase(by)),
+        ];
+        edits.map(|(name, edit)| (name.to_owned(), edit)).to_vec()
+    });
+    all.prop_flat_map(|all| proptest::sample::subsequence(all, 1..=4))
 }
 
 fn write() -> impl Strategy<Value = Write> {
@@ -143,6 +177,8 @@ fn write() -> impl Strategy<Value = Write> {
         2 => (key(), -4_i64..12, proptest::option::of(0_i64..9), condition()).prop_map(
             |(key, amount, expires_at, only_if)| Write::Add { key, attribute: "sum", amount, expires_at, only_if }
         ),
+        4 => (key(), edits(), condition())
+            .prop_map(|(key, edits, only_if)| Write::Update { key, edits, only_if }),
         1 => (key(), condition()).prop_map(|(key, only_if)| Write::Delete { key, only_if }),
     ]
 }

@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Region};
 use aws_sdk_dynamodb::types::{
@@ -13,7 +14,71 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType,
 };
 use aws_sdk_dynamodb::{Client, config};
-use sealfleet_ledger::{Dynamo, Tables};
+use sealfleet_ledger::store::{Item, Key, Query, Rows, Store, Table, Write, WriteError};
+use sealfleet_ledger::{Added, Dynamo, Ledger, Tables};
+
+/// The store, with the ledger's stream and the `trail` function behind it: each write to a run's row
+/// is followed at once by copies of its entries in the audit table.
+pub struct Streamed {
+    store: Arc<Dynamo>,
+    /// Copies entries. Writes to the same tables.
+    ledger: Ledger,
+}
+
+impl Streamed {
+    #[must_use]
+    pub const fn new(store: Arc<Dynamo>, ledger: Ledger) -> Self {
+        Self { store, ledger }
+    }
+}
+
+#[async_trait]
+impl Store for Streamed {
+    async fn get(&self, table: Table, key: &Key) -> Result<Option<Item>, String> {
+        self.store.get(table, key).await
+    }
+
+    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
+        self.store.query(query, after).await
+    }
+
+    async fn due(&self, shard: &str, until: i64, limit: usize) -> Result<Vec<Key>, String> {
+        self.store.due(shard, until, limit).await
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
+        let failed = |error: String| WriteError::Unavailable(error);
+        let mut before = Vec::new();
+        for key in writes.iter().filter_map(run_of) {
+            let row = self.store.get(Table::Ledger, &key).await.map_err(failed)?;
+            before.push((key, row));
+        }
+        self.store.write(writes).await?;
+        for (key, before) in before {
+            let after = self.store.get(Table::Ledger, &key).await.map_err(failed)?;
+            let Some(after) = after else { continue };
+            let added = Added::between(before.as_ref(), &after);
+            let added = added.map_err(|error| failed(error.to_string()))?;
+            let copied = self.ledger.copy_to_trail(added).await;
+            copied.map_err(|error| failed(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The key of a run that a write is about.
+fn run_of(write: &Write) -> Option<Key> {
+    let text = |item: &Item, name: &str| item.get(name)?.as_s().ok().cloned();
+    let key = match write {
+        Write::Put { item, .. } => Key {
+            pk: text(item, "pk")?,
+            sk: text(item, "sk")?,
+        },
+        Write::Update { key, .. } => key.clone(),
+        Write::Add { .. } | Write::Delete { .. } => return None,
+    };
+    key.pk.contains("#RUNS#").then_some(key)
+}
 
 /// Starts a database of its own and makes both tables.
 pub async fn start() -> Result<(Arc<Dynamo>, Client), Box<dyn Error>> {

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use aws_lambda_events::event::dynamodb;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_lambda_events::http::{HeaderName, HeaderValue, Method};
 use sealfleet_api::http::{Answer, Request};
@@ -16,14 +17,16 @@ use sealfleet_functions::shared::auth::{Door, Oidc};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::{
     audit, cancel, claim, dispatch, enqueue, fleet, observe, openapi, profile, report, revoke,
-    runs, sandbox, sweep,
+    runs, sandbox, sweep, trail,
 };
 use sealfleet_hosts::Hosts;
+use sealfleet_ledger::store::Item;
 use sealfleet_ledger::{Error, Ledger};
 use sealfleet_versions::Versions;
 use serde_json::Value;
 
 use crate::ecs::Task;
+use crate::memory::Changed;
 use crate::ports::Ports;
 use crate::queues::Message;
 use crate::stage::{Judge, Stage};
@@ -44,6 +47,8 @@ pub enum Invoke {
     Event(Box<Task>),
     /// The schedule of `sweep`.
     Sweep,
+    /// Changes of rows of runs, from the ledger's stream.
+    Stream(Vec<Changed>),
 }
 
 impl Invoke {
@@ -53,6 +58,7 @@ impl Invoke {
             Self::Batch(_) => "dispatch",
             Self::Event(_) => "observe",
             Self::Sweep => "sweep",
+            Self::Stream(_) => "trail",
         }
     }
 
@@ -83,6 +89,8 @@ pub enum Outcome {
     Event(Result<(), Error>),
     /// What a sweep did.
     Sweep(Result<sweep::Swept, Error>),
+    /// Whether all of the stream's records were dealt with.
+    Stream(bool),
 }
 
 /// An invocation on its way.
@@ -108,6 +116,7 @@ pub struct Handlers {
     runs: runs::Ports,
     sandbox: sandbox::Ports,
     sweep: sweep::Ports,
+    trail: trail::Ports,
 }
 
 impl Handlers {
@@ -206,6 +215,10 @@ impl Handlers {
                 pace: PACE,
                 metrics: metrics("sweep"),
             },
+            trail: trail::Ports {
+                ledger: of(),
+                metrics: metrics("trail"),
+            },
             ledger,
             lines,
         }
@@ -238,6 +251,10 @@ impl Handlers {
                 Err(error) => Outcome::Event(Err(Error::Unreadable(error.to_string()))),
             },
             Invoke::Sweep => Outcome::Sweep(sweep::handle(&self.sweep).await),
+            Invoke::Stream(changed) => {
+                let answer = trail::handle(&self.trail, stream_event(changed)).await;
+                Outcome::Stream(answer.batch_item_failures.is_empty())
+            }
         }
     }
 
@@ -298,6 +315,23 @@ fn sqs_event(messages: Vec<Message>) -> SqsEvent {
         record.message_id = Some(message.id.to_string());
         record.event_source_arn = Some(format!("arn:aws:sqs:r:1:{}", message.queue));
         record.body = Some(message.body);
+        event.records.push(record);
+    }
+    event
+}
+
+/// Changes as the stream of the table tells them.
+fn stream_event(changed: Vec<Changed>) -> dynamodb::Event {
+    let mut event = dynamodb::Event::default();
+    for (number, change) in changed.into_iter().enumerate() {
+        let image = |item: Option<Arc<Item>>| {
+            item.map(|item| serde_dynamo::Item::from(item.as_ref().clone()))
+                .unwrap_or_default()
+        };
+        let mut record = dynamodb::EventRecord::default();
+        record.change.sequence_number = Some(number.to_string());
+        record.change.old_image = image(change.before);
+        record.change.new_image = image(change.after);
         event.records.push(record);
     }
     event

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_ledger::store::{
-    Condition, Item, Key, Query, Range, Rows, Store, Table, Write, WriteError,
+    Condition, Edit, Item, Key, Query, Range, Rows, Store, Table, Test, Write, WriteError,
 };
 
 /// Actions of one transaction at most ("Amazon DynamoDB Transactions: How it works").
@@ -166,6 +166,9 @@ impl Tables {
         if !failed.is_empty() && !self.ignores_conditions {
             return Err(WriteError::Condition(failed));
         }
+        for write in &writes {
+            self.check_update(write).map_err(WriteError::Unavailable)?;
+        }
         Ok(writes.into_iter().map(|write| self.make(write)).collect())
     }
 
@@ -180,6 +183,30 @@ impl Tables {
         let (table, key, only_if) = target(write);
         let row = key.and_then(|key| self.get(table, &key));
         condition_holds(only_if, row.as_deref())
+    }
+
+    /// What an update relies on must be there, and the row must not grow beyond its limit.
+    fn check_update(&self, write: &Write) -> Result<(), String> {
+        let Write::Update { key, edits, .. } = write else {
+            return Ok(());
+        };
+        let row = self.get(Table::Ledger, key);
+        let row = row.map_or_else(|| item_of(key), |row| row.as_ref().clone());
+        for (name, edit) in edits {
+            let fits = match edit {
+                Edit::Set(_) | Edit::Remove => true,
+                Edit::Append(more) => {
+                    more.is_l() && row.get(name).is_some_and(AttributeValue::is_l)
+                }
+                Edit::Increase(_) => row.get(name).is_some_and(AttributeValue::is_n),
+            };
+            if !fits {
+                return Err(invalid(
+                    "an operand in the update has an incorrect data type",
+                ));
+            }
+        }
+        check_item(Table::Ledger, &edited(row, edits.clone())).map(drop)
     }
 
     fn make(&mut self, write: Write) -> Changed {
@@ -209,6 +236,11 @@ impl Tables {
                 row.insert(attribute.to_owned(), stored(sum));
                 row.extend(expires_at.map(|at| ("expires_at".to_owned(), stored(at))));
                 (Table::Ledger, key, Some(Arc::new(row)))
+            }
+            Write::Update { key, edits, .. } => {
+                let row = self.get(Table::Ledger, &key);
+                let row = row.map_or_else(|| item_of(&key), |row| row.as_ref().clone());
+                (Table::Ledger, key, Some(Arc::new(edited(row, edits))))
             }
             Write::Delete { key, .. } => (Table::Ledger, key, None),
         };
@@ -352,6 +384,29 @@ fn item_of(key: &Key) -> Item {
     ])
 }
 
+/// A row after an update.
+fn edited(mut row: Item, edits: Vec<(String, Edit)>) -> Item {
+    for (name, edit) in edits {
+        match edit {
+            Edit::Set(value) => drop(row.insert(name, value)),
+            Edit::Remove => drop(row.remove(&name)),
+            Edit::Append(more) => {
+                let mut list = row
+                    .get(&name)
+                    .and_then(|value| value.as_l().ok().cloned())
+                    .unwrap_or_default();
+                list.extend(more.as_l().cloned().unwrap_or_default());
+                row.insert(name, AttributeValue::L(list));
+            }
+            Edit::Increase(by) => {
+                let sum = number(&row, &name).unwrap_or_default().saturating_add(by);
+                row.insert(name, AttributeValue::N(sum.to_string()));
+            }
+        }
+    }
+    row
+}
+
 /// The row that a write is about, and its condition.
 fn target(write: &Write) -> (Table, Option<Key>, &Condition) {
     match write {
@@ -360,9 +415,9 @@ fn target(write: &Write) -> (Table, Option<Key>, &Condition) {
             item,
             only_if,
         } => (*table, key_of(item), only_if),
-        Write::Add { key, only_if, .. } | Write::Delete { key, only_if } => {
-            (Table::Ledger, Some(key.clone()), only_if)
-        }
+        Write::Add { key, only_if, .. }
+        | Write::Update { key, only_if, .. }
+        | Write::Delete { key, only_if } => (Table::Ledger, Some(key.clone()), only_if),
     }
 }
 
@@ -437,7 +492,9 @@ fn check_writes(writes: &[Write]) -> Result<(), String> {
         let key = key.filter(|key| !key.pk.is_empty() && !key.sk.is_empty());
         let key =
             key.ok_or_else(|| invalid("a row needs its two keys, as text that is not empty"))?;
-        if *only_if == Condition::Is(Vec::new()) {
+        if matches!(only_if, Condition::Is(tests) if tests.is_empty())
+            || matches!(only_if, Condition::All(tests) if tests.is_empty())
+        {
             return Err(invalid("an expression cannot be empty"));
         }
         if !seen.insert((table == Table::Audit, key.pk, key.sk)) {
@@ -475,6 +532,7 @@ fn condition_holds(condition: &Condition, row: Option<&Item>) -> bool {
     match (condition, row) {
         (Condition::Absent | Condition::AbsentOr(..) | Condition::AbsentOrBelow(..), None) => true,
         (Condition::Absent, Some(_)) | (Condition::Is(_) | Condition::Between(..), None) => false,
+        (Condition::All(tests), None) => tests.iter().all(|(_, test)| *test == Test::Missing),
         (Condition::AbsentOr(name, value), Some(row)) => has(row, name, value),
         (Condition::AbsentOrBelow(name, most), Some(row)) => {
             let found = row.get(*name).and_then(|value| value.as_n().ok());
@@ -490,6 +548,18 @@ fn condition_holds(condition: &Condition, row: Option<&Item>) -> bool {
         (Condition::Is(pairs), Some(row)) => {
             pairs.iter().all(|(name, value)| has(row, name, value))
         }
+        (Condition::All(tests), Some(row)) => tests.iter().all(|(name, test)| match test {
+            Test::Is(value) => has(row, name, value),
+            Test::AtMost(most) => {
+                let found = row.get(name).and_then(|value| value.as_n().ok());
+                found.is_some_and(|found| compare(found, &most.to_string()).is_le())
+            }
+            Test::AtLeast(least) => {
+                let found = row.get(name).and_then(|value| value.as_n().ok());
+                found.is_some_and(|found| compare(found, &least.to_string()).is_ge())
+            }
+            Test::Missing => !row.contains_key(name),
+        }),
     }
 }
 

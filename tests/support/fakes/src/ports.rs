@@ -394,6 +394,7 @@ fn written(writes: &[Write]) -> String {
             format!("put {} {}", name("pk"), name("sk"))
         }
         Write::Add { key, .. } => format!("add {}", place(key)),
+        Write::Update { key, .. } => format!("update {}", place(key)),
         Write::Delete { key, .. } => format!("delete {}", place(key)),
     });
     parts.collect::<Vec<_>>().join(", ")

@@ -117,6 +117,8 @@ pub struct World<J> {
     /// The schedule so far, if it is to be printed.
     pub schedule: Option<Vec<String>>,
     pub effects: u64,
+    /// Changes of rows of runs that the `trail` function has not been told of yet, oldest first.
+    pub stream: Vec<Changed>,
     /// A promise that this world breaks.
     pub sabotage: Option<Sabotage>,
     actor: Option<Actor>,
@@ -142,6 +144,7 @@ impl<J: Judge> World<J> {
             audit_away: None,
             schedule: None,
             effects: 0,
+            stream: Vec::new(),
             sabotage: None,
             actor: None,
             waiting: Vec::new(),
@@ -231,6 +234,8 @@ impl<J: Judge> World<J> {
         let fault = fault.or(self.audit_away.filter(|_| writes.iter().any(recorded)));
         self.tables.ignores_conditions = self.breaks(Sabotage::IgnoredConditions);
         let (result, changed) = write_with(&mut self.tables, writes, fault);
+        let of_run = |change: &&Changed| change.key.pk.contains("#RUNS#");
+        self.stream.extend(changed.iter().filter(of_run).cloned());
         if !changed.is_empty() {
             self.effects += 1;
             // The clock may have been set back between a handler's look at it and now.

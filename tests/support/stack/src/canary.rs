@@ -18,7 +18,7 @@ use std::process::Stdio;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use sealfleet_archive::objects;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -239,6 +239,15 @@ impl Search {
                 "an encoded needle was not found"
             );
         }
+        let packed = sealfleet_ledger::pack(&json!({ "note": value }));
+        let packed = packed.map_err(|_| std::io::Error::other("cannot pack"))?;
+        let packed = STANDARD.encode(packed);
+        ensure!(
+            needle
+                .find(readable(&json!({ "note": { "B": packed } })).as_bytes())
+                .is_some(),
+            "a packed needle was not found"
+        );
         let left = self.run(stack, &needle).await?;
         ensure!(
             left.found.is_empty(),
@@ -391,13 +400,32 @@ async fn search_tables(stack: &Stack, needle: &Needle, report: &mut Report) -> O
                 |page, _| {
                     for item in page["Items"].as_array().into_iter().flatten() {
                         let place = || format!("{table}: {} {}", item["pk"]["S"], item["sk"]["S"]);
-                        report.look(needle, Kind::Item, place, item.to_string().as_bytes());
+                        report.look(needle, Kind::Item, place, readable(item).as_bytes());
                     }
                 },
             )
             .await?;
     }
     Ok(())
+}
+
+/// A row or a record as text, with all that is packed in it.
+fn readable(value: &Value) -> String {
+    let mut text = value.to_string();
+    let mut inside = vec![value];
+    while let Some(value) = inside.pop() {
+        match value {
+            Value::Object(members) => inside.extend(members.values()),
+            Value::Array(elements) => inside.extend(elements),
+            Value::String(bytes) => {
+                let bytes = STANDARD.decode(bytes).unwrap_or_default();
+                let unpacked = sealfleet_ledger::unpack::<Value>(&bytes);
+                text.extend(unpacked.iter().map(Value::to_string));
+            }
+            _ => {}
+        }
+    }
+    text
 }
 
 async fn search_streams(stack: &Stack, needle: &Needle, report: &mut Report) -> Outcome {
@@ -435,7 +463,7 @@ async fn search_streams(stack: &Stack, needle: &Needle, report: &mut Report) -> 
                         needle,
                         Kind::Record,
                         || arn.clone(),
-                        record.to_string().as_bytes(),
+                        readable(&record).as_bytes(),
                     );
                 }
                 iterator = page["NextShardIterator"].clone();
