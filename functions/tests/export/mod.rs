@@ -27,8 +27,9 @@ fn record(project: &str, day: &str, sequence: u64) -> Value {
     let mut image = keys.clone();
     image["at"] = json!({ "S": format!("{day}T11:59:00.000Z") });
     image["actor"] = json!({ "S": "token:tok_00000000-0000-7000-8000-000000000001" });
-    image["events"] =
-        json!({ "L": [{ "M": { "type": { "S": "step.queued" }, "step_id": { "S": "a" } } }] });
+    let events = json!([{ "type": "step.queued", "step_id": "a" }]);
+    let events = sealfleet_ledger::pack(&events).unwrap();
+    image["z"] = json!({ "B": BASE64.encode(events) });
     json!({
         "eventName": "INSERT", "eventSource": "aws:dynamodb", "awsRegion": "eu-west-1", "eventID": "1",
         "eventVersion": "1.1", "eventSourceARN": "arn:aws:dynamodb:eu-west-1:0:table/sealfleet-audit/stream/x",

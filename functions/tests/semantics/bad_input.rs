@@ -272,7 +272,7 @@ async fn bodies_that_are_wrong_name_their_field() {
     assert!(refused > 140, "only {refused} bodies");
 
     let member = world.credential(Who::Member);
-    let many: Vec<Value> = (0..26)
+    let many: Vec<Value> = (0..=limits::STEPS)
         .map(|n| step(&format!("s{n}"), &json!({})))
         .collect();
     let env: serde_json::Map<_, _> = (0..51).map(|n| (format!("K{n}"), json!("v"))).collect();
