@@ -1,12 +1,11 @@
 //! `cancel`: ends a run.
 //!
-//! One transaction aborts every step that has not ended; then hosts stop the sandboxes by their
+//! One write aborts every step that has not ended; then hosts stop the sandboxes by their
 //! stored handles. A sandbox that could not be stopped keeps the run due, and `sweep` tries again.
 //! A worker kills its sandbox when its next heartbeat finds the lease gone. A launch that has no
 //! handle yet finds its claim gone when it wants to store one, and stops what it started.
 //!
-//! A run is cancelled even while the audit table does not answer: its entry waits in the ledger's
-//! outbox.
+//! A run is cancelled even while the audit table does not answer: its entry is in its own row.
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::{Code, Problem};
@@ -40,7 +39,10 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
 
 async fn cancel(ports: &Ports, caller: ProjectCaller, run_id: RunId) -> Answered {
     let (scope, actor) = (&caller.scope, &caller.actor);
-    let run = match ports.ledger.cancel(scope, run_id, actor).await {
+    let cancelled = ports
+        .ledger
+        .transition(scope, run_id, actor, |run, now| run.cancel(now));
+    let run = match cancelled.await {
         Ok(done) => {
             effects::stop(
                 &ports.hosts,

@@ -1,7 +1,7 @@
 //! `enqueue`: takes runs in, and puts dead steps back in their queues.
 //!
 //! Validates the run, resolves its cascade by name and version, checks revocations, stores the run
-//! in one transaction, and then sends messages to the pools' queues. A run is stored wholly or not
+//! in one write, and then sends messages to the pools' queues. A run is stored wholly or not
 //! at all; `sweep` sends a message again that was not sent.
 
 mod resolve;
@@ -14,7 +14,7 @@ use sealfleet_aws::queues::Queues;
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::run::{Mode, Pace, Run};
 use sealfleet_domain::{RunId, StepId, limits};
-use sealfleet_ledger::{Enqueued, Idempotency, Ledger};
+use sealfleet_ledger::{Before, Enqueued, Idempotency, Ledger};
 use sealfleet_versions::Versions;
 
 use self::resolve::NewRun;
@@ -48,13 +48,11 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
 async fn enqueue(ports: &Ports, caller: ProjectCaller, request: &Request) -> Answered {
     let new: EnqueueRun = request.json()?;
     let idempotency = idempotency(request)?;
-    if let Some(idempotency) = &idempotency
-        && let Some(before) = ports
-            .ledger
-            .enqueued_before(&caller.scope, idempotency)
-            .await?
-    {
-        return Answer::json(200, &views::run(before, ports.ledger.now()));
+    if let Some(idempotency) = &idempotency {
+        let before = ports.ledger.enqueued_before(&caller.scope, idempotency);
+        if let Before::Stored(before) = before.await? {
+            return Answer::json(200, &views::run(*before, ports.ledger.now()));
+        }
     }
     let project = ports.ledger.project(&caller.scope).await?;
     let profiles = project.cascade.levels(&new.workflow, new.profile.as_ref());
@@ -80,16 +78,17 @@ async fn enqueue(ports: &Ports, caller: ProjectCaller, request: &Request) -> Ans
         .ledger
         .enqueue(
             &caller.scope,
-            &run,
+            run,
             &change,
             idempotency.as_ref(),
             &caller.actor,
         )
         .await?;
     match stored {
-        Enqueued::New => {
-            effects::tell(ports.queues.as_ref(), &caller.scope, run_id, &change.ready).await;
-            Answer::json(201, &views::run(run, now))
+        Enqueued::New(run) => {
+            let (queues, ready) = (ports.queues.as_ref(), &change.ready);
+            effects::tell(queues, &caller.scope, run.run_id, ready).await;
+            Answer::json(201, &views::run(*run, now))
         }
         Enqueued::Before(before) => Answer::json(200, &views::run(*before, now)),
     }

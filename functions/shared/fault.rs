@@ -99,6 +99,13 @@ impl From<Error> for Fault {
             Error::WrongState(state) => {
                 Problem::new(Code::Conflict, format!("it is `{state}` already"))
             }
+            Error::TooLarge(most) => Problem::invalid(
+                "steps",
+                format!(
+                    "the steps are larger than {} KiB when packed; shorten commands and variables, or split the run",
+                    most / 1024
+                ),
+            ),
             Error::IdempotencyMismatch => Problem::new(
                 Code::IdempotencyMismatch,
                 "this idempotency key belongs to another request; use a new key for a new request",

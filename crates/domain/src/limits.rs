@@ -4,9 +4,9 @@
 /// Bytes of a request body.
 pub const BODY_BYTES: usize = 64 * 1024;
 /// Steps of a run.
-pub const STEPS: usize = 25;
+pub const STEPS: usize = 100;
 /// Steps that one step may need.
-pub const NEEDS: usize = 24;
+pub const NEEDS: usize = 99;
 /// Words of a step's command.
 pub const COMMAND_WORDS: usize = 64;
 /// Bytes of a step's whole command.

@@ -359,7 +359,8 @@ impl StepState {
         }
     }
 
-    pub(crate) const fn hold_mut(&mut self) -> Option<&mut Hold> {
+    /// The claim, to be changed.
+    pub const fn hold_mut(&mut self) -> Option<&mut Hold> {
         match self {
             Self::Leased(hold) | Self::Running(hold) => Some(hold),
             _ => None,

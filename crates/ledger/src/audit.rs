@@ -1,5 +1,5 @@
-//! The audit trail: entries are written in the transactions that they record, and read. Nothing
-//! here changes one.
+//! The audit trail: entries are added and read. Nothing here changes one. Entries of runs arrive from
+//! the rows of the runs (`trail`), others in the transactions that they record.
 //!
 //! A project's day is spread over eight partitions. All entries of one run are in the same one. An
 //! entry's sort key is its id, which sorts by time. So a period is a range of keys, and a cursor is
@@ -9,15 +9,18 @@
 
 use std::collections::BTreeSet;
 
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{EventId, Owner, ProfileRef, RunId, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
+use crate::packed::{pack, unpack};
 use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Item, Key, Query, Range, Table, Write, WriteError};
 
@@ -62,6 +65,18 @@ pub struct AuditPage {
     pub entries: Vec<AuditEntry>,
     /// The value of `after` for the next page, if there may be one.
     pub more_after: Option<EventId>,
+}
+
+/// The attribute of a row that holds the packed events.
+const EVENTS: &str = "z";
+
+/// A row of the trail, beside its keys and its events.
+#[derive(Serialize, Deserialize)]
+struct EntryRow {
+    at: Timestamp,
+    actor: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run_id: Option<RunId>,
 }
 
 /// The rows read from one partition.
@@ -197,10 +212,17 @@ impl Ledger {
             .after
             .map_or(filter.from, |after| beyond(after).max(filter.from));
         let last = filter.to.day_number();
+        let of_run = self.own_entries(owner, filter).await?;
         let mut page = AuditPage::default();
         let mut scanned = 0;
         for day in start.day_number()..=last {
-            let slices = self.audit_of_day(owner, day, filter).await?;
+            let mut slices = self.audit_of_day(owner, day, filter).await?;
+            let of_day = of_run.iter().filter(|entry| entry.at.day_number() == day);
+            slices.push(Slice {
+                entries: of_day.cloned().collect(),
+                until: None,
+                rows: 0,
+            });
             scanned += slices.iter().map(|slice| slice.rows).sum::<usize>();
             // An unread entry of one partition may precede entries that others returned.
             let horizon = slices.iter().filter_map(|slice| slice.until).min();
@@ -208,6 +230,7 @@ impl Ledger {
                 slices.into_iter().flat_map(|slice| slice.entries).collect();
             of_day.retain(|entry| horizon.is_none_or(|horizon| entry.event_id <= horizon));
             of_day.sort_by_key(|entry| entry.event_id);
+            of_day.dedup_by_key(|entry| entry.event_id);
             page.entries.extend(of_day);
             let more = horizon.is_some() || day < last;
             if page.entries.len() > filter.limit || (page.entries.len() == filter.limit && more) {
@@ -229,6 +252,22 @@ impl Ledger {
             }
         }
         Ok(page)
+    }
+
+    /// The entries of one run that match, from its own row: the trail has them a second later.
+    async fn own_entries(
+        &self,
+        owner: &Owner,
+        filter: &AuditFilter,
+    ) -> Result<Vec<AuditEntry>, Error> {
+        let (Owner::Project(scope), Some(run_id)) = (owner, filter.run_id) else {
+            return Ok(Vec::new());
+        };
+        let mut entries = self.entries_of_run(scope, run_id).await?;
+        entries.retain(|entry| {
+            filter.from <= entry.at && entry.at <= filter.to && filter.matches(entry)
+        });
+        Ok(entries)
     }
 
     /// Reads one entry of an owner's trail.
@@ -318,14 +357,18 @@ impl Ledger {
     }
 }
 
-fn entry_write(entry: &AuditEntry) -> Result<Write, WriteError> {
-    let mut item = to_item(
-        entry,
-        keys::audit_entry(&entry.project, entry.event_id, entry.run_id, entry.at),
-    )?;
-    // The key contains both, and writing a row of more than 1 KB costs twice as much.
-    item.remove("event_id");
-    item.remove("project");
+/// The write of an entry into the trail. Its events are packed: a row of more than 1 KB costs twice
+/// as much.
+pub(crate) fn entry_write(entry: &AuditEntry) -> Result<Write, WriteError> {
+    let key = keys::audit_entry(&entry.project, entry.event_id, entry.run_id, entry.at);
+    let row = EntryRow {
+        at: entry.at,
+        actor: entry.actor.clone(),
+        run_id: entry.run_id,
+    };
+    let mut item = to_item(&row, key)?;
+    let events = Blob::new(pack(&entry.events)?);
+    item.insert(EVENTS.to_owned(), AttributeValue::B(events));
     Ok(Write::Put {
         table: Table::Audit,
         item,
@@ -351,9 +394,23 @@ pub fn audit_entry_of_image(mut item: Item) -> Result<AuditEntry, Error> {
     };
     let trail = keys::trail_of_audit(&pk)
         .ok_or_else(|| Error::Unreadable("an audit row with a foreign key".to_owned()))?;
-    item.insert("project".to_owned(), AttributeValue::S(trail.to_owned()));
-    item.insert("event_id".to_owned(), AttributeValue::S(sk));
-    from_item(item)
+    let event_id = sk
+        .parse()
+        .map_err(|_| Error::Unreadable("an audit row with a foreign key".to_owned()))?;
+    let events = item
+        .remove(EVENTS)
+        .and_then(|value| value.as_b().ok().cloned())
+        .ok_or_else(|| Error::Unreadable("an audit row without events".to_owned()))?;
+    let project = trail.to_owned();
+    let row: EntryRow = from_item(item)?;
+    Ok(AuditEntry {
+        event_id,
+        at: row.at,
+        project,
+        actor: row.actor,
+        run_id: row.run_id,
+        events: unpack(events.as_ref())?,
+    })
 }
 
 /// The earliest time at which an entry after this one can exist.

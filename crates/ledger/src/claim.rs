@@ -1,11 +1,11 @@
 //! Claims: `Queued -> Leased`, into a free slot of the holder, and `Leased -> Running`.
 //!
-//! Intent, then check. A claim first writes its lease and then reads the active revocations. A
-//! revocation first writes its rows and then reads the leases. Both reads see every write that was
-//! acknowledged before. So if a claim and a revocation happen at once, at least one sees the other:
-//! either the claim ends its own step, or the revoker does. Only the two functions here grant a
-//! claim or allow a start, so every one is checked. `docs/reference/intent-then-check.md` has the
-//! whole argument and the model that checks it.
+//! Intent, then check. A claim first writes its lease, then its hold, and then reads the active
+//! revocations. A revocation first writes its rows and then reads the leases, and the runs that they
+//! lead to. All reads see every write that was acknowledged before. So if a claim and a revocation
+//! happen at once, at least one sees the other: either the claim ends its own step, or the revoker
+//! does. Only the two functions here grant a claim or allow a start, so every one is checked.
+//! `docs/reference/intent-then-check.md` has the whole argument and the model that checks it.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,19 @@ use sealfleet_domain::audit::Event;
 use sealfleet_domain::fleet::Worker;
 use sealfleet_domain::revocation::Revoked;
 use sealfleet_domain::run::{
-    Claimant, Executor, Failure, Fence, Fresh, Handle, Outcome, Pace, Run, StepState,
+    Change, Claimant, Executor, Failure, Fence, Fresh, Handle, Outcome, Pace, Run, StepState,
 };
 use sealfleet_domain::{ProjectScope, RunId, StepId, WorkerId};
 
 use crate::error::Error;
+use crate::leases::{self, HeldLease};
 use crate::ledger::Ledger;
+use crate::rows::unwritten;
+use crate::store::WriteError;
 use crate::transition::{Attempt, Transitioned};
+
+/// Leases that a claim looks behind when all slots are taken.
+const LOOKED_AT: usize = 8;
 
 /// A claim that a worker makes.
 #[derive(Clone, Copy, Debug)]
@@ -126,15 +132,68 @@ impl Ledger {
                 Attempt::Done(done) => return self.granted(claim, *done).await,
                 Attempt::SlotTaken => {
                     let held = self.leases_of(scope, worker.worker_id).await?;
-                    slot = (0..slots)
+                    let free = (0..slots)
                         .map(|offset| chance.wrapping_add(offset) % slots)
-                        .find(|slot| held.iter().all(|lease| lease.slot != *slot))
-                        .ok_or(Error::AtCapacity(slots))?;
+                        .find(|slot| held.iter().all(|lease| lease.slot != *slot));
+                    slot = match free {
+                        Some(free) => free,
+                        None => self
+                            .take_over(scope, worker.worker_id, held)
+                            .await?
+                            .ok_or(Error::AtCapacity(slots))?,
+                    };
                 }
                 Attempt::Overtaken => self.back_off(attempt).await,
             }
         }
         Err(Error::Contended)
+    }
+
+    /// Frees the slot of a lease that has run out and that no hold stands behind: its claim died
+    /// before its hold, or its end before its delete. `None`: there is none.
+    ///
+    /// The claim behind it may only be slow. So the fence that it would write is used up first, and
+    /// it can come no more.
+    async fn take_over(
+        &self,
+        scope: &ProjectScope,
+        holder: WorkerId,
+        mut held: Vec<HeldLease>,
+    ) -> Result<Option<u32>, Error> {
+        let now = self.now();
+        held.retain(|lease| lease.until < now);
+        held.sort_by_key(|lease| lease.until);
+        for lease in held.into_iter().take(LOOKED_AT) {
+            let (run_id, step_id) = (lease.run_id, &lease.step_id);
+            let mut live = false;
+            let voided = self
+                .transition(scope, run_id, "system:claim", |run, _| {
+                    let step = run.step(step_id)?;
+                    let hold = step.state.hold();
+                    live =
+                        hold.is_some_and(|hold| hold.holder == holder && hold.slot == lease.slot);
+                    if live {
+                        return Ok(Change::default());
+                    }
+                    run.void(step_id, lease.fence)
+                })
+                .await;
+            match voided {
+                Ok(_) if live => continue,
+                Ok(_) | Err(Error::NotFound | Error::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+            match self
+                .store
+                .write(vec![leases::reclaim(scope, holder, &lease)])
+                .await
+            {
+                Ok(()) => return Ok(Some(lease.slot)),
+                Err(WriteError::Condition(_)) => {}
+                Err(error) => return Err(unwritten(error)),
+            }
+        }
+        Ok(None)
     }
 
     async fn granted(&self, claim: &NewClaim<'_>, done: Transitioned) -> Result<Claimed, Error> {

@@ -21,7 +21,7 @@ use aws_sdk_dynamodb::types::{
 use sealfleet_domain::cause::chain;
 
 use crate::store::{
-    Condition, Item, Key, Meter, Query, Range, Rows, Store, Table, Write, WriteError,
+    Condition, Edit, Item, Key, Meter, Query, Range, Rows, Store, Table, Test, Write, WriteError,
 };
 
 #[derive(Clone, Debug)]
@@ -43,30 +43,64 @@ struct Expression {
     values: HashMap<String, AttributeValue>,
 }
 
-/// An addition to a number of a row.
-struct Sum {
-    attribute: &'static str,
-    amount: i64,
-    expires_at: Option<i64>,
-}
+impl Expression {
+    /// Adds a name and a value, and returns their placeholders.
+    fn bind(&mut self, attribute: &str, value: AttributeValue) -> (String, String) {
+        let name = self.name(attribute);
+        let placeholder = format!(":{}", self.values.len());
+        self.values.insert(placeholder.clone(), value);
+        (name, placeholder)
+    }
 
-impl Sum {
-    /// The update expression. Adds its names and values to those of the condition, `beside`.
-    fn text(self, beside: &mut Expression) -> String {
-        let mut number = |name: &str, attribute: &str, number: i64| {
-            beside
-                .names
-                .insert(format!("#{name}"), attribute.to_owned());
-            beside
-                .values
-                .insert(format!(":{name}"), AttributeValue::N(number.to_string()));
+    fn name(&mut self, attribute: &str) -> String {
+        let known = self.names.iter().find(|(_, name)| *name == attribute);
+        if let Some((placeholder, _)) = known {
+            return placeholder.clone();
+        }
+        let placeholder = format!("#{}", self.names.len());
+        self.names.insert(placeholder.clone(), attribute.to_owned());
+        placeholder
+    }
+
+    /// The update expression of an addition.
+    fn addition(&mut self, attribute: &str, amount: i64, expires_at: Option<i64>) -> String {
+        let (name, value) = self.bind(attribute, AttributeValue::N(amount.to_string()));
+        let add = format!("ADD {name} {value}");
+        match expires_at {
+            None => add,
+            Some(at) => {
+                let (name, value) = self.bind("expires_at", AttributeValue::N(at.to_string()));
+                format!("SET {name} = {value} {add}")
+            }
+        }
+    }
+
+    /// The update expression of edits.
+    fn edits(&mut self, edits: Vec<(String, Edit)>) -> String {
+        let mut set = Vec::new();
+        let mut remove = Vec::new();
+        for (attribute, edit) in edits {
+            match edit {
+                Edit::Set(value) => {
+                    let (name, value) = self.bind(&attribute, value);
+                    set.push(format!("{name}={value}"));
+                }
+                Edit::Append(list) => {
+                    let (name, value) = self.bind(&attribute, list);
+                    set.push(format!("{name}=list_append({name},{value})"));
+                }
+                Edit::Increase(by) => {
+                    let (name, value) = self.bind(&attribute, AttributeValue::N(by.to_string()));
+                    set.push(format!("{name}={name}+{value}"));
+                }
+                Edit::Remove => remove.push(self.name(&attribute)),
+            }
+        }
+        let clause = |word: &str, parts: Vec<String>| {
+            (!parts.is_empty()).then(|| format!("{word} {}", parts.join(",")))
         };
-        number("sum", self.attribute, self.amount);
-        let Some(expires_at) = self.expires_at else {
-            return "ADD #sum :sum".to_owned();
-        };
-        number("expires", "expires_at", expires_at);
-        "SET #expires = :expires ADD #sum :sum".to_owned()
+        let clauses = [clause("SET", set), clause("REMOVE", remove)];
+        clauses.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -125,103 +159,77 @@ impl Dynamo {
         );
     }
 
-    async fn put(&self, table: Table, item: Item, only_if: &Condition) -> Result<(), WriteError> {
-        let condition = expression(only_if);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this store is the only place that writes rows"
-        )]
-        let call = self.client.put_item();
-        let result = call
-            .table_name(self.name(table))
-            .set_item(Some(item))
-            .condition_expression(condition.text)
-            .set_expression_attribute_names(some(condition.names))
-            .set_expression_attribute_values(some(condition.values))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await;
-        self.one(result, PutItemOutput::consumed_capacity)
+    /// One write, as one conditional call.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this store is the only place that writes rows"
+    )]
+    async fn write_one(&self, write: TransactWriteItem) -> Result<(), WriteError> {
+        let units = ReturnConsumedCapacity::Total;
+        if let Some(put) = write.put {
+            let call = self.client.put_item();
+            let result = call
+                .table_name(put.table_name)
+                .set_item(Some(put.item))
+                .set_condition_expression(put.condition_expression)
+                .set_expression_attribute_names(put.expression_attribute_names)
+                .set_expression_attribute_values(put.expression_attribute_values)
+                .return_consumed_capacity(units)
+                .send()
+                .await;
+            return self.one(result, PutItemOutput::consumed_capacity);
+        }
+        if let Some(update) = write.update {
+            let call = self.client.update_item();
+            let result = call
+                .table_name(update.table_name)
+                .set_key(Some(update.key))
+                .update_expression(update.update_expression)
+                .set_condition_expression(update.condition_expression)
+                .set_expression_attribute_names(update.expression_attribute_names)
+                .set_expression_attribute_values(update.expression_attribute_values)
+                .return_consumed_capacity(units)
+                .send()
+                .await;
+            return self.one(result, UpdateItemOutput::consumed_capacity);
+        }
+        if let Some(delete) = write.delete {
+            let call = self.client.delete_item();
+            let result = call
+                .table_name(delete.table_name)
+                .set_key(Some(delete.key))
+                .set_condition_expression(delete.condition_expression)
+                .set_expression_attribute_names(delete.expression_attribute_names)
+                .set_expression_attribute_values(delete.expression_attribute_values)
+                .return_consumed_capacity(units)
+                .send()
+                .await;
+            return self.one(result, DeleteItemOutput::consumed_capacity);
+        }
+        Ok(())
     }
 
-    async fn add(&self, key: Key, sum: Sum, only_if: &Condition) -> Result<(), WriteError> {
-        let mut condition = expression(only_if);
-        let result = self
-            .client
-            .update_item()
-            .table_name(self.name(Table::Ledger))
-            .set_key(Some(item_key(key)))
-            .update_expression(sum.text(&mut condition))
-            .condition_expression(condition.text)
-            .set_expression_attribute_names(some(condition.names))
-            .set_expression_attribute_values(some(condition.values))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await;
-        self.one(result, UpdateItemOutput::consumed_capacity)
-    }
-
-    async fn delete(&self, key: Key, only_if: &Condition) -> Result<(), WriteError> {
-        let condition = expression(only_if);
-        let result = self
-            .client
-            .delete_item()
-            .table_name(self.name(Table::Ledger))
-            .set_key(Some(item_key(key)))
-            .condition_expression(condition.text)
-            .set_expression_attribute_names(some(condition.names))
-            .set_expression_attribute_values(some(condition.values))
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await;
-        self.one(result, DeleteItemOutput::consumed_capacity)
-    }
-
-    fn transact_item(&self, write: Write) -> Result<TransactWriteItem, WriteError> {
+    /// A write in DynamoDB's syntax.
+    fn action(&self, write: Write) -> Result<TransactWriteItem, WriteError> {
         let malformed =
             |error: aws_sdk_dynamodb::error::BuildError| WriteError::Unavailable(error.to_string());
-        match write {
+        let item = TransactWriteItem::builder();
+        let (key, condition, change) = match write {
             Write::Put {
                 table,
-                item,
+                item: row,
                 only_if,
             } => {
                 let condition = expression(&only_if);
                 let put = Put::builder()
                     .table_name(self.name(table))
-                    .set_item(Some(item))
+                    .set_item(Some(row))
                     .condition_expression(condition.text)
                     .set_expression_attribute_names(some(condition.names))
                     .set_expression_attribute_values(some(condition.values))
                     .build()
                     .map_err(malformed)?;
-                Ok(TransactWriteItem::builder().put(put).build())
-            }
-            Write::Add {
-                key,
-                attribute,
-                amount,
-                expires_at,
-                only_if,
-            } => {
-                let mut condition = expression(&only_if);
-                let update = Update::builder()
-                    .table_name(self.name(Table::Ledger))
-                    .set_key(Some(item_key(key)))
-                    .update_expression(
-                        Sum {
-                            attribute,
-                            amount,
-                            expires_at,
-                        }
-                        .text(&mut condition),
-                    )
-                    .condition_expression(condition.text)
-                    .set_expression_attribute_names(some(condition.names))
-                    .set_expression_attribute_values(some(condition.values))
-                    .build()
-                    .map_err(malformed)?;
-                Ok(TransactWriteItem::builder().update(update).build())
+                return Ok(item.put(put).build());
             }
             Write::Delete { key, only_if } => {
                 let condition = expression(&only_if);
@@ -233,9 +241,39 @@ impl Dynamo {
                     .set_expression_attribute_values(some(condition.values))
                     .build()
                     .map_err(malformed)?;
-                Ok(TransactWriteItem::builder().delete(delete).build())
+                return Ok(item.delete(delete).build());
             }
-        }
+            Write::Add {
+                key,
+                attribute,
+                amount,
+                expires_at,
+                only_if,
+            } => {
+                let mut condition = expression(&only_if);
+                let change = condition.addition(attribute, amount, expires_at);
+                (key, condition, change)
+            }
+            Write::Update {
+                key,
+                edits,
+                only_if,
+            } => {
+                let mut condition = expression(&only_if);
+                let change = condition.edits(edits);
+                (key, condition, change)
+            }
+        };
+        let update = Update::builder()
+            .table_name(self.name(Table::Ledger))
+            .set_key(Some(item_key(key)))
+            .update_expression(change)
+            .condition_expression(condition.text)
+            .set_expression_attribute_names(some(condition.names))
+            .set_expression_attribute_values(some(condition.values))
+            .build()
+            .map_err(malformed)?;
+        Ok(item.update(update).build())
     }
 }
 
@@ -344,44 +382,21 @@ impl Store for Dynamo {
             .collect())
     }
 
-    async fn write(&self, mut writes: Vec<Write>) -> Result<(), WriteError> {
-        if writes.len() < 2 {
-            return match writes.pop() {
+    async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
+        let mut actions = writes
+            .into_iter()
+            .map(|write| self.action(write))
+            .collect::<Result<Vec<_>, _>>()?;
+        if actions.len() < 2 {
+            return match actions.pop() {
                 None => Ok(()),
-                Some(Write::Put {
-                    table,
-                    item,
-                    only_if,
-                }) => self.put(table, item, &only_if).await,
-                Some(Write::Add {
-                    key,
-                    attribute,
-                    amount,
-                    expires_at,
-                    only_if,
-                }) => {
-                    self.add(
-                        key,
-                        Sum {
-                            attribute,
-                            amount,
-                            expires_at,
-                        },
-                        &only_if,
-                    )
-                    .await
-                }
-                Some(Write::Delete { key, only_if }) => self.delete(key, &only_if).await,
+                Some(action) => self.write_one(action).await,
             };
         }
-        let items = writes
-            .into_iter()
-            .map(|write| self.transact_item(write))
-            .collect::<Result<Vec<_>, _>>()?;
         let result = self
             .client
             .transact_write_items()
-            .set_transact_items(Some(items))
+            .set_transact_items(Some(actions))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
@@ -457,46 +472,52 @@ where
 }
 
 fn expression(condition: &Condition) -> Expression {
-    let mut names = HashMap::new();
-    let mut values = HashMap::new();
-    let text = match condition {
-        Condition::Absent => {
-            names.insert("#pk".to_owned(), "pk".to_owned());
-            "attribute_not_exists(#pk)".to_owned()
-        }
+    let mut made = Expression {
+        text: String::new(),
+        names: HashMap::new(),
+        values: HashMap::new(),
+    };
+    let number = |number: i64| AttributeValue::N(number.to_string());
+    made.text = match condition {
+        Condition::Absent => format!("attribute_not_exists({})", made.name("pk")),
         Condition::AbsentOr(name, value) => {
-            names.insert("#pk".to_owned(), "pk".to_owned());
-            names.insert("#a".to_owned(), (*name).to_owned());
-            values.insert(":a".to_owned(), value.clone());
-            "attribute_not_exists(#pk) OR #a = :a".to_owned()
+            let absent = made.name("pk");
+            let (name, value) = made.bind(name, value.clone());
+            format!("attribute_not_exists({absent}) OR {name} = {value}")
         }
-        Condition::AbsentOrBelow(name, number) => {
-            names.insert("#pk".to_owned(), "pk".to_owned());
-            names.insert("#a".to_owned(), (*name).to_owned());
-            values.insert(":a".to_owned(), AttributeValue::N(number.to_string()));
-            "attribute_not_exists(#pk) OR #a < :a".to_owned()
+        Condition::AbsentOrBelow(name, most) => {
+            let absent = made.name("pk");
+            let (name, value) = made.bind(name, number(*most));
+            format!("attribute_not_exists({absent}) OR {name} < {value}")
         }
         Condition::Is(pairs) => {
-            let mut tests = Vec::new();
-            for (index, (name, value)) in pairs.iter().enumerate() {
-                names.insert(format!("#a{index}"), (*name).to_owned());
-                values.insert(format!(":a{index}"), value.clone());
-                tests.push(format!("#a{index} = :a{index}"));
-            }
-            tests.join(" AND ")
+            let tests = pairs.iter().map(|(name, value)| {
+                let (name, value) = made.bind(name, value.clone());
+                format!("{name} = {value}")
+            });
+            tests.collect::<Vec<_>>().join(" AND ")
         }
         Condition::Between(name, least, most) => {
-            names.insert("#a".to_owned(), (*name).to_owned());
-            values.insert(":least".to_owned(), AttributeValue::N(least.to_string()));
-            values.insert(":most".to_owned(), AttributeValue::N(most.to_string()));
-            "#a BETWEEN :least AND :most".to_owned()
+            let (bound, least) = made.bind(name, number(*least));
+            let (_, most) = made.bind(name, number(*most));
+            format!("{bound} BETWEEN {least} AND {most}")
+        }
+        Condition::All(tests) => {
+            let tests = tests.iter().map(|(name, test)| match test {
+                Test::Is(value) => {
+                    let (name, value) = made.bind(name, value.clone());
+                    format!("{name}={value}")
+                }
+                Test::AtMost(most) => {
+                    let (name, value) = made.bind(name, number(*most));
+                    format!("{name}<={value}")
+                }
+                Test::Missing => format!("attribute_not_exists({})", made.name(name)),
+            });
+            tests.collect::<Vec<_>>().join(" AND ")
         }
     };
-    Expression {
-        text,
-        names,
-        values,
-    }
+    made
 }
 
 /// `None` for an empty map, because DynamoDB rejects empty maps of names or values.

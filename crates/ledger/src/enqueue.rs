@@ -1,20 +1,21 @@
-//! Enqueue: writes the idempotency row, the run and its audit entry in one transaction.
+//! Enqueue: names the run in the idempotency row, then writes the run with its audit entry.
 //!
 //! The idempotency row is written only if it is absent or expired. (Time to live deletes rows late,
 //! so the condition compares the time.) If two requests with the same key race, one writes the row,
-//! and the other reads what the winner wrote.
+//! and the other stores the run that it names, or finds it.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::limits;
 use sealfleet_domain::run::{Change, Run};
-use sealfleet_domain::{ProjectScope, RunId};
+use sealfleet_domain::{EventId, ProjectScope, RunId};
 
+use crate::entries::{self, Known};
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
 use crate::rows::unwritten;
+use crate::run_rows::{PLAN_BYTES, new_row, plan_of};
 use crate::store::{Condition, Item, Table, Write, WriteError};
-use crate::transition::run_item;
 
 /// An idempotency key and a hash of the request that it stands for.
 #[derive(Clone, Debug)]
@@ -24,16 +25,25 @@ pub struct Idempotency {
     pub request: String,
 }
 
+/// What an idempotency key stands for.
+#[derive(Clone, Debug)]
+pub enum Before {
+    Nothing,
+    /// An attempt that has named the run and not stored it.
+    Begun(RunId),
+    Stored(Box<Run>),
+}
+
 /// The result of an enqueue.
 #[derive(Clone, Debug)]
 pub enum Enqueued {
-    New,
+    New(Box<Run>),
     /// The same request was stored earlier as this run.
     Before(Box<Run>),
 }
 
 impl Ledger {
-    /// The run that the same request created earlier with this key, if there is one.
+    /// What the same request has come to with this key.
     ///
     /// # Errors
     /// [`Error::IdempotencyMismatch`], or the tables do not answer.
@@ -41,7 +51,7 @@ impl Ledger {
         &self,
         scope: &ProjectScope,
         idempotency: &Idempotency,
-    ) -> Result<Option<Run>, Error> {
+    ) -> Result<Before, Error> {
         let key = keys::idempotency(scope, &idempotency.key);
         let Some(item) = self
             .store
@@ -49,14 +59,14 @@ impl Ledger {
             .await
             .map_err(Error::Unavailable)?
         else {
-            return Ok(None);
+            return Ok(Before::Nothing);
         };
         let expires_at = item
             .get("expires_at")
             .and_then(|value| value.as_n().ok())
             .and_then(|n| n.parse::<i64>().ok());
         if expires_at.is_none_or(|at| at < self.now().epoch_seconds()) {
-            return Ok(None);
+            return Ok(Before::Nothing);
         }
         let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
         if text("request") != Some(&idempotency.request) {
@@ -65,64 +75,91 @@ impl Ledger {
         let run_id: RunId = text("run")
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| Error::Unreadable("an idempotency row without a run".to_owned()))?;
-        Ok(Some(self.stored_run(scope, run_id).await?.run))
+        match self.stored_run(scope, run_id).await {
+            Ok(stored) => Ok(Before::Stored(Box::new(stored.run))),
+            Err(Error::NotFound) => Ok(Before::Begun(run_id)),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Stores a new run, its audit entry and its idempotency row.
+    /// Stores a new run with its audit entry.
+    ///
+    /// The idempotency row is written first, and names the run. So whoever repeats the request, or
+    /// makes it at the same time, stores the same run or finds it.
     ///
     /// # Errors
-    /// [`Error::IdempotencyMismatch`], or the tables do not answer. In both cases nothing was
-    /// written.
+    /// [`Error::IdempotencyMismatch`], [`Error::TooLarge`], or the tables do not answer. In each
+    /// case no run was stored, or repeating the request finds it.
     pub async fn enqueue(
         &self,
         scope: &ProjectScope,
-        run: &Run,
+        mut run: Run,
         change: &Change,
         idempotency: Option<&Idempotency>,
         actor: &str,
     ) -> Result<Enqueued, Error> {
+        let bytes = plan_of(&run).map_err(unwritten)?.as_ref().len();
+        if bytes > PLAN_BYTES {
+            return Err(Error::TooLarge(PLAN_BYTES));
+        }
+        if let Some(idempotency) = idempotency {
+            match self.name_run(scope, idempotency, run.run_id).await? {
+                Before::Nothing => {}
+                Before::Begun(run_id) => run.run_id = run_id,
+                Before::Stored(before) => return Ok(Enqueued::Before(before)),
+            }
+        }
+        if let Some(identity) = &run.identity {
+            self.keep_identity(scope, identity).await?;
+        }
+        let now = self.now();
+        let known = Known {
+            before: None,
+            after: &run,
+        };
+        let event_id = EventId::new(self.ids.as_ref(), now);
+        let entry = entries::element(event_id, actor, change.events.clone(), &known);
+        let item = entry.and_then(|entry| new_row(scope, &run, entry));
+        let put = Write::Put {
+            table: Table::Ledger,
+            item: item.map_err(unwritten)?,
+            only_if: Condition::Absent,
+        };
+        match self.store.write(vec![put]).await {
+            Ok(()) => Ok(Enqueued::New(Box::new(run))),
+            // Another attempt at the same request, or our own, whose answer was lost.
+            Err(WriteError::Condition(_)) => {
+                let stored = self.stored_run(scope, run.run_id).await?;
+                Ok(Enqueued::Before(Box::new(stored.run)))
+            }
+            Err(error) => Err(unwritten(error)),
+        }
+    }
+
+    /// Lets an idempotency key stand for a run, unless it stands for one already.
+    async fn name_run(
+        &self,
+        scope: &ProjectScope,
+        idempotency: &Idempotency,
+        run_id: RunId,
+    ) -> Result<Before, Error> {
         for attempt in 0..5 {
-            let now = self.now();
-            let mut writes = vec![
-                Write::Put {
-                    table: Table::Ledger,
-                    item: run_item(scope, run, 1, run.due_at()).map_err(unwritten)?,
-                    only_if: Condition::Absent,
-                },
-                self.audit_write(
-                    scope.project().as_str(),
-                    actor,
-                    Some(run.run_id),
-                    change.events.clone(),
-                    now,
-                )
-                .map_err(unwritten)?,
-            ];
-            if let Some(idempotency) = idempotency {
-                let expires_at = now
-                    .epoch_seconds()
-                    .saturating_add(limits::IDEMPOTENCY_SECONDS);
-                writes.push(Write::Put {
-                    table: Table::Ledger,
-                    item: idempotency_item(scope, idempotency, run.run_id, expires_at),
-                    only_if: Condition::AbsentOrBelow("expires_at", now.epoch_seconds()),
-                });
+            let now = self.now().epoch_seconds();
+            let expires_at = now.saturating_add(limits::IDEMPOTENCY_SECONDS);
+            let put = Write::Put {
+                table: Table::Ledger,
+                item: idempotency_item(scope, idempotency, run_id, expires_at),
+                only_if: Condition::AbsentOrBelow("expires_at", now),
+            };
+            match self.store.write(vec![put]).await {
+                Ok(()) => return Ok(Before::Nothing),
+                Err(WriteError::Condition(_)) => {}
+                Err(error) => return Err(unwritten(error)),
             }
-            match self.store.write(writes).await {
-                Ok(()) => return Ok(Enqueued::New),
-                Err(WriteError::Condition(failed)) if failed.contains(&2) => {
-                    if let Some(idempotency) = idempotency
-                        && let Some(before) = self.enqueued_before(scope, idempotency).await?
-                    {
-                        return Ok(Enqueued::Before(Box::new(before)));
-                    }
-                }
-                // Our own first attempt, whose answer was lost.
-                Err(WriteError::Condition(_)) => return Ok(Enqueued::New),
-                Err(WriteError::Busy) => {}
-                Err(WriteError::Unavailable(detail)) => return Err(Error::Unavailable(detail)),
+            match self.enqueued_before(scope, idempotency).await? {
+                Before::Nothing => self.back_off(attempt).await,
+                before => return Ok(before),
             }
-            self.back_off(attempt).await;
         }
         Err(Error::Contended)
     }

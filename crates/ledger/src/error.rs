@@ -34,6 +34,9 @@ pub enum Error {
     AtCapacity(u32),
     #[error("the row is `{0}`")]
     WrongState(&'static str),
+    /// The number is the most bytes, packed.
+    #[error("the run's steps are larger than {0} bytes when packed")]
+    TooLarge(usize),
     #[error("the idempotency key was used with another request")]
     IdempotencyMismatch,
     /// The project's rate limit is exhausted; the number is the seconds until the next permit.

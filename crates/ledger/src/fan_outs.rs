@@ -22,7 +22,6 @@ use crate::error::Error;
 use crate::keys;
 use crate::leases;
 use crate::ledger::Ledger;
-use crate::outbox::Ending;
 use crate::rows::{from_item, to_item, unwritten};
 use crate::runs::Page;
 use crate::store::{Condition, Item, Query, Range, Table, Write, WriteError};
@@ -152,16 +151,16 @@ impl Ledger {
             };
             let record =
                 aborted_item(owner, fan_out.fan_out_id, scope, &stored.run).map_err(unwritten)?;
-            let ending = Ending::Revoked {
-                revoked: &revoked,
-                fan_out_id: fan_out.fan_out_id,
+            let rule = |run: &mut Run, now| {
+                run.abort_revoked(revoked.clone(), Some(fan_out.fan_out_id), now)
             };
             let beside = vec![Write::Put {
                 table: Table::Ledger,
                 item: record,
                 only_if: Condition::Absent,
             }];
-            match self.end_run(scope, &stored, &actor, ending, beside).await? {
+            let ended = self.apply_beside(scope, &stored, &actor, beside, rule);
+            match ended.await? {
                 Attempt::Done(done) => return Ok(Some(*done)),
                 Attempt::SlotTaken | Attempt::Overtaken => self.back_off(attempt).await,
             }

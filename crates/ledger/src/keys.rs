@@ -168,6 +168,24 @@ pub fn run(scope: &ProjectScope, id: RunId) -> Key {
     key(runs(scope, shard(id.uuid().into_bytes(), SHARDS)), id)
 }
 
+/// Row of a resolved identity, by its hash.
+pub fn identity(scope: &ProjectScope, hash: &str) -> Key {
+    key(
+        format!("PRJ#{}#IDENTITY#{hash}", scope.project()),
+        "IDENTITY",
+    )
+}
+
+/// Partition of the entries that were moved out of a run's row.
+pub fn moved_of(scope: &ProjectScope, id: RunId) -> String {
+    format!("PRJ#{}#ENTRIES#{id}", scope.project())
+}
+
+/// One row of entries that were moved out of a run's row.
+pub fn moved_entries(scope: &ProjectScope, id: RunId, number: u32) -> Key {
+    key(moved_of(scope, id), format_args!("{number:06}"))
+}
+
 /// The project in a run's partition key, for rows that the due index found.
 pub fn scope_of_run(pk: &str) -> Option<ProjectScope> {
     let project = pk.strip_prefix("PRJ#")?.split_once("#RUNS#")?.0;

@@ -1,10 +1,14 @@
 //! Leases: one row for each live claim, in a numbered slot of its holder.
 //!
-//! The transaction that leases the step adds the row, and the one that ends the claim deletes it.
-//! So the row exists exactly while the claim is live. A taken slot refuses a second lease. This
-//! enforces `max_concurrent` under any race, without a counter that all claims of a worker would
-//! contend for. Heartbeats change `until` on this row only, so they never conflict with the run's
-//! own transitions. When the claim has been lost, they find no row.
+//! A claim takes its row before it writes its run, and the end of a claim deletes it afterwards. So
+//! a hold never exists without its lease, and whoever reads all leases finds all holds. A lease
+//! whose claim never came, or whose end was interrupted, has no hold: it releases nothing, and its
+//! slot may be taken over once it has run out.
+//!
+//! A taken slot refuses a second lease. This enforces `max_concurrent` under any race, without a
+//! counter that all claims of a worker would contend for. Heartbeats change `until` on this row
+//! only, so they never conflict with the run's own transitions. When the claim has been lost, they
+//! find no row.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::run::{Fence, Lease, LeaseKey};
@@ -174,31 +178,80 @@ impl Ledger {
     }
 }
 
-/// The write that takes a slot for a claim.
+/// The write that takes a free slot for a claim.
 pub(crate) fn take(scope: &ProjectScope, lease: &Lease) -> Write {
+    put(scope, lease, Condition::Absent)
+}
+
+/// The write that frees a slot whose lease has run out and has no hold. Nobody must have changed
+/// the lease since it was read.
+pub(crate) fn reclaim(scope: &ProjectScope, holder: WorkerId, lease: &HeldLease) -> Write {
+    let step = keys::lease_step(lease.run_id, &lease.step_id);
+    Write::Delete {
+        key: keys::lease(scope, holder, lease.slot),
+        only_if: Condition::Is(vec![
+            ("step", AttributeValue::S(step)),
+            ("fence", AttributeValue::N(lease.fence.to_string())),
+            ("until", AttributeValue::N(lease.until.millis().to_string())),
+        ]),
+    }
+}
+
+/// The write that gives the lease of a repeated claim its new fence.
+pub(crate) fn renumber(scope: &ProjectScope, lease: &Lease) -> Write {
+    let step = keys::lease_step(lease.run_id, &lease.step_id);
+    put(
+        scope,
+        lease,
+        Condition::AbsentOr("step", AttributeValue::S(step)),
+    )
+}
+
+fn put(scope: &ProjectScope, lease: &Lease, only_if: Condition) -> Write {
     let step = keys::lease_step(lease.run_id, &lease.step_id);
     let key = keys::lease(scope, lease.holder, lease.slot);
-    let item = lease_item(key, &step, lease);
-    // A worker that repeats its claim replaces its own lease.
     Write::Put {
         table: Table::Ledger,
-        item,
+        item: lease_item(key, &step, lease),
+        only_if,
+    }
+}
+
+/// The write that frees the slot of a claim that has ended.
+pub(crate) fn release(scope: &ProjectScope, lease: &LeaseKey) -> Write {
+    Write::Delete {
+        key: keys::lease(scope, lease.holder, lease.slot),
+        only_if: Condition::Is(of_claim(lease)),
+    }
+}
+
+/// The write that frees a slot whose claim did not come about. Nobody must have taken it over:
+/// whoever does puts a later `until`.
+pub(crate) fn give_back(scope: &ProjectScope, lease: &Lease) -> Write {
+    let mut own = of_claim(&lease.key());
+    own.push(("until", AttributeValue::N(lease.until.millis().to_string())));
+    Write::Delete {
+        key: keys::lease(scope, lease.holder, lease.slot),
+        only_if: Condition::Is(own),
+    }
+}
+
+/// The write that frees the slot of a hold that is taken from its holder. A claim that was repeated
+/// may not have renumbered its lease yet.
+pub(crate) fn take_back(scope: &ProjectScope, lease: &LeaseKey) -> Write {
+    let step = keys::lease_step(lease.run_id, &lease.step_id);
+    Write::Delete {
+        key: keys::lease(scope, lease.holder, lease.slot),
         only_if: Condition::AbsentOr("step", AttributeValue::S(step)),
     }
 }
 
-/// The write that frees a claim's slot.
-pub(crate) fn release(scope: &ProjectScope, lease: &LeaseKey) -> Write {
-    Write::Delete {
-        key: keys::lease(scope, lease.holder, lease.slot),
-        only_if: Condition::Is(vec![
-            (
-                "step",
-                AttributeValue::S(keys::lease_step(lease.run_id, &lease.step_id)),
-            ),
-            ("fence", AttributeValue::N(lease.fence.to_string())),
-        ]),
-    }
+fn of_claim(lease: &LeaseKey) -> Vec<(&'static str, AttributeValue)> {
+    let step = keys::lease_step(lease.run_id, &lease.step_id);
+    vec![
+        ("step", AttributeValue::S(step)),
+        ("fence", AttributeValue::N(lease.fence.to_string())),
+    ]
 }
 
 fn lease_item(key: Key, step: &str, lease: &Lease) -> crate::store::Item {

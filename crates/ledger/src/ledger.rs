@@ -5,7 +5,11 @@ use std::sync::Arc;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::{Clock, IdSource, ProjectScope, Timestamp};
 
+use crate::identities::Remembered;
 use crate::store::Store;
+
+/// Days after its end for which a run is kept.
+const RUN_DAYS: i64 = 90;
 
 /// The two tables, the clock, and the source of ids and secrets.
 #[derive(Clone)]
@@ -14,6 +18,8 @@ pub struct Ledger {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) watch: Option<Arc<dyn Watch>>,
+    pub(crate) identities: Arc<Remembered>,
+    pub(crate) run_days: i64,
 }
 
 /// Receives the events that transitions of runs have stored.
@@ -30,6 +36,8 @@ impl Ledger {
             clock,
             ids,
             watch: None,
+            identities: Arc::default(),
+            run_days: RUN_DAYS,
         }
     }
 
@@ -40,6 +48,12 @@ impl Ledger {
             watch: Some(watch),
             ..self
         }
+    }
+
+    /// This ledger, which keeps runs for this many days after their end.
+    #[must_use]
+    pub fn keeping_runs(self, run_days: i64) -> Self {
+        Self { run_days, ..self }
     }
 
     /// The current time, by the ledger's clock.

@@ -1,7 +1,8 @@
 //! The two tables: the ledger, which is the only authority on what runs, and the audit trail.
 //!
-//! Each protocol is one module, and each transaction is written once. Every key is built from a
-//! `ProjectScope`. Every state change commits with its audit entry; the `outbox` module has the one
+//! Each protocol is one module, and each write is written once. Every key is built from a
+//! `ProjectScope`. Every state change of a run commits with its audit entry in the same row; every
+//! other state change commits in one transaction with its entry. The `outbox` module has the one
 //! exception, for changes that only take authority away. Every write is conditional. So it is safe
 //! to run a handler twice, or two handlers at once.
 
@@ -12,22 +13,27 @@ mod due;
 mod dynamo;
 mod ended_tasks;
 mod enqueue;
+mod entries;
 mod error;
 mod fan_outs;
 mod fleet;
+mod identities;
 mod keys;
 mod leases;
 mod ledger;
 mod outbox;
+mod packed;
 mod profiles;
 mod projects;
 mod rates;
 mod revocations;
 mod rows;
+mod run_rows;
 mod runs;
 pub mod store;
 mod task_definitions;
 mod tokens;
+mod trail;
 mod transition;
 
 pub use audit::{AuditFilter, AuditPage, EventFilter, audit_entry_of_image, audit_shard_of};
@@ -35,14 +41,17 @@ pub use audit_rows::AUDIT_SHARDS;
 pub use claim::{Claimed, NewClaim, Start, StartedSandbox};
 pub use due::{Due, DueRun, due_shards};
 pub use dynamo::{Dynamo, Tables};
-pub use enqueue::{Enqueued, Idempotency};
+pub use enqueue::{Before, Enqueued, Idempotency};
 pub use error::Error;
 pub use fleet::Registration;
+pub use identities::{Identities, IdentityHash, identity_of_image};
 pub use leases::{HeldLease, LeaseRow};
 pub use ledger::{Ledger, Watch};
 pub use outbox::{WaitingEntry, audit_entry_of_outbox};
+pub use packed::unpacked;
 pub use profiles::{ProfileVersion, owner_of};
 pub use rates::Rates;
+pub use run_rows::{Added, RunRow};
 pub use runs::Page;
 pub use store::{Meter, Store};
 pub use transition::Transitioned;

@@ -1,65 +1,37 @@
 //! The outbox: revoking and aborting continue while the audit table does not answer, and their
 //! audit entries are kept.
 //!
-//! No audit, no secret: everything that gives authority commits with its audit entry or not at all.
-//! Three operations only take authority away: cancelling a run, revoking keys, and aborting the
-//! runs that hold them. Refusing these because an entry cannot be recorded would leave a leaked key
-//! in use. So only these have a second way. When their transaction finds the audit table
+//! A run's entries are in its own row, so ending a run never waits for the audit table. Every other
+//! state change commits with its entry in one transaction over both tables, or not at all. Revoking
+//! keys only takes authority away. Refusing it because an entry cannot be recorded would leave a
+//! leaked key in use. So only this has a second way. When its transaction finds the audit table
 //! unavailable, the same transaction is made with the entry in a row of the ledger instead, under
 //! the same event id. The row is in the due index, and `sweep` moves it to the trail.
 //!
 //! - **No entry is lost.** The entry is part of its change's transaction, in one table or the
 //!   other. The transaction that puts it into the trail also removes it from the ledger.
 //! - **No change is made twice.** The outcome of the first attempt may be unknown. The second
-//!   attempt has the same conditions: the version that was read, or the absence of the rows. So at
-//!   most one of the two succeeds, whichever arrives later. If the first one did, the second fails
-//!   on its condition, and the stored rows are read again.
-//! - **Nothing else can use it.** Only [`Ending`] and revocations are accepted, by type and not by
-//!   a rule that the caller passes. Neither can take a lease.
+//!   attempt has the same conditions: the absence of the rows. So at most one of the two succeeds,
+//!   whichever arrives later. If the first one did, the second fails on its condition, and the
+//!   stored rows are read again.
+//! - **Nothing else can use it.** Only revocations are accepted, by type.
 //!
 //! The trail does not show the entry until it has been moved. `docs/decisions/017-outbox.md` gives
 //! the reasons.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use sealfleet_domain::revocation::Revoked;
-use sealfleet_domain::run::{Change, Refusal, Run};
-use sealfleet_domain::{EventId, FanOutId, ProjectScope, RunId, Timestamp};
+use sealfleet_domain::{EventId, Timestamp};
 
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
 use crate::store::{Condition, Item, Key, Table, Write, WriteError};
-use crate::transition::{Attempt, Stored, TRIES, Transitioned};
 
 /// The attribute with the trail's partition that the entry will move to.
 const PARTITION: &str = "trail";
 /// Seconds until `sweep` tries again to move an entry, so that other due rows of its shard come
 /// first.
 const AGAIN_SECONDS: i64 = 30;
-
-/// An end of a run from outside. It only takes authority away.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Ending<'a> {
-    /// A caller cancelled it.
-    Cancelled,
-    /// A fan-out aborts it because it holds a revoked key.
-    Revoked {
-        revoked: &'a Revoked,
-        fan_out_id: FanOutId,
-    },
-}
-
-impl Ending<'_> {
-    fn apply(self, run: &mut Run, now: Timestamp) -> Result<Change, Refusal> {
-        match self {
-            Self::Cancelled => run.cancel(now),
-            Self::Revoked {
-                revoked,
-                fan_out_id,
-            } => run.abort_revoked(revoked.clone(), Some(fan_out_id), now),
-        }
-    }
-}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingEntry {
@@ -69,46 +41,6 @@ pub struct WaitingEntry {
 }
 
 impl Ledger {
-    /// Cancels a run for a caller, even while the audit table does not answer.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] when the run has ended, [`Error::NotFound`], [`Error::Contended`], or the
-    /// ledger does not answer. In each case nothing was written.
-    pub async fn cancel(
-        &self,
-        scope: &ProjectScope,
-        run_id: RunId,
-        actor: &str,
-    ) -> Result<Transitioned, Error> {
-        for attempt in 0..TRIES {
-            let stored = self.stored_run(scope, run_id).await?;
-            match self
-                .end_run(scope, &stored, actor, Ending::Cancelled, Vec::new())
-                .await?
-            {
-                Attempt::Done(done) => return Ok(*done),
-                Attempt::SlotTaken | Attempt::Overtaken => self.back_off(attempt).await,
-            }
-        }
-        Err(Error::Contended)
-    }
-
-    /// Ends a run as it was read, together with the writes `beside`.
-    pub(crate) async fn end_run(
-        &self,
-        scope: &ProjectScope,
-        stored: &Stored,
-        actor: &str,
-        ending: Ending<'_>,
-        beside: Vec<Write>,
-    ) -> Result<Attempt, Error> {
-        let (prepared, mut writes) =
-            self.prepare(scope, stored, actor, |run, now| ending.apply(run, now))?;
-        writes.extend(beside);
-        let written = self.write_or_wait(writes).await;
-        self.settled(scope, prepared, written)
-    }
-
     /// Writes revocations and their audit entry.
     pub(crate) async fn write_revocations(&self, writes: Vec<Write>) -> Result<(), WriteError> {
         self.write_or_wait(writes).await

@@ -8,7 +8,6 @@ use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
 use crate::store::{Query, Range, Table};
-use crate::transition::read_run;
 
 /// A page of rows.
 #[derive(Clone, Debug)]
@@ -59,7 +58,7 @@ impl Ledger {
                     .map_err(Error::Unavailable)?;
                 of_shard += rows.items.len();
                 for item in rows.items {
-                    found.push(read_run(item)?.run);
+                    found.push(self.read_run(scope, &item).await?.run);
                 }
                 after = rows.more_after;
                 if after.is_none() || of_shard > limit {

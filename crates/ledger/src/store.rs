@@ -38,6 +38,30 @@ pub enum Condition {
     Is(Vec<(&'static str, AttributeValue)>),
     /// The row's numeric attribute is in this range, both ends included.
     Between(&'static str, i64, i64),
+    /// The row exists, and all of these hold for its attributes. Not empty.
+    All(Vec<(String, Test)>),
+}
+
+/// What must be true of one attribute.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Test {
+    /// It has this value.
+    Is(AttributeValue),
+    /// It is a number that is not above this one.
+    AtMost(i64),
+    /// The row does not have it.
+    Missing,
+}
+
+/// A change of one attribute.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Edit {
+    Set(AttributeValue),
+    Remove,
+    /// Adds the elements of a list at the end of the attribute, which is a list.
+    Append(AttributeValue),
+    /// Adds to the attribute, which is a number.
+    Increase(i64),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +82,14 @@ pub enum Write {
         amount: i64,
         /// When time to live may delete the row, in seconds since the Unix epoch.
         expires_at: Option<i64>,
+        only_if: Condition,
+    },
+    /// Changes attributes of one row of the ledger, and leaves the others as they are. Updates of
+    /// different attributes do not conflict.
+    Update {
+        key: Key,
+        /// Each attribute once.
+        edits: Vec<(String, Edit)>,
         only_if: Condition,
     },
     /// Deletes a row of the ledger.

@@ -1,26 +1,38 @@
-//! One transition of a run: read it, apply a pure rule, and write everything that changes in one
-//! transaction or nothing.
+//! One transition of a run: read it, apply a pure rule, and write what changes, or nothing.
 //!
-//! The transaction holds the run's document (on the condition that its version is still the one
-//! read), the leases that the change takes or releases, and the audit entry. So no state change
-//! exists without its audit row, and no secret is released without its record. If two transitions
-//! read the same version, one is refused. It reads again and applies its rule to the new state.
-//! Applying a rule twice is safe, because each rule names the fence that it acts on.
+//! One conditional write changes the steps, and appends the audit entry to the same row (`run_rows`,
+//! `entries`). So no state changes without its entry, and no secret is released without its record.
+//! A write that was overtaken changes nothing: the run is read again, and the rule is applied to
+//! its new state. Applying a rule twice is safe, because each rule names the fence that it acts on.
+//!
+//! Leases are rows of their own. A claim takes its lease before it writes the run, and an end frees
+//! the lease after it. So a hold never exists without its lease. A process that dies in between
+//! leaves a lease without a hold: it blocks a slot of its worker until it has run out (`claim`).
+//! Only a hold that is taken from its holder loses its lease in the same transaction: the holder may
+//! be at work, and its next heartbeat must not find the lease.
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::{StreamExt as _, stream};
 use sealfleet_domain::audit::Event;
-use sealfleet_domain::run::{Change, Refusal, Run};
-use sealfleet_domain::{ProjectScope, RunId, Timestamp};
+use sealfleet_domain::run::{Change, Lease, Refusal, Run};
+use sealfleet_domain::{EventId, ProjectScope, RunId, Timestamp};
 
+use crate::entries::{self, Known};
 use crate::error::Error;
 use crate::keys;
 use crate::leases;
 use crate::ledger::Ledger;
-use crate::rows::{from_item, to_item, unwritten};
-use crate::store::{Condition, Item, Table, Write, WriteError};
+use crate::rows::unwritten;
+use crate::run_rows::{self, Changing, MOVE_BYTES, Raw, RunRow};
+use crate::store::{Item as Row, Table, Write, WriteError};
 
 /// Attempts at a transition that other writers keep overtaking.
-pub(crate) const TRIES: u32 = 10;
+pub(crate) const TRIES: u32 = 12;
+/// Leases that are freed at once.
+const FREED_AT_ONCE: usize = 16;
+/// Actions of one transaction at most ("Amazon DynamoDB Transactions: How it works").
+const TRANSACTION: usize = 100;
+/// Seconds in a day.
+const DAY: i64 = 24 * 3600;
 
 #[derive(Clone, Debug)]
 pub struct Transitioned {
@@ -35,22 +47,14 @@ pub(crate) enum Attempt {
     Done(Box<Transitioned>),
     /// Another lease has taken the holder's slot.
     SlotTaken,
-    /// Somebody else changed the same rows first.
+    /// Somebody else changed the same steps first.
     Overtaken,
 }
 
-/// A run as it was read, with the attributes that its row has beside the document.
+/// A run as it was read.
 pub(crate) struct Stored {
     pub run: Run,
-    version: u64,
-    due_at: Option<Timestamp>,
-}
-
-/// A transition that is ready to be stored.
-pub(crate) struct Prepared {
-    run: Run,
-    change: Change,
-    at: Timestamp,
+    raw: Raw,
 }
 
 impl Ledger {
@@ -58,7 +62,7 @@ impl Ledger {
     ///
     /// # Errors
     /// A refusal of the rule, [`Error::NotFound`], [`Error::Contended`], or the tables do not
-    /// answer. In each case nothing was written.
+    /// answer. In each case the run is as it was.
     pub async fn transition(
         &self,
         scope: &ProjectScope,
@@ -67,26 +71,13 @@ impl Ledger {
         mut rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
     ) -> Result<Transitioned, Error> {
         for attempt in 0..TRIES {
-            match self
-                .transition_once(scope, run_id, actor, &mut rule)
-                .await?
-            {
+            let stored = self.stored_run(scope, run_id).await?;
+            match self.apply(scope, &stored, actor, &mut rule).await? {
                 Attempt::Done(done) => return Ok(*done),
                 Attempt::SlotTaken | Attempt::Overtaken => self.back_off(attempt).await,
             }
         }
         Err(Error::Contended)
-    }
-
-    pub(crate) async fn transition_once(
-        &self,
-        scope: &ProjectScope,
-        run_id: RunId,
-        actor: &str,
-        mut rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
-    ) -> Result<Attempt, Error> {
-        let stored = self.stored_run(scope, run_id).await?;
-        self.apply(scope, &stored, actor, &mut rule).await
     }
 
     /// Applies `rule` to a run as it was read, and stores what it changes.
@@ -97,74 +88,149 @@ impl Ledger {
         actor: &str,
         rule: impl FnOnce(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
     ) -> Result<Attempt, Error> {
-        let (prepared, writes) = self.prepare(scope, stored, actor, rule)?;
-        if writes.is_empty() {
-            return Ok(Attempt::Done(Box::new(Transitioned {
-                run: prepared.run,
-                change: prepared.change,
-            })));
-        }
-        let written = self.store.write(writes).await;
-        self.settled(scope, prepared, written)
+        self.apply_beside(scope, stored, actor, Vec::new(), rule)
+            .await
     }
 
-    /// The result of a transition, from the result of its writes.
-    pub(crate) fn settled(
-        &self,
-        scope: &ProjectScope,
-        prepared: Prepared,
-        written: Result<(), WriteError>,
-    ) -> Result<Attempt, Error> {
-        let Prepared { run, change, at } = prepared;
-        match written {
-            Ok(()) => {
-                if let Some(watch) = &self.watch {
-                    watch.stored(scope, &change.events, at);
-                }
-                Ok(Attempt::Done(Box::new(Transitioned { run, change })))
-            }
-            // The lease is the second write. The first did not fail, so the run is unchanged.
-            Err(WriteError::Condition(failed)) if change.take.is_some() && failed == [1] => {
-                Ok(Attempt::SlotTaken)
-            }
-            Err(WriteError::Condition(_) | WriteError::Busy) => Ok(Attempt::Overtaken),
-            Err(WriteError::Unavailable(detail)) => Err(Error::Unavailable(detail)),
-        }
-    }
-
-    /// Applies `rule` to a run as it was read. Returns what must be written: nothing if nothing
-    /// changed.
-    pub(crate) fn prepare(
+    /// The same, in one transaction with the writes `beside`.
+    pub(crate) async fn apply_beside(
         &self,
         scope: &ProjectScope,
         stored: &Stored,
         actor: &str,
-        rule: impl FnOnce(&mut Run, Timestamp) -> Result<Change, Refusal>,
-    ) -> Result<(Prepared, Vec<Write>), Error> {
+        beside: Vec<Write>,
+        rule: impl FnOnce(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
+    ) -> Result<Attempt, Error> {
         let now = self.now();
         let mut run = stored.run.clone();
         let change = rule(&mut run, now)?;
-        if change.events.is_empty() && !change.quiet {
-            return Ok((
-                Prepared {
-                    run,
-                    change,
-                    at: now,
-                },
-                Vec::new(),
-            ));
+        if !stored.is_changed(&run, &change) {
+            return Ok(Attempt::Done(Box::new(Transitioned { run, change })));
         }
-        let writes = self
-            .writes(scope, stored, &run, &change, actor, now)
-            .map_err(unwritten)?;
-        Ok((
-            Prepared {
-                run,
-                change,
-                at: now,
-            },
-            writes,
-        ))
+        if stored.raw.entry_bytes > MOVE_BYTES {
+            self.move_entries(scope, stored).await?;
+            return Ok(Attempt::Overtaken);
+        }
+        for step in run.steps.values() {
+            if let Some(fresh) = step.state.hold().and_then(|hold| hold.identity.as_deref()) {
+                self.keep_identity(scope, fresh).await?;
+            }
+        }
+        let taken = match &change.take {
+            // A claim that is repeated has its lease; only the fence in it changes, afterwards.
+            Some(lease) if !stored.holds(lease) => {
+                if !self.take_slot(scope, lease).await? {
+                    return Ok(Attempt::SlotTaken);
+                }
+                Some(lease)
+            }
+            _ => None,
+        };
+        let write = self.run_write(scope, stored, &run, &change, actor, now);
+        let mut writes = vec![write.map_err(unwritten)?];
+        writes.extend(beside);
+        let back = change.take_back.iter();
+        let mut back: Vec<Write> = back.map(|lease| leases::take_back(scope, lease)).collect();
+        // A transaction has no room for more. One lease that stays leads a fan-out to the run.
+        let room = TRANSACTION.saturating_sub(writes.len());
+        self.free(back.split_off(back.len().min(room))).await;
+        writes.extend(back);
+        match self.store.write(writes).await {
+            Ok(()) => {}
+            Err(WriteError::Condition(_) | WriteError::Busy) => {
+                if let Some(lease) = taken {
+                    self.free([leases::give_back(scope, lease)]).await;
+                }
+                return Ok(Attempt::Overtaken);
+            }
+            // It may have happened: the lease stays.
+            Err(WriteError::Unavailable(detail)) => return Err(Error::Unavailable(detail)),
+        }
+        if let Some(watch) = &self.watch {
+            watch.stored(scope, &change.events, now);
+        }
+        if let Some(lease) = change.take.as_ref().filter(|_| taken.is_none()) {
+            let written = self.store.write(vec![leases::renumber(scope, lease)]).await;
+            written.map_err(unwritten)?;
+        }
+        let ended = change.release.iter();
+        self.free(ended.map(|lease| leases::release(scope, lease)))
+            .await;
+        Ok(Attempt::Done(Box::new(Transitioned { run, change })))
+    }
+
+    /// The write that changes the run's row.
+    fn run_write(
+        &self,
+        scope: &ProjectScope,
+        stored: &Stored,
+        run: &Run,
+        change: &Change,
+        actor: &str,
+        now: Timestamp,
+    ) -> Result<Write, WriteError> {
+        let known = Known {
+            before: Some(&stored.run),
+            after: run,
+        };
+        let entry = if change.events.is_empty() {
+            None
+        } else {
+            let event_id = EventId::new(self.ids.as_ref(), now);
+            let events = change.events.clone();
+            Some(entries::element(event_id, actor, events, &known)?)
+        };
+        let changing = Changing {
+            scope,
+            before: &stored.run,
+            after: run,
+            raw: &stored.raw,
+            whole: change.whole,
+            entry,
+            expires_at: self.expiry(now),
+        };
+        changing.write()
+    }
+
+    /// When a run that has ended now may be deleted, in seconds since the Unix epoch.
+    fn expiry(&self, now: Timestamp) -> i64 {
+        now.epoch_seconds()
+            .saturating_add(self.run_days.saturating_mul(DAY))
+    }
+
+    /// Takes a slot for a claim. `false` when it is taken.
+    async fn take_slot(&self, scope: &ProjectScope, lease: &Lease) -> Result<bool, Error> {
+        match self.store.write(vec![leases::take(scope, lease)]).await {
+            Ok(()) => Ok(true),
+            Err(WriteError::Condition(_)) => Ok(false),
+            Err(error) => Err(unwritten(error)),
+        }
+    }
+
+    /// Frees slots. A lease that stays is without a hold, and its slot is taken over later.
+    async fn free(&self, deletes: impl IntoIterator<Item = Write>) {
+        let each = deletes.into_iter().map(async |delete| {
+            let freed = self.store.write(vec![delete]).await;
+            if let Err(error @ (WriteError::Busy | WriteError::Unavailable(_))) = freed {
+                tracing::warn!(
+                    ?error,
+                    "a lease was not freed; its slot is taken over later"
+                );
+            }
+        });
+        stream::iter(each)
+            .buffer_unordered(FREED_AT_ONCE)
+            .collect::<()>()
+            .await;
+    }
+
+    /// Moves a row's entries to a row of their own. Somebody else may be faster.
+    async fn move_entries(&self, scope: &ProjectScope, stored: &Stored) -> Result<(), Error> {
+        let writes = run_rows::move_entries(scope, stored.run.run_id, &stored.raw);
+        match self.store.write(writes).await {
+            Ok(()) | Err(WriteError::Condition(_) | WriteError::Busy) => Ok(()),
+            Err(error) => Err(unwritten(error)),
+        }
     }
 
     /// Waits for a random time whose limit grows with `attempt` (full jitter).
@@ -186,46 +252,16 @@ impl Ledger {
             .await
             .map_err(Error::Unavailable)?
             .ok_or(Error::NotFound)?;
-        read_run(item)
+        self.read_run(scope, &item).await
     }
 
-    /// The writes of a transition's transaction.
-    fn writes(
-        &self,
-        scope: &ProjectScope,
-        stored: &Stored,
-        run: &Run,
-        change: &Change,
-        actor: &str,
-        now: Timestamp,
-    ) -> Result<Vec<Write>, WriteError> {
-        let version = AttributeValue::N(stored.version.to_string());
-        let mut writes = vec![Write::Put {
-            table: Table::Ledger,
-            item: run_item(
-                scope,
-                run,
-                stored.version.saturating_add(1),
-                due_to_store(stored.due_at, run, now),
-            )?,
-            only_if: Condition::Is(vec![("v", version)]),
-        }];
-        if let Some(lease) = &change.take {
-            writes.push(leases::take(scope, lease));
-        }
-        for lease in &change.release {
-            writes.push(leases::release(scope, lease));
-        }
-        if !change.events.is_empty() {
-            writes.push(self.audit_write(
-                scope.project().as_str(),
-                actor,
-                Some(run.run_id),
-                change.events.clone(),
-                now,
-            )?);
-        }
-        Ok(writes)
+    /// Reads a run from its row, with the identities that it names.
+    pub(crate) async fn read_run(&self, scope: &ProjectScope, item: &Row) -> Result<Stored, Error> {
+        let row = RunRow::of_image(item)?;
+        let identities = self.load_identities(scope, row.names()).await?;
+        let raw = row.raw.clone();
+        let run = row.run(&identities)?;
+        Ok(Stored { run, raw })
     }
 
     /// Writes an audit entry for events that change no row, such as a refusal.
@@ -246,62 +282,22 @@ impl Ledger {
     }
 }
 
-/// The due time to store in the index.
-///
-/// If the indexed time is not later than necessary, it is left unchanged, because moving it costs
-/// two more writes. `sweep` then visits the run too early, sees that nothing is due yet, and moves
-/// the time. Most runs end before that.
-fn due_to_store(stored: Option<Timestamp>, run: &Run, now: Timestamp) -> Option<Timestamp> {
-    let next = run.due_at()?;
-    match stored {
-        Some(stored) if stored <= next && stored > now => Some(stored),
-        _ => Some(next),
+impl Stored {
+    /// Whether there is anything to write.
+    fn is_changed(&self, run: &Run, change: &Change) -> bool {
+        let due = run.due_at();
+        !change.events.is_empty() || (change.quiet && (*run != self.run || due != self.raw.due_at))
     }
-}
 
-pub(crate) fn run_item(
-    scope: &ProjectScope,
-    run: &Run,
-    version: u64,
-    due_at: Option<Timestamp>,
-) -> Result<Item, WriteError> {
-    let mut item = to_item(run, keys::run(scope, run.run_id))?;
-    // The sort key contains it, and writing a row of more than 1 KB costs twice as much.
-    item.remove("run_id");
-    item.insert("v".to_owned(), AttributeValue::N(version.to_string()));
-    item.insert(
-        "state".to_owned(),
-        AttributeValue::S(run.state().name().to_owned()),
-    );
-    if let Some(due_at) = due_at {
-        item.insert(
-            "due_shard".to_owned(),
-            AttributeValue::S(keys::due_shard(run.run_id.uuid().into_bytes())),
-        );
-        item.insert(
-            "due_at".to_owned(),
-            AttributeValue::N(due_at.millis().to_string()),
-        );
+    /// Whether the step is held in the slot of this lease.
+    fn holds(&self, lease: &Lease) -> bool {
+        let step = self.run.steps.get(&lease.step_id);
+        step.and_then(|step| step.state.hold())
+            .is_some_and(|hold| hold.holder == lease.holder && hold.slot == lease.slot)
     }
-    Ok(item)
-}
 
-pub(crate) fn read_run(mut item: Item) -> Result<Stored, Error> {
-    let number = |item: &Item, name: &str| {
-        item.get(name)
-            .and_then(|value| value.as_n().ok())
-            .and_then(|text| text.parse::<i64>().ok())
-    };
-    let version = number(&item, "v").and_then(|version| u64::try_from(version).ok());
-    let due_at = number(&item, "due_at").map(Timestamp::from_millis);
-    if let Some(sk) = item.get("sk").cloned() {
-        item.insert("run_id".to_owned(), sk);
+    /// The identities and entries of the row, for the trail of a run.
+    pub(crate) const fn raw(&self) -> &Raw {
+        &self.raw
     }
-    let run = from_item(item)?;
-    let version = version.ok_or_else(|| Error::Unreadable("a run without a version".to_owned()))?;
-    Ok(Stored {
-        run,
-        version,
-        due_at,
-    })
 }

@@ -30,7 +30,10 @@ impl Run {
         reason: &AbortReason,
         now: Timestamp,
     ) -> Result<Change, Refusal> {
-        let mut change = Change::default();
+        let mut change = Change {
+            whole: true,
+            ..Change::default()
+        };
         change.events.push(event);
         let live: Vec<StepId> = self
             .steps
@@ -126,7 +129,7 @@ impl Run {
     ) -> Result<(), Refusal> {
         let hold = self.step(step_id)?.state.hold().cloned();
         if let Some(hold) = &hold {
-            change.release.push(self.lease_key(step_id, hold));
+            change.take_back.push(self.lease_key(step_id, hold));
         }
         // A worker learns of it by its next heartbeat; only what a host runs is stopped by a call
         // of ours.

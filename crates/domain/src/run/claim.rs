@@ -11,6 +11,9 @@ use crate::ids::WorkerId;
 use crate::names::StepId;
 use crate::step::{Executor, Failure, Fence, Handle, Hold, OnDrift, StepState};
 
+/// Seconds beyond a step's timeout that its sandbox is given to end by itself.
+pub const GRACE_SECONDS: i64 = 30;
+
 impl Run {
     /// Whether `worker` could claim a step now.
     ///
@@ -81,6 +84,13 @@ impl Run {
         let slot = step.state.hold().map_or(slot, |hold| hold.slot);
         let fence = step.fence.next();
         let due = now.plus_seconds(pace.lease_seconds);
+        let until = match executor {
+            Executor::Worker => due,
+            // Nobody renews it. The host ends its sandbox before this.
+            Executor::Host => {
+                due.plus_seconds(i64::from(step.spec.timeout_seconds) + GRACE_SECONDS)
+            }
+        };
         step.fence = fence;
         step.last_holder = Some(holder);
         let kept = identity
@@ -102,7 +112,7 @@ impl Run {
             fence,
             holder,
             slot,
-            until: due,
+            until,
             identity: identity.is_some(),
         };
         let mut change = Change {
@@ -133,6 +143,23 @@ impl Run {
             });
         }
         Ok(change)
+    }
+
+    /// Uses up the fence of a claim that took a lease and never came, so that it cannot come any
+    /// more. Only a step that still waits for it changes.
+    ///
+    /// # Errors
+    /// When the run has no such step.
+    pub fn void(&mut self, step_id: &StepId, fence: Fence) -> Result<Change, Refusal> {
+        let step = self.step_mut(step_id)?;
+        let waits = matches!(step.state, StepState::Queued { .. }) && step.fence < fence;
+        if waits {
+            step.fence = fence;
+        }
+        Ok(Change {
+            quiet: waits,
+            ..Change::default()
+        })
     }
 
     /// `Queued | Leased -> Failed`: a step may not start with what it would see. Nothing was

@@ -99,7 +99,7 @@ impl Run {
     ) -> Result<Change, Refusal> {
         let hold = self.held(step_id, None, fence)?.clone();
         let mut change = Change {
-            release: vec![self.lease_key(step_id, &hold)],
+            take_back: vec![self.lease_key(step_id, &hold)],
             ..Change::default()
         };
         if let (Executor::Host, Some(handle)) = (hold.executor, &hold.handle) {
@@ -215,6 +215,7 @@ impl Run {
         step.attempt = 1;
         let mut change = Change {
             ready: vec![(step_id.clone(), step.spec.pool.clone())],
+            whole: true,
             ..Change::default()
         };
         change.events.push(Event::StepRetried {

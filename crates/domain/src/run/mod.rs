@@ -1,11 +1,11 @@
 //! Runs and the step machine.
 //!
-//! A run is one document, and every transition is a pure function from a document to a [`Change`]:
-//! the events that became true, the leases to write or remove, the queue messages to send and the
-//! sandboxes to stop. The ledger stores the changed document, the leases and the audit entry in one
-//! transaction, conditional on the document's version, so two transitions that read the same
-//! version never both happen. What needs the whole picture (a step becomes ready when the last step
-//! it needs succeeds) is thereby never decided on half of it.
+//! A run is one row, and every transition is a pure function from a run to a [`Change`]: the events
+//! that became true, the leases to write or remove, the queue messages to send and the sandboxes to
+//! stop. The ledger stores what changed and the events in one conditional write. It requires that
+//! the steps that changed are as they were read. So transitions of different steps commute. A rule
+//! that looks at other steps too (a step becomes ready when the last step it needs succeeds) says
+//! so ([`Change::whole`]), and no two such rules that read the same run both happen.
 //!
 //! A fence grows with each claim of a step. Whoever acts on a lease names its fence; another fence
 //! changes nothing.
@@ -17,6 +17,7 @@ mod graph;
 mod settle;
 mod types;
 
+pub use claim::GRACE_SECONDS;
 pub use graph::{InvalidGraph, check_graph};
 pub use types::{Change, Claimant, Fresh, Lease, LeaseKey, Pace, Refusal, Run, Step};
 

@@ -8,6 +8,7 @@ use crate::step::{AbortReason, StepState};
 impl Run {
     /// Follows what an ended step means for the others: unblocks, aborts, and notes the run's end.
     pub(super) fn settle(&mut self, change: &mut Change, pace: Pace, now: Timestamp) {
+        change.whole = true;
         loop {
             let mut queue = None;
             let mut end = None;

@@ -63,6 +63,20 @@ pub struct Lease {
     pub identity: bool,
 }
 
+impl Lease {
+    /// Its address.
+    #[must_use]
+    pub fn key(&self) -> LeaseKey {
+        LeaseKey {
+            holder: self.holder,
+            slot: self.slot,
+            fence: self.fence,
+            run_id: self.run_id,
+            step_id: self.step_id.clone(),
+        }
+    }
+}
+
 /// The address of a stored lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseKey {
@@ -85,14 +99,20 @@ pub struct Change {
     pub events: Vec<Event>,
     /// Leases to write, each only if its slot is free or holds the same step.
     pub take: Option<Lease>,
-    /// Leases to remove.
+    /// Leases to remove. Their holders have ended, or never started.
     pub release: Vec<LeaseKey>,
+    /// Leases to remove in the same write. Their holders may be at work, and learn from the missing
+    /// lease that their claim is over.
+    pub take_back: Vec<LeaseKey>,
     /// Steps that may be claimed now, with the pool to tell.
     pub ready: Vec<(StepId, PoolName)>,
     /// Sandboxes to stop.
     pub stop: Vec<(StepId, Handle)>,
-    /// Whether the document changed without an event worth auditing (a due time moved).
+    /// Whether the run changed without an event worth auditing (a due time moved).
     pub quiet: bool,
+    /// Whether the rule looked at steps that it did not change. No other such rule may have changed
+    /// the run meanwhile. Rules that look at their own step alone commute.
+    pub whole: bool,
 }
 
 /// Who claims a step, and for where.
@@ -177,6 +197,29 @@ impl Pace {
     }
 }
 
+impl Step {
+    /// When somebody must look at this step again; `None` once nothing of it is live.
+    #[must_use]
+    pub fn due_at(&self) -> Option<Timestamp> {
+        match &self.state {
+            StepState::Queued {
+                since, resend_at, ..
+            } => Some((*resend_at).min(since.plus_seconds(i64::from(self.spec.ttl_seconds)))),
+            StepState::Leased(hold) | StepState::Running(hold) => Some(hold.due),
+            StepState::Aborted {
+                at,
+                stopping: Some(_),
+                ..
+            } => Some(*at),
+            StepState::Blocked
+            | StepState::Succeeded { .. }
+            | StepState::Failed { .. }
+            | StepState::Aborted { stopping: None, .. }
+            | StepState::Dead { .. } => None,
+        }
+    }
+}
+
 impl Run {
     /// A run as it is first stored: steps without needs are queued, the others blocked.
     #[must_use]
@@ -235,10 +278,7 @@ impl Run {
     pub fn state(&self) -> RunState {
         let any = |test: fn(&StepState) -> bool| self.steps.values().any(|step| test(&step.state));
         if any(|state| !state.is_terminal()) {
-            let untouched = self
-                .steps
-                .values()
-                .all(|step| step.fence == Fence::default());
+            let untouched = self.steps.values().all(|step| step.last_holder.is_none());
             return if untouched {
                 RunState::Queued
             } else {
@@ -259,25 +299,7 @@ impl Run {
     /// When somebody must look at this run again; `None` once nothing of it is live.
     #[must_use]
     pub fn due_at(&self) -> Option<Timestamp> {
-        self.steps
-            .values()
-            .filter_map(|step| match &step.state {
-                StepState::Queued {
-                    since, resend_at, ..
-                } => Some((*resend_at).min(since.plus_seconds(i64::from(step.spec.ttl_seconds)))),
-                StepState::Leased(hold) | StepState::Running(hold) => Some(hold.due),
-                StepState::Aborted {
-                    at,
-                    stopping: Some(_),
-                    ..
-                } => Some(*at),
-                StepState::Blocked
-                | StepState::Succeeded { .. }
-                | StepState::Failed { .. }
-                | StepState::Aborted { stopping: None, .. }
-                | StepState::Dead { .. } => None,
-            })
-            .min()
+        self.steps.values().filter_map(Step::due_at).min()
     }
 
     /// A step.

@@ -285,7 +285,7 @@ fn a_cancelled_run_stays_due_until_its_tasks_are_stopped() {
     run.attach(&a, fence, Handle::new("task/1".to_owned()), T0)
         .expect("attached");
     let change = run.cancel(T0).expect("cancelled");
-    assert_eq!((change.stop.len(), change.release.len()), (1, 1));
+    assert_eq!((change.stop.len(), change.take_back.len()), (1, 1));
     assert_eq!(run.due_at(), Some(T0));
     assert!(
         run.finish(&a, None, fence, &Outcome::Succeeded, PACE, T0)
@@ -458,7 +458,7 @@ fn a_revoked_key_in_flight_ends_the_whole_run_and_no_report_brings_it_back() {
             "run.finished"
         ]
     );
-    assert_eq!((change.stop.len(), change.release.len()), (1, 1));
+    assert_eq!((change.stop.len(), change.take_back.len()), (1, 1));
     let before = run.clone();
     run.start(&step_id("a"), None, fence, None, &BTreeMap::new())
         .expect_err("too late");

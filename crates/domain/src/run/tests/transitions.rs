@@ -200,7 +200,9 @@ fn check(name: &str, before: &Run, after: &Run, change: &Change) -> Result<(), &
     if before != after && change.events.is_empty() && !change.quiet {
         return Err("what it changes would not be stored");
     }
-    if (change.take.is_some() || !change.release.is_empty()) && !tells {
+    if (change.take.is_some() || !change.release.is_empty() || !change.take_back.is_empty())
+        && !tells
+    {
         return Err("it takes or frees a lease and has no event");
     }
     if change.take.is_some() && name != "claim" {

@@ -1,0 +1,486 @@
+//! The row of a run, and the conditional write that changes it.
+//!
+//! | attribute | holds |
+//! |---|---|
+//! | `f` | number of the row's format |
+//! | `plan` | packed: what never changes (workflow, specifications of the steps, identity's hash) |
+//! | `s#<step>` | packed: where the step stands |
+//! | `e` | list of packed audit entries that have not been moved to rows of their own |
+//! | `v` | how often the row was written |
+//! | `w` | how often a rule changed it that looked at several steps |
+//! | `moved` | rows of entries that were moved out of `e` |
+//! | `state`, `due_shard`, `due_at`, `expires_at` | for lists, for `sweep`, for time to live |
+//! | `trail` | marks the row for the `trail` function's filter |
+//!
+//! A write requires that each step that it changes is byte for byte as it was read, and, where the
+//! rule looked at other steps, that `w` is too. So a claim of one step never refuses a claim of
+//! another, and no decision is made on a step that has changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use sealfleet_domain::audit::AuditEntry;
+use sealfleet_domain::run::{Fence, Run, Step, StepSpec, StepState};
+use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp, WorkerId, WorkflowName};
+use serde::{Deserialize, Serialize};
+
+use crate::entries::{self, ENTRIES};
+use crate::error::Error;
+use crate::identities::{Identities, IdentityHash, hash_of};
+use crate::keys;
+use crate::packed::{pack, unpack};
+use crate::store::{Condition, Edit, Item, Table, Test, Write, WriteError};
+
+/// The number of this format.
+const FORMAT: u32 = 1;
+/// Prefix of the attributes with steps.
+const STEP: &str = "s#";
+/// Other writes that may come between a read and its write. It bounds what entries may add to a row
+/// beyond [`MOVE_BYTES`].
+const WRITES_BETWEEN: i64 = 32;
+/// Bytes of entries above which they are moved to a row of their own. A row has 400 KB at most;
+/// this leaves room for the plan, the steps and [`WRITES_BETWEEN`] entries.
+pub(crate) const MOVE_BYTES: usize = 48 * 1024;
+/// Bytes of a packed plan at most.
+pub(crate) const PLAN_BYTES: usize = 128 * 1024;
+
+/// What never changes.
+#[derive(Serialize, Deserialize)]
+struct Plan {
+    workflow: WorkflowName,
+    created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<IdentityHash>,
+    steps: BTreeMap<StepId, StepSpec>,
+}
+
+/// Where a step stands.
+#[derive(Serialize, Deserialize)]
+struct StepRow {
+    state: StepState,
+    attempt: u32,
+    fence: Fence,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last_holder: Option<WorkerId>,
+    /// What the hold's sandbox starts with, if that is not what was resolved at enqueue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<IdentityHash>,
+}
+
+/// The row of a run, unpacked as far as it can be without its identities.
+pub struct RunRow {
+    run_id: RunId,
+    plan: Plan,
+    steps: BTreeMap<StepId, StepRow>,
+    pub(crate) raw: Raw,
+}
+
+/// A row as it was read: what its next write compares with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Raw {
+    steps: BTreeMap<StepId, Blob>,
+    v: i64,
+    w: i64,
+    state: String,
+    pub due_at: Option<Timestamp>,
+    expires: bool,
+    pub moved: u32,
+    pub entries: Vec<AttributeValue>,
+    pub entry_bytes: usize,
+}
+
+impl RunRow {
+    /// Reads a row, as the table or its stream shows it.
+    ///
+    /// # Errors
+    /// When the row is not a run of a known format.
+    pub fn of_image(item: &Item) -> Result<Self, Error> {
+        let unreadable = |what: &str| Error::Unreadable(format!("a run without {what}"));
+        if number(item, "f") != Some(i64::from(FORMAT)) {
+            return Err(Error::Unreadable(
+                "a run of another format than this release reads".to_owned(),
+            ));
+        }
+        let run_id = text(item, "sk")
+            .and_then(|sk| sk.parse().ok())
+            .ok_or_else(|| unreadable("an id"))?;
+        let plan = blob(item, "plan").ok_or_else(|| unreadable("a plan"))?;
+        let plan: Plan = unpack(plan.as_ref())?;
+        let mut steps = BTreeMap::new();
+        let mut raw = Raw {
+            v: number(item, "v").ok_or_else(|| unreadable("a version"))?,
+            w: number(item, "w").ok_or_else(|| unreadable("a version"))?,
+            state: text(item, "state").unwrap_or_default().to_owned(),
+            due_at: number(item, "due_at").map(Timestamp::from_millis),
+            expires: item.contains_key("expires_at"),
+            moved: number(item, "moved")
+                .and_then(|moved| u32::try_from(moved).ok())
+                .unwrap_or_default(),
+            entries: entries::list(item).to_vec(),
+            entry_bytes: entries::bytes(item),
+            steps: BTreeMap::new(),
+        };
+        for step_id in plan.steps.keys() {
+            let packed = blob(item, &attribute(step_id)).ok_or_else(|| unreadable("a step"))?;
+            steps.insert(step_id.clone(), unpack(packed.as_ref())?);
+            raw.steps.insert(step_id.clone(), packed.clone());
+        }
+        Ok(Self {
+            run_id,
+            plan,
+            steps,
+            raw,
+        })
+    }
+
+    /// The identities that the row names.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<IdentityHash> {
+        let of_steps = self.steps.values().filter_map(|step| step.identity.clone());
+        self.plan.identity.iter().cloned().chain(of_steps).collect()
+    }
+
+    /// The run.
+    ///
+    /// # Errors
+    /// When an identity that the row names is missing.
+    pub fn run(self, identities: &Identities) -> Result<Run, Error> {
+        let find = |hash: &IdentityHash| {
+            let found = identities.get(hash);
+            found.ok_or_else(|| Error::Unreadable(format!("a run without its identity {hash}")))
+        };
+        let identity = self.plan.identity.as_ref().map(find).transpose()?;
+        let mut rows = self.steps;
+        let mut steps = BTreeMap::new();
+        for (step_id, spec) in self.plan.steps {
+            let Some(row) = rows.remove(&step_id) else {
+                continue;
+            };
+            let mut state = row.state;
+            if let (Some(hold), Some(hash)) = (state.hold_mut(), &row.identity) {
+                hold.identity = Some(Box::new(find(hash)?.as_ref().clone()));
+            }
+            let step = Step {
+                spec,
+                state,
+                attempt: row.attempt,
+                fence: row.fence,
+                last_holder: row.last_holder,
+            };
+            steps.insert(step_id, step);
+        }
+        Ok(Run {
+            run_id: self.run_id,
+            workflow: self.plan.workflow,
+            identity: identity.map(|identity| identity.as_ref().clone()),
+            created_at: self.plan.created_at,
+            steps,
+        })
+    }
+}
+
+/// The entries that a write added to a run's row, from the row's images before and after it.
+pub struct Added {
+    run_id: RunId,
+    scope: ProjectScope,
+    entries: Vec<entries::StoredEntry>,
+}
+
+impl Added {
+    /// # Errors
+    /// When a row is not a run, or when entries that stood there are gone: somebody else than
+    /// Sealfleet has changed the row.
+    pub fn between(before: Option<&Item>, after: &Item) -> Result<Self, Error> {
+        let unreadable = |what: &str| Error::Unreadable(what.to_owned());
+        let scope = text(after, "pk")
+            .and_then(keys::scope_of_run)
+            .ok_or_else(|| unreadable("a run with a foreign key"))?;
+        let run_id = text(after, "sk")
+            .and_then(|sk| sk.parse().ok())
+            .ok_or_else(|| unreadable("a run without an id"))?;
+        let old = before.map(entries::list).unwrap_or_default();
+        let new = entries::list(after);
+        let moved = |item: Option<&Item>| item.and_then(|item| number(item, "moved")).unwrap_or(0);
+        let (had, has) = (moved(before), moved(Some(after)));
+        let added = if had == has && new.starts_with(old) {
+            new.get(old.len()..).unwrap_or_default()
+        } else if has == had + 1 && new.is_empty() {
+            new
+        } else {
+            return Err(unreadable("a run whose entries were changed"));
+        };
+        let entries = added.iter().map(entries::read).collect::<Result<_, _>>()?;
+        Ok(Self {
+            run_id,
+            scope,
+            entries,
+        })
+    }
+
+    /// The run's project.
+    #[must_use]
+    pub const fn scope(&self) -> &ProjectScope {
+        &self.scope
+    }
+
+    /// The identities that the entries name.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<IdentityHash> {
+        self.entries
+            .iter()
+            .flat_map(entries::StoredEntry::names)
+            .collect()
+    }
+
+    /// The whole entries, in the order in which they were added.
+    ///
+    /// # Errors
+    /// When an identity is missing.
+    pub fn entries(self, identities: &Identities) -> Result<Vec<AuditEntry>, Error> {
+        let each = self.entries.into_iter();
+        each.map(|entry| entry.expand(&self.scope, self.run_id, identities))
+            .collect()
+    }
+}
+
+/// The row of a new run.
+///
+/// # Errors
+/// [`WriteError::Unavailable`] when it cannot be packed.
+pub(crate) fn new_row(
+    scope: &ProjectScope,
+    run: &Run,
+    entry: AttributeValue,
+) -> Result<Item, WriteError> {
+    let key = keys::run(scope, run.run_id);
+    let mut item = Item::from([
+        ("pk".to_owned(), AttributeValue::S(key.pk)),
+        ("sk".to_owned(), AttributeValue::S(key.sk)),
+        ("f".to_owned(), n(FORMAT)),
+        ("v".to_owned(), n(1)),
+        ("w".to_owned(), n(0)),
+        ("trail".to_owned(), AttributeValue::S("1".to_owned())),
+        ("plan".to_owned(), AttributeValue::B(plan_of(run)?)),
+        (ENTRIES.to_owned(), AttributeValue::L(vec![entry])),
+        (
+            "state".to_owned(),
+            AttributeValue::S(run.state().name().to_owned()),
+        ),
+    ]);
+    for (step_id, step) in &run.steps {
+        item.insert(attribute(step_id), step_value(step)?);
+    }
+    if let Some(due_at) = run.due_at() {
+        let shard = keys::due_shard(run.run_id.uuid().into_bytes());
+        item.insert("due_shard".to_owned(), AttributeValue::S(shard));
+        item.insert("due_at".to_owned(), n(due_at.millis()));
+    }
+    Ok(item)
+}
+
+/// What never changes of a run, packed.
+pub(crate) fn plan_of(run: &Run) -> Result<Blob, WriteError> {
+    let specs = run.steps.iter();
+    let plan = Plan {
+        workflow: run.workflow.clone(),
+        created_at: run.created_at,
+        identity: run.identity.as_ref().map(hash_of).transpose()?,
+        steps: specs
+            .map(|(step_id, step)| (step_id.clone(), step.spec.clone()))
+            .collect(),
+    };
+    Ok(Blob::new(pack(&plan)?))
+}
+
+/// The write that takes a run from how it was read to how it is to be.
+pub(crate) struct Changing<'a> {
+    pub scope: &'a ProjectScope,
+    pub before: &'a Run,
+    pub after: &'a Run,
+    pub raw: &'a Raw,
+    /// Whether the rule looked at steps that it did not change.
+    pub whole: bool,
+    pub entry: Option<AttributeValue>,
+    /// When the row may be deleted, once the run has ended.
+    pub expires_at: i64,
+}
+
+impl Changing<'_> {
+    /// # Errors
+    /// [`WriteError::Unavailable`] when it cannot be packed.
+    pub fn write(self) -> Result<Write, WriteError> {
+        let raw = self.raw;
+        let mut edits: Vec<(String, Edit)> = vec![("v".to_owned(), Edit::Increase(1))];
+        let mut tests: Vec<(String, Test)> = Vec::new();
+        let mut own_due: Option<Timestamp> = None;
+        for (step_id, step) in &self.after.steps {
+            if self.before.steps.get(step_id) == Some(step) {
+                continue;
+            }
+            edits.push((attribute(step_id), Edit::Set(step_value(step)?)));
+            if let Some(read) = raw.steps.get(step_id) {
+                tests.push((
+                    attribute(step_id),
+                    Test::Is(AttributeValue::B(read.clone())),
+                ));
+            }
+            own_due = own_due.into_iter().chain(step.due_at()).min();
+        }
+        if self.whole {
+            edits.push(("w".to_owned(), Edit::Increase(1)));
+            tests.push(("w".to_owned(), Test::Is(n(raw.w))));
+        }
+        if let Some(entry) = &self.entry {
+            let entry = AttributeValue::L(vec![entry.clone()]);
+            edits.push((ENTRIES.to_owned(), Edit::Append(entry)));
+        }
+        let state = self.after.state();
+        if state.name() != raw.state {
+            let state = AttributeValue::S(state.name().to_owned());
+            edits.push(("state".to_owned(), Edit::Set(state)));
+        }
+        self.expiry(&mut edits);
+        let exact = self.due(own_due, &mut edits, &mut tests);
+        tests.push((
+            "v".to_owned(),
+            if exact {
+                Test::Is(n(raw.v))
+            } else {
+                Test::AtMost(raw.v.saturating_add(WRITES_BETWEEN))
+            },
+        ));
+        Ok(Write::Update {
+            key: keys::run(self.scope, self.after.run_id),
+            edits,
+            only_if: Condition::All(tests),
+        })
+    }
+
+    /// An ended run expires. One that is put back does not.
+    fn expiry(&self, edits: &mut Vec<(String, Edit)>) {
+        let ended = self
+            .after
+            .steps
+            .values()
+            .all(|step| step.state.is_terminal());
+        if ended && !self.raw.expires {
+            edits.push(("expires_at".to_owned(), Edit::Set(n(self.expires_at))));
+        } else if !ended && self.raw.expires {
+            edits.push(("expires_at".to_owned(), Edit::Remove));
+        }
+    }
+
+    /// Keeps the run's place in the due index early enough. Returns whether the row must be exactly
+    /// as it was read.
+    ///
+    /// A place that is too early costs one visit. So it stays where it is early enough: moving it
+    /// costs two more writes, and most runs end before. It must never be too late, whatever others
+    /// write at the same time:
+    /// - One that stays must still be early enough for the steps of this write.
+    /// - One that moves to an earlier time must be where it was read.
+    /// - One that moves to a later time, or goes, must be in a row that nobody has written since.
+    fn due(
+        &self,
+        own_due: Option<Timestamp>,
+        edits: &mut Vec<(String, Edit)>,
+        tests: &mut Vec<(String, Test)>,
+    ) -> bool {
+        let set = |due: Timestamp| ("due_at".to_owned(), Edit::Set(n(due.millis())));
+        match (self.raw.due_at, self.after.due_at()) {
+            (None, None) => false,
+            (Some(_), None) => {
+                edits.push(("due_at".to_owned(), Edit::Remove));
+                edits.push(("due_shard".to_owned(), Edit::Remove));
+                true
+            }
+            (None, Some(next)) => {
+                let shard = keys::due_shard(self.after.run_id.uuid().into_bytes());
+                edits.push(set(next));
+                edits.push(("due_shard".to_owned(), Edit::Set(AttributeValue::S(shard))));
+                tests.push(("due_at".to_owned(), Test::Missing));
+                false
+            }
+            (Some(stored), Some(next)) if next < stored => {
+                edits.push(set(next));
+                tests.push(("due_at".to_owned(), Test::Is(n(stored.millis()))));
+                false
+            }
+            (Some(stored), Some(next)) if self.looked_at(stored, next) => {
+                edits.push(set(next));
+                true
+            }
+            (Some(_), Some(_)) => {
+                if let Some(own) = own_due {
+                    tests.push(("due_at".to_owned(), Test::AtMost(own.millis())));
+                }
+                false
+            }
+        }
+    }
+
+    /// Whether this write is `sweep`'s visit of a place that has passed: it alone moves it later.
+    fn looked_at(&self, stored: Timestamp, next: Timestamp) -> bool {
+        self.before == self.after && stored < next
+    }
+}
+
+/// The writes that move a row's entries to a row of their own.
+pub(crate) fn move_entries(scope: &ProjectScope, run_id: RunId, raw: &Raw) -> Vec<Write> {
+    let key = keys::moved_entries(scope, run_id, raw.moved);
+    let item = Item::from([
+        ("pk".to_owned(), AttributeValue::S(key.pk)),
+        ("sk".to_owned(), AttributeValue::S(key.sk)),
+        (ENTRIES.to_owned(), AttributeValue::L(raw.entries.clone())),
+    ]);
+    let moved = raw.moved.saturating_add(1);
+    vec![
+        Write::Put {
+            table: Table::Ledger,
+            item,
+            only_if: Condition::Absent,
+        },
+        Write::Update {
+            key: keys::run(scope, run_id),
+            edits: vec![
+                ("v".to_owned(), Edit::Increase(1)),
+                ("moved".to_owned(), Edit::Set(n(moved))),
+                (ENTRIES.to_owned(), Edit::Set(AttributeValue::L(Vec::new()))),
+            ],
+            only_if: Condition::All(vec![("v".to_owned(), Test::Is(n(raw.v)))]),
+        },
+    ]
+}
+
+fn step_value(step: &Step) -> Result<AttributeValue, WriteError> {
+    let mut state = step.state.clone();
+    let identity = state.hold_mut().and_then(|hold| hold.identity.take());
+    let row = StepRow {
+        state,
+        attempt: step.attempt,
+        fence: step.fence,
+        last_holder: step.last_holder,
+        identity: identity.map(|identity| hash_of(&identity)).transpose()?,
+    };
+    Ok(AttributeValue::B(Blob::new(pack(&row)?)))
+}
+
+fn attribute(step_id: &StepId) -> String {
+    format!("{STEP}{step_id}")
+}
+
+fn n(number: impl std::fmt::Display) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+fn number(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+fn blob<'a>(item: &'a Item, name: &str) -> Option<&'a Blob> {
+    item.get(name)?.as_b().ok()
+}

@@ -1,0 +1,82 @@
+//! From the rows of runs to the trail.
+//!
+//! A run's entries are decided and stored in its own row (`entries`). The `trail` function reads the
+//! ledger's stream and copies what each write added. An entry keeps its id, so copying it twice
+//! changes nothing. The trail of one run is read from the run itself, without this delay.
+
+use futures_util::future::try_join_all;
+use sealfleet_domain::audit::AuditEntry;
+use sealfleet_domain::{ProjectScope, RunId};
+
+use crate::audit::entry_write;
+use crate::entries;
+use crate::error::Error;
+use crate::keys;
+use crate::ledger::Ledger;
+use crate::rows::unwritten;
+use crate::run_rows::Added;
+use crate::store::{Query, Range, Table, WriteError};
+
+impl Ledger {
+    /// Copies entries that a write added to a run's row to the audit table. Returns how many were
+    /// not there.
+    ///
+    /// # Errors
+    /// When the tables do not answer, or an entry's identity is not stored.
+    pub async fn copy_to_trail(&self, added: Added) -> Result<usize, Error> {
+        let identities = self.load_identities(added.scope(), added.names()).await?;
+        let mut copied = 0;
+        for entry in added.entries(&identities)? {
+            let put = entry_write(&entry).map_err(unwritten)?;
+            match self.store.write(vec![put]).await {
+                Ok(()) => copied += 1,
+                Err(WriteError::Condition(_)) => {}
+                Err(error) => return Err(unwritten(error)),
+            }
+        }
+        Ok(copied)
+    }
+
+    /// All entries in a run's row, and those that were moved out of it. Empty when there is no such
+    /// run.
+    pub(crate) async fn entries_of_run(
+        &self,
+        scope: &ProjectScope,
+        run_id: RunId,
+    ) -> Result<Vec<AuditEntry>, Error> {
+        let key = keys::run(scope, run_id);
+        let row = self.store.get(Table::Ledger, &key).await;
+        let Some(row) = row.map_err(Error::Unavailable)? else {
+            return Ok(Vec::new());
+        };
+        let query = Query {
+            table: Table::Ledger,
+            pk: keys::moved_of(scope, run_id),
+            range: Range::All,
+            backwards: false,
+            limit: 100,
+            consistent: true,
+            only: None,
+        };
+        let mut rows = Vec::new();
+        let mut after = None;
+        // Most runs have moved nothing.
+        while row.contains_key("moved") {
+            let page = self.store.query(&query, after.as_deref()).await;
+            let page = page.map_err(Error::Unavailable)?;
+            rows.extend(page.items);
+            after = page.more_after;
+            if after.is_none() {
+                break;
+            }
+        }
+        rows.push(row);
+        let stored = rows.iter().flat_map(entries::list).map(entries::read);
+        let stored = stored.collect::<Result<Vec<_>, _>>()?;
+        let each = stored.into_iter().map(async |entry| {
+            let identities = self.load_identities(scope, entry.names()).await?;
+            entry.expand(scope, run_id, &identities)
+        });
+        try_join_all(each).await
+    }
+}
