@@ -34,12 +34,13 @@ pub enum Protocol {
     TakeOverByFence,
     /// A take-over does not look whether the lease is still the one that it has read.
     TakeOverUnconditional,
-    /// A heartbeat looks at the lease alone.
-    HeartbeatByLease,
+    /// An abort, and a claim that is given up, leave their lease to be deleted afterwards.
+    AbortLeavesLease,
     /// A write is not conditional on the steps that it changes.
     StepUnconditional,
-    /// A rule that looks at other steps does not write conditionally on the counter.
-    CounterLeftOut,
+    /// A write is not conditional on what it counts: the steps that are left, and the needs of
+    /// those that wait.
+    CountLeftOut,
     /// A fan-out stores its next place before it has dealt with what it read.
     PlaceBeforeAborts,
     /// A fan-out stores its next place whatever is stored.
@@ -78,9 +79,9 @@ impl Protocol {
         Self::TakeOverLeavesFence,
         Self::TakeOverByFence,
         Self::TakeOverUnconditional,
-        Self::HeartbeatByLease,
+        Self::AbortLeavesLease,
         Self::StepUnconditional,
-        Self::CounterLeftOut,
+        Self::CountLeftOut,
         Self::PlaceBeforeAborts,
         Self::PlaceUnconditional,
         Self::FinishEarly,
@@ -112,11 +113,9 @@ impl Protocol {
             Self::TakeOverUnconditional => {
                 "a take-over is not conditional on the lease that it has read"
             }
-            Self::HeartbeatByLease => "a heartbeat reads the lease alone",
+            Self::AbortLeavesLease => "an abort leaves its lease to be deleted afterwards",
             Self::StepUnconditional => "a write is not conditional on the steps that it changes",
-            Self::CounterLeftOut => {
-                "a rule that looks at other steps is not conditional on the counter"
-            }
+            Self::CountLeftOut => "an end does not count the steps that are left",
             Self::PlaceBeforeAborts => {
                 "a fan-out stores its next place before it aborts what it read"
             }

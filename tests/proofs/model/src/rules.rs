@@ -12,10 +12,10 @@ use sealfleet_domain::run::{
 };
 
 use crate::action::Process;
-use crate::setup::{Kind, NOW, PACE, RESEND, TTL};
+use crate::setup::{Kind, NOW, PACE, RESEND, TTL, TTL_SECONDS};
 use crate::world::{
-    Active, Caller, Claim, Claiming, FanOut, Fault, Launcher, Page, Paging, Phase, Pull, Reach,
-    Read, Refused, Starting, Taker, Task, World,
+    Active, Caller, Claim, Claiming, FanOut, Fault, Launcher, Page, Paging, Phase, Pull, Read,
+    Refused, Starting, Taker, Task, World,
 };
 use crate::{Action, Protocol, RevocationModel};
 
@@ -63,11 +63,11 @@ impl RevocationModel {
     /// enough.
     pub fn candidates(&self, world: &World, actions: &mut Vec<Action>) {
         let setup = &self.setup;
-        match world.caller {
+        match &world.caller {
             Caller::Ready => actions.push(Action::EnqueueChecks),
             Caller::MayEnqueue => actions.push(Action::EnqueueStores),
             Caller::Idle => {}
-            Caller::MayRetry(_) => actions.push(Action::RetryStores),
+            Caller::MayRetry(..) => actions.push(Action::RetryStores),
         }
         actions.extend([Action::Lifts, Action::Revokes { hard: true }]);
         actions.extend(setup.soft.then_some(Action::Revokes { hard: false }));
@@ -288,7 +288,7 @@ impl RevocationModel {
     }
 
     fn people(&self, world: &mut World, action: Action) -> Taken {
-        match (action, world.caller) {
+        match (action, world.caller.clone()) {
             (Action::EnqueueChecks, Caller::Ready) if self.revoked(world).is_none() => {
                 world.caller = Caller::MayEnqueue;
             }
@@ -301,15 +301,15 @@ impl RevocationModel {
                     && matches!(world.step(&self.setup, step)?, StepState::Dead { .. })
                     && self.revoked(world).is_none() =>
             {
-                world.caller = Caller::MayRetry(step);
+                world.caller = Caller::MayRetry(step, world.read());
             }
-            (Action::RetryStores, Caller::MayRetry(step)) => {
+            (Action::RetryStores, Caller::MayRetry(step, read)) => {
                 let step_id = self.step_id(step)?;
                 world.caller = Caller::Idle;
-                if world
-                    .transact(self, Reach::Run, |run| run.retry(step_id, PACE, NOW))
-                    .is_ok()
-                {
+                // Each retry at a time of its own.
+                let again = TTL.plus_seconds(i64::from(world.retried) + 1);
+                let rule = |run: &mut Run| run.retry(step_id, PACE, again);
+                if world.write(self, &read, rule).is_ok() {
                     world.retried += 1;
                 }
             }
@@ -390,7 +390,7 @@ impl RevocationModel {
                     .any(|claim| world.claimed_after_lift.contains(&claim));
                 let aborted = revoked.is_some_and(|revoked| {
                     let rule = |run: &mut Run| run.abort_revoked(revoked, None, NOW);
-                    world.write(self, &read, Reach::Run, rule).is_ok()
+                    world.write(self, &read, rule).is_ok()
                 });
                 if aborted {
                     if after_lift && fan_out.number < world.lifted {
@@ -492,7 +492,7 @@ impl RevocationModel {
     }
 
     /// Whether the lease may go: the step has no hold in this slot. If a claim with the lease's
-    /// fence may still come, the step's fence moves up to it, and the claim will be refused.
+    /// fence may still come, that fence is used up, and the claim will be refused.
     fn examine(&self, world: &mut World, holder: u8, claim: Claim) -> bool {
         if self.protocol == Protocol::TakeOverUnread {
             return true;
@@ -505,20 +505,9 @@ impl RevocationModel {
         let Some(step_id) = self.step_id(claim.step) else {
             return false;
         };
-        let may_come = world.fence(&self.setup, claim.step) < claim.fence;
-        if may_come && self.protocol != Protocol::TakeOverLeavesFence {
-            let rule = |run: &mut Run| {
-                if let Some(step) = run.steps.get_mut(step_id) {
-                    step.fence = Fence::new(claim.fence);
-                }
-                Ok(Change {
-                    quiet: true,
-                    ..Change::default()
-                })
-            };
-            return world.transact(self, Reach::Step, rule).is_ok();
-        }
-        true
+        let fence = Fence::new(claim.fence);
+        self.protocol == Protocol::TakeOverLeavesFence
+            || world.transact(self, |run| run.void(step_id, fence)).is_ok()
     }
 
     /// A delivery to `dispatch`: claim, check, launch, attach.
@@ -615,7 +604,7 @@ impl RevocationModel {
             },
         };
         // What the step machine refuses has been done by somebody else.
-        let _ = world.transact(self, Reach::Run, |run| {
+        let _ = world.transact(self, |run| {
             let launched = run.held(step_id, None, fence)?.handle.is_some();
             if launched && self.protocol != Protocol::FailedLaunchEndsOther {
                 return Ok(Change::default());
@@ -632,7 +621,7 @@ impl RevocationModel {
         };
         let fence = Fence::new(claim.fence);
         // What the step machine refuses has been done by somebody else.
-        let _ = world.transact(self, Reach::Run, |run| {
+        let _ = world.transact(self, |run| {
             let launched = run.held(step_id, None, fence)?.handle.is_some();
             if launched && self.protocol != Protocol::NoRoomEndsOther {
                 return Ok(Change::default());
@@ -646,7 +635,7 @@ impl RevocationModel {
             return Launcher::Idle;
         };
         let fence = Fence::new(claim.fence);
-        match world.transact(self, Reach::Step, |run| {
+        match world.transact(self, |run| {
             run.attach(step_id, fence, handle(claim), NOW)
         }) {
             Ok(_) => Launcher::Idle,
@@ -708,7 +697,7 @@ impl RevocationModel {
             {
                 let step_id = self.step_id(claim.step)?;
                 // What it refuses has been done by somebody else.
-                let _ = world.transact(self, Reach::Run, |run| {
+                let _ = world.transact(self, |run| {
                     task_ended(run, step_id, claim, task.phase)
                 });
                 world.tasks.get_mut(&claim)?.stopped_seen = true;
@@ -748,19 +737,19 @@ impl RevocationModel {
             // ECS shows a task some time after it was asked for it: not found does not mean not
             // there.
             Action::SweepLoses(_) if without_handle => {
-                world.transact(self, Reach::Run, lose(RequeueReason::SandboxLost))
+                world.transact(self, lose(RequeueReason::SandboxLost))
             }
             Action::SweepAttaches(_)
                 if without_handle && world.tasks.get(&claim).is_some_and(Task::lives) =>
             {
-                world.transact(self, Reach::Step, |run| {
+                world.transact(self, |run| {
                     run.attach(step_id, fence, handle(claim), NOW)
                 })
             }
             Action::LeaseExpires(_)
                 if hold.is_some_and(|hold| hold.executor == Executor::Worker) =>
             {
-                world.transact(self, Reach::Run, lose(RequeueReason::LeaseExpired))
+                world.transact(self, lose(RequeueReason::LeaseExpired))
             }
             Action::Resends(_)
                 if matches!(
@@ -768,9 +757,15 @@ impl RevocationModel {
                     StepState::Queued { resent: 0, .. }
                 ) =>
             {
-                world.transact(self, Reach::Step, wait(RESEND))
+                world.transact(self, wait(RESEND))
             }
-            Action::OutlivesItsTime(_) => world.transact(self, Reach::Run, wait(TTL)),
+            Action::OutlivesItsTime(_) => {
+                let StepState::Queued { since, .. } = *world.step(&self.setup, step)? else {
+                    return None;
+                };
+                let over = since.plus_seconds(i64::from(TTL_SECONDS));
+                world.transact(self, wait(over))
+            }
             Action::SweepStops(_) => return self.sweep_stops(world, claim),
             _ => return None,
         };
@@ -791,7 +786,7 @@ impl RevocationModel {
             Stopping::Task(_) | Stopping::Launch { .. } if lives => stop(world, claim),
             Stopping::Task(_) | Stopping::Launch { .. } => {
                 world
-                    .transact(self, Reach::Step, |run| run.stopped(step_id))
+                    .transact(self, |run| run.stopped(step_id))
                     .ok()?;
             }
         }
@@ -852,7 +847,7 @@ impl RevocationModel {
                 let fence = Fence::new(claim.fence);
                 let done = Outcome::Succeeded;
                 let rule = |run: &mut Run| run.finish(step_id, holder, fence, &done, PACE, NOW);
-                match world.write(self, &read, Reach::Run, rule) {
+                match world.write(self, &read, rule) {
                     // It reads the run again.
                     Err(Refused::Overtaken) => Some(Pull::Ended(claim)),
                     _ => Some(Pull::Idle),
@@ -860,11 +855,7 @@ impl RevocationModel {
             }
             (Action::WorkerHeartbeat(_), at) => {
                 let claim = at.sandbox()?;
-                let held = world
-                    .hold_of(&self.setup, worker, claim.step)
-                    .is_some_and(|hold| hold.fence.number() == claim.fence);
-                let read = held || self.protocol == Protocol::HeartbeatByLease;
-                let kept = read && world.leases.get(&worker) == Some(&claim);
+                let kept = world.leases.get(&worker) == Some(&claim);
                 (!kept).then_some(Pull::Idle)
             }
             (Action::WorkerDies(_), at) if at != Pull::Idle => Some(Pull::Idle),
@@ -950,9 +941,8 @@ impl RevocationModel {
                 }
             }
             Claiming::Renewing(claim) => {
-                // Whatever older fence the row has: the claim before may have died here.
-                let older = |row: &&Claim| row.step == claim.step && row.fence < claim.fence;
-                if world.leases.get(&holder).filter(older).is_some() {
+                let row = world.leases.get(&holder);
+                if row.is_none_or(|row| row.step == claim.step) {
                     world.set_lease(setup, holder, Some(claim));
                 }
                 Came::Held(claim)
@@ -982,7 +972,7 @@ impl RevocationModel {
         let fresh = Fresh::Identity(self.setup.identity.seen_by(None));
         let rule = |run: &mut Run| run.claim(step_id, by, &fresh, PACE, NOW);
         let held = world
-            .write(self, read, Reach::Step, rule)
+            .write(self, read, rule)
             .is_ok_and(|change| change.take.is_some());
         if held && world.active.is_some() {
             world.claimed_under.insert(claim);
@@ -1004,7 +994,7 @@ impl RevocationModel {
         let ended = if launched && self.protocol != Protocol::RefusalLeavesSandbox {
             // Another delivery of the same claim has launched it meanwhile: what it started is
             // stopped.
-            world.transact(self, Reach::Run, |run| {
+            world.transact(self, |run| {
                 run.abort_start(step_id, fence, revoked, PACE, NOW)
             })
         } else {
@@ -1012,7 +1002,7 @@ impl RevocationModel {
                 detail: revoked.to_string(),
             };
             let outcome = Outcome::Failed { failure };
-            world.transact(self, Reach::Run, |run| {
+            world.transact(self, |run| {
                 run.finish(step_id, None, fence, &outcome, PACE, NOW)
             })
         };
@@ -1063,12 +1053,12 @@ impl RevocationModel {
             let revoked = run.revoked_in_flight(&self.setup.rows)?;
             let fence = Fence::new(claim.fence);
             let rule = |run: &mut Run| run.abort_start(step_id, fence, revoked, PACE, NOW);
-            world.write(self, read, Reach::Run, rule).ok()?;
+            world.write(self, read, rule).ok()?;
             return Some(false);
         }
         let holder = holder.and_then(|holder| self.worker_id(holder));
         let rule = |run: &mut Run| start(run, step_id, holder, claim);
-        let change = world.write(self, read, Reach::Step, rule).ok()?;
+        let change = world.write(self, read, rule).ok()?;
         if !change.events.is_empty() && starting.begun_under {
             world.faults.insert(Fault::StartUnderRevocation);
         }

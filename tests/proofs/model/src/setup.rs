@@ -21,7 +21,8 @@ pub const PACE: Pace = Pace {
 pub const RESEND: Timestamp = NOW.plus_seconds(PACE.resend_seconds);
 /// When the time to live of a step that was queued at [`NOW`] is over.
 pub const TTL: Timestamp = NOW.plus_seconds(TTL_SECONDS as i64);
-const TTL_SECONDS: u32 = 3600;
+/// Seconds that a step waits in its queue.
+pub const TTL_SECONDS: u32 = 3600;
 /// Holders of leases. Each has one slot.
 pub const HOLDERS: u8 = 2;
 

@@ -6,7 +6,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use sealfleet_domain::audit::Event;
-use sealfleet_domain::run::{AbortReason, Change, Fence, Hold, Refusal, Run, Step, StepState};
+use sealfleet_domain::run::{
+    AbortReason, Change, Fence, Hold, LeaseKey, Refusal, Run, Step, StepState,
+};
 use sealfleet_domain::{StepId, WorkerId};
 
 use crate::{Protocol, RevocationModel, Setup};
@@ -83,17 +85,8 @@ impl std::fmt::Debug for Document {
 pub struct Read {
     /// `None`: what is written on it will be refused, so it does not matter what was read.
     pub run: Option<Document>,
-    /// Whether the run's counter has moved since.
+    /// Whether the row was written since.
     pub overtaken: bool,
-}
-
-/// What a rule looks at. Its write is conditional on that, and on every step that it changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// One step.
-    Step,
-    /// The other steps too: the write is conditional on the run's counter, and moves it.
-    Run,
 }
 
 /// A claim: a step's number and the claim's fence.
@@ -113,15 +106,15 @@ pub struct Active {
 }
 
 /// Where the caller who enqueues and retries stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Caller {
     Ready,
     /// Has found the key not revoked, and will store the run.
     MayEnqueue,
     /// Has nothing to do.
     Idle,
-    /// Has found the key not revoked, and will put back this step.
-    MayRetry(u8),
+    /// Has read the run and found the key not revoked, and will put back this step.
+    MayRetry(u8, Read),
 }
 
 /// A fan-out: its row, and what the processes that work on it remember.
@@ -356,7 +349,7 @@ pub struct World {
     pub finished: bool,
     /// The lease rows, by holder: each has one slot.
     pub leases: BTreeMap<u8, Claim>,
-    /// Lease rows that somebody deletes who has just ended their claim.
+    /// Lease rows that somebody deletes who has ended their claim.
     pub releasing: BTreeSet<(u8, Claim)>,
     /// The row of the active revocation.
     pub active: Option<Active>,
@@ -475,20 +468,19 @@ impl World {
     pub fn transact(
         &mut self,
         model: &RevocationModel,
-        reach: Reach,
         rule: impl FnOnce(&mut Run) -> Result<Change, Refusal>,
     ) -> Result<Change, Refused> {
         let read = self.read();
-        self.write(model, &read, reach, rule)
+        self.write(model, &read, rule)
     }
 
     /// Applies `rule` to the run as it was read, and writes the steps that it changes: one
-    /// conditional write of the run's row. What it releases is deleted later, if ever.
+    /// conditional write of the run's row. Leases that it takes back go with it; one that it
+    /// releases is deleted later, if ever.
     pub fn write(
         &mut self,
         model: &RevocationModel,
         read: &Read,
-        reach: Reach,
         rule: impl FnOnce(&mut Run) -> Result<Change, Refusal>,
     ) -> Result<Change, Refused> {
         let stored = self.run.as_ref().ok_or(Refused::NoRun)?.run();
@@ -500,30 +492,31 @@ impl World {
         }
         let changed = |id: &StepId| before.steps.get(id) != after.steps.get(id);
         let moved = |id: &StepId| before.steps.get(id) != stored.steps.get(id);
-        let overtaken = after.steps.keys().any(|id| changed(id) && moved(id));
-        if overtaken && model.protocol != Protocol::StepUnconditional {
+        let steps = after.steps.keys().all(|id| !changed(id) || !moved(id));
+        if !steps && model.protocol != Protocol::StepUnconditional {
             return Err(Refused::Overtaken);
         }
-        let counts = reach == Reach::Run && model.protocol != Protocol::CounterLeftOut;
-        if counts && read.overtaken {
+        let put_back = before.steps.iter().any(|(id, step)| {
+            let after = after.steps.get(id);
+            step.state.is_terminal() && after.is_some_and(|after| !after.state.is_terminal())
+        });
+        let counted = if put_back {
+            !read.overtaken
+        } else {
+            counts_hold(before, &after, stored)
+        };
+        if !counted && model.protocol != Protocol::CountLeftOut {
             return Err(Refused::Overtaken);
         }
-        let current = read.run == self.run;
         let others: Vec<_> = stored
             .steps
             .iter()
-            .filter(|(id, _)| !current && !changed(id))
+            .filter(|(id, _)| read.run != self.run && !changed(id))
             .map(|(id, step)| (id.clone(), step.clone()))
             .collect();
-        let released: Vec<(u8, Claim)> = change
-            .release
-            .iter()
-            .filter_map(|lease| {
-                let holder = holder_of(&model.setup, lease.holder)?;
-                Some((holder, claim_of(&model.setup, &lease.step_id, lease.fence)?))
-            })
-            .collect();
-        self.releasing.extend(released);
+        // What the rule did not change stays as it is stored.
+        after.steps.extend(others);
+        self.free(model, &change)?;
         for event in &change.events {
             match event {
                 Event::RunFinished { .. } => self.finished = true,
@@ -531,13 +524,38 @@ impl World {
                 _ => {}
             }
         }
-        if reach == Reach::Run {
-            self.each_read(|read| read.overtaken = true);
-        }
-        // What the rule did not change stays as it is stored.
-        after.steps.extend(others);
+        self.each_reader(|read, _, _| read.overtaken = true);
         self.store(after);
         Ok(change)
+    }
+
+    /// The leases that a change ends.
+    fn free(&mut self, model: &RevocationModel, change: &Change) -> Result<(), Refused> {
+        let setup = &model.setup;
+        let row = |lease: &LeaseKey| {
+            let holder = holder_of(setup, lease.holder).ok_or(Refused::NoRun)?;
+            let claim = claim_of(setup, &lease.step_id, lease.fence).ok_or(Refused::NoRun)?;
+            Ok((holder, claim))
+        };
+        let back: Vec<_> = change.take_back.iter().map(row).collect::<Result<_, _>>()?;
+        let mut later: Vec<_> = change.release.iter().map(row).collect::<Result<_, _>>()?;
+        if model.protocol == Protocol::AbortLeavesLease {
+            later.extend(back);
+        } else {
+            // Of a claim that was made again the lease may still have the fence before.
+            let another = |(holder, claim): &(u8, Claim)| {
+                let row = self.leases.get(holder);
+                row.is_some_and(|row| row.step != claim.step)
+            };
+            if back.iter().any(another) {
+                return Err(Refused::Overtaken);
+            }
+            for (holder, _) in back {
+                self.set_lease(setup, holder, None);
+            }
+        }
+        self.releasing.extend(later);
+        Ok(())
     }
 
     /// Puts or deletes the row in the slot of `holder`.
@@ -575,48 +593,42 @@ impl World {
         }
     }
 
-    fn each_read(&mut self, mut each: impl FnMut(&mut Read)) {
-        self.each_reader(|read, _| each(read));
-    }
-
-    /// Every run that an actor remembers, with the step that it is about and how far its write will
-    /// reach. No step: all that have not ended.
-    fn each_reader(&mut self, mut each: impl FnMut(&mut Read, (Option<u8>, Reach))) {
-        let starts = |starting: &Starting| {
-            if starting.revoked { Reach::Run } else { Reach::Step }
-        };
+    /// Every run that an actor remembers, with the step that it is about (no step: all that have
+    /// not ended), and whether its write changes that step alone.
+    fn each_reader(&mut self, mut each: impl FnMut(&mut Read, Option<u8>, bool)) {
+        if let Caller::MayRetry(step, read) = &mut self.caller {
+            each(read, Some(*step), false);
+        }
         for launcher in &mut self.launchers {
             if let Launcher::Claiming(at) = launcher
                 && let Some((step, read)) = at.read()
             {
-                each(read, (Some(step), Reach::Step));
+                each(read, Some(step), true);
             }
         }
         for pull in &mut self.pulls {
             match pull {
                 Pull::Claiming(at) => {
                     if let Some((step, read)) = at.read() {
-                        each(read, (Some(step), Reach::Step));
+                        each(read, Some(step), true);
                     }
                 }
                 Pull::Starting(claim, starting) => {
-                    let about = (Some(claim.step), starts(starting));
-                    each(&mut starting.read, about);
+                    each(&mut starting.read, Some(claim.step), !starting.revoked);
                 }
-                Pull::Reporting(claim, read) => each(read, (Some(claim.step), Reach::Run)),
+                Pull::Reporting(claim, read) => each(read, Some(claim.step), false),
                 _ => {}
             }
         }
         for (claim, task) in &mut self.tasks {
             if let Some(starting) = &mut task.observing {
-                let about = (Some(claim.step), starts(starting));
-                each(&mut starting.read, about);
+                each(&mut starting.read, Some(claim.step), !starting.revoked);
             }
         }
         for fan_out in &mut self.fan_outs {
             for worker in &mut fan_out.workers {
                 if let Paging::Examined(_, read) = worker {
-                    each(read, (None, Reach::Run));
+                    each(read, None, false);
                 }
             }
         }
@@ -703,31 +715,24 @@ impl World {
     /// may as well have happened now. A step becomes again what it was only by a retry.
     fn tidy_reads(&mut self, model: &RevocationModel) {
         let setup = &model.setup;
-        let unconditional = matches!(
-            model.protocol,
-            Protocol::StepUnconditional | Protocol::CounterLeftOut
-        );
-        let Some(stored) = self.run.clone().filter(|_| setup.retries == 0 && !unconditional) else {
+        let plain = setup.retries == 0 && model.protocol != Protocol::StepUnconditional;
+        let Some(stored) = self.run.clone().filter(|_| plain) else {
             return;
         };
-        self.each_reader(|read, (step, reach)| {
+        self.each_reader(|read, step, alone| {
             let Some(run) = &read.run else { return };
             let step_id = step.and_then(|step| setup.steps.get(usize::from(step)));
             let moved = run.run().steps.iter().any(|(id, step)| {
                 let concerns = step_id.map_or(!step.state.is_terminal(), |of| of == id);
                 concerns && stored.run().steps.get(id) != Some(step)
             });
-            if moved || (reach == Reach::Run && read.overtaken) {
-                *read = Read {
-                    run: None,
-                    overtaken: true,
-                };
-            } else if reach == Reach::Step {
-                *read = Read {
-                    run: Some(stored.clone()),
-                    overtaken: false,
-                };
+            if moved {
+                read.run = None;
+            } else if alone {
+                read.run = Some(stored.clone());
             }
+            // It only matters to a step that is put back.
+            read.overtaken = false;
         });
     }
 
@@ -764,4 +769,37 @@ fn claim_of(setup: &Setup, step_id: &StepId, fence: Fence) -> Option<Claim> {
             step,
             fence: fence.number(),
         })
+}
+
+/// What a write counts: the steps that have not ended, and the needs of a step that have not
+/// succeeded. It must be the last one exactly where its rule found so.
+fn counts_hold(before: &Run, after: &Run, stored: &Run) -> bool {
+    let left = |run: &Run| run.steps.values().filter(|step| !step.state.is_terminal()).count();
+    let ended = left(before) - left(after);
+    let last = left(stored) == ended;
+    if ended > 0 && last != (left(after) == 0) {
+        return false;
+    }
+    after.steps.iter().all(|(id, step)| {
+        let open = |run: &Run| {
+            let succeeded = |need: &&StepId| {
+                let need = run.steps.get(*need);
+                need.is_some_and(|need| matches!(need.state, StepState::Succeeded { .. }))
+            };
+            step.spec.needs.len() - step.spec.needs.iter().filter(succeeded).count()
+        };
+        let waits = |run: &Run| {
+            let step = run.steps.get(id);
+            step.is_some_and(|step| matches!(step.state, StepState::Blocked))
+        };
+        let met = open(before) - open(after);
+        if met == 0 {
+            return true;
+        }
+        if !waits(before) {
+            return before.steps.get(id) == stored.steps.get(id);
+        }
+        let aborted = step.state.is_terminal();
+        aborted || (open(stored) == met) == matches!(step.state, StepState::Queued { .. })
+    })
 }
