@@ -1,7 +1,14 @@
-//! The steps that actors take. Each is one transaction, one read, or one call, and may be the last
+//! The steps that actors take. Each is one write, one read, or one call, and may be the last
 //! that a process does.
 
 use crate::world::Claim;
+
+/// One process that works on a fan-out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Process {
+    pub fan_out: u8,
+    pub worker: u8,
+}
 
 /// A step of an actor. Fan-outs, launchers and workers are numbered from 0, and told from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,25 +28,30 @@ pub enum Action {
     },
     /// An operator lifts the revocation.
     Lifts,
-    /// The fan-out reads the leases of its next partition.
-    FanOutReads(u8),
-    /// The fan-out reads the run, then whether its revocation is still active.
-    FanOutExamines(u8),
-    /// The fan-out aborts the run, if it still is as it was read.
-    FanOutAborts(u8),
-    /// The fan-out stores where it goes on, or that it has finished.
-    FanOutGoesOn(u8),
-    /// The process that works on the fan-out dies.
-    FanOutDies(u8),
-    /// A queue message reaches `dispatch`, once more or for the first time: claim, or resume the
-    /// pool's own lease.
+    /// The fan-out's worker reads the next page of a partition.
+    FanOutReads(Process, u8),
+    /// It reads the run, then whether its revocation is still active.
+    FanOutExamines(Process),
+    /// It aborts the run, if it still is as it was read.
+    FanOutAborts(Process),
+    /// It stores the next place of the partition.
+    FanOutGoesOn(Process),
+    FanOutDies(Process),
+    /// It stores that the fan-out has finished.
+    FanOutFinishes(u8),
+    /// A queue message reaches `dispatch`, once more or for the first time. It reads the run: to
+    /// claim the step, or to go on with the pool's own hold.
     Delivered(u8, u8),
+    /// The next write of the launcher's claim.
+    LauncherClaims(u8),
     /// The launcher reads the revocations, and ends its step if the key is revoked.
     LauncherChecks(u8),
     /// The launcher asks ECS for the task.
     Launches(u8),
     /// ECS refuses the launch: the launcher ends the step.
     LaunchRefused(u8),
+    /// ECS has no room: the launcher puts the step back.
+    NoRoom(u8),
     /// The launcher stores the task's handle.
     Attaches(u8),
     /// The launcher stops what it started.
@@ -66,7 +78,25 @@ pub enum Action {
     SweepStops(u8),
     /// `sweep` finds a worker's lease to have run out.
     LeaseExpires(u8),
+    /// `sweep` sends the message of a queued step again.
+    Resends(u8),
+    /// `sweep` finds the time to live of a queued step to be over.
+    OutlivesItsTime(u8),
+    /// Whoever has ended a claim deletes its lease, if it still is that one.
+    LeaseDeleted(u8, Claim),
+    /// That process dies before.
+    LeaseLeft(u8, Claim),
+    /// Somebody who needs a slot reads the lease in it.
+    TakerReads(u8),
+    /// It reads the run: the claim has no hold, and gets none any more.
+    TakerExamines,
+    /// It frees the slot.
+    TakerFrees,
+    TakerDies,
+    /// `claim` reads the run for a worker.
     WorkerClaims(u8, u8),
+    /// The next write of the worker's claim.
+    WorkerGoesOn(u8),
     /// `claim` reads the revocations for the worker, and ends the step if the key is revoked.
     WorkerChecks(u8),
     /// The worker's sandbox starts and fetches the key.
@@ -80,9 +110,11 @@ pub enum Action {
         answered: bool,
     },
     WorkerExits(u8),
-    /// The worker reports the end.
+    /// The worker reports the end: `report` reads the run.
     WorkerReports(u8),
-    /// The worker's heartbeat finds its lease gone: it kills the sandbox.
+    /// `report` writes the end, if the run still is as it was read.
+    EndWrites(u8),
+    /// The worker's heartbeat finds its claim gone: it kills the sandbox.
     WorkerHeartbeat(u8),
     /// The worker dies, and its sandbox with it.
     WorkerDies(u8),
@@ -100,6 +132,14 @@ impl Action {
             | Self::FanOutDies(_)
             | Self::LauncherDies(_)
             | Self::LaunchRefused(_)
+            | Self::NoRoom(_)
+            | Self::LeaseLeft(..)
+            | Self::TakerReads(_)
+            | Self::TakerExamines
+            | Self::TakerFrees
+            | Self::TakerDies
+            | Self::Resends(_)
+            | Self::OutlivesItsTime(_)
             | Self::TaskExits(_)
             | Self::ObserverDies(_)
             | Self::LeaseExpires(_)
@@ -110,12 +150,15 @@ impl Action {
             | Self::WorkerDies(_) => false,
             Self::EnqueueStores
             | Self::RetryStores
-            | Self::FanOutReads(_)
+            | Self::FanOutReads(..)
             | Self::FanOutExamines(_)
             | Self::FanOutAborts(_)
             | Self::FanOutGoesOn(_)
+            | Self::FanOutFinishes(_)
             | Self::Delivered(..)
+            | Self::LauncherClaims(_)
             | Self::LauncherChecks(_)
+            | Self::LeaseDeleted(..)
             | Self::Launches(_)
             | Self::Attaches(_)
             | Self::TakesBack(_)
@@ -128,11 +171,13 @@ impl Action {
             | Self::SweepAttaches(_)
             | Self::SweepStops(_)
             | Self::WorkerClaims(..)
+            | Self::WorkerGoesOn(_)
             | Self::WorkerChecks(_)
             | Self::WorkerPrepares(_)
             | Self::WorkerStarts(_)
             | Self::StartWrites { answered: true, .. }
             | Self::WorkerReports(_)
+            | Self::EndWrites(_)
             | Self::WorkerHeartbeat(_) => true,
         }
     }

@@ -3,9 +3,10 @@
 
 use std::fmt::Write;
 
-use stateright::{Checker, HasDiscoveries, Model};
+use stateright::{Checker, Model, Path};
 
-use crate::world::{Launcher, Pull, World};
+use crate::action::Process;
+use crate::world::{Claiming, Launcher, Paging, Pull, World};
 use crate::{Action, Promise, Protocol, RevocationModel, Setup};
 
 /// What stands before the generated part.
@@ -22,95 +23,65 @@ pub struct Breach {
 
 /// Each mutation, with what it is expected to break.
 pub fn breaches() -> Vec<Breach> {
-    let breach = |protocol, setup, promise| Breach {
+    [
+        (Protocol::CheckBeforeHold, Setup::deliveries(), Promise::NothingLetGo),
+        (Protocol::CheckBeforeHold, Setup::workers(), Promise::NoSandbox),
+        (Protocol::HoldBeforeLease, Setup::deliveries(), Promise::HoldHasLease),
+        (Protocol::HoldBeforeLease, Setup::deliveries(), Promise::NothingLeft),
+        (Protocol::LeasesBeforeRow, Setup::workers(), Promise::NothingLeft),
+        (Protocol::ClaimUnchecked, Setup::deliveries(), Promise::NoSandbox),
+        (Protocol::ResumeUnchecked, Setup::deliveries(), Promise::NoSandbox),
+        (Protocol::StartUnchecked, Setup::workers(), Promise::NoStart),
+        (Protocol::LeaseOverSameStep, Setup::deliveries(), Promise::HoldHasLease),
+        (Protocol::RefusedDeletesByFence, Setup::one_slot(), Promise::HoldHasLease),
+        (Protocol::LeaseEndsFirst, Setup::workers(), Promise::HoldHasLease),
+        (Protocol::RenewalFreesFirst, Setup::one_slot(), Promise::HoldHasLease),
+        (Protocol::TakeOverUnread, Setup::one_slot(), Promise::HoldHasLease),
+        (Protocol::TakeOverUnread, Setup::one_slot(), Promise::NothingLetGo),
+        (Protocol::TakeOverLeavesFence, Setup::one_slot(), Promise::HoldHasLease),
+        (Protocol::TakeOverByFence, Setup::one_slot(), Promise::HoldHasLease),
+        (Protocol::TakeOverUnconditional, Setup::one_slot(), Promise::HoldHasLease),
+        (Protocol::TakeOverUnconditional, Setup::shared_slot(), Promise::HoldHasLease),
+        (Protocol::AbortLeavesLease, Setup::workers(), Promise::NothingLeft),
+        (Protocol::AbortLeavesLease, Setup::workers(), Promise::LeaseHasHold),
+        (Protocol::StepUnconditional, Setup::workers(), Promise::AbortIsFinal),
+        (Protocol::StepUnconditional, Setup::workers(), Promise::NothingLetGo),
+        (Protocol::CountLeftOut, Setup::ends(), Promise::RunSettles),
+        (Protocol::PlaceBeforeAborts, Setup::workers(), Promise::NothingLeft),
+        (Protocol::PlaceUnconditional, Setup::two_pages(), Promise::GoesForward),
+        (Protocol::FinishEarly, Setup::two_partitions(), Promise::NothingLetGo),
+        (Protocol::FanOutOutlivesLift, Setup::deliveries(), Promise::LiftHolds),
+        (Protocol::RefusalLeavesSandbox, Setup::deliveries(), Promise::NothingLeft),
+        (Protocol::FailedLaunchEndsOther, Setup::deliveries(), Promise::NothingLeft),
+        (Protocol::NoRoomEndsOther, Setup::full(), Promise::NothingLeft),
+    ]
+    .map(|(protocol, setup, promise)| Breach {
         protocol,
         setup,
         promise,
-    };
-    vec![
-        breach(
-            Protocol::CheckBeforeLease,
-            Setup::deliveries(),
-            Promise::NothingLetGo,
-        ),
-        breach(
-            Protocol::CheckBeforeLease,
-            Setup::workers(),
-            Promise::NoSandbox,
-        ),
-        breach(
-            Protocol::LeasesBeforeRow,
-            Setup::workers(),
-            Promise::NothingLeft,
-        ),
-        breach(
-            Protocol::ClaimUnchecked,
-            Setup::deliveries(),
-            Promise::NoSandbox,
-        ),
-        breach(
-            Protocol::ResumeUnchecked,
-            Setup::deliveries(),
-            Promise::NoSandbox,
-        ),
-        breach(
-            Protocol::PlaceBeforeAborts,
-            Setup::workers(),
-            Promise::NothingLeft,
-        ),
-        breach(
-            Protocol::HandleUnconditional,
-            Setup::deliveries(),
-            Promise::AbortIsFinal,
-        ),
-        breach(
-            Protocol::HandleUnconditional,
-            Setup::deliveries(),
-            Promise::OneLease,
-        ),
-        breach(Protocol::StartUnchecked, Setup::workers(), Promise::NoStart),
-        breach(
-            Protocol::RefusalLeavesSandbox,
-            Setup::deliveries(),
-            Promise::NothingLeft,
-        ),
-        breach(
-            Protocol::FailedLaunchEndsOther,
-            Setup::deliveries(),
-            Promise::NothingLeft,
-        ),
-        breach(
-            Protocol::FanOutOutlivesLift,
-            Setup::deliveries(),
-            Promise::LiftHolds,
-        ),
-    ]
+    })
+    .into()
 }
-
-/// Steps that are tried for a shortest way.
-const MOST_STEPS: usize = 30;
 
 /// The shortest way to a state that breaks a promise: each step with the states around it. Empty:
 /// there is none.
 pub fn shortest(breach: &Breach) -> Vec<(World, Action, World)> {
-    // The checker looks at its findings once in a while and keeps the last one, which need not be
-    // the nearest: so the depth is raised until there is one. One thread finds the same each time.
-    let found = (1..=MOST_STEPS).find_map(|steps| {
-        let model = RevocationModel {
-            setup: breach.setup.clone(),
-            protocol: breach.protocol,
-        };
-        let wanted = HasDiscoveries::AnyOf([breach.promise.text()].into());
-        let checker = model
-            .checker()
-            .threads(1)
-            .finish_when(wanted)
-            .target_max_depth(steps + 2)
-            .spawn_bfs()
-            .join();
-        checker.discovery(breach.promise.text())
-    });
-    let Some(path) = found else { return Vec::new() };
+    // With one property and one thread the checker stops at the first state that breaks it, in the
+    // order of their distance.
+    let model = RevocationModel {
+        setup: breach.setup.clone(),
+        protocol: breach.protocol,
+        only: Some(breach.promise),
+    };
+    let checker = model.checker().threads(1).spawn_bfs().join();
+    let Some(path) = checker.discovery(breach.promise.text()) else {
+        return Vec::new();
+    };
+    steps(path)
+}
+
+/// The steps of a path, each with the states around it.
+pub fn steps(path: Path<World, Action>) -> Vec<(World, Action, World)> {
     let steps = path.into_vec();
     let after = steps.iter().skip(1).map(|(world, _)| world.clone());
     steps
@@ -122,22 +93,27 @@ pub fn shortest(breach: &Breach) -> Vec<(World, Action, World)> {
 
 /// The generated part, without its markers.
 pub fn generate() -> String {
-    let mut text = String::new();
-    let _ = writeln!(text, "| setup | states | transitions |\n|---|--:|--:|");
+    let mut text = "| setup | states | transitions |\n|---|--:|--:|\n".to_owned();
     for setup in Setup::all() {
-        let model = RevocationModel {
-            setup,
-            protocol: Protocol::IntentThenCheck,
-        };
-        let name = model.setup.name;
-        let checker = model.checker().threads(2).spawn_bfs().join();
-        let (states, transitions) = (checker.unique_state_count(), checker.state_count());
-        let _ = writeln!(text, "| {name} | {states} | {transitions} |");
+        let checker = RevocationModel::of(setup.clone())
+            .checker()
+            .threads(2)
+            .spawn_bfs()
+            .join();
+        text += &size(&setup, checker.unique_state_count(), checker.state_count());
     }
-    let _ = writeln!(
-        text,
-        "\n| if | then it is not true that | in setup | after steps |\n|---|---|---|--:|"
-    );
+    format!("{text}\n{}", mutations())
+}
+
+/// A row of the setups.
+pub fn size(setup: &Setup, states: usize, transitions: usize) -> String {
+    format!("| {} | {states} | {transitions} |\n", setup.name)
+}
+
+/// What each mutation breaks, after how many steps (none: it does not), and one way in words.
+pub fn mutations() -> String {
+    let mut text =
+        "| if | then it is not true that | in setup | after steps |\n|---|---|---|--:|\n".to_owned();
     let mut swapped = Vec::new();
     for breach in breaches() {
         let path = shortest(&breach);
@@ -147,7 +123,7 @@ pub fn generate() -> String {
             breach.setup.name,
         );
         let _ = writeln!(text, "| {what} | {promise} | {setup} | {} |", path.len());
-        if breach.protocol == Protocol::CheckBeforeLease && swapped.is_empty() {
+        if breach.protocol == Protocol::CheckBeforeHold && swapped.is_empty() {
             swapped = path;
         }
     }
@@ -180,31 +156,34 @@ fn tell(before: &World, action: Action, after: &World) -> String {
         }
         Action::Revokes { hard: false } => "An operator revokes the key, soft: the row is written.",
         Action::Lifts => "An operator lifts the revocation.",
-        Action::FanOutReads(number) => return fan_out_reads(before, after, number),
+        Action::FanOutReads(process, partition) => {
+            return fan_out_reads(before, after, process, partition);
+        }
         Action::FanOutExamines(_) => {
             "The fan-out reads the run, and then that its revocation is active."
         }
         Action::FanOutAborts(_) => "The fan-out aborts the run.",
         Action::FanOutGoesOn(_) => "The fan-out stores its next place.",
         Action::FanOutDies(_) => "The process that works on the fan-out dies.",
+        Action::FanOutFinishes(_) => "The fan-out has finished.",
         Action::Delivered(..) => match newest(before, after) {
-            Some(Launcher::Prechecked(_)) => {
-                "A launcher gets the message and reads the revocations: none."
+            Some(Launcher::Claiming(_)) => {
+                "A launcher gets the message and reads the run: its step is queued."
             }
-            _ if before.leases == after.leases => {
-                "A launcher gets the message and finds its pool's lease."
-            }
-            _ => "A launcher gets the message and writes the lease.",
+            _ => "A launcher gets the message and finds its pool's hold.",
         },
-        Action::LauncherChecks(_) if before.leases.len() < after.leases.len() => {
-            "The launcher writes the lease."
-        }
+        Action::LauncherClaims(_) => match newest(before, after) {
+            Some(Launcher::Claiming(at)) => return format!("The launcher {}", claims(&at)),
+            Some(Launcher::Leased(_) | Launcher::Cleared(_)) => "The launcher writes the hold.",
+            _ => "The launcher gives the claim up.",
+        },
         Action::LauncherChecks(_) => match newest(before, after) {
             Some(Launcher::Cleared(_)) => "The launcher reads the revocations: none.",
             _ => "The launcher reads the revocations, finds the key revoked, and ends its step.",
         },
         Action::Launches(_) => "The launcher asks ECS for the task.",
         Action::LaunchRefused(_) => "ECS refuses the launch.",
+        Action::NoRoom(_) => "ECS has no room.",
         Action::Attaches(_) => match newest(before, after) {
             Some(Launcher::TakingBack(_)) => "The launcher's handle is refused.",
             _ => "The launcher stores the task's handle.",
@@ -227,13 +206,23 @@ fn tell(before: &World, action: Action, after: &World) -> String {
         Action::SweepAttaches(_) => "`sweep` finds the task and stores its handle.",
         Action::SweepStops(_) => "`sweep` stops what is left of an aborted step.",
         Action::LeaseExpires(_) => "The worker's lease runs out.",
-        Action::WorkerClaims(..) if before.leases == after.leases => {
-            "A worker's claim reads the revocations: none."
-        }
-        Action::WorkerClaims(..) => "A worker's claim writes the lease.",
-        Action::WorkerChecks(_) if before.leases.len() < after.leases.len() => {
-            "The claim writes the lease."
-        }
+        Action::Resends(_) => "`sweep` sends the message of a queued step again.",
+        Action::OutlivesItsTime(_) => "The time to live of a queued step is over.",
+        Action::LeaseDeleted(..) => "The lease of the ended claim is deleted.",
+        Action::LeaseLeft(..) => "The process that was to delete a lease dies.",
+        Action::TakerReads(_) => "A take-over reads the lease in its slot.",
+        Action::TakerExamines => "The take-over reads the run.",
+        Action::TakerFrees => "The take-over frees the slot.",
+        Action::TakerDies => "The take-over dies.",
+        Action::WorkerClaims(..) => "A worker's claim reads the run.",
+        Action::WorkerGoesOn(_) => match moved(before, after) {
+            Some(Pull::Claiming(at)) => return format!("The claim {}", claims(&at)),
+            Some(Pull::Leased(_) | Pull::Granted(_)) if before.run != after.run => {
+                "The claim writes the hold."
+            }
+            Some(Pull::Leased(_) | Pull::Granted(_)) => "The claim writes the lease.",
+            _ => "The claim is given up.",
+        },
         Action::WorkerChecks(_)
             if after
                 .pulls
@@ -253,34 +242,56 @@ fn tell(before: &World, action: Action, after: &World) -> String {
         Action::StartWrites {
             answered: false, ..
         } => "`report` writes what it found; its answer is lost.",
-        Action::WorkerReports(_) => "The worker reports the end.",
+        Action::WorkerReports(_) => "The worker reports the end: `report` reads the run.",
+        Action::EndWrites(_) if before.run == after.run => "The end is refused.",
+        Action::EndWrites(_) => "`report` writes the end.",
         Action::WorkerHeartbeat(_) => {
-            "The worker's heartbeat finds the lease gone: it kills the sandbox."
+            "The worker's heartbeat finds the claim gone: it kills the sandbox."
         }
         Action::WorkerDies(_) => "The worker dies, and its sandbox with it.",
     };
     text.to_owned()
 }
 
-fn fan_out_reads(before: &World, after: &World, number: u8) -> String {
-    let of = |world: &World| {
-        world
-            .fan_outs
-            .get(usize::from(number))
-            .map(|of| (of.next, of.finished))
+/// What a claim has just done to stand here.
+const fn claims(at: &Claiming) -> &'static str {
+    match at {
+        Claiming::Read(..) | Claiming::Again(..) => "reads the run.",
+        Claiming::Put(..) => "writes the lease.",
+        Claiming::Checked(..) => "reads the revocations: none.",
+        Claiming::Refused(..) => "is refused its hold.",
+        Claiming::Renewing(_) => "writes the hold with a new fence.",
+        Claiming::Freed(..) => "deletes its lease.",
+        Claiming::Unleased(_) => "writes the hold, and no lease yet.",
+    }
+}
+
+fn fan_out_reads(before: &World, after: &World, process: Process, partition: u8) -> String {
+    let of = |world: &World| world.fan_outs.get(usize::from(process.fan_out)).cloned();
+    let place = of(before)
+        .and_then(|of| of.places.get(usize::from(partition)).copied())
+        .unwrap_or_default();
+    let reading = |world: &World| {
+        let workers = of(world).map(|of| of.workers).unwrap_or_default();
+        let reads = |at: &&Paging| matches!(at, Paging::Read(_));
+        workers.iter().filter(reads).count()
     };
-    let (place, _) = of(before).unwrap_or_default();
-    let found = if before.leases.contains_key(&place) {
+    let found = if reading(after) > reading(before) {
         "finds the run"
     } else {
         "finds nothing"
     };
-    let end = if of(after).is_some_and(|(_, finished)| finished) {
-        ", and has finished"
-    } else {
-        ""
-    };
-    format!("The fan-out reads the leases of partition {place}, {found}{end}.")
+    format!("The fan-out reads page {place} of partition {partition}, {found}.")
+}
+
+/// The worker that has just moved, as it is now.
+fn moved(before: &World, after: &World) -> Option<Pull> {
+    let count = |world: &World, wanted: &Pull| world.pulls.iter().filter(|of| *of == wanted).count();
+    after
+        .pulls
+        .iter()
+        .find(|pull| count(after, pull) > count(before, pull))
+        .cloned()
 }
 
 /// The launcher that has just moved, as it is now.
@@ -292,7 +303,7 @@ fn newest(before: &World, after: &World) -> Option<Launcher> {
         .launchers
         .iter()
         .find(|launcher| count(after, launcher) > count(before, launcher))
-        .copied()
+        .cloned()
 }
 
 fn sandbox_runs(world: &World) -> bool {

@@ -5,7 +5,7 @@
 //! What moves a run here is what moves it in the product: the functions of
 //! [`sealfleet_domain::run::Run`], and [`sealfleet_domain::revocation::revoked`] decides what is
 //! revoked. The model adds what surrounds them: which actor calls which function after which read,
-//! that a transaction is atomic and conditional on the document that was read, that reads are
+//! that a write changes one row and is conditional on the steps that it changes, that reads are
 //! consistent, and that every process may die between any two of its steps. Time is left out:
 //! whatever waits for a deadline may happen at once or never, which covers every clock.
 //!
@@ -33,4 +33,17 @@ pub struct RevocationModel {
     pub setup: Setup,
     /// In which order they read and write.
     pub protocol: Protocol,
+    /// The one promise to check, up to the first state that breaks it; else all are, in all states.
+    pub only: Option<Promise>,
+}
+
+impl RevocationModel {
+    /// The product's order, in all states.
+    pub const fn of(setup: Setup) -> Self {
+        Self {
+            setup,
+            protocol: Protocol::IntentThenCheck,
+            only: None,
+        }
+    }
 }

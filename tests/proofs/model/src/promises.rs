@@ -1,13 +1,11 @@
 //! The promises: what holds in every state, and what some state must show for the model to say
 //! anything.
 
-use std::collections::BTreeMap;
-
 use sealfleet_domain::run::{AbortReason, Failure, StepState};
 use stateright::{Model, Property};
 
-use crate::world::{Claim, Launcher, Phase, Pull, Task};
-use crate::world::{Fault, World};
+use crate::setup::HOLDERS;
+use crate::world::{Claim, Claiming, Document, Fault, Launcher, Phase, Pull, Task, World};
 use crate::{Action, RevocationModel};
 
 /// What holds in every state.
@@ -24,21 +22,31 @@ pub enum Promise {
     NoStart,
     /// An aborted step changes no more.
     AbortIsFinal,
-    /// A lease row stands for each live claim, one for each step, and for nothing else.
-    OneLease,
+    /// A step is held only while a lease of it is in its holder's slot.
+    HoldHasLease,
+    /// When nothing is left to do, each lease stands for a hold, or can be taken over.
+    LeaseHasHold,
     /// A revocation that was lifted ends nothing that was claimed afterwards.
     LiftHolds,
+    /// A step waits only for steps that have not ended, and a run is on record as finished as soon
+    /// as all have.
+    RunSettles,
+    /// The place that a fan-out has stored never moves back.
+    GoesForward,
 }
 
 impl Promise {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::NothingLetGo,
         Self::NothingLeft,
         Self::NoSandbox,
         Self::NoStart,
         Self::AbortIsFinal,
-        Self::OneLease,
+        Self::HoldHasLease,
+        Self::LeaseHasHold,
         Self::LiftHolds,
+        Self::RunSettles,
+        Self::GoesForward,
     ];
 
     /// The promise in words; the checker's name for it.
@@ -53,10 +61,15 @@ impl Promise {
             Self::NoSandbox => "a claim made while the key is revoked gets no sandbox",
             Self::NoStart => "a start that begins while the key is revoked is not granted",
             Self::AbortIsFinal => "an aborted step changes no more",
-            Self::OneLease => {
-                "each live claim has its lease row, and each lease row its live claim"
+            Self::HoldHasLease => "a hold never exists without a lease of its step in its slot",
+            Self::LeaseHasHold => {
+                "when all is quiet, each lease has its hold or can be taken over"
             }
             Self::LiftHolds => "a lifted revocation ends nothing that was claimed after the lift",
+            Self::RunSettles => {
+                "a step waits only for steps that have not ended, and a run whose steps have all ended is on record as finished"
+            }
+            Self::GoesForward => "a fan-out never goes back",
         }
     }
 }
@@ -64,7 +77,7 @@ impl Promise {
 type Holds = fn(&RevocationModel, &World) -> bool;
 
 /// What some state shows: the model does what it is about.
-pub const SEEN: [(&str, Holds); 9] = [
+pub const SEEN: [(&str, Holds); 14] = [
     ("a run without a revocation succeeds", |model, world| {
         world.revoked == 0
             && any_step(model, world, |state| {
@@ -72,16 +85,16 @@ pub const SEEN: [(&str, Holds); 9] = [
             })
     }),
     ("a fan-out aborts a run", |model, world| {
-        world.fan_outs.iter().any(|of| of.record) && any_step(model, world, aborted_by_revocation)
+        world.fan_outs.iter().any(|of| of.aborted) && any_step(model, world, aborted_by_revocation)
     }),
     ("a resumed fan-out aborts a run", |_, world| {
-        world.fan_outs.iter().any(|of| of.resumed && of.record)
+        world.fan_outs.iter().any(|of| of.resumed && of.aborted)
     }),
     ("a claim ends its own step", |model, world| {
         any_step(model, world, refused_at_claim)
     }),
     ("a start is refused and its step aborted", |model, world| {
-        world.fan_outs.iter().all(|of| !of.record) && any_step(model, world, aborted_by_revocation)
+        world.fan_outs.iter().all(|of| !of.aborted) && any_step(model, world, aborted_by_revocation)
     }),
     (
         "a run stored after its key was revoked is refused",
@@ -104,6 +117,31 @@ pub const SEEN: [(&str, Holds); 9] = [
             .iter()
             .any(|launcher| matches!(launcher, Launcher::TakingBack(_)))
     }),
+    ("a hold is refused", |_, world| {
+        claimings(world).any(|at| matches!(at, Claiming::Refused(..)))
+    }),
+    ("a worker claims again what it holds", |_, world| {
+        claimings(world).any(|at| matches!(at, Claiming::Renewing(_)))
+    }),
+    ("a lease is left without a hold", |model, world| {
+        let left = |(holder, row): (&u8, &Claim)| {
+            world.hold_of(&model.setup, *holder, row.step).is_none()
+        };
+        world.releasing.is_empty()
+            && claimings(world).next().is_none()
+            && world.leases.iter().any(left)
+    }),
+    ("a take-over makes a claim impossible", |model, world| {
+        let fence = |claim: &Claim| world.fence(&model.setup, claim.step);
+        claimings(world).any(|at| {
+            matches!(at, Claiming::Put(claim, ..) if fence(claim) == claim.fence
+                && matches!(world.step(&model.setup, claim.step), Some(StepState::Queued { .. })))
+        })
+    }),
+    ("a run with several steps finishes", |_, world| {
+        let several = |run: &Document| run.run().steps.len() > 1;
+        world.finished && world.run.as_ref().is_some_and(several)
+    }),
 ];
 
 impl Model for RevocationModel {
@@ -124,29 +162,41 @@ impl Model for RevocationModel {
 
     fn properties(&self) -> Vec<Property<Self>> {
         let always = |promise: Promise, holds: Holds| Property::always(promise.text(), holds);
-        let mut properties = vec![
-            always(Promise::NothingLetGo, |_, world| {
+        let promises: [(Promise, Holds); 10] = [
+            (Promise::NothingLetGo, |_, world| {
                 !world.faults.contains(&Fault::LetGoAfterFanOut)
             }),
-            always(Promise::NothingLeft, nothing_left),
-            always(Promise::NoSandbox, |_, world| {
+            (Promise::NothingLeft, nothing_left),
+            (Promise::NoSandbox, |_, world| {
                 !world.faults.contains(&Fault::SandboxUnderRevocation)
             }),
-            always(Promise::NoStart, |_, world| {
+            (Promise::NoStart, |_, world| {
                 !world.faults.contains(&Fault::StartUnderRevocation)
             }),
-            always(Promise::AbortIsFinal, |_, world| {
+            (Promise::AbortIsFinal, |_, world| {
                 !world.faults.contains(&Fault::AbortedStepChanged)
             }),
-            always(Promise::OneLease, one_lease),
-            always(Promise::LiftHolds, |_, world| {
+            (Promise::HoldHasLease, hold_has_lease),
+            (Promise::LeaseHasHold, lease_has_hold),
+            (Promise::LiftHolds, |_, world| {
                 !world.faults.contains(&Fault::AbortedAfterLift)
             }),
+            (Promise::RunSettles, |_, world| run_settles(world)),
+            (Promise::GoesForward, |_, world| {
+                !world.faults.contains(&Fault::FanOutWentBack)
+            }),
         ];
-        properties.extend(
-            SEEN.iter()
-                .map(|(name, shows)| Property::sometimes(name, *shows)),
-        );
+        let mut properties: Vec<_> = promises
+            .into_iter()
+            .filter(|(promise, _)| self.only.is_none_or(|only| only == *promise))
+            .map(|(promise, holds)| always(promise, holds))
+            .collect();
+        if self.only.is_none() {
+            properties.extend(
+                SEEN.iter()
+                    .map(|(name, shows)| Property::sometimes(name, *shows)),
+            );
+        }
         properties
     }
 }
@@ -155,26 +205,46 @@ fn nothing_left(model: &RevocationModel, world: &World) -> bool {
     let over = world
         .active_fan_out()
         .is_some_and(|fan_out| fan_out.finished);
-    let left = sandboxes(world).next().is_some() || !world.leases.is_empty();
+    let left =
+        sandboxes(world).next().is_some() || world.held(&model.setup).next().is_some();
     !(over && left && model.is_quiet(world))
 }
 
-fn one_lease(model: &RevocationModel, world: &World) -> bool {
-    let claims = (0_u8..).zip(&model.setup.steps).filter_map(|(step, _)| {
-        let hold = world.hold(&model.setup, step)?;
-        let holder = (0_u8..)
-            .zip(&model.setup.holders)
-            .find(|(_, holder)| holder.worker_id == hold.holder)?
-            .0;
-        Some((
-            holder,
-            Claim {
-                step,
-                fence: hold.fence.number(),
-            },
-        ))
+fn hold_has_lease(model: &RevocationModel, world: &World) -> bool {
+    let setup = &model.setup;
+    world.held(setup).all(|claim| {
+        (0..HOLDERS).any(|holder| {
+            let row = world.leases.get(&holder);
+            world.hold_of(setup, holder, claim.step).is_some()
+                && row.is_some_and(|row| row.step == claim.step)
+        })
+    })
+}
+
+/// A lease can be taken over if no heartbeat keeps it up and the step has no hold in its slot.
+fn lease_has_hold(model: &RevocationModel, world: &World) -> bool {
+    let setup = &model.setup;
+    let sound = world.leases.iter().all(|(holder, row)| {
+        let Some(hold) = world.hold_of(setup, *holder, row.step) else {
+            let own = world.pulls.iter().zip(&setup.pulls);
+            return !own
+                .filter(|(_, of)| *of == holder)
+                .any(|(pull, _)| pull.sandbox() == Some(*row));
+        };
+        hold.fence.number() == row.fence
     });
-    claims.collect::<BTreeMap<_, _>>() == world.leases
+    sound || !model.is_quiet(world)
+}
+
+fn run_settles(world: &World) -> bool {
+    let Some(run) = world.run.as_ref().map(Document::run) else {
+        return true;
+    };
+    let ended = |id| run.steps.get(id).is_none_or(|step| step.state.is_terminal());
+    let waits = run.steps.values().all(|step| {
+        !matches!(step.state, StepState::Blocked) || !step.spec.needs.iter().all(ended)
+    });
+    waits && run.steps.keys().all(ended) == world.finished
 }
 
 /// The claims whose sandbox has, or will have, the key.
@@ -216,4 +286,16 @@ fn refused_at_claim(state: &StepState) -> bool {
             ..
         }
     )
+}
+
+fn claimings(world: &World) -> impl Iterator<Item = &Claiming> {
+    let launchers = world.launchers.iter().filter_map(|launcher| match launcher {
+        Launcher::Claiming(at) => Some(at),
+        _ => None,
+    });
+    let pulls = world.pulls.iter().filter_map(|pull| match pull {
+        Pull::Claiming(at) => Some(at),
+        _ => None,
+    });
+    launchers.chain(pulls)
 }

@@ -4,19 +4,30 @@
 
 use std::collections::BTreeMap;
 
-use sealfleet_domain::StepId;
+use sealfleet_domain::{StepId, Timestamp};
 use sealfleet_domain::revocation::{Revocation, Revoked, revoked};
 use sealfleet_domain::run::{
-    Change, Claimant, Executor, Failure, Fence, Fresh, Handle, Hold, Outcome, Refusal,
-    RequeueReason, Run, StepState, Stopping,
+    Change, Claimant, Executor, Failure, Fence, Fresh, Handle, Outcome, Refusal, RequeueReason,
+    Run, StepState, Stopping,
 };
 
-use crate::setup::{Kind, NOW, PACE, PARTITIONS};
+use crate::action::Process;
+use crate::setup::{Kind, NOW, PACE, RESEND, TTL, TTL_SECONDS};
 use crate::world::{
-    Active, Caller, Claim, FanOut, Fault, Launcher, Paging, Phase, Pull, Refused, Starting, Task,
-    World,
+    Active, Caller, Claim, Claiming, FanOut, Fault, Launcher, Page, Paging, Phase, Pull, Read,
+    Refused, Starting, Taker, Task, World,
 };
 use crate::{Action, Protocol, RevocationModel};
+
+/// What a step of a claim has come to.
+enum Came {
+    /// To its next write.
+    On(Claiming),
+    /// To its hold, and its lease.
+    Held(Claim),
+    /// To nothing.
+    Out,
+}
 
 /// A step that cannot be taken, or changes nothing.
 type Taken = Option<()>;
@@ -26,7 +37,7 @@ impl RevocationModel {
     pub fn after(&self, world: &World, action: Action) -> Option<World> {
         let mut next = world.clone();
         self.take(&mut next, action)?;
-        next.tidy();
+        next.tidy(self);
         (next != *world).then_some(next)
     }
 
@@ -48,91 +59,159 @@ impl RevocationModel {
             .any(|action| is_due(&action) && self.after(world, action).is_some())
     }
 
-    /// The steps that might be taken.
+    /// The steps that might be taken. Of actors that are alike and stand at the same place, one is
+    /// enough.
     pub fn candidates(&self, world: &World, actions: &mut Vec<Action>) {
         let setup = &self.setup;
-        actions.extend([
-            Action::EnqueueChecks,
-            Action::EnqueueStores,
-            Action::RetryStores,
-            Action::Lifts,
-        ]);
-        actions.push(Action::Revokes { hard: true });
-        if setup.soft {
-            actions.push(Action::Revokes { hard: false });
+        match &world.caller {
+            Caller::Ready => actions.push(Action::EnqueueChecks),
+            Caller::MayEnqueue => actions.push(Action::EnqueueStores),
+            Caller::Idle => {}
+            Caller::MayRetry(..) => actions.push(Action::RetryStores),
         }
-        for (number, _) in (0_u8..).zip(&world.fan_outs) {
-            actions.extend([
-                Action::FanOutReads(number),
-                Action::FanOutExamines(number),
-                Action::FanOutAborts(number),
-                Action::FanOutGoesOn(number),
-                Action::FanOutDies(number),
-            ]);
-        }
-        for (step, _) in (0_u8..).zip(&setup.steps) {
-            actions.extend([
-                Action::RetryChecks(step),
-                Action::SweepLoses(step),
-                Action::SweepAttaches(step),
-                Action::SweepStops(step),
-                Action::LeaseExpires(step),
-            ]);
-        }
-        for launcher in 0..setup.launchers {
-            actions.extend(
-                setup
-                    .steps_of(Kind::Fargate)
-                    .map(|step| Action::Delivered(launcher, step)),
-            );
-            actions.extend([
-                Action::LauncherChecks(launcher),
-                Action::Launches(launcher),
-                Action::LaunchRefused(launcher),
-                Action::Attaches(launcher),
-                Action::TakesBack(launcher),
-            ]);
-            actions.extend(setup.deaths.then_some(Action::LauncherDies(launcher)));
-        }
-        for claim in world.tasks.keys().copied() {
-            actions.extend([
-                Action::TaskStarts(claim),
-                Action::TaskAsks(claim),
-                Action::TaskExits(claim),
-                Action::ObserverReads(claim),
-                Action::ObserverWrites(claim),
-                Action::ObserverSeesStopped(claim),
-            ]);
-            actions.extend(setup.deaths.then_some(Action::ObserverDies(claim)));
-        }
-        for worker in 0..setup.workers {
-            actions.extend(
-                setup
-                    .steps_of(Kind::Pull)
-                    .map(|step| Action::WorkerClaims(worker, step)),
-            );
-            actions.extend([
-                Action::WorkerChecks(worker),
-                Action::WorkerPrepares(worker),
-                Action::WorkerStarts(worker),
-                Action::StartWrites {
-                    worker,
-                    answered: true,
-                },
-                Action::WorkerExits(worker),
-                Action::WorkerReports(worker),
-                Action::WorkerHeartbeat(worker),
-            ]);
-            if setup.deaths {
-                actions.extend([
-                    Action::StartWrites {
-                        worker,
-                        answered: false,
-                    },
-                    Action::WorkerDies(worker),
-                ]);
+        actions.extend([Action::Lifts, Action::Revokes { hard: true }]);
+        actions.extend(setup.soft.then_some(Action::Revokes { hard: false }));
+        for (fan_out, of) in (0_u8..).zip(&world.fan_outs) {
+            actions.extend((!of.finished).then_some(Action::FanOutFinishes(fan_out)));
+            let mut before = None;
+            for (worker, at) in (0_u8..).zip(&of.workers) {
+                if before.replace(at) != Some(at) {
+                    self.fan_out_candidates(Process { fan_out, worker }, at, actions);
+                }
             }
         }
+        for (holder, claim) in world.releasing.iter().copied() {
+            actions.extend([
+                Action::LeaseDeleted(holder, claim),
+                Action::LeaseLeft(holder, claim),
+            ]);
+        }
+        if setup.takes {
+            match world.taker {
+                Taker::Idle => {
+                    actions.extend(world.leases.keys().copied().map(Action::TakerReads));
+                }
+                Taker::Saw(..) => actions.extend([Action::TakerExamines, Action::TakerDies]),
+                Taker::MayFree(..) => actions.extend([Action::TakerFrees, Action::TakerDies]),
+            }
+        }
+        for (step, _) in (0_u8..).zip(&setup.steps) {
+            self.step_candidates(world, step, actions);
+        }
+        let mut before = None;
+        for (launcher, at) in (0_u8..).zip(&world.launchers) {
+            if before.replace(at) != Some(at) {
+                self.launcher_candidates(launcher, at, actions);
+            }
+        }
+        for (claim, task) in &world.tasks {
+            self.task_candidates(*claim, task, actions);
+        }
+        let mut before = None;
+        for (worker, at) in (0_u8..).zip(&world.pulls) {
+            if !setup.one_worker() || before.replace(at) != Some(at) {
+                self.pull_candidates(worker, at, actions);
+            }
+        }
+    }
+
+    fn fan_out_candidates(&self, process: Process, at: &Paging, actions: &mut Vec<Action>) {
+        match at {
+            Paging::Idle => {
+                let partitions = (0_u8..).zip(&self.setup.pages);
+                actions.extend(
+                    partitions.map(|(partition, _)| Action::FanOutReads(process, partition)),
+                );
+                return;
+            }
+            Paging::Read(_) => actions.push(Action::FanOutExamines(process)),
+            Paging::Examined(..) => actions.push(Action::FanOutAborts(process)),
+            Paging::Dealt(_) => actions.push(Action::FanOutGoesOn(process)),
+        }
+        actions.push(Action::FanOutDies(process));
+    }
+
+    fn step_candidates(&self, world: &World, step: u8, actions: &mut Vec<Action>) {
+        let setup = &self.setup;
+        match world.step(setup, step) {
+            Some(StepState::Queued { .. }) if setup.waits => {
+                actions.extend([Action::Resends(step), Action::OutlivesItsTime(step)]);
+            }
+            // Where nobody dies, nothing is lost.
+            Some(StepState::Leased(_) | StepState::Running(_)) if setup.deaths => {
+                actions.extend([
+                    Action::SweepLoses(step),
+                    Action::SweepAttaches(step),
+                    Action::LeaseExpires(step),
+                ]);
+            }
+            Some(StepState::Aborted { .. }) => actions.push(Action::SweepStops(step)),
+            Some(StepState::Dead { .. }) if setup.retries > 0 => {
+                actions.push(Action::RetryChecks(step));
+            }
+            _ => {}
+        }
+    }
+
+    fn launcher_candidates(&self, launcher: u8, at: &Launcher, actions: &mut Vec<Action>) {
+        let setup = &self.setup;
+        match at {
+            Launcher::Idle => {
+                let steps = setup.steps_of(Kind::Fargate);
+                actions.extend(steps.map(|step| Action::Delivered(launcher, step)));
+                return;
+            }
+            Launcher::Claiming(_) => actions.push(Action::LauncherClaims(launcher)),
+            Launcher::Leased(_) => actions.push(Action::LauncherChecks(launcher)),
+            Launcher::Cleared(_) => {
+                actions.push(Action::Launches(launcher));
+                actions.extend(setup.deaths.then_some(Action::LaunchRefused(launcher)));
+                actions.extend(setup.full.then_some(Action::NoRoom(launcher)));
+            }
+            Launcher::Launched(_) => actions.push(Action::Attaches(launcher)),
+            Launcher::TakingBack(_) => actions.push(Action::TakesBack(launcher)),
+        }
+        actions.extend(setup.deaths.then_some(Action::LauncherDies(launcher)));
+    }
+
+    fn task_candidates(&self, claim: Claim, task: &Task, actions: &mut Vec<Action>) {
+        match task.phase {
+            Phase::Provisioning => actions.push(Action::TaskStarts(claim)),
+            Phase::Up => actions.push(Action::TaskAsks(claim)),
+            Phase::LetGo => actions.push(Action::TaskExits(claim)),
+            Phase::Exited | Phase::Stopped => actions.push(Action::ObserverSeesStopped(claim)),
+        }
+        if task.observing.is_none() {
+            actions.push(Action::ObserverReads(claim));
+        } else {
+            actions.push(Action::ObserverWrites(claim));
+            actions.extend(self.setup.deaths.then_some(Action::ObserverDies(claim)));
+        }
+    }
+
+    fn pull_candidates(&self, worker: u8, at: &Pull, actions: &mut Vec<Action>) {
+        let setup = &self.setup;
+        let answers = |answered| Action::StartWrites { worker, answered };
+        match at {
+            Pull::Idle => {
+                let steps = setup.steps_of(Kind::Pull);
+                actions.extend(steps.map(|step| Action::WorkerClaims(worker, step)));
+                return;
+            }
+            Pull::Claiming(_) => actions.push(Action::WorkerGoesOn(worker)),
+            Pull::Leased(_) => actions.push(Action::WorkerChecks(worker)),
+            Pull::Granted(_) => actions.push(Action::WorkerPrepares(worker)),
+            Pull::Prepared(_) => actions.push(Action::WorkerStarts(worker)),
+            Pull::Starting(..) => {
+                actions.push(answers(true));
+                actions.extend(setup.deaths.then_some(answers(false)));
+            }
+            Pull::LetGo(_) => actions.push(Action::WorkerExits(worker)),
+            Pull::Ended(_) => actions.push(Action::WorkerReports(worker)),
+            Pull::Reporting(..) => actions.push(Action::EndWrites(worker)),
+        }
+        actions.push(Action::WorkerHeartbeat(worker));
+        actions.extend(setup.deaths.then_some(Action::WorkerDies(worker)));
     }
 
     fn take(&self, world: &mut World, action: Action) -> Taken {
@@ -143,19 +222,35 @@ impl RevocationModel {
             | Action::RetryStores
             | Action::Revokes { .. }
             | Action::Lifts => self.people(world, action),
-            Action::FanOutReads(number)
-            | Action::FanOutExamines(number)
-            | Action::FanOutAborts(number)
-            | Action::FanOutGoesOn(number)
-            | Action::FanOutDies(number) => self.fan_out(world, number, action),
+            Action::FanOutReads(process, _)
+            | Action::FanOutExamines(process)
+            | Action::FanOutAborts(process)
+            | Action::FanOutGoesOn(process)
+            | Action::FanOutDies(process) => self.fan_out(world, process, action),
+            Action::FanOutFinishes(number) => self.finishes(world, number),
+            Action::LeaseDeleted(holder, claim) | Action::LeaseLeft(holder, claim) => {
+                let released = world.releasing.remove(&(holder, claim));
+                if action == Action::LeaseDeleted(holder, claim)
+                    && world.leases.get(&holder) == Some(&claim)
+                {
+                    world.set_lease(&self.setup, holder, None);
+                }
+                released.then_some(())
+            }
+            Action::TakerReads(_)
+            | Action::TakerExamines
+            | Action::TakerFrees
+            | Action::TakerDies => self.taker(world, action),
             Action::Delivered(launcher, _)
+            | Action::LauncherClaims(launcher)
             | Action::LauncherChecks(launcher)
             | Action::Launches(launcher)
             | Action::LaunchRefused(launcher)
+            | Action::NoRoom(launcher)
             | Action::Attaches(launcher)
             | Action::TakesBack(launcher)
             | Action::LauncherDies(launcher) => {
-                let at = *world.launchers.get(usize::from(launcher))?;
+                let at = world.launchers.get(usize::from(launcher))?.clone();
                 let next = self.launcher(world, at, action)?;
                 *world.launchers.get_mut(usize::from(launcher))? = next;
                 Some(())
@@ -170,18 +265,22 @@ impl RevocationModel {
             Action::SweepLoses(step)
             | Action::SweepAttaches(step)
             | Action::SweepStops(step)
-            | Action::LeaseExpires(step) => self.sweep(world, step, action),
+            | Action::LeaseExpires(step)
+            | Action::Resends(step)
+            | Action::OutlivesItsTime(step) => self.sweep(world, step, action),
             Action::WorkerClaims(worker, _)
+            | Action::WorkerGoesOn(worker)
             | Action::WorkerChecks(worker)
             | Action::WorkerPrepares(worker)
             | Action::WorkerStarts(worker)
             | Action::StartWrites { worker, .. }
             | Action::WorkerExits(worker)
             | Action::WorkerReports(worker)
+            | Action::EndWrites(worker)
             | Action::WorkerHeartbeat(worker)
             | Action::WorkerDies(worker) => {
                 let at = world.pulls.get(usize::from(worker))?.clone();
-                let next = self.pull(world, worker, at, action)?;
+                let next = self.pull(world, (worker, at), action)?;
                 *world.pulls.get_mut(usize::from(worker))? = next;
                 Some(())
             }
@@ -189,7 +288,7 @@ impl RevocationModel {
     }
 
     fn people(&self, world: &mut World, action: Action) -> Taken {
-        match (action, world.caller) {
+        match (action, world.caller.clone()) {
             (Action::EnqueueChecks, Caller::Ready) if self.revoked(world).is_none() => {
                 world.caller = Caller::MayEnqueue;
             }
@@ -202,15 +301,15 @@ impl RevocationModel {
                     && matches!(world.step(&self.setup, step)?, StepState::Dead { .. })
                     && self.revoked(world).is_none() =>
             {
-                world.caller = Caller::MayRetry(step);
+                world.caller = Caller::MayRetry(step, world.read());
             }
-            (Action::RetryStores, Caller::MayRetry(step)) => {
+            (Action::RetryStores, Caller::MayRetry(step, read)) => {
                 let step_id = self.step_id(step)?;
                 world.caller = Caller::Idle;
-                if world
-                    .transact(&self.setup, |run| run.retry(step_id, PACE, NOW))
-                    .is_ok()
-                {
+                // Each retry at a time of its own.
+                let again = TTL.plus_seconds(i64::from(world.retried) + 1);
+                let rule = |run: &mut Run| run.retry(step_id, PACE, again);
+                if world.write(self, &read, rule).is_ok() {
                     world.retried += 1;
                 }
             }
@@ -234,14 +333,13 @@ impl RevocationModel {
         let number = world.revoked;
         world.revoked += 1;
         if hard {
-            let at = Paging::Idle;
             world.fan_outs.push(FanOut {
                 number,
-                next: 0,
+                places: vec![0; self.setup.pages.len()],
                 finished: false,
-                record: false,
+                aborted: false,
                 resumed: false,
-                at,
+                workers: vec![Paging::Idle; usize::from(self.setup.workers)],
             });
         }
         if !(hard && self.protocol == Protocol::LeasesBeforeRow) {
@@ -251,31 +349,27 @@ impl RevocationModel {
     }
 
     /// `revoke` working on its fan-out, or `sweep` that resumes it.
-    fn fan_out(&self, world: &mut World, number: u8, action: Action) -> Taken {
-        let index = usize::from(number);
+    fn fan_out(&self, world: &mut World, process: Process, action: Action) -> Taken {
+        let index = usize::from(process.fan_out);
         let mut fan_out = world.fan_outs.get(index)?.clone();
-        if fan_out.finished {
-            return None;
-        }
-        match (action, fan_out.at.clone()) {
-            (Action::FanOutReads(_), Paging::Idle) => {
-                // A holder's leases stand in the partition of its number.
-                let found = world.leases.contains_key(&fan_out.next);
-                fan_out.at = Paging::Read;
+        let at = fan_out.workers.get(usize::from(process.worker))?.clone();
+        let row = self.row(fan_out.number);
+        let ours = row.map(std::slice::from_ref).unwrap_or_default();
+        let next = match (action, at) {
+            (Action::FanOutReads(_, partition), Paging::Idle) if !fan_out.finished => {
+                let pages = self.setup.pages.get(usize::from(partition))?;
+                let place = *fan_out.places.get(usize::from(partition))?;
+                let holder = pages.get(usize::from(place))?;
+                let page = Page { partition, place };
+                let found = world.leases.contains_key(holder);
                 if self.protocol == Protocol::PlaceBeforeAborts {
-                    fan_out.next = (fan_out.next + 1).min(PARTITIONS);
+                    self.store_place(world, &mut fan_out, page);
                 }
-                if !found {
-                    self.go_on(world, &mut fan_out);
-                }
+                if found { Paging::Read(page) } else { self.go_on(world, &mut fan_out, page) }
             }
-            (Action::FanOutExamines(_), Paging::Read) => {
-                let document = world.run.clone()?;
-                let ours = self
-                    .row(fan_out.number)
-                    .map(std::slice::from_ref)
-                    .unwrap_or_default();
-                let holds = document.run().revoked_in_flight(ours).is_some();
+            (Action::FanOutExamines(_), Paging::Read(page)) => {
+                let read = world.read();
+                let holds = read.run.as_ref()?.run().revoked_in_flight(ours).is_some();
                 let lifted = world
                     .active
                     .is_none_or(|active| active.number != fan_out.number);
@@ -284,70 +378,151 @@ impl RevocationModel {
                     Protocol::FanOutOutlivesLift | Protocol::LeasesBeforeRow
                 );
                 if holds && (ignored || !lifted) {
-                    fan_out.at = Paging::Examined(document);
+                    Paging::Examined(page, read)
                 } else {
-                    self.go_on(world, &mut fan_out);
+                    self.go_on(world, &mut fan_out, page)
                 }
             }
-            (Action::FanOutAborts(_), Paging::Examined(read)) => {
-                fan_out.at = Paging::Read;
-                // The record of this run is put on the condition that there is none.
-                if world.run.as_ref() == Some(&read) && !fan_out.record {
-                    let ours = self
-                        .row(fan_out.number)
-                        .map(std::slice::from_ref)
-                        .unwrap_or_default();
-                    let revoked = read.run().revoked_in_flight(ours)?;
-                    let after_lift = world
-                        .leases
-                        .values()
-                        .any(|claim| world.claimed_after_lift.contains(claim));
+            (Action::FanOutAborts(_), Paging::Examined(page, read)) => {
+                let revoked = read.run.as_ref().and_then(|run| run.run().revoked_in_flight(ours));
+                let after_lift = world
+                    .held(&self.setup)
+                    .any(|claim| world.claimed_after_lift.contains(&claim));
+                let aborted = revoked.is_some_and(|revoked| {
+                    let rule = |run: &mut Run| run.abort_revoked(revoked, None, NOW);
+                    world.write(self, &read, rule).is_ok()
+                });
+                if aborted {
                     if after_lift && fan_out.number < world.lifted {
                         world.faults.insert(Fault::AbortedAfterLift);
                     }
-                    world
-                        .transact(&self.setup, |run| run.abort_revoked(revoked, None, NOW))
-                        .ok()?;
-                    fan_out.record = true;
-                    fan_out.at = Paging::Dealt;
+                    // The write has marked what others have read.
+                    fan_out.workers = world.fan_outs.get(index)?.workers.clone();
+                    fan_out.aborted = true;
+                    Paging::Dealt(page)
+                } else {
+                    Paging::Read(page)
                 }
             }
-            (Action::FanOutGoesOn(_), Paging::Dealt) => self.go_on(world, &mut fan_out),
-            (Action::FanOutDies(_), Paging::Read | Paging::Examined(_) | Paging::Dealt) => {
-                fan_out.at = Paging::Idle;
+            (Action::FanOutGoesOn(_), Paging::Dealt(page)) => {
+                self.go_on(world, &mut fan_out, page)
+            }
+            (Action::FanOutDies(_), at) if at != Paging::Idle => {
                 fan_out.resumed = true;
+                Paging::Idle
             }
             _ => return None,
-        }
+        };
+        *fan_out.workers.get_mut(usize::from(process.worker))? = next;
         *world.fan_outs.get_mut(index)? = fan_out;
         Some(())
     }
 
-    /// Stores the next place, or that there is none. Where nothing was aborted this counts as one
-    /// with the read before: a process that dies in between has left no trace.
-    fn go_on(&self, world: &mut World, fan_out: &mut FanOut) {
-        fan_out.at = Paging::Idle;
+    /// A page is dealt with. Where nothing was aborted, to store that counts as one with the read
+    /// before: no claim looks at it.
+    fn go_on(&self, world: &mut World, fan_out: &mut FanOut, page: Page) -> Paging {
         if self.protocol != Protocol::PlaceBeforeAborts {
-            fan_out.next += 1;
+            self.store_place(world, fan_out, page);
         }
-        if fan_out.next >= PARTITIONS {
-            fan_out.finished = true;
-            if self.protocol == Protocol::LeasesBeforeRow {
-                world.active = Some(Active {
-                    number: fan_out.number,
-                    hard: true,
-                });
+        Paging::Idle
+    }
+
+    /// Stores the place after a page, if the page's own is still stored.
+    fn store_place(&self, world: &mut World, fan_out: &mut FanOut, page: Page) {
+        let Some(stored) = fan_out.places.get_mut(usize::from(page.partition)) else {
+            return;
+        };
+        if *stored != page.place && self.protocol != Protocol::PlaceUnconditional {
+            return;
+        }
+        if *stored > page.place + 1 {
+            world.faults.insert(Fault::FanOutWentBack);
+        }
+        *stored = page.place + 1;
+    }
+
+    fn finishes(&self, world: &mut World, number: u8) -> Taken {
+        let fan_out = world.fan_outs.get_mut(usize::from(number))?;
+        let mut at_end = fan_out
+            .places
+            .iter()
+            .zip(&self.setup.pages)
+            .map(|(place, pages)| usize::from(*place) >= pages.len());
+        let over = if self.protocol == Protocol::FinishEarly {
+            at_end.any(|end| end)
+        } else {
+            at_end.all(|end| end)
+        };
+        if !over || std::mem::replace(&mut fan_out.finished, true) {
+            return None;
+        }
+        if self.protocol == Protocol::LeasesBeforeRow {
+            world.active = Some(Active { number, hard: true });
+        }
+        Some(())
+    }
+
+    /// A slot that a lease without a hold blocks.
+    fn taker(&self, world: &mut World, action: Action) -> Taken {
+        let free = |world: &mut World, holder, same| {
+            if same || self.protocol == Protocol::TakeOverUnconditional {
+                world.set_lease(&self.setup, holder, None);
             }
+        };
+        let next = match (action, world.taker) {
+            (Action::TakerReads(holder), Taker::Idle) => {
+                Taker::Saw(holder, *world.leases.get(&holder)?, true)
+            }
+            (Action::TakerExamines, Taker::Saw(holder, claim, same)) => {
+                if self.examine(world, holder, claim) {
+                    Taker::MayFree(holder, same)
+                } else {
+                    Taker::Idle
+                }
+            }
+            (Action::TakerFrees, Taker::MayFree(holder, same)) => {
+                free(world, holder, same);
+                Taker::Idle
+            }
+            (Action::TakerDies, at) if at != Taker::Idle => Taker::Idle,
+            _ => return None,
+        };
+        world.taker = next;
+        Some(())
+    }
+
+    /// Whether the lease may go: the step has no hold in this slot. If a claim with the lease's
+    /// fence may still come, that fence is used up, and the claim will be refused.
+    fn examine(&self, world: &mut World, holder: u8, claim: Claim) -> bool {
+        if self.protocol == Protocol::TakeOverUnread {
+            return true;
         }
+        let by_fence = self.protocol == Protocol::TakeOverByFence;
+        let held = world.hold_of(&self.setup, holder, claim.step);
+        if held.is_some_and(|hold| !by_fence || hold.fence.number() == claim.fence) {
+            return false;
+        }
+        let Some(step_id) = self.step_id(claim.step) else {
+            return false;
+        };
+        let fence = Fence::new(claim.fence);
+        self.protocol == Protocol::TakeOverLeavesFence
+            || world.transact(self, |run| run.void(step_id, fence)).is_ok()
     }
 
     /// A delivery to `dispatch`: claim, check, launch, attach.
     fn launcher(&self, world: &mut World, at: Launcher, action: Action) -> Option<Launcher> {
         match (action, at) {
             (Action::Delivered(_, step), Launcher::Idle) => self.delivered(world, step),
-            (Action::LauncherChecks(_), Launcher::Prechecked(step)) => self
-                .claim(world, self.setup.pool(), step)
-                .map_or(Some(Launcher::Idle), |claim| Some(Launcher::Cleared(claim))),
+            (Action::LauncherClaims(_), Launcher::Claiming(at)) => {
+                let pool = self.setup.pool();
+                Some(match self.claims(world, pool, at)? {
+                    Came::On(at) => Launcher::Claiming(at),
+                    Came::Held(claim) if self.claims_unchecked() => Launcher::Cleared(claim),
+                    Came::Held(claim) => Launcher::Leased(claim),
+                    Came::Out => Launcher::Idle,
+                })
+            }
             (Action::LauncherChecks(_), Launcher::Leased(claim)) => {
                 Some(if self.refuses(world, claim) {
                     Launcher::Idle
@@ -374,6 +549,10 @@ impl RevocationModel {
                 self.launch_refused(world, claim);
                 Some(Launcher::Idle)
             }
+            (Action::NoRoom(_), Launcher::Cleared(claim)) => {
+                self.no_room(world, claim);
+                Some(Launcher::Idle)
+            }
             (Action::Attaches(_), Launcher::Launched(claim)) => Some(self.attach(world, claim)),
             (Action::TakesBack(_), Launcher::TakingBack(claim)) => {
                 stop(world, claim);
@@ -384,21 +563,9 @@ impl RevocationModel {
         }
     }
 
-    fn delivered(&self, world: &mut World, step: u8) -> Option<Launcher> {
-        let pool = self.setup.pool();
-        let checks_first = self.protocol == Protocol::CheckBeforeLease;
-        if checks_first && matches!(world.step(&self.setup, step)?, StepState::Queued { .. }) {
-            let claimable =
-                world.fence(&self.setup, step) < self.setup.claims && self.revoked(world).is_none();
-            return claimable.then_some(Launcher::Prechecked(step));
-        }
-        if let Some(claim) = self.claim(world, pool, step) {
-            let checked = self.protocol == Protocol::ClaimUnchecked;
-            return Some(if checked {
-                Launcher::Cleared(claim)
-            } else {
-                Launcher::Leased(claim)
-            });
+    fn delivered(&self, world: &World, step: u8) -> Option<Launcher> {
+        if let Some(at) = self.claim(world, self.setup.pool(), step) {
+            return Some(Launcher::Claiming(at));
         }
         // Not to be claimed: the pool's own claim of before, unless it has its task.
         let hold = world
@@ -408,15 +575,20 @@ impl RevocationModel {
             step,
             fence: hold.fence.number(),
         };
-        let unchecked = matches!(
-            self.protocol,
-            Protocol::ResumeUnchecked | Protocol::ClaimUnchecked | Protocol::CheckBeforeLease
-        );
+        let unchecked = self.claims_unchecked() || self.protocol == Protocol::ResumeUnchecked;
         Some(if unchecked {
             Launcher::Cleared(claim)
         } else {
             Launcher::Leased(claim)
         })
+    }
+
+    /// Whether nobody reads the revocations once the step is held.
+    fn claims_unchecked(&self) -> bool {
+        matches!(
+            self.protocol,
+            Protocol::ClaimUnchecked | Protocol::CheckBeforeHold
+        )
     }
 
     /// ECS refuses: the step cannot start, unless another delivery of the same claim has launched
@@ -432,7 +604,7 @@ impl RevocationModel {
             },
         };
         // What the step machine refuses has been done by somebody else.
-        let _ = world.transact(&self.setup, |run| {
+        let _ = world.transact(self, |run| {
             let launched = run.held(step_id, None, fence)?.handle.is_some();
             if launched && self.protocol != Protocol::FailedLaunchEndsOther {
                 return Ok(Change::default());
@@ -441,45 +613,35 @@ impl RevocationModel {
         });
     }
 
+    /// ECS has no room: the step waits again, unless another delivery of the same claim has
+    /// launched it.
+    fn no_room(&self, world: &mut World, claim: Claim) {
+        let Some(step_id) = self.step_id(claim.step) else {
+            return;
+        };
+        let fence = Fence::new(claim.fence);
+        // What the step machine refuses has been done by somebody else.
+        let _ = world.transact(self, |run| {
+            let launched = run.held(step_id, None, fence)?.handle.is_some();
+            if launched && self.protocol != Protocol::NoRoomEndsOther {
+                return Ok(Change::default());
+            }
+            run.lose(step_id, fence, RequeueReason::NoCapacity, PACE, NOW)
+        });
+    }
+
     fn attach(&self, world: &mut World, claim: Claim) -> Launcher {
         let Some(step_id) = self.step_id(claim.step) else {
             return Launcher::Idle;
         };
-        if self.protocol == Protocol::HandleUnconditional {
-            return self.attach_regardless(world, claim);
-        }
         let fence = Fence::new(claim.fence);
-        match world.transact(&self.setup, |run| {
+        match world.transact(self, |run| {
             run.attach(step_id, fence, handle(claim), NOW)
         }) {
             Ok(_) => Launcher::Idle,
             Err(_) if self.protocol == Protocol::LaunchNotTakenBack => Launcher::Idle,
             Err(_) => Launcher::TakingBack(claim),
         }
-    }
-
-    /// Writes the step as the launcher remembers it, with its handle.
-    fn attach_regardless(&self, world: &mut World, claim: Claim) -> Launcher {
-        let run = world.run.as_ref().map(|document| document.run().clone());
-        let parts = run
-            .zip(self.step_id(claim.step))
-            .zip(self.setup.holders.get(usize::from(self.setup.pool())));
-        if let Some(((mut run, step_id), pool)) = parts
-            && let Some(step) = run.steps.get_mut(step_id)
-        {
-            step.state = StepState::Leased(Hold {
-                fence: Fence::new(claim.fence),
-                holder: pool.worker_id,
-                slot: 0,
-                executor: Executor::Host,
-                since: NOW,
-                due: NOW,
-                handle: Some(handle(claim)),
-                identity: None,
-            });
-            world.store(run);
-        }
-        Launcher::Idle
     }
 
     /// ECS and the init of its task.
@@ -535,7 +697,7 @@ impl RevocationModel {
             {
                 let step_id = self.step_id(claim.step)?;
                 // What it refuses has been done by somebody else.
-                let _ = world.transact(&self.setup, |run| {
+                let _ = world.transact(self, |run| {
                     task_ended(run, step_id, claim, task.phase)
                 });
                 world.tasks.get_mut(&claim)?.stopped_seen = true;
@@ -567,25 +729,42 @@ impl RevocationModel {
         let hold = world.hold(&self.setup, step);
         let without_handle =
             hold.is_some_and(|hold| hold.executor == Executor::Host && hold.handle.is_none());
+        let lose = |reason| {
+            move |run: &mut Run| run.lose(step_id, fence, reason, PACE, NOW)
+        };
+        let wait = |now: Timestamp| move |run: &mut Run| run.wait(step_id, PACE, now);
         let change = match action {
             // ECS shows a task some time after it was asked for it: not found does not mean not
             // there.
-            Action::SweepLoses(_) if without_handle => world.transact(&self.setup, |run| {
-                run.lose(step_id, fence, RequeueReason::SandboxLost, PACE, NOW)
-            }),
+            Action::SweepLoses(_) if without_handle => {
+                world.transact(self, lose(RequeueReason::SandboxLost))
+            }
             Action::SweepAttaches(_)
                 if without_handle && world.tasks.get(&claim).is_some_and(Task::lives) =>
             {
-                world.transact(&self.setup, |run| {
+                world.transact(self, |run| {
                     run.attach(step_id, fence, handle(claim), NOW)
                 })
             }
             Action::LeaseExpires(_)
                 if hold.is_some_and(|hold| hold.executor == Executor::Worker) =>
             {
-                world.transact(&self.setup, |run| {
-                    run.lose(step_id, fence, RequeueReason::LeaseExpired, PACE, NOW)
-                })
+                world.transact(self, lose(RequeueReason::LeaseExpired))
+            }
+            Action::Resends(_)
+                if matches!(
+                    world.step(&self.setup, step)?,
+                    StepState::Queued { resent: 0, .. }
+                ) =>
+            {
+                world.transact(self, wait(RESEND))
+            }
+            Action::OutlivesItsTime(_) => {
+                let StepState::Queued { since, .. } = *world.step(&self.setup, step)? else {
+                    return None;
+                };
+                let over = since.plus_seconds(i64::from(TTL_SECONDS));
+                world.transact(self, wait(over))
             }
             Action::SweepStops(_) => return self.sweep_stops(world, claim),
             _ => return None,
@@ -607,7 +786,7 @@ impl RevocationModel {
             Stopping::Task(_) | Stopping::Launch { .. } if lives => stop(world, claim),
             Stopping::Task(_) | Stopping::Launch { .. } => {
                 world
-                    .transact(&self.setup, |run| run.stopped(step_id))
+                    .transact(self, |run| run.stopped(step_id))
                     .ok()?;
             }
         }
@@ -615,13 +794,21 @@ impl RevocationModel {
     }
 
     /// A pull worker, and the functions that answer it.
-    fn pull(&self, world: &mut World, worker: u8, at: Pull, action: Action) -> Option<Pull> {
+    fn pull(&self, world: &mut World, of: (u8, Pull), action: Action) -> Option<Pull> {
+        let (number, at) = of;
+        let worker = *self.setup.pulls.get(usize::from(number))?;
         match (action, at) {
-            (Action::WorkerClaims(_, step), Pull::Idle) => self.worker_claims(world, worker, step),
-            (Action::WorkerChecks(_), Pull::Prechecked(step)) => Some(
-                self.claim(world, worker, step)
-                    .map_or(Pull::Idle, Pull::Granted),
-            ),
+            (Action::WorkerClaims(_, step), Pull::Idle) => {
+                self.claim(world, worker, step).map(Pull::Claiming)
+            }
+            (Action::WorkerGoesOn(_), Pull::Claiming(at)) => {
+                Some(match self.claims(world, worker, at)? {
+                    Came::On(at) => Pull::Claiming(at),
+                    Came::Held(claim) if self.claims_unchecked() => Pull::Granted(claim),
+                    Came::Held(claim) => Pull::Leased(claim),
+                    Came::Out => Pull::Idle,
+                })
+            }
             (Action::WorkerChecks(_), Pull::Leased(claim)) => Some(if self.refuses(world, claim) {
                 Pull::Idle
             } else {
@@ -648,57 +835,151 @@ impl RevocationModel {
             }
             (Action::WorkerExits(_), Pull::LetGo(claim)) => Some(Pull::Ended(claim)),
             (Action::WorkerReports(_), Pull::Ended(claim)) => {
+                if self.protocol == Protocol::LeaseEndsFirst
+                    && world.leases.get(&worker) == Some(&claim)
+                {
+                    world.set_lease(&self.setup, worker, None);
+                }
+                Some(Pull::Reporting(claim, world.read()))
+            }
+            (Action::EndWrites(_), Pull::Reporting(claim, read)) => {
                 let (step_id, holder) = (self.step_id(claim.step)?, self.worker_id(worker));
                 let fence = Fence::new(claim.fence);
                 let done = Outcome::Succeeded;
-                let _ = world.transact(&self.setup, |run| {
-                    run.finish(step_id, holder, fence, &done, PACE, NOW)
-                });
-                Some(Pull::Idle)
+                let rule = |run: &mut Run| run.finish(step_id, holder, fence, &done, PACE, NOW);
+                match world.write(self, &read, rule) {
+                    // It reads the run again.
+                    Err(Refused::Overtaken) => Some(Pull::Ended(claim)),
+                    _ => Some(Pull::Idle),
+                }
             }
             (Action::WorkerHeartbeat(_), at) => {
                 let claim = at.sandbox()?;
-                (world.leases.get(&worker) != Some(&claim)).then_some(Pull::Idle)
+                let kept = world.leases.get(&worker) == Some(&claim);
+                (!kept).then_some(Pull::Idle)
             }
             (Action::WorkerDies(_), at) if at != Pull::Idle => Some(Pull::Idle),
             _ => None,
         }
     }
 
-    fn worker_claims(&self, world: &mut World, worker: u8, step: u8) -> Option<Pull> {
-        match self.protocol {
-            Protocol::CheckBeforeLease => {
-                let state = world.step(&self.setup, step)?;
-                let open =
-                    matches!(state, StepState::Queued { .. }) && self.revoked(world).is_none();
-                (open && world.fence(&self.setup, step) < self.setup.claims)
-                    .then_some(Pull::Prechecked(step))
-            }
-            Protocol::ClaimUnchecked => self.claim(world, worker, step).map(Pull::Granted),
-            _ => self.claim(world, worker, step).map(Pull::Leased),
-        }
-    }
-
-    /// `Ledger::claim`, up to its transaction.
-    fn claim(&self, world: &mut World, holder: u8, step: u8) -> Option<Claim> {
-        if world.fence(&self.setup, step) >= self.setup.claims {
+    /// `Ledger::claim`: its read.
+    fn claim(&self, world: &World, holder: u8, step: u8) -> Option<Claiming> {
+        let fence = world.fence(&self.setup, step) + 1;
+        let worker = self.setup.holders.get(usize::from(holder))?;
+        let run = world.run.as_ref()?.run();
+        if fence > self.setup.claims || run.claimable(self.step_id(step)?, worker).is_err() {
             return None;
         }
-        let worker = self.setup.holders.get(usize::from(holder))?;
-        let step_id = self.step_id(step)?;
+        let claim = Claim { step, fence };
+        let own = world.hold(&self.setup, step).is_some();
+        Some(if own {
+            Claiming::Again(claim, world.read())
+        } else {
+            Claiming::Read(claim, world.read())
+        })
+    }
+
+    /// `Ledger::claim`: its writes, one at a time.
+    fn claims(&self, world: &mut World, holder: u8, at: Claiming) -> Option<Came> {
+        let setup = &self.setup;
+        Some(match at {
+            Claiming::Read(claim, read) if self.protocol == Protocol::HoldBeforeLease => {
+                if self.hold(world, holder, claim, &read) {
+                    Came::On(Claiming::Unleased(claim))
+                } else {
+                    Came::Out
+                }
+            }
+            Claiming::Read(claim, read) => {
+                let over = |row: &Claim| {
+                    self.protocol == Protocol::LeaseOverSameStep && row.step == claim.step
+                };
+                if world.leases.get(&holder).is_some_and(|row| !over(row)) {
+                    return Some(Came::Out);
+                }
+                world.set_lease(setup, holder, Some(claim));
+                Came::On(Claiming::Put(claim, read, true))
+            }
+            Claiming::Put(claim, read, own) if self.protocol == Protocol::CheckBeforeHold => {
+                Came::On(if self.revoked(world).is_some() {
+                    Claiming::Refused(claim, own)
+                } else {
+                    Claiming::Checked(claim, read, own)
+                })
+            }
+            Claiming::Put(claim, read, own) | Claiming::Checked(claim, read, own) => {
+                if self.hold(world, holder, claim, &read) {
+                    Came::Held(claim)
+                } else {
+                    Came::On(Claiming::Refused(claim, own))
+                }
+            }
+            Claiming::Refused(claim, own) => {
+                let by_fence = self.protocol == Protocol::RefusedDeletesByFence;
+                if world.leases.get(&holder) == Some(&claim) && (own || by_fence) {
+                    world.set_lease(setup, holder, None);
+                }
+                Came::Out
+            }
+            Claiming::Again(claim, read) if self.protocol == Protocol::RenewalFreesFirst => {
+                world.set_lease(setup, holder, None);
+                Came::On(Claiming::Freed(claim, read))
+            }
+            Claiming::Again(claim, read) => {
+                if self.hold(world, holder, claim, &read) {
+                    Came::On(Claiming::Renewing(claim))
+                } else {
+                    Came::Out
+                }
+            }
+            Claiming::Freed(claim, read) => {
+                if self.hold(world, holder, claim, &read) {
+                    Came::On(Claiming::Unleased(claim))
+                } else {
+                    Came::Out
+                }
+            }
+            Claiming::Renewing(claim) => {
+                let row = world.leases.get(&holder);
+                if row.is_none_or(|row| row.step == claim.step) {
+                    world.set_lease(setup, holder, Some(claim));
+                }
+                Came::Held(claim)
+            }
+            Claiming::Unleased(claim) => {
+                if !world.leases.contains_key(&holder) {
+                    world.set_lease(setup, holder, Some(claim));
+                }
+                Came::Held(claim)
+            }
+        })
+    }
+
+    /// Writes the hold of a claim, if the step is as it was read.
+    fn hold(&self, world: &mut World, holder: u8, claim: Claim, read: &Read) -> bool {
+        let (Some(worker), Some(step_id)) = (
+            self.setup.holders.get(usize::from(holder)),
+            self.step_id(claim.step),
+        ) else {
+            return false;
+        };
         let by = Claimant {
             worker,
             slot: 0,
-            executor: self.setup.executor(step),
+            executor: self.setup.executor(claim.step),
         };
         let fresh = Fresh::Identity(self.setup.identity.seen_by(None));
-        let change = world
-            .transact(&self.setup, |run| run.claim(step_id, by, &fresh, PACE, NOW))
-            .ok()?;
-        change.take.map(|lease| Claim {
-            step,
-            fence: lease.fence.number(),
-        })
+        let rule = |run: &mut Run| run.claim(step_id, by, &fresh, PACE, NOW);
+        let held = world
+            .write(self, read, rule)
+            .is_ok_and(|change| change.take.is_some());
+        if held && world.active.is_some() {
+            world.claimed_under.insert(claim);
+        } else if held && world.lifted > 0 {
+            world.claimed_after_lift.insert(claim);
+        }
+        held
     }
 
     /// `Ledger::unless_revoked`: the check after the intent. Whether the claim was refused.
@@ -713,7 +994,7 @@ impl RevocationModel {
         let ended = if launched && self.protocol != Protocol::RefusalLeavesSandbox {
             // Another delivery of the same claim has launched it meanwhile: what it started is
             // stopped.
-            world.transact(&self.setup, |run| {
+            world.transact(self, |run| {
                 run.abort_start(step_id, fence, revoked, PACE, NOW)
             })
         } else {
@@ -721,31 +1002,31 @@ impl RevocationModel {
                 detail: revoked.to_string(),
             };
             let outcome = Outcome::Failed { failure };
-            world.transact(&self.setup, |run| {
+            world.transact(self, |run| {
                 run.finish(step_id, None, fence, &outcome, PACE, NOW)
             })
         };
-        !matches!(ended, Err(Refused::Rows | Refused::NoRun))
+        !matches!(ended, Err(Refused::NoRun))
     }
 
-    /// `Ledger::start`: its reads. The revocations are read after the run, and the transaction
-    /// demands that the run is unchanged, so the two reads may count as one, at the time of the
-    /// second.
+    /// `Ledger::start`: its reads. The revocations are read after the run, and the write demands
+    /// that the step is unchanged, so the two reads may count as one, at the time of the second.
     fn start_reads(
         &self,
         world: &World,
         claim: Claim,
         holder: Option<u8>,
     ) -> Result<Starting, Refused> {
-        let read = world.run.clone().ok_or(Refused::NoRun)?;
+        let read = world.read();
+        let run = read.run.as_ref().ok_or(Refused::NoRun)?.run();
         let step_id = self.step_id(claim.step).ok_or(Refused::NoRun)?;
         let holder = holder.and_then(|holder| self.worker_id(holder));
         let begins = matches!(
-            read.run().step(step_id).map_err(Refused::Rule)?.state,
+            run.step(step_id).map_err(Refused::Rule)?.state,
             StepState::Leased(_)
         );
         // Whoever may not start it may not abort its run either.
-        let mut trial = read.run().clone();
+        let mut trial = run.clone();
         start(&mut trial, step_id, holder, claim).map_err(Refused::Rule)?;
         let begun_under = begins && self.revoked(world).is_some();
         Ok(Starting {
@@ -755,8 +1036,8 @@ impl RevocationModel {
         })
     }
 
-    /// `Ledger::start`: its transaction. `None`: the run has changed, it reads again; else whether
-    /// the step runs.
+    /// `Ledger::start`: its write. `None`: the step has changed, it reads again; else whether the
+    /// step runs.
     fn start_writes(
         &self,
         world: &mut World,
@@ -764,25 +1045,20 @@ impl RevocationModel {
         holder: Option<u8>,
         starting: &Starting,
     ) -> Option<bool> {
-        if world.run.as_ref() != Some(&starting.read) {
-            return None;
-        }
         let step_id = self.step_id(claim.step)?;
+        let read = &starting.read;
         if starting.revoked {
             // Named by the first row: which revocation it was makes no difference to any step.
-            let revoked = starting.read.run().revoked_in_flight(&self.setup.rows)?;
+            let run = read.run.as_ref()?.run();
+            let revoked = run.revoked_in_flight(&self.setup.rows)?;
             let fence = Fence::new(claim.fence);
-            world
-                .transact(&self.setup, |run| {
-                    run.abort_start(step_id, fence, revoked, PACE, NOW)
-                })
-                .ok()?;
+            let rule = |run: &mut Run| run.abort_start(step_id, fence, revoked, PACE, NOW);
+            world.write(self, read, rule).ok()?;
             return Some(false);
         }
         let holder = holder.and_then(|holder| self.worker_id(holder));
-        let change = world
-            .transact(&self.setup, |run| start(run, step_id, holder, claim))
-            .ok()?;
+        let rule = |run: &mut Run| start(run, step_id, holder, claim);
+        let change = world.write(self, read, rule).ok()?;
         if !change.events.is_empty() && starting.begun_under {
             world.faults.insert(Fault::StartUnderRevocation);
         }

@@ -17,9 +17,14 @@ pub const PACE: Pace = Pace {
     lease_seconds: 30,
     resend_seconds: 60,
 };
-/// Partitions that a fan-out reads, one page each. A holder's leases stand in the partition of its
-/// number.
-pub const PARTITIONS: u8 = 2;
+/// When a queue message is sent again.
+pub const RESEND: Timestamp = NOW.plus_seconds(PACE.resend_seconds);
+/// When the time to live of a step that was queued at [`NOW`] is over.
+pub const TTL: Timestamp = NOW.plus_seconds(TTL_SECONDS as i64);
+/// Seconds that a step waits in its queue.
+pub const TTL_SECONDS: u32 = 3600;
+/// Holders of leases. Each has one slot.
+pub const HOLDERS: u8 = 2;
 
 /// What executes a step of the model's run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +33,8 @@ pub enum Kind {
     Fargate,
     /// A `sealfleet-worker`.
     Pull,
+    /// Nobody: it needs all the others, and then waits in its queue.
+    Last,
 }
 
 /// Who takes part, and within which bounds.
@@ -38,7 +45,8 @@ pub struct Setup {
     pub kinds: Vec<Kind>,
     /// Deliveries of a queue message that `dispatch` works on at once.
     pub launchers: u8,
-    pub workers: u8,
+    /// The holder of each pull worker. Twice the same: two requests of one worker.
+    pub pulls: Vec<u8>,
     /// Claims of each step.
     pub claims: u64,
     /// Tries of each step before it is dead.
@@ -49,11 +57,21 @@ pub struct Setup {
     pub soft: bool,
     /// How many of them are lifted.
     pub lifts: u8,
-    /// Whether launchers, workers and `observe` may die, and answers be lost. Fan-outs always may
-    /// die.
+    /// Whether launchers, workers and `observe` may die, and calls fail. Fan-outs, and those who
+    /// delete a lease, always may die.
     pub deaths: bool,
     /// How often a dead step is retried.
     pub retries: u8,
+    /// Whether a launch may find no room.
+    pub full: bool,
+    /// Whether a queued step may be told again, or outlive its time.
+    pub waits: bool,
+    /// Whether somebody takes over slots that a lease without a hold blocks.
+    pub takes: bool,
+    /// Processes that work on a fan-out at once.
+    pub workers: u8,
+    /// The partitions of leases: the pages of each, and the holder whose lease is on a page.
+    pub pages: Vec<Vec<u8>>,
     /// The pool and the pull workers, by partition.
     pub holders: Vec<Worker>,
     /// The revocations, in the order in which they are written.
@@ -75,6 +93,19 @@ impl Setup {
         }
     }
 
+    /// One step of a Fargate pool whose message is delivered twice at once, and whose host has no
+    /// room; a hard revocation.
+    pub fn full() -> Self {
+        Self {
+            launchers: 2,
+            claims: 2,
+            soft: false,
+            deaths: false,
+            full: true,
+            ..Self::of("no room", &[Kind::Fargate])
+        }
+    }
+
     /// One step of a Fargate pool that is lost and claimed again; a revocation and a lift.
     pub fn requeue() -> Self {
         Self {
@@ -86,12 +117,14 @@ impl Setup {
         }
     }
 
-    /// One step of a Fargate pool that is lost, dead, and retried; a revocation.
+    /// One step of a Fargate pool that is lost or outlives its time, dead, and retried; a
+    /// revocation.
     pub fn retry() -> Self {
         Self {
             launchers: 1,
             claims: 2,
             retries: 1,
+            waits: true,
             ..Self::of("dead and retried", &[Kind::Fargate])
         }
     }
@@ -107,14 +140,39 @@ impl Setup {
     }
 
     /// One step that two pull workers, in different partitions, claim one after the other; a
-    /// revocation and a lift.
+    /// revocation.
     pub fn workers() -> Self {
         Self {
-            workers: 2,
+            pulls: vec![0, 1],
             claims: 2,
             attempts: 2,
-            lifts: 1,
             ..Self::of("two pull workers", &[Kind::Pull])
+        }
+    }
+
+    /// One step that two requests of one pull worker claim, also again, while somebody takes over
+    /// the slot; a hard revocation.
+    pub fn one_slot() -> Self {
+        Self {
+            pulls: vec![0, 0],
+            claims: 3,
+            attempts: 2,
+            soft: false,
+            takes: true,
+            ..Self::of("one slot", &[Kind::Pull])
+        }
+    }
+
+    /// Two steps that two requests of one pull worker claim into one slot, while somebody takes it
+    /// over; no revocation.
+    pub fn shared_slot() -> Self {
+        Self {
+            pulls: vec![0, 0],
+            claims: 2,
+            revocations: 0,
+            takes: true,
+            waits: true,
+            ..Self::of("one slot, two steps", &[Kind::Pull, Kind::Pull])
         }
     }
 
@@ -124,21 +182,78 @@ impl Setup {
         let bounds = Self::of("two steps", &[Kind::Fargate, Kind::Pull]);
         Self {
             launchers: 1,
-            workers: 1,
+            pulls: vec![0],
             soft: false,
             deaths: false,
             ..bounds
         }
     }
 
-    pub fn all() -> [Self; 6] {
+    /// Two steps with two pull workers whose leases are on two pages of one partition; two
+    /// processes work on the fan-out of a hard revocation.
+    pub fn two_pages() -> Self {
+        Self {
+            pulls: vec![0, 1],
+            soft: false,
+            deaths: false,
+            workers: 2,
+            pages: vec![vec![0, 1]],
+            ..Self::of("two pages", &[Kind::Pull, Kind::Pull])
+        }
+    }
+
+    /// Two steps with two pull workers whose leases are in two partitions; two processes work on
+    /// the fan-out of a hard revocation.
+    pub fn two_partitions() -> Self {
+        Self {
+            pulls: vec![0, 1],
+            soft: false,
+            deaths: false,
+            workers: 2,
+            ..Self::of("two partitions", &[Kind::Pull, Kind::Pull])
+        }
+    }
+
+    /// Two steps that end at the same time, and one that needs both. No revocation.
+    pub fn ends() -> Self {
+        let kinds = [Kind::Pull, Kind::Pull, Kind::Last];
+        Self {
+            pulls: vec![0, 1],
+            revocations: 0,
+            deaths: false,
+            waits: true,
+            ..Self::of("two ends", &kinds)
+        }
+    }
+
+    /// A step that is lost or outlives its time, dead, and retried with the one that needs it. No
+    /// revocation.
+    pub fn needed() -> Self {
+        Self {
+            pulls: vec![0],
+            claims: 2,
+            revocations: 0,
+            retries: 2,
+            waits: true,
+            ..Self::of("dead, retried, and needed", &[Kind::Pull, Kind::Last])
+        }
+    }
+
+    pub fn all() -> [Self; 13] {
         [
             Self::deliveries(),
+            Self::full(),
             Self::requeue(),
             Self::retry(),
             Self::again(),
             Self::workers(),
+            Self::one_slot(),
+            Self::shared_slot(),
             Self::two_steps(),
+            Self::two_pages(),
+            Self::two_partitions(),
+            Self::ends(),
+            Self::needed(),
         ]
     }
 
@@ -152,7 +267,7 @@ impl Setup {
             name,
             kinds: kinds.to_vec(),
             launchers: 0,
-            workers: 0,
+            pulls: Vec::new(),
             claims: 1,
             attempts: 1,
             revocations: 1,
@@ -160,18 +275,26 @@ impl Setup {
             lifts: 0,
             deaths: true,
             retries: 0,
-            holders: (0..PARTITIONS)
-                .map(|number| holder(kinds, number))
-                .collect(),
+            full: false,
+            waits: false,
+            takes: false,
+            workers: 1,
+            pages: vec![vec![0], vec![1]],
+            holders: (0..HOLDERS).map(|number| holder(kinds, number)).collect(),
             rows: (0..2).map(revocation).collect(),
             steps,
             identity: identity(),
         }
     }
 
-    /// The pool's holder: its leases stand in the last partition.
+    /// The pool's holder: the last one.
     pub const fn pool(&self) -> u8 {
-        PARTITIONS - 1
+        HOLDERS - 1
+    }
+
+    /// Whether all pull requests are of one worker, so that they are alike.
+    pub fn one_worker(&self) -> bool {
+        self.pulls.iter().all(|of| self.pulls.first() == Some(of))
     }
 
     /// What runs the sandboxes of a step.
@@ -210,11 +333,15 @@ impl Setup {
     }
 
     fn spec(&self, kind: Kind) -> StepSpec {
+        let others = self.steps.iter().zip(&self.kinds);
+        let needs = others
+            .filter(|(_, of)| kind == Kind::Last && **of != Kind::Last)
+            .map(|(step, _)| step.clone());
         StepSpec {
             pool: fixed(pool_name(kind)),
             mode: Mode::Identity,
             command: vec!["true".to_owned()],
-            needs: [].into(),
+            needs: needs.collect(),
             requires: Labels::default(),
             model: None,
             env: BTreeMap::new(),
@@ -222,7 +349,7 @@ impl Setup {
             on_drift: OnDrift::Proceed,
             timeout_seconds: 60,
             max_attempts: self.attempts,
-            ttl_seconds: 3600,
+            ttl_seconds: TTL_SECONDS,
         }
     }
 }
@@ -231,12 +358,13 @@ const fn pool_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Fargate => "fargate",
         Kind::Pull => "workers",
+        Kind::Last => "later",
     }
 }
 
 /// The last holder is the Fargate pool where there is one; the others are pull workers.
 fn holder(kinds: &[Kind], number: u8) -> Worker {
-    let is_pool = number + 1 == PARTITIONS && kinds.contains(&Kind::Fargate);
+    let is_pool = number + 1 == HOLDERS && kinds.contains(&Kind::Fargate);
     let kind = if is_pool { Kind::Fargate } else { Kind::Pull };
     Worker {
         worker_id: fixed(&format!("wrk_0198c0de-0000-7000-8000-00000000000{number}")),
