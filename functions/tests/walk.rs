@@ -299,14 +299,13 @@ async fn profiles(walk: &mut Walk, admin: &str) {
 }
 
 async fn runs(walk: &mut Walk, admin: &str, worker: &str) {
-    let run = walk
-        .ask(
-            admin,
-            "POST",
-            "/v1/runs",
-            run_of(&json!([step("a", &[]), step("b", &["a"])])),
-        )
-        .await;
+    let request = Sent {
+        credential: admin.to_owned(),
+        headers: BTreeMap::from([("idempotency-key", "one".to_owned())]),
+        body: Some(run_of(&json!([step("a", &[]), step("b", &["a"])])).to_string()),
+        ..Sent::default()
+    };
+    let run = walk.send("POST", "/v1/runs", request).await;
     let run = text(&run, "run_id");
     walk.get(admin, "/v1/runs").await;
     walk.get(admin, &format!("/v1/runs/{run}")).await;
@@ -430,14 +429,10 @@ async fn revocations(walk: &mut Walk, admin: &str) {
 /// An entry waits in the outbox, waits longer, and then arrives.
 async fn without_the_audit_table(walk: &Walk, admin: &str) {
     let world = &walk.world;
-    let body = run_of(&json!([step("a", &[])]));
-    let (_, run) = world.request(admin, "POST", "/v1/runs", &body).await;
     world.audit_table_is_away(true);
-    let path = format!("/v1/runs/{}/cancel", text(&run, "run_id"));
-    assert_eq!(
-        world.request(admin, "POST", &path, &Value::Null).await.0,
-        200
-    );
+    let body = json!({ "keys": [{ "profile": CRM, "key": "API_KEY" }], "reason": "leaked" });
+    let revoked = world.request(admin, "POST", "/v1/revocations", &body).await;
+    assert_eq!(revoked.0, 201, "{}", revoked.1);
     world.sweep().await;
     world.audit_table_is_away(false);
     world.sweep().await;

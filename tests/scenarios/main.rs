@@ -119,7 +119,7 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             who_may_do_what_on_aws_is_enforced;
         audit:
             s57_a_hundred_events_are_all_there
-            s60_without_the_audit_table_nothing_is_given_and_everything_is_taken;
+            s60_without_the_audit_table_runs_go_on_and_nothing_is_lost;
         kill:
             s44_a_killed_fan_out_finishes_by_itself
             a_killed_function_loses_nothing

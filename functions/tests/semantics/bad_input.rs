@@ -1,5 +1,6 @@
 //! Bad input: each is refused with a 4xx that names the field and the remedy, and changes nothing.
 
+use sealfleet_domain::limits;
 use serde_json::{Value, json};
 
 use super::{merged, run_of, step, text};

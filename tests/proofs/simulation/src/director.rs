@@ -321,9 +321,18 @@ impl Director {
                     .map(|failure| failure.item_identifier)
                     .collect();
                 let mut world = self.stage.lock();
+                let comes_again = |message: &Message| failed.contains(&message.id.to_string());
+                let steps_again: Vec<_> = messages
+                    .iter()
+                    .filter(|message| comes_again(message))
+                    .map(|message| message.hint().map(|hint| (hint.run_id, hint.step_id)))
+                    .collect();
                 for message in messages {
-                    let again = failed.contains(&message.id.to_string());
-                    queue_hears(&mut world, &self.temper, &dispatch, &message, again);
+                    let again = comes_again(&message);
+                    // Two messages of one step may be in one batch: it is done with both.
+                    let step = message.hint().map(|hint| (hint.run_id, hint.step_id));
+                    let told = (again, !steps_again.contains(&step));
+                    queue_hears(&mut world, &self.temper, &dispatch, &message, told);
                 }
             }
             (AnswerTo::Event { task, tries }, Outcome::Event(Err(_))) => {

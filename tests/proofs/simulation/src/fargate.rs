@@ -114,7 +114,7 @@ pub(crate) fn queue_hears(
     temper: &Temper,
     dispatch: &str,
     message: &Message,
-    again: bool,
+    (again, done): (bool, bool),
 ) {
     if again {
         let at = world.time + world.random.millis(0, 60_000);
@@ -132,7 +132,7 @@ pub(crate) fn queue_hears(
             .map(|(_, run_id, step_id, _)| (run_id, step_id))
             == hint
     });
-    for task in launched.cloned().collect::<Vec<_>>() {
+    for task in launched.cloned().filter(|_| done).collect::<Vec<_>>() {
         world.judge.launched_and_done(&task);
     }
     if world.random.chance(temper.doubling) {

@@ -25,6 +25,9 @@ pub const PULL: &str = "workers";
 /// The Fargate pool of every project.
 pub const FARGATE: &str = "fargate";
 
+/// How long nothing must arrive in a trail before it is taken to be complete.
+const ARRIVES: Duration = Duration::from_millis(2500);
+
 /// A project of one test or of several.
 pub struct Project {
     pub id: String,
@@ -330,9 +333,18 @@ impl Project {
             .await
     }
 
-    /// The whole trail, oldest first.
+    /// The whole trail, oldest first, when nothing more arrives: entries of runs come about a second
+    /// late.
     pub async fn trail(&self) -> Outcome<Vec<Value>> {
-        self.admin.trail(&AuditQuery::default()).await
+        let mut trail = self.admin.trail(&AuditQuery::default()).await?;
+        loop {
+            tokio::time::sleep(ARRIVES).await;
+            let now = self.admin.trail(&AuditQuery::default()).await?;
+            if now.len() == trail.len() {
+                return Ok(now);
+            }
+            trail = now;
+        }
     }
 
     /// The audited events of one run of one name, oldest first.

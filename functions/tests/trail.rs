@@ -1,0 +1,225 @@
+//! `trail`: what reaches the audit table from the rows of runs, and every way in which somebody
+//! else may have changed a row in between.
+
+use std::sync::{Arc, Mutex};
+
+use aws_lambda_events::event::dynamodb::{Event, EventRecord, UserIdentity};
+use aws_sdk_dynamodb::types::AttributeValue;
+use sealfleet_domain::run::{Mode, Pace, Run, StepSpec};
+use sealfleet_domain::{Owner, ProjectScope, RunId};
+use sealfleet_functions::shared::metrics::Metrics;
+use sealfleet_functions::trail::{self, Ports};
+use sealfleet_ledger::store::Item;
+use sealfleet_ledger::{AuditFilter, Ledger};
+use sealfleet_test_fakes::handlers::ledger;
+use sealfleet_test_fakes::memory::{Changed, Tables};
+use sealfleet_test_fakes::random::Random;
+use sealfleet_test_fakes::stage::{self, Fault, Stage};
+
+const PACE: Pace = Pace {
+    lease_seconds: 30,
+    resend_seconds: 60,
+};
+
+struct World {
+    stage: Stage<()>,
+    ledger: Ledger,
+    lines: Arc<Mutex<Vec<String>>>,
+    ports: Ports,
+}
+
+fn scope() -> ProjectScope {
+    ProjectScope::of_stored_row("healthcare".parse().unwrap())
+}
+
+impl World {
+    fn new() -> Self {
+        let world = stage::World::new(Tables::default(), 1_800_000_000_000, Random::new(1), ());
+        let stage = Stage::new(world);
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let ports = Ports {
+            ledger: ledger(&stage, 1),
+            metrics: Metrics::to("trail", lines.clone()),
+        };
+        Self {
+            ledger: ledger(&stage, 2),
+            stage,
+            lines,
+            ports,
+        }
+    }
+
+    /// A run that is stored, and then cancelled: two records of the stream.
+    async fn cancelled_run(&self) -> (RunId, Vec<Changed>) {
+        let spec: StepSpec = serde_json::from_value(serde_json::json!({
+            "pool": "workers", "mode": Mode::Sandboxed, "command": ["true"],
+            "timeout_seconds": 60, "max_attempts": 3, "ttl_seconds": 3600,
+        }))
+        .unwrap();
+        let now = self.ledger.now();
+        let run_id = RunId::new(self.ledger.ids(), now);
+        let steps = [("a".parse().unwrap(), spec)].into();
+        let (run, change) = Run::enqueue(run_id, "w".parse().unwrap(), None, steps, PACE, now);
+        let scope = scope();
+        let stored = self.ledger.enqueue(&scope, run, &change, None, "test");
+        stored.await.unwrap();
+        let cancel = |run: &mut Run, now| run.cancel(now);
+        let cancelled = self.ledger.transition(&scope, run_id, "test", cancel);
+        cancelled.await.unwrap();
+        (run_id, std::mem::take(&mut self.stage.lock().stream))
+    }
+
+    /// Sends records, and tells how many must come again.
+    async fn send(&self, records: Vec<EventRecord>) -> usize {
+        let mut event = Event::default();
+        event.records = records;
+        let answer = trail::handle(&self.ports, event).await;
+        answer.batch_item_failures.len()
+    }
+
+    fn tampered(&self) -> usize {
+        let lines = self.lines.lock().unwrap();
+        let tampered = lines.iter().filter(|line| line.contains("EntriesTampered"));
+        tampered.count()
+    }
+
+    /// Names of the events in the trail.
+    async fn names(&self) -> Vec<String> {
+        let now = self.ledger.now();
+        let filter = AuditFilter::between(now.plus_seconds(-3600), now, 100);
+        let page = self.ledger.audit(&Owner::Project(scope()), &filter).await;
+        let entries = page.unwrap().entries.into_iter();
+        entries
+            .flat_map(|entry| entry.events)
+            .map(|event| event.name())
+            .collect()
+    }
+}
+
+fn record(change: &Changed) -> EventRecord {
+    let image = |item: &Option<Arc<Item>>| -> serde_dynamo::Item {
+        let item = item.as_ref().map(|item| item.as_ref().clone());
+        item.unwrap_or_default().into()
+    };
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let keys = Item::from([
+        ("pk".to_owned(), text(&change.key.pk)),
+        ("sk".to_owned(), text(&change.key.sk)),
+    ]);
+    let mut record = EventRecord::default();
+    record.change.keys = keys.into();
+    record.change.sequence_number = Some("1".to_owned());
+    record.change.old_image = image(&change.before);
+    record.change.new_image = image(&change.after);
+    record
+}
+
+const ALL: [&str; 4] = [
+    "run.enqueued",
+    "run.cancelled",
+    "step.aborted",
+    "run.finished",
+];
+
+#[tokio::test]
+async fn each_entry_arrives_once_however_often_its_record_comes() {
+    let world = World::new();
+    let (_, changes) = world.cancelled_run().await;
+    let records: Vec<_> = changes.iter().map(record).collect();
+    world.stage.lock().audit_away = Some(Fault::Unavailable);
+    assert_eq!(world.send(records.clone()).await, 1, "it comes again");
+    assert_eq!(world.names().await, [""; 0]);
+    world.stage.lock().audit_away = None;
+    for _ in 0..2 {
+        assert_eq!(world.send(records.clone()).await, 0);
+        assert_eq!(world.names().await, ALL);
+    }
+    assert_eq!(world.tampered(), 0);
+}
+
+#[tokio::test]
+async fn the_trail_of_one_run_is_there_at_once() {
+    let world = World::new();
+    let (run_id, _) = world.cancelled_run().await;
+    assert_eq!(world.names().await, [""; 0]);
+    let now = world.ledger.now();
+    let mut filter = AuditFilter::between(now.plus_seconds(-3600), now, 100);
+    filter.run_id = Some(run_id);
+    let page = world.ledger.audit(&Owner::Project(scope()), &filter).await;
+    assert_eq!(page.unwrap().entries.len(), 2);
+}
+
+#[tokio::test]
+async fn every_change_of_entries_by_somebody_else_is_told() {
+    type Touch = fn(&mut Vec<AttributeValue>, &mut Item);
+    let touches: [(&str, Touch); 7] = [
+        ("the first entry removed", |list, _| drop(list.remove(0))),
+        ("all entries removed", |list, _| list.clear()),
+        ("the last entry in the place of the first", |list, _| {
+            drop(list.swap_remove(0));
+        }),
+        ("the order changed", |list, _| list.reverse()),
+        ("an entry replaced", |list, _| {
+            let other = sealfleet_ledger::pack(&"other").unwrap();
+            list[0] = AttributeValue::B(other.into());
+        }),
+        ("moved entries that are still there", |_, row| {
+            let moved = AttributeValue::N("1".to_owned());
+            row.insert("moved".to_owned(), moved);
+        }),
+        ("a new entry that is none", |list, _| {
+            let last = list.len() - 1;
+            list[last] = AttributeValue::S("none".to_owned());
+        }),
+    ];
+    for (what, touch) in touches {
+        let world = World::new();
+        let (_, mut changes) = world.cancelled_run().await;
+        let mut row = changes[1].after.as_deref().unwrap().clone();
+        let mut list = row["e"].as_l().unwrap().clone();
+        touch(&mut list, &mut row);
+        row.insert("e".to_owned(), AttributeValue::L(list));
+        changes[1].after = Some(Arc::new(row));
+        let records = changes.iter().map(record).collect();
+        assert_eq!(world.send(records).await, 0, "{what}: it blocks the shard");
+        assert_eq!(world.tampered(), 1, "{what}");
+        assert_eq!(world.names().await, ["run.enqueued"], "{what}");
+    }
+}
+
+#[tokio::test]
+async fn only_time_to_live_may_delete_a_run() {
+    let world = World::new();
+    let (_, mut changes) = world.cancelled_run().await;
+    let mut deleted = changes.pop().unwrap();
+    deleted.before = deleted.after.take();
+    let by_somebody = record(&deleted);
+    let mut by_service = by_somebody.clone();
+    let mut service = UserIdentity::default();
+    service.principal_id = "dynamodb.amazonaws.com".to_owned();
+    by_service.user_identity = Some(service);
+    assert_eq!(world.send(vec![by_service]).await, 0);
+    assert_eq!(world.tampered(), 0);
+    assert_eq!(world.send(vec![by_somebody]).await, 0);
+    assert_eq!(world.tampered(), 1);
+}
+
+/// The sample of `events/trail`, and what it must be: the records of a run that was cancelled.
+#[tokio::test]
+async fn the_sample_is_done() {
+    let path = crate::repository::root().join("events/trail/batch.json");
+    if std::env::var_os("SEALFLEET_WRITE_DOCS").is_some() {
+        let (_, changes) = World::new().cancelled_run().await;
+        let mut event = Event::default();
+        event.records = changes.iter().map(record).collect();
+        let mut sample = serde_json::to_string_pretty(&event).unwrap();
+        sample.push('\n');
+        std::fs::write(&path, sample).unwrap();
+    }
+    let sample = std::fs::read_to_string(path).unwrap();
+    let sample: Event = serde_json::from_str(&sample).unwrap();
+    let world = World::new();
+    assert_eq!(world.send(sample.records).await, 0);
+    assert_eq!(world.tampered(), 0);
+    assert_eq!(world.names().await, ALL);
+}
