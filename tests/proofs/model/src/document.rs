@@ -24,36 +24,148 @@ pub struct Breach {
 /// Each mutation, with what it is expected to break.
 pub fn breaches() -> Vec<Breach> {
     [
-        (Protocol::CheckBeforeHold, Setup::deliveries(), Promise::NothingLetGo),
-        (Protocol::CheckBeforeHold, Setup::workers(), Promise::NoSandbox),
-        (Protocol::HoldBeforeLease, Setup::deliveries(), Promise::HoldHasLease),
-        (Protocol::HoldBeforeLease, Setup::deliveries(), Promise::NothingLeft),
-        (Protocol::LeasesBeforeRow, Setup::workers(), Promise::NothingLeft),
-        (Protocol::ClaimUnchecked, Setup::deliveries(), Promise::NoSandbox),
-        (Protocol::ResumeUnchecked, Setup::deliveries(), Promise::NoSandbox),
+        (
+            Protocol::CheckBeforeHold,
+            Setup::deliveries(),
+            Promise::NothingLetGo,
+        ),
+        (
+            Protocol::CheckBeforeHold,
+            Setup::workers(),
+            Promise::NoSandbox,
+        ),
+        (
+            Protocol::HoldBeforeLease,
+            Setup::deliveries(),
+            Promise::HoldHasLease,
+        ),
+        (
+            Protocol::HoldBeforeLease,
+            Setup::deliveries(),
+            Promise::NothingLeft,
+        ),
+        (
+            Protocol::LeasesBeforeRow,
+            Setup::workers(),
+            Promise::NothingLeft,
+        ),
+        (
+            Protocol::ClaimUnchecked,
+            Setup::deliveries(),
+            Promise::NoSandbox,
+        ),
+        (
+            Protocol::ResumeUnchecked,
+            Setup::deliveries(),
+            Promise::NoSandbox,
+        ),
         (Protocol::StartUnchecked, Setup::workers(), Promise::NoStart),
-        (Protocol::LeaseOverSameStep, Setup::deliveries(), Promise::HoldHasLease),
-        (Protocol::RefusedDeletesByFence, Setup::one_slot(), Promise::HoldHasLease),
-        (Protocol::LeaseEndsFirst, Setup::workers(), Promise::HoldHasLease),
-        (Protocol::RenewalFreesFirst, Setup::one_slot(), Promise::HoldHasLease),
-        (Protocol::TakeOverUnread, Setup::one_slot(), Promise::HoldHasLease),
-        (Protocol::TakeOverUnread, Setup::one_slot(), Promise::NothingLetGo),
-        (Protocol::TakeOverLeavesFence, Setup::one_slot(), Promise::HoldHasLease),
-        (Protocol::TakeOverByFence, Setup::one_slot(), Promise::HoldHasLease),
-        (Protocol::TakeOverUnconditional, Setup::one_slot(), Promise::HoldHasLease),
-        (Protocol::TakeOverUnconditional, Setup::shared_slot(), Promise::HoldHasLease),
-        (Protocol::AbortLeavesLease, Setup::workers(), Promise::NothingLeft),
-        (Protocol::AbortLeavesLease, Setup::workers(), Promise::LeaseHasHold),
-        (Protocol::StepUnconditional, Setup::workers(), Promise::AbortIsFinal),
-        (Protocol::StepUnconditional, Setup::workers(), Promise::NothingLetGo),
+        (
+            Protocol::LeaseOverSameStep,
+            Setup::deliveries(),
+            Promise::HoldHasLease,
+        ),
+        (
+            Protocol::RefusedDeletesByFence,
+            Setup::one_slot(),
+            Promise::HoldHasLease,
+        ),
+        (
+            Protocol::LeaseEndsFirst,
+            Setup::workers(),
+            Promise::HoldHasLease,
+        ),
+        (
+            Protocol::RenewalFreesFirst,
+            Setup::one_slot(),
+            Promise::HoldHasLease,
+        ),
+        (
+            Protocol::TakeOverUnread,
+            Setup::one_slot(),
+            Promise::HoldHasLease,
+        ),
+        (
+            Protocol::TakeOverUnread,
+            Setup::one_slot(),
+            Promise::NothingLetGo,
+        ),
+        (
+            Protocol::TakeOverLeavesFence,
+            Setup::one_slot(),
+            Promise::HoldHasLease,
+        ),
+        (
+            Protocol::TakeOverByFence,
+            Setup::one_slot(),
+            Promise::HoldHasLease,
+        ),
+        (
+            Protocol::TakeOverUnconditional,
+            Setup::one_slot(),
+            Promise::HoldHasLease,
+        ),
+        (
+            Protocol::TakeOverUnconditional,
+            Setup::shared_slot(),
+            Promise::HoldHasLease,
+        ),
+        (
+            Protocol::AbortLeavesLease,
+            Setup::workers(),
+            Promise::NothingLeft,
+        ),
+        (
+            Protocol::AbortLeavesLease,
+            Setup::workers(),
+            Promise::LeaseHasHold,
+        ),
+        (
+            Protocol::StepUnconditional,
+            Setup::workers(),
+            Promise::AbortIsFinal,
+        ),
+        (
+            Protocol::StepUnconditional,
+            Setup::workers(),
+            Promise::NothingLetGo,
+        ),
         (Protocol::CountLeftOut, Setup::ends(), Promise::RunSettles),
-        (Protocol::PlaceBeforeAborts, Setup::workers(), Promise::NothingLeft),
-        (Protocol::PlaceUnconditional, Setup::two_pages(), Promise::GoesForward),
-        (Protocol::FinishEarly, Setup::two_partitions(), Promise::NothingLetGo),
-        (Protocol::FanOutOutlivesLift, Setup::deliveries(), Promise::LiftHolds),
-        (Protocol::RefusalLeavesSandbox, Setup::deliveries(), Promise::NothingLeft),
-        (Protocol::FailedLaunchEndsOther, Setup::deliveries(), Promise::NothingLeft),
-        (Protocol::NoRoomEndsOther, Setup::full(), Promise::NothingLeft),
+        (
+            Protocol::PlaceBeforeAborts,
+            Setup::workers(),
+            Promise::NothingLeft,
+        ),
+        (
+            Protocol::PlaceUnconditional,
+            Setup::two_pages(),
+            Promise::GoesForward,
+        ),
+        (
+            Protocol::FinishEarly,
+            Setup::two_partitions(),
+            Promise::NothingLetGo,
+        ),
+        (
+            Protocol::FanOutOutlivesLift,
+            Setup::deliveries(),
+            Promise::LiftHolds,
+        ),
+        (
+            Protocol::RefusalLeavesSandbox,
+            Setup::deliveries(),
+            Promise::NothingLeft,
+        ),
+        (
+            Protocol::FailedLaunchEndsOther,
+            Setup::deliveries(),
+            Promise::NothingLeft,
+        ),
+        (
+            Protocol::NoRoomEndsOther,
+            Setup::full(),
+            Promise::NothingLeft,
+        ),
     ]
     .map(|(protocol, setup, promise)| Breach {
         protocol,
@@ -113,7 +225,8 @@ pub fn size(setup: &Setup, states: usize, transitions: usize) -> String {
 /// What each mutation breaks, after how many steps (none: it does not), and one way in words.
 pub fn mutations() -> String {
     let mut text =
-        "| if | then it is not true that | in setup | after steps |\n|---|---|---|--:|\n".to_owned();
+        "| if | then it is not true that | in setup | after steps |\n|---|---|---|--:|\n"
+            .to_owned();
     let mut swapped = Vec::new();
     for breach in breaches() {
         let path = shortest(&breach);
@@ -286,7 +399,8 @@ fn fan_out_reads(before: &World, after: &World, process: Process, partition: u8)
 
 /// The worker that has just moved, as it is now.
 fn moved(before: &World, after: &World) -> Option<Pull> {
-    let count = |world: &World, wanted: &Pull| world.pulls.iter().filter(|of| *of == wanted).count();
+    let count =
+        |world: &World, wanted: &Pull| world.pulls.iter().filter(|of| *of == wanted).count();
     after
         .pulls
         .iter()

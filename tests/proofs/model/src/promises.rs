@@ -62,9 +62,7 @@ impl Promise {
             Self::NoStart => "a start that begins while the key is revoked is not granted",
             Self::AbortIsFinal => "an aborted step changes no more",
             Self::HoldHasLease => "a hold never exists without a lease of its step in its slot",
-            Self::LeaseHasHold => {
-                "when all is quiet, each lease has its hold or can be taken over"
-            }
+            Self::LeaseHasHold => "when all is quiet, each lease has its hold or can be taken over",
             Self::LiftHolds => "a lifted revocation ends nothing that was claimed after the lift",
             Self::RunSettles => {
                 "a step waits only for steps that have not ended, and a run whose steps have all ended is on record as finished"
@@ -124,9 +122,8 @@ pub const SEEN: [(&str, Holds); 14] = [
         claimings(world).any(|at| matches!(at, Claiming::Renewing(_)))
     }),
     ("a lease is left without a hold", |model, world| {
-        let left = |(holder, row): (&u8, &Claim)| {
-            world.hold_of(&model.setup, *holder, row.step).is_none()
-        };
+        let left =
+            |(holder, row): (&u8, &Claim)| world.hold_of(&model.setup, *holder, row.step).is_none();
         world.releasing.is_empty()
             && claimings(world).next().is_none()
             && world.leases.iter().any(left)
@@ -205,8 +202,7 @@ fn nothing_left(model: &RevocationModel, world: &World) -> bool {
     let over = world
         .active_fan_out()
         .is_some_and(|fan_out| fan_out.finished);
-    let left =
-        sandboxes(world).next().is_some() || world.held(&model.setup).next().is_some();
+    let left = sandboxes(world).next().is_some() || world.held(&model.setup).next().is_some();
     !(over && left && model.is_quiet(world))
 }
 
@@ -240,7 +236,11 @@ fn run_settles(world: &World) -> bool {
     let Some(run) = world.run.as_ref().map(Document::run) else {
         return true;
     };
-    let ended = |id| run.steps.get(id).is_none_or(|step| step.state.is_terminal());
+    let ended = |id| {
+        run.steps
+            .get(id)
+            .is_none_or(|step| step.state.is_terminal())
+    };
     let waits = run.steps.values().all(|step| {
         !matches!(step.state, StepState::Blocked) || !step.spec.needs.iter().all(ended)
     });
@@ -289,10 +289,13 @@ fn refused_at_claim(state: &StepState) -> bool {
 }
 
 fn claimings(world: &World) -> impl Iterator<Item = &Claiming> {
-    let launchers = world.launchers.iter().filter_map(|launcher| match launcher {
-        Launcher::Claiming(at) => Some(at),
-        _ => None,
-    });
+    let launchers = world
+        .launchers
+        .iter()
+        .filter_map(|launcher| match launcher {
+            Launcher::Claiming(at) => Some(at),
+            _ => None,
+        });
     let pulls = world.pulls.iter().filter_map(|pull| match pull {
         Pull::Claiming(at) => Some(at),
         _ => None,

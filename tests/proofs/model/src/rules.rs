@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use sealfleet_domain::{StepId, Timestamp};
 use sealfleet_domain::revocation::{Revocation, Revoked, revoked};
 use sealfleet_domain::run::{
     Change, Claimant, Executor, Failure, Fence, Fresh, Handle, Outcome, Refusal, RequeueReason,
     Run, StepState, Stopping,
 };
+use sealfleet_domain::{StepId, Timestamp};
 
 use crate::action::Process;
 use crate::setup::{Kind, NOW, PACE, RESEND, TTL, TTL_SECONDS};
@@ -365,7 +365,11 @@ impl RevocationModel {
                 if self.protocol == Protocol::PlaceBeforeAborts {
                     self.store_place(world, &mut fan_out, page);
                 }
-                if found { Paging::Read(page) } else { self.go_on(world, &mut fan_out, page) }
+                if found {
+                    Paging::Read(page)
+                } else {
+                    self.go_on(world, &mut fan_out, page)
+                }
             }
             (Action::FanOutExamines(_), Paging::Read(page)) => {
                 let read = world.read();
@@ -384,7 +388,10 @@ impl RevocationModel {
                 }
             }
             (Action::FanOutAborts(_), Paging::Examined(page, read)) => {
-                let revoked = read.run.as_ref().and_then(|run| run.run().revoked_in_flight(ours));
+                let revoked = read
+                    .run
+                    .as_ref()
+                    .and_then(|run| run.run().revoked_in_flight(ours));
                 let after_lift = world
                     .held(&self.setup)
                     .any(|claim| world.claimed_after_lift.contains(&claim));
@@ -404,9 +411,7 @@ impl RevocationModel {
                     Paging::Read(page)
                 }
             }
-            (Action::FanOutGoesOn(_), Paging::Dealt(page)) => {
-                self.go_on(world, &mut fan_out, page)
-            }
+            (Action::FanOutGoesOn(_), Paging::Dealt(page)) => self.go_on(world, &mut fan_out, page),
             (Action::FanOutDies(_), at) if at != Paging::Idle => {
                 fan_out.resumed = true;
                 Paging::Idle
@@ -635,9 +640,7 @@ impl RevocationModel {
             return Launcher::Idle;
         };
         let fence = Fence::new(claim.fence);
-        match world.transact(self, |run| {
-            run.attach(step_id, fence, handle(claim), NOW)
-        }) {
+        match world.transact(self, |run| run.attach(step_id, fence, handle(claim), NOW)) {
             Ok(_) => Launcher::Idle,
             Err(_) if self.protocol == Protocol::LaunchNotTakenBack => Launcher::Idle,
             Err(_) => Launcher::TakingBack(claim),
@@ -697,9 +700,7 @@ impl RevocationModel {
             {
                 let step_id = self.step_id(claim.step)?;
                 // What it refuses has been done by somebody else.
-                let _ = world.transact(self, |run| {
-                    task_ended(run, step_id, claim, task.phase)
-                });
+                let _ = world.transact(self, |run| task_ended(run, step_id, claim, task.phase));
                 world.tasks.get_mut(&claim)?.stopped_seen = true;
             }
             _ => return None,
@@ -729,9 +730,7 @@ impl RevocationModel {
         let hold = world.hold(&self.setup, step);
         let without_handle =
             hold.is_some_and(|hold| hold.executor == Executor::Host && hold.handle.is_none());
-        let lose = |reason| {
-            move |run: &mut Run| run.lose(step_id, fence, reason, PACE, NOW)
-        };
+        let lose = |reason| move |run: &mut Run| run.lose(step_id, fence, reason, PACE, NOW);
         let wait = |now: Timestamp| move |run: &mut Run| run.wait(step_id, PACE, now);
         let change = match action {
             // ECS shows a task some time after it was asked for it: not found does not mean not
@@ -742,9 +741,7 @@ impl RevocationModel {
             Action::SweepAttaches(_)
                 if without_handle && world.tasks.get(&claim).is_some_and(Task::lives) =>
             {
-                world.transact(self, |run| {
-                    run.attach(step_id, fence, handle(claim), NOW)
-                })
+                world.transact(self, |run| run.attach(step_id, fence, handle(claim), NOW))
             }
             Action::LeaseExpires(_)
                 if hold.is_some_and(|hold| hold.executor == Executor::Worker) =>
@@ -785,9 +782,7 @@ impl RevocationModel {
         match stopping {
             Stopping::Task(_) | Stopping::Launch { .. } if lives => stop(world, claim),
             Stopping::Task(_) | Stopping::Launch { .. } => {
-                world
-                    .transact(self, |run| run.stopped(step_id))
-                    .ok()?;
+                world.transact(self, |run| run.stopped(step_id)).ok()?;
             }
         }
         Some(())

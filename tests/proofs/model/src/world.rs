@@ -565,9 +565,9 @@ impl World {
             None => self.leases.remove(&holder),
         };
         let theirs = |at: &mut Claiming| match at {
-            Claiming::Put(_, _, own)
-            | Claiming::Checked(_, _, own)
-            | Claiming::Refused(_, own) => *own = false,
+            Claiming::Put(_, _, own) | Claiming::Checked(_, _, own) | Claiming::Refused(_, own) => {
+                *own = false
+            }
             _ => {}
         };
         if holder == setup.pool() {
@@ -690,7 +690,9 @@ impl World {
     fn tidy_releasing(&mut self, setup: &Setup) {
         let mut coming = BTreeSet::new();
         let mut comes = |holder: u8, at: &Claiming| {
-            if let Claiming::Read(claim, _) | Claiming::Renewing(claim) | Claiming::Unleased(claim) = at
+            if let Claiming::Read(claim, _)
+            | Claiming::Renewing(claim)
+            | Claiming::Unleased(claim) = at
             {
                 coming.insert((holder, *claim));
             }
@@ -774,7 +776,12 @@ fn claim_of(setup: &Setup, step_id: &StepId, fence: Fence) -> Option<Claim> {
 /// What a write counts: the steps that have not ended, and the needs of a step that have not
 /// succeeded. It must be the last one exactly where its rule found so.
 fn counts_hold(before: &Run, after: &Run, stored: &Run) -> bool {
-    let left = |run: &Run| run.steps.values().filter(|step| !step.state.is_terminal()).count();
+    let left = |run: &Run| {
+        run.steps
+            .values()
+            .filter(|step| !step.state.is_terminal())
+            .count()
+    };
     let ended = left(before) - left(after);
     let last = left(stored) == ended;
     if ended > 0 && last != (left(after) == 0) {

@@ -23,7 +23,11 @@ fn visit(setup: Setup, unseen: &[&str]) {
     eprintln!("{states} states, {transitions} transitions");
     for promise in Promise::ALL {
         if let Some(path) = checker.discovery(promise.text()) {
-            panic!("not true: {}\n{}", promise.text(), narrate(&document::steps(path)));
+            panic!(
+                "not true: {}\n{}",
+                promise.text(),
+                narrate(&document::steps(path))
+            );
         }
     }
     let missing: Vec<&str> = SEEN
@@ -122,7 +126,10 @@ fn each_mutation_breaks_its_promise_as_the_document_tells() {
     }
     let told = document::mutations();
     eprintln!("{told}");
-    assert!(!told.contains("| 0 |"), "a mutation breaks nothing:\n{told}");
+    assert!(
+        !told.contains("| 0 |"),
+        "a mutation breaks nothing:\n{told}"
+    );
     assert!(document().contains(&told), "{OUT_OF_DATE}\n{told}");
 }
 
