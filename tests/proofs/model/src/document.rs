@@ -67,7 +67,7 @@ pub fn breaches() -> Vec<Breach> {
         ),
         (
             Protocol::RefusedDeletesByFence,
-            Setup::one_slot(),
+            Setup::retried_slot(),
             Promise::HoldHasLease,
         ),
         (
