@@ -67,7 +67,11 @@ pub fn breaches() -> Vec<Breach> {
         ),
         (
             Protocol::RefusedDeletesByFence,
+<<<<<<< HEAD
             Setup::one_slot(),
+=======
+            Setup::retried_slot(),
+>>>>>>> model
             Promise::HoldHasLease,
         ),
         (

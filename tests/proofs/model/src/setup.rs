@@ -176,6 +176,20 @@ impl Setup {
         }
     }
 
+    /// One step that outlives its time, dead, and retried, which two requests of one pull worker
+    /// claim while somebody takes over the slot; no revocation.
+    pub fn retried_slot() -> Self {
+        Self {
+            pulls: vec![0, 0],
+            claims: 2,
+            revocations: 0,
+            retries: 1,
+            takes: true,
+            waits: true,
+            ..Self::of("one slot, dead and retried", &[Kind::Pull])
+        }
+    }
+
     /// A run of two steps, one in a Fargate pool and one with a pull worker; a hard revocation ends
     /// both.
     pub fn two_steps() -> Self {
@@ -239,7 +253,7 @@ impl Setup {
         }
     }
 
-    pub fn all() -> [Self; 13] {
+    pub fn all() -> [Self; 14] {
         [
             Self::deliveries(),
             Self::full(),
@@ -249,6 +263,7 @@ impl Setup {
             Self::workers(),
             Self::one_slot(),
             Self::shared_slot(),
+            Self::retried_slot(),
             Self::two_steps(),
             Self::two_pages(),
             Self::two_partitions(),

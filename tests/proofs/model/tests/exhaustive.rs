@@ -44,67 +44,72 @@ fn visit(setup: Setup, unseen: &[&str]) {
 }
 
 #[test]
-fn deliveries() {
+fn two_deliveries_of_one_message() {
     visit(Setup::deliveries(), &[]);
 }
 
 #[test]
-fn full() {
+fn a_host_without_room() {
     visit(Setup::full(), &[]);
 }
 
 #[test]
-fn requeue() {
+fn a_step_that_is_lost_and_claimed_again() {
     visit(Setup::requeue(), &[]);
 }
 
 #[test]
-fn retry() {
+fn a_step_that_is_dead_and_retried() {
     visit(Setup::retry(), &[]);
 }
 
 #[test]
-fn again() {
+fn a_key_that_is_lifted_and_revoked_again() {
     visit(Setup::again(), &[]);
 }
 
 #[test]
-fn workers() {
+fn two_pull_workers() {
     visit(Setup::workers(), &[]);
 }
 
 #[test]
-fn one_slot() {
+fn a_slot_that_is_taken_over() {
     visit(Setup::one_slot(), &[]);
 }
 
 #[test]
-fn shared_slot() {
+fn a_slot_that_two_steps_want() {
     visit(Setup::shared_slot(), &[]);
 }
 
 #[test]
-fn two_steps() {
+fn a_slot_of_a_step_that_is_dead_and_retried() {
+    visit(Setup::retried_slot(), &[]);
+}
+
+#[test]
+fn two_steps_of_one_run() {
     visit(Setup::two_steps(), &[]);
 }
 
 #[test]
-fn two_pages() {
+fn a_fan_out_with_two_pages() {
     visit(Setup::two_pages(), &[]);
 }
 
 #[test]
-fn two_partitions() {
+fn a_fan_out_with_two_partitions() {
     visit(Setup::two_partitions(), &[]);
 }
 
 #[test]
-fn ends() {
+fn two_ends_at_once() {
     visit(Setup::ends(), &[]);
 }
 
 #[test]
-fn needed() {
+fn a_dead_step_that_another_needs() {
     visit(Setup::needed(), &[]);
 }
 
