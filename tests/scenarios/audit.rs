@@ -181,7 +181,7 @@ pub async fn s60_without_the_audit_table_runs_go_on_and_nothing_is_lost(stack: &
             "the project after that was refused"
         );
         // Runs go on: what is released to them is on record in their own rows.
-        worker.try_claim(&waits, "only").await?.ok()?;
+        worker.try_claim(&waits, "only").await?.accepted()?;
         let released = project.events(&waits, "secret.released").await?;
         ensure_eq!(released.len(), 1, "releases of the claim");
         ensure_eq!(

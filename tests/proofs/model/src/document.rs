@@ -67,11 +67,7 @@ pub fn breaches() -> Vec<Breach> {
         ),
         (
             Protocol::RefusedDeletesByFence,
-<<<<<<< HEAD
-            Setup::one_slot(),
-=======
             Setup::retried_slot(),
->>>>>>> model
             Promise::HoldHasLease,
         ),
         (
