@@ -171,6 +171,7 @@ async fn main() -> Result<(), Error> {
                 ledger: with.ledger()?,
                 door: with.door()?,
                 hosts: with.hosts()?,
+                continuations: with.queues()?,
             };
             serve(&ports, revoke::handle).await
         }
@@ -221,9 +222,13 @@ async fn main() -> Result<(), Error> {
                 hosts: with.hosts()?,
                 pace,
                 metrics,
+                continuations: with.queues()?,
             };
-            let handler = |_: LambdaEvent<serde_json::Value>| async move {
-                sweep::handle(ports).await.map_err(Error::from)
+            let handler = |event: LambdaEvent<serde_json::Value>| async move {
+                let until = deadline::last_work(&event.context, SystemClock.now());
+                sweep::invoked(ports, event.payload, until)
+                    .await
+                    .map_err(Error::from)
             };
             lambda_runtime::run(service_fn(handler)).await
         }
@@ -237,7 +242,8 @@ async fn main() -> Result<(), Error> {
                 metrics: with.metrics(),
             };
             let handler = |event: LambdaEvent<serde_json::Value>| async move {
-                export::handle(ports, event.payload)
+                let until = deadline::last_work(&event.context, SystemClock.now());
+                export::handle(ports, event.payload, until)
                     .await
                     .map_err(Error::from)
             };

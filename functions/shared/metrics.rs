@@ -47,6 +47,8 @@ pub enum Metric {
     OrphanTasks,
     /// By function: fan-outs that were due and are not finished.
     FanOutsUnfinished,
+    /// By function: due rows that a sweep had no time for.
+    SweepLeft,
     /// By function: audit records that could not be exported and were set aside.
     AuditSetAside,
     /// By function: digests of the exported trail that were written.
@@ -67,6 +69,7 @@ impl Metric {
             Self::ReadsUnexplained => "ReadsUnexplained",
             Self::OrphanTasks => "OrphanTasks",
             Self::FanOutsUnfinished => "FanOutsUnfinished",
+            Self::SweepLeft => "SweepLeft",
             Self::AuditSetAside => "AuditSetAside",
             Self::DigestsWritten => "DigestsWritten",
         }
@@ -213,7 +216,7 @@ mod tests {
     use super::*;
 
     const AT: Timestamp = Timestamp::from_millis(1_769_846_400_123);
-    const ALL: [Metric; 11] = [
+    const ALL: [Metric; 12] = [
         Metric::StepsStarted,
         Metric::StepsEnded,
         Metric::VcpuSeconds,
@@ -223,6 +226,7 @@ mod tests {
         Metric::ReadsUnexplained,
         Metric::OrphanTasks,
         Metric::FanOutsUnfinished,
+        Metric::SweepLeft,
         Metric::AuditSetAside,
         Metric::DigestsWritten,
     ];

@@ -116,6 +116,9 @@ fn exempt(change: &Changed) -> Option<Exempt> {
         };
         return (before.and_then(limits) == limits(after)).then_some(Exempt::RateCounted);
     }
+    if pk.contains("#FAN_OUT_LANES#") {
+        return Some(Exempt::FanOutProgress);
+    }
     let Some(before) = before else {
         return match pk.rsplit('#').next() {
             Some("TASK_DEFINITIONS") => Some(Exempt::TaskDefinition),

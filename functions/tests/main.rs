@@ -14,5 +14,6 @@ mod export;
 mod hosts;
 mod repository;
 mod semantics;
+mod sweep;
 mod walk;
 mod world;
