@@ -75,6 +75,12 @@ impl Wiring {
         )))
     }
 
+    /// The queue of what an invocation has no time for.
+    fn continuations(&self) -> Result<Box<Sqs>, MissingSetting> {
+        let prefix = setting("SEALFLEET_QUEUE_URL_PREFIX")?;
+        Ok(Box::new(Sqs::new(&self.config, prefix)))
+    }
+
     fn fargate(&self) -> Result<Fargate, MissingSetting> {
         Ok(Fargate::new(&self.config, settings::fargate()?))
     }
@@ -171,7 +177,7 @@ async fn main() -> Result<(), Error> {
                 ledger: with.ledger()?,
                 door: with.door()?,
                 hosts: with.hosts()?,
-                continuations: with.queues()?,
+                continuations: with.continuations()?,
             };
             serve(&ports, revoke::handle).await
         }
@@ -222,7 +228,7 @@ async fn main() -> Result<(), Error> {
                 hosts: with.hosts()?,
                 pace,
                 metrics,
-                continuations: with.queues()?,
+                continuations: with.continuations()?,
             };
             let handler = |event: LambdaEvent<serde_json::Value>| async move {
                 let until = deadline::last_work(&event.context, SystemClock.now());

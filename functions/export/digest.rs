@@ -21,7 +21,7 @@
 //! of two that follow the same one, only one can be put. The other makes way; what it had listed is
 //! listed by the next.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use sealfleet_archive::digest::{Digest, DigestedObject, Part, PartRef, SLACK_SECONDS};
@@ -254,13 +254,19 @@ async fn exported_again(
     let Some(Newest { digest, .. }) = newest else {
         return Ok(again);
     };
-    let earliest = digest.behind.values().fold(digest.to, |at, behind| at.min(*behind));
+    let earliest = digest
+        .behind
+        .values()
+        .fold(digest.to, |at, behind| at.min(*behind));
     let since = earliest.plus_seconds(-SLACK_SECONDS);
     let notes = ports
         .objects
         .list(RE_EXPORTS, Some(&format!("{RE_EXPORTS}{since}")))
         .await?;
-    for (project, day) in notes.iter().filter_map(|note| objects::re_export_of(&note.key)) {
+    for (project, day) in notes
+        .iter()
+        .filter_map(|note| objects::re_export_of(&note.key))
+    {
         let days = again.entry(ObjectName::days(project)).or_default();
         days.insert(day.to_owned());
     }
@@ -278,10 +284,7 @@ async fn new_objects(
     let Trail { prefix, since, .. } = trail;
     let mut listed = match newest {
         Some(_) if prefix != SET_ASIDE => {
-            let open = since
-                .min(&now)
-                .plus_seconds(-OPEN_DAYS * DAY_SECONDS)
-                .day();
+            let open = since.min(&now).plus_seconds(-OPEN_DAYS * DAY_SECONDS).day();
             let after = format!("{prefix}date={open}");
             let mut listed = ports.objects.list(prefix, Some(&after)).await?;
             let days = again.get(prefix).into_iter().flatten();
@@ -356,11 +359,7 @@ async fn read_all(
 }
 
 /// Puts what the digest lists into a part of its own, if it is made of parts.
-async fn put_part(
-    ports: &Ports,
-    digest: &mut Digest,
-    in_parts: bool,
-) -> Result<(), Unavailable> {
+async fn put_part(ports: &Ports, digest: &mut Digest, in_parts: bool) -> Result<(), Unavailable> {
     if !in_parts || digest.objects.is_empty() {
         return Ok(());
     }

@@ -86,7 +86,9 @@ pub async fn handle(ports: &Ports, event: Value, until: Timestamp) -> Result<Don
     if let Some(range) = event.get("re_export") {
         let range = serde_json::from_value(range.clone())
             .map_err(|error| Error::Event(error.to_string()))?;
-        return re_export::part(ports, &range).await.map(Done::ReExport);
+        return re_export::part(ports, &range, until)
+            .await
+            .map(Done::ReExport);
     }
     let Some(Value::Array(records)) = event.get("Records") else {
         return Err(Error::Event("it has no `Records`".to_owned()));

@@ -215,10 +215,8 @@ impl Worker<'_> {
     }
 
     async fn page(&self, place: &Place) -> Result<Reached, Error> {
-        let Page { items, more_after } = self
-            .ledger
-            .in_flight(place, place.after.as_deref())
-            .await?;
+        let Page { items, more_after } =
+            self.ledger.in_flight(place, place.after.as_deref()).await?;
         let next = match more_after {
             Some(after) => Some(Place {
                 after: Some(after),

@@ -192,7 +192,12 @@ fn tell(ports: &Ports, swept: Swept, unfinished_fan_outs: f64) {
         ],
     );
     if left > 0 {
-        tracing::warn!(visited, failed, left, "the time did not suffice for all that is due");
+        tracing::warn!(
+            visited,
+            failed,
+            left,
+            "the time did not suffice for all that is due"
+        );
     } else {
         tracing::info!(visited, failed, "swept");
     }
@@ -252,9 +257,7 @@ pub async fn go_on(ports: &Ports, part: &fan_out::Part, until: Timestamp) {
         return;
     };
     let advanced = match ledger.fan_out(&owner, fan_out_id).await {
-        Ok(fan_out) => {
-            fan_out::advance(ledger, hosts, &owner, fan_out, part.first(), until).await
-        }
+        Ok(fan_out) => fan_out::advance(ledger, hosts, &owner, fan_out, part.first(), until).await,
         Err(error) => Err(error),
     };
     match advanced {

@@ -216,7 +216,9 @@ impl Plan {
         let equal = (slots / round.len().max(1)).max(1);
         let shares = &mut self.shares;
         let is_next = |share: &Share| {
-            let in_work = shares.get(*share).and_then(|waiting| waiting.in_work.get(lane));
+            let in_work = shares
+                .get(*share)
+                .and_then(|waiting| waiting.in_work.get(lane));
             in_work.is_some_and(|in_work| *in_work < equal)
         };
         let at = round.iter().position(is_next)?;
@@ -269,9 +271,7 @@ impl Waiting {
         match lane {
             FAN_OUTS => !self.fan_outs.is_empty(),
             ENTRIES => !self.entries.is_empty(),
-            _ => {
-                !(self.unread.is_empty() && self.answered.is_empty() && self.resends.is_empty())
-            }
+            _ => !(self.unread.is_empty() && self.answered.is_empty() && self.resends.is_empty()),
         }
     }
 

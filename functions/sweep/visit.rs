@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use sealfleet_domain::run::{
-    Change, Executor, Failure, Fence, Handle, Hold, Outcome, Refusal, RequeueReason, Run, StepState,
-    Stopping,
+    Change, Executor, Failure, Fence, Handle, Hold, Outcome, Refusal, RequeueReason, Run,
+    StepState, Stopping,
 };
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{StepId, Timestamp};

@@ -105,7 +105,10 @@ impl SandboxHost for Toy {
 
     async fn look_at(&self, handles: &[Handle]) -> Result<Vec<Sandbox>, Error> {
         self.questions.lock().unwrap().push(handles.len());
-        Ok(handles.iter().filter_map(|handle| self.get(handle)).collect())
+        Ok(handles
+            .iter()
+            .filter_map(|handle| self.get(handle))
+            .collect())
     }
 
     async fn find(&self, claim: &ClaimTag) -> Result<Option<Handle>, Error> {

@@ -21,7 +21,8 @@ use aws_sdk_dynamodb::types::{
 use sealfleet_domain::cause::chain;
 
 use crate::store::{
-    Condition, DueRow, DueRows, Item, Key, Meter, Query, Range, Rows, Store, Table, Write, WriteError,
+    Condition, DueRow, DueRows, Item, Key, Meter, Query, Range, Rows, Store, Table, Write,
+    WriteError,
 };
 
 #[derive(Clone, Debug)]

@@ -161,7 +161,9 @@ impl Ledger {
             .collect();
         for item in rows.items {
             let partition = item.get("sk").and_then(|sk| sk.as_s().ok()?.parse().ok());
-            let lane = lanes.iter_mut().find(|lane| Some(lane.partition) == partition);
+            let lane = lanes
+                .iter_mut()
+                .find(|lane| Some(lane.partition) == partition);
             if let Some(lane) = lane {
                 let row: LaneRow = from_item(item)?;
                 (lane.next, lane.moves) = (row.next, row.moves);
@@ -326,7 +328,10 @@ impl Ledger {
             let Some(stored) = read? else {
                 return Ok(None);
             };
-            match self.abort_read(owner, fan_out, scope, &stored, &active).await? {
+            match self
+                .abort_read(owner, fan_out, scope, &stored, &active)
+                .await?
+            {
                 Aborted::Done(done) => Ok(Some(*done)),
                 Aborted::NotHeld => Ok(None),
                 Aborted::Overtaken => self.abort_revoked(owner, fan_out, scope, *run_id).await,
@@ -355,7 +360,10 @@ impl Ledger {
                 return Ok(None);
             }
             let active = self.still_active(owner, fan_out).await?;
-            match self.abort_read(owner, fan_out, scope, &stored, &active).await? {
+            match self
+                .abort_read(owner, fan_out, scope, &stored, &active)
+                .await?
+            {
                 Aborted::Done(done) => return Ok(Some(*done)),
                 Aborted::NotHeld => return Ok(None),
                 Aborted::Overtaken => self.back_off(attempt).await,

@@ -425,7 +425,9 @@ async fn what_a_digest_cannot_hold_is_in_its_parts() {
     assert_eq!(world.digest().await.objects, 0);
     let parts: Vec<String> = {
         let objects = world.bucket.objects.lock().unwrap();
-        let parts = objects.keys().filter(|key| key.starts_with(objects::DIGEST_PARTS));
+        let parts = objects
+            .keys()
+            .filter(|key| key.starts_with(objects::DIGEST_PARTS));
         parts.cloned().collect()
     };
     assert_eq!(parts.len(), 2);
@@ -439,7 +441,10 @@ async fn what_a_digest_cannot_hold_is_in_its_parts() {
     let mut kinds: Vec<Kind> = verified.faults.iter().map(|fault| fault.kind).collect();
     kinds.dedup();
     let expected = [Kind::ObjectInserted, Kind::PartMissing, Kind::PartEdited];
-    assert!(expected.iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
+    assert!(
+        expected.iter().all(|kind| kinds.contains(kind)),
+        "{kinds:?}"
+    );
 }
 
 /// One trail has far more than there is time for; the others have a little, each hour.
@@ -495,7 +500,11 @@ async fn a_trail_with_a_backlog_holds_no_other_back() {
     );
     let number = world.digests().len();
     assert_eq!(world.go_on(10).await.objects, 0);
-    assert_eq!(world.digests().len(), number, "nothing is left, so none is made");
+    assert_eq!(
+        world.digests().len(),
+        number,
+        "nothing is left, so none is made"
+    );
 }
 
 #[tokio::test]
@@ -582,7 +591,8 @@ async fn a_range_is_exported_again_part_by_part() {
     let (mut next, mut parts): (Option<re_export::Place>, Vec<re_export::Part>) =
         (None, Vec::new());
     loop {
-        let part = re_export::part(&world.ports, &range(next.take()))
+        let until = world.now().plus_seconds(100);
+        let part = re_export::part(&world.ports, &range(next.take()), until)
             .await
             .unwrap();
         assert!(part.objects <= 3, "{part:?}");
@@ -616,7 +626,10 @@ async fn a_range_is_exported_again_part_by_part() {
         verified.faults
     );
     let once = world.objects();
-    re_export::part(&world.ports, &range(None)).await.unwrap();
+    let until = world.now().plus_seconds(100);
+    re_export::part(&world.ports, &range(None), until)
+        .await
+        .unwrap();
     assert_eq!(world.objects(), once);
 }
 

@@ -140,7 +140,9 @@ impl World {
             key: key.clone(),
             bytes: bytes.clone(),
         };
-        let parts = objects.iter().filter(|(key, _)| key.starts_with(objects::DIGEST_PARTS));
+        let parts = objects
+            .iter()
+            .filter(|(key, _)| key.starts_with(objects::DIGEST_PARTS));
         let parts: Vec<StoredDigest> = parts.map(part).collect();
         let chain = Chain::of(&digests, signed, None, self.now()).with_parts(&parts);
         chain.verify(&self.objects())

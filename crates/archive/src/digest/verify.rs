@@ -22,9 +22,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::differences::differences;
 use super::fault::{Fault, Kind};
-use super::{
-    Digest, DigestedObject, EVERY_SECONDS, Part, PartRef, SLACK_SECONDS, Signature,
-};
+use super::{Digest, DigestedObject, EVERY_SECONDS, Part, PartRef, SLACK_SECONDS, Signature};
 use crate::objects::{self, EVENTS, LOCATOR_BYTES, ObjectName, SET_ASIDE, Span};
 use sealfleet_domain::Timestamp;
 use sealfleet_domain::hash::sha256_hex;
@@ -209,7 +207,10 @@ impl Chain {
                 object: Some(part.key.clone()),
                 ..Fault::of_digest(kind, Some(number))
             };
-            let Some(bytes) = found.get(part.key.as_str()).filter(|bytes| !bytes.is_empty()) else {
+            let Some(bytes) = found
+                .get(part.key.as_str())
+                .filter(|bytes| !bytes.is_empty())
+            else {
                 self.faults.push(fault(Kind::PartMissing));
                 continue;
             };
