@@ -76,6 +76,12 @@ impl Wiring {
         )))
     }
 
+    /// The queue of what an invocation has no time for.
+    fn continuations(&self) -> Result<Box<Sqs>, MissingSetting> {
+        let prefix = setting("SEALFLEET_QUEUE_URL_PREFIX")?;
+        Ok(Box::new(Sqs::new(&self.config, prefix)))
+    }
+
     fn fargate(&self) -> Result<Fargate, MissingSetting> {
         Ok(Fargate::new(&self.config, settings::fargate()?))
     }
@@ -172,6 +178,7 @@ async fn main() -> Result<(), Error> {
                 ledger: with.ledger()?,
                 door: with.door()?,
                 hosts: with.hosts()?,
+                continuations: with.continuations()?,
             };
             serve(&ports, revoke::handle).await
         }
@@ -222,9 +229,13 @@ async fn main() -> Result<(), Error> {
                 hosts: with.hosts()?,
                 pace,
                 metrics,
+                continuations: with.continuations()?,
             };
-            let handler = |_: LambdaEvent<serde_json::Value>| async move {
-                sweep::handle(ports).await.map_err(Error::from)
+            let handler = |event: LambdaEvent<serde_json::Value>| async move {
+                let until = deadline::last_work(&event.context, SystemClock.now());
+                sweep::invoked(ports, event.payload, until)
+                    .await
+                    .map_err(Error::from)
             };
             lambda_runtime::run(service_fn(handler)).await
         }
@@ -248,7 +259,8 @@ async fn main() -> Result<(), Error> {
                 metrics: with.metrics(),
             };
             let handler = |event: LambdaEvent<serde_json::Value>| async move {
-                export::handle(ports, event.payload)
+                let until = deadline::last_work(&event.context, SystemClock.now());
+                export::handle(ports, event.payload, until)
                     .await
                     .map_err(Error::from)
             };

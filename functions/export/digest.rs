@@ -10,14 +10,21 @@
 //! that the store says were written since then, or so little before that they may not have been
 //! listed last time.
 //!
+//! **Each trail by itself.** All trails are listed at once, and their objects are read in rounds, a
+//! few of each trail in turn. When the time is over, the digest is made of what was read, and says
+//! for each trail that is not finished from when on its objects are left ([`Digest::behind`]). The
+//! next invocation goes on there, minutes later. So a trail with a backlog catches up over several
+//! digests and holds no other one back. What does not fit into a digest is in parts, which it names
+//! by their hash.
+//!
 //! **Two at once.** A digest's place follows from the one before it, and it is only ever created:
 //! of two that follow the same one, only one can be put. The other makes way; what it had listed is
 //! listed by the next.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 
-use futures_util::stream::{self, StreamExt as _};
-use sealfleet_archive::digest::{Digest, DigestedObject, SLACK_SECONDS};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use sealfleet_archive::digest::{Digest, DigestedObject, Part, PartRef, SLACK_SECONDS};
 use sealfleet_archive::objects::{self, DIGESTS, EVENTS, ObjectName, RE_EXPORTS, SET_ASIDE};
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::objects::Listed;
@@ -32,12 +39,14 @@ use crate::shared::metrics::Metric;
 /// Days before the newest digest's end for which rows may still come: the stream's day, and one for
 /// clocks.
 const OPEN_DAYS: i64 = 2;
-/// Objects in one digest at most; more make more digests.
+/// Objects that a digest, or a part of one, lists at most.
 const MOST_OBJECTS: usize = 2000;
-/// Digests of one invocation at most: the next one goes on.
-const MOST_DIGESTS: usize = 10;
-/// Objects that are read at once.
-const AT_ONCE: usize = 16;
+/// Objects of one trail that are read in one round.
+const OF_A_TRAIL: usize = 64;
+/// Objects that are read before the clock is looked at again.
+const IN_A_ROUND: usize = 256;
+/// Trails that are listed, or objects and parts that are read, at once.
+const AT_ONCE: usize = 32;
 
 /// What a digest came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,7 +55,7 @@ pub struct Made {
     pub number: u64,
     /// Objects that were digested.
     pub objects: usize,
-    /// Objects that are left for the next time.
+    /// Objects that are left for the next time, as far as they were listed.
     pub left: usize,
     /// Whether another was put in the place of the one made here.
     pub overtaken: bool,
@@ -60,69 +69,100 @@ struct Newest {
     listed: HashSet<String>,
 }
 
-/// Makes the digest that is due; several, when there is more than fits into one.
+/// A trail, or what was set aside, and what of it no digest lists.
+struct Trail {
+    /// The prefix of its objects.
+    prefix: String,
+    /// From when on its objects are to be digested.
+    since: Timestamp,
+    /// Earliest first. `None`: there was no time to list them.
+    new: Option<VecDeque<Listed>>,
+}
+
+/// Makes the digest that is due. Reads nothing new once it is `until`.
 ///
 /// # Errors
 /// When a service does not answer, or the newest digest is none. The next one then holds what this
 /// one would have.
-pub async fn make(ports: &Ports) -> Result<Made, Error> {
-    let now = ports.ledger.now();
-    let newest = newest(ports, now).await?;
-    let mut objects = new_objects(ports, newest.as_ref(), now).await?;
-    objects.sort_by(|a, b| (a.written_at, &a.key).cmp(&(b.written_at, &b.key)));
-    let mut made = Made {
-        number: 0,
-        objects: 0,
-        left: objects.len(),
-        overtaken: false,
-    };
-    let mut before = newest.map(|newest| (newest.digest, newest.bytes));
-    for _ in 0..MOST_DIGESTS {
-        let rest = objects.split_off(objects.len().min(MOST_OBJECTS));
-        // One that leaves something over ends where that begins, so that it is looked for there.
-        let to = rest.first().map_or(now, |next| next.written_at.min(now));
-        let digested = read_all(ports, &objects).await?;
-        let previous = before
-            .as_ref()
-            .map(|(digest, bytes)| (digest, bytes.as_slice()));
-        let digest = Digest::after(previous, to, digested);
-        made.number = digest.number;
-        let Some(bytes) = put(ports, &digest).await? else {
-            made.overtaken = true;
-            return Ok(made);
-        };
-        made.objects += objects.len();
-        made.left = rest.len();
-        before = Some((digest, bytes));
-        objects = rest;
-        if objects.is_empty() {
-            break;
-        }
-    }
-    ports
-        .metrics
-        .of_function(now, &[(Metric::DigestsWritten, 1.0)]);
-    Ok(made)
+pub async fn make(ports: &Ports, until: Timestamp) -> Result<Made, Error> {
+    let newest = newest(ports, ports.ledger.now()).await?;
+    follow(ports, newest, until).await
 }
 
-/// Signs a digest and puts it in its place. Absent when another stands there.
-async fn put(ports: &Ports, digest: &Digest) -> Result<Option<Vec<u8>>, Unavailable> {
-    let failed = |error: serde_json::Error| Unavailable {
+/// Makes a digest if the newest one has left something over.
+///
+/// # Errors
+/// As [`make`].
+pub async fn go_on(ports: &Ports, until: Timestamp) -> Result<Made, Error> {
+    let newest = newest(ports, ports.ledger.now()).await?;
+    match newest {
+        Some(newest) if !newest.digest.behind.is_empty() => {
+            follow(ports, Some(newest), until).await
+        }
+        other => Ok(Made {
+            number: other.map_or(0, |newest| newest.digest.number),
+            objects: 0,
+            left: 0,
+            overtaken: false,
+        }),
+    }
+}
+
+/// Makes the digest that follows the newest one.
+async fn follow(ports: &Ports, newest: Option<Newest>, until: Timestamp) -> Result<Made, Error> {
+    let now = ports.ledger.now();
+    let mut trails = trails(ports, newest.as_ref(), now, until).await?;
+    let previous = newest
+        .as_ref()
+        .map(|newest| (&newest.digest, newest.bytes.as_slice()));
+    let mut digest = Digest::after(previous, now, Vec::new());
+    let objects = read_in_rounds(ports, &mut trails, &mut digest, until).await?;
+    let mut left = 0;
+    for trail in trails {
+        let rest = trail.new.as_ref();
+        left += rest.map_or(0, VecDeque::len);
+        let behind = match rest {
+            None => Some(trail.since),
+            Some(rest) => rest.front().map(|first| first.written_at.min(now)),
+        };
+        digest
+            .behind
+            .extend(behind.map(|behind| (trail.prefix, behind)));
+    }
+    let overtaken = !put(ports, &digest).await?;
+    if !overtaken {
+        ports
+            .metrics
+            .of_function(now, &[(Metric::DigestsWritten, 1.0)]);
+    }
+    Ok(Made {
+        number: digest.number,
+        objects: if overtaken { 0 } else { objects },
+        left,
+        overtaken,
+    })
+}
+
+/// Signs a digest and puts it in its place. `false` when another stands there.
+async fn put(ports: &Ports, digest: &Digest) -> Result<bool, Unavailable> {
+    let statement = digest.statement().map_err(not_json)?;
+    let signature = ports.signer.sign(Sha256::digest(&statement).into()).await?;
+    let bytes = Digest::stored(statement, &signature).map_err(not_json)?;
+    ports
+        .objects
+        .create(&digest.key(), "application/jsonl", bytes)
+        .await
+}
+
+fn not_json(error: serde_json::Error) -> Unavailable {
+    Unavailable {
         service: "JSON",
         detail: error.to_string(),
-    };
-    let statement = digest.statement().map_err(failed)?;
-    let signature = ports.signer.sign(Sha256::digest(&statement).into()).await?;
-    let bytes = Digest::stored(statement, &signature).map_err(failed)?;
-    let created = ports
-        .objects
-        .create(&digest.key(), "application/jsonl", bytes.clone())
-        .await?;
-    Ok(created.then_some(bytes))
+    }
 }
 
 /// The newest digest, with what it and those list that reach into the quarter of an hour before its
-/// end. None when there is none yet.
+/// end, or before the time from which on a trail is left. None when there is none yet.
 async fn newest(ports: &Ports, now: Timestamp) -> Result<Option<Newest>, Error> {
     let recent = format!(
         "{DIGESTS}date={}",
@@ -144,12 +184,7 @@ async fn newest(ports: &Ports, now: Timestamp) -> Result<Option<Newest>, Error> 
             let no_digest = || Error::NoDigest(key.clone());
             let bytes = ports.objects.get(&key).await?.ok_or_else(no_digest)?;
             let digest = Digest::read(&bytes).ok_or_else(no_digest)?.0;
-            let from = digest.from;
-            let listed: Vec<String> = digest
-                .objects
-                .iter()
-                .map(|object| object.key.clone())
-                .collect();
+            let (from, listed) = (digest.from, listed_by(ports, &digest).await?);
             let found = newest.get_or_insert_with(|| Newest {
                 digest,
                 bytes,
@@ -157,7 +192,9 @@ async fn newest(ports: &Ports, now: Timestamp) -> Result<Option<Newest>, Error> 
             });
             found.listed.extend(listed);
             read = number;
-            if found.digest.to.millis_since(from) > SLACK_SECONDS * 1000 {
+            let behind = found.digest.behind.values();
+            let earliest = behind.fold(found.digest.to, |earliest, at| earliest.min(*at));
+            if earliest.millis_since(from) > SLACK_SECONDS * 1000 {
                 return Ok(newest);
             }
         }
@@ -165,61 +202,176 @@ async fn newest(ports: &Ports, now: Timestamp) -> Result<Option<Newest>, Error> 
     Ok(newest)
 }
 
-/// The objects that no digest lists.
-async fn new_objects(
+/// The keys of all objects that a digest and its parts list.
+async fn listed_by(ports: &Ports, digest: &Digest) -> Result<Vec<String>, Error> {
+    let read = digest.parts.iter().map(|part| async {
+        let no_digest = || Error::NoDigest(part.key.clone());
+        let bytes = ports.objects.get(&part.key).await?.ok_or_else(no_digest)?;
+        Part::read(&bytes).ok_or_else(no_digest)
+    });
+    let parts: Vec<Part> = stream::iter(read).buffered(AT_ONCE).try_collect().await?;
+    let in_parts = parts.iter().flat_map(|part| &part.objects);
+    let all = digest.objects.iter().chain(in_parts);
+    Ok(all.map(|object| object.key.clone()).collect())
+}
+
+/// All trails, with what no digest lists.
+async fn trails(
     ports: &Ports,
     newest: Option<&Newest>,
     now: Timestamp,
-) -> Result<Vec<Listed>, Unavailable> {
-    let Some(newest) = newest else {
-        let mut all = ports.objects.list(EVENTS, None).await?;
-        all.extend(ports.objects.list(SET_ASIDE, None).await?);
-        return Ok(all);
-    };
-    let since = newest.digest.to.plus_seconds(-SLACK_SECONDS);
-    let open = newest
-        .digest
-        .to
-        .min(now)
-        .plus_seconds(-OPEN_DAYS * DAY_SECONDS)
-        .day();
+    until: Timestamp,
+) -> Result<Vec<Trail>, Unavailable> {
+    let mut prefixes = ports.objects.folders(EVENTS).await?;
     // Few, if any, and of any day.
-    let mut listed = ports.objects.list(SET_ASIDE, None).await?;
-    for days in ports.objects.folders(EVENTS).await? {
-        listed.extend(
-            ports
-                .objects
-                .list(&days, Some(&format!("{days}date={open}")))
-                .await?,
-        );
-    }
+    prefixes.push(SET_ASIDE.to_owned());
+    let again = exported_again(ports, newest).await?;
+    let found = stream::iter(prefixes).map(async |prefix| {
+        let since = newest.map_or(Timestamp::from_millis(0), |newest| {
+            let behind = newest.digest.behind.get(&prefix);
+            behind.copied().unwrap_or(newest.digest.to)
+        });
+        let mut trail = Trail {
+            prefix,
+            since,
+            new: None,
+        };
+        if ports.ledger.now() < until {
+            let listed = new_objects(ports, newest, &trail, &again, now).await?;
+            trail.new = Some(listed.into());
+        }
+        Ok(trail)
+    });
+    found.buffered(AT_ONCE).try_collect().await
+}
+
+/// The days that are exported again, by their trail's prefix.
+async fn exported_again(
+    ports: &Ports,
+    newest: Option<&Newest>,
+) -> Result<HashMap<String, HashSet<String>>, Unavailable> {
+    let mut again: HashMap<String, HashSet<String>> = HashMap::new();
+    let Some(Newest { digest, .. }) = newest else {
+        return Ok(again);
+    };
+    let earliest = digest
+        .behind
+        .values()
+        .fold(digest.to, |at, behind| at.min(*behind));
+    let since = earliest.plus_seconds(-SLACK_SECONDS);
     let notes = ports
         .objects
         .list(RE_EXPORTS, Some(&format!("{RE_EXPORTS}{since}")))
         .await?;
-    let days: HashSet<(&str, &str)> = notes
+    for (project, day) in notes
         .iter()
         .filter_map(|note| objects::re_export_of(&note.key))
-        .collect();
-    for (project, day) in days.into_iter().filter(|(_, day)| *day < open.as_str()) {
-        listed.extend(
-            ports
-                .objects
-                .list(&ObjectName::of_day(project, day), None)
-                .await?,
-        );
+    {
+        let days = again.entry(ObjectName::days(project)).or_default();
+        days.insert(day.to_owned());
     }
-    listed.retain(|object| object.written_at >= since && !newest.listed.contains(&object.key));
+    Ok(again)
+}
+
+/// The objects of a trail that no digest lists, earliest first.
+async fn new_objects(
+    ports: &Ports,
+    newest: Option<&Newest>,
+    trail: &Trail,
+    again: &HashMap<String, HashSet<String>>,
+    now: Timestamp,
+) -> Result<Vec<Listed>, Unavailable> {
+    let Trail { prefix, since, .. } = trail;
+    let mut listed = match newest {
+        Some(_) if prefix != SET_ASIDE => {
+            let open = since.min(&now).plus_seconds(-OPEN_DAYS * DAY_SECONDS).day();
+            let after = format!("{prefix}date={open}");
+            let mut listed = ports.objects.list(prefix, Some(&after)).await?;
+            let days = again.get(prefix).into_iter().flatten();
+            for day in days.filter(|day| **day < open) {
+                let of_day = format!("{prefix}date={day}/");
+                listed.extend(ports.objects.list(&of_day, None).await?);
+            }
+            listed
+        }
+        _ => ports.objects.list(prefix, None).await?,
+    };
+    if let Some(newest) = newest {
+        let from = since.plus_seconds(-SLACK_SECONDS);
+        listed.retain(|object| object.written_at >= from && !newest.listed.contains(&object.key));
+    }
+    listed.sort_by(|a, b| (a.written_at, &a.key).cmp(&(b.written_at, &b.key)));
     Ok(listed)
 }
 
-async fn read_all(ports: &Ports, objects: &[Listed]) -> Result<Vec<DigestedObject>, Unavailable> {
+/// Reads what is new, a few objects of each trail in turn, for as long as there is time, and lists
+/// it in the digest. How many there were.
+async fn read_in_rounds(
+    ports: &Ports,
+    trails: &mut [Trail],
+    digest: &mut Digest,
+    until: Timestamp,
+) -> Result<usize, Unavailable> {
+    let new = |trails: &[Trail]| -> usize {
+        let new = trails.iter().filter_map(|trail| trail.new.as_ref());
+        new.map(VecDeque::len).sum()
+    };
+    let in_parts = new(trails) > MOST_OBJECTS;
+    let (mut objects, mut next) = (0, Vec::new());
+    while new(trails) > 0 && ports.ledger.now() < until {
+        for new in trails.iter_mut().filter_map(|trail| trail.new.as_mut()) {
+            next.extend(new.drain(..new.len().min(OF_A_TRAIL)));
+            if next.len() < IN_A_ROUND {
+                continue;
+            }
+            objects += read_all(ports, &mut next, digest, in_parts).await?;
+            if ports.ledger.now() >= until {
+                break;
+            }
+        }
+        objects += read_all(ports, &mut next, digest, in_parts).await?;
+    }
+    put_part(ports, digest, in_parts).await?;
+    Ok(objects)
+}
+
+/// Reads objects, and lists them in the digest or in a part of it. How many there were.
+async fn read_all(
+    ports: &Ports,
+    objects: &mut Vec<Listed>,
+    digest: &mut Digest,
+    in_parts: bool,
+) -> Result<usize, Unavailable> {
     let read = objects.iter().map(|object| async {
         let bytes = ports.objects.get(&object.key).await?;
         // Nobody may delete one; if somebody does at this moment, there is nothing to vouch for.
         Ok(bytes.map(|bytes| DigestedObject::of(object.key.clone(), &bytes)))
     });
-    let read: Vec<Result<Option<DigestedObject>, Unavailable>> =
-        stream::iter(read).buffered(AT_ONCE).collect().await;
-    read.into_iter().filter_map(Result::transpose).collect()
+    let read: Vec<Option<DigestedObject>> =
+        stream::iter(read).buffered(AT_ONCE).try_collect().await?;
+    digest.objects.extend(read.into_iter().flatten());
+    if digest.objects.len() + IN_A_ROUND + OF_A_TRAIL > MOST_OBJECTS {
+        put_part(ports, digest, in_parts).await?;
+    }
+    let count = objects.len();
+    objects.clear();
+    Ok(count)
+}
+
+/// Puts what the digest lists into a part of its own, if it is made of parts.
+async fn put_part(ports: &Ports, digest: &mut Digest, in_parts: bool) -> Result<(), Unavailable> {
+    if !in_parts || digest.objects.is_empty() {
+        return Ok(());
+    }
+    let objects = std::mem::take(&mut digest.objects);
+    let bytes = Part { objects }.stored().map_err(not_json)?;
+    let part = PartRef::of(&bytes);
+    // One that is there has the same bytes: its name is their hash.
+    let put = ports
+        .objects
+        .create(&part.key, "application/json", bytes)
+        .await;
+    put?;
+    digest.parts.push(part);
+    Ok(())
 }

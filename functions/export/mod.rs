@@ -5,7 +5,7 @@
 //! - a batch of the audit table's stream ([`batch`]): its events become objects, in the words of
 //!   OCSF ([`ocsf`]);
 //! - `{"digest":"due"}`, every hour ([`digest`]): a signed digest of all that was written since the
-//!   last one;
+//!   last one; `{"digest":"left"}`, every five minutes: another one, if the last left something over;
 //! - `{"re_export":{…}}`, by an operator ([`re_export`]): a range of the table is exported again,
 //!   after the stream lost it.
 //!
@@ -24,6 +24,7 @@ use sealfleet_archive::objects::{self, ObjectName};
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::objects::Objects;
 use sealfleet_aws::signing::Signer;
+use sealfleet_domain::Timestamp;
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_ledger::Ledger;
 use serde::Serialize;
@@ -72,18 +73,22 @@ pub enum Done {
     ReExport(re_export::Part),
 }
 
-/// Does what an event asks for.
+/// Does what an event asks for. A digest reads nothing new once it is `until`.
 ///
 /// # Errors
 /// When it is none of ours, or cannot be done now.
-pub async fn handle(ports: &Ports, event: Value) -> Result<Done, Error> {
-    if event.get("digest").is_some() {
-        return digest::make(ports).await.map(Done::Digest);
+pub async fn handle(ports: &Ports, event: Value, until: Timestamp) -> Result<Done, Error> {
+    match event.get("digest").map(|what| what == "left") {
+        Some(true) => return digest::go_on(ports, until).await.map(Done::Digest),
+        Some(false) => return digest::make(ports, until).await.map(Done::Digest),
+        None => {}
     }
     if let Some(range) = event.get("re_export") {
         let range = serde_json::from_value(range.clone())
             .map_err(|error| Error::Event(error.to_string()))?;
-        return re_export::part(ports, &range).await.map(Done::ReExport);
+        return re_export::part(ports, &range, until)
+            .await
+            .map(Done::ReExport);
     }
     let Some(Value::Array(records)) = event.get("Records") else {
         return Err(Error::Event("it has no `Records`".to_owned()));

@@ -72,7 +72,7 @@ pub struct Part {
 /// # Errors
 /// When the range is none, or the table or the archive does not answer. Asking again does what is
 /// left.
-pub async fn part(ports: &Ports, range: &Range) -> Result<Part, Error> {
+pub async fn part(ports: &Ports, range: &Range, until: Timestamp) -> Result<Part, Error> {
     let Range {
         project,
         from,
@@ -172,6 +172,6 @@ pub async fn part(ports: &Ports, range: &Range) -> Result<Part, Error> {
         };
         partitions += usize::from(place.after.is_none());
     }
-    digest::make(ports).await?;
+    digest::make(ports, until).await?;
     Ok(part)
 }

@@ -1,8 +1,8 @@
 //! `revoke`: takes keys away from new starts, or also from what runs, and gives them back.
 //!
 //! The revocation rows are written first, and only then the runs in flight are read. A hard
-//! revocation aborts runs at once, for as long as a request may take, and `sweep` continues where
-//! this ended. So a revocation never waits for the runs that it aborts, and finishes even if this
+//! revocation aborts runs at once, for as long as a request may take; other invocations share what
+//! is left. So a revocation never waits for the runs that it aborts, and finishes even if this
 //! function dies. Revoking and aborting go on while the audit table does not answer: the entries
 //! wait in the ledger's outbox.
 
@@ -14,6 +14,7 @@ use sealfleet_api::types::{
     Revoke,
 };
 use sealfleet_api::{Code, Problem};
+use sealfleet_aws::queues::Continuations;
 use sealfleet_domain::revocation::{FanOut, Revocation};
 use sealfleet_domain::{FanOutId, Owner, ProfileRef, RevocationId, Timestamp, limits};
 use sealfleet_hosts::Hosts;
@@ -35,6 +36,8 @@ pub struct Ports {
     pub door: Door,
     /// Where sandboxes run.
     pub hosts: Hosts,
+    /// Where what a request has no time for is left to other invocations.
+    pub continuations: Box<dyn Continuations>,
 }
 
 /// Answers one request.
@@ -70,7 +73,6 @@ async fn revoke(ports: &Ports, caller: OwnerCaller, request: &Request) -> Answer
             fan_out_id,
             revocations: revocations.clone(),
             started_at: now,
-            next: ports.ledger.first_place(&caller.owner).await?,
             finished: None,
         }),
     };
@@ -91,17 +93,19 @@ async fn revoke(ports: &Ports, caller: OwnerCaller, request: &Request) -> Answer
     )
 }
 
-/// Aborts runs for as long as a request may take.
+/// Aborts runs for as long as a request may take, and leaves the rest to other invocations.
 async fn work_on(ports: &Ports, owner: &Owner, started: FanOut) -> Result<FanOutView, Error> {
-    let until = ports.ledger.now().plus_seconds(INLINE_SECONDS);
-    let advanced =
-        fan_out::advance(&ports.ledger, &ports.hosts, owner, started.clone(), until).await;
+    let (ledger, fan_out_id) = (&ports.ledger, started.fan_out_id);
+    let until = ledger.now().plus_seconds(INLINE_SECONDS);
+    let advanced = fan_out::advance(ledger, &ports.hosts, owner, started.clone(), 0, until).await;
     let so_far = advanced.unwrap_or_else(|error| {
-        let fan_out_id = started.fan_out_id;
-        tracing::warn!(%error, %fan_out_id, "the fan-out was interrupted; `sweep` continues it");
+        tracing::warn!(%error, %fan_out_id, "the fan-out was interrupted");
         started
     });
-    fan_out::view(&ports.ledger, owner, so_far).await
+    if so_far.finished.is_none() {
+        fan_out::share(ports.continuations.as_ref(), owner, fan_out_id).await;
+    }
+    fan_out::view(ledger, owner, so_far).await
 }
 
 /// The revocation of each key, with the address that its profile declares: soft, and without a

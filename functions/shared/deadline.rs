@@ -23,6 +23,17 @@ pub fn left(invocation: &Context, now: Timestamp) -> Duration {
     Duration::from_millis(invocation.deadline.saturating_sub(now)).saturating_sub(MARGIN)
 }
 
+/// Seconds kept back by functions that take one piece of work after the other: long enough for what
+/// has begun, with a retry of each of its calls.
+const LAST_WORK_SECONDS: i64 = 8;
+
+/// Until when such a function takes new work.
+#[must_use]
+pub fn last_work(invocation: &Context, now: Timestamp) -> Timestamp {
+    let left = i64::try_from(left(invocation, now).as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(now.millis().saturating_add(left)).plus_seconds(-LAST_WORK_SECONDS)
+}
+
 /// Waits for the handler's answer while there is time.
 ///
 /// # Errors
@@ -60,6 +71,13 @@ mod tests {
         );
         assert_eq!(left(&until(1_800_000_000_100), now), Duration::ZERO);
         assert_eq!(left(&until(0), now), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_last_work_is_taken_seconds_before_the_end() {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let last = last_work(&until(1_800_000_050_000), now);
+        assert_eq!(last.millis_since(now), 41_500);
     }
 
     #[tokio::test]

@@ -49,6 +49,8 @@ pub enum Metric {
     FanOutsUnfinished,
     /// By function: rows of runs whose audit entries somebody else has changed.
     EntriesTampered,
+    /// By function: due rows that a sweep had no time for.
+    SweepLeft,
     /// By function: audit records that could not be exported and were set aside.
     AuditSetAside,
     /// By function: digests of the exported trail that were written.
@@ -70,6 +72,7 @@ impl Metric {
             Self::OrphanTasks => "OrphanTasks",
             Self::FanOutsUnfinished => "FanOutsUnfinished",
             Self::EntriesTampered => "EntriesTampered",
+            Self::SweepLeft => "SweepLeft",
             Self::AuditSetAside => "AuditSetAside",
             Self::DigestsWritten => "DigestsWritten",
         }
@@ -216,7 +219,7 @@ mod tests {
     use super::*;
 
     const AT: Timestamp = Timestamp::from_millis(1_769_846_400_123);
-    const ALL: [Metric; 11] = [
+    const ALL: [Metric; 12] = [
         Metric::StepsStarted,
         Metric::StepsEnded,
         Metric::VcpuSeconds,
@@ -226,6 +229,7 @@ mod tests {
         Metric::ReadsUnexplained,
         Metric::OrphanTasks,
         Metric::FanOutsUnfinished,
+        Metric::SweepLeft,
         Metric::AuditSetAside,
         Metric::DigestsWritten,
     ];

@@ -5,34 +5,34 @@
 //! stops sandboxes left behind by ended steps, goes on with interrupted fan-outs, and moves audit
 //! entries that wait in the outbox to the trail. Queue messages, events and handlers may all be
 //! lost; this alone brings every run to its end.
+//!
+//! All shards of the index are read at once, keys only, page by page, while what is already known
+//! is worked on in a fair order ([`plan`]). It takes no new work in the last seconds of its time;
+//! what is left stays due, and the next sweep goes on.
 
-use sealfleet_aws::queues::Queues;
-use sealfleet_domain::run::{
-    Change, Executor, Failure, Fence, Handle, Hold, Outcome, Pace, Refusal, RequeueReason, Run,
-    StepState, Stopping,
-};
-use sealfleet_domain::scope::ClaimTag;
-use sealfleet_domain::{FanOutId, Owner, ProjectScope, StepId, Timestamp};
-use sealfleet_hosts::{Hosts, Sandbox, Seen};
-use sealfleet_ledger::{Due, DueRun, Error, Ledger, Transitioned, due_shards};
+mod plan;
+mod visit;
+
+use aws_lambda_events::event::sqs::SqsBatchResponse;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use sealfleet_aws::queues::{Continuations, Queues};
+use sealfleet_domain::run::Pace;
+use sealfleet_domain::{FanOutId, Owner, Timestamp};
+use sealfleet_hosts::Hosts;
+use sealfleet_ledger::{DuePage, DueRow, Error, Ledger, due_shards};
 use serde::Serialize;
+use serde_json::Value;
 
+use crate::shared::fan_out;
 use crate::shared::metrics::{Metric, Metrics};
-use crate::shared::task::{self, Context};
-use crate::shared::{effects, fan_out};
+use plan::{Plan, Share, Task, Turn};
+use visit::{Looked, Visit};
 
-/// Seconds between two questions to a host about one sandbox.
-const ASK_AGAIN_SECONDS: i64 = 60;
-/// Seconds beyond a step's timeout that its sandbox is given to end by itself.
-const GRACE_SECONDS: i64 = 30;
 /// Seconds that one sweep works on one fan-out.
 const FAN_OUT_SECONDS: i64 = 20;
 /// Rows of one shard that are read at once.
-const PAGE: usize = 100;
-/// Pages of one shard that one sweep reads: the next one comes in a minute.
-const PAGES: u32 = 20;
-
-const ACTOR: &str = "system:sweep";
+const PAGE: usize = 1000;
 
 /// What this function may use.
 pub struct Ports {
@@ -46,6 +46,8 @@ pub struct Ports {
     pub pace: Pace,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where the rest of a fan-out is left to other invocations.
+    pub continuations: Box<dyn Continuations>,
 }
 
 /// What a sweep did.
@@ -55,302 +57,212 @@ pub struct Swept {
     pub visited: u64,
     /// Those that could not be dealt with; they stay due.
     pub failed: u64,
+    /// Those that were read in the index and that the time did not suffice for; they stay due.
+    pub left: u64,
 }
 
-/// Visits all that is due now.
+/// What an invocation came to: a sweep, or nothing that a batch of the queue has to repeat.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Invoked {
+    Swept(Swept),
+    Batch(SqsBatchResponse),
+}
+
+/// Handles the schedule's event, or a batch of the queue of what others could not finish.
 ///
 /// # Errors
-/// When the due index cannot be read.
-pub async fn handle(ports: &Ports) -> Result<Swept, Error> {
-    let mut swept = Swept::default();
-    let mut unfinished_fan_outs = 0.0;
+/// As [`handle`].
+pub async fn invoked(ports: &Ports, event: Value, until: Timestamp) -> Result<Invoked, Error> {
+    let Some(records) = event.get("Records").and_then(Value::as_array) else {
+        return handle(ports, until).await.map(Invoked::Swept);
+    };
+    for record in records {
+        let body = record.get("body").and_then(Value::as_str);
+        match body.map(serde_json::from_str) {
+            Some(Ok(part)) => go_on(ports, &part, until).await,
+            _ => tracing::error!("deleted a malformed message"),
+        }
+    }
+    Ok(Invoked::Batch(SqsBatchResponse::default()))
+}
+
+/// A page of a shard, or what became of a piece of work.
+enum Event {
+    Page(String, Result<DuePage, Error>),
+    Done(Turn, Done),
+}
+
+enum Done {
+    /// It is dealt with, or not.
+    Over(Result<(), Error>),
+    FanOut(Result<bool, Error>),
+    Looked(Result<Looked, Error>),
+    Answered(Vec<(Share, Box<Visit>)>),
+}
+
+/// Visits what is due now, in a fair order, and takes nothing new once it is `until`.
+///
+/// # Errors
+/// When a shard of the due index cannot be read; the others are visited nevertheless.
+pub async fn handle(ports: &Ports, until: Timestamp) -> Result<Swept, Error> {
+    let (mut swept, mut plan) = (Swept::default(), Plan::default());
+    let (mut unread, mut unfinished_fan_outs) = (None, 0.0);
+    let now = ports.ledger.now();
+    let mut working = FuturesUnordered::new();
     for shard in due_shards() {
-        // Page after page, for as long as a page brings something on its way: what is dealt with is
-        // due no more.
-        for _ in 0..PAGES {
-            let page = ports.ledger.due(&shard, ports.ledger.now(), PAGE).await?;
-            let mut dealt_with = 0;
-            for due in &page {
-                swept.visited += 1;
-                let visited = match due {
-                    Due::Run(due) => visit(ports, due).await,
-                    Due::FanOut(owner, id) => {
-                        let finished = go_on(ports, owner, *id).await;
+        working.push(work(ports, Work::Page(shard, now, None), until));
+    }
+    loop {
+        while ports.ledger.now() < until
+            && let Some((turn, task)) = plan.next()
+        {
+            working.push(work(ports, Work::Task(turn, task), until));
+        }
+        let Some(event) = working.next().await else {
+            break;
+        };
+        match event {
+            Event::Page(shard, Ok(page)) => {
+                plan.add(page.items);
+                if let Some(after) = page.more_after
+                    && ports.ledger.now() < until
+                {
+                    working.push(work(ports, Work::Page(shard, now, Some(after)), until));
+                }
+            }
+            Event::Page(shard, Err(error)) => {
+                tracing::error!(%error, shard, "a shard of the due index could not be read");
+                unread = Some(error);
+            }
+            Event::Done(turn, done) => {
+                plan.done(&turn);
+                let over = match done {
+                    Done::Looked(Ok(Looked::Ask(visit))) => {
+                        if let Some(share) = turn.share {
+                            plan.to_be_asked(share, visit);
+                        }
+                        continue;
+                    }
+                    Done::Looked(Ok(Looked::Resend(visit))) => {
+                        if let Some(share) = turn.share {
+                            plan.to_be_resent(share, visit);
+                        }
+                        continue;
+                    }
+                    Done::Answered(visits) => {
+                        plan.answered(visits);
+                        continue;
+                    }
+                    Done::Looked(Ok(Looked::Done)) => Ok(()),
+                    Done::Looked(Err(error)) => Err(error),
+                    Done::Over(over) => over,
+                    Done::FanOut(finished) => {
                         if !matches!(finished, Ok(true)) {
                             unfinished_fan_outs += 1.0;
                         }
                         finished.map(drop)
                     }
-                    Due::Entry(entry) => ports.ledger.move_to_trail(entry).await,
                 };
-                match visited {
-                    Ok(()) => dealt_with += 1,
-                    Err(error) => {
-                        swept.failed += 1;
-                        tracing::warn!(%error, ?due, "what is due could not be dealt with; it stays due");
-                    }
+                swept.visited += 1;
+                if let Err(error) = over {
+                    swept.failed += 1;
+                    tracing::warn!(%error, "what is due could not be dealt with; it stays due");
                 }
-            }
-            if page.len() < PAGE || dealt_with == 0 {
-                break;
             }
         }
     }
+    swept.left = plan.left();
+    tell(ports, swept, unfinished_fan_outs);
+    unread.map_or(Ok(swept), Err)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no sweep has so many rows")]
+fn tell(ports: &Ports, swept: Swept, unfinished_fan_outs: f64) {
+    let Swept {
+        visited,
+        failed,
+        left,
+    } = swept;
     ports.metrics.of_function(
         ports.ledger.now(),
-        &[(Metric::FanOutsUnfinished, unfinished_fan_outs)],
+        &[
+            (Metric::FanOutsUnfinished, unfinished_fan_outs),
+            (Metric::SweepLeft, left as f64),
+        ],
     );
-    tracing::info!(visited = swept.visited, failed = swept.failed, "swept");
-    Ok(swept)
+    if left > 0 {
+        tracing::warn!(
+            visited,
+            failed,
+            left,
+            "the time did not suffice for all that is due"
+        );
+    } else {
+        tracing::info!(visited, failed, "swept");
+    }
 }
 
-/// A fan-out whose worker died, or ran out of time. Whether it is finished now.
-async fn go_on(ports: &Ports, owner: &Owner, id: FanOutId) -> Result<bool, Error> {
-    let fan_out = ports.ledger.fan_out(owner, id).await?;
-    let until = ports.ledger.now().plus_seconds(FAN_OUT_SECONDS);
-    let fan_out = fan_out::advance(&ports.ledger, &ports.hosts, owner, fan_out, until).await?;
-    Ok(fan_out.finished.is_some())
+enum Work {
+    /// The page of a shard after a row.
+    Page(String, Timestamp, Option<DueRow>),
+    Task(Turn, Task),
 }
 
-async fn visit(ports: &Ports, due: &DueRun) -> Result<(), Error> {
-    let run = match ports.ledger.run(&due.scope, due.run_id).await {
-        Err(Error::NotFound) => return Ok(()),
-        other => other?,
-    };
-    let now = ports.ledger.now();
-    for (step_id, step) in &run.steps {
-        match &step.state {
-            StepState::Queued { .. } => {
-                apply(ports, due, |run, now| run.wait(step_id, ports.pace, now)).await?;
-            }
-            StepState::Leased(hold) | StepState::Running(hold) if hold.due <= now => {
-                match hold.executor {
-                    Executor::Worker => look_at_lease(ports, due, step_id, hold).await?,
-                    Executor::Host => look_at_sandbox(ports, due, &run, step_id, hold).await?,
-                }
-            }
-            StepState::Aborted {
-                stopping: Some(Stopping::Task(handle)),
-                ..
-            } => {
-                stop(ports, due, step_id, handle).await?;
-            }
-            StepState::Aborted {
-                stopping: Some(Stopping::Launch { until }),
-                ..
-            } => {
-                stop_launch(ports, due, &tag(due, step_id, step.fence), *until).await?;
-            }
-            _ => {}
+async fn work(ports: &Ports, work: Work, until: Timestamp) -> Event {
+    let (turn, task) = match work {
+        Work::Page(shard, now, after) => {
+            let page = ports.ledger.due(&shard, now, after.as_ref(), PAGE).await;
+            return Event::Page(shard, page);
         }
-    }
-    // The index may have come early (its entry is moved late, on purpose): give it the time that is
-    // true now.
-    apply(ports, due, |_, _| {
-        Ok(Change {
-            quiet: true,
-            ..Change::default()
-        })
-    })
-    .await
-}
-
-/// A worker's hold: alive if its lease row says so.
-async fn look_at_lease(
-    ports: &Ports,
-    due: &DueRun,
-    step_id: &StepId,
-    hold: &Hold,
-) -> Result<(), Error> {
-    let lease = ports
-        .ledger
-        .lease(&due.scope, hold.holder, hold.slot, hold.fence)
-        .await?;
-    let until = lease.map(|lease| lease.until());
-    apply(ports, due, |run, now| match until {
-        Some(until) if until > now => run.look_again(step_id, hold.fence, until),
-        _ => run.lose(
-            step_id,
-            hold.fence,
-            RequeueReason::LeaseExpired,
-            ports.pace,
-            now,
-        ),
-    })
-    .await
-}
-
-fn tag(due: &DueRun, step_id: &StepId, fence: Fence) -> ClaimTag {
-    ClaimTag {
-        scope: due.scope.clone(),
-        run_id: due.run_id,
-        step_id: step_id.clone(),
-        fence,
-    }
-}
-
-fn unavailable(error: sealfleet_hosts::Error) -> Error {
-    Error::Unavailable(error.to_string())
-}
-
-/// A host's hold: alive if the host says so.
-async fn look_at_sandbox(
-    ports: &Ports,
-    due: &DueRun,
-    run: &Run,
-    step_id: &StepId,
-    hold: &Hold,
-) -> Result<(), Error> {
-    let claim = tag(due, step_id, hold.fence);
-    let handle = match &hold.handle {
-        Some(handle) => Some(handle.clone()),
-        // The dispatcher died after its claim: it may have launched a sandbox, or not.
-        None => ports.hosts.find(&claim).await.map_err(unavailable)?,
+        Work::Task(turn, task) => (turn, task),
     };
-    let sandbox = match &handle {
-        Some(handle) => ports.hosts.look(handle).await.map_err(unavailable)?,
-        None => None,
-    };
-    let Some(sandbox) = sandbox else {
-        return apply(ports, due, |run, now| {
-            run.lose(
-                step_id,
-                hold.fence,
-                RequeueReason::SandboxLost,
-                ports.pace,
-                now,
-            )
-        })
-        .await;
-    };
-    let with = context(ports);
-    if matches!(sandbox.seen, Seen::Ended(_)) {
-        return task::follow(&with, &claim, &sandbox).await;
-    }
-    let timeout = run.step(step_id)?.spec.timeout_seconds;
-    let overdue = hold
-        .since
-        .plus_seconds(i64::from(timeout) + ports.pace.lease_seconds + GRACE_SECONDS);
-    if overdue <= ports.ledger.now() {
-        return time_out(ports, due, &claim, &sandbox, timeout).await;
-    }
-    task::follow(&with, &claim, &sandbox).await?;
-    apply(ports, due, |run, now| {
-        let again = now.plus_seconds(ASK_AGAIN_SECONDS);
-        if run.held(step_id, None, hold.fence)?.handle.is_none() {
-            return run.attach(step_id, hold.fence, sandbox.handle.clone(), again);
+    let done = match task {
+        Task::FanOut(owner, id) => Done::FanOut(resume(ports, &owner, id, until).await),
+        Task::Entry(entry) => Done::Over(ports.ledger.move_to_trail(&entry).await),
+        Task::Read(due) => Done::Looked(visit::look(ports, due).await),
+        Task::Visit(visit) => Done::Over(visit::carry_out(ports, &visit).await),
+        Task::Ask(mut visits) => {
+            visit::ask(ports, visits.iter_mut().map(|(_, visit)| visit)).await;
+            Done::Answered(visits)
         }
-        run.look_again(step_id, hold.fence, again)
-    })
-    .await
-}
-
-fn context(ports: &Ports) -> Context<'_> {
-    Context {
-        ledger: &ports.ledger,
-        queues: ports.queues.as_ref(),
-        hosts: &ports.hosts,
-        pace: ports.pace,
-        metrics: &ports.metrics,
-    }
-}
-
-/// The sandbox's own init should have ended it long ago.
-async fn time_out(
-    ports: &Ports,
-    due: &DueRun,
-    claim: &ClaimTag,
-    sandbox: &Sandbox,
-    timeout: u32,
-) -> Result<(), Error> {
-    let stopped = ports
-        .hosts
-        .stop(&sandbox.handle, "the step's time is over")
-        .await;
-    stopped.map_err(unavailable)?;
-    let outcome = Outcome::Failed {
-        failure: Failure::TimedOut {
-            after_seconds: timeout,
-        },
     };
-    let rule = |run: &mut Run, now| {
-        run.finish(&claim.step_id, None, claim.fence, &outcome, ports.pace, now)
-    };
-    // The host's event finds the step ended.
-    match applied(ports, due, rule).await? {
-        Some(done) => task::count(&context(ports), claim, sandbox, Some(&done)).await,
-        None => Ok(()),
-    }
+    Event::Done(turn, done)
 }
 
-/// A step was ended while it was being launched, and the launcher may have died before it could
-/// take the sandbox back.
-async fn stop_launch(
+/// A fan-out whose workers died, or ran out of time. Whether it is finished now.
+async fn resume(
     ports: &Ports,
-    due: &DueRun,
-    claim: &ClaimTag,
+    owner: &Owner,
+    id: FanOutId,
     until: Timestamp,
-) -> Result<(), Error> {
-    match ports.hosts.find(claim).await.map_err(unavailable)? {
-        Some(handle) => {
-            stop(ports, due, &claim.step_id, &handle).await?;
-            ports
-                .metrics
-                .of_function(ports.ledger.now(), &[(Metric::OrphanTasks, 1.0)]);
-            Ok(())
-        }
-        None if until <= ports.ledger.now() => {
-            apply(ports, due, |run, _| run.stopped(&claim.step_id)).await
-        }
-        None => Ok(()),
+) -> Result<bool, Error> {
+    let (ledger, hosts) = (&ports.ledger, &ports.hosts);
+    let fan_out = ledger.fan_out(owner, id).await?;
+    let until = until.min(ledger.now().plus_seconds(FAN_OUT_SECONDS));
+    let fan_out = fan_out::advance(ledger, hosts, owner, fan_out, 0, until).await?;
+    let finished = fan_out.finished.is_some();
+    if !finished {
+        fan_out::share(ports.continuations.as_ref(), owner, id).await;
     }
+    Ok(finished)
 }
 
-async fn stop(ports: &Ports, due: &DueRun, step_id: &StepId, handle: &Handle) -> Result<(), Error> {
-    ports
-        .hosts
-        .stop(handle, "ended by Sealfleet")
-        .await
-        .map_err(unavailable)?;
-    apply(ports, due, |run, _| run.stopped(step_id)).await
-}
-
-/// Applies a rule and what follows from it. What the step machine refuses has been done by somebody
-/// else meanwhile.
-async fn apply(
-    ports: &Ports,
-    due: &DueRun,
-    rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
-) -> Result<(), Error> {
-    applied(ports, due, rule).await.map(drop)
-}
-
-/// [`apply`], and what it came to. `None`: somebody else was faster.
-async fn applied(
-    ports: &Ports,
-    due: &DueRun,
-    rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
-) -> Result<Option<Transitioned>, Error> {
-    let scope: &ProjectScope = &due.scope;
-    match ports
-        .ledger
-        .transition(scope, due.run_id, ACTOR, rule)
-        .await
-    {
-        Ok(done) => {
-            effects::tell(ports.queues.as_ref(), scope, due.run_id, &done.change.ready).await;
-            effects::stop(
-                &ports.hosts,
-                &ports.ledger,
-                scope,
-                &done.run,
-                &done.change,
-                ACTOR,
-            )
-            .await;
-            Ok(Some(done))
-        }
-        Err(Error::Refused(_)) => Ok(None),
+/// Goes on with a part of a fan-out that another invocation had no time for. What goes wrong is
+/// left to the next sweep.
+pub async fn go_on(ports: &Ports, part: &fan_out::Part, until: Timestamp) {
+    let (ledger, hosts, fan_out_id) = (&ports.ledger, &ports.hosts, part.fan_out_id());
+    let Some(owner) = part.owner() else {
+        tracing::error!(%fan_out_id, "a fan-out of nobody");
+        return;
+    };
+    let advanced = match ledger.fan_out(&owner, fan_out_id).await {
+        Ok(fan_out) => fan_out::advance(ledger, hosts, &owner, fan_out, part.first(), until).await,
         Err(error) => Err(error),
+    };
+    match advanced {
+        Ok(fan_out) if fan_out.finished.is_some() => {}
+        Ok(_) => fan_out::go_on(ports.continuations.as_ref(), part).await,
+        Err(error) => tracing::warn!(%error, %fan_out_id, "`sweep` goes on with a fan-out"),
     }
 }

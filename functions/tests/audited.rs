@@ -161,6 +161,9 @@ fn exempt(change: &Changed, identities: &Identities) -> Option<Exempt> {
     if pk.contains("#LEASES#") && before.is_none_or(|before| !same(before, &["fence"])) {
         return Some(Exempt::LeaseOfClaim);
     }
+    if pk.contains("#FAN_OUT_LANES#") {
+        return Some(Exempt::FanOutProgress);
+    }
     let Some(before) = before else {
         return match pk.rsplit('#').next() {
             _ if pk.contains("#IDENTITY#") => Some(Exempt::Identity),

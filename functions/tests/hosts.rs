@@ -31,6 +31,8 @@ struct Toy {
     kind: &'static str,
     sandboxes: Arc<Mutex<BTreeMap<String, Sandbox>>>,
     full: Arc<Mutex<bool>>,
+    /// How many sandboxes each question was about.
+    questions: Arc<Mutex<Vec<usize>>>,
 }
 
 impl Toy {
@@ -39,6 +41,7 @@ impl Toy {
             kind,
             sandboxes: Arc::default(),
             full: Arc::default(),
+            questions: Arc::default(),
         }
     }
 
@@ -96,7 +99,16 @@ impl SandboxHost for Toy {
     }
 
     async fn look(&self, handle: &Handle) -> Result<Option<Sandbox>, Error> {
+        self.questions.lock().unwrap().push(1);
         Ok(self.get(handle))
+    }
+
+    async fn look_at(&self, handles: &[Handle]) -> Result<Vec<Sandbox>, Error> {
+        self.questions.lock().unwrap().push(handles.len());
+        Ok(handles
+            .iter()
+            .filter_map(|handle| self.get(handle))
+            .collect())
     }
 
     async fn find(&self, claim: &ClaimTag) -> Result<Option<Handle>, Error> {
@@ -139,6 +151,7 @@ impl World {
             hosts: hosts(),
             pace: PACE,
             metrics,
+            continuations: Box::new(Ports(stage.clone())),
         };
         onboard(&ledger, &scope).await;
         Self {
@@ -189,7 +202,8 @@ impl World {
     /// Two minutes pass, and `sweep` asks.
     async fn sweep(&self) {
         self.stage.lock().time += 120_000;
-        let swept = sweep::handle(&self.sweep).await.unwrap();
+        let until = self.ledger.now().plus_seconds(40);
+        let swept = sweep::handle(&self.sweep, until).await.unwrap();
         assert_eq!(swept.failed, 0);
     }
 
@@ -224,7 +238,7 @@ async fn onboard(ledger: &Ledger, scope: &ProjectScope) {
         labels: Labels::default(),
         models: vec![],
         modes: vec![Mode::Sandboxed],
-        max_concurrent: 5,
+        max_concurrent: 1000,
         hash: None,
         enrolled_by: None,
         registered_at: now,
@@ -310,4 +324,27 @@ async fn a_host_without_room_is_tried_again_and_counted() {
     *world.toy.full.lock().unwrap() = false;
     assert!(world.deliver(run_id).await);
     assert!(matches!(world.state(run_id).await, StepState::Leased(_)));
+}
+
+#[tokio::test]
+async fn a_host_is_asked_about_many_sandboxes_at_once() {
+    let world = World::new().await;
+    let mut launched = Vec::new();
+    for _ in 0..150 {
+        launched.push(world.launched().await);
+    }
+    for (_, handle) in launched.iter().take(140) {
+        world.toy.show(handle, Seen::Running);
+    }
+    let (gone, lost) = launched.last().unwrap();
+    world.toy.sandboxes.lock().unwrap().remove(lost.as_str());
+    world.sweep().await;
+    assert_eq!(*world.toy.questions.lock().unwrap(), [100, 50]);
+    let mut running = 0;
+    for (run_id, _) in &launched {
+        running += usize::from(matches!(world.state(*run_id).await, StepState::Running(_)));
+    }
+    assert_eq!(running, 140, "each has its own answer");
+    let state = world.state(*gone).await;
+    assert!(matches!(state, StepState::Queued { .. }), "{state:?}");
 }

@@ -14,6 +14,7 @@ mod export;
 mod hosts;
 mod repository;
 mod semantics;
+mod sweep;
 mod trail;
 mod walk;
 mod world;

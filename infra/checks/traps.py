@@ -93,11 +93,14 @@ def is_queue_mapping(mapping):
 
 @rule(lambda t: props(t.project, "FargateQueue").update(VisibilityTimeout=179),
       lambda t: props(t.project, "PullQueue").pop("VisibilityTimeout"),
+      lambda t: props(t.control, "ContinueQueue").update(VisibilityTimeout=299),
       lambda t: t.function_of_folder("dispatch")["Properties"].update(Timeout=31))
-def a_queue_hides_a_message_six_times_as_long_as_dispatch_may_take(t):
-    timeout = t.function_of_folder("dispatch")["Properties"]["Timeout"]
-    for name in ("PullQueue", "FargateQueue"):
-        if props(t.project, name).get("VisibilityTimeout", 30) < 6 * timeout:
+def a_queue_hides_a_message_six_times_as_long_as_its_function_may_take(t):
+    for template, name, folder in (
+        (t.project, "PullQueue", "dispatch"), (t.project, "FargateQueue", "dispatch"), (t.control, "ContinueQueue", "sweep"),
+    ):
+        timeout = t.function_of_folder(folder)["Properties"]["Timeout"]
+        if props(template, name).get("VisibilityTimeout", 30) < 6 * timeout:
             yield name
 
 
@@ -163,9 +166,10 @@ def queues_are_standard_queues(t):
 
 
 @rule(lambda t: props(t.project, "DispatchMapping").update(EventSourceArn={"Fn::GetAtt": ["PullQueue", "Arn"]}))
-def only_the_queue_of_a_fargate_pool_has_a_trigger_since_each_is_polled_while_idle(t):
+def only_the_queue_of_a_fargate_pool_and_the_one_of_what_is_left_have_a_trigger_since_each_is_polled_while_idle(t):
+    polled = [{"Fn::GetAtt": [queue, "Arn"]} for queue in ("FargateQueue", "ContinueQueue")]
     for name, mapping in t.mappings():
-        if is_queue_mapping(mapping) and mapping["Properties"]["EventSourceArn"] != {"Fn::GetAtt": ["FargateQueue", "Arn"]}:
+        if is_queue_mapping(mapping) and mapping["Properties"]["EventSourceArn"] not in polled:
             yield name
 
 

@@ -21,6 +21,8 @@ pub const EVENTS: &str = "audit/";
 pub const SET_ASIDE: &str = "set-aside/";
 /// Prefix of digests.
 pub const DIGESTS: &str = "digests/";
+/// Prefix of the parts of digests.
+pub const DIGEST_PARTS: &str = "digest-parts/";
 /// Prefix of notes that a day is being exported again. They tell the next digest to look at that
 /// day.
 pub const RE_EXPORTS: &str = "re-exports/";

@@ -20,6 +20,17 @@ pub trait Queues: Send + Sync {
     ) -> Result<(), Unavailable>;
 }
 
+/// The queue of what one invocation could not finish and another is to go on with.
+pub const CONTINUE_QUEUE: &str = "sealfleet-continue";
+
+/// Asks for another invocation that goes on. A request that is lost only costs time, since `sweep`
+/// goes on by itself.
+#[async_trait]
+pub trait Continuations: Send + Sync {
+    /// Asks for an invocation with `body`.
+    async fn go_on(&self, body: String) -> Result<(), Unavailable>;
+}
+
 /// The name of a pool's queue. Names contain no `--`, so no two pools share one.
 #[must_use]
 pub fn queue_name(scope: &ProjectScope, pool: &PoolName) -> String {
@@ -50,17 +61,9 @@ impl Sqs {
             url_prefix,
         }
     }
-}
 
-#[async_trait]
-impl Queues for Sqs {
-    async fn send(
-        &self,
-        scope: &ProjectScope,
-        pool: &PoolName,
-        body: String,
-    ) -> Result<(), Unavailable> {
-        let url = format!("{}{}", self.url_prefix, queue_name(scope, pool));
+    async fn send_to(&self, queue: &str, body: String) -> Result<(), Unavailable> {
+        let url = format!("{}{queue}", self.url_prefix);
         let sent = self
             .client
             .send_message()
@@ -72,5 +75,24 @@ impl Queues for Sqs {
             service: "SQS",
             detail: chain(&error),
         })
+    }
+}
+
+#[async_trait]
+impl Queues for Sqs {
+    async fn send(
+        &self,
+        scope: &ProjectScope,
+        pool: &PoolName,
+        body: String,
+    ) -> Result<(), Unavailable> {
+        self.send_to(&queue_name(scope, pool), body).await
+    }
+}
+
+#[async_trait]
+impl Continuations for Sqs {
+    async fn go_on(&self, body: String) -> Result<(), Unavailable> {
+        self.send_to(CONTINUE_QUEUE, body).await
     }
 }

@@ -95,18 +95,15 @@ pub fn revoked(identity: &Identity, active: &[Revocation]) -> Option<Revoked> {
     })
 }
 
-/// The work of aborting all runs in flight that hold keys of a hard revocation. It can be
-/// interrupted at any point: each aborted run's entry records what is done, and `next` says where
-/// to continue.
+/// The work of aborting all runs in flight that hold keys of a hard revocation. Several workers may
+/// share it, and each can be interrupted at any point: each aborted run's row records what is done,
+/// and a position in each partition of leases says where to continue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FanOut {
     pub fan_out_id: FanOutId,
     pub revocations: Vec<Revocation>,
     /// When it was requested.
     pub started_at: Timestamp,
-    /// The leases to read next. Meaningless once the fan-out is finished.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub next: Option<Place>,
     /// The result, once the fan-out is finished.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished: Option<Finished>,

@@ -4,6 +4,8 @@
 //! deployment registers its hosts in a [`Hosts`]; `dispatch` launches on the host that the pool
 //! names, and whoever stops or looks afterwards reaches it by the handle.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::{Failure, Handle, Outcome};
@@ -189,9 +191,21 @@ pub trait SandboxHost: Send + Sync {
     async fn stop(&self, handle: &Handle, reason: &str) -> Result<(), Error>;
     /// A sandbox, if the host still knows it.
     async fn look(&self, handle: &Handle) -> Result<Option<Sandbox>, Error>;
+    /// Up to [`BATCH`] sandboxes by their handles, in any order. Leaves out those that it does not
+    /// know. A host that answers for many in one call overrides this.
+    async fn look_at(&self, handles: &[Handle]) -> Result<Vec<Sandbox>, Error> {
+        let mut found = Vec::new();
+        for handle in handles {
+            found.extend(self.look(handle).await?);
+        }
+        Ok(found)
+    }
     /// The sandbox that was launched for a claim, if the host shows it already.
     async fn find(&self, claim: &ClaimTag) -> Result<Option<Handle>, Error>;
 }
+
+/// Sandboxes that a host is asked about in one call.
+pub const BATCH: usize = 100;
 
 /// The hosts of a deployment.
 #[derive(Default)]
@@ -220,9 +234,7 @@ impl Hosts {
 
     fn owner(&self, handle: &Handle) -> Result<&dyn SandboxHost, Error> {
         let found = self.0.iter().find(|host| host.owns(handle));
-        found
-            .map(AsRef::as_ref)
-            .ok_or_else(|| Error::Refused(format!("no host made `{}`", handle.as_str())))
+        found.map(AsRef::as_ref).ok_or_else(|| unowned(handle))
     }
 
     /// Stops a sandbox. One that is gone already is fine.
@@ -241,6 +253,35 @@ impl Hosts {
         self.owner(handle)?.look(handle).await
     }
 
+    /// What each host answers about its sandboxes, in the order of `handles`.
+    pub async fn look_at(&self, handles: &[Handle]) -> Vec<Result<Option<Sandbox>, Error>> {
+        let mut answers: BTreeMap<&str, Result<Option<Sandbox>, Error>> = BTreeMap::new();
+        for host in &self.0 {
+            let own: Vec<Handle> = handles
+                .iter()
+                .filter(|handle| host.owns(handle))
+                .cloned()
+                .collect();
+            for batch in own.chunks(BATCH) {
+                let answered = host.look_at(batch).await;
+                for handle in handles.iter().filter(|handle| batch.contains(handle)) {
+                    let answer = answered.as_ref().map(|found| {
+                        let known = found.iter().find(|sandbox| sandbox.handle == *handle);
+                        known.cloned()
+                    });
+                    answers.insert(handle.as_str(), answer.map_err(Clone::clone));
+                }
+            }
+        }
+        let answer = |handle: &Handle| {
+            answers
+                .get(handle.as_str())
+                .cloned()
+                .unwrap_or_else(|| Err(unowned(handle)))
+        };
+        handles.iter().map(answer).collect()
+    }
+
     /// The sandbox that was launched for a claim, if a host shows it already.
     ///
     /// # Errors
@@ -253,6 +294,10 @@ impl Hosts {
         }
         Ok(None)
     }
+}
+
+fn unowned(handle: &Handle) -> Error {
+    Error::Refused(format!("no host made `{}`", handle.as_str()))
 }
 
 #[cfg(test)]

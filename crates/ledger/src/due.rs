@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
 use crate::outbox::WaitingEntry;
-use crate::store::Key;
+use crate::store::{DueRow, Key};
 
 /// A row that needs a visit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,26 @@ pub struct DueRun {
     pub run_id: RunId,
 }
 
+impl Due {
+    /// Whose row it is: a project, or `~system`.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        match self {
+            Self::Run(due) => due.scope.project().as_str(),
+            Self::FanOut(owner, _) => owner.trail(),
+            Self::Entry(entry) => &entry.trail,
+        }
+    }
+}
+
+/// A page of one shard of the index: earliest first, each with the time at which it was due.
+#[derive(Clone, Debug)]
+pub struct DuePage {
+    pub items: Vec<(Timestamp, Due)>,
+    /// The value of `after` for the next page, if there may be one.
+    pub more_after: Option<DueRow>,
+}
+
 /// The names of the index's shards.
 #[must_use]
 pub fn due_shards() -> Vec<String> {
@@ -38,7 +58,7 @@ pub fn due_shards() -> Vec<String> {
 }
 
 impl Ledger {
-    /// The rows of one shard that are due by `until`: earliest first, at most `limit`.
+    /// The rows of one shard that are due by `until` and come after `after`: at most `limit`.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -46,14 +66,19 @@ impl Ledger {
         &self,
         shard: &str,
         until: Timestamp,
+        after: Option<&DueRow>,
         limit: usize,
-    ) -> Result<Vec<Due>, Error> {
-        let keys = self
+    ) -> Result<DuePage, Error> {
+        let page = self
             .store
-            .due(shard, until.millis(), limit)
+            .due(shard, until.millis(), after, limit)
             .await
             .map_err(Error::Unavailable)?;
-        Ok(keys.into_iter().filter_map(due_of).collect())
+        let due = |row: DueRow| Some((Timestamp::from_millis(row.at), due_of(row.key)?));
+        Ok(DuePage {
+            items: page.rows.into_iter().filter_map(due).collect(),
+            more_after: page.more_after,
+        })
     }
 }
 

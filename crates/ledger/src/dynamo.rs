@@ -21,7 +21,8 @@ use aws_sdk_dynamodb::types::{
 use sealfleet_domain::cause::chain;
 
 use crate::store::{
-    Condition, Edit, Item, Key, Meter, Query, Range, Rows, Store, Table, Test, Write, WriteError,
+    Condition, DueRow, DueRows, Edit, Item, Key, Meter, Query, Range, Rows, Store, Table, Test,
+    Write, WriteError,
 };
 
 #[derive(Clone, Debug)]
@@ -351,7 +352,19 @@ impl Store for Dynamo {
         })
     }
 
-    async fn due(&self, shard: &str, until: i64, limit: usize) -> Result<Vec<Key>, String> {
+    async fn due(
+        &self,
+        shard: &str,
+        until: i64,
+        after: Option<&DueRow>,
+        limit: usize,
+    ) -> Result<DueRows, String> {
+        let start = after.map(|after| {
+            let mut start = item_key(after.key.clone());
+            start.insert("due_shard".to_owned(), AttributeValue::S(shard.to_owned()));
+            start.insert("due_at".to_owned(), AttributeValue::N(after.at.to_string()));
+            start
+        });
         let output = self
             .client
             .query()
@@ -362,24 +375,17 @@ impl Store for Dynamo {
             .expression_attribute_names("#at", "due_at")
             .expression_attribute_values(":shard", AttributeValue::S(shard.to_owned()))
             .expression_attribute_values(":until", AttributeValue::N(until.to_string()))
+            .set_exclusive_start_key(start)
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
             .map_err(|error| chain(&error))?;
         self.read(output.consumed_capacity());
-        Ok(output
-            .items
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|item| {
-                let text = |name: &str| item.get(name)?.as_s().ok().cloned();
-                Some(Key {
-                    pk: text("pk")?,
-                    sk: text("sk")?,
-                })
-            })
-            .collect())
+        Ok(DueRows {
+            rows: output.items().iter().filter_map(due_row).collect(),
+            more_after: output.last_evaluated_key().and_then(due_row),
+        })
     }
 
     async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {
@@ -527,6 +533,18 @@ fn expression(condition: &Condition) -> Expression {
 /// `None` for an empty map, because DynamoDB rejects empty maps of names or values.
 fn some<V>(map: HashMap<String, V>) -> Option<HashMap<String, V>> {
     Some(map).filter(|map| !map.is_empty())
+}
+
+/// A row of the due index, or the place where a page of it ended.
+fn due_row(item: &Item) -> Option<DueRow> {
+    let text = |name: &str| item.get(name)?.as_s().ok().cloned();
+    Some(DueRow {
+        at: item.get("due_at")?.as_n().ok()?.parse().ok()?,
+        key: Key {
+            pk: text("pk")?,
+            sk: text("sk")?,
+        },
+    })
 }
 
 fn item_key(key: Key) -> Item {

@@ -160,6 +160,21 @@ pub fn fan_out_run(owner: &Owner, id: FanOutId, run: RunId) -> Key {
     key(fan_out_runs(owner, id), run)
 }
 
+/// Partition of the positions of a fan-out, and of its count so far.
+pub fn fan_out_lanes(owner: &Owner, id: FanOutId) -> String {
+    format!("{}#FAN_OUT_LANES#{id}", owned(owner))
+}
+
+/// Position of a fan-out in one partition of leases.
+pub fn fan_out_lane(owner: &Owner, id: FanOutId, partition: u8) -> Key {
+    key(fan_out_lanes(owner, id), partition)
+}
+
+/// How far the runs that a fan-out has aborted are counted.
+pub fn fan_out_count(owner: &Owner, id: FanOutId) -> Key {
+    key(fan_out_lanes(owner, id), "COUNT")
+}
+
 pub fn runs(scope: &ProjectScope, shard: u8) -> String {
     format!("PRJ#{}#RUNS#{shard}", scope.project())
 }

@@ -18,7 +18,7 @@ pub enum Table {
     Audit,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Partition key. Starts with the project.
     pub pk: String,
@@ -142,14 +142,37 @@ pub struct Rows {
     pub more_after: Option<String>,
 }
 
+/// A row of the due index.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DueRow {
+    /// When it is due, in milliseconds.
+    pub at: i64,
+    /// The row that is due.
+    pub key: Key,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DueRows {
+    pub rows: Vec<DueRow>,
+    /// The row after which the next page starts, if there may be one.
+    pub more_after: Option<DueRow>,
+}
+
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Reads one row. Sees all writes that were acknowledged before.
     async fn get(&self, table: Table, key: &Key) -> Result<Option<Item>, String>;
     /// Reads rows of one partition that come after `after`.
     async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String>;
-    /// Reads keys of the due index up to `until`, in milliseconds, earliest first.
-    async fn due(&self, shard: &str, until: i64, limit: usize) -> Result<Vec<Key>, String>;
+    /// Reads rows of the due index up to `until`, in milliseconds, earliest first, that come after
+    /// `after`.
+    async fn due(
+        &self,
+        shard: &str,
+        until: i64,
+        after: Option<&DueRow>,
+        limit: usize,
+    ) -> Result<DueRows, String>;
     /// Makes all writes or none.
     async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError>;
 }

@@ -2,6 +2,7 @@
 //! a table.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -46,6 +47,7 @@ impl World {
             calls: Mutex::default(),
             broken: Mutex::default(),
             faster: Mutex::default(),
+            takes: AtomicI64::default(),
             time: WorldClock(stage.clone()),
         });
         let metrics = Arc::new(Mutex::new(Vec::new()));
@@ -82,12 +84,31 @@ impl World {
     }
 
     pub async fn send(&self, event: &Value) -> Done {
-        export::handle(&self.ports, event.clone()).await.unwrap()
+        let until = self.now().plus_seconds(100);
+        export::handle(&self.ports, event.clone(), until)
+            .await
+            .unwrap()
     }
 
     /// Has the digest made that is due.
     pub async fn digest(&self) -> export::digest::Made {
-        export::digest::make(&self.ports).await.unwrap()
+        self.digest_within(100).await
+    }
+
+    pub async fn digest_within(&self, seconds: i64) -> export::digest::Made {
+        let until = self.now().plus_seconds(seconds);
+        export::digest::make(&self.ports, until).await.unwrap()
+    }
+
+    /// Has a digest made of what the last one left.
+    pub async fn go_on(&self, seconds: i64) -> export::digest::Made {
+        let until = self.now().plus_seconds(seconds);
+        export::digest::go_on(&self.ports, until).await.unwrap()
+    }
+
+    /// From now on it takes so many milliseconds to read an object.
+    pub fn reading_takes(&self, millis: i64) {
+        self.bucket.takes.store(millis, Ordering::Relaxed);
     }
 
     /// Objects that digests vouch for.
@@ -115,7 +136,16 @@ impl World {
         let signed = |statement: &[u8], signature: &Signature| {
             *signature == ink(Sha256::digest(statement).into())
         };
-        Chain::of(&digests, signed, None, self.now()).verify(&self.objects())
+        let part = |(key, (bytes, _)): (&String, &(Vec<u8>, Timestamp))| StoredDigest {
+            key: key.clone(),
+            bytes: bytes.clone(),
+        };
+        let parts = objects
+            .iter()
+            .filter(|(key, _)| key.starts_with(objects::DIGEST_PARTS));
+        let parts: Vec<StoredDigest> = parts.map(part).collect();
+        let chain = Chain::of(&digests, signed, None, self.now()).with_parts(&parts);
+        chain.verify(&self.objects())
     }
 }
 
@@ -145,6 +175,8 @@ pub struct Bucket {
     pub broken: Mutex<BTreeSet<String>>,
     /// What is put just before a write of a digest: somebody was faster.
     pub faster: Mutex<Option<Vec<u8>>>,
+    /// Milliseconds that it takes to read an object.
+    takes: AtomicI64,
     time: WorldClock<()>,
 }
 
@@ -192,6 +224,7 @@ impl Objects for Shared {
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
         self.0.call("get", key);
+        self.0.time.0.lock().time += self.0.takes.load(Ordering::Relaxed);
         Ok(self
             .0
             .objects

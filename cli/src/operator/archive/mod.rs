@@ -158,19 +158,14 @@ async fn verify_source(
     // older digests.
     let mut present: BTreeSet<String> = source.list(EVENTS).await?.into_iter().collect();
     present.extend(source.list(SET_ASIDE).await?);
-    let names = source.list(DIGESTS).await?;
-    let read = names.into_iter().map(|key| async {
-        // A digest that is deleted after it was listed counts as unreadable.
-        let bytes = source.get(&key).await?.unwrap_or_default();
-        Ok::<_, Failure>(StoredDigest { key, bytes })
-    });
-    let stored: Vec<Result<StoredDigest, Failure>> =
-        stream::iter(read).buffered(AT_ONCE).collect().await;
-    let stored: Vec<StoredDigest> = stored.into_iter().collect::<Result<_, _>>()?;
+    let stored = read_digests(source, source.list(DIGESTS).await?).await?;
     let signed =
         |statement: &[u8], signature: &_| keys.iter().any(|key| key.signed(statement, signature));
-    let chain = Arc::new(Chain::of(&stored, signed, expected, as_of));
+    let chain = Chain::of(&stored, signed, expected, as_of);
     drop(stored);
+    let parts = read_digests(source, chain.parts().map(str::to_owned).collect()).await?;
+    let chain = Arc::new(chain.with_parts(&parts));
+    drop(parts);
     let mut tally = Tally::new(&chain);
     let listed: Vec<_> = chain
         .objects(since)
@@ -199,6 +194,17 @@ async fn verify_source(
         }
     }
     Ok(tally.done())
+}
+
+/// Reads digests, or their parts. One that is gone counts as unreadable.
+async fn read_digests(source: &Source, keys: Vec<String>) -> Result<Vec<StoredDigest>, Failure> {
+    let read = keys.into_iter().map(|key| async {
+        let bytes = source.get(&key).await?.unwrap_or_default();
+        Ok(StoredDigest { key, bytes })
+    });
+    let read: Vec<Result<StoredDigest, Failure>> =
+        stream::iter(read).buffered(AT_ONCE).collect().await;
+    read.into_iter().collect()
 }
 
 enum Source {

@@ -22,6 +22,10 @@ pub enum Kind {
     SignatureWrong,
     /// Different digests have the same number.
     ChainForked,
+    /// A part of the digest is missing.
+    PartMissing,
+    /// A part of the digest has other bytes.
+    PartEdited,
     /// The reader kept another hash of this digest.
     NotTheExpectedDigest,
     /// An object is missing.

@@ -15,9 +15,11 @@ mod differences;
 pub mod fault;
 pub mod verify;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::objects::{self, DIGESTS};
+use crate::objects::{self, DIGEST_PARTS, DIGESTS};
 use sealfleet_domain::Timestamp;
 use sealfleet_domain::hash::sha256_hex;
 
@@ -70,6 +72,55 @@ pub struct Digest {
     pub previous: Option<String>,
     /// Objects written in this period that no earlier digest lists.
     pub objects: Vec<DigestedObject>,
+    /// More of them: what does not fit into the digest itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartRef>,
+    /// Trails that were not finished, by the prefix of their objects: objects written from then on
+    /// are left to the next digests.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub behind: BTreeMap<String, Timestamp>,
+}
+
+/// A part of a digest: a file that the digest names by its hash, and so signs with itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    pub objects: Vec<DigestedObject>,
+}
+
+/// The name of a part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartRef {
+    pub key: String,
+    /// SHA-256 of its bytes, lower-case hex.
+    pub sha256: String,
+}
+
+impl Part {
+    /// Its bytes.
+    ///
+    /// # Errors
+    /// Serialising this type does not fail; the error is serde's.
+    pub fn stored(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
+
+    /// Parses a stored part. `None` when it is none.
+    #[must_use]
+    pub fn read(stored: &[u8]) -> Option<Self> {
+        serde_json::from_slice(stored).ok()
+    }
+}
+
+impl PartRef {
+    /// The name of a part with these bytes.
+    #[must_use]
+    pub fn of(stored: &[u8]) -> Self {
+        let sha256 = sha256_hex(stored);
+        Self {
+            key: format!("{DIGEST_PARTS}{sha256}.json"),
+            sha256,
+        }
+    }
 }
 
 /// A signature and the key that made it.
@@ -103,6 +154,8 @@ impl Digest {
             to: to.max(from),
             previous: previous.map(|(_, bytes)| sha256_hex(bytes)),
             objects,
+            parts: Vec::new(),
+            behind: BTreeMap::new(),
         }
     }
 

@@ -6,7 +6,7 @@
 //!
 //! - **Changed content.** A digest holds the SHA-256 of each object. The digest is protected by its
 //!   signature and by its SHA-256 in the next digest, the newest one by its signature.
-//! - **A missing object or digest.** The remaining digests name it.
+//! - **A missing object, digest or part of a digest.** The remaining digests name it.
 //! - **A chain that was cut at its end.** It is too short for the time, because a digest is made
 //!   every hour. It also lacks the digest that the reader kept ([`Expected`]).
 //! - **An inserted object.** No digest lists it, although digests cover its time and its place in
@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::differences::differences;
 use super::fault::{Fault, Kind};
-use super::{Digest, DigestedObject, EVERY_SECONDS, SLACK_SECONDS, Signature};
+use super::{Digest, DigestedObject, EVERY_SECONDS, Part, PartRef, SLACK_SECONDS, Signature};
 use crate::objects::{self, EVENTS, LOCATOR_BYTES, ObjectName, SET_ASIDE, Span};
 use sealfleet_domain::Timestamp;
 use sealfleet_domain::hash::sha256_hex;
@@ -81,6 +81,8 @@ pub struct Chain {
     listed: HashSet<String>,
     /// The last digested sequence number of each partition of the stream.
     reached: HashMap<(String, String, u8), String>,
+    /// The parts that digests name, each with the digest's number.
+    parts: Vec<(u64, PartRef)>,
 }
 
 #[derive(Clone, Debug)]
@@ -181,9 +183,54 @@ impl Chain {
         chain.choose(candidates);
         chain.check_links(&unreadable);
         chain.check_end(expected, as_of);
+        let named = |link: &Link| {
+            let number = link.digest.number;
+            let parts = link.digest.parts.clone().into_iter();
+            parts.map(move |part| (number, part)).collect::<Vec<_>>()
+        };
+        chain.parts = chain.digests.values().flat_map(named).collect();
         chain.index();
         chain.faults.sort_by_key(|fault| (fault.digest, fault.kind));
         chain
+    }
+
+    /// Reads the parts that the digests name, as `stored` has them. To be called once, before
+    /// objects are examined: what is listed in a part counts as listed by its digest.
+    #[must_use]
+    pub fn with_parts(mut self, stored: &[StoredDigest]) -> Self {
+        let found: HashMap<&str, &[u8]> = stored
+            .iter()
+            .map(|part| (part.key.as_str(), part.bytes.as_slice()))
+            .collect();
+        for (number, part) in std::mem::take(&mut self.parts) {
+            let fault = |kind| Fault {
+                object: Some(part.key.clone()),
+                ..Fault::of_digest(kind, Some(number))
+            };
+            let Some(bytes) = found
+                .get(part.key.as_str())
+                .filter(|bytes| !bytes.is_empty())
+            else {
+                self.faults.push(fault(Kind::PartMissing));
+                continue;
+            };
+            if sha256_hex(bytes) != part.sha256 {
+                self.faults.push(fault(Kind::PartEdited));
+                continue;
+            }
+            let objects = Part::read(bytes).map(|part| part.objects);
+            if let Some(link) = self.digests.get_mut(&number) {
+                link.digest.objects.extend(objects.unwrap_or_default());
+            }
+        }
+        self.index();
+        self.faults.sort_by_key(|fault| (fault.digest, fault.kind));
+        self
+    }
+
+    /// The keys of the parts that digests name.
+    pub fn parts(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().map(|(_, part)| part.key.as_str())
     }
 
     /// Chooses one digest for each number: the one that the next digest names, or else the one that
@@ -397,10 +444,12 @@ impl Chain {
             None if key.starts_with(SET_ASIDE) => {}
             None => return inserted("export does not write such a name".to_owned()),
         }
-        let newest = self
-            .digests
-            .last_key_value()
-            .map(|(_, link)| link.digest.to)?;
+        let newest = &self.digests.last_key_value()?.1.digest;
+        let prefix = ObjectName::parse(key).map_or_else(
+            || SET_ASIDE.to_owned(),
+            |name| ObjectName::days(&name.project),
+        );
+        let newest = *newest.behind.get(&prefix).unwrap_or(&newest.to);
         let Ok(content) = objects::content(key, bytes) else {
             return inserted("it cannot be unpacked".to_owned());
         };

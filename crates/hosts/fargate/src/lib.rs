@@ -292,18 +292,23 @@ impl SandboxHost for Fargate {
     }
 
     async fn look(&self, handle: &Handle) -> Result<Option<Sandbox>, Error> {
+        let found = self.look_at(std::slice::from_ref(handle)).await?;
+        Ok(found.into_iter().next())
+    }
+
+    /// `DescribeTasks` takes up to 100 tasks, and names those that it does not know as failures.
+    async fn look_at(&self, handles: &[Handle]) -> Result<Vec<Sandbox>, Error> {
+        let arns = handles.iter().map(|handle| handle.as_str().to_owned());
         let answer = self
             .client
             .describe_tasks()
             .cluster(&self.settings.cluster)
-            .tasks(handle.as_str())
+            .set_tasks(Some(arns.collect()))
             .send()
             .await
             .map_err(|error| failed(error.code().map(str::to_owned), chain(&error)))?;
-        Ok(answer
-            .tasks()
-            .first()
-            .map(|task| TaskState::from(task).into()))
+        let shown = answer.tasks().iter();
+        Ok(shown.map(|task| TaskState::from(task).into()).collect())
     }
 
     async fn find(&self, claim: &ClaimTag) -> Result<Option<Handle>, Error> {

@@ -226,11 +226,14 @@ fn check(world: &mut World) {
     world.judge.check_end(now);
     world.tables.settle(0);
     for shard in sealfleet_ledger::due_shards() {
-        let due = world.tables.due(&shard, i64::MAX, 1).unwrap_or_default();
-        if let Some(key) = due.first() {
+        let due = world
+            .tables
+            .due(&shard, i64::MAX, None, 1)
+            .unwrap_or_default();
+        if let Some(due) = due.rows.first() {
             world
                 .judge
-                .wrong(format!("{} is left in the due index", key.sk));
+                .wrong(format!("{} is left in the due index", due.key.sk));
         }
     }
     let left: Vec<String> = world

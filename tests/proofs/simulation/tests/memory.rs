@@ -10,7 +10,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::types::AttributeValue;
 use proptest::prelude::*;
 use sealfleet_ledger::store::{
-    Condition, Edit, Item, Key, Query, Range, Store, Table, Test, Write, WriteError,
+    Condition, DueRow, Edit, Item, Key, Query, Range, Store, Table, Test, Write, WriteError,
 };
 use sealfleet_simulation::memory::{Call, Fault, Memory};
 
@@ -43,7 +43,8 @@ enum Operation {
 enum Answer {
     Row(Option<Item>),
     Rows(Vec<Item>, Option<String>),
-    Keys(Vec<Key>),
+    /// All pages.
+    Due(Vec<DueRow>),
     Written,
     Conditions(Vec<usize>),
     Busy,
@@ -60,10 +61,19 @@ async fn ask(store: &dyn Store, operation: &Operation) -> Answer {
             Ok(rows) => Answer::Rows(rows.items, rows.more_after),
             Err(_) => Answer::Refused,
         },
-        Operation::Due(shard, until, limit) => store
-            .due(&shard, until, limit)
-            .await
-            .map_or(Answer::Refused, Answer::Keys),
+        Operation::Due(shard, until, limit) => {
+            let mut rows: Vec<DueRow> = Vec::new();
+            loop {
+                let Ok(page) = store.due(&shard, until, rows.last(), limit).await else {
+                    return Answer::Refused;
+                };
+                rows.extend(page.rows);
+                if page.more_after.is_none() {
+                    return Answer::Due(rows);
+                }
+                assert_eq!(page.more_after.as_ref(), rows.last());
+            }
+        }
         Operation::Write(writes) => match store.write(writes).await {
             Ok(()) => Answer::Written,
             Err(WriteError::Condition(at)) => Answer::Conditions(at),
@@ -392,9 +402,9 @@ fn the_index_follows_late() {
             }])
             .unwrap();
     }
-    assert_eq!(tables.due("0", 9, 10).unwrap(), vec![]);
+    assert_eq!(tables.due("0", 9, None, 10).unwrap().rows, vec![]);
     tables.settle(1);
-    assert_eq!(tables.due("0", 9, 10).unwrap().len(), 2);
+    assert_eq!(tables.due("0", 9, None, 10).unwrap().rows.len(), 2);
     tables.settle(0);
-    assert_eq!(tables.due("0", 9, 10).unwrap().len(), 3);
+    assert_eq!(tables.due("0", 9, None, 10).unwrap().rows.len(), 3);
 }

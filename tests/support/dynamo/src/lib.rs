@@ -14,7 +14,9 @@ use aws_sdk_dynamodb::types::{
     ProjectionType, ScalarAttributeType,
 };
 use aws_sdk_dynamodb::{Client, config};
-use sealfleet_ledger::store::{Item, Key, Query, Rows, Store, Table, Write, WriteError};
+use sealfleet_ledger::store::{
+    DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
+};
 use sealfleet_ledger::{Added, Dynamo, Ledger, Tables};
 
 /// The store, with the ledger's stream and the `trail` function behind it: each write to a run's row
@@ -42,8 +44,14 @@ impl Store for Streamed {
         self.store.query(query, after).await
     }
 
-    async fn due(&self, shard: &str, until: i64, limit: usize) -> Result<Vec<Key>, String> {
-        self.store.due(shard, until, limit).await
+    async fn due(
+        &self,
+        shard: &str,
+        until: i64,
+        after: Option<&DueRow>,
+        limit: usize,
+    ) -> Result<DueRows, String> {
+        self.store.due(shard, until, after, limit).await
     }
 
     async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {

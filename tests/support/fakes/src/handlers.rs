@@ -202,6 +202,7 @@ impl Handlers {
                 ledger: of(),
                 door: door("revoke"),
                 hosts: hosts(),
+                continuations: Box::new(Ports(stage.clone())),
             },
             runs: runs::Ports {
                 ledger: of(),
@@ -214,6 +215,7 @@ impl Handlers {
                 hosts: hosts(),
                 pace: PACE,
                 metrics: metrics("sweep"),
+                continuations: Box::new(Ports(stage.clone())),
             },
             trail: trail::Ports {
                 ledger: of(),
@@ -250,7 +252,10 @@ impl Handlers {
                 Ok(event) => Outcome::Event(observe::handle(&self.observe, event).await),
                 Err(error) => Outcome::Event(Err(Error::Unreadable(error.to_string()))),
             },
-            Invoke::Sweep => Outcome::Sweep(sweep::handle(&self.sweep).await),
+            Invoke::Sweep => {
+                let until = self.ledger.now().plus_seconds(40);
+                Outcome::Sweep(sweep::handle(&self.sweep, until).await)
+            }
             Invoke::Stream(changed) => {
                 let answer = trail::handle(&self.trail, stream_event(changed)).await;
                 Outcome::Stream(answer.batch_item_failures.is_empty())

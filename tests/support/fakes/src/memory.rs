@@ -9,12 +9,14 @@
 //! go wrong.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_ledger::store::{
-    Condition, Edit, Item, Key, Query, Range, Rows, Store, Table, Test, Write, WriteError,
+    Condition, DueRow, DueRows, Edit, Item, Key, Query, Range, Rows, Store, Table, Test, Write,
+    WriteError,
 };
 
 /// Actions of one transaction at most ("Amazon DynamoDB Transactions: How it works").
@@ -113,23 +115,38 @@ impl Tables {
         }
     }
 
-    /// Keys of the due index up to `until`, as far as it has followed the table.
-    pub fn due(&self, shard: &str, until: i64, limit: usize) -> Result<Vec<Key>, String> {
+    /// Rows of the due index up to `until`, as far as it has followed the table.
+    pub fn due(
+        &self,
+        shard: &str,
+        until: i64,
+        after: Option<&DueRow>,
+        limit: usize,
+    ) -> Result<DueRows, String> {
         if limit == 0 {
             return Err(invalid("Limit must be at least 1"));
         }
-        let start = (shard.to_owned(), i64::MIN, String::new(), String::new());
-        let entries = self
+        let entry = |at, pk: &str, sk: &str| (shard.to_owned(), at, pk.to_owned(), sk.to_owned());
+        let start = after.map_or_else(
+            || Bound::Included(entry(i64::MIN, "", "")),
+            |after| Bound::Excluded(entry(after.at, &after.key.pk, &after.key.sk)),
+        );
+        let rows: Vec<DueRow> = self
             .due
-            .range(start..)
-            .take_while(|entry| entry.0 == shard && entry.1 <= until);
-        Ok(entries
+            .range((start, Bound::Unbounded))
+            .take_while(|entry| entry.0 == shard && entry.1 <= until)
             .take(limit)
-            .map(|(_, _, pk, sk)| Key {
-                pk: pk.clone(),
-                sk: sk.clone(),
+            .map(|(_, at, pk, sk)| DueRow {
+                at: *at,
+                key: Key {
+                    pk: pk.clone(),
+                    sk: sk.clone(),
+                },
             })
-            .collect())
+            .collect();
+        // A page that its limit has ended may be the last one without knowing it.
+        let more_after = rows.last().filter(|_| rows.len() == limit).cloned();
+        Ok(DueRows { rows, more_after })
     }
 
     /// Lets the due index follow the table, but for its newest `behind` changes.
@@ -323,10 +340,16 @@ impl Store for Memory {
         self.read(Call::Query, |tables| tables.query(query, after))
     }
 
-    async fn due(&self, shard: &str, until: i64, limit: usize) -> Result<Vec<Key>, String> {
+    async fn due(
+        &self,
+        shard: &str,
+        until: i64,
+        after: Option<&DueRow>,
+        limit: usize,
+    ) -> Result<DueRows, String> {
         self.read(Call::Due, |tables| {
             tables.settle(0);
-            tables.due(shard, until, limit)
+            tables.due(shard, until, after, limit)
         })
     }
 

@@ -3,14 +3,16 @@
 use async_trait::async_trait;
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::queue_access::{QueueAccess, QueueKey};
-use sealfleet_aws::queues::{Queues, queue_name};
+use sealfleet_aws::queues::{Continuations, Queues, queue_name};
 use sealfleet_domain::identity::Pin;
 use sealfleet_domain::run::Handle;
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{PoolName, ProjectScope, Timestamp, WorkerId};
 use sealfleet_fargate::definition_hash;
 use sealfleet_hosts::{Error as HostError, Launched, Sandbox, SandboxHost, Template};
-use sealfleet_ledger::store::{Item, Key, Query, Rows, Store, Table, Write, WriteError};
+use sealfleet_ledger::store::{
+    DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
+};
 use sealfleet_versions::{Error as SecretsError, SecretVersions};
 
 use crate::ecs::Launching;
@@ -47,20 +49,24 @@ impl<J: Judge> Store for Ports<J> {
 
     /// A shard with nothing in it takes no turn: a sweep reads sixteen, and nothing could come of
     /// it.
-    async fn due(&self, shard: &str, until: i64, limit: usize) -> Result<Vec<Key>, String> {
-        if follow_index(&mut self.0.lock())
-            .due(shard, until, limit)?
-            .is_empty()
-        {
-            return Ok(Vec::new());
+    async fn due(
+        &self,
+        shard: &str,
+        until: i64,
+        after: Option<&DueRow>,
+        limit: usize,
+    ) -> Result<DueRows, String> {
+        let page = follow_index(&mut self.0.lock()).due(shard, until, after, limit)?;
+        if page.rows.is_empty() {
+            return Ok(page);
         }
         self.0
             .call("due", |world, verdict| {
                 answered(verdict.fault)?;
-                let due = follow_index(world).due(shard, until, limit)?;
+                let due = follow_index(world).due(shard, until, after, limit)?;
                 world.note_effect(|| {
                     told(
-                        format!("due in shard {shard}: {}", due.len()),
+                        format!("due in shard {shard}: {}", due.rows.len()),
                         verdict.fault,
                     )
                 });
@@ -124,6 +130,14 @@ impl<J: Judge> Queues for Ports<J> {
                 })
             })
             .await
+    }
+}
+
+/// Nobody hears of it: what is left is found in the due index.
+#[async_trait]
+impl<J: Judge> Continuations for Ports<J> {
+    async fn go_on(&self, _: String) -> Result<(), Unavailable> {
+        Ok(())
     }
 }
 
