@@ -63,9 +63,6 @@ struct InFlight {
 }
 
 /// Rotation and revocation, with a tenant's real sandboxes.
-///
-/// # Errors
-/// When something cannot be prepared.
 pub async fn played(board: &mut Board, stack: &Stack, tenant: &mut Tenant) -> Outcome {
     bind(stack, tenant).await?;
     board.say(&format!(
@@ -662,7 +659,7 @@ async fn late_reports(tenant: &Tenant, claims: &[Claimed]) -> Outcome<String> {
     let mut refused = 0;
     for claimed in claims {
         let before = tenant.project.run(&claimed.run).await?;
-        let worker = tenant.worker.played();
+        let worker = &tenant.worker.played;
         for answer in [
             worker.try_succeed(claimed).await?,
             worker.try_start(claimed).await?,

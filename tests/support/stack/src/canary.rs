@@ -57,6 +57,12 @@ pub enum Kind {
     File,
 }
 
+/// A value that cannot occur by chance, and differs in all its encodings.
+pub fn value() -> String {
+    let half = || uuid::Uuid::new_v4().simple();
+    format!("sk-canary+{}/=&%{}", half(), half())
+}
+
 /// What a search looked at and found.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -152,6 +158,25 @@ impl Report {
     /// Whether the needle was found in a kind of place.
     pub fn found_in(&self, kind: Kind) -> bool {
         self.found.iter().any(|(found, _, _)| *found == kind)
+    }
+
+    /// Nothing was found, and each kind of place was searched.
+    pub fn ensure_clean(&self, when: &str) -> Outcome {
+        let found = &self.found;
+        ensure!(found.is_empty(), "a secret was found {when}: {found:?}");
+        for kind in [
+            Kind::Item,
+            Kind::Record,
+            Kind::LogEvent,
+            Kind::Object,
+            Kind::Answer,
+            Kind::Memory,
+            Kind::File,
+        ] {
+            let searched = self.places.get(&kind).is_some_and(|count| *count > 0);
+            ensure!(searched, "no {kind:?} was searched: {}", self.summary());
+        }
+        Ok(())
     }
 
     /// One line for people: how much was searched.
