@@ -431,7 +431,7 @@ async fn killed_half_way(
     };
     let sweeping = async {
         loop {
-            // Its death is what is asked for.
+            // The kill is on purpose.
             let _ = stack.sweep().await;
         }
     };

@@ -154,7 +154,7 @@ pub async fn s37_without_the_ledger_nothing_starts(stack: &Stack) -> Outcome {
     let unmatched =
         json!({ "pool": FARGATE, "mode": "sandboxed", "requires": { "region": "mars" } });
     let on_fargate = project.enqueue_step(&unmatched).await?;
-    // What the real `dispatch` says of that message is no concern here.
+    // The entries of the real `dispatch` about that message do not matter here.
     let trail = async || -> Outcome<Vec<Value>> {
         let mut trail = project.trail().await?;
         trail.retain(|entry| entry["run_id"] != on_fargate.as_str());

@@ -1,4 +1,4 @@
-//! What a sandbox really has: its environment as the host sees it, and what ECS was told to put
+//! A sandbox's real content: its environment as the host sees it, and what ECS was told to put
 //! there.
 
 use std::time::Duration;

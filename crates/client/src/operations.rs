@@ -48,7 +48,7 @@ pub struct AuditQuery {
     pub actor: Option<String>,
     /// Those with an event of one of these names; all if none is given.
     pub types: Vec<String>,
-    /// Whose trail: only the caller's own exists for it.
+    /// The project whose trail to read; callers can read only their own.
     pub project: Option<String>,
     /// Those of this moment and later.
     pub from: Option<Timestamp>,
@@ -331,7 +331,7 @@ impl Client {
     }
 }
 
-/// `enqueue`, `runs`, `cancel`, `audit`: what callers of one project use.
+/// `enqueue`, `runs`, `cancel`, `audit`: calls of a project's users.
 impl Client {
     /// `POST /v1/runs`. With an idempotency key, a retry never creates a second run.
     pub async fn enqueue_run(
@@ -411,7 +411,7 @@ impl Client {
     }
 }
 
-/// `claim`, `report`, `sandbox`: what executors use.
+/// `claim`, `report`, `sandbox`: calls of executors.
 impl Client {
     /// `POST /v1/claims`. Never retried: a claim whose answer is lost ends when its lease expires.
     pub async fn claim_step(&self, request: &ClaimStep) -> Result<Claim, Error> {
@@ -451,7 +451,7 @@ impl Client {
 }
 
 impl Client {
-    /// Ignores what the answer shows.
+    /// Ignores the answer's body.
     async fn delete(&self, call: Call) -> Result<(), Error> {
         self.call::<IgnoredAny>(call).await.map(drop)
     }

@@ -1,4 +1,4 @@
-//! Costs of runs and requests: capacity units of the tables, round trips, requests to SQS, CPU time.
+//! Costs of runs and requests: capacity units of the tables, round trips, CPU time.
 
 use std::time::Instant;
 

@@ -1,11 +1,11 @@
 //! `sealfleet-bench`: measures the deployed binary against the budgets of the architecture, and
 //! prints one table.
 //!
-//! It measures the release binary itself, black box. For the function figures each function runs as a process of its own under a Lambda Runtime API that this program serves, with AWS
-//! played by this program too: the tables are DynamoDB's semantics and capacity units (dynoxide, in
-//! memory), the other services answer and are counted. The latencies at the end are those of the
-//! local stack with the same binary. Nothing fails here: a budget that is missed is printed as
-//! such.
+//! It measures the release binary itself, black box. Each function runs as a process of its own
+//! under a Lambda Runtime API that this program serves. This program also plays AWS: the tables
+//! have DynamoDB's semantics and capacity units (dynoxide, in memory); the other services answer
+//! and are counted. The latencies at the end are those of the local stack with the same binary. A
+//! missed budget is printed and fails nothing.
 
 #![expect(
     clippy::indexing_slicing,

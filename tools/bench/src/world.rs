@@ -222,7 +222,7 @@ impl World {
         accepted(self.function("revoke").await?.invoke(&event).await?)
     }
 
-    /// Has `sweep` look at what is due.
+    /// Invokes `sweep`, as its rule does every minute.
     pub async fn sweep(&self) -> Outcome {
         let event =
             json!({ "detail-type": "Scheduled Event", "source": "aws.events", "detail": {} });
@@ -436,7 +436,7 @@ async fn bootstrap(environment: &[(String, String)]) -> Outcome<String> {
         .ok_or_else(|| Failure::new("`sealfleet token bootstrap` printed no token"))
 }
 
-/// What infra/sam/template.yaml gives the functions.
+/// The functions' environment in infra/sam/template.yaml.
 fn environment(url: &str) -> Vec<(String, String)> {
     let queues = format!("{url}/{ACCOUNT}/");
     let variables = [
@@ -458,7 +458,7 @@ fn environment(url: &str) -> Vec<(String, String)> {
         ("SEALFLEET_API_URL", url),
         ("SEALFLEET_AUDIT_BUCKET", "bench"),
         ("SEALFLEET_DIGEST_KEY", "bench"),
-        // What is claimed here is not taken back while it is measured.
+        // No claim is taken back during a measurement.
         ("SEALFLEET_LEASE_SECONDS", "3600"),
         ("SEALFLEET_RESEND_SECONDS", "3600"),
         // What is measured is a request, not how many a project may make: those that fill a backlog

@@ -1,4 +1,4 @@
-//! What a tenant's own, real credentials do not open.
+//! Boundaries that a tenant's own, real credentials do not cross.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::board::Board;
 use crate::tenant::{BESIDE, Tenant};
 use crate::work::{SOON, Work};
 
-/// What a sandbox runs that asks Secrets Manager for a secret.
+/// Asks Secrets Manager for a secret, inside a sandbox.
 const ASK: &str = include_str!("ask.py");
 
 /// An enrolment key is bound to its project, pool and labels.
@@ -164,7 +164,7 @@ async fn named_project(thief: &Tenant, owner: &Tenant, theirs: &Work) -> Outcome
         "project",
         "the field that is refused"
     );
-    Ok("400: `project` is no field of a claim".to_owned())
+    Ok("400: a claim has no field `project`".to_owned())
 }
 
 async fn queues(stack: &Stack, thief: &Tenant, owner: &Tenant) -> Outcome<String> {

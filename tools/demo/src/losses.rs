@@ -1,4 +1,4 @@
-//! What is lost, or taken away, while a step runs.
+//! Losses while a step runs: its worker is killed, or its run is cancelled.
 
 use sealfleet_test_stack::aws::Service;
 use sealfleet_test_stack::project::{FARGATE, PULL, named, step};
@@ -104,7 +104,7 @@ async fn old_fence(tenant: &Tenant, old: &Claimed) -> Outcome<String> {
     let failed = json!({ "state": "failed", "failure": { "kind": "exit", "code": 1 } });
     tenant
         .worker
-        .played()
+        .played
         .try_report(old, &failed)
         .await?
         .refused(409, "stale_fence")?;

@@ -331,7 +331,7 @@ impl InFlight {
     }
 }
 
-/// A soft revocation: what comes is refused, what runs goes on.
+/// A soft revocation: new starts are refused, running steps go on.
 async fn revoked_softly(
     board: &mut Board,
     stack: &Stack,
@@ -444,7 +444,7 @@ async fn start_refused(tenant: &Tenant, run: &str, revocation: &str) -> Outcome<
     Ok(format!("failed, secret_revoked: {detail}"))
 }
 
-/// A hard revocation: what runs with the key is aborted.
+/// A hard revocation: steps that run with the key are aborted.
 async fn revoked_hard(
     board: &mut Board,
     stack: &Stack,

@@ -121,8 +121,8 @@ async fn nowhere(search: &Search, stack: &Stack, tenants: [&Tenant; 2]) -> Outco
     ))
 }
 
-/// A process whose memory may not be read would be searched in vain. One that has ended is no such
-/// process.
+/// Fails if this process may not read the other's memory: a search would find nothing there. A
+/// process that has ended is fine.
 fn readable(pid: u32) -> Outcome {
     match std::fs::File::open(format!("/proc/{pid}/mem")) {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Err(Failure::new(

@@ -49,7 +49,7 @@ impl Canary {
         &self.0
     }
 
-    /// What a step prints of it.
+    /// The hash that a step prints of it.
     pub fn sha256(&self) -> String {
         sha256(self.0.as_bytes())
     }

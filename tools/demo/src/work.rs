@@ -275,7 +275,7 @@ impl Work {
     }
 }
 
-/// What a step has printed, once it is as long as a hash.
+/// The output of a step, once it is as long as a hash.
 pub async fn said(
     stack: &Stack,
     tenant: &Tenant,
@@ -300,7 +300,7 @@ pub async fn said(
     .await
 }
 
-/// What a Fargate step has printed.
+/// The output of a Fargate step.
 async fn in_logs(stack: &Stack, project: &str, claimed: &Claimed) -> Outcome<String> {
     let mut said = String::new();
     let group = format!("/sealfleet/{project}");

@@ -63,7 +63,7 @@ pub fn value() -> String {
     format!("sk-canary+{}/=&%{}", half(), half())
 }
 
-/// What a search looked at and found.
+/// The places that a search read, and where it found a secret.
 #[derive(Debug, Default)]
 pub struct Report {
     /// How many places of each kind were read.
@@ -295,7 +295,7 @@ async fn answers_prove_themselves(caller: &Caller) -> Outcome {
     Ok(())
 }
 
-/// What [`Search::proves_itself`] planted.
+/// The needles that [`Search::proves_itself`] planted.
 struct Planted {
     name: String,
     queue_url: String,

@@ -50,7 +50,7 @@ pub struct Message {
     pub run: String,
     /// The step that it names.
     pub step: String,
-    /// What it is deleted by.
+    /// The handle that deletes it.
     pub receipt: String,
 }
 
