@@ -182,6 +182,7 @@ fn move_on(ports: &Ports, run: &mut Run, told: &[Told], now: Timestamp) -> Chang
         if let Ok(mut more) = more {
             change.events.append(&mut more.events);
             change.release.append(&mut more.release);
+            change.take_back.append(&mut more.take_back);
             change.ready.append(&mut more.ready);
             change.stop.append(&mut more.stop);
         }

@@ -321,6 +321,8 @@ pub(crate) struct Changing<'a> {
     pub after: &'a Run,
     pub raw: &'a Raw,
     pub hashes: &'a Hashes,
+    /// When a visit of the due index makes this write.
+    pub visit: Option<Timestamp>,
     pub entry: Option<AttributeValue>,
     /// When the row may be deleted, once the run has ended.
     pub expires_at: i64,
@@ -501,9 +503,9 @@ impl Changing<'_> {
         }
     }
 
-    /// Whether this write is `sweep`'s visit of a place that has passed: it alone moves it later.
+    /// Whether this write is a visit of a place that has passed: it alone moves the place later.
     fn looked_at(&self, stored: Timestamp, next: Timestamp) -> bool {
-        self.before == self.after && stored < next
+        self.visit.is_some_and(|now| stored <= now) && stored < next
     }
 }
 

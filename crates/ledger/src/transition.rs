@@ -184,6 +184,7 @@ impl Ledger {
             after: run,
             raw: &stored.raw,
             hashes,
+            visit: change.quiet.then_some(now),
             entry,
             expires_at: self.expiry(now),
         };
