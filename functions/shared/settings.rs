@@ -6,6 +6,8 @@ use sealfleet_domain::run::Pace;
 use sealfleet_fargate::Settings;
 use sealfleet_ledger::Tables;
 
+use super::metrics::ByProject;
+
 /// A variable that is missing or unusable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("set the environment variable `{0}`: the function cannot start without it")]
@@ -52,6 +54,12 @@ pub fn pace() -> Pace {
         lease_seconds: seconds("SEALFLEET_LEASE_SECONDS", 30),
         resend_seconds: seconds("SEALFLEET_RESEND_SECONDS", 60),
     }
+}
+
+/// The projects that have metrics of their own.
+#[must_use]
+pub fn project_metrics() -> ByProject {
+    ByProject::parse(&setting("SEALFLEET_PROJECT_METRICS").unwrap_or_default())
 }
 
 /// How often a project's callers may call, unless the project has limits of its own.

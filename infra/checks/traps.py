@@ -511,8 +511,8 @@ def every_function_has_an_alarm_for_its_errors(t):
 # (namespace, metric, dimension) -> the template. A function's metrics are those that its code writes.
 WATCHED = {
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName"): "project",
-    ("Sealfleet", "DispatchRefusals", "Project"): "project",
-    ("Sealfleet", "ReadsUnexplained", "Project"): "project",
+    ("Sealfleet", "QueuedSeconds", "sweep"): "control",
+    ("Sealfleet", "DispatchRefusals", "sealfleet"): "control",
     ("AWS/ApiGateway", "5xx", "ApiId"): "control",
     ("AWS/Lambda", "Throttles", None): "control",
     ("Sealfleet", "FanOutsUnfinished", "sweep"): "control",
@@ -527,7 +527,7 @@ WATCHED = {
 
 @rule(lambda t: t.control["Resources"].pop("ObserveOrphanTasksAlarm"),
       lambda t: props(t.control, "FanOutsUnfinishedAlarm")["Dimensions"][0].update(Value="revoke"),
-      lambda t: props(t.project, "DispatchRefusalsAlarm").update(MetricName="Refusals"),
+      lambda t: props(t.control, "DispatchRefusalsAlarm").update(MetricName="Refusals"),
       lambda t: props(t.control, "DigestMissingAlarm").update(TreatMissingData="notBreaching"))
 def what_must_not_go_unnoticed_has_an_alarm(t):
     def is_on(alarm, namespace, metric, dimension):
@@ -543,6 +543,27 @@ def what_must_not_go_unnoticed_has_an_alarm(t):
         yield "a digest that is missing is missing data"
 
 
+@rule(lambda t: t.project["Parameters"]["QueueAgeSeconds"].update(Default=900),
+      lambda t: t.project["Resources"]["PullQueueAgeAlarm"].update(Condition="HasPullPool"),
+      lambda t: props(t.control, "StepsWaitingAlarm")["Dimensions"][0].update(Name="Project"))
+def a_project_costs_no_alarm_unless_it_asks_for_its_own(t):
+    if t.project["Parameters"]["QueueAgeSeconds"]["Default"] != 0:
+        yield "QueueAgeSeconds"
+    for name, resource in t.project["Resources"].items():
+        if resource["Type"] == "AWS::CloudWatch::Alarm" and not resource.get("Condition", "").endswith("Alarms"):
+            yield name
+    for name, alarm in t.of_type("AWS::CloudWatch::Alarm"):
+        if any(d["Name"] == "Project" for d in alarm["Properties"].get("Dimensions", [])):
+            yield f"{name}: a metric that only some projects have"
+
+
+@rule(lambda t: props(t.control, "TaskStateRule")["EventPattern"]["detail"].pop("lastStatus"),
+      lambda t: props(t.control, "TaskStateRule")["EventPattern"]["detail"].update(lastStatus=["STOPPED"]))
+def a_task_is_heard_of_when_it_runs_and_when_it_has_ended(t):
+    if props(t.control, "TaskStateRule")["EventPattern"]["detail"].get("lastStatus") != ["RUNNING", "STOPPED"]:
+        yield "TaskStateRule"
+
+
 @rule(lambda t: t.project["Resources"].pop("PullDeadLettersAlarm"),
       lambda t: t.control["Resources"].pop("EventFailuresAlarm"))
 def every_queue_of_failures_has_an_alarm(t):
@@ -556,7 +577,7 @@ def every_queue_of_failures_has_an_alarm(t):
 
 @rule(lambda t: props(t.control, "Dashboard")["DashboardBody"].update({"Fn::Sub": "{"}),
       lambda t: props(t.control, "Dashboard")["DashboardBody"].update({"Fn::Sub": '{"widgets": []}'}))
-def the_dashboard_shows_queues_export_refusals_fan_outs_orphans_and_use_by_project(t):
+def the_dashboard_shows_queues_streams_refusals_fan_outs_orphans_and_use(t):
     body = props(t.control, "Dashboard")["DashboardBody"]["Fn::Sub"]
     try:
         metrics = json.dumps([w["properties"]["metrics"] for w in json.loads(body)["widgets"]])

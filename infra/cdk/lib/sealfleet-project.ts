@@ -42,9 +42,9 @@ export interface SealfleetProjectProps {
    */
   readonly alarmTopic?: ITopic;
   /**
-   * Seconds that a message may wait before an alarm is raised.
+   * Seconds that a message may wait before an alarm of the project's own is raised.
    *
-   * @default 900
+   * @default 0 - no alarms of its own: those of the control plane watch all projects together
    */
   readonly queueAgeSeconds?: number;
   /**

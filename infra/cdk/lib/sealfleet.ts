@@ -96,11 +96,29 @@ export interface SealfleetProps {
    */
   readonly auditExpireDays?: number;
   /**
-   * Seconds for which export collects audit rows into one object.
+   * Seconds for which export collects audit rows into one object, unless `exportBatchSize` are there sooner.
    *
-   * @default 5
+   * @default 60
    */
   readonly exportWindowSeconds?: number;
+  /**
+   * Audit rows that export takes at once. A full batch does not wait for `exportWindowSeconds`.
+   *
+   * @default 1000
+   */
+  readonly exportBatchSize?: number;
+  /**
+   * Seconds that a step of any project may wait for its pool before an alarm is raised.
+   *
+   * @default 900
+   */
+  readonly queueAgeSeconds?: number;
+  /**
+   * Projects that get metrics of their own, or `*` for all. The others are only counted in the sums of the deployment.
+   *
+   * @default - none
+   */
+  readonly projectMetrics?: string[];
   /**
    * Seconds for which a claim lives without a heartbeat.
    *
@@ -218,6 +236,9 @@ export class Sealfleet extends Construct {
       AuditLockDays: props.auditLockDays,
       AuditExpireDays: props.auditExpireDays,
       ExportWindowSeconds: props.exportWindowSeconds,
+      ExportBatchSize: props.exportBatchSize,
+      QueueAgeSeconds: props.queueAgeSeconds,
+      ProjectMetrics: props.projectMetrics,
       LeaseSeconds: props.leaseSeconds,
       ResendSeconds: props.resendSeconds,
       ApiRateLimit: props.apiRateLimit,

@@ -41,11 +41,11 @@ pub struct Deploy {
     /// Days to keep the output of the project's sandboxes [default: unchanged; 90 at first]
     #[arg(long, value_name = "DAYS")]
     log_retention_days: Option<u32>,
-    /// Age of a waiting message, in seconds, that raises an alarm [default: unchanged; 900 at
-    /// first]
+    /// Age of a waiting message, in seconds, that raises an alarm of the project's own; 0 for no
+    /// alarms of its own [default: unchanged; 0 at first]
     #[arg(long, value_name = "SECONDS")]
     queue_age_seconds: Option<u32>,
-    /// SNS topic for the project's alarms [default: the control plane's]
+    /// SNS topic for the project's own alarms [default: the control plane's]
     #[arg(long, value_name = "ARN")]
     alarm_topic_arn: Option<String>,
 }
