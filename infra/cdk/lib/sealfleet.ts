@@ -194,10 +194,6 @@ export interface SealfleetProps {
 export class Sealfleet extends Construct {
   /** Base URL of the API, without a trailing slash. */
   public readonly apiUrl: string;
-  /** Id of the API. */
-  public readonly apiId: string;
-  /** Id of the private API that sandboxes call in the created VPC. Absent with your own network. */
-  public readonly sandboxApiId?: string;
   /** Name of the ledger table. */
   public readonly ledgerTableName: string;
   /** Name of the audit table. */
@@ -264,8 +260,6 @@ export class Sealfleet extends Construct {
       }
     }
     this.apiUrl = this.included.output('ApiUrl');
-    this.apiId = this.included.output('ApiId');
-    this.sandboxApiId = network ? undefined : this.included.output('SandboxApiId');
     this.ledgerTableName = this.included.output('LedgerTableName');
     this.auditTableName = this.included.output('AuditTableName');
     this.auditBucketName = this.included.output('AuditBucketName');

@@ -46,7 +46,6 @@ pub async fn deploy_project(
         ("Project", project),
         ("PullPool", pull_pool.unwrap_or_default()),
         ("FargatePool", fargate_pool.unwrap_or_default()),
-        ("ApiId", &stack.api_id),
         ("LocalEndpoint", &stack.endpoint),
     ];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));

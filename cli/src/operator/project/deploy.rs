@@ -103,14 +103,6 @@ impl Deploy {
             ("PullPool", pool(self.pull_pool.as_ref())),
             ("FargatePool", pool(self.fargate.fargate_pool.as_ref())),
             (
-                "ApiId",
-                Some(control.get("ApiId").map_err(Failure::other)?.to_owned()),
-            ),
-            (
-                "SandboxApiId",
-                Some(control.find("SandboxApiId").unwrap_or_default().to_owned()),
-            ),
-            (
                 "KmsKeyArn",
                 Some(control.find("KmsKeyArn").unwrap_or_default().to_owned()),
             ),
