@@ -190,11 +190,18 @@ def what_an_event_failed_on_is_kept(t):
 
 @rule(lambda t: props(t.control, "LedgerTable").pop("TimeToLiveSpecification"),
       lambda t: props(t.control, "AuditTable").update(TimeToLiveSpecification={"AttributeName": "x", "Enabled": True}))
-def the_ledger_forgets_what_has_expired_and_the_audit_trail_nothing(t):
-    if not props(t.control, "LedgerTable").get("TimeToLiveSpecification", {}).get("Enabled"):
-        yield "LedgerTable"
-    if "TimeToLiveSpecification" in props(t.control, "AuditTable"):
-        yield "AuditTable"
+def tables_forget_what_has_expired(t):
+    for name, table in t.of_type("AWS::DynamoDB::Table"):
+        if table["Properties"].get("TimeToLiveSpecification") != {"AttributeName": "expires_at", "Enabled": True}:
+            yield name
+
+
+@rule(lambda t: t.control["Parameters"]["TrailRetentionDays"].update(MinValue=14),
+      lambda t: t.control["Parameters"]["TrailRetentionDays"].update(Default=1))
+def an_entry_stays_in_the_table_for_longer_than_a_failed_export_waits(t):
+    days = t.control["Parameters"]["TrailRetentionDays"]
+    if 86400 * min(days["MinValue"], days["Default"]) <= props(t.control, "ExportFailures")["MessageRetentionPeriod"]:
+        yield "TrailRetentionDays"
 
 
 @rule(lambda t: props(t.control, "LedgerTable").pop("PointInTimeRecoverySpecification"),

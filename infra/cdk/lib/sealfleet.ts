@@ -96,6 +96,18 @@ export interface SealfleetProps {
    */
   readonly auditExpireDays?: number;
   /**
+   * Days for which the ledger keeps a run after its end.
+   *
+   * @default 90
+   */
+  readonly runRetentionDays?: number;
+  /**
+   * Days for which an entry stays in the audit table, at least 15. The archive keeps it for `auditExpireDays`.
+   *
+   * @default 30
+   */
+  readonly trailRetentionDays?: number;
+  /**
    * Seconds for which export collects audit rows into one object, unless `exportBatchSize` are there sooner.
    *
    * @default 60
@@ -231,6 +243,8 @@ export class Sealfleet extends Construct {
       AuditLockMode: props.auditLockMode,
       AuditLockDays: props.auditLockDays,
       AuditExpireDays: props.auditExpireDays,
+      RunRetentionDays: props.runRetentionDays,
+      TrailRetentionDays: props.trailRetentionDays,
       ExportWindowSeconds: props.exportWindowSeconds,
       ExportBatchSize: props.exportBatchSize,
       QueueAgeSeconds: props.queueAgeSeconds,

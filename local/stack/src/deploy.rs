@@ -174,7 +174,9 @@ impl Emulator {
             parameters: parameters.clone(),
         };
         let (_, outputs) = self.stacks.deploy(deployment, |_| ()).await?;
-        self.enable_expiry(outputs.get("LedgerTableName")?).await?;
+        for table in ["LedgerTableName", "AuditTableName"] {
+            self.enable_expiry(outputs.get(table)?).await?;
+        }
         self.lock_objects(outputs.get("AuditBucketName")?, &parameters)
             .await?;
         Ok(outputs)
