@@ -75,6 +75,8 @@ pub enum Metric {
     OrphanTasks,
     /// By function: fan-outs that were due and are not finished.
     FanOutsUnfinished,
+    /// By function: seconds for which a step of a run that was visited has waited for its pool.
+    QueuedSeconds,
     /// By function: audit records that could not be exported and were set aside.
     AuditSetAside,
     /// By function: digests of the exported trail that were written.
@@ -95,6 +97,7 @@ impl Metric {
             Self::ReadsUnexplained => "ReadsUnexplained",
             Self::OrphanTasks => "OrphanTasks",
             Self::FanOutsUnfinished => "FanOutsUnfinished",
+            Self::QueuedSeconds => "QueuedSeconds",
             Self::AuditSetAside => "AuditSetAside",
             Self::DigestsWritten => "DigestsWritten",
         }
@@ -104,6 +107,7 @@ impl Metric {
         match self {
             // CloudWatch has no unit for a product with seconds.
             Self::VcpuSeconds | Self::GbSeconds => "None",
+            Self::QueuedSeconds => "Seconds",
             _ => "Count",
         }
     }
@@ -255,7 +259,7 @@ mod tests {
     use super::*;
 
     const AT: Timestamp = Timestamp::from_millis(1_769_846_400_123);
-    const ALL: [Metric; 11] = [
+    const ALL: [Metric; 12] = [
         Metric::StepsStarted,
         Metric::StepsEnded,
         Metric::VcpuSeconds,
@@ -265,6 +269,7 @@ mod tests {
         Metric::ReadsUnexplained,
         Metric::OrphanTasks,
         Metric::FanOutsUnfinished,
+        Metric::QueuedSeconds,
         Metric::AuditSetAside,
         Metric::DigestsWritten,
     ];
