@@ -92,9 +92,8 @@ fn sequence_of(record: &Value) -> Option<String> {
 /// Whether DynamoDB removed the row by its time to live. Source: "DynamoDB Streams and Time to
 /// Live", Amazon DynamoDB Developer Guide.
 fn has_expired(record: &Value) -> bool {
-    let is = |pointer: &str, text: &str| {
-        record.pointer(pointer).and_then(Value::as_str) == Some(text)
-    };
+    let is =
+        |pointer: &str, text: &str| record.pointer(pointer).and_then(Value::as_str) == Some(text);
     is("/eventName", "REMOVE")
         && is("/userIdentity/type", "Service")
         && is("/userIdentity/principalId", "dynamodb.amazonaws.com")

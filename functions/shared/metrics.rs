@@ -190,8 +190,14 @@ impl Metrics {
         numbers: &[(Metric, f64)],
     ) {
         let mut sets = vec![[dimension.0]];
-        sets.extend(project.filter(|project| self.by_project.has(project)).map(|_| ["Project"]));
-        let named = [dimension].into_iter().chain(project.map(|name| ("Project", name)));
+        sets.extend(
+            project
+                .filter(|project| self.by_project.has(project))
+                .map(|_| ["Project"]),
+        );
+        let named = [dimension]
+            .into_iter()
+            .chain(project.map(|name| ("Project", name)));
         self.lines.write(line(&sets, named, at, numbers));
     }
 

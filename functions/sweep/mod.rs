@@ -168,7 +168,9 @@ fn waiting(ports: &Ports, due: &DueRun, run: &Run, now: Timestamp) {
         #[expect(clippy::cast_precision_loss, reason = "seconds of days")]
         let longest = [(Metric::QueuedSeconds, seconds as f64)];
         let project = due.scope.project().as_str();
-        ports.metrics.of_project_and_function(project, now, &longest);
+        ports
+            .metrics
+            .of_project_and_function(project, now, &longest);
     }
 }
 

@@ -321,7 +321,9 @@ async fn a_step_that_waits_is_counted_by_the_time_it_has_waited() {
         let seconds = lines.iter().map(seconds);
         seconds
             .filter_map(|line| line["QueuedSeconds"].as_f64())
-            .fold(None, |longest: Option<f64>, one| Some(longest.map_or(one, |l| l.max(one))))
+            .fold(None, |longest: Option<f64>, one| {
+                Some(longest.map_or(one, |l| l.max(one)))
+            })
     };
     let run_id = world.enqueue().await;
     world.sweep().await;

@@ -28,12 +28,12 @@ use serde_json::Value;
 use crate::problem::Code;
 use crate::types::{
     Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
-    EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer,
-    LimitsView, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectSummary,
-    ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
+    EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LimitsView,
+    Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectSummary, ProjectView,
+    QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
     RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView,
-    SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, WorkerRegistered,
-    WorkerView,
+    SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView,
+    WorkerRegistered, WorkerView,
 };
 
 #[derive(Clone, Copy, Debug)]

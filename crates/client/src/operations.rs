@@ -4,12 +4,12 @@
 use sealfleet_api::operations as ops;
 use sealfleet_api::types::{
     Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
-    EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer,
-    LimitsView, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectSummary,
-    ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
+    EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LimitsView,
+    Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectSummary, ProjectView,
+    QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
     RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView,
-    SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, WorkerRegistered,
-    WorkerView,
+    SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView,
+    WorkerRegistered, WorkerView,
 };
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;

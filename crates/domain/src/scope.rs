@@ -218,7 +218,11 @@ mod tests {
         let of = ProjectScope::of_execution_role;
         let scope = of("sealfleet-a--execution").expect("valid");
         assert_eq!(scope.project().as_str(), "a");
-        for bad in ["sealfleet-a--sandbox", "other-a--execution", "sealfleet---execution"] {
+        for bad in [
+            "sealfleet-a--sandbox",
+            "other-a--execution",
+            "sealfleet---execution",
+        ] {
             assert!(of(bad).is_err(), "{bad}");
         }
     }

@@ -198,7 +198,10 @@ async fn a_row_that_expires_is_no_removal() {
     let removed = |sequence: u64, kind: &str, principal: &str| {
         let mut record = record("a", "2026-01-31", sequence);
         record["eventName"] = json!("REMOVE");
-        record["dynamodb"].as_object_mut().unwrap().remove("NewImage");
+        record["dynamodb"]
+            .as_object_mut()
+            .unwrap()
+            .remove("NewImage");
         record["userIdentity"] = json!({ "type": kind, "principalId": principal });
         record
     };

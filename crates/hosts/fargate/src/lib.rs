@@ -187,7 +187,10 @@ impl SandboxHost for Fargate {
         let Settings {
             region, api_url, ..
         } = &self.settings;
-        definition_hash(template, &format!("{}|{region}|{api_url}", self.task_role()))
+        definition_hash(
+            template,
+            &format!("{}|{region}|{api_url}", self.task_role()),
+        )
     }
 
     /// Registers a task definition and answers its ARN.

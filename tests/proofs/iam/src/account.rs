@@ -325,7 +325,10 @@ impl Account {
                 project,
                 trust: Policy::parse(&trust)?,
                 policies,
-                documents: documents.into_iter().map(|(_, document)| document).collect(),
+                documents: documents
+                    .into_iter()
+                    .map(|(_, document)| document)
+                    .collect(),
                 session: match (kind, project) {
                     (Kind::Queue, Some(project)) => Some(session(project)?),
                     _ => None,
@@ -460,9 +463,10 @@ impl Account {
         holder: Option<&Role>,
     ) -> bool {
         let mut request = assuming(role, ACCOUNT);
-        request.context.extend(tags.iter().map(|(key, value)| {
-            (format!("aws:requesttag/{key}"), (*value).to_owned())
-        }));
+        request.context.extend(
+            tags.iter()
+                .map(|(key, value)| (format!("aws:requesttag/{key}"), (*value).to_owned())),
+        );
         let tagging = (!tags.is_empty()).then(|| Request {
             action: "sts:TagSession".to_owned(),
             ..request.clone()

@@ -587,7 +587,10 @@ impl Matrix {
                     let tags = role.tags.iter().copied().filter(|(key, _)| key != lacking);
                     let tags: Vec<_> = tags.collect();
                     if account.principal_may_assume(role, &tags, &holder.arn, Some(holder)) {
-                        may.insert(format!("function {} without the tag {lacking}", holder.name));
+                        may.insert(format!(
+                            "function {} without the tag {lacking}",
+                            holder.name
+                        ));
                     }
                 }
             }

@@ -198,11 +198,14 @@ fn more_permissions_are_seen() {
             "arn:aws:sqs:eu-west-1:111122223333:sealfleet-healthcare--edge",
         ),
     ] {
-        seen(&format!("{id}: {action} on {resource}"), |control, project| {
-            let of_project = project["Resources"][id].is_object();
-            let template = if of_project { project } else { control };
-            with(template, id, action, json!(resource));
-        });
+        seen(
+            &format!("{id}: {action} on {resource}"),
+            |control, project| {
+                let of_project = project["Resources"][id].is_object();
+                let template = if of_project { project } else { control };
+                with(template, id, action, json!(resource));
+            },
+        );
     }
 }
 
@@ -265,21 +268,31 @@ fn wider_resources_and_weaker_conditions_are_seen() {
             "those of projects that begin with its name",
             "sealfleet-${!aws:PrincipalTag/project}*--${!aws:PrincipalTag/pool}",
         ),
-        ("that of another tag", "sealfleet-${!aws:PrincipalTag/team}--edge"),
+        (
+            "that of another tag",
+            "sealfleet-${!aws:PrincipalTag/team}--edge",
+        ),
     ] {
-        seen(&format!("a worker's session reads {what} queue"), |control, _| {
-            statement(control, "WorkerQueueRole", "TaggedQueue")["Resource"] =
-                sub(&format!("arn:${{AWS::Partition}}:sqs:${{AWS::Region}}:${{AWS::AccountId}}:{queue}"));
-        });
+        seen(
+            &format!("a worker's session reads {what} queue"),
+            |control, _| {
+                statement(control, "WorkerQueueRole", "TaggedQueue")["Resource"] = sub(&format!(
+                    "arn:${{AWS::Partition}}:sqs:${{AWS::Region}}:${{AWS::AccountId}}:{queue}"
+                ));
+            },
+        );
     }
     for tag in ["aws:RequestTag/project", "aws:RequestTag/pool"] {
-        seen(&format!("a worker's session without {tag}"), |control, _| {
-            let trust = &mut control["Resources"]["WorkerQueueRole"]["Properties"]["AssumeRolePolicyDocument"];
-            trust["Statement"][0]["Condition"]["Null"]
-                .as_object_mut()
-                .unwrap()
-                .remove(tag);
-        });
+        seen(
+            &format!("a worker's session without {tag}"),
+            |control, _| {
+                let trust = &mut control["Resources"]["WorkerQueueRole"]["Properties"]["AssumeRolePolicyDocument"];
+                trust["Statement"][0]["Condition"]["Null"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove(tag);
+            },
+        );
     }
     seen("messages into any queue", |control, _| {
         statement(control, "FleetRole", "ProjectQueues")["Resource"] =
