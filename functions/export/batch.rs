@@ -6,9 +6,9 @@
 //! instead, Lambda splits the batch: its halves have other names, and events may then stand in two
 //! objects. Readers drop such doubles by `event_id` and `index`.
 //!
-//! Rows that expire are left out: DynamoDB itself removes them by the table's time to live, and says
-//! so in the record, which no caller can. What they said is in S3 since they were put. Any other
-//! removal is set aside, as is a row that takes another's place.
+//! Rows that expire are left out: DynamoDB itself removes them by the table's time to live, and
+//! says so in the record, which no caller can. What they said is in S3 since they were put. Any
+//! other removal is set aside, as is a row that takes another's place.
 //!
 //! Nothing blocks: a record that cannot be read is set aside as its own object. The records of one
 //! partition come in the order of their sequence numbers, so all between the two in an object's

@@ -8,11 +8,14 @@
 //! later does not lose it, and a test reads the very lines.
 //!
 //! A metric's names are the ones below, a project's and a function's: it has no field for a key's
-//! name or a value. CloudWatch bills each combination of a name and a dimension's value, so a project
-//! is a dimension only where the deployment asks for it ([`ByProject`]). What concerns projects is
-//! summed over the deployment, and each line names its project for whoever queries the log. Steps are counted where the ledger has stored their transition ([`Watch`]),
-//! which happens once however often an event or a request comes. A transition whose answer was lost
-//! is not counted: these are figures for watching, not for bills.
+//! name or a value. CloudWatch bills each combination of a name and a dimension's value, so a
+//! project is a dimension only where the deployment asks for it ([`ByProject`]). What concerns
+//! projects is summed over the deployment, and each line names its project for whoever queries the
+//! log.
+//!
+//! Steps are counted where the ledger has stored their transition ([`Watch`]), which happens once
+//! however often an event or a request comes. A transition whose answer was lost is not counted:
+//! these are figures for watching, not for bills.
 //!
 //! Source: "Specification: Embedded metric format", Amazon CloudWatch User Guide.
 

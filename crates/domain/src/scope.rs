@@ -135,9 +135,9 @@ impl ProjectScope {
             .ok_or_else(|| NoScope(name.to_owned()))
     }
 
-    /// The scope that a sandbox names, which is no evidence yet. It reaches one row, that of the run
-    /// which the sandbox names: the sandbox is told nothing unless that row says that this very
-    /// sandbox, which the platform verified, holds the step.
+    /// The scope that a sandbox names, which is no evidence yet. It reaches one row, that of the
+    /// run which the sandbox names: the sandbox is told nothing unless that row says that this
+    /// very sandbox, which the platform verified, holds the step.
     #[must_use]
     pub const fn named_by_sandbox(project: ProjectId) -> Self {
         Self(project)

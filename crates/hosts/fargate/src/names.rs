@@ -16,8 +16,8 @@ pub fn task_id(handle: &Handle) -> &str {
 pub const SANDBOX_ROLE: &str = "sealfleet-sandboxes";
 
 /// The task of a call that it made by its task role, from the caller's ARN as API Gateway verified
-/// it: `arn:aws:sts::ACCOUNT:assumed-role/sealfleet-sandboxes/TASK`. ECS alone assumes the role, and
-/// names its sessions by the tasks' ids, which never come twice.
+/// it: `arn:aws:sts::ACCOUNT:assumed-role/sealfleet-sandboxes/TASK`. ECS alone assumes the role,
+/// and names its sessions by the tasks' ids, which never come twice.
 ///
 /// # Errors
 /// When the ARN is not that of a sandbox's role session.
