@@ -118,6 +118,7 @@ async fn visit(ports: &Ports, due: &DueRun) -> Result<(), Error> {
         other => other?,
     };
     let now = ports.ledger.now();
+    waiting(ports, due, &run, now);
     for (step_id, step) in &run.steps {
         match &step.state {
             StepState::Queued { .. } => {
@@ -153,6 +154,24 @@ async fn visit(ports: &Ports, due: &DueRun) -> Result<(), Error> {
         })
     })
     .await
+}
+
+/// Tells how long a run's steps have waited for their pools. The alarm over all projects hangs on
+/// it: SQS only knows the age of messages, by queue.
+fn waiting(ports: &Ports, due: &DueRun, run: &Run, now: Timestamp) {
+    let since = run.steps.values().filter_map(|step| match step.state {
+        StepState::Queued { since, .. } => Some(since),
+        _ => None,
+    });
+    if let Some(since) = since.min() {
+        let seconds = now.millis_since(since) / 1000;
+        #[expect(clippy::cast_precision_loss, reason = "seconds of days")]
+        let longest = [(Metric::QueuedSeconds, seconds as f64)];
+        let project = due.scope.project().as_str();
+        ports
+            .metrics
+            .of_project_and_function(project, now, &longest);
+    }
 }
 
 /// A worker's hold: alive if its lease row says so.
