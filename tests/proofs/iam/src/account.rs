@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::policy::{Decision, Policy, Request};
-use crate::template::{ACCOUNT, API, REGION, SANDBOX_API, Template};
+use crate::template::{ACCOUNT, REGION, SANDBOX_API, Template};
 
 /// The projects. `health` begins `healthcare`: no pattern of one may reach the other.
 pub const PROJECTS: [&str; 3] = ["healthcare", "finance", "health"];
