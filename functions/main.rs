@@ -97,7 +97,7 @@ async fn main() -> Result<(), Error> {
     let name = setting("_HANDLER")?;
     let with = Wiring {
         config: sealfleet_aws::config::load().await,
-        metrics: Metrics::new(&name),
+        metrics: Metrics::new(&name, settings::project_metrics()),
     };
     let pace = settings::pace();
     match name.as_str() {

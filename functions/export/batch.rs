@@ -6,6 +6,10 @@
 //! instead, Lambda splits the batch: its halves have other names, and events may then stand in two
 //! objects. Readers drop such doubles by `event_id` and `index`.
 //!
+//! Rows that expire are left out: DynamoDB itself removes them by the table's time to live, and
+//! says so in the record, which no caller can. What they said is in S3 since they were put. Any
+//! other removal is set aside, as is a row that takes another's place.
+//!
 //! Nothing blocks: a record that cannot be read is set aside as its own object. The records of one
 //! partition come in the order of their sequence numbers, so all between the two in an object's
 //! name are in that object.
@@ -41,7 +45,7 @@ pub async fn export(ports: &Ports, records: &[Value]) -> DynamoDbEventResponse {
 
 async fn write_all(ports: &Ports, records: &[Value]) -> Result<(), Unavailable> {
     let mut parts: BTreeMap<Partition, Vec<(String, AuditEntry)>> = BTreeMap::new();
-    for record in records {
+    for record in records.iter().filter(|record| !has_expired(record)) {
         match read(record) {
             Ok((sequence, entry)) => {
                 let partition = (
@@ -83,6 +87,16 @@ fn sequence_of(record: &Value) -> Option<String> {
         .pointer("/dynamodb/SequenceNumber")
         .and_then(Value::as_str)
         .map(str::to_owned)
+}
+
+/// Whether DynamoDB removed the row by its time to live. Source: "DynamoDB Streams and Time to
+/// Live", Amazon DynamoDB Developer Guide.
+fn has_expired(record: &Value) -> bool {
+    let is =
+        |pointer: &str, text: &str| record.pointer(pointer).and_then(Value::as_str) == Some(text);
+    is("/eventName", "REMOVE")
+        && is("/userIdentity/type", "Service")
+        && is("/userIdentity/principalId", "dynamodb.amazonaws.com")
 }
 
 /// The entry of a record, with its sequence number; or why there is none.

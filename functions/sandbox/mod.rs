@@ -1,12 +1,13 @@
 //! `sandbox`: tells a Fargate sandbox which step it runs.
 //!
-//! The caller is known by its ECS task role: API Gateway verifies the signature, the role names the
-//! project, and the session of the role is named by the task. It gets only the step whose stored
-//! handle is that very task. So a sandbox cannot ask for another's step, and it needs no secret to
-//! authenticate with.
+//! The caller is known by its ECS task role: API Gateway verifies the signature, and the session of
+//! the role is named by the task. The caller says which claim it was launched for, its project
+//! included; that is no evidence, and addresses one row. It gets that claim's step only if the
+//! stored handle is that very task. So a sandbox cannot ask for another's step, of its own project
+//! or of another, and it needs no secret to authenticate with.
 
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::{LeaseRef, SandboxStep};
+use sealfleet_api::types::SandboxStep;
 use sealfleet_api::{Code, Problem};
 use sealfleet_fargate::names::task_id;
 use sealfleet_ledger::Ledger;
@@ -26,12 +27,12 @@ pub struct Ports {
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     route! { request, &();
-        GET_SANDBOX_STEP => |caller, ()| step(ports, caller, request);
+        GET_SANDBOX_STEP => |caller, ()| step(ports, caller);
     }
 }
 
-async fn step(ports: &Ports, caller: SandboxCaller, request: &Request) -> Answered {
-    let lease: LeaseRef = request.json()?;
+async fn step(ports: &Ports, caller: SandboxCaller) -> Answered {
+    let lease = caller.lease;
     let run = ports.ledger.run(&caller.scope, lease.run_id).await?;
     let hold = run.held(&lease.step_id, None, lease.fence)?;
     match &hold.handle {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sealfleet_api::http::Request;
 use sealfleet_api::operations::Credential as CredentialKind;
+use sealfleet_api::types::SandboxLease;
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::access::{Action, Decision, Principal, Resource, decide};
 use sealfleet_domain::credential::{Credential, Home, Presented};
@@ -233,9 +234,12 @@ pub struct KeyHolder {
     action: Action,
 }
 
-/// A sandbox, known by its ECS task role.
+/// A sandbox, known by the session of the sandboxes' role, and the claim that it says it was
+/// launched for. Nothing of the claim's is for it unless the claim's sandbox is this very task.
 pub struct SandboxCaller {
+    /// The project that it names.
     pub scope: ProjectScope,
+    pub lease: SandboxLease,
     /// The id of its ECS task.
     pub task_id: String,
     _admitted: Admitted,
@@ -456,7 +460,9 @@ impl<Way> Caller<Way> for SandboxCaller {
             .caller_arn
             .as_deref()
             .ok_or_else(Problem::unauthenticated)?;
-        let (scope, task_id) = sandbox_session(arn).map_err(|_| Problem::unauthenticated())?;
+        let task_id = sandbox_session(arn).map_err(|_| Problem::unauthenticated())?;
+        let lease: SandboxLease = request.json()?;
+        let scope = ProjectScope::named_by_sandbox(lease.project.clone());
         let principal = Principal::Sandbox {
             scope: scope.clone(),
             task_id: task_id.clone(),
@@ -465,6 +471,7 @@ impl<Way> Caller<Way> for SandboxCaller {
         authorise(&principal, action(request)?, project)?;
         Ok(Self {
             scope,
+            lease,
             task_id,
             _admitted: Admitted,
         })

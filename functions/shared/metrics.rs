@@ -8,12 +8,18 @@
 //! later does not lose it, and a test reads the very lines.
 //!
 //! A metric's names are the ones below, a project's and a function's: it has no field for a key's
-//! name or a value. Steps are counted where the ledger has stored their transition ([`Watch`]),
-//! which happens once however often an event or a request comes. A transition whose answer was lost
-//! is not counted: these are figures for watching, not for bills.
+//! name or a value. CloudWatch bills each combination of a name and a dimension's value, so a
+//! project is a dimension only where the deployment asks for it ([`ByProject`]). What concerns
+//! projects is summed over the deployment, and each line names its project for whoever queries the
+//! log.
+//!
+//! Steps are counted where the ledger has stored their transition ([`Watch`]), which happens once
+//! however often an event or a request comes. A transition whose answer was lost is not counted:
+//! these are figures for watching, not for bills.
 //!
 //! Source: "Specification: Embedded metric format", Amazon CloudWatch User Guide.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 
@@ -26,22 +32,47 @@ use serde_json::{Map, Value, json};
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "Sealfleet";
 
+/// The dimension of the sums over all projects, and its only value.
+const DEPLOYMENT: (&str, &str) = ("Deployment", "sealfleet");
+
+/// The projects that have metrics of their own: names, or `*` for all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ByProject(BTreeSet<String>);
+
+impl ByProject {
+    /// Reads the names from a list with commas. An empty list names none.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let names = text.split(',').map(str::trim);
+        Self(
+            names
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        )
+    }
+
+    fn has(&self, project: &str) -> bool {
+        self.0.contains(project) || self.0.contains("*")
+    }
+}
+
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
-    /// By project: sandboxes that started.
+    /// Of projects: sandboxes that started.
     StepsStarted,
-    /// By project: steps that ended, however they did.
+    /// Of projects: steps that ended, however they did.
     StepsEnded,
-    /// By project: seconds of hosted sandboxes, times their virtual CPUs.
+    /// Of projects: seconds of hosted sandboxes, times their virtual CPUs.
     VcpuSeconds,
-    /// By project: seconds of hosted sandboxes, times their gigabytes of memory.
+    /// Of projects: seconds of hosted sandboxes, times their gigabytes of memory.
     GbSeconds,
-    /// By project: launches that its pool or the host had no room for, or that the host refused.
+    /// Of projects: launches that its pool or the host had no room for, or that the host refused.
     DispatchRefusals,
-    /// By project: requests that were answered with 429.
+    /// Of projects: requests that were answered with 429.
     RequestsThrottled,
-    /// By project and by function: reads of secrets that no release explains.
+    /// Of projects, by function: reads of secrets that no release explains.
     ReadsUnexplained,
     /// By function: sandboxes that ran for a claim that was gone, and were stopped.
     OrphanTasks,
@@ -51,6 +82,8 @@ pub enum Metric {
     EntriesTampered,
     /// By function: due rows that a sweep had no time for.
     SweepLeft,
+    /// By function: seconds for which a step of a run that was visited has waited for its pool.
+    QueuedSeconds,
     /// By function: audit records that could not be exported and were set aside.
     AuditSetAside,
     /// By function: digests of the exported trail that were written.
@@ -73,6 +106,7 @@ impl Metric {
             Self::FanOutsUnfinished => "FanOutsUnfinished",
             Self::EntriesTampered => "EntriesTampered",
             Self::SweepLeft => "SweepLeft",
+            Self::QueuedSeconds => "QueuedSeconds",
             Self::AuditSetAside => "AuditSetAside",
             Self::DigestsWritten => "DigestsWritten",
         }
@@ -82,6 +116,7 @@ impl Metric {
         match self {
             // CloudWatch has no unit for a product with seconds.
             Self::VcpuSeconds | Self::GbSeconds => "None",
+            Self::QueuedSeconds => "Seconds",
             _ => "Count",
         }
     }
@@ -117,43 +152,62 @@ impl Lines for Mutex<Vec<String>> {
 #[derive(Clone)]
 pub struct Metrics {
     function: String,
+    by_project: ByProject,
     lines: Arc<dyn Lines>,
 }
 
 impl Metrics {
     /// The metrics of `function`, the name of its folder, to the function's log.
     #[must_use]
-    pub fn new(function: &str) -> Self {
-        Self::to(function, Arc::new(Stdout))
+    pub fn new(function: &str, by_project: ByProject) -> Self {
+        Self {
+            by_project,
+            ..Self::to(function, Arc::new(Stdout))
+        }
     }
 
-    /// The metrics of `function`, to `lines`.
+    /// The metrics of `function`, to `lines`. No project has metrics of its own.
     #[must_use]
     pub fn to(function: &str, lines: Arc<dyn Lines>) -> Self {
         Self {
             function: function.to_owned(),
+            by_project: ByProject::default(),
             lines,
         }
     }
 
-    /// Numbers of a project, or of the operators' `~system`.
+    /// Numbers of a project, or of the operators' `~system`, which are summed over all of them.
     pub fn of_project(&self, project: &str, at: Timestamp, numbers: &[(Metric, f64)]) {
-        self.lines.write(line(&[("Project", project)], at, numbers));
+        self.write(DEPLOYMENT, Some(project), at, numbers);
     }
 
     /// Numbers of this function.
     pub fn of_function(&self, at: Timestamp, numbers: &[(Metric, f64)]) {
-        self.lines
-            .write(line(&[("Function", &self.function)], at, numbers));
+        self.write(("Function", &self.function), None, at, numbers);
     }
 
-    /// Numbers of a project, which are this function's, too.
+    /// Numbers of a project that are summed by function.
     pub fn of_project_and_function(&self, project: &str, at: Timestamp, numbers: &[(Metric, f64)]) {
-        self.lines.write(line(
-            &[("Project", project), ("Function", &self.function)],
-            at,
-            numbers,
-        ));
+        self.write(("Function", &self.function), Some(project), at, numbers);
+    }
+
+    fn write(
+        &self,
+        dimension: (&str, &str),
+        project: Option<&str>,
+        at: Timestamp,
+        numbers: &[(Metric, f64)],
+    ) {
+        let mut sets = vec![[dimension.0]];
+        sets.extend(
+            project
+                .filter(|project| self.by_project.has(project))
+                .map(|_| ["Project"]),
+        );
+        let named = [dimension]
+            .into_iter()
+            .chain(project.map(|name| ("Project", name)));
+        self.lines.write(line(&sets, named, at, numbers));
     }
 
     /// What a sandbox of a project has used. To be told once for each sandbox.
@@ -188,9 +242,14 @@ impl Watch for Metrics {
     }
 }
 
-/// The line that says each of `numbers` once for each of `dimensions`.
-fn line(dimensions: &[(&str, &str)], at: Timestamp, numbers: &[(Metric, f64)]) -> String {
-    let sets: Vec<[&str; 1]> = dimensions.iter().map(|(name, _)| [*name]).collect();
+/// The line that says each of `numbers` once for each dimension of `sets`. `named` gives the
+/// dimensions' values, and what the log alone says.
+fn line<'a>(
+    sets: &[[&str; 1]],
+    named: impl Iterator<Item = (&'a str, &'a str)>,
+    at: Timestamp,
+    numbers: &[(Metric, f64)],
+) -> String {
     let metrics: Vec<Value> = numbers
         .iter()
         .map(|(metric, _)| json!({ "Name": metric.name(), "Unit": metric.unit() }))
@@ -201,11 +260,7 @@ fn line(dimensions: &[(&str, &str)], at: Timestamp, numbers: &[(Metric, f64)]) -
         "_aws".to_owned(),
         json!({ "Timestamp": at.millis(), "CloudWatchMetrics": [directive] }),
     );
-    members.extend(
-        dimensions
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), json!(value))),
-    );
+    members.extend(named.map(|(name, value)| (name.to_owned(), json!(value))));
     members.extend(
         numbers
             .iter()
@@ -230,13 +285,22 @@ mod tests {
         Metric::OrphanTasks,
         Metric::FanOutsUnfinished,
         Metric::SweepLeft,
+        Metric::QueuedSeconds,
         Metric::AuditSetAside,
         Metric::DigestsWritten,
     ];
 
     fn written(write: impl Fn(&Metrics)) -> Vec<Value> {
+        written_with("", write)
+    }
+
+    fn written_with(by_project: &str, write: impl Fn(&Metrics)) -> Vec<Value> {
         let lines = Arc::new(Mutex::new(Vec::new()));
-        write(&Metrics::to("observe", lines.clone()));
+        let metrics = Metrics {
+            by_project: ByProject::parse(by_project),
+            ..Metrics::to("observe", lines.clone())
+        };
+        write(&metrics);
         let lines = lines.lock().unwrap();
         lines
             .iter()
@@ -255,7 +319,8 @@ mod tests {
         );
         let directives = metadata["CloudWatchMetrics"].as_array().unwrap();
         assert_eq!(directives.len(), 1);
-        let mut targets = vec!["_aws"];
+        // The project is named in the log whether it is a dimension or not.
+        let mut targets = vec!["_aws", "Project"];
         for directive in directives {
             assert!((1..=1024).contains(&directive["Namespace"].as_str().unwrap().len()));
             for set in directive["Dimensions"].as_array().unwrap() {
@@ -302,12 +367,31 @@ mod tests {
                 );
                 assert_eq!(line[metric.name()], 2.0);
             }
+            let sets = |line: &Value| line["_aws"]["CloudWatchMetrics"][0]["Dimensions"].clone();
             assert_eq!(lines[0]["Project"], "healthcare");
+            assert_eq!(sets(&lines[0]), json!([["Deployment"]]));
             assert_eq!(lines[1]["Function"], "observe");
-            assert_eq!(
-                lines[2]["_aws"]["CloudWatchMetrics"][0]["Dimensions"],
-                json!([["Project"], ["Function"]])
-            );
+            assert_eq!(sets(&lines[1]), json!([["Function"]]));
+            assert_eq!(lines[2]["Project"], "~system");
+            assert_eq!(sets(&lines[2]), json!([["Function"]]));
+        }
+    }
+
+    #[test]
+    fn a_project_is_a_dimension_only_where_it_is_asked_for() {
+        let own = |asked: &str, project: &str| {
+            let lines = written_with(asked, |metrics| {
+                metrics.of_project(project, AT, &[(Metric::StepsEnded, 1.0)]);
+            });
+            check(&lines[0]);
+            let sets = &lines[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"];
+            assert_eq!(sets[0], json!(["Deployment"]), "the sum has every project");
+            sets.as_array().unwrap().contains(&json!(["Project"]))
+        };
+        assert!(own("finance, healthcare", "healthcare"));
+        assert!(own("*", "healthcare"));
+        for asked in ["", "finance", "health", "healthcare-2"] {
+            assert!(!own(asked, "healthcare"), "{asked}");
         }
     }
 

@@ -6,6 +6,8 @@ use sealfleet_domain::run::Pace;
 use sealfleet_fargate::Settings;
 use sealfleet_ledger::Tables;
 
+use super::metrics::ByProject;
+
 /// A variable that is missing or unusable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("set the environment variable `{0}`: the function cannot start without it")]
@@ -26,11 +28,11 @@ pub fn setting(name: &'static str) -> Result<String, MissingSetting> {
         .ok_or(MissingSetting(name))
 }
 
-fn seconds(name: &'static str, otherwise: i64) -> i64 {
+fn positive(name: &'static str, otherwise: i64) -> i64 {
     setting(name)
         .ok()
         .and_then(|text| text.parse().ok())
-        .filter(|seconds| *seconds > 0)
+        .filter(|number| *number > 0)
         .unwrap_or(otherwise)
 }
 
@@ -49,9 +51,28 @@ pub fn tables() -> Result<Tables, MissingSetting> {
 #[must_use]
 pub fn pace() -> Pace {
     Pace {
-        lease_seconds: seconds("SEALFLEET_LEASE_SECONDS", 30),
-        resend_seconds: seconds("SEALFLEET_RESEND_SECONDS", 60),
+        lease_seconds: positive("SEALFLEET_LEASE_SECONDS", 30),
+        resend_seconds: positive("SEALFLEET_RESEND_SECONDS", 60),
     }
+}
+
+/// Days for which a run is kept after its end, and with it what only serves it: leases, identities,
+/// idempotency keys.
+#[must_use]
+pub fn run_retention_days() -> i64 {
+    positive("SEALFLEET_RUN_RETENTION_DAYS", 90)
+}
+
+/// Days for which an entry stays in the audit table. The archive keeps what it says.
+#[must_use]
+pub fn trail_retention_days() -> i64 {
+    positive("SEALFLEET_TRAIL_RETENTION_DAYS", 30)
+}
+
+/// The projects that have metrics of their own.
+#[must_use]
+pub fn project_metrics() -> ByProject {
+    ByProject::parse(&setting("SEALFLEET_PROJECT_METRICS").unwrap_or_default())
 }
 
 /// How often a project's callers may call, unless the project has limits of its own.

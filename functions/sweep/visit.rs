@@ -71,6 +71,7 @@ pub async fn look(ports: &Ports, due: DueRun) -> Result<Looked, Error> {
         other => other?,
     };
     let now = ports.ledger.now();
+    waiting(ports, &due, &run, now);
     let visit = Box::new(Visit {
         due,
         run,
@@ -85,6 +86,24 @@ pub async fn look(ports: &Ports, due: DueRun) -> Result<Looked, Error> {
         return Ok(Looked::Resend(visit));
     }
     carry_out(ports, &visit).await.map(|()| Looked::Done)
+}
+
+/// Tells how long a run's steps have waited for their pools. The alarm over all projects hangs on
+/// it: SQS only knows the age of messages, by queue.
+fn waiting(ports: &Ports, due: &DueRun, run: &Run, now: Timestamp) {
+    let since = run.steps.values().filter_map(|step| match step.state {
+        StepState::Queued { since, .. } => Some(since),
+        _ => None,
+    });
+    if let Some(since) = since.min() {
+        let seconds = now.millis_since(since) / 1000;
+        #[expect(clippy::cast_precision_loss, reason = "seconds of days")]
+        let longest = [(Metric::QueuedSeconds, seconds as f64)];
+        let project = due.scope.project().as_str();
+        ports
+            .metrics
+            .of_project_and_function(project, now, &longest);
+    }
 }
 
 /// Whether a step is due for something else than its message.

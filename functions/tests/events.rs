@@ -12,8 +12,8 @@ use sealfleet_api::Problem;
 use sealfleet_api::http::Request;
 use sealfleet_api::types::{
     ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
-    Heartbeat, LeaseRef, PreviewRevocation, ProfileContent, QueueMessage, RegisterWorker,
-    ReportStep, ResolveCascade, Revoke, SetLimits, StartStep,
+    Heartbeat, PreviewRevocation, ProfileContent, QueueMessage, RegisterWorker, ReportStep,
+    ResolveCascade, Revoke, SandboxLease, SetLimits, StartStep,
 };
 use sealfleet_aws::queues::scope_of_queue;
 use sealfleet_domain::cascade::Bindings;
@@ -197,7 +197,7 @@ fn body(route: &str, request: &Request) -> Result<(), Problem> {
         "POST /v1/heartbeats" => request.json::<Heartbeat>().map(drop),
         "POST /v1/starts" => request.json::<StartStep>().map(drop),
         "POST /v1/reports" => request.json::<ReportStep>().map(drop),
-        "POST /v1/sandbox/step" => request.json::<LeaseRef>().map(drop),
+        "POST /v1/sandbox/step" => request.json::<SandboxLease>().map(drop),
         _ => {
             assert!(request.body().is_empty(), "`{route}` takes no body");
             Ok(())

@@ -23,7 +23,7 @@ use sealfleet_test_fakes::ports::Ports;
 use sealfleet_test_fakes::random::Random;
 use sealfleet_test_fakes::stage::{self, Stage};
 use sealfleet_versions::Versions;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Runs sandboxes in a map.
 #[derive(Clone)]
@@ -347,4 +347,29 @@ async fn a_host_is_asked_about_many_sandboxes_at_once() {
     assert_eq!(running, 140, "each has its own answer");
     let state = world.state(*gone).await;
     assert!(matches!(state, StepState::Queued { .. }), "{state:?}");
+}
+
+#[tokio::test]
+async fn a_step_that_waits_is_counted_by_the_time_it_has_waited() {
+    let world = World::new().await;
+    let longest = || {
+        let lines = world.lines.lock().unwrap();
+        let seconds = |line: &String| serde_json::from_str::<Value>(line).unwrap();
+        let seconds = lines.iter().map(seconds);
+        seconds
+            .filter_map(|line| line["QueuedSeconds"].as_f64())
+            .fold(None, |longest: Option<f64>, one| {
+                Some(longest.map_or(one, |l| l.max(one)))
+            })
+    };
+    let run_id = world.enqueue().await;
+    world.sweep().await;
+    assert_eq!(longest(), Some(120.0));
+    world.sweep().await;
+    assert_eq!(longest(), Some(240.0));
+    // A step that somebody has taken does not wait.
+    assert!(world.deliver(run_id).await);
+    world.lines.lock().unwrap().clear();
+    world.sweep().await;
+    assert_eq!(longest(), None);
 }

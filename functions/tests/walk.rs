@@ -394,10 +394,10 @@ async fn revocations(walk: &mut Walk, admin: &str) {
         .find_map(|step| step.state.hold())
         .unwrap_or_else(|| panic!("nothing is held: {stored:?}"));
     let task = task_id(hold.handle.as_ref().unwrap()).to_owned();
-    let lease = json!({ "run_id": run, "step_id": "a", "fence": hold.fence });
+    let lease = json!({ "project": OWN, "run_id": run, "step_id": "a", "fence": hold.fence });
     let request = Sent {
         body: Some(lease.to_string()),
-        sandbox: Some((OWN, task)),
+        sandbox: Some(task),
         ..Sent::default()
     };
     walk.send("POST", "/v1/sandbox/step", request).await;

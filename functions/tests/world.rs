@@ -44,6 +44,8 @@ pub const FARGATE: &str = "fargate";
 pub const CRM: &str = "crm";
 /// The id of the ECS task that the sandbox is.
 pub const TASK: &str = "0123456789abcdef0123456789abcdef";
+/// The id of the ECS task that a sandbox of another project is.
+pub const FOREIGN_TASK: &str = "fedcba9876543210fedcba9876543210";
 /// 2027-01-15T08:00:00Z.
 const BEGINNING: i64 = 1_800_000_000_000;
 /// Milliseconds that pass with each request, so that rates allow any number of them.
@@ -368,8 +370,8 @@ impl World {
             request.body = Some(asked.body.to_string());
         }
         request.sandbox = match who {
-            Who::Sandbox => Some((OWN, TASK.to_owned())),
-            Who::ForeignSandbox => Some((OTHER, TASK.to_owned())),
+            Who::Sandbox => Some(TASK.to_owned()),
+            Who::ForeignSandbox => Some(FOREIGN_TASK.to_owned()),
             _ => None,
         };
         self.send(operation.method, &path, request).await
@@ -489,8 +491,8 @@ pub struct Sent {
     pub headers: BTreeMap<&'static str, String>,
     pub query: Value,
     pub body: Option<String>,
-    /// Project and task of a sandbox that signs with its role.
-    pub sandbox: Option<(&'static str, String)>,
+    /// Task of a sandbox that signs with its role.
+    pub sandbox: Option<String>,
 }
 
 /// The event as API Gateway sends it.
@@ -503,9 +505,8 @@ fn event(method: &str, path: &str, request: Sent) -> ApiGatewayV2httpRequest {
         headers.insert("authorization", format!("Bearer {}", request.credential));
     }
     let mut context = json!({ "http": { "method": method, "path": path } });
-    if let Some((project, task)) = request.sandbox {
-        let arn =
-            format!("arn:aws:sts::000000000000:assumed-role/sealfleet-{project}--sandbox/{task}");
+    if let Some(task) = request.sandbox {
+        let arn = format!("arn:aws:sts::000000000000:assumed-role/sealfleet-sandboxes/{task}");
         context["authorizer"] = json!({ "iam": { "userArn": arn } });
     }
     let query = if request.query.is_null() {

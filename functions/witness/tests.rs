@@ -353,7 +353,7 @@ async fn only_the_task_of_the_claim_explains() {
             Unexplained::NotAnExecutionRole,
         ),
         (
-            format!("111122223333:assumed-role/sealfleet-healthcare--sandbox/{TASK}"),
+            format!("111122223333:assumed-role/sealfleet-sandboxes/{TASK}"),
             Unexplained::NotAnExecutionRole,
         ),
         (

@@ -194,11 +194,18 @@ def what_an_event_failed_on_is_kept(t):
 
 @rule(lambda t: props(t.control, "LedgerTable").pop("TimeToLiveSpecification"),
       lambda t: props(t.control, "AuditTable").update(TimeToLiveSpecification={"AttributeName": "x", "Enabled": True}))
-def the_ledger_forgets_what_has_expired_and_the_audit_trail_nothing(t):
-    if not props(t.control, "LedgerTable").get("TimeToLiveSpecification", {}).get("Enabled"):
-        yield "LedgerTable"
-    if "TimeToLiveSpecification" in props(t.control, "AuditTable"):
-        yield "AuditTable"
+def tables_forget_what_has_expired(t):
+    for name, table in t.of_type("AWS::DynamoDB::Table"):
+        if table["Properties"].get("TimeToLiveSpecification") != {"AttributeName": "expires_at", "Enabled": True}:
+            yield name
+
+
+@rule(lambda t: t.control["Parameters"]["TrailRetentionDays"].update(MinValue=14),
+      lambda t: t.control["Parameters"]["TrailRetentionDays"].update(Default=1))
+def an_entry_stays_in_the_table_for_longer_than_a_failed_export_waits(t):
+    days = t.control["Parameters"]["TrailRetentionDays"]
+    if 86400 * min(days["MinValue"], days["Default"]) <= props(t.control, "ExportFailures")["MessageRetentionPeriod"]:
+        yield "TrailRetentionDays"
 
 
 @rule(lambda t: props(t.control, "LedgerTable").pop("PointInTimeRecoverySpecification"),
@@ -305,8 +312,9 @@ DENIES = {
       lambda t: props(t.control, "ExportRole").update(ManagedPolicyArns=["arn:aws:iam::aws:policy/ReadOnlyAccess"]),
       lambda t: props(t.control, "FlowRole").pop("ManagedPolicyArns"))
 def the_denies_are_on_every_role_of_the_control_plane(t):
+    # Those of sandboxes and of workers are not the control plane's.
     for name, resource in t.control["Resources"].items():
-        if resource["Type"] == "AWS::IAM::Role" and {"Ref": "ControlPlaneDenies"} not in resource["Properties"].get("ManagedPolicyArns", []):
+        if resource["Type"] == "AWS::IAM::Role" and resource["Properties"]["Path"] == "/sealfleet/control/" and {"Ref": "ControlPlaneDenies"} not in resource["Properties"].get("ManagedPolicyArns", []):
             yield name
 
 
@@ -370,8 +378,8 @@ def roles_are_passed_by_path_and_to_ecs_tasks_alone(t):
     for name, statement in t.allows():
         if "iam:PassRole" not in listed(statement["Action"]):
             continue
-        paths = [{"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/sealfleet/project/sealfleet-*--" + kind}
-                 for kind in ("execution", "sandbox")]
+        paths = [{"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/sealfleet/" + role}
+                 for role in ("project/sealfleet-*--execution", "shared/sealfleet-sandboxes")]
         if statement["Resource"] != paths:
             yield f"{name}: other roles"
         if statement.get("Condition") != {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}:
@@ -393,7 +401,7 @@ def execution(t):
 
 @rule(lambda t: execution(t)[0].pop("Condition"),
       lambda t: execution(t)[0].update(Resource={"Fn::Sub": "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:sealfleet/*"}),
-      lambda t: props(t.project, "SandboxRole")["Policies"][0]["PolicyDocument"]["Statement"][0].update(Action="secretsmanager:GetSecretValue"))
+      lambda t: props(t.control, "SandboxTaskRole")["Policies"][0]["PolicyDocument"]["Statement"][0].update(Action="secretsmanager:GetSecretValue"))
 def only_the_execution_role_reads_secrets_and_only_tagged_ones_of_its_project(t):
     for name, statement in t.allows():
         if not any(a.startswith("secretsmanager:") and a != "secretsmanager:DescribeSecret" for a in listed(statement["Action"])):
@@ -424,35 +432,63 @@ def nobody_opens_a_shell_in_a_sandbox(t):
             yield name
 
 
-@rule(lambda t: props(t.project, "SandboxRole")["Policies"][0]["PolicyDocument"]["Statement"].append(
+@rule(lambda t: props(t.control, "SandboxTaskRole")["Policies"][0]["PolicyDocument"]["Statement"].append(
           {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "x"}),
-      lambda t: props(t.project, "SandboxRole").update(ManagedPolicyArns=["x"]))
+      lambda t: props(t.control, "SandboxTaskRole").update(ManagedPolicyArns=["x"]))
 def a_sandbox_may_call_its_own_route_and_nothing_else(t):
-    role = props(t.project, "SandboxRole")
+    role = props(t.control, "SandboxTaskRole")
     statements = [s for p in role["Policies"] for s in p["PolicyDocument"]["Statement"]]
     if [s["Action"] for s in statements] != ["execute-api:Invoke"] or "ManagedPolicyArns" in role:
-        yield "SandboxRole"
-    if "POST/v1/sandbox/step" not in json.dumps(statements[0]["Resource"]):
-        yield "SandboxRole: another route"
+        yield "SandboxTaskRole"
+    if json.dumps(statements[0]["Resource"]).count("POST/v1/sandbox/step") != 2:
+        yield "SandboxTaskRole: another route"
 
 
-@rule(lambda t: props(t.project, "ExecutionRole").update(AssumeRolePolicyDocument=props(t.project, "QueueRole")["AssumeRolePolicyDocument"]),
-      lambda t: props(t.project, "QueueRole")["AssumeRolePolicyDocument"]["Statement"][0].update(Principal={"AWS": "*"}))
-def roles_of_a_project_are_assumed_by_whom_they_are_for(t):
-    for name in ("ExecutionRole", "SandboxRole"):
-        trusts = props(t.project, name)["AssumeRolePolicyDocument"]["Statement"]
+@rule(lambda t: props(t.project, "ExecutionRole").update(AssumeRolePolicyDocument=props(t.control, "WorkerQueueRole")["AssumeRolePolicyDocument"]),
+      lambda t: props(t.control, "SandboxTaskRole")["AssumeRolePolicyDocument"]["Statement"][0].pop("Condition"),
+      lambda t: props(t.control, "WorkerQueueRole")["AssumeRolePolicyDocument"]["Statement"][0].update(Principal={"AWS": "*"}))
+def roles_of_sandboxes_and_workers_are_assumed_by_whom_they_are_for(t):
+    for template, name in ((t.project, "ExecutionRole"), (t.control, "SandboxTaskRole")):
+        trusts = props(template, name)["AssumeRolePolicyDocument"]["Statement"]
         if [s["Principal"] for s in trusts] != [{"Service": "ecs-tasks.amazonaws.com"}]:
             yield name
-    trusts = props(t.project, "QueueRole")["AssumeRolePolicyDocument"]["Statement"]
-    if len(trusts) != 1 or not json.dumps(trusts[0]["Principal"]).endswith('role/sealfleet/control/sealfleet-claim"}}'):
-        yield "QueueRole"
+        if any("aws:SourceAccount" not in json.dumps(s.get("Condition", {})) for s in trusts):
+            yield f"{name}: of any account"
+    trusts = props(t.control, "WorkerQueueRole")["AssumeRolePolicyDocument"]["Statement"]
+    if [s["Principal"] for s in trusts] != [{"AWS": {"Fn::GetAtt": ["ClaimRole", "Arn"]}}]:
+        yield "WorkerQueueRole"
+
+
+def queue_trust(t):
+    return props(t.control, "WorkerQueueRole")["AssumeRolePolicyDocument"]["Statement"][0]
+
+
+@rule(lambda t: queue_trust(t)["Condition"]["Null"].pop("aws:RequestTag/project"),
+      lambda t: queue_trust(t)["Condition"]["Null"].update({"aws:RequestTag/pool": "true"}),
+      lambda t: props(t.control, "WorkerQueueRole")["Policies"][0]["PolicyDocument"]["Statement"][0]["Resource"]["Fn::If"].reverse())
+def a_workers_session_reaches_the_one_queue_that_its_tags_name(t):
+    queue = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:sealfleet-${!aws:PrincipalTag/project}--${!aws:PrincipalTag/pool}"
+    statement = props(t.control, "WorkerQueueRole")["Policies"][0]["PolicyDocument"]["Statement"][0]
+    resource = statement["Resource"].get("Fn::If", [None, None, None])
+    if resource[0] != "IsLocal" or resource[2] != {"Fn::Sub": queue}:
+        yield "another queue"
+    if queue_trust(t)["Condition"] != {"Null": {"aws:RequestTag/project": "false", "aws:RequestTag/pool": "false"}}:
+        yield "without tags"
+
+
+@rule(lambda t: t.project["Resources"].update(Another=copy.deepcopy(t.project["Resources"]["ExecutionRole"])))
+def a_project_has_one_role_at_most(t):
+    # An account has 1,000 roles unless AWS raises it.
+    roles = [name for name, resource in t.project["Resources"].items() if resource["Type"] == "AWS::IAM::Role"]
+    if roles != ["ExecutionRole"] or t.project["Resources"]["ExecutionRole"].get("Condition") != "HasFargatePool":
+        yield ", ".join(roles)
 
 
 # ---------------------------------------------------------------- projects
 
 
 @rule(lambda t: props(t.project, "PullQueue").update(QueueName={"Fn::Sub": "sealfleet-${Project}-${PullPool}"}),
-      lambda t: props(t.project, "SandboxRole").update(RoleName="sealfleet-sandbox"),
+      lambda t: props(t.project, "ExecutionRole").update(RoleName="sealfleet-execution"),
       lambda t: props(t.project, "Logs").update(LogGroupName="/sealfleet/all"),
       lambda t: t.project["Parameters"]["Project"].update(AllowedPattern=".*"))
 def no_two_projects_can_share_a_name(t):
@@ -515,8 +551,8 @@ def every_function_has_an_alarm_for_its_errors(t):
 # (namespace, metric, dimension) -> the template. A function's metrics are those that its code writes.
 WATCHED = {
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName"): "project",
-    ("Sealfleet", "DispatchRefusals", "Project"): "project",
-    ("Sealfleet", "ReadsUnexplained", "Project"): "project",
+    ("Sealfleet", "QueuedSeconds", "sweep"): "control",
+    ("Sealfleet", "DispatchRefusals", "sealfleet"): "control",
     ("AWS/ApiGateway", "5xx", "ApiId"): "control",
     ("AWS/Lambda", "Throttles", None): "control",
     ("Sealfleet", "FanOutsUnfinished", "sweep"): "control",
@@ -531,7 +567,7 @@ WATCHED = {
 
 @rule(lambda t: t.control["Resources"].pop("ObserveOrphanTasksAlarm"),
       lambda t: props(t.control, "FanOutsUnfinishedAlarm")["Dimensions"][0].update(Value="revoke"),
-      lambda t: props(t.project, "DispatchRefusalsAlarm").update(MetricName="Refusals"),
+      lambda t: props(t.control, "DispatchRefusalsAlarm").update(MetricName="Refusals"),
       lambda t: props(t.control, "DigestMissingAlarm").update(TreatMissingData="notBreaching"))
 def what_must_not_go_unnoticed_has_an_alarm(t):
     def is_on(alarm, namespace, metric, dimension):
@@ -547,6 +583,27 @@ def what_must_not_go_unnoticed_has_an_alarm(t):
         yield "a digest that is missing is missing data"
 
 
+@rule(lambda t: t.project["Parameters"]["QueueAgeSeconds"].update(Default=900),
+      lambda t: t.project["Resources"]["PullQueueAgeAlarm"].update(Condition="HasPullPool"),
+      lambda t: props(t.control, "StepsWaitingAlarm")["Dimensions"][0].update(Name="Project"))
+def a_project_costs_no_alarm_unless_it_asks_for_its_own(t):
+    if t.project["Parameters"]["QueueAgeSeconds"]["Default"] != 0:
+        yield "QueueAgeSeconds"
+    for name, resource in t.project["Resources"].items():
+        if resource["Type"] == "AWS::CloudWatch::Alarm" and not resource.get("Condition", "").endswith("Alarms"):
+            yield name
+    for name, alarm in t.of_type("AWS::CloudWatch::Alarm"):
+        if any(d["Name"] == "Project" for d in alarm["Properties"].get("Dimensions", [])):
+            yield f"{name}: a metric that only some projects have"
+
+
+@rule(lambda t: props(t.control, "TaskStateRule")["EventPattern"]["detail"].pop("lastStatus"),
+      lambda t: props(t.control, "TaskStateRule")["EventPattern"]["detail"].update(lastStatus=["STOPPED"]))
+def a_task_is_heard_of_when_it_runs_and_when_it_has_ended(t):
+    if props(t.control, "TaskStateRule")["EventPattern"]["detail"].get("lastStatus") != ["RUNNING", "STOPPED"]:
+        yield "TaskStateRule"
+
+
 @rule(lambda t: t.project["Resources"].pop("PullDeadLettersAlarm"),
       lambda t: t.control["Resources"].pop("EventFailuresAlarm"))
 def every_queue_of_failures_has_an_alarm(t):
@@ -560,7 +617,7 @@ def every_queue_of_failures_has_an_alarm(t):
 
 @rule(lambda t: props(t.control, "Dashboard")["DashboardBody"].update({"Fn::Sub": "{"}),
       lambda t: props(t.control, "Dashboard")["DashboardBody"].update({"Fn::Sub": '{"widgets": []}'}))
-def the_dashboard_shows_queues_export_refusals_fan_outs_orphans_and_use_by_project(t):
+def the_dashboard_shows_queues_streams_refusals_fan_outs_orphans_and_use(t):
     body = props(t.control, "Dashboard")["DashboardBody"]["Fn::Sub"]
     try:
         metrics = json.dumps([w["properties"]["metrics"] for w in json.loads(body)["widgets"]])

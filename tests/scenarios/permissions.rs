@@ -458,7 +458,11 @@ impl Here<'_> {
             "sts" => form(
                 "sts",
                 "2011-06-15",
-                format!("RoleArn={resource}&RoleSessionName=x7"),
+                // The queue role admits no session without both tags.
+                format!(
+                    "RoleArn={resource}&RoleSessionName=x7&Tags.member.1.Key=project&Tags.member.1.Value=x7\
+                     &Tags.member.2.Key=pool&Tags.member.2.Value=x7"
+                ),
             ),
             "cloudformation" => form("cloudformation", "2010-05-15", "StackName=x7".to_owned()),
             "ec2" => form("ec2", "2016-11-15", "ImageId=x7".to_owned()),

@@ -230,7 +230,7 @@ def call(service, headers, body):
         return f"{error.code} " + error.read().decode()
 who = call("sts", {"content-type": "application/x-www-form-urlencoded"}, "Action=GetCallerIdentity&Version=2011-06-15")
 print(who)
-if "sealfleet-PROJECT--sandbox" not in who: sys.exit(9)
+if "assumed-role/sealfleet-sandboxes/" not in who: sys.exit(9)
 target = {"content-type": "application/x-amz-json-1.1", "x-amz-target": "secretsmanager.GetSecretValue"}
 answer = call("secretsmanager", target, json.dumps({"SecretId": "SECRET"}))
 print(answer)

@@ -28,12 +28,12 @@ use serde_json::Value;
 use crate::problem::Code;
 use crate::types::{
     Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
-    EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef,
-    LimitsView, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectSummary,
-    ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
+    EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LimitsView,
+    Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectSummary, ProjectView,
+    QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
     RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView,
-    SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, WorkerRegistered,
-    WorkerView,
+    SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView,
+    WorkerRegistered, WorkerView,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -816,7 +816,7 @@ operations! {
         SANDBOXES,
     )
         .does("Tells a Fargate sandbox which step it runs.")
-        .takes::<LeaseRef>()
+        .takes::<SandboxLease>()
         .gives::<SandboxStep>(200, "The command, and the names of its secrets.")
         .refuses(&[Code::NotFound, Code::StaleFence, Code::NotReady]);
 

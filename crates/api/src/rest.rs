@@ -73,7 +73,7 @@ mod tests {
     use crate::http::{Answer, Request, respond};
     use serde_json::json;
 
-    const ARN: &str = "arn:aws:sts::000000000000:assumed-role/sealfleet-healthcare--sandbox/0123";
+    const ARN: &str = "arn:aws:sts::000000000000:assumed-role/sealfleet-sandboxes/0123";
 
     fn answered(event: serde_json::Value) -> (serde_json::Value, Request) {
         let event: Event = serde_json::from_value(event).unwrap();

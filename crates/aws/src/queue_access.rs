@@ -1,10 +1,12 @@
 //! The key to one queue: short-lived credentials for a worker's own pool, and for nothing else.
 //!
-//! The project's queue role may read that project's queues; the session policy narrows it to the
-//! one of the worker's pool. Another project's queue, or another pool's, is then refused by IAM,
-//! whatever the worker asks.
+//! One role serves all projects. Its policy allows the queue that the session's tags `project` and
+//! `pool` name, and the session policy names the same queue again: each alone keeps a session to
+//! that queue. Another project's queue, or another pool's, is refused by IAM, whatever the worker
+//! asks.
 
 use async_trait::async_trait;
+use aws_sdk_sts::types::Tag;
 use sealfleet_domain::cause::chain;
 use sealfleet_domain::{PoolName, ProjectScope, Timestamp, WorkerId};
 
@@ -121,16 +123,20 @@ impl QueueAccess for Sts {
             ..
         } = &self.account;
         let queue = queue_name(scope, pool);
-        let role = format!(
-            "arn:{partition}:iam::{account_id}:role/sealfleet/project/sealfleet-{}--queue",
-            scope.project()
-        );
+        let role =
+            format!("arn:{partition}:iam::{account_id}:role/sealfleet/shared/sealfleet-queues");
+        let tag = |key: &str, value: &str| {
+            let tag = Tag::builder().key(key).value(value).build();
+            tag.map_err(|error| unavailable(chain(&error)))
+        };
         let answer = self
             .client
             .assume_role()
             .role_arn(role)
             .role_session_name(worker.to_string())
             .duration_seconds(SECONDS)
+            .tags(tag("project", scope.project().as_str())?)
+            .tags(tag("pool", pool.as_str())?)
             .policy(session_policy(&self.account, &queue))
             .send()
             .await

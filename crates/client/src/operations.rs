@@ -4,12 +4,12 @@
 use sealfleet_api::operations as ops;
 use sealfleet_api::types::{
     Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
-    EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LeaseRef,
-    LimitsView, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectSummary,
-    ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
+    EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LimitsView,
+    Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectSummary, ProjectView,
+    QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
     RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView,
-    SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, WorkerRegistered,
-    WorkerView,
+    SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView,
+    WorkerRegistered, WorkerView,
 };
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;
@@ -444,7 +444,7 @@ impl Client {
 
     /// `POST /v1/sandbox/step`. The route requires a signature of the task's role, which this
     /// client does not make: the call is refused, as tests check.
-    pub async fn get_sandbox_step(&self, request: &LeaseRef) -> Result<SandboxStep, Error> {
+    pub async fn get_sandbox_step(&self, request: &SandboxLease) -> Result<SandboxStep, Error> {
         self.call(Call::new(&ops::GET_SANDBOX_STEP, ()).body(request)?)
             .await
     }

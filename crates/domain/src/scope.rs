@@ -123,20 +123,24 @@ impl ProjectScope {
     }
 
     /// The scope of a call, from the name of the caller's role, which the platform verified:
-    /// `sealfleet-PROJECT--sandbox` or `sealfleet-PROJECT--execution`.
+    /// `sealfleet-PROJECT--execution`, with which a sandbox's host fetches its image and secrets.
     ///
     /// # Errors
-    /// When the name is not that of a project's role of this kind.
-    pub fn of_role(name: &str, kind: RoleKind) -> Result<Self, NoScope> {
-        let ending = match kind {
-            RoleKind::Sandbox => "--sandbox",
-            RoleKind::Execution => "--execution",
-        };
+    /// When the name is not that of a project's execution role.
+    pub fn of_execution_role(name: &str) -> Result<Self, NoScope> {
         name.strip_prefix("sealfleet-")
-            .and_then(|rest| rest.strip_suffix(ending))
+            .and_then(|rest| rest.strip_suffix("--execution"))
             .and_then(|project| project.parse().ok())
             .map(Self)
             .ok_or_else(|| NoScope(name.to_owned()))
+    }
+
+    /// The scope that a sandbox names, which is no evidence yet. It reaches one row, that of the
+    /// run which the sandbox names: the sandbox is told nothing unless that row says that this
+    /// very sandbox, which the platform verified, holds the step.
+    #[must_use]
+    pub const fn named_by_sandbox(project: ProjectId) -> Self {
+        Self(project)
     }
 
     /// The scope of a secret that was read: the project in its name, which the backend reported.
@@ -149,15 +153,6 @@ impl ProjectScope {
     pub const fn project(&self) -> &ProjectId {
         &self.0
     }
-}
-
-/// The purpose of a project's role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoleKind {
-    /// Sandboxes call the control plane with this role.
-    Sandbox,
-    /// A sandbox's host fetches its image and secrets with this role.
-    Execution,
 }
 
 /// The claim that a sandbox was launched for. The launcher writes this tag to the sandbox. Only the
@@ -220,13 +215,16 @@ mod tests {
 
     #[test]
     fn a_role_names_one_project_and_what_it_is_for() {
-        let of = ProjectScope::of_role;
-        let scope = of("sealfleet-a--sandbox", RoleKind::Sandbox).expect("valid");
+        let of = ProjectScope::of_execution_role;
+        let scope = of("sealfleet-a--execution").expect("valid");
         assert_eq!(scope.project().as_str(), "a");
-        assert!(of("sealfleet-a--execution", RoleKind::Execution).is_ok());
-        assert!(of("sealfleet-a--execution", RoleKind::Sandbox).is_err());
-        assert!(of("sealfleet-a--sandbox", RoleKind::Execution).is_err());
-        assert!(of("other-a--sandbox", RoleKind::Sandbox).is_err());
+        for bad in [
+            "sealfleet-a--sandbox",
+            "other-a--execution",
+            "sealfleet---execution",
+        ] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

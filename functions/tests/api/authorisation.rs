@@ -328,7 +328,9 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
                 .await;
             assert_eq!(status, 200, "{body}");
             let mut asked = starting;
-            asked.body.as_object_mut().unwrap().remove("sandbox");
+            let body = asked.body.as_object_mut().unwrap();
+            body.remove("sandbox");
+            body.insert("project".to_owned(), json!(OWN));
             asked
         }
         "get_audit_entry" => one("event_id", entry(world, who).await),

@@ -205,6 +205,36 @@ async fn a_batch_that_cannot_be_written_comes_again_whole() {
 }
 
 #[tokio::test]
+async fn a_row_that_expires_is_no_removal() {
+    let world = World::new();
+    let removed = |sequence: u64, kind: &str, principal: &str| {
+        let mut record = record("a", "2026-01-31", sequence);
+        record["eventName"] = json!("REMOVE");
+        record["dynamodb"]
+            .as_object_mut()
+            .unwrap()
+            .remove("NewImage");
+        record["userIdentity"] = json!({ "type": kind, "principalId": principal });
+        record
+    };
+    let expired = removed(1, "Service", "dynamodb.amazonaws.com");
+    assert_eq!(again(&world.send(&batch([expired.clone()])).await), []);
+    assert!(world.objects().is_empty(), "the archive has it already");
+    // Nobody else is taken for DynamoDB, and only a removal expires.
+    let mut put = expired;
+    put["eventName"] = json!("MODIFY");
+    let event = batch([
+        removed(2, "Service", "lambda.amazonaws.com"),
+        removed(3, "AssumedRole", "dynamodb.amazonaws.com"),
+        put,
+    ]);
+    assert_eq!(again(&world.send(&event).await), []);
+    let aside = world.objects();
+    assert_eq!(aside.len(), 3, "{aside:#?}");
+    assert!(aside.keys().all(|key| key.starts_with("set-aside/")));
+}
+
+#[tokio::test]
 async fn poison_is_set_aside_and_the_shard_goes_on() {
     let world = World::new();
     let touch = |sequence: u64, touch: &dyn Fn(&mut Value)| {

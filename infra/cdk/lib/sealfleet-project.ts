@@ -9,14 +9,6 @@ import { Included } from './included';
 export interface SealfleetProjectProps {
   /** The project's id: lower-case letters, digits and single hyphens. Cannot be `system`. */
   readonly project: string;
-  /** `Sealfleet.apiId`. */
-  readonly apiId: string;
-  /**
-   * `Sealfleet.sandboxApiId`.
-   *
-   * @default - sandboxes call the HTTP API
-   */
-  readonly sandboxApiId?: string;
   /**
    * Pool of the project's own workers.
    *
@@ -42,9 +34,9 @@ export interface SealfleetProjectProps {
    */
   readonly alarmTopic?: ITopic;
   /**
-   * Seconds that a message may wait before an alarm is raised.
+   * Seconds that a message may wait before an alarm of the project's own is raised.
    *
-   * @default 900
+   * @default 0 - no alarms of its own: those of the control plane watch all projects together
    */
   readonly queueAgeSeconds?: number;
   /**
@@ -75,8 +67,6 @@ export class SealfleetProject extends Construct {
     const { pullPool, fargatePool } = props;
     const parameters = {
       Project: props.project,
-      ApiId: props.apiId,
-      SandboxApiId: props.sandboxApiId,
       PullPool: pullPool,
       FargatePool: fargatePool,
       KmsKeyArn: props.encryptionKey?.keyArn,
@@ -85,7 +75,6 @@ export class SealfleetProject extends Construct {
       LogRetentionDays: props.logRetention,
     };
     const conditions = {
-      HasSandboxApi: props.sandboxApiId ? true : undefined,
       HasKey: props.encryptionKey ? true : undefined,
       HasAlarmTopic: props.alarmTopic ? true : undefined,
     };

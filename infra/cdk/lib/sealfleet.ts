@@ -96,11 +96,41 @@ export interface SealfleetProps {
    */
   readonly auditExpireDays?: number;
   /**
-   * Seconds for which export collects audit rows into one object.
+   * Days for which the ledger keeps a run after its end.
    *
-   * @default 5
+   * @default 90
+   */
+  readonly runRetentionDays?: number;
+  /**
+   * Days for which an entry stays in the audit table, at least 15. The archive keeps it for `auditExpireDays`.
+   *
+   * @default 30
+   */
+  readonly trailRetentionDays?: number;
+  /**
+   * Seconds for which export collects audit rows into one object, unless `exportBatchSize` are there sooner.
+   *
+   * @default 60
    */
   readonly exportWindowSeconds?: number;
+  /**
+   * Audit rows that export takes at once. A full batch does not wait for `exportWindowSeconds`.
+   *
+   * @default 1000
+   */
+  readonly exportBatchSize?: number;
+  /**
+   * Seconds that a step of any project may wait for its pool before an alarm is raised.
+   *
+   * @default 900
+   */
+  readonly queueAgeSeconds?: number;
+  /**
+   * Projects that get metrics of their own, or `*` for all. The others are only counted in the sums of the deployment.
+   *
+   * @default - none
+   */
+  readonly projectMetrics?: string[];
   /**
    * Seconds for which a claim lives without a heartbeat.
    *
@@ -176,10 +206,6 @@ export interface SealfleetProps {
 export class Sealfleet extends Construct {
   /** Base URL of the API, without a trailing slash. */
   public readonly apiUrl: string;
-  /** Id of the API. */
-  public readonly apiId: string;
-  /** Id of the private API that sandboxes call in the created VPC. Absent with your own network. */
-  public readonly sandboxApiId?: string;
   /** Name of the ledger table. */
   public readonly ledgerTableName: string;
   /** Name of the audit table. */
@@ -217,7 +243,12 @@ export class Sealfleet extends Construct {
       AuditLockMode: props.auditLockMode,
       AuditLockDays: props.auditLockDays,
       AuditExpireDays: props.auditExpireDays,
+      RunRetentionDays: props.runRetentionDays,
+      TrailRetentionDays: props.trailRetentionDays,
       ExportWindowSeconds: props.exportWindowSeconds,
+      ExportBatchSize: props.exportBatchSize,
+      QueueAgeSeconds: props.queueAgeSeconds,
+      ProjectMetrics: props.projectMetrics,
       LeaseSeconds: props.leaseSeconds,
       ResendSeconds: props.resendSeconds,
       ApiRateLimit: props.apiRateLimit,
@@ -243,8 +274,6 @@ export class Sealfleet extends Construct {
       }
     }
     this.apiUrl = this.included.output('ApiUrl');
-    this.apiId = this.included.output('ApiId');
-    this.sandboxApiId = network ? undefined : this.included.output('SandboxApiId');
     this.ledgerTableName = this.included.output('LedgerTableName');
     this.auditTableName = this.included.output('AuditTableName');
     this.auditBucketName = this.included.output('AuditBucketName');

@@ -11,7 +11,7 @@ import { Json, code, given, newStack, normal, synth, translated } from './synth'
 
 const KEY = 'arn:aws:kms:eu-west-1:111122223333:key/0198c0de-0000-7000-8000-000000000000';
 const TOPIC = 'arn:aws:sns:eu-west-1:111122223333:alarms';
-const PROJECT: SealfleetProjectProps = { project: 'healthcare', apiId: 'abc123', pullPool: 'workers', fargatePool: 'fargate' };
+const PROJECT: SealfleetProjectProps = { project: 'healthcare', pullPool: 'workers', fargatePool: 'fargate' };
 
 /** Removes the conditions that a construct evaluates itself, and the rules that it checks itself. */
 function less(template: Json, conditions: string[], rules: string[]): Json {
@@ -61,7 +61,12 @@ test('the control plane with properties is the SAM template with those parameter
     auditLockMode: AuditLockMode.COMPLIANCE,
     auditLockDays: 400,
     auditExpireDays: 800,
-    exportWindowSeconds: 60,
+    runRetentionDays: 10,
+    trailRetentionDays: 20,
+    exportWindowSeconds: 90,
+    exportBatchSize: 500,
+    queueAgeSeconds: 300,
+    projectMetrics: ['healthcare', 'finance'],
     leaseSeconds: 40,
     resendSeconds: 90,
     apiRateLimit: 20,
@@ -77,7 +82,7 @@ test('the control plane with properties is the SAM template with those parameter
   const sam = given(translated('template'), {
     Subnets: ['subnet-1', 'subnet-2'], SecurityGroups: ['sg-1'], VpcCidr: '10.1.0.0/16', S3PrefixListId: 'pl-1',
     SandboxInternet: 'true', KmsKeyArn: KEY, AlarmTopicArn: TOPIC, LogRetentionDays: 365, AuditLockMode: 'COMPLIANCE',
-    AuditLockDays: 400, AuditExpireDays: 800, ExportWindowSeconds: 60, LeaseSeconds: 40, ResendSeconds: 90, ApiRateLimit: 20, ApiBurstLimit: 50,
+    AuditLockDays: 400, AuditExpireDays: 800, RunRetentionDays: 10, TrailRetentionDays: 20, ExportWindowSeconds: 90, ExportBatchSize: 500, QueueAgeSeconds: 300, ProjectMetrics: ['healthcare', 'finance'], LeaseSeconds: 40, ResendSeconds: 90, ApiRateLimit: 20, ApiBurstLimit: 50,
     RegisterRateLimit: 1, RegisterBurstLimit: 2, OidcIssuers: '[]',
     ProjectRequestsPerSecond: 10, ProjectRequestsBurst: 30, StopReservedConcurrency: 10, DispatchReservedConcurrency: 20,
   });
@@ -93,33 +98,31 @@ test('a project is the SAM template with its parameters', () => {
   const stack = newStack();
   new SealfleetProject(stack, 'Healthcare', {
     ...PROJECT,
-    sandboxApiId: 'def456',
     encryptionKey: Key.fromKeyArn(stack, 'Key', KEY),
     alarmTopic: Topic.fromTopicArn(stack, 'Topic', TOPIC),
     queueAgeSeconds: 600,
     logRetention: RetentionDays.ONE_WEEK,
   });
   const sam = given(translated('project'), {
-    Project: 'healthcare', ApiId: 'abc123', SandboxApiId: 'def456', PullPool: 'workers', FargatePool: 'fargate',
+    Project: 'healthcare', PullPool: 'workers', FargatePool: 'fargate',
     KmsKeyArn: KEY, AlarmTopicArn: TOPIC, QueueAgeSeconds: 600, LogRetentionDays: 7,
   });
   const [made, expected] = [normal(synth(stack)), normal(sam)];
-  const decided = ['HasSandboxApi', 'HasKey', 'HasAlarmTopic'];
+  const decided = ['HasKey', 'HasAlarmTopic'];
   assert.deepEqual(less(made, decided, []), less(expected, decided, ['ProjectIsNotReserved', 'PoolsDiffer']));
-  assert.deepEqual(decided.map((name) => made.Conditions[name]['Fn::Equals'][0]), ['yes', 'yes', 'yes']);
+  assert.deepEqual(decided.map((name) => made.Conditions[name]['Fn::Equals'][0]), ['yes', 'yes']);
   assert.deepEqual(Object.keys(made.Parameters), ['LocalEndpoint']);
 });
 
 test('what the same stack makes can be given', () => {
   const stack = newStack();
   const vpc = new Vpc(stack, 'Vpc', { maxAzs: 2, natGateways: 1 });
-  const sealfleet = new Sealfleet(stack, 'Sealfleet', {
+  new Sealfleet(stack, 'Sealfleet', {
     code,
     network: { vpc, securityGroups: [new SecurityGroup(stack, 'Group', { vpc, allowAllOutbound: false })] },
     encryptionKey: new Key(stack, 'Key'),
     alarmTopic: new Topic(stack, 'Topic'),
   });
-  assert.equal(sealfleet.sandboxApiId, undefined);
   // CloudFormation evaluates conditions and rules before it knows any resource.
   const { Conditions, Rules, Resources } = synth(stack);
   for (const name of Object.keys(Resources)) {
@@ -131,11 +134,9 @@ test('outputs are attributes', () => {
   const stack = newStack();
   const sealfleet = new Sealfleet(stack, 'Sealfleet', { code });
   const resolved = (value?: string) => stack.resolve(value);
-  assert.deepEqual(resolved(sealfleet.apiId), { Ref: 'Api' });
-  assert.deepEqual(resolved(sealfleet.sandboxApiId), { Ref: 'SandboxApi' });
   assert.deepEqual(resolved(sealfleet.apiUrl), translated('template').Outputs.ApiUrl.Value);
   assert.deepEqual(resolved(sealfleet.auditBucketName), { Ref: 'AuditBucket' });
-  const project = new SealfleetProject(newStack(), 'Healthcare', { project: 'healthcare', apiId: 'abc123', pullPool: 'workers' });
+  const project = new SealfleetProject(newStack(), 'Healthcare', { project: 'healthcare', pullPool: 'workers' });
   assert.equal(project.fargateQueueUrl, undefined);
   assert.ok(project.pullQueueUrl);
 });

@@ -34,7 +34,7 @@ const SECRET: &str =
 const VALUE: &str = "canary-3f9c1d77a2";
 const EXECUTION_ROLE: &str =
     "arn:aws:iam::000000000000:role/sealfleet/project/sealfleet-a--execution";
-const TASK_ROLE: &str = "arn:aws:iam::000000000000:role/sealfleet/project/sealfleet-a--sandbox";
+const TASK_ROLE: &str = "arn:aws:iam::000000000000:role/sealfleet/shared/sealfleet-sandboxes";
 
 /// A fake of AWS.
 #[derive(Default)]
@@ -995,7 +995,7 @@ async fn the_task_role_is_served_on_a_path_that_ends_with_the_task() {
     let (status, body) = http(&stand.url, "GET", &path, "").await;
     let body: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status, &body["RoleArn"]), (200, &json!(TASK_ROLE)));
-    assert_eq!(body["AccessKeyId"], "ASIA-sealfleet-a--sandbox");
+    assert_eq!(body["AccessKeyId"], "ASIA-sealfleet-sandboxes");
     let guess = format!("/_local/credentials/{}", "0".repeat(64));
     assert_eq!(http(&stand.url, "GET", &guess, "").await.0, 404);
     stand

@@ -46,7 +46,6 @@ pub async fn deploy_project(
         ("Project", project),
         ("PullPool", pull_pool.unwrap_or_default()),
         ("FargatePool", fargate_pool.unwrap_or_default()),
-        ("ApiId", &stack.api_id),
         ("LocalEndpoint", &stack.endpoint),
     ];
     let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -175,7 +174,9 @@ impl Emulator {
             parameters: parameters.clone(),
         };
         let (_, outputs) = self.stacks.deploy(deployment, |_| ()).await?;
-        self.enable_expiry(outputs.get("LedgerTableName")?).await?;
+        for table in ["LedgerTableName", "AuditTableName"] {
+            self.enable_expiry(outputs.get(table)?).await?;
+        }
         self.lock_objects(outputs.get("AuditBucketName")?, &parameters)
             .await?;
         Ok(outputs)

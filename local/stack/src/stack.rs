@@ -26,7 +26,6 @@ pub struct Stack {
     pub ecs_endpoint: String,
     /// Base URL of the deployed API, without a trailing slash.
     pub api_url: String,
-    pub api_id: String,
     pub region: String,
     pub account_id: String,
     pub access_key_id: String,

@@ -247,7 +247,6 @@ impl Launch {
             id: self.processes.id.clone(),
             ecs_endpoint,
             api_url: outputs.get("ApiUrl")?.to_owned(),
-            api_id: outputs.get("ApiId")?.to_owned(),
             region: REGION.to_owned(),
             account_id: outputs.get("AccountId")?.to_owned(),
             access_key_id: ACCESS_KEY_ID.to_owned(),

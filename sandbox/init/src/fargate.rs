@@ -95,6 +95,7 @@ struct Target {
 
 #[derive(Serialize)]
 struct Request<'a> {
+    project: &'a str,
     run_id: &'a str,
     step_id: &'a str,
     fence: u64,
@@ -132,11 +133,13 @@ impl Target {
         let fence = fence.parse().map_err(|_| {
             format!("the environment variable `SEALFLEET_FENCE` is `{fence}`, not a number")
         })?;
-        let (run, step) = (
+        let (project, run, step) = (
+            environment.needed("SEALFLEET_PROJECT")?,
             environment.needed("SEALFLEET_RUN")?,
             environment.needed("SEALFLEET_STEP")?,
         );
         let request = Request {
+            project: &project,
             run_id: &run,
             step_id: &step,
             fence,

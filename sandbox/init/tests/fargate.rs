@@ -199,7 +199,7 @@ fn the_step_is_fetched_under_the_task_role_and_run_with_the_named_secrets_only()
     assert_eq!(request.line, "POST /v1/sandbox/step HTTP/1.1");
     assert_eq!(
         serde_json::from_str::<Value>(&request.body).unwrap(),
-        json!({"run_id": "run_1", "step_id": "fetch", "fence": 7})
+        json!({"project": "healthcare", "run_id": "run_1", "step_id": "fetch", "fence": 7})
     );
     assert_eq!(request.headers["x-amz-security-token"], "session-token");
     let authorization = &request.headers["authorization"];

@@ -362,11 +362,10 @@ impl World {
             "POST",
             "",
             "/v1/sandbox/step",
-            &json!({ "run_id": run, "step_id": "only", "fence": 1 }),
+            &json!({ "project": PROJECT, "run_id": run, "step_id": "only", "fence": 1 }),
         );
         let id = task.rsplit('/').next().unwrap_or_default();
-        let caller =
-            format!("arn:aws:sts::{ACCOUNT}:assumed-role/sealfleet-{PROJECT}--sandbox/{id}");
+        let caller = format!("arn:aws:sts::{ACCOUNT}:assumed-role/sealfleet-sandboxes/{id}");
         event["requestContext"]["authorizer"] =
             json!({ "iam": { "userArn": caller, "accountId": ACCOUNT } });
         accepted(self.function("sandbox").await?.invoke(&event).await?).map(|_| ())

@@ -41,11 +41,11 @@ pub struct Deploy {
     /// Days to keep the output of the project's sandboxes [default: unchanged; 90 at first]
     #[arg(long, value_name = "DAYS")]
     log_retention_days: Option<u32>,
-    /// Age of a waiting message, in seconds, that raises an alarm [default: unchanged; 900 at
-    /// first]
+    /// Age of a waiting message, in seconds, that raises an alarm of the project's own; 0 for no
+    /// alarms of its own [default: unchanged; 0 at first]
     #[arg(long, value_name = "SECONDS")]
     queue_age_seconds: Option<u32>,
-    /// SNS topic for the project's alarms [default: the control plane's]
+    /// SNS topic for the project's own alarms [default: the control plane's]
     #[arg(long, value_name = "ARN")]
     alarm_topic_arn: Option<String>,
 }
@@ -102,14 +102,6 @@ impl Deploy {
             ("Project", Some(self.project.to_string())),
             ("PullPool", pool(self.pull_pool.as_ref())),
             ("FargatePool", pool(self.fargate.fargate_pool.as_ref())),
-            (
-                "ApiId",
-                Some(control.get("ApiId").map_err(Failure::other)?.to_owned()),
-            ),
-            (
-                "SandboxApiId",
-                Some(control.find("SandboxApiId").unwrap_or_default().to_owned()),
-            ),
             (
                 "KmsKeyArn",
                 Some(control.find("KmsKeyArn").unwrap_or_default().to_owned()),

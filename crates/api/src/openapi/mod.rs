@@ -150,7 +150,7 @@ fn security_schemes() -> Value {
             "type": "apiKey",
             "in": "header",
             "name": "Authorization",
-            "description": "AWS Signature Version 4 of the project's sandbox role, by an ECS task.",
+            "description": "AWS Signature Version 4 of the sandboxes' role, by an ECS task.",
             "x-amazon-apigateway-authtype": "awsSigv4",
         },
     })

@@ -27,6 +27,20 @@ pub struct LeaseRef {
     pub fence: Fence,
 }
 
+/// The claim that a sandbox was launched for, as the sandbox names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SandboxLease {
+    /// The project that it was launched for. The answer depends on whether the claim's sandbox is
+    /// the caller, not on this name.
+    pub project: ProjectId,
+    pub run_id: RunId,
+    pub step_id: StepId,
+    /// The claim's fence.
+    pub fence: Fence,
+}
+
 /// The step to claim.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]

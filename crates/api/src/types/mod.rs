@@ -15,7 +15,7 @@ mod worker;
 pub use cascade::{ResolveCascade, ResolvedCascade, ResolvedKey};
 pub use claim::{
     Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict, QueueMessage, ReportStep,
-    SandboxStep, StartStep, StepAnswer,
+    SandboxLease, SandboxStep, StartStep, StepAnswer,
 };
 pub use enrolment_key::{CreateEnrolmentKey, EnrolmentKeyCreated, EnrolmentKeyView};
 pub use page::Page;

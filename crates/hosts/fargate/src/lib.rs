@@ -25,6 +25,8 @@ use sealfleet_domain::run::Handle;
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_hosts::{Error, Launched, Sandbox, SandboxHost, Template};
 
+use crate::names::SANDBOX_ROLE;
+
 pub use crate::task::{TaskChange, TaskState};
 
 /// The container's name in every task definition.
@@ -100,16 +102,23 @@ impl Fargate {
         }
     }
 
-    fn role(&self, scope: &ProjectScope, kind: &str) -> String {
+    /// The role with which ECS starts a project's tasks.
+    fn execution_role(&self, scope: &ProjectScope) -> String {
+        self.role(&format!("project/sealfleet-{}--execution", scope.project()))
+    }
+
+    /// The role of the code in every task.
+    fn task_role(&self) -> String {
+        self.role(&format!("shared/{SANDBOX_ROLE}"))
+    }
+
+    fn role(&self, path: &str) -> String {
         let Settings {
             partition,
             account_id,
             ..
         } = &self.settings;
-        format!(
-            "arn:{partition}:iam::{account_id}:role/sealfleet/project/sealfleet-{}--{kind}",
-            scope.project()
-        )
+        format!("arn:{partition}:iam::{account_id}:role/sealfleet/{path}")
     }
 
     fn container(
@@ -176,12 +185,12 @@ impl SandboxHost for Fargate {
 
     fn template_key(&self, template: &Template) -> String {
         let Settings {
-            account_id,
-            region,
-            api_url,
-            ..
+            region, api_url, ..
         } = &self.settings;
-        definition_hash(template, &format!("{account_id}|{region}|{api_url}"))
+        definition_hash(
+            template,
+            &format!("{}|{region}|{api_url}", self.task_role()),
+        )
     }
 
     /// Registers a task definition and answers its ARN.
@@ -199,8 +208,8 @@ impl SandboxHost for Fargate {
             .network_mode(NetworkMode::Awsvpc)
             .cpu(template.cpu.to_string())
             .memory(template.memory_mib.to_string())
-            .execution_role_arn(self.role(scope, "execution"))
-            .task_role_arn(self.role(scope, "sandbox"))
+            .execution_role_arn(self.execution_role(scope))
+            .task_role_arn(self.task_role())
             .container_definitions(self.container(scope, template)?)
             .send()
             .await

@@ -3,7 +3,7 @@
 
 use sealfleet_domain::ProjectScope;
 use sealfleet_domain::run::Handle;
-use sealfleet_domain::scope::{NoScope, RoleKind};
+use sealfleet_domain::scope::NoScope;
 
 /// The id of a task, by its ARN: what follows the last slash.
 #[must_use]
@@ -12,13 +12,20 @@ pub fn task_id(handle: &Handle) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)
 }
 
-/// The project and task of a call that a task made by its task role, from the caller's ARN as API
-/// Gateway verified it: `arn:aws:sts::ACCOUNT:assumed-role/sealfleet-PROJECT--sandbox/TASK`.
+/// The role of the code in sandboxes. All projects share it: it says which task calls, not whose.
+pub const SANDBOX_ROLE: &str = "sealfleet-sandboxes";
+
+/// The task of a call that it made by its task role, from the caller's ARN as API Gateway verified
+/// it: `arn:aws:sts::ACCOUNT:assumed-role/sealfleet-sandboxes/TASK`. ECS alone assumes the role,
+/// and names its sessions by the tasks' ids, which never come twice.
 ///
 /// # Errors
 /// When the ARN is not that of a sandbox's role session.
-pub fn sandbox_session(arn: &str) -> Result<(ProjectScope, String), NoScope> {
-    session(arn, RoleKind::Sandbox)
+pub fn sandbox_session(arn: &str) -> Result<String, NoScope> {
+    match session(arn)? {
+        (SANDBOX_ROLE, task) => Ok(task.to_owned()),
+        _ => Err(NoScope::of(arn)),
+    }
 }
 
 /// The project and task of a call that ECS made to start a task, from the caller's ARN as
@@ -27,23 +34,17 @@ pub fn sandbox_session(arn: &str) -> Result<(ProjectScope, String), NoScope> {
 /// # Errors
 /// When the ARN is not that of an execution role's session.
 pub fn execution_session(arn: &str) -> Result<(ProjectScope, String), NoScope> {
-    session(arn, RoleKind::Execution)
+    let (role, task) = session(arn)?;
+    let scope = ProjectScope::of_execution_role(role).map_err(|_| NoScope::of(arn))?;
+    Ok((scope, task.to_owned()))
 }
 
-fn session(arn: &str, kind: RoleKind) -> Result<(ProjectScope, String), NoScope> {
-    let no_scope = || NoScope::of(arn);
-    let mut parts = arn.rsplit('/');
-    let task = parts
-        .next()
-        .filter(|task| !task.is_empty())
-        .ok_or_else(no_scope)?;
-    let role = parts.next().ok_or_else(no_scope)?;
-    let scope = ProjectScope::of_role(role, kind).map_err(|_| no_scope())?;
-    if arn.contains(":assumed-role/") {
-        Ok((scope, task.to_owned()))
-    } else {
-        Err(no_scope())
-    }
+/// The role and the session of `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`.
+fn session(arn: &str) -> Result<(&str, &str), NoScope> {
+    arn.split_once(":assumed-role/")
+        .and_then(|(_, rest)| rest.split_once('/'))
+        .filter(|(role, task)| !role.is_empty() && !task.is_empty() && !task.contains('/'))
+        .ok_or_else(|| NoScope::of(arn))
 }
 
 #[cfg(test)]
@@ -52,13 +53,15 @@ mod tests {
 
     #[test]
     fn a_sandbox_is_known_by_its_role_session() {
-        let (scope, task) =
-            sandbox_session("arn:aws:sts::1:assumed-role/sealfleet-a--sandbox/0123").unwrap();
-        assert_eq!((scope.project().as_str(), task.as_str()), ("a", "0123"));
+        let sandbox = "arn:aws:sts::1:assumed-role/sealfleet-sandboxes/0123";
+        assert_eq!(sandbox_session(sandbox).unwrap(), "0123");
         for bad in [
             "arn:aws:sts::1:assumed-role/sealfleet-a--execution/x",
-            "arn:aws:sts::1:assumed-role/sealfleet-a--sandbox/",
-            "arn:aws:iam::1:user/sealfleet-a--sandbox/x",
+            "arn:aws:sts::1:assumed-role/sealfleet-a--sandbox/x",
+            "arn:aws:sts::1:assumed-role/sealfleet-sandboxes/",
+            "arn:aws:sts::1:assumed-role/sealfleet-sandboxes-2/x",
+            "arn:aws:sts::1:assumed-role/other/sealfleet-sandboxes/x",
+            "arn:aws:iam::1:user/sealfleet-sandboxes/x",
         ] {
             assert!(sandbox_session(bad).is_err(), "{bad}");
         }
@@ -66,7 +69,6 @@ mod tests {
         assert!(
             execution_session(execution).is_ok_and(|(scope, _)| scope.project().as_str() == "a")
         );
-        let sandbox = "arn:aws:sts::1:assumed-role/sealfleet-a--sandbox/0123";
         assert!(execution_session(sandbox).is_err());
     }
 }

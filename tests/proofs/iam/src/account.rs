@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::policy::{Decision, Policy, Request};
-use crate::template::{ACCOUNT, API, REGION, SANDBOX_API, Template};
+use crate::template::{ACCOUNT, REGION, SANDBOX_API, Template};
 
 /// The projects. `health` begins `healthcare`: no pattern of one may reach the other.
 pub const PROJECTS: [&str; 3] = ["healthcare", "finance", "health"];
@@ -42,6 +42,8 @@ pub struct Role {
     pub documents: Vec<Value>,
     /// For queue credentials: the policy of the session, which can only narrow.
     pub session: Option<Policy>,
+    /// For queue credentials: the tags of the session.
+    pub tags: Vec<(&'static str, &'static str)>,
 }
 
 impl Role {
@@ -136,9 +138,9 @@ impl Account {
             invocations: Vec::new(),
             rules: Vec::new(),
         };
-        let (key, network, sandbox_api) = match shape {
-            Shape::Small => ("", "some-network", ""),
-            Shape::Large => (KEY, "", SANDBOX_API),
+        let (key, network) = match shape {
+            Shape::Small => ("", "some-network"),
+            Shape::Large => (KEY, ""),
         };
         let mut control = templates.control.clone();
         // Whatever has no default: its value decides nothing here.
@@ -172,11 +174,9 @@ impl Account {
                 .project
                 .clone()
                 .with("KmsKeyArn", json!(key))
-                .with("SandboxApiId", json!(sandbox_api))
                 .with("Project", json!(project))
                 .with("PullPool", json!(PULL_POOL))
-                .with("FargatePool", json!(FARGATE_POOL))
-                .with("ApiId", json!(API));
+                .with("FargatePool", json!(FARGATE_POOL));
             account.add(&stack, Some(project))?;
         }
         Ok(account)
@@ -246,23 +246,21 @@ impl Account {
     ) -> Result<(), String> {
         let arn = text(template.resolve(&json!({ "Fn::GetAtt": [id, "Arn"] }))?);
         let name = text(template.resolve(&json!({ "Ref": id }))?);
-        let trust = Policy::parse(&template.resolve(&properties["AssumeRolePolicyDocument"])?)?;
+        let trust = template.resolve(&properties["AssumeRolePolicyDocument"])?;
         if !properties["PermissionsBoundary"].is_null() {
             return Err("permission boundaries are not evaluated here".to_owned());
         }
         let mut documents = Vec::new();
-        let mut policies = Vec::new();
         for policy in template
             .resolve(&properties["Policies"])?
             .as_array()
             .into_iter()
             .flatten()
         {
-            policies.push((
+            documents.push((
                 text(policy["PolicyName"].clone()),
-                Policy::parse(&policy["PolicyDocument"])?,
+                policy["PolicyDocument"].clone(),
             ));
-            documents.push(policy["PolicyDocument"].clone());
         }
         let mut attached = Vec::new();
         for policy in properties["ManagedPolicyArns"]
@@ -289,43 +287,55 @@ impl Account {
                 return Err(format!("`{id}` is no managed policy of this template"));
             }
             let document = template.resolve(&managed["Properties"]["PolicyDocument"])?;
-            policies.push((id.to_owned(), Policy::parse(&document)?));
-            documents.push(document);
+            documents.push((id.to_owned(), document));
         }
-        let (kind, name) = match (project, name.rsplit_once("--")) {
-            (None, _) => (
-                Kind::Function,
-                name.strip_prefix("sealfleet-").unwrap_or(&name).to_owned(),
-            ),
-            (Some(project), Some((_, part @ "execution"))) => {
-                (Kind::Execution, format!("{part} of {project}"))
-            }
-            (Some(project), Some((_, part @ "sandbox"))) => {
-                (Kind::Sandbox, format!("{part} of {project}"))
-            }
-            (Some(project), Some((_, part @ "queue"))) => {
-                (Kind::Queue, format!("{part} of {project}"))
-            }
+        let short = name.strip_prefix("sealfleet-").unwrap_or(&name);
+        let owners: Vec<(Kind, Option<&'static str>)> = match (project, short.rsplit_once("--")) {
+            // Roles that all projects share: held in turn for each of them.
+            (None, _) if short == "sandboxes" => shared(Kind::Sandbox),
+            (None, _) if short == "queues" => shared(Kind::Queue),
+            (None, _) => vec![(Kind::Function, None)],
+            (Some(_), Some((_, "execution"))) => vec![(Kind::Execution, project)],
             _ => {
                 return Err(format!(
                     "the role `{name}` is no kind of role that the matrix has a column for"
                 ));
             }
         };
-        let session = match (kind, project) {
-            (Kind::Queue, Some(project)) => Some(session(project)?),
-            _ => None,
-        };
-        self.roles.push(Role {
-            kind,
-            name,
-            arn,
-            project,
-            trust,
-            policies,
-            documents,
-            session,
-        });
+        for (kind, project) in owners {
+            let tags = match (kind, project) {
+                (Kind::Queue, Some(project)) => vec![("project", project), ("pool", PULL_POOL)],
+                _ => Vec::new(),
+            };
+            let documents: Vec<(String, Value)> = documents
+                .iter()
+                .map(|(name, document)| Ok((name.clone(), tagged(document, &tags)?)))
+                .collect::<Result<_, String>>()?;
+            let policies = documents
+                .iter()
+                .map(|(name, document)| Ok((name.clone(), Policy::parse(document)?)))
+                .collect::<Result<_, String>>()?;
+            self.roles.push(Role {
+                kind,
+                name: match project {
+                    Some(project) => format!("{} of {project}", kind.word()),
+                    None => short.to_owned(),
+                },
+                arn: arn.clone(),
+                project,
+                trust: Policy::parse(&trust)?,
+                policies,
+                documents: documents
+                    .into_iter()
+                    .map(|(_, document)| document)
+                    .collect(),
+                session: match (kind, project) {
+                    (Kind::Queue, Some(project)) => Some(session(project)?),
+                    _ => None,
+                },
+                tags,
+            });
+        }
         Ok(())
     }
 
@@ -444,19 +454,53 @@ impl Account {
     }
 
     /// Whether `role` can be assumed by the principal `arn`, which holds `holder`'s policies if it
-    /// is a role of this account.
-    pub fn principal_may_assume(&self, role: &Role, arn: &str, holder: Option<&Role>) -> bool {
-        let request = assuming(role, ACCOUNT);
-        if role.trust.decide(&request, Some(("AWS", arn))) != Decision::Allowed {
-            return false;
-        }
-        match holder.map(|holder| self.decide(holder, &request, false)) {
-            None | Some(Decision::Allowed) => true,
-            Some(Decision::Denied(_)) => false,
-            // A trust policy that names the role itself needs no other permission.
-            Some(Decision::NotAllowed) => names(&role.trust, &request, arn),
-        }
+    /// is a role of this account. A session with `tags` needs the permission to tag it, too.
+    pub fn principal_may_assume(
+        &self,
+        role: &Role,
+        tags: &[(&str, &str)],
+        arn: &str,
+        holder: Option<&Role>,
+    ) -> bool {
+        let mut request = assuming(role, ACCOUNT);
+        request.context.extend(
+            tags.iter()
+                .map(|(key, value)| (format!("aws:requesttag/{key}"), (*value).to_owned())),
+        );
+        let tagging = (!tags.is_empty()).then(|| Request {
+            action: "sts:TagSession".to_owned(),
+            ..request.clone()
+        });
+        [Some(request), tagging].iter().flatten().all(|request| {
+            if role.trust.decide(request, Some(("AWS", arn))) != Decision::Allowed {
+                return false;
+            }
+            match holder.map(|holder| self.decide(holder, request, false)) {
+                None | Some(Decision::Allowed) => true,
+                Some(Decision::Denied(_)) => false,
+                // A trust policy that names the role itself needs no other permission.
+                Some(Decision::NotAllowed) => names(&role.trust, request, arn),
+            }
+        })
     }
+}
+
+/// The role of `kind` for each project.
+fn shared(kind: Kind) -> Vec<(Kind, Option<&'static str>)> {
+    PROJECTS
+        .iter()
+        .map(|project| (kind, Some(*project)))
+        .collect()
+}
+
+/// A policy as it reads in a session with these tags: IAM puts their values in place of
+/// `${aws:PrincipalTag/KEY}`. A variable that remains cannot be judged.
+fn tagged(document: &Value, tags: &[(&str, &str)]) -> Result<Value, String> {
+    let mut text = document.to_string();
+    for (key, value) in tags {
+        text = text.replace(&format!("${{aws:PrincipalTag/{key}}}"), value);
+    }
+    serde_json::from_str(&text).map_err(|error| error.to_string())
 }
 
 /// Whether an Allow of `policy` names this very principal, and not its whole account: a whole

@@ -187,7 +187,7 @@ impl Row {
 
 impl Kind {
     /// As the matrix writes it.
-    const fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Function => "functions",
             Self::Execution => "execution",
@@ -587,12 +587,23 @@ impl Matrix {
                 .map(|service| (*service).to_owned())
                 .collect();
             for holder in &account.roles {
-                if account.principal_may_assume(role, &holder.arn, Some(holder)) {
+                if account.principal_may_assume(role, &role.tags, &holder.arn, Some(holder)) {
                     may.insert(format!("function {}", holder.name));
+                }
+                // Nobody makes a session that lacks a tag which the role's policy counts on.
+                for (lacking, _) in &role.tags {
+                    let tags = role.tags.iter().copied().filter(|(key, _)| key != lacking);
+                    let tags: Vec<_> = tags.collect();
+                    if account.principal_may_assume(role, &tags, &holder.arn, Some(holder)) {
+                        may.insert(format!(
+                            "function {} without the tag {lacking}",
+                            holder.name
+                        ));
+                    }
                 }
             }
             for stranger in STRANGERS {
-                if account.principal_may_assume(role, stranger, None) {
+                if account.principal_may_assume(role, &role.tags, stranger, None) {
                     may.insert(stranger.to_owned());
                 }
             }
@@ -614,9 +625,13 @@ impl Matrix {
             // Who is trusted must also be listed by name: a pattern or a service this test does not
             // know would pass above.
             for statement in &role.trust.statements {
+                let actions: &[&str] = match role.tags.is_empty() {
+                    true => &["sts:AssumeRole"],
+                    false => &["sts:AssumeRole", "sts:TagSession"],
+                };
                 let plain = statement.allow
                     && !statement.actions.not
-                    && statement.actions.patterns == ["sts:AssumeRole"]
+                    && statement.actions.patterns == actions
                     && statement.principals.iter().flatten().count() == trusted.len();
                 if !plain {
                     found.push(format!(

@@ -184,12 +184,13 @@ impl Director {
         let Some((_, run_id, step_id, fence)) = task.claim() else {
             return;
         };
-        let body = workers::lease(&(run_id, step_id, fence));
+        let mut body = workers::lease(&(run_id, step_id, fence));
+        body["project"] = PROJECT.into();
         let Ok(mut request) = request(Method::POST, "/v1/sandbox/step", &[], Some(&body)) else {
             return;
         };
         request.caller_arn = Some(format!(
-            "arn:aws:sts::1:assumed-role/sealfleet-{PROJECT}--sandbox/{}",
+            "arn:aws:sts::1:assumed-role/sealfleet-sandboxes/{}",
             task.id()
         ));
         if let Outcome::Http(answer) = self.handlers().invoke(Invoke::Http(request)).await {

@@ -317,6 +317,7 @@ fn a_second_evaluator_decides_the_same() {
         };
         let role = sealfleet_iam::account::Role {
             session: None,
+            tags: Vec::new(),
             ..role.clone()
         };
         for request in &requests {

@@ -185,22 +185,27 @@ fn more_permissions_are_seen() {
         ),
         ("ExecutionRole", "secretsmanager:ListSecrets", "*"),
         (
-            "SandboxRole",
+            "SandboxTaskRole",
             "execute-api:Invoke",
             "arn:aws:execute-api:eu-west-1:111122223333:a1b2c3d4e5/*",
         ),
-        ("SandboxRole", "secretsmanager:GetSecretValue", "*"),
-        ("SandboxRole", "ecs:DescribeTasks", "*"),
-        ("QueueRole", "sqs:*", "*"),
+        ("SandboxTaskRole", "secretsmanager:GetSecretValue", "*"),
+        ("SandboxTaskRole", "ecs:DescribeTasks", "*"),
+        ("WorkerQueueRole", "sqs:*", "*"),
         (
-            "QueueRole",
+            "WorkerQueueRole",
             "sqs:SendMessage",
             "arn:aws:sqs:eu-west-1:111122223333:sealfleet-healthcare--edge",
         ),
     ] {
-        seen(&format!("{id}: {action} on {resource}"), |_, project| {
-            with(project, id, action, json!(resource))
-        });
+        seen(
+            &format!("{id}: {action} on {resource}"),
+            |control, project| {
+                let of_project = project["Resources"][id].is_object();
+                let template = if of_project { project } else { control };
+                with(template, id, action, json!(resource));
+            },
+        );
     }
 }
 
@@ -253,9 +258,42 @@ fn wider_resources_and_weaker_conditions_are_seen() {
     });
     seen("claim assumes execution roles", |control, _| {
         let all = sub("arn:${AWS::Partition}:iam::${AWS::AccountId}:role/sealfleet/project/*");
-        statement(control, "ClaimRole", "ProjectQueueRole")["Resource"] = all.clone();
+        statement(control, "ClaimRole", "QueueSessions")["Resource"] = all.clone();
         statement(control, "ControlPlaneDenies", "NeverAssumeOtherRoles")["NotResource"] = all;
     });
+    for (what, queue) in [
+        ("any project's", "sealfleet-*--${!aws:PrincipalTag/pool}"),
+        ("any pool's", "sealfleet-${!aws:PrincipalTag/project}--*"),
+        (
+            "those of projects that begin with its name",
+            "sealfleet-${!aws:PrincipalTag/project}*--${!aws:PrincipalTag/pool}",
+        ),
+        (
+            "that of another tag",
+            "sealfleet-${!aws:PrincipalTag/team}--edge",
+        ),
+    ] {
+        seen(
+            &format!("a worker's session reads {what} queue"),
+            |control, _| {
+                statement(control, "WorkerQueueRole", "TaggedQueue")["Resource"] = sub(&format!(
+                    "arn:${{AWS::Partition}}:sqs:${{AWS::Region}}:${{AWS::AccountId}}:{queue}"
+                ));
+            },
+        );
+    }
+    for tag in ["aws:RequestTag/project", "aws:RequestTag/pool"] {
+        seen(
+            &format!("a worker's session without {tag}"),
+            |control, _| {
+                let trust = &mut control["Resources"]["WorkerQueueRole"]["Properties"]["AssumeRolePolicyDocument"];
+                trust["Statement"][0]["Condition"]["Null"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove(tag);
+            },
+        );
+    }
     seen("messages into any queue", |control, _| {
         statement(control, "FleetRole", "ProjectQueues")["Resource"] =
             sub("arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:*");
@@ -313,10 +351,10 @@ fn other_doors_are_seen() {
                 .remove("Condition");
         },
     );
-    seen("a queue role for any function", |_, project| {
+    seen("the queue role for any function", |control, _| {
         trust(
-            project,
-            "QueueRole",
+            control,
+            "WorkerQueueRole",
             json!({ "AWS": { "Fn::Sub": "arn:aws:iam::${AWS::AccountId}:root" } }),
         );
     });
