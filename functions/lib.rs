@@ -22,4 +22,5 @@ pub mod runs;
 pub mod sandbox;
 pub mod shared;
 pub mod sweep;
+pub mod trail;
 pub mod witness;

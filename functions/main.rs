@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
+use aws_lambda_events::event::dynamodb;
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use aws_lambda_events::event::sqs::SqsEvent;
 use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
@@ -26,7 +27,7 @@ use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::shared::settings::{self, MissingSetting, setting};
 use sealfleet_functions::{
     audit, cancel, claim, dispatch, enqueue, export, fleet, observe, openapi, profile, report,
-    revoke, runs, sandbox, sweep, witness,
+    revoke, runs, sandbox, sweep, trail, witness,
 };
 use sealfleet_hosts::Hosts;
 use sealfleet_ledger::{Dynamo, Ledger};
@@ -234,6 +235,18 @@ async fn main() -> Result<(), Error> {
             };
             let handler = |_: LambdaEvent<serde_json::Value>| async move {
                 sweep::handle(ports).await.map_err(Error::from)
+            };
+            lambda_runtime::run(service_fn(handler)).await
+        }
+        "trail" => {
+            let ports = &trail::Ports {
+                ledger: with.ledger()?,
+                metrics: with.metrics(),
+            };
+            let handler = |event: LambdaEvent<dynamodb::Event>| async move {
+                trail::handle(ports, event.payload)
+                    .await
+                    .map_err(Error::from)
             };
             lambda_runtime::run(service_fn(handler)).await
         }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use aws_lambda_events::event::dynamodb;
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use aws_lambda_events::event::sqs::SqsEvent;
 use sealfleet_api::Problem;
@@ -259,6 +260,25 @@ fn each_api_call_is_read_and_asks_for_a_secret() {
             .or(parameters.get("secretIdList"))
             .is_some();
         assert_ne!(asks, sample.is_refused(), "{}", sample.name);
+    }
+}
+
+#[test]
+fn each_change_of_the_ledger_is_of_a_runs_row_and_carries_the_mark() {
+    for sample in samples("trail") {
+        let event: dynamodb::Event = sample.read();
+        assert!(!event.records.is_empty(), "{}", sample.name);
+        for record in event.records {
+            let text = |value: &serde_dynamo::AttributeValue| match value {
+                serde_dynamo::AttributeValue::S(text) => text.clone(),
+                other => panic!("{}: {other:?} is no text", sample.name),
+            };
+            let pk = text(record.change.keys.get("pk").unwrap());
+            assert!(pk.contains("#RUNS#"), "{}: `{pk}`", sample.name);
+            let images = [record.change.new_image, record.change.old_image];
+            let mut marks = images.iter().filter_map(|image| image.get("trail"));
+            assert!(marks.any(|mark| text(mark) == "1"), "{}", sample.name);
+        }
     }
 }
 

@@ -43,7 +43,11 @@ const READS: [(&str, &str); 5] = [
 ];
 
 /// Functions that change nothing in the ledger.
-const NO_CHANGES: [(&str, &str); 2] = [
+const NO_CHANGES: [(&str, &str); 3] = [
+    (
+        "trail",
+        "it copies the entries of runs to the trail, and adds none",
+    ),
     (
         "export",
         "it reads the stream of the trail and writes to S3",

@@ -188,6 +188,8 @@ export class Sealfleet extends Construct {
   public readonly auditBucketName: string;
   /** Name of the cluster that runs sandboxes. */
   public readonly clusterName: string;
+  /** URL of the queue for changes of the ledger whose audit entries could not be copied to the audit table. */
+  public readonly trailFailuresUrl: string;
   /** URL of the queue for audit records that could not be exported. */
   public readonly exportFailuresUrl: string;
   /** URL of the queue for events that a function failed on. */
@@ -247,6 +249,7 @@ export class Sealfleet extends Construct {
     this.auditTableName = this.included.output('AuditTableName');
     this.auditBucketName = this.included.output('AuditBucketName');
     this.clusterName = this.included.output('ClusterName');
+    this.trailFailuresUrl = this.included.output('TrailFailuresUrl');
     this.exportFailuresUrl = this.included.output('ExportFailuresUrl');
     this.eventFailuresUrl = this.included.output('EventFailuresUrl');
     this.encryptionKey = props.encryptionKey;

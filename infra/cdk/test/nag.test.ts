@@ -48,10 +48,10 @@ const CONTROL_PLANE: Accepted[] = [
     evidence: (template) => resource(template, 'AuditBucket').ObjectLockEnabled === true,
   },
   {
-    rule: 'SQS3', on: ['ExportFailures', 'EventFailures'],
+    rule: 'SQS3', on: ['TrailFailures', 'ExportFailures', 'EventFailures'],
     reason: 'They are where failures end.',
     evidence: (template) =>
-      ['ExportFailures', 'EventFailures'].every((id) => JSON.stringify(template).includes(`"Destination":{"Fn::GetAtt":["${id}","Arn"]}`)),
+      ['TrailFailures', 'ExportFailures', 'EventFailures'].every((id) => JSON.stringify(template).includes(`"Destination":{"Fn::GetAtt":["${id}","Arn"]}`)),
   },
   {
     rule: 'IAM5[Resource::arn:<AWS::Partition>:sqs:<AWS::Region>:<AWS::AccountId>:sealfleet-*--*]',
@@ -201,6 +201,6 @@ test('an open bucket, an acceptance without need and evidence that is gone are s
   const idle = { rule: 'L1', reason: 'unneeded', evidence: () => true };
   const told = unexplained(open.stack, [...CONTROL_PLANE.filter((entry) => entry.rule !== 'SQS3'), idle]);
   assert.deepEqual(told.map((line) => line.split(':').slice(0, 2).join(':').slice(0, 27)).sort(), [
-    'SQS3 on EventFailures', 'SQS3 on ExportFailures', 'no longer true: APIG4', 'not needed: L1',
+    'SQS3 on EventFailures', 'SQS3 on ExportFailures', 'SQS3 on TrailFailures', 'no longer true: APIG4', 'not needed: L1',
   ]);
 });

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use crate::account::{Account, Invocation, Kind, PROJECTS, Role, Shape};
-use crate::policy::{Condition, Context, Decision, Operator, Request, within};
+use crate::policy::{Condition, Context, Decision, Operator, Request, like, within};
 use crate::template::{ACCOUNT, API, REGION, SANDBOX_API};
 
 /// What a star in a thing's ARN is replaced by in a request.
@@ -434,6 +434,14 @@ impl Matrix {
                         others.extend(others_of.map(|project| Some(fill(value, Some(project)))));
                     }
                 }
+                // A pattern that ends in a star matches what is longer, too.
+                others.retain(|other| {
+                    let is_written = |value: &str| {
+                        let value = fill(value, asked.owner.as_deref());
+                        other.as_deref().is_some_and(|other| like(&value, other))
+                    };
+                    !values.iter().any(is_written)
+                });
                 for other in others {
                     let mut request = asked.request.clone();
                     match &other {
