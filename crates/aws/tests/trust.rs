@@ -1,10 +1,6 @@
 //! Whose certificate an endpoint of AWS may present: the roots themselves, what the environment makes
 //! of them, and real connections.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
