@@ -191,14 +191,12 @@ pub fn identity(scope: &ProjectScope, hash: &str) -> Key {
     )
 }
 
-/// Partition of the entries that were moved out of a run's row.
-pub fn moved_of(scope: &ProjectScope, id: RunId) -> String {
-    format!("PRJ#{}#ENTRIES#{id}", scope.project())
-}
-
 /// One row of entries that were moved out of a run's row.
 pub fn moved_entries(scope: &ProjectScope, id: RunId, number: u32) -> Key {
-    key(moved_of(scope, id), format_args!("{number:06}"))
+    key(
+        format!("PRJ#{}#ENTRIES#{id}", scope.project()),
+        format_args!("{number:06}"),
+    )
 }
 
 /// The project in a run's partition key, for rows that the due index found.

@@ -15,7 +15,7 @@ use crate::keys;
 use crate::ledger::Ledger;
 use crate::rows::unwritten;
 use crate::run_rows::Added;
-use crate::store::{Query, Range, Table, WriteError};
+use crate::store::{Table, WriteError};
 
 impl Ledger {
     /// Copies entries that a write added to a run's row to the audit table. Returns how many were
@@ -49,26 +49,13 @@ impl Ledger {
         let Some(row) = row.map_err(Error::Unavailable)? else {
             return Ok(Vec::new());
         };
-        let query = Query {
-            table: Table::Ledger,
-            pk: keys::moved_of(scope, run_id),
-            range: Range::All,
-            backwards: false,
-            limit: 100,
-            consistent: true,
-            only: None,
-        };
+        let moved = row.get("moved").and_then(|moved| moved.as_n().ok());
+        let moved = moved.and_then(|moved| moved.parse().ok()).unwrap_or(0);
         let mut rows = Vec::new();
-        let mut after = None;
-        // Most runs have moved nothing.
-        while row.contains_key("moved") {
-            let page = self.store.query(&query, after.as_deref()).await;
-            let page = page.map_err(Error::Unavailable)?;
-            rows.extend(page.items);
-            after = page.more_after;
-            if after.is_none() {
-                break;
-            }
+        for number in 0..moved {
+            let key = keys::moved_entries(scope, run_id, number);
+            let row = self.store.get(Table::Ledger, &key).await;
+            rows.extend(row.map_err(Error::Unavailable)?);
         }
         rows.push(row);
         let stored = rows.iter().flat_map(entries::list).map(entries::read);
