@@ -53,7 +53,10 @@ impl Wiring {
             settings::tables()?,
         );
         let ledger = Ledger::new(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemIds));
-        let ledger = ledger.watched(Arc::new(self.metrics.clone()));
+        let ledger = ledger.watched(Arc::new(self.metrics.clone())).keeping(
+            settings::run_retention_days(),
+            settings::trail_retention_days(),
+        );
         Ok(self.ledger.get_or_init(|| ledger).clone())
     }
 

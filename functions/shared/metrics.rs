@@ -78,8 +78,6 @@ pub enum Metric {
     OrphanTasks,
     /// By function: fan-outs that were due and are not finished.
     FanOutsUnfinished,
-    /// By function: rows of runs whose audit entries somebody else has changed.
-    EntriesTampered,
     /// By function: due rows that a sweep had no time for.
     SweepLeft,
     /// By function: seconds for which a step of a run that was visited has waited for its pool.
@@ -104,7 +102,6 @@ impl Metric {
             Self::ReadsUnexplained => "ReadsUnexplained",
             Self::OrphanTasks => "OrphanTasks",
             Self::FanOutsUnfinished => "FanOutsUnfinished",
-            Self::EntriesTampered => "EntriesTampered",
             Self::SweepLeft => "SweepLeft",
             Self::QueuedSeconds => "QueuedSeconds",
             Self::AuditSetAside => "AuditSetAside",

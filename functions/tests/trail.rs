@@ -79,7 +79,7 @@ impl World {
 
     fn tampered(&self) -> usize {
         let lines = self.lines.lock().unwrap();
-        let tampered = lines.iter().filter(|line| line.contains("EntriesTampered"));
+        let tampered = lines.iter().filter(|line| line.contains("AuditSetAside"));
         tampered.count()
     }
 

@@ -77,5 +77,5 @@ fn tampered(ports: &Ports, run: Option<AttributeValue>, what: &str) {
     let now = ports.ledger.now();
     ports
         .metrics
-        .of_function(now, &[(Metric::EntriesTampered, 1.0)]);
+        .of_function(now, &[(Metric::AuditSetAside, 1.0)]);
 }

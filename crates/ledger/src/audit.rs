@@ -24,6 +24,8 @@ use crate::packed::{pack, unpack};
 use crate::rows::{from_item, to_item, unwritten};
 use crate::store::{Condition, Item, Key, Query, Range, Table, Write, WriteError};
 
+/// Seconds in a day.
+const DAY: i64 = 24 * 3600;
 /// The most rows that one page reads, no matter how few of them match. This bounds its cost.
 const SCANNED: usize = 1000;
 /// Rows to read from one partition in one query when most of them may not match.
@@ -140,6 +142,28 @@ impl EventFilter {
 }
 
 impl Ledger {
+    /// The write of an entry into the trail. Its events are packed: a row of more than 1 KB costs twice
+    /// as much.
+    pub(crate) fn entry_write(&self, entry: &AuditEntry) -> Result<Write, WriteError> {
+        let key = keys::audit_entry(&entry.project, entry.event_id, entry.run_id, entry.at);
+        let row = EntryRow {
+            at: entry.at,
+            actor: entry.actor.clone(),
+            run_id: entry.run_id,
+        };
+        let mut item = to_item(&row, key)?;
+        let events = Blob::new(pack(&entry.events)?);
+        item.insert(EVENTS.to_owned(), AttributeValue::B(events));
+        let expires_at = entry.at.plus_seconds(self.trail_days.saturating_mul(DAY));
+        let expires_at = AttributeValue::N(expires_at.epoch_seconds().to_string());
+        item.insert("expires_at".to_owned(), expires_at);
+        Ok(Write::Put {
+            table: Table::Audit,
+            item,
+            only_if: Condition::Absent,
+        })
+    }
+
     /// The write of an audit entry, for the transaction that it records.
     pub(crate) fn audit_write(
         &self,
@@ -150,7 +174,7 @@ impl Ledger {
         at: Timestamp,
     ) -> Result<Write, WriteError> {
         let event_id = EventId::new(self.ids.as_ref(), at);
-        entry_write(&AuditEntry {
+        self.entry_write(&AuditEntry {
             event_id,
             at,
             project: trail.to_owned(),
@@ -183,7 +207,7 @@ impl Ledger {
         };
         match self
             .store
-            .write(vec![entry_write(&entry).map_err(unwritten)?])
+            .write(vec![self.entry_write(&entry).map_err(unwritten)?])
             .await
         {
             Ok(()) => Ok(true),
@@ -355,25 +379,6 @@ impl Ledger {
             rows: read,
         })
     }
-}
-
-/// The write of an entry into the trail. Its events are packed: a row of more than 1 KB costs twice
-/// as much.
-pub(crate) fn entry_write(entry: &AuditEntry) -> Result<Write, WriteError> {
-    let key = keys::audit_entry(&entry.project, entry.event_id, entry.run_id, entry.at);
-    let row = EntryRow {
-        at: entry.at,
-        actor: entry.actor.clone(),
-        run_id: entry.run_id,
-    };
-    let mut item = to_item(&row, key)?;
-    let events = Blob::new(pack(&entry.events)?);
-    item.insert(EVENTS.to_owned(), AttributeValue::B(events));
-    Ok(Write::Put {
-        table: Table::Audit,
-        item,
-        only_if: Condition::Absent,
-    })
 }
 
 /// The partition of its day that contains an entry.

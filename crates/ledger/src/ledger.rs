@@ -10,6 +10,8 @@ use crate::store::Store;
 
 /// Days after its end for which a run is kept.
 const RUN_DAYS: i64 = 90;
+/// Days for which the audit table keeps an entry. The archive keeps it longer.
+const TRAIL_DAYS: i64 = 30;
 
 /// The two tables, the clock, and the source of ids and secrets.
 #[derive(Clone)]
@@ -20,6 +22,7 @@ pub struct Ledger {
     pub(crate) watch: Option<Arc<dyn Watch>>,
     pub(crate) identities: Arc<Remembered>,
     pub(crate) run_days: i64,
+    pub(crate) trail_days: i64,
 }
 
 /// Receives the events that transitions of runs have stored.
@@ -38,6 +41,7 @@ impl Ledger {
             watch: None,
             identities: Arc::default(),
             run_days: RUN_DAYS,
+            trail_days: TRAIL_DAYS,
         }
     }
 
@@ -50,10 +54,15 @@ impl Ledger {
         }
     }
 
-    /// This ledger, which keeps runs for this many days after their end.
+    /// This ledger, which keeps runs for `run_days` after their end, and entries in the audit table
+    /// for `trail_days`.
     #[must_use]
-    pub fn keeping_runs(self, run_days: i64) -> Self {
-        Self { run_days, ..self }
+    pub fn keeping(self, run_days: i64, trail_days: i64) -> Self {
+        Self {
+            run_days,
+            trail_days,
+            ..self
+        }
     }
 
     /// The current time, by the ledger's clock.

@@ -8,7 +8,6 @@ use futures_util::future::try_join_all;
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::{ProjectScope, RunId};
 
-use crate::audit::entry_write;
 use crate::entries;
 use crate::error::Error;
 use crate::keys;
@@ -27,7 +26,7 @@ impl Ledger {
         let identities = self.load_identities(added.scope(), added.names()).await?;
         let mut copied = 0;
         for entry in added.entries(&identities)? {
-            let put = entry_write(&entry).map_err(unwritten)?;
+            let put = self.entry_write(&entry).map_err(unwritten)?;
             match self.store.write(vec![put]).await {
                 Ok(()) => copied += 1,
                 Err(WriteError::Condition(_)) => {}
