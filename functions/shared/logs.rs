@@ -12,7 +12,8 @@ use super::settings::setting;
 
 /// Writes lines as Lambda's logging configuration asks (AWS Lambda Developer Guide, "Configuring
 /// advanced logging controls"): JSON if `AWS_LAMBDA_LOG_FORMAT` says so, from the level
-/// `AWS_LAMBDA_LOG_LEVEL` on, or `INFO`. `RUST_LOG` replaces the level, also by module: `info,h2=warn`.
+/// `AWS_LAMBDA_LOG_LEVEL` on, or `INFO`. `RUST_LOG` replaces the level, also by module:
+/// `info,h2=warn`.
 pub fn init() {
     let filter = filter(
         setting("RUST_LOG").ok().as_deref(),

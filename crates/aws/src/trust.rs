@@ -1,7 +1,8 @@
 //! The certificates that connections to AWS must come from.
 //!
 //! A function holds the roots of Amazon Trust Services instead of reading the system's: reading
-//! those was four fifths of the work of starting (docs/decisions/023-own-trust-store.md). Who needs another CA names it in the environment.
+//! those was four fifths of the work of starting (docs/decisions/023-own-trust-store.md). Who needs
+//! another CA names it in the environment.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! Whose certificate an endpoint of AWS may present: the roots themselves, what the environment makes
-//! of them, and real connections.
+//! Whose certificate an endpoint of AWS may present: the roots themselves, what the environment
+//! makes of them, and real connections.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
