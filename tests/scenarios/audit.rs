@@ -161,7 +161,7 @@ pub async fn s60_without_the_audit_table_runs_go_on_and_nothing_is_lost(stack: &
             .await?
             .refused(503, "unavailable")?;
         ensure_eq!(
-            (project.census().await?, project.trail().await?.len()),
+            (project.census().await?, project.trail_now().await?.len()),
             before,
             "the project after that was refused"
         );
@@ -170,7 +170,7 @@ pub async fn s60_without_the_audit_table_runs_go_on_and_nothing_is_lost(stack: &
         let released = project.events(&waits, "secret.released").await?;
         ensure_eq!(released.len(), 1, "releases of the claim");
         ensure_eq!(
-            project.trail().await?.len(),
+            project.trail_now().await?.len(),
             before.1,
             "entries in the trail while it takes none"
         );
@@ -192,7 +192,7 @@ pub async fn s60_without_the_audit_table_runs_go_on_and_nothing_is_lost(stack: &
             .await?
             .refused(503, "unavailable")?;
         ensure_eq!(
-            project.trail().await?.len(),
+            project.trail_now().await?.len(),
             before.1,
             "entries while the table takes none"
         );

@@ -25,8 +25,10 @@ pub const PULL: &str = "workers";
 /// The Fargate pool of every project.
 pub const FARGATE: &str = "fargate";
 
-/// How long nothing must arrive in a trail before it is taken to be complete.
-const ARRIVES: Duration = Duration::from_millis(2500);
+/// How long entries of runs may take to arrive in the trail.
+const ARRIVES: Duration = Duration::from_secs(60);
+/// Runs whose entries must have arrived.
+const NEWEST: usize = 20;
 
 /// A project of one test or of several.
 pub struct Project {
@@ -333,18 +335,31 @@ impl Project {
             .await
     }
 
-    /// The whole trail, oldest first, when nothing more arrives: entries of runs come about a second
-    /// late.
+    /// The whole trail, oldest first, when the entries of its newest runs have arrived: they come
+    /// about a second late.
     pub async fn trail(&self) -> Outcome<Vec<Value>> {
-        let mut trail = self.admin.trail(&AuditQuery::default()).await?;
-        loop {
-            tokio::time::sleep(ARRIVES).await;
-            let now = self.admin.trail(&AuditQuery::default()).await?;
-            if now.len() == trail.len() {
-                return Ok(now);
-            }
-            trail = now;
+        let ids = |entries: &[Value]| -> BTreeSet<String> {
+            entries
+                .iter()
+                .map(|entry| entry["event_id"].to_string())
+                .collect()
+        };
+        let mut own = BTreeSet::new();
+        for run in self.admin.list("/v1/runs").await?.iter().take(NEWEST) {
+            own.extend(ids(&self
+                .audit(run["run_id"].as_str().unwrap_or_default())
+                .await?));
         }
+        eventually("the entries of runs in the trail", ARRIVES, async || {
+            let trail = self.trail_now().await?;
+            Ok(own.is_subset(&ids(&trail)).then_some(trail))
+        })
+        .await
+    }
+
+    /// The trail as it is, without what is still on its way.
+    pub async fn trail_now(&self) -> Outcome<Vec<Value>> {
+        self.admin.trail(&AuditQuery::default()).await
     }
 
     /// The audited events of one run of one name, oldest first.
