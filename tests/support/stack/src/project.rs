@@ -1,5 +1,6 @@
 //! A project with tokens of every role, and what its callers do.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
