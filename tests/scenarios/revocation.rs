@@ -8,11 +8,12 @@ use sealfleet_test_stack::aws::Service;
 use sealfleet_test_stack::identity::secrets;
 use sealfleet_test_stack::processes::Sleeper;
 use sealfleet_test_stack::project::{FARGATE, PULL, merged, run_of};
+use sealfleet_test_stack::trail::unpacked;
 use sealfleet_test_stack::{
     Outcome, Project, Stack, Worker, ensure, ensure_eq, eventually, unique,
 };
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::seen::{SOON, nowhere, played, player, sleeping, while_alive, with_profile};
 
@@ -310,44 +311,18 @@ async fn operators_events(stack: &Stack, name: &str, what: &str) -> Outcome<Vec<
         "TableName": stack.parts.audit_table, "FilterExpression": "begins_with(pk, :own)",
         "ExpressionAttributeValues": { ":own": { "S": "PRJ#~system#" } },
     });
+    let mut rows = Vec::new();
     let read = |page: &Value, _: &[u8]| {
-        for item in page["Items"].as_array().into_iter().flatten() {
-            events.extend(
-                plain(&item["events"])
-                    .as_array()
-                    .cloned()
-                    .unwrap_or_default(),
-            );
-        }
+        rows.extend(page["Items"].as_array().into_iter().flatten().cloned());
     };
     let cursor = ("LastEvaluatedKey", "ExclusiveStartKey");
     stack
         .aws
         .pages(Service::DynamoDb, "Scan", all, cursor, read)
         .await?;
+    for row in rows {
+        events.extend(unpacked(&row["z"])?.as_array().cloned().unwrap_or_default());
+    }
     events.retain(|event| event["type"] == name && event.to_string().contains(what));
     Ok(events)
-}
-
-/// DynamoDB's typed JSON as plain JSON.
-fn plain(typed: &Value) -> Value {
-    let Some((kind, value)) = typed.as_object().and_then(|typed| typed.iter().next()) else {
-        return Value::Null;
-    };
-    match kind.as_str() {
-        "L" => value.as_array().into_iter().flatten().map(plain).collect(),
-        "M" => value
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| (name.clone(), plain(value)))
-            .collect::<Map<_, _>>()
-            .into(),
-        "N" => value
-            .as_str()
-            .and_then(|number| serde_json::from_str(number).ok())
-            .unwrap_or_default(),
-        "NULL" => Value::Null,
-        _ => value.clone(),
-    }
 }

@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::aws::Service;
+use crate::trail::packed;
 use crate::{Caller, Outcome, Stack, ensure, hex, unique};
 
 /// A value to search for.
@@ -264,12 +265,10 @@ impl Search {
                 "an encoded needle was not found"
             );
         }
-        let packed = sealfleet_ledger::pack(&json!({ "note": value }));
-        let packed = packed.map_err(|_| std::io::Error::other("cannot pack"))?;
-        let packed = STANDARD.encode(packed);
+        let packed = packed(&json!({ "note": value }))?;
         ensure!(
             needle
-                .find(readable(&json!({ "note": { "B": packed } })).as_bytes())
+                .find(readable(&json!({ "note": packed })).as_bytes())
                 .is_some(),
             "a packed needle was not found"
         );

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use sealfleet_archive::digest::Digest;
 use sealfleet_archive::objects;
 use sealfleet_client::{AuditQuery, PageQuery, all_pages};
@@ -38,6 +40,19 @@ impl Caller {
     pub async fn events(&self, name: &str) -> Outcome<Vec<Value>> {
         Ok(named(&self.trail(&AuditQuery::default()).await?, name))
     }
+}
+
+/// A packed attribute of a row, in DynamoDB's typed JSON.
+pub fn packed(value: &Value) -> Outcome<Value> {
+    let packed =
+        sealfleet_ledger::pack(value).map_err(|error| Failure::new(format!("{error:?}")))?;
+    Ok(json!({ "B": STANDARD.encode(packed) }))
+}
+
+/// What a packed attribute holds.
+pub fn unpacked(attribute: &Value) -> Outcome<Value> {
+    let packed = STANDARD.decode(attribute["B"].as_str().unwrap_or_default())?;
+    sealfleet_ledger::unpack(&packed).map_err(|error| Failure::new(error.to_string()))
 }
 
 /// The archive as it was when it was read: a copy that can be touched.
