@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use sealfleet_test_stack::trail::packed;
 use sealfleet_test_stack::{Outcome, ensure};
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ const EVENTS: usize = 2;
 
 pub async fn measure(figures: &mut Figures, world: &World, batches: usize) -> Outcome {
     let function = world.function("export").await?;
-    let events: Vec<Value> = (0..batches).map(batch).collect();
+    let events = (0..batches).map(batch).collect::<Outcome<Vec<Value>>>()?;
     let before = Instant::now();
     for event in &events {
         let answer = function.invoke(event).await?;
@@ -41,34 +42,34 @@ pub async fn measure(figures: &mut Figures, world: &World, batches: usize) -> Ou
     Ok(())
 }
 
+const WORKER: &str = "wrk_019c1310-e400-7000-8000-000000000004";
+
 /// A batch of the stream: claims with their releases, of runs in all shards.
-fn batch(number: usize) -> Value {
+fn batch(number: usize) -> Outcome<Value> {
+    let events = packed(&json!([
+        {
+            "type": "step.leased", "step_id": "fetch", "fence": 1, "worker_id": WORKER, "mode": "identity",
+        },
+        {
+            "type": "secret.released", "step_id": "fetch", "fence": 1,
+            "secrets": [{
+                "name": "CRM_API_KEY", "from": "crm", "uri": "aws-sm://sealfleet/healthcare/crm#api-key",
+                "version": "019c1310-e400-7000-8000-000000000007",
+            }],
+        },
+    ]))?;
     let record = |row: usize| {
         let sequence = number * BATCH + row;
         let run = format!("run_019c1310-e400-7000-8000-{sequence:012x}");
-        let worker = "wrk_019c1310-e400-7000-8000-000000000004";
         let keys = json!({
             "pk": { "S": format!("PRJ#healthcare#2026-01-31#{}", sequence % 8) },
             "sk": { "S": format!("evt_019c1310-e400-7000-8000-{sequence:012x}") },
         });
         let mut image = keys.clone();
         image["at"] = json!({ "S": "2026-01-31T08:00:00.000Z" });
-        image["actor"] = json!({ "S": format!("worker:{worker}") });
+        image["actor"] = json!({ "S": format!("worker:{WORKER}") });
         image["run_id"] = json!({ "S": run });
-        image["events"] = json!({ "L": [
-            { "M": {
-                "type": { "S": "step.leased" }, "step_id": { "S": "fetch" }, "fence": { "N": "1" },
-                "worker_id": { "S": worker }, "mode": { "S": "identity" },
-            } },
-            { "M": {
-                "type": { "S": "secret.released" }, "step_id": { "S": "fetch" }, "fence": { "N": "1" },
-                "secrets": { "L": [{ "M": {
-                    "name": { "S": "CRM_API_KEY" }, "from": { "S": "crm" },
-                    "uri": { "S": "aws-sm://sealfleet/healthcare/crm#api-key" },
-                    "version": { "S": "019c1310-e400-7000-8000-000000000007" },
-                } }] },
-            } },
-        ] });
+        image["z"] = events.clone();
         json!({
             "eventID": sequence.to_string(), "eventName": "INSERT", "eventVersion": "1.1",
             "awsRegion": "us-east-1", "eventSource": "aws:dynamodb",
@@ -80,5 +81,5 @@ fn batch(number: usize) -> Value {
             },
         })
     };
-    json!({ "Records": (0..BATCH).map(record).collect::<Vec<_>>() })
+    Ok(json!({ "Records": (0..BATCH).map(record).collect::<Vec<_>>() }))
 }
