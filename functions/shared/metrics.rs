@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     const AT: Timestamp = Timestamp::from_millis(1_769_846_400_123);
-    const ALL: [Metric; 12] = [
+    const ALL: [Metric; 13] = [
         Metric::StepsStarted,
         Metric::StepsEnded,
         Metric::VcpuSeconds,

@@ -188,7 +188,7 @@ impl World {
         let workflow = "w".parse().unwrap();
         let (run, change) = Run::enqueue(run_id, workflow, identity, steps, self.sweep.pace, now);
         let scope = scope(project);
-        let stored = self.ledger.enqueue(&scope, &run, &change, None, "test");
+        let stored = self.ledger.enqueue(&scope, run, &change, None, "test");
         stored.await.unwrap();
         run_id
     }
