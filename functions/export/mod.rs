@@ -5,7 +5,7 @@
 //! - a batch of the audit table's stream ([`batch`]): its events become objects, in the words of
 //!   OCSF ([`ocsf`]);
 //! - `{"digest":"due"}`, every hour ([`digest`]): a signed digest of all that was written since the
-//!   last one; `{"digest":"left"}`, every five minutes: another one, if the last left something over;
+//!   last one; `{"digest":"left"}`, every five minutes: another one, if the last left something;
 //! - `{"re_export":{…}}`, by an operator ([`re_export`]): a range of the table is exported again,
 //!   after the stream lost it.
 //!

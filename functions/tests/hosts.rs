@@ -47,7 +47,9 @@ impl Toy {
 
     fn show(&self, handle: &Handle, seen: Seen) {
         let mut sandboxes = self.sandboxes.lock().unwrap();
-        sandboxes.get_mut(handle.as_str()).unwrap().seen = seen;
+        if let Some(sandbox) = sandboxes.get_mut(handle.as_str()) {
+            sandbox.seen = seen;
+        }
     }
 
     fn get(&self, handle: &Handle) -> Option<Sandbox> {

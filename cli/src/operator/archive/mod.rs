@@ -197,7 +197,7 @@ async fn verify_source(
 async fn read_digests(source: &Source, keys: Vec<String>) -> Result<Vec<StoredDigest>, Failure> {
     let read = keys.into_iter().map(|key| async {
         let bytes = source.get(&key).await?.unwrap_or_default();
-        Ok(StoredDigest { key, bytes })
+        Ok::<_, Failure>(StoredDigest { key, bytes })
     });
     let read: Vec<Result<StoredDigest, Failure>> =
         stream::iter(read).buffered(AT_ONCE).collect().await;
