@@ -1,6 +1,7 @@
 //! The binary of all functions. Lambda's `Handler` property, which it passes as `_HANDLER`, picks
 //! one; this file gives each the ports that its role allows, and no others.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse};
@@ -15,11 +16,13 @@ use sealfleet_aws::objects::S3;
 use sealfleet_aws::queue_access::Sts;
 use sealfleet_aws::queues::Sqs;
 use sealfleet_aws::signing::Kms;
+use sealfleet_aws::trust::Roots;
 use sealfleet_domain::Clock;
 use sealfleet_domain::oidc::Issuers;
 use sealfleet_fargate::{Fargate, TaskChange};
 use sealfleet_functions::shared::auth::{Door, Oidc};
 use sealfleet_functions::shared::deadline;
+use sealfleet_functions::shared::logs;
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::shared::settings::{self, MissingSetting, setting};
 use sealfleet_functions::{
@@ -36,16 +39,22 @@ use sealfleet_versions::{SecretsManager, Versions};
 struct Wiring {
     config: aws_config::SdkConfig,
     metrics: Metrics,
+    /// Made when it is first asked for, and shared: making a client is work.
+    ledger: OnceCell<Ledger>,
 }
 
 impl Wiring {
     fn ledger(&self) -> Result<Ledger, MissingSetting> {
+        if let Some(ledger) = self.ledger.get() {
+            return Ok(ledger.clone());
+        }
         let store = Dynamo::new(
             aws_sdk_dynamodb::Client::new(&self.config),
             settings::tables()?,
         );
         let ledger = Ledger::new(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemIds));
-        Ok(ledger.watched(Arc::new(self.metrics.clone())))
+        let ledger = ledger.watched(Arc::new(self.metrics.clone()));
+        Ok(self.ledger.get_or_init(|| ledger).clone())
     }
 
     fn door(&self) -> Result<Door, MissingSetting> {
@@ -87,11 +96,12 @@ impl Wiring {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda_runtime::tracing::init_default_subscriber();
+    logs::init();
     let name = setting("_HANDLER")?;
     let with = Wiring {
-        config: sealfleet_aws::config::load().await,
+        config: sealfleet_aws::config::load(Roots::Amazon).await?,
         metrics: Metrics::new(&name, settings::project_metrics()),
+        ledger: OnceCell::new(),
     };
     let pace = settings::pace();
     match name.as_str() {

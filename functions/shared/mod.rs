@@ -9,7 +9,7 @@
 //! - `cascade`: from profiles to what a sandbox starts with;
 //! - `fan_out`: aborting the runs of a hard revocation;
 //! - `task`: what follows from how a sandbox is seen;
-//! - `settings`, `metrics`: a function's environment, and what it counts.
+//! - `settings`, `logs`, `metrics`: a function's environment, its log lines, and what it counts.
 //!
 //! Clock and ids are in `crates/system`.
 
@@ -19,6 +19,7 @@ pub mod deadline;
 pub mod effects;
 pub mod fan_out;
 pub mod fault;
+pub mod logs;
 pub mod metrics;
 pub mod pages;
 pub(crate) mod route;

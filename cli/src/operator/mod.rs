@@ -7,6 +7,7 @@
 
 mod archive;
 mod audit;
+mod aws;
 mod cascade;
 mod connection;
 mod enrolment_key;

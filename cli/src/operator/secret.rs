@@ -13,6 +13,7 @@ use sealfleet_versions::SecretsManager;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+use super::aws;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::input;
@@ -76,7 +77,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         .map(|pinned| Ok::<_, Failure>((pinned.uri(&uris)?, pinned)))
         .transpose()?;
 
-    let config = sealfleet_aws::config::load().await;
+    let config = aws::config().await?;
     let version = SecretsManager::new(&config)
         .put(owner, &name, &document)
         .await

@@ -12,6 +12,7 @@ use sealfleet_domain::{Clock as _, ProjectId, TokenId};
 use sealfleet_ledger::{Dynamo, Ledger, Tables};
 use sealfleet_system::{SystemClock, SystemIds};
 
+use super::aws;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::input::seconds;
@@ -190,7 +191,7 @@ async fn bootstrap(
     note: Option<String>,
     expires_in: u32,
 ) -> Result<TokenCreated, Failure> {
-    let config = sealfleet_aws::config::load().await;
+    let config = aws::config().await?;
     let store = Dynamo::new(aws_sdk_dynamodb::Client::new(&config), tables);
     let ledger = Ledger::new(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemIds));
     let expires_at = ledger.now().plus_seconds(i64::from(expires_in));

@@ -443,3 +443,17 @@ fn a_secret_value_is_no_argument() {
     let (code, _, err) = put(&["--token-file", "-", "key"], "v");
     assert!(code == Some(2) && err.contains("standard input"), "{err}");
 }
+
+#[test]
+fn the_cas_for_aws_are_those_of_the_environment() {
+    let environment = [
+        ("AWS_CA_BUNDLE", "/nowhere/ca.pem"),
+        ("AWS_REGION", "eu-west-1"),
+    ];
+    let (code, _, err) = texts(&sealfleet_in(&environment, &["token", "bootstrap"], ""));
+    assert_eq!(code, Some(1));
+    assert!(
+        err.contains("`AWS_CA_BUNDLE` names `/nowhere/ca.pem`, which cannot be read"),
+        "{err}"
+    );
+}

@@ -5,16 +5,19 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
+use crate::trust::{Roots, Unusable};
 
 /// Loads region, credentials and endpoints from the environment, as the SDK does everywhere.
+/// Endpoints must have a certificate of these roots, unless the environment names others.
 ///
 /// Every call has a time limit: one that hangs must not hold up the others.
-pub async fn load() -> SdkConfig {
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https();
-    aws_config::defaults(BehaviorVersion::latest())
+///
+/// # Errors
+/// When the environment names roots that cannot be used.
+pub async fn load(roots: Roots) -> Result<SdkConfig, Unusable> {
+    let http = roots.unless_told(|name| std::env::var_os(name))?.client()?;
+    let config = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
         .retry_config(
             RetryConfig::standard()
@@ -23,11 +26,9 @@ pub async fn load() -> SdkConfig {
         )
         .timeout_config(
             TimeoutConfig::builder()
-                .connect_timeout(Duration::from_secs(2))
                 .operation_attempt_timeout(Duration::from_secs(5))
                 .operation_timeout(Duration::from_secs(12))
                 .build(),
-        )
-        .load()
-        .await
+        );
+    Ok(config.load().await)
 }

@@ -1,5 +1,5 @@
-//! Adapters to AWS, other than the tables and ECS: the SDK's configuration, queues, queue
-//! credentials, objects, signatures.
+//! Adapters to AWS, other than the tables and ECS: the SDK's configuration and trusted roots,
+//! queues, queue credentials, objects, signatures.
 //!
 //! Each adapter is a small trait and its implementation on the SDK: a function that is handed only
 //! `Queues` can only send messages, and its IAM role says the same. No client that could read a
@@ -10,6 +10,7 @@ pub mod objects;
 pub mod queue_access;
 pub mod queues;
 pub mod signing;
+pub mod trust;
 
 /// An AWS service that does not answer, or refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -26,6 +26,7 @@ use sealfleet_domain::{Clock as _, ProjectId, Timestamp};
 use sealfleet_system::SystemClock;
 use serde_json::{Value, json};
 
+use super::aws;
 use super::connection::Output;
 use super::failure::Failure;
 use super::output::{answer, lines, or_dash};
@@ -102,9 +103,7 @@ pub(super) async fn verify(options: Verify, output: Output) -> Result<(), Failur
     } = options;
     let source = match (directory, bucket) {
         (Some(directory), _) => Source::Directory(directory),
-        (None, Some(bucket)) => {
-            Source::Bucket(S3::new(&sealfleet_aws::config::load().await, bucket))
-        }
+        (None, Some(bucket)) => Source::Bucket(S3::new(&aws::config().await?, bucket)),
         (None, None) => {
             return Err(Failure::Usage(
                 "give `--bucket` or `--directory`".to_owned(),
@@ -112,9 +111,7 @@ pub(super) async fn verify(options: Verify, output: Output) -> Result<(), Failur
         }
     };
     let keys = if public_keys.is_empty() {
-        let key = Kms::new(&sealfleet_aws::config::load().await, kms_key)
-            .public_key()
-            .await;
+        let key = Kms::new(&aws::config().await?, kms_key).public_key().await;
         vec![PublicKey::of_der(&key.map_err(Failure::other)?).map_err(Failure::other)?]
     } else {
         let read = public_keys
@@ -278,7 +275,7 @@ pub(super) async fn re_export(range: ReExport, output: Output) -> Result<(), Fai
     if to < from {
         return Err(Failure::Usage("`--from` must be before `--to`".to_owned()));
     }
-    let config = sealfleet_aws::config::load().await;
+    let config = aws::config().await?;
     // A part takes as long as the function may.
     let patient = aws_config::timeout::TimeoutConfig::builder()
         .operation_attempt_timeout(Duration::from_secs(130))

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::{Fargate, text};
 use crate::cloudformation::{Change, Deployment, Outputs, PROJECT, Stacks, Template};
+use crate::operator::aws;
 use crate::operator::connection::Connection;
 use crate::operator::failure::Failure;
 use crate::operator::output::{answer, lines};
@@ -51,7 +52,7 @@ pub struct Deploy {
 }
 
 pub(super) async fn run(deploy: Deploy, connection: &Connection) -> Result<(), Failure> {
-    let config = sealfleet_aws::config::load().await;
+    let config = aws::config().await?;
     let stacks = Stacks::new(aws_sdk_cloudformation::Client::new(&config), POLL);
     let control = stacks.outputs(&deploy.control_stack).await;
     let control = control.map_err(|error| Failure::other(error).about("the control plane"))?;
