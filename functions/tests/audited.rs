@@ -26,8 +26,8 @@ pub enum Exempt {
     /// A heartbeat moves the end of a lease. Who holds it, and what was released to it, is on
     /// record since its claim, and every few seconds of every step would be noise.
     LeaseRenewal,
-    /// A lease, before its hold and after its end. It releases nothing: the run's row does, with its
-    /// entry.
+    /// A lease, before its hold and after its end. It releases nothing: the run's row does, with
+    /// its entry.
     LeaseOfClaim,
     /// An identity is stored before the run that names it.
     Identity,

@@ -1,5 +1,5 @@
-//! The audit trail: entries are added and read. Nothing here changes one. Entries of runs arrive from
-//! the rows of the runs (`trail`), others in the transactions that they record.
+//! The audit trail: entries are added and read. Nothing here changes one. Entries of runs arrive
+//! from the rows of the runs (`trail`), others in the transactions that they record.
 //!
 //! A project's day is spread over eight partitions. All entries of one run are in the same one. An
 //! entry's sort key is its id, which sorts by time. So a period is a range of keys, and a cursor is
@@ -142,8 +142,8 @@ impl EventFilter {
 }
 
 impl Ledger {
-    /// The write of an entry into the trail. Its events are packed: a row of more than 1 KB costs twice
-    /// as much.
+    /// The write of an entry into the trail. Its events are packed: a row of more than 1 KB costs
+    /// twice as much.
     pub(crate) fn entry_write(&self, entry: &AuditEntry) -> Result<Write, WriteError> {
         let key = keys::audit_entry(&entry.project, entry.event_id, entry.run_id, entry.at);
         let row = EntryRow {

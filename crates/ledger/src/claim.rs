@@ -1,11 +1,12 @@
 //! Claims: `Queued -> Leased`, into a free slot of the holder, and `Leased -> Running`.
 //!
 //! Intent, then check. A claim first writes its lease, then its hold, and then reads the active
-//! revocations. A revocation first writes its rows and then reads the leases, and the runs that they
-//! lead to. All reads see every write that was acknowledged before. So if a claim and a revocation
-//! happen at once, at least one sees the other: either the claim ends its own step, or the revoker
-//! does. Only the two functions here grant a claim or allow a start, so every one is checked.
-//! `docs/reference/intent-then-check.md` has the whole argument and the model that checks it.
+//! revocations. A revocation first writes its rows and then reads the leases, and the runs that
+//! they lead to. All reads see every write that was acknowledged before. So if a claim and a
+//! revocation happen at once, at least one sees the other: either the claim ends its own step, or
+//! the revoker does. Only the two functions here grant a claim or allow a start, so every one is
+//! checked. `docs/reference/intent-then-check.md` has the whole argument and the model that checks
+//! it.
 
 use std::collections::BTreeMap;
 

@@ -379,8 +379,8 @@ impl Changing<'_> {
         })
     }
 
-    /// Counts what is left of the run, and of the needs of its steps. Returns whether a step was put
-    /// back, which no count is made for.
+    /// Counts what is left of the run, and of the needs of its steps. Returns whether a step was
+    /// put back, which no count is made for.
     fn counts(&self, edits: &mut Vec<(String, Edit)>, tests: &mut Vec<(String, Test)>) -> bool {
         let (before, after) = (left(self.before), left(self.after));
         if after > before || self.is_put_back() {

@@ -1,7 +1,7 @@
 //! From the rows of runs to the trail.
 //!
-//! A run's entries are decided and stored in its own row (`entries`). The `trail` function reads the
-//! ledger's stream and copies what each write added. An entry keeps its id, so copying it twice
+//! A run's entries are decided and stored in its own row (`entries`). The `trail` function reads
+//! the ledger's stream and copies what each write added. An entry keeps its id, so copying it twice
 //! changes nothing. The trail of one run is read from the run itself, without this delay.
 
 use futures_util::future::try_join_all;

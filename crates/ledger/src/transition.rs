@@ -1,15 +1,16 @@
 //! One transition of a run: read it, apply a pure rule, and write what changes, or nothing.
 //!
-//! One conditional write changes the steps, and appends the audit entry to the same row (`run_rows`,
-//! `entries`). So no state changes without its entry, and no secret is released without its record.
-//! A write that was overtaken changes nothing: the run is read again, and the rule is applied to
-//! its new state. Applying a rule twice is safe, because each rule names the fence that it acts on.
+//! One conditional write changes the steps, and appends the audit entry to the same row
+//! (`run_rows`, `entries`). So no state changes without its entry, and no secret is released
+//! without its record. A write that was overtaken changes nothing: the run is read again, and the
+//! rule is applied to its new state. Applying a rule twice is safe, because each rule names the
+//! fence that it acts on.
 //!
 //! Leases are rows of their own. A claim takes its lease before it writes the run, and an end frees
 //! the lease after it. So a hold never exists without its lease. A process that dies in between
 //! leaves a lease without a hold: it blocks a slot of its worker until it has run out (`claim`).
-//! Only a hold that is taken from its holder loses its lease in the same transaction: the holder may
-//! be at work, and its next heartbeat must not find the lease.
+//! Only a hold that is taken from its holder loses its lease in the same transaction: the holder
+//! may be at work, and its next heartbeat must not find the lease.
 
 use futures_util::{StreamExt as _, stream};
 use sealfleet_domain::audit::Event;

@@ -5,8 +5,8 @@
 //! stop. The ledger stores what changed and the events in one conditional write. It requires that
 //! what the rule decided on is still so: the steps that changed, how many steps are left, and how
 //! many needs a waiting step has left. So transitions of different steps commute, and what needs
-//! the whole picture (a step becomes ready when the last step it needs succeeds, a run finishes with
-//! its last step) is never decided on half of it.
+//! the whole picture (a step becomes ready when the last step it needs succeeds, a run finishes
+//! with its last step) is never decided on half of it.
 //!
 //! A fence grows with each claim of a step. Whoever acts on a lease names its fence; another fence
 //! changes nothing.

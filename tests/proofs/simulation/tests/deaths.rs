@@ -597,8 +597,8 @@ async fn a_hard_revocation_aborts_without_the_audit_table_wherever_a_handler_die
     }
 }
 
-/// A run's entries are in its own row, so its steps go on. Everything else waits for the audit table,
-/// except what only takes away.
+/// A run's entries are in its own row, so its steps go on. Everything else waits for the audit
+/// table, except what only takes away.
 #[tokio::test(start_paused = true)]
 async fn without_the_audit_table_runs_go_on_and_nothing_else_is_given() {
     let mut tale = Tale::new(None, false).await;

@@ -19,8 +19,8 @@ use sealfleet_ledger::store::{
 };
 use sealfleet_ledger::{Added, Dynamo, Ledger, Tables};
 
-/// The store, with the ledger's stream and the `trail` function behind it: each write to a run's row
-/// is followed at once by copies of its entries in the audit table.
+/// The store, with the ledger's stream and the `trail` function behind it: each write to a run's
+/// row is followed at once by copies of its entries in the audit table.
 pub struct Streamed {
     store: Arc<Dynamo>,
     /// Copies entries. Writes to the same tables.
