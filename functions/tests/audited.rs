@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::EventId;
 use sealfleet_domain::audit::catalogue::Class;
 use sealfleet_domain::audit::{AuditEntry, Event};
-use sealfleet_domain::run::{Run, StepState};
+use sealfleet_domain::run::{Fence, Run, StepState};
 use sealfleet_ledger::store::{Item, Table};
 use sealfleet_ledger::{
     Added, Identities, RunRow, audit_entry_of_image, audit_entry_of_outbox, identity_of_image,
@@ -223,7 +223,7 @@ fn run(item: &Item, identities: &Identities) -> Run {
     RunRow::of_image(item).unwrap().run(identities).unwrap()
 }
 
-/// A run without what is looked at, sent and stopped by.
+/// A run without what is looked at, sent and stopped by, and without fences that were used up.
 fn settled(mut run: Run) -> Run {
     for step in run.steps.values_mut() {
         match &mut step.state {
@@ -231,7 +231,10 @@ fn settled(mut run: Run) -> Run {
                 since,
                 resend_at,
                 resent,
-            } => (*resend_at, *resent) = (*since, 0),
+            } => {
+                (*resend_at, *resent) = (*since, 0);
+                step.fence = Fence::default();
+            }
             StepState::Leased(hold) | StepState::Running(hold) => {
                 (hold.due, hold.handle) = (hold.since, None)
             }

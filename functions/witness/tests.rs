@@ -16,7 +16,8 @@ use sealfleet_domain::run::{Executor, Fresh, Mode, Pace, Run};
 use sealfleet_domain::{RunId, WorkerId};
 use sealfleet_fargate::TaskState;
 use sealfleet_hosts::{Error as HostError, Launched, Template};
-use sealfleet_ledger::NewClaim;
+use sealfleet_ledger::store::{Item, Key, Table};
+use sealfleet_ledger::{Added, NewClaim};
 use sealfleet_system::SystemIds;
 use sealfleet_test_fakes::memory::Memory;
 use serde_json::{Value, json};
@@ -78,6 +79,18 @@ impl SandboxHost for FakeEcs {
     }
 }
 
+/// The row of a run, in whichever partition it is.
+fn row_of(store: &Memory, run_id: RunId) -> Item {
+    let rows = (0..8).find_map(|shard| {
+        let key = Key {
+            pk: format!("PRJ#healthcare#RUNS#{shard}"),
+            sk: run_id.to_string(),
+        };
+        store.tables().get(Table::Ledger, &key)
+    });
+    rows.unwrap().as_ref().clone()
+}
+
 struct World {
     ports: Ports,
     ecs: FakeEcs,
@@ -88,7 +101,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let store = Arc::new(Memory::default());
-        let ledger = Ledger::new(store, Arc::new(Released), Arc::new(SystemIds));
+        let ledger = Ledger::new(store.clone(), Arc::new(Released), Arc::new(SystemIds));
         let scope = ProjectScope::of_stored_row("healthcare".parse().unwrap());
         let project = Project {
             project: scope.project().clone(),
@@ -101,6 +114,9 @@ impl World {
             .await
             .unwrap();
         let run_id = released(&ledger, &scope).await;
+        let row = row_of(&store, run_id);
+        let added = Added::between(None, &row).unwrap();
+        ledger.copy_to_trail(added).await.unwrap();
         let started_by = format!("healthcare/{run_id}/a/1");
         let task = TaskState {
             arn: format!("arn:aws:ecs:eu-west-1:111122223333:task/sealfleet/{TASK}"),

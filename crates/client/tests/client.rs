@@ -382,7 +382,7 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.get_queue_credentials();
         client.start_step(&least(json!({"run_id": run, "step_id": step, "fence": 1, "sandbox": "s"})));
         client.report_step(&least(json!({"run_id": run, "step_id": step, "fence": 1, "state": "succeeded"})));
-        client.get_sandbox_step(&least(lease));
+        client.get_sandbox_step(&least(json!({"project": "p", "run_id": run, "step_id": step, "fence": 1})));
     }
     assert_eq!(
         refused, many,

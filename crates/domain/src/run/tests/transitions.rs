@@ -136,6 +136,7 @@ fn transitions() -> Vec<Transition> {
         });
         add("stopped", Run::stopped);
         add("retry", |run, id| run.retry(id, PACE, T0));
+        add("void", |run, id| run.void(id, Fence::new(1)));
     }
     all.push(("cancel", Box::new(move |run| run.cancel(later))));
     all.push((
@@ -166,7 +167,7 @@ fn claim(run: &mut Run, id: &StepId, executor: Executor, fresh: &Fresh) -> Resul
 }
 
 /// The run without what is only looked at: due times, messages that were sent again, a launched
-/// sandbox's handle.
+/// sandbox's handle, a fence that was used up by nobody.
 fn settled(run: &Run) -> Run {
     let mut run = run.clone();
     for step in run.steps.values_mut() {
@@ -175,7 +176,10 @@ fn settled(run: &Run) -> Run {
                 since,
                 resend_at,
                 resent,
-            } => (*resend_at, *resent) = (*since, 0),
+            } => {
+                (*resend_at, *resent) = (*since, 0);
+                step.fence = Fence::default();
+            }
             StepState::Leased(hold) | StepState::Running(hold) => {
                 (hold.due, hold.handle) = (hold.since, None)
             }
