@@ -323,7 +323,7 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
     let (run, worker): (RunId, WorkerId) = (of(&id("run")), of(&id("wrk")));
     let (project, name, step): (ProjectId, ProfileName, StepId) =
         (of("healthcare"), of("crm"), of("main"));
-    let lease = json!({"run_id": run, "step_id": step, "fence": 1});
+    let lease = json!({"project": project, "run_id": run, "step_id": step, "fence": 1});
     let audit = AuditQuery {
         run_id: Some(run),
         from: Some(of("2026-01-31T08:00:00Z")),
@@ -382,7 +382,7 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.get_queue_credentials();
         client.start_step(&least(json!({"run_id": run, "step_id": step, "fence": 1, "sandbox": "s"})));
         client.report_step(&least(json!({"run_id": run, "step_id": step, "fence": 1, "state": "succeeded"})));
-        client.get_sandbox_step(&least(json!({"project": "p", "run_id": run, "step_id": step, "fence": 1})));
+        client.get_sandbox_step(&least(lease));
     }
     assert_eq!(
         refused, many,
