@@ -19,7 +19,7 @@ use sealfleet_ledger::{
 };
 use sealfleet_system::{SystemClock, SystemIds};
 
-use crate::fixtures::{PACE, ledger, scope, spec, worker};
+use crate::fixtures::{PACE, ledger_alone, scope, spec, worker};
 
 fn step(number: usize) -> StepId {
     format!("step-{number:03}").parse().unwrap()
@@ -101,7 +101,7 @@ async fn finish(
 #[tokio::test]
 async fn steps_of_one_run_never_refuse_one_another() {
     for count in [25, limits::STEPS] {
-        let (ledger, scope) = (ledger().await, scope("healthcare"));
+        let (ledger, scope) = (ledger_alone().await, scope("healthcare"));
         let steps = (0..count).map(|number| (step(number), spec(Mode::Sandboxed)));
         let run_id = enqueue(&ledger, &scope, steps.collect(), None).await;
         let each = (0..count).map(async |number| {
@@ -149,7 +149,7 @@ fn largest(number: usize) -> Identity {
 
 #[tokio::test]
 async fn the_largest_run_is_driven_to_its_end_whatever_drifts() {
-    let (ledger, scope) = (ledger().await, scope("healthcare"));
+    let (ledger, scope) = (ledger_alone().await, scope("healthcare"));
     let most = StepSpec {
         command: vec!["x".repeat(1000)],
         max_attempts: limits::MAX_ATTEMPTS,
@@ -196,7 +196,7 @@ async fn the_largest_run_is_driven_to_its_end_whatever_drifts() {
 
 #[tokio::test]
 async fn a_run_that_is_too_large_is_refused_before_anything_is_stored() {
-    let (ledger, scope) = (ledger().await, scope("healthcare"));
+    let (ledger, scope) = (ledger_alone().await, scope("healthcare"));
     // Text that does not shrink.
     let noise = |number: usize| {
         let words = (0..200).map(|word| {

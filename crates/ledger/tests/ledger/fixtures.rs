@@ -18,12 +18,21 @@ pub const PACE: Pace = Pace {
     resend_seconds: 60,
 };
 
+/// A ledger, with the `trail` function behind it.
 pub async fn ledger() -> Ledger {
     let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
-    let over =
-        |store: Arc<dyn Store>| Ledger::new(store, Arc::new(SystemClock), Arc::new(SystemIds));
     let copier = over(store.clone());
     over(Arc::new(Streamed::new(store, copier)))
+}
+
+/// A ledger alone: what runs do does not reach the trail.
+pub async fn ledger_alone() -> Ledger {
+    let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
+    over(store)
+}
+
+fn over(store: Arc<dyn Store>) -> Ledger {
+    Ledger::new(store, Arc::new(SystemClock), Arc::new(SystemIds))
 }
 
 pub fn scope(project: &str) -> ProjectScope {
