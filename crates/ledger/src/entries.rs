@@ -238,10 +238,10 @@ pub(crate) fn list(item: &Item) -> &[AttributeValue] {
         .map_or(&[], Vec::as_slice)
 }
 
-/// Bytes of a row's entries.
-pub(crate) fn bytes(item: &Item) -> usize {
-    let size = |value: &AttributeValue| value.as_b().map_or(0, |bytes| bytes.as_ref().len());
-    list(item).iter().map(size).sum()
+/// Bytes of an element.
+pub(crate) fn bytes(element: &AttributeValue) -> i64 {
+    let bytes = element.as_b().map_or(0, |bytes| bytes.as_ref().len());
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// Reads an element of a run's list.

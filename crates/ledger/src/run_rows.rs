@@ -5,7 +5,7 @@
 //! | `f` | number of the row's format |
 //! | `plan` | packed: what never changes (workflow, specifications of the steps, identity's hash) |
 //! | `s#<step>` | packed: where the step stands |
-//! | `e` | list of packed audit entries that have not been moved to rows of their own |
+//! | `e`, `eb` | list of packed audit entries that have not been moved to rows of their own, and their bytes |
 //! | `v` | how often the row was written |
 //! | `left` | how many steps have not ended |
 //! | `n#<step>` | how many of the steps that this one needs have not succeeded |
@@ -20,6 +20,7 @@
 //! - A write that lets a step succeed counts the needs of each step that waits for it down. Such a
 //!   step becomes ready exactly if the count says so. Those that do not wait are as they were read.
 //! - Nobody has written the row since, where a step is put back.
+//! - The entries still fit, with the one that it adds.
 //!
 //! So claims, starts and ends of different steps never refuse one another, and no decision is made
 //! on a step that has changed.
@@ -46,12 +47,11 @@ const FORMAT: u32 = 1;
 const STEP: &str = "s#";
 /// Prefix of the attributes that count the needs of steps.
 const NEEDS: &str = "n#";
-/// Other writes that may come between a read and its write. It bounds what entries may add to a row
-/// beyond [`MOVE_BYTES`].
-const WRITES_BETWEEN: i64 = 32;
-/// Bytes of entries above which they are moved to a row of their own. A row has 400 KB at most;
-/// this leaves room for the plan, the steps and [`WRITES_BETWEEN`] entries.
-pub(crate) const MOVE_BYTES: usize = 48 * 1024;
+/// Bytes of entries above which they are moved to a row of their own.
+pub(crate) const MOVE_BYTES: i64 = 48 * 1024;
+/// Bytes of entries at most, whatever is written at once. A row has 400 KB at most; this leaves
+/// room for the plan and the steps.
+const ENTRY_BYTES: i64 = 160 * 1024;
 /// Bytes of a packed plan at most.
 pub(crate) const PLAN_BYTES: usize = 128 * 1024;
 
@@ -96,7 +96,8 @@ pub(crate) struct Raw {
     expires: bool,
     pub moved: u32,
     pub entries: Vec<AttributeValue>,
-    pub entry_bytes: usize,
+    /// Bytes of the entries.
+    pub entry_bytes: i64,
     pub hashes: Hashes,
 }
 
@@ -127,7 +128,7 @@ impl RunRow {
                 .and_then(|moved| u32::try_from(moved).ok())
                 .unwrap_or_default(),
             entries: entries::list(item).to_vec(),
-            entry_bytes: entries::bytes(item),
+            entry_bytes: number(item, "eb").unwrap_or_default(),
             steps: BTreeMap::new(),
             hashes: Hashes {
                 run: plan.identity.clone(),
@@ -280,6 +281,7 @@ pub(crate) fn new_row(
         ("left".to_owned(), n(left(run))),
         ("trail".to_owned(), AttributeValue::S("1".to_owned())),
         ("plan".to_owned(), AttributeValue::B(plan)),
+        ("eb".to_owned(), n(entries::bytes(&entry))),
         (ENTRIES.to_owned(), AttributeValue::L(vec![entry])),
         (
             "state".to_owned(),
@@ -354,8 +356,11 @@ impl Changing<'_> {
         }
         let put_back = self.counts(&mut edits, &mut tests);
         if let Some(entry) = &self.entry {
+            let bytes = entries::bytes(entry);
             let entry = AttributeValue::L(vec![entry.clone()]);
             edits.push((ENTRIES.to_owned(), Edit::Append(entry)));
+            edits.push(("eb".to_owned(), Edit::Increase(bytes)));
+            tests.push(("eb".to_owned(), Test::AtMost(ENTRY_BYTES - bytes)));
         }
         let state = self.after.state();
         if state.name() != raw.state {
@@ -364,14 +369,13 @@ impl Changing<'_> {
         }
         self.expiry(&mut edits);
         let exact = self.due(own_due, &mut edits, &mut tests);
-        tests.push((
-            "v".to_owned(),
-            if exact || put_back {
-                Test::Is(n(raw.v))
-            } else {
-                Test::AtMost(raw.v.saturating_add(WRITES_BETWEEN))
-            },
-        ));
+        // Also where nothing else is tested: an update must not make a row.
+        let test = if exact || put_back {
+            Test::Is(n(raw.v))
+        } else {
+            Test::AtLeast(raw.v)
+        };
+        tests.push(("v".to_owned(), test));
         Ok(Write::Update {
             key: keys::run(self.scope, self.after.run_id),
             edits,
@@ -569,6 +573,7 @@ pub(crate) fn move_entries(scope: &ProjectScope, run_id: RunId, raw: &Raw) -> Ve
             edits: vec![
                 ("v".to_owned(), Edit::Increase(1)),
                 ("moved".to_owned(), Edit::Set(n(moved))),
+                ("eb".to_owned(), Edit::Set(n(0))),
                 (ENTRIES.to_owned(), Edit::Set(AttributeValue::L(Vec::new()))),
             ],
             only_if: Condition::All(vec![("v".to_owned(), Test::Is(n(raw.v)))]),
