@@ -532,13 +532,21 @@ impl World {
     /// The leases that a change ends.
     fn free(&mut self, model: &RevocationModel, change: &Change) -> Result<(), Refused> {
         let setup = &model.setup;
-        let row = |lease: &LeaseKey| {
+        let row = |lease: &LeaseKey| -> Result<(u8, Claim), Refused> {
             let holder = holder_of(setup, lease.holder).ok_or(Refused::NoRun)?;
             let claim = claim_of(setup, &lease.step_id, lease.fence).ok_or(Refused::NoRun)?;
             Ok((holder, claim))
         };
-        let back: Vec<_> = change.take_back.iter().map(row).collect::<Result<_, _>>()?;
-        let mut later: Vec<_> = change.release.iter().map(row).collect::<Result<_, _>>()?;
+        let back: Vec<_> = change
+            .take_back
+            .iter()
+            .map(row)
+            .collect::<Result<_, Refused>>()?;
+        let mut later: Vec<_> = change
+            .release
+            .iter()
+            .map(row)
+            .collect::<Result<_, Refused>>()?;
         if model.protocol == Protocol::AbortLeavesLease {
             later.extend(back);
         } else {
