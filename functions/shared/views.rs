@@ -5,6 +5,7 @@ use sealfleet_api::types::{
     RunView, StepView, TokenView, WorkerView,
 };
 use sealfleet_domain::Timestamp;
+use sealfleet_domain::capability::FARGATE;
 use sealfleet_domain::credential::Token;
 use sealfleet_domain::fleet::{EnrolmentKey, HostedPool, Pool, Project, Worker};
 use sealfleet_domain::labels::Labels;
@@ -165,7 +166,8 @@ pub fn limits(own: Option<Limits>, default: Limits) -> LimitsView {
 /// A project, with the workers that stand for its Fargate pools.
 ///
 /// # Errors
-/// [`Error::Unreadable`] if one of them is not among `workers`.
+/// [`Error::Unreadable`] if one of them is not among `workers`, or is of a host that the API has no
+/// form for.
 pub fn project(
     project: Project,
     workers: &[Worker],
@@ -174,7 +176,9 @@ pub fn project(
     let without = || Error::Unreadable("a Fargate pool without its worker".to_owned());
     let view = |pool| match pool {
         Pool::Pull => Ok::<_, Error>(PoolView::Pull {}),
-        // Fargate is the only hosted kind that the API can create and show.
+        Pool::Hosted(HostedPool { host, .. }) if host != FARGATE.kind => Err(Error::Unreadable(
+            format!("a pool of the host `{host}`, which the API cannot show"),
+        )),
         Pool::Hosted(HostedPool {
             host: _,
             worker_id,

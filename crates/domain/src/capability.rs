@@ -200,6 +200,20 @@ impl Host {
             .unwrap_or(&UNKNOWN)
     }
 
+    /// The CPU units that a sandbox can have.
+    #[must_use]
+    pub fn cpus(&self) -> Vec<u32> {
+        self.sizes.iter().map(|size| size.cpu).collect()
+    }
+
+    /// The least and the most memory that a sandbox can have with any CPU, in MiB.
+    #[must_use]
+    pub fn memory_mib(&self) -> (u32, u32) {
+        let least = self.sizes.iter().map(|size| size.least_mib).min();
+        let most = self.sizes.iter().map(|size| size.most_mib).max();
+        (least.unwrap_or_default(), most.unwrap_or_default())
+    }
+
     /// Whether it runs steps of this mode.
     ///
     /// # Errors

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::{PoolName, ProjectId, Timestamp, WorkerId};
 #[cfg(feature = "openapi")]
-use sealfleet_domain::{labels::Labels, limits, schema};
+use sealfleet_domain::{capability::FARGATE, labels::Labels, limits, schema};
 use serde::{Deserialize, Serialize};
 
 /// A project to create.
@@ -48,11 +48,11 @@ pub struct FargateSpec {
     pub image: String,
     /// CPU units of a task. 1024 are one vCPU.
     #[serde(default = "default_cpu")]
-    #[cfg_attr(feature = "openapi", schemars(extend("enum" = [256, 512, 1024, 2048, 4096])))]
+    #[cfg_attr(feature = "openapi", schemars(extend("enum" = FARGATE.cpus())))]
     pub cpu: u32,
     /// Memory of a task in MiB.
     #[serde(default = "default_memory")]
-    #[cfg_attr(feature = "openapi", schemars(range(min = 512, max = 30720)))]
+    #[cfg_attr(feature = "openapi", schemars(range(min = FARGATE.memory_mib().0, max = FARGATE.memory_mib().1)))]
     pub memory_mib: u32,
     /// How many tasks may run at the same time.
     #[serde(default = "default_pool_concurrency")]
