@@ -49,6 +49,9 @@ pub struct Operation {
     pub credential: Credential,
     /// What the caller must be allowed to do. None only with [`Credential::Nothing`].
     pub action: Option<Action>,
+    /// Whether the client may send it again when the answer was lost, because the second time
+    /// changes nothing. A request with an idempotency key may always be sent again.
+    pub repeatable: bool,
     /// The types of the path's parameters, in the path's order.
     parameters: &'static [Shape],
     /// The query parameters that it takes, and no others.
@@ -324,6 +327,7 @@ impl Operation {
             summary: "",
             credential,
             action,
+            repeatable: matches!(method.as_bytes(), b"GET"),
             parameters: &[],
             query: &[],
             headers: &[],
@@ -335,6 +339,11 @@ impl Operation {
 
     const fn does(mut self, summary: &'static str) -> Self {
         self.summary = summary;
+        self
+    }
+
+    const fn repeatable(mut self) -> Self {
+        self.repeatable = true;
         self
     }
 
@@ -444,6 +453,7 @@ operations! {
         "fleet",
         may(Action::SetLimits),
     )
+        .repeatable()
         .does("Sets the rate limit of a project's callers.")
         .takes::<SetLimits>()
         .gives::<LimitsView>(200, "The limit that is now in force.");
@@ -647,6 +657,7 @@ operations! {
         "profile",
         may(Action::ReadProfiles),
     )
+        .repeatable()
         .does("Shows what a run would start with, by name. Changes nothing.")
         .takes::<ResolveCascade>()
         .gives::<ResolvedCascade>(200, "Each key and where it comes from.")
@@ -668,6 +679,7 @@ operations! {
         "revoke",
         may(Action::ReadRevocations),
     )
+        .repeatable()
         .does("Lists the runs that a hard revocation would abort now. Changes nothing.")
         .takes::<PreviewRevocation>()
         .gives::<RevocationPreview>(200, "The runs.")
@@ -766,6 +778,7 @@ operations! {
             Code::SecretRevoked,
         ]);
     SEND_HEARTBEAT () = Operation::new("send_heartbeat", ("POST", "/v1/heartbeats"), "claim", WORKERS)
+        .repeatable()
         .does("Renews a worker's leases and tells it which ones it has lost.")
         .takes::<Heartbeat>()
         .gives::<HeartbeatAnswer>(200, "Whether the worker still holds each lease.");
@@ -775,9 +788,11 @@ operations! {
         "claim",
         APPROVED_WORKERS,
     )
+        .repeatable()
         .does("Issues temporary AWS credentials that open the worker's own queue and nothing else.")
         .gives::<QueueCredentials>(200, "The credentials.");
     START_STEP () = Operation::new("start_step", ("POST", "/v1/starts"), "report", APPROVED_WORKERS)
+        .repeatable()
         .does("Reports that the sandbox has its secrets and is about to run the command.")
         .takes::<StartStep>()
         .gives::<StepAnswer>(200, "The step's state.")
@@ -789,6 +804,7 @@ operations! {
             Code::SecretRevoked,
         ]);
     REPORT_STEP () = Operation::new("report_step", ("POST", "/v1/reports"), "report", APPROVED_WORKERS)
+        .repeatable()
         .does("Reports how the step ended. Idempotent.")
         .takes::<ReportStep>()
         .gives::<StepAnswer>(200, "The step's state.")

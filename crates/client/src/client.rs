@@ -38,13 +38,6 @@ impl std::fmt::Debug for Client {
     }
 }
 
-/// Whether a request may be sent again.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Repeat {
-    Safe,
-    Never,
-}
-
 /// One request, before it is sent.
 pub(crate) struct Call {
     operation: &'static Operation,
@@ -54,7 +47,6 @@ pub(crate) struct Call {
     idempotency_key: Option<String>,
     /// The version that a change replaces.
     if_match: Option<u32>,
-    repeat: Repeat,
 }
 
 /// An answer as it came.
@@ -67,8 +59,7 @@ struct Answer {
 }
 
 impl Call {
-    /// A request that changes nothing the second time.
-    pub(crate) fn repeated<P: Parameters>(route: &'static Route<P>, parameters: P) -> Self {
+    pub(crate) fn new<P: Parameters>(route: &'static Route<P>, parameters: P) -> Self {
         Self {
             operation: &route.operation,
             path: route.path(&parameters),
@@ -76,14 +67,6 @@ impl Call {
             body: None,
             idempotency_key: None,
             if_match: None,
-            repeat: Repeat::Safe,
-        }
-    }
-
-    pub(crate) fn once<P: Parameters>(route: &'static Route<P>, parameters: P) -> Self {
-        Self {
-            repeat: Repeat::Never,
-            ..Self::repeated(route, parameters)
         }
     }
 
@@ -101,14 +84,18 @@ impl Call {
         Ok(self)
     }
 
-    pub(crate) fn idempotency_key(mut self, key: &str) -> Self {
-        self.idempotency_key = Some(key.to_owned());
+    pub(crate) fn idempotency_key(mut self, key: Option<&str>) -> Self {
+        self.idempotency_key = key.map(str::to_owned);
         self
     }
 
     pub(crate) const fn if_match(mut self, version: Option<u32>) -> Self {
         self.if_match = version;
         self
+    }
+
+    const fn is_repeatable(&self) -> bool {
+        self.operation.repeatable || self.idempotency_key.is_some()
     }
 }
 
@@ -212,7 +199,7 @@ impl Client {
                 .map_or(true, |answer| is_passing(answer.status));
             let told = answer.as_ref().ok().and_then(|answer| answer.retry_after);
             if passing
-                && call.repeat == Repeat::Safe
+                && call.is_repeatable()
                 && attempt < self.retries
                 && let Some(pause) = retry::pause_told(attempt, told)
             {

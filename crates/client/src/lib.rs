@@ -14,8 +14,8 @@
 //! # Retries
 //! A request whose answer was lost may have been carried out. So the client retries (after
 //! connection errors, 5xx and 429; with full jitter) only requests that change nothing the second
-//! time: reads, previews, heartbeats, queue credentials, starts and reports, which carry a fence,
-//! and enqueues with an idempotency key. Each attempt has its own timeout.
+//! time: those that the table of operations calls repeatable, and those with an idempotency key.
+//! Each attempt has its own timeout.
 
 mod client;
 mod credential;

@@ -48,7 +48,7 @@ pub struct AuditQuery {
     pub actor: Option<String>,
     /// Those with an event of one of these names; all if none is given.
     pub types: Vec<String>,
-    /// Whose trail: only the caller's own exists for it.
+    /// The project whose trail to read; callers can read only their own.
     pub project: Option<String>,
     /// Those of this moment and later.
     pub from: Option<Timestamp>,
@@ -98,19 +98,19 @@ impl PageQuery {
 impl Client {
     /// `POST /v1/projects`.
     pub async fn create_project(&self, request: &CreateProject) -> Result<ProjectView, Error> {
-        self.call(Call::once(&ops::CREATE_PROJECT, ()).body(request)?)
+        self.call(Call::new(&ops::CREATE_PROJECT, ()).body(request)?)
             .await
     }
 
     /// `GET /v1/projects`.
     pub async fn list_projects(&self, page: &PageQuery) -> Result<Page<ProjectSummary>, Error> {
-        self.call(Call::repeated(&ops::LIST_PROJECTS, ()).query(page.pairs()))
+        self.call(Call::new(&ops::LIST_PROJECTS, ()).query(page.pairs()))
             .await
     }
 
     /// `GET /v1/projects/{project}`.
     pub async fn get_project(&self, project: &ProjectId) -> Result<ProjectView, Error> {
-        self.call(Call::repeated(&ops::GET_PROJECT, (project.clone(),)))
+        self.call(Call::new(&ops::GET_PROJECT, (project.clone(),)))
             .await
     }
 
@@ -121,13 +121,13 @@ impl Client {
         limits: Option<Limits>,
     ) -> Result<LimitsView, Error> {
         let limits = SetLimits { limits };
-        self.call(Call::repeated(&ops::SET_LIMITS, (project.clone(),)).body(&limits)?)
+        self.call(Call::new(&ops::SET_LIMITS, (project.clone(),)).body(&limits)?)
             .await
     }
 
     /// `POST /v1/tokens`.
     pub async fn create_token(&self, request: &CreateToken) -> Result<TokenCreated, Error> {
-        self.call(Call::once(&ops::CREATE_TOKEN, ()).body(request)?)
+        self.call(Call::new(&ops::CREATE_TOKEN, ()).body(request)?)
             .await
     }
 
@@ -137,7 +137,7 @@ impl Client {
         project: Option<&ProjectId>,
         page: &PageQuery,
     ) -> Result<Page<TokenView>, Error> {
-        let call = Call::repeated(&ops::LIST_TOKENS, ()).query(page.pairs());
+        let call = Call::new(&ops::LIST_TOKENS, ()).query(page.pairs());
         self.call(call.query(named(project))).await
     }
 
@@ -147,7 +147,7 @@ impl Client {
         project: Option<&ProjectId>,
         token_id: TokenId,
     ) -> Result<(), Error> {
-        self.delete(Call::once(&ops::REVOKE_TOKEN, (token_id,)).query(named(project)))
+        self.delete(Call::new(&ops::REVOKE_TOKEN, (token_id,)).query(named(project)))
             .await
     }
 
@@ -156,7 +156,7 @@ impl Client {
         &self,
         request: &CreateEnrolmentKey,
     ) -> Result<EnrolmentKeyCreated, Error> {
-        self.call(Call::once(&ops::CREATE_ENROLMENT_KEY, ()).body(request)?)
+        self.call(Call::new(&ops::CREATE_ENROLMENT_KEY, ()).body(request)?)
             .await
     }
 
@@ -165,13 +165,13 @@ impl Client {
         &self,
         page: &PageQuery,
     ) -> Result<Page<EnrolmentKeyView>, Error> {
-        self.call(Call::repeated(&ops::LIST_ENROLMENT_KEYS, ()).query(page.pairs()))
+        self.call(Call::new(&ops::LIST_ENROLMENT_KEYS, ()).query(page.pairs()))
             .await
     }
 
     /// `DELETE /v1/enrolment-keys/{enrolment_key_id}`.
     pub async fn revoke_enrolment_key(&self, id: EnrolmentKeyId) -> Result<(), Error> {
-        self.delete(Call::once(&ops::REVOKE_ENROLMENT_KEY, (id,)))
+        self.delete(Call::new(&ops::REVOKE_ENROLMENT_KEY, (id,)))
             .await
     }
 
@@ -181,34 +181,34 @@ impl Client {
         &self,
         request: &RegisterWorker,
     ) -> Result<WorkerRegistered, Error> {
-        self.call(Call::once(&ops::REGISTER_WORKER, ()).body(request)?)
+        self.call(Call::new(&ops::REGISTER_WORKER, ()).body(request)?)
             .await
     }
 
     /// `GET /v1/workers`.
     pub async fn list_workers(&self, page: &PageQuery) -> Result<Page<WorkerView>, Error> {
-        self.call(Call::repeated(&ops::LIST_WORKERS, ()).query(page.pairs()))
+        self.call(Call::new(&ops::LIST_WORKERS, ()).query(page.pairs()))
             .await
     }
 
     /// `GET /v1/workers/{worker_id}`.
     pub async fn get_worker(&self, id: WorkerId) -> Result<WorkerView, Error> {
-        self.call(Call::repeated(&ops::GET_WORKER, (id,))).await
+        self.call(Call::new(&ops::GET_WORKER, (id,))).await
     }
 
     /// `POST /v1/workers/{worker_id}/approve`.
     pub async fn approve_worker(&self, id: WorkerId) -> Result<WorkerView, Error> {
-        self.call(Call::once(&ops::APPROVE_WORKER, (id,))).await
+        self.call(Call::new(&ops::APPROVE_WORKER, (id,))).await
     }
 
     /// `POST /v1/workers/{worker_id}/reject`.
     pub async fn reject_worker(&self, id: WorkerId) -> Result<WorkerView, Error> {
-        self.call(Call::once(&ops::REJECT_WORKER, (id,))).await
+        self.call(Call::new(&ops::REJECT_WORKER, (id,))).await
     }
 
     /// `POST /v1/workers/{worker_id}/revoke`.
     pub async fn revoke_worker(&self, id: WorkerId) -> Result<WorkerView, Error> {
-        self.call(Call::once(&ops::REVOKE_WORKER, (id,))).await
+        self.call(Call::new(&ops::REVOKE_WORKER, (id,))).await
     }
 }
 
@@ -217,19 +217,19 @@ impl Client {
 impl Client {
     /// `POST /v1/profiles`.
     pub async fn create_profile(&self, request: &CreateProfile) -> Result<Profile, Error> {
-        self.call(Call::once(&ops::CREATE_PROFILE, ()).body(request)?)
+        self.call(Call::new(&ops::CREATE_PROFILE, ()).body(request)?)
             .await
     }
 
     /// `GET /v1/profiles`.
     pub async fn list_profiles(&self, page: &PageQuery) -> Result<Page<Profile>, Error> {
-        self.call(Call::repeated(&ops::LIST_PROFILES, ()).query(page.pairs()))
+        self.call(Call::new(&ops::LIST_PROFILES, ()).query(page.pairs()))
             .await
     }
 
     /// `GET /v1/profiles/{name}`.
     pub async fn get_profile(&self, name: &ProfileName) -> Result<Profile, Error> {
-        self.call(Call::repeated(&ops::GET_PROFILE, (name.clone(),)))
+        self.call(Call::new(&ops::GET_PROFILE, (name.clone(),)))
             .await
     }
 
@@ -242,7 +242,7 @@ impl Client {
         request: &ProfileContent,
         expected: u32,
     ) -> Result<Profile, Error> {
-        let call = Call::once(&ops::PUT_PROFILE, (name.clone(),)).if_match(Some(expected));
+        let call = Call::new(&ops::PUT_PROFILE, (name.clone(),)).if_match(Some(expected));
         self.call(call.body(request)?).await
     }
 
@@ -252,7 +252,7 @@ impl Client {
         name: &ProfileName,
         expected: Option<u32>,
     ) -> Result<(), Error> {
-        self.delete(Call::once(&ops::DELETE_PROFILE, (name.clone(),)).if_match(expected))
+        self.delete(Call::new(&ops::DELETE_PROFILE, (name.clone(),)).if_match(expected))
             .await
     }
 
@@ -262,18 +262,18 @@ impl Client {
         name: &ProfileName,
         page: &PageQuery,
     ) -> Result<Page<ProfileVersionView>, Error> {
-        self.call(Call::repeated(&ops::LIST_PROFILE_VERSIONS, (name.clone(),)).query(page.pairs()))
+        self.call(Call::new(&ops::LIST_PROFILE_VERSIONS, (name.clone(),)).query(page.pairs()))
             .await
     }
 
     /// `GET /v1/cascade`.
     pub async fn get_cascade(&self) -> Result<Bindings, Error> {
-        self.call(Call::repeated(&ops::GET_CASCADE, ())).await
+        self.call(Call::new(&ops::GET_CASCADE, ())).await
     }
 
     /// `PUT /v1/cascade`: replaces all bindings.
     pub async fn put_cascade(&self, bindings: &Bindings) -> Result<Bindings, Error> {
-        self.call(Call::once(&ops::PUT_CASCADE, ()).body(bindings)?)
+        self.call(Call::new(&ops::PUT_CASCADE, ()).body(bindings)?)
             .await
     }
 
@@ -282,7 +282,7 @@ impl Client {
         &self,
         request: &ResolveCascade,
     ) -> Result<ResolvedCascade, Error> {
-        self.call(Call::repeated(&ops::RESOLVE_CASCADE, ()).body(request)?)
+        self.call(Call::new(&ops::RESOLVE_CASCADE, ()).body(request)?)
             .await
     }
 }
@@ -291,7 +291,7 @@ impl Client {
 impl Client {
     /// `POST /v1/revocations`. Never retried: the second try would find the keys revoked already.
     pub async fn create_revocations(&self, request: &Revoke) -> Result<RevocationsCreated, Error> {
-        self.call(Call::once(&ops::CREATE_REVOCATIONS, ()).body(request)?)
+        self.call(Call::new(&ops::CREATE_REVOCATIONS, ()).body(request)?)
             .await
     }
 
@@ -300,7 +300,7 @@ impl Client {
         &self,
         request: &PreviewRevocation,
     ) -> Result<RevocationPreview, Error> {
-        self.call(Call::repeated(&ops::PREVIEW_REVOCATION, ()).body(request)?)
+        self.call(Call::new(&ops::PREVIEW_REVOCATION, ()).body(request)?)
             .await
     }
 
@@ -311,27 +311,27 @@ impl Client {
         page: &PageQuery,
     ) -> Result<Page<Revocation>, Error> {
         let state = ("state", state.name().to_owned());
-        let call = Call::repeated(&ops::LIST_REVOCATIONS, ()).query(page.pairs());
+        let call = Call::new(&ops::LIST_REVOCATIONS, ()).query(page.pairs());
         self.call(call.query([state])).await
     }
 
     /// `GET /v1/revocations/{revocation_id}`.
     pub async fn get_revocation(&self, id: RevocationId) -> Result<Revocation, Error> {
-        self.call(Call::repeated(&ops::GET_REVOCATION, (id,))).await
+        self.call(Call::new(&ops::GET_REVOCATION, (id,))).await
     }
 
     /// `POST /v1/revocations/{revocation_id}/lift`.
     pub async fn lift_revocation(&self, id: RevocationId) -> Result<Revocation, Error> {
-        self.call(Call::once(&ops::LIFT_REVOCATION, (id,))).await
+        self.call(Call::new(&ops::LIFT_REVOCATION, (id,))).await
     }
 
     /// `GET /v1/fan-outs/{fan_out_id}`.
     pub async fn get_fan_out(&self, id: FanOutId) -> Result<FanOutView, Error> {
-        self.call(Call::repeated(&ops::GET_FAN_OUT, (id,))).await
+        self.call(Call::new(&ops::GET_FAN_OUT, (id,))).await
     }
 }
 
-/// `enqueue`, `runs`, `cancel`, `audit`: what callers of one project use.
+/// `enqueue`, `runs`, `cancel`, `audit`: calls of a project's users.
 impl Client {
     /// `POST /v1/runs`. With an idempotency key, a retry never creates a second run.
     pub async fn enqueue_run(
@@ -339,10 +339,7 @@ impl Client {
         request: &EnqueueRun,
         idempotency_key: Option<&str>,
     ) -> Result<RunView, Error> {
-        let call = match idempotency_key {
-            Some(key) => Call::repeated(&ops::ENQUEUE_RUN, ()).idempotency_key(key),
-            None => Call::once(&ops::ENQUEUE_RUN, ()),
-        };
+        let call = Call::new(&ops::ENQUEUE_RUN, ()).idempotency_key(idempotency_key);
         self.call(call.body(request)?).await
     }
 
@@ -353,23 +350,23 @@ impl Client {
         page: &PageQuery,
     ) -> Result<Page<RunSummary>, Error> {
         let state = state.map(|state| ("state", state.name().to_owned()));
-        let call = Call::repeated(&ops::LIST_RUNS, ()).query(page.pairs());
+        let call = Call::new(&ops::LIST_RUNS, ()).query(page.pairs());
         self.call(call.query(state)).await
     }
 
     /// `GET /v1/runs/{run_id}`.
     pub async fn get_run(&self, run_id: RunId) -> Result<RunView, Error> {
-        self.call(Call::repeated(&ops::GET_RUN, (run_id,))).await
+        self.call(Call::new(&ops::GET_RUN, (run_id,))).await
     }
 
     /// `POST /v1/runs/{run_id}/cancel`.
     pub async fn cancel_run(&self, run_id: RunId) -> Result<RunView, Error> {
-        self.call(Call::once(&ops::CANCEL_RUN, (run_id,))).await
+        self.call(Call::new(&ops::CANCEL_RUN, (run_id,))).await
     }
 
     /// `POST /v1/runs/{run_id}/steps/{step_id}/retry`.
     pub async fn retry_step(&self, run_id: RunId, step_id: &StepId) -> Result<RunView, Error> {
-        self.call(Call::once(&ops::RETRY_STEP, (run_id, step_id.clone())))
+        self.call(Call::new(&ops::RETRY_STEP, (run_id, step_id.clone())))
             .await
     }
 
@@ -390,7 +387,7 @@ impl Client {
         pairs.extend(query.project.clone().map(|project| ("project", project)));
         pairs.extend(query.from.map(|from| ("from", from.to_string())));
         pairs.extend(query.to.map(|to| ("to", to.to_string())));
-        self.call(Call::repeated(&ops::LIST_AUDIT_ENTRIES, ()).query(pairs))
+        self.call(Call::new(&ops::LIST_AUDIT_ENTRIES, ()).query(pairs))
             .await
     }
 
@@ -401,7 +398,7 @@ impl Client {
         project: Option<&str>,
     ) -> Result<AuditEntry, Error> {
         let project = project.map(|project| ("project", project.to_owned()));
-        self.call(Call::repeated(&ops::GET_AUDIT_ENTRY, (event_id,)).query(project))
+        self.call(Call::new(&ops::GET_AUDIT_ENTRY, (event_id,)).query(project))
             .await
     }
 }
@@ -410,52 +407,51 @@ impl Client {
 impl Client {
     /// `GET /v1/openapi.json`.
     pub async fn get_openapi(&self) -> Result<serde_json::Value, Error> {
-        self.call(Call::repeated(&ops::GET_OPENAPI, ())).await
+        self.call(Call::new(&ops::GET_OPENAPI, ())).await
     }
 }
 
-/// `claim`, `report`, `sandbox`: what executors use.
+/// `claim`, `report`, `sandbox`: calls of executors.
 impl Client {
     /// `POST /v1/claims`. Never retried: a claim whose answer is lost ends when its lease expires.
     pub async fn claim_step(&self, request: &ClaimStep) -> Result<Claim, Error> {
-        self.call(Call::once(&ops::CLAIM_STEP, ()).body(request)?)
+        self.call(Call::new(&ops::CLAIM_STEP, ()).body(request)?)
             .await
     }
 
     /// `POST /v1/heartbeats`.
     pub async fn send_heartbeat(&self, request: &Heartbeat) -> Result<HeartbeatAnswer, Error> {
-        self.call(Call::repeated(&ops::SEND_HEARTBEAT, ()).body(request)?)
+        self.call(Call::new(&ops::SEND_HEARTBEAT, ()).body(request)?)
             .await
     }
 
     /// `POST /v1/queue-credentials`.
     pub async fn get_queue_credentials(&self) -> Result<QueueCredentials, Error> {
-        self.call(Call::repeated(&ops::GET_QUEUE_CREDENTIALS, ()))
-            .await
+        self.call(Call::new(&ops::GET_QUEUE_CREDENTIALS, ())).await
     }
 
     /// `POST /v1/starts`.
     pub async fn start_step(&self, request: &StartStep) -> Result<StepAnswer, Error> {
-        self.call(Call::repeated(&ops::START_STEP, ()).body(request)?)
+        self.call(Call::new(&ops::START_STEP, ()).body(request)?)
             .await
     }
 
     /// `POST /v1/reports`.
     pub async fn report_step(&self, request: &ReportStep) -> Result<StepAnswer, Error> {
-        self.call(Call::repeated(&ops::REPORT_STEP, ()).body(request)?)
+        self.call(Call::new(&ops::REPORT_STEP, ()).body(request)?)
             .await
     }
 
     /// `POST /v1/sandbox/step`. The route requires a signature of the task's role, which this
     /// client does not make: the call is refused, as tests check.
     pub async fn get_sandbox_step(&self, request: &LeaseRef) -> Result<SandboxStep, Error> {
-        self.call(Call::once(&ops::GET_SANDBOX_STEP, ()).body(request)?)
+        self.call(Call::new(&ops::GET_SANDBOX_STEP, ()).body(request)?)
             .await
     }
 }
 
 impl Client {
-    /// Ignores what the answer shows.
+    /// Ignores the answer's body.
     async fn delete(&self, call: Call) -> Result<(), Error> {
         self.call::<IgnoredAny>(call).await.map(drop)
     }

@@ -395,7 +395,7 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let found = operations::find(method, &path.split('/').skip(1).collect::<Vec<_>>());
         let Some(operation) = found else {
-            panic!("`{method} {path}` is no operation")
+            panic!("`{method} {path}` is not an operation")
         };
         sent.insert(operation.id);
         for (name, _) in query.split('&').filter_map(|pair| pair.split_once('=')) {
