@@ -74,6 +74,33 @@ fn the_checked_in_document_is_of_this_code() {
 }
 
 #[test]
+fn an_optional_field_may_be_null_in_a_request_and_never_in_an_answer() {
+    let document = openapi::document(&Samples).unwrap();
+    let property = |schema: &str, name: &str| {
+        let pointer = format!("/components/schemas/{schema}/properties/{name}");
+        document.pointer(&pointer).unwrap().to_string()
+    };
+    for (schema, name) in [
+        ("CreateToken", "note"),
+        ("EnqueueRun", "profile"),
+        // Required, and null where the default applies.
+        ("EventProjectLimitsSet", "limits"),
+    ] {
+        assert!(property(schema, name).contains("\"null\""), "{name}");
+    }
+    for (schema, name) in [
+        ("TokenView", "note"),
+        ("StepView", "worker_id"),
+        ("PageOfRunSummary", "next_cursor"),
+        ("EventSecretDecrypted", "version"),
+        ("AuditEntry", "run_id"),
+        ("Problem", "field"),
+    ] {
+        assert!(!property(schema, name).contains("\"null\""), "{name}");
+    }
+}
+
+#[test]
 fn every_answer_has_an_example_and_no_example_is_left_over() {
     let answers = Path::new(env!("CARGO_MANIFEST_DIR")).join("answers");
     let mut files: BTreeSet<String> = answers

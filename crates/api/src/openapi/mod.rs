@@ -322,7 +322,15 @@ impl Maker<'_> {
     /// The schemas of both sides, by name.
     fn schemas(&mut self) -> Result<Map<String, Value>, Error> {
         let mut schemas = self.answers.take_definitions(true);
-        for (name, mut read) in self.requests.take_definitions(true) {
+        let requests = self.requests.take_definitions(true);
+        // What requests also hold may be null: they accept it.
+        let answers_alone = schemas
+            .iter_mut()
+            .filter(|(name, _)| !requests.contains_key(*name));
+        for (_, schema) in answers_alone {
+            visit(schema, &mut schemas::never_null);
+        }
+        for (name, mut read) in requests {
             // A set is read from a list that may say a thing twice.
             visit(&mut read, &mut |object| drop(object.remove("uniqueItems")));
             if schemas.get(&name).is_some_and(|written| *written != read) {
