@@ -1,6 +1,5 @@
 //! Finds out what this host offers, and starts sandboxes.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write as _};
 use std::ops::RangeInclusive;
@@ -753,10 +752,10 @@ fn reachable(rootfs: &Path) -> Result<(), Unavailable> {
             .permissions()
             .mode();
         if mode & 0o001 == 0 {
-            let place = OsString::from(directory);
+            let place = directory.display();
             return Err(unusable(format!(
-                "`{}` is closed to other users, and sandboxes run under uids of their own: use a place such as below `/var/lib`",
-                place.display()
+                "sandboxes run under uids of their own, and `{place}` is closed to other users; \
+                 run `chmod o+x {place}`, or choose a directory below `/var/lib`"
             )));
         }
     }

@@ -602,7 +602,8 @@ async fn a_root_that_sandboxes_cannot_reach_is_named() {
     let unavailable = Launcher::detect(config(directory.path())).await;
     match unavailable {
         Err(Unavailable::Rootfs { reason, .. }) if is_root() => {
-            assert!(reason.contains("closed to other users"), "{reason}")
+            let remedy = format!("run `chmod o+x {}`", directory.path().display());
+            assert!(reason.contains(&remedy), "{reason}")
         }
         Ok(_) if !is_root() => {}
         other => panic!("{other:?}"),
