@@ -263,7 +263,7 @@ async fn digests_are_named(stack: &Stack, archive: &Archive, untouched: &Verifie
     Ok(())
 }
 
-/// Verifies, and compares each fault with what is expected of it.
+/// Verifies, and compares each fault with the expected one.
 async fn expect(stack: &Stack, archive: &Archive, expected: &[Value]) -> Outcome {
     let faults = archive.verified(stack).await?.faults;
     let fits = |(fault, expected): (&Value, &Value)| {

@@ -1,4 +1,4 @@
-//! The builtin identity backend: what is at rest, another key, and the documented drills on the
+//! The builtin identity backend: encryption at rest, another key, and the documented drills on the
 //! files of a live worker.
 
 use std::path::{Path, PathBuf};
@@ -61,16 +61,7 @@ pub async fn s32_what_is_stored_opens_with_its_key_only(stack: &Stack) -> Outcom
             r#"sealfleet-init builtin {verb} --store "$STORE" --key-file {}"#,
             other.display()
         );
-        let refused = drill
-            .run(&command)
-            .await
-            .err()
-            .map(|failure| failure.to_string())
-            .unwrap_or_default();
-        ensure!(
-            refused.contains("the key does not open this builtin store"),
-            "`{verb}` with another key: {refused}"
-        );
+        drill.does_not_open(&command).await?;
     }
     std::fs::rename(&store.key, &kept)?;
     std::fs::rename(&other, &store.key)?;
@@ -140,16 +131,7 @@ pub async fn s33_a_rotated_key_opens_every_old_secret(stack: &Stack) -> Outcome 
     let verify = r#"sealfleet-init builtin verify --store "$STORE" --key-file "$KEY""#;
     ensure_eq!(drill.run(verify).await?, listed, "what the new key opens");
     let with_old = verify.replace("$KEY", &old_key.display().to_string());
-    let refused = drill
-        .run(&with_old)
-        .await
-        .err()
-        .map(|failure| failure.to_string())
-        .unwrap_or_default();
-    ensure!(
-        refused.contains("the key does not open this builtin store"),
-        "the old key: {refused}"
-    );
+    drill.does_not_open(&with_old).await?;
     let holds = std::fs::read_to_string(&store.key)?.lines().count();
     ensure_eq!(holds, 1, "keys in the key file, in the end");
 
@@ -239,6 +221,19 @@ impl Drill {
             environment,
             binaries: stack.binaries.clone(),
         })
+    }
+
+    /// The command is refused, because its key is another one.
+    async fn does_not_open(&self, command: &str) -> Outcome {
+        let refused = self.run(command).await.err();
+        let refused = refused
+            .map(|failure| failure.to_string())
+            .unwrap_or_default();
+        ensure!(
+            refused.contains("the key does not open this builtin store"),
+            "`{command}` with another key: {refused}"
+        );
+        Ok(())
     }
 
     fn path(&self, name: &str) -> Outcome<&Path> {

@@ -44,7 +44,7 @@ pub async fn s26_the_later_level_wins(stack: &Stack) -> Outcome {
         "the cascade of three levels"
     );
 
-    // And that is what sandboxes have. What a step says of itself comes last.
+    // Sandboxes have the same. The step's own variables come last.
     let worker = project.live_worker(stack).await?;
     let (pull, fargate) = (Sleeper::new(), Sleeper::new());
     let own = json!({ "env": { "D": "4" } });

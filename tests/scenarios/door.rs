@@ -180,7 +180,7 @@ pub async fn a_project_calls_as_often_as_it_may(stack: &Stack) -> Outcome {
         );
     }
     other.member.get("/v1/runs").await?.accepted()?;
-    // What an incident calls for is never held up.
+    // Cancel and revoke are never held up.
     let nothing = "run_0198c0de-0000-7000-8000-00000000000a";
     for _ in 0..10 {
         project

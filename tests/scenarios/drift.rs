@@ -1,7 +1,7 @@
 //! Drift: what has changed between an enqueue and a start.
 
 use sealfleet_domain::run::RunState;
-use sealfleet_test_stack::identity::secrets;
+use sealfleet_test_stack::identity::{Stored, secrets};
 use sealfleet_test_stack::processes::Sleeper;
 use sealfleet_test_stack::project::{FARGATE, PULL, merged};
 use sealfleet_test_stack::{Outcome, Project, Stack, ensure, ensure_eq, unique};
@@ -12,6 +12,54 @@ use crate::seen::{
 };
 
 const KEYS: [&str; 6] = ["KEPT", "TURNED", "MOVED", "GONE", "NEW", "KNOB"];
+
+/// A profile before anything has changed, by the references of its secrets.
+fn before([kept, turned, moved, gone]: &[String; 4]) -> Value {
+    let secrets = secrets(&[
+        ("KEPT", kept),
+        ("TURNED", turned),
+        ("MOVED", moved),
+        ("GONE", gone),
+    ]);
+    merged(secrets, &json!({ "env": { "KNOB": "old" } }))
+}
+
+/// The same profile after everything has changed.
+fn after([kept, turned, moved, new]: &[String; 4]) -> Value {
+    let secrets = secrets(&[
+        ("KEPT", kept),
+        ("TURNED", turned),
+        ("MOVED", moved),
+        ("NEW", new),
+    ]);
+    merged(secrets, &json!({ "env": { "KNOB": "new" } }))
+}
+
+/// What is audited of that change.
+fn all_changed() -> Value {
+    json!({ "added": ["NEW"], "removed": ["GONE"], "rotated": ["MOVED", "TURNED"], "knobs": ["KNOB"] })
+}
+
+/// A run whose step sleeps behind the gate, with this profile.
+fn body(profile: &str, pool: &str, sleeper: &Sleeper, on_drift: &str) -> Value {
+    let more = json!({ "on_drift": on_drift });
+    with_profile(profile, &gated(&sleeping("only", pool, sleeper, &more)))
+}
+
+/// A step that proceeds has seen everything changed, and all of it is on record.
+async fn proceeds_with_all(
+    project: &Project,
+    run: &str,
+    sleeper: &Sleeper,
+    turned: &str,
+) -> Outcome {
+    let new = json!({ "KEPT": "kept", "TURNED": "turned", "MOVED": "there", "NEW": "new", "KNOB": "new" });
+    ensure_eq!(seen(project, run, sleeper, &KEYS).await?, new, "after");
+    sleeper.wake();
+    project.run_until(run, RunState::Succeeded, SOON).await?;
+    drifted_once(project, run, "proceed", 1, &all_changed()).await?;
+    released(project, run, &["KEPT", "MOVED", "NEW", "TURNED"], turned).await
+}
 
 /// 35. Key added, removed, rotated between enqueue and start -> one drift event with the exact
 ///     three sets.
@@ -33,30 +81,14 @@ async fn beside_a_worker(stack: &Stack, project: &Project) -> Outcome {
         put("moved", "here").await?,
     );
     let gone = put("gone", "gone").await?;
-    let before = secrets(&[
-        ("KEPT", &kept.pinned()),
-        ("TURNED", &turned.pinned()),
-        ("MOVED", &moved.pinned()),
-        ("GONE", &gone.pinned()),
-    ]);
-    let before = merged(before, &json!({ "env": { "KNOB": "old" } }));
+    let before = before(&[&kept, &turned, &moved, &gone].map(Stored::pinned));
     let profile = format!("s35-{tag}");
     project.admin.create_profile(&profile, &before).await?;
 
     // Nothing has changed: nothing is told, even to a step that would not have it.
     let gatekeeper = player(project, 1).await?;
     let sleeper = Sleeper::new();
-    let body = |sleeper: &Sleeper, on_drift: &str| {
-        with_profile(
-            &profile,
-            &gated(&sleeping(
-                "only",
-                PULL,
-                sleeper,
-                &json!({ "on_drift": on_drift }),
-            )),
-        )
-    };
+    let body = |sleeper: &Sleeper, on_drift: &str| body(&profile, PULL, sleeper, on_drift);
     let run = project.enqueue(&body(&sleeper, "refuse")).await?;
     open_gate(&gatekeeper, &run).await?;
     let old =
@@ -87,42 +119,11 @@ async fn beside_a_worker(stack: &Stack, project: &Project) -> Outcome {
         put("elsewhere", "there").await?,
         put("new", "new").await?,
     );
-    let after = secrets(&[
-        ("KEPT", &kept.pinned()),
-        ("TURNED", &turned.pinned()),
-        ("MOVED", &elsewhere.pinned()),
-        ("NEW", &new.pinned()),
-    ]);
-    project
-        .admin
-        .save_profile(
-            &profile,
-            &merged(after, &json!({ "env": { "KNOB": "new" } })),
-        )
-        .await?;
-    let sets = json!({ "added": ["NEW"], "removed": ["GONE"], "rotated": ["MOVED", "TURNED"], "knobs": ["KNOB"] });
+    let after = after(&[&kept, &turned, &elsewhere, &new].map(Stored::pinned));
+    project.admin.save_profile(&profile, &after).await?;
 
     open_gate(&gatekeeper, &proceeds).await?;
-    let new = json!({ "KEPT": "kept", "TURNED": "turned", "MOVED": "there", "NEW": "new", "KNOB": "new" });
-    ensure_eq!(
-        seen(project, &proceeds, &sleeper, &KEYS).await?,
-        new,
-        "after; the worker says\n{}",
-        worker.log()
-    );
-    sleeper.wake();
-    project
-        .run_until(&proceeds, RunState::Succeeded, SOON)
-        .await?;
-    drifted_once(project, &proceeds, "proceed", 1, &sets).await?;
-    released(
-        project,
-        &proceeds,
-        &["KEPT", "MOVED", "NEW", "TURNED"],
-        "TURNED",
-        &turned.version,
-    )
-    .await?;
+    proceeds_with_all(project, &proceeds, &sleeper, &turned.version).await?;
     let injected = project.events(&proceeds, "profile.injected").await?;
     ensure_eq!(
         injected
@@ -139,7 +140,7 @@ async fn beside_a_worker(stack: &Stack, project: &Project) -> Outcome {
     );
 
     open_gate(&gatekeeper, &refuses).await?;
-    refused(stack, project, &refuses, &sets).await
+    refused(stack, project, &refuses, &all_changed()).await
 }
 
 /// A Fargate pool's secrets follow the current version: a rotation in Secrets Manager is enough.
@@ -155,32 +156,12 @@ async fn on_fargate(stack: &Stack, project: &Project) -> Outcome {
     let (gone, elsewhere) = (put("gone", "gone").await?, put("elsewhere", "there").await?);
     let new = put("new", "new").await?;
     let profile = name("cloud");
-    let before = secrets(&[
-        ("KEPT", &kept.uri),
-        ("TURNED", &turned.uri),
-        ("MOVED", &moved.uri),
-        ("GONE", &gone.uri),
-    ]);
-    project
-        .admin
-        .create_profile(
-            &profile,
-            &merged(before, &json!({ "env": { "KNOB": "old" } })),
-        )
-        .await?;
+    let uri = |secret: &Stored| secret.uri.clone();
+    let before = before(&[&kept, &turned, &moved, &gone].map(uri));
+    project.admin.create_profile(&profile, &before).await?;
 
     let gatekeeper = player(project, 1).await?;
-    let body = |sleeper: &Sleeper, on_drift: &str| {
-        with_profile(
-            &profile,
-            &gated(&sleeping(
-                "only",
-                FARGATE,
-                sleeper,
-                &json!({ "on_drift": on_drift }),
-            )),
-        )
-    };
+    let body = |sleeper: &Sleeper, on_drift: &str| body(&profile, FARGATE, sleeper, on_drift);
     let (rotates, changes) = (Sleeper::new(), Sleeper::new());
     let rotated_only = project.enqueue(&body(&rotates, "proceed")).await?;
     let refuses = project.enqueue(&body(&Sleeper::new(), "refuse")).await?;
@@ -211,7 +192,7 @@ async fn on_fargate(stack: &Stack, project: &Project) -> Outcome {
         "after a rotation"
     );
     drifted_once(project, &rotated_only, "proceed", 1, &sets).await?;
-    let pinned = |secret: &sealfleet_test_stack::identity::Stored| {
+    let pinned = |secret: &Stored| {
         format!(
             "{}:key::{}",
             secret.arn.as_deref().unwrap_or_default(),
@@ -235,7 +216,6 @@ async fn on_fargate(stack: &Stack, project: &Project) -> Outcome {
         project,
         &rotated_only,
         &["GONE", "KEPT", "MOVED", "TURNED"],
-        "TURNED",
         &turned.version,
     )
     .await?;
@@ -244,45 +224,16 @@ async fn on_fargate(stack: &Stack, project: &Project) -> Outcome {
     refused(stack, project, &refuses, &sets).await?;
 
     // And all at once.
-    let after = secrets(&[
-        ("KEPT", &kept.uri),
-        ("TURNED", &turned.uri),
-        ("MOVED", &elsewhere.uri),
-        ("NEW", &new.uri),
-    ]);
-    project
-        .admin
-        .save_profile(
-            &profile,
-            &merged(after, &json!({ "env": { "KNOB": "new" } })),
-        )
-        .await?;
+    let after = after(&[&kept, &turned, &elsewhere, &new].map(uri));
+    project.admin.save_profile(&profile, &after).await?;
     open_gate(&gatekeeper, &changed).await?;
-    let expected = json!({ "KEPT": "kept", "TURNED": "turned", "MOVED": "there", "NEW": "new", "KNOB": "new" });
-    ensure_eq!(
-        seen(project, &changed, &changes, &KEYS).await?,
-        expected,
-        "after a new version of the profile"
-    );
+    proceeds_with_all(project, &changed, &changes, &turned.version).await?;
     let told = injected(stack, project, &changed).await?;
     let expected = json!({
         "KEPT": pinned(&kept), "TURNED": pinned(&turned), "MOVED": pinned(&elsewhere), "NEW": pinned(&new),
     });
     ensure_eq!(told["only"], expected, "the task definition");
-    changes.wake();
-    project
-        .run_until(&changed, RunState::Succeeded, SOON)
-        .await?;
-    let sets = json!({ "added": ["NEW"], "removed": ["GONE"], "rotated": ["MOVED", "TURNED"], "knobs": ["KNOB"] });
-    drifted_once(project, &changed, "proceed", 1, &sets).await?;
-    released(
-        project,
-        &changed,
-        &["KEPT", "MOVED", "NEW", "TURNED"],
-        "TURNED",
-        &turned.version,
-    )
-    .await
+    Ok(())
 }
 
 async fn drifted_once(
@@ -304,14 +255,8 @@ async fn drifted_once(
     Ok(())
 }
 
-/// Whether exactly these keys were released and decrypted, one of them at this version.
-async fn released(
-    project: &Project,
-    run: &str,
-    keys: &[&str],
-    rotated: &str,
-    version: &str,
-) -> Outcome {
+/// Whether exactly these keys were released and decrypted, `TURNED` at this version.
+async fn released(project: &Project, run: &str, keys: &[&str], version: &str) -> Outcome {
     let released = project.events(run, "secret.released").await?;
     ensure_eq!(
         released
@@ -324,13 +269,13 @@ async fn released(
     let of_it = |event: &Value| {
         let mut secrets = event["secrets"].as_array().into_iter().flatten();
         secrets
-            .find(|secret| secret["name"] == rotated)
+            .find(|secret| secret["name"] == "TURNED")
             .map(|secret| secret["version"].clone())
     };
     ensure_eq!(
         released.first().and_then(of_it),
         Some(json!(version)),
-        "the version of `{rotated}` that was released"
+        "the version of `TURNED` that was released"
     );
     let decrypted = project.events(run, "secret.decrypted").await?;
     let keys_of: Vec<&str> = decrypted
@@ -340,12 +285,12 @@ async fn released(
     ensure_eq!(keys_of, keys, "what was decrypted");
     let at = decrypted
         .iter()
-        .find(|event| event["key"] == rotated)
+        .find(|event| event["key"] == "TURNED")
         .map(|event| event["version"].clone());
     ensure_eq!(
         at,
         Some(json!(version)),
-        "the version of `{rotated}` that was decrypted"
+        "the version of `TURNED` that was decrypted"
     );
     Ok(())
 }

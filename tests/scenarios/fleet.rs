@@ -1,4 +1,4 @@
-//! Fleet: who works for whom, and what becomes of a step.
+//! Fleet: who works for whom, and how steps move on.
 
 use std::time::{Duration, Instant};
 

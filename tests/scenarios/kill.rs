@@ -135,8 +135,8 @@ async fn answered(ask: impl AsyncFn() -> Outcome<Reply>) -> Outcome<Reply> {
 pub async fn a_killed_worker_loses_nothing(stack: &Stack) -> Outcome {
     let project = stack.project("killed-worker").await?;
     let store = BuiltinStore::create(stack, &project).await?;
-    let mut first = WorkerProcess::start(stack, &project, &store).await?;
-    let marker = format!("86400.{}", uuid::Uuid::new_v4().as_fields().0);
+    let mut first = WorkerProcess::start(stack, &project, &store, &[], 2).await?;
+    let marker = processes::marker();
     // Waits as long as the mark is there, so that the first try hangs and the second one ends.
     let mark = stack.scratch.join(format!("hang-{marker}"));
     std::fs::write(&mark, "")?;
@@ -177,7 +177,7 @@ pub async fn a_killed_worker_loses_nothing(stack: &Stack) -> Outcome {
     })
     .await?;
     std::fs::remove_file(&mark)?;
-    let second = WorkerProcess::start(stack, &project, &store).await?;
+    let second = WorkerProcess::start(stack, &project, &store, &[], 2).await?;
     for run in &runs {
         swept_to_the_end(stack, &project, run)
             .await
@@ -199,7 +199,7 @@ pub async fn a_killed_worker_loses_nothing(stack: &Stack) -> Outcome {
 /// once.
 pub async fn a_killed_ecs_agent_loses_nothing(stack: &Stack) -> Outcome {
     let project = stack.project("killed-agent").await?;
-    let marker = format!("86400.{}", uuid::Uuid::new_v4().as_fields().0);
+    let marker = processes::marker();
     let mut runs = Vec::new();
     for _ in 0..3 {
         let hangs = json!({ "pool": FARGATE, "mode": "sandboxed", "command": ["sleep", marker], "max_attempts": 2 });
@@ -431,7 +431,7 @@ async fn killed_half_way(
     };
     let sweeping = async {
         loop {
-            // Its death is what is asked for.
+            // The kill is on purpose.
             let _ = stack.sweep().await;
         }
     };

@@ -189,7 +189,7 @@ fn not_started(failure: &Failure) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What every trial needs.
+/// Shared by all trials.
 struct House {
     runtime: Arc<Runtime>,
     stack: Arc<Stack>,
@@ -247,7 +247,7 @@ fn trials(words: &[String], house: Option<&House>) -> Vec<Trial> {
         .collect()
 }
 
-/// The words that choose scenarios, any number of them, and what is left of the command line.
+/// The words that choose scenarios, and the rest of the command line.
 fn words_and_options(arguments: impl Iterator<Item = String>) -> (Vec<String>, Vec<String>) {
     const WITH_VALUE: [&str; 5] = [
         "--test-threads",
@@ -293,7 +293,7 @@ fn in_process() -> BTreeSet<String> {
     numbers
 }
 
-/// `s09` of `s09_a_step_is_its_own_projects`; none for what is not of the list.
+/// `s09` of `s09_a_step_is_its_own_projects`. `None` for scenarios that are not on the list.
 fn number(name: &'static str) -> Option<&'static str> {
     let (number, _) = name.split_once('_')?;
     number

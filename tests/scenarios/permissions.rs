@@ -1,4 +1,4 @@
-//! What the matrix says that a role may not do on AWS, IAM refuses: each row of
+//! IAM refuses each call that the matrix forbids a role: each row of
 //! `tests/proofs/iam/matrix.yaml`, tried with the role's own credentials. Rows whose refusals the
 //! stack cannot show say why, and are printed.
 
@@ -30,7 +30,7 @@ struct Here<'a> {
     mark: String,
 }
 
-/// One call of a role, and what is expected of it.
+/// One call of a role, and the expected outcome.
 struct Try {
     who: String,
     keys: Keys,
@@ -143,7 +143,7 @@ pub async fn who_may_do_what_on_aws_is_enforced(stack: &Stack) -> Outcome {
     Ok(())
 }
 
-/// What to try of a row with the keys of a role.
+/// The calls of a row to try with the keys of a role.
 fn tries_of(
     matrix: &Matrix,
     account: &Account,

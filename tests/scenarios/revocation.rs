@@ -250,7 +250,7 @@ async fn of_the_system(stack: &Stack, projects: &[&Project]) -> Outcome {
     for (project, run) in &with_others {
         project.run_until(run, RunState::Succeeded, SOON).await?;
     }
-    // What ECS says late of stopped tasks changes nothing.
+    // Late events of stopped tasks change nothing.
     for (project, run) in &on_fargate {
         ensure_eq!(
             project.run(run).await?.state,

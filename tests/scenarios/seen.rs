@@ -1,4 +1,4 @@
-//! What a sandbox really has: its environment as the host sees it, and what ECS was told to put
+//! A sandbox's real content: its environment as the host sees it, and what ECS was told to put
 //! there.
 
 use std::time::Duration;
@@ -120,45 +120,9 @@ pub async fn seen(
     Ok(Value::Object(seen))
 }
 
-/// All tasks that ECS was ever asked to start for a run, as `DescribeTasks` shows them.
+/// All tasks that ECS was ever asked to start for a run.
 pub async fn tasks(stack: &Stack, project: &Project, run: &str) -> Outcome<Vec<Value>> {
-    let started_by = format!("{}/{run}/", project.id);
-    let mut tasks = Vec::new();
-    for status in ["RUNNING", "STOPPED"] {
-        let mut arns = Vec::new();
-        let all = json!({ "cluster": stack.parts.cluster, "desiredStatus": status });
-        let read = |page: &Value, _: &[u8]| {
-            arns.extend(page["taskArns"].as_array().cloned().unwrap_or_default())
-        };
-        stack
-            .aws
-            .pages(
-                Service::Ecs,
-                "ListTasks",
-                all,
-                ("nextToken", "nextToken"),
-                read,
-            )
-            .await?;
-        for arns in arns.chunks(100) {
-            let wanted = json!({ "cluster": stack.parts.cluster, "tasks": arns });
-            let described = stack
-                .aws
-                .call(Service::Ecs, "DescribeTasks", wanted)
-                .await?;
-            let of_run = described["tasks"]
-                .as_array()
-                .cloned()
-                .unwrap_or_default()
-                .into_iter();
-            tasks.extend(of_run.filter(|task| {
-                task["startedBy"]
-                    .as_str()
-                    .is_some_and(|by| by.starts_with(&started_by))
-            }));
-        }
-    }
-    Ok(tasks)
+    project.tasks(stack, run, &["RUNNING", "STOPPED"]).await
 }
 
 /// The secrets in the task definition of each step of a run that was launched: `{STEP: {NAME:

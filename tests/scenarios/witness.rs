@@ -1,4 +1,4 @@
-//! The witness: what AWS says was read, against what was released.
+//! The witness compares AWS's record of reads with the releases.
 //!
 //! The emulator has no CloudTrail, so its records are made here of what really was read: the
 //! stand-in for ECS assumes the project's execution role under the task's id and asks for the
@@ -167,7 +167,7 @@ pub async fn s62_a_read_that_no_release_explains_is_told(stack: &Stack) -> Outco
         "what the other project's trail has of it"
     );
 
-    // What nobody can read is not taken for explained.
+    // A record that cannot be read does not count as explained.
     let invoked = stack
         .aws
         .invoke(
@@ -177,12 +177,12 @@ pub async fn s62_a_read_that_no_release_explains_is_told(stack: &Stack) -> Outco
         .await?;
     ensure!(
         invoked.function_error.is_some(),
-        "an event that is none: {invoked:?}"
+        "an event that is not one: {invoked:?}"
     );
     Ok(())
 }
 
-/// A read of a secret at a time, of which CloudTrail tells.
+/// CloudTrail's record of a read of a secret.
 struct Read {
     at: String,
     arn: String,

@@ -1,4 +1,4 @@
-//! What the demo tells as it goes, and the table of checks that it ends with.
+//! The demo's progress messages, and the table of checks at its end.
 //!
 //! Progress goes to stderr, the table to stdout. A terminal that is gone is no reason to stop
 //! half-way: it is not written to, and what was started is still taken down.
@@ -57,7 +57,7 @@ impl Board {
         ));
     }
 
-    /// Tells what happens.
+    /// Prints a progress message.
     #[expect(
         clippy::unused_self,
         reason = "the story is told by the board, wherever it goes"
@@ -91,7 +91,7 @@ impl Board {
         });
     }
 
-    /// A check that could not be made, because what it builds on has failed.
+    /// A check that could not be made, because an earlier step has failed.
     pub fn broke_off(&mut self, why: String) {
         tell(&format!(
             "   {} the demo cannot go on",

@@ -1,4 +1,4 @@
-//! What a tenant's own, real credentials do not open.
+//! Boundaries that a tenant's own, real credentials do not cross.
 
 use std::time::Duration;
 
@@ -13,13 +13,10 @@ use crate::board::Board;
 use crate::tenant::{BESIDE, Tenant};
 use crate::work::{SOON, Work};
 
-/// What a sandbox runs that asks Secrets Manager for a secret.
+/// Asks Secrets Manager for a secret, inside a sandbox.
 const ASK: &str = include_str!("ask.py");
 
 /// An enrolment key is bound to its project, pool and labels.
-///
-/// # Errors
-/// When it opens more.
 pub async fn enrolment(own: &Tenant, other: &Tenant) -> Outcome<String> {
     let before = other.project.census().await?;
     let (_, key) = own
@@ -52,9 +49,6 @@ pub async fn enrolment(own: &Tenant, other: &Tenant) -> Outcome<String> {
 }
 
 /// A profile holds references to its own project's secrets.
-///
-/// # Errors
-/// When it takes anything else.
 pub async fn profiles(own: &Tenant, other: &Tenant) -> Outcome<String> {
     for (secret, what) in [
         (other.aws_reference(), "a foreign reference"),
@@ -77,9 +71,6 @@ pub async fn profiles(own: &Tenant, other: &Tenant) -> Outcome<String> {
 }
 
 /// Tries every boundary with a tenant's real credentials while its work is under way.
-///
-/// # Errors
-/// When an attempt cannot be prepared.
 pub async fn tried(
     board: &mut Board,
     stack: &Stack,
@@ -137,7 +128,7 @@ pub async fn tried(
 async fn across(thief: &Tenant, owner: &Tenant, theirs: &Work) -> Outcome<String> {
     let run = &theirs.elsewhere;
     let before = owner.project.run(run).await?;
-    let refused = thief.worker.played().try_claim(run, "only").await?;
+    let refused = thief.worker.played.try_claim(run, "only").await?;
     refused.refused(404, "not_found")?;
     // The run is not the thief's, so its trail is not found by it.
     let mut noted = thief.project.trail().await?;
@@ -166,18 +157,18 @@ async fn across(thief: &Tenant, owner: &Tenant, theirs: &Work) -> Outcome<String
 /// if it were not, it would reach the other tenant's step.
 async fn named_project(thief: &Tenant, owner: &Tenant, theirs: &Work) -> Outcome<String> {
     let body = json!({ "run_id": theirs.elsewhere, "step_id": "only", "project": owner.id() });
-    let refused = thief.worker.caller.post("/v1/claims", &body).await?;
+    let refused = thief.worker.played.caller.post("/v1/claims", &body).await?;
     refused.refused(400, "invalid_request")?;
     ensure_eq!(
         refused.body["field"],
         "project",
         "the field that is refused"
     );
-    Ok("400: `project` is no field of a claim".to_owned())
+    Ok("400: a claim has no field `project`".to_owned())
 }
 
 async fn queues(stack: &Stack, thief: &Tenant, owner: &Tenant) -> Outcome<String> {
-    let keys = thief.worker.played().queue_keys().await?;
+    let keys = thief.worker.played.queue_keys().await?;
     keys.receive(&stack.aws, 0).await?;
     let foreign = [PULL, FARGATE].map(|pool| {
         keys.url.replace(
@@ -264,7 +255,7 @@ async fn labels(tenant: &Tenant, work: &Work) -> Outcome<String> {
     .await?;
     tenant
         .worker
-        .played()
+        .played
         .try_claim(run, "only")
         .await?
         .refused(409, "step_mismatch")?;
@@ -296,7 +287,7 @@ async fn stolen(tenant: &Tenant, other: &Tenant, work: &Work) -> Outcome<String>
     );
     other
         .worker
-        .played()
+        .played
         .try_succeed(&claimed)
         .await?
         .refused(404, "not_found")?;

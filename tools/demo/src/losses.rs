@@ -1,4 +1,4 @@
-//! What is lost, or taken away, while a step runs.
+//! Losses while a step runs: its worker is killed, or its run is cancelled.
 
 use sealfleet_test_stack::aws::Service;
 use sealfleet_test_stack::project::{FARGATE, PULL, named, step};
@@ -12,11 +12,8 @@ use crate::tenant::{BESIDE, Tenant};
 use crate::work::SOON;
 
 /// A worker is killed while it runs a step; later its old claim speaks up again.
-///
-/// # Errors
-/// When the step does not come to run.
 pub async fn killed_worker(board: &mut Board, stack: &Stack, tenant: &mut Tenant) -> Outcome {
-    let marker = marker();
+    let marker = processes::marker();
     // The first try hangs for as long as this file is there.
     let mark = stack.scratch.join(format!("hang-{marker}"));
     std::fs::write(&mark, "")?;
@@ -107,7 +104,7 @@ async fn old_fence(tenant: &Tenant, old: &Claimed) -> Outcome<String> {
     let failed = json!({ "state": "failed", "failure": { "kind": "exit", "code": 1 } });
     tenant
         .worker
-        .played()
+        .played
         .try_report(old, &failed)
         .await?
         .refused(409, "stale_fence")?;
@@ -124,11 +121,8 @@ async fn old_fence(tenant: &Tenant, old: &Claimed) -> Outcome<String> {
 }
 
 /// A cancel takes a Fargate sandbox away.
-///
-/// # Errors
-/// When the step does not come to run.
 pub async fn cancelled_sandbox(board: &mut Board, stack: &Stack, tenant: &Tenant) -> Outcome {
-    let marker = marker();
+    let marker = processes::marker();
     let sleeps = step(
         "only",
         &json!({ "pool": FARGATE, "mode": "sandboxed", "command": ["sleep", marker] }),
@@ -210,11 +204,6 @@ async fn cancelled(
             .and_then(|arn| arn.rsplit('/').next())
             .unwrap_or_default()
     ))
-}
-
-/// An argument of `sleep` that no other process has.
-fn marker() -> String {
-    format!("86400.{}", uuid::Uuid::new_v4().as_fields().0)
 }
 
 fn sleeping(marker: &str) -> Option<u32> {

@@ -132,7 +132,7 @@ async fn play(stage: &Stage, board: &mut Board) -> Outcome {
         ));
         board.say(&format!(
             "  {}  sealfleet-worker, region=eu, process {}",
-            tenant.worker.id,
+            tenant.worker.played.id,
             tenant
                 .worker
                 .own_processes()

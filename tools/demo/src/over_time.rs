@@ -63,9 +63,6 @@ struct InFlight {
 }
 
 /// Rotation and revocation, with a tenant's real sandboxes.
-///
-/// # Errors
-/// When something cannot be prepared.
 pub async fn played(board: &mut Board, stack: &Stack, tenant: &mut Tenant) -> Outcome {
     bind(stack, tenant).await?;
     board.say(&format!(
@@ -334,7 +331,7 @@ impl InFlight {
     }
 }
 
-/// A soft revocation: what comes is refused, what runs goes on.
+/// A soft revocation: new starts are refused, running steps go on.
 async fn revoked_softly(
     board: &mut Board,
     stack: &Stack,
@@ -447,7 +444,7 @@ async fn start_refused(tenant: &Tenant, run: &str, revocation: &str) -> Outcome<
     Ok(format!("failed, secret_revoked: {detail}"))
 }
 
-/// A hard revocation: what runs with the key is aborted.
+/// A hard revocation: steps that run with the key are aborted.
 async fn revoked_hard(
     board: &mut Board,
     stack: &Stack,
@@ -662,7 +659,7 @@ async fn late_reports(tenant: &Tenant, claims: &[Claimed]) -> Outcome<String> {
     let mut refused = 0;
     for claimed in claims {
         let before = tenant.project.run(&claimed.run).await?;
-        let worker = tenant.worker.played();
+        let worker = &tenant.worker.played;
         for answer in [
             worker.try_succeed(claimed).await?,
             worker.try_start(claimed).await?,

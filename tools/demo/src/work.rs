@@ -51,7 +51,7 @@ pub struct Sleeping {
 impl Sleeping {
     async fn enqueue(tenant: &Tenant, pool: &str, profile: &str) -> Outcome<Self> {
         // No other process has this argument.
-        let marker = format!("86400.{}", uuid::Uuid::new_v4().as_fields().0);
+        let marker = processes::marker();
         let script = format!("{HASH}; sleep {marker}; true");
         let steps = [step(
             "call",
@@ -75,9 +75,6 @@ impl Sleeping {
 
 impl Work {
     /// Enqueues all of it.
-    ///
-    /// # Errors
-    /// When a run is refused.
     pub async fn enqueue(board: &Board, tenant: &Tenant) -> Outcome<Self> {
         let shell = |id: &str, pool: &str, mode: &str, needs: &[&str], script: &str| {
             step(
@@ -153,9 +150,6 @@ impl Work {
     }
 
     /// Waits until both long steps sleep, with the secret in their environment.
-    ///
-    /// # Errors
-    /// When one does not come to it.
     pub async fn until_sleeping(&self, tenant: &Tenant) -> Outcome {
         for sleeping in [&self.beside, &self.in_aws] {
             let slept = eventually("the identity step to sleep", SOON, async || {
@@ -281,10 +275,7 @@ impl Work {
     }
 }
 
-/// What a step has printed, once it is as long as a hash.
-///
-/// # Errors
-/// When it does not come.
+/// The output of a step, once it is as long as a hash.
 pub async fn said(
     stack: &Stack,
     tenant: &Tenant,
@@ -309,7 +300,7 @@ pub async fn said(
     .await
 }
 
-/// What a Fargate step has printed.
+/// The output of a Fargate step.
 async fn in_logs(stack: &Stack, project: &str, claimed: &Claimed) -> Outcome<String> {
     let mut said = String::new();
     let group = format!("/sealfleet/{project}");

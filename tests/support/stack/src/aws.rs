@@ -55,7 +55,7 @@ pub struct AwsReply {
     pub body: Value,
 }
 
-/// What an invoked function answered.
+/// The answer of an invoked function.
 #[derive(Debug)]
 pub struct Invoked {
     pub payload: Value,
@@ -116,7 +116,7 @@ impl AwsReply {
         self.status >= 400 && self.error().starts_with("AccessDenied")
     }
 
-    /// What it says, whatever its protocol is.
+    /// Its error message, in either protocol.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
@@ -450,7 +450,7 @@ impl Aws {
         Ok(keys)
     }
 
-    /// An object's bytes; none when there is no such object.
+    /// An object's bytes. `None` if it does not exist.
     pub async fn object(&self, bucket: &str, key: &str) -> Outcome<Option<Vec<u8>>> {
         match self.s3.get_object().bucket(bucket).key(key).send().await {
             Ok(object) => Ok(Some(object.body.collect().await?.into_bytes().to_vec())),

@@ -57,7 +57,13 @@ pub enum Kind {
     File,
 }
 
-/// What a search looked at and found.
+/// A value that cannot occur by chance, and differs in all its encodings.
+pub fn value() -> String {
+    let half = || uuid::Uuid::new_v4().simple();
+    format!("sk-canary+{}/=&%{}", half(), half())
+}
+
+/// The places that a search read, and where it found a secret.
 #[derive(Debug, Default)]
 pub struct Report {
     /// How many places of each kind were read.
@@ -152,6 +158,25 @@ impl Report {
     /// Whether the needle was found in a kind of place.
     pub fn found_in(&self, kind: Kind) -> bool {
         self.found.iter().any(|(found, _, _)| *found == kind)
+    }
+
+    /// Nothing was found, and each kind of place was searched.
+    pub fn ensure_clean(&self, when: &str) -> Outcome {
+        let found = &self.found;
+        ensure!(found.is_empty(), "a secret was found {when}: {found:?}");
+        for kind in [
+            Kind::Item,
+            Kind::Record,
+            Kind::LogEvent,
+            Kind::Object,
+            Kind::Answer,
+            Kind::Memory,
+            Kind::File,
+        ] {
+            let searched = self.places.get(&kind).is_some_and(|count| *count > 0);
+            ensure!(searched, "no {kind:?} was searched: {}", self.summary());
+        }
+        Ok(())
     }
 
     /// One line for people: how much was searched.
@@ -270,7 +295,7 @@ async fn answers_prove_themselves(caller: &Caller) -> Outcome {
     Ok(())
 }
 
-/// What [`Search::proves_itself`] planted.
+/// The needles that [`Search::proves_itself`] planted.
 struct Planted {
     name: String,
     queue_url: String,

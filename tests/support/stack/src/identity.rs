@@ -27,7 +27,7 @@ pub struct Stored {
     pub arn: Option<String>,
 }
 
-/// What a revocation came to.
+/// The outcome of a revocation.
 #[derive(Debug, Clone)]
 pub struct Revoked {
     /// One id for each key, in their order.
@@ -115,7 +115,7 @@ impl Caller {
         ))
     }
 
-    /// One key of what a run would start with; null when it is not there.
+    /// One key of a resolved cascade; null if it is not there.
     pub async fn resolved_key(&self, request: &Value, key: &str) -> Outcome<Value> {
         let resolved = self.resolve(request).await?;
         let mut keys = resolved["keys"].as_array().into_iter().flatten();

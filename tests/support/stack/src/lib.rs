@@ -1,5 +1,5 @@
-//! What the black-box suites are written with: a running local stack, callers of its HTTP API, and
-//! the AWS APIs behind it.
+//! Tools for the black-box suites: a running local stack, callers of its HTTP API, and the AWS APIs
+//! behind it.
 //!
 //! What a test arranges, and what it drives as a user would, goes through the product's typed
 //! client ([`Caller::client`]), as the command line and the worker do. Where the wire itself is
@@ -41,7 +41,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Failure(String);
 
-/// What a step of a test ends with.
+/// The result of a step of a test.
 pub type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {

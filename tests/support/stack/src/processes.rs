@@ -15,7 +15,7 @@ pub struct Sleeper(String);
 impl Sleeper {
     /// One that nobody else uses.
     pub fn new() -> Self {
-        Self(format!("86400.{}", uuid::Uuid::new_v4().as_fields().0))
+        Self(marker())
     }
 
     pub fn command(&self) -> Value {
@@ -62,6 +62,11 @@ impl Default for Sleeper {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A day's seconds that `sleep` takes, and that no other process has as an argument.
+pub fn marker() -> String {
+    format!("86400.{}", uuid::Uuid::new_v4().as_fields().0)
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

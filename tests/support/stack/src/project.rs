@@ -181,7 +181,7 @@ impl Project {
         self.live
             .get_or_try_init(async || {
                 let store = Arc::new(BuiltinStore::create(stack, self).await?);
-                let worker = Arc::new(WorkerProcess::start(stack, self, &store).await?);
+                let worker = Arc::new(WorkerProcess::start(stack, self, &store, &[], 2).await?);
                 Ok(Live { worker, store })
             })
             .await
@@ -348,43 +348,64 @@ impl Project {
         .await
     }
 
-    /// The tasks of a run that ECS has not stopped, by their ARN.
-    pub async fn live_tasks(&self, stack: &Stack, run: &str) -> Outcome<Vec<String>> {
-        let started_by = format!("{}/{run}/", self.id);
-        let all = json!({ "cluster": stack.parts.cluster, "desiredStatus": "RUNNING" });
-        let mut arns = Vec::new();
-        let mut collect = |page: &Value, _: &[u8]| {
-            arns.extend(page["taskArns"].as_array().cloned().unwrap_or_default())
+    /// What its Fargate steps have printed since a time, in milliseconds since 1970.
+    pub async fn logged(&self, stack: &Stack, since: f64) -> Outcome<String> {
+        let mut said = String::new();
+        let group = format!("/sealfleet/{}", self.id);
+        let group = json!({ "logGroupName": group, "startTime": since.trunc() });
+        let read = |page: &Value, _: &[u8]| {
+            for event in page["events"].as_array().into_iter().flatten() {
+                said.push_str(event["message"].as_str().unwrap_or_default());
+                said.push('\n');
+            }
         };
+        let cursor = ("nextToken", "nextToken");
+        let filter = "FilterLogEvents";
         stack
             .aws
-            .pages(
-                Service::Ecs,
-                "ListTasks",
-                all,
-                ("nextToken", "nextToken"),
-                &mut collect,
-            )
+            .pages(Service::Logs, filter, group, cursor, read)
             .await?;
-        let mut live = Vec::new();
-        for arns in arns.chunks(100) {
-            let described = json!({ "cluster": stack.parts.cluster, "tasks": arns });
-            let described = stack
-                .aws
-                .call(Service::Ecs, "DescribeTasks", described)
-                .await?;
-            let tasks = described["tasks"].as_array().into_iter().flatten();
-            let is_of = |task: &&Value| {
-                task["startedBy"]
-                    .as_str()
-                    .is_some_and(|by| by.starts_with(&started_by))
+        Ok(said)
+    }
+
+    /// The tasks of a run that ECS has not stopped, by their ARN.
+    pub async fn live_tasks(&self, stack: &Stack, run: &str) -> Outcome<Vec<String>> {
+        let tasks = self.tasks(stack, run, &["RUNNING"]).await?;
+        let live = tasks.iter().filter(|task| task["lastStatus"] != "STOPPED");
+        Ok(live
+            .filter_map(|task| task["taskArn"].as_str().map(str::to_owned))
+            .collect())
+    }
+
+    /// The tasks of a run with one of these desired states, as `DescribeTasks` shows them.
+    pub async fn tasks(&self, stack: &Stack, run: &str, desired: &[&str]) -> Outcome<Vec<Value>> {
+        let started_by = format!("{}/{run}/", self.id);
+        let cluster = &stack.parts.cluster;
+        let cursor = ("nextToken", "nextToken");
+        let mut tasks = Vec::new();
+        for status in desired {
+            let mut arns = Vec::new();
+            let all = json!({ "cluster": cluster, "desiredStatus": status });
+            let read = |page: &Value, _: &[u8]| {
+                arns.extend(page["taskArns"].as_array().cloned().unwrap_or_default())
             };
-            let of_run = tasks
-                .filter(|task| task["lastStatus"] != "STOPPED")
-                .filter(is_of);
-            live.extend(of_run.filter_map(|task| task["taskArn"].as_str().map(str::to_owned)));
+            stack
+                .aws
+                .pages(Service::Ecs, "ListTasks", all, cursor, read)
+                .await?;
+            for arns in arns.chunks(100) {
+                let asked = json!({ "cluster": cluster, "tasks": arns });
+                let mut described = stack.aws.call(Service::Ecs, "DescribeTasks", asked).await?;
+                if let Value::Array(described) = described["tasks"].take() {
+                    tasks.extend(described);
+                }
+            }
         }
-        Ok(live)
+        tasks.retain(|task| {
+            let by = task["startedBy"].as_str();
+            by.is_some_and(|by| by.starts_with(&started_by))
+        });
+        Ok(tasks)
     }
 
     /// How many rows of each kind the project has: what must not grow when something is refused.

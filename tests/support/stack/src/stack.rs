@@ -201,7 +201,7 @@ impl Stack {
             .cloned()
     }
 
-    /// Two projects that have everything alike, and names of which one is the start of the other.
+    /// Two projects that are set up alike. One's id is a prefix of the other's.
     pub async fn pair(&self, name: &str) -> Outcome<(Arc<Project>, Arc<Project>)> {
         Ok((
             self.project(name).await?,
@@ -214,7 +214,7 @@ impl Stack {
         format!("t{}-{name}", self.suffix)
     }
 
-    /// Has `sweep` look at what is due, as its rule does every minute.
+    /// Invokes `sweep`, as its rule does every minute.
     pub async fn sweep(&self) -> Outcome {
         let event = json!({
             "version": "0", "id": uuid::Uuid::now_v7(), "detail-type": "Scheduled Event", "source": "aws.events",
@@ -230,7 +230,7 @@ impl Stack {
         Ok(())
     }
 
-    /// Has `export` write the digest of what it exported, as its rule does every hour.
+    /// Has `export` write the digest, as its rule does every hour.
     pub async fn digest(&self) -> Outcome<Value> {
         let made = self
             .aws
@@ -269,7 +269,7 @@ impl Stack {
         self.control_plane().into_iter().filter(is_of).collect()
     }
 
-    /// Runs the operators' command line against this stack and answers what it printed.
+    /// Runs the operators' command line against this stack. Answers its output.
     pub async fn cli(&self, arguments: &[&str]) -> Outcome<String> {
         run(with_aws(
             Command::new(self.binaries.join("sealfleet")).args(arguments),
@@ -324,7 +324,7 @@ async fn down(directory: &Path) -> Outcome {
     Ok(())
 }
 
-/// Runs a program to its end and answers what it printed on stdout.
+/// Runs a program to its end. Answers its standard output.
 pub(crate) async fn run(command: &mut Command) -> Outcome<String> {
     let output = command.stdin(Stdio::null()).output().await?;
     let shown = command

@@ -43,13 +43,13 @@ impl Caller {
 /// The archive as it was when it was read: a copy that can be touched.
 #[derive(Clone)]
 pub struct Archive {
-    /// What digests vouch for, by key: exported objects, and rows that were set aside.
+    /// The objects that digests list, by key: exported ones, and rows that were set aside.
     pub objects: BTreeMap<String, Vec<u8>>,
     /// Digests, by key: oldest first.
     pub digests: BTreeMap<String, Vec<u8>>,
 }
 
-/// What `sealfleet audit verify --output json` printed.
+/// The output of `sealfleet audit verify --output json`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Verified {
     pub digests: u64,
@@ -116,7 +116,7 @@ impl Archive {
         }
         std::fs::create_dir_all(&copy)?;
         let mut command = Command::new(stack.binaries.join("sealfleet"));
-        // No endpoint, no credentials: what it needs it has.
+        // It needs neither endpoint nor credentials.
         command
             .env_clear()
             .args(["audit", "verify", "--output", "json", "--directory"])

@@ -1,8 +1,9 @@
 //! Workers: played by a test, call by call, or the real program as a process.
 
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ pub struct Message {
     pub run: String,
     /// The step that it names.
     pub step: String,
-    /// What it is deleted by.
+    /// The handle that deletes it.
     pub receipt: String,
 }
 
@@ -234,9 +235,13 @@ impl QueueKeys {
 /// The real `sealfleet-worker`, enrolled in the pull pool of a project, with an encrypted store of
 /// that project.
 pub struct WorkerProcess {
+    /// Calls with its credential, as a thief of the credential's file makes them.
+    pub played: Worker,
     pub pid: u32,
     /// Where its state and its log are.
     pub directory: PathBuf,
+    command: Vec<String>,
+    stack_id: String,
     child: Child,
 }
 
@@ -300,11 +305,18 @@ impl BuiltinStore {
 }
 
 impl WorkerProcess {
-    /// Enrols a worker in the pull pool and starts it. It goes with the stack.
-    pub async fn start(stack: &Stack, project: &Project, store: &BuiltinStore) -> Outcome<Self> {
+    /// Enrols a worker with these labels in the pull pool and starts it. It goes with the stack.
+    pub async fn start(
+        stack: &Stack,
+        project: &Project,
+        store: &BuiltinStore,
+        labels: &[(&str, &str)],
+        heartbeat_seconds: u32,
+    ) -> Outcome<Self> {
         let directory = stack.scratch.join(format!("worker-{}", unique()));
         std::fs::create_dir_all(&directory)?;
-        let (_, key) = project.enrolment_key(&json!({})).await?;
+        let allowed: HashMap<_, _> = labels.iter().copied().collect();
+        let (_, key) = project.enrolment_key(&json!({ "labels": allowed })).await?;
         let (key_file, credential) = (
             directory.join("enrolment-key"),
             directory.join("credential"),
@@ -317,67 +329,60 @@ impl WorkerProcess {
         file.write_all(key.credential().as_bytes())?;
 
         let program = stack.binaries.join("sealfleet-worker");
-        let api = ["--api-url", &stack.parts.api_url];
+        let both = ["--allow-bare", "--max-concurrent", "8"];
         let mut register = Command::new(&program);
-        register.args(api).args([
-            "register",
-            "--project",
-            &project.id,
-            "--pool",
-            PULL,
-            "--name",
-            "live",
-        ]);
         register
-            .args([
-                "--allow-bare",
-                "--max-concurrent",
-                "8",
-                "--enrolment-key-file",
-            ])
-            .arg(&key_file);
-        run(register.arg("--credential-file").arg(&credential)).await?;
+            .args(["--api-url", &stack.parts.api_url, "register"])
+            .args(["--project", &project.id, "--pool", PULL, "--name", "live"])
+            .args(
+                labels
+                    .iter()
+                    .flat_map(|(name, value)| ["--label".to_owned(), format!("{name}={value}")]),
+            )
+            .args(both)
+            .arg("--enrolment-key-file")
+            .arg(&key_file)
+            .arg("--credential-file")
+            .arg(&credential);
+        let told: Value = serde_json::from_str(&run(&mut register).await?)?;
+        std::fs::remove_file(&key_file)?;
 
-        let log = std::fs::File::create(directory.join("worker.log"))?;
-        let mut work = Command::new(&program);
-        work.args(api).args([
-            "run",
-            "--allow-bare",
-            "--max-concurrent",
-            "8",
-            "--heartbeat-seconds",
-            "2",
-        ]);
-        work.args([
-            "--queue-endpoint",
-            &stack.parts.endpoint,
-            "--credential-file",
-        ])
-        .arg(&credential);
-        work.arg("--rootfs")
-            .arg(directory.join("rootfs"))
-            .arg("--init")
-            .arg(stack.binaries.join("sealfleet-init"));
-        work.arg("--builtin-store")
-            .arg(&store.store)
-            .arg("--builtin-key-file")
-            .arg(&store.key);
-        work.arg("--log-dir").arg(directory.join("output"));
-        // `sealfleet-local down` ends what carries the stack's mark, should this process not come
-        // to it.
-        work.env("SEALFLEET_LOCAL_STACK", &stack.parts.id)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
-        let child = work.kill_on_drop(true).spawn()?;
-        let pid = child
-            .id()
-            .ok_or_else(|| Failure::new("the worker ended at once"))?;
+        let path = |path: PathBuf| path.to_string_lossy().into_owned();
+        let mut command = vec![path(program)];
+        for (option, value) in [
+            ("--api-url", stack.parts.api_url.clone()),
+            ("run", "--allow-bare".to_owned()),
+            ("--max-concurrent", "8".to_owned()),
+            ("--heartbeat-seconds", heartbeat_seconds.to_string()),
+            ("--queue-endpoint", stack.parts.endpoint.clone()),
+            ("--credential-file", path(credential.clone())),
+            ("--rootfs", path(directory.join("rootfs"))),
+            ("--init", path(stack.binaries.join("sealfleet-init"))),
+            ("--builtin-store", path(store.store.clone())),
+            ("--builtin-key-file", path(store.key.clone())),
+            ("--log-dir", path(directory.join("output"))),
+        ] {
+            command.extend([option.to_owned(), value]);
+        }
+        let (child, pid) = spawned(&command, &directory, &stack.parts.id)?;
+        let credential = std::fs::read_to_string(&credential)?;
         Ok(Self {
+            played: Worker {
+                id: text(&told, "worker_id")?,
+                caller: stack.anonymous.with(credential.trim())?,
+            },
             pid,
             directory,
+            command,
+            stack_id: stack.parts.id.clone(),
             child,
         })
+    }
+
+    /// Starts it again, with the credential that it had.
+    pub fn restart(&mut self) -> Outcome {
+        (self.child, self.pid) = spawned(&self.command, &self.directory, &self.stack_id)?;
+        Ok(())
     }
 
     /// The output of a step, from the worker's directory.
@@ -392,6 +397,7 @@ impl WorkerProcess {
 
     /// The worker's own processes: itself and its launchers, not what runs inside its sandboxes.
     pub fn own_processes(&self) -> Vec<u32> {
+        // A process' name has 15 characters (proc(5)).
         let launchers = processes::below(self.pid)
             .into_iter()
             .filter(|process| process.name.starts_with("sealfleet-worke"));
@@ -427,4 +433,29 @@ impl WorkerProcess {
         .await?;
         Ok(())
     }
+}
+
+fn spawned(command: &[String], directory: &Path, stack_id: &str) -> Outcome<(Child, u32)> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(Failure::new("no command"));
+    };
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(directory.join("worker.log"))?;
+    // `sealfleet-local down` ends what carries the stack's mark, should this process not come to
+    // it. Ctrl-C is for this process, which ends its workers itself.
+    let child = Command::new(program)
+        .args(arguments)
+        .env("SEALFLEET_LOCAL_STACK", stack_id)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    let pid = child
+        .id()
+        .ok_or_else(|| Failure::new("the worker ended at once"))?;
+    Ok((child, pid))
 }
