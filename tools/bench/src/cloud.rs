@@ -1,25 +1,28 @@
-//! AWS as the functions see it: tables with their capacity units, and other services that answer
-//! and are counted.
+//! AWS as the functions see it: tables with their capacity units, a bucket, and other services that
+//! answer and are counted.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use sealfleet_test_stack::{Failure, Outcome, ensure};
 use serde_json::{Value, json};
 
-/// What was consumed so far.
+use crate::store::Store;
+
+/// Consumption so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Consumed {
     pub write_units: f64,
     pub read_units: f64,
-    /// Requests to the tables.
-    pub table_requests: u32,
-    pub queue_requests: u32,
+    /// Requests, where those that are under way at the same time count as one.
+    pub round_trips: f64,
+    pub queue_requests: f64,
 }
 
 impl std::ops::Add for Consumed {
@@ -29,7 +32,7 @@ impl std::ops::Add for Consumed {
         Self {
             write_units: self.write_units + more.write_units,
             read_units: self.read_units + more.read_units,
-            table_requests: self.table_requests + more.table_requests,
+            round_trips: self.round_trips + more.round_trips,
             queue_requests: self.queue_requests + more.queue_requests,
         }
     }
@@ -42,23 +45,21 @@ impl std::ops::Sub for Consumed {
         Self {
             write_units: self.write_units - before.write_units,
             read_units: self.read_units - before.read_units,
-            table_requests: self.table_requests - before.table_requests,
+            round_trips: self.round_trips - before.round_trips,
             queue_requests: self.queue_requests - before.queue_requests,
         }
     }
 }
 
-/// What a hard revocation has come to, as the tables and ECS see it.
+/// The effect of a hard revocation, as the tables and ECS see it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Aborted {
     /// Transactions that aborted a run because of a revocation.
-    pub runs: u32,
+    pub runs: usize,
     /// When the last of them was committed.
     pub last_run: Option<Instant>,
     /// Tasks that ECS was told to stop.
-    pub tasks: u32,
-    /// When the last of them was.
-    pub last_task: Option<Instant>,
+    pub tasks: usize,
 }
 
 pub struct Cloud {
@@ -71,8 +72,10 @@ pub struct Cloud {
 struct Played {
     http: reqwest::Client,
     tables: String,
+    store: Store,
     consumed: Mutex<Consumed>,
     aborted: Mutex<Aborted>,
+    under_way: AtomicUsize,
 }
 
 impl Drop for Cloud {
@@ -93,8 +96,10 @@ impl Cloud {
         let played = Arc::new(Played {
             http: reqwest::Client::new(),
             tables,
+            store: Store::default(),
             consumed: Mutex::default(),
             aborted: Mutex::default(),
+            under_way: AtomicUsize::new(0),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -114,7 +119,11 @@ impl Cloud {
         Ok(cloud)
     }
 
-    /// What was consumed so far.
+    /// The objects in the bucket.
+    pub fn objects(&self) -> usize {
+        self.played.store.objects()
+    }
+
     pub fn consumed(&self) -> Consumed {
         *self
             .played
@@ -222,7 +231,6 @@ impl Played {
         .iter()
         .any(|read| target.ends_with(&format!(".{read}")));
         self.count(|consumed| {
-            consumed.table_requests += 1;
             if reads {
                 consumed.read_units += units
             } else {
@@ -233,7 +241,33 @@ impl Played {
     }
 }
 
-async fn serve(State(played): State<Arc<Played>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn serve(
+    State(played): State<Arc<Played>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if played.under_way.fetch_add(1, Ordering::SeqCst) == 0 {
+        played.count(|consumed| consumed.round_trips += 1.0);
+    }
+    let response = answered(&played, &method, &uri, &headers, body).await;
+    played.under_way.fetch_sub(1, Ordering::SeqCst);
+    response
+}
+
+async fn answered(
+    played: &Played,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Response {
+    let signed = headers.get("authorization");
+    let service = signed.and_then(|value| value.to_str().ok());
+    if service.is_some_and(|authorization| authorization.contains("/s3/")) {
+        return played.store.serve(method, uri, body);
+    }
     let target = headers
         .get("x-amz-target")
         .and_then(|value| value.to_str().ok())
@@ -251,13 +285,10 @@ async fn serve(State(played): State<Arc<Played>>, headers: HeaderMap, body: Byte
         };
     }
     if service == "AmazonSQS" {
-        played.count(|consumed| consumed.queue_requests += 1);
+        played.count(|consumed| consumed.queue_requests += 1.0);
     }
     if operation == "StopTask" {
-        played.note(|aborted| {
-            aborted.tasks += 1;
-            aborted.last_task = Some(Instant::now());
-        });
+        played.note(|aborted| aborted.tasks += 1);
     }
     let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
     match answer(operation, &asked) {
@@ -299,6 +330,10 @@ fn answer(operation: &str, asked: &Value) -> Option<Value> {
             );
             json!({ "tasks": [{ "taskArn": task, "lastStatus": "PROVISIONING" }], "failures": [] })
         }
+        // Nobody verifies it here.
+        "Sign" => json!({
+            "KeyId": arn("kms", "key/bench"), "SigningAlgorithm": "ECDSA_SHA_256", "Signature": "c2lnbmVk",
+        }),
         "StopTask" => json!({ "task": { "taskArn": asked["task"], "desiredStatus": "STOPPED" } }),
         _ => return None,
     })

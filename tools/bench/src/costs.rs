@@ -1,15 +1,17 @@
-//! Costs of runs and requests: capacity units of the tables, requests to tables and SQS, CPU time.
+//! Costs of runs and requests: capacity units of the tables, round trips, CPU time.
 
 use std::time::Instant;
 
 use futures_util::future::try_join_all;
-use sealfleet_test_stack::Outcome;
+use sealfleet_test_stack::identity::NOWHERE;
+use sealfleet_test_stack::{Outcome, ensure_eq};
+use serde_json::json;
 
 use crate::cloud::Consumed;
 use crate::figures::{Figures, percentile};
 use crate::lambda::Function;
 use crate::machine::cpu_millis_of;
-use crate::world::{BESIDE, FARGATE, IN_AWS, PULL, World, accepted};
+use crate::world::{BESIDE, FARGATE, IN_AWS, Identity, PULL, Place, World, accepted};
 
 /// US dollars a million, DynamoDB on demand and SQS standard queues, us-east-1 (AWS price lists).
 const WRITE_PRICE: f64 = 0.625;
@@ -18,127 +20,78 @@ const QUEUE_PRICE: f64 = 0.40;
 /// SQS requests that consumers make for each message: its receive and its delete.
 const CONSUMER_REQUESTS: f64 = 2.0;
 
-/// Consumption summed over runs, by operation.
-struct Stages {
-    sums: Vec<(&'static str, Consumed)>,
-    before: Consumed,
-    at: usize,
-}
-
-impl Stages {
-    fn new(world: &World) -> Self {
-        Self {
-            sums: Vec::new(),
-            before: world.consumed(),
-            at: 0,
-        }
-    }
-
-    fn begin(&mut self, world: &World) {
-        self.before = world.consumed();
-        self.at = 0;
-    }
-
-    fn done(&mut self, world: &World, name: &'static str) {
-        let now = world.consumed();
-        if self.at == self.sums.len() {
-            self.sums.push((name, Consumed::default()));
-        }
-        if let Some((_, sum)) = self.sums.get_mut(self.at) {
-            *sum = *sum + (now - self.before);
-        }
-        self.before = now;
-        self.at += 1;
-    }
-
-    fn print(&self, figures: &mut Figures, path: &str, runs: usize) {
-        let runs = count(runs);
-        let all = self
-            .sums
-            .iter()
-            .fold(Consumed::default(), |all, (_, sum)| all + *sum);
-        let (writes, reads) = (all.write_units / runs, all.read_units / runs);
-        let queue = f64::from(all.queue_requests) / runs + CONSUMER_REQUESTS;
-        let dollars = writes * WRITE_PRICE + reads * READ_PRICE + queue * QUEUE_PRICE;
-        let run = format!("{path}: a one-step identity run");
-        figures.add_against(format!("{run}: write units"), writes, "WRU", 24.0);
-        figures.add_against(format!("{run}: read units"), reads, "RRU", 10.0);
-        figures.add_against(
-            format!("{run}: SQS requests, with receive and delete"),
-            queue,
-            "requests",
-            3.0,
-        );
-        figures.add_against(
-            format!("{run}: tables and queue, a million runs"),
-            dollars,
-            "USD",
-            15.0,
-        );
-        figures.add(
-            format!("{run}: requests to the tables"),
-            f64::from(all.table_requests) / runs,
-            "requests",
-        );
-        for (name, sum) in &self.sums {
-            let name = format!("{path}, {name}");
-            figures.add(
-                format!("{name}: write units"),
-                sum.write_units / runs,
-                "WRU",
-            );
-            figures.add(format!("{name}: read units"), sum.read_units / runs, "RRU");
-        }
-    }
-}
-
-/// Whole runs, by both kinds of sandbox.
+/// Whole one-step runs by both kinds of sandbox, with one secret and with many.
 pub async fn runs(figures: &mut Figures, world: &World, runs: usize) -> Outcome {
+    for (path, pool, profile, place) in [
+        ("pull worker", PULL, BESIDE, Place::Beside),
+        ("Fargate", FARGATE, IN_AWS, Place::InAws),
+    ] {
+        let one = mean(world, pool, &Identity::of_one(profile), runs).await?;
+        let queue = one.queue_requests + CONSUMER_REQUESTS;
+        let dollars =
+            one.write_units * WRITE_PRICE + one.read_units * READ_PRICE + queue * QUEUE_PRICE;
+        let name = format!("{path}, one secret");
+        for (what, value, unit, budget) in [
+            ("write units", one.write_units, "WRU", 24.0),
+            ("read units", one.read_units, "RRU", 10.0),
+            ("tables and queue, a million runs", dollars, "USD", 15.0),
+        ] {
+            figures.add_against(format!("{name}: {what}"), value, unit, budget);
+        }
+        let trips = format!("{name}: sequential round trips to AWS");
+        figures.add(trips, one.round_trips, "");
+        let cascade = Identity::cascade(world, place).await?;
+        let many = mean(world, pool, &cascade, runs).await?;
+        world.bind(&json!({})).await?;
+        let name = format!("{path}, 15 secrets of 3 levels");
+        figures.add(format!("{name}: write units"), many.write_units, "WRU");
+        figures.add(format!("{name}: read units"), many.read_units, "RRU");
+    }
+    Ok(())
+}
+
+/// What one of these runs consumes.
+async fn mean(world: &World, pool: &str, identity: &Identity, runs: usize) -> Outcome<Consumed> {
+    let run = async || match pool {
+        PULL => pull_run(world, identity).await,
+        _ => fargate_run(world, identity).await,
+    };
     // The first run is not counted: it starts the functions and registers the task definition.
-    let mut stages = Stages::new(world);
-    pull_run(world, &mut Stages::new(world)).await?;
+    run().await?;
+    let mut sum = Consumed::default();
     for _ in 0..runs {
-        pull_run(world, &mut stages).await?;
+        sum = sum + run().await?;
     }
-    stages.print(figures, "pull worker", runs);
-    let mut stages = Stages::new(world);
-    fargate_run(world, &mut Stages::new(world)).await?;
-    for _ in 0..runs {
-        fargate_run(world, &mut stages).await?;
-    }
-    stages.print(figures, "Fargate", runs);
-    Ok(())
+    let runs = count(runs);
+    Ok(Consumed {
+        write_units: sum.write_units / runs,
+        read_units: sum.read_units / runs,
+        round_trips: sum.round_trips / runs,
+        queue_requests: sum.queue_requests / runs,
+    })
 }
 
-async fn pull_run(world: &World, stages: &mut Stages) -> Outcome {
-    stages.begin(world);
-    let run = world.enqueue(PULL, BESIDE).await?;
-    stages.done(world, "enqueue");
+async fn pull_run(world: &World, identity: &Identity) -> Outcome<Consumed> {
+    let before = world.consumed();
+    let run = world.enqueue(PULL, &identity.profile).await?;
     let fence = world.claim(&run).await?;
-    stages.done(world, "claim");
-    world.started(&run, fence).await?;
-    stages.done(world, "start");
+    world.started(&run, fence, &identity.keys).await?;
     world.succeeded(&run, fence).await?;
-    stages.done(world, "report");
-    Ok(())
+    Ok(world.consumed() - before)
 }
 
-async fn fargate_run(world: &World, stages: &mut Stages) -> Outcome {
-    stages.begin(world);
-    let run = world.enqueue(FARGATE, IN_AWS).await?;
-    stages.done(world, "enqueue");
+async fn fargate_run(world: &World, identity: &Identity) -> Outcome<Consumed> {
+    let before = world.consumed();
+    let run = world.enqueue(FARGATE, &identity.profile).await?;
     world.dispatch(&run).await?;
-    stages.done(world, "dispatch");
+    let dispatched = world.consumed() - before;
     // The bench asks for the task; a run does not.
     let task = world.task(&run).await?;
-    stages.before = world.consumed();
+    let before = world.consumed();
     world.ask(&run, &task).await?;
-    stages.done(world, "sandbox asks");
     world.observe(&run, &task, "RUNNING").await?;
-    stages.done(world, "RUNNING");
     world.observe(&run, &task, "STOPPED").await?;
-    stages.done(world, "STOPPED");
-    Ok(())
+    Ok(dispatched + (world.consumed() - before))
 }
 
 /// CPU time of an enqueue and of a claim: the whole process of the function, with Lambda's
@@ -235,6 +188,47 @@ async fn fill(world: &World, runs: usize) -> Outcome {
     let all = enqueuers.iter().enumerate();
     try_join_all(all.map(|(number, enqueuer)| one(number, enqueuer))).await?;
     Ok(())
+}
+
+/// `POST /v1/cascade/resolve` among few and among `many` profiles: what enqueue and each start do,
+/// with nothing written.
+pub async fn resolution(
+    figures: &mut Figures,
+    world: &World,
+    requests: usize,
+    many: usize,
+) -> Outcome {
+    let cascade = Identity::cascade(world, Place::Beside).await?;
+    let (few_p50, few_units) = resolved(world, &cascade, requests).await?;
+    for number in 0..many {
+        let secrets = json!({ "API_KEY": NOWHERE });
+        let profile = json!({ "name": format!("other-{number}"), "secrets": secrets });
+        world.profile(&profile).await?;
+    }
+    let (many_p50, many_units) = resolved(world, &cascade, requests).await?;
+    let name = format!("cascade resolved among {many} more profiles, to among few");
+    figures.add_against(
+        format!("{name}: units"),
+        many_units / few_units,
+        "times",
+        1.0,
+    );
+    figures.add_against(format!("{name}: p50"), many_p50 / few_p50, "times", 1.5);
+    world.bind(&json!({})).await
+}
+
+/// The p50 of resolutions in milliseconds, and their read units.
+async fn resolved(world: &World, identity: &Identity, requests: usize) -> Outcome<(f64, f64)> {
+    let (mut latencies, before) = (Vec::new(), world.consumed());
+    for _ in 0..requests {
+        let begun = Instant::now();
+        let resolved = world.resolve(&identity.profile).await?;
+        latencies.push(begun.elapsed().as_secs_f64() * 1000.0);
+        let keys = resolved["keys"].as_array().map_or(0, Vec::len);
+        ensure_eq!(keys, identity.keys.len(), "the keys of {resolved}");
+    }
+    let reads = (world.consumed() - before).read_units;
+    Ok((percentile(&latencies, 0.5), reads))
 }
 
 /// A count as a divisor.

@@ -1,4 +1,4 @@
-//! The machine, and what can be measured without running anything.
+//! The machine, and figures that need no running function.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::figures::Figures;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// What figures mean little without.
+/// The facts without which figures mean little.
 pub fn describe() -> Outcome<Value> {
     let read = |path: &str| std::fs::read_to_string(path);
     let processors = read("/proc/cpuinfo")?;

@@ -3,13 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use sealfleet_client::types::Heartbeat;
-use sealfleet_client::{AuditQuery, PageQuery};
+use sealfleet_client::AuditQuery;
 use sealfleet_test_stack::api::typed;
-use sealfleet_test_stack::aws::Service;
 use sealfleet_test_stack::project::{FARGATE, PULL, run_of, step};
 use sealfleet_test_stack::{Caller, Claimed, Failure, Outcome, Project, Stack, Stage, eventually};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::figures::{Figures, percentile};
 use crate::{Plan, revocation};
@@ -54,10 +52,8 @@ async fn requests(figures: &mut Figures, project: &Project, calls: usize) -> Out
     // One request each: no repetition, and no idempotency key, which is a row more.
     let client = |caller: &Caller| caller.client().clone().without_retries();
     let (admin, member) = (client(&project.admin), client(&project.member));
-    let beats = client(&worker.caller);
     let body = typed(&run_of(&[step("only", &json!({ "pool": "gpu" }))]))?;
     let run = member.enqueue_run(&body, None).await?.run_id;
-    let page = PageQuery::default();
     let of_run = AuditQuery {
         run_id: Some(run),
         ..AuditQuery::default()
@@ -82,21 +78,8 @@ async fn requests(figures: &mut Figures, project: &Project, calls: usize) -> Out
         })
         .await?;
     times
-        .of("list_runs", async |_| {
-            Ok(member.list_runs(None, &page).await.map(drop)?)
-        })
-        .await?;
-    times
         .of("list_audit", async |_| {
             Ok(admin.list_audit_entries(&of_run).await.map(drop)?)
-        })
-        .await?;
-    times
-        .of("heartbeat", async |_| {
-            Ok(beats
-                .send_heartbeat(&Heartbeat::default())
-                .await
-                .map(drop)?)
         })
         .await
 }
@@ -123,13 +106,11 @@ impl Times<'_> {
                 latencies.push(before.elapsed().as_secs_f64() * 1000.0);
             }
         }
-        for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-            self.figures.add(
-                format!("local stack: API {operation}, {name}"),
-                percentile(&latencies, share),
-                "ms",
-            );
-        }
+        self.figures.add(
+            format!("local stack: API {operation}, p50"),
+            percentile(&latencies, 0.5),
+            "ms",
+        );
         Ok(())
     }
 }
@@ -157,7 +138,7 @@ async fn start(stack: &Stack, project: &Project, pool: &str) -> Outcome<f64> {
         let said = if pool == PULL {
             project.live_worker(stack).await?.output(&claimed)
         } else {
-            logged(stack, project, before).await?
+            project.logged(stack, before).await?
         };
         Ok(times(&said).into_iter().find(|time| *time >= before))
     })
@@ -165,30 +146,6 @@ async fn start(stack: &Stack, project: &Project, pool: &str) -> Outcome<f64> {
     let started =
         started.map_err(|failure| Failure::new(format!("{failure}; the run is {ended:?}")))?;
     Ok(started - before)
-}
-
-/// What Fargate steps have printed since a time.
-async fn logged(stack: &Stack, project: &Project, since: f64) -> Outcome<String> {
-    let mut said = String::new();
-    let group =
-        json!({ "logGroupName": format!("/sealfleet/{}", project.id), "startTime": since.trunc() });
-    let read = |page: &Value, _: &[u8]| {
-        for event in page["events"].as_array().into_iter().flatten() {
-            said.push_str(event["message"].as_str().unwrap_or_default());
-            said.push('\n');
-        }
-    };
-    stack
-        .aws
-        .pages(
-            Service::Logs,
-            "FilterLogEvents",
-            group,
-            ("nextToken", "nextToken"),
-            read,
-        )
-        .await?;
-    Ok(said)
 }
 
 fn times(said: &str) -> Vec<f64> {

@@ -26,11 +26,82 @@ pub const IN_AWS: &str = "in-aws";
 const ACCOUNT: &str = "000000000000";
 const REGION: &str = "us-east-1";
 
+/// Secrets of a cascade.
+const SECRETS: usize = 15;
+
+/// Where secrets are kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In a store beside the worker.
+    Beside,
+    InAws,
+}
+
+/// The profile of a run, and the keys that its sandbox resolves.
+pub struct Identity {
+    pub profile: String,
+    pub keys: Vec<String>,
+}
+
+impl Identity {
+    /// A profile with one secret and no other below it.
+    pub fn of_one(profile: &str) -> Self {
+        Self {
+            profile: profile.to_owned(),
+            keys: vec!["API_KEY".to_owned()],
+        }
+    }
+
+    /// Makes and binds a cascade of three profiles (system, project, run) that share the secrets.
+    pub async fn cascade(world: &World, place: Place) -> Outcome<Self> {
+        let levels = ["system", "project", "run"];
+        let name = |level: &str| match place {
+            Place::Beside => format!("beside-{level}"),
+            Place::InAws => format!("in-aws-{level}"),
+        };
+        let keys: Vec<String> = (0..SECRETS).map(|number| format!("KEY_{number}")).collect();
+        for (at, level) in levels.iter().enumerate() {
+            let mut secrets = json!({});
+            for (number, key) in keys.iter().enumerate().skip(at).step_by(levels.len()) {
+                secrets[key] = json!(place.reference(*level == "system", number));
+            }
+            let profile = json!({ "name": name(level), "secrets": secrets });
+            let owner = if *level == "system" {
+                &world.operator
+            } else {
+                &world.admin
+            };
+            world
+                .post("profile", owner, "/v1/profiles", &profile)
+                .await?;
+        }
+        let bindings = json!({ "system": name("system"), "project": name("project") });
+        world.bind(&bindings).await?;
+        Ok(Self {
+            profile: name("run"),
+            keys,
+        })
+    }
+}
+
+impl Place {
+    fn reference(self, system: bool, number: usize) -> String {
+        let version = NOWHERE.rsplit('@').next().unwrap_or_default();
+        match (self, system) {
+            (Self::Beside, true) => format!("builtin://system/key-{number}@{version}"),
+            (Self::Beside, false) => format!("builtin://key-{number}@{version}"),
+            (Self::InAws, true) => format!("aws-sm://sealfleet/system/key-{number}#key"),
+            (Self::InAws, false) => format!("aws-sm://sealfleet/{PROJECT}/key-{number}#key"),
+        }
+    }
+}
+
 pub struct World {
     cloud: Cloud,
     binary: PathBuf,
     environment: Vec<(String, String)>,
     functions: Mutex<HashMap<&'static str, Arc<Function>>>,
+    operator: String,
     admin: String,
     member: String,
     worker: String,
@@ -47,6 +118,7 @@ impl World {
             binary: binary.to_owned(),
             environment,
             functions: Mutex::default(),
+            operator: token.clone(),
             admin: String::new(),
             member: String::new(),
             worker: String::new(),
@@ -113,6 +185,23 @@ impl World {
             .map(|_| ())
     }
 
+    /// Binds the profiles below each run's own.
+    pub async fn bind(&self, cascade: &Value) -> Outcome {
+        let event = http_event("PUT", &self.admin, "/v1/cascade", cascade);
+        accepted(self.function("profile").await?.invoke(&event).await?).map(|_| ())
+    }
+
+    /// The cascade of a run with this profile.
+    pub async fn resolve(&self, profile: &str) -> Outcome<Value> {
+        let body = json!({ "workflow": "bench", "profile": profile });
+        self.post("profile", &self.member, "/v1/cascade/resolve", &body)
+            .await
+    }
+
+    pub fn objects(&self) -> usize {
+        self.cloud.objects()
+    }
+
     /// Revokes the key of these profiles, hard; the fan-out as it was answered.
     pub async fn revoke(&self, profiles: &[&str]) -> Outcome<Value> {
         let keys: Vec<Value> = profiles
@@ -128,12 +217,12 @@ impl World {
 
     /// A fan-out as it is now.
     pub async fn fan_out(&self, id: &str) -> Outcome<Value> {
-        let mut event = http_event(&self.admin, &format!("/v1/fan-outs/{id}"), &Value::Null);
-        event["requestContext"]["http"]["method"] = json!("GET");
+        let path = format!("/v1/fan-outs/{id}");
+        let event = http_event("GET", &self.admin, &path, &Value::Null);
         accepted(self.function("revoke").await?.invoke(&event).await?)
     }
 
-    /// Has `sweep` look at what is due.
+    /// Invokes `sweep`, as its rule does every minute.
     pub async fn sweep(&self) -> Outcome {
         let event =
             json!({ "detail-type": "Scheduled Event", "source": "aws.events", "detail": {} });
@@ -187,7 +276,6 @@ impl World {
         Ok(function)
     }
 
-    /// What was consumed so far.
     pub fn consumed(&self) -> Consumed {
         self.cloud.consumed()
     }
@@ -205,7 +293,7 @@ impl World {
     pub fn enqueue_event(&self, pool: &str, profile: &str) -> Value {
         let step = json!({ "id": "only", "pool": pool, "mode": "identity", "command": ["true"] });
         let body = json!({ "workflow": "bench", "profile": profile, "steps": [step] });
-        let mut event = http_event(&self.member, "/v1/runs", &body);
+        let mut event = http_event("POST", &self.member, "/v1/runs", &body);
         event["headers"]["idempotency-key"] = json!(uuid::Uuid::new_v4());
         event
     }
@@ -221,12 +309,14 @@ impl World {
             .ok_or_else(|| Failure::new("a claim without a fence"))
     }
 
-    /// Reports that the pull worker's sandbox has started with its one secret.
-    pub async fn started(&self, run: &str, fence: u64) -> Outcome {
+    /// Reports that the pull worker's sandbox has started and has resolved these keys.
+    pub async fn started(&self, run: &str, fence: u64, keys: &[String]) -> Outcome {
         let version = NOWHERE.rsplit('@').next();
+        let resolved: HashMap<&String, Option<&str>> =
+            keys.iter().map(|key| (key, version)).collect();
         let body = json!({
             "run_id": run, "step_id": "only", "fence": fence, "sandbox": "sandbox-1",
-            "resolved": { "API_KEY": version },
+            "resolved": resolved,
         });
         self.post("report", &self.worker, "/v1/starts", &body)
             .await
@@ -260,8 +350,8 @@ impl World {
 
     /// The task of a run's step, as the API shows it.
     pub async fn task(&self, run: &str) -> Outcome<String> {
-        let mut event = http_event(&self.member, &format!("/v1/runs/{run}"), &Value::Null);
-        event["requestContext"]["http"]["method"] = json!("GET");
+        let path = format!("/v1/runs/{run}");
+        let event = http_event("GET", &self.member, &path, &Value::Null);
         let shown = accepted(self.function("runs").await?.invoke(&event).await?)?;
         text(&shown["steps"][0], "handle")
     }
@@ -269,6 +359,7 @@ impl World {
     /// Asks for its step as the sandbox of a task.
     pub async fn ask(&self, run: &str, task: &str) -> Outcome {
         let mut event = http_event(
+            "POST",
             "",
             "/v1/sandbox/step",
             &json!({ "run_id": run, "step_id": "only", "fence": 1 }),
@@ -312,7 +403,7 @@ impl World {
         accepted(
             self.function(function)
                 .await?
-                .invoke(&http_event(credential, path, body))
+                .invoke(&http_event("POST", credential, path, body))
                 .await?,
         )
     }
@@ -345,7 +436,7 @@ async fn bootstrap(environment: &[(String, String)]) -> Outcome<String> {
         .ok_or_else(|| Failure::new("`sealfleet token bootstrap` printed no token"))
 }
 
-/// What infra/sam/template.yaml gives the functions.
+/// The functions' environment in infra/sam/template.yaml.
 fn environment(url: &str) -> Vec<(String, String)> {
     let queues = format!("{url}/{ACCOUNT}/");
     let variables = [
@@ -367,7 +458,7 @@ fn environment(url: &str) -> Vec<(String, String)> {
         ("SEALFLEET_API_URL", url),
         ("SEALFLEET_AUDIT_BUCKET", "bench"),
         ("SEALFLEET_DIGEST_KEY", "bench"),
-        // What is claimed here is not taken back while it is measured.
+        // No claim is taken back during a measurement.
         ("SEALFLEET_LEASE_SECONDS", "3600"),
         ("SEALFLEET_RESEND_SECONDS", "3600"),
         // What is measured is a request, not how many a project may make: those that fill a backlog
@@ -380,15 +471,15 @@ fn environment(url: &str) -> Vec<(String, String)> {
         .to_vec()
 }
 
-/// A `POST` as API Gateway hands it to a function (payload format 2.0).
-fn http_event(credential: &str, path: &str, body: &Value) -> Value {
+/// A request as API Gateway hands it to a function (payload format 2.0).
+fn http_event(method: &str, credential: &str, path: &str, body: &Value) -> Value {
     json!({
         "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "",
         "headers": { "authorization": format!("Bearer {credential}"), "content-type": "application/json" },
         "requestContext": {
             "accountId": ACCOUNT, "apiId": "bench", "domainName": "bench", "domainPrefix": "bench", "stage": "$default",
             "requestId": uuid::Uuid::new_v4(), "routeKey": "$default", "time": "01/Jan/2026:00:00:00 +0000", "timeEpoch": 0,
-            "http": { "method": "POST", "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "bench" },
+            "http": { "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "bench" },
         },
         "body": if body.is_null() { Value::Null } else { json!(body.to_string()) }, "isBase64Encoded": false,
     })
