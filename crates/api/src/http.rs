@@ -124,7 +124,7 @@ impl Request {
         })
     }
 
-    /// The parameters of its path. What is no id names nothing.
+    /// The parameters of its path. A text that is not an id gets a 404.
     ///
     /// # Errors
     /// A 404 when one is not of its type.
@@ -132,7 +132,7 @@ impl Request {
         P::read(&self.parameters).ok_or_else(Problem::not_found)
     }
 
-    /// A query parameter that names something. What is no id names nothing.
+    /// A query parameter that names something. A text that is not an id gets a 404.
     ///
     /// # Errors
     /// A 404 when it is not of its type.

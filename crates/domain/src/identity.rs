@@ -67,7 +67,7 @@ pub struct Identity {
     pub tools: Option<Acl>,
 }
 
-/// How what a step would see has changed between its enqueue and its start, by key.
+/// The changes to a step's identity between its enqueue and its start, by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct Drift {
@@ -144,7 +144,7 @@ impl Identity {
         self.profiles.iter().any(|used| used.profile.is_system())
     }
 
-    /// What changed from this identity to `now`; `None`: nothing.
+    /// The changes from this identity to `now`. `None` if there are none.
     #[must_use]
     pub fn drift_to(&self, now: &Self) -> Option<Drift> {
         let before: BTreeMap<&str, &SecretRef> =

@@ -1,8 +1,7 @@
-//! Steps: what one is to do, where it stands, and who holds it.
+//! Steps: their work, their state, and their holder.
 //!
 //! `Blocked -> Queued -> Leased{fence} -> Running{fence} -> Succeeded | Failed | Aborted | Dead`.
-//! The moves between these states are in `run`, since what becomes of one step depends on the
-//! others.
+//! `run` moves steps between these states, since one step's move depends on the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,12 +17,12 @@ use crate::limits;
 use crate::names::{PoolName, StepId, ToolName};
 use crate::revocation::Revoked;
 
-/// What becomes of a step whose identity has changed since it was enqueued.
+/// How a step starts when its identity has changed since it was enqueued.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OnDrift {
-    /// It starts with what is true now, and the difference is on record.
+    /// It starts with the current identity, and the difference is on record.
     #[default]
     Proceed,
     /// It fails.
@@ -38,7 +37,7 @@ impl OnDrift {
     }
 }
 
-/// What a step is to do, as the caller wrote it.
+/// The work of a step, as the caller wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepSpec {
     /// The pool it waits in.
@@ -62,7 +61,7 @@ pub struct StepSpec {
     /// The tool that its command is, for the access lists of profiles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<ToolName>,
-    /// What becomes of it when its identity has changed since.
+    /// How it starts when its identity has changed since.
     #[serde(default, skip_serializing_if = "OnDrift::is_proceed")]
     pub on_drift: OnDrift,
     /// Seconds that its sandbox may run.
@@ -73,18 +72,18 @@ pub struct StepSpec {
     pub ttl_seconds: u32,
 }
 
-/// Who runs a step's sandbox, hence who is asked whether it lives.
+/// Who runs a step's sandbox and knows whether it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Executor {
     /// A `sealfleet-worker`, which heartbeats.
     Worker,
-    /// A sandbox host of the control plane, which is asked.
+    /// A sandbox host of the control plane, which the control plane asks.
     #[serde(rename = "ecs")]
     Host,
 }
 
-/// What a running sandbox is stopped by.
+/// The name by which a running sandbox is stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Handle(String);
@@ -118,10 +117,10 @@ pub struct Hold {
     pub since: Timestamp,
     /// When somebody must look at it again. A worker's heartbeats move the lease's row, not this.
     pub due: Timestamp,
-    /// What its sandbox is stopped by, once there is one.
+    /// Its sandbox's handle, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handle: Option<Handle>,
-    /// What its sandbox starts with, where that is not what was resolved at enqueue.
+    /// The identity that its sandbox starts with, where it differs from the one at enqueue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Box<Identity>>,
 }
@@ -189,7 +188,7 @@ pub enum Stopping {
     /// The host may have been asked to launch it, but no handle is stored: the launcher takes it
     /// back, or, if the launcher died, it is looked for by its claim.
     Launch {
-        /// When the host has surely shown what was launched.
+        /// When the host surely shows a sandbox that it launched.
         until: Timestamp,
     },
 }
@@ -293,7 +292,7 @@ pub enum RequeueReason {
     NoCapacity,
 }
 
-/// What a holder reports at the end.
+/// The end that a holder reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Outcome {

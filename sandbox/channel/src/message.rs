@@ -44,7 +44,7 @@ pub struct Step {
     pub project: String,
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// Environment variables that are no secrets.
+    /// Plain environment variables.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// Secrets that the command asks for. It gets those that `tools` grants.

@@ -46,7 +46,7 @@ pub struct IdentityError {
     pub message: String,
 }
 
-/// What a backend is opened for.
+/// The purpose for which a backend is opened.
 #[derive(Debug)]
 pub struct Context {
     /// The project of the step.

@@ -44,7 +44,7 @@ fn copies(first: &[u8], second: &[u8]) -> usize {
 
 #[test]
 fn a_freed_or_grown_block_leaves_nothing_behind() {
-    // A middle slice of what is planted: free lists overwrite the first bytes.
+    // A middle slice of the planted value: free lists overwrite the first bytes.
     let (first, second) = (b"middle-of-", b"the-canary");
     let mut planted = Vec::with_capacity(64);
     planted.extend_from_slice(&[b'.'; 32]);

@@ -399,7 +399,7 @@ fn a_key_file_may_hold_both_keys_while_a_rotation_is_on() {
     .unwrap();
     assert!(
         matches!(place.open("healthcare"), Err(StoreError::BadKey)),
-        "a line that is no key"
+        "a line that is not a key"
     );
 }
 

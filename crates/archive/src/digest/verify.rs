@@ -229,7 +229,7 @@ impl Chain {
                     ..Fault::of_digest(Kind::DigestMissing, Some(*first))
                 });
             }
-            // A digest with a wrong signature is no evidence against others.
+            // A digest with a wrong signature proves nothing against others.
             if let Some((previous, of)) = before
                 && previous + 1 == *number
                 && link.signed

@@ -61,7 +61,7 @@ pub struct Files {
     /// Path of the store
     #[arg(long)]
     store: PathBuf,
-    /// File with the store's key, with several keys of which one opens it, or with a passphrase
+    /// File with the store's key, with several keys, one of which opens it, or with a passphrase
     #[arg(long)]
     key_file: PathBuf,
 }
