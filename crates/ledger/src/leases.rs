@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
 use crate::rows::{from_item, to_item, unwritten};
-use crate::store::{Condition, Key, Query, Range, Table, Write, WriteError};
+use crate::store::{Condition, Key, Query, Range, Table, Test, Write, WriteError};
 
 /// The attribute that says whether a lease's step sees an identity.
 pub(crate) const IDENTITY: &str = "identity";
@@ -197,14 +197,16 @@ pub(crate) fn reclaim(scope: &ProjectScope, holder: WorkerId, lease: &HeldLease)
     }
 }
 
-/// The write that gives the lease of a repeated claim its new fence.
+/// The write that gives the lease of a repeated claim its new fence. A later repetition may have
+/// done so already, or the hold may be gone.
 pub(crate) fn renumber(scope: &ProjectScope, lease: &Lease) -> Write {
     let step = keys::lease_step(lease.run_id, &lease.step_id);
-    put(
-        scope,
-        lease,
-        Condition::AbsentOr("step", AttributeValue::S(step)),
-    )
+    let fence = i64::try_from(lease.fence.number()).unwrap_or(i64::MAX);
+    let older = Condition::All(vec![
+        ("step".to_owned(), Test::Is(AttributeValue::S(step))),
+        ("fence".to_owned(), Test::AtMost(fence.saturating_sub(1))),
+    ]);
+    put(scope, lease, older)
 }
 
 fn put(scope: &ProjectScope, lease: &Lease, only_if: Condition) -> Write {

@@ -130,9 +130,9 @@ impl Ledger {
         writes.extend(beside);
         let back = change.take_back.iter();
         let mut back: Vec<Write> = back.map(|lease| leases::take_back(scope, lease)).collect();
-        // A transaction has no room for more. One lease that stays leads a fan-out to the run.
+        // A transaction has no room for more: those are freed after it.
         let room = TRANSACTION.saturating_sub(writes.len());
-        self.free(back.split_off(back.len().min(room))).await;
+        let rest = back.split_off(back.len().min(room));
         writes.extend(back);
         match self.store.write(writes).await {
             Ok(()) => {}
@@ -150,11 +150,14 @@ impl Ledger {
         }
         if let Some(lease) = change.take.as_ref().filter(|_| taken.is_none()) {
             let written = self.store.write(vec![leases::renumber(scope, lease)]).await;
-            written.map_err(unwritten)?;
+            if !matches!(written, Err(WriteError::Condition(_))) {
+                written.map_err(unwritten)?;
+            }
         }
         let ended = change.release.iter();
         let ended = ended.map(|lease| leases::release(scope, lease)).collect();
         self.free(ended).await;
+        self.free(rest).await;
         Ok(Attempt::Done(Box::new(Transitioned { run, change })))
     }
 
