@@ -5,7 +5,7 @@ use sealfleet_domain::run::{AbortReason, Failure, StepState};
 use stateright::{Model, Property};
 
 use crate::setup::HOLDERS;
-use crate::world::{Claim, Claiming, Document, Fault, Launcher, Phase, Pull, Task, World};
+use crate::world::{Claim, Claiming, Document, Fault, Launcher, Phase, Pull, Taker, Task, World};
 use crate::{Action, RevocationModel};
 
 /// What holds in every state.
@@ -130,10 +130,12 @@ pub const SEEN: [(&str, Holds); 14] = [
     }),
     ("a take-over makes a claim impossible", |model, world| {
         let fence = |claim: &Claim| world.fence(&model.setup, claim.step);
-        claimings(world).any(|at| {
-            matches!(at, Claiming::Put(claim, ..) if fence(claim) == claim.fence
+        let taken = matches!(world.taker, Taker::MayFree(..));
+        taken
+            && claimings(world).any(|at| {
+                matches!(at, Claiming::Put(claim, ..) if fence(claim) == claim.fence
                 && matches!(world.step(&model.setup, claim.step), Some(StepState::Queued { .. })))
-        })
+            })
     }),
     ("a run with several steps finishes", |_, world| {
         let several = |run: &Document| run.run().steps.len() > 1;

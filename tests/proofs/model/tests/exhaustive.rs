@@ -43,74 +43,114 @@ fn visit(setup: Setup, unseen: &[&str]) {
     assert!(document().contains(&row), "{OUT_OF_DATE}\n{row}");
 }
 
+const FAN_OUT: &str = "a fan-out aborts a run";
+const RESUMED: &str = "a resumed fan-out aborts a run";
+const SELF: &str = "a claim ends its own step";
+const START: &str = "a start is refused and its step aborted";
+const STORED: &str = "a run stored after its key was revoked is refused";
+const LIFTED: &str = "a lifted key runs again";
+const SECOND: &str = "a second claim runs";
+const TAKEN_BACK: &str = "a launch is taken back";
+const REFUSED: &str = "a hold is refused";
+const AGAIN: &str = "a worker claims again what it holds";
+const TAKEN_OVER: &str = "a take-over makes a claim impossible";
+const SEVERAL: &str = "a run with several steps finishes";
+
 #[test]
 fn two_deliveries_of_one_message() {
-    visit(Setup::deliveries(), &[]);
+    visit(Setup::deliveries(), &[SECOND, AGAIN, TAKEN_OVER, SEVERAL]);
 }
 
 #[test]
 fn a_host_without_room() {
-    visit(Setup::full(), &[]);
+    visit(Setup::full(), &[LIFTED, AGAIN, TAKEN_OVER, SEVERAL]);
 }
 
 #[test]
 fn a_step_that_is_lost_and_claimed_again() {
-    visit(Setup::requeue(), &[]);
+    visit(Setup::requeue(), &[REFUSED, AGAIN, TAKEN_OVER, SEVERAL]);
 }
 
 #[test]
 fn a_step_that_is_dead_and_retried() {
-    visit(Setup::retry(), &[]);
+    visit(Setup::retry(), &[LIFTED, AGAIN, TAKEN_OVER, SEVERAL]);
 }
 
 #[test]
 fn a_key_that_is_lifted_and_revoked_again() {
-    visit(Setup::again(), &[]);
+    visit(
+        Setup::again(),
+        &[SECOND, REFUSED, AGAIN, TAKEN_OVER, SEVERAL],
+    );
 }
 
 #[test]
 fn two_pull_workers() {
-    visit(Setup::workers(), &[]);
+    visit(Setup::workers(), &[LIFTED, TAKEN_BACK, TAKEN_OVER, SEVERAL]);
 }
 
 #[test]
 fn a_slot_that_is_taken_over() {
-    visit(Setup::one_slot(), &[]);
+    visit(Setup::one_slot(), &[LIFTED, TAKEN_BACK, SEVERAL]);
 }
 
 #[test]
 fn a_slot_that_two_steps_want() {
-    visit(Setup::shared_slot(), &[]);
+    visit(
+        Setup::shared_slot(),
+        &[FAN_OUT, RESUMED, SELF, START, STORED, LIFTED, TAKEN_BACK],
+    );
 }
 
 #[test]
 fn a_slot_of_a_step_that_is_dead_and_retried() {
-    visit(Setup::retried_slot(), &[]);
+    visit(
+        Setup::retried_slot(),
+        &[
+            FAN_OUT, RESUMED, SELF, START, STORED, LIFTED, TAKEN_BACK, SEVERAL,
+        ],
+    );
 }
 
 #[test]
 fn two_steps_of_one_run() {
-    visit(Setup::two_steps(), &[]);
+    visit(Setup::two_steps(), &[LIFTED, SECOND, AGAIN, TAKEN_OVER]);
 }
 
 #[test]
 fn a_fan_out_with_two_pages() {
-    visit(Setup::two_pages(), &[]);
+    visit(
+        Setup::two_pages(),
+        &[LIFTED, SECOND, TAKEN_BACK, AGAIN, TAKEN_OVER],
+    );
 }
 
 #[test]
 fn a_fan_out_with_two_partitions() {
-    visit(Setup::two_partitions(), &[]);
+    visit(
+        Setup::two_partitions(),
+        &[LIFTED, SECOND, TAKEN_BACK, AGAIN, TAKEN_OVER],
+    );
 }
 
 #[test]
 fn two_ends_at_once() {
-    visit(Setup::ends(), &[]);
+    visit(
+        Setup::ends(),
+        &[
+            FAN_OUT, RESUMED, SELF, START, STORED, LIFTED, SECOND, TAKEN_BACK, AGAIN, TAKEN_OVER,
+        ],
+    );
 }
 
 #[test]
 fn a_dead_step_that_another_needs() {
-    visit(Setup::needed(), &[]);
+    visit(
+        Setup::needed(),
+        &[
+            FAN_OUT, RESUMED, SELF, START, STORED, LIFTED, TAKEN_BACK, TAKEN_OVER,
+        ],
+    );
 }
 
 #[test]
