@@ -175,7 +175,7 @@ impl Known<'_> {
             let identities = Identities::from([(seen.hash, Arc::new(sees))]);
             let long = short.clone().expand(&identities)?;
             let exact = !long.is_empty() && events.starts_with(&long);
-            exact.then(|| (short, long.len()))
+            exact.then_some((short, long.len()))
         })
     }
 }

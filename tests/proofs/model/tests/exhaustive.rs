@@ -1,5 +1,11 @@
 //! Every state of every setup, under the product's order and under each mutation.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::path::Path;
 
 use sealfleet_model::document::{self, narrate, shortest};
