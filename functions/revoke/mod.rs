@@ -67,15 +67,12 @@ async fn revoke(ports: &Ports, caller: OwnerCaller, request: &Request) -> Answer
         revocation.reason.clone_from(&reason);
         revocation.fan_out_id = fan_out_id;
     }
-    let fan_out = match fan_out_id {
-        None => None,
-        Some(fan_out_id) => Some(FanOut {
-            fan_out_id,
-            revocations: revocations.clone(),
-            started_at: now,
-            finished: None,
-        }),
-    };
+    let fan_out = fan_out_id.map(|fan_out_id| FanOut {
+        fan_out_id,
+        revocations: revocations.clone(),
+        started_at: now,
+        finished: None,
+    });
     ports
         .ledger
         .revoke(&caller.owner, &revocations, fan_out.as_ref(), &caller.actor)

@@ -140,13 +140,13 @@ pub async fn handle(ports: &Ports, until: Timestamp) -> Result<Swept, Error> {
                 let over = match done {
                     Done::Looked(Ok(Looked::Ask(visit))) => {
                         if let Some(share) = turn.share {
-                            plan.to_be_asked(share, visit);
+                            plan.keep_to_ask(share, visit);
                         }
                         continue;
                     }
                     Done::Looked(Ok(Looked::Resend(visit))) => {
                         if let Some(share) = turn.share {
-                            plan.to_be_resent(share, visit);
+                            plan.keep_to_resend(share, visit);
                         }
                         continue;
                     }

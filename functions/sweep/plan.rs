@@ -157,13 +157,13 @@ impl Plan {
     }
 
     /// A run that was read has to wait for an answer of a host.
-    pub fn to_be_asked(&mut self, share: Share, visit: Box<Visit>) {
+    pub fn keep_to_ask(&mut self, share: Share, visit: Box<Visit>) {
         self.kept += 1;
         self.asking.push((share, visit));
     }
 
     /// A run that was read only waits for its queue message.
-    pub fn to_be_resent(&mut self, share: Share, visit: Box<Visit>) {
+    pub fn keep_to_resend(&mut self, share: Share, visit: Box<Visit>) {
         if let Some(waiting) = self.shares.get_mut(share) {
             waiting.resends.push_back(visit);
             self.kept += 1;
