@@ -937,7 +937,9 @@ impl RevocationModel {
             }
             Claiming::Renewing(claim) => {
                 let row = world.leases.get(&holder);
-                if row.is_none_or(|row| row.step == claim.step) {
+                // Only forwards: the hold may be gone, and its slot another's.
+                let older = |row: &Claim| row.step == claim.step && row.fence < claim.fence;
+                if row.is_some_and(older) {
                     world.set_lease(setup, holder, Some(claim));
                 }
                 Came::Held(claim)
