@@ -135,9 +135,13 @@ async fn heartbeat(ports: &Ports, caller: WorkerCaller, request: &Request) -> An
         let row = held.iter().find(|row| {
             row.run_id == lease.run_id && row.step_id == lease.step_id && row.fence == lease.fence
         });
+        // The lease alone does not say it: another attempt at the same claim may have put it again
+        // after the hold was taken back.
         let held = match row {
-            None => false,
-            Some(row) => ports.ledger.heartbeat(scope, worker_id, row, until).await?,
+            Some(row) if ports.ledger.holds(scope, worker_id, row).await? => {
+                ports.ledger.heartbeat(scope, worker_id, row, until).await?
+            }
+            _ => false,
         };
         leases.push(LeaseVerdict {
             run_id: lease.run_id,

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
 use crate::rows::{from_item, to_item, unwritten};
+use crate::run_rows::RunRow;
 use crate::store::{Condition, Key, Query, Range, Table, Test, Write, WriteError};
 
 /// The attribute that says whether a lease's step sees an identity.
@@ -137,6 +138,25 @@ impl Ledger {
             .map_err(Error::Unavailable)?;
         let row: Option<LeaseRow> = item.map(from_item).transpose()?;
         Ok(row.filter(|row| row.fence == fence))
+    }
+
+    /// Whether the run has the hold that a lease is for.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn holds(
+        &self,
+        scope: &ProjectScope,
+        holder: WorkerId,
+        lease: &HeldLease,
+    ) -> Result<bool, Error> {
+        let key = keys::run(scope, lease.run_id);
+        let row = self.store.get(Table::Ledger, &key).await;
+        let Some(row) = row.map_err(Error::Unavailable)? else {
+            return Ok(false);
+        };
+        let hold = RunRow::of_image(&row)?.hold(&lease.step_id);
+        Ok(hold == Some((holder, lease.slot, lease.fence)))
     }
 
     /// Extends a lease to `until`. `false` when the claim is no longer held; then nothing changed.

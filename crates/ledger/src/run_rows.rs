@@ -159,6 +159,12 @@ impl RunRow {
         self.plan.identity.iter().cloned().chain(of_steps).collect()
     }
 
+    /// Who holds a step, in which slot and by which fence.
+    pub(crate) fn hold(&self, step_id: &StepId) -> Option<(WorkerId, u32, Fence)> {
+        let hold = self.steps.get(step_id)?.state.hold()?;
+        Some((hold.holder, hold.slot, hold.fence))
+    }
+
     /// The run.
     ///
     /// # Errors

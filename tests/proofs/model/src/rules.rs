@@ -850,7 +850,9 @@ impl RevocationModel {
             }
             (Action::WorkerHeartbeat(_), at) => {
                 let claim = at.sandbox()?;
-                let kept = world.leases.get(&worker) == Some(&claim);
+                let hold = world.hold_of(&self.setup, worker, claim.step);
+                let kept = world.leases.get(&worker) == Some(&claim)
+                    && hold.is_some_and(|hold| hold.fence.number() == claim.fence);
                 (!kept).then_some(Pull::Idle)
             }
             (Action::WorkerDies(_), at) if at != Pull::Idle => Some(Pull::Idle),
