@@ -111,14 +111,9 @@ pub fn breaches() -> Vec<Breach> {
             Promise::HoldHasLease,
         ),
         (
-            Protocol::AbortLeavesLease,
-            Setup::workers(),
+            Protocol::HeartbeatByLease,
+            Setup::one_slot(),
             Promise::NothingLeft,
-        ),
-        (
-            Protocol::AbortLeavesLease,
-            Setup::workers(),
-            Promise::LeaseHasHold,
         ),
         (
             Protocol::StepUnconditional,

@@ -34,8 +34,8 @@ pub enum Protocol {
     TakeOverByFence,
     /// A take-over does not look whether the lease is still the one that it has read.
     TakeOverUnconditional,
-    /// An abort, and a claim that is given up, leave their lease to be deleted afterwards.
-    AbortLeavesLease,
+    /// A heartbeat looks at the lease alone.
+    HeartbeatByLease,
     /// A write is not conditional on the steps that it changes.
     StepUnconditional,
     /// A write is not conditional on what it counts: the steps that are left, and the needs of
@@ -79,7 +79,7 @@ impl Protocol {
         Self::TakeOverLeavesFence,
         Self::TakeOverByFence,
         Self::TakeOverUnconditional,
-        Self::AbortLeavesLease,
+        Self::HeartbeatByLease,
         Self::StepUnconditional,
         Self::CountLeftOut,
         Self::PlaceBeforeAborts,
@@ -113,7 +113,7 @@ impl Protocol {
             Self::TakeOverUnconditional => {
                 "a take-over is not conditional on the lease that it has read"
             }
-            Self::AbortLeavesLease => "an abort leaves its lease to be deleted afterwards",
+            Self::HeartbeatByLease => "a heartbeat looks at the lease and not at the run",
             Self::StepUnconditional => "a write is not conditional on the steps that it changes",
             Self::CountLeftOut => "an end does not count the steps that are left",
             Self::PlaceBeforeAborts => {

@@ -852,7 +852,8 @@ impl RevocationModel {
                 let claim = at.sandbox()?;
                 let hold = world.hold_of(&self.setup, worker, claim.step);
                 let kept = world.leases.get(&worker) == Some(&claim)
-                    && hold.is_some_and(|hold| hold.fence.number() == claim.fence);
+                    && (self.protocol == Protocol::HeartbeatByLease
+                        || hold.is_some_and(|hold| hold.fence.number() == claim.fence));
                 (!kept).then_some(Pull::Idle)
             }
             (Action::WorkerDies(_), at) if at != Pull::Idle => Some(Pull::Idle),

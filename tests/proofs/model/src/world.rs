@@ -542,25 +542,21 @@ impl World {
             .iter()
             .map(row)
             .collect::<Result<_, Refused>>()?;
-        let mut later: Vec<_> = change
+        let later: Vec<_> = change
             .release
             .iter()
             .map(row)
             .collect::<Result<_, Refused>>()?;
-        if model.protocol == Protocol::AbortLeavesLease {
-            later.extend(back);
-        } else {
-            // Of a claim that was made again the lease may still have the fence before.
-            let another = |(holder, claim): &(u8, Claim)| {
-                let row = self.leases.get(holder);
-                row.is_some_and(|row| row.step != claim.step)
-            };
-            if back.iter().any(another) {
-                return Err(Refused::Overtaken);
-            }
-            for (holder, _) in back {
-                self.set_lease(setup, holder, None);
-            }
+        // Of a claim that was made again the lease may still have the fence before.
+        let another = |(holder, claim): &(u8, Claim)| {
+            let row = self.leases.get(holder);
+            row.is_some_and(|row| row.step != claim.step)
+        };
+        if back.iter().any(another) {
+            return Err(Refused::Overtaken);
+        }
+        for (holder, _) in back {
+            self.set_lease(setup, holder, None);
         }
         self.releasing.extend(later);
         Ok(())

@@ -184,8 +184,7 @@ impl Director {
         let Some((_, run_id, step_id, fence)) = task.claim() else {
             return;
         };
-        let mut body = workers::lease(&(run_id, step_id, fence));
-        body["project"] = PROJECT.into();
+        let body = workers::lease_of(PROJECT, &(run_id, step_id, fence));
         let Ok(mut request) = request(Method::POST, "/v1/sandbox/step", &[], Some(&body)) else {
             return;
         };

@@ -36,8 +36,7 @@ impl Director {
         let Some((_, run_id, step_id, fence)) = task.claim() else {
             return;
         };
-        let mut body = workers::lease(&(run_id, step_id, fence));
-        body["project"] = PROJECT.into();
+        let body = workers::lease_of(PROJECT, &(run_id, step_id, fence));
         let Ok(mut request) = request(Method::POST, "/v1/sandbox/step", &[], Some(&body)) else {
             return;
         };
@@ -133,7 +132,7 @@ pub(crate) fn queue_hears(
             .map(|(_, run_id, step_id, _)| (run_id, step_id))
             == hint
     });
-    for task in launched.cloned().filter(|_| done).collect::<Vec<_>>() {
+    for task in launched.filter(|_| done).cloned().collect::<Vec<_>>() {
         world.judge.launched_and_done(&task);
     }
     if world.random.chance(temper.doubling) {

@@ -239,6 +239,11 @@ pub fn lease((run_id, step_id, fence): &(RunId, StepId, Fence)) -> Value {
     json!({ "run_id": run_id, "step_id": step_id, "fence": fence })
 }
 
+/// The same, as a sandbox asks for its step: with its project.
+pub fn lease_of(project: &str, (run_id, step_id, fence): &(RunId, StepId, Fence)) -> Value {
+    json!({ "project": project, "run_id": run_id, "step_id": step_id, "fence": fence })
+}
+
 /// The body of a start.
 pub fn start(claim: &Claim) -> Value {
     let (run_id, step_id, fence) = claim;
