@@ -112,8 +112,8 @@ const WRITERS: [&str; 12] = [
 /// minute.
 const MOVED: Duration = Duration::from_secs(90);
 
-/// 60. Audit table down: a release is on record in its run's own row; what has no run is refused;
-/// cancel and revoke still work; nothing is lost.
+/// Scenario 60. Audit table down: a release is on record in its run's own row; what has no run is
+/// refused; cancel and revoke still work; nothing is lost.
 pub async fn s60_without_the_audit_table_runs_go_on_and_nothing_is_lost(stack: &Stack) -> Outcome {
     let project = stack.project("sixty").await?;
     let secret = project.aws_secret(stack, "s60", "value").await?;
