@@ -116,6 +116,11 @@ pub fn breaches() -> Vec<Breach> {
             Promise::NothingLeft,
         ),
         (
+            Protocol::HeartbeatByLease,
+            Setup::one_slot(),
+            Promise::LeaseHasHold,
+        ),
+        (
             Protocol::StepUnconditional,
             Setup::workers(),
             Promise::AbortIsFinal,

@@ -6,7 +6,7 @@ use stateright::{Model, Property};
 
 use crate::setup::HOLDERS;
 use crate::world::{Claim, Claiming, Document, Fault, Launcher, Phase, Pull, Taker, Task, World};
-use crate::{Action, RevocationModel};
+use crate::{Action, Protocol, RevocationModel};
 
 /// What holds in every state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,12 +219,15 @@ fn hold_has_lease(model: &RevocationModel, world: &World) -> bool {
     })
 }
 
-/// A lease can be taken over if the step has no hold in its slot: no heartbeat keeps it up then.
+/// A lease can be taken over if no heartbeat keeps it up and the step has no hold in its slot. A
+/// heartbeat keeps up what has a hold, unless it looks at the lease alone.
 fn lease_has_hold(model: &RevocationModel, world: &World) -> bool {
     let setup = &model.setup;
     let sound = world.leases.iter().all(|(holder, row)| {
         let Some(hold) = world.hold_of(setup, *holder, row.step) else {
-            return true;
+            let mut own = world.pulls.iter().zip(&setup.pulls);
+            let beats = own.any(|(pull, of)| of == holder && pull.sandbox() == Some(*row));
+            return !(beats && model.protocol == Protocol::HeartbeatByLease);
         };
         hold.fence.number() == row.fence
     });
