@@ -33,6 +33,8 @@ pub struct Invariants {
     leases: BTreeMap<RunId, BTreeSet<Lease>>,
     /// The effect that last wrote each lease's row, by its slot.
     lease_written: BTreeMap<String, u64>,
+    /// Slots of holds that this transaction takes from their holders.
+    taken_back: Vec<(RunId, String, StepId)>,
     /// The end of each lease, by its slot.
     lease_until: BTreeMap<String, i64>,
     /// Claims that a task was launched for.
@@ -102,6 +104,17 @@ impl Judge for Invariants {
         }
         for run_id in touched {
             self.check_leases(run_id);
+        }
+        for (run_id, slot, step_id) in std::mem::take(&mut self.taken_back) {
+            let left = self.leases.get(&run_id).is_some_and(|leases| {
+                let own = |lease: &Lease| lease.0 == slot && lease.1 == step_id;
+                leases.iter().any(own)
+            });
+            if left {
+                self.wrong(format!(
+                    "{run_id}/{step_id} is taken back and keeps its lease"
+                ));
+            }
         }
     }
 
@@ -352,6 +365,8 @@ impl Invariants {
             .flat_map(|entry| &entry.events)
             .collect();
         let before = self.runs.insert(run_id, run.clone());
+        let taken = before.iter().flat_map(|before| taken_back(before, &run));
+        self.taken_back.extend(taken);
         self.attached.extend(
             run.steps
                 .values()
@@ -659,6 +674,20 @@ fn read_lease(item: &Arc<Item>, slot: &str) -> Option<(RunId, Lease)> {
 fn is_over(before: &Item, after: Option<&Item>) -> bool {
     let expires = |item: &Item| number(item, "expires_at").unwrap_or_default();
     after.is_some_and(|after| expires(before) <= expires(after) - limits::IDEMPOTENCY_SECONDS)
+}
+
+/// Slots of holds that ended otherwise than by their holders: those may still be at work.
+fn taken_back(before: &Run, after: &Run) -> Vec<(RunId, String, StepId)> {
+    let held = before.steps.iter().filter_map(|(id, was)| {
+        let hold = was.state.hold()?;
+        let taken = matches!(
+            after.steps.get(id)?.state,
+            StepState::Queued { .. } | StepState::Dead { .. } | StepState::Aborted { .. }
+        );
+        let slot = format!("{}#{:04}", hold.holder, hold.slot);
+        taken.then(|| (after.run_id, slot, id.clone()))
+    });
+    held.collect()
 }
 
 fn live_leases(run: &Run) -> BTreeSet<Lease> {
