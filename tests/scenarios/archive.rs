@@ -388,7 +388,7 @@ pub async fn s61_a_replay_is_equal_and_poison_is_set_aside(stack: &Stack) -> Out
         );
         ensure_eq!(
             aside["attributes"],
-            json!(["actor", "at", "events", "pk", "sk"]),
+            json!(["actor", "at", "pk", "sk", "z"]),
             "names of its attributes"
         );
         ensure!(
