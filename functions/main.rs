@@ -258,7 +258,9 @@ async fn main() -> Result<(), Error> {
                 metrics: with.metrics(),
             };
             let handler = |event: LambdaEvent<dynamodb::Event>| async move {
-                Ok::<_, Error>(trail::handle(ports, event.payload).await)
+                trail::handle(ports, event.payload)
+                    .await
+                    .map_err(Error::from)
             };
             lambda_runtime::run(service_fn(handler)).await
         }

@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 
 use aws_lambda_events::event::dynamodb::{Event, EventRecord};
-use aws_lambda_events::event::streams::{DynamoDbBatchItemFailure, DynamoDbEventResponse};
+use aws_lambda_events::event::streams::DynamoDbEventResponse;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_ledger::{Added, Error, Ledger};
 
@@ -32,20 +32,16 @@ pub struct Ports {
     pub metrics: Metrics,
 }
 
-/// Handles a batch of the ledger's stream. What is answered comes again, with all that follows it.
-pub async fn handle(ports: &Ports, event: Event) -> DynamoDbEventResponse {
-    let mut response = DynamoDbEventResponse::default();
+/// Handles a batch of the ledger's stream.
+///
+/// # Errors
+/// When a table does not answer. The batch then comes again as a whole, which changes nothing of
+/// what was copied.
+pub async fn handle(ports: &Ports, event: Event) -> Result<DynamoDbEventResponse, Error> {
     for record in event.records {
-        let sequence = record.change.sequence_number.clone().unwrap_or_default();
-        if let Err(error) = copy(ports, record).await {
-            tracing::warn!(%error, sequence, "entries were not copied; the record comes again");
-            let mut again = DynamoDbBatchItemFailure::default();
-            again.item_identifier = Some(sequence);
-            response.batch_item_failures.push(again);
-            break;
-        }
+        copy(ports, record).await?;
     }
-    response
+    Ok(DynamoDbEventResponse::default())
 }
 
 async fn copy(ports: &Ports, record: EventRecord) -> Result<(), Error> {

@@ -258,7 +258,7 @@ impl Handlers {
             }
             Invoke::Stream(changed) => {
                 let answer = trail::handle(&self.trail, stream_event(changed)).await;
-                Outcome::Stream(answer.batch_item_failures.is_empty())
+                Outcome::Stream(answer.is_ok())
             }
         }
     }
