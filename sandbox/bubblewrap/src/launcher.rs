@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::io::fcntl_dupfd_cloexec;
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, pidfd_open, pidfd_send_signal, prlimit,
@@ -571,27 +571,43 @@ async fn set_up(
     else {
         return Err(LaunchError::Refused(last_words(child).await));
     };
-    let process = Pid::from_raw(pid.cast_signed())
-        .ok_or_else(|| LaunchError::Refused("it named no process".into()))?;
+    let let_go = match let_go(pid, go, processes) {
+        Ok(handle) => tokio::time::timeout(SETUP_TIME, taken(go))
+            .await
+            .map_err(slow)?
+            .then_some(handle),
+        // bubblewrap names the command's process before it makes the mounts. If one of them fails,
+        // the process may be gone by now.
+        Err((_, Errno::SRCH | Errno::PIPE)) => None,
+        Err((what, error)) => return Err(LaunchError::system(what)(error)),
+    };
+    match let_go {
+        Some(handle) => Ok((status, Held { pid, handle })),
+        None => Err(LaunchError::Refused(last_words(child).await)),
+    }
+}
+
+/// Limits the command's process, which waits for `go`, and lets it go. The error says what cannot
+/// be done.
+fn let_go(
+    pid: u32,
+    go: &OwnedFd,
+    processes: Option<u64>,
+) -> Result<OwnedFd, (&'static str, Errno)> {
+    let process = Pid::from_raw(pid.cast_signed()).ok_or(("it named no process", Errno::INVAL))?;
     // The command waits for `go`, so no other process can have its id.
     let handle = pidfd_open(process, PidfdFlags::NONBLOCK)
-        .map_err(LaunchError::system("the command cannot be watched"))?;
+        .map_err(|error| ("the command cannot be watched", error))?;
     if let Some(most) = processes {
         let most = Rlimit {
             current: Some(most),
             maximum: Some(most),
         };
         prlimit(Some(process), Resource::Nproc, most)
-            .map_err(LaunchError::system("its process limit cannot be set"))?;
+            .map_err(|error| ("its process limit cannot be set", error))?;
     }
-    rustix::io::write(go, b"g").map_err(LaunchError::system("the command cannot be let go"))?;
-    if !tokio::time::timeout(SETUP_TIME, taken(go))
-        .await
-        .map_err(slow)?
-    {
-        return Err(LaunchError::Refused(last_words(child).await));
-    }
-    Ok((status, Held { pid, handle }))
+    rustix::io::write(go, b"g").map_err(|error| ("the command cannot be let go", error))?;
+    Ok(handle)
 }
 
 type Status = Lines<BufReader<pipe::Receiver>>;
@@ -760,4 +776,41 @@ fn reachable(rootfs: &Path) -> Result<(), Unavailable> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `set_up` answers for a bubblewrap that names `pid` and fails, having read nothing.
+    async fn refusal(pid: u32) -> LaunchError {
+        let (status, status_inside) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let (go_inside, go) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let named = format!("{{\"child-pid\": {pid}}}\n");
+        rustix::io::write(&status_inside, named.as_bytes()).unwrap();
+        drop((status_inside, go_inside));
+        let mut bubblewrap = Command::new("sh")
+            .args(["-c", "echo no such mount >&2; exit 1"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        match set_up(&mut bubblewrap, status, &go, None).await {
+            Err(error) => error,
+            Ok(_) => panic!("a sandbox that failed was let go"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sandbox_that_fails_early_is_refused_in_bubblewraps_words() {
+        let mut gone = Command::new("true").spawn().unwrap();
+        let pid = gone.id().unwrap();
+        gone.wait().await.unwrap();
+        for pid in [pid, std::process::id()] {
+            let refused = refusal(pid).await;
+            assert!(
+                matches!(&refused, LaunchError::Refused(words) if words == "no such mount"),
+                "{refused}"
+            );
+        }
+    }
 }
