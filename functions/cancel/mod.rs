@@ -44,15 +44,7 @@ async fn cancel(ports: &Ports, caller: ProjectCaller, run_id: RunId) -> Answered
         .transition(scope, run_id, actor, |run, now| run.cancel(now));
     let run = match cancelled.await {
         Ok(done) => {
-            effects::stop(
-                &ports.hosts,
-                &ports.ledger,
-                scope,
-                &done.run,
-                &done.change,
-                actor,
-            )
-            .await;
+            effects::stop(&ports.hosts, &ports.ledger, scope, &done, actor).await;
             done.run
         }
         // Repeated after a lost answer.

@@ -4,10 +4,10 @@
 
 use sealfleet_api::types::QueueMessage;
 use sealfleet_aws::queues::Queues;
-use sealfleet_domain::run::{Change, Handle, Run, StepState};
+use sealfleet_domain::run::{Handle, StepState};
 use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId};
 use sealfleet_hosts::Hosts;
-use sealfleet_ledger::Ledger;
+use sealfleet_ledger::{Ledger, Transitioned};
 
 /// Tells the pools of the steps that a change made ready.
 pub async fn tell(
@@ -30,13 +30,12 @@ pub async fn tell(
     }
 }
 
-/// Stops the sandboxes that a change ended, and notes those that are gone.
+/// Stops the sandboxes that a transition ended, and notes those that are gone.
 pub async fn stop(
     hosts: &Hosts,
     ledger: &Ledger,
     scope: &ProjectScope,
-    run: &Run,
-    change: &Change,
+    Transitioned { run, change }: &Transitioned,
     actor: &str,
 ) {
     for (step_id, handle) in &change.stop {

@@ -234,7 +234,7 @@ impl Worker<'_> {
         let aborted = ledger.abort_page(owner, fan_out, &page.runs).await;
         let each = stream::iter(page.runs.iter().zip(aborted)).map(async |((scope, _), done)| {
             if let Some(done) = done? {
-                effects::stop(self.hosts, ledger, scope, &done.run, &done.change, &actor).await;
+                effects::stop(self.hosts, ledger, scope, &done, &actor).await;
             }
             Ok(())
         });

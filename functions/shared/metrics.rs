@@ -82,7 +82,8 @@ pub enum Metric {
     SweepLeft,
     /// By function: seconds for which a step of a run that was visited has waited for its pool.
     QueuedSeconds,
-    /// By function: audit records that could not be exported and were set aside.
+    /// By function: audit records that could not be exported and were set aside, and rows of runs
+    /// whose entries somebody else has changed.
     AuditSetAside,
     /// By function: digests of the exported trail that were written.
     DigestsWritten,

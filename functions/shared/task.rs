@@ -71,7 +71,7 @@ async fn running(with: &Context<'_>, claim: &ClaimTag, handle: &Handle) -> Resul
         Ok(Start::Running(_)) => Ok(()),
         Ok(Start::Revoked(done, revoked)) => {
             tracing::warn!(sandbox, %revoked, "stopping a sandbox that has a revoked secret");
-            effects::stop(hosts, ledger, &claim.scope, &done.run, &done.change, ACTOR).await;
+            effects::stop(hosts, ledger, &claim.scope, &done, ACTOR).await;
             Ok(())
         }
         Err(

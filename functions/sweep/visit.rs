@@ -397,15 +397,7 @@ async fn applied(
     match ports.ledger.transition(scope, run_id, ACTOR, rule).await {
         Ok(done) => {
             effects::tell(ports.queues.as_ref(), scope, run_id, &done.change.ready).await;
-            effects::stop(
-                &ports.hosts,
-                &ports.ledger,
-                scope,
-                &done.run,
-                &done.change,
-                ACTOR,
-            )
-            .await;
+            effects::stop(&ports.hosts, &ports.ledger, scope, &done, ACTOR).await;
             Ok(Some(done))
         }
         Err(Error::Refused(_)) => Ok(None),

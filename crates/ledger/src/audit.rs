@@ -19,13 +19,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::keys;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, expiry};
 use crate::packed::{pack, unpack};
-use crate::rows::{from_item, to_item, unwritten};
+use crate::rows::{from_item, n, to_item, unwritten};
 use crate::store::{Condition, Item, Key, Query, Range, Table, Write, WriteError};
 
-/// Seconds in a day.
-const DAY: i64 = 24 * 3600;
 /// The most rows that one page reads, no matter how few of them match. This bounds its cost.
 const SCANNED: usize = 1000;
 /// Rows to read from one partition in one query when most of them may not match.
@@ -144,7 +142,7 @@ impl EventFilter {
 impl Ledger {
     /// The write of an entry into the trail. Its events are packed: a row of more than 1 KB costs
     /// twice as much.
-    pub(crate) fn entry_write(&self, entry: &AuditEntry) -> Result<Write, WriteError> {
+    fn entry_write(&self, entry: &AuditEntry) -> Result<Write, WriteError> {
         let key = keys::audit_entry(&entry.project, entry.event_id, entry.run_id, entry.at);
         let row = EntryRow {
             at: entry.at,
@@ -154,8 +152,7 @@ impl Ledger {
         let mut item = to_item(&row, key)?;
         let events = Blob::new(pack(&entry.events)?);
         item.insert(EVENTS.to_owned(), AttributeValue::B(events));
-        let expires_at = entry.at.plus_seconds(self.trail_days.saturating_mul(DAY));
-        let expires_at = AttributeValue::N(expires_at.epoch_seconds().to_string());
+        let expires_at = n(expiry(entry.at, self.trail_days));
         item.insert("expires_at".to_owned(), expires_at);
         Ok(Write::Put {
             table: Table::Audit,
@@ -205,15 +202,13 @@ impl Ledger {
             run_id: None,
             events,
         };
-        match self
-            .store
-            .write(vec![self.entry_write(&entry).map_err(unwritten)?])
-            .await
-        {
-            Ok(()) => Ok(true),
-            Err(WriteError::Condition(_)) => Ok(false),
-            Err(error) => Err(unwritten(error)),
-        }
+        self.add_entry(&entry).await
+    }
+
+    /// Adds an entry to its trail. `false` when it is there already.
+    pub(crate) async fn add_entry(&self, entry: &AuditEntry) -> Result<bool, Error> {
+        let put = self.entry_write(entry).map_err(unwritten)?;
+        self.write_if(vec![put]).await
     }
 
     /// The write of an entry in the operators' own trail.

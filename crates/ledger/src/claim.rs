@@ -21,8 +21,6 @@ use sealfleet_domain::{ProjectScope, RunId, StepId, WorkerId};
 use crate::error::Error;
 use crate::leases::{self, HeldLease};
 use crate::ledger::Ledger;
-use crate::rows::unwritten;
-use crate::store::WriteError;
 use crate::transition::{Attempt, Transitioned};
 
 /// Leases that a claim looks behind when all slots are taken.
@@ -188,14 +186,9 @@ impl Ledger {
                 Ok(_) | Err(Error::NotFound | Error::Refused(_)) => {}
                 Err(error) => return Err(error),
             }
-            match self
-                .store
-                .write(vec![leases::reclaim(scope, holder, &lease)])
-                .await
-            {
-                Ok(()) => return Ok(Some(lease.slot)),
-                Err(WriteError::Condition(_)) => {}
-                Err(error) => return Err(unwritten(error)),
+            let reclaim = leases::reclaim(scope, holder, &lease);
+            if self.write_if(vec![reclaim]).await? {
+                return Ok(Some(lease.slot));
             }
         }
         Ok(None)

@@ -5,14 +5,13 @@
 //! ends its step, that transition counts it. For any other sandbox, a row here remembers the end
 //! for as long as its event may be delivered again.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::ProjectScope;
 
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
-use crate::rows::unwritten;
-use crate::store::{Condition, Item, Table, Write, WriteError};
+use crate::rows::{n, row};
+use crate::store::Condition;
 
 /// How long a row is kept. EventBridge retries an event for one day.
 const KEPT_SECONDS: i64 = 2 * 24 * 3600;
@@ -25,26 +24,7 @@ impl Ledger {
     pub async fn note_ended_task(&self, scope: &ProjectScope, id: &str) -> Result<bool, Error> {
         let key = keys::ended_task(scope, id);
         let expires_at = self.now().plus_seconds(KEPT_SECONDS).epoch_seconds();
-        let item = Item::from([
-            ("pk".to_owned(), AttributeValue::S(key.pk)),
-            ("sk".to_owned(), AttributeValue::S(key.sk)),
-            (
-                "expires_at".to_owned(),
-                AttributeValue::N(expires_at.to_string()),
-            ),
-        ]);
-        match self
-            .store
-            .write(vec![Write::Put {
-                table: Table::Ledger,
-                item,
-                only_if: Condition::Absent,
-            }])
-            .await
-        {
-            Ok(()) => Ok(true),
-            Err(WriteError::Condition(_)) => Ok(false),
-            Err(error) => Err(unwritten(error)),
-        }
+        let item = row(key, [("expires_at", n(expires_at))]);
+        self.put_if(item, Condition::Absent).await
     }
 }

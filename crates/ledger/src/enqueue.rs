@@ -14,9 +14,9 @@ use crate::error::Error;
 use crate::identities::Hashes;
 use crate::keys;
 use crate::ledger::Ledger;
-use crate::rows::unwritten;
+use crate::rows::{n, number, row, text, unwritten};
 use crate::run_rows::{PLAN_BYTES, new_row, plan_of};
-use crate::store::{Condition, Item, Table, Write, WriteError};
+use crate::store::{Condition, Item};
 
 /// An idempotency key and a hash of the request that it stands for.
 #[derive(Clone, Debug)]
@@ -54,26 +54,17 @@ impl Ledger {
         idempotency: &Idempotency,
     ) -> Result<Before, Error> {
         let key = keys::idempotency(scope, &idempotency.key);
-        let Some(item) = self
-            .store
-            .get(Table::Ledger, &key)
-            .await
-            .map_err(Error::Unavailable)?
-        else {
+        let Some(item) = self.row(&key).await? else {
             return Ok(Before::Nothing);
         };
-        let expires_at = item
-            .get("expires_at")
-            .and_then(|value| value.as_n().ok())
-            .and_then(|n| n.parse::<i64>().ok());
+        let expires_at = number(&item, "expires_at");
         if expires_at.is_none_or(|at| at < self.now().epoch_seconds()) {
             return Ok(Before::Nothing);
         }
-        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
-        if text("request") != Some(&idempotency.request) {
+        if text(&item, "request") != Some(&idempotency.request) {
             return Err(Error::IdempotencyMismatch);
         }
-        let run_id: RunId = text("run")
+        let run_id: RunId = text(&item, "run")
             .and_then(|text| text.parse().ok())
             .ok_or_else(|| Error::Unreadable("an idempotency row without a run".to_owned()))?;
         match self.stored_run(scope, run_id).await {
@@ -122,20 +113,13 @@ impl Ledger {
         let event_id = EventId::new(self.ids.as_ref(), now);
         let entry = entries::element(event_id, actor, change.events.clone(), &known);
         let item = entry.and_then(|entry| new_row(scope, &run, plan, entry));
-        let put = Write::Put {
-            table: Table::Ledger,
-            item: item.map_err(unwritten)?,
-            only_if: Condition::Absent,
-        };
-        match self.store.write(vec![put]).await {
-            Ok(()) => Ok(Enqueued::New(Box::new(run))),
-            // Another attempt at the same request, or our own, whose answer was lost.
-            Err(WriteError::Condition(_)) => {
-                let stored = self.stored_run(scope, run.run_id).await?;
-                Ok(Enqueued::Before(Box::new(stored.run)))
-            }
-            Err(error) => Err(unwritten(error)),
+        let item = item.map_err(unwritten)?;
+        if self.put_if(item, Condition::Absent).await? {
+            return Ok(Enqueued::New(Box::new(run)));
         }
+        // Another attempt at the same request, or our own, whose answer was lost.
+        let stored = self.stored_run(scope, run.run_id).await?;
+        Ok(Enqueued::Before(Box::new(stored.run)))
     }
 
     /// Lets an idempotency key stand for a run, unless it stands for one already.
@@ -148,15 +132,10 @@ impl Ledger {
         for attempt in 0..5 {
             let now = self.now().epoch_seconds();
             let expires_at = now.saturating_add(limits::IDEMPOTENCY_SECONDS);
-            let put = Write::Put {
-                table: Table::Ledger,
-                item: idempotency_item(scope, idempotency, run_id, expires_at),
-                only_if: Condition::AbsentOrBelow("expires_at", now),
-            };
-            match self.store.write(vec![put]).await {
-                Ok(()) => return Ok(Before::Nothing),
-                Err(WriteError::Condition(_)) => {}
-                Err(error) => return Err(unwritten(error)),
+            let item = idempotency_item(scope, idempotency, run_id, expires_at);
+            let only_if = Condition::AbsentOrBelow("expires_at", now);
+            if self.put_if(item, only_if).await? {
+                return Ok(Before::Nothing);
             }
             match self.enqueued_before(scope, idempotency).await? {
                 Before::Nothing => self.back_off(attempt).await,
@@ -173,15 +152,10 @@ fn idempotency_item(
     run_id: RunId,
     expires_at: i64,
 ) -> Item {
-    let key = keys::idempotency(scope, &idempotency.key);
-    [
-        ("pk", AttributeValue::S(key.pk)),
-        ("sk", AttributeValue::S(key.sk)),
+    let attributes = [
         ("request", AttributeValue::S(idempotency.request.clone())),
         ("run", AttributeValue::S(run_id.to_string())),
-        ("expires_at", AttributeValue::N(expires_at.to_string())),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
+        ("expires_at", n(expires_at)),
+    ];
+    row(keys::idempotency(scope, &idempotency.key), attributes)
 }

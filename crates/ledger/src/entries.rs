@@ -20,8 +20,9 @@ use sealfleet_domain::{EventId, ProjectScope, RunId, StepId, ToolName};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::identities::{Hashes, Identities, IdentityHash};
+use crate::identities::{Hashes, Identities};
 use crate::packed::{pack, unpack};
+use crate::remembered::IdentityHash;
 use crate::store::{Item, WriteError};
 
 /// The attribute of a run's row that holds its entries.

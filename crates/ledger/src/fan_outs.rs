@@ -204,11 +204,7 @@ impl Ledger {
     /// When the tables do not answer.
     pub async fn tally(&self, owner: &Owner, id: FanOutId) -> Result<Tally, Error> {
         let key = keys::fan_out_count(owner, id);
-        let item = self
-            .store
-            .get(Table::Ledger, &key)
-            .await
-            .map_err(Error::Unavailable)?;
+        let item = self.row(&key).await?;
         item.map_or_else(|| Ok(Tally::default()), from_item)
     }
 
@@ -234,15 +230,6 @@ impl Ledger {
 
     fn kept_until(&self) -> i64 {
         self.now().plus_seconds(KEPT_SECONDS).epoch_seconds()
-    }
-
-    async fn put_if(&self, item: Item, only_if: Condition) -> Result<bool, Error> {
-        let put = Write::Put {
-            table: Table::Ledger,
-            item,
-            only_if,
-        };
-        self.write_if(vec![put]).await
     }
 
     async fn project_after(&self, after: Option<&str>) -> Result<Option<Place>, Error> {
@@ -424,11 +411,7 @@ impl Ledger {
     /// [`Error::NotFound`], or the tables do not answer.
     pub async fn fan_out(&self, owner: &Owner, id: FanOutId) -> Result<FanOut, Error> {
         let key = keys::fan_out(owner, id);
-        let item = self
-            .store
-            .get(Table::Ledger, &key)
-            .await
-            .map_err(Error::Unavailable)?;
+        let item = self.row(&key).await?;
         from_item(item.ok_or(Error::NotFound)?)
     }
 
@@ -482,15 +465,6 @@ impl Ledger {
                 .map_err(unwritten)?,
         ])
         .await
-    }
-
-    /// Makes the writes. `false` when a condition did not hold.
-    async fn write_if(&self, writes: Vec<Write>) -> Result<bool, Error> {
-        match self.store.write(writes).await {
-            Ok(()) => Ok(true),
-            Err(WriteError::Condition(_)) => Ok(false),
-            Err(error) => Err(unwritten(error)),
-        }
     }
 
     /// A page of the runs that a fan-out has aborted.

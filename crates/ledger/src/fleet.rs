@@ -33,12 +33,7 @@ impl Ledger {
         id: EnrolmentKeyId,
     ) -> Result<Option<EnrolmentKey>, Error> {
         let key = keys::enrolment_key(project, id);
-        self.store
-            .get(Table::Ledger, &key)
-            .await
-            .map_err(Error::Unavailable)?
-            .map(from_item)
-            .transpose()
+        self.row(&key).await?.map(from_item).transpose()
     }
 
     /// Stores a new enrolment key.
@@ -116,11 +111,7 @@ impl Ledger {
     /// # Errors
     /// When the tables do not answer.
     pub async fn worker(&self, project: &ProjectId, id: WorkerId) -> Result<Option<Worker>, Error> {
-        let item = self
-            .store
-            .get(Table::Ledger, &keys::worker(project, id))
-            .await
-            .map_err(Error::Unavailable)?;
+        let item = self.row(&keys::worker(project, id)).await?;
         // An undecided registration counts as gone when it expires, even if time to live has not
         // deleted it yet.
         let gone = item

@@ -8,30 +8,26 @@
 //! may remember those that it has seen.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::identity::Identity;
-use sealfleet_domain::run::Run;
+use sealfleet_domain::run::{Run, Step};
 use sealfleet_domain::{ProjectScope, StepId};
 
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
 use crate::packed::{pack, unpack};
-use crate::rows::unwritten;
-use crate::store::{Condition, Item, Table, Write, WriteError};
+use crate::remembered::IdentityHash;
+use crate::rows::{row, unwritten};
+use crate::store::{Condition, Item, WriteError};
 
-/// Identities that an instance remembers.
-const REMEMBERED: usize = 512;
 /// The attribute that holds the packed identity.
 const PACKED: &str = "z";
-
-/// SHA-256 of an identity's JSON, in hex.
-pub type IdentityHash = String;
 
 /// Identities by hash.
 pub type Identities = HashMap<IdentityHash, Arc<Identity>>;
@@ -45,32 +41,16 @@ pub(crate) struct Hashes {
     pub fresh: BTreeMap<StepId, IdentityHash>,
 }
 
-/// What an instance remembers, by project and hash.
-#[derive(Debug, Default)]
-pub(crate) struct Remembered(Mutex<HashMap<(String, IdentityHash), Arc<Identity>>>);
-
-impl Remembered {
-    fn get(&self, scope: &ProjectScope, hash: &str) -> Option<Arc<Identity>> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .get(&(scope.project().to_string(), hash.to_owned()))
-            .cloned()
-    }
-
-    fn add(&self, scope: &ProjectScope, hash: &str, identity: Arc<Identity>) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= REMEMBERED {
-            known.clear();
-        }
-        known.insert((scope.project().to_string(), hash.to_owned()), identity);
-    }
-}
-
 /// The hash that names an identity.
 fn hash_of(identity: &Identity) -> Result<IdentityHash, WriteError> {
     let text =
         serde_json::to_vec(identity).map_err(|error| WriteError::Unavailable(error.to_string()))?;
     Ok(sha256_hex(&text))
+}
+
+/// What a held step starts with, if it is not what was resolved at enqueue.
+fn fresh(step: &Step) -> Option<&Identity> {
+    step.state.hold()?.identity.as_deref()
 }
 
 /// The identity in a row, as the table or its stream shows it.
@@ -97,17 +77,14 @@ impl Ledger {
             run: known.run.clone(),
             fresh: BTreeMap::new(),
         };
-        let fresh = |run: &Run, step_id: &StepId| {
-            let hold = run.steps.get(step_id).and_then(|step| step.state.hold());
-            hold.and_then(|hold| hold.identity.clone())
-        };
-        for step_id in after.steps.keys() {
-            let Some(identity) = fresh(after, step_id) else {
+        for (step_id, step) in &after.steps {
+            let Some(identity) = fresh(step) else {
                 continue;
             };
+            let was = before.steps.get(step_id).and_then(fresh);
             let hash = match known.fresh.get(step_id) {
-                Some(hash) if fresh(before, step_id).as_ref() == Some(&identity) => hash.clone(),
-                _ => self.keep_identity(scope, &identity).await?,
+                Some(hash) if was == Some(identity) => hash.clone(),
+                _ => self.keep_identity(scope, identity).await?,
             };
             hashes.fresh.insert(step_id.clone(), hash);
         }
@@ -126,20 +103,9 @@ impl Ledger {
         }
         let key = keys::identity(scope, &hash);
         let packed = Blob::new(pack(identity).map_err(unwritten)?);
-        let item = Item::from([
-            ("pk".to_owned(), AttributeValue::S(key.pk)),
-            ("sk".to_owned(), AttributeValue::S(key.sk)),
-            (PACKED.to_owned(), AttributeValue::B(packed)),
-        ]);
-        let put = Write::Put {
-            table: Table::Ledger,
-            item,
-            only_if: Condition::Absent,
-        };
-        match self.store.write(vec![put]).await {
-            Ok(()) | Err(WriteError::Condition(_)) => {}
-            Err(error) => return Err(unwritten(error)),
-        }
+        let item = row(key, [(PACKED, AttributeValue::B(packed))]);
+        // It may be there already.
+        self.put_if(item, Condition::Absent).await?;
         self.identities
             .add(scope, &hash, Arc::new(identity.clone()));
         Ok(hash)
@@ -156,10 +122,8 @@ impl Ledger {
                 return Ok((hash, known));
             }
             let item = self
-                .store
-                .get(Table::Ledger, &keys::identity(scope, &hash))
-                .await
-                .map_err(Error::Unavailable)?
+                .row(&keys::identity(scope, &hash))
+                .await?
                 .ok_or_else(|| Error::Unreadable(format!("no identity {hash}")))?;
             let identity = identity_of_image(&item)?;
             if hash_of(&identity).map_err(unwritten)? != hash {

@@ -18,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
-use crate::rows::{from_item, to_item, unwritten};
+use crate::rows::{from_item, n, row, to_item, unwritten};
 use crate::run_rows::RunRow;
-use crate::store::{Condition, Key, Query, Range, Table, Test, Write, WriteError};
+use crate::store::{Condition, Item, Key, Query, Range, Table, Test, Write};
 
 /// The attribute that says whether a lease's step sees an identity.
 pub(crate) const IDENTITY: &str = "identity";
@@ -131,11 +131,7 @@ impl Ledger {
         fence: Fence,
     ) -> Result<Option<LeaseRow>, Error> {
         let key = keys::lease(scope, holder, slot);
-        let item = self
-            .store
-            .get(Table::Ledger, &key)
-            .await
-            .map_err(Error::Unavailable)?;
+        let item = self.row(&key).await?;
         let row: Option<LeaseRow> = item.map(from_item).transpose()?;
         Ok(row.filter(|row| row.fence == fence))
     }
@@ -151,8 +147,7 @@ impl Ledger {
         lease: &HeldLease,
     ) -> Result<bool, Error> {
         let key = keys::run(scope, lease.run_id);
-        let row = self.store.get(Table::Ledger, &key).await;
-        let Some(row) = row.map_err(Error::Unavailable)? else {
+        let Some(row) = self.row(&key).await? else {
             return Ok(false);
         };
         let hold = RunRow::of_image(&row)?.hold(&lease.step_id);
@@ -178,23 +173,10 @@ impl Ledger {
         };
         let only_if = Condition::Is(vec![
             ("step", AttributeValue::S(row.step.clone())),
-            ("fence", AttributeValue::N(row.fence.to_string())),
+            ("fence", n(row.fence)),
         ]);
         let item = to_item(&row, keys::lease(scope, holder, lease.slot)).map_err(unwritten)?;
-        match self
-            .store
-            .write(vec![Write::Put {
-                table: Table::Ledger,
-                item,
-                only_if,
-            }])
-            .await
-        {
-            Ok(()) => Ok(true),
-            Err(WriteError::Condition(_)) => Ok(false),
-            Err(WriteError::Busy) => Err(Error::Contended),
-            Err(WriteError::Unavailable(detail)) => Err(Error::Unavailable(detail)),
-        }
+        self.put_if(item, only_if).await
     }
 }
 
@@ -211,8 +193,8 @@ pub(crate) fn reclaim(scope: &ProjectScope, holder: WorkerId, lease: &HeldLease)
         key: keys::lease(scope, holder, lease.slot),
         only_if: Condition::Is(vec![
             ("step", AttributeValue::S(step)),
-            ("fence", AttributeValue::N(lease.fence.to_string())),
-            ("until", AttributeValue::N(lease.until.millis().to_string())),
+            ("fence", n(lease.fence)),
+            ("until", n(lease.until.millis())),
         ]),
     }
 }
@@ -251,7 +233,7 @@ pub(crate) fn release(scope: &ProjectScope, lease: &LeaseKey) -> Write {
 /// whoever does puts a later `until`.
 pub(crate) fn give_back(scope: &ProjectScope, lease: &Lease) -> Write {
     let mut own = of_claim(&lease.key());
-    own.push(("until", AttributeValue::N(lease.until.millis().to_string())));
+    own.push(("until", n(lease.until.millis())));
     Write::Delete {
         key: keys::lease(scope, lease.holder, lease.slot),
         only_if: Condition::Is(own),
@@ -270,22 +252,15 @@ pub(crate) fn take_back(scope: &ProjectScope, lease: &LeaseKey) -> Write {
 
 fn of_claim(lease: &LeaseKey) -> Vec<(&'static str, AttributeValue)> {
     let step = keys::lease_step(lease.run_id, &lease.step_id);
-    vec![
-        ("step", AttributeValue::S(step)),
-        ("fence", AttributeValue::N(lease.fence.to_string())),
-    ]
+    vec![("step", AttributeValue::S(step)), ("fence", n(lease.fence))]
 }
 
-fn lease_item(key: Key, step: &str, lease: &Lease) -> crate::store::Item {
-    [
-        ("pk", AttributeValue::S(key.pk)),
-        ("sk", AttributeValue::S(key.sk)),
+fn lease_item(key: Key, step: &str, lease: &Lease) -> Item {
+    let attributes = [
         ("step", AttributeValue::S(step.to_owned())),
-        ("fence", AttributeValue::N(lease.fence.to_string())),
-        ("until", AttributeValue::N(lease.until.millis().to_string())),
+        ("fence", n(lease.fence)),
+        ("until", n(lease.until.millis())),
         (IDENTITY, AttributeValue::Bool(lease.identity)),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
+    ];
+    row(key, attributes)
 }

@@ -5,9 +5,13 @@ use std::sync::Arc;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::{Clock, IdSource, ProjectScope, Timestamp};
 
-use crate::identities::Remembered;
-use crate::store::Store;
+use crate::error::Error;
+use crate::remembered::Remembered;
+use crate::rows::unwritten;
+use crate::store::{Condition, Item, Key, Store, Table, Write, WriteError};
 
+/// Seconds in a day.
+const DAY: i64 = 24 * 3600;
 /// Days after its end for which a run is kept.
 const RUN_DAYS: i64 = 90;
 /// Days for which the audit table keeps an entry. The archive keeps it longer.
@@ -76,4 +80,34 @@ impl Ledger {
     pub fn ids(&self) -> &dyn IdSource {
         self.ids.as_ref()
     }
+
+    /// Reads a row of the ledger. Sees all writes that were acknowledged before.
+    pub(crate) async fn row(&self, key: &Key) -> Result<Option<Item>, Error> {
+        let row = self.store.get(Table::Ledger, key).await;
+        row.map_err(Error::Unavailable)
+    }
+
+    /// Makes the writes. `false` when a condition did not hold; then nothing was written.
+    pub(crate) async fn write_if(&self, writes: Vec<Write>) -> Result<bool, Error> {
+        match self.store.write(writes).await {
+            Ok(()) => Ok(true),
+            Err(WriteError::Condition(_)) => Ok(false),
+            Err(error) => Err(unwritten(error)),
+        }
+    }
+
+    /// Puts a row of the ledger. `false` when the condition did not hold.
+    pub(crate) async fn put_if(&self, item: Item, only_if: Condition) -> Result<bool, Error> {
+        let put = Write::Put {
+            table: Table::Ledger,
+            item,
+            only_if,
+        };
+        self.write_if(vec![put]).await
+    }
+}
+
+/// When something that is kept for `days` from `at` expires, in seconds since the Unix epoch.
+pub(crate) fn expiry(at: Timestamp, days: i64) -> i64 {
+    at.epoch_seconds().saturating_add(days.saturating_mul(DAY))
 }

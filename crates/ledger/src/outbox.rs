@@ -72,12 +72,7 @@ impl Ledger {
     /// When a table does not answer. The entry stays, and is due again in half a minute.
     pub async fn move_to_trail(&self, entry: &WaitingEntry) -> Result<(), Error> {
         let key = keys::waiting_entry(&entry.trail, entry.event_id);
-        let Some(row) = self
-            .store
-            .get(Table::Ledger, &key)
-            .await
-            .map_err(Error::Unavailable)?
-        else {
+        let Some(row) = self.row(&key).await? else {
             return Ok(());
         };
         let put = Write::Put {

@@ -18,7 +18,7 @@ const FORMAT: u8 = 1;
 const UNPACKED_BYTES: usize = 16 * 1024 * 1024;
 
 /// Words that packed values repeat. Deflate finds those at the end most cheaply.
-const DICTIONARY: &[u8] = br#""models":[],"overrides":{},"env":{},"requires":{},"tools":"allowed_workflows""arn":"arn:aws:secretsmanager:us-east-1::secret:sealfleet/builtin://vault://"profile.drift_at_injection","on_drift":"proceed","added":[],"removed":[],"rotated":["knobs":["run.aborted_by_revocation","fan_out_id":"fan_"revocation_id":"rev_"key":"profile":"kind":"revoked","reason":{"kind":"cancelled"}},{"type":"step.aborted","step_id":"dependency_failed","lease_expired"},{"type":"step.requeued","step_id":"attempt":1,"reason":"sandbox_lost","worker_revoked","no_capacity","attempts_exhausted","ttl_expired","step.dead","step.retried","run.cancelled""failure":{"kind":"exit","code":1},"timed_out","after_seconds":,"cannot_start","detail":"secret_unavailable","secret_revoked""handle":"arn:aws:ecs:us-east-1::task/sealfleet/"executor":"ecs","since":"resent":0}"resend_at":"aborted":{"at":"stopping":{"task":"failed":{"fence":1,"failure":"dead":{"level":"system","profile":"version":1}],"secrets":[{"name":"uri":"aws-sm://","version":","from":"crm"}],"profiles":[{"level":"run","profile":"timeout_seconds":3600,"max_attempts":3,"ttl_seconds":86400}"workflow":","created_at":"identity":"steps":{"spec":{"pool":"mode":"sandboxed","identity","command":["needs":["run.enqueued","workflow":"steps":["profiles":"token:tok_"[{"type":"step.queued","step_id":"{"type":"step.leased","step_id":"","fence":1,"worker_id":"wrk_","mode":"identity"},{"type":"secret.released","step_id":"","fence":1,"seen":"tool":"step.running","step_id":"","fence":1},{"type":"profile.injected","step_id":"","fence":1,{"type":"secret.decrypted","step_id":"{"type":"step.failed"{"type":"step.succeeded","step_id":"","fence":1},{"type":"pool.sandbox.reset","step_id":"","fence":1},{"type":"run.finished","state":"succeeded"}]{"state":{"queued":{"since":"blocked"{"succeeded":{"fence":1,"at":"running":{"leased":{"fence":1,"holder":"wrk_","slot":0,"executor":"worker","due":"2026-"},"attempt":1,"fence":1,"last_holder":"wrk_0198["system:sweep","system:observe","worker:wrk_"#;
+const DICTIONARY: &[u8] = include_bytes!("dictionary.1");
 
 /// Packs a value.
 ///
@@ -93,6 +93,15 @@ mod tests {
             packed.len() * 3 < small.to_string().len(),
             "{}",
             packed.len()
+        );
+    }
+
+    #[test]
+    fn the_dictionary_of_a_format_never_changes() {
+        let hash = sealfleet_domain::hash::sha256_hex(DICTIONARY);
+        assert_eq!(
+            hash,
+            "d75325cc0ff51c12b93b298382232a4c7dbb7b45e12da3664c2488bb1606a741"
         );
     }
 

@@ -58,11 +58,7 @@ impl Ledger {
     /// [`Error::NotFound`], or the tables do not answer.
     pub async fn profile(&self, owner: &Owner, name: &ProfileName) -> Result<Profile, Error> {
         let key = keys::profile(owner, name);
-        let item = self
-            .store
-            .get(Table::Ledger, &key)
-            .await
-            .map_err(Error::Unavailable)?;
+        let item = self.row(&key).await?;
         from_item(item.ok_or(Error::NotFound)?)
     }
 

@@ -27,11 +27,7 @@ impl Ledger {
     /// # Errors
     /// [`Error::NotFound`], or the tables do not answer.
     pub async fn project(&self, scope: &ProjectScope) -> Result<Project, Error> {
-        let item = self
-            .store
-            .get(Table::Ledger, &keys::project(scope))
-            .await
-            .map_err(Error::Unavailable)?;
+        let item = self.row(&keys::project(scope)).await?;
         from_item(item.ok_or(Error::NotFound)?)
     }
 

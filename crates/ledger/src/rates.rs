@@ -238,12 +238,7 @@ impl Ledger {
     }
 
     async fn counter(&self, key: &Key) -> Result<Option<Row>, Error> {
-        self.store
-            .get(Table::Ledger, key)
-            .await
-            .map_err(Error::Unavailable)?
-            .map(from_item)
-            .transpose()
+        self.row(key).await?.map(from_item).transpose()
     }
 
     /// The limits that an operator has set for a project, if any.

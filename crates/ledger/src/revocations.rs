@@ -201,11 +201,7 @@ impl Ledger {
             return Ok(revocation);
         }
         let key = keys::lifted_revocation(owner, id);
-        let item = self
-            .store
-            .get(Table::Ledger, &key)
-            .await
-            .map_err(Error::Unavailable)?;
+        let item = self.row(&key).await?;
         from_item(item.ok_or(Error::NotFound)?)
     }
 

@@ -5,6 +5,33 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use crate::Error;
 use crate::store::{Item, Key, WriteError};
 
+/// A row of these attributes.
+pub(crate) fn row(
+    key: Key,
+    attributes: impl IntoIterator<Item = (&'static str, AttributeValue)>,
+) -> Item {
+    let keys = [
+        ("pk", AttributeValue::S(key.pk)),
+        ("sk", AttributeValue::S(key.sk)),
+    ];
+    let all = keys.into_iter().chain(attributes);
+    all.map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+pub(crate) fn n(number: impl std::fmt::Display) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+/// A row's whole number.
+pub(crate) fn number(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+/// A row's text.
+pub(crate) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
 pub(crate) fn to_item(row: &impl serde::Serialize, key: Key) -> Result<Item, WriteError> {
     let mut item: Item = serde_dynamo::aws_sdk_dynamodb_1::to_item(row)
         .map_err(|error| WriteError::Unavailable(error.to_string()))?;

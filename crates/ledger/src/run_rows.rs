@@ -36,9 +36,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::entries::{self, ENTRIES};
 use crate::error::Error;
-use crate::identities::{Hashes, Identities, IdentityHash};
+use crate::identities::{Hashes, Identities};
 use crate::keys;
 use crate::packed::{pack, unpack};
+use crate::remembered::IdentityHash;
+use crate::rows::{n, number, row, text};
 use crate::store::{Condition, Edit, Item, Table, Test, Write, WriteError};
 
 /// The number of this format.
@@ -279,21 +281,18 @@ pub(crate) fn new_row(
     entry: AttributeValue,
 ) -> Result<Item, WriteError> {
     let key = keys::run(scope, run.run_id);
-    let mut item = Item::from([
-        ("pk".to_owned(), AttributeValue::S(key.pk)),
-        ("sk".to_owned(), AttributeValue::S(key.sk)),
-        ("f".to_owned(), n(FORMAT)),
-        ("v".to_owned(), n(1)),
-        ("left".to_owned(), n(left(run))),
-        ("trail".to_owned(), AttributeValue::S("1".to_owned())),
-        ("plan".to_owned(), AttributeValue::B(plan)),
-        ("eb".to_owned(), n(entries::bytes(&entry))),
-        (ENTRIES.to_owned(), AttributeValue::L(vec![entry])),
-        (
-            "state".to_owned(),
-            AttributeValue::S(run.state().name().to_owned()),
-        ),
-    ]);
+    let state = run.state().name().to_owned();
+    let attributes = [
+        ("f", n(FORMAT)),
+        ("v", n(1)),
+        ("left", n(left(run))),
+        ("trail", AttributeValue::S("1".to_owned())),
+        ("plan", AttributeValue::B(plan)),
+        ("eb", n(entries::bytes(&entry))),
+        (ENTRIES, AttributeValue::L(vec![entry])),
+        ("state", AttributeValue::S(state)),
+    ];
+    let mut item = row(key, attributes);
     for (step_id, step) in &run.steps {
         item.insert(attribute(step_id), step_value(step, None)?);
         if !step.spec.needs.is_empty() {
@@ -393,7 +392,7 @@ impl Changing<'_> {
     /// put back, which no count is made for.
     fn counts(&self, edits: &mut Vec<(String, Edit)>, tests: &mut Vec<(String, Test)>) -> bool {
         let (before, after) = (left(self.before), left(self.after));
-        if after > before || self.is_put_back() {
+        if self.is_put_back() {
             edits.push(("left".to_owned(), Edit::Set(n(after))));
             for (step_id, step) in &self.after.steps {
                 if !step.spec.needs.is_empty() {
@@ -408,8 +407,7 @@ impl Changing<'_> {
             count_down("left".to_owned(), ended, after == 0, edits, tests);
         }
         for (step_id, step) in &self.after.steps {
-            let changed = |need: &&StepId| self.has_ended(need);
-            if !step.spec.needs.iter().any(|need| changed(&need)) {
+            if !step.spec.needs.iter().any(|need| self.has_ended(need)) {
                 continue;
             }
             let was = self.before.steps.get(step_id);
@@ -453,11 +451,7 @@ impl Changing<'_> {
 
     /// An ended run expires. One that is put back does not.
     fn expiry(&self, edits: &mut Vec<(String, Edit)>) {
-        let ended = self
-            .after
-            .steps
-            .values()
-            .all(|step| step.state.is_terminal());
+        let ended = left(self.after) == 0;
         if ended && !self.raw.expires {
             edits.push(("expires_at".to_owned(), Edit::Set(n(self.expires_at))));
         } else if !ended && self.raw.expires {
@@ -562,11 +556,7 @@ fn needs_of(step_id: &StepId) -> String {
 /// The writes that move a row's entries to a row of their own.
 pub(crate) fn move_entries(scope: &ProjectScope, run_id: RunId, raw: &Raw) -> Vec<Write> {
     let key = keys::moved_entries(scope, run_id, raw.moved);
-    let item = Item::from([
-        ("pk".to_owned(), AttributeValue::S(key.pk)),
-        ("sk".to_owned(), AttributeValue::S(key.sk)),
-        (ENTRIES.to_owned(), AttributeValue::L(raw.entries.clone())),
-    ]);
+    let item = row(key, [(ENTRIES, AttributeValue::L(raw.entries.clone()))]);
     let moved = raw.moved.saturating_add(1);
     vec![
         Write::Put {
@@ -604,18 +594,6 @@ fn step_value(step: &Step, fresh: Option<&IdentityHash>) -> Result<AttributeValu
 
 fn attribute(step_id: &StepId) -> String {
     format!("{STEP}{step_id}")
-}
-
-fn n(number: impl std::fmt::Display) -> AttributeValue {
-    AttributeValue::N(number.to_string())
-}
-
-fn number(item: &Item, name: &str) -> Option<i64> {
-    item.get(name)?.as_n().ok()?.parse().ok()
-}
-
-fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
-    item.get(name)?.as_s().ok().map(String::as_str)
 }
 
 fn blob<'a>(item: &'a Item, name: &str) -> Option<&'a Blob> {

@@ -98,6 +98,34 @@ pub enum Write {
     Delete { key: Key, only_if: Condition },
 }
 
+impl Write {
+    /// The table and the row that it is about. `None` for a row without text keys.
+    #[must_use]
+    pub fn target(&self) -> (Table, Option<Key>) {
+        let text = |item: &Item, name: &str| item.get(name)?.as_s().ok().cloned();
+        match self {
+            Self::Put { table, item, .. } => {
+                let key = text(item, "pk").zip(text(item, "sk"));
+                (*table, key.map(|(pk, sk)| Key { pk, sk }))
+            }
+            Self::Add { key, .. } | Self::Update { key, .. } | Self::Delete { key, .. } => {
+                (Table::Ledger, Some(key.clone()))
+            }
+        }
+    }
+
+    /// What must hold for it to happen.
+    #[must_use]
+    pub const fn condition(&self) -> &Condition {
+        match self {
+            Self::Put { only_if, .. }
+            | Self::Add { only_if, .. }
+            | Self::Update { only_if, .. }
+            | Self::Delete { only_if, .. } => only_if,
+        }
+    }
+}
+
 /// Why the writes failed. None of them happened, except as noted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteError {

@@ -8,8 +8,8 @@ use sealfleet_domain::ProjectScope;
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
-use crate::rows::unwritten;
-use crate::store::{Condition, Item, Table, Write, WriteError};
+use crate::rows::{row, text};
+use crate::store::Condition;
 
 impl Ledger {
     /// The ARN of the registered task definition with this content, if there is one.
@@ -22,12 +22,8 @@ impl Ledger {
         hash: &str,
     ) -> Result<Option<String>, Error> {
         let key = keys::task_definition(scope, hash);
-        let item = self
-            .store
-            .get(Table::Ledger, &key)
-            .await
-            .map_err(Error::Unavailable)?;
-        Ok(item.and_then(|item| item.get("arn").and_then(|arn| arn.as_s().ok().cloned())))
+        let item = self.row(&key).await?;
+        Ok(item.and_then(|item| text(&item, "arn").map(str::to_owned)))
     }
 
     /// Remembers the ARN of a registered task definition.
@@ -41,22 +37,8 @@ impl Ledger {
         arn: &str,
     ) -> Result<(), Error> {
         let key = keys::task_definition(scope, hash);
-        let item: Item = [("pk", key.pk), ("sk", key.sk), ("arn", arn.to_owned())]
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), AttributeValue::S(value)))
-            .collect();
-        match self
-            .store
-            .write(vec![Write::Put {
-                table: Table::Ledger,
-                item,
-                only_if: Condition::Absent,
-            }])
-            .await
-        {
-            // Somebody registered an equal one at the same time. Either will do.
-            Err(WriteError::Condition(_)) => Ok(()),
-            other => other.map_err(unwritten),
-        }
+        let item = row(key, [("arn", AttributeValue::S(arn.to_owned()))]);
+        // Somebody may have registered an equal one at the same time. Either will do.
+        self.put_if(item, Condition::Absent).await.map(drop)
     }
 }

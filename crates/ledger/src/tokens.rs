@@ -20,11 +20,7 @@ impl Ledger {
     /// # Errors
     /// When the tables do not answer.
     pub async fn token(&self, home: &Home, id: TokenId) -> Result<Option<Token>, Error> {
-        let item = self
-            .store
-            .get(Table::Ledger, &keys::token(home, id))
-            .await
-            .map_err(Error::Unavailable)?;
+        let item = self.row(&keys::token(home, id)).await?;
         item.map(from_item).transpose()
     }
 

@@ -4,36 +4,28 @@
 //! the ledger's stream and copies what each write added. An entry keeps its id, so copying it twice
 //! changes nothing. The trail of one run is read from the run itself, without this delay.
 
-use futures_util::future::try_join_all;
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::{ProjectScope, RunId};
 
-use crate::entries;
+use crate::entries::{self, StoredEntry};
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
-use crate::rows::unwritten;
+use crate::rows::number;
 use crate::run_rows::Added;
-use crate::store::{Table, WriteError};
 
 impl Ledger {
-    /// Copies entries that a write added to a run's row to the audit table. Returns how many were
-    /// not there.
+    /// Copies entries that a write added to a run's row to the audit table. Those that are there
+    /// stay.
     ///
     /// # Errors
     /// When the tables do not answer, or an entry's identity is not stored.
-    pub async fn copy_to_trail(&self, added: Added) -> Result<usize, Error> {
+    pub async fn copy_to_trail(&self, added: Added) -> Result<(), Error> {
         let identities = self.load_identities(added.scope(), added.names()).await?;
-        let mut copied = 0;
         for entry in added.entries(&identities)? {
-            let put = self.entry_write(&entry).map_err(unwritten)?;
-            match self.store.write(vec![put]).await {
-                Ok(()) => copied += 1,
-                Err(WriteError::Condition(_)) => {}
-                Err(error) => return Err(unwritten(error)),
-            }
+            self.add_entry(&entry).await?;
         }
-        Ok(copied)
+        Ok(())
     }
 
     /// All entries in a run's row, and those that were moved out of it. Empty when there is no such
@@ -44,25 +36,22 @@ impl Ledger {
         run_id: RunId,
     ) -> Result<Vec<AuditEntry>, Error> {
         let key = keys::run(scope, run_id);
-        let row = self.store.get(Table::Ledger, &key).await;
-        let Some(row) = row.map_err(Error::Unavailable)? else {
+        let Some(row) = self.row(&key).await? else {
             return Ok(Vec::new());
         };
-        let moved = row.get("moved").and_then(|moved| moved.as_n().ok());
-        let moved = moved.and_then(|moved| moved.parse().ok()).unwrap_or(0);
+        let moved = number(&row, "moved").and_then(|moved| u32::try_from(moved).ok());
         let mut rows = Vec::new();
-        for number in 0..moved {
+        for number in 0..moved.unwrap_or(0) {
             let key = keys::moved_entries(scope, run_id, number);
-            let row = self.store.get(Table::Ledger, &key).await;
-            rows.extend(row.map_err(Error::Unavailable)?);
+            rows.extend(self.row(&key).await?);
         }
         rows.push(row);
         let stored = rows.iter().flat_map(entries::list).map(entries::read);
         let stored = stored.collect::<Result<Vec<_>, _>>()?;
-        let each = stored.into_iter().map(async |entry| {
-            let identities = self.load_identities(scope, entry.names()).await?;
-            entry.expand(scope, run_id, &identities)
-        });
-        try_join_all(each).await
+        let names = stored.iter().flat_map(StoredEntry::names).collect();
+        let identities = self.load_identities(scope, names).await?;
+        let each = stored.into_iter();
+        each.map(|entry| entry.expand(scope, run_id, &identities))
+            .collect()
     }
 }

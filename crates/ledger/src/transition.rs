@@ -22,10 +22,10 @@ use crate::error::Error;
 use crate::identities::Hashes;
 use crate::keys;
 use crate::leases;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, expiry};
 use crate::rows::unwritten;
 use crate::run_rows::{self, Changing, MOVE_BYTES, Raw, RunRow};
-use crate::store::{Item as Row, Table, Write, WriteError};
+use crate::store::{Item as Row, Write, WriteError};
 
 /// Attempts at a transition that other writers keep overtaking.
 pub(crate) const TRIES: u32 = 12;
@@ -33,8 +33,6 @@ pub(crate) const TRIES: u32 = 12;
 const FREED_AT_ONCE: usize = 16;
 /// Actions of one transaction at most ("Amazon DynamoDB Transactions: How it works").
 const TRANSACTION: usize = 100;
-/// Seconds in a day.
-const DAY: i64 = 24 * 3600;
 
 #[derive(Clone, Debug)]
 pub struct Transitioned {
@@ -118,7 +116,7 @@ impl Ledger {
         let taken = match &change.take {
             // A claim that is repeated has its lease; only the fence in it changes, afterwards.
             Some(lease) if !stored.holds(lease) => {
-                if !self.take_slot(scope, lease).await? {
+                if !self.write_if(vec![leases::take(scope, lease)]).await? {
                     return Ok(Attempt::SlotTaken);
                 }
                 Some(lease)
@@ -149,10 +147,7 @@ impl Ledger {
             watch.stored(scope, &change.events, now);
         }
         if let Some(lease) = change.take.as_ref().filter(|_| taken.is_none()) {
-            let written = self.store.write(vec![leases::renumber(scope, lease)]).await;
-            if !matches!(written, Err(WriteError::Condition(_))) {
-                written.map_err(unwritten)?;
-            }
+            self.write_if(vec![leases::renumber(scope, lease)]).await?;
         }
         let ended = change.release.iter();
         let ended = ended.map(|lease| leases::release(scope, lease)).collect();
@@ -190,24 +185,9 @@ impl Ledger {
             hashes,
             visit: change.quiet.then_some(now),
             entry,
-            expires_at: self.expiry(now),
+            expires_at: expiry(now, self.run_days),
         };
         changing.write()
-    }
-
-    /// When a run that has ended now may be deleted, in seconds since the Unix epoch.
-    fn expiry(&self, now: Timestamp) -> i64 {
-        now.epoch_seconds()
-            .saturating_add(self.run_days.saturating_mul(DAY))
-    }
-
-    /// Takes a slot for a claim. `false` when it is taken.
-    async fn take_slot(&self, scope: &ProjectScope, lease: &Lease) -> Result<bool, Error> {
-        match self.store.write(vec![leases::take(scope, lease)]).await {
-            Ok(()) => Ok(true),
-            Err(WriteError::Condition(_)) => Ok(false),
-            Err(error) => Err(unwritten(error)),
-        }
     }
 
     /// Frees slots. A lease that stays is without a hold, and its slot is taken over later.
@@ -228,9 +208,9 @@ impl Ledger {
     /// Moves a row's entries to a row of their own. Somebody else may be faster.
     async fn move_entries(&self, scope: &ProjectScope, stored: &Stored) -> Result<(), Error> {
         let writes = run_rows::move_entries(scope, stored.run.run_id, &stored.raw);
-        match self.store.write(writes).await {
-            Ok(()) | Err(WriteError::Condition(_) | WriteError::Busy) => Ok(()),
-            Err(error) => Err(unwritten(error)),
+        match self.write_if(writes).await {
+            Ok(_) | Err(Error::Contended) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -247,20 +227,15 @@ impl Ledger {
         run_id: RunId,
     ) -> Result<Stored, Error> {
         let key = keys::run(scope, run_id);
-        let item = self
-            .store
-            .get(Table::Ledger, &key)
-            .await
-            .map_err(Error::Unavailable)?
-            .ok_or(Error::NotFound)?;
+        let item = self.row(&key).await?.ok_or(Error::NotFound)?;
         self.read_run(scope, &item).await
     }
 
     /// Reads a run from its row, with the identities that it names.
     pub(crate) async fn read_run(&self, scope: &ProjectScope, item: &Row) -> Result<Stored, Error> {
-        let row = RunRow::of_image(item)?;
+        let mut row = RunRow::of_image(item)?;
         let identities = self.load_identities(scope, row.names()).await?;
-        let raw = row.raw.clone();
+        let raw = std::mem::take(&mut row.raw);
         let run = row.run(&identities)?;
         Ok(Stored { run, raw })
     }
