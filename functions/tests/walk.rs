@@ -79,7 +79,7 @@ impl Walk {
 
     /// Makes a request that is granted. Its change is in the trail.
     async fn send(&mut self, method: &str, path: &str, request: Sent) -> Value {
-        let parts: Vec<&str> = path.split('/').skip(1).collect();
+        let parts: Vec<&str> = operations::parts(path).collect();
         let found = operations::find(method, &parts);
         let route = route(found.unwrap_or_else(|| panic!("no operation {method} {path}")));
         let before = self.world.seen().entries;

@@ -875,6 +875,11 @@ pub fn all() -> impl Iterator<Item = &'static Operation> {
     ALL.iter().copied()
 }
 
+/// The parts of a path. It begins with a slash, before which there is none.
+pub fn parts(path: &str) -> impl Iterator<Item = &str> {
+    path.split('/').skip(1)
+}
+
 /// The operation of a method and the parts of a path.
 #[must_use]
 pub fn find<Part: AsRef<str>>(method: &str, path: &[Part]) -> Option<&'static Operation> {
@@ -932,7 +937,7 @@ impl Operation {
     }
 
     fn has_path<Part: AsRef<str>>(&self, path: &[Part]) -> bool {
-        let own: Vec<&str> = self.path.split('/').skip(1).collect();
+        let own: Vec<&str> = parts(self.path).collect();
         own.len() == path.len()
             && own.iter().zip(path).all(|(own, part)| {
                 let part = part.as_ref();
@@ -946,8 +951,8 @@ impl Operation {
 
     /// What stands for its parameters in a path that is its own.
     pub(crate) fn texts(&self, path: &[String]) -> Vec<String> {
-        let own = self.path.split('/').skip(1);
-        own.zip(path)
+        parts(self.path)
+            .zip(path)
             .filter(|(own, _)| own.starts_with('{'))
             .map(|(_, text)| text.clone())
             .collect()
@@ -1023,10 +1028,7 @@ mod tests {
                 "{}",
                 operation.id
             );
-            let found = find(
-                operation.method,
-                &operation.path.split('/').skip(1).collect::<Vec<_>>(),
-            );
+            let found = find(operation.method, &parts(operation.path).collect::<Vec<_>>());
             assert_eq!(
                 found.map(|found| found.id),
                 Some(operation.id),
@@ -1058,7 +1060,7 @@ mod tests {
         let given: (RunId, StepId) = (run.parse().expect("an id"), "main".parse().expect("an id"));
         let path = RETRY_STEP.path(&given);
         assert_eq!(path, format!("/v1/runs/{run}/steps/main/retry"));
-        let parts: Vec<String> = path.split('/').skip(1).map(str::to_owned).collect();
+        let parts: Vec<String> = super::parts(&path).map(str::to_owned).collect();
         let found = find("POST", &parts).expect("an operation");
         assert_eq!(Parameters::read(&found.texts(&parts)), Some(given));
         let bad = ["run_1".to_owned(), "main".to_owned()];

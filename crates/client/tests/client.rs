@@ -393,7 +393,7 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         let (method, rest) = request.split_once(' ').unwrap();
         let (target, _) = rest.split_once(' ').unwrap();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let found = operations::find(method, &path.split('/').skip(1).collect::<Vec<_>>());
+        let found = operations::find(method, &operations::parts(path).collect::<Vec<_>>());
         let Some(operation) = found else {
             panic!("`{method} {path}` is not an operation")
         };

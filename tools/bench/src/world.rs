@@ -62,6 +62,7 @@ impl Identity {
         let keys: Vec<String> = (0..SECRETS).map(|number| format!("KEY_{number}")).collect();
         for (at, level) in levels.iter().enumerate() {
             let mut secrets = json!({});
+            // Each level has every third secret, beginning with another.
             for (number, key) in keys.iter().enumerate().skip(at).step_by(levels.len()) {
                 secrets[key] = json!(place.reference(*level == "system", number));
             }

@@ -74,18 +74,10 @@ impl Store for Streamed {
     }
 }
 
-/// The key of a run that a write is about.
+/// The key of a run whose row a write changes.
 fn run_of(write: &Write) -> Option<Key> {
-    let text = |item: &Item, name: &str| item.get(name)?.as_s().ok().cloned();
-    let key = match write {
-        Write::Put { item, .. } => Key {
-            pk: text(item, "pk")?,
-            sk: text(item, "sk")?,
-        },
-        Write::Update { key, .. } => key.clone(),
-        Write::Add { .. } | Write::Delete { .. } => return None,
-    };
-    key.pk.contains("#RUNS#").then_some(key)
+    let (_, key) = write.target();
+    key.filter(|key| key.pk.contains("#RUNS#"))
 }
 
 /// Starts a database of its own and makes both tables.

@@ -197,9 +197,9 @@ impl Tables {
     }
 
     fn holds(&self, write: &Write) -> bool {
-        let (table, key, only_if) = target(write);
+        let (table, key) = write.target();
         let row = key.and_then(|key| self.get(table, &key));
-        condition_holds(only_if, row.as_deref())
+        condition_holds(write.condition(), row.as_deref())
     }
 
     /// What an update relies on must be there, and the row must not grow beyond its limit.
@@ -227,39 +227,34 @@ impl Tables {
     }
 
     fn make(&mut self, write: Write) -> Changed {
-        let (table, key, after) = match write {
-            Write::Put { table, item, .. } => {
-                let key = key_of(&item).unwrap_or_else(|| Key {
-                    pk: String::new(),
-                    sk: String::new(),
-                });
-                (table, key, Some(Arc::new(item)))
-            }
+        let (table, key) = write.target();
+        let key = key.unwrap_or_else(|| Key {
+            pk: String::new(),
+            sk: String::new(),
+        });
+        let row = || {
+            let row = self.get(Table::Ledger, &key);
+            row.map_or_else(|| item_of(&key), |row| row.as_ref().clone())
+        };
+        let after = match write {
+            Write::Put { item, .. } => Some(Arc::new(item)),
             Write::Add {
-                key,
                 attribute,
                 amount,
                 expires_at,
                 ..
             } => {
-                let row = self
-                    .get(Table::Ledger, &key)
-                    .map(|row| row.as_ref().clone());
-                let mut row = row.unwrap_or_else(|| item_of(&key));
+                let mut row = row();
                 let sum = number(&row, attribute)
                     .unwrap_or_default()
                     .saturating_add(amount);
                 let stored = |number: i64| AttributeValue::N(number.to_string());
                 row.insert(attribute.to_owned(), stored(sum));
                 row.extend(expires_at.map(|at| ("expires_at".to_owned(), stored(at))));
-                (Table::Ledger, key, Some(Arc::new(row)))
+                Some(Arc::new(row))
             }
-            Write::Update { key, edits, .. } => {
-                let row = self.get(Table::Ledger, &key);
-                let row = row.map_or_else(|| item_of(&key), |row| row.as_ref().clone());
-                (Table::Ledger, key, Some(Arc::new(edited(row, edits))))
-            }
-            Write::Delete { key, .. } => (Table::Ledger, key, None),
+            Write::Update { edits, .. } => Some(Arc::new(edited(row(), edits))),
+            Write::Delete { .. } => None,
         };
         let rows = match table {
             Table::Ledger => &mut self.ledger,
@@ -430,27 +425,6 @@ fn edited(mut row: Item, edits: Vec<(String, Edit)>) -> Item {
     row
 }
 
-/// The row that a write is about, and its condition.
-fn target(write: &Write) -> (Table, Option<Key>, &Condition) {
-    match write {
-        Write::Put {
-            table,
-            item,
-            only_if,
-        } => (*table, key_of(item), only_if),
-        Write::Add { key, only_if, .. }
-        | Write::Update { key, only_if, .. }
-        | Write::Delete { key, only_if } => (Table::Ledger, Some(key.clone()), only_if),
-    }
-}
-
-fn key_of(item: &Item) -> Option<Key> {
-    Some(Key {
-        pk: text(item, "pk")?.to_owned(),
-        sk: text(item, "sk")?.to_owned(),
-    })
-}
-
 /// The index is sparse: a row without both attributes is not in it.
 fn due_entry(item: &Item, key: &Key) -> Option<DueEntry> {
     Some((
@@ -511,7 +485,8 @@ fn check_writes(writes: &[Write]) -> Result<(), String> {
         if let Write::Put { table, item, .. } = write {
             bytes += check_item(*table, item)?;
         }
-        let (table, key, only_if) = target(write);
+        let (table, key) = write.target();
+        let only_if = write.condition();
         let key = key.filter(|key| !key.pk.is_empty() && !key.sk.is_empty());
         let key =
             key.ok_or_else(|| invalid("a row needs its two keys, as text that is not empty"))?;
