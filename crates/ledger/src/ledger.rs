@@ -8,7 +8,7 @@ use sealfleet_domain::{Clock, IdSource, ProjectScope, Timestamp};
 use crate::error::Error;
 use crate::remembered::Remembered;
 use crate::rows::unwritten;
-use crate::store::{Condition, Item, Key, Store, Table, Write, WriteError};
+use crate::store::{Condition, Consistency, Item, Key, Store, Table, Write, WriteError};
 
 /// Seconds in a day.
 const DAY: i64 = 24 * 3600;
@@ -83,7 +83,10 @@ impl Ledger {
 
     /// Reads a row of the ledger. Sees all writes that were acknowledged before.
     pub(crate) async fn row(&self, key: &Key) -> Result<Option<Item>, Error> {
-        let row = self.store.get(Table::Ledger, key).await;
+        let row = self
+            .store
+            .get(Table::Ledger, key, Consistency::Strong)
+            .await;
         row.map_err(Error::Unavailable)
     }
 
