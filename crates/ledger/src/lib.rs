@@ -37,7 +37,7 @@ mod tokens;
 mod trail;
 mod transition;
 
-pub use audit::{AuditFilter, AuditPage, EventFilter, audit_entry_of_image, audit_shard_of};
+pub use audit::{AuditFilter, AuditPage, EventFilter, audit_entries_of_image, audit_shard_of};
 pub use audit_rows::AUDIT_SHARDS;
 pub use claim::{Claimed, NewClaim, Start, StartedSandbox};
 pub use due::{Due, DuePage, DueRun, due_shards};
