@@ -285,6 +285,16 @@ async fn entries_that_come_together_share_rows() {
 }
 
 #[tokio::test]
+async fn a_larger_batch_with_the_same_beginning_loses_nothing() {
+    let world = World::new();
+    let records = world.cancelled_runs(30).await;
+    for length in [2, 10, 60] {
+        assert!(!world.comes_again(records[..length].to_vec()).await);
+        assert_eq!(world.pages(1000).await.len(), length);
+    }
+}
+
+#[tokio::test]
 async fn a_row_holds_what_was_made_within_seconds() {
     let world = World::new();
     let (_, first) = world.cancelled_run().await;
