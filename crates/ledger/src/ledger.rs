@@ -83,10 +83,16 @@ impl Ledger {
 
     /// Reads a row of the ledger. Sees all writes that were acknowledged before.
     pub(crate) async fn row(&self, key: &Key) -> Result<Option<Item>, Error> {
-        let row = self
-            .store
-            .get(Table::Ledger, key, Consistency::Strong)
-            .await;
+        self.row_as(key, Consistency::Strong).await
+    }
+
+    /// Reads a row of the ledger, as current as `consistency` says.
+    pub(crate) async fn row_as(
+        &self,
+        key: &Key,
+        consistency: Consistency,
+    ) -> Result<Option<Item>, Error> {
+        let row = self.store.get(Table::Ledger, key, consistency).await;
         row.map_err(Error::Unavailable)
     }
 

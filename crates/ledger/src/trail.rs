@@ -2,7 +2,8 @@
 //!
 //! A run's entries are decided and stored in its own row (`entries`). The `trail` function reads
 //! the ledger's stream and copies what each write added, several entries in a row (`audit`). An
-//! entry keeps its id, so readers show it once, however often it was copied. The trail of one run is read from the run itself, without this delay.
+//! entry keeps its id, so readers show it once, however often it was copied. The trail of one run
+//! is read from the run itself, without this delay.
 
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::{ProjectScope, RunId};

@@ -25,7 +25,7 @@ use crate::leases;
 use crate::ledger::{Ledger, expiry};
 use crate::rows::unwritten;
 use crate::run_rows::{self, Changing, MOVE_BYTES, Raw, RunRow};
-use crate::store::{Consistency, Item as Row, Table, Write, WriteError};
+use crate::store::{Consistency, Item as Row, Write, WriteError};
 
 /// Attempts at a transition that other writers keep overtaking.
 pub(crate) const TRIES: u32 = 12;
@@ -253,12 +253,7 @@ impl Ledger {
         run_id: RunId,
     ) -> Result<Stored, Error> {
         let key = keys::run(scope, run_id);
-        let glimpse = self
-            .store
-            .get(Table::Ledger, &key, Consistency::Eventual)
-            .await
-            .map_err(Error::Unavailable)?;
-        let Some(item) = glimpse else {
+        let Some(item) = self.row_as(&key, Consistency::Eventual).await? else {
             return self.stored_run(scope, run_id).await;
         };
         let stored = self.read_run(scope, &item).await?;
