@@ -94,6 +94,15 @@ impl Seen {
     }
 
     fn take(&mut self, changed: &[Changed]) -> Result<(), String> {
+        for change in changed {
+            let counts = change.key.pk.ends_with("#RATES");
+            let format = change.after.as_ref().map(|row| row.get("f"));
+            if !counts
+                && format.is_some_and(|format| format != Some(&AttributeValue::N("1".to_owned())))
+            {
+                return Err(format!("a row without its format: {}", change.key.pk));
+            }
+        }
         self.note_identities(changed);
         let mut entries: Vec<AuditEntry> = changed.iter().flat_map(entries_of).collect();
         entries.retain(|entry| !self.in_runs.contains(&entry.event_id));
@@ -249,7 +258,8 @@ fn settled(mut run: Run) -> Run {
 
 #[test]
 fn a_write_that_no_list_names_is_not_exempt() {
-    let item = || std::sync::Arc::new(Item::default());
+    let format = AttributeValue::N("1".to_owned());
+    let item = || Arc::new(Item::from([("f".to_owned(), format.clone())]));
     let change = |pk: &str, before, after| Changed {
         table: Table::Ledger,
         key: sealfleet_ledger::store::Key {

@@ -23,6 +23,7 @@ use sealfleet_domain::{EventId, Owner, ProfileRef, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::format;
 use crate::keys;
 use crate::ledger::{Ledger, expiry};
 use crate::packed::{pack, unpack};
@@ -456,6 +457,7 @@ pub fn audit_shard_of(entry: &AuditEntry) -> u8 {
 /// When the row holds something else.
 pub fn audit_entries_of_image(item: Item) -> Result<Vec<AuditEntry>, Error> {
     let unreadable = |what: &str| Error::Unreadable(format!("an audit row {what}"));
+    format::check(&item)?;
     let (Some(pk), Some(sk)) = (text(&item, "pk"), text(&item, "sk")) else {
         return Err(unreadable("without a key"));
     };

@@ -6,6 +6,7 @@ use sealfleet_domain::audit::Event;
 use sealfleet_domain::{Clock, IdSource, ProjectScope, Timestamp};
 
 use crate::error::Error;
+use crate::format::Formatted;
 use crate::remembered::Remembered;
 use crate::rows::unwritten;
 use crate::store::{Condition, Consistency, Item, Key, Store, Table, Write, WriteError};
@@ -39,7 +40,7 @@ impl Ledger {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
         Self {
-            store,
+            store: Arc::new(Formatted(store)),
             clock,
             ids,
             watch: None,

@@ -17,6 +17,7 @@ mod entries;
 mod error;
 mod fan_outs;
 mod fleet;
+mod format;
 mod identities;
 mod keys;
 mod leases;

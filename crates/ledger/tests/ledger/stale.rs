@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::fleet::Worker;
 use sealfleet_domain::run::{Executor, Fresh, Handle, Outcome, Refusal, RunState, StepState};
 use sealfleet_domain::{ProjectScope, RunId};
 use sealfleet_ledger::store::{
-    Consistency, DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
+    Condition, Consistency, DueRow, DueRows, Edit, Item, Key, Query, Rows, Store, Table, Write,
+    WriteError,
 };
 use sealfleet_ledger::{Claimed, Dynamo, Enqueued, Error, Ledger, NewClaim, Start, StartedSandbox};
 use sealfleet_system::{SystemClock, SystemIds};
@@ -194,6 +196,28 @@ async fn a_late_read_decides_nothing_that_is_not_true_any_more() {
             "{cancelled:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_row_of_a_later_format_is_not_read() {
+    let (ledger, tables) = late(0).await;
+    let scope = scope("healthcare");
+    let run_id = enqueue(&ledger, &scope).await;
+    let written = {
+        let seen = tables.seen.lock().unwrap();
+        seen.versions.keys().next().cloned().unwrap()
+    };
+    let later = Write::Update {
+        key: written,
+        edits: vec![("f".to_owned(), Edit::Set(AttributeValue::N("2".to_owned())))],
+        only_if: Condition::Is(vec![("f", AttributeValue::N("1".to_owned()))]),
+    };
+    tables.write(vec![later]).await.unwrap();
+    let read = ledger.run(&scope, run_id).await;
+    assert!(
+        matches!(&read, Err(Error::Unavailable(detail)) if detail.contains("deploy the release")),
+        "{read:?}"
+    );
 }
 
 #[tokio::test]
