@@ -43,6 +43,8 @@ pub async fn runs(figures: &mut Figures, world: &World, runs: usize) -> Outcome 
         ] {
             figures.add_against(format!("{name}: {what}"), value, unit, budget);
         }
+        let requests = format!("{name}: SQS requests, with receive and delete");
+        figures.add(requests, queue, "");
         let trips = format!("{name}: sequential round trips to AWS");
         figures.add(trips, one.round_trips, "");
         let cascade = Identity::cascade(world, place).await?;
