@@ -48,10 +48,10 @@ const CONTROL_PLANE: Accepted[] = [
     evidence: (template) => resource(template, 'AuditBucket').ObjectLockEnabled === true,
   },
   {
-    rule: 'SQS3', on: ['TrailFailures', 'ExportFailures', 'EventFailures'],
+    rule: 'SQS3', on: ['TrailFailures', 'ExportFailures'],
     reason: 'They are where failures end.',
     evidence: (template) =>
-      ['TrailFailures', 'ExportFailures', 'EventFailures'].every((id) => JSON.stringify(template).includes(`"Destination":{"Fn::GetAtt":["${id}","Arn"]}`)),
+      ['TrailFailures', 'ExportFailures'].every((id) => JSON.stringify(template).includes(`"Destination":{"Fn::GetAtt":["${id}","Arn"]}`)),
   },
   {
     rule: 'IAM5[Resource::arn:<AWS::Partition>:sqs:<AWS::Region>:<AWS::AccountId>:sealfleet-*--*]',
@@ -168,7 +168,9 @@ function unexplained(stack: Stack, accepted: Accepted[]): string[] {
     (entry.rule instanceof RegExp ? entry.rule.test(one.rule) : one.rule === entry.rule) && (entry.on === undefined || entry.on.includes(one.id));
   return [
     ...found.filter((one) => !accepted.some((entry) => matches(one, entry))).map((one) => `${one.rule} on ${one.id}`),
-    ...accepted.filter((entry) => !found.some((one) => matches(one, entry))).map((entry) => `not needed: ${entry.rule}`),
+    ...accepted.flatMap((entry) => (entry.on ?? [undefined])
+      .filter((id) => !found.some((one) => matches(one, { ...entry, on: id ? [id] : undefined })))
+      .map((id) => `not needed: ${entry.rule}${id ? ` on ${id}` : ''}`)),
     ...accepted.filter((entry) => !entry.evidence(template)).map((entry) => `no longer true: ${entry.rule}: ${entry.reason}`),
   ];
 }
@@ -193,9 +195,12 @@ test('an open bucket, an acceptance without need and evidence that is gone are s
   open.sealfleet.resource('AuditBucket').addPropertyDeletionOverride('PublicAccessBlockConfiguration');
   open.sealfleet.resource('AuditBucketPolicy').addPropertyOverride('PolicyDocument.Statement.0.Effect', 'Allow');
   open.sealfleet.resource('PostSandboxStepRoute').addPropertyOverride('AuthorizationType', 'NONE');
-  const idle = { rule: 'L1', reason: 'unneeded', evidence: () => true };
-  const told = unexplained(open.stack, [...CONTROL_PLANE.filter((entry) => entry.rule !== 'SQS3'), idle]);
+  const idle = [
+    { rule: 'L1', reason: 'unneeded', evidence: () => true },
+    { rule: 'L2', on: ['Elsewhere'], reason: 'unneeded', evidence: () => true },
+  ];
+  const told = unexplained(open.stack, [...CONTROL_PLANE.filter((entry) => entry.rule !== 'SQS3'), ...idle]);
   assert.deepEqual(told.map((line) => line.split(':').slice(0, 2).join(':').slice(0, 27)).sort(), [
-    'SQS3 on EventFailures', 'SQS3 on ExportFailures', 'SQS3 on TrailFailures', 'no longer true: APIG4', 'not needed: L1',
+    'SQS3 on ExportFailures', 'SQS3 on TrailFailures', 'no longer true: APIG4', 'not needed: L1', 'not needed: L2 on Elsewhere',
   ]);
 });
