@@ -43,8 +43,11 @@ async fn start(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answer
     }
     let most = limits::NAME_BYTES * 2;
     let long = |version: &String| version.len() > most;
-    if started.resolved.len() > limits::SECRETS || started.resolved.values().any(long) {
-        let detail = format!("{} versions of {most} bytes at most", limits::SECRETS);
+    if started.resolved.len() > limits::CASCADE_SECRETS || started.resolved.values().any(long) {
+        let detail = format!(
+            "{} versions of {most} bytes at most",
+            limits::CASCADE_SECRETS
+        );
         return Err(Problem::invalid("resolved", detail).into());
     }
     let sandbox = StartedSandbox {

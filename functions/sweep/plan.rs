@@ -11,7 +11,8 @@
 //!   is done at once, except when it only waits for its queue message: re-sends wait until the
 //!   project's other due runs have been read. Every fourth turn is a re-send nevertheless, so a
 //!   project with more due runs than time still makes progress with both.
-//! - **Hosts** are asked about many sandboxes at once, whosever they are.
+//! - **Hosts** are asked about many sandboxes at once, whosever they are: when there are enough of
+//!   them, or when they have waited for as many pieces of other work.
 //!
 //! The plan keeps a bounded number of keys: under a flood, the latest of those who have the most
 //! are dropped. They stay due.
@@ -86,6 +87,8 @@ pub struct Plan {
     /// Who has work in a lane, each once, in the order of their turns.
     rounds: [VecDeque<Share>; 3],
     asking: Vec<(Share, Box<Visit>)>,
+    /// Pieces that were handed out while somebody waited to ask.
+    waited: usize,
     in_work: [usize; 3],
     reading: usize,
     kept: usize,
@@ -130,7 +133,7 @@ impl Plan {
         if self.in_work.iter().sum::<usize>() >= AT_ONCE {
             return None;
         }
-        if self.asking.len() >= BATCH {
+        if self.asking.len() >= BATCH || self.waited >= BATCH {
             return Some(self.ask());
         }
         let next = [FAN_OUTS, ENTRIES, RUNS]
@@ -140,6 +143,7 @@ impl Plan {
         if next.is_none() && self.reading == 0 && !self.asking.is_empty() {
             return Some(self.ask());
         }
+        self.waited += usize::from(!self.asking.is_empty());
         next
     }
 
@@ -238,6 +242,7 @@ impl Plan {
         let rest = self.asking.split_off(self.asking.len().min(BATCH));
         let asked = std::mem::replace(&mut self.asking, rest);
         self.kept = self.kept.saturating_sub(asked.len());
+        self.waited = 0;
         let task = Task::Ask(asked);
         (self.turn(None, RUNS, &task), task)
     }

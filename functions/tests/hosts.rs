@@ -351,6 +351,30 @@ async fn a_host_is_asked_about_many_sandboxes_at_once() {
     assert!(matches!(state, StepState::Queued { .. }), "{state:?}");
 }
 
+/// A neighbour has more due runs than the time suffices for.
+#[tokio::test]
+async fn a_neighbours_flood_does_not_keep_a_host_from_being_asked() {
+    let mut world = World::new().await;
+    let (run_id, handle) = world.launched().await;
+    world.toy.show(&handle, Seen::Ended(End::Exit(0)));
+    let own = world.scope.clone();
+    world.scope = ProjectScope::of_stored_row("a-noisy".parse().unwrap());
+    for _ in 0..1500 {
+        world.enqueue().await;
+    }
+    world.scope = own;
+    {
+        let mut stage = world.stage.lock();
+        stage.time += 120_000;
+        stage.call_takes = 10;
+    }
+    let until = world.ledger.now().plus_seconds(40);
+    let swept = sweep::handle(&world.sweep, until).await.unwrap();
+    assert!(swept.left > 100, "the time suffices for all: {swept:?}");
+    let state = world.state(run_id).await;
+    assert!(matches!(state, StepState::Succeeded { .. }), "{state:?}");
+}
+
 #[tokio::test]
 async fn a_step_that_waits_is_counted_by_the_time_it_has_waited() {
     let world = World::new().await;

@@ -9,6 +9,7 @@
 
 mod api;
 mod audited;
+mod driven;
 mod events;
 mod export;
 mod hosts;

@@ -17,6 +17,8 @@ pub const ENV_ENTRIES: usize = 50;
 pub const ENV_VALUE_BYTES: usize = 1024;
 /// Secret references of a profile.
 pub const SECRETS: usize = 50;
+/// Secrets of a cascade: of one profile for each of its four levels.
+pub const CASCADE_SECRETS: usize = 4 * SECRETS;
 /// Tools of a profile's access list.
 pub const TOOLS: usize = 32;
 /// Workflows that a profile allows or a cascade binds.

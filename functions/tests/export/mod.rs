@@ -15,6 +15,7 @@ use sealfleet_archive::objects;
 use sealfleet_functions::export::re_export::{self, Range};
 use sealfleet_functions::export::{self, Done};
 use sealfleet_ledger::store::Item;
+use sealfleet_test_fakes::archive::signature_of;
 use serde_json::{Value, json};
 use world::World;
 
@@ -353,6 +354,7 @@ async fn there_is_a_digest_every_hour_even_of_nothing() {
             .objects
             .lock()
             .unwrap()
+            .0
             .retain(|key, _| Digest::number_in(key) != Some(number));
     }
     assert_eq!(
@@ -467,6 +469,7 @@ async fn what_a_digest_cannot_hold_is_in_its_parts() {
     let parts: Vec<String> = {
         let objects = world.bucket.objects.lock().unwrap();
         let parts = objects
+            .0
             .keys()
             .filter(|key| key.starts_with(objects::DIGEST_PARTS));
         parts.cloned().collect()
@@ -475,8 +478,8 @@ async fn what_a_digest_cannot_hold_is_in_its_parts() {
     // One is edited, the other is gone.
     {
         let mut objects = world.bucket.objects.lock().unwrap();
-        objects.get_mut(&parts[0]).unwrap().0.push(b' ');
-        objects.remove(&parts[1]);
+        objects.0.get_mut(&parts[0]).unwrap().0.push(b' ');
+        objects.0.remove(&parts[1]);
     }
     let verified = world.verified();
     let mut kinds: Vec<Kind> = verified.faults.iter().map(|fault| fault.kind).collect();
@@ -676,6 +679,7 @@ impl World {
     fn digests(&self) -> Vec<(Digest, Vec<u8>)> {
         let objects = self.bucket.objects.lock().unwrap();
         let digests = objects
+            .0
             .iter()
             .filter(|(key, _)| key.starts_with(objects::DIGESTS));
         digests
@@ -686,7 +690,7 @@ impl World {
     /// A digest as it is stored.
     fn signed(&self, digest: &Digest) -> Vec<u8> {
         let statement = digest.statement().unwrap();
-        let signature = world::ink(<sha2::Sha256 as sha2::Digest>::digest(&statement).into());
+        let signature = signature_of(<sha2::Sha256 as sha2::Digest>::digest(&statement).into());
         Digest::stored(statement, &signature).unwrap()
     }
 }

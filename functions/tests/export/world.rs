@@ -6,24 +6,22 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use sealfleet_archive::digest::verify::{Chain, StoredDigest, Verified, is_digested};
-use sealfleet_archive::digest::{ALGORITHM, Signature};
-use sealfleet_archive::objects;
+use sealfleet_archive::digest::Signature;
+use sealfleet_archive::digest::verify::Verified;
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::objects::{Listed, Objects};
 use sealfleet_aws::signing::Signer;
-use sealfleet_domain::hash::hex;
 use sealfleet_domain::{Clock as _, Timestamp};
 use sealfleet_functions::export::{self, Done, Ports};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_ledger::store::{Condition, Item, Table, Write};
+use sealfleet_test_fakes::archive::{Archive, signature_of};
 use sealfleet_test_fakes::handlers::ledger;
 use sealfleet_test_fakes::memory::Tables;
 use sealfleet_test_fakes::random::Random;
 use sealfleet_test_fakes::stage::{self, Stage};
 use sealfleet_test_fakes::time::WorldClock;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 pub struct World {
     pub bucket: Arc<Bucket>,
@@ -113,62 +111,27 @@ impl World {
 
     /// Objects that digests vouch for.
     pub fn objects(&self) -> BTreeMap<String, Vec<u8>> {
-        let objects = self.bucket.objects.lock().unwrap();
-        objects
-            .iter()
-            .filter(|(key, _)| is_digested(key))
-            .map(|(key, (bytes, _))| (key.clone(), bytes.clone()))
-            .collect()
+        self.bucket.objects.lock().unwrap().digested()
     }
 
     /// What verification says of the bucket now.
     pub fn verified(&self) -> Verified {
-        let objects = self.bucket.objects.lock().unwrap().clone();
-        let digests = objects
-            .iter()
-            .filter(|(key, _)| key.starts_with(objects::DIGESTS));
-        let digests: Vec<StoredDigest> = digests
-            .map(|(key, (bytes, _))| StoredDigest {
-                key: key.clone(),
-                bytes: bytes.clone(),
-            })
-            .collect();
-        let signed = |statement: &[u8], signature: &Signature| {
-            *signature == ink(Sha256::digest(statement).into())
-        };
-        let part = |(key, (bytes, _)): (&String, &(Vec<u8>, Timestamp))| StoredDigest {
-            key: key.clone(),
-            bytes: bytes.clone(),
-        };
-        let parts = objects
-            .iter()
-            .filter(|(key, _)| key.starts_with(objects::DIGEST_PARTS));
-        let parts: Vec<StoredDigest> = parts.map(part).collect();
-        let chain = Chain::of(&digests, signed, None, self.now()).with_parts(&parts);
-        chain.verify(&self.objects())
+        self.bucket.objects.lock().unwrap().verified(self.now())
     }
 }
 
 struct Ink;
 
-pub fn ink(sha256: [u8; 32]) -> Signature {
-    Signature {
-        key: "key".to_owned(),
-        algorithm: ALGORITHM.to_owned(),
-        signature: hex(&sha256),
-    }
-}
-
 #[async_trait]
 impl Signer for Ink {
     async fn sign(&self, sha256: [u8; 32]) -> Result<Signature, Unavailable> {
-        Ok(ink(sha256))
+        Ok(signature_of(sha256))
     }
 }
 
 /// A bucket in memory.
 pub struct Bucket {
-    pub objects: Mutex<BTreeMap<String, (Vec<u8>, Timestamp)>>,
+    pub objects: Mutex<Archive>,
     /// Each call, as `create audit/…`.
     pub calls: Mutex<Vec<String>>,
     /// Writes below these prefixes fail.
@@ -213,50 +176,24 @@ impl Objects for Shared {
         let now = self.0.time.now();
         let mut objects = self.0.objects.lock().unwrap();
         if let Some(faster) = self.0.faster.lock().unwrap().take() {
-            objects.insert(key.to_owned(), (faster, now));
+            objects.create(key, faster, now);
         }
-        if objects.contains_key(key) {
-            return Ok(false);
-        }
-        objects.insert(key.to_owned(), (bytes, now));
-        Ok(true)
+        Ok(objects.create(key, bytes, now))
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
         self.0.call("get", key);
         self.0.time.0.lock().time += self.0.takes.load(Ordering::Relaxed);
-        Ok(self
-            .0
-            .objects
-            .lock()
-            .unwrap()
-            .get(key)
-            .map(|(bytes, _)| bytes.clone()))
+        Ok(self.0.objects.lock().unwrap().get(key))
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, Unavailable> {
         self.0.call("list", prefix);
-        let objects = self.0.objects.lock().unwrap();
-        let listed = objects.iter().filter(|(key, _)| {
-            key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after)
-        });
-        Ok(listed
-            .map(|(key, (_, at))| Listed {
-                key: key.clone(),
-                written_at: *at,
-            })
-            .collect())
+        Ok(self.0.objects.lock().unwrap().list(prefix, after))
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, Unavailable> {
         self.0.call("folders", prefix);
-        let objects = self.0.objects.lock().unwrap();
-        let below = objects
-            .keys()
-            .filter_map(|key| key.strip_prefix(prefix)?.split_once('/'));
-        let folders: BTreeSet<String> = below
-            .map(|(folder, _)| format!("{prefix}{folder}/"))
-            .collect();
-        Ok(folders.into_iter().collect())
+        Ok(self.0.objects.lock().unwrap().folders(prefix))
     }
 }

@@ -129,7 +129,7 @@ pub struct StartStep {
     pub sandbox: String,
     /// The version of each secret that the sandbox resolved, by environment variable.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schemars(extend("maxProperties" = limits::SECRETS)))]
+    #[cfg_attr(feature = "openapi", schemars(extend("maxProperties" = limits::CASCADE_SECRETS)))]
     pub resolved: BTreeMap<String, String>,
 }
 

@@ -16,7 +16,7 @@ use crate::ecs::Task;
 use crate::fargate::{init_hears, queue_hears, subject_of};
 use crate::handlers::{Handlers, Invoke, Outcome, Running};
 use crate::invariants::Claim;
-use crate::onboarding::{FARGATE_QUEUE, Project};
+use crate::onboarding::{Caller, Onboarded, Project, project_of};
 use crate::ports::short;
 use crate::queues::Message;
 use crate::stage::{Actor, Fault, LaunchVerdict, Stage, Subject, Verdict, World};
@@ -34,6 +34,11 @@ pub(crate) enum AnswerTo {
     Nobody,
     Caller {
         request: Box<Request>,
+        home: Option<&'static str>,
+    },
+    /// Somebody of this project, who asked for what is another's.
+    Trespasser {
+        home: &'static str,
     },
     Worker {
         worker: usize,
@@ -53,6 +58,10 @@ pub(crate) enum AnswerTo {
     },
     /// This many changes at the head of the stream.
     Stream {
+        count: usize,
+    },
+    /// This many records at the head of the audit table's stream.
+    Export {
         count: usize,
     },
 }
@@ -77,6 +86,8 @@ enum Turn {
     Caller,
     Sweep,
     Stream,
+    Export,
+    Digest,
 }
 
 pub struct Director {
@@ -85,29 +96,39 @@ pub struct Director {
     pub(crate) temper: Temper,
     running: Vec<Invocation>,
     pub(crate) workers: Vec<Worker>,
-    pub(crate) token: String,
+    pub(crate) operator: Caller,
+    pub(crate) projects: Vec<Project>,
     pub(crate) enqueued: u64,
     pub(crate) begun: u64,
     /// Whether a batch of the stream is on its way: a shard has one at a time.
     streaming: bool,
+    /// The batch of the audit table's stream that is on its way.
+    exporting: Option<usize>,
+    /// The batch that has to come again as it was.
+    exported_again: Option<usize>,
 }
 
 impl Director {
-    /// A play of this temper in a project.
-    pub fn new(stage: Stage, seed: u64, temper: Temper, project: &Project) -> Self {
+    /// A play of this temper in the first of these projects.
+    pub fn new(stage: Stage, seed: u64, temper: Temper, onboarded: &Onboarded) -> Self {
         let handlers = Arc::new(Handlers::new(&stage, seed));
-        let workers = project.workers.iter().cloned().map(Worker::new).collect();
-        let token = format!("Bearer {}", project.token);
+        let projects = onboarded.projects.iter().take(temper.projects.max(1));
+        let projects: Vec<Project> = projects.cloned().collect();
+        let workers = projects.iter().flat_map(|project| &project.workers);
+        let workers = workers.cloned().map(Worker::new).collect();
         Self {
             stage,
             handlers,
             temper,
             running: Vec::new(),
             workers,
-            token,
+            operator: onboarded.operator.clone(),
+            projects,
             enqueued: 0,
             begun: 0,
             streaming: false,
+            exporting: None,
+            exported_again: None,
         }
     }
 
@@ -137,7 +158,28 @@ impl Director {
             Turn::Caller => self.caller_acts(),
             Turn::Sweep => self.begin(Invoke::Sweep, None, AnswerTo::Nobody),
             Turn::Stream => self.stream_delivers(),
+            Turn::Export => self.records_arrive(),
+            Turn::Digest => self.begin(Invoke::Digest, None, AnswerTo::Nobody),
         }
+    }
+
+    /// A batch of the audit table's stream: the one that was not dealt with, or the next.
+    fn records_arrive(&mut self) {
+        let records = {
+            let mut world = self.stage.lock();
+            let waiting = world.records.len().min(100);
+            let count = 1 + world.random.position(waiting);
+            let count = self.exported_again.take().unwrap_or(count);
+            world
+                .records
+                .iter()
+                .take(count)
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        let count = records.len();
+        self.exporting = Some(count);
+        self.begin(Invoke::Records(records), None, AnswerTo::Export { count });
     }
 
     fn stream_delivers(&mut self) {
@@ -156,9 +198,16 @@ impl Director {
         let mut world = self.stage.lock();
         let room = self.running.len() < AT_ONCE;
         let events = room && !world.ecs.events.is_empty();
-        let messages = room && !world.queues.visible(FARGATE_QUEUE, world.time).is_empty();
+        let waiting = |project: &Project| {
+            !world
+                .queues
+                .visible(&project.fargate, world.time)
+                .is_empty()
+        };
+        let messages = room && self.projects.iter().any(waiting);
         let tasks = world.ecs.live().next().is_some();
         let streams = room && !self.streaming && !world.stream.is_empty();
+        let exports = room && self.exporting.is_none() && !world.records.is_empty();
         let weights = [
             (
                 Turn::Invocation,
@@ -172,6 +221,8 @@ impl Director {
             (Turn::Caller, if room { 3 } else { 0 }),
             (Turn::Sweep, if room { 2 } else { 0 }),
             (Turn::Stream, if streams { 4 } else { 0 }),
+            (Turn::Export, if exports { 2 } else { 0 }),
+            (Turn::Digest, u64::from(room && world.random.chance(30))),
         ];
         let mut at = world
             .random
@@ -188,12 +239,14 @@ impl Director {
     pub(crate) fn begin(&mut self, invoke: Invoke, subject: Option<Subject>, answer_to: AnswerTo) {
         self.begun += 1;
         let name = format!("{}#{}", invoke.name(), self.begun);
+        let home = self.home_of(&invoke, &answer_to);
         let mut world = self.stage.lock();
         world.note(|| format!("{name} begins{}", about(&invoke)));
         let actor = Actor {
             number: self.begun,
             name,
             subject,
+            home,
             began: world.effects,
             began_at: world.time,
         };
@@ -207,6 +260,26 @@ impl Director {
             begun: false,
             answer_to,
         });
+    }
+
+    /// The project that an invocation acts for.
+    fn home_of(&self, invoke: &Invoke, answer_to: &AnswerTo) -> Option<&'static str> {
+        let of_task = |task: &Task| project_of(task.claim()?.0.project().as_str());
+        match (invoke, answer_to) {
+            (Invoke::Batch(messages), _) => {
+                let queue = &messages.first()?.queue;
+                let mut projects = self.projects.iter();
+                Some(projects.find(|project| project.fargate == *queue)?.name)
+            }
+            (Invoke::Event(task), _) => of_task(task),
+            (_, AnswerTo::Caller { home, .. }) => *home,
+            (_, AnswerTo::Trespasser { home }) => Some(home),
+            (_, AnswerTo::Worker { worker, .. }) => {
+                Some(self.workers.get(*worker)?.registered.project)
+            }
+            (_, AnswerTo::Init { arn }) => of_task(self.stage.lock().ecs.tasks.get(arn)?),
+            _ => None,
+        }
     }
 
     /// Gives one invocation its turn.
@@ -290,6 +363,13 @@ impl Director {
             });
             lost
         };
+        if let Outcome::Sweep(Ok(swept)) = &outcome
+            && self.temper.is_quiet()
+            && (swept.failed, swept.left) == (0, 0)
+        {
+            let judge = &mut self.stage.lock().judge;
+            judge.check_late(actor.began_at, actor.began, None);
+        }
         if lost {
             self.unanswered(answer_to)
         } else {
@@ -309,10 +389,14 @@ impl Director {
                         .map_err(|problem| problem.code),
                 );
             }
-            (AnswerTo::Caller { request }, Outcome::Http(Err(problem)))
+            (AnswerTo::Caller { request, home }, Outcome::Http(Err(problem)))
                 if problem.status >= 500 =>
             {
-                self.unanswered(AnswerTo::Caller { request });
+                self.unanswered(AnswerTo::Caller { request, home });
+            }
+            (AnswerTo::Trespasser { home }, Outcome::Http(Ok(answer))) => {
+                let judge = &mut self.stage.lock().judge;
+                judge.wrong(format!("{home} gets what is another's: {}", answer.body));
             }
             (AnswerTo::Queue { dispatch, messages }, Outcome::Batch(response)) => {
                 let failed: Vec<String> = response
@@ -344,6 +428,14 @@ impl Director {
                     self.stage.lock().stream.drain(..count);
                 }
             }
+            (AnswerTo::Export { count }, outcome) => {
+                self.exporting = None;
+                if matches!(outcome, Outcome::Exported(true)) {
+                    self.stage.lock().records.drain(..count);
+                } else {
+                    self.exported_again = Some(count);
+                }
+            }
             (AnswerTo::Init { arn }, Outcome::Http(answer)) => {
                 let answer = answer
                     .map(|_| ())
@@ -356,13 +448,19 @@ impl Director {
 
     pub(crate) fn unanswered(&mut self, answer_to: AnswerTo) {
         match answer_to {
-            AnswerTo::Nobody => {}
+            AnswerTo::Nobody | AnswerTo::Trespasser { .. } => {}
             // The batch comes again.
             AnswerTo::Stream { .. } => self.streaming = false,
-            AnswerTo::Caller { request } => {
+            // Lambda does not know how far it came: it comes again in two halves.
+            AnswerTo::Export { count } => {
+                self.exporting = None;
+                self.exported_again = Some(count.div_ceil(2));
+            }
+            AnswerTo::Caller { request, home } => {
                 if self.stage.lock().random.chance(600) {
                     let again = AnswerTo::Caller {
                         request: request.clone(),
+                        home,
                     };
                     self.begin(Invoke::Http(*request), None, again);
                 }
@@ -436,6 +534,7 @@ impl Director {
     pub fn stop(&mut self) {
         self.running.clear();
         self.streaming = false;
+        self.exporting = None;
         let mut world = self.stage.lock();
         world.temper = None;
         world.skew = 0;
@@ -452,9 +551,10 @@ impl Director {
         &self.handlers
     }
 
-    /// The workers that may still work.
-    pub fn workers(&mut self) -> impl Iterator<Item = &mut Worker> {
-        self.workers.iter_mut().filter(|worker| !worker.ended)
+    /// A worker of a project that may still work.
+    pub fn worker_of(&mut self, project: &str) -> Option<&mut Worker> {
+        let mut workers = self.workers.iter_mut();
+        workers.find(|worker| !worker.ended && worker.registered.project == project)
     }
 }
 
@@ -506,7 +606,8 @@ fn about(invoke: &Invoke) -> String {
             task.started_by
         ),
         Invoke::Stream(changed) => format!(": {} changes", changed.len()),
-        Invoke::Sweep => String::new(),
+        Invoke::Records(records) => format!(": {} rows of the trail", records.len()),
+        Invoke::Sweep | Invoke::Digest => String::new(),
     }
 }
 
@@ -526,5 +627,6 @@ fn shown(outcome: &Outcome) -> String {
         Outcome::Event(result) => format!("{result:?}"),
         Outcome::Sweep(result) => format!("{result:?}"),
         Outcome::Stream(done) => format!("all copied: {done}"),
+        Outcome::Exported(done) => format!("exported: {done}"),
     }
 }

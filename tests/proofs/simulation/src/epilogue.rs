@@ -1,9 +1,10 @@
 //! The end of every play: nothing goes wrong any more, and `sweep` alone must bring everything to
-//! its end.
+//! its end, each minute all that is due.
 //!
 //! In half of the worlds queues and workers go on as well, so that runs may still succeed. In the
 //! other half every message is lost from here on. Commands whose claim is gone go on until somebody
-//! stops them: a task that nobody knows of is found here.
+//! stops them: a task that nobody knows of is found here. What is in the trail must come to the
+//! archive.
 
 use aws_lambda_events::http::Method;
 use sealfleet_api::Problem;
@@ -11,9 +12,9 @@ use sealfleet_api::http::Answer;
 
 use crate::director::Director;
 use crate::ecs::{End, Init, Status, Task};
-use crate::fargate::{end_task, init_hears};
+use crate::fargate::{end_task, init_hears, step_request};
 use crate::handlers::{Invoke, Outcome, request};
-use crate::onboarding::{FARGATE_QUEUE, PROJECT, PULL_QUEUE};
+use crate::onboarding::{NOISY, Project};
 use crate::pull::hears;
 use crate::stage::{Stage, World};
 use crate::workers::{self, Ask, Phase};
@@ -23,41 +24,102 @@ use crate::workers::{self, Ask, Phase};
 const MINUTES: u32 = 120;
 /// Milliseconds of a minute.
 const MINUTE: i64 = 60_000;
+/// Records of the audit table's stream that come at once.
+const BATCH: usize = 100;
 
 impl Director {
     /// Plays to the end, and notes what has not ended by then.
-    pub async fn conclude(&mut self, stage: &Stage, recovers: bool) {
+    pub async fn conclude(&mut self, stage: &Stage) {
         self.stop();
+        let recovers = self.temper.recovers;
+        let mut begins = stage.lock().time;
         for _ in 0..MINUTES {
-            stage.lock().time += MINUTE;
-            if !recovers {
-                stage.lock().queues.clear();
+            {
+                let mut world = stage.lock();
+                begins = world.time.max(begins + MINUTE);
+                world.time = begins;
+                if !recovers {
+                    world.queues.clear();
+                }
             }
-            let swept = self.handlers().invoke(Invoke::Sweep).await;
-            stage.lock().note(|| format!("{swept:?}"));
+            self.sweep(stage).await;
             if recovers {
-                self.deliver(stage).await;
-                self.work(stage).await;
+                for project in self.projects.clone() {
+                    self.deliver(stage, &project).await;
+                    self.work(stage, &project).await;
+                }
             }
             self.tasks_go_on(stage).await;
-            let changed = stage.lock().stream.clone();
-            let count = changed.len();
-            if let Outcome::Stream(true) = self.handlers().invoke(Invoke::Stream(changed)).await {
-                stage.lock().stream.drain(..count);
-            }
+            self.copy(stage).await;
             let mut world = stage.lock();
             if world.queues.is_empty() && ended(&world) || !world.judge.violations().is_empty() {
                 break;
             }
             world.ecs.events.clear();
         }
-        check(&mut stage.lock());
+        if stage.lock().judge.violations().is_empty() {
+            self.handlers().invoke(Invoke::Digest).await;
+            check(&mut stage.lock());
+        }
     }
 
-    async fn deliver(&self, stage: &Stage) {
+    /// A sweep deals with all that is due, and sends the messages that are due. In a flood it has no
+    /// time for everything, and who floods comes last.
+    async fn sweep(&self, stage: &Stage) {
+        let (began, to_resend) = {
+            let mut world = stage.lock();
+            world.call_takes = self.temper.call_takes;
+            (world.time, world.judge.to_resend(world.time))
+        };
+        let outcome = self.handlers().invoke(Invoke::Sweep).await;
+        let mut world = stage.lock();
+        world.call_takes = 0;
+        world.note(|| format!("{outcome:?}"));
+        let Outcome::Sweep(Ok(swept)) = outcome else {
+            return world.judge.wrong(format!("a sweep: {outcome:?}"));
+        };
+        if swept.failed > 0 {
+            world
+                .judge
+                .wrong(format!("a sweep could not deal with all: {swept:?}"));
+        }
+        let excused = self.temper.floods.then_some(NOISY);
+        world.judge.check_late(began, u64::MAX, excused);
+        for (run_id, step_id, queue, body) in to_resend {
+            let waits = world.judge.is_queued(run_id, &step_id) && swept.left == 0;
+            if waits && !world.queues.holds(&queue, &body) {
+                world
+                    .judge
+                    .wrong(format!("no message of {run_id}/{step_id} is sent again"));
+            }
+        }
+    }
+
+    /// The streams bring what they have to the trail and to the archive.
+    async fn copy(&self, stage: &Stage) {
+        let changed = stage.lock().stream.clone();
+        let count = changed.len();
+        if let Outcome::Stream(true) = self.handlers().invoke(Invoke::Stream(changed)).await {
+            stage.lock().stream.drain(..count);
+        }
+        loop {
+            let records: Vec<_> = stage.lock().records.iter().take(BATCH).cloned().collect();
+            let count = records.len();
+            if count == 0 {
+                return;
+            }
+            match self.handlers().invoke(Invoke::Records(records)).await {
+                Outcome::Exported(true) => drop(stage.lock().records.drain(..count)),
+                other => return stage.lock().judge.wrong(format!("export: {other:?}")),
+            }
+        }
+    }
+
+    async fn deliver(&self, stage: &Stage, project: &Project) {
         let (now, visible) = {
             let world = stage.lock();
-            (world.time, world.queues.visible(FARGATE_QUEUE, world.time))
+            let visible = world.queues.visible(&project.fargate, world.time);
+            (world.time, visible)
         };
         for id in visible {
             let Some(message) = stage.lock().queues.receive(id, now) else {
@@ -72,15 +134,15 @@ impl Director {
         }
     }
 
-    /// Each message of the pull pool is worked off by the first worker that may.
-    async fn work(&mut self, stage: &Stage) {
+    /// Each message of a project's pull pool is worked off by its first worker that may.
+    async fn work(&mut self, stage: &Stage, project: &Project) {
         let (now, visible) = {
             let world = stage.lock();
-            (world.time, world.queues.visible(PULL_QUEUE, world.time))
+            let visible = world.queues.visible(&project.pull, world.time);
+            (world.time, visible)
         };
-        let Some(bearer) = self.workers().next().map(|worker| worker.bearer()) else {
-            stage.lock().queues.clear();
-            return;
+        let Some(bearer) = self.worker_of(project.name).map(|worker| worker.bearer()) else {
+            return stage.lock().queues.clear_queue(&project.pull);
         };
         for id in visible {
             let Some(message) = stage.lock().queues.receive(id, now) else {
@@ -90,7 +152,7 @@ impl Director {
             let body = serde_json::json!({ "run_id": hint.run_id, "step_id": hint.step_id });
             let answer = self.ask(&bearer, "/v1/claims", &body).await;
             let ask = Ask::Claim { message: Some(id) };
-            let Some(worker) = self.workers().next() else {
+            let Some(worker) = self.worker_of(project.name) else {
                 return;
             };
             let heard = worker.hear(
@@ -101,15 +163,14 @@ impl Director {
                     .map_err(|problem| problem.code),
             );
             hears(&mut stage.lock(), heard);
-            self.finish_all(stage, &bearer).await;
+            self.finish_all(stage, project.name, &bearer).await;
         }
     }
 
-    async fn finish_all(&mut self, stage: &Stage, bearer: &str) {
+    async fn finish_all(&mut self, stage: &Stage, project: &str, bearer: &str) {
         loop {
             let next = self
-                .workers()
-                .next()
+                .worker_of(project)
                 .and_then(|worker| worker.sandboxes.first().cloned());
             let Some(sandbox) = next else { return };
             let claim = sandbox.claim;
@@ -130,7 +191,7 @@ impl Director {
             let answer = answer
                 .map(|answer| answer.body)
                 .map_err(|problem| problem.code);
-            let Some(worker) = self.workers().next() else {
+            let Some(worker) = self.worker_of(project) else {
                 return;
             };
             let heard = worker.hear(&ask, 0, answer);
@@ -181,17 +242,9 @@ impl Director {
     }
 
     async fn init_asks_now(&self, stage: &Stage, task: &Task) {
-        let Some((_, run_id, step_id, fence)) = task.claim() else {
+        let Some(request) = step_request(task) else {
             return;
         };
-        let body = workers::lease_of(PROJECT, &(run_id, step_id, fence));
-        let Ok(mut request) = request(Method::POST, "/v1/sandbox/step", &[], Some(&body)) else {
-            return;
-        };
-        request.caller_arn = Some(format!(
-            "arn:aws:sts::1:assumed-role/sealfleet-sandboxes/{}",
-            task.id()
-        ));
         if let Outcome::Http(answer) = self.handlers().invoke(Invoke::Http(request)).await {
             let answer = answer
                 .map(|_| ())
@@ -224,6 +277,7 @@ fn ended(world: &World) -> bool {
 fn check(world: &mut World) {
     let now = world.time;
     world.judge.check_end(now);
+    world.judge.check_archive(&world.archive, now);
     world.tables.settle(0);
     for shard in sealfleet_ledger::due_shards() {
         let due = world

@@ -3,11 +3,11 @@
 
 use aws_lambda_events::http::Method;
 use sealfleet_api::Code;
+use sealfleet_api::http::Request;
 
 use crate::director::{AnswerTo, Director};
 use crate::ecs::{End, Init, Status, Task};
 use crate::handlers::{Invoke, request};
-use crate::onboarding::{FARGATE_QUEUE, PROJECT};
 use crate::ports::short;
 use crate::queues::Message;
 use crate::stage::{Subject, World};
@@ -33,17 +33,9 @@ impl Director {
     }
 
     pub(crate) fn init_asks(&mut self, task: &Task) {
-        let Some((_, run_id, step_id, fence)) = task.claim() else {
+        let Some(request) = step_request(task) else {
             return;
         };
-        let body = workers::lease_of(PROJECT, &(run_id, step_id, fence));
-        let Ok(mut request) = request(Method::POST, "/v1/sandbox/step", &[], Some(&body)) else {
-            return;
-        };
-        request.caller_arn = Some(format!(
-            "arn:aws:sts::1:assumed-role/sealfleet-sandboxes/{}",
-            task.id()
-        ));
         let answer_to = AnswerTo::Init {
             arn: task.arn.clone(),
         };
@@ -87,11 +79,16 @@ impl Director {
         let messages = {
             let mut world = self.stage.lock();
             let now = world.time;
-            let visible = world.queues.visible(FARGATE_QUEUE, now);
+            let visible = self
+                .projects
+                .iter()
+                .map(|project| world.queues.visible(&project.fargate, now));
+            let visible: Vec<_> = visible.filter(|visible| !visible.is_empty()).collect();
+            let visible = world.random.pick(&visible).cloned().unwrap_or_default();
             let mut messages = Vec::new();
             for id in visible {
                 if messages.len() < 3 && world.random.chance(700) {
-                    messages.extend(world.queues.receive(id, now));
+                    messages.extend(receive(&mut world, &self.temper, id));
                 }
             }
             messages
@@ -106,6 +103,31 @@ impl Director {
             AnswerTo::Queue { dispatch, messages },
         );
     }
+}
+
+/// The question of a task's init: which step it runs.
+pub(crate) fn step_request(task: &Task) -> Option<Request> {
+    let (scope, run_id, step_id, fence) = task.claim()?;
+    let body = workers::lease_of(scope.project().as_str(), &(run_id, step_id, fence));
+    let mut request = request(Method::POST, "/v1/sandbox/step", &[], Some(&body)).ok()?;
+    request.caller_arn = Some(format!(
+        "arn:aws:sts::1:assumed-role/sealfleet-sandboxes/{}",
+        task.id()
+    ));
+    Some(request)
+}
+
+/// Receives a message, unless so many receivers have died with it that it is a dead letter.
+pub(crate) fn receive(world: &mut World, temper: &Temper, id: u64) -> Option<Message> {
+    if world.random.chance(temper.wearing) {
+        world.queues.wear(id);
+    }
+    let now = world.time;
+    let received = world.queues.receive(id, now);
+    if received.is_none() {
+        world.note(|| format!("message {id} is a dead letter"));
+    }
+    received
 }
 
 /// A message is dealt with, or comes again.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use sealfleet_api::types::QueueMessage;
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::{AbortReason, Fence, Mode, RequeueReason, Run, Step, StepState};
@@ -15,9 +16,14 @@ use sealfleet_hosts::Template;
 use sealfleet_ledger::store::{Item, Table};
 use sealfleet_ledger::{Added, Identities, RunRow, identity_of_image};
 
+use crate::access::Access;
+use crate::archive::Archive;
 use crate::ecs::{Ecs, Status, Task};
+use crate::exported;
+use crate::isolation::{Isolation, owner_of};
+use crate::lateness;
 use crate::memory::{Changed, number, text};
-use crate::revocations::Revocations;
+use crate::revocations::{InFlight, Revocations};
 use crate::stage::{Actor, Judge, Moment, Subject};
 
 /// A claim of a step.
@@ -47,19 +53,23 @@ pub struct Invariants {
     released: BTreeMap<Claim, Vec<SecretRef>>,
     /// The effect that wrote each claim.
     leased: BTreeMap<Claim, u64>,
+    /// The effect that last wrote each run.
+    run_written: BTreeMap<RunId, u64>,
     revocations: Revocations,
+    isolation: Isolation,
+    access: Access,
     /// Identities that are stored, by hash.
     identities: Identities,
     /// The run that each idempotency key stands for.
     named: BTreeMap<String, String>,
-    /// Audit entries that wait in the outbox.
-    waiting: BTreeMap<EventId, AuditEntry>,
+    /// Audit entries that wait in the outbox, and when each is due.
+    waiting: BTreeMap<EventId, (AuditEntry, i64)>,
     /// Audit entries in rows of runs that are not in the trail yet.
     uncopied: BTreeMap<EventId, AuditEntry>,
     /// Entries of rows of runs that have arrived in the trail.
     copied: BTreeMap<EventId, AuditEntry>,
     /// Audit entries in the trail.
-    recorded: BTreeSet<EventId>,
+    recorded: BTreeMap<EventId, AuditEntry>,
     commands: BTreeMap<(RunId, StepId), BTreeSet<Fence>>,
     /// Claims of workers that were revoked: their commands may outlive them by a heartbeat.
     excused: BTreeSet<Claim>,
@@ -70,10 +80,16 @@ pub struct Invariants {
 
 impl Judge for Invariants {
     fn committed(&mut self, changed: &[Changed], actor: Option<&Actor>, moment: Moment, ecs: &Ecs) {
+        for change in changed {
+            let wrong = self.isolation.changed(change, actor);
+            let unread = self.access.changed(change);
+            self.violations.extend(wrong.into_iter().chain(unread));
+        }
         self.note_identities(changed);
         let entries = self.entries(changed);
         self.revocations.told(&entries);
         for entry in &entries {
+            self.violations.extend(self.isolation.told(entry));
             self.note_claims(entry, moment);
         }
         self.check_idempotency(changed);
@@ -83,14 +99,20 @@ impl Judge for Invariants {
             .filter(|change| change.table == Table::Ledger)
         {
             if change.key.pk.contains("#RUNS#") {
-                touched.extend(self.run_changed(change, &entries, actor, ecs));
+                let run_id = self.run_changed(change, &entries, actor, ecs);
+                self.run_written
+                    .extend(run_id.map(|run_id| (run_id, moment.effect)));
+                touched.extend(run_id);
             } else if change.key.pk.contains("#LEASES#") {
                 self.check_expired(change, &entries, actor, moment);
                 touched.extend(self.lease_changed(change, moment));
             } else {
-                let wrong =
-                    self.revocations
-                        .changed(change, moment.effect, &self.runs, &self.leased);
+                let in_flight = InFlight {
+                    runs: &self.runs,
+                    isolation: &self.isolation,
+                    leased: &self.leased,
+                };
+                let wrong = self.revocations.changed(change, moment.effect, &in_flight);
                 self.violations.extend(wrong);
             }
         }
@@ -121,7 +143,8 @@ impl Judge for Invariants {
     }
 
     /// A task is launched: the release of each of its secrets must be on record, in its version.
-    fn launched(&mut self, tag: &ClaimTag, template: Option<&Template>) {
+    fn launched(&mut self, tag: &ClaimTag, template: Option<&Template>, actor: Option<&Actor>) {
+        self.violations.extend(self.isolation.launched(tag, actor));
         let claim = (tag.run_id, tag.step_id.clone(), tag.fence);
         if !self.launched.insert(claim.clone()) {
             self.wrong(format!("another task is launched for {claim:?}"));
@@ -138,6 +161,14 @@ impl Judge for Invariants {
             Some(template) => self.answered(&claim, &template.secrets),
         }
     }
+
+    fn stopped(&mut self, task: &Task, actor: Option<&Actor>) {
+        self.violations.extend(self.isolation.stopped(task, actor));
+    }
+
+    fn sent(&mut self, queue: &str, body: &str) {
+        self.violations.extend(self.isolation.sent(queue, body));
+    }
 }
 
 impl Invariants {
@@ -149,6 +180,17 @@ impl Invariants {
     /// The runs, as they are stored.
     pub const fn runs(&self) -> &BTreeMap<RunId, Run> {
         &self.runs
+    }
+
+    /// The runs of a project.
+    pub fn runs_of(&self, project: &str) -> impl Iterator<Item = &Run> {
+        let own = move |run: &&Run| self.isolation.of_run(run.run_id) == Some(project);
+        self.runs.values().filter(own)
+    }
+
+    /// Forgets what is in the trail: nobody will ask the archive for it.
+    pub fn forget_trail(&mut self) {
+        self.recorded.clear();
     }
 
     pub const fn revocations(&self) -> &Revocations {
@@ -180,6 +222,10 @@ impl Invariants {
             let hash = change.key.pk.rsplit('#').next().unwrap_or_default();
             match (read, &change.before) {
                 (Some(Ok(identity)), None) => {
+                    if let Some(owner) = owner_of(&change.key.pk) {
+                        let foreign = self.isolation.text(owner, &format!("{identity:?}"));
+                        self.violations.extend(foreign);
+                    }
                     self.identities.insert(hash.to_owned(), Arc::new(identity));
                 }
                 _ => self.wrong(format!("an identity was changed: {hash}")),
@@ -265,7 +311,7 @@ impl Invariants {
             }
             return None;
         }
-        if !self.recorded.insert(id) {
+        if self.recorded.insert(id, entry.clone()).is_some() {
             self.wrong(format!("an audit entry is recorded twice: {entry:?}"));
         }
         if let Some(stored) = self.uncopied.remove(&id) {
@@ -277,8 +323,8 @@ impl Invariants {
         }
         match self.waiting.get(&id) {
             None => return Some(entry),
-            Some(waited) if *waited == entry => {}
-            Some(waited) => self.wrong(format!("{waited:?} arrives as {entry:?}")),
+            Some((waited, _)) if *waited == entry => {}
+            Some((waited, _)) => self.wrong(format!("{waited:?} arrives as {entry:?}")),
         }
         None
     }
@@ -287,20 +333,27 @@ impl Invariants {
     fn outbox_changed(&mut self, change: &Changed) -> Option<AuditEntry> {
         let read =
             |item: &Arc<Item>| sealfleet_ledger::audit_entry_of_outbox(item.as_ref().clone());
+        let due = change.after.as_deref();
+        let due = due.and_then(|item| number(item, "due_at"));
+        let due = due.unwrap_or(i64::MAX);
         match (&change.before, change.after.as_ref().map(read)) {
             (None, Some(Ok(entry))) => {
-                if self.recorded.contains(&entry.event_id) {
+                if self.recorded.contains_key(&entry.event_id) {
                     self.wrong(format!("an entry waits that is recorded: {entry:?}"));
                 }
-                self.waiting.insert(entry.event_id, entry.clone());
+                self.waiting.insert(entry.event_id, (entry.clone(), due));
                 return Some(entry);
             }
-            (Some(_), Some(Ok(entry))) if self.waiting.get(&entry.event_id) == Some(&entry) => {}
+            (Some(_), Some(Ok(entry)))
+                if self.waiting.get(&entry.event_id).map(|(waits, _)| waits) == Some(&entry) =>
+            {
+                self.waiting.insert(entry.event_id, (entry, due));
+            }
             (_, Some(entry)) => self.wrong(format!(
                 "a waiting entry was changed, or cannot be read: {entry:?}"
             )),
             (_, None) => match change.key.sk.parse::<EventId>() {
-                Ok(id) if self.recorded.contains(&id) => drop(self.waiting.remove(&id)),
+                Ok(id) if self.recorded.contains_key(&id) => drop(self.waiting.remove(&id)),
                 _ => self.wrong(format!("a waiting entry is lost: {}", change.key.sk)),
             },
         }
@@ -380,6 +433,13 @@ impl Invariants {
             .flat_map(|entry| &entry.events)
             .collect();
         let before = self.runs.insert(run_id, run.clone());
+        if let Some(owner) = self.isolation.of_run(run_id) {
+            let foreign = self.isolation.run(owner, &run, before.is_none());
+            let given = events
+                .iter()
+                .find_map(|event| self.check_given(owner, &run, event));
+            self.violations.extend(foreign.into_iter().chain(given));
+        }
         let taken = before.iter().flat_map(|before| taken_back(before, &run));
         self.taken_back.extend(taken);
         self.attached.extend(
@@ -404,6 +464,22 @@ impl Invariants {
             self.wrong(format!("{run_id}, written by {who}: {wrong}"));
         }
         Some(run_id)
+    }
+
+    /// What is released to a step is what its access lists grant to its tool.
+    fn check_given(&self, owner: &'static str, run: &Run, event: &Event) -> Option<String> {
+        let Event::SecretReleased {
+            step_id, secrets, ..
+        } = event
+        else {
+            return None;
+        };
+        let step = run.steps.get(step_id)?;
+        let identity = run.identity_of(step)?;
+        let given = secrets.iter().map(|secret| secret.name.clone()).collect();
+        let tool = step.spec.tool.as_ref();
+        let wrong = self.access.check(owner, &identity, tool, &given)?;
+        Some(format!("{}/{step_id}: {wrong}", run.run_id))
     }
 
     /// What is noted as gone has been told to stop, or never was.
@@ -449,7 +525,9 @@ impl Invariants {
             let Some(identity) = after.identity_of(step).filter(|_| starts) else {
                 continue;
             };
-            if let Some(revoked) = self.revocations.revoked_by(&identity.secrets, began) {
+            let owner = self.isolation.of_run(after.run_id);
+            let revoked = self.revocations.revoked_by(owner, &identity.secrets, began);
+            if let Some(revoked) = revoked {
                 self.wrong(format!(
                     "{}/{step_id} starts with a key that was revoked: {revoked}",
                     after.run_id
@@ -579,7 +657,8 @@ impl Invariants {
             ));
         }
         let leased = self.leased.get(claim).copied().unwrap_or_default();
-        if let Some(revoked) = self.revocations.revoked_by(secrets, leased) {
+        let owner = self.isolation.of_run(claim.0);
+        if let Some(revoked) = self.revocations.revoked_by(owner, secrets, leased) {
             self.wrong(format!(
                 "{claim:?} gets a secret that was revoked before it was claimed: {revoked}"
             ));
@@ -634,6 +713,67 @@ impl Invariants {
         }
     }
 
+    /// A sweep has ended that nothing disturbed: what was due when it began is dealt with, but for
+    /// what somebody has written since the effect `since`, and what `excused` may be late with.
+    pub fn check_late(&mut self, began: i64, since: u64, excused: Option<&'static str>) {
+        let until = |slot: &str| self.lease_until.get(slot).copied().unwrap_or(i64::MAX);
+        let untouched = |run: &&Run| {
+            let written = self.run_written.get(&run.run_id);
+            written.is_none_or(|written| *written <= since)
+        };
+        let bound = |run: &&Run| excused.is_none() || self.isolation.of_run(run.run_id) != excused;
+        let runs = self.runs.values().filter(untouched).filter(bound);
+        let mut late: Vec<String> = runs
+            .filter_map(|run| lateness::late(run, (began, excused.is_some()), until))
+            .collect();
+        late.extend(self.revocations.late(began, since, excused));
+        let waiting = self.waiting.values().filter(|(entry, due)| {
+            *due <= began && since == u64::MAX && Some(entry.project.as_str()) != excused
+        });
+        late.extend(waiting.map(|(entry, due)| {
+            let seconds = (began - due) / 1000;
+            format!("an audit entry has waited {seconds} s for a sweep, which left it: {entry:?}")
+        }));
+        self.violations.extend(late);
+    }
+
+    /// The steps whose messages are due: each with its pool's queue and the message.
+    pub fn to_resend(&self, now: i64) -> Vec<(RunId, StepId, String, String)> {
+        let steps = self
+            .runs
+            .values()
+            .flat_map(|run| run.steps.iter().map(move |step| (run.run_id, step)));
+        let due = steps.filter_map(|(run_id, (step_id, step))| {
+            let StepState::Queued { resend_at, .. } = step.state else {
+                return None;
+            };
+            let project = self.isolation.of_run(run_id)?;
+            let queue = format!("sealfleet-{project}--{}", step.spec.pool);
+            let message = QueueMessage {
+                run_id,
+                step_id: step_id.clone(),
+            };
+            let body = serde_json::to_string(&message).ok()?;
+            (resend_at.millis() <= now).then(|| (run_id, step_id.clone(), queue, body))
+        });
+        due.collect()
+    }
+
+    /// Whether a step waits to be claimed.
+    pub fn is_queued(&self, run_id: RunId, step_id: &StepId) -> bool {
+        let run = self.runs.get(&run_id);
+        let step = run.and_then(|run| run.steps.get(step_id));
+        step.is_some_and(|step| matches!(step.state, StepState::Queued { .. }))
+    }
+
+    /// At the end of all: the archive has the trail.
+    pub fn check_archive(&mut self, archive: &Archive, now: i64) {
+        match exported::check(archive, &self.recorded, now) {
+            Ok(wrong) => self.violations.extend(wrong),
+            Err(error) => self.wrong(format!("the archive cannot be read: {error}")),
+        }
+    }
+
     /// At the end of all: every run has ended, nothing is due, every entry is in the trail, and a
     /// lease that is left has run out, so that its slot can be taken over.
     pub fn check_end(&mut self, now: i64) {
@@ -660,6 +800,7 @@ impl Invariants {
         found.extend(
             self.waiting
                 .values()
+                .map(|(entry, _)| entry)
                 .chain(self.uncopied.values())
                 .map(|entry| format!("an audit entry waits for ever: {entry:?}")),
         );

@@ -72,10 +72,12 @@ fn many(options: &Options) -> Result<bool, String> {
         .map(|(end, count)| format!("{count} {end}"))
         .collect();
     println!(
-        "{} seeds in {seconds:.1} s; runs: {}; {} tasks",
+        "{} seeds in {seconds:.1} s; runs: {}; {} tasks, {} dead letters, {} objects of the trail",
         summary.played,
         ends.join(", "),
-        summary.tasks
+        summary.tasks,
+        summary.dead_letters,
+        summary.objects
     );
     for report in summary.failed.iter().skip(1) {
         println!(

@@ -6,9 +6,9 @@ use sealfleet_api::Code;
 use serde_json::{Value, json};
 
 use crate::director::{AnswerTo, Director, named};
+use crate::fargate::receive;
 use crate::handlers::{Invoke, request};
 use crate::invariants::Claim;
-use crate::onboarding::PULL_QUEUE;
 use crate::stage::{Subject, World};
 use crate::workers::{self, Ask, Heard, Phase};
 
@@ -40,12 +40,20 @@ impl Director {
     }
 
     pub(crate) fn worker_claims(&mut self, at: usize) {
+        let Some(worker) = self.workers.get(at) else {
+            return;
+        };
+        let own = worker.registered.project;
+        let mut projects = self.projects.iter();
+        let Some(project) = projects.find(|project| project.name == own) else {
+            return;
+        };
         let hint = {
             let mut world = self.stage.lock();
             let now = world.time;
-            let visible = world.queues.visible(PULL_QUEUE, now);
+            let visible = world.queues.visible(&project.pull, now);
             let id = world.random.pick(&visible).copied();
-            id.and_then(|id| world.queues.receive(id, now))
+            id.and_then(|id| receive(&mut world, &self.temper, id))
                 .and_then(|message| {
                     let hint = message.hint()?;
                     Some((hint.run_id, hint.step_id, Some(message.id)))
@@ -54,7 +62,7 @@ impl Director {
         // A message that was kept too long is a hint as well.
         let stale = self.stage.lock().random.chance(150);
         let hint = match hint {
-            None if stale => self.some_run().and_then(|(run_id, steps)| {
+            None if stale => self.some_run(own).and_then(|(run_id, steps)| {
                 let step_id = self.stage.lock().random.pick(&steps).cloned()?;
                 Some((run_id, step_id, None))
             }),

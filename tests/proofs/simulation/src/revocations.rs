@@ -17,13 +17,27 @@ use sealfleet_domain::{FanOutId, RevocationId, RunId};
 use sealfleet_ledger::store::Item;
 
 use crate::invariants::Claim;
-use crate::memory::Changed;
+use crate::isolation::{Isolation, owner_of};
+use crate::memory::{Changed, number};
 
-/// A revocation and the effect that wrote it.
+/// A revocation, whose it is, and the effect that wrote it.
 #[derive(Clone, Debug)]
 struct Seen {
     revocation: Revocation,
+    owner: Scope,
     since: u64,
+}
+
+/// The project whose runs something is about. `None`: the operators', about the runs of all.
+type Scope = Option<&'static str>;
+
+/// A fan-out, whose it is, when it is due, and the effect that wrote it last.
+#[derive(Clone, Debug)]
+struct Working {
+    fan_out: FanOut,
+    owner: Scope,
+    due: i64,
+    written: u64,
 }
 
 /// The revocations of a world, and what their fan-outs came to.
@@ -31,21 +45,30 @@ struct Seen {
 pub struct Revocations {
     active: BTreeMap<(String, String), Seen>,
     aborted: BTreeMap<FanOutId, u64>,
-    fan_outs: BTreeMap<FanOutId, FanOut>,
+    fan_outs: BTreeMap<FanOutId, Working>,
+}
+
+/// The runs and claims that a fan-out is about.
+pub struct InFlight<'a> {
+    pub runs: &'a BTreeMap<RunId, Run>,
+    pub isolation: &'a Isolation,
+    /// The effect that wrote each claim.
+    pub leased: &'a BTreeMap<Claim, u64>,
 }
 
 impl Revocations {
-    /// The ids of those that are active.
-    pub fn active(&self) -> Vec<RevocationId> {
-        self.active
-            .values()
-            .map(|seen| seen.revocation.revocation_id)
-            .collect()
+    /// The ids of an owner's that are active.
+    pub fn active(&self, owner: Scope) -> Vec<RevocationId> {
+        let active = self.active.values().filter(|seen| seen.owner == owner);
+        active.map(|seen| seen.revocation.revocation_id).collect()
     }
 
-    /// The first secret that was revoked by an effect up to `effect`, and still is.
-    pub fn revoked_by(&self, secrets: &[SecretRef], effect: u64) -> Option<String> {
-        let seen = self.active.values().filter(|seen| seen.since <= effect);
+    /// The first secret that was revoked for a project by an effect up to `effect`, and still is.
+    pub fn revoked_by(&self, project: Scope, secrets: &[SecretRef], effect: u64) -> Option<String> {
+        let seen = self
+            .active
+            .values()
+            .filter(|seen| seen.since <= effect && (seen.owner.is_none() || seen.owner == project));
         let mut pairs = seen.flat_map(|seen| secrets.iter().map(move |secret| (seen, secret)));
         let (seen, secret) = pairs.find(|(seen, secret)| takes_away(&seen.revocation, secret))?;
         Some(format!(
@@ -72,9 +95,9 @@ impl Revocations {
         &mut self,
         change: &Changed,
         effect: u64,
-        runs: &BTreeMap<RunId, Run>,
-        leased: &BTreeMap<Claim, u64>,
+        in_flight: &InFlight<'_>,
     ) -> Option<String> {
+        let owner = owner_of(&change.key.pk);
         let address = (change.key.pk.clone(), change.key.sk.clone());
         if change.key.pk.ends_with("#REVOKED") {
             match change.after.as_ref().map(read::<Revocation>) {
@@ -91,30 +114,37 @@ impl Revocations {
                         address,
                         Seen {
                             revocation,
+                            owner,
                             since: effect,
                         },
                     );
                 }
             }
         } else if change.key.pk.ends_with("#FAN_OUTS") {
-            return match change.after.as_ref().map(read::<FanOut>) {
-                None => Some("a fan-out was deleted".to_owned()),
-                Some(Err(error)) => Some(error),
-                Some(Ok(fan_out)) => self.fan_out_changed(fan_out, runs, leased),
+            let Some(item) = &change.after else {
+                return Some("a fan-out was deleted".to_owned());
+            };
+            return match read::<FanOut>(item) {
+                Err(error) => Some(error),
+                Ok(fan_out) => {
+                    let working = Working {
+                        fan_out,
+                        owner,
+                        due: number(item, "due_at").unwrap_or(i64::MAX),
+                        written: effect,
+                    };
+                    self.fan_out_changed(working, in_flight)
+                }
             };
         }
         None
     }
 
-    fn fan_out_changed(
-        &mut self,
-        fan_out: FanOut,
-        runs: &BTreeMap<RunId, Run>,
-        leased: &BTreeMap<Claim, u64>,
-    ) -> Option<String> {
+    fn fan_out_changed(&mut self, working: Working, in_flight: &InFlight<'_>) -> Option<String> {
+        let (fan_out, owner) = (working.fan_out.clone(), working.owner);
         let id = fan_out.fan_out_id;
-        let before = self.fan_outs.insert(id, fan_out.clone());
-        if before.is_some_and(|before| before.finished.is_some()) {
+        let before = self.fan_outs.insert(id, working);
+        if before.is_some_and(|before| before.fan_out.finished.is_some()) {
             return Some(format!("{id} goes on after it was finished"));
         }
         let finished = fan_out.finished.as_ref()?;
@@ -125,9 +155,13 @@ impl Revocations {
                 finished.counts.runs_aborted
             ));
         }
-        let left = runs
+        let own = in_flight
+            .runs
             .values()
-            .find_map(|run| self.left_behind(run, &fan_out, leased));
+            .filter(|run| owner.is_none() || owner == in_flight.isolation.of_run(run.run_id));
+        let left = own
+            .into_iter()
+            .find_map(|run| self.left_behind(run, &fan_out, in_flight.leased));
         left.map(|left| format!("{id} is finished and {left} is live"))
     }
 
@@ -174,9 +208,26 @@ impl Revocations {
             .map(|seen| seen.since)
     }
 
+    /// The first fan-out that was due at `began` and still is, and that nobody has written since the
+    /// effect `since`. Those of `excused`, and with it the operators', may take longer.
+    pub fn late(&self, began: i64, since: u64, excused: Scope) -> Option<String> {
+        let mut waiting = self.fan_outs.values().filter(|working| {
+            working.fan_out.finished.is_none() && working.due <= began && working.written <= since
+        });
+        let late = waiting.find(|working| {
+            excused.is_none() || (working.owner.is_some() && working.owner != excused)
+        })?;
+        Some(format!(
+            "{} was due {} s before a sweep began, and the sweep left it",
+            late.fan_out.fan_out_id,
+            (began - late.due) / 1000
+        ))
+    }
+
     /// At the end of all, what is wrong: every fan-out is finished, and its count is still true.
     pub fn check_end(&self) -> Vec<String> {
-        let wrong = self.fan_outs.values().filter_map(|fan_out| {
+        let fan_outs = self.fan_outs.values().map(|working| &working.fan_out);
+        let wrong = fan_outs.filter_map(|fan_out| {
             let id = fan_out.fan_out_id;
             let aborted = self.aborted.get(&id).copied().unwrap_or_default();
             match &fan_out.finished {

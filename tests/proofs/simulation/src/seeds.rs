@@ -26,6 +26,10 @@ pub struct Summary {
     pub ends: BTreeMap<&'static str, u64>,
     /// Tasks that were launched.
     pub tasks: u64,
+    /// Objects that were exported.
+    pub objects: u64,
+    /// Messages that were received too often.
+    pub dead_letters: u64,
     /// Seeds that failed, the smallest first.
     pub failed: Vec<Report>,
 }
@@ -34,6 +38,8 @@ impl Summary {
     fn add(&mut self, report: Report) {
         self.played += 1;
         self.tasks += report.tasks as u64;
+        self.objects += report.objects as u64;
+        self.dead_letters += report.dead_letters as u64;
         for end in &report.ends {
             *self.ends.entry(end).or_default() += 1;
         }

@@ -1,8 +1,7 @@
 //! One seed from its beginning to its end.
 
 use crate::director::Director;
-use crate::invariants::Invariants;
-use crate::onboarding::{BEGINNING, Project, onboard};
+use crate::onboarding::{BEGINNING, Onboarded, onboard};
 use crate::random::Random;
 use crate::sabotage::Sabotage;
 use crate::stage::{Stage, World};
@@ -20,62 +19,65 @@ pub struct Report {
     pub ends: Vec<&'static str>,
     /// Tasks that ECS launched.
     pub tasks: usize,
+    /// Objects in the archive at the end.
+    pub objects: usize,
+    /// Messages that were received too often.
+    pub dead_letters: usize,
 }
 
-/// Plays seeds, each from the same onboarded project.
+/// Plays seeds, each from the same onboarded projects.
 pub struct Simulation {
-    project: Project,
+    onboarded: Onboarded,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Simulation {
-    /// Sets the project up.
+    /// Sets the projects up.
     pub fn new() -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
             .build()
             .map_err(|error| error.to_string())?;
-        let project = runtime.block_on(onboard())?;
-        Ok(Self { project, runtime })
+        let onboarded = runtime.block_on(onboard())?;
+        Ok(Self { onboarded, runtime })
     }
 
     pub fn play(&self, seed: u64, keep_schedule: bool) -> Report {
         self.runtime
-            .block_on(play(&self.project, seed, keep_schedule, None))
+            .block_on(play(&self.onboarded, seed, keep_schedule, None))
     }
 
     /// Plays a seed in a world that breaks a promise.
     pub fn play_sabotaged(&self, seed: u64, sabotage: Sabotage) -> Report {
         self.runtime
-            .block_on(play(&self.project, seed, false, Some(sabotage)))
+            .block_on(play(&self.onboarded, seed, false, Some(sabotage)))
     }
 }
 
 async fn play(
-    project: &Project,
+    onboarded: &Onboarded,
     seed: u64,
     keep_schedule: bool,
     sabotage: Option<Sabotage>,
 ) -> Report {
     let mut random = Random::new(seed);
     let temper = Temper::draw(&mut random);
-    let mut world = World::new(
-        project.tables.clone(),
-        BEGINNING,
-        random,
-        Invariants::default(),
-    );
+    let beginning = if temper.floods {
+        onboarded.flooded.clone()
+    } else {
+        onboarded.calm.clone()
+    };
+    let mut world = World::new(beginning.tables, BEGINNING, random, beginning.judge);
     world.sabotage = sabotage;
     if keep_schedule {
         world.schedule = Some(vec![format!("seed {seed}: {temper:?}")]);
     }
     let stage = Stage::new(world);
-    let recovers = temper.recovers;
-    let mut director = Director::new(stage.clone(), seed, temper, project);
+    let mut director = Director::new(stage.clone(), seed, temper, onboarded);
     director.play().await;
     if stage.lock().judge.violations().is_empty() {
-        director.conclude(&stage, recovers).await;
+        director.conclude(&stage).await;
     }
     let world = stage.lock();
     Report {
@@ -89,5 +91,7 @@ async fn play(
             .map(|run| run.state().name())
             .collect(),
         tasks: world.ecs.tasks.len(),
+        objects: world.archive.0.len(),
+        dead_letters: world.queues.dead_letters().len(),
     }
 }

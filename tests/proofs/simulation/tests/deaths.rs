@@ -31,13 +31,13 @@ use sealfleet_ledger::AuditFilter;
 use sealfleet_simulation::director::Director;
 use sealfleet_simulation::ecs::{End, Status};
 use sealfleet_simulation::handlers::{Handlers, Invoke, Outcome, request};
-use sealfleet_simulation::invariants::Invariants;
-use sealfleet_simulation::onboarding::{BEGINNING, FARGATE_QUEUE, PROJECT, onboard};
+use sealfleet_simulation::onboarding::{BEGINNING, Onboarded, PROJECT, onboard};
 use sealfleet_simulation::random::Random;
 use sealfleet_simulation::stage::{Actor, Fault, Stage, Verdict, World};
 use sealfleet_simulation::temper::Temper;
 use sealfleet_simulation::workers::{report, start};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 /// Longer than the ledger ever backs off.
 const BACK_OFF: Duration = Duration::from_millis(700);
@@ -66,17 +66,26 @@ struct Tale {
 }
 
 impl Tale {
+    /// In the first project, with its neighbours beside it.
     async fn new(death: Option<Death>, repeats: bool) -> Self {
-        let project = onboard().await.unwrap();
-        let (tables, random) = (project.tables.clone(), Random::new(SEED));
-        let stage = Stage::new(World::new(tables, BEGINNING, random, Invariants::default()));
+        static ONBOARDED: OnceCell<Onboarded> = OnceCell::const_new();
+        let onboarded = ONBOARDED.get_or_init(async || onboard().await.unwrap());
+        let onboarded = onboarded.await;
+        let (calm, random) = (onboarded.calm.clone(), Random::new(SEED));
+        let stage = Stage::new(World::new(calm.tables, BEGINNING, random, calm.judge));
         stage.lock().judge.exclusive = true;
-        let director = Director::new(stage.clone(), SEED, Temper::default(), &project);
+        let temper = Temper {
+            recovers: true,
+            projects: onboarded.projects.len(),
+            ..Temper::default()
+        };
+        let director = Director::new(stage.clone(), SEED, temper, onboarded);
+        let project = &onboarded.projects[0];
         Self {
             handlers: Arc::clone(director.handlers()),
             stage,
             director,
-            admin: format!("Bearer {}", project.token),
+            admin: project.admin.bearer.clone(),
             worker: format!("Bearer {}", project.workers[0].credential),
             death,
             repeats,
@@ -103,6 +112,7 @@ impl Tale {
                 number: self.invocations,
                 name: format!("{}#{}", invoke.name(), self.invocations),
                 subject: None,
+                home: None,
                 began: world.effects,
                 began_at: world.time,
             }
@@ -195,7 +205,7 @@ impl Tale {
     async fn deliver_and(&mut self, meanwhile: Option<(usize, Invoke)>) {
         let visible = {
             let world = self.stage.lock();
-            world.queues.visible(FARGATE_QUEUE, world.time)
+            world.queues.visible(&fargate_queue(), world.time)
         };
         for id in visible {
             let message = {
@@ -358,7 +368,7 @@ impl Tale {
             self.sweep().await;
         }
         let stage = self.stage.clone();
-        self.director.conclude(&stage, true).await;
+        self.director.conclude(&stage).await;
         let world = stage.lock();
         assert_eq!(world.judge.violations(), &[] as &[String]);
         let runs = world.judge.runs().values();
@@ -369,6 +379,10 @@ impl Tale {
         let most = f64::from(u32::try_from(states.len()).unwrap());
         assert!(self.handlers.metric("StepsEnded") <= most);
     }
+}
+
+fn fargate_queue() -> String {
+    format!("sealfleet-{PROJECT}--fargate")
 }
 
 fn owner() -> Owner {

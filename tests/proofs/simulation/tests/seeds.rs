@@ -30,7 +30,13 @@ fn nothing_is_wrong_in_any_world() {
             summary.ends
         );
     }
-    assert!(summary.tasks > SEEDS / 2, "{} tasks", summary.tasks);
+    for (what, count) in [
+        ("tasks", summary.tasks),
+        ("dead letters", summary.dead_letters),
+        ("objects of the trail", summary.objects),
+    ] {
+        assert!(count > SEEDS / 4, "{count} {what}");
+    }
 }
 
 #[test]

@@ -16,20 +16,20 @@ use sealfleet_domain::run::Pace;
 use sealfleet_functions::shared::auth::{Door, Oidc};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::{
-    audit, cancel, claim, dispatch, enqueue, fleet, observe, openapi, profile, report, revoke,
-    runs, sandbox, sweep, trail,
+    audit, cancel, claim, dispatch, enqueue, export, fleet, observe, openapi, profile, report,
+    revoke, runs, sandbox, sweep, trail,
 };
 use sealfleet_hosts::Hosts;
 use sealfleet_ledger::store::Item;
 use sealfleet_ledger::{Error, Ledger};
 use sealfleet_versions::Versions;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::ecs::Task;
 use crate::memory::Changed;
 use crate::ports::Ports;
 use crate::queues::Message;
-use crate::stage::{Judge, Stage};
+use crate::stage::{Judge, Record, Stage};
 use crate::time::{SeededIds, WorldClock};
 
 /// The pace of the templates' defaults.
@@ -52,6 +52,10 @@ pub enum Invoke {
     Sweep,
     /// Changes of rows of runs, from the ledger's stream.
     Stream(Vec<Changed>),
+    /// New rows of the audit table, from its stream.
+    Records(Vec<Record>),
+    /// The schedule of digests.
+    Digest,
 }
 
 impl Invoke {
@@ -62,6 +66,7 @@ impl Invoke {
             Self::Event(_) => "observe",
             Self::Sweep => "sweep",
             Self::Stream(_) => "trail",
+            Self::Records(_) | Self::Digest => "export",
         }
     }
 
@@ -71,6 +76,8 @@ impl Invoke {
             "cancel" => 20_000,
             "revoke" | "dispatch" | "observe" => 30_000,
             "sweep" => 50_000,
+            "trail" => 60_000,
+            "export" => 120_000,
             _ => 10_000,
         }
     }
@@ -94,6 +101,8 @@ pub enum Outcome {
     Sweep(Result<sweep::Swept, Error>),
     /// Whether all of the stream's records were dealt with.
     Stream(bool),
+    /// Whether the records are in the archive, or the digest was made.
+    Exported(bool),
 }
 
 /// An invocation on its way.
@@ -111,6 +120,7 @@ pub struct Handlers {
     claim: claim::Ports,
     dispatch: dispatch::Ports,
     enqueue: enqueue::Ports,
+    export: export::Ports,
     fleet: fleet::Ports,
     observe: observe::Ports,
     profile: profile::Ports,
@@ -181,6 +191,12 @@ impl Handlers {
                 queues: queues(),
                 secrets: secrets(),
                 pace: PACE,
+            },
+            export: export::Ports {
+                objects: Box::new(Ports(stage.clone())),
+                signer: Box::new(Ports(stage.clone())),
+                ledger: of(),
+                metrics: metrics("export"),
             },
             fleet: fleet::Ports {
                 ledger: of(),
@@ -266,6 +282,16 @@ impl Handlers {
                 let answer = trail::handle(&self.trail, stream_event(changed)).await;
                 Outcome::Stream(answer.is_ok())
             }
+            Invoke::Records(records) => Outcome::Exported(self.export(record_event(records)).await),
+            Invoke::Digest => Outcome::Exported(self.export(json!({ "digest": "due" })).await),
+        }
+    }
+
+    async fn export(&self, event: Value) -> bool {
+        let until = self.ledger.now().plus_seconds(100);
+        match export::handle(&self.export, event, until).await {
+            Ok(export::Done::Batch(again)) => again.batch_item_failures.is_empty(),
+            done => done.is_ok(),
         }
     }
 
@@ -334,18 +360,36 @@ fn sqs_event(messages: Vec<Message>) -> SqsEvent {
 /// Changes as the stream of the table tells them.
 fn stream_event(changed: Vec<Changed>) -> dynamodb::Event {
     let mut event = dynamodb::Event::default();
-    for (number, change) in changed.into_iter().enumerate() {
-        let image = |item: Option<Arc<Item>>| {
-            item.map(|item| serde_dynamo::Item::from(item.as_ref().clone()))
-                .unwrap_or_default()
-        };
-        let mut record = dynamodb::EventRecord::default();
-        record.change.sequence_number = Some(number.to_string());
-        record.change.old_image = image(change.before);
-        record.change.new_image = image(change.after);
-        event.records.push(record);
-    }
+    let numbered = (0..).zip(changed);
+    event.records = numbered
+        .map(|(number, change)| stream_record(number, change))
+        .collect();
     event
+}
+
+fn stream_record(sequence: u64, change: Changed) -> dynamodb::EventRecord {
+    let image = |item: Option<Arc<Item>>| {
+        item.map(|item| serde_dynamo::Item::from(item.as_ref().clone()))
+            .unwrap_or_default()
+    };
+    let mut record = dynamodb::EventRecord::default();
+    record.event_name = if change.before.is_none() {
+        "INSERT".to_owned()
+    } else {
+        "MODIFY".to_owned()
+    };
+    record.change.sequence_number = Some(format!("{sequence:021}"));
+    record.change.old_image = image(change.before);
+    record.change.new_image = image(change.after);
+    record
+}
+
+/// Rows as the audit table's stream tells them.
+fn record_event(records: Vec<Record>) -> Value {
+    let records = records
+        .into_iter()
+        .map(|record| stream_record(record.sequence, record.changed));
+    json!({ "Records": records.collect::<Vec<_>>() })
 }
 
 fn event_of(task: &Task) -> Value {

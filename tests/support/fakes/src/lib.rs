@@ -7,10 +7,11 @@
 //! ```text
 //! stage     the shared world, its turns, and the judge of every effect
 //! ports     what handlers are given;  handlers: the real ones over them
-//! memory ecs queues time   the parts of the world;  temper: how bad it is;  random: chance
+//! memory ecs queues archive time   the parts of the world;  temper: how bad it is;  random: chance
 //! sabotage  promises that the world itself breaks, to test its judges
 //! ```
 
+pub mod archive;
 pub mod ecs;
 pub mod handlers;
 pub mod memory;

@@ -107,6 +107,12 @@ impl Tables {
         self.audit.values().map(BTreeMap::len).sum()
     }
 
+    /// The keys of all partitions of the ledger that end like this.
+    pub fn partitions(&self, end: &str) -> Vec<String> {
+        let partitions = self.ledger.keys().filter(|pk| pk.ends_with(end));
+        partitions.cloned().collect()
+    }
+
     /// One page of a query.
     pub fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
         check_query(query, after)?;
@@ -597,7 +603,7 @@ fn compare(a: &str, b: &str) -> std::cmp::Ordering {
 }
 
 /// An item's size ("DynamoDB item sizes and formats"), near enough for the limits.
-fn item_bytes(item: &Item) -> usize {
+pub fn item_bytes(item: &Item) -> usize {
     item.iter()
         .map(|(name, value)| name.len() + value_bytes(value))
         .sum()

@@ -1,9 +1,15 @@
 //! The ports that handlers are given: each call waits for its turn on the stage.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use sealfleet_archive::digest::Signature;
+use sealfleet_archive::objects::{self, EVENTS};
 use sealfleet_aws::Unavailable;
+use sealfleet_aws::objects::{Listed, Objects};
 use sealfleet_aws::queue_access::{QueueAccess, QueueKey};
 use sealfleet_aws::queues::{Continuations, Queues, queue_name};
+use sealfleet_aws::signing::Signer;
 use sealfleet_domain::identity::Pin;
 use sealfleet_domain::run::Handle;
 use sealfleet_domain::scope::ClaimTag;
@@ -15,8 +21,10 @@ use sealfleet_ledger::store::{
 };
 use sealfleet_versions::{Error as SecretsError, SecretVersions};
 
+use crate::archive::signature_of;
 use crate::ecs::Launching;
-use crate::memory::{Tables, no_answer};
+use crate::memory::{Tables, no_answer, text};
+use crate::queues::Message;
 use crate::sabotage::Sabotage;
 use crate::stage::{Fault, Judge, LaunchVerdict, Stage, World};
 
@@ -42,7 +50,7 @@ impl<J: Judge> Store for Ports<J> {
                 } else {
                     world.tables.get(table, key)
                 };
-                Ok(row.map(|item| item.as_ref().clone()))
+                Ok(tampered(world, key, row).map(|item| item.as_ref().clone()))
             })
             .await
     }
@@ -52,7 +60,11 @@ impl<J: Judge> Store for Ports<J> {
             .call("query", |world, verdict| {
                 world.note_effect(|| told(format!("query {}", query.pk), verdict.fault));
                 answered(verdict.fault)?;
-                world.tables.query(query, after)
+                let mut rows = world.tables.query(query, after)?;
+                if world.breaks(Sabotage::HiddenProject) && query.pk == PROJECTS {
+                    rows.items.retain(|item| text(item, "sk") != Some(HIDDEN));
+                }
+                Ok(rows)
             })
             .await
     }
@@ -66,14 +78,14 @@ impl<J: Judge> Store for Ports<J> {
         after: Option<&DueRow>,
         limit: usize,
     ) -> Result<DueRows, String> {
-        let page = follow_index(&mut self.0.lock()).due(shard, until, after, limit)?;
+        let page = index_page(&mut self.0.lock(), shard, until, after, limit)?;
         if page.rows.is_empty() {
             return Ok(page);
         }
         self.0
             .call("due", |world, verdict| {
                 answered(verdict.fault)?;
-                let due = follow_index(world).due(shard, until, after, limit)?;
+                let due = index_page(world, shard, until, after, limit)?;
                 world.note_effect(|| {
                     told(
                         format!("due in shard {shard}: {}", due.rows.len()),
@@ -105,6 +117,53 @@ impl<J: Judge> Store for Ports<J> {
     }
 }
 
+/// Partition of the list of projects.
+const PROJECTS: &str = "~system#PROJECTS";
+/// The project that a list lacks.
+const HIDDEN: &str = "finance";
+
+/// A row as a world shows it that breaks its promises.
+fn tampered<J: Judge>(world: &World<J>, key: &Key, found: Option<Arc<Item>>) -> Option<Arc<Item>> {
+    match found {
+        None if world.breaks(Sabotage::SharedRows) => {
+            let (_, rest) = key.pk.strip_prefix("PRJ#")?.split_once('#')?;
+            let others = world.tables.partitions(&format!("#{rest}"));
+            others.into_iter().find_map(|pk| {
+                let key = Key {
+                    pk,
+                    sk: key.sk.clone(),
+                };
+                world.tables.get(Table::Ledger, &key)
+            })
+        }
+        Some(mut item)
+            if world.breaks(Sabotage::LostAccessLists) && key.pk.ends_with("#PROFILES") =>
+        {
+            Arc::make_mut(&mut item).remove("tools");
+            Some(item)
+        }
+        found => found,
+    }
+}
+
+fn index_page<J: Judge>(
+    world: &mut World<J>,
+    shard: &str,
+    until: i64,
+    after: Option<&DueRow>,
+    limit: usize,
+) -> Result<DueRows, String> {
+    let late = world.breaks(Sabotage::LateIndex);
+    let short = world.breaks(Sabotage::ShortIndex);
+    let until = if late { until - 300_000 } else { until };
+    let mut page = follow_index(world).due(shard, until, after, limit)?;
+    if short {
+        page.rows.truncate(1);
+        page.more_after = None;
+    }
+    Ok(page)
+}
+
 /// The due index follows the table, but for some of its newest changes.
 fn follow_index<J: Judge>(world: &mut World<J>) -> &Tables {
     let most = world.temper.as_ref().map_or(0, |temper| temper.index_lag);
@@ -131,6 +190,7 @@ impl<J: Judge> Queues for Ports<J> {
             .call("send", |world, verdict| {
                 let queue = queue_name(scope, pool);
                 world.note_effect(|| told(format!("send to {queue}: {body}"), verdict.fault));
+                world.judge.sent(&queue, &body);
                 if happens(verdict.fault) {
                     take_in(world, &queue, &body);
                 }
@@ -159,6 +219,10 @@ fn take_in<J: Judge>(world: &mut World<J>, queue: &str, body: &str) {
         .map_or((0, 0), |temper| (temper.losing, temper.doubling));
     if world.random.chance(losing) {
         world.note_effect(|| "the message is lost".to_owned());
+        return;
+    }
+    let about = |letter: &Message| letter.queue == queue && letter.body == body;
+    if world.breaks(Sabotage::DeafQueues) && world.queues.dead_letters().iter().any(about) {
         return;
     }
     let now = world.time;
@@ -237,6 +301,10 @@ impl<J: Judge> SandboxHost for Ports<J> {
         self.0
             .call("stop task", |world, verdict| {
                 world.note_effect(|| told(format!("stop {}", short(arn)), verdict.fault));
+                let (judge, actor, task) = world.judge_of(arn);
+                if let Some(task) = task {
+                    judge.stopped(task, actor);
+                }
                 if happens(verdict.fault) && !world.breaks(Sabotage::DeafTasks) {
                     world.ecs.stop(arn);
                 }
@@ -293,7 +361,8 @@ fn start<J: Judge>(
     let arn = match world.ecs.launch(started_by, prepared, hangs, shown_from) {
         Launching::New(arn) => {
             let template = world.ecs.definitions.get(prepared).cloned();
-            world.judge.launched(claim, template.as_ref());
+            let (judge, actor, _) = world.judge_of(&arn);
+            judge.launched(claim, template.as_ref(), actor);
             arn
         }
         Launching::Before(arn) => arn,
@@ -361,6 +430,80 @@ impl<J: Judge> QueueAccess for Ports<J> {
             session_token: "c".to_owned(),
             expires_at: Timestamp::from_millis(0),
         })
+    }
+}
+
+#[async_trait]
+impl<J: Judge> Objects for Ports<J> {
+    async fn create(&self, key: &str, _: &str, bytes: Vec<u8>) -> Result<bool, Unavailable> {
+        self.0
+            .call("put object", |world, verdict| {
+                world.note_effect(|| told(format!("put {key}"), verdict.fault));
+                let mut new = false;
+                if happens(verdict.fault) {
+                    let bytes = forged(world, key, bytes);
+                    let now = Timestamp::from_millis(world.time);
+                    new = world.archive.create(key, bytes, now);
+                }
+                s3_answer(verdict.fault).map(|()| new)
+            })
+            .await
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
+        self.0
+            .call("get object", |world, verdict| {
+                s3_answer(verdict.fault).map(|()| world.archive.get(key))
+            })
+            .await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, Unavailable> {
+        self.0
+            .call("list objects", |world, verdict| {
+                s3_answer(verdict.fault).map(|()| world.archive.list(prefix, after))
+            })
+            .await
+    }
+
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Unavailable> {
+        self.0
+            .call("list folders", |world, verdict| {
+                s3_answer(verdict.fault).map(|()| world.archive.folders(prefix))
+            })
+            .await
+    }
+}
+
+/// Puts another actor into an object's first event, now and then.
+fn forged<J: Judge>(world: &mut World<J>, key: &str, bytes: Vec<u8>) -> Vec<u8> {
+    let forges = world.breaks(Sabotage::ForgedObjects) && key.starts_with(EVENTS);
+    if !forges || !world.random.chance(100) {
+        return bytes;
+    }
+    let text = objects::content(key, &bytes).ok().and_then(|content| {
+        let text = String::from_utf8(content).ok()?;
+        let text = text.replacen("\"actor\":\"", "\"actor\":\"nobody", 1);
+        objects::pack(text.as_bytes()).ok()
+    });
+    text.unwrap_or(bytes)
+}
+
+fn s3_answer(fault: Option<Fault>) -> Result<(), Unavailable> {
+    answered(fault).map_err(|detail| Unavailable {
+        service: "Amazon S3",
+        detail,
+    })
+}
+
+#[async_trait]
+impl<J: Judge> Signer for Ports<J> {
+    async fn sign(&self, sha256: [u8; 32]) -> Result<Signature, Unavailable> {
+        self.0
+            .call("sign", |_, verdict| {
+                s3_answer(verdict.fault).map(|()| signature_of(sha256))
+            })
+            .await
     }
 }
 

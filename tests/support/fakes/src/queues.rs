@@ -2,8 +2,9 @@
 
 use sealfleet_api::types::QueueMessage;
 
-/// Deliveries of one message at most, before it goes to the dead-letter queue.
-const DELIVERIES: u32 = 5;
+/// Receives of one message at most, as `maxReceiveCount` of the template says. Whoever would be the
+/// next gets nothing: the message goes to the dead-letter queue.
+const RECEIVES: u32 = 5;
 /// Milliseconds that a delivered message is hidden for.
 const HIDDEN: i64 = 180_000;
 
@@ -13,7 +14,7 @@ pub struct Message {
     pub queue: String,
     pub body: String,
     visible_at: i64,
-    deliveries: u32,
+    received: u32,
 }
 
 impl Message {
@@ -26,6 +27,7 @@ impl Message {
 #[derive(Clone, Debug, Default)]
 pub struct Queues {
     messages: Vec<Message>,
+    dead_letters: Vec<Message>,
     sent: u64,
 }
 
@@ -38,7 +40,7 @@ impl Queues {
             queue: queue.to_owned(),
             body: body.to_owned(),
             visible_at: now,
-            deliveries: 0,
+            received: 0,
         });
     }
 
@@ -51,16 +53,37 @@ impl Queues {
         visible.map(|message| message.id).collect()
     }
 
-    /// Delivers a message: it is hidden, and comes again unless it is deleted.
+    /// Delivers a message: it is hidden, and comes again unless it is deleted. One that was received
+    /// too often becomes a dead letter.
     pub fn receive(&mut self, id: u64, now: i64) -> Option<Message> {
-        let message = self.messages.iter_mut().find(|message| message.id == id)?;
-        message.visible_at = now + HIDDEN;
-        message.deliveries += 1;
-        let received = message.clone();
-        if received.deliveries >= DELIVERIES {
-            self.delete(id);
+        let at = self.messages.iter().position(|message| message.id == id)?;
+        let message = self.messages.get_mut(at)?;
+        if message.received >= RECEIVES {
+            self.dead_letters.push(self.messages.swap_remove(at));
+            return None;
         }
-        Some(received)
+        message.visible_at = now + HIDDEN;
+        message.received += 1;
+        Some(message.clone())
+    }
+
+    /// Lets as many receivers die with a message as may have it. The visibility time-outs between
+    /// them pass at once.
+    pub fn wear(&mut self, id: u64) {
+        if let Some(message) = self.messages.iter_mut().find(|message| message.id == id) {
+            message.received = RECEIVES;
+        }
+    }
+
+    /// The messages that were received too often.
+    pub fn dead_letters(&self) -> &[Message] {
+        &self.dead_letters
+    }
+
+    /// Whether a queue has a message of this body, visible or not.
+    pub fn holds(&self, queue: &str, body: &str) -> bool {
+        let mut messages = self.messages.iter();
+        messages.any(|message| message.queue == queue && message.body == body)
     }
 
     pub fn delete(&mut self, id: u64) {
@@ -76,6 +99,10 @@ impl Queues {
 
     pub fn clear(&mut self) {
         self.messages.clear();
+    }
+
+    pub fn clear_queue(&mut self, queue: &str) {
+        self.messages.retain(|message| message.queue != queue);
     }
 
     /// Whether no message is left.

@@ -14,14 +14,38 @@ pub enum Sabotage {
     DeafTasks,
     /// The due index loses what is put into it, now and then.
     LostIndexEntries,
+    /// The due index shows what is due five minutes late.
+    LateIndex,
+    /// The due index shows only what is due first, and of that not much.
+    ShortIndex,
+    /// A read of a row that is not there finds the row of another project.
+    SharedRows,
+    /// The list of projects lacks one.
+    HiddenProject,
+    /// Profiles are read without their access lists.
+    LostAccessLists,
+    /// A queue loses what is sent about a step of which it has a dead letter.
+    DeafQueues,
+    /// The audit table's stream loses a record, now and then.
+    LostRecords,
+    /// The archive changes what it is given, now and then.
+    ForgedObjects,
 }
 
 impl Sabotage {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 13] = [
         Self::IgnoredConditions,
         Self::TornTransactions,
         Self::ForgottenClientTokens,
         Self::DeafTasks,
         Self::LostIndexEntries,
+        Self::LateIndex,
+        Self::ShortIndex,
+        Self::SharedRows,
+        Self::HiddenProject,
+        Self::LostAccessLists,
+        Self::DeafQueues,
+        Self::LostRecords,
+        Self::ForgedObjects,
     ];
 }

@@ -17,7 +17,8 @@ use sealfleet_domain::{RunId, StepId};
 use sealfleet_hosts::Template;
 use sealfleet_ledger::store::{Table, Write, WriteError};
 
-use crate::ecs::Ecs;
+use crate::archive::Archive;
+use crate::ecs::{Ecs, Task};
 use crate::memory::{Changed, Tables, write_with};
 use crate::queues::Queues;
 use crate::random::Random;
@@ -62,6 +63,8 @@ pub struct Actor {
     pub name: String,
     /// The claim that it speaks of.
     pub subject: Option<Subject>,
+    /// The project that it acts for. `None` for operators and for the control plane's own work.
+    pub home: Option<&'static str>,
     /// When it began, as a position in the order of all effects.
     pub began: u64,
     pub began_at: i64,
@@ -76,13 +79,26 @@ pub struct Moment {
     pub latest_clock: i64,
 }
 
+/// A row of the audit table, as its stream tells it.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub sequence: u64,
+    pub changed: Changed,
+}
+
 /// Looks at every effect, and notes what should not have happened.
 pub trait Judge: Send + Sized + 'static {
     /// A transaction changed these rows.
     fn committed(&mut self, changed: &[Changed], actor: Option<&Actor>, moment: Moment, ecs: &Ecs);
 
     /// ECS launched a task.
-    fn launched(&mut self, _: &ClaimTag, _: Option<&Template>) {}
+    fn launched(&mut self, _: &ClaimTag, _: Option<&Template>, _: Option<&Actor>) {}
+
+    /// A task is told to stop.
+    fn stopped(&mut self, _: &Task, _: Option<&Actor>) {}
+
+    /// A message is sent to a queue.
+    fn sent(&mut self, _: &str, _: &str) {}
 }
 
 impl Judge for () {
@@ -119,8 +135,15 @@ pub struct World<J> {
     pub effects: u64,
     /// Changes of rows of runs that the `trail` function has not been told of yet, oldest first.
     pub stream: Vec<Changed>,
+    /// New rows of the audit table that `export` has not been told of yet, oldest first.
+    pub records: Vec<Record>,
+    /// The audit bucket.
+    pub archive: Archive,
+    /// Milliseconds that a call takes while nobody directs the stage.
+    pub call_takes: i64,
     /// A promise that this world breaks.
     pub sabotage: Option<Sabotage>,
+    recorded: u64,
     actor: Option<Actor>,
     waiting: Vec<Waiting>,
     turns: u64,
@@ -145,6 +168,10 @@ impl<J: Judge> World<J> {
             schedule: None,
             effects: 0,
             stream: Vec::new(),
+            records: Vec::new(),
+            archive: Archive::default(),
+            call_takes: 0,
+            recorded: 0,
             sabotage: None,
             actor: None,
             waiting: Vec::new(),
@@ -176,6 +203,12 @@ impl<J: Judge> World<J> {
                 .map_or_else(|| "-".to_owned(), |actor| actor.name.clone());
             self.note(|| format!("{actor}: {}", what()));
         }
+    }
+
+    /// The judge, the invocation whose turn it is, and a task.
+    pub fn judge_of(&mut self, arn: &str) -> (&mut J, Option<&Actor>, Option<&Task>) {
+        let task = self.ecs.tasks.get(arn);
+        (&mut self.judge, self.actor.as_ref(), task)
     }
 
     /// The invocation whose turn it is.
@@ -236,6 +269,7 @@ impl<J: Judge> World<J> {
         let (result, changed) = write_with(&mut self.tables, writes, fault);
         let of_run = |change: &&Changed| change.key.pk.contains("#RUNS#");
         self.stream.extend(changed.iter().filter(of_run).cloned());
+        self.record(&changed);
         if !changed.is_empty() {
             self.effects += 1;
             // The clock may have been set back between a handler's look at it and now.
@@ -251,6 +285,20 @@ impl<J: Judge> World<J> {
             self.tables.forget_unsettled();
         }
         result
+    }
+
+    /// Puts new rows of the audit table into its stream.
+    fn record(&mut self, changed: &[Changed]) {
+        for change in changed.iter().filter(|change| change.table == Table::Audit) {
+            self.recorded += 1;
+            if self.breaks(Sabotage::LostRecords) && self.random.chance(50) {
+                continue;
+            }
+            self.records.push(Record {
+                sequence: self.recorded,
+                changed: change.clone(),
+            });
+        }
     }
 
     /// Whether the world breaks this promise.
@@ -298,7 +346,13 @@ impl<J: Judge> Stage<J> {
             turn: None,
         }
         .await;
-        let result = effect(&mut self.lock(), verdict);
+        let result = {
+            let mut world = self.lock();
+            if world.actor.is_none() {
+                world.time += world.call_takes;
+            }
+            effect(&mut world, verdict)
+        };
         if verdict.slow {
             Turn {
                 stage: self,

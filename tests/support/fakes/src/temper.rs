@@ -22,6 +22,8 @@ pub struct Temper {
     pub losing: u64,
     /// A message or event comes twice.
     pub doubling: u64,
+    /// Receivers of a message die with it, one after the other, until it is a dead letter.
+    pub wearing: u64,
     /// ECS has no room.
     pub no_capacity: u64,
     /// ECS refuses a launch for good.
@@ -45,6 +47,15 @@ pub struct Temper {
     /// Somebody revokes a key of what is in flight, or lifts that again, in times out of a thousand
     /// of the callers' turns.
     pub revoking: u64,
+    /// Somebody of one project asks for what is another's, in times out of a thousand of the
+    /// callers' turns.
+    pub trespassing: u64,
+    /// Projects side by side.
+    pub projects: usize,
+    /// One of the projects has many due rows.
+    pub floods: bool,
+    /// Milliseconds that a call takes in the sweeps of the epilogue.
+    pub call_takes: i64,
     /// Runs that callers enqueue at most.
     pub runs: u64,
     /// Turns of the scheduler before faults stop.
@@ -54,8 +65,21 @@ pub struct Temper {
 }
 
 impl Temper {
+    /// Whether nothing goes wrong but what callers and commands do: what is due must then be dealt
+    /// with by each sweep.
+    pub const fn is_quiet(&self) -> bool {
+        self.failing == 0
+            && self.reply_lost == 0
+            && self.busy == 0
+            && self.dying == 0
+            && self.index_lag == 0
+            && self.ecs_lag == 0
+            && self.skew == 0
+    }
+
     /// The temper of a seed.
     pub fn draw(random: &mut Random) -> Self {
+        let quiet = random.chance(100);
         // Most plagues are absent from most worlds: what hides behind another fault is then seen
         // alone.
         let mut plague = |per_mille: u64, most: u64| {
@@ -74,6 +98,7 @@ impl Temper {
             answer_lost: plague(400, 200),
             losing: plague(300, 400),
             doubling: plague(400, 400),
+            wearing: plague(300, 400),
             no_capacity: plague(200, 300),
             refusing: plague(100, 100),
             task_lost: plague(300, 150),
@@ -85,7 +110,11 @@ impl Temper {
             worker_dying: plague(300, 150),
             leap: 20 + plague(500, 200),
             revoking: plague(500, 500),
-            runs: 1 + plague(800, 4),
+            trespassing: plague(500, 200),
+            projects: 2,
+            floods: false,
+            call_takes: 0,
+            runs: 1 + plague(900, 5),
             turns: 120 + plague(900, 350),
             recovers: false,
         };
@@ -96,6 +125,25 @@ impl Temper {
             temper.skew = random.millis(100, 3_000);
         }
         temper.recovers = random.chance(500);
+        temper.projects += random.position(2);
+        temper.floods = random.chance(50);
+        if temper.floods {
+            temper.call_takes = random.millis(200, 600);
+        }
+        if quiet {
+            temper = Self {
+                leap: temper.leap,
+                revoking: temper.revoking,
+                trespassing: temper.trespassing,
+                projects: temper.projects,
+                floods: temper.floods,
+                call_takes: temper.call_takes,
+                runs: temper.runs,
+                turns: temper.turns,
+                recovers: temper.recovers,
+                ..Self::default()
+            };
+        }
         temper
     }
 }
