@@ -5,16 +5,19 @@
 //! one row come in order, those of different rows in any order, and all of them at least once. An
 //! entry keeps its id, so a record that comes again changes nothing.
 //!
-//! Sealfleet only ever adds entries to a run's row, and moves full lists to rows of their own. So a
-//! record whose new entries do not extend the old ones, and a row that is deleted before its time,
-//! were made by somebody else. They are counted, and an alarm tells of them.
+//! Sealfleet only ever adds entries to a run's row, and moves full lists to rows of their own, that
+//! never change. So a record whose new entries do not extend the old ones, a changed row of moved
+//! entries, and a row that is deleted before its time were made by somebody else. So was an entry
+//! that cannot be read, or whose identity is gone or another one. They are counted, and an alarm
+//! tells of them; other records are copied. `sealfleet audit repair` copies what was left out, once
+//! it can be read again.
 
 use std::collections::HashMap;
 
 use aws_lambda_events::event::dynamodb::{Event, EventRecord};
 use aws_lambda_events::event::streams::DynamoDbEventResponse;
 use aws_sdk_dynamodb::types::AttributeValue;
-use sealfleet_ledger::{Added, Error, Ledger};
+use sealfleet_ledger::{Added, Error, Ledger, may_expire};
 
 use crate::shared::metrics::{Metric, Metrics};
 
@@ -52,18 +55,22 @@ async fn copy(ports: &Ports, record: EventRecord) -> Result<(), Error> {
     let after: Item = record.change.new_image.into();
     let run = after.get("sk").or_else(|| before.get("sk")).cloned();
     if after.is_empty() {
-        if !by_time_to_live {
-            tampered(ports, run, "a run was deleted");
+        if !(by_time_to_live && may_expire(&before)) {
+            tampered(ports, run, "a row was deleted before its time");
         }
         return Ok(());
     }
     let before = (!before.is_empty()).then_some(&before);
-    match Added::between(before, &after) {
-        Ok(added) => ports.ledger.copy_to_trail(added).await.map(drop),
-        Err(error) => {
+    let copied = match Added::between(before, &after) {
+        Ok(added) => ports.ledger.copy_to_trail(added).await,
+        Err(error) => Err(error),
+    };
+    match copied {
+        Err(error @ Error::Unreadable(_)) => {
             tampered(ports, run, &error.to_string());
             Ok(())
         }
+        other => other,
     }
 }
 

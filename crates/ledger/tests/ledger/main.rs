@@ -10,3 +10,4 @@ mod fixtures;
 mod rates;
 mod runs;
 mod sealed;
+mod shown;
