@@ -129,7 +129,7 @@ async fn drift_that_is_refused(world: &World) {
     let content = |version| json!({ "secrets": secrets(&["EHR_TOKEN"], version) });
     world.profile("ehr", &content("000000000001")).await;
     let hand = world.hand(&json!({})).await;
-    let strict = json!({ "mode": "identity", "on_drift": "fail" });
+    let strict = json!({ "mode": "identity", "on_drift": "refuse" });
     let steps = [
         step("only", &strict),
         step("after", &json!({ "needs": ["only"] })),
@@ -137,7 +137,9 @@ async fn drift_that_is_refused(world: &World) {
     let run = merged(&run_of(&steps), &json!({ "profile": "ehr" }));
     let run = world.enqueued(run).await;
     world.replace_profile("ehr", &content("000000000002")).await;
-    world.claim_refused(&hand, &run, (409, "drifted")).await;
+    world
+        .claim_refused(&hand, &run, (409, "start_refused"))
+        .await;
 }
 
 /// A step on Fargate that succeeds.
@@ -277,7 +279,7 @@ fn on(pool: &str, profile: &str) -> Value {
 /// What the trail says since its first `before` entries, each entry with its exported events.
 async fn told(world: &World, before: usize) -> Value {
     let trail = world.trail("").await;
-    assert!(trail["next"].is_null(), "a second page");
+    assert!(trail["next_cursor"].is_null(), "a second page");
     let mut entries = trail["items"].as_array().unwrap()[before..].to_vec();
     // The trail of a run is the same by whatever way it is read.
     for run in entries.iter().filter_map(|entry| entry["run_id"].as_str()) {
