@@ -433,8 +433,8 @@ async fn what_the_stream_lost_is_copied_again_and_nothing_twice() {
     let later = world.ledger.now();
     let (_, more) = world.cancelled_run().await;
     changes.extend(more);
-    // Every third record was lost.
-    let kept = changes.iter().enumerate().filter(|(at, _)| at % 3 != 0);
+    // A third of the records was lost.
+    let kept = changes.iter().enumerate().filter(|(at, _)| at % 3 != 1);
     let records: Vec<_> = kept.map(|(_, change)| record(change)).collect();
     assert!(!world.comes_again(records).await);
     let before = world.entries().await;
