@@ -207,7 +207,7 @@ async fn lost_worker(world: &World) {
     world.started(&other, &held).await;
     let report = super::success(&old);
     world
-        .report_refused(&lost, report, (409, "stale_fence"))
+        .report_refused(&lost, report, (403, "not_holder"))
         .await;
     world.succeeded(&other, &held).await;
 }
