@@ -94,6 +94,11 @@ impl Wiring {
         Ok(Box::new(Sqs::new(&self.config, prefix)))
     }
 
+    fn secrets(&self) -> Versions {
+        let seconds = settings::secret_version_seconds();
+        Versions::of(SecretsManager::new(&self.config)).kept_for(seconds, Arc::new(SystemClock))
+    }
+
     fn fargate(&self) -> Result<Fargate, MissingSetting> {
         Ok(Fargate::new(&self.config, settings::fargate()?))
     }
@@ -131,7 +136,7 @@ async fn main() -> Result<(), Error> {
             serve(&ports, profile::handle).await
         }
         "enqueue" => {
-            let secrets = Versions::of(SecretsManager::new(&with.config));
+            let secrets = with.secrets();
             let ports = enqueue::Ports {
                 ledger: with.ledger()?,
                 door: with.door()?,
@@ -204,7 +209,7 @@ async fn main() -> Result<(), Error> {
         }
         "openapi" => serve(&(), async |(), request| openapi::handle(request).await).await,
         "dispatch" => {
-            let secrets = Versions::of(SecretsManager::new(&with.config));
+            let secrets = with.secrets();
             let (ledger, metrics) = (with.ledger()?, with.metrics());
             let ports = &dispatch::Ports {
                 ledger,

@@ -7,6 +7,7 @@
 mod resolve;
 mod validate;
 
+use futures_util::future::join;
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::EnqueueRun;
 use sealfleet_api::{Code, Problem};
@@ -48,13 +49,17 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
 async fn enqueue(ports: &Ports, caller: ProjectCaller, request: &Request) -> Answered {
     let new: EnqueueRun = request.json()?;
     let idempotency = idempotency(request)?;
-    if let Some(idempotency) = &idempotency {
-        let before = ports.ledger.enqueued_before(&caller.scope, idempotency);
-        if let Before::Stored(before) = before.await? {
-            return Answer::json(200, &views::run(*before, ports.ledger.now()));
+    let before = async {
+        match &idempotency {
+            Some(key) => ports.ledger.enqueued_before(&caller.scope, key).await,
+            None => Ok(Before::Nothing),
         }
+    };
+    let (before, project) = join(before, ports.ledger.project(&caller.scope)).await;
+    if let Before::Stored(before) = before? {
+        return Answer::json(200, &views::run(*before, ports.ledger.now()));
     }
-    let project = ports.ledger.project(&caller.scope).await?;
+    let project = project?;
     let profiles = project.cascade.levels(&new.workflow, new.profile.as_ref());
     let steps = validate::steps(&new, &project, !profiles.is_empty())?;
     let named = new.profile.is_some() || !new.overrides.is_empty();

@@ -12,7 +12,7 @@ use sealfleet_domain::identity::Identity;
 use sealfleet_domain::reference::ProfileRef;
 use sealfleet_domain::run::{Mode, StepSpec};
 use sealfleet_ledger::Error as LedgerError;
-use sealfleet_versions::Error;
+use sealfleet_versions::{Age, Error};
 
 use super::Ports;
 use crate::shared::auth::ProjectCaller;
@@ -64,7 +64,8 @@ impl NewRun<'_> {
             }
             seen.extend(secrets.into_iter().map(|secret| secret.uri));
         }
-        let pins = pins(&self.ports.secrets, &seen)
+        let (secrets, scope) = (&self.ports.secrets, &self.caller.scope);
+        let pins = pins(secrets, scope, &seen, Age::Recent)
             .await
             .map_err(|error| match error {
                 Error::NotFound(_) | Error::Denied(_) => {

@@ -22,7 +22,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_archive::objects::{ObjectName, Span};
 use sealfleet_aws::Unavailable;
 use sealfleet_domain::audit::AuditEntry;
-use sealfleet_ledger::{audit_entry_of_image, audit_shard_of};
+use sealfleet_ledger::{audit_entries_of_image, audit_shard_of};
 use serde_json::Value;
 
 use super::set_aside::{self, Reason, SetAside};
@@ -44,16 +44,17 @@ pub async fn export(ports: &Ports, records: &[Value]) -> DynamoDbEventResponse {
 }
 
 async fn write_all(ports: &Ports, records: &[Value]) -> Result<(), Unavailable> {
-    let mut parts: BTreeMap<Partition, Vec<(String, AuditEntry)>> = BTreeMap::new();
+    let mut parts: BTreeMap<Partition, Vec<(String, Vec<AuditEntry>)>> = BTreeMap::new();
     for record in records.iter().filter(|record| !has_expired(record)) {
         match read(record) {
-            Ok((sequence, entry)) => {
-                let partition = (
-                    entry.project.clone(),
-                    entry.at.day(),
-                    audit_shard_of(&entry),
-                );
-                parts.entry(partition).or_default().push((sequence, entry));
+            Ok((sequence, entries)) => {
+                // All entries of a row are of one partition.
+                let Some(first) = entries.first() else {
+                    continue;
+                };
+                let partition = (first.project.clone(), first.at.day(), audit_shard_of(first));
+                let part = parts.entry(partition).or_default();
+                part.push((sequence, entries));
             }
             Err(unreadable) => set_aside::put(ports, &unreadable).await?,
         }
@@ -66,7 +67,7 @@ async fn write_all(ports: &Ports, records: &[Value]) -> Result<(), Unavailable> 
             first: first.clone(),
             last: last.clone(),
         };
-        let entries: Vec<&AuditEntry> = rows.iter().map(|(_, entry)| entry).collect();
+        let entries: Vec<&AuditEntry> = rows.iter().flat_map(|(_, entries)| entries).collect();
         write(
             ports,
             &ObjectName {
@@ -99,8 +100,8 @@ fn has_expired(record: &Value) -> bool {
         && is("/userIdentity/principalId", "dynamodb.amazonaws.com")
 }
 
-/// The entry of a record, with its sequence number; or why there is none.
-fn read(record: &Value) -> Result<(String, AuditEntry), Box<SetAside>> {
+/// The entries of a record, with its sequence number; or why there are none.
+fn read(record: &Value) -> Result<(String, Vec<AuditEntry>), Box<SetAside>> {
     let aside = |reason| Box::new(SetAside::of_record(record, reason));
     let sequence = sequence_of(record).filter(|sequence| {
         sequence.len() <= 40 && sequence.bytes().all(|byte| byte.is_ascii_digit())
@@ -116,8 +117,8 @@ fn read(record: &Value) -> Result<(String, AuditEntry), Box<SetAside>> {
     let record: EventRecord =
         serde_json::from_value(record.clone()).map_err(|_| aside(Reason::NoRecord))?;
     let image: HashMap<String, AttributeValue> = record.change.new_image.into();
-    match audit_entry_of_image(image) {
-        Ok(entry) => Ok((sequence, entry)),
+    match audit_entries_of_image(image) {
+        Ok(entries) => Ok((sequence, entries)),
         Err(_) => Err(aside(Reason::NoEntry)),
     }
 }

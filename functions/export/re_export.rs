@@ -12,7 +12,7 @@ use sealfleet_archive::objects::{ObjectName, Span, re_export_key};
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{ProjectId, Timestamp};
-use sealfleet_ledger::{AUDIT_SHARDS, audit_entry_of_image};
+use sealfleet_ledger::{AUDIT_SHARDS, audit_entries_of_image};
 use serde::{Deserialize, Serialize};
 
 use super::set_aside::{self, SetAside};
@@ -131,8 +131,11 @@ pub async fn part(ports: &Ports, range: &Range, until: Timestamp) -> Result<Part
         let mut entries: Vec<AuditEntry> = Vec::with_capacity(rows.len());
         for row in rows {
             let unreadable = SetAside::of_row(&row);
-            match audit_entry_of_image(row) {
-                Ok(entry) => entries.push(entry),
+            match audit_entries_of_image(row) {
+                Ok(row) => {
+                    let in_range = |entry: &AuditEntry| *from <= entry.at && entry.at <= *to;
+                    entries.extend(row.into_iter().filter(in_range));
+                }
                 Err(_) => {
                     set_aside::put(ports, &unreadable).await?;
                     part.set_aside += 1;

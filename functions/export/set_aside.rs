@@ -106,7 +106,7 @@ impl SetAside {
         let key = key(text("pk"), text("sk"));
         let made_at = key
             .as_ref()
-            .and_then(|key| key.sk.parse::<EventId>().ok())
+            .and_then(|key| first_of(&key.sk))
             .map(EventId::made_at);
         let attributes = names(row.keys());
         let told = [
@@ -158,13 +158,20 @@ fn is_number(text: &str) -> bool {
     text.len() <= 40 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// The id of a row's first entry, from its sort key: `evt_…`, or `evt_…#` and a hash.
+fn first_of(sk: &str) -> Option<EventId> {
+    let (id, hash) = sk.split_once('#').unwrap_or((sk, ""));
+    let is_hash = hash.len() <= 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    id.parse().ok().filter(|_| is_hash)
+}
+
 /// A key of the form `PRJ#trail#day#shard` and `evt_…`.
 fn key(pk: Option<&str>, sk: Option<&str>) -> Option<RowKey> {
     let (pk, sk) = (pk?, sk?);
     let parts: Vec<&str> = pk.split('#').collect();
     let ours = matches!(parts.as_slice(), ["PRJ", trail, day, shard]
         if is_word(trail, 64) && is_word(day, 10) && is_word(shard, 2));
-    (ours && sk.parse::<EventId>().is_ok()).then(|| RowKey {
+    (ours && first_of(sk).is_some()).then(|| RowKey {
         pk: pk.to_owned(),
         sk: sk.to_owned(),
     })

@@ -1,8 +1,11 @@
 //! From profiles to what a sandbox starts with: at enqueue, and again at every start.
 //!
 //! Names, references and version ids only. The profiles are fetched by name, merged by the domain's
-//! pure rule, and each reference that the control plane can ask about is pinned to the version that
-//! is current now. The others are pinned by their profile.
+//! pure rule, and each reference that the control plane can ask about is pinned to its current
+//! version. The others are pinned by their profile.
+//!
+//! The current version may be what a backend said up to a minute ago. So a rotation may be seen
+//! that late. What is seen is recorded, and the sandbox gets exactly that: the version is pinned.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,19 +19,21 @@ use sealfleet_domain::identity::{Identity, Pin};
 use sealfleet_domain::reference::{ProfileRef, SecretUri};
 use sealfleet_domain::run::{Failure, Fresh, Mode, Run, Step};
 use sealfleet_ledger::{Error, Ledger};
-use sealfleet_versions::{Error as SecretsError, Versions};
+use sealfleet_versions::{Age, Error as SecretsError, Versions};
 
 /// Secrets that are described at once.
 const AT_ONCE: usize = 8;
 
-/// The versions of these addresses, as their backends have them now. Addresses whose versions the
+/// The versions of these addresses, as their backends have them. Addresses whose versions the
 /// control plane cannot ask for have none here.
 ///
 /// # Errors
 /// When one is not there, may not be described, or its backend does not answer.
 pub async fn pins(
     secrets: &Versions,
+    scope: &ProjectScope,
     uris: &BTreeSet<SecretUri>,
+    age: Age,
 ) -> Result<BTreeMap<SecretUri, Pin>, SecretsError> {
     let described = |uri: &&SecretUri| uri.declared().versions == Described;
     // Several keys of one secret are one question.
@@ -38,7 +43,10 @@ pub async fn pins(
         .map(|uri| (uri.scheme(), uri.name()))
         .collect();
     let told: BTreeMap<_, Pin> = stream::iter(names)
-        .map(async |(scheme, name)| Ok(((scheme, name), secrets.describe(scheme, name).await?)))
+        .map(async |(scheme, name)| {
+            let pin = secrets.describe(scope, scheme, name, age).await?;
+            Ok(((scheme, name), pin))
+        })
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
@@ -93,8 +101,22 @@ pub async fn at_start(
         .iter()
         .map(|secret| secret.uri.clone())
         .collect();
-    match pins(secrets, &uris).await {
-        Ok(pins) => Ok(Fresh::Identity(identity.pinned(&pins))),
+    let seen = async |age| {
+        let pins = pins(secrets, scope, &uris, age).await?;
+        Ok(identity.clone().pinned(&pins))
+    };
+    let then = enqueued.seen_by(step.spec.tool.as_ref());
+    let has_rotated = |now: &Identity| {
+        then.drift_to(now)
+            .is_some_and(|drift| !drift.rotated.is_empty())
+    };
+    // Perhaps the answer here is the older one. Drift is told only by what is current.
+    let now = match seen(Age::Recent).await {
+        Ok(now) if has_rotated(&now) => seen(Age::Now).await,
+        other => other,
+    };
+    match now {
+        Ok(now) => Ok(Fresh::Identity(now)),
         Err(SecretsError::Unavailable { detail, .. }) => Err(Error::Unavailable(detail)),
         Err(error) => Ok(Fresh::Refused(Failure::SecretUnavailable {
             detail: Failure::detail(&error.to_string()),

@@ -56,6 +56,15 @@ pub fn pace() -> Pace {
     }
 }
 
+/// Seconds for which a process may use what Secrets Manager said of a secret's version.
+#[must_use]
+pub fn secret_version_seconds() -> i64 {
+    setting("SEALFLEET_SECRET_VERSION_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(60)
+}
+
 /// Days for which a run is kept after its end, and with it what only serves it: leases, identities,
 /// idempotency keys.
 #[must_use]

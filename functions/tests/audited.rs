@@ -14,7 +14,7 @@ use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::run::{Fence, Run, StepState};
 use sealfleet_ledger::store::{Item, Table};
 use sealfleet_ledger::{
-    Added, Identities, RunRow, audit_entry_of_image, audit_entry_of_outbox, identity_of_image,
+    Added, Identities, RunRow, audit_entries_of_image, audit_entry_of_outbox, identity_of_image,
 };
 use sealfleet_test_fakes::ecs::Ecs;
 use sealfleet_test_fakes::memory::Changed;
@@ -94,8 +94,17 @@ impl Seen {
     }
 
     fn take(&mut self, changed: &[Changed]) -> Result<(), String> {
+        for change in changed {
+            let counts = change.key.pk.ends_with("#RATES");
+            let format = change.after.as_ref().map(|row| row.get("f"));
+            if !counts
+                && format.is_some_and(|format| format != Some(&AttributeValue::N("1".to_owned())))
+            {
+                return Err(format!("a row without its format: {}", change.key.pk));
+            }
+        }
         self.note_identities(changed);
-        let mut entries: Vec<AuditEntry> = changed.iter().filter_map(entry_of).collect();
+        let mut entries: Vec<AuditEntry> = changed.iter().flat_map(entries_of).collect();
         entries.retain(|entry| !self.in_runs.contains(&entry.event_id));
         for change in changed
             .iter()
@@ -210,13 +219,16 @@ fn leaves_outbox(change: &Changed) -> bool {
     change.key.pk.ends_with("#OUTBOX") && change.after.is_none()
 }
 
-/// The entry that a change puts into trail or outbox.
-fn entry_of(change: &Changed) -> Option<AuditEntry> {
-    let item = change.after.as_deref()?.clone();
+/// The entries that a change puts into trail or outbox.
+fn entries_of(change: &Changed) -> Vec<AuditEntry> {
+    let Some(item) = change.after.as_deref().cloned() else {
+        return Vec::new();
+    };
     if is_recorded(change) {
-        return Some(audit_entry_of_image(item).unwrap());
+        return audit_entries_of_image(item).unwrap();
     }
-    waits(change).then(|| audit_entry_of_outbox(item).unwrap())
+    let waits = waits(change).then(|| audit_entry_of_outbox(item).unwrap());
+    waits.into_iter().collect()
 }
 
 fn run(item: &Item, identities: &Identities) -> Run {
@@ -246,7 +258,8 @@ fn settled(mut run: Run) -> Run {
 
 #[test]
 fn a_write_that_no_list_names_is_not_exempt() {
-    let item = || std::sync::Arc::new(Item::default());
+    let format = AttributeValue::N("1".to_owned());
+    let item = || Arc::new(Item::from([("f".to_owned(), format.clone())]));
     let change = |pk: &str, before, after| Changed {
         table: Table::Ledger,
         key: sealfleet_ledger::store::Key {

@@ -16,5 +16,6 @@ mod repository;
 mod semantics;
 mod sweep;
 mod trail;
+mod versions;
 mod walk;
 mod world;

@@ -24,7 +24,7 @@ use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::sweep::{self, Swept};
 use sealfleet_hosts::Hosts;
 use sealfleet_ledger::store::{
-    DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
+    Consistency, DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
 };
 use sealfleet_ledger::{AuditFilter, Ledger, NewClaim};
 use sealfleet_test_fakes::memory::{Memory, Tables};
@@ -54,9 +54,14 @@ impl Slow {
 
 #[async_trait]
 impl Store for Slow {
-    async fn get(&self, table: Table, key: &Key) -> Result<Option<Item>, String> {
+    async fn get(
+        &self,
+        table: Table,
+        key: &Key,
+        consistency: Consistency,
+    ) -> Result<Option<Item>, String> {
         self.call().await;
-        self.memory.get(table, key).await
+        self.memory.get(table, key, consistency).await
     }
 
     async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {

@@ -517,6 +517,107 @@ async fn only_time_to_live_may_delete_a_run_and_only_one_that_has_ended() {
     assert_eq!(world.tampered(), 2);
 }
 
+impl World {
+    /// Runs that were cancelled one after the other, some milliseconds apart, and their records.
+    async fn cancelled_runs(&self, count: usize) -> Vec<EventRecord> {
+        let mut records = Vec::new();
+        for _ in 0..count {
+            let (_, changes) = self.cancelled_run().await;
+            records.extend(changes.iter().map(record));
+            self.stage.lock().time += 100;
+        }
+        records
+    }
+
+    fn rows(&self) -> usize {
+        self.stage.lock().tables.audit_rows()
+    }
+
+    /// The whole trail, `limit` entries a page.
+    async fn pages(&self, limit: usize) -> Vec<AuditEntry> {
+        let now = self.ledger.now();
+        let mut filter = AuditFilter::between(now.plus_seconds(-3600), now, limit);
+        let mut entries: Vec<AuditEntry> = Vec::new();
+        loop {
+            let page = self.ledger.audit(&Owner::Project(scope()), &filter).await;
+            let page = page.unwrap();
+            assert!(page.entries.len() <= limit);
+            entries.extend(page.entries);
+            let Some(after) = page.more_after else {
+                return entries;
+            };
+            assert!(filter.after < Some(after), "a page that leads nowhere");
+            filter.after = Some(after);
+        }
+    }
+}
+
+#[tokio::test]
+async fn entries_that_come_together_share_rows() {
+    let world = World::new();
+    let records = world.cancelled_runs(60).await;
+    let (odd, even): (Vec<_>, Vec<_>) = records
+        .chunks(2)
+        .map(<[EventRecord]>::to_vec)
+        .enumerate()
+        .partition(|(number, _)| number % 2 == 1);
+    let joined = |some: &[(usize, Vec<EventRecord>)]| -> Vec<EventRecord> {
+        some.iter()
+            .flat_map(|(_, records)| records.clone())
+            .collect()
+    };
+    // Rows of one partition whose times overlap.
+    for batch in [joined(&odd), joined(&even)] {
+        assert!(!world.comes_again(batch).await);
+    }
+    let rows = world.rows();
+    assert!(rows <= 40, "{rows} rows of 120 entries in 8 partitions");
+    for limit in [1, 3, 7, 1000] {
+        let entries = world.pages(limit).await;
+        assert_eq!(entries.len(), 120, "{limit} a page");
+        assert!(entries.is_sorted_by(|one, next| one.event_id < next.event_id));
+    }
+    let owner = Owner::Project(scope());
+    for entry in world.pages(1000).await {
+        let found = world.ledger.audit_entry(&owner, entry.event_id).await;
+        assert_eq!(found.unwrap(), entry);
+    }
+
+    // The same batch makes the same rows. A part of it makes others, and readers see no difference.
+    assert!(!world.comes_again(joined(&odd)).await);
+    assert_eq!(world.rows(), rows);
+    assert!(!world.comes_again(joined(&odd[..7])).await);
+    assert!(!world.comes_again(joined(&odd[7..])).await);
+    assert!(world.rows() > rows);
+    for limit in [1, 1000] {
+        assert_eq!(world.pages(limit).await.len(), 120, "{limit} a page");
+    }
+}
+
+#[tokio::test]
+async fn a_larger_batch_with_the_same_beginning_loses_nothing() {
+    let world = World::new();
+    let records = world.cancelled_runs(30).await;
+    for length in [2, 10, 60] {
+        assert!(!world.comes_again(records[..length].to_vec()).await);
+        assert_eq!(world.pages(1000).await.len(), length);
+    }
+}
+
+#[tokio::test]
+async fn a_row_holds_what_was_made_within_seconds() {
+    let world = World::new();
+    let (_, first) = world.cancelled_run().await;
+    world.stage.lock().time += 3_600_000;
+    let (_, second) = world.cancelled_run().await;
+    let records = first.iter().chain(&second).map(record).collect();
+    assert!(!world.comes_again(records).await);
+    let now = world.ledger.now();
+    let late = AuditFilter::between(now.plus_seconds(-60), now, 100);
+    let page = world.ledger.audit(&Owner::Project(scope()), &late).await;
+    assert_eq!(page.unwrap().entries.len(), 2);
+}
+
 /// The sample of `events/trail`, and what it must be: the records of a run that was cancelled.
 #[tokio::test]
 async fn the_sample_is_done() {

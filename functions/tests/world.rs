@@ -13,6 +13,7 @@ use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::credential::{Home, enrolment_key_text, token_text, worker_text};
 use sealfleet_domain::fleet::{EnrolmentKey, HostedPool, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::hash::SecretHash;
+use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::oidc::Issuers;
 use sealfleet_domain::profile::Content;
@@ -21,7 +22,7 @@ use sealfleet_domain::{EnrolmentKeyId, Owner, ProjectScope, TokenId, WorkerId};
 use sealfleet_functions::shared::auth::Oidc;
 use sealfleet_ledger::{Ledger, Registration};
 use sealfleet_oidc::Verifier;
-use sealfleet_test_fakes::ecs::{End, Status};
+use sealfleet_test_fakes::ecs::{End, Status, Task};
 use sealfleet_test_fakes::handlers::{Handlers, Invoke, Outcome, ledger};
 use sealfleet_test_fakes::memory::Tables;
 use sealfleet_test_fakes::random::Random;
@@ -450,6 +451,29 @@ impl World {
                 .collect()
         };
         self.handlers.invoke(Invoke::Batch(messages)).await;
+    }
+
+    /// A secret gets a new version.
+    pub fn rotate(&self, name: &str) {
+        let mut world = self.stage.lock();
+        *world.secrets.entry(name.to_owned()).or_insert(1) += 1;
+    }
+
+    /// Calls of handlers whose description contains `what`, since this was first called.
+    pub fn calls(&self, what: &str) -> usize {
+        let mut world = self.stage.lock();
+        let calls = world.schedule.get_or_insert_default().iter();
+        calls.filter(|call| call.contains(what)).count()
+    }
+
+    /// The secrets that ECS injects into the tasks so far, by claim.
+    pub fn injected(&self) -> BTreeMap<String, Vec<SecretRef>> {
+        let world = self.stage.lock();
+        let tasks = world.ecs.tasks.values();
+        let secrets = |task: &Task| world.ecs.definitions[&task.definition].secrets.clone();
+        tasks
+            .map(|task| (task.started_by.clone(), secrets(task)))
+            .collect()
     }
 
     /// Tasks that ECS was asked to run so far.

@@ -2,8 +2,9 @@
 //!
 //! The ledger's stream brings each change of a run's row with its old and new image. Its event
 //! source mapping lets only rows through whose old or new image carries `trail` = "1". Records of
-//! one row come in order, those of different rows in any order, and all of them at least once. An
-//! entry keeps its id, so a record that comes again changes nothing.
+//! one row come in order, those of different rows in any order, and all of them at least once. The
+//! entries of a batch go into as few rows as possible. A batch that comes again makes the same
+//! rows. A part of it may make others: readers show an entry once, by its id.
 //!
 //! Sealfleet only ever adds entries to a run's row, and moves full lists to rows of their own, that
 //! never change. So a record whose new entries do not extend the old ones, a changed row of moved
@@ -17,6 +18,7 @@ use std::collections::HashMap;
 use aws_lambda_events::event::dynamodb::{Event, EventRecord};
 use aws_lambda_events::event::streams::DynamoDbEventResponse;
 use aws_sdk_dynamodb::types::AttributeValue;
+use sealfleet_domain::audit::AuditEntry;
 use sealfleet_ledger::{Added, Error, Ledger, may_expire};
 
 use crate::shared::metrics::{Metric, Metrics};
@@ -41,13 +43,16 @@ pub struct Ports {
 /// When a table does not answer. The batch then comes again as a whole, which changes nothing of
 /// what was copied.
 pub async fn handle(ports: &Ports, event: Event) -> Result<DynamoDbEventResponse, Error> {
+    let mut entries = Vec::new();
     for record in event.records {
-        copy(ports, record).await?;
+        entries.extend(added(ports, record).await?);
     }
+    ports.ledger.add_to_trail(entries).await?;
     Ok(DynamoDbEventResponse::default())
 }
 
-async fn copy(ports: &Ports, record: EventRecord) -> Result<(), Error> {
+/// The entries that a record adds.
+async fn added(ports: &Ports, record: EventRecord) -> Result<Vec<AuditEntry>, Error> {
     let by_time_to_live = record
         .user_identity
         .is_some_and(|by| by.principal_id == TIME_TO_LIVE);
@@ -58,19 +63,19 @@ async fn copy(ports: &Ports, record: EventRecord) -> Result<(), Error> {
         if !(by_time_to_live && may_expire(&before)) {
             tampered(ports, run, "a row was deleted before its time");
         }
-        return Ok(());
+        return Ok(Vec::new());
     }
     let before = (!before.is_empty()).then_some(&before);
-    let copied = match Added::between(before, &after) {
-        Ok(added) => ports.ledger.copy_to_trail(added).await,
+    let whole = match Added::between(before, &after) {
+        Ok(added) => ports.ledger.whole_entries(added).await,
         Err(error) => Err(error),
     };
-    match copied {
+    match whole {
         Err(error @ Error::Unreadable(_)) => {
             tampered(ports, run, &error.to_string());
-            Ok(())
+            Ok(Vec::new())
         }
-        other => other,
+        whole => whole,
     }
 }
 

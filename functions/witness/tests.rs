@@ -116,7 +116,8 @@ impl World {
         let run_id = released(&ledger, &scope).await;
         let row = row_of(&store, run_id);
         let added = Added::between(None, &row).unwrap();
-        ledger.copy_to_trail(added).await.unwrap();
+        let entries = ledger.whole_entries(added).await.unwrap();
+        ledger.add_to_trail(entries).await.unwrap();
         let started_by = format!("healthcare/{run_id}/a/1");
         let task = TaskState {
             arn: format!("arn:aws:ecs:eu-west-1:111122223333:task/sealfleet/{TASK}"),

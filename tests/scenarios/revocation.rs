@@ -321,7 +321,9 @@ async fn operators_events(stack: &Stack, name: &str, what: &str) -> Outcome<Vec<
         .pages(Service::DynamoDb, "Scan", all, cursor, read)
         .await?;
     for row in rows {
-        events.extend(unpacked(&row["z"])?.as_array().cloned().unwrap_or_default());
+        for entry in unpacked(&row["z"])?.as_array().into_iter().flatten() {
+            events.extend(entry["events"].as_array().into_iter().flatten().cloned());
+        }
     }
     events.retain(|event| event["type"] == name && event.to_string().contains(what));
     Ok(events)

@@ -41,7 +41,7 @@ pub enum Command {
     /// Export a range of the trail again with your own AWS credentials, after the stream lost it
     ReExport(archive::ReExport),
     /// Copy entries of a project's runs to its trail again with your own AWS credentials, after the
-    /// ledger's stream lost them; entries that are there stay
+    /// ledger's stream lost them; each entry is still shown once
     Repair(repair::Repair),
 }
 

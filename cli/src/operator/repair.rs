@@ -1,10 +1,10 @@
-//! Copies entries of runs to the trail again: for when the ledger's stream lost them, since it keeps
-//! records for a day only.
+//! Copies entries of runs to the trail again: for when the ledger's stream lost them, since it
+//! keeps records for a day only.
 //!
 //! The entries still stand in the rows of the runs. An operator reads them with their own AWS
 //! credentials, and hands them to the `trail` function as the stream would have. So no role of the
 //! deployment may do more because of it, and entries are put by the one function that always puts
-//! them. Entries that are in the trail stay: an entry keeps its id.
+//! them. An entry keeps its id, so readers show it once, also if it was in the trail already.
 
 use std::sync::Arc;
 

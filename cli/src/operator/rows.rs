@@ -1,5 +1,5 @@
-//! Rows of the tables, decoded. Reads what the AWS CLI printed and asks nobody: whoever may read the
-//! table may decode it, and nobody else learns anything.
+//! Rows of the tables, decoded. Reads what the AWS CLI printed and asks nobody: whoever may read
+//! the table may decode it, and nobody else learns anything.
 
 use std::path::Path;
 

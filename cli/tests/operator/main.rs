@@ -495,7 +495,7 @@ fn rows_are_decoded_without_asking_anybody_and_act_on_no_terminal() {
     row["state"]["S"] = json!(hostile);
     let (_, out, _) = show(&row.to_string());
     assert!(
-        !out.contains(|letter| hostile.contains(letter) && !letter.is_ascii_graphic()),
+        !out.contains(|letter: char| hostile.contains(letter) && !letter.is_ascii_graphic()),
         "{out:?}"
     );
     assert_eq!(

@@ -1,27 +1,33 @@
 //! The audit trail: entries are added and read. Nothing here changes one. Entries of runs arrive
 //! from the rows of the runs (`trail`), others in the transactions that they record.
 //!
-//! A project's day is spread over eight partitions. All entries of one run are in the same one. An
-//! entry's sort key is its id, which sorts by time. So a period is a range of keys, and a cursor is
-//! the id of the last entry read. A page queries each partition of a day once. It shows entries up
-//! to the point where the shortest answer ends, because no partition can hold an unread entry
-//! before that point. So a reader gets each entry once, oldest first.
+//! A project's day is spread over eight partitions. All entries of one run are in the same one.
+//!
+//! A row holds one entry, or several that were copied together: up to `ROW_ENTRIES` of one
+//! partition, made within `ROW_SPAN`. Its sort key begins with the id of its first entry, and ids
+//! sort by time. So a period is a range of keys, read from `ROW_SPAN` before it, and a cursor is
+//! the id of the last entry read. A page reads each partition of a day. It shows entries up to the
+//! point where the shortest answer ends, because no partition can hold an unread entry before that
+//! point. So a reader gets each entry once, oldest first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sealfleet_domain::audit::{AuditEntry, Event};
+use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{EventId, Owner, ProfileRef, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::format;
 use crate::keys;
 use crate::ledger::{Ledger, expiry};
 use crate::packed::{pack, unpack};
-use crate::rows::{from_item, n, to_item, unwritten};
+use crate::rows::{n, row, text, unwritten};
 use crate::store::{Condition, Item, Key, Query, Range, Table, Write, WriteError};
 
 /// The most rows that one page reads, no matter how few of them match. This bounds its cost.
@@ -67,22 +73,38 @@ pub struct AuditPage {
     pub more_after: Option<EventId>,
 }
 
-/// The attribute of a row that holds the packed events.
-const EVENTS: &str = "z";
+/// Entries of one row at most.
+const ROW_ENTRIES: usize = 16;
+/// Milliseconds between the first and the last entry of a row at most.
+pub(crate) const ROW_SPAN: i64 = 5_000;
+/// Bytes of the entries of a row at most, before they are packed. A larger one has its own row.
+const ROW_BYTES: usize = 64 * 1024;
+/// Rows that are written at once.
+const WRITTEN_AT_ONCE: usize = 16;
+/// Rows that are read at once to find one entry.
+const SEARCHED_AT_ONCE: usize = 50;
 
-/// A row of the trail, beside its keys and its events.
+/// The attribute of a row that holds its packed entries.
+const ENTRIES: &str = "z";
+
+/// An entry as a row of the trail stores it. The trail is in the row's key.
 #[derive(Serialize, Deserialize)]
 struct EntryRow {
-    at: Timestamp,
+    id: EventId,
+    /// When it was made, where the id does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<Timestamp>,
     actor: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    run_id: Option<RunId>,
+    run: Option<RunId>,
+    events: Vec<Event>,
 }
 
 /// The rows read from one partition.
+#[derive(Default)]
 struct Slice {
     entries: Vec<AuditEntry>,
-    /// The last entry read. `None` when the partition was read to its end.
+    /// No unread entry is before this one. `None` when the partition was read to its end.
     until: Option<EventId>,
     rows: usize,
 }
@@ -108,6 +130,7 @@ impl AuditFilter {
     }
 
     fn matches(&self, entry: &AuditEntry) -> bool {
+        let within = self.from <= entry.at && entry.at <= self.to;
         let after = self.after.is_none_or(|after| entry.event_id > after);
         let run = self
             .run_id
@@ -116,7 +139,11 @@ impl AuditFilter {
             .actor
             .as_ref()
             .is_none_or(|actor| entry.actor == *actor);
-        after && run && actor && entry.events.iter().any(|event| self.event.matches(event))
+        within
+            && after
+            && run
+            && actor
+            && entry.events.iter().any(|event| self.event.matches(event))
     }
 }
 
@@ -140,23 +167,35 @@ impl EventFilter {
 }
 
 impl Ledger {
-    /// The write of an entry into the trail. Its events are packed: a row of more than 1 KB costs
-    /// twice as much.
-    fn entry_write(&self, entry: &AuditEntry) -> Result<Write, WriteError> {
-        let key = keys::audit_entry(&entry.project, entry.event_id, entry.run_id, entry.at);
-        let row = EntryRow {
-            at: entry.at,
+    /// The write of entries of one partition into the trail, as one row. They are packed: a row of
+    /// more than 1 KB costs twice as much.
+    ///
+    /// The key of several entries names them all. So the row of the same entries is there already,
+    /// and no row stands in the way of other entries.
+    fn row_write(&self, first: &AuditEntry, more: &[AuditEntry]) -> Result<Write, WriteError> {
+        let mut key = partition_of(first);
+        if !more.is_empty() {
+            let ids = more.iter().map(|entry| entry.event_id.to_string());
+            let ids: String = ids.collect();
+            let hash = sha256_hex(ids.as_bytes());
+            key.sk = format!("{}#{}", key.sk, hash.get(..16).unwrap_or_default());
+        }
+        let stored = |entry: &AuditEntry| EntryRow {
+            id: entry.event_id,
+            at: Some(entry.at).filter(|at| *at != entry.event_id.made_at()),
             actor: entry.actor.clone(),
-            run_id: entry.run_id,
+            run: entry.run_id,
+            events: entry.events.clone(),
         };
-        let mut item = to_item(&row, key)?;
-        let events = Blob::new(pack(&entry.events)?);
-        item.insert(EVENTS.to_owned(), AttributeValue::B(events));
-        let expires_at = n(expiry(entry.at, self.trail_days));
-        item.insert("expires_at".to_owned(), expires_at);
+        let rows: Vec<EntryRow> = std::iter::once(first).chain(more).map(stored).collect();
+        let expires_at = expiry(first.at, self.trail_days);
+        let attributes = [
+            (ENTRIES, AttributeValue::B(Blob::new(pack(&rows)?))),
+            ("expires_at", n(expires_at)),
+        ];
         Ok(Write::Put {
             table: Table::Audit,
-            item,
+            item: row(key, attributes),
             only_if: Condition::Absent,
         })
     }
@@ -171,14 +210,15 @@ impl Ledger {
         at: Timestamp,
     ) -> Result<Write, WriteError> {
         let event_id = EventId::new(self.ids.as_ref(), at);
-        self.entry_write(&AuditEntry {
+        let entry = AuditEntry {
             event_id,
             at,
             project: trail.to_owned(),
             actor: actor.to_owned(),
             run_id,
             events,
-        })
+        };
+        self.row_write(&entry, &[])
     }
 
     /// Records an external event of the time `at`. `event_id` is derived from the event's name in
@@ -202,13 +242,27 @@ impl Ledger {
             run_id: None,
             events,
         };
-        self.add_entry(&entry).await
+        let put = self.row_write(&entry, &[]).map_err(unwritten)?;
+        self.write_if(vec![put]).await
     }
 
-    /// Adds an entry to its trail. `false` when it is there already.
-    pub(crate) async fn add_entry(&self, entry: &AuditEntry) -> Result<bool, Error> {
-        let put = self.entry_write(entry).map_err(unwritten)?;
-        self.write_if(vec![put]).await
+    /// Adds entries to their trails, several in a row where they belong together. Rows that are
+    /// there already stay.
+    ///
+    /// # Errors
+    /// When the tables do not answer. Some may have been added.
+    pub async fn add_to_trail(&self, entries: Vec<AuditEntry>) -> Result<(), Error> {
+        let mut writes = Vec::new();
+        for entries in rows_of(entries) {
+            if let Some((first, more)) = entries.split_first() {
+                writes.push(self.row_write(first, more).map_err(unwritten)?);
+            }
+        }
+        stream::iter(writes)
+            .map(|put| self.write_if(vec![put]))
+            .buffer_unordered(WRITTEN_AT_ONCE)
+            .try_for_each(async |_| Ok(()))
+            .await
     }
 
     /// The write of an entry in the operators' own trail.
@@ -283,9 +337,7 @@ impl Ledger {
             return Ok(Vec::new());
         };
         let mut entries = self.entries_of_run(scope, run_id).await?;
-        entries.retain(|entry| {
-            filter.from <= entry.at && entry.at <= filter.to && filter.matches(entry)
-        });
+        entries.retain(|entry| filter.matches(entry));
         Ok(entries)
     }
 
@@ -296,18 +348,38 @@ impl Ledger {
     pub async fn audit_entry(&self, owner: &Owner, id: EventId) -> Result<AuditEntry, Error> {
         // The partition depends on the entry's run, which the caller need not know.
         let day = id.made_at().day();
-        let rows = (0..keys::SHARDS).map(async |shard| {
-            let key = Key {
-                pk: keys::audit_day(owner.trail(), &day, shard),
-                sk: id.to_string(),
-            };
-            self.store
-                .get(Table::Audit, &key)
-                .await
-                .map_err(Error::Unavailable)
-        });
-        let found = try_join_all(rows).await?.into_iter().flatten().next();
-        audit_entry_of_image(found.ok_or(Error::NotFound)?)
+        let each = (0..keys::SHARDS)
+            .map(|shard| self.entry_in(keys::audit_day(owner.trail(), &day, shard), id));
+        let found = try_join_all(each).await?.into_iter().flatten().next();
+        found.ok_or(Error::NotFound)
+    }
+
+    /// Finds an entry in a partition: its row begins with it, or shortly before it.
+    async fn entry_in(&self, pk: String, id: EventId) -> Result<Option<AuditEntry>, Error> {
+        let query = Query {
+            table: Table::Audit,
+            pk,
+            range: Range::Between(first_key(id.made_at()), last_key(id)),
+            backwards: true,
+            limit: SEARCHED_AT_ONCE,
+            consistent: true,
+            only: None,
+        };
+        let mut after = None;
+        loop {
+            let page = self.store.query(&query, after.as_deref()).await;
+            let page = page.map_err(Error::Unavailable)?;
+            for item in page.items {
+                let entries = audit_entries_of_image(item)?;
+                if let Some(found) = entries.into_iter().find(|entry| entry.event_id == id) {
+                    return Ok(Some(found));
+                }
+            }
+            after = page.more_after;
+            if after.is_none() {
+                return Ok(None);
+            }
+        }
     }
 
     async fn audit_of_day(
@@ -329,50 +401,47 @@ impl Ledger {
         .await
     }
 
-    /// Reads one partition for a page, by one query.
+    /// Reads one partition for a page: by one query, or by as many as it takes to come beyond what
+    /// the page before has shown.
     async fn audit_slice(&self, pk: String, filter: &AuditFilter) -> Result<Slice, Error> {
         let at_once = if filter.is_narrow() {
             SCANNED_AT_ONCE.max(filter.limit)
         } else {
             filter.limit
         };
-        let from = filter
-            .after
-            .map(|after| after.to_string())
-            .max(Some(first_id(filter.from)))
-            .unwrap_or_default();
+        let made_at = filter.after.map(EventId::made_at);
+        let start = made_at.map_or(filter.from, |at| at.max(filter.from));
         let query = Query {
             table: Table::Audit,
             pk,
-            range: Range::Between(from, last_id(filter.to)),
+            range: Range::Between(first_key(start), last_id(filter.to)),
             backwards: false,
             // One more, because the first row may be the one that the previous page ended with.
             limit: at_once.saturating_add(1),
             consistent: true,
             only: None,
         };
-        let rows = self
-            .store
-            .query(&query, None)
-            .await
-            .map_err(Error::Unavailable)?;
-        let until = rows.more_after.map(|sk| sk.parse()).transpose();
-        let until =
-            until.map_err(|_| Error::Unreadable("an audit row with a foreign key".to_owned()))?;
-        let read = rows.items.len();
-        let entries = rows
-            .items
-            .into_iter()
-            .map(audit_entry_of_image)
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Slice {
-            entries: entries
-                .into_iter()
-                .filter(|entry| filter.matches(entry))
-                .collect(),
-            until,
-            rows: read,
-        })
+        let mut slice = Slice::default();
+        let mut after = None;
+        loop {
+            let page = self.store.query(&query, after.as_deref()).await;
+            let page = page.map_err(Error::Unavailable)?;
+            slice.rows += page.items.len();
+            for item in page.items {
+                let entries = audit_entries_of_image(item)?.into_iter();
+                slice
+                    .entries
+                    .extend(entries.filter(|entry| filter.matches(entry)));
+            }
+            after = page.more_after;
+            slice.until = after.as_deref().map(first_of).transpose()?;
+            let is_beyond = |until: EventId| {
+                until.made_at() >= start && filter.after.is_none_or(|after| until > after)
+            };
+            if slice.until.is_none_or(is_beyond) {
+                return Ok(slice);
+            }
+        }
     }
 }
 
@@ -382,35 +451,88 @@ pub fn audit_shard_of(entry: &AuditEntry) -> u8 {
     keys::audit_shard(entry.event_id, entry.run_id)
 }
 
-/// Reads an entry from its row, as the table or its stream shows it.
+/// Reads the entries of a row, as the table or its stream shows it. Never empty.
 ///
 /// # Errors
-/// When the row is not an entry.
-pub fn audit_entry_of_image(mut item: Item) -> Result<AuditEntry, Error> {
-    let text =
-        |item: &Item, name: &str| item.get(name).and_then(|value| value.as_s().ok().cloned());
+/// When the row holds something else.
+pub fn audit_entries_of_image(item: Item) -> Result<Vec<AuditEntry>, Error> {
+    let unreadable = |what: &str| Error::Unreadable(format!("an audit row {what}"));
+    format::check(&item)?;
     let (Some(pk), Some(sk)) = (text(&item, "pk"), text(&item, "sk")) else {
-        return Err(Error::Unreadable("an audit row without a key".to_owned()));
+        return Err(unreadable("without a key"));
     };
-    let trail = keys::trail_of_audit(&pk)
-        .ok_or_else(|| Error::Unreadable("an audit row with a foreign key".to_owned()))?;
-    let event_id = sk
-        .parse()
-        .map_err(|_| Error::Unreadable("an audit row with a foreign key".to_owned()))?;
-    let events = item
-        .remove(EVENTS)
-        .and_then(|value| value.as_b().ok().cloned())
-        .ok_or_else(|| Error::Unreadable("an audit row without events".to_owned()))?;
-    let project = trail.to_owned();
-    let row: EntryRow = from_item(item)?;
-    Ok(AuditEntry {
-        event_id,
-        at: row.at,
-        project,
-        actor: row.actor,
-        run_id: row.run_id,
-        events: unpack(events.as_ref())?,
-    })
+    let trail = keys::trail_of_audit(pk).ok_or_else(|| unreadable("with a foreign key"))?;
+    let first = first_of(sk)?;
+    let packed = item.get(ENTRIES).and_then(|value| value.as_b().ok());
+    let packed = packed.ok_or_else(|| unreadable("without entries"))?;
+    let rows: Vec<EntryRow> = unpack(packed.as_ref())?;
+    let entries: Vec<AuditEntry> = rows
+        .into_iter()
+        .map(|row| AuditEntry {
+            event_id: row.id,
+            at: row.at.unwrap_or_else(|| row.id.made_at()),
+            project: trail.to_owned(),
+            actor: row.actor,
+            run_id: row.run,
+            events: row.events,
+        })
+        .collect();
+    let is_first = entries.first().map(|entry| entry.event_id) == Some(first);
+    if !is_first || entries.iter().any(|entry| partition_of(entry).pk != pk) {
+        return Err(unreadable("with entries of another"));
+    }
+    Ok(entries)
+}
+
+/// The partition of an entry, and the key of a row of its own.
+fn partition_of(entry: &AuditEntry) -> Key {
+    keys::audit_entry(&entry.project, entry.event_id, entry.run_id, entry.at)
+}
+
+/// Cuts entries into rows: those of one partition, in order, as close together as a row allows.
+fn rows_of(entries: Vec<AuditEntry>) -> Vec<Vec<AuditEntry>> {
+    let mut partitions: BTreeMap<String, BTreeMap<EventId, AuditEntry>> = BTreeMap::new();
+    for entry in entries {
+        let partition = partitions.entry(partition_of(&entry).pk).or_default();
+        partition.insert(entry.event_id, entry);
+    }
+    let mut rows = Vec::new();
+    for partition in partitions.into_values() {
+        let mut row: Vec<AuditEntry> = Vec::new();
+        let mut bytes = 0;
+        for entry in partition.into_values() {
+            let more = serde_json::to_vec(&entry.events).map_or(ROW_BYTES, |json| json.len());
+            let is_near = row.first().is_none_or(|first| {
+                entry.event_id.made_at().millis() - first.event_id.made_at().millis() <= ROW_SPAN
+            });
+            if row.len() == ROW_ENTRIES || !is_near || bytes + more > ROW_BYTES {
+                rows.push(std::mem::take(&mut row));
+                bytes = 0;
+            }
+            bytes += more;
+            row.push(entry);
+        }
+        rows.push(row);
+    }
+    rows
+}
+
+/// The id of the first entry of a row, from its sort key.
+fn first_of(sk: &str) -> Result<EventId, Error> {
+    let id = sk.split_once('#').map_or(sk, |(id, _)| id);
+    id.parse()
+        .map_err(|_| Error::Unreadable("an audit row with a foreign key".to_owned()))
+}
+
+/// The smallest sort key of a row that may hold an entry of this time.
+pub(crate) fn first_key(at: Timestamp) -> String {
+    first_id(Timestamp::from_millis(at.millis().saturating_sub(ROW_SPAN)))
+}
+
+/// A sort key after those of all rows that begin with this entry.
+fn last_key(id: EventId) -> String {
+    // The letter after `#`.
+    format!("{id}$")
 }
 
 /// The earliest time at which an entry after this one can exist.
@@ -424,7 +546,7 @@ fn beyond(after: EventId) -> Timestamp {
 }
 
 /// The smallest id with this time.
-pub(crate) fn first_id(at: Timestamp) -> String {
+fn first_id(at: Timestamp) -> String {
     id_of(at, 0x7000, 0x8000_0000_0000_0000)
 }
 

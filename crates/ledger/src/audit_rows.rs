@@ -2,7 +2,7 @@
 
 use sealfleet_domain::Timestamp;
 
-use crate::audit::{first_id, last_id};
+use crate::audit::{first_key, last_id};
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
@@ -12,8 +12,8 @@ use crate::store::{Item, Query, Range, Table};
 pub const AUDIT_SHARDS: u8 = keys::SHARDS;
 
 impl Ledger {
-    /// Up to `limit` rows of one shard of a trail's day, in order. Includes rows of the given
-    /// period that come after the given sort key.
+    /// Up to `limit` rows of one shard of a trail's day, in order: those that may hold entries of
+    /// the given period, after the given sort key. They may hold earlier and later ones, too.
     ///
     /// # Errors
     /// When the table does not answer.
@@ -29,7 +29,7 @@ impl Ledger {
         let query = Query {
             table: Table::Audit,
             pk: keys::audit_day(trail, day, shard),
-            range: Range::Between(first_id(from), last_id(to)),
+            range: Range::Between(first_key(from), last_id(to)),
             backwards: false,
             limit,
             consistent: true,

@@ -14,7 +14,8 @@ use sealfleet_domain::audit::Event;
 use sealfleet_domain::fleet::Worker;
 use sealfleet_domain::revocation::Revoked;
 use sealfleet_domain::run::{
-    Change, Claimant, Executor, Failure, Fence, Fresh, Handle, Outcome, Pace, Run, StepState,
+    Change, Claimant, Executor, Failure, Fence, Fresh, Handle, Outcome, Pace, Refusal, Run,
+    StepState,
 };
 use sealfleet_domain::{ProjectScope, RunId, StepId, WorkerId};
 
@@ -110,8 +111,11 @@ impl Ledger {
             .fold(0_u32, |sum, byte| (sum << 8) | u32::from(*byte));
         let mut slot = chance % slots;
         let actor = claim.actor();
-        for attempt in 0..5 {
-            let stored = self.stored_run(scope, run_id).await?;
+        let mut stored = self.glimpsed_run(scope, run_id).await?;
+        for attempt in 0..6 {
+            if stored.is_stale && stored.run.claimable(step_id, worker).is_err() {
+                stored = self.stored_run(scope, run_id).await?;
+            }
             stored.run.claimable(step_id, worker)?;
             let fresh = fresh(&stored.run).await?;
             let rule = |run: &mut Run, now| {
@@ -142,8 +146,10 @@ impl Ledger {
                             .ok_or(Error::AtCapacity(slots))?,
                     };
                 }
+                Attempt::Stale => {}
                 Attempt::Overtaken => self.back_off(attempt).await,
             }
+            stored = self.stored_run(scope, run_id).await?;
         }
         Err(Error::Contended)
     }
@@ -281,8 +287,11 @@ impl Ledger {
             resolved,
             pace,
         } = ready;
-        for attempt in 0..5 {
-            let stored = self.stored_run(scope, *run_id).await?;
+        let mut stored = self.glimpsed_run(scope, *run_id).await?;
+        for attempt in 0..6 {
+            if stored.is_stale && may_start(ready, &stored.run).is_err() {
+                stored = self.stored_run(scope, *run_id).await?;
+            }
             let revoked = self.revoked_at_start(ready, &stored.run).await?;
             let rule = |run: &mut Run, now| match &revoked {
                 Some(revoked) => run.abort_start(step_id, *fence, revoked.clone(), *pace, now),
@@ -295,8 +304,10 @@ impl Ledger {
                         None => Start::Running(*done),
                     });
                 }
+                Attempt::Stale => {}
                 Attempt::SlotTaken | Attempt::Overtaken => self.back_off(attempt).await,
             }
+            stored = self.stored_run(scope, *run_id).await?;
         }
         Err(Error::Contended)
     }
@@ -307,14 +318,7 @@ impl Ledger {
         run: &Run,
     ) -> Result<Option<Revoked>, Error> {
         // A caller that may not start the step may not end it either.
-        let mut trial = run.clone();
-        trial.start(
-            ready.step_id,
-            ready.holder,
-            ready.fence,
-            Some(ready.handle.clone()),
-            ready.resolved,
-        )?;
+        may_start(ready, run)?;
         let step = run.step(ready.step_id)?;
         match run.identity_of(step) {
             Some(identity) if matches!(step.state, StepState::Leased(_)) => {
@@ -342,4 +346,18 @@ impl Ledger {
         };
         self.record(scope, actor, Some(run_id), vec![event]).await
     }
+}
+
+/// Whether the step machine lets the sandbox start, whatever is revoked.
+fn may_start(ready: &StartedSandbox<'_>, run: &Run) -> Result<(), Refusal> {
+    let handle = Some(ready.handle.clone());
+    run.clone()
+        .start(
+            ready.step_id,
+            ready.holder,
+            ready.fence,
+            handle,
+            ready.resolved,
+        )
+        .map(drop)
 }

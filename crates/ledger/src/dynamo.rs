@@ -21,8 +21,8 @@ use aws_sdk_dynamodb::types::{
 use sealfleet_domain::cause::chain;
 
 use crate::store::{
-    Condition, DueRow, DueRows, Edit, Item, Key, Meter, Query, Range, Rows, Store, Table, Test,
-    Write, WriteError,
+    Condition, Consistency, DueRow, DueRows, Edit, Item, Key, Meter, Query, Range, Rows, Store,
+    Table, Test, Write, WriteError,
 };
 
 #[derive(Clone, Debug)]
@@ -280,13 +280,18 @@ impl Dynamo {
 
 #[async_trait]
 impl Store for Dynamo {
-    async fn get(&self, table: Table, key: &Key) -> Result<Option<Item>, String> {
+    async fn get(
+        &self,
+        table: Table,
+        key: &Key,
+        consistency: Consistency,
+    ) -> Result<Option<Item>, String> {
         let output = self
             .client
             .get_item()
             .table_name(self.name(table))
             .set_key(Some(item_key(key.clone())))
-            .consistent_read(true)
+            .consistent_read(consistency == Consistency::Strong)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await

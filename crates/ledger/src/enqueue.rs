@@ -16,7 +16,7 @@ use crate::keys;
 use crate::ledger::Ledger;
 use crate::rows::{n, number, row, text, unwritten};
 use crate::run_rows::{PLAN_BYTES, new_row, plan_of};
-use crate::store::{Condition, Item};
+use crate::store::{Condition, Consistency, Item};
 
 /// An idempotency key and a hash of the request that it stands for.
 #[derive(Clone, Debug)]
@@ -44,7 +44,8 @@ pub enum Enqueued {
 }
 
 impl Ledger {
-    /// What the same request has come to with this key.
+    /// What the same request has come to with this key. May miss a request of the last second:
+    /// [`Ledger::enqueue`] finds that one.
     ///
     /// # Errors
     /// [`Error::IdempotencyMismatch`], or the tables do not answer.
@@ -53,8 +54,17 @@ impl Ledger {
         scope: &ProjectScope,
         idempotency: &Idempotency,
     ) -> Result<Before, Error> {
+        self.before(scope, idempotency, Consistency::Eventual).await
+    }
+
+    async fn before(
+        &self,
+        scope: &ProjectScope,
+        idempotency: &Idempotency,
+        consistency: Consistency,
+    ) -> Result<Before, Error> {
         let key = keys::idempotency(scope, &idempotency.key);
-        let Some(item) = self.row(&key).await? else {
+        let Some(item) = self.row_as(&key, consistency).await? else {
             return Ok(Before::Nothing);
         };
         let expires_at = number(&item, "expires_at");
@@ -137,7 +147,7 @@ impl Ledger {
             if self.put_if(item, only_if).await? {
                 return Ok(Before::Nothing);
             }
-            match self.enqueued_before(scope, idempotency).await? {
+            match self.before(scope, idempotency, Consistency::Strong).await? {
                 Before::Nothing => self.back_off(attempt).await,
                 before => return Ok(before),
             }

@@ -3,7 +3,7 @@
 //! A transition of a run appends its audit entry to a list in the run's own row, in the same
 //! write. So no state changes and no secret is released without its entry, and no second table can
 //! fail in between. The `trail` function copies new entries from the ledger's stream to the audit
-//! table, about a second later.
+//! table, a second or two later.
 //!
 //! An entry stores its id, its actor and its events. The project, the run and the time follow from
 //! the row and the id. Events that list what a sandbox sees name the identity by its hash.

@@ -401,7 +401,7 @@ impl Ledger {
             .await?;
         Ok(match attempt {
             Attempt::Done(done) => Aborted::Done(done),
-            Attempt::SlotTaken | Attempt::Overtaken => Aborted::Overtaken,
+            Attempt::Stale | Attempt::SlotTaken | Attempt::Overtaken => Aborted::Overtaken,
         })
     }
 

@@ -19,6 +19,7 @@ use sealfleet_domain::run::{Run, Step};
 use sealfleet_domain::{ProjectScope, StepId};
 
 use crate::error::Error;
+use crate::format;
 use crate::keys;
 use crate::ledger::Ledger;
 use crate::packed::{pack, unpack};
@@ -58,6 +59,7 @@ fn fresh(step: &Step) -> Option<&Identity> {
 /// # Errors
 /// When the row does not hold one.
 pub fn identity_of_image(item: &Item) -> Result<Identity, Error> {
+    format::check(item)?;
     let packed = item
         .get(PACKED)
         .and_then(|value| value.as_b().ok())

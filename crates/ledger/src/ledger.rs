@@ -6,9 +6,10 @@ use sealfleet_domain::audit::Event;
 use sealfleet_domain::{Clock, IdSource, ProjectScope, Timestamp};
 
 use crate::error::Error;
+use crate::format::Formatted;
 use crate::remembered::Remembered;
 use crate::rows::unwritten;
-use crate::store::{Condition, Item, Key, Store, Table, Write, WriteError};
+use crate::store::{Condition, Consistency, Item, Key, Store, Table, Write, WriteError};
 
 /// Seconds in a day.
 const DAY: i64 = 24 * 3600;
@@ -39,7 +40,7 @@ impl Ledger {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
         Self {
-            store,
+            store: Arc::new(Formatted(store)),
             clock,
             ids,
             watch: None,
@@ -83,7 +84,16 @@ impl Ledger {
 
     /// Reads a row of the ledger. Sees all writes that were acknowledged before.
     pub(crate) async fn row(&self, key: &Key) -> Result<Option<Item>, Error> {
-        let row = self.store.get(Table::Ledger, key).await;
+        self.row_as(key, Consistency::Strong).await
+    }
+
+    /// Reads a row of the ledger, as current as `consistency` says.
+    pub(crate) async fn row_as(
+        &self,
+        key: &Key,
+        consistency: Consistency,
+    ) -> Result<Option<Item>, Error> {
+        let row = self.store.get(Table::Ledger, key, consistency).await;
         row.map_err(Error::Unavailable)
     }
 

@@ -17,6 +17,7 @@ mod entries;
 mod error;
 mod fan_outs;
 mod fleet;
+mod format;
 mod identities;
 mod keys;
 mod leases;
@@ -38,7 +39,7 @@ mod tokens;
 mod trail;
 mod transition;
 
-pub use audit::{AuditFilter, AuditPage, EventFilter, audit_entry_of_image, audit_shard_of};
+pub use audit::{AuditFilter, AuditPage, EventFilter, audit_entries_of_image, audit_shard_of};
 pub use audit_rows::AUDIT_SHARDS;
 pub use claim::{Claimed, NewClaim, Start, StartedSandbox};
 pub use due::{Due, DuePage, DueRun, due_shards};

@@ -182,5 +182,9 @@ fn arrived(mut row: Item) -> Result<Item, Error> {
 /// # Errors
 /// When the row does not hold one.
 pub fn audit_entry_of_outbox(row: Item) -> Result<sealfleet_domain::audit::AuditEntry, Error> {
-    crate::audit::audit_entry_of_image(arrived(row)?)
+    let mut entries = crate::audit::audit_entries_of_image(arrived(row)?)?;
+    entries
+        .pop()
+        .filter(|_| entries.is_empty())
+        .ok_or_else(|| Error::Unreadable("a row of the outbox with several entries".to_owned()))
 }

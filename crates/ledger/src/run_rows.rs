@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entries::{self, ENTRIES};
 use crate::error::Error;
+use crate::format;
 use crate::identities::{Hashes, Identities};
 use crate::keys;
 use crate::packed::{pack, unpack};
@@ -43,8 +44,6 @@ use crate::remembered::IdentityHash;
 use crate::rows::{n, number, row, text};
 use crate::store::{Condition, Edit, Item, Table, Test, Write, WriteError};
 
-/// The number of this format.
-const FORMAT: u32 = 1;
 /// The attribute that lets a row through the `trail` function's filter, and its value.
 const MARK: &str = "trail";
 const MARKED: &str = "1";
@@ -113,11 +112,7 @@ impl RunRow {
     /// When the row is not a run of a known format.
     pub fn of_image(item: &Item) -> Result<Self, Error> {
         let unreadable = |what: &str| Error::Unreadable(format!("a run without {what}"));
-        if number(item, "f") != Some(i64::from(FORMAT)) {
-            return Err(Error::Unreadable(
-                "a run of another format than this release reads".to_owned(),
-            ));
-        }
+        format::check(item)?;
         let run_id = text(item, "sk")
             .and_then(|sk| sk.parse().ok())
             .ok_or_else(|| unreadable("an id"))?;
@@ -312,7 +307,6 @@ pub(crate) fn new_row(
     let key = keys::run(scope, run.run_id);
     let state = run.state().name().to_owned();
     let attributes = [
-        ("f", n(FORMAT)),
         ("v", n(1)),
         ("left", n(left(run))),
         (MARK, AttributeValue::S(MARKED.to_owned())),

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::entries::{self, ENTRIES, StoredEntry};
 use crate::error::Error;
+use crate::format;
 use crate::identities::{hash_of, identity_of_image};
 use crate::packed::unpack;
 use crate::remembered::IdentityHash;
@@ -42,6 +43,7 @@ fn item(row: Value) -> Result<Item, Error> {
     let item: serde_dynamo::Item = serde_json::from_value(row)
         .map_err(|error| Error::Unreadable(format!("no row in DynamoDB's JSON: {error}")))?;
     let item = Item::from(item);
+    format::check(&item)?;
     match (text(&item, "pk"), text(&item, "sk")) {
         (Some(_), Some(_)) => Ok(item),
         _ => Err(Error::Unreadable("a row without `pk` and `sk`".to_owned())),

@@ -186,10 +186,24 @@ pub struct DueRows {
     pub more_after: Option<DueRow>,
 }
 
+/// How current a read of one row is (DynamoDB's "read consistency").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consistency {
+    /// It sees all writes that were acknowledged before.
+    Strong,
+    /// It may miss the newest writes, and costs half as much.
+    Eventual,
+}
+
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Reads one row. Sees all writes that were acknowledged before.
-    async fn get(&self, table: Table, key: &Key) -> Result<Option<Item>, String>;
+    /// Reads one row.
+    async fn get(
+        &self,
+        table: Table,
+        key: &Key,
+        consistency: Consistency,
+    ) -> Result<Option<Item>, String>;
     /// Reads rows of one partition that come after `after`.
     async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String>;
     /// Reads rows of the due index up to `until`, in milliseconds, earliest first, that come after

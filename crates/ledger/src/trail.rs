@@ -1,8 +1,9 @@
 //! From the rows of runs to the trail.
 //!
 //! A run's entries are decided and stored in its own row (`entries`). The `trail` function reads
-//! the ledger's stream and copies what each write added. An entry keeps its id, so copying it twice
-//! changes nothing. The trail of one run is read from the run itself, without this delay.
+//! the ledger's stream and copies what each write added, several entries in a row (`audit`). An
+//! entry keeps its id, so readers show it once, however often it was copied. The trail of one run
+//! is read from the run itself, without this delay.
 //!
 //! The stream keeps a record for a day. What it lost still stands in the rows of the runs, for as
 //! long as they are kept: [`Ledger::entries_again`] reads it, as records of the stream tell it.
@@ -102,17 +103,13 @@ impl Ledger {
         Ok(again)
     }
 
-    /// Copies entries that a write added to a run's row to the audit table. Those that are there
-    /// stay.
+    /// The entries that a write added to a run's row, with the identities that they name.
     ///
     /// # Errors
-    /// When the tables do not answer, or an entry's identity is not stored.
-    pub async fn copy_to_trail(&self, added: Added) -> Result<(), Error> {
+    /// [`Error::Unreadable`] when an identity is not stored, or the tables do not answer.
+    pub async fn whole_entries(&self, added: Added) -> Result<Vec<AuditEntry>, Error> {
         let identities = self.load_identities(added.scope(), added.names()).await?;
-        for entry in added.entries(&identities)? {
-            self.add_entry(&entry).await?;
-        }
-        Ok(())
+        added.entries(&identities)
     }
 
     /// All entries in a run's row, and those that were moved out of it. Empty when there is no such

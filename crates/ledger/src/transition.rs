@@ -25,7 +25,7 @@ use crate::leases;
 use crate::ledger::{Ledger, expiry};
 use crate::rows::unwritten;
 use crate::run_rows::{self, Changing, MOVE_BYTES, Raw, RunRow};
-use crate::store::{Item as Row, Write, WriteError};
+use crate::store::{Consistency, Item as Row, Write, WriteError};
 
 /// Attempts at a transition that other writers keep overtaking.
 pub(crate) const TRIES: u32 = 12;
@@ -45,6 +45,9 @@ pub struct Transitioned {
 /// The result of one attempt at a transition.
 pub(crate) enum Attempt {
     Done(Box<Transitioned>),
+    /// Nothing was written, and the run may have been read as it was before. It must be decided
+    /// again by a strong read.
+    Stale,
     /// Another lease has taken the holder's slot.
     SlotTaken,
     /// Somebody else changed the same steps first.
@@ -55,6 +58,8 @@ pub(crate) enum Attempt {
 pub(crate) struct Stored {
     pub run: Run,
     raw: Raw,
+    /// Whether it may miss the newest writes.
+    pub is_stale: bool,
 }
 
 impl Ledger {
@@ -70,12 +75,14 @@ impl Ledger {
         actor: &str,
         mut rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
     ) -> Result<Transitioned, Error> {
+        let mut stored = self.glimpsed_run(scope, run_id).await?;
         for attempt in 0..TRIES {
-            let stored = self.stored_run(scope, run_id).await?;
             match self.apply(scope, &stored, actor, &mut rule).await? {
                 Attempt::Done(done) => return Ok(*done),
+                Attempt::Stale => {}
                 Attempt::SlotTaken | Attempt::Overtaken => self.back_off(attempt).await,
             }
+            stored = self.stored_run(scope, run_id).await?;
         }
         Err(Error::Contended)
     }
@@ -103,8 +110,14 @@ impl Ledger {
     ) -> Result<Attempt, Error> {
         let now = self.now();
         let mut run = stored.run.clone();
-        let change = rule(&mut run, now)?;
+        let change = match rule(&mut run, now) {
+            Err(_) if stored.is_stale => return Ok(Attempt::Stale),
+            decided => decided?,
+        };
         if !stored.is_changed(&run, &change) {
+            if stored.is_stale {
+                return Ok(Attempt::Stale);
+            }
             return Ok(Attempt::Done(Box::new(Transitioned { run, change })));
         }
         if stored.raw.entry_bytes > MOVE_BYTES {
@@ -231,13 +244,36 @@ impl Ledger {
         self.read_run(scope, &item).await
     }
 
+    /// Reads a run at half the price, perhaps without the newest writes to it. That is good enough
+    /// to write by, because the write's conditions hold only if what the rule used is still true.
+    /// What is refused, or needs no write, is decided again by a strong read.
+    pub(crate) async fn glimpsed_run(
+        &self,
+        scope: &ProjectScope,
+        run_id: RunId,
+    ) -> Result<Stored, Error> {
+        let key = keys::run(scope, run_id);
+        let Some(item) = self.row_as(&key, Consistency::Eventual).await? else {
+            return self.stored_run(scope, run_id).await;
+        };
+        let stored = self.read_run(scope, &item).await?;
+        Ok(Stored {
+            is_stale: true,
+            ..stored
+        })
+    }
+
     /// Reads a run from its row, with the identities that it names.
     pub(crate) async fn read_run(&self, scope: &ProjectScope, item: &Row) -> Result<Stored, Error> {
         let mut row = RunRow::of_image(item)?;
         let identities = self.load_identities(scope, row.names()).await?;
         let raw = std::mem::take(&mut row.raw);
         let run = row.run(&identities)?;
-        Ok(Stored { run, raw })
+        Ok(Stored {
+            run,
+            raw,
+            is_stale: false,
+        })
     }
 
     /// Writes an audit entry for events that change no row, such as a refusal.

@@ -5,9 +5,15 @@
 //! module with a [`SecretVersions`] of its scheme; a deployment has a [`Versions`] of them.
 
 mod aws_sm;
+mod known;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use sealfleet_domain::identity::Pin;
+use sealfleet_domain::{Clock, ProjectScope};
+
+use crate::known::{Known, Question};
 
 pub use crate::aws_sm::{AskedSecret, SecretOwner, SecretsManager};
 
@@ -43,35 +49,80 @@ pub trait SecretVersions: Send + Sync {
     async fn describe(&self, name: &str) -> Result<Pin, Error>;
 }
 
+/// How old an answer may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Age {
+    /// As old as [`Versions::kept_for`] says.
+    Recent,
+    /// Given now.
+    Now,
+}
+
 /// The backends that a deployment can ask.
 #[derive(Default)]
-pub struct Versions(Vec<Box<dyn SecretVersions>>);
+pub struct Versions {
+    backends: Vec<Box<dyn SecretVersions>>,
+    known: Option<Known>,
+}
 
 impl Versions {
     /// One backend.
     #[must_use]
     pub fn of(backend: impl SecretVersions + 'static) -> Self {
-        Self(vec![Box::new(backend)])
+        Self::default().and(backend)
     }
 
     /// One more backend.
     #[must_use]
     pub fn and(mut self, backend: impl SecretVersions + 'static) -> Self {
-        self.0.push(Box::new(backend));
+        self.backends.push(Box::new(backend));
         self
     }
 
-    /// A secret's current version.
+    /// These backends, each of whose answers may be used for some seconds. Then a rotation is seen
+    /// that much later.
+    #[must_use]
+    pub fn kept_for(self, seconds: i64, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            known: Some(Known::new(clock, seconds)),
+            ..self
+        }
+    }
+
+    /// A secret's current version, for a project that may see it.
     ///
     /// # Errors
     /// See [`Error`]; a scheme that no backend here has is not available.
-    pub async fn describe(&self, scheme: &'static str, name: &str) -> Result<Pin, Error> {
-        let Some(backend) = self.0.iter().find(|backend| backend.scheme() == scheme) else {
+    pub async fn describe(
+        &self,
+        scope: &ProjectScope,
+        scheme: &'static str,
+        name: &str,
+        age: Age,
+    ) -> Result<Pin, Error> {
+        let mut backends = self.backends.iter();
+        let Some(backend) = backends.find(|backend| backend.scheme() == scheme) else {
             return Err(Error::Unavailable {
                 service: scheme,
                 detail: "this deployment has no adapter for the scheme".to_owned(),
             });
         };
-        backend.describe(name).await
+        let Some(known) = &self.known else {
+            return backend.describe(name).await;
+        };
+        let question = Question {
+            project: scope.project().clone(),
+            scheme,
+            name: name.to_owned(),
+        };
+        if age == Age::Recent
+            && let Some(pin) = known.get(&question)
+        {
+            return Ok(pin);
+        }
+        let asked = known.now();
+        let pin = backend.describe(name).await?;
+        known.add(question, asked, pin.clone());
+        Ok(pin)
     }
 }

@@ -5,7 +5,6 @@
 mod bad_input;
 mod cascade;
 mod fleet;
-mod golden;
 mod profiles;
 mod revocations;
 mod trail;

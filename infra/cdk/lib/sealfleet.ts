@@ -77,6 +77,12 @@ export interface SealfleetProps {
    */
   readonly logRetention?: RetentionDays;
   /**
+   * What Lambda itself logs of each invocation: `INFO` adds its start and a report with times and memory.
+   *
+   * @default WARN
+   */
+  readonly systemLogLevel?: 'DEBUG' | 'INFO' | 'WARN';
+  /**
    * S3 Object Lock mode of the audit archive.
    *
    * @default AuditLockMode.GOVERNANCE
@@ -143,6 +149,12 @@ export interface SealfleetProps {
    * @default 60
    */
   readonly resendSeconds?: number;
+  /**
+   * Seconds for which a function uses what Secrets Manager said of a secret's current version; 0 asks each time.
+   *
+   * @default 60
+   */
+  readonly secretVersionSeconds?: number;
   /**
    * Requests that the API admits each second.
    *
@@ -240,6 +252,7 @@ export class Sealfleet extends Construct {
       KmsKeyArn: props.encryptionKey?.keyArn,
       AlarmTopicArn: props.alarmTopic?.topicArn,
       LogRetentionDays: props.logRetention,
+      SystemLogLevel: props.systemLogLevel,
       AuditLockMode: props.auditLockMode,
       AuditLockDays: props.auditLockDays,
       AuditExpireDays: props.auditExpireDays,
@@ -251,6 +264,7 @@ export class Sealfleet extends Construct {
       ProjectMetrics: props.projectMetrics,
       LeaseSeconds: props.leaseSeconds,
       ResendSeconds: props.resendSeconds,
+      SecretVersionSeconds: props.secretVersionSeconds,
       ApiRateLimit: props.apiRateLimit,
       ApiBurstLimit: props.apiBurstLimit,
       RegisterRateLimit: props.registerRateLimit,

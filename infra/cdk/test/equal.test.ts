@@ -58,6 +58,7 @@ test('the control plane with properties is the SAM template with those parameter
     encryptionKey: Key.fromKeyArn(stack, 'Key', KEY),
     alarmTopic: Topic.fromTopicArn(stack, 'Topic', TOPIC),
     logRetention: RetentionDays.ONE_YEAR,
+    systemLogLevel: 'INFO',
     auditLockMode: AuditLockMode.COMPLIANCE,
     auditLockDays: 400,
     auditExpireDays: 800,
@@ -69,6 +70,7 @@ test('the control plane with properties is the SAM template with those parameter
     projectMetrics: ['healthcare', 'finance'],
     leaseSeconds: 40,
     resendSeconds: 90,
+    secretVersionSeconds: 0,
     apiRateLimit: 20,
     apiBurstLimit: 50,
     registerRateLimit: 1,
@@ -81,8 +83,8 @@ test('the control plane with properties is the SAM template with those parameter
   });
   const sam = given(translated('template'), {
     Subnets: ['subnet-1', 'subnet-2'], SecurityGroups: ['sg-1'], VpcCidr: '10.1.0.0/16', S3PrefixListId: 'pl-1',
-    SandboxInternet: 'true', KmsKeyArn: KEY, AlarmTopicArn: TOPIC, LogRetentionDays: 365, AuditLockMode: 'COMPLIANCE',
-    AuditLockDays: 400, AuditExpireDays: 800, RunRetentionDays: 10, TrailRetentionDays: 20, ExportWindowSeconds: 90, ExportBatchSize: 500, QueueAgeSeconds: 300, ProjectMetrics: ['healthcare', 'finance'], LeaseSeconds: 40, ResendSeconds: 90, ApiRateLimit: 20, ApiBurstLimit: 50,
+    SandboxInternet: 'true', KmsKeyArn: KEY, AlarmTopicArn: TOPIC, LogRetentionDays: 365, SystemLogLevel: 'INFO', AuditLockMode: 'COMPLIANCE',
+    AuditLockDays: 400, AuditExpireDays: 800, RunRetentionDays: 10, TrailRetentionDays: 20, ExportWindowSeconds: 90, ExportBatchSize: 500, QueueAgeSeconds: 300, ProjectMetrics: ['healthcare', 'finance'], LeaseSeconds: 40, ResendSeconds: 90, SecretVersionSeconds: 0, ApiRateLimit: 20, ApiBurstLimit: 50,
     RegisterRateLimit: 1, RegisterBurstLimit: 2, OidcIssuers: '[]',
     ProjectRequestsPerSecond: 10, ProjectRequestsBurst: 30, StopReservedConcurrency: 10, DispatchReservedConcurrency: 20,
   });

@@ -471,6 +471,8 @@ fn parameters(endpoint: &str, wanted: &[(String, String)]) -> Vec<(String, Strin
         ("Subnets", "subnet-local"),
         ("SecurityGroups", "sg-local"),
         ("ExportWindowSeconds", "1"),
+        // A rotation is seen at once.
+        ("SecretVersionSeconds", "0"),
     ];
     let mut all: BTreeMap<String, String> = ours
         .into_iter()

@@ -46,7 +46,7 @@ const WORKER: &str = "wrk_019c1310-e400-7000-8000-000000000004";
 
 /// A batch of the stream: claims with their releases, of runs in all shards.
 fn batch(number: usize) -> Outcome<Value> {
-    let events = packed(&json!([
+    let events = json!([
         {
             "type": "step.leased", "step_id": "fetch", "fence": 1, "worker_id": WORKER, "mode": "identity",
         },
@@ -57,7 +57,7 @@ fn batch(number: usize) -> Outcome<Value> {
                 "version": "019c1310-e400-7000-8000-000000000007",
             }],
         },
-    ]))?;
+    ]);
     let record = |row: usize| {
         let sequence = number * BATCH + row;
         let run = format!("run_019c1310-e400-7000-8000-{sequence:012x}");
@@ -66,11 +66,11 @@ fn batch(number: usize) -> Outcome<Value> {
             "sk": { "S": format!("evt_019c1310-e400-7000-8000-{sequence:012x}") },
         });
         let mut image = keys.clone();
-        image["at"] = json!({ "S": "2026-01-31T08:00:00.000Z" });
-        image["actor"] = json!({ "S": format!("worker:{WORKER}") });
-        image["run_id"] = json!({ "S": run });
-        image["z"] = events.clone();
-        json!({
+        image["z"] = packed(&json!([{
+            "id": keys["sk"]["S"], "at": "2026-01-31T08:00:00.000Z", "actor": format!("worker:{WORKER}"),
+            "run": run, "events": events,
+        }]))?;
+        Ok(json!({
             "eventID": sequence.to_string(), "eventName": "INSERT", "eventVersion": "1.1",
             "awsRegion": "us-east-1", "eventSource": "aws:dynamodb",
             "eventSourceARN": "arn:aws:dynamodb:us-east-1:000000000000:table/sealfleet-audit/stream/x",
@@ -79,7 +79,8 @@ fn batch(number: usize) -> Outcome<Value> {
                 "SequenceNumber": format!("{:021}", sequence + 1), "SizeBytes": 400,
                 "StreamViewType": "NEW_IMAGE",
             },
-        })
+        }))
     };
-    Ok(json!({ "Records": (0..BATCH).map(record).collect::<Vec<_>>() }))
+    let records = (0..BATCH).map(record).collect::<Outcome<Vec<Value>>>()?;
+    Ok(json!({ "Records": records }))
 }

@@ -1,8 +1,9 @@
 //! AWS as the functions see it: tables with their capacity units, a bucket, and other services that
 //! answer and are counted.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use axum::Router;
@@ -76,6 +77,16 @@ struct Played {
     consumed: Mutex<Consumed>,
     aborted: Mutex<Aborted>,
     under_way: AtomicUsize,
+    /// The ledger's stream, while it is read.
+    stream: Mutex<Option<Stream>>,
+}
+
+/// What the ledger's stream shows of runs.
+#[derive(Default)]
+struct Stream {
+    /// The newest image of each run.
+    images: HashMap<String, Value>,
+    records: Vec<Value>,
 }
 
 impl Drop for Cloud {
@@ -100,6 +111,7 @@ impl Cloud {
             consumed: Mutex::default(),
             aborted: Mutex::default(),
             under_way: AtomicUsize::new(0),
+            stream: Mutex::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
@@ -130,6 +142,18 @@ impl Cloud {
             .consumed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the ledger's stream from now on, or no longer.
+    pub fn reads_stream(&self, reads: bool) {
+        *self.played.stream() = reads.then(Stream::default);
+    }
+
+    /// Records of runs since they were last asked for.
+    pub fn take_records(&self) -> Vec<Value> {
+        let mut stream = self.played.stream();
+        let records = stream.as_mut().map(|stream| &mut stream.records);
+        records.map(std::mem::take).unwrap_or_default()
     }
 
     /// The aborts since they were last asked for.
@@ -199,11 +223,35 @@ impl Played {
         change(&mut self.aborted.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    fn stream(&self) -> MutexGuard<'_, Option<Stream>> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a record for each run that a write has changed. Reading the rows for it counts nothing.
+    async fn follow(&self, written: &[u8]) -> Outcome {
+        for keys in runs_in(&serde_json::from_slice(written)?) {
+            let get =
+                json!({ "TableName": "sealfleet-ledger", "Key": keys, "ConsistentRead": true });
+            let target = "DynamoDB_20120810.GetItem";
+            let (_, read) = self.forward(target, get.to_string().into()).await?;
+            let after = serde_json::from_slice::<Value>(&read)?["Item"].take();
+            if let Some(stream) = self.stream().as_mut() {
+                let before = stream.images.insert(keys.to_string(), after.clone());
+                stream.records.push(record(&keys, before, after));
+            }
+        }
+        Ok(())
+    }
+
     async fn tables(&self, target: &str, body: Bytes) -> Outcome<(StatusCode, Bytes)> {
         // An abort's transaction has the row by which the fan-out counts it.
         let aborts = target.ends_with(".TransactWriteItems")
             && std::str::from_utf8(&body).is_ok_and(|text| text.contains("#FAN_OUT#fan_"));
+        let follows = self.stream().is_some().then(|| body.clone());
         let (status, bytes) = self.forward(target, body).await?;
+        if let Some(written) = follows.filter(|_| status.is_success()) {
+            self.follow(&written).await?;
+        }
         if aborts && status.is_success() {
             self.note(|aborted| {
                 aborted.runs += 1;
@@ -239,6 +287,49 @@ impl Played {
         });
         Ok((status, bytes))
     }
+}
+
+/// The keys of the runs that a write changes.
+fn runs_in(written: &Value) -> Vec<Value> {
+    let mut writes = vec![written];
+    for one in written["TransactItems"].as_array().into_iter().flatten() {
+        writes.extend(
+            one.as_object()
+                .into_iter()
+                .flat_map(serde_json::Map::values),
+        );
+    }
+    let mut runs = Vec::new();
+    for write in writes {
+        let row = write.get("Key").or_else(|| write.get("Item"));
+        let Some(row) = row.filter(|row| text(&row["pk"]).contains("#RUNS#")) else {
+            continue;
+        };
+        runs.push(json!({ "pk": row["pk"], "sk": row["sk"] }));
+    }
+    runs
+}
+
+/// A text in DynamoDB's typed JSON.
+fn text(attribute: &Value) -> &str {
+    attribute["S"].as_str().unwrap_or_default()
+}
+
+/// A record of the stream: a run's row before and after a write.
+fn record(keys: &Value, before: Option<Value>, after: Value) -> Value {
+    let mut change = json!({
+        "ApproximateCreationDateTime": 1_769_846_400, "Keys": keys, "NewImage": after,
+        "SequenceNumber": "1", "SizeBytes": 400, "StreamViewType": "NEW_AND_OLD_IMAGES",
+    });
+    let name = if before.is_some() { "MODIFY" } else { "INSERT" };
+    if let Some(before) = before {
+        change["OldImage"] = before;
+    }
+    json!({
+        "eventID": "bench", "eventName": name, "eventVersion": "1.1", "awsRegion": "us-east-1",
+        "eventSource": "aws:dynamodb", "dynamodb": change,
+        "eventSourceARN": "arn:aws:dynamodb:us-east-1:000000000000:table/sealfleet-ledger/stream/x",
+    })
 }
 
 async fn serve(

@@ -20,8 +20,13 @@ const QUEUE_PRICE: f64 = 0.40;
 /// SQS requests that consumers make for each message: its receive and its delete.
 const CONSUMER_REQUESTS: f64 = 2.0;
 
-/// Whole one-step runs by both kinds of sandbox, with one secret and with many.
+/// Runs whose changes reach the trail as one batch, where load is high.
+const TOGETHER: usize = 25;
+
+/// Whole one-step runs by both kinds of sandbox, with one secret and with many. Their units include
+/// those of `trail`, which gets each change of a run by itself.
 pub async fn runs(figures: &mut Figures, world: &World, runs: usize) -> Outcome {
+    world.reads_stream(true);
     for (path, pool, profile, place) in [
         ("pull worker", PULL, BESIDE, Place::Beside),
         ("Fargate", FARGATE, IN_AWS, Place::InAws),
@@ -47,6 +52,19 @@ pub async fn runs(figures: &mut Figures, world: &World, runs: usize) -> Outcome 
         figures.add(format!("{name}: write units"), many.write_units, "WRU");
         figures.add(format!("{name}: read units"), many.read_units, "RRU");
     }
+    for _ in 0..TOGETHER {
+        let identity = Identity::of_one(BESIDE);
+        let run = world.enqueue(PULL, &identity.profile).await?;
+        let fence = world.claim(&run).await?;
+        world.started(&run, fence, &identity.keys).await?;
+        world.succeeded(&run, fence).await?;
+    }
+    let before = world.consumed();
+    world.copy_to_trail().await?;
+    let copied = world.consumed() - before;
+    let name = format!("trail, changes of {TOGETHER} runs in one batch: write units a run");
+    figures.add(name, copied.write_units / count(TOGETHER), "WRU");
+    world.reads_stream(false);
     Ok(())
 }
 
@@ -72,26 +90,40 @@ async fn mean(world: &World, pool: &str, identity: &Identity, runs: usize) -> Ou
 }
 
 async fn pull_run(world: &World, identity: &Identity) -> Outcome<Consumed> {
-    let before = world.consumed();
-    let run = world.enqueue(PULL, &identity.profile).await?;
-    let fence = world.claim(&run).await?;
-    world.started(&run, fence, &identity.keys).await?;
-    world.succeeded(&run, fence).await?;
-    Ok(world.consumed() - before)
+    let mut sum = Consumed::default();
+    let run = step(world, &mut sum, world.enqueue(PULL, &identity.profile)).await?;
+    let fence = step(world, &mut sum, world.claim(&run)).await?;
+    step(world, &mut sum, world.started(&run, fence, &identity.keys)).await?;
+    step(world, &mut sum, world.succeeded(&run, fence)).await?;
+    Ok(sum)
 }
 
 async fn fargate_run(world: &World, identity: &Identity) -> Outcome<Consumed> {
-    let before = world.consumed();
-    let run = world.enqueue(FARGATE, &identity.profile).await?;
-    world.dispatch(&run).await?;
-    let dispatched = world.consumed() - before;
+    let mut sum = Consumed::default();
+    let run = step(world, &mut sum, world.enqueue(FARGATE, &identity.profile)).await?;
+    step(world, &mut sum, world.dispatch(&run)).await?;
     // The bench asks for the task; a run does not.
     let task = world.task(&run).await?;
+    step(world, &mut sum, world.ask(&run, &task)).await?;
+    step(world, &mut sum, world.observe(&run, &task, "RUNNING")).await?;
+    step(world, &mut sum, world.observe(&run, &task, "STOPPED")).await?;
+    Ok(sum)
+}
+
+/// Does a part of a run and then what `trail` does about it, and adds what both consume. Nothing of
+/// the run waits for `trail`, so its round trips do not count.
+async fn step<T>(
+    world: &World,
+    sum: &mut Consumed,
+    part: impl Future<Output = Outcome<T>>,
+) -> Outcome<T> {
     let before = world.consumed();
-    world.ask(&run, &task).await?;
-    world.observe(&run, &task, "RUNNING").await?;
-    world.observe(&run, &task, "STOPPED").await?;
-    Ok(dispatched + (world.consumed() - before))
+    let done = part.await?;
+    let own = world.consumed() - before;
+    world.copy_to_trail().await?;
+    *sum = *sum + (world.consumed() - before);
+    sum.round_trips -= world.consumed().round_trips - before.round_trips - own.round_trips;
+    Ok(done)
 }
 
 /// CPU time of an enqueue and of a claim: the whole process of the function, with Lambda's

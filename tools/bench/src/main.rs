@@ -32,11 +32,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use figures::Figures;
 use world::World;
 
-const USAGE: &str = "usage: scripts/bench [--json] [--quick]\n\n  --json   the figures as JSON on stdout\n  --quick  fewer runs, 1,000 runs waiting instead of 10,000, 100 in flight instead of 1,000";
+const USAGE: &str = "usage: scripts/bench [--json] [--quick] [--costs]\n\n  --json   the figures as JSON on stdout\n  --quick  fewer runs, 1,000 runs waiting instead of 10,000, 100 in flight instead of 1,000\n  --costs  only what a run costs";
 
 /// How much is measured.
 pub struct Plan {
     functions: PathBuf,
+    /// Only what a run costs is measured.
+    only_costs: bool,
     /// Starts of each function.
     starts: usize,
     /// Whole runs that are counted.
@@ -58,6 +60,7 @@ async fn main() -> ExitCode {
     let mut as_json = false;
     let mut plan = Plan {
         functions: PathBuf::new(),
+        only_costs: false,
         starts: 30,
         runs: 10,
         requests: 100,
@@ -69,6 +72,7 @@ async fn main() -> ExitCode {
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--json" => as_json = true,
+            "--costs" => plan.only_costs = true,
             "--quick" => {
                 plan = Plan {
                     starts: 10,
@@ -119,12 +123,15 @@ async fn run(plan: &mut Plan) -> Outcome<Figures> {
 }
 
 async fn measure(plan: &Plan, stage: &Stage, figures: &mut Figures) -> Outcome {
-    eprintln!("bench: size and start of {}", plan.functions.display());
-    machine::size(figures, &plan.functions)?;
     let world = World::new(&plan.functions).await?;
-    lambda::starts(figures, &world, plan.starts).await?;
     eprintln!("bench: what a run costs");
     costs::runs(figures, &world, plan.runs).await?;
+    if plan.only_costs {
+        return Ok(());
+    }
+    eprintln!("bench: size and start of {}", plan.functions.display());
+    machine::size(figures, &plan.functions)?;
+    lambda::starts(figures, &world, plan.starts).await?;
     eprintln!("bench: CPU of a request");
     costs::cpu(figures, &world, plan.requests).await?;
     eprintln!(

@@ -256,6 +256,24 @@ impl World {
             .count())
     }
 
+    /// Reads the ledger's stream from now on, or no longer.
+    pub fn reads_stream(&self, reads: bool) {
+        self.cloud.reads_stream(reads);
+    }
+
+    /// Hands `trail` what the stream has, as one batch.
+    pub async fn copy_to_trail(&self) -> Outcome {
+        let records = self.cloud.take_records();
+        if records.is_empty() {
+            return Ok(());
+        }
+        let function = self.function("trail").await?;
+        let answer = function.invoke(&json!({ "Records": records })).await?;
+        let failed = answer["batchItemFailures"] != json!([]);
+        ensure!(!failed, "a batch was not copied: {answer}");
+        Ok(())
+    }
+
     /// The aborts since they were last asked for.
     pub fn take_aborted(&self) -> Aborted {
         self.cloud.take_aborted()

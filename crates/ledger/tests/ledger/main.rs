@@ -11,3 +11,4 @@ mod rates;
 mod runs;
 mod sealed;
 mod shown;
+mod stale;

@@ -202,6 +202,9 @@ async fn what_is_no_row_or_was_changed_is_told() {
     let mut cut = run.clone();
     cut["plan"]["B"] = json!("AQAA");
     assert!(told(cut).starts_with("`plan`: "));
+    let mut later = run.clone();
+    later["f"]["N"] = json!("2");
+    assert!(told(later).contains("another format than 1"));
     let mut text = run;
     text["plan"]["B"] = json!("no base64!");
     assert!(told(text).starts_with("no row in DynamoDB's JSON"));

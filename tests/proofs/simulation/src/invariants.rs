@@ -56,6 +56,8 @@ pub struct Invariants {
     waiting: BTreeMap<EventId, AuditEntry>,
     /// Audit entries in rows of runs that are not in the trail yet.
     uncopied: BTreeMap<EventId, AuditEntry>,
+    /// Entries of rows of runs that have arrived in the trail.
+    copied: BTreeMap<EventId, AuditEntry>,
     /// Audit entries in the trail.
     recorded: BTreeSet<EventId>,
     commands: BTreeMap<(RunId, StepId), BTreeSet<Fence>>,
@@ -222,26 +224,11 @@ impl Invariants {
                 ));
             }
             let Some(item) = &change.after else { continue };
-            let entry = match sealfleet_ledger::audit_entry_of_image(item.as_ref().clone()) {
-                Ok(entry) => entry,
-                Err(error) => {
-                    self.wrong(format!("an audit row cannot be read: {error}"));
-                    continue;
+            match sealfleet_ledger::audit_entries_of_image(item.as_ref().clone()) {
+                Ok(arrived) => {
+                    entries.extend(arrived.into_iter().filter_map(|entry| self.arrived(entry)))
                 }
-            };
-            if !self.recorded.insert(entry.event_id) {
-                self.wrong(format!("an audit entry is recorded twice: {entry:?}"));
-            }
-            if let Some(stored) = self.uncopied.remove(&entry.event_id) {
-                if stored != entry {
-                    self.wrong(format!("{stored:?} arrives as {entry:?}"));
-                }
-                continue;
-            }
-            match self.waiting.get(&entry.event_id) {
-                None => entries.push(entry),
-                Some(waited) if *waited == entry => {}
-                Some(waited) => self.wrong(format!("{waited:?} arrives as {entry:?}")),
+                Err(error) => self.wrong(format!("an audit row cannot be read: {error}")),
             }
         }
         for change in changed
@@ -266,6 +253,34 @@ impl Invariants {
             entries.extend(self.outbox_changed(change));
         }
         entries
+    }
+
+    /// An entry that arrives in the trail, if it was nowhere before.
+    fn arrived(&mut self, entry: AuditEntry) -> Option<AuditEntry> {
+        let id = entry.event_id;
+        // A batch of the stream that comes again in parts makes other rows of the same entries.
+        if let Some(copied) = self.copied.get(&id) {
+            if *copied != entry {
+                self.wrong(format!("{copied:?} arrives as {entry:?}"));
+            }
+            return None;
+        }
+        if !self.recorded.insert(id) {
+            self.wrong(format!("an audit entry is recorded twice: {entry:?}"));
+        }
+        if let Some(stored) = self.uncopied.remove(&id) {
+            if stored != entry {
+                self.wrong(format!("{stored:?} arrives as {entry:?}"));
+            }
+            self.copied.insert(id, stored);
+            return None;
+        }
+        match self.waiting.get(&id) {
+            None => return Some(entry),
+            Some(waited) if *waited == entry => {}
+            Some(waited) => self.wrong(format!("{waited:?} arrives as {entry:?}")),
+        }
+        None
     }
 
     /// What waits in the outbox leaves it with its record, and nothing waits that is recorded.

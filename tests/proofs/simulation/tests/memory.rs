@@ -6,7 +6,8 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::types::AttributeValue;
 use proptest::prelude::*;
 use sealfleet_ledger::store::{
-    Condition, DueRow, Edit, Item, Key, Query, Range, Store, Table, Test, Write, WriteError,
+    Condition, Consistency, DueRow, Edit, Item, Key, Query, Range, Store, Table, Test, Write,
+    WriteError,
 };
 use sealfleet_simulation::memory::{Call, Fault, Memory};
 
@@ -50,7 +51,7 @@ enum Answer {
 async fn ask(store: &dyn Store, operation: &Operation) -> Answer {
     match operation.clone() {
         Operation::Get(table, key) => store
-            .get(table, &key)
+            .get(table, &key, Consistency::Strong)
             .await
             .map_or(Answer::Refused, Answer::Row),
         Operation::Query(query, after) => match store.query(&query, after.as_deref()).await {
@@ -361,7 +362,11 @@ async fn a_lost_reply_has_happened_and_a_refusal_has_not() {
             sk: "a".to_owned(),
         };
         assert_eq!(
-            faulty.get(Table::Ledger, &key).await.unwrap().is_some(),
+            faulty
+                .get(Table::Ledger, &key, Consistency::Strong)
+                .await
+                .unwrap()
+                .is_some(),
             happened,
             "{fault:?}"
         );

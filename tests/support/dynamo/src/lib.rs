@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_dynamodb::{Client, config};
 use sealfleet_ledger::store::{
-    DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
+    Consistency, DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
 };
 use sealfleet_ledger::{Added, Dynamo, Ledger, Tables};
 
@@ -32,12 +32,25 @@ impl Streamed {
     pub const fn new(store: Arc<Dynamo>, ledger: Ledger) -> Self {
         Self { store, ledger }
     }
+
+    async fn row(&self, key: &Key) -> Result<Option<Item>, WriteError> {
+        let row = self
+            .store
+            .get(Table::Ledger, key, Consistency::Strong)
+            .await;
+        row.map_err(WriteError::Unavailable)
+    }
 }
 
 #[async_trait]
 impl Store for Streamed {
-    async fn get(&self, table: Table, key: &Key) -> Result<Option<Item>, String> {
-        self.store.get(table, key).await
+    async fn get(
+        &self,
+        table: Table,
+        key: &Key,
+        consistency: Consistency,
+    ) -> Result<Option<Item>, String> {
+        self.store.get(table, key, consistency).await
     }
 
     async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
@@ -58,16 +71,18 @@ impl Store for Streamed {
         let failed = |error: String| WriteError::Unavailable(error);
         let mut before = Vec::new();
         for key in writes.iter().filter_map(run_of) {
-            let row = self.store.get(Table::Ledger, &key).await.map_err(failed)?;
+            let row = self.row(&key).await?;
             before.push((key, row));
         }
         self.store.write(writes).await?;
         for (key, before) in before {
-            let after = self.store.get(Table::Ledger, &key).await.map_err(failed)?;
+            let after = self.row(&key).await?;
             let Some(after) = after else { continue };
             let added = Added::between(before.as_ref(), &after);
             let added = added.map_err(|error| failed(error.to_string()))?;
-            let copied = self.ledger.copy_to_trail(added).await;
+            let entries = self.ledger.whole_entries(added).await;
+            let entries = entries.map_err(|error| failed(error.to_string()))?;
+            let copied = self.ledger.add_to_trail(entries).await;
             copied.map_err(|error| failed(error.to_string()))?;
         }
         Ok(())

@@ -38,6 +38,9 @@ pub const PACE: Pace = Pace {
     resend_seconds: 60,
 };
 
+/// Seconds for which a process uses what it was told of a secret's version, as the templates say.
+pub const VERSION_SECONDS: i64 = 60;
+
 /// The payload of an invocation.
 #[derive(Clone)]
 pub enum Invoke {
@@ -136,7 +139,10 @@ impl Handlers {
         let ledger = ledger(stage, seed).watched(Arc::new(metrics("any")));
         let queues = || Box::new(Ports(stage.clone()));
         let hosts = || Hosts::of(Ports(stage.clone()));
-        let secrets = || Versions::of(Ports(stage.clone()));
+        // Each function is a process with a memory of its own.
+        let clock = Arc::new(WorldClock(stage.clone()));
+        let secrets =
+            || Versions::of(Ports(stage.clone())).kept_for(VERSION_SECONDS, clock.clone());
         // No rate of these few callers closes the door.
         let limits = Limits {
             requests_per_second: Limits::MOST,

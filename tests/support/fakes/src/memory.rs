@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_ledger::store::{
-    Condition, DueRow, DueRows, Edit, Item, Key, Query, Range, Rows, Store, Table, Test, Write,
-    WriteError,
+    Condition, Consistency, DueRow, DueRows, Edit, Item, Key, Query, Range, Rows, Store, Table,
+    Test, Write, WriteError,
 };
 
 /// Actions of one transaction at most ("Amazon DynamoDB Transactions: How it works").
@@ -83,6 +83,8 @@ pub struct Tables {
     audit: BTreeMap<String, Partition>,
     due: BTreeSet<DueEntry>,
     unsettled: VecDeque<IndexChange>,
+    /// Each row of the ledger as it was before its newest write.
+    older: BTreeMap<Key, Option<Arc<Item>>>,
     /// Writes are made whatever their conditions say: a store that no ledger can rely on.
     pub ignores_conditions: bool,
 }
@@ -90,6 +92,19 @@ pub struct Tables {
 impl Tables {
     pub fn get(&self, table: Table, key: &Key) -> Option<Arc<Item>> {
         self.table(table).get(&key.pk)?.get(&key.sk).cloned()
+    }
+
+    /// A row as it was before its newest write: what a read that is not strong may answer.
+    pub fn get_older(&self, table: Table, key: &Key) -> Option<Arc<Item>> {
+        match self.older.get(key) {
+            Some(older) if table == Table::Ledger => older.clone(),
+            _ => self.get(table, key),
+        }
+    }
+
+    /// How many rows the audit table has.
+    pub fn audit_rows(&self) -> usize {
+        self.audit.values().map(BTreeMap::len).sum()
     }
 
     /// One page of a query.
@@ -266,6 +281,7 @@ impl Tables {
             None => partition.remove(&key.sk),
         };
         if table == Table::Ledger {
+            self.older.insert(key.clone(), before.clone());
             let gone = before.as_deref().and_then(|item| due_entry(item, &key));
             let new = after.as_deref().and_then(|item| due_entry(item, &key));
             if gone != new {
@@ -325,7 +341,7 @@ impl Memory {
 
 #[async_trait]
 impl Store for Memory {
-    async fn get(&self, table: Table, key: &Key) -> Result<Option<Item>, String> {
+    async fn get(&self, table: Table, key: &Key, _: Consistency) -> Result<Option<Item>, String> {
         self.read(Call::Get, |tables| {
             Ok(tables.get(table, key).map(|item| item.as_ref().clone()))
         })

@@ -11,7 +11,7 @@ use sealfleet_domain::{PoolName, ProjectScope, Timestamp, WorkerId};
 use sealfleet_fargate::definition_hash;
 use sealfleet_hosts::{Error as HostError, Launched, Sandbox, SandboxHost, Template};
 use sealfleet_ledger::store::{
-    DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
+    Consistency, DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
 };
 use sealfleet_versions::{Error as SecretsError, SecretVersions};
 
@@ -24,15 +24,25 @@ pub struct Ports<J>(pub Stage<J>);
 
 #[async_trait]
 impl<J: Judge> Store for Ports<J> {
-    async fn get(&self, table: Table, key: &Key) -> Result<Option<Item>, String> {
+    async fn get(
+        &self,
+        table: Table,
+        key: &Key,
+        consistency: Consistency,
+    ) -> Result<Option<Item>, String> {
         self.0
             .call("get", |world, verdict| {
-                world.note_effect(|| told(format!("get {}", place(key)), verdict.fault));
+                let stale = world.temper.as_ref().map_or(0, |temper| temper.stale);
+                let is_stale = consistency == Consistency::Eventual && world.random.chance(stale);
+                let how = if is_stale { " as it was" } else { "" };
+                world.note_effect(|| told(format!("get {}{how}", place(key)), verdict.fault));
                 answered(verdict.fault)?;
-                Ok(world
-                    .tables
-                    .get(table, key)
-                    .map(|item| item.as_ref().clone()))
+                let row = if is_stale {
+                    world.tables.get_older(table, key)
+                } else {
+                    world.tables.get(table, key)
+                };
+                Ok(row.map(|item| item.as_ref().clone()))
             })
             .await
     }

@@ -32,6 +32,8 @@ pub struct Temper {
     pub hanging: u64,
     /// Changes that the due index may be behind by.
     pub index_lag: u64,
+    /// A read that need not be strong answers with the row as it was before its newest write.
+    pub stale: u64,
     /// Milliseconds that ECS may not show a new task for.
     pub ecs_lag: i64,
     /// Milliseconds that the clock of the control plane may be off.
@@ -77,6 +79,7 @@ impl Temper {
             task_lost: plague(300, 150),
             hanging: plague(250, 300),
             index_lag: plague(300, 8),
+            stale: plague(400, 900),
             ecs_lag: 0,
             skew: 0,
             worker_dying: plague(300, 150),

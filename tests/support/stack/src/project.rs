@@ -337,7 +337,7 @@ impl Project {
     }
 
     /// The whole trail, oldest first, when the entries of its newest runs have arrived: they come
-    /// about a second late.
+    /// a second or two late.
     pub async fn trail(&self) -> Outcome<Vec<Value>> {
         let ids = |entries: &[Value]| -> BTreeSet<String> {
             entries
