@@ -180,7 +180,9 @@ impl Ledger {
 fn record(image: &Value) -> Value {
     let keys = json!({ "pk": image.get("pk"), "sk": image.get("sk") });
     json!({
-        "eventName": "INSERT", "eventSource": "aws:dynamodb", "awsRegion": "",
-        "dynamodb": { "Keys": keys, "NewImage": image, "SequenceNumber": "0" },
+        "eventID": "", "eventName": "INSERT", "eventSource": "aws:dynamodb", "awsRegion": "",
+        "dynamodb": {
+            "Keys": keys, "NewImage": image, "SequenceNumber": "0", "SizeBytes": 0,
+        },
     })
 }

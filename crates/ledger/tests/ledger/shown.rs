@@ -127,11 +127,7 @@ async fn every_row_that_is_written_is_decoded() {
     assert_eq!(run["sk"], json!(run_id));
     assert_eq!(run["plan"]["workflow"], "w");
     assert_eq!(run["plan"]["steps"]["a"]["mode"], "identity");
-    assert_eq!(
-        run["s#s0"]["state"]["state"], "succeeded",
-        "{}",
-        run["s#s0"]
-    );
+    assert_eq!(run["s#s0"]["state"]["is"], "succeeded", "{}", run["s#s0"]);
     assert_eq!(
         (&run["left"], &run["n#b"], &run["moved"]),
         (&json!(2), &json!(1), &json!(1))
