@@ -50,9 +50,9 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// Scenarios at once, unless `--test-threads` says otherwise.
 const AT_ONCE: usize = 4;
 
-/// Modules whose scenarios run alone: two take the whole machine for some seconds, the other ends
+/// Modules whose scenarios run alone: one takes the whole machine for some seconds, the others end
 /// processes of the stack.
-const ALONE: [&str; 3] = ["audit", "kill", "sealed"];
+const ALONE: [&str; 2] = ["audit", "kill"];
 
 type Scenario = fn(Arc<Stack>) -> Pin<Box<dyn Future<Output = Outcome>>>;
 
