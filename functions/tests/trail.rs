@@ -4,14 +4,19 @@
 use std::sync::{Arc, Mutex};
 
 use aws_lambda_events::event::dynamodb::{Event, EventRecord, UserIdentity};
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::AuditEntry;
-use sealfleet_domain::run::{Mode, Pace, Run, StepSpec};
-use sealfleet_domain::{Owner, ProjectScope, RunId};
+use sealfleet_domain::fleet::{Worker, WorkerStatus};
+use sealfleet_domain::hash::sha256_hex;
+use sealfleet_domain::identity::{Identity, SecretRef};
+use sealfleet_domain::labels::Labels;
+use sealfleet_domain::run::{Executor, Fence, Fresh, Mode, Outcome, Pace, Run, StepSpec};
+use sealfleet_domain::{Owner, ProjectScope, RunId, WorkerId};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::trail::{self, Ports};
-use sealfleet_ledger::store::Item;
-use sealfleet_ledger::{AuditFilter, Ledger};
+use sealfleet_ledger::store::{Condition, Item, Key, Table, Write};
+use sealfleet_ledger::{AuditFilter, Ledger, NewClaim, RunRow, RunsPlace};
 use sealfleet_test_fakes::handlers::ledger;
 use sealfleet_test_fakes::memory::{Changed, Tables};
 use sealfleet_test_fakes::random::Random;
@@ -27,6 +32,33 @@ struct World {
     ledger: Ledger,
     lines: Arc<Mutex<Vec<String>>>,
     ports: Ports,
+}
+
+fn identity() -> Identity {
+    let secret = SecretRef {
+        name: "A".to_owned(),
+        uri: "builtin://a".parse().unwrap(),
+        version: Some("1".to_owned()),
+        arn: None,
+        from: "crm".parse().unwrap(),
+    };
+    Identity {
+        secrets: vec![secret],
+        ..Identity::default()
+    }
+}
+
+fn put(item: Item) -> Write {
+    Write::Put {
+        table: Table::Ledger,
+        item,
+        only_if: Condition::Absent,
+    }
+}
+
+/// Another identity, packed.
+fn packed_other() -> Blob {
+    Blob::new(sealfleet_ledger::pack(&Identity::default()).unwrap())
 }
 
 fn scope() -> ProjectScope {
@@ -50,20 +82,68 @@ impl World {
         }
     }
 
-    /// A run that is stored, and then cancelled: two records of the stream.
-    async fn cancelled_run(&self) -> (RunId, Vec<Changed>) {
+    /// Stores a run of steps with an identity, or of sandboxed ones.
+    async fn enqueue(&self, steps: &[&str], identity: Option<Identity>) -> RunId {
+        let mode = match identity {
+            Some(_) => Mode::Identity,
+            None => Mode::Sandboxed,
+        };
         let spec: StepSpec = serde_json::from_value(serde_json::json!({
-            "pool": "workers", "mode": Mode::Sandboxed, "command": ["true"],
+            "pool": "workers", "mode": mode, "command": ["true"],
             "timeout_seconds": 60, "max_attempts": 3, "ttl_seconds": 3600,
         }))
         .unwrap();
         let now = self.ledger.now();
         let run_id = RunId::new(self.ledger.ids(), now);
-        let steps = [("a".parse().unwrap(), spec)].into();
-        let (run, change) = Run::enqueue(run_id, "w".parse().unwrap(), None, steps, PACE, now);
+        let steps = steps
+            .iter()
+            .map(|step| (step.parse().unwrap(), spec.clone()));
+        let workflow = "w".parse().unwrap();
+        let (run, change) = Run::enqueue(run_id, workflow, identity, steps.collect(), PACE, now);
         let scope = scope();
         let stored = self.ledger.enqueue(&scope, run, &change, None, "test");
         stored.await.unwrap();
+        run_id
+    }
+
+    async fn claim(&self, run_id: RunId, step: &str, fresh: Fresh) -> Fence {
+        let worker = Worker {
+            worker_id: WorkerId::new(self.ledger.ids(), self.ledger.now()),
+            name: "w".to_owned(),
+            pool: "workers".parse().unwrap(),
+            status: WorkerStatus::Approved,
+            labels: Labels::default(),
+            models: vec![],
+            modes: vec![Mode::Sandboxed, Mode::Identity],
+            max_concurrent: 1,
+            hash: None,
+            enrolled_by: None,
+            registered_at: self.ledger.now(),
+        };
+        let wanted = NewClaim {
+            scope: &scope(),
+            worker: &worker,
+            run_id,
+            step_id: &step.parse().unwrap(),
+            executor: Executor::Worker,
+            pace: PACE,
+        };
+        let claimed = self.ledger.claim(&wanted, async |_| Ok(fresh.clone()));
+        claimed.await.unwrap().fence
+    }
+
+    /// Writes to the tables as somebody who may do everything.
+    fn write_whatever(&self, write: Write) {
+        let tables = &mut self.stage.lock().tables;
+        tables.ignores_conditions = true;
+        tables.write(vec![write]).unwrap();
+        tables.ignores_conditions = false;
+    }
+
+    /// A run that is stored, and then cancelled: two records of the stream.
+    async fn cancelled_run(&self) -> (RunId, Vec<Changed>) {
+        let run_id = self.enqueue(&["a"], None).await;
+        let scope = scope();
         let cancel = |run: &mut Run, now| run.cancel(now);
         let cancelled = self.ledger.transition(&scope, run_id, "test", cancel);
         cancelled.await.unwrap();
@@ -83,16 +163,22 @@ impl World {
         tampered.count()
     }
 
-    /// Names of the events in the trail.
-    async fn names(&self) -> Vec<String> {
+    /// The entries of the trail.
+    async fn entries(&self) -> Vec<AuditEntry> {
         let now = self.ledger.now();
         let filter = AuditFilter::between(now.plus_seconds(-3600), now, 100);
         let page = self.ledger.audit(&Owner::Project(scope()), &filter).await;
-        let entries = page.unwrap().entries.into_iter();
-        entries
-            .flat_map(|entry| entry.events)
-            .map(|event| event.name())
-            .collect()
+        page.unwrap().entries
+    }
+
+    /// Names of the events in the trail.
+    async fn names(&self) -> Vec<String> {
+        let events = self
+            .entries()
+            .await
+            .into_iter()
+            .flat_map(|entry| entry.events);
+        events.map(|event| event.name()).collect()
     }
 }
 
@@ -149,38 +235,71 @@ async fn the_trail_of_one_run_is_there_at_once() {
     assert_eq!(page.unwrap().entries.len(), 2);
 }
 
+type Touch = fn(&mut Item);
+
+fn list(row: &mut Item) -> &mut Vec<AttributeValue> {
+    match row.get_mut("e") {
+        Some(AttributeValue::L(list)) => list,
+        other => panic!("no entries: {other:?}"),
+    }
+}
+
+fn number(number: i64) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+fn foreign() -> AttributeValue {
+    let other = sealfleet_ledger::pack(&"other").unwrap();
+    AttributeValue::B(other.into())
+}
+
+/// A record with its new image touched.
+fn touched(change: &Changed, touch: Touch) -> EventRecord {
+    let mut change = change.clone();
+    let mut row = change.after.as_deref().unwrap().clone();
+    touch(&mut row);
+    change.after = Some(Arc::new(row));
+    record(&change)
+}
+
 #[tokio::test]
 async fn every_change_of_entries_by_somebody_else_is_told() {
-    type Touch = fn(&mut Vec<AttributeValue>, &mut Item);
-    let touches: [(&str, Touch); 7] = [
-        ("the first entry removed", |list, _| drop(list.remove(0))),
-        ("all entries removed", |list, _| list.clear()),
-        ("the last entry in the place of the first", |list, _| {
-            drop(list.swap_remove(0));
+    let touches: [(&str, Touch); 13] = [
+        ("the first entry removed", |row| drop(list(row).remove(0))),
+        ("all entries removed", |row| list(row).clear()),
+        ("the list removed", |row| drop(row.remove("e"))),
+        ("text in the place of the list", |row| {
+            let text = AttributeValue::S("none".to_owned());
+            row.insert("e".to_owned(), text);
         }),
-        ("the order changed", |list, _| list.reverse()),
-        ("an entry replaced", |list, _| {
-            let other = sealfleet_ledger::pack(&"other").unwrap();
-            list[0] = AttributeValue::B(other.into());
+        ("the last entry in the place of the first", |row| {
+            drop(list(row).swap_remove(0));
         }),
-        ("moved entries that are still there", |_, row| {
-            let moved = AttributeValue::N("1".to_owned());
-            row.insert("moved".to_owned(), moved);
+        ("the order changed", |row| list(row).reverse()),
+        ("an entry inserted", |row| list(row).insert(0, foreign())),
+        ("an entry replaced", |row| list(row)[0] = foreign()),
+        ("an entry changed", |row| {
+            let mut bytes = list(row)[0].as_b().unwrap().clone().into_inner();
+            bytes[9] ^= 1;
+            list(row)[0] = AttributeValue::B(bytes.into());
         }),
-        ("a new entry that is none", |list, _| {
-            let last = list.len() - 1;
-            list[last] = AttributeValue::S("none".to_owned());
+        ("moved entries that are still there", |row| {
+            row.insert("moved".to_owned(), number(1));
+        }),
+        ("a new entry that is none", |row| {
+            *list(row).last_mut().unwrap() = AttributeValue::S("none".to_owned());
+        }),
+        ("another count", |row| {
+            drop(row.insert("eb".to_owned(), number(7)))
+        }),
+        ("hidden from the stream's filter", |row| {
+            drop(row.remove("trail"))
         }),
     ];
     for (what, touch) in touches {
         let world = World::new();
-        let (_, mut changes) = world.cancelled_run().await;
-        let mut row = changes[1].after.as_deref().unwrap().clone();
-        let mut list = row["e"].as_l().unwrap().clone();
-        touch(&mut list, &mut row);
-        row.insert("e".to_owned(), AttributeValue::L(list));
-        changes[1].after = Some(Arc::new(row));
-        let records = changes.iter().map(record).collect();
+        let (_, changes) = world.cancelled_run().await;
+        let records = vec![record(&changes[0]), touched(&changes[1], touch)];
         assert!(
             !world.comes_again(records).await,
             "{what}: it blocks the shard"
@@ -190,21 +309,212 @@ async fn every_change_of_entries_by_somebody_else_is_told() {
     }
 }
 
+impl World {
+    /// A run whose entries were moved once: its records of the stream.
+    async fn long_run(&self) -> Vec<Changed> {
+        let steps = ["a", "b", "c", "d", "e"];
+        let run_id = self.enqueue(&steps, None).await;
+        for step in steps {
+            let claimed = self.claim(run_id, step, Fresh::Nothing).await;
+            // Text that does not shrink makes the entries large.
+            let words = (0..600).map(|word| sha256_hex(format!("{step}-{word}").as_bytes()));
+            let actor: String = words.collect();
+            let scope = scope();
+            let ended = self.ledger.transition(&scope, run_id, &actor, |run, now| {
+                let step = step.parse().unwrap();
+                run.finish(&step, None, claimed, &Outcome::Succeeded, PACE, now)
+            });
+            ended.await.unwrap();
+        }
+        std::mem::take(&mut self.stage.lock().stream)
+    }
+}
+
+/// The place of the only record of moved entries, and that of the run's move.
+fn of_move(changes: &[Changed]) -> (usize, usize) {
+    let is_moved = |change: &Changed| change.key.pk.contains("#ENTRIES#");
+    let moved = changes.iter().position(is_moved).unwrap();
+    assert_eq!(changes.iter().filter(|change| is_moved(change)).count(), 1);
+    let has =
+        |item: &Option<Arc<Item>>| item.as_ref().is_some_and(|item| item.contains_key("moved"));
+    let move_of_run = |change: &Changed| has(&change.after) && !has(&change.before);
+    (moved, changes.iter().position(move_of_run).unwrap())
+}
+
 #[tokio::test]
-async fn only_time_to_live_may_delete_a_run() {
+async fn moved_entries_arrive_and_whoever_touches_them_is_told() {
     let world = World::new();
-    let (_, mut changes) = world.cancelled_run().await;
-    let mut deleted = changes.pop().unwrap();
-    deleted.before = deleted.after.take();
-    let by_somebody = record(&deleted);
-    let mut by_service = by_somebody.clone();
-    let mut service = UserIdentity::default();
-    service.principal_id = "dynamodb.amazonaws.com".to_owned();
-    by_service.user_identity = Some(service);
-    assert!(!world.comes_again(vec![by_service]).await);
+    let changes = world.long_run().await;
+    let records: Vec<_> = changes.iter().map(record).collect();
+    assert!(!world.comes_again(records).await);
     assert_eq!(world.tampered(), 0);
-    assert!(!world.comes_again(vec![by_somebody]).await);
-    assert_eq!(world.tampered(), 1);
+    let names = world.names().await;
+    let ended = names.iter().filter(|name| *name == "step.succeeded");
+    assert_eq!(ended.count(), 5, "{names:?}");
+
+    let (moved, moves) = of_move(&changes);
+    let mut later = changes[moved].clone();
+    later.before = later.after.clone();
+    assert!(!world.comes_again(vec![record(&later)]).await);
+    assert_eq!(world.tampered(), 0, "nothing has changed");
+    let mut deleted = later.clone();
+    deleted.after = None;
+    let mut reset = changes[moves + 1].clone();
+    reset.before = changes[moves].after.clone();
+    let touches = [
+        (
+            "an entry removed",
+            touched(&later, |row| drop(list(row).remove(0))),
+        ),
+        (
+            "an entry changed",
+            touched(&later, |row| list(row)[0] = foreign()),
+        ),
+        ("the row deleted", record(&deleted)),
+        (
+            "the count of moved rows reset",
+            touched(&reset, |row| {
+                drop(row.insert("moved".to_owned(), number(0)))
+            }),
+        ),
+    ];
+    for (told, (what, record)) in touches.into_iter().enumerate() {
+        assert!(!world.comes_again(vec![record]).await, "{what}");
+        assert_eq!(world.tampered(), told + 1, "{what}");
+    }
+    assert_eq!(world.names().await, names);
+}
+
+#[tokio::test]
+async fn an_identity_that_is_gone_or_another_one_is_told_and_blocks_nobody() {
+    for gone in [false, true] {
+        let world = World::new();
+        let run_id = world.enqueue(&["a"], Some(identity())).await;
+        world.claim(run_id, "a", Fresh::Identity(identity())).await;
+        let changes = std::mem::take(&mut world.stage.lock().stream);
+        let run = RunRow::of_image(changes[0].after.as_deref().unwrap()).unwrap();
+        let key = Key {
+            pk: format!("PRJ#healthcare#IDENTITY#{}", run.names().first().unwrap()),
+            sk: "IDENTITY".to_owned(),
+        };
+        let row = world.stage.lock().tables.get(Table::Ledger, &key).unwrap();
+        let delete = Write::Delete {
+            key,
+            only_if: Condition::Absent,
+        };
+        let mut other = row.as_ref().clone();
+        other.insert("z".to_owned(), AttributeValue::B(packed_other()));
+        let tamper = if gone { delete } else { put(other) };
+        world.write_whatever(tamper);
+        let records: Vec<_> = changes.iter().map(record).collect();
+        assert!(
+            !world.comes_again(records.clone()).await,
+            "it blocks the shard"
+        );
+        assert_eq!(world.tampered(), 1, "of the claim alone");
+        assert_eq!(world.names().await, ["run.enqueued"]);
+        // Put back, it can be read, and what was left out arrives.
+        world.write_whatever(put(row.as_ref().clone()));
+        assert!(!world.comes_again(records).await);
+        let names = world.names().await;
+        assert!(
+            names.iter().any(|name| name == "secret.released"),
+            "{names:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_the_stream_lost_is_copied_again_and_nothing_twice() {
+    let world = World::new();
+    let first = world.ledger.now();
+    let mut changes = world.long_run().await;
+    world.stage.lock().time += 60_000;
+    let later = world.ledger.now();
+    let (_, more) = world.cancelled_run().await;
+    changes.extend(more);
+    // A third of the records was lost.
+    let kept = changes.iter().enumerate().filter(|(at, _)| at % 3 != 1);
+    let records: Vec<_> = kept.map(|(_, change)| record(change)).collect();
+    assert!(!world.comes_again(records).await);
+    let before = world.entries().await;
+
+    let scope = scope();
+    let period = async |from, to| {
+        let (mut place, mut copied) = (RunsPlace::default(), 0);
+        loop {
+            let read = world.ledger.entries_again(&scope, (from, to), place);
+            let read = read.await.unwrap();
+            assert!(read.unreadable.is_empty(), "{:?}", read.unreadable);
+            copied += read.entries;
+            let event = serde_json::json!({ "Records": read.records });
+            let event: Event = serde_json::from_value(event).unwrap();
+            assert!(!world.comes_again(event.records).await);
+            let Some(next) = read.next else { break copied };
+            place = next;
+        }
+    };
+    let of_first = period(first, later.plus_seconds(-1)).await;
+    assert_eq!(of_first, 11, "enqueued, and five steps claimed and ended");
+    let some = world.entries().await;
+    assert!(
+        some.len() > before.len() && some.len() < 13,
+        "{}",
+        some.len()
+    );
+    let all = period(first, later).await;
+    assert_eq!(all, 13);
+    for _ in 0..2 {
+        assert_eq!(world.entries().await.len(), 13, "each once");
+        period(first, later).await;
+    }
+    assert_eq!(world.tampered(), 0);
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_read_is_named_and_others_are_copied() {
+    let world = World::new();
+    let from = world.ledger.now();
+    let (bad, mut changes) = world.cancelled_run().await;
+    let (_, _) = world.cancelled_run().await;
+    let mut row = changes.remove(1).after.unwrap().as_ref().clone();
+    list(&mut row)[0] = foreign();
+    world.write_whatever(put(row));
+    let (mut place, mut unreadable, mut entries) = (Some(RunsPlace::default()), vec![], 0);
+    while let Some(from_here) = place {
+        let period = (from, world.ledger.now());
+        let scope = scope();
+        let read = world.ledger.entries_again(&scope, period, from_here);
+        let read = read.await.unwrap();
+        unreadable.extend(read.unreadable);
+        entries += read.entries;
+        place = read.next;
+    }
+    assert_eq!((unreadable, entries), (vec![bad], 2));
+}
+
+#[tokio::test]
+async fn only_time_to_live_may_delete_a_run_and_only_one_that_has_ended() {
+    let world = World::new();
+    let (_, changes) = world.cancelled_run().await;
+    let deleted = |change: &Changed| {
+        let mut deleted = change.clone();
+        deleted.before = deleted.after.take();
+        record(&deleted)
+    };
+    let by_service = |mut record: EventRecord| {
+        let mut service = UserIdentity::default();
+        service.principal_id = "dynamodb.amazonaws.com".to_owned();
+        record.user_identity = Some(service);
+        record
+    };
+    let (live, ended) = (deleted(&changes[0]), deleted(&changes[1]));
+    assert!(!world.comes_again(vec![by_service(ended.clone())]).await);
+    assert_eq!(world.tampered(), 0);
+    assert!(!world.comes_again(vec![by_service(live)]).await);
+    assert_eq!(world.tampered(), 1, "somebody has let it expire");
+    assert!(!world.comes_again(vec![ended]).await);
+    assert_eq!(world.tampered(), 2);
 }
 
 impl World {

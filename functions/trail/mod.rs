@@ -6,9 +6,12 @@
 //! entries of a batch go into as few rows as possible. A batch that comes again makes the same
 //! rows. A part of it may make others: readers show an entry once, by its id.
 //!
-//! Sealfleet only ever adds entries to a run's row, and moves full lists to rows of their own. So a
-//! record whose new entries do not extend the old ones, and a row that is deleted before its time,
-//! were made by somebody else. They are counted, and an alarm tells of them.
+//! Sealfleet only ever adds entries to a run's row, and moves full lists to rows of their own, that
+//! never change. So a record whose new entries do not extend the old ones, a changed row of moved
+//! entries, and a row that is deleted before its time were made by somebody else. So was an entry
+//! that cannot be read, or whose identity is gone or another one. They are counted, and an alarm
+//! tells of them; other records are copied. `sealfleet audit repair` copies what was left out, once
+//! it can be read again.
 
 use std::collections::HashMap;
 
@@ -16,7 +19,7 @@ use aws_lambda_events::event::dynamodb::{Event, EventRecord};
 use aws_lambda_events::event::streams::DynamoDbEventResponse;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::AuditEntry;
-use sealfleet_ledger::{Added, Error, Ledger};
+use sealfleet_ledger::{Added, Error, Ledger, may_expire};
 
 use crate::shared::metrics::{Metric, Metrics};
 
@@ -57,8 +60,8 @@ async fn added(ports: &Ports, record: EventRecord) -> Result<Vec<AuditEntry>, Er
     let after: Item = record.change.new_image.into();
     let run = after.get("sk").or_else(|| before.get("sk")).cloned();
     if after.is_empty() {
-        if !by_time_to_live {
-            tampered(ports, run, "a run was deleted");
+        if !(by_time_to_live && may_expire(&before)) {
+            tampered(ports, run, "a row was deleted before its time");
         }
         return Ok(Vec::new());
     }

@@ -6,6 +6,7 @@ use sealfleet_domain::{EventId, Timestamp};
 use super::archive;
 use super::connection::Connection;
 use super::failure::Failure;
+use super::repair;
 use super::trail::{self, Filters};
 
 #[derive(Subcommand)]
@@ -39,6 +40,9 @@ pub enum Command {
     Verify(archive::Verify),
     /// Export a range of the trail again with your own AWS credentials, after the stream lost it
     ReExport(archive::ReExport),
+    /// Copy entries of a project's runs to its trail again with your own AWS credentials, after the
+    /// ledger's stream lost them; each entry is still shown once
+    Repair(repair::Repair),
 }
 
 pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
@@ -50,5 +54,6 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         }
         Command::Verify(verify) => archive::verify(verify, connection.output).await,
         Command::ReExport(range) => archive::re_export(range, connection.output).await,
+        Command::Repair(period) => repair::repair(period, connection.output).await,
     }
 }

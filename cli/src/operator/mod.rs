@@ -16,7 +16,9 @@ mod input;
 mod output;
 mod profile;
 mod project;
+mod repair;
 mod revocation;
+mod rows;
 mod run;
 mod secret;
 mod token;
@@ -86,7 +88,7 @@ pub async fn run(command: Command, options: Options) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("sealfleet: {failure}");
+            eprintln!("sealfleet: {}", output::printable(&failure.to_string()));
             failure.exit_code()
         }
     }

@@ -21,7 +21,7 @@ impl Table {
     }
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.to_vec());
+        self.rows.push(cells.map(|cell| one_line(&cell)).to_vec());
     }
 
     pub(super) fn text(&self) -> String {
@@ -51,11 +51,10 @@ pub(super) fn answer(
     value: &impl Serialize,
     text: impl FnOnce() -> String,
 ) -> Result<(), Failure> {
-    let text = match output {
-        Output::Json => serde_json::to_string_pretty(value).map_err(Failure::other)? + "\n",
-        Output::Text => text(),
-    };
-    write(&text)
+    match output {
+        Output::Json => document(value),
+        Output::Text => write(&text()),
+    }
 }
 
 /// Prints a list: one JSON array, or a table.
@@ -67,6 +66,11 @@ pub(super) fn list<T: Serialize>(
     answer(output, &items, || table().text())
 }
 
+/// Prints JSON over several lines.
+pub(super) fn document(value: &impl Serialize) -> Result<(), Failure> {
+    write(&(serde_json::to_string_pretty(value).map_err(Failure::other)? + "\n"))
+}
+
 /// Prints one line of JSON.
 pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
     write(&(serde_json::to_string(value).map_err(Failure::other)? + "\n"))
@@ -74,6 +78,7 @@ pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
 
 /// Prints text. Succeeds when the reader has closed the pipe (`| head`).
 pub(super) fn write(text: &str) -> Result<(), Failure> {
+    let text = printable(text);
     let mut stdout = io::stdout().lock();
     match stdout
         .write_all(text.as_bytes())
@@ -82,6 +87,30 @@ pub(super) fn write(text: &str) -> Result<(), Failure> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::other(error)),
         _ => Ok(()),
     }
+}
+
+/// Text that a terminal only shows. What would move its cursor, change it or reorder its letters is
+/// escaped as JSON escapes it, so that JSON stays the same document.
+pub(super) fn printable(text: &str) -> String {
+    let acts = |letter: char| {
+        let reorders = matches!(letter,
+            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        reorders || (letter.is_control() && letter != '\n')
+    };
+    let mut printable = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if acts(letter) {
+            printable += &format!("\\u{:04x}", u32::from(letter));
+        } else {
+            printable.push(letter);
+        }
+    }
+    printable
+}
+
+/// The same, on one line.
+pub(super) fn one_line(text: &str) -> String {
+    printable(text).replace('\n', "\\u000a")
 }
 
 /// The string that a unit variant or a plain value serialises to, without quotes.
@@ -137,13 +166,30 @@ pub(super) fn lines<const N: usize>(pairs: [(&str, String); N]) -> String {
         .unwrap_or_default();
     pairs
         .iter()
-        .map(|(name, value)| format!("{name:<width$}  {value}\n"))
+        .map(|(name, value)| format!("{name:<width$}  {}\n", one_line(value)))
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_acts_on_a_terminal_is_escaped_and_json_stays_the_same() {
+        let hostile = "a\u{1b}[2J\u{9b}31m\u{7f}\u{202e}\r\tä\u{1f600}";
+        let text = format!("{hostile}\n");
+        let shown = printable(&text);
+        assert_eq!(
+            shown,
+            "a\\u001b[2J\\u009b31m\\u007f\\u202e\\u000d\\u0009ä\u{1f600}\n"
+        );
+        let json = serde_json::to_string_pretty(&[hostile]).unwrap_or_default();
+        let read: Option<Vec<String>> = serde_json::from_str(&printable(&json)).ok();
+        assert_eq!(read, Some(vec![hostile.to_owned()]));
+        let mut table = Table::new(["WHY"]);
+        table.row(["no\nsecond\u{1b}c".to_owned()]);
+        assert_eq!(table.text(), "WHY\nno\\u000asecond\\u001bc\n");
+    }
 
     #[test]
     fn columns_stand_below_each_other() {

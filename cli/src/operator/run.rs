@@ -13,7 +13,8 @@ use sealfleet_domain::{RunId, StepId};
 use super::connection::{Connection, Output};
 use super::failure::Failure;
 use super::input;
-use super::output::{Table, answer, joined, levels, lines, list, or_dash, word};
+use super::output::{Table, answer, joined, levels, lines, list, one_line, or_dash, word};
+use super::rows;
 
 /// The longest request body, in bytes.
 const MOST: u64 = sealfleet_domain::limits::BODY_BYTES as u64;
@@ -35,7 +36,12 @@ pub enum Command {
     /// Show one run
     Show {
         /// Id of the run
-        run_id: RunId,
+        #[arg(required_unless_present = "raw")]
+        run_id: Option<RunId>,
+        /// Decode rows of the tables instead, as `aws dynamodb get-item` or `query` printed them:
+        /// a run, its entries, its identities; `-` reads standard input. Asks nobody
+        #[arg(long, value_name = "FILE", conflicts_with = "run_id")]
+        raw: Option<PathBuf>,
     },
     /// List runs, newest first
     List {
@@ -103,7 +109,13 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             }
             view
         }
-        Command::Show { run_id } => connection.client()?.get_run(run_id).await?,
+        Command::Show {
+            raw: Some(file), ..
+        } => return rows::show(&file),
+        Command::Show { run_id, .. } => {
+            let run_id = run_id.ok_or_else(|| Failure::Usage("name a run".to_owned()))?;
+            connection.client()?.get_run(run_id).await?
+        }
         Command::Cancel { run_id } => connection.client()?.cancel_run(run_id).await?,
         Command::Retry { run_id, step_id } => {
             connection.client()?.retry_step(run_id, &step_id).await?
@@ -178,7 +190,8 @@ async fn until_ended(
                 .enumerate()
                 .filter(|(at, line)| known.get(*at) != Some(line))
             {
-                eprintln!("{run_id}  {}", now.get(changed).map_or("", String::as_str));
+                let line = now.get(changed).map_or("", String::as_str);
+                eprintln!("{run_id}  {}", one_line(line));
             }
             let same = now == known;
             known = now;

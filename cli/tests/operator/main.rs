@@ -457,3 +457,77 @@ fn the_cas_for_aws_are_those_of_the_environment() {
         "{err}"
     );
 }
+
+/// The row of a run as the ledger wrote it, in the sample of its stream.
+fn row_of_run() -> Value {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events/trail/batch.json");
+    let sample: Value = serde_json::from_str(&std::fs::read_to_string(sample).unwrap()).unwrap();
+    sample["Records"][1]["dynamodb"]["NewImage"].clone()
+}
+
+#[test]
+fn rows_are_decoded_without_asking_anybody_and_act_on_no_terminal() {
+    let show = |input: &str| texts(&sealfleet(&["run", "show", "--raw", "-"], input));
+    let mut row = row_of_run();
+    let (code, out, err) = show(&json!({ "Item": row }).to_string());
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let shown: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&shown["plan"]["workflow"], &shown["left"]),
+        (&json!("w"), &json!(0))
+    );
+    assert_eq!(shown["e"][1]["events"][0]["type"], "run.cancelled");
+    assert!(
+        shown["expires_at"].as_str().unwrap().ends_with('Z'),
+        "{shown}"
+    );
+
+    // Several answers, and a page of them.
+    let several = format!(
+        "{}\n{}",
+        json!({ "Item": row }),
+        json!({ "Items": [row, row], "Count": 2 })
+    );
+    let (_, out, _) = show(&several);
+    assert_eq!(serde_json::from_str::<Vec<Value>>(&out).unwrap().len(), 3);
+
+    let hostile = "\u{1b}[2J\u{9b}8m\u{202e}";
+    row["state"]["S"] = json!(hostile);
+    let (_, out, _) = show(&row.to_string());
+    assert!(
+        !out.contains(|letter: char| hostile.contains(letter) && !letter.is_ascii_graphic()),
+        "{out:?}"
+    );
+    assert_eq!(
+        serde_json::from_str::<Value>(&out).unwrap()["state"],
+        hostile
+    );
+}
+
+#[test]
+fn what_is_no_row_is_told_plainly() {
+    let mut cut = row_of_run();
+    cut["plan"]["B"] = json!("AQAA");
+    let of_another_format =
+        json!({ "pk": { "S": "PRJ#a#RUNS#0" }, "sk": { "S": "run" }, "plan": { "B": "AAAA" } });
+    for (input, why) in [
+        ("", "there is no row in it"),
+        ("{}", "there is no row in it"),
+        ("run_0198c0de", "it is no JSON"),
+        ("[1]", "it is not what `aws dynamodb get-item`"),
+        ("{\"Item\": {\"pk\": 1}}", "no row in DynamoDB's JSON"),
+        (&cut.to_string(), "`plan`: "),
+        (&of_another_format.to_string(), "its format is not known"),
+    ] {
+        let (code, out, err) = texts(&sealfleet(&["run", "show", "--raw", "-"], input));
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{input}: {err}");
+        assert!(
+            err.contains(why) && err.lines().count() == 1,
+            "{input}: {err}"
+        );
+    }
+    let neither = texts(&sealfleet(&["run", "show"], ""));
+    assert_eq!(neither.0, Some(2), "{}", neither.2);
+    let both = texts(&sealfleet(&["run", "show", "--raw", "-", RUN], ""));
+    assert_eq!(both.0, Some(2), "{}", both.2);
+}

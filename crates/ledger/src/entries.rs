@@ -16,8 +16,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::identity::Identity;
 use sealfleet_domain::run::{Fence, Run};
-use sealfleet_domain::{EventId, ProjectScope, RunId, StepId, ToolName};
+use sealfleet_domain::{EventId, ProjectScope, RunId, StepId, Timestamp, ToolName};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::identities::{Hashes, Identities};
@@ -261,6 +262,16 @@ impl StoredEntry {
             Stored::Whole(_) => None,
         });
         named.collect()
+    }
+
+    pub(crate) fn at(&self) -> Timestamp {
+        self.0.made_at()
+    }
+
+    /// The entry as it is stored, with names of its members.
+    pub(crate) fn shown(self) -> Value {
+        let Self(event_id, actor, events) = self;
+        json!({ "event_id": event_id, "actor": actor, "events": events })
     }
 
     /// The whole entry.

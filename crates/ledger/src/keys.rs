@@ -205,6 +205,13 @@ pub fn scope_of_run(pk: &str) -> Option<ProjectScope> {
     project.parse().ok().map(ProjectScope::of_stored_row)
 }
 
+/// The run whose entries were moved to a row of this partition key.
+pub fn run_of_moved_entries(pk: &str) -> Option<(ProjectScope, RunId)> {
+    let (project, run_id) = pk.strip_prefix("PRJ#")?.split_once("#ENTRIES#")?;
+    let project = project.parse().ok()?;
+    Some((ProjectScope::of_stored_row(project), run_id.parse().ok()?))
+}
+
 pub fn due_shard(uuid: [u8; 16]) -> String {
     format!("{:x}", shard(uuid, DUE_SHARDS))
 }

@@ -44,6 +44,9 @@ use crate::remembered::IdentityHash;
 use crate::rows::{n, number, row, text};
 use crate::store::{Condition, Edit, Item, Table, Test, Write, WriteError};
 
+/// The attribute that lets a row through the `trail` function's filter, and its value.
+const MARK: &str = "trail";
+const MARKED: &str = "1";
 /// Prefix of the attributes with steps.
 const STEP: &str = "s#";
 /// Prefix of the attributes that count the needs of steps.
@@ -209,11 +212,24 @@ pub struct Added {
 }
 
 impl Added {
+    /// A row of moved entries adds nothing: they were added before.
+    ///
     /// # Errors
-    /// When a row is not a run, or when entries that stood there are gone: somebody else than
-    /// Sealfleet has changed the row.
+    /// When a row is neither, when entries that stood there are gone, or when later ones would not
+    /// be seen: somebody else than Sealfleet has changed the row.
     pub fn between(before: Option<&Item>, after: &Item) -> Result<Self, Error> {
         let unreadable = |what: &str| Error::Unreadable(what.to_owned());
+        if let Some((scope, run_id)) = text(after, "pk").and_then(keys::run_of_moved_entries) {
+            if before.is_some_and(|before| before != after) {
+                return Err(unreadable("moved entries that were changed"));
+            }
+            let entries = Vec::new();
+            return Ok(Self {
+                run_id,
+                scope,
+                entries,
+            });
+        }
         let scope = text(after, "pk")
             .and_then(keys::scope_of_run)
             .ok_or_else(|| unreadable("a run with a foreign key"))?;
@@ -231,6 +247,13 @@ impl Added {
         } else {
             return Err(unreadable("a run whose entries were changed"));
         };
+        if text(after, MARK) != Some(MARKED) {
+            return Err(unreadable("a run that is hidden from the trail"));
+        }
+        let bytes = new.iter().map(entries::bytes).sum::<i64>();
+        if number(after, "eb") != Some(bytes) {
+            return Err(unreadable("a run whose entries are counted wrongly"));
+        }
         let entries = added.iter().map(entries::read).collect::<Result<_, _>>()?;
         Ok(Self {
             run_id,
@@ -265,6 +288,12 @@ impl Added {
     }
 }
 
+/// Whether time to live may delete a run: one that has not ended does not expire.
+#[must_use]
+pub fn may_expire(row: &Item) -> bool {
+    number(row, "left") == Some(0)
+}
+
 /// The row of a new run.
 ///
 /// # Errors
@@ -280,7 +309,7 @@ pub(crate) fn new_row(
     let attributes = [
         ("v", n(1)),
         ("left", n(left(run))),
-        ("trail", AttributeValue::S("1".to_owned())),
+        (MARK, AttributeValue::S(MARKED.to_owned())),
         ("plan", AttributeValue::B(plan)),
         ("eb", n(entries::bytes(&entry))),
         (ENTRIES, AttributeValue::L(vec![entry])),
@@ -299,6 +328,21 @@ pub(crate) fn new_row(
         item.insert("due_at".to_owned(), n(due_at.millis()));
     }
     Ok(item)
+}
+
+/// The part of a new run's row that the `trail` function reads, with these entries.
+pub(crate) fn with_entries(
+    scope: &ProjectScope,
+    run_id: RunId,
+    elements: Vec<AttributeValue>,
+) -> Item {
+    let bytes = elements.iter().map(entries::bytes).sum::<i64>();
+    let attributes = [
+        (MARK, AttributeValue::S(MARKED.to_owned())),
+        ("eb", n(bytes)),
+        (ENTRIES, AttributeValue::L(elements)),
+    ];
+    row(keys::run(scope, run_id), attributes)
 }
 
 /// What never changes of a run, packed.
@@ -550,7 +594,11 @@ fn needs_of(step_id: &StepId) -> String {
 /// The writes that move a row's entries to a row of their own.
 pub(crate) fn move_entries(scope: &ProjectScope, run_id: RunId, raw: &Raw) -> Vec<Write> {
     let key = keys::moved_entries(scope, run_id, raw.moved);
-    let item = row(key, [(ENTRIES, AttributeValue::L(raw.entries.clone()))]);
+    let attributes = [
+        (MARK, AttributeValue::S(MARKED.to_owned())),
+        (ENTRIES, AttributeValue::L(raw.entries.clone())),
+    ];
+    let item = row(key, attributes);
     let moved = raw.moved.saturating_add(1);
     vec![
         Write::Put {

@@ -10,4 +10,5 @@ mod fixtures;
 mod rates;
 mod runs;
 mod sealed;
+mod shown;
 mod stale;

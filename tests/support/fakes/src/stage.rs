@@ -267,7 +267,10 @@ impl<J: Judge> World<J> {
         let fault = fault.or(self.audit_away.filter(|_| writes.iter().any(recorded)));
         self.tables.ignores_conditions = self.breaks(Sabotage::IgnoredConditions);
         let (result, changed) = write_with(&mut self.tables, writes, fault);
-        let of_run = |change: &&Changed| change.key.pk.contains("#RUNS#");
+        let of_run = |change: &&Changed| {
+            let pk = &change.key.pk;
+            pk.contains("#RUNS#") || pk.contains("#ENTRIES#")
+        };
         self.stream.extend(changed.iter().filter(of_run).cloned());
         self.record(&changed);
         if !changed.is_empty() {
