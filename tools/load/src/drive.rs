@@ -529,6 +529,7 @@ impl<W: World + 'static> Load<W> {
         loop {
             let life = Rc::new(Life::default());
             tokio::select! {
+                biased;
                 () = self.poll(&worker, &life, &mut random) => {}
                 () = self.beat(&worker, &life) => {}
                 () = life.dies.notified() => self.count("workers that died"),

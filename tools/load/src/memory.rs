@@ -286,7 +286,7 @@ impl Memory {
         let now = self.clock.now();
         let (lost, doubled) = {
             let mut random = self.random.borrow_mut();
-            (random.chance(5), random.chance(20))
+            (random.chance(20), random.chance(20))
         };
         let mut queues = self.queues.borrow_mut();
         let new = queues.known.insert((run.to_owned(), step.to_owned()));
