@@ -21,7 +21,7 @@ use sealfleet_domain::{Clock, Timestamp};
 use sealfleet_functions::export::{self, digest};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_ledger::store::{
-    DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
+    Consistency, DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
 };
 use sealfleet_ledger::{Dynamo, Ledger};
 use sealfleet_test_fakes::time::SeededIds;
@@ -75,20 +75,20 @@ impl Cost {
     }
 }
 
-/// A clock that is set.
+/// A clock that is set, in tenths of a millisecond. Each look moves it by one: ids of one instant
+/// would all stand in one place of the trail.
 #[derive(Clone, Default)]
 struct Set(Arc<AtomicI64>);
 
 impl Set {
     fn goes_on(&self, seconds: i64) {
-        self.0.fetch_add(seconds * 1000, Ordering::Relaxed);
+        self.0.fetch_add(seconds * 10_000, Ordering::Relaxed);
     }
 }
 
 impl Clock for Set {
     fn now(&self) -> Timestamp {
-        // Ids of one instant would all stand in one place of the trail.
-        Timestamp::from_millis(BEGINNING + self.0.fetch_add(1, Ordering::Relaxed))
+        Timestamp::from_millis(BEGINNING + self.0.fetch_add(1, Ordering::Relaxed) / 10)
     }
 }
 
@@ -140,9 +140,14 @@ impl Counted {
 
 #[async_trait]
 impl Store for Counted {
-    async fn get(&self, table: Table, key: &Key) -> Result<Option<Item>, String> {
+    async fn get(
+        &self,
+        table: Table,
+        key: &Key,
+        consistency: Consistency,
+    ) -> Result<Option<Item>, String> {
         self.count();
-        self.store.get(table, key).await
+        self.store.get(table, key, consistency).await
     }
 
     async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {

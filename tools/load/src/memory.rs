@@ -18,7 +18,7 @@ use sealfleet_domain::credential::Home;
 use sealfleet_domain::{Clock, Timestamp};
 use sealfleet_functions::shared::auth::Oidc;
 use sealfleet_ledger::store::{
-    DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
+    Consistency, DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
 };
 use sealfleet_ledger::{Added, Identities, Ledger, due_shards, identity_of_image};
 use sealfleet_test_fakes::handlers::{Handlers, Invoke};
@@ -37,11 +37,13 @@ use crate::world::{self, Answer, Asked, Message, Noticed, World};
 const BEGINNING: i64 = 1_800_000_000_000;
 /// Milliseconds that a call of the tables takes in each direction.
 const TRAVEL: (i64, i64) = (1, 6);
+/// Of a thousand reads that need not be strong, those that answer with the row as it was before.
+const LATE: u64 = 50;
 /// Milliseconds between two looks at the queues, and at the stream.
 const PUMPED: u64 = 100;
-const STREAMED: u64 = 500;
+const STREAMED: u64 = 1000;
 /// Records of one batch of the stream.
-const BATCH: usize = 500;
+const BATCH: usize = 100;
 /// Seconds after which a message that is not deleted comes again.
 const HIDDEN: i64 = 180;
 
@@ -145,8 +147,22 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[async_trait]
 impl Store for Distant {
-    async fn get(&self, table: Table, key: &Key) -> Result<Option<Item>, String> {
-        let item = self.call(|tables| tables.get(table, key)).await;
+    async fn get(
+        &self,
+        table: Table,
+        key: &Key,
+        consistency: Consistency,
+    ) -> Result<Option<Item>, String> {
+        let late = consistency == Consistency::Eventual && locked(&self.random).chance(LATE);
+        let item = self
+            .call(|tables| {
+                if late {
+                    tables.get_older(table, key)
+                } else {
+                    tables.get(table, key)
+                }
+            })
+            .await;
         Ok(item.map(|item| item.as_ref().clone()))
     }
 
