@@ -28,6 +28,10 @@ fmt:
 bench *arguments:
     scripts/bench {{arguments}}
 
+# Put load on the control plane, and count what must not happen
+load *arguments:
+    scripts/load {{arguments}}
+
 # Regenerate the generated parts of the documents, and check all links
 docs:
     scripts/write-docs

@@ -26,6 +26,7 @@ mod world;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use sealfleet_test_stack::machine::describe;
 use sealfleet_test_stack::{Failure, Outcome, Stage};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -112,7 +113,7 @@ async fn run(plan: &mut Plan) -> Outcome<Figures> {
     let mut terminate = signal(SignalKind::terminate())?;
     plan.functions = release_binary()?;
     let stage = Stage::new("bench")?;
-    let mut figures = Figures::new(machine::describe()?);
+    let mut figures = Figures::new(describe()?);
     let measured = tokio::select! {
         measured = measure(plan, &stage, &mut figures) => measured,
         _ = interrupt.recv() => Err(Failure::new("interrupted")),

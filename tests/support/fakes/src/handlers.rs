@@ -144,9 +144,18 @@ impl Handlers {
         seed: u64,
         oidc: impl Fn(Arc<dyn Clock>) -> Oidc,
     ) -> Self {
+        Self::over(ledger(stage, seed), stage, oidc)
+    }
+
+    /// The handlers over this ledger. All else is the stage's.
+    pub fn over<J: Judge>(
+        ledger: Ledger,
+        stage: &Stage<J>,
+        oidc: impl Fn(Arc<dyn Clock>) -> Oidc,
+    ) -> Self {
         let lines = Lines::default();
         let metrics = |function: &str| Metrics::to(function, lines.clone());
-        let ledger = ledger(stage, seed).watched(Arc::new(metrics("any")));
+        let ledger = ledger.watched(Arc::new(metrics("any")));
         let queues = || Box::new(Ports(stage.clone()));
         let hosts = || Hosts::of(Ports(stage.clone()));
         // Each function is a process with a memory of its own.

@@ -97,6 +97,11 @@ impl Queues {
         }
     }
 
+    /// All messages, taken out.
+    pub fn drain(&mut self) -> Vec<Message> {
+        std::mem::take(&mut self.messages)
+    }
+
     pub fn clear(&mut self) {
         self.messages.clear();
     }

@@ -16,6 +16,7 @@ pub mod api;
 pub mod aws;
 pub mod canary;
 pub mod identity;
+pub mod machine;
 pub mod processes;
 pub mod project;
 pub mod stack;

@@ -191,8 +191,19 @@ impl Worker {
 impl QueueKeys {
     /// Takes what waits in the queue now; it stays invisible to others for `hidden_seconds`.
     pub async fn receive(&self, aws: &Aws, hidden_seconds: u32) -> Outcome<Vec<Message>> {
+        self.receive_up_to(aws, 10, hidden_seconds).await
+    }
+
+    /// Takes so many messages at most, up to ten.
+    pub async fn receive_up_to(
+        &self,
+        aws: &Aws,
+        most: usize,
+        hidden_seconds: u32,
+    ) -> Outcome<Vec<Message>> {
         let body = json!({
-            "QueueUrl": self.url, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 0, "VisibilityTimeout": hidden_seconds,
+            "QueueUrl": self.url, "MaxNumberOfMessages": most.min(10), "WaitTimeSeconds": 0,
+            "VisibilityTimeout": hidden_seconds,
         });
         let answer = aws
             .call_as(&self.keys, Service::Sqs, "ReceiveMessage", body)
