@@ -239,6 +239,75 @@ pub async fn s60_without_the_audit_table_runs_go_on_and_nothing_is_lost(stack: &
     worker.succeed(&held).await.map(|_| ())
 }
 
+/// The ledger's stream loses what a run did: its entries are in the run's row and not in the trail.
+/// An operator's command copies them, to the archive too, and the trail shows each once.
+pub async fn what_the_stream_lost_is_copied_again(stack: &Stack) -> Outcome {
+    let project = stack.project("repair").await?;
+    let kept = project.enqueue_step(&json!({ "pool": "gpu" })).await?;
+    let lost = project.enqueue_step(&json!({ "pool": "gpu" })).await?;
+    let before = project.trail().await?;
+    // Nothing of a row without this mark passes the filter of the stream.
+    let update = json!({
+        "TableName": stack.parts.ledger_table, "Key": key_of_run(&project.id, &lost)?,
+        "UpdateExpression": "REMOVE trail",
+    });
+    let dynamo = Service::DynamoDb;
+    stack.aws.call(dynamo, "UpdateItem", update).await?;
+    project.cancel(&lost).await?;
+    project.cancel(&kept).await?;
+    let told = async || -> Outcome<BTreeSet<String>> {
+        let trail = project.trail_now().await?;
+        let cancels = trail
+            .iter()
+            .filter(|entry| !named(std::slice::from_ref(*entry), "run.cancelled").is_empty());
+        cancels.map(|entry| text(entry, "run_id")).collect()
+    };
+    eventually("the entry that was not lost", MOVED, async || {
+        Ok(told().await?.contains(&kept).then_some(()))
+    })
+    .await?;
+    ensure_eq!(told().await?, BTreeSet::from([kept.clone()]), "before");
+
+    // The other run was the first to begin and the last to end.
+    let of_kept = project.audit(&kept).await?;
+    let time = |entry: Option<&Value>| text(entry.unwrap_or(&Value::Null), "at");
+    let (from, to) = (time(of_kept.first())?, time(of_kept.last())?);
+    for _ in 0..2 {
+        let repair = [
+            "--output",
+            "json",
+            "audit",
+            "repair",
+            "--project",
+            &project.id,
+            "--from",
+            &from,
+            "--to",
+            &to,
+            "--ledger-table",
+            &stack.parts.ledger_table,
+        ];
+        let repaired: Value = serde_json::from_str(&stack.cli(&repair).await?)?;
+        let all = json!({ "runs": 2, "entries": 4, "unreadable": [] });
+        ensure_eq!(repaired, all, "what the command says");
+    }
+    ensure_eq!(told().await?, BTreeSet::from([kept, lost.clone()]), "after");
+    let mut trail = project.trail().await?;
+    ensure_eq!(trail.len(), before.len() + 2, "entries of the trail");
+    // Entries that were there may be in another row too, and so twice in the archive.
+    trail.retain(|entry| entry["run_id"] == json!(lost) && !before.contains(entry));
+    ensure_eq!(trail.len(), 1, "entries that were lost");
+    exported(stack, &project, &trail).await
+}
+
+/// The key of a run's row.
+pub fn key_of_run(project: &str, run: &str) -> Outcome<Value> {
+    let id: uuid::Uuid = run.trim_start_matches("run_").parse()?;
+    let shard = id.as_bytes()[15] % 8;
+    let pk = format!("PRJ#{project}#RUNS#{shard}");
+    Ok(json!({ "pk": { "S": pk }, "sk": { "S": run } }))
+}
+
 /// Waits until each event of a trail is in the archive once.
 async fn exported(stack: &Stack, project: &Project, trail: &[Value]) -> Outcome {
     let mut missing = Vec::new();

@@ -18,6 +18,7 @@ mod audit;
 mod builtin;
 mod cascade;
 mod clients;
+mod crowd;
 mod door;
 mod drift;
 mod fleet;
@@ -52,7 +53,7 @@ const AT_ONCE: usize = 4;
 
 /// Modules whose scenarios run alone: two take the whole machine for some seconds, the other ends
 /// processes of the stack.
-const ALONE: [&str; 3] = ["audit", "kill", "sealed"];
+const ALONE: [&str; 3] = ["audit", "crowd", "kill"];
 
 type Scenario = fn(Arc<Stack>) -> Pin<Box<dyn Future<Output = Outcome>>>;
 
@@ -119,7 +120,12 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             who_may_do_what_on_aws_is_enforced;
         audit:
             s57_a_hundred_events_are_all_there
-            s60_without_the_audit_table_runs_go_on_and_nothing_is_lost;
+            s60_without_the_audit_table_runs_go_on_and_nothing_is_lost
+            what_the_stream_lost_is_copied_again;
+        crowd:
+            a_flood_of_one_project_delays_no_other
+            steps_of_one_run_never_refuse_one_another
+            the_largest_run_is_driven_to_its_end_whatever_drifts;
         kill:
             s44_a_killed_fan_out_finishes_by_itself
             a_killed_function_loses_nothing
