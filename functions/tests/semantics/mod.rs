@@ -5,6 +5,7 @@
 mod bad_input;
 mod cascade;
 mod fleet;
+mod golden;
 mod profiles;
 mod revocations;
 mod trail;
