@@ -4,22 +4,28 @@
 //! Labels, model, mode, pool, approval and `max_concurrent` come from the stored worker, whatever
 //! the process says about itself.
 
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{
-    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseVerdict, QueueCredentials,
+    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict, QueueCredentials,
 };
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queue_access::QueueAccess;
 use sealfleet_domain::capability::PULL;
-use sealfleet_domain::limits;
-use sealfleet_domain::run::{Executor, Pace};
-use sealfleet_ledger::{Claimed, Ledger, NewClaim};
+use sealfleet_domain::run::{Executor, LeaseKey, Pace};
+use sealfleet_domain::{ProjectScope, RunId, limits};
+use sealfleet_ledger::{Claimed, Error, Ledger, NewClaim};
 use sealfleet_versions::Versions;
 
 use crate::shared::auth::WorkerCaller;
 use crate::shared::cascade::at_start;
 use crate::shared::fault::{Answered, Fault};
 use crate::shared::route::route;
+
+/// Rows of one heartbeat that are read or written at once.
+const AT_ONCE: usize = 16;
 
 /// What this function may use.
 pub struct Ports {
@@ -124,39 +130,47 @@ async fn heartbeat(ports: &Ports, caller: WorkerCaller, request: &Request) -> An
         return Err(Problem::invalid("leases", detail).into());
     }
     let (scope, worker_id) = (&caller.scope, caller.worker.worker_id);
-    let held = if beat.leases.is_empty() {
-        Vec::new()
-    } else {
-        ports.ledger.leases_of(scope, worker_id).await?
-    };
-    let until = ports.ledger.now().plus_seconds(ports.pace.lease_seconds);
-    let mut leases = Vec::new();
-    for lease in beat.leases {
-        let row = held.iter().find(|row| {
-            row.run_id == lease.run_id && row.step_id == lease.step_id && row.fence == lease.fence
-        });
-        // The lease alone does not say it: another attempt at the same claim may have put it again
-        // after the hold was taken back.
-        let held = match row {
-            Some(row) if ports.ledger.holds(scope, worker_id, row).await? => {
-                ports.ledger.heartbeat(scope, worker_id, row, until).await?
-            }
-            _ => false,
-        };
-        leases.push(LeaseVerdict {
-            run_id: lease.run_id,
-            step_id: lease.step_id,
-            fence: lease.fence,
-            held,
-        });
-    }
+    let runs: BTreeSet<RunId> = beat.leases.iter().map(|lease| lease.run_id).collect();
+    let holds = stream::iter(runs)
+        .map(|run_id| ports.ledger.holds_of(scope, worker_id, run_id))
+        .buffer_unordered(AT_ONCE);
+    let holds: Vec<LeaseKey> = holds.try_concat().await?;
+    let leases = stream::iter(beat.leases)
+        .map(|lease| verdict(ports, scope, &holds, lease))
+        .buffered(AT_ONCE);
     Answer::json(
         200,
         &HeartbeatAnswer {
             status: caller.worker.status,
-            leases,
+            leases: leases.try_collect().await?,
         },
     )
+}
+
+/// Extends the lease of a claim that is held. The run alone says whether it is: a lease may be
+/// there without its hold, put by another attempt at the same claim.
+async fn verdict(
+    ports: &Ports,
+    scope: &ProjectScope,
+    holds: &[LeaseKey],
+    lease: LeaseRef,
+) -> Result<LeaseVerdict, Error> {
+    let hold = holds.iter().find(|hold| {
+        hold.run_id == lease.run_id && hold.step_id == lease.step_id && hold.fence == lease.fence
+    });
+    let held = match hold {
+        Some(hold) => {
+            let until = ports.ledger.now().plus_seconds(ports.pace.lease_seconds);
+            ports.ledger.renew(scope, hold, until).await?
+        }
+        None => false,
+    };
+    Ok(LeaseVerdict {
+        run_id: lease.run_id,
+        step_id: lease.step_id,
+        fence: lease.fence,
+        held,
+    })
 }
 
 async fn queue_credentials(ports: &Ports, caller: WorkerCaller) -> Answered {

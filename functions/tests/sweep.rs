@@ -348,9 +348,8 @@ async fn found_after(lease_seconds: i64, lives_seconds: i64) -> (i64, u64) {
             let held = world.ledger.leases_of(&scope, worker.worker_id);
             let lease = held.await.unwrap().remove(0);
             ends = now.plus_seconds(lease_seconds);
-            let beat = world
-                .ledger
-                .heartbeat(&scope, worker.worker_id, &lease, ends);
+            let lease = lease.key(worker.worker_id);
+            let beat = world.ledger.renew(&scope, &lease, ends);
             assert!(beat.await.unwrap());
         }
         if second % 60 == 0 {
@@ -366,12 +365,12 @@ async fn found_after(lease_seconds: i64, lives_seconds: i64) -> (i64, u64) {
 }
 
 #[tokio::test]
-async fn an_expired_lease_is_found_within_75_seconds_and_a_live_one_is_visited_once_a_lease() {
-    for (lease_seconds, most_an_hour) in [(30, 60), (60, 45), (120, 31), (300, 13)] {
+async fn an_expired_lease_is_found_within_75_seconds_and_a_live_step_seldom_moves() {
+    for (lease_seconds, most_an_hour) in [(30, 11), (60, 10), (120, 9), (300, 7)] {
         let (_, writes) = found_after(lease_seconds, 3600).await;
-        assert!(writes > 0, "{lease_seconds}: nobody looked at the run");
-        assert!(writes <= most_an_hour + 2, "{lease_seconds}: {writes}");
-        println!("lease of {lease_seconds} s: {writes} writes of the run's row in an hour");
+        // What never moves would always come first.
+        assert!(writes > 0, "{lease_seconds}: the run keeps its place");
+        assert!(writes <= most_an_hour, "{lease_seconds}: {writes}");
         for lives in (200..320).step_by(7) {
             let (after, _) = found_after(lease_seconds, lives).await;
             assert!(

@@ -7,25 +7,25 @@
 //!
 //! A taken slot refuses a second lease. This enforces `max_concurrent` under any race, without a
 //! counter that all claims of a worker would contend for. Heartbeats change `until` on this row
-//! only, so they never conflict with the run's own transitions. When the claim has been lost, they
-//! find no row.
+//! only, so they never conflict with the run's own transitions. They read the run: it alone says
+//! whether the claim is still held.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::run::{Fence, Lease, LeaseKey};
 use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp, WorkerId};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
-use crate::rows::{from_item, n, row, to_item, unwritten};
+use crate::rows::{from_item, n, row};
 use crate::run_rows::RunRow;
-use crate::store::{Condition, Item, Key, Query, Range, Table, Test, Write};
+use crate::store::{Condition, Edit, Item, Key, Query, Range, Table, Test, Write};
 
 /// The attribute that says whether a lease's step sees an identity.
 pub(crate) const IDENTITY: &str = "identity";
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct LeaseRow {
     step: String,
     pub fence: Fence,
@@ -48,6 +48,20 @@ pub struct HeldLease {
     pub until: Timestamp,
     /// Whether the step sees an identity.
     pub identity: bool,
+}
+
+impl HeldLease {
+    /// Its address.
+    #[must_use]
+    pub fn key(&self, holder: WorkerId) -> LeaseKey {
+        LeaseKey {
+            holder,
+            slot: self.slot,
+            fence: self.fence,
+            run_id: self.run_id,
+            step_id: self.step_id.clone(),
+        }
+    }
 }
 
 impl LeaseRow {
@@ -136,47 +150,40 @@ impl Ledger {
         Ok(row.filter(|row| row.fence == fence))
     }
 
-    /// Whether the run has the hold that a lease is for.
+    /// What a worker holds of a run, as the run's row says it.
     ///
     /// # Errors
     /// When the tables do not answer.
-    pub async fn holds(
+    pub async fn holds_of(
         &self,
         scope: &ProjectScope,
         holder: WorkerId,
-        lease: &HeldLease,
-    ) -> Result<bool, Error> {
-        let key = keys::run(scope, lease.run_id);
-        let Some(row) = self.row(&key).await? else {
-            return Ok(false);
-        };
-        let hold = RunRow::of_image(&row)?.hold(&lease.step_id);
-        Ok(hold == Some((holder, lease.slot, lease.fence)))
+        run_id: RunId,
+    ) -> Result<Vec<LeaseKey>, Error> {
+        let key = keys::run(scope, run_id);
+        match self.row(&key).await? {
+            Some(row) => Ok(RunRow::of_image(&row)?.holds_of(holder)),
+            None => Ok(Vec::new()),
+        }
     }
 
-    /// Extends a lease to `until`. `false` when the claim is no longer held; then nothing changed.
+    /// Extends a lease to `until`. `false` when the claim has no lease any more; then nothing
+    /// changed.
     ///
     /// # Errors
     /// When the tables do not answer.
-    pub async fn heartbeat(
+    pub async fn renew(
         &self,
         scope: &ProjectScope,
-        holder: WorkerId,
-        lease: &HeldLease,
+        lease: &LeaseKey,
         until: Timestamp,
     ) -> Result<bool, Error> {
-        let row = LeaseRow {
-            step: keys::lease_step(lease.run_id, &lease.step_id),
-            fence: lease.fence,
-            until: until.millis(),
-            identity: lease.identity,
+        let renewal = Write::Update {
+            key: keys::lease(scope, lease.holder, lease.slot),
+            edits: vec![("until".to_owned(), Edit::Set(n(until.millis())))],
+            only_if: Condition::Is(of_claim(lease)),
         };
-        let only_if = Condition::Is(vec![
-            ("step", AttributeValue::S(row.step.clone())),
-            ("fence", n(row.fence)),
-        ]);
-        let item = to_item(&row, keys::lease(scope, holder, lease.slot)).map_err(unwritten)?;
-        self.put_if(item, only_if).await
+        self.write_if(vec![renewal]).await
     }
 }
 

@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::AuditEntry;
-use sealfleet_domain::run::{Fence, Run, Step, StepSpec, StepState};
+use sealfleet_domain::run::{Fence, LeaseKey, Run, Step, StepSpec, StepState};
 use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp, WorkerId, WorkflowName};
 use serde::{Deserialize, Serialize};
 
@@ -159,10 +159,19 @@ impl RunRow {
         self.plan.identity.iter().cloned().chain(of_steps).collect()
     }
 
-    /// Who holds a step, in which slot and by which fence.
-    pub(crate) fn hold(&self, step_id: &StepId) -> Option<(WorkerId, u32, Fence)> {
-        let hold = self.steps.get(step_id)?.state.hold()?;
-        Some((hold.holder, hold.slot, hold.fence))
+    /// What a worker holds of it.
+    pub(crate) fn holds_of(&self, holder: WorkerId) -> Vec<LeaseKey> {
+        let holds = self.steps.iter().filter_map(|(step_id, step)| {
+            let hold = step.state.hold()?;
+            (hold.holder == holder).then(|| LeaseKey {
+                holder,
+                slot: hold.slot,
+                fence: hold.fence,
+                run_id: self.run_id,
+                step_id: step_id.clone(),
+            })
+        });
+        holds.collect()
     }
 
     /// The run.

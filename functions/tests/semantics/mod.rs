@@ -6,6 +6,7 @@ mod bad_input;
 mod cascade;
 mod fleet;
 mod golden;
+mod heartbeats;
 mod profiles;
 mod revocations;
 mod trail;

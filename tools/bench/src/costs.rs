@@ -1,6 +1,6 @@
 //! Costs of runs and requests: capacity units of the tables, round trips, CPU time.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use sealfleet_test_stack::identity::NOWHERE;
@@ -22,6 +22,11 @@ const CONSUMER_REQUESTS: f64 = 2.0;
 
 /// Runs whose changes reach the trail as one batch, where load is high.
 const TOGETHER: usize = 25;
+
+/// From the end of a lease until `sweep` looks at it, and a moment more: functions/sweep/visit.rs.
+const LOOKS_AFTER: Duration = Duration::from_secs(11);
+/// Steps that a worker holds.
+const HELD: usize = 10;
 
 /// Whole one-step runs by both kinds of sandbox, with one secret and with many. Their units include
 /// those of `trail`, which gets each change of a run by itself.
@@ -67,6 +72,48 @@ pub async fn runs(figures: &mut Figures, world: &World, runs: usize) -> Outcome 
     let name = format!("trail, changes of {TOGETHER} runs in one batch: write units a run");
     figures.add(name, copied.write_units / count(TOGETHER), "WRU");
     world.reads_stream(false);
+    Ok(())
+}
+
+/// What long steps of a pull worker add while they run: heartbeats, and looks of `sweep`. In
+/// `world`, leases last `lease`.
+pub async fn long_steps(figures: &mut Figures, world: &World, lease: Duration) -> Outcome {
+    world.sweep().await?;
+    let before = world.consumed();
+    world.sweep().await?;
+    let idle = world.consumed() - before;
+    let mut claims = Vec::new();
+    for _ in 0..HELD {
+        let run = world.enqueue(PULL, BESIDE).await?;
+        claims.push((run.clone(), world.claim(&run).await?));
+    }
+    tokio::time::sleep(lease / 2).await;
+    let before = world.consumed();
+    ensure_eq!(world.held(&claims).await?, HELD, "claims that are held");
+    let beat = world.consumed() - before;
+    // `sweep` looks at them some seconds after the leases of the claims have ended. Those of the
+    // heartbeat still last.
+    tokio::time::sleep(lease / 2 + LOOKS_AFTER).await;
+    let before = world.consumed();
+    world.sweep().await?;
+    let looks = world.consumed() - before - idle;
+    ensure_eq!(world.held(&claims).await?, HELD, "claims after a sweep");
+    for (what, all, unit) in [
+        ("a heartbeat, for each: read units", beat.read_units, "RRU"),
+        (
+            "a heartbeat, for each: write units",
+            beat.write_units,
+            "WRU",
+        ),
+        ("a look of `sweep`: read units", looks.read_units, "RRU"),
+        ("a look of `sweep`: write units", looks.write_units, "WRU"),
+    ] {
+        figures.add(
+            format!("{HELD} long steps, {what}"),
+            all / count(HELD),
+            unit,
+        );
+    }
     Ok(())
 }
 

@@ -25,6 +25,7 @@ mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use sealfleet_test_stack::machine::describe;
 use sealfleet_test_stack::{Failure, Outcome, Stage};
@@ -127,6 +128,10 @@ async fn measure(plan: &Plan, stage: &Stage, figures: &mut Figures) -> Outcome {
     let world = World::new(&plan.functions).await?;
     eprintln!("bench: what a run costs");
     costs::runs(figures, &world, plan.runs).await?;
+    let lease = Duration::from_secs(30);
+    let short = World::with_leases(&plan.functions, lease).await?;
+    costs::long_steps(figures, &short, lease).await?;
+    drop(short);
     if plan.only_costs {
         return Ok(());
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sealfleet_test_stack::api::text;
 use sealfleet_test_stack::identity::NOWHERE;
@@ -109,10 +110,17 @@ pub struct World {
 }
 
 impl World {
-    /// Onboards the project, a worker and two profiles.
+    /// Onboards the project, a worker and two profiles. No claim is taken back meanwhile.
     pub async fn new(binary: &Path) -> Outcome<Self> {
+        Self::with_leases(binary, Duration::from_secs(3600)).await
+    }
+
+    /// The same, with leases that last `lease`.
+    pub async fn with_leases(binary: &Path, lease: Duration) -> Outcome<Self> {
         let cloud = Cloud::start().await?;
-        let environment = environment(&cloud.url);
+        let mut environment = environment(&cloud.url);
+        let seconds = lease.as_secs().to_string();
+        environment.push(("SEALFLEET_LEASE_SECONDS".to_owned(), seconds));
         let token = bootstrap(&environment).await?;
         let mut world = Self {
             cloud,
@@ -476,8 +484,6 @@ fn environment(url: &str) -> Vec<(String, String)> {
         ("SEALFLEET_API_URL", url),
         ("SEALFLEET_AUDIT_BUCKET", "bench"),
         ("SEALFLEET_DIGEST_KEY", "bench"),
-        // No claim is taken back during a measurement.
-        ("SEALFLEET_LEASE_SECONDS", "3600"),
         ("SEALFLEET_RESEND_SECONDS", "3600"),
         // What is measured is a request, not how many a project may make: those that fill a backlog
         // come as fast as they can.

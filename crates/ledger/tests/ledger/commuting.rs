@@ -297,7 +297,8 @@ async fn a_slot_is_taken_over_when_its_claim_never_came() {
         panic!("{holds:?}")
     };
     let past = ledger.now().plus_seconds(-1);
-    let moved = ledger.heartbeat(&scope, free.worker_id, lease, past).await;
+    let lease = lease.key(free.worker_id);
+    let moved = ledger.renew(&scope, &lease, past).await;
     assert!(moved.unwrap());
     let third = Ledger::run(&ledger, &scope, run_id).await.unwrap();
     assert!(third.step(&second).unwrap().state.hold().is_some());

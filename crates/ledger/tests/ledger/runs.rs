@@ -119,7 +119,7 @@ async fn a_lease_is_there_exactly_while_the_step_is_held() {
     let until = ledger.now().plus_seconds(99);
     assert!(
         ledger
-            .heartbeat(&scope, worker.worker_id, lease, until)
+            .renew(&scope, &lease.key(worker.worker_id), until)
             .await
             .unwrap()
     );
@@ -144,7 +144,7 @@ async fn a_lease_is_there_exactly_while_the_step_is_held() {
     );
     assert!(
         !ledger
-            .heartbeat(&scope, worker.worker_id, lease, until)
+            .renew(&scope, &lease.key(worker.worker_id), until)
             .await
             .unwrap()
     );
