@@ -2,13 +2,14 @@
 //! processes that others use.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all};
 use sealfleet_client::RevocationState;
 use sealfleet_client::types::FanOutView;
 use sealfleet_domain::run::RunState;
 use sealfleet_test_stack::api::text;
+use sealfleet_test_stack::aws::Service;
 use sealfleet_test_stack::identity::secrets;
 use sealfleet_test_stack::processes::Sleeper;
 use sealfleet_test_stack::project::{FARGATE, named, run_of, step};
@@ -19,6 +20,7 @@ use sealfleet_test_stack::{
 };
 use serde_json::{Value, json};
 
+use crate::audit::key_of_run;
 use crate::revocation::counts;
 use crate::seen;
 use crate::seen::{nowhere, player, sleeping, while_alive, with_profile};
@@ -330,8 +332,10 @@ pub async fn s44_a_killed_fan_out_finishes_by_itself(stack: &Stack) -> Outcome {
             .await?
             .accepted()
     };
-    let finished =
-        while_alive(&claims, killed_half_way(stack, &project, &body, &throttled)).await?;
+    let killed = killed_half_way(stack, &project, &body, &runs, &throttled);
+    let finished = while_alive(&claims, killed).await;
+    throttled(0).await?;
+    let finished = finished?;
 
     let pulled = WORKERS * EACH as usize;
     let expected = json!({ "runs": ON_FARGATE + pulled, "stopped": ON_FARGATE, "unstopped": 0, "workers": pulled });
@@ -376,14 +380,12 @@ async fn killed_half_way(
     stack: &Stack,
     project: &Project,
     body: &Value,
+    runs: &[String],
     throttled: &impl AsyncFn(u32) -> Outcome<Value>,
 ) -> Outcome<FanOutView> {
     throttled(u32::MAX).await?;
     let killer = async {
-        eventually("the first aborted run", LONG, async || {
-            Ok((aborted(project).await? > 0).then_some(()))
-        })
-        .await?;
+        one_has_ended(stack, project, runs).await?;
         let killed = stack.environments_of("sealfleet-revoke");
         killed.iter().copied().for_each(processes::kill);
         Ok::<usize, Failure>(killed.len())
@@ -413,10 +415,10 @@ async fn killed_half_way(
         None,
         "the fan-out was killed too late: {half_way:?}"
     );
-    let so_far = usize::try_from(half_way.counts.runs_aborted)?;
+    let so_far = aborted(project).await?;
     ensure!(
         so_far > 0 && so_far < ON_FARGATE + WORKERS * EACH as usize,
-        "it was not killed half-way: {half_way:?}"
+        "it was not killed half-way: {so_far} runs are aborted, {half_way:?}"
     );
     // Nothing starts meanwhile.
     project
@@ -452,6 +454,30 @@ async fn killed_half_way(
     project.admin.fanned_out(stack, &fan_out, LONG).await
 }
 
+/// Waits until one of these runs has ended. It reads their rows, because the fan-out is faster than
+/// a list of runs by the API.
+async fn one_has_ended(stack: &Stack, project: &Project, runs: &[String]) -> Outcome {
+    let keys = runs.iter().map(|run| key_of_run(&project.id, run));
+    let keys: Vec<Value> = keys.collect::<Outcome<_>>()?;
+    let table = &stack.parts.ledger_table;
+    let rows = json!({
+        "Keys": keys, "ConsistentRead": true,
+        "ProjectionExpression": "#left", "ExpressionAttributeNames": { "#left": "left" },
+    });
+    let asked = json!({ "RequestItems": { table: rows } });
+    let deadline = Instant::now() + LONG;
+    while Instant::now() < deadline {
+        let aws = &stack.aws;
+        let answer = aws.call(Service::DynamoDb, "BatchGetItem", asked.clone());
+        let answer = answer.await?;
+        let rows = answer["Responses"][table].as_array();
+        if rows.is_some_and(|rows| rows.iter().any(|row| row["left"]["N"] == "0")) {
+            return Ok(());
+        }
+    }
+    Err(Failure::new("no run was aborted"))
+}
+
 async fn aborted(project: &Project) -> Outcome<usize> {
     Ok(project
         .runs()
@@ -485,14 +511,18 @@ async fn what_cannot_be_stopped_is_told(
     sleeper.until(1, LONG).await?;
     project.until(&run, "only", &["running"], LONG).await?;
     throttled(u32::MAX).await?;
-    let revoked = project
-        .admin
-        .revoke(&[("stubborn", "API_KEY")], true)
-        .await?;
-    let finished = project
-        .admin
-        .fan_out(&revoked.fan_out.unwrap_or_default())
-        .await?;
+    let refused = async {
+        let keys = [("stubborn", "API_KEY")];
+        let revoked = project.admin.revoke(&keys, true).await?;
+        let fan_out = revoked.fan_out.unwrap_or_default();
+        Ok::<_, Failure>((
+            project.admin.fan_out(&fan_out).await?,
+            sleeper.asleep().len(),
+        ))
+    };
+    let refused = refused.await;
+    throttled(0).await?;
+    let (finished, asleep) = refused?;
     let stubborn = json!({ "runs": 1, "stopped": 0, "unstopped": 1, "workers": 0 });
     ensure_eq!(
         (counts(&finished), json!(finished.unstopped)),
@@ -503,12 +533,7 @@ async fn what_cannot_be_stopped_is_told(
         finished.finished_at.is_some(),
         "it waits for ECS: {finished:?}"
     );
-    ensure_eq!(
-        sleeper.asleep().len(),
-        1,
-        "the sandbox that could not be stopped"
-    );
-    throttled(0).await?;
+    ensure_eq!(asleep, 1, "the sandbox that could not be stopped");
     eventually("the task to be stopped", LONG, async || {
         stack.sweep().await?;
         Ok(sleeper.asleep().is_empty().then_some(()))

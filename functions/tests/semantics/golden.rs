@@ -214,7 +214,7 @@ async fn lost_worker(world: &World) {
 
 /// A run that is cancelled with a step in each state.
 async fn cancel(world: &World) {
-    let hand = world.hand(&json!({})).await;
+    let hand = world.hand(&json!({ "max_concurrent": 4 })).await;
     let steps = [
         step("ended", &json!({})),
         step("running", &json!({ "mode": "bare" })),

@@ -44,7 +44,9 @@ fn due(step: &Step, until: &impl Fn(&str) -> i64) -> Option<Due> {
         StepState::Leased(hold) | StepState::Running(hold) => match hold.executor {
             Executor::Worker => {
                 let until = until(&format!("{}#{:04}", hold.holder, hold.slot));
-                ("its expired lease", since.min(until + SLACK), true)
+                // A run whose leases live may have been due for minutes.
+                let since = since.max(until).min(until + SLACK);
+                ("its expired lease", since, true)
             }
             Executor::Host => ("its sandbox", since, false),
         },
