@@ -63,8 +63,8 @@ impl Director {
         }
     }
 
-    /// A sweep deals with all that is due, and sends the messages that are due. In a flood it has no
-    /// time for everything, and who floods comes last.
+    /// A sweep deals with all that is due, and sends the messages that are due. In a flood it has
+    /// no time for everything, and who floods comes last.
     async fn sweep(&self, stage: &Stage) {
         let (began, to_resend) = {
             let mut world = stage.lock();

@@ -208,8 +208,8 @@ impl Revocations {
             .map(|seen| seen.since)
     }
 
-    /// The first fan-out that was due at `began` and still is, and that nobody has written since the
-    /// effect `since`. Those of `excused`, and with it the operators', may take longer.
+    /// The first fan-out that was due at `began` and still is, and that nobody has written since
+    /// the effect `since`. Those of `excused`, and with it the operators', may take longer.
     pub fn late(&self, began: i64, since: u64, excused: Scope) -> Option<String> {
         let mut waiting = self.fan_outs.values().filter(|working| {
             working.fan_out.finished.is_none() && working.due <= began && working.written <= since

@@ -23,7 +23,7 @@ use sealfleet_versions::{Error as SecretsError, SecretVersions};
 
 use crate::archive::signature_of;
 use crate::ecs::Launching;
-use crate::memory::{Tables, no_answer, text};
+use crate::memory::{Tables, no_answer};
 use crate::queues::Message;
 use crate::sabotage::Sabotage;
 use crate::stage::{Fault, Judge, LaunchVerdict, Stage, World};
@@ -60,11 +60,7 @@ impl<J: Judge> Store for Ports<J> {
             .call("query", |world, verdict| {
                 world.note_effect(|| told(format!("query {}", query.pk), verdict.fault));
                 answered(verdict.fault)?;
-                let mut rows = world.tables.query(query, after)?;
-                if world.breaks(Sabotage::HiddenProject) && query.pk == PROJECTS {
-                    rows.items.retain(|item| text(item, "sk") != Some(HIDDEN));
-                }
-                Ok(rows)
+                world.tables.query(query, after)
             })
             .await
     }
@@ -116,11 +112,6 @@ impl<J: Judge> Store for Ports<J> {
             .await
     }
 }
-
-/// Partition of the list of projects.
-const PROJECTS: &str = "~system#PROJECTS";
-/// The project that a list lacks.
-const HIDDEN: &str = "finance";
 
 /// A row as a world shows it that breaks its promises.
 fn tampered<J: Judge>(world: &World<J>, key: &Key, found: Option<Arc<Item>>) -> Option<Arc<Item>> {

@@ -53,8 +53,8 @@ impl Queues {
         visible.map(|message| message.id).collect()
     }
 
-    /// Delivers a message: it is hidden, and comes again unless it is deleted. One that was received
-    /// too often becomes a dead letter.
+    /// Delivers a message: it is hidden, and comes again unless it is deleted. One that was
+    /// received too often becomes a dead letter.
     pub fn receive(&mut self, id: u64, now: i64) -> Option<Message> {
         let at = self.messages.iter().position(|message| message.id == id)?;
         let message = self.messages.get_mut(at)?;

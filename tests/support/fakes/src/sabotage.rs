@@ -20,8 +20,6 @@ pub enum Sabotage {
     ShortIndex,
     /// A read of a row that is not there finds the row of another project.
     SharedRows,
-    /// The list of projects lacks one.
-    HiddenProject,
     /// Profiles are read without their access lists.
     LostAccessLists,
     /// A queue loses what is sent about a step of which it has a dead letter.
@@ -33,7 +31,7 @@ pub enum Sabotage {
 }
 
 impl Sabotage {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 12] = [
         Self::IgnoredConditions,
         Self::TornTransactions,
         Self::ForgottenClientTokens,
@@ -42,7 +40,6 @@ impl Sabotage {
         Self::LateIndex,
         Self::ShortIndex,
         Self::SharedRows,
-        Self::HiddenProject,
         Self::LostAccessLists,
         Self::DeafQueues,
         Self::LostRecords,
