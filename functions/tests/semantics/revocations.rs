@@ -1,9 +1,10 @@
 //! Revocations: refused at every door, lifted once, all or none, previewed without effect.
 
+use sealfleet_domain::fleet::WorkerStatus;
 use serde_json::{Value, json};
 
-use super::{beside, merged, named, run_of, step, success, text, with_profile};
-use crate::world::{CRM, FARGATE, Who, World};
+use super::{Hand, beside, merged, named, run_of, step, success, text, with_profile};
+use crate::world::{CRM, FARGATE, OTHER, OWN, Who, World};
 
 const REVOKED: (u16, &str) = (403, "secret_revoked");
 const ALREADY: (u16, &str) = (409, "already_revoked");
@@ -259,6 +260,39 @@ async fn s39_a_bulk_is_all_or_none() {
             .refused(member, "POST /v1/runs", with_profile(profile), REVOKED)
             .await;
     }
+}
+
+/// A hard revocation by operators ends what runs with the key, in every project.
+#[tokio::test]
+async fn operators_end_what_runs_in_every_project() {
+    let world = World::new().await;
+    let operator = world.credential(Who::Operator);
+    let base = merged(&secret("SYSTEM", "system/all"), &json!({ "name": "base" }));
+    world.ok(operator, "POST /v1/profiles", base).await;
+    let mut held = Vec::new();
+    for (admin, project) in [(Who::Admin, OWN), (Who::Stranger, OTHER)] {
+        let admin = world.credential(admin);
+        let bindings = json!({ "system": "base" });
+        world.ok(admin, "PUT /v1/cascade", bindings).await;
+        let (id, credential) = world.worker(project, WorkerStatus::Approved).await;
+        let hand = Hand {
+            id: id.to_string(),
+            credential,
+        };
+        let identity = step("only", &json!({ "mode": "identity" }));
+        let run = world.ok(admin, "POST /v1/runs", run_of(&[identity])).await;
+        let lease = world.claimed(&hand, &text(&run, "run_id")).await;
+        held.push((hand, lease));
+    }
+    let (_, fan_out) = world
+        .revoked(Who::Operator, &[("base", "SYSTEM")], true)
+        .await;
+    for (hand, lease) in &held {
+        assert!(!world.holds(hand, lease).await, "{lease} goes on");
+    }
+    let path = format!("/v1/fan-outs/{}", fan_out.as_str().unwrap());
+    let told = world.get(operator, &path).await;
+    assert_eq!(told["runs_aborted"], 2, "{told}");
 }
 
 /// 41. Progress reports after a hard revoke -> the mark survives.
