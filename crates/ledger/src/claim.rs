@@ -8,7 +8,7 @@
 //! checked. `docs/reference/intent-then-check.md` has the whole argument and the model that checks
 //! it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::fleet::Worker;
@@ -22,7 +22,7 @@ use sealfleet_domain::{ProjectScope, RunId, StepId, WorkerId};
 use crate::error::Error;
 use crate::leases::{self, HeldLease};
 use crate::ledger::Ledger;
-use crate::transition::{Attempt, Transitioned};
+use crate::transition::{Attempt, TRIES, Transitioned};
 
 /// Leases that a claim looks behind when all slots are taken.
 const LOOKED_AT: usize = 4;
@@ -103,16 +103,11 @@ impl Ledger {
             pace,
         } = *claim;
         let slots = worker.max_concurrent.max(1);
-        let chance = self
-            .ids
-            .secret()
-            .iter()
-            .take(4)
-            .fold(0_u32, |sum, byte| (sum << 8) | u32::from(*byte));
+        let mut chance = self.chance();
         let mut slot = chance % slots;
         let actor = claim.actor();
         let mut stored = self.glimpsed_run(scope, run_id).await?;
-        for attempt in 0..6 {
+        for attempt in 0..TRIES {
             if stored.is_stale && stored.run.claimable(step_id, worker).is_err() {
                 stored = self.stored_run(scope, run_id).await?;
             }
@@ -135,11 +130,12 @@ impl Ledger {
                 Attempt::Done(done) => return self.granted(claim, *done).await,
                 Attempt::SlotTaken => {
                     let held = self.leases_of(scope, worker.worker_id).await?;
-                    let free = (0..slots)
-                        .map(|offset| chance.wrapping_add(offset) % slots)
-                        .find(|slot| held.iter().all(|lease| lease.slot != *slot));
-                    slot = match free {
-                        Some(free) => free,
+                    let taken: BTreeSet<u32> = held.iter().map(|lease| lease.slot).collect();
+                    let free: Vec<u32> = (0..slots).filter(|slot| !taken.contains(slot)).collect();
+                    // Any of them: the worker's other claims look for one at the same moment.
+                    chance = self.chance();
+                    slot = match free.get(chance as usize % free.len().max(1)) {
+                        Some(free) => *free,
                         None => self
                             .take_over(scope, worker.worker_id, chance, held)
                             .await?
@@ -152,6 +148,13 @@ impl Ledger {
             stored = self.stored_run(scope, run_id).await?;
         }
         Err(Error::Contended)
+    }
+
+    /// A random number.
+    fn chance(&self) -> u32 {
+        let secret = self.ids.secret();
+        let four = secret.iter().take(4);
+        four.fold(0, |sum, byte| (sum << 8) | u32::from(*byte))
     }
 
     /// Frees the slot of a lease that has run out and that no hold stands behind: its claim died

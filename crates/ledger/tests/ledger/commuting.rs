@@ -120,6 +120,30 @@ async fn steps_of_one_run_never_refuse_one_another() {
     }
 }
 
+#[tokio::test]
+async fn one_worker_fills_all_its_slots_at_once() {
+    let (ledger, scope) = (ledger_alone().await, scope("healthcare"));
+    let steps = (0..limits::STEPS).map(|number| (step(number), spec(Mode::Sandboxed)));
+    let run_id = enqueue(&ledger, &scope, steps.collect(), None).await;
+    let worker = worker(&ledger, u32::try_from(limits::STEPS).unwrap());
+    let claims = (0..limits::STEPS).map(async |number| {
+        let claim = NewClaim {
+            scope: &scope,
+            worker: &worker,
+            run_id,
+            step_id: &step(number),
+            executor: Executor::Worker,
+            pace: PACE,
+        };
+        ledger.claim(&claim, async |_| Ok(Fresh::Nothing)).await
+    });
+    for claimed in join_all(claims).await {
+        assert!(claimed.is_ok(), "{claimed:?}");
+    }
+    let held = ledger.leases_of(&scope, worker.worker_id).await.unwrap();
+    assert_eq!(held.len(), limits::STEPS);
+}
+
 /// An identity as large as profiles may make it, other than that of another number.
 fn largest(number: usize) -> Identity {
     let secret = |at: usize| {
