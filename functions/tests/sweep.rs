@@ -399,9 +399,9 @@ fn identity() -> Identity {
 const IN_FLIGHT: [usize; 4] = [105, 20, 3, 1];
 
 impl World {
-    async fn in_flight(&self) -> u64 {
+    async fn in_flight(&self, by_worker: &[usize]) -> u64 {
         let mut runs = 0;
-        for count in IN_FLIGHT {
+        for count in by_worker.iter().copied() {
             let worker = self.worker();
             for _ in 0..count {
                 let run_id = self.enqueue("healthcare", None, Some(identity())).await;
@@ -504,7 +504,7 @@ async fn for_turns<T>(turns: usize, work: impl Future<Output = T>) -> Option<T> 
 #[tokio::test]
 async fn workers_of_one_fan_out_may_die_anywhere_and_each_run_counts_once() {
     let before = World::new(30);
-    let runs = before.in_flight().await;
+    let runs = before.in_flight(&IN_FLIGHT).await;
     let tables = before.memory.tables().clone();
     let mut deaths = 0;
     for turns in 1..25 {
@@ -526,13 +526,19 @@ async fn workers_of_one_fan_out_may_die_anywhere_and_each_run_counts_once() {
 #[tokio::test]
 async fn what_one_invocation_has_no_time_for_others_share() {
     let world = World::new(3600);
-    let runs = world.in_flight().await;
+    // Something in nearly every lane.
+    let runs = world.in_flight(&[25; 16]).await;
     let fan_out = world.revoke().await;
     world.takes.store(20, Ordering::Relaxed);
     assert!(world.advance(&fan_out, 0, 2).await.finished.is_none());
     world.time_goes_by(60);
-    // The sweep finds it, works on it for its time, and asks for others.
-    world.sweep(2).await;
+    // A sweep finds it, works on it for its time, and asks for others.
+    for _ in 0..30 {
+        world.sweep(2).await;
+        if !world.asked.0.lock().unwrap().is_empty() {
+            break;
+        }
+    }
     let mut invocations = 0;
     loop {
         let asked: Vec<String> = std::mem::take(&mut *world.asked.0.lock().unwrap());

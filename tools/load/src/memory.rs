@@ -18,11 +18,11 @@ use sealfleet_domain::credential::Home;
 use sealfleet_domain::{Clock, Timestamp};
 use sealfleet_functions::shared::auth::Oidc;
 use sealfleet_ledger::store::{
-    Consistency, DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
+    Consistency, DueRow, DueRows, Item, Key, Query, Range, Rows, Store, Table, Write, WriteError,
 };
 use sealfleet_ledger::{Added, Identities, Ledger, due_shards, identity_of_image};
 use sealfleet_test_fakes::handlers::{Handlers, Invoke};
-use sealfleet_test_fakes::memory::{Changed, Tables};
+use sealfleet_test_fakes::memory::{Changed, Tables, number, text};
 use sealfleet_test_fakes::random::Random;
 use sealfleet_test_fakes::stage::{self, Stage};
 use sealfleet_test_fakes::time::SeededIds;
@@ -418,19 +418,49 @@ impl Memory {
             let now = self.clock.now();
             let mut tables = locked(&self.store.tables);
             tables.settle(0);
+            let leases = ends_of_leases(&tables);
             for shard in due_shards() {
-                let earliest = tables.due(&shard, now.millis(), None, 1);
-                let earliest = earliest.unwrap_or_default().rows.into_iter().next();
-                if let Some(row) = earliest {
-                    self.noticed.borrow_mut().push(Noticed::StillDue {
-                        what: row.key.sk,
-                        since: Timestamp::from_millis(row.at),
-                        now,
-                    });
+                let due = tables.due(&shard, now.millis(), None, 1000);
+                for row in due.unwrap_or_default().rows {
+                    // A run whose leases live keeps its place in the index.
+                    let end = leases.get(&row.key.sk).copied().unwrap_or_default();
+                    if end <= now.millis() {
+                        self.noticed.borrow_mut().push(Noticed::StillDue {
+                            since: Timestamp::from_millis(row.at.max(end)),
+                            what: row.key.sk,
+                            now,
+                        });
+                    }
                 }
             }
         }
     }
+}
+
+/// The end of the last lease of each run, in milliseconds since the epoch.
+fn ends_of_leases(tables: &Tables) -> HashMap<String, i64> {
+    let mut ends: HashMap<String, i64> = HashMap::new();
+    let partitions = (0..8).flat_map(|shard| tables.partitions(&format!("#LEASES#{shard}")));
+    for pk in partitions {
+        let query = Query {
+            table: Table::Ledger,
+            pk,
+            range: Range::All,
+            backwards: false,
+            limit: usize::MAX,
+            consistent: true,
+            only: None,
+        };
+        let rows = tables.query(&query, None).unwrap_or_default();
+        for row in rows.items {
+            let run = text(&row, "step").and_then(|step| step.split_once('/'));
+            if let (Some((run, _)), Some(until)) = (run, number(&row, "until")) {
+                let end = ends.entry(run.to_owned()).or_default();
+                *end = until.max(*end);
+            }
+        }
+    }
+    ends
 }
 
 impl World for Memory {
