@@ -53,7 +53,7 @@ const AT_ONCE: usize = 4;
 
 /// Modules whose scenarios run alone: two take the whole machine for some seconds, the other ends
 /// processes of the stack.
-const ALONE: [&str; 3] = ["audit", "crowd", "kill"];
+const ALONE: [&str; 4] = ["sealed", "audit", "crowd", "kill"];
 
 type Scenario = fn(Arc<Stack>) -> Pin<Box<dyn Future<Output = Outcome>>>;
 
