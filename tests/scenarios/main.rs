@@ -51,7 +51,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// Scenarios at once, unless `--test-threads` says otherwise.
 const AT_ONCE: usize = 4;
 
-/// Modules whose scenarios run alone: two take the whole machine for some seconds, the other ends
+/// Modules whose scenarios run alone: they take the whole machine for some seconds, or end
 /// processes of the stack.
 const ALONE: [&str; 4] = ["sealed", "audit", "crowd", "kill"];
 
