@@ -356,10 +356,15 @@ impl Ledger {
 
     /// Finds an entry in a partition: its row begins with it, or shortly before it.
     async fn entry_in(&self, pk: String, id: EventId) -> Result<Option<AuditEntry>, Error> {
+        let (from, to) = (first_key(id.made_at()), last_key(id));
+        // An id of the first moments of 1970: DynamoDB refuses a range that is the wrong way round.
+        if from > to {
+            return Ok(None);
+        }
         let query = Query {
             table: Table::Audit,
             pk,
-            range: Range::Between(first_key(id.made_at()), last_key(id)),
+            range: Range::Between(from, to),
             backwards: true,
             limit: SEARCHED_AT_ONCE,
             consistent: true,
