@@ -2,9 +2,6 @@
 //! alone: each takes the whole machine for some seconds.
 
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
@@ -16,7 +13,7 @@ use sealfleet_test_stack::identity::secrets;
 use sealfleet_test_stack::project::{PULL, named, run_of, step};
 use sealfleet_test_stack::stack::LEASE_SECONDS;
 use sealfleet_test_stack::{
-    Claimed, Failure, Outcome, Project, Stack, Worker, ensure, ensure_eq, eventually,
+    Claimed, Failure, Outcome, Project, Stack, Worker, ensure, ensure_eq, eventually, private_file,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -369,13 +366,7 @@ pub async fn the_largest_run_is_driven_to_its_end_whatever_drifts(stack: &Stack)
     }
 
     let token = stack.scratch.join("largest.token");
-    let mut private = OpenOptions::new();
-    let mut file = private
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&token)?;
-    file.write_all(project.viewer.credential().as_bytes())?;
+    private_file(&token, project.viewer.credential())?;
     let token = token.to_string_lossy();
     let show = [
         "--token-file",

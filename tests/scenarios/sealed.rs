@@ -8,7 +8,7 @@ use sealfleet_test_stack::api::text;
 use sealfleet_test_stack::aws::{Invoked, Service};
 use sealfleet_test_stack::canary::{self, Kind, Needle, Report, Search, search_process};
 use sealfleet_test_stack::identity::NOWHERE;
-use sealfleet_test_stack::project::{FARGATE, PULL, merged, run_of, step};
+use sealfleet_test_stack::project::{FARGATE, PULL, is_over, merged, run_of, step};
 use sealfleet_test_stack::{
     Caller, Failure, Outcome, Stack, ensure, ensure_eq, eventually, processes, sha256, unique,
 };
@@ -94,8 +94,7 @@ pub async fn s34_a_secret_is_in_the_sandbox_and_nowhere_else(stack: &Stack) -> O
             let asleep = asleep.iter().filter(|process| process.name == "sleep");
             asleep.for_each(|process| processes::kill(process.pid));
             let shown = project.run(&run).await?;
-            let is_over = shown.state != RunState::Running && shown.state != RunState::Queued;
-            Ok(is_over.then_some(shown))
+            Ok(is_over(&shown).then_some(shown))
         })
         .await?;
         ensure_eq!(

@@ -356,15 +356,10 @@ impl Ledger {
 
     /// Finds an entry in a partition: its row begins with it, or shortly before it.
     async fn entry_in(&self, pk: String, id: EventId) -> Result<Option<AuditEntry>, Error> {
-        let (from, to) = (first_key(id.made_at()), last_key(id));
-        // An id of the first moments of 1970: DynamoDB refuses a range that is the wrong way round.
-        if from > to {
-            return Ok(None);
-        }
         let query = Query {
             table: Table::Audit,
             pk,
-            range: Range::Between(from, to),
+            range: Range::Between(first_key(id.made_at()), last_key(id)),
             backwards: true,
             limit: SEARCHED_AT_ONCE,
             consistent: true,
@@ -550,9 +545,9 @@ fn beyond(after: EventId) -> Timestamp {
     }
 }
 
-/// The smallest id with this time.
+/// The smallest id with this time, of whatever version: a caller may ask for any.
 fn first_id(at: Timestamp) -> String {
-    id_of(at, 0x7000, 0x8000_0000_0000_0000)
+    id_of(at, 0, 0)
 }
 
 /// The largest id with this time.

@@ -103,8 +103,7 @@ impl Ledger {
             pace,
         } = *claim;
         let slots = worker.max_concurrent.max(1);
-        let mut chance = self.chance();
-        let mut slot = chance % slots;
+        let mut slot = self.chance() % slots;
         let actor = claim.actor();
         let mut stored = self.glimpsed_run(scope, run_id).await?;
         for attempt in 0..TRIES {
@@ -133,7 +132,7 @@ impl Ledger {
                     let taken: BTreeSet<u32> = held.iter().map(|lease| lease.slot).collect();
                     let free: Vec<u32> = (0..slots).filter(|slot| !taken.contains(slot)).collect();
                     // Any of them: the worker's other claims look for one at the same moment.
-                    chance = self.chance();
+                    let chance = self.chance();
                     slot = match free.get(chance as usize % free.len().max(1)) {
                         Some(free) => *free,
                         None => self
@@ -148,13 +147,6 @@ impl Ledger {
             stored = self.stored_run(scope, run_id).await?;
         }
         Err(Error::Contended)
-    }
-
-    /// A random number.
-    fn chance(&self) -> u32 {
-        let secret = self.ids.secret();
-        let four = secret.iter().take(4);
-        four.fold(0, |sum, byte| (sum << 8) | u32::from(*byte))
     }
 
     /// Frees the slot of a lease that has run out and that no hold stands behind: its claim died

@@ -195,14 +195,11 @@ pub(crate) fn take(scope: &ProjectScope, lease: &Lease) -> Write {
 /// The write that frees a slot whose lease has run out and has no hold. Nobody must have changed
 /// the lease since it was read.
 pub(crate) fn reclaim(scope: &ProjectScope, holder: WorkerId, lease: &HeldLease) -> Write {
-    let step = keys::lease_step(lease.run_id, &lease.step_id);
+    let mut as_read = of_claim(&lease.key(holder));
+    as_read.push(("until", n(lease.until.millis())));
     Write::Delete {
         key: keys::lease(scope, holder, lease.slot),
-        only_if: Condition::Is(vec![
-            ("step", AttributeValue::S(step)),
-            ("fence", n(lease.fence)),
-            ("until", n(lease.until.millis())),
-        ]),
+        only_if: Condition::Is(as_read),
     }
 }
 

@@ -230,8 +230,15 @@ impl Ledger {
     /// Waits for a random time whose limit grows with `attempt` (full jitter).
     pub(crate) async fn back_off(&self, attempt: u32) {
         let most = 10_u64 << attempt.min(6);
-        let chance = self.ids.secret().first().copied().map_or(0, u64::from);
-        tokio::time::sleep(std::time::Duration::from_millis(most * chance / 255)).await;
+        let millis = most * u64::from(self.chance()) / u64::from(u32::MAX);
+        tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
+    }
+
+    /// A random number.
+    pub(crate) fn chance(&self) -> u32 {
+        let secret = self.ids.secret();
+        let four = secret.iter().take(4);
+        four.fold(0, |sum, byte| (sum << 8) | u32::from(*byte))
     }
 
     pub(crate) async fn stored_run(

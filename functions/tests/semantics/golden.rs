@@ -1,7 +1,7 @@
 //! The trail of fixed runs, event by event, as the API answers it and as it is exported.
 //!
-//! `golden.json` was made by the code before runs carried their entries (decision 024), with this
-//! very file. So what the trail says of a run is what it said when each entry was written in the
+//! `golden.json` was made by the code before runs carried their entries (decision 024), by these
+//! stories. So what the trail says of a run is what it said when each entry was written in the
 //! transaction that it records.
 //!
 //! Ids are named by the order in which they appear, and entries of one millisecond are in the
@@ -60,23 +60,6 @@ impl Names {
     }
 }
 
-/// The lease of a claim of a step.
-async fn claimed(world: &World, by: &str, run: &str, step: &str) -> Value {
-    let body = json!({ "run_id": run, "step_id": step });
-    let claim = world.ok(by, "POST /v1/claims", body.clone()).await;
-    merged(&body, &json!({ "fence": claim["fence"] }))
-}
-
-async fn started(world: &World, by: &str, lease: &Value, resolved: Value) {
-    let body = merged(lease, &json!({ "sandbox": "s", "resolved": resolved }));
-    world.ok(by, "POST /v1/starts", body).await;
-}
-
-async fn succeeded(world: &World, by: &str, lease: &Value) {
-    let body = merged(lease, &json!({ "state": "succeeded" }));
-    world.ok(by, "POST /v1/reports", body).await;
-}
-
 fn secrets(names: &[&str], version: &str) -> Value {
     let references = names.iter().map(|name| {
         let reference = beside(&name.to_lowercase().replace('_', "-"));
@@ -104,23 +87,18 @@ async fn success_with_drift(world: &World) {
     let run = merged(&run_of(&steps), &json!({ "profile": "ehr" }));
     let run = world.enqueued(run).await;
 
-    let held = claimed(world, &hand.credential, &run, "fetch").await;
+    let held = world.claimed_step(&hand, &run, "fetch").await;
     let version = "0198c0de-0000-7000-8000-000000000001";
-    started(
-        world,
-        &hand.credential,
-        &held,
-        json!({ "EHR_TOKEN": version }),
-    )
-    .await;
+    let resolved = json!({ "resolved": { "EHR_TOKEN": version } });
+    world.started(&hand, &merged(&held, &resolved)).await;
     let mut second = content(&["EHR_TOKEN", "MODEL_KEY"], "000000000002");
     second["tools"] = json!({ "records": ["EHR_TOKEN"], "writer": ["MODEL_KEY"] });
     world.replace_profile("ehr", &second).await;
-    succeeded(world, &hand.credential, &held).await;
+    world.succeeded(&hand, &held).await;
     for step in ["write", "tidy"] {
-        let held = claimed(world, &hand.credential, &run, step).await;
-        started(world, &hand.credential, &held, json!({})).await;
-        succeeded(world, &hand.credential, &held).await;
+        let held = world.claimed_step(&hand, &run, step).await;
+        world.started(&hand, &held).await;
+        world.succeeded(&hand, &held).await;
     }
 }
 
@@ -188,9 +166,9 @@ async fn retry(world: &World) {
         .ok(world.credential(Who::Member), &retry, Value::Null)
         .await;
     for step in ["only", "after"] {
-        let held = claimed(world, &hand.credential, &run, step).await;
-        started(world, &hand.credential, &held, json!({})).await;
-        succeeded(world, &hand.credential, &held).await;
+        let held = world.claimed_step(&hand, &run, step).await;
+        world.started(&hand, &held).await;
+        world.succeeded(&hand, &held).await;
     }
 }
 
@@ -223,13 +201,12 @@ async fn cancel(world: &World) {
         step("blocked", &json!({ "needs": ["running"] })),
     ];
     let run = world.enqueued(run_of(&steps)).await;
-    let by = &hand.credential;
-    let ended = claimed(world, by, &run, "ended").await;
-    started(world, by, &ended, json!({})).await;
-    succeeded(world, by, &ended).await;
-    let running = claimed(world, by, &run, "running").await;
-    started(world, by, &running, json!({})).await;
-    claimed(world, by, &run, "leased").await;
+    let ended = world.claimed_step(&hand, &run, "ended").await;
+    world.started(&hand, &ended).await;
+    world.succeeded(&hand, &ended).await;
+    let running = world.claimed_step(&hand, &run, "running").await;
+    world.started(&hand, &running).await;
+    world.claimed_step(&hand, &run, "leased").await;
     let cancel = format!("POST /v1/runs/{run}/cancel");
     world
         .ok(world.credential(Who::Member), &cancel, Value::Null)

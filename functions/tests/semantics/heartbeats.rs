@@ -17,20 +17,9 @@ impl World {
         let run = self.enqueued(run_of(&steps)).await;
         let mut leases = Vec::new();
         for name in names {
-            let body = json!({ "run_id": run, "step_id": name });
-            let claim = self.ok(&hand.credential, "POST /v1/claims", body).await;
-            leases.push(json!({ "run_id": run, "step_id": name, "fence": claim["fence"] }));
+            leases.push(self.claimed_step(hand, &run, &name).await);
         }
         leases
-    }
-
-    /// Sends a heartbeat. How many claims are held?
-    async fn beat(&self, hand: &Hand, leases: &[Value]) -> usize {
-        let body = json!({ "leases": leases });
-        let answer = self.ok(&hand.credential, "POST /v1/heartbeats", body).await;
-        let verdicts = answer["leases"].as_array().unwrap();
-        let held = verdicts.iter().filter(|verdict| verdict["held"] == true);
-        held.count()
     }
 }
 
@@ -52,7 +41,7 @@ async fn a_heartbeat_reads_each_run_once_and_writes_each_lease_once() {
     let beats = 20;
     for _ in 0..beats {
         world.time_goes_by(BEAT);
-        assert_eq!(world.beat(&hand, &leases).await, STEPS);
+        assert_eq!(world.held(&hand, &leases).await, STEPS);
     }
     let after = calls();
     // The worker and the run.
@@ -67,10 +56,10 @@ async fn the_next_heartbeat_finds_what_was_cancelled() {
     let hand = world.hand(&json!({ "max_concurrent": 8 })).await;
     let leases = world.claimed_by(&hand).await;
     world.time_goes_by(BEAT);
-    assert_eq!(world.beat(&hand, &leases).await, STEPS);
+    assert_eq!(world.held(&hand, &leases).await, STEPS);
     let run = leases[0]["run_id"].as_str().unwrap();
     let cancel = format!("POST /v1/runs/{run}/cancel");
     let member = world.credential(Who::Member);
     world.ok(member, &cancel, Value::Null).await;
-    assert_eq!(world.beat(&hand, &leases).await, 0);
+    assert_eq!(world.held(&hand, &leases).await, 0);
 }

@@ -178,7 +178,12 @@ impl World {
 
     /// Claims the step `only` of a run: the lease as later requests name it.
     async fn claimed(&self, hand: &Hand, run: &str) -> Value {
-        let body = json!({ "run_id": run, "step_id": "only" });
+        self.claimed_step(hand, run, "only").await
+    }
+
+    /// Claims a step: the lease as later requests name it.
+    async fn claimed_step(&self, hand: &Hand, run: &str, step: &str) -> Value {
+        let body = json!({ "run_id": run, "step_id": step });
         let claim = self
             .ok(&hand.credential, "POST /v1/claims", body.clone())
             .await;
@@ -208,9 +213,16 @@ impl World {
 
     /// Whether a heartbeat says that a lease is held.
     async fn holds(&self, hand: &Hand, lease: &Value) -> bool {
-        let body = json!({ "leases": [lease] });
+        self.held(hand, std::slice::from_ref(lease)).await == 1
+    }
+
+    /// How many of these leases a heartbeat says are held.
+    async fn held(&self, hand: &Hand, leases: &[Value]) -> usize {
+        let body = json!({ "leases": leases });
         let beat = self.ok(&hand.credential, "POST /v1/heartbeats", body).await;
-        beat["leases"][0]["held"] == true
+        let verdicts = beat["leases"].as_array().unwrap();
+        let held = verdicts.iter().filter(|verdict| verdict["held"] == true);
+        held.count()
     }
 
     async fn run(&self, run: &str) -> Value {

@@ -128,6 +128,22 @@ async fn s59_a_trail_is_its_projects_admins() {
         .await;
 }
 
+/// Any id of the right form has an answer, also one that Sealfleet cannot have made.
+#[tokio::test]
+async fn an_entry_that_cannot_exist_is_not_found() {
+    let world = World::new().await;
+    for uuid in [
+        "00000000-0000-0000-0000-000000000000",
+        "00000000-0001-4000-8000-000000000001",
+        "0198c0de-0000-4000-8000-000000000001",
+        "ffffffff-ffff-ffff-ffff-ffffffffffff",
+    ] {
+        let get = format!("GET /v1/audit/evt_{uuid}");
+        let admin = world.credential(Who::Admin);
+        world.refused(admin, &get, Value::Null, NOT_FOUND).await;
+    }
+}
+
 #[tokio::test]
 async fn a_token_is_revoked_once_and_stays_listed() {
     let world = World::new().await;

@@ -87,6 +87,7 @@ pub async fn long_steps(figures: &mut Figures, world: &World, lease: Duration) -
         let run = world.enqueue(PULL, BESIDE).await?;
         claims.push((run.clone(), world.claim(&run).await?));
     }
+    // The heartbeat comes late in the lease, so that its own still lasts at the sweep below.
     tokio::time::sleep(lease / 2).await;
     let before = world.consumed();
     ensure_eq!(world.held(&claims).await?, HELD, "claims that are held");

@@ -4,6 +4,9 @@
 //! others enqueue theirs meanwhile. Runs are cancelled, steps fail, workers die with all they hold
 //! and come back without it, one tenant's key is revoked hard while it is in use, and workers ask
 //! for runs of others. When all has ended, every project's runs and trail are read to their end.
+//!
+//! Every pause is a part of the load: callers pause, commands take their time, dead workers stay
+//! away, and whoever waits for something asks again. In memory that time is virtual.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};

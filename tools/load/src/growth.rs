@@ -7,11 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use sealfleet_archive::digest::{ALGORITHM, Signature};
+use sealfleet_archive::digest::Signature;
 use sealfleet_archive::objects::{self, ObjectName};
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::objects::{Listed, Objects};
@@ -24,6 +24,7 @@ use sealfleet_ledger::store::{
     Consistency, DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
 };
 use sealfleet_ledger::{Dynamo, Ledger};
+use sealfleet_test_fakes::archive::{Archive, signature_of};
 use sealfleet_test_fakes::time::SeededIds;
 use sealfleet_test_stack::{Failure, Outcome, ensure};
 use serde::Serialize;
@@ -31,10 +32,9 @@ use serde_json::{Value, json};
 
 use crate::field::{Field, PROFILE, scope, step_id};
 use crate::judge::text;
+use crate::memory::{BEGINNING, locked};
 use crate::world::Asked;
 
-/// 2027-01-15T08:00:00Z.
-const BEGINNING: i64 = 1_800_000_000_000;
 /// Measured operations of a row, where they do not change what is measured.
 const TIMES: u32 = 10;
 /// The tenant with many, and the one beside it.
@@ -98,10 +98,6 @@ struct Counted {
     requests: AtomicU64,
     watched: Mutex<Option<Cost>>,
     begun: Mutex<(Cost, Instant)>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Counted {
@@ -561,13 +557,10 @@ pub fn table(rows: &[Row]) -> String {
     table
 }
 
-/// The bytes of each key, and when they were written.
-type Stored = BTreeMap<String, (Vec<u8>, Timestamp)>;
-
 /// A bucket in memory that counts its requests.
 #[derive(Clone)]
 struct Bucket {
-    objects: Arc<Mutex<Stored>>,
+    objects: Arc<Mutex<Archive>>,
     requests: Arc<AtomicU64>,
     clock: Set,
 }
@@ -592,7 +585,7 @@ impl Bucket {
         let name = format!("shard=0-{number:021}-{number:021}.jsonl.gz");
         let key = format!("{}{name}", ObjectName::of_day(NOISY, &day));
         let bytes = objects::pack(b"{}\n")?;
-        locked(&self.objects).insert(key, (bytes, now));
+        locked(&self.objects).create(&key, bytes, now);
         Ok(())
     }
 
@@ -605,47 +598,23 @@ impl Bucket {
 impl Objects for Bucket {
     async fn create(&self, key: &str, _: &str, bytes: Vec<u8>) -> Result<bool, Unavailable> {
         self.count(1);
-        let now = self.clock.now();
-        let mut objects = locked(&self.objects);
-        if objects.contains_key(key) {
-            return Ok(false);
-        }
-        objects.insert(key.to_owned(), (bytes, now));
-        Ok(true)
+        Ok(locked(&self.objects).create(key, bytes, self.clock.now()))
     }
 
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
         self.count(1);
-        let objects = locked(&self.objects);
-        Ok(objects.get(key).map(|(bytes, _)| bytes.clone()))
+        Ok(locked(&self.objects).get(key))
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, Unavailable> {
-        let objects = locked(&self.objects);
-        let from = after.map_or(prefix, |after| after.max(prefix));
-        let listed = objects
-            .range(from.to_owned()..)
-            .take_while(|(key, _)| key.starts_with(prefix) || key.as_str() < prefix)
-            .filter(|(key, _)| key.starts_with(prefix) && Some(key.as_str()) != after);
-        let listed = listed.map(|(key, (_, at))| Listed {
-            key: key.clone(),
-            written_at: *at,
-        });
-        let listed: Vec<Listed> = listed.collect();
+        let listed = locked(&self.objects).list(prefix, after);
         self.count(1 + listed.len().saturating_sub(1) / 1000);
         Ok(listed)
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, Unavailable> {
         self.count(1);
-        let objects = locked(&self.objects);
-        let below = objects
-            .keys()
-            .filter_map(|key| key.strip_prefix(prefix)?.split_once('/'));
-        let folders: BTreeSet<String> = below
-            .map(|(folder, _)| format!("{prefix}{folder}/"))
-            .collect();
-        Ok(folders.into_iter().collect())
+        Ok(locked(&self.objects).folders(prefix))
     }
 }
 
@@ -653,11 +622,7 @@ struct Ink;
 
 #[async_trait]
 impl Signer for Ink {
-    async fn sign(&self, _: [u8; 32]) -> Result<Signature, Unavailable> {
-        Ok(Signature {
-            key: "key".to_owned(),
-            algorithm: ALGORITHM.to_owned(),
-            signature: "ink".to_owned(),
-        })
+    async fn sign(&self, sha256: [u8; 32]) -> Result<Signature, Unavailable> {
+        Ok(signature_of(sha256))
     }
 }

@@ -90,20 +90,12 @@ fn carried_out(arguments: &Arguments) -> Outcome<Printed> {
     let machine = describe()?;
     let mut printed = if arguments.growth {
         let rows = runtime(false)?.block_on(growth::measure(&TENS))?;
-        Printed {
-            text: growth::table(&rows),
-            json: json!({ "growth": rows }),
-            is_clean: true,
-        }
+        measured(growth::table(&rows), json!({ "growth": rows }))
     } else if arguments.rates {
         let runtime = runtime(true)?;
         let sizes = rates::Sizes::default();
         let figures = LocalSet::new().block_on(&runtime, rates::measure(sizes))?;
-        Printed {
-            text: rates::table(&figures),
-            json: json!({ "rates": figures }),
-            is_clean: true,
-        }
+        measured(rates::table(&figures), json!({ "rates": figures }))
     } else if arguments.stack {
         let runtime = runtime(false)?;
         let report = LocalSet::new().block_on(&runtime, on_stack(arguments))?;
@@ -128,6 +120,15 @@ fn carried_out(arguments: &Arguments) -> Outcome<Printed> {
         json.insert("machine".to_owned(), machine);
     }
     Ok(printed)
+}
+
+/// Figures, of which none can be wrong.
+fn measured(text: String, json: Value) -> Printed {
+    Printed {
+        text,
+        json,
+        is_clean: true,
+    }
 }
 
 fn runtime(paused: bool) -> Outcome<Runtime> {

@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,7 +34,7 @@ use tokio::time::{Instant, sleep};
 use crate::world::{self, Answer, Asked, Message, Noticed, World};
 
 /// 2027-01-15T08:00:00Z.
-const BEGINNING: i64 = 1_800_000_000_000;
+pub const BEGINNING: i64 = 1_800_000_000_000;
 /// Milliseconds that a call of the tables takes in each direction.
 const TRAVEL: (i64, i64) = (1, 6);
 /// Of a thousand reads that need not be strong, those that answer with the row as it was before.
@@ -141,7 +141,7 @@ impl Distant {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

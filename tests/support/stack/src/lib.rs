@@ -25,6 +25,10 @@ pub mod trail;
 pub mod worker;
 
 use std::fmt::Display;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 pub use api::{Caller, Reply};
@@ -113,6 +117,17 @@ pub async fn eventually<T>(
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Writes a file, which must be new, that nobody else may read.
+pub fn private_file(path: &Path, text: &str) -> Outcome {
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    Ok(file.write_all(text.as_bytes())?)
 }
 
 /// A short text that no earlier run of the tests used.

@@ -293,11 +293,7 @@ impl Project {
         let mut last = None;
         let ended = eventually("the end of the run", limit, async || {
             let shown = last.insert(self.run(run).await?);
-            Ok(shown
-                .steps
-                .iter()
-                .all(|step| is_terminal(&step.state))
-                .then(|| shown.clone()))
+            Ok(is_over(shown).then(|| shown.clone()))
         })
         .await;
         ended.map_err(|failure| Failure::new(format!("{failure}\n  the run is {}", json!(last))))
@@ -475,6 +471,11 @@ pub fn named(entries: &[Value], name: &str) -> Vec<Value> {
         .iter()
         .flat_map(|entry| entry["events"].as_array().cloned().unwrap_or_default());
     events.filter(|event| event["type"] == name).collect()
+}
+
+/// Whether all steps of a run have ended.
+pub fn is_over(run: &RunView) -> bool {
+    run.steps.iter().all(|step| is_terminal(&step.state))
 }
 
 /// Whether a step in this state has ended.

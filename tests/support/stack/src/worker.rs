@@ -1,8 +1,6 @@
 //! Workers: played by a test, call by call, or the real program as a process.
 
 use std::collections::HashMap;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -18,7 +16,8 @@ use crate::identity::Stored;
 use crate::project::PULL;
 use crate::stack::run;
 use crate::{
-    Aws, Caller, Failure, Outcome, Project, Reply, Stack, ensure, eventually, processes, unique,
+    Aws, Caller, Failure, Outcome, Project, Reply, Stack, ensure, eventually, private_file,
+    processes, unique,
 };
 
 /// A registered worker that a test plays.
@@ -332,12 +331,7 @@ impl WorkerProcess {
             directory.join("enrolment-key"),
             directory.join("credential"),
         );
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&key_file)?;
-        file.write_all(key.credential().as_bytes())?;
+        private_file(&key_file, key.credential())?;
 
         let program = stack.binaries.join("sealfleet-worker");
         let both = ["--allow-bare", "--max-concurrent", "8"];
