@@ -114,9 +114,7 @@ pub async fn handle(ports: &Ports, until: Timestamp) -> Result<Swept, Error> {
         working.push(work(ports, Work::Page(shard, now, None), until));
     }
     loop {
-        while ports.ledger.now() < until
-            && let Some((turn, task)) = plan.next()
-        {
+        while let Some((turn, task)) = plan.next(ports.ledger.now(), until) {
             working.push(work(ports, Work::Task(turn, task), until));
         }
         let Some(event) = working.next().await else {
@@ -140,7 +138,7 @@ pub async fn handle(ports: &Ports, until: Timestamp) -> Result<Swept, Error> {
                 let over = match done {
                     Done::Looked(Ok(Looked::Ask(visit))) => {
                         if let Some(share) = turn.share {
-                            plan.keep_to_ask(share, visit);
+                            plan.keep_to_ask(share, visit, ports.ledger.now());
                         }
                         continue;
                     }

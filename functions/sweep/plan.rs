@@ -12,7 +12,7 @@
 //!   project's other due runs have been read. Every fourth turn is a re-send nevertheless, so a
 //!   project with more due runs than time still makes progress with both.
 //! - **Hosts** are asked about many sandboxes at once, whosever they are: when there are enough of
-//!   them, or when they have waited for as many pieces of other work.
+//!   them, or when the first has waited for two seconds.
 //!
 //! The plan keeps a bounded number of keys: under a flood, the latest of those who have the most
 //! are dropped. They stay due.
@@ -35,6 +35,8 @@ const ENTRIES_AT_ONCE: usize = 8;
 const MOST_KEYS: usize = 20_000;
 /// Keys that each share may keep in any case.
 const LEAST_KEYS: usize = 16;
+/// Seconds that a run waits at most for others whose hosts are to be asked, too.
+const ASKED_AFTER_SECONDS: i64 = 2;
 /// Every so many turns of a project are re-sends, if any wait.
 const RESEND_EVERY: u64 = 4;
 
@@ -87,8 +89,8 @@ pub struct Plan {
     /// Who has work in a lane, each once, in the order of their turns.
     rounds: [VecDeque<Share>; 3],
     asking: Vec<(Share, Box<Visit>)>,
-    /// Pieces that were handed out while somebody waited to ask.
-    waited: usize,
+    /// Since when the first of them waits.
+    asking_since: Option<Timestamp>,
     in_work: [usize; 3],
     reading: usize,
     kept: usize,
@@ -128,12 +130,13 @@ impl Plan {
         self.trim();
     }
 
-    /// The next piece of work, unless all slots are taken.
-    pub fn next(&mut self) -> Option<(Turn, Task)> {
-        if self.in_work.iter().sum::<usize>() >= AT_ONCE {
+    /// The next piece of work, unless all slots are taken or it is `until`.
+    pub fn next(&mut self, now: Timestamp, until: Timestamp) -> Option<(Turn, Task)> {
+        if now >= until || self.in_work.iter().sum::<usize>() >= AT_ONCE {
             return None;
         }
-        if self.asking.len() >= BATCH || self.waited >= BATCH {
+        let overdue = |since: Timestamp| now >= since.plus_seconds(ASKED_AFTER_SECONDS);
+        if self.asking.len() >= BATCH || self.asking_since.is_some_and(overdue) {
             return Some(self.ask());
         }
         let next = [FAN_OUTS, ENTRIES, RUNS]
@@ -143,7 +146,6 @@ impl Plan {
         if next.is_none() && self.reading == 0 && !self.asking.is_empty() {
             return Some(self.ask());
         }
-        self.waited += usize::from(!self.asking.is_empty());
         next
     }
 
@@ -161,8 +163,9 @@ impl Plan {
     }
 
     /// A run that was read has to wait for an answer of a host.
-    pub fn keep_to_ask(&mut self, share: Share, visit: Box<Visit>) {
+    pub fn keep_to_ask(&mut self, share: Share, visit: Box<Visit>, now: Timestamp) {
         self.kept += 1;
+        self.asking_since.get_or_insert(now);
         self.asking.push((share, visit));
     }
 
@@ -242,7 +245,9 @@ impl Plan {
         let rest = self.asking.split_off(self.asking.len().min(BATCH));
         let asked = std::mem::replace(&mut self.asking, rest);
         self.kept = self.kept.saturating_sub(asked.len());
-        self.waited = 0;
+        if self.asking.is_empty() {
+            self.asking_since = None;
+        }
         let task = Task::Ask(asked);
         (self.turn(None, RUNS, &task), task)
     }

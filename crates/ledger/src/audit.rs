@@ -401,8 +401,8 @@ impl Ledger {
         .await
     }
 
-    /// Reads one partition for a page: by one query, or by as many as it takes to come beyond what
-    /// the page before has shown.
+    /// Reads one partition for a page: as many rows beyond what the page before has shown as a page
+    /// may need. The rows of `ROW_SPAN` before them are read too, however many they are.
     async fn audit_slice(&self, pk: String, filter: &AuditFilter) -> Result<Slice, Error> {
         let at_once = if filter.is_narrow() {
             SCANNED_AT_ONCE.max(filter.limit)
@@ -411,6 +411,8 @@ impl Ledger {
         };
         let made_at = filter.after.map(EventId::made_at);
         let start = made_at.map_or(filter.from, |at| at.max(filter.from));
+        let is_beyond =
+            |id: EventId| id.made_at() >= start && filter.after.is_none_or(|after| id > after);
         let query = Query {
             table: Table::Audit,
             pk,
@@ -422,23 +424,24 @@ impl Ledger {
             only: None,
         };
         let mut slice = Slice::default();
-        let mut after = None;
+        let (mut after, mut beyond) = (None, 0);
         loop {
             let page = self.store.query(&query, after.as_deref()).await;
             let page = page.map_err(Error::Unavailable)?;
             slice.rows += page.items.len();
             for item in page.items {
-                let entries = audit_entries_of_image(item)?.into_iter();
-                slice
-                    .entries
-                    .extend(entries.filter(|entry| filter.matches(entry)));
+                let entries = audit_entries_of_image(item)?;
+                beyond += usize::from(
+                    entries
+                        .first()
+                        .is_some_and(|first| is_beyond(first.event_id)),
+                );
+                let matching = entries.into_iter().filter(|entry| filter.matches(entry));
+                slice.entries.extend(matching);
             }
             after = page.more_after;
             slice.until = after.as_deref().map(first_of).transpose()?;
-            let is_beyond = |until: EventId| {
-                until.made_at() >= start && filter.after.is_none_or(|after| until > after)
-            };
-            if slice.until.is_none_or(is_beyond) {
+            if slice.until.is_none() || beyond >= at_once {
                 return Ok(slice);
             }
         }

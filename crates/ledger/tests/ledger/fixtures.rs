@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use sealfleet_domain::fleet::{Worker, WorkerStatus};
 use sealfleet_domain::identity::Identity;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::{Change, Mode, OnDrift, Pace, Run, StepSpec};
-use sealfleet_domain::{ProjectScope, RunId, StepId, WorkerId};
+use sealfleet_domain::{Clock, ProjectScope, RunId, StepId, Timestamp, WorkerId};
 use sealfleet_ledger::Ledger;
 use sealfleet_ledger::store::Store;
 use sealfleet_system::{SystemClock, SystemIds};
@@ -17,6 +18,37 @@ pub const PACE: Pace = Pace {
     lease_seconds: 30,
     resend_seconds: 60,
 };
+
+/// A clock that tests move by hand, and that also advances with each read.
+pub struct Hand {
+    millis: AtomicI64,
+    each_look: AtomicI64,
+}
+
+impl Hand {
+    pub fn new() -> Self {
+        Self {
+            millis: AtomicI64::new(1_800_000_000_000),
+            each_look: AtomicI64::new(0),
+        }
+    }
+
+    pub fn wait(&self, millis: i64) {
+        self.millis.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// From now on, each read takes this long.
+    pub fn advance_with_each_look(&self, millis: i64) {
+        self.each_look.store(millis, Ordering::Relaxed);
+    }
+}
+
+impl Clock for Hand {
+    fn now(&self) -> Timestamp {
+        let each_look = self.each_look.load(Ordering::Relaxed);
+        Timestamp::from_millis(self.millis.fetch_add(each_look, Ordering::Relaxed))
+    }
+}
 
 /// A ledger, with the `trail` function behind it.
 pub async fn ledger() -> Ledger {

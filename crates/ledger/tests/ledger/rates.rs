@@ -1,43 +1,21 @@
 //! Rate limits over one DynamoDB, with several instances that each hold their own permits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::future::join_all;
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::fleet::{Pool, Project};
 use sealfleet_domain::rate::Limits;
-use sealfleet_domain::{Clock, ProjectScope, Timestamp, limits};
+use sealfleet_domain::{ProjectScope, Timestamp, limits};
 use sealfleet_ledger::{Error, Ledger, Meter, Rates};
 use sealfleet_system::SystemIds;
 
-use crate::fixtures::scope;
+use crate::fixtures::{Hand, scope};
 
 const LIMITS: Limits = Limits {
     requests_per_second: 100,
     burst: 200,
 };
-
-/// A clock that tests move by hand, and that also advances with each read.
-struct Hand {
-    millis: AtomicI64,
-    each_look: AtomicI64,
-}
-
-impl Clock for Hand {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_millis(
-            self.millis
-                .fetch_add(self.each_look.load(Ordering::Relaxed), Ordering::Relaxed),
-        )
-    }
-}
-
-impl Hand {
-    fn wait(&self, millis: i64) {
-        self.millis.fetch_add(millis, Ordering::Relaxed);
-    }
-}
 
 struct World {
     ledger: Ledger,
@@ -47,10 +25,7 @@ struct World {
 
 async fn world() -> World {
     let (store, _) = sealfleet_test_dynamo::start().await.unwrap();
-    let clock = Arc::new(Hand {
-        millis: AtomicI64::new(1_800_000_000_000),
-        each_look: AtomicI64::new(0),
-    });
+    let clock = Arc::new(Hand::new());
     let meter = store.meter();
     World {
         ledger: Ledger::new(store, clock.clone(), Arc::new(SystemIds)),
@@ -118,7 +93,7 @@ async fn a_hundred_instances_beside_a_slow_table_all_come_in() {
     let (world, project) = (world().await, scope("a"));
     // By the time that all have read the row, permits have been earned again. Each finds the state
     // behind now.
-    world.clock.each_look.store(3, Ordering::Relaxed);
+    world.clock.advance_with_each_look(3);
     let all: Vec<Rates> = (0..100)
         .map(|_| {
             Rates::new(Limits {

@@ -271,7 +271,9 @@ fn ended(world: &World) -> bool {
     let over = runs.fold(true, |over, run| {
         over && run.due_at().is_none() && run.steps.values().all(|step| step.state.is_terminal())
     });
-    over && world.ecs.live().next().is_none() && world.judge.waiting() == 0
+    over && world.ecs.live().next().is_none()
+        && world.judge.waiting() == 0
+        && world.judge.are_fan_outs_finished()
 }
 
 fn check(world: &mut World) {

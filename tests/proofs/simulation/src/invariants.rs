@@ -370,6 +370,11 @@ impl Invariants {
         self.waiting.len() + self.uncopied.len()
     }
 
+    /// Whether nobody has to go on with a fan-out.
+    pub fn are_fan_outs_finished(&self) -> bool {
+        self.revocations.are_finished()
+    }
+
     fn note_claims(&mut self, entry: &AuditEntry, moment: Moment) {
         let Some(run_id) = entry.run_id else { return };
         for event in &entry.events {

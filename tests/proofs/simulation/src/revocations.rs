@@ -224,6 +224,12 @@ impl Revocations {
         ))
     }
 
+    /// Whether nobody has to go on with a fan-out.
+    pub fn are_finished(&self) -> bool {
+        let mut fan_outs = self.fan_outs.values();
+        fan_outs.all(|working| working.fan_out.finished.is_some())
+    }
+
     /// At the end of all, what is wrong: every fan-out is finished, and its count is still true.
     pub fn check_end(&self) -> Vec<String> {
         let fan_outs = self.fan_outs.values().map(|working| &working.fan_out);
