@@ -248,6 +248,7 @@ async fn main() -> Result<(), Error> {
                 pace,
                 metrics,
                 continuations: with.continuations()?,
+                at_once: sweep::AT_ONCE,
             };
             let handler = |event: LambdaEvent<serde_json::Value>| async move {
                 let until = deadline::last_work(&event.context, SystemClock.now());

@@ -34,6 +34,9 @@ const FAN_OUT_SECONDS: i64 = 20;
 /// Rows of one shard that are read at once.
 const PAGE: usize = 1000;
 
+/// Pieces of work at once, where calls do not wait for one another.
+pub const AT_ONCE: usize = 32;
+
 /// What this function may use.
 pub struct Ports {
     /// The tables.
@@ -48,6 +51,8 @@ pub struct Ports {
     pub metrics: Metrics,
     /// Where the rest of a fan-out is left to other invocations.
     pub continuations: Box<dyn Continuations>,
+    /// Pieces of work at once.
+    pub at_once: usize,
 }
 
 /// What a sweep did.
@@ -106,7 +111,7 @@ enum Done {
 /// # Errors
 /// When a shard of the due index cannot be read; the others are visited nevertheless.
 pub async fn handle(ports: &Ports, until: Timestamp) -> Result<Swept, Error> {
-    let (mut swept, mut plan) = (Swept::default(), Plan::default());
+    let (mut swept, mut plan) = (Swept::default(), Plan::new(ports.at_once));
     let (mut unread, mut unfinished_fan_outs) = (None, 0.0);
     let now = ports.ledger.now();
     let mut working = FuturesUnordered::new();

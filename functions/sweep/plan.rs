@@ -25,11 +25,9 @@ use sealfleet_ledger::{Due, DueRun, WaitingEntry};
 
 use super::visit::Visit;
 
-/// Pieces of work at once.
-pub const AT_ONCE: usize = 32;
-/// Of these, fan-outs at most: each has many calls of its own under way.
+/// Fan-outs in work at most: each has many calls of its own under way.
 const FAN_OUTS_AT_ONCE: usize = 2;
-/// Of these, entries of the outbox at most.
+/// Entries of the outbox in work at most.
 const ENTRIES_AT_ONCE: usize = 8;
 /// Keys that are kept; about what one sweep can visit.
 const MOST_KEYS: usize = 20_000;
@@ -66,7 +64,6 @@ pub struct Turn {
 const FAN_OUTS: usize = 0;
 const ENTRIES: usize = 1;
 const RUNS: usize = 2;
-const SLOTS: [usize; 3] = [FAN_OUTS_AT_ONCE, ENTRIES_AT_ONCE, AT_ONCE];
 
 #[derive(Default)]
 struct Waiting {
@@ -84,6 +81,8 @@ struct Waiting {
 
 #[derive(Default)]
 pub struct Plan {
+    /// Pieces of work at once, of each lane and of all.
+    slots: [usize; 3],
     shares: Vec<Waiting>,
     by_name: BTreeMap<String, Share>,
     /// Who has work in a lane, each once, in the order of their turns.
@@ -100,6 +99,15 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// A plan for so many pieces of work at once.
+    pub fn new(at_once: usize) -> Self {
+        let slots = [FAN_OUTS_AT_ONCE, ENTRIES_AT_ONCE, at_once];
+        Self {
+            slots: slots.map(|slots| slots.min(at_once)),
+            ..Self::default()
+        }
+    }
+
     /// Adds a page of the index.
     pub fn add(&mut self, page: impl IntoIterator<Item = (Timestamp, Due)>) {
         for (at, due) in page {
@@ -132,7 +140,7 @@ impl Plan {
 
     /// The next piece of work, unless all slots are taken or it is `until`.
     pub fn next(&mut self, now: Timestamp, until: Timestamp) -> Option<(Turn, Task)> {
-        if now >= until || self.in_work.iter().sum::<usize>() >= AT_ONCE {
+        if now >= until || self.in_work.iter().sum::<usize>() >= self.slots[RUNS] {
             return None;
         }
         let overdue = |since: Timestamp| now >= since.plus_seconds(ASKED_AFTER_SECONDS);
@@ -215,7 +223,7 @@ impl Plan {
     }
 
     fn next_in(&mut self, lane: usize) -> Option<(Turn, Task)> {
-        let slots = SLOTS.get(lane)?;
+        let slots = self.slots.get(lane)?;
         if self.in_work.get(lane)? >= slots {
             return None;
         }

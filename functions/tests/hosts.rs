@@ -154,6 +154,7 @@ impl World {
             pace: PACE,
             metrics,
             continuations: Box::new(Ports(stage.clone())),
+            at_once: sweep::AT_ONCE,
         };
         onboard(&ledger, &scope).await;
         Self {

@@ -153,6 +153,7 @@ impl World {
             pace: pace(lease_seconds),
             metrics: Metrics::to("sweep", lines.clone()),
             continuations: Box::new(asked.clone()),
+            at_once: sweep::AT_ONCE,
         };
         Self {
             memory,

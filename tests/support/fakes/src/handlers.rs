@@ -41,6 +41,9 @@ pub const PACE: Pace = Pace {
 /// Seconds for which a process uses what it was told of a secret's version, as the templates say.
 pub const VERSION_SECONDS: i64 = 60;
 
+/// Pieces of work of a sweep at once: few, since here calls take their time one after the other.
+const SWEPT_AT_ONCE: usize = 4;
+
 /// The payload of an invocation.
 #[derive(Clone)]
 pub enum Invoke {
@@ -247,6 +250,7 @@ impl Handlers {
                 pace: PACE,
                 metrics: metrics("sweep"),
                 continuations: Box::new(Ports(stage.clone())),
+                at_once: SWEPT_AT_ONCE,
             },
             trail: trail::Ports {
                 ledger: of(),
