@@ -158,6 +158,7 @@ async fn main() -> Result<(), Error> {
             let ports = claim::Ports {
                 ledger: with.ledger()?,
                 access,
+                queues: with.queues()?,
                 pace,
             };
             serve(&ports, claim::handle).await

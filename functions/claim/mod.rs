@@ -4,6 +4,8 @@
 //! Labels, model, mode, pool, approval and `max_concurrent` come from the stored worker, whatever
 //! the process says about itself.
 
+mod hints;
+
 use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -13,6 +15,7 @@ use sealfleet_api::types::{
 };
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queue_access::QueueAccess;
+use sealfleet_aws::queues::Queues;
 use sealfleet_domain::capability::PULL;
 use sealfleet_domain::run::{Executor, LeaseKey, Pace};
 use sealfleet_domain::{ProjectScope, RunId, limits};
@@ -31,6 +34,8 @@ const AT_ONCE: usize = 16;
 pub struct Ports {
     pub ledger: Ledger,
     pub access: Box<dyn QueueAccess>,
+    /// The queues, for hints that are passed on.
+    pub queues: Box<dyn Queues>,
     /// How long leases last.
     pub pace: Pace,
 }
@@ -103,11 +108,22 @@ fn granted(
     })
 }
 
-/// Records a refusal that somebody may want to know of. Two are everyday, and are not recorded:
-/// another worker was faster, or the worker is full.
+/// Records a refusal that somebody may want to know of. Three are everyday, and are not recorded:
+/// another worker was faster, the worker is full, or the hint was passed on already.
 async fn refused(ports: &Ports, caller: &WorkerCaller, asked: &ClaimStep, fault: Fault) -> Fault {
     let code = fault.code();
-    if !matches!(code, Code::NotFound | Code::StepMismatch) {
+    if code == Code::StepMismatch {
+        let passed_on = hints::pass_on(ports, caller, asked).await;
+        if let Err(error) = passed_on {
+            tracing::warn!(%error, "a hint was not passed on; `sweep` sends it again");
+        }
+    }
+    let is_everyday = match code {
+        Code::NotFound => false,
+        Code::StepMismatch => asked.passed_on_until.is_some(),
+        _ => true,
+    };
+    if is_everyday {
         return fault;
     }
     let recorded = ports

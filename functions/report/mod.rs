@@ -2,7 +2,7 @@
 //! fence of their claim.
 
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::{ReportStep, StartStep, StepAnswer};
+use sealfleet_api::types::{ReportStep, StartStep, StepAnswer, WaitingStep};
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::audit::Event;
@@ -146,7 +146,10 @@ async fn answer(
             let ready = &done.change.ready;
             effects::tell(ports.queues.as_ref(), &caller.scope, run_id, ready).await;
             let state = done.run.step(step_id)?.state.name().to_owned();
-            Answer::json(200, &StepAnswer { state })
+            let waiting = done.waiting.into_iter();
+            let waiting = waiting.map(|(run_id, step_id)| WaitingStep { run_id, step_id });
+            let waiting = waiting.collect();
+            Answer::json(200, &StepAnswer { state, waiting })
         }
         Err(Error::Refused(refusal)) => {
             let known = !matches!(refusal, Refusal::NoSuchStep(_));

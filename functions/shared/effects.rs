@@ -20,6 +20,7 @@ pub async fn tell(
         let message = QueueMessage {
             run_id,
             step_id: step_id.clone(),
+            passed_on_until: None,
         };
         let Ok(body) = serde_json::to_string(&message) else {
             continue;
@@ -35,7 +36,7 @@ pub async fn stop(
     hosts: &Hosts,
     ledger: &Ledger,
     scope: &ProjectScope,
-    Transitioned { run, change }: &Transitioned,
+    Transitioned { run, change, .. }: &Transitioned,
     actor: &str,
 ) {
     for (step_id, handle) in &change.stop {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use sealfleet_api::http::answer;
 use sealfleet_api::operations::Operation;
+use sealfleet_api::types::QueueMessage;
 use sealfleet_domain::access::Role;
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::credential::{Home, enrolment_key_text, token_text, worker_text};
@@ -451,6 +452,19 @@ impl World {
                 .collect()
         };
         self.handlers.invoke(Invoke::Batch(messages)).await;
+    }
+
+    /// Takes all messages out of the queue of the pull pool of [`OWN`].
+    pub fn hints(&self) -> Vec<QueueMessage> {
+        let mut world = self.stage.lock();
+        let now = world.time;
+        let visible = world.queues.visible("sealfleet-healthcare--workers", now);
+        let hints = visible.into_iter().filter_map(|id| {
+            let message = world.queues.receive(id, now)?;
+            world.queues.delete(id);
+            message.hint()
+        });
+        hints.collect()
     }
 
     /// A secret gets a new version.

@@ -79,6 +79,7 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s10_queue_keys_open_one_queue
             s13_an_unmatchable_step_blocks_nobody
             s14_fifty_claims_have_one_winner
+            s68_a_labelled_step_finds_its_worker
             s20_max_concurrent
             s21_idempotency_keys
             s23_cancel

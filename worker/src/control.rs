@@ -57,7 +57,8 @@ pub enum Standing {
 }
 
 /// Whether the worker deletes the hint of a refused claim: the ledger has decided about the step,
-/// so no worker can claim it now. If a step becomes claimable again, `sweep` sends another hint.
+/// or the control plane sees to it that a worker that can run the step learns of it. If a step
+/// becomes claimable again, `sweep` sends another hint.
 #[must_use]
 pub fn settles_the_hint(error: &Error) -> bool {
     let Some(problem) = error.problem() else {
@@ -65,8 +66,7 @@ pub fn settles_the_hint(error: &Error) -> bool {
     };
     match problem.code {
         // Another worker, or this one later, may claim it.
-        Code::StepMismatch
-        | Code::AtCapacity
+        Code::AtCapacity
         | Code::Unauthenticated
         | Code::Forbidden
         | Code::WorkerPending

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealfleet_client::Error;
-use sealfleet_client::types::{Claim, ReportStep, StartStep};
+use sealfleet_client::types::{Claim, ReportStep, StartStep, WaitingStep};
 use sealfleet_domain::run::{Failure, Outcome};
 
 use crate::control::ControlPlane;
@@ -36,22 +36,24 @@ enum Silence {
 }
 
 impl StepRunner {
-    /// Runs one step to its reported end, or to the loss of its lease.
-    pub async fn run(&self, claim: Claim, mut lease: Lease) {
+    /// Runs one step to its reported end, or to the loss of its lease. Answers the steps that wait
+    /// for this worker.
+    pub async fn run(&self, claim: Claim, mut lease: Lease) -> Vec<WaitingStep> {
         let (run_id, step_id, fence) = (claim.run_id, claim.step_id.clone(), claim.fence);
         tracing::info!(%run_id, %step_id, %fence, mode = %claim.mode, attempt = claim.attempt, "step claimed");
         match self.execute(&claim, &mut lease).await {
             Ok(outcome) => {
                 tracing::info!(%run_id, %step_id, %fence, ?outcome, "step ended");
-                self.report(&claim, outcome, &mut lease).await;
+                return self.report(&claim, outcome, &mut lease).await;
             }
             Err(Silence::Lost(loss)) => {
-                tracing::warn!(%run_id, %step_id, %fence, ?loss, "lost the lease, killed the step")
+                tracing::warn!(%run_id, %step_id, %fence, ?loss, "lost the lease, killed the step");
             }
             Err(Silence::StartRefused(error)) => {
                 tracing::warn!(%run_id, %step_id, %fence, %error, "start refused, ran nothing");
             }
         }
+        Vec::new()
     }
 
     async fn execute(&self, claim: &Claim, lease: &mut Lease) -> Result<Outcome, Silence> {
@@ -117,7 +119,7 @@ impl StepRunner {
         }
     }
 
-    async fn report(&self, claim: &Claim, outcome: Outcome, lease: &mut Lease) {
+    async fn report(&self, claim: &Claim, outcome: Outcome, lease: &mut Lease) -> Vec<WaitingStep> {
         let (run_id, step_id, fence) = (claim.run_id, claim.step_id.clone(), claim.fence);
         let (state, failure) = match outcome {
             Outcome::Succeeded => ("succeeded", None),
@@ -134,11 +136,15 @@ impl StepRunner {
             // First, so that an answer that has arrived is not lost.
             biased;
             reported = insist(|| self.control.report(&report)) => match reported {
-                Ok(answer) => tracing::info!(%run_id, %step_id, %fence, state = answer.state, "step reported"),
+                Ok(answer) => {
+                    tracing::info!(%run_id, %step_id, %fence, state = answer.state, "step reported");
+                    return answer.waiting;
+                }
                 Err(error) => tracing::warn!(%run_id, %step_id, %fence, %error, "report refused"),
             },
             loss = lease.taken() => tracing::warn!(%run_id, %step_id, %fence, ?loss, "lost the lease before the report"),
         }
+        Vec::new()
     }
 }
 

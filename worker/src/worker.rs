@@ -1,9 +1,10 @@
 //! The worker: polls while a slot is free, claims, keeps leases alive, drains and stops.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sealfleet_client::types::{ClaimStep, Heartbeat, QueueMessage};
+use sealfleet_client::types::{Claim, ClaimStep, Heartbeat, QueueMessage, WaitingStep};
 use sealfleet_client::{Code, Error};
 use sealfleet_domain::fleet::WorkerStatus;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -12,10 +13,14 @@ use tokio::time::Instant;
 
 use crate::control::{ControlPlane, Standing, settles_the_hint, standing};
 use crate::executor::Executor;
-use crate::lease::{Leases, Loss};
+use crate::lease::{Lease, Leases, Loss};
 use crate::queue::{Message, Queue, QueueError};
 use crate::random::{Backoff, between};
 use crate::step::StepRunner;
+
+/// Seconds at the least and at the most between a step that this worker cannot run and the next
+/// message. In this time others receive what is passed on.
+const PASSED_ON: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(1500));
 
 /// How long killed steps may take to end.
 const LAST_MOMENT: Duration = Duration::from_secs(10);
@@ -51,10 +56,51 @@ pub enum End {
 pub struct Worker {
     control: Arc<dyn ControlPlane>,
     queue: Arc<dyn Queue>,
-    steps: StepRunner,
+    slots: Slots,
     leases: Leases,
     settings: Settings,
     ended: watch::Sender<bool>,
+}
+
+/// What fills a slot.
+#[derive(Clone)]
+struct Slots {
+    control: Arc<dyn ControlPlane>,
+    steps: StepRunner,
+    leases: Leases,
+}
+
+impl Slots {
+    async fn claim(&self, step: &ClaimStep) -> Result<(Claim, Lease), Error> {
+        let asked = Instant::now();
+        let claim = self.control.claim(step).await?;
+        let lease = self.leases.hold(&claim, asked);
+        Ok((claim, lease))
+    }
+
+    /// Runs a step, and then those that wait for this worker, one after the other.
+    async fn work_off(&self, claim: Claim, lease: Lease, wish: &watch::Receiver<Wish>) {
+        let mut waiting: VecDeque<WaitingStep> = self.steps.run(claim, lease).await.into();
+        while let Some(WaitingStep { run_id, step_id }) = waiting.pop_front() {
+            if *wish.borrow() != Wish::Work {
+                return;
+            }
+            let step = ClaimStep {
+                run_id,
+                step_id,
+                passed_on_until: None,
+            };
+            match self.claim(&step).await {
+                Ok((claim, lease)) => waiting.extend(self.steps.run(claim, lease).await),
+                Err(error) => {
+                    let ClaimStep {
+                        run_id, step_id, ..
+                    } = step;
+                    tracing::info!(%run_id, %step_id, %error, "a step that waited here is not to be had");
+                }
+            }
+        }
+    }
 }
 
 impl Worker {
@@ -65,15 +111,20 @@ impl Worker {
         executor: Arc<dyn Executor>,
         settings: Settings,
     ) -> Self {
-        let steps = StepRunner {
+        let leases = Leases::default();
+        let slots = Slots {
             control: Arc::clone(&control),
-            executor,
+            steps: StepRunner {
+                control: Arc::clone(&control),
+                executor,
+            },
+            leases: leases.clone(),
         };
         Self {
             control,
             queue,
-            steps,
-            leases: Leases::default(),
+            slots,
+            leases,
             settings,
             ended: watch::Sender::new(false),
         }
@@ -131,7 +182,7 @@ impl Worker {
                 Ok(hint) => {
                     backoff.worked();
                     match hint {
-                        Some((message, slot)) => self.take(message, slot, running).await,
+                        Some((message, slot)) => self.take(message, slot, running, wish).await,
                         None => None,
                     }
                 }
@@ -169,27 +220,28 @@ impl Worker {
         message: Message,
         slot: OwnedSemaphorePermit,
         running: &mut JoinSet<()>,
+        wish: &watch::Receiver<Wish>,
     ) -> Option<Duration> {
         let Ok(hint) = serde_json::from_str::<QueueMessage>(&message.body) else {
             tracing::warn!("deleted a malformed queue message");
             self.delete(&message).await;
             return None;
         };
-        let QueueMessage { run_id, step_id } = hint;
-        let asked = Instant::now();
-        match self
-            .control
-            .claim(&ClaimStep {
-                run_id,
-                step_id: step_id.clone(),
-            })
-            .await
-        {
-            Ok(claim) => {
-                let lease = self.leases.hold(&claim, asked);
-                let steps = self.steps.clone();
+        let QueueMessage {
+            run_id,
+            step_id,
+            passed_on_until,
+        } = hint;
+        let step = ClaimStep {
+            run_id,
+            step_id: step_id.clone(),
+            passed_on_until,
+        };
+        match self.slots.claim(&step).await {
+            Ok((claim, lease)) => {
+                let (slots, wish) = (self.slots.clone(), wish.clone());
                 running.spawn(async move {
-                    steps.run(claim, lease).await;
+                    slots.work_off(claim, lease, &wish).await;
                     drop(slot);
                 });
                 self.delete(&message).await;
@@ -198,16 +250,16 @@ impl Worker {
             Err(error) if settles_the_hint(&error) => {
                 tracing::info!(%run_id, %step_id, %error, "claim refused, dropping the hint");
                 self.delete(&message).await;
-                None
+                let is_mismatch = error
+                    .problem()
+                    .is_some_and(|problem| problem.code == Code::StepMismatch);
+                is_mismatch.then(|| between(PASSED_ON.0, PASSED_ON.1))
             }
             Err(error) => {
                 tracing::info!(%run_id, %step_id, %error, "claim refused");
                 let pause = self.pause_after(&error, &mut Backoff::default());
                 self.release(&message).await;
-                let is_mismatch = error
-                    .problem()
-                    .is_some_and(|problem| problem.code == Code::StepMismatch);
-                (!is_mismatch).then_some(pause)
+                Some(pause)
             }
         }
     }

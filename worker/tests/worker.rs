@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sealfleet_client::types::{
     Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseVerdict, QueueCredentials, ReportStep,
-    StartStep, StepAnswer,
+    StartStep, StepAnswer, WaitingStep,
 };
 use sealfleet_client::{Code, Error, Problem};
 use sealfleet_domain::fleet::WorkerStatus;
@@ -52,6 +52,10 @@ struct Control {
     reports: Mutex<VecDeque<Error>>,
     heartbeat: Mutex<Beat>,
     reported: Mutex<Vec<ReportStep>>,
+    /// What the next report is told of.
+    waiting: Mutex<Vec<WaitingStep>>,
+    asked: Mutex<Vec<ClaimStep>>,
+    claimed_at: Mutex<Vec<Instant>>,
     started: Mutex<Vec<StartStep>>,
     beats: Mutex<Vec<(Instant, usize)>>,
 }
@@ -68,7 +72,9 @@ enum Beat {
 
 #[async_trait]
 impl ControlPlane for Control {
-    async fn claim(&self, _: &ClaimStep) -> Result<Claim, Error> {
+    async fn claim(&self, step: &ClaimStep) -> Result<Claim, Error> {
+        self.asked.lock().unwrap().push(step.clone());
+        self.claimed_at.lock().unwrap().push(Instant::now());
         self.claims
             .lock()
             .unwrap()
@@ -108,6 +114,7 @@ impl ControlPlane for Control {
         self.started.lock().unwrap().push(request.clone());
         Ok(StepAnswer {
             state: "running".to_owned(),
+            waiting: Vec::new(),
         })
     }
 
@@ -118,6 +125,7 @@ impl ControlPlane for Control {
         self.reported.lock().unwrap().push(request.clone());
         Ok(StepAnswer {
             state: request.state.clone(),
+            waiting: self.waiting.lock().unwrap().drain(..).collect(),
         })
     }
 
@@ -493,6 +501,7 @@ async fn hints_are_deleted_or_shown_again_as_the_refusal_says() {
         Code::StartRefused,
         Code::Conflict,
         Code::InvalidRequest,
+        Code::StepMismatch,
     ] {
         let stage = refused(code);
         stage.work_for(60).await;
@@ -503,7 +512,6 @@ async fn hints_are_deleted_or_shown_again_as_the_refusal_says() {
         );
     }
     for code in [
-        Code::StepMismatch,
         Code::AtCapacity,
         Code::WorkerPending,
         Code::Unavailable,
@@ -525,6 +533,48 @@ async fn a_worker_goes_on_at_once_after_a_step_that_may_not_start() {
     assert_eq!(
         (stage.deleted(), stage.ran(), stage.reported().len()),
         (3, 1, 1)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_step_that_it_cannot_run_a_worker_lets_others_have_the_next_message() {
+    let stage = Stage::new(vec![Err(refusal(Code::StepMismatch)), Ok(claim(30, 600))]).takes(1);
+    stage.work_for(5).await;
+    let asked = stage.control.claimed_at.lock().unwrap().clone();
+    let pause = asked[1] - asked[0];
+    assert!(
+        (Duration::from_millis(500)..=Duration::from_millis(1500)).contains(&pause),
+        "{pause:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_that_waits_for_this_worker_comes_before_the_queue() {
+    let stage = Stage::new(vec![Ok(claim(30, 600)), Ok(claim(30, 600))]).takes(5);
+    let waiting = WaitingStep {
+        run_id: RUN.parse().unwrap(),
+        step_id: "b".parse().unwrap(),
+    };
+    *stage.control.waiting.lock().unwrap() = vec![waiting];
+    stage.work_for(8).await;
+    let asked = stage.control.asked.lock().unwrap().clone();
+    assert_eq!((stage.ran(), asked[1].step_id.as_str()), (2, "b"));
+    let asked = stage.control.claimed_at.lock().unwrap().clone();
+    assert_eq!((asked[1] - asked[0]).as_secs(), 5, "at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_leaves_the_steps_that_wait_to_others() {
+    let stage = Stage::new(vec![Ok(claim(30, 600)), Ok(claim(30, 600))]).takes(25);
+    let waiting = WaitingStep {
+        run_id: RUN.parse().unwrap(),
+        step_id: "b".parse().unwrap(),
+    };
+    *stage.control.waiting.lock().unwrap() = vec![waiting];
+    stage.work_for(5).await;
+    assert_eq!(
+        (stage.ran(), stage.control.asked.lock().unwrap().len()),
+        (1, 1)
     );
 }
 

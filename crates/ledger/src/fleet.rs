@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::fleet::{EnrolmentKey, Worker, WorkerStatus};
 use sealfleet_domain::limits;
+use sealfleet_domain::run::StepSpec;
 use sealfleet_domain::{EnrolmentKeyId, ProjectId, ProjectScope, WorkerId};
 
 use crate::error::Error;
@@ -12,6 +13,9 @@ use crate::ledger::Ledger;
 use crate::rows::{from_item, to_item, unwritten};
 use crate::runs::Page;
 use crate::store::{Condition, Item, Table, Write, WriteError};
+
+/// Workers that are looked at for one that can run a step.
+const WORKERS: usize = 1000;
 
 /// How a worker registers.
 #[derive(Clone, Debug)]
@@ -234,6 +238,23 @@ impl Ledger {
         limit: usize,
     ) -> Result<Page<Worker>, Error> {
         self.page(keys::workers(scope), after, limit).await
+    }
+
+    /// The approved workers of a step's pool that can run it: of the first [`WORKERS`] of the
+    /// project.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn workers_that_can_run(
+        &self,
+        scope: &ProjectScope,
+        spec: &StepSpec,
+    ) -> Result<Vec<Worker>, Error> {
+        let mut workers = self.workers(scope, None, WORKERS).await?.items;
+        workers.retain(|worker| {
+            worker.status == WorkerStatus::Approved && worker.can_run(spec).is_ok()
+        });
+        Ok(workers)
     }
 
     async fn put_with_audit(

@@ -9,8 +9,12 @@
 //! counter that all claims of a worker would contend for. Heartbeats change `until` on this row
 //! only, so they never conflict with the run's own transitions. They read the run: it alone says
 //! whether the claim is still held.
+//!
+//! A step that only busy workers can run leaves word with their leases. The end of a claim reads it
+//! in the write that deletes the lease, so no word is lost between the two.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::join_all;
 use sealfleet_domain::run::{Fence, Lease, LeaseKey};
 use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp, WorkerId};
 use serde::Deserialize;
@@ -24,6 +28,12 @@ use crate::store::{Condition, Edit, Item, Key, Query, Range, Table, Test, Write}
 
 /// The attribute that says whether a lease's step sees an identity.
 pub(crate) const IDENTITY: &str = "identity";
+/// The attribute with the steps that wait for the holder.
+const HINTS_LEFT: &str = "hints";
+/// Hints that a lease carries at most: about a kilobyte.
+pub const HINTS: usize = 16;
+/// Tries to free a lease that others leave hints with.
+const RELEASES: usize = HINTS + 1;
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct LeaseRow {
@@ -34,6 +44,9 @@ pub struct LeaseRow {
     /// Whether the step sees an identity.
     #[serde(default)]
     identity: bool,
+    /// Steps that wait for the holder.
+    #[serde(default)]
+    hints: Vec<String>,
 }
 
 /// A lease in its holder's list.
@@ -48,6 +61,8 @@ pub struct HeldLease {
     pub until: Timestamp,
     /// Whether the step sees an identity.
     pub identity: bool,
+    /// Steps that wait for the holder, as `run/step`.
+    hints: Vec<String>,
 }
 
 impl HeldLease {
@@ -73,10 +88,7 @@ impl LeaseRow {
 
     /// The run and step that it is for.
     pub(crate) fn of(&self) -> Result<(RunId, StepId), Error> {
-        self.step
-            .split_once('/')
-            .and_then(|(run, step)| Some((run.parse().ok()?, step.parse().ok()?)))
-            .ok_or_else(|| Error::Unreadable("a lease without a step".to_owned()))
+        step_of(&self.step).ok_or_else(|| Error::Unreadable("a lease without a step".to_owned()))
     }
 }
 
@@ -124,6 +136,7 @@ impl Ledger {
                     slot,
                     until,
                     identity,
+                    hints: row.hints,
                 });
             }
             after = rows.more_after;
@@ -187,6 +200,115 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// Leaves word of a waiting step with a lease. Whoever ends the lease is told of it, and can
+    /// claim the step at once. `false`: the lease is gone, or somebody else has changed it.
+    ///
+    /// A lease carries [`HINTS`] hints at most; the step of one that finds no room waits for
+    /// `sweep`.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn leave_hint(
+        &self,
+        scope: &ProjectScope,
+        holder: WorkerId,
+        lease: &HeldLease,
+        (run_id, step_id): (RunId, &StepId),
+    ) -> Result<bool, Error> {
+        let hint = keys::lease_step(run_id, step_id);
+        if lease.hints.contains(&hint) || lease.hints.len() >= HINTS {
+            return Ok(true);
+        }
+        let as_read = |hints: &[String]| {
+            let hints = hints.iter().cloned().map(AttributeValue::S);
+            AttributeValue::L(hints.collect())
+        };
+        let mut conditions: Vec<(String, Test)> = of_claim(&lease.key(holder))
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), Test::Is(value)))
+            .collect();
+        let known = if lease.hints.is_empty() {
+            Test::Missing
+        } else {
+            Test::Is(as_read(&lease.hints))
+        };
+        conditions.push((HINTS_LEFT.to_owned(), known));
+        let mut hints = lease.hints.clone();
+        hints.push(hint);
+        let left = Write::Update {
+            key: keys::lease(scope, holder, lease.slot),
+            edits: vec![(HINTS_LEFT.to_owned(), Edit::Set(as_read(&hints)))],
+            only_if: Condition::All(conditions),
+        };
+        self.write_if(vec![left]).await
+    }
+
+    /// Frees the slots of claims that have ended. Answers the steps that wait for their holders. A
+    /// lease that stays is without a hold, and its slot is taken over later.
+    pub(crate) async fn release(
+        &self,
+        scope: &ProjectScope,
+        ended: &[LeaseKey],
+    ) -> Vec<(RunId, StepId)> {
+        let each = ended.iter().map(|lease| self.release_one(scope, lease));
+        let mut waiting = Vec::new();
+        for released in join_all(each).await {
+            match released {
+                Ok(hints) => waiting.extend(hints),
+                Err(error) => {
+                    tracing::warn!(%error, "a lease was not freed; its slot is taken over later");
+                }
+            }
+        }
+        waiting
+    }
+
+    async fn release_one(
+        &self,
+        scope: &ProjectScope,
+        lease: &LeaseKey,
+    ) -> Result<Vec<(RunId, StepId)>, Error> {
+        let key = keys::lease(scope, lease.holder, lease.slot);
+        let mut known = Test::Missing;
+        let mut hints = Vec::new();
+        for _ in 0..RELEASES {
+            let mut conditions: Vec<(String, Test)> = of_claim(lease)
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), Test::Is(value)))
+                .collect();
+            conditions.push((HINTS_LEFT.to_owned(), known));
+            let delete = Write::Delete {
+                key: key.clone(),
+                only_if: Condition::All(conditions),
+            };
+            if self.write_if(vec![delete]).await? {
+                return Ok(hints);
+            }
+            // Hints were left with it, or it is gone.
+            let Some(item) = self.row(&key).await? else {
+                return Ok(hints);
+            };
+            let left = item.get(HINTS_LEFT).cloned();
+            let row: LeaseRow = from_item(item)?;
+            let is_own = row.fence == lease.fence
+                && row.step == keys::lease_step(lease.run_id, &lease.step_id);
+            let Some(left) = left.filter(|_| is_own) else {
+                return Ok(hints);
+            };
+            hints = row.hints.iter().filter_map(|hint| step_of(hint)).collect();
+            known = Test::Is(left);
+        }
+        Err(Error::Contended)
+    }
+}
+
+/// The step that a lease or a hint names.
+fn step_of(text: &str) -> Option<(RunId, StepId)> {
+    let (run, step) = text.split_once('/')?;
+    Some((run.parse().ok()?, step.parse().ok()?))
+}
+
 /// The write that takes a free slot for a claim.
 pub(crate) fn take(scope: &ProjectScope, lease: &Lease) -> Write {
     put(scope, lease, Condition::Absent)
@@ -222,14 +344,6 @@ fn put(scope: &ProjectScope, lease: &Lease, only_if: Condition) -> Write {
         table: Table::Ledger,
         item: lease_item(key, &step, lease),
         only_if,
-    }
-}
-
-/// The write that frees the slot of a claim that has ended.
-pub(crate) fn release(scope: &ProjectScope, lease: &LeaseKey) -> Write {
-    Write::Delete {
-        key: keys::lease(scope, lease.holder, lease.slot),
-        only_if: Condition::Is(of_claim(lease)),
     }
 }
 

@@ -15,7 +15,7 @@
 use futures_util::{StreamExt as _, stream};
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::run::{Change, Lease, Refusal, Run};
-use sealfleet_domain::{EventId, ProjectScope, RunId, Timestamp};
+use sealfleet_domain::{EventId, ProjectScope, RunId, StepId, Timestamp};
 
 use crate::entries::{self, Known};
 use crate::error::Error;
@@ -40,6 +40,8 @@ pub struct Transitioned {
     pub run: Run,
     /// What changed. Empty when the transition had already happened.
     pub change: Change,
+    /// Steps that wait for whoever held what ended here.
+    pub waiting: Vec<(RunId, StepId)>,
 }
 
 /// The result of one attempt at a transition.
@@ -118,7 +120,11 @@ impl Ledger {
             if stored.is_stale {
                 return Ok(Attempt::Stale);
             }
-            return Ok(Attempt::Done(Box::new(Transitioned { run, change })));
+            return Ok(Attempt::Done(Box::new(Transitioned {
+                run,
+                change,
+                waiting: Vec::new(),
+            })));
         }
         if stored.raw.entry_bytes > MOVE_BYTES {
             self.move_entries(scope, stored).await?;
@@ -162,11 +168,13 @@ impl Ledger {
         if let Some(lease) = change.take.as_ref().filter(|_| taken.is_none()) {
             self.write_if(vec![leases::renumber(scope, lease)]).await?;
         }
-        let ended = change.release.iter();
-        let ended = ended.map(|lease| leases::release(scope, lease)).collect();
-        self.free(ended).await;
+        let waiting = self.release(scope, &change.release).await;
         self.free(rest).await;
-        Ok(Attempt::Done(Box::new(Transitioned { run, change })))
+        Ok(Attempt::Done(Box::new(Transitioned {
+            run,
+            change,
+            waiting,
+        })))
     }
 
     /// The write that changes the run's row.
@@ -235,7 +243,8 @@ impl Ledger {
     }
 
     /// A random number.
-    pub(crate) fn chance(&self) -> u32 {
+    #[must_use]
+    pub fn chance(&self) -> u32 {
         let secret = self.ids.secret();
         let four = secret.iter().take(4);
         four.fold(0, |sum, byte| (sum << 8) | u32::from(*byte))

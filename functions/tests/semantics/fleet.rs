@@ -6,7 +6,7 @@ use super::{merged, named, registration, run_of, step, success, text};
 use crate::world::{OTHER, Who, World, scope};
 
 const UNAUTHENTICATED: (u16, &str) = (401, "unauthenticated");
-const MISMATCH: (u16, &str) = (409, "step_mismatch");
+pub const MISMATCH: (u16, &str) = (409, "step_mismatch");
 const STALE: (u16, &str) = (409, "stale_fence");
 
 /// 1. No enrolment key; register -> pending; claim 403 `pending`; heartbeat 200.

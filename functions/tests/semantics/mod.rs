@@ -7,6 +7,7 @@ mod cascade;
 mod fleet;
 mod golden;
 mod heartbeats;
+mod hints;
 mod profiles;
 mod revocations;
 mod trail;

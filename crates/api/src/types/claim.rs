@@ -4,7 +4,7 @@ use sealfleet_domain::acl::Acl;
 use sealfleet_domain::fleet::WorkerStatus;
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::{Failure, Fence, Mode};
-use sealfleet_domain::{ProjectId, RunId, StepId, ToolName};
+use sealfleet_domain::{ProjectId, RunId, StepId, Timestamp, ToolName};
 #[cfg(feature = "openapi")]
 use sealfleet_domain::{limits, schema};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 pub struct QueueMessage {
     pub run_id: RunId,
     pub step_id: StepId,
+    /// Until when the hint is passed on to other workers, if one that cannot run the step gets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed_on_until: Option<Timestamp>,
 }
 
 /// One claim, as its holder names it.
@@ -46,6 +49,17 @@ pub struct SandboxLease {
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClaimStep {
+    pub run_id: RunId,
+    pub step_id: StepId,
+    /// As the queue message says it, if it does: until when the hint is passed on to other workers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed_on_until: Option<Timestamp>,
+}
+
+/// A step that waits to be claimed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct WaitingStep {
     pub run_id: RunId,
     pub step_id: StepId,
 }
@@ -180,6 +194,10 @@ fn reported(schema: &mut schemars::Schema) {
 pub struct StepAnswer {
     #[cfg_attr(feature = "openapi", schemars(with = "schema::StepState"))]
     pub state: String,
+    /// Steps that wait for this worker, since the other workers of its pool cannot run them. Claim
+    /// them before you read the queue.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<WaitingStep>,
 }
 
 /// What a Fargate sandbox has to run.

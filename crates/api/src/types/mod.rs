@@ -15,7 +15,7 @@ mod worker;
 pub use cascade::{ResolveCascade, ResolvedCascade, ResolvedKey};
 pub use claim::{
     Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict, QueueMessage, ReportStep,
-    SandboxLease, SandboxStep, StartStep, StepAnswer,
+    SandboxLease, SandboxStep, StartStep, StepAnswer, WaitingStep,
 };
 pub use enrolment_key::{CreateEnrolmentKey, EnrolmentKeyCreated, EnrolmentKeyView};
 pub use page::Page;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::cascade::Overrides;
 use sealfleet_domain::fleet::Worker;
@@ -118,6 +119,51 @@ async fn steps_of_one_run_never_refuse_one_another() {
         let run = ledger.run(&scope, run_id).await.unwrap();
         assert_eq!(run.state(), RunState::Succeeded);
     }
+}
+
+/// Word of a waiting step and the end of the claim that it is left with, at the same time: the word
+/// is told to whoever ends the claim, or refused to whoever leaves it.
+#[tokio::test]
+async fn no_word_that_is_left_with_a_lease_is_lost() {
+    let (ledger, scope) = (ledger_alone().await, scope("healthcare"));
+    let count = 40;
+    let steps = (0..count).map(|number| (step(number), spec(Mode::Sandboxed)));
+    let run_id = enqueue(&ledger, &scope, steps.collect(), None).await;
+    let waiting = (run_id, step(7));
+    let (mut told, mut refused) = (0, 0);
+    let mut an_end_takes = Duration::from_millis(20);
+    for number in 0..count {
+        let step = step(number);
+        let held = claim(&ledger, &scope, (run_id, &step), Fresh::Nothing).await;
+        start(&ledger, &scope, (run_id, &step), &held).await;
+        let leases = ledger.leases_of(&scope, held.0).await.unwrap();
+        let began = Instant::now();
+        let ends = async {
+            let ended = ledger.transition(&scope, run_id, "test", |run, now| {
+                let outcome = Outcome::Succeeded;
+                run.finish(&step, Some(held.0), held.1.fence, &outcome, PACE, now)
+            });
+            (ended.await, began.elapsed())
+        };
+        let leaves = async {
+            // From before the end's first write to after its last.
+            let part = u32::try_from(number % 10).unwrap();
+            tokio::time::sleep(an_end_takes * part / 6).await;
+            let word = (waiting.0, &waiting.1);
+            ledger.leave_hint(&scope, held.0, &leases[0], word).await
+        };
+        let (ended, left) = join(ends, leaves).await;
+        an_end_takes = ended.1;
+        let (ended, left) = (ended.0.unwrap(), left.unwrap());
+        assert_eq!(ended.waiting.contains(&waiting), left, "{number}");
+        if left {
+            told += 1;
+        } else {
+            refused += 1;
+        }
+        assert!(ledger.leases_of(&scope, held.0).await.unwrap().is_empty());
+    }
+    assert!(told > 0 && refused > 0, "{told} told, {refused} refused");
 }
 
 #[tokio::test]

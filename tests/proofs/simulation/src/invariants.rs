@@ -757,6 +757,7 @@ impl Invariants {
             let message = QueueMessage {
                 run_id,
                 step_id: step_id.clone(),
+                passed_on_until: None,
             };
             let body = serde_json::to_string(&message).ok()?;
             (resend_at.millis() <= now).then(|| (run_id, step_id.clone(), queue, body))

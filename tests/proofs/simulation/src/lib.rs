@@ -24,7 +24,7 @@ pub mod stage {
     use crate::invariants::Invariants;
 
     pub use sealfleet_test_fakes::stage::{
-        Actor, Fault, Judge, LaunchVerdict, Moment, Record, Subject, Verdict,
+        Access, Actor, Fault, Judge, LaunchVerdict, Moment, Record, Subject, Verdict,
     };
 
     /// The world of a play.

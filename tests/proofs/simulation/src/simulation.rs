@@ -1,10 +1,12 @@
 //! One seed from its beginning to its end.
 
+use std::collections::BTreeSet;
+
 use crate::director::Director;
 use crate::onboarding::{BEGINNING, Onboarded, onboard};
 use crate::random::Random;
 use crate::sabotage::Sabotage;
-use crate::stage::{Stage, World};
+use crate::stage::{Access, Stage, World};
 use crate::temper::Temper;
 
 /// What a seed came to.
@@ -13,6 +15,8 @@ pub struct Report {
     pub seed: u64,
     /// What was wrong; empty if nothing was.
     pub violations: Vec<String>,
+    /// What functions asked of the tables, if the schedule was kept.
+    pub accesses: BTreeSet<Access>,
     /// The schedule, if it was asked for.
     pub schedule: Vec<String>,
     /// How its runs ended.
@@ -72,6 +76,7 @@ async fn play(
     world.sabotage = sabotage;
     if keep_schedule {
         world.schedule = Some(vec![format!("seed {seed}: {temper:?}")]);
+        world.accesses = Some(BTreeSet::new());
     }
     let stage = Stage::new(world);
     let mut director = Director::new(stage.clone(), seed, temper, onboarded);
@@ -83,6 +88,7 @@ async fn play(
     Report {
         seed,
         violations: world.judge.violations().to_vec(),
+        accesses: world.accesses.clone().unwrap_or_default(),
         schedule: world.schedule.clone().unwrap_or_default(),
         ends: world
             .judge

@@ -188,6 +188,7 @@ impl Handlers {
             claim: claim::Ports {
                 ledger: of(),
                 access: Box::new(Ports(stage.clone())),
+                queues: queues(),
                 pace: PACE,
             },
             dispatch: dispatch::Ports {

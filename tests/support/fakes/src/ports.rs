@@ -44,6 +44,7 @@ impl<J: Judge> Store for Ports<J> {
                 let is_stale = consistency == Consistency::Eventual && world.random.chance(stale);
                 let how = if is_stale { " as it was" } else { "" };
                 world.note_effect(|| told(format!("get {}{how}", place(key)), verdict.fault));
+                world.note_access("GetItem", table, &key.pk);
                 answered(verdict.fault)?;
                 let row = if is_stale {
                     world.tables.get_older(table, key)
@@ -59,6 +60,7 @@ impl<J: Judge> Store for Ports<J> {
         self.0
             .call("query", |world, verdict| {
                 world.note_effect(|| told(format!("query {}", query.pk), verdict.fault));
+                world.note_access("Query", query.table, &query.pk);
                 answered(verdict.fault)?;
                 world.tables.query(query, after)
             })
@@ -97,6 +99,11 @@ impl<J: Judge> Store for Ports<J> {
         self.0
             .call("write", |world, verdict| {
                 let what = world.schedule.is_some().then(|| written(&writes));
+                for write in &writes {
+                    if let (table, Some(key)) = write.target() {
+                        world.note_access(action(write), table, &key.pk);
+                    }
+                }
                 let result = world.write(writes, verdict.fault);
                 world.note_effect(|| {
                     let what = told(format!("write {}", what.unwrap_or_default()), verdict.fault);
@@ -533,6 +540,15 @@ fn place(key: &Key) -> String {
 pub fn short(arn: &str) -> String {
     let id = arn.rsplit('/').next().unwrap_or(arn);
     format!("task {}", id.trim_start_matches('0'))
+}
+
+/// The action that IAM asks for, in a transaction as well ("IAM policies for transactions").
+const fn action(write: &Write) -> &'static str {
+    match write {
+        Write::Put { .. } => "PutItem",
+        Write::Add { .. } | Write::Update { .. } => "UpdateItem",
+        Write::Delete { .. } => "DeleteItem",
+    }
 }
 
 fn written(writes: &[Write]) -> String {

@@ -5,7 +5,7 @@
 //! call, so two handlers interleave between any two awaits, and the order of all effects is that of
 //! the turns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -105,6 +105,18 @@ impl Judge for () {
     fn committed(&mut self, _: &[Changed], _: Option<&Actor>, _: Moment, _: &Ecs) {}
 }
 
+/// What a function asks of a table, as IAM sees it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Access {
+    pub function: String,
+    /// The action's name in IAM, without `dynamodb:`.
+    pub action: &'static str,
+    /// Whether it is the table of the trail. Else it is the ledger.
+    pub is_of_trail: bool,
+    /// The partition, with `x` for each id.
+    pub leading_key: String,
+}
+
 /// A call that waits for its turn.
 struct Waiting {
     turn: u64,
@@ -143,6 +155,8 @@ pub struct World<J> {
     pub call_takes: i64,
     /// A promise that this world breaks.
     pub sabotage: Option<Sabotage>,
+    /// What functions have asked of the tables, if it is to be told.
+    pub accesses: Option<BTreeSet<Access>>,
     recorded: u64,
     actor: Option<Actor>,
     waiting: Vec<Waiting>,
@@ -173,6 +187,7 @@ impl<J: Judge> World<J> {
             call_takes: 0,
             recorded: 0,
             sabotage: None,
+            accesses: None,
             actor: None,
             waiting: Vec::new(),
             turns: 0,
@@ -203,6 +218,25 @@ impl<J: Judge> World<J> {
                 .map_or_else(|| "-".to_owned(), |actor| actor.name.clone());
             self.note(|| format!("{actor}: {}", what()));
         }
+    }
+
+    /// Notes what the function whose turn it is asks of a table, as IAM sees it.
+    pub fn note_access(&mut self, action: &'static str, table: Table, leading_key: &str) {
+        let (Some(accesses), Some(actor)) = (&mut self.accesses, &self.actor) else {
+            return;
+        };
+        let function = actor.name.split('#').next().unwrap_or_default();
+        // An id or a hash is like any other.
+        let parts = leading_key.split('#').map(|part| match part.len() {
+            0..20 => part,
+            _ => "x",
+        });
+        accesses.insert(Access {
+            function: function.to_owned(),
+            action,
+            is_of_trail: table == Table::Audit,
+            leading_key: parts.collect::<Vec<_>>().join("#"),
+        });
     }
 
     /// The judge, the invocation whose turn it is, and a task.
