@@ -8,6 +8,7 @@ one is reported like a broken template.
 """
 
 import copy
+import hashlib
 import json
 import sys
 
@@ -72,6 +73,18 @@ class Templates:
 
 def listed(value):
     return value if isinstance(value, list) else [value]
+
+
+def found_below(node, key):
+    """Every value of `key` below `node`."""
+    if isinstance(node, list):
+        for one in node:
+            yield from found_below(one, key)
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            if name == key:
+                yield value
+            yield from found_below(value, key)
 
 
 def props(template, name):
@@ -446,7 +459,8 @@ def a_sandbox_may_call_its_own_route_and_nothing_else(t):
 
 @rule(lambda t: props(t.project, "ExecutionRole").update(AssumeRolePolicyDocument=props(t.control, "WorkerQueueRole")["AssumeRolePolicyDocument"]),
       lambda t: props(t.control, "SandboxTaskRole")["AssumeRolePolicyDocument"]["Statement"][0].pop("Condition"),
-      lambda t: props(t.control, "WorkerQueueRole")["AssumeRolePolicyDocument"]["Statement"][0].update(Principal={"AWS": "*"}))
+      lambda t: queue_trust(t)["Condition"].pop("ArnLike"),
+      lambda t: queue_trust(t)["Condition"]["ArnLike"]["aws:PrincipalArn"]["Fn::If"].reverse())
 def roles_of_sandboxes_and_workers_are_assumed_by_whom_they_are_for(t):
     for template, name in ((t.project, "ExecutionRole"), (t.control, "SandboxTaskRole")):
         trusts = props(template, name)["AssumeRolePolicyDocument"]["Statement"]
@@ -454,9 +468,22 @@ def roles_of_sandboxes_and_workers_are_assumed_by_whom_they_are_for(t):
             yield name
         if any("aws:SourceAccount" not in json.dumps(s.get("Condition", {})) for s in trusts):
             yield f"{name}: of any account"
-    trusts = props(t.control, "WorkerQueueRole")["AssumeRolePolicyDocument"]["Statement"]
-    if [s["Principal"] for s in trusts] != [{"AWS": {"Fn::GetAtt": ["ClaimRole", "Arn"]}}]:
+    claim = queue_trust(t)["Condition"].get("ArnLike", {}).get("aws:PrincipalArn", {}).get("Fn::If", [None, None, {}])
+    if claim[0] != "IsLocal" or not claim[2].get("Fn::Sub", "").endswith(":role/sealfleet/control/sealfleet-claim"):
         yield "WorkerQueueRole"
+
+
+@rule(lambda t: queue_trust(t).update(Principal={"AWS": {"Fn::GetAtt": ["ClaimRole", "Arn"]}}),
+      lambda t: queue_trust(t).update(Principal={"AWS": "*"}),
+      lambda t: props(t.control, "DigestKey")["KeyPolicy"]["Statement"][1].update(Principal={"AWS": {"Fn::GetAtt": ["ExportRole", "Arn"]}}))
+def no_policy_names_a_role_as_its_principal_since_a_role_made_anew_is_another(t):
+    account = {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}}
+    for template in (t.control, t.project):
+        for name, resource in template["Resources"].items():
+            for principal in found_below(resource, "Principal"):
+                by_service = isinstance(principal, str) or set(principal) == {"Service"}
+                if not by_service and principal != account:
+                    yield name
 
 
 def queue_trust(t):
@@ -472,7 +499,7 @@ def a_workers_session_reaches_the_one_queue_that_its_tags_name(t):
     resource = statement["Resource"].get("Fn::If", [None, None, None])
     if resource[0] != "IsLocal" or resource[2] != {"Fn::Sub": queue}:
         yield "another queue"
-    if queue_trust(t)["Condition"] != {"Null": {"aws:RequestTag/project": "false", "aws:RequestTag/pool": "false"}}:
+    if queue_trust(t)["Condition"].get("Null") != {"aws:RequestTag/project": "false", "aws:RequestTag/pool": "false"}:
         yield "without tags"
 
 
@@ -730,6 +757,30 @@ def sandboxes_sign_what_they_ask_and_their_api_is_private(t):
         yield "SandboxApi"
     if not any(s["Effect"] == "Deny" and "aws:SourceVpce" in json.dumps(s) for s in api["Policy"]["Statement"]):
         yield "SandboxApi: through any endpoint"
+
+
+def deployment_of(t):
+    """The logical id that a deployment of the sandboxes' API must have: with the hash of all that it deploys."""
+    deployed = {name: {"Type": r["Type"], "Properties": r["Properties"]} for name, r in t.control["Resources"].items()
+                if r["Type"] in ("AWS::ApiGateway::RestApi", "AWS::ApiGateway::Resource", "AWS::ApiGateway::Method")}
+    return "SandboxApiDeployment" + hashlib.sha256(json.dumps(deployed, sort_keys=True).encode()).hexdigest()[:10]
+
+
+@rule(lambda t: props(t.control, "SandboxApiV1SandboxStep").update(PathPart="steps"),
+      lambda t: props(t.control, "SandboxApiPostStep")["Integration"].update(TimeoutInMillis=1000),
+      lambda t: props(t.control, "SandboxApi")["Policy"]["Statement"].pop(),
+      lambda t: t.control["Resources"].update(Another=copy.deepcopy(t.control["Resources"]["SandboxApiPostStep"])),
+      lambda t: props(t.control, "SandboxApiStage").update(DeploymentId={"Ref": "SandboxApi"}))
+def a_change_of_the_sandboxes_api_reaches_its_stage_since_the_deployment_has_a_new_id(t):
+    # A deployment is a snapshot, and CloudFormation makes another only for another logical id.
+    wanted = deployment_of(t)
+    deployments = [name for name, r in t.control["Resources"].items() if r["Type"] == "AWS::ApiGateway::Deployment"]
+    if deployments != [wanted] or props(t.control, "SandboxApiStage")["DeploymentId"] != {"Ref": wanted}:
+        yield f"{', '.join(deployments)} in infra/sam/template.yaml must be named {wanted}"
+    methods = [name for name, r in t.control["Resources"].items() if r["Type"] == "AWS::ApiGateway::Method"]
+    for name in deployments:
+        if sorted(listed(t.control["Resources"][name].get("DependsOn", []))) != sorted(methods):
+            yield f"{name} does not wait for every method"
 
 
 # ---------------------------------------------------------------- keys

@@ -73,6 +73,9 @@ pub struct Invocation {
 /// A customer-managed key, where one is deployed with.
 pub const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0000-4000-8000-0a1b2c3d4e5f";
 
+/// The key with which Lambda encrypts the settings of functions, since the templates name none.
+pub const LAMBDA_KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/lambda";
+
 /// Which of the templates' choices a deployment has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -179,7 +182,29 @@ impl Account {
                 .with("FargatePool", json!(FARGATE_POOL));
             account.add(&stack, Some(project))?;
         }
+        account.add_grants()?;
         Ok(account)
+    }
+
+    /// The grants that Lambda makes for itself: it decrypts a function's settings as the function's
+    /// role before it starts the function ("Securing Lambda environment variables", Lambda Developer
+    /// Guide). A grant allows and never denies, so a role's Deny also ends this.
+    fn add_grants(&mut self) -> Result<(), String> {
+        let functions = self
+            .roles
+            .iter()
+            .filter(|role| role.kind == Kind::Function && self.functions.contains(&role.name));
+        let grantees: Vec<&str> = functions.map(|role| role.arn.as_str()).collect();
+        let grants = json!({ "Version": "2012-10-17", "Statement": [{
+            "Sid": "Grants", "Effect": "Allow", "Action": "kms:Decrypt", "Resource": LAMBDA_KEY,
+            "Principal": { "AWS": grantees },
+            "Condition": { "StringEquals": { "kms:ViaService": format!("lambda.{REGION}.amazonaws.com") } },
+        }] });
+        self.guards.push(Guard {
+            of: LAMBDA_KEY.to_owned(),
+            policy: Policy::parse(&grants)?,
+        });
+        Ok(())
     }
 
     fn add(&mut self, template: &Template, project: Option<&'static str>) -> Result<(), String> {
