@@ -242,11 +242,16 @@ def indexes_hold_keys_only(t):
 @rule(lambda t: t.control["Resources"]["LedgerTable"].pop("DeletionPolicy"),
       lambda t: t.control["Resources"]["AuditTable"].update(UpdateReplacePolicy="Delete"),
       lambda t: props(t.control, "AuditTable").update(DeletionProtectionEnabled=False),
-      lambda t: t.control["Resources"]["AuditBucket"].update(DeletionPolicy="RetainExceptOnCreate"))
-def an_update_a_rollback_and_a_deleted_stack_keep_the_data(t):
-    for name, resource in t.of_type("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::KMS::Key"):
-        if resource.get("DeletionPolicy") != "Retain" or resource.get("UpdateReplacePolicy") != "Retain":
-            yield f"{name} is not retained"
+      lambda t: t.control["Resources"]["LedgerTable"].update(DeletionPolicy="RetainExceptOnCreate"),
+      lambda t: t.control["Resources"]["AuditBucket"].update(DeletionPolicy="Retain"),
+      lambda t: t.control["Resources"]["DigestKey"].update(DeletionPolicy="Delete"))
+def an_update_a_rollback_and_a_deleted_stack_keep_the_data_and_a_failed_first_deployment_blocks_no_second(t):
+    # A table is protected from deletion, so a rollback that tried to delete it would fail itself.
+    policies = {"AWS::DynamoDB::Table": "Retain", "AWS::S3::Bucket": "RetainExceptOnCreate", "AWS::S3::BucketPolicy": "RetainExceptOnCreate",
+                "AWS::KMS::Key": "RetainExceptOnCreate"}
+    for name, resource in t.of_type(*policies):
+        if resource.get("DeletionPolicy") != policies[resource["Type"]] or resource.get("UpdateReplacePolicy") != "Retain":
+            yield f"{name} is not retained as it must be"
     for name, table in t.of_type("AWS::DynamoDB::Table"):
         if table["Properties"].get("DeletionProtectionEnabled") != {"Fn::If": ["IsLocal", False, True]}:
             yield f"{name} can be deleted by a mistake"
@@ -392,7 +397,7 @@ def roles_are_passed_by_path_and_to_ecs_tasks_alone(t):
         if "iam:PassRole" not in listed(statement["Action"]):
             continue
         paths = [{"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/sealfleet/" + role}
-                 for role in ("project/sealfleet-*--execution", "shared/sealfleet-sandboxes")]
+                 for role in ("project/${NamePrefix}-*--execution", "shared/${NamePrefix}-sandboxes")]
         if statement["Resource"] != paths:
             yield f"{name}: other roles"
         if statement.get("Condition") != {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}:
@@ -408,6 +413,32 @@ def no_role_can_change_roles_policies_or_functions(t):
                 yield f"{name}: {action}"
 
 
+@rule(lambda t: props(t.control, "FleetRole").pop("PermissionsBoundary"),
+      lambda t: props(t.project, "ExecutionRole").update(PermissionsBoundary="arn:aws:iam::1:policy/x"),
+      lambda t: t.project["Parameters"].pop("PermissionsBoundaryArn"))
+def every_role_has_the_permissions_boundary_that_is_asked_for(t):
+    for name, role in t.roles():
+        if role["Properties"].get("PermissionsBoundary") != {"Fn::If": ["HasBoundary", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]}:
+            yield name
+    for template in (t.control, t.project):
+        if "PermissionsBoundaryArn" not in template["Parameters"]:
+            yield "no parameter"
+
+
+def secrets_key(t):
+    return props(t.project, "SecretsKeyUse")["PolicyDocument"]["Statement"][0]
+
+
+@rule(lambda t: secrets_key(t)["Condition"].pop("StringLike"),
+      lambda t: secrets_key(t)["Condition"].pop("StringEquals"),
+      lambda t: secrets_key(t).update(Resource="*"))
+def your_own_key_of_secrets_opens_the_projects_secrets_through_secrets_manager_alone(t):
+    statement = secrets_key(t)
+    conditions = json.dumps(statement.get("Condition", {}))
+    if statement["Resource"] != {"Ref": "SecretsKmsKeyArn"} or "kms:ViaService" not in conditions or "kms:EncryptionContext:SecretARN" not in conditions:
+        yield "ExecutionRole"
+
+
 def execution(t):
     return props(t.project, "ExecutionRole")["Policies"][0]["PolicyDocument"]["Statement"]
 
@@ -420,7 +451,7 @@ def only_the_execution_role_reads_secrets_and_only_tagged_ones_of_its_project(t)
         if not any(a.startswith("secretsmanager:") and a != "secretsmanager:DescribeSecret" for a in listed(statement["Action"])):
             continue
         resource = json.dumps(statement["Resource"])
-        if name != "ExecutionRole" or not ("sealfleet/${Project}/*" in resource or "sealfleet/system/*" in resource):
+        if name != "ExecutionRole" or not ("${NamePrefix}/${Project}/*" in resource or "${NamePrefix}/system/*" in resource):
             yield f"{name}: {resource}"
         if "aws:ResourceTag/sealfleet:project" not in json.dumps(statement.get("Condition", {})):
             yield f"{name}: without the tag"
@@ -469,7 +500,7 @@ def roles_of_sandboxes_and_workers_are_assumed_by_whom_they_are_for(t):
         if any("aws:SourceAccount" not in json.dumps(s.get("Condition", {})) for s in trusts):
             yield f"{name}: of any account"
     claim = queue_trust(t)["Condition"].get("ArnLike", {}).get("aws:PrincipalArn", {}).get("Fn::If", [None, None, {}])
-    if claim[0] != "IsLocal" or not claim[2].get("Fn::Sub", "").endswith(":role/sealfleet/control/sealfleet-claim"):
+    if claim[0] != "IsLocal" or not claim[2].get("Fn::Sub", "").endswith(":role/sealfleet/control/${NamePrefix}-claim"):
         yield "WorkerQueueRole"
 
 
@@ -494,7 +525,7 @@ def queue_trust(t):
       lambda t: queue_trust(t)["Condition"]["Null"].update({"aws:RequestTag/pool": "true"}),
       lambda t: props(t.control, "WorkerQueueRole")["Policies"][0]["PolicyDocument"]["Statement"][0]["Resource"]["Fn::If"].reverse())
 def a_workers_session_reaches_the_one_queue_that_its_tags_name(t):
-    queue = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:sealfleet-${!aws:PrincipalTag/project}--${!aws:PrincipalTag/pool}"
+    queue = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${NamePrefix}-${!aws:PrincipalTag/project}--${!aws:PrincipalTag/pool}"
     statement = props(t.control, "WorkerQueueRole")["Policies"][0]["PolicyDocument"]["Statement"][0]
     resource = statement["Resource"].get("Fn::If", [None, None, None])
     if resource[0] != "IsLocal" or resource[2] != {"Fn::Sub": queue}:
@@ -514,7 +545,7 @@ def a_project_has_one_role_at_most(t):
 # ---------------------------------------------------------------- projects
 
 
-@rule(lambda t: props(t.project, "PullQueue").update(QueueName={"Fn::Sub": "sealfleet-${Project}-${PullPool}"}),
+@rule(lambda t: props(t.project, "PullQueue").update(QueueName={"Fn::Sub": "${NamePrefix}-${Project}-${PullPool}"}),
       lambda t: props(t.project, "ExecutionRole").update(RoleName="sealfleet-execution"),
       lambda t: props(t.project, "Logs").update(LogGroupName="/sealfleet/all"),
       lambda t: t.project["Parameters"]["Project"].update(AllowedPattern=".*"))
@@ -525,9 +556,9 @@ def no_two_projects_can_share_a_name(t):
             yield f"{parameter} admits `--`"
     for key, types in (("QueueName", ["AWS::SQS::Queue"]), ("RoleName", ["AWS::IAM::Role"])):
         for name, resource in t.project["Resources"].items():
-            if resource["Type"] in types and not json.dumps(resource["Properties"][key]).startswith('{"Fn::Sub": "sealfleet-${Project}--'):
+            if resource["Type"] in types and not json.dumps(resource["Properties"][key]).startswith('{"Fn::Sub": "${NamePrefix}-${Project}--'):
                 yield name
-    if props(t.project, "Logs")["LogGroupName"] != {"Fn::Sub": "/sealfleet/${Project}"}:
+    if props(t.project, "Logs")["LogGroupName"] != {"Fn::Sub": "/${NamePrefix}/${Project}"}:
         yield "Logs"
 
 
@@ -575,39 +606,52 @@ def every_function_has_an_alarm_for_its_errors(t):
             yield name
 
 
-# (namespace, metric, dimension) -> the template. A function's metrics are those that its code writes.
-WATCHED = {
-    ("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName"): "project",
-    ("Sealfleet", "QueuedSeconds", "sweep"): "control",
-    ("Sealfleet", "DispatchRefusals", "sealfleet"): "control",
-    ("AWS/ApiGateway", "5xx", "ApiId"): "control",
-    ("AWS/Lambda", "Throttles", None): "control",
-    ("Sealfleet", "FanOutsUnfinished", "sweep"): "control",
-    ("Sealfleet", "OrphanTasks", "sweep"): "control",
-    ("Sealfleet", "OrphanTasks", "observe"): "control",
-    ("Sealfleet", "AuditSetAside", "trail"): "control",
-    ("Sealfleet", "AuditSetAside", "export"): "control",
-    ("Sealfleet", "ReadsUnexplained", "witness"): "control",
-    ("Sealfleet", "DigestsWritten", "export"): "control",
-}
+# The namespace of our own metrics, and the value of their dimension `Deployment`.
+OURS = {"Ref": "NamePrefix"}
+
+# (namespace, metric, dimension, template). A function's metrics are those that its code writes.
+WATCHED = [
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", "project"),
+    (OURS, "QueuedSeconds", "sweep", "control"),
+    (OURS, "DispatchRefusals", OURS, "control"),
+    ("AWS/ApiGateway", "5xx", "ApiId", "control"),
+    ("AWS/Lambda", "Throttles", None, "control"),
+    (OURS, "FanOutsUnfinished", "sweep", "control"),
+    (OURS, "OrphanTasks", "sweep", "control"),
+    (OURS, "OrphanTasks", "observe", "control"),
+    (OURS, "AuditSetAside", "trail", "control"),
+    (OURS, "AuditSetAside", "export", "control"),
+    (OURS, "ReadsUnexplained", "witness", "control"),
+    (OURS, "DigestsWritten", "export", "control"),
+    ("AWS/Lambda", "Invocations", {"Ref": "SweepFunction"}, "control"),
+]
 
 
 @rule(lambda t: t.control["Resources"].pop("ObserveOrphanTasksAlarm"),
       lambda t: props(t.control, "FanOutsUnfinishedAlarm")["Dimensions"][0].update(Value="revoke"),
       lambda t: props(t.control, "DispatchRefusalsAlarm").update(MetricName="Refusals"),
-      lambda t: props(t.control, "DigestMissingAlarm").update(TreatMissingData="notBreaching"))
+      lambda t: props(t.control, "DigestMissingAlarm").update(TreatMissingData="notBreaching"),
+      lambda t: props(t.control, "SweepMissingAlarm").update(TreatMissingData="missing"),
+      lambda t: props(t.control, "WitnessSilentAlarm")["Metrics"].pop(),
+      lambda t: props(t.control, "WitnessSilentAlarm")["Metrics"][0].update(Expression="released"))
 def what_must_not_go_unnoticed_has_an_alarm(t):
     def is_on(alarm, namespace, metric, dimension):
         dimensions = [value for d in alarm.get("Dimensions", []) for value in (d["Name"], d["Value"])]
         same = (alarm.get("Namespace"), alarm.get("MetricName")) == (namespace, metric)
         return same and (dimension in dimensions if dimension else not dimensions)
 
-    for (namespace, metric, dimension), place in WATCHED.items():
+    for namespace, metric, dimension, place in WATCHED:
         alarms = [r["Properties"] for r in getattr(t, place)["Resources"].values() if r["Type"] == "AWS::CloudWatch::Alarm"]
         if not any(is_on(alarm, namespace, metric, dimension) for alarm in alarms):
             yield f"{metric} of {dimension}"
-    if props(t.control, "DigestMissingAlarm")["TreatMissingData"] != "breaching":
-        yield "a digest that is missing is missing data"
+    for name in ("DigestMissingAlarm", "SweepMissingAlarm"):
+        if props(t.control, name)["TreatMissingData"] != "breaching":
+            yield f"{name}: what is missing is missing data"
+    silent = props(t.control, "WitnessSilentAlarm")
+    compared = {m["Id"]: m["MetricStat"]["Metric"]["MetricName"] for m in silent["Metrics"] if "MetricStat" in m}
+    if compared != {"released": "SecretsReleased", "told": "Invocations"} or not any(m["ReturnData"] and all(
+            name in m["Expression"] for name in compared) for m in silent["Metrics"]):
+        yield "WitnessSilentAlarm"
 
 
 @rule(lambda t: t.project["Parameters"]["QueueAgeSeconds"].update(Default=900),
@@ -730,15 +774,32 @@ def a_sandbox_takes_no_connection_and_reaches_the_internet_only_if_asked_for(t):
         yield "SandboxInternet"
 
 
+@rule(lambda t: props(t.control, "PrivateSubnetA").update(AvailabilityZone={"Fn::Select": [0, {"Fn::GetAZs": ""}]}),
+      lambda t: props(t.control, "PrivateSubnetB").update(AvailabilityZone=props(t.control, "PrivateSubnetA")["AvailabilityZone"]),
+      lambda t: t.control["Rules"].pop("ZonesAreTwo"))
+def the_zones_of_the_created_network_can_be_chosen(t):
+    # Fargate is not in every zone of every region.
+    for name, subnet in t.of_type("AWS::EC2::Subnet"):
+        zone = {"Ref": "ZoneB" if name.endswith("B") else "ZoneA"}
+        if subnet["Properties"]["AvailabilityZone"].get("Fn::If", [None, None])[:2] != ["NamesZones", zone]:
+            yield name
+    if "ZonesAreTwo" not in t.control["Rules"]:
+        yield "one zone twice"
+
+
 @rule(lambda t: props(t.control, "SecretsManagerEndpoint").pop("PolicyDocument"),
       lambda t: props(t.control, "SecretsManagerEndpoint")["PolicyDocument"]["Statement"][0].update(Action="secretsmanager:*"),
+      lambda t: props(t.control, "S3Endpoint")["PolicyDocument"]["Statement"][1]["Fn::If"][1].update(Action=["s3:*"]),
       lambda t: props(t.control, "LogsEndpoint")["PolicyDocument"]["Statement"][0].update(Resource="*"),
       lambda t: props(t.control, "S3Endpoint")["PolicyDocument"]["Statement"][0].update(Resource={"Fn::Sub": "arn:${AWS::Partition}:s3:::*"}))
 def each_endpoint_of_the_sandboxes_network_has_a_narrow_policy(t):
     for name, endpoint in t.of_type("AWS::EC2::VPCEndpoint"):
         statements = endpoint["Properties"].get("PolicyDocument", {}).get("Statement", [{"Action": "*", "Resource": "*"}])
         for statement in statements:
-            resource = statement["Resource"] if isinstance(statement["Resource"], str) else statement["Resource"]["Fn::Sub"]
+            if "Fn::If" in statement:
+                statement = statement["Fn::If"][1]
+            # A parameter is what you name yourself.
+            resource = statement["Resource"] if isinstance(statement["Resource"], str) else next(iter(statement["Resource"].values()))
             any_resource = resource == "*" or resource.endswith(":::*")
             if any("*" in a for a in listed(statement["Action"])) or (any_resource and statement["Action"] != "ecr:GetAuthorizationToken"):
                 yield f"{name}: {statement['Action']} on {resource}"

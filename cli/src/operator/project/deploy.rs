@@ -33,7 +33,8 @@ pub struct Deploy {
     pull_pool: Option<PoolName>,
     #[command(flatten)]
     fargate: Fargate,
-    /// CloudFormation stack of the project [default: sealfleet-project-PROJECT]
+    /// CloudFormation stack of the project [default: PREFIX-project-PROJECT, with the control plane's
+    /// NamePrefix]
     #[arg(long, value_name = "NAME")]
     stack_name: Option<String>,
     /// CloudFormation stack of the control plane, whose outputs are read
@@ -46,6 +47,10 @@ pub struct Deploy {
     /// alarms of its own [default: unchanged; 0 at first]
     #[arg(long, value_name = "SECONDS")]
     queue_age_seconds: Option<u32>,
+    /// KMS key of the project's secrets, which its execution role may then use through Secrets
+    /// Manager [default: unchanged; at first the account's key for Secrets Manager]
+    #[arg(long, value_name = "ARN")]
+    secrets_kms_key_arn: Option<String>,
     /// SNS topic for the project's own alarms [default: the control plane's]
     #[arg(long, value_name = "ARN")]
     alarm_topic_arn: Option<String>,
@@ -57,10 +62,10 @@ pub(super) async fn run(deploy: Deploy, connection: &Connection) -> Result<(), F
     let control = stacks.outputs(&deploy.control_stack).await;
     let control = control.map_err(|error| Failure::other(error).about("the control plane"))?;
     let client = connection.client_at(control.find("ApiUrl"))?;
-    let stack = deploy
-        .stack_name
-        .clone()
-        .unwrap_or_else(|| format!("sealfleet-project-{}", deploy.project));
+    let stack = deploy.stack_name.clone().unwrap_or_else(|| {
+        let prefix = control.find("NamePrefix").unwrap_or("sealfleet");
+        format!("{prefix}-project-{}", deploy.project)
+    });
     let parameters = deploy.parameters(&control)?;
     let wanted = deploy.request()?;
 
@@ -100,6 +105,7 @@ impl Deploy {
         let pool =
             |pool: Option<&PoolName>| Some(pool.map(ToString::to_string).unwrap_or_default());
         let parameters = [
+            ("NamePrefix", control.find("NamePrefix").map(str::to_owned)),
             ("Project", Some(self.project.to_string())),
             ("PullPool", pool(self.pull_pool.as_ref())),
             ("FargatePool", pool(self.fargate.fargate_pool.as_ref())),
@@ -112,6 +118,11 @@ impl Deploy {
                 self.alarm_topic_arn
                     .clone()
                     .or_else(|| control.find("AlarmTopicArn").map(str::to_owned)),
+            ),
+            ("SecretsKmsKeyArn", self.secrets_kms_key_arn.clone()),
+            (
+                "PermissionsBoundaryArn",
+                control.find("PermissionsBoundaryArn").map(str::to_owned),
             ),
             (
                 "LogRetentionDays",
