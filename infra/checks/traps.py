@@ -367,7 +367,7 @@ def no_policy_allows_a_scan_or_all_of_a_kind_of_action(t):
 
 
 # AWS has no resource-level permission for these calls. `ListTasks` is bound to the cluster by a condition.
-WITHOUT_RESOURCE = {"ecs:DescribeTaskDefinition", "ecs:ListTasks", "dynamodb:ListStreams", "ecr:GetAuthorizationToken"}
+WITHOUT_RESOURCE = {"ecs:DescribeTaskDefinition", "ecs:ListTasks", "dynamodb:ListStreams", "ecr:GetAuthorizationToken", "logs:DescribeLogGroups"}
 
 
 @rule(lambda t: next(t.allows())[1].update(Resource="*"),

@@ -72,11 +72,6 @@ const CONTROL_PLANE: Accepted[] = [
     evidence: only(':secret:${NamePrefix}/*', 'secretsmanager:DescribeSecret'),
   },
   {
-    rule: 'IAM5[Resource::arn:<AWS::Partition>:logs:<AWS::Region>:<AWS::AccountId>:log-group:*]', on: ['FlowRole'],
-    reason: 'AWS asks for it to publish flow logs. It shows names and settings of log groups.',
-    evidence: only('log-group:*', 'logs:DescribeLogGroups'),
-  },
-  {
     rule: 'IAM5', on: ['WorkerQueueRole'],
     reason: 'The rule cannot read a policy that hangs on a condition.',
     evidence: (template) =>
@@ -105,7 +100,7 @@ const CONTROL_PLANE: Accepted[] = [
   {
     rule: 'IAM5[Resource::*]',
     reason: 'Calls for which AWS has no resource, or only a condition.',
-    evidence: only('"*"', 'ecs:DescribeTaskDefinition', 'ecs:ListTasks', 'dynamodb:ListStreams'),
+    evidence: only('"*"', 'ecs:DescribeTaskDefinition', 'ecs:ListTasks', 'dynamodb:ListStreams', 'logs:DescribeLogGroups'),
   },
   {
     rule: 'IAM5[Resource::<AuditBucket.Arn>/*]',
