@@ -51,6 +51,10 @@ pub struct Deploy {
     /// Manager [default: unchanged; at first the account's key for Secrets Manager]
     #[arg(long, value_name = "ARN")]
     secrets_kms_key_arn: Option<String>,
+    /// Tag of every resource of the project that can have tags, beside `sealfleet:project`; may be
+    /// repeated
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = tag)]
+    tags: Vec<(String, String)>,
     /// SNS topic for the project's own alarms [default: the control plane's]
     #[arg(long, value_name = "ARN")]
     alarm_topic_arn: Option<String>,
@@ -67,6 +71,7 @@ pub(super) async fn run(deploy: Deploy, connection: &Connection) -> Result<(), F
         format!("{prefix}-project-{}", deploy.project)
     });
     let parameters = deploy.parameters(&control)?;
+    let tags = deploy.tags();
     let wanted = deploy.request()?;
 
     // Check everything that can be refused before deploying anything.
@@ -76,6 +81,7 @@ pub(super) async fn run(deploy: Deploy, connection: &Connection) -> Result<(), F
         stack: &stack,
         template: Template::Body(PROJECT),
         parameters,
+        tags,
     };
     let (change, outputs) = stacks
         .deploy(deployment, |line| eprintln!("{line}"))
@@ -143,12 +149,25 @@ impl Deploy {
             .collect())
     }
 
+    /// Tags of the stack: the project's, and those asked for.
+    fn tags(&self) -> Vec<(String, String)> {
+        let project = ("sealfleet:project".to_owned(), self.project.to_string());
+        [project].into_iter().chain(self.tags.clone()).collect()
+    }
+
     fn request(self) -> Result<CreateProject, Failure> {
         let pools = self.fargate.pools(self.pull_pool)?;
         Ok(CreateProject {
             project: self.project,
             pools,
         })
+    }
+}
+
+fn tag(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write a tag as KEY=VALUE".to_owned()),
     }
 }
 
