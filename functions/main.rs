@@ -17,8 +17,8 @@ use sealfleet_aws::queue_access::Sts;
 use sealfleet_aws::queues::Sqs;
 use sealfleet_aws::signing::Kms;
 use sealfleet_aws::trust::Roots;
-use sealfleet_domain::Clock;
 use sealfleet_domain::oidc::Issuers;
+use sealfleet_domain::{Clock, NamePrefix};
 use sealfleet_fargate::{Fargate, TaskChange};
 use sealfleet_functions::shared::auth::{Door, Oidc};
 use sealfleet_functions::shared::deadline;
@@ -38,6 +38,8 @@ use sealfleet_versions::{SecretsManager, Versions};
 /// What the ports of all functions are made from.
 struct Wiring {
     config: aws_config::SdkConfig,
+    /// What the names of this installation begin with.
+    prefix: NamePrefix,
     metrics: Metrics,
     /// Made when it is first asked for, and shared: making a client is work.
     ledger: OnceCell<Ledger>,
@@ -82,21 +84,20 @@ impl Wiring {
     }
 
     fn queues(&self) -> Result<Box<Sqs>, MissingSetting> {
-        Ok(Box::new(Sqs::new(
-            &self.config,
-            setting("SEALFLEET_QUEUE_URL_PREFIX")?,
-        )))
+        let urls = setting("SEALFLEET_QUEUE_URL_PREFIX")?;
+        Ok(Box::new(Sqs::new(&self.config, urls, self.prefix.clone())))
     }
 
     /// The queue of what an invocation has no time for.
     fn continuations(&self) -> Result<Box<Sqs>, MissingSetting> {
-        let prefix = setting("SEALFLEET_QUEUE_URL_PREFIX")?;
-        Ok(Box::new(Sqs::new(&self.config, prefix)))
+        let urls = setting("SEALFLEET_QUEUE_URL_PREFIX")?;
+        Ok(Box::new(Sqs::new(&self.config, urls, self.prefix.clone())))
     }
 
     fn secrets(&self) -> Versions {
         let seconds = settings::secret_version_seconds();
-        Versions::of(SecretsManager::new(&self.config)).kept_for(seconds, Arc::new(SystemClock))
+        let manager = SecretsManager::new(&self.config, self.prefix.clone());
+        Versions::of(manager).kept_for(seconds, Arc::new(SystemClock))
     }
 
     fn fargate(&self) -> Result<Fargate, MissingSetting> {
@@ -112,9 +113,11 @@ impl Wiring {
 async fn main() -> Result<(), Error> {
     logs::init();
     let name = setting("_HANDLER")?;
+    let prefix = settings::name_prefix()?;
     let with = Wiring {
         config: sealfleet_aws::config::load(Roots::Amazon).await?,
-        metrics: Metrics::new(&name, settings::project_metrics()),
+        metrics: Metrics::new(prefix.clone(), &name, settings::project_metrics()),
+        prefix,
         ledger: OnceCell::new(),
     };
     let pace = settings::pace();
@@ -174,6 +177,7 @@ async fn main() -> Result<(), Error> {
         "sandbox" => {
             let ports = sandbox::Ports {
                 ledger: with.ledger()?,
+                prefix: with.prefix.clone(),
             };
             let ports = &ports;
             // The private REST API calls it, too.
@@ -293,6 +297,7 @@ async fn main() -> Result<(), Error> {
                 ledger: with.ledger()?,
                 fargate: Box::new(with.fargate()?),
                 metrics: with.metrics(),
+                prefix: with.prefix.clone(),
             };
             let handler = |event: LambdaEvent<EventBridgeEvent<witness::ApiCall>>| async move {
                 witness::handle(ports, event.payload)

@@ -9,7 +9,7 @@ use aws_sdk_cloudformation::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     types::{
-        Capability, ChangeSetStatus, ChangeSetType, Parameter, Stack, StackEvent, StackStatus,
+        Capability, ChangeSetStatus, ChangeSetType, Parameter, Stack, StackEvent, StackStatus, Tag,
     },
 };
 use std::{
@@ -73,6 +73,9 @@ pub struct Deployment<'a> {
     pub stack: &'a str,
     pub template: Template,
     pub parameters: Vec<(String, String)>,
+    /// Tags of the stack, which CloudFormation puts on every resource that can have tags. With none,
+    /// a deployed stack keeps its own.
+    pub tags: Vec<(String, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -253,6 +256,11 @@ impl Stacks {
                     .build()
             }));
         }
+        let tags: Vec<Tag> = deployment
+            .tags
+            .iter()
+            .map(|(key, value)| Tag::builder().key(key).value(value).build())
+            .collect();
         let request = self
             .client
             .create_change_set()
@@ -260,7 +268,8 @@ impl Stacks {
             .change_set_name(format!("sealfleet-{}", Uuid::new_v4()))
             .change_set_type(kind)
             .capabilities(Capability::CapabilityNamedIam)
-            .set_parameters(Some(parameters));
+            .set_parameters(Some(parameters))
+            .set_tags((!tags.is_empty()).then_some(tags));
         let request = match deployment.template {
             Template::Url(url) => request.template_url(url),
             Template::Body(text) => request.template_body(text),

@@ -9,6 +9,7 @@
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::SandboxStep;
 use sealfleet_api::{Code, Problem};
+use sealfleet_domain::NamePrefix;
 use sealfleet_fargate::names::task_id;
 use sealfleet_ledger::Ledger;
 
@@ -19,6 +20,8 @@ use crate::shared::route::route;
 /// What this function may use.
 pub struct Ports {
     pub ledger: Ledger,
+    /// What the name of the sandboxes' role begins with.
+    pub prefix: NamePrefix,
 }
 
 /// Answers one request.
@@ -26,7 +29,7 @@ pub struct Ports {
 /// # Errors
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    route! { request, &();
+    route! { request, &ports.prefix;
         GET_SANDBOX_STEP => |caller, ()| step(ports, caller);
     }
 }

@@ -13,7 +13,7 @@ use sealfleet_domain::credential::{Credential, Home, Presented};
 use sealfleet_domain::fleet::{EnrolmentKey, Worker, WorkerStatus};
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::scope::Operator;
-use sealfleet_domain::{EnrolmentKeyId, Owner, ProjectId, ProjectScope};
+use sealfleet_domain::{EnrolmentKeyId, NamePrefix, Owner, ProjectId, ProjectScope};
 use sealfleet_fargate::names::sandbox_session;
 use sealfleet_ledger::{Error, Ledger, Rates};
 use sealfleet_oidc::{Verifier, is_jwt};
@@ -454,13 +454,14 @@ impl KeyHolder {
     }
 }
 
-impl<Way> Caller<Way> for SandboxCaller {
-    async fn admit(_: &Way, request: &Request) -> Result<Self, Fault> {
+/// By the role of its session, whose name begins with the prefix.
+impl Caller<NamePrefix> for SandboxCaller {
+    async fn admit(prefix: &NamePrefix, request: &Request) -> Result<Self, Fault> {
         let arn = request
             .caller_arn
             .as_deref()
             .ok_or_else(Problem::unauthenticated)?;
-        let task_id = sandbox_session(arn).map_err(|_| Problem::unauthenticated())?;
+        let task_id = sandbox_session(prefix, arn).map_err(|_| Problem::unauthenticated())?;
         let lease: SandboxLease = request.json()?;
         let scope = ProjectScope::named_by_sandbox(lease.project.clone());
         let principal = Principal::Sandbox {

@@ -24,16 +24,14 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 
 use sealfleet_domain::audit::Event;
-use sealfleet_domain::{ProjectScope, Timestamp};
+use sealfleet_domain::capability::AWS_SM;
+use sealfleet_domain::{NamePrefix, ProjectScope, Timestamp};
 use sealfleet_hosts::Usage;
 use sealfleet_ledger::Watch;
 use serde_json::{Map, Value, json};
 
-/// The namespace of all metrics.
-pub const NAMESPACE: &str = "Sealfleet";
-
-/// The dimension of the sums over all projects, and its only value.
-const DEPLOYMENT: (&str, &str) = ("Deployment", "sealfleet");
+/// The dimension of the sums over all projects. Its only value is the name prefix.
+const DEPLOYMENT: &str = "Deployment";
 
 /// The projects that have metrics of their own: names, or `*` for all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,6 +68,8 @@ pub enum Metric {
     GbSeconds,
     /// Of projects: launches that its pool or the host had no room for, or that the host refused.
     DispatchRefusals,
+    /// Of projects: starts whose host reads values in Secrets Manager, of which CloudTrail tells.
+    SecretsReleased,
     /// Of projects: requests that were answered with 429.
     RequestsThrottled,
     /// Of projects, by function: reads of secrets that no release explains.
@@ -99,6 +99,7 @@ impl Metric {
             Self::VcpuSeconds => "VcpuSeconds",
             Self::GbSeconds => "GbSeconds",
             Self::DispatchRefusals => "DispatchRefusals",
+            Self::SecretsReleased => "SecretsReleased",
             Self::RequestsThrottled => "RequestsThrottled",
             Self::ReadsUnexplained => "ReadsUnexplained",
             Self::OrphanTasks => "OrphanTasks",
@@ -149,6 +150,8 @@ impl Lines for Mutex<Vec<String>> {
 /// The metrics of one function.
 #[derive(Clone)]
 pub struct Metrics {
+    /// The namespace of all metrics: two installations in one account do not count together.
+    prefix: NamePrefix,
     function: String,
     by_project: ByProject,
     lines: Arc<dyn Lines>,
@@ -157,8 +160,9 @@ pub struct Metrics {
 impl Metrics {
     /// The metrics of `function`, the name of its folder, to the function's log.
     #[must_use]
-    pub fn new(function: &str, by_project: ByProject) -> Self {
+    pub fn new(prefix: NamePrefix, function: &str, by_project: ByProject) -> Self {
         Self {
+            prefix,
             by_project,
             ..Self::to(function, Arc::new(Stdout))
         }
@@ -168,6 +172,7 @@ impl Metrics {
     #[must_use]
     pub fn to(function: &str, lines: Arc<dyn Lines>) -> Self {
         Self {
+            prefix: NamePrefix::default(),
             function: function.to_owned(),
             by_project: ByProject::default(),
             lines,
@@ -176,7 +181,12 @@ impl Metrics {
 
     /// Numbers of a project, or of the operators' `~system`, which are summed over all of them.
     pub fn of_project(&self, project: &str, at: Timestamp, numbers: &[(Metric, f64)]) {
-        self.write(DEPLOYMENT, Some(project), at, numbers);
+        self.write(
+            (DEPLOYMENT, self.prefix.as_str()),
+            Some(project),
+            at,
+            numbers,
+        );
     }
 
     /// Numbers of this function.
@@ -205,7 +215,8 @@ impl Metrics {
         let named = [dimension]
             .into_iter()
             .chain(project.map(|name| ("Project", name)));
-        self.lines.write(line(&sets, named, at, numbers));
+        let namespace = self.prefix.as_str();
+        self.lines.write(line(namespace, &sets, named, at, numbers));
     }
 
     /// What a sandbox of a project has used. To be told once for each sandbox.
@@ -218,13 +229,20 @@ impl Metrics {
     }
 }
 
-/// Counts starts and ends of steps.
+/// Counts starts and ends of steps, and releases of secrets.
 impl Watch for Metrics {
     fn stored(&self, scope: &ProjectScope, events: &[Event], at: Timestamp) {
-        let (mut started, mut ended) = (0.0, 0.0);
+        let (mut started, mut ended, mut released) = (0.0, 0.0, 0.0);
         for event in events {
             match event {
                 Event::StepRunning { .. } => started += 1.0,
+                Event::SecretReleased { secrets, .. }
+                    if secrets
+                        .iter()
+                        .any(|secret| secret.uri.scheme() == AWS_SM.name) =>
+                {
+                    released += 1.0;
+                }
                 Event::StepSucceeded { .. }
                 | Event::StepFailed { .. }
                 | Event::StepAborted { .. }
@@ -232,7 +250,11 @@ impl Watch for Metrics {
                 _ => {}
             }
         }
-        let mut numbers = vec![(Metric::StepsStarted, started), (Metric::StepsEnded, ended)];
+        let mut numbers = vec![
+            (Metric::StepsStarted, started),
+            (Metric::StepsEnded, ended),
+            (Metric::SecretsReleased, released),
+        ];
         numbers.retain(|(_, number)| *number > 0.0);
         if !numbers.is_empty() {
             self.of_project(scope.project().as_str(), at, &numbers);
@@ -243,6 +265,7 @@ impl Watch for Metrics {
 /// The line that says each of `numbers` once for each dimension of `sets`. `named` gives the
 /// dimensions' values, and what the log alone says.
 fn line<'a>(
+    namespace: &str,
     sets: &[[&str; 1]],
     named: impl Iterator<Item = (&'a str, &'a str)>,
     at: Timestamp,
@@ -252,7 +275,7 @@ fn line<'a>(
         .iter()
         .map(|(metric, _)| json!({ "Name": metric.name(), "Unit": metric.unit() }))
         .collect();
-    let directive = json!({ "Namespace": NAMESPACE, "Dimensions": sets, "Metrics": metrics });
+    let directive = json!({ "Namespace": namespace, "Dimensions": sets, "Metrics": metrics });
     let mut members = Map::new();
     members.insert(
         "_aws".to_owned(),
@@ -272,12 +295,13 @@ mod tests {
     use super::*;
 
     const AT: Timestamp = Timestamp::from_millis(1_769_846_400_123);
-    const ALL: [Metric; 13] = [
+    const ALL: [Metric; 14] = [
         Metric::StepsStarted,
         Metric::StepsEnded,
         Metric::VcpuSeconds,
         Metric::GbSeconds,
         Metric::DispatchRefusals,
+        Metric::SecretsReleased,
         Metric::RequestsThrottled,
         Metric::ReadsUnexplained,
         Metric::OrphanTasks,
@@ -361,7 +385,7 @@ mod tests {
                 check(line);
                 assert_eq!(
                     line["_aws"]["CloudWatchMetrics"][0]["Namespace"],
-                    "Sealfleet"
+                    "sealfleet"
                 );
                 assert_eq!(line[metric.name()], 2.0);
             }
@@ -394,11 +418,22 @@ mod tests {
     }
 
     #[test]
-    fn starts_and_ends_of_steps_are_counted_and_nothing_else_is() {
+    fn starts_ends_and_releases_are_counted_and_nothing_else_is() {
         let scope = ProjectScope::of_stored_row("healthcare".parse().unwrap());
         let step = |name: &str| name.parse().unwrap();
         let fence = sealfleet_domain::run::Fence::default();
         let reason = sealfleet_domain::run::AbortReason::Cancelled;
+        let released = |uri: &str| Event::SecretReleased {
+            step_id: step("a"),
+            fence,
+            secrets: vec![sealfleet_domain::identity::SecretRef {
+                name: "TOKEN".to_owned(),
+                uri: uri.split('@').next().unwrap().parse().unwrap(),
+                version: Some("1".to_owned()),
+                arn: None,
+                from: "crm".parse().unwrap(),
+            }],
+        };
         let events = [
             Event::StepQueued { step_id: step("a") },
             Event::StepRunning {
@@ -413,6 +448,9 @@ mod tests {
                 step_id: step("b"),
                 reason,
             },
+            released("aws-sm://sealfleet/healthcare/crm#token"),
+            // CloudTrail tells of no read in a worker's store.
+            released("builtin://crm@1"),
         ];
         let lines = written(|metrics| {
             metrics.stored(&scope, &events, AT);
@@ -428,6 +466,7 @@ mod tests {
             (&lines[0]["StepsStarted"], &lines[0]["StepsEnded"]),
             (&json!(1.0), &json!(2.0))
         );
+        assert_eq!(lines[0]["SecretsReleased"], json!(1.0));
     }
 
     #[test]

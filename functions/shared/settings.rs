@@ -1,6 +1,7 @@
 //! Settings from a function's environment, read once when it starts.
 
 use sealfleet_aws::queue_access::Account;
+use sealfleet_domain::NamePrefix;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::Pace;
 use sealfleet_fargate::Settings;
@@ -45,6 +46,18 @@ pub fn tables() -> Result<Tables, MissingSetting> {
         ledger: setting("SEALFLEET_LEDGER_TABLE")?,
         audit: setting("SEALFLEET_AUDIT_TABLE")?,
     })
+}
+
+/// What the names of everything begin with that this installation has in its account.
+///
+/// # Errors
+/// When it is no prefix. Without one it is the default.
+pub fn name_prefix() -> Result<NamePrefix, MissingSetting> {
+    const NAME: &str = "SEALFLEET_NAME_PREFIX";
+    match setting(NAME) {
+        Ok(text) => text.parse().map_err(|_| MissingSetting(NAME)),
+        Err(MissingSetting(_)) => Ok(NamePrefix::default()),
+    }
 }
 
 /// How long leases last and when messages are sent again.
@@ -117,6 +130,7 @@ pub fn account() -> Result<Account, MissingSetting> {
         region: setting("SEALFLEET_REGION")?,
         account_id: setting("SEALFLEET_ACCOUNT_ID")?,
         queue_url_prefix: setting("SEALFLEET_QUEUE_URL_PREFIX")?,
+        name_prefix: name_prefix()?,
     })
 }
 
@@ -132,6 +146,7 @@ pub fn fargate() -> Result<Settings, MissingSetting> {
         )
     };
     Ok(Settings {
+        name_prefix: name_prefix()?,
         cluster: setting("SEALFLEET_CLUSTER")?,
         partition: setting("SEALFLEET_PARTITION").unwrap_or_default(),
         region: setting("SEALFLEET_REGION").unwrap_or_default(),

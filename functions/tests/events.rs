@@ -16,6 +16,7 @@ use sealfleet_api::types::{
     ResolveCascade, Revoke, SandboxLease, SetLimits, StartStep,
 };
 use sealfleet_aws::queues::scope_of_queue;
+use sealfleet_domain::NamePrefix;
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::credential::Credential;
 use sealfleet_domain::scope::ClaimTag;
@@ -156,7 +157,10 @@ fn identified(name: &str, route: &str, request: &Request) {
     match route {
         "POST /v1/sandbox/step" => {
             let arn = request.caller_arn.as_deref().unwrap();
-            assert!(sandbox_session(arn).is_ok(), "{name}: {arn}");
+            assert!(
+                sandbox_session(&NamePrefix::default(), arn).is_ok(),
+                "{name}: {arn}"
+            );
         }
         "POST /v1/workers/register" if request.bearer().is_none() => {}
         "GET /v1/openapi.json" => assert!(request.bearer().is_none(), "{name}"),

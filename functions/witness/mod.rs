@@ -17,7 +17,7 @@ use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::run::{Fence, Handle};
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::witness::{Read, Release, Unexplained};
-use sealfleet_domain::{EventId, Owner, ProjectScope, RunId, StepId, Timestamp};
+use sealfleet_domain::{EventId, NamePrefix, Owner, ProjectScope, RunId, StepId, Timestamp};
 use sealfleet_fargate::names::execution_session;
 use sealfleet_hosts::{Sandbox, SandboxHost};
 use sealfleet_ledger::{AuditFilter, Error, Ledger};
@@ -38,6 +38,8 @@ pub struct Ports {
     pub fargate: Box<dyn SandboxHost>,
     /// What is counted.
     pub metrics: Metrics,
+    /// What the names of our secrets and roles begin with.
+    pub prefix: NamePrefix,
 }
 
 /// "AWS API Call via CloudTrail", as far as it matters here (CloudTrail User Guide, "CloudTrail
@@ -130,7 +132,10 @@ pub async fn handle(ports: &Ports, event: EventBridgeEvent<ApiCall>) -> Result<W
         "BatchGetSecretValue" => request.secret_id_list.iter().map(String::as_str).collect(),
         _ => return Ok(witnessed),
     };
-    for secret in ids.into_iter().filter_map(AskedSecret::of) {
+    for secret in ids
+        .into_iter()
+        .filter_map(|id| AskedSecret::of(&ports.prefix, id))
+    {
         let why = if call.event_name == "GetSecretValue" {
             explained(
                 ports,
@@ -173,7 +178,9 @@ async fn explained(
     let caller = call.by();
     // A role of that name in another account is not ours.
     let of_this_account = caller.split(':').nth(4) == Some(account);
-    let Some((reader, task_id)) = execution_session(&caller).ok().filter(|_| of_this_account)
+    let Some((reader, task_id)) = execution_session(&ports.prefix, &caller)
+        .ok()
+        .filter(|_| of_this_account)
     else {
         return Ok(Err(Unexplained::NotAnExecutionRole));
     };

@@ -13,7 +13,7 @@ use sealfleet_domain::fleet::{Project, Worker, WorkerStatus};
 use sealfleet_domain::identity::{Identity, SecretRef};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::{Executor, Fresh, Mode, Pace, Run};
-use sealfleet_domain::{RunId, WorkerId};
+use sealfleet_domain::{NamePrefix, RunId, WorkerId};
 use sealfleet_fargate::TaskState;
 use sealfleet_hosts::{Error as HostError, Launched, Template};
 use sealfleet_ledger::store::{Item, Key, Table};
@@ -134,6 +134,7 @@ impl World {
                 ledger,
                 fargate: Box::new(ecs.clone()),
                 metrics,
+                prefix: NamePrefix::default(),
             },
             ecs,
             scope,

@@ -8,6 +8,7 @@ one is reported like a broken template.
 """
 
 import copy
+import hashlib
 import json
 import sys
 
@@ -72,6 +73,18 @@ class Templates:
 
 def listed(value):
     return value if isinstance(value, list) else [value]
+
+
+def found_below(node, key):
+    """Every value of `key` below `node`."""
+    if isinstance(node, list):
+        for one in node:
+            yield from found_below(one, key)
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            if name == key:
+                yield value
+            yield from found_below(value, key)
 
 
 def props(template, name):
@@ -229,11 +242,16 @@ def indexes_hold_keys_only(t):
 @rule(lambda t: t.control["Resources"]["LedgerTable"].pop("DeletionPolicy"),
       lambda t: t.control["Resources"]["AuditTable"].update(UpdateReplacePolicy="Delete"),
       lambda t: props(t.control, "AuditTable").update(DeletionProtectionEnabled=False),
-      lambda t: t.control["Resources"]["AuditBucket"].update(DeletionPolicy="RetainExceptOnCreate"))
-def an_update_a_rollback_and_a_deleted_stack_keep_the_data(t):
-    for name, resource in t.of_type("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::KMS::Key"):
-        if resource.get("DeletionPolicy") != "Retain" or resource.get("UpdateReplacePolicy") != "Retain":
-            yield f"{name} is not retained"
+      lambda t: t.control["Resources"]["LedgerTable"].update(DeletionPolicy="RetainExceptOnCreate"),
+      lambda t: t.control["Resources"]["AuditBucket"].update(DeletionPolicy="Retain"),
+      lambda t: t.control["Resources"]["DigestKey"].update(DeletionPolicy="Delete"))
+def an_update_a_rollback_and_a_deleted_stack_keep_the_data_and_a_failed_first_deployment_blocks_no_second(t):
+    # A table is protected from deletion, so a rollback that tried to delete it would fail itself.
+    policies = {"AWS::DynamoDB::Table": "Retain", "AWS::S3::Bucket": "RetainExceptOnCreate", "AWS::S3::BucketPolicy": "RetainExceptOnCreate",
+                "AWS::KMS::Key": "RetainExceptOnCreate"}
+    for name, resource in t.of_type(*policies):
+        if resource.get("DeletionPolicy") != policies[resource["Type"]] or resource.get("UpdateReplacePolicy") != "Retain":
+            yield f"{name} is not retained as it must be"
     for name, table in t.of_type("AWS::DynamoDB::Table"):
         if table["Properties"].get("DeletionProtectionEnabled") != {"Fn::If": ["IsLocal", False, True]}:
             yield f"{name} can be deleted by a mistake"
@@ -349,7 +367,7 @@ def no_policy_allows_a_scan_or_all_of_a_kind_of_action(t):
 
 
 # AWS has no resource-level permission for these calls. `ListTasks` is bound to the cluster by a condition.
-WITHOUT_RESOURCE = {"ecs:DescribeTaskDefinition", "ecs:ListTasks", "dynamodb:ListStreams", "ecr:GetAuthorizationToken"}
+WITHOUT_RESOURCE = {"ecs:DescribeTaskDefinition", "ecs:ListTasks", "dynamodb:ListStreams", "ecr:GetAuthorizationToken", "logs:DescribeLogGroups"}
 
 
 @rule(lambda t: next(t.allows())[1].update(Resource="*"),
@@ -379,7 +397,7 @@ def roles_are_passed_by_path_and_to_ecs_tasks_alone(t):
         if "iam:PassRole" not in listed(statement["Action"]):
             continue
         paths = [{"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/sealfleet/" + role}
-                 for role in ("project/sealfleet-*--execution", "shared/sealfleet-sandboxes")]
+                 for role in ("project/${NamePrefix}-*--execution", "shared/${NamePrefix}-sandboxes")]
         if statement["Resource"] != paths:
             yield f"{name}: other roles"
         if statement.get("Condition") != {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}:
@@ -395,6 +413,32 @@ def no_role_can_change_roles_policies_or_functions(t):
                 yield f"{name}: {action}"
 
 
+@rule(lambda t: props(t.control, "FleetRole").pop("PermissionsBoundary"),
+      lambda t: props(t.project, "ExecutionRole").update(PermissionsBoundary="arn:aws:iam::1:policy/x"),
+      lambda t: t.project["Parameters"].pop("PermissionsBoundaryArn"))
+def every_role_has_the_permissions_boundary_that_is_asked_for(t):
+    for name, role in t.roles():
+        if role["Properties"].get("PermissionsBoundary") != {"Fn::If": ["HasBoundary", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]}:
+            yield name
+    for template in (t.control, t.project):
+        if "PermissionsBoundaryArn" not in template["Parameters"]:
+            yield "no parameter"
+
+
+def secrets_key(t):
+    return props(t.project, "SecretsKeyUse")["PolicyDocument"]["Statement"][0]
+
+
+@rule(lambda t: secrets_key(t)["Condition"].pop("StringLike"),
+      lambda t: secrets_key(t)["Condition"].pop("StringEquals"),
+      lambda t: secrets_key(t).update(Resource="*"))
+def your_own_key_of_secrets_opens_the_projects_secrets_through_secrets_manager_alone(t):
+    statement = secrets_key(t)
+    conditions = json.dumps(statement.get("Condition", {}))
+    if statement["Resource"] != {"Ref": "SecretsKmsKeyArn"} or "kms:ViaService" not in conditions or "kms:EncryptionContext:SecretARN" not in conditions:
+        yield "ExecutionRole"
+
+
 def execution(t):
     return props(t.project, "ExecutionRole")["Policies"][0]["PolicyDocument"]["Statement"]
 
@@ -407,7 +451,7 @@ def only_the_execution_role_reads_secrets_and_only_tagged_ones_of_its_project(t)
         if not any(a.startswith("secretsmanager:") and a != "secretsmanager:DescribeSecret" for a in listed(statement["Action"])):
             continue
         resource = json.dumps(statement["Resource"])
-        if name != "ExecutionRole" or not ("sealfleet/${Project}/*" in resource or "sealfleet/system/*" in resource):
+        if name != "ExecutionRole" or not ("${NamePrefix}/${Project}/*" in resource or "${NamePrefix}/system/*" in resource):
             yield f"{name}: {resource}"
         if "aws:ResourceTag/sealfleet:project" not in json.dumps(statement.get("Condition", {})):
             yield f"{name}: without the tag"
@@ -446,7 +490,8 @@ def a_sandbox_may_call_its_own_route_and_nothing_else(t):
 
 @rule(lambda t: props(t.project, "ExecutionRole").update(AssumeRolePolicyDocument=props(t.control, "WorkerQueueRole")["AssumeRolePolicyDocument"]),
       lambda t: props(t.control, "SandboxTaskRole")["AssumeRolePolicyDocument"]["Statement"][0].pop("Condition"),
-      lambda t: props(t.control, "WorkerQueueRole")["AssumeRolePolicyDocument"]["Statement"][0].update(Principal={"AWS": "*"}))
+      lambda t: queue_trust(t)["Condition"].pop("ArnLike"),
+      lambda t: queue_trust(t)["Condition"]["ArnLike"]["aws:PrincipalArn"]["Fn::If"].reverse())
 def roles_of_sandboxes_and_workers_are_assumed_by_whom_they_are_for(t):
     for template, name in ((t.project, "ExecutionRole"), (t.control, "SandboxTaskRole")):
         trusts = props(template, name)["AssumeRolePolicyDocument"]["Statement"]
@@ -454,9 +499,22 @@ def roles_of_sandboxes_and_workers_are_assumed_by_whom_they_are_for(t):
             yield name
         if any("aws:SourceAccount" not in json.dumps(s.get("Condition", {})) for s in trusts):
             yield f"{name}: of any account"
-    trusts = props(t.control, "WorkerQueueRole")["AssumeRolePolicyDocument"]["Statement"]
-    if [s["Principal"] for s in trusts] != [{"AWS": {"Fn::GetAtt": ["ClaimRole", "Arn"]}}]:
+    claim = queue_trust(t)["Condition"].get("ArnLike", {}).get("aws:PrincipalArn", {}).get("Fn::If", [None, None, {}])
+    if claim[0] != "IsLocal" or not claim[2].get("Fn::Sub", "").endswith(":role/sealfleet/control/${NamePrefix}-claim"):
         yield "WorkerQueueRole"
+
+
+@rule(lambda t: queue_trust(t).update(Principal={"AWS": {"Fn::GetAtt": ["ClaimRole", "Arn"]}}),
+      lambda t: queue_trust(t).update(Principal={"AWS": "*"}),
+      lambda t: props(t.control, "DigestKey")["KeyPolicy"]["Statement"][1].update(Principal={"AWS": {"Fn::GetAtt": ["ExportRole", "Arn"]}}))
+def no_policy_names_a_role_as_its_principal_since_a_role_made_anew_is_another(t):
+    account = {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}}
+    for template in (t.control, t.project):
+        for name, resource in template["Resources"].items():
+            for principal in found_below(resource, "Principal"):
+                by_service = isinstance(principal, str) or set(principal) == {"Service"}
+                if not by_service and principal != account:
+                    yield name
 
 
 def queue_trust(t):
@@ -467,12 +525,12 @@ def queue_trust(t):
       lambda t: queue_trust(t)["Condition"]["Null"].update({"aws:RequestTag/pool": "true"}),
       lambda t: props(t.control, "WorkerQueueRole")["Policies"][0]["PolicyDocument"]["Statement"][0]["Resource"]["Fn::If"].reverse())
 def a_workers_session_reaches_the_one_queue_that_its_tags_name(t):
-    queue = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:sealfleet-${!aws:PrincipalTag/project}--${!aws:PrincipalTag/pool}"
+    queue = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${NamePrefix}-${!aws:PrincipalTag/project}--${!aws:PrincipalTag/pool}"
     statement = props(t.control, "WorkerQueueRole")["Policies"][0]["PolicyDocument"]["Statement"][0]
     resource = statement["Resource"].get("Fn::If", [None, None, None])
     if resource[0] != "IsLocal" or resource[2] != {"Fn::Sub": queue}:
         yield "another queue"
-    if queue_trust(t)["Condition"] != {"Null": {"aws:RequestTag/project": "false", "aws:RequestTag/pool": "false"}}:
+    if queue_trust(t)["Condition"].get("Null") != {"aws:RequestTag/project": "false", "aws:RequestTag/pool": "false"}:
         yield "without tags"
 
 
@@ -487,7 +545,7 @@ def a_project_has_one_role_at_most(t):
 # ---------------------------------------------------------------- projects
 
 
-@rule(lambda t: props(t.project, "PullQueue").update(QueueName={"Fn::Sub": "sealfleet-${Project}-${PullPool}"}),
+@rule(lambda t: props(t.project, "PullQueue").update(QueueName={"Fn::Sub": "${NamePrefix}-${Project}-${PullPool}"}),
       lambda t: props(t.project, "ExecutionRole").update(RoleName="sealfleet-execution"),
       lambda t: props(t.project, "Logs").update(LogGroupName="/sealfleet/all"),
       lambda t: t.project["Parameters"]["Project"].update(AllowedPattern=".*"))
@@ -498,9 +556,9 @@ def no_two_projects_can_share_a_name(t):
             yield f"{parameter} admits `--`"
     for key, types in (("QueueName", ["AWS::SQS::Queue"]), ("RoleName", ["AWS::IAM::Role"])):
         for name, resource in t.project["Resources"].items():
-            if resource["Type"] in types and not json.dumps(resource["Properties"][key]).startswith('{"Fn::Sub": "sealfleet-${Project}--'):
+            if resource["Type"] in types and not json.dumps(resource["Properties"][key]).startswith('{"Fn::Sub": "${NamePrefix}-${Project}--'):
                 yield name
-    if props(t.project, "Logs")["LogGroupName"] != {"Fn::Sub": "/sealfleet/${Project}"}:
+    if props(t.project, "Logs")["LogGroupName"] != {"Fn::Sub": "/${NamePrefix}/${Project}"}:
         yield "Logs"
 
 
@@ -548,39 +606,52 @@ def every_function_has_an_alarm_for_its_errors(t):
             yield name
 
 
-# (namespace, metric, dimension) -> the template. A function's metrics are those that its code writes.
-WATCHED = {
-    ("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName"): "project",
-    ("Sealfleet", "QueuedSeconds", "sweep"): "control",
-    ("Sealfleet", "DispatchRefusals", "sealfleet"): "control",
-    ("AWS/ApiGateway", "5xx", "ApiId"): "control",
-    ("AWS/Lambda", "Throttles", None): "control",
-    ("Sealfleet", "FanOutsUnfinished", "sweep"): "control",
-    ("Sealfleet", "OrphanTasks", "sweep"): "control",
-    ("Sealfleet", "OrphanTasks", "observe"): "control",
-    ("Sealfleet", "AuditSetAside", "trail"): "control",
-    ("Sealfleet", "AuditSetAside", "export"): "control",
-    ("Sealfleet", "ReadsUnexplained", "witness"): "control",
-    ("Sealfleet", "DigestsWritten", "export"): "control",
-}
+# The namespace of our own metrics, and the value of their dimension `Deployment`.
+OURS = {"Ref": "NamePrefix"}
+
+# (namespace, metric, dimension, template). A function's metrics are those that its code writes.
+WATCHED = [
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", "project"),
+    (OURS, "QueuedSeconds", "sweep", "control"),
+    (OURS, "DispatchRefusals", OURS, "control"),
+    ("AWS/ApiGateway", "5xx", "ApiId", "control"),
+    ("AWS/Lambda", "Throttles", None, "control"),
+    (OURS, "FanOutsUnfinished", "sweep", "control"),
+    (OURS, "OrphanTasks", "sweep", "control"),
+    (OURS, "OrphanTasks", "observe", "control"),
+    (OURS, "AuditSetAside", "trail", "control"),
+    (OURS, "AuditSetAside", "export", "control"),
+    (OURS, "ReadsUnexplained", "witness", "control"),
+    (OURS, "DigestsWritten", "export", "control"),
+    ("AWS/Lambda", "Invocations", {"Ref": "SweepFunction"}, "control"),
+]
 
 
 @rule(lambda t: t.control["Resources"].pop("ObserveOrphanTasksAlarm"),
       lambda t: props(t.control, "FanOutsUnfinishedAlarm")["Dimensions"][0].update(Value="revoke"),
       lambda t: props(t.control, "DispatchRefusalsAlarm").update(MetricName="Refusals"),
-      lambda t: props(t.control, "DigestMissingAlarm").update(TreatMissingData="notBreaching"))
+      lambda t: props(t.control, "DigestMissingAlarm").update(TreatMissingData="notBreaching"),
+      lambda t: props(t.control, "SweepMissingAlarm").update(TreatMissingData="missing"),
+      lambda t: props(t.control, "WitnessSilentAlarm")["Metrics"].pop(),
+      lambda t: props(t.control, "WitnessSilentAlarm")["Metrics"][0].update(Expression="released"))
 def what_must_not_go_unnoticed_has_an_alarm(t):
     def is_on(alarm, namespace, metric, dimension):
         dimensions = [value for d in alarm.get("Dimensions", []) for value in (d["Name"], d["Value"])]
         same = (alarm.get("Namespace"), alarm.get("MetricName")) == (namespace, metric)
         return same and (dimension in dimensions if dimension else not dimensions)
 
-    for (namespace, metric, dimension), place in WATCHED.items():
+    for namespace, metric, dimension, place in WATCHED:
         alarms = [r["Properties"] for r in getattr(t, place)["Resources"].values() if r["Type"] == "AWS::CloudWatch::Alarm"]
         if not any(is_on(alarm, namespace, metric, dimension) for alarm in alarms):
             yield f"{metric} of {dimension}"
-    if props(t.control, "DigestMissingAlarm")["TreatMissingData"] != "breaching":
-        yield "a digest that is missing is missing data"
+    for name in ("DigestMissingAlarm", "SweepMissingAlarm"):
+        if props(t.control, name)["TreatMissingData"] != "breaching":
+            yield f"{name}: what is missing is missing data"
+    silent = props(t.control, "WitnessSilentAlarm")
+    compared = {m["Id"]: m["MetricStat"]["Metric"]["MetricName"] for m in silent["Metrics"] if "MetricStat" in m}
+    if compared != {"released": "SecretsReleased", "told": "Invocations"} or not any(m["ReturnData"] and all(
+            name in m["Expression"] for name in compared) for m in silent["Metrics"]):
+        yield "WitnessSilentAlarm"
 
 
 @rule(lambda t: t.project["Parameters"]["QueueAgeSeconds"].update(Default=900),
@@ -703,15 +774,32 @@ def a_sandbox_takes_no_connection_and_reaches_the_internet_only_if_asked_for(t):
         yield "SandboxInternet"
 
 
+@rule(lambda t: props(t.control, "PrivateSubnetA").update(AvailabilityZone={"Fn::Select": [0, {"Fn::GetAZs": ""}]}),
+      lambda t: props(t.control, "PrivateSubnetB").update(AvailabilityZone=props(t.control, "PrivateSubnetA")["AvailabilityZone"]),
+      lambda t: t.control["Rules"].pop("ZonesAreTwo"))
+def the_zones_of_the_created_network_can_be_chosen(t):
+    # Fargate is not in every zone of every region.
+    for name, subnet in t.of_type("AWS::EC2::Subnet"):
+        zone = {"Ref": "ZoneB" if name.endswith("B") else "ZoneA"}
+        if subnet["Properties"]["AvailabilityZone"].get("Fn::If", [None, None])[:2] != ["NamesZones", zone]:
+            yield name
+    if "ZonesAreTwo" not in t.control["Rules"]:
+        yield "one zone twice"
+
+
 @rule(lambda t: props(t.control, "SecretsManagerEndpoint").pop("PolicyDocument"),
       lambda t: props(t.control, "SecretsManagerEndpoint")["PolicyDocument"]["Statement"][0].update(Action="secretsmanager:*"),
+      lambda t: props(t.control, "S3Endpoint")["PolicyDocument"]["Statement"][1]["Fn::If"][1].update(Action=["s3:*"]),
       lambda t: props(t.control, "LogsEndpoint")["PolicyDocument"]["Statement"][0].update(Resource="*"),
       lambda t: props(t.control, "S3Endpoint")["PolicyDocument"]["Statement"][0].update(Resource={"Fn::Sub": "arn:${AWS::Partition}:s3:::*"}))
 def each_endpoint_of_the_sandboxes_network_has_a_narrow_policy(t):
     for name, endpoint in t.of_type("AWS::EC2::VPCEndpoint"):
         statements = endpoint["Properties"].get("PolicyDocument", {}).get("Statement", [{"Action": "*", "Resource": "*"}])
         for statement in statements:
-            resource = statement["Resource"] if isinstance(statement["Resource"], str) else statement["Resource"]["Fn::Sub"]
+            if "Fn::If" in statement:
+                statement = statement["Fn::If"][1]
+            # A parameter is what you name yourself.
+            resource = statement["Resource"] if isinstance(statement["Resource"], str) else next(iter(statement["Resource"].values()))
             any_resource = resource == "*" or resource.endswith(":::*")
             if any("*" in a for a in listed(statement["Action"])) or (any_resource and statement["Action"] != "ecr:GetAuthorizationToken"):
                 yield f"{name}: {statement['Action']} on {resource}"
@@ -730,6 +818,30 @@ def sandboxes_sign_what_they_ask_and_their_api_is_private(t):
         yield "SandboxApi"
     if not any(s["Effect"] == "Deny" and "aws:SourceVpce" in json.dumps(s) for s in api["Policy"]["Statement"]):
         yield "SandboxApi: through any endpoint"
+
+
+def deployment_of(t):
+    """The logical id that a deployment of the sandboxes' API must have: with the hash of all that it deploys."""
+    deployed = {name: {"Type": r["Type"], "Properties": r["Properties"]} for name, r in t.control["Resources"].items()
+                if r["Type"] in ("AWS::ApiGateway::RestApi", "AWS::ApiGateway::Resource", "AWS::ApiGateway::Method")}
+    return "SandboxApiDeployment" + hashlib.sha256(json.dumps(deployed, sort_keys=True).encode()).hexdigest()[:10]
+
+
+@rule(lambda t: props(t.control, "SandboxApiV1SandboxStep").update(PathPart="steps"),
+      lambda t: props(t.control, "SandboxApiPostStep")["Integration"].update(TimeoutInMillis=1000),
+      lambda t: props(t.control, "SandboxApi")["Policy"]["Statement"].pop(),
+      lambda t: t.control["Resources"].update(Another=copy.deepcopy(t.control["Resources"]["SandboxApiPostStep"])),
+      lambda t: props(t.control, "SandboxApiStage").update(DeploymentId={"Ref": "SandboxApi"}))
+def a_change_of_the_sandboxes_api_reaches_its_stage_since_the_deployment_has_a_new_id(t):
+    # A deployment is a snapshot, and CloudFormation makes another only for another logical id.
+    wanted = deployment_of(t)
+    deployments = [name for name, r in t.control["Resources"].items() if r["Type"] == "AWS::ApiGateway::Deployment"]
+    if deployments != [wanted] or props(t.control, "SandboxApiStage")["DeploymentId"] != {"Ref": wanted}:
+        yield f"{', '.join(deployments)} in infra/sam/template.yaml must be named {wanted}"
+    methods = [name for name, r in t.control["Resources"].items() if r["Type"] == "AWS::ApiGateway::Method"]
+    for name in deployments:
+        if sorted(listed(t.control["Resources"][name].get("DependsOn", []))) != sorted(methods):
+            yield f"{name} does not wait for every method"
 
 
 # ---------------------------------------------------------------- keys

@@ -8,7 +8,7 @@
 use clap::{ArgGroup, Args, Subcommand};
 use sealfleet_client::Client;
 use sealfleet_domain::profile::{Profile, SecretUri};
-use sealfleet_domain::{ProfileName, ProjectId, Reference};
+use sealfleet_domain::{NamePrefix, ProfileName, ProjectId, Reference};
 use sealfleet_versions::SecretsManager;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -44,6 +44,13 @@ pub struct Put {
     /// Write to the system scope, for the operators' own profiles
     #[arg(long, group = "owner")]
     system: bool,
+    /// KMS key that encrypts a new secret, as `SecretsKmsKeyArn` of the project's stack; an existing
+    /// secret keeps its key [default: the account's key for Secrets Manager]
+    #[arg(long, value_name = "ARN")]
+    kms_key: Option<String>,
+    /// NamePrefix of the control plane's stack: the secret's name in Secrets Manager begins with it
+    #[arg(long, value_name = "PREFIX", default_value_t)]
+    name_prefix: NamePrefix,
     /// Profile whose key to pin to the version just written
     #[arg(long, requires = "key")]
     profile: Option<ProfileName>,
@@ -78,8 +85,8 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         .transpose()?;
 
     let config = aws::config().await?;
-    let version = SecretsManager::new(&config)
-        .put(owner, &name, &document)
+    let version = SecretsManager::new(&config, put.name_prefix)
+        .put(owner, &name, &document, put.kms_key.as_deref())
         .await
         .map_err(Failure::other)?;
     let profile = match pinned {

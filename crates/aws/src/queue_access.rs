@@ -8,7 +8,7 @@
 use async_trait::async_trait;
 use aws_sdk_sts::types::Tag;
 use sealfleet_domain::cause::chain;
-use sealfleet_domain::{PoolName, ProjectScope, Timestamp, WorkerId};
+use sealfleet_domain::{NamePrefix, PoolName, ProjectScope, Timestamp, WorkerId};
 
 use crate::Unavailable;
 use crate::queues::queue_name;
@@ -56,6 +56,8 @@ pub struct Account {
     pub account_id: String,
     /// Queue URLs up to the queue's name.
     pub queue_url_prefix: String,
+    /// What the names of queues and roles begin with.
+    pub name_prefix: NamePrefix,
 }
 
 /// AWS STS.
@@ -120,11 +122,12 @@ impl QueueAccess for Sts {
         let Account {
             partition,
             account_id,
+            name_prefix,
             ..
         } = &self.account;
-        let queue = queue_name(scope, pool);
+        let queue = queue_name(name_prefix, scope, pool);
         let role =
-            format!("arn:{partition}:iam::{account_id}:role/sealfleet/shared/sealfleet-queues");
+            format!("arn:{partition}:iam::{account_id}:role/sealfleet/shared/{name_prefix}-queues");
         let tag = |key: &str, value: &str| {
             let tag = Tag::builder().key(key).value(value).build();
             tag.map_err(|error| unavailable(chain(&error)))

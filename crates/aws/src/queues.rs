@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use sealfleet_domain::cause::chain;
 use sealfleet_domain::scope::NoScope;
-use sealfleet_domain::{PoolName, ProjectScope};
+use sealfleet_domain::{NamePrefix, PoolName, ProjectScope};
 
 use crate::Unavailable;
 
@@ -20,9 +20,6 @@ pub trait Queues: Send + Sync {
     ) -> Result<(), Unavailable>;
 }
 
-/// The queue of what one invocation could not finish and another is to go on with.
-pub const CONTINUE_QUEUE: &str = "sealfleet-continue";
-
 /// Asks for another invocation that goes on. A request that is lost only costs time, since `sweep`
 /// goes on by itself.
 #[async_trait]
@@ -33,8 +30,14 @@ pub trait Continuations: Send + Sync {
 
 /// The name of a pool's queue. Names contain no `--`, so no two pools share one.
 #[must_use]
-pub fn queue_name(scope: &ProjectScope, pool: &PoolName) -> String {
-    format!("sealfleet-{}--{pool}", scope.project())
+pub fn queue_name(prefix: &NamePrefix, scope: &ProjectScope, pool: &PoolName) -> String {
+    format!("{prefix}-{}--{pool}", scope.project())
+}
+
+/// The name of the queue of what one invocation could not finish and another is to go on with.
+#[must_use]
+pub fn continue_queue(prefix: &NamePrefix) -> String {
+    format!("{prefix}-continue")
 }
 
 /// The project and pool of a message, from the ARN of the queue that Lambda polled for it.
@@ -50,15 +53,17 @@ pub fn scope_of_queue(arn: &str) -> Result<(ProjectScope, PoolName), NoScope> {
 pub struct Sqs {
     client: aws_sdk_sqs::Client,
     url_prefix: String,
+    names: NamePrefix,
 }
 
 impl Sqs {
     /// Queues whose URLs are `url_prefix` and the queue's name.
     #[must_use]
-    pub fn new(config: &aws_config::SdkConfig, url_prefix: String) -> Self {
+    pub fn new(config: &aws_config::SdkConfig, url_prefix: String, names: NamePrefix) -> Self {
         Self {
             client: aws_sdk_sqs::Client::new(config),
             url_prefix,
+            names,
         }
     }
 
@@ -86,13 +91,14 @@ impl Queues for Sqs {
         pool: &PoolName,
         body: String,
     ) -> Result<(), Unavailable> {
-        self.send_to(&queue_name(scope, pool), body).await
+        self.send_to(&queue_name(&self.names, scope, pool), body)
+            .await
     }
 }
 
 #[async_trait]
 impl Continuations for Sqs {
     async fn go_on(&self, body: String) -> Result<(), Unavailable> {
-        self.send_to(CONTINUE_QUEUE, body).await
+        self.send_to(&continue_queue(&self.names), body).await
     }
 }

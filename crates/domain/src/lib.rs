@@ -34,6 +34,8 @@ pub mod witness;
 
 pub use clock::{Clock, IdSource, Timestamp};
 pub use ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, WorkerId};
-pub use names::{InvalidName, PoolName, ProfileName, ProjectId, StepId, ToolName, WorkflowName};
+pub use names::{
+    InvalidName, NamePrefix, PoolName, ProfileName, ProjectId, StepId, ToolName, WorkflowName,
+};
 pub use reference::{ProfileRef, Reference, SecretUri};
 pub use scope::{Owner, ProjectScope};

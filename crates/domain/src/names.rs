@@ -17,6 +17,7 @@ pub struct InvalidName {
 const HYPHENED: &str = "lower-case letters, digits and single hyphens, starting with a letter";
 const PROJECT: &str =
     "lower-case letters, digits and single hyphens, starting with a letter, and not `system`";
+const PREFIX: &str = "lower-case letters and digits, starting with a letter";
 const UNDERSCORED: &str =
     "lower-case letters, digits, hyphens and underscores, starting with a letter";
 
@@ -34,6 +35,10 @@ fn hyphened(text: &str) -> bool {
 /// Rejects `system`, because that is the name of the operators' scope.
 fn project(text: &str) -> bool {
     hyphened(text) && text != "system"
+}
+
+fn prefix(text: &str) -> bool {
+    hyphened(text) && !text.contains('-')
 }
 
 fn underscored(text: &str) -> bool {
@@ -102,6 +107,18 @@ name!(
     /// The id of a project, the tenant.
     ProjectId, "a project", PROJECT, project, 32
 );
+name!(
+    /// What the names of everything begin with that one installation has in its account. Without a
+    /// hyphen, so that no installation's names begin with another's prefix and a hyphen.
+    NamePrefix, "a name prefix", PREFIX, prefix, 16
+);
+
+impl Default for NamePrefix {
+    fn default() -> Self {
+        Self("sealfleet".to_owned())
+    }
+}
+
 name!(
     /// The name of a pool: a queue of a project.
     PoolName, "a pool", HYPHENED, hyphened, 24

@@ -6,7 +6,7 @@
 
 use crate::fence::Fence;
 use crate::ids::{RunId, TokenId};
-use crate::names::{PoolName, ProjectId, StepId};
+use crate::names::{NamePrefix, PoolName, ProjectId, StepId};
 
 /// Stands in place of a project id for what the operators own. It is not a valid project id, so it
 /// addresses no project.
@@ -105,16 +105,18 @@ impl ProjectScope {
     }
 
     /// The scope and pool of a queue's message, from the queue's name, which the platform reported
-    /// when it delivered the message: `sealfleet-PROJECT--POOL`. The message's own text is not
-    /// evidence.
+    /// when it delivered the message: `PREFIX-PROJECT--POOL`. The message's own text is not
+    /// evidence. The prefix is not compared: IAM lets `dispatch` receive from no other installation's
+    /// queues.
     ///
     /// # Errors
     /// When the name is not that of a pool's queue.
     pub fn of_queue(name: &str) -> Result<(Self, PoolName), NoScope> {
         let no_scope = || NoScope(name.to_owned());
         let (project, pool) = name
-            .strip_prefix("sealfleet-")
-            .and_then(|rest| rest.split_once("--"))
+            .split_once('-')
+            .filter(|(prefix, _)| prefix.parse::<NamePrefix>().is_ok())
+            .and_then(|(_, rest)| rest.split_once("--"))
             .ok_or_else(no_scope)?;
         Ok((
             Self(project.parse().map_err(|_| no_scope())?),
@@ -123,12 +125,13 @@ impl ProjectScope {
     }
 
     /// The scope of a call, from the name of the caller's role, which the platform verified:
-    /// `sealfleet-PROJECT--execution`, with which a sandbox's host fetches its image and secrets.
+    /// `PREFIX-PROJECT--execution`, with which a sandbox's host fetches its image and secrets.
     ///
     /// # Errors
     /// When the name is not that of a project's execution role.
-    pub fn of_execution_role(name: &str) -> Result<Self, NoScope> {
-        name.strip_prefix("sealfleet-")
+    pub fn of_execution_role(prefix: &NamePrefix, name: &str) -> Result<Self, NoScope> {
+        name.strip_prefix(prefix.as_str())
+            .and_then(|rest| rest.strip_prefix('-'))
             .and_then(|rest| rest.strip_suffix("--execution"))
             .and_then(|project| project.parse().ok())
             .map(Self)
@@ -208,14 +211,20 @@ mod tests {
             (scope.project().as_str(), pool.as_str()),
             ("a-b", "workers")
         );
-        for bad in ["", "other-a--b", "sealfleet-a", "sealfleet-a--b--dlq"] {
+        for bad in [
+            "",
+            "-a--b",
+            "Other-a--b",
+            "sealfleet-a",
+            "sealfleet-a--b--dlq",
+        ] {
             assert!(ProjectScope::of_queue(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn a_role_names_one_project_and_what_it_is_for() {
-        let of = ProjectScope::of_execution_role;
+        let of = |name| ProjectScope::of_execution_role(&NamePrefix::default(), name);
         let scope = of("sealfleet-a--execution").expect("valid");
         assert_eq!(scope.project().as_str(), "a");
         for bad in [

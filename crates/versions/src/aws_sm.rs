@@ -10,16 +10,16 @@ use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
 use aws_sdk_secretsmanager::types::Tag;
-use sealfleet_domain::ProjectId;
 use sealfleet_domain::capability::AWS_SM;
 use sealfleet_domain::cause::chain;
 use sealfleet_domain::identity::{Pin, SecretRef};
+use sealfleet_domain::{NamePrefix, ProjectId};
 
 use crate::{Error, PROJECT_TAG, SecretVersions};
 
 const SERVICE: &str = "Secrets Manager";
-/// What the names of secrets begin with that Sealfleet hands out.
-const PREFIX: &str = "sealfleet/";
+/// What the names of secrets begin with in references, for the installation that hands them out.
+const WRITTEN: &str = "sealfleet/";
 /// The owner of the operators' secrets.
 const SYSTEM: &str = "system";
 
@@ -27,27 +27,38 @@ const SYSTEM: &str = "system";
 #[derive(Clone, Debug)]
 pub struct SecretsManager {
     client: Client,
+    names: NamePrefix,
 }
 
 impl SecretsManager {
-    /// The service as `config` reaches it.
+    /// The service as `config` reaches it. The secret that a reference calls `sealfleet/…` is called
+    /// `NAMES/…` there.
     #[must_use]
-    pub fn new(config: &aws_config::SdkConfig) -> Self {
+    pub fn new(config: &aws_config::SdkConfig, names: NamePrefix) -> Self {
         Self {
             client: Client::new(config),
+            names,
         }
     }
 
     /// Writes a value as the secret's new current version, and returns that version's id. A secret
-    /// that does not exist is created with the tag of its `owner`: a project's id, or `system`.
+    /// that does not exist is created with the tag of its `owner`, a project's id or `system`, under
+    /// the KMS key `key` or, without one, under the account's own. `key` changes no secret that
+    /// exists.
     ///
     /// # Errors
     /// See [`Error`]; nothing in it repeats the value.
-    pub async fn put(&self, owner: &str, name: &str, value: &str) -> Result<String, Error> {
+    pub async fn put(
+        &self,
+        owner: &str,
+        name: &str,
+        value: &str,
+        key: Option<&str>,
+    ) -> Result<String, Error> {
         let put = self
             .client
             .put_secret_value()
-            .secret_id(name)
+            .secret_id(stored(&self.names, name))
             .secret_string(value)
             .send()
             .await;
@@ -58,7 +69,8 @@ impl SecretsManager {
                 let created = self
                     .client
                     .create_secret()
-                    .name(name)
+                    .name(stored(&self.names, name))
+                    .set_kms_key_id(key.map(str::to_owned))
                     .secret_string(value)
                     .tags(tag)
                     .send()
@@ -83,7 +95,7 @@ impl SecretVersions for SecretsManager {
         let answer = self
             .client
             .describe_secret()
-            .secret_id(name)
+            .secret_id(stored(&self.names, name))
             .send()
             .await
             .map_err(|error| explained(name, error.code(), chain(&error)))?;
@@ -100,6 +112,14 @@ impl SecretVersions for SecretsManager {
             }),
             _ => Err(Error::NotFound(name.to_owned())),
         }
+    }
+}
+
+/// The name in Secrets Manager of what a reference calls `name`.
+fn stored(names: &NamePrefix, name: &str) -> String {
+    match name.strip_prefix(WRITTEN) {
+        Some(rest) => format!("{names}/{rest}"),
+        None => name.to_owned(),
     }
 }
 
@@ -138,21 +158,22 @@ pub enum SecretOwner {
 }
 
 impl AskedSecret {
-    /// Reads a request's `secretId`. `None`: it is no secret of Sealfleet's.
+    /// Reads a request's `secretId`. `None`: it is no secret of this installation.
     #[must_use]
-    pub fn of(id: &str) -> Option<Self> {
+    pub fn of(names: &NamePrefix, id: &str) -> Option<Self> {
         // arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME-RANDOM
         let name = match id.strip_prefix("arn:") {
             Some(_) => without_suffix(id.splitn(7, ':').nth(6)?),
             None => id,
         };
-        name.starts_with(PREFIX).then(|| Self {
+        let rest = name.strip_prefix(names.as_str())?.strip_prefix('/')?;
+        Some(Self {
             id: id.to_owned(),
-            name: name.to_owned(),
+            name: format!("{WRITTEN}{rest}"),
         })
     }
 
-    /// Its name, `sealfleet/OWNER/…`.
+    /// Its name in references, `sealfleet/OWNER/…`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -163,7 +184,7 @@ impl AskedSecret {
     pub fn owner(&self) -> SecretOwner {
         let owner = self
             .name
-            .strip_prefix(PREFIX)
+            .strip_prefix(WRITTEN)
             .and_then(|rest| rest.split('/').next())
             .unwrap_or_default();
         if owner == SYSTEM {
@@ -221,7 +242,7 @@ mod tests {
     }
 
     fn asked(id: &str) -> AskedSecret {
-        AskedSecret::of(id).expect("ours")
+        AskedSecret::of(&NamePrefix::default(), id).expect("ours")
     }
 
     #[test]
@@ -248,8 +269,25 @@ mod tests {
             "arn:",
             "",
         ] {
-            assert_eq!(AskedSecret::of(other), None, "{other}");
+            assert_eq!(
+                AskedSecret::of(&NamePrefix::default(), other),
+                None,
+                "{other}"
+            );
         }
+    }
+
+    #[test]
+    fn the_secrets_of_another_installation_are_not_ours() {
+        let acme: NamePrefix = "acme".parse().expect("a prefix");
+        assert_eq!(AskedSecret::of(&acme, ARN), None);
+        let asked = AskedSecret::of(&acme, &ARN.replace(":sealfleet/", ":acme/")).expect("ours");
+        assert_eq!(asked.name(), "sealfleet/healthcare/crm");
+        assert_eq!(stored(&acme, asked.name()), "acme/healthcare/crm");
+        assert_eq!(
+            stored(&NamePrefix::default(), asked.name()),
+            "sealfleet/healthcare/crm"
+        );
     }
 
     #[test]

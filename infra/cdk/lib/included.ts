@@ -1,5 +1,5 @@
 import * as path from 'path';
-import { CfnCondition, Fn } from 'aws-cdk-lib';
+import { CfnCondition, Fn, Token } from 'aws-cdk-lib';
 import { CfnInclude } from 'aws-cdk-lib/cloudformation-include';
 import { Construct } from 'constructs';
 
@@ -53,6 +53,17 @@ export class Included {
   /** A condition, for an output that depends on it. */
   public condition(name: string): CfnCondition {
     return this.include.getCondition(name);
+  }
+}
+
+/**
+ * Refuses a prefix that the templates would refuse.
+ *
+ * @internal
+ */
+export function checkNamePrefix(prefix: string | undefined): void {
+  if (prefix !== undefined && !Token.isUnresolved(prefix) && !/^[a-z][a-z0-9]{0,15}$/.test(prefix)) {
+    throw new Error(`\`${prefix}\` is no name prefix: use lower-case letters and digits, at most 16, a letter first`);
   }
 }
 

@@ -1,14 +1,33 @@
 import { CfnResource, Token } from 'aws-cdk-lib';
+import { IManagedPolicy } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
-import { Included } from './included';
+import { Included, checkNamePrefix } from './included';
 
 /** Properties of a project. An omitted property stays a parameter of the stack, with the template's default. */
 export interface SealfleetProjectProps {
   /** The project's id: lower-case letters, digits and single hyphens. Cannot be `system`. */
   readonly project: string;
+  /**
+   * The control plane's `namePrefix`.
+   *
+   * @default sealfleet
+   */
+  readonly namePrefix?: string;
+  /**
+   * Permissions boundary of the execution role.
+   *
+   * @default - none
+   */
+  readonly permissionsBoundary?: IManagedPolicy;
+  /**
+   * Your own key of the project's secrets and of those that the operators share.
+   *
+   * @default - Secrets Manager encrypts them with the account's key
+   */
+  readonly secretsKey?: IKey;
   /**
    * Pool of the project's own workers.
    *
@@ -66,6 +85,9 @@ export class SealfleetProject extends Construct {
     check(props);
     const { pullPool, fargatePool } = props;
     const parameters = {
+      NamePrefix: props.namePrefix,
+      PermissionsBoundaryArn: props.permissionsBoundary?.managedPolicyArn,
+      SecretsKmsKeyArn: props.secretsKey?.keyArn,
       Project: props.project,
       PullPool: pullPool,
       FargatePool: fargatePool,
@@ -77,6 +99,8 @@ export class SealfleetProject extends Construct {
     const conditions = {
       HasKey: props.encryptionKey ? true : undefined,
       HasAlarmTopic: props.alarmTopic ? true : undefined,
+      HasBoundary: props.permissionsBoundary ? true : undefined,
+      HasSecretsKey: props.secretsKey ? true : undefined,
     };
     this.included = new Included(this, 'project.json', parameters, conditions, ['ProjectIsNotReserved', 'PoolsDiffer']);
     this.logGroupName = this.included.output('LogGroupName');
@@ -97,6 +121,7 @@ export class SealfleetProject extends Construct {
 
 /** Checks the template's patterns and rules for values that are known at synthesis. */
 function check(props: SealfleetProjectProps): void {
+  checkNamePrefix(props.namePrefix);
   const name = (what: string, value: string | undefined, length: number) => {
     if (value === undefined || Token.isUnresolved(value)) {
       return;

@@ -1,12 +1,13 @@
 import { CfnResource } from 'aws-cdk-lib';
 import { ISecurityGroup, IVpc, SubnetSelection } from 'aws-cdk-lib/aws-ec2';
+import { IManagedPolicy } from 'aws-cdk-lib/aws-iam';
 import { IKey } from 'aws-cdk-lib/aws-kms';
 import { CfnFunction } from 'aws-cdk-lib/aws-lambda';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Asset } from 'aws-cdk-lib/aws-s3-assets';
 import { ITopic } from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
-import { Included } from './included';
+import { Included, checkNamePrefix } from './included';
 
 /** Who can shorten the retention of archived audit objects. */
 export enum AuditLockMode {
@@ -35,6 +36,19 @@ export interface SealfleetProps {
   /** The directory that `cargo lambda build --release --package sealfleet-functions` writes: it holds `bootstrap`. */
   readonly code: string;
   /**
+   * What all names of this installation begin with: lower-case letters and digits, at most 16. Each installation in an
+   * account needs its own, also in another region. It cannot be changed later.
+   *
+   * @default sealfleet
+   */
+  readonly namePrefix?: string;
+  /**
+   * Permissions boundary of every role.
+   *
+   * @default - none
+   */
+  readonly permissionsBoundary?: IManagedPolicy;
+  /**
    * A network of your own for sandboxes.
    *
    * @default - a VPC is created that reaches only AWS endpoints
@@ -46,6 +60,19 @@ export interface SealfleetProps {
    * @default 10.90.0.0/16
    */
   readonly vpcCidr?: string;
+  /**
+   * The two availability zones of the created VPC, for regions in which Fargate or an endpoint is not in every zone.
+   *
+   * @default - the region's first two
+   */
+  readonly availabilityZones?: string[];
+  /**
+   * ARNs of your own buckets in this region, and of the objects in them, that sandboxes in the created VPC may use with
+   * credentials of theirs.
+   *
+   * @default - none
+   */
+  readonly sandboxBucketArns?: string[];
   /**
    * The region's prefix list of S3, for the security group of the created VPC.
    *
@@ -212,8 +239,8 @@ export interface SealfleetProps {
 }
 
 /**
- * The control plane: exactly the resources of infra/sam/template.yaml, with the same logical ids. Names of resources are
- * fixed, so each region of an account can hold one.
+ * The control plane: exactly the resources of infra/sam/template.yaml, with the same logical ids. All names begin with
+ * `namePrefix`, so an account can hold several.
  */
 export class Sealfleet extends Construct {
   /** Base URL of the API, without a trailing slash. */
@@ -232,6 +259,8 @@ export class Sealfleet extends Construct {
   public readonly exportFailuresUrl: string;
   /** URL of the queue for events that a function failed on. */
   public readonly eventFailuresUrl: string;
+  /** What all names begin with. Projects need the same. */
+  public readonly namePrefix: string;
   /** Your own key, if you set one. Projects also use it. */
   public readonly encryptionKey?: IKey;
   private readonly included: Included;
@@ -242,8 +271,18 @@ export class Sealfleet extends Construct {
     if (network && network.securityGroups.length === 0) {
       throw new Error('`network.securityGroups` is empty: name at least one, it decides what a sandbox can reach');
     }
+    checkNamePrefix(props.namePrefix);
+    const zones = props.availabilityZones;
+    if (zones && (zones.length !== 2 || zones[0] === zones[1])) {
+      throw new Error('`availabilityZones` must be two different zones');
+    }
     const subnets = network?.vpc.selectSubnets(network.subnets).subnetIds;
     const parameters = {
+      NamePrefix: props.namePrefix,
+      PermissionsBoundaryArn: props.permissionsBoundary?.managedPolicyArn,
+      ZoneA: zones?.[0],
+      ZoneB: zones?.[1],
+      SandboxBucketArns: props.sandboxBucketArns,
       Subnets: subnets,
       SecurityGroups: network?.securityGroups.map((group) => group.securityGroupId),
       VpcCidr: props.vpcCidr,
@@ -279,8 +318,12 @@ export class Sealfleet extends Construct {
       MakesVpc: network ? false : undefined,
       HasKey: props.encryptionKey ? true : undefined,
       HasAlarmTopic: props.alarmTopic ? true : undefined,
+      HasBoundary: props.permissionsBoundary ? true : undefined,
+      NamesZones: zones ? true : undefined,
+      HasSandboxBuckets: props.sandboxBucketArns ? props.sandboxBucketArns.length > 0 : undefined,
     };
-    this.included = new Included(this, 'template.json', parameters, conditions, network ? ['NetworkIsWhole'] : []);
+    const rules = [...(network ? ['NetworkIsWhole'] : []), ...(zones ? ['ZonesAreTwo'] : [])];
+    this.included = new Included(this, 'template.json', parameters, conditions, rules);
     const code = new Asset(this, 'Code', { path: props.code });
     for (const child of this.node.findAll()) {
       if (child instanceof CfnFunction) {
@@ -295,6 +338,7 @@ export class Sealfleet extends Construct {
     this.trailFailuresUrl = this.included.output('TrailFailuresUrl');
     this.exportFailuresUrl = this.included.output('ExportFailuresUrl');
     this.eventFailuresUrl = this.included.output('EventFailuresUrl');
+    this.namePrefix = this.included.output('NamePrefix');
     this.encryptionKey = props.encryptionKey;
   }
 

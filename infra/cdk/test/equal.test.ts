@@ -3,6 +3,7 @@
 import * as assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SecurityGroup, Vpc } from 'aws-cdk-lib/aws-ec2';
+import { ManagedPolicy } from 'aws-cdk-lib/aws-iam';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Topic } from 'aws-cdk-lib/aws-sns';
@@ -10,6 +11,8 @@ import { AuditLockMode, Sealfleet, SealfleetProject, SealfleetProjectProps } fro
 import { Json, code, given, newStack, normal, synth, translated } from './synth';
 
 const KEY = 'arn:aws:kms:eu-west-1:111122223333:key/0198c0de-0000-7000-8000-000000000000';
+const SECRETS_KEY = 'arn:aws:kms:eu-west-1:111122223333:key/0198c0de-0000-7000-8000-000000000001';
+const BOUNDARY = 'arn:aws:iam::111122223333:policy/boundary';
 const TOPIC = 'arn:aws:sns:eu-west-1:111122223333:alarms';
 const PROJECT: SealfleetProjectProps = { project: 'healthcare', pullPool: 'workers', fargatePool: 'fargate' };
 
@@ -52,6 +55,10 @@ test('the control plane with properties is the SAM template with those parameter
   new Sealfleet(stack, 'Sealfleet', {
     code,
     network: { vpc, securityGroups: [SecurityGroup.fromSecurityGroupId(stack, 'Group', 'sg-1')] },
+    namePrefix: 'acme',
+    permissionsBoundary: ManagedPolicy.fromManagedPolicyArn(stack, 'Boundary', BOUNDARY),
+    availabilityZones: ['eu-west-1b', 'eu-west-1c'],
+    sandboxBucketArns: ['arn:aws:s3:::acme-data', 'arn:aws:s3:::acme-data/*'],
     vpcCidr: '10.1.0.0/16',
     s3PrefixListId: 'pl-1',
     sandboxInternet: true,
@@ -82,6 +89,8 @@ test('the control plane with properties is the SAM template with those parameter
     dispatchReservedConcurrency: 20,
   });
   const sam = given(translated('template'), {
+    NamePrefix: 'acme', PermissionsBoundaryArn: BOUNDARY, ZoneA: 'eu-west-1b', ZoneB: 'eu-west-1c',
+    SandboxBucketArns: ['arn:aws:s3:::acme-data', 'arn:aws:s3:::acme-data/*'],
     Subnets: ['subnet-1', 'subnet-2'], SecurityGroups: ['sg-1'], VpcCidr: '10.1.0.0/16', S3PrefixListId: 'pl-1',
     SandboxInternet: 'true', KmsKeyArn: KEY, AlarmTopicArn: TOPIC, LogRetentionDays: 365, SystemLogLevel: 'INFO', AuditLockMode: 'COMPLIANCE',
     AuditLockDays: 400, AuditExpireDays: 800, RunRetentionDays: 10, TrailRetentionDays: 20, ExportWindowSeconds: 90, ExportBatchSize: 500, QueueAgeSeconds: 300, ProjectMetrics: ['healthcare', 'finance'], LeaseSeconds: 40, ResendSeconds: 90, SecretVersionSeconds: 0, ApiRateLimit: 20, ApiBurstLimit: 50,
@@ -89,9 +98,9 @@ test('the control plane with properties is the SAM template with those parameter
     ProjectRequestsPerSecond: 10, ProjectRequestsBurst: 30, StopReservedConcurrency: 10, DispatchReservedConcurrency: 20,
   });
   const [made, expected] = [normal(synth(stack)), normal(sam)];
-  const decided = ['MakesVpc', 'HasKey', 'HasAlarmTopic'];
-  assert.deepEqual(less(made, decided, []), less(expected, decided, ['NetworkIsWhole']));
-  assert.deepEqual(decided.map((name) => made.Conditions[name]['Fn::Equals'][0]), ['no', 'yes', 'yes']);
+  const decided = ['MakesVpc', 'HasKey', 'HasAlarmTopic', 'HasBoundary', 'NamesZones', 'HasSandboxBuckets'];
+  assert.deepEqual(less(made, decided, []), less(expected, decided, ['NetworkIsWhole', 'ZonesAreTwo']));
+  assert.deepEqual(decided.map((name) => made.Conditions[name]['Fn::Equals'][0]), ['no', 'yes', 'yes', 'yes', 'yes', 'yes']);
   // A remaining parameter has no property yet: add one to SealfleetProps and to this test.
   assert.deepEqual(Object.keys(made.Parameters), ['LocalEndpoint']);
 });
@@ -100,19 +109,23 @@ test('a project is the SAM template with its parameters', () => {
   const stack = newStack();
   new SealfleetProject(stack, 'Healthcare', {
     ...PROJECT,
+    namePrefix: 'acme',
+    permissionsBoundary: ManagedPolicy.fromManagedPolicyArn(stack, 'Boundary', BOUNDARY),
+    secretsKey: Key.fromKeyArn(stack, 'SecretsKey', SECRETS_KEY),
     encryptionKey: Key.fromKeyArn(stack, 'Key', KEY),
     alarmTopic: Topic.fromTopicArn(stack, 'Topic', TOPIC),
     queueAgeSeconds: 600,
     logRetention: RetentionDays.ONE_WEEK,
   });
   const sam = given(translated('project'), {
+    NamePrefix: 'acme', PermissionsBoundaryArn: BOUNDARY, SecretsKmsKeyArn: SECRETS_KEY,
     Project: 'healthcare', PullPool: 'workers', FargatePool: 'fargate',
     KmsKeyArn: KEY, AlarmTopicArn: TOPIC, QueueAgeSeconds: 600, LogRetentionDays: 7,
   });
   const [made, expected] = [normal(synth(stack)), normal(sam)];
-  const decided = ['HasKey', 'HasAlarmTopic'];
+  const decided = ['HasKey', 'HasAlarmTopic', 'HasBoundary', 'HasSecretsKey'];
   assert.deepEqual(less(made, decided, []), less(expected, decided, ['ProjectIsNotReserved', 'PoolsDiffer']));
-  assert.deepEqual(decided.map((name) => made.Conditions[name]['Fn::Equals'][0]), ['yes', 'yes']);
+  assert.deepEqual(decided.map((name) => made.Conditions[name]['Fn::Equals'][0]), ['yes', 'yes', 'yes', 'yes']);
   assert.deepEqual(Object.keys(made.Parameters), ['LocalEndpoint']);
 });
 
@@ -150,10 +163,12 @@ test('names that the template would refuse are refused at synthesis', () => {
     [{ project: 'a--b' }, /no project id/],
     [{ pullPool: 'x'.repeat(25) }, /no pool name/],
     [{ fargatePool: 'workers' }, /must differ/],
+    [{ namePrefix: 'acme-eu' }, /no name prefix/],
   ];
   for (const [change, message] of refused) {
     assert.throws(() => new SealfleetProject(newStack(), 'P', { ...PROJECT, ...change }), message);
   }
   const vpc = Vpc.fromVpcAttributes(newStack(), 'Vpc', { vpcId: 'vpc-1', availabilityZones: ['a'], privateSubnetIds: ['subnet-1'] });
   assert.throws(() => new Sealfleet(newStack(), 'S', { code, network: { vpc, securityGroups: [] } }), /securityGroups/);
+  assert.throws(() => new Sealfleet(newStack(), 'S', { code, availabilityZones: ['a', 'a'] }), /two different/);
 });

@@ -54,12 +54,12 @@ const CONTROL_PLANE: Accepted[] = [
       ['TrailFailures', 'ExportFailures'].every((id) => JSON.stringify(template).includes(`"Destination":{"Fn::GetAtt":["${id}","Arn"]}`)),
   },
   {
-    rule: 'IAM5[Resource::arn:<AWS::Partition>:sqs:<AWS::Region>:<AWS::AccountId>:sealfleet-*--*]',
+    rule: 'IAM5[Resource::arn:<AWS::Partition>:sqs:<AWS::Region>:<AWS::AccountId>:<NamePrefix>-*--*]',
     reason: 'One queue for each pool of each project, made after this stack; no other queue of this stack has `--` in its name.',
     evidence: (template) =>
       Object.values<Json>(template.Resources)
         .filter((found) => found.Type === 'AWS::SQS::Queue')
-        .every((queue) => !queue.Properties.QueueName.includes('--')),
+        .every((queue) => !JSON.stringify(queue.Properties.QueueName).includes('--')),
   },
   {
     rule: 'IAM5[Resource::arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:task/<Cluster>/*]',
@@ -67,9 +67,9 @@ const CONTROL_PLANE: Accepted[] = [
     evidence: under('task/${Cluster}/*', 'ecs:cluster'),
   },
   {
-    rule: 'IAM5[Resource::arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:sealfleet/*]',
+    rule: 'IAM5[Resource::arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:<NamePrefix>/*]',
     reason: 'Secrets of all projects are described, for the ids of their versions. No value is read.',
-    evidence: only(':secret:sealfleet/*', 'secretsmanager:DescribeSecret'),
+    evidence: only(':secret:${NamePrefix}/*', 'secretsmanager:DescribeSecret'),
   },
   {
     rule: 'IAM5', on: ['WorkerQueueRole'],
@@ -78,14 +78,14 @@ const CONTROL_PLANE: Accepted[] = [
       resource(template, 'WorkerQueueRole').Policies.every((policy: Json) => !JSON.stringify(policy).includes('"Resource":"*"')),
   },
   {
-    rule: 'IAM5[Resource::arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:task-definition/sealfleet-*:*]',
+    rule: 'IAM5[Resource::arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:task-definition/<NamePrefix>-*:*]',
     reason: 'Task definitions are made at run time, with names that begin so.',
-    evidence: only('task-definition/sealfleet-', 'ecs:RegisterTaskDefinition', 'ecs:RunTask'),
+    evidence: only('task-definition/${NamePrefix}-', 'ecs:RegisterTaskDefinition', 'ecs:RunTask'),
   },
   {
-    rule: 'IAM5[Resource::arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:task-definition/sealfleet-*]',
+    rule: 'IAM5[Resource::arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:task-definition/<NamePrefix>-*]',
     reason: 'As above, before there is a revision.',
-    evidence: only('task-definition/sealfleet-', 'ecs:RegisterTaskDefinition', 'ecs:RunTask'),
+    evidence: only('task-definition/${NamePrefix}-', 'ecs:RegisterTaskDefinition', 'ecs:RunTask'),
   },
   {
     rule: /^IAM5\[Resource::arn:<AWS::Partition>:iam::<AWS::AccountId>:role\/sealfleet\/project\//, on: ['DispatchRole'],
@@ -100,7 +100,7 @@ const CONTROL_PLANE: Accepted[] = [
   {
     rule: 'IAM5[Resource::*]',
     reason: 'Calls for which AWS has no resource, or only a condition.',
-    evidence: only('"*"', 'ecs:DescribeTaskDefinition', 'ecs:ListTasks', 'dynamodb:ListStreams'),
+    evidence: only('"*"', 'ecs:DescribeTaskDefinition', 'ecs:ListTasks', 'dynamodb:ListStreams', 'logs:DescribeLogGroups'),
   },
   {
     rule: 'IAM5[Resource::<AuditBucket.Arn>/*]',
@@ -136,14 +136,14 @@ const CONTROL_PLANE: Accepted[] = [
 
 const PROJECT: Accepted[] = [
   {
-    rule: 'IAM5[Resource::arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:sealfleet/healthcare/*]',
+    rule: 'IAM5[Resource::arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:<NamePrefix>/healthcare/*]',
     reason: 'The project\'s own secrets, which carry its tag.',
-    evidence: under(':secret:sealfleet/healthcare/*', 'aws:ResourceTag/sealfleet:project'),
+    evidence: under(':secret:${NamePrefix}/healthcare/*', 'aws:ResourceTag/sealfleet:project'),
   },
   {
-    rule: 'IAM5[Resource::arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:sealfleet/system/*]',
+    rule: 'IAM5[Resource::arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:<NamePrefix>/system/*]',
     reason: 'What the operators share with all projects, by its tag.',
-    evidence: under(':secret:sealfleet/system/*', 'aws:ResourceTag/sealfleet:project'),
+    evidence: under(':secret:${NamePrefix}/system/*', 'aws:ResourceTag/sealfleet:project'),
   },
   {
     rule: 'IAM5[Resource::*]', on: ['ExecutionRole'],
@@ -151,9 +151,9 @@ const PROJECT: Accepted[] = [
     evidence: only('"*"', 'ecr:GetAuthorizationToken'),
   },
   {
-    rule: 'IAM5[Resource::arn:<AWS::Partition>:ecr:<AWS::Region>:<AWS::AccountId>:repository/sealfleet/*]',
+    rule: 'IAM5[Resource::arn:<AWS::Partition>:ecr:<AWS::Region>:<AWS::AccountId>:repository/<NamePrefix>/*]',
     reason: 'Images of sandboxes, pulled only.',
-    evidence: only('repository/sealfleet/*', 'ecr:BatchCheckLayerAvailability', 'ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer'),
+    evidence: only('repository/${NamePrefix}/*', 'ecr:BatchCheckLayerAvailability', 'ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer'),
   },
 ];
 

@@ -53,6 +53,7 @@ pub async fn deploy_project(
         stack: &format!("sealfleet-project-{project}"),
         template: Template::Body(cloudformation::PROJECT),
         parameters: parameters.into(),
+        tags: Vec::new(),
     };
     Emulator::at(&stack.endpoint)
         .stacks
@@ -172,6 +173,7 @@ impl Emulator {
             stack: CONTROL_PLANE,
             template: Template::Url(url),
             parameters: parameters.clone(),
+            tags: Vec::new(),
         };
         let (_, outputs) = self.stacks.deploy(deployment, |_| ()).await?;
         for table in ["LedgerTableName", "AuditTableName"] {

@@ -33,7 +33,8 @@ pub struct Deploy {
     pull_pool: Option<PoolName>,
     #[command(flatten)]
     fargate: Fargate,
-    /// CloudFormation stack of the project [default: sealfleet-project-PROJECT]
+    /// CloudFormation stack of the project [default: PREFIX-project-PROJECT, with the control plane's
+    /// NamePrefix]
     #[arg(long, value_name = "NAME")]
     stack_name: Option<String>,
     /// CloudFormation stack of the control plane, whose outputs are read
@@ -46,6 +47,14 @@ pub struct Deploy {
     /// alarms of its own [default: unchanged; 0 at first]
     #[arg(long, value_name = "SECONDS")]
     queue_age_seconds: Option<u32>,
+    /// KMS key of the project's secrets, which its execution role may then use through Secrets
+    /// Manager [default: unchanged; at first the account's key for Secrets Manager]
+    #[arg(long, value_name = "ARN")]
+    secrets_kms_key_arn: Option<String>,
+    /// Tag of every resource of the project that can have tags, beside `sealfleet:project`; may be
+    /// repeated
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = tag)]
+    tags: Vec<(String, String)>,
     /// SNS topic for the project's own alarms [default: the control plane's]
     #[arg(long, value_name = "ARN")]
     alarm_topic_arn: Option<String>,
@@ -57,11 +66,12 @@ pub(super) async fn run(deploy: Deploy, connection: &Connection) -> Result<(), F
     let control = stacks.outputs(&deploy.control_stack).await;
     let control = control.map_err(|error| Failure::other(error).about("the control plane"))?;
     let client = connection.client_at(control.find("ApiUrl"))?;
-    let stack = deploy
-        .stack_name
-        .clone()
-        .unwrap_or_else(|| format!("sealfleet-project-{}", deploy.project));
+    let stack = deploy.stack_name.clone().unwrap_or_else(|| {
+        let prefix = control.find("NamePrefix").unwrap_or("sealfleet");
+        format!("{prefix}-project-{}", deploy.project)
+    });
     let parameters = deploy.parameters(&control)?;
+    let tags = deploy.tags();
     let wanted = deploy.request()?;
 
     // Check everything that can be refused before deploying anything.
@@ -71,6 +81,7 @@ pub(super) async fn run(deploy: Deploy, connection: &Connection) -> Result<(), F
         stack: &stack,
         template: Template::Body(PROJECT),
         parameters,
+        tags,
     };
     let (change, outputs) = stacks
         .deploy(deployment, |line| eprintln!("{line}"))
@@ -100,6 +111,7 @@ impl Deploy {
         let pool =
             |pool: Option<&PoolName>| Some(pool.map(ToString::to_string).unwrap_or_default());
         let parameters = [
+            ("NamePrefix", control.find("NamePrefix").map(str::to_owned)),
             ("Project", Some(self.project.to_string())),
             ("PullPool", pool(self.pull_pool.as_ref())),
             ("FargatePool", pool(self.fargate.fargate_pool.as_ref())),
@@ -112,6 +124,11 @@ impl Deploy {
                 self.alarm_topic_arn
                     .clone()
                     .or_else(|| control.find("AlarmTopicArn").map(str::to_owned)),
+            ),
+            ("SecretsKmsKeyArn", self.secrets_kms_key_arn.clone()),
+            (
+                "PermissionsBoundaryArn",
+                control.find("PermissionsBoundaryArn").map(str::to_owned),
             ),
             (
                 "LogRetentionDays",
@@ -132,12 +149,25 @@ impl Deploy {
             .collect())
     }
 
+    /// Tags of the stack: the project's, and those asked for.
+    fn tags(&self) -> Vec<(String, String)> {
+        let project = ("sealfleet:project".to_owned(), self.project.to_string());
+        [project].into_iter().chain(self.tags.clone()).collect()
+    }
+
     fn request(self) -> Result<CreateProject, Failure> {
         let pools = self.fargate.pools(self.pull_pool)?;
         Ok(CreateProject {
             project: self.project,
             pools,
         })
+    }
+}
+
+fn tag(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write a tag as KEY=VALUE".to_owned()),
     }
 }
 

@@ -16,16 +16,16 @@ use aws_sdk_ecs::types::{
     KernelCapabilities, KeyValuePair, LaunchType, LinuxParameters, LogConfiguration, LogDriver,
     NetworkConfiguration, NetworkMode, Secret, Task, TaskOverride,
 };
-use sealfleet_domain::ProjectScope;
 use sealfleet_domain::capability::FARGATE;
 use sealfleet_domain::cause::chain;
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::Handle;
 use sealfleet_domain::scope::ClaimTag;
+use sealfleet_domain::{NamePrefix, ProjectScope};
 use sealfleet_hosts::{Error, Launched, Sandbox, SandboxHost, Template};
 
-use crate::names::SANDBOX_ROLE;
+use crate::names::sandbox_role;
 
 pub use crate::task::{TaskChange, TaskState};
 
@@ -43,6 +43,8 @@ pub struct Settings {
     pub region: String,
     /// Account id.
     pub account_id: String,
+    /// What the names of roles, log groups and task definitions begin with.
+    pub name_prefix: NamePrefix,
     /// The cluster.
     pub cluster: String,
     /// Subnets of the tasks.
@@ -104,12 +106,16 @@ impl Fargate {
 
     /// The role with which ECS starts a project's tasks.
     fn execution_role(&self, scope: &ProjectScope) -> String {
-        self.role(&format!("project/sealfleet-{}--execution", scope.project()))
+        let prefix = &self.settings.name_prefix;
+        self.role(&format!("project/{prefix}-{}--execution", scope.project()))
     }
 
     /// The role of the code in every task.
     fn task_role(&self) -> String {
-        self.role(&format!("shared/{SANDBOX_ROLE}"))
+        self.role(&format!(
+            "shared/{}",
+            sandbox_role(&self.settings.name_prefix)
+        ))
     }
 
     fn role(&self, path: &str) -> String {
@@ -148,7 +154,10 @@ impl Fargate {
         .collect();
         let logs = LogConfiguration::builder()
             .log_driver(LogDriver::Awslogs)
-            .options("awslogs-group", format!("/sealfleet/{}", scope.project()))
+            .options(
+                "awslogs-group",
+                format!("/{}/{}", self.settings.name_prefix, scope.project()),
+            )
             .options("awslogs-region", &self.settings.region)
             .options("awslogs-stream-prefix", CONTAINER)
             .build()
@@ -196,7 +205,8 @@ impl SandboxHost for Fargate {
     /// Registers a task definition and answers its ARN.
     async fn prepare(&self, scope: &ProjectScope, template: &Template) -> Result<String, Error> {
         let family = format!(
-            "sealfleet-{}--{}",
+            "{}-{}--{}",
+            self.settings.name_prefix,
             scope.project(),
             self.template_key(template)
         );

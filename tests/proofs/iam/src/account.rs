@@ -73,6 +73,16 @@ pub struct Invocation {
 /// A customer-managed key, where one is deployed with.
 pub const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0000-4000-8000-0a1b2c3d4e5f";
 
+/// Another, of the projects' secrets.
+pub const SECRETS_KEY: &str =
+    "arn:aws:kms:eu-west-1:111122223333:key/0a1b2c3d-0000-4000-8000-0a1b2c3d4e60";
+
+/// The name prefix, unless told otherwise: the templates' default.
+pub const PREFIX: &str = "sealfleet";
+
+/// The key with which Lambda encrypts the settings of functions, since the templates name none.
+pub const LAMBDA_KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/lambda";
+
 /// Which of the templates' choices a deployment has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -86,6 +96,8 @@ pub enum Shape {
 pub struct Account {
     /// Which of the templates' choices it is deployed with.
     pub shape: Shape,
+    /// What its names begin with.
+    pub prefix: String,
     pub functions: BTreeSet<String>,
     pub roles: Vec<Role>,
     pub guards: Vec<Guard>,
@@ -130,17 +142,23 @@ impl Account {
 
     /// What the templates deploy.
     pub fn deploy(templates: &Templates, shape: Shape) -> Result<Self, String> {
+        Self::deploy_as(templates, shape, PREFIX)
+    }
+
+    /// What the templates deploy with another name prefix.
+    pub fn deploy_as(templates: &Templates, shape: Shape, prefix: &str) -> Result<Self, String> {
         let mut account = Self {
             shape,
+            prefix: prefix.to_owned(),
             functions: BTreeSet::new(),
             roles: Vec::new(),
             guards: Vec::new(),
             invocations: Vec::new(),
             rules: Vec::new(),
         };
-        let (key, network) = match shape {
-            Shape::Small => ("", "some-network"),
-            Shape::Large => (KEY, ""),
+        let (key, secrets_key, network) = match shape {
+            Shape::Small => ("", "", "some-network"),
+            Shape::Large => (KEY, SECRETS_KEY, ""),
         };
         let mut control = templates.control.clone();
         // Whatever has no default: its value decides nothing here.
@@ -165,6 +183,7 @@ impl Account {
             }
         }
         let control = control
+            .with("NamePrefix", json!(prefix))
             .with("KmsKeyArn", json!(key))
             .with("Subnets", json!([network]))
             .with("SecurityGroups", json!([network]));
@@ -173,13 +192,44 @@ impl Account {
             let stack = templates
                 .project
                 .clone()
+                .with("NamePrefix", json!(prefix))
                 .with("KmsKeyArn", json!(key))
+                .with("SecretsKmsKeyArn", json!(secrets_key))
                 .with("Project", json!(project))
                 .with("PullPool", json!(PULL_POOL))
                 .with("FargatePool", json!(FARGATE_POOL));
             account.add(&stack, Some(project))?;
         }
+        account.add_grants()?;
         Ok(account)
+    }
+
+    /// The grants that Lambda makes for itself: it decrypts a function's settings as the function's
+    /// role before it starts the function ("Securing Lambda environment variables", Lambda Developer
+    /// Guide). A grant allows and never denies, so a role's Deny also ends this.
+    fn add_grants(&mut self) -> Result<(), String> {
+        let functions = self
+            .roles
+            .iter()
+            .filter(|role| role.kind == Kind::Function && self.functions.contains(&role.name));
+        let grantees: Vec<&str> = functions.map(|role| role.arn.as_str()).collect();
+        let grants = json!({ "Version": "2012-10-17", "Statement": [{
+            "Sid": "Grants", "Effect": "Allow", "Action": "kms:Decrypt", "Resource": LAMBDA_KEY,
+            "Principal": { "AWS": grantees },
+            "Condition": { "StringEquals": { "kms:ViaService": format!("lambda.{REGION}.amazonaws.com") } },
+        }] });
+        self.guards.push(Guard {
+            of: LAMBDA_KEY.to_owned(),
+            policy: Policy::parse(&grants)?,
+        });
+        Ok(())
+    }
+
+    /// A name without the prefix.
+    fn short<'a>(&self, name: &'a str) -> &'a str {
+        name.strip_prefix(self.prefix.as_str())
+            .and_then(|rest| rest.strip_prefix('-'))
+            .unwrap_or(name)
     }
 
     fn add(&mut self, template: &Template, project: Option<&'static str>) -> Result<(), String> {
@@ -214,8 +264,8 @@ impl Account {
                     }
                     _ => template.resolve(&json!({ "Ref": id })).map(|name| {
                         let name = text(name);
-                        self.functions
-                            .insert(name.strip_prefix("sealfleet-").unwrap_or(&name).to_owned());
+                        let short = self.short(&name).to_owned();
+                        self.functions.insert(short);
                     }),
                 },
                 "AWS::Lambda::Url" => Err("a function URL is a door beside the API".to_owned()),
@@ -247,7 +297,10 @@ impl Account {
         let arn = text(template.resolve(&json!({ "Fn::GetAtt": [id, "Arn"] }))?);
         let name = text(template.resolve(&json!({ "Ref": id }))?);
         let trust = template.resolve(&properties["AssumeRolePolicyDocument"])?;
-        if !properties["PermissionsBoundary"].is_null() {
+        if !template
+            .resolve(&properties["PermissionsBoundary"])?
+            .is_null()
+        {
             return Err("permission boundaries are not evaluated here".to_owned());
         }
         let mut documents = Vec::new();
@@ -289,7 +342,7 @@ impl Account {
             let document = template.resolve(&managed["Properties"]["PolicyDocument"])?;
             documents.push((id.to_owned(), document));
         }
-        let short = name.strip_prefix("sealfleet-").unwrap_or(&name);
+        let short = self.short(&name).to_owned();
         let owners: Vec<(Kind, Option<&'static str>)> = match (project, short.rsplit_once("--")) {
             // Roles that all projects share: held in turn for each of them.
             (None, _) if short == "sandboxes" => shared(Kind::Sandbox),
@@ -330,7 +383,7 @@ impl Account {
                     .map(|(_, document)| document)
                     .collect(),
                 session: match (kind, project) {
-                    (Kind::Queue, Some(project)) => Some(session(project)?),
+                    (Kind::Queue, Some(project)) => Some(session(&self.prefix, project)?),
                     _ => None,
                 },
                 tags,
@@ -534,14 +587,15 @@ fn guards(of: &str, resource: &str) -> bool {
 
 /// The policy of a session that `claim` makes for a worker of the pull pool, by the code that makes
 /// it.
-fn session(project: &str) -> Result<Policy, String> {
+fn session(prefix: &str, project: &str) -> Result<Policy, String> {
     let account = sealfleet_aws::queue_access::Account {
         partition: "aws".to_owned(),
         region: REGION.to_owned(),
         account_id: ACCOUNT.to_owned(),
         queue_url_prefix: String::new(),
+        name_prefix: Default::default(),
     };
-    let queue = format!("sealfleet-{project}--{PULL_POOL}");
+    let queue = format!("{prefix}-{project}--{PULL_POOL}");
     let document = sealfleet_aws::queue_access::session_policy(&account, &queue);
     Policy::parse(&serde_json::from_str(&document).map_err(|error| error.to_string())?)
 }

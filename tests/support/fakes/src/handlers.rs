@@ -10,9 +10,9 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_lambda_events::http::{HeaderName, HeaderValue, Method};
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::{Code, Problem};
-use sealfleet_domain::Clock;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::Pace;
+use sealfleet_domain::{Clock, NamePrefix};
 use sealfleet_functions::shared::auth::{Door, Oidc};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::{
@@ -243,7 +243,10 @@ impl Handlers {
                 ledger: of(),
                 door: door("runs"),
             },
-            sandbox: sandbox::Ports { ledger: of() },
+            sandbox: sandbox::Ports {
+                ledger: of(),
+                prefix: NamePrefix::default(),
+            },
             sweep: sweep::Ports {
                 ledger: of(),
                 queues: queues(),

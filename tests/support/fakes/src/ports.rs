@@ -13,7 +13,7 @@ use sealfleet_aws::signing::Signer;
 use sealfleet_domain::identity::Pin;
 use sealfleet_domain::run::Handle;
 use sealfleet_domain::scope::ClaimTag;
-use sealfleet_domain::{PoolName, ProjectScope, Timestamp, WorkerId};
+use sealfleet_domain::{NamePrefix, PoolName, ProjectScope, Timestamp, WorkerId};
 use sealfleet_fargate::definition_hash;
 use sealfleet_hosts::{Error as HostError, Launched, Sandbox, SandboxHost, Template};
 use sealfleet_ledger::store::{
@@ -186,7 +186,7 @@ impl<J: Judge> Queues for Ports<J> {
     ) -> Result<(), Unavailable> {
         self.0
             .call("send", |world, verdict| {
-                let queue = queue_name(scope, pool);
+                let queue = queue_name(&NamePrefix::default(), scope, pool);
                 world.note_effect(|| told(format!("send to {queue}: {body}"), verdict.fault));
                 world.judge.sent(&queue, &body);
                 if happens(verdict.fault) {
@@ -421,7 +421,10 @@ impl<J: Judge> QueueAccess for Ports<J> {
         _: WorkerId,
     ) -> Result<QueueKey, Unavailable> {
         Ok(QueueKey {
-            queue_url: format!("https://sqs.example/{}", queue_name(scope, pool)),
+            queue_url: format!(
+                "https://sqs.example/{}",
+                queue_name(&NamePrefix::default(), scope, pool)
+            ),
             region: "r".to_owned(),
             access_key_id: "a".to_owned(),
             secret_access_key: "b".to_owned(),

@@ -10,6 +10,7 @@
 
 mod evaluator;
 mod guide;
+mod installations;
 mod mutations;
 
 use sealfleet_iam::account::{Shape, Templates};
