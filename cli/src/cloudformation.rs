@@ -73,8 +73,8 @@ pub struct Deployment<'a> {
     pub stack: &'a str,
     pub template: Template,
     pub parameters: Vec<(String, String)>,
-    /// Tags of the stack, which CloudFormation puts on every resource that can have tags. With none,
-    /// a deployed stack keeps its own.
+    /// Tags of the stack, which CloudFormation puts on every resource that can have tags. With
+    /// none, a deployed stack keeps its own.
     pub tags: Vec<(String, String)>,
 }
 

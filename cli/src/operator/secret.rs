@@ -44,8 +44,8 @@ pub struct Put {
     /// Write to the system scope, for the operators' own profiles
     #[arg(long, group = "owner")]
     system: bool,
-    /// KMS key that encrypts a new secret, as `SecretsKmsKeyArn` of the project's stack; an existing
-    /// secret keeps its key [default: the account's key for Secrets Manager]
+    /// KMS key that encrypts a new secret, as `SecretsKmsKeyArn` of the project's stack; an
+    /// existing secret keeps its key [default: the account's key for Secrets Manager]
     #[arg(long, value_name = "ARN")]
     kms_key: Option<String>,
     /// NamePrefix of the control plane's stack: the secret's name in Secrets Manager begins with it

@@ -106,8 +106,8 @@ impl ProjectScope {
 
     /// The scope and pool of a queue's message, from the queue's name, which the platform reported
     /// when it delivered the message: `PREFIX-PROJECT--POOL`. The message's own text is not
-    /// evidence. The prefix is not compared: IAM lets `dispatch` receive from no other installation's
-    /// queues.
+    /// evidence. The prefix is not compared: IAM lets `dispatch` receive from no queue of another
+    /// installation.
     ///
     /// # Errors
     /// When the name is not that of a pool's queue.

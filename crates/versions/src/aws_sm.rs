@@ -31,8 +31,8 @@ pub struct SecretsManager {
 }
 
 impl SecretsManager {
-    /// The service as `config` reaches it. The secret that a reference calls `sealfleet/…` is called
-    /// `NAMES/…` there.
+    /// The service as `config` reaches it. The secret that a reference calls `sealfleet/…` is
+    /// called `NAMES/…` there.
     #[must_use]
     pub fn new(config: &aws_config::SdkConfig, names: NamePrefix) -> Self {
         Self {
@@ -42,9 +42,9 @@ impl SecretsManager {
     }
 
     /// Writes a value as the secret's new current version, and returns that version's id. A secret
-    /// that does not exist is created with the tag of its `owner`, a project's id or `system`, under
-    /// the KMS key `key` or, without one, under the account's own. `key` changes no secret that
-    /// exists.
+    /// that does not exist is created with the tag of its `owner`, a project's id or `system`, and
+    /// encrypted with the KMS key `key` or, without one, with the account's own. A secret that
+    /// exists keeps its key.
     ///
     /// # Errors
     /// See [`Error`]; nothing in it repeats the value.

@@ -33,8 +33,8 @@ pub struct Deploy {
     pull_pool: Option<PoolName>,
     #[command(flatten)]
     fargate: Fargate,
-    /// CloudFormation stack of the project [default: PREFIX-project-PROJECT, with the control plane's
-    /// NamePrefix]
+    /// CloudFormation stack of the project [default: PREFIX-project-PROJECT, with the control
+    /// plane's NamePrefix]
     #[arg(long, value_name = "NAME")]
     stack_name: Option<String>,
     /// CloudFormation stack of the control plane, whose outputs are read

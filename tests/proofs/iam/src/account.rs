@@ -205,8 +205,8 @@ impl Account {
     }
 
     /// The grants that Lambda makes for itself: it decrypts a function's settings as the function's
-    /// role before it starts the function ("Securing Lambda environment variables", Lambda Developer
-    /// Guide). A grant allows and never denies, so a role's Deny also ends this.
+    /// role before it starts the function ("Securing Lambda environment variables", Lambda
+    /// Developer Guide). A grant allows and never denies, so a role's Deny also ends this.
     fn add_grants(&mut self) -> Result<(), String> {
         let functions = self
             .roles

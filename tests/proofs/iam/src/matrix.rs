@@ -292,6 +292,14 @@ impl Matrix {
             Some(Answer::Word(Word::No)) | None => Self::functions_answer(account, &asked)?,
             Some(answer) => answer,
         };
+        // Every role of the control plane is a function's where no network is made: naming all
+        // functions is then the same as `yes`.
+        let functions = match (functions, &row.functions) {
+            (Answer::Word(Word::Yes), Answer::Only(names)) if *names == account.functions => {
+                Answer::Only(names.clone())
+            }
+            (answer, _) => answer,
+        };
         Ok(Observed {
             functions,
             execution: alike(Kind::Execution)?,
