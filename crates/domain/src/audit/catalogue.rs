@@ -573,7 +573,8 @@ pub const CATALOGUE: &[Row] = &[
             ("attempt", "the number of the next attempt, from 1"),
             (
                 "reason",
-                "`lease_expired`, `worker_revoked`, `sandbox_lost` or `no_capacity`",
+                "`lease_expired`, `worker_revoked` or `sandbox_lost`; or why the host could not start it now: \
+                 `no_capacity`, `throttled`, `network_timeout`, `image_timeout`, `role_not_ready` or `host_failed`",
             ),
         ],
         example: r#"{"type":"step.requeued","step_id":"fetch","fence":1,"attempt":2,"reason":"lease_expired"}"#,
