@@ -13,7 +13,7 @@ use sealfleet_api::http::Request;
 use sealfleet_api::types::{
     ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
     Heartbeat, PreviewRevocation, ProfileContent, QueueMessage, RegisterWorker, ReportStep,
-    ResolveCascade, Revoke, SandboxLease, SetLimits, StartStep,
+    ResolveCascade, Revoke, SandboxLease, SetLimits, StartStep, UpdateProject,
 };
 use sealfleet_aws::queues::scope_of_queue;
 use sealfleet_domain::cascade::Bindings;
@@ -181,6 +181,7 @@ fn identified(name: &str, route: &str, request: &Request) {
 fn body(route: &str, request: &Request) -> Result<(), Problem> {
     match route {
         "POST /v1/projects" => request.json::<CreateProject>().map(drop),
+        "PUT /v1/projects/{project}" => request.json::<UpdateProject>().map(drop),
         "PUT /v1/projects/{project}/limits" => request.json::<SetLimits>().map(drop),
         "POST /v1/tokens" => request.json::<CreateToken>().map(drop),
         "POST /v1/enrolment-keys" => request.json::<CreateEnrolmentKey>().map(drop),

@@ -245,6 +245,8 @@ async fn onboard(ledger: &Ledger, scope: &ProjectScope) {
     let project = Project {
         project: scope.project().clone(),
         pools: BTreeMap::from([(pool.clone(), Pool::Hosted(hosted))]),
+        version: 1,
+        revision: 0,
         cascade: Bindings::default(),
         created_at: now,
     };

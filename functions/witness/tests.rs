@@ -110,6 +110,8 @@ impl World {
         let project = Project {
             project: scope.project().clone(),
             pools: BTreeMap::new(),
+            version: 1,
+            revision: 0,
             cascade: Bindings::default(),
             created_at: ledger.now(),
         };

@@ -8,6 +8,7 @@ mod fleet;
 mod golden;
 mod heartbeats;
 mod profiles;
+mod projects;
 mod revocations;
 mod trail;
 
