@@ -79,6 +79,10 @@ pub struct Fargate {
 /// two deployments different.
 #[must_use]
 pub fn definition_hash(template: &Template, deployment: &str) -> String {
+    hash_of(SHAPE, template, deployment)
+}
+
+fn hash_of(shape: u32, template: &Template, deployment: &str) -> String {
     // Not where a secret comes from: that changes nothing in what ECS does.
     let secrets: Vec<_> = template
         .secrets
@@ -86,7 +90,7 @@ pub fn definition_hash(template: &Template, deployment: &str) -> String {
         .map(|secret| (&secret.name, value_from(secret)))
         .collect();
     let content = serde_json::json!({
-        "shape": SHAPE, "image": template.image, "cpu": template.cpu, "memory_mib": template.memory_mib,
+        "shape": shape, "image": template.image, "cpu": template.cpu, "memory_mib": template.memory_mib,
         "secrets": secrets, "place": deployment,
     });
     sha256_hex(content.to_string().as_bytes())
@@ -468,6 +472,16 @@ mod tests {
         assert_eq!(hash("v1", "p"), hash("v1", "p"));
         assert_ne!(hash("v1", "p"), hash("v2", "p"));
         assert_ne!(hash("v1", "p"), hash("v1", "q"));
+    }
+
+    #[test]
+    fn a_definition_of_another_shape_is_another() {
+        let template = template("v1");
+        assert_eq!(
+            definition_hash(&template, "p"),
+            hash_of(SHAPE, &template, "p")
+        );
+        assert_ne!(hash_of(1, &template, "p"), hash_of(2, &template, "p"));
     }
 
     #[test]
