@@ -16,9 +16,10 @@ use sealfleet_domain::capability::Host;
 use sealfleet_domain::fleet::{HostedPool, Pool, Worker};
 use sealfleet_domain::run::{
     Change, Executor, Failure, Fence, Handle, Outcome, Pace, Refusal, RequeueReason, Run,
+    StartCause,
 };
 use sealfleet_domain::scope::ClaimTag;
-use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId};
+use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId, Timestamp};
 use sealfleet_hosts::{Error as HostError, Hosts, Launched, SandboxHost, Template};
 use sealfleet_ledger::{Claimed, Error, Ledger, NewClaim};
 use sealfleet_versions::Versions;
@@ -50,8 +51,6 @@ enum NotDone {
     Ledger(#[from] Error),
     #[error(transparent)]
     Host(#[from] HostError),
-    #[error("the host has no room now: {0}")]
-    NoCapacity(String),
     #[error("the pool holds as many steps as it may")]
     PoolFull,
 }
@@ -130,10 +129,7 @@ async fn dispatch(ports: &Ports, message: SqsMessage) -> Result<(), NotDone> {
                 },
             )
             .await;
-            if matches!(
-                launched,
-                Err(NotDone::NoCapacity(_) | NotDone::Host(HostError::Throttled))
-            ) {
+            if matches!(launched, Err(NotDone::Host(HostError::NotNow { .. }))) {
                 refused(ports, &scope);
             }
             launched
@@ -235,88 +231,105 @@ async fn claim(
 }
 
 async fn launch(ports: &Ports, launch: Launch<'_>) -> Result<(), NotDone> {
-    let launched = match prepared(ports, &launch).await {
-        Ok(prepared) => launch
-            .host
-            .launch(&launch.claim, &prepared)
+    let (pace, step_id, fence) = (ports.pace, &launch.claim.step_id, launch.claim.fence);
+    match launched(ports, &launch).await {
+        Ok(handle) => attach(ports, &launch, handle).await,
+        // Nothing was launched: the claim makes room for others until it is tried again.
+        Err(NotDone::Host(HostError::NotNow { reason, detail })) => {
+            let run_id = launch.claim.run_id;
+            tracing::warn!(%run_id, %step_id, ?reason, detail, "the host does not launch now");
+            unless_launched(ports, &launch, |run, now| {
+                run.lose(step_id, fence, reason, pace, now)
+            })
+            .await?;
+            Err(HostError::NotNow { reason, detail }.into())
+        }
+        // It would be refused again and again: the step cannot start, and its caller learns why.
+        Err(NotDone::Host(HostError::Refused(detail))) => {
+            refused(ports, &launch.claim.scope);
+            let failure = Failure::CannotStart {
+                cause: Some(StartCause::Configuration),
+                detail: Failure::detail(&detail),
+            };
+            let outcome = Outcome::Failed { failure };
+            unless_launched(ports, &launch, |run, now| {
+                run.finish(step_id, None, fence, &outcome, pace, now)
+            })
             .await
-            .map_err(NotDone::from),
+        }
         Err(error) => Err(error),
-    };
+    }
+}
+
+/// Ends or loses the claim, unless another delivery of it has launched its sandbox.
+async fn unless_launched(
+    ports: &Ports,
+    launch: &Launch<'_>,
+    mut rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
+) -> Result<(), NotDone> {
     let ClaimTag {
         scope,
         run_id,
         step_id,
         fence,
     } = &launch.claim;
-    let (run_id, fence, actor) = (*run_id, *fence, &launch.actor);
-    match launched {
-        Ok(Launched::Sandbox(handle)) => attach(ports, &launch, handle).await,
-        Ok(Launched::NoCapacity(reason)) => {
-            tracing::warn!(%run_id, %step_id, reason, "the host has no capacity");
-            let lost = ports
-                .ledger
-                .transition(scope, run_id, actor, |run, now| {
-                    // Another delivery of the same claim has launched it.
-                    if run.held(step_id, None, fence)?.handle.is_some() {
-                        return Ok(Change::default());
-                    }
-                    run.lose(step_id, fence, RequeueReason::NoCapacity, ports.pace, now)
-                })
-                .await;
-            settled(lost.map(|_| ()))?;
-            Err(NotDone::NoCapacity(reason))
-        }
-        // It would be refused again and again: the step cannot start, and its caller learns why.
-        Err(NotDone::Host(HostError::Refused(detail))) => {
-            refused(ports, scope);
-            let failure = Failure::CannotStart {
-                detail: Failure::detail(&detail),
-            };
-            let outcome = Outcome::Failed { failure };
-            let ended = ports
-                .ledger
-                .transition(scope, run_id, actor, |run, now| {
-                    // Another delivery of the same claim has launched it.
-                    if run.held(step_id, None, fence)?.handle.is_some() {
-                        return Ok(Change::default());
-                    }
-                    run.finish(step_id, None, fence, &outcome, ports.pace, now)
-                })
-                .await;
-            settled(ended.map(|_| ()))
-        }
-        Err(error) => Err(error),
+    let done = ports
+        .ledger
+        .transition(scope, *run_id, &launch.actor, |run, now| {
+            if run.held(step_id, None, *fence)?.handle.is_some() {
+                return Ok(Change::default());
+            }
+            rule(run, now)
+        })
+        .await;
+    settled(done.map(drop))
+}
+
+/// Launches a sandbox of what the host has prepared for this content: once, and again when the host
+/// no longer has what the ledger remembers.
+async fn launched(ports: &Ports, launch: &Launch<'_>) -> Result<Handle, NotDone> {
+    let Launch { host, claim, .. } = launch;
+    let template = template(launch)?;
+    let key = host.template_key(&template);
+    let prepare = async |gone: Option<&str>| -> Result<String, NotDone> {
+        let name = host.prepare(&claim.scope, &template).await?;
+        ports
+            .ledger
+            .remember_task_definition(&claim.scope, &key, &name, gone)
+            .await?;
+        Ok(name)
+    };
+    let remembered = ports.ledger.task_definition(&claim.scope, &key).await?;
+    let prepared = match remembered {
+        Some(name) => name,
+        None => prepare(None).await?,
+    };
+    if let Launched::Sandbox(handle) = host.launch(claim, &prepared).await? {
+        return Ok(handle);
+    }
+    tracing::info!(prepared, "the host no longer has what it prepared");
+    let anew = prepare(Some(&prepared)).await?;
+    match host.launch(claim, &anew).await? {
+        Launched::Sandbox(handle) => Ok(handle),
+        Launched::Unprepared => Err(NotDone::Host(HostError::NotNow {
+            reason: RequeueReason::HostFailed,
+            detail: "the host does not have what it has just prepared".to_owned(),
+        })),
     }
 }
 
-/// What the host needs for this content: prepared once, then remembered.
-async fn prepared(ports: &Ports, launch: &Launch<'_>) -> Result<String, NotDone> {
+fn template(launch: &Launch<'_>) -> Result<Template, Error> {
     let Launch {
-        host,
-        pool,
-        run,
-        claim,
-        ..
+        pool, run, claim, ..
     } = launch;
-    let step = run.step(&claim.step_id).map_err(Error::from)?;
+    let step = run.step(&claim.step_id)?;
     let secrets = run.identity_of(step).map(|identity| identity.secrets);
-    let template = Template {
+    Ok(Template {
         image: pool.image.clone(),
         cpu: pool.cpu,
         memory_mib: pool.memory_mib,
         secrets: secrets.unwrap_or_default(),
-    };
-    let key = host.template_key(&template);
-    if let Some(name) = ports.ledger.task_definition(&claim.scope, &key).await? {
-        return Ok(name);
-    }
-    let name = host.prepare(&claim.scope, &template).await?;
-    ports
-        .ledger
-        .remember_task_definition(&claim.scope, &key, &name)
-        .await?;
-    Ok(name)
+    })
 }
 
 async fn attach(ports: &Ports, launch: &Launch<'_>, handle: Handle) -> Result<(), NotDone> {

@@ -207,6 +207,9 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
     };
     match event {
         Event::ProjectCreated { project, .. } => managed(entity::CREATE, "project", project),
+        Event::ProjectUpdated { project, .. } => {
+            managed(entity::UPDATE, "project", project).of(Severity::Low)
+        }
         Event::LimitsSet { project, .. } => {
             managed(entity::UPDATE, "project limits", project).of(Severity::Low)
         }

@@ -32,6 +32,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
         CREATE_PROJECT => |caller, ()| projects::create(ports, caller, request);
         LIST_PROJECTS => |caller, ()| projects::list(ports, caller, request);
         GET_PROJECT => |caller, _| projects::show(ports, caller);
+        UPDATE_PROJECT => |caller, _| projects::update(ports, caller, request);
         SET_LIMITS => |caller, _| projects::set_limits(ports, caller, request);
         CREATE_TOKEN => |caller, ()| tokens::create(ports, caller, request);
         LIST_TOKENS => |caller, ()| tokens::list(ports, caller, request);

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::{CreatePool, CreateProject, FargateSpec, ProjectSummary, SetLimits};
+use sealfleet_api::types::{
+    CreatePool, CreateProject, FargateSpec, ProjectSummary, SetLimits, UpdateProject,
+};
+use sealfleet_api::{Code, Problem};
 use sealfleet_domain::capability::FARGATE;
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::fleet::{HostedPool, Pool, Project, Worker, WorkerStatus};
@@ -12,33 +14,121 @@ use sealfleet_domain::labels::Labels;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{PoolName, ProjectScope, WorkerId, limits};
+use sealfleet_ledger::Error;
 
 use super::Ports;
 use crate::shared::auth::{InPath, OperatorCaller};
-use crate::shared::fault::Answered;
+use crate::shared::fault::{Answered, Fault};
 use crate::shared::{pages, views};
 
 pub(super) async fn create(ports: &Ports, caller: OperatorCaller, request: &Request) -> Answered {
     let new: CreateProject = request.json()?;
-    if new.pools.is_empty() || new.pools.len() > limits::POOLS {
+    let scope = ProjectScope::entered_by(&caller.operator, new.project.clone());
+    let Made { pools, workers } = made(ports, new.pools, &BTreeMap::new(), &[])?;
+    let workers: Vec<Worker> = workers.into_iter().map(|(worker, _)| worker).collect();
+    let project = Project {
+        project: new.project,
+        pools,
+        version: 1,
+        revision: 0,
+        cascade: Bindings::default(),
+        created_at: ports.ledger.now(),
+    };
+    ports
+        .ledger
+        .create_project(&scope, &project, &workers, &caller.actor)
+        .await?;
+    let limits = views::limits(None, ports.door.default_limits());
+    Answer::json(201, &views::project(project, &workers, limits)?)
+}
+
+pub(super) async fn update(ports: &Ports, InPath(caller): InPath, request: &Request) -> Answered {
+    let UpdateProject { pools } = request.json()?;
+    let replaces = request.if_match()?.ok_or_else(|| {
+        Problem::new(
+            Code::PreconditionRequired,
+            "read the project and send its `ETag` back as `If-Match`, so that nobody's change is lost",
+        )
+    })?;
+    let scope = &caller.scope;
+    let before = ports.ledger.project(scope).await?;
+    if before.version != replaces {
+        return Err(Error::VersionConflict(before.version).into());
+    }
+    let stored = workers_of(ports, scope, &before).await?;
+    let replaced = before.settings(&stored);
+    let Made { pools, workers } = made(ports, pools, &before.pools, &stored)?;
+    let project = Project { pools, ..before };
+    let updated = ports
+        .ledger
+        .update_project(scope, project, &workers, replaced, &caller.actor)
+        .await?;
+    let workers: Vec<Worker> = workers.into_iter().map(|(worker, _)| worker).collect();
+    shown(ports, scope, updated, &workers).await
+}
+
+/// Pools, and the workers that represent those that are hosted.
+struct Made {
+    pools: BTreeMap<PoolName, Pool>,
+    /// Each with the status of the one that is stored already, if it is.
+    workers: Vec<(Worker, Option<WorkerStatus>)>,
+}
+
+/// The pools that were asked for, in the place of those `before`. A pool that exists stays what it
+/// is, because its queue, its workers and waiting steps name it.
+fn made(
+    ports: &Ports,
+    asked: BTreeMap<PoolName, CreatePool>,
+    before: &BTreeMap<PoolName, Pool>,
+    stored: &[Worker],
+) -> Result<Made, Fault> {
+    if asked.is_empty() || asked.len() > limits::POOLS {
         let detail = format!("a project has 1 to {} pools", limits::POOLS);
         return Err(Problem::invalid("pools", detail).into());
     }
-    let scope = ProjectScope::entered_by(&caller.operator, new.project.clone());
+    for (name, pool) in before {
+        let same = matches!(
+            (pool, asked.get(name)),
+            (Pool::Pull, Some(CreatePool::Pull {}))
+                | (Pool::Hosted(_), Some(CreatePool::Fargate(_)))
+        );
+        if !same {
+            return Err(Problem::invalid(
+                format!("pools.{name}"),
+                "name this pool with the kind that it has: steps and workers may be in it",
+            )
+            .into());
+        }
+    }
     let now = ports.ledger.now();
-    let mut pools = BTreeMap::new();
-    let mut workers = Vec::new();
-    for (name, pool) in new.pools {
+    let mut made = Made {
+        pools: BTreeMap::new(),
+        workers: Vec::new(),
+    };
+    for (name, pool) in asked {
         let pool = match pool {
             CreatePool::Pull {} => Pool::Pull,
             CreatePool::Fargate(spec) => {
                 check_fargate(&name, &spec)?;
-                let worker_id = WorkerId::new(ports.ledger.ids(), now);
-                workers.push(Worker {
-                    worker_id,
+                let known = stored.iter().find(|worker| match before.get(&name) {
+                    Some(Pool::Hosted(pool)) => pool.worker_id == worker.worker_id,
+                    _ => false,
+                });
+                let worker = known.cloned().unwrap_or_else(|| Worker {
+                    worker_id: WorkerId::new(ports.ledger.ids(), now),
                     name: format!("Fargate pool {name}"),
                     pool: name.clone(),
                     status: WorkerStatus::Approved,
+                    labels: Labels::default(),
+                    models: Vec::new(),
+                    modes: FARGATE.modes.to_vec(),
+                    max_concurrent: 0,
+                    hash: None,
+                    enrolled_by: None,
+                    registered_at: now,
+                });
+                let worker_id = worker.worker_id;
+                let worker = Worker {
                     labels: Labels::checked(spec.labels).map_err(|error| {
                         Problem::invalid(format!("pools.{name}.labels"), error.to_string())
                     })?,
@@ -46,12 +136,11 @@ pub(super) async fn create(ports: &Ports, caller: OperatorCaller, request: &Requ
                         &format!("pools.{name}.models"),
                         spec.models,
                     )?,
-                    modes: FARGATE.modes.to_vec(),
                     max_concurrent: spec.max_concurrent,
-                    hash: None,
-                    enrolled_by: None,
-                    registered_at: now,
-                });
+                    ..worker
+                };
+                made.workers
+                    .push((worker, known.map(|worker| worker.status)));
                 Pool::Hosted(HostedPool {
                     host: FARGATE.kind.to_owned(),
                     worker_id,
@@ -61,20 +150,9 @@ pub(super) async fn create(ports: &Ports, caller: OperatorCaller, request: &Requ
                 })
             }
         };
-        pools.insert(name, pool);
+        made.pools.insert(name, pool);
     }
-    let project = Project {
-        project: new.project,
-        pools,
-        cascade: Bindings::default(),
-        created_at: now,
-    };
-    ports
-        .ledger
-        .create_project(&scope, &project, &workers, &caller.actor)
-        .await?;
-    let limits = views::limits(None, ports.door.default_limits());
-    Answer::json(201, &views::project(project, &workers, limits)?)
+    Ok(made)
 }
 
 fn check_fargate(pool: &PoolName, spec: &FargateSpec) -> Result<(), Problem> {
@@ -107,15 +185,35 @@ pub(super) async fn list(ports: &Ports, _: OperatorCaller, request: &Request) ->
 pub(super) async fn show(ports: &Ports, InPath(caller): InPath) -> Answered {
     let scope = &caller.scope;
     let project = ports.ledger.project(scope).await?;
-    let limits = ports.ledger.limits(scope).await?;
+    let workers = workers_of(ports, scope, &project).await?;
+    shown(ports, scope, project, &workers).await
+}
+
+async fn workers_of(
+    ports: &Ports,
+    scope: &ProjectScope,
+    project: &Project,
+) -> Result<Vec<Worker>, Fault> {
     let mut workers = Vec::new();
     for pool in project.pools.values() {
         if let Pool::Hosted(HostedPool { worker_id, .. }) = pool {
             workers.extend(ports.ledger.worker(scope.project(), *worker_id).await?);
         }
     }
+    Ok(workers)
+}
+
+async fn shown(
+    ports: &Ports,
+    scope: &ProjectScope,
+    project: Project,
+    workers: &[Worker],
+) -> Answered {
+    let limits = ports.ledger.limits(scope).await?;
     let limits = views::limits(limits, ports.door.default_limits());
-    Answer::json(200, &views::project(project, &workers, limits)?)
+    let version = project.version;
+    Answer::json(200, &views::project(project, workers, limits)?)
+        .map(|answer| answer.with_version(version))
 }
 
 pub(super) async fn set_limits(

@@ -111,7 +111,7 @@ fn outcome(ended: &ReportStep) -> Result<Outcome, Problem> {
 fn check_failure(failure: &Failure) -> Result<(), Problem> {
     let (most, field) = (limits::DETAIL_BYTES, "failure.detail");
     match failure {
-        Failure::CannotStart { detail } | Failure::SecretUnavailable { detail }
+        Failure::CannotStart { detail, .. } | Failure::SecretUnavailable { detail, .. }
             if detail.len() > most =>
         {
             Err(Problem::invalid(

@@ -93,6 +93,7 @@ pub async fn at_start(
     };
     if let Err(detail) = host.check_secrets(&identity.secrets) {
         return Ok(Fresh::Refused(Failure::SecretUnavailable {
+            cause: None,
             detail: Failure::detail(&detail),
         }));
     }
@@ -119,6 +120,7 @@ pub async fn at_start(
         Ok(now) => Ok(Fresh::Identity(now)),
         Err(SecretsError::Unavailable { detail, .. }) => Err(Error::Unavailable(detail)),
         Err(error) => Ok(Fresh::Refused(Failure::SecretUnavailable {
+            cause: None,
             detail: Failure::detail(&error.to_string()),
         })),
     }

@@ -168,7 +168,7 @@ impl From<Failure> for Fault {
     fn from(failure: Failure) -> Self {
         Self(match failure {
             Failure::SecretRevoked { detail } => Problem::new(Code::SecretRevoked, detail),
-            Failure::ProfileRefused { detail } | Failure::SecretUnavailable { detail } => {
+            Failure::ProfileRefused { detail } | Failure::SecretUnavailable { detail, .. } => {
                 Problem::new(Code::StartRefused, detail)
             }
             Failure::Drifted { detail } => Problem::new(

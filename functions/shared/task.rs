@@ -11,9 +11,7 @@ use std::collections::BTreeMap;
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::Timestamp;
 use sealfleet_domain::audit::Event;
-use sealfleet_domain::run::{
-    Change, Failure, Handle, Outcome, Pace, Refusal, RequeueReason, Run, StepState,
-};
+use sealfleet_domain::run::{Change, Failure, Handle, Outcome, Pace, Refusal, Run, StepState};
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_hosts::{End, Hosts, Sandbox, Seen};
 use sealfleet_ledger::{Error, Ledger, Start, StartedSandbox, Transitioned};
@@ -47,6 +45,14 @@ pub async fn follow(with: &Context<'_>, claim: &ClaimTag, sandbox: &Sandbox) -> 
         Seen::Starting => Ok(()),
         Seen::Running => running(with, claim, &sandbox.handle).await,
         Seen::Ended(end) => {
+            if let End::NotStarted { reason, detail } = end {
+                tracing::warn!(
+                    sandbox = sandbox.id,
+                    ?reason,
+                    detail,
+                    "the host could not start a sandbox"
+                );
+            }
             let done = ended(with, claim, &sandbox.handle, end).await?;
             count(with, claim, sandbox, done.as_ref()).await
         }
@@ -116,8 +122,8 @@ async fn ended(
             }
             belongs(run, claim, handle)?;
             match end.outcome(step.spec.timeout_seconds) {
-                Some(outcome) => started_and_ended(run, claim, handle, &outcome, pace, now),
-                None => run.lose(step_id, fence, RequeueReason::SandboxLost, pace, now),
+                Ok(outcome) => started_and_ended(run, claim, handle, &outcome, pace, now),
+                Err(reason) => run.lose(step_id, fence, reason, pace, now),
             }
         })
         .await;

@@ -209,6 +209,7 @@ pub fn project(
     Ok(ProjectView {
         project: project.project,
         pools,
+        version: project.version,
         limits,
         created_at: project.created_at,
     })

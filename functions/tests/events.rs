@@ -13,16 +13,18 @@ use sealfleet_api::http::Request;
 use sealfleet_api::types::{
     ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
     Heartbeat, PreviewRevocation, ProfileContent, QueueMessage, RegisterWorker, ReportStep,
-    ResolveCascade, Revoke, SandboxLease, SetLimits, StartStep,
+    ResolveCascade, Revoke, SandboxLease, SetLimits, StartStep, UpdateProject,
 };
 use sealfleet_aws::queues::scope_of_queue;
 use sealfleet_domain::NamePrefix;
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::credential::Credential;
+use sealfleet_domain::run::RequeueReason;
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_fargate::TaskChange;
 use sealfleet_fargate::names::sandbox_session;
 use sealfleet_functions::witness::ApiCall;
+use sealfleet_hosts::{Sandbox, Seen};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -183,6 +185,7 @@ fn identified(name: &str, route: &str, request: &Request) {
 fn body(route: &str, request: &Request) -> Result<(), Problem> {
     match route {
         "POST /v1/projects" => request.json::<CreateProject>().map(drop),
+        "PUT /v1/projects/{project}" => request.json::<UpdateProject>().map(drop),
         "PUT /v1/projects/{project}/limits" => request.json::<SetLimits>().map(drop),
         "POST /v1/tokens" => request.json::<CreateToken>().map(drop),
         "POST /v1/enrolment-keys" => request.json::<CreateEnrolmentKey>().map(drop),
@@ -247,6 +250,79 @@ fn each_task_change_is_read_and_names_its_claim() {
         let ours = text("startedBy").parse::<ClaimTag>().is_ok();
         assert_eq!(ours, sample.name != "foreign-task.json", "{}", sample.name);
     }
+}
+
+#[test]
+fn each_end_of_a_task_has_its_own_meaning() {
+    let requeued = |reason: RequeueReason| Err(reason);
+    let failed = |failure: &str, cause: &str| Ok((failure.to_owned(), cause.to_owned()));
+    let expected = BTreeMap::from([
+        ("stopped-exit-0.json", failed("", "")),
+        ("stopped-exit-3.json", failed("exit", "")),
+        ("stopped-out-of-memory.json", failed("out_of_memory", "")),
+        (
+            "stopped-secret-unavailable.json",
+            failed("secret_unavailable", "secret_denied"),
+        ),
+        (
+            "stopped-secret-missing.json",
+            failed("secret_unavailable", "secret_missing"),
+        ),
+        (
+            "stopped-registry-denied.json",
+            failed("cannot_start", "registry_denied"),
+        ),
+        (
+            "stopped-image-missing.json",
+            failed("cannot_start", "image_missing"),
+        ),
+        (
+            "stopped-no-capacity.json",
+            requeued(RequeueReason::NoCapacity),
+        ),
+        (
+            "stopped-network-interface-timeout.json",
+            requeued(RequeueReason::NetworkTimeout),
+        ),
+        (
+            "stopped-registry-unreachable.json",
+            requeued(RequeueReason::NetworkTimeout),
+        ),
+        (
+            "stopped-secret-unreachable.json",
+            requeued(RequeueReason::NetworkTimeout),
+        ),
+        (
+            "stopped-image-timeout.json",
+            requeued(RequeueReason::ImageTimeout),
+        ),
+    ]);
+    let mut told = BTreeMap::new();
+    for sample in samples("observe") {
+        let event: EventBridgeEvent<TaskChange> = sample.read();
+        let Seen::Ended(end) = Sandbox::from(event.detail).seen else {
+            continue;
+        };
+        let outcome = end.outcome(60).map(|outcome| {
+            let outcome = serde_json::to_value(outcome).unwrap();
+            let text = |at: &str| {
+                outcome
+                    .pointer(at)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+            };
+            (
+                text("/failure/kind").to_owned(),
+                text("/failure/cause").to_owned(),
+            )
+        });
+        told.insert(sample.name, outcome);
+    }
+    let told: BTreeMap<&str, _> = told
+        .iter()
+        .map(|(name, end)| (name.as_str(), end.clone()))
+        .collect();
+    assert_eq!(told, expected);
 }
 
 #[test]

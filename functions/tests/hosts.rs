@@ -9,7 +9,9 @@ use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
 use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::fleet::{HostedPool, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::labels::Labels;
-use sealfleet_domain::run::{Failure, Handle, Mode, Run, StepState};
+use sealfleet_domain::run::{
+    DeadReason, Failure, Handle, Mode, RequeueReason, Run, StartCause, StepState,
+};
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{PoolName, ProjectScope, RunId, WorkerId};
 use sealfleet_functions::shared::metrics::Metrics;
@@ -30,7 +32,11 @@ use serde_json::{Value, json};
 struct Toy {
     kind: &'static str,
     sandboxes: Arc<Mutex<BTreeMap<String, Sandbox>>>,
-    full: Arc<Mutex<bool>>,
+    /// What it answers to launches.
+    refuses: Arc<Mutex<Option<Error>>>,
+    /// What it has prepared, in order, and how much of it is gone.
+    prepared: Arc<Mutex<Vec<String>>>,
+    gone: Arc<Mutex<usize>>,
     /// How many sandboxes each question was about.
     questions: Arc<Mutex<Vec<usize>>>,
 }
@@ -40,7 +46,9 @@ impl Toy {
         Self {
             kind,
             sandboxes: Arc::default(),
-            full: Arc::default(),
+            refuses: Arc::default(),
+            prepared: Arc::default(),
+            gone: Arc::default(),
             questions: Arc::default(),
         }
     }
@@ -72,14 +80,21 @@ impl SandboxHost for Toy {
     }
 
     async fn prepare(&self, _: &ProjectScope, template: &Template) -> Result<String, Error> {
-        Ok(template.image.clone())
+        let mut prepared = self.prepared.lock().unwrap();
+        let name = format!("{} {}", template.image, prepared.len());
+        prepared.push(name.clone());
+        Ok(name)
     }
 
     async fn launch(&self, claim: &ClaimTag, prepared: &str) -> Result<Launched, Error> {
-        if *self.full.lock().unwrap() {
-            return Ok(Launched::NoCapacity("the box is full".to_owned()));
+        if let Some(error) = self.refuses.lock().unwrap().clone() {
+            return Err(error);
         }
-        assert_eq!(prepared, "a box");
+        let gone = *self.gone.lock().unwrap();
+        let known = self.prepared.lock().unwrap();
+        if !known.iter().skip(gone).any(|name| name == prepared) {
+            return Ok(Launched::Unprepared);
+        }
         let handle = Handle::new(format!("{}:{claim}", self.kind));
         let sandbox = Sandbox {
             handle: handle.clone(),
@@ -230,6 +245,8 @@ async fn onboard(ledger: &Ledger, scope: &ProjectScope) {
     let project = Project {
         project: scope.project().clone(),
         pools: BTreeMap::from([(pool.clone(), Pool::Hosted(hosted))]),
+        version: 1,
+        revision: 0,
         cascade: Bindings::default(),
         created_at: now,
     };
@@ -270,10 +287,8 @@ async fn sweep_follows_a_sandbox_of_any_host() {
     assert_eq!(failure, Failure::Exit { code: 3 });
 }
 
-#[tokio::test]
-async fn a_host_that_tells_is_followed_at_once() {
-    let world = World::new().await;
-    let (run_id, handle) = world.launched().await;
+/// The host tells how the step's sandbox stands.
+async fn told(world: &World, handle: &Handle, seen: Seen) {
     let ports = &world.sweep;
     let with = Context {
         ledger: &ports.ledger,
@@ -282,19 +297,111 @@ async fn a_host_that_tells_is_followed_at_once() {
         pace: ports.pace,
         metrics: &ports.metrics,
     };
-    let told = async |seen: Seen| {
-        world.toy.show(&handle, seen);
-        let sandbox = world.toy.get(&handle).unwrap();
-        let claim = sandbox.claim.clone().unwrap();
-        follow(&with, &claim, &sandbox).await.unwrap();
-    };
-    told(Seen::Running).await;
+    world.toy.show(handle, seen);
+    let sandbox = world.toy.get(handle).unwrap();
+    let claim = sandbox.claim.clone().unwrap();
+    follow(&with, &claim, &sandbox).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_host_that_tells_is_followed_at_once() {
+    let world = World::new().await;
+    let (run_id, handle) = world.launched().await;
+    told(&world, &handle, Seen::Running).await;
     assert!(matches!(world.state(run_id).await, StepState::Running(_)));
-    told(Seen::Ended(End::Lost)).await;
+    told(&world, &handle, Seen::Ended(End::Lost)).await;
     assert!(matches!(
         world.state(run_id).await,
         StepState::Queued { .. }
     ));
+}
+
+fn not_started(reason: RequeueReason) -> Seen {
+    Seen::Ended(End::NotStarted {
+        reason,
+        detail: "in the host's words".to_owned(),
+    })
+}
+
+#[tokio::test]
+async fn a_start_that_fails_for_a_while_is_tried_again_later_and_not_for_ever() {
+    let world = World::new().await;
+    let (run_id, mut handle) = world.launched().await;
+    let mut waits = Vec::new();
+    for _ in 0..2 {
+        let now = world.ledger.now();
+        told(&world, &handle, not_started(RequeueReason::NetworkTimeout)).await;
+        let StepState::Queued { resend_at, .. } = world.state(run_id).await else {
+            panic!("the step does not wait");
+        };
+        waits.push(resend_at.millis_since(now) / 1000);
+        assert!(world.deliver(run_id).await);
+        let StepState::Leased(hold) = world.state(run_id).await else {
+            panic!("the step was not claimed again");
+        };
+        handle = hold.handle.unwrap();
+    }
+    assert_eq!(waits, [60, 120], "each attempt waits longer");
+    told(&world, &handle, not_started(RequeueReason::NetworkTimeout)).await;
+    let state = world.state(run_id).await;
+    let reason = DeadReason::AttemptsExhausted;
+    assert!(
+        matches!(state, StepState::Dead { reason: r, .. } if r == reason),
+        "{state:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_host_without_room_takes_no_attempt_and_not_more_than_the_time_to_live() {
+    let world = World::new().await;
+    let (run_id, mut handle) = world.launched().await;
+    for _ in 0..5 {
+        told(&world, &handle, not_started(RequeueReason::NoCapacity)).await;
+        assert!(world.deliver(run_id).await);
+        let StepState::Leased(hold) = world.state(run_id).await else {
+            panic!("the step was not claimed again");
+        };
+        handle = hold.handle.unwrap();
+        world.stage.lock().time += 600_000;
+    }
+    told(&world, &handle, not_started(RequeueReason::NoCapacity)).await;
+    world.stage.lock().time += 600_000;
+    world.sweep().await;
+    let state = world.state(run_id).await;
+    let reason = DeadReason::TtlExpired;
+    assert!(
+        matches!(state, StepState::Dead { reason: r, .. } if r == reason),
+        "{state:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_must_be_mended_ends_the_step_with_its_cause() {
+    let world = World::new().await;
+    let cause = Some(StartCause::ImageMissing);
+    let detail = "in the host's words".to_owned();
+    let (run_id, handle) = world.launched().await;
+    let end = End::CannotStart {
+        cause,
+        detail: detail.clone(),
+    };
+    told(&world, &handle, Seen::Ended(end)).await;
+    let StepState::Failed { failure, .. } = world.state(run_id).await else {
+        panic!("the step has not ended");
+    };
+    assert_eq!(failure, Failure::CannotStart { cause, detail });
+}
+
+#[tokio::test]
+async fn what_the_host_has_lost_is_prepared_anew_and_remembered() {
+    let world = World::new().await;
+    world.launched().await;
+    world.launched().await;
+    assert_eq!(*world.toy.prepared.lock().unwrap(), ["a box 0"]);
+    *world.toy.gone.lock().unwrap() = 1;
+    world.launched().await;
+    world.launched().await;
+    assert_eq!(*world.toy.prepared.lock().unwrap(), ["a box 0", "a box 1"]);
 }
 
 #[tokio::test]
@@ -315,7 +422,10 @@ async fn a_cancelled_step_is_stopped_by_its_host() {
 #[tokio::test]
 async fn a_host_without_room_is_tried_again_and_counted() {
     let world = World::new().await;
-    *world.toy.full.lock().unwrap() = true;
+    *world.toy.refuses.lock().unwrap() = Some(Error::NotNow {
+        reason: RequeueReason::NoCapacity,
+        detail: "the box is full".to_owned(),
+    });
     let run_id = world.enqueue().await;
     assert!(!world.deliver(run_id).await, "the message comes again");
     assert!(matches!(
@@ -324,7 +434,7 @@ async fn a_host_without_room_is_tried_again_and_counted() {
     ));
     let refusals = world.lines.lock().unwrap().join("\n");
     assert!(refusals.contains("\"DispatchRefusals\":1.0"), "{refusals}");
-    *world.toy.full.lock().unwrap() = false;
+    *world.toy.refuses.lock().unwrap() = None;
     assert!(world.deliver(run_id).await);
     assert!(matches!(world.state(run_id).await, StepState::Leased(_)));
 }

@@ -194,6 +194,13 @@ async fn projects_and_tokens(walk: &mut Walk, operator: &str, admin: &str) {
     walk.ask(operator, "POST", "/v1/projects", project).await;
     walk.get(operator, "/v1/projects").await;
     walk.get(operator, "/v1/projects/radiology").await;
+    let request = Sent {
+        credential: operator.to_owned(),
+        headers: BTreeMap::from([("if-match", "\"1\"".to_owned())]),
+        body: Some(json!({ "pools": { "workers": { "kind": "pull" } } }).to_string()),
+        ..Sent::default()
+    };
+    walk.send("PUT", "/v1/projects/radiology", request).await;
     let limits = json!({ "limits": { "requests_per_second": 20, "burst": 40 } });
     walk.ask(operator, "PUT", "/v1/projects/radiology/limits", limits)
         .await;

@@ -198,6 +198,8 @@ impl World {
                 (POOL.parse().unwrap(), Pool::Pull),
                 (FARGATE.parse().unwrap(), Pool::Hosted(fargate)),
             ]),
+            version: 1,
+            revision: 0,
             cascade: Bindings::default(),
             created_at: self.ledger.now(),
         };
@@ -487,6 +489,16 @@ impl World {
         let secrets = |task: &Task| world.ecs.definitions[&task.definition].secrets.clone();
         tasks
             .map(|task| (task.started_by.clone(), secrets(task)))
+            .collect()
+    }
+
+    /// The images of the tasks so far, by claim.
+    pub fn images(&self) -> BTreeMap<String, String> {
+        let world = self.stage.lock();
+        let tasks = world.ecs.tasks.values();
+        let image = |task: &Task| world.ecs.definitions[&task.definition].image.clone();
+        tasks
+            .map(|task| (task.started_by.clone(), image(task)))
             .collect()
     }
 

@@ -41,6 +41,10 @@ impl Clock for Released {
     }
 }
 
+fn silent() -> HostError {
+    HostError::Unavailable("no answer".to_owned())
+}
+
 #[derive(Clone, Default)]
 struct FakeEcs {
     tasks: Arc<Mutex<BTreeMap<String, TaskState>>>,
@@ -59,23 +63,23 @@ impl SandboxHost for FakeEcs {
         String::new()
     }
     async fn prepare(&self, _: &ProjectScope, _: &Template) -> Result<String, HostError> {
-        Err(HostError::Throttled)
+        Err(silent())
     }
     async fn launch(&self, _: &ClaimTag, _: &str) -> Result<Launched, HostError> {
-        Err(HostError::Throttled)
+        Err(silent())
     }
     async fn stop(&self, _: &Handle, _: &str) -> Result<(), HostError> {
-        Err(HostError::Throttled)
+        Err(silent())
     }
     async fn look(&self, task: &Handle) -> Result<Option<Sandbox>, HostError> {
         if self.down.load(Ordering::SeqCst) {
-            return Err(HostError::Throttled);
+            return Err(silent());
         }
         let tasks = self.tasks.lock().unwrap();
         Ok(tasks.get(task.as_str()).cloned().map(Sandbox::from))
     }
     async fn find(&self, _: &ClaimTag) -> Result<Option<Handle>, HostError> {
-        Err(HostError::Throttled)
+        Err(silent())
     }
 }
 
@@ -106,6 +110,8 @@ impl World {
         let project = Project {
             project: scope.project().clone(),
             pools: BTreeMap::new(),
+            version: 1,
+            revision: 0,
             cascade: Bindings::default(),
             created_at: ledger.now(),
         };

@@ -394,13 +394,14 @@ async fn a_secret_that_cannot_be_resolved_is_a_failure_by_name() {
         panic!("resolved")
     };
     let detail = "unknown_secret: `crm/api-key` is not in the store".to_owned();
-    assert_eq!(failure, Failure::SecretUnavailable { detail });
+    let cause = None;
+    assert_eq!(failure, Failure::SecretUnavailable { cause, detail });
     std::fs::remove_file(place.path().join("store")).unwrap();
     let Err(failure) = sandboxed.prepare(&claim("identity", "x", &secret())).await else {
         panic!("resolved")
     };
     assert!(
-        matches!(&failure, Failure::SecretUnavailable { detail } if detail.contains("`builtin.store`")),
+        matches!(&failure, Failure::SecretUnavailable { detail, .. } if detail.contains("`builtin.store`")),
         "{failure:?}"
     );
 }
@@ -421,7 +422,8 @@ async fn a_sandbox_that_dies_before_its_answer_cannot_start() {
         panic!("prepared")
     };
     let detail = "the sandbox ended before its command: Code(9)".to_owned();
-    assert_eq!(failure, Failure::CannotStart { detail });
+    let cause = None;
+    assert_eq!(failure, Failure::CannotStart { cause, detail });
 }
 
 #[tokio::test]

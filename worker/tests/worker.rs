@@ -662,6 +662,7 @@ async fn a_step_that_runs_too_long_is_stopped_gently_and_reported() {
 async fn a_step_that_cannot_start_is_reported_without_a_start() {
     let stage = Stage::new(vec![Ok(claim(30, 45))]);
     let failure = Failure::SecretUnavailable {
+        cause: None,
         detail: "unknown_secret: `builtin://x`".to_owned(),
     };
     *stage.sandboxes.0.fails.lock().unwrap() = Some(failure.clone());

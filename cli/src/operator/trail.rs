@@ -255,7 +255,7 @@ pub(super) async fn show(
     })
 }
 
-async fn all(client: &Client, query: &AuditQuery) -> Result<Vec<AuditEntry>, Failure> {
+pub(super) async fn all(client: &Client, query: &AuditQuery) -> Result<Vec<AuditEntry>, Failure> {
     let list = async |page: &PageQuery| {
         client
             .list_audit_entries(&AuditQuery {

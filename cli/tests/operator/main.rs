@@ -531,3 +531,91 @@ fn what_is_no_row_is_told_plainly() {
     let both = texts(&sealfleet(&["run", "show", "--raw", "-", RUN], ""));
     assert_eq!(both.0, Some(2), "{}", both.2);
 }
+
+fn project_view(version: u32, image: &str, cpu: u32) -> Value {
+    json!({
+        "project": "healthcare", "version": version, "created_at": "2026-01-31T08:00:00.000Z",
+        "limits": { "requests_per_second": 50, "burst": 100, "own": false },
+        "pools": {
+            "workers": { "kind": "pull" },
+            "fargate": {
+                "kind": "fargate", "worker_id": "wrk_0198c0de-0000-7000-8000-00000000000a", "image": image, "cpu": cpu,
+                "memory_mib": 1024, "max_concurrent": 9, "labels": { "region": "eu" }, "models": [],
+            },
+        },
+    })
+}
+
+/// The body of a request.
+fn sent(request: &str) -> Value {
+    serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+#[test]
+fn an_update_changes_what_is_named_and_goes_back_to_a_former_version() {
+    let (old, new) = (project_view(1, "old", 256), project_view(2, "new", 512));
+    let settings = |image: &str, cpu: u32| {
+        json!({
+            "workers": { "kind": "pull" },
+            "fargate": {
+                "kind": "fargate", "image": image, "cpu": cpu, "memory_mib": 1024, "max_concurrent": 9,
+                "labels": { "region": "eu" },
+            },
+        })
+    };
+    let event = json!({ "type": "project.updated", "project": "healthcare", "version": 2,
+        "pools": settings("new", 512), "replaced": settings("old", 256) });
+    let entry = json!({ "event_id": "evt_0198c0de-0000-7000-8000-000000000001", "at": "2026-01-31T08:00:00.000Z",
+        "project": "~system", "actor": "token:x", "events": [event] });
+    let trail = json!({ "items": [entry] });
+    let answers = [&old, &new, &new, &trail, &old, &new, &trail];
+    let (url, seen) = api(answers.map(|answer| (200, answer.clone())).into());
+    let place = tempfile::tempdir().unwrap();
+    let file = token_file(place.path());
+    let run = |arguments: &[&str]| {
+        let connection = ["--api-url", &url, "--token-file", file.to_str().unwrap()];
+        texts(&sealfleet(&[arguments, &connection].concat(), ""))
+    };
+
+    let update = [
+        "project",
+        "update",
+        "healthcare",
+        "--image",
+        "new",
+        "--cpu",
+        "512",
+    ];
+    let (code, out, err) = run(&update);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    seen.recv().unwrap();
+    let put = seen.recv().unwrap();
+    assert!(
+        put.starts_with("PUT /v1/projects/healthcare ") && put.contains("if-match: \"1\""),
+        "{put}"
+    );
+    let mut expected = project_view(2, "new", 512)["pools"].clone();
+    expected["fargate"]
+        .as_object_mut()
+        .unwrap()
+        .remove("worker_id");
+    assert_eq!(sent(&put)["pools"], expected, "what is not named stays");
+
+    let (code, out, err) = run(&["project", "update", "healthcare", "--to-version", "1"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    seen.recv().unwrap();
+    assert!(seen.recv().unwrap().contains("type=project.updated"));
+    let put = seen.recv().unwrap();
+    assert!(put.contains("if-match: \"2\""), "{put}");
+    expected["fargate"]["image"] = json!("old");
+    expected["fargate"]["cpu"] = json!(256);
+    assert_eq!(sent(&put)["pools"], expected);
+
+    let (code, out, _) = run(&["project", "show", "healthcare", "--versions"]);
+    assert_eq!(code, Some(0));
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(
+        lines.len() == 5 && lines[1].ends_with("old") && lines[3].ends_with("new"),
+        "{out}"
+    );
+}

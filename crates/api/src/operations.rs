@@ -33,7 +33,7 @@ use crate::types::{
     QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
     RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView,
     SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView,
-    WorkerRegistered, WorkerView,
+    UpdateProject, WorkerRegistered, WorkerView,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -446,7 +446,18 @@ operations! {
         may(Action::ReadProject),
     )
         .does("Returns a project with its pools.")
-        .gives::<ProjectView>(200, "The project.");
+        .gives_versioned::<ProjectView>(200, "The project.");
+    UPDATE_PROJECT (ProjectId,) = Operation::new(
+        "update_project",
+        ("PUT", "/v1/projects/{project}"),
+        "fleet",
+        may(Action::UpdateProject),
+    )
+        .does("Replaces the pools of a project. Steps that start from now on get the change.")
+        .with_headers(&[Header::IfMatch])
+        .takes::<UpdateProject>()
+        .gives_versioned::<ProjectView>(200, "The project with its new version.")
+        .refuses(&[Code::VersionConflict, Code::PreconditionRequired]);
     SET_LIMITS (ProjectId,) = Operation::new(
         "set_limits",
         ("PUT", "/v1/projects/{project}/limits"),

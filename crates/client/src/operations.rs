@@ -9,7 +9,7 @@ use sealfleet_api::types::{
     QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
     RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView,
     SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView,
-    WorkerRegistered, WorkerView,
+    UpdateProject, WorkerRegistered, WorkerView,
 };
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;
@@ -112,6 +112,17 @@ impl Client {
     pub async fn get_project(&self, project: &ProjectId) -> Result<ProjectView, Error> {
         self.call(Call::new(&ops::GET_PROJECT, (project.clone(),)))
             .await
+    }
+
+    /// `PUT /v1/projects/{project}`, by an operator: replaces the pools of version `expected`.
+    pub async fn update_project(
+        &self,
+        project: &ProjectId,
+        request: &UpdateProject,
+        expected: u32,
+    ) -> Result<ProjectView, Error> {
+        let call = Call::new(&ops::UPDATE_PROJECT, (project.clone(),)).if_match(Some(expected));
+        self.call(call.body(request)?).await
     }
 
     /// `PUT /v1/projects/{project}/limits`, by an operator. Without `limits` the default applies.

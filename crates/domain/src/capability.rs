@@ -73,7 +73,8 @@ pub enum Egress {
     Host,
 }
 
-/// CPU units (1,024 are one virtual CPU) and the memory that they can have.
+/// CPU units (1,024 are one virtual CPU) and the memory that they can have: from the least to the
+/// most, in equal steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     /// CPU units.
@@ -82,6 +83,8 @@ pub struct Size {
     pub least_mib: u32,
     /// The most memory in MiB.
     pub most_mib: u32,
+    /// MiB from one choice to the next.
+    pub step_mib: u32,
 }
 
 /// How a step is executed. `full` and `full_jit` (a CLI agent, with just-in-time credentials) are
@@ -141,7 +144,8 @@ pub static PULL: Host = Host {
     sizes: &[],
 };
 
-/// ECS Fargate. Sizes: ECS Developer Guide, "Task CPU and memory".
+/// ECS Fargate. Sizes: ECS Developer Guide, "Troubleshoot Amazon ECS task definition invalid CPU or
+/// memory errors".
 pub static FARGATE: Host = Host {
     kind: "fargate",
     name: "Fargate",
@@ -150,11 +154,14 @@ pub static FARGATE: Host = Host {
     schemes: &[&AWS_SM],
     egress: &[Egress::Host],
     sizes: &[
-        Size::new(256, 512, 2048),
-        Size::new(512, 1024, 4096),
-        Size::new(1024, 2048, 8192),
-        Size::new(2048, 4096, 16384),
-        Size::new(4096, 8192, 30720),
+        Size::new(256, 512, 512, 512),
+        Size::new(256, 1024, 2048, 1024),
+        Size::new(512, 1024, 4096, 1024),
+        Size::new(1024, 2048, 8192, 1024),
+        Size::new(2048, 4096, 16_384, 1024),
+        Size::new(4096, 8192, 30_720, 1024),
+        Size::new(8192, 16_384, 61_440, 4096),
+        Size::new(16_384, 32_768, 122_880, 8192),
     ],
 };
 
@@ -203,7 +210,9 @@ impl Host {
     /// The CPU units that a sandbox can have.
     #[must_use]
     pub fn cpus(&self) -> Vec<u32> {
-        self.sizes.iter().map(|size| size.cpu).collect()
+        let mut cpus: Vec<u32> = self.sizes.iter().map(|size| size.cpu).collect();
+        cpus.dedup();
+        cpus
     }
 
     /// The least and the most memory that a sandbox can have with any CPU, in MiB.
@@ -241,35 +250,48 @@ impl Host {
     /// # Errors
     /// That it cannot, and the sizes that there are.
     pub fn check_size(&self, cpu: u32, memory_mib: u32) -> Result<(), String> {
-        let fits =
-            |size: &Size| size.cpu == cpu && (size.least_mib..=size.most_mib).contains(&memory_mib);
-        if self.sizes.iter().any(fits) {
+        if self.sizes.iter().any(|size| size.fits(cpu, memory_mib)) {
             return Ok(());
         }
-        let mut offers = String::new();
-        for size in self.sizes {
-            let Size {
-                cpu,
-                least_mib,
-                most_mib,
-            } = size;
-            offers.push_str(&if offers.is_empty() {
-                format!("{cpu} CPU units with {least_mib} to {most_mib} MiB")
-            } else {
-                format!(", {cpu} with {least_mib} to {most_mib}")
-            });
-        }
-        Err(format!("{} offers {offers}", self.name))
+        let offers: Vec<String> = self.sizes.iter().map(Size::to_string).collect();
+        let (name, offers) = (self.name, offers.join("; "));
+        Err(format!(
+            "{name} has no size of {cpu} CPU units and {memory_mib} MiB. It offers these CPU units and MiB: {offers}"
+        ))
     }
 }
 
 impl Size {
-    const fn new(cpu: u32, least_mib: u32, most_mib: u32) -> Self {
+    const fn new(cpu: u32, least_mib: u32, most_mib: u32, step_mib: u32) -> Self {
         Self {
             cpu,
             least_mib,
             most_mib,
+            step_mib,
         }
+    }
+
+    fn fits(&self, cpu: u32, memory_mib: u32) -> bool {
+        self.cpu == cpu
+            && (self.least_mib..=self.most_mib).contains(&memory_mib)
+            && (memory_mib - self.least_mib).is_multiple_of(self.step_mib)
+    }
+}
+
+/// As messages and documents write it.
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            cpu,
+            least_mib,
+            most_mib,
+            step_mib,
+        } = self;
+        write!(f, "{cpu} with {least_mib}")?;
+        if least_mib < most_mib {
+            write!(f, " to {most_mib} in steps of {step_mib}")?;
+        }
+        Ok(())
     }
 }
 
@@ -287,10 +309,13 @@ mod tests {
             )
         );
         assert_eq!(
-            FARGATE.check_size(256, 4096),
+            FARGATE.check_size(256, 700),
             Err(
-                "Fargate offers 256 CPU units with 512 to 2048 MiB, 512 with 1024 to 4096, 1024 with 2048 to 8192, \
-                 2048 with 4096 to 16384, 4096 with 8192 to 30720"
+                "Fargate has no size of 256 CPU units and 700 MiB. It offers these CPU units and MiB: 256 with 512; \
+                 256 with 1024 to 2048 in steps of 1024; 512 with 1024 to 4096 in steps of 1024; \
+                 1024 with 2048 to 8192 in steps of 1024; 2048 with 4096 to 16384 in steps of 1024; \
+                 4096 with 8192 to 30720 in steps of 1024; 8192 with 16384 to 61440 in steps of 4096; \
+                 16384 with 32768 to 122880 in steps of 8192"
                     .to_owned()
             )
         );
@@ -303,7 +328,31 @@ mod tests {
             assert_eq!(FARGATE.check_mode(mode).is_ok(), mode != Mode::Bare);
             assert!(Host::of_kind("toy").check_mode(mode).is_err());
         }
-        assert_eq!(FARGATE.check_size(1024, 8192), Ok(()));
+    }
+
+    #[test]
+    fn fargate_has_the_sizes_that_aws_documents() {
+        let gib = |sizes: &[u32]| sizes.iter().map(|gib| gib * 1024).collect::<Vec<_>>();
+        let every = |from: u32, to: u32, step: usize| {
+            let sizes = (from..=to).step_by(step).map(|gib| gib * 1024);
+            sizes.collect::<Vec<_>>()
+        };
+        let documented = [
+            (256, [vec![512], gib(&[1, 2])].concat()),
+            (512, gib(&[1, 2, 3, 4])),
+            (1024, gib(&[2, 3, 4, 5, 6, 7, 8])),
+            (2048, every(4, 16, 1)),
+            (4096, every(8, 30, 1)),
+            (8192, every(16, 60, 4)),
+            (16_384, every(32, 120, 8)),
+        ];
+        assert_eq!(FARGATE.cpus(), documented.clone().map(|(cpu, _)| cpu));
+        assert_eq!(FARGATE.memory_mib(), (512, 122_880));
+        for (cpu, memory) in documented {
+            let offered = (1..=122_881).filter(|&mib| FARGATE.check_size(cpu, mib).is_ok());
+            assert_eq!(offered.collect::<Vec<_>>(), memory, "{cpu}");
+        }
         assert!(FARGATE.check_size(1000, 2048).is_err());
+        assert!(FARGATE.check_size(32_768, 122_880).is_err());
     }
 }

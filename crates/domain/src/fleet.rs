@@ -18,10 +18,100 @@ use crate::step::{Mode, StepSpec};
 pub struct Project {
     pub project: ProjectId,
     pub pools: BTreeMap<PoolName, Pool>,
+    /// Counts the contents that its pools have had, from 1.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub version: u32,
+    /// Counts its changes, of its pools and of its cascade.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub revision: u32,
     /// The profiles below each run's own.
     #[serde(default, skip_serializing_if = "Bindings::is_empty")]
     pub cascade: Bindings,
     pub created_at: Timestamp,
+}
+
+const fn first() -> u32 {
+    1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks with a reference"
+)]
+const fn is_first(version: &u32) -> bool {
+    *version == 1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks with a reference"
+)]
+const fn is_none(revision: &u32) -> bool {
+    *revision == 0
+}
+
+/// What an operator chose for a pool, as the trail keeps it. A pool of workers has only its kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct PoolSettings {
+    /// As a project shows it.
+    pub kind: String,
+    /// The image of its tasks by digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// CPU units of a task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u32>,
+    /// Memory of a task in MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u32>,
+    /// How many tasks may run at the same time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_concurrent: Option<u32>,
+    /// Labels that its tasks offer.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// Models that its tasks can reach.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<String>,
+}
+
+impl Project {
+    /// What was chosen for each pool. `workers` has those that represent hosted pools.
+    #[must_use]
+    pub fn settings(&self, workers: &[Worker]) -> BTreeMap<PoolName, PoolSettings> {
+        let of = |pool: &Pool| {
+            let own = |worker: &&Worker| match pool {
+                Pool::Pull => false,
+                Pool::Hosted(hosted) => hosted.worker_id == worker.worker_id,
+            };
+            PoolSettings::of(pool, workers.iter().find(own))
+        };
+        let named = self
+            .pools
+            .iter()
+            .map(|(name, pool)| (name.clone(), of(pool)));
+        named.collect()
+    }
+}
+
+impl PoolSettings {
+    fn of(pool: &Pool, worker: Option<&Worker>) -> Self {
+        let hosted = match pool {
+            Pool::Pull => None,
+            Pool::Hosted(hosted) => Some(hosted),
+        };
+        let worker = worker.filter(|_| hosted.is_some());
+        Self {
+            kind: pool.host().kind.to_owned(),
+            image: hosted.map(|hosted| hosted.image.clone()),
+            cpu: hosted.map(|hosted| hosted.cpu),
+            memory_mib: hosted.map(|hosted| hosted.memory_mib),
+            max_concurrent: worker.map(|worker| worker.max_concurrent),
+            labels: worker.map_or_else(Labels::default, |worker| worker.labels.clone()),
+            models: worker.map_or_else(Vec::new, |worker| worker.models.clone()),
+        }
+    }
 }
 
 /// A named queue of a project, and who takes work from it.

@@ -115,6 +115,9 @@ pub struct Hold {
     pub executor: Executor,
     /// When it was claimed.
     pub since: Timestamp,
+    /// Since when it had waited for this claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_since: Option<Timestamp>,
     /// When somebody must look at it again. A worker's heartbeats move the lease's row, not this.
     pub due: Timestamp,
     /// Its sandbox's handle, once there is one.
@@ -217,11 +220,17 @@ pub enum Failure {
     OutOfMemory,
     /// Its sandbox could not be started.
     CannotStart {
+        /// What has to be mended, where the host says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<StartCause>,
         /// What stood in the way; names only.
         detail: String,
     },
     /// A secret could not be resolved.
     SecretUnavailable {
+        /// What has to be mended, where the host says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<StartCause>,
         /// Which one and why; names only.
         detail: String,
     },
@@ -240,6 +249,25 @@ pub enum Failure {
         /// The keys that changed.
         detail: String,
     },
+}
+
+/// What keeps a host from starting a sandbox until somebody mends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum StartCause {
+    /// The registry does not have the image.
+    ImageMissing,
+    /// The image is for another platform, or its program cannot be run.
+    ImageUnusable,
+    /// The registry does not let the project have the image.
+    RegistryDenied,
+    /// The project may not read the secret, or may not use the key that it is encrypted with.
+    SecretDenied,
+    /// The secret, its version or its key in the JSON does not exist.
+    SecretMissing,
+    /// The host refuses what it is asked for, or a part of the deployment is not there.
+    Configuration,
 }
 
 impl Failure {
@@ -290,6 +318,33 @@ pub enum RequeueReason {
     SandboxLost,
     /// The host had no capacity for it.
     NoCapacity,
+    /// The host was called too fast.
+    Throttled,
+    /// Its sandbox got no network in time, or could not reach what its start needs.
+    NetworkTimeout,
+    /// Its image was not there in time.
+    ImageTimeout,
+    /// A role that its start needs cannot be used yet.
+    RoleNotReady,
+    /// The host failed to start it, and may not fail again.
+    HostFailed,
+}
+
+impl RequeueReason {
+    /// Whether the step was tried. If not, only its time to live bounds how often it goes back.
+    #[must_use]
+    pub const fn is_attempt(self) -> bool {
+        !matches!(self, Self::NoCapacity | Self::Throttled)
+    }
+
+    /// Whether trying again at once would meet the same trouble.
+    #[must_use]
+    pub const fn passes_with_time(self) -> bool {
+        !matches!(
+            self,
+            Self::LeaseExpired | Self::WorkerRevoked | Self::SandboxLost
+        )
+    }
 }
 
 /// The end that a holder reports.

@@ -61,9 +61,8 @@ at enqueue, with the reason; a reference that breaks a rule of its scheme is ref
             if host.sizes.is_empty() {
                 "set where the worker runs".to_owned()
             } else {
-                listed(host.sizes, |size| {
-                    format!("{} with {} to {}", size.cpu, size.least_mib, size.most_mib)
-                })
+                let sizes: Vec<String> = host.sizes.iter().map(ToString::to_string).collect();
+                sizes.join("; ")
             },
         );
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use sealfleet_domain::identity::SecretRef;
-use sealfleet_domain::run::{Failure, Handle, Outcome};
+use sealfleet_domain::run::{Failure, Handle, Outcome, RequeueReason, StartCause};
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{ProjectScope, Timestamp};
 
@@ -31,16 +31,20 @@ pub struct Template {
 pub enum Launched {
     /// A sandbox, new or the same as before.
     Sandbox(Handle),
-    /// The host has no room now, as it says; try later.
-    NoCapacity(String),
+    /// What was prepared is gone: prepare it anew.
+    Unprepared,
 }
 
 /// Why a host did not do it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Calls come too fast.
-    #[error("the host throttles")]
-    Throttled,
+    /// Nothing was done, for a reason that passes: try again later.
+    #[error("not now: {detail}")]
+    NotNow {
+        reason: RequeueReason,
+        /// In the host's words.
+        detail: String,
+    },
     /// It will never work as asked.
     #[error("the host refuses: {0}")]
     Refused(String),
@@ -71,36 +75,52 @@ pub enum End {
     TimedOut,
     /// It used more memory than it may.
     OutOfMemory,
-    /// It could not be started, for this reason; names only.
-    CannotStart(String),
-    /// A secret could not be fetched, for this reason; names only.
-    SecretUnavailable(String),
+    /// It could not be started; names only.
+    CannotStart {
+        cause: Option<StartCause>,
+        detail: String,
+    },
+    /// A secret could not be fetched; names only.
+    SecretUnavailable {
+        cause: Option<StartCause>,
+        detail: String,
+    },
+    /// It could not be started, for a reason that passes.
+    NotStarted {
+        reason: RequeueReason,
+        /// In the host's words.
+        detail: String,
+    },
     /// The machine under it was lost: try again.
     Lost,
 }
 
 impl End {
-    /// What it means for a step that may run `timeout_seconds`. `None`: the step is to be tried
-    /// again.
-    #[must_use]
-    pub fn outcome(&self, timeout_seconds: u32) -> Option<Outcome> {
+    /// What it means for a step that may run `timeout_seconds`.
+    ///
+    /// # Errors
+    /// Why the step is to be tried again.
+    pub fn outcome(&self, timeout_seconds: u32) -> Result<Outcome, RequeueReason> {
         let failure = match self {
-            Self::Exit(0) => return Some(Outcome::Succeeded),
-            Self::Lost => return None,
+            Self::Exit(0) => return Ok(Outcome::Succeeded),
+            Self::Lost => return Err(RequeueReason::SandboxLost),
+            Self::NotStarted { reason, .. } => return Err(*reason),
             Self::Exit(code) => Failure::Exit { code: *code },
             Self::Signal(signal) => Failure::Signal { signal: *signal },
             Self::TimedOut => Failure::TimedOut {
                 after_seconds: timeout_seconds,
             },
             Self::OutOfMemory => Failure::OutOfMemory,
-            Self::CannotStart(detail) => Failure::CannotStart {
+            Self::CannotStart { cause, detail } => Failure::CannotStart {
+                cause: *cause,
                 detail: Failure::detail(detail),
             },
-            Self::SecretUnavailable(detail) => Failure::SecretUnavailable {
+            Self::SecretUnavailable { cause, detail } => Failure::SecretUnavailable {
+                cause: *cause,
                 detail: Failure::detail(detail),
             },
         };
-        Some(Outcome::Failed { failure })
+        Ok(Outcome::Failed { failure })
     }
 }
 
@@ -306,13 +326,18 @@ mod tests {
 
     #[test]
     fn each_end_has_its_own_meaning() {
-        let failed = |failure| Some(Outcome::Failed { failure });
-        assert_eq!(End::Exit(0).outcome(60), Some(Outcome::Succeeded));
+        let failed = |failure| Ok(Outcome::Failed { failure });
+        assert_eq!(End::Exit(0).outcome(60), Ok(Outcome::Succeeded));
         assert_eq!(End::Exit(3).outcome(60), failed(Failure::Exit { code: 3 }));
         assert_eq!(
             End::TimedOut.outcome(60),
             failed(Failure::TimedOut { after_seconds: 60 })
         );
-        assert_eq!(End::Lost.outcome(60), None);
+        assert_eq!(End::Lost.outcome(60), Err(RequeueReason::SandboxLost));
+        let busy = End::NotStarted {
+            reason: RequeueReason::NoCapacity,
+            detail: "full".to_owned(),
+        };
+        assert_eq!(busy.outcome(60), Err(RequeueReason::NoCapacity));
     }
 }

@@ -1,20 +1,22 @@
 //! Projects and their pools.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::cascade::{Bindings, Level};
-use sealfleet_domain::fleet::{Project, Worker};
-use sealfleet_domain::{ProfileRef, ProjectId, ProjectScope};
+use sealfleet_domain::fleet::{PoolSettings, Project, Worker, WorkerStatus};
+use sealfleet_domain::{PoolName, ProfileRef, ProjectId, ProjectScope};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
-use crate::rows::{from_item, to_item, unwritten};
+use crate::rows::{attribute, from_item, n, to_item, unwritten};
 use crate::runs::Page;
-use crate::store::{Condition, Table, Write, WriteError};
+use crate::store::{Condition, Table, Test, Write, WriteError};
+
+/// How often a change is tried that others get ahead of.
+const ATTEMPTS: usize = 5;
 
 #[derive(Serialize, Deserialize)]
 struct Listed {
@@ -120,30 +122,84 @@ impl Ledger {
             .map(|profile| (Level::Project, profile))
             .collect();
         self.layers(scope, &levels).await?;
-        let mut project = self.project(scope).await?;
-        let created_at = AttributeValue::S(project.created_at.to_string());
-        project.cascade = bindings.clone();
-        let event = Event::CascadeBound {
-            bindings: bindings.clone(),
-        };
-        let writes = vec![
-            Write::Put {
+        // The last write wins, and leaves alone what others change.
+        for _ in 0..ATTEMPTS {
+            let mut project = self.project(scope).await?;
+            project.cascade = bindings.clone();
+            let event = Event::CascadeBound {
+                bindings: bindings.clone(),
+            };
+            let writes = vec![
+                changed(scope, &mut project)?,
+                self.audit_write(
+                    scope.project().as_str(),
+                    actor,
+                    None,
+                    vec![event],
+                    self.now(),
+                )
+                .map_err(unwritten)?,
+            ];
+            match self.store.write(writes).await {
+                Err(WriteError::Condition(_)) => {}
+                other => return other.map(|()| project).map_err(unwritten),
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// Replaces the pools of a project that has the version `replaces`. `workers` represent its
+    /// Fargate pools, with the status of those that are stored already, if they are.
+    ///
+    /// # Errors
+    /// [`Error::VersionConflict`], [`Error::Contended`], or the tables do not answer.
+    pub async fn update_project(
+        &self,
+        scope: &ProjectScope,
+        mut project: Project,
+        workers: &[(Worker, Option<WorkerStatus>)],
+        replaced: BTreeMap<PoolName, PoolSettings>,
+        actor: &str,
+    ) -> Result<Project, Error> {
+        project.version = project.version.saturating_add(1);
+        let mut writes = vec![changed(scope, &mut project)?];
+        for (worker, stored) in workers {
+            let only_if = match stored {
+                None => Condition::Absent,
+                Some(status) => Condition::Is(vec![("status", attribute(status)?)]),
+            };
+            writes.push(Write::Put {
                 table: Table::Ledger,
-                item: to_item(&project, keys::project(scope)).map_err(unwritten)?,
-                // Pools never change, so the last write wins.
-                only_if: Condition::Is(vec![("created_at", created_at)]),
+                item: to_item(worker, keys::worker(scope.project(), worker.worker_id))
+                    .map_err(unwritten)?,
+                only_if,
+            });
+        }
+        let own: Vec<Worker> = workers.iter().map(|(worker, _)| worker.clone()).collect();
+        let event = Event::ProjectUpdated {
+            project: project.project.clone(),
+            version: project.version,
+            pools: project.settings(&own),
+            replaced,
+        };
+        let now = self.now();
+        let trail = scope.project().as_str();
+        writes.push(
+            self.audit_write(trail, actor, None, vec![event.clone()], now)
+                .map_err(unwritten)?,
+        );
+        writes.push(
+            self.operators_audit_write(actor, vec![event], now)
+                .map_err(unwritten)?,
+        );
+        match self.store.write(writes).await {
+            Err(WriteError::Condition(_)) => match self.project(scope).await?.version {
+                // Its cascade or a worker was changed meanwhile.
+                now if now < project.version => Err(Error::Contended),
+                now => Err(Error::VersionConflict(now)),
             },
-            self.audit_write(
-                scope.project().as_str(),
-                actor,
-                None,
-                vec![event],
-                self.now(),
-            )
-            .map_err(unwritten)?,
-        ];
-        self.store.write(writes).await.map_err(unwritten)?;
-        Ok(project)
+            other => other.map(|()| project).map_err(unwritten),
+        }
     }
 
     /// A page of the ids of all projects, for operators.
@@ -161,4 +217,25 @@ impl Ledger {
             more_after: page.more_after,
         })
     }
+}
+
+/// Puts a changed project in the place of the one that was read.
+fn changed(scope: &ProjectScope, project: &mut Project) -> Result<Write, Error> {
+    // A project that was never changed has no revision.
+    let as_read = match project.revision {
+        0 => Test::Missing,
+        revision => Test::Is(n(revision)),
+    };
+    project.revision = project.revision.saturating_add(1);
+    Ok(Write::Put {
+        table: Table::Ledger,
+        item: to_item(project, keys::project(scope)).map_err(unwritten)?,
+        only_if: Condition::All(vec![
+            (
+                "created_at".to_owned(),
+                Test::Is(attribute(&project.created_at)?),
+            ),
+            ("revision".to_owned(), as_read),
+        ]),
+    })
 }

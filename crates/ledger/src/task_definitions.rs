@@ -26,7 +26,8 @@ impl Ledger {
         Ok(item.and_then(|item| text(&item, "arn").map(str::to_owned)))
     }
 
-    /// Remembers the ARN of a registered task definition.
+    /// Remembers the ARN of a registered task definition, in the place of `gone` where that was
+    /// remembered and is no longer there.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -35,10 +36,14 @@ impl Ledger {
         scope: &ProjectScope,
         hash: &str,
         arn: &str,
+        gone: Option<&str>,
     ) -> Result<(), Error> {
         let key = keys::task_definition(scope, hash);
         let item = row(key, [("arn", AttributeValue::S(arn.to_owned()))]);
+        let only_if = gone.map_or(Condition::Absent, |gone| {
+            Condition::AbsentOr("arn", AttributeValue::S(gone.to_owned()))
+        });
         // Somebody may have registered an equal one at the same time. Either will do.
-        self.put_if(item, Condition::Absent).await.map(drop)
+        self.put_if(item, only_if).await.map(drop)
     }
 }

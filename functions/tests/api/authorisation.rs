@@ -48,6 +48,7 @@ fn rows() -> Vec<Row> {
         ("create_project",         Tokens([201,     403,  403,   403,   403])),
         ("list_projects",          Tokens([200,     403,  403,   403,   403])),
         ("get_project",            Tokens([200,     200,  200,   200,   404])),
+        ("update_project",         Tokens([200,     403,  403,   403,   404])),
         ("set_limits",             Tokens([200,     403,  403,   403,   404])),
         ("create_token",           Tokens([201,     201,  403,   403,   201])),
         ("list_tokens",            Tokens([200,     200,  403,   403,   200])),
@@ -242,6 +243,16 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
             with(json!({ "project": fresh(world), "pools": { POOL: { "kind": "pull" } } }))
         }
         "get_project" => one("project", OWN.to_owned()),
+        "update_project" => {
+            let project = world.ledger.project(&scope(OWN)).await.unwrap();
+            let image = format!("i@sha256:{}", "0".repeat(64));
+            let pools = json!({ POOL: { "kind": "pull" }, "fargate": { "kind": "fargate", "image": image } });
+            Asked {
+                if_match: Some(project.version),
+                body: json!({ "pools": pools }),
+                ..one("project", OWN.to_owned())
+            }
+        }
         "set_limits" => Asked {
             body: json!({ "limits": { "requests_per_second": 1000, "burst": 1000 } }),
             ..one("project", OWN.to_owned())

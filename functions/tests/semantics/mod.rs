@@ -9,6 +9,7 @@ mod golden;
 mod heartbeats;
 mod hints;
 mod profiles;
+mod projects;
 mod revocations;
 mod trail;
 

@@ -113,6 +113,12 @@ impl Agent {
 
     async fn prepare(&self, assignment: &Assignment) -> Result<Prepared, StartFailure> {
         let (id, container) = (&assignment.task_id, &assignment.container);
+        if let Some(words) = assignment.fails {
+            return Err(StartFailure {
+                task_reason: words.to_owned(),
+                container_reason: None,
+            });
+        }
         let execution_role = match &container.execution_role {
             Some(arn) if container.logs.is_some() || !container.secrets.is_empty() => {
                 Some(Arc::new(self.open_role(arn, id).await?))
@@ -157,6 +163,8 @@ impl Agent {
                 command: container.command.clone(),
                 environment: self.environment(assignment, secrets, credentials_path.as_deref()),
                 memory_mib: container.memory_mib,
+                writable: container.writable.clone(),
+                directory: container.directory.clone(),
             },
             logs: stream,
             credentials_path,

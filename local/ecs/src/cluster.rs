@@ -73,6 +73,8 @@ impl StopCause {
 /// What the agent must run.
 pub struct Assignment {
     pub task_id: String,
+    /// Why it fails to start, on demand.
+    pub fails: Option<&'static str>,
     pub container: Container,
     /// The definition's environment, with the request's overrides applied.
     pub environment: BTreeMap<String, String>,
@@ -266,6 +268,7 @@ impl Cluster {
             "CreateCluster" => self.create_cluster(&body),
             "DescribeClusters" => Ok(self.describe_clusters(&body)),
             "RegisterTaskDefinition" => self.register_task_definition(body),
+            "DeregisterTaskDefinition" => self.deregister_task_definition(&body),
             "DescribeTaskDefinition" => self.describe_task_definition(&body),
             "RunTask" => self.run_task(body),
             "StopTask" => self.stop_task(request(body)?),
@@ -354,11 +357,27 @@ impl Cluster {
         })?;
         state.keep(&Record::Definition(Box::new(definition.clone())))?;
         let answer = json!({ "taskDefinition": definition.describe(), "tags": definition.tags });
-        state
-            .families
-            .entry(definition.family.clone())
-            .or_default()
-            .push(definition);
+        state.store(definition);
+        Ok(answer)
+    }
+
+    /// The definition stays, and no task can be run with it any more.
+    fn deregister_task_definition(&self, body: &Value) -> Result<Value, ApiError> {
+        let wanted = body
+            .get("taskDefinition")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let mut state = self.lock();
+        let found = state.definition(wanted).cloned();
+        let Some(mut definition) = found.filter(|_| wanted.contains(':')) else {
+            return Err(ApiError::client(
+                "The specified task definition does not exist.",
+            ));
+        };
+        definition.inactive = true;
+        state.keep(&Record::Definition(Box::new(definition.clone())))?;
+        let answer = json!({ "taskDefinition": definition.describe() });
+        state.store(definition);
         Ok(answer)
     }
 
@@ -399,6 +418,9 @@ impl Cluster {
             .definition(&call.task_definition)
             .cloned()
             .ok_or_else(|| ApiError::client("TaskDefinition not found."))?;
+        if definition.inactive {
+            return Err(ApiError::invalid("TaskDefinition is inactive"));
+        }
         let container = definition.container()?;
         let environment = environment_of(&container, &call.overrides)?;
         let token_key = call
@@ -407,6 +429,11 @@ impl Cluster {
             .map(|token| (self.cluster_arn(&call.cluster), token.clone()));
         if let Some(known) = token_key.as_ref().and_then(|key| state.tokens.get(key)) {
             return state.repeated(known, &digest);
+        }
+        if faults::take(&mut state.faults.refusals)
+            && let Some(error) = faults::refusal(&state.faults.refusal_reason)
+        {
+            return Err(error);
         }
         if faults::take(&mut state.faults.failures) {
             let reason = state.faults.failure_reason.clone();
@@ -429,8 +456,12 @@ impl Cluster {
             self.live.send_modify(|count| *count += 1);
             started.push(task.describe(true));
             let stop = watch::Sender::new(None);
+            let fails = faults::take(&mut state.faults.start_failures);
             let assignment = Assignment {
                 task_id: task.id.clone(),
+                fails: fails
+                    .then(|| faults::start_failure(&state.faults.start_failure_reason))
+                    .flatten(),
                 container: container.clone(),
                 environment: environment.clone(),
                 stop: stop.subscribe(),
@@ -585,9 +616,9 @@ impl Cluster {
     }
 
     fn list_tasks(&self, call: &ListTasks) -> Result<Value, ApiError> {
-        if call.started_by.is_some() && call.family.is_some() {
+        if call.started_by.is_some() && (call.family.is_some() || call.desired_status.is_some()) {
             return Err(ApiError::invalid(
-                "startedBy must be the only filter: remove family.",
+                "When you specify startedBy as the filter, it must be the only filter that you use.",
             ));
         }
         let desired = call.desired_status.as_deref().unwrap_or("RUNNING");
@@ -727,11 +758,7 @@ impl State {
         for record in records {
             match record {
                 Record::Definition(definition) => {
-                    state
-                        .families
-                        .entry(definition.family.clone())
-                        .or_default()
-                        .push(*definition);
+                    state.store(*definition);
                 }
                 Record::Task(task) => {
                     let delivered = state
@@ -766,6 +793,18 @@ impl State {
         }
         state.rewrite_journal()?;
         Ok(state)
+    }
+
+    /// Keeps a definition, in the place of the same revision.
+    fn store(&mut self, definition: TaskDefinition) {
+        let family = self.families.entry(definition.family.clone()).or_default();
+        match family
+            .iter_mut()
+            .find(|known| known.revision == definition.revision)
+        {
+            Some(known) => *known = definition,
+            None => family.push(definition),
+        }
     }
 
     fn rewrite_journal(&mut self) -> io::Result<()> {
@@ -824,7 +863,10 @@ impl State {
     fn definition(&self, wanted: &str) -> Option<&TaskDefinition> {
         let name = short_name(wanted);
         match name.split_once(':') {
-            None => self.families.get(name)?.last(),
+            None => {
+                let revisions = self.families.get(name)?;
+                revisions.iter().rfind(|one| !one.inactive)
+            }
             Some((family, revision)) => {
                 let revision: u32 = revision.parse().ok()?;
                 self.families

@@ -1,11 +1,12 @@
 //! Task definitions: what `RegisterTaskDefinition` accepts, and what the agent reads.
 //!
 //! The document is stored as it was sent, for `DescribeTaskDefinition`, together with the parsed
-//! [`Container`]. Registration refuses what the stand-in cannot provide (several containers,
-//! volumes, environment files), so a definition never runs with less than it requests. Error
-//! messages follow the ECS API where it documents them.
+//! [`Container`]. Registration refuses what Fargate refuses and what the stand-in cannot provide
+//! (several containers, volumes on EFS, environment files), so a definition never runs with less
+//! than it requests. Error messages follow the ECS API where it documents them.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,12 @@ const MAX_STOP_TIMEOUT: u64 = 120;
 
 /// The entry point of the only image.
 pub const IMAGE_ENTRY_POINT: [&str; 2] = ["/sealfleet-init", "fargate"];
+/// The paths that the only image declares as `VOLUME`, owned by the user of every step. A volume at
+/// one of them takes over the path's owner and mode. At any other path it belongs to root.
+/// <https://docs.aws.amazon.com/AmazonECS/latest/developerguide/bind-mounts.html>
+pub const IMAGE_VOLUMES: [&str; 2] = ["/tmp", "/workspace"];
+/// Where a container starts that names no working directory: the image has none.
+const IMAGE_DIRECTORY: &str = "/";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TaskDefinition {
@@ -32,6 +39,9 @@ pub struct TaskDefinition {
     /// The request as it was sent: names, references and ids, never a secret's value.
     pub document: Map<String, Value>,
     pub tags: Value,
+    /// It was deregistered.
+    #[serde(default)]
+    pub inactive: bool,
 }
 
 /// The parts of a definition that the agent reads. A task has one container.
@@ -44,6 +54,9 @@ pub struct Container {
     pub environment: BTreeMap<String, String>,
     pub secrets: Vec<(String, SecretReference)>,
     pub logs: Option<LogTarget>,
+    /// The mounted volumes that the step can write to.
+    pub writable: Vec<PathBuf>,
+    pub directory: PathBuf,
     pub memory_mib: u64,
     pub stop_timeout: Duration,
     pub execution_role: Option<String>,
@@ -71,7 +84,36 @@ struct Request {
     cpu: Option<String>,
     memory: Option<String>,
     #[serde(default)]
-    volumes: Vec<Value>,
+    volumes: Vec<Volume>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Volume {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    host: VolumeHost,
+    /// Other kinds of volumes.
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VolumeHost {
+    source_path: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MountPoint {
+    #[serde(default)]
+    source_volume: String,
+    #[serde(default)]
+    container_path: String,
+    #[serde(default)]
+    read_only: bool,
 }
 
 #[derive(Deserialize)]
@@ -95,7 +137,10 @@ struct RequestContainer {
     #[serde(default)]
     privileged: bool,
     #[serde(default)]
-    mount_points: Vec<Value>,
+    mount_points: Vec<MountPoint>,
+    working_directory: Option<PathBuf>,
+    #[serde(default)]
+    linux_parameters: Map<String, Value>,
     #[serde(default)]
     environment_files: Vec<Value>,
     #[serde(default = "yes")]
@@ -150,6 +195,7 @@ impl TaskDefinition {
             registered_at: clock::now(),
             document,
             tags,
+            inactive: false,
         })
     }
 
@@ -175,7 +221,8 @@ impl TaskDefinition {
         let mut described = self.document.clone();
         described.insert("taskDefinitionArn".into(), json!(self.arn));
         described.insert("revision".into(), json!(self.revision));
-        described.insert("status".into(), json!("ACTIVE"));
+        let status = if self.inactive { "INACTIVE" } else { "ACTIVE" };
+        described.insert("status".into(), json!(status));
         described.insert(
             "registeredAt".into(),
             clock::epoch_seconds(self.registered_at),
@@ -203,9 +250,7 @@ fn parse(document: &Map<String, Value>) -> Result<(String, Container), ApiError>
     }
     let family = request.family.clone();
     let memory_mib = fargate_size(&request)?;
-    if !request.volumes.is_empty() {
-        return Err(unsupported("volumes"));
-    }
+    check_volumes(&request.volumes)?;
     let mut containers = request.container_definitions;
     let (Some(container), true) = (containers.pop(), containers.is_empty()) else {
         return Err(ApiError::client(
@@ -213,6 +258,7 @@ fn parse(document: &Map<String, Value>) -> Result<(String, Container), ApiError>
         ));
     };
     check_container(&container)?;
+    let writable = writable(&request.volumes, &container.mount_points)?;
     let secrets = secrets_of(&container)?;
     let logs = logs_of(&container)?;
     if request.execution_role_arn.is_none() {
@@ -245,6 +291,10 @@ fn parse(document: &Map<String, Value>) -> Result<(String, Container), ApiError>
                 .collect(),
             secrets,
             logs,
+            writable,
+            directory: container
+                .working_directory
+                .unwrap_or_else(|| PathBuf::from(IMAGE_DIRECTORY)),
             memory_mib: container
                 .memory
                 .map_or(memory_mib, |own| own.min(memory_mib)),
@@ -261,6 +311,58 @@ fn unsupported(field: &str) -> ApiError {
     ApiError::client(format!(
         "`{field}` is not supported by the local stand-in for ECS."
     ))
+}
+
+fn not_on_fargate(field: &str) -> ApiError {
+    ApiError::client(format!(
+        "Fargate compatible task definitions do not support {field}"
+    ))
+}
+
+/// Fargate has bind mounts without a path of the host, and volumes of other services, which the
+/// stand-in does not have.
+fn check_volumes(volumes: &[Volume]) -> Result<(), ApiError> {
+    for volume in volumes {
+        if volume.name.is_empty() {
+            return Err(ApiError::client("Volume.name should not be null or empty."));
+        }
+        if volume.host.source_path.is_some() {
+            return Err(not_on_fargate("sourcePath"));
+        }
+        match volume.others.keys().next() {
+            Some(kind) if kind == "dockerVolumeConfiguration" => return Err(not_on_fargate(kind)),
+            Some(kind) => return Err(unsupported(kind)),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// The paths of mounted volumes that the step can write to. It sees a volume that belongs to root,
+/// or is mounted read-only, as the read-only root file system has the path.
+fn writable(volumes: &[Volume], mounts: &[MountPoint]) -> Result<Vec<PathBuf>, ApiError> {
+    let mut writable = Vec::new();
+    for mount in mounts {
+        let MountPoint {
+            source_volume,
+            container_path,
+            read_only,
+        } = mount;
+        if !volumes.iter().any(|volume| volume.name == *source_volume) {
+            return Err(ApiError::client(format!(
+                "Unknown volume '{source_volume}'."
+            )));
+        }
+        if !Path::new(container_path).is_absolute() {
+            return Err(ApiError::client(format!(
+                "The containerPath '{container_path}' is not an absolute path."
+            )));
+        }
+        if !read_only && IMAGE_VOLUMES.contains(&container_path.as_str()) {
+            writable.push(PathBuf::from(container_path));
+        }
+    }
+    Ok(writable)
 }
 
 fn check_container(container: &RequestContainer) -> Result<(), ApiError> {
@@ -284,13 +386,16 @@ fn check_container(container: &RequestContainer) -> Result<(), ApiError> {
             "Fargate does not support privileged containers.",
         ));
     }
-    for (field, used) in [
-        ("mountPoints", !container.mount_points.is_empty()),
-        ("environmentFiles", !container.environment_files.is_empty()),
-    ] {
-        if used {
-            return Err(unsupported(field));
+    if !container.environment_files.is_empty() {
+        return Err(unsupported("environmentFiles"));
+    }
+    for field in ["devices", "maxSwap", "sharedMemorySize", "swappiness"] {
+        if container.linux_parameters.contains_key(field) {
+            return Err(not_on_fargate(field));
         }
+    }
+    if container.linux_parameters.contains_key("tmpfs") {
+        return Err(unsupported("linuxParameters.tmpfs"));
     }
     if container
         .stop_timeout
@@ -441,10 +546,50 @@ mod tests {
     }
 
     #[test]
+    fn only_a_mounted_volume_of_the_image_can_be_written_to() {
+        let writable = |mounts: Value| {
+            let (_, container) = parse(&document(|d| {
+                d["volumes"] = json!([{"name": "v"}, {"name": "w", "host": {}}]);
+                d["containerDefinitions"][0]["mountPoints"] = mounts;
+            }))
+            .unwrap();
+            container.writable
+        };
+        let at = |path: &str| json!([{"sourceVolume": "v", "containerPath": path}]);
+        assert_eq!(writable(json!([])), Vec::<PathBuf>::new());
+        assert_eq!(writable(at("/workspace")), [PathBuf::from("/workspace")]);
+        // The volume belongs to root: the image does not declare the path.
+        assert_eq!(writable(at("/srv")), Vec::<PathBuf>::new());
+        let read_only = json!([{"sourceVolume": "w", "containerPath": "/tmp", "readOnly": true}]);
+        assert_eq!(writable(read_only), Vec::<PathBuf>::new());
+    }
+
+    #[test]
     fn what_fargate_or_the_stand_in_cannot_honour_is_refused() {
         assert!(refused(|d| d["memory"] = json!("513")).contains("No Fargate configuration"));
         assert!(refused(|d| d["networkMode"] = json!("bridge")).contains("awsvpc"));
-        assert!(refused(|d| d["volumes"] = json!([{"name": "v"}])).contains("volumes"));
+        let on_host = json!([{"name": "v", "host": {"sourcePath": "/srv"}}]);
+        assert_eq!(
+            refused(|d| d["volumes"] = on_host),
+            "Fargate compatible task definitions do not support sourcePath"
+        );
+        let docker = json!([{"name": "v", "dockerVolumeConfiguration": {}}]);
+        assert_eq!(
+            refused(|d| d["volumes"] = docker),
+            "Fargate compatible task definitions do not support dockerVolumeConfiguration"
+        );
+        let efs = json!([{"name": "v", "efsVolumeConfiguration": {"fileSystemId": "fs-1"}}]);
+        assert!(refused(|d| d["volumes"] = efs).contains("efsVolumeConfiguration"));
+        let mount = json!([{"sourceVolume": "other", "containerPath": "/tmp"}]);
+        assert_eq!(
+            refused(|d| d["containerDefinitions"][0]["mountPoints"] = mount),
+            "Unknown volume 'other'."
+        );
+        let shm = json!({"sharedMemorySize": 64});
+        assert_eq!(
+            refused(|d| d["containerDefinitions"][0]["linuxParameters"] = shm),
+            "Fargate compatible task definitions do not support sharedMemorySize"
+        );
         assert!(refused(|d| d["family"] = json!("a b")).contains("Family"));
         assert!(
             refused(|d| d["containerDefinitions"][0]["privileged"] = json!(true))

@@ -50,6 +50,10 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "AccessDeniedException", message)
     }
 
+    pub fn refused(code: &'static str, message: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
     pub fn throttled() -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,

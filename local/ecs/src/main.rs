@@ -10,8 +10,8 @@
 //! Intended differences from AWS:
 //! - ECS calls are neither authenticated nor authorised, but sandboxes may make none ([`server`]).
 //! - Sandboxes share the host's network and get `AWS_ENDPOINT_URL` ([`sandbox`], [`agent`]).
-//! - Only one image exists ([`agent::Image`]). Its root is always read-only. A task has one
-//!   container ([`definition`]).
+//! - Only one image exists ([`agent::Image`]). Its root is always read-only, and volumes are in
+//!   memory. A task has one container ([`definition`]).
 //! - Every well-formed cluster name is an active cluster. There are no services, capacity or
 //!   placement.
 //!

@@ -5,6 +5,7 @@
 //! must reach the local AWS endpoint and this process's credentials endpoint, both on the loopback
 //! interface.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +19,9 @@ pub struct ContainerSpec {
     /// The whole environment, including values of secrets.
     pub environment: Vec<(String, Zeroizing<String>)>,
     pub memory_mib: u64,
+    /// The directories that it can write to.
+    pub writable: Vec<PathBuf>,
+    pub directory: PathBuf,
 }
 
 /// How a container ended.
@@ -50,6 +54,9 @@ pub trait Container: Send + Sync {
     async fn stop(&self, grace: Duration) -> Exit;
 }
 
+/// Every container has shared memory, whatever its definition says, as container runtimes give it.
+const SHARED_MEMORY: &str = "/dev/shm";
+
 /// Containers by bubblewrap: with a read-only root, without capabilities, under a uid of their own.
 pub struct Bubblewrap {
     pub launcher: Launcher,
@@ -61,6 +68,9 @@ impl Runtime for Bubblewrap {
         let mut sandbox = SandboxSpec::new(spec.command);
         sandbox.env = spec.environment;
         sandbox.network = Network::Host;
+        sandbox.writable = spec.writable;
+        sandbox.writable.push(PathBuf::from(SHARED_MEMORY));
+        sandbox.directory = spec.directory;
         sandbox.limits = Limits {
             memory_bytes: spec
                 .memory_mib

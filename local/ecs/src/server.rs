@@ -7,6 +7,8 @@
 //! | `GET /_local/credentials/{path}` | credentials of one task's role, for its sandbox |
 //! | `POST /_local/failures` `{"next": n, "reason": "RESOURCE:MEMORY"}` | the next n `RunTask` answer `failures[]` and start nothing |
 //! | `POST /_local/throttles` `{"next": n}` | the next n calls answer `ThrottlingException` |
+//! | `POST /_local/refusals` `{"next": n, "reason": "role"}` | the next n `RunTask` answer this error in AWS's words |
+//! | `POST /_local/start-failures` `{"next": n, "reason": "capacity"}` | the next n tasks stop before they start, with AWS's words for it; [`crate::faults`] has the kinds |
 //! | `POST /_local/lost-answers` `{"next": n}` | the next n `RunTask` start the task and answer 500 |
 //! | `POST /_local/events` `{"mode": "deliver"}` | or `hold`, `duplicate`, `drop`; `"reversed": true` releases held ones newest first |
 //!
@@ -34,7 +36,7 @@ use tokio::net::TcpListener;
 use crate::agent::Agent;
 use crate::error::ApiError;
 use crate::events::Mode;
-use crate::faults::{Faults, Order};
+use crate::faults::{self, Faults, Order};
 use crate::peer::SandboxUids;
 use crate::random;
 
@@ -90,6 +92,8 @@ fn router(agent: Arc<Agent>, gate: Arc<Gate>) -> Router {
         .route("/_local/tasks", get(tasks))
         .route("/_local/failures", post(failures))
         .route("/_local/throttles", post(throttles))
+        .route("/_local/refusals", post(refusals))
+        .route("/_local/start-failures", post(start_failures))
         .route("/_local/lost-answers", post(lost_answers))
         .route("/_local/events", post(events))
         .layer(middleware::from_fn_with_state(gate, not_from_a_sandbox))
@@ -185,6 +189,35 @@ async fn throttles(State(agent): Shared, Json(order): Json<Order>) -> Json<Fault
             .cluster
             .change_faults(|faults| faults.throttles = order.next),
     )
+}
+
+async fn refusals(State(agent): Shared, Json(order): Json<Order>) -> Response {
+    let reason = order.reason.unwrap_or_default();
+    if faults::refusal(&reason).is_none() {
+        return unknown(&reason);
+    }
+    let change = |faults: &mut Faults| {
+        faults.refusals = order.next;
+        faults.refusal_reason = reason;
+    };
+    Json(agent.cluster.change_faults(change)).into_response()
+}
+
+async fn start_failures(State(agent): Shared, Json(order): Json<Order>) -> Response {
+    let reason = order.reason.unwrap_or_default();
+    if faults::start_failure(&reason).is_none() {
+        return unknown(&reason);
+    }
+    let change = |faults: &mut Faults| {
+        faults.start_failures = order.next;
+        faults.start_failure_reason = reason;
+    };
+    Json(agent.cluster.change_faults(change)).into_response()
+}
+
+fn unknown(reason: &str) -> Response {
+    let error = ApiError::invalid(format!("`{reason}` is no reason that the stand-in knows."));
+    amz_json(error.status, &error.body())
 }
 
 async fn lost_answers(State(agent): Shared, Json(order): Json<Order>) -> Json<Faults> {

@@ -840,6 +840,13 @@ async fn tasks_are_found_by_who_started_them_by_family_and_by_status() {
     let list = || stand.ecs.list_tasks().cluster("sealfleet");
     let by = list().started_by("a/run_1/step/7").send().await.unwrap();
     assert_eq!(by.task_arns(), std::slice::from_ref(&mine));
+    let two_filters = list()
+        .started_by("a/run_1/step/7")
+        .desired_status(DesiredStatus::Stopped)
+        .send()
+        .await
+        .unwrap_err();
+    assert_eq!(two_filters.code(), Some("InvalidParameterException"));
     assert_eq!(
         list()
             .family("sealfleet-a--0123")
@@ -900,6 +907,27 @@ async fn tasks_are_found_by_who_started_them_by_family_and_by_status() {
 }
 
 #[tokio::test]
+async fn a_deregistered_definition_runs_no_task_and_a_new_revision_does() {
+    let stand = Stand::start().await;
+    let definition = stand.define("exit 0").await;
+    let deregistered = stand
+        .ecs
+        .deregister_task_definition()
+        .task_definition(&definition)
+        .send()
+        .await
+        .unwrap();
+    let status = deregistered.task_definition().unwrap().status().unwrap();
+    assert_eq!(status.as_str(), "INACTIVE");
+    let error = stand.run(&definition, "t").send().await.unwrap_err();
+    assert_eq!(error.message(), Some("TaskDefinition is inactive"));
+    let anew = stand.define("exit 0").await;
+    assert_ne!(anew, definition);
+    let started = stand.run(&anew, "t").send().await.unwrap();
+    assert_eq!(started.tasks().len(), 1);
+}
+
+#[tokio::test]
 async fn faults_come_on_demand() {
     let stand = Stand::start().await;
     let definition = stand.define("exec sleep 60").await;
@@ -916,6 +944,24 @@ async fn faults_come_on_demand() {
         (0, Some("RESOURCE:ENI"))
     );
 
+    stand
+        .control("refusals", json!({ "next": 1, "reason": "pass-role" }))
+        .await;
+    let error = stand.run(&definition, "t").send().await.unwrap_err();
+    assert_eq!(error.code(), Some("AccessDeniedException"));
+
+    for (kind, words) in crate::faults::START_FAILURES {
+        stand
+            .control("start-failures", json!({ "next": 1, "reason": kind }))
+            .await;
+        let failed = stand.start_task(&definition).await;
+        stand.event(&failed, "STOPPED").await;
+        let task = stand.describe(&failed).await;
+        assert_eq!(task.stop_code(), Some(&TaskStopCode::TaskFailedToStart));
+        assert_eq!(task.stopped_reason(), Some(words));
+    }
+    let before = stand.cluster.all_tasks().len();
+
     stand.control("lost-answers", json!({ "next": 1 })).await;
     let lost = stand.run(&definition, "t").send().await.unwrap_err();
     assert_eq!(lost.code(), Some("ServerException"));
@@ -923,7 +969,7 @@ async fn faults_come_on_demand() {
     assert_eq!(again.tasks().len(), 1);
     assert_eq!(
         stand.cluster.all_tasks().len(),
-        1,
+        before + 1,
         "the repeated call found the task of the lost answer"
     );
 }

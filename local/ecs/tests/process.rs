@@ -86,13 +86,28 @@ impl Program {
 
     /// Starts a sandbox that runs `script`. Returns the task's ARN.
     fn run(&self, script: &str, stop_timeout: u32) -> String {
+        self.run_with(script, stop_timeout, &[])
+    }
+
+    /// The same, with a volume at each of `paths`.
+    fn run_with(&self, script: &str, stop_timeout: u32, paths: &[&str]) -> String {
+        let name = |path: &str| path.trim_start_matches('/').to_owned();
+        let volumes: Vec<Value> = paths
+            .iter()
+            .map(|path| json!({ "name": name(path) }))
+            .collect();
+        let mounts: Vec<Value> = paths
+            .iter()
+            .map(|path| json!({ "sourceVolume": name(path), "containerPath": path }))
+            .collect();
         let image = self.request("GET", "/_local/health", "", &json!({}))["image"].clone();
         let definition = self.ecs(
             "RegisterTaskDefinition",
             &json!({
                 "family": "test", "networkMode": "awsvpc", "requiresCompatibilities": ["FARGATE"],
-                "cpu": "256", "memory": "512",
+                "cpu": "256", "memory": "512", "volumes": volumes,
                 "containerDefinitions": [{
+                    "mountPoints": mounts,
                     "name": "sandbox", "image": image, "entryPoint": ["/bin/sh", "-c"], "command": [script],
                     "stopTimeout": stop_timeout,
                 }],
@@ -102,7 +117,6 @@ impl Program {
             "RunTask",
             &json!({
                 "cluster": "sealfleet", "taskDefinition": definition["taskDefinition"]["taskDefinitionArn"],
-                "clientToken": "token",
                 "networkConfiguration": { "awsvpcConfiguration": { "subnets": ["subnet-1"] } },
             }),
         );
@@ -229,4 +243,25 @@ fn a_sandbox_cannot_call_ecs_though_it_shares_the_network() {
     let arn = program.run(&script, 2);
     let task = program.wait_for(&arn, "STOPPED");
     assert_eq!(task["containers"][0]["exitCode"], 9);
+}
+
+/// Exits with 0 if exactly `expected`, by spaces, are the directories that take a new file, outside
+/// of `/proc` and shared memory.
+fn writable(expected: &str) -> String {
+    format!(
+        "found=$(for d in $(find / -maxdepth 3 \\( -path /proc -o -path /dev/shm \\) -prune -o -type d -print \
+         2>/dev/null); do (: >\"$d/probe\") 2>/dev/null && echo \"$d\"; done | sort | xargs); \
+         [ \"$found\" = \"{expected}\" ]"
+    )
+}
+
+#[test]
+fn a_step_can_write_to_the_volumes_of_its_definition_and_nowhere_else() {
+    let directory = directory();
+    let program = Program::start(directory.path());
+    for paths in [vec![], vec!["/workspace"], vec!["/tmp", "/workspace"]] {
+        let arn = program.run_with(&writable(&paths.join(" ")), 2, &paths);
+        let task = program.wait_for(&arn, "STOPPED");
+        assert_eq!(task["containers"][0]["exitCode"], 0, "{paths:?}: {task}");
+    }
 }

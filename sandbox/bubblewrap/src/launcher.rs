@@ -369,21 +369,10 @@ impl Inner {
             .add(&self.rootfs)
             .add("/")
             .all(["--ro-bind", "/usr", "/usr"]);
-        options.all([
-            "--proc",
-            "/proc",
-            "--dev",
-            "/dev",
-            "--size",
-            &size,
-            "--tmpfs",
-            "/dev/shm",
-            "--remount-ro",
-            "/dev",
-        ]);
-        options.all([
-            "--size", &size, "--tmpfs", "/tmp", "--size", &size, "--tmpfs", "/run",
-        ]);
+        options.all(["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]);
+        for directory in &spec.writable {
+            options.all(["--size", &size, "--tmpfs"]).add(directory);
+        }
         if spec.network == Network::Host {
             options.all([
                 "--share-net",
@@ -398,7 +387,10 @@ impl Inner {
                 .add(&bind.source)
                 .add(&bind.target);
         }
-        options.all(["--chdir", "/tmp", "--clearenv"]);
+        options
+            .add("--chdir")
+            .add(&spec.directory)
+            .add("--clearenv");
         for (name, value) in &spec.env {
             options.all(["--setenv", name, value]);
         }

@@ -16,7 +16,7 @@
 //!   and cgroups; no capability; no new privileges; no further user namespaces; a seccomp filter
 //!   ([`seccomp`] says what it refuses).
 //! - The file system is the read-only root of [`build_rootfs`], the host's `/usr` read-only, and
-//!   fresh `/proc`, `/dev`, `/tmp`, `/run`.
+//!   a fresh `/proc`, a fresh `/dev` and the writable directories that the spec names.
 //! - bubblewrap starts with an empty environment and gets all its options through an anonymous
 //!   file, so no process on the host shows a value in `/proc/PID/cmdline` or `/proc/PID/environ`.
 //!   The command is PID 1 (`--as-pid-1`): no other process inside keeps anything readable.

@@ -21,7 +21,7 @@ pub enum LimitsDriver {
     /// cgroup v1 `memory` and `pids` hierarchies: exact.
     CgroupV1,
     /// No cgroup is writable. The launcher sums up memory every 20 ms and kills what is over, so a
-    /// fast command may exceed the limit for that long. `/tmp`, `/run` and `/dev/shm` each have the
+    /// fast command may exceed the limit for that long. The writable directories each have the
     /// same limit on their own. `RLIMIT_NPROC` bounds the processes.
     Prlimit,
 }

@@ -78,7 +78,7 @@ pub fn build_rootfs(directory: &Path, init: &Path) -> Result<PathBuf, Unavailabl
 
 fn fill(root: &Path, init: &[u8]) -> io::Result<()> {
     fs::create_dir(root)?;
-    for mount_point in ["usr", "proc", "dev", "tmp", "run"] {
+    for mount_point in ["usr", "proc", "dev", "tmp", "run", "workspace"] {
         fs::create_dir(root.join(mount_point))?;
     }
     for link in ["bin", "lib", "lib64", "sbin"] {

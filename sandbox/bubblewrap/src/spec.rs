@@ -22,12 +22,18 @@ pub struct SandboxSpec {
     /// one beside its three standard streams.
     pub channel: Option<OwnedFd>,
     pub limits: Limits,
+    /// Directories of the root file system that the command can write to. Each is empty at first,
+    /// lives in memory and ends with the sandbox.
+    pub writable: Vec<PathBuf>,
+    /// Directory that the command starts in.
+    pub directory: PathBuf,
     /// Host paths to show inside, beside the root file system.
     pub binds: Vec<Bind>,
 }
 
 impl SandboxSpec {
-    /// A sandbox for `command` with an empty environment, no network, no channel, no binds and
+    /// A sandbox for `command` that starts in `/tmp` and can write to `/tmp`, `/run` and
+    /// `/dev/shm`, with an empty environment, no network, no channel, no binds and
     /// [`Limits::default`].
     #[must_use]
     pub fn new<S: Into<String>>(command: impl IntoIterator<Item = S>) -> Self {
@@ -37,6 +43,8 @@ impl SandboxSpec {
             network: Network::None,
             channel: None,
             limits: Limits::default(),
+            writable: ["/dev/shm", "/tmp", "/run"].map(PathBuf::from).into(),
+            directory: PathBuf::from("/tmp"),
             binds: Vec::new(),
         }
     }
@@ -119,7 +127,7 @@ pub enum Network {
 /// enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Memory of all its processes and of its `/tmp`, `/run` and `/dev/shm`, in bytes. Crossing it
+    /// Memory of all its processes and of its writable directories, in bytes. Crossing it
     /// ends the sandbox with [`Exit::OutOfMemory`](crate::Exit::OutOfMemory).
     pub memory_bytes: u64,
     /// Processes and threads that live at once, at least 2.

@@ -141,7 +141,7 @@ async fn nothing_of_the_host_is_visible_but_usr() {
     let place = place().await;
     assert_eq!(
         place.say("ls /").await,
-        "bin\ndev\netc\nlib\nlib64\nproc\nrun\nsbin\nsealfleet-init\ntmp\nusr\n"
+        "bin\ndev\netc\nlib\nlib64\nproc\nrun\nsbin\nsealfleet-init\ntmp\nusr\nworkspace\n"
     );
     assert_eq!(
         place.say("ls /etc").await,
@@ -153,7 +153,14 @@ async fn nothing_of_the_host_is_visible_but_usr() {
     );
     assert_eq!(place.say("ls -A /tmp /run").await, "/run:\n\n/tmp:\n");
     assert_eq!(place.say("echo /proc/[0-9]*").await, "/proc/1\n");
-    for target in ["/x", "/etc/x", "/usr/x", "/dev/x", "/sealfleet-init"] {
+    for target in [
+        "/x",
+        "/etc/x",
+        "/usr/x",
+        "/dev/x",
+        "/workspace/x",
+        "/sealfleet-init",
+    ] {
         let (exit, _, err) = place.run(shell(&format!("echo x > {target}"))).await;
         assert_ne!(exit, Exit::Code(0), "`{target}` could be written: {err}");
     }

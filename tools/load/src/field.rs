@@ -67,6 +67,8 @@ impl Field {
         let project = Project {
             project: name.parse()?,
             pools: BTreeMap::from([(POOL.parse()?, Pool::Pull)]),
+            version: 1,
+            revision: 0,
             cascade: Bindings::default(),
             created_at: self.ledger.now(),
         };

@@ -88,6 +88,7 @@ impl Executor for Executors {
 #[must_use]
 pub fn cannot_start(detail: impl Into<String>) -> Failure {
     Failure::CannotStart {
+        cause: None,
         detail: short(&detail.into()),
     }
 }

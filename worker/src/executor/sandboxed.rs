@@ -108,6 +108,7 @@ impl Executor for Sandboxed {
             }
             Ok(Ok(ToHost::Error { code, message })) => {
                 return Err(Failure::SecretUnavailable {
+                    cause: None,
                     detail: short(&format!("{code}: {message}")),
                 });
             }
@@ -155,6 +156,7 @@ impl Sandboxed {
                 continue;
             }
             let file = File::open(path).map_err(|error| Failure::SecretUnavailable {
+                cause: None,
                 detail: short(&format!("the worker cannot open `{name}`: {error}")),
             })?;
             descriptors.insert(name.clone(), file.into());
@@ -285,6 +287,7 @@ fn checked(
     });
     match other {
         Some(secret) => Err(Failure::SecretUnavailable {
+            cause: None,
             detail: short(&format!(
                 "`{}` was resolved at another version than the one it is pinned to",
                 secret.uri

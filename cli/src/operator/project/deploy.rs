@@ -181,8 +181,8 @@ async fn find(client: &Client, wanted: &CreateProject) -> Result<Option<ProjectV
     match difference(&view.pools, &wanted.pools) {
         None => Ok(Some(view)),
         Some(difference) => Err(Failure::Refused(format!(
-            "the project `{}` is registered already, and {difference}; nothing was deployed. A registered project keeps its \
-             pools: repeat the command with them, or choose another project id",
+            "the project `{}` is registered already, and {difference}; nothing was deployed. Repeat the command with \
+             the pools that are registered, or change them first: `sealfleet project update`",
             wanted.project
         ))),
     }

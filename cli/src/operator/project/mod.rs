@@ -1,6 +1,7 @@
 //! Projects and their pools.
 
 mod deploy;
+mod update;
 
 use std::collections::BTreeMap;
 
@@ -38,7 +39,13 @@ pub enum Command {
     Show {
         /// Id of the project
         project: ProjectId,
+        /// Show the versions that its pools have had instead, from the operators' trail
+        #[arg(long)]
+        versions: bool,
     },
+    /// Change a project's pools; steps that start from now on get the change; only operators can do
+    /// it
+    Update(Box<update::Update>),
     /// Show or set a project's request rate limit; only operators can set it
     Limits {
         /// Id of the project
@@ -146,7 +153,12 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
                 table
             })
         }
-        Command::Show { project } => {
+        Command::Update(update) => update::run(*update, connection).await,
+        Command::Show {
+            project,
+            versions: true,
+        } => update::versions(&project, connection).await,
+        Command::Show { project, .. } => {
             let view = connection.client()?.get_project(&project).await?;
             answer(connection.output, &view, || text(&view))
         }
@@ -203,6 +215,7 @@ fn text(view: &ProjectView) -> String {
     let pools: Vec<String> = view.pools.iter().map(pool).collect();
     lines([
         ("project", view.project.to_string()),
+        ("version", view.version.to_string()),
         ("pools", pools.join("\n         ")),
         ("limits", in_words(view.limits)),
         ("created", view.created_at.to_string()),

@@ -22,7 +22,7 @@ pub use page::Page;
 pub use profile::{CreateProfile, ProfileVersionView};
 pub use project::{
     CreatePool, CreateProject, FargatePoolView, FargateSpec, LimitsView, PoolView, ProjectSummary,
-    ProjectView, SetLimits,
+    ProjectView, SetLimits, UpdateProject,
 };
 pub use revocation::{
     AffectedRun, FanOutView, PreviewRevocation, ProfileKey, RevocationPreview, RevocationState,

@@ -21,6 +21,19 @@ pub struct CreateProject {
     pub pools: BTreeMap<PoolName, CreatePool>,
 }
 
+/// The pools of a project from now on. Each pool that it has is named again and keeps its kind.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct UpdateProject {
+    /// Its pools by name. The queue of a new pool must already be deployed.
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(extend("minProperties" = 1, "maxProperties" = limits::POOLS))
+    )]
+    pub pools: BTreeMap<PoolName, CreatePool>,
+}
+
 /// A pool of a new project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
@@ -92,6 +105,8 @@ pub struct ProjectView {
     pub project: ProjectId,
     /// Its pools by name.
     pub pools: BTreeMap<PoolName, PoolView>,
+    /// Counts the changes of its pools, from 1.
+    pub version: u32,
     /// The rate limits that hold for its callers.
     pub limits: LimitsView,
     pub created_at: Timestamp,

@@ -175,6 +175,8 @@ actions! {
     CreateProject "create a project";
     ListProjects "list projects";
     ReadProject "read the project";
+    /// Change a project's pools.
+    UpdateProject "change the project's pools";
     /// Set a project's request rate limit.
     SetLimits "set the project's limits";
     /// Create an API token of the named project.

@@ -7,7 +7,7 @@ use super::{Action as A, Kind as K, Place as P};
 /// SHA-256 of the policies and their schema.
 #[cfg(test)]
 pub(super) const POLICIES: &str =
-    "1a0589d744e98e3e472d4e5b60d130d86a153b62bfddfd21e798fd3b5c48c6c8";
+    "1d1e4eeec9a8c3b6c545ba19a6324cd017bcd07dc06e68ce6303ebf72a783734";
 
 /// The actions that a principal may do to a resource.
 #[rustfmt::skip]
@@ -54,6 +54,7 @@ pub(super) const fn allowed(kind: K, place: P) -> &'static [A] {
         (K::Operator, P::Project)
         | (K::Operator, P::AnotherProject) => &[
             A::ReadProject,
+            A::UpdateProject,
             A::SetLimits,
             A::CreateToken,
             A::ListTokens,

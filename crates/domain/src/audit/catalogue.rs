@@ -62,6 +62,7 @@ impl Event {
     pub const fn class(&self) -> Class {
         match self {
             Self::ProjectCreated { .. }
+            | Self::ProjectUpdated { .. }
             | Self::LimitsSet { .. }
             | Self::TokenCreated { .. }
             | Self::TokenRevoked { .. }
@@ -196,6 +197,7 @@ impl Event {
                 ..Subjects::default()
             },
             Self::ProjectCreated { .. }
+            | Self::ProjectUpdated { .. }
             | Self::LimitsSet { .. }
             | Self::TokenCreated { .. }
             | Self::TokenRevoked { .. }
@@ -262,6 +264,21 @@ pub const CATALOGUE: &[Row] = &[
         when: "An operator onboards a project. Recorded in the project's trail and in the operators' own.",
         fields: &[("project", "the project"), ("pools", "its pools")],
         example: r#"{"type":"project.created","project":"healthcare","pools":["fargate","workers"]}"#,
+    },
+    Row {
+        name: "project.updated",
+        when: "An operator changes a project's pools; steps that start from now on get the change. Recorded in the \
+               project's trail and in the operators' own.",
+        fields: &[
+            ("project", "the project"),
+            ("version", "the project's new version, from 2"),
+            (
+                "pools",
+                "its pools from now on, by name: `kind`, and for a Fargate pool what its tasks are",
+            ),
+            ("replaced", "its pools until now"),
+        ],
+        example: r#"{"type":"project.updated","project":"healthcare","version":2,"pools":{"fargate":{"kind":"fargate","image":"registry/sandbox@sha256:02","cpu":512,"memory_mib":1024,"max_concurrent":100},"workers":{"kind":"pull"}},"replaced":{"workers":{"kind":"pull"}}}"#,
     },
     Row {
         name: "project.limits_set",
@@ -573,7 +590,8 @@ pub const CATALOGUE: &[Row] = &[
             ("attempt", "the number of the next attempt, from 1"),
             (
                 "reason",
-                "`lease_expired`, `worker_revoked`, `sandbox_lost` or `no_capacity`",
+                "`lease_expired`, `worker_revoked` or `sandbox_lost`; or why the host could not start it now: \
+                 `no_capacity`, `throttled`, `network_timeout`, `image_timeout`, `role_not_ready` or `host_failed`",
             ),
         ],
         example: r#"{"type":"step.requeued","step_id":"fetch","fence":1,"attempt":2,"reason":"lease_expired"}"#,

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cascade::Bindings;
 use crate::clock::Timestamp;
+use crate::fleet::PoolSettings;
 use crate::identity::{Drift, ProfileUse, SecretRef};
 use crate::ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, WorkerId};
 use crate::labels::Labels;
@@ -94,6 +95,14 @@ pub enum Event {
     ProjectCreated {
         project: ProjectId,
         pools: Vec<PoolName>,
+    },
+    /// An operator changed a project's pools: `pools` took the place of `replaced`.
+    #[serde(rename = "project.updated")]
+    ProjectUpdated {
+        project: ProjectId,
+        version: u32,
+        pools: BTreeMap<PoolName, PoolSettings>,
+        replaced: BTreeMap<PoolName, PoolSettings>,
     },
     /// An operator set a project's request rate limit. `None` restores the deployment's default.
     #[serde(rename = "project.limits_set")]

@@ -79,6 +79,10 @@ impl Run {
         }
         let step = self.step_mut(step_id)?;
         let slot = step.state.hold().map_or(slot, |hold| hold.slot);
+        let queued_since = match &step.state {
+            StepState::Queued { since, .. } => Some(*since),
+            other => other.hold().and_then(|hold| hold.queued_since),
+        };
         let fence = step.fence.next();
         let due = now.plus_seconds(pace.lease_seconds);
         step.fence = fence;
@@ -92,6 +96,7 @@ impl Run {
             slot,
             executor,
             since: now,
+            queued_since,
             due,
             handle: None,
             identity: kept,

@@ -85,7 +85,8 @@ impl Run {
         Ok(change)
     }
 
-    /// `Leased | Running -> Queued | Dead`: the claim is lost.
+    /// `Leased | Running -> Queued | Dead`: the claim is lost. What passes with time is not tried
+    /// again at once: nobody is told, and `wait` has the message sent, later after each attempt.
     ///
     /// # Errors
     /// When the claim is no longer live.
@@ -106,9 +107,7 @@ impl Run {
             change.stop.push((step_id.clone(), handle.clone()));
         }
         let step = self.step_mut(step_id)?;
-        // A launch that found no room was no attempt; the time to live bounds the waiting.
-        let spent = u32::from(reason != RequeueReason::NoCapacity);
-        if spent > 0 && step.attempt >= step.spec.max_attempts {
+        if reason.is_attempt() && step.attempt >= step.spec.max_attempts {
             step.state = StepState::Dead {
                 reason: DeadReason::AttemptsExhausted,
                 at: now,
@@ -118,15 +117,29 @@ impl Run {
                 reason: DeadReason::AttemptsExhausted,
             });
         } else {
-            step.attempt = step.attempt.saturating_add(spent);
-            step.state = pace.queued(now);
+            let failed = step.attempt;
+            step.state = if reason.passes_with_time() {
+                StepState::Queued {
+                    since: match hold.queued_since {
+                        Some(since) if !reason.is_attempt() => since,
+                        _ => now,
+                    },
+                    resend_at: pace.resend_at(now, failed.saturating_sub(1)),
+                    resent: 0,
+                }
+            } else {
+                pace.queued(now)
+            };
+            step.attempt = failed.saturating_add(u32::from(reason.is_attempt()));
             change.events.push(Event::StepRequeued {
                 step_id: step_id.clone(),
                 fence,
                 attempt: step.attempt,
                 reason,
             });
-            change.ready.push((step_id.clone(), step.spec.pool.clone()));
+            if !reason.passes_with_time() {
+                change.ready.push((step_id.clone(), step.spec.pool.clone()));
+            }
         }
         self.settle(&mut change, pace, now);
         Ok(change)

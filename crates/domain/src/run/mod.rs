@@ -23,7 +23,7 @@ pub use types::{Change, Claimant, Fresh, Lease, LeaseKey, Pace, Refusal, Run, St
 
 pub use crate::step::{
     AbortReason, DeadReason, Executor, Failure, Fence, Handle, Hold, Mode, OnDrift, Outcome,
-    RequeueReason, RunState, StepSpec, StepState, Stopping,
+    RequeueReason, RunState, StartCause, StepSpec, StepState, Stopping,
 };
 
 #[cfg(test)]

@@ -7,25 +7,28 @@
 
 pub mod names;
 mod task;
+mod words;
 
 use async_trait::async_trait;
 use aws_sdk_ecs::Client;
-use aws_sdk_ecs::error::ProvideErrorMetadata as _;
+use aws_sdk_ecs::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_ecs::operation::run_task::RunTaskError;
 use aws_sdk_ecs::types::{
     AssignPublicIp, AwsVpcConfiguration, Compatibility, ContainerDefinition, ContainerOverride,
     KernelCapabilities, KeyValuePair, LaunchType, LinuxParameters, LogConfiguration, LogDriver,
-    NetworkConfiguration, NetworkMode, Secret, Task, TaskOverride,
+    MountPoint, NetworkConfiguration, NetworkMode, Secret, Task, TaskOverride, Volume,
 };
 use sealfleet_domain::capability::FARGATE;
 use sealfleet_domain::cause::chain;
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::identity::SecretRef;
-use sealfleet_domain::run::Handle;
+use sealfleet_domain::run::{Handle, RequeueReason};
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{NamePrefix, ProjectScope};
 use sealfleet_hosts::{Error, Launched, Sandbox, SandboxHost, Template};
 
 use crate::names::sandbox_role;
+use crate::words::{Remedy, remedy};
 
 pub use crate::task::{TaskChange, TaskState};
 
@@ -33,6 +36,18 @@ pub use crate::task::{TaskChange, TaskState};
 pub const CONTAINER: &str = "sandbox";
 /// Seconds between SIGTERM and SIGKILL when a task is stopped.
 const STOP_TIMEOUT: i32 = 5;
+/// The user of every step, uid and gid.
+const USER: &str = "65534";
+/// The directory that a step starts in.
+pub const WORK_DIRECTORY: &str = "/workspace";
+/// The volumes of a task and their paths: a step can write nowhere else, because its root file
+/// system is read-only. Fargate gives a volume the owner and mode that its path has in the image,
+/// if the image declares the path as `VOLUME`, else root's: the image must declare both, owned by
+/// [`USER`]. ECS Developer Guide, "Use bind mounts with Amazon ECS".
+pub const VOLUMES: [(&str, &str); 2] = [("tmp", "/tmp"), ("workspace", WORK_DIRECTORY)];
+/// Raise it with every change to the definitions that [`Fargate`] registers. A definition of
+/// another shape has another hash, so the change reaches pools that have run before.
+pub const SHAPE: u32 = 2;
 
 /// Where tasks run. Who only stops tasks and looks at them needs no more than the cluster.
 #[derive(Clone, Debug)]
@@ -66,6 +81,10 @@ pub struct Fargate {
 /// two deployments different.
 #[must_use]
 pub fn definition_hash(template: &Template, deployment: &str) -> String {
+    hash_of(SHAPE, template, deployment)
+}
+
+fn hash_of(shape: u32, template: &Template, deployment: &str) -> String {
     // Not where a secret comes from: that changes nothing in what ECS does.
     let secrets: Vec<_> = template
         .secrets
@@ -73,8 +92,8 @@ pub fn definition_hash(template: &Template, deployment: &str) -> String {
         .map(|secret| (&secret.name, value_from(secret)))
         .collect();
     let content = serde_json::json!({
-        "image": template.image, "cpu": template.cpu, "memory_mib": template.memory_mib, "secrets": secrets,
-        "place": deployment,
+        "shape": shape, "image": template.image, "cpu": template.cpu, "memory_mib": template.memory_mib,
+        "secrets": secrets, "place": deployment,
     });
     sha256_hex(content.to_string().as_bytes())
         .chars()
@@ -166,8 +185,10 @@ impl Fargate {
             .name(CONTAINER)
             .image(&template.image)
             .essential(true)
-            .user("65534")
+            .user(USER)
             .readonly_root_filesystem(true)
+            .set_mount_points(Some(VOLUMES.map(mount_point).into()))
+            .working_directory(WORK_DIRECTORY)
             .linux_parameters(
                 LinuxParameters::builder()
                     .capabilities(KernelCapabilities::builder().drop("ALL").build())
@@ -220,10 +241,11 @@ impl SandboxHost for Fargate {
             .memory(template.memory_mib.to_string())
             .execution_role_arn(self.execution_role(scope))
             .task_role_arn(self.task_role())
+            .set_volumes(Some(VOLUMES.map(volume).into()))
             .container_definitions(self.container(scope, template)?)
             .send()
             .await
-            .map_err(|error| failed(error.code().map(str::to_owned), chain(&error)))?;
+            .map_err(failed)?;
         answer
             .task_definition
             .and_then(|definition| definition.task_definition_arn)
@@ -270,20 +292,28 @@ impl SandboxHost for Fargate {
                     .build(),
             )
             .send()
-            .await
-            .map_err(|error| failed(error.code().map(str::to_owned), chain(&error)))?;
-        // RunTask answers 200 and says in `failures` that it did not: a typed outcome, not an
-        // error.
+            .await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return refused(error),
+        };
         if let Some(arn) = answer.tasks().first().and_then(Task::task_arn) {
             return Ok(Launched::Sandbox(Handle::new(arn.to_owned())));
         }
-        let reason = answer
+        // RunTask answers 200 and says in `failures` that it did not.
+        let reasons = answer
             .failures()
             .iter()
-            .filter_map(|failure| failure.reason())
-            .collect::<Vec<_>>()
-            .join("; ");
-        Ok(Launched::NoCapacity(reason))
+            .filter_map(|failure| failure.reason());
+        let detail = reasons.collect::<Vec<_>>().join("; ");
+        Err(match remedy(&detail) {
+            Some(Remedy::Wait(reason)) => Error::NotNow { reason, detail },
+            Some(Remedy::Mend(_) | Remedy::Register) => Error::Refused(detail),
+            None => Error::NotNow {
+                reason: RequeueReason::HostFailed,
+                detail,
+            },
+        })
     }
 
     async fn stop(&self, handle: &Handle, reason: &str) -> Result<(), Error> {
@@ -306,7 +336,7 @@ impl SandboxHost for Fargate {
             {
                 Ok(())
             }
-            Err(error) => Err(failed(error.code().map(str::to_owned), chain(&error))),
+            Err(error) => Err(failed(error)),
         }
     }
 
@@ -325,46 +355,83 @@ impl SandboxHost for Fargate {
             .set_tasks(Some(arns.collect()))
             .send()
             .await
-            .map_err(|error| failed(error.code().map(str::to_owned), chain(&error)))?;
+            .map_err(failed)?;
         let shown = answer.tasks().iter();
         Ok(shown.map(|task| TaskState::from(task).into()).collect())
     }
 
+    /// Finds only a task that is not to stop: `ListTasks` takes no filter beside `startedBy`, and
+    /// then leaves stopped tasks out. Of those, ECS's events tell.
     async fn find(&self, claim: &ClaimTag) -> Result<Option<Handle>, Error> {
-        for status in [
-            aws_sdk_ecs::types::DesiredStatus::Running,
-            aws_sdk_ecs::types::DesiredStatus::Stopped,
-        ] {
-            let answer = self
-                .client
-                .list_tasks()
-                .cluster(&self.settings.cluster)
-                .started_by(claim.to_string())
-                .desired_status(status)
-                .send()
-                .await
-                .map_err(|error| failed(error.code().map(str::to_owned), chain(&error)))?;
-            if let Some(arn) = answer.task_arns().first() {
-                return Ok(Some(Handle::new(arn.clone())));
-            }
-        }
-        Ok(None)
+        let answer = self
+            .client
+            .list_tasks()
+            .cluster(&self.settings.cluster)
+            .started_by(claim.to_string())
+            .send()
+            .await
+            .map_err(failed)?;
+        let first = answer.task_arns().first();
+        Ok(first.map(|arn| Handle::new(arn.clone())))
     }
 }
 
-fn failed(code: Option<String>, detail: impl std::fmt::Display) -> Error {
-    match code.as_deref() {
-        Some("ThrottlingException") => Error::Throttled,
+fn volume((name, _): (&str, &str)) -> Volume {
+    Volume::builder().name(name).build()
+}
+
+fn mount_point((name, path): (&str, &str)) -> MountPoint {
+    MountPoint::builder()
+        .source_volume(name)
+        .container_path(path)
+        .build()
+}
+
+/// What follows from `RunTask`'s error.
+fn refused<R: std::fmt::Debug + 'static>(
+    error: SdkError<RunTaskError, R>,
+) -> Result<Launched, Error> {
+    // The token is made of the claim alone: whatever task has it was launched for this claim,
+    // before the definition or the settings changed.
+    if let Some(RunTaskError::ConflictException(conflict)) = error.as_service_error() {
+        return match conflict.resource_ids().first() {
+            Some(arn) => Ok(Launched::Sandbox(Handle::new(arn.clone()))),
+            None => Err(Error::Unavailable(chain(&error))),
+        };
+    }
+    match error.message().and_then(remedy) {
+        Some(Remedy::Register) => Ok(Launched::Unprepared),
+        _ => Err(failed(error)),
+    }
+}
+
+fn failed<E, R>(error: SdkError<E, R>) -> Error
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    let detail = chain(&error);
+    match error.code() {
+        Some("ThrottlingException") => Error::NotNow {
+            reason: RequeueReason::Throttled,
+            detail,
+        },
+        // A role and what it may do reach all of AWS only after a while.
+        Some("AccessDeniedException") => Error::NotNow {
+            reason: RequeueReason::RoleNotReady,
+            detail,
+        },
         Some(
             "ClientException"
             | "InvalidParameterException"
             | "ClusterNotFoundException"
-            | "ConflictException"
-            | "AccessDeniedException"
             | "PlatformUnknownException"
             | "UnsupportedFeatureException",
-        ) => Error::Refused(detail.to_string()),
-        _ => Error::Unavailable(detail.to_string()),
+        ) => match error.message().and_then(remedy) {
+            Some(Remedy::Wait(reason)) => Error::NotNow { reason, detail },
+            _ => Error::Refused(detail),
+        },
+        _ => Error::Unavailable(detail),
     }
 }
 
@@ -415,6 +482,16 @@ mod tests {
         assert_eq!(hash("v1", "p"), hash("v1", "p"));
         assert_ne!(hash("v1", "p"), hash("v2", "p"));
         assert_ne!(hash("v1", "p"), hash("v1", "q"));
+    }
+
+    #[test]
+    fn a_definition_of_another_shape_is_another() {
+        let template = template("v1");
+        assert_eq!(
+            definition_hash(&template, "p"),
+            hash_of(SHAPE, &template, "p")
+        );
+        assert_ne!(hash_of(1, &template, "p"), hash_of(2, &template, "p"));
     }
 
     #[test]

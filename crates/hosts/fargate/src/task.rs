@@ -7,12 +7,13 @@
 use aws_sdk_ecs::primitives::DateTime;
 use aws_sdk_ecs::types::Task;
 use sealfleet_domain::Timestamp;
-use sealfleet_domain::run::Handle;
+use sealfleet_domain::run::{Handle, RequeueReason, StartCause};
 use sealfleet_hosts::{End, Sandbox, Seen};
 use serde::{Deserialize, Serialize};
 
 use crate::CONTAINER;
 use crate::names::task_id;
+use crate::words::{Remedy, remedy, telling};
 
 /// The exit code of init for a step whose time was over.
 const TIMED_OUT: i32 = 124;
@@ -175,29 +176,42 @@ impl TaskState {
         if let Some(code) = self.exit_code {
             return match code {
                 TIMED_OUT => End::TimedOut,
-                COULD_NOT_BEGIN => End::CannotStart(
-                    "the sandbox's init could not begin the step; see the task's log".to_owned(),
-                ),
+                COULD_NOT_BEGIN => End::CannotStart {
+                    cause: None,
+                    detail: "the sandbox's init could not begin the step; see the task's log"
+                        .to_owned(),
+                },
                 // A shell's and a container runtime's way to say that a signal ended the process.
                 code if (129..=192).contains(&code) => End::Signal(code - 128),
                 code => End::Exit(code),
             };
         }
-        if reason.contains("ResourceInitializationError") && reason.contains("secret") {
-            return End::SecretUnavailable(reason.to_owned());
+        let known = [reason, container]
+            .into_iter()
+            .find_map(|words| Some((remedy(words)?, words)));
+        match known {
+            Some((Remedy::Wait(reason), words)) => End::NotStarted {
+                reason,
+                detail: words.to_owned(),
+            },
+            Some((Remedy::Mend(cause), words)) => cannot_start(cause, telling(words)),
+            // What a task stopped for before it started, and nobody has written down, may pass.
+            _ if stop_code == Some("TaskFailedToStart") => End::NotStarted {
+                reason: RequeueReason::HostFailed,
+                detail: format!("{reason} {container}"),
+            },
+            _ => End::Lost,
         }
-        if stop_code == Some("TaskFailedToStart")
-            || reason.contains("CannotPull")
-            || reason.contains("CannotStart")
-        {
-            let detail = if container.is_empty() {
-                reason
-            } else {
-                container
-            };
-            return End::CannotStart(detail.to_owned());
+    }
+}
+
+fn cannot_start(cause: StartCause, detail: &str) -> End {
+    let (cause, detail) = (Some(cause), detail.to_owned());
+    match cause {
+        Some(StartCause::SecretDenied | StartCause::SecretMissing) => {
+            End::SecretUnavailable { cause, detail }
         }
-        End::Lost
+        _ => End::CannotStart { cause, detail },
     }
 }
 
@@ -230,7 +244,7 @@ mod tests {
         assert_eq!(exit(0).end(), End::Exit(0));
         assert_eq!(exit(3).end(), End::Exit(3));
         assert_eq!(exit(124).end(), End::TimedOut);
-        assert!(matches!(exit(125).end(), End::CannotStart(_)));
+        assert!(matches!(exit(125).end(), End::CannotStart { .. }));
         assert_eq!(exit(143).end(), End::Signal(15));
         let killed = TaskState {
             container_reason: Some(
@@ -239,11 +253,17 @@ mod tests {
             ..exit(137)
         };
         assert_eq!(killed.end(), End::OutOfMemory);
-        let no_secret = failed_to_start(Some(
-            "ResourceInitializationError: unable to pull secrets or registry auth: x",
-        ));
-        assert!(matches!(no_secret.end(), End::SecretUnavailable(_)));
-        assert!(matches!(failed_to_start(None).end(), End::CannotStart(_)));
+        let unknown = failed_to_start(None).end();
+        assert!(
+            matches!(unknown, End::NotStarted { reason, .. } if reason == RequeueReason::HostFailed)
+        );
+        // ECS writes some reasons to the container alone.
+        let no_image = TaskState {
+            container_reason: Some("CannotPullContainerError: x: not found".to_owned()),
+            ..failed_to_start(Some("Task failed to start"))
+        };
+        let cause = Some(StartCause::ImageMissing);
+        assert!(matches!(no_image.end(), End::CannotStart { cause: c, .. } if c == cause));
         let taken = TaskState {
             stop_code: Some("SpotInterruption".to_owned()),
             ..exit(143)

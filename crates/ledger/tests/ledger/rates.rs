@@ -257,6 +257,8 @@ async fn onboard(world: &World, scope: &ProjectScope) {
     let project = Project {
         project: scope.project().clone(),
         pools: [("workers".parse().unwrap(), Pool::Pull)].into(),
+        version: 1,
+        revision: 0,
         cascade: Bindings::default(),
         created_at: world.ledger.now(),
     };

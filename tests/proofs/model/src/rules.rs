@@ -605,6 +605,7 @@ impl RevocationModel {
         let fence = Fence::new(claim.fence);
         let outcome = Outcome::Failed {
             failure: Failure::CannotStart {
+                cause: None,
                 detail: "refused".to_owned(),
             },
         };

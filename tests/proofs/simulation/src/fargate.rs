@@ -171,7 +171,7 @@ pub(crate) fn task_moves(world: &mut World, temper: &Temper, arn: &str) -> Optio
     match task.status {
         _ if task.stopping => end_task(world, &task, End::Asked),
         Status::Provisioning | Status::Pending if taken => {
-            let ends = [End::NoSecret, End::NoImage, End::Taken];
+            let ends = [End::NoSecret, End::NoImage, End::NoNetwork, End::Taken];
             let end = world.random.pick(&ends).copied()?;
             end_task(world, &task, end);
         }

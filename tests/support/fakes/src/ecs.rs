@@ -79,6 +79,8 @@ pub enum End {
     NoSecret,
     /// Its image could not be fetched.
     NoImage,
+    /// It got no network in time.
+    NoNetwork,
     /// Its machine was taken away.
     Taken,
 }
@@ -279,12 +281,23 @@ impl Ecs {
             End::NoSecret => (
                 None,
                 Some("TaskFailedToStart"),
-                Some("ResourceInitializationError: unable to pull secrets or registry auth"),
+                Some(
+                    "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval \
+                     failed: unable to retrieve secret from asm: service call has been retried 1 time(s): \
+                     AccessDeniedException",
+                ),
             ),
             End::NoImage => (
                 None,
                 Some("TaskFailedToStart"),
-                Some("CannotPullContainerError: pull image manifest"),
+                Some(
+                    "CannotPullContainerError: pull image manifest: failed to resolve ref: not found",
+                ),
+            ),
+            End::NoNetwork => (
+                None,
+                Some("TaskFailedToStart"),
+                Some("Timeout waiting for network interface provisioning to complete."),
             ),
             End::Taken => (
                 ran.then_some(137),

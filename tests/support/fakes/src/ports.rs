@@ -11,7 +11,7 @@ use sealfleet_aws::queue_access::{QueueAccess, QueueKey};
 use sealfleet_aws::queues::{Continuations, Queues, queue_name};
 use sealfleet_aws::signing::Signer;
 use sealfleet_domain::identity::Pin;
-use sealfleet_domain::run::Handle;
+use sealfleet_domain::run::{Handle, RequeueReason};
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{NamePrefix, PoolName, ProjectScope, Timestamp, WorkerId};
 use sealfleet_fargate::definition_hash;
@@ -277,7 +277,10 @@ impl<J: Judge> SandboxHost for Ports<J> {
                 match verdict.launch {
                     _ if known => {}
                     LaunchVerdict::NoCapacity => {
-                        return Ok(Launched::NoCapacity("RESOURCE:ENI".to_owned()));
+                        return Err(HostError::NotNow {
+                            reason: RequeueReason::NoCapacity,
+                            detail: "RESOURCE:ENI".to_owned(),
+                        });
                     }
                     LaunchVerdict::Refused => {
                         return Err(HostError::Refused("the image is gone".to_owned()));
@@ -519,7 +522,10 @@ fn answered(fault: Option<Fault>) -> Result<(), String> {
 fn host_answer(fault: Option<Fault>) -> Result<(), HostError> {
     match fault {
         None => Ok(()),
-        Some(Fault::Busy) => Err(HostError::Throttled),
+        Some(Fault::Busy) => Err(HostError::NotNow {
+            reason: RequeueReason::Throttled,
+            detail: "Rate exceeded".to_owned(),
+        }),
         Some(Fault::Unavailable | Fault::ReplyLost) => {
             Err(HostError::Unavailable("no answer".to_owned()))
         }
