@@ -20,7 +20,8 @@ use crate::executor::{Ended, Executor, Running};
 use crate::lease::{Lease, Loss};
 use crate::random::Backoff;
 
-/// Time between SIGTERM and SIGKILL for a step that timed out.
+/// Time between SIGTERM and SIGKILL for a step that timed out, was cancelled, or whose worker
+/// stops.
 const GRACE: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
@@ -41,9 +42,10 @@ impl StepRunner {
         let (run_id, step_id, fence) = (claim.run_id, claim.step_id.clone(), claim.fence);
         tracing::info!(%run_id, %step_id, %fence, mode = %claim.mode, attempt = claim.attempt, "step claimed");
         match self.execute(&claim, &mut lease).await {
-            Ok(outcome) => {
-                tracing::info!(%run_id, %step_id, %fence, ?outcome, "step ended");
-                self.report(&claim, outcome, &mut lease).await;
+            Ok((outcome, output_cut_bytes)) => {
+                tracing::info!(%run_id, %step_id, %fence, ?outcome, output_cut_bytes, "step ended");
+                self.report(&claim, outcome, output_cut_bytes, &mut lease)
+                    .await;
             }
             Err(Silence::Lost(loss)) => {
                 tracing::warn!(%run_id, %step_id, %fence, ?loss, "lost the lease, killed the step")
@@ -54,7 +56,8 @@ impl StepRunner {
         }
     }
 
-    async fn execute(&self, claim: &Claim, lease: &mut Lease) -> Result<Outcome, Silence> {
+    /// How the step ended, and how many bytes of its output were not kept.
+    async fn execute(&self, claim: &Claim, lease: &mut Lease) -> Result<(Outcome, u64), Silence> {
         let prepared = tokio::select! {
             biased;
             loss = lease.lost() => return Err(Silence::Lost(loss)),
@@ -62,7 +65,7 @@ impl StepRunner {
         };
         let prepared = match prepared {
             Ok(prepared) => prepared,
-            Err(failure) => return Ok(Outcome::Failed { failure }),
+            Err(failure) => return Ok((Outcome::Failed { failure }, 0)),
         };
         let start = StartStep {
             run_id: claim.run_id,
@@ -79,11 +82,11 @@ impl StepRunner {
         tracing::info!(run_id = %claim.run_id, step_id = %claim.step_id, fence = %claim.fence, sandbox = start.sandbox, "step started");
         let running = match prepared.go().await {
             Ok(running) => running,
-            Err(failure) => return Ok(Outcome::Failed { failure }),
+            Err(failure) => return Ok((Outcome::Failed { failure }, 0)),
         };
-        self.watch(claim, &*running, lease)
-            .await
-            .map_err(Silence::Lost)
+        let outcome = self.watch(claim, &*running, lease).await;
+        let outcome = outcome.map_err(Silence::Lost)?;
+        Ok((outcome, running.output_cut_bytes()))
     }
 
     /// Waits until the command ends, times out, or loses its lease.
@@ -110,14 +113,20 @@ impl StepRunner {
         tokio::select! {
             biased;
             loss = lease.lost() => {
-                running.stop(Duration::ZERO).await;
+                running.stop(lease.grace(loss, GRACE)).await;
                 Err(loss)
             }
             outcome = end => Ok(outcome),
         }
     }
 
-    async fn report(&self, claim: &Claim, outcome: Outcome, lease: &mut Lease) {
+    async fn report(
+        &self,
+        claim: &Claim,
+        outcome: Outcome,
+        output_cut_bytes: u64,
+        lease: &mut Lease,
+    ) {
         let (run_id, step_id, fence) = (claim.run_id, claim.step_id.clone(), claim.fence);
         let (state, failure) = match outcome {
             Outcome::Succeeded => ("succeeded", None),
@@ -129,6 +138,7 @@ impl StepRunner {
             fence,
             state: state.to_owned(),
             failure,
+            output_cut_bytes,
         };
         tokio::select! {
             // First, so that an answer that has arrived is not lost.
@@ -147,6 +157,7 @@ fn outcome(ended: Ended) -> Outcome {
         Ended::Code(0) => return Outcome::Succeeded,
         Ended::Code(code) => Failure::Exit { code },
         Ended::Signal(signal) => Failure::Signal { signal },
+        Ended::CannotExecute { errno, detail } => Failure::CannotExecute { errno, detail },
         Ended::OutOfMemory => Failure::OutOfMemory,
     };
     Outcome::Failed { failure }

@@ -16,7 +16,7 @@
 //!   and cgroups; no capability; no new privileges; no further user namespaces; a seccomp filter
 //!   ([`seccomp`] says what it refuses).
 //! - The file system is the read-only root of [`build_rootfs`], the host's `/usr` read-only, and
-//!   fresh `/proc`, `/dev`, `/tmp`, `/run`.
+//!   fresh `/proc`, `/dev`, `/workspace`, `/tmp`, `/run`.
 //! - bubblewrap starts with an empty environment and gets all its options through an anonymous
 //!   file, so no process on the host shows a value in `/proc/PID/cmdline` or `/proc/PID/environ`.
 //!   The command is PID 1 (`--as-pid-1`): no other process inside keeps anything readable.
@@ -40,7 +40,7 @@ mod uids;
 
 pub use error::{LaunchError, Unavailable};
 pub use launcher::{Launcher, LauncherConfig, Report};
-pub use limits::LimitsDriver;
-pub use rootfs::{INIT_PATH, build_rootfs};
+pub use limits::{Cgroups, Group, LimitsDriver};
+pub use rootfs::{HOME, INIT_PATH, WORKSPACE, build_rootfs};
 pub use sandbox::{Exit, Sandbox};
 pub use spec::{Bind, CHANNEL_FD, Limits, MIN_MEMORY_BYTES, Network, SandboxSpec};

@@ -85,6 +85,15 @@ impl Run {
         Ok(change)
     }
 
+    /// Notes how much of its output a step's worker has not kept, with the report of its end.
+    ///
+    /// # Errors
+    /// When the run has no such step.
+    pub fn output_cut(&mut self, step_id: &StepId, bytes: u64) -> Result<(), Refusal> {
+        self.step_mut(step_id)?.output_cut_bytes = bytes;
+        Ok(())
+    }
+
     /// `Leased | Running -> Queued | Dead`: the claim is lost.
     ///
     /// # Errors
@@ -106,6 +115,7 @@ impl Run {
             change.stop.push((step_id.clone(), handle.clone()));
         }
         let step = self.step_mut(step_id)?;
+        step.lost = Some(reason);
         // A launch that found no room was no attempt; the time to live bounds the waiting.
         let spent = u32::from(reason != RequeueReason::NoCapacity);
         if spent > 0 && step.attempt >= step.spec.max_attempts {
