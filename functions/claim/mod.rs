@@ -17,9 +17,9 @@ use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queue_access::QueueAccess;
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::capability::PULL;
-use sealfleet_domain::run::{Executor, LeaseKey, Pace};
+use sealfleet_domain::run::{Executor, Pace};
 use sealfleet_domain::{ProjectScope, RunId, limits};
-use sealfleet_ledger::{Claimed, Error, Ledger, NewClaim};
+use sealfleet_ledger::{Claimed, Error, Ledger, NewClaim, OfHolder};
 use sealfleet_versions::Versions;
 
 use crate::shared::auth::WorkerCaller;
@@ -150,9 +150,9 @@ async fn heartbeat(ports: &Ports, caller: WorkerCaller, request: &Request) -> An
     let holds = stream::iter(runs)
         .map(|run_id| ports.ledger.holds_of(scope, worker_id, run_id))
         .buffer_unordered(AT_ONCE);
-    let holds: Vec<LeaseKey> = holds.try_concat().await?;
+    let of_runs: Vec<OfHolder> = holds.try_collect().await?;
     let leases = stream::iter(beat.leases)
-        .map(|lease| verdict(ports, scope, &holds, lease))
+        .map(|lease| verdict(ports, scope, &of_runs, lease))
         .buffered(AT_ONCE);
     Answer::json(
         200,
@@ -168,10 +168,10 @@ async fn heartbeat(ports: &Ports, caller: WorkerCaller, request: &Request) -> An
 async fn verdict(
     ports: &Ports,
     scope: &ProjectScope,
-    holds: &[LeaseKey],
+    of_runs: &[OfHolder],
     lease: LeaseRef,
 ) -> Result<LeaseVerdict, Error> {
-    let hold = holds.iter().find(|hold| {
+    let hold = of_runs.iter().flat_map(|run| &run.holds).find(|hold| {
         hold.run_id == lease.run_id && hold.step_id == lease.step_id && hold.fence == lease.fence
     });
     let held = match hold {
@@ -181,11 +181,16 @@ async fn verdict(
         }
         None => false,
     };
+    let mut cancelled = of_runs.iter().flat_map(|run| &run.cancelled);
+    let cancelled = cancelled.any(|(run_id, step_id, fence)| {
+        *run_id == lease.run_id && *step_id == lease.step_id && *fence == lease.fence
+    });
     Ok(LeaseVerdict {
         run_id: lease.run_id,
         step_id: lease.step_id,
         fence: lease.fence,
         held,
+        cancelled,
     })
 }
 

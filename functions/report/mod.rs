@@ -79,7 +79,11 @@ async fn report(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answe
     let done = ports
         .ledger
         .transition(&caller.scope, run_id, &caller.actor, |run, now| {
-            run.finish(step_id, holder, fence, &outcome, ports.pace, now)
+            let change = run.finish(step_id, holder, fence, &outcome, ports.pace, now)?;
+            if !change.events.is_empty() {
+                run.output_cut(step_id, ended.output_cut_bytes)?;
+            }
+            Ok(change)
         })
         .await;
     answer(ports, &caller, (run_id, step_id, fence), done).await
@@ -111,7 +115,9 @@ fn outcome(ended: &ReportStep) -> Result<Outcome, Problem> {
 fn check_failure(failure: &Failure) -> Result<(), Problem> {
     let (most, field) = (limits::DETAIL_BYTES, "failure.detail");
     match failure {
-        Failure::CannotStart { detail, .. } | Failure::SecretUnavailable { detail, .. }
+        Failure::CannotStart { detail, .. }
+        | Failure::CannotExecute { detail, .. }
+        | Failure::SecretUnavailable { detail, .. }
             if detail.len() > most =>
         {
             Err(Problem::invalid(
@@ -126,6 +132,7 @@ fn check_failure(failure: &Failure) -> Result<(), Problem> {
             "only the control plane refuses a start; say how the sandbox failed",
         )),
         Failure::CannotStart { .. }
+        | Failure::CannotExecute { .. }
         | Failure::SecretUnavailable { .. }
         | Failure::Exit { .. }
         | Failure::Signal { .. }

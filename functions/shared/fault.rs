@@ -177,6 +177,7 @@ impl From<Failure> for Fault {
             ),
             Failure::Exit { .. }
             | Failure::Signal { .. }
+            | Failure::CannotExecute { .. }
             | Failure::TimedOut { .. }
             | Failure::OutOfMemory
             | Failure::CannotStart { .. } => {

@@ -59,6 +59,8 @@ fn step_view(id: sealfleet_domain::StepId, step: &Step, now: Timestamp) -> StepV
         worker_id: step.last_holder,
         handle: None,
         failure: None,
+        lost: step.lost,
+        output_cut_bytes: step.output_cut_bytes,
         aborted: None,
         dead: None,
         diagnosis: None,

@@ -111,7 +111,7 @@ impl SandboxHost for Toy {
     }
 
     async fn stop(&self, handle: &Handle, _: &str) -> Result<(), Error> {
-        self.show(handle, Seen::Ended(End::Signal(15)));
+        self.show(handle, Seen::Ended(End::Exit(143)));
         Ok(())
     }
 
@@ -414,7 +414,7 @@ async fn a_cancelled_step_is_stopped_by_its_host() {
     cancelled.await.unwrap();
     world.sweep().await;
     let sandbox = world.toy.get(&handle).unwrap();
-    assert_eq!(sandbox.seen, Seen::Ended(End::Signal(15)));
+    assert_eq!(sandbox.seen, Seen::Ended(End::Exit(143)));
     let state = world.state(run_id).await;
     assert!(matches!(state, StepState::Aborted { stopping: None, .. }));
 }

@@ -1,95 +1,118 @@
-//! The guard of a `bare` step: a process between the worker and the command. It kills the command's
-//! process group when the worker asks for it, and when the worker dies.
+//! The guard of a `bare` step: a process between the worker and the command. It ends the command
+//! with all that it started, when the command itself ends, when the worker asks for it, and when
+//! the worker dies.
 //!
-//! Orders come through the guard's standard input: `t` sends SIGTERM to the group, the end of input
-//! SIGKILL. The kernel closes the input when the worker dies, so no command outlives it. The guard
-//! signals the group only until it reaps the first process; before that, no other group can have
-//! the same number.
+//! Its standard input is a socket. The worker sends `g`: start the command; `t`: SIGTERM to all of
+//! it; and closes its side: SIGKILL. The kernel closes that side when the worker dies, so nothing
+//! outlives it. The guard answers how the command ended, as JSON, once nothing of it is left.
 
 use std::ffi::OsString;
-use std::io::Read as _;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::io::{self, Read, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use rustix::process::{
-    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getpid, kill_process, kill_process_group,
-    setrlimit, waitid,
-};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, setrlimit, wait};
+use sealfleet_channel::CommandEnd;
 
 /// The name of the subcommand.
 pub const SUBCOMMAND: &str = "bare-guard";
 
-/// Runs `command` and answers its exit code. If a signal ended the command, ends by the same
-/// signal. As in shells, answers 127 if there is no such program, 126 if it cannot be run.
-#[must_use]
-pub fn run(command: &[OsString]) -> i32 {
-    let Some((program, arguments)) = command.split_first() else {
-        return 126;
-    };
-    let no_core = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    if let Err(error) = setrlimit(Resource::Core, no_core) {
-        eprintln!("sealfleet-worker: cannot switch off core dumps: {error}");
-        return 126;
+/// Order: start the command.
+pub(crate) const START: &[u8; 1] = b"g";
+/// Order: ask the command to end.
+pub(crate) const TERMINATE: &[u8; 1] = b"t";
+
+/// Between two looks at what is left.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Runs `command` and tells the worker how it ended.
+///
+/// # Errors
+/// What kept the guard from its work; the command does not run, or is killed.
+pub fn run(command: &[OsString]) -> io::Result<()> {
+    let mut worker = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    if !receives(&mut worker, START) {
+        return Ok(());
     }
-    let spawned = Command::new(program)
+    setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    )?;
+    sealfleet_processes::adopt()?;
+    let end = match start(command) {
+        Ok(pid) => {
+            let orders = worker.try_clone()?;
+            let asked = Arc::new(AtomicBool::new(false));
+            let told = Arc::clone(&asked);
+            std::thread::spawn(move || follow(orders, &told));
+            let end = until_ended(pid)?;
+            // What else there is was asked to end as well. The worker says when its time is over.
+            while asked.load(Ordering::Acquire) && !sealfleet_processes::all_ended() {
+                std::thread::sleep(PAUSE);
+            }
+            if !sealfleet_processes::kill_all()? {
+                eprintln!("sealfleet-worker: some processes of the command do not end");
+            }
+            end
+        }
+        Err(error) => CommandEnd::cannot_execute(&error),
+    };
+    worker.write_all(&serde_json::to_vec(&end)?)
+}
+
+fn start(command: &[OsString]) -> io::Result<Pid> {
+    let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .process_group(0)
-        .spawn();
-    let mut child = match spawned {
-        Ok(child) => child,
-        Err(error) => {
-            eprintln!(
-                "sealfleet-worker: cannot run `{}`: {error}",
-                program.to_string_lossy()
-            );
-            return if error.kind() == std::io::ErrorKind::NotFound {
-                127
-            } else {
-                126
-            };
-        }
-    };
-    let pid = Pid::from_child(&child);
-    let group = Arc::new(Mutex::new(Some(pid)));
-    let orders = Arc::clone(&group);
-    std::thread::spawn(move || follow(&orders));
-
-    // Waits without reaping.
-    while let Err(rustix::io::Errno::INTR) = waitid(
-        WaitId::Pid(pid),
-        WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
-    ) {}
-    signal(&group, Signal::KILL);
-    group.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Ok(status) = child.wait() else { return 126 };
-    if let Some(number) = status.signal() {
-        if let Some(named) = Signal::from_named_raw(number) {
-            // Ends here, unless this signal is ignored.
-            let _: Result<(), _> = kill_process(getpid(), named);
-        }
-        return 128 + number;
-    }
-    status.code().unwrap_or(126)
+        .spawn()?;
+    // `until_ended` reaps it by its number.
+    Ok(Pid::from_child(&child))
 }
 
-fn follow(group: &Mutex<Option<Pid>>) {
-    let mut order = [0_u8];
-    while let Ok(1) = std::io::stdin().read(&mut order) {
-        if order == *b"t" {
-            signal(group, Signal::TERM);
+/// Reaps what ends until the command is among it.
+fn until_ended(command: Pid) -> io::Result<CommandEnd> {
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid == command => {
+                if let Some(end) = CommandEnd::of(status) {
+                    return Ok(end);
+                }
+            }
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
-    signal(group, Signal::KILL);
 }
 
-fn signal(group: &Mutex<Option<Pid>>, signal: Signal) {
-    if let Some(pid) = *group.lock().unwrap_or_else(PoisonError::into_inner) {
-        // Fails if the group has ended.
-        let _: Result<(), _> = kill_process_group(pid, signal);
+/// Does what the worker orders, for as long as this process lives.
+fn follow(mut orders: impl Read, asked: &AtomicBool) {
+    while receives(&mut orders, TERMINATE) {
+        asked.store(true, Ordering::Release);
+        signal(Signal::TERM);
+    }
+    loop {
+        signal(Signal::KILL);
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn receives(orders: &mut impl Read, wanted: &[u8; 1]) -> bool {
+    let mut order = [0];
+    orders.read_exact(&mut order).is_ok() && order == *wanted
+}
+
+fn signal(signal: Signal) {
+    if let Err(error) = sealfleet_processes::signal(signal) {
+        eprintln!("sealfleet-worker: cannot signal the command: {error}");
     }
 }

@@ -18,8 +18,10 @@ use tokio::time::Instant;
 /// Why a lease is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// The control plane says so: the step was cancelled or taken over.
+    /// The control plane says so: the step was taken over, or a secret of it revoked.
     NotHeld,
+    /// The control plane says so: the run was cancelled. Nobody else has the step.
+    Cancelled,
     /// No heartbeat got through in time.
     RanOut,
     /// The worker is no longer allowed to work.
@@ -94,7 +96,12 @@ impl Leases {
                 if verdict.held {
                     state.deadline = state.deadline.max(asked + entry.lasts);
                 } else {
-                    state.loss = state.loss.or(Some(Loss::NotHeld));
+                    let loss = if verdict.cancelled {
+                        Loss::Cancelled
+                    } else {
+                        Loss::NotHeld
+                    };
+                    state.loss = state.loss.or(Some(loss));
                 }
             });
         }
@@ -136,6 +143,20 @@ impl Lease {
                     }
                 }
             }
+        }
+    }
+
+    /// How long the command may take to end by itself after this loss, `most` at most. Where
+    /// somebody else may have the step by then, it has no time.
+    #[must_use]
+    pub fn grace(&self, loss: Loss, most: Duration) -> Duration {
+        match loss {
+            Loss::Cancelled => most,
+            Loss::WorkerStops => {
+                let left = self.state.borrow().deadline - Instant::now();
+                most.min(left)
+            }
+            Loss::NotHeld | Loss::RanOut | Loss::WorkerEnded => Duration::ZERO,
         }
     }
 

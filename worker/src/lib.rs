@@ -13,6 +13,7 @@
 //! - *See a secret.* `sealfleet-init` resolves secrets inside the sandbox. The files of identity
 //!   backends pass through this process as open descriptors that it never reads.
 
+pub mod config;
 pub mod control;
 pub mod executor;
 pub mod guard;
@@ -21,4 +22,5 @@ pub mod queue;
 mod random;
 pub mod register;
 pub mod step;
+pub mod telemetry;
 pub mod worker;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use sealfleet_bubblewrap::{Launcher, LauncherConfig, Limits, Network};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use sealfleet_bubblewrap::{Cgroups, Launcher, LauncherConfig, Limits, Network};
 use sealfleet_client::{Client, Credential};
 use sealfleet_system::SystemClock;
 use sealfleet_worker::control::ControlPlane;
@@ -15,14 +15,18 @@ use sealfleet_worker::executor::bare::Bare;
 use sealfleet_worker::executor::sandboxed::Sandboxed;
 use sealfleet_worker::executor::{Executors, Logs};
 use sealfleet_worker::queue::SqsQueue;
+use sealfleet_worker::telemetry::{Counted, Telemetry};
 use sealfleet_worker::worker::{End, Settings, Wish, Worker};
-use sealfleet_worker::{guard, register};
+use sealfleet_worker::{config, guard, register};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
 
 /// The exit code of a worker that was rejected or revoked.
 const NOT_ALLOWED: u8 = 3;
+
+const MIB: u64 = 1024 * 1024;
 
 /// Takes steps from a project's queue and executes them here.
 #[derive(Parser)]
@@ -31,6 +35,14 @@ struct Arguments {
     /// Address of the control plane, `https://HOST`
     #[arg(long, global = true, env = "SEALFLEET_API_URL", default_value = "")]
     api_url: String,
+    /// TOML file with options: the long names of `run`, and of `register` in a table `[register]`.
+    /// The command line and the environment win over it
+    #[expect(
+        dead_code,
+        reason = "it is read before the rest is parsed; here it is in the help"
+    )]
+    #[arg(long, global = true, value_name = "FILE", env = "SEALFLEET_CONFIG")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -95,9 +107,21 @@ struct Run {
     /// Network of sandboxes
     #[arg(long, value_enum, default_value_t = SandboxNetwork::None)]
     network: SandboxNetwork,
-    /// Memory of each sandbox in MiB
-    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u64).range(8..))]
-    memory_mib: u64,
+    /// Memory of each sandbox in MiB, without the files that it writes
+    #[arg(long, value_name = "MIB", alias = "memory-mib", default_value_t = 512, value_parser = clap::value_parser!(u64).range(8..))]
+    memory: u64,
+    /// MiB for files in `/workspace` of each sandbox, and as many in `/tmp`; they lie in memory
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..))]
+    scratch: u64,
+    /// Processes and threads of each sandbox
+    #[arg(long, value_name = "NUMBER", default_value_t = 256, value_parser = clap::value_parser!(u64).range(2..))]
+    pids: u64,
+    /// Open files of each process of a sandbox
+    #[arg(long, value_name = "NUMBER", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(64..))]
+    open_files: u64,
+    /// Port of 127.0.0.1 for `/healthz` and `/metrics`; 0 takes a free one, and the log says which
+    #[arg(long, value_name = "PORT", env = "SEALFLEET_TELEMETRY_PORT")]
+    telemetry_port: Option<u16>,
     /// Log level: `error`, `warn`, `info` or `debug`
     #[arg(long, default_value = "info", env = "SEALFLEET_LOG")]
     log: String,
@@ -117,9 +141,21 @@ fn main() -> ExitCode {
         && subcommand == guard::SUBCOMMAND
         && dashes == "--"
     {
-        return ExitCode::from(u8::try_from(guard::run(command)).unwrap_or(126));
+        return match guard::run(command) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("sealfleet-worker: cannot guard the command: {error}");
+                ExitCode::FAILURE
+            }
+        };
     }
-    let arguments = Arguments::parse();
+    let arguments = match arguments(&words) {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            eprintln!("sealfleet-worker: {message}");
+            return ExitCode::FAILURE;
+        }
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -132,6 +168,17 @@ fn main() -> ExitCode {
         eprintln!("sealfleet-worker: {message}");
         ExitCode::FAILURE
     })
+}
+
+/// The command line, on top of the configuration file that it names.
+fn arguments(words: &[OsString]) -> Result<Arguments, String> {
+    let command = Arguments::command();
+    let command = match config::named_by(words, config::variable()) {
+        Some(file) => config::with_file(command, &file)?,
+        None => command,
+    };
+    let matches = command.get_matches();
+    Arguments::from_arg_matches(&matches).map_err(|error| error.to_string())
 }
 
 async fn dispatch(arguments: Arguments) -> Result<ExitCode, String> {
@@ -161,17 +208,24 @@ async fn work(api_url: &str, run: Run) -> Result<ExitCode, String> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
-    let credential = Credential::read(&run.credential_file).map_err(|error| error.to_string())?;
+    let credential = credential(&run.credential_file)?;
     let wishes = wishes()?;
     let executors = executors(&run).await?;
     let client = Client::new(api_url, Some(credential)).map_err(|error| error.to_string())?;
     let heartbeat = Duration::from_secs(run.heartbeat_seconds);
-    let control: Arc<dyn ControlPlane> = Arc::new(client.with_timeout(Duration::from_secs(10)));
-    let queue = Arc::new(SqsQueue::new(
-        Arc::clone(&control),
-        Arc::new(SystemClock),
-        run.queue_endpoint.clone(),
-    ));
+    let telemetry = Telemetry::default();
+    let control: Arc<dyn ControlPlane> = Arc::new(Counted {
+        inner: client.with_timeout(Duration::from_secs(10)),
+        telemetry: telemetry.clone(),
+    });
+    let queue = Arc::new(Counted {
+        inner: SqsQueue::new(
+            Arc::clone(&control),
+            Arc::new(SystemClock),
+            run.queue_endpoint.clone(),
+        ),
+        telemetry: telemetry.clone(),
+    });
     let settings = Settings {
         heartbeat,
         max_concurrent: usize::from(run.max_concurrent),
@@ -182,14 +236,31 @@ async fn work(api_url: &str, run: Run) -> Result<ExitCode, String> {
         heartbeat_seconds = run.heartbeat_seconds,
         "working"
     );
-    let end = Worker::new(control, queue, Arc::new(executors), settings)
-        .run(wishes)
-        .await;
+    let worker = Worker::new(control, queue, Arc::new(executors), settings);
+    if let Some(port) = run.telemetry_port {
+        let served = telemetry.serve(port, worker.leases()).await;
+        let address = served.map_err(|error| format!("`--telemetry-port {port}`: {error}"))?;
+        tracing::info!(%address, "serving health and metrics");
+    }
+    let end = worker.run(wishes).await;
     tracing::info!(?end, "ended");
     Ok(match end {
         End::Asked => ExitCode::SUCCESS,
         End::NotAllowed => ExitCode::from(NOT_ALLOWED),
     })
+}
+
+/// The worker's credential. systemd keeps others from the files that it hands to a service by an
+/// access list, which shows as rights of a group: those are as private as a file of mode 0600.
+fn credential(file: &Path) -> Result<Credential, String> {
+    let mut variables = std::env::vars_os();
+    let of_service = variables.find(|(name, _)| name == "CREDENTIALS_DIRECTORY");
+    if of_service.is_some_and(|(_, directory)| file.starts_with(directory)) {
+        let text = std::fs::read_to_string(file).map(Zeroizing::new);
+        let text = text.map_err(|error| format!("`{}`: {error}", file.display()))?;
+        return Ok(Credential::new(text.as_str()));
+    }
+    Credential::read(file).map_err(|error| error.to_string())
 }
 
 async fn executors(run: &Run) -> Result<Executors, String> {
@@ -206,7 +277,17 @@ async fn executors(run: &Run) -> Result<Executors, String> {
     let bare = if run.allow_bare {
         let program = std::env::current_exe()
             .map_err(|error| format!("cannot find the path of this program: {error}"))?;
-        Some(Bare { program, logs })
+        let cgroups = Cgroups::detect();
+        if cgroups.is_none() {
+            tracing::warn!(
+                "no cgroups for `bare` steps: a step that kills its guard may leave processes behind"
+            );
+        }
+        Some(Bare {
+            program,
+            logs,
+            cgroups,
+        })
     } else {
         None
     };
@@ -247,8 +328,10 @@ async fn sandboxed(run: &Run, rootfs: &Path, logs: Logs) -> Result<Sandboxed, St
             SandboxNetwork::Host => Network::Host,
         },
         limits: Limits {
-            memory_bytes: run.memory_mib * 1024 * 1024,
-            ..Limits::default()
+            memory_bytes: run.memory.saturating_mul(MIB),
+            scratch_bytes: run.scratch.saturating_mul(MIB),
+            pids: run.pids,
+            open_files: run.open_files,
         },
         logs,
     })

@@ -9,8 +9,10 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{BehaviorVersion, Region, SharedHttpClient};
-use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{Builder, Connector};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use sealfleet_domain::Clock;
 use sealfleet_domain::cause::chain;
 use tokio::sync::Mutex;
@@ -75,18 +77,11 @@ impl SqsQueue {
         let plain = endpoint
             .as_deref()
             .is_some_and(|endpoint| endpoint.starts_with("http://"));
-        let http = if plain {
-            Builder::new().build_http()
-        } else {
-            Builder::new()
-                .tls_provider(Provider::Rustls(CryptoMode::Ring))
-                .build_https()
-        };
         Self {
             control,
             clock,
             endpoint,
-            http,
+            http: http(plain),
             session: Mutex::new(None),
         }
     }
@@ -141,6 +136,22 @@ impl SqsQueue {
         self.session.lock().await.take();
         QueueError::Queue(chain(&error))
     }
+}
+
+/// Connections by the proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`), as those to the
+/// control plane. The SDK asks for no proxy by itself.
+fn http(plain: bool) -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        if plain {
+            connector.build_http()
+        } else {
+            let provider = Provider::Rustls(CryptoMode::Ring);
+            connector.tls_provider(provider).build()
+        }
+    })
 }
 
 #[async_trait]

@@ -20,7 +20,8 @@ use crate::executor::{Ended, Executor, Running};
 use crate::lease::{Lease, Loss};
 use crate::random::Backoff;
 
-/// Time between SIGTERM and SIGKILL for a step that timed out.
+/// Time between SIGTERM and SIGKILL for a step that timed out, was cancelled, or whose worker
+/// stops.
 const GRACE: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
@@ -42,9 +43,11 @@ impl StepRunner {
         let (run_id, step_id, fence) = (claim.run_id, claim.step_id.clone(), claim.fence);
         tracing::info!(%run_id, %step_id, %fence, mode = %claim.mode, attempt = claim.attempt, "step claimed");
         match self.execute(&claim, &mut lease).await {
-            Ok(outcome) => {
-                tracing::info!(%run_id, %step_id, %fence, ?outcome, "step ended");
-                return self.report(&claim, outcome, &mut lease).await;
+            Ok((outcome, output_cut_bytes)) => {
+                tracing::info!(%run_id, %step_id, %fence, ?outcome, output_cut_bytes, "step ended");
+                return self
+                    .report(&claim, outcome, output_cut_bytes, &mut lease)
+                    .await;
             }
             Err(Silence::Lost(loss)) => {
                 tracing::warn!(%run_id, %step_id, %fence, ?loss, "lost the lease, killed the step");
@@ -56,7 +59,8 @@ impl StepRunner {
         Vec::new()
     }
 
-    async fn execute(&self, claim: &Claim, lease: &mut Lease) -> Result<Outcome, Silence> {
+    /// How the step ended, and how many bytes of its output were not kept.
+    async fn execute(&self, claim: &Claim, lease: &mut Lease) -> Result<(Outcome, u64), Silence> {
         let prepared = tokio::select! {
             biased;
             loss = lease.lost() => return Err(Silence::Lost(loss)),
@@ -64,7 +68,7 @@ impl StepRunner {
         };
         let prepared = match prepared {
             Ok(prepared) => prepared,
-            Err(failure) => return Ok(Outcome::Failed { failure }),
+            Err(failure) => return Ok((Outcome::Failed { failure }, 0)),
         };
         let start = StartStep {
             run_id: claim.run_id,
@@ -81,11 +85,11 @@ impl StepRunner {
         tracing::info!(run_id = %claim.run_id, step_id = %claim.step_id, fence = %claim.fence, sandbox = start.sandbox, "step started");
         let running = match prepared.go().await {
             Ok(running) => running,
-            Err(failure) => return Ok(Outcome::Failed { failure }),
+            Err(failure) => return Ok((Outcome::Failed { failure }, 0)),
         };
-        self.watch(claim, &*running, lease)
-            .await
-            .map_err(Silence::Lost)
+        let outcome = self.watch(claim, &*running, lease).await;
+        let outcome = outcome.map_err(Silence::Lost)?;
+        Ok((outcome, running.output_cut_bytes()))
     }
 
     /// Waits until the command ends, times out, or loses its lease.
@@ -112,14 +116,20 @@ impl StepRunner {
         tokio::select! {
             biased;
             loss = lease.lost() => {
-                running.stop(Duration::ZERO).await;
+                running.stop(lease.grace(loss, GRACE)).await;
                 Err(loss)
             }
             outcome = end => Ok(outcome),
         }
     }
 
-    async fn report(&self, claim: &Claim, outcome: Outcome, lease: &mut Lease) -> Vec<WaitingStep> {
+    async fn report(
+        &self,
+        claim: &Claim,
+        outcome: Outcome,
+        output_cut_bytes: u64,
+        lease: &mut Lease,
+    ) -> Vec<WaitingStep> {
         let (run_id, step_id, fence) = (claim.run_id, claim.step_id.clone(), claim.fence);
         let (state, failure) = match outcome {
             Outcome::Succeeded => ("succeeded", None),
@@ -131,6 +141,7 @@ impl StepRunner {
             fence,
             state: state.to_owned(),
             failure,
+            output_cut_bytes,
         };
         tokio::select! {
             // First, so that an answer that has arrived is not lost.
@@ -153,6 +164,7 @@ fn outcome(ended: Ended) -> Outcome {
         Ended::Code(0) => return Outcome::Succeeded,
         Ended::Code(code) => Failure::Exit { code },
         Ended::Signal(signal) => Failure::Signal { signal },
+        Ended::CannotExecute { errno, detail } => Failure::CannotExecute { errno, detail },
         Ended::OutOfMemory => Failure::OutOfMemory,
     };
     Outcome::Failed { failure }

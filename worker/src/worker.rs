@@ -130,6 +130,12 @@ impl Worker {
         }
     }
 
+    /// The leases that it holds, now and later.
+    #[must_use]
+    pub fn leases(&self) -> Leases {
+        self.leases.clone()
+    }
+
     /// Works until it is asked to stop or no longer allowed to work. None of its steps runs when
     /// this returns.
     pub async fn run(self, wish: watch::Receiver<Wish>) -> End {

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use sealfleet_bubblewrap::{Launcher, LauncherConfig, Limits, Network, build_rootfs};
-use sealfleet_channel::{Channel as _, Descriptors, Socket, ToHost, ToInit};
+use sealfleet_bubblewrap::{Cgroups, Launcher, LauncherConfig, Limits, Network, build_rootfs};
+use sealfleet_channel::{Channel as _, CommandEnd, Descriptors, Socket, ToHost, ToInit};
 use sealfleet_client::types::Claim;
 use sealfleet_domain::run::Failure;
 use sealfleet_worker::executor::bare::Bare;
@@ -44,6 +44,7 @@ fn bare(place: &Path) -> Bare {
     Bare {
         program: env!("CARGO_BIN_EXE_sealfleet-worker").into(),
         logs: logs(place),
+        cgroups: Cgroups::detect(),
     }
 }
 
@@ -82,7 +83,16 @@ async fn a_bare_command_has_a_clean_environment_and_its_exit_is_told_exactly() {
         .filter_map(|line| line.split_once('=').map(|(name, _)| name))
         .collect();
     let known = [
-        "PATH", "LANG", "HOME", "TMPDIR", "KNOB", "PWD", "SHLVL", "_", "OLDPWD",
+        "PATH",
+        "LANG",
+        "HOME",
+        "TMPDIR",
+        "KNOB",
+        "PWD",
+        "SHLVL",
+        "_",
+        "OLDPWD",
+        "PYTHONUNBUFFERED",
     ];
     assert!(
         names.iter().all(|name| known.contains(name)) && text.contains("KNOB=of the step"),
@@ -92,6 +102,10 @@ async fn a_bare_command_has_a_clean_environment_and_its_exit_is_told_exactly() {
         ("kill -KILL $$", Ended::Signal(9)),
         ("kill -TERM $$", Ended::Signal(15)),
         ("exit 0", Ended::Code(0)),
+        // The codes by which shells speak of signals and of programs that cannot be run.
+        ("exit 137", Ended::Code(137)),
+        ("exit 126", Ended::Code(126)),
+        ("exit 127", Ended::Code(127)),
     ] {
         assert_eq!(
             start(&bare, &claim("bare", script, &none))
@@ -102,9 +116,20 @@ async fn a_bare_command_has_a_clean_environment_and_its_exit_is_told_exactly() {
             "{script}"
         );
     }
-    let mut missing = claim("bare", "", &none);
-    missing.command = vec!["no-such-program".to_owned()];
-    assert_eq!(start(&bare, &missing).await.wait().await, Ended::Code(127));
+    for (command, errno, words) in [
+        (
+            vec!["no-such-program".to_owned()],
+            2,
+            "No such file or directory",
+        ),
+        (vec!["/etc/passwd".to_owned()], 13, "Permission denied"),
+    ] {
+        let mut refused = claim("bare", "", &none);
+        refused.command = command;
+        let detail = words.to_owned();
+        let ended = start(&bare, &refused).await.wait().await;
+        assert_eq!(ended, Ended::CannotExecute { errno, detail });
+    }
 }
 
 #[tokio::test]
@@ -147,6 +172,165 @@ async fn a_bare_command_ends_with_all_its_processes() {
     let (running, child) = spawn().await;
     assert_eq!(running.stop(Duration::ZERO).await, Ended::Signal(9));
     until("the child is gone at once", || !alive(&child)).await;
+}
+
+/// How a step ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Itself,
+    /// A time-out, a cancelled run, a worker that stops: each has a grace.
+    Grace,
+    /// A lost lease.
+    Nobody,
+    /// The end of everything in this process that knows it.
+    Drop,
+}
+
+const ENDS: [By; 4] = [By::Itself, By::Grace, By::Nobody, By::Drop];
+
+/// All processes of the host that have this argument.
+fn running(argument: &str) -> usize {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines
+        .filter(|line| {
+            line.split(|byte| *byte == 0)
+                .any(|part| part == argument.as_bytes())
+        })
+        .count()
+}
+
+/// A command that leaves its session and its parent, does not hear SIGTERM, and sleeps so long.
+fn escape(seconds: &str) -> String {
+    format!("(setsid sh -c \"trap '' TERM; sleep {seconds}; :\" &)")
+}
+
+async fn end(running: Box<dyn Running>, by: By) {
+    match by {
+        By::Itself => drop(running.wait().await),
+        By::Grace => drop(running.stop(Duration::from_millis(300)).await),
+        By::Nobody => drop(running.stop(Duration::ZERO).await),
+        By::Drop => drop(running),
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_step_outlives_it_in_any_mode() {
+    let place = tempfile::tempdir().unwrap();
+    let sandboxed = sandboxed(place.path(), None).await;
+    let bare = bare(place.path());
+    // Where no cgroup can be had, the guard is all there is.
+    let mut alone = self::bare(place.path());
+    alone.cgroups = None;
+    for (number, by) in (1..).zip(ENDS) {
+        for (at, mode) in ["bare", "bare", "sandboxed", "identity"].iter().enumerate() {
+            let seconds = format!("{number}{at}{}", std::process::id());
+            let then = if by == By::Itself {
+                "sleep 0.5"
+            } else {
+                "sleep 60"
+            };
+            let script = format!("{}; {then}", escape(&seconds));
+            let claim = claim(mode, &script, &json!([]));
+            let step = match (at, *mode) {
+                (0, _) => start(&alone, &claim).await,
+                (_, "bare") => start(&bare, &claim).await,
+                _ => start(&sandboxed, &claim).await,
+            };
+            until("it escapes", || running(&seconds) > 0).await;
+            end(step, by).await;
+            if by == By::Drop {
+                until("its end", || running(&seconds) == 0).await;
+            }
+            assert_eq!(running(&seconds), 0, "{mode} by {by:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn everything_that_a_bare_command_started_is_asked_to_end() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| place.path().join(name).display().to_string();
+    let script = format!(
+        "(setsid sh -c 'trap \": > {}; exit\" TERM; : > {}; while :; do sleep 0.05; done' &); sleep 60",
+        path("asked"),
+        path("ready")
+    );
+    let running = start(&bare(place.path()), &claim("bare", &script, &json!([]))).await;
+    until("it escapes", || place.path().join("ready").exists()).await;
+    let ended = running.stop(Duration::from_secs(10)).await;
+    assert_eq!(ended, Ended::Signal(15));
+    assert!(place.path().join("asked").exists());
+}
+
+/// Not a test: the worker that the next one kills.
+#[tokio::test]
+#[ignore = "started by another test"]
+async fn a_worker_that_waits() {
+    let seconds = std::env::vars_os().find(|(name, _)| name == "SECONDS_TO_SLEEP");
+    let seconds = seconds.unwrap().1.into_string().unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let script = format!("{}; sleep 60", escape(&seconds));
+    let running = start(&bare(place.path()), &claim("bare", &script, &json!([]))).await;
+    running.wait().await;
+}
+
+#[tokio::test]
+async fn nothing_of_a_bare_step_outlives_a_killed_worker_or_guard() {
+    let seconds = format!("5{}", std::process::id());
+    let mut worker = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "execution::a_worker_that_waits", "--ignored"])
+        .env("SECONDS_TO_SLEEP", &seconds)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    until("it escapes", || running(&seconds) > 0).await;
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    until("its end", || running(&seconds) == 0).await;
+
+    let place = tempfile::tempdir().unwrap();
+    let bare = bare(place.path());
+    if bare.cgroups.is_none() {
+        return eprintln!("skipped: this process can make no cgroups here");
+    }
+    let seconds = format!("6{}", std::process::id());
+    let script = format!(
+        "{}; sleep 0.5; kill -KILL $PPID; sleep 60",
+        escape(&seconds)
+    );
+    let step = start(&bare, &claim("bare", &script, &json!([]))).await;
+    until("it escapes", || running(&seconds) > 0).await;
+    assert_eq!(step.wait().await, Ended::Signal(9));
+    assert_eq!(running(&seconds), 0);
+}
+
+#[tokio::test]
+async fn too_much_output_is_cut_and_counted() {
+    let place = tempfile::tempdir().unwrap();
+    let mut bare = bare(place.path());
+    bare.logs.most_bytes = 1000;
+    let script =
+        "echo begin; head -c 100000 /dev/zero | tr '\\0' x; echo; echo why it failed; exit 1";
+    let running = start(&bare, &claim("bare", script, &json!([]))).await;
+    assert_eq!(running.wait().await, Ended::Code(1));
+    let text = output(place.path());
+    assert!(text.starts_with("begin\nx"), "{text}");
+    assert!(text.ends_with("x\nwhy it failed\n"), "{text}");
+    let mark = format!(
+        "[{} bytes of output are cut out here;",
+        running.output_cut_bytes()
+    );
+    assert!(text.contains(&mark), "{text}");
+    let kept = text.len()
+        - text
+            .lines()
+            .find(|line| line.starts_with('['))
+            .unwrap()
+            .len()
+        - 2;
+    let whole = 6 + 100_000 + 1 + 14;
+    assert_eq!(kept as u64 + running.output_cut_bytes(), whole);
 }
 
 #[tokio::test]
@@ -204,10 +388,11 @@ async fn stand_in() {
         "loop" => std::thread::sleep(Duration::from_secs(600)),
         "memory" => drop(Command::new("tail").arg("/dev/zero").status()),
         "told" => {
-            let ended = ToHost::Ended { exit_code: 143 };
+            let ended = ToHost::Ended(CommandEnd::Exited { code: 143 });
             channel.send(&ended, Descriptors::new()).await.unwrap();
         }
-        _ => {}
+        "x" => {}
+        script => drop(Command::new("sh").args(["-c", script]).status()),
     }
     std::process::exit(4);
 }
@@ -231,7 +416,9 @@ async fn sandboxed(place: &Path, answer: Option<&Value>) -> Sandboxed {
     let launcher = Launcher::detect(LauncherConfig::new(rootfs)).await.unwrap();
     let limits = Limits {
         memory_bytes: 64 << 20,
-        ..Limits::default()
+        scratch_bytes: 32 << 20,
+        pids: 50,
+        open_files: 500,
     };
     Sandboxed {
         launcher,
@@ -262,17 +449,14 @@ async fn a_sandboxed_command_runs_only_after_go() {
     let running = prepared.go().await.unwrap();
     assert_eq!(running.wait().await, Ended::Code(4));
     let text = output(place.path());
-    let step = r#"step={"project":"healthcare","command":["/bin/sh","-c","x"],"env":{"KNOB":"of the step"},"secrets":[],"resolve_millis":60000}"#;
+    let step = r#"step={"project":"healthcare","command":["/bin/sh","-c","x"],"env":{"KNOB":"of the step","SEALFLEET_MEMORY_BYTES":"67108864","SEALFLEET_OPEN_FILES":"500","SEALFLEET_PIDS":"50","SEALFLEET_SCRATCH_BYTES":"33554432"},"secrets":[],"resolve_millis":60000}"#;
     assert!(text.contains(step), "{text}");
     assert!(text.contains("files=\nenvironment=PWD"), "{text}");
-    assert!(
-        !text.contains("SEALFLEET") && !text.contains("CARGO"),
-        "{text}"
-    );
+    assert!(!text.contains("CARGO"), "{text}");
 
     let told = start(&sandboxed, &claim("sandboxed", "told", &json!([]))).await;
-    assert_eq!(told.wait().await, Ended::Signal(15), "as init says");
-    assert_eq!(told.wait().await, Ended::Signal(15), "and again");
+    assert_eq!(told.wait().await, Ended::Code(143), "as init says");
+    assert_eq!(told.wait().await, Ended::Code(143), "and again");
 
     drop(
         sandboxed

@@ -65,6 +65,7 @@ enum Beat {
     #[default]
     Held,
     NotHeld,
+    Cancelled,
     Unreachable,
     Hanging,
     Refused(Code),
@@ -90,7 +91,7 @@ impl ControlPlane for Control {
         let beat = *self.heartbeat.lock().unwrap();
         let held = match beat {
             Beat::Held => true,
-            Beat::NotHeld => false,
+            Beat::NotHeld | Beat::Cancelled => false,
             Beat::Unreachable => return Err(unreachable_now()),
             Beat::Hanging => std::future::pending().await,
             Beat::Refused(code) => return Err(refusal(code)),
@@ -100,6 +101,7 @@ impl ControlPlane for Control {
             step_id: lease.step_id.clone(),
             fence: lease.fence,
             held,
+            cancelled: matches!(beat, Beat::Cancelled),
         };
         Ok(HeartbeatAnswer {
             status: WorkerStatus::Approved,
@@ -271,6 +273,10 @@ impl Running for Fake {
         self.killed.notify_waiters();
         self.wait().await
     }
+
+    fn output_cut_bytes(&self) -> u64 {
+        7
+    }
 }
 
 struct Stage {
@@ -366,6 +372,7 @@ async fn a_step_is_claimed_kept_alive_and_reported_with_its_fence() {
         (1, "succeeded", 1)
     );
     assert_eq!((stage.deleted(), stage.ran()), (1, 1));
+    assert_eq!(reported[0].output_cut_bytes, 7);
     let beats = stage.control.beats.lock().unwrap();
     assert_eq!(beats.len(), 6, "one each 10 seconds, none without a lease");
     assert!(stage.stopped().is_empty());
@@ -433,6 +440,26 @@ async fn a_lease_that_is_not_held_kills_at_once_and_reports_nothing() {
     stage.work_for(60).await;
     assert_eq!(stage.stopped(), [(10, 0)]);
     assert!(stage.reported().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_step_has_a_grace_and_is_not_reported() {
+    let stage = Stage::new(vec![Ok(claim(30, 600))]).beats(Beat::Cancelled);
+    stage.work_for(60).await;
+    assert_eq!(stage.stopped(), [(10, 5)]);
+    assert!(stage.reported().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_whose_worker_stops_has_a_grace_within_its_lease() {
+    for (lease_seconds, grace) in [(30, 5), (3, 1)] {
+        let stage = Stage::new(vec![Ok(claim(lease_seconds, 600))]);
+        let worker = stage.worker();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        stage.wish.send_replace(Wish::Stop);
+        worker.await.unwrap();
+        assert_eq!(stage.stopped(), [(2, grace)]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -611,7 +638,7 @@ async fn a_drain_ends_in_time_and_a_second_signal_at_once() {
     stage.work_for(5).await;
     assert_eq!(
         (stage.stopped(), stage.reported().len()),
-        (vec![(35, 0)], 0)
+        (vec![(35, 5)], 0)
     );
 
     let stage = Stage::new(vec![Ok(claim(30, 600))]);
@@ -621,7 +648,7 @@ async fn a_drain_ends_in_time_and_a_second_signal_at_once() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     stage.wish.send_replace(Wish::Stop);
     worker.await.unwrap();
-    assert_eq!((stage.stopped(), stage.reported().len()), (vec![(7, 0)], 0));
+    assert_eq!((stage.stopped(), stage.reported().len()), (vec![(7, 5)], 0));
 }
 
 #[tokio::test(start_paused = true)]

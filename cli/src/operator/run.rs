@@ -7,7 +7,7 @@ use clap::{Subcommand, ValueEnum};
 use sealfleet_client::types::{EnqueueRun, RunView, StepView};
 use sealfleet_client::{Client, PageQuery};
 use sealfleet_domain::identity::SecretRef;
-use sealfleet_domain::run::RunState;
+use sealfleet_domain::run::{RequeueReason, RunState};
 use sealfleet_domain::{RunId, StepId};
 
 use super::connection::{Connection, Output};
@@ -241,10 +241,23 @@ fn whys(step: &StepView) -> Vec<String> {
     let failure = step.failure.as_ref().map(compact);
     let aborted = step.aborted.as_ref().map(compact);
     let dead = step.dead.as_ref().map(word);
-    [failure, aborted, dead, step.diagnosis.clone()]
+    let cut = (step.output_cut_bytes > 0)
+        .then(|| format!("output cut by {} bytes", step.output_cut_bytes));
+    let lost = step.lost.map(lost).map(str::to_owned);
+    [failure, aborted, dead, lost, cut, step.diagnosis.clone()]
         .into_iter()
         .flatten()
         .collect()
+}
+
+/// Why a claim was lost, for people.
+const fn lost(reason: RequeueReason) -> &'static str {
+    match reason {
+        RequeueReason::LeaseExpired => "worker lost",
+        RequeueReason::WorkerRevoked => "worker revoked",
+        RequeueReason::SandboxLost => "sandbox lost",
+        RequeueReason::NoCapacity => "no capacity",
+    }
 }
 
 /// Renders `{"kind":"exit","code":1}` as `exit code=1`.
@@ -308,5 +321,30 @@ mod tests {
     fn a_failure_is_one_short_text() {
         assert_eq!(compact(&StepFailure::Exit { code: 7 }), "exit code=7");
         assert_eq!(compact(&StepFailure::OutOfMemory), "out_of_memory");
+        let failure = StepFailure::CannotExecute {
+            errno: 7,
+            detail: "Argument list too long".to_owned(),
+        };
+        assert_eq!(
+            compact(&failure),
+            "cannot_execute detail=Argument list too long errno=7"
+        );
+    }
+
+    #[test]
+    fn a_step_says_what_was_lost_and_what_was_cut() {
+        let step: StepView = serde_json::from_value(serde_json::json!({
+            "id": "a", "state": "dead", "mode": "bare", "pool": "p", "attempt": 3, "fence": 3,
+            "dead": "attempts_exhausted", "lost": "lease_expired", "output_cut_bytes": 12
+        }))
+        .expect("a step");
+        assert_eq!(
+            whys(&step),
+            [
+                "attempts_exhausted",
+                "worker lost",
+                "output cut by 12 bytes"
+            ]
+        );
     }
 }

@@ -211,6 +211,13 @@ pub enum Failure {
         /// The signal's number.
         signal: i32,
     },
+    /// The system refused to execute it.
+    CannotExecute {
+        /// The system's error number, as Linux counts them.
+        errno: i32,
+        /// The system's words for it.
+        detail: String,
+    },
     /// It ran longer than its timeout.
     TimedOut {
         /// The timeout in seconds.
@@ -310,7 +317,7 @@ pub enum DeadReason {
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RequeueReason {
-    /// Its lease ran out.
+    /// Its lease ran out: its worker was lost.
     LeaseExpired,
     /// Its worker was revoked.
     WorkerRevoked,

@@ -67,12 +67,17 @@ pub enum Seen {
 /// How a sandbox ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Its command exited with this code.
+    /// It exited with this code: its command's own, or 128 + number if a signal ended it. Nothing
+    /// tells the two apart.
     Exit(i32),
-    /// This signal ended its command.
-    Signal(i32),
-    /// Its init ended it, because the step's time was over.
-    TimedOut,
+    /// It exited with this code, by which its init says that the step's time was over. A command
+    /// may choose the same code, so it counts only if the sandbox ran that long.
+    OutOfTime {
+        /// The exit code.
+        code: i32,
+        /// How long it ran in milliseconds, if its host knows.
+        ran_millis: Option<i64>,
+    },
     /// It used more memory than it may.
     OutOfMemory,
     /// It could not be started; names only.
@@ -95,6 +100,9 @@ pub enum End {
     Lost,
 }
 
+/// How much later than it began a host may say that a sandbox runs.
+const LATE_MILLIS: i64 = 10_000;
+
 impl End {
     /// What it means for a step that may run `timeout_seconds`.
     ///
@@ -106,8 +114,13 @@ impl End {
             Self::Lost => return Err(RequeueReason::SandboxLost),
             Self::NotStarted { reason, .. } => return Err(*reason),
             Self::Exit(code) => Failure::Exit { code: *code },
-            Self::Signal(signal) => Failure::Signal { signal: *signal },
-            Self::TimedOut => Failure::TimedOut {
+            Self::OutOfTime {
+                code,
+                ran_millis: Some(ran),
+            } if *ran + LATE_MILLIS < i64::from(timeout_seconds) * 1000 => {
+                Failure::Exit { code: *code }
+            }
+            Self::OutOfTime { .. } => Failure::TimedOut {
                 after_seconds: timeout_seconds,
             },
             Self::OutOfMemory => Failure::OutOfMemory,
@@ -330,8 +343,22 @@ mod tests {
         assert_eq!(End::Exit(0).outcome(60), Ok(Outcome::Succeeded));
         assert_eq!(End::Exit(3).outcome(60), failed(Failure::Exit { code: 3 }));
         assert_eq!(
-            End::TimedOut.outcome(60),
-            failed(Failure::TimedOut { after_seconds: 60 })
+            End::Exit(137).outcome(60),
+            failed(Failure::Exit { code: 137 })
+        );
+        let out_of_time = |ran_millis| End::OutOfTime {
+            code: 124,
+            ran_millis,
+        };
+        for ran_millis in [Some(60_000), Some(50_000), None] {
+            assert_eq!(
+                out_of_time(ran_millis).outcome(60),
+                failed(Failure::TimedOut { after_seconds: 60 })
+            );
+        }
+        assert_eq!(
+            out_of_time(Some(49_999)).outcome(60),
+            failed(Failure::Exit { code: 124 })
         );
         assert_eq!(End::Lost.outcome(60), Err(RequeueReason::SandboxLost));
         let busy = End::NotStarted {

@@ -163,7 +163,8 @@ impl Ledger {
         Ok(row.filter(|row| row.fence == fence))
     }
 
-    /// What a worker holds of a run, as the run's row says it.
+    /// What a worker holds of a run, and which of its claims a caller ended, as the run's row says
+    /// it.
     ///
     /// # Errors
     /// When the tables do not answer.
@@ -172,12 +173,16 @@ impl Ledger {
         scope: &ProjectScope,
         holder: WorkerId,
         run_id: RunId,
-    ) -> Result<Vec<LeaseKey>, Error> {
+    ) -> Result<OfHolder, Error> {
         let key = keys::run(scope, run_id);
-        match self.row(&key).await? {
-            Some(row) => Ok(RunRow::of_image(&row)?.holds_of(holder)),
-            None => Ok(Vec::new()),
-        }
+        let Some(row) = self.row(&key).await? else {
+            return Ok(OfHolder::default());
+        };
+        let run = RunRow::of_image(&row)?;
+        Ok(OfHolder {
+            holds: run.holds_of(holder),
+            cancelled: run.cancelled_of(holder),
+        })
     }
 
     /// Extends a lease to `until`. `false` when the claim has no lease any more; then nothing
@@ -307,6 +312,15 @@ impl Ledger {
 fn step_of(text: &str) -> Option<(RunId, StepId)> {
     let (run, step) = text.split_once('/')?;
     Some((run.parse().ok()?, step.parse().ok()?))
+}
+
+/// The claims of a worker at one run.
+#[derive(Debug, Default)]
+pub struct OfHolder {
+    /// Those that it holds.
+    pub holds: Vec<LeaseKey>,
+    /// Those that a caller ended.
+    pub cancelled: Vec<(RunId, StepId, Fence)>,
 }
 
 /// The write that takes a free slot for a claim.

@@ -49,7 +49,7 @@ pub use error::Error;
 pub use fan_outs::{Lane, Tally};
 pub use fleet::Registration;
 pub use identities::{Identities, identity_of_image};
-pub use leases::{HeldLease, LeaseRow};
+pub use leases::{HeldLease, LeaseRow, OfHolder};
 pub use ledger::{Ledger, Watch};
 pub use outbox::{WaitingEntry, audit_entry_of_outbox};
 pub use packed::{pack, unpack};

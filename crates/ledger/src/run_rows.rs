@@ -30,7 +30,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::AuditEntry;
-use sealfleet_domain::run::{Fence, LeaseKey, Run, Step, StepSpec, StepState};
+use sealfleet_domain::run::{
+    AbortReason, Fence, LeaseKey, RequeueReason, Run, Step, StepSpec, StepState, is_zero,
+};
 use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp, WorkerId, WorkflowName};
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +79,10 @@ struct StepRow {
     fence: Fence,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_holder: Option<WorkerId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lost: Option<RequeueReason>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    output_cut_bytes: u64,
     /// What the hold's sandbox starts with, if that is not what was resolved at enqueue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<IdentityHash>,
@@ -159,6 +165,23 @@ impl RunRow {
         self.plan.identity.iter().cloned().chain(of_steps).collect()
     }
 
+    /// The claims of a worker that a caller ended.
+    pub(crate) fn cancelled_of(&self, holder: WorkerId) -> Vec<(RunId, StepId, Fence)> {
+        let cancelled = self.steps.iter().filter(|(_, step)| {
+            let by_caller = matches!(
+                step.state,
+                StepState::Aborted {
+                    reason: AbortReason::Cancelled,
+                    ..
+                }
+            );
+            by_caller && step.last_holder == Some(holder)
+        });
+        let name =
+            |(step_id, step): (&StepId, &StepRow)| (self.run_id, step_id.clone(), step.fence);
+        cancelled.map(name).collect()
+    }
+
     /// What a worker holds of it.
     pub(crate) fn holds_of(&self, holder: WorkerId) -> Vec<LeaseKey> {
         let holds = self.steps.iter().filter_map(|(step_id, step)| {
@@ -200,6 +223,8 @@ impl RunRow {
                 attempt: row.attempt,
                 fence: row.fence,
                 last_holder: row.last_holder,
+                lost: row.lost,
+                output_cut_bytes: row.output_cut_bytes,
             };
             steps.insert(step_id, step);
         }
@@ -638,6 +663,8 @@ fn step_value(step: &Step, fresh: Option<&IdentityHash>) -> Result<AttributeValu
         attempt: step.attempt,
         fence: step.fence,
         last_holder: step.last_holder,
+        lost: step.lost,
+        output_cut_bytes: step.output_cut_bytes,
         identity: fresh.cloned(),
     };
     Ok(AttributeValue::B(Blob::new(pack(&row)?)))

@@ -331,7 +331,9 @@ async fn s16_a_lease_runs_out() {
         world.report_refused(&hand, success(lease), STALE).await;
         assert!(!world.holds(&hand, lease).await, "a lost lease is held");
     }
-    assert_eq!(world.step(&run).await["dead"], "attempts_exhausted");
+    let step = world.step(&run).await;
+    assert_eq!(step["dead"], "attempts_exhausted");
+    assert_eq!(step["lost"], "lease_expired", "its worker was lost");
     let listed = world
         .get(world.credential(Who::Viewer), "/v1/runs?state=dead")
         .await;
@@ -509,4 +511,36 @@ async fn s25_viewers_and_dead_tokens() {
     answers.dedup();
     assert_eq!(answers.len(), 1, "different answers to dead tokens");
     assert_eq!(world.seen().entries, before, "entries in the trail");
+}
+
+/// What a worker knows of an end is in the run: what of the output is missing, and why a command
+/// never ran.
+#[tokio::test]
+async fn a_run_says_what_a_worker_knows_of_its_end() {
+    let world = World::new().await;
+    let hand = world.hand(&json!({})).await;
+    let failure =
+        json!({ "kind": "cannot_execute", "errno": 7, "detail": "Argument list too long" });
+    let reports = [
+        json!({ "state": "succeeded", "output_cut_bytes": 4096 }),
+        json!({ "state": "failed", "failure": failure, "output_cut_bytes": 1 }),
+        json!({ "state": "failed", "failure": { "kind": "exit", "code": 137 } }),
+    ];
+    for report in reports {
+        let run = world.enqueued_step(&json!({})).await;
+        let lease = world.claimed(&hand, &run).await;
+        world.started(&hand, &lease).await;
+        let body = merged(&lease, &report);
+        // A report that is repeated changes nothing.
+        for _ in 0..2 {
+            world
+                .ok(&hand.credential, "POST /v1/reports", body.clone())
+                .await;
+        }
+        let step = world.step(&run).await;
+        for name in ["failure", "output_cut_bytes"] {
+            assert_eq!(step[name], report[name], "{step}");
+        }
+        assert_eq!(step["lost"], Value::Null);
+    }
 }

@@ -62,4 +62,39 @@ async fn the_next_heartbeat_finds_what_was_cancelled() {
     let member = world.credential(Who::Member);
     world.ok(member, &cancel, Value::Null).await;
     assert_eq!(world.held(&hand, &leases).await, 0);
+    let beat = json!({ "leases": leases });
+    let beat = world
+        .ok(&hand.credential, "POST /v1/heartbeats", beat)
+        .await;
+    for verdict in beat["leases"].as_array().unwrap() {
+        assert_eq!(verdict["cancelled"], true, "{verdict}");
+    }
+}
+
+/// A sandbox is killed at once where somebody else may have its step, or must not have its secret.
+#[tokio::test]
+async fn only_what_a_caller_ended_is_told_as_cancelled() {
+    let world = World::new().await;
+    let hand = world.hand(&json!({})).await;
+    let other = world.hand(&json!({})).await;
+    let run = world.enqueued_step(&json!({})).await;
+    let lease = world.claimed(&hand, &run).await;
+    let cancel = format!("POST /v1/runs/{run}/cancel");
+    let cancelled = async |hand: &Hand| {
+        let beat = json!({ "leases": [lease.clone()] });
+        let beat = world
+            .ok(&hand.credential, "POST /v1/heartbeats", beat)
+            .await;
+        beat["leases"][0]["cancelled"] == true
+    };
+    assert!(!cancelled(&hand).await, "it is held");
+    world.time_goes_by(120);
+    world.sweep().await;
+    assert!(!cancelled(&hand).await, "its lease ran out");
+    let taken = world.claimed(&other, &run).await;
+    world
+        .ok(world.credential(Who::Member), &cancel, Value::Null)
+        .await;
+    assert!(!cancelled(&hand).await, "another claim was cancelled");
+    assert_ne!(taken["fence"], lease["fence"]);
 }

@@ -2,7 +2,8 @@
 //! stream.
 //!
 //! As in the driver's default mode, a full buffer blocks the container instead of losing lines.
-//! Lines are lost, with a warning, only when the service refuses a batch several times in a row.
+//! Lines are lost only when the service refuses a batch several times in a row: with one warning,
+//! and a line in their place that says how many.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,10 @@ use crate::sandbox::Output;
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html>
 const MAX_LINE: usize = 256 * 1024 - OVERHEAD;
 const OVERHEAD: usize = 26;
-const MAX_BATCH_BYTES: usize = 1_048_576;
-const MAX_BATCH_LINES: usize = 10_000;
+/// Room for the line about lost ones.
+const MARK: usize = 128;
+const MAX_BATCH_BYTES: usize = 1_048_576 - MARK;
+const MAX_BATCH_LINES: usize = 10_000 - 1;
 const BATCH_EVERY: Duration = Duration::from_millis(200);
 const BUFFERED_LINES: usize = 4096;
 const ATTEMPTS: u32 = 6;
@@ -64,6 +67,7 @@ impl LogStream {
         }
         drop(lines);
         let mut carried = None;
+        let mut lost = 0;
         loop {
             let first = match carried.take() {
                 Some(line) => line,
@@ -75,24 +79,42 @@ impl LogStream {
             let (mut batch, next) = fill_batch(first, &mut inbox).await;
             carried = next;
             batch.sort_by_key(|line| line.at);
-            self.put(&batch).await;
+            self.put_or_lose(batch, &mut lost).await;
         }
     }
 
-    async fn put(&self, batch: &[LogLine]) {
+    /// Writes `batch`, behind a line about those that were lost before it.
+    async fn put_or_lose(&self, mut batch: Vec<LogLine>, lost: &mut usize) {
+        let lines = batch.len();
+        let at = batch.first().map(|line| line.at);
+        if let (1.., Some(at)) = (*lost, at) {
+            let text = format!("[{lost} lines of output were lost here]");
+            batch.insert(0, LogLine { at, text });
+        }
+        match self.put(&batch).await {
+            Ok(()) => *lost = 0,
+            Err(error) => {
+                if *lost == 0 {
+                    tracing::warn!(stream = self.name, %error, "log lines lost; the log says how many");
+                }
+                *lost += lines;
+            }
+        }
+    }
+
+    async fn put(&self, batch: &[LogLine]) -> Result<(), CloudError> {
         let mut pause = Duration::from_millis(100);
         for attempt in 1..=ATTEMPTS {
             match self.try_put(batch).await {
-                Ok(()) => return,
-                Err(error) if attempt == ATTEMPTS => {
-                    tracing::warn!(stream = self.name, lines = batch.len(), %error, "log lines lost");
-                }
+                Err(error) if attempt == ATTEMPTS => return Err(error),
+                Ok(()) => return Ok(()),
                 Err(_) => {
                     tokio::time::sleep(pause).await;
                     pause *= 2;
                 }
             }
         }
+        Ok(())
     }
 
     async fn try_put(&self, batch: &[LogLine]) -> Result<(), CloudError> {

@@ -18,14 +18,16 @@ use aws_sdk_ecs::types::{
     Secret, Task, TaskOverride, TaskStopCode,
 };
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::agent::{Agent, Image, Surroundings};
 use crate::clock;
-use crate::cloud::{Cloud, CloudError, LogLine, RoleCredentials};
+use crate::cloud::{Cloud, CloudError, LogLine, RoleCredentials, RoleSession};
 use crate::cluster::{Cluster, Location};
 use crate::credentials::CredentialPaths;
+use crate::logs::LogStream;
 use crate::reference::SecretReference;
 use crate::sandbox::{Container, ContainerSpec, Exit, Output, Runtime};
 
@@ -46,6 +48,8 @@ struct FakeCloud {
     events: watch::Sender<Vec<Value>>,
     /// How many deliveries fail before the first one succeeds.
     refuse_events: Mutex<u32>,
+    /// The same for batches of log lines.
+    refuse_lines: Mutex<u32>,
 }
 
 fn refused(code: &str, message: &str) -> CloudError {
@@ -123,6 +127,9 @@ impl Cloud for FakeCloud {
         lines: &[LogLine],
     ) -> Result<(), CloudError> {
         assert!(role.access_key_id.ends_with("--execution"));
+        if crate::faults::take(&mut self.refuse_lines.lock().unwrap()) {
+            return Err(refused("ServiceUnavailableException", "try later"));
+        }
         let mut streams = self.lines.lock().unwrap();
         streams
             .get_mut(stream)
@@ -431,6 +438,29 @@ async fn http(url: &str, method: &str, path: &str, body: &str) -> (u16, String) 
     stream.read_to_string(&mut answer).await.unwrap();
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
     (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_log_lines_are_counted_in_the_log() {
+    let cloud = Arc::new(FakeCloud::default());
+    // Two batches, six attempts each.
+    *cloud.refuse_lines.lock().unwrap() = 12;
+    let shared = || Arc::clone(&cloud) as Arc<dyn Cloud>;
+    let role = RoleSession::open(shared(), EXECUTION_ROLE, "session").await;
+    let role = Arc::new(role.unwrap());
+    let stream = LogStream::create(shared(), role, "g", "s".into()).await;
+    let stream = stream.unwrap();
+    let (mut command, output) = tokio::io::duplex(64);
+    let copy = tokio::spawn(stream.copy(vec![Box::new(output)]));
+    for line in ["one\n", "two\nthree\n", "four\n"] {
+        command.write_all(line.as_bytes()).await.unwrap();
+        // Longer than a batch is collected and tried.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    drop(command);
+    copy.await.unwrap();
+    let lines = cloud.lines.lock().unwrap()["s"].clone();
+    assert_eq!(lines, ["[3 lines of output were lost here]", "four"]);
 }
 
 #[tokio::test]

@@ -27,11 +27,11 @@ use zeroize::Zeroizing;
 
 use crate::error::{LaunchError, Unavailable};
 use crate::limits::{Driver, Guard, LimitsDriver};
-use crate::rootfs::hold;
+use crate::rootfs::{HOME, HOST_NAME, WORKSPACE, hold};
 use crate::sandbox::{Exit, Sandbox};
 use crate::seccomp;
 use crate::spawner;
-use crate::spec::{CHANNEL_FD, Network, SandboxSpec};
+use crate::spec::{CHANNEL_FD, Network, RUN_BYTES, SandboxSpec};
 use crate::uids::{UidLease, Uids};
 
 /// The user and group inside every sandbox.
@@ -354,7 +354,12 @@ impl Inner {
 
     /// Adds all options except those that name descriptors.
     fn describe(&self, spec: &SandboxSpec, options: &mut Options) {
-        let size = spec.limits.memory_bytes.to_string();
+        let [scratch, shared, run] = [
+            spec.limits.scratch_bytes,
+            spec.limits.shared_bytes(),
+            RUN_BYTES,
+        ]
+        .map(|bytes| bytes.to_string());
         options.all(["--as-pid-1", "--die-with-parent", "--new-session"]);
         options.all([
             "--unshare-user",
@@ -363,7 +368,7 @@ impl Inner {
             "--cap-drop",
             "ALL",
         ]);
-        options.all(["--uid", NOBODY, "--gid", NOBODY, "--hostname", "sandbox"]);
+        options.all(["--uid", NOBODY, "--gid", NOBODY, "--hostname", HOST_NAME]);
         options
             .add("--ro-bind")
             .add(&self.rootfs)
@@ -371,7 +376,15 @@ impl Inner {
             .all(["--ro-bind", "/usr", "/usr"]);
         options.all(["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]);
         for directory in &spec.writable {
-            options.all(["--size", &size, "--tmpfs"]).add(directory);
+            let size = match directory.to_str() {
+                Some("/dev/shm") => &shared,
+                Some("/run") => &run,
+                _ => &scratch,
+            };
+            options.all(["--size", size, "--tmpfs"]).add(directory);
+            if directory == Path::new(WORKSPACE) {
+                options.all(["--dir", HOME]);
+            }
         }
         if spec.network == Network::Host {
             options.all([

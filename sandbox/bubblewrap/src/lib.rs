@@ -40,7 +40,7 @@ mod uids;
 
 pub use error::{LaunchError, Unavailable};
 pub use launcher::{Launcher, LauncherConfig, Report};
-pub use limits::LimitsDriver;
-pub use rootfs::{INIT_PATH, build_rootfs};
+pub use limits::{Cgroups, Group, LimitsDriver};
+pub use rootfs::{HOME, INIT_PATH, WORKSPACE, build_rootfs};
 pub use sandbox::{Exit, Sandbox};
 pub use spec::{Bind, CHANNEL_FD, Limits, MIN_MEMORY_BYTES, Network, SandboxSpec};

@@ -2,8 +2,14 @@
 //!
 //! Every driver keeps the same promise: a sandbox that crosses its memory limit is killed as a
 //! whole and ends as [`Exit::OutOfMemory`](crate::Exit::OutOfMemory), however its command would
-//! have ended. With cgroup v1 the kernel kills one process only; then the launcher kills the
-//! sandbox as soon as the kernel's kill counter shows it.
+//! have ended.
+//!
+//! A sandbox's files lie in memory, too, in file systems with a size of their own: who fills one is
+//! told that the disk is full. The kernel counts such files to the cgroup of the writer, so the
+//! cgroup's limit is memory and files together, and the launcher looks every 20 ms whether memory
+//! alone crosses its limit. A fast command may exceed it for that long, by the space for files at
+//! most. With cgroup v1 the kernel kills one process only; the launcher kills the rest as soon as
+//! it sees the kernel's counter.
 
 use std::fs;
 use std::io;
@@ -11,18 +17,19 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::spec::Limits;
 
 /// How memory and process limits are enforced. The launcher uses the first that the host offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitsDriver {
-    /// A delegated cgroup v2 tree (systemd `Delegate=yes`, or a container with its own): exact.
+    /// A delegated cgroup v2 tree (systemd `Delegate=yes`, or a container with its own).
     CgroupV2,
-    /// cgroup v1 `memory` and `pids` hierarchies: exact.
+    /// cgroup v1 `memory` and `pids` hierarchies.
     CgroupV1,
-    /// No cgroup is writable. The launcher sums up memory every 20 ms and kills what is over, so a
-    /// fast command may exceed the limit for that long. The writable directories each have the
-    /// same limit on their own. `RLIMIT_NPROC` bounds the processes.
+    /// No cgroup is writable. The launcher sums up memory every 20 ms and kills what is over; no
+    /// other limit stands behind it. `RLIMIT_NPROC` bounds the processes.
     Prlimit,
 }
 
@@ -73,33 +80,35 @@ impl Driver {
 
     /// Prepares the limits of one sandbox.
     pub(crate) fn guard(&self, limits: &Limits) -> io::Result<Guard> {
-        let mut guard = Guard {
-            directories: Vec::new(),
-            kills: None,
-            exceeded: AtomicBool::new(false),
-            memory_bytes: limits.memory_bytes,
-        };
+        let mut guard = Guard::new(limits.memory_bytes);
+        // The kernel counts files in memory like memory.
+        let most = limits.memory_bytes.saturating_add(limits.files_in_memory());
         match self {
             Self::V2 { parent } => {
                 let group = guard.add(parent)?;
-                fs::write(group.join("memory.max"), limits.memory_bytes.to_string())?;
+                fs::write(group.join("memory.max"), most.to_string())?;
                 // Without swap accounting there is no such file.
                 write_if_there(&group.join("memory.swap.max"), "0")?;
                 fs::write(group.join("memory.oom.group"), "1")?;
                 fs::write(group.join("pids.max"), (limits.pids + 1).to_string())?;
-                guard.kills = Some(group.join("memory.events"));
+                guard.kernel = Some(Counters {
+                    kills: group.join("memory.events"),
+                    usage: group.join("memory.stat"),
+                    own_memory: "anon ",
+                });
             }
             Self::V1 { memory, pids } => {
                 let group = guard.add(memory)?;
-                fs::write(
-                    group.join("memory.limit_in_bytes"),
-                    limits.memory_bytes.to_string(),
-                )?;
+                fs::write(group.join("memory.limit_in_bytes"), most.to_string())?;
                 write_if_there(
                     &group.join("memory.memsw.limit_in_bytes"),
-                    &limits.memory_bytes.to_string(),
+                    &most.to_string(),
                 )?;
-                guard.kills = Some(group.join("memory.oom_control"));
+                guard.kernel = Some(Counters {
+                    kills: group.join("memory.oom_control"),
+                    usage: group.join("memory.stat"),
+                    own_memory: "rss ",
+                });
                 let group = guard.add(pids)?;
                 // One more: bubblewrap's own process outside counts, too.
                 fs::write(group.join("pids.max"), (limits.pids + 1).to_string())?;
@@ -114,13 +123,32 @@ impl Driver {
 #[derive(Debug)]
 pub(crate) struct Guard {
     directories: Vec<PathBuf>,
-    /// The file with the kernel's `oom_kill` counter; none with the prlimit driver.
-    kills: Option<PathBuf>,
+    /// None with the prlimit driver.
+    kernel: Option<Counters>,
     exceeded: AtomicBool,
     memory_bytes: u64,
 }
 
+/// Where the kernel says what a group uses.
+#[derive(Debug)]
+struct Counters {
+    /// The file with the counter `oom_kill`.
+    kills: PathBuf,
+    /// The file with the counter `own_memory`: what processes use apart from files.
+    usage: PathBuf,
+    own_memory: &'static str,
+}
+
 impl Guard {
+    const fn new(memory_bytes: u64) -> Self {
+        Self {
+            directories: Vec::new(),
+            kernel: None,
+            exceeded: AtomicBool::new(false),
+            memory_bytes,
+        }
+    }
+
     fn add(&mut self, parent: &Path) -> io::Result<PathBuf> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let name = format!(
@@ -149,28 +177,27 @@ impl Guard {
 
     /// Returns once the sandbox has crossed its memory limit; never otherwise.
     pub(crate) async fn crossed(&self, command: u32) {
-        let pause = Duration::from_millis(if self.kills.is_some() { 50 } else { 20 });
-        loop {
-            if self.kills.is_none() && memory_of_tree(command) > self.memory_bytes {
-                self.exceeded.store(true, Ordering::Release);
-            }
-            if self.out_of_memory() {
-                return;
-            }
-            tokio::time::sleep(pause).await;
+        while !self.crosses(command) {
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Whether a process was killed for memory.
-    pub(crate) fn out_of_memory(&self) -> bool {
-        let Some(path) = &self.kills else {
-            return self.exceeded.load(Ordering::Acquire);
+    fn crosses(&self, command: u32) -> bool {
+        let used = match &self.kernel {
+            Some(counters) => counter(&counters.usage, counters.own_memory),
+            None => memory_of_tree(command),
         };
-        let counters = fs::read_to_string(path).unwrap_or_default();
-        let kills = counters
-            .lines()
-            .find_map(|line| line.strip_prefix("oom_kill "));
-        kills.is_some_and(|number| number.trim() != "0")
+        if used > self.memory_bytes {
+            self.exceeded.store(true, Ordering::Release);
+        }
+        self.out_of_memory()
+    }
+
+    /// Whether it used too much memory: as the kernel or this guard has seen.
+    pub(crate) fn out_of_memory(&self) -> bool {
+        let kernel = self.kernel.as_ref();
+        self.exceeded.load(Ordering::Acquire)
+            || kernel.is_some_and(|counters| counter(&counters.kills, "oom_kill ") > 0)
     }
 
     /// Removes the cgroups; the kernel may take a moment to see them empty.
@@ -194,7 +221,87 @@ impl Drop for Guard {
     }
 }
 
+/// Cgroups for commands that run outside of a sandbox: whatever such a command starts can be found
+/// in its group, and killed.
+#[derive(Debug)]
+pub struct Cgroups(Driver);
+
+/// The cgroup of one command. It limits nothing.
+#[derive(Debug)]
+pub struct Group(Guard);
+
+impl Cgroups {
+    /// `None`: this process can make none here.
+    #[must_use]
+    pub fn detect() -> Option<Self> {
+        let driver = v2().or_else(|_| v1()).ok()?;
+        Some(Self(driver))
+    }
+
+    /// A new, empty group.
+    ///
+    /// # Errors
+    /// The system's answer.
+    pub fn group(&self) -> io::Result<Group> {
+        let mut guard = Guard::new(0);
+        match &self.0 {
+            Driver::V2 { parent } => guard.add(parent)?,
+            Driver::V1 { pids, .. } => guard.add(pids)?,
+            Driver::Prlimit => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        Ok(Group(guard))
+    }
+}
+
+impl Group {
+    /// Puts a process, and so all that it starts from now on, into the group.
+    ///
+    /// # Errors
+    /// The system's answer.
+    pub fn take(&self, process: u32) -> io::Result<()> {
+        for group in &self.0.directories {
+            fs::write(group.join("cgroup.procs"), process.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Kills what is in the group until nothing is, and removes it.
+    pub async fn end(self) {
+        for _ in 0..500 {
+            let mut left = false;
+            for group in &self.0.directories {
+                // Only cgroup v2 has it. It also kills what is just being started.
+                drop(write_if_there(&group.join("cgroup.kill"), "1"));
+                let inside = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+                for process in inside.lines().filter_map(|line| line.parse().ok()) {
+                    left = true;
+                    // Fails if it has ended by itself.
+                    let _: Option<_> =
+                        Pid::from_raw(process).map(|process| kill_process(process, Signal::KILL));
+                }
+            }
+            if !left {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.0.remove().await;
+    }
+}
+
 const PREFIX: &str = "sealfleet-sandbox-";
+
+/// How often to look at what a sandbox uses.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The number behind `name` in a file of the kernel's counters; 0 if it is not there.
+fn counter(file: &Path, name: &str) -> u64 {
+    let counters = fs::read_to_string(file).unwrap_or_default();
+    let number = counters.lines().find_map(|line| line.strip_prefix(name));
+    number
+        .and_then(|number| number.trim().parse().ok())
+        .unwrap_or(0)
+}
 
 fn removed(group: &Path) -> bool {
     !matches!(fs::remove_dir(group), Err(error) if error.kind() != io::ErrorKind::NotFound)
@@ -383,6 +490,7 @@ mod tests {
             memory_bytes: 64 << 20,
             pids: 8,
             open_files: 64,
+            scratch_bytes: 32 << 20,
         };
         let guard = Driver::V2 {
             parent: parent.path().to_owned(),
@@ -392,7 +500,7 @@ mod tests {
         let group = guard.directories.first().unwrap().clone();
         assert_eq!(
             fs::read_to_string(group.join("memory.max")).unwrap(),
-            "67108864"
+            (64 + 2 * 32 + 64 / 2 + 16 << 20).to_string()
         );
         assert_eq!(
             fs::read_to_string(group.join("memory.oom.group")).unwrap(),
@@ -405,6 +513,12 @@ mod tests {
         )
         .unwrap();
         assert!(!guard.out_of_memory());
+        assert!(!guard.crosses(std::process::id()));
+        fs::write(group.join("memory.stat"), "anon 67108864\nshmem 99999999\n").unwrap();
+        assert!(!guard.crosses(std::process::id()), "files are no memory");
+        fs::write(group.join("memory.stat"), "anon 67108865\nshmem 0\n").unwrap();
+        assert!(guard.crosses(std::process::id()));
+        guard.exceeded.store(false, Ordering::Release);
         fs::write(
             group.join("memory.events"),
             "low 0\noom 1\noom_kill 2\noom_group_kill 1\n",

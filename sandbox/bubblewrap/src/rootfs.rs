@@ -12,10 +12,39 @@ use crate::error::Unavailable;
 /// Where `sealfleet-init` is inside the sandbox.
 pub const INIT_PATH: &str = "/sealfleet-init";
 
+/// The directory that every command starts in, empty and writable.
+pub const WORKSPACE: &str = "/workspace";
+
+/// The home of a command's user, inside the workspace and so of the same size.
+pub const HOME: &str = "/workspace/home";
+
+/// The host name inside.
+pub(crate) const HOST_NAME: &str = "sandbox";
+
 /// The user of every command is the only one.
-const PASSWD: &str = "nobody:x:65534:65534:nobody:/tmp:/bin/sh\n";
+const PASSWD: &str = "nobody:x:65534:65534:nobody:/workspace/home:/bin/sh\n";
 const GROUP: &str = "nogroup:x:65534:\n";
-const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
+const HOSTS: &str = "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n";
+
+/// What programs of `/usr` read below `/etc`, whatever they are for: the settings of OpenSSL and
+/// Java, certificates by name and by hash, the linker's cache, names of services and the time zone.
+/// A name that ends with `-` is a prefix. Only what every user of the host may read is shown.
+const SETTINGS: [&str; 14] = [
+    "ssl/openssl.cnf",
+    "ssl/certs",
+    "java-",
+    "pki/tls/openssl.cnf",
+    "pki/tls/certs",
+    "pki/ca-trust/extracted",
+    "pki/java",
+    "crypto-policies",
+    "ld.so.cache",
+    "nsswitch.conf",
+    "services",
+    "protocols",
+    "mime.types",
+    "localtime",
+];
 
 /// Certificate bundles of the common distributions. The root gets the first one that exists.
 const CERTIFICATES: [&str; 3] = [
@@ -27,12 +56,12 @@ const CERTIFICATES: [&str; 3] = [
 /// Makes the root directory at `directory`, with the program `init` as [`INIT_PATH`], and answers
 /// its path.
 ///
-/// It holds `bin`, `lib`, `lib64`, `sbin` as links into `usr`; a minimal `etc` (`passwd`, `group`,
-/// `hosts`, the host's public certificate bundle, and the host's `alternatives` links, which name
-/// programs below `/usr`), and empty mount points. A new directory is made beside it and renamed
-/// into place, so nobody sees half of it. A directory that exists with the same content stays; one
-/// with other content is exchanged in one step, and removed once no sandbox uses it: sandboxes lock
-/// the directory that they run on.
+/// It holds `bin`, `lib`, `lib64`, `sbin` as links into `usr`; a small `etc` (`passwd`, `group`,
+/// `hosts`, the host's public certificate bundle, what [`SETTINGS`] names, and the host's
+/// `alternatives` links, which name programs below `/usr`), and empty mount points. A new directory
+/// is made beside it and renamed into place, so nobody sees half of it. A directory that exists
+/// with the same content stays; one with other content is exchanged in one step, and removed once
+/// no sandbox uses it: sandboxes lock the directory that they run on.
 ///
 /// # Errors
 /// [`Unavailable::Rootfs`]: `init` cannot be read, or the directory cannot be written.
@@ -87,6 +116,7 @@ fn fill(root: &Path, init: &[u8]) -> io::Result<()> {
         }
     }
     let etc = root.join("etc");
+    copy_settings(Path::new("/etc"), &etc)?;
     fs::create_dir_all(etc.join("ssl/certs"))?;
     fs::write(etc.join("passwd"), PASSWD)?;
     fs::write(etc.join("group"), GROUP)?;
@@ -96,7 +126,10 @@ fn fill(root: &Path, init: &[u8]) -> io::Result<()> {
         .iter()
         .find_map(|path| fs::read(path).ok())
         .unwrap_or_default();
-    fs::write(etc.join("ssl/certs/ca-certificates.crt"), certificates)?;
+    let bundle = etc.join("ssl/certs/ca-certificates.crt");
+    if !bundle.exists() {
+        fs::write(bundle, certificates)?;
+    }
     fs::create_dir(etc.join("alternatives"))?;
     if let Ok(links) = fs::read_dir("/etc/alternatives") {
         for link in links {
@@ -112,6 +145,55 @@ fn fill(root: &Path, init: &[u8]) -> io::Result<()> {
     let program = root.join(INIT_PATH.trim_start_matches('/'));
     fs::write(&program, init)?;
     open_to_all(root, 0o755)
+}
+
+/// Copies what [`SETTINGS`] names from the host's `etc`.
+fn copy_settings(host: &Path, etc: &Path) -> io::Result<()> {
+    for setting in SETTINGS {
+        let path = Path::new(setting);
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let prefix = path.file_name().unwrap_or_default().as_encoded_bytes();
+        // Another distribution's.
+        let Ok(entries) = fs::read_dir(host.join(folder)) else {
+            continue;
+        };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            let fits = if setting.ends_with('-') {
+                name.as_encoded_bytes().starts_with(prefix)
+            } else {
+                name.as_encoded_bytes() == prefix
+            };
+            if fits {
+                fs::create_dir_all(etc.join(folder))?;
+                copy_public(&entry.path(), &etc.join(folder).join(name))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Copies a file, link or directory as far as every user of the host may read it. A link stays one:
+/// it names a file beside it, or one below `/usr` that a sandbox has as well.
+fn copy_public(from: &Path, to: &Path) -> io::Result<()> {
+    let kind = fs::symlink_metadata(from)?;
+    if kind.is_symlink() {
+        return symlink(fs::read_link(from)?, to);
+    }
+    if kind.mode() & 0o004 == 0 {
+        return Ok(());
+    }
+    if kind.is_dir() {
+        fs::create_dir(to)?;
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            copy_public(&entry.path(), &to.join(entry.file_name()))?;
+        }
+    } else if kind.is_file() {
+        fs::copy(from, to)?;
+    }
+    Ok(())
 }
 
 /// Gives every directory and program `mode`, every other file 0644, whatever the umask is: each

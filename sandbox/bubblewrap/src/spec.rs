@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use crate::error::LaunchError;
+use crate::rootfs::WORKSPACE;
 
 /// One sandbox to start.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ pub struct SandboxSpec {
 }
 
 impl SandboxSpec {
-    /// A sandbox for `command` that starts in `/tmp` and can write to `/tmp`, `/run` and
+    /// A sandbox for `command` that starts in `/workspace` and can write to it, `/tmp`, `/run` and
     /// `/dev/shm`, with an empty environment, no network, no channel, no binds and
     /// [`Limits::default`].
     #[must_use]
@@ -43,8 +44,10 @@ impl SandboxSpec {
             network: Network::None,
             channel: None,
             limits: Limits::default(),
-            writable: ["/dev/shm", "/tmp", "/run"].map(PathBuf::from).into(),
-            directory: PathBuf::from("/tmp"),
+            writable: ["/dev/shm", WORKSPACE, "/tmp", "/run"]
+                .map(PathBuf::from)
+                .into(),
+            directory: PathBuf::from(WORKSPACE),
             binds: Vec::new(),
         }
     }
@@ -95,6 +98,12 @@ impl SandboxSpec {
                 self.limits.memory_bytes
             ));
         }
+        if self.limits.scratch_bytes < MIN_SCRATCH_BYTES {
+            return invalid(format!(
+                "the scratch space {} is below {MIN_SCRATCH_BYTES} bytes",
+                self.limits.scratch_bytes
+            ));
+        }
         if self.limits.pids < 2 || self.limits.open_files < MIN_OPEN_FILES {
             return invalid(format!(
                 "the limits must allow at least 2 processes and {MIN_OPEN_FILES} open files"
@@ -127,22 +136,47 @@ pub enum Network {
 /// enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Memory of all its processes and of its writable directories, in bytes. Crossing it
+    /// Memory of all its processes, in bytes, apart from the files that they write. Crossing it
     /// ends the sandbox with [`Exit::OutOfMemory`](crate::Exit::OutOfMemory).
     pub memory_bytes: u64,
     /// Processes and threads that live at once, at least 2.
     pub pids: u64,
     /// Open descriptors of each process, at least 64.
     pub open_files: u64,
+    /// Bytes for files in `/workspace`, and as many in `/tmp`. Whoever needs more is told that the
+    /// disk is full. The files lie in the host's memory.
+    pub scratch_bytes: u64,
 }
 
+impl Limits {
+    /// Bytes for files in `/dev/shm`: half of the memory, as on a whole machine.
+    pub(crate) const fn shared_bytes(&self) -> u64 {
+        self.memory_bytes / 2
+    }
+
+    /// Bytes for files in all places together.
+    pub(crate) const fn files_in_memory(&self) -> u64 {
+        self.scratch_bytes
+            .saturating_mul(2)
+            .saturating_add(self.shared_bytes())
+            .saturating_add(RUN_BYTES)
+    }
+}
+
+/// Bytes for files in `/run`.
+pub(crate) const RUN_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The smallest scratch space: a page for the directories.
+const MIN_SCRATCH_BYTES: u64 = 64 * 1024;
+
 impl Default for Limits {
-    /// 512 MiB, 256 processes, 1024 open files.
+    /// 512 MiB of memory, 256 processes, 1024 open files, 1 GiB of scratch space.
     fn default() -> Self {
         Self {
             memory_bytes: 512 * 1024 * 1024,
             pids: 256,
             open_files: 1024,
+            scratch_bytes: 1024 * 1024 * 1024,
         }
     }
 }

@@ -131,9 +131,9 @@ async fn the_command_has_the_environment_it_was_given_and_no_other() {
         .push(("GIVEN".into(), Zeroizing::new("one\ntwo".into())));
     let (exit, out, _) = place.run(spec).await;
     assert_eq!(exit, Exit::Code(0));
-    assert_eq!(out, "GIVEN=one\ntwo\nPWD=/tmp\n");
+    assert_eq!(out, "GIVEN=one\ntwo\nPWD=/workspace\n");
     let initial = place.say("tr '\\0' '\\n' < /proc/1/environ | sort").await;
-    assert_eq!(initial, "PATH=/usr/bin:/bin\nPWD=/tmp\n");
+    assert_eq!(initial, "PATH=/usr/bin:/bin\nPWD=/workspace\n");
 }
 
 #[tokio::test]
@@ -143,15 +143,42 @@ async fn nothing_of_the_host_is_visible_but_usr() {
         place.say("ls /").await,
         "bin\ndev\netc\nlib\nlib64\nproc\nrun\nsbin\nsealfleet-init\ntmp\nusr\nworkspace\n"
     );
+    let settings = place.say("ls /etc").await;
+    for name in settings.lines() {
+        let known = [
+            "alternatives",
+            "crypto-policies",
+            "group",
+            "hosts",
+            "ld.so.cache",
+            "localtime",
+            "mime.types",
+            "nsswitch.conf",
+            "passwd",
+            "pki",
+            "protocols",
+            "resolv.conf",
+            "services",
+            "ssl",
+        ];
+        assert!(known.contains(&name) || name.starts_with("java-"), "{name}");
+    }
     assert_eq!(
-        place.say("ls /etc").await,
-        "alternatives\ngroup\nhosts\npasswd\nresolv.conf\nssl\n"
+        place
+            .say("ls -A /etc/ssl | grep private || echo none")
+            .await,
+        "none\n"
     );
     assert_eq!(
         place.say("cat /etc/passwd").await,
-        "nobody:x:65534:65534:nobody:/tmp:/bin/sh\n"
+        "nobody:x:65534:65534:nobody:/workspace/home:/bin/sh\n"
     );
-    assert_eq!(place.say("ls -A /tmp /run").await, "/run:\n\n/tmp:\n");
+    assert_eq!(
+        place
+            .say("ls -A /tmp /run /workspace /workspace/home")
+            .await,
+        "/run:\n\n/tmp:\n\n/workspace:\nhome\n\n/workspace/home:\n"
+    );
     assert_eq!(place.say("echo /proc/[0-9]*").await, "/proc/1\n");
     for target in [
         "/x",
@@ -383,6 +410,7 @@ async fn memory_limit(driver: Option<LimitsDriver>) {
             memory_bytes: 64 << 20,
             pids: 16,
             open_files: 64,
+            scratch_bytes: 96 << 20,
         };
         launcher.spawn(spec)
     };
@@ -393,6 +421,20 @@ async fn memory_limit(driver: Option<LimitsDriver>) {
     // A grandchild that is killed ends the whole sandbox, and nobody can turn that into a success.
     let hidden = limited(&format!("{hog} & wait; exit 0")).await.unwrap();
     assert_eq!(finish(hidden).await.0, Exit::OutOfMemory);
+    // Files are no memory: more of them than of both is a full disk, and less is none.
+    for place in ["/tmp", "/workspace", "/workspace/home"] {
+        let fill = |mebibytes| {
+            format!("head -c {mebibytes}M /dev/zero > {place}/file; echo $?; sleep 0.2")
+        };
+        let (exit, out, err) = finish(limited(&fill(90)).await.unwrap()).await;
+        assert_eq!((exit, out.as_str()), (Exit::Code(0), "0\n"), "{err}");
+        let (exit, out, err) = finish(limited(&fill(200)).await.unwrap()).await;
+        assert_eq!((exit, out.as_str()), (Exit::Code(0), "1\n"), "{err}");
+        assert!(err.contains("No space left on device"), "{err}");
+    }
+    let both = "head -c 90M /dev/zero > /tmp/file && head -c 90M /dev/zero > /workspace/file";
+    let (exit, _, err) = finish(limited(both).await.unwrap()).await;
+    assert_eq!(exit, Exit::Code(0), "{err}");
     // The same codes without the memory are what they say.
     assert_eq!(
         finish(limited("exit 137").await.unwrap()).await.0,
@@ -649,4 +691,65 @@ async fn a_running_sandbox_survives_a_new_root() {
             String::new()
         )
     );
+}
+
+#[tokio::test]
+async fn its_own_name_certificates_and_settings_are_there() {
+    let place = place().await;
+    let name = place.say("hostname").await;
+    assert_eq!(name, "sandbox\n");
+    let address = place.say("getent hosts sandbox | tr -s ' '").await;
+    assert!(
+        address.contains("127.0.0.1") || address.contains("::1"),
+        "{address}"
+    );
+    let host = |path: &str| Path::new(path).exists();
+    if host("/usr/bin/openssl") && host("/etc/ssl/certs/ca-certificates.crt") {
+        // A certificate of the bundle is found by its hash.
+        let verify = "openssl x509 -in /etc/ssl/certs/ca-certificates.crt -out /tmp/one.pem && \
+                      openssl verify -no-CAfile -CApath /etc/ssl/certs /tmp/one.pem && openssl req -help 2>/dev/null; \
+                      openssl req -newkey rsa:2048 -nodes -keyout /tmp/k -subj /CN=x -out /dev/null 2>&1";
+        let said = place.say(verify).await;
+        assert!(said.contains("/tmp/one.pem: OK"), "{said}");
+    } else {
+        eprintln!("skipped: no openssl with certificates here");
+    }
+    if host("/usr/bin/java") {
+        place.say("java -version 2>&1").await;
+    } else {
+        eprintln!("skipped: no java here");
+    }
+}
+
+#[test]
+fn what_not_everybody_may_read_is_not_shown() {
+    let place = directory();
+    let rootfs = build_rootfs(&place.path().join("rootfs"), Path::new("/usr/bin/true")).unwrap();
+    for entry in walk(&rootfs.join("etc")) {
+        let inside = entry.strip_prefix(&rootfs).unwrap();
+        let own = ["passwd", "group", "hosts", "resolv.conf"];
+        if own.iter().any(|name| inside == Path::new("etc").join(name)) {
+            continue;
+        }
+        let of_host = std::fs::symlink_metadata(Path::new("/").join(inside));
+        let Ok(of_host) = of_host else { continue };
+        assert!(
+            of_host.is_symlink() || of_host.permissions().mode() & 0o004 != 0,
+            "{}",
+            inside.display()
+        );
+    }
+}
+
+/// All files below a directory.
+fn walk(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(walk(&entry.path()));
+        } else {
+            found.push(entry.path());
+        }
+    }
+    found
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rustix::process::WaitStatus;
 use sealfleet_domain::ToolName;
 use sealfleet_domain::acl::Acl;
 use serde::{Deserialize, Serialize};
@@ -29,11 +30,70 @@ pub enum ToHost {
         /// For people. Holds names only.
         message: String,
     },
-    /// The command has ended.
-    Ended {
-        /// As a shell shows it: 128 + number for a signal.
-        exit_code: i32,
+    /// The command has ended, and so has everything that it started.
+    Ended(CommandEnd),
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommandEnd {
+    /// By itself.
+    Exited {
+        /// Its exit code.
+        code: i32,
     },
+    /// By a signal.
+    Signalled {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// It never ran: the system refused to execute it.
+    CannotExecute {
+        /// The system's error number.
+        errno: i32,
+        /// The system's words for it.
+        detail: String,
+    },
+}
+
+impl CommandEnd {
+    /// From the status that `wait` answers; `None` for a process that has not ended.
+    #[must_use]
+    pub fn of(status: WaitStatus) -> Option<Self> {
+        let signal = status.terminating_signal();
+        let signal = signal.map(|signal| Self::Signalled { signal });
+        let code = status.exit_status().map(|code| Self::Exited { code });
+        code.or(signal)
+    }
+
+    /// From the error of an attempt to start a command.
+    #[must_use]
+    pub fn cannot_execute(error: &std::io::Error) -> Self {
+        let errno = error.raw_os_error().unwrap_or_default();
+        let text = error.to_string();
+        let words = text.strip_suffix(&format!(" (os error {errno})"));
+        Self::CannotExecute {
+            errno,
+            detail: words.unwrap_or(&text).to_owned(),
+        }
+    }
+
+    /// As a shell's exit code: 128 + number for a signal; 127 if there is no such program, 126 if
+    /// it cannot be executed for another reason.
+    #[must_use]
+    pub fn shell_code(&self) -> i32 {
+        match *self {
+            Self::Exited { code } => code,
+            Self::Signalled { signal } => 128 + signal,
+            Self::CannotExecute { errno, .. }
+                if errno == rustix::io::Errno::NOENT.raw_os_error() =>
+            {
+                127
+            }
+            Self::CannotExecute { .. } => 126,
+        }
+    }
 }
 
 /// A step to run.

@@ -9,7 +9,7 @@
 //! 3. Closes those descriptors, and tells the worker the versions, or why there are none.
 //! 4. Waits for the worker's go, which comes once the start is on record. Anything else, or the
 //!    worker's end: the command does not run.
-//! 5. Runs the command, and tells the worker its exit code.
+//! 5. Runs the command, and tells the worker how it ended.
 
 use std::os::fd::RawFd;
 use std::time::Duration;
@@ -22,6 +22,9 @@ use sealfleet_identity::{IdentityError, Registry, SecretValue};
 
 use crate::supervise::{self, Stops, Task};
 use crate::{Failure, descriptors};
+
+/// Where the sandbox has its home: `sealfleet-bubblewrap` makes it.
+const HOME: &str = "/workspace/home";
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct ExecArguments {
@@ -47,8 +50,12 @@ pub async fn run(arguments: &ExecArguments, backends: &Registry) -> i32 {
     };
     match started.await {
         Ok((mut channel, mut stops, task)) => {
-            let exit_code = supervise::run(task, &mut stops).await;
-            let ended = ToHost::Ended { exit_code };
+            let end = supervise::run(task, &mut stops).await;
+            let exit_code = end.exit_code();
+            let supervise::End::Command(end) = end else {
+                return exit_code;
+            };
+            let ended = ToHost::Ended(end);
             if let Err(error) = channel.send(&ended, Descriptors::new()).await {
                 eprintln!("sealfleet-init: the worker was not told the command's end: {error}");
             }
@@ -155,7 +162,7 @@ async fn resolve(
         .map(|(name, descriptor)| (name, descriptor.into()));
     let deadline = Duration::from_millis(step.resolve_millis);
     let backends = backends.open(&step.project, files, deadline);
-    let mut environment = supervise::base_environment();
+    let mut environment = supervise::base_environment(HOME);
     environment.extend(
         step.env
             .into_iter()

@@ -15,6 +15,7 @@ use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 use reqwest::{Client, StatusCode};
+use rustix::fs::{Access, access};
 use sealfleet_identity::SecretValue;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -42,7 +43,7 @@ const TASK_ROLE: [&str; 5] = [
 /// Runs the step that the environment names and answers the exit code for this process.
 pub async fn run(environment: Vec<(OsString, OsString)>) -> i32 {
     match prepare(environment).await {
-        Ok((task, mut stops)) => supervise::run(task, &mut stops).await,
+        Ok((task, mut stops)) => supervise::run(task, &mut stops).await.exit_code(),
         Err(failure) => failure.exit_code(),
     }
 }
@@ -75,6 +76,12 @@ impl Environment {
         std::str::from_utf8(self.0.get(name)?.expose())
             .ok()
             .filter(|text| !text.is_empty())
+    }
+
+    /// The home that the image or the container runtime names, if the command can write there.
+    fn home(&self) -> &str {
+        let writable = |home: &&str| access(*home, Access::WRITE_OK).is_ok();
+        self.text("HOME").filter(writable).unwrap_or("/tmp")
     }
 
     fn needed(&self, name: &str) -> Result<String, String> {
@@ -313,7 +320,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 impl Step {
     fn task(self, own: &mut Environment) -> Result<Task, String> {
-        let mut environment = supervise::base_environment();
+        let mut environment = supervise::base_environment(own.home());
         if let Some(path) = own.text("PATH") {
             // The image's own.
             environment.push(supervise::plain("PATH", path));

@@ -1,10 +1,11 @@
 //! Runs the command as a child and stays as the sandbox's reaper.
 //!
 //! A command that is PID 1 must reap orphans, and does not see SIGTERM unless it handles it. Few
-//! commands do either. So this process stays: it reaps, passes signals on to the command's process
-//! group, enforces the time limit, and ends with the command's exit code. The kernel then kills
-//! whatever is left in the sandbox. It holds no value while it waits: the environment is freed, and
-//! thereby wiped, as soon as the command has started.
+//! commands do either. So this process stays: it reaps, passes signals on to everything that the
+//! command started, enforces the time limit, and kills whatever is left when the command has ended.
+//! It does not rely on being the sandbox's first process: a task definition may put another one
+//! before it. It holds no value while it waits: the environment is freed, and thereby wiped, as
+//! soon as the command has started.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -12,7 +13,8 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process_group, wait};
+use rustix::process::{Pid, Signal, WaitOptions, wait};
+use sealfleet_channel::CommandEnd;
 use sealfleet_identity::SecretValue;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::time::Instant;
@@ -21,6 +23,10 @@ use crate::{NOT_RUN, TIMED_OUT, descriptors};
 
 /// Between SIGTERM and SIGKILL when the time is up.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long after SIGTERM other processes of a command that has ended may go on. A little less than
+/// the worker's grace, so that init can still tell how the command ended.
+const LINGER: Duration = Duration::from_secs(4);
 
 /// The search path of a command when nothing else is known.
 pub const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -35,12 +41,18 @@ pub struct Task {
     pub time_limit: Option<Duration>,
 }
 
-/// The environment every command starts from.
+/// The environment every command starts from. Python writes what it prints at once, so that the
+/// last words of a command that is killed are not lost in its buffer.
 #[must_use]
-pub fn base_environment() -> Vec<(String, SecretValue)> {
-    [("PATH", PATH), ("HOME", "/tmp"), ("LANG", "C.UTF-8")]
-        .map(|(name, value)| plain(name, value))
-        .into()
+pub fn base_environment(home: &str) -> Vec<(String, SecretValue)> {
+    [
+        ("PATH", PATH),
+        ("HOME", home),
+        ("LANG", "C.UTF-8"),
+        ("PYTHONUNBUFFERED", "1"),
+    ]
+    .map(|(name, value)| plain(name, value))
+    .into()
 }
 
 /// An environment variable that is not a secret.
@@ -100,20 +112,63 @@ pub fn hide() -> std::io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
-/// Runs `task` to its end and answers the exit code for this process: the command's own, 128 +
-/// number if a signal ended it, [`TIMED_OUT`], 127 if there is no such program, 126 if it cannot be
-/// run.
-pub async fn run(task: Task, stops: &mut Stops) -> i32 {
+/// How a task ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// As its command did.
+    Command(CommandEnd),
+    /// Its time was up.
+    TimedOut,
+    /// Something that stands before the command failed; standard error says what.
+    NotRun,
+}
+
+impl End {
+    /// The exit code for this process: that of a shell, [`TIMED_OUT`] or [`NOT_RUN`].
+    #[must_use]
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::Command(end) => end.shell_code(),
+            Self::TimedOut => TIMED_OUT,
+            Self::NotRun => NOT_RUN,
+        }
+    }
+}
+
+/// Runs `task` to its end. No process of it is left when this returns.
+pub async fn run(task: Task, stops: &mut Stops) -> End {
     let (pid, time_limit) = match start(task) {
         Ok(started) => started,
-        Err(code) => return code,
+        Err(end) => return end,
     };
+    let (end, asked) = follow(pid, time_limit, stops).await;
+    if let Some(asked) = asked {
+        // What else there is was asked to end as well.
+        while asked.elapsed() < LINGER && !sealfleet_processes::all_ended() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    match sealfleet_processes::kill_all() {
+        Ok(true) => {}
+        Ok(false) => eprintln!("sealfleet-init: some processes of the command do not end"),
+        Err(error) => eprintln!("sealfleet-init: cannot see what the command left: {error}"),
+    }
+    end
+}
+
+/// Waits for the end of the command. Answers also since when it was asked to end, if it was.
+async fn follow(
+    pid: Pid,
+    time_limit: Option<Duration>,
+    stops: &mut Stops,
+) -> (End, Option<Instant>) {
     let never = Duration::from_secs(u64::from(u32::MAX));
     let mut deadline = Instant::now() + time_limit.unwrap_or(never);
     let mut overtime = false;
+    let mut asked = None;
     loop {
-        if let Some(code) = reap(pid) {
-            return if overtime { TIMED_OUT } else { code };
+        if let Some(end) = reap(pid) {
+            return (if overtime { End::TimedOut } else { end }, asked);
         }
         let wanted = tokio::select! {
             _ = stops.children.recv() => continue,
@@ -127,21 +182,26 @@ pub async fn run(task: Task, stops: &mut Stops) -> i32 {
             _ = stops.interrupt.recv() => Signal::INT,
             _ = stops.hang_up.recv() => Signal::HUP,
         };
-        if let Err(error) = kill_process_group(pid, wanted) {
+        asked = asked.or_else(|| Some(Instant::now()));
+        if let Err(error) = sealfleet_processes::signal(wanted) {
             eprintln!("sealfleet-init: cannot signal the command: {error}");
         }
     }
 }
 
 /// Starts the command and forgets its environment.
-fn start(task: Task) -> Result<(Pid, Option<Duration>), i32> {
+fn start(task: Task) -> Result<(Pid, Option<Duration>), End> {
     let Some((program, arguments)) = task.command.split_first() else {
         eprintln!("sealfleet-init: the step has no command");
-        return Err(NOT_RUN);
+        return Err(End::NotRun);
     };
     if let Err(error) = descriptors::inherit_none() {
         eprintln!("sealfleet-init: cannot keep open files from the command: {error}");
-        return Err(NOT_RUN);
+        return Err(End::NotRun);
+    }
+    if let Err(error) = sealfleet_processes::adopt() {
+        eprintln!("sealfleet-init: cannot adopt what the command leaves behind: {error}");
+        return Err(End::NotRun);
     }
     let mut command = Command::new(program);
     command.args(arguments).env_clear().process_group(0);
@@ -150,31 +210,26 @@ fn start(task: Task) -> Result<(Pid, Option<Duration>), i32> {
     }
     let child = command.spawn().map_err(|error| {
         eprintln!("sealfleet-init: `{program}` cannot be run: {error}");
-        if error.kind() == std::io::ErrorKind::NotFound {
-            127
-        } else {
-            126
-        }
+        End::Command(CommandEnd::cannot_execute(&error))
     })?;
     // `reap` takes it by its number, like all others. The builder and the task are dropped here,
     // which wipes them.
     Pid::from_raw(child.id().cast_signed())
         .map(|pid| (pid, task.time_limit))
-        .ok_or(NOT_RUN)
+        .ok_or(End::NotRun)
 }
 
-/// Reaps every process that has ended; answers the exit code once `command` is among them.
-fn reap(command: Pid) -> Option<i32> {
+/// Reaps every process that has ended; answers how `command` did once it is among them.
+fn reap(command: Pid) -> Option<End> {
     loop {
         match wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) if pid == command => {
-                let signal = status.terminating_signal().map(|number| 128 + number);
-                return Some(status.exit_status().or(signal).unwrap_or(NOT_RUN));
+                return Some(CommandEnd::of(status).map_or(End::NotRun, End::Command));
             }
             Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
             Ok(None) => return None,
             // No child is left. Nobody else reaps, so this cannot happen; but never wait for ever.
-            Err(_) => return Some(NOT_RUN),
+            Err(_) => return Some(End::NotRun),
         }
     }
 }

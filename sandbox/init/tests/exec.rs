@@ -72,7 +72,7 @@ async fn the_command_has_its_secrets_and_nothing_else() {
     // 3 is the directory `ls` reads.
     assert_eq!(
         out,
-        format!("{digest}  -\nAPI_KEY HOME LANG PATH PLAIN PWD 0 1 2 3 ")
+        format!("{digest}  -\nAPI_KEY HOME LANG PATH PLAIN PWD PYTHONUNBUFFERED 0 1 2 3 ")
     );
 }
 
@@ -122,14 +122,35 @@ async fn nothing_runs_without_the_workers_go() {
 async fn the_worker_is_told_the_commands_end() {
     let worker = Worker::new().await;
     worker.put("crm/api-key", VALUE);
-    for (script, exit_code) in [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143)] {
+    let exited = |code: i32| json!({"exited": {"code": code}});
+    let signalled = |signal: i32| json!({"signalled": {"signal": signal}});
+    for (script, end) in [
+        ("exit 0", exited(0)),
+        ("exit 7", exited(7)),
+        ("kill -TERM $$", signalled(15)),
+        ("kill -KILL $$", signalled(9)),
+        // The codes by which shells speak of signals and of programs that cannot be run.
+        ("exit 137", exited(137)),
+        ("exit 143", exited(143)),
+        ("exit 126", exited(126)),
+        ("exit 127", exited(127)),
+    ] {
         let mut started = worker.start(&step(script)).await;
         started.go().await;
-        assert_eq!(
-            started.receive().await,
-            json!({"ended": {"exit_code": exit_code}}),
-            "{script}"
-        );
+        assert_eq!(started.receive().await, json!({"ended": end}), "{script}");
+    }
+    let long = "x".repeat(200 * 1024);
+    for (command, errno, words) in [
+        (json!(["/no/such/program"]), 2, "No such file or directory"),
+        (json!(["/etc/passwd"]), 13, "Permission denied"),
+        (json!(["true", long]), 7, "Argument list too long"),
+    ] {
+        let mut step = step("");
+        step["command"] = command;
+        let mut started = worker.start(&step).await;
+        started.go().await;
+        let end = json!({"cannot_execute": {"errno": errno, "detail": words}});
+        assert_eq!(started.receive().await, json!({"ended": end}));
     }
 }
 
@@ -229,6 +250,38 @@ async fn stopping_reaches_the_command_and_its_children() {
         started.sandbox.stop(Duration::from_secs(10)).await,
         Exit::Signal(15)
     );
+}
+
+/// A command that leaves its session and its parent, and lives until it is told to end or killed.
+const ESCAPE: &str =
+    "(setsid sh -c 'trap \"echo asked; exit\" TERM; echo ready; while :; do sleep 0.05; done' &)";
+
+#[tokio::test]
+async fn what_the_command_started_is_asked_to_end_wherever_it_went() {
+    let worker = Worker::new().await;
+    worker.put("crm/api-key", VALUE);
+    let mut started = worker.start(&step(&format!("{ESCAPE}; sleep 60"))).await;
+    started.go().await;
+    assert_eq!(started.line().await, "ready");
+    let stopped = started.sandbox.stop(Duration::from_secs(10)).await;
+    assert_eq!(stopped, Exit::Signal(15));
+    assert_eq!(started.line().await, "asked");
+}
+
+#[tokio::test]
+async fn the_last_words_of_a_killed_command_arrive() {
+    let worker = Worker::new().await;
+    worker.put("crm/api-key", VALUE);
+    let python = "python3 -c 'import time; print(\"last words\"); time.sleep(60)'";
+    let mut started = worker.start(&step(python)).await;
+    started.go().await;
+    assert_eq!(started.line().await, "last words");
+    // A step that wants its own way has it.
+    let mut own = step("echo $PYTHONUNBUFFERED");
+    own["env"] = json!({"PYTHONUNBUFFERED": ""});
+    let mut started = worker.start(&own).await;
+    started.go().await;
+    assert_eq!(started.end().await.1, "\n");
 }
 
 #[tokio::test]

@@ -189,7 +189,7 @@ fn the_step_is_fetched_under_the_task_role_and_run_with_the_named_secrets_only()
     )]);
     let output = stub.run();
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
-    let names = "API_KEY AWS_CONTAINER_AUTHORIZATION_TOKEN AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_REGION HOME LANG PATH PLAIN PWD ";
+    let names = "API_KEY AWS_CONTAINER_AUTHORIZATION_TOKEN AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_REGION HOME LANG PATH PLAIN PWD PYTHONUNBUFFERED ";
     assert_eq!(text(&output.stdout), format!("the-value\n{names}"));
 
     let seen = stub.seen.lock().unwrap().clone();
@@ -339,6 +339,48 @@ fn a_step_whose_time_is_up_is_asked_to_end_first() {
         took > Duration::from_secs(5) && took < Duration::from_secs(15),
         "{took:?}"
     );
+}
+
+/// Whether a process runs that has this argument.
+fn runs(argument: &str) -> bool {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines.any(|line| {
+        line.split(|byte| *byte == 0)
+            .any(|part| part == argument.as_bytes())
+    })
+}
+
+#[test]
+fn nothing_of_a_step_outlives_it_even_if_init_is_not_the_first_process() {
+    let marker = |end: u32| format!("{end}7{}", std::process::id());
+    // Leaves its session and its parent, and does not hear SIGTERM.
+    let start = |marker: &str, then: &str, seconds: u32| {
+        let escape = format!("(setsid sh -c \"trap '' TERM; echo ready; sleep {marker}; :\" &)");
+        let mut step = step(&format!("{escape}; sleep 0.5; {then}"), &[]);
+        step["timeout_seconds"] = seconds.into();
+        let stub = Stub::new(vec![(200, step)]);
+        stub.command().spawn().unwrap()
+    };
+    for (end, then, seconds, code) in [
+        (1, "exit 3", 60, 3),
+        (2, "sleep 60", 1, 124),
+        (3, "sleep 60", 60, 143),
+    ] {
+        let marker = marker(end);
+        let mut child = start(&marker, then, seconds);
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line, "ready\n");
+        if end == 3 {
+            assert!(runs(&marker));
+            terminate(&child);
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert!(!runs(&marker), "{then}");
+    }
 }
 
 fn terminate(child: &Child) {

@@ -2,44 +2,58 @@
 //! its own.
 //!
 //! This is not a security boundary: the command can do all that the worker's user can. It never
-//! gets a secret. [`crate::guard`] stands between worker and command, so that the command ends with
-//! its lease and with the worker.
+//! gets a secret. [`crate::guard`] stands between worker and command, so that the command and all
+//! that it started end with it, with its lease and with the worker. Where the worker can make
+//! cgroups, guard and command live in one: it ends what is left if the guard itself was killed.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sealfleet_bubblewrap::{Cgroups, Group};
+use sealfleet_channel::CommandEnd;
 use sealfleet_client::types::Claim;
 use sealfleet_domain::run::Failure;
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::{ChildStdin, Command};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::process::Command;
 use tokio::sync::{Mutex, watch};
 
 use super::output::{Logs, StepLog};
-use super::{Ended, Executor, Prepared, Running, cannot_start};
+use super::{Ended, Executor, LAST_WORDS, Prepared, Running, cannot_start};
 use crate::guard;
 
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// The environment every command starts from, apart from its directory. Python writes what it
+/// prints at once, so that the last words of a command that is killed are not lost in its buffer.
+const ENVIRONMENT: [(&str, &str); 3] = [
+    ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+    ("LANG", "C.UTF-8"),
+    ("PYTHONUNBUFFERED", "1"),
+];
 
 /// Counts this process's commands, for their names.
 static STARTED: AtomicU64 = AtomicU64::new(1);
-
-/// How long output may take to arrive after the command's end.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub struct Bare {
     /// The `sealfleet-worker` program, which is also the guard.
     pub program: PathBuf,
     pub logs: Logs,
+    /// Where commands get a cgroup each, if the worker can make any.
+    pub cgroups: Option<Cgroups>,
 }
 
 struct PreparedProcess {
     command: Command,
+    group: Option<Group>,
     directory: TempDir,
     log: StepLog,
     name: String,
@@ -47,9 +61,10 @@ struct PreparedProcess {
 }
 
 struct Process {
-    /// Closed: the guard kills the group.
-    orders: Mutex<Option<ChildStdin>>,
+    /// Closed: the guard kills everything.
+    orders: Mutex<Option<OwnedWriteHalf>>,
     exit: watch::Receiver<Option<Ended>>,
+    log: StepLog,
 }
 
 #[async_trait]
@@ -70,20 +85,21 @@ impl Executor for Bare {
             .arg(guard::SUBCOMMAND)
             .arg("--")
             .args(&claim.command);
-        command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8");
+        command.env_clear().envs(ENVIRONMENT);
         command
             .env("HOME", directory.path())
             .env("TMPDIR", directory.path())
             .envs(&claim.env);
         command.current_dir(directory.path()).process_group(0);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let group = self.cgroups.as_ref().map(Cgroups::group).transpose();
+        let group =
+            group.map_err(|error| cannot_start(format!("cannot make a cgroup: {error}")))?;
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let name = format!("bare-{}-{number}", std::process::id());
         Ok(Box::new(PreparedProcess {
             command,
+            group,
             directory,
             log,
             name,
@@ -103,38 +119,54 @@ impl Prepared for PreparedProcess {
     }
 
     async fn go(mut self: Box<Self>) -> Result<Box<dyn Running>, Failure> {
-        let spawned = self.command.spawn();
-        let mut child =
-            spawned.map_err(|error| cannot_start(format!("cannot run the guard: {error}")))?;
-        let orders = Mutex::new(child.stdin.take());
-        let output = child.stdout.take().map(|stdout| self.log.follow(stdout));
-        let errors = child.stderr.take().map(|stderr| self.log.follow(stderr));
+        let no_guard = |error: io::Error| cannot_start(format!("cannot run the guard: {error}"));
+        let (own, of_guard) = UnixStream::pair().map_err(no_guard)?;
+        self.command.stdin(Stdio::from(OwnedFd::from(of_guard)));
+        let mut child = self.command.spawn().map_err(no_guard)?;
+        // It holds the guard's end of the socket.
+        drop(self.command);
+        if let (Some(group), Some(guard)) = (&self.group, child.id()) {
+            group.take(guard).map_err(no_guard)?;
+        }
+        own.set_nonblocking(true).map_err(no_guard)?;
+        let own = tokio::net::UnixStream::from_std(own).map_err(no_guard)?;
+        let (mut answers, mut orders) = own.into_split();
+        orders.write_all(guard::START).await.map_err(no_guard)?;
+        let log = self.log.clone();
+        self.log.follow(child.stdout.take());
+        self.log.follow(child.stderr.take());
         let (announce, exit) = watch::channel(None);
-        let directory = self.directory;
+        let (directory, group, output) = (self.directory, self.group, self.log);
         tokio::spawn(async move {
-            let ended = match child.wait().await {
-                Ok(status) => match (
-                    status.code(),
-                    std::os::unix::process::ExitStatusExt::signal(&status),
-                ) {
-                    (Some(code), _) => Ended::Code(code),
-                    (None, Some(signal)) => Ended::Signal(signal),
-                    (None, None) => Ended::Code(126),
-                },
-                Err(_) => Ended::Code(126),
-            };
-            let copies = async {
-                for copy in [output, errors].into_iter().flatten() {
-                    drop(copy.await);
-                }
-            };
-            drop(tokio::time::timeout(LAST_WORDS, copies).await);
+            let mut answer = Vec::new();
+            // Fails only like a guard that says nothing.
+            drop(answers.read_to_end(&mut answer).await);
+            let status = child.wait().await;
+            if let Some(group) = group {
+                group.end().await;
+            }
+            output.finish(LAST_WORDS).await;
             if let Err(error) = directory.close() {
                 tracing::warn!(%error, "cannot remove a step's directory");
             }
-            announce.send_replace(Some(ended));
+            announce.send_replace(Some(ended(&answer, status.ok())));
         });
-        Ok(Box::new(Process { orders, exit }))
+        Ok(Box::new(Process {
+            orders: Mutex::new(Some(orders)),
+            exit,
+            log,
+        }))
+    }
+}
+
+/// As the guard says, or as the guard itself ended: somebody has killed it.
+fn ended(answer: &[u8], guard: Option<ExitStatus>) -> Ended {
+    if let Ok(end) = serde_json::from_slice::<CommandEnd>(answer) {
+        return end.into();
+    }
+    match guard.and_then(|status| status.signal()) {
+        Some(signal) => Ended::Signal(signal),
+        None => Ended::Code(126),
     }
 }
 
@@ -146,8 +178,12 @@ impl Running for Process {
             .wait_for(Option::is_some)
             .await
             .ok()
-            .and_then(|ended| *ended);
+            .and_then(|ended| ended.clone());
         ended.unwrap_or(Ended::Signal(9))
+    }
+
+    fn output_cut_bytes(&self) -> u64 {
+        self.log.cut_bytes()
     }
 
     async fn stop(&self, grace: Duration) -> Ended {
@@ -155,7 +191,7 @@ impl Running for Process {
         if !grace.is_zero() {
             if let Some(orders) = orders.as_mut() {
                 // Fails only if the guard has ended.
-                drop(orders.write_all(b"t").await);
+                drop(orders.write_all(guard::TERMINATE).await);
             }
             if let Ok(ended) = tokio::time::timeout(grace, self.wait()).await {
                 return ended;

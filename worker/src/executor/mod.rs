@@ -12,21 +12,40 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sealfleet_channel::CommandEnd;
 use sealfleet_client::types::Claim;
 use sealfleet_domain::limits;
 use sealfleet_domain::run::{Failure, Mode};
 
 pub use output::{Logs, StepLog};
 
+/// How long the output of a command may take to arrive after its end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// By itself, with this code.
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// It never ran: the system refused to execute it, with this error number and these words.
+    CannotExecute { errno: i32, detail: String },
     /// It crossed its memory limit.
     OutOfMemory,
+}
+
+impl From<CommandEnd> for Ended {
+    fn from(end: CommandEnd) -> Self {
+        match end {
+            CommandEnd::Exited { code } => Self::Code(code),
+            CommandEnd::Signalled { signal } => Self::Signal(signal),
+            CommandEnd::CannotExecute { errno, detail } => Self::CannotExecute {
+                errno,
+                detail: short(&detail),
+            },
+        }
+    }
 }
 
 #[async_trait]
@@ -57,8 +76,11 @@ pub trait Prepared: Send + Sync {
 pub trait Running: Send + Sync {
     /// Waits for its end. May be called again.
     async fn wait(&self) -> Ended;
-    /// Sends SIGTERM, and SIGKILL after `grace`. No process of the step runs when this returns.
+    /// Sends SIGTERM to all processes of the step, and SIGKILL after `grace`. None runs when this
+    /// returns.
     async fn stop(&self, grace: Duration) -> Ended;
+    /// How many bytes of its output were not kept. Complete once it has ended.
+    fn output_cut_bytes(&self) -> u64;
 }
 
 /// The executors of a worker.

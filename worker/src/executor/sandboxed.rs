@@ -23,19 +23,15 @@ use sealfleet_domain::acl::sees;
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::{Failure, Mode};
 use tokio::sync::{Mutex, OnceCell};
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::output::Logs;
-use super::{Ended, Executor, Prepared, Running, cannot_start, short};
+use super::output::{Logs, StepLog};
+use super::{Ended, Executor, LAST_WORDS, Prepared, Running, cannot_start, short};
 
 /// How long `sealfleet-init` may take to resolve the secrets.
 const RESOLVE_TIME: Duration = Duration::from_secs(60);
 /// How long `sealfleet-init` may take to answer beyond that.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
-/// How long output may take to arrive after the sandbox's end.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-
 /// Executes steps in sandboxes.
 #[derive(Debug)]
 pub struct Sandboxed {
@@ -56,11 +52,11 @@ struct Waiting {
     resolved: BTreeMap<String, String>,
 }
 
-/// A sandbox, its channel, and the copying of its output.
+/// A sandbox, its channel, and its output.
 struct Command {
     sandbox: Sandbox,
     channel: Mutex<Box<HostChannel>>,
-    copies: Mutex<Vec<JoinHandle<()>>>,
+    log: StepLog,
     end: OnceCell<Ended>,
 }
 
@@ -91,15 +87,15 @@ impl Executor for Sandboxed {
             .spawn(spec)
             .await
             .map_err(|error| cannot_start(with_cause(&error)))?;
-        let output = sandbox.stdout.take().map(|stdout| log.follow(stdout));
-        let errors = sandbox.stderr.take().map(|stderr| log.follow(stderr));
+        log.follow(sandbox.stdout.take());
+        log.follow(sandbox.stderr.take());
         let command = Command {
             sandbox,
             channel: Mutex::new(Box::new(channel)),
-            copies: Mutex::new([output, errors].into_iter().flatten().collect()),
+            log,
             end: OnceCell::new(),
         };
-        let step = ToInit::Step(step(claim, secrets));
+        let step = ToInit::Step(step(claim, secrets, &self.limits));
         let answer = timeout(RESOLVE_TIME + ANSWER_TIME, command.ask(&step, descriptors)).await;
         let resolved = match answer {
             Ok(Ok(ToHost::Resolved(resolved))) => checked(resolved, &granted)?,
@@ -112,7 +108,7 @@ impl Executor for Sandboxed {
                     detail: short(&format!("{code}: {message}")),
                 });
             }
-            Ok(Ok(ToHost::Ended { .. })) => {
+            Ok(Ok(ToHost::Ended(_))) => {
                 return Err(cannot_start("the sandbox reported an end before its start"));
             }
             Ok(Err(ChannelError::Closed)) => {
@@ -197,6 +193,10 @@ impl Running for Command {
         let exit = self.sandbox.stop(grace).await;
         self.end_of(exit).await
     }
+
+    fn output_cut_bytes(&self) -> u64 {
+        self.log.cut_bytes()
+    }
 }
 
 impl Command {
@@ -211,23 +211,15 @@ impl Command {
     /// once the output has arrived.
     async fn end_of(&self, exit: Exit) -> Ended {
         let end = async {
-            let copies = std::mem::take(&mut *self.copies.lock().await);
-            let all = async {
-                for copy in copies {
-                    drop(copy.await);
-                }
-            };
-            drop(timeout(LAST_WORDS, all).await);
+            self.log.finish(LAST_WORDS).await;
             let mut channel = self.channel.lock().await;
             match (exit, timeout(LAST_WORDS, channel.receive()).await) {
                 (Exit::OutOfMemory, _) => Ended::OutOfMemory,
-                (_, Ok(Ok((ToHost::Ended { exit_code }, _)))) => {
-                    ended(Exit::from_shell_code(exit_code))
-                }
+                (_, Ok(Ok((ToHost::Ended(end), _)))) => end.into(),
                 _ => ended(exit),
             }
         };
-        *self.end.get_or_init(|| end).await
+        self.end.get_or_init(|| end).await.clone()
     }
 }
 
@@ -245,7 +237,18 @@ fn is_granted(claim: &Claim, secret: &SecretRef) -> bool {
     sees(claim.tools.as_ref(), claim.tool.as_ref(), &secret.name)
 }
 
-fn step(claim: &Claim, secrets: &[SecretRef]) -> Step {
+/// What a command may use, as variables of its environment.
+fn variables(limits: &Limits) -> [(String, String); 4] {
+    [
+        ("SEALFLEET_MEMORY_BYTES", limits.memory_bytes),
+        ("SEALFLEET_SCRATCH_BYTES", limits.scratch_bytes),
+        ("SEALFLEET_PIDS", limits.pids),
+        ("SEALFLEET_OPEN_FILES", limits.open_files),
+    ]
+    .map(|(name, most)| (name.to_owned(), most.to_string()))
+}
+
+fn step(claim: &Claim, secrets: &[SecretRef], limits: &Limits) -> Step {
     let request = |secret: &SecretRef| SecretRequest {
         name: secret.name.clone(),
         uri: secret.uri.to_string(),
@@ -254,7 +257,12 @@ fn step(claim: &Claim, secrets: &[SecretRef]) -> Step {
     Step {
         project: claim.project.to_string(),
         command: claim.command.clone(),
-        env: claim.env.clone(),
+        env: claim
+            .env
+            .clone()
+            .into_iter()
+            .chain(variables(limits))
+            .collect(),
         secrets: secrets.iter().map(request).collect(),
         tool: claim.tool.clone(),
         tools: claim.tools.clone(),

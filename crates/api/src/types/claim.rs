@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use sealfleet_domain::acl::Acl;
 use sealfleet_domain::fleet::WorkerStatus;
 use sealfleet_domain::identity::SecretRef;
-use sealfleet_domain::run::{Failure, Fence, Mode};
+use sealfleet_domain::run::{Failure, Fence, Mode, is_zero};
 use sealfleet_domain::{ProjectId, RunId, StepId, Timestamp, ToolName};
 #[cfg(feature = "openapi")]
 use sealfleet_domain::{limits, schema};
@@ -125,8 +125,12 @@ pub struct LeaseVerdict {
     pub step_id: StepId,
     /// The claim's fence.
     pub fence: Fence,
-    /// If false: kill the sandbox at once, and report nothing.
+    /// If false: kill the sandbox, and report nothing. Kill it at once, unless `cancelled`.
     pub held: bool,
+    /// Whether a caller ended the step: nobody else gets it, so its command may be asked to end
+    /// before it is killed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancelled: bool,
 }
 
 /// A step whose sandbox has resolved its secrets and is about to run the command.
@@ -163,6 +167,9 @@ pub struct ReportStep {
     /// How it failed: required with `failed`, refused with `succeeded`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Bytes of its output that the worker has not kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub output_cut_bytes: u64,
 }
 
 /// A report of a failure says how the step failed, in a way that a worker can know; a report of

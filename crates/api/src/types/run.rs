@@ -2,7 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sealfleet_domain::cascade::Overrides;
 use sealfleet_domain::identity::{ProfileUse, SecretRef};
-use sealfleet_domain::run::{AbortReason, DeadReason, Failure, Fence, Mode, OnDrift, RunState};
+use sealfleet_domain::run::{
+    AbortReason, DeadReason, Failure, Fence, Mode, OnDrift, RequeueReason, RunState, is_zero,
+};
 use sealfleet_domain::{
     PoolName, ProfileName, RunId, StepId, Timestamp, ToolName, WorkerId, WorkflowName,
 };
@@ -132,6 +134,12 @@ pub struct StepView {
     /// How it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// Why its newest lost claim was lost. `lease_expired`: its worker was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<RequeueReason>,
+    /// Bytes of its output that its worker has not kept; absent if it has kept all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub output_cut_bytes: u64,
     /// Why it was aborted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aborted: Option<AbortReason>,

@@ -85,6 +85,15 @@ impl Run {
         Ok(change)
     }
 
+    /// Notes how much of its output a step's worker has not kept, with the report of its end.
+    ///
+    /// # Errors
+    /// When the run has no such step.
+    pub fn output_cut(&mut self, step_id: &StepId, bytes: u64) -> Result<(), Refusal> {
+        self.step_mut(step_id)?.output_cut_bytes = bytes;
+        Ok(())
+    }
+
     /// `Leased | Running -> Queued | Dead`: the claim is lost. What passes with time is not tried
     /// again at once: nobody is told, and `wait` has the message sent, later after each attempt.
     ///
@@ -107,6 +116,7 @@ impl Run {
             change.stop.push((step_id.clone(), handle.clone()));
         }
         let step = self.step_mut(step_id)?;
+        step.lost = Some(reason);
         if reason.is_attempt() && step.attempt >= step.spec.max_attempts {
             step.state = StepState::Dead {
                 reason: DeadReason::AttemptsExhausted,

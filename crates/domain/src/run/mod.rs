@@ -19,7 +19,7 @@ mod settle;
 mod types;
 
 pub use graph::{InvalidGraph, check_graph};
-pub use types::{Change, Claimant, Fresh, Lease, LeaseKey, Pace, Refusal, Run, Step};
+pub use types::{Change, Claimant, Fresh, Lease, LeaseKey, Pace, Refusal, Run, Step, is_zero};
 
 pub use crate::step::{
     AbortReason, DeadReason, Executor, Failure, Fence, Handle, Hold, Mode, OnDrift, Outcome,

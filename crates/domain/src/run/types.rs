@@ -10,7 +10,9 @@ use crate::fleet::{Mismatch, Worker};
 use crate::identity::Identity;
 use crate::ids::{RunId, WorkerId};
 use crate::names::{PoolName, StepId, WorkflowName};
-use crate::step::{Executor, Failure, Fence, Handle, Hold, Mode, RunState, StepSpec, StepState};
+use crate::step::{
+    Executor, Failure, Fence, Handle, Hold, Mode, RequeueReason, RunState, StepSpec, StepState,
+};
 
 /// A step of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +28,18 @@ pub struct Step {
     /// Who made that claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_holder: Option<WorkerId>,
+    /// Why its newest lost claim was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<RequeueReason>,
+    /// Bytes of its output that its worker has not kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub output_cut_bytes: u64,
+}
+
+/// Whether a count need not be stored or shown.
+#[must_use]
+pub const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A run: a small graph of steps.
@@ -254,6 +268,8 @@ impl Run {
                         attempt: 1,
                         fence: Fence::default(),
                         last_holder: None,
+                        lost: None,
+                        output_cut_bytes: 0,
                     },
                 )
             })

@@ -175,14 +175,18 @@ impl TaskState {
         }
         if let Some(code) = self.exit_code {
             return match code {
-                TIMED_OUT => End::TimedOut,
+                TIMED_OUT => End::OutOfTime {
+                    code,
+                    ran_millis: self
+                        .started_at
+                        .zip(self.stopped_at)
+                        .map(|(start, stop)| stop.millis_since(start)),
+                },
                 COULD_NOT_BEGIN => End::CannotStart {
                     cause: None,
-                    detail: "the sandbox's init could not begin the step; see the task's log"
+                    detail: "exit code 125: the sandbox's init could not begin the step, or the command chose this code; the task's log says which"
                         .to_owned(),
                 },
-                // A shell's and a container runtime's way to say that a signal ended the process.
-                code if (129..=192).contains(&code) => End::Signal(code - 128),
                 code => End::Exit(code),
             };
         }
@@ -243,9 +247,24 @@ mod tests {
     fn each_end_has_its_own_meaning() {
         assert_eq!(exit(0).end(), End::Exit(0));
         assert_eq!(exit(3).end(), End::Exit(3));
-        assert_eq!(exit(124).end(), End::TimedOut);
+        let moment = |millis| Some(Timestamp::from_millis(millis));
+        let late = TaskState {
+            started_at: moment(1_000),
+            stopped_at: moment(61_000),
+            ..exit(124)
+        };
+        let out_of_time = |ran_millis| End::OutOfTime {
+            code: 124,
+            ran_millis,
+        };
+        assert_eq!(late.end(), out_of_time(Some(60_000)));
+        assert_eq!(exit(124).end(), out_of_time(None));
         assert!(matches!(exit(125).end(), End::CannotStart { .. }));
-        assert_eq!(exit(143).end(), End::Signal(15));
+        assert_eq!(
+            exit(143).end(),
+            End::Exit(143),
+            "it may be the command's own code"
+        );
         let killed = TaskState {
             container_reason: Some(
                 "OutOfMemoryError: Container killed due to memory usage".to_owned(),
