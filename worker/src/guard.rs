@@ -17,6 +17,8 @@ use rustix::process::{
     setrlimit, waitid,
 };
 
+use crate::console;
+
 /// The name of the subcommand.
 pub const SUBCOMMAND: &str = "bare-guard";
 
@@ -32,7 +34,9 @@ pub fn run(command: &[OsString]) -> i32 {
         maximum: Some(0),
     };
     if let Err(error) = setrlimit(Resource::Core, no_core) {
-        eprintln!("sealfleet-worker: cannot switch off core dumps: {error}");
+        console::note(&format!(
+            "sealfleet-worker: cannot switch off core dumps: {error}"
+        ));
         return 126;
     }
     let spawned = Command::new(program)
@@ -43,10 +47,10 @@ pub fn run(command: &[OsString]) -> i32 {
     let mut child = match spawned {
         Ok(child) => child,
         Err(error) => {
-            eprintln!(
+            console::note(&format!(
                 "sealfleet-worker: cannot run `{}`: {error}",
                 program.to_string_lossy()
-            );
+            ));
             return if error.kind() == std::io::ErrorKind::NotFound {
                 127
             } else {

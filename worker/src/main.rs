@@ -1,5 +1,11 @@
 //! `sealfleet-worker`: registers a worker, and runs it.
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "`console` escapes what a terminal would act on"
+)]
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,7 +22,7 @@ use sealfleet_worker::executor::sandboxed::Sandboxed;
 use sealfleet_worker::executor::{Executors, Logs};
 use sealfleet_worker::queue::SqsQueue;
 use sealfleet_worker::worker::{End, Settings, Wish, Worker};
-use sealfleet_worker::{guard, register};
+use sealfleet_worker::{console, guard, register};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -129,7 +135,7 @@ fn main() -> ExitCode {
         Err(error) => Err(format!("cannot start the runtime: {error}")),
     };
     outcome.unwrap_or_else(|message| {
-        eprintln!("sealfleet-worker: {message}");
+        console::note(&format!("sealfleet-worker: {message}"));
         ExitCode::FAILURE
     })
 }
@@ -146,7 +152,7 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, String> {
             let answer = register::run(&arguments.api_url, request)
                 .await
                 .map_err(|error| error.to_string())?;
-            println!("{answer}");
+            console::answer(&answer.to_string());
             Ok(ExitCode::SUCCESS)
         }
         Command::Run(run) => work(&arguments.api_url, *run).await,
@@ -159,7 +165,7 @@ async fn work(api_url: &str, run: Run) -> Result<ExitCode, String> {
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| console::Log(std::io::stderr()))
         .init();
     let credential = Credential::read(&run.credential_file).map_err(|error| error.to_string())?;
     let wishes = wishes()?;

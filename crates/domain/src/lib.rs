@@ -30,6 +30,7 @@ pub mod run;
 pub mod schema;
 pub mod scope;
 pub mod step;
+pub mod text;
 pub mod witness;
 
 pub use clock::{Clock, IdSource, Timestamp};
@@ -37,3 +38,4 @@ pub use ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, W
 pub use names::{InvalidName, PoolName, ProfileName, ProjectId, StepId, ToolName, WorkflowName};
 pub use reference::{ProfileRef, Reference, SecretUri};
 pub use scope::{Owner, ProjectScope};
+pub use text::Line;

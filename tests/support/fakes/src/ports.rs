@@ -17,7 +17,8 @@ use sealfleet_domain::{PoolName, ProjectScope, Timestamp, WorkerId};
 use sealfleet_fargate::definition_hash;
 use sealfleet_hosts::{Error as HostError, Launched, Sandbox, SandboxHost, Template};
 use sealfleet_ledger::store::{
-    Consistency, DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
+    Consistency, DueRow, DueRows, Item, Key, Query, ReadError, Rows, Store, Table, Write,
+    WriteError,
 };
 use sealfleet_versions::{Error as SecretsError, SecretVersions};
 
@@ -37,14 +38,14 @@ impl<J: Judge> Store for Ports<J> {
         table: Table,
         key: &Key,
         consistency: Consistency,
-    ) -> Result<Option<Item>, String> {
+    ) -> Result<Option<Item>, ReadError> {
         self.0
             .call("get", |world, verdict| {
                 let stale = world.temper.as_ref().map_or(0, |temper| temper.stale);
                 let is_stale = consistency == Consistency::Eventual && world.random.chance(stale);
                 let how = if is_stale { " as it was" } else { "" };
                 world.note_effect(|| told(format!("get {}{how}", place(key)), verdict.fault));
-                answered(verdict.fault)?;
+                read_of(verdict.fault)?;
                 let row = if is_stale {
                     world.tables.get_older(table, key)
                 } else {
@@ -55,12 +56,12 @@ impl<J: Judge> Store for Ports<J> {
             .await
     }
 
-    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
+    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, ReadError> {
         self.0
             .call("query", |world, verdict| {
                 world.note_effect(|| told(format!("query {}", query.pk), verdict.fault));
-                answered(verdict.fault)?;
-                world.tables.query(query, after)
+                read_of(verdict.fault)?;
+                world.tables.query(query, after).map_err(ReadError::Refused)
             })
             .await
     }
@@ -73,14 +74,14 @@ impl<J: Judge> Store for Ports<J> {
         until: i64,
         after: Option<&DueRow>,
         limit: usize,
-    ) -> Result<DueRows, String> {
+    ) -> Result<DueRows, ReadError> {
         let page = index_page(&mut self.0.lock(), shard, until, after, limit)?;
         if page.rows.is_empty() {
             return Ok(page);
         }
         self.0
             .call("due", |world, verdict| {
-                answered(verdict.fault)?;
+                read_of(verdict.fault)?;
                 let due = index_page(world, shard, until, after, limit)?;
                 world.note_effect(|| {
                     told(
@@ -143,11 +144,13 @@ fn index_page<J: Judge>(
     until: i64,
     after: Option<&DueRow>,
     limit: usize,
-) -> Result<DueRows, String> {
+) -> Result<DueRows, ReadError> {
     let late = world.breaks(Sabotage::LateIndex);
     let short = world.breaks(Sabotage::ShortIndex);
     let until = if late { until - 300_000 } else { until };
-    let mut page = follow_index(world).due(shard, until, after, limit)?;
+    let mut page = follow_index(world)
+        .due(shard, until, after, limit)
+        .map_err(ReadError::Refused)?;
     if short {
         page.rows.truncate(1);
         page.more_after = None;
@@ -500,6 +503,10 @@ impl<J: Judge> Signer for Ports<J> {
 
 fn happens(fault: Option<Fault>) -> bool {
     matches!(fault, None | Some(Fault::ReplyLost))
+}
+
+fn read_of(fault: Option<Fault>) -> Result<(), ReadError> {
+    answered(fault).map_err(ReadError::Unavailable)
 }
 
 fn answered(fault: Option<Fault>) -> Result<(), String> {
