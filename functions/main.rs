@@ -20,7 +20,7 @@ use sealfleet_aws::trust::Roots;
 use sealfleet_domain::oidc::Issuers;
 use sealfleet_domain::{Clock, NamePrefix};
 use sealfleet_fargate::{Fargate, TaskChange};
-use sealfleet_functions::shared::auth::{Door, Oidc};
+use sealfleet_functions::shared::auth::{Door, Oidc, WorkerDoor};
 use sealfleet_functions::shared::deadline;
 use sealfleet_functions::shared::logs;
 use sealfleet_functions::shared::metrics::Metrics;
@@ -160,6 +160,7 @@ async fn main() -> Result<(), Error> {
             let access = Box::new(Sts::new(&with.config, settings::account()?));
             let ports = claim::Ports {
                 ledger: with.ledger()?,
+                door: WorkerDoor::new(with.ledger()?),
                 access,
                 queues: with.queues()?,
                 pace,
@@ -169,6 +170,7 @@ async fn main() -> Result<(), Error> {
         "report" => {
             let ports = report::Ports {
                 ledger: with.ledger()?,
+                door: WorkerDoor::new(with.ledger()?),
                 queues: with.queues()?,
                 pace,
             };

@@ -52,7 +52,7 @@ done
 #
 export SEALFLEET_TOKEN_FILE=$work/healthcare
 sealfleet-init builtin create --store "$work/store" --key-file "$work/key" --project healthcare
-stored=$(echo "demo-4711-secret" | sealfleet-init builtin put --store "$work/store" --key-file "$work/key" ehr-token)
+stored=$(printf %s "demo-4711-secret" | sealfleet-init builtin put --store "$work/store" --key-file "$work/key" ehr-token)
 echo "$stored"
 version=$(echo "$stored" | sed 's/.*"version":"\([^"]*\)".*/\1/')
 sed "s/VERSION/$version/" examples/quickstart/profile.yaml | sealfleet profile apply -f -

@@ -11,7 +11,10 @@ use sealfleet_api::types::Page;
 use sealfleet_api::{Problem, cursor};
 use sealfleet_domain::audit::catalogue;
 use sealfleet_domain::clock::DAY_SECONDS;
-use sealfleet_domain::{EventId, Owner, ProfileRef, RunId, Timestamp};
+use sealfleet_domain::names::is_env_key;
+use sealfleet_domain::{
+    EnrolmentKeyId, EventId, FanOutId, Owner, ProfileRef, RunId, Timestamp, TokenId, WorkerId,
+};
 use sealfleet_ledger::{AuditFilter, EventFilter, Ledger};
 
 use crate::shared::auth::{Door, OwnerCaller};
@@ -24,6 +27,19 @@ const DEFAULT_SECONDS: i64 = DAY_SECONDS;
 const MOST_SECONDS: i64 = 31 * DAY_SECONDS;
 /// The filters, in the order in which a cursor is bound to them.
 const FILTERS: [&str; 7] = ["run", "profile", "key", "actor", "type", "from", "to"];
+
+/// The kinds of actors. `cli` is a command that writes to the tables itself.
+const ACTORS: [&str; 9] = [
+    "operator",
+    "token",
+    "oidc",
+    "worker",
+    "enrolment_key",
+    "revocation",
+    "sandbox",
+    "system",
+    "cli",
+];
 
 /// What this function may use.
 pub struct Ports {
@@ -113,15 +129,33 @@ async fn filter(ports: &Ports, request: &Request, owner: &Owner) -> Result<Audit
             .parse::<EventId>()
             .map_err(|_| Problem::invalid("cursor", "the cursor is not of this list"))
     });
+    let actor = request.query.get("actor").cloned();
+    if actor.as_ref().is_some_and(|actor| !names_actor(actor)) {
+        let detail = "name an actor as entries do, as `kind:id`: `token:tok_…`, `worker:wrk_…`";
+        return Err(Problem::invalid("actor", detail).into());
+    }
     Ok(AuditFilter {
         run_id,
-        actor: request.query.get("actor").cloned(),
+        actor,
         event: events(request)?,
         from,
         to,
         after: after.transpose()?,
         limit: request.limit()?,
     })
+}
+
+/// Whether a text can be an actor, or the id of one.
+fn names_actor(text: &str) -> bool {
+    match text.split_once(':') {
+        Some((kind, id)) => ACTORS.contains(&kind) && !id.is_empty(),
+        None => {
+            text.parse::<TokenId>().is_ok()
+                || text.parse::<WorkerId>().is_ok()
+                || text.parse::<EnrolmentKeyId>().is_ok()
+                || text.parse::<FanOutId>().is_ok()
+        }
+    }
 }
 
 fn events(request: &Request) -> Result<EventFilter, Problem> {
@@ -145,9 +179,14 @@ fn events(request: &Request) -> Result<EventFilter, Problem> {
     let profile = profile
         .transpose()
         .map_err(|error| Problem::invalid("profile", error.to_string()))?;
+    let key = request.query.get("key").cloned();
+    if key.as_ref().is_some_and(|key| !is_env_key(key)) {
+        let detail = "name an environment variable, like `API_KEY`, and its profile as `profile`";
+        return Err(Problem::invalid("key", detail));
+    }
     Ok(EventFilter {
         types,
         profile,
-        key: request.query.get("key").cloned(),
+        key,
     })
 }

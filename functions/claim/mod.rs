@@ -14,15 +14,16 @@ use sealfleet_api::types::{
     Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict, QueueCredentials,
 };
 use sealfleet_api::{Code, Problem};
-use sealfleet_aws::queue_access::QueueAccess;
+use sealfleet_aws::queue_access::{NoKey, QueueAccess};
 use sealfleet_aws::queues::Queues;
+use sealfleet_domain::audit::Event;
 use sealfleet_domain::capability::PULL;
 use sealfleet_domain::run::{Executor, Pace};
 use sealfleet_domain::{ProjectScope, RunId, limits};
 use sealfleet_ledger::{Claimed, Error, Ledger, NewClaim, OfHolder};
 use sealfleet_versions::Versions;
 
-use crate::shared::auth::WorkerCaller;
+use crate::shared::auth::{WorkerCaller, WorkerDoor};
 use crate::shared::cascade::at_start;
 use crate::shared::fault::{Answered, Fault};
 use crate::shared::route::route;
@@ -33,6 +34,7 @@ const AT_ONCE: usize = 16;
 /// What this function may use.
 pub struct Ports {
     pub ledger: Ledger,
+    pub door: WorkerDoor,
     pub access: Box<dyn QueueAccess>,
     /// The queues, for hints that are passed on.
     pub queues: Box<dyn Queues>,
@@ -45,7 +47,7 @@ pub struct Ports {
 /// # Errors
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    route! { request, &ports.ledger;
+    route! { request, &ports.door;
         CLAIM_STEP => |caller, ()| claim(ports, caller, request);
         SEND_HEARTBEAT => |caller, ()| heartbeat(ports, caller, request);
         GET_QUEUE_CREDENTIALS => |caller, ()| queue_credentials(ports, caller);
@@ -126,15 +128,15 @@ async fn refused(ports: &Ports, caller: &WorkerCaller, asked: &ClaimStep, fault:
     if is_everyday {
         return fault;
     }
+    let event = |count| Event::ClaimRefused {
+        step_id: asked.step_id.clone(),
+        code: code.text().into(),
+        count,
+    };
+    let (scope, worker_id) = (&caller.scope, caller.worker.worker_id);
     let recorded = ports
         .ledger
-        .refused_claim(
-            &caller.scope,
-            &caller.actor,
-            asked.run_id,
-            &asked.step_id,
-            code.text(),
-        )
+        .refused(scope, worker_id, &caller.actor, asked.run_id, event)
         .await;
     recorded.map_or_else(Fault::from, |()| fault)
 }
@@ -143,6 +145,15 @@ async fn heartbeat(ports: &Ports, caller: WorkerCaller, request: &Request) -> An
     let beat: Heartbeat = request.json()?;
     if beat.leases.len() > limits::MAX_CONCURRENT as usize {
         let detail = format!("{} leases at most", limits::MAX_CONCURRENT);
+        return Err(Problem::invalid("leases", detail).into());
+    }
+    let named: BTreeSet<_> = beat
+        .leases
+        .iter()
+        .map(|lease| (lease.run_id, &lease.step_id, lease.fence))
+        .collect();
+    if named.len() < beat.leases.len() {
+        let detail = "a lease is named twice; name each once";
         return Err(Problem::invalid("leases", detail).into());
     }
     let (scope, worker_id) = (&caller.scope, caller.worker.worker_id);
@@ -199,7 +210,10 @@ async fn queue_credentials(ports: &Ports, caller: WorkerCaller) -> Answered {
         .access
         .queue_key(&caller.scope, &caller.worker.pool, caller.worker.worker_id)
         .await
-        .map_err(|error| Fault::unavailable(&error, "AWS STS"))?;
+        .map_err(|error| match error {
+            NoKey::Unavailable(error) => Fault::unavailable(&error, "AWS STS"),
+            NoKey::Refused(error) => Fault::broken(&error, "AWS STS"),
+        })?;
     Answer::json(
         200,
         &QueueCredentials {

@@ -141,15 +141,14 @@ async fn dispatch(ports: &Ports, message: SqsMessage) -> Result<(), NotDone> {
         }
         Err(Error::NotFound | Error::Refused(Refusal::NoSuchStep(_) | Refusal::Mismatch(_))) => {
             let actor = format!("worker:{}", worker.worker_id);
+            let event = |count| Event::ClaimRefused {
+                step_id: hint.step_id.clone(),
+                code: "not_found_or_mismatch".into(),
+                count,
+            };
             ports
                 .ledger
-                .refused_claim(
-                    &scope,
-                    &actor,
-                    hint.run_id,
-                    &hint.step_id,
-                    "not_found_or_mismatch",
-                )
+                .refused(&scope, worker.worker_id, &actor, hint.run_id, event)
                 .await?;
             Ok(())
         }

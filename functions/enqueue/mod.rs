@@ -100,7 +100,7 @@ async fn enqueue(ports: &Ports, caller: ProjectCaller, request: &Request) -> Ans
 }
 
 fn idempotency(request: &Request) -> Result<Option<Idempotency>, Problem> {
-    let Some(key) = request.header("idempotency-key") else {
+    let Some(key) = request.header("idempotency-key")? else {
         return Ok(None);
     };
     let fine = !key.is_empty()

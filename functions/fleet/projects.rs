@@ -160,7 +160,8 @@ fn check_fargate(pool: &PoolName, spec: &FargateSpec) -> Result<(), Problem> {
     let pinned = digest.is_some_and(|digest| {
         digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
     });
-    if !pinned || spec.image.len() > limits::IMAGE_BYTES {
+    let printable = spec.image.bytes().all(|byte| byte.is_ascii_graphic());
+    if !pinned || !printable || spec.image.len() > limits::IMAGE_BYTES {
         return Err(Problem::invalid(
             format!("pools.{pool}.image"),
             "name the image by its digest, `REPOSITORY@sha256:DIGEST`: a tag could change while the \

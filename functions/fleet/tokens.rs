@@ -5,7 +5,7 @@ use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{CreateToken, TokenCreated};
 use sealfleet_domain::access::Role;
 use sealfleet_domain::credential::Home;
-use sealfleet_domain::{TokenId, limits};
+use sealfleet_domain::{Line, TokenId, limits};
 
 use super::Ports;
 use crate::shared::auth::{Authenticated, InQuery, ProjectCaller};
@@ -21,7 +21,7 @@ pub(super) async fn create(ports: &Ports, caller: Authenticated, request: &Reque
                       credentials of your own";
         return Err(Problem::invalid("role", detail).into());
     }
-    let long = |note: &String| note.len() > limits::NAME_BYTES;
+    let long = |note: &Line| note.len() > limits::NAME_BYTES;
     if new.note.as_ref().is_some_and(long) {
         let detail = format!("a note has {} bytes at most", limits::NAME_BYTES);
         return Err(Problem::invalid("note", detail).into());
@@ -41,7 +41,7 @@ pub(super) async fn create(ports: &Ports, caller: Authenticated, request: &Reque
         .create_token(
             &home(&caller),
             new.role,
-            new.note,
+            new.note.map(String::from),
             expires_at,
             &caller.actor,
         )

@@ -14,7 +14,7 @@ use sealfleet_domain::fleet::{EnrolmentKey, EnrolmentRefusal, Pool, Worker, Work
 use sealfleet_domain::hash::SecretHash;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::RequeueReason;
-use sealfleet_domain::{EnrolmentKeyId, ProjectScope, WorkerId, limits};
+use sealfleet_domain::{EnrolmentKeyId, Line, ProjectScope, WorkerId, limits};
 use sealfleet_ledger::{Error, Registration};
 
 use super::Ports;
@@ -22,7 +22,7 @@ use crate::shared::auth::{ProjectCaller, Registrant};
 use crate::shared::fault::Answered;
 use crate::shared::{effects, pages, views};
 
-pub(super) fn checked_models(field: &str, models: Vec<String>) -> Result<Vec<String>, Problem> {
+pub(super) fn checked_models(field: &str, models: Vec<Line>) -> Result<Vec<String>, Problem> {
     if models.len() > limits::MODELS {
         return Err(Problem::invalid(
             field,
@@ -38,7 +38,7 @@ pub(super) fn checked_models(field: &str, models: Vec<String>) -> Result<Vec<Str
             format!("a model's name has 1 to {} bytes", limits::MODEL_BYTES),
         ));
     }
-    Ok(models)
+    Ok(models.into_iter().map(String::from).collect())
 }
 
 pub(super) fn checked_concurrency(field: &str, at_once: u32) -> Result<(), Problem> {
@@ -179,11 +179,10 @@ pub(super) async fn register(ports: &Ports, registrant: Registrant, request: &Re
 }
 
 fn checked_worker(ports: &Ports, new: RegisterWorker, hash: SecretHash) -> Result<Worker, Problem> {
-    let printable = new.name.chars().all(|letter| !letter.is_control());
-    if new.name.is_empty() || new.name.len() > limits::NAME_BYTES || !printable {
+    if new.name.is_empty() || new.name.len() > limits::NAME_BYTES {
         return Err(Problem::invalid(
             "name",
-            format!("a name has 1 to {} printable bytes", limits::NAME_BYTES),
+            format!("a name has 1 to {} bytes", limits::NAME_BYTES),
         ));
     }
     if new.modes.is_empty() {
@@ -196,7 +195,7 @@ fn checked_worker(ports: &Ports, new: RegisterWorker, hash: SecretHash) -> Resul
     let now = ports.ledger.now();
     Ok(Worker {
         worker_id: WorkerId::new(ports.ledger.ids(), now),
-        name: new.name,
+        name: new.name.into(),
         pool: new.pool,
         status: WorkerStatus::Pending,
         labels: checked_labels(new.labels)?,

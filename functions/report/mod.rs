@@ -1,16 +1,18 @@
 //! `report`: pull workers report that a sandbox has started and how it ended, each time with the
 //! fence of their claim.
 
+use std::collections::BTreeMap;
+
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{ReportStep, StartStep, StepAnswer, WaitingStep};
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::run::{Failure, Fence, Handle, Outcome, Pace, Refusal};
-use sealfleet_domain::{RunId, StepId, limits};
+use sealfleet_domain::{RunId, StepId, limits, text};
 use sealfleet_ledger::{Error, Ledger, Start, StartedSandbox, Transitioned};
 
-use crate::shared::auth::WorkerCaller;
+use crate::shared::auth::{WorkerCaller, WorkerDoor};
 use crate::shared::effects;
 use crate::shared::fault::{Answered, Fault};
 use crate::shared::route::route;
@@ -18,6 +20,7 @@ use crate::shared::route::route;
 /// What this function may use.
 pub struct Ports {
     pub ledger: Ledger,
+    pub door: WorkerDoor,
     /// The queues, for steps that become ready.
     pub queues: Box<dyn Queues>,
     /// When a message is sent again.
@@ -29,7 +32,7 @@ pub struct Ports {
 /// # Errors
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
-    route! { request, &ports.ledger;
+    route! { request, &ports.door;
         START_STEP => |caller, ()| start(ports, caller, request);
         REPORT_STEP => |caller, ()| report(ports, caller, request);
     }
@@ -41,22 +44,14 @@ async fn start(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answer
         let detail = format!("{} bytes at most", limits::NAME_BYTES);
         return Err(Problem::invalid("sandbox", detail).into());
     }
-    let most = limits::NAME_BYTES * 2;
-    let long = |version: &String| version.len() > most;
-    if started.resolved.len() > limits::CASCADE_SECRETS || started.resolved.values().any(long) {
-        let detail = format!(
-            "{} versions of {most} bytes at most",
-            limits::CASCADE_SECRETS
-        );
-        return Err(Problem::invalid("resolved", detail).into());
-    }
+    check_resolved(&started.resolved)?;
     let sandbox = StartedSandbox {
         scope: &caller.scope,
         run_id: started.run_id,
         step_id: &started.step_id,
         holder: Some(caller.worker.worker_id),
         fence: started.fence,
-        handle: Handle::new(started.sandbox),
+        handle: Handle::new(String::from(started.sandbox)),
         resolved: &started.resolved,
         pace: ports.pace,
     };
@@ -69,6 +64,23 @@ async fn start(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answer
     };
     let lease = (started.run_id, &started.step_id, started.fence);
     answer(ports, &caller, lease, done).await
+}
+
+fn check_resolved(resolved: &BTreeMap<String, String>) -> Result<(), Problem> {
+    let most = limits::VERSION_BYTES;
+    let fine = |version: &String| version.len() <= most && !version.contains(text::acts);
+    let named = |name: &String| !name.contains(text::acts);
+    if resolved.len() > limits::CASCADE_SECRETS
+        || !resolved.values().all(fine)
+        || !resolved.keys().all(named)
+    {
+        let detail = format!(
+            "{} versions of {most} printable bytes at most",
+            limits::CASCADE_SECRETS
+        );
+        return Err(Problem::invalid("resolved", detail));
+    }
+    Ok(())
 }
 
 async fn report(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answered {
@@ -118,11 +130,11 @@ fn check_failure(failure: &Failure) -> Result<(), Problem> {
         Failure::CannotStart { detail, .. }
         | Failure::CannotExecute { detail, .. }
         | Failure::SecretUnavailable { detail, .. }
-            if detail.len() > most =>
+            if detail.len() > most || detail.contains(text::acts) =>
         {
             Err(Problem::invalid(
                 field,
-                format!("{most} bytes at most, names only"),
+                format!("one line of {most} printable bytes at most, names only"),
             ))
         }
         Failure::SecretRevoked { .. }
@@ -177,13 +189,15 @@ async fn record_refusal(
     (run_id, step_id, fence): (RunId, &StepId, Fence),
     code: Code,
 ) -> Result<(), Error> {
-    let event = Event::ReportRefused {
+    let event = |count| Event::ReportRefused {
         step_id: step_id.clone(),
         fence,
         code: code.text().into(),
+        count,
     };
+    let (scope, worker_id) = (&caller.scope, caller.worker.worker_id);
     ports
         .ledger
-        .record(&caller.scope, &caller.actor, Some(run_id), vec![event])
+        .refused(scope, worker_id, &caller.actor, run_id, event)
         .await
 }

@@ -18,7 +18,7 @@ use sealfleet_aws::queues::Continuations;
 use sealfleet_domain::revocation::{FanOut, Revocation};
 use sealfleet_domain::{FanOutId, Owner, ProfileRef, RevocationId, Timestamp, limits};
 use sealfleet_hosts::Hosts;
-use sealfleet_ledger::{Error, Ledger, owner_of};
+use sealfleet_ledger::{Error, InForce, Ledger, owner_of};
 
 use crate::shared::auth::{Door, OwnerCaller};
 use crate::shared::fault::{Answered, Fault};
@@ -64,25 +64,27 @@ async fn revoke(ports: &Ports, caller: OwnerCaller, request: &Request) -> Answer
     let mut revocations = revocations(ports, &caller, keys, now).await?;
     for revocation in &mut revocations {
         revocation.hard = hard;
-        revocation.reason.clone_from(&reason);
+        revocation.reason = reason.to_string();
         revocation.fan_out_id = fan_out_id;
     }
-    let fan_out = fan_out_id.map(|fan_out_id| FanOut {
-        fan_out_id,
-        revocations: revocations.clone(),
-        started_at: now,
-        finished: None,
-    });
-    ports
+    let InForce {
+        revocations,
+        changed,
+    } = ports
         .ledger
-        .revoke(&caller.owner, &revocations, fan_out.as_ref(), &caller.actor)
+        .revoke(&caller.owner, &revocations, &caller.actor)
         .await?;
-    let fan_out = match fan_out {
+    let newest = revocations.iter().filter_map(|row| row.fan_out_id).max();
+    let fan_out = match newest {
         None => None,
-        Some(fan_out) => Some(work_on(ports, &caller.owner, fan_out).await?),
+        Some(id) => {
+            let fan_out = ports.ledger.fan_out(&caller.owner, id).await?;
+            Some(work_on(ports, &caller.owner, fan_out).await?)
+        }
     };
+    let status = if changed { 201 } else { 200 };
     Answer::json(
-        201,
+        status,
         &RevocationsCreated {
             revocations,
             fan_out,
@@ -135,7 +137,7 @@ async fn revocations(
         revocations.push(Revocation {
             revocation_id: RevocationId::new(ports.ledger.ids(), at),
             profile,
-            key,
+            key: key.into(),
             uri,
             hard: false,
             reason: String::new(),
@@ -162,7 +164,7 @@ fn check_keys(keys: &[ProfileKey]) -> Result<(), Problem> {
 
 fn check_reason(reason: &str) -> Result<(), Problem> {
     let most = limits::REASON_BYTES;
-    if reason.trim().is_empty() || reason.len() > most || reason.chars().any(char::is_control) {
+    if reason.trim().is_empty() || reason.len() > most {
         let detail = format!("say why, in one line of {most} bytes at most");
         return Err(Problem::invalid("reason", detail));
     }

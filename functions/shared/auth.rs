@@ -13,7 +13,7 @@ use sealfleet_domain::credential::{Credential, Home, Presented};
 use sealfleet_domain::fleet::{EnrolmentKey, Worker, WorkerStatus};
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::scope::Operator;
-use sealfleet_domain::{EnrolmentKeyId, NamePrefix, Owner, ProjectId, ProjectScope};
+use sealfleet_domain::{EnrolmentKeyId, NamePrefix, Owner, ProjectId, ProjectScope, limits};
 use sealfleet_fargate::names::sandbox_session;
 use sealfleet_ledger::{Error, Ledger, Rates};
 use sealfleet_oidc::{Verifier, is_jwt};
@@ -30,6 +30,25 @@ pub struct Door {
     metrics: Metrics,
     /// Projects that the ledger has. A project is never deleted.
     found: Mutex<HashSet<ProjectId>>,
+}
+
+/// Verifies workers, and holds each to its rate limit.
+pub struct WorkerDoor {
+    ledger: Ledger,
+    rates: Rates,
+}
+
+impl WorkerDoor {
+    #[must_use]
+    pub fn new(ledger: Ledger) -> Self {
+        Self {
+            ledger,
+            rates: Rates::new(Limits {
+                requests_per_second: limits::WORKER_REQUESTS_PER_SECOND,
+                burst: limits::WORKER_REQUESTS_AT_ONCE,
+            }),
+        }
+    }
 }
 
 /// What happens to callers who present a JWT.
@@ -101,7 +120,7 @@ impl Door {
     }
 
     async fn identify(&self, request: &Request) -> Result<Principal, Fault> {
-        if let Some(jwt) = request.bearer().filter(|bearer| is_jwt(bearer)) {
+        if let Some(jwt) = request.bearer()?.filter(|bearer| is_jwt(bearer)) {
             return self.of_issuer(jwt).await;
         }
         let Ok(Credential::Token(presented)) = credential(request) else {
@@ -120,7 +139,7 @@ impl Door {
             Oidc::Unusable => {
                 let detail = "the deployment's list of OIDC issuers cannot be read, so no JWT is \
                               accepted; the function's log says why";
-                return Err(Problem::new(Code::Unavailable, detail).into());
+                return Err(Problem::new(Code::Internal, detail).into());
             }
         };
         let principal = verifier.verify(jwt).await?;
@@ -367,8 +386,9 @@ impl Caller<Door> for OperatorCaller {
     }
 }
 
-impl Caller<Ledger> for WorkerCaller {
-    async fn admit(ledger: &Ledger, request: &Request) -> Result<Self, Fault> {
+impl Caller<WorkerDoor> for WorkerCaller {
+    async fn admit(door: &WorkerDoor, request: &Request) -> Result<Self, Fault> {
+        let ledger = &door.ledger;
         let Ok(Credential::Worker(presented)) = credential(request) else {
             return Err(Problem::unauthenticated().into());
         };
@@ -380,6 +400,9 @@ impl Caller<Ledger> for WorkerCaller {
             .verify(stored.as_ref())
             .map_err(|_| Problem::unauthenticated())?;
         let worker = stored.ok_or_else(Problem::unauthenticated)?;
+        door.rates
+            .admit_worker(ledger, &scope, worker.worker_id)
+            .await?;
         let principal = Principal::Worker {
             scope: scope.clone(),
             worker_id: worker.worker_id,
@@ -413,7 +436,7 @@ impl Caller<Ledger> for WorkerCaller {
 impl Caller<Door> for Registrant {
     async fn admit(_: &Door, request: &Request) -> Result<Self, Fault> {
         let action = action(request)?;
-        if request.header("authorization").is_none() {
+        if request.bearer()?.is_none() {
             return Ok(Self::Unknown);
         }
         match credential(request)? {
@@ -515,7 +538,7 @@ fn authorise(principal: &Principal, action: Action, resource: Resource<'_>) -> R
 /// A 401 when there is none, or it has no form of ours.
 fn credential(request: &Request) -> Result<Credential, Problem> {
     request
-        .bearer()
+        .bearer()?
         .and_then(|text| Credential::parse(text).ok())
         .ok_or_else(Problem::unauthenticated)
 }

@@ -33,6 +33,17 @@ impl Fault {
         })
     }
 
+    /// A service that refuses, and would refuse the same again until somebody mends the deployment.
+    #[must_use]
+    pub fn broken(error: &dyn std::fmt::Display, service: &str) -> Self {
+        tracing::error!(%error, "{service} refuses");
+        let detail = format!(
+            "{service} refuses this, and would refuse it again; have an operator read the \
+             function's log and mend the deployment"
+        );
+        Self(Problem::new(Code::Internal, detail))
+    }
+
     /// A service that does not answer.
     #[must_use]
     pub fn unavailable(error: &dyn std::fmt::Display, service: &str) -> Self {
@@ -118,13 +129,19 @@ impl From<Error> for Fault {
                 Code::Unavailable,
                 "others are changing the same thing; try again",
             ),
-            Error::Unavailable(_) | Error::Unreadable(_) => {
+            Error::RowTooLarge => Problem::new(
+                Code::BodyTooLarge,
+                "what this would store is larger than the 400 KB that a row may have; send less, \
+                 or spread it over several",
+            ),
+            Error::Unavailable(_) => {
                 tracing::error!(%error, "the ledger failed");
                 Problem::new(
                     Code::Unavailable,
                     "the ledger does not answer; nothing was changed, try again",
                 )
             }
+            Error::Broken(_) | Error::Unreadable(_) => return Self::broken(&error, "the ledger"),
         })
     }
 }

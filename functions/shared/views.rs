@@ -4,13 +4,13 @@ use sealfleet_api::types::{
     EnrolmentKeyView, FargatePoolView, FargateSpec, LimitsView, PoolView, ProjectView, RunSummary,
     RunView, StepView, TokenView, WorkerView,
 };
-use sealfleet_domain::Timestamp;
 use sealfleet_domain::capability::FARGATE;
 use sealfleet_domain::credential::Token;
 use sealfleet_domain::fleet::{EnrolmentKey, HostedPool, Pool, Project, Worker};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::{Run, Step, StepState};
+use sealfleet_domain::{Line, Timestamp};
 use sealfleet_ledger::Error;
 use std::collections::BTreeMap;
 
@@ -198,7 +198,11 @@ pub fn project(
                 memory_mib,
                 max_concurrent: worker.max_concurrent,
                 labels: label_map(&worker.labels),
-                models: worker.models.clone(),
+                models: worker
+                    .models
+                    .iter()
+                    .map(|model| Line::escaped(model))
+                    .collect(),
             };
             Ok(PoolView::Fargate(FargatePoolView { worker_id, spec }))
         }

@@ -24,7 +24,8 @@ use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::sweep::{self, Swept};
 use sealfleet_hosts::Hosts;
 use sealfleet_ledger::store::{
-    Consistency, DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
+    Consistency, DueRow, DueRows, Item, Key, Query, ReadError, Rows, Store, Table, Write,
+    WriteError,
 };
 use sealfleet_ledger::{AuditFilter, Ledger, NewClaim};
 use sealfleet_test_fakes::memory::{Memory, Tables};
@@ -59,12 +60,12 @@ impl Store for Slow {
         table: Table,
         key: &Key,
         consistency: Consistency,
-    ) -> Result<Option<Item>, String> {
+    ) -> Result<Option<Item>, ReadError> {
         self.call().await;
         self.memory.get(table, key, consistency).await
     }
 
-    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
+    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, ReadError> {
         self.call().await;
         self.memory.query(query, after).await
     }
@@ -75,7 +76,7 @@ impl Store for Slow {
         until: i64,
         after: Option<&DueRow>,
         limit: usize,
-    ) -> Result<DueRows, String> {
+    ) -> Result<DueRows, ReadError> {
         self.call().await;
         self.memory.due(shard, until, after, limit).await
     }
@@ -430,16 +431,9 @@ impl World {
             fan_out_id: Some(fan_out_id),
             lifted: None,
         };
-        let fan_out = FanOut {
-            fan_out_id,
-            revocations: vec![revocation],
-            started_at: now,
-            finished: None,
-        };
-        let (owner, rows) = (owner(), &fan_out.revocations);
-        let revoked = self.ledger.revoke(&owner, rows, Some(&fan_out), "token:a");
+        let revoked = self.ledger.revoke(&owner(), &[revocation], "token:a");
         revoked.await.unwrap();
-        fan_out
+        self.ledger.fan_out(&owner(), fan_out_id).await.unwrap()
     }
 
     async fn advance(&self, fan_out: &FanOut, first: u8, seconds: i64) -> FanOut {

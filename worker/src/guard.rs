@@ -19,6 +19,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, setrlimit, wait};
 use sealfleet_channel::CommandEnd;
 
+use crate::console;
+
 /// The name of the subcommand.
 pub const SUBCOMMAND: &str = "bare-guard";
 
@@ -59,7 +61,7 @@ pub fn run(command: &[OsString]) -> io::Result<()> {
                 std::thread::sleep(PAUSE);
             }
             if !sealfleet_processes::kill_all()? {
-                eprintln!("sealfleet-worker: some processes of the command do not end");
+                console::note("sealfleet-worker: some processes of the command do not end");
             }
             end
         }
@@ -113,6 +115,8 @@ fn receives(orders: &mut impl Read, wanted: &[u8; 1]) -> bool {
 
 fn signal(signal: Signal) {
     if let Err(error) = sealfleet_processes::signal(signal) {
-        eprintln!("sealfleet-worker: cannot signal the command: {error}");
+        console::note(&format!(
+            "sealfleet-worker: cannot signal the command: {error}"
+        ));
     }
 }

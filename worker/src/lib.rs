@@ -13,7 +13,14 @@
 //! - *See a secret.* `sealfleet-init` resolves secrets inside the sandbox. The files of identity
 //!   backends pass through this process as open descriptors that it never reads.
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "`console` escapes what a terminal would act on"
+)]
+
 pub mod config;
+pub mod console;
 pub mod control;
 pub mod executor;
 pub mod guard;

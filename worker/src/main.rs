@@ -1,5 +1,11 @@
 //! `sealfleet-worker`: registers a worker, and runs it.
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "`console` escapes what a terminal would act on"
+)]
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,7 +23,7 @@ use sealfleet_worker::executor::{Executors, Logs};
 use sealfleet_worker::queue::SqsQueue;
 use sealfleet_worker::telemetry::{Counted, Telemetry};
 use sealfleet_worker::worker::{End, Settings, Wish, Worker};
-use sealfleet_worker::{config, guard, register};
+use sealfleet_worker::{config, console, guard, register};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -165,7 +171,7 @@ fn main() -> ExitCode {
         Err(error) => Err(format!("cannot start the runtime: {error}")),
     };
     outcome.unwrap_or_else(|message| {
-        eprintln!("sealfleet-worker: {message}");
+        console::note(&format!("sealfleet-worker: {message}"));
         ExitCode::FAILURE
     })
 }
@@ -193,7 +199,7 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, String> {
             let answer = register::run(&arguments.api_url, request)
                 .await
                 .map_err(|error| error.to_string())?;
-            println!("{answer}");
+            console::answer(&answer.to_string());
             Ok(ExitCode::SUCCESS)
         }
         Command::Run(run) => work(&arguments.api_url, *run).await,
@@ -206,7 +212,7 @@ async fn work(api_url: &str, run: Run) -> Result<ExitCode, String> {
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| console::Log(std::io::stderr()))
         .init();
     let credential = credential(&run.credential_file)?;
     let wishes = wishes()?;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use sealfleet_client::types::RegisterWorker;
-use sealfleet_client::{Client, Credential, FileError};
+use sealfleet_client::{Client, Credential, FileError, NewFile};
 use sealfleet_domain::run::Mode;
-use sealfleet_domain::{PoolName, ProjectId};
+use sealfleet_domain::{Line, PoolName, ProjectId, WorkerId};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -18,13 +18,13 @@ pub struct Arguments {
     pub pool: PoolName,
     /// Display name
     #[arg(long)]
-    pub name: String,
+    pub name: Line,
     /// Label that steps can ask for, as KEY=VALUE; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
     pub labels: Vec<(String, String)>,
     /// Model that the worker can reach; may be repeated
     #[arg(long = "model", value_name = "MODEL")]
-    pub models: Vec<String>,
+    pub models: Vec<Line>,
     /// Execution mode to run; may be repeated [default: `sandboxed` and `identity`]
     #[arg(long = "mode", value_name = "MODE", value_parser = mode)]
     pub modes: Vec<Mode>,
@@ -50,8 +50,12 @@ pub enum Error {
         "mode `bare` runs steps without a sandbox: add `--allow-bare` if that is what you want"
     )]
     Bare,
-    #[error("the file `{}` already exists: remove it, or name another one", .0.display())]
-    Taken(PathBuf),
+    /// Registered, and nobody has the credential.
+    #[error("{source}; have an admin revoke the worker `{worker_id}`, whose credential is lost")]
+    Lost {
+        worker_id: WorkerId,
+        source: FileError,
+    },
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
@@ -61,13 +65,11 @@ pub enum Error {
 /// Registers, writes the credential file, and answers `{"worker_id", "status"}`.
 ///
 /// # Errors
-/// [`Error`]; nothing is registered unless writing the credential failed.
+/// [`Error`]; nothing is registered, but for [`Error::Lost`].
 pub async fn run(api_url: &str, arguments: Arguments) -> Result<serde_json::Value, Error> {
     let modes = modes(&arguments)?;
-    // Check before registering: the control plane shows a credential only once.
-    if arguments.credential_file.exists() {
-        return Err(Error::Taken(arguments.credential_file));
-    }
+    // Made before registering: the control plane shows a credential only once.
+    let file = NewFile::create(&arguments.credential_file)?;
     let key = arguments
         .enrolment_key_file
         .as_deref()
@@ -83,7 +85,9 @@ pub async fn run(api_url: &str, arguments: Arguments) -> Result<serde_json::Valu
         max_concurrent: arguments.max_concurrent,
     };
     let registered = Client::new(api_url, key)?.register_worker(&request).await?;
-    Credential::new(registered.credential).write(&arguments.credential_file)?;
+    let worker_id = registered.worker_id;
+    file.keep(&Credential::new(registered.credential))
+        .map_err(|source| Error::Lost { worker_id, source })?;
     Ok(serde_json::json!({ "worker_id": registered.worker_id, "status": registered.status }))
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use sealfleet_client::Error;
 use sealfleet_client::types::{Claim, ReportStep, StartStep, WaitingStep};
+use sealfleet_domain::Line;
 use sealfleet_domain::run::{Failure, Outcome};
 
 use crate::control::ControlPlane;
@@ -74,7 +75,7 @@ impl StepRunner {
             run_id: claim.run_id,
             step_id: claim.step_id.clone(),
             fence: claim.fence,
-            sandbox: prepared.sandbox().to_owned(),
+            sandbox: Line::escaped(prepared.sandbox()),
             resolved: prepared.resolved().clone(),
         };
         tokio::select! {
@@ -82,7 +83,7 @@ impl StepRunner {
             loss = lease.lost() => return Err(Silence::Lost(loss)),
             started = insist(|| self.control.start(&start)) => started.map_err(Silence::StartRefused)?,
         };
-        tracing::info!(run_id = %claim.run_id, step_id = %claim.step_id, fence = %claim.fence, sandbox = start.sandbox, "step started");
+        tracing::info!(run_id = %claim.run_id, step_id = %claim.step_id, fence = %claim.fence, sandbox = %start.sandbox, "step started");
         let running = match prepared.go().await {
             Ok(running) => running,
             Err(failure) => return Ok((Outcome::Failed { failure }, 0)),

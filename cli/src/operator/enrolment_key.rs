@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use sealfleet_client::types::{CreateEnrolmentKey, EnrolmentKeyCreated};
-use sealfleet_client::{Credential, all_pages};
-use sealfleet_domain::{EnrolmentKeyId, PoolName};
+use sealfleet_client::{NewFile, all_pages};
+use sealfleet_domain::{EnrolmentKeyId, Line, PoolName};
 
 use super::connection::{Connection, Output};
 use super::failure::Failure;
+use super::handover::{keep, new_file, or_revoked, print};
 use super::input::{pair, seconds};
-use super::output::{Table, answer, joined, lines, list, or_dash, pairs, write};
-use super::token::is_free;
+use super::output::{Table, answer, joined, lines, list, note, or_dash, pairs};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -25,7 +25,7 @@ pub enum Command {
         labels: Vec<(String, String)>,
         /// Model that a worker may declare with this key; may be repeated
         #[arg(long = "model", value_name = "MODEL")]
-        models: Vec<String>,
+        models: Vec<Line>,
         /// How many workers the key may approve
         #[arg(long, default_value_t = 1)]
         max_uses: u32,
@@ -55,7 +55,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             expires_in,
             out,
         } => {
-            is_free(out.as_ref())?;
+            let file = new_file(out)?;
             let labels = labels.into_iter().collect();
             let request = CreateEnrolmentKey {
                 pool,
@@ -64,11 +64,11 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
                 max_uses,
                 expires_in_seconds: expires_in,
             };
-            show(
-                connection,
-                connection.client()?.create_enrolment_key(&request).await?,
-                out,
-            )
+            let client = connection.client()?;
+            let created = client.create_enrolment_key(&request).await?;
+            let id = created.view.enrolment_key_id;
+            let revoke = client.revoke_enrolment_key(id);
+            or_revoked(show(connection, created, file), id, revoke).await
         }
         Command::List => {
             let client = connection.client()?;
@@ -114,17 +114,15 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
 fn show(
     connection: &Connection,
     created: EnrolmentKeyCreated,
-    out: Option<PathBuf>,
+    file: Option<NewFile>,
 ) -> Result<(), Failure> {
     let EnrolmentKeyCreated {
         enrolment_key,
         view,
     } = created;
-    match out {
+    match file {
         Some(file) => {
-            Credential::new(enrolment_key)
-                .write(&file)
-                .map_err(Failure::other)?;
+            let file = keep(file, enrolment_key)?;
             answer(connection.output, &view, || {
                 lines([
                     ("enrolment key", view.enrolment_key_id.to_string()),
@@ -134,21 +132,20 @@ fn show(
                 ])
             })
         }
-        None if connection.output == Output::Json => answer(
-            connection.output,
-            &EnrolmentKeyCreated {
+        None if connection.output == Output::Json => {
+            let document = serde_json::to_string_pretty(&EnrolmentKeyCreated {
                 enrolment_key,
                 view,
-            },
-            String::new,
-        ),
+            });
+            print(&(document.map_err(Failure::other)? + "\n"))
+        }
         None => {
             let (id, pool) = (view.enrolment_key_id, &view.pool);
-            eprintln!(
-                "{id} for pool {pool}, valid until {}; it is shown only this once:",
+            note(&format!(
+                "{id} for pool {pool}, valid until {}; it is shown only this once:\n",
                 view.expires_at
-            );
-            write(&format!("{enrolment_key}\n"))
+            ));
+            print(&format!("{enrolment_key}\n"))
         }
     }
 }

@@ -9,6 +9,7 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
+use super::output::note;
 
 /// The longest token file, in bytes.
 pub(super) const TOKEN_BYTES: u64 = 4096;
@@ -56,7 +57,7 @@ pub(super) fn secret(prompt: &str, most: u64) -> Result<Zeroizing<String>, Failu
     let failed = |error: &dyn std::fmt::Display| {
         Failure::Other(format!("the terminal cannot be used: {error}"))
     };
-    eprint!("{prompt} (input is hidden): ");
+    note(&format!("{prompt} (input is hidden): "));
     let shown = tcgetattr(&stdin).map_err(|error| failed(&error))?;
     let mut hidden = shown.clone();
     hidden.local_modes.remove(LocalModes::ECHO);
@@ -64,12 +65,12 @@ pub(super) fn secret(prompt: &str, most: u64) -> Result<Zeroizing<String>, Failu
     let mut line = Zeroizing::new(String::new());
     let read = stdin.read_line(&mut line);
     let restored = tcsetattr(&stdin, OptionalActions::Flush, &shown);
-    eprintln!();
+    note("\n");
     read.map_err(|error| failed(&error))?;
     restored.map_err(|error| failed(&error))?;
-    Ok(Zeroizing::new(
-        line.trim_end_matches(['\r', '\n']).to_owned(),
-    ))
+    // The terminal ends what was typed with one newline.
+    let typed = line.strip_suffix('\n').unwrap_or(&line);
+    Ok(Zeroizing::new(typed.to_owned()))
 }
 
 /// Parses `KEY=VALUE`.

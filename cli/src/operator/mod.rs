@@ -12,6 +12,7 @@ mod cascade;
 mod connection;
 mod enrolment_key;
 mod failure;
+mod handover;
 mod input;
 mod output;
 mod profile;
@@ -88,7 +89,7 @@ pub async fn run(command: Command, options: Options) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("sealfleet: {}", output::printable(&failure.to_string()));
+            output::note(&format!("sealfleet: {failure}\n"));
             failure.exit_code()
         }
     }

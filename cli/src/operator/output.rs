@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 
 use sealfleet_domain::identity::ProfileUse;
+use sealfleet_domain::text::{one_line, printable};
 use serde::Serialize;
 
 use super::connection::Output;
@@ -76,7 +77,7 @@ pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
     write(&(serde_json::to_string(value).map_err(Failure::other)? + "\n"))
 }
 
-/// Prints text. Succeeds when the reader has closed the pipe (`| head`).
+/// Prints text, escaped: a terminal shows it and does nothing else. Succeeds when the reader has closed the pipe (`| head`).
 pub(super) fn write(text: &str) -> Result<(), Failure> {
     let text = printable(text);
     let mut stdout = io::stdout().lock();
@@ -89,28 +90,13 @@ pub(super) fn write(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Text that a terminal only shows. What would move its cursor, change it or reorder its letters is
-/// escaped as JSON escapes it, so that JSON stays the same document.
-pub(super) fn printable(text: &str) -> String {
-    let acts = |letter: char| {
-        let reorders = matches!(letter,
-            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        reorders || (letter.is_control() && letter != '\n')
-    };
-    let mut printable = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if acts(letter) {
-            printable += &format!("\\u{:04x}", u32::from(letter));
-        } else {
-            printable.push(letter);
-        }
-    }
-    printable
-}
-
-/// The same, on one line.
-pub(super) fn one_line(text: &str) -> String {
-    printable(text).replace('\n', "\\u000a")
+/// Prints text on standard error, escaped likewise: prompts, progress and failures.
+#[expect(
+    clippy::print_stderr,
+    reason = "all that the command says beside its answer is printed here"
+)]
+pub(super) fn note(text: &str) {
+    eprint!("{}", printable(text));
 }
 
 /// The string that a unit variant or a plain value serialises to, without quotes.
@@ -175,20 +161,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_acts_on_a_terminal_is_escaped_and_json_stays_the_same() {
-        let hostile = "a\u{1b}[2J\u{9b}31m\u{7f}\u{202e}\r\tä\u{1f600}";
-        let text = format!("{hostile}\n");
-        let shown = printable(&text);
-        assert_eq!(
-            shown,
-            "a\\u001b[2J\\u009b31m\\u007f\\u202e\\u000d\\u0009ä\u{1f600}\n"
-        );
-        let json = serde_json::to_string_pretty(&[hostile]).unwrap_or_default();
-        let read: Option<Vec<String>> = serde_json::from_str(&printable(&json)).ok();
-        assert_eq!(read, Some(vec![hostile.to_owned()]));
+    fn a_cell_stays_on_its_line() {
         let mut table = Table::new(["WHY"]);
         table.row(["no\nsecond\u{1b}c".to_owned()]);
         assert_eq!(table.text(), "WHY\nno\\u000asecond\\u001bc\n");
+        let shown = lines([("note", "a\nb\u{202e}".to_owned())]);
+        assert_eq!(shown, "note  a\\u000ab\\u202e\n");
     }
 
     #[test]

@@ -8,11 +8,11 @@ use sealfleet_client::types::{
 };
 use sealfleet_client::{Client, Error, RevocationState, all_pages};
 use sealfleet_domain::revocation::{Counts, Revocation};
-use sealfleet_domain::{FanOutId, RevocationId};
+use sealfleet_domain::{FanOutId, Line, RevocationId};
 
 use super::connection::{Connection, Output};
 use super::failure::Failure;
-use super::output::{Table, answer, joined, lines, list, or_dash};
+use super::output::{Table, answer, joined, lines, list, note, or_dash};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -25,7 +25,7 @@ pub enum Command {
         hard: bool,
         /// Reason to record in the audit trail
         #[arg(long, value_name = "TEXT")]
-        reason: String,
+        reason: Line,
         /// Wait until every run in flight is aborted, with progress on standard error
         #[arg(long, requires = "hard")]
         wait: bool,
@@ -142,7 +142,11 @@ async fn until_finished(client: &Client, mut fan_out: FanOutView) -> Result<FanO
     loop {
         let changed = told.replace(fan_out.counts) != Some(fan_out.counts);
         if changed {
-            eprintln!("{}  {}", fan_out.fan_out_id, counts_text(&fan_out.counts));
+            note(&format!(
+                "{}  {}\n",
+                fan_out.fan_out_id,
+                counts_text(&fan_out.counts)
+            ));
         }
         if fan_out.finished_at.is_some() {
             return Ok(fan_out);
@@ -264,7 +268,7 @@ fn profile_key(text: &str) -> Result<ProfileKey, String> {
         .ok_or("write it as `PROFILE/KEY`: `crm/API_KEY`, `system/base/API_KEY`")?;
     Ok(ProfileKey {
         profile: profile.parse().map_err(|error| format!("{error}"))?,
-        key: key.to_owned(),
+        key: key.parse().map_err(|error| format!("{error}"))?,
     })
 }
 
@@ -280,7 +284,7 @@ mod tests {
         ] {
             let key = profile_key(text).expect("a key");
             assert_eq!(
-                (key.profile.to_string().as_str(), key.key.as_str()),
+                (key.profile.to_string().as_str(), &*key.key),
                 (profile, "API_KEY")
             );
         }

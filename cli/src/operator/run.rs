@@ -8,12 +8,13 @@ use sealfleet_client::types::{EnqueueRun, RunView, StepView};
 use sealfleet_client::{Client, PageQuery};
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::{RequeueReason, RunState};
+use sealfleet_domain::text::one_line;
 use sealfleet_domain::{RunId, StepId};
 
 use super::connection::{Connection, Output};
 use super::failure::Failure;
 use super::input;
-use super::output::{Table, answer, joined, levels, lines, list, one_line, or_dash, word};
+use super::output::{Table, answer, joined, levels, lines, list, note, or_dash, word};
 use super::rows;
 
 /// The longest request body, in bytes.
@@ -191,7 +192,7 @@ async fn until_ended(
                 .filter(|(at, line)| known.get(*at) != Some(line))
             {
                 let line = now.get(changed).map_or("", String::as_str);
-                eprintln!("{run_id}  {}", one_line(line));
+                note(&format!("{run_id}  {}\n", one_line(line)));
             }
             let same = now == known;
             known = now;

@@ -5,19 +5,23 @@
 //! and writing it replaces all its keys. If a profile is named, the command pins its key to the
 //! version just written, and updates only the profile version that it read.
 
+use std::collections::BTreeSet;
+
 use clap::{ArgGroup, Args, Subcommand};
 use sealfleet_client::Client;
 use sealfleet_domain::profile::{Profile, SecretUri};
 use sealfleet_domain::{NamePrefix, ProfileName, ProjectId, Reference};
 use sealfleet_versions::SecretsManager;
-use serde_json::{Map, Value};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::aws;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::input;
-use super::output::{answer, joined, lines, or_dash};
+use super::output::{answer, joined, lines, note, or_dash};
 
 /// The longest value that Secrets Manager accepts, in bytes.
 const MOST: u64 = 65536;
@@ -38,6 +42,10 @@ pub struct Put {
     /// The secret's only key; without it, standard input holds a JSON object
     #[arg(value_name = "JSON-KEY")]
     json_key: Option<String>,
+    /// Remove one newline from the end of the value, as `echo` writes it; by default the value is
+    /// stored byte for byte
+    #[arg(long, requires = "json_key")]
+    strip_newline: bool,
     /// Project of the secret
     #[arg(long, group = "owner")]
     project: Option<ProjectId>,
@@ -73,9 +81,16 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         put.name.strip_prefix(&prefix).unwrap_or(&put.name)
     );
     // Check everything that can be refused before asking for a value.
+    if let Some(project) = &put.project {
+        check_project(connection, project).await?;
+    }
     let pinned = Pinned::new(connection, put.profile, put.key).await?;
     let text = input::secret("Value", MOST)?;
-    let (document, keys) = document(&text, put.json_key.as_deref())?;
+    let value = match text.strip_suffix('\n') {
+        Some(line) if put.strip_newline => Zeroizing::new(line.to_owned()),
+        _ => text,
+    };
+    let (document, keys) = document(&value, put.json_key.as_deref())?;
     let uris = keys
         .iter()
         .map(|key| uri(&name, key))
@@ -120,6 +135,27 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             ),
         ])
     })
+}
+
+/// Refuses a project that there is not: no sandbox could ever read its secret. Writing needs AWS
+/// credentials alone, so a control plane that is not named or does not answer stops nobody.
+async fn check_project(connection: &Connection, project: &ProjectId) -> Result<(), Failure> {
+    let asked = match connection.client() {
+        Ok(client) => client.get_project(project).await.map_err(Failure::from),
+        Err(failure) => Err(failure),
+    };
+    match asked {
+        Err(Failure::Client(error)) if error.status() == Some(404) => Err(Failure::Usage(format!(
+            "`--project`: there is no project `{project}`, or your token is of another one"
+        ))),
+        Err(failure) => {
+            note(&format!(
+                "nobody has checked that the project `{project}` exists: {failure}\n"
+            ));
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+    }
 }
 
 fn uri(name: &str, key: &str) -> Result<SecretUri, Failure> {
@@ -222,12 +258,14 @@ fn document(
 ) -> Result<(Zeroizing<String>, Vec<String>), Failure> {
     let unwritable = |_| Failure::Other("the value cannot be written as JSON".to_owned());
     if let Some(key) = key {
-        // `echo` appends a newline that is not part of the value.
-        let value = text.strip_suffix('\n').unwrap_or(text);
-        if value.is_empty() {
+        if text.is_empty() {
             return Err(Failure::Usage("standard input is empty".to_owned()));
         }
-        let (name, value) = (serde_json::to_string(key), serde_json::to_string(value));
+        check_value(text)?;
+        let (name, value) = (
+            serde_json::to_string(key),
+            serde_json::to_string(text.as_str()),
+        );
         let value = Zeroizing::new(value.map_err(unwritable)?);
         let document = Zeroizing::new(format!(
             "{{{}:{}}}",
@@ -243,14 +281,62 @@ fn document(
                 .to_owned(),
         )
     };
-    let object: Map<String, Value> = serde_json::from_str(text).map_err(|_| bad())?;
-    if object.is_empty() || !object.values().all(Value::is_string) {
+    let Members(members) = serde_json::from_str(text).map_err(|_| bad())?;
+    if members.is_empty() {
         return Err(bad());
+    }
+    let mut keys = BTreeSet::new();
+    for (key, value) in members {
+        check_value(&value)?;
+        // The service would keep one of the two, and nobody could tell which.
+        if !keys.insert(key.clone()) {
+            return Err(Failure::Usage(format!(
+                "the JSON object names `{key}` twice; keep one of the two"
+            )));
+        }
     }
     Ok((
         Zeroizing::new(text.trim().to_owned()),
-        object.keys().cloned().collect(),
+        keys.into_iter().collect(),
     ))
+}
+
+/// An environment variable cannot hold every value.
+fn check_value(value: &str) -> Result<(), Failure> {
+    if value.contains('\0') {
+        return Err(Failure::Usage(
+            "the value holds NUL, which no environment variable can; encode it, for example as base64"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// The members of a JSON object with texts as values, each as often as it is named.
+struct Members(Vec<(String, Zeroizing<String>)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct OfMap;
+
+        impl<'de> Visitor<'de> for OfMap {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some((key, value)) = map.next_entry::<String, String>()? {
+                    members.push((key, Zeroizing::new(value)));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        from.deserialize_map(OfMap)
+    }
 }
 
 #[cfg(test)]
@@ -269,16 +355,30 @@ mod tests {
             r#"{"api-key":"a\"b"}"#.to_owned(),
             vec!["api-key".to_owned()],
         ));
-        assert_eq!(read("a\"b\n", Some("api-key")), one);
+        assert_eq!(read("a\"b", Some("api-key")), one);
+        // A PEM key keeps its lines and its end.
+        let pem = read("-----BEGIN-----\r\nx\r\n-----END-----\r\n", Some("k"));
+        assert_eq!(
+            pem.map(|(document, _)| document),
+            Ok(r#"{"k":"-----BEGIN-----\r\nx\r\n-----END-----\r\n"}"#.to_owned())
+        );
         let both = Ok((
             r#"{"a":"1","b":"2"}"#.to_owned(),
             vec!["a".to_owned(), "b".to_owned()],
         ));
         assert_eq!(read("{\"a\":\"1\",\"b\":\"2\"}\n", None), both);
-        for bad in ["canary-value", "{\"a\":1}", "{}", "[\"canary-value\"]", ""] {
+        for bad in [
+            r#"{"a":"canary","a":"canary"}"#,
+            r#"{"a":"canary\u0000"}"#,
+            "canary-value",
+            "{\"a\":1}",
+            "{}",
+            "[\"canary-value\"]",
+            "",
+        ] {
             let error = read(bad, None).expect_err("refused");
             assert!(!error.contains("canary"), "{error}");
         }
-        assert!(read("", Some("a")).is_err());
+        assert!(read("", Some("a")).is_err() && read("a\0", Some("a")).is_err());
     }
 }

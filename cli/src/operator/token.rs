@@ -5,18 +5,22 @@ use std::sync::Arc;
 
 use clap::{Subcommand, ValueEnum};
 use sealfleet_client::types::{CreateToken, TokenCreated, TokenView};
-use sealfleet_client::{Credential, all_pages};
+use sealfleet_client::{NewFile, all_pages};
 use sealfleet_domain::access::Role;
 use sealfleet_domain::credential::Home;
-use sealfleet_domain::{Clock as _, ProjectId, TokenId};
+use sealfleet_domain::{Clock as _, Line, ProjectId, TokenId};
 use sealfleet_ledger::{Dynamo, Ledger, Tables};
 use sealfleet_system::{SystemClock, SystemIds};
 
 use super::aws;
-use super::connection::Connection;
+use super::connection::{Connection, Output};
 use super::failure::Failure;
+use super::handover::{keep, new_file, or_revoked, print};
 use super::input::seconds;
-use super::output::{Table, answer, lines, list, or_dash, word, write};
+use super::output::{Table, answer, lines, list, note, or_dash, word};
+
+/// The actor of bootstraps in the audit trail.
+const BOOTSTRAP: &str = "cli:bootstrap";
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -40,7 +44,7 @@ pub enum Command {
         audit_table: String,
         /// Note for people
         #[arg(long)]
-        note: Option<String>,
+        note: Option<Line>,
         /// How long the token is valid: `90d`
         #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "90d")]
         expires_in: u32,
@@ -58,7 +62,7 @@ pub enum Command {
         project: Option<ProjectId>,
         /// Note for people
         #[arg(long)]
-        note: Option<String>,
+        note: Option<Line>,
         /// How long the token is valid: `90d`
         #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "90d")]
         expires_in: u32,
@@ -102,13 +106,16 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             expires_in,
             out,
         } => {
-            is_free(out.as_ref())?;
-            let tables = Tables {
+            let file = new_file(out)?;
+            let ledger = own_ledger(Tables {
                 ledger: ledger_table,
                 audit: audit_table,
-            };
-            let created = bootstrap(tables, note, expires_in).await?;
-            show(connection, created, out)
+            })
+            .await?;
+            let created = bootstrap(&ledger, note, expires_in).await?;
+            let id = created.view.token_id;
+            let revoke = ledger.revoke_token(&Home::Operators, id, BOOTSTRAP);
+            or_revoked(show(connection, created, file), id, revoke).await
         }
         Command::Create {
             role,
@@ -117,7 +124,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             expires_in,
             out,
         } => {
-            is_free(out.as_ref())?;
+            let file = new_file(out)?;
             let role = match role {
                 ProjectRole::Admin => Role::Admin,
                 ProjectRole::Member => Role::Member,
@@ -129,11 +136,11 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
                 expires_in_seconds: expires_in,
                 project,
             };
-            show(
-                connection,
-                connection.client()?.create_token(&request).await?,
-                out,
-            )
+            let client = connection.client()?;
+            let created = client.create_token(&request).await?;
+            let id = created.view.token_id;
+            let revoke = client.revoke_token(request.project.as_ref(), id);
+            or_revoked(show(connection, created, file), id, revoke).await
         }
         Command::List { project } => {
             let client = connection.client()?;
@@ -174,34 +181,30 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
     }
 }
 
-/// Checks before a credential is created that its output file does not exist yet: the credential is
-/// shown only once.
-pub(super) fn is_free(out: Option<&PathBuf>) -> Result<(), Failure> {
-    match out {
-        Some(file) if file.exists() => Err(Failure::Usage(format!(
-            "the file `{}` exists already; name another one",
-            file.display()
-        ))),
-        _ => Ok(()),
-    }
+/// The ledger, by the operator's own AWS credentials.
+async fn own_ledger(tables: Tables) -> Result<Ledger, Failure> {
+    let config = aws::config().await?;
+    let store = Dynamo::new(aws_sdk_dynamodb::Client::new(&config), tables);
+    Ok(Ledger::new(
+        Arc::new(store),
+        Arc::new(SystemClock),
+        Arc::new(SystemIds),
+    ))
 }
 
 async fn bootstrap(
-    tables: Tables,
-    note: Option<String>,
+    ledger: &Ledger,
+    note: Option<Line>,
     expires_in: u32,
 ) -> Result<TokenCreated, Failure> {
-    let config = aws::config().await?;
-    let store = Dynamo::new(aws_sdk_dynamodb::Client::new(&config), tables);
-    let ledger = Ledger::new(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemIds));
     let expires_at = ledger.now().plus_seconds(i64::from(expires_in));
     let made = ledger
         .create_token(
             &Home::Operators,
             Role::Operator,
-            note,
+            note.map(String::from),
             expires_at,
-            "cli:bootstrap",
+            BOOTSTRAP,
         )
         .await;
     let (row, token) = made.map_err(Failure::other)?;
@@ -219,14 +222,12 @@ async fn bootstrap(
 fn show(
     connection: &Connection,
     created: TokenCreated,
-    out: Option<PathBuf>,
+    file: Option<NewFile>,
 ) -> Result<(), Failure> {
     let TokenCreated { token, view } = created;
-    match out {
+    match file {
         Some(file) => {
-            Credential::new(token)
-                .write(&file)
-                .map_err(Failure::other)?;
+            let file = keep(file, token)?;
             answer(connection.output, &view, || {
                 lines([
                     ("token", view.token_id.to_string()),
@@ -236,19 +237,18 @@ fn show(
                 ])
             })
         }
-        None if connection.output == super::connection::Output::Json => answer(
-            connection.output,
-            &TokenCreated { token, view },
-            String::new,
-        ),
+        None if connection.output == Output::Json => {
+            let document = serde_json::to_string_pretty(&TokenCreated { token, view });
+            print(&(document.map_err(Failure::other)? + "\n"))
+        }
         None => {
-            eprintln!(
-                "{} ({}), valid until {}; it is shown only this once:",
+            note(&format!(
+                "{} ({}), valid until {}; it is shown only this once:\n",
                 view.token_id,
                 word(&view.role),
                 view.expires_at
-            );
-            write(&format!("{token}\n"))
+            ));
+            print(&format!("{token}\n"))
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use sealfleet_client::{AuditQuery, Client, PageQuery, all_pages};
 use sealfleet_domain::audit::AuditEntry;
+use sealfleet_domain::names::is_env_key;
 use sealfleet_domain::{Clock as _, EventId, ProfileRef, RunId, Timestamp};
 use sealfleet_system::SystemClock;
 
@@ -37,10 +38,11 @@ pub struct Filters {
     /// Show only entries with an event that names this profile: `NAME`, or `system/NAME`
     #[arg(long)]
     profile: Option<ProfileRef>,
-    /// Show only entries with an event that names this key
-    #[arg(long)]
-    key: Option<String>,
-    /// Show only entries by this actor, as `kind:id`: `token:tok_…`
+    /// Show only entries with an event that names this key: `API_KEY`, or `PROFILE/API_KEY`
+    #[arg(long, value_name = "[PROFILE/]KEY", value_parser = key)]
+    key: Option<Key>,
+    /// Show only entries by this actor, as `kind:id`: `token:tok_…`; the id of a token or a worker
+    /// is enough
     #[arg(long)]
     actor: Option<String>,
     /// Show only entries with this event: `secret.released`; separate several by commas, or repeat
@@ -54,8 +56,33 @@ pub struct Filters {
     project: Option<String>,
 }
 
+/// A key, and the profile that declares it where that is named, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    profile: Option<ProfileRef>,
+    key: String,
+}
+
+/// Parses `KEY`, or `PROFILE/KEY` as revocations name it.
+fn key(text: &str) -> Result<Key, String> {
+    let (profile, key) = match text.rsplit_once('/') {
+        Some((profile, key)) => (
+            Some(profile.parse().map_err(|error| format!("{error}"))?),
+            key,
+        ),
+        None => (None, text),
+    };
+    if !is_env_key(key) {
+        return Err("write `KEY` or `PROFILE/KEY`: `API_KEY`, `crm/API_KEY`".to_owned());
+    }
+    Ok(Key {
+        profile,
+        key: key.to_owned(),
+    })
+}
+
 impl Filters {
-    fn query(self, to: Option<Timestamp>) -> AuditQuery {
+    fn query(self, to: Option<Timestamp>) -> Result<AuditQuery, Failure> {
         let Self {
             run,
             profile,
@@ -65,9 +92,15 @@ impl Filters {
             from,
             project,
         } = self;
-        AuditQuery {
+        let (of_key, key) = key.map_or((None, None), |key| (key.profile, Some(key.key)));
+        if profile.is_some() && of_key.is_some() && profile != of_key {
+            return Err(Failure::Usage(
+                "`--key` and `--profile` name different profiles".to_owned(),
+            ));
+        }
+        Ok(AuditQuery {
             run_id: run,
-            profile,
+            profile: profile.or(of_key),
             key,
             actor,
             types,
@@ -75,7 +108,7 @@ impl Filters {
             from,
             to,
             page: PageQuery::default(),
-        }
+        })
     }
 }
 
@@ -84,7 +117,7 @@ pub(super) async fn list(
     filters: Filters,
     to: Option<Timestamp>,
 ) -> Result<(), Failure> {
-    let entries = all(&connection.client()?, &filters.query(to)).await?;
+    let entries = all(&connection.client()?, &filters.query(to)?).await?;
     output::list(connection.output, &entries, || {
         let mut table = Table::new(["AT", "ID", "ACTOR", "RUN", "EVENTS"]);
         for entry in &entries {
@@ -104,7 +137,7 @@ pub(super) async fn list(
 /// Prints entries as they arrive, each once.
 pub(super) async fn follow(connection: &Connection, filters: Filters) -> Result<(), Failure> {
     let client = connection.client()?;
-    let mut follower = Follower::new(filters.query(None));
+    let mut follower = Follower::new(filters.query(None)?);
     loop {
         let entries = all(&client, &follower.query).await?;
         follower.reached(&entries, SystemClock.now());
@@ -337,6 +370,18 @@ mod tests {
             key: Some("KEY".to_owned()),
             ..AuditQuery::default()
         })
+    }
+
+    #[test]
+    fn a_key_may_name_its_profile() {
+        let plain = key("API_KEY").expect("a key");
+        assert_eq!((plain.profile, plain.key.as_str()), (None, "API_KEY"));
+        let of = key("system/base/API_KEY").expect("a key");
+        assert_eq!(
+            of.profile.map(|profile| profile.to_string()).as_deref(),
+            Some("system/base")
+        );
+        assert!(key("crm/").is_err() && key("no key").is_err() && key("a/b/C").is_err());
     }
 
     #[test]

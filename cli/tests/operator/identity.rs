@@ -34,7 +34,7 @@ fn profile(name: &str, version: u32, content: Value) -> Value {
     profile
 }
 
-fn problem(status: u16, code: &str) -> (u16, Value) {
+pub fn problem(status: u16, code: &str) -> (u16, Value) {
     (
         status,
         json!({"type": "t", "title": "t", "status": status, "detail": "d", "code": code}),
@@ -474,7 +474,12 @@ fn put(
     arguments: &[&str],
     input: &str,
 ) -> (Option<i32>, String, Receiver<String>, Receiver<String>) {
-    let (url, seen) = api(answers);
+    let known = json!({
+        "project": "healthcare", "pools": {}, "created_at": "2026-01-31T08:00:00.000Z",
+        "limits": { "requests_per_second": 1, "burst": 1, "own": false },
+    });
+    let known = arguments.contains(&"--project").then_some((200, known));
+    let (url, seen) = api(known.into_iter().chain(answers).collect());
     let (aws, written) = api(vec![(
         200,
         json!({"ARN": "a", "Name": "n", "VersionId": UUID}),
@@ -517,7 +522,11 @@ fn a_written_secret_is_pinned_in_its_profile_above_what_others_changed() {
         "--key",
         "KEY",
     ];
-    let (code, text, seen, written) = put(answers, &arguments, "canary-value\n");
+    let (code, text, seen, written) = put(
+        answers,
+        &[arguments.as_slice(), &["--strip-newline"]].concat(),
+        "canary-value\n",
+    );
     assert_eq!(code, Some(0), "{text}");
     assert!(
         text.contains("crm is now version 5") && text.contains(UUID),
@@ -540,6 +549,30 @@ fn a_written_secret_is_pinned_in_its_profile_above_what_others_changed() {
     );
     let pinned = json!({"env": {"A": "2"}, "secrets": {"KEY": format!("{REFERENCE}@{UUID}")}});
     assert!(puts[1].ends_with(&pinned.to_string()), "{}", puts[1]);
+}
+
+#[test]
+fn a_secret_of_no_project_is_not_written() {
+    let (url, _) = api(vec![problem(404, "not_found")]);
+    let place = tempfile::tempdir().unwrap();
+    let file = token_file(place.path());
+    let (code, out, err) = texts(&sealfleet(
+        &[
+            "secret",
+            "put",
+            "crm",
+            "api-key",
+            "--project",
+            "helthcare",
+            "--api-url",
+            &url,
+            "--token-file",
+            file.to_str().unwrap(),
+        ],
+        "canary-value",
+    ));
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("`helthcare`") && !(out + &err).contains("canary"));
 }
 
 #[test]

@@ -416,6 +416,56 @@ fn a_run_is_enqueued_from_standard_input_and_watched_to_its_end() {
     assert!(code == Some(2) && err.contains("stepz"), "{err}");
 }
 
+/// A credential is not asked for before there is a place for it.
+#[test]
+fn what_is_shown_once_is_not_asked_for_without_a_place() {
+    let place = tempfile::tempdir().unwrap();
+    let taken = place.path().join("taken");
+    std::fs::write(&taken, "mine").unwrap();
+    let nowhere = place.path().join("no/directory");
+    for command in [
+        &["token", "create", "--role", "viewer"][..],
+        &["enrolment-key", "create", "--pool", "workers"],
+    ] {
+        for out in [&taken, &nowhere] {
+            let (url, seen) = api(vec![]);
+            let file = token_file(place.path());
+            let more = [
+                "--out",
+                out.to_str().unwrap(),
+                "--api-url",
+                &url,
+                "--token-file",
+                file.to_str().unwrap(),
+            ];
+            let (code, _, err) = texts(&sealfleet(&[command, &more].concat(), ""));
+            assert_eq!(code, Some(2), "{command:?}: {err}");
+            assert!(err.contains(out.to_str().unwrap()), "{err}");
+            assert!(seen.try_recv().is_err(), "{command:?}: the API was asked");
+        }
+    }
+    assert_eq!(std::fs::read_to_string(&taken).unwrap(), "mine");
+    // Refused by the API: no empty file is left behind.
+    let (url, _) = api(vec![identity::problem(403, "forbidden")]);
+    let (file, out) = (token_file(place.path()), place.path().join("out"));
+    let (code, _, err) = texts(&sealfleet(
+        &[
+            "token",
+            "create",
+            "--role",
+            "viewer",
+            "--out",
+            out.to_str().unwrap(),
+            "--api-url",
+            &url,
+            "--token-file",
+            file.to_str().unwrap(),
+        ],
+        "",
+    ));
+    assert_eq!((code, out.exists()), (Some(3), false), "{err}");
+}
+
 #[test]
 fn a_secret_value_is_no_argument() {
     let put = |extra: &[&str], input: &str| {

@@ -8,12 +8,13 @@ use aws_lambda_events::encodings::Body;
 use aws_lambda_events::http::{HeaderMap, HeaderValue};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sealfleet_domain::limits;
+use sealfleet_domain::{limits, text};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::object::Object;
 use crate::operations::{self, Operation, Parameters};
+use crate::plain::Plain;
 use crate::problem::{Code, Problem};
 
 /// A request of one of the API's operations.
@@ -25,8 +26,7 @@ pub struct Request {
     /// The query's parameters, none that the operation does not take. The values of one that is
     /// given several times are joined by commas, as API Gateway does.
     pub query: BTreeMap<String, String>,
-    /// Names in lower case.
-    headers: BTreeMap<String, String>,
+    headers: HeaderMap,
     /// The ARN of the caller where API Gateway verified an IAM signature.
     pub caller_arn: Option<String>,
     body: Vec<u8>,
@@ -71,7 +71,7 @@ impl Request {
     /// # Errors
     /// A 413 for a body over the limit, a 400 for one that is not what its encoding says; a 404 or
     /// 405 when no operation has the path or the method, a 400 for a query parameter that the
-    /// operation does not take.
+    /// operation does not take or that cannot be shown.
     pub fn from_event(event: ApiGatewayV2httpRequest) -> Result<Self, Problem> {
         let body = event.body.unwrap_or_default().into_bytes();
         // Measured before decoding: base64 only ever makes a body larger.
@@ -94,16 +94,6 @@ impl Request {
             .and_then(|authorizer| authorizer.iam)
             .and_then(|iam| iam.user_arn);
         let path = parts(event.raw_path.as_deref().unwrap_or_default());
-        let headers = event
-            .headers
-            .iter()
-            .filter_map(|(name, value)| {
-                Some((
-                    name.as_str().to_ascii_lowercase(),
-                    value.to_str().ok()?.to_owned(),
-                ))
-            })
-            .collect();
         let mut query: BTreeMap<String, String> = BTreeMap::new();
         for (key, value) in event.query_string_parameters.iter() {
             query
@@ -118,7 +108,7 @@ impl Request {
             operation,
             parameters: operation.texts(&path),
             query,
-            headers,
+            headers: event.headers,
             caller_arn,
             body,
         })
@@ -142,18 +132,42 @@ impl Request {
             .transpose()
     }
 
-    /// The credential in `Authorization: Bearer CREDENTIAL`.
-    #[must_use]
-    pub fn bearer(&self) -> Option<&str> {
-        self.headers
-            .get("authorization")
-            .and_then(|value| value.strip_prefix("Bearer "))
+    /// The credential in `Authorization: Bearer CREDENTIAL`. The scheme may have any case, and
+    /// spaces may follow it (RFC 9110, section 11.4).
+    ///
+    /// # Errors
+    /// A 401 when the header is there and holds something else.
+    pub fn bearer(&self) -> Result<Option<&str>, Problem> {
+        let Some(value) = self
+            .header("authorization")
+            .map_err(|_| Problem::unauthenticated())?
+        else {
+            return Ok(None);
+        };
+        match value.split_once(' ') {
+            Some((scheme, credential)) if scheme.eq_ignore_ascii_case("bearer") => {
+                Ok(Some(credential.trim_start_matches(' ')))
+            }
+            _ => Err(Problem::unauthenticated()),
+        }
     }
 
-    /// A header, by its name in lower case.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(String::as_str)
+    /// A header. All headers are read here, so that none is ignored because it cannot be read.
+    ///
+    /// # Errors
+    /// A 400 when it is given twice, or is not printable ASCII.
+    pub fn header(&self, name: &'static str) -> Result<Option<&str>, Problem> {
+        let mut values = self.headers.get_all(name).iter();
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        if values.next().is_some() {
+            return Err(Problem::invalid(name, "send this header once"));
+        }
+        value
+            .to_str()
+            .map(Some)
+            .map_err(|_| Problem::invalid(name, "the header must be printable ASCII"))
     }
 
     #[must_use]
@@ -164,10 +178,16 @@ impl Request {
     /// The body as JSON of a type.
     ///
     /// # Errors
-    /// A 400 that names the field and its type. It never repeats a value that was sent.
+    /// A 400 that names the field and its type, or a name that stands twice, or a text with a
+    /// control character. It never repeats a value that was sent.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        self.read::<Plain>()?;
+        self.read::<Object<T>>().map(|Object(value)| value)
+    }
+
+    fn read<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         let mut reader = serde_json::Deserializer::from_slice(&self.body);
-        let Object(value) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let path = error.path().to_string();
             let inner = error.into_inner();
             let detail = explain(&inner);
@@ -193,7 +213,7 @@ impl Request {
     /// # Errors
     /// A 400 when the header is not one version.
     pub fn if_match(&self) -> Result<Option<u32>, Problem> {
-        let Some(text) = self.header("if-match") else {
+        let Some(text) = self.header("if-match")? else {
             return Ok(None);
         };
         let digits = text
@@ -308,6 +328,17 @@ pub async fn answer(
 
 /// Refuses a query parameter that the operation does not take.
 fn check_query(operation: &Operation, query: &BTreeMap<String, String>) -> Result<(), Problem> {
+    for (name, value) in query {
+        if name.contains(text::acts) {
+            return Err(Problem::new(
+                Code::InvalidRequest,
+                text::Unprintable.to_string(),
+            ));
+        }
+        if value.contains(text::acts) {
+            return Err(Problem::invalid(name, text::Unprintable.to_string()));
+        }
+    }
     let known: Vec<&str> = operation.query.iter().map(|query| query.name).collect();
     let Some(unknown) = query.keys().find(|key| !known.contains(&key.as_str())) else {
         return Ok(());
@@ -401,7 +432,7 @@ mod tests {
             operation: &operations::ENQUEUE_RUN.operation,
             parameters: vec![],
             query: BTreeMap::new(),
-            headers: BTreeMap::new(),
+            headers: HeaderMap::new(),
             caller_arn: None,
             body: body.as_bytes().to_vec(),
         }
@@ -446,6 +477,92 @@ mod tests {
             "{inner}"
         );
         assert_eq!(problem("").status, 400);
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_refused_in_every_map() {
+        let step = r#"{"id":"a","pool":"p","mode":"bare","command":["true"],MORE}"#;
+        for (more, field) in [
+            (r#""env":{"A":"1","A":"2"}"#, "steps[0].env"),
+            (r#""requires":{"a":"1","a":"1"}"#, "steps[0].requires"),
+            (r#""tool":"a","tool":"b""#, "steps[0]"),
+        ] {
+            let step = step.replace("MORE", more);
+            let problem = problem(&format!(r#"{{"workflow":"w","steps":[{step}]}}"#));
+            assert_eq!(problem.field.as_deref(), Some(field), "{problem}");
+        }
+        assert_eq!(
+            problem(r#"{"workflow":"w","workflow":"w","steps":[]}"#).status,
+            400
+        );
+    }
+
+    #[test]
+    fn a_text_that_a_terminal_acts_on_is_refused_everywhere() {
+        for letter in ["\\u001b", "\\u0007", "\\r", "\\u009b", "\\u202e", "\\u2066"] {
+            let body = r#"{"workflow":"w","steps":[{"id":"a","pool":"p","mode":"bare","command":["true"],MORE}]}"#;
+            for (more, field) in [
+                (r#""env":{"A":"xL"}"#, "steps[0].env.A"),
+                (r#""env":{"AL":"x"}"#, "steps[0].env"),
+                (r#""new":["xL"]"#, "steps[0].new[0]"),
+                (r#""model":"L""#, "steps[0].model"),
+            ] {
+                let more = more.replace('L', letter);
+                let problem = problem(&body.replace("MORE", &more));
+                assert_eq!(problem.field.as_deref(), Some(field), "{problem}");
+            }
+        }
+        let lines = r#"{"workflow":"w","steps":[{"id":"a","pool":"p","mode":"bare","command":["a\n\tb"],"env":{"A":"a\n\tb"}}]}"#;
+        assert!(request(lines).json::<EnqueueRun>().is_ok());
+    }
+
+    fn with_header(name: &'static str, values: &[&[u8]]) -> Request {
+        let mut request = request("{}");
+        for value in values {
+            let value = HeaderValue::from_bytes(value).expect("a header");
+            request.headers.append(name, value);
+        }
+        request
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_read_is_refused() {
+        fn refused<'a>(request: &'a Request, name: &'static str) -> Result<Option<&'a str>, u16> {
+            request.header(name).map_err(|problem| problem.status)
+        }
+        for name in ["idempotency-key", "if-match"] {
+            assert_eq!(
+                refused(&with_header(name, &["k\u{e9}".as_bytes()]), name),
+                Err(400)
+            );
+            assert_eq!(refused(&with_header(name, &[b"a", b"b"]), name), Err(400));
+            assert_eq!(refused(&with_header(name, &[b"a"]), name), Ok(Some("a")));
+            assert_eq!(refused(&request("{}"), name), Ok(None));
+        }
+        let unreadable = with_header("if-match", &["\"3\u{e9}\"".as_bytes()]);
+        assert_eq!(
+            unreadable.if_match().map_err(|problem| problem.status),
+            Err(400)
+        );
+    }
+
+    #[test]
+    fn bearer_is_a_scheme_in_any_case() {
+        let of = |value: &[u8]| {
+            let request = with_header("authorization", &[value]);
+            let bearer = request.bearer().map(|text| text.map(str::to_owned));
+            bearer.map_err(|problem| problem.status)
+        };
+        for value in ["Bearer x", "bearer x", "BEARER  x"] {
+            assert_eq!(of(value.as_bytes()), Ok(Some("x".to_owned())), "{value}");
+        }
+        for value in ["Basic x", "Bearerx", "x", "", "Bearer \u{e9}"] {
+            assert_eq!(of(value.as_bytes()), Err(401), "{value}");
+        }
+        assert_eq!(
+            request("{}").bearer().map_err(|problem| problem.status),
+            Ok(None)
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod object;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 pub mod operations;
+mod plain;
 pub mod problem;
 pub mod rest;
 pub mod types;

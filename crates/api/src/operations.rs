@@ -17,8 +17,8 @@ use sealfleet_domain::profile::Profile;
 use sealfleet_domain::revocation::Revocation;
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::{
-    EnrolmentKeyId, EventId, FanOutId, ProfileName, ProfileRef, ProjectId, RevocationId, RunId,
-    StepId, Timestamp, TokenId, WorkerId,
+    EnrolmentKeyId, EventId, FanOutId, Line, ProfileName, ProfileRef, ProjectId, RevocationId,
+    RunId, StepId, Timestamp, TokenId, WorkerId,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -285,7 +285,7 @@ const PROJECT: Query = Query {
     summary: "The project. Operators must name it; nobody else may.",
     shape: Shape::of::<ProjectId>(),
 };
-const TRAIL: Query = query::<String>(
+const TRAIL: Query = query::<Line>(
     "project",
     "The project whose trail to read. You can read only your own; for operators it is `~system`.",
 );
@@ -677,11 +677,15 @@ operations! {
     // Revocations.
     CREATE_REVOCATIONS () = Operation::new("create_revocations", ("POST", "/v1/revocations"), "revoke", may(Action::Revoke))
         .does(
-            "Revokes keys of profiles, all or none. A hard revocation also aborts runs in flight.",
+            "Revokes keys of profiles, all or none. A hard revocation also aborts runs in flight, and hardens a soft revocation \
+             of its key.",
         )
         .takes::<Revoke>()
         .gives::<RevocationsCreated>(
             201, "The revocations, and how many runs have been aborted so far.",
+        )
+        .gives::<RevocationsCreated>(
+            200, "All keys were revoked hard already: the revocations that hold, and the newest fan-out.",
         )
         .refuses(&[Code::NotFound, Code::AlreadyRevoked, Code::Conflict]);
     PREVIEW_REVOCATION () = Operation::new(
@@ -842,8 +846,8 @@ operations! {
         .with_query(&[
             query::<RunId>("run", "Only entries of this run."),
             query::<ProfileRef>("profile", "Only entries with an event that names this profile."),
-            query::<String>("key", "Only entries with an event that names this key."),
-            query::<String>("actor", "Only entries of this actor, as `kind:id`."),
+            query::<Line>("key", "Only entries with an event that names this key."),
+            query::<Line>("actor", "Only entries of this actor, as `kind:id`, or by the id of a token, a worker or an enrolment key."),
             query::<values::Events>(
                 "type",
                 "Only entries with one of these events. It has to match `profile` and `key`, too.",
@@ -978,11 +982,14 @@ impl Operation {
         }
         match self.credential {
             Credential::Worker => codes.extend([
+                Code::RateLimited,
                 Code::WorkerPending,
                 Code::WorkerRejected,
                 Code::WorkerRevoked,
             ]),
-            Credential::AnyWorker => codes.extend([Code::WorkerRejected, Code::WorkerRevoked]),
+            Credential::AnyWorker => {
+                codes.extend([Code::RateLimited, Code::WorkerRejected, Code::WorkerRevoked])
+            }
             Credential::Token | Credential::EnrolmentKey => codes.push(Code::RateLimited),
             Credential::Nothing | Credential::TaskRole => {}
         }

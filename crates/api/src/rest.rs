@@ -122,7 +122,7 @@ mod tests {
             (request.caller_arn.as_deref(), request.body()),
             (Some(ARN), b"{\"fence\":1}".as_slice())
         );
-        assert_eq!(request.header("content-type"), Some("application/json"));
+        assert_eq!(request.header("content-type"), Ok(Some("application/json")));
         assert_eq!(response["statusCode"], 200);
         assert_eq!(response["body"], "{\"command\":[]}");
         assert!(

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sealfleet_api::openapi::{self, Examples};
 use sealfleet_api::operations::{self, Operation};
+use sealfleet_domain::schema;
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -97,6 +98,99 @@ fn an_optional_field_may_be_null_in_a_request_and_never_in_an_answer() {
         ("Problem", "field"),
     ] {
         assert!(!property(schema, name).contains("\"null\""), "{name}");
+    }
+}
+
+/// The schemas of all texts that a schema of requests has, by their place.
+fn texts<'a>(
+    document: &'a Value,
+    schema: &'a Value,
+    at: &str,
+    found: &mut Vec<(String, &'a Value)>,
+) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let target = document.pointer(reference.trim_start_matches('#')).unwrap();
+        return texts(document, target, at, found);
+    }
+    let kinds = &schema["type"];
+    if kinds == "string"
+        || kinds
+            .as_array()
+            .is_some_and(|kinds| kinds.contains(&"string".into()))
+    {
+        found.push((at.to_owned(), schema));
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        texts(document, property, &format!("{at}.{name}"), found);
+    }
+    for (keyword, at) in [
+        ("items", format!("{at}[]")),
+        ("additionalProperties", format!("{at}.*")),
+    ] {
+        if schema[keyword].is_object() {
+            texts(document, &schema[keyword], &at, found);
+        }
+    }
+    // Names are text whether their schema says so or not.
+    if schema["additionalProperties"].is_object() {
+        let names = &schema["propertyNames"];
+        let names = names["$ref"].as_str().map_or(names, |reference| {
+            document.pointer(reference.trim_start_matches('#')).unwrap()
+        });
+        found.push((format!("{at}: names"), names));
+    }
+    for keyword in ["oneOf", "anyOf", "allOf"] {
+        for option in schema[keyword].as_array().into_iter().flatten() {
+            texts(document, option, at, found);
+        }
+    }
+}
+
+/// Whether a pattern lists what it accepts, rather than what it does not.
+fn lists(pattern: &str) -> bool {
+    let (mut letters, mut in_class) = (pattern.chars().peekable(), false);
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' if letters.next().is_none_or(|next| "SWDp".contains(next)) => return false,
+            '[' if !in_class && letters.peek() == Some(&'^') => return false,
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '.' if !in_class => return false,
+            _ => {}
+        }
+    }
+    pattern.starts_with('^') && pattern.ends_with('$')
+}
+
+#[test]
+fn no_text_of_a_request_may_hold_what_a_terminal_acts_on() {
+    let document = openapi::document(&Samples).unwrap();
+    let mut found = Vec::new();
+    for operation in operations::all() {
+        let pointer = format!(
+            "/paths/{}/{}",
+            operation.path.replace('/', "~1"),
+            operation.method.to_ascii_lowercase()
+        );
+        let described = document.pointer(&pointer).unwrap();
+        for parameter in described["parameters"].as_array().unwrap() {
+            let at = format!("{} {}", operation.id, parameter["name"]);
+            texts(&document, &parameter["schema"], &at, &mut found);
+        }
+        let body = &described["requestBody"]["content"]["application/json"]["schema"];
+        texts(&document, body, operation.id, &mut found);
+    }
+    assert!(found.len() > 100, "only {} texts", found.len());
+    for (at, schema) in found {
+        let pattern = schema["pattern"].as_str();
+        let bounded = pattern.is_some_and(|pattern| {
+            [schema::LINE, schema::TEXT].contains(&pattern) || lists(pattern)
+        });
+        let chosen = schema["enum"].is_array() || schema["const"].is_string();
+        assert!(
+            bounded || chosen || schema["format"] == "date-time",
+            "{at} may hold any letter: use `Line`, or a schema with a pattern: {schema}"
+        );
     }
 }
 

@@ -6,8 +6,9 @@
 //! asks.
 
 use async_trait::async_trait;
+use aws_sdk_sts::error::ProvideErrorMetadata as _;
 use aws_sdk_sts::types::Tag;
-use sealfleet_domain::cause::chain;
+use sealfleet_domain::cause::{chain, repeats};
 use sealfleet_domain::{NamePrefix, PoolName, ProjectScope, Timestamp, WorkerId};
 
 use crate::Unavailable;
@@ -42,7 +43,18 @@ pub trait QueueAccess: Send + Sync {
         scope: &ProjectScope,
         pool: &PoolName,
         worker: WorkerId,
-    ) -> Result<QueueKey, Unavailable>;
+    ) -> Result<QueueKey, NoKey>;
+}
+
+/// Why there are no credentials.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoKey {
+    /// The service does not answer.
+    #[error(transparent)]
+    Unavailable(Unavailable),
+    /// The service refuses, and would refuse the same again.
+    #[error(transparent)]
+    Refused(Unavailable),
 }
 
 /// Where queues and roles are.
@@ -118,7 +130,7 @@ impl QueueAccess for Sts {
         scope: &ProjectScope,
         pool: &PoolName,
         worker: WorkerId,
-    ) -> Result<QueueKey, Unavailable> {
+    ) -> Result<QueueKey, NoKey> {
         let Account {
             partition,
             account_id,
@@ -130,7 +142,7 @@ impl QueueAccess for Sts {
             format!("arn:{partition}:iam::{account_id}:role/sealfleet/shared/{name_prefix}-queues");
         let tag = |key: &str, value: &str| {
             let tag = Tag::builder().key(key).value(value).build();
-            tag.map_err(|error| unavailable(chain(&error)))
+            tag.map_err(|error| NoKey::Refused(unavailable(chain(&error))))
         };
         let answer = self
             .client
@@ -143,10 +155,18 @@ impl QueueAccess for Sts {
             .policy(session_policy(&self.account, &queue))
             .send()
             .await
-            .map_err(|error| unavailable(chain(&error)))?;
-        let credentials = answer
-            .credentials
-            .ok_or_else(|| unavailable("an answer without credentials".to_owned()))?;
+            .map_err(|error| {
+                let status = error.raw_response().map(|answer| answer.status().as_u16());
+                let detail = unavailable(chain(&error));
+                if repeats(error.code(), status) {
+                    NoKey::Refused(detail)
+                } else {
+                    NoKey::Unavailable(detail)
+                }
+            })?;
+        let credentials = answer.credentials.ok_or_else(|| {
+            NoKey::Unavailable(unavailable("an answer without credentials".to_owned()))
+        })?;
         Ok(QueueKey {
             queue_url: format!("{}{queue}", self.account.queue_url_prefix),
             region: self.account.region.clone(),

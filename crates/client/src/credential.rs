@@ -1,6 +1,7 @@
 //! Credentials as their holders keep them: in a file of their own, never in arguments or logs.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -56,7 +57,7 @@ impl Credential {
             path: path.to_owned(),
             source,
         };
-        let file = std::fs::File::open(path).map_err(failed)?;
+        let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
             return Err(FileError::Open {
@@ -84,20 +85,7 @@ impl Credential {
     /// # Errors
     /// [`FileError::Io`].
     pub fn write(&self, path: &Path) -> Result<(), FileError> {
-        let write = || {
-            let mut file = std::fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)?;
-            file.write_all(self.0.as_bytes())?;
-            file.write_all(b"\n")?;
-            file.sync_all()
-        };
-        write().map_err(|source| FileError::Io {
-            path: path.to_owned(),
-            source,
-        })
+        NewFile::create(path)?.keep(self)
     }
 
     /// The text, to be sent and for nothing else.
@@ -113,9 +101,90 @@ impl fmt::Debug for Credential {
     }
 }
 
+/// A new file for a credential that is not known yet. Make it before you ask for the credential,
+/// which is shown only once. Dropped without one, the file is removed.
+#[derive(Debug)]
+pub struct NewFile {
+    path: PathBuf,
+    /// None once it holds a credential.
+    file: Option<File>,
+}
+
+impl NewFile {
+    /// Makes an empty file that nobody but its owner may read. A file that is already there is
+    /// kept, and is an error.
+    ///
+    /// # Errors
+    /// [`FileError::Io`].
+    pub fn create(path: &Path) -> Result<Self, FileError> {
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|source| FileError::Io {
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            path: path.to_owned(),
+            file: Some(file),
+        })
+    }
+
+    /// Writes the credential, and keeps the file.
+    ///
+    /// # Errors
+    /// [`FileError::Io`]; then there is no file.
+    pub fn keep(mut self, credential: &Credential) -> Result<(), FileError> {
+        let write = |file: &mut File| {
+            file.write_all(credential.0.as_bytes())?;
+            file.write_all(b"\n")?;
+            file.sync_all()
+        };
+        if let Some(file) = &mut self.file {
+            write(file).map_err(|source| FileError::Io {
+                path: self.path.clone(),
+                source,
+            })?;
+        }
+        self.file = None;
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            // Nothing depends on an empty file being gone.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_without_a_credential_is_removed() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("credential");
+        drop(NewFile::create(&path).expect("made"));
+        assert!(!path.exists());
+        NewFile::create(&path)
+            .and_then(|file| file.keep(&Credential::new("sft.a.b.c")))
+            .expect("kept");
+        assert_eq!(Credential::read(&path).expect("read").expose(), "sft.a.b.c");
+        assert!(NewFile::create(&path).is_err(), "never overwritten");
+        assert!(path.exists());
+        assert!(NewFile::create(&place.path().join("no/file")).is_err());
+    }
 
     #[test]
     fn a_file_is_written_for_its_owner_alone_and_an_open_one_is_refused() {

@@ -24,7 +24,7 @@ mod operations;
 mod retry;
 
 pub use client::Client;
-pub use credential::{Credential, FileError};
+pub use credential::{Credential, FileError, NewFile};
 pub use error::Error;
 pub use operations::{AuditQuery, PageQuery, all_pages};
 pub use sealfleet_api::problem::{Code, Problem};

@@ -30,6 +30,7 @@ pub mod run;
 pub mod schema;
 pub mod scope;
 pub mod step;
+pub mod text;
 pub mod witness;
 
 pub use clock::{Clock, IdSource, Timestamp};
@@ -39,3 +40,4 @@ pub use names::{
 };
 pub use reference::{ProfileRef, Reference, SecretUri};
 pub use scope::{Owner, ProjectScope};
+pub use text::Line;

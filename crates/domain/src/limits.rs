@@ -43,6 +43,8 @@ pub const MODELS: usize = 32;
 pub const MODEL_BYTES: usize = 128;
 /// Bytes of a display name or a note.
 pub const NAME_BYTES: usize = 64;
+/// Bytes of a secret's version.
+pub const VERSION_BYTES: usize = 2 * NAME_BYTES;
 /// Bytes of an idempotency key.
 pub const IDEMPOTENCY_KEY_BYTES: usize = 128;
 /// Seconds for which an idempotency key is remembered.
@@ -61,6 +63,10 @@ pub const PAGE: u32 = 100;
 pub const PENDING_WORKER_SECONDS: i64 = 24 * 3600;
 /// Bytes of a failure's detail to keep.
 pub const DETAIL_BYTES: usize = 300;
+/// Requests of one worker in a second, in the long run.
+pub const WORKER_REQUESTS_PER_SECOND: u32 = 100;
+/// Requests of one worker at once: a claim and a start of each step that it may hold.
+pub const WORKER_REQUESTS_AT_ONCE: u32 = 2 * MAX_CONCURRENT;
 /// Pools of a project.
 pub const POOLS: usize = 10;
 /// Longest validity of an API token in seconds: a year.

@@ -14,6 +14,7 @@ pub use crate::reference::{InvalidUri, ProfileRef, Reference, SecretUri};
 #[cfg(feature = "openapi")]
 use crate::schema;
 use crate::scope::Owner;
+use crate::text;
 
 /// A Sealed Identity profile of a project or of the system scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -208,15 +209,16 @@ pub fn check_env(field: &str, env: &BTreeMap<String, String>) -> Result<(), Inva
     for (key, value) in env {
         let field = below(field, key);
         check_key(&field, key)?;
-        if value.len() > limits::ENV_VALUE_BYTES || value.contains('\0') {
+        if value.len() > limits::ENV_VALUE_BYTES {
             return Err(invalid(
                 &field,
                 format!(
-                    "the value must be {} bytes at most, without NUL",
+                    "the value must be {} bytes at most",
                     limits::ENV_VALUE_BYTES
                 ),
             ));
         }
+        text::check(value).map_err(|error| invalid(&field, error.to_string()))?;
     }
     Ok(())
 }

@@ -17,13 +17,19 @@ use crate::labels::Labels;
 use crate::limits;
 use crate::names::{PoolName, ProfileName, ProjectId, StepId, ToolName, WorkflowName};
 use crate::reference::{ProfileRef, Reference, SecretUri};
+use crate::text::Line;
 
 const HYPHENED: &str = "^[a-z][a-z0-9]*(-[a-z0-9]+)*$";
 const UNDERSCORED: &str = "^[a-z][a-z0-9_-]*$";
 const ENV_KEY: &str = "(?!PATH$|SEALFLEET_|AWS_|LD_)[A-Za-z_][A-Za-z0-9_]*";
 /// A part of a secret's name: neither `.` nor `..`.
 const PART: &str = r"([A-Za-z0-9_-]|\.[A-Za-z0-9_-]|\.\.[A-Za-z0-9._-])[A-Za-z0-9._-]*";
-const NO_CONTROL: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
+/// What [`Line`] accepts.
+pub const LINE: &str =
+    r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*$";
+/// What [`text::check`](crate::text::check) accepts.
+pub const TEXT: &str =
+    r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*$";
 
 /// The pattern of an address of any scheme.
 fn uri() -> String {
@@ -123,9 +129,23 @@ impl JsonSchema for Timestamp {
     }
 }
 
-/// A text of `least` to `most` characters.
+impl JsonSchema for Line {
+    fn schema_name() -> Cow<'static, str> {
+        "Line".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": LINE })
+    }
+}
+
+/// A line of `least` to `most` characters.
 fn bounded(least: usize, most: usize) -> Schema {
-    json_schema!({ "type": "string", "minLength": least, "maxLength": most })
+    json_schema!({ "type": "string", "minLength": least, "maxLength": most, "pattern": LINE })
 }
 
 fn env_key() -> Schema {
@@ -167,7 +187,7 @@ schemas! {
         "additionalProperties": {
             "type": "string",
             "maxLength": limits::ENV_VALUE_BYTES,
-            "pattern": r"^[^\u0000]*$",
+            "pattern": TEXT,
         },
         "maxProperties": limits::ENV_ENTRIES,
         "examples": [{ "REGION": "eu" }],
@@ -222,18 +242,33 @@ pub fn models(_: &mut SchemaGenerator) -> Schema {
 
 /// The model that a step asks for.
 pub fn model(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": ["string", "null"], "minLength": 1, "maxLength": limits::MODEL_BYTES, "examples": ["openai/gpt-4o"] })
+    json_schema!({ "type": ["string", "null"], "minLength": 1, "maxLength": limits::MODEL_BYTES, "pattern": LINE, "examples": ["openai/gpt-4o"] })
 }
 
 /// A step's command.
 pub fn command(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
-        "items": { "type": "string", "maxLength": limits::COMMAND_BYTES, "pattern": r"^[^\u0000]*$" },
+        "items": { "type": "string", "maxLength": limits::COMMAND_BYTES, "pattern": TEXT },
         "minItems": 1,
         "maxItems": limits::COMMAND_WORDS,
         "examples": [["/usr/bin/python3", "-c", "print('hello')"]],
     })
+}
+
+/// The versions that a sandbox resolved, by environment variable.
+pub fn resolved(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "propertyNames": { "type": "string", "pattern": LINE },
+        "additionalProperties": { "type": "string", "pattern": LINE, "maxLength": limits::VERSION_BYTES },
+        "maxProperties": limits::CASCADE_SECRETS,
+    })
+}
+
+/// How a step failed, in words.
+pub fn detail(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": LINE })
 }
 
 /// A display name.
@@ -242,7 +277,7 @@ pub fn name(_: &mut SchemaGenerator) -> Schema {
         "type": "string",
         "minLength": 1,
         "maxLength": limits::NAME_BYTES,
-        "pattern": NO_CONTROL,
+        "pattern": LINE,
         "examples": ["eu-west workers 1"],
     })
 }
@@ -253,7 +288,7 @@ pub fn reason(_: &mut SchemaGenerator) -> Schema {
         "type": "string",
         "minLength": 1,
         "maxLength": limits::REASON_BYTES,
-        "pattern": NO_CONTROL,
+        "pattern": LINE,
         "examples": ["leaked in a ticket"],
     })
 }

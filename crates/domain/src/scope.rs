@@ -191,12 +191,18 @@ impl std::str::FromStr for ClaimTag {
         let [project, run, step, fence] = parts.as_slice() else {
             return Err(no_scope());
         };
-        Ok(Self {
+        let tag = Self {
             scope: ProjectScope(project.parse().map_err(|_| no_scope())?),
             run_id: run.parse().map_err(|_| no_scope())?,
             step_id: step.parse().map_err(|_| no_scope())?,
             fence: Fence::new(fence.parse().map_err(|_| no_scope())?),
-        })
+        };
+        // A number has other spellings, such as `01` and `+1`. A claim has one tag.
+        if tag.to_string() == text {
+            Ok(tag)
+        } else {
+            Err(no_scope())
+        }
     }
 }
 
@@ -247,6 +253,8 @@ mod tests {
             "",
             "a/b/c/1",
             "a/run_0198c0de-0000-7000-8000-00000000000a/main",
+            "a/run_0198c0de-0000-7000-8000-00000000000a/main/07",
+            "a/run_0198c0de-0000-7000-8000-00000000000a/main/+7",
         ] {
             assert!(bad.parse::<ClaimTag>().is_err(), "{bad}");
         }

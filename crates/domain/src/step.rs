@@ -16,6 +16,7 @@ use crate::labels::Labels;
 use crate::limits;
 use crate::names::{PoolName, StepId, ToolName};
 use crate::revocation::Revoked;
+use crate::text::one_line;
 
 /// How a step starts when its identity has changed since it was enqueued.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -231,6 +232,7 @@ pub enum Failure {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<StartCause>,
         /// What stood in the way; names only.
+        #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::detail"))]
         detail: String,
     },
     /// A secret could not be resolved.
@@ -239,21 +241,25 @@ pub enum Failure {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<StartCause>,
         /// Which one and why; names only.
+        #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::detail"))]
         detail: String,
     },
     /// A secret that it would see is revoked.
     SecretRevoked {
         /// Which one and by what; names only.
+        #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::detail"))]
         detail: String,
     },
     /// Its profiles, as they are now, do not let it start.
     ProfileRefused {
         /// What stands in the way; names only.
+        #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::detail"))]
         detail: String,
     },
     /// Its identity has changed since it was enqueued, and it asked not to start then.
     Drifted {
         /// The keys that changed.
+        #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::detail"))]
         detail: String,
     },
 }
@@ -278,10 +284,10 @@ pub enum StartCause {
 }
 
 impl Failure {
-    /// As much of `text` as a failure's detail keeps.
+    /// As much of `text` as a failure's detail keeps, on one line.
     #[must_use]
     pub fn detail(text: &str) -> String {
-        text.chars().take(limits::DETAIL_BYTES).collect()
+        one_line(text).chars().take(limits::DETAIL_BYTES).collect()
     }
 }
 

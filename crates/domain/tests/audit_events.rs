@@ -195,7 +195,9 @@ const fn meaning(class: Class) -> &'static str {
             "Stored state changed. The entry is part of the transaction that changed it."
         }
         Class::Refusal => {
-            "Somebody was refused, and nothing changed. The entry is written before the answer."
+            "Somebody was refused, and nothing changed. The entry is written before the answer. Other refusals have no entry: \
+             of a credential, a role, a rate or a malformed request, and of a claim that another worker has won or for which \
+             the worker has no slot."
         }
         Class::Observation => {
             "Something was observed: what a change in the same entry means for a sandbox, or what happened outside."

@@ -39,7 +39,7 @@ const SCANNED_AT_ONCE: usize = 250;
 pub struct AuditFilter {
     /// Only entries of this run.
     pub run_id: Option<RunId>,
-    /// Only entries by this actor, as `kind:id`.
+    /// Only entries by this actor, as `kind:id`, or by whoever has this id.
     pub actor: Option<String>,
     /// Only entries with an event that matches.
     pub event: EventFilter,
@@ -138,13 +138,18 @@ impl AuditFilter {
         let actor = self
             .actor
             .as_ref()
-            .is_none_or(|actor| entry.actor == *actor);
+            .is_none_or(|actor| is_by(&entry.actor, actor));
         within
             && after
             && run
             && actor
             && entry.events.iter().any(|event| self.event.matches(event))
     }
+}
+
+/// Whether an actor, `kind:id`, is the wanted one, of which the id may be all that is given.
+fn is_by(actor: &str, wanted: &str) -> bool {
+    actor == wanted || actor.split_once(':').is_some_and(|(_, id)| id == wanted)
 }
 
 impl EventFilter {
@@ -368,7 +373,7 @@ impl Ledger {
         let mut after = None;
         loop {
             let page = self.store.query(&query, after.as_deref()).await;
-            let page = page.map_err(Error::Unavailable)?;
+            let page = page.map_err(Error::from)?;
             for item in page.items {
                 let entries = audit_entries_of_image(item)?;
                 if let Some(found) = entries.into_iter().find(|entry| entry.event_id == id) {
@@ -427,7 +432,7 @@ impl Ledger {
         let (mut after, mut beyond) = (None, 0);
         loop {
             let page = self.store.query(&query, after.as_deref()).await;
-            let page = page.map_err(Error::Unavailable)?;
+            let page = page.map_err(Error::from)?;
             slice.rows += page.items.len();
             for item in page.items {
                 let entries = audit_entries_of_image(item)?;

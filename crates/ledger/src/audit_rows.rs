@@ -42,7 +42,7 @@ impl Ledger {
                 .store
                 .query(&query, after.as_deref())
                 .await
-                .map_err(Error::Unavailable)?;
+                .map_err(Error::from)?;
             rows.extend(page.items);
             after = page.more_after;
             if after.is_none() || rows.len() >= limit {

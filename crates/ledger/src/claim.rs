@@ -10,7 +10,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sealfleet_domain::audit::Event;
 use sealfleet_domain::fleet::Worker;
 use sealfleet_domain::revocation::Revoked;
 use sealfleet_domain::run::{
@@ -321,25 +320,6 @@ impl Ledger {
             }
             _ => Ok(None),
         }
-    }
-
-    /// Records a refused claim.
-    ///
-    /// # Errors
-    /// When the tables do not answer.
-    pub async fn refused_claim(
-        &self,
-        scope: &ProjectScope,
-        actor: &str,
-        run_id: RunId,
-        step_id: &StepId,
-        code: &str,
-    ) -> Result<(), Error> {
-        let event = Event::ClaimRefused {
-            step_id: step_id.clone(),
-            code: code.into(),
-        };
-        self.record(scope, actor, Some(run_id), vec![event]).await
     }
 }
 

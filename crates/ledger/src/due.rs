@@ -73,7 +73,7 @@ impl Ledger {
             .store
             .due(shard, until.millis(), after, limit)
             .await
-            .map_err(Error::Unavailable)?;
+            .map_err(Error::from)?;
         let due = |row: DueRow| Some((Timestamp::from_millis(row.at), due_of(row.key)?));
         Ok(DuePage {
             items: page.rows.into_iter().filter_map(due).collect(),

@@ -15,14 +15,14 @@ use aws_sdk_dynamodb::operation::delete_item::DeleteItemOutput;
 use aws_sdk_dynamodb::operation::put_item::PutItemOutput;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemOutput;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConsumedCapacity, Delete, Put, ReturnConsumedCapacity, TransactWriteItem,
-    Update,
+    AttributeValue, CancellationReason, ConsumedCapacity, Delete, Put, ReturnConsumedCapacity,
+    TransactWriteItem, Update,
 };
-use sealfleet_domain::cause::chain;
+use sealfleet_domain::cause::{chain, repeats};
 
 use crate::store::{
-    Condition, Consistency, DueRow, DueRows, Edit, Item, Key, Meter, Query, Range, Rows, Store,
-    Table, Test, Write, WriteError,
+    Condition, Consistency, DueRow, DueRows, Edit, Item, Key, Meter, Query, Range, ReadError, Rows,
+    Store, Table, Test, Write, WriteError,
 };
 
 #[derive(Clone, Debug)]
@@ -213,7 +213,7 @@ impl Dynamo {
     /// A write in DynamoDB's syntax.
     fn action(&self, write: Write) -> Result<TransactWriteItem, WriteError> {
         let malformed =
-            |error: aws_sdk_dynamodb::error::BuildError| WriteError::Unavailable(error.to_string());
+            |error: aws_sdk_dynamodb::error::BuildError| WriteError::Refused(error.to_string());
         let item = TransactWriteItem::builder();
         let (key, condition, change) = match write {
             Write::Put {
@@ -285,7 +285,7 @@ impl Store for Dynamo {
         table: Table,
         key: &Key,
         consistency: Consistency,
-    ) -> Result<Option<Item>, String> {
+    ) -> Result<Option<Item>, ReadError> {
         let output = self
             .client
             .get_item()
@@ -295,12 +295,12 @@ impl Store for Dynamo {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
-            .map_err(|error| chain(&error))?;
+            .map_err(|error| unread(&error))?;
         self.read(output.consumed_capacity());
         Ok(output.item)
     }
 
-    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
+    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, ReadError> {
         let mut names = HashMap::from([("#pk".to_owned(), "pk".to_owned())]);
         let mut values = HashMap::from([(":pk".to_owned(), AttributeValue::S(query.pk.clone()))]);
         let mut text = "#pk = :pk".to_owned();
@@ -345,7 +345,7 @@ impl Store for Dynamo {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
-            .map_err(|error| chain(&error))?;
+            .map_err(|error| unread(&error))?;
         self.read(output.consumed_capacity());
         let more_after = output
             .last_evaluated_key
@@ -363,7 +363,7 @@ impl Store for Dynamo {
         until: i64,
         after: Option<&DueRow>,
         limit: usize,
-    ) -> Result<DueRows, String> {
+    ) -> Result<DueRows, ReadError> {
         let start = after.map(|after| {
             let mut start = item_key(after.key.clone());
             start.insert("due_shard".to_owned(), AttributeValue::S(shard.to_owned()));
@@ -385,7 +385,7 @@ impl Store for Dynamo {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await
-            .map_err(|error| chain(&error))?;
+            .map_err(|error| unread(&error))?;
         self.read(output.consumed_capacity());
         Ok(DueRows {
             rows: output.items().iter().filter_map(due_row).collect(),
@@ -428,7 +428,7 @@ type TransactError =
 
 fn cancelled(error: &TransactError) -> WriteError {
     let Some(service) = error.as_service_error() else {
-        return unavailable(error);
+        return unwritten(error);
     };
     if service.is_transaction_in_progress_exception() {
         return WriteError::Busy;
@@ -437,10 +437,14 @@ fn cancelled(error: &TransactError) -> WriteError {
         cancelled,
     ) = service
     else {
-        return unavailable(error);
+        return unwritten(error);
     };
-    let codes: Vec<&str> = cancelled
-        .cancellation_reasons()
+    reasons(cancelled.cancellation_reasons(), || chain(error))
+}
+
+/// What the reasons of a cancelled transaction, one for each write, come to.
+fn reasons(reasons: &[CancellationReason], detail: impl FnOnce() -> String) -> WriteError {
+    let codes: Vec<&str> = reasons
         .iter()
         .map(|reason| reason.code().unwrap_or("None"))
         .collect();
@@ -459,8 +463,15 @@ fn cancelled(error: &TransactError) -> WriteError {
         )
     }) {
         WriteError::Busy
+    } else if reasons
+        .iter()
+        .any(|reason| is_too_large(reason.message().unwrap_or_default()))
+    {
+        WriteError::TooLarge
+    } else if codes.contains(&"ValidationError") || codes.contains(&"AccessDenied") {
+        WriteError::Refused(detail())
     } else {
-        unavailable(error)
+        WriteError::Unavailable(detail())
     }
 }
 
@@ -471,15 +482,39 @@ where
     match error.code() {
         Some("ConditionalCheckFailedException") => WriteError::Condition(vec![0]),
         Some("TransactionConflictException") => WriteError::Busy,
-        _ => unavailable(error),
+        _ => unwritten(error),
     }
 }
 
-fn unavailable<E>(error: &SdkError<E>) -> WriteError
+/// Neither a condition nor another writer.
+fn unwritten<E>(error: &SdkError<E>) -> WriteError
 where
-    E: std::error::Error + Send + Sync + 'static,
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    WriteError::Unavailable(chain(error))
+    if is_too_large(error.message().unwrap_or_default()) {
+        return WriteError::TooLarge;
+    }
+    unread(error).into()
+}
+
+/// A row that would be larger than 400 KB is a `ValidationException` like any other; only the
+/// message tells.
+fn is_too_large(message: &str) -> bool {
+    message.contains("exceeded the maximum allowed size")
+}
+
+fn unread<E>(error: &SdkError<E>) -> ReadError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let detail = chain(error);
+    let status = error.raw_response().map(|answer| answer.status().as_u16());
+    // A request that cannot even be made cannot be made again.
+    if matches!(error, SdkError::ConstructionFailure(_)) || repeats(error.code(), status) {
+        ReadError::Refused(detail)
+    } else {
+        ReadError::Unavailable(detail)
+    }
 }
 
 fn expression(condition: &Condition) -> Expression {
@@ -557,4 +592,40 @@ fn item_key(key: Key) -> Item {
         ("pk".to_owned(), AttributeValue::S(key.pk)),
         ("sk".to_owned(), AttributeValue::S(key.sk)),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason(code: &str, message: &str) -> CancellationReason {
+        CancellationReason::builder()
+            .code(code)
+            .message(message)
+            .build()
+    }
+
+    #[test]
+    fn a_cancelled_transaction_is_told_by_its_reasons() {
+        let none = reason("None", "");
+        let large = "Item size has exceeded the maximum allowed size";
+        let told = |one: CancellationReason| reasons(&[none.clone(), one], String::new);
+        for (code, message, expected) in [
+            ("ConditionalCheckFailed", "", WriteError::Condition(vec![1])),
+            ("TransactionConflict", "", WriteError::Busy),
+            ("ThrottlingError", "", WriteError::Busy),
+            ("ProvisionedThroughputExceeded", "", WriteError::Busy),
+            ("ValidationError", large, WriteError::TooLarge),
+            (
+                "ValidationError",
+                "Item size to update has exceeded the maximum allowed size",
+                WriteError::TooLarge,
+            ),
+            ("ValidationError", "", WriteError::Refused(String::new())),
+            ("AccessDenied", "", WriteError::Refused(String::new())),
+            ("Unknown", "", WriteError::Unavailable(String::new())),
+        ] {
+            assert_eq!(told(reason(code, message)), expected, "{code} {message}");
+        }
+    }
 }

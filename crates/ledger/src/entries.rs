@@ -116,6 +116,7 @@ impl SeenEvent {
                     fence,
                     version: versions.remove(&secret.name).or(secret.version),
                     uri: secret.uri.to_string(),
+                    profile: secret.from,
                     key: secret.name,
                 })
                 .collect()

@@ -3,6 +3,8 @@
 use sealfleet_domain::ProfileRef;
 use sealfleet_domain::run::{Failure, Refusal};
 
+use crate::store::ReadError;
+
 /// Why an operation of the ledger failed. In each case nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -47,6 +49,20 @@ pub enum Error {
     Contended,
     #[error("the ledger is not available: {0}")]
     Unavailable(String),
+    /// The tables refused, and would refuse the same again.
+    #[error("the ledger refuses: {0}")]
+    Broken(String),
+    #[error("a row would be larger than a table allows")]
+    RowTooLarge,
     #[error("a stored row cannot be read: {0}")]
     Unreadable(String),
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Unavailable(detail) => Self::Unavailable(detail),
+            ReadError::Refused(detail) => Self::Broken(detail),
+        }
+    }
 }

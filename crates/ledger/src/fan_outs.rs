@@ -143,11 +143,7 @@ impl Ledger {
             consistent: true,
             only: None,
         };
-        let rows = self
-            .store
-            .query(&query, None)
-            .await
-            .map_err(Error::Unavailable)?;
+        let rows = self.store.query(&query, None).await.map_err(Error::from)?;
         let mut lanes: Vec<Lane> = (0..keys::SHARDS)
             .map(|partition| Lane {
                 partition,
@@ -260,11 +256,7 @@ impl Ledger {
             consistent: true,
             only: Some((leases::IDENTITY, AttributeValue::Bool(true))),
         };
-        let rows = self
-            .store
-            .query(&query, after)
-            .await
-            .map_err(Error::Unavailable)?;
+        let rows = self.store.query(&query, after).await.map_err(Error::from)?;
         let mut runs = Vec::new();
         for item in rows.items {
             let (run_id, _) = from_item::<leases::LeaseRow>(item)?.of()?;
@@ -306,7 +298,10 @@ impl Ledger {
         let active = match self.still_active(owner, fan_out).await {
             Ok(active) => active,
             Err(error) => {
-                let failed = |_| Err(Error::Unavailable(error.to_string()));
+                let failed = |_| match &error {
+                    Error::Broken(detail) => Err(Error::Broken(detail.clone())),
+                    error => Err(Error::Unavailable(error.to_string())),
+                };
                 return runs.iter().map(failed).collect();
             }
         };

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::error::Error;
 use crate::rows::{n, number};
-use crate::store::{Consistency, DueRow, DueRows, Item, Key, Query, Rows, Store, Table};
+use crate::store::{Consistency, DueRow, DueRows, Item, Key, Query, ReadError, Rows, Store, Table};
 use crate::store::{Write, WriteError};
 
 /// The attribute with the number.
@@ -46,18 +46,18 @@ impl Store for Formatted {
         table: Table,
         key: &Key,
         consistency: Consistency,
-    ) -> Result<Option<Item>, String> {
+    ) -> Result<Option<Item>, ReadError> {
         let row = self.0.get(table, key, consistency).await?;
         match row.as_ref().and_then(unknown) {
-            Some(detail) => Err(detail),
+            Some(detail) => Err(ReadError::Refused(detail)),
             None => Ok(row),
         }
     }
 
-    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
+    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, ReadError> {
         let rows = self.0.query(query, after).await?;
         match rows.items.iter().find_map(unknown) {
-            Some(detail) => Err(detail),
+            Some(detail) => Err(ReadError::Refused(detail)),
             None => Ok(rows),
         }
     }
@@ -68,7 +68,7 @@ impl Store for Formatted {
         until: i64,
         after: Option<&DueRow>,
         limit: usize,
-    ) -> Result<DueRows, String> {
+    ) -> Result<DueRows, ReadError> {
         self.0.due(shard, until, after, limit).await
     }
 

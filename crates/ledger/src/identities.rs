@@ -45,7 +45,7 @@ pub(crate) struct Hashes {
 /// The hash that names an identity.
 pub(crate) fn hash_of(identity: &Identity) -> Result<IdentityHash, WriteError> {
     let text =
-        serde_json::to_vec(identity).map_err(|error| WriteError::Unavailable(error.to_string()))?;
+        serde_json::to_vec(identity).map_err(|error| WriteError::Refused(error.to_string()))?;
     Ok(sha256_hex(&text))
 }
 

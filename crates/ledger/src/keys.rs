@@ -57,6 +57,19 @@ pub fn registrations(scope: &ProjectScope) -> Key {
     key(rates(scope), "REGISTRATIONS")
 }
 
+/// A worker's counters. Its own partition, which no other worker's calls keep busy.
+fn worker_rates(scope: &ProjectScope, worker_id: WorkerId) -> String {
+    format!("PRJ#{}#{worker_id}#RATES", scope.project())
+}
+
+pub fn worker_requests(scope: &ProjectScope, worker_id: WorkerId) -> Key {
+    key(worker_rates(scope, worker_id), "REQUESTS")
+}
+
+pub fn worker_refusals(scope: &ProjectScope, worker_id: WorkerId) -> Key {
+    key(worker_rates(scope, worker_id), "REFUSALS")
+}
+
 pub fn tokens(home: &Home) -> String {
     match home {
         Home::Project(project) => format!("PRJ#{project}#TOKENS"),

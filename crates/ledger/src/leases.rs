@@ -118,7 +118,7 @@ impl Ledger {
                 .store
                 .query(&query, after.as_deref())
                 .await
-                .map_err(Error::Unavailable)?;
+                .map_err(Error::from)?;
             for item in rows.items {
                 let slot = item
                     .get("sk")

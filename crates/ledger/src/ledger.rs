@@ -94,7 +94,7 @@ impl Ledger {
         consistency: Consistency,
     ) -> Result<Option<Item>, Error> {
         let row = self.store.get(Table::Ledger, key, consistency).await;
-        row.map_err(Error::Unavailable)
+        row.map_err(Error::from)
     }
 
     /// Makes the writes. `false` when a condition did not hold; then nothing was written.

@@ -46,11 +46,11 @@ impl Ledger {
         self.write_or_wait(writes).await
     }
 
-    /// Makes the writes. If a table does not answer, makes the same writes with their audit entry
+    /// Makes the writes. If a table does not answer or refuses, makes the same writes with their audit entry
     /// in the outbox.
     async fn write_or_wait(&self, writes: Vec<Write>) -> Result<(), WriteError> {
         match self.store.write(writes.clone()).await {
-            Err(WriteError::Unavailable(detail)) => {
+            Err(WriteError::Unavailable(detail) | WriteError::Refused(detail)) => {
                 tracing::warn!(
                     detail,
                     "the audit table does not answer: writing the audit entry to the outbox"
@@ -140,7 +140,7 @@ fn waiting(write: Write, now: Timestamp) -> Result<Write, WriteError> {
     else {
         return Ok(write);
     };
-    let malformed = || WriteError::Unavailable("an audit entry without a key".to_owned());
+    let malformed = || WriteError::Refused("an audit entry without a key".to_owned());
     let text =
         |item: &Item, name: &str| item.get(name).and_then(|value| value.as_s().ok().cloned());
     let partition = text(&item, "pk").ok_or_else(malformed)?;

@@ -23,9 +23,9 @@ const DICTIONARY: &[u8] = include_bytes!("dictionary.1");
 /// Packs a value.
 ///
 /// # Errors
-/// [`WriteError::Unavailable`] when it cannot be serialised.
+/// [`WriteError::Refused`] when it cannot be serialised.
 pub fn pack(value: &impl Serialize) -> Result<Vec<u8>, WriteError> {
-    let failed = |detail: String| WriteError::Unavailable(format!("cannot pack a row: {detail}"));
+    let failed = |detail: String| WriteError::Refused(format!("cannot pack a row: {detail}"));
     let text = serde_json::to_vec(value).map_err(|error| failed(error.to_string()))?;
     let mut packer = Compress::new(Compression::default(), false);
     packer

@@ -329,7 +329,7 @@ impl Ledger {
             .store
             .query(&query, before)
             .await
-            .map_err(Error::Unavailable)?;
+            .map_err(Error::from)?;
         let items = rows
             .items
             .into_iter()

@@ -1,6 +1,6 @@
 //! Rate limits that hold across instances and cost a fraction of a write for each request.
 //!
-//! Each project has one row with the state of its rate ([`sealfleet_domain::rate`]). An instance
+//! Each project has one row, and so has each worker, with the state of its rate ([`sealfleet_domain::rate`]). An instance
 //! takes a batch of permits from the row by one conditional addition. It then serves these permits
 //! itself for at most [`HELD_MS`], and permits that it has not used by then are lost to the
 //! project. Every permit that an instance serves was taken from the row first. So in any period,
@@ -13,6 +13,10 @@
 //! that it is valid for ([`Grant::in_states`]). So a hundred instances that start at once all
 //! succeed.
 //!
+//! A worker's first request of two seconds is served by each instance without a permit: most workers
+//! send a heartbeat now and then and nothing else, which would cost a write each. So the bound of a
+//! worker is higher by one request for each instance and two seconds.
+//!
 //! A batch is small when little is needed or little is left: twice what the instance used of its
 //! last batch, but at most a tenth of the burst and a quarter of the permits available. So many
 //! idle instances do not use up a project's permits. Refusing a project costs nothing, because the
@@ -24,7 +28,7 @@ use std::sync::{Mutex, PoisonError};
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::rate::{EarnedAt, Grant, Limits, Rate};
-use sealfleet_domain::{ProjectId, ProjectScope, Timestamp, limits};
+use sealfleet_domain::{ProjectId, ProjectScope, Timestamp, WorkerId, limits};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -44,16 +48,19 @@ const EARNED_AT: &str = "earned_at";
 const ATTEMPTS: u32 = 8;
 /// Seconds after which time to live may delete the row of an unused counter.
 const FORGOTTEN_SECONDS: i64 = 3600;
-/// Projects that an instance remembers. Beyond that it forgets those without permits.
+/// Callers that an instance remembers. Beyond that it forgets those without permits.
 const REMEMBERED: usize = 1000;
 
-/// The permits that this instance holds, by project. One for each process.
+/// Who shares a rate: the callers of a project, or one of its workers.
+type Counted = (ProjectId, Option<WorkerId>);
+
+/// The permits that this instance holds, by who shares them. One for each process.
 pub struct Rates {
     default: Limits,
-    held: Mutex<HashMap<ProjectId, Held>>,
+    held: Mutex<HashMap<Counted, Held>>,
 }
 
-/// The permits that this instance holds of one project.
+/// The permits that this instance holds of one rate.
 #[derive(Clone, Copy, Default)]
 struct Held {
     permits: u32,
@@ -99,20 +106,71 @@ impl Rates {
     /// # Errors
     /// [`Error::RateLimited`], or the tables do not answer.
     pub async fn admit(&self, ledger: &Ledger, scope: &ProjectScope) -> Result<(), Error> {
-        let now = ledger.now();
-        let wanted = match self.local(scope.project(), now) {
+        let take = async |wanted| ledger.take_requests(scope, self.default, wanted).await;
+        let counted = (scope.project().clone(), None);
+        self.admit_by(counted, ledger.now(), take).await
+    }
+
+    /// Admits one request of a worker. All workers have the default limits, each its own.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`], or the tables do not answer.
+    pub async fn admit_worker(
+        &self,
+        ledger: &Ledger,
+        scope: &ProjectScope,
+        worker_id: WorkerId,
+    ) -> Result<(), Error> {
+        let take = async |wanted| {
+            let rate = self.default.rate();
+            ledger
+                .take_worker_requests(scope, worker_id, rate, wanted)
+                .await
+        };
+        let counted = (scope.project().clone(), Some(worker_id));
+        self.admit_by(counted, ledger.now(), take).await
+    }
+
+    async fn admit_by(
+        &self,
+        counted: Counted,
+        now: Timestamp,
+        take: impl AsyncFnOnce(u32) -> Result<u32, Error>,
+    ) -> Result<(), Error> {
+        if counted.1.is_some() && self.is_first(&counted, now) {
+            return Ok(());
+        }
+        let wanted = match self.local(&counted, now) {
             Local::Serve => return Ok(()),
             Local::Refuse(seconds) => return Err(Error::RateLimited(seconds)),
             Local::Take(wanted) => wanted,
         };
-        let taken = ledger.take_requests(scope, self.default, wanted).await;
-        self.keep(scope.project(), now, &taken);
+        let taken = take(wanted).await;
+        self.keep(counted, now, &taken);
         taken.map(|_| ())
     }
 
-    fn local(&self, project: &ProjectId, now: Timestamp) -> Local {
+    /// Whether this is the first request of a while. Such a request of a worker is served without a
+    /// permit, so that heartbeats cost no write.
+    fn is_first(&self, counted: &Counted, now: Timestamp) -> bool {
         let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(held) = all.get_mut(project) else {
+        let held = remembered(&mut all, counted.clone(), now);
+        let until = held.until_ms.max(held.refused_until_ms);
+        if now.millis() < until && now.millis() >= until - HELD_MS {
+            return false;
+        }
+        *held = Held {
+            permits: 0,
+            used: 1,
+            until_ms: now.millis().saturating_add(HELD_MS),
+            refused_until_ms: 0,
+        };
+        true
+    }
+
+    fn local(&self, counted: &Counted, now: Timestamp) -> Local {
+        let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(held) = all.get_mut(counted) else {
             return Local::Take(1);
         };
         let fresh = now.millis() < held.until_ms && now.millis() >= held.until_ms - HELD_MS;
@@ -130,12 +188,9 @@ impl Rates {
     }
 
     /// Remembers the batch that was taken, minus the permit of the current request.
-    fn keep(&self, project: &ProjectId, now: Timestamp, taken: &Result<u32, Error>) {
+    fn keep(&self, counted: Counted, now: Timestamp, taken: &Result<u32, Error>) {
         let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= REMEMBERED {
-            all.retain(|_, held| held.until_ms.max(held.refused_until_ms) > now.millis());
-        }
-        let held = all.entry(project.clone()).or_default();
+        let held = remembered(&mut all, counted, now);
         match taken {
             Ok(taken) => {
                 // Concurrent requests may each have taken a batch. Keep all of them.
@@ -175,6 +230,19 @@ impl Ledger {
     ) -> Result<u32, Error> {
         let rate = |row: &Row| row.limits.unwrap_or(default).rate();
         self.take(&keys::requests(scope), rate, wanted, None).await
+    }
+
+    /// Takes permits for a worker's requests. Returns how many; at least one.
+    async fn take_worker_requests(
+        &self,
+        scope: &ProjectScope,
+        worker_id: WorkerId,
+        rate: Rate,
+        wanted: u32,
+    ) -> Result<u32, Error> {
+        let key = keys::worker_requests(scope, worker_id);
+        let forgotten = self.now().epoch_seconds().saturating_add(FORGOTTEN_SECONDS);
+        self.take(&key, |_| rate, wanted, Some(forgotten)).await
     }
 
     /// Admits one registration without an enrolment key. Such a request proves nothing about its
@@ -229,7 +297,7 @@ impl Ledger {
             match self.store.write(vec![add]).await {
                 Ok(()) => return Ok(permits),
                 Err(WriteError::Condition(_) | WriteError::Busy) => self.back_off(attempt).await,
-                Err(error @ WriteError::Unavailable(_)) => return Err(unwritten(error)),
+                Err(error) => return Err(unwritten(error)),
             }
         }
         // This many conflicts occur only when other instances keep taking the permits that we read.
@@ -311,6 +379,14 @@ impl Ledger {
         }
         Err(Error::Contended)
     }
+}
+
+/// What this instance holds of a rate. Forgets others that hold nothing when they are many.
+fn remembered(all: &mut HashMap<Counted, Held>, counted: Counted, now: Timestamp) -> &mut Held {
+    if all.len() >= REMEMBERED {
+        all.retain(|_, held| held.until_ms.max(held.refused_until_ms) > now.millis());
+    }
+    all.entry(counted).or_default()
 }
 
 /// Whole seconds until a moment; at least one.

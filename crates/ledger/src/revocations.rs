@@ -19,83 +19,185 @@ use crate::rows::{from_item, to_item, unwritten};
 use crate::runs::Page;
 use crate::store::{Condition, Query, Range, Table, Write, WriteError};
 
+/// The revocations that are in force after a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InForce {
+    /// One for each key, in the request's order.
+    pub revocations: Vec<Revocation>,
+    /// Whether the request changed any.
+    pub changed: bool,
+}
+
+/// What a request makes of the revocations that there are.
+struct Wanted {
+    /// All of them as they are to be, in the request's order.
+    all: Vec<Revocation>,
+    added: Vec<Revocation>,
+    /// Soft ones that become hard.
+    hardened: Vec<Revocation>,
+    /// Whether an earlier attempt has made some.
+    made: bool,
+}
+
+/// Whether a row is what this request has made.
+fn is_of(row: &Revocation, asked: &Revocation) -> bool {
+    row.revocation_id == asked.revocation_id
+        || (asked.fan_out_id.is_some() && row.fan_out_id == asked.fan_out_id)
+}
+
+impl Wanted {
+    fn of(asked: &[Revocation], active: &[Revocation]) -> Result<Self, Error> {
+        let mut wanted = Self {
+            all: Vec::new(),
+            added: Vec::new(),
+            hardened: Vec::new(),
+            made: false,
+        };
+        let mut taken = Vec::new();
+        for new in asked {
+            let before = active
+                .iter()
+                .find(|row| row.profile == new.profile && row.key == new.key);
+            let row = match before {
+                None => {
+                    wanted.added.push(new.clone());
+                    new.clone()
+                }
+                // Our own, from an attempt whose answer was lost.
+                Some(row) if is_of(row, new) => {
+                    wanted.made = true;
+                    row.clone()
+                }
+                Some(row) if new.hard && row.hard => row.clone(),
+                Some(row) if new.hard => {
+                    let row = Revocation {
+                        hard: true,
+                        fan_out_id: new.fan_out_id,
+                        ..row.clone()
+                    };
+                    wanted.hardened.push(row.clone());
+                    row
+                }
+                Some(row) => {
+                    taken.push(format!("`{}` of `{}`", row.key, row.profile));
+                    continue;
+                }
+            };
+            wanted.all.push(row);
+        }
+        if taken.is_empty() {
+            Ok(wanted)
+        } else {
+            Err(Error::AlreadyRevoked(taken))
+        }
+    }
+
+    fn changed(&self) -> impl Iterator<Item = &Revocation> {
+        self.added.iter().chain(&self.hardened)
+    }
+
+    fn in_force(self) -> InForce {
+        InForce {
+            changed: self.made || self.changed().next().is_some(),
+            revocations: self.all,
+        }
+    }
+}
+
 impl Ledger {
-    /// Stores revocations and, if they are hard, the fan-out that aborts runs in flight.
+    /// Stores revocations and, if they are hard, the fan-out that aborts runs in flight, in one
+    /// transaction. A hard revocation of a key that is revoked softly hardens the revocation that
+    /// there is; one of a key that is revoked hard changes nothing.
     ///
     /// # Errors
-    /// [`Error::AlreadyRevoked`] or [`Error::Full`], or the tables do not answer. In each case
-    /// nothing was written.
+    /// [`Error::AlreadyRevoked`] for a soft revocation of a revoked key, or [`Error::Full`], or the
+    /// tables do not answer. In each case nothing was written.
     pub async fn revoke(
         &self,
         owner: &Owner,
-        revocations: &[Revocation],
-        fan_out: Option<&FanOut>,
+        asked: &[Revocation],
         actor: &str,
-    ) -> Result<(), Error> {
-        let active = self.active_revocations(owner).await?;
-        if active.len() + revocations.len() > limits::ACTIVE_REVOCATIONS {
-            return Err(Error::Full(active.len()));
+    ) -> Result<InForce, Error> {
+        for attempt in 0..5 {
+            let active = self.active_revocations(owner).await?;
+            let wanted = Wanted::of(asked, &active)?;
+            let added = wanted.added.len();
+            if added > 0 && active.len() + added > limits::ACTIVE_REVOCATIONS {
+                return Err(Error::Full(active.len()));
+            }
+            if wanted.changed().next().is_none() {
+                return Ok(wanted.in_force());
+            }
+            let writes = self.revocation_writes(owner, asked, &wanted, actor)?;
+            match self.write_revocations(writes).await {
+                Ok(()) => return Ok(wanted.in_force()),
+                // Somebody else was faster, or these are our own rows, from an attempt whose
+                // answer was lost: the rows tell.
+                Err(WriteError::Condition(_) | WriteError::Busy) => self.back_off(attempt).await,
+                Err(error) => return Err(unwritten(error)),
+            }
         }
+        Err(Error::Contended)
+    }
+
+    fn revocation_writes(
+        &self,
+        owner: &Owner,
+        asked: &[Revocation],
+        wanted: &Wanted,
+        actor: &str,
+    ) -> Result<Vec<Write>, Error> {
         let now = self.now();
         let mut writes = Vec::new();
-        for revocation in revocations {
-            let key = keys::revoked_key(owner, &revocation.profile, &revocation.key);
-            let item = to_item(revocation, key).map_err(unwritten)?;
+        let soft = |row: &Revocation| {
+            Condition::Is(vec![
+                (
+                    "revocation_id",
+                    AttributeValue::S(row.revocation_id.to_string()),
+                ),
+                ("hard", AttributeValue::Bool(false)),
+            ])
+        };
+        let added = wanted.added.iter().map(|row| (row, Condition::Absent));
+        let hardened = wanted.hardened.iter().map(|row| (row, soft(row)));
+        for (row, only_if) in added.chain(hardened) {
+            let key = keys::revoked_key(owner, &row.profile, &row.key);
             writes.push(Write::Put {
                 table: Table::Ledger,
-                item,
-                only_if: Condition::Absent,
+                item: to_item(row, key).map_err(unwritten)?,
+                only_if,
             });
         }
-        let events = revocations.iter().map(|revocation| Event::SecretRevoked {
+        let changed: Vec<Revocation> = wanted.changed().cloned().collect();
+        // The reason is that of this request, also where an older revocation is hardened.
+        let reason = asked.first().map_or("", |first| first.reason.as_str());
+        let events = changed.iter().map(|revocation| Event::SecretRevoked {
             revocation_id: revocation.revocation_id,
             profile: revocation.profile.clone(),
             key: revocation.key.clone(),
             uri: revocation.uri.clone(),
             hard: revocation.hard,
-            reason: revocation.reason.as_str().into(),
+            reason: reason.into(),
         });
         writes.push(
             self.audit_write(owner.trail(), actor, None, events.collect(), now)
                 .map_err(unwritten)?,
         );
-        if let Some(fan_out) = fan_out {
-            let item = fan_out_item(
-                owner,
-                fan_out,
-                Some(now.plus_seconds(limits::FAN_OUT_SECONDS)),
-            );
+        if let Some(fan_out_id) = changed.first().and_then(|first| first.fan_out_id) {
+            let fan_out = FanOut {
+                fan_out_id,
+                revocations: changed,
+                started_at: now,
+                finished: None,
+            };
+            let until = now.plus_seconds(limits::FAN_OUT_SECONDS);
             writes.push(Write::Put {
                 table: Table::Ledger,
-                item: item.map_err(unwritten)?,
+                item: fan_out_item(owner, &fan_out, Some(until)).map_err(unwritten)?,
                 only_if: Condition::Absent,
             });
         }
-        for attempt in 0..5 {
-            match self.write_revocations(writes.clone()).await {
-                Ok(()) => return Ok(()),
-                Err(WriteError::Condition(failed)) => {
-                    // The rows may be our own, from an attempt whose answer was lost.
-                    let active = self.active_revocations(owner).await?;
-                    let stands = |own: &Revocation| {
-                        active
-                            .iter()
-                            .any(|row| row.revocation_id == own.revocation_id)
-                    };
-                    if revocations.iter().all(stands) {
-                        return Ok(());
-                    }
-                    let taken = failed.into_iter().filter_map(|at| revocations.get(at));
-                    let taken = taken.map(|revocation| {
-                        format!("`{}` of `{}`", revocation.key, revocation.profile)
-                    });
-                    return Err(Error::AlreadyRevoked(taken.collect()));
-                }
-                Err(WriteError::Busy) => self.back_off(attempt).await,
-                Err(WriteError::Unavailable(detail)) => return Err(Error::Unavailable(detail)),
-            }
-        }
-        Err(Error::Contended)
+        Ok(writes)
     }
 
     /// The first secret of `identity` that is revoked. Enqueue, claim, dispatch and start all use
@@ -158,7 +260,7 @@ impl Ledger {
                 .store
                 .query(&query, after.as_deref())
                 .await
-                .map_err(Error::Unavailable)?;
+                .map_err(Error::from)?;
             for item in rows.items {
                 active.push(from_item(item)?);
             }
@@ -217,39 +319,46 @@ impl Ledger {
         id: RevocationId,
         actor: &str,
     ) -> Result<Revocation, Error> {
-        let mut revocation = self.revocation(owner, id).await?;
-        if revocation.lifted.is_some() {
-            return Err(Error::WrongState("lifted"));
+        for attempt in 0..5 {
+            let mut revocation = self.revocation(owner, id).await?;
+            if revocation.lifted.is_some() {
+                return Err(Error::WrongState("lifted"));
+            }
+            let now = self.now();
+            // As it was read: somebody may harden it meanwhile.
+            let own = Condition::Is(vec![
+                ("revocation_id", AttributeValue::S(id.to_string())),
+                ("hard", AttributeValue::Bool(revocation.hard)),
+            ]);
+            revocation.lifted = Some(Lifted {
+                at: now,
+                actor: actor.to_owned(),
+            });
+            let event = Event::RevocationLifted {
+                revocation_id: id,
+                profile: revocation.profile.clone(),
+                key: revocation.key.clone(),
+            };
+            let lifted = keys::lifted_revocation(owner, id);
+            let writes = vec![
+                Write::Delete {
+                    key: keys::revoked_key(owner, &revocation.profile, &revocation.key),
+                    only_if: own,
+                },
+                Write::Put {
+                    table: Table::Ledger,
+                    item: to_item(&revocation, lifted).map_err(unwritten)?,
+                    only_if: Condition::Absent,
+                },
+                self.audit_write(owner.trail(), actor, None, vec![event], now)
+                    .map_err(unwritten)?,
+            ];
+            match self.store.write(writes).await {
+                Ok(()) => return Ok(revocation),
+                Err(WriteError::Condition(_)) => self.back_off(attempt).await,
+                Err(error) => return Err(unwritten(error)),
+            }
         }
-        let now = self.now();
-        revocation.lifted = Some(Lifted {
-            at: now,
-            actor: actor.to_owned(),
-        });
-        let event = Event::RevocationLifted {
-            revocation_id: id,
-            profile: revocation.profile.clone(),
-            key: revocation.key.clone(),
-        };
-        let own = Condition::Is(vec![("revocation_id", AttributeValue::S(id.to_string()))]);
-        let item = to_item(&revocation, keys::lifted_revocation(owner, id)).map_err(unwritten)?;
-        let writes = vec![
-            Write::Delete {
-                key: keys::revoked_key(owner, &revocation.profile, &revocation.key),
-                only_if: own,
-            },
-            Write::Put {
-                table: Table::Ledger,
-                item,
-                only_if: Condition::Absent,
-            },
-            self.audit_write(owner.trail(), actor, None, vec![event], now)
-                .map_err(unwritten)?,
-        ];
-        match self.store.write(writes).await {
-            Ok(()) => Ok(revocation),
-            Err(WriteError::Condition(_)) => Err(Error::WrongState("lifted")),
-            Err(error) => Err(unwritten(error)),
-        }
+        Err(Error::Contended)
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
 
 pub(crate) fn to_item(row: &impl serde::Serialize, key: Key) -> Result<Item, WriteError> {
     let mut item: Item = serde_dynamo::aws_sdk_dynamodb_1::to_item(row)
-        .map_err(|error| WriteError::Unavailable(error.to_string()))?;
+        .map_err(|error| WriteError::Refused(error.to_string()))?;
     item.insert("pk".to_owned(), AttributeValue::S(key.pk));
     item.insert("sk".to_owned(), AttributeValue::S(key.sk));
     Ok(item)
@@ -55,6 +55,8 @@ pub(crate) fn from_item<T: serde::de::DeserializeOwned>(item: Item) -> Result<T,
 pub(crate) fn unwritten(error: WriteError) -> Error {
     match error {
         WriteError::Condition(_) | WriteError::Busy => Error::Contended,
+        WriteError::TooLarge => Error::RowTooLarge,
         WriteError::Unavailable(detail) => Error::Unavailable(detail),
+        WriteError::Refused(detail) => Error::Broken(detail),
     }
 }

@@ -331,7 +331,7 @@ pub fn may_expire(row: &Item) -> bool {
 /// The row of a new run.
 ///
 /// # Errors
-/// [`WriteError::Unavailable`] when it cannot be packed.
+/// [`WriteError::Refused`] when it cannot be packed.
 pub(crate) fn new_row(
     scope: &ProjectScope,
     run: &Run,
@@ -409,7 +409,7 @@ pub(crate) struct Changing<'a> {
 
 impl Changing<'_> {
     /// # Errors
-    /// [`WriteError::Unavailable`] when it cannot be packed.
+    /// [`WriteError::Refused`] when it cannot be packed.
     pub fn write(self) -> Result<Write, WriteError> {
         let raw = self.raw;
         let mut edits: Vec<(String, Edit)> = vec![("v".to_owned(), Edit::Increase(1))];

@@ -55,7 +55,7 @@ impl Ledger {
                     .store
                     .query(&query, after.as_deref())
                     .await
-                    .map_err(Error::Unavailable)?;
+                    .map_err(Error::from)?;
                 of_shard += rows.items.len();
                 for item in rows.items {
                     found.push(self.read_run(scope, &item).await?.run);

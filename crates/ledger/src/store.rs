@@ -133,8 +133,30 @@ pub enum WriteError {
     Condition(Vec<usize>),
     /// Another transaction was changing the same rows.
     Busy,
-    /// The table did not answer or refused. The writes may have happened.
+    /// A row would be larger than the table allows.
+    TooLarge,
+    /// The table did not answer, or not in time. The writes may have happened.
     Unavailable(String),
+    /// The table refused, and would refuse the same writes again.
+    Refused(String),
+}
+
+/// Why a read failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// The table did not answer, or not in time.
+    Unavailable(String),
+    /// The table refused, and would refuse the same read again.
+    Refused(String),
+}
+
+impl From<ReadError> for WriteError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Unavailable(detail) => Self::Unavailable(detail),
+            ReadError::Refused(detail) => Self::Refused(detail),
+        }
+    }
 }
 
 /// A range of rows in one partition.
@@ -203,9 +225,9 @@ pub trait Store: Send + Sync {
         table: Table,
         key: &Key,
         consistency: Consistency,
-    ) -> Result<Option<Item>, String>;
+    ) -> Result<Option<Item>, ReadError>;
     /// Reads rows of one partition that come after `after`.
-    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String>;
+    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, ReadError>;
     /// Reads rows of the due index up to `until`, in milliseconds, earliest first, that come after
     /// `after`.
     async fn due(
@@ -214,7 +236,7 @@ pub trait Store: Send + Sync {
         until: i64,
         after: Option<&DueRow>,
         limit: usize,
-    ) -> Result<DueRows, String>;
+    ) -> Result<DueRows, ReadError>;
     /// Makes all writes or none.
     async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError>;
 }

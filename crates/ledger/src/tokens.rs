@@ -134,11 +134,7 @@ impl Ledger {
             consistent: true,
             only: None,
         };
-        let rows = self
-            .store
-            .query(&query, after)
-            .await
-            .map_err(Error::Unavailable)?;
+        let rows = self.store.query(&query, after).await.map_err(Error::from)?;
         let items = rows
             .items
             .into_iter()

@@ -66,7 +66,7 @@ impl Ledger {
             only: None,
         };
         let rows = self.store.query(&query, place.after.as_deref()).await;
-        let rows = rows.map_err(Error::Unavailable)?;
+        let rows = rows.map_err(Error::from)?;
         let mut again = EntriesAgain::default();
         let mut later = false;
         for row in rows.items {

@@ -160,7 +160,7 @@ impl Ledger {
                 return Ok(Attempt::Overtaken);
             }
             // It may have happened: the lease stays.
-            Err(WriteError::Unavailable(detail)) => return Err(Error::Unavailable(detail)),
+            Err(error) => return Err(unwritten(error)),
         }
         if let Some(watch) = &self.watch {
             watch.stored(scope, &change.events, now);
@@ -216,7 +216,10 @@ impl Ledger {
         let deletes = stream::iter(deletes);
         let each = deletes.for_each_concurrent(FREED_AT_ONCE, |delete| async move {
             let freed = self.store.write(vec![delete]).await;
-            if let Err(error @ (WriteError::Busy | WriteError::Unavailable(_))) = freed {
+            // Without its condition, the lease is gone already.
+            if let Err(error) = freed
+                && !matches!(error, WriteError::Condition(_))
+            {
                 tracing::warn!(
                     ?error,
                     "a lease was not freed; its slot is taken over later"

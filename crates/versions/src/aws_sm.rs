@@ -8,10 +8,10 @@
 
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
+use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::types::Tag;
 use sealfleet_domain::capability::AWS_SM;
-use sealfleet_domain::cause::chain;
+use sealfleet_domain::cause::{chain, repeats};
 use sealfleet_domain::identity::{Pin, SecretRef};
 use sealfleet_domain::{NamePrefix, ProjectId};
 
@@ -75,11 +75,9 @@ impl SecretsManager {
                     .tags(tag)
                     .send()
                     .await;
-                created
-                    .map_err(|error| explained(name, error.code(), chain(&error)))?
-                    .version_id
+                created.map_err(|error| explained(name, &error))?.version_id
             }
-            Err(error) => return Err(explained(name, error.code(), chain(&error))),
+            Err(error) => return Err(explained(name, &error)),
         };
         version.ok_or_else(|| unavailable("an answer without a version"))
     }
@@ -98,7 +96,7 @@ impl SecretVersions for SecretsManager {
             .secret_id(stored(&self.names, name))
             .send()
             .await
-            .map_err(|error| explained(name, error.code(), chain(&error)))?;
+            .map_err(|error| explained(name, &error))?;
         let current = answer.version_ids_to_stages().and_then(|versions| {
             versions
                 .iter()
@@ -123,11 +121,19 @@ fn stored(names: &NamePrefix, name: &str) -> String {
     }
 }
 
-fn explained(name: &str, code: Option<&str>, detail: impl std::fmt::Display) -> Error {
-    match code {
+fn explained<E>(name: &str, error: &SdkError<E>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let status = error.raw_response().map(|answer| answer.status().as_u16());
+    match error.code() {
         Some("ResourceNotFoundException") => Error::NotFound(name.to_owned()),
         Some("AccessDeniedException") => Error::Denied(name.to_owned()),
-        _ => unavailable(detail),
+        code if repeats(code, status) => Error::Refused {
+            name: name.to_owned(),
+            code: code.unwrap_or("no code").to_owned(),
+        },
+        _ => unavailable(chain(error)),
     }
 }
 

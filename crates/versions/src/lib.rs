@@ -30,6 +30,9 @@ pub enum Error {
     /// The caller's role may not.
     #[error("access to the secret `{0}` is denied; check its name and its tag `{PROJECT_TAG}`")]
     Denied(String),
+    /// It refuses, and would refuse the same question again.
+    #[error("the secret `{name}` cannot be described ({code}); check it and its key")]
+    Refused { name: String, code: String },
     /// It does not answer.
     #[error("{service} is not available: {detail}")]
     Unavailable {
@@ -102,9 +105,9 @@ impl Versions {
     ) -> Result<Pin, Error> {
         let mut backends = self.backends.iter();
         let Some(backend) = backends.find(|backend| backend.scheme() == scheme) else {
-            return Err(Error::Unavailable {
-                service: scheme,
-                detail: "this deployment has no adapter for the scheme".to_owned(),
+            return Err(Error::Refused {
+                name: name.to_owned(),
+                code: format!("this deployment has no adapter for `{scheme}`"),
             });
         };
         let Some(known) = &self.known else {

@@ -33,7 +33,11 @@ steps[0].command                    @{"command":[]}
 steps[0].command                    @{"command":"true"}
 steps[0].command                    @{"command":["x","*65"]}
 steps[0].command                    @{"command":["x*9000"]}
-steps[0].command                    @{"command":["tr\u0000ue"]}
+steps[0].command[0]                 @{"command":["tr\u0000ue"]}
+steps[0].command[0]                 @{"command":["tr\u001b[2Jue"]}
+steps[0].model                      @{"model":"m\nn"}
+steps[0].model                      @{"model":"\u202em"}
+steps[0].env.A                      @{"env":{"A":"a\u0007"}}
 steps[0].requires                   @{"requires":{"sealfleet:pool":"x"}}
 steps[0].requires                   @{"requires":{"region":""}}
 steps[0].model                      @{"model":""}
@@ -114,6 +118,8 @@ reason                              &{"reason":""}
 reason                              &{"reason":"  "}
 reason                              &{"reason":"r*257"}
 reason                              &{"reason":"two\nlines"}
+reason                              &{"reason":"\u009b31m"}
+keys[0].key                         &{"keys":[{"profile":"absent","key":"K\u001b[2J"}]}
 
 # admin POST /v1/enrolment-keys {"pool":"workers"}
 pool                                {}
@@ -132,6 +138,8 @@ role                                {"role":"operator"}
 expires_in_seconds                  &{"expires_in_seconds":0}
 expires_in_seconds                  &{"expires_in_seconds":31622401}
 note                                &{"note":"n*65"}
+note                                &{"note":"\u001b]0;title\u0007"}
+note                                &{"note":"two\nlines"}
 
 # nobody POST /v1/workers/register {"project":"healthcare","name":"bad","pool":"workers","modes":["bare"]}
 project                             &{"project":"Bad"}
@@ -143,6 +151,11 @@ max_concurrent                      &{"max_concurrent":0}
 max_concurrent                      &{"max_concurrent":1001}
 labels                              &{"labels":{"Sealfleet:x":"y"}}
 models                              &{"models":[""]}
+models[0]                           &{"models":["\u001b[2J"]}
+models[1]                           &{"models":["m","two\nlines"]}
+name                                &{"name":"\u2066n"}
+name                                &{"name":"a\tb"}
+labels                              &{"labels":{"a\u001b":"b"}}
 status                              &{"status":"approved"}
 secret                              &{"secret":"do-not-repeat"}
 
@@ -153,6 +166,8 @@ project                             &{"project":"~system"}
 pools                               {"project":"bad-one"}
 pools                               &{"pools":{}}
 pools.main.image                    &{"pools":{"main":{"kind":"fargate","image":"sandbox:latest"}}}
+pools.main.image                    &{"pools":{"main":{"kind":"fargate","image":"s\u202e@sha256:0*64"}}}
+pools.main.image                    &{"pools":{"main":{"kind":"fargate","image":"s t@sha256:0*64"}}}
 pools.main.max_concurrent           &{"pools":{"main":{"kind":"fargate","image":"s@sha256:0*64","max_concurrent":0}}}
 pools.main.labels                   &{"pools":{"main":{"kind":"fargate","image":"s@sha256:0*64","labels":{"sealfleet:x":"y"}}}}
 
@@ -165,15 +180,21 @@ project                             &{"project":"bad"}
 # worker POST /v1/heartbeats {"leases":[]}
 leases[0].fence                     {"leases":[{"run_id":"run_0198c0de-0000-7000-8000-00000000000a","step_id":"only"}]}
 leases                              {"leases":{}}
+leases                              {"leases":[{"run_id":"run_0198c0de-0000-7000-8000-00000000000a","step_id":"only","fence":1},"*2"]}
 
 # worker POST /v1/starts {"run_id":"run_0198c0de-0000-7000-8000-00000000000a","step_id":"only","fence":1}
 sandbox                             &{"sandbox":1}
+sandbox                             &{"sandbox":"s\u001b"}
+resolved                            &{"sandbox":"s","resolved":{"K":"two\nlines"}}
+resolved.K                          &{"sandbox":"s","resolved":{"K":"\u001b"}}
 
 # worker POST /v1/reports {"run_id":"run_0198c0de-0000-7000-8000-00000000000a","step_id":"only","fence":1}
 state                               &{}
 state                               &{"state":"done"}
 failure                             &{"state":"failed"}
 failure                             &{"state":"succeeded","failure":{"kind":"exit","code":1}}
+failure.detail                      &{"state":"failed","failure":{"kind":"cannot_start","detail":"two\nlines"}}
+failure.detail                      &{"state":"failed","failure":{"kind":"cannot_start","detail":"\u001b[2J"}}
 failure.kind                        &{"state":"failed","failure":{"kind":"do-not-repeat"}}
 fence                               &{"state":"succeeded","fence":-1}
 output                              &{"state":"succeeded","output":"do-not-repeat"}
@@ -331,7 +352,13 @@ async fn bodies_that_are_no_request() {
     let huge = json!({ "workflow": "w".repeat(70 * 1024) }).to_string();
     let (status, problem) = send(&huge, None).await;
     assert_eq!((status, &problem["code"]), (413, &json!("body_too_large")));
-    for key in ["", &"k".repeat(129), "not all\tprintable"] {
+    for key in [
+        "",
+        &"k".repeat(129),
+        "not all\tprintable",
+        "caf\u{e9}",
+        "\u{202e}",
+    ] {
         assert_eq!(
             send(&good, Some(key)).await.0,
             400,
@@ -354,6 +381,11 @@ async fn queries_and_paths_that_are_wrong() {
         ("/v1/audit?from=yesterday", "from"),
         ("/v1/audit?run_id=x", "run_id"),
         ("/v1/audit?color=red", "color"),
+        ("/v1/audit?key=crm/API_KEY", "key"),
+        ("/v1/audit?actor=tok_x", "actor"),
+        ("/v1/audit?actor=ada", "actor"),
+        ("/v1/audit?actor=user:ada", "actor"),
+        ("/v1/audit?key=K\u{1b}", "key"),
         ("/v1/profiles?x=y", "x"),
         ("/v1/profiles/p/versions?limit=0", "limit"),
         ("/v1/profiles/p/versions?state=active", "state"),

@@ -1,5 +1,6 @@
 //! Workers, enrolment keys, claims and reports.
 
+use sealfleet_domain::limits;
 use serde_json::{Value, json};
 
 use super::{merged, named, registration, run_of, step, success, text};
@@ -543,4 +544,62 @@ async fn a_run_says_what_a_worker_knows_of_its_end() {
         }
         assert_eq!(step["lost"], Value::Null);
     }
+}
+
+/// A worker that repeats a call which is refused: every refusal is counted, and few are on record.
+#[tokio::test]
+async fn repeated_refusals_have_few_entries_that_tell_their_count() {
+    let world = World::new().await;
+    let hand = world.hand(&json!({})).await;
+    let run = world
+        .enqueued_step(&json!({ "requires": { "gpu": "a10" } }))
+        .await;
+    let before = world.seen().entries;
+    for _ in 0..300 {
+        world.claim_refused(&hand, &run, MISMATCH).await;
+    }
+    let counts = async || {
+        let refused = world.events(&run, "claim.refused").await;
+        let counts = refused.iter().map(|event| event["count"].as_u64().unwrap());
+        counts.collect::<Vec<_>>()
+    };
+    assert_eq!(counts().await, [1, 2, 4, 8, 16, 32, 64, 128, 256]);
+    assert_eq!(world.seen().entries - before, 9, "entries in the trail");
+    // The next minute begins anew.
+    world.time_goes_by(60);
+    world.claim_refused(&hand, &run, MISMATCH).await;
+    assert_eq!(counts().await.last(), Some(&1));
+}
+
+/// A worker's calls have a rate of their own; its neighbour's go on.
+#[tokio::test]
+async fn a_worker_calls_as_often_as_its_rate_allows() {
+    let world = World::new().await;
+    let (hand, neighbour) = (world.hand(&json!({})).await, world.hand(&json!({})).await);
+    let beat = async |hand: &Hand| {
+        let body = json!({ "leases": [] });
+        world
+            .asked(&hand.credential, "POST /v1/heartbeats", &body)
+            .await
+    };
+    let most = limits::WORKER_REQUESTS_AT_ONCE + limits::WORKER_REQUESTS_PER_SECOND;
+    world.time_stands_still();
+    let mut admitted = 0;
+    let problem = loop {
+        match beat(&hand).await {
+            (200, _) => admitted += 1,
+            (429, problem) => break problem,
+            (status, answer) => panic!("{status} {answer}"),
+        }
+        assert!(admitted <= most + 1, "no limit after {admitted} requests");
+    };
+    assert_eq!(problem["code"], "rate_limited");
+    assert!(
+        problem["retry_after"]
+            .as_u64()
+            .is_some_and(|seconds| seconds > 0)
+    );
+    assert_eq!(beat(&neighbour).await.0, 200);
+    world.time_goes_by(3);
+    assert_eq!(beat(&hand).await.0, 200);
 }

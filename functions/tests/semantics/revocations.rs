@@ -158,16 +158,14 @@ async fn s38_a_revocation_is_lifted_once() {
     let (key, body) = ([("p", "API_KEY")], with_profile("p"));
     let (ids, _) = world.revoked(Who::Admin, &key, false).await;
     let id = &ids[0];
-    for hard in [false, true] {
-        let problem = world
-            .refused(admin, "POST /v1/revocations", keys(&key, hard), ALREADY)
-            .await;
-        let detail = text(&problem, "detail");
-        assert!(
-            detail.contains("`API_KEY`") && detail.contains('p'),
-            "{detail}"
-        );
-    }
+    let problem = world
+        .refused(admin, "POST /v1/revocations", keys(&key, false), ALREADY)
+        .await;
+    let detail = text(&problem, "detail");
+    assert!(
+        detail.contains("`API_KEY`") && detail.contains('p'),
+        "{detail}"
+    );
     world
         .refused(member, "POST /v1/runs", body.clone(), REVOKED)
         .await;
@@ -230,15 +228,17 @@ async fn s39_a_bulk_is_all_or_none() {
             &[("one", "A"), ("one", "B"), ("two", "A"), ("two", "B")],
             hard,
         );
-        let problem = world
-            .refused(admin, "POST /v1/revocations", bulk, ALREADY)
-            .await;
-        let detail = text(&problem, "detail");
-        assert!(detail.contains("`B` of `two`"), "{detail}");
-        assert!(
-            !detail.contains("one") && !detail.contains("`A`"),
-            "another key: {detail}"
-        );
+        if !hard {
+            let problem = world
+                .refused(admin, "POST /v1/revocations", bulk, ALREADY)
+                .await;
+            let detail = text(&problem, "detail");
+            assert!(detail.contains("`B` of `two`"), "{detail}");
+            assert!(
+                !detail.contains("one") && !detail.contains("`A`"),
+                "another key: {detail}"
+            );
+        }
         let unknown = keys(&[("one", "A"), ("two", "NO_SUCH_KEY")], hard);
         let not_found = (404, "not_found");
         let problem = world
@@ -260,6 +260,71 @@ async fn s39_a_bulk_is_all_or_none() {
             .refused(member, "POST /v1/runs", with_profile(profile), REVOKED)
             .await;
     }
+}
+
+/// Soft, then hard: the same revocation aborts what runs, and the key is never free in between.
+#[tokio::test]
+async fn a_soft_revocation_is_hardened() {
+    let world = World::new().await;
+    let admin = world.credential(Who::Admin);
+    let both = json!({ "secrets": { "A": beside("a"), "B": beside("b") } });
+    world.profile("p", &both).await;
+    let hand = world.hand(&json!({})).await;
+    let run = world.enqueued(with_profile("p")).await;
+    let lease = world.claimed(&hand, &run).await;
+    let (soft, _) = world.revoked(Who::Admin, &[("p", "A")], false).await;
+    assert!(world.holds(&hand, &lease).await, "a soft one aborts");
+
+    // With a key that is not revoked yet: both in one.
+    let (hard, fan_out) = world
+        .revoked(Who::Admin, &[("p", "A"), ("p", "B")], true)
+        .await;
+    assert_eq!(hard[0], soft[0], "another revocation of the same key");
+    assert!(!world.holds(&hand, &lease).await, "the run goes on");
+    assert_eq!(world.run(&run).await["state"], "aborted");
+    let shown = world
+        .get(admin, &format!("/v1/revocations/{}", soft[0]))
+        .await;
+    assert_eq!(
+        (&shown["hard"], &shown["fan_out_id"]),
+        (&json!(true), &fan_out)
+    );
+    let told = named(&world.trail("&type=secret.revoked").await, "secret.revoked");
+    let told: Vec<_> = told
+        .iter()
+        .map(|event| (text(event, "revocation_id"), event["hard"] == true))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (soft[0].clone(), false),
+            (hard[1].clone(), true),
+            (soft[0].clone(), true)
+        ]
+    );
+
+    // Again: nothing changes, and the answer shows the same.
+    let before = world.seen().entries;
+    let again = keys(&[("p", "A"), ("p", "B")], true);
+    let (status, answer) = world.asked(admin, "POST /v1/revocations", &again).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["fan_out"]["fan_out_id"], fan_out);
+    let ids = answer["revocations"].as_array().unwrap().iter();
+    let ids: Vec<String> = ids.map(|one| text(one, "revocation_id")).collect();
+    assert_eq!(ids, hard);
+    assert_eq!(world.seen().entries, before, "entries in the trail");
+    // It is not softened.
+    world
+        .refused(
+            admin,
+            "POST /v1/revocations",
+            keys(&[("p", "A")], false),
+            ALREADY,
+        )
+        .await;
+    assert_eq!(world.listed("active").await.len(), 2);
+    world.lifted(Who::Admin, &soft[0]).await;
+    assert_eq!(world.listed("lifted").await, soft);
 }
 
 /// A hard revocation by operators ends what runs with the key, in every project.

@@ -21,7 +21,8 @@ use sealfleet_domain::{Clock, Timestamp};
 use sealfleet_functions::export::{self, digest};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_ledger::store::{
-    Consistency, DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
+    Consistency, DueRow, DueRows, Item, Key, Query, ReadError, Rows, Store, Table, Write,
+    WriteError,
 };
 use sealfleet_ledger::{Dynamo, Ledger};
 use sealfleet_test_fakes::archive::{Archive, signature_of};
@@ -141,12 +142,12 @@ impl Store for Counted {
         table: Table,
         key: &Key,
         consistency: Consistency,
-    ) -> Result<Option<Item>, String> {
+    ) -> Result<Option<Item>, ReadError> {
         self.count();
         self.store.get(table, key, consistency).await
     }
 
-    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
+    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, ReadError> {
         self.count();
         self.store.query(query, after).await
     }
@@ -157,7 +158,7 @@ impl Store for Counted {
         until: i64,
         after: Option<&DueRow>,
         limit: usize,
-    ) -> Result<DueRows, String> {
+    ) -> Result<DueRows, ReadError> {
         self.count();
         self.store.due(shard, until, after, limit).await
     }

@@ -18,7 +18,8 @@ use sealfleet_domain::credential::Home;
 use sealfleet_domain::{Clock, Timestamp};
 use sealfleet_functions::shared::auth::Oidc;
 use sealfleet_ledger::store::{
-    Consistency, DueRow, DueRows, Item, Key, Query, Range, Rows, Store, Table, Write, WriteError,
+    Consistency, DueRow, DueRows, Item, Key, Query, Range, ReadError, Rows, Store, Table, Write,
+    WriteError,
 };
 use sealfleet_ledger::{Added, Identities, Ledger, due_shards, identity_of_image};
 use sealfleet_test_fakes::handlers::{Handlers, Invoke};
@@ -152,7 +153,7 @@ impl Store for Distant {
         table: Table,
         key: &Key,
         consistency: Consistency,
-    ) -> Result<Option<Item>, String> {
+    ) -> Result<Option<Item>, ReadError> {
         let late = consistency == Consistency::Eventual && locked(&self.random).chance(LATE);
         let item = self
             .call(|tables| {
@@ -166,8 +167,10 @@ impl Store for Distant {
         Ok(item.map(|item| item.as_ref().clone()))
     }
 
-    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
-        self.call(|tables| tables.query(query, after)).await
+    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, ReadError> {
+        self.call(|tables| tables.query(query, after))
+            .await
+            .map_err(ReadError::Refused)
     }
 
     async fn due(
@@ -176,12 +179,13 @@ impl Store for Distant {
         until: i64,
         after: Option<&DueRow>,
         limit: usize,
-    ) -> Result<DueRows, String> {
+    ) -> Result<DueRows, ReadError> {
         self.call(|tables| {
             tables.settle(0);
             tables.due(shard, until, after, limit)
         })
         .await
+        .map_err(ReadError::Refused)
     }
 
     async fn write(&self, writes: Vec<Write>) -> Result<(), WriteError> {

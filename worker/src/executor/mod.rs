@@ -14,8 +14,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sealfleet_channel::CommandEnd;
 use sealfleet_client::types::Claim;
-use sealfleet_domain::limits;
 use sealfleet_domain::run::{Failure, Mode};
+use sealfleet_domain::{limits, text};
 
 pub use output::{Logs, StepLog};
 
@@ -119,7 +119,7 @@ pub fn cannot_start(detail: impl Into<String>) -> Failure {
 fn short(text: &str) -> String {
     let line: String = text
         .chars()
-        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .map(|letter| if text::acts(letter) { ' ' } else { letter })
         .collect();
     let mut end = line.len().min(limits::DETAIL_BYTES);
     while !line.is_char_boundary(end) {

@@ -19,7 +19,7 @@ use crate::cloudformation::{Change, Deployment, Outputs, PROJECT, Stacks, Templa
 use crate::operator::aws;
 use crate::operator::connection::Connection;
 use crate::operator::failure::Failure;
-use crate::operator::output::{answer, lines};
+use crate::operator::output::{answer, lines, note};
 
 /// How often to ask CloudFormation for the stack's status.
 const POLL: Duration = Duration::from_secs(1);
@@ -76,7 +76,7 @@ pub(super) async fn run(deploy: Deploy, connection: &Connection) -> Result<(), F
 
     // Check everything that can be refused before deploying anything.
     let registered = find(&client, &wanted).await?;
-    eprintln!("deploying stack `{stack}`");
+    note(&format!("deploying stack `{stack}`\n"));
     let deployment = Deployment {
         stack: &stack,
         template: Template::Body(PROJECT),
@@ -84,7 +84,7 @@ pub(super) async fn run(deploy: Deploy, connection: &Connection) -> Result<(), F
         tags,
     };
     let (change, outputs) = stacks
-        .deploy(deployment, |line| eprintln!("{line}"))
+        .deploy(deployment, |line| note(&format!("{line}\n")))
         .await
         .map_err(Failure::other)?;
     let (registration, view) = match registered {
@@ -244,11 +244,11 @@ fn word(change: Change) -> String {
 mod tests {
     use super::*;
     use sealfleet_client::types::FargatePoolView;
-    use sealfleet_domain::WorkerId;
+    use sealfleet_domain::{Line, WorkerId};
 
     fn fargate(image: &str, at_once: u32, region: &str, models: &[&str]) -> FargateSpec {
         let labels = BTreeMap::from([("region".to_owned(), region.to_owned())]);
-        let models = models.iter().map(|model| (*model).to_owned()).collect();
+        let models = models.iter().map(|model| Line::escaped(model)).collect();
         FargateSpec {
             image: image.to_owned(),
             cpu: 256,

@@ -11,7 +11,7 @@ use sealfleet_client::types::{
     CreatePool, CreateProject, FargatePoolView, FargateSpec, LimitsView, PoolView, ProjectView,
 };
 use sealfleet_domain::rate::Limits;
-use sealfleet_domain::{PoolName, ProjectId};
+use sealfleet_domain::{Line, PoolName, ProjectId};
 
 use super::connection::Connection;
 use super::failure::Failure;
@@ -85,7 +85,7 @@ pub struct Fargate {
     labels: Vec<(String, String)>,
     /// Model that the Fargate pool's tasks can reach; may be repeated
     #[arg(long = "model", value_name = "MODEL")]
-    models: Vec<String>,
+    models: Vec<Line>,
 }
 
 impl Fargate {

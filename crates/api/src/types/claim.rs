@@ -4,7 +4,7 @@ use sealfleet_domain::acl::Acl;
 use sealfleet_domain::fleet::WorkerStatus;
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::{Failure, Fence, Mode, is_zero};
-use sealfleet_domain::{ProjectId, RunId, StepId, Timestamp, ToolName};
+use sealfleet_domain::{Line, ProjectId, RunId, StepId, Timestamp, ToolName};
 #[cfg(feature = "openapi")]
 use sealfleet_domain::{limits, schema};
 use serde::{Deserialize, Serialize};
@@ -144,10 +144,10 @@ pub struct StartStep {
     pub fence: Fence,
     /// The worker's own name for its sandbox.
     #[cfg_attr(feature = "openapi", schemars(length(max = limits::NAME_BYTES)))]
-    pub sandbox: String,
+    pub sandbox: Line,
     /// The version of each secret that the sandbox resolved, by environment variable.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schemars(extend("maxProperties" = limits::CASCADE_SECRETS)))]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::resolved"))]
     pub resolved: BTreeMap<String, String>,
 }
 

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use sealfleet_domain::{EnrolmentKeyId, PoolName, Timestamp};
+use sealfleet_domain::{EnrolmentKeyId, Line, PoolName, Timestamp};
 #[cfg(feature = "openapi")]
 use sealfleet_domain::{labels::Labels, limits, schema};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ pub struct CreateEnrolmentKey {
     /// The models that a worker may declare with it.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::models"))]
-    pub models: Vec<String>,
+    pub models: Vec<Line>,
     /// How many workers it may approve: 1 if absent.
     #[serde(default = "default_uses")]
     #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = limits::ENROLMENT_KEY_USES)))]

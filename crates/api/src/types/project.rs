@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use sealfleet_domain::rate::Limits;
-use sealfleet_domain::{PoolName, ProjectId, Timestamp, WorkerId};
+use sealfleet_domain::{Line, PoolName, ProjectId, Timestamp, WorkerId};
 #[cfg(feature = "openapi")]
 use sealfleet_domain::{capability::FARGATE, labels::Labels, limits, schema};
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,7 @@ pub struct FargateSpec {
         feature = "openapi",
         schemars(
             length(max = limits::IMAGE_BYTES),
-            regex(pattern = r"^[^@]*@sha256:[0-9a-fA-F]{64}$")
+            regex(pattern = r"^[!-?A-~]*@sha256:[0-9a-fA-F]{64}$")
         )
     )]
     pub image: String,
@@ -78,7 +78,7 @@ pub struct FargateSpec {
     /// Models that its tasks can reach.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::models"))]
-    pub models: Vec<String>,
+    pub models: Vec<Line>,
 }
 
 const fn default_cpu() -> u32 {

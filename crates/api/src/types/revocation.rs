@@ -1,5 +1,5 @@
 use sealfleet_domain::revocation::{Counts, Revocation};
-use sealfleet_domain::{FanOutId, ProfileRef, ProjectId, RevocationId, RunId, Timestamp};
+use sealfleet_domain::{FanOutId, Line, ProfileRef, ProjectId, RevocationId, RunId, Timestamp};
 #[cfg(feature = "openapi")]
 use sealfleet_domain::{limits, schema};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct ProfileKey {
     /// The profile that declares it: `NAME`, or `system/NAME`.
     pub profile: ProfileRef,
-    pub key: String,
+    pub key: Line,
 }
 
 /// The keys to revoke: all of them or none.
@@ -26,7 +26,7 @@ pub struct Revoke {
     pub hard: bool,
     /// Why, for people.
     #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::reason"))]
-    pub reason: String,
+    pub reason: Line,
 }
 
 /// The keys to preview. The body of a revocation can be previewed as it is.
@@ -41,7 +41,7 @@ pub struct PreviewRevocation {
     pub hard: bool,
     /// Ignored.
     #[serde(default, skip_serializing)]
-    pub reason: Option<String>,
+    pub reason: Option<Line>,
 }
 
 /// Which revocations to list.

@@ -6,7 +6,7 @@ use sealfleet_domain::run::{
     AbortReason, DeadReason, Failure, Fence, Mode, OnDrift, RequeueReason, RunState, is_zero,
 };
 use sealfleet_domain::{
-    PoolName, ProfileName, RunId, StepId, Timestamp, ToolName, WorkerId, WorkflowName,
+    Line, PoolName, ProfileName, RunId, StepId, Timestamp, ToolName, WorkerId, WorkflowName,
 };
 #[cfg(feature = "openapi")]
 use sealfleet_domain::{labels::Labels, limits, schema};
@@ -55,7 +55,7 @@ pub struct EnqueueStep {
     /// The model that its worker must reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::model"))]
-    pub model: Option<String>,
+    pub model: Option<Line>,
     /// Plain environment variables.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schemars(with = "schema::Env"))]

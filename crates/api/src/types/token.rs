@@ -1,7 +1,7 @@
 use sealfleet_domain::access::Role;
 #[cfg(feature = "openapi")]
 use sealfleet_domain::limits;
-use sealfleet_domain::{ProjectId, Timestamp, TokenId};
+use sealfleet_domain::{Line, ProjectId, Timestamp, TokenId};
 use serde::{Deserialize, Serialize};
 
 /// An API token to create.
@@ -15,7 +15,7 @@ pub struct CreateToken {
     /// A note for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(length(max = limits::NAME_BYTES)))]
-    pub note: Option<String>,
+    pub note: Option<Line>,
     /// Seconds until it expires: 90 days if absent, a year at most.
     #[serde(default = "default_token_seconds")]
     #[cfg_attr(feature = "openapi", schemars(range(min = 1, max = limits::TOKEN_SECONDS)))]

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sealfleet_domain::fleet::WorkerStatus;
 use sealfleet_domain::run::Mode;
-use sealfleet_domain::{PoolName, ProjectId, Timestamp, WorkerId};
+use sealfleet_domain::{Line, PoolName, ProjectId, Timestamp, WorkerId};
 #[cfg(feature = "openapi")]
 use sealfleet_domain::{labels::Labels, limits, schema};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ pub struct RegisterWorker {
     pub project: ProjectId,
     /// A name for people.
     #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::name"))]
-    pub name: String,
+    pub name: Line,
     /// The pool to claim from.
     pub pool: PoolName,
     /// Labels that it offers to steps.
@@ -27,7 +27,7 @@ pub struct RegisterWorker {
     /// Models that it can reach.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::models"))]
-    pub models: Vec<String>,
+    pub models: Vec<Line>,
     /// Execution modes that it can run.
     #[cfg_attr(feature = "openapi", schemars(length(min = 1)))]
     pub modes: BTreeSet<Mode>,

@@ -140,7 +140,8 @@ impl Event {
                 }
             }
             Self::SecretRevoked { profile, key, .. }
-            | Self::RevocationLifted { profile, key, .. } => Subjects {
+            | Self::RevocationLifted { profile, key, .. }
+            | Self::SecretDecrypted { profile, key, .. } => Subjects {
                 profiles: one(profile),
                 keys: BTreeSet::from([key.clone()]),
             },
@@ -192,10 +193,6 @@ impl Event {
                     ..Subjects::default()
                 }
             }
-            Self::SecretDecrypted { key, .. } => Subjects {
-                keys: BTreeSet::from([key.clone()]),
-                ..Subjects::default()
-            },
             Self::ProjectCreated { .. }
             | Self::ProjectUpdated { .. }
             | Self::LimitsSet { .. }
@@ -256,6 +253,10 @@ const SECRETS: (&str, &str) = ("secrets", "its secrets: the reference by name");
 const KEY: (&str, &str) = ("key", "the secret's name");
 const REVOCATION: (&str, &str) = ("revocation_id", "the revocation");
 const CODE: (&str, &str) = ("code", "why: the `code` of the answer");
+const COUNT: (&str, &str) = (
+    "count",
+    "how many calls of this worker were refused in this minute so far",
+);
 
 /// All events, in the order in which a project meets them.
 pub const CATALOGUE: &[Row] = &[
@@ -531,11 +532,12 @@ pub const CATALOGUE: &[Row] = &[
         fields: &[
             STEP,
             FENCE,
+            ("profile", "the profile that contributes the key"),
             KEY,
             ("uri", "its address"),
             ("version", "its version; absent if unknown"),
         ],
-        example: r#"{"type":"secret.decrypted","step_id":"fetch","fence":1,"key":"CRM_TOKEN","uri":"aws-sm://sealfleet/healthcare/crm#token","version":"0198c0de-0000-7000-8000-00000000000b"}"#,
+        example: r#"{"type":"secret.decrypted","step_id":"fetch","fence":1,"profile":"crm","key":"CRM_TOKEN","uri":"aws-sm://sealfleet/healthcare/crm#token","version":"0198c0de-0000-7000-8000-00000000000b"}"#,
     },
     Row {
         name: "secret.read_unexplained",
@@ -640,15 +642,17 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "claim.refused",
-        when: "A worker requests a step that it may not claim or that does not match its capabilities.",
-        fields: &[STEP, CODE],
-        example: r#"{"type":"claim.refused","step_id":"fetch","code":"step_mismatch"}"#,
+        when: "A worker requests a step that it may not claim or that does not match its capabilities. Repeated refusals \
+               have an entry for the first, second, fourth, eighth and so on of a minute.",
+        fields: &[STEP, CODE, COUNT],
+        example: r#"{"type":"claim.refused","step_id":"fetch","code":"step_mismatch","count":1}"#,
     },
     Row {
         name: "report.refused",
-        when: "A start or a report names a claim that is no longer live or that belongs to another worker.",
-        fields: &[STEP, ("fence", "the fence that was presented"), CODE],
-        example: r#"{"type":"report.refused","step_id":"fetch","fence":1,"code":"stale_fence"}"#,
+        when: "A start or a report names a claim that is no longer live or that belongs to another worker. Repeated refusals \
+               have an entry for the first, second, fourth, eighth and so on of a minute.",
+        fields: &[STEP, ("fence", "the fence that was presented"), CODE, COUNT],
+        example: r#"{"type":"report.refused","step_id":"fetch","fence":1,"code":"stale_fence","count":1}"#,
     },
 ];
 

@@ -271,6 +271,7 @@ pub enum Event {
     SecretDecrypted {
         step_id: StepId,
         fence: Fence,
+        profile: ProfileRef,
         key: String,
         uri: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -317,13 +318,18 @@ pub enum Event {
     RunCancelled {},
     /// A claim was refused.
     #[serde(rename = "claim.refused")]
-    ClaimRefused { step_id: StepId, code: Text },
+    ClaimRefused {
+        step_id: StepId,
+        code: Text,
+        count: u32,
+    },
     /// A start, heartbeat or report was refused because its lease is no longer held.
     #[serde(rename = "report.refused")]
     ReportRefused {
         step_id: StepId,
         fence: Fence,
         code: Text,
+        count: u32,
     },
 }
 

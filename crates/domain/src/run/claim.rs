@@ -307,6 +307,7 @@ impl Run {
                             fence,
                             version: resolved.get(&secret.name).cloned().or(secret.version),
                             uri: secret.uri.to_string(),
+                            profile: secret.from,
                             key: secret.name,
                         }),
                 );

@@ -138,7 +138,7 @@ async fn all_keys_are_revoked_or_none_and_each_once() {
     let ledger = ledger().await;
     let first = revocation(&ledger, "A");
     ledger
-        .revoke(&owner(), std::slice::from_ref(&first), None, "token:a")
+        .revoke(&owner(), std::slice::from_ref(&first), "token:a")
         .await
         .unwrap();
     let bulk = [
@@ -146,7 +146,7 @@ async fn all_keys_are_revoked_or_none_and_each_once() {
         revocation(&ledger, "A"),
         revocation(&ledger, "C"),
     ];
-    match ledger.revoke(&owner(), &bulk, None, "token:a").await {
+    match ledger.revoke(&owner(), &bulk, "token:a").await {
         Err(Error::AlreadyRevoked(keys)) => assert_eq!(keys, ["`A` of `crm`"]),
         other => assert!(other.is_err(), "revoked twice"),
     }
@@ -164,10 +164,7 @@ async fn all_keys_are_revoked_or_none_and_each_once() {
         matches!(again, Err(Error::WrongState("lifted"))),
         "{again:?}"
     );
-    ledger
-        .revoke(&owner(), &bulk, None, "token:a")
-        .await
-        .unwrap();
+    ledger.revoke(&owner(), &bulk, "token:a").await.unwrap();
     assert_eq!(ledger.active_revocations(&owner()).await.unwrap().len(), 3);
     assert_eq!(
         ledger
@@ -260,7 +257,7 @@ async fn a_claim_that_finds_a_revocation_ends_its_step() {
     let ledger = ledger().await;
     let (run_id, worker) = (enqueue(&ledger).await, worker(&ledger));
     ledger
-        .revoke(&owner(), &[revocation(&ledger, "A")], None, "token:a")
+        .revoke(&owner(), &[revocation(&ledger, "A")], "token:a")
         .await
         .unwrap();
     let claimed = claim(&ledger, &worker, run_id).await;
@@ -291,7 +288,7 @@ async fn a_start_that_finds_a_revocation_does_not_happen() {
     let claimed = claim(&ledger, &worker, run_id).await.unwrap();
     let revocation = revocation(&ledger, "A");
     ledger
-        .revoke(&owner(), std::slice::from_ref(&revocation), None, "token:a")
+        .revoke(&owner(), std::slice::from_ref(&revocation), "token:a")
         .await
         .unwrap();
     let started = start(&ledger, &worker, run_id, &claimed).await.unwrap();
@@ -317,7 +314,7 @@ async fn a_start_before_the_revocation_goes_on_and_is_not_started_twice() {
         Ok(Start::Running(_))
     ));
     ledger
-        .revoke(&owner(), &[revocation(&ledger, "A")], None, "token:a")
+        .revoke(&owner(), &[revocation(&ledger, "A")], "token:a")
         .await
         .unwrap();
     assert!(
@@ -331,16 +328,12 @@ async fn a_start_before_the_revocation_goes_on_and_is_not_started_twice() {
         ledger.run(&scope(), run_id).await.unwrap().state(),
         RunState::Running
     );
-    let used = ledger
-        .delete_profile(&owner(), &crm(), None, "token:a")
-        .await;
+    let used = ledger.delete_profile(&owner(), &crm(), "token:a").await;
     assert!(matches!(used, Err(Error::NotFound)), "{used:?}");
     ledger
         .create_profile(&owner(), &crm(), knob("1"), "token:a")
         .await
         .unwrap();
-    let used = ledger
-        .delete_profile(&owner(), &crm(), None, "token:a")
-        .await;
+    let used = ledger.delete_profile(&owner(), &crm(), "token:a").await;
     assert!(matches!(used, Err(Error::InUse)), "{used:?}");
 }

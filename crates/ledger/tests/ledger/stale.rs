@@ -9,8 +9,8 @@ use sealfleet_domain::fleet::Worker;
 use sealfleet_domain::run::{Executor, Fresh, Handle, Outcome, Refusal, RunState, StepState};
 use sealfleet_domain::{ProjectScope, RunId};
 use sealfleet_ledger::store::{
-    Condition, Consistency, DueRow, DueRows, Edit, Item, Key, Query, Rows, Store, Table, Write,
-    WriteError,
+    Condition, Consistency, DueRow, DueRows, Edit, Item, Key, Query, ReadError, Rows, Store, Table,
+    Write, WriteError,
 };
 use sealfleet_ledger::{Claimed, Dynamo, Enqueued, Error, Ledger, NewClaim, Start, StartedSandbox};
 use sealfleet_system::{SystemClock, SystemIds};
@@ -43,7 +43,7 @@ impl Store for Late {
         table: Table,
         key: &Key,
         consistency: Consistency,
-    ) -> Result<Option<Item>, String> {
+    ) -> Result<Option<Item>, ReadError> {
         if is_run(key) {
             let mut seen = self.seen.lock().unwrap();
             match consistency {
@@ -59,7 +59,7 @@ impl Store for Late {
         self.store.get(table, key, Consistency::Strong).await
     }
 
-    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
+    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, ReadError> {
         self.store.query(query, after).await
     }
 
@@ -69,7 +69,7 @@ impl Store for Late {
         until: i64,
         after: Option<&DueRow>,
         limit: usize,
-    ) -> Result<DueRows, String> {
+    ) -> Result<DueRows, ReadError> {
         self.store.due(shard, until, after, limit).await
     }
 
@@ -77,7 +77,7 @@ impl Store for Late {
         let keys = writes.iter().filter_map(|write| write.target().1);
         for key in keys.filter(is_run).collect::<Vec<_>>() {
             let before = self.store.get(Table::Ledger, &key, Consistency::Strong);
-            let before = before.await.map_err(WriteError::Unavailable)?;
+            let before = before.await.map_err(WriteError::from)?;
             let mut seen = self.seen.lock().unwrap();
             seen.versions.entry(key).or_default().push(before);
         }
@@ -215,7 +215,7 @@ async fn a_row_of_a_later_format_is_not_read() {
     tables.write(vec![later]).await.unwrap();
     let read = ledger.run(&scope, run_id).await;
     assert!(
-        matches!(&read, Err(Error::Unavailable(detail)) if detail.contains("deploy the release")),
+        matches!(&read, Err(Error::Broken(detail)) if detail.contains("deploy the release")),
         "{read:?}"
     );
 }

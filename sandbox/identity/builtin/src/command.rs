@@ -24,9 +24,10 @@ pub enum Command {
     Put {
         #[command(flatten)]
         files: Files,
-        /// Keep a newline at the end of the value; by default it is removed
+        /// Remove one newline from the end of the value, as `echo` writes it; by default the value
+        /// is stored byte for byte
         #[arg(long)]
-        exact: bool,
+        strip_newline: bool,
         /// Name of the secret: the part of its reference after `builtin://`
         name: String,
     },
@@ -76,8 +77,12 @@ pub fn run(command: Command) -> Result<(), String> {
         Command::Create { files, project } => {
             store::create(&files.store, &files.key_file, &project).map_err(text)
         }
-        Command::Put { files, exact, name } => {
-            let value = value_from_stdin(exact)?;
+        Command::Put {
+            files,
+            strip_newline,
+            name,
+        } => {
+            let value = value_from_stdin(strip_newline)?;
             show(&store::put(&files.store, &files.key_file, &name, &value).map_err(text)?)
         }
         Command::List { files } => store::open(&files.store, &files.key_file)
@@ -117,7 +122,7 @@ fn show(listed: &Listed) -> Result<(), String> {
     Ok(())
 }
 
-fn value_from_stdin(exact: bool) -> Result<SecretValue, String> {
+fn value_from_stdin(strip_newline: bool) -> Result<SecretValue, String> {
     if std::io::stdin().is_terminal() {
         return Err("the value is read from standard input: pipe it in, as in `printf %s \"$VALUE\" | sealfleet-init builtin put …`".into());
     }
@@ -132,7 +137,7 @@ fn value_from_stdin(exact: bool) -> Result<SecretValue, String> {
         .take(limit)
         .read_to_end(&mut value)
         .map_err(|error| format!("standard input: {error}"))?;
-    if !exact && value.last() == Some(&b'\n') {
+    if strip_newline && value.last() == Some(&b'\n') {
         value.pop();
     }
     Ok(SecretValue::new(value))

@@ -26,6 +26,18 @@ struct Seen {
     revocation: Revocation,
     owner: Scope,
     since: u64,
+    /// The effect that made it hard, or wrote it if it was never soft.
+    hard_since: u64,
+}
+
+/// Whether a revocation is a soft one of before, now hard, with a fan-out of its own.
+fn is_hardened(before: &Revocation, now: &Revocation) -> bool {
+    let hardened = Revocation {
+        hard: true,
+        fan_out_id: now.fan_out_id,
+        ..before.clone()
+    };
+    !before.hard && now.fan_out_id.is_some() && *now == hardened
 }
 
 /// The project whose runs something is about. `None`: the operators', about the runs of all.
@@ -104,18 +116,23 @@ impl Revocations {
                 None => drop(self.active.remove(&address)),
                 Some(Err(error)) => return Some(error),
                 Some(Ok(revocation)) => {
-                    if change.before.is_some() {
+                    let before = self.active.get(&address);
+                    if let Some(before) = before
+                        && !is_hardened(&before.revocation, &revocation)
+                    {
                         return Some(format!(
                             "{} replaces an active revocation",
                             revocation.revocation_id
                         ));
                     }
+                    let since = before.map_or(effect, |before| before.since);
                     self.active.insert(
                         address,
                         Seen {
                             revocation,
                             owner,
-                            since: effect,
+                            since,
+                            hard_since: effect,
                         },
                     );
                 }
@@ -199,13 +216,13 @@ impl Revocations {
         None
     }
 
-    /// When a revocation was written, if it is still active: one that was lifted meanwhile takes
+    /// When a revocation was written or made hard, if it is still active: one that was lifted meanwhile takes
     /// nothing away any more.
     fn active_since(&self, revocation: &Revocation) -> Option<u64> {
         let mut active = self.active.values();
         active
             .find(|seen| seen.revocation.revocation_id == revocation.revocation_id)
-            .map(|seen| seen.since)
+            .map(|seen| seen.hard_since)
     }
 
     /// The first fan-out that was due at `began` and still is, and that nobody has written since

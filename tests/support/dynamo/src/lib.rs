@@ -15,7 +15,8 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_dynamodb::{Client, config};
 use sealfleet_ledger::store::{
-    Consistency, DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
+    Consistency, DueRow, DueRows, Item, Key, Query, ReadError, Rows, Store, Table, Write,
+    WriteError,
 };
 use sealfleet_ledger::{Added, Dynamo, Ledger, Tables};
 
@@ -38,7 +39,7 @@ impl Streamed {
             .store
             .get(Table::Ledger, key, Consistency::Strong)
             .await;
-        row.map_err(WriteError::Unavailable)
+        row.map_err(WriteError::from)
     }
 }
 
@@ -49,11 +50,11 @@ impl Store for Streamed {
         table: Table,
         key: &Key,
         consistency: Consistency,
-    ) -> Result<Option<Item>, String> {
+    ) -> Result<Option<Item>, ReadError> {
         self.store.get(table, key, consistency).await
     }
 
-    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
+    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, ReadError> {
         self.store.query(query, after).await
     }
 
@@ -63,7 +64,7 @@ impl Store for Streamed {
         until: i64,
         after: Option<&DueRow>,
         limit: usize,
-    ) -> Result<DueRows, String> {
+    ) -> Result<DueRows, ReadError> {
         self.store.due(shard, until, after, limit).await
     }
 

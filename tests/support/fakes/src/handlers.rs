@@ -13,7 +13,7 @@ use sealfleet_api::{Code, Problem};
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::run::Pace;
 use sealfleet_domain::{Clock, NamePrefix};
-use sealfleet_functions::shared::auth::{Door, Oidc};
+use sealfleet_functions::shared::auth::{Door, Oidc, WorkerDoor};
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::{
     audit, cancel, claim, dispatch, enqueue, export, fleet, observe, openapi, profile, report,
@@ -187,6 +187,7 @@ impl Handlers {
             },
             claim: claim::Ports {
                 ledger: of(),
+                door: WorkerDoor::new(of()),
                 access: Box::new(Ports(stage.clone())),
                 queues: queues(),
                 pace: PACE,
@@ -230,6 +231,7 @@ impl Handlers {
             },
             report: report::Ports {
                 ledger: of(),
+                door: WorkerDoor::new(of()),
                 queues: queues(),
                 pace: PACE,
             },

@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_ledger::store::{
-    Condition, Consistency, DueRow, DueRows, Edit, Item, Key, Query, Range, Rows, Store, Table,
-    Test, Write, WriteError,
+    Condition, Consistency, DueRow, DueRows, Edit, Item, Key, Query, Range, ReadError, Rows, Store,
+    Table, Test, Write, WriteError,
 };
 
 /// Actions of one transaction at most ("Amazon DynamoDB Transactions: How it works").
@@ -194,7 +194,7 @@ impl Tables {
     /// Makes all writes, or none, and tells what they changed. The due index does not show it
     /// before [`Self::settle`].
     pub fn write(&mut self, writes: Vec<Write>) -> Result<Vec<Changed>, WriteError> {
-        check_writes(&writes).map_err(WriteError::Unavailable)?;
+        check_writes(&writes).map_err(WriteError::Refused)?;
         let failed: Vec<usize> = writes
             .iter()
             .enumerate()
@@ -205,7 +205,7 @@ impl Tables {
             return Err(WriteError::Condition(failed));
         }
         for write in &writes {
-            self.check_update(write).map_err(WriteError::Unavailable)?;
+            self.check_update(write).map_err(WriteError::Refused)?;
         }
         Ok(writes.into_iter().map(|write| self.make(write)).collect())
     }
@@ -337,23 +337,28 @@ impl Memory {
         &self,
         call: Call,
         read: impl FnOnce(&mut Tables) -> Result<T, String>,
-    ) -> Result<T, String> {
+    ) -> Result<T, ReadError> {
         match self.fault(call) {
-            Some(_) => Err(no_answer()),
-            None => read(&mut self.tables()),
+            Some(_) => Err(ReadError::Unavailable(no_answer())),
+            None => read(&mut self.tables()).map_err(ReadError::Refused),
         }
     }
 }
 
 #[async_trait]
 impl Store for Memory {
-    async fn get(&self, table: Table, key: &Key, _: Consistency) -> Result<Option<Item>, String> {
+    async fn get(
+        &self,
+        table: Table,
+        key: &Key,
+        _: Consistency,
+    ) -> Result<Option<Item>, ReadError> {
         self.read(Call::Get, |tables| {
             Ok(tables.get(table, key).map(|item| item.as_ref().clone()))
         })
     }
 
-    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
+    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, ReadError> {
         self.read(Call::Query, |tables| tables.query(query, after))
     }
 
@@ -363,7 +368,7 @@ impl Store for Memory {
         until: i64,
         after: Option<&DueRow>,
         limit: usize,
-    ) -> Result<DueRows, String> {
+    ) -> Result<DueRows, ReadError> {
         self.read(Call::Due, |tables| {
             tables.settle(0);
             tables.due(shard, until, after, limit)

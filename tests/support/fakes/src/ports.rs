@@ -17,7 +17,8 @@ use sealfleet_domain::{NamePrefix, PoolName, ProjectScope, Timestamp, WorkerId};
 use sealfleet_fargate::definition_hash;
 use sealfleet_hosts::{Error as HostError, Launched, Sandbox, SandboxHost, Template};
 use sealfleet_ledger::store::{
-    Consistency, DueRow, DueRows, Item, Key, Query, Rows, Store, Table, Write, WriteError,
+    Consistency, DueRow, DueRows, Item, Key, Query, ReadError, Rows, Store, Table, Write,
+    WriteError,
 };
 use sealfleet_versions::{Error as SecretsError, SecretVersions};
 
@@ -37,7 +38,7 @@ impl<J: Judge> Store for Ports<J> {
         table: Table,
         key: &Key,
         consistency: Consistency,
-    ) -> Result<Option<Item>, String> {
+    ) -> Result<Option<Item>, ReadError> {
         self.0
             .call("get", |world, verdict| {
                 let stale = world.temper.as_ref().map_or(0, |temper| temper.stale);
@@ -45,7 +46,7 @@ impl<J: Judge> Store for Ports<J> {
                 let how = if is_stale { " as it was" } else { "" };
                 world.note_effect(|| told(format!("get {}{how}", place(key)), verdict.fault));
                 world.note_access("GetItem", table, &key.pk);
-                answered(verdict.fault)?;
+                read_of(verdict.fault)?;
                 let row = if is_stale {
                     world.tables.get_older(table, key)
                 } else {
@@ -56,13 +57,13 @@ impl<J: Judge> Store for Ports<J> {
             .await
     }
 
-    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
+    async fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, ReadError> {
         self.0
             .call("query", |world, verdict| {
                 world.note_effect(|| told(format!("query {}", query.pk), verdict.fault));
                 world.note_access("Query", query.table, &query.pk);
-                answered(verdict.fault)?;
-                world.tables.query(query, after)
+                read_of(verdict.fault)?;
+                world.tables.query(query, after).map_err(ReadError::Refused)
             })
             .await
     }
@@ -75,14 +76,14 @@ impl<J: Judge> Store for Ports<J> {
         until: i64,
         after: Option<&DueRow>,
         limit: usize,
-    ) -> Result<DueRows, String> {
+    ) -> Result<DueRows, ReadError> {
         let page = index_page(&mut self.0.lock(), shard, until, after, limit)?;
         if page.rows.is_empty() {
             return Ok(page);
         }
         self.0
             .call("due", |world, verdict| {
-                answered(verdict.fault)?;
+                read_of(verdict.fault)?;
                 let due = index_page(world, shard, until, after, limit)?;
                 world.note_effect(|| {
                     told(
@@ -150,11 +151,13 @@ fn index_page<J: Judge>(
     until: i64,
     after: Option<&DueRow>,
     limit: usize,
-) -> Result<DueRows, String> {
+) -> Result<DueRows, ReadError> {
     let late = world.breaks(Sabotage::LateIndex);
     let short = world.breaks(Sabotage::ShortIndex);
     let until = if late { until - 300_000 } else { until };
-    let mut page = follow_index(world).due(shard, until, after, limit)?;
+    let mut page = follow_index(world)
+        .due(shard, until, after, limit)
+        .map_err(ReadError::Refused)?;
     if short {
         page.rows.truncate(1);
         page.more_after = None;
@@ -513,6 +516,10 @@ impl<J: Judge> Signer for Ports<J> {
 
 fn happens(fault: Option<Fault>) -> bool {
     matches!(fault, None | Some(Fault::ReplyLost))
+}
+
+fn read_of(fault: Option<Fault>) -> Result<(), ReadError> {
+    answered(fault).map_err(ReadError::Unavailable)
 }
 
 fn answered(fault: Option<Fault>) -> Result<(), String> {
