@@ -431,9 +431,10 @@ impl World {
             fan_out_id: Some(fan_out_id),
             lifted: None,
         };
-        let revoked = self.ledger.revoke(&owner(), &[revocation], "token:a");
+        let (owner, rows) = (owner(), [revocation]);
+        let revoked = self.ledger.revoke(&owner, &rows, "token:a");
         revoked.await.unwrap();
-        self.ledger.fan_out(&owner(), fan_out_id).await.unwrap()
+        self.ledger.fan_out(&owner, fan_out_id).await.unwrap()
     }
 
     async fn advance(&self, fan_out: &FanOut, first: u8, seconds: i64) -> FanOut {

@@ -77,7 +77,8 @@ pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
     write(&(serde_json::to_string(value).map_err(Failure::other)? + "\n"))
 }
 
-/// Prints text, escaped: a terminal shows it and does nothing else. Succeeds when the reader has closed the pipe (`| head`).
+/// Prints text, escaped: a terminal shows it and does nothing else. Succeeds when the reader has
+/// closed the pipe (`| head`).
 pub(super) fn write(text: &str) -> Result<(), Failure> {
     let text = printable(text);
     let mut stdout = io::stdout().lock();

@@ -46,8 +46,8 @@ impl Ledger {
         self.write_or_wait(writes).await
     }
 
-    /// Makes the writes. If a table does not answer or refuses, makes the same writes with their audit entry
-    /// in the outbox.
+    /// Makes the writes. If a table does not answer or refuses, makes the same writes with their
+    /// audit entry in the outbox.
     async fn write_or_wait(&self, writes: Vec<Write>) -> Result<(), WriteError> {
         match self.store.write(writes.clone()).await {
             Err(WriteError::Unavailable(detail) | WriteError::Refused(detail)) => {

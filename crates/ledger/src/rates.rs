@@ -1,21 +1,21 @@
 //! Rate limits that hold across instances and cost a fraction of a write for each request.
 //!
-//! Each project has one row, and so has each worker, with the state of its rate ([`sealfleet_domain::rate`]). An instance
-//! takes a batch of permits from the row by one conditional addition. It then serves these permits
-//! itself for at most [`HELD_MS`], and permits that it has not used by then are lost to the
-//! project. Every permit that an instance serves was taken from the row first. So in any period,
-//! all instances together admit at most the burst, plus what the period and the row's second of
-//! slack earn, plus what was taken in the two seconds before: **at most `burst +
-//! requests_per_second × (seconds + 3)`**, no matter how many instances there are. Differences
-//! between the instances' clocks add to this.
+//! Each project has one row, and so has each worker, with the state of its rate
+//! ([`sealfleet_domain::rate`]). An instance takes a batch of permits from the row by one
+//! conditional addition. It then serves these permits itself for at most [`HELD_MS`], and permits
+//! that it has not used by then are lost to the project. Every permit that an instance serves was
+//! taken from the row first. So in any period, all instances together admit at most the burst, plus
+//! what the period and the row's second of slack earn, plus what was taken in the two seconds
+//! before: **at most `burst + requests_per_second × (seconds + 3)`**, no matter how many instances
+//! there are. Differences between the instances' clocks add to this.
 //!
 //! Additions do not conflict with each other. One is refused only when the row has left the states
 //! that it is valid for ([`Grant::in_states`]). So a hundred instances that start at once all
 //! succeed.
 //!
-//! A worker's first request of two seconds is served by each instance without a permit: most workers
-//! send a heartbeat now and then and nothing else, which would cost a write each. So the bound of a
-//! worker is higher by one request for each instance and two seconds.
+//! A worker's first request of two seconds is served by each instance without a permit: most
+//! workers send a heartbeat now and then and nothing else, which would cost a write each. So the
+//! bound of a worker is higher by one request for each instance and two seconds.
 //!
 //! A batch is small when little is needed or little is left: twice what the instance used of its
 //! last batch, but at most a tenth of the burst and a quarter of the permits available. So many

@@ -3,7 +3,7 @@
 use sealfleet_domain::limits;
 use serde_json::{Value, json};
 
-use super::{merged, named, registration, run_of, step, success, text};
+use super::{Hand, merged, named, registration, run_of, step, success, text};
 use crate::world::{OTHER, Who, World, scope};
 
 const UNAUTHENTICATED: (u16, &str) = (401, "unauthenticated");

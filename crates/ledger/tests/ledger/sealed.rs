@@ -328,12 +328,16 @@ async fn a_start_before_the_revocation_goes_on_and_is_not_started_twice() {
         ledger.run(&scope(), run_id).await.unwrap().state(),
         RunState::Running
     );
-    let used = ledger.delete_profile(&owner(), &crm(), "token:a").await;
+    let used = ledger
+        .delete_profile(&owner(), &crm(), None, "token:a")
+        .await;
     assert!(matches!(used, Err(Error::NotFound)), "{used:?}");
     ledger
         .create_profile(&owner(), &crm(), knob("1"), "token:a")
         .await
         .unwrap();
-    let used = ledger.delete_profile(&owner(), &crm(), "token:a").await;
+    let used = ledger
+        .delete_profile(&owner(), &crm(), None, "token:a")
+        .await;
     assert!(matches!(used, Err(Error::InUse)), "{used:?}");
 }

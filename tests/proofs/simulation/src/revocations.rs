@@ -216,8 +216,8 @@ impl Revocations {
         None
     }
 
-    /// When a revocation was written or made hard, if it is still active: one that was lifted meanwhile takes
-    /// nothing away any more.
+    /// When a revocation was written or made hard, if it is still active: one that was lifted
+    /// meanwhile takes nothing away any more.
     fn active_since(&self, revocation: &Revocation) -> Option<u64> {
         let mut active = self.active.values();
         active

@@ -75,7 +75,9 @@ async fn ask(store: &dyn Store, operation: &Operation) -> Answer {
             Ok(()) => Answer::Written,
             Err(WriteError::Condition(at)) => Answer::Conditions(at),
             Err(WriteError::Busy) => Answer::Busy,
-            Err(WriteError::Unavailable(_)) => Answer::Refused,
+            Err(WriteError::Unavailable(_) | WriteError::Refused(_) | WriteError::TooLarge) => {
+                Answer::Refused
+            }
         },
     }
 }

@@ -7,7 +7,7 @@ use sealfleet_archive::digest::Signature;
 use sealfleet_archive::objects::{self, EVENTS};
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::objects::{Listed, Objects};
-use sealfleet_aws::queue_access::{QueueAccess, QueueKey};
+use sealfleet_aws::queue_access::{NoKey, QueueAccess, QueueKey};
 use sealfleet_aws::queues::{Continuations, Queues, queue_name};
 use sealfleet_aws::signing::Signer;
 use sealfleet_domain::identity::Pin;
@@ -425,7 +425,7 @@ impl<J: Judge> QueueAccess for Ports<J> {
         scope: &ProjectScope,
         pool: &PoolName,
         _: WorkerId,
-    ) -> Result<QueueKey, Unavailable> {
+    ) -> Result<QueueKey, NoKey> {
         Ok(QueueKey {
             queue_url: format!(
                 "https://sqs.example/{}",
