@@ -261,7 +261,7 @@ fn api_and_queue_are_reached_by_the_proxy_and_the_host_is_told() {
         entry["fields"]["address"].as_str().map(str::to_owned)
     });
     let telemetry = telemetry.unwrap_or_else(|| panic!("{log:?}"));
-    let mut next = || told.recv_timeout(Duration::from_secs(20)).unwrap();
+    let next = || told.recv_timeout(Duration::from_secs(20)).unwrap();
     let first = next();
     let api = "POST http://127.0.0.1:9/v1/queue-credentials HTTP/1.1";
     assert_eq!(first, api);
