@@ -43,10 +43,6 @@ struct Arguments {
     api_url: String,
     /// TOML file with options: the long names of `run`, and of `register` in a table `[register]`.
     /// The command line and the environment win over it
-    #[expect(
-        dead_code,
-        reason = "it is read before the rest is parsed; here it is in the help"
-    )]
     #[arg(long, global = true, value_name = "FILE", env = "SEALFLEET_CONFIG")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -202,11 +198,14 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, String> {
             console::answer(&answer.to_string());
             Ok(ExitCode::SUCCESS)
         }
-        Command::Run(run) => work(&arguments.api_url, *run).await,
+        Command::Run(run) => {
+            let config = arguments.config.as_deref();
+            work(&arguments.api_url, config, *run).await
+        }
     }
 }
 
-async fn work(api_url: &str, run: Run) -> Result<ExitCode, String> {
+async fn work(api_url: &str, config: Option<&Path>, run: Run) -> Result<ExitCode, String> {
     let filter =
         EnvFilter::try_new(&run.log).map_err(|error| format!("`--log {}`: {error}", run.log))?;
     tracing_subscriber::fmt()
@@ -240,6 +239,7 @@ async fn work(api_url: &str, run: Run) -> Result<ExitCode, String> {
     tracing::info!(
         max_concurrent = run.max_concurrent,
         heartbeat_seconds = run.heartbeat_seconds,
+        ?config,
         "working"
     );
     let worker = Worker::new(control, queue, Arc::new(executors), settings);

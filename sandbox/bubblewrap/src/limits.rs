@@ -500,7 +500,7 @@ mod tests {
         let group = guard.directories.first().unwrap().clone();
         assert_eq!(
             fs::read_to_string(group.join("memory.max")).unwrap(),
-            (64 + 2 * 32 + 64 / 2 + 16 << 20).to_string()
+            ((64 + 2 * 32 + 64 / 2 + 16) << 20).to_string()
         );
         assert_eq!(
             fs::read_to_string(group.join("memory.oom.group")).unwrap(),
