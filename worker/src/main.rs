@@ -146,7 +146,9 @@ fn main() -> ExitCode {
         return match guard::run(command) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("sealfleet-worker: cannot guard the command: {error}");
+                console::note(&format!(
+                    "sealfleet-worker: cannot guard the command: {error}"
+                ));
                 ExitCode::FAILURE
             }
         };
@@ -154,7 +156,7 @@ fn main() -> ExitCode {
     let arguments = match arguments(&words) {
         Ok(arguments) => arguments,
         Err(message) => {
-            eprintln!("sealfleet-worker: {message}");
+            console::note(&format!("sealfleet-worker: {message}"));
             return ExitCode::FAILURE;
         }
     };

@@ -258,6 +258,11 @@ const fn lost(reason: RequeueReason) -> &'static str {
         RequeueReason::WorkerRevoked => "worker revoked",
         RequeueReason::SandboxLost => "sandbox lost",
         RequeueReason::NoCapacity => "no capacity",
+        RequeueReason::Throttled => "host called too fast",
+        RequeueReason::NetworkTimeout => "no network in time",
+        RequeueReason::ImageTimeout => "image not pulled in time",
+        RequeueReason::RoleNotReady => "role not usable yet",
+        RequeueReason::HostFailed => "host failed",
     }
 }
 

@@ -10,7 +10,7 @@ use sealfleet_client::{AuditQuery, Client};
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::fleet::PoolSettings;
 use sealfleet_domain::scope::OPERATOR_SCOPE;
-use sealfleet_domain::{PoolName, ProjectId};
+use sealfleet_domain::{Line, PoolName, ProjectId};
 
 use super::text;
 use crate::operator::connection::Connection;
@@ -62,7 +62,7 @@ struct Tasks {
     labels: Vec<(String, String)>,
     /// Model that the pool's tasks can reach, in the place of all that it has; may be repeated
     #[arg(long = "model", value_name = "MODEL")]
-    models: Vec<String>,
+    models: Vec<Line>,
 }
 
 pub(super) async fn run(update: Update, connection: &Connection) -> Result<(), Failure> {
@@ -157,7 +157,11 @@ async fn former(client: &Client, view: &ProjectView, version: u32) -> Result<Poo
                 .iter()
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),
-            models: pool.models,
+            models: pool
+                .models
+                .iter()
+                .map(|model| Line::escaped(model))
+                .collect(),
         }),
     };
     let mut former: Pools = pools

@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ecs::config::retry::RetryConfig;
 use aws_sdk_ecs::config::{Credentials, SharedCredentialsProvider};
-use sealfleet_domain::ProjectScope;
 use sealfleet_domain::run::{Handle, RequeueReason};
 use sealfleet_domain::scope::ClaimTag;
+use sealfleet_domain::{NamePrefix, ProjectScope};
 use sealfleet_fargate::{Fargate, SHAPE, Settings};
 use sealfleet_hosts::{Error, Launched, SandboxHost as _, Template};
 use serde_json::{Value, json};
@@ -57,6 +57,7 @@ impl Ecs {
             region: "eu-west-1".to_owned(),
             account_id: "000000000000".to_owned(),
             cluster: "sealfleet".to_owned(),
+            name_prefix: NamePrefix::default(),
             subnets: vec!["subnet-1".to_owned()],
             security_groups: vec!["sg-1".to_owned()],
             api_url: "https://api.example.com".to_owned(),
