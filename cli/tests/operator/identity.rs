@@ -553,7 +553,7 @@ fn a_written_secret_is_pinned_in_its_profile_above_what_others_changed() {
 
 #[test]
 fn a_secret_of_no_project_is_not_written() {
-    let (url, _) = api(vec![problem(404, "not_found")]);
+    let (url, _seen) = api(vec![problem(404, "not_found")]);
     let place = tempfile::tempdir().unwrap();
     let file = token_file(place.path());
     let (code, out, err) = texts(&sealfleet(

@@ -446,7 +446,7 @@ fn what_is_shown_once_is_not_asked_for_without_a_place() {
     }
     assert_eq!(std::fs::read_to_string(&taken).unwrap(), "mine");
     // Refused by the API: no empty file is left behind.
-    let (url, _) = api(vec![identity::problem(403, "forbidden")]);
+    let (url, _seen) = api(vec![identity::problem(403, "forbidden")]);
     let (file, out) = (token_file(place.path()), place.path().join("out"));
     let (code, _, err) = texts(&sealfleet(
         &[
