@@ -106,7 +106,7 @@ impl ProjectScope {
 
     /// The scope and pool of a queue's message, from the queue's name, which the platform reported
     /// when it delivered the message: `PREFIX-PROJECT--POOL`. The message's own text is not
-    /// evidence. The prefix is not compared: IAM lets `dispatch` receive from no queue of another
+    /// evidence. The prefix is not compared: nobody may receive from a queue of another
     /// installation.
     ///
     /// # Errors

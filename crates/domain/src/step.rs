@@ -217,6 +217,7 @@ pub enum Failure {
         /// The system's error number, as Linux counts them.
         errno: i32,
         /// The system's words for it.
+        #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::detail"))]
         detail: String,
     },
     /// It ran longer than its timeout.

@@ -70,6 +70,7 @@ impl Runtime for Bubblewrap {
         sandbox.network = Network::Host;
         sandbox.writable = spec.writable;
         sandbox.writable.push(PathBuf::from(SHARED_MEMORY));
+        sandbox.directories.clear();
         sandbox.directory = spec.directory;
         sandbox.limits = Limits {
             memory_bytes: spec

@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{LaunchError, Unavailable};
 use crate::limits::{Driver, Guard, LimitsDriver};
-use crate::rootfs::{HOME, HOST_NAME, WORKSPACE, hold};
+use crate::rootfs::{HOST_NAME, hold};
 use crate::sandbox::{Exit, Sandbox};
 use crate::seccomp;
 use crate::spawner;
@@ -382,9 +382,9 @@ impl Inner {
                 _ => &scratch,
             };
             options.all(["--size", size, "--tmpfs"]).add(directory);
-            if directory == Path::new(WORKSPACE) {
-                options.all(["--dir", HOME]);
-            }
+        }
+        for directory in &spec.directories {
+            options.add("--dir").add(directory);
         }
         if spec.network == Network::Host {
             options.all([

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use crate::error::LaunchError;
-use crate::rootfs::WORKSPACE;
+use crate::rootfs::{HOME, WORKSPACE};
 
 /// One sandbox to start.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct SandboxSpec {
     /// Directories of the root file system that the command can write to. Each is empty at first,
     /// lives in memory and ends with the sandbox.
     pub writable: Vec<PathBuf>,
+    /// Directories that are made in those.
+    pub directories: Vec<PathBuf>,
     /// Directory that the command starts in.
     pub directory: PathBuf,
     /// Host paths to show inside, beside the root file system.
@@ -47,6 +49,7 @@ impl SandboxSpec {
             writable: ["/dev/shm", WORKSPACE, "/tmp", "/run"]
                 .map(PathBuf::from)
                 .into(),
+            directories: vec![PathBuf::from(HOME)],
             directory: PathBuf::from(WORKSPACE),
             binds: Vec::new(),
         }

@@ -180,14 +180,7 @@ async fn nothing_of_the_host_is_visible_but_usr() {
         "/run:\n\n/tmp:\n\n/workspace:\nhome\n\n/workspace/home:\n"
     );
     assert_eq!(place.say("echo /proc/[0-9]*").await, "/proc/1\n");
-    for target in [
-        "/x",
-        "/etc/x",
-        "/usr/x",
-        "/dev/x",
-        "/workspace/x",
-        "/sealfleet-init",
-    ] {
+    for target in ["/x", "/etc/x", "/usr/x", "/dev/x", "/sealfleet-init"] {
         let (exit, _, err) = place.run(shell(&format!("echo x > {target}"))).await;
         assert_ne!(exit, Exit::Code(0), "`{target}` could be written: {err}");
     }

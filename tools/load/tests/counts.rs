@@ -30,7 +30,7 @@ fn load(fault: Fault, runs: usize) -> Report {
 
 #[test]
 fn nothing_happens_that_must_not() {
-    let report = load(Fault::None, 80);
+    let report = load(Fault::None, 160);
     assert!(report.counts.is_clean(), "{:#?}", report.counts);
     for what in [
         "runs accepted",

@@ -114,6 +114,13 @@ fn transitions() -> Vec<Transition> {
             };
             run.finish(id, None, run.step(id)?.fence, &failed, PACE, T0)
         });
+        // Noted with the report of an end, never alone.
+        add("output_cut", |run, id| {
+            let change =
+                run.finish(id, None, run.step(id)?.fence, &Outcome::Succeeded, PACE, T0)?;
+            run.output_cut(id, 1)?;
+            Ok(change)
+        });
         add("lose", |run, id| {
             run.lose(
                 id,

@@ -48,7 +48,10 @@ fn a_function_has_the_permissions_of_its_ports_and_no_port_is_without() {
             "runs::Ports { ledger: with.ledger()?,",
             "runs::Ports { ledger: with.ledger()?, mail: Mail::new(&with.config),",
         ),
-        ("claim::Ports { ledger: with.ledger()?,", "claim::Ports {"),
+        (
+            "sandbox::Ports { ledger: with.ledger()?,",
+            "sandbox::Ports {",
+        ),
     ] {
         assert!(
             code.contains(from),
