@@ -162,7 +162,7 @@ pub async fn s60_without_the_audit_table_runs_go_on_and_nothing_is_lost(stack: &
             .admin
             .post("/v1/tokens", &json!({ "role": "viewer" }))
             .await?
-            .refused(503, "unavailable")?;
+            .refused(500, "internal")?;
         ensure_eq!(
             (project.census().await?, project.trail_now().await?.len()),
             before,
@@ -193,7 +193,7 @@ pub async fn s60_without_the_audit_table_runs_go_on_and_nothing_is_lost(stack: &
             .member
             .post("/v1/runs", &on_fargate(&Sleeper::new()))
             .await?
-            .refused(503, "unavailable")?;
+            .refused(500, "internal")?;
         ensure_eq!(
             project.trail_now().await?.len(),
             before.1,

@@ -1,19 +1,21 @@
-//! Crowds: a neighbour's flood, the steps of one run at once, and the largest run. These run
-//! alone: each takes the whole machine for some seconds.
+//! Crowds: a neighbour's flood, the steps of one run at once, the largest run, and workers of one
+//! pool that are not alike. These run alone: each takes the whole machine for some seconds.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{select_all, try_join_all};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use sealfleet_domain::limits;
 use sealfleet_domain::run::RunState;
+use sealfleet_test_stack::api::text;
 use sealfleet_test_stack::aws::Service;
 use sealfleet_test_stack::identity::secrets;
 use sealfleet_test_stack::project::{PULL, named, run_of, step};
 use sealfleet_test_stack::stack::LEASE_SECONDS;
 use sealfleet_test_stack::{
-    Claimed, Failure, Outcome, Project, Stack, Worker, ensure, ensure_eq, eventually, private_file,
+    Claimed, Failure, Outcome, Project, Stack, Worker, WorkerProcess, ensure, ensure_eq,
+    eventually, private_file,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -32,6 +34,8 @@ const IN_FLIGHT: u32 = 12;
 const SLACK_SECONDS: u64 = 10;
 /// From the beginning of a sweep. With the minute between two sweeps this makes 75 seconds.
 const FOUND: Duration = Duration::from_secs(15);
+/// Long enough for anything that is not waited for on purpose.
+const SOON: Duration = Duration::from_secs(30);
 /// Rows of one `BatchWriteItem`.
 const BATCH: usize = 25;
 
@@ -412,5 +416,77 @@ pub async fn the_largest_run_is_driven_to_its_end_whatever_drifts(stack: &Stack)
         limits::STEPS,
         "released versions of one secret"
     );
+    Ok(())
+}
+
+const STARTED: [&str; 3] = ["leased", "running", "succeeded"];
+
+/// 68. A labelled step starts within 3 s on an idle worker that has the label, whatever others of
+///     the pool do; nothing of it in the dead-letter queue.
+pub async fn s68_a_labelled_step_finds_its_worker(stack: &Stack) -> Outcome {
+    let project = stack.project("labels").await?;
+    let store = project.builtin_store(stack).await?;
+    let mut unable = Vec::new();
+    for _ in 0..3 {
+        unable.push(WorkerProcess::start(stack, &project, &store, &[], 10).await?);
+    }
+    let able = WorkerProcess::start(stack, &project, &store, &[("region", "eu")], 10).await?;
+    let labelled = |command: &[&str]| json!({ "requires": { "region": "eu" }, "mode": "sandboxed", "command": command });
+    // The first one waits for all of them to come up.
+    let first = project.enqueue_step(&labelled(&["true"])).await?;
+    project.finished(&first, SOON * 3).await?;
+    let mut late = Vec::new();
+    for _ in 0..5 {
+        let run = project.enqueue_step(&labelled(&["true"])).await?;
+        let asked = Instant::now();
+        let started = project.until(&run, "only", &STARTED, Duration::from_secs(20));
+        started.await.map_err(|failure| {
+            let logs = unable.iter().chain([&able]).map(WorkerProcess::log);
+            Failure::new(format!(
+                "{failure}; {}",
+                logs.collect::<Vec<_>>().join("\n\n")
+            ))
+        })?;
+        late.extend(Some(asked.elapsed()).filter(|took| *took > Duration::from_secs(3)));
+    }
+    // A machine with much else to do may be late once.
+    ensure!(
+        late.len() < 2,
+        "beside an idle worker, steps waited for {late:?}"
+    );
+    // All of its slots are taken, and another step waits.
+    let mut long = Vec::new();
+    for _ in 0..8 {
+        long.push(project.enqueue_step(&labelled(&["sleep", "10"])).await?);
+    }
+    for run in &long {
+        project.until(run, "only", &["running"], SOON).await?;
+    }
+    let waits = project.enqueue_step(&labelled(&["true"])).await?;
+    let ends = long.iter().map(|run| Box::pin(project.finished(run, SOON)));
+    select_all(ends).await.0?;
+    let free_at = Instant::now();
+    let started = project.until(&waits, "only", &STARTED, SOON * 3);
+    started.await?;
+    let late = free_at.elapsed();
+    ensure!(
+        late < Duration::from_secs(3),
+        "it waited for {late:?} beside a free slot: {}",
+        able.log()
+    );
+    let url = format!("{}--dlq", able.played.queue_keys().await?.url);
+    let names = [
+        "ApproximateNumberOfMessages",
+        "ApproximateNumberOfMessagesNotVisible",
+    ];
+    let asked = json!({ "QueueUrl": url, "AttributeNames": names });
+    let answer = stack
+        .aws
+        .call(Service::Sqs, "GetQueueAttributes", asked)
+        .await?;
+    for name in names {
+        ensure_eq!(text(&answer["Attributes"], name)?, "0", "dead letters");
+    }
+    drop(unable);
     Ok(())
 }

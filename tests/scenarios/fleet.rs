@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::{join, join_all, select_all};
+use futures_util::future::{join, join_all};
 use sealfleet_client::all_pages;
 use sealfleet_client::types::WorkerView;
 use sealfleet_domain::fleet::WorkerStatus;
@@ -11,8 +11,7 @@ use sealfleet_test_stack::aws::Service;
 use sealfleet_test_stack::project::{FARGATE, PULL, named, run_of, step};
 use sealfleet_test_stack::worker::QueueKeys;
 use sealfleet_test_stack::{
-    Claimed, Failure, Outcome, Project, Stack, Worker, WorkerProcess, ensure, ensure_eq,
-    eventually, processes, unique,
+    Claimed, Outcome, Project, Stack, Worker, ensure, ensure_eq, eventually, processes, unique,
 };
 use serde_json::{Value, json};
 
@@ -261,70 +260,6 @@ pub async fn s13_an_unmatchable_step_blocks_nobody(stack: &Stack) -> Outcome {
             "an older step"
         );
     }
-    Ok(())
-}
-
-const STARTED: [&str; 3] = ["leased", "running", "succeeded"];
-
-/// 68. A labelled step starts within 3 s on an idle worker that has the label, whatever others of
-///     the pool do; nothing of it in the dead-letter queue.
-pub async fn s68_a_labelled_step_finds_its_worker(stack: &Stack) -> Outcome {
-    let project = stack.project("labels").await?;
-    let store = project.builtin_store(stack).await?;
-    let mut unable = Vec::new();
-    for _ in 0..3 {
-        unable.push(WorkerProcess::start(stack, &project, &store, &[], 10).await?);
-    }
-    let able = WorkerProcess::start(stack, &project, &store, &[("region", "eu")], 10).await?;
-    let labelled = |command: &[&str]| json!({ "requires": { "region": "eu" }, "mode": "sandboxed", "command": command });
-    // The first one waits for all of them to come up.
-    let first = project.enqueue_step(&labelled(&["true"])).await?;
-    project.finished(&first, SOON * 3).await?;
-    for _ in 0..5 {
-        let run = project.enqueue_step(&labelled(&["true"])).await?;
-        let within = Duration::from_secs(3);
-        let started = project.until(&run, "only", &STARTED, within);
-        started.await.map_err(|failure| {
-            Failure::new(format!(
-                "{failure}; the worker that can run it: {}",
-                able.log()
-            ))
-        })?;
-    }
-    // All of its slots are taken, and another step waits.
-    let mut long = Vec::new();
-    for _ in 0..8 {
-        long.push(project.enqueue_step(&labelled(&["sleep", "10"])).await?);
-    }
-    for run in &long {
-        project.until(run, "only", &["running"], SOON).await?;
-    }
-    let waits = project.enqueue_step(&labelled(&["true"])).await?;
-    let ends = long.iter().map(|run| Box::pin(project.finished(run, SOON)));
-    select_all(ends).await.0?;
-    let free_at = Instant::now();
-    let started = project.until(&waits, "only", &STARTED, SOON * 3);
-    started.await?;
-    let late = free_at.elapsed();
-    ensure!(
-        late < Duration::from_secs(3),
-        "it waited for {late:?} beside a free slot: {}",
-        able.log()
-    );
-    let url = format!("{}--dlq", able.played.queue_keys().await?.url);
-    let names = [
-        "ApproximateNumberOfMessages",
-        "ApproximateNumberOfMessagesNotVisible",
-    ];
-    let asked = json!({ "QueueUrl": url, "AttributeNames": names });
-    let answer = stack
-        .aws
-        .call(Service::Sqs, "GetQueueAttributes", asked)
-        .await?;
-    for name in names {
-        ensure_eq!(text(&answer["Attributes"], name)?, "0", "dead letters");
-    }
-    drop(unable);
     Ok(())
 }
 

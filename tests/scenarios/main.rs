@@ -79,7 +79,6 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s10_queue_keys_open_one_queue
             s13_an_unmatchable_step_blocks_nobody
             s14_fifty_claims_have_one_winner
-            s68_a_labelled_step_finds_its_worker
             s20_max_concurrent
             s21_idempotency_keys
             s23_cancel
@@ -124,6 +123,7 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s60_without_the_audit_table_runs_go_on_and_nothing_is_lost
             what_the_stream_lost_is_copied_again;
         crowd:
+            s68_a_labelled_step_finds_its_worker
             a_flood_of_one_project_delays_no_other
             steps_of_one_run_never_refuse_one_another
             the_largest_run_is_driven_to_its_end_whatever_drifts;
