@@ -1,6 +1,7 @@
 //! The work of a tenant: runs of several steps, some of which wait with a secret in hand until they
 //! are released.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sealfleet_domain::run::RunState;
@@ -8,7 +9,7 @@ use sealfleet_test_stack::api::text;
 use sealfleet_test_stack::aws::Service;
 use sealfleet_test_stack::project::{FARGATE, PULL, named, step};
 use sealfleet_test_stack::{
-    Claimed, Failure, Outcome, Stack, ensure, ensure_eq, eventually, processes,
+    Claimed, Failure, Outcome, Project, Stack, ensure, ensure_eq, eventually, processes,
 };
 use serde_json::{Value, json};
 
@@ -293,7 +294,7 @@ pub async fn said(
         let said = if pool == PULL {
             tenant.worker.output(&claimed)
         } else {
-            in_logs(stack, tenant.id(), &claimed).await?
+            in_logs(stack, &tenant.project, &claimed).await?
         };
         Ok((said.len() >= 64).then_some(said))
     })
@@ -301,9 +302,9 @@ pub async fn said(
 }
 
 /// The output of a Fargate step.
-async fn in_logs(stack: &Stack, project: &str, claimed: &Claimed) -> Outcome<String> {
+async fn in_logs(stack: &Stack, project: &Project, claimed: &Claimed) -> Outcome<String> {
     let mut said = String::new();
-    let group = format!("/sealfleet/{project}");
+    let group = format!("/sealfleet/{}", project.id);
     let mut streams: Vec<String> = Vec::new();
     let listed = json!({ "logGroupName": group });
     let next = ("nextToken", "nextToken");
@@ -332,27 +333,25 @@ async fn in_logs(stack: &Stack, project: &str, claimed: &Claimed) -> Outcome<Str
 }
 
 /// The id of the ECS task of a claim, which ends the name of its log stream.
-async fn task_of(stack: &Stack, project: &str, claimed: &Claimed) -> Outcome<String> {
+async fn task_of(stack: &Stack, project: &Project, claimed: &Claimed) -> Outcome<String> {
     let started_by = format!(
-        "{project}/{}/{}/{}",
-        claimed.run, claimed.step, claimed.fence
+        "{}/{}/{}/{}",
+        project.id, claimed.run, claimed.step, claimed.fence
     );
-    let mut tasks = Vec::new();
-    for status in ["RUNNING", "STOPPED"] {
-        let wanted = json!({ "cluster": stack.parts.cluster, "startedBy": started_by, "desiredStatus": status });
-        let listed = stack.aws.call(Service::Ecs, "ListTasks", wanted).await?;
-        tasks.extend(listed["taskArns"].as_array().cloned().unwrap_or_default());
+    let all = project.tasks(stack, &claimed.run, &["RUNNING", "STOPPED"]);
+    let own = all.await?.into_iter();
+    let own = own.filter(|task| task["startedBy"] == *started_by);
+    let tasks: BTreeSet<String> = own
+        .filter_map(|task| task["taskArn"].as_str().map(str::to_owned))
+        .collect();
+    let mut tasks = tasks.into_iter();
+    match (tasks.next(), tasks.next()) {
+        (Some(task), None) => Ok(task.rsplit('/').next().unwrap_or_default().to_owned()),
+        (first, _) => {
+            let how_many = if first.is_none() { "no" } else { "several" };
+            Err(Failure::new(format!(
+                "{how_many} tasks were started by {started_by}, and not one"
+            )))
+        }
     }
-    tasks.dedup();
-    let [task] = tasks.as_slice() else {
-        return Err(Failure::new(format!(
-            "{} tasks were started by {started_by}, and not one",
-            tasks.len()
-        )));
-    };
-    Ok(task
-        .as_str()
-        .and_then(|arn| arn.rsplit('/').next())
-        .unwrap_or_default()
-        .to_owned())
 }
