@@ -90,8 +90,7 @@ impl Wiring {
 
     /// The queue of what an invocation has no time for.
     fn continuations(&self) -> Result<Box<Sqs>, MissingSetting> {
-        let urls = setting("SEALFLEET_QUEUE_URL_PREFIX")?;
-        Ok(Box::new(Sqs::new(&self.config, urls, self.prefix.clone())))
+        self.queues()
     }
 
     fn secrets(&self) -> Versions {

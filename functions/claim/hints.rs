@@ -22,6 +22,7 @@ use sealfleet_ledger::Error;
 
 use super::Ports;
 use crate::shared::auth::WorkerCaller;
+use crate::shared::effects;
 
 /// Seconds for which a hint is passed on.
 const PASSED_ON_SECONDS: i64 = 5;
@@ -58,19 +59,14 @@ async fn send(
     until: Timestamp,
     copies: usize,
 ) {
-    let message = QueueMessage {
+    let hint = QueueMessage {
         run_id: asked.run_id,
         step_id: asked.step_id.clone(),
         passed_on_until: Some(until),
     };
-    let Ok(body) = serde_json::to_string(&message) else {
-        return;
-    };
-    let (scope, pool) = (&caller.scope, &caller.worker.pool);
-    let each = (0..copies).map(|_| ports.queues.send(scope, pool, body.clone()));
-    for error in join_all(each).await.into_iter().filter_map(Result::err) {
-        tracing::warn!(%error, "a hint was not passed on; `sweep` sends it again");
-    }
+    let (queues, pool) = (ports.queues.as_ref(), &caller.worker.pool);
+    let each = (0..copies).map(|_| effects::send(queues, &caller.scope, pool, &hint));
+    join_all(each).await;
 }
 
 /// Whether a worker that can run the step may have a free slot. Leaves word with the busy ones that

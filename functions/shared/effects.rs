@@ -17,17 +17,25 @@ pub async fn tell(
     ready: &[(StepId, PoolName)],
 ) {
     for (step_id, pool) in ready {
-        let message = QueueMessage {
+        let hint = QueueMessage {
             run_id,
             step_id: step_id.clone(),
             passed_on_until: None,
         };
-        let Ok(body) = serde_json::to_string(&message) else {
-            continue;
-        };
-        if let Err(error) = queues.send(scope, pool, body).await {
-            tracing::warn!(%error, %run_id, %step_id, "the queue message was not sent; it will be sent again");
-        }
+        send(queues, scope, pool, &hint).await;
+    }
+}
+
+/// Sends a hint to a pool's queue.
+pub async fn send(queues: &dyn Queues, scope: &ProjectScope, pool: &PoolName, hint: &QueueMessage) {
+    let Ok(body) = serde_json::to_string(hint) else {
+        return;
+    };
+    if let Err(error) = queues.send(scope, pool, body).await {
+        let QueueMessage {
+            run_id, step_id, ..
+        } = hint;
+        tracing::warn!(%error, %run_id, %step_id, "the queue message was not sent; it will be sent again");
     }
 }
 

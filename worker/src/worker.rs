@@ -54,10 +54,8 @@ pub enum End {
 }
 
 pub struct Worker {
-    control: Arc<dyn ControlPlane>,
     queue: Arc<dyn Queue>,
     slots: Slots,
-    leases: Leases,
     settings: Settings,
     ended: watch::Sender<bool>,
 }
@@ -65,7 +63,6 @@ pub struct Worker {
 /// What fills a slot.
 #[derive(Clone)]
 struct Slots {
-    control: Arc<dyn ControlPlane>,
     steps: StepRunner,
     leases: Leases,
 }
@@ -73,7 +70,7 @@ struct Slots {
 impl Slots {
     async fn claim(&self, step: &ClaimStep) -> Result<(Claim, Lease), Error> {
         let asked = Instant::now();
-        let claim = self.control.claim(step).await?;
+        let claim = self.steps.control.claim(step).await?;
         let lease = self.leases.hold(&claim, asked);
         Ok((claim, lease))
     }
@@ -93,10 +90,7 @@ impl Slots {
             match self.claim(&step).await {
                 Ok((claim, lease)) => waiting.extend(self.steps.run(claim, lease).await),
                 Err(error) => {
-                    let ClaimStep {
-                        run_id, step_id, ..
-                    } = step;
-                    tracing::info!(%run_id, %step_id, %error, "a step that waited here is not to be had");
+                    tracing::info!(run_id = %step.run_id, step_id = %step.step_id, %error, "a step that waited here is not to be had");
                 }
             }
         }
@@ -111,20 +105,13 @@ impl Worker {
         executor: Arc<dyn Executor>,
         settings: Settings,
     ) -> Self {
-        let leases = Leases::default();
         let slots = Slots {
-            control: Arc::clone(&control),
-            steps: StepRunner {
-                control: Arc::clone(&control),
-                executor,
-            },
-            leases: leases.clone(),
+            steps: StepRunner { control, executor },
+            leases: Leases::default(),
         };
         Self {
-            control,
             queue,
             slots,
-            leases,
             settings,
             ended: watch::Sender::new(false),
         }
@@ -133,7 +120,7 @@ impl Worker {
     /// The leases that it holds, now and later.
     #[must_use]
     pub fn leases(&self) -> Leases {
-        self.leases.clone()
+        self.slots.leases.clone()
     }
 
     /// Works until it is asked to stop or no longer allowed to work. None of its steps runs when
@@ -147,7 +134,7 @@ impl Worker {
             _ = ended.wait_for(|ended| *ended) => End::NotAllowed,
             () = self.work_and_drain(&mut running, &wish) => End::Asked,
         };
-        self.leases.lose_all(if end == End::Asked {
+        self.slots.leases.lose_all(if end == End::Asked {
             Loss::WorkerStops
         } else {
             Loss::WorkerEnded
@@ -162,7 +149,7 @@ impl Worker {
 
     async fn work_and_drain(&self, running: &mut JoinSet<()>, wish: &watch::Receiver<Wish>) {
         self.work(running, wish).await;
-        tracing::info!(held = self.leases.all().len(), "taking no new steps");
+        tracing::info!(held = self.slots.leases.all().len(), "taking no new steps");
         let finished = async { while running.join_next().await.is_some() {} };
         tokio::select! {
             biased;
@@ -313,16 +300,17 @@ impl Worker {
         loop {
             tokio::time::sleep(pause).await;
             pause = interval;
-            let leases = self.leases.all();
+            let leases = self.slots.leases.all();
             if leases.is_empty() {
                 continue;
             }
             let asked = Instant::now();
             let heartbeat = Heartbeat { leases };
-            let answer = tokio::time::timeout(patience, self.control.heartbeat(&heartbeat));
+            let answer =
+                tokio::time::timeout(patience, self.slots.steps.control.heartbeat(&heartbeat));
             match answer.await {
                 Ok(Ok(answer)) => {
-                    self.leases.heard(asked, &answer.leases);
+                    self.slots.leases.heard(asked, &answer.leases);
                     if answer.status != WorkerStatus::Approved {
                         tracing::error!(status = ?answer.status, "this worker is no longer allowed to work");
                         return;
@@ -334,7 +322,7 @@ impl Worker {
                         .is_some_and(|problem| matches!(problem.status, 401 | 403)) =>
                 {
                     tracing::error!(%error, "heartbeat refused, killing all steps");
-                    self.leases.lose_all(Loss::WorkerEnded);
+                    self.slots.leases.lose_all(Loss::WorkerEnded);
                     if standing(&error) == Standing::Ended {
                         return;
                     }

@@ -423,22 +423,23 @@ fn what_is_shown_once_is_not_asked_for_without_a_place() {
     let taken = place.path().join("taken");
     std::fs::write(&taken, "mine").unwrap();
     let nowhere = place.path().join("no/directory");
-    for command in [
-        &["token", "create", "--role", "viewer"][..],
-        &["enrolment-key", "create", "--pool", "workers"],
-    ] {
+    let create = |command: &[&str], url: &str, out: &Path| {
+        let file = token_file(place.path());
+        let more = [
+            "--out",
+            out.to_str().unwrap(),
+            "--api-url",
+            url,
+            "--token-file",
+            file.to_str().unwrap(),
+        ];
+        texts(&sealfleet(&[command, &more].concat(), ""))
+    };
+    let token = &["token", "create", "--role", "viewer"][..];
+    for command in [token, &["enrolment-key", "create", "--pool", "workers"]] {
         for out in [&taken, &nowhere] {
             let (url, seen) = api(vec![]);
-            let file = token_file(place.path());
-            let more = [
-                "--out",
-                out.to_str().unwrap(),
-                "--api-url",
-                &url,
-                "--token-file",
-                file.to_str().unwrap(),
-            ];
-            let (code, _, err) = texts(&sealfleet(&[command, &more].concat(), ""));
+            let (code, _, err) = create(command, &url, out);
             assert_eq!(code, Some(2), "{command:?}: {err}");
             assert!(err.contains(out.to_str().unwrap()), "{err}");
             assert!(seen.try_recv().is_err(), "{command:?}: the API was asked");
@@ -447,22 +448,8 @@ fn what_is_shown_once_is_not_asked_for_without_a_place() {
     assert_eq!(std::fs::read_to_string(&taken).unwrap(), "mine");
     // Refused by the API: no empty file is left behind.
     let (url, _seen) = api(vec![identity::problem(403, "forbidden")]);
-    let (file, out) = (token_file(place.path()), place.path().join("out"));
-    let (code, _, err) = texts(&sealfleet(
-        &[
-            "token",
-            "create",
-            "--role",
-            "viewer",
-            "--out",
-            out.to_str().unwrap(),
-            "--api-url",
-            &url,
-            "--token-file",
-            file.to_str().unwrap(),
-        ],
-        "",
-    ));
+    let out = place.path().join("out");
+    let (code, _, err) = create(token, &url, &out);
     assert_eq!((code, out.exists()), (Some(3), false), "{err}");
 }
 

@@ -19,35 +19,13 @@ pub struct Project {
     pub project: ProjectId,
     pub pools: BTreeMap<PoolName, Pool>,
     /// Counts the contents that its pools have had, from 1.
-    #[serde(default = "first", skip_serializing_if = "is_first")]
     pub version: u32,
     /// Counts its changes, of its pools and of its cascade.
-    #[serde(default, skip_serializing_if = "is_none")]
     pub revision: u32,
     /// The profiles below each run's own.
     #[serde(default, skip_serializing_if = "Bindings::is_empty")]
     pub cascade: Bindings,
     pub created_at: Timestamp,
-}
-
-const fn first() -> u32 {
-    1
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde asks with a reference"
-)]
-const fn is_first(version: &u32) -> bool {
-    *version == 1
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde asks with a reference"
-)]
-const fn is_none(revision: &u32) -> bool {
-    *revision == 0
 }
 
 /// What an operator chose for a pool, as the trail keeps it. A pool of workers has only its kind.

@@ -19,7 +19,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::scope::OPERATOR_SCOPE;
-use sealfleet_domain::{EventId, Owner, ProfileRef, RunId, Timestamp};
+use sealfleet_domain::{EventId, Owner, ProfileRef, ProjectScope, RunId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -226,6 +226,18 @@ impl Ledger {
         self.row_write(&entry, &[])
     }
 
+    /// The write of one event in a project's trail, beside the change that it tells of.
+    pub(crate) fn project_audit_write(
+        &self,
+        scope: &ProjectScope,
+        actor: &str,
+        event: Event,
+        at: Timestamp,
+    ) -> Result<Write, Error> {
+        self.audit_write(scope.project().as_str(), actor, None, vec![event], at)
+            .map_err(unwritten)
+    }
+
     /// Records an external event of the time `at`. `event_id` is derived from the event's name in
     /// the other system, so recording it again returns `false` and writes nothing.
     ///
@@ -372,8 +384,7 @@ impl Ledger {
         };
         let mut after = None;
         loop {
-            let page = self.store.query(&query, after.as_deref()).await;
-            let page = page.map_err(Error::from)?;
+            let page = self.store.query(&query, after.as_deref()).await?;
             for item in page.items {
                 let entries = audit_entries_of_image(item)?;
                 if let Some(found) = entries.into_iter().find(|entry| entry.event_id == id) {
@@ -431,8 +442,7 @@ impl Ledger {
         let mut slice = Slice::default();
         let (mut after, mut beyond) = (None, 0);
         loop {
-            let page = self.store.query(&query, after.as_deref()).await;
-            let page = page.map_err(Error::from)?;
+            let page = self.store.query(&query, after.as_deref()).await?;
             slice.rows += page.items.len();
             for item in page.items {
                 let entries = audit_entries_of_image(item)?;

@@ -38,11 +38,7 @@ impl Ledger {
         let mut rows = Vec::new();
         let mut after = after.map(str::to_owned);
         loop {
-            let page = self
-                .store
-                .query(&query, after.as_deref())
-                .await
-                .map_err(Error::from)?;
+            let page = self.store.query(&query, after.as_deref()).await?;
             rows.extend(page.items);
             after = page.more_after;
             if after.is_none() || rows.len() >= limit {

@@ -69,11 +69,7 @@ impl Ledger {
         after: Option<&DueRow>,
         limit: usize,
     ) -> Result<DuePage, Error> {
-        let page = self
-            .store
-            .due(shard, until.millis(), after, limit)
-            .await
-            .map_err(Error::from)?;
+        let page = self.store.due(shard, until.millis(), after, limit).await?;
         let due = |row: DueRow| Some((Timestamp::from_millis(row.at), due_of(row.key)?));
         Ok(DuePage {
             items: page.rows.into_iter().filter_map(due).collect(),

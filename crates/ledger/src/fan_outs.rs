@@ -143,7 +143,7 @@ impl Ledger {
             consistent: true,
             only: None,
         };
-        let rows = self.store.query(&query, None).await.map_err(Error::from)?;
+        let rows = self.store.query(&query, None).await?;
         let mut lanes: Vec<Lane> = (0..keys::SHARDS)
             .map(|partition| Lane {
                 partition,
@@ -256,7 +256,7 @@ impl Ledger {
             consistent: true,
             only: Some((leases::IDENTITY, AttributeValue::Bool(true))),
         };
-        let rows = self.store.query(&query, after).await.map_err(Error::from)?;
+        let rows = self.store.query(&query, after).await?;
         let mut runs = Vec::new();
         for item in rows.items {
             let (run_id, _) = from_item::<leases::LeaseRow>(item)?.of()?;

@@ -176,10 +176,7 @@ impl Ledger {
             labels: worker.labels.clone(),
             approved: worker.status == WorkerStatus::Approved,
         };
-        writes.push(
-            self.audit_write(scope.project().as_str(), actor, None, vec![event], now)
-                .map_err(unwritten)?,
-        );
+        writes.push(self.project_audit_write(scope, actor, event, now)?);
         self.store.write(writes).await.map_err(unwritten)
     }
 
@@ -271,14 +268,7 @@ impl Ledger {
                 item: item.map_err(unwritten)?,
                 only_if,
             },
-            self.audit_write(
-                scope.project().as_str(),
-                actor,
-                None,
-                vec![event],
-                self.now(),
-            )
-            .map_err(unwritten)?,
+            self.project_audit_write(scope, actor, event, self.now())?,
         ];
         self.store.write(writes).await.map_err(unwritten)
     }

@@ -114,11 +114,7 @@ impl Ledger {
         let mut held = Vec::new();
         let mut after: Option<String> = None;
         loop {
-            let rows = self
-                .store
-                .query(&query, after.as_deref())
-                .await
-                .map_err(Error::from)?;
+            let rows = self.store.query(&query, after.as_deref()).await?;
             for item in rows.items {
                 let slot = item
                     .get("sk")
@@ -203,9 +199,7 @@ impl Ledger {
         };
         self.write_if(vec![renewal]).await
     }
-}
 
-impl Ledger {
     /// Leaves word of a waiting step with a lease. Whoever ends the lease is told of it, and can
     /// claim the step at once. `false`: the lease is gone, or somebody else has changed it.
     ///
@@ -225,26 +219,17 @@ impl Ledger {
         if lease.hints.contains(&hint) || lease.hints.len() >= HINTS {
             return Ok(true);
         }
-        let as_read = |hints: &[String]| {
+        let list = |hints: &[String]| {
             let hints = hints.iter().cloned().map(AttributeValue::S);
             AttributeValue::L(hints.collect())
         };
-        let mut conditions: Vec<(String, Test)> = of_claim(&lease.key(holder))
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), Test::Is(value)))
-            .collect();
-        let known = if lease.hints.is_empty() {
-            Test::Missing
-        } else {
-            Test::Is(as_read(&lease.hints))
-        };
-        conditions.push((HINTS_LEFT.to_owned(), known));
+        let known = (!lease.hints.is_empty()).then(|| list(&lease.hints));
         let mut hints = lease.hints.clone();
         hints.push(hint);
         let left = Write::Update {
             key: keys::lease(scope, holder, lease.slot),
-            edits: vec![(HINTS_LEFT.to_owned(), Edit::Set(as_read(&hints)))],
-            only_if: Condition::All(conditions),
+            edits: vec![(HINTS_LEFT.to_owned(), Edit::Set(list(&hints)))],
+            only_if: with_hints(&lease.key(holder), known),
         };
         self.write_if(vec![left]).await
     }
@@ -275,17 +260,12 @@ impl Ledger {
         lease: &LeaseKey,
     ) -> Result<Vec<(RunId, StepId)>, Error> {
         let key = keys::lease(scope, lease.holder, lease.slot);
-        let mut known = Test::Missing;
+        let mut known = None;
         let mut hints = Vec::new();
         for _ in 0..RELEASES {
-            let mut conditions: Vec<(String, Test)> = of_claim(lease)
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), Test::Is(value)))
-                .collect();
-            conditions.push((HINTS_LEFT.to_owned(), known));
             let delete = Write::Delete {
                 key: key.clone(),
-                only_if: Condition::All(conditions),
+                only_if: with_hints(lease, known),
             };
             if self.write_if(vec![delete]).await? {
                 return Ok(hints);
@@ -294,15 +274,14 @@ impl Ledger {
             let Some(item) = self.row(&key).await? else {
                 return Ok(hints);
             };
-            let left = item.get(HINTS_LEFT).cloned();
+            known = item.get(HINTS_LEFT).cloned();
             let row: LeaseRow = from_item(item)?;
             let is_own = row.fence == lease.fence
                 && row.step == keys::lease_step(lease.run_id, &lease.step_id);
-            let Some(left) = left.filter(|_| is_own) else {
+            if known.is_none() || !is_own {
                 return Ok(hints);
-            };
+            }
             hints = row.hints.iter().filter_map(|hint| step_of(hint)).collect();
-            known = Test::Is(left);
         }
         Err(Error::Contended)
     }
@@ -380,6 +359,17 @@ pub(crate) fn take_back(scope: &ProjectScope, lease: &LeaseKey) -> Write {
         key: keys::lease(scope, lease.holder, lease.slot),
         only_if: Condition::AbsentOr("step", AttributeValue::S(step)),
     }
+}
+
+/// The lease is that of the claim, with this list of hints or with none.
+fn with_hints(lease: &LeaseKey, hints: Option<AttributeValue>) -> Condition {
+    let own = of_claim(lease).into_iter();
+    let mut tests: Vec<(String, Test)> = own
+        .map(|(name, value)| (name.to_owned(), Test::Is(value)))
+        .collect();
+    let hints = hints.map_or(Test::Missing, Test::Is);
+    tests.push((HINTS_LEFT.to_owned(), hints));
+    Condition::All(tests)
 }
 
 fn of_claim(lease: &LeaseKey) -> Vec<(&'static str, AttributeValue)> {

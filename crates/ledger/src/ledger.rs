@@ -93,8 +93,7 @@ impl Ledger {
         key: &Key,
         consistency: Consistency,
     ) -> Result<Option<Item>, Error> {
-        let row = self.store.get(Table::Ledger, key, consistency).await;
-        row.map_err(Error::from)
+        Ok(self.store.get(Table::Ledger, key, consistency).await?)
     }
 
     /// Makes the writes. `false` when a condition did not hold; then nothing was written.

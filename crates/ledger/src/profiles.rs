@@ -325,11 +325,7 @@ impl Ledger {
             consistent: true,
             only: None,
         };
-        let rows = self
-            .store
-            .query(&query, before)
-            .await
-            .map_err(Error::from)?;
+        let rows = self.store.query(&query, before).await?;
         let items = rows
             .items
             .into_iter()

@@ -13,7 +13,7 @@ use crate::keys;
 use crate::ledger::Ledger;
 use crate::rows::{attribute, from_item, n, to_item, unwritten};
 use crate::runs::Page;
-use crate::store::{Condition, Table, Test, Write, WriteError};
+use crate::store::{Condition, Table, Write, WriteError};
 
 /// How often a change is tried that others get ahead of.
 const ATTEMPTS: usize = 5;
@@ -74,16 +74,7 @@ impl Ledger {
             ));
         }
         let now = self.now();
-        writes.push(
-            self.audit_write(
-                scope.project().as_str(),
-                actor,
-                None,
-                vec![event.clone()],
-                now,
-            )
-            .map_err(unwritten)?,
-        );
+        writes.push(self.project_audit_write(scope, actor, event.clone(), now)?);
         writes.push(
             self.operators_audit_write(actor, vec![event], now)
                 .map_err(unwritten)?,
@@ -131,14 +122,7 @@ impl Ledger {
             };
             let writes = vec![
                 changed(scope, &mut project)?,
-                self.audit_write(
-                    scope.project().as_str(),
-                    actor,
-                    None,
-                    vec![event],
-                    self.now(),
-                )
-                .map_err(unwritten)?,
+                self.project_audit_write(scope, actor, event, self.now())?,
             ];
             match self.store.write(writes).await {
                 Err(WriteError::Condition(_)) => {}
@@ -183,11 +167,7 @@ impl Ledger {
             replaced,
         };
         let now = self.now();
-        let trail = scope.project().as_str();
-        writes.push(
-            self.audit_write(trail, actor, None, vec![event.clone()], now)
-                .map_err(unwritten)?,
-        );
+        writes.push(self.project_audit_write(scope, actor, event.clone(), now)?);
         writes.push(
             self.operators_audit_write(actor, vec![event], now)
                 .map_err(unwritten)?,
@@ -221,21 +201,14 @@ impl Ledger {
 
 /// Puts a changed project in the place of the one that was read.
 fn changed(scope: &ProjectScope, project: &mut Project) -> Result<Write, Error> {
-    // A project that was never changed has no revision.
-    let as_read = match project.revision {
-        0 => Test::Missing,
-        revision => Test::Is(n(revision)),
-    };
+    let as_read = vec![
+        ("created_at", attribute(&project.created_at)?),
+        ("revision", n(project.revision)),
+    ];
     project.revision = project.revision.saturating_add(1);
     Ok(Write::Put {
         table: Table::Ledger,
         item: to_item(project, keys::project(scope)).map_err(unwritten)?,
-        only_if: Condition::All(vec![
-            (
-                "created_at".to_owned(),
-                Test::Is(attribute(&project.created_at)?),
-            ),
-            ("revision".to_owned(), as_read),
-        ]),
+        only_if: Condition::Is(as_read),
     })
 }

@@ -361,14 +361,7 @@ impl Ledger {
                     item,
                     only_if,
                 },
-                self.audit_write(
-                    scope.project().as_str(),
-                    actor,
-                    None,
-                    vec![event.clone()],
-                    now,
-                )
-                .map_err(unwritten)?,
+                self.project_audit_write(scope, actor, event.clone(), now)?,
                 self.operators_audit_write(actor, vec![event], now)
                     .map_err(unwritten)?,
             ];

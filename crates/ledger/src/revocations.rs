@@ -256,11 +256,7 @@ impl Ledger {
         let mut active = Vec::new();
         let mut after: Option<String> = None;
         loop {
-            let rows = self
-                .store
-                .query(&query, after.as_deref())
-                .await
-                .map_err(Error::from)?;
+            let rows = self.store.query(&query, after.as_deref()).await?;
             for item in rows.items {
                 active.push(from_item(item)?);
             }

@@ -22,13 +22,13 @@ pub(crate) fn n(number: impl std::fmt::Display) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
-/// A row's whole number.
 /// A part of a row, to be set alone.
 pub(crate) fn attribute(part: &impl serde::Serialize) -> Result<AttributeValue, Error> {
     serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(part)
         .map_err(|error| Error::Unreadable(error.to_string()))
 }
 
+/// A row's whole number.
 pub(crate) fn number(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }

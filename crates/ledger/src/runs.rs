@@ -51,11 +51,7 @@ impl Ledger {
             let mut of_shard = 0;
             let mut after = before.map(str::to_owned);
             loop {
-                let rows = self
-                    .store
-                    .query(&query, after.as_deref())
-                    .await
-                    .map_err(Error::from)?;
+                let rows = self.store.query(&query, after.as_deref()).await?;
                 of_shard += rows.items.len();
                 for item in rows.items {
                     found.push(self.read_run(scope, &item).await?.run);

@@ -134,7 +134,7 @@ impl Ledger {
             consistent: true,
             only: None,
         };
-        let rows = self.store.query(&query, after).await.map_err(Error::from)?;
+        let rows = self.store.query(&query, after).await?;
         let items = rows
             .items
             .into_iter()

@@ -65,8 +65,7 @@ impl Ledger {
             consistent: true,
             only: None,
         };
-        let rows = self.store.query(&query, place.after.as_deref()).await;
-        let rows = rows.map_err(Error::from)?;
+        let rows = self.store.query(&query, place.after.as_deref()).await?;
         let mut again = EntriesAgain::default();
         let mut later = false;
         for row in rows.items {

@@ -283,6 +283,7 @@ impl Group {
             if !left {
                 break;
             }
+            // No file of cgroup v1 tells that a group is empty.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.0.remove().await;

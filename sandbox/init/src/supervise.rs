@@ -143,7 +143,7 @@ pub async fn run(task: Task, stops: &mut Stops) -> End {
     };
     let (end, asked) = follow(pid, time_limit, stops).await;
     if let Some(asked) = asked {
-        // What else there is was asked to end as well.
+        // What else there is was asked to end as well. No call waits for any child with a time-out.
         while asked.elapsed() < LINGER && !sealfleet_processes::all_ended() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -48,6 +48,7 @@ pub fn kill_all() -> io::Result<bool> {
         if began.elapsed() > LAST_MOMENT {
             return Ok(false);
         }
+        // No call waits for any child with a time-out.
         std::thread::sleep(Duration::from_millis(1));
     }
     Ok(true)

@@ -344,14 +344,11 @@ async fn task_of(stack: &Stack, project: &Project, claimed: &Claimed) -> Outcome
     let tasks: BTreeSet<String> = own
         .filter_map(|task| task["taskArn"].as_str().map(str::to_owned))
         .collect();
-    let mut tasks = tasks.into_iter();
-    match (tasks.next(), tasks.next()) {
-        (Some(task), None) => Ok(task.rsplit('/').next().unwrap_or_default().to_owned()),
-        (first, _) => {
-            let how_many = if first.is_none() { "no" } else { "several" };
-            Err(Failure::new(format!(
-                "{how_many} tasks were started by {started_by}, and not one"
-            )))
-        }
+    match Vec::from_iter(tasks).as_slice() {
+        [task] => Ok(task.rsplit('/').next().unwrap_or_default().to_owned()),
+        tasks => Err(Failure::new(format!(
+            "{} tasks were started by {started_by}, and not one",
+            tasks.len()
+        ))),
     }
 }

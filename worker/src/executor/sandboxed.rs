@@ -32,6 +32,7 @@ use super::{Ended, Executor, LAST_WORDS, Prepared, Running, cannot_start, short}
 const RESOLVE_TIME: Duration = Duration::from_secs(60);
 /// How long `sealfleet-init` may take to answer beyond that.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
+
 /// Executes steps in sandboxes.
 #[derive(Debug)]
 pub struct Sandboxed {

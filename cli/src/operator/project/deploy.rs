@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Args;
 use sealfleet_client::types::{CreatePool, CreateProject, FargateSpec, PoolView, ProjectView};
 use sealfleet_client::{Client, Code};
-use sealfleet_domain::{PoolName, ProjectId};
+use sealfleet_domain::{NamePrefix, PoolName, ProjectId};
 use serde_json::json;
 
 use super::{Fargate, text};
@@ -19,6 +19,7 @@ use crate::cloudformation::{Change, Deployment, Outputs, PROJECT, Stacks, Templa
 use crate::operator::aws;
 use crate::operator::connection::Connection;
 use crate::operator::failure::Failure;
+use crate::operator::input::pair;
 use crate::operator::output::{answer, lines, note};
 
 /// How often to ask CloudFormation for the stack's status.
@@ -67,7 +68,8 @@ pub(super) async fn run(deploy: Deploy, connection: &Connection) -> Result<(), F
     let control = control.map_err(|error| Failure::other(error).about("the control plane"))?;
     let client = connection.client_at(control.find("ApiUrl"))?;
     let stack = deploy.stack_name.clone().unwrap_or_else(|| {
-        let prefix = control.find("NamePrefix").unwrap_or("sealfleet");
+        let prefix = control.find("NamePrefix").map(str::to_owned);
+        let prefix = prefix.unwrap_or_else(|| NamePrefix::default().to_string());
         format!("{prefix}-project-{}", deploy.project)
     });
     let parameters = deploy.parameters(&control)?;
@@ -165,10 +167,8 @@ impl Deploy {
 }
 
 fn tag(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write a tag as KEY=VALUE".to_owned()),
-    }
+    let tag = pair(text).ok().filter(|(key, _)| !key.is_empty());
+    tag.ok_or_else(|| "write a tag as KEY=VALUE".to_owned())
 }
 
 /// The registered project, if there is one. Fails if it differs from the options.

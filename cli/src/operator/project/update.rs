@@ -219,14 +219,7 @@ impl Tasks {
         };
         let mut spec = match (pools.get(&name), &image) {
             (Some(CreatePool::Fargate(spec)), _) => spec.clone(),
-            (None, Some(image)) => FargateSpec {
-                image: image.clone(),
-                cpu: 256,
-                memory_mib: 512,
-                max_concurrent: 100,
-                labels: BTreeMap::new(),
-                models: Vec::new(),
-            },
+            (None, Some(image)) => FargateSpec::of(image.clone()),
             (Some(CreatePool::Pull {}), _) => {
                 return Err(Failure::Usage(format!(
                     "the pool `{name}` is for the customer's own workers; a pool keeps its kind"

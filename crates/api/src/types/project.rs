@@ -81,6 +81,21 @@ pub struct FargateSpec {
     pub models: Vec<Line>,
 }
 
+impl FargateSpec {
+    /// Tasks of this image, as a pool has them that says nothing else.
+    #[must_use]
+    pub const fn of(image: String) -> Self {
+        Self {
+            image,
+            cpu: default_cpu(),
+            memory_mib: default_memory(),
+            max_concurrent: default_pool_concurrency(),
+            labels: BTreeMap::new(),
+            models: Vec::new(),
+        }
+    }
+}
+
 const fn default_cpu() -> u32 {
     256
 }

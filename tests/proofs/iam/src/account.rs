@@ -593,7 +593,9 @@ fn session(prefix: &str, project: &str) -> Result<Policy, String> {
         region: REGION.to_owned(),
         account_id: ACCOUNT.to_owned(),
         queue_url_prefix: String::new(),
-        name_prefix: Default::default(),
+        name_prefix: prefix
+            .parse()
+            .map_err(|_| format!("`{prefix}` is no name prefix"))?,
     };
     let queue = format!("{prefix}-{project}--{PULL_POOL}");
     let document = sealfleet_aws::queue_access::session_policy(&account, &queue);

@@ -58,8 +58,8 @@ fn a_role_allows_all_that_its_function_does_with_the_tables() {
     }
     let functions: BTreeSet<&str> = seen.iter().map(|access| access.function.as_str()).collect();
     for function in [
-        "cancel", "claim", "dispatch", "enqueue", "observe", "profile", "report", "revoke", "runs",
-        "sandbox", "sweep", "trail",
+        "cancel", "claim", "dispatch", "enqueue", "fleet", "observe", "profile", "report",
+        "revoke", "runs", "sandbox", "sweep", "trail",
     ] {
         assert!(functions.contains(function), "`{function}` was not seen");
     }
