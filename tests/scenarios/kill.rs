@@ -308,7 +308,7 @@ pub async fn s44_a_killed_fan_out_finishes_by_itself(stack: &Stack) -> Outcome {
     let bystander = player(&project, 1).await?;
     let spared = bystander.claim(&spared, "only").await?;
     let body = with_profile("beside", &[seen::played("only", &json!({}))]);
-    let mut claims: Vec<(&Worker, Vec<Claimed>)> = Vec::new();
+    let mut claims: Vec<(&Worker, Vec<Claimed>)> = vec![(&bystander, vec![spared.clone()])];
     for worker in &workers {
         let enqueued = join_all((0..EACH).map(|_| project.enqueue(&body)))
             .await
@@ -324,8 +324,7 @@ pub async fn s44_a_killed_fan_out_finishes_by_itself(stack: &Stack) -> Outcome {
     }
 
     // Heartbeats come until the fan-out is finished, so that no run gets away because its lease has
-    // run out.
-    claims.push((&bystander, vec![spared.clone()]));
+    // run out; those of the run that is spared come until all is counted.
     let ecs = Caller::anonymous(&reqwest::Client::new(), &stack.parts.ecs_endpoint)?;
     let throttled = async |next: u32| {
         ecs.post("/_local/throttles", &json!({ "next": next }))
@@ -337,38 +336,42 @@ pub async fn s44_a_killed_fan_out_finishes_by_itself(stack: &Stack) -> Outcome {
     throttled(0).await?;
     let finished = finished?;
 
-    let pulled = WORKERS * EACH as usize;
-    let expected = json!({ "runs": ON_FARGATE + pulled, "stopped": ON_FARGATE, "unstopped": 0, "workers": pulled });
-    ensure_eq!(counts(&finished), expected, "{finished:?}");
-    sleeper.until(0, LONG).await?;
-    let told = project.admin.events("revocation.fan_out_finished").await?;
-    ensure_eq!(told.len(), 1, "audited ends of the fan-out: {told:?}");
-    ensure_eq!(
-        told.first().map(counts),
-        Some(expected),
-        "the audited counts"
-    );
-    let trail = project.trail().await?;
-    for run in &runs {
-        let of_run: Vec<Value> = trail
-            .iter()
-            .filter(|entry| entry["run_id"] == run.as_str())
-            .cloned()
-            .collect();
-        for name in ["run.aborted_by_revocation", "step.aborted", "run.finished"] {
-            ensure_eq!(named(&of_run, name).len(), 1, "audited `{name}` of {run}");
+    let counting = async {
+        let pulled = WORKERS * EACH as usize;
+        let expected = json!({ "runs": ON_FARGATE + pulled, "stopped": ON_FARGATE, "unstopped": 0, "workers": pulled });
+        ensure_eq!(counts(&finished), expected, "{finished:?}");
+        sleeper.until(0, LONG).await?;
+        let told = project.admin.events("revocation.fan_out_finished").await?;
+        ensure_eq!(told.len(), 1, "audited ends of the fan-out: {told:?}");
+        ensure_eq!(
+            told.first().map(counts),
+            Some(expected),
+            "the audited counts"
+        );
+        let trail = project.trail().await?;
+        for run in &runs {
+            let of_run: Vec<Value> = trail
+                .iter()
+                .filter(|entry| entry["run_id"] == run.as_str())
+                .cloned()
+                .collect();
+            for name in ["run.aborted_by_revocation", "step.aborted", "run.finished"] {
+                ensure_eq!(named(&of_run, name).len(), 1, "audited `{name}` of {run}");
+            }
         }
-    }
-    ensure_eq!(aborted(&project).await?, runs.len(), "aborted runs");
-    for (worker, claims) in claims {
-        for claimed in claims {
-            ensure_eq!(
-                worker.holds(&claimed).await?,
-                claimed == spared,
-                "whether {claimed:?} is held"
-            );
+        ensure_eq!(aborted(&project).await?, runs.len(), "aborted runs");
+        for (worker, claims) in &claims {
+            for claimed in claims {
+                ensure_eq!(
+                    worker.holds(claimed).await?,
+                    *claimed == spared,
+                    "whether {claimed:?} is held"
+                );
+            }
         }
-    }
+        Ok(())
+    };
+    bystander.while_held(&spared, counting).await?;
     bystander.succeed(&spared).await?;
     what_cannot_be_stopped_is_told(stack, &project, &throttled).await
 }
