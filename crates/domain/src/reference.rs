@@ -272,6 +272,7 @@ mod tests {
         for good in [
             "aws-sm://sealfleet/healthcare/crm#api-key",
             "aws-sm://sealfleet/healthcare/crm#api-key@0198c0de-0000-7000-8000-00000000000a",
+            "aws-sm://sealfleet/healthcare/certificate",
             "builtin://crm/api-key",
             "builtin://crm/api-key@v1",
         ] {
@@ -283,7 +284,7 @@ mod tests {
         for bad in [
             "",
             "crm",
-            "aws-sm://x",
+            "aws-sm://x#",
             "aws-sm://#k",
             "builtin://",
             "builtin://../x",
