@@ -163,6 +163,7 @@ async fn main() -> Result<(), Error> {
                 access,
                 queues: with.queues()?,
                 pace,
+                seen: claim::Seen::default(),
             };
             serve(&ports, claim::handle).await
         }

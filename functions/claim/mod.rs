@@ -5,6 +5,9 @@
 //! the process says about itself.
 
 mod hints;
+mod seen;
+
+pub use seen::Seen;
 
 use std::collections::BTreeSet;
 
@@ -19,7 +22,7 @@ use sealfleet_aws::queues::Queues;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::capability::PULL;
 use sealfleet_domain::run::{Executor, Pace};
-use sealfleet_domain::{ProjectScope, RunId, limits};
+use sealfleet_domain::{Line, ProjectScope, RunId, limits};
 use sealfleet_ledger::{Claimed, Error, Ledger, NewClaim, OfHolder};
 use sealfleet_versions::Versions;
 
@@ -40,6 +43,8 @@ pub struct Ports {
     pub queues: Box<dyn Queues>,
     /// How long leases last.
     pub pace: Pace,
+    /// When each worker was seen last.
+    pub seen: Seen,
 }
 
 /// Answers one request.
@@ -156,6 +161,12 @@ async fn heartbeat(ports: &Ports, caller: WorkerCaller, request: &Request) -> An
         let detail = "a lease is named twice; name each once";
         return Err(Problem::invalid("leases", detail).into());
     }
+    let long = |version: &Line| version.is_empty() || version.len() > limits::NAME_BYTES;
+    if beat.version.as_ref().is_some_and(long) {
+        let detail = format!("a version has 1 to {} bytes", limits::NAME_BYTES);
+        return Err(Problem::invalid("version", detail).into());
+    }
+    ports.seen.note(&ports.ledger, &caller, beat.version).await;
     let (scope, worker_id) = (&caller.scope, caller.worker.worker_id);
     let runs: BTreeSet<RunId> = beat.leases.iter().map(|lease| lease.run_id).collect();
     let holds = stream::iter(runs)

@@ -55,7 +55,7 @@ async fn enqueue(ports: &Ports, caller: ProjectCaller, request: &Request) -> Ans
             None => Ok(Before::Nothing),
         }
     };
-    let (before, project) = join(before, ports.ledger.project(&caller.scope)).await;
+    let (before, project) = join(before, ports.ledger.open_project(&caller.scope)).await;
     if let Before::Stored(before) = before? {
         return Answer::json(200, &views::run(*before, ports.ledger.now()));
     }
@@ -153,6 +153,7 @@ async fn refuse_revoked(
 }
 
 async fn retry(ports: &Ports, caller: ProjectCaller, run_id: RunId, step_id: StepId) -> Answered {
+    ports.ledger.open_project(&caller.scope).await?;
     refuse_revoked(ports, &caller, run_id, &step_id).await?;
     let done = ports
         .ledger

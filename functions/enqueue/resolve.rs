@@ -68,10 +68,8 @@ impl NewRun<'_> {
         let pins = pins(secrets, scope, &seen, Age::Recent)
             .await
             .map_err(|error| match error {
-                Error::NotFound(_) | Error::Denied(_) | Error::Refused { .. } => {
-                    Problem::invalid("profile", error.to_string()).into()
-                }
                 Error::Unavailable { service, .. } => Fault::unavailable(&error, service),
+                _ => Problem::invalid("profile", error.to_string()).into(),
             })?;
         let identity = identity.pinned(&pins);
         self.refuse_revoked(&identity).await?;

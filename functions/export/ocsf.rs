@@ -210,6 +210,10 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
         Event::ProjectUpdated { project, .. } => {
             managed(entity::UPDATE, "project", project).of(Severity::Low)
         }
+        Event::ProjectClosed { project } => {
+            managed(entity::UPDATE, "project", project).of(Severity::Low)
+        }
+        Event::ProjectDeleted { project } => managed(entity::DELETE, "project", project),
         Event::LimitsSet { project, .. } => {
             managed(entity::UPDATE, "project limits", project).of(Severity::Low)
         }

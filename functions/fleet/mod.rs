@@ -1,5 +1,6 @@
 //! `fleet`: projects, API tokens, enrolment keys and workers.
 
+mod deletion;
 mod projects;
 mod tokens;
 mod workers;
@@ -33,6 +34,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
         LIST_PROJECTS => |caller, ()| projects::list(ports, caller, request);
         GET_PROJECT => |caller, _| projects::show(ports, caller);
         UPDATE_PROJECT => |caller, _| projects::update(ports, caller, request);
+        DELETE_PROJECT => |caller, _| deletion::delete(ports, caller, request);
         SET_LIMITS => |caller, _| projects::set_limits(ports, caller, request);
         CREATE_TOKEN => |caller, ()| tokens::create(ports, caller, request);
         LIST_TOKENS => |caller, ()| tokens::list(ports, caller, request);

@@ -8,7 +8,6 @@ use sealfleet_api::types::{
 };
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::capability::FARGATE;
-use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::fleet::{HostedPool, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::rate::Limits;
@@ -26,14 +25,7 @@ pub(super) async fn create(ports: &Ports, caller: OperatorCaller, request: &Requ
     let scope = ProjectScope::entered_by(&caller.operator, new.project.clone());
     let Made { pools, workers } = made(ports, new.pools, &BTreeMap::new(), &[])?;
     let workers: Vec<Worker> = workers.into_iter().map(|(worker, _)| worker).collect();
-    let project = Project {
-        project: new.project,
-        pools,
-        version: 1,
-        revision: 0,
-        cascade: Bindings::default(),
-        created_at: ports.ledger.now(),
-    };
+    let project = Project::new(new.project, pools, ports.ledger.now());
     ports
         .ledger
         .create_project(&scope, &project, &workers, &caller.actor)

@@ -14,7 +14,6 @@ use crate::shared::{pages, views};
 
 pub(super) async fn create(ports: &Ports, caller: Authenticated, request: &Request) -> Answered {
     let new: CreateToken = request.json()?;
-    let by_operator = caller.is_operator();
     let caller = caller.in_named(new.project)?;
     if new.role == Role::Operator {
         let detail = "only `sealfleet token bootstrap` makes operators' tokens, with AWS \
@@ -30,10 +29,8 @@ pub(super) async fn create(ports: &Ports, caller: Authenticated, request: &Reque
         let detail = format!("a token lasts 1 to {} seconds", limits::TOKEN_SECONDS);
         return Err(Problem::invalid("expires_in_seconds", detail).into());
     }
-    if by_operator {
-        // Nobody would watch over the token of a project that does not exist.
-        ports.ledger.project(&caller.scope).await?;
-    }
+    // Nobody would watch over the token of a project that does not exist.
+    ports.ledger.open_project(&caller.scope).await?;
     let seconds = i64::from(new.expires_in_seconds);
     let expires_at = ports.ledger.now().plus_seconds(seconds);
     let (row, token) = ports

@@ -4,9 +4,12 @@
 //! for an admin, and gets the same answer whether the project exists or not. Revoking a worker ends
 //! its claims at once: its steps go back in the queue, and its next heartbeat is refused.
 
+use futures_util::future::try_join;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{
-    CreateEnrolmentKey, EnrolmentKeyCreated, RegisterWorker, WorkerRegistered,
+    CreateEnrolmentKey, EnrolmentKeyCreated, HeldStep, RegisterWorker, WorkerDetail,
+    WorkerRegistered, WorkerSummary,
 };
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::credential::{enrolment_key_text, worker_text};
@@ -15,12 +18,15 @@ use sealfleet_domain::hash::SecretHash;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::RequeueReason;
 use sealfleet_domain::{EnrolmentKeyId, Line, ProjectScope, WorkerId, limits};
-use sealfleet_ledger::{Error, Registration};
+use sealfleet_ledger::{Error, Ledger, Page, Registration};
 
 use super::Ports;
 use crate::shared::auth::{ProjectCaller, Registrant};
 use crate::shared::fault::Answered;
 use crate::shared::{effects, pages, views};
+
+/// Workers of a list that are looked up at once.
+const AT_ONCE: usize = 8;
 
 pub(super) fn checked_models(field: &str, models: Vec<Line>) -> Result<Vec<String>, Problem> {
     if models.len() > limits::MODELS {
@@ -70,7 +76,7 @@ pub(super) async fn create_key(
         let detail = format!("a key lasts 1 to {} seconds", limits::ENROLMENT_KEY_SECONDS);
         return Err(Problem::invalid("expires_in_seconds", detail).into());
     }
-    let project = ports.ledger.project(&caller.scope).await?;
+    let project = ports.ledger.open_project(&caller.scope).await?;
     if !matches!(project.pools.get(&new.pool), Some(Pool::Pull)) {
         let detail = "name a pool of kind `pull` of this project: workers register with no other";
         return Err(Problem::invalid("pool", detail).into());
@@ -225,15 +231,52 @@ fn registered(status: u16, scope: &ProjectScope, worker: &Worker, secret: &[u8; 
 }
 
 pub(super) async fn list(ports: &Ports, caller: ProjectCaller, request: &Request) -> Answered {
-    let fetch =
-        async |after: Option<&str>, limit| ports.ledger.workers(&caller.scope, after, limit).await;
-    let project = caller.scope.project().as_str();
-    pages::answer(request, project, "workers", fetch, views::worker).await
+    let scope = &caller.scope;
+    let fetch = async |after: Option<&str>, limit| {
+        let Page { items, more_after } = ports.ledger.workers(scope, after, limit).await?;
+        let known = stream::iter(items)
+            .map(|worker| known(&ports.ledger, scope, worker))
+            .buffered(AT_ONCE);
+        let items: Vec<WorkerDetail> = known.try_collect().await?;
+        Ok(Page { items, more_after })
+    };
+    let project = scope.project().as_str();
+    pages::answer(request, project, "workers", fetch, |known| known.worker).await
 }
 
 pub(super) async fn show(ports: &Ports, caller: ProjectCaller, id: WorkerId) -> Answered {
     let worker = ports.ledger.worker(caller.scope.project(), id).await?;
-    Answer::json(200, &views::worker(worker.ok_or_else(Problem::not_found)?))
+    let worker = worker.ok_or_else(Problem::not_found)?;
+    Answer::json(200, &known(&ports.ledger, &caller.scope, worker).await?)
+}
+
+/// A worker with its last heartbeat and the steps that it holds.
+async fn known(
+    ledger: &Ledger,
+    scope: &ProjectScope,
+    worker: Worker,
+) -> Result<WorkerDetail, Error> {
+    let (seen, leases) = try_join(
+        ledger.heartbeat_of(scope, worker.worker_id),
+        ledger.leases_of(scope, worker.worker_id),
+    )
+    .await?;
+    let (at, version) = seen.map(|seen| (seen.at, seen.version)).unzip();
+    let steps: Vec<HeldStep> = leases
+        .into_iter()
+        .map(|lease| HeldStep {
+            run_id: lease.run_id,
+            step_id: lease.step_id,
+            fence: lease.fence,
+        })
+        .collect();
+    let worker = WorkerSummary {
+        registered: views::worker(worker),
+        last_seen_at: at,
+        version: version.flatten(),
+        held: u32::try_from(steps.len()).unwrap_or(u32::MAX),
+    };
+    Ok(WorkerDetail { worker, steps })
 }
 
 pub(super) async fn approve(ports: &Ports, caller: ProjectCaller, id: WorkerId) -> Answered {

@@ -33,9 +33,13 @@ pub struct Ports {
 /// When the tables or ECS do not answer; the event then comes again.
 pub async fn handle(ports: &Ports, event: EventBridgeEvent<TaskChange>) -> Result<(), Error> {
     let sandbox = Sandbox::from(event.detail);
-    let Some(claim) = &sandbox.claim else {
+    let claim = sandbox.claim.as_ref();
+    let Some(claim) = claim.filter(|_| ports.hosts.own(&sandbox.handle)) else {
         let task = sandbox.handle.as_str();
-        tracing::info!(task, "a task that Sealfleet did not start");
+        tracing::info!(
+            task,
+            "a task that Sealfleet did not start, or of another cluster"
+        );
         return Ok(());
     };
     let with = Context {

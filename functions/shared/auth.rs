@@ -1,7 +1,7 @@
 //! Authenticates the caller by the credential that the request carries, and authorises it by the
 //! row of the operation, before a handler runs.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use sealfleet_api::http::Request;
@@ -13,13 +13,19 @@ use sealfleet_domain::credential::{Credential, Home, Presented};
 use sealfleet_domain::fleet::{EnrolmentKey, Worker, WorkerStatus};
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::scope::Operator;
-use sealfleet_domain::{EnrolmentKeyId, NamePrefix, Owner, ProjectId, ProjectScope, limits};
+use sealfleet_domain::{
+    EnrolmentKeyId, NamePrefix, Owner, ProjectId, ProjectScope, Timestamp, limits,
+};
 use sealfleet_fargate::names::sandbox_session;
 use sealfleet_ledger::{Error, Ledger, Rates};
 use sealfleet_oidc::{Verifier, is_jwt};
 
 use super::fault::Fault;
 use super::metrics::{Metric, Metrics};
+
+/// Seconds for which a project that was found is not read again: so long may callers by JWT still
+/// read what is left of a project that is deleted.
+const FOUND_SECONDS: i64 = 30;
 
 /// Verifies callers who present an API token or a JWT of a trusted issuer, and holds their project
 /// to its rate limit.
@@ -28,8 +34,8 @@ pub struct Door {
     rates: Rates,
     oidc: Oidc,
     metrics: Metrics,
-    /// Projects that the ledger has. A project is never deleted.
-    found: Mutex<HashSet<ProjectId>>,
+    /// Projects that the ledger has, and until when that is believed.
+    found: Mutex<HashMap<ProjectId, Timestamp>>,
 }
 
 /// Verifies workers, and holds each to its rate limit.
@@ -152,12 +158,17 @@ impl Door {
     /// Checks that the project which the claims name is onboarded: an issuer may name any.
     async fn exists(&self, scope: &ProjectScope) -> Result<(), Fault> {
         let found = || self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if found().contains(scope.project()) {
+        let now = self.ledger.now();
+        if found()
+            .get(scope.project())
+            .is_some_and(|until| now < *until)
+        {
             return Ok(());
         }
         match self.ledger.project(scope).await {
             Ok(_) => {
-                found().insert(scope.project().clone());
+                let until = now.plus_seconds(FOUND_SECONDS);
+                found().insert(scope.project().clone(), until);
                 Ok(())
             }
             Err(Error::NotFound) => Err(Problem::new(
@@ -284,11 +295,6 @@ impl Caller<Door> for Authenticated {
 }
 
 impl Authenticated {
-    #[must_use]
-    pub const fn is_operator(&self) -> bool {
-        matches!(self.principal, Principal::Operator(_))
-    }
-
     /// The caller in the project that it names: operators name one, all others act in their own.
     ///
     /// # Errors

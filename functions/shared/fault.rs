@@ -75,6 +75,10 @@ impl From<Error> for Fault {
                 Code::AlreadyExists,
                 "the name is taken; choose another, or use what has it",
             ),
+            Error::Closed => Problem::new(
+                Code::ProjectClosed,
+                "an operator deletes this project, so it takes no runs, tokens and keys any more",
+            ),
             Error::NoProfile(profile) => {
                 let detail = format!("there is no profile `{profile}` in your project");
                 return Self(Problem::new(Code::NotFound, detail)).at("profile");

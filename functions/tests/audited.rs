@@ -45,8 +45,8 @@ pub enum Exempt {
     /// That a task which is nobody's any more has ended: a memory of two days, so that its usage is
     /// counted once.
     EndedTask,
-    /// How many requests a project has left, by the second. What its limits are has an event of its
-    /// own.
+    /// How many requests a project has left, by the second, and when a worker was seen last. What
+    /// its limits are has an event of its own.
     RateCounted,
     /// An entry of the outbox that could not be moved is due again later. It says the same.
     OutboxPostponed,
@@ -71,6 +71,21 @@ pub struct Seen {
     identities: Identities,
     /// Entries in rows of runs. They come to the trail later.
     in_runs: BTreeSet<EventId>,
+}
+
+impl Audited {
+    /// A judge of tables that have these rows.
+    pub fn over(rows: &[(Table, Item)]) -> Self {
+        let mut judge = Self::default();
+        for (_, item) in rows {
+            let pk = item["pk"].as_s().unwrap();
+            if let Some((_, hash)) = pk.split_once("#IDENTITY#") {
+                let identity = Arc::new(identity_of_image(item).unwrap());
+                judge.seen.identities.insert(hash.to_owned(), identity);
+            }
+        }
+        judge
+    }
 }
 
 impl Judge for Audited {

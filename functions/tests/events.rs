@@ -269,6 +269,14 @@ fn each_end_of_a_task_has_its_own_meaning() {
             failed("secret_unavailable", "secret_missing"),
         ),
         (
+            "stopped-secret-key-missing.json",
+            failed("secret_unavailable", "secret_key_missing"),
+        ),
+        (
+            "stopped-secret-unreadable.json",
+            failed("secret_unavailable", "secret_unreadable"),
+        ),
+        (
             "stopped-registry-denied.json",
             failed("cannot_start", "registry_denied"),
         ),

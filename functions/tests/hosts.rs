@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use aws_lambda_events::event::sqs::{SqsEvent, SqsMessage};
-use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::fleet::{HostedPool, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::{
@@ -242,14 +241,11 @@ async fn onboard(ledger: &Ledger, scope: &ProjectScope) {
         cpu: 256,
         memory_mib: 512,
     };
-    let project = Project {
-        project: scope.project().clone(),
-        pools: BTreeMap::from([(pool.clone(), Pool::Hosted(hosted))]),
-        version: 1,
-        revision: 0,
-        cascade: Bindings::default(),
-        created_at: now,
-    };
+    let project = Project::new(
+        scope.project().clone(),
+        BTreeMap::from([(pool.clone(), Pool::Hosted(hosted))]),
+        now,
+    );
     let worker = Worker {
         worker_id,
         name: "boxes".to_owned(),

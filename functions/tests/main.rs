@@ -17,6 +17,7 @@ mod repository;
 mod semantics;
 mod sweep;
 mod trail;
+mod upgrade;
 mod versions;
 mod walk;
 mod world;

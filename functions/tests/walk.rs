@@ -204,6 +204,12 @@ async fn projects_and_tokens(walk: &mut Walk, operator: &str, admin: &str) {
     let limits = json!({ "limits": { "requests_per_second": 20, "burst": 40 } });
     walk.ask(operator, "PUT", "/v1/projects/radiology/limits", limits)
         .await;
+    // It is closed, and a minute later deleted.
+    for _ in 0..2 {
+        walk.ask(operator, "DELETE", "/v1/projects/radiology", Value::Null)
+            .await;
+        walk.world.time_goes_by(61);
+    }
     let made = walk
         .ask(admin, "POST", "/v1/tokens", json!({ "role": "viewer" }))
         .await;

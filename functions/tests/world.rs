@@ -11,7 +11,6 @@ use sealfleet_api::http::answer;
 use sealfleet_api::operations::Operation;
 use sealfleet_api::types::QueueMessage;
 use sealfleet_domain::access::Role;
-use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::credential::{Home, enrolment_key_text, token_text, worker_text};
 use sealfleet_domain::fleet::{EnrolmentKey, HostedPool, Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::hash::SecretHash;
@@ -22,6 +21,7 @@ use sealfleet_domain::profile::Content;
 use sealfleet_domain::run::Mode;
 use sealfleet_domain::{EnrolmentKeyId, Owner, ProjectScope, TokenId, WorkerId};
 use sealfleet_functions::shared::auth::Oidc;
+use sealfleet_ledger::store::{Item, Table};
 use sealfleet_ledger::{Ledger, Registration};
 use sealfleet_oidc::Verifier;
 use sealfleet_test_fakes::ecs::{End, Status, Task};
@@ -165,19 +165,9 @@ pub fn scope(project: &str) -> ProjectScope {
 
 impl World {
     pub async fn new() -> Self {
-        let tables = Tables::default();
-        let world = stage::World::new(tables, BEGINNING, Random::new(1), Audited::default());
-        let stage = Stage::new(world);
         let (issuer, key) = (Issuer::start().await.unwrap(), Key::es256("1").unwrap());
         issuer.publish(&[&key]);
-        let oidc = |clock| Oidc::On(Verifier::new(trusted(&issuer), clock));
-        let mut world = Self {
-            ledger: ledger(&stage, 2),
-            handlers: Arc::new(Handlers::with_oidc(&stage, 1, oidc)),
-            stage,
-            credentials: BTreeMap::new(),
-            passes: AtomicI64::new(PASSES),
-        };
+        let mut world = Self::begun(&issuer, Tables::default(), BEGINNING, 1);
         for project in [OWN, OTHER] {
             world.onboard(project).await;
         }
@@ -185,6 +175,39 @@ impl World {
         let now = world.ledger.now().epoch_seconds();
         world.credentials.extend(jwts(&issuer, &key, now));
         world
+    }
+
+    /// A deployment of today over rows of another time. Nobody has a credential yet.
+    pub async fn over(tables: Tables, at: i64) -> Self {
+        let issuer = Issuer::start().await.unwrap();
+        Self::begun(&issuer, tables, at, 101)
+    }
+
+    /// `seed` makes the ids: those that the tables have must not come again.
+    fn begun(issuer: &Issuer, tables: Tables, at: i64, seed: u64) -> Self {
+        let judge = Audited::over(&tables.rows());
+        let world = stage::World::new(tables, at, Random::new(seed), judge);
+        let stage = Stage::new(world);
+        let oidc = |clock| Oidc::On(Verifier::new(trusted(issuer), clock));
+        Self {
+            ledger: ledger(&stage, seed + 1),
+            handlers: Arc::new(Handlers::with_oidc(&stage, seed, oidc)),
+            stage,
+            credentials: BTreeMap::new(),
+            passes: AtomicI64::new(PASSES),
+        }
+    }
+
+    /// All rows, and the time.
+    pub fn stored(&self) -> (Vec<(Table, Item)>, i64) {
+        let world = self.stage.lock();
+        (world.tables.rows(), world.time)
+    }
+
+    /// Gives somebody a token of this role.
+    pub async fn admit_one(&mut self, who: Who, home: &str, role: Role) {
+        let (_, token) = self.token(home, role, 3600).await;
+        self.credentials.insert(who, token);
     }
 
     async fn onboard(&self, project: &str) {
@@ -196,17 +219,14 @@ impl World {
             cpu: 256,
             memory_mib: 512,
         };
-        let row = Project {
-            project: project.parse().unwrap(),
-            pools: BTreeMap::from([
+        let row = Project::new(
+            project.parse().unwrap(),
+            BTreeMap::from([
                 (POOL.parse().unwrap(), Pool::Pull),
                 (FARGATE.parse().unwrap(), Pool::Hosted(fargate)),
             ]),
-            version: 1,
-            revision: 0,
-            cascade: Bindings::default(),
-            created_at: self.ledger.now(),
-        };
+            self.ledger.now(),
+        );
         self.ledger
             .create_project(&scope(project), &row, &[runner], "test")
             .await
@@ -256,9 +276,24 @@ impl World {
         (token.token_id, text)
     }
 
+    /// An approved worker of [`OWN`] whose credential's secret is all zeros: its id and credential.
+    pub async fn worker_with_known_secret(&self) -> (String, String) {
+        let (id, credential) = self.worker_with([0; 32], OWN, WorkerStatus::Approved).await;
+        (id.to_string(), credential)
+    }
+
     /// A worker of a project, registered, with its credential.
     pub async fn worker(&self, project: &str, status: WorkerStatus) -> (WorkerId, String) {
         let secret = self.ledger.ids().secret();
+        self.worker_with(secret, project, status).await
+    }
+
+    async fn worker_with(
+        &self,
+        secret: [u8; 32],
+        project: &str,
+        status: WorkerStatus,
+    ) -> (WorkerId, String) {
         let hash = Some(SecretHash::of(&secret));
         let worker = self.new_worker(POOL, WorkerStatus::Pending, hash);
         let (scope, id) = (scope(project), worker.worker_id);
@@ -275,9 +310,19 @@ impl World {
         (id, worker_text(&scope, id, &secret))
     }
 
+    /// An enrolment key of the project whose secret is all zeros.
+    pub async fn key_with_known_secret(&self) -> String {
+        self.enrolment_key_with([0; 32]).await.1
+    }
+
     /// An enrolment key of the project, with its credential.
     pub async fn enrolment_key(&self) -> (EnrolmentKeyId, String) {
-        let (now, secret) = (self.ledger.now(), self.ledger.ids().secret());
+        let secret = self.ledger.ids().secret();
+        self.enrolment_key_with(secret).await
+    }
+
+    async fn enrolment_key_with(&self, secret: [u8; 32]) -> (EnrolmentKeyId, String) {
+        let now = self.ledger.now();
         let row = EnrolmentKey {
             enrolment_key_id: EnrolmentKeyId::new(self.ledger.ids(), now),
             pool: POOL.parse().unwrap(),
@@ -566,6 +611,7 @@ fn event(method: &str, path: &str, request: Sent) -> ApiGatewayV2httpRequest {
     let mut context = json!({ "http": { "method": method, "path": path } });
     if let Some(task) = request.sandbox {
         let arn = format!("arn:aws:sts::000000000000:assumed-role/sealfleet-sandboxes/{task}");
+        context["accountId"] = json!("000000000000");
         context["authorizer"] = json!({ "iam": { "userArn": arn } });
     }
     let query = if request.query.is_null() {

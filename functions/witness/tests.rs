@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use sealfleet_domain::Clock;
-use sealfleet_domain::cascade::{Bindings, Overrides};
+use sealfleet_domain::cascade::Overrides;
 use sealfleet_domain::fleet::{Project, Worker, WorkerStatus};
 use sealfleet_domain::identity::{Identity, SecretRef};
 use sealfleet_domain::labels::Labels;
@@ -107,14 +107,7 @@ impl World {
         let store = Arc::new(Memory::default());
         let ledger = Ledger::new(store.clone(), Arc::new(Released), Arc::new(SystemIds));
         let scope = ProjectScope::of_stored_row("healthcare".parse().unwrap());
-        let project = Project {
-            project: scope.project().clone(),
-            pools: BTreeMap::new(),
-            version: 1,
-            revision: 0,
-            cascade: Bindings::default(),
-            created_at: ledger.now(),
-        };
+        let project = Project::new(scope.project().clone(), BTreeMap::new(), ledger.now());
         ledger
             .create_project(&scope, &project, &[], "test")
             .await

@@ -310,16 +310,17 @@ pub async fn s44_a_killed_fan_out_finishes_by_itself(stack: &Stack) -> Outcome {
     let body = with_profile("beside", &[seen::played("only", &json!({}))]);
     let mut claims: Vec<(&Worker, Vec<Claimed>)> = vec![(&bystander, vec![spared.clone()])];
     for worker in &workers {
-        let enqueued = join_all((0..EACH).map(|_| project.enqueue(&body)))
-            .await
-            .into_iter()
-            .collect::<Outcome<Vec<_>>>()?;
-        let claimed = join_all(enqueued.iter().map(|run| worker.claim(run, "only"))).await;
-        claims.push((worker, claimed.into_iter().collect::<Outcome<_>>()?));
+        let claiming = async {
+            let enqueued = join_all((0..EACH).map(|_| project.enqueue(&body)))
+                .await
+                .into_iter()
+                .collect::<Outcome<Vec<_>>>()?;
+            let claimed = join_all(enqueued.iter().map(|run| worker.claim(run, "only"))).await;
+            Ok((enqueued, claimed.into_iter().collect::<Outcome<_>>()?))
+        };
         // Those of before must not run out meanwhile.
-        for (worker, claims) in &claims {
-            worker.heartbeat(&claims.iter().collect::<Vec<_>>()).await?;
-        }
+        let (enqueued, claimed) = while_alive(&claims, claiming).await?;
+        claims.push((worker, claimed));
         runs.extend(enqueued);
     }
 

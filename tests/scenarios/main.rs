@@ -26,6 +26,7 @@ mod fuzz;
 mod kill;
 mod onboarding;
 mod permissions;
+mod reasons;
 mod revocation;
 mod sandbox;
 mod sealed;
@@ -100,6 +101,8 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s52_each_step_in_its_own_mode
             s55_a_sandbox_cannot_read_another_projects_secret
             s56_every_end_has_its_reason;
+        reasons:
+            s69_each_secret_that_is_not_there_has_its_own_reason;
         onboarding:
             a_project_is_onboarded_by_one_command;
         fuzz:

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sealfleet_client::types::{Claim, ClaimStep, Heartbeat, QueueMessage, WaitingStep};
 use sealfleet_client::{Code, Error};
+use sealfleet_domain::Line;
 use sealfleet_domain::fleet::WorkerStatus;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -24,6 +25,8 @@ const PASSED_ON: (Duration, Duration) = (Duration::from_millis(500), Duration::f
 
 /// How long killed steps may take to end.
 const LAST_MOMENT: Duration = Duration::from_secs(10);
+/// Time between two heartbeats of a worker that holds nothing.
+const IDLE_HEARTBEAT: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -291,21 +294,27 @@ impl Worker {
         }
     }
 
-    /// Renews all leases. Returns when the worker is no longer allowed to work.
+    /// Renews all leases; without any, tells now and then that the worker is there. Returns when the worker is no longer allowed to work.
     async fn heartbeats(&self) {
         let interval = self.settings.heartbeat;
         // If one heartbeat hangs, there is time for another before the leases end.
         let patience = (interval / 2).max(Duration::from_secs(2));
         let mut pause = interval;
+        let mut last: Option<Instant> = None;
         loop {
             tokio::time::sleep(pause).await;
             pause = interval;
             let leases = self.slots.leases.all();
-            if leases.is_empty() {
+            let recently = last.is_some_and(|at| at.elapsed() < IDLE_HEARTBEAT);
+            if leases.is_empty() && recently {
                 continue;
             }
             let asked = Instant::now();
-            let heartbeat = Heartbeat { leases };
+            last = Some(asked);
+            let heartbeat = Heartbeat {
+                leases,
+                version: Some(Line::escaped(env!("CARGO_PKG_VERSION"))),
+            };
             let answer =
                 tokio::time::timeout(patience, self.slots.steps.control.heartbeat(&heartbeat));
             match answer.await {

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use sealfleet_client::all_pages;
-use sealfleet_client::types::WorkerView;
+use sealfleet_client::types::{HeldStep, WorkerDetail, WorkerSummary, WorkerView};
 use sealfleet_domain::WorkerId;
 
 use super::connection::Connection;
@@ -42,9 +42,16 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             let workers = all_pages(async |page| client.list_workers(page).await).await?;
             return list(connection.output, &workers, || {
                 let mut table = Table::new([
-                    "WORKER", "NAME", "POOL", "STATUS", "MODES", "LABELS", "SLOTS",
+                    "WORKER", "NAME", "POOL", "STATUS", "MODES", "LABELS", "HELD", "SEEN",
+                    "VERSION",
                 ]);
-                for worker in &workers {
+                for WorkerSummary {
+                    registered: worker,
+                    last_seen_at,
+                    version,
+                    held,
+                } in &workers
+                {
                     table.row([
                         worker.worker_id.to_string(),
                         worker.name.clone(),
@@ -52,18 +59,43 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
                         word(&worker.status),
                         joined(&worker.modes),
                         pairs(&worker.labels),
-                        worker.max_concurrent.to_string(),
+                        format!("{held}/{}", worker.max_concurrent),
+                        last_seen_at.map(|at| at.to_string()).unwrap_or_default(),
+                        version.clone().unwrap_or_default(),
                     ]);
                 }
                 table
             });
         }
-        Command::Show { worker_id } => client.get_worker(worker_id).await?,
+        Command::Show { worker_id } => {
+            let detail = client.get_worker(worker_id).await?;
+            return answer(connection.output, &detail, || known(&detail));
+        }
         Command::Approve { worker_id } => client.approve_worker(worker_id).await?,
         Command::Reject { worker_id } => client.reject_worker(worker_id).await?,
         Command::Revoke { worker_id } => client.revoke_worker(worker_id).await?,
     };
     answer(connection.output, &view, || text(&view))
+}
+
+/// A worker with what is known of it besides its registration.
+fn known(WorkerDetail { worker, steps }: &WorkerDetail) -> String {
+    let seen = worker.last_seen_at.map(|at| at.to_string());
+    let steps = steps.iter().map(|held| {
+        let HeldStep {
+            run_id, step_id, ..
+        } = held;
+        format!("{run_id}/{step_id}")
+    });
+    text(&worker.registered)
+        + &lines([
+            (
+                "last seen",
+                seen.unwrap_or_else(|| "not in the last day".to_owned()),
+            ),
+            ("version", worker.version.clone().unwrap_or_default()),
+            ("holds", joined(steps.collect::<Vec<_>>())),
+        ])
 }
 
 fn text(view: &WorkerView) -> String {

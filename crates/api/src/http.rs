@@ -88,11 +88,15 @@ impl Request {
         if body.len() > limits::BODY_BYTES {
             return Err(too_large());
         }
+        // A role of the same name in another account is not ours.
+        let own_account = event.request_context.account_id;
+        let of_this_account = |arn: &String| arn.split(':').nth(4) == own_account.as_deref();
         let caller_arn = event
             .request_context
             .authorizer
             .and_then(|authorizer| authorizer.iam)
-            .and_then(|iam| iam.user_arn);
+            .and_then(|iam| iam.user_arn)
+            .filter(of_this_account);
         let path = parts(event.raw_path.as_deref().unwrap_or_default());
         let mut query: BTreeMap<String, String> = BTreeMap::new();
         for (key, value) in event.query_string_parameters.iter() {

@@ -29,11 +29,11 @@ use crate::problem::Code;
 use crate::types::{
     Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
     EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LimitsView,
-    Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectSummary, ProjectView,
-    QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
+    Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion, ProjectSummary,
+    ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
     RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView,
     SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView,
-    UpdateProject, WorkerRegistered, WorkerView,
+    UpdateProject, WorkerDetail, WorkerRegistered, WorkerSummary, WorkerView,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -458,6 +458,22 @@ operations! {
         .takes::<UpdateProject>()
         .gives_versioned::<ProjectView>(200, "The project with its new version.")
         .refuses(&[Code::VersionConflict, Code::PreconditionRequired]);
+    DELETE_PROJECT (ProjectId,) = Operation::new(
+        "delete_project",
+        ("DELETE", "/v1/projects/{project}"),
+        "fleet",
+        may(Action::DeleteProject),
+    )
+        .repeatable()
+        .does(
+            "Deletes a project, when repeated until it answers 200. The first request closes it: it takes no runs, \
+             tokens and keys any more. A minute later, and when its runs have ended, a request revokes its tokens, \
+             enrolment keys and workers, and deletes it. Its trail and its name stay.",
+        )
+        .with_query(&[query::<bool>("drain", "Close it although it has unfinished runs, which then go on to their end.")])
+        .gives::<ProjectDeletion>(202, "It is closed, and not yet deleted.")
+        .gives::<ProjectDeletion>(200, "It is deleted.")
+        .refuses(&[Code::ProjectInUse]);
     SET_LIMITS (ProjectId,) = Operation::new(
         "set_limits",
         ("PUT", "/v1/projects/{project}/limits"),
@@ -547,7 +563,7 @@ operations! {
     )
         .does("Lists the project's workers.")
         .with_query(PAGED)
-        .gives::<Page<WorkerView>>(200, "One page, oldest first.");
+        .gives::<Page<WorkerSummary>>(200, "One page, oldest first.");
     GET_WORKER (WorkerId,) = Operation::new(
         "get_worker",
         ("GET", "/v1/workers/{worker_id}"),
@@ -555,7 +571,7 @@ operations! {
         may(Action::ReadWorkers),
     )
         .does("Returns a worker.")
-        .gives::<WorkerView>(200, "The worker.");
+        .gives::<WorkerDetail>(200, "The worker.");
     APPROVE_WORKER (WorkerId,) = Operation::new(
         "approve_worker",
         ("POST", "/v1/workers/{worker_id}/approve"),

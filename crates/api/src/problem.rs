@@ -73,6 +73,8 @@ codes! {
     MethodNotAllowed "method_not_allowed" 405 "The path does not take this method.";
     Conflict "conflict" 409 "The request conflicts with the present state.";
     AlreadyExists "already_exists" 409 "The name is taken.";
+    ProjectClosed "project_closed" 409 "The project is being deleted.";
+    ProjectInUse "project_in_use" 409 "Runs in flight belong to the project.";
     NotQueued "not_queued" 409 "The step is not waiting to be claimed.";
     StepMismatch "step_mismatch" 409 "The worker cannot run this step.";
     AtCapacity "at_capacity" 409 "The worker holds as many steps as it may.";

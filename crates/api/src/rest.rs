@@ -47,6 +47,7 @@ fn http(event: ApiGatewayProxyRequest) -> ApiGatewayV2httpRequest {
     same.body = event.body;
     same.is_base64_encoded = event.is_base64_encoded;
     same.request_context.http.method = event.http_method;
+    same.request_context.account_id = event.request_context.account_id;
     // Set by API Gateway from the signature it verified, never by the caller.
     if let Some(user_arn) = event.request_context.identity.user_arn {
         let mut iam = ApiGatewayRequestAuthorizerIamDescription::default();
@@ -135,7 +136,7 @@ mod tests {
     fn the_caller_of_a_rest_request_is_whom_api_gateway_verified() {
         let forged = json!({
             "path": "/v1/sandbox/step", "httpMethod": "POST", "headers": {},
-            "requestContext": {"httpMethod": "POST", "authorizer": {"iam": {"userArn": ARN}}, "identity": {"userArn": null}}
+            "requestContext": {"accountId": "000000000000", "httpMethod": "POST", "authorizer": {"iam": {"userArn": ARN}}, "identity": {"userArn": null}}
         });
         assert_eq!(answered(forged).1.caller_arn, None);
     }
@@ -144,10 +145,16 @@ mod tests {
     fn an_http_request_stays_one() {
         let http = json!({
             "version": "2.0", "rawPath": "/v1/sandbox/step", "headers": {},
-            "requestContext": {"http": {"method": "POST"}, "authorizer": {"iam": {"userArn": ARN}}}
+            "requestContext": {
+                "accountId": "000000000000", "http": {"method": "POST"}, "authorizer": {"iam": {"userArn": ARN}}
+            }
         });
-        let (response, request) = answered(http);
+        let (response, request) = answered(http.clone());
         assert_eq!(request.caller_arn.as_deref(), Some(ARN));
         assert_eq!(response["cookies"], json!([]));
+        // A role of the same name in another account.
+        let mut foreign = http;
+        foreign["requestContext"]["accountId"] = json!("111122223333");
+        assert_eq!(answered(foreign).1.caller_arn, None);
     }
 }

@@ -5,11 +5,11 @@ use sealfleet_api::operations as ops;
 use sealfleet_api::types::{
     Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
     EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LimitsView,
-    Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectSummary, ProjectView,
-    QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
+    Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion, ProjectSummary,
+    ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
     RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView,
     SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView,
-    UpdateProject, WorkerRegistered, WorkerView,
+    UpdateProject, WorkerDetail, WorkerRegistered, WorkerSummary, WorkerView,
 };
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;
@@ -125,6 +125,18 @@ impl Client {
         self.call(call.body(request)?).await
     }
 
+    /// `DELETE /v1/projects/{project}`, by an operator: to be repeated until it is deleted. With
+    /// `drain` it is closed although runs are unfinished.
+    pub async fn delete_project(
+        &self,
+        project: &ProjectId,
+        drain: bool,
+    ) -> Result<ProjectDeletion, Error> {
+        let query = drain.then(|| ("drain", "true".to_owned()));
+        self.call(Call::new(&ops::DELETE_PROJECT, (project.clone(),)).query(query))
+            .await
+    }
+
     /// `PUT /v1/projects/{project}/limits`, by an operator. Without `limits` the default applies.
     pub async fn set_limits(
         &self,
@@ -197,13 +209,13 @@ impl Client {
     }
 
     /// `GET /v1/workers`.
-    pub async fn list_workers(&self, page: &PageQuery) -> Result<Page<WorkerView>, Error> {
+    pub async fn list_workers(&self, page: &PageQuery) -> Result<Page<WorkerSummary>, Error> {
         self.call(Call::new(&ops::LIST_WORKERS, ()).query(page.pairs()))
             .await
     }
 
     /// `GET /v1/workers/{worker_id}`.
-    pub async fn get_worker(&self, id: WorkerId) -> Result<WorkerView, Error> {
+    pub async fn get_worker(&self, id: WorkerId) -> Result<WorkerDetail, Error> {
         self.call(Call::new(&ops::GET_WORKER, (id,))).await
     }
 

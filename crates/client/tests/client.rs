@@ -342,6 +342,7 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.list_projects(page);
         client.get_project(&project);
         client.update_project(&project, &least(json!({"pools": {}})), 1);
+        client.delete_project(&project, true);
         client.set_limits(&project, None);
         client.create_token(&least(json!({"role": "admin"})));
         client.list_tokens(Some(&project), page);

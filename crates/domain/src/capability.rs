@@ -16,7 +16,7 @@ pub struct Scheme {
     pub backend: &'static str,
     /// How a URI is written, for messages.
     pub form: &'static str,
-    /// Whether a URI ends in `#KEY`, because one stored secret holds several values.
+    /// Whether a URI may end in `#KEY`, because one stored secret can hold several values.
     pub keyed: bool,
     /// Where the versions of its secrets come from.
     pub versions: Versions,
@@ -115,7 +115,7 @@ impl std::fmt::Display for Mode {
 pub static AWS_SM: Scheme = Scheme {
     name: "aws-sm",
     backend: "AWS Secrets Manager",
-    form: "aws-sm://NAME#JSON-KEY",
+    form: "aws-sm://NAME[#JSON-KEY]",
     keyed: true,
     versions: Versions::Described,
     names: Names::Prefixed("sealfleet/"),

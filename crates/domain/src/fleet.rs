@@ -26,6 +26,13 @@ pub struct Project {
     #[serde(default, skip_serializing_if = "Bindings::is_empty")]
     pub cascade: Bindings,
     pub created_at: Timestamp,
+    /// Since when it takes no runs, tokens and keys any more, because it is to be deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<Timestamp>,
+    /// Since when it is deleted. Its row stays, so that nobody else gets its name and with it what
+    /// is left of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
 }
 
 /// What an operator chose for a pool, as the trail keeps it. A pool of workers has only its kind.
@@ -55,6 +62,21 @@ pub struct PoolSettings {
 }
 
 impl Project {
+    /// A new project with these pools.
+    #[must_use]
+    pub fn new(project: ProjectId, pools: BTreeMap<PoolName, Pool>, created_at: Timestamp) -> Self {
+        Self {
+            project,
+            pools,
+            version: 1,
+            revision: 0,
+            cascade: Bindings::default(),
+            created_at,
+            closed_at: None,
+            deleted_at: None,
+        }
+    }
+
     /// What was chosen for each pool. `workers` has those that represent hosted pools.
     #[must_use]
     pub fn settings(&self, workers: &[Worker]) -> BTreeMap<PoolName, PoolSettings> {

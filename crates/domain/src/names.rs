@@ -142,10 +142,11 @@ name!(
 );
 
 /// Whether `key` can name an environment variable: it has letters, digits and underscores, does not
-/// start with a digit, and is not a name that the sandbox itself uses.
+/// start with a digit, and is not a name that the sandbox itself uses, that says where the task
+/// role's credentials come from, or that makes the loader load something.
 #[must_use]
 pub fn is_env_key(key: &str) -> bool {
-    const RESERVED: [&str; 3] = ["SEALFLEET_", "AWS_", "LD_"];
+    const RESERVED: [&str; 3] = ["SEALFLEET_", "AWS_CONTAINER_", "LD_"];
     let starts_well = key
         .bytes()
         .next()
@@ -155,7 +156,6 @@ pub fn is_env_key(key: &str) -> bool {
         && key
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        && key != "PATH"
         && !RESERVED.iter().any(|prefix| key.starts_with(prefix))
 }
 
@@ -189,13 +189,15 @@ mod tests {
 
     #[test]
     fn the_sandbox_keeps_its_own_variables() {
-        assert!(is_env_key("API_KEY"));
+        for good in ["API_KEY", "PATH", "AWS_ACCESS_KEY_ID", "AWS_REGION"] {
+            assert!(is_env_key(good), "{good}");
+        }
         for bad in [
             "",
             "1A",
             "A-B",
-            "PATH",
-            "AWS_SECRET_ACCESS_KEY",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
             "LD_PRELOAD",
             "SEALFLEET_RUN",
         ] {

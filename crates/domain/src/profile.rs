@@ -180,8 +180,8 @@ fn check_tools(tools: &Acl) -> Result<(), InvalidProfile> {
     Ok(())
 }
 
-const ENV_KEY_RULE: &str = "the name must be letters, digits and underscores, not start with a digit, and not be `PATH` \
-                            or start with `AWS_`, `LD_` or `SEALFLEET_`";
+const ENV_KEY_RULE: &str = "the name must be letters, digits and underscores, not start with a digit, and not \
+                            start with `AWS_CONTAINER_`, `LD_` or `SEALFLEET_`";
 
 fn check_key(field: &str, key: &str) -> Result<(), InvalidProfile> {
     if is_env_key(key) {

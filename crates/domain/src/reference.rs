@@ -7,13 +7,13 @@ use crate::capability::{SCHEMES, Scheme};
 use crate::limits;
 use crate::names::ProfileName;
 
-/// The address of one value in an identity backend: `SCHEME://NAME`, or `SCHEME://NAME#KEY` where
-/// one stored secret holds several values. It names a value and is none.
+/// The address of one value in an identity backend: `SCHEME://NAME`, or `SCHEME://NAME#KEY` of one
+/// value where a stored secret holds several. It names a value and is none.
 #[derive(Clone)]
 pub struct SecretUri {
     scheme: &'static Scheme,
     name: String,
-    /// Present exactly if the scheme is keyed.
+    /// Absent: all that is stored is the value.
     key: Option<String>,
 }
 
@@ -71,7 +71,7 @@ impl SecretUri {
             .ok_or(InvalidUri::Scheme)?;
         let (name, key) = match rest.split_once('#') {
             Some((name, key)) if scheme.keyed => (name, Some(key)),
-            None if !scheme.keyed => (rest, None),
+            None => (rest, None),
             _ => return Err(InvalidUri::Form(scheme.form)),
         };
         if is_path(name) && key.is_none_or(|key| is_path(key) && !key.contains('/')) {
@@ -103,7 +103,7 @@ impl SecretUri {
         &self.name
     }
 
-    /// The key of the value inside the secret, if the scheme has keys.
+    /// The key of the value inside the secret. `None`: all that is stored is the value.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         self.key.as_deref()
@@ -272,6 +272,7 @@ mod tests {
         for good in [
             "aws-sm://sealfleet/healthcare/crm#api-key",
             "aws-sm://sealfleet/healthcare/crm#api-key@0198c0de-0000-7000-8000-00000000000a",
+            "aws-sm://sealfleet/healthcare/certificate",
             "builtin://crm/api-key",
             "builtin://crm/api-key@v1",
         ] {
@@ -283,7 +284,7 @@ mod tests {
         for bad in [
             "",
             "crm",
-            "aws-sm://x",
+            "aws-sm://x#",
             "aws-sm://#k",
             "builtin://",
             "builtin://../x",

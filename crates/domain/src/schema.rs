@@ -21,7 +21,7 @@ use crate::text::Line;
 
 const HYPHENED: &str = "^[a-z][a-z0-9]*(-[a-z0-9]+)*$";
 const UNDERSCORED: &str = "^[a-z][a-z0-9_-]*$";
-const ENV_KEY: &str = "(?!PATH$|SEALFLEET_|AWS_|LD_)[A-Za-z_][A-Za-z0-9_]*";
+const ENV_KEY: &str = "(?!SEALFLEET_|AWS_CONTAINER_|LD_)[A-Za-z_][A-Za-z0-9_]*";
 /// A part of a secret's name: neither `.` nor `..`.
 const PART: &str = r"([A-Za-z0-9_-]|\.[A-Za-z0-9_-]|\.\.[A-Za-z0-9._-])[A-Za-z0-9._-]*";
 /// What [`Line`] accepts.
@@ -35,7 +35,7 @@ pub const TEXT: &str =
 fn uri() -> String {
     let forms = SCHEMES.map(|scheme| {
         let key = if scheme.keyed {
-            format!("#{PART}")
+            format!("(#{PART})?")
         } else {
             String::new()
         };

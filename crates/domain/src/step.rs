@@ -278,8 +278,12 @@ pub enum StartCause {
     RegistryDenied,
     /// The project may not read the secret, or may not use the key that it is encrypted with.
     SecretDenied,
-    /// The secret, its version or its key in the JSON does not exist.
+    /// The secret or its version does not exist.
     SecretMissing,
+    /// The secret's JSON has no such key.
+    SecretKeyMissing,
+    /// The reference names a key, and the secret is not a JSON object of text.
+    SecretUnreadable,
     /// The host refuses what it is asked for, or a part of the deployment is not there.
     Configuration,
 }

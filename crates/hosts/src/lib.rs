@@ -270,6 +270,12 @@ impl Hosts {
         found.map(AsRef::as_ref).ok_or_else(|| unowned(handle))
     }
 
+    /// Whether one of the hosts made a sandbox.
+    #[must_use]
+    pub fn own(&self, handle: &Handle) -> bool {
+        self.owner(handle).is_ok()
+    }
+
     /// Stops a sandbox. One that is gone already is fine.
     ///
     /// # Errors

@@ -238,6 +238,20 @@ impl Ledger {
             .map_err(unwritten)
     }
 
+    /// The writes of one event in a project's trail and in the operators', beside the change that
+    /// it tells of.
+    pub(crate) fn audit_writes_of_operators(
+        &self,
+        scope: &ProjectScope,
+        actor: &str,
+        event: Event,
+        at: Timestamp,
+    ) -> Result<[Write; 2], Error> {
+        let own = self.project_audit_write(scope, actor, event.clone(), at)?;
+        let above = self.audit_write(OPERATOR_SCOPE, actor, None, vec![event], at);
+        Ok([own, above.map_err(unwritten)?])
+    }
+
     /// Records an external event of the time `at`. `event_id` is derived from the event's name in
     /// the other system, so recording it again returns `false` and writes nothing.
     ///
@@ -280,16 +294,6 @@ impl Ledger {
             .buffer_unordered(WRITTEN_AT_ONCE)
             .try_for_each(async |_| Ok(()))
             .await
-    }
-
-    /// The write of an entry in the operators' own trail.
-    pub(crate) fn operators_audit_write(
-        &self,
-        actor: &str,
-        events: Vec<Event>,
-        at: Timestamp,
-    ) -> Result<Write, WriteError> {
-        self.audit_write(OPERATOR_SCOPE, actor, None, events, at)
     }
 
     /// A page of an owner's trail, oldest first. It may be short or empty although more entries

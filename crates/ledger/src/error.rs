@@ -16,6 +16,8 @@ pub enum Error {
     NotFound,
     #[error("the row exists already")]
     Exists,
+    #[error("the project is closed")]
+    Closed,
     /// A profile that the cascade names does not exist.
     #[error("there is no profile `{0}`")]
     NoProfile(ProfileRef),

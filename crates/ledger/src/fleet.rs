@@ -5,17 +5,31 @@ use sealfleet_domain::audit::Event;
 use sealfleet_domain::fleet::{EnrolmentKey, Worker, WorkerStatus};
 use sealfleet_domain::limits;
 use sealfleet_domain::run::StepSpec;
-use sealfleet_domain::{EnrolmentKeyId, ProjectId, ProjectScope, WorkerId};
+use sealfleet_domain::{EnrolmentKeyId, ProjectId, ProjectScope, Timestamp, WorkerId};
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
-use crate::rows::{from_item, to_item, unwritten};
+use crate::rows::{from_item, n, to_item, unwritten};
 use crate::runs::Page;
-use crate::store::{Condition, Item, Table, Write, WriteError};
+use crate::store::{Condition, Consistency, Item, Table, Test, Write, WriteError};
 
 /// Workers that are looked at for one that can run a step.
 const WORKERS: usize = 1000;
+
+/// Seconds after which time to live may delete what a worker's heartbeat told.
+const FORGOTTEN_SECONDS: i64 = 24 * 3600;
+
+/// What a worker's last heartbeat told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// When it came. Heartbeats are not all noted, so another may have come up to a minute later.
+    pub at: Timestamp,
+    /// The version of the worker's program, as it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
 
 /// How a worker registers.
 #[derive(Clone, Debug)]
@@ -130,8 +144,8 @@ impl Ledger {
     /// Stores a new worker. With an enrolment key, the same transaction counts one use of the key.
     ///
     /// # Errors
-    /// [`Error::Contended`] when somebody else used the key at the same time (read it again), or
-    /// the tables do not answer.
+    /// [`Error::Contended`] when somebody else used or revoked the key at the same time (read it
+    /// again), or the tables do not answer.
     pub async fn register_worker(
         &self,
         scope: &ProjectScope,
@@ -145,8 +159,14 @@ impl Ledger {
         let mut writes = Vec::new();
         match registration {
             Registration::ByKey(mut key) => {
-                let unchanged =
-                    Condition::Is(vec![("uses", AttributeValue::N(key.uses.to_string()))]);
+                // Neither used nor revoked meanwhile.
+                let unchanged = Condition::All(vec![
+                    (
+                        "uses".to_owned(),
+                        Test::Is(AttributeValue::N(key.uses.to_string())),
+                    ),
+                    ("revoked_at".to_owned(), Test::Missing),
+                ]);
                 key.uses = key.uses.saturating_add(1);
                 let address = keys::enrolment_key(scope.project(), key.enrolment_key_id);
                 writes.push(Write::Put {
@@ -222,6 +242,39 @@ impl Ledger {
             }
         }
         Err(Error::Contended)
+    }
+
+    /// Notes that a worker's heartbeat has come. An earlier time never takes a later one's place.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn note_heartbeat(
+        &self,
+        scope: &ProjectScope,
+        id: WorkerId,
+        version: Option<String>,
+    ) -> Result<(), Error> {
+        let now = self.now();
+        let seen = Seen { at: now, version };
+        let mut item = to_item(&seen, keys::worker_seen(scope, id)).map_err(unwritten)?;
+        let forgotten = now.epoch_seconds().saturating_add(FORGOTTEN_SECONDS);
+        item.insert("expires_at".to_owned(), n(forgotten));
+        let newer = Condition::AbsentOrBelow("expires_at", forgotten);
+        self.put_if(item, newer).await.map(drop)
+    }
+
+    /// What a worker's heartbeats have told, if one came in the last day.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn heartbeat_of(
+        &self,
+        scope: &ProjectScope,
+        id: WorkerId,
+    ) -> Result<Option<Seen>, Error> {
+        let key = keys::worker_seen(scope, id);
+        let item = self.row_as(&key, Consistency::Eventual).await?;
+        item.map(from_item).transpose()
     }
 
     /// A page of workers, oldest first.

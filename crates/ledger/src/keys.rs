@@ -70,6 +70,11 @@ pub fn worker_refusals(scope: &ProjectScope, worker_id: WorkerId) -> Key {
     key(worker_rates(scope, worker_id), "REFUSALS")
 }
 
+/// Row of the last heartbeat of a worker.
+pub fn worker_seen(scope: &ProjectScope, worker_id: WorkerId) -> Key {
+    key(worker_rates(scope, worker_id), "SEEN")
+}
+
 pub fn tokens(home: &Home) -> String {
     match home {
         Home::Project(project) => format!("PRJ#{project}#TOKENS"),

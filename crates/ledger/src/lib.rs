@@ -48,7 +48,7 @@ pub use dynamo::{Dynamo, Tables};
 pub use enqueue::{Before, Enqueued, Idempotency};
 pub use error::Error;
 pub use fan_outs::{Lane, Tally};
-pub use fleet::Registration;
+pub use fleet::{Registration, Seen};
 pub use identities::{Identities, identity_of_image};
 pub use leases::{HeldLease, LeaseRow, OfHolder};
 pub use ledger::{Ledger, Watch};

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::cascade::{Bindings, Level};
 use sealfleet_domain::fleet::{PoolSettings, Project, Worker, WorkerStatus};
-use sealfleet_domain::{PoolName, ProfileRef, ProjectId, ProjectScope};
+use sealfleet_domain::{PoolName, ProfileRef, ProjectId, ProjectScope, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::due::{Due, due_shards};
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
@@ -17,6 +18,8 @@ use crate::store::{Condition, Table, Write, WriteError};
 
 /// How often a change is tried that others get ahead of.
 const ATTEMPTS: usize = 5;
+/// Rows of the due index that are read at once.
+const PAGE: usize = 1000;
 
 #[derive(Serialize, Deserialize)]
 struct Listed {
@@ -27,8 +30,33 @@ impl Ledger {
     /// Reads a project.
     ///
     /// # Errors
-    /// [`Error::NotFound`], or the tables do not answer.
+    /// [`Error::NotFound`], also when it is deleted, or the tables do not answer.
     pub async fn project(&self, scope: &ProjectScope) -> Result<Project, Error> {
+        let project = self.project_or_its_remains(scope).await?;
+        match project.deleted_at {
+            None => Ok(project),
+            Some(_) => Err(Error::NotFound),
+        }
+    }
+
+    /// Reads a project that is to get something new.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] when it is to be deleted, [`Error::NotFound`], or the tables do not
+    /// answer.
+    pub async fn open_project(&self, scope: &ProjectScope) -> Result<Project, Error> {
+        let project = self.project(scope).await?;
+        match project.closed_at {
+            None => Ok(project),
+            Some(_) => Err(Error::Closed),
+        }
+    }
+
+    /// Reads a project, deleted or not.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or the tables do not answer.
+    pub async fn project_or_its_remains(&self, scope: &ProjectScope) -> Result<Project, Error> {
         let item = self.row(&keys::project(scope)).await?;
         from_item(item.ok_or(Error::NotFound)?)
     }
@@ -73,12 +101,7 @@ impl Ledger {
                 Condition::Absent,
             ));
         }
-        let now = self.now();
-        writes.push(self.project_audit_write(scope, actor, event.clone(), now)?);
-        writes.push(
-            self.operators_audit_write(actor, vec![event], now)
-                .map_err(unwritten)?,
-        );
+        writes.extend(self.audit_writes_of_operators(scope, actor, event, self.now())?);
         match self.store.write(writes).await {
             Err(WriteError::Condition(_)) => Err(Error::Exists),
             other => other.map_err(unwritten),
@@ -166,12 +189,7 @@ impl Ledger {
             pools: project.settings(&own),
             replaced,
         };
-        let now = self.now();
-        writes.push(self.project_audit_write(scope, actor, event.clone(), now)?);
-        writes.push(
-            self.operators_audit_write(actor, vec![event], now)
-                .map_err(unwritten)?,
-        );
+        writes.extend(self.audit_writes_of_operators(scope, actor, event, self.now())?);
         match self.store.write(writes).await {
             Err(WriteError::Condition(_)) => match self.project(scope).await?.version {
                 // Its cascade or a worker was changed meanwhile.
@@ -180,6 +198,84 @@ impl Ledger {
             },
             other => other.map(|()| project).map_err(unwritten),
         }
+    }
+
+    /// Closes a project that is to be deleted: from now on [`Ledger::open_project`] refuses it.
+    ///
+    /// # Errors
+    /// [`Error::Contended`] when others change it meanwhile, or the tables do not answer.
+    pub async fn close_project(
+        &self,
+        scope: &ProjectScope,
+        mut project: Project,
+        actor: &str,
+    ) -> Result<Project, Error> {
+        let now = self.now();
+        project.closed_at = Some(now);
+        let event = Event::ProjectClosed {
+            project: project.project.clone(),
+        };
+        let mut writes = vec![changed(scope, &mut project)?];
+        writes.extend(self.audit_writes_of_operators(scope, actor, event, now)?);
+        self.store.write(writes).await.map_err(unwritten)?;
+        Ok(project)
+    }
+
+    /// Deletes a closed project. Its row stays as a mark that keeps its name; the list forgets it.
+    ///
+    /// # Errors
+    /// [`Error::Contended`] when others change it meanwhile, or the tables do not answer.
+    pub async fn delete_project(
+        &self,
+        scope: &ProjectScope,
+        mut project: Project,
+        actor: &str,
+    ) -> Result<Project, Error> {
+        let now = self.now();
+        project.deleted_at = Some(now);
+        let event = Event::ProjectDeleted {
+            project: project.project.clone(),
+        };
+        let mut writes = vec![
+            changed(scope, &mut project)?,
+            Write::Delete {
+                key: keys::project_listed(&project.project),
+                only_if: Condition::Is(vec![("project", attribute(&project.project)?)]),
+            },
+        ];
+        writes.extend(self.audit_writes_of_operators(scope, actor, event, now)?);
+        self.store.write(writes).await.map_err(unwritten)?;
+        Ok(project)
+    }
+
+    /// How many runs and fan-outs of a project are unfinished: as many as the due index has of it,
+    /// and `most` at most. Misses what was written in the last second.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub async fn under_way(&self, scope: &ProjectScope, most: usize) -> Result<usize, Error> {
+        let project = scope.project().as_str();
+        let ever = Timestamp::from_millis(i64::MAX);
+        let mut found = 0;
+        for shard in due_shards() {
+            let mut after = None;
+            loop {
+                let page = self.due(&shard, ever, after.as_ref(), PAGE).await?;
+                let own = page
+                    .items
+                    .iter()
+                    .filter(|(_, due)| due.owner() == project && !matches!(due, Due::Entry(_)));
+                found += own.count();
+                after = page.more_after;
+                if found >= most {
+                    return Ok(most);
+                }
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// A page of the ids of all projects, for operators.

@@ -355,16 +355,12 @@ impl Ledger {
                 limits,
             };
             let item = to_item(&row, key.clone()).map_err(unwritten)?;
-            let writes = vec![
-                Write::Put {
-                    table: Table::Ledger,
-                    item,
-                    only_if,
-                },
-                self.project_audit_write(scope, actor, event.clone(), now)?,
-                self.operators_audit_write(actor, vec![event], now)
-                    .map_err(unwritten)?,
-            ];
+            let mut writes = vec![Write::Put {
+                table: Table::Ledger,
+                item,
+                only_if,
+            }];
+            writes.extend(self.audit_writes_of_operators(scope, actor, event, now)?);
             match self.store.write(writes).await {
                 Err(WriteError::Condition(_) | WriteError::Busy) => self.back_off(attempt).await,
                 other => return other.map_err(unwritten),

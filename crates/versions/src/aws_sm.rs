@@ -97,6 +97,17 @@ impl SecretVersions for SecretsManager {
             .send()
             .await
             .map_err(|error| explained(name, &error))?;
+        if answer.deleted_date().is_some() {
+            return Err(Error::Deleted(name.to_owned()));
+        }
+        let owner = owner_of(name).unwrap_or_default();
+        let tagged = |tag: &Tag| tag.key() == Some(PROJECT_TAG) && tag.value() == Some(owner);
+        if !answer.tags().iter().any(tagged) {
+            return Err(Error::Untagged {
+                name: name.to_owned(),
+                owner: owner.to_owned(),
+            });
+        }
         let current = answer.version_ids_to_stages().and_then(|versions| {
             versions
                 .iter()
@@ -111,6 +122,11 @@ impl SecretVersions for SecretsManager {
             _ => Err(Error::NotFound(name.to_owned())),
         }
     }
+}
+
+/// Whose a secret is, by its name in references: a project's id, or `system`.
+fn owner_of(name: &str) -> Option<&str> {
+    name.strip_prefix(WRITTEN)?.split('/').next()
 }
 
 /// The name in Secrets Manager of what a reference calls `name`.
@@ -188,11 +204,7 @@ impl AskedSecret {
     /// Whose it is.
     #[must_use]
     pub fn owner(&self) -> SecretOwner {
-        let owner = self
-            .name
-            .strip_prefix(WRITTEN)
-            .and_then(|rest| rest.split('/').next())
-            .unwrap_or_default();
+        let owner = owner_of(&self.name).unwrap_or_default();
         if owner == SYSTEM {
             return SecretOwner::System;
         }

@@ -27,6 +27,14 @@ pub enum Error {
     /// There is no such secret, or it has no current version.
     #[error("the secret `{0}` does not exist or has no value yet")]
     NotFound(String),
+    /// It waits for its deletion, and cannot be read any more.
+    #[error("the secret `{0}` is to be deleted; restore it, or name another")]
+    Deleted(String),
+    /// It lacks the tag with which a sandbox may read it.
+    #[error(
+        "the secret `{name}` does not have the tag `{PROJECT_TAG}` with the value `{owner}`, without which no sandbox may read it; tag it"
+    )]
+    Untagged { name: String, owner: String },
     /// The caller's role may not.
     #[error("access to the secret `{0}` is denied; check its name and its tag `{PROJECT_TAG}`")]
     Denied(String),

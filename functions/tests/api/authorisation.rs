@@ -10,7 +10,7 @@ use sealfleet_api::Code;
 use sealfleet_api::operations::{self, Operation};
 use sealfleet_domain::access::Role;
 use sealfleet_domain::credential::Home;
-use sealfleet_domain::fleet::WorkerStatus;
+use sealfleet_domain::fleet::{Project, WorkerStatus};
 use sealfleet_domain::profile::Content;
 use sealfleet_domain::{Owner, ProfileName, RunId};
 use sealfleet_ledger::AuditFilter;
@@ -49,6 +49,7 @@ fn rows() -> Vec<Row> {
         ("list_projects",          Tokens([200,     403,  403,   403,   403])),
         ("get_project",            Tokens([200,     200,  200,   200,   404])),
         ("update_project",         Tokens([200,     403,  403,   403,   404])),
+        ("delete_project",         Tokens([202,     403,  403,   403,   404])),
         ("set_limits",             Tokens([200,     403,  403,   403,   404])),
         ("create_token",           Tokens([201,     201,  403,   403,   201])),
         ("list_tokens",            Tokens([200,     200,  403,   403,   200])),
@@ -253,6 +254,16 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
                 ..one("project", OWN.to_owned())
             }
         }
+        // Of its own, or nothing below could be made.
+        "delete_project" if operator => {
+            let name = fresh(world);
+            let project = Project::new(name.parse().unwrap(), BTreeMap::new(), world.ledger.now());
+            let new = scope(&name);
+            let created = world.ledger.create_project(&new, &project, &[], "test");
+            created.await.unwrap();
+            one("project", name)
+        }
+        "delete_project" => one("project", OWN.to_owned()),
         "set_limits" => Asked {
             body: json!({ "limits": { "requests_per_second": 1000, "burst": 1000 } }),
             ..one("project", OWN.to_owned())

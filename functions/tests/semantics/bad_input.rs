@@ -43,7 +43,7 @@ steps[0].requires                   @{"requires":{"region":""}}
 steps[0].model                      @{"model":""}
 steps[0].model                      @{"model":"m*129"}
 steps[0].env.1A                     @{"env":{"1A":"v"}}
-steps[0].env.AWS_SECRET_ACCESS_KEY  @{"env":{"AWS_SECRET_ACCESS_KEY":"do-not-repeat"}}
+steps[0].env.AWS_CONTAINER_CREDENTIALS_FULL_URI @{"env":{"AWS_CONTAINER_CREDENTIALS_FULL_URI":"do-not-repeat"}}
 steps[0].env.LD_PRELOAD             @{"env":{"LD_PRELOAD":"do-not-repeat"}}
 steps[0].env.A                      @{"env":{"A":"v*1025"}}
 steps[0].timeout_seconds            @{"timeout_seconds":0}
@@ -58,7 +58,7 @@ steps[0].tool                       @{"tool":"No!"}
 steps[0].on_drift                   @{"on_drift":"do-not-repeat"}
 
 # member POST /v1/runs {"workflow":"w","profile":"absent","steps":[{"id":"only","pool":"workers","mode":"identity","command":["true"]}]}
-overrides.env.PATH                  &{"overrides":{"env":{"PATH":"do-not-repeat"}}}
+overrides.env.LD_PRELOAD            &{"overrides":{"env":{"LD_PRELOAD":"do-not-repeat"}}}
 overrides.env.A                     &{"overrides":{"env":{"A":"v*1025"}}}
 overrides.remove.A                  &{"overrides":{"env":{"A":"do-not-repeat"},"remove":["A"]}}
 overrides.remove.not a key          &{"overrides":{"remove":["not a key"]}}
@@ -70,7 +70,7 @@ workflow                            {"workflow":"No!"}
 profile                             &{"profile":"No!"}
 tool                                &{"tool":"No!"}
 secrets                             &{"secrets":{"A":"do-not-repeat"}}
-overrides.env.PATH                  &{"overrides":{"env":{"PATH":"do-not-repeat"}}}
+overrides.env.LD_PRELOAD            &{"overrides":{"env":{"LD_PRELOAD":"do-not-repeat"}}}
 overrides.env.A                     &{"overrides":{"env":{"A":"v*1025"}}}
 overrides.remove.A                  &{"overrides":{"env":{"A":"do-not-repeat"},"remove":["A"]}}
 overrides.remove.not a key          &{"overrides":{"remove":["not a key"]}}
@@ -90,7 +90,7 @@ secrets.API_KEY                     &{"secrets":{"API_KEY":"aws-sm://sealfleet/s
 secrets.API_KEY                     &{"secrets":{"API_KEY":"builtin://../up"}}
 secrets.API_KEY                     &{"secrets":{"API_KEY":"builtin://not-pinned"}}
 secrets.API_KEY                     &{"secrets":{"API_KEY":"builtin://system/not-ours@1"}}
-secrets.PATH                        &{"secrets":{"PATH":"builtin://x@1"}}
+secrets.LD_AUDIT                    &{"secrets":{"LD_AUDIT":"builtin://x@1"}}
 secrets.A                           &{"env":{"A":"1"},"secrets":{"A":"builtin://x@1"}}
 remove.A                            &{"env":{"A":"1"},"remove":["A"]}
 tools.claude.not a key              &{"tools":{"claude":["not a key"]}}

@@ -47,7 +47,56 @@ async fn a_heartbeat_reads_each_run_once_and_writes_each_lease_once() {
     // The worker and the run.
     assert_eq!(after.0 - before.0, 2 * beats);
     assert_eq!(after.1 - before.1, 0);
-    assert_eq!(after.2 - before.2, STEPS * beats);
+    // Each lease each time, and once a minute that the worker was seen.
+    assert_eq!(after.2 - before.2, STEPS * beats + 4);
+}
+
+#[tokio::test]
+async fn an_admin_sees_when_a_worker_was_there_and_what_it_holds() {
+    let world = World::new().await;
+    let admin = world.credential(Who::Admin);
+    let hand = world.hand(&json!({ "max_concurrent": 8 })).await;
+    let path = format!("/v1/workers/{}", hand.id);
+    let shown = world.get(admin, &path).await;
+    assert_eq!(
+        (shown.get("last_seen_at"), &shown["held"]),
+        (None, &json!(0))
+    );
+
+    let leases = world.claimed_by(&hand).await;
+    let beat = json!({ "leases": leases, "version": "1.2.3" });
+    world
+        .ok(&hand.credential, "POST /v1/heartbeats", beat)
+        .await;
+    let shown = world.get(admin, &path).await;
+    let seen = shown["last_seen_at"].clone();
+    assert!(seen.is_string(), "{shown}");
+    assert_eq!(
+        (&shown["version"], &shown["held"]),
+        (&json!("1.2.3"), &json!(STEPS))
+    );
+    let steps = shown["steps"].as_array().unwrap();
+    assert!(leases.iter().all(|lease| steps.contains(lease)), "{shown}");
+    let listed = world.get(admin, "/v1/workers?limit=100").await;
+    let rows = listed["items"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["worker_id"] == hand.id).unwrap();
+    assert_eq!(
+        (&row["last_seen_at"], &row["held"], row.get("steps")),
+        (&seen, &json!(STEPS), None)
+    );
+
+    // Another note only a minute later, and none that is not a line.
+    world.time_goes_by(BEAT);
+    world.held(&hand, &leases).await;
+    assert_eq!(world.get(admin, &path).await["last_seen_at"], seen);
+    world.time_goes_by(60);
+    world.held(&hand, &leases).await;
+    assert_ne!(world.get(admin, &path).await["last_seen_at"], seen);
+    let beat = json!({ "leases": [], "version": "1\u{1b}[2J" });
+    let refused = (400, "invalid_request");
+    world
+        .refused(&hand.credential, "POST /v1/heartbeats", beat, refused)
+        .await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod cascade;
+mod deletion;
 mod fleet;
 mod golden;
 mod heartbeats;
@@ -34,12 +35,12 @@ fn merged(base: &Value, more: &Value) -> Value {
 }
 
 /// A step of the pull pool; `more` adds to it or changes it.
-fn step(id: &str, more: &Value) -> Value {
+pub fn step(id: &str, more: &Value) -> Value {
     let step = json!({ "id": id, "pool": POOL, "mode": "sandboxed", "command": ["true"] });
     merged(&step, more)
 }
 
-fn run_of(steps: &[Value]) -> Value {
+pub fn run_of(steps: &[Value]) -> Value {
     json!({ "workflow": "w", "steps": steps })
 }
 
@@ -49,7 +50,7 @@ fn with_profile(profile: &str) -> Value {
     merged(&run_of(&[only]), &json!({ "profile": profile }))
 }
 
-fn text(value: &Value, name: &str) -> String {
+pub fn text(value: &Value, name: &str) -> String {
     let found = value[name].as_str();
     found
         .unwrap_or_else(|| panic!("no `{name}` in {value}"))
@@ -67,14 +68,14 @@ fn named(entries: &Value, name: &str) -> Vec<Value> {
 }
 
 /// A worker that the test plays.
-struct Hand {
-    id: String,
-    credential: String,
+pub struct Hand {
+    pub id: String,
+    pub credential: String,
 }
 
 impl World {
     /// The answer to `METHOD /path?query` by a credential.
-    async fn asked(&self, by: &str, what: &str, body: &Value) -> (u16, Value) {
+    pub async fn asked(&self, by: &str, what: &str, body: &Value) -> (u16, Value) {
         let (method, path) = what.split_once(' ').unwrap();
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let query: BTreeMap<&str, &str> = query
@@ -91,7 +92,7 @@ impl World {
     }
 
     /// The answer to a request that is granted.
-    async fn ok(&self, by: &str, what: &str, body: Value) -> Value {
+    pub async fn ok(&self, by: &str, what: &str, body: Value) -> Value {
         let (status, answer) = self.asked(by, what, &body).await;
         assert!(
             (200..300).contains(&status),
@@ -100,12 +101,12 @@ impl World {
         answer
     }
 
-    async fn get(&self, by: &str, path: &str) -> Value {
+    pub async fn get(&self, by: &str, path: &str) -> Value {
         self.ok(by, &format!("GET {path}"), Value::Null).await
     }
 
     /// The problem of a request that is refused.
-    async fn refused(
+    pub async fn refused(
         &self,
         by: &str,
         what: &str,
@@ -118,24 +119,24 @@ impl World {
         answer.1
     }
 
-    async fn enqueued(&self, body: Value) -> String {
+    pub async fn enqueued(&self, body: Value) -> String {
         let member = self.credential(Who::Member);
         text(&self.ok(member, "POST /v1/runs", body).await, "run_id")
     }
 
     /// Enqueues a run of one step `only`.
-    async fn enqueued_step(&self, more: &Value) -> String {
+    pub async fn enqueued_step(&self, more: &Value) -> String {
         self.enqueued(run_of(&[step("only", more)])).await
     }
 
-    async fn profile(&self, name: &str, content: &Value) {
+    pub async fn profile(&self, name: &str, content: &Value) {
         let body = merged(content, &json!({ "name": name }));
         self.ok(self.credential(Who::Admin), "POST /v1/profiles", body)
             .await;
     }
 
     /// Replaces a profile whatever its version is.
-    async fn replace_profile(&self, name: &str, content: &Value) {
+    pub async fn replace_profile(&self, name: &str, content: &Value) {
         let admin = self.credential(Who::Admin);
         let path = format!("/v1/profiles/{name}");
         let version = self.get(admin, &path).await["version"].clone();
@@ -149,7 +150,7 @@ impl World {
     }
 
     /// A new enrolment key: its id and its text.
-    async fn key(&self, more: &Value) -> (String, String) {
+    pub async fn key(&self, more: &Value) -> (String, String) {
         let body = merged(&json!({ "pool": POOL }), more);
         let admin = self.credential(Who::Admin);
         let made = self.ok(admin, "POST /v1/enrolment-keys", body).await;
@@ -160,7 +161,7 @@ impl World {
     }
 
     /// A worker of [`OWN`] that an enrolment key has approved.
-    async fn hand(&self, more: &Value) -> Hand {
+    pub async fn hand(&self, more: &Value) -> Hand {
         let mut covered = json!({});
         for name in ["labels", "models"] {
             if !more[name].is_null() {
@@ -179,12 +180,12 @@ impl World {
     }
 
     /// Claims the step `only` of a run: the lease as later requests name it.
-    async fn claimed(&self, hand: &Hand, run: &str) -> Value {
+    pub async fn claimed(&self, hand: &Hand, run: &str) -> Value {
         self.claimed_step(hand, run, "only").await
     }
 
     /// Claims a step: the lease as later requests name it.
-    async fn claimed_step(&self, hand: &Hand, run: &str, step: &str) -> Value {
+    pub async fn claimed_step(&self, hand: &Hand, run: &str, step: &str) -> Value {
         let body = json!({ "run_id": run, "step_id": step });
         let claim = self
             .ok(&hand.credential, "POST /v1/claims", body.clone())
@@ -192,34 +193,34 @@ impl World {
         merged(&body, &json!({ "fence": claim["fence"] }))
     }
 
-    async fn claim_refused(&self, hand: &Hand, run: &str, expected: (u16, &str)) -> Value {
+    pub async fn claim_refused(&self, hand: &Hand, run: &str, expected: (u16, &str)) -> Value {
         let body = json!({ "run_id": run, "step_id": "only" });
         self.refused(&hand.credential, "POST /v1/claims", body, expected)
             .await
     }
 
-    async fn started(&self, hand: &Hand, lease: &Value) {
+    pub async fn started(&self, hand: &Hand, lease: &Value) {
         let body = merged(lease, &json!({ "sandbox": "s" }));
         self.ok(&hand.credential, "POST /v1/starts", body).await;
     }
 
-    async fn succeeded(&self, hand: &Hand, lease: &Value) {
+    pub async fn succeeded(&self, hand: &Hand, lease: &Value) {
         self.ok(&hand.credential, "POST /v1/reports", success(lease))
             .await;
     }
 
-    async fn report_refused(&self, hand: &Hand, body: Value, expected: (u16, &str)) -> Value {
+    pub async fn report_refused(&self, hand: &Hand, body: Value, expected: (u16, &str)) -> Value {
         self.refused(&hand.credential, "POST /v1/reports", body, expected)
             .await
     }
 
     /// Whether a heartbeat says that a lease is held.
-    async fn holds(&self, hand: &Hand, lease: &Value) -> bool {
+    pub async fn holds(&self, hand: &Hand, lease: &Value) -> bool {
         self.held(hand, std::slice::from_ref(lease)).await == 1
     }
 
     /// How many of these leases a heartbeat says are held.
-    async fn held(&self, hand: &Hand, leases: &[Value]) -> usize {
+    pub async fn held(&self, hand: &Hand, leases: &[Value]) -> usize {
         let body = json!({ "leases": leases });
         let beat = self.ok(&hand.credential, "POST /v1/heartbeats", body).await;
         let verdicts = beat["leases"].as_array().unwrap();
@@ -227,13 +228,13 @@ impl World {
         held.count()
     }
 
-    async fn run(&self, run: &str) -> Value {
+    pub async fn run(&self, run: &str) -> Value {
         self.get(self.credential(Who::Viewer), &format!("/v1/runs/{run}"))
             .await
     }
 
     /// The step `only` of a run.
-    async fn step(&self, run: &str) -> Value {
+    pub async fn step(&self, run: &str) -> Value {
         let shown = self.run(run).await;
         let steps = shown["steps"].as_array().unwrap().iter();
         steps
@@ -244,24 +245,24 @@ impl World {
     }
 
     /// Time goes by until leases have run out and queued steps are looked at.
-    async fn leases_run_out(&self) {
+    pub async fn leases_run_out(&self) {
         self.time_goes_by(61);
         self.sweep().await;
     }
 
-    async fn trail(&self, query: &str) -> Value {
+    pub async fn trail(&self, query: &str) -> Value {
         let path = format!("/v1/audit?limit=100{query}");
         self.get(self.credential(Who::Admin), &path).await
     }
 
     /// The events of one kind of a run.
-    async fn events(&self, run: &str, name: &str) -> Vec<Value> {
+    pub async fn events(&self, run: &str, name: &str) -> Vec<Value> {
         named(&self.trail(&format!("&run={run}")).await, name)
     }
 }
 
 /// The body of a worker's registration in [`OWN`].
-fn registration(name: &str, more: &Value) -> Value {
+pub fn registration(name: &str, more: &Value) -> Value {
     let modes = ["bare", "sandboxed", "identity"];
     let body = json!({ "project": OWN, "name": name, "pool": POOL, "modes": modes });
     merged(&body, more)

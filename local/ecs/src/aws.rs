@@ -149,10 +149,9 @@ impl Cloud for Aws {
             .send()
             .await
             .map_err(|error| failure(&error))?;
-        answer.secret_string.map(Zeroizing::new).ok_or_else(|| CloudError {
-            code: "InvalidRequest".to_owned(),
-            message: "the secret holds binary data; only text can be put into an environment variable".to_owned(),
-        })
+        // ECS's agent takes the text of a binary secret for empty (`GetSecretFromASMWithInput` in
+        // the amazon-ecs-agent project).
+        Ok(Zeroizing::new(answer.secret_string.unwrap_or_default()))
     }
 
     async fn create_log_stream(

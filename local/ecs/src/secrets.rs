@@ -43,13 +43,23 @@ pub async fn resolve(
         };
         let value = match &reference.json_key {
             None => whole.clone(),
-            Some(key) => json_member(whole, key).ok_or_else(|| {
-                format!(
-                    "unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve \
-                     secret from asm: retrieved secret from Secrets Manager {} did not contain json key {key}",
-                    reference.arn
-                )
-            })?,
+            Some(key) => json_member(whole, key)
+                .map_err(|NotJson| {
+                    // Quotes the first character, as Go's decoder does in ECS's agent.
+                    let first = whole.chars().next().unwrap_or_default();
+                    format!(
+                        "unable to pull secrets or registry auth: execution resource retrieval failed: unable to \
+                         retrieve secret from asm: service call has been retried 1 time(s): invalid character \
+                         '{first}' looking for beginning of value"
+                    )
+                })?
+                .ok_or_else(|| {
+                    format!(
+                        "unable to pull secrets or registry auth: execution resource retrieval failed: unable to \
+                         retrieve secret from asm: retrieved secret from Secrets Manager {} did not contain json key {key}",
+                        reference.arn
+                    )
+                })?,
         };
         resolved.push((name.clone(), value));
     }
@@ -64,11 +74,11 @@ fn fetch_failed(reference: &SecretReference, error: &CloudError) -> String {
     )
 }
 
-/// The field `key` of a JSON object: a string unchanged, a number or boolean as text. `None` if the
-/// text is not an object, lacks the field, or the field is `null`, a list or an object.
+/// The field `key` of a JSON object: a string unchanged, a number or boolean as text. `None` if it
+/// lacks the field, or the field is `null`, a list or an object.
 ///
 /// Reads only this field, so that the others are never copied.
-fn json_member(text: &str, key: &str) -> Option<Zeroizing<String>> {
+fn json_member(text: &str, key: &str) -> Result<Option<Zeroizing<String>>, NotJson> {
     struct Member<'k>(&'k str);
 
     impl<'de> Visitor<'de> for Member<'_> {
@@ -93,9 +103,12 @@ fn json_member(text: &str, key: &str) -> Option<Zeroizing<String>> {
 
     serde_json::Deserializer::from_str(text)
         .deserialize_map(Member(key))
-        .ok()
-        .flatten()
+        .map_err(|_| NotJson)
 }
+
+/// A text that is not a JSON object.
+#[derive(Debug, PartialEq, Eq)]
+struct NotJson;
 
 struct Scalar(Option<Zeroizing<String>>);
 
@@ -162,13 +175,13 @@ mod tests {
     #[test]
     fn members_are_taken_as_text() {
         let text = r#"{"a": "x\ny", "n": 12, "t": true, "o": {}, "z": null}"#;
-        assert_eq!(json_member(text, "a").unwrap().as_str(), "x\ny");
-        assert_eq!(json_member(text, "n").unwrap().as_str(), "12");
-        assert_eq!(json_member(text, "t").unwrap().as_str(), "true");
+        assert_eq!(json_member(text, "a").unwrap().unwrap().as_str(), "x\ny");
+        assert_eq!(json_member(text, "n").unwrap().unwrap().as_str(), "12");
+        assert_eq!(json_member(text, "t").unwrap().unwrap().as_str(), "true");
         for absent in ["o", "z", "missing"] {
-            assert!(json_member(text, absent).is_none(), "{absent}");
+            assert_eq!(json_member(text, absent), Ok(None), "{absent}");
         }
-        assert!(json_member("no json", "a").is_none());
-        assert!(json_member("[1]", "a").is_none());
+        assert_eq!(json_member("no json", "a"), Err(NotJson));
+        assert_eq!(json_member("[1]", "a"), Err(NotJson));
     }
 }

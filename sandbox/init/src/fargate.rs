@@ -164,7 +164,7 @@ impl Target {
         Ok(Self {
             url: format!("{}/v1/sandbox/step", api.trim_end_matches('/')),
             body: serde_json::to_string(&request).map_err(|error| error.to_string())?,
-            region: environment.needed("AWS_REGION")?,
+            region: environment.needed("SEALFLEET_REGION")?,
             credentials_url,
             authorization: environment
                 .text("AWS_CONTAINER_AUTHORIZATION_TOKEN")
@@ -339,6 +339,13 @@ impl Step {
             let value = own.0.remove(&name).ok_or_else(|| {
                 format!("the secret `{name}` is not in the task's environment: its task definition must name it under `secrets`")
             })?;
+            // ECS gives the variable of a binary secret no value, and says nothing. Secrets Manager
+            // stores no empty text.
+            if value.expose().is_empty() {
+                return Err(format!(
+                    "the secret `{name}` is empty: it is stored as binary; store it as text"
+                ));
+            }
             environment.push((name, value));
         }
         if let Some((name, _)) = environment.iter().find(|(name, value)| {

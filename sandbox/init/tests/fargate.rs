@@ -83,6 +83,7 @@ impl Stub {
             ("SEALFLEET_RUN", "run_1".into()),
             ("SEALFLEET_STEP", "fetch".into()),
             ("SEALFLEET_FENCE", "7".into()),
+            ("SEALFLEET_REGION", "eu-central-1".into()),
             ("AWS_REGION", "eu-central-1".into()),
             (
                 "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -301,7 +302,7 @@ fn what_is_missing_is_named() {
         "SEALFLEET_API_URL",
         "SEALFLEET_RUN",
         "SEALFLEET_FENCE",
-        "AWS_REGION",
+        "SEALFLEET_REGION",
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     ] {
         let output = stub.command().env_remove(name).output().unwrap();

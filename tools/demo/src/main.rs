@@ -245,15 +245,15 @@ async fn enrolled(tenant: &Tenant) -> Outcome<String> {
     for id in tenant.workers() {
         let worker = workers
             .iter()
-            .find(|worker| worker.worker_id.to_string() == id);
+            .find(|worker| worker.registered.worker_id.to_string() == id);
         let worker = worker.ok_or_else(|| Failure::new(format!("worker `{id}` is not listed")))?;
         ensure_eq!(
-            worker.status,
+            worker.registered.status,
             WorkerStatus::Approved,
             "the status of `{id}`"
         );
         ensure_eq!(
-            json!(worker.labels),
+            json!(worker.registered.labels),
             json!({ "region": "eu" }),
             "the labels of `{id}`"
         );

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sealfleet_domain::access::Role;
-use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::credential::{Home, worker_text};
 use sealfleet_domain::fleet::{Pool, Project, Worker, WorkerStatus};
 use sealfleet_domain::hash::SecretHash;
@@ -64,14 +63,11 @@ impl Field {
 
     /// Makes a project with its profile, and an admin's token.
     pub async fn project(&self, name: &str) -> Outcome<String> {
-        let project = Project {
-            project: name.parse()?,
-            pools: BTreeMap::from([(POOL.parse()?, Pool::Pull)]),
-            version: 1,
-            revision: 0,
-            cascade: Bindings::default(),
-            created_at: self.ledger.now(),
-        };
+        let project = Project::new(
+            name.parse()?,
+            BTreeMap::from([(POOL.parse()?, Pool::Pull)]),
+            self.ledger.now(),
+        );
         let scope = scope(name)?;
         self.ledger
             .create_project(&scope, &project, &[], "load")

@@ -1,5 +1,6 @@
 //! Projects and their pools.
 
+mod delete;
 mod deploy;
 mod update;
 
@@ -46,6 +47,12 @@ pub enum Command {
     /// Change a project's pools; steps that start from now on get the change; only operators can do
     /// it
     Update(Box<update::Update>),
+    /// Delete a project whose runs have ended; only operators can do it
+    ///
+    /// Closes it first: it takes no runs, tokens and keys any more. A minute later, and when its runs
+    /// have ended, its tokens, enrolment keys and workers are revoked and it is gone. Its trail and its
+    /// archive stay, and nobody gets its name again. Its stack and its secrets are yours to delete.
+    Delete(delete::Delete),
     /// Show or set a project's request rate limit; only operators can set it
     Limits {
         /// Id of the project
@@ -153,6 +160,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
                 table
             })
         }
+        Command::Delete(delete) => delete::run(delete, connection).await,
         Command::Update(update) => update::run(*update, connection).await,
         Command::Show {
             project,

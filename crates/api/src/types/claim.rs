@@ -105,6 +105,10 @@ pub struct Heartbeat {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schemars(length(max = limits::MAX_CONCURRENT)))]
     pub leases: Vec<LeaseRef>,
+    /// The version of the worker's program, for people who look at the worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::name"))]
+    pub version: Option<Line>,
 }
 
 /// Which of those claims are still held.

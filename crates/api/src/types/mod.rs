@@ -21,8 +21,8 @@ pub use enrolment_key::{CreateEnrolmentKey, EnrolmentKeyCreated, EnrolmentKeyVie
 pub use page::Page;
 pub use profile::{CreateProfile, ProfileVersionView};
 pub use project::{
-    CreatePool, CreateProject, FargatePoolView, FargateSpec, LimitsView, PoolView, ProjectSummary,
-    ProjectView, SetLimits, UpdateProject,
+    CreatePool, CreateProject, FargatePoolView, FargateSpec, LimitsView, PoolView, ProjectDeletion,
+    ProjectState, ProjectSummary, ProjectView, SetLimits, UpdateProject,
 };
 pub use revocation::{
     AffectedRun, FanOutView, PreviewRevocation, ProfileKey, RevocationPreview, RevocationState,
@@ -31,4 +31,7 @@ pub use revocation::{
 pub use run::{EnqueueRun, EnqueueStep, RunSummary, RunView, StepView};
 pub use sealfleet_domain::profile::Content as ProfileContent;
 pub use token::{CreateToken, TokenCreated, TokenView};
-pub use worker::{QueueCredentials, RegisterWorker, WorkerRegistered, WorkerView};
+pub use worker::{
+    HeldStep, QueueCredentials, RegisterWorker, WorkerDetail, WorkerRegistered, WorkerSummary,
+    WorkerView,
+};

@@ -148,6 +148,32 @@ pub struct FargatePoolView {
     pub spec: FargateSpec,
 }
 
+/// How far the deletion of a project is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct ProjectDeletion {
+    pub project: ProjectId,
+    pub state: ProjectState,
+    /// Since when it takes no runs, tokens and keys any more.
+    pub closed_at: Option<Timestamp>,
+    /// From when on a repeated request deletes it, if its runs have ended.
+    pub deletable_from: Option<Timestamp>,
+    /// Since when it is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// What has become of a project that is to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ProjectState {
+    /// It takes nothing new. Repeat the request.
+    Closing,
+    /// It is gone, and its name is never given again.
+    Deleted,
+}
+
 /// The rate limits that hold for a project's callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]

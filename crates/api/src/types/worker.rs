@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sealfleet_domain::fleet::WorkerStatus;
-use sealfleet_domain::run::Mode;
-use sealfleet_domain::{Line, PoolName, ProjectId, Timestamp, WorkerId};
+use sealfleet_domain::run::{Fence, Mode};
+use sealfleet_domain::{Line, PoolName, ProjectId, RunId, StepId, Timestamp, WorkerId};
 #[cfg(feature = "openapi")]
 use sealfleet_domain::{labels::Labels, limits, schema};
 use serde::{Deserialize, Serialize};
@@ -74,6 +74,43 @@ pub struct WorkerView {
     /// How many steps it may hold at the same time.
     pub max_concurrent: u32,
     pub registered_at: Timestamp,
+}
+
+/// A worker in a list, with what is known of it besides its registration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct WorkerSummary {
+    #[serde(flatten)]
+    pub registered: WorkerView,
+    /// When a heartbeat came last, to the minute. Absent before the first, and a day after the
+    /// last; a Fargate pool has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen_at: Option<Timestamp>,
+    /// The version of its program, as the worker says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// How many steps it holds now.
+    pub held: u32,
+}
+
+/// A worker with the steps that it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct WorkerDetail {
+    #[serde(flatten)]
+    pub worker: WorkerSummary,
+    /// The steps that it holds now.
+    pub steps: Vec<HeldStep>,
+}
+
+/// A step that a worker holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct HeldStep {
+    pub run_id: RunId,
+    pub step_id: StepId,
+    /// The claim's fence.
+    pub fence: Fence,
 }
 
 /// Temporary AWS credentials for the worker's own queue, and for nothing else.

@@ -177,6 +177,7 @@ actions! {
     ReadProject "read the project";
     /// Change a project's pools.
     UpdateProject "change the project's pools";
+    DeleteProject "delete the project";
     /// Set a project's request rate limit.
     SetLimits "set the project's limits";
     /// Create an API token of the named project.
@@ -215,6 +216,7 @@ impl Action {
         matches!(
             self,
             Self::Cancel
+                | Self::DeleteProject
                 | Self::Revoke
                 | Self::RevokeToken
                 | Self::ManageEnrolmentKeys

@@ -7,7 +7,7 @@ use super::{Action as A, Kind as K, Place as P};
 /// SHA-256 of the policies and their schema.
 #[cfg(test)]
 pub(super) const POLICIES: &str =
-    "1d1e4eeec9a8c3b6c545ba19a6324cd017bcd07dc06e68ce6303ebf72a783734";
+    "2b70a9290f57f5582682ddedc8d786cce2c28306f1e6caaee5b9caa4ddd90bde";
 
 /// The actions that a principal may do to a resource.
 #[rustfmt::skip]
@@ -55,6 +55,7 @@ pub(super) const fn allowed(kind: K, place: P) -> &'static [A] {
         | (K::Operator, P::AnotherProject) => &[
             A::ReadProject,
             A::UpdateProject,
+            A::DeleteProject,
             A::SetLimits,
             A::CreateToken,
             A::ListTokens,

@@ -63,6 +63,8 @@ impl Event {
         match self {
             Self::ProjectCreated { .. }
             | Self::ProjectUpdated { .. }
+            | Self::ProjectClosed { .. }
+            | Self::ProjectDeleted { .. }
             | Self::LimitsSet { .. }
             | Self::TokenCreated { .. }
             | Self::TokenRevoked { .. }
@@ -195,6 +197,8 @@ impl Event {
             }
             Self::ProjectCreated { .. }
             | Self::ProjectUpdated { .. }
+            | Self::ProjectClosed { .. }
+            | Self::ProjectDeleted { .. }
             | Self::LimitsSet { .. }
             | Self::TokenCreated { .. }
             | Self::TokenRevoked { .. }
@@ -280,6 +284,20 @@ pub const CATALOGUE: &[Row] = &[
             ("replaced", "its pools until now"),
         ],
         example: r#"{"type":"project.updated","project":"healthcare","version":2,"pools":{"fargate":{"kind":"fargate","image":"registry/sandbox@sha256:02","cpu":512,"memory_mib":1024,"max_concurrent":100},"workers":{"kind":"pull"}},"replaced":{"workers":{"kind":"pull"}}}"#,
+    },
+    Row {
+        name: "project.closed",
+        when: "An operator begins to delete a project: it takes no runs, tokens and keys any more. Recorded in the \
+               project's trail and in the operators' own.",
+        fields: &[("project", "the project")],
+        example: r#"{"type":"project.closed","project":"healthcare"}"#,
+    },
+    Row {
+        name: "project.deleted",
+        when: "An operator deletes a project whose runs have ended. Its tokens, enrolment keys and workers were \
+               revoked before. Recorded in the project's trail and in the operators' own.",
+        fields: &[("project", "the project")],
+        example: r#"{"type":"project.deleted","project":"healthcare"}"#,
     },
     Row {
         name: "project.limits_set",

@@ -104,6 +104,12 @@ pub enum Event {
         pools: BTreeMap<PoolName, PoolSettings>,
         replaced: BTreeMap<PoolName, PoolSettings>,
     },
+    /// An operator began to delete a project: it takes no runs, tokens and keys any more.
+    #[serde(rename = "project.closed")]
+    ProjectClosed { project: ProjectId },
+    /// An operator deleted a project, whose tokens, keys and workers were revoked before.
+    #[serde(rename = "project.deleted")]
+    ProjectDeleted { project: ProjectId },
     /// An operator set a project's request rate limit. `None` restores the deployment's default.
     #[serde(rename = "project.limits_set")]
     LimitsSet {

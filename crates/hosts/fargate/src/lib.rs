@@ -16,7 +16,7 @@ use aws_sdk_ecs::operation::run_task::RunTaskError;
 use aws_sdk_ecs::types::{
     AssignPublicIp, AwsVpcConfiguration, Compatibility, ContainerDefinition, ContainerOverride,
     KernelCapabilities, KeyValuePair, LaunchType, LinuxParameters, LogConfiguration, LogDriver,
-    MountPoint, NetworkConfiguration, NetworkMode, Secret, Task, TaskOverride, Volume,
+    MountPoint, NetworkConfiguration, NetworkMode, Secret, Tag, Task, TaskOverride, Volume,
 };
 use sealfleet_domain::capability::FARGATE;
 use sealfleet_domain::cause::chain;
@@ -47,7 +47,7 @@ pub const WORK_DIRECTORY: &str = "/workspace";
 pub const VOLUMES: [(&str, &str); 2] = [("tmp", "/tmp"), ("workspace", WORK_DIRECTORY)];
 /// Raise it with every change to the definitions that [`Fargate`] registers. A definition of
 /// another shape has another hash, so the change reaches pools that have run before.
-pub const SHAPE: u32 = 2;
+pub const SHAPE: u32 = 3;
 
 /// Where tasks run. Who only stops tasks and looks at them needs no more than the cluster.
 #[derive(Clone, Debug)]
@@ -102,8 +102,10 @@ fn hash_of(shape: u32, template: &Template, deployment: &str) -> String {
 }
 
 /// `valueFrom` of a secret: `ARN:JSON-KEY:STAGE:VERSION-ID`, with the version pinned and no stage.
+/// Without a JSON key the whole secret is the value (ECS Developer Guide, "Pass Secrets Manager
+/// secrets through Amazon ECS environment variables").
 fn value_from(secret: &SecretRef) -> Option<String> {
-    let (arn, key) = (secret.arn.as_ref()?, secret.uri.key()?);
+    let (arn, key) = (secret.arn.as_ref()?, secret.uri.key().unwrap_or_default());
     Some(format!("{arn}:{key}::{}", secret.version.as_ref()?))
 }
 
@@ -111,6 +113,14 @@ fn value_from(secret: &SecretRef) -> Option<String> {
 /// launch of its own.
 fn client_token(claim: &ClaimTag) -> String {
     sha256_hex(claim.to_string().as_bytes())
+}
+
+/// The tag of a task by which costs are told apart; every resource of a project has it.
+fn project_tag(claim: &ClaimTag) -> Tag {
+    Tag::builder()
+        .key("sealfleet:project")
+        .value(claim.scope.project().as_str())
+        .build()
 }
 
 impl Fargate {
@@ -167,6 +177,8 @@ impl Fargate {
         let environment = [
             ("SEALFLEET_API_URL", self.settings.api_url.as_str()),
             ("SEALFLEET_PROJECT", scope.project().as_str()),
+            // Where init signs for; `AWS_REGION` may be the step's own.
+            ("SEALFLEET_REGION", self.settings.region.as_str()),
         ]
         .into_iter()
         .map(|(name, value)| KeyValuePair::builder().name(name).value(value).build())
@@ -208,9 +220,11 @@ impl SandboxHost for Fargate {
         FARGATE.kind
     }
 
-    /// A handle is a task's ARN.
+    /// A handle is the ARN of a task of its cluster.
     fn owns(&self, handle: &Handle) -> bool {
-        handle.as_str().starts_with("arn:") && handle.as_str().contains(":task/")
+        let Settings { cluster, .. } = &self.settings;
+        let cluster = cluster.rsplit('/').next().unwrap_or(cluster);
+        names::cluster(handle) == Some(cluster)
     }
 
     fn template_key(&self, template: &Template) -> String {
@@ -280,6 +294,8 @@ impl SandboxHost for Fargate {
             .client_token(client_token(claim))
             // At most 128 characters. Only the control plane's roles can set it.
             .started_by(claim.to_string())
+            // Costs are told apart by this tag (docs/guides/deploy.md).
+            .tags(project_tag(claim))
             .enable_execute_command(false)
             .network_configuration(
                 NetworkConfiguration::builder()

@@ -12,6 +12,18 @@ pub fn task_id(handle: &Handle) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)
 }
 
+/// The cluster of a task, by its ARN: `arn:PARTITION:ecs:REGION:ACCOUNT:task/CLUSTER/ID`.
+#[must_use]
+pub fn cluster(handle: &Handle) -> Option<&str> {
+    let resource = handle
+        .as_str()
+        .strip_prefix("arn:")?
+        .splitn(5, ':')
+        .nth(4)?;
+    let (cluster, _) = resource.strip_prefix("task/")?.split_once('/')?;
+    Some(cluster)
+}
+
 /// The role of the code in sandboxes. All projects share it: it says which task calls, not whose.
 #[must_use]
 pub fn sandbox_role(prefix: &NamePrefix) -> String {
@@ -71,6 +83,20 @@ mod tests {
         assert!(
             execution_session(&acme, "arn:aws:sts::1:assumed-role/acme-a--execution/0123").is_ok()
         );
+    }
+
+    #[test]
+    fn a_task_is_of_one_cluster() {
+        let cluster_of = |arn: &str| cluster(&Handle::new(arn.to_owned())).map(str::to_owned);
+        let task = "arn:aws:ecs:eu-west-1:111122223333:task/acme/0123";
+        assert_eq!(cluster_of(task).as_deref(), Some("acme"));
+        for bad in [
+            "0123",
+            "arn:aws:ecs:eu-west-1:111122223333:task/0123",
+            "arn:aws:ecs:e:1:cluster/acme",
+        ] {
+            assert_eq!(cluster_of(bad), None, "{bad}");
+        }
     }
 
     #[test]

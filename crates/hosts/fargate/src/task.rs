@@ -198,7 +198,7 @@ impl TaskState {
                 reason,
                 detail: words.to_owned(),
             },
-            Some((Remedy::Mend(cause), words)) => cannot_start(cause, telling(words)),
+            Some((Remedy::Mend(cause), words)) => cannot_start(cause, telling(cause, words)),
             // What a task stopped for before it started, and nobody has written down, may pass.
             _ if stop_code == Some("TaskFailedToStart") => End::NotStarted {
                 reason: RequeueReason::HostFailed,
@@ -209,12 +209,15 @@ impl TaskState {
     }
 }
 
-fn cannot_start(cause: StartCause, detail: &str) -> End {
-    let (cause, detail) = (Some(cause), detail.to_owned());
+fn cannot_start(cause: StartCause, detail: String) -> End {
+    let cause = Some(cause);
     match cause {
-        Some(StartCause::SecretDenied | StartCause::SecretMissing) => {
-            End::SecretUnavailable { cause, detail }
-        }
+        Some(
+            StartCause::SecretDenied
+            | StartCause::SecretMissing
+            | StartCause::SecretKeyMissing
+            | StartCause::SecretUnreadable,
+        ) => End::SecretUnavailable { cause, detail },
         _ => End::CannotStart { cause, detail },
     }
 }

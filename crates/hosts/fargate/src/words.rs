@@ -10,7 +10,8 @@ use sealfleet_domain::run::RequeueReason::{
     self, HostFailed, ImageTimeout, NetworkTimeout, NoCapacity, RoleNotReady, Throttled,
 };
 use sealfleet_domain::run::StartCause::{
-    self, Configuration, ImageMissing, ImageUnusable, RegistryDenied, SecretDenied, SecretMissing,
+    self, Configuration, ImageMissing, ImageUnusable, RegistryDenied, SecretDenied,
+    SecretKeyMissing, SecretMissing, SecretUnreadable,
 };
 
 /// What a start needs.
@@ -26,6 +27,13 @@ pub(crate) enum Remedy {
 
 /// What precedes the reason, whether a secret or the registry was the trouble.
 const SECRETS_OR_REGISTRY: &str = "unable to pull secrets or registry auth";
+/// What precedes the names and the reason.
+const PREAMBLES: &[&str] = &[
+    SECRETS_OR_REGISTRY,
+    "execution resource retrieval failed",
+    "unable to retrieve secret from asm",
+    "service call has been retried",
+];
 const RESOURCES: &str = "ResourceInitializationError";
 const PULL: &str = "CannotPull";
 
@@ -123,13 +131,18 @@ const TABLE: &[(&str, &[&str], Remedy)] = &[
     ("secret", DENIED, Remedy::Mend(SecretDenied)),
     (
         "secret",
-        &[
-            "ResourceNotFound",
-            "can't find",
-            "did not contain json key",
-            "marked for deletion",
-        ],
+        &["ResourceNotFound", "can't find", "marked for deletion"],
         Remedy::Mend(SecretMissing),
+    ),
+    (
+        "secret",
+        &["did not contain json key"],
+        Remedy::Mend(SecretKeyMissing),
+    ),
+    (
+        "secret",
+        &["invalid character", "cannot unmarshal", "end of JSON input"],
+        Remedy::Mend(SecretUnreadable),
     ),
     ("logger args", DENIED, Remedy::Mend(Configuration)),
     (
@@ -169,12 +182,28 @@ pub(crate) fn remedy(words: &str) -> Option<Remedy> {
         .map(|(_, _, remedy)| *remedy)
 }
 
-/// The words without what precedes every trouble with secrets or the registry: a failure's detail
-/// keeps only the beginning.
-pub(crate) fn telling(words: &str) -> &str {
-    let rest = words.split_once(SECRETS_OR_REGISTRY).map(|(_, rest)| rest);
-    let rest = rest.map(|rest| rest.trim_start_matches(": "));
-    rest.filter(|rest| !rest.is_empty()).unwrap_or(words)
+/// The words that tell `cause`, without those that precede every trouble with secrets or the
+/// registry: a failure's detail keeps only the beginning, and the names must be in it.
+///
+/// What is no JSON is not repeated: ECS quotes the first character of the secret.
+pub(crate) fn telling(cause: StartCause, words: &str) -> String {
+    if cause == SecretUnreadable {
+        return "a reference names a JSON key of a secret that is not a JSON object; leave `#KEY` \
+                out of the reference, or store the secret as JSON"
+            .to_owned();
+    }
+    let mut parts: Vec<&str> = words.split(": ").collect();
+    let is_preamble = |part: &&str| PREAMBLES.iter().any(|preamble| part.starts_with(preamble));
+    let telling: Vec<&str> = parts
+        .iter()
+        .copied()
+        .filter(|part| !is_preamble(part))
+        .collect();
+    if telling.iter().any(|part| *part != RESOURCES) {
+        parts = telling;
+        parts.retain(|part| *part != RESOURCES);
+    }
+    parts.join(": ")
 }
 
 #[cfg(test)]
@@ -239,7 +268,14 @@ mod tests {
                 "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: \
                  unable to retrieve secret from asm: retrieved secret from Secrets Manager arn did not contain json key k"
                     .to_owned(),
-                mend(SecretMissing),
+                mend(SecretKeyMissing),
+            ),
+            (
+                "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: \
+                 unable to retrieve secret from asm: service call has been retried 1 time(s): invalid character 'x' looking \
+                 for beginning of value"
+                    .to_owned(),
+                mend(SecretUnreadable),
             ),
             (after(registry, "RequestError: send request failed caused by: Post \"https://api.ecr.eu-west-1.amazonaws.com/\": dial tcp 10.0.3.14:443: i/o timeout"), wait(NetworkTimeout)),
             (after(registry, "AccessDeniedException: User is not authorized to perform: ecr:GetAuthorizationToken on resource: *"), mend(RegistryDenied)),
@@ -282,15 +318,37 @@ mod tests {
     }
 
     #[test]
-    fn a_detail_begins_where_the_reason_does() {
-        assert_eq!(
-            telling(
-                "ResourceInitializationError: unable to pull secrets or registry auth: pull command failed"
-            ),
-            "pull command failed"
-        );
+    fn a_detail_begins_with_the_names() {
         let whole = "ResourceInitializationError: unable to pull secrets or registry auth";
-        assert_eq!(telling(whole), whole);
-        assert_eq!(telling("RESOURCE:ENI"), "RESOURCE:ENI");
+        let asm = format!(
+            "{whole}: execution resource retrieval failed: unable to retrieve secret from asm"
+        );
+        let fetched = "failed to fetch secret arn:aws:secretsmanager:r:1:secret:sealfleet/a/b-AbCdEf from secrets \
+                       manager: AccessDeniedException: Access to KMS is not allowed";
+        for (cause, words, detail) in [
+            (
+                SecretDenied,
+                format!("{asm}: service call has been retried 1 time(s): {fetched}"),
+                fetched,
+            ),
+            (
+                SecretKeyMissing,
+                format!("{asm}: retrieved secret from Secrets Manager did not contain json key k"),
+                "retrieved secret from Secrets Manager did not contain json key k",
+            ),
+            (Configuration, whole.to_owned(), whole),
+            (Configuration, "RESOURCE:ENI".to_owned(), "RESOURCE:ENI"),
+        ] {
+            assert_eq!(telling(cause, &words), detail);
+        }
+    }
+
+    #[test]
+    fn no_character_of_a_secret_is_repeated() {
+        let words = "unable to retrieve secret from asm: invalid character 'x' looking for beginning of value";
+        let Some(Remedy::Mend(cause)) = remedy(words) else {
+            panic!("{words}")
+        };
+        assert!(!telling(cause, words).contains("'x'"));
     }
 }

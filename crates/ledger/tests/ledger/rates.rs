@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use sealfleet_domain::cascade::Bindings;
 use sealfleet_domain::fleet::{Pool, Project};
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::{ProjectScope, Timestamp, limits};
@@ -254,14 +253,11 @@ async fn registrations_without_a_key_are_bounded_by_project() {
 }
 
 async fn onboard(world: &World, scope: &ProjectScope) {
-    let project = Project {
-        project: scope.project().clone(),
-        pools: [("workers".parse().unwrap(), Pool::Pull)].into(),
-        version: 1,
-        revision: 0,
-        cascade: Bindings::default(),
-        created_at: world.ledger.now(),
-    };
+    let project = Project::new(
+        scope.project().clone(),
+        [("workers".parse().unwrap(), Pool::Pull)].into(),
+        world.ledger.now(),
+    );
     world
         .ledger
         .create_project(scope, &project, &[], "operator:x")

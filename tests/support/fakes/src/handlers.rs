@@ -191,6 +191,7 @@ impl Handlers {
                 access: Box::new(Ports(stage.clone())),
                 queues: queues(),
                 pace: PACE,
+                seen: claim::Seen::default(),
             },
             dispatch: dispatch::Ports {
                 ledger: of(),

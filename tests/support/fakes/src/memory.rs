@@ -113,6 +113,15 @@ impl Tables {
         partitions.cloned().collect()
     }
 
+    /// All rows of both tables.
+    pub fn rows(&self) -> Vec<(Table, Item)> {
+        let of = |table| {
+            let rows = self.table(table).values().flat_map(BTreeMap::values);
+            rows.map(move |item| (table, item.as_ref().clone()))
+        };
+        of(Table::Ledger).chain(of(Table::Audit)).collect()
+    }
+
     /// One page of a query.
     pub fn query(&self, query: &Query, after: Option<&str>) -> Result<Rows, String> {
         check_query(query, after)?;

@@ -1,0 +1,138 @@
+//! Deletes a project, by requests that are repeated until it is gone.
+//!
+//! The first closes it: it takes no runs, tokens and keys any more. A request that was under way by
+//! then has ended [`SETTLED_SECONDS`] later. From then on, and once all its runs have ended, the
+//! next request revokes its tokens, enrolment keys and workers, and deletes it. Each request may
+//! stop half-way, and the next goes on.
+//!
+//! What a project leaves: its trail, its archive, rows that time to live deletes, and its name,
+//! which nobody gets again. Its stack and its secrets are the operator's to delete.
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use sealfleet_api::http::{Answer, Request};
+use sealfleet_api::types::{ProjectDeletion, ProjectState};
+use sealfleet_api::{Code, Problem};
+use sealfleet_domain::ProjectScope;
+use sealfleet_domain::credential::Home;
+use sealfleet_domain::fleet::{Project, WorkerStatus};
+use sealfleet_ledger::Error;
+
+use super::Ports;
+use crate::shared::auth::InPath;
+use crate::shared::fault::Answered;
+
+/// Seconds after which nothing is under way that began before a project was closed: more than a
+/// function may run, and than the due index lags behind.
+const SETTLED_SECONDS: i64 = 60;
+/// Unfinished runs that a refusal counts.
+const COUNTED: usize = 1000;
+/// Credentials that are read at once.
+const PAGE: usize = 100;
+/// Credentials that are revoked at once.
+const AT_ONCE: usize = 8;
+
+pub(super) async fn delete(ports: &Ports, InPath(caller): InPath, request: &Request) -> Answered {
+    let drain = match request.query.get("drain").map(String::as_str) {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(Problem::invalid("drain", "use `true` or `false`").into()),
+    };
+    let (ledger, scope, actor) = (&ports.ledger, &caller.scope, &caller.actor);
+    let project = ledger.project_or_its_remains(scope).await?;
+    if project.deleted_at.is_some() {
+        return answer(project, ProjectState::Deleted);
+    }
+    let under_way = ledger.under_way(scope, COUNTED).await?;
+    let Some(closed_at) = project.closed_at else {
+        if under_way > 0 && !drain {
+            return Err(in_use(under_way).into());
+        }
+        let closed = ledger.close_project(scope, project, actor).await?;
+        return answer(closed, ProjectState::Closing);
+    };
+    if ledger.now() < closed_at.plus_seconds(SETTLED_SECONDS) {
+        return answer(project, ProjectState::Closing);
+    }
+    if under_way > 0 {
+        return Err(in_use(under_way).into());
+    }
+    revoke_all(ports, scope, actor).await?;
+    let deleted = ledger.delete_project(scope, project, actor).await?;
+    answer(deleted, ProjectState::Deleted)
+}
+
+/// An operator may know how many, not which.
+fn in_use(under_way: usize) -> Problem {
+    let or_more = if under_way == COUNTED { " or more" } else { "" };
+    let detail = format!(
+        "{under_way}{or_more} of its runs and fan-outs are not over; have an admin of the project \
+         cancel them, or wait. `drain=true` closes the project to new ones meanwhile"
+    );
+    Problem::new(Code::ProjectInUse, detail)
+}
+
+fn answer(project: Project, state: ProjectState) -> Answered {
+    let status = match state {
+        ProjectState::Closing => 202,
+        ProjectState::Deleted => 200,
+    };
+    let gone_from = project
+        .closed_at
+        .map(|closed_at| closed_at.plus_seconds(SETTLED_SECONDS));
+    let view = ProjectDeletion {
+        project: project.project,
+        state,
+        closed_at: project.closed_at,
+        deletable_from: gone_from,
+        deleted_at: project.deleted_at,
+    };
+    Answer::json(status, &view)
+}
+
+/// Revokes the project's tokens, enrolment keys and workers, those that stand for its pools too.
+async fn revoke_all(ports: &Ports, scope: &ProjectScope, actor: &str) -> Result<(), Error> {
+    let ledger = &ports.ledger;
+    let home = Home::Project(scope.project().clone());
+    let mut after = None;
+    loop {
+        let page = ledger.tokens(&home, after.as_deref(), PAGE).await?;
+        let live = page.items.iter().filter(|row| row.revoked_at.is_none());
+        stream::iter(live.map(|row| ledger.revoke_token(&home, row.token_id, actor)))
+            .buffer_unordered(AT_ONCE)
+            .try_for_each(async |_| Ok(()))
+            .await?;
+        after = page.more_after;
+        if after.is_none() {
+            break;
+        }
+    }
+    loop {
+        let page = ledger.enrolment_keys(scope, after.as_deref(), PAGE).await?;
+        let live = page.items.iter().filter(|row| row.revoked_at.is_none());
+        stream::iter(
+            live.map(|row| ledger.revoke_enrolment_key(scope, row.enrolment_key_id, actor)),
+        )
+        .buffer_unordered(AT_ONCE)
+        .try_for_each(async |_| Ok(()))
+        .await?;
+        after = page.more_after;
+        if after.is_none() {
+            break;
+        }
+    }
+    let from = [WorkerStatus::Pending, WorkerStatus::Approved];
+    loop {
+        let page = ledger.workers(scope, after.as_deref(), PAGE).await?;
+        let live = page.items.iter().filter(|row| from.contains(&row.status));
+        stream::iter(live.map(|row| {
+            ledger.set_worker_status(scope, row.worker_id, &from, WorkerStatus::Revoked, actor)
+        }))
+        .buffer_unordered(AT_ONCE)
+        .try_for_each(async |_| Ok(()))
+        .await?;
+        after = page.more_after;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
