@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::engine::{definition, docker, image, options, said, text};
+use crate::engine::{build, definition, image, options, text};
 
 /// The command line, beside this test.
 fn sealfleet(arguments: &[&str]) -> Output {
@@ -32,20 +32,6 @@ fn named(answer: &Value, verdict: &str) -> Vec<String> {
         .filter(|finding| finding["verdict"] == verdict)
         .map(|finding| finding["check"].as_str().unwrap().to_owned())
         .collect()
-}
-
-/// Builds an image by a recipe.
-fn build(name: &str, recipe: &str) -> String {
-    let place = tempfile::tempdir().unwrap();
-    std::fs::write(place.path().join("Dockerfile"), recipe).unwrap();
-    let tag = format!("{name}:broken");
-    let mut command = docker();
-    command
-        .env("DOCKER_BUILDKIT", "0")
-        .args(["build", "--quiet", "--network=none", "--tag", &tag])
-        .arg(place.path());
-    said(&mut command);
-    tag
 }
 
 #[test]

@@ -103,3 +103,17 @@ pub fn run(options: &[String], environment: &[(&str, String)], image: &str) -> O
     }
     command.arg(image).output().unwrap()
 }
+
+/// Builds an image by a recipe.
+pub fn build(name: &str, recipe: &str) -> String {
+    let place = tempfile::tempdir().unwrap();
+    std::fs::write(place.path().join("Dockerfile"), recipe).unwrap();
+    let tag = format!("{name}:broken");
+    let mut command = docker();
+    command
+        .env("DOCKER_BUILDKIT", "0")
+        .args(["build", "--quiet", "--network=none", "--tag", &tag])
+        .arg(place.path());
+    said(&mut command);
+    tag
+}

@@ -6,7 +6,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::engine::{definition, image, options, run, text};
+use crate::engine::{build, definition, docker, image, options, run, said, text};
 
 /// What a step finds out: each line is a fact.
 const LOOK: &str = r#"
@@ -19,8 +19,8 @@ done
 for directory in / /etc /home /opt /root /run /srv /usr /usr/local/bin /var /var/tmp /proc /sys; do
   ( : >"$directory/file" ) 2>/dev/null && echo "wrote to $directory"
 done
-find / \( -path /proc -o -path /sys -o -path /dev \) -prune -o \( -type d -o -type f \) -writable -print | sort | sed 's/^/can write to /'
-find / -xdev -type f -perm /6000 | sed 's/^/set-user-ID /'
+find / \( -path /proc -o -path /sys -o -path /dev \) -prune -o \( -type d -o -type f \) -writable -print 2>/dev/null | sort | sed 's/^/can write to /'
+find / -xdev -type f -perm /6000 2>/dev/null | sed 's/^/set-user-ID /'
 echo "$(grep -c BEGIN /etc/ssl/certs/ca-certificates.crt) certificates" | sed 's/^[1-9][0-9][0-9] /hundreds of /'
 echo aside >&2
 exit 7
@@ -63,8 +63,8 @@ fn control_plane(script: &str) -> String {
     url
 }
 
-/// Runs the step in a container with these options.
-fn step(options: &[String], definition: &Value, script: &str) -> Output {
+/// Runs the step in a container of the image with these options.
+fn step(image: &str, options: &[String], definition: &Value, script: &str) -> Output {
     let url = control_plane(script);
     let mut environment: Vec<(&str, String)> = Vec::new();
     let told = definition["containerDefinitions"][0]["environment"].as_array();
@@ -84,13 +84,13 @@ fn step(options: &[String], definition: &Value, script: &str) -> Output {
         ("AWS_REGION", "eu-west-1".to_owned()),
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{url}/role")),
     ]);
-    run(options, &environment, &image("sandbox"))
+    run(options, &environment, image)
 }
 
 #[test]
 fn a_step_can_write_to_its_two_directories_and_nothing_else() {
     let definition = definition();
-    let output = step(&options(&definition), &definition, LOOK);
+    let output = step(&image("sandbox"), &options(&definition), &definition, LOOK);
     let expected = "\
         user 65534 65534 nobody\n\
         in /workspace, home /workspace\n\
@@ -129,25 +129,50 @@ fn a_step_of_another_container_sees_the_difference() {
         let options = options(&definition).into_iter();
         options.filter(|option| !option.starts_with(part)).collect()
     };
+    // An engine makes volumes of what an image declares, even if it is not told to.
+    let undeclared = build(
+        "undeclared",
+        &format!(
+            "FROM debian:12-slim\n\
+             COPY --from={} /usr/local/bin/sealfleet-init /usr/bin/\n\
+             RUN install -d -o 65534 -g 65534 /workspace\n\
+             ENTRYPOINT [\"/usr/bin/sealfleet-init\", \"fargate\"]\n",
+            image("sandbox")
+        ),
+    );
     for (missing, seen) in [
         ("--volume=/workspace", "cannot write to /workspace"),
         ("--volume=/tmp", "cannot write to /tmp"),
         ("--read-only", "can write to /var/tmp"),
         ("--cap-drop", "CapBnd 00000000a80425fb"),
     ] {
-        let output = step(&without(missing), &definition, LOOK);
+        let output = step(&undeclared, &without(missing), &definition, LOOK);
         let facts = text(&output.stdout);
         assert!(facts.contains(seen), "without {missing}: {facts}");
     }
     let mut as_root = without("--user");
     as_root.push("--user=0".to_owned());
-    let facts = text(&step(&as_root, &definition, LOOK).stdout);
+    let facts = text(&step(&undeclared, &as_root, &definition, LOOK).stdout);
     assert!(facts.contains("user 0 0 root"), "{facts}");
+    // The image of Debian has such programs, and nothing but init keeps them from their rights.
+    assert!(facts.contains("set-user-ID /usr/bin/su"), "{facts}");
+    let mut without_init = docker();
+    without_init
+        .args(["run", "--rm", "--pull=never", "--network=none"])
+        .args(options(&definition))
+        .args(["--entrypoint=/bin/grep", &undeclared])
+        .args(["NoNewPrivs", "/proc/self/status"]);
+    assert_eq!(said(&mut without_init), "NoNewPrivs:\t0\n");
 }
 
 #[test]
 fn a_step_that_a_signal_ends_is_told_as_shells_do() {
     let definition = definition();
-    let output = step(&options(&definition), &definition, "kill -9 $$");
+    let output = step(
+        &image("sandbox"),
+        &options(&definition),
+        &definition,
+        "kill -9 $$",
+    );
     assert_eq!(output.status.code(), Some(137), "{}", text(&output.stderr));
 }

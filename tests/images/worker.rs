@@ -121,7 +121,7 @@ fn the_worker_tells_its_version() {
 fn the_worker_has_sandboxes_and_health_on_a_read_only_root_without_being_root() {
     let place = tempfile::tempdir().unwrap();
     let credential = place.path().join("credential");
-    std::fs::write(&credential, "no credential of anybody\n").unwrap();
+    std::fs::write(&credential, "nobody\n").unwrap();
     std::fs::set_permissions(&credential, std::fs::Permissions::from_mode(0o600)).unwrap();
     chown(&credential, Some(USER), Some(USER)).unwrap();
 

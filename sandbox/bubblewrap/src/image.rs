@@ -73,7 +73,8 @@ fn untar(archive: impl Into<Stdio>, into: &Path) -> io::Result<()> {
             "--no-same-owner",
             "--exclude=dev/*",
         ])
-        .args(["--exclude=./dev/*", "--directory"])
+        // What an engine adds to containers, and programs take for one.
+        .args(["--exclude=./dev/*", "--exclude=.dockerenv", "--directory"])
         .arg(into)
         .stdin(archive)
         .stdout(Stdio::null())
