@@ -1,7 +1,7 @@
 //! How a static program resolves names of hosts.
 //!
-//! glibc looks names up in the order that nsswitch.conf(5) states, by modules. `files` and `dns` are
-//! part of libc.a since 2.34. Any other module is a shared library of the very glibc that the
+//! glibc looks names up in the order that nsswitch.conf(5) states, by modules. `files` and `dns`
+//! are part of libc.a since 2.34. Any other module is a shared library of the very glibc that the
 //! program was linked with, which a static program does not have: it fails, and with it each name
 //! that the module stands before.
 

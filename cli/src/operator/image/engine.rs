@@ -15,8 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How much of the engine's words is told.
 const MOST_WORDS: usize = 400;
 
-/// The container of a step, as options of `docker run`. The engine's default profile of system calls
-/// applies, as on Fargate.
+/// The container of a step, as options of `docker run`. The engine's default profile of system
+/// calls applies, as on Fargate.
 pub(super) fn options() -> Vec<String> {
     let mut options = vec![
         "--read-only".to_owned(),
