@@ -32,7 +32,7 @@ use sealfleet_functions::{
 use sealfleet_hosts::Hosts;
 use sealfleet_ledger::{Dynamo, Ledger};
 use sealfleet_oidc::Verifier;
-use sealfleet_system::{SystemClock, SystemIds};
+use sealfleet_system::{SystemClock, SystemIds, names};
 use sealfleet_versions::{SecretsManager, Versions};
 
 /// What the ports of all functions are made from.
@@ -111,6 +111,7 @@ impl Wiring {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     logs::init();
+    names::resolve_without_modules();
     let name = setting("_HANDLER")?;
     let prefix = settings::name_prefix()?;
     let with = Wiring {

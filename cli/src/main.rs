@@ -16,6 +16,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    sealfleet_system::names::resolve_without_modules();
     let arguments = Arguments::parse();
     operator::run(arguments.command, arguments.options).await
 }

@@ -24,6 +24,20 @@ ensure_packages() {
   command -v bwrap >/dev/null || missing+=(bubblewrap)
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+  install_packages "${missing[@]}"
+}
+
+# ensure_engine: a container engine, and what makes its base image.
+ensure_engine() {
+  local missing=()
+  command -v dockerd >/dev/null && command -v docker >/dev/null || missing+=(docker.io)
+  command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+  install_packages "${missing[@]}"
+}
+
+# install_packages PACKAGE...: by apt, as root or with sudo.
+install_packages() {
+  local missing=("$@")
   [ ${#missing[@]} -eq 0 ] && return
   command -v apt-get >/dev/null || fail "install these packages first: ${missing[*]}"
   local as_root=()

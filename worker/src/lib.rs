@@ -28,6 +28,7 @@ pub mod lease;
 pub mod queue;
 mod random;
 pub mod register;
+pub mod rootfs;
 pub mod step;
 pub mod telemetry;
 pub mod worker;

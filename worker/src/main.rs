@@ -23,7 +23,7 @@ use sealfleet_worker::executor::{Executors, Logs};
 use sealfleet_worker::queue::SqsQueue;
 use sealfleet_worker::telemetry::{Counted, Telemetry};
 use sealfleet_worker::worker::{End, Settings, Wish, Worker};
-use sealfleet_worker::{config, console, guard, register};
+use sealfleet_worker::{config, console, guard, register, rootfs};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -55,6 +55,9 @@ enum Command {
     Register(register::Arguments),
     /// Work until SIGTERM; a second SIGTERM, or SIGINT, stops at once
     Run(Box<Run>),
+    /// Make the root directory of sandboxes
+    #[command(subcommand)]
+    Rootfs(rootfs::Action),
 }
 
 #[derive(clap::Args)]
@@ -138,6 +141,7 @@ enum SandboxNetwork {
 }
 
 fn main() -> ExitCode {
+    sealfleet_system::names::resolve_without_modules();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     if let [subcommand, dashes, command @ ..] = words.as_slice()
         && subcommand == guard::SUBCOMMAND
@@ -186,23 +190,26 @@ fn arguments(words: &[OsString]) -> Result<Arguments, String> {
 }
 
 async fn dispatch(arguments: Arguments) -> Result<ExitCode, String> {
-    if arguments.api_url.is_empty() {
-        return Err(
-            "set the address of the control plane with `--api-url` or `SEALFLEET_API_URL`"
-                .to_owned(),
-        );
-    }
+    let address = || match arguments.api_url.as_str() {
+        "" => Err("set the address of the control plane with `--api-url` or `SEALFLEET_API_URL`"),
+        address => Ok(address),
+    };
     match arguments.command {
         Command::Register(request) => {
-            let answer = register::run(&arguments.api_url, request)
+            let answer = register::run(address()?, request)
                 .await
                 .map_err(|error| error.to_string())?;
             console::answer(&answer.to_string());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Rootfs(action) => {
+            let directory = rootfs::run(action)?;
+            console::answer(&directory.display().to_string());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Run(run) => {
             let config = arguments.config.as_deref();
-            work(&arguments.api_url, config, *run).await
+            work(address()?, config, *run).await
         }
     }
 }

@@ -13,6 +13,7 @@ mod connection;
 mod enrolment_key;
 mod failure;
 mod handover;
+mod image;
 mod input;
 mod output;
 mod profile;
@@ -54,6 +55,8 @@ pub enum Command {
     Secret(Group<secret::Command>),
     /// Enqueue and manage runs
     Run(Group<run::Command>),
+    /// Check images of sandboxes
+    Image(Group<image::Command>),
     /// Read and verify the audit trail
     Audit(Group<audit::Command>),
 }
@@ -84,6 +87,7 @@ pub async fn run(command: Command, options: Options) -> ExitCode {
         }
         Command::Secret(group) => secret::run(group.verb, &group.options.over(options)).await,
         Command::Run(group) => run::run(group.verb, &group.options.over(options)).await,
+        Command::Image(group) => image::run(group.verb, &group.options.over(options)).await,
         Command::Audit(group) => audit::run(group.verb, &group.options.over(options)).await,
     };
     match outcome {

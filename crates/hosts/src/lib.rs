@@ -4,6 +4,8 @@
 //! deployment registers its hosts in a [`Hosts`]; `dispatch` launches on the host that the pool
 //! names, and whoever stops or looks afterwards reaches it by the handle.
 
+pub mod container;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;

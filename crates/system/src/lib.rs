@@ -1,4 +1,6 @@
-//! The real clock and the real source of ids and secrets.
+//! The real clock, the real source of ids and secrets, and how names of hosts are resolved.
+
+pub mod names;
 
 use sealfleet_domain::{Clock, IdSource, Timestamp};
 

@@ -26,8 +26,9 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::error::{LaunchError, Unavailable};
+use crate::image;
 use crate::limits::{Driver, Guard, LimitsDriver};
-use crate::rootfs::{HOST_NAME, hold};
+use crate::rootfs::{HOST_NAME, INIT_PATH, hold};
 use crate::sandbox::{Exit, Sandbox};
 use crate::seccomp;
 use crate::spawner;
@@ -42,7 +43,8 @@ const SETUP_TIME: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone)]
 pub struct LauncherConfig {
-    /// The root directory, as [`build_rootfs`](crate::build_rootfs) makes it.
+    /// The root directory, as [`build_rootfs`](crate::build_rootfs) or
+    /// [`unpack_rootfs`](crate::unpack_rootfs) makes it.
     pub rootfs: PathBuf,
     /// Directory of the host uids in use, shared by all launchers of the host. Used only if the
     /// launcher runs as root.
@@ -77,6 +79,8 @@ pub struct Report {
     pub version: String,
     /// How memory and processes are limited.
     pub limits: LimitsDriver,
+    /// Whether sandboxes see the programs of an image, and not the host's `/usr`.
+    pub image: bool,
     /// The range from which each sandbox gets a host uid of its own. `None` if the launcher is not
     /// root: then all sandboxes run under the launcher's uid, and processes of that uid outside can
     /// read a step's memory.
@@ -87,10 +91,11 @@ impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "bubblewrap {} ({}), limits by {}, ",
+            "bubblewrap {} ({}), limits by {}, programs of {}, ",
             self.version,
             self.bwrap.display(),
-            self.limits
+            self.limits,
+            if self.image { "an image" } else { "the host" }
         )?;
         match &self.host_uids {
             Some(range) => write!(
@@ -162,6 +167,7 @@ impl Launcher {
             bwrap,
             version,
             limits: driver.kind(),
+            image: image::has_programs(&rootfs),
             host_uids: root.then_some(config.uid_range),
         };
         let launcher = Self {
@@ -200,7 +206,15 @@ impl Launcher {
     }
 
     async fn probe(&self) -> Result<(), LaunchError> {
-        let mut sandbox = self.spawn(SandboxSpec::new(["/usr/bin/true"])).await?;
+        // An image may have no other program.
+        let command: &[&str] = if self.inner.report.image {
+            &[INIT_PATH, "--version"]
+        } else {
+            &["/usr/bin/true"]
+        };
+        let mut sandbox = self
+            .spawn(SandboxSpec::new(command.iter().copied()))
+            .await?;
         let mut words = String::new();
         if let Some(mut stderr) = sandbox.stderr.take() {
             stderr
@@ -211,7 +225,8 @@ impl Launcher {
         match sandbox.wait().await {
             Exit::Code(0) => Ok(()),
             exit => Err(LaunchError::Refused(format!(
-                "`true` ended with {}: {}",
+                "`{}` ended with {}: {}",
+                command.join(" "),
                 exit.code(),
                 words.trim()
             ))),
@@ -369,11 +384,10 @@ impl Inner {
             "ALL",
         ]);
         options.all(["--uid", NOBODY, "--gid", NOBODY, "--hostname", HOST_NAME]);
-        options
-            .add("--ro-bind")
-            .add(&self.rootfs)
-            .add("/")
-            .all(["--ro-bind", "/usr", "/usr"]);
+        options.add("--ro-bind").add(&self.rootfs).add("/");
+        if !self.report.image {
+            options.all(["--ro-bind", "/usr", "/usr"]);
+        }
         options.all(["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]);
         for directory in &spec.writable {
             let size = match directory.to_str() {

@@ -15,8 +15,9 @@
 //! - Namespaces of its own for users, processes, mounts, network (unless shared), IPC, host name
 //!   and cgroups; no capability; no new privileges; no further user namespaces; a seccomp filter
 //!   ([`seccomp`] says what it refuses).
-//! - The file system is the read-only root of [`build_rootfs`], the host's `/usr` read-only, and
-//!   a fresh `/proc`, a fresh `/dev` and the writable directories that the spec names.
+//! - The file system is a read-only root, a fresh `/proc`, a fresh `/dev` and the writable
+//!   directories that the spec names. The root of [`unpack_rootfs`] is an image; that of
+//!   [`build_rootfs`] shows the host's `/usr`, read-only.
 //! - bubblewrap starts with an empty environment and gets all its options through an anonymous
 //!   file, so no process on the host shows a value in `/proc/PID/cmdline` or `/proc/PID/environ`.
 //!   The command is PID 1 (`--as-pid-1`): no other process inside keeps anything readable.
@@ -29,6 +30,7 @@
 //!   sandbox's process namespace. So one thread, which lives as long as the process, starts all.
 
 mod error;
+mod image;
 mod launcher;
 mod limits;
 mod rootfs;
@@ -39,6 +41,7 @@ mod spec;
 mod uids;
 
 pub use error::{LaunchError, Unavailable};
+pub use image::unpack_rootfs;
 pub use launcher::{Launcher, LauncherConfig, Report};
 pub use limits::{Cgroups, Group, LimitsDriver};
 pub use rootfs::{HOME, INIT_PATH, WORKSPACE, build_rootfs};

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::error::Unavailable;
+use crate::image;
 
 /// Where `sealfleet-init` is inside the sandbox.
 pub const INIT_PATH: &str = "/sealfleet-init";
@@ -22,9 +23,12 @@ pub const HOME: &str = "/workspace/home";
 pub(crate) const HOST_NAME: &str = "sandbox";
 
 /// The user of every command is the only one.
-const PASSWD: &str = "nobody:x:65534:65534:nobody:/workspace/home:/bin/sh\n";
-const GROUP: &str = "nogroup:x:65534:\n";
-const HOSTS: &str = "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n";
+pub(crate) const PASSWD: &str = "nobody:x:65534:65534:nobody:/workspace/home:/bin/sh\n";
+pub(crate) const GROUP: &str = "nogroup:x:65534:\n";
+pub(crate) const HOSTS: &str = "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n";
+
+/// Directories that a sandbox mounts on.
+pub(crate) const MOUNT_POINTS: [&str; 6] = ["usr", "proc", "dev", "tmp", "run", "workspace"];
 
 /// What programs of `/usr` read below `/etc`, whatever they are for: the settings of OpenSSL and
 /// Java, certificates by name and by hash, the linker's cache, names of services and the time zone.
@@ -63,6 +67,9 @@ const CERTIFICATES: [&str; 3] = [
 /// with the same content stays; one with other content is exchanged in one step, and removed once
 /// no sandbox uses it: sandboxes lock the directory that they run on.
 ///
+/// In a directory that holds an image ([`unpack_rootfs`](crate::unpack_rootfs)), only `init` is
+/// renewed.
+///
 /// # Errors
 /// [`Unavailable::Rootfs`]: `init` cannot be read, or the directory cannot be written.
 pub fn build_rootfs(directory: &Path, init: &Path) -> Result<PathBuf, Unavailable> {
@@ -82,6 +89,9 @@ pub fn build_rootfs(directory: &Path, init: &Path) -> Result<PathBuf, Unavailabl
         .to_string_lossy()
         .into_owned();
     let build = || -> io::Result<()> {
+        if image::has_programs(directory) {
+            return renew(directory, &program);
+        }
         fs::create_dir_all(parent)?;
         let id = format!("{}-{:?}", std::process::id(), std::thread::current().id());
         let fresh = parent.join(format!(".{name}-fresh-{id}"));
@@ -105,9 +115,29 @@ pub fn build_rootfs(directory: &Path, init: &Path) -> Result<PathBuf, Unavailabl
     fs::canonicalize(directory).map_err(|error| unusable(error.to_string()))
 }
 
+/// Exchanges the program in one step; who runs the old one keeps it.
+fn renew(root: &Path, init: &[u8]) -> io::Result<()> {
+    let program = root.join(INIT_PATH.trim_start_matches('/'));
+    if fs::read(&program).is_ok_and(|found| found == init) {
+        return Ok(());
+    }
+    let fresh = root.join(format!(".sealfleet-init-{}", std::process::id()));
+    write_program(&fresh, init)?;
+    fs::rename(fresh, program)
+}
+
+/// Writes a program that every user can run. Follows no link.
+pub(crate) fn write_program(path: &Path, program: &[u8]) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok() {
+        fs::remove_file(path)?;
+    }
+    fs::write(path, program)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+}
+
 fn fill(root: &Path, init: &[u8]) -> io::Result<()> {
     fs::create_dir(root)?;
-    for mount_point in ["usr", "proc", "dev", "tmp", "run", "workspace"] {
+    for mount_point in MOUNT_POINTS {
         fs::create_dir(root.join(mount_point))?;
     }
     for link in ["bin", "lib", "lib64", "sbin"] {

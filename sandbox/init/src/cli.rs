@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use sealfleet_identity::Registry;
 
 use crate::exec::ExecArguments;
-use crate::{NOT_RUN, backends, exec, fargate, supervise};
+use crate::{NOT_RUN, backends, check, exec, fargate, supervise};
 
 /// The first process of every Sealfleet sandbox, and the tool that fills the encrypted store.
 #[derive(Debug, Parser)]
@@ -20,6 +20,8 @@ enum Command {
     Exec(ExecArguments),
     /// Run a step of a Fargate pool (the entry point of its container)
     Fargate,
+    /// Say as JSON what this container offers to a step (started by `sealfleet image check`)
+    Check,
     #[command(flatten)]
     Backend(backends::Command),
 }
@@ -35,15 +37,30 @@ pub fn run(arguments: Arguments, backends: &Registry) -> u8 {
                 1
             }
         },
+        Command::Check => first_process(async { checked() }),
         Command::Exec(arguments) => first_process(exec::run(&arguments, backends)),
         Command::Fargate => first_process(fargate::run(std::env::vars_os().collect())),
     };
     u8::try_from(code).unwrap_or(1)
 }
 
+fn checked() -> i32 {
+    match serde_json::to_string(&check::report(fargate::https_fault())) {
+        Ok(report) => {
+            println!("{report}");
+            0
+        }
+        Err(error) => {
+            eprintln!("sealfleet-init: {error}");
+            1
+        }
+    }
+}
+
 fn first_process(work: impl Future<Output = i32>) -> i32 {
     let run = || -> std::io::Result<i32> {
         supervise::hide()?;
+        supervise::gain_nothing()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;

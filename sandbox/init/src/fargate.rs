@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, ClientBuilder, StatusCode};
 use rustix::fs::{Access, access};
 use sealfleet_identity::SecretValue;
 use serde::{Deserialize, Serialize};
@@ -195,12 +195,7 @@ impl Target {
     }
 
     fn client(&self) -> Result<Client, String> {
-        // Fails if a provider is installed: it is the same one.
-        let _installed = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(REQUEST_TIME);
+        let mut builder = builder();
         if !self.url.starts_with("https://") && !self.credentials_url.starts_with("https://") {
             // There is no TLS, so an image without certificates works.
             builder = builder.tls_certs_only([]);
@@ -267,6 +262,20 @@ impl Target {
         }
         Ok(request)
     }
+}
+
+fn builder() -> ClientBuilder {
+    // Fails if a provider is installed: it is the same one.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(REQUEST_TIME)
+}
+
+/// Why a step could not be fetched by HTTPS here, if so.
+pub(crate) fn https_fault() -> Option<String> {
+    builder().build().err().map(|error| chain(&error))
 }
 
 /// Sends `request` and answers the body of a success. Messages hold neither the request nor a body,

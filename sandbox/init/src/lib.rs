@@ -5,6 +5,7 @@
 //!   their versions (never values), waits for the worker's go, and runs the command.
 //! - [`fargate`]: in an ECS task, where ECS has resolved the secrets. Fetches the step under the
 //!   task role and runs the command.
+//! - [`check`]: says what a container offers to a step.
 //! - [`backends`]: which identity backends it has.
 //!
 //! # Why no value is left behind
@@ -15,6 +16,7 @@
 
 pub mod allocator;
 pub mod backends;
+pub mod check;
 pub mod cli;
 mod descriptors;
 pub mod exec;

@@ -12,5 +12,6 @@ use sealfleet_init::cli::{self, Arguments};
 static ALLOCATOR: ZeroOnFree = ZeroOnFree;
 
 fn main() -> ExitCode {
+    sealfleet_system::names::resolve_without_modules();
     cli::run(Arguments::parse(), &backends::registry()).into()
 }

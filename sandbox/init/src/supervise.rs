@@ -112,6 +112,25 @@ pub fn hide() -> std::io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
+/// No program that this process or the command starts gains privileges, by set-user-ID or by
+/// capabilities of its file (prctl(2), `PR_SET_NO_NEW_PRIVS`). Task definitions of Fargate cannot
+/// say so. Holds for this thread and what it starts.
+///
+/// # Errors
+/// The system's answer.
+#[expect(
+    unsafe_code,
+    reason = "rustix has this call only with a feature that nothing else needs"
+)]
+pub fn gain_nothing() -> std::io::Result<()> {
+    // SAFETY: the call takes no pointer.
+    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::last_os_error())
+    }
+}
+
 /// How a task ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {

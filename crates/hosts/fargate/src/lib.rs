@@ -25,6 +25,7 @@ use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::run::{Handle, RequeueReason};
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{NamePrefix, ProjectScope};
+use sealfleet_hosts::container::{DROPPED, USER, VOLUMES, WORK_DIRECTORY};
 use sealfleet_hosts::{Error, Launched, Sandbox, SandboxHost, Template};
 
 use crate::names::sandbox_role;
@@ -36,15 +37,6 @@ pub use crate::task::{TaskChange, TaskState};
 pub const CONTAINER: &str = "sandbox";
 /// Seconds between SIGTERM and SIGKILL when a task is stopped.
 const STOP_TIMEOUT: i32 = 5;
-/// The user of every step, uid and gid.
-const USER: &str = "65534";
-/// The directory that a step starts in.
-pub const WORK_DIRECTORY: &str = "/workspace";
-/// The volumes of a task and their paths: a step can write nowhere else, because its root file
-/// system is read-only. Fargate gives a volume the owner and mode that its path has in the image,
-/// if the image declares the path as `VOLUME`, else root's: the image must declare both, owned by
-/// [`USER`]. ECS Developer Guide, "Use bind mounts with Amazon ECS".
-pub const VOLUMES: [(&str, &str); 2] = [("tmp", "/tmp"), ("workspace", WORK_DIRECTORY)];
 /// Raise it with every change to the definitions that [`Fargate`] registers. A definition of
 /// another shape has another hash, so the change reaches pools that have run before.
 pub const SHAPE: u32 = 3;
@@ -203,7 +195,7 @@ impl Fargate {
             .working_directory(WORK_DIRECTORY)
             .linux_parameters(
                 LinuxParameters::builder()
-                    .capabilities(KernelCapabilities::builder().drop("ALL").build())
+                    .capabilities(KernelCapabilities::builder().drop(DROPPED).build())
                     .build(),
             )
             .stop_timeout(STOP_TIMEOUT)
@@ -392,6 +384,9 @@ impl SandboxHost for Fargate {
     }
 }
 
+/// Fargate gives a volume the owner and mode that its path has in the image, if the image declares
+/// the path as `VOLUME`, else root's: the image must declare all of [`VOLUMES`], owned by [`USER`].
+/// ECS Developer Guide, "Use bind mounts with Amazon ECS".
 fn volume((name, _): (&str, &str)) -> Volume {
     Volume::builder().name(name).build()
 }
