@@ -26,6 +26,7 @@ mod fuzz;
 mod kill;
 mod onboarding;
 mod permissions;
+mod prove;
 mod revocation;
 mod sandbox;
 mod sealed;
@@ -102,6 +103,8 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s56_every_end_has_its_reason;
         onboarding:
             a_project_is_onboarded_by_one_command;
+        prove:
+            a_deployed_stack_is_proved_by_one_command;
         fuzz:
             no_answer_is_outside_of_the_document
             no_answer_to_an_operator_is_outside_of_the_document;
