@@ -12,8 +12,8 @@ use sealfleet_test_stack::{Failure, Outcome, Stack, ensure, ensure_eq, processes
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-/// The emulator's simulator does not find roles with a path, so it denies everything, and `prove`
-/// says that such a simulator shows nothing.
+/// The emulator's simulator of IAM does not find roles with a path, so it denies everything, and it
+/// asks for the permission to simulate on every resource: nothing is shown by it.
 const UNTRIED: [&str; 3] = ["execution-role", "shared-roles", "control-plane-roles"];
 
 /// All that can be tried holds, all that was made is gone, and the rest is told.

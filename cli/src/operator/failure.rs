@@ -86,6 +86,13 @@ mod tests {
             ),
             (2, 1)
         );
+        assert_eq!(
+            (
+                Failure::Broken(String::new()).code(),
+                Failure::Untried(String::new()).code()
+            ),
+            (4, 5)
+        );
         let refused = Failure::Refused("no".to_owned()).about("profile `crm`");
         assert_eq!(
             (refused.code(), refused.to_string().as_str()),

@@ -114,7 +114,7 @@ impl Ground {
     }
 }
 
-/// US dollars, from docs/cost.md: seven tasks of the least time and size, each with one read of a
+/// US dollars, from docs/cost.md: five tasks of the least time and size, each with one read of a
 /// secret; three secrets for an hour; requests and logs; and a consistent read of each 4 KiB of the
 /// tables.
 pub fn dollars(table_bytes: u64) -> f64 {
@@ -127,7 +127,7 @@ pub fn dollars(table_bytes: u64) -> f64 {
         reason = "an estimate needs no more than 52 bits"
     )]
     let read = table_bytes.div_ceil(4096) as f64 * READ_UNIT;
-    7.0 * TASK + 3.0 * SECRET_HOUR + REQUESTS + read
+    5.0 * TASK + 3.0 * SECRET_HOUR + REQUESTS + read
 }
 
 #[cfg(test)]

@@ -203,8 +203,8 @@ fn plan(
     format!(
         "{place}\nstack `{control_stack}`, {}\nas {}\n\n\
          This makes the projects {a} and {b}, each with a CloudFormation stack (queues, a role, a log\n\
-         group), a secret, profiles, tokens and workers; runs seven small Fargate tasks, and {worker};\n\
-         reads both tables, logs and the archive; and removes it all. {}\n\
+         group), a secret, profiles, tokens and workers; runs five small Fargate tasks, and {worker};\n\
+         reads both tables, logs and the archive; and removes it all.\n{}\n\
          It costs {cost} (list prices of us-east-1, docs/cost.md), and takes minutes.\n\n",
         ground.api_url,
         ground.caller,

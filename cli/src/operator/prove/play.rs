@@ -18,7 +18,7 @@ use super::canary::{Canary, Ear, Needle};
 use super::ground::Ground;
 use super::made::{List, Made};
 use super::report::{Board, Seen, Why};
-use super::revocation::{self, Processes, Task};
+use super::revocation::{self, Processes, Sandbox, Task};
 use super::roles::{self, Denied, Question};
 use super::sandboxes::{self, SEES};
 use super::search::{self, Archived, Files, LogGroups, Queues, Table};
@@ -398,18 +398,22 @@ impl Play<'_> {
         if let Ok(task) = &task {
             self.note_definition(task).await;
         }
-        let process = Processes { mark: &mark };
-        let sandbox = match on_worker {
-            Some(run) => {
-                let running = sandboxes::running(&a.admin, run, A_STOP).await;
-                running.and_then(|_| match process.count() {
-                    Ok(0) => Err(Why::NotTried(
-                        "the step's process is not to be seen on this machine".to_owned(),
-                    )),
-                    Ok(_) => Ok(run),
-                    Err(reason) => Err(Why::NotTried(reason)),
-                })
+        let cluster = self.ground.output("ClusterName");
+        let task = match (task.as_ref(), cluster) {
+            (Ok(arn), Ok(cluster)) => {
+                let ecs = &self.ground.ecs;
+                seen(Task { ecs, cluster, arn }).await
             }
+            (Err(why), _) => Err(why.clone()),
+            (_, Err(why)) => Err(why),
+        };
+        let process = match on_worker {
+            Some(run) => match sandboxes::running(&a.admin, run, A_STOP).await {
+                Ok(_) => seen(Processes { mark: &mark })
+                    .await
+                    .map(|process| (run, process)),
+                Err(why) => Err(why),
+            },
             None => Err(Why::NotTried("no worker was started".to_owned())),
         };
 
@@ -420,15 +424,12 @@ impl Play<'_> {
         }))?;
         let began = Instant::now();
         a.admin.create_revocations(&wanted).await?;
-        let fargate = async {
-            let task = Task {
-                ecs: &self.ground.ecs,
-                cluster: self.ground.output("ClusterName")?,
-                arn: &task?,
-            };
-            revocation::stops(&a.admin, on_fargate, &task, began, A_STOP).await
+        let fargate =
+            async { revocation::stops(&a.admin, on_fargate, &task?, began, A_STOP).await };
+        let worker = async {
+            let (run, process) = process?;
+            revocation::stops(&a.admin, run, &process, began, A_STOP).await
         };
-        let worker = async { revocation::stops(&a.admin, sandbox?, &process, began, A_STOP).await };
         let (fargate, worker) = tokio::join!(fargate, worker);
         let seconds = began.elapsed().as_secs_f64();
         board.found("revocation-stops-fargate", fargate, seconds);
@@ -445,7 +446,7 @@ impl Play<'_> {
         waiting: RunId,
     ) -> Result<(), Failure> {
         let wanted: EnqueueRun = typed(json!({
-            "workflow": "prove", "profile": a.profile, "steps": sandboxes::waiting(PULL),
+            "workflow": "prove", "profile": a.profile, "steps": sandboxes::waiting(FARGATE),
         }))?;
         board
             .check(
@@ -474,16 +475,33 @@ impl Play<'_> {
     }
 
     async fn trail(&self, board: &mut Board, [a, b]: [&Tenant; 2], run: RunId) {
-        let released = trail::until(&a.admin, Some(run), AN_ENTRY, trail::released_first);
+        let did = board.held("own-secret-fargate");
+        let released = async {
+            if !did {
+                return Err(Why::NotTried("no step ended well with a secret".to_owned()));
+            }
+            trail::until(&a.admin, Some(run), AN_ENTRY, trail::released_first).await
+        };
         board.check("release-on-record", released).await;
-        let of_a = ["secret.revoked", "run.aborted_by_revocation", "run.denied"];
-        let of_b = ["claim.refused"];
+        // Only what was done can be told of.
+        let done = [
+            ("revocation-refuses-claim", "secret.revoked"),
+            ("revocation-stops-fargate", "run.aborted_by_revocation"),
+            ("revocation-refuses-enqueue", "run.denied"),
+        ];
+        let done = done.into_iter().filter(|(id, _)| board.held(id));
+        let of_a: Vec<&str> = done.map(|(_, event)| event).collect();
+        let of_b: &[&str] = if board.held("claim-of-another-project") {
+            &["claim.refused"]
+        } else {
+            &[]
+        };
         let own = async {
             let first = trail::until(&a.admin, None, AN_ENTRY, |entries| {
                 trail::of_its_own(entries, &a.id, &of_a)
             });
             let second = trail::until(&b.admin, None, AN_ENTRY, |entries| {
-                trail::of_its_own(entries, &b.id, &of_b)
+                trail::of_its_own(entries, &b.id, of_b)
             });
             let (first, second) = tokio::join!(first, second);
             sandboxes::both(first, second)
@@ -595,6 +613,17 @@ impl Play<'_> {
             }
         };
         board.check("archive-verifies", verified).await;
+    }
+}
+
+/// A sandbox that is seen now: only then does it tell something that it is gone later.
+async fn seen<S: Sandbox>(sandbox: S) -> Result<S, Why> {
+    match sandbox.is_gone().await {
+        Ok(false) => Ok(sandbox),
+        Ok(true) => Err(Why::NotTried(
+            "the step runs, and its sandbox is not to be seen from here".to_owned(),
+        )),
+        Err(reason) => Err(Why::NotTried(reason)),
     }
 }
 

@@ -294,6 +294,12 @@ impl Board {
         });
     }
 
+    /// Whether a check was made, and holds.
+    pub fn held(&self, id: &str) -> bool {
+        let mut made = self.made.iter();
+        made.any(|check| check.id == id && check.outcome == Outcome::Held)
+    }
+
     /// All checks of the plan, in its order. Those that were not reached were not tried.
     pub fn concluded(self, unreached: &str, accepted: &BTreeSet<String>) -> Vec<Check> {
         let mut made = self.made;

@@ -42,21 +42,13 @@ pub struct Processes<'a> {
     pub mark: &'a str,
 }
 
-impl Processes<'_> {
-    pub fn count(&self) -> Result<usize, String> {
+impl Sandbox for Processes<'_> {
+    async fn is_gone(&self) -> Result<bool, String> {
         let mark = self.mark.as_bytes();
         let entries = std::fs::read_dir("/proc").map_err(|error| format!("/proc: {error}"))?;
         let command = |entry: std::fs::DirEntry| std::fs::read(entry.path().join("cmdline")).ok();
-        let commands = entries.flatten().filter_map(command);
-        Ok(commands
-            .filter(|command| command.split(|byte| *byte == 0).any(|word| word == mark))
-            .count())
-    }
-}
-
-impl Sandbox for Processes<'_> {
-    async fn is_gone(&self) -> Result<bool, String> {
-        Ok(self.count()? == 0)
+        let mut commands = entries.flatten().filter_map(command);
+        Ok(!commands.any(|command| command.split(|byte| *byte == 0).any(|word| word == mark)))
     }
 }
 

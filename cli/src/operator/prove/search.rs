@@ -212,7 +212,10 @@ pub struct LogGroups {
 
 impl Place for LogGroups {
     fn name(&self) -> String {
-        format!("{} log groups", self.groups.len())
+        match self.groups.as_slice() {
+            [group] => format!("log group {group}"),
+            groups => format!("{} log groups", groups.len()),
+        }
     }
 
     async fn read(&self, look: &mut Look<'_>) -> Result<(), String> {
@@ -306,8 +309,11 @@ impl Place for Files {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::operator::prove::canary::Canary;
+    use crate::operator::prove::fake::{RUN, api};
 
     /// A place with these pieces, as one of the others would show them.
     struct Pieces(Vec<String>);
@@ -396,14 +402,22 @@ mod tests {
         assert_eq!(look(AttributeValue::S("nothing".to_owned())), 0);
     }
 
-    #[test]
-    fn an_answer_with_a_canary_is_broken() {
+    /// Every answer is heard, also one that the client cannot read.
+    #[tokio::test]
+    async fn an_answer_with_a_canary_is_broken() {
         let canary = Canary::new("canary A");
-        let ear = Ear::new(Needle::of(&[&canary]).expect("a needle"));
+        let ear = Arc::new(Ear::new(Needle::of(&[&canary]).expect("a needle")));
+        let asked = async |note: String| {
+            let ear = Arc::clone(&ear);
+            let client = api(move |_, _| (200, serde_json::json!({ "note": note })));
+            let client = client.heard_by(move |answer| ear.hear(answer));
+            let id = RUN.parse().expect("an id");
+            assert!(client.get_run(id).await.is_err(), "it is no run");
+        };
         assert!(matches!(answers(&ear), Err(Why::NotTried(_))));
-        ear.hear(b"{}");
-        assert!(answers(&ear).is_ok());
-        ear.hear(canary.value().as_bytes());
+        asked("nothing".to_owned()).await;
+        assert_eq!(answers(&ear), Ok("1 answers".to_owned()));
+        asked(canary.value().to_owned()).await;
         assert!(matches!(answers(&ear), Err(Why::Broken(_))));
     }
 }
