@@ -50,6 +50,12 @@ pub enum Error {
     /// Another deployment of the stack is in progress.
     #[error("stack `{stack}` is busy ({status}): wait until this ends, then deploy again")]
     Busy { stack: String, status: String },
+    #[error("stack `{stack}` was not deleted:\n{reasons}")]
+    Undeleted {
+        stack: String,
+        /// Failed resources with their reasons, one on each line.
+        reasons: String,
+    },
     #[error("there is no stack `{0}` in this account and region")]
     Absent(String),
     /// The deployed stack lacks an output.
@@ -209,6 +215,42 @@ impl Stacks {
                         reasons,
                     });
                 }
+            }
+        }
+    }
+
+    /// Deletes a stack, and waits until it is gone. One that is gone already is no error.
+    pub async fn delete(&self, name: &str) -> Result<(), Error> {
+        // A stack that is being made cannot be deleted before that has ended.
+        loop {
+            match self.find(name).await?.as_ref().map(status) {
+                None | Some("DELETE_COMPLETE") => return Ok(()),
+                Some(making)
+                    if making.ends_with("_IN_PROGRESS") && making != "REVIEW_IN_PROGRESS" =>
+                {
+                    sleep(self.poll).await;
+                }
+                Some(_) => break,
+            }
+        }
+        let delete = self.client.delete_stack().stack_name(name);
+        delete.send().await.map_err(refused("deleting a stack"))?;
+        loop {
+            match self.find(name).await?.as_ref().map(status) {
+                None | Some("DELETE_COMPLETE") => return Ok(()),
+                Some("DELETE_FAILED") => {
+                    let events = self.events(name).await?;
+                    let reasons: Vec<String> = events
+                        .iter()
+                        .filter(|event| has_failed(event))
+                        .map(line)
+                        .collect();
+                    return Err(Error::Undeleted {
+                        stack: name.to_owned(),
+                        reasons: reasons.join("\n"),
+                    });
+                }
+                Some(_) => sleep(self.poll).await,
             }
         }
     }

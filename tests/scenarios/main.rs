@@ -26,6 +26,7 @@ mod fuzz;
 mod kill;
 mod onboarding;
 mod permissions;
+mod prove;
 mod reasons;
 mod revocation;
 mod sandbox;
@@ -105,6 +106,8 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s69_each_secret_that_is_not_there_has_its_own_reason;
         onboarding:
             a_project_is_onboarded_by_one_command;
+        prove:
+            a_deployed_stack_is_proved_by_one_command;
         fuzz:
             no_answer_is_outside_of_the_document
             no_answer_to_an_operator_is_outside_of_the_document;

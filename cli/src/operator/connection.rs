@@ -90,6 +90,11 @@ impl Connection {
         Ok(Client::new(url, Some(credential))?)
     }
 
+    /// The control plane's address: the one that is given, or `told`.
+    pub(super) fn address<'a>(&'a self, told: Option<&'a str>) -> Option<&'a str> {
+        self.api_url.as_deref().or(told)
+    }
+
     /// Whether the token comes from standard input, so that no other input can.
     pub(super) fn takes_standard_input(&self) -> bool {
         self.token_file

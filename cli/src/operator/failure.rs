@@ -15,6 +15,12 @@ pub enum Failure {
     /// The API refused the request; the text explains it in this command's terms.
     #[error("{0}")]
     Refused(String),
+    /// `sealfleet prove`: something that is promised does not hold.
+    #[error("{0}")]
+    Broken(String),
+    /// `sealfleet prove`: nothing is known to be broken, and not everything was tried.
+    #[error("{0}")]
+    Untried(String),
     /// A failure of one item among several, prefixed with its name.
     #[error("{0}: {1}")]
     About(String, Box<Self>),
@@ -24,7 +30,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// 2 for wrong usage, 3 when the API refused, 1 for any other failure.
+    /// 2 for wrong usage, 3 when the API refused, 4 and 5 for what `prove` found, 1 for any other
+    /// failure.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code())
@@ -38,6 +45,8 @@ impl Failure {
                 status: 400..=499, ..
             })
             | Self::Refused(_) => 3,
+            Self::Broken(_) => 4,
+            Self::Untried(_) => 5,
             Self::About(_, failure) => failure.code(),
             Self::Client(_) | Self::Other(_) => 1,
         }
@@ -76,6 +85,13 @@ mod tests {
                 Failure::Other(String::new()).code()
             ),
             (2, 1)
+        );
+        assert_eq!(
+            (
+                Failure::Broken(String::new()).code(),
+                Failure::Untried(String::new()).code()
+            ),
+            (4, 5)
         );
         let refused = Failure::Refused("no".to_owned()).about("profile `crm`");
         assert_eq!(

@@ -1,9 +1,10 @@
 //! The commands of operators and project admins: one module for each noun, over the HTTP API.
 //!
-//! Three commands bypass the API on purpose and use the operator's own AWS credentials. `token
+//! Four commands bypass the API on purpose and use the operator's own AWS credentials. `token
 //! bootstrap` creates the first operator token, which nobody could authenticate to create. `secret
 //! put` writes values of secrets, which no field of the API accepts. `project deploy` creates a
-//! project's queues and roles, which the control plane has no permission to create.
+//! project's queues and roles, which the control plane has no permission to create. `prove` does
+//! both of the latter, and looks at everything with the eyes of an operator of the account.
 
 mod archive;
 mod audit;
@@ -18,6 +19,7 @@ mod input;
 mod output;
 mod profile;
 mod project;
+mod prove;
 mod repair;
 mod revocation;
 mod rows;
@@ -59,6 +61,8 @@ pub enum Command {
     Image(Group<image::Command>),
     /// Read and verify the audit trail
     Audit(Group<audit::Command>),
+    /// Try the boundaries of the deployed stack, with two throwaway projects
+    Prove(Box<prove::Prove>),
 }
 
 /// A noun, its verbs, and the shared options.
@@ -71,7 +75,7 @@ pub struct Group<Verb: Subcommand> {
 }
 
 /// Runs a command. Returns exit code 0 on success, 1 for a failure, 2 for wrong usage, 3 when the
-/// API refused.
+/// API refused; `prove` also 4 when something does not hold, and 5 when not everything was tried.
 pub async fn run(command: Command, options: Options) -> ExitCode {
     let outcome = match command {
         Command::Token(group) => token::run(group.verb, &group.options.over(options)).await,
@@ -89,6 +93,7 @@ pub async fn run(command: Command, options: Options) -> ExitCode {
         Command::Run(group) => run::run(group.verb, &group.options.over(options)).await,
         Command::Image(group) => image::run(group.verb, &group.options.over(options)).await,
         Command::Audit(group) => audit::run(group.verb, &group.options.over(options)).await,
+        Command::Prove(prove) => prove::run(*prove, options).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -78,6 +78,11 @@ impl Service {
             )))
         };
         let region = config.region().ok_or_else(|| missing("a region"))?;
+        let signed_for = if name == IAM {
+            Region::new(home_of_iam(region.as_ref()))
+        } else {
+            region.clone()
+        };
         let credentials = config
             .credentials_provider()
             .ok_or_else(|| missing("a provider of credentials"))?;
@@ -87,7 +92,7 @@ impl Service {
 
         let mut signing = Layer::new("signing");
         signing.store_put(SigningName::from_static(name));
-        signing.store_put(SigningRegion::from(region.clone()));
+        signing.store_put(SigningRegion::from(signed_for));
         signing.store_put(SigV4OperationSigningConfig::default());
         signing.store_put(AuthSchemeOptionResolverParams::new(()));
         let mut components = RuntimeComponentsBuilder::new("signing")
@@ -146,9 +151,29 @@ fn endpoint(config: &SdkConfig, name: &str, id: &str, region: &Region) -> String
         })
 }
 
+/// The service with one endpoint for all regions of a partition.
+const IAM: &str = "iam";
+
+/// The region that calls of IAM are signed for ("AWS Identity and Access Management endpoints and
+/// quotas", AWS General Reference).
+fn home_of_iam(region: &str) -> &'static str {
+    match region {
+        china if china.starts_with("cn-") => "cn-north-1",
+        government if government.starts_with("us-gov-") => "us-gov-west-1",
+        _ => "us-east-1",
+    }
+}
+
 fn host(name: &str, region: &str, fips: bool) -> String {
     let fips = if fips { "-fips" } else { "" };
     let china = if region.starts_with("cn-") { ".cn" } else { "" };
+    if name == IAM {
+        return match home_of_iam(region) {
+            "us-gov-west-1" => "https://iam.us-gov.amazonaws.com".to_owned(),
+            "cn-north-1" => "https://iam.cn-north-1.amazonaws.com.cn".to_owned(),
+            _ => format!("https://iam{fips}.amazonaws.com"),
+        };
+    }
     format!("https://{name}{fips}.{region}.amazonaws.com{china}")
 }
 
@@ -176,14 +201,24 @@ fn deserialize(response: &HttpResponse) -> Result<Answer, OrchestratorError<Refu
         let found = names.iter().find_map(|name| document.get(name)?.as_str());
         found.map(str::to_owned)
     };
+    let element = |name: &str| element(&String::from_utf8_lossy(body), name);
     let code = header("x-amzn-errortype")
         .or_else(|| text(["__type", "code"]))
+        .or_else(|| element("Code"))
         .unwrap_or_else(|| format!("HTTP status {}", response.status().as_u16()));
     let mut metadata = ErrorMetadata::builder().code(bare(&code));
-    if let Some(message) = text(["message", "Message"]) {
+    let message = text(["message", "Message"]).or_else(|| element("Message"));
+    if let Some(message) = message {
         metadata = metadata.message(message);
     }
     Err(OrchestratorError::operation(Refused(metadata.build())))
+}
+
+/// The text of the first element of this name in an XML document, as the query protocol answers.
+pub(crate) fn element(document: &str, name: &str) -> Option<String> {
+    let (_, rest) = document.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once(&format!("</{name}>"))?;
+    Some(text.to_owned())
 }
 
 /// The code without the namespace before it and the address behind it
@@ -226,5 +261,12 @@ mod tests {
             host("lambda", "cn-north-1", false),
             "https://lambda.cn-north-1.amazonaws.com.cn"
         );
+        for (region, url) in [
+            ("eu-west-1", "https://iam.amazonaws.com"),
+            ("cn-northwest-1", "https://iam.cn-north-1.amazonaws.com.cn"),
+            ("us-gov-east-1", "https://iam.us-gov.amazonaws.com"),
+        ] {
+            assert_eq!(host("iam", region, false), url);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Amazon CloudWatch Logs: `CreateLogStream`, `PutLogEvents`.
+//! Amazon CloudWatch Logs: `CreateLogStream`, `PutLogEvents`, `FilterLogEvents`.
 
 use aws_config::SdkConfig;
 use serde_json::{Value, json};
@@ -9,6 +9,14 @@ use crate::call::{Request, Service};
 /// The log groups of an account and region.
 #[derive(Clone, Debug)]
 pub struct Logs(Service);
+
+/// Events of a group.
+#[derive(Debug)]
+pub struct Page {
+    pub messages: Vec<String>,
+    /// Where the next page begins, if there is one. A page may be empty and not the last.
+    pub next: Option<String>,
+}
 
 impl Logs {
     /// # Errors
@@ -41,7 +49,39 @@ impl Logs {
         self.call("Logs_20140328.PutLogEvents", &body).await
     }
 
+    /// The events of a group since a time, in milliseconds since 1970: one page, which begins
+    /// where `token` says.
+    ///
+    /// # Errors
+    /// What the service answers: `ResourceNotFoundException` when there is no such group.
+    pub async fn events_since(
+        &self,
+        group: &str,
+        since: i64,
+        token: Option<&str>,
+    ) -> Result<Page, CallError> {
+        let mut body = json!({ "logGroupName": group, "startTime": since });
+        if let (Some(token), Some(body)) = (token, body.as_object_mut()) {
+            body.insert("nextToken".to_owned(), token.into());
+        }
+        let answer = self.post("Logs_20140328.FilterLogEvents", &body).await?;
+        let text = |value: Option<&Value>| Some(value?.as_str()?.to_owned());
+        let events = answer.get("events").and_then(Value::as_array);
+        Ok(Page {
+            messages: events
+                .into_iter()
+                .flatten()
+                .filter_map(|event| text(event.get("message")))
+                .collect(),
+            next: text(answer.get("nextToken")),
+        })
+    }
+
     async fn call(&self, target: &'static str, body: &Value) -> Result<(), CallError> {
+        self.post(target, body).await.map(drop)
+    }
+
+    async fn post(&self, target: &'static str, body: &Value) -> Result<Value, CallError> {
         let request = Request {
             path: "/".to_owned(),
             headers: vec![
@@ -50,6 +90,7 @@ impl Logs {
             ],
             body: body.to_string().into_bytes(),
         };
-        self.0.post(request).await.map(drop)
+        let answer = self.0.post(request).await?;
+        Ok(serde_json::from_slice(&answer.body).unwrap_or_default())
     }
 }

@@ -10,6 +10,8 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata as _;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use sealfleet_aws_json::CallError;
+use sealfleet_aws_json::ecs::{Ecs, Task};
+use sealfleet_aws_json::iam::{Decision, Iam};
 use sealfleet_aws_json::lambda::Lambda;
 use sealfleet_aws_json::logs::Logs;
 use serde_json::{Value, json};
@@ -33,7 +35,7 @@ async fn service(mut answers: Vec<Reply>) -> (SdkConfig, Arc<Mutex<Vec<Seen>>>) 
         requests.lock().unwrap().push(Seen {
             path: uri.path().to_owned(),
             headers,
-            body: serde_json::from_str(&body).unwrap(),
+            body: serde_json::from_str(&body).unwrap_or(Value::String(body)),
         });
         answers.lock().unwrap().pop().unwrap()
     };
@@ -133,6 +135,94 @@ async fn log_events_are_put_as_aws_json() {
             ],
         })
     );
+}
+
+#[tokio::test]
+async fn log_events_are_read_page_by_page() {
+    let first = r#"{"events":[{"message":"one"},{"timestamp":1}],"nextToken":"t"}"#;
+    let (config, seen) = service(vec![reply(200, first), reply(200, "{}")]).await;
+    let logs = Logs::new(&config).unwrap();
+    let page = logs.events_since("group", 7, None).await.unwrap();
+    assert_eq!((page.messages.len(), page.next.as_deref()), (1, Some("t")));
+    let last = logs.events_since("group", 7, Some("t")).await.unwrap();
+    assert_eq!((last.messages.len(), last.next), (0, None));
+    let seen = seen.lock().unwrap();
+    let asked = json!({ "logGroupName": "group", "startTime": 7, "nextToken": "t" });
+    assert_eq!(seen[1].body, asked);
+}
+
+#[tokio::test]
+async fn a_simulation_asks_with_its_context_and_tells_each_decision() {
+    let answer = |decision: &str| {
+        let body = format!(
+            "<R><EvaluationResults><member><EvalDecision>{decision}</EvalDecision></member></EvaluationResults></R>"
+        );
+        reply(200, String::leak(body))
+    };
+    let denied = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>";
+    let (config, seen) = service(vec![
+        answer("allowed"),
+        answer("explicitDeny"),
+        answer("implicitDeny"),
+        answer("perhaps"),
+        reply(403, denied),
+    ])
+    .await;
+    let iam = Iam::new(&config).unwrap();
+    let context = [("aws:ResourceTag/a", "b c")];
+    let ask = async || {
+        iam.simulate("arn:aws:iam::1:role/x", "s3:Get", "*", &context)
+            .await
+    };
+    for expected in [
+        Some(Decision::Allowed),
+        Some(Decision::ExplicitDeny),
+        Some(Decision::ImplicitDeny),
+        None,
+    ] {
+        assert_eq!(ask().await.unwrap(), expected);
+    }
+    let error = ask().await.unwrap_err();
+    assert_eq!(code(&error), Some("AccessDenied"));
+    assert_eq!(error.as_service_error().unwrap().message(), Some("not you"));
+
+    let seen = seen.lock().unwrap();
+    let body = "Action=SimulatePrincipalPolicy&Version=2010-05-08\
+        &PolicySourceArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fx&ActionNames.member.1=s3%3AGet\
+        &ResourceArns.member.1=%2A&ContextEntries.member.1.ContextKeyName=aws%3AResourceTag%2Fa\
+        &ContextEntries.member.1.ContextKeyType=string\
+        &ContextEntries.member.1.ContextKeyValues.member.1=b%20c";
+    assert_eq!(seen[0].body, json!(body));
+    let signature = seen[0].headers["authorization"].to_str().unwrap();
+    assert!(
+        signature.contains("/us-east-1/iam/aws4_request"),
+        "{signature}"
+    );
+}
+
+#[tokio::test]
+async fn a_task_is_told_by_its_status_and_definition() {
+    let task = r#"{"tasks":[{"lastStatus":"STOPPED","taskDefinitionArn":"d:1"}]}"#;
+    let answers = vec![
+        reply(200, task),
+        reply(200, r#"{"tasks":[],"failures":[{"reason":"MISSING"}]}"#),
+        reply(200, "{}"),
+    ];
+    let (config, seen) = service(answers).await;
+    let ecs = Ecs::new(&config).unwrap();
+    let stopped = Task {
+        last_status: "STOPPED".to_owned(),
+        definition_arn: "d:1".to_owned(),
+    };
+    assert_eq!(ecs.task("cluster", "t").await.unwrap(), Some(stopped));
+    assert_eq!(ecs.task("cluster", "t").await.unwrap(), None);
+    ecs.deregister("d:1").await.unwrap();
+    let seen = seen.lock().unwrap();
+    assert_eq!(
+        seen[0].body,
+        json!({ "cluster": "cluster", "tasks": ["t"] })
+    );
+    assert_eq!(seen[2].body, json!({ "taskDefinition": "d:1" }));
 }
 
 #[tokio::test]

@@ -28,7 +28,11 @@ pub struct Client {
     bearer: Option<HeaderValue>,
     timeout: Duration,
     retries: u32,
+    ear: Option<Ear>,
 }
+
+/// Is handed the bytes of each answer.
+type Ear = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -163,6 +167,7 @@ impl Client {
             bearer,
             timeout: TIMEOUT,
             retries: RETRIES,
+            ear: None,
         })
     }
 
@@ -179,6 +184,15 @@ impl Client {
     pub const fn without_retries(mut self) -> Self {
         self.retries = 0;
         self
+    }
+
+    /// The same, and `ear` is handed the bytes of each answer, a credential in them as well.
+    #[must_use]
+    pub fn heard_by(self, ear: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
+        Self {
+            ear: Some(Arc::new(ear)),
+            ..self
+        }
     }
 
     pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
@@ -234,10 +248,14 @@ impl Client {
             .headers()
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.parse().ok());
+        let bytes = Zeroizing::new(answer.bytes().await?.to_vec());
+        if let Some(ear) = &self.ear {
+            ear(&bytes);
+        }
         Ok(Answer {
             status,
             retry_after,
-            bytes: Zeroizing::new(answer.bytes().await?.to_vec()),
+            bytes,
         })
     }
 }

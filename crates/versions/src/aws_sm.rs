@@ -81,6 +81,25 @@ impl SecretsManager {
         };
         version.ok_or_else(|| unavailable("an answer without a version"))
     }
+
+    /// Deletes a secret with all its versions, at once and for good. One that is gone already is no
+    /// error.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn delete(&self, name: &str) -> Result<(), Error> {
+        let deleted = self
+            .client
+            .delete_secret()
+            .secret_id(stored(&self.names, name))
+            .force_delete_without_recovery(true)
+            .send()
+            .await;
+        match deleted.map_err(|error| explained(name, &error)) {
+            Ok(_) | Err(Error::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 #[async_trait]

@@ -144,6 +144,20 @@ pub(super) async fn verify(options: Verify, output: Output) -> Result<(), Failur
     }
 }
 
+/// Verifies the archive in a bucket by the public key that KMS has, and compares only objects of
+/// digests that end at `since` or later.
+pub(super) async fn verified(
+    config: &aws_config::SdkConfig,
+    bucket: &str,
+    kms_key: String,
+    since: Timestamp,
+) -> Result<Verified, Failure> {
+    let source = Arc::new(Source::Bucket(S3::new(config, bucket.to_owned())));
+    let key = Kms::new(config, kms_key).public_key().await;
+    let key = PublicKey::of_der(&key.map_err(Failure::other)?).map_err(Failure::other)?;
+    verify_source(&source, vec![key], None, SystemClock.now(), Some(since)).await
+}
+
 async fn verify_source(
     source: &Arc<Source>,
     keys: Vec<PublicKey>,

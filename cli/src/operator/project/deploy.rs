@@ -61,38 +61,27 @@ pub struct Deploy {
     alarm_topic_arn: Option<String>,
 }
 
+/// A project that is deployed and registered.
+pub(in crate::operator) struct Deployed {
+    pub stack: String,
+    change: Change,
+    pub outputs: Outputs,
+    registration: Change,
+    view: ProjectView,
+}
+
 pub(super) async fn run(deploy: Deploy, connection: &Connection) -> Result<(), Failure> {
     let config = aws::config().await?;
-    let stacks = Stacks::new(aws_sdk_cloudformation::Client::new(&config), POLL);
-    let control = stacks.outputs(&deploy.control_stack).await;
-    let control = control.map_err(|error| Failure::other(error).about("the control plane"))?;
+    let stacks = stacks(&config);
+    let control = control(&stacks, &deploy.control_stack).await?;
     let client = connection.client_at(control.find("ApiUrl"))?;
-    let stack = deploy.stack_name.clone().unwrap_or_else(|| {
-        let prefix = control.find("NamePrefix").map(str::to_owned);
-        let prefix = prefix.unwrap_or_else(|| NamePrefix::default().to_string());
-        format!("{prefix}-project-{}", deploy.project)
-    });
-    let parameters = deploy.parameters(&control)?;
-    let tags = deploy.tags();
-    let wanted = deploy.request()?;
-
-    // Check everything that can be refused before deploying anything.
-    let registered = find(&client, &wanted).await?;
-    note(&format!("deploying stack `{stack}`\n"));
-    let deployment = Deployment {
-        stack: &stack,
-        template: Template::Body(PROJECT),
-        parameters,
-        tags,
-    };
-    let (change, outputs) = stacks
-        .deploy(deployment, |line| note(&format!("{line}\n")))
-        .await
-        .map_err(Failure::other)?;
-    let (registration, view) = match registered {
-        Some(view) => (Change::Unchanged, view),
-        None => (Change::Created, register(&client, &wanted).await?),
-    };
+    let Deployed {
+        stack,
+        change,
+        outputs,
+        registration,
+        view,
+    } = deploy.deployed(&stacks, &control, &client).await?;
     let told = json!({
         "project": view,
         "registration": registration,
@@ -107,7 +96,86 @@ pub(super) async fn run(deploy: Deploy, connection: &Connection) -> Result<(), F
     })
 }
 
+/// CloudFormation, with the operator's own AWS credentials.
+pub(in crate::operator) fn stacks(config: &aws_config::SdkConfig) -> Stacks {
+    Stacks::new(aws_sdk_cloudformation::Client::new(config), POLL)
+}
+
+/// The outputs of the control plane's stack.
+pub(in crate::operator) async fn control(stacks: &Stacks, name: &str) -> Result<Outputs, Failure> {
+    let control = stacks.outputs(name).await;
+    control.map_err(|error| Failure::other(error).about("the control plane"))
+}
+
+/// The stack of a project, unless it is named otherwise.
+pub(in crate::operator) fn stack_of(project: &ProjectId, control: &Outputs) -> String {
+    let prefix = control.find("NamePrefix").map(str::to_owned);
+    let prefix = prefix.unwrap_or_else(|| NamePrefix::default().to_string());
+    format!("{prefix}-project-{project}")
+}
+
 impl Deploy {
+    /// A project that is soon removed again: one pull pool and one Fargate pool.
+    pub(in crate::operator) fn throwaway(
+        project: ProjectId,
+        pull_pool: PoolName,
+        fargate_pool: PoolName,
+        image: String,
+        control_stack: String,
+    ) -> Self {
+        Self {
+            project,
+            pull_pool: Some(pull_pool),
+            fargate: Fargate::of(fargate_pool, image),
+            stack_name: None,
+            control_stack,
+            log_retention_days: Some(1),
+            queue_age_seconds: None,
+            secrets_kms_key_arn: None,
+            tags: Vec::new(),
+            alarm_topic_arn: None,
+        }
+    }
+
+    /// Deploys the stack and registers the project, both if they differ from what is asked for.
+    pub(in crate::operator) async fn deployed(
+        self,
+        stacks: &Stacks,
+        control: &Outputs,
+        client: &Client,
+    ) -> Result<Deployed, Failure> {
+        let named = self.stack_name.clone();
+        let stack = named.unwrap_or_else(|| stack_of(&self.project, control));
+        let parameters = self.parameters(control)?;
+        let tags = self.tags();
+        let wanted = self.request()?;
+
+        // Check everything that can be refused before deploying anything.
+        let registered = find(client, &wanted).await?;
+        note(&format!("deploying stack `{stack}`\n"));
+        let deployment = Deployment {
+            stack: &stack,
+            template: Template::Body(PROJECT),
+            parameters,
+            tags,
+        };
+        let (change, outputs) = stacks
+            .deploy(deployment, |line| note(&format!("{line}\n")))
+            .await
+            .map_err(Failure::other)?;
+        let (registration, view) = match registered {
+            Some(view) => (Change::Unchanged, view),
+            None => (Change::Created, register(client, &wanted).await?),
+        };
+        Ok(Deployed {
+            stack,
+            change,
+            outputs,
+            registration,
+            view,
+        })
+    }
+
     /// Parameters of infra/sam/project.yaml. Omitted parameters keep their value in the stack.
     fn parameters(&self, control: &Outputs) -> Result<Vec<(String, String)>, Failure> {
         let pool =

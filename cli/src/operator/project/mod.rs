@@ -1,7 +1,7 @@
 //! Projects and their pools.
 
 mod delete;
-mod deploy;
+pub(super) mod deploy;
 mod update;
 
 use std::collections::BTreeMap;
@@ -96,6 +96,19 @@ pub struct Fargate {
 }
 
 impl Fargate {
+    /// The smallest tasks of this image, a few at once.
+    const fn of(pool: PoolName, image: String) -> Self {
+        Self {
+            fargate_pool: Some(pool),
+            image: Some(image),
+            cpu: 256,
+            memory_mib: 512,
+            max_concurrent: 4,
+            labels: Vec::new(),
+            models: Vec::new(),
+        }
+    }
+
     /// These pools as a request to the API. Refuses a name given twice.
     fn pools(
         self,

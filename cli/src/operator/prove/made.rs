@@ -1,0 +1,176 @@
+//! What was made, so that all of it is removed again.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use sealfleet_client::Client;
+use sealfleet_domain::cause::chain;
+use sealfleet_domain::{EnrolmentKeyId, ProfileName, ProjectId, RunId, TokenId, WorkerId};
+
+use super::ground::Ground;
+use super::report::Left;
+use crate::operator::output::note;
+
+/// What stays, since nobody can remove it.
+pub const STAYS: &str = "The rows of both projects in the ledger, their trails and the archived \
+    trails stay, and task definitions that are inactive: the API deletes no project, and nobody \
+    deletes a trail.";
+
+/// Something that was made here. It is noted before it is made, if its name is known before.
+pub enum Made {
+    Run(Client, RunId),
+    Worker(Client, WorkerId),
+    EnrolmentKey(Client, EnrolmentKeyId),
+    Profile(Client, ProfileName),
+    TaskDefinition(String),
+    Directory(PathBuf),
+    Secret(String),
+    Token(ProjectId, TokenId),
+    Stack(String),
+}
+
+impl Made {
+    /// What depends on another thing goes before it.
+    const fn order(&self) -> u8 {
+        match self {
+            Self::Run(..) => 0,
+            Self::Worker(..) => 1,
+            Self::EnrolmentKey(..) => 2,
+            Self::Profile(..) => 3,
+            Self::TaskDefinition(_) => 4,
+            Self::Directory(_) => 5,
+            Self::Secret(_) => 6,
+            Self::Token(..) => 7,
+            Self::Stack(_) => 8,
+        }
+    }
+
+    fn what(&self) -> String {
+        match self {
+            Self::Run(_, id) => format!("run {id}"),
+            Self::Worker(_, id) => format!("worker {id}"),
+            Self::EnrolmentKey(_, id) => format!("enrolment key {id}"),
+            Self::Profile(_, name) => format!("profile {name}"),
+            Self::TaskDefinition(arn) => format!("task definition {arn}"),
+            Self::Directory(path) => format!("directory {}", path.display()),
+            Self::Secret(name) => format!("secret {name}"),
+            Self::Token(project, id) => format!("token {id} of project {project}"),
+            Self::Stack(name) => format!("stack {name}"),
+        }
+    }
+
+    fn by_hand(&self, ground: &Ground) -> String {
+        let of_admin = "with a token of an admin of the project";
+        match self {
+            Self::Run(_, id) => format!("sealfleet run cancel {id}, {of_admin}"),
+            Self::Worker(_, id) => format!("sealfleet worker revoke {id}, {of_admin}"),
+            Self::EnrolmentKey(_, id) => format!("sealfleet enrolment-key revoke {id}, {of_admin}"),
+            Self::Profile(_, name) => format!("sealfleet profile delete {name}, {of_admin}"),
+            Self::TaskDefinition(arn) => {
+                format!("aws ecs deregister-task-definition --task-definition {arn}")
+            }
+            Self::Directory(path) => format!("rm -r {}", path.display()),
+            Self::Secret(name) => {
+                let stored = name.strip_prefix("sealfleet/").unwrap_or(name);
+                format!(
+                    "aws secretsmanager delete-secret --force-delete-without-recovery --secret-id {}/{stored}",
+                    ground.prefix
+                )
+            }
+            Self::Token(project, id) => {
+                format!("sealfleet token revoke {id} --project {project}")
+            }
+            Self::Stack(name) => format!("aws cloudformation delete-stack --stack-name {name}"),
+        }
+    }
+
+    async fn remove(&self, ground: &Ground) -> Result<(), String> {
+        let told = |error: sealfleet_client::Error| match error.status() {
+            // It has ended, or is gone.
+            Some(404 | 409) => Ok(()),
+            _ => Err(error.to_string()),
+        };
+        match self {
+            Self::Run(client, id) => client.cancel_run(*id).await.map(drop).or_else(told),
+            Self::Worker(client, id) => client.revoke_worker(*id).await.map(drop).or_else(told),
+            Self::EnrolmentKey(client, id) => client.revoke_enrolment_key(*id).await.or_else(told),
+            Self::Profile(client, name) => client.delete_profile(name, None).await.or_else(told),
+            Self::TaskDefinition(arn) => {
+                let gone = ground.ecs.deregister(arn).await;
+                gone.map_err(|error| chain(&error))
+            }
+            Self::Directory(path) => match std::fs::remove_dir_all(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    Err(error.to_string())
+                }
+                _ => Ok(()),
+            },
+            Self::Secret(name) => {
+                let gone = ground.secrets.delete(name).await;
+                gone.map_err(|error| error.to_string())
+            }
+            Self::Token(project, id) => {
+                let gone = ground.operator.revoke_token(Some(project), *id).await;
+                gone.or_else(told)
+            }
+            Self::Stack(name) => {
+                let gone = ground.stacks.delete(name).await;
+                gone.map_err(|error| error.to_string())
+            }
+        }
+    }
+}
+
+/// All that was made.
+#[derive(Default)]
+pub struct List(Mutex<Vec<Made>>);
+
+impl List {
+    pub fn add(&self, made: Made) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(made);
+    }
+
+    fn take(&self) -> Vec<Made> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *all)
+    }
+
+    /// Removes everything, and tells what could not be removed.
+    pub async fn remove(&self, ground: &Ground) -> (usize, Vec<Left>) {
+        let mut all = self.take();
+        all.sort_by_key(Made::order);
+        let (stacks, others): (Vec<Made>, Vec<Made>) = all
+            .into_iter()
+            .partition(|made| matches!(made, Made::Stack(_)));
+        let mut ended = Vec::new();
+        for made in &others {
+            ended.push((made, made.remove(ground).await));
+        }
+        // Each takes minutes.
+        let deleted = stacks.iter().map(|stack| async move {
+            note(&format!("deleting {}\n", stack.what()));
+            (stack, stack.remove(ground).await)
+        });
+        ended.extend(futures_util::future::join_all(deleted).await);
+        let removed = ended.iter().filter(|(_, ended)| ended.is_ok()).count();
+        let left = ended.into_iter().filter_map(|(made, ended)| {
+            Some(Left {
+                what: made.what(),
+                why: ended.err()?,
+                remove: made.by_hand(ground),
+            })
+        });
+        (removed, left.collect())
+    }
+
+    /// What has not been removed, when nobody waits for that any longer.
+    pub fn abandoned(names: &[String]) -> Vec<Left> {
+        let stacks = names.iter().map(|name| Left {
+            what: format!("stack {name}, and perhaps more"),
+            why: "the removal was interrupted".to_owned(),
+            remove: format!("aws cloudformation delete-stack --stack-name {name}"),
+        });
+        stacks.collect()
+    }
+}

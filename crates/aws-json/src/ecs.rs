@@ -1,0 +1,68 @@
+//! Amazon ECS: `DescribeTasks`, `DeregisterTaskDefinition`.
+
+use aws_config::SdkConfig;
+use serde_json::{Value, json};
+
+use crate::CallError;
+use crate::call::{Request, Service};
+
+const DESCRIBE: &str = "AmazonEC2ContainerServiceV20141113.DescribeTasks";
+const DEREGISTER: &str = "AmazonEC2ContainerServiceV20141113.DeregisterTaskDefinition";
+
+/// The clusters of an account and region.
+#[derive(Clone, Debug)]
+pub struct Ecs(Service);
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// `RUNNING`, `STOPPED` and others.
+    pub last_status: String,
+    pub definition_arn: String,
+}
+
+impl Ecs {
+    /// # Errors
+    /// When the configuration lacks a region, credentials or an HTTP client.
+    pub fn new(config: &SdkConfig) -> Result<Self, Box<CallError>> {
+        Service::new(config, "ecs", "ECS").map(Self)
+    }
+
+    /// A task of a cluster by its ARN. `None` when ECS knows no such task: it forgets one about an
+    /// hour after its end.
+    ///
+    /// # Errors
+    /// When the service refuses or does not answer.
+    pub async fn task(&self, cluster: &str, arn: &str) -> Result<Option<Task>, CallError> {
+        let body = json!({ "cluster": cluster, "tasks": [arn] });
+        let answer = self.call(DESCRIBE, &body).await?;
+        let task = answer.get("tasks").and_then(|tasks| tasks.get(0));
+        let text = |name: &str| Some(task?.get(name)?.as_str()?.to_owned());
+        Ok(task.map(|_| Task {
+            last_status: text("lastStatus").unwrap_or_default(),
+            definition_arn: text("taskDefinitionArn").unwrap_or_default(),
+        }))
+    }
+
+    /// Makes a task definition inactive: no task starts from it any more.
+    ///
+    /// # Errors
+    /// When the service refuses or does not answer.
+    pub async fn deregister(&self, definition_arn: &str) -> Result<(), CallError> {
+        let body = json!({ "taskDefinition": definition_arn });
+        self.call(DEREGISTER, &body).await.map(drop)
+    }
+
+    async fn call(&self, target: &'static str, body: &Value) -> Result<Value, CallError> {
+        let request = Request {
+            path: "/".to_owned(),
+            headers: vec![
+                ("content-type", "application/x-amz-json-1.1"),
+                ("x-amz-target", target),
+            ],
+            body: body.to_string().into_bytes(),
+        };
+        let answer = self.0.post(request).await?;
+        Ok(serde_json::from_slice(&answer.body).unwrap_or_default())
+    }
+}
