@@ -1,18 +1,18 @@
 //! Workers.
 
 use clap::Subcommand;
-use sealfleet_client::all_pages;
 use sealfleet_client::types::WorkerView;
 use sealfleet_domain::WorkerId;
 
 use super::connection::Connection;
 use super::failure::Failure;
-use super::output::{Table, answer, joined, lines, list, pairs, word};
+use super::listing::Listing;
+use super::output::{Table, ago, answer, joined, lines, moment, page, pairs, word};
 
 #[derive(Subcommand)]
 pub enum Command {
     /// List workers
-    List,
+    List(Listing),
     /// Show one worker
     Show {
         /// Id of the worker
@@ -38,13 +38,20 @@ pub enum Command {
 pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
     let client = connection.client()?;
     let view = match command {
-        Command::List => {
-            let workers = all_pages(async |page| client.list_workers(page).await).await?;
-            return list(connection.output, &workers, || {
+        Command::List(listing) => {
+            let workers = listing.read(async |page| client.list_workers(page).await);
+            return page(connection.output, &workers.await?, |workers| {
                 let mut table = Table::new([
-                    "WORKER", "NAME", "POOL", "STATUS", "MODES", "LABELS", "SLOTS",
+                    "WORKER",
+                    "NAME",
+                    "POOL",
+                    "STATUS",
+                    "MODES",
+                    "LABELS",
+                    "SLOTS",
+                    "REGISTERED",
                 ]);
-                for worker in &workers {
+                for worker in workers {
                     table.row([
                         worker.worker_id.to_string(),
                         worker.name.clone(),
@@ -53,6 +60,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
                         joined(&worker.modes),
                         pairs(&worker.labels),
                         worker.max_concurrent.to_string(),
+                        ago(worker.registered_at),
                     ]);
                 }
                 table
@@ -76,6 +84,6 @@ fn text(view: &WorkerView) -> String {
         ("labels", pairs(&view.labels)),
         ("models", joined(&view.models)),
         ("slots", view.max_concurrent.to_string()),
-        ("registered", view.registered_at.to_string()),
+        ("registered", moment(view.registered_at)),
     ])
 }
