@@ -8,4 +8,5 @@
 )]
 
 pub mod cloudformation;
+pub mod contexts;
 pub mod operator;

@@ -13,7 +13,8 @@ use sealfleet_api::types::EnqueueRun;
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::hash::sha256_hex;
-use sealfleet_domain::run::{Mode, Pace, Run};
+use sealfleet_domain::labels::Labels;
+use sealfleet_domain::run::{Chosen, Mode, Pace, Run};
 use sealfleet_domain::{RunId, StepId, limits};
 use sealfleet_ledger::{Before, Enqueued, Idempotency, Ledger};
 use sealfleet_versions::Versions;
@@ -62,6 +63,8 @@ async fn enqueue(ports: &Ports, caller: ProjectCaller, request: &Request) -> Ans
     let project = project?;
     let profiles = project.cascade.levels(&new.workflow, new.profile.as_ref());
     let steps = validate::steps(&new, &project, !profiles.is_empty())?;
+    let labels = Labels::checked(new.labels.clone())
+        .map_err(|error| Problem::invalid("labels", error.to_string()))?;
     let named = new.profile.is_some() || !new.overrides.is_empty();
     let identity = if named || steps.values().any(|step| step.mode == Mode::Identity) {
         let new_run = NewRun {
@@ -78,7 +81,12 @@ async fn enqueue(ports: &Ports, caller: ProjectCaller, request: &Request) -> Ans
     };
     let now = ports.ledger.now();
     let run_id = RunId::new(ports.ledger.ids(), now);
-    let (run, change) = Run::enqueue(run_id, new.workflow, identity, steps, ports.pace, now);
+    let (mut run, change) = Run::enqueue(run_id, new.workflow, identity, steps, ports.pace, now);
+    run.labels = labels;
+    run.chosen = Some(Chosen {
+        profile: new.profile,
+        overrides: new.overrides,
+    });
     let stored = ports
         .ledger
         .enqueue(

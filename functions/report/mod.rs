@@ -44,6 +44,12 @@ async fn start(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answer
         let detail = format!("{} bytes at most", limits::NAME_BYTES);
         return Err(Problem::invalid("sandbox", detail).into());
     }
+    if let Some(output) = &started.output
+        && output.len() > limits::DETAIL_BYTES
+    {
+        let detail = format!("{} bytes at most", limits::DETAIL_BYTES);
+        return Err(Problem::invalid("output", detail).into());
+    }
     check_resolved(&started.resolved)?;
     let sandbox = StartedSandbox {
         scope: &caller.scope,
@@ -53,6 +59,7 @@ async fn start(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answer
         fence: started.fence,
         handle: Handle::new(String::from(started.sandbox)),
         resolved: &started.resolved,
+        output: started.output.map(String::from),
         pace: ports.pace,
     };
     let done = match ports.ledger.start(&sandbox, &caller.actor).await {

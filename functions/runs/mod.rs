@@ -34,15 +34,35 @@ async fn list(ports: &Ports, caller: ProjectCaller, request: &Request) -> Answer
         .get("state")
         .map(|text| state_of(text))
         .transpose()?;
-    let list = format!("runs:{}", state.map_or("", RunState::name));
-    let fetch = async |before: Option<&str>, limit| {
-        ports.ledger.runs(&caller.scope, state, before, limit).await
+    let label = request
+        .query
+        .get("label")
+        .map(|text| label_of(text))
+        .transpose()?;
+    let mut list = format!("runs:{}", state.map_or("", RunState::name));
+    if let Some((key, value)) = label {
+        list += &format!(":{key}={value}");
+    }
+    let (ledger, scope) = (&ports.ledger, &caller.scope);
+    let fetch = async |before: Option<&str>, limit| match label {
+        Some(label) => {
+            ledger
+                .labelled_runs(scope, state, label, before, limit)
+                .await
+        }
+        None => ledger.runs(scope, state, before, limit).await,
     };
     let project = caller.scope.project().as_str();
     pages::answer(request, project, &list, fetch, |run| {
         views::run_summary(&run)
     })
     .await
+}
+
+fn label_of(text: &str) -> Result<(&str, &str), Problem> {
+    text.split_once('=')
+        .filter(|(key, value)| !key.is_empty() && !value.is_empty())
+        .ok_or_else(|| Problem::invalid("label", "write it as `KEY=VALUE`"))
 }
 
 fn state_of(text: &str) -> Result<RunState, Problem> {
@@ -64,6 +84,6 @@ fn state_of(text: &str) -> Result<RunState, Problem> {
 }
 
 async fn show(ports: &Ports, caller: ProjectCaller, run_id: RunId) -> Answered {
-    let run = ports.ledger.run(&caller.scope, run_id).await?;
-    Answer::json(200, &views::run(run, ports.ledger.now()))
+    let (run, events) = ports.ledger.run_with_events(&caller.scope, run_id).await?;
+    Answer::json(200, &views::whole_run(run, events, ports.ledger.now()))
 }

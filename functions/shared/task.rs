@@ -70,6 +70,7 @@ async fn running(with: &Context<'_>, claim: &ClaimTag, handle: &Handle) -> Resul
         fence: claim.fence,
         handle: handle.clone(),
         resolved: &BTreeMap::new(),
+        output: None,
         pace: with.pace,
     };
     let sandbox = handle.as_str();

@@ -1,22 +1,109 @@
 //! Stored rows as the API shows them: never a hash of a credential.
 
 use sealfleet_api::types::{
-    EnrolmentKeyView, FargatePoolView, FargateSpec, LimitsView, PoolView, ProjectView, RunSummary,
-    RunView, StepView, TokenView, WorkerView,
+    AttemptView, EnqueueRun, EnqueueStep, EnrolmentKeyView, FargatePoolView, FargateSpec,
+    LimitsView, OutputPlace as OutputPlaceView, PoolView, ProjectView, RunSummary, RunView,
+    StepView, TokenView, WorkerView,
 };
+use sealfleet_domain::audit::Event;
 use sealfleet_domain::capability::FARGATE;
 use sealfleet_domain::credential::Token;
 use sealfleet_domain::fleet::{EnrolmentKey, HostedPool, Pool, Project, Worker};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::rate::Limits;
-use sealfleet_domain::run::{Run, Step, StepState};
+use sealfleet_domain::run::{Attempt, AttemptEnd, OutputPlace, Run, Step, StepState, attempts};
 use sealfleet_domain::{Line, Timestamp};
+use sealfleet_fargate::CONTAINER;
+use sealfleet_fargate::names::task_id;
 use sealfleet_ledger::Error;
 use std::collections::BTreeMap;
+
+/// Attempts that are shown of a step: the newest.
+const ATTEMPTS: usize = 20;
+
+/// A run with its document, and with what its events say about the attempts at its steps.
+#[must_use]
+pub fn whole_run(run: Run, events: Vec<(Timestamp, Event)>, now: Timestamp) -> RunView {
+    let document = document(&run);
+    let mut view = self::run(run, now);
+    view.document = document.map(Box::new);
+    let mut attempts = attempts(events);
+    for step in &mut view.steps {
+        let attempts = attempts.remove(&step.id).unwrap_or_default();
+        let skipped = attempts.len().saturating_sub(ATTEMPTS);
+        step.attempts = attempts.into_iter().skip(skipped).map(attempt).collect();
+        let newest = step.attempts.last();
+        let newest = newest.filter(|attempt| attempt.fence == step.fence);
+        step.started_at = newest.and_then(|attempt| attempt.started_at);
+    }
+    view
+}
+
+fn attempt(attempt: Attempt) -> AttemptView {
+    let (ended_at, end) = attempt.end.unzip();
+    AttemptView {
+        fence: attempt.fence,
+        worker_id: attempt.worker_id,
+        claimed_at: attempt.claimed_at,
+        started_at: attempt.started_at,
+        ended_at,
+        end: end.map(|end| end.name().to_owned()),
+        lost: match end {
+            Some(AttemptEnd::Lost(reason)) => Some(reason),
+            _ => None,
+        },
+    }
+}
+
+/// The run as it was enqueued.
+fn document(run: &Run) -> Option<EnqueueRun> {
+    let chosen = run.chosen.clone()?;
+    let steps = run.steps.iter().map(|(id, step)| {
+        let spec = step.spec.clone();
+        EnqueueStep {
+            id: id.clone(),
+            pool: spec.pool,
+            mode: spec.mode,
+            command: spec.command,
+            needs: spec.needs,
+            requires: label_map(&spec.requires),
+            model: spec.model.as_deref().map(Line::escaped),
+            env: spec.env,
+            tool: spec.tool,
+            on_drift: spec.on_drift,
+            timeout_seconds: spec.timeout_seconds,
+            max_attempts: spec.max_attempts,
+            ttl_seconds: spec.ttl_seconds,
+        }
+    });
+    Some(EnqueueRun {
+        workflow: run.workflow.clone(),
+        profile: chosen.profile,
+        overrides: chosen.overrides,
+        labels: label_map(&run.labels),
+        steps: steps.collect(),
+    })
+}
+
+fn output(place: &OutputPlace) -> OutputPlaceView {
+    match place {
+        OutputPlace::Worker(place) => OutputPlaceView::Worker {
+            place: place.clone(),
+        },
+        OutputPlace::Sandbox(handle) => {
+            let task_id = task_id(handle).to_owned();
+            OutputPlaceView::Task {
+                log_stream: format!("{CONTAINER}/{CONTAINER}/{task_id}"),
+                task_id,
+            }
+        }
+    }
+}
 
 #[must_use]
 pub fn run(run: Run, now: Timestamp) -> RunView {
     let state = run.state();
+    let (ended_at, labels) = (run.ended_at(), label_map(&run.labels));
     let steps = run
         .steps
         .iter()
@@ -32,7 +119,10 @@ pub fn run(run: Run, now: Timestamp) -> RunView {
         state,
         profiles,
         secrets,
+        labels,
         created_at: run.created_at,
+        ended_at,
+        document: None,
         steps,
     }
 }
@@ -43,6 +133,7 @@ pub fn run_summary(run: &Run) -> RunSummary {
         run_id: run.run_id,
         workflow: run.workflow.clone(),
         state: run.state(),
+        labels: label_map(&run.labels),
         created_at: run.created_at,
     }
 }
@@ -58,6 +149,10 @@ fn step_view(id: sealfleet_domain::StepId, step: &Step, now: Timestamp) -> StepV
         fence: step.fence,
         worker_id: step.last_holder,
         handle: None,
+        started_at: None,
+        ended_at: step.state.ended_at(),
+        attempts: Vec::new(),
+        output: step.output.as_ref().map(output),
         failure: None,
         lost: step.lost,
         output_cut_bytes: step.output_cut_bytes,

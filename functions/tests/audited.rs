@@ -250,9 +250,11 @@ fn run(item: &Item, identities: &Identities) -> Run {
     RunRow::of_image(item).unwrap().run(identities).unwrap()
 }
 
-/// A run without what is looked at, sent and stopped by, and without fences that were used up.
+/// A run without what is looked at, sent and stopped by, without the place of its output, and
+/// without fences that were used up.
 fn settled(mut run: Run) -> Run {
     for step in run.steps.values_mut() {
+        step.output = None;
         match &mut step.state {
             StepState::Queued {
                 since,

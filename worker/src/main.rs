@@ -94,7 +94,7 @@ struct Run {
     /// Bytes of output to keep for each step
     #[arg(long, default_value_t = 10 * 1024 * 1024)]
     log_bytes: u64,
-    /// Endpoint of the queue, for the local stack
+    /// Endpoint of the queue, where this host reaches it by another address than its own
     #[arg(long, value_name = "URL", env = "SEALFLEET_QUEUE_ENDPOINT")]
     queue_endpoint: Option<String>,
     /// Seconds between heartbeats

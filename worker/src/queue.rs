@@ -13,6 +13,7 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use sealfleet_client::is_this_machine;
 use sealfleet_domain::Clock;
 use sealfleet_domain::cause::chain;
 use tokio::sync::Mutex;
@@ -36,8 +37,15 @@ pub struct Message {
 pub enum QueueError {
     #[error(transparent)]
     Control(#[from] sealfleet_client::Error),
-    #[error("cannot read the queue: {0}")]
-    Queue(String),
+    /// The queue does not answer, or refuses.
+    #[error(
+        "cannot read the queue at `{endpoint}`: {cause}; the worker must reach this address, by \
+         `HTTPS_PROXY` if need be, or another one that `--queue-endpoint` names"
+    )]
+    Queue { endpoint: String, cause: String },
+    /// The control plane names a queue that this worker does not go to.
+    #[error("the queue's address `{0}` cannot be used: it is not `https`, and not on this machine")]
+    Address(String),
 }
 
 /// A queue of hints.
@@ -55,33 +63,30 @@ pub struct SqsQueue {
     control: Arc<dyn ControlPlane>,
     clock: Arc<dyn Clock>,
     endpoint: Option<String>,
-    http: SharedHttpClient,
     session: Mutex<Option<Session>>,
 }
 
 #[derive(Clone)]
 struct Session {
     client: Client,
+    endpoint: String,
     url: String,
     fresh_until: Instant,
 }
 
 impl SqsQueue {
-    /// `endpoint` replaces AWS's own, for the local stack.
+    /// The control plane names the queue by its URL, and so its endpoint. `endpoint` replaces that
+    /// one, for a network in which the queue has another address.
     #[must_use]
     pub fn new(
         control: Arc<dyn ControlPlane>,
         clock: Arc<dyn Clock>,
         endpoint: Option<String>,
     ) -> Self {
-        let plain = endpoint
-            .as_deref()
-            .is_some_and(|endpoint| endpoint.starts_with("http://"));
         Self {
             control,
             clock,
             endpoint,
-            http: http(plain),
             session: Mutex::new(None),
         }
     }
@@ -96,6 +101,11 @@ impl SqsQueue {
             return Ok(session.clone());
         }
         let key = self.control.queue_credentials().await?;
+        let endpoint = match &self.endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => endpoint_of(&key.queue_url)
+                .ok_or_else(|| QueueError::Address(key.queue_url.clone()))?,
+        };
         let life = u64::try_from(key.expires_at.millis_since(self.clock.now())).unwrap_or_default();
         let fresh_until = Instant::now() + Duration::from_millis(life) * 3 / 4;
         let credentials = Credentials::new(
@@ -112,18 +122,17 @@ impl SqsQueue {
             .operation_attempt_timeout(patience)
             .operation_timeout(patience * 2)
             .build();
-        let mut config = aws_sdk_sqs::Config::builder()
+        let config = aws_sdk_sqs::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(key.region))
             .credentials_provider(credentials)
-            .http_client(self.http.clone())
+            .http_client(http(endpoint.starts_with("http://")))
+            .endpoint_url(&endpoint)
             .retry_config(RetryConfig::standard().with_max_attempts(2))
             .timeout_config(timeouts);
-        if let Some(endpoint) = &self.endpoint {
-            config = config.endpoint_url(endpoint);
-        }
         let session = Session {
             client: Client::from_conf(config.build()),
+            endpoint,
             url: key.queue_url,
             fresh_until,
         };
@@ -132,10 +141,21 @@ impl SqsQueue {
     }
 
     /// Drops the session: its credentials may be the cause, so the next request gets new ones.
-    async fn failed(&self, error: impl std::error::Error) -> QueueError {
+    async fn failed(&self, endpoint: String, error: impl std::error::Error) -> QueueError {
         self.session.lock().await.take();
-        QueueError::Queue(chain(&error))
+        let cause = chain(&error);
+        QueueError::Queue { endpoint, cause }
     }
+}
+
+/// The endpoint of a queue's URL: `https://sqs.eu-west-1.amazonaws.com`. Plain `http` only on this
+/// machine, where the local stack is.
+fn endpoint_of(queue_url: &str) -> Option<String> {
+    let (scheme, rest) = queue_url.split_once("://")?;
+    let (address, _) = rest.split_once('/')?;
+    let plain = scheme == "http" && is_this_machine(&format!("http://{address}"));
+    let usable = !address.is_empty() && !address.contains('@') && (scheme == "https" || plain);
+    usable.then(|| format!("{scheme}://{address}"))
 }
 
 /// Connections by the proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`), as those to the
@@ -164,7 +184,7 @@ impl Queue for SqsQueue {
             .wait_time_seconds(LONG_POLL_SECONDS);
         let received = match request.send().await {
             Ok(received) => received,
-            Err(error) => return Err(self.failed(error).await),
+            Err(error) => return Err(self.failed(session.endpoint, error).await),
         };
         Ok(received
             .messages
@@ -186,7 +206,7 @@ impl Queue for SqsQueue {
             .receipt_handle(&message.receipt);
         match request.send().await {
             Ok(_) => Ok(()),
-            Err(error) => Err(self.failed(error).await),
+            Err(error) => Err(self.failed(session.endpoint, error).await),
         }
     }
 
@@ -204,7 +224,34 @@ impl Queue for SqsQueue {
             .await
         {
             Ok(_) => Ok(()),
-            Err(error) => Err(self.failed(error).await),
+            Err(error) => Err(self.failed(session.endpoint, error).await),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_queue_itself_says_where_it_is() {
+        for (url, endpoint) in [
+            (
+                "https://sqs.eu-west-1.amazonaws.com/000000000000/sealfleet-healthcare--workers",
+                Some("https://sqs.eu-west-1.amazonaws.com"),
+            ),
+            (
+                "http://127.0.0.1:41234/000000000000/q",
+                Some("http://127.0.0.1:41234"),
+            ),
+            ("http://[::1]:9/0/q", Some("http://[::1]:9")),
+            ("http://sqs.eu-west-1.amazonaws.com/0/q", None),
+            ("http://127.0.0.1@example.com/0/q", None),
+            ("ftp://127.0.0.1/0/q", None),
+            ("https://", None),
+            ("q", None),
+        ] {
+            assert_eq!(endpoint_of(url).as_deref(), endpoint, "{url}");
         }
     }
 }

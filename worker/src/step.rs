@@ -8,13 +8,14 @@
 //! somebody else has decided about the step. If the start is refused, nothing runs.
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sealfleet_client::Error;
 use sealfleet_client::types::{Claim, ReportStep, StartStep, WaitingStep};
-use sealfleet_domain::Line;
 use sealfleet_domain::run::{Failure, Outcome};
+use sealfleet_domain::{Line, limits};
 
 use crate::control::ControlPlane;
 use crate::executor::{Ended, Executor, Running};
@@ -76,6 +77,7 @@ impl StepRunner {
             step_id: claim.step_id.clone(),
             fence: claim.fence,
             sandbox: Line::escaped(prepared.sandbox()),
+            output: prepared.output().and_then(|path| place_of(&path)),
             resolved: prepared.resolved().clone(),
         };
         tokio::select! {
@@ -183,4 +185,12 @@ async fn insist<T, F: Future<Output = Result<T, Error>>>(send: impl Fn() -> F) -
             answer => return answer,
         }
     }
+}
+
+/// A file of this host for people elsewhere: `HOST:PATH`. None if the control plane would not take
+/// a name of this length.
+fn place_of(path: &Path) -> Option<Line> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let place = Line::escaped(&format!("{}:{}", host.trim(), path.display()));
+    (place.len() <= limits::DETAIL_BYTES).then_some(place)
 }

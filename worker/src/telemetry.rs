@@ -248,7 +248,7 @@ mod tests {
         async fn receive(&self) -> Result<Option<Message>, QueueError> {
             match self.0 {
                 true => Ok(None),
-                false => Err(QueueError::Queue("no".to_owned())),
+                false => Err(QueueError::Address("no".to_owned())),
             }
         }
 

@@ -293,3 +293,43 @@ fn api_and_queue_are_reached_by_the_proxy_and_the_host_is_told() {
         "{metrics}"
     );
 }
+
+/// A worker that is told nothing about its queue goes where the control plane says the queue is,
+/// and says where it does not get through.
+#[test]
+fn a_queue_that_is_not_reached_is_named() {
+    let nobody = "http://127.0.0.1:1";
+    let key = json!({
+        "queue_url": format!("{nobody}/000000000000/workers"), "region": "eu-west-1", "access_key_id": "AKID",
+        "secret_access_key": "canary", "session_token": "canary", "expires_at": "2099-01-01T00:00:00.000Z"
+    });
+    let (address, _told) = proxy(move |_| key.clone());
+    let place = tempfile::tempdir().unwrap();
+    let credential = place.path().join("worker");
+    sealfleet_client::Credential::new("sfw_of-a-test".to_owned())
+        .write(&credential)
+        .unwrap();
+    let mut command = Command::new(WORKER);
+    command
+        .env_clear()
+        .args(["--api-url", &format!("http://{address}"), "run"])
+        .args(["--allow-bare", "--credential-file"])
+        .arg(&credential)
+        .arg("--log-dir")
+        .arg(place.path().join("logs"));
+    let mut worker = Running(command.stderr(Stdio::piped()).spawn().unwrap());
+    let lines = BufReader::new(worker.0.stderr.take().unwrap()).lines();
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        lines
+            .map_while(Result::ok)
+            .filter(|line| line.contains("cannot read the queue"))
+            .try_for_each(|line| tell.send(line))
+    });
+    let line = told.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(
+        line.contains(&format!("`{nobody}`")) && line.contains("--queue-endpoint"),
+        "{line}"
+    );
+    assert!(!line.contains("canary"), "{line}");
+}

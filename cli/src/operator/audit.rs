@@ -6,6 +6,7 @@ use sealfleet_domain::{EventId, Timestamp};
 use super::archive;
 use super::connection::Connection;
 use super::failure::Failure;
+use super::listing::Listing;
 use super::repair;
 use super::trail::{self, Filters};
 
@@ -19,6 +20,8 @@ pub enum Command {
         /// Show only entries before this time
         #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
         to: Option<Timestamp>,
+        #[command(flatten)]
+        listing: Listing,
     },
     /// Print new entries of your trail as they come, one line each (with `--output json`, one JSON
     /// document a line); entries that are recorded late, such as secret reads that no release
@@ -47,7 +50,11 @@ pub enum Command {
 
 pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
     match command {
-        Command::List { filters, to } => trail::list(connection, filters, to).await,
+        Command::List {
+            filters,
+            to,
+            listing,
+        } => trail::list(connection, filters, to, listing).await,
         Command::Follow { filters } => trail::follow(connection, filters).await,
         Command::Show { event_id, project } => {
             trail::show(connection, event_id, project.as_deref()).await

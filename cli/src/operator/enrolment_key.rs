@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use sealfleet_client::NewFile;
 use sealfleet_client::types::{CreateEnrolmentKey, EnrolmentKeyCreated};
-use sealfleet_client::{NewFile, all_pages};
 use sealfleet_domain::{EnrolmentKeyId, Line, PoolName};
 
 use super::connection::{Connection, Output};
 use super::failure::Failure;
 use super::handover::{keep, new_file, or_revoked, print};
 use super::input::{pair, seconds};
-use super::output::{Table, answer, joined, lines, list, note, or_dash, pairs};
+use super::listing::Listing;
+use super::output::{Table, ago, answer, joined, lines, moment, note, or_dash, page, pairs};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -37,7 +38,7 @@ pub enum Command {
         out: Option<PathBuf>,
     },
     /// List keys, without their secrets
-    List,
+    List(Listing),
     /// Revoke a key; workers that it approved stay approved
     Revoke {
         /// Id of the enrolment key
@@ -70,10 +71,10 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             let revoke = client.revoke_enrolment_key(id);
             or_revoked(show(connection, created, file), id, revoke).await
         }
-        Command::List => {
+        Command::List(listing) => {
             let client = connection.client()?;
-            let keys = all_pages(async |page| client.list_enrolment_keys(page).await).await?;
-            list(connection.output, &keys, || {
+            let keys = listing.read(async |page| client.list_enrolment_keys(page).await);
+            page(connection.output, &keys.await?, |keys| {
                 let mut table = Table::new([
                     "ENROLMENT KEY",
                     "POOL",
@@ -83,15 +84,15 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
                     "EXPIRES",
                     "REVOKED",
                 ]);
-                for key in &keys {
+                for key in keys {
                     table.row([
                         key.enrolment_key_id.to_string(),
                         key.pool.to_string(),
                         pairs(&key.labels),
                         joined(&key.models),
                         format!("{}/{}", key.uses, key.max_uses),
-                        key.expires_at.to_string(),
-                        or_dash(key.revoked_at),
+                        ago(key.expires_at),
+                        or_dash(key.revoked_at.map(ago)),
                     ]);
                 }
                 table
@@ -127,7 +128,7 @@ fn show(
                 lines([
                     ("enrolment key", view.enrolment_key_id.to_string()),
                     ("pool", view.pool.to_string()),
-                    ("expires", view.expires_at.to_string()),
+                    ("expires", moment(view.expires_at)),
                     ("file", file.display().to_string()),
                 ])
             })

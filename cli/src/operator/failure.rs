@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use sealfleet_client::Error;
+use serde_json::{Value, json};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -55,6 +56,25 @@ impl Failure {
     /// Prefixes the failure with the name of the item that failed.
     pub(super) fn about(self, what: impl Into<String>) -> Self {
         Self::About(what.into(), Box::new(self))
+    }
+
+    /// The failure as an RFC 9457 problem, for `--output json`: the API's own, or one of this
+    /// program with a code for the exit code: `usage`, `refused` or `failed`.
+    pub(super) fn problem(&self) -> Value {
+        if let Self::Client(Error::Problem(problem)) = self {
+            return json!(problem);
+        }
+        let (code, title) = match self.code() {
+            2 => ("usage", "The command line or an input file is wrong."),
+            3 => ("refused", "The control plane refused the request."),
+            _ => ("failed", "The command failed."),
+        };
+        json!({ "type": "about:blank", "title": title, "detail": self.to_string(), "code": code })
+    }
+
+    /// Turns any error into [`Failure::Usage`].
+    pub(super) fn usage(error: impl std::fmt::Display) -> Self {
+        Self::Usage(error.to_string())
     }
 
     /// Turns any error into [`Failure::Other`].

@@ -2,8 +2,11 @@
 
 use std::io::{self, Write as _};
 
+use sealfleet_client::types::Page;
 use sealfleet_domain::identity::ProfileUse;
 use sealfleet_domain::text::{one_line, printable};
+use sealfleet_domain::{Clock as _, Timestamp};
+use sealfleet_system::SystemClock;
 use serde::Serialize;
 
 use super::connection::Output;
@@ -67,6 +70,21 @@ pub(super) fn list<T: Serialize>(
     answer(output, &items, || table().text())
 }
 
+/// Prints a list of the API: its JSON with `next_cursor`, or a table.
+pub(super) fn page<T: Serialize>(
+    output: Output,
+    page: &Page<T>,
+    table: impl FnOnce(&[T]) -> Table,
+) -> Result<(), Failure> {
+    answer(output, page, || table(&page.items).text())?;
+    if let (Output::Text, Some(cursor)) = (output, &page.next_cursor) {
+        note(&format!(
+            "there may be more: use a larger `--limit`, or add `--cursor {cursor}`\n"
+        ));
+    }
+    Ok(())
+}
+
 /// Prints JSON over several lines.
 pub(super) fn document(value: &impl Serialize) -> Result<(), Failure> {
     write(&(serde_json::to_string_pretty(value).map_err(Failure::other)? + "\n"))
@@ -80,12 +98,13 @@ pub(super) fn json_line(value: &impl Serialize) -> Result<(), Failure> {
 /// Prints text, escaped: a terminal shows it and does nothing else. Succeeds when the reader has
 /// closed the pipe (`| head`).
 pub(super) fn write(text: &str) -> Result<(), Failure> {
-    let text = printable(text);
+    raw(printable(text).as_bytes())
+}
+
+/// Prints text of this program as it is: tabs of a shell's script must reach the shell.
+pub(super) fn raw(text: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-    {
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::other(error)),
         _ => Ok(()),
     }
@@ -144,6 +163,32 @@ pub(super) fn or_dash(value: Option<impl std::fmt::Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
+/// How long ago something was, or how long until it is: `3 min ago`, `in 2 d`.
+pub(super) fn ago(at: Timestamp) -> String {
+    relative(at, SystemClock.now())
+}
+
+/// A time with [`ago`].
+pub(super) fn moment(at: Timestamp) -> String {
+    format!("{at} ({})", ago(at))
+}
+
+fn relative(at: Timestamp, now: Timestamp) -> String {
+    let seconds = now.millis_since(at) / 1000;
+    let length = seconds.unsigned_abs();
+    let length = match length {
+        0..60 => format!("{length} s"),
+        60..3600 => format!("{} min", length / 60),
+        3600..86400 => format!("{} h", length / 3600),
+        _ => format!("{} d", length / 86400),
+    };
+    if seconds < 0 {
+        format!("in {length}")
+    } else {
+        format!("{length} ago")
+    }
+}
+
 /// Lines of `name  value`, with the values aligned.
 pub(super) fn lines<const N: usize>(pairs: [(&str, String); N]) -> String {
     let width = pairs
@@ -168,6 +213,23 @@ mod tests {
         assert_eq!(table.text(), "WHY\nno\\u000asecond\\u001bc\n");
         let shown = lines([("note", "a\nb\u{202e}".to_owned())]);
         assert_eq!(shown, "note  a\\u000ab\\u202e\n");
+    }
+
+    #[test]
+    fn times_are_told_as_people_do() {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        for (seconds, told) in [
+            (0, "0 s ago"),
+            (-59, "59 s ago"),
+            (-60, "1 min ago"),
+            (-3599, "59 min ago"),
+            (-7200, "2 h ago"),
+            (-86_400 * 40, "40 d ago"),
+            (90, "in 1 min"),
+            (86_400 * 90, "in 90 d"),
+        ] {
+            assert_eq!(relative(now.plus_seconds(seconds), now), told, "{seconds}");
+        }
     }
 
     #[test]

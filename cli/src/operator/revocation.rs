@@ -6,13 +6,14 @@ use clap::{Args, Subcommand};
 use sealfleet_client::types::{
     FanOutView, PreviewRevocation, ProfileKey, RevocationPreview, RevocationsCreated, Revoke,
 };
-use sealfleet_client::{Client, Error, RevocationState, all_pages};
+use sealfleet_client::{Client, Error, RevocationState};
 use sealfleet_domain::revocation::{Counts, Revocation};
 use sealfleet_domain::{FanOutId, Line, RevocationId};
 
 use super::connection::{Connection, Output};
 use super::failure::Failure;
-use super::output::{Table, answer, joined, lines, list, note, or_dash};
+use super::listing::Listing;
+use super::output::{Table, ago, answer, joined, lines, moment, note, or_dash, page};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -40,6 +41,8 @@ pub enum Command {
         /// List lifted revocations instead
         #[arg(long)]
         lifted: bool,
+        #[command(flatten)]
+        listing: Listing,
     },
     /// Show one revocation
     Show {
@@ -100,15 +103,14 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             };
             preview(output, &client.preview_revocation(&request).await?)
         }
-        Command::List { lifted } => {
+        Command::List { lifted, listing } => {
             let state = if lifted {
                 RevocationState::Lifted
             } else {
                 RevocationState::Active
             };
-            let revocations =
-                all_pages(async |page| client.list_revocations(state, page).await).await?;
-            list(output, &revocations, || table(&revocations))
+            let revocations = listing.read(async |page| client.list_revocations(state, page).await);
+            page(output, &revocations.await?, table)
         }
         Command::Show { revocation_id } => {
             show(output, &client.get_revocation(revocation_id).await?)
@@ -182,7 +184,7 @@ fn show(output: Output, revocation: &Revocation) -> Result<(), Failure> {
         let lifted = revocation
             .lifted
             .as_ref()
-            .map(|lifted| format!("{} by {}", lifted.at, lifted.actor));
+            .map(|lifted| format!("{} by {}", moment(lifted.at), lifted.actor));
         lines([
             ("revocation", revocation.revocation_id.to_string()),
             ("profile", revocation.profile.to_string()),
@@ -192,7 +194,7 @@ fn show(output: Output, revocation: &Revocation) -> Result<(), Failure> {
             ("reason", revocation.reason.clone()),
             (
                 "revoked",
-                format!("{} by {}", revocation.at, revocation.actor),
+                format!("{} by {}", moment(revocation.at), revocation.actor),
             ),
             ("lifted", or_dash(lifted)),
             ("fan-out", or_dash(revocation.fan_out_id)),
@@ -225,9 +227,9 @@ fn table(revocations: &[Revocation]) -> Table {
             revocation.profile.to_string(),
             revocation.key.clone(),
             kind(revocation).to_owned(),
-            revocation.at.to_string(),
+            ago(revocation.at),
             revocation.actor.clone(),
-            or_dash(revocation.lifted.as_ref().map(|lifted| lifted.at)),
+            or_dash(revocation.lifted.as_ref().map(|lifted| ago(lifted.at))),
             revocation.reason.clone(),
         ]);
     }
@@ -243,8 +245,8 @@ fn fan_out_text(fan_out: &FanOutView) -> String {
     lines([
         ("fan-out", fan_out.fan_out_id.to_string()),
         ("for", joined(&fan_out.revocations)),
-        ("started", fan_out.started_at.to_string()),
-        ("finished", or_dash(fan_out.finished_at)),
+        ("started", moment(fan_out.started_at)),
+        ("finished", or_dash(fan_out.finished_at.map(moment))),
         ("runs aborted", counts.runs_aborted.to_string()),
         ("tasks stopped", counts.tasks_stopped.to_string()),
         ("tasks to stop", counts.tasks_unstopped.to_string()),

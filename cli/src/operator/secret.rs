@@ -1,11 +1,14 @@
-//! Writes values of secrets from standard input to AWS Secrets Manager, with the operator's own AWS
-//! credentials.
+//! Writes values of secrets from standard input to an identity backend: to AWS Secrets Manager,
+//! with the operator's own AWS credentials, or to the encrypted store of a worker on this host.
 //!
-//! A value is never an argument, never printed and never read back. A secret is one JSON object,
-//! and writing it replaces all its keys. If a profile is named, the command pins its key to the
-//! version just written, and updates only the profile version that it read.
+//! A value is never an argument, never printed and never read back. In Secrets Manager, a secret is
+//! one JSON object, and writing it replaces all its keys. If a profile is named, the command pins
+//! its key to the version just written, and updates only the profile version that it read.
 
 use std::collections::BTreeSet;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use clap::{ArgGroup, Args, Subcommand};
 use sealfleet_client::Client;
@@ -22,31 +25,33 @@ use super::connection::Connection;
 use super::failure::Failure;
 use super::input;
 use super::output::{answer, joined, lines, note, or_dash};
+use super::profile;
+use crate::contexts::Builtin;
 
 /// The longest value that Secrets Manager accepts, in bytes.
 const MOST: u64 = 65536;
 
 #[derive(Subcommand)]
-pub enum Command {
-    /// Write a secret's value as its new current version; standard input holds a JSON object with
-    /// all its keys, or, with JSON-KEY, the value of that one key (typed without echo at a
-    /// terminal)
+pub enum Verb {
+    /// Write a secret's value as a new version, from standard input (typed without echo at a
+    /// terminal); in Secrets Manager it is a JSON object with all keys, or, with JSON-KEY, the
+    /// value of that one key
     Put(Put),
 }
 
 #[derive(Args)]
-#[command(group(ArgGroup::new("owner").required(true)))]
+#[command(group(ArgGroup::new("owner")))]
 pub struct Put {
-    /// Name of the secret without the prefix `sealfleet/PROJECT/`
+    /// Name of the secret; in Secrets Manager without the prefix `sealfleet/PROJECT/`
     name: String,
     /// The secret's only key; without it, standard input holds a JSON object
     #[arg(value_name = "JSON-KEY")]
     json_key: Option<String>,
     /// Remove one newline from the end of the value, as `echo` writes it; by default the value is
     /// stored byte for byte
-    #[arg(long, requires = "json_key")]
+    #[arg(long)]
     strip_newline: bool,
-    /// Project of the secret
+    /// Project of the secret in Secrets Manager
     #[arg(long, group = "owner")]
     project: Option<ProjectId>,
     /// Write to the system scope, for the operators' own profiles
@@ -59,6 +64,17 @@ pub struct Put {
     /// NamePrefix of the control plane's stack: the secret's name in Secrets Manager begins with it
     #[arg(long, value_name = "PREFIX", default_value_t)]
     name_prefix: NamePrefix,
+    /// Write to this encrypted store of the builtin identity backend, in the place of Secrets
+    /// Manager [default: that of the context, unless `--project` or `--system` is given]
+    #[arg(long, value_name = "FILE", requires = "builtin_key_file", conflicts_with_all = ["owner", "kms_key", "json_key"])]
+    builtin_store: Option<PathBuf>,
+    /// File with the key of that store
+    #[arg(long, value_name = "FILE", requires = "builtin_store")]
+    builtin_key_file: Option<PathBuf>,
+    /// The `sealfleet-init` program, which writes to that store [default: beside this program, or
+    /// from `PATH`]
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
     /// Profile whose key to pin to the version just written
     #[arg(long, requires = "key")]
     profile: Option<ProfileName>,
@@ -67,11 +83,25 @@ pub struct Put {
     key: Option<String>,
 }
 
-pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
-    let Command::Put(put) = command;
+pub(super) async fn run(command: Verb, connection: &Connection) -> Result<(), Failure> {
+    let Verb::Put(put) = command;
     if connection.takes_standard_input() {
         return Err(Failure::Usage(
             "standard input cannot hold both the token and the value".to_owned(),
+        ));
+    }
+    if let Some(store) = put.builtin(connection)? {
+        return builtin(store, put, connection).await;
+    }
+    if put.project.is_none() && !put.system {
+        return Err(Failure::Usage(
+            "name the secret's place: `--project`, `--system`, or a store by `--builtin-store`"
+                .to_owned(),
+        ));
+    }
+    if put.strip_newline && put.json_key.is_none() {
+        return Err(Failure::Usage(
+            "`--strip-newline` needs a JSON-KEY".to_owned(),
         ));
     }
     let owner = put.project.as_ref().map_or("system", ProjectId::as_str);
@@ -116,25 +146,125 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         None => None,
     };
     let mut written = serde_json::json!({ "name": name, "version": version, "keys": keys });
-    if let (Some(profile), Some(written)) = (&profile, written.as_object_mut()) {
-        written.insert("profile".to_owned(), Value::from(profile.name.as_str()));
-        written.insert("profile_version".to_owned(), Value::from(profile.version));
-    }
+    told_of(&mut written, profile.as_ref());
     answer(connection.output, &written, || {
         lines([
             ("secret", name.clone()),
             ("version", version.clone()),
             ("references", joined(&uris)),
-            (
-                "profile",
-                or_dash(
-                    profile.map(|profile| {
-                        format!("{} is now version {}", profile.name, profile.version)
-                    }),
-                ),
-            ),
+            ("profile", or_dash(profile.as_ref().map(now))),
         ])
     })
+}
+
+impl Put {
+    /// The builtin store that is named, or else that of the context.
+    fn builtin(&self, connection: &Connection) -> Result<Option<Builtin>, Failure> {
+        if let (Some(store), Some(key_file)) = (&self.builtin_store, &self.builtin_key_file) {
+            return Ok(Some(Builtin {
+                store: store.clone(),
+                key_file: key_file.clone(),
+            }));
+        }
+        if self.project.is_some() || self.system {
+            return Ok(None);
+        }
+        let context = connection.selected()?;
+        Ok(context.and_then(|(_, context)| context.builtin))
+    }
+}
+
+/// What `sealfleet-init builtin put` answers.
+#[derive(Deserialize)]
+struct Stored {
+    uri: SecretUri,
+    version: String,
+}
+
+/// Has `sealfleet-init` add a version to a store, and pins the profile's key to it.
+async fn builtin(store: Builtin, put: Put, connection: &Connection) -> Result<(), Failure> {
+    if put.json_key.is_some() {
+        return Err(Failure::Usage(
+            "a secret of a builtin store is one value: leave JSON-KEY out".to_owned(),
+        ));
+    }
+    let pinned = Pinned::new(connection, put.profile, put.key).await?;
+    let program = put.init.map_or_else(init_program, Ok)?;
+    let mut command = Command::new(&program);
+    command
+        .args(["builtin", "put", "--quiet", "--store"])
+        .arg(&store.store)
+        .arg("--key-file")
+        .arg(&store.key_file)
+        .args(put.strip_newline.then_some("--strip-newline"))
+        .args(["--", put.name.as_str()])
+        .stdout(Stdio::piped());
+    let failed = |error| Failure::other(error).about(format!("`{}`", program.display()));
+    let typed = std::io::stdin().is_terminal();
+    if typed {
+        command.stdin(Stdio::piped());
+    }
+    let mut child = command.spawn().map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        let value = input::secret("Value", MOST)?;
+        stdin.write_all(value.as_bytes()).map_err(failed)?;
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    if !output.status.success() {
+        // It has said why on standard error.
+        return Err(Failure::Other("the secret is not written".to_owned()));
+    }
+    let Stored { uri, version } = serde_json::from_slice(&output.stdout)
+        .map_err(|error| Failure::other(error).about(format!("`{}`", program.display())))?;
+    let reference = Reference {
+        uri,
+        version: Some(version.clone()),
+    };
+    let text = reference.to_string();
+    let profile = match pinned {
+        Some(pinned) => Some(pinned.pin(reference).await?),
+        None => None,
+    };
+    let mut written =
+        serde_json::json!({ "name": put.name, "version": version, "reference": text });
+    told_of(&mut written, profile.as_ref());
+    answer(connection.output, &written, || {
+        lines([
+            ("secret", put.name.clone()),
+            ("reference", text.clone()),
+            ("profile", or_dash(profile.as_ref().map(now))),
+        ])
+    })?;
+    if profile.is_none() {
+        note(&format!(
+            "no step sees this version yet: set a key of a profile to `{text}` (`sealfleet profile apply`), or \
+             name both by `--profile` and `--key`\n"
+        ));
+    }
+    Ok(())
+}
+
+/// `sealfleet-init` beside this program, where the worker's package puts it, or from `PATH`.
+fn init_program() -> Result<PathBuf, Failure> {
+    const NAME: &str = "sealfleet-init";
+    let own = std::env::current_exe().map_err(Failure::other)?;
+    let places = [
+        own.with_file_name(NAME),
+        PathBuf::from("/usr/lib/sealfleet").join(NAME),
+    ];
+    let found = places.into_iter().find(|path| path.is_file());
+    Ok(found.unwrap_or_else(|| PathBuf::from(NAME)))
+}
+
+fn now(profile: &Profile) -> String {
+    format!("{} is now version {}", profile.name, profile.version)
+}
+
+fn told_of(written: &mut Value, profile: Option<&Profile>) {
+    if let (Some(profile), Some(written)) = (profile, written.as_object_mut()) {
+        written.insert("profile".to_owned(), Value::from(profile.name.as_str()));
+        written.insert("profile_version".to_owned(), Value::from(profile.version));
+    }
 }
 
 /// Refuses a project that there is not: no sandbox could ever read its secret. Writing needs AWS
@@ -184,9 +314,7 @@ impl Pinned {
             return Ok(None);
         };
         let client = connection.client()?;
-        let read = client.get_profile(&profile).await;
-        let before =
-            read.map_err(|error| Failure::from(error).about(format!("profile `{profile}`")))?;
+        let before = profile::read(&client, &profile).await?;
         let content = &before.content;
         if content.env.contains_key(&key) || content.remove.contains(&key) {
             return Err(Failure::Usage(format!(

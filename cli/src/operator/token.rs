@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Subcommand, ValueEnum};
+use sealfleet_client::NewFile;
 use sealfleet_client::types::{CreateToken, TokenCreated, TokenView};
-use sealfleet_client::{NewFile, all_pages};
 use sealfleet_domain::access::Role;
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::{Clock as _, Line, ProjectId, TokenId};
@@ -17,7 +17,8 @@ use super::connection::{Connection, Output};
 use super::failure::Failure;
 use super::handover::{keep, new_file, or_revoked, print};
 use super::input::seconds;
-use super::output::{Table, answer, lines, list, note, or_dash, word};
+use super::listing::Listing;
+use super::output::{Table, ago, answer, lines, moment, note, or_dash, page, word};
 
 /// The actor of bootstraps in the audit trail.
 const BOOTSTRAP: &str = "cli:bootstrap";
@@ -75,6 +76,8 @@ pub enum Command {
         /// Project whose tokens to list; operators must name it
         #[arg(long)]
         project: Option<ProjectId>,
+        #[command(flatten)]
+        listing: Listing,
     },
     /// Revoke a token
     Revoke {
@@ -142,15 +145,15 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             let revoke = client.revoke_token(request.project.as_ref(), id);
             or_revoked(show(connection, created, file), id, revoke).await
         }
-        Command::List { project } => {
+        Command::List { project, listing } => {
             let client = connection.client()?;
             let tokens =
-                all_pages(async |page| client.list_tokens(project.as_ref(), page).await).await?;
-            list(connection.output, &tokens, || {
+                listing.read(async |page| client.list_tokens(project.as_ref(), page).await);
+            page(connection.output, &tokens.await?, |tokens| {
                 let mut table =
                     Table::new(["TOKEN", "ROLE", "STATE", "EXPIRES", "REVOKED", "NOTE"]);
                 let now = SystemClock.now();
-                for token in &tokens {
+                for token in tokens {
                     let state = match token.revoked_at {
                         Some(_) => "revoked",
                         None if token.expires_at <= now => "expired",
@@ -160,8 +163,8 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
                         token.token_id.to_string(),
                         word(&token.role),
                         state.to_owned(),
-                        token.expires_at.to_string(),
-                        or_dash(token.revoked_at),
+                        ago(token.expires_at),
+                        or_dash(token.revoked_at.map(ago)),
                         or_dash(token.note.as_ref()),
                     ]);
                 }
@@ -232,7 +235,7 @@ fn show(
                 lines([
                     ("token", view.token_id.to_string()),
                     ("role", word(&view.role)),
-                    ("expires", view.expires_at.to_string()),
+                    ("expires", moment(view.expires_at)),
                     ("file", file.display().to_string()),
                 ])
             })

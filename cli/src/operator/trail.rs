@@ -12,6 +12,7 @@ use sealfleet_system::SystemClock;
 
 use super::connection::{Connection, Output};
 use super::failure::Failure;
+use super::listing::Listing;
 use super::output::{self, Table, answer, json_line, or_dash, word, write};
 
 /// How far apart two writers' clocks may be, in seconds. Following reads this much again each time.
@@ -116,11 +117,20 @@ pub(super) async fn list(
     connection: &Connection,
     filters: Filters,
     to: Option<Timestamp>,
+    listing: Listing,
 ) -> Result<(), Failure> {
-    let entries = all(&connection.client()?, &filters.query(to)?).await?;
-    output::list(connection.output, &entries, || {
+    let (client, query) = (connection.client()?, filters.query(to)?);
+    let entries = listing.read(async |page| {
+        let page = page.clone();
+        let query = AuditQuery {
+            page,
+            ..query.clone()
+        };
+        client.list_audit_entries(&query).await
+    });
+    output::page(connection.output, &entries.await?, |entries| {
         let mut table = Table::new(["AT", "ID", "ACTOR", "RUN", "EVENTS"]);
-        for entry in &entries {
+        for entry in entries {
             let id = entry.event_id.to_string();
             table.row([
                 entry.at.to_string(),

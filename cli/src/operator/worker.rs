@@ -1,18 +1,18 @@
 //! Workers.
 
 use clap::Subcommand;
-use sealfleet_client::all_pages;
 use sealfleet_client::types::{HeldStep, WorkerDetail, WorkerSummary, WorkerView};
 use sealfleet_domain::WorkerId;
 
 use super::connection::Connection;
 use super::failure::Failure;
-use super::output::{Table, answer, joined, lines, list, pairs, word};
+use super::listing::Listing;
+use super::output::{Table, ago, answer, joined, lines, moment, page, pairs, word};
 
 #[derive(Subcommand)]
 pub enum Command {
     /// List workers
-    List,
+    List(Listing),
     /// Show one worker
     Show {
         /// Id of the worker
@@ -38,9 +38,9 @@ pub enum Command {
 pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
     let client = connection.client()?;
     let view = match command {
-        Command::List => {
-            let workers = all_pages(async |page| client.list_workers(page).await).await?;
-            return list(connection.output, &workers, || {
+        Command::List(listing) => {
+            let workers = listing.read(async |page| client.list_workers(page).await);
+            return page(connection.output, &workers.await?, |workers| {
                 let mut table = Table::new([
                     "WORKER", "NAME", "POOL", "STATUS", "MODES", "LABELS", "HELD", "SEEN",
                     "VERSION",
@@ -50,7 +50,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
                     last_seen_at,
                     version,
                     held,
-                } in &workers
+                } in workers
                 {
                     table.row([
                         worker.worker_id.to_string(),
@@ -60,7 +60,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
                         joined(&worker.modes),
                         pairs(&worker.labels),
                         format!("{held}/{}", worker.max_concurrent),
-                        last_seen_at.map(|at| at.to_string()).unwrap_or_default(),
+                        last_seen_at.map(ago).unwrap_or_default(),
                         version.clone().unwrap_or_default(),
                     ]);
                 }
@@ -80,7 +80,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
 
 /// A worker with what is known of it besides its registration.
 fn known(WorkerDetail { worker, steps }: &WorkerDetail) -> String {
-    let seen = worker.last_seen_at.map(|at| at.to_string());
+    let seen = worker.last_seen_at.map(moment);
     let steps = steps.iter().map(|held| {
         let HeldStep {
             run_id, step_id, ..
@@ -108,6 +108,6 @@ fn text(view: &WorkerView) -> String {
         ("labels", pairs(&view.labels)),
         ("models", joined(&view.models)),
         ("slots", view.max_concurrent.to_string()),
-        ("registered", view.registered_at.to_string()),
+        ("registered", moment(view.registered_at)),
     ])
 }

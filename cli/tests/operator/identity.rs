@@ -12,7 +12,7 @@ const REFERENCE: &str = "aws-sm://sealfleet/healthcare/crm#api-key";
 
 /// A command with a token against an API with these answers: code, output, messages, and what was
 /// asked.
-fn ask(
+pub fn ask(
     answers: Vec<(u16, Value)>,
     arguments: &[&str],
     input: &str,
@@ -21,7 +21,11 @@ fn ask(
     let place = tempfile::tempdir().unwrap();
     let file = token_file(place.path());
     let connection = ["--api-url", &url, "--token-file", file.to_str().unwrap()];
-    let (code, out, err) = texts(&sealfleet(&[arguments, &connection].concat(), input));
+    // Before the words of a command that is run.
+    let end = arguments.iter().position(|word| *word == "--");
+    let (options, words) = arguments.split_at(end.unwrap_or(arguments.len()));
+    let all = [options, &connection, words].concat();
+    let (code, out, err) = texts(&sealfleet(&all, input));
     (code, out, err, seen)
 }
 
@@ -42,7 +46,7 @@ pub fn problem(status: u16, code: &str) -> (u16, Value) {
 }
 
 /// The JSON body of a request, and its first line.
-fn asked(seen: &Receiver<String>) -> (String, String, Value) {
+pub fn asked(seen: &Receiver<String>) -> (String, String, Value) {
     let request = seen.recv().unwrap();
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     let line = head

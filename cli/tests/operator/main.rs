@@ -6,7 +6,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod again;
+mod contexts;
 mod identity;
+mod lists;
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -137,7 +140,10 @@ fn options_stand_before_or_after_the_command_and_the_token_may_come_by_standard_
     ];
     let (code, out, _) = texts(&sealfleet(&arguments, TOKEN));
     let list: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((code, list[0]["run_id"].as_str()), (Some(0), Some(RUN)));
+    assert_eq!(
+        (code, list["items"][0]["run_id"].as_str()),
+        (Some(0), Some(RUN))
+    );
     let request = seen.recv().unwrap();
     assert!(
         request.contains("state=queued") && request.contains(TOKEN),
@@ -196,7 +202,7 @@ fn a_trail_is_searched_by_every_filter_and_read_to_its_last_page() {
     ));
     let list: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(
-        (code, list[0]["project"].as_str(), err.as_str()),
+        (code, list["items"][0]["project"].as_str(), err.as_str()),
         (Some(0), Some("healthcare"), "")
     );
     for page in ["", "cursor=c1"] {

@@ -217,6 +217,7 @@ mod values {
     pub(super) struct Limit;
     pub(super) struct Cursor;
     pub(super) struct Events;
+    pub(super) struct WithLabel;
     /// The OpenAPI document itself.
     #[derive(serde::Serialize, serde::Deserialize)]
     pub(super) struct Document(serde_json::Value);
@@ -261,6 +262,7 @@ mod values {
             Limit { "type": "integer", "minimum": 1, "maximum": limits::PAGE, "default": 50 };
             Cursor { "type": "string", "pattern": "^[A-Za-z0-9_-]+$" };
             Events { "type": "string", "pattern": events() };
+            WithLabel { "type": "string", "pattern": "^[!-<>-~]+=[!-<>-~]+$" };
             Document {
                 "type": "object",
                 "properties": { "openapi": { "type": "string" }, "paths": { "type": "object" } },
@@ -775,8 +777,19 @@ operations! {
         .refuses(&[Code::Conflict, Code::SecretRevoked]);
     LIST_RUNS () = Operation::new("list_runs", ("GET", "/v1/runs"), "runs", may(Action::ReadRuns))
         .does("Lists the project's runs.")
-        .with_query(&[LIMIT, CURSOR, query::<RunState>("state", "Only runs in this state.")])
-        .gives::<Page<RunSummary>>(200, "One page, newest first.");
+        .with_query(&[
+            LIMIT,
+            CURSOR,
+            query::<RunState>("state", "Only runs in this state."),
+            query::<values::WithLabel>(
+                "label",
+                "Only runs with this label, as `KEY=VALUE`.",
+            ),
+        ])
+        .gives::<Page<RunSummary>>(
+            200,
+            "One page, newest first. With `label` it can be short, or empty, and still have a `next_cursor`.",
+        );
     GET_RUN (RunId,) = Operation::new(
         "get_run",
         ("GET", "/v1/runs/{run_id}"),

@@ -114,7 +114,13 @@ impl Client {
             url: api_url.to_owned(),
             reason,
         };
-        let mut base = Url::parse(api_url).map_err(|error| unusable(error.to_string()))?;
+        let mut base = Url::parse(api_url).map_err(|error| {
+            unusable(if api_url.contains("://") {
+                error.to_string()
+            } else {
+                "write it as `https://HOST`".to_owned()
+            })
+        })?;
         if !base.username().is_empty() || base.password().is_some() {
             return Err(Error::Address {
                 url: "…".to_owned(),
@@ -126,7 +132,7 @@ impl Client {
         }
         let plain = match base.scheme() {
             "https" => false,
-            "http" if is_this_machine(&base) => true,
+            "http" if is_local(&base) => true,
             "http" => {
                 return Err(unusable(
                     "a credential is sent over `https` only, except to this machine".to_owned(),
@@ -277,7 +283,13 @@ fn read<T: DeserializeOwned>(status: u16, bytes: &[u8]) -> Result<T, Error> {
     }
 }
 
-fn is_this_machine(url: &Url) -> bool {
+/// Whether an address is on this machine: there alone, plain `http` carries credentials.
+#[must_use]
+pub fn is_this_machine(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| is_local(&url))
+}
+
+fn is_local(url: &Url) -> bool {
     let Some(host) = url.host_str() else {
         return false;
     };

@@ -23,7 +23,7 @@ mod error;
 mod operations;
 mod retry;
 
-pub use client::Client;
+pub use client::{Client, is_this_machine};
 pub use credential::{Credential, FileError, NewFile};
 pub use error::Error;
 pub use operations::{AuditQuery, PageQuery, all_pages};

@@ -372,9 +372,21 @@ impl Client {
         state: Option<RunState>,
         page: &PageQuery,
     ) -> Result<Page<RunSummary>, Error> {
+        self.list_runs_with(state, None, page).await
+    }
+
+    /// The same; those with this label. A page can be short, or empty, and still have a
+    /// `next_cursor`.
+    pub async fn list_runs_with(
+        &self,
+        state: Option<RunState>,
+        label: Option<&(String, String)>,
+        page: &PageQuery,
+    ) -> Result<Page<RunSummary>, Error> {
         let state = state.map(|state| ("state", state.name().to_owned()));
+        let label = label.map(|(key, value)| ("label", format!("{key}={value}")));
         let call = Call::new(&ops::LIST_RUNS, ()).query(page.pairs());
-        self.call(call.query(state)).await
+        self.call(call.query(state).query(label)).await
     }
 
     /// `GET /v1/runs/{run_id}`.

@@ -77,6 +77,12 @@ impl Labels {
             .all(|(key, value)| offered.0.get(key) == Some(value))
     }
 
+    /// Whether there is a label with this key and value.
+    #[must_use]
+    pub fn has(&self, key: &str, value: &str) -> bool {
+        self.0.get(key).is_some_and(|own| own == value)
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -103,6 +103,16 @@ impl Handle {
     }
 }
 
+/// Where the output of a step lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputPlace {
+    /// On a worker's host, as `HOST:PATH`.
+    Worker(String),
+    /// In the log of a host's sandbox.
+    Sandbox(Handle),
+}
+
 /// A claim of a step that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
@@ -420,6 +430,18 @@ impl StepState {
             self,
             Self::Succeeded { .. } | Self::Failed { .. } | Self::Aborted { .. } | Self::Dead { .. }
         )
+    }
+
+    /// When the step ended.
+    #[must_use]
+    pub const fn ended_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Succeeded { at, .. }
+            | Self::Failed { at, .. }
+            | Self::Aborted { at, .. }
+            | Self::Dead { at, .. } => Some(*at),
+            Self::Blocked | Self::Queued { .. } | Self::Leased(_) | Self::Running(_) => None,
+        }
     }
 
     /// The claim, if the step is held.

@@ -60,6 +60,8 @@ pub struct StartedSandbox<'a> {
     pub handle: Handle,
     /// The version of each secret that the sandbox resolved, if it reports them.
     pub resolved: &'a BTreeMap<String, String>,
+    /// Where its worker keeps its output, as `HOST:PATH`.
+    pub output: Option<String>,
     /// When queue messages are sent again.
     pub pace: Pace,
 }
@@ -279,6 +281,7 @@ impl Ledger {
             fence,
             handle,
             resolved,
+            output,
             pace,
         } = ready;
         let mut stored = self.glimpsed_run(scope, *run_id).await?;
@@ -289,7 +292,14 @@ impl Ledger {
             let revoked = self.revoked_at_start(ready, &stored.run).await?;
             let rule = |run: &mut Run, now| match &revoked {
                 Some(revoked) => run.abort_start(step_id, *fence, revoked.clone(), *pace, now),
-                None => run.start(step_id, *holder, *fence, Some(handle.clone()), resolved),
+                None => {
+                    let started =
+                        run.start(step_id, *holder, *fence, Some(handle.clone()), resolved)?;
+                    if let (false, Some(place)) = (started.events.is_empty(), output) {
+                        run.output_at(step_id, place.clone())?;
+                    }
+                    Ok(started)
+                }
             };
             match self.apply(scope, &stored, actor, rule).await? {
                 Attempt::Done(done) => {

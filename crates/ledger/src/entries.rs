@@ -269,6 +269,15 @@ impl StoredEntry {
         self.0.made_at()
     }
 
+    /// Its events with their time, but for those that list what a sandbox sees.
+    pub(crate) fn plain(self) -> impl Iterator<Item = (Timestamp, Event)> {
+        let at = self.at();
+        self.2.into_iter().filter_map(move |event| match event {
+            Stored::Whole(event) => Some((at, event)),
+            Stored::Seen(_) => None,
+        })
+    }
+
     /// The entry as it is stored, with names of its members.
     pub(crate) fn shown(self) -> Value {
         let Self(event_id, actor, events) = self;

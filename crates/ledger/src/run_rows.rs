@@ -3,7 +3,7 @@
 //! | attribute | holds |
 //! |---|---|
 //! | `f` | number of the row's format |
-//! | `plan` | packed: what never changes (workflow, specifications of the steps, identity's hash) |
+//! | `plan` | packed: what never changes (workflow, labels, specifications of the steps, identity's hash) |
 //! | `s#<step>` | packed: where the step stands |
 //! | `e`, `eb` | list of packed audit entries that have not been moved to rows of their own, and their bytes |
 //! | `v` | how often the row was written |
@@ -30,8 +30,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::AuditEntry;
+use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::{
-    AbortReason, Fence, LeaseKey, RequeueReason, Run, Step, StepSpec, StepState, is_zero,
+    AbortReason, Chosen, Fence, LeaseKey, OutputPlace, RequeueReason, Run, Step, StepSpec,
+    StepState, is_zero,
 };
 use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp, WorkerId, WorkflowName};
 use serde::{Deserialize, Serialize};
@@ -68,6 +70,10 @@ struct Plan {
     created_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<IdentityHash>,
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    labels: Labels,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    chosen: Option<Chosen>,
     steps: BTreeMap<StepId, StepSpec>,
 }
 
@@ -83,6 +89,8 @@ struct StepRow {
     lost: Option<RequeueReason>,
     #[serde(default, skip_serializing_if = "is_zero")]
     output_cut_bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    output: Option<OutputPlace>,
     /// What the hold's sandbox starts with, if that is not what was resolved at enqueue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<IdentityHash>,
@@ -225,6 +233,7 @@ impl RunRow {
                 last_holder: row.last_holder,
                 lost: row.lost,
                 output_cut_bytes: row.output_cut_bytes,
+                output: row.output,
             };
             steps.insert(step_id, step);
         }
@@ -232,6 +241,8 @@ impl RunRow {
             run_id: self.run_id,
             workflow: self.plan.workflow,
             identity: identity.map(|identity| identity.as_ref().clone()),
+            labels: self.plan.labels,
+            chosen: self.plan.chosen,
             created_at: self.plan.created_at,
             steps,
         })
@@ -386,6 +397,8 @@ pub(crate) fn plan_of(run: &Run, identity: Option<IdentityHash>) -> Result<Blob,
         workflow: run.workflow.clone(),
         created_at: run.created_at,
         identity,
+        labels: run.labels.clone(),
+        chosen: run.chosen.clone(),
         steps: specs
             .map(|(step_id, step)| (step_id.clone(), step.spec.clone()))
             .collect(),
@@ -665,6 +678,7 @@ fn step_value(step: &Step, fresh: Option<&IdentityHash>) -> Result<AttributeValu
         last_holder: step.last_holder,
         lost: step.lost,
         output_cut_bytes: step.output_cut_bytes,
+        output: step.output.clone(),
         identity: fresh.cloned(),
     };
     Ok(AttributeValue::B(Blob::new(pack(&row)?)))

@@ -151,6 +151,46 @@ async fn s05_a_key_is_for_its_project_labels_and_models() {
     assert_eq!(made["status"], "approved");
 }
 
+/// A key whose registration fails, for whatever reason, still admits its worker.
+#[tokio::test]
+async fn a_registration_that_fails_spends_no_key() {
+    let world = World::new().await;
+    let (id, key) = world.key(&json!({ "max_uses": 1 })).await;
+    let (what, before) = ("POST /v1/workers/register", workers(&world).await);
+    for wrong in [
+        json!({ "name": "" }),
+        json!({ "name": "x".repeat(1000) }),
+        json!({ "modes": [] }),
+        json!({ "modes": ["full"] }),
+        json!({ "max_concurrent": 0 }),
+        json!({ "labels": { "a b": "c" } }),
+        json!({ "models": [""] }),
+        json!({ "pool": "no pool" }),
+        json!({ "pool": "fargate" }),
+        json!({ "project": OTHER }),
+        json!({ "unknown": 1 }),
+    ] {
+        let (status, answer) = world.asked(&key, what, &registration("w", &wrong)).await;
+        assert!((400..500).contains(&status), "{wrong}: {status} {answer}");
+    }
+    // The tables fail in the middle of it.
+    world.audit_table_is_away(true);
+    let body = registration("w", &json!({}));
+    let (status, answer) = world.asked(&key, what, &body).await;
+    assert!(status >= 500, "{status} {answer}");
+    world.audit_table_is_away(false);
+
+    assert_eq!(workers(&world).await, before);
+    let admin = world.credential(Who::Admin);
+    let keys = world.get(admin, "/v1/enrolment-keys?limit=100").await;
+    let keys = keys["items"].as_array().unwrap();
+    let own = keys.iter().find(|key| key["enrolment_key_id"] == *id);
+    assert_eq!(own.unwrap()["uses"], 0);
+    let made = world.ok(&key, what, body.clone()).await;
+    assert_eq!(made["status"], "approved");
+    world.refused(&key, what, body, UNAUTHENTICATED).await;
+}
+
 /// 7. Wrong secret, or A's secret with B's id -> 401.
 #[tokio::test]
 async fn s07_a_wrong_secret_is_nobodys() {

@@ -12,6 +12,7 @@ mod hints;
 mod profiles;
 mod projects;
 mod revocations;
+mod runs;
 mod trail;
 
 use std::collections::BTreeMap;

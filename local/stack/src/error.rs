@@ -45,6 +45,8 @@ pub enum Error {
         /// The end of its output.
         output: String,
     },
+    #[error("`{command}` failed:\n{output}")]
+    Command { command: String, output: String },
     #[error("{name} did not become ready; the end of `{}`:\n{tail}", log.display())]
     NotReady {
         name: &'static str,

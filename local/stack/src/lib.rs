@@ -11,6 +11,7 @@
 mod deploy;
 mod error;
 mod process;
+mod project;
 mod python;
 mod stack;
 mod up;
@@ -18,6 +19,7 @@ mod up;
 pub use deploy::deploy_project;
 pub use error::Error;
 pub use process::Process;
+pub use project::{Programs, onboard};
 pub use stack::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Stack};
 pub use up::{Health, UpOptions, down, status, supervise, up};
 

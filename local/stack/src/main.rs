@@ -2,7 +2,8 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sealfleet_local::{
-    Error, Process, Stack, UpOptions, deploy_project, down, prepare, status, supervise, up,
+    Error, Process, Programs, Stack, UpOptions, deploy_project, down, onboard, prepare, status,
+    supervise, up,
 };
 use std::{path::PathBuf, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
@@ -89,6 +90,9 @@ struct Up {
     /// Take the stack down when this process ends
     #[arg(long)]
     parent_pid: Option<u32>,
+    /// Onboard this project too, with a worker, a secret store, a profile and a context of its name
+    #[arg(long, value_name = "PROJECT")]
+    project: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -172,16 +176,49 @@ async fn run_up(arguments: Up) -> Result<ExitCode, Error> {
         parameters: arguments.parameters,
         parent_pid: arguments.parent_pid,
     };
+    let programs = Programs {
+        cli: or_beside(None, "sealfleet")?,
+        worker: or_beside(None, "sealfleet-worker")?,
+        init: options.init.clone(),
+    };
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    let project = arguments.project.as_deref();
+    let all = async {
+        let stack = up(&options).await?;
+        if let Some(project) = project {
+            eprintln!("onboarding the project `{project}`");
+            if let Err(error) = onboard(&stack, project, &programs).await {
+                down(&directory).await?;
+                return Err(error);
+            }
+        }
+        Ok::<Stack, Error>(stack)
+    };
     let stack = tokio::select! {
-        outcome = up(&options) => outcome?,
+        outcome = all => outcome?,
         _ = interrupt.recv() => return interrupted(&directory).await,
         _ = terminate.recv() => return interrupted(&directory).await,
     };
     eprintln!("up: API at {}", stack.api_url);
     eprintln!("    details in `{}`", Stack::path(&directory).display());
+    eprint!("{}", next_step(project));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What to type next.
+fn next_step(project: Option<&str>) -> String {
+    match project {
+        Some(project) => format!(
+            "project `{project}` has a worker, a profile and a context of its name. Next, a secret and a run that uses it:\n\n    \
+             printf %s \"demo-4711-secret\" | sealfleet secret put token --profile {project} --key TOKEN\n    \
+             sealfleet run exec --profile {project} -- sh -c 'echo \"TOKEN has ${{#TOKEN}} characters\"'\n"
+        ),
+        None => "Next: `. examples/local.sh` points your shell at it, `sealfleet token bootstrap --out operator` makes the first \
+                 token,\n      and `sealfleet-local project NAME` deploys a project; docs/tutorial.md goes on from there.\n      \
+                 `sealfleet-local up --project demo` does all of this.\n"
+            .to_owned(),
+    }
 }
 
 async fn interrupted(directory: &std::path::Path) -> Result<ExitCode, Error> {

@@ -4,6 +4,7 @@ use crate::{
     Error, Process,
     deploy::{Build, Emulator},
     process::{MARK, end_marked, spawn},
+    project::{self, forget_contexts},
     python::{Venv, hex, tail},
     stack::{ACCESS_KEY_ID, Processes, REGION, SECRET_ACCESS_KEY, Stack},
 };
@@ -114,6 +115,7 @@ pub async fn down(directory: &Path) -> Result<usize, Error> {
         return Ok(0);
     }
     let _lock = Lock::take(&directory).await?;
+    forget_contexts(&directory);
     match Processes::load(&directory)? {
         Some(processes) => remove(&directory, &processes).await,
         None => Ok(0),
@@ -419,7 +421,14 @@ async fn remove(directory: &Path, processes: &Processes) -> Result<usize, Error>
     }
     ended += end_marked(&processes.id).await;
     refuse_mounts(directory)?;
-    for name in ["build", "tmp", "data", "fargate", "rootfs"] {
+    for name in [
+        "build",
+        "tmp",
+        "data",
+        "fargate",
+        "rootfs",
+        project::DIRECTORY,
+    ] {
         let path = directory.join(name);
         absent_is_fine(fs::remove_dir_all(&path)).map_err(Error::file(&path))?;
     }

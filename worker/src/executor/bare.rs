@@ -118,6 +118,10 @@ impl Prepared for PreparedProcess {
         &self.resolved
     }
 
+    fn output(&self) -> Option<PathBuf> {
+        Some(self.log.path())
+    }
+
     async fn go(mut self: Box<Self>) -> Result<Box<dyn Running>, Failure> {
         let no_guard = |error: io::Error| cannot_start(format!("cannot run the guard: {error}"));
         let (own, of_guard) = UnixStream::pair().map_err(no_guard)?;

@@ -9,6 +9,7 @@ mod output;
 pub mod sandboxed;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -64,6 +65,10 @@ pub trait Prepared: Send + Sync {
     fn sandbox(&self) -> &str;
     /// The version of each secret that was resolved, by the variable's name.
     fn resolved(&self) -> &BTreeMap<String, String>;
+    /// The file of its output.
+    fn output(&self) -> Option<PathBuf> {
+        None
+    }
     /// Lets the command run.
     ///
     /// # Errors

@@ -95,6 +95,11 @@ impl Logs {
 }
 
 impl StepLog {
+    /// Its file.
+    pub(super) fn path(&self) -> PathBuf {
+        self.lock().path.clone()
+    }
+
     /// Copies `reader`, if there is one, into the file until it ends.
     pub(super) fn follow(&self, reader: Option<impl AsyncRead + Send + Unpin + 'static>) {
         let Some(mut reader) = reader else { return };

@@ -172,6 +172,10 @@ impl Prepared for Waiting {
         &self.resolved
     }
 
+    fn output(&self) -> Option<PathBuf> {
+        Some(self.command.log.path())
+    }
+
     async fn go(self: Box<Self>) -> Result<Box<dyn Running>, Failure> {
         let mut channel = self.command.channel.lock().await;
         if let Err(error) = channel.send(&ToInit::Go, Descriptors::new()).await {

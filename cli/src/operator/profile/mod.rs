@@ -7,8 +7,8 @@ mod resolve;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use sealfleet_client::all_pages;
 use sealfleet_client::types::{CreateProfile, ProfileContent, ProfileVersionView};
+use sealfleet_client::{Client, Code, Error};
 use sealfleet_domain::acl::Acl;
 use sealfleet_domain::profile::Profile;
 use sealfleet_domain::{ProfileName, Reference, WorkflowName};
@@ -16,8 +16,13 @@ use sealfleet_domain::{ProfileName, Reference, WorkflowName};
 use super::connection::{Connection, Output};
 use super::failure::Failure;
 use super::input::{pair, unique};
-use super::output::{Table, answer, joined, lines, list, or_dash, pairs, write};
+use super::listing::{Listing, first};
+use super::near;
+use super::output::{Table, ago, answer, joined, lines, moment, or_dash, page, pairs, write};
 use document::Changes;
+
+/// How many profiles are looked through for a name that was meant.
+const KNOWN: usize = 500;
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -52,7 +57,7 @@ pub enum Command {
         workflows: Vec<WorkflowName>,
     },
     /// List profiles
-    List,
+    List(Listing),
     /// Show one profile
     Show {
         /// Name of the profile
@@ -62,6 +67,8 @@ pub enum Command {
     History {
         /// Name of the profile
         name: ProfileName,
+        #[command(flatten)]
+        listing: Listing,
     },
     /// Delete a profile that no run in flight uses; its history is kept
     Delete {
@@ -112,17 +119,18 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             let profile = connection.client()?.create_profile(&request).await?;
             answer(connection.output, &profile, || text(&profile))
         }
-        Command::List => list_profiles(connection).await,
+        Command::List(listing) => list_profiles(connection, listing).await,
         Command::Show { name } => {
-            let profile = connection.client()?.get_profile(&name).await?;
+            let profile = read(&connection.client()?, &name).await?;
             answer(connection.output, &profile, || text(&profile))
         }
-        Command::History { name } => history(connection, &name).await,
+        Command::History { name, listing } => history(connection, &name, listing).await,
         Command::Delete { name, if_version } => {
-            connection
-                .client()?
-                .delete_profile(&name, if_version)
-                .await?;
+            let client = connection.client()?;
+            match client.delete_profile(&name, if_version).await {
+                Err(error) if is_absent(&error) => return Err(unknown(&client, &name).await),
+                outcome => outcome?,
+            }
             let deleted = serde_json::json!({ "name": name, "deleted": true });
             answer(connection.output, &deleted, || {
                 format!("{name} is deleted\n")
@@ -133,17 +141,43 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
 }
 
 async fn export(connection: &Connection, name: &ProfileName) -> Result<(), Failure> {
-    let document = document::of(&connection.client()?.get_profile(name).await?);
+    let document = document::of(&read(&connection.client()?, name).await?);
     match connection.output {
         Output::Json => answer(connection.output, &document, String::new),
         Output::Text => write(&document::yaml(&document)?),
     }
 }
 
-async fn list_profiles(connection: &Connection) -> Result<(), Failure> {
+/// Reads a profile. Where there is none of this name, says which names are near.
+pub(in crate::operator) async fn read(
+    client: &Client,
+    name: &ProfileName,
+) -> Result<Profile, Failure> {
+    match client.get_profile(name).await {
+        Err(error) if is_absent(&error) => Err(unknown(client, name).await),
+        outcome => Ok(outcome?),
+    }
+}
+
+/// Whether the API says that there is nothing of this name.
+pub(in crate::operator) fn is_absent(error: &Error) -> bool {
+    error
+        .problem()
+        .is_some_and(|problem| problem.code == Code::NotFound)
+}
+
+/// The failure for a profile that there is not.
+pub(in crate::operator) async fn unknown(client: &Client, name: &ProfileName) -> Failure {
+    let known = first(KNOWN, async |page| client.list_profiles(page).await).await;
+    let known = known.map(|page| page.items).unwrap_or_default();
+    let known = known.iter().map(|profile| &profile.name);
+    Failure::Refused(near::unknown("profile", name.as_str(), known))
+}
+
+async fn list_profiles(connection: &Connection, listing: Listing) -> Result<(), Failure> {
     let client = connection.client()?;
-    let profiles = all_pages(async |page| client.list_profiles(page).await).await?;
-    list(connection.output, &profiles, || {
+    let profiles = listing.read(async |page| client.list_profiles(page).await);
+    page(connection.output, &profiles.await?, |profiles| {
         let mut table = Table::new([
             "PROFILE",
             "VERSION",
@@ -158,7 +192,7 @@ async fn list_profiles(connection: &Connection) -> Result<(), Failure> {
             version,
             content,
             ..
-        } in &profiles
+        } in profiles
         {
             table.row([
                 name.to_string(),
@@ -180,15 +214,23 @@ async fn list_profiles(connection: &Connection) -> Result<(), Failure> {
     })
 }
 
-async fn history(connection: &Connection, name: &ProfileName) -> Result<(), Failure> {
+async fn history(
+    connection: &Connection,
+    name: &ProfileName,
+    listing: Listing,
+) -> Result<(), Failure> {
     let client = connection.client()?;
-    let versions = all_pages(async |page| client.list_profile_versions(name, page).await).await?;
-    list(connection.output, &versions, || {
+    let versions = listing.read(async |page| client.list_profile_versions(name, page).await);
+    let versions = match versions.await {
+        Err(error) if is_absent(&error) => return Err(unknown(&client, name).await),
+        outcome => outcome?,
+    };
+    page(connection.output, &versions, |versions| {
         let mut table = Table::new(["VERSION", "WRITTEN", "BY", "CHANGES"]);
         for (at, version) in versions.iter().enumerate() {
             table.row([
                 version.profile.version.to_string(),
-                version.profile.updated_at.to_string(),
+                ago(version.profile.updated_at),
                 version.by.clone(),
                 changes(versions.get(at + 1), version),
             ]);
@@ -228,8 +270,8 @@ fn text(profile: &Profile) -> String {
         ),
         ("workflows", joined(&content.allowed_workflows)),
         ("tools", or_dash(content.tools.as_ref().map(tools))),
-        ("created", profile.created_at.to_string()),
-        ("updated", profile.updated_at.to_string()),
+        ("created", moment(profile.created_at)),
+        ("updated", moment(profile.updated_at)),
     ])
 }
 

@@ -7,7 +7,6 @@ mod update;
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
-use sealfleet_client::all_pages;
 use sealfleet_client::types::{
     CreatePool, CreateProject, FargatePoolView, FargateSpec, LimitsView, PoolView, ProjectView,
 };
@@ -17,7 +16,8 @@ use sealfleet_domain::{Line, PoolName, ProjectId};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::input::pair;
-use super::output::{Table, answer, joined, lines, list, pairs};
+use super::listing::Listing;
+use super::output::{Table, answer, joined, lines, moment, page, pairs};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -35,7 +35,7 @@ pub enum Command {
         fargate: Fargate,
     },
     /// List projects; for operators
-    List,
+    List(Listing),
     /// Show one project
     Show {
         /// Id of the project
@@ -162,12 +162,12 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
                 .await?;
             answer(connection.output, &view, || text(&view))
         }
-        Command::List => {
+        Command::List(listing) => {
             let client = connection.client()?;
-            let projects = all_pages(async |page| client.list_projects(page).await).await?;
-            list(connection.output, &projects, || {
+            let projects = listing.read(async |page| client.list_projects(page).await);
+            page(connection.output, &projects.await?, |projects| {
                 let mut table = Table::new(["PROJECT"]);
-                for listed in &projects {
+                for listed in projects {
                     table.row([listed.project.to_string()]);
                 }
                 table
@@ -239,6 +239,6 @@ fn text(view: &ProjectView) -> String {
         ("version", view.version.to_string()),
         ("pools", pools.join("\n         ")),
         ("limits", in_words(view.limits)),
-        ("created", view.created_at.to_string()),
+        ("created", moment(view.created_at)),
     ])
 }

@@ -33,7 +33,7 @@ use sealfleet_domain::{Clock as _, ProjectId};
 use sealfleet_system::SystemClock;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::connection::{GroupOptions, Options};
+use super::connection::Connection;
 use super::failure::Failure;
 use super::output::{answer, note};
 use super::project::deploy;
@@ -65,8 +65,6 @@ pub struct Prove {
     /// Make the projects without asking
     #[arg(long)]
     yes: bool,
-    #[command(flatten)]
-    options: GroupOptions,
 }
 
 fn check(text: &str) -> Result<String, String> {
@@ -77,7 +75,7 @@ fn check(text: &str) -> Result<String, String> {
     Err(format!("the checks are: {}", all.join(", ")))
 }
 
-pub(super) async fn run(prove: Prove, options: Options) -> Result<(), Failure> {
+pub(super) async fn run(prove: Prove, connection: &Connection) -> Result<(), Failure> {
     let Prove {
         image,
         control_stack,
@@ -86,10 +84,8 @@ pub(super) async fn run(prove: Prove, options: Options) -> Result<(), Failure> {
         accepted,
         report: file,
         yes,
-        options: own,
     } = prove;
-    let connection = own.over(options);
-    let ground = Ground::reached(&connection, &control_stack).await?;
+    let ground = Ground::reached(connection, &control_stack).await?;
     let (a, b) = (tenant::new_id('a')?, tenant::new_id('b')?);
     let programs = worker::Programs::found(worker, init);
     let table_bytes = ground.table_bytes().await;

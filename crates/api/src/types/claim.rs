@@ -149,6 +149,10 @@ pub struct StartStep {
     /// The worker's own name for its sandbox.
     #[cfg_attr(feature = "openapi", schemars(length(max = limits::NAME_BYTES)))]
     pub sandbox: Line,
+    /// Where the worker keeps the step's output, as `HOST:PATH`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::detail"))]
+    pub output: Option<Line>,
     /// The version of each secret that the sandbox resolved, by environment variable.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::resolved"))]

@@ -28,7 +28,7 @@ pub use revocation::{
     AffectedRun, FanOutView, PreviewRevocation, ProfileKey, RevocationPreview, RevocationState,
     RevocationsCreated, Revoke,
 };
-pub use run::{EnqueueRun, EnqueueStep, RunSummary, RunView, StepView};
+pub use run::{AttemptView, EnqueueRun, EnqueueStep, OutputPlace, RunSummary, RunView, StepView};
 pub use sealfleet_domain::profile::Content as ProfileContent;
 pub use token::{CreateToken, TokenCreated, TokenView};
 pub use worker::{

@@ -13,7 +13,7 @@ use sealfleet_domain::{labels::Labels, limits, schema};
 use serde::{Deserialize, Serialize};
 
 /// A run to enqueue.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EnqueueRun {
@@ -28,12 +28,16 @@ pub struct EnqueueRun {
         deserialize_with = "crate::object::object"
     )]
     pub overrides: Overrides,
+    /// Labels to find it by. They decide nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Labels"))]
+    pub labels: BTreeMap<String, String>,
     #[cfg_attr(feature = "openapi", schemars(length(min = 1, max = limits::STEPS)))]
     pub steps: Vec<EnqueueStep>,
 }
 
 /// A step of a new run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EnqueueStep {
@@ -103,9 +107,31 @@ pub struct RunView {
     /// The secrets of that cascade by reference, as resolved at enqueue.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretRef>,
+    /// Labels that it was enqueued with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Labels"))]
+    pub labels: BTreeMap<String, String>,
     pub created_at: Timestamp,
+    /// When its last step ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// The run as it was enqueued: an `EnqueueRun`. Only `GET /v1/runs/{run_id}` shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "document"))]
+    pub document: Option<Box<EnqueueRun>>,
     /// Its steps, in order of their ids.
     pub steps: Vec<StepView>,
+}
+
+/// An answer may not refer to the schema of a request, which allows null where a field may be
+/// absent.
+#[cfg(feature = "openapi")]
+fn document(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "properties": { "workflow": { "type": "string" }, "steps": { "type": "array" } },
+        "required": ["workflow", "steps"],
+    })
 }
 
 /// A step of a run.
@@ -131,6 +157,18 @@ pub struct StepView {
     /// The task or sandbox, while it lives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handle: Option<String>,
+    /// When the command of its newest claim began. Only `GET /v1/runs/{run_id}` shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// Its claims, oldest first. Only `GET /v1/runs/{run_id}` shows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptView>,
+    /// Where the output of its newest claim lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<OutputPlace>,
     /// How it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -151,6 +189,45 @@ pub struct StepView {
     pub diagnosis: Option<String>,
 }
 
+/// A claim of a step: one attempt to run it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct AttemptView {
+    pub fence: Fence,
+    pub worker_id: WorkerId,
+    pub claimed_at: Timestamp,
+    /// When its command began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// Absent while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// `succeeded`, `failed`, `aborted`, `dead` or `lost`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(extend("enum" = ["succeeded", "failed", "aborted", "dead", "lost", null]))
+    )]
+    pub end: Option<String>,
+    /// Why it was lost, where the step went back to its queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<RequeueReason>,
+}
+
+/// Where the output of a step lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum OutputPlace {
+    /// On the host of a worker.
+    Worker {
+        /// `HOST:PATH`, as the worker says.
+        place: String,
+    },
+    /// In CloudWatch Logs, in the log group of the project.
+    Task { task_id: String, log_stream: String },
+}
+
 /// A run in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
@@ -158,5 +235,9 @@ pub struct RunSummary {
     pub run_id: RunId,
     pub workflow: WorkflowName,
     pub state: RunState,
+    /// Labels that it was enqueued with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(with = "Labels"))]
+    pub labels: BTreeMap<String, String>,
     pub created_at: Timestamp,
 }

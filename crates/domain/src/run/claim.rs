@@ -9,7 +9,7 @@ use crate::fleet::Worker;
 use crate::identity::Drift;
 use crate::ids::WorkerId;
 use crate::names::StepId;
-use crate::step::{Executor, Failure, Fence, Handle, Hold, OnDrift, StepState};
+use crate::step::{Executor, Failure, Fence, Handle, Hold, OnDrift, OutputPlace, StepState};
 
 impl Run {
     /// Whether `worker` could claim a step now.
@@ -240,13 +240,15 @@ impl Run {
         due: Timestamp,
     ) -> Result<Change, Refusal> {
         self.held(step_id, None, fence)?;
-        let Some(hold) = self.step_mut(step_id)?.state.hold_mut() else {
+        let step = self.step_mut(step_id)?;
+        let Some(hold) = step.state.hold_mut() else {
             return Err(Refusal::StaleFence { given: fence });
         };
         match &hold.handle {
             Some(known) if *known == handle => Ok(Change::default()),
             Some(_) => Err(Refusal::OtherHandle),
             None => {
+                step.output = Some(OutputPlace::Sandbox(handle.clone()));
                 hold.handle = Some(handle);
                 hold.due = due;
                 Ok(Change {

@@ -7,7 +7,9 @@ use crate::audit::Event;
 use crate::clock::Timestamp;
 use crate::ids::WorkerId;
 use crate::names::StepId;
-use crate::step::{AbortReason, DeadReason, Executor, Fence, Outcome, RequeueReason, StepState};
+use crate::step::{
+    AbortReason, DeadReason, Executor, Fence, Outcome, OutputPlace, RequeueReason, StepState,
+};
 
 impl Run {
     /// `Leased | Running -> Succeeded | Failed`. The same report twice changes nothing and is fine.
@@ -91,6 +93,15 @@ impl Run {
     /// When the run has no such step.
     pub fn output_cut(&mut self, step_id: &StepId, bytes: u64) -> Result<(), Refusal> {
         self.step_mut(step_id)?.output_cut_bytes = bytes;
+        Ok(())
+    }
+
+    /// Notes where a step's worker keeps its output, with the report of its start.
+    ///
+    /// # Errors
+    /// When the run has no such step.
+    pub fn output_at(&mut self, step_id: &StepId, place: String) -> Result<(), Refusal> {
+        self.step_mut(step_id)?.output = Some(OutputPlace::Worker(place));
         Ok(())
     }
 

@@ -15,15 +15,19 @@ mod abort;
 mod claim;
 mod end;
 mod graph;
+mod history;
 mod settle;
 mod types;
 
 pub use graph::{InvalidGraph, check_graph};
-pub use types::{Change, Claimant, Fresh, Lease, LeaseKey, Pace, Refusal, Run, Step, is_zero};
+pub use history::{Attempt, AttemptEnd, attempts};
+pub use types::{
+    Change, Chosen, Claimant, Fresh, Lease, LeaseKey, Pace, Refusal, Run, Step, is_zero,
+};
 
 pub use crate::step::{
     AbortReason, DeadReason, Executor, Failure, Fence, Handle, Hold, Mode, OnDrift, Outcome,
-    RequeueReason, RunState, StartCause, StepSpec, StepState, Stopping,
+    OutputPlace, RequeueReason, RunState, StartCause, StepSpec, StepState, Stopping,
 };
 
 #[cfg(test)]

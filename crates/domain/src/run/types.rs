@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::Event;
+use crate::cascade::Overrides;
 use crate::clock::Timestamp;
 use crate::fleet::{Mismatch, Worker};
 use crate::identity::Identity;
 use crate::ids::{RunId, WorkerId};
-use crate::names::{PoolName, StepId, WorkflowName};
+use crate::labels::Labels;
+use crate::names::{PoolName, ProfileName, StepId, WorkflowName};
 use crate::step::{
-    Executor, Failure, Fence, Handle, Hold, Mode, RequeueReason, RunState, StepSpec, StepState,
+    Executor, Failure, Fence, Handle, Hold, Mode, OutputPlace, RequeueReason, RunState, StepSpec,
+    StepState,
 };
 
 /// A step of a run.
@@ -34,6 +37,20 @@ pub struct Step {
     /// Bytes of its output that its worker has not kept.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub output_cut_bytes: u64,
+    /// Where the output of its newest claim lies, once a sandbox was started for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<OutputPlace>,
+}
+
+/// What a run chose for itself, above the profiles that its project binds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chosen {
+    /// Its own profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileName>,
+    /// What it changed above all profiles.
+    #[serde(default, skip_serializing_if = "Overrides::is_empty")]
+    pub overrides: Overrides,
 }
 
 /// Whether a count need not be stored or shown.
@@ -52,6 +69,12 @@ pub struct Run {
     /// The resolved profile that its identity steps start with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
+    /// Labels to find it by.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// What it chose for itself, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
     /// When it was enqueued.
     pub created_at: Timestamp,
     /// Its steps by id.
@@ -270,6 +293,7 @@ impl Run {
                         last_holder: None,
                         lost: None,
                         output_cut_bytes: 0,
+                        output: None,
                     },
                 )
             })
@@ -279,6 +303,8 @@ impl Run {
                 run_id,
                 workflow,
                 identity,
+                labels: Labels::default(),
+                chosen: None,
                 created_at: now,
                 steps,
             },
@@ -307,6 +333,13 @@ impl Run {
         } else {
             RunState::Succeeded
         }
+    }
+
+    /// When its last step ended, if all have.
+    #[must_use]
+    pub fn ended_at(&self) -> Option<Timestamp> {
+        let ended = self.steps.values().map(|step| step.state.ended_at());
+        ended.collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 
     /// When somebody must look at this run again; `None` once nothing of it is live.

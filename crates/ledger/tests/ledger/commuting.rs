@@ -73,6 +73,7 @@ async fn start(
         fence: claimed.fence,
         handle: Handle::new("sandbox".to_owned()),
         resolved: &BTreeMap::new(),
+        output: None,
         pace: PACE,
     };
     let started = ledger.start(&sandbox, "test").await;

@@ -247,6 +247,7 @@ async fn start(
         fence: claimed.fence,
         handle: Handle::new("sandbox".to_owned()),
         resolved: &resolved,
+        output: None,
         pace: PACE,
     };
     ledger.start(&ready, "test").await

@@ -136,6 +136,7 @@ async fn start(
         fence: claimed.fence,
         handle: Handle::new("sandbox".to_owned()),
         resolved: &BTreeMap::new(),
+        output: None,
         pace: PACE,
     };
     ledger.start(&sandbox, "test").await

@@ -28,6 +28,9 @@ pub enum Command {
         /// is stored byte for byte
         #[arg(long)]
         strip_newline: bool,
+        /// Say nothing about what is left to do
+        #[arg(long, hide = true)]
+        quiet: bool,
         /// Name of the secret: the part of its reference after `builtin://`
         name: String,
     },
@@ -80,10 +83,20 @@ pub fn run(command: Command) -> Result<(), String> {
         Command::Put {
             files,
             strip_newline,
+            quiet,
             name,
         } => {
             let value = value_from_stdin(strip_newline)?;
-            show(&store::put(&files.store, &files.key_file, &name, &value).map_err(text)?)
+            let added = store::put(&files.store, &files.key_file, &name, &value).map_err(text)?;
+            show(&added)?;
+            if !quiet {
+                let Listed { uri, version } = added;
+                eprintln!(
+                    "sealfleet-init: no step sees this version yet: set a key of a profile to `{uri}@{version}` \
+                     (`sealfleet profile apply`); `sealfleet secret put --profile --key` does both at once"
+                );
+            }
+            Ok(())
         }
         Command::List { files } => store::open(&files.store, &files.key_file)
             .map_err(text)?

@@ -359,7 +359,6 @@ impl WorkerProcess {
             ("run", "--allow-bare".to_owned()),
             ("--max-concurrent", "8".to_owned()),
             ("--heartbeat-seconds", heartbeat_seconds.to_string()),
-            ("--queue-endpoint", stack.parts.endpoint.clone()),
             ("--credential-file", path(credential.clone())),
             ("--rootfs", path(directory.join("rootfs"))),
             ("--init", path(stack.binaries.join("sealfleet-init"))),

@@ -176,10 +176,11 @@ fn claim(run: &mut Run, id: &StepId, executor: Executor, fresh: &Fresh) -> Resul
 }
 
 /// The run without what is only looked at: due times, messages that were sent again, a launched
-/// sandbox's handle, a fence that was used up by nobody.
+/// sandbox's handle and its output's place, a fence that was used up by nobody.
 fn settled(run: &Run) -> Run {
     let mut run = run.clone();
     for step in run.steps.values_mut() {
+        step.output = None;
         match &mut step.state {
             StepState::Queued {
                 since,

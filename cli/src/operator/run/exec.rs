@@ -1,0 +1,103 @@
+//! `run exec`: one command as a run of one step.
+
+use std::collections::BTreeSet;
+
+use clap::{Args, ValueEnum};
+use sealfleet_client::types::{EnqueueRun, EnqueueStep};
+use sealfleet_domain::cascade::Overrides;
+use sealfleet_domain::run::{Mode, OnDrift};
+use sealfleet_domain::{PoolName, ProfileName, StepId, ToolName, WorkflowName, limits};
+
+use super::super::connection::Connection;
+use super::super::failure::Failure;
+use super::super::input::{pair, seconds, unique};
+use super::super::output::note;
+use super::{enqueue, until_ended};
+
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n\n  sealfleet run exec --profile demo -- sh -c 'test -n \"$TOKEN\"'"
+)]
+pub struct Exec {
+    /// Profile of the run
+    #[arg(long)]
+    profile: Option<ProfileName>,
+    /// Pool that runs it
+    #[arg(long, default_value = "workers")]
+    pool: PoolName,
+    /// Execution mode [default: `identity` with a profile, else `sandboxed`]
+    #[arg(long, value_enum)]
+    mode: Option<ExecMode>,
+    /// Tool that the command is, for the access lists of profiles
+    #[arg(long)]
+    tool: Option<ToolName>,
+    /// Workflow of the run
+    #[arg(long, default_value = "exec")]
+    workflow: WorkflowName,
+    /// Plain environment variable, as KEY=VALUE; never put a secret here; may be repeated
+    #[arg(long = "env", value_name = "KEY=VALUE", value_parser = pair)]
+    env: Vec<(String, String)>,
+    /// Label of the run, as KEY=VALUE; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+    labels: Vec<(String, String)>,
+    /// How long the command may run
+    #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "10m")]
+    timeout: u32,
+    /// Key of this request: retrying with the same key never creates a second run
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+    /// The program and its arguments, after `--`
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ExecMode {
+    Bare,
+    Sandboxed,
+    Identity,
+}
+
+pub(super) async fn run(exec: Exec, connection: &Connection) -> Result<(), Failure> {
+    let client = connection.client()?;
+    let (idempotency_key, request) = exec.request()?;
+    let view = enqueue(&client, &request, idempotency_key.as_deref()).await?;
+    note(&format!("{}  enqueued\n", view.run_id));
+    until_ended(&client, connection.output, view.run_id, None).await
+}
+
+impl Exec {
+    fn request(self) -> Result<(Option<String>, EnqueueRun), Failure> {
+        let mode = match self.mode {
+            Some(ExecMode::Bare) => Mode::Bare,
+            Some(ExecMode::Sandboxed) => Mode::Sandboxed,
+            Some(ExecMode::Identity) => Mode::Identity,
+            None if self.profile.is_some() => Mode::Identity,
+            None => Mode::Sandboxed,
+        };
+        let step = EnqueueStep {
+            id: "main".parse::<StepId>().map_err(Failure::other)?,
+            pool: self.pool,
+            mode,
+            command: self.command,
+            needs: BTreeSet::new(),
+            requires: Default::default(),
+            model: None,
+            env: unique("env", self.env)?,
+            tool: self.tool,
+            on_drift: OnDrift::default(),
+            timeout_seconds: self.timeout,
+            // A person waits: it is tried once, and not for days.
+            max_attempts: 1,
+            ttl_seconds: limits::TTL_SECONDS.min(3600),
+        };
+        let request = EnqueueRun {
+            workflow: self.workflow,
+            profile: self.profile,
+            overrides: Overrides::default(),
+            labels: unique("label", self.labels)?,
+            steps: vec![step],
+        };
+        Ok((self.idempotency_key, request))
+    }
+}

@@ -1,0 +1,219 @@
+//! Runs made on the spot, dead steps put back, and runs enqueued once more.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::{Value, json};
+
+use super::identity::{ask, asked};
+use super::{RUN, run_view};
+
+const NEW: &str = "run_0198c0de-0000-7000-8000-00000000000b";
+
+fn document() -> Value {
+    json!({ "workflow": "w", "profile": "crm", "labels": { "team": "a" }, "steps": [{
+        "id": "a", "pool": "p", "mode": "identity", "command": ["true"], "needs": [], "requires": {}, "env": {},
+        "timeout_seconds": 60, "max_attempts": 3, "ttl_seconds": 60
+    }] })
+}
+
+fn dead() -> Value {
+    let mut run = run_view("dead", "dead");
+    run["steps"][0]["dead"] = json!("attempts_exhausted");
+    run
+}
+
+fn summaries(state: &str) -> (u16, Value) {
+    let run = json!({ "run_id": RUN, "workflow": "w", "state": state, "created_at": "2026-01-31T08:00:00Z" });
+    (200, json!({ "items": [run] }))
+}
+
+#[test]
+fn a_command_is_run_and_its_end_is_shown() {
+    let mut ended = run_view("succeeded", "succeeded");
+    ended["ended_at"] = json!("2026-01-31T08:00:02Z");
+    ended["steps"][0]["started_at"] = json!("2026-01-31T08:00:01Z");
+    ended["steps"][0]["ended_at"] = json!("2026-01-31T08:00:02Z");
+    ended["steps"][0]["output"] = json!({ "kind": "worker", "place": "host-1:/logs/a.1.log" });
+    let answers = vec![(201, run_view("queued", "queued")), (200, ended)];
+    let exec = [
+        "run",
+        "exec",
+        "--profile",
+        "crm",
+        "--label",
+        "team=a",
+        "--timeout",
+        "2m",
+        "--",
+        "sh",
+        "-c",
+        "exit 0",
+    ];
+    let (code, out, err, seen) = ask(answers, &exec, "");
+    assert_eq!(code, Some(0), "{err}");
+    assert!(
+        out.contains("host-1:/logs/a.1.log") && out.contains("1000 ms"),
+        "{out}"
+    );
+    let (line, _, body) = asked(&seen);
+    let step = &body["steps"][0];
+    assert_eq!(
+        (line.as_str(), &body["labels"]["team"]),
+        ("POST /v1/runs", &json!("a"))
+    );
+    assert_eq!(
+        (&step["mode"], &step["command"], &step["timeout_seconds"]),
+        (
+            &json!("identity"),
+            &json!(["sh", "-c", "exit 0"]),
+            &json!(120)
+        )
+    );
+}
+
+#[test]
+fn a_run_is_enqueued_once_more_as_it_was() {
+    let mut failed = run_view("failed", "failed");
+    failed["document"] = document();
+    let mut again = run_view("queued", "queued");
+    again["run_id"] = json!(NEW);
+    let answers = || vec![(200, failed.clone()), (201, again.clone())];
+    let (code, out, err, seen) = ask(answers(), &["run", "rerun", RUN], "");
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.contains(RUN) && out.contains(NEW), "{out}");
+    asked(&seen);
+    let (line, head, body) = asked(&seen);
+    assert_eq!((line.as_str(), body), ("POST /v1/runs", document()));
+    assert!(
+        head.contains(&format!("idempotency-key: rerun of {RUN}")),
+        "{head}"
+    );
+
+    let of_state = [vec![summaries("aborted")], answers()].concat();
+    let rerun = [
+        "run", "rerun", "--state", "aborted", "--label", "team=a", "--limit", "5",
+    ];
+    let (code, out, _, seen) = ask(of_state, &rerun, "");
+    assert!(code == Some(0) && out.contains(NEW), "{out}");
+    let (line, ..) = asked(&seen);
+    assert!(
+        line.contains("state=aborted") && line.contains("label=team%3Da"),
+        "{line}"
+    );
+
+    for (run, says) in [
+        (run_view("running", "running"), "has not ended"),
+        (run_view("failed", "failed"), "document"),
+    ] {
+        let (code, _, err, _) = ask(vec![(200, run)], &["run", "rerun", RUN], "");
+        assert!(code == Some(3) && err.contains(says), "{err}");
+    }
+    let (code, _, err, _) = ask(vec![], &["run", "rerun", "--state", "running"], "");
+    assert_eq!(code, Some(2), "{err}");
+}
+
+#[test]
+fn dead_steps_are_put_back_alone_or_with_all_of_their_run() {
+    let back = || (200, run_view("queued", "queued"));
+    for (answers, retry) in [
+        (vec![back()], &["run", "retry", RUN, "a"][..]),
+        (vec![(200, dead()), back()], &["run", "retry", RUN]),
+        (
+            vec![summaries("dead"), (200, dead()), back()],
+            &["run", "retry", "--state", "dead"],
+        ),
+        (
+            vec![(200, dead()), back(), (200, dead()), back()],
+            &["run", "retry", RUN, RUN],
+        ),
+    ] {
+        let (code, out, err, seen) = ask(answers, retry, "");
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{retry:?}");
+        assert!(out.starts_with("RUN "), "{out}");
+        let last = seen.iter().last().unwrap();
+        assert!(
+            last.starts_with(&format!("POST /v1/runs/{RUN}/steps/a/retry")),
+            "{last}"
+        );
+    }
+    // One that fails does not hold up the others.
+    let alive = run_view("running", "running");
+    let answers = vec![(200, alive), (200, dead()), back()];
+    let (code, out, err, _) = ask(answers, &["run", "retry", RUN, RUN], "");
+    assert!(
+        code == Some(3) && out.contains(RUN) && err.contains("no dead step"),
+        "{out}{err}"
+    );
+    let (code, ..) = ask(vec![], &["run", "retry", "--state", "failed"], "");
+    assert_eq!(code, Some(2));
+    let (code, ..) = ask(vec![], &["run", "retry"], "");
+    assert_eq!(code, Some(2));
+}
+
+/// `secret put` has `sealfleet-init` write, and pins the version that it answers.
+#[test]
+fn a_version_in_a_builtin_store_is_pinned_in_one_go() {
+    let place = tempfile::tempdir().unwrap();
+    let init = place.path().join("init");
+    let script = "#!/bin/sh\necho \"$@\" >\"$0.arguments\"\n/bin/cat >\"$0.value\"\n\
+                  echo '{\"uri\":\"builtin://ehr-token\",\"version\":\"v2\"}'\n";
+    std::fs::write(&init, script).unwrap();
+    std::fs::set_permissions(&init, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let put = [
+        "secret",
+        "put",
+        "ehr-token",
+        "--builtin-store",
+        "/s",
+        "--builtin-key-file",
+        "/k",
+        "--init",
+        init.to_str().unwrap(),
+    ];
+    let profile = |version: u32, reference: &str| {
+        let at = "2026-01-31T08:00:00Z";
+        json!({ "name": "ehr", "version": version, "created_at": at, "updated_at": at, "secrets": { "K": reference } })
+    };
+    let answers = vec![
+        (200, profile(1, "builtin://ehr-token@v1")),
+        (200, profile(2, "builtin://ehr-token@v2")),
+    ];
+    let pin = [&put[..], &["--profile", "ehr", "--key", "K"]].concat();
+    let (code, out, err, seen) = ask(answers, &pin, "canary-value");
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("ehr is now version 2"), "{out}");
+    asked(&seen);
+    let (line, head, body) = asked(&seen);
+    assert!(
+        line.starts_with("PUT /v1/profiles/ehr") && head.contains("if-match: \"1\""),
+        "{head}"
+    );
+    assert_eq!(body["secrets"]["K"], "builtin://ehr-token@v2");
+    let read = |name: &str| std::fs::read_to_string(format!("{}.{name}", init.display())).unwrap();
+    assert_eq!(read("value"), "canary-value");
+    assert!(
+        read("arguments").contains("--store /s --key-file /k"),
+        "{}",
+        read("arguments")
+    );
+    assert!(
+        !read("arguments").contains("canary"),
+        "a value is no argument"
+    );
+
+    let (code, out, err, _) = ask(vec![], &put, "canary-value");
+    assert!(
+        code == Some(0) && out.contains("builtin://ehr-token@v2"),
+        "{err}"
+    );
+    assert!(
+        err.contains("no step sees this version yet") && err.contains("--profile"),
+        "{err}"
+    );
+    let (code, _, err, _) = ask(
+        vec![],
+        &[&put[..], &["--project", "healthcare"]].concat(),
+        "v",
+    );
+    assert_eq!(code, Some(2), "{err}");
+}
