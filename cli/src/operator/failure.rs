@@ -59,7 +59,8 @@ impl Failure {
     }
 
     /// The failure as an RFC 9457 problem, for `--output json`: the API's own, or one of this
-    /// program with a code for the exit code: `usage`, `refused` or `failed`.
+    /// program with a code for the exit code: `usage`, `refused`, `broken`,
+    /// `untried` or `failed`.
     pub(super) fn problem(&self) -> Value {
         if let Self::Client(Error::Problem(problem)) = self {
             return json!(problem);
@@ -67,6 +68,8 @@ impl Failure {
         let (code, title) = match self.code() {
             2 => ("usage", "The command line or an input file is wrong."),
             3 => ("refused", "The control plane refused the request."),
+            4 => ("broken", "Something that is promised does not hold."),
+            5 => ("untried", "Not everything was tried."),
             _ => ("failed", "The command failed."),
         };
         json!({ "type": "about:blank", "title": title, "detail": self.to_string(), "code": code })

@@ -46,10 +46,16 @@ pub(super) async fn run(delete: Delete, connection: &Connection) -> Result<(), F
     answer(connection.output, &deletion, || text(&deletion))
 }
 
-async fn until_deleted(client: &Client, project: &ProjectId) -> Result<ProjectDeletion, Failure> {
+/// Repeats the request until the project is deleted. It closes the project whatever runs.
+///
+/// # Errors
+/// What the API refuses for another reason than unfinished runs.
+pub(in crate::operator) async fn until_deleted(
+    client: &Client,
+    project: &ProjectId,
+) -> Result<ProjectDeletion, Failure> {
     let mut told = String::new();
     loop {
-        tokio::time::sleep(PAUSE).await;
         match client.delete_project(project, true).await {
             Ok(deletion) if deletion.state == ProjectState::Deleted => return Ok(deletion),
             Ok(_) => {}
@@ -62,6 +68,7 @@ async fn until_deleted(client: &Client, project: &ProjectId) -> Result<ProjectDe
             }
             Err(error) => return Err(error.into()),
         }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Projects and their pools.
 
-mod delete;
+pub(super) mod delete;
 pub(super) mod deploy;
 mod update;
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use sealfleet_client::Client;
 use sealfleet_domain::cause::chain;
@@ -9,12 +10,16 @@ use sealfleet_domain::{EnrolmentKeyId, ProfileName, ProjectId, RunId, TokenId, W
 
 use super::ground::Ground;
 use super::report::Left;
+use crate::operator::failure::Failure;
 use crate::operator::output::note;
+use crate::operator::project::delete::until_deleted;
 
 /// What stays, since nobody can remove it.
-pub const STAYS: &str = "The rows of both projects in the ledger, their trails and the archived \
-    trails stay, and task definitions that are inactive: the API deletes no project, and nobody \
-    deletes a trail.";
+pub const STAYS: &str = "Rows of both projects stay in the ledger until they expire, and so do \
+    their trails and archived trails, and task definitions that are inactive: nobody deletes a \
+    trail.";
+/// How long the runs of a project may take to end.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Something that was made here. It is noted before it is made, if its name is known before.
 pub enum Made {
@@ -26,6 +31,7 @@ pub enum Made {
     Directory(PathBuf),
     Secret(String),
     Token(ProjectId, TokenId),
+    Project(ProjectId),
     Stack(String),
 }
 
@@ -41,7 +47,8 @@ impl Made {
             Self::Directory(_) => 5,
             Self::Secret(_) => 6,
             Self::Token(..) => 7,
-            Self::Stack(_) => 8,
+            Self::Project(_) => 8,
+            Self::Stack(_) => 9,
         }
     }
 
@@ -55,6 +62,7 @@ impl Made {
             Self::Directory(path) => format!("directory {}", path.display()),
             Self::Secret(name) => format!("secret {name}"),
             Self::Token(project, id) => format!("token {id} of project {project}"),
+            Self::Project(project) => format!("project {project}"),
             Self::Stack(name) => format!("stack {name}"),
         }
     }
@@ -79,6 +87,9 @@ impl Made {
             }
             Self::Token(project, id) => {
                 format!("sealfleet token revoke {id} --project {project}")
+            }
+            Self::Project(project) => {
+                format!("sealfleet project delete {project} --confirm {project} --drain")
             }
             Self::Stack(name) => format!("aws cloudformation delete-stack --stack-name {name}"),
         }
@@ -113,6 +124,16 @@ impl Made {
                 let gone = ground.operator.revoke_token(Some(project), *id).await;
                 gone.or_else(told)
             }
+            Self::Project(project) => {
+                let gone = until_deleted(&ground.operator, project);
+                match tokio::time::timeout(PATIENCE, gone).await {
+                    Ok(Ok(_)) => Ok(()),
+                    // It was never registered.
+                    Ok(Err(Failure::Client(error))) => told(error),
+                    Ok(Err(error)) => Err(error.to_string()),
+                    Err(_) => Err("it is closed, and its runs do not end".to_owned()),
+                }
+            }
             Self::Stack(name) => {
                 let gone = ground.stacks.delete(name).await;
                 gone.map_err(|error| error.to_string())
@@ -140,17 +161,17 @@ impl List {
     pub async fn remove(&self, ground: &Ground) -> (usize, Vec<Left>) {
         let mut all = self.take();
         all.sort_by_key(Made::order);
-        let (stacks, others): (Vec<Made>, Vec<Made>) = all
+        let (slow, others): (Vec<Made>, Vec<Made>) = all
             .into_iter()
-            .partition(|made| matches!(made, Made::Stack(_)));
+            .partition(|made| matches!(made, Made::Project(_) | Made::Stack(_)));
         let mut ended = Vec::new();
         for made in &others {
             ended.push((made, made.remove(ground).await));
         }
         // Each takes minutes.
-        let deleted = stacks.iter().map(|stack| async move {
-            note(&format!("deleting {}\n", stack.what()));
-            (stack, stack.remove(ground).await)
+        let deleted = slow.iter().map(|made| async move {
+            note(&format!("deleting {}\n", made.what()));
+            (made, made.remove(ground).await)
         });
         ended.extend(futures_util::future::join_all(deleted).await);
         let removed = ended.iter().filter(|(_, ended)| ended.is_ok()).count();

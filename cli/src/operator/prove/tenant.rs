@@ -78,6 +78,7 @@ impl Tenant {
         let (pull, fargate): (PoolName, PoolName) = (name(PULL)?, name(FARGATE)?);
         let stack = deploy::stack_of(&id, &ground.control);
         list.add(Made::Stack(stack));
+        list.add(Made::Project(id.clone()));
         let deploy = Deploy::throwaway(id.clone(), pull, fargate, image.to_owned(), String::new());
         let deployed = deploy
             .deployed(&ground.stacks, &ground.control, &ground.operator)
