@@ -95,8 +95,8 @@ async fn read(client: &Client) -> Result<Status, Failure> {
     let with = |status| {
         let workers = workers.items.iter();
         workers
-            .filter(move |worker| worker.status == status)
-            .map(|worker| worker.worker_id)
+            .filter(move |worker| worker.registered.status == status)
+            .map(|worker| worker.registered.worker_id)
     };
     Ok(Status {
         queued: queued.len(),
