@@ -195,8 +195,8 @@ impl Place {
         self.save(&contexts)
     }
 
-    /// Removes a context, and the token that [`Self::keep_token`] kept for it. Returns whether there
-    /// was one.
+    /// Removes a context, and the token that [`Self::keep_token`] kept for it. Returns whether
+    /// there was one.
     ///
     /// # Errors
     /// When the contexts cannot be read or written.

@@ -17,7 +17,7 @@ const DEFAULT: &str = "default";
 
 #[derive(Args)]
 pub struct Login {
-    /// Encrypted store on this host that `secret put` writes to, in the place of AWS Secrets Manager
+    /// Encrypted store on this host that `secret put` writes to, in the place of Secrets Manager
     #[arg(long, value_name = "FILE", requires = "builtin_key_file")]
     builtin_store: Option<PathBuf>,
     /// File with the key of that store

@@ -1,5 +1,5 @@
-//! What is shown of a run: labels, its document, its times, the attempts at its steps, and where their
-//! output lies.
+//! What is shown of a run: labels, its document, its times, the attempts at its steps, and where
+//! their output lies.
 
 use serde_json::{Value, json};
 

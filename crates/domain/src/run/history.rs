@@ -1,5 +1,5 @@
-//! What a run's entries say about the attempts at its steps. Entries are kept with the run anyway, so
-//! nothing is stored a second time.
+//! What a run's entries say about the attempts at its steps. Entries are kept with the run anyway,
+//! so nothing is stored a second time.
 
 use std::collections::BTreeMap;
 
