@@ -55,6 +55,7 @@ pub(super) const fn allowed(kind: K, place: P) -> &'static [A] {
         | (K::Operator, P::AnotherProject) => &[
             A::ReadProject,
             A::UpdateProject,
+            A::DeleteProject,
             A::SetLimits,
             A::CreateToken,
             A::ListTokens,
