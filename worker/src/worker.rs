@@ -294,8 +294,8 @@ impl Worker {
         }
     }
 
-    /// Renews all leases; without any, tells now and then that the worker is there. Returns when the
-    /// worker is no longer allowed to work.
+    /// Renews all leases; without any, tells now and then that the worker is there. Returns when
+    /// the worker is no longer allowed to work.
     async fn heartbeats(&self) {
         let interval = self.settings.heartbeat;
         // If one heartbeat hangs, there is time for another before the leases end.

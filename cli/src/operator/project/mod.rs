@@ -50,8 +50,8 @@ pub enum Command {
     /// Delete a project whose runs have ended; only operators can do it
     ///
     /// Closes it first: it takes no runs, tokens and keys any more. A minute later, and when its
-    /// runs have ended, its tokens, enrolment keys and workers are revoked and it is gone. Its trail
-    /// and its archive stay, and nobody gets its name again. Its stack and its secrets are yours to
+    /// runs have ended, its tokens, enrolment keys and workers are revoked and it is gone. Its
+    /// trail and its archive stay, and nobody gets its name again. Its stack and its secrets are yours to
     /// delete.
     Delete(delete::Delete),
     /// Show or set a project's request rate limit; only operators can set it
