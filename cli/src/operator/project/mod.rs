@@ -51,8 +51,8 @@ pub enum Command {
     ///
     /// Closes it first: it takes no runs, tokens and keys any more. A minute later, and when its
     /// runs have ended, its tokens, enrolment keys and workers are revoked and it is gone. Its
-    /// trail and its archive stay, and nobody gets its name again. Its stack and its secrets are yours to
-    /// delete.
+    /// trail and its archive stay, and nobody gets its name again. Its stack and its secrets are
+    /// yours to delete.
     Delete(delete::Delete),
     /// Show or set a project's request rate limit; only operators can set it
     Limits {
