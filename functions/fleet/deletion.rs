@@ -15,7 +15,7 @@ use sealfleet_api::{Code, Problem};
 use sealfleet_domain::ProjectScope;
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::fleet::{Project, WorkerStatus};
-use sealfleet_ledger::Error;
+use sealfleet_ledger::{Error, Page};
 
 use super::Ports;
 use crate::shared::auth::InPath;
@@ -93,44 +93,53 @@ fn answer(project: Project, state: ProjectState) -> Answered {
 async fn revoke_all(ports: &Ports, scope: &ProjectScope, actor: &str) -> Result<(), Error> {
     let ledger = &ports.ledger;
     let home = Home::Project(scope.project().clone());
+    each(
+        async |after: Option<String>| ledger.tokens(&home, after.as_deref(), PAGE).await,
+        async |row| match row.revoked_at {
+            None => ledger
+                .revoke_token(&home, row.token_id, actor)
+                .await
+                .map(drop),
+            Some(_) => Ok(()),
+        },
+    )
+    .await?;
+    each(
+        async |after: Option<String>| ledger.enrolment_keys(scope, after.as_deref(), PAGE).await,
+        async |row| {
+            let revoked = ledger.revoke_enrolment_key(scope, row.enrolment_key_id, actor);
+            revoked.await.map(drop)
+        },
+    )
+    .await?;
+    let from = [WorkerStatus::Pending, WorkerStatus::Approved];
+    each(
+        async |after: Option<String>| ledger.workers(scope, after.as_deref(), PAGE).await,
+        async |row| {
+            if !from.contains(&row.status) {
+                return Ok(());
+            }
+            let to = WorkerStatus::Revoked;
+            let revoked = ledger.set_worker_status(scope, row.worker_id, &from, to, actor);
+            revoked.await.map(drop)
+        },
+    )
+    .await
+}
+
+/// Does something with each row of a list, page by page, with several rows at once.
+async fn each<Row>(
+    page: impl AsyncFn(Option<String>) -> Result<Page<Row>, Error>,
+    act: impl AsyncFn(Row) -> Result<(), Error>,
+) -> Result<(), Error> {
     let mut after = None;
     loop {
-        let page = ledger.tokens(&home, after.as_deref(), PAGE).await?;
-        let live = page.items.iter().filter(|row| row.revoked_at.is_none());
-        stream::iter(live.map(|row| ledger.revoke_token(&home, row.token_id, actor)))
+        let rows = page(after).await?;
+        stream::iter(rows.items.into_iter().map(&act))
             .buffer_unordered(AT_ONCE)
-            .try_for_each(async |_| Ok(()))
+            .try_for_each(async |()| Ok(()))
             .await?;
-        after = page.more_after;
-        if after.is_none() {
-            break;
-        }
-    }
-    loop {
-        let page = ledger.enrolment_keys(scope, after.as_deref(), PAGE).await?;
-        let live = page.items.iter().filter(|row| row.revoked_at.is_none());
-        stream::iter(
-            live.map(|row| ledger.revoke_enrolment_key(scope, row.enrolment_key_id, actor)),
-        )
-        .buffer_unordered(AT_ONCE)
-        .try_for_each(async |_| Ok(()))
-        .await?;
-        after = page.more_after;
-        if after.is_none() {
-            break;
-        }
-    }
-    let from = [WorkerStatus::Pending, WorkerStatus::Approved];
-    loop {
-        let page = ledger.workers(scope, after.as_deref(), PAGE).await?;
-        let live = page.items.iter().filter(|row| from.contains(&row.status));
-        stream::iter(live.map(|row| {
-            ledger.set_worker_status(scope, row.worker_id, &from, WorkerStatus::Revoked, actor)
-        }))
-        .buffer_unordered(AT_ONCE)
-        .try_for_each(async |_| Ok(()))
-        .await?;
-        after = page.more_after;
+        after = rows.more_after;
         if after.is_none() {
             return Ok(());
         }

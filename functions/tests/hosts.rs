@@ -320,7 +320,7 @@ fn not_started(reason: RequeueReason) -> Seen {
 }
 
 #[tokio::test]
-async fn a_start_that_fails_for_a_while_is_tried_again_later_and_not_for_ever() {
+async fn s66_a_start_that_fails_for_a_while_is_tried_again_later_and_not_for_ever() {
     let world = World::new().await;
     let (run_id, mut handle) = world.launched().await;
     let mut waits = Vec::new();
@@ -389,7 +389,7 @@ async fn what_must_be_mended_ends_the_step_with_its_cause() {
 }
 
 #[tokio::test]
-async fn what_the_host_has_lost_is_prepared_anew_and_remembered() {
+async fn s67_what_the_host_has_lost_is_prepared_anew_and_remembered() {
     let world = World::new().await;
     world.launched().await;
     world.launched().await;

@@ -667,12 +667,13 @@ fn number() -> u32 {
 }
 
 async fn shown(project: &Project, worker: &str) -> Outcome<WorkerView> {
-    Ok(project.viewer.client().get_worker(worker.parse()?).await?)
+    let detail = project.viewer.client().get_worker(worker.parse()?).await?;
+    Ok(detail.worker.registered)
 }
 
 async fn named_workers(project: &Project, name: &str) -> Outcome<Vec<WorkerView>> {
-    let mut workers =
-        all_pages(async |page| project.viewer.client().list_workers(page).await).await?;
+    let listed = all_pages(async |page| project.viewer.client().list_workers(page).await).await?;
+    let mut workers: Vec<_> = listed.into_iter().map(|known| known.registered).collect();
     workers.retain(|worker| worker.name == name);
     Ok(workers)
 }

@@ -36,6 +36,7 @@ mod witness;
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -285,8 +286,12 @@ fn words_and_options(arguments: impl Iterator<Item = String>) -> (Vec<String>, V
 
 /// The numbers of the scenarios that need no stack, read from the tests that tell them.
 fn in_process() -> BTreeSet<String> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../functions/tests/semantics");
-    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../functions/tests");
+    let folders = [folder.join("semantics"), folder];
+    let files = folders
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(folder).ok());
+    let files = files.flatten().flatten();
     let sources = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
     let mut numbers = BTreeSet::new();
     for source in sources {

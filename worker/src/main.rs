@@ -65,10 +65,14 @@ struct Run {
     /// Credential file that `register` wrote
     #[arg(long, value_name = "FILE", env = "SEALFLEET_CREDENTIAL_FILE")]
     credential_file: PathBuf,
-    /// Root directory of sandboxes, with `sealfleet-init`; required unless the worker runs only
-    /// `bare` steps
+    /// Root directory of sandboxes, as `rootfs build` makes it; required unless the worker runs
+    /// only `bare` steps
     #[arg(long, value_name = "DIR", env = "SEALFLEET_ROOTFS")]
     rootfs: Option<PathBuf>,
+    /// Show sandboxes the programs of this host, its `/usr`, read-only: where the root directory
+    /// has none of its own
+    #[arg(long, requires = "rootfs")]
+    host_usr: bool,
     /// Make or renew the root directory with this `sealfleet-init` program
     #[arg(long, value_name = "FILE", requires = "rootfs")]
     init: Option<PathBuf>,
@@ -315,6 +319,13 @@ async fn executors(run: &Run) -> Result<Executors, String> {
 }
 
 async fn sandboxed(run: &Run, rootfs: &Path, logs: Logs) -> Result<Sandboxed, String> {
+    if !run.host_usr && !sealfleet_bubblewrap::has_programs(rootfs) {
+        return Err(format!(
+            "`{}` has no programs for sandboxes: make it of an image with `sealfleet-worker rootfs build`, or show \
+             sandboxes those of this host with `--host-usr`",
+            rootfs.display()
+        ));
+    }
     if let Some(init) = &run.init {
         sealfleet_bubblewrap::build_rootfs(rootfs, init).map_err(|error| error.to_string())?;
     }

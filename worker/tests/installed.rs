@@ -106,6 +106,38 @@ fn the_packaged_configuration_names_options_that_there_are() {
 }
 
 #[test]
+fn sandboxes_see_the_hosts_programs_only_if_it_is_said() {
+    let place = tempfile::tempdir().unwrap();
+    let credential = place.path().join("credential");
+    std::fs::write(&credential, "of nobody").unwrap();
+    std::fs::set_permissions(&credential, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let mut worker = Command::new(WORKER);
+    worker
+        .args([
+            "--api-url",
+            "http://127.0.0.1:9",
+            "run",
+            "--init",
+            "/usr/bin/true",
+        ])
+        .arg("--credential-file")
+        .arg(&credential)
+        .arg("--rootfs")
+        .arg(place.path().join("rootfs"))
+        .arg("--log-dir")
+        .arg(place.path().join("output"));
+    let output = worker.output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success()
+            && words.contains("`sealfleet-worker rootfs build`")
+            && words.contains("`--host-usr`"),
+        "{words}"
+    );
+    assert!(!place.path().join("rootfs").exists(), "made nevertheless");
+}
+
+#[test]
 fn the_package_holds_the_programs_the_unit_and_the_configuration() {
     if !has("dpkg-deb") {
         return eprintln!("skipped: no dpkg-deb here");

@@ -207,18 +207,17 @@ impl Ledger {
     pub async fn close_project(
         &self,
         scope: &ProjectScope,
-        mut project: Project,
+        project: Project,
         actor: &str,
     ) -> Result<Project, Error> {
-        let now = self.now();
-        project.closed_at = Some(now);
         let event = Event::ProjectClosed {
             project: project.project.clone(),
         };
-        let mut writes = vec![changed(scope, &mut project)?];
-        writes.extend(self.audit_writes_of_operators(scope, actor, event, now)?);
-        self.store.write(writes).await.map_err(unwritten)?;
-        Ok(project)
+        let closed = Project {
+            closed_at: Some(self.now()),
+            ..project
+        };
+        self.end_project(scope, closed, vec![], event, actor).await
     }
 
     /// Deletes a closed project. Its row stays as a mark that keeps its name; the list forgets it.
@@ -228,22 +227,34 @@ impl Ledger {
     pub async fn delete_project(
         &self,
         scope: &ProjectScope,
-        mut project: Project,
+        project: Project,
         actor: &str,
     ) -> Result<Project, Error> {
-        let now = self.now();
-        project.deleted_at = Some(now);
+        let unlisted = Write::Delete {
+            key: keys::project_listed(&project.project),
+            only_if: Condition::Is(vec![("project", attribute(&project.project)?)]),
+        };
         let event = Event::ProjectDeleted {
             project: project.project.clone(),
         };
-        let mut writes = vec![
-            changed(scope, &mut project)?,
-            Write::Delete {
-                key: keys::project_listed(&project.project),
-                only_if: Condition::Is(vec![("project", attribute(&project.project)?)]),
-            },
-        ];
-        writes.extend(self.audit_writes_of_operators(scope, actor, event, now)?);
+        let deleted = Project {
+            deleted_at: Some(self.now()),
+            ..project
+        };
+        self.end_project(scope, deleted, vec![unlisted], event, actor)
+            .await
+    }
+
+    async fn end_project(
+        &self,
+        scope: &ProjectScope,
+        mut project: Project,
+        mut writes: Vec<Write>,
+        event: Event,
+        actor: &str,
+    ) -> Result<Project, Error> {
+        writes.push(changed(scope, &mut project)?);
+        writes.extend(self.audit_writes_of_operators(scope, actor, event, self.now())?);
         self.store.write(writes).await.map_err(unwritten)?;
         Ok(project)
     }

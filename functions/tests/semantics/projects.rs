@@ -36,7 +36,7 @@ async fn put(world: &World, replaces: Option<u32>, pools: &Value) -> (u16, Value
 }
 
 #[tokio::test]
-async fn a_projects_pools_change_by_version_and_back() {
+async fn s65_a_projects_pools_change_by_version_and_back() {
     let world = World::new().await;
     let admin = world.credential(Who::Admin);
     let shown = world.get(admin, PATH).await;

@@ -162,6 +162,7 @@ pub async fn onboard(stack: &Stack, project: &str, programs: &Programs) -> Resul
         &credential,
         "--rootfs",
         &at("rootfs"),
+        "--host-usr",
         "--init",
         &programs.init,
         "--log-dir",

@@ -13,7 +13,8 @@ use crate::rootfs::{GROUP, HOSTS, INIT_PATH, MOUNT_POINTS, PASSWD, write_program
 const SET_ID: u32 = 0o6000;
 
 /// Whether `root` brings its own programs: then sandboxes do not show the host's `/usr`.
-pub(crate) fn has_programs(root: &Path) -> bool {
+#[must_use]
+pub fn has_programs(root: &Path) -> bool {
     fs::read_dir(root.join("usr")).is_ok_and(|mut entries| entries.next().is_some())
 }
 

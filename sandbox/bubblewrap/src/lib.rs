@@ -41,7 +41,7 @@ mod spec;
 mod uids;
 
 pub use error::{LaunchError, Unavailable};
-pub use image::unpack_rootfs;
+pub use image::{has_programs, unpack_rootfs};
 pub use launcher::{Launcher, LauncherConfig, Report};
 pub use limits::{Cgroups, Group, LimitsDriver};
 pub use rootfs::{HOME, INIT_PATH, WORKSPACE, build_rootfs};

@@ -158,6 +158,7 @@ impl Home {
             .arg(&credential)
             .arg("--rootfs")
             .arg(self.file("rootfs"))
+            .arg("--host-usr")
             .arg("--init")
             .arg(&programs.init)
             .arg("--builtin-store")

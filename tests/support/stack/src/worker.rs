@@ -368,6 +368,7 @@ impl WorkerProcess {
         ] {
             command.extend([option.to_owned(), value]);
         }
+        command.push("--host-usr".to_owned());
         let (child, pid) = spawned(&command, &directory, &stack.parts.id)?;
         let credential = std::fs::read_to_string(&credential)?;
         Ok(Self {
