@@ -135,7 +135,7 @@ async fn each<Row>(
     let mut after = None;
     loop {
         let rows = page(after).await?;
-        stream::iter(rows.items.into_iter().map(&act))
+        stream::iter(rows.items.into_iter().map(|row| act(row)))
             .buffer_unordered(AT_ONCE)
             .try_for_each(async |()| Ok(()))
             .await?;
