@@ -154,7 +154,7 @@ impl Place {
         })?;
         text.push(b'\n');
         private_directory(&self.0)?;
-        let new = path.with_extension("json.new");
+        let new = path.with_extension(format!("json.{}", std::process::id()));
         let options = fs::OpenOptions::new()
             .write(true)
             .create(true)

@@ -166,7 +166,6 @@ async fn heartbeat(ports: &Ports, caller: WorkerCaller, request: &Request) -> An
         let detail = format!("a version has 1 to {} bytes", limits::NAME_BYTES);
         return Err(Problem::invalid("version", detail).into());
     }
-    ports.seen.note(&ports.ledger, &caller, beat.version).await;
     let (scope, worker_id) = (&caller.scope, caller.worker.worker_id);
     let runs: BTreeSet<RunId> = beat.leases.iter().map(|lease| lease.run_id).collect();
     let holds = stream::iter(runs)
@@ -176,13 +175,11 @@ async fn heartbeat(ports: &Ports, caller: WorkerCaller, request: &Request) -> An
     let leases = stream::iter(beat.leases)
         .map(|lease| verdict(ports, scope, &of_runs, lease))
         .buffered(AT_ONCE);
-    Answer::json(
-        200,
-        &HeartbeatAnswer {
-            status: caller.worker.status,
-            leases: leases.try_collect().await?,
-        },
-    )
+    let leases = leases.try_collect().await?;
+    // Afterwards: leases do not wait for it.
+    ports.seen.note(&ports.ledger, &caller, beat.version).await;
+    let status = caller.worker.status;
+    Answer::json(200, &HeartbeatAnswer { status, leases })
 }
 
 /// Extends the lease of a claim that is held. The run alone says whether it is: a lease may be

@@ -15,11 +15,11 @@ use sealfleet_api::{Code, Problem};
 use sealfleet_domain::ProjectScope;
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::fleet::{Project, WorkerStatus};
-use sealfleet_ledger::{Error, Page};
+use sealfleet_ledger::{Error, Ledger, Page};
 
 use super::Ports;
 use crate::shared::auth::InPath;
-use crate::shared::fault::Answered;
+use crate::shared::fault::{Answered, Fault};
 
 /// Seconds after which nothing is under way that began before a project was closed: more than a
 /// function may run, and than the due index lags behind.
@@ -42,10 +42,9 @@ pub(super) async fn delete(ports: &Ports, InPath(caller): InPath, request: &Requ
     if project.deleted_at.is_some() {
         return answer(project, ProjectState::Deleted);
     }
-    let under_way = ledger.under_way(scope, COUNTED).await?;
     let Some(closed_at) = project.closed_at else {
-        if under_way > 0 && !drain {
-            return Err(in_use(under_way).into());
+        if !drain {
+            refuse_in_use(ledger, scope).await?;
         }
         let closed = ledger.close_project(scope, project, actor).await?;
         return answer(closed, ProjectState::Closing);
@@ -53,22 +52,24 @@ pub(super) async fn delete(ports: &Ports, InPath(caller): InPath, request: &Requ
     if ledger.now() < closed_at.plus_seconds(SETTLED_SECONDS) {
         return answer(project, ProjectState::Closing);
     }
-    if under_way > 0 {
-        return Err(in_use(under_way).into());
-    }
+    refuse_in_use(ledger, scope).await?;
     revoke_all(ports, scope, actor).await?;
     let deleted = ledger.delete_project(scope, project, actor).await?;
     answer(deleted, ProjectState::Deleted)
 }
 
-/// An operator may know how many, not which.
-fn in_use(under_way: usize) -> Problem {
+/// Refuses while anything of the project is under way. An operator may know how many, not which.
+async fn refuse_in_use(ledger: &Ledger, scope: &ProjectScope) -> Result<(), Fault> {
+    let under_way = ledger.under_way(scope, COUNTED).await?;
+    if under_way == 0 {
+        return Ok(());
+    }
     let or_more = if under_way == COUNTED { " or more" } else { "" };
     let detail = format!(
         "{under_way}{or_more} of its runs and fan-outs are not over; have an admin of the project \
          cancel them, or wait. `drain=true` closes the project to new ones meanwhile"
     );
-    Problem::new(Code::ProjectInUse, detail)
+    Err(Problem::new(Code::ProjectInUse, detail).into())
 }
 
 fn answer(project: Project, state: ProjectState) -> Answered {

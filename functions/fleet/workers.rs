@@ -280,6 +280,7 @@ async fn known(
 }
 
 pub(super) async fn approve(ports: &Ports, caller: ProjectCaller, id: WorkerId) -> Answered {
+    ports.ledger.open_project(&caller.scope).await?;
     decide(ports, caller, id, WorkerStatus::Approved).await
 }
 

@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sealfleet_domain::access::Role;
 use sealfleet_ledger::store::{Condition, Item, Table, Write};
+use sealfleet_ledger::unpack;
 use sealfleet_test_fakes::memory::Tables;
 use serde_json::{Map, Value, json};
 
@@ -230,7 +231,7 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/stored")
 }
 
-/// Each kind of row with the names of its attributes.
+/// Each kind of row with the names of its attributes, and of the members of what is packed in them.
 fn shapes(stored: &Value) -> BTreeSet<String> {
     let rows = stored["rows"].as_array().map(Vec::as_slice);
     let shape = |row: &Value| {
@@ -243,16 +244,46 @@ fn shapes(stored: &Value) -> BTreeSet<String> {
             });
             parts.collect::<Vec<_>>().join("#")
         };
-        let attributes = row["item"].as_object().into_iter().flat_map(Map::keys);
-        let attributes: BTreeSet<String> = attributes
-            .map(|name| {
-                let digits = name.bytes().any(|byte| byte.is_ascii_digit());
-                if digits { "x".to_owned() } else { name.clone() }
-            })
-            .collect();
-        format!("{} {} {attributes:?}", row["table"], parts("pk"))
+        let attributes = row["item"].as_object().into_iter().flatten();
+        let mut members = BTreeSet::new();
+        for (name, value) in attributes {
+            let packed = value["B"]
+                .as_str()
+                .map(|packed| STANDARD.decode(packed).unwrap());
+            let unpacked = packed.map(|packed| unpack::<Value>(&packed).unwrap());
+            let name = like_any(name);
+            add_members(&name, &unpacked.unwrap_or_default(), &mut members);
+        }
+        format!("{} {} {members:?}", row["table"], parts("pk"))
     };
     rows.unwrap_or_default().iter().map(shape).collect()
+}
+
+/// A name, unless it is made of ids or numbers.
+fn like_any(name: &str) -> String {
+    let digits = name.bytes().any(|byte| byte.is_ascii_digit());
+    if digits {
+        "x".to_owned()
+    } else {
+        name.to_owned()
+    }
+}
+
+/// Adds the path of each member below `path`.
+fn add_members(path: &str, value: &Value, to: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                add_members(&format!("{path}.{}", like_any(name)), value, to);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                add_members(path, item, to);
+            }
+        }
+        _ => drop(to.insert(path.to_owned())),
+    }
 }
 
 fn shown(table: Table, item: &Item) -> Value {

@@ -51,7 +51,7 @@ http = http.server.ThreadingHTTPServer(("127.0.0.1", 80), Answers)
 threading.Thread(target=http.serve_forever, daemon=True).start()
 environment = {
     "SEALFLEET_API_URL": "http://by-hosts.test", "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://by-dns.test/role",
-    "SEALFLEET_PROJECT": "p", "SEALFLEET_RUN": "r", "SEALFLEET_STEP": "s", "SEALFLEET_FENCE": "1", "AWS_REGION": "eu-west-1",
+    "SEALFLEET_PROJECT": "p", "SEALFLEET_RUN": "r", "SEALFLEET_STEP": "s", "SEALFLEET_FENCE": "1", "SEALFLEET_REGION": "eu-west-1",
 }
 sys.exit(subprocess.run(["/usr/sbin/chroot", sys.argv[1], "/sealfleet-init", "fargate"], env=environment).returncode)
 """

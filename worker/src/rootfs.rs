@@ -107,10 +107,11 @@ impl Engine {
         let ended = export.wait().map_err(|error| error.to_string())?;
         let directory = unpacked?;
         if ended.success() {
-            Ok(directory)
-        } else {
-            Err(format!("`{} export` failed: {ended}", self.0))
+            return Ok(directory);
         }
+        // What is there may be half of the image.
+        drop(std::fs::remove_dir_all(&directory));
+        Err(format!("`{} export` failed: {ended}", self.0))
     }
 
     fn ask(&self, words: &[&str]) -> Result<String, String> {

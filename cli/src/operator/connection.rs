@@ -105,6 +105,16 @@ impl Connection {
                     .to_owned(),
             )
         })?;
+        let variable = std::env::var_os("SEALFLEET_TOKEN_FILE").map(PathBuf::from);
+        if let (Some((name, _)), None, None) = (&context, &self.api_url, told)
+            && variable.is_some()
+            && self.token_file == variable
+        {
+            return Err(Failure::Usage(format!(
+                "`SEALFLEET_TOKEN_FILE` names a token, and the address would come from the context `{name}`: name the \
+                 address by `--api-url` or `SEALFLEET_API_URL`, or unset the variable"
+            )));
+        }
         let credential = match (&self.token_file, &context) {
             (Some(file), _) => token(file)?,
             (None, Some((name, context))) if same(url, &context.api_url) => {

@@ -37,7 +37,7 @@ pub(super) async fn run(login: Login, connection: &Connection) -> Result<(), Fai
     let url = connection
         .api_url
         .clone()
-        .or(before.map(|context| context.api_url));
+        .or(before.as_ref().map(|context| context.api_url.clone()));
     let url = url.ok_or_else(|| {
         Failure::Usage("name the control plane by `--api-url` or `SEALFLEET_API_URL`".to_owned())
     })?;
@@ -54,7 +54,10 @@ pub(super) async fn run(login: Login, connection: &Connection) -> Result<(), Fai
             store: absolute(store)?,
             key_file: absolute(key_file)?,
         }),
-        None => None,
+        // A new token for the same control plane.
+        None => before
+            .filter(|context| context.api_url == url)
+            .and_then(|context| context.builtin),
     };
     let context = Context {
         api_url: url,

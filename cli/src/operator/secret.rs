@@ -170,7 +170,14 @@ impl Put {
             return Ok(None);
         }
         let context = connection.selected()?;
-        Ok(context.and_then(|(_, context)| context.builtin))
+        let builtin = context.and_then(|(_, context)| context.builtin);
+        if builtin.is_some() && self.kms_key.is_some() {
+            return Err(Failure::Usage(
+                "`--kms-key` is for AWS Secrets Manager, and the context has a builtin store: name a `--project`"
+                    .to_owned(),
+            ));
+        }
+        Ok(builtin)
     }
 }
 

@@ -5,6 +5,8 @@
 //! (`docs/decisions/009-operator-does-not-enter-projects.md`): they see how many there are, and the
 //! fan-outs of their own revocations.
 
+use std::collections::BTreeSet;
+
 use sealfleet_client::types::RunSummary;
 use sealfleet_client::{Client, RevocationState};
 use sealfleet_domain::fleet::WorkerStatus;
@@ -140,12 +142,11 @@ async fn fan_outs(client: &Client) -> Result<Vec<FanOutId>, Failure> {
     });
     let mut revocations = revocations.await?.items;
     revocations.sort_by_key(|revocation| std::cmp::Reverse(revocation.at));
-    let mut ids: Vec<FanOutId> = revocations
+    let ids: BTreeSet<FanOutId> = revocations
         .into_iter()
         .filter_map(|revocation| revocation.fan_out_id)
         .take(REVOCATIONS)
         .collect();
-    ids.dedup();
     let mut unfinished = Vec::new();
     for id in ids {
         if client.get_fan_out(id).await?.finished_at.is_none() {

@@ -237,7 +237,7 @@ fn status_says_what_is_wrong_and_what_to_do() {
     whole["steps"] = json!([{ "id": "a", "state": "queued", "mode": "bare", "pool": "p", "attempt": 1, "fence": 0,
         "diagnosis": "no worker has claimed it" }]);
     let worker = json!({ "worker_id": format!("wrk_{id}"), "name": "n", "pool": "p", "status": "pending",
-        "modes": [], "max_concurrent": 1, "registered_at": "2026-01-31T08:00:00Z" });
+        "modes": [], "max_concurrent": 1, "registered_at": "2026-01-31T08:00:00Z", "held": 0 });
     let answers = vec![
         page(&[]),
         page(&[run("running")]),

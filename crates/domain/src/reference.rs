@@ -109,6 +109,18 @@ impl SecretUri {
         self.key.as_deref()
     }
 
+    /// Whether a value of the one is in the other: they name the same stored secret, and the same
+    /// key of it, or one of them all that is stored.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let same_secret = self.scheme.name == other.scheme.name && self.name == other.name;
+        let apart = self
+            .key()
+            .zip(other.key())
+            .is_some_and(|(one, two)| one != two);
+        same_secret && !apart
+    }
+
     fn parts(&self) -> (&str, &str, Option<&str>) {
         (self.scheme.name, &self.name, self.key())
     }

@@ -76,7 +76,7 @@ impl Revocation {
     /// Whether it applies to this secret.
     #[must_use]
     pub fn covers(&self, secret: &SecretRef) -> bool {
-        self.uri == secret.uri || (self.profile == secret.from && self.key == secret.name)
+        self.uri.overlaps(&secret.uri) || (self.profile == secret.from && self.key == secret.name)
     }
 }
 
@@ -212,6 +212,10 @@ mod tests {
             "by its address"
         );
         assert!(
+            of("system/other", "OTHER", "aws-sm://sealfleet/system/crm"),
+            "with all that is stored"
+        );
+        assert!(
             !of("crm", "K", "aws-sm://sealfleet/p/crm#k"),
             "replaced by another secret"
         );
@@ -219,6 +223,13 @@ mod tests {
             !of("system/base", "L", "aws-sm://sealfleet/system/crm#l"),
             "another key"
         );
+        let whole = [revocation(
+            "system/base",
+            "K",
+            "aws-sm://sealfleet/system/crm",
+        )];
+        let part = holding("system/other", "OTHER", "aws-sm://sealfleet/system/crm#k");
+        assert!(revoked(&part, &whole).is_some(), "a part of it");
     }
 
     #[test]

@@ -10,6 +10,13 @@ pub enum Error {
     NotUp(PathBuf),
     #[error("another `sealfleet-local` command is working in `{}`: wait for it to finish", .0.display())]
     Busy(PathBuf),
+    /// The user's contexts cannot be read.
+    #[error(transparent)]
+    Contexts(#[from] sealfleet_cli::contexts::Error),
+    #[error(
+        "the context `{0}` is another control plane's, and its token would be lost: name another project"
+    )]
+    ContextOfAnother(String),
     /// A binary that the stack needs does not exist.
     #[error("`{}` is not a file: build it with `cargo build`, or name it with `--{flag}`", path.display())]
     MissingBinary {

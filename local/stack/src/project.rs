@@ -49,6 +49,7 @@ pub struct Programs {
 /// # Errors
 /// When one of the commands fails.
 pub async fn onboard(stack: &Stack, project: &str, programs: &Programs) -> Result<(), Error> {
+    leave_other_contexts_alone(project)?;
     deploy_project(stack, project, Some(POOL), None).await?;
     let at = |name: &str| stack.directory.join(DIRECTORY).join(name);
     let directory = stack.directory.join(DIRECTORY);
@@ -173,6 +174,19 @@ pub async fn onboard(stack: &Stack, project: &str, programs: &Programs) -> Resul
         &key
     ]);
     start_worker(stack, &mut worker)
+}
+
+/// Refuses the name of a context that is not a local stack's: its token may be nowhere else.
+fn leave_other_contexts_alone(project: &str) -> Result<(), Error> {
+    let place = Place::of_user()?;
+    let contexts = place.load()?.contexts;
+    let mut others = contexts.iter().filter(|(name, context)| {
+        name.to_string() == project && !context.api_url.starts_with("http://127.0.0.1")
+    });
+    match others.next() {
+        None => Ok(()),
+        Some(_) => Err(Error::ContextOfAnother(project.to_owned())),
+    }
 }
 
 fn run(command: &mut Command) -> Result<(), Error> {

@@ -9,8 +9,9 @@ use std::process::{Command, Stdio};
 use crate::error::Unavailable;
 use crate::rootfs::{GROUP, HOSTS, INIT_PATH, MOUNT_POINTS, PASSWD, write_program};
 
-/// Permission bits that let a program run as its owner or group.
-const SET_ID: u32 = 0o6000;
+/// Permission bits that no file of a root keeps: to run as its owner or group, and to be written by
+/// its group or by others, who are users of the host.
+const TAKEN: u32 = 0o6022;
 
 /// Whether `root` brings its own programs: then sandboxes do not show the host's `/usr`.
 #[must_use]
@@ -49,7 +50,11 @@ pub fn unpack_rootfs(
     ));
     let unpack = || -> io::Result<()> {
         let program = fs::read(init)?;
-        fs::create_dir_all(&fresh)?;
+        if let Some(parent) = directory.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        // Never one that somebody else has put there.
+        fs::create_dir(&fresh)?;
         fs::set_permissions(&fresh, fs::Permissions::from_mode(0o700))?;
         untar(archive, &fresh)?;
         tame(&fresh)?;
@@ -89,7 +94,7 @@ fn untar(archive: impl Into<Stdio>, into: &Path) -> io::Result<()> {
     Err(io::Error::other(format!("tar: {}", last.join("; "))))
 }
 
-/// Takes set-ID bits away, and removes what is no file, link or directory.
+/// Takes the bits of [`TAKEN`] away, and removes what is no file, link or directory.
 fn tame(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -102,8 +107,8 @@ fn tame(directory: &Path) -> io::Result<()> {
         }
         if !metadata.is_dir() && !metadata.is_file() {
             fs::remove_file(&path)?;
-        } else if metadata.mode() & SET_ID != 0 {
-            let mode = metadata.mode() & 0o7777 & !SET_ID;
+        } else if metadata.mode() & TAKEN != 0 {
+            let mode = metadata.mode() & 0o7777 & !TAKEN;
             fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
         }
     }

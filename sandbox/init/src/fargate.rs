@@ -348,11 +348,10 @@ impl Step {
             let value = own.0.remove(&name).ok_or_else(|| {
                 format!("the secret `{name}` is not in the task's environment: its task definition must name it under `secrets`")
             })?;
-            // ECS gives the variable of a binary secret no value, and says nothing. Secrets Manager
-            // stores no empty text.
+            // ECS gives the variable of a binary secret no value, and says nothing.
             if value.expose().is_empty() {
                 return Err(format!(
-                    "the secret `{name}` is empty: it is stored as binary; store it as text"
+                    "the secret `{name}` is empty: give it a value; one that is stored as binary is empty here, too"
                 ));
             }
             environment.push((name, value));

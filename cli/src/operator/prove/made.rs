@@ -168,12 +168,17 @@ impl List {
         for made in &others {
             ended.push((made, made.remove(ground).await));
         }
-        // Each takes minutes.
-        let deleted = slow.iter().map(|made| async move {
-            note(&format!("deleting {}\n", made.what()));
-            (made, made.remove(ground).await)
-        });
-        ended.extend(futures_util::future::join_all(deleted).await);
+        // Each takes minutes. Projects first: their runs may still need what the stacks have.
+        let (projects, stacks): (Vec<&Made>, Vec<&Made>) = slow
+            .iter()
+            .partition(|made| matches!(made, Made::Project(_)));
+        for several in [projects, stacks] {
+            let deleted = several.into_iter().map(|made| async move {
+                note(&format!("deleting {}\n", made.what()));
+                (made, made.remove(ground).await)
+            });
+            ended.extend(futures_util::future::join_all(deleted).await);
+        }
         let removed = ended.iter().filter(|(_, ended)| ended.is_ok()).count();
         let left = ended.into_iter().filter_map(|(made, ended)| {
             Some(Left {

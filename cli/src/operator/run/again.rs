@@ -36,7 +36,7 @@ pub struct Rerun {
     #[command(flatten)]
     pick: Pick,
     /// Key of this request [default: one that is made from the run's id, so that repeating the
-    /// command never enqueues a run twice]
+    /// command within a day enqueues no run twice]
     #[arg(long, value_name = "KEY", conflicts_with = "state")]
     idempotency_key: Option<String>,
 }

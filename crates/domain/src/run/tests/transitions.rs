@@ -105,6 +105,14 @@ fn transitions() -> Vec<Transition> {
         add("start", |run, id| {
             run.start(id, None, run.step(id)?.fence, None, &BTreeMap::new())
         });
+        // Noted with the report of a start, never alone.
+        add("output_at", |run, id| {
+            let change = run.start(id, None, run.step(id)?.fence, None, &BTreeMap::new())?;
+            if !change.events.is_empty() {
+                run.output_at(id, "host:/output".to_owned())?;
+            }
+            Ok(change)
+        });
         add("finish", |run, id| {
             run.finish(id, None, run.step(id)?.fence, &Outcome::Succeeded, PACE, T0)
         });
