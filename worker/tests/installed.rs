@@ -109,7 +109,7 @@ fn the_packaged_configuration_names_options_that_there_are() {
 fn sandboxes_see_the_hosts_programs_only_if_it_is_said() {
     let place = tempfile::tempdir().unwrap();
     let credential = place.path().join("credential");
-    std::fs::write(&credential, "of nobody").unwrap();
+    std::fs::write(&credential, "nobody").unwrap();
     std::fs::set_permissions(&credential, std::fs::Permissions::from_mode(0o600)).unwrap();
     let mut worker = Command::new(WORKER);
     worker
