@@ -227,7 +227,12 @@ mod tests {
         assert_eq!(sandbox.is_gone().await, Ok(true));
         let mut sleep = std::process::Command::new("sleep");
         let mut child = sleep.arg(&mark).spawn().expect("a process");
-        assert_eq!(sandbox.is_gone().await, Ok(false));
+        // The kernel shows its arguments a moment after it has begun.
+        let patience = Instant::now() + Duration::from_secs(10);
+        while sandbox.is_gone().await != Ok(false) {
+            assert!(Instant::now() < patience, "never seen");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         child.kill().expect("killed");
         child.wait().expect("ended");
         assert_eq!(sandbox.is_gone().await, Ok(true));
