@@ -122,7 +122,7 @@ fn each_fault_of_an_image_is_named_with_what_to_do() {
         ),
     ];
     for (name, recipe, failed) in cases {
-        let tag = build(name, &format!("FROM debian:12-slim\n{recipe}"));
+        let tag = build(name, &format!("FROM sealfleet/base:local\n{recipe}"));
         let (code, answer, words) = checked(&tag);
         assert_eq!(named(&answer, "failed"), failed, "{name}: {answer:#}");
         assert_eq!((code, &answer["usable"]), (Some(1), &Value::Bool(false)));

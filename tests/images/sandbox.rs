@@ -133,7 +133,7 @@ fn a_step_of_another_container_sees_the_difference() {
     let undeclared = build(
         "undeclared",
         &format!(
-            "FROM debian:12-slim\n\
+            "FROM sealfleet/base:local\n\
              COPY --from={} /usr/local/bin/sealfleet-init /usr/bin/\n\
              RUN install -d -o 65534 -g 65534 /workspace\n\
              ENTRYPOINT [\"/usr/bin/sealfleet-init\", \"fargate\"]\n",
