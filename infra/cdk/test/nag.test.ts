@@ -35,9 +35,9 @@ const only = (part: string, ...actions: string[]) => (template: Json) => {
   return found.length > 0 && found.every((statement) => list(statement.Action).every((action) => actions.includes(action)));
 };
 
-/** Whether each such statement has a condition on `key` and no other. */
-const under = (part: string, key: string) => (template: Json) =>
-  allows(template, part).every((statement) => JSON.stringify(statement.Condition ?? {}).includes(`"${key}"`));
+/** Each such statement has a condition on one of these keys. */
+const under = (part: string, ...keys: string[]) => (template: Json) =>
+  allows(template, part).every((statement) => keys.some((key) => JSON.stringify(statement.Condition ?? {}).includes(`"${key}"`)));
 
 const resource = (template: Json, id: string): Json => template.Resources[id].Properties;
 
@@ -63,8 +63,8 @@ const CONTROL_PLANE: Accepted[] = [
   },
   {
     rule: 'IAM5[Resource::arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:task/<Cluster>/*]',
-    reason: 'Tasks come and go; those of this cluster only.',
-    evidence: under('task/${Cluster}/*', 'ecs:cluster'),
+    reason: 'Tasks come and go; those of this cluster only. They are tagged by the call that starts them.',
+    evidence: under('task/${Cluster}/*', 'ecs:cluster', 'ecs:CreateAction'),
   },
   {
     rule: 'IAM5[Resource::arn:<AWS::Partition>:secretsmanager:<AWS::Region>:<AWS::AccountId>:secret:<NamePrefix>/*]',

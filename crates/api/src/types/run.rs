@@ -129,7 +129,7 @@ pub struct RunView {
 fn document(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
         "type": "object",
-        "properties": { "workflow": { "type": "string" }, "steps": { "type": "array" } },
+        "properties": { "workflow": { "type": "string" }, "steps": { "type": "array", "items": { "type": "object" } } },
         "required": ["workflow", "steps"],
     })
 }
