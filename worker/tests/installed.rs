@@ -111,8 +111,10 @@ fn sandboxes_see_the_hosts_programs_only_if_it_is_said() {
     let credential = place.path().join("credential");
     std::fs::write(&credential, "nobody").unwrap();
     std::fs::set_permissions(&credential, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let mut worker = Command::new(WORKER);
+    // A worker that starts would go on.
+    let mut worker = Command::new("timeout");
     worker
+        .args(["20", WORKER])
         .args([
             "--api-url",
             "http://127.0.0.1:9",
