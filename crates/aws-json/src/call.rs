@@ -10,7 +10,7 @@ use aws_smithy_runtime::client::retries::classifiers::{
 use aws_smithy_runtime_api::client::auth::AuthSchemeOptionResolverParams;
 use aws_smithy_runtime_api::client::auth::static_resolver::StaticAuthSchemeOptionResolver;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
-use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponentsBuilder;
 use aws_smithy_runtime_api::client::runtime_plugin::StaticRuntimePlugin;
 use aws_smithy_types::body::SdkBody;
@@ -129,6 +129,30 @@ impl Service {
 
     pub async fn post(&self, request: Request) -> Result<Answer, CallError> {
         self.0.invoke(request).await
+    }
+
+    /// Calls an operation of a service that speaks the AWS JSON 1.1 protocol. An empty answer is
+    /// null.
+    ///
+    /// # Errors
+    /// When the service refuses, does not answer, or answers with what is not JSON.
+    pub async fn json(&self, target: &'static str, body: &Value) -> Result<Value, CallError> {
+        let request = Request {
+            path: "/".to_owned(),
+            headers: vec![
+                ("content-type", "application/x-amz-json-1.1"),
+                ("x-amz-target", target),
+            ],
+            body: body.to_string().into_bytes(),
+        };
+        let answer = self.post(request).await?;
+        if answer.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&answer.body).map_err(|error| {
+            let why = format!("the answer to {target} is not JSON: {error}");
+            CallError::dispatch_failure(ConnectorError::other(why.into(), None))
+        })
     }
 }
 

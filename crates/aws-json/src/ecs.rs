@@ -1,10 +1,10 @@
 //! Amazon ECS: `DescribeTasks`, `DeregisterTaskDefinition`.
 
 use aws_config::SdkConfig;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::CallError;
-use crate::call::{Request, Service};
+use crate::call::Service;
 
 const DESCRIBE: &str = "AmazonEC2ContainerServiceV20141113.DescribeTasks";
 const DEREGISTER: &str = "AmazonEC2ContainerServiceV20141113.DeregisterTaskDefinition";
@@ -35,7 +35,7 @@ impl Ecs {
     /// When the service refuses or does not answer.
     pub async fn task(&self, cluster: &str, arn: &str) -> Result<Option<Task>, CallError> {
         let body = json!({ "cluster": cluster, "tasks": [arn] });
-        let answer = self.call(DESCRIBE, &body).await?;
+        let answer = self.0.json(DESCRIBE, &body).await?;
         let task = answer.get("tasks").and_then(|tasks| tasks.get(0));
         let text = |name: &str| Some(task?.get(name)?.as_str()?.to_owned());
         Ok(task.map(|_| Task {
@@ -50,19 +50,6 @@ impl Ecs {
     /// When the service refuses or does not answer.
     pub async fn deregister(&self, definition_arn: &str) -> Result<(), CallError> {
         let body = json!({ "taskDefinition": definition_arn });
-        self.call(DEREGISTER, &body).await.map(drop)
-    }
-
-    async fn call(&self, target: &'static str, body: &Value) -> Result<Value, CallError> {
-        let request = Request {
-            path: "/".to_owned(),
-            headers: vec![
-                ("content-type", "application/x-amz-json-1.1"),
-                ("x-amz-target", target),
-            ],
-            body: body.to_string().into_bytes(),
-        };
-        let answer = self.0.post(request).await?;
-        Ok(serde_json::from_slice(&answer.body).unwrap_or_default())
+        self.0.json(DEREGISTER, &body).await.map(drop)
     }
 }

@@ -4,7 +4,7 @@ use aws_config::SdkConfig;
 use serde_json::{Value, json};
 
 use crate::CallError;
-use crate::call::{Request, Service};
+use crate::call::Service;
 
 /// The log groups of an account and region.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl Logs {
         if let (Some(token), Some(body)) = (token, body.as_object_mut()) {
             body.insert("nextToken".to_owned(), token.into());
         }
-        let answer = self.post("Logs_20140328.FilterLogEvents", &body).await?;
+        let answer = self.0.json("Logs_20140328.FilterLogEvents", &body).await?;
         let text = |value: Option<&Value>| Some(value?.as_str()?.to_owned());
         let events = answer.get("events").and_then(Value::as_array);
         Ok(Page {
@@ -78,19 +78,6 @@ impl Logs {
     }
 
     async fn call(&self, target: &'static str, body: &Value) -> Result<(), CallError> {
-        self.post(target, body).await.map(drop)
-    }
-
-    async fn post(&self, target: &'static str, body: &Value) -> Result<Value, CallError> {
-        let request = Request {
-            path: "/".to_owned(),
-            headers: vec![
-                ("content-type", "application/x-amz-json-1.1"),
-                ("x-amz-target", target),
-            ],
-            body: body.to_string().into_bytes(),
-        };
-        let answer = self.0.post(request).await?;
-        Ok(serde_json::from_slice(&answer.body).unwrap_or_default())
+        self.0.json(target, body).await.map(drop)
     }
 }

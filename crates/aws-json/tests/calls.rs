@@ -226,6 +226,15 @@ async fn a_task_is_told_by_its_status_and_definition() {
 }
 
 #[tokio::test]
+async fn an_unreadable_answer_is_an_error() {
+    let (config, _seen) = service(vec![reply(200, "<html>"), reply(200, "<html>")]).await;
+    let task = Ecs::new(&config).unwrap().task("c", "arn").await;
+    assert!(format!("{:?}", task.unwrap_err()).contains("DescribeTasks is not JSON"));
+    let page = Logs::new(&config).unwrap().events_since("g", 0, None).await;
+    assert!(format!("{:?}", page.unwrap_err()).contains("FilterLogEvents is not JSON"));
+}
+
+#[tokio::test]
 async fn an_error_is_told_by_its_bare_code() {
     let there =
         r#"{"__type":"com.amazonaws.logs#ResourceAlreadyExistsException","message":"it is"}"#;
