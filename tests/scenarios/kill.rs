@@ -551,7 +551,7 @@ async fn swept_to_the_end(stack: &Stack, project: &Project, run: &str) -> Outcom
     let ended = eventually("the end of a run", LONG, async || {
         stack.sweep().await?;
         let shown = last.insert(project.run(run).await?);
-        Ok((!matches!(shown.state, RunState::Queued | RunState::Running)).then_some(()))
+        Ok(shown.state.is_terminal().then_some(()))
     })
     .await;
     ended.map_err(|failure| Failure::new(format!("{failure}: {last:?}")))

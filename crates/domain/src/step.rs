@@ -407,6 +407,17 @@ pub enum RunState {
     Dead,
 }
 
+impl RunState {
+    /// Whether every step of the run has ended.
+    #[must_use]
+    pub const fn is_terminal(self) -> bool {
+        match self {
+            Self::Queued | Self::Running => false,
+            Self::Succeeded | Self::Failed | Self::Aborted | Self::Dead => true,
+        }
+    }
+}
+
 impl StepState {
     /// The state's name, as the API shows it.
     #[must_use]

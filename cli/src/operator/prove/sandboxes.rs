@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sealfleet_client::Client;
 use sealfleet_client::types::{RunView, StepView};
 use sealfleet_domain::RunId;
-use sealfleet_domain::run::{Failure, RunState};
+use sealfleet_domain::run::Failure;
 use serde_json::{Value, json};
 
 use super::report::{Seen, Why};
@@ -77,7 +77,7 @@ pub async fn ended(
     loop {
         let shown = client.get_run(run).await?;
         handles.extend(shown.steps.iter().filter_map(|step| step.handle.clone()));
-        if !matches!(shown.state, RunState::Queued | RunState::Running) {
+        if shown.state.is_terminal() {
             return Ok(shown);
         }
         if began.elapsed() > limit {
@@ -101,7 +101,7 @@ pub async fn running(client: &Client, run: RunId, limit: Duration) -> Result<Str
         if let Some(handle) = running.and_then(|step| step.handle.clone()) {
             return Ok(handle);
         }
-        let is_over = !matches!(shown.state, RunState::Queued | RunState::Running);
+        let is_over = shown.state.is_terminal();
         if is_over || began.elapsed() > limit {
             return Err(Why::NotTried(format!(
                 "run {run} does not run after {} s: {}",

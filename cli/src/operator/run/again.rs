@@ -5,7 +5,6 @@ use std::str::FromStr;
 use clap::Args;
 use sealfleet_client::Client;
 use sealfleet_client::types::RunView;
-use sealfleet_domain::run::RunState;
 use sealfleet_domain::{RunId, StepId};
 use serde_json::json;
 
@@ -178,7 +177,7 @@ pub(super) async fn rerun(rerun: Rerun, connection: &Connection) -> Result<(), F
 
 async fn rerun_one(client: &Client, run_id: RunId, key: &str) -> Result<RunView, Failure> {
     let run = client.get_run(run_id).await?;
-    if matches!(run.state, RunState::Queued | RunState::Running) {
+    if !run.state.is_terminal() {
         return Err(Failure::Refused("it has not ended".to_owned()));
     }
     let document = run.document.ok_or_else(|| {

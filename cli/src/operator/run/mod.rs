@@ -223,7 +223,7 @@ async fn until_ended(
             }
             let same = now == known;
             known = now;
-            if !matches!(view.state, RunState::Queued | RunState::Running) {
+            if view.state.is_terminal() {
                 return Ok::<RunView, Failure>(view);
             }
             pause = if same {
