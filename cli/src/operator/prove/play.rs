@@ -36,6 +36,8 @@ const A_STEP: Duration = Duration::from_secs(300);
 const A_STOP: Duration = Duration::from_secs(90);
 /// Entries of runs come to the trail late.
 const AN_ENTRY: Duration = Duration::from_secs(60);
+/// How often to look for an object.
+const POLL: Duration = Duration::from_secs(2);
 /// `ExportWindowSeconds` and more.
 const AN_OBJECT: Duration = Duration::from_secs(420);
 /// A hint of an earlier object's digest: a digest is made every hour.
@@ -582,7 +584,7 @@ impl Play<'_> {
                 if !matches!(seen, Err(Why::NotTried(_))) || began.elapsed() > AN_OBJECT {
                     return seen;
                 }
-                tokio::time::sleep(Duration::from_secs(2)).await;
+                tokio::time::sleep(POLL).await;
             }
         };
         let read = read.await;

@@ -8,6 +8,7 @@ use sealfleet_domain::{ProjectId, RunId, Timestamp};
 
 use super::report::{Seen, Why};
 
+/// How often to look.
 const POLL: Duration = Duration::from_secs(1);
 
 /// All entries of a project, or of one of its runs, oldest first.
