@@ -7,17 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::error::Unavailable;
-use crate::rootfs::{GROUP, HOSTS, INIT_PATH, MOUNT_POINTS, PASSWD, write_program};
+use crate::rootfs::{GROUP, HOSTS, INIT_PATH, MOUNT_POINTS, PASSWD, has_programs, write_program};
 
 /// Permission bits that no file of a root keeps: to run as its owner or group, and to be written by
 /// its group or by others, who are users of the host.
 const TAKEN: u32 = 0o6022;
-
-/// Whether `root` brings its own programs: then sandboxes do not show the host's `/usr`.
-#[must_use]
-pub fn has_programs(root: &Path) -> bool {
-    fs::read_dir(root.join("usr")).is_ok_and(|mut entries| entries.next().is_some())
-}
 
 /// Unpacks `archive`, the files of an image as tar, into the new directory `directory`, with the
 /// program `init` as [`INIT_PATH`], and answers its path.

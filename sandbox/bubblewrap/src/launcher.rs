@@ -26,9 +26,8 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::error::{LaunchError, Unavailable};
-use crate::image;
 use crate::limits::{Driver, Guard, LimitsDriver};
-use crate::rootfs::{HOST_NAME, INIT_PATH, hold};
+use crate::rootfs::{HOST_NAME, INIT_PATH, has_programs, hold};
 use crate::sandbox::{Exit, Sandbox};
 use crate::seccomp;
 use crate::spawner;
@@ -167,7 +166,7 @@ impl Launcher {
             bwrap,
             version,
             limits: driver.kind(),
-            image: image::has_programs(&rootfs),
+            image: has_programs(&rootfs),
             host_uids: root.then_some(config.uid_range),
         };
         let launcher = Self {

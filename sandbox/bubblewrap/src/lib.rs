@@ -41,9 +41,9 @@ mod spec;
 mod uids;
 
 pub use error::{LaunchError, Unavailable};
-pub use image::{has_programs, unpack_rootfs};
+pub use image::unpack_rootfs;
 pub use launcher::{Launcher, LauncherConfig, Report};
 pub use limits::{Cgroups, Group, LimitsDriver};
-pub use rootfs::{HOME, INIT_PATH, WORKSPACE, build_rootfs};
+pub use rootfs::{HOME, INIT_PATH, WORKSPACE, build_rootfs, has_programs};
 pub use sandbox::{Exit, Sandbox};
 pub use spec::{Bind, CHANNEL_FD, Limits, MIN_MEMORY_BYTES, Network, SandboxSpec};

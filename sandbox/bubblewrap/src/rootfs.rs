@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::error::Unavailable;
-use crate::image;
 
 /// Where `sealfleet-init` is inside the sandbox.
 pub const INIT_PATH: &str = "/sealfleet-init";
@@ -57,6 +56,12 @@ const CERTIFICATES: [&str; 3] = [
     "/etc/ssl/ca-bundle.pem",
 ];
 
+/// Whether `root` brings its own programs: then sandboxes do not show the host's `/usr`.
+#[must_use]
+pub fn has_programs(root: &Path) -> bool {
+    fs::read_dir(root.join("usr")).is_ok_and(|mut entries| entries.next().is_some())
+}
+
 /// Makes the root directory at `directory`, with the program `init` as [`INIT_PATH`], and answers
 /// its path.
 ///
@@ -89,7 +94,7 @@ pub fn build_rootfs(directory: &Path, init: &Path) -> Result<PathBuf, Unavailabl
         .to_string_lossy()
         .into_owned();
     let build = || -> io::Result<()> {
-        if image::has_programs(directory) {
+        if has_programs(directory) {
             return renew(directory, &program);
         }
         fs::create_dir_all(parent)?;
