@@ -88,11 +88,6 @@ impl Wiring {
         Ok(Box::new(Sqs::new(&self.config, urls, self.prefix.clone())))
     }
 
-    /// The queue of what an invocation has no time for.
-    fn continuations(&self) -> Result<Box<Sqs>, MissingSetting> {
-        self.queues()
-    }
-
     fn secrets(&self) -> Versions {
         let seconds = settings::secret_version_seconds();
         let manager = SecretsManager::new(&self.config, self.prefix.clone());
@@ -204,7 +199,7 @@ async fn main() -> Result<(), Error> {
                 ledger: with.ledger()?,
                 door: with.door()?,
                 hosts: with.hosts()?,
-                continuations: with.continuations()?,
+                continuations: with.queues()?,
             };
             serve(&ports, revoke::handle).await
         }
@@ -255,7 +250,7 @@ async fn main() -> Result<(), Error> {
                 hosts: with.hosts()?,
                 pace,
                 metrics,
-                continuations: with.continuations()?,
+                continuations: with.queues()?,
                 at_once: sweep::AT_ONCE,
             };
             let handler = |event: LambdaEvent<serde_json::Value>| async move {
