@@ -213,12 +213,10 @@ async fn until_ended(
         loop {
             let view = client.get_run(run_id).await?;
             let now: Vec<String> = view.steps.iter().map(line).collect();
-            for (changed, _) in now
-                .iter()
-                .enumerate()
-                .filter(|(at, line)| known.get(*at) != Some(line))
-            {
-                let line = now.get(changed).map_or("", String::as_str);
+            for (at, line) in now.iter().enumerate() {
+                if known.get(at) == Some(line) {
+                    continue;
+                }
                 note(&format!("{run_id}  {}\n", one_line(line)));
             }
             let same = now == known;
