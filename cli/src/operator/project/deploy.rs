@@ -107,11 +107,15 @@ pub(in crate::operator) async fn control(stacks: &Stacks, name: &str) -> Result<
     control.map_err(|error| Failure::other(error).about("the control plane"))
 }
 
+/// How the control plane's names begin.
+pub(in crate::operator) fn prefix(control: &Outputs) -> String {
+    let prefix = control.find("NamePrefix").map(str::to_owned);
+    prefix.unwrap_or_else(|| NamePrefix::default().to_string())
+}
+
 /// The stack of a project, unless it is named otherwise.
 pub(in crate::operator) fn stack_of(project: &ProjectId, control: &Outputs) -> String {
-    let prefix = control.find("NamePrefix").map(str::to_owned);
-    let prefix = prefix.unwrap_or_else(|| NamePrefix::default().to_string());
-    format!("{prefix}-project-{project}")
+    format!("{}-project-{project}", prefix(control))
 }
 
 impl Deploy {
@@ -121,14 +125,14 @@ impl Deploy {
         pull_pool: PoolName,
         fargate_pool: PoolName,
         image: String,
-        control_stack: String,
     ) -> Self {
         Self {
             project,
             pull_pool: Some(pull_pool),
             fargate: Fargate::of(fargate_pool, image),
             stack_name: None,
-            control_stack,
+            // `deployed` is given its outputs.
+            control_stack: String::new(),
             log_retention_days: Some(1),
             queue_age_seconds: None,
             secrets_kms_key_arn: None,

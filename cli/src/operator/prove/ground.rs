@@ -60,8 +60,7 @@ impl Ground {
         asked.map_err(|error| {
             Failure::from(error).about("your token, which must be an operator's")
         })?;
-        let prefix = control.find("NamePrefix").unwrap_or("sealfleet");
-        let prefix = prefix
+        let prefix = deploy::prefix(&control)
             .parse::<NamePrefix>()
             .map_err(|error| Failure::other(error).about("the stack's output NamePrefix"))?;
         let caller = identity.arn.unwrap_or_default();

@@ -79,7 +79,7 @@ impl Tenant {
         let stack = deploy::stack_of(&id, &ground.control);
         list.add(Made::Stack(stack));
         list.add(Made::Project(id.clone()));
-        let deploy = Deploy::throwaway(id.clone(), pull, fargate, image.to_owned(), String::new());
+        let deploy = Deploy::throwaway(id.clone(), pull, fargate, image.to_owned());
         let deployed = deploy
             .deployed(&ground.stacks, &ground.control, &ground.operator)
             .await?;
