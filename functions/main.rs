@@ -88,6 +88,12 @@ impl Wiring {
         Ok(Box::new(Sqs::new(&self.config, urls, self.prefix.clone())))
     }
 
+    /// The queue of what an invocation has no time for. Its own name ties it to its own permission
+    /// in `tests/proofs/iam/matrix.yaml`.
+    fn continuations(&self) -> Result<Box<Sqs>, MissingSetting> {
+        self.queues()
+    }
+
     fn secrets(&self) -> Versions {
         let seconds = settings::secret_version_seconds();
         let manager = SecretsManager::new(&self.config, self.prefix.clone());
@@ -199,7 +205,7 @@ async fn main() -> Result<(), Error> {
                 ledger: with.ledger()?,
                 door: with.door()?,
                 hosts: with.hosts()?,
-                continuations: with.queues()?,
+                continuations: with.continuations()?,
             };
             serve(&ports, revoke::handle).await
         }
@@ -250,7 +256,7 @@ async fn main() -> Result<(), Error> {
                 hosts: with.hosts()?,
                 pace,
                 metrics,
-                continuations: with.queues()?,
+                continuations: with.continuations()?,
                 at_once: sweep::AT_ONCE,
             };
             let handler = |event: LambdaEvent<serde_json::Value>| async move {
