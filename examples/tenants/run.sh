@@ -63,7 +63,7 @@ sealfleet enrolment-key create --pool workers --out "$work/enrolment-key"
 sealfleet-worker register --project healthcare --pool workers --name laptop \
   --enrolment-key-file "$work/enrolment-key" --credential-file "$work/worker"
 sealfleet-worker run --credential-file "$work/worker" \
-  --rootfs "$work/rootfs" --host-usr --init "$(command -v sealfleet-init)" --log-dir "$work/output" \
+  --rootfs .sealfleet-local/rootfs --init "$(command -v sealfleet-init)" --log-dir "$work/output" \
   --builtin-store "$work/store" --builtin-key-file "$work/key" 2>"$work/worker.log" &
 worker=$!
 #

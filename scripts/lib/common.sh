@@ -15,24 +15,29 @@ fail() {
   exit 1
 }
 
-# ensure_packages: the Debian packages and programs that the scripts need. bubblewrap, which runs the sandboxes, is installed
-# by apt when it is missing; so are a C compiler and Python's venv module.
+# version: that of the workspace.
+version() {
+  sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml
+}
+
+# ensure_packages: the Debian packages and programs that the scripts need. bubblewrap, which runs the sandboxes, and mmdebstrap,
+# which makes their root, are installed by apt when they are missing; so are a C compiler and Python's venv module.
 ensure_packages() {
   command -v cargo >/dev/null || fail "cargo is missing: install Rust from https://rustup.rs"
   command -v python3 >/dev/null || fail "python3 is missing: apt-get install python3 python3-venv"
   local missing=()
   command -v bwrap >/dev/null || missing+=(bubblewrap)
+  command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+  # Without root, mmdebstrap works in a user namespace.
+  [ "$(id -u)" -eq 0 ] || command -v newuidmap >/dev/null || missing+=(uidmap)
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
   install_packages "${missing[@]}"
 }
 
-# ensure_engine: a container engine, and what makes its base image.
+# ensure_engine: a container engine.
 ensure_engine() {
-  local missing=()
-  command -v dockerd >/dev/null && command -v docker >/dev/null || missing+=(docker.io)
-  command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
-  install_packages "${missing[@]}"
+  command -v dockerd >/dev/null && command -v docker >/dev/null || install_packages docker.io
 }
 
 # install_packages PACKAGE...: by apt, as root or with sudo.
@@ -72,14 +77,17 @@ beside() {
 }
 groups=()
 
-# build [ARGUMENT...]: programs, in target/debug, and the emulator that the local stack is. Without arguments: what the demo runs,
+# build [ARGUMENT...]: programs, in target/debug, and what the local stack needs. Without arguments: what the demo runs,
 # with the features that a build of the whole workspace has (tests/support/stack/Cargo.toml), so that nothing is compiled twice.
 build() {
   say "building (the first time takes some minutes)"
   beside emulator
-  local installing=$!
+  local emulator=$!
+  beside sandbox_root
+  local root=$!
   cargo build --locked "$@" >&2
-  wait "$installing"
+  wait "$emulator"
+  wait "$root"
   "${CARGO_TARGET_DIR:-target}/debug/sealfleet-local" prepare >&2
 }
 
@@ -98,6 +106,20 @@ emulator() {
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
     printf %s "$digest" >"$venv/sealfleet-requirements.sha256"
   ) 9>"$venv/lock"
+}
+
+# sandbox_root: the files of the local stack's sandboxes, which `sealfleet-local prepare` would make, too (local/stack/src/root.rs).
+sandbox_root() {
+  local digest tar
+  digest=$(sha256sum images/base | cut -d' ' -f1)
+  tar=$HOME/.cache/sealfleet/sandbox-${digest:0:12}.tar
+  [ ! -e "$tar" ] || return 0
+  say "making the root of sandboxes, $tar (once)"
+  mkdir -p "${tar%/*}"
+  (
+    flock 9
+    [ -e "$tar" ] || images/base "$tar" ca-certificates python3
+  ) 9>"$tar.lock"
 }
 
 # python_venv NAME: a Python environment in target/venv/NAME with infra/requirements/NAME.txt; made anew when that changes.

@@ -5,10 +5,12 @@ use std::time::Duration;
 use sealfleet_domain::run::RunState;
 use sealfleet_test_stack::aws::Service;
 use sealfleet_test_stack::project::{FARGATE, PULL, merged, run_of, step};
+use sealfleet_test_stack::worker::{BuiltinStore, WorkerProcess};
 use sealfleet_test_stack::{
     Outcome, Project, Stack, ensure, ensure_eq, eventually, sha256, unique,
 };
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 const SOON: Duration = Duration::from_secs(90);
 
@@ -27,17 +29,18 @@ pub async fn s52_each_step_in_its_own_mode(stack: &Stack) -> Outcome {
     project.profile("s52-builtin", &beside.pinned()).await?;
     project.profile("s52-aws", &in_aws.uri).await?;
 
-    // A file of the host: there for a bare step, and not inside a sandbox.
+    // A file and a program of the host: there for a bare step, and not inside a sandbox.
     let mark = stack.scratch.join(format!("mark-{}", unique()));
     std::fs::write(&mark, "")?;
     let mark = mark.display();
+    let hidden = format!("test ! -e {mark} && test ! -e /usr/bin/bwrap");
     let sees = format!(
         r#"test "$(printf %s "$API_KEY" | sha256sum | cut -c 1-64)" = {}"#,
         sha256(value.as_bytes())
     );
-    let bare = format!(r#"test -z "$API_KEY" && test -e {mark}"#);
-    let sandboxed = format!(r#"test -z "$API_KEY" && test ! -e {mark} && test "$(id -u)" != 0"#);
-    let identity = format!(r#"{sees} && test ! -e {mark} && test "$(id -u)" != 0"#);
+    let bare = format!(r#"test -z "$API_KEY" && test -e {mark} && test -e /usr/bin/bwrap"#);
+    let sandboxed = format!(r#"test -z "$API_KEY" && {hidden} && test "$(id -u)" != 0"#);
+    let identity = format!(r#"{sees} && {hidden} && test "$(id -u)" != 0"#);
     let shell = |pool: &str, mode: &str, script: &str, needs: &[&str]| json!({ "pool": pool, "mode": mode, "command": ["sh", "-c", script], "needs": needs });
     for (profile, steps) in [
         (
@@ -383,13 +386,23 @@ pub async fn s56_every_end_has_its_reason(stack: &Stack) -> Outcome {
 async fn a_sandbox_cannot_start(stack: &Stack) -> Outcome {
     let unknown = format!("sealfleet/sandbox@sha256:{}", "0".repeat(64));
     let project = stack.project_with_image("cannot-start", &unknown).await?;
-    let worker = project.live_worker(stack).await?;
-    let init = worker.directory.join("rootfs/sealfleet-init");
-    eventually("the worker's root file system", SOON, async || {
-        Ok(init.exists().then_some(()))
-    })
-    .await?;
-    std::fs::remove_file(&init)?;
+    let rootfs = stack.scratch.join(format!("rootfs-{}", unique()));
+    let copied = Command::new("cp")
+        .args(["--archive", "--link"])
+        .arg(stack.parts.directory.join("rootfs"))
+        .arg(&rootfs)
+        .status()
+        .await?;
+    ensure!(copied.success(), "cp: {copied}");
+    let store = BuiltinStore::create(stack, &project).await?;
+    let _worker = WorkerProcess::start_on(&rootfs, stack, &project, &store, &[], 2).await?;
+    // It has renewed its root by then.
+    let run = project
+        .enqueue_step(&json!({ "pool": PULL, "mode": "sandboxed" }))
+        .await?;
+    let ended = project.finished(&run, SOON).await?;
+    ensure_eq!(ended.state, RunState::Succeeded, "with the first program");
+    std::fs::remove_file(rootfs.join("sealfleet-init"))?;
     for pool in [PULL, FARGATE] {
         let run = project
             .enqueue_step(&json!({ "pool": pool, "mode": "sandboxed" }))

@@ -66,7 +66,9 @@ pub enum Error {
     Signals(io::Error),
     #[error("cannot find this program's own path: {0}")]
     OwnPath(io::Error),
-    #[error("no home directory for the emulator's Python environment: name a place with `--venv`")]
+    #[error(
+        "no home directory for what stacks share: set HOME, or name both with `--venv` and `--sandbox-root`"
+    )]
     NoHome,
     #[error("cannot write the function package: {0}")]
     Package(#[from] zip::result::ZipError),

@@ -8,11 +8,13 @@
 //! before anything else happens. So [`down`] can end exactly those processes, whatever happened to
 //! the process that started them.
 
+mod cache;
 mod deploy;
 mod error;
 mod process;
 mod project;
 mod python;
+mod root;
 mod stack;
 mod up;
 
@@ -23,10 +25,11 @@ pub use project::{Programs, onboard};
 pub use stack::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, Stack};
 pub use up::{Health, UpOptions, down, status, supervise, up};
 
-/// Installs the Python packages that [`up`] needs, once. Starts nothing.
+/// Installs the Python packages that [`up`] needs, and makes the root of its sandboxes, once.
+/// Starts nothing.
 ///
 /// # Errors
-/// When Python or a package is not available.
+/// When Python, mmdebstrap or a package is not available.
 pub async fn prepare() -> Result<(), Error> {
-    python::Venv::ensure(None).await.map(drop)
+    tokio::try_join!(python::Venv::ensure(None), root::ensure()).map(drop)
 }

@@ -84,6 +84,10 @@ struct Up {
     /// Python environment of the emulator, created if absent [default: below ~/.cache/sealfleet]
     #[arg(long)]
     venv: Option<PathBuf>,
+    /// The files of a root as tar, which the stack's sandboxes see, as `docker export` writes them
+    /// [default: Debian's packages, made with mmdebstrap if absent, below ~/.cache/sealfleet]
+    #[arg(long, value_name = "TAR")]
+    sandbox_root: Option<PathBuf>,
     /// Parameter of infra/sam/template.yaml; may be repeated
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     parameters: Vec<(String, String)>,
@@ -173,6 +177,7 @@ async fn run_up(arguments: Up) -> Result<ExitCode, Error> {
         supervisor: or_beside(None, "sealfleet-local")?,
         directory: directory.clone(),
         venv: arguments.venv,
+        sandbox_root: arguments.sandbox_root,
         parameters: arguments.parameters,
         parent_pid: arguments.parent_pid,
     };

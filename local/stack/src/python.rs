@@ -1,11 +1,10 @@
 //! The emulator's Python environment. It is created once for each set of pinned requirements, and
 //! all stacks of a user share it.
 
-use crate::Error;
-use rustix::fs::{FlockOperation, flock};
+use crate::{Error, cache};
 use sha2::{Digest, Sha256};
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -20,22 +19,16 @@ impl Venv {
     /// Creates the environment unless its stamp says that it holds exactly these requirements.
     pub(crate) async fn ensure(given: Option<&Path>) -> Result<Self, Error> {
         let digest = hex(&Sha256::digest(REQUIREMENTS));
-        let path = match given {
-            Some(path) => path.to_owned(),
-            None => {
-                let home = std::env::home_dir().ok_or(Error::NoHome)?;
-                let short = digest.get(..12).unwrap_or(&digest);
-                home.join(".cache/sealfleet").join(format!("local-{short}"))
-            }
-        };
-        let venv = Self(std::path::absolute(&path).map_err(Error::file(&path))?);
+        let venv = Self(match given {
+            Some(path) => std::path::absolute(path).map_err(Error::file(path))?,
+            None => cache::path("local", &digest, "")?,
+        });
         let stamp = venv.0.join("sealfleet-requirements.sha256");
         let is_current = || fs::read_to_string(&stamp).is_ok_and(|made_of| made_of == digest);
         if is_current() {
             return Ok(venv);
         }
-        fs::create_dir_all(&venv.0).map_err(Error::file(&venv.0))?;
-        let _lock = venv.lock().await?;
+        let _lock = cache::lock(venv.0.join("lock")).await?;
         if is_current() {
             return Ok(venv);
         }
@@ -62,20 +55,6 @@ impl Venv {
     /// Path of a program in the environment.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.0.join("bin").join(name)
-    }
-
-    /// Held while the environment is created, because two stacks may start at once.
-    async fn lock(&self) -> Result<File, Error> {
-        let path = self.0.join("lock");
-        let file = File::create(&path).map_err(Error::file(&path))?;
-        let waiting = tokio::task::spawn_blocking(move || {
-            flock(&file, FlockOperation::LockExclusive).map(|()| file)
-        });
-        let locked = waiting
-            .await
-            .map_err(std::io::Error::other)
-            .and_then(|locked| locked.map_err(Into::into));
-        locked.map_err(Error::file(&path))
     }
 }
 

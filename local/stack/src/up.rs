@@ -6,10 +6,11 @@ use crate::{
     process::{MARK, end_marked, spawn},
     project::{self, forget_contexts},
     python::{Venv, hex, tail},
+    root,
     stack::{ACCESS_KEY_ID, Processes, REGION, SECRET_ACCESS_KEY, Stack},
 };
 use rustix::fs::{FlockOperation, flock};
-use sealfleet_bubblewrap::build_rootfs;
+use sealfleet_bubblewrap::unpack_rootfs;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::{
@@ -51,6 +52,8 @@ pub struct UpOptions {
     pub supervisor: PathBuf,
     /// The emulator's Python environment. Defaults to a directory below `~/.cache/sealfleet`.
     pub venv: Option<PathBuf>,
+    /// The files of a root as tar, which sandboxes see. Defaults to one below `~/.cache/sealfleet`.
+    pub sandbox_root: Option<PathBuf>,
     /// Parameters for `infra/sam/template.yaml`.
     pub parameters: Vec<(String, String)>,
     /// When this process ends, the stack is taken down.
@@ -222,10 +225,14 @@ impl Launch {
             self.start_supervisor(&options.supervisor, pid)?;
         }
         let venv = Venv::ensure(options.venv.as_deref()).await?;
+        let root = match &options.sandbox_root {
+            Some(archive) => file("sandbox-root", archive)?,
+            None => root::ensure().await?,
+        };
         let [port, ecs_port] = free_ports()?;
         let endpoint = format!("http://127.0.0.1:{port}");
         let ecs_endpoint = format!("http://127.0.0.1:{ecs_port}");
-        let sandbox_image = self.assemble_rootfs(init)?;
+        let sandbox_image = self.assemble_rootfs(&root, init)?;
 
         eprintln!("starting the emulator at {endpoint}");
         let ministack = self.start_ministack(&venv, port, &endpoint, &ecs_endpoint)?;
@@ -378,10 +385,11 @@ impl Launch {
         self.directory.join("logs").join(format!("{name}.log"))
     }
 
-    /// Builds the root directory of sandboxes. Returns its image reference, whose digest is that of
-    /// the init program inside.
-    fn assemble_rootfs(&self, init: &Path) -> Result<String, Error> {
-        let rootfs = build_rootfs(&self.directory.join("rootfs"), init)?;
+    /// Unpacks the root directory of sandboxes. Returns its image reference, whose digest is that
+    /// of the init program inside.
+    fn assemble_rootfs(&self, archive: &Path, init: &Path) -> Result<String, Error> {
+        let archive = File::open(archive).map_err(Error::file(archive))?;
+        let rootfs = unpack_rootfs(&self.directory.join("rootfs"), archive, init)?;
         let inside = rootfs.join("sealfleet-init");
         let digest = Sha256::digest(fs::read(&inside).map_err(Error::file(&inside))?);
         Ok(format!("sealfleet/sandbox@sha256:{}", hex(&digest)))

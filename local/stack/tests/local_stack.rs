@@ -36,6 +36,13 @@ impl TestStack {
         let path = directory.path().join("local-ecs");
         fs::write(&path, fargate).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir_all(directory.path().join("usr/bin")).unwrap();
+        fs::copy("/bin/true", directory.path().join("usr/bin/true")).unwrap();
+        let packed = Command::new("tar")
+            .args(["--create", "--file=root.tar", "usr"])
+            .current_dir(directory.path())
+            .status();
+        assert!(packed.unwrap().success());
         Self {
             directory,
             fargate: path,
@@ -59,6 +66,8 @@ impl TestStack {
     fn up(&self) -> Command {
         let mut command = self.local(&["up", "--functions", "/bin/true", "--init", "/bin/true"]);
         command.arg("--ecs").arg(&self.fargate);
+        command.arg("--sandbox-root");
+        command.arg(self.directory.path().join("root.tar"));
         command
     }
 

@@ -323,6 +323,19 @@ impl WorkerProcess {
         labels: &[(&str, &str)],
         heartbeat_seconds: u32,
     ) -> Outcome<Self> {
+        let rootfs = stack.parts.directory.join("rootfs");
+        Self::start_on(&rootfs, stack, project, store, labels, heartbeat_seconds).await
+    }
+
+    /// The same, with a root of its own for the worker's sandboxes.
+    pub async fn start_on(
+        rootfs: &Path,
+        stack: &Stack,
+        project: &Project,
+        store: &BuiltinStore,
+        labels: &[(&str, &str)],
+        heartbeat_seconds: u32,
+    ) -> Outcome<Self> {
         let directory = stack.scratch.join(format!("worker-{}", unique()));
         std::fs::create_dir_all(&directory)?;
         let allowed: HashMap<_, _> = labels.iter().copied().collect();
@@ -360,7 +373,7 @@ impl WorkerProcess {
             ("--max-concurrent", "8".to_owned()),
             ("--heartbeat-seconds", heartbeat_seconds.to_string()),
             ("--credential-file", path(credential.clone())),
-            ("--rootfs", path(directory.join("rootfs"))),
+            ("--rootfs", path(rootfs.to_owned())),
             ("--init", path(stack.binaries.join("sealfleet-init"))),
             ("--builtin-store", path(store.store.clone())),
             ("--builtin-key-file", path(store.key.clone())),
@@ -368,7 +381,6 @@ impl WorkerProcess {
         ] {
             command.extend([option.to_owned(), value]);
         }
-        command.push("--host-usr".to_owned());
         let (child, pid) = spawned(&command, &directory, &stack.parts.id)?;
         let credential = std::fs::read_to_string(&credential)?;
         Ok(Self {
