@@ -32,6 +32,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
     route! { request, &ports.door;
         CREATE_PROJECT => |caller, ()| projects::create(ports, caller, request);
         LIST_PROJECTS => |caller, ()| projects::list(ports, caller, request);
+        GET_ACTIVITY => |caller, ()| projects::activity(ports, caller);
         GET_PROJECT => |caller, _| projects::show(ports, caller);
         UPDATE_PROJECT => |caller, _| projects::update(ports, caller, request);
         DELETE_PROJECT => |caller, _| deletion::delete(ports, caller, request);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{
-    CreatePool, CreateProject, FargateSpec, ProjectSummary, SetLimits, UpdateProject,
+    ActivityView, CreatePool, CreateProject, FargateSpec, ProjectActivity, ProjectSummary,
+    SetLimits, UpdateProject,
 };
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::capability::FARGATE;
@@ -13,7 +14,7 @@ use sealfleet_domain::labels::Labels;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{PoolName, ProjectScope, WorkerId, limits};
-use sealfleet_ledger::Error;
+use sealfleet_ledger::{Activity, Error, Looked};
 
 use super::Ports;
 use crate::shared::auth::{InPath, OperatorCaller};
@@ -173,6 +174,32 @@ pub(super) async fn list(ports: &Ports, _: OperatorCaller, request: &Request) ->
     let fetch = async |after: Option<&str>, limit| ports.ledger.projects(after, limit).await;
     let view = |project| ProjectSummary { project };
     pages::answer(request, OPERATOR_SCOPE, "projects", fetch, view).await
+}
+
+/// What one request looks at, so that it ends within seconds beside 100,000 runs.
+const LOOKED: Looked = Looked {
+    rows: 10_000,
+    each: 20,
+    all: 200,
+};
+
+pub(super) async fn activity(ports: &Ports, _: OperatorCaller) -> Answered {
+    let (projects, complete) = ports.ledger.activity(LOOKED).await?;
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let view = |found: Activity| ProjectActivity {
+        project: found.project,
+        unfinished: count(found.unfinished),
+        oldest_created_at: found.oldest,
+        waiting: count(found.waiting),
+        overdue: count(found.overdue),
+    };
+    Answer::json(
+        200,
+        &ActivityView {
+            projects: projects.into_iter().map(view).collect(),
+            complete,
+        },
+    )
 }
 
 pub(super) async fn show(ports: &Ports, InPath(caller): InPath) -> Answered {

@@ -193,6 +193,7 @@ async fn projects_and_tokens(walk: &mut Walk, operator: &str, admin: &str) {
     let project = json!({ "project": "radiology", "pools": { "workers": { "kind": "pull" } } });
     walk.ask(operator, "POST", "/v1/projects", project).await;
     walk.get(operator, "/v1/projects").await;
+    walk.get(operator, "/v1/activity").await;
     walk.get(operator, "/v1/projects/radiology").await;
     let request = Sent {
         credential: operator.to_owned(),

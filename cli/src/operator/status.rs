@@ -2,12 +2,12 @@
 //!
 //! In a project it reads a bounded number of runs: the newest of each state, and the steps of the
 //! oldest of those that wait. Operators do not enter projects
-//! (`docs/decisions/009-operator-does-not-enter-projects.md`): they see how many there are, and the
-//! fan-outs of their own revocations.
+//! (`docs/decisions/009-operator-does-not-enter-projects.md`): they see how many there are, how
+//! much of each is unfinished, and the fan-outs of their own revocations.
 
 use std::collections::BTreeSet;
 
-use sealfleet_client::types::RunSummary;
+use sealfleet_client::types::{ActivityView, RunSummary};
 use sealfleet_client::{Client, RevocationState};
 use sealfleet_domain::fleet::WorkerStatus;
 use sealfleet_domain::run::RunState;
@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::connection::{self, Connection};
 use super::failure::Failure;
 use super::listing::first;
-use super::output::{Table, answer, joined, lines};
+use super::output::{Table, ago, answer, joined, lines};
 use super::whoami;
 
 /// Runs of a state that are read.
@@ -59,6 +59,8 @@ struct Stuck {
 #[derive(Serialize)]
 struct Above {
     projects: usize,
+    /// What is unfinished, by project.
+    activity: ActivityView,
     /// Fan-outs of hard revocations of system profiles that are not finished.
     fan_outs: Vec<FanOutId>,
 }
@@ -71,14 +73,10 @@ pub(super) async fn run(connection: &Connection) -> Result<(), Failure> {
         let projects = first(PROJECTS, async |page| client.list_projects(page).await);
         let above = Above {
             projects: projects.await?.items.len(),
+            activity: client.get_activity().await?,
             fan_outs: fan_outs(&client).await?,
         };
-        return answer(connection.output, &above, || {
-            lines([
-                ("projects", above.projects.to_string()),
-                ("fan-outs that go on", joined(&above.fan_outs)),
-            ]) + "runs and workers are shown to tokens of their projects\n"
-        });
+        return answer(connection.output, &above, || above.text());
     }
     let status = read(&client).await?;
     answer(connection.output, &status, || status.text())
@@ -154,6 +152,45 @@ async fn fan_outs(client: &Client) -> Result<Vec<FanOutId>, Failure> {
         }
     }
     Ok(unfinished)
+}
+
+impl Above {
+    fn text(&self) -> String {
+        let ActivityView { projects, complete } = &self.activity;
+        let mut table = Table::new(["PROJECT", "UNFINISHED", "OLDEST", "WAITING", "OVERDUE"]);
+        for project in projects {
+            table.row([
+                project.project.to_string(),
+                project.unfinished.to_string(),
+                ago(project.oldest_created_at),
+                project.waiting.to_string(),
+                project.overdue.to_string(),
+            ]);
+        }
+        let table = if projects.is_empty() {
+            "no run is unfinished\n".to_owned()
+        } else {
+            table.text()
+        };
+        let mut text = format!(
+            "{table}\n{}",
+            lines([
+                ("projects", self.projects.to_string()),
+                ("fan-outs that go on", joined(&self.fan_outs)),
+            ])
+        );
+        if !complete {
+            text += "there are more unfinished runs than were counted\n";
+        }
+        if projects.iter().any(|project| project.waiting > 0) {
+            text +=
+                "runs wait for a worker: `sealfleet status` with a token of the project says why\n";
+        }
+        if projects.iter().any(|project| project.overdue > 0) {
+            text += "runs are overdue: look at the log and the alarms of the function `sweep`\n";
+        }
+        text
+    }
 }
 
 impl Status {

@@ -229,7 +229,6 @@ fn completion_is_a_script() {
 #[test]
 fn status_says_what_is_wrong_and_what_to_do() {
     let home = tempfile::tempdir().unwrap();
-    let file = token_file(home.path());
     let id = "0198c0de-0000-7000-8000-00000000000a";
     let run = |state: &str| json!({ "run_id": format!("run_{id}"), "workflow": "w", "state": state, "created_at": "2026-01-31T08:00:00Z" });
     let page = |items: &[Value]| (200, json!({ "items": items }));
@@ -246,15 +245,13 @@ fn status_says_what_is_wrong_and_what_to_do() {
         page(&[worker]),
         page(&[]),
     ];
-    let (url, _seen) = api(answers);
-    let command = [
-        "status",
-        "--api-url",
-        &url,
-        "--token-file",
-        file.to_str().unwrap(),
-    ];
-    let (code, out, err) = at(home.path(), &[], &command, "");
+    let status = |answers: Vec<(u16, Value)>, token: &str| {
+        let (url, seen) = api(answers);
+        let command = ["status", "--api-url", &url, "--token-file", "-"];
+        let (code, out, err) = at(home.path(), &[], &command, token);
+        (code, out, err, seen.iter().collect::<Vec<String>>())
+    };
+    let (code, out, err, _) = status(answers, &token());
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     for says in [
         "dead runs",
@@ -265,27 +262,28 @@ fn status_says_what_is_wrong_and_what_to_do() {
     ] {
         assert!(out.contains(says), "{says}: {out}");
     }
-    let (url, _seen) = api(vec![page(&[]), page(&[]), page(&[]), page(&[]), page(&[])]);
-    let command = [
-        "status",
-        "--api-url",
-        &url,
-        "--token-file",
-        file.to_str().unwrap(),
-    ];
-    let (_, out, _) = at(home.path(), &[], &command, "");
+    let nothing = || page(&[]);
+    let (_, out, _, _) = status((0..5).map(|_| nothing()).collect(), &token());
     assert!(out.starts_with("nothing is wrong\n"), "{out}");
-    // Operators are asked nothing of a project's.
-    let (url, seen) = api(vec![page(&[json!({ "project": "healthcare" })]), page(&[])]);
+
+    // Operators are asked nothing of a project's, and see counts.
     let operator = token().replace("healthcare", "~system");
-    let command = ["status", "--api-url", &url, "--token-file", "-"];
-    let (code, out, err) = at(home.path(), &[], &command, &operator);
-    assert!(
-        code == Some(0) && out.contains("projects             1"),
-        "{out}{err}"
-    );
-    let asked: Vec<String> = seen.iter().collect();
-    assert!(
-        asked[0].starts_with("GET /v1/projects?") && asked[1].starts_with("GET /v1/revocations?")
-    );
+    let projects = page(&[json!({ "project": "healthcare" })]);
+    let activity = json!({ "complete": true, "projects": [{ "project": "healthcare", "unfinished": 7,
+        "oldest_created_at": "2026-01-31T08:00:00Z", "waiting": 3, "overdue": 2 }] });
+    let answers = vec![projects, (200, activity), nothing()];
+    let (code, out, err, asked) = status(answers, &operator);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    for says in [
+        "healthcare  7 ",
+        "  3        2\n",
+        "projects             1",
+        "wait for a worker",
+        "function `sweep`",
+    ] {
+        assert!(out.contains(says), "{says}: {out}");
+    }
+    for (asked, begin) in asked.iter().zip(["projects?", "activity ", "revocations?"]) {
+        assert!(asked.starts_with(&format!("GET /v1/{begin}")), "{asked}");
+    }
 }

@@ -27,12 +27,12 @@ use serde_json::Value;
 
 use crate::problem::Code;
 use crate::types::{
-    Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
-    EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LimitsView,
-    Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion, ProjectSummary,
-    ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
-    RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView,
-    SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView,
+    ActivityView, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken,
+    EnqueueRun, EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer,
+    LimitsView, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion,
+    ProjectSummary, ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade,
+    ResolvedCascade, RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary,
+    RunView, SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView,
     UpdateProject, WorkerDetail, WorkerRegistered, WorkerSummary, WorkerView,
 };
 
@@ -441,6 +441,14 @@ operations! {
         .does("Lists the projects.")
         .with_query(PAGED)
         .gives::<Page<ProjectSummary>>(200, "One page, sorted by name.");
+    GET_ACTIVITY () = Operation::new(
+        "get_activity",
+        ("GET", "/v1/activity"),
+        "fleet",
+        may(Action::ListProjects),
+    )
+        .does("Counts the unfinished runs of each project, and those that wait for a worker. Shows no run.")
+        .gives::<ActivityView>(200, "The counts.");
     GET_PROJECT (ProjectId,) = Operation::new(
         "get_project",
         ("GET", "/v1/projects/{project}"),

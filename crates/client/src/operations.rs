@@ -3,12 +3,12 @@
 
 use sealfleet_api::operations as ops;
 use sealfleet_api::types::{
-    Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
-    EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer, LimitsView,
-    Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion, ProjectSummary,
-    ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
-    RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary, RunView,
-    SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView,
+    ActivityView, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken,
+    EnqueueRun, EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer,
+    LimitsView, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion,
+    ProjectSummary, ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade,
+    ResolvedCascade, RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary,
+    RunView, SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView,
     UpdateProject, WorkerDetail, WorkerRegistered, WorkerSummary, WorkerView,
 };
 use sealfleet_domain::audit::AuditEntry;
@@ -106,6 +106,11 @@ impl Client {
     pub async fn list_projects(&self, page: &PageQuery) -> Result<Page<ProjectSummary>, Error> {
         self.call(Call::new(&ops::LIST_PROJECTS, ()).query(page.pairs()))
             .await
+    }
+
+    /// `GET /v1/activity`, by an operator.
+    pub async fn get_activity(&self) -> Result<ActivityView, Error> {
+        self.call(Call::new(&ops::GET_ACTIVITY, ())).await
     }
 
     /// `GET /v1/projects/{project}`.

@@ -340,6 +340,7 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
     send! {
         client.create_project(&least(json!({"project": project, "pools": {}})));
         client.list_projects(page);
+        client.get_activity();
         client.get_project(&project);
         client.update_project(&project, &least(json!({"pools": {}})), 1);
         client.delete_project(&project, true);

@@ -6,6 +6,7 @@
 //! exception, for changes that only take authority away. Every write is conditional. So it is safe
 //! to run a handler twice, or two handlers at once.
 
+mod activity;
 mod audit;
 mod audit_rows;
 mod claim;
@@ -40,6 +41,7 @@ mod tokens;
 mod trail;
 mod transition;
 
+pub use activity::{Activity, Looked};
 pub use audit::{AuditFilter, AuditPage, EventFilter, audit_entries_of_image, audit_shard_of};
 pub use audit_rows::AUDIT_SHARDS;
 pub use claim::{Claimed, NewClaim, Start, StartedSandbox};

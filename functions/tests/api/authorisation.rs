@@ -47,6 +47,7 @@ fn rows() -> Vec<Row> {
         //                                 operator admin member viewer stranger
         ("create_project",         Tokens([201,     403,  403,   403,   403])),
         ("list_projects",          Tokens([200,     403,  403,   403,   403])),
+        ("get_activity",           Tokens([200,     403,  403,   403,   403])),
         ("get_project",            Tokens([200,     200,  200,   200,   404])),
         ("update_project",         Tokens([200,     403,  403,   403,   404])),
         ("delete_project",         Tokens([202,     403,  403,   403,   404])),
@@ -358,6 +359,7 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
         "get_audit_entry" => one("event_id", entry(world, who).await),
         "send_heartbeat" => with(json!({ "leases": [] })),
         "list_projects"
+        | "get_activity"
         | "list_enrolment_keys"
         | "list_workers"
         | "list_profiles"

@@ -215,3 +215,52 @@ async fn a_change_of_what_somebody_else_has_changed_is_not_stored() {
         .await;
     assert!(matches!(late, Err(Error::VersionConflict(2))), "{late:?}");
 }
+
+/// Operators see how much waits where, and nothing of a run.
+#[tokio::test]
+async fn operators_see_how_much_of_each_project_is_unfinished() {
+    let world = World::new().await;
+    let operator = world.credential(Who::Operator);
+    let path = "/v1/activity";
+    assert_eq!(
+        world.get(operator, path).await,
+        json!({ "projects": [], "complete": true })
+    );
+
+    let hand = world.hand(&json!({ "max_concurrent": 2 })).await;
+    let mars = json!({ "requires": { "region": "mars" } });
+    let first = world.enqueued_step(&mars).await;
+    let waits_too = world.enqueued_step(&mars).await;
+    let runs = world.enqueued_step(&json!({})).await;
+    let lease = world.claimed(&hand, &runs).await;
+    let ended = world.enqueued_step(&json!({})).await;
+    let done = world.claimed(&hand, &ended).await;
+    world.succeeded(&hand, &done).await;
+    let created = world.run(&first).await["created_at"].clone();
+    let own = |waiting: u32, unfinished: u32, overdue: u32| {
+        json!({ "projects": [{
+            "project": OWN, "unfinished": unfinished, "oldest_created_at": created,
+            "waiting": waiting, "overdue": overdue,
+        }], "complete": true })
+    };
+    assert_eq!(
+        world.get(operator, path).await,
+        own(0, 3, 0),
+        "nobody is late yet"
+    );
+    world.time_goes_by(31);
+    assert!(world.holds(&hand, &lease).await);
+    assert_eq!(world.get(operator, path).await, own(2, 3, 0));
+    // `sweep` did not come.
+    world.time_goes_by(600);
+    assert_eq!(world.get(operator, path).await["projects"][0]["overdue"], 3);
+    let admin = world.credential(Who::Admin);
+    for run in [first, waits_too] {
+        world
+            .ok(admin, &format!("POST /v1/runs/{run}/cancel"), Value::Null)
+            .await;
+    }
+    let left = world.get(operator, path).await;
+    assert_eq!(left["projects"][0]["unfinished"], 1, "{left}");
+    assert_eq!(left["projects"][0]["waiting"], 0, "{left}");
+}

@@ -21,8 +21,9 @@ pub use enrolment_key::{CreateEnrolmentKey, EnrolmentKeyCreated, EnrolmentKeyVie
 pub use page::Page;
 pub use profile::{CreateProfile, ProfileVersionView};
 pub use project::{
-    CreatePool, CreateProject, FargatePoolView, FargateSpec, LimitsView, PoolView, ProjectDeletion,
-    ProjectState, ProjectSummary, ProjectView, SetLimits, UpdateProject,
+    ActivityView, CreatePool, CreateProject, FargatePoolView, FargateSpec, LimitsView, PoolView,
+    ProjectActivity, ProjectDeletion, ProjectState, ProjectSummary, ProjectView, SetLimits,
+    UpdateProject,
 };
 pub use revocation::{
     AffectedRun, FanOutView, PreviewRevocation, ProfileKey, RevocationPreview, RevocationState,

@@ -113,6 +113,33 @@ pub struct ProjectSummary {
     pub project: ProjectId,
 }
 
+/// What is unfinished in all projects, by counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct ActivityView {
+    /// Projects that have unfinished runs, by name.
+    pub projects: Vec<ProjectActivity>,
+    /// Whether every unfinished run was counted. If not, there are more than the counts say.
+    pub complete: bool,
+}
+
+/// How much of a project is unfinished.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct ProjectActivity {
+    pub project: ProjectId,
+    /// Runs that have not ended.
+    pub unfinished: u32,
+    /// When the oldest of them was enqueued.
+    pub oldest_created_at: Timestamp,
+    /// Runs among the 20 oldest that have a step which nobody has claimed for 30 seconds, while no
+    /// other step of theirs goes on.
+    pub waiting: u32,
+    /// Runs that the control plane should have visited two minutes ago. Any number but 0 is a fault
+    /// of the installation.
+    pub overdue: u32,
+}
+
 /// A project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
