@@ -36,12 +36,29 @@ impl Ecs {
     pub async fn task(&self, cluster: &str, arn: &str) -> Result<Option<Task>, CallError> {
         let body = json!({ "cluster": cluster, "tasks": [arn] });
         let answer = self.0.json(DESCRIBE, &body).await?;
-        let task = answer.get("tasks").and_then(|tasks| tasks.get(0));
-        let text = |name: &str| Some(task?.get(name)?.as_str()?.to_owned());
-        Ok(task.map(|_| Task {
-            last_status: text("lastStatus").unwrap_or_default(),
-            definition_arn: text("taskDefinitionArn").unwrap_or_default(),
-        }))
+        if answer.pointer("/failures/0/reason") == Some(&json!("MISSING")) {
+            return Ok(None);
+        }
+        let text = |name: &str| {
+            Some(
+                answer
+                    .pointer(&format!("/tasks/0/{name}"))?
+                    .as_str()?
+                    .to_owned(),
+            )
+        };
+        let task = || {
+            Some(Task {
+                last_status: text("lastStatus")?,
+                definition_arn: text("taskDefinitionArn")?,
+            })
+        };
+        let unclear = || {
+            CallError::construction_failure(format!(
+                "DescribeTasks shows no task and misses none: {answer}"
+            ))
+        };
+        task().map(Some).ok_or_else(unclear)
     }
 
     /// Makes a task definition inactive: no task starts from it any more.

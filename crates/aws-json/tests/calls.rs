@@ -207,6 +207,7 @@ async fn a_task_is_told_by_its_status_and_definition() {
         reply(200, task),
         reply(200, r#"{"tasks":[],"failures":[{"reason":"MISSING"}]}"#),
         reply(200, "{}"),
+        reply(200, r#"{"tasks":[],"failures":[]}"#),
     ];
     let (config, seen) = service(answers).await;
     let ecs = Ecs::new(&config).unwrap();
@@ -217,6 +218,11 @@ async fn a_task_is_told_by_its_status_and_definition() {
     assert_eq!(ecs.task("cluster", "t").await.unwrap(), Some(stopped));
     assert_eq!(ecs.task("cluster", "t").await.unwrap(), None);
     ecs.deregister("d:1").await.unwrap();
+    let unclear = ecs.task("cluster", "t").await.unwrap_err();
+    assert!(
+        format!("{unclear:?}").contains("misses none"),
+        "{unclear:?}"
+    );
     let seen = seen.lock().unwrap();
     assert_eq!(
         seen[0].body,

@@ -226,14 +226,14 @@ pub trait SandboxHost: Send + Sync {
     async fn stop(&self, handle: &Handle, reason: &str) -> Result<(), Error>;
     /// A sandbox, if the host still knows it.
     async fn look(&self, handle: &Handle) -> Result<Option<Sandbox>, Error>;
-    /// Up to [`BATCH`] sandboxes by their handles, in any order. Leaves out those that it does not
-    /// know. A host that answers for many in one call overrides this.
-    async fn look_at(&self, handles: &[Handle]) -> Result<Vec<Sandbox>, Error> {
-        let mut found = Vec::new();
+    /// Up to [`BATCH`] sandboxes, each as [`Self::look`] answers, in the order of `handles`. A host
+    /// that answers for many in one call overrides this.
+    async fn look_at(&self, handles: &[Handle]) -> Vec<Result<Option<Sandbox>, Error>> {
+        let mut answers = Vec::new();
         for handle in handles {
-            found.extend(self.look(handle).await?);
+            answers.push(self.look(handle).await);
         }
-        Ok(found)
+        answers
     }
     /// The sandbox that was launched for a claim, if the host shows it already.
     async fn find(&self, claim: &ClaimTag) -> Result<Option<Handle>, Error>;
@@ -296,7 +296,7 @@ impl Hosts {
 
     /// What each host answers about its sandboxes, in the order of `handles`.
     pub async fn look_at(&self, handles: &[Handle]) -> Vec<Result<Option<Sandbox>, Error>> {
-        let mut answers: BTreeMap<&str, Result<Option<Sandbox>, Error>> = BTreeMap::new();
+        let mut answers: BTreeMap<String, Result<Option<Sandbox>, Error>> = BTreeMap::new();
         for host in &self.0 {
             let own: Vec<Handle> = handles
                 .iter()
@@ -305,13 +305,12 @@ impl Hosts {
                 .collect();
             for batch in own.chunks(BATCH) {
                 let answered = host.look_at(batch).await;
-                for handle in handles.iter().filter(|handle| batch.contains(handle)) {
-                    let answer = answered.as_ref().map(|found| {
-                        let known = found.iter().find(|sandbox| sandbox.handle == *handle);
-                        known.cloned()
-                    });
-                    answers.insert(handle.as_str(), answer.map_err(Clone::clone));
-                }
+                answers.extend(
+                    batch
+                        .iter()
+                        .map(|handle| handle.as_str().to_owned())
+                        .zip(answered),
+                );
             }
         }
         let answer = |handle: &Handle| {

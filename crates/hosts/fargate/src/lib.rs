@@ -349,12 +349,13 @@ impl SandboxHost for Fargate {
     }
 
     async fn look(&self, handle: &Handle) -> Result<Option<Sandbox>, Error> {
-        let found = self.look_at(std::slice::from_ref(handle)).await?;
-        Ok(found.into_iter().next())
+        let mut found = self.look_at(std::slice::from_ref(handle)).await;
+        found.pop().unwrap_or(Ok(None))
     }
 
-    /// `DescribeTasks` takes up to 100 tasks, and names those that it does not know as failures.
-    async fn look_at(&self, handles: &[Handle]) -> Result<Vec<Sandbox>, Error> {
+    /// `DescribeTasks` takes up to 100 tasks, and names those that it does not know as failures,
+    /// each `MISSING`. A task that the answer leaves out for another reason may still run.
+    async fn look_at(&self, handles: &[Handle]) -> Vec<Result<Option<Sandbox>, Error>> {
         let arns = handles.iter().map(|handle| handle.as_str().to_owned());
         let answer = self
             .client
@@ -363,9 +364,24 @@ impl SandboxHost for Fargate {
             .set_tasks(Some(arns.collect()))
             .send()
             .await
-            .map_err(failed)?;
-        let shown = answer.tasks().iter();
-        Ok(shown.map(|task| TaskState::from(task).into()).collect())
+            .map_err(failed);
+        let of = |handle: &Handle| {
+            let answer = answer.as_ref().map_err(Clone::clone)?;
+            let arn = Some(handle.as_str());
+            let shown = answer.tasks().iter().find(|task| task.task_arn() == arn);
+            if let Some(task) = shown {
+                return Ok(Some(TaskState::from(task).into()));
+            }
+            let failure = answer.failures().iter().find(|one| one.arn() == arn);
+            match failure.map(|failure| failure.reason()) {
+                Some(Some("MISSING")) => Ok(None),
+                reason => Err(Error::Unavailable(format!(
+                    "DescribeTasks does not show `{}`: {reason:?}",
+                    handle.as_str()
+                ))),
+            }
+        };
+        handles.iter().map(of).collect()
     }
 
     /// Finds only a task that is not to stop: `ListTasks` takes no filter beside `startedBy`, and

@@ -244,3 +244,37 @@ async fn a_task_is_looked_for_by_nothing_but_who_started_it() {
     let asked = json!({ "cluster": "sealfleet", "startedBy": claim().to_string() });
     assert_eq!(ecs.asked(), [asked]);
 }
+
+/// A task is gone only when ECS says so: what it leaves out for another reason may still run.
+#[tokio::test]
+async fn a_task_that_an_answer_leaves_out_is_not_gone() {
+    let arn = |name: &str| format!("arn:aws:ecs:eu-west-1:000000000000:task/sealfleet/{name}");
+    let handles = ["a", "b"].map(|name| Handle::new(arn(name)));
+    let shown = json!({ "taskArn": arn("a"), "lastStatus": "RUNNING" });
+    let failure = |reason: &str| json!({ "arn": arn("b"), "reason": reason });
+    let (_ecs, fargate) = Ecs::start([
+        (
+            200,
+            json!({ "tasks": [shown], "failures": [failure("MISSING")] }),
+        ),
+        (
+            200,
+            json!({ "tasks": [shown], "failures": [failure("ACCESS")] }),
+        ),
+        (200, json!({ "tasks": [shown] })),
+    ])
+    .await;
+    let gone = fargate.look_at(&handles).await;
+    assert!(
+        matches!(gone.as_slice(), [Ok(Some(_)), Ok(None)]),
+        "{gone:?}"
+    );
+    for _ in 0..2 {
+        let unclear = fargate.look_at(&handles).await;
+        let told = matches!(
+            unclear.as_slice(),
+            [Ok(Some(_)), Err(Error::Unavailable(_))]
+        );
+        assert!(told, "{unclear:?}");
+    }
+}
