@@ -5,7 +5,7 @@
 //! alone.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -142,19 +142,34 @@ impl Place {
         }
     }
 
-    /// Replaces the file, so that a reader never sees half of it.
+    /// Changes the contexts. What other processes change meanwhile is kept: each waits for the one
+    /// before.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn save(&self, contexts: &Contexts) -> Result<(), Error> {
+    /// When the contexts cannot be read or written, or `change` fails; then nothing is written.
+    pub fn change<T, E: From<Error>>(
+        &self,
+        change: impl FnOnce(&mut Contexts) -> Result<T, E>,
+    ) -> Result<T, E> {
+        private_directory(&self.0)?;
+        let path = self.0.join("lock");
+        let lock = File::create(&path).map_err(failed(&path))?;
+        lock.lock().map_err(failed(&path))?;
+        let mut contexts = self.load()?;
+        let changed = change(&mut contexts)?;
+        self.save(&contexts)?;
+        Ok(changed)
+    }
+
+    /// Replaces the file, so that a reader never sees half of it.
+    fn save(&self, contexts: &Contexts) -> Result<(), Error> {
         let path = self.file();
         let mut text = serde_json::to_vec_pretty(contexts).map_err(|source| Error::Damaged {
             path: path.clone(),
             source,
         })?;
         text.push(b'\n');
-        private_directory(&self.0)?;
-        let new = path.with_extension(format!("json.{}", std::process::id()));
+        let new = path.with_extension("json.new");
         let options = fs::OpenOptions::new()
             .write(true)
             .create(true)
@@ -189,10 +204,11 @@ impl Place {
     /// # Errors
     /// When the contexts cannot be read or written.
     pub fn add(&self, name: &Name, context: Context) -> Result<(), Error> {
-        let mut contexts = self.load()?;
-        contexts.contexts.insert(name.clone(), context);
-        contexts.current = Some(name.clone());
-        self.save(&contexts)
+        self.change(|all| {
+            all.contexts.insert(name.clone(), context);
+            all.current = Some(name.clone());
+            Ok(())
+        })
     }
 
     /// Removes a context, and the token that [`Self::keep_token`] kept for it. Returns whether
@@ -201,12 +217,13 @@ impl Place {
     /// # Errors
     /// When the contexts cannot be read or written.
     pub fn remove(&self, name: &Name) -> Result<bool, Error> {
-        let mut contexts = self.load()?;
-        if contexts.contexts.remove(name).is_none() {
+        let removed = self.change(|all| {
+            all.current = all.current.take().filter(|current| current != name);
+            Ok::<_, Error>(all.contexts.remove(name).is_some())
+        })?;
+        if !removed {
             return Ok(false);
         }
-        contexts.current = contexts.current.filter(|current| current != name);
-        self.save(&contexts)?;
         let own = self.0.join("tokens").join(&name.0);
         absent_is_fine(fs::remove_file(&own)).map_err(failed(&own))?;
         Ok(true)
@@ -254,6 +271,29 @@ mod tests {
         }
         assert!("eu-1.prod_x".parse::<Name>().is_ok());
         assert!(serde_json::from_str::<Contexts>(r#"{"current":"../x"}"#).is_err());
+    }
+
+    #[test]
+    fn what_several_change_at_once_is_all_kept() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = Place(directory.path().join("sealfleet"));
+        std::thread::scope(|threads| {
+            for number in 0..8 {
+                let place = &place;
+                threads.spawn(move || {
+                    for turn in 0..5 {
+                        let name = format!("c{number}-{turn}").parse().expect("a name");
+                        let context = Context {
+                            api_url: "https://a".to_owned(),
+                            token_file: PathBuf::from("/t"),
+                            builtin: None,
+                        };
+                        place.add(&name, context).expect("added");
+                    }
+                });
+            }
+        });
+        assert_eq!(place.load().expect("read").contexts.len(), 40);
     }
 
     #[test]

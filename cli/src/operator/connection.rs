@@ -160,7 +160,7 @@ impl Connection {
             Err(contexts::Error::NoHome) if self.context.is_none() => return Ok(None),
             Err(error) => return Err(Failure::usage(error)),
         };
-        let mut all = place.load().map_err(Failure::usage)?;
+        let mut all = place.load()?;
         let Some(name) = self.context.clone().or(all.current.take()) else {
             return Ok(None);
         };

@@ -31,8 +31,8 @@ pub enum Command {
 }
 
 pub(super) fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
-    let place = Place::of_user().map_err(Failure::usage)?;
-    let mut all = place.load().map_err(Failure::usage)?;
+    let place = Place::of_user()?;
+    let all = place.load()?;
     let output = connection.output;
     match command {
         Command::List => {
@@ -44,9 +44,11 @@ pub(super) fn run(command: Command, connection: &Connection) -> Result<(), Failu
             list(output, &contexts, || table(&all))
         }
         Command::Use { name } => {
-            found(&all, &name)?;
-            all.current = Some(name.clone());
-            place.save(&all).map_err(Failure::other)?;
+            place.change(|all| {
+                found(all, &name)?;
+                all.current = Some(name.clone());
+                Ok::<_, Failure>(())
+            })?;
             answer(output, &json!({ "current": name }), || {
                 format!("{name} is the current context\n")
             })

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use sealfleet_client::Error;
 use serde_json::{Value, json};
 
+use crate::contexts;
+
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The command line or an input file is wrong.
@@ -28,6 +30,12 @@ pub enum Failure {
     /// Anything else.
     #[error("{0}")]
     Other(String),
+}
+
+impl From<contexts::Error> for Failure {
+    fn from(error: contexts::Error) -> Self {
+        Self::usage(error)
+    }
 }
 
 impl Failure {

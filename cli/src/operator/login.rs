@@ -28,12 +28,12 @@ pub struct Login {
 /// Checks the token, and stores both. The token comes from `--token-file`, or from standard input;
 /// at a terminal it is typed without echo.
 pub(super) async fn run(login: Login, connection: &Connection) -> Result<(), Failure> {
-    let place = Place::of_user().map_err(Failure::usage)?;
+    let place = Place::of_user()?;
     let name = match &connection.context {
         Some(name) => name.clone(),
         None => DEFAULT.parse::<Name>().map_err(Failure::usage)?,
     };
-    let before = place.load().map_err(Failure::usage)?.contexts.remove(&name);
+    let before = place.load()?.contexts.remove(&name);
     let url = connection
         .api_url
         .clone()
