@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::engine::{build, definition, image, options, text};
+use crate::engine::{build, definition, docker, image, options, said, text};
 
 /// The command line, beside this test.
 fn sealfleet(arguments: &[&str]) -> Output {
@@ -146,4 +146,29 @@ fn what_cannot_be_checked_is_said() {
     assert_eq!(output.status.code(), Some(1));
     assert!(words.contains("install a container engine"), "{words}");
     assert!(!Path::new("/no/such/program").exists());
+}
+
+#[test]
+fn a_check_that_takes_too_long_leaves_no_container() {
+    let tag = build(
+        "hangs",
+        "FROM sealfleet/base:local\n\
+         RUN printf '#!/bin/sh\\nexec sleep 600\\n' >/hangs && chmod 755 /hangs\n\
+         VOLUME [\"/tmp\", \"/workspace\"]\n\
+         ENTRYPOINT [\"/hangs\", \"fargate\"]\n",
+    );
+    let output = sealfleet(&[&tag, "--timeout-seconds", "10"]);
+    let words = text(&output.stderr);
+    assert!(
+        !output.status.success() && words.contains("did not end within 10 s"),
+        "{words}"
+    );
+    let all = [
+        "ps",
+        "--all",
+        "--quiet",
+        "--filter",
+        "name=sealfleet-check-",
+    ];
+    assert_eq!(said(docker().args(all)), "", "containers are left");
 }

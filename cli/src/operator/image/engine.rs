@@ -7,11 +7,10 @@ use std::time::Duration;
 use sealfleet_hosts::container::{DROPPED, USER, VOLUMES, WORK_DIRECTORY};
 use serde::{Deserialize, Deserializer};
 use tokio::process::Command;
+use uuid::Uuid;
 
 use crate::operator::failure::Failure;
 
-/// How long the engine may take for one command. The first container of an image unpacks it.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// How much of the engine's words is told.
 const MOST_WORDS: usize = 400;
 
@@ -72,11 +71,13 @@ pub(super) struct Report {
 
 pub(super) struct Engine {
     program: String,
+    /// How long one command may take.
+    patience: Duration,
 }
 
 impl Engine {
-    pub(super) const fn new(program: String) -> Self {
-        Self { program }
+    pub(super) const fn new(program: String, patience: Duration) -> Self {
+        Self { program, patience }
     }
 
     pub(super) async fn inspect(&self, image: &str) -> Result<Inspected, Failure> {
@@ -103,17 +104,27 @@ impl Engine {
             return Ok(Err("the image has no entry point".to_owned()));
         };
         let entry_point = format!("--entrypoint={init}");
+        let container = format!("sealfleet-check-{}", Uuid::new_v4());
+        let name = format!("--name={container}");
         let options = options();
         let run = [
             "run",
             "--rm",
+            &name,
             "--pull=never",
             "--network=none",
             &entry_point,
         ];
         let run = run.into_iter().chain(options.iter().map(String::as_str));
         let all: Vec<&str> = run.chain([image, "check"]).collect();
-        let output = self.ask(&all).await?;
+        let output = match self.ask(&all).await {
+            Ok(output) => output,
+            Err(failure) => {
+                // The container outlives the command that started it.
+                self.ask(&["rm", "--force", &container]).await.ok();
+                return Err(failure);
+            }
+        };
         if !output.status.success() {
             return Ok(Err(words(&output)));
         }
@@ -127,10 +138,13 @@ impl Engine {
             .args(arguments)
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        let answer = tokio::time::timeout(PATIENCE, command.output()).await;
+        let answer = tokio::time::timeout(self.patience, command.output()).await;
         let answer = answer.map_err(|_| {
-            let most = PATIENCE.as_secs();
-            Failure::Other(format!("`{}` did not end within {most} s", self.program))
+            let most = self.patience.as_secs();
+            Failure::Other(format!(
+                "`{}` did not end within {most} s; give it more by `--timeout-seconds`",
+                self.program
+            ))
         })?;
         answer.map_err(|error| {
             Failure::Other(format!(

@@ -7,6 +7,8 @@
 mod engine;
 mod findings;
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -31,6 +33,10 @@ pub enum Command {
             env = "SEALFLEET_DOCKER"
         )]
         docker: String,
+        /// How long the engine may take for one command, in seconds. The first container of an
+        /// image unpacks it
+        #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+        timeout_seconds: u64,
     },
 }
 
@@ -44,8 +50,12 @@ struct Answer {
 }
 
 pub(super) async fn run(command: Command, connection: &Connection) -> Result<(), Failure> {
-    let Command::Check { image, docker } = command;
-    let engine = Engine::new(docker);
+    let Command::Check {
+        image,
+        docker,
+        timeout_seconds,
+    } = command;
+    let engine = Engine::new(docker, Duration::from_secs(timeout_seconds));
     let inspected = engine.inspect(&image).await?;
     let report = engine.check(&image, &inspected).await?;
     let findings = findings(&inspected, &report);

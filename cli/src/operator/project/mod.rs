@@ -15,7 +15,7 @@ use sealfleet_domain::{Line, PoolName, ProjectId};
 
 use super::connection::Connection;
 use super::failure::Failure;
-use super::input::pair;
+use super::input::{pair, unique};
 use super::listing::Listing;
 use super::output::{Table, answer, joined, lines, moment, page, pairs};
 
@@ -129,7 +129,7 @@ impl Fargate {
             .map(|pool| (pool, CreatePool::Pull {}))
             .collect();
         if let (Some(pool), Some(image)) = (fargate_pool, image) {
-            let labels = labels.into_iter().collect();
+            let labels = unique("label", labels)?;
             let fargate = CreatePool::Fargate(FargateSpec {
                 image,
                 cpu,

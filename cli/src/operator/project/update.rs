@@ -15,7 +15,7 @@ use sealfleet_domain::{Line, PoolName, ProjectId};
 use super::text;
 use crate::operator::connection::Connection;
 use crate::operator::failure::Failure;
-use crate::operator::input::pair;
+use crate::operator::input::{pair, unique};
 use crate::operator::output::{Table, answer, list, or_dash};
 use crate::operator::trail;
 
@@ -236,7 +236,7 @@ impl Tasks {
         spec.memory_mib = memory_mib.unwrap_or(spec.memory_mib);
         spec.max_concurrent = max_concurrent.unwrap_or(spec.max_concurrent);
         if !labels.is_empty() {
-            spec.labels = labels.into_iter().collect();
+            spec.labels = unique("label", labels)?;
         }
         if !models.is_empty() {
             spec.models = models;
