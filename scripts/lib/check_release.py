@@ -1,7 +1,7 @@
 """Checks a release: scripts/lib/check_release.py DIRECTORY
 
 Its files are those that a release has for its architectures, SHA256SUMS names all of them and is right, the archives hold what they
-should, and the bill of materials names every locked package. With --try-faults, it also makes faults in copies, and must find each.
+should, and the bill of materials names every locked package and the C library. With --try-faults, it also makes faults in copies, and must find each.
 """
 
 import hashlib
@@ -71,6 +71,8 @@ def faults(release):
     if BILL in names:
         components = json.loads((release / BILL).read_text())["components"]
         named = {(component["name"], component["version"]): component for component in components}
+        for library in sorted({"glibc", "rust-std"} - {name for name, _ in named}):
+            yield f"{BILL} does not name {library}"
         for package in tomllib.loads((root / "Cargo.lock").read_text())["package"]:
             component = named.get((package["name"], package["version"]))
             if component is None:
@@ -88,12 +90,18 @@ def try_faults(release):
         del bill["components"][7]
         (copy / BILL).write_text(json.dumps(bill))
 
+    def without_the_c_library(copy):
+        bill = json.loads((copy / BILL).read_text())
+        bill["components"] = [component for component in bill["components"] if component["name"] != "glibc"]
+        (copy / BILL).write_text(json.dumps(bill))
+
     for fault, told in [
         (lambda copy: (copy / functions(architecture)).unlink(), "is missing"),
         (lambda copy: (copy / "notes.txt").write_text("more"), "is no part"),
         (lambda copy: (copy / functions(architecture)).open("ab").write(b"x"), "is wrong about"),
         (lambda copy: (copy / SUMS).open("a").write("0  gone\n"), "names gone, which"),
         (without_a_package, "does not name"),
+        (without_the_c_library, "does not name glibc"),
         (lambda copy: (copy / archive(architecture)).unlink(), "no architecture"),
     ]:
         with tempfile.TemporaryDirectory() as place:

@@ -1,7 +1,8 @@
 """Writes what the programs are made of, as CycloneDX 1.6: scripts/lib/sbom.py FILE
 
 Every package of Cargo.lock is a component, with its checksum. What no shipped program links (build scripts, tests, other systems)
-has the scope `excluded`. The same sources make the same file. Checked against the published schema, with cyclonedx-python-lib.
+has the scope `excluded`. Rust's standard library and the C library, which the compiler links into static programs, are components,
+too. The same sources and toolchain make the same file. Checked against the published schema, with cyclonedx-python-lib.
 """
 
 import hashlib
@@ -60,6 +61,33 @@ def component(package, licences, required):
     return found
 
 
+def said(*command):
+    """What a command prints, or nothing if there is no such command or package."""
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return ""
+
+
+def toolchain():
+    """What the compiler links into every static program: it is in no Cargo.lock."""
+    rust = said("rustc", "--version").split()[1]
+    debian = said("dpkg-query", "--show", "--showformat=${source:Version}", "libc6-dev")
+    # Its first line ends with the version.
+    glibc = debian or said("ldd", "--version").splitlines()[0].split()[-1]
+    libraries = [
+        ("rust-std", rust, f"pkg:generic/rust-std@{rust}", "MIT OR Apache-2.0"),
+        ("glibc", glibc, f"pkg:{'deb/debian' if debian else 'generic'}/glibc@{glibc.replace('+', '%2B')}", "LGPL-2.1-or-later"),
+    ]
+    return [
+        {
+            "type": "library", "bom-ref": reference, "name": name, "version": version, "scope": "required", "purl": reference,
+            "licenses": [{"expression": licence}],
+        }
+        for name, version, reference, licence in libraries
+    ]
+
+
 def bill():
     lock = (root / "Cargo.lock").read_bytes()
     packages = tomllib.loads(lock.decode())["package"]
@@ -68,6 +96,7 @@ def bill():
     required = set().union(*(linked(metadata("--filter-platform", target)) for target in TARGETS))
     version = tomllib.loads((root / "Cargo.toml").read_text())["workspace"]["package"]["version"]
     names = {package["id"]: purl(package["name"], package["version"]) for package in graph["packages"]}
+    libraries = toolchain()
     return {
         "bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1,
         "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(lock).hexdigest())}",
@@ -75,9 +104,12 @@ def bill():
             "type": "application", "bom-ref": "sealfleet", "name": "sealfleet", "version": version,
             "licenses": [{"expression": "Apache-2.0"}],
         }},
-        "components": [component(package, licences, required) for package in packages],
+        "components": [*(component(package, licences, required) for package in packages), *libraries],
         "dependencies": [
-            {"ref": "sealfleet", "dependsOn": sorted(purl(name, version) for name in SHIPPED)},
+            {
+                "ref": "sealfleet",
+                "dependsOn": sorted([*(purl(name, version) for name in SHIPPED), *(library["bom-ref"] for library in libraries)]),
+            },
             *sorted(
                 (
                     {"ref": names[node["id"]], "dependsOn": sorted({names[edge["pkg"]] for edge in node["deps"]})}

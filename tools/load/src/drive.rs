@@ -354,7 +354,12 @@ impl<W: World + 'static> Load<W> {
                 }
                 Noticed::CameAgain { run, step, at } => judge.delivered(&run, &step, at),
                 Noticed::Decided { run, event_id } => judge.decided(&run, &event_id),
-                Noticed::StillDue { what, since, now } => judge.still_due(&what, since, now),
+                Noticed::StillDue {
+                    what,
+                    waits,
+                    since,
+                    now,
+                } => judge.still_due(&what, waits, since, now),
             }
         }
     }

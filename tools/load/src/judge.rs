@@ -22,9 +22,9 @@ const ID: usize = 36;
 /// Within how many seconds something must be dealt with.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// What is due, and a lease that has run out, after its time (decision 021).
+    /// What protects, and a lease that has run out, after its time (decision 021).
     pub due: i64,
-    /// A message that was lost, after it was sent first.
+    /// A message that was lost, after it was sent first, or one that is to be sent again.
     pub resend: i64,
     /// A fan-out, after it began: the work of one request.
     pub fan_out: i64,
@@ -276,9 +276,17 @@ impl Judge {
         self.counts.late.add(late);
     }
 
-    /// Something was due, and `sweep` has not dealt with it yet.
-    pub fn still_due(&mut self, what: &str, since: Timestamp, now: Timestamp) {
-        self.check_late(since, now, self.bounds.due, || format!("{what} is due"));
+    /// Something was due, and `sweep` has not dealt with it yet. A run that only waits for its
+    /// messages comes after all that protects (decision 021).
+    pub fn still_due(&mut self, what: &str, waits: bool, since: Timestamp, now: Timestamp) {
+        let (bound, kind) = if waits {
+            (self.bounds.resend, "messages")
+        } else {
+            (self.bounds.due, "protection")
+        };
+        self.check_late(since, now, bound, || {
+            format!("{what} is due for its {kind}")
+        });
     }
 
     fn check_late(

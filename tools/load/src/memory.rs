@@ -427,11 +427,13 @@ impl Memory {
                 let due = tables.due(&shard, now.millis(), None, 1000);
                 for row in due.unwrap_or_default().rows {
                     // A run whose leases live keeps its place in the index.
-                    let end = leases.get(&row.key.sk).copied().unwrap_or_default();
+                    let lease = leases.get(&row.key.sk).copied();
+                    let end = lease.unwrap_or_default();
                     if end <= now.millis() {
                         self.noticed.borrow_mut().push(Noticed::StillDue {
                             since: Timestamp::from_millis(row.at.max(end)),
-                            what: row.key.sk,
+                            what: format!("{} of {}", row.key.sk, row.key.pk),
+                            waits: lease.is_none() && row.key.sk.starts_with("run_"),
                             now,
                         });
                     }

@@ -142,6 +142,8 @@ pub enum Noticed {
     /// Something is due after a sweep.
     StillDue {
         what: String,
+        /// Whether it is a run without a lease: its messages are to be sent again.
+        waits: bool,
         since: Timestamp,
         now: Timestamp,
     },
