@@ -251,6 +251,8 @@ impl Report {
                 self.repeated_runs.entry(of).or_default().insert(run);
             }
             (_, Some(_)) | (Event::FanOutFinished { .. }, _) => {}
+            // The project's own trail has it, too.
+            (event, _) if *owner == Owner::System && event.name().starts_with("project.") => {}
             (Event::SecretReadUnexplained { .. } | Event::RunDenied { .. }, _) => {}
             _ => self.undone.push(line(owner, told)),
         }
