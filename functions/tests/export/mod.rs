@@ -103,9 +103,9 @@ async fn entries_of_two_streams_that_count_alike_are_both_exported() {
         assert_eq!(again(&world.send(&batch([record.clone()])).await), []);
     }
     let lines = lines(&world);
-    let ids: std::collections::BTreeSet<&Value> = lines
+    let ids: std::collections::BTreeSet<String> = lines
         .iter()
-        .map(|line| &line["unmapped"]["event_id"])
+        .map(|line| line["unmapped"]["event_id"].to_string())
         .collect();
     assert_eq!((lines.len(), ids.len()), (2, 2), "{lines:?}");
     world.digest().await;
