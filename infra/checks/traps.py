@@ -281,17 +281,18 @@ def an_installation_can_run_on_restored_tables(t):
         yield "a table without its stream"
 
 
-@rule(lambda t: props(t.control, "ClosedDenies")["Roles"].pop(),
-      lambda t: props(t.control, "ClosedDenies")["Roles"].append({"Ref": "ExportRole"}),
-      lambda t: t.control["Resources"]["ClosedDenies"].pop("Condition"),
+@rule(lambda t: props(t.control, "ClosedDenies")["Roles"]["Fn::If"][1].pop(),
+      lambda t: props(t.control, "ClosedDenies")["Roles"]["Fn::If"][1].append({"Ref": "ExportRole"}),
+      lambda t: props(t.control, "ClosedDenies")["Roles"]["Fn::If"].reverse(),
       lambda t: props(t.control, "ClosedDenies")["PolicyDocument"]["Statement"][0].update(Action=["dynamodb:PutItem"]))
 def a_closed_installation_only_fills_the_archive(t):
-    policy = t.control["Resources"]["ClosedDenies"]
+    policy = props(t.control, "ClosedDenies")
+    condition, closed, opened = policy["Roles"]["Fn::If"]
     # The document of the API is in no table.
     others = {name.removesuffix("Function") + "Role" for name, _ in t.functions()} - {"TrailRole", "ExportRole", "OpenapiRole"}
-    if {role["Ref"] for role in policy["Properties"]["Roles"]} != others or policy.get("Condition") != "IsClosed":
+    if (condition, opened) != ("IsClosed", {"Ref": "AWS::NoValue"}) or {role["Ref"] for role in closed} != others:
         yield "ClosedDenies"
-    if policy["Properties"]["PolicyDocument"]["Statement"] != [{"Sid": "NoTables", "Effect": "Deny", "Action": "dynamodb:*", "Resource": "*"}]:
+    if policy["PolicyDocument"]["Statement"] != [{"Sid": "NoTables", "Effect": "Deny", "Action": "dynamodb:*", "Resource": "*"}]:
         yield "ClosedDenies: not all of it"
 
 

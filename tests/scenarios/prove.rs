@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use sealfleet_client::{PageQuery, all_pages};
 use sealfleet_test_stack::aws::{Keys, Service};
-use sealfleet_test_stack::{Failure, Outcome, Stack, ensure, ensure_eq, processes, unique};
+use sealfleet_test_stack::{Outcome, Stack, ensure, ensure_eq, processes, unique};
 use serde_json::{Value, json};
 use tokio::process::Command;
 

@@ -9,7 +9,7 @@ use sealfleet_domain::{EventId, Timestamp};
 use sealfleet_test_stack::api::text;
 use sealfleet_test_stack::aws::{Keys, Service};
 use sealfleet_test_stack::identity::secrets;
-use sealfleet_test_stack::project::step;
+use sealfleet_test_stack::project::{run_of, step};
 use sealfleet_test_stack::trail::Archive;
 use sealfleet_test_stack::{
     Caller, Claimed, Failure, Outcome, Project, Stack, Worker, ensure, ensure_eq, eventually,
@@ -44,9 +44,6 @@ async fn drilled(stack: &Stack) -> Outcome {
     let before = before(stack, &project).await?;
     let moment = restored_by_the_emulator(stack).await?;
     let after = after(stack, &project, &closing, &before).await?;
-    // Its rule makes one each hour.
-    stack.digest().await?;
-
     let user = user_with(stack, &policies()?).await?;
     let operator = Operator {
         stack,
@@ -54,7 +51,7 @@ async fn drilled(stack: &Stack) -> Outcome {
         moment: moment.to_string(),
     };
     let commands = documented(GUIDE, "restore")?;
-    let [close, tables, verify, reapply, open] = commands.as_slice() else {
+    let [close, tables, reapply, open] = commands.as_slice() else {
         return Err(Failure::new(format!(
             "{GUIDE} has another drill: {commands:?}"
         )));
@@ -65,8 +62,13 @@ async fn drilled(stack: &Stack) -> Outcome {
     let lacking = "no stream, no time to live, no point-in-time recovery, no protection";
     operator.refused(open, lacking).await?;
     operator.run(tables).await?;
+    tags_are_copied(stack, moment).await?;
     each_setting_is_looked_at(stack, &operator, tables, open).await?;
-    operator.run(verify).await?;
+    operator
+        .refused(reapply, "the archive does not verify")
+        .await?;
+    // Its rule makes one each hour.
+    stack.digest().await?;
     what_the_archive_lacks_stops_everything(stack, &project, &operator, open).await?;
     operator.run(reapply).await?;
     let report: Value =
@@ -132,6 +134,10 @@ async fn restored_by_the_emulator(stack: &Stack) -> Outcome<Timestamp> {
     tokio::time::sleep(Duration::from_millis(wait)).await;
     let aws = &stack.aws;
     for (source, target) in names(stack, moment) {
+        let [(key, value)] = TAG;
+        let tags =
+            json!({ "ResourceArn": arn(stack, &source), "Tags": [{ "Key": key, "Value": value }] });
+        aws.call(Service::DynamoDb, "TagResource", tags).await?;
         let restore = json!({
             "SourceTableName": source, "TargetTableName": target, "RestoreDateTime": moment.epoch_seconds(),
         });
@@ -157,6 +163,34 @@ async fn restored_by_the_emulator(stack: &Stack) -> Outcome<Timestamp> {
         );
     }
     Ok(moment)
+}
+
+/// Tags that the tables in use have.
+const TAG: [(&str, &str); 1] = [("team", "platform")];
+
+fn arn(stack: &Stack, table: &str) -> String {
+    let parts = &stack.parts;
+    format!(
+        "arn:aws:dynamodb:{}:{}:table/{table}",
+        parts.region, parts.account_id
+    )
+}
+
+async fn tags_are_copied(stack: &Stack, moment: Timestamp) -> Outcome {
+    for (_, restored) in names(stack, moment) {
+        let asked = json!({ "ResourceArn": arn(stack, &restored) });
+        let tags = stack
+            .aws
+            .call(Service::DynamoDb, "ListTagsOfResource", asked)
+            .await?;
+        let [(key, value)] = TAG;
+        ensure_eq!(
+            tags["Tags"],
+            json!([{ "Key": key, "Value": value }]),
+            "{restored}"
+        );
+    }
+    Ok(())
 }
 
 /// The tables in use, each with the name of its restored one.
@@ -245,7 +279,11 @@ fn policies() -> Outcome<Vec<String>> {
         json!({ "Version": "2012-10-17", "Statement": policy["statements"] }).to_string()
     });
     let restore = include_str!("../../infra/deploy/restore.json").to_owned();
-    Ok(deploy.chain([restore]).collect())
+    // The emulator judges these on no resource; infra/deploy/policy.json has them on the tables.
+    let tags = json!({ "Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Action": ["dynamodb:ListTagsOfResource", "dynamodb:TagResource"], "Resource": "*",
+    }] });
+    Ok(deploy.chain([restore, tags.to_string()]).collect())
 }
 
 /// Who follows the guide.
@@ -260,7 +298,6 @@ impl Operator<'_> {
         let parts = &self.stack.parts;
         let environment: BTreeMap<&str, &str> = BTreeMap::from([
             ("MOMENT", self.moment.as_str()),
-            ("BUCKET", &parts.audit_bucket),
             ("AWS_ENDPOINT_URL", &parts.endpoint),
             ("AWS_REGION", &parts.region),
             ("AWS_ACCESS_KEY_ID", &self.user.access_key_id),
@@ -338,8 +375,9 @@ async fn each_setting_is_looked_at(
         stack.aws.call(Service::DynamoDb, operation, body).await?;
         let named = format!("the table `{table}` has no {lacks}: run `sealfleet restore tables`");
         operator.refused(open, &named).await?;
+        operator.run(tables).await?;
     }
-    operator.run(tables).await.map(drop)
+    Ok(())
 }
 
 /// An entry that the archive does not have, in the audit table or still in the ledger.
@@ -492,11 +530,9 @@ async fn taken_away(
         (400..500).contains(&registered.status),
         "a revoked key: {registered:?}"
     );
-    let closed = closing.member.post(
-        "/v1/runs",
-        &with_profile("crm", &[played("only", &json!({}))]),
-    );
-    closed.await?.refused(409, "project_closed").map(drop)
+    let enqueue = run_of(&[step("only", &json!({}))]);
+    let closed = closing.member.post("/v1/runs", &enqueue).await?;
+    closed.refused(409, "project_closed").map(drop)
 }
 
 /// Runs are there as they were, a new one works to its end, and no other project sees them.

@@ -18,12 +18,13 @@ use sealfleet_ledger::{Dynamo, Ledger, Tables};
 use sealfleet_system::{SystemClock, SystemIds};
 use serde_json::json;
 
+use super::archive;
 use super::aws;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::output::{answer, lines, note};
 use super::project::deploy::{control, prefix, stacks};
-use crate::cloudformation::{Change, Deployment, Outputs, Stacks, Template};
+use crate::cloudformation::{Deployment, Outputs, Stacks, Template};
 use reapply::Report;
 use tables::Kind;
 
@@ -62,10 +63,20 @@ pub struct At {
 pub struct Reapply {
     #[command(flatten)]
     at: At,
+    #[command(flatten)]
+    trust: Trust,
+}
+
+/// What the operator takes on.
+#[derive(Args)]
+struct Trust {
     /// Do not ask the tables in use whether the archive has all that they know: when they cannot be
     /// read, or in a rehearsal
     #[arg(long)]
     archive_only: bool,
+    /// Go on although the archive does not verify
+    #[arg(long)]
+    despite_faults: bool,
 }
 
 #[derive(Args)]
@@ -75,9 +86,8 @@ pub struct Open {
     /// The moment that the tables were restored to
     #[arg(long, value_name = "TIME", value_parser = moment)]
     to: Option<Timestamp>,
-    /// As of `reapply`
-    #[arg(long, requires = "to")]
-    archive_only: bool,
+    #[command(flatten)]
+    trust: Trust,
 }
 
 /// DynamoDB restores to a second.
@@ -94,8 +104,14 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
     match command {
         Command::Close(stack) => {
             let installation = Installation::of(stack).await?;
-            let change = installation.set(&[("Closed", "true")]).await?;
-            let closed = json!({ "stack": installation.stack, "closed": true, "change": change });
+            let outputs = installation.set(&[("Closed", "true")]).await?;
+            if outputs.find("Closed").is_none() {
+                return Err(Failure::Other(format!(
+                    "stack `{}` is not closed: its template is of another version",
+                    installation.stack
+                )));
+            }
+            let closed = json!({ "stack": installation.stack, "closed": true });
             answer(connection.output, &closed, || {
                 lines([
                     ("stack", installation.stack.clone()),
@@ -120,21 +136,21 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             }
             restored.told(connection)
         }
-        Command::Reapply(Reapply { at, archive_only }) => {
+        Command::Reapply(Reapply { at, trust }) => {
             let installation = Installation::of(at.stack).await?;
             let restored = Restored::of(&installation, at.to)?;
             if !installation.is_closed() {
                 note("the installation is open: what is taken away from now on is not reapplied\n");
             }
-            let report = restored.reapply(archive_only).await?;
+            let report = restored.reapply(&trust).await?;
             answer(connection.output, &report, || report.text())
         }
         Command::Open(Open {
             stack, to: None, ..
         }) => {
             let installation = Installation::of(stack).await?;
-            let change = installation.set(&[("Closed", "false")]).await?;
-            let open = json!({ "stack": installation.stack, "closed": false, "change": change });
+            installation.set(&[("Closed", "false")]).await?;
+            let open = json!({ "stack": installation.stack, "closed": false });
             answer(connection.output, &open, || {
                 lines([
                     ("stack", installation.stack.clone()),
@@ -145,11 +161,11 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         Command::Open(Open {
             stack,
             to: Some(to),
-            archive_only,
+            trust,
         }) => {
             let installation = Installation::of(stack).await?;
             let restored = Restored::of(&installation, to)?;
-            let report = restored.open(archive_only).await?;
+            let report = restored.open(&trust).await?;
             answer(connection.output, &report, || report.text())
         }
     }
@@ -181,7 +197,7 @@ impl Installation {
     }
 
     /// Sets parameters of the stack. All others stay as they are, and so does the template.
-    async fn set(&self, parameters: &[(&str, &str)]) -> Result<Change, Failure> {
+    async fn set(&self, parameters: &[(&str, &str)]) -> Result<Outputs, Failure> {
         let parameters = parameters.iter();
         let deployment = Deployment {
             stack: &self.stack,
@@ -193,7 +209,7 @@ impl Installation {
         };
         let tell = |line: &str| note(&format!("{line}\n"));
         let deployed = self.stacks.deploy(deployment, tell).await;
-        Ok(deployed.map_err(Failure::other)?.0)
+        Ok(deployed.map_err(Failure::other)?.1)
     }
 
     /// A ledger over these tables, by the operator's own AWS credentials.
@@ -216,7 +232,7 @@ impl<'a> Restored<'a> {
         let suffix = suffix(moment);
         if installation.control.find("TableSuffix") == Some(&suffix) {
             return Err(Failure::Usage(format!(
-                "the installation runs on the tables of {moment} already"
+                "the installation runs on the tables of {moment} already; if it is closed, `sealfleet restore open` opens it"
             )));
         }
         let client = aws_sdk_dynamodb::Client::new(&installation.config);
@@ -246,20 +262,24 @@ impl<'a> Restored<'a> {
         })
     }
 
-    async fn reapply(&self, archive_only: bool) -> Result<Report, Failure> {
+    async fn reapply(&self, trust: &Trust) -> Result<Report, Failure> {
         let [ledger, audit] = Kind::ALL.map(|kind| self.tables.name(kind));
         let restored = self.installation.ledger(ledger, audit);
         let [ledger, audit] = [self.source(Kind::Ledger)?, self.source(Kind::Audit)?];
-        let in_use = (!archive_only).then(|| self.installation.ledger(ledger, audit));
-        let bucket = self.installation.control.get("AuditBucketName");
-        let archive = reapply::Archive::new(
-            &self.installation.config,
-            bucket.map_err(Failure::other)?.to_owned(),
-        );
+        let in_use = (!trust.archive_only).then(|| self.installation.ledger(ledger, audit));
+        let Installation {
+            config, control, ..
+        } = self.installation;
+        let bucket = control.get("AuditBucketName").map_err(Failure::other)?;
+        let key = control.get("DigestKeyArn").map_err(Failure::other)?;
+        if !trust.despite_faults {
+            verify(config, bucket, key, self.moment).await?;
+        }
+        let archive = reapply::Archive::new(config, bucket.to_owned());
         reapply::reapply(&archive, in_use.as_ref(), &restored, self.moment).await
     }
 
-    async fn open(&self, archive_only: bool) -> Result<Report, Failure> {
+    async fn open(&self, trust: &Trust) -> Result<Report, Failure> {
         if !self.installation.is_closed() {
             return Err(Failure::Usage(
                 "the installation is open: run `sealfleet restore close` first, so that nothing \
@@ -269,18 +289,41 @@ impl<'a> Restored<'a> {
         }
         let [ledger, audit] = Kind::ALL.map(|kind| self.tables.whole(kind));
         let (ledger, audit) = (ledger.await?, audit.await?);
-        let report = self.reapply(archive_only).await?;
+        let report = self.reapply(trust).await?;
         let [to, beside] = Kind::ALL.map(|kind| self.tables.name(kind));
         report.record(&self.installation.ledger(to, beside)).await?;
         let parameters = [
             ("TableSuffix", self.tables.suffix.as_str()),
             ("LedgerStreamArn", &ledger),
             ("AuditStreamArn", &audit),
-            ("Closed", "false"),
         ];
         self.installation.set(&parameters).await?;
+        // Only when no function names the other tables any more.
+        self.installation.set(&[("Closed", "false")]).await?;
         Ok(report)
     }
+}
+
+/// Fails unless the archive is whole from the moment on: it could hide what was taken away.
+async fn verify(
+    config: &SdkConfig,
+    bucket: &str,
+    key: &str,
+    moment: Timestamp,
+) -> Result<(), Failure> {
+    let verified = archive::verified(config, bucket, key.to_owned(), moment).await?;
+    if verified.faults.is_empty() {
+        return Ok(());
+    }
+    let faults: String = verified
+        .faults
+        .iter()
+        .map(|fault| format!("\n  {fault}"))
+        .collect();
+    Err(Failure::Other(format!(
+        "the archive does not verify, so it may hide what was taken away; find out what happened, or go on with \
+         `--despite-faults`:{faults}"
+    )))
 }
 
 /// What the names of the tables of a moment end with: `-20260131T080000Z`.
