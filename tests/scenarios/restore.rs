@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::time::Duration;
 
+use sealfleet_client::Code;
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::{EventId, Timestamp};
-use sealfleet_test_stack::api::text;
+use sealfleet_test_stack::api::{text, typed};
 use sealfleet_test_stack::aws::{Keys, Service};
 use sealfleet_test_stack::identity::secrets;
 use sealfleet_test_stack::project::{run_of, step};
@@ -509,7 +510,7 @@ async fn taken_away(
     .await?;
     let enqueue = with_profile("crm", &[played("only", &json!({}))]);
     let refused = project.member.post("/v1/runs", &enqueue).await?;
-    let detail = refused.refused(409, "secret_revoked")?;
+    let detail = refused.refused(403, "secret_revoked")?;
     ensure!(
         detail.contains(&after.revocation),
         "under its own id: {detail}"
@@ -531,8 +532,17 @@ async fn taken_away(
         "a revoked key: {registered:?}"
     );
     let enqueue = run_of(&[step("only", &json!({}))]);
-    let closed = closing.member.post("/v1/runs", &enqueue).await?;
-    closed.refused(409, "project_closed").map(drop)
+    let member = closing.member.client();
+    let closed = member.enqueue_run(&typed(&enqueue)?, None).await.err();
+    let code = closed
+        .as_ref()
+        .and_then(|error| Some(error.problem()?.code));
+    ensure_eq!(
+        code,
+        Some(Code::ProjectClosed),
+        "a closed project: {closed:?}"
+    );
+    Ok(())
 }
 
 /// Runs are there as they were, a new one works to its end, and no other project sees them.
