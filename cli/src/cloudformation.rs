@@ -71,6 +71,8 @@ pub enum Template {
     Url(String),
     /// The text itself, at most 51,200 bytes.
     Body(&'static str),
+    /// The one that the stack has.
+    Deployed,
 }
 
 /// A template and values for some of its parameters. Other parameters keep their deployed value or,
@@ -315,6 +317,7 @@ impl Stacks {
         let request = match deployment.template {
             Template::Url(url) => request.template_url(url),
             Template::Body(text) => request.template_body(text),
+            Template::Deployed => request.use_previous_template(true),
         };
         let made = request
             .send()
@@ -389,7 +392,7 @@ impl Template {
     /// to have it.
     fn may_have(&self, parameter: &str) -> bool {
         match self {
-            Self::Url(_) => true,
+            Self::Url(_) | Self::Deployed => true,
             Self::Body(text) => text.contains(&format!("\n  {parameter}:\n")),
         }
     }

@@ -20,7 +20,7 @@ pub mod re_export;
 mod set_aside;
 
 use aws_lambda_events::event::streams::DynamoDbEventResponse;
-use sealfleet_archive::objects::{self, ObjectName};
+use sealfleet_archive::objects::{self, ObjectName, Span};
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::objects::Objects;
 use sealfleet_aws::signing::Signer;
@@ -96,7 +96,9 @@ pub async fn handle(ports: &Ports, event: Value, until: Timestamp) -> Result<Don
     Ok(Done::Batch(batch::export(ports, records).await))
 }
 
-/// Writes entries as one object, unless it is there.
+/// Writes entries as one object, unless it is there. Streams of two tables may count alike: where a
+/// restored table took the place of another, the name may be that of other entries. They are then
+/// named by their ids.
 async fn write(
     ports: &Ports,
     name: &ObjectName,
@@ -107,9 +109,24 @@ async fn write(
         detail: error.to_string(),
     };
     let bytes = objects::pack(&ocsf::lines(entries.iter().copied())).map_err(failed)?;
-    ports
-        .objects
-        .create(&name.to_string(), "application/gzip", bytes)
-        .await
-        .map(drop)
+    let (key, kind) = (name.to_string(), "application/gzip");
+    if ports.objects.create(&key, kind, bytes.clone()).await?
+        || ports.objects.get(&key).await?.as_ref() == Some(&bytes)
+    {
+        return Ok(());
+    }
+    let ids = || entries.iter().map(|entry| entry.event_id);
+    let (Some(first), Some(last)) = (ids().min(), ids().max()) else {
+        return Ok(());
+    };
+    let span = Span::Table {
+        first: first.to_string(),
+        last: last.to_string(),
+    };
+    let key = ObjectName {
+        span,
+        ..name.clone()
+    };
+    let key = key.to_string();
+    ports.objects.create(&key, kind, bytes).await.map(drop)
 }

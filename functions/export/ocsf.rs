@@ -217,6 +217,9 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
         Event::LimitsSet { project, .. } => {
             managed(entity::UPDATE, "project limits", project).of(Severity::Low)
         }
+        Event::TablesRestored { moment, .. } => {
+            managed(entity::UPDATE, "tables", moment).of(Severity::High)
+        }
         Event::TokenCreated { token_id, .. } => {
             changed_account(account::CREATE, "API token", token_id)
         }

@@ -265,6 +265,37 @@ def what_holds_data_has_a_name_so_that_no_update_can_quietly_replace_it(t):
             yield name
 
 
+@rule(lambda t: props(t.control, "SweepRole")["Policies"][0]["PolicyDocument"]["Statement"][0].update(Resource={"Fn::GetAtt": ["LedgerTable", "Arn"]}),
+      lambda t: props(t.control, "ClaimFunction")["Environment"]["Variables"].update(SEALFLEET_AUDIT_TABLE={"Ref": "AuditTable"}),
+      lambda t: props(t.control, "ExportMapping").update(EventSourceArn={"Fn::GetAtt": ["AuditTable", "StreamArn"]}),
+      lambda t: t.control["Rules"].pop("RestoredTablesAreWhole"))
+def an_installation_can_run_on_restored_tables(t):
+    # A restored table has another name than the stack's own, and another stream.
+    for name, resource in t.control["Resources"].items():
+        text = json.dumps(resource.get("Properties", {}))
+        for table in ("Ledger", "Audit"):
+            stream = f'{{"Fn::If": ["Names{table}Stream", {{"Ref": "{table}StreamArn"}}, {{"Fn::GetAtt": ["{table}Table", "StreamArn"]}}]}}'
+            if f'"{table}Table"' in text.replace(stream, "") or f"${{{table}Table" in text:
+                yield f"{name} names {table}Table"
+    if "RestoredTablesAreWhole" not in t.control["Rules"]:
+        yield "a table without its stream"
+
+
+@rule(lambda t: props(t.control, "ClosedDenies")["Roles"]["Fn::If"][1].pop(),
+      lambda t: props(t.control, "ClosedDenies")["Roles"]["Fn::If"][1].append({"Ref": "ExportRole"}),
+      lambda t: props(t.control, "ClosedDenies")["Roles"]["Fn::If"].reverse(),
+      lambda t: props(t.control, "ClosedDenies")["PolicyDocument"]["Statement"][0].update(Action=["dynamodb:PutItem"]))
+def a_closed_installation_only_fills_the_archive(t):
+    policy = props(t.control, "ClosedDenies")
+    condition, closed, opened = policy["Roles"]["Fn::If"]
+    # The document of the API is in no table.
+    others = {name.removesuffix("Function") + "Role" for name, _ in t.functions()} - {"TrailRole", "ExportRole", "OpenapiRole"}
+    if (condition, opened) != ("IsClosed", {"Ref": "AWS::NoValue"}) or {role["Ref"] for role in closed} != others:
+        yield "ClosedDenies"
+    if policy["PolicyDocument"]["Statement"] != [{"Sid": "NoTables", "Effect": "Deny", "Action": "dynamodb:*", "Resource": "*"}]:
+        yield "ClosedDenies: not all of it"
+
+
 # ---------------------------------------------------------------- stream -> S3
 
 

@@ -2,8 +2,6 @@
 //! files of a live worker.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -14,7 +12,10 @@ use sealfleet_test_stack::worker::BuiltinStore;
 use sealfleet_test_stack::{Failure, Outcome, Project, Stack, ensure, ensure_eq, sha256, unique};
 use serde_json::{Value, json};
 
+use crate::drill::{self, documented};
 use crate::seen::{SOON, with_profile};
+
+const GUIDE: &str = "docs/guides/builtin-backend.md";
 
 /// 32. Stored bytes of the builtin identity backend hold no plaintext; wrong key -> clear error.
 pub async fn s32_what_is_stored_opens_with_its_key_only(stack: &Stack) -> Outcome {
@@ -120,7 +121,7 @@ pub async fn s33_a_rotated_key_opens_every_old_secret(stack: &Stack) -> Outcome 
     std::fs::copy(&store.key, &old_key)?;
 
     // The worker resolves every version after each of the documented commands.
-    let commands = documented("change the key")?;
+    let commands = documented(GUIDE, "change the key")?;
     ensure_eq!(commands.len(), 4, "commands that change the key");
     for command in &commands {
         drill.run(command).await?;
@@ -135,12 +136,12 @@ pub async fn s33_a_rotated_key_opens_every_old_secret(stack: &Stack) -> Outcome 
     let holds = std::fs::read_to_string(&store.key)?.lines().count();
     ensure_eq!(holds, 1, "keys in the key file, in the end");
 
-    for command in documented("back up")? {
+    for command in documented(GUIDE, "back up")? {
         drill.run(&command).await?;
     }
     std::fs::remove_file(&store.store)?;
     std::fs::write(&store.key, "lost")?;
-    let restore = documented("restore")?;
+    let restore = documented(GUIDE, "restore")?;
     ensure!(restore.len() >= 3, "the drill is gone from the document");
     for command in restore {
         drill.run(&command).await?;
@@ -244,36 +245,8 @@ impl Drill {
     }
 
     async fn run(&self, command: &str) -> Outcome<String> {
-        let mut shell = tokio::process::Command::new("sh");
-        shell
-            .args(["-euc", command])
-            .envs(self.environment.iter().map(|(name, path)| (name, path)));
-        let mut path = self.binaries.clone().into_os_string();
-        path.push(":/usr/bin:/bin");
-        let output = tokio::time::timeout(
-            Duration::from_secs(30),
-            shell.env("PATH", path).stdin(Stdio::null()).output(),
-        )
-        .await??;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "`{command}`: {errors}");
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        let environment = self.environment.iter();
+        let environment = environment.map(|(name, path)| (*name, path.as_os_str().to_owned()));
+        drill::run(&self.binaries, environment, command).await
     }
-}
-
-/// The commands of a drill, line by line, out of the document.
-fn documented(drill: &str) -> Outcome<Vec<String>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides/builtin-backend.md");
-    let text = std::fs::read_to_string(path)?;
-    let missing = || {
-        Failure::new(format!(
-            "docs/guides/builtin-backend.md has no drill `{drill}`"
-        ))
-    };
-    let block = text
-        .split_once(&format!("<!-- drill: {drill} -->\n```sh\n"))
-        .ok_or_else(missing)?
-        .1;
-    let block = block.split_once("```").ok_or_else(missing)?.0;
-    Ok(block.lines().map(str::to_owned).collect())
 }

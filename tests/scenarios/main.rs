@@ -21,6 +21,7 @@ mod clients;
 mod crowd;
 mod door;
 mod drift;
+mod drill;
 mod fleet;
 mod fuzz;
 mod kill;
@@ -28,6 +29,7 @@ mod onboarding;
 mod permissions;
 mod prove;
 mod reasons;
+mod restore;
 mod revocation;
 mod sandbox;
 mod sealed;
@@ -109,6 +111,8 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             a_project_is_onboarded_by_one_command;
         prove:
             a_deployed_stack_is_proved_by_one_command;
+        restore:
+            an_installation_goes_on_with_restored_tables;
         fuzz:
             no_answer_is_outside_of_the_document
             no_answer_to_an_operator_is_outside_of_the_document;

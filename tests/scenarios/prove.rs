@@ -8,9 +8,11 @@ use std::process::Stdio;
 
 use sealfleet_client::{PageQuery, all_pages};
 use sealfleet_test_stack::aws::{Keys, Service};
-use sealfleet_test_stack::{Failure, Outcome, Stack, ensure, ensure_eq, processes, unique};
+use sealfleet_test_stack::{Outcome, Stack, ensure, ensure_eq, processes, unique};
 use serde_json::{Value, json};
 use tokio::process::Command;
+
+use crate::drill::user_with;
 
 /// The emulator's simulator of IAM does not find roles with a path, so it denies everything, and it
 /// asks for the permission to simulate on every resource: nothing is shown by it.
@@ -24,7 +26,8 @@ pub async fn a_deployed_stack_is_proved_by_one_command(stack: &Stack) -> Outcome
     // Its rule makes one each hour.
     stack.digest().await?;
 
-    let keys = user_with_the_policy(stack).await?;
+    let policy = include_str!("../../infra/deploy/prove.json").to_owned();
+    let keys = user_with(stack, &[policy]).await?;
 
     let refused = prove(stack, &keys, &file, &[]).await?;
     ensure_eq!(
@@ -131,56 +134,6 @@ struct Ran {
     code: Option<i32>,
     stdout: String,
     stderr: String,
-}
-
-/// Keys of a user with the policy that docs/guides/prove.md hands out, and with nothing more.
-async fn user_with_the_policy(stack: &Stack) -> Outcome<Keys> {
-    let parts = &stack.parts;
-    let policy = include_str!("../../infra/deploy/prove.json")
-        .replace("ACCOUNT", &parts.account_id)
-        .replace("REGION", &parts.region)
-        .replace("PREFIX", "sealfleet");
-    let name = format!("prove-{}", unique());
-    let ask = async |more: &str| -> Outcome<String> {
-        let root = Keys {
-            access_key_id: parts.access_key_id.clone(),
-            secret_access_key: parts.secret_access_key.clone(),
-            session_token: None,
-        };
-        let body = format!("Version=2010-05-08&{more}");
-        let headers = [("content-type", "application/x-www-form-urlencoded")];
-        let answer = stack
-            .aws
-            .ask_as(&root, "iam", ("POST", "/"), &headers, &body)
-            .await?;
-        ensure_eq!(answer.status, 200, "{more}: {}", answer.text());
-        Ok(answer.text())
-    };
-    let element = |text: &str, name: &str| -> Outcome<String> {
-        let found = text
-            .split_once(&format!("<{name}>"))
-            .and_then(|(_, rest)| rest.split_once("</"));
-        found
-            .map(|(value, _)| value.to_owned())
-            .ok_or_else(|| Failure::new(format!("no {name}: {text}")))
-    };
-    let escaped: String = policy.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    ask(&format!("Action=CreateUser&UserName={name}")).await?;
-    let made = ask(&format!(
-        "Action=CreatePolicy&PolicyName={name}&PolicyDocument={escaped}"
-    ))
-    .await?;
-    let arn = element(&made, "Arn")?;
-    ask(&format!(
-        "Action=AttachUserPolicy&UserName={name}&PolicyArn={arn}"
-    ))
-    .await?;
-    let made = ask(&format!("Action=CreateAccessKey&UserName={name}")).await?;
-    Ok(Keys {
-        access_key_id: element(&made, "AccessKeyId")?,
-        secret_access_key: element(&made, "SecretAccessKey")?,
-        session_token: None,
-    })
 }
 
 async fn prove(stack: &Stack, keys: &Keys, token: &str, options: &[&str]) -> Outcome<Ran> {

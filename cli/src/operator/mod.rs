@@ -1,10 +1,11 @@
 //! The commands of operators and project admins: one module for each noun, over the HTTP API.
 //!
-//! Four commands bypass the API on purpose and use the operator's own AWS credentials. `token
+//! Five commands bypass the API on purpose and use the operator's own AWS credentials. `token
 //! bootstrap` creates the first operator token, which nobody could authenticate to create. `secret
 //! put` writes values of secrets, which no field of the API accepts. `project deploy` creates a
 //! project's queues and roles, which the control plane has no permission to create. `prove` does
 //! both of the latter, and looks at everything with the eyes of an operator of the account.
+//! `restore` changes the tables while the API serves nobody.
 
 mod archive;
 mod audit;
@@ -25,6 +26,7 @@ mod profile;
 mod project;
 mod prove;
 mod repair;
+mod restore;
 mod revocation;
 mod rows;
 mod run;
@@ -95,6 +97,8 @@ enum Command {
     Audit(Group<audit::Command>),
     /// Try the boundaries of the deployed stack, with two throwaway projects
     Prove(Box<Leaf<prove::Prove>>),
+    /// Run the installation on tables of an earlier moment, with your own AWS credentials
+    Restore(Group<restore::Command>),
     /// Print a completion script for your shell
     Completion {
         /// Shell that will read the script
@@ -200,6 +204,7 @@ async fn dispatch(command: Command, options: Options) -> (Output, Result<(), Fai
         Command::Run(group) => with!(group.options, |to| run::run(group.verb, to).await),
         Command::Image(group) => with!(group.options, |to| image::run(group.verb, to).await),
         Command::Prove(leaf) => with!(leaf.options, |to| prove::run(leaf.rest, to).await),
+        Command::Restore(group) => with!(group.options, |to| restore::run(group.verb, to).await),
         Command::Audit(group) => with!(group.options, |to| audit::run(group.verb, to).await),
         Command::Completion { shell } => (Output::Text, completion(shell)),
     }

@@ -53,6 +53,11 @@ const CONTROL_PLANE: Accepted[] = [
     evidence: (template) =>
       ['TrailFailures', 'ExportFailures'].every((id) => JSON.stringify(template).includes(`"Destination":{"Fn::GetAtt":["${id}","Arn"]}`)),
   },
+  ...['ledger', 'audit'].map((table) => ({
+    rule: `IAM5[Resource::arn:<AWS::Partition>:dynamodb:<AWS::Region>:<AWS::AccountId>:table/<NamePrefix>-${table}<TableSuffix>/stream/*]`,
+    reason: 'The streams of one table, which are read. A stream of another table than TableSuffix names is refused.',
+    evidence: only(`\${NamePrefix}-${table}\${TableSuffix}/stream/*`, 'dynamodb:DescribeStream', 'dynamodb:GetRecords', 'dynamodb:GetShardIterator'),
+  })),
   {
     rule: 'IAM5[Resource::arn:<AWS::Partition>:sqs:<AWS::Region>:<AWS::AccountId>:<NamePrefix>-*--*]',
     reason: 'One queue for each pool of each project, made after this stack; no other queue of this stack has `--` in its name.',

@@ -66,6 +66,7 @@ impl Event {
             | Self::ProjectClosed { .. }
             | Self::ProjectDeleted { .. }
             | Self::LimitsSet { .. }
+            | Self::TablesRestored { .. }
             | Self::TokenCreated { .. }
             | Self::TokenRevoked { .. }
             | Self::EnrolmentKeyCreated { .. }
@@ -200,6 +201,7 @@ impl Event {
             | Self::ProjectClosed { .. }
             | Self::ProjectDeleted { .. }
             | Self::LimitsSet { .. }
+            | Self::TablesRestored { .. }
             | Self::TokenCreated { .. }
             | Self::TokenRevoked { .. }
             | Self::EnrolmentKeyCreated { .. }
@@ -310,6 +312,19 @@ pub const CATALOGUE: &[Row] = &[
             ),
         ],
         example: r#"{"type":"project.limits_set","project":"healthcare","limits":{"requests_per_second":20,"burst":40}}"#,
+    },
+    Row {
+        name: "tables.restored",
+        when: "An operator restores the tables to an earlier moment. Entries between that moment and this one are in the \
+               archive alone: what they tell was undone. Recorded in every trail.",
+        fields: &[
+            ("moment", "the moment"),
+            (
+                "reapplied",
+                "how many revocations, closings and the like of this trail, made since the moment, were made again",
+            ),
+        ],
+        example: r#"{"type":"tables.restored","moment":"2026-01-31T08:00:00.000Z","reapplied":2}"#,
     },
     Row {
         name: "token.created",

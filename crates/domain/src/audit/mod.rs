@@ -116,6 +116,10 @@ pub enum Event {
         project: ProjectId,
         limits: Option<crate::rate::Limits>,
     },
+    /// An operator put tables of an earlier moment in the place of the ones in use. What the trail
+    /// has between the two was undone, except for what was taken away: that was done again.
+    #[serde(rename = "tables.restored")]
+    TablesRestored { moment: Timestamp, reapplied: u32 },
     /// An API token was created.
     #[serde(rename = "token.created")]
     TokenCreated {

@@ -328,9 +328,12 @@ impl Account {
             );
         }
         for (policy, kind, properties) in template.resources()? {
-            let roles = properties["Roles"].as_array().into_iter().flatten();
-            if kind == "AWS::IAM::ManagedPolicy" && roles.into_iter().any(|role| role["Ref"] == id)
-            {
+            if kind != "AWS::IAM::ManagedPolicy" {
+                continue;
+            }
+            let roles = template.resolve(&properties["Roles"])?;
+            let mut roles = roles.as_array().into_iter().flatten();
+            if roles.any(|role| *role == name) {
                 attached.push(policy);
             }
         }

@@ -12,6 +12,7 @@ mod evaluator;
 mod guide;
 mod installations;
 mod mutations;
+mod restored;
 
 use sealfleet_iam::account::{Shape, Templates};
 use sealfleet_iam::{Account, Matrix, matrix, page};
