@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sealfleet_archive::digest::fault::Kind;
 use sealfleet_client::Client;
 use sealfleet_client::types::{EnqueueRun, Revoke, RunView, WorkerRegistered};
 use sealfleet_domain::{ProfileName, ProjectId, RunId, StepId, Timestamp};
@@ -543,20 +542,11 @@ impl Play<'_> {
             let key = self.ground.output("DigestKeyArn")?.to_owned();
             let since = self.started_at.plus_seconds(-SINCE_SECONDS);
             let verified = archive::verified(&self.ground.config, bucket, key, since).await?;
-            match verified.faults.first() {
-                Some(fault) if fault.kind == Kind::NoDigests => Err(Why::NotTried(
-                    "there is no digest: one is made each hour. It is a fault if the stack is older"
-                        .to_owned(),
-                )),
-                Some(fault) => Err(Why::Broken(format!(
-                    "{} faults; the first is {fault}",
-                    verified.faults.len()
-                ))),
-                None => Ok(format!(
-                    "{} digests, {} objects, {} lines; {} objects are too new for a digest",
-                    verified.digests, verified.objects, verified.lines, verified.not_digested_yet
-                )),
-            }
+            trail::verifies(&verified.faults)?;
+            Ok(format!(
+                "{} digests, {} objects, {} lines; {} objects are too new for a digest",
+                verified.digests, verified.objects, verified.lines, verified.not_digested_yet
+            ))
         };
         board.check("archive-verifies", verified).await;
     }

@@ -10,6 +10,7 @@ use sealfleet_domain::run::{Failure as StepFailure, RunState};
 use sealfleet_domain::{RunId, StepId};
 
 use super::report::{Seen, Why};
+use super::sandboxes::whys;
 
 /// How often to look.
 const POLL: Duration = Duration::from_millis(500);
@@ -64,7 +65,8 @@ pub async fn stops(
     let mut aborted_after: Option<Duration> = None;
     let mut gone_after: Option<Duration> = None;
     loop {
-        let state = client.get_run(run).await?.state;
+        let shown = client.get_run(run).await?;
+        let state = shown.state;
         if state == RunState::Aborted {
             aborted_after.get_or_insert_with(|| began.elapsed());
         }
@@ -84,9 +86,10 @@ pub async fn stops(
                 None => "still runs",
             };
             return Err(Why::Broken(format!(
-                "{} s after the revocation the run is {}, and its sandbox {sandbox}",
+                "{} s after the revocation the run is {}, and its sandbox {sandbox}: {}",
                 limit.as_secs(),
-                state.name()
+                state.name(),
+                whys(&shown)
             )));
         }
         tokio::time::sleep(POLL).await;
