@@ -129,13 +129,19 @@ async fn proved(stack: &Stack, round: Option<Round>, options: &[&str]) -> Outcom
     stack.digest().await?;
 
     let (keys, policy) = user_with_the_policy(stack).await?;
-    let simulator = Simulator {
+    let mut simulator = Simulator {
         aws: stack.aws.clone(),
         root: root(stack),
         access_key_id: keys.access_key_id.clone(),
         policy,
         change: |_, _| {},
     };
+    let secret = format!(
+        "arn:aws:secretsmanager:{}:{}:secret:sealfleet/prove-a/canary-AbCdEf",
+        parts.region, parts.account_id
+    );
+    let account = parts.account_id.as_str();
+    simulator.is_not_kinder_than_aws(account, &secret).await?;
     let way = Arc::new(Way::new(simulator, round));
     let proxy = Proxy::start(&parts.endpoint, Arc::clone(&way)).await?;
     let api = parts.api_url.strip_prefix(parts.endpoint.as_str());

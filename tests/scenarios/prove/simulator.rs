@@ -11,10 +11,13 @@ use std::collections::BTreeMap;
 use sealfleet_iam::policy::{Decision, Policy, Request};
 use sealfleet_test_stack::aws::{Aws, Keys};
 use sealfleet_test_stack::proxy::{Answer, Asked};
-use sealfleet_test_stack::{Failure, Outcome, ensure};
+use sealfleet_test_stack::{Failure, Outcome, ensure, ensure_eq};
 use serde_json::{Value, json};
 
 const ACTION: &str = "iam:SimulatePrincipalPolicy";
+
+/// Changes what is attached to a role, by the role's ARN.
+type Change = fn(&str, &mut Vec<Value>);
 
 pub struct Simulator {
     pub aws: Aws,
@@ -24,8 +27,7 @@ pub struct Simulator {
     pub access_key_id: String,
     /// What the caller may do.
     pub policy: Value,
-    /// Changes what is attached to a role, by the role's ARN.
-    pub change: fn(&str, &mut Vec<Value>),
+    pub change: Change,
 }
 
 impl Simulator {
@@ -86,6 +88,68 @@ impl Simulator {
             request.action, request.resource
         );
         Ok(Some(Answer::new(200, "text/xml", text.into_bytes())))
+    }
+
+    /// It answers nobody but the caller, knows roles by their whole ARN, tells a Deny from what is
+    /// not allowed, and does not guess.
+    pub async fn is_not_kinder_than_aws(&mut self, account: &str, secret: &str) -> Outcome {
+        let key = self.access_key_id.clone();
+        let signed = |key: &str, service: &str| {
+            format!("AWS4-HMAC-SHA256 Credential={key}/20261129/us-east-1/{service}/aws4_request")
+        };
+        let function = format!("arn:aws:iam::{account}:role/sealfleet/control/sealfleet-fleet");
+        let question = |role: &str| {
+            format!(
+                "Action=SimulatePrincipalPolicy&Version=2010-05-08&PolicySourceArn={role}\
+                 &ActionNames.member.1=secretsmanager:GetSecretValue&ResourceArns.member.1={secret}"
+            )
+        };
+        let by_the_caller = signed(&key, "iam");
+        for (role, by, status) in [
+            (function.as_str(), by_the_caller.as_str(), 200),
+            (&function, &signed("AKIAANOTHER", "iam"), 403),
+            (&function, &signed(&key, "sts"), 403),
+            (&function, "", 403),
+            (
+                &format!("arn:aws:iam::{account}:role/sealfleet-fleet"),
+                &by_the_caller,
+                403,
+            ),
+            (&format!("{function}-of-nobody"), &by_the_caller, 404),
+            (
+                &function.replace("control/", "control/sealfleet-x/"),
+                &by_the_caller,
+                404,
+            ),
+        ] {
+            let answer = self.answer(&Asked::form(by, &question(role))?).await?;
+            let found = answer.map(|answer| answer.status);
+            ensure_eq!(found, Some(status), "about {role}, by `{by}`");
+        }
+        let one_more = question(&function) + "&CallerArn=arn:aws:iam::1:user/a";
+        let guessed = self.answer(&Asked::form(&by_the_caller, &one_more)?).await;
+        ensure!(guessed.is_err(), "a parameter that nobody knows was judged");
+        let asked = Asked::form(&by_the_caller, &question(&function))?;
+        let changes: [(Change, &str); 3] = [
+            (|_, _| {}, "explicitDeny"),
+            (|_, documents| without_denies(documents), "implicitDeny"),
+            (
+                |_, documents| {
+                    without_denies(documents);
+                    documents.push(reads_secrets());
+                },
+                "allowed",
+            ),
+        ];
+        for (change, decision) in changes {
+            self.change = change;
+            let answer = self.answer(&asked).await?;
+            let text = answer.map(|answer| String::from_utf8_lossy(&answer.body).into_owned());
+            let text = text.unwrap_or_default();
+            ensure_eq!(elements(&text, "EvalDecision"), [decision], "{text}");
+        }
+        self.change = |_, _| {};
+        Ok(())
     }
 
     /// Whether the request is signed by the caller, and the caller's policy allows to ask about

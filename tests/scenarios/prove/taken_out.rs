@@ -240,7 +240,8 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Scripts around the programs of this stack. The worker itself gets the real `sealfleet-init`, which runs in sandboxes.
+    /// Scripts around the programs of this stack. The worker itself gets the real
+    /// `sealfleet-init`, which runs in sandboxes, and keeps its leases, which are short here.
     pub fn for_round(stack: &Stack, round: Round, mark: &str) -> Outcome<Self> {
         let file = |name: &str| stack.scratch.join(format!("{mark}.{name}"));
         let programs = Self {
@@ -266,8 +267,9 @@ impl Programs {
             (
                 &programs.worker,
                 format!(
-                    "#!/bin/sh\nfor word do\n  shift\n  [ \"$word\" = {wrapped} ] && word={init}\n  \
-                     set -- \"$@\" \"$word\"\ndone\nexec {} \"$@\"\n",
+                    "#!/bin/sh\nmore=\nfor word do\n  shift\n  [ \"$word\" = {wrapped} ] && word={init}\n  \
+                     [ \"$word\" = run ] && more='--heartbeat-seconds 2'\n  \
+                     set -- \"$@\" \"$word\"\ndone\nexec {} \"$@\" $more\n",
                     real("sealfleet-worker")
                 ),
             ),

@@ -54,6 +54,19 @@ struct Way<B> {
 }
 
 impl Asked {
+    /// A request of the query protocol, as if it had come.
+    pub fn form(authorization: &str, body: &str) -> Outcome<Self> {
+        let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let mut asked = Self {
+            method: Method::POST,
+            path: "/".to_owned(),
+            headers: HeaderMap::from_iter([(header::CONTENT_TYPE, kind)]),
+            body: body.as_bytes().to_vec(),
+        };
+        asked.call_as(authorization)?;
+        Ok(asked)
+    }
+
     pub fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
         value
