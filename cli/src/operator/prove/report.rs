@@ -525,6 +525,24 @@ mod tests {
         assert_eq!(Verdict::of(&made, &[]), Verdict::Incomplete);
     }
 
+    /// A check that nobody has seen fail, or that no reader is told of, is none.
+    #[test]
+    fn each_check_has_its_boundary_taken_out_and_is_told_of() {
+        let rows = include_str!("../../../../tests/scenarios/prove/taken_out.rs");
+        let guide = include_str!("../../../../docs/guides/prove.md");
+        let table = guide.split("## Checks").nth(1).unwrap_or_default();
+        for Planned { id, .. } in CHECKS {
+            assert!(
+                rows.contains(&format!("\"{id}\"")),
+                "no row takes from {id}"
+            );
+            assert!(
+                table.contains(&format!("`{id}`")),
+                "{id} is not in the guide"
+            );
+        }
+    }
+
     #[test]
     fn the_verdict_is_that_of_the_worst_check() {
         let all: Vec<(&str, Seen)> = CHECKS

@@ -348,11 +348,12 @@ impl Place for Files {
             let entries = std::fs::read_dir(&directory).map_err(|error| error.to_string())?;
             for entry in entries {
                 let entry = entry.map_err(|error| error.to_string())?;
+                let path = entry.path().display().to_string();
+                look.at(path.as_bytes(), || path.clone());
                 let kind = entry.file_type().map_err(|error| error.to_string())?;
                 if kind.is_dir() && entry.file_name() != "rootfs" {
                     waiting.push(entry.path());
                 } else if kind.is_file() {
-                    let path = entry.path().display().to_string();
                     let bytes = std::fs::read(entry.path());
                     let bytes = bytes.map_err(|error| format!("{path}: {error}"))?;
                     look.at(&bytes, || path.clone());
@@ -495,6 +496,13 @@ mod tests {
             assert_eq!(search().await, Err(Why::Broken(found)));
             std::fs::remove_file(&file).expect("removed");
         }
+        std::fs::create_dir_all(below.join(canary.value())).expect("directories");
+        let found = "the worker's files: canary A in plain text";
+        assert!(
+            matches!(search().await, Err(Why::Broken(told)) if told.contains(found)),
+            "a name that holds it is found, and is not told"
+        );
+        std::fs::remove_dir_all(&below).expect("removed");
         std::fs::remove_file(directory.path().join("worker.log")).expect("removed");
         assert!(matches!(search().await, Err(Why::NotTried(_))));
         std::fs::remove_dir_all(directory.path()).expect("removed");
