@@ -104,6 +104,13 @@ pub struct Outputs {
 }
 
 impl Outputs {
+    pub(crate) fn of(stack: &str, values: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self {
+            stack: stack.to_owned(),
+            values: values.into_iter().collect(),
+        }
+    }
+
     pub fn get(&self, output: &'static str) -> Result<&str, Error> {
         self.find(output).ok_or_else(|| Error::NoOutput {
             stack: self.stack.clone(),
@@ -409,10 +416,7 @@ fn outputs(name: &str, stack: &Stack) -> Outputs {
             output.output_value()?.to_owned(),
         ))
     });
-    Outputs {
-        stack: name.to_owned(),
-        values: pairs.collect(),
-    }
+    Outputs::of(name, pairs)
 }
 
 fn has_failed(event: &StackEvent) -> bool {

@@ -43,6 +43,14 @@ pub async fn run(
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// A policy of infra/deploy for this stack.
+pub fn filled(stack: &Stack, policy: &str) -> String {
+    policy
+        .replace("ACCOUNT", &stack.parts.account_id)
+        .replace("REGION", &stack.parts.region)
+        .replace("PREFIX", "sealfleet")
+}
+
 /// Keys of a user with these policies of infra/deploy, and with nothing more.
 pub async fn user_with(stack: &Stack, policies: &[String]) -> Outcome<Keys> {
     let parts = &stack.parts;
@@ -72,10 +80,7 @@ pub async fn user_with(stack: &Stack, policies: &[String]) -> Outcome<Keys> {
     };
     ask(&format!("Action=CreateUser&UserName={name}")).await?;
     for (number, policy) in policies.iter().enumerate() {
-        let policy = policy
-            .replace("ACCOUNT", &parts.account_id)
-            .replace("REGION", &parts.region)
-            .replace("PREFIX", "sealfleet");
+        let policy = filled(stack, policy);
         let escaped: String = policy.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let made = ask(&format!(
             "Action=CreatePolicy&PolicyName={name}-{number}&PolicyDocument={escaped}"

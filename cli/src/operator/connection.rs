@@ -6,12 +6,12 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use sealfleet_client::{Client, Credential, Error};
 
 use super::failure::Failure;
 use super::input;
-use super::output::note;
+use super::output::{Output, note};
 use crate::contexts::{self, Context, Name};
 
 /// Options that stand before the command.
@@ -48,15 +48,6 @@ pub(super) struct GroupOptions {
     /// How to print answers, and why a command failed [default: text]
     #[arg(long, value_enum, global = true)]
     output: Option<Output>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// Tables for people
-    #[default]
-    Text,
-    /// One JSON document, as the API answered it
-    Json,
 }
 
 /// The options that every command gets, merged.

@@ -7,12 +7,14 @@ use sealfleet_client::NewFile;
 use sealfleet_client::types::{CreateEnrolmentKey, EnrolmentKeyCreated};
 use sealfleet_domain::{EnrolmentKeyId, Line, PoolName};
 
-use super::connection::{Connection, Output};
+use super::connection::Connection;
 use super::failure::Failure;
 use super::handover::{keep, new_file, or_revoked, print};
 use super::input::{pair, seconds};
 use super::listing::Listing;
-use super::output::{Table, ago, answer, joined, lines, moment, note, or_dash, page, pairs};
+use super::output::{
+    Output, Table, ago, answer, joined, lines, moment, note, or_dash, page, pairs,
+};
 
 #[derive(Subcommand)]
 pub enum Command {

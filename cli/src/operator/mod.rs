@@ -43,8 +43,9 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use connection::{Connection, GroupOptions, Options, Output};
+use connection::{Connection, GroupOptions, Options};
 use failure::Failure;
+use output::Output;
 
 /// Sealfleet: run AI-agent work for many customers, each with that customer's own credentials.
 #[derive(Parser)]

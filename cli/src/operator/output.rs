@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 
+use clap::ValueEnum;
 use sealfleet_client::types::Page;
 use sealfleet_domain::identity::ProfileUse;
 use sealfleet_domain::text::{one_line, printable};
@@ -9,8 +10,16 @@ use sealfleet_domain::{Clock as _, Timestamp};
 use sealfleet_system::SystemClock;
 use serde::Serialize;
 
-use super::connection::Output;
 use super::failure::Failure;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// Tables for people
+    #[default]
+    Text,
+    /// One JSON document, as the API answered it
+    Json,
+}
 
 /// A heading and rows. Every row has as many cells as the heading.
 pub(super) struct Table {

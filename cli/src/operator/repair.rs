@@ -17,9 +17,8 @@ use sealfleet_system::{SystemClock, SystemIds};
 use serde_json::{Value, json};
 
 use super::aws;
-use super::connection::Output;
 use super::failure::Failure;
-use super::output::{answer, joined, lines};
+use super::output::{Output, answer, joined, lines};
 
 /// Bytes of one event for the function. Lambda takes 6 MB.
 const EVENT_BYTES: usize = 1024 * 1024;

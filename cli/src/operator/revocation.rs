@@ -10,10 +10,10 @@ use sealfleet_client::{Client, Error, RevocationState};
 use sealfleet_domain::revocation::{Counts, Revocation};
 use sealfleet_domain::{FanOutId, Line, RevocationId};
 
-use super::connection::{Connection, Output};
+use super::connection::Connection;
 use super::failure::Failure;
 use super::listing::Listing;
-use super::output::{Table, ago, answer, joined, lines, moment, note, or_dash, page};
+use super::output::{Output, Table, ago, answer, joined, lines, moment, note, or_dash, page};
 
 #[derive(Subcommand)]
 pub enum Command {

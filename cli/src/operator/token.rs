@@ -13,12 +13,12 @@ use sealfleet_ledger::{Dynamo, Ledger, Tables};
 use sealfleet_system::{SystemClock, SystemIds};
 
 use super::aws;
-use super::connection::{Connection, Output};
+use super::connection::Connection;
 use super::failure::Failure;
 use super::handover::{keep, new_file, or_revoked, print};
 use super::input::seconds;
 use super::listing::Listing;
-use super::output::{Table, ago, answer, lines, moment, note, or_dash, page, word};
+use super::output::{Output, Table, ago, answer, lines, moment, note, or_dash, page, word};
 
 /// The actor of bootstraps in the audit trail.
 const BOOTSTRAP: &str = "cli:bootstrap";

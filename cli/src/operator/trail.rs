@@ -10,10 +10,10 @@ use sealfleet_domain::names::is_env_key;
 use sealfleet_domain::{Clock as _, EventId, ProfileRef, RunId, Timestamp};
 use sealfleet_system::SystemClock;
 
-use super::connection::{Connection, Output};
+use super::connection::Connection;
 use super::failure::Failure;
 use super::listing::Listing;
-use super::output::{self, Table, answer, json_line, or_dash, word, write};
+use super::output::{self, Output, Table, answer, json_line, or_dash, word, write};
 
 /// How far apart two writers' clocks may be, in seconds. Following reads this much again each time.
 const OVERLAP_SECONDS: i64 = 10;

@@ -31,8 +31,8 @@ pub struct Client {
     ear: Option<Ear>,
 }
 
-/// Is handed the bytes of each answer.
-type Ear = Arc<dyn Fn(&[u8]) + Send + Sync>;
+/// Is handed method and path of each request, and the bytes of the answer.
+type Ear = Arc<dyn Fn(&str, &[u8]) + Send + Sync>;
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -192,9 +192,10 @@ impl Client {
         self
     }
 
-    /// The same, and `ear` is handed the bytes of each answer, a credential in them as well.
+    /// The same, and `ear` is handed method and path of each request (`GET /v1/runs`), and the
+    /// bytes of the answer, a credential in them as well.
     #[must_use]
-    pub fn heard_by(self, ear: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
+    pub fn heard_by(self, ear: impl Fn(&str, &[u8]) + Send + Sync + 'static) -> Self {
         Self {
             ear: Some(Arc::new(ear)),
             ..self
@@ -256,7 +257,7 @@ impl Client {
             .and_then(|value| value.to_str().ok()?.parse().ok());
         let bytes = Zeroizing::new(answer.bytes().await?.to_vec());
         if let Some(ear) = &self.ear {
-            ear(&bytes);
+            ear(&format!("{} {}", call.operation.method, call.path), &bytes);
         }
         Ok(Answer {
             status,

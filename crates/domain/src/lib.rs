@@ -12,6 +12,7 @@ pub mod cascade;
 pub mod cause;
 pub mod clock;
 pub mod credential;
+pub mod encodings;
 pub mod fence;
 pub mod fleet;
 pub mod hash;

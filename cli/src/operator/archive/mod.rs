@@ -27,9 +27,8 @@ use sealfleet_system::SystemClock;
 use serde_json::{Value, json};
 
 use super::aws;
-use super::connection::Output;
 use super::failure::Failure;
-use super::output::{answer, lines, or_dash};
+use super::output::{Output, answer, lines, or_dash};
 use public_key::PublicKey;
 
 /// How many objects are read at the same time.

@@ -13,12 +13,14 @@ use sealfleet_domain::acl::Acl;
 use sealfleet_domain::profile::Profile;
 use sealfleet_domain::{ProfileName, Reference, WorkflowName};
 
-use super::connection::{Connection, Output};
+use super::connection::Connection;
 use super::failure::Failure;
 use super::input::{pair, unique};
 use super::listing::{Listing, first};
 use super::near;
-use super::output::{Table, ago, answer, joined, lines, moment, or_dash, page, pairs, write};
+use super::output::{
+    Output, Table, ago, answer, joined, lines, moment, or_dash, page, pairs, write,
+};
 use document::Changes;
 
 /// How many profiles are looked through for a name that was meant.

@@ -29,36 +29,26 @@ pub async fn nothing_exists(other: &Client, theirs: &Theirs) -> Seen {
         ..AuditQuery::default()
     };
     let tried = [
-        ("reads the run", absent(other.get_run(run).await)?),
-        ("cancels the run", absent(other.cancel_run(run).await)?),
-        (
-            "retries a step",
-            absent(other.retry_step(run, &theirs.step).await)?,
-        ),
-        (
-            "reads its trail",
-            absent(other.list_audit_entries(&trail).await)?,
-        ),
-        (
+        absent("reads the run", other.get_run(run).await),
+        absent("cancels the run", other.cancel_run(run).await),
+        absent("retries a step", other.retry_step(run, &theirs.step).await),
+        absent("reads its trail", other.list_audit_entries(&trail).await),
+        absent(
             "reads the profile",
-            absent(other.get_profile(&theirs.profile).await)?,
+            other.get_profile(&theirs.profile).await,
         ),
-        (
-            "reads the worker",
-            absent(other.get_worker(theirs.worker).await)?,
-        ),
-        (
-            "enqueues with the profile",
-            enqueue_with(other, theirs).await?,
-        ),
+        absent("reads the worker", other.get_worker(theirs.worker).await),
+        enqueue_with(other, theirs).await,
     ];
-    for (what, answer) in &tried {
-        if let Some(answer) = answer {
-            return Err(Why::Broken(format!(
-                "the other project's admin {what}: {answer}"
-            )));
-        }
-    }
+    let requests = tried.len();
+    // What is broken is told first, whatever else got no answer.
+    let (broken, others): (Vec<_>, Vec<_>) = tried
+        .into_iter()
+        .partition(|tried| matches!(tried, Err(Why::Broken(_))));
+    broken
+        .into_iter()
+        .chain(others)
+        .collect::<Result<(), Why>>()?;
     let runs = all_pages(async |page| other.list_runs(None, page).await).await?;
     if runs.iter().any(|listed| listed.run_id == run) {
         return Err(Why::Broken(format!(
@@ -67,33 +57,36 @@ pub async fn nothing_exists(other: &Client, theirs: &Theirs) -> Seen {
     }
     other.list_profiles(&PageQuery::default()).await?;
     Ok(format!(
-        "{} requests answered `404 not_found`; the run is in no list",
-        tried.len()
+        "{requests} requests answered `404 not_found`; the run is in no list"
     ))
 }
 
-async fn enqueue_with(other: &Client, theirs: &Theirs) -> Result<Option<String>, Why> {
+async fn enqueue_with(other: &Client, theirs: &Theirs) -> Result<(), Why> {
     let wanted: EnqueueRun = typed(json!({
         "workflow": "prove", "profile": theirs.profile,
         "steps": [{ "id": "only", "pool": super::tenant::PULL, "mode": "identity", "command": ["true"] }],
     }))?;
-    absent(other.enqueue_run(&wanted, None).await)
+    absent(
+        "enqueues with the profile",
+        other.enqueue_run(&wanted, None).await,
+    )
 }
 
-/// `None` for the answer to what is not there. What else was answered otherwise.
-fn absent<T>(answer: Result<T, Error>) -> Result<Option<String>, Why> {
-    match answer {
-        Ok(_) => Ok(Some("it was answered".to_owned())),
-        Err(Error::Problem(problem)) if problem.code == Code::NotFound => Ok(None),
+/// Fails unless the answer is that to what is not there.
+fn absent<T>(what: &str, answer: Result<T, Error>) -> Result<(), Why> {
+    let told = match answer {
+        Ok(_) => "it was answered".to_owned(),
+        Err(Error::Problem(problem)) if problem.code == Code::NotFound => return Ok(()),
         Err(Error::Problem(problem))
             if (400..500).contains(&problem.status) && problem.status != 429 =>
         {
-            Ok(Some(format!(
-                "the answer tells that it is there: {problem}"
-            )))
+            format!("the answer tells that it is there: {problem}")
         }
-        Err(error) => Err(error.into()),
-    }
+        Err(error) => return Err(error.into()),
+    };
+    Err(Why::Broken(format!(
+        "somebody of the other project {what}: {told}"
+    )))
 }
 
 /// A worker of another project claims their step.
@@ -104,11 +97,7 @@ pub async fn claims_nothing(worker: &Client, owner: &Client, theirs: &Theirs) ->
         step_id: theirs.step.clone(),
         passed_on_until: None,
     };
-    if let Some(answer) = absent(worker.claim_step(&claim).await)? {
-        return Err(Why::Broken(format!(
-            "the other project's worker claims the step: {answer}"
-        )));
-    }
+    absent("claims the step", worker.claim_step(&claim).await)?;
     let after = owner.get_run(theirs.run).await?;
     if states(&after) != states(&before) {
         return Err(Why::Broken(format!(
@@ -133,7 +122,8 @@ pub async fn names_no_secret(other: &Client, theirs: &Theirs) -> Seen {
     }))?;
     match other.create_profile(&wanted).await {
         Ok(made) => {
-            other.delete_profile(&made.name, None).await?;
+            // Whether or not it can be removed, it was taken.
+            drop(other.delete_profile(&made.name, None).await);
             Err(Why::Broken("the profile was taken".to_owned()))
         }
         Err(Error::Problem(problem)) if problem.code == Code::InvalidRequest => {
@@ -297,6 +287,13 @@ mod tests {
             matches!(&seen, Err(Why::Broken(why)) if why.contains("it is there")),
             "{seen:?}"
         );
+        let half = api(|method, path| match (method, path) {
+            ("GET", path) if path.starts_with("/v1/workers/") => (200, json!({})),
+            ("GET", path) if path.starts_with("/v1/profiles/") => problem(Code::Forbidden),
+            _ => problem(Code::Unavailable),
+        });
+        let seen = nothing_exists(&half.without_retries(), &theirs()).await;
+        assert!(matches!(seen, Err(Why::Broken(_))), "{seen:?}");
         let away = api(|_, _| problem(Code::Unavailable)).without_retries();
         let seen = nothing_exists(&away, &theirs()).await;
         assert!(matches!(seen, Err(Why::NotTried(_))), "{seen:?}");
@@ -330,12 +327,14 @@ mod tests {
     async fn a_profile_with_a_foreign_secret_that_is_taken_is_broken() {
         let seen = names_no_secret(&other(&[]), &theirs()).await;
         assert!(seen.is_ok(), "{seen:?}");
-        let takes = api(|method, _| match method {
-            "POST" => (201, profile()),
-            _ => (204, serde_json::Value::Null),
-        });
-        let seen = names_no_secret(&takes, &theirs()).await;
-        assert!(matches!(seen, Err(Why::Broken(_))), "{seen:?}");
+        for removed in [(204, serde_json::Value::Null), problem(Code::NotFound)] {
+            let takes = api(move |method, _| match method {
+                "POST" => (201, profile()),
+                _ => removed.clone(),
+            });
+            let seen = names_no_secret(&takes, &theirs()).await;
+            assert!(matches!(seen, Err(Why::Broken(_))), "{seen:?}");
+        }
     }
 
     struct Doors(fn(&str) -> Result<Opened, String>);

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use aho_corasick::AhoCorasick;
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use sealfleet_domain::encodings;
 use sealfleet_domain::hash::sha256_hex;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -50,17 +49,12 @@ impl Needle {
         let mut names = Vec::new();
         let mut forms = Vec::new();
         for canary in canaries {
-            let bytes = canary.value.as_bytes();
-            let quarter = bytes.len() / 4;
-            let middle = bytes
-                .get(quarter..bytes.len() - quarter)
-                .unwrap_or_default();
-            for (form, pattern) in written(middle) {
+            for (form, pattern) in encodings::forms(encodings::middle(canary.value.as_bytes())) {
                 names.push((canary.name, form));
                 forms.push(pattern);
             }
         }
-        let matcher = AhoCorasick::new(&*forms).map_err(|error| error.to_string())?;
+        let matcher = AhoCorasick::new(&forms).map_err(|error| error.to_string())?;
         Ok(Self {
             forms: names,
             matcher,
@@ -73,42 +67,6 @@ impl Needle {
         let (canary, form) = self.forms.get(found.pattern().as_usize())?;
         Some(format!("{canary} in {form}"))
     }
-}
-
-/// Every form that these bytes may have been written in.
-fn written(middle: &[u8]) -> Vec<(&'static str, Zeroizing<Vec<u8>>)> {
-    let hex: String = middle.iter().map(|byte| format!("{byte:02x}")).collect();
-    let encoded = |upper: bool| -> String {
-        let one = |byte: &u8| match byte {
-            byte if byte.is_ascii_alphanumeric() => char::from(*byte).to_string(),
-            byte if upper => format!("%{byte:02X}"),
-            byte => format!("%{byte:02x}"),
-        };
-        middle.iter().map(one).collect()
-    };
-    let mut forms = vec![
-        ("plain text", middle.to_vec()),
-        ("hexadecimal", hex.to_uppercase().into_bytes()),
-        ("hexadecimal", hex.into_bytes()),
-        ("URL encoding", encoded(true).into_bytes()),
-        ("URL encoding", encoded(false).into_bytes()),
-        (
-            "UTF-16",
-            middle.iter().flat_map(|byte| [*byte, 0]).collect(),
-        ),
-    ];
-    // The value may stand anywhere in what was encoded: three ways to fall on base64's groups of
-    // three bytes. The first and the last group also hold neighbours, so they are left out.
-    for skipped in 0..3 {
-        let rest = middle.get(skipped..).unwrap_or_default();
-        let groups = rest.get(..rest.len() / 3 * 3).unwrap_or_default();
-        forms.push(("base64", STANDARD_NO_PAD.encode(groups).into_bytes()));
-        forms.push(("base64", URL_SAFE_NO_PAD.encode(groups).into_bytes()));
-    }
-    let forms = forms.into_iter();
-    forms
-        .map(|(name, form)| (name, Zeroizing::new(form)))
-        .collect()
 }
 
 /// Listens to the answers of the API, and keeps nothing of them.
@@ -127,9 +85,11 @@ impl Ear {
         }
     }
 
-    pub fn hear(&self, answer: &[u8]) {
+    /// `asked` says whose answer it is, as `GET /v1/runs`.
+    pub fn hear(&self, asked: &str, answer: &[u8]) {
         self.answers.fetch_add(1, Ordering::Relaxed);
         let found = self.needle.find(answer);
+        let found = found.map(|found| format!("{asked}: {found}"));
         let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         all.extend(found);
     }
@@ -150,53 +110,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_canary_is_found_in_every_form_and_by_its_name() {
+    fn a_canary_is_found_by_its_name_and_form() {
         let (a, b) = (Canary::new("canary A"), Canary::new("canary B"));
         let needle = Needle::of(&[&a, &b]).expect("a needle");
-        let url: String = a
-            .value()
-            .bytes()
-            .map(|byte| format!("%{byte:02X}"))
-            .collect();
-        let escaped = |byte: u8| match byte {
-            byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
-            byte => format!("%{byte:02X}"),
-        };
-        let url_of_a: String = a.value().bytes().map(escaped).collect();
-        let hex: String = a
-            .value()
-            .bytes()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        for (form, text) in [
-            ("plain text", format!("before {} behind", a.value())),
-            ("hexadecimal", hex.to_uppercase()),
-            ("hexadecimal", hex),
-            ("URL encoding", url_of_a),
-            ("base64", STANDARD_NO_PAD.encode(a.value())),
-            ("base64", STANDARD_NO_PAD.encode(format!("x{}y", a.value()))),
-            ("base64", URL_SAFE_NO_PAD.encode(format!("xy{}", a.value()))),
-        ] {
-            let expected = Some(format!("canary A in {form}"));
-            assert_eq!(needle.find(text.as_bytes()), expected);
-        }
-        assert!(needle.find(url.as_bytes()).is_none());
+        let found = |text: String| needle.find(text.as_bytes());
         assert_eq!(
-            needle.find(b.value().as_bytes()),
-            Some("canary B in plain text".to_owned())
+            found(format!("before {} behind", a.value())),
+            Some("canary A in plain text".to_owned())
         );
-        let other = Canary::new("another");
-        assert_eq!(needle.find(other.value().as_bytes()), None);
-        assert_eq!(needle.find(a.sha256().as_bytes()), None);
+        for (form, written) in encodings::forms(b.value().as_bytes()) {
+            assert_eq!(needle.find(&written), Some(format!("canary B in {form}")));
+        }
+        assert_eq!(found(Canary::new("another").value().to_owned()), None);
+        assert_eq!(found(a.sha256()), None);
     }
 
     #[test]
     fn an_answer_that_holds_a_canary_is_heard() {
         let canary = Canary::new("canary A");
         let ear = Ear::new(Needle::of(&[&canary]).expect("a needle"));
-        ear.hear(b"{}");
+        ear.hear("GET /v1/runs", b"{}");
         assert_eq!(ear.heard(), (1, Vec::new()));
-        ear.hear(format!("{{\"note\":\"{}\"}}", canary.value()).as_bytes());
-        assert_eq!(ear.heard(), (2, vec!["canary A in plain text".to_owned()]));
+        let answer = format!("{{\"note\":\"{}\"}}", canary.value());
+        ear.hear("GET /v1/tokens", answer.as_bytes());
+        let found = "GET /v1/tokens: canary A in plain text";
+        assert_eq!(ear.heard(), (2, vec![found.to_owned()]));
     }
 }

@@ -1,4 +1,4 @@
-//! An API of a few lines, for tests: each request is answered by a function of its method and path.
+//! Servers of a few lines, for tests: each request is answered by a function.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -8,35 +8,64 @@ use serde_json::{Value, json};
 
 pub const RUN: &str = "run_0198c0de-0000-7000-8000-00000000000a";
 
+/// A request as it came.
+pub struct Asked {
+    pub method: String,
+    /// With the query.
+    pub path: String,
+    head: String,
+    pub body: String,
+}
+
+impl Asked {
+    /// A header's value, by its name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (found, value) = line.split_once(": ")?;
+            found.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+}
+
 /// A client of an API that answers like this.
 pub fn api(answer: impl Fn(&str, &str) -> (u16, Value) + Send + 'static) -> Client {
+    let url = serve(move |asked| {
+        let (status, body) = answer(&asked.method, &asked.path);
+        let body = match body {
+            Value::Null => Vec::new(),
+            body => body.to_string().into_bytes(),
+        };
+        (status, body)
+    });
+    Client::new(&url, None).expect("a client")
+}
+
+/// Serves answers on the loopback interface, one after another. Answers the address.
+pub fn serve(answer: impl Fn(&Asked) -> (u16, Vec<u8>) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     std::thread::spawn(move || {
         for connection in listener.incoming() {
             let mut connection = connection.expect("a connection");
-            let head = request(&mut connection);
-            let mut words = head.split(' ');
-            let (method, path) = (
-                words.next().unwrap_or_default(),
-                words.next().unwrap_or_default(),
-            );
-            let (status, body) = answer(method, path);
-            let body = if body.is_null() {
-                String::new()
-            } else {
-                body.to_string()
-            };
+            let text = request(&mut connection);
+            let (head, body) = text.split_once("\r\n\r\n").unwrap_or_default();
+            let mut words = head.split(' ').map(str::to_owned);
+            let (method, path) = (words.next(), words.next());
+            let (status, body) = answer(&Asked {
+                method: method.unwrap_or_default(),
+                path: path.unwrap_or_default(),
+                head: head.to_owned(),
+                body: body.to_owned(),
+            });
             let head = format!(
                 "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
                 body.len()
             );
-            connection
-                .write_all((head + &body).as_bytes())
-                .expect("an answer");
+            let whole = [head.into_bytes(), body].concat();
+            connection.write_all(&whole).expect("an answer");
         }
     });
-    Client::new(&url, None).expect("a client")
+    url
 }
 
 /// Reads a request, head and body.

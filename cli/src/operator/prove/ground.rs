@@ -39,6 +39,12 @@ pub struct Ground {
     pub iam: Iam,
 }
 
+/// The AWS principal that calls.
+pub struct Caller {
+    pub arn: String,
+    pub account: String,
+}
+
 impl Ground {
     /// Reaches the account, the control plane's stack and its API. Changes nothing.
     pub async fn reached(connection: &Connection, control_stack: &str) -> Result<Self, Failure> {
@@ -60,30 +66,44 @@ impl Ground {
         asked.map_err(|error| {
             Failure::from(error).about("your token, which must be an operator's")
         })?;
+        let caller = Caller {
+            arn: identity.arn.unwrap_or_default(),
+            account: identity.account.unwrap_or_default(),
+        };
+        Self::at(config, control, caller, api_url, operator)
+    }
+
+    /// What `config` reaches. Calls nobody.
+    pub fn at(
+        config: SdkConfig,
+        control: Outputs,
+        caller: Caller,
+        api_url: String,
+        operator: Client,
+    ) -> Result<Self, Failure> {
         let prefix = deploy::prefix(&control)
             .parse::<NamePrefix>()
             .map_err(|error| Failure::other(error).about("the stack's output NamePrefix"))?;
-        let caller = identity.arn.unwrap_or_default();
-        let partition = caller.split(':').nth(1).unwrap_or("aws").to_owned();
+        let partition = caller.arn.split(':').nth(1).unwrap_or("aws").to_owned();
         let region = config.region().map(ToString::to_string);
         let cannot = |error: Box<sealfleet_aws_json::CallError>| Failure::other(chain(&error));
         Ok(Self {
+            stacks: deploy::stacks(&config),
             secrets: SecretsManager::new(&config, prefix.clone()),
             sqs: aws_sdk_sqs::Client::new(&config),
             dynamo: aws_sdk_dynamodb::Client::new(&config),
             logs: Logs::new(&config).map_err(cannot)?,
             ecs: Ecs::new(&config).map_err(cannot)?,
             iam: Iam::new(&config).map_err(cannot)?,
-            account: identity.account.unwrap_or_default(),
+            account: caller.account,
             region: region.unwrap_or_default(),
             config,
-            stacks,
             control,
             api_url,
             operator,
             prefix,
             partition,
-            caller,
+            caller: caller.arn,
         })
     }
 

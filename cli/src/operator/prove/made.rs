@@ -1,12 +1,14 @@
 //! What was made, so that all of it is removed again.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use sealfleet_client::Client;
 use sealfleet_domain::cause::chain;
-use sealfleet_domain::{EnrolmentKeyId, ProfileName, ProjectId, RunId, TokenId, WorkerId};
+use sealfleet_domain::{
+    EnrolmentKeyId, NamePrefix, ProfileName, ProjectId, RunId, TokenId, WorkerId,
+};
 
 use super::ground::Ground;
 use super::report::Left;
@@ -67,7 +69,7 @@ impl Made {
         }
     }
 
-    fn by_hand(&self, ground: &Ground) -> String {
+    fn by_hand(&self, prefix: &NamePrefix) -> String {
         let of_admin = "with a token of an admin of the project";
         match self {
             Self::Run(_, id) => format!("sealfleet run cancel {id}, {of_admin}"),
@@ -81,8 +83,7 @@ impl Made {
             Self::Secret(name) => {
                 let stored = name.strip_prefix("sealfleet/").unwrap_or(name);
                 format!(
-                    "aws secretsmanager delete-secret --force-delete-without-recovery --secret-id {}/{stored}",
-                    ground.prefix
+                    "aws secretsmanager delete-secret --force-delete-without-recovery --secret-id {prefix}/{stored}"
                 )
             }
             Self::Token(project, id) => {
@@ -144,59 +145,108 @@ impl Made {
 
 /// All that was made.
 #[derive(Default)]
-pub struct List(Mutex<Vec<Made>>);
+pub struct List(Mutex<Vec<Arc<Entry>>>);
+
+struct Entry {
+    made: Made,
+    /// How its removal ended, or nothing if it has not.
+    removed: OnceLock<Result<(), String>>,
+}
+
+impl Entry {
+    async fn remove(&self, ground: &Ground) {
+        if matches!(self.made, Made::Project(_) | Made::Stack(_)) {
+            note(&format!("deleting {}\n", self.made.what()));
+        }
+        let removed = self.made.remove(ground).await;
+        self.removed.get_or_init(|| removed);
+    }
+}
 
 impl List {
     pub fn add(&self, made: Made) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(made);
+        all.push(Arc::new(Entry {
+            made,
+            removed: OnceLock::new(),
+        }));
     }
 
-    fn take(&self) -> Vec<Made> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *all)
+    /// All entries, in the order of their removal.
+    fn all(&self) -> Vec<Arc<Entry>> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = all.clone();
+        all.sort_by_key(|entry| entry.made.order());
+        all
     }
 
-    /// Removes everything, and tells what could not be removed.
-    pub async fn remove(&self, ground: &Ground) -> (usize, Vec<Left>) {
-        let mut all = self.take();
-        all.sort_by_key(Made::order);
-        let (slow, others): (Vec<Made>, Vec<Made>) = all
-            .into_iter()
-            .partition(|made| matches!(made, Made::Project(_) | Made::Stack(_)));
-        let mut ended = Vec::new();
-        for made in &others {
-            ended.push((made, made.remove(ground).await));
+    /// Removes everything. [`List::result`] tells how that went, also when nobody waits for the
+    /// end.
+    pub async fn remove(&self, ground: &Ground) {
+        let all = self.all();
+        let of = |is: fn(&Made) -> bool| all.iter().filter(move |entry| is(&entry.made));
+        for entry in of(|made| !matches!(made, Made::Project(_) | Made::Stack(_))) {
+            entry.remove(ground).await;
         }
         // Each takes minutes. Projects first: their runs may still need what the stacks have.
-        let (projects, stacks): (Vec<&Made>, Vec<&Made>) = slow
-            .iter()
-            .partition(|made| matches!(made, Made::Project(_)));
-        for several in [projects, stacks] {
-            let deleted = several.into_iter().map(|made| async move {
-                note(&format!("deleting {}\n", made.what()));
-                (made, made.remove(ground).await)
-            });
-            ended.extend(futures_util::future::join_all(deleted).await);
+        for several in [
+            of(|made| matches!(made, Made::Project(_))),
+            of(|made| matches!(made, Made::Stack(_))),
+        ] {
+            futures_util::future::join_all(several.map(|entry| entry.remove(ground))).await;
         }
-        let removed = ended.iter().filter(|(_, ended)| ended.is_ok()).count();
-        let left = ended.into_iter().filter_map(|(made, ended)| {
-            Some(Left {
-                what: made.what(),
-                why: ended.err()?,
-                remove: made.by_hand(ground),
-            })
-        });
-        (removed, left.collect())
     }
 
-    /// What has not been removed, when nobody waits for that any longer.
-    pub fn abandoned(names: &[String]) -> Vec<Left> {
-        let stacks = names.iter().map(|name| Left {
-            what: format!("stack {name}, and perhaps more"),
-            why: "the removal was interrupted".to_owned(),
-            remove: format!("aws cloudformation delete-stack --stack-name {name}"),
+    /// How many things are removed, and what is not.
+    pub fn result(&self, prefix: &NamePrefix) -> (usize, Vec<Left>) {
+        let all = self.all();
+        let left = all.iter().filter_map(|entry| {
+            let why = match entry.removed.get() {
+                Some(Ok(())) => return None,
+                Some(Err(why)) => why.clone(),
+                None => "the removal was interrupted before it was gone".to_owned(),
+            };
+            Some(Left {
+                what: entry.made.what(),
+                why,
+                remove: entry.made.by_hand(prefix),
+            })
         });
-        stacks.collect()
+        let left: Vec<Left> = left.collect();
+        (all.len() - left.len(), left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_interrupted_removal_leaves_is_told_thing_by_thing() {
+        let prefix = "sealfleet".parse().expect("a prefix");
+        let list = List::default();
+        list.add(Made::Stack("sealfleet-project-prove-a-1".to_owned()));
+        list.add(Made::Project("prove-a-1".parse().expect("a project")));
+        list.add(Made::Directory(PathBuf::from("/tmp/sealfleet-prove-1")));
+        let removed = |at: usize, how: Result<(), String>| {
+            list.all()[at].removed.set(how).expect("it was open");
+        };
+        removed(0, Ok(()));
+        let (count, left) = list.result(&prefix);
+        let by_hand: Vec<&str> = left.iter().map(|left| left.remove.as_str()).collect();
+        assert_eq!(count, 1);
+        assert_eq!(
+            by_hand,
+            [
+                "sealfleet project delete prove-a-1 --confirm prove-a-1 --drain",
+                "aws cloudformation delete-stack --stack-name sealfleet-project-prove-a-1",
+            ]
+        );
+        assert!(left.iter().all(|left| left.why.contains("interrupted")));
+        removed(1, Err("it is closed, and its runs do not end".to_owned()));
+        removed(2, Ok(()));
+        let (count, left) = list.result(&prefix);
+        assert_eq!((count, left.len()), (2, 1));
+        assert!(left[0].why.contains("do not end"));
     }
 }

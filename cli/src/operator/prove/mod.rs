@@ -20,6 +20,7 @@ mod revocation;
 mod roles;
 mod sandboxes;
 mod search;
+mod searches;
 mod tenant;
 mod trail;
 mod worker;
@@ -31,12 +32,11 @@ use std::path::PathBuf;
 use clap::Args;
 use sealfleet_domain::{Clock as _, ProjectId};
 use sealfleet_system::SystemClock;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::connection::Connection;
 use super::failure::Failure;
 use super::output::{answer, note};
-use super::project::deploy;
 use ground::Ground;
 use made::List;
 use report::{Board, CHECKS, Report, Verdict};
@@ -102,17 +102,9 @@ pub(super) async fn run(prove: Prove, connection: &Connection) -> Result<(), Fai
 
     let started_at = SystemClock.now();
     let list = List::default();
-    let mut board = Board::default();
-    let signals = || {
-        let of = |kind| signal(kind).map_err(Failure::other);
-        Ok::<_, Failure>([
-            of(SignalKind::interrupt())?,
-            of(SignalKind::terminate())?,
-            of(SignalKind::hangup())?,
-        ])
-    };
-    let [mut interrupt, mut terminate, mut hang_up] = signals()?;
+    let mut signals = Signals::new()?;
     let values = play::Values::new();
+    let mut board = Board::new(values.needle()?);
     let play = play::Play {
         values: &values,
         ground: &ground,
@@ -127,19 +119,17 @@ pub(super) async fn run(prove: Prove, connection: &Connection) -> Result<(), Fai
             Ok(()) => String::new(),
             Err(failure) => format!("the proof broke off: {failure}"),
         },
-        _ = interrupt.recv() => "the proof was interrupted".to_owned(),
-        _ = terminate.recv() => "the proof was interrupted".to_owned(),
-        _ = hang_up.recv() => "the proof was interrupted".to_owned(),
+        () = signals.ends_the_checks() => "the proof was interrupted".to_owned(),
     };
     if !unreached.is_empty() {
         note(&format!("{unreached}\n"));
     }
     note("removing what was made; this takes some minutes on AWS\n");
-    let (removed, left) = tokio::select! {
-        ended = list.remove(&ground) => ended,
-        _ = interrupt.recv() => (0, List::abandoned(&[&a, &b].map(|id| deploy::stack_of(id, &ground.control)))),
-        _ = terminate.recv() => (0, List::abandoned(&[&a, &b].map(|id| deploy::stack_of(id, &ground.control)))),
-    };
+    tokio::select! {
+        () = list.remove(&ground) => {}
+        () = signals.ends_the_removal() => {}
+    }
+    let (removed, left) = list.result(&ground.prefix);
     let accepted: BTreeSet<String> = accepted.into_iter().collect();
     let checks = board.concluded(&unreached, &accepted);
     let report = Report {
@@ -166,6 +156,40 @@ pub(super) async fn run(prove: Prove, connection: &Connection) -> Result<(), Fai
     }
     answer(connection.output, &report, || report.text())?;
     report.conclusion()
+}
+
+/// Signals that end the program before its time.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let of = |kind| signal(kind).map_err(Failure::other);
+        Ok(Self {
+            interrupt: of(SignalKind::interrupt())?,
+            terminate: of(SignalKind::terminate())?,
+            hang_up: of(SignalKind::hangup())?,
+        })
+    }
+
+    async fn ends_the_checks(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
+        }
+    }
+
+    /// A terminal that is closed does not end it: nobody would be told what is left.
+    async fn ends_the_removal(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 /// What will be done and what it costs, before anything is done.
@@ -261,7 +285,7 @@ mod tests {
     use serde_json::Value;
 
     /// Calls of AWS that the sources here, and what they use, make in an operator's name.
-    const CALLS: [(&str, &str, &str); 14] = [
+    const CALLS: [(&str, &str, &str); 15] = [
         (include_str!("search.rs"), ".scan()", "dynamodb:Scan"),
         (
             include_str!("ground.rs"),
@@ -272,6 +296,11 @@ mod tests {
             include_str!("search.rs"),
             ".receive_message()",
             "sqs:ReceiveMessage",
+        ),
+        (
+            include_str!("search.rs"),
+            ".get_queue_attributes()",
+            "sqs:GetQueueAttributes",
         ),
         (
             include_str!("search.rs"),

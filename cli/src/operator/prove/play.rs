@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sealfleet_archive::digest::fault::Kind;
-use sealfleet_aws::objects::S3;
 use sealfleet_client::Client;
 use sealfleet_client::types::{EnqueueRun, Revoke, RunView, WorkerRegistered};
 use sealfleet_domain::{ProfileName, ProjectId, RunId, StepId, Timestamp};
@@ -21,7 +19,8 @@ use super::report::{Board, Seen, Why};
 use super::revocation::{self, Processes, Sandbox, Task};
 use super::roles::{self, Denied, Question};
 use super::sandboxes::{self, SEES};
-use super::search::{self, Archived, Files, LogGroups, Queues, Table};
+use super::search::{self, Files};
+use super::searches::{self, Waiting};
 use super::tenant::{FARGATE, KEY, KEY_BESIDE, PULL, Tenant, typed};
 use super::trail;
 use super::worker::{Home, Programs};
@@ -213,7 +212,12 @@ impl Play<'_> {
         let theirs = theirs(a, of_a, &registered)?;
         self.refused(board, [a, b], &thief, &theirs).await;
         self.roles(board, [a, b]).await;
-        let queues = self.queues([a, b], [of_a, of_b], needle);
+        let waiting = [(a, of_a), (b, of_b)].map(|(tenant, run)| Waiting {
+            pull_queue: &tenant.pull_queue,
+            fargate_queue: &tenant.fargate_queue,
+            run,
+        });
+        let queues = searches::queues(self.ground, needle, waiting);
         board.check("canary-in-queues", queues).await;
         Ok((colleague, of_a))
     }
@@ -299,28 +303,6 @@ impl Play<'_> {
             roles::denied(&ground.iam, &control, &asked, Denied::ByStatement).await
         };
         board.check("control-plane-roles", functions).await;
-    }
-
-    /// A message of each project waits in its queue: nobody has the labels for its step.
-    async fn queues(
-        &self,
-        [a, b]: [&Tenant; 2],
-        [of_a, of_b]: [RunId; 2],
-        needle: &Needle,
-    ) -> Seen {
-        let place = |tenant: &Tenant| Queues {
-            client: self.ground.sqs.clone(),
-            // A message that is read too often goes to the dead letters. Those of Fargate pools are
-            // read by Lambda, and live for seconds.
-            urls: vec![
-                tenant.pull_queue.clone(),
-                format!("{}--dlq", tenant.pull_queue),
-                format!("{}--dlq", tenant.fargate_queue),
-            ],
-        };
-        let first = search::nowhere(&[place(a)], needle, &of_a.to_string()).await;
-        let second = search::nowhere(&[place(b)], needle, &of_b.to_string()).await;
-        sandboxes::both(first, second)
     }
 
     /// Waits for the ends of both runs on Fargate, and notes the task definitions that they had.
@@ -519,48 +501,21 @@ impl Play<'_> {
         values: &Values,
         needle: &Needle,
     ) {
-        let ground = self.ground;
-        let id = a.id.to_string();
-        let tables = async {
-            let table = |name: &str| Table {
-                client: ground.dynamo.clone(),
-                name: name.to_owned(),
-            };
-            let tables = [
-                table(ground.output("LedgerTableName")?),
-                table(ground.output("AuditTableName")?),
-            ];
-            search::nowhere(&tables, needle, &id).await
-        };
+        let (ground, since) = (self.ground, self.started_at);
+        let projects = [&a.id, &b.id];
+        let tables = searches::tables(ground, needle, projects);
         board.check("canary-in-tables", tables).await;
-
-        let groups = |groups: Vec<String>| LogGroups {
-            logs: ground.logs.clone(),
-            groups,
-            since: self.started_at.millis(),
-        };
-        let functions = async {
-            let names = ground.output("FunctionNames")?.split(',');
-            let mut all: Vec<String> = names.map(|name| format!("/aws/lambda/{name}")).collect();
-            all.push(format!("/aws/vendedlogs/{}-api", ground.prefix));
-            // Any event will do: functions do not log names of projects.
-            search::nowhere(&[groups(all)], needle, "").await
-        };
+        let functions = searches::function_logs(ground, needle, since);
         board.check("canary-in-function-logs", functions).await;
-        let own = [a, b].map(|tenant| groups(vec![format!("/{}/{}", ground.prefix, tenant.id)]));
-        board
-            .check(
-                "canary-in-sandbox-logs",
-                search::nowhere(&own, needle, &values.mark),
-            )
-            .await;
+        let own = searches::sandbox_logs(ground, needle, since, projects, &values.mark);
+        board.check("canary-in-sandbox-logs", own).await;
         let files = async {
             let home = beside.home.as_ref();
             let home = home.ok_or_else(|| Why::NotTried("no worker was started".to_owned()))?;
             let files = Files {
                 directory: home.path().to_owned(),
             };
-            search::nowhere(&[files], needle, &values.mark).await
+            search::nowhere(&[files], needle, &[&values.mark]).await
         };
         board.check("canary-in-worker-files", files).await;
     }
@@ -568,26 +523,14 @@ impl Play<'_> {
     /// Entries come to the archive when the window of export ends.
     async fn archived(&self, board: &mut Board, runs: [(&Tenant, RunId); 2], needle: &Needle) {
         let began = Instant::now();
-        let read = async {
-            let bucket = self.ground.output("AuditBucketName")?;
-            loop {
-                let mut seen = Vec::new();
-                for (tenant, run) in &runs {
-                    let place = Archived {
-                        bucket: S3::new(&self.ground.config, bucket.to_owned()),
-                        project: tenant.id.to_string(),
-                    };
-                    seen.push(search::nowhere(&[place], needle, &run.to_string()).await);
-                }
-                let seen = seen.into_iter().reduce(sandboxes::both);
-                let seen = seen.unwrap_or_else(|| Err(Why::NotTried("no project".to_owned())));
-                if !matches!(seen, Err(Why::NotTried(_))) || began.elapsed() > AN_OBJECT {
-                    return seen;
-                }
-                tokio::time::sleep(POLL).await;
+        let runs = runs.map(|(tenant, run)| (&tenant.id, run));
+        let read = loop {
+            let seen = searches::archive(self.ground, needle, runs).await;
+            if !matches!(seen, Err(Why::NotTried(_))) || began.elapsed() > AN_OBJECT {
+                break seen;
             }
+            tokio::time::sleep(POLL).await;
         };
-        let read = read.await;
         let is_there = match &read {
             Err(Why::NotTried(why)) => Err(Why::NotTried(why.clone())),
             _ => Ok(()),
@@ -599,20 +542,11 @@ impl Play<'_> {
             let key = self.ground.output("DigestKeyArn")?.to_owned();
             let since = self.started_at.plus_seconds(-SINCE_SECONDS);
             let verified = archive::verified(&self.ground.config, bucket, key, since).await?;
-            match verified.faults.first() {
-                Some(fault) if fault.kind == Kind::NoDigests => Err(Why::NotTried(
-                    "there is no digest: one is made each hour. It is a fault if the stack is older"
-                        .to_owned(),
-                )),
-                Some(fault) => Err(Why::Broken(format!(
-                    "{} faults; the first is {fault}",
-                    verified.faults.len()
-                ))),
-                None => Ok(format!(
-                    "{} digests, {} objects, {} lines; {} objects are too new for a digest",
-                    verified.digests, verified.objects, verified.lines, verified.not_digested_yet
-                )),
-            }
+            trail::verifies(&verified.faults)?;
+            Ok(format!(
+                "{} digests, {} objects, {} lines; {} objects are too new for a digest",
+                verified.digests, verified.objects, verified.lines, verified.not_digested_yet
+            ))
         };
         board.check("archive-verifies", verified).await;
     }

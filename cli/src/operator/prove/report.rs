@@ -255,12 +255,20 @@ pub struct Check {
 }
 
 /// The checks so far.
-#[derive(Default)]
 pub struct Board {
     made: Vec<Check>,
+    needle: Needle,
 }
 
 impl Board {
+    /// What holds something that `needle` finds is not told.
+    pub const fn new(needle: Needle) -> Self {
+        Self {
+            made: Vec::new(),
+            needle,
+        }
+    }
+
     /// Makes a check, and says on standard error what came of it.
     pub async fn check(&mut self, id: &'static str, check: impl Future<Output = Seen>) {
         let began = Instant::now();
@@ -277,6 +285,14 @@ impl Board {
             Ok(seen) => (Outcome::Held, seen),
             Err(Why::Broken(what)) => (Outcome::Broken, what),
             Err(Why::NotTried(why)) => (Outcome::NotTried, why),
+        };
+        // Whoever has put it there, a worker or a service: it must not be there.
+        let (outcome, seen) = match self.needle.find(seen.as_bytes()) {
+            Some(found) => (
+                Outcome::Broken,
+                format!("what was seen held {found}, and is not told"),
+            ),
+            None => (outcome, seen),
         };
         note(&format!(
             "{:<9}  {id} ({seconds:.1} s): {seen}\n",
@@ -485,7 +501,8 @@ mod tests {
     use crate::operator::prove::canary::Canary;
 
     fn checks(found: &[(&'static str, Seen)], accepted: &[&str]) -> Vec<Check> {
-        let mut board = Board::default();
+        let needle = Needle::of(&[&Canary::new("another")]).expect("a needle");
+        let mut board = Board::new(needle);
         for (id, seen) in found {
             board.found(id, seen.clone(), 1.0);
         }
@@ -506,6 +523,24 @@ mod tests {
             assert_eq!(check.outcome, expected, "{}", check.id);
         }
         assert_eq!(Verdict::of(&made, &[]), Verdict::Incomplete);
+    }
+
+    /// A check that nobody has seen fail, or that no reader is told of, is none.
+    #[test]
+    fn each_check_has_its_boundary_taken_out_and_is_told_of() {
+        let rows = include_str!("../../../../tests/scenarios/prove/taken_out.rs");
+        let guide = include_str!("../../../../docs/guides/prove.md");
+        let table = guide.split("## Checks").nth(1).unwrap_or_default();
+        for Planned { id, .. } in CHECKS {
+            assert!(
+                rows.contains(&format!("\"{id}\"")),
+                "no row takes from {id}"
+            );
+            assert!(
+                table.contains(&format!("`{id}`")),
+                "{id} is not in the guide"
+            );
+        }
     }
 
     #[test]
@@ -542,6 +577,23 @@ mod tests {
             Verdict::of(&checks(&all, &[]), &[left]),
             Verdict::Incomplete
         );
+    }
+
+    #[test]
+    fn a_value_in_what_was_seen_is_not_told() {
+        let canary = Canary::new("canary A");
+        let needle = || Needle::of(&[&canary]).expect("a needle");
+        for why in [Why::NotTried, Why::Broken] {
+            let mut board = Board::new(needle());
+            let seen = Err(why(format!("worker: {}", canary.value())));
+            board.found("own-secret-worker", seen, 1.0);
+            let made = board.concluded("", &BTreeSet::new());
+            let check = made.iter().find(|check| check.id == "own-secret-worker");
+            let check = check.expect("it was made");
+            assert_eq!(check.outcome, Outcome::Broken);
+            assert!(check.seen.contains("canary A in plain text"));
+            assert_eq!(needle().find(check.seen.as_bytes()), None);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use sealfleet_domain::run::{Failure as StepFailure, RunState};
 use sealfleet_domain::{RunId, StepId};
 
 use super::report::{Seen, Why};
+use super::sandboxes::whys;
 
 /// How often to look.
 const POLL: Duration = Duration::from_millis(500);
@@ -64,7 +65,8 @@ pub async fn stops(
     let mut aborted_after: Option<Duration> = None;
     let mut gone_after: Option<Duration> = None;
     loop {
-        let state = client.get_run(run).await?.state;
+        let shown = client.get_run(run).await?;
+        let state = shown.state;
         if state == RunState::Aborted {
             aborted_after.get_or_insert_with(|| began.elapsed());
         }
@@ -84,9 +86,10 @@ pub async fn stops(
                 None => "still runs",
             };
             return Err(Why::Broken(format!(
-                "{} s after the revocation the run is {}, and its sandbox {sandbox}",
+                "{} s after the revocation the run is {}, and its sandbox {sandbox}: {}",
                 limit.as_secs(),
-                state.name()
+                state.name(),
+                whys(&shown)
             )));
         }
         tokio::time::sleep(POLL).await;
@@ -97,7 +100,8 @@ pub async fn stops(
 pub async fn refuses_enqueue(client: &Client, wanted: &EnqueueRun) -> Seen {
     match client.enqueue_run(wanted, None).await {
         Ok(run) => {
-            client.cancel_run(run.run_id).await?;
+            // Whether or not it can be cancelled, it was enqueued.
+            drop(client.cancel_run(run.run_id).await);
             Err(Why::Broken(format!("run {} was enqueued", run.run_id)))
         }
         Err(Error::Problem(problem)) if problem.code == Code::SecretRevoked => {
@@ -188,9 +192,14 @@ mod tests {
             serde_json::from_value(json!({ "workflow": "w", "steps": [] })).expect("a run");
         let refuses = api(|_, _| problem(Code::SecretRevoked));
         assert!(refuses_enqueue(&refuses, &wanted).await.is_ok());
-        let takes = api(|_, _| (200, run("queued", "queued")));
-        let seen = refuses_enqueue(&takes, &wanted).await;
-        assert!(matches!(seen, Err(Why::Broken(_))), "{seen:?}");
+        for cancelled in [(200, run("queued", "queued")), problem(Code::Conflict)] {
+            let takes = api(move |_, path| match path {
+                "/v1/runs" => (200, run("queued", "queued")),
+                _ => cancelled.clone(),
+            });
+            let seen = refuses_enqueue(&takes, &wanted).await;
+            assert!(matches!(seen, Err(Why::Broken(_))), "{seen:?}");
+        }
         let other = api(|_, _| problem(Code::Forbidden));
         let seen = refuses_enqueue(&other, &wanted).await;
         assert!(matches!(seen, Err(Why::NotTried(_))), "{seen:?}");

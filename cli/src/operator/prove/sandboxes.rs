@@ -113,7 +113,8 @@ pub async fn running(client: &Client, run: RunId, limit: Duration) -> Result<Str
     }
 }
 
-fn whys(run: &RunView) -> String {
+/// The state of each step, and why it is so.
+pub fn whys(run: &RunView) -> String {
     let why = |step: &StepView| {
         let failure = step
             .failure

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use aho_corasick::AhoCorasick;
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sqs::types::QueueAttributeName;
 use sealfleet_archive::objects;
 use sealfleet_aws::objects::{Objects as _, S3};
 use sealfleet_aws_json::logs::Logs;
@@ -24,54 +25,64 @@ pub trait Place {
     async fn read(&self, look: &mut Look<'_>) -> Result<(), String>;
 }
 
-/// What a search has seen so far.
+/// What a search of one place has seen so far.
 pub struct Look<'a> {
     needle: &'a Needle,
-    /// None once it is found.
-    mark: Option<AhoCorasick>,
+    /// The place's name.
+    place: String,
+    /// Those that are not found yet.
+    marks: Vec<AhoCorasick>,
     pieces: usize,
     bytes: usize,
     found: Vec<String>,
 }
 
-impl Look<'_> {
+impl<'a> Look<'a> {
+    fn new(needle: &'a Needle, place: String, marks: &[&str]) -> Result<Self, Why> {
+        let marks = marks.iter().map(|mark| AhoCorasick::new([mark]));
+        let marks = marks.collect::<Result<_, _>>();
+        Ok(Self {
+            needle,
+            place,
+            marks: marks.map_err(|error| Why::NotTried(error.to_string()))?,
+            pieces: 0,
+            bytes: 0,
+            found: Vec::new(),
+        })
+    }
+
     pub fn at(&mut self, piece: &[u8], whereabouts: impl FnOnce() -> String) {
         self.pieces += 1;
         self.bytes += piece.len();
         if let Some(found) = self.needle.find(piece) {
-            self.found.push(format!("{}: {found}", whereabouts()));
+            let mut whereabouts = whereabouts();
+            // A name may be what holds it.
+            if self.needle.find(whereabouts.as_bytes()).is_some() {
+                whereabouts.clone_from(&self.place);
+            }
+            self.found.push(format!("{whereabouts}: {found}"));
         }
-        if self.mark.as_ref().is_some_and(|mark| mark.is_match(piece)) {
-            self.mark = None;
-        }
+        self.marks.retain(|mark| !mark.is_match(piece));
     }
 }
 
-/// Looks at these places for the needle. The text `mark` must be somewhere in each of them.
-pub async fn nowhere(places: &[impl Place], needle: &Needle, mark: &str) -> Seen {
+/// Looks at these places for the needle. Each of the texts `marks` must be in each of the places.
+pub async fn nowhere(places: &[impl Place], needle: &Needle, marks: &[&str]) -> Seen {
     let (mut pieces, mut bytes) = (0, 0);
     let mut found = Vec::new();
-    let mut without_mark = Vec::new();
+    let mut not_read = Vec::new();
     for place in places {
-        let mark = AhoCorasick::new([mark]).map_err(|error| Why::NotTried(error.to_string()))?;
-        let mut look = Look {
-            needle,
-            mark: Some(mark),
-            pieces: 0,
-            bytes: 0,
-            found: Vec::new(),
-        };
+        let mut look = Look::new(needle, place.name(), marks)?;
         let read = place.read(&mut look).await;
         pieces += look.pieces;
         bytes += look.bytes;
         found.extend(look.found);
         if let Err(reason) = read {
-            without_mark.push(format!("{}: {reason}", place.name()));
-        } else if look.mark.is_some() {
-            without_mark.push(format!(
+            not_read.push(format!("{}: {reason}", look.place));
+        } else if !look.marks.is_empty() {
+            not_read.push(format!(
                 "{}: what must be there was not found in {} pieces, so that this search proves nothing",
-                place.name(),
-                look.pieces
+                look.place, look.pieces
             ));
         }
     }
@@ -79,8 +90,11 @@ pub async fn nowhere(places: &[impl Place], needle: &Needle, mark: &str) -> Seen
         found.truncate(10);
         return Err(Why::Broken(format!("found {}", found.join("; "))));
     }
-    if !without_mark.is_empty() {
-        return Err(Why::NotTried(without_mark.join("\n")));
+    if !not_read.is_empty() {
+        return Err(Why::NotTried(not_read.join("\n")));
+    }
+    if pieces == 0 {
+        return Err(Why::NotTried("nothing was read".to_owned()));
     }
     let names: Vec<String> = places.iter().map(Place::name).collect();
     let names = if names.len() > 4 {
@@ -95,7 +109,7 @@ pub async fn nowhere(places: &[impl Place], needle: &Needle, mark: &str) -> Seen
 pub fn answers(ear: &Ear) -> Seen {
     let (answers, found) = ear.heard();
     if !found.is_empty() {
-        return Err(Why::Broken(format!("an answer held {}", found.join(", "))));
+        return Err(Why::Broken(format!("found {}", found.join("; "))));
     }
     if answers == 0 {
         return Err(Why::NotTried("there was no answer".to_owned()));
@@ -122,7 +136,9 @@ impl Place for Table {
             let page = page.send().await.map_err(|error| chain(&error))?;
             for item in page.items() {
                 for (name, value) in item {
-                    attribute(value, look, &|| format!("{}, `{name}`", self.name));
+                    let whereabouts = || format!("{}, `{name}`", self.name);
+                    look.at(name.as_bytes(), whereabouts);
+                    attribute(value, look, &whereabouts);
                 }
             }
             start = page.last_evaluated_key;
@@ -137,10 +153,10 @@ impl Place for Table {
 fn attribute(value: &AttributeValue, look: &mut Look<'_>, whereabouts: &dyn Fn() -> String) {
     match value {
         AttributeValue::S(text) | AttributeValue::N(text) => look.at(text.as_bytes(), whereabouts),
-        AttributeValue::B(bytes) => {
-            look.at(bytes.as_ref(), whereabouts);
-            if let Ok(inside) = sealfleet_ledger::unpack::<serde_json::Value>(bytes.as_ref()) {
-                look.at(inside.to_string().as_bytes(), whereabouts);
+        AttributeValue::B(bytes) => packed(bytes.as_ref(), look, whereabouts),
+        AttributeValue::Bs(all) => {
+            for bytes in all {
+                packed(bytes.as_ref(), look, whereabouts);
             }
         }
         AttributeValue::Ss(all) | AttributeValue::Ns(all) => {
@@ -161,6 +177,13 @@ fn attribute(value: &AttributeValue, look: &mut Look<'_>, whereabouts: &dyn Fn()
     }
 }
 
+fn packed(bytes: &[u8], look: &mut Look<'_>, whereabouts: &dyn Fn() -> String) {
+    look.at(bytes, whereabouts);
+    if let Ok(inside) = sealfleet_ledger::unpack::<serde_json::Value>(bytes) {
+        look.at(inside.to_string().as_bytes(), whereabouts);
+    }
+}
+
 /// Queues of throwaway projects. What is read stays visible to their consumers.
 pub struct Queues {
     pub client: aws_sdk_sqs::Client,
@@ -175,31 +198,71 @@ impl Place for Queues {
     async fn read(&self, look: &mut Look<'_>) -> Result<(), String> {
         for url in &self.urls {
             let mut known = BTreeSet::new();
-            loop {
-                let receive = self
-                    .client
-                    .receive_message()
-                    .queue_url(url)
-                    .max_number_of_messages(10)
-                    .visibility_timeout(0)
-                    .wait_time_seconds(0)
-                    .send()
-                    .await;
-                let page = receive.map_err(|error| chain(&error))?;
-                let mut is_new = false;
-                for message in page.messages() {
-                    let id = message.message_id().unwrap_or_default().to_owned();
-                    is_new |= known.insert(id);
-                    look.at(message.body().unwrap_or_default().as_bytes(), || {
-                        url.clone()
-                    });
-                }
-                if !is_new {
-                    break;
-                }
+            // A page without anything new is the end.
+            while self.page(url, &mut known, look).await? {}
+            let waiting = self.waiting(url).await?;
+            if known.len() < waiting {
+                return Err(format!(
+                    "{url}: {} of about {waiting} messages could be read",
+                    known.len()
+                ));
             }
         }
         Ok(())
+    }
+}
+
+impl Queues {
+    /// Looks at some messages, and tells whether one of them is new.
+    async fn page(
+        &self,
+        url: &str,
+        known: &mut BTreeSet<String>,
+        look: &mut Look<'_>,
+    ) -> Result<bool, String> {
+        let receive = self.client.receive_message().queue_url(url);
+        let receive = receive
+            .max_number_of_messages(10)
+            .message_attribute_names("All")
+            .visibility_timeout(0)
+            // Without a wait SQS asks some of its servers, and may find nothing where something is.
+            .wait_time_seconds(1)
+            .send()
+            .await;
+        let page = receive.map_err(|error| format!("{url}: {}", chain(&error)))?;
+        let before = known.len();
+        let whereabouts = || url.to_owned();
+        for message in page.messages() {
+            if !known.insert(message.message_id().unwrap_or_default().to_owned()) {
+                continue;
+            }
+            look.at(message.body().unwrap_or_default().as_bytes(), whereabouts);
+            for (name, value) in message.message_attributes().into_iter().flatten() {
+                look.at(name.as_bytes(), whereabouts);
+                look.at(
+                    value.string_value().unwrap_or_default().as_bytes(),
+                    whereabouts,
+                );
+                look.at(
+                    value.binary_value().map(AsRef::as_ref).unwrap_or_default(),
+                    whereabouts,
+                );
+            }
+        }
+        Ok(known.len() > before)
+    }
+
+    /// About how many messages can be received.
+    async fn waiting(&self, url: &str) -> Result<usize, String> {
+        let asked = self.client.get_queue_attributes().queue_url(url);
+        let asked = asked.attribute_names(QueueAttributeName::ApproximateNumberOfMessages);
+        let told = asked.send().await;
+        let told = told.map_err(|error| format!("{url}: {}", chain(&error)))?;
+        let number = told
+            .attributes()
+            .and_then(|all| all.get(&QueueAttributeName::ApproximateNumberOfMessages));
+        let number = number.and_then(|number| number.parse().ok());
+        number.ok_or_else(|| format!("{url}: SQS does not tell how many messages there are"))
     }
 }
 
@@ -226,12 +289,7 @@ impl Place for LogGroups {
                     .logs
                     .events_since(group, self.since, token.as_deref())
                     .await;
-                let page = match page {
-                    Ok(page) => page,
-                    // Nothing was ever written to it.
-                    Err(error) if code(&error) == Some("ResourceNotFoundException") => break,
-                    Err(error) => return Err(format!("{group}: {}", chain(&error))),
-                };
+                let page = page.map_err(|error| format!("{group}: {}", chain(&error)))?;
                 for message in &page.messages {
                     look.at(message.as_bytes(), || group.clone());
                 }
@@ -243,11 +301,6 @@ impl Place for LogGroups {
         }
         Ok(())
     }
-}
-
-fn code(error: &sealfleet_aws_json::CallError) -> Option<&str> {
-    use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
-    error.as_service_error().and_then(|refused| refused.code())
 }
 
 /// The archived trail of a project.
@@ -265,14 +318,15 @@ impl Place for Archived {
         let prefix = objects::ObjectName::days(&self.project);
         let listed = self.bucket.list(&prefix, None).await;
         for object in listed.map_err(|error| error.to_string())? {
-            let read = self.bucket.get(&object.key).await;
-            let Some(bytes) = read.map_err(|error| error.to_string())? else {
-                continue;
-            };
-            look.at(&bytes, || object.key.clone());
-            if let Ok(inside) = objects::content(&object.key, &bytes) {
-                look.at(&inside, || object.key.clone());
-            }
+            let key = object.key;
+            look.at(key.as_bytes(), || key.clone());
+            let read = self.bucket.get(&key).await;
+            let read = read.map_err(|error| format!("{key}: {error}"))?;
+            let bytes = read.ok_or_else(|| format!("{key}: it is listed and cannot be read"))?;
+            look.at(&bytes, || key.clone());
+            let inside = objects::content(&key, &bytes);
+            let inside = inside.map_err(|error| format!("{key}: {error}"))?;
+            look.at(&inside, || key.clone());
         }
         Ok(())
     }
@@ -294,12 +348,15 @@ impl Place for Files {
             let entries = std::fs::read_dir(&directory).map_err(|error| error.to_string())?;
             for entry in entries {
                 let entry = entry.map_err(|error| error.to_string())?;
+                let path = entry.path().display().to_string();
+                look.at(path.as_bytes(), || path.clone());
                 let kind = entry.file_type().map_err(|error| error.to_string())?;
                 if kind.is_dir() && entry.file_name() != "rootfs" {
                     waiting.push(entry.path());
                 } else if kind.is_file() {
-                    let bytes = std::fs::read(entry.path()).map_err(|error| error.to_string())?;
-                    look.at(&bytes, || entry.path().display().to_string());
+                    let bytes = std::fs::read(entry.path());
+                    let bytes = bytes.map_err(|error| format!("{path}: {error}"))?;
+                    look.at(&bytes, || path.clone());
                 }
             }
         }
@@ -348,31 +405,31 @@ mod tests {
         let canary = Canary::new("canary A");
         let needle = Needle::of(&[&canary]).expect("a needle");
         let clean = Pieces(vec!["run_1 has ended".to_owned()]);
-        assert!(nowhere(&[clean], &needle, "run_1").await.is_ok());
+        assert!(nowhere(&[clean], &needle, &["run_1"]).await.is_ok());
 
         let planted = [
             Pieces(vec!["run_1".to_owned()]),
             Pieces(vec![format!("run_1 said {}", canary.value())]),
         ];
         assert_eq!(
-            nowhere(&planted, &needle, "run_1").await,
+            nowhere(&planted, &needle, &["run_1"]).await,
             Err(Why::Broken(
                 "found this piece: canary A in plain text".to_owned()
             ))
         );
         let unmarked = [Pieces(vec![canary.value().to_owned()])];
         assert!(matches!(
-            nowhere(&unmarked, &needle, "run_1").await,
+            nowhere(&unmarked, &needle, &["run_1"]).await,
             Err(Why::Broken(_))
         ));
 
         let elsewhere = [Pieces(vec!["another run".to_owned()])];
         assert!(matches!(
-            nowhere(&elsewhere, &needle, "run_1").await,
+            nowhere(&elsewhere, &needle, &["run_1"]).await,
             Err(Why::NotTried(why)) if why.contains("proves nothing")
         ));
         assert_eq!(
-            nowhere(&[Closed], &needle, "run_1").await,
+            nowhere(&[Closed], &needle, &["run_1"]).await,
             Err(Why::NotTried("there: AccessDenied".to_owned()))
         );
     }
@@ -382,19 +439,15 @@ mod tests {
         let canary = Canary::new("canary A");
         let needle = Needle::of(&[&canary]).expect("a needle");
         let look = |value: AttributeValue| {
-            let mut look = Look {
-                needle: &needle,
-                mark: None,
-                pieces: 0,
-                bytes: 0,
-                found: Vec::new(),
-            };
+            let mut look = Look::new(&needle, "here".to_owned(), &[]).expect("a look");
             attribute(&value, &mut look, &|| "row".to_owned());
             look.found.len()
         };
         let note = serde_json::json!({ "note": canary.value() });
         let packed = sealfleet_ledger::pack(&note).expect("packed");
-        let packed = AttributeValue::B(aws_sdk_dynamodb::primitives::Blob::new(packed));
+        let packed = aws_sdk_dynamodb::primitives::Blob::new(packed);
+        assert_eq!(look(AttributeValue::Bs(vec![packed.clone()])), 1);
+        let packed = AttributeValue::B(packed);
         assert_eq!(look(packed.clone()), 1);
         let inside = HashMap::from([("x".to_owned(), AttributeValue::L(vec![packed]))]);
         assert_eq!(look(AttributeValue::M(inside)), 1);
@@ -410,7 +463,7 @@ mod tests {
         let asked = async |note: String| {
             let ear = Arc::clone(&ear);
             let client = api(move |_, _| (200, serde_json::json!({ "note": note })));
-            let client = client.heard_by(move |answer| ear.hear(answer));
+            let client = client.heard_by(move |asked, answer| ear.hear(asked, answer));
             let id = RUN.parse().expect("an id");
             assert!(client.get_run(id).await.is_err(), "it is no run");
         };
@@ -418,6 +471,52 @@ mod tests {
         asked("nothing".to_owned()).await;
         assert_eq!(answers(&ear), Ok("1 answers".to_owned()));
         asked(canary.value().to_owned()).await;
-        assert!(matches!(answers(&ear), Err(Why::Broken(_))));
+        let found = format!("found GET /v1/runs/{RUN}: canary A in plain text");
+        assert_eq!(answers(&ear), Err(Why::Broken(found)));
+    }
+
+    #[tokio::test]
+    async fn a_canary_in_a_file_is_found_and_a_file_that_is_not_read_is_told() {
+        let canary = Canary::new("canary A");
+        let needle = Needle::of(&[&canary]).expect("a needle");
+        let directory = tempfile::tempdir().expect("a directory");
+        let below = directory.path().join("output/run");
+        std::fs::create_dir_all(&below).expect("directories");
+        std::fs::write(directory.path().join("worker.log"), "mark").expect("a file");
+        let search = async || {
+            let files = Files {
+                directory: directory.path().to_owned(),
+            };
+            nowhere(&[files], &needle, &["mark"]).await
+        };
+        assert!(search().await.is_ok());
+        for file in [directory.path().join("store"), below.join("1.log")] {
+            std::fs::write(&file, canary.value()).expect("a file");
+            let found = format!("found {}: canary A in plain text", file.display());
+            assert_eq!(search().await, Err(Why::Broken(found)));
+            std::fs::remove_file(&file).expect("removed");
+        }
+        std::fs::create_dir_all(below.join(canary.value())).expect("directories");
+        let found = "the worker's files: canary A in plain text";
+        assert!(
+            matches!(search().await, Err(Why::Broken(told)) if told.contains(found)),
+            "a name that holds it is found, and is not told"
+        );
+        std::fs::remove_dir_all(&below).expect("removed");
+        std::fs::remove_file(directory.path().join("worker.log")).expect("removed");
+        assert!(matches!(search().await, Err(Why::NotTried(_))));
+        std::fs::remove_dir_all(directory.path()).expect("removed");
+        assert!(matches!(search().await, Err(Why::NotTried(_))));
+    }
+
+    /// A name that holds a canary is a find, and is not repeated.
+    #[tokio::test]
+    async fn a_name_that_holds_a_canary_is_not_printed() {
+        let canary = Canary::new("canary A");
+        let needle = Needle::of(&[&canary]).expect("a needle");
+        let mut look = Look::new(&needle, "table t".to_owned(), &[]).expect("a look");
+        let name = format!("t, `{}`", canary.value());
+        look.at(canary.value().as_bytes(), || name.clone());
+        assert_eq!(look.found, ["table t: canary A in plain text"]);
     }
 }

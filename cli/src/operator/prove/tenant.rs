@@ -196,5 +196,5 @@ impl Tenant {
 fn client(api_url: &str, credential: String, ear: &Arc<Ear>) -> Result<Client, Failure> {
     let client = Client::new(api_url, Some(Credential::new(credential)))?;
     let ear = Arc::clone(ear);
-    Ok(client.heard_by(move |answer| ear.hear(answer)))
+    Ok(client.heard_by(move |asked, answer| ear.hear(asked, answer)))
 }

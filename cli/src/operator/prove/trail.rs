@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use sealfleet_archive::digest::fault::{Fault, Kind};
 use sealfleet_client::{AuditQuery, Client, PageQuery, all_pages};
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::{ProjectId, RunId, Timestamp};
@@ -108,6 +109,23 @@ pub fn of_its_own(entries: &[AuditEntry], project: &ProjectId, refused: &[&str])
     ))
 }
 
+/// What the verification of the archive has found. A digest that cannot be read is none, but it is
+/// there: only where nothing else is wrong is it too early to tell.
+pub fn verifies(faults: &[Fault]) -> Result<(), Why> {
+    let mut others = faults.iter().filter(|fault| fault.kind != Kind::NoDigests);
+    match (others.next(), faults.is_empty()) {
+        (Some(first), _) => Err(Why::Broken(format!(
+            "{} faults; the first is {first}",
+            faults.len()
+        ))),
+        (None, false) => Err(Why::NotTried(
+            "there is no digest: one is made each hour. It is a fault if the stack is older"
+                .to_owned(),
+        )),
+        (None, true) => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,5 +198,27 @@ mod tests {
         assert!(matches!(judge(&[injected(1)]), Err(Why::Broken(_))));
         let foreign = entry(1, "b", json!({ "type": "run.cancelled" }));
         assert!(matches!(judge(&[foreign, refusal()]), Err(Why::Broken(_))));
+    }
+
+    #[test]
+    fn an_archive_with_a_fault_is_broken_and_one_without_digests_is_not_tried() {
+        let fault = |kind| Fault {
+            kind,
+            digest: None,
+            object: None,
+            line: None,
+            count: None,
+            detail: None,
+        };
+        assert_eq!(verifies(&[]), Ok(()));
+        let early = verifies(&[fault(Kind::NoDigests)]);
+        assert!(matches!(early, Err(Why::NotTried(_))), "{early:?}");
+        for faults in [
+            vec![fault(Kind::LineEdited)],
+            vec![fault(Kind::NoDigests), fault(Kind::DigestUnreadable)],
+        ] {
+            let seen = verifies(&faults);
+            assert!(matches!(seen, Err(Why::Broken(_))), "{seen:?}");
+        }
     }
 }

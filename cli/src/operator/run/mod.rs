@@ -15,11 +15,11 @@ use sealfleet_domain::RunId;
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::text::one_line;
 
-use super::connection::{Connection, Output};
+use super::connection::Connection;
 use super::failure::Failure;
 use super::input;
 use super::listing::Listing;
-use super::output::{Table, ago, answer, note, page, pairs, word};
+use super::output::{Output, Table, ago, answer, note, page, pairs, word};
 use super::profile;
 use super::rows;
 use show::{line, text};

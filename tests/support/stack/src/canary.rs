@@ -18,14 +18,15 @@ use std::process::Stdio;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use sealfleet_archive::objects;
+use sealfleet_domain::encodings;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::aws::Service;
 use crate::trail::packed;
-use crate::{Caller, Outcome, Stack, ensure, hex, unique};
+use crate::{Caller, Outcome, Stack, ensure, unique};
 
 /// A value to search for.
 pub struct Needle {
@@ -100,29 +101,7 @@ impl Needle {
                 value.len() >= 32 && value.is_ascii(),
                 "a canary has 32 ASCII characters at least"
             );
-            let bytes = value.as_bytes();
-            let middle = bytes
-                .get(value.len() / 4..value.len() - value.len() / 4)
-                .unwrap_or_default();
-            forms.extend([
-                ("plain", middle.to_vec()),
-                ("hex", hex(middle).into_bytes()),
-                ("HEX", hex(middle).to_uppercase().into_bytes()),
-                ("url", percent_encoded(middle).into_bytes()),
-                (
-                    "UTF-16",
-                    middle.iter().flat_map(|byte| [*byte, 0]).collect(),
-                ),
-            ]);
-            // The value may stand anywhere in what was encoded: three ways to fall on base64's
-            // groups of three bytes. The first and the last group also hold neighbours, so they are
-            // left out.
-            for skipped in 0..3 {
-                let rest = middle.get(skipped..).unwrap_or_default();
-                let groups = rest.get(..rest.len() / 3 * 3).unwrap_or_default();
-                forms.push(("base64", STANDARD_NO_PAD.encode(groups).into_bytes()));
-                forms.push(("base64url", URL_SAFE_NO_PAD.encode(groups).into_bytes()));
-            }
+            forms.extend(encodings::forms(encodings::middle(value.as_bytes())));
         }
         // The prefilters are vector code, ten times slower than the automaton alone where it is not
         // optimised: in tests.
@@ -255,14 +234,10 @@ impl Search {
         for caller in &self.callers {
             answers_prove_themselves(caller).await?;
         }
-        for encoded in [
-            STANDARD_NO_PAD.encode(format!("x{value}y")),
-            hex(value.as_bytes()),
-            percent_encoded(value.as_bytes()),
-        ] {
+        for (form, encoded) in encodings::forms(value.as_bytes()) {
             ensure!(
-                needle.find(encoded.as_bytes()).is_some(),
-                "an encoded needle was not found"
+                needle.find(&encoded).is_some(),
+                "a needle in {form} was not found"
             );
         }
         let packed = packed(&json!({ "note": value }))?;
@@ -753,19 +728,6 @@ fn writable_range(line: &str) -> Option<(u64, u64)> {
     permissions.starts_with("rw").then_some(range)
 }
 
-fn percent_encoded(bytes: &[u8]) -> String {
-    let is_plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-    let encode = |byte: &u8| {
-        if is_plain(*byte) {
-            char::from(*byte).to_string()
-        } else {
-            format!("%{byte:02X}")
-        }
-    };
-    bytes.iter().map(encode).collect()
-}
-
 async fn names(
     stack: &Stack,
     service: Service,
@@ -802,37 +764,4 @@ fn texts(list: &Value, member: &str) -> Vec<String> {
         .flatten()
         .filter_map(|one| one[member].as_str().map(str::to_owned))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_needle_is_found_in_each_form_and_wherever_it_stands() {
-        let value = "sk-canary+/=&% 0123456789 abcdefghijklmnopqrstuvwxyz";
-        let needle = Needle::new(value).expect("long enough");
-        for before in ["", "x", "xy", "xyz"] {
-            let text = format!("{before}{value}{before}");
-            assert_eq!(needle.find(text.as_bytes()), Some("plain"));
-            assert_eq!(
-                needle
-                    .find(STANDARD_NO_PAD.encode(&text).as_bytes())
-                    .map(|form| form.starts_with("base64")),
-                Some(true)
-            );
-            assert_eq!(needle.find(hex(text.as_bytes()).as_bytes()), Some("hex"));
-            assert!(
-                needle
-                    .find(percent_encoded(text.as_bytes()).as_bytes())
-                    .is_some()
-            );
-        }
-        let middle = value.get(13..39).expect("ASCII");
-        assert!(
-            needle.find(middle.as_bytes()).is_some(),
-            "freed memory has lost its first bytes"
-        );
-        assert_eq!(needle.find(b"nothing of it"), None);
-    }
 }

@@ -19,6 +19,7 @@ pub mod identity;
 pub mod machine;
 pub mod processes;
 pub mod project;
+pub mod proxy;
 pub mod stack;
 pub mod stage;
 pub mod trail;
