@@ -339,7 +339,7 @@ pub fn may_expire(row: &Item) -> bool {
     number(row, "left") == Some(0)
 }
 
-/// The row of a new run.
+/// The row of a new run, which is looked at by `first_look`.
 ///
 /// # Errors
 /// [`WriteError::Refused`] when it cannot be packed.
@@ -348,6 +348,7 @@ pub(crate) fn new_row(
     run: &Run,
     plan: Blob,
     entry: AttributeValue,
+    first_look: Option<Timestamp>,
 ) -> Result<Item, WriteError> {
     let key = keys::run(scope, run.run_id);
     let state = run.state().name().to_owned();
@@ -368,6 +369,7 @@ pub(crate) fn new_row(
         }
     }
     if let Some(due_at) = run.due_at() {
+        let due_at = first_look.map_or(due_at, |first| first.min(due_at));
         let shard = keys::due_shard(run.run_id.uuid().into_bytes());
         item.insert("due_shard".to_owned(), AttributeValue::S(shard));
         item.insert("due_at".to_owned(), n(due_at.millis()));
