@@ -42,7 +42,7 @@ mod transition;
 
 pub use audit::{AuditFilter, AuditPage, EventFilter, audit_entries_of_image, audit_shard_of};
 pub use audit_rows::AUDIT_SHARDS;
-pub use claim::{Claimed, NewClaim, Start, StartedSandbox};
+pub use claim::{BeforeStart, Claimed, NewClaim, Start, StartedSandbox};
 pub use due::{Due, DuePage, DueRun, due_shards};
 pub use dynamo::{Dynamo, Tables};
 pub use enqueue::{Before, Enqueued, Idempotency};
@@ -63,4 +63,4 @@ pub use runs::Page;
 pub use shown::shown;
 pub use store::{DueRow, Meter, Store};
 pub use trail::{EntriesAgain, RunsPlace};
-pub use transition::Transitioned;
+pub use transition::{StoredRun, Transitioned};

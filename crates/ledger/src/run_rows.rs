@@ -119,6 +119,42 @@ pub(crate) struct Raw {
     pub hashes: Hashes,
 }
 
+impl Raw {
+    /// The row after a write of [`Changing`], which names these identities.
+    pub fn after(&self, write: &Write, hashes: Hashes) -> Self {
+        let mut raw = Self {
+            hashes,
+            ..self.clone()
+        };
+        let Write::Update { edits, .. } = write else {
+            return raw;
+        };
+        for (name, edit) in edits {
+            let whole = match edit {
+                Edit::Set(AttributeValue::N(number)) => number.parse().ok(),
+                _ => None,
+            };
+            match (name.as_str(), edit) {
+                ("v", Edit::Increase(by)) => raw.v += by,
+                ("eb", Edit::Increase(by)) => raw.entry_bytes += by,
+                (ENTRIES, Edit::Append(AttributeValue::L(more))) => {
+                    raw.entries.extend_from_slice(more)
+                }
+                ("state", Edit::Set(AttributeValue::S(state))) => raw.state.clone_from(state),
+                ("due_at", _) => raw.due_at = whole.map(Timestamp::from_millis),
+                ("expires_at", _) => raw.expires = whole.is_some(),
+                (_, Edit::Set(AttributeValue::B(packed))) => {
+                    let step_id = name.strip_prefix(STEP).and_then(|id| id.parse().ok());
+                    raw.steps
+                        .extend(step_id.map(|id: StepId| (id, packed.clone())));
+                }
+                _ => {}
+            }
+        }
+        raw
+    }
+}
+
 impl RunRow {
     /// Reads a row, as the table or its stream shows it.
     ///
