@@ -210,7 +210,8 @@ async fn a_binding_that_has_changed_is_followed_at_once() {
         assert_eq!(status, 200, "{answer}");
         let step = json!({ "id": "only", "pool": POOL, "mode": "identity", "command": ["true"] });
         let run = json!({ "workflow": "w", "steps": [step] });
-        let run = ways.post(Who::Member, "/v1/runs", run).await;
+        // Each call takes a while: the profiles are asked for before the project has answered.
+        let (run, _) = world.trips(ways.post(Who::Member, "/v1/runs", run)).await;
         let run_id = run["run_id"].as_str().unwrap().parse().unwrap();
         let run = world.ledger.run(&scope(OWN), run_id).await.unwrap();
         let used = &run.identity.unwrap().profiles[0].profile;
