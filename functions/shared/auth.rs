@@ -297,10 +297,10 @@ where
             }
         };
         // A refusal does not wait for what is read.
-        let admitted = try_join(C::admit(door, request), ahead).await;
-        let scope = admitted.as_ref().ok().map(|(caller, _)| caller.scope());
+        let admitted = try_join(ahead, C::admit(door, request)).await;
+        let scope = admitted.as_ref().ok().map(|(_, caller)| caller.scope());
         door.known().note(request, scope);
-        let (caller, ahead) = admitted?;
+        let (ahead, caller) = admitted?;
         let ahead = ahead.filter(|_| known.as_ref() == Some(caller.scope()));
         let of_project = match ahead {
             Some(of_project) => of_project,
