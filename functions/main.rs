@@ -147,6 +147,7 @@ async fn main() -> Result<(), Error> {
                 queues: with.queues()?,
                 secrets,
                 pace,
+                cascades: enqueue::Cascades::default(),
             };
             serve(&ports, enqueue::handle).await
         }
@@ -226,6 +227,7 @@ async fn main() -> Result<(), Error> {
                 secrets,
                 pace,
                 metrics,
+                runners: dispatch::Runners::default(),
             };
             let handler = |event: LambdaEvent<SqsEvent>| async move {
                 Ok::<_, Error>(dispatch::handle(ports, event.payload).await)

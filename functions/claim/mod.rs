@@ -21,9 +21,9 @@ use sealfleet_aws::queue_access::{NoKey, QueueAccess};
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::capability::PULL;
-use sealfleet_domain::run::{Executor, Pace};
+use sealfleet_domain::run::{Executor, Pace, Run};
 use sealfleet_domain::{Line, ProjectScope, RunId, limits};
-use sealfleet_ledger::{Claimed, Error, Ledger, NewClaim, OfHolder};
+use sealfleet_ledger::{Claimed, Error, Ledger, NewClaim, OfHolder, StoredRun};
 use sealfleet_versions::Versions;
 
 use crate::shared::auth::{WorkerCaller, WorkerDoor};
@@ -53,14 +53,24 @@ pub struct Ports {
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     route! { request, &ports.door;
-        CLAIM_STEP => |caller, ()| claim(ports, caller, request);
+        CLAIM_STEP reading async |scope: &ProjectScope| asked(ports, scope, request).await
+            => |admitted, ()| claim(ports, admitted);
         SEND_HEARTBEAT => |caller, ()| heartbeat(ports, caller, request);
         GET_QUEUE_CREDENTIALS => |caller, ()| queue_credentials(ports, caller);
     }
 }
 
-async fn claim(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answered {
+/// What is asked for, and the run that it is of.
+type Asked = (ClaimStep, Result<StoredRun, Error>);
+
+async fn asked(ports: &Ports, scope: &ProjectScope, request: &Request) -> Result<Asked, Problem> {
     let asked: ClaimStep = request.json()?;
+    let run = ports.ledger.glimpsed_run(scope, asked.run_id).await;
+    Ok((asked, run))
+}
+
+async fn claim(ports: &Ports, (caller, asked): (WorkerCaller, Result<Asked, Problem>)) -> Answered {
+    let (asked, run) = asked?;
     let claim = NewClaim {
         scope: &caller.scope,
         worker: &caller.worker,
@@ -69,21 +79,13 @@ async fn claim(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answer
         executor: Executor::Worker,
         pace: ports.pace,
     };
-    let claimed = ports
-        .ledger
-        .claim(&claim, async |run| {
-            let (ledger, step_id) = (&ports.ledger, &asked.step_id);
-            at_start(
-                ledger,
-                &PULL,
-                &Versions::default(),
-                &caller.scope,
-                run,
-                step_id,
-            )
-            .await
-        })
-        .await;
+    let (ledger, step_id, secrets) = (&ports.ledger, &asked.step_id, Versions::default());
+    let fresh =
+        async |run: &Run| at_start(ledger, &PULL, &secrets, &caller.scope, run, step_id).await;
+    let claimed = match run {
+        Ok(run) => ledger.claim_of(&claim, run, fresh).await,
+        Err(error) => Err(error),
+    };
     match claimed {
         Ok(claimed) => Answer::json(200, &granted(ports, &caller, claimed, &asked)?),
         Err(error) => Err(refused(ports, &caller, &asked, error.into()).await),
@@ -96,8 +98,9 @@ fn granted(
     claimed: Claimed,
     asked: &ClaimStep,
 ) -> Result<Claim, Fault> {
-    let step = claimed.run.step(&asked.step_id)?;
-    let identity = claimed.run.identity_of(step).unwrap_or_default();
+    let run = claimed.stored.run();
+    let step = run.step(&asked.step_id)?;
+    let identity = run.identity_of(step).unwrap_or_default();
     Ok(Claim {
         project: caller.scope.project().clone(),
         run_id: asked.run_id,
@@ -107,7 +110,7 @@ fn granted(
         lease_seconds: ports.pace.lease_seconds,
         mode: step.spec.mode,
         command: step.spec.command.clone(),
-        env: claimed.run.env_of(step),
+        env: run.env_of(step),
         secrets: identity.secrets,
         tool: step.spec.tool.clone(),
         tools: identity.tools,

@@ -8,25 +8,33 @@
 //! lost in the meantime (cancelled, expired) refuses the handle, and the launcher stops what it
 //! started.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use futures_util::future::join;
 use sealfleet_api::types::QueueMessage;
 use sealfleet_aws::queues::scope_of_queue;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::capability::Host;
 use sealfleet_domain::fleet::{HostedPool, Pool, Worker};
 use sealfleet_domain::run::{
-    Change, Executor, Failure, Fence, Handle, Outcome, Pace, Refusal, RequeueReason, Run,
-    StartCause,
+    Change, Executor, Failure, Handle, Outcome, Pace, Refusal, RequeueReason, Run, StartCause,
 };
 use sealfleet_domain::scope::ClaimTag;
-use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId, Timestamp};
+use sealfleet_domain::{PoolName, ProjectScope, RunId, StepId, Timestamp, WorkerId};
 use sealfleet_hosts::{Error as HostError, Hosts, Launched, SandboxHost, Template};
-use sealfleet_ledger::{Claimed, Error, Ledger, NewClaim};
+use sealfleet_ledger::{Claimed, Error, Ledger, NewClaim, StoredRun};
 use sealfleet_versions::Versions;
 
 use crate::shared::cascade::at_start;
 use crate::shared::metrics::{Metric, Metrics};
 
+/// Tries to launch: of what this instance remembers, of what the ledger does, and of what is
+/// prepared anew.
+const LAUNCHES: usize = 3;
+/// Queues whose pool's worker an instance remembers.
+const RUNNERS: usize = 1000;
 /// Seconds after a launch when `sweep` first asks the host about it.
 const LOOK_AGAIN_SECONDS: i64 = 60;
 
@@ -42,6 +50,27 @@ pub struct Ports {
     pub pace: Pace,
     /// What is counted.
     pub metrics: Metrics,
+    pub runners: Runners,
+}
+
+/// The workers that stand for pools, by the ARN of the pool's queue, as this instance read them
+/// last. So a worker can be read together with its project, which says whether it is still the one.
+#[derive(Default)]
+pub struct Runners(Mutex<HashMap<String, WorkerId>>);
+
+impl Runners {
+    fn of(&self, queue: &str) -> Option<WorkerId> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(queue).copied()
+    }
+
+    fn note(&self, queue: &str, worker_id: WorkerId) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= RUNNERS {
+            known.clear();
+        }
+        known.insert(queue.to_owned(), worker_id);
+    }
 }
 
 /// Why a message must come again.
@@ -59,7 +88,7 @@ enum NotDone {
 struct Launch<'a> {
     host: &'a dyn SandboxHost,
     pool: &'a HostedPool,
-    run: &'a Run,
+    claimed: &'a Claimed,
     claim: ClaimTag,
     actor: String,
 }
@@ -89,7 +118,9 @@ async fn dispatch(ports: &Ports, message: SqsMessage) -> Result<(), NotDone> {
         tracing::error!(arn, "a message that is not one of ours is dropped");
         return Ok(());
     };
-    let Some((pool_row, worker)) = pool_worker(ports, &scope, &pool).await? else {
+    let run = ports.ledger.glimpsed_run(&scope, hint.run_id);
+    let (found, run) = join(pool_worker(ports, &scope, &pool, &arn), run).await;
+    let Some((pool_row, worker)) = found? else {
         tracing::error!(arn, "a message for a pool that is not hosted is dropped");
         return Ok(());
     };
@@ -107,23 +138,23 @@ async fn dispatch(ports: &Ports, message: SqsMessage) -> Result<(), NotDone> {
         &pool_row,
         &scope,
         &worker,
-        hint.run_id,
-        &hint.step_id,
+        run,
+        (hint.run_id, &hint.step_id),
     )
     .await
     {
-        Ok(Some((run, fence))) => {
+        Ok(Some(claimed)) => {
             let launched = launch(
                 ports,
                 Launch {
                     host,
                     pool: &pool_row,
-                    run: &run,
+                    claimed: &claimed,
                     claim: ClaimTag {
                         scope: scope.clone(),
                         run_id: hint.run_id,
                         step_id: hint.step_id,
-                        fence,
+                        fence: claimed.fence,
                     },
                     actor: format!("worker:{}", worker.worker_id),
                 },
@@ -173,8 +204,15 @@ async fn pool_worker(
     ports: &Ports,
     scope: &ProjectScope,
     pool: &PoolName,
+    arn: &str,
 ) -> Result<Option<(HostedPool, Worker)>, Error> {
-    let project = match ports.ledger.project(scope).await {
+    let last = async {
+        let worker_id = ports.runners.of(arn)?;
+        let worker = ports.ledger.worker(scope.project(), worker_id).await;
+        worker.ok().flatten()
+    };
+    let (project, last) = join(ports.ledger.project(scope), last).await;
+    let project = match project {
         Ok(project) => project,
         Err(Error::NotFound) => return Ok(None),
         Err(error) => return Err(error),
@@ -182,7 +220,11 @@ async fn pool_worker(
     let Some(Pool::Hosted(row)) = project.pools.get(pool) else {
         return Ok(None);
     };
-    let worker = ports.ledger.worker(scope.project(), row.worker_id).await?;
+    let worker = match last.filter(|last| last.worker_id == row.worker_id) {
+        Some(worker) => Some(worker),
+        None => ports.ledger.worker(scope.project(), row.worker_id).await?,
+    };
+    ports.runners.note(arn, row.worker_id);
     Ok(worker.map(|worker| (row.clone(), worker)))
 }
 
@@ -193,9 +235,9 @@ async fn claim(
     pool: &HostedPool,
     scope: &ProjectScope,
     worker: &Worker,
-    run_id: RunId,
-    step_id: &StepId,
-) -> Result<Option<(Run, Fence)>, Error> {
+    run: Result<StoredRun, Error>,
+    (run_id, step_id): (RunId, &StepId),
+) -> Result<Option<Claimed>, Error> {
     let wanted = NewClaim {
         scope,
         worker,
@@ -207,13 +249,14 @@ async fn claim(
     let host = Host::of_kind(&pool.host);
     let fresh =
         async |run: &Run| at_start(&ports.ledger, host, &ports.secrets, scope, run, step_id).await;
-    match ports.ledger.claim(&wanted, fresh).await {
-        Ok(claimed) => return Ok(Some((claimed.run, claimed.fence))),
+    match ports.ledger.claim_of(&wanted, run?, fresh).await {
+        Ok(claimed) => return Ok(Some(claimed)),
         Err(Error::Refused(Refusal::NotQueued(_))) => {}
         Err(error) => return Err(error),
     }
-    let run = ports.ledger.run(scope, run_id).await?;
-    let own = run
+    let stored = ports.ledger.stored_run(scope, run_id).await?;
+    let own = stored
+        .run()
         .step(step_id)?
         .state
         .hold()
@@ -224,9 +267,9 @@ async fn claim(
     // Whoever made the claim may have died before it looked at the revocations.
     let claimed = ports
         .ledger
-        .unless_revoked(&wanted, Claimed { run, fence })
+        .unless_revoked(&wanted, Claimed { stored, fence })
         .await?;
-    Ok(Some((claimed.run, claimed.fence)))
+    Ok(Some(claimed))
 }
 
 async fn launch(ports: &Ports, launch: Launch<'_>) -> Result<(), NotDone> {
@@ -298,29 +341,34 @@ async fn launched(ports: &Ports, launch: &Launch<'_>) -> Result<Handle, NotDone>
             .await?;
         Ok(name)
     };
-    let remembered = ports.ledger.task_definition(&claim.scope, &key).await?;
-    let prepared = match remembered {
-        Some(name) => name,
-        None => prepare(None).await?,
-    };
-    if let Launched::Sandbox(handle) = host.launch(claim, &prepared).await? {
-        return Ok(handle);
+    let mut gone: Option<String> = None;
+    for _ in 0..LAUNCHES {
+        let (ledger, without) = (&ports.ledger, gone.as_deref());
+        let remembered = ledger.task_definition(&claim.scope, &key, without);
+        let prepared = match remembered.await? {
+            Some(name) => name,
+            None => prepare(without).await?,
+        };
+        if let Launched::Sandbox(handle) = host.launch(claim, &prepared).await? {
+            return Ok(handle);
+        }
+        tracing::info!(prepared, "the host no longer has what it prepared");
+        gone = Some(prepared);
     }
-    tracing::info!(prepared, "the host no longer has what it prepared");
-    let anew = prepare(Some(&prepared)).await?;
-    match host.launch(claim, &anew).await? {
-        Launched::Sandbox(handle) => Ok(handle),
-        Launched::Unprepared => Err(NotDone::Host(HostError::NotNow {
-            reason: RequeueReason::HostFailed,
-            detail: "the host does not have what it has just prepared".to_owned(),
-        })),
-    }
+    Err(NotDone::Host(HostError::NotNow {
+        reason: RequeueReason::HostFailed,
+        detail: "the host does not have what it has just prepared".to_owned(),
+    }))
 }
 
 fn template(launch: &Launch<'_>) -> Result<Template, Error> {
     let Launch {
-        pool, run, claim, ..
+        pool,
+        claimed,
+        claim,
+        ..
     } = launch;
+    let run = claimed.stored.run();
     let step = run.step(&claim.step_id)?;
     let secrets = run.identity_of(step).map(|identity| identity.secrets);
     Ok(Template {
@@ -338,9 +386,10 @@ async fn attach(ports: &Ports, launch: &Launch<'_>, handle: Handle) -> Result<()
         step_id,
         fence,
     } = &launch.claim;
+    let stored = launch.claimed.stored.clone();
     let attached = ports
         .ledger
-        .transition(scope, *run_id, &launch.actor, |run, now| {
+        .transition_of(scope, stored, &launch.actor, |run, now| {
             let due = now.plus_seconds(LOOK_AGAIN_SECONDS);
             run.attach(step_id, *fence, handle.clone(), due)
         })

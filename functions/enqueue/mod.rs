@@ -4,21 +4,21 @@
 //! in one write, and then sends messages to the pools' queues. A run is stored wholly or not
 //! at all; `sweep` sends a message again that was not sent.
 
+mod asked;
 mod resolve;
 mod validate;
 
-use futures_util::future::join;
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::EnqueueRun;
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queues::Queues;
-use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::labels::Labels;
-use sealfleet_domain::run::{Chosen, Mode, Pace, Run};
-use sealfleet_domain::{RunId, StepId, limits};
-use sealfleet_ledger::{Before, Enqueued, Idempotency, Ledger};
+use sealfleet_domain::run::{Chosen, Pace, Run};
+use sealfleet_domain::{ProjectScope, RunId, StepId};
+use sealfleet_ledger::{Before, Enqueued, Ledger};
 use sealfleet_versions::Versions;
 
+pub use self::asked::Cascades;
+use self::asked::{Asked, asked};
 use self::resolve::NewRun;
 use crate::shared::auth::{Door, ProjectCaller};
 use crate::shared::fault::{Answered, Fault};
@@ -34,6 +34,7 @@ pub struct Ports {
     pub secrets: Versions,
     /// When a message is sent again.
     pub pace: Pace,
+    pub cascades: Cascades,
 }
 
 /// Answers one request.
@@ -42,21 +43,23 @@ pub struct Ports {
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     route! { request, &ports.door;
-        ENQUEUE_RUN => |caller, ()| enqueue(ports, caller, request);
+        ENQUEUE_RUN reading async |scope: &ProjectScope| asked(ports, scope, request).await
+            => |admitted, ()| enqueue(ports, admitted);
         RETRY_STEP => |caller, (run_id, step_id)| retry(ports, caller, run_id, step_id);
     }
 }
 
-async fn enqueue(ports: &Ports, caller: ProjectCaller, request: &Request) -> Answered {
-    let new: EnqueueRun = request.json()?;
-    let idempotency = idempotency(request)?;
-    let before = async {
-        match &idempotency {
-            Some(key) => ports.ledger.enqueued_before(&caller.scope, key).await,
-            None => Ok(Before::Nothing),
-        }
-    };
-    let (before, project) = join(before, ports.ledger.open_project(&caller.scope)).await;
+async fn enqueue(
+    ports: &Ports,
+    (caller, asked): (ProjectCaller, Result<Asked, Problem>),
+) -> Answered {
+    let Asked {
+        new,
+        idempotency,
+        before,
+        project,
+        sealed,
+    } = asked?;
     if let Before::Stored(before) = before? {
         return Answer::json(200, &views::run(*before, ports.ledger.now()));
     }
@@ -65,8 +68,7 @@ async fn enqueue(ports: &Ports, caller: ProjectCaller, request: &Request) -> Ans
     let steps = validate::steps(&new, &project, !profiles.is_empty())?;
     let labels = Labels::checked(new.labels.clone())
         .map_err(|error| Problem::invalid("labels", error.to_string()))?;
-    let named = new.profile.is_some() || !new.overrides.is_empty();
-    let identity = if named || steps.values().any(|step| step.mode == Mode::Identity) {
+    let identity = if let Some(sealed) = sealed {
         let new_run = NewRun {
             ports,
             caller: &caller,
@@ -75,7 +77,7 @@ async fn enqueue(ports: &Ports, caller: ProjectCaller, request: &Request) -> Ans
             profiles,
             steps: &steps,
         };
-        Some(new_run.identity().await?)
+        Some(new_run.identity(sealed).await?)
     } else {
         None
     };
@@ -105,32 +107,6 @@ async fn enqueue(ports: &Ports, caller: ProjectCaller, request: &Request) -> Ans
         }
         Enqueued::Before(before) => Answer::json(200, &views::run(*before, now)),
     }
-}
-
-fn idempotency(request: &Request) -> Result<Option<Idempotency>, Problem> {
-    let Some(key) = request.header("idempotency-key")? else {
-        return Ok(None);
-    };
-    let fine = !key.is_empty()
-        && key.len() <= limits::IDEMPOTENCY_KEY_BYTES
-        && key
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    if !fine {
-        return Err(Problem::invalid(
-            "Idempotency-Key",
-            format!(
-                "the key has 1 to {} printable ASCII characters",
-                limits::IDEMPOTENCY_KEY_BYTES
-            ),
-        ));
-    }
-    // Parsed, so that the same fields in another order are the same request.
-    let body: serde_json::Value = request.json()?;
-    Ok(Some(Idempotency {
-        key: key.to_owned(),
-        request: sha256_hex(body.to_string().as_bytes()),
-    }))
 }
 
 /// Refuses to put a step back whose claim would be refused, because a key that it sees is revoked.

@@ -10,11 +10,13 @@ use sealfleet_domain::cascade::{CascadeError, Level, resolve};
 use sealfleet_domain::fleet::Project;
 use sealfleet_domain::identity::Identity;
 use sealfleet_domain::reference::ProfileRef;
+use sealfleet_domain::revocation::Revocation;
 use sealfleet_domain::run::{Mode, StepSpec};
 use sealfleet_ledger::Error as LedgerError;
 use sealfleet_versions::{Age, Error};
 
 use super::Ports;
+use super::asked::Sealed;
 use crate::shared::auth::ProjectCaller;
 use crate::shared::cascade::pins;
 use crate::shared::fault::Fault;
@@ -31,11 +33,16 @@ pub(super) struct NewRun<'a> {
 }
 
 impl NewRun<'_> {
-    pub(super) async fn identity(&self) -> Result<Identity, Fault> {
+    pub(super) async fn identity(&self, sealed: Sealed) -> Result<Identity, Fault> {
         let overrides = &self.run.overrides;
         overrides.check()?;
         let ledger = &self.ports.ledger;
-        let layers = match ledger.layers(&self.caller.scope, &self.profiles).await {
+        let layers = if sealed.levels == self.profiles {
+            sealed.layers
+        } else {
+            ledger.layers(&self.caller.scope, &self.profiles).await
+        };
+        let layers = match layers {
             Ok(layers) => layers,
             Err(LedgerError::NoProfile(profile)) => {
                 self.denied(&format!("there is no profile `{profile}` in this project"))
@@ -72,7 +79,7 @@ impl NewRun<'_> {
                 _ => Problem::invalid("profile", error.to_string()).into(),
             })?;
         let identity = identity.pinned(&pins);
-        self.refuse_revoked(&identity).await?;
+        self.refuse_revoked(&identity, sealed.revocations?).await?;
         Ok(identity)
     }
 
@@ -82,7 +89,7 @@ impl NewRun<'_> {
     }
 
     /// Refuses a run one of whose steps would see a revoked key.
-    async fn refuse_revoked(&self, identity: &Identity) -> Result<(), Fault> {
+    async fn refuse_revoked(&self, identity: &Identity, own: Vec<Revocation>) -> Result<(), Fault> {
         let seen = |(_, step): (&StepId, &StepSpec)| identity.seen_by(step.tool.as_ref()).secrets;
         let names: BTreeSet<String> = identity_steps(self.steps)
             .flat_map(seen)
@@ -91,7 +98,9 @@ impl NewRun<'_> {
         let mut used = identity.clone();
         used.secrets.retain(|secret| names.contains(&secret.name));
         let ledger = &self.ports.ledger;
-        let revoked = ledger.check_revocations(&self.caller.scope, &used).await?;
+        let revoked = ledger
+            .check_with(&self.caller.scope, &used, Some(own))
+            .await?;
         let Some(revoked) = revoked else {
             return Ok(());
         };

@@ -8,9 +8,11 @@ use sealfleet_api::types::{ReportStep, StartStep, StepAnswer, WaitingStep};
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::audit::Event;
-use sealfleet_domain::run::{Failure, Fence, Handle, Outcome, Pace, Refusal};
-use sealfleet_domain::{RunId, StepId, limits, text};
-use sealfleet_ledger::{Error, Ledger, Start, StartedSandbox, Transitioned};
+use sealfleet_domain::run::{Failure, Fence, Handle, Outcome, Pace, Refusal, Run};
+use sealfleet_domain::{ProjectScope, RunId, StepId, limits, text};
+use sealfleet_ledger::{
+    BeforeStart, Error, Ledger, Start, StartedSandbox, StoredRun, Transitioned,
+};
 
 use crate::shared::auth::{WorkerCaller, WorkerDoor};
 use crate::shared::effects;
@@ -33,13 +35,43 @@ pub struct Ports {
 /// The problem to answer with.
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     route! { request, &ports.door;
-        START_STEP => |caller, ()| start(ports, caller, request);
-        REPORT_STEP => |caller, ()| report(ports, caller, request);
+        START_STEP reading async |scope: &ProjectScope| started(ports, scope, request).await
+            => |admitted, ()| start(ports, admitted);
+        REPORT_STEP reading async |scope: &ProjectScope| ended(ports, scope, request).await
+            => |admitted, ()| report(ports, admitted);
     }
 }
 
-async fn start(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answered {
+/// What is told of a start, and what decides about it.
+type Started = (StartStep, Result<BeforeStart, Error>);
+/// What is told of an end, and the run that it is of.
+type Ended = (ReportStep, Result<StoredRun, Error>);
+
+async fn started(
+    ports: &Ports,
+    scope: &ProjectScope,
+    request: &Request,
+) -> Result<Started, Problem> {
     let started: StartStep = request.json()?;
+    let sees_secrets = !started.resolved.is_empty();
+    let before = ports
+        .ledger
+        .before_start(scope, started.run_id, sees_secrets)
+        .await;
+    Ok((started, before))
+}
+
+async fn ended(ports: &Ports, scope: &ProjectScope, request: &Request) -> Result<Ended, Problem> {
+    let ended: ReportStep = request.json()?;
+    let run = ports.ledger.glimpsed_run(scope, ended.run_id).await;
+    Ok((ended, run))
+}
+
+async fn start(
+    ports: &Ports,
+    (caller, started): (WorkerCaller, Result<Started, Problem>),
+) -> Answered {
+    let (started, before) = started?;
     if started.sandbox.len() > limits::NAME_BYTES {
         let detail = format!("{} bytes at most", limits::NAME_BYTES);
         return Err(Problem::invalid("sandbox", detail).into());
@@ -62,7 +94,16 @@ async fn start(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answer
         output: started.output.map(String::from),
         pace: ports.pace,
     };
-    let done = match ports.ledger.start(&sandbox, &caller.actor).await {
+    let done = match before {
+        Ok(before) => {
+            ports
+                .ledger
+                .start_after(before, &sandbox, &caller.actor)
+                .await
+        }
+        Err(error) => Err(error),
+    };
+    let done = match done {
         Ok(Start::Running(done)) => Ok(done),
         Ok(Start::Revoked(_, revoked)) => {
             return Err(Problem::new(Code::SecretRevoked, revoked.to_string()).into());
@@ -90,21 +131,26 @@ fn check_resolved(resolved: &BTreeMap<String, String>) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn report(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answered {
-    let ended: ReportStep = request.json()?;
+async fn report(
+    ports: &Ports,
+    (caller, ended): (WorkerCaller, Result<Ended, Problem>),
+) -> Answered {
+    let (ended, run) = ended?;
     let outcome = outcome(&ended)?;
     let holder = Some(caller.worker.worker_id);
     let (run_id, step_id, fence) = (ended.run_id, &ended.step_id, ended.fence);
-    let done = ports
-        .ledger
-        .transition(&caller.scope, run_id, &caller.actor, |run, now| {
-            let change = run.finish(step_id, holder, fence, &outcome, ports.pace, now)?;
-            if !change.events.is_empty() {
-                run.output_cut(step_id, ended.output_cut_bytes)?;
-            }
-            Ok(change)
-        })
-        .await;
+    let rule = |run: &mut Run, now| {
+        let change = run.finish(step_id, holder, fence, &outcome, ports.pace, now)?;
+        if !change.events.is_empty() {
+            run.output_cut(step_id, ended.output_cut_bytes)?;
+        }
+        Ok(change)
+    };
+    let (ledger, scope, actor) = (&ports.ledger, &caller.scope, &caller.actor);
+    let done = match run {
+        Ok(run) => ledger.transition_of(scope, run, actor, rule).await,
+        Err(error) => Err(error),
+    };
     answer(ports, &caller, (run_id, step_id, fence), done).await
 }
 

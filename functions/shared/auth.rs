@@ -1,9 +1,14 @@
 //! Authenticates the caller by the credential that the request carries, and authorises it by the
 //! row of the operation, before a handler runs.
+//!
+//! What a handler will need may be read at the same time ([`Reading`]), but only for a credential
+//! that this instance has let in before. Anybody else costs one read, and learns nothing from how
+//! long his answer takes. What was read comes out together with the proof, or not at all.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use futures_util::future::try_join;
 use sealfleet_api::http::Request;
 use sealfleet_api::operations::Credential as CredentialKind;
 use sealfleet_api::types::SandboxLease;
@@ -11,6 +16,7 @@ use sealfleet_api::{Code, Problem};
 use sealfleet_domain::access::{Action, Decision, Principal, Resource, decide};
 use sealfleet_domain::credential::{Credential, Home, Presented};
 use sealfleet_domain::fleet::{EnrolmentKey, Worker, WorkerStatus};
+use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::scope::Operator;
 use sealfleet_domain::{
@@ -26,6 +32,8 @@ use super::metrics::{Metric, Metrics};
 /// Seconds for which a project that was found is not read again: so long may callers by JWT still
 /// read what is left of a project that is deleted.
 const FOUND_SECONDS: i64 = 30;
+/// Credentials that an instance remembers.
+const KNOWN: usize = 1000;
 
 /// Verifies callers who present an API token or a JWT of a trusted issuer, and holds their project
 /// to its rate limit.
@@ -36,12 +44,47 @@ pub struct Door {
     metrics: Metrics,
     /// Projects that the ledger has, and until when that is believed.
     found: Mutex<HashMap<ProjectId, Timestamp>>,
+    known: Known,
 }
 
 /// Verifies workers, and holds each to its rate limit.
 pub struct WorkerDoor {
     ledger: Ledger,
     rates: Rates,
+    known: Known,
+}
+
+/// Credentials that this instance has let in and not refused since, by their hash, each with its
+/// project.
+#[derive(Default)]
+pub(crate) struct Known(Mutex<HashMap<String, ProjectScope>>);
+
+impl Known {
+    fn of(&self, request: &Request) -> Option<ProjectScope> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&hash_of(request)?).cloned()
+    }
+
+    /// Remembers a caller who was let in to a project, and forgets one who was not.
+    fn note(&self, request: &Request, scope: Option<&ProjectScope>) {
+        let Some(hash) = hash_of(request) else {
+            return;
+        };
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(scope) = scope else {
+            known.remove(&hash);
+            return;
+        };
+        if known.len() >= KNOWN {
+            known.clear();
+        }
+        known.insert(hash, scope.clone());
+    }
+}
+
+fn hash_of(request: &Request) -> Option<String> {
+    let credential = request.bearer().ok().flatten()?;
+    Some(sha256_hex(credential.as_bytes()))
 }
 
 impl WorkerDoor {
@@ -53,6 +96,7 @@ impl WorkerDoor {
                 requests_per_second: limits::WORKER_REQUESTS_PER_SECOND,
                 burst: limits::WORKER_REQUESTS_AT_ONCE,
             }),
+            known: Known::default(),
         }
     }
 }
@@ -76,6 +120,7 @@ impl Door {
             oidc,
             metrics,
             found: Mutex::default(),
+            known: Known::default(),
         }
     }
 
@@ -193,6 +238,76 @@ pub trait Caller<Way>: Sized {
     /// A 401 without a credential that holds, a 403 or 404 when its holder may not do the action, a
     /// 429 when its project calls too often.
     fn admit(way: &Way, request: &Request) -> impl Future<Output = Result<Self, Fault>>;
+}
+
+/// A door at which known credentials are told from others before they are verified.
+pub(crate) trait Knows {
+    fn known(&self) -> &Known;
+}
+
+impl Knows for Door {
+    fn known(&self) -> &Known {
+        &self.known
+    }
+}
+
+impl Knows for WorkerDoor {
+    fn known(&self) -> &Known {
+        &self.known
+    }
+}
+
+/// A caller of one project.
+pub(crate) trait OfProject {
+    fn scope(&self) -> &ProjectScope;
+}
+
+impl OfProject for ProjectCaller {
+    fn scope(&self) -> &ProjectScope {
+        &self.scope
+    }
+}
+
+impl OfProject for WorkerCaller {
+    fn scope(&self) -> &ProjectScope {
+        &self.scope
+    }
+}
+
+/// A door, and what the handler needs of the caller's project. It is read while a caller is let in
+/// whose credential is known, else afterwards.
+pub(crate) struct Reading<'a, D, R> {
+    pub door: &'a D,
+    pub read: R,
+}
+
+impl<D, R, C, T> Caller<Reading<'_, D, R>> for (C, T)
+where
+    D: Knows,
+    R: AsyncFn(&ProjectScope) -> T,
+    C: Caller<D> + OfProject,
+{
+    async fn admit(way: &Reading<'_, D, R>, request: &Request) -> Result<Self, Fault> {
+        let Reading { door, read } = way;
+        let known = door.known().of(request);
+        let ahead = async {
+            match &known {
+                Some(scope) => Ok(Some(read(scope).await)),
+                None => Ok(None),
+            }
+        };
+        // A refusal does not wait for what is read.
+        let admitted = try_join(ahead, C::admit(door, request)).await;
+        let scope = admitted.as_ref().ok().map(|(_, caller)| caller.scope());
+        door.known().note(request, scope);
+        let (ahead, caller) = admitted?;
+        let ahead = ahead.filter(|_| known.as_ref() == Some(caller.scope()));
+        let of_project = match ahead {
+            Some(of_project) => of_project,
+            None => read(caller.scope()).await,
+        };
+        Ok((caller, of_project))
+    }
 }
 
 /// That this module has let the caller in. Nobody else can make one.

@@ -10,15 +10,20 @@ use super::fault::Answered;
 /// Answers a request by the handler of its operation.
 ///
 /// A handler takes a [`Caller`], which proves that the operation's row lets the caller in, and the
-/// typed parameters of the path. `$way` is how callers are verified.
+/// typed parameters of the path. `$way` is how callers are verified. An operation that is `reading`
+/// gets what that reads in the caller's project together with the caller.
 macro_rules! route {
+    (@way $door:expr) => { $door };
+    (@way $door:expr, $read:expr) => {
+        &crate::shared::auth::Reading { door: $door, read: $read }
+    };
     ($request:expr, $way:expr;
-     $($operation:ident => |$caller:ident, $parameters:pat_param| $answer:expr;)+) => {
+     $($operation:ident $(reading $read:expr)? => |$caller:ident, $parameters:pat_param| $answer:expr;)+) => {
         match $request.operation.id {
             $(id if id == sealfleet_api::operations::$operation.operation.id => {
                 crate::shared::route::serve(
                     $request,
-                    $way,
+                    crate::shared::route::route!(@way $way $(, $read)?),
                     &sealfleet_api::operations::$operation,
                     async |$caller, $parameters| $answer.await,
                 )

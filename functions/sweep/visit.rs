@@ -26,6 +26,8 @@ const GRACE_SECONDS: i64 = 30;
 /// Seconds after the end of a lease before it is looked at again. With the minute between sweeps
 /// and the time that a visit takes, an expired lease is found within 75 seconds.
 const SLACK_SECONDS: i64 = 10;
+/// Seconds within which a run is due that is looked at too early, and keeps its place in the index.
+const SOON_SECONDS: i64 = 60;
 /// Seconds for which a run whose leases are live keeps its place in the index. To read it again in
 /// a minute costs an eighth of moving it. But what never moves would always come first.
 const STAYS_SECONDS: i64 = 300;
@@ -141,12 +143,15 @@ impl Visit {
             .collect()
     }
 
-    /// Whether the run needs nothing but another look at its leases.
+    /// Whether the run needs nothing but another look, at its leases or a little later.
     fn may_stay(&self, told: &[Told], now: Timestamp) -> bool {
         let lives = |told: &Told| matches!(told.known, Known::Lease(Some(until)) if until > now);
         let is_due = |step: &Step| step.due_at().is_some_and(|due| due <= now);
         let due = self.run.steps.values().filter(|step| is_due(step)).count();
         let since = self.run.due_at().unwrap_or(now);
+        if due == 0 {
+            return now < since && since < now.plus_seconds(SOON_SECONDS);
+        }
         !told.is_empty()
             && due == told.len()
             && told.iter().all(lives)

@@ -157,6 +157,7 @@ impl World {
             secrets: Versions::default(),
             pace: PACE,
             metrics: metrics.clone(),
+            runners: dispatch::Runners::default(),
         };
         let sweep = sweep::Ports {
             ledger: ledger.clone(),

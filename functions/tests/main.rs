@@ -17,6 +17,7 @@ mod repository;
 mod semantics;
 mod sweep;
 mod trail;
+mod trips;
 mod upgrade;
 mod versions;
 mod walk;

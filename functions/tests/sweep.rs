@@ -332,6 +332,21 @@ async fn a_projects_protective_work_comes_before_its_re_sends() {
     assert!(swept.visited > 200, "no re-sends: {swept:?}");
 }
 
+/// Its place in the index is early on purpose: a claim that follows at once need not move it.
+#[tokio::test]
+async fn a_run_that_is_looked_at_a_little_early_keeps_its_place() {
+    let world = World::new(30);
+    world.enqueue("healthcare", None, None).await;
+    world.run_writes.store(0, Ordering::Relaxed);
+    world.time_goes_by(40);
+    assert_eq!(world.sweep(40).await.visited, 1);
+    assert_eq!(world.run_writes.load(Ordering::Relaxed), 0);
+    world.time_goes_by(30);
+    assert_eq!(world.sweep(40).await.visited, 1);
+    let writes = world.run_writes.load(Ordering::Relaxed);
+    assert_eq!(writes, 1, "that its message was sent again");
+}
+
 /// Seconds between the end of a lease and the sweep that finds it, and how often a live step's row
 /// is written in an hour.
 async fn found_after(lease_seconds: i64, lives_seconds: i64) -> (i64, u64) {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use sealfleet_api::http::answer;
@@ -51,6 +52,8 @@ pub const TASK: &str = "0123456789abcdef0123456789abcdef";
 pub const FOREIGN_TASK: &str = "fedcba9876543210fedcba9876543210";
 /// 2027-01-15T08:00:00Z.
 const BEGINNING: i64 = 1_800_000_000_000;
+/// How long a call takes where calls are counted by time.
+const TRIP: Duration = Duration::from_secs(1);
 /// Milliseconds that pass with each request, so that rates allow any number of them.
 const PASSES: i64 = 10;
 
@@ -459,6 +462,19 @@ impl World {
             .unwrap_or_default();
         let body = serde_json::from_str(&body).unwrap_or_default();
         (u16::try_from(response.status_code).unwrap(), body)
+    }
+
+    /// Does a part of a run. Counts the calls that follow one another on its longest way.
+    pub async fn trips<T>(&self, part: impl Future<Output = T>) -> (T, u128) {
+        self.copy_to_trail().await;
+        self.stage.lock().latency = Some(|| Box::pin(tokio::time::sleep(TRIP)));
+        tokio::time::pause();
+        let begun = tokio::time::Instant::now();
+        let done = part.await;
+        let trips = begun.elapsed().as_millis() / TRIP.as_millis();
+        tokio::time::resume();
+        self.stage.lock().latency = None;
+        (done, trips)
     }
 
     /// The ledger's stream reaches the trail. While the audit table is away, it waits.

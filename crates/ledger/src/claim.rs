@@ -10,18 +10,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::{join, try_join};
 use sealfleet_domain::fleet::Worker;
-use sealfleet_domain::revocation::Revoked;
+use sealfleet_domain::revocation::{Revocation, Revoked};
 use sealfleet_domain::run::{
-    Change, Claimant, Executor, Failure, Fence, Fresh, Handle, Outcome, Pace, Refusal, Run,
+    Change, Claimant, Executor, Failure, Fence, Fresh, Handle, Lease, Outcome, Pace, Refusal, Run,
     StepState,
 };
-use sealfleet_domain::{ProjectScope, RunId, StepId, WorkerId};
+use sealfleet_domain::{Owner, ProjectScope, RunId, StepId, WorkerId};
 
 use crate::error::Error;
 use crate::leases::{self, HeldLease};
 use crate::ledger::Ledger;
-use crate::transition::{Attempt, TRIES, Transitioned};
+use crate::transition::{Attempt, StoredRun, TRIES, Transitioned};
 
 /// Leases that a claim looks behind when all slots are taken.
 const LOOKED_AT: usize = 4;
@@ -43,8 +44,16 @@ pub struct NewClaim<'a> {
 #[derive(Clone, Debug)]
 pub struct Claimed {
     /// The run as it is now stored.
-    pub run: Run,
+    pub stored: StoredRun,
     pub fence: Fence,
+}
+
+/// What a start is decided by, read at once.
+#[derive(Clone, Debug)]
+pub struct BeforeStart {
+    stored: StoredRun,
+    /// The active revocations of the run's project, if they were read.
+    own: Option<Vec<Revocation>>,
 }
 
 /// A sandbox that has its secrets and is about to run the command.
@@ -81,7 +90,8 @@ impl NewClaim<'_> {
 }
 
 impl Ledger {
-    /// Claims a step. Before anything is written, `fresh` resolves again what the step would see.
+    /// Claims a step. `fresh` resolves again what the step would see, while the lease is taken: a
+    /// lease releases nothing.
     ///
     /// Tries a random slot first, which is nearly always free, and searches for a free one only if
     /// it is not. So the cost of a claim does not depend on the backlog or the number of workers.
@@ -95,6 +105,20 @@ impl Ledger {
         claim: &NewClaim<'_>,
         fresh: impl AsyncFn(&Run) -> Result<Fresh, Error>,
     ) -> Result<Claimed, Error> {
+        let stored = self.glimpsed_run(claim.scope, claim.run_id).await?;
+        self.claim_of(claim, stored, fresh).await
+    }
+
+    /// The same for a run that has been read already.
+    ///
+    /// # Errors
+    /// As [`Ledger::claim`].
+    pub async fn claim_of(
+        &self,
+        claim: &NewClaim<'_>,
+        mut stored: StoredRun,
+        fresh: impl AsyncFn(&Run) -> Result<Fresh, Error>,
+    ) -> Result<Claimed, Error> {
         let NewClaim {
             scope,
             worker,
@@ -106,48 +130,76 @@ impl Ledger {
         let slots = worker.max_concurrent.max(1);
         let mut slot = self.chance() % slots;
         let actor = claim.actor();
-        let mut stored = self.glimpsed_run(scope, run_id).await?;
+        stored.is_stale = true;
         for attempt in 0..TRIES {
             if stored.is_stale && stored.run.claimable(step_id, worker).is_err() {
                 stored = self.stored_run(scope, run_id).await?;
             }
-            stored.run.claimable(step_id, worker)?;
-            let fresh = fresh(&stored.run).await?;
-            let rule = |run: &mut Run, now| {
-                run.claim(
-                    step_id,
-                    Claimant {
-                        worker,
-                        slot,
-                        executor,
-                    },
-                    &fresh,
-                    pace,
-                    now,
-                )
+            let by = Claimant {
+                worker,
+                slot,
+                executor,
             };
-            match self.apply(scope, &stored, &actor, rule).await? {
-                Attempt::Done(done) => return self.granted(claim, *done).await,
-                Attempt::SlotTaken => {
-                    let held = self.leases_of(scope, worker.worker_id).await?;
-                    let taken: BTreeSet<u32> = held.iter().map(|lease| lease.slot).collect();
-                    let free: Vec<u32> = (0..slots).filter(|slot| !taken.contains(slot)).collect();
-                    // Any of them: the worker's other claims look for one at the same moment.
-                    let chance = self.chance();
-                    slot = match free.get(chance as usize % free.len().max(1)) {
-                        Some(free) => *free,
-                        None => self
-                            .take_over(scope, worker.worker_id, chance, held)
-                            .await?
-                            .ok_or(Error::AtCapacity(slots))?,
-                    };
+            let now = self.now();
+            let lease = stored.run.lease(step_id, by, pace, now)?;
+            // A claim that is repeated has its lease.
+            let lease = Some(lease).filter(|lease| !stored.holds(lease));
+            let take = self.take_slot(scope, lease.as_ref());
+            let (fresh, taken) = join(fresh(&stored.run), take).await;
+            if !taken? {
+                slot = self.other_slot(scope, worker).await?;
+                stored = self.stored_run(scope, run_id).await?;
+                continue;
+            }
+            let fresh = match fresh {
+                Ok(fresh) => fresh,
+                Err(error) => {
+                    self.give_back(scope, lease.as_ref()).await;
+                    return Err(error);
                 }
+            };
+            let rule = |run: &mut Run, _| run.claim(step_id, by, &fresh, pace, now);
+            let claimed = self.apply(scope, &stored, &actor, rule).await;
+            let has_no_hold = match &claimed {
+                Ok(Attempt::Done(done)) => done.change.take.is_none(),
+                Ok(_) | Err(Error::Refused(_)) => true,
+                // It may have been written: its lease stays.
+                Err(_) => false,
+            };
+            if has_no_hold {
+                self.give_back(scope, lease.as_ref()).await;
+            }
+            match claimed? {
+                Attempt::Done(done) => return self.granted(claim, *done).await,
                 Attempt::Stale => {}
                 Attempt::Overtaken => self.back_off(attempt).await,
             }
             stored = self.stored_run(scope, run_id).await?;
         }
         Err(Error::Contended)
+    }
+
+    /// Takes the lease of a claim. `false`: another lease has the slot.
+    async fn take_slot(&self, scope: &ProjectScope, lease: Option<&Lease>) -> Result<bool, Error> {
+        match lease {
+            Some(lease) => self.write_if(vec![leases::take(scope, lease)]).await,
+            None => Ok(true),
+        }
+    }
+
+    /// A free slot of a worker.
+    async fn other_slot(&self, scope: &ProjectScope, worker: &Worker) -> Result<u32, Error> {
+        let slots = worker.max_concurrent.max(1);
+        let held = self.leases_of(scope, worker.worker_id).await?;
+        let taken: BTreeSet<u32> = held.iter().map(|lease| lease.slot).collect();
+        let free: Vec<u32> = (0..slots).filter(|slot| !taken.contains(slot)).collect();
+        // Any of them: the worker's other claims look for one at the same moment.
+        let chance = self.chance();
+        if let Some(free) = free.get(chance as usize % free.len().max(1)) {
+            return Ok(*free);
+        }
+        let over = self.take_over(scope, worker.worker_id, chance, held);
+        over.await?.ok_or(Error::AtCapacity(slots))
     }
 
     /// Frees the slot of a lease that has run out and that no hold stands behind: its claim died
@@ -197,10 +249,10 @@ impl Ledger {
     }
 
     async fn granted(&self, claim: &NewClaim<'_>, done: Transitioned) -> Result<Claimed, Error> {
-        if let Some(lease) = done.change.take {
+        if let Some(lease) = &done.change.take {
             let claimed = Claimed {
-                run: done.run,
                 fence: lease.fence,
+                stored: done.stored(),
             };
             return self.unless_revoked(claim, claimed).await;
         }
@@ -220,7 +272,8 @@ impl Ledger {
         claim: &NewClaim<'_>,
         claimed: Claimed,
     ) -> Result<Claimed, Error> {
-        let Some(identity) = claimed.run.identity_of(claimed.run.step(claim.step_id)?) else {
+        let run = claimed.stored.run();
+        let Some(identity) = run.identity_of(run.step(claim.step_id)?) else {
             return Ok(claimed);
         };
         let Some(revoked) = self.check_revocations(claim.scope, &identity).await? else {
@@ -267,12 +320,50 @@ impl Ledger {
         }
     }
 
+    /// Reads what a start is decided by: the run, perhaps without its newest writes, and the
+    /// revocations as they are. Those are read later if they are needed although `sees_secrets`
+    /// says otherwise.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or the tables do not answer.
+    pub async fn before_start(
+        &self,
+        scope: &ProjectScope,
+        run_id: RunId,
+        sees_secrets: bool,
+    ) -> Result<BeforeStart, Error> {
+        let owner = Owner::Project(scope.clone());
+        let own = async {
+            match sees_secrets {
+                true => self.active_revocations(&owner).await.map(Some),
+                false => Ok(None),
+            }
+        };
+        let (stored, own) = try_join(self.glimpsed_run(scope, run_id), own).await?;
+        Ok(BeforeStart { stored, own })
+    }
+
     /// `Leased -> Running`, after a second check of the revocations. Idempotent.
     ///
     /// # Errors
     /// A refusal of the step machine, or the tables do not answer. In both cases the command must
     /// not run.
     pub async fn start(&self, ready: &StartedSandbox<'_>, actor: &str) -> Result<Start, Error> {
+        let before = self.before_start(ready.scope, ready.run_id, true).await?;
+        self.start_after(before, ready, actor).await
+    }
+
+    /// The same by what has been read since the request came. It does not matter which was read
+    /// first: what a step sees is settled at its claim, and only the claim with this fence starts.
+    ///
+    /// # Errors
+    /// As [`Ledger::start`].
+    pub async fn start_after(
+        &self,
+        mut before: BeforeStart,
+        ready: &StartedSandbox<'_>,
+        actor: &str,
+    ) -> Result<Start, Error> {
         let StartedSandbox {
             scope,
             run_id,
@@ -284,12 +375,15 @@ impl Ledger {
             output,
             pace,
         } = ready;
-        let mut stored = self.glimpsed_run(scope, *run_id).await?;
+        let again = async || {
+            let stored = self.stored_run(scope, *run_id).await?;
+            Ok::<_, Error>(BeforeStart { stored, own: None })
+        };
         for attempt in 0..6 {
-            if stored.is_stale && may_start(ready, &stored.run).is_err() {
-                stored = self.stored_run(scope, *run_id).await?;
+            if before.stored.is_stale && may_start(ready, &before.stored.run).is_err() {
+                before = again().await?;
             }
-            let revoked = self.revoked_at_start(ready, &stored.run).await?;
+            let revoked = self.revoked_at_start(ready, &before).await?;
             let rule = |run: &mut Run, now| match &revoked {
                 Some(revoked) => run.abort_start(step_id, *fence, revoked.clone(), *pace, now),
                 None => {
@@ -301,7 +395,7 @@ impl Ledger {
                     Ok(started)
                 }
             };
-            match self.apply(scope, &stored, actor, rule).await? {
+            match self.apply(scope, &before.stored, actor, rule).await? {
                 Attempt::Done(done) => {
                     return Ok(match revoked {
                         Some(revoked) => Start::Revoked(*done, revoked),
@@ -309,9 +403,9 @@ impl Ledger {
                     });
                 }
                 Attempt::Stale => {}
-                Attempt::SlotTaken | Attempt::Overtaken => self.back_off(attempt).await,
+                Attempt::Overtaken => self.back_off(attempt).await,
             }
-            stored = self.stored_run(scope, *run_id).await?;
+            before = again().await?;
         }
         Err(Error::Contended)
     }
@@ -319,14 +413,16 @@ impl Ledger {
     async fn revoked_at_start(
         &self,
         ready: &StartedSandbox<'_>,
-        run: &Run,
+        before: &BeforeStart,
     ) -> Result<Option<Revoked>, Error> {
+        let run = before.stored.run();
         // A caller that may not start the step may not end it either.
         may_start(ready, run)?;
         let step = run.step(ready.step_id)?;
         match run.identity_of(step) {
             Some(identity) if matches!(step.state, StepState::Leased(_)) => {
-                self.check_revocations(ready.scope, &identity).await
+                let own = before.own.clone();
+                self.check_with(ready.scope, &identity, own).await
             }
             _ => Ok(None),
         }

@@ -122,7 +122,7 @@ impl Ledger {
         };
         let event_id = EventId::new(self.ids.as_ref(), now);
         let entry = entries::element(event_id, actor, change.events.clone(), &known);
-        let item = entry.and_then(|entry| new_row(scope, &run, plan, entry));
+        let item = entry.and_then(|entry| new_row(scope, &run, plan, entry, change.first_look));
         let item = item.map_err(unwritten)?;
         if self.put_if(item, Condition::Absent).await? {
             return Ok(Enqueued::New(Box::new(run)));

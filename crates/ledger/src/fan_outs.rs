@@ -32,7 +32,7 @@ use crate::ledger::Ledger;
 use crate::rows::{from_item, to_item, unwritten};
 use crate::runs::Page;
 use crate::store::{Condition, Item, Query, Range, Table, Write, WriteError};
-use crate::transition::{Attempt, Stored, TRIES, Transitioned};
+use crate::transition::{Attempt, StoredRun, TRIES, Transitioned};
 
 /// Leases of one page.
 const PAGE: usize = 100;
@@ -291,7 +291,7 @@ impl Ledger {
                 Err(error) => Err(error),
             }
         });
-        let read: Vec<Result<Option<Stored>, Error>> = read.buffered(AT_ONCE).collect().await;
+        let read: Vec<Result<Option<StoredRun>, Error>> = read.buffered(AT_ONCE).collect().await;
         if read.iter().all(|read| matches!(read, Ok(None))) {
             return read.into_iter().map(|_| Ok(None)).collect();
         }
@@ -375,7 +375,7 @@ impl Ledger {
         owner: &Owner,
         fan_out: &FanOut,
         scope: &ProjectScope,
-        stored: &Stored,
+        stored: &StoredRun,
         active: &[Revocation],
     ) -> Result<Aborted, Error> {
         let Some(revoked) = stored.run.revoked_in_flight(active) else {
@@ -396,7 +396,7 @@ impl Ledger {
             .await?;
         Ok(match attempt {
             Attempt::Done(done) => Aborted::Done(done),
-            Attempt::Stale | Attempt::SlotTaken | Attempt::Overtaken => Aborted::Overtaken,
+            Attempt::Stale | Attempt::Overtaken => Aborted::Overtaken,
         })
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sealfleet_domain::audit::Event;
+use sealfleet_domain::identity::Identity;
 use sealfleet_domain::{Clock, IdSource, ProjectScope, Timestamp};
 
 use crate::error::Error;
@@ -25,7 +26,8 @@ pub struct Ledger {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) watch: Option<Arc<dyn Watch>>,
-    pub(crate) identities: Arc<Remembered>,
+    pub(crate) identities: Arc<Remembered<Arc<Identity>>>,
+    pub(crate) task_definitions: Arc<Remembered<String>>,
     pub(crate) run_days: i64,
     pub(crate) trail_days: i64,
 }
@@ -45,6 +47,7 @@ impl Ledger {
             ids,
             watch: None,
             identities: Arc::default(),
+            task_definitions: Arc::default(),
             run_days: RUN_DAYS,
             trail_days: TRAIL_DAYS,
         }

@@ -6,6 +6,7 @@
 //! partition of lifted revocations.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::future::try_join;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::identity::Identity;
 use sealfleet_domain::revocation::{FanOut, Lifted, Revocation, Revoked, revoked};
@@ -216,6 +217,23 @@ impl Ledger {
         ))
     }
 
+    /// The same, with the active revocations of the project if they have been read already.
+    ///
+    /// # Errors
+    /// As [`Ledger::check_revocations`].
+    pub async fn check_with(
+        &self,
+        scope: &ProjectScope,
+        identity: &Identity,
+        own: Option<Vec<Revocation>>,
+    ) -> Result<Option<Revoked>, Error> {
+        let Some(mut active) = own else {
+            return self.check_revocations(scope, identity).await;
+        };
+        active.extend(self.system_revocations_for(identity).await?);
+        Ok(revoked(identity, &active))
+    }
+
     /// The active revocations that may cover secrets of `identity`.
     ///
     /// # Errors
@@ -228,15 +246,21 @@ impl Ledger {
         if identity.secrets.is_empty() {
             return Ok(Vec::new());
         }
-        let mut active = self
-            .active_revocations(&Owner::Project(scope.clone()))
-            .await?;
-        // Only system profiles contain addresses of system profiles. An identity without one needs
-        // no second query.
-        if identity.uses_system() {
-            active.extend(self.active_revocations(&Owner::System).await?);
-        }
+        let owner = Owner::Project(scope.clone());
+        let own = self.active_revocations(&owner);
+        let (mut active, of_system) = try_join(own, self.system_revocations_for(identity)).await?;
+        active.extend(of_system);
         Ok(active)
+    }
+
+    /// The active revocations of the system scope that may cover secrets of `identity`. Only system
+    /// profiles contain addresses of system profiles, so an identity without one needs no query.
+    async fn system_revocations_for(&self, identity: &Identity) -> Result<Vec<Revocation>, Error> {
+        if identity.uses_system() && !identity.secrets.is_empty() {
+            self.active_revocations(&Owner::System).await
+        } else {
+            Ok(Vec::new())
+        }
     }
 
     /// All active revocations of an owner, read by one consistent query.

@@ -119,6 +119,42 @@ pub(crate) struct Raw {
     pub hashes: Hashes,
 }
 
+impl Raw {
+    /// The row after a write of [`Changing`], which names these identities.
+    pub fn after(&self, write: &Write, hashes: Hashes) -> Self {
+        let mut raw = Self {
+            hashes,
+            ..self.clone()
+        };
+        let Write::Update { edits, .. } = write else {
+            return raw;
+        };
+        for (name, edit) in edits {
+            let whole = match edit {
+                Edit::Set(AttributeValue::N(number)) => number.parse().ok(),
+                _ => None,
+            };
+            match (name.as_str(), edit) {
+                ("v", Edit::Increase(by)) => raw.v += by,
+                ("eb", Edit::Increase(by)) => raw.entry_bytes += by,
+                (ENTRIES, Edit::Append(AttributeValue::L(more))) => {
+                    raw.entries.extend_from_slice(more)
+                }
+                ("state", Edit::Set(AttributeValue::S(state))) => raw.state.clone_from(state),
+                ("due_at", _) => raw.due_at = whole.map(Timestamp::from_millis),
+                ("expires_at", _) => raw.expires = whole.is_some(),
+                (_, Edit::Set(AttributeValue::B(packed))) => {
+                    let step_id = name.strip_prefix(STEP).and_then(|id| id.parse().ok());
+                    raw.steps
+                        .extend(step_id.map(|id: StepId| (id, packed.clone())));
+                }
+                _ => {}
+            }
+        }
+        raw
+    }
+}
+
 impl RunRow {
     /// Reads a row, as the table or its stream shows it.
     ///
@@ -339,7 +375,7 @@ pub fn may_expire(row: &Item) -> bool {
     number(row, "left") == Some(0)
 }
 
-/// The row of a new run.
+/// The row of a new run, which is looked at by `first_look`.
 ///
 /// # Errors
 /// [`WriteError::Refused`] when it cannot be packed.
@@ -348,6 +384,7 @@ pub(crate) fn new_row(
     run: &Run,
     plan: Blob,
     entry: AttributeValue,
+    first_look: Option<Timestamp>,
 ) -> Result<Item, WriteError> {
     let key = keys::run(scope, run.run_id);
     let state = run.state().name().to_owned();
@@ -368,6 +405,7 @@ pub(crate) fn new_row(
         }
     }
     if let Some(due_at) = run.due_at() {
+        let due_at = first_look.map_or(due_at, |first| first.min(due_at));
         let shard = keys::due_shard(run.run_id.uuid().into_bytes());
         item.insert("due_shard".to_owned(), AttributeValue::S(shard));
         item.insert("due_at".to_owned(), n(due_at.millis()));

@@ -42,6 +42,8 @@ pub struct Transitioned {
     pub change: Change,
     /// Steps that wait for whoever held what ended here.
     pub waiting: Vec<(RunId, StepId)>,
+    /// The row as this transition has left it.
+    raw: Raw,
 }
 
 /// The result of one attempt at a transition.
@@ -50,18 +52,17 @@ pub(crate) enum Attempt {
     /// Nothing was written, and the run may have been read as it was before. It must be decided
     /// again by a strong read.
     Stale,
-    /// Another lease has taken the holder's slot.
-    SlotTaken,
     /// Somebody else changed the same steps first.
     Overtaken,
 }
 
-/// A run as it was read.
-pub(crate) struct Stored {
-    pub run: Run,
+/// A run as it was read, with what the write of a transition compares with.
+#[derive(Clone, Debug)]
+pub struct StoredRun {
+    pub(crate) run: Run,
     raw: Raw,
     /// Whether it may miss the newest writes.
-    pub is_stale: bool,
+    pub(crate) is_stale: bool,
 }
 
 impl Ledger {
@@ -75,14 +76,30 @@ impl Ledger {
         scope: &ProjectScope,
         run_id: RunId,
         actor: &str,
+        rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
+    ) -> Result<Transitioned, Error> {
+        let stored = self.glimpsed_run(scope, run_id).await?;
+        self.transition_of(scope, stored, actor, rule).await
+    }
+
+    /// The same for a run that has been read already, however long ago.
+    ///
+    /// # Errors
+    /// As [`Ledger::transition`].
+    pub async fn transition_of(
+        &self,
+        scope: &ProjectScope,
+        mut stored: StoredRun,
+        actor: &str,
         mut rule: impl FnMut(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
     ) -> Result<Transitioned, Error> {
-        let mut stored = self.glimpsed_run(scope, run_id).await?;
+        let run_id = stored.run.run_id;
+        stored.is_stale = true;
         for attempt in 0..TRIES {
             match self.apply(scope, &stored, actor, &mut rule).await? {
                 Attempt::Done(done) => return Ok(*done),
                 Attempt::Stale => {}
-                Attempt::SlotTaken | Attempt::Overtaken => self.back_off(attempt).await,
+                Attempt::Overtaken => self.back_off(attempt).await,
             }
             stored = self.stored_run(scope, run_id).await?;
         }
@@ -93,7 +110,7 @@ impl Ledger {
     pub(crate) async fn apply(
         &self,
         scope: &ProjectScope,
-        stored: &Stored,
+        stored: &StoredRun,
         actor: &str,
         rule: impl FnOnce(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
     ) -> Result<Attempt, Error> {
@@ -105,7 +122,7 @@ impl Ledger {
     pub(crate) async fn apply_beside(
         &self,
         scope: &ProjectScope,
-        stored: &Stored,
+        stored: &StoredRun,
         actor: &str,
         beside: Vec<Write>,
         rule: impl FnOnce(&mut Run, Timestamp) -> Result<Change, Refusal> + Send,
@@ -124,6 +141,7 @@ impl Ledger {
                 run,
                 change,
                 waiting: Vec::new(),
+                raw: stored.raw.clone(),
             })));
         }
         if stored.raw.entry_bytes > MOVE_BYTES {
@@ -132,18 +150,10 @@ impl Ledger {
         }
         let known = (&stored.run, &stored.raw.hashes);
         let hashes = self.keep_identities(scope, known, &run).await?;
-        let taken = match &change.take {
-            // A claim that is repeated has its lease; only the fence in it changes, afterwards.
-            Some(lease) if !stored.holds(lease) => {
-                if !self.write_if(vec![leases::take(scope, lease)]).await? {
-                    return Ok(Attempt::SlotTaken);
-                }
-                Some(lease)
-            }
-            _ => None,
-        };
         let write = self.run_write(scope, stored, (&run, &hashes), &change, actor, now);
-        let mut writes = vec![write.map_err(unwritten)?];
+        let write = write.map_err(unwritten)?;
+        let raw = stored.raw.after(&write, hashes);
+        let mut writes = vec![write];
         writes.extend(beside);
         let back = change.take_back.iter();
         let mut back: Vec<Write> = back.map(|lease| leases::take_back(scope, lease)).collect();
@@ -153,19 +163,14 @@ impl Ledger {
         writes.extend(back);
         match self.store.write(writes).await {
             Ok(()) => {}
-            Err(WriteError::Condition(_) | WriteError::Busy) => {
-                if let Some(lease) = taken {
-                    self.free(vec![leases::give_back(scope, lease)]).await;
-                }
-                return Ok(Attempt::Overtaken);
-            }
-            // It may have happened: the lease stays.
+            Err(WriteError::Condition(_) | WriteError::Busy) => return Ok(Attempt::Overtaken),
             Err(error) => return Err(unwritten(error)),
         }
         if let Some(watch) = &self.watch {
             watch.stored(scope, &change.events, now);
         }
-        if let Some(lease) = change.take.as_ref().filter(|_| taken.is_none()) {
+        // A claim that is repeated has its lease: only the fence in it changes.
+        if let Some(lease) = change.take.as_ref().filter(|lease| stored.holds(lease)) {
             self.write_if(vec![leases::renumber(scope, lease)]).await?;
         }
         let waiting = self.release(scope, &change.release).await;
@@ -174,6 +179,7 @@ impl Ledger {
             run,
             change,
             waiting,
+            raw,
         })))
     }
 
@@ -181,7 +187,7 @@ impl Ledger {
     fn run_write(
         &self,
         scope: &ProjectScope,
-        stored: &Stored,
+        stored: &StoredRun,
         (run, hashes): (&Run, &Hashes),
         change: &Change,
         actor: &str,
@@ -211,6 +217,12 @@ impl Ledger {
         changing.write()
     }
 
+    /// Frees the slot of a claim that did not come about.
+    pub(crate) async fn give_back(&self, scope: &ProjectScope, lease: Option<&Lease>) {
+        let own = lease.map(|lease| leases::give_back(scope, lease));
+        self.free(own.into_iter().collect()).await;
+    }
+
     /// Frees slots. A lease that stays is without a hold, and its slot is taken over later.
     async fn free(&self, deletes: Vec<Write>) {
         let deletes = stream::iter(deletes);
@@ -230,7 +242,7 @@ impl Ledger {
     }
 
     /// Moves a row's entries to a row of their own. Somebody else may be faster.
-    async fn move_entries(&self, scope: &ProjectScope, stored: &Stored) -> Result<(), Error> {
+    async fn move_entries(&self, scope: &ProjectScope, stored: &StoredRun) -> Result<(), Error> {
         let writes = run_rows::move_entries(scope, stored.run.run_id, &stored.raw);
         match self.write_if(writes).await {
             Ok(_) | Err(Error::Contended) => Ok(()),
@@ -253,11 +265,15 @@ impl Ledger {
         four.fold(0, |sum, byte| (sum << 8) | u32::from(*byte))
     }
 
-    pub(crate) async fn stored_run(
+    /// Reads a run as it is now.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or the tables do not answer.
+    pub async fn stored_run(
         &self,
         scope: &ProjectScope,
         run_id: RunId,
-    ) -> Result<Stored, Error> {
+    ) -> Result<StoredRun, Error> {
         let key = keys::run(scope, run_id);
         let item = self.row(&key).await?.ok_or(Error::NotFound)?;
         self.read_run(scope, &item).await
@@ -266,29 +282,36 @@ impl Ledger {
     /// Reads a run at half the price, perhaps without the newest writes to it. That is good enough
     /// to write by, because the write's conditions hold only if what the rule used is still true.
     /// What is refused, or needs no write, is decided again by a strong read.
-    pub(crate) async fn glimpsed_run(
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or the tables do not answer.
+    pub async fn glimpsed_run(
         &self,
         scope: &ProjectScope,
         run_id: RunId,
-    ) -> Result<Stored, Error> {
+    ) -> Result<StoredRun, Error> {
         let key = keys::run(scope, run_id);
         let Some(item) = self.row_as(&key, Consistency::Eventual).await? else {
             return self.stored_run(scope, run_id).await;
         };
         let stored = self.read_run(scope, &item).await?;
-        Ok(Stored {
+        Ok(StoredRun {
             is_stale: true,
             ..stored
         })
     }
 
     /// Reads a run from its row, with the identities that it names.
-    pub(crate) async fn read_run(&self, scope: &ProjectScope, item: &Row) -> Result<Stored, Error> {
+    pub(crate) async fn read_run(
+        &self,
+        scope: &ProjectScope,
+        item: &Row,
+    ) -> Result<StoredRun, Error> {
         let mut row = RunRow::of_image(item)?;
         let identities = self.load_identities(scope, row.names()).await?;
         let raw = std::mem::take(&mut row.raw);
         let run = row.run(&identities)?;
-        Ok(Stored {
+        Ok(StoredRun {
             run,
             raw,
             is_stale: false,
@@ -313,7 +336,24 @@ impl Ledger {
     }
 }
 
-impl Stored {
+impl Transitioned {
+    /// The run for one more transition, without another read. Whoever has written it since is found
+    /// out by that one's conditions.
+    pub(crate) fn stored(self) -> StoredRun {
+        StoredRun {
+            run: self.run,
+            raw: self.raw,
+            is_stale: true,
+        }
+    }
+}
+
+impl StoredRun {
+    #[must_use]
+    pub const fn run(&self) -> &Run {
+        &self.run
+    }
+
     /// Whether there is anything to write.
     fn is_changed(&self, run: &Run, change: &Change) -> bool {
         let due = run.due_at();
@@ -321,7 +361,7 @@ impl Stored {
     }
 
     /// Whether the step is held in the slot of this lease.
-    fn holds(&self, lease: &Lease) -> bool {
+    pub(crate) fn holds(&self, lease: &Lease) -> bool {
         let step = self.run.steps.get(&lease.step_id);
         step.and_then(|step| step.state.hold())
             .is_some_and(|hold| hold.holder == lease.holder && hold.slot == lease.slot)

@@ -405,9 +405,12 @@ fn answer(operation: &str, asked: &Value) -> Option<Value> {
         "DescribeSecret" => {
             let name = asked["SecretId"].as_str().unwrap_or_default();
             let version = "11111111-1111-4111-8111-111111111111";
+            // `sealfleet/OWNER/...`, and tagged with its owner.
+            let owner = name.split('/').nth(1).unwrap_or_default();
             json!({
                 "ARN": format!("{}-AbCdEf", arn("secretsmanager", &format!("secret:{name}"))), "Name": name,
                 "VersionIdsToStages": { version: ["AWSCURRENT"] },
+                "Tags": [{ "Key": "sealfleet:project", "Value": owner }],
             })
         }
         "RegisterTaskDefinition" => {

@@ -125,9 +125,10 @@ async fn run(plan: &mut Plan) -> Outcome<Figures> {
 }
 
 async fn measure(plan: &Plan, stage: &Stage, figures: &mut Figures) -> Outcome {
-    let world = World::new(&plan.functions).await?;
     eprintln!("bench: what a run costs");
-    costs::runs(figures, &world, plan.runs).await?;
+    let deployed = World::as_deployed(&plan.functions).await?;
+    costs::runs(figures, &deployed, plan.runs).await?;
+    drop(deployed);
     let lease = Duration::from_secs(30);
     let short = World::with_leases(&plan.functions, lease).await?;
     costs::long_steps(figures, &short, lease).await?;
@@ -135,6 +136,7 @@ async fn measure(plan: &Plan, stage: &Stage, figures: &mut Figures) -> Outcome {
     if plan.only_costs {
         return Ok(());
     }
+    let world = World::new(&plan.functions).await?;
     eprintln!("bench: size and start of {}", plan.functions.display());
     machine::size(figures, &plan.functions)?;
     lambda::starts(figures, &world, plan.starts).await?;

@@ -115,12 +115,26 @@ impl World {
         Self::with_leases(binary, Duration::from_secs(3600)).await
     }
 
+    /// The same, with the times that a deployment has.
+    pub async fn as_deployed(binary: &Path) -> Outcome<Self> {
+        Self::with_times(binary, &[]).await
+    }
+
     /// The same, with leases that last `lease`.
     pub async fn with_leases(binary: &Path, lease: Duration) -> Outcome<Self> {
+        let seconds = lease.as_secs().to_string();
+        let times = [
+            ("SEALFLEET_LEASE_SECONDS", seconds.as_str()),
+            ("SEALFLEET_RESEND_SECONDS", "3600"),
+        ];
+        Self::with_times(binary, &times).await
+    }
+
+    async fn with_times(binary: &Path, times: &[(&str, &str)]) -> Outcome<Self> {
         let cloud = Cloud::start().await?;
         let mut environment = environment(&cloud.url);
-        let seconds = lease.as_secs().to_string();
-        environment.push(("SEALFLEET_LEASE_SECONDS".to_owned(), seconds));
+        let times = times.iter();
+        environment.extend(times.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let token = bootstrap(&environment).await?;
         let mut world = Self {
             cloud,
@@ -484,7 +498,6 @@ fn environment(url: &str) -> Vec<(String, String)> {
         ("SEALFLEET_API_URL", url),
         ("SEALFLEET_AUDIT_BUCKET", "bench"),
         ("SEALFLEET_DIGEST_KEY", "bench"),
-        ("SEALFLEET_RESEND_SECONDS", "3600"),
         // What is measured is a request, not how many a project may make: those that fill a backlog
         // come as fast as they can.
         ("SEALFLEET_REQUESTS_PER_SECOND", "10000"),

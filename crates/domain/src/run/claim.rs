@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::types::{Change, Claimant, Fresh, Lease, Pace, Refusal, Run};
 use crate::audit::Event;
+use crate::capability::Mode;
 use crate::clock::Timestamp;
 use crate::fleet::Worker;
 use crate::identity::Drift;
@@ -30,6 +31,30 @@ impl Run {
         Ok(worker.can_run(&step.spec)?)
     }
 
+    /// The lease of a claim, which is taken before its hold. What the step sees does not change it.
+    ///
+    /// # Errors
+    /// When the step is not there, not waiting, or not for this worker.
+    pub fn lease(
+        &self,
+        step_id: &StepId,
+        by: Claimant<'_>,
+        pace: Pace,
+        now: Timestamp,
+    ) -> Result<Lease, Refusal> {
+        self.claimable(step_id, by.worker)?;
+        let step = self.step(step_id)?;
+        Ok(Lease {
+            run_id: self.run_id,
+            step_id: step_id.clone(),
+            fence: step.fence.next(),
+            holder: by.worker.worker_id,
+            slot: step.state.hold().map_or(by.slot, |hold| hold.slot),
+            until: now.plus_seconds(pace.lease_seconds),
+            identity: step.spec.mode == Mode::Identity,
+        })
+    }
+
     /// `Queued -> Leased`: a worker claims a step into one of its slots, to start with `fresh`.
     /// What has drifted since the enqueue is on record with it. A step that its profiles do not let
     /// start, or that refuses drift, fails.
@@ -47,24 +72,19 @@ impl Run {
         pace: Pace,
         now: Timestamp,
     ) -> Result<Change, Refusal> {
-        let Claimant {
-            worker,
-            slot,
-            executor,
-        } = by;
-        self.claimable(step_id, worker)?;
-        let (run_id, holder) = (self.run_id, worker.worker_id);
+        let lease = self.lease(step_id, by, pace, now)?;
+        let (fence, holder) = (lease.fence, lease.holder);
         let step = self.step(step_id)?;
         let enqueued = self
             .identity
             .as_ref()
             .map(|identity| identity.seen_by(step.spec.tool.as_ref()));
         let (identity, drift) = match fresh {
-            Fresh::Nothing => (None, None),
-            Fresh::Identity(now) => (
+            Fresh::Identity(now) if lease.identity => (
                 Some(now),
                 enqueued.as_ref().and_then(|then| then.drift_to(now)),
             ),
+            Fresh::Nothing | Fresh::Identity(_) => (None, None),
             Fresh::Refused(failure) => {
                 return self.refuse_start(step_id, None, failure.clone(), pace, now);
             }
@@ -78,13 +98,10 @@ impl Run {
             return self.refuse_start(step_id, Some(drift.clone()), failure, pace, now);
         }
         let step = self.step_mut(step_id)?;
-        let slot = step.state.hold().map_or(slot, |hold| hold.slot);
         let queued_since = match &step.state {
             StepState::Queued { since, .. } => Some(*since),
             other => other.hold().and_then(|hold| hold.queued_since),
         };
-        let fence = step.fence.next();
-        let due = now.plus_seconds(pace.lease_seconds);
         step.fence = fence;
         step.last_holder = Some(holder);
         let kept = identity
@@ -93,23 +110,14 @@ impl Run {
         step.state = StepState::Leased(Hold {
             fence,
             holder,
-            slot,
-            executor,
+            slot: lease.slot,
+            executor: by.executor,
             since: now,
             queued_since,
-            due,
+            due: lease.until,
             handle: None,
             identity: kept,
         });
-        let lease = Lease {
-            run_id,
-            step_id: step_id.clone(),
-            fence,
-            holder,
-            slot,
-            until: due,
-            identity: identity.is_some(),
-        };
         let mut change = Change {
             take: Some(lease),
             ..Change::default()

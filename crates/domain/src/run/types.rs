@@ -147,6 +147,10 @@ pub struct Change {
     pub stop: Vec<(StepId, Handle)>,
     /// Whether the run changed without an event worth auditing (a due time moved).
     pub quiet: bool,
+    /// When a new run is to be looked at first, if nothing of it is due before. The lease of a
+    /// claim that follows at once ends then, so the claim need not move the run's place in the
+    /// index.
+    pub first_look: Option<Timestamp>,
 }
 
 /// Who claims a step, and for where.
@@ -265,7 +269,10 @@ impl Run {
         pace: Pace,
         now: Timestamp,
     ) -> (Self, Change) {
-        let mut change = Change::default();
+        let mut change = Change {
+            first_look: Some(now.plus_seconds(pace.lease_seconds)),
+            ..Change::default()
+        };
         change.events.push(Event::RunEnqueued {
             workflow: workflow.clone(),
             steps: steps.keys().cloned().collect(),

@@ -7,7 +7,9 @@ use sealfleet_domain::access::Role;
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::fleet::Worker;
-use sealfleet_domain::run::{Executor, Fence, Fresh, Outcome, Refusal, RequeueReason, RunState};
+use sealfleet_domain::run::{
+    Executor, Failure, Fence, Fresh, Outcome, Refusal, RequeueReason, Run, RunState,
+};
 use sealfleet_domain::{Owner, ProjectScope, RunId};
 use sealfleet_ledger::{
     AuditFilter, Before, Claimed, Due, DueRun, Enqueued, Error, EventFilter, Idempotency, Ledger,
@@ -47,6 +49,34 @@ async fn claim(
         pace: PACE,
     };
     ledger.claim(&wanted, async |_| Ok(Fresh::Nothing)).await
+}
+
+#[tokio::test]
+async fn a_claim_whose_step_may_not_start_gives_its_lease_back() {
+    let (ledger, scope) = (ledger().await, scope("healthcare"));
+    let (run_id, _) = enqueue(&ledger, &scope, None).await;
+    let worker = worker(&ledger, 1);
+    let wanted = NewClaim {
+        scope: &scope,
+        worker: &worker,
+        run_id,
+        step_id: &step(),
+        executor: Executor::Worker,
+        pace: PACE,
+    };
+    let unknown = async |_: &Run| Err(Error::Unavailable("no answer".to_owned()));
+    let refused = async |_: &Run| {
+        let detail = Failure::detail("no such profile");
+        Ok(Fresh::Refused(Failure::ProfileRefused { detail }))
+    };
+    let leases = async || ledger.leases_of(&scope, worker.worker_id).await.unwrap();
+    let claimed = ledger.claim(&wanted, unknown).await;
+    assert!(matches!(claimed, Err(Error::Unavailable(_))), "{claimed:?}");
+    assert_eq!(leases().await, []);
+    let claimed = ledger.claim(&wanted, refused).await;
+    let failed = matches!(claimed, Err(Error::StartRefused(_)));
+    assert!(failed, "{claimed:?}");
+    assert_eq!(leases().await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -238,24 +268,23 @@ async fn the_due_index_holds_what_is_live_and_nothing_else() {
         for shard in sealfleet_ledger::due_shards() {
             let until = ledger.now().plus_seconds(seconds);
             let page = ledger.due(&shard, until, None, 10).await.unwrap();
-            found.extend(page.items.into_iter().map(|(_, due)| due));
+            found.extend(page.items);
         }
         found
     };
-    assert!(due(59).await.is_empty());
-    assert_eq!(
-        due(61).await.first(),
-        Some(&Due::Run(DueRun {
-            scope: scope.clone(),
-            run_id
-        }))
-    );
+    assert!(due(29).await.is_empty());
+    let before = due(31).await;
+    let run = Due::Run(DueRun {
+        scope: scope.clone(),
+        run_id,
+    });
+    assert_eq!(before.first().map(|(_, due)| due), Some(&run));
     let worker = worker(&ledger, 1);
     let claimed = claim(&ledger, &scope, &worker, run_id).await.unwrap();
     assert_eq!(
-        due(31).await.len(),
-        1,
-        "a lease is looked at when it may have run out"
+        due(31).await,
+        before,
+        "a lease is looked at when it may have run out, and the claim moves no place"
     );
     ledger
         .transition(&scope, run_id, "test", |run, now| {

@@ -62,7 +62,9 @@ pub enum Action {
     /// The task's init asks for its command.
     TaskAsks(Claim),
     TaskExits(Claim),
-    /// `observe` learns that the task runs: reads the run, then the revocations.
+    /// `observe` learns that the task runs: reads the revocations.
+    ObserverAsks(Claim),
+    /// `observe` reads the run.
     ObserverReads(Claim),
     /// `observe` writes the start, or the abort, if the run still is as it was read.
     ObserverWrites(Claim),
@@ -101,8 +103,10 @@ pub enum Action {
     WorkerChecks(u8),
     /// The worker's sandbox starts and fetches the key.
     WorkerPrepares(u8),
-    /// The worker asks to start: `report` reads the run, then the revocations.
+    /// The worker asks to start: `report` reads the revocations.
     WorkerStarts(u8),
+    /// `report` reads the run.
+    StartReads(u8),
     /// `report` writes the start, or the abort, if the run still is as it was read.
     StartWrites {
         worker: u8,
@@ -164,6 +168,7 @@ impl Action {
             | Self::TakesBack(_)
             | Self::TaskStarts(_)
             | Self::TaskAsks(_)
+            | Self::ObserverAsks(_)
             | Self::ObserverReads(_)
             | Self::ObserverWrites(_)
             | Self::ObserverSeesStopped(_)
@@ -175,6 +180,7 @@ impl Action {
             | Self::WorkerChecks(_)
             | Self::WorkerPrepares(_)
             | Self::WorkerStarts(_)
+            | Self::StartReads(_)
             | Self::StartWrites { answered: true, .. }
             | Self::WorkerReports(_)
             | Self::EndWrites(_)

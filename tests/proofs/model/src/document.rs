@@ -309,9 +309,10 @@ fn tell(before: &World, action: Action, after: &World) -> String {
         }
         Action::TaskAsks(_) => "The task asks for its command, is refused, and ends.",
         Action::TaskExits(_) | Action::WorkerExits(_) => "The command ends.",
-        Action::ObserverReads(_) => {
-            "`observe` learns that the task runs, and reads the run and the revocations."
+        Action::ObserverAsks(_) => {
+            "`observe` learns that the task runs, and reads the revocations."
         }
+        Action::ObserverReads(_) => "`observe` reads the run.",
         Action::ObserverWrites(_) => "`observe` writes what it found.",
         Action::ObserverDies(_) => "`observe` dies.",
         Action::ObserverSeesStopped(_) => "`observe` learns that the task has stopped.",
@@ -348,9 +349,8 @@ fn tell(before: &World, action: Action, after: &World) -> String {
             "The claim reads the revocations, finds the key revoked, and ends the step."
         }
         Action::WorkerPrepares(_) => "The worker's sandbox fetches the key.",
-        Action::WorkerStarts(_) => {
-            "The worker asks to start: `report` reads the run and the revocations."
-        }
+        Action::WorkerStarts(_) => "The worker asks to start: `report` reads the revocations.",
+        Action::StartReads(_) => "`report` reads the run.",
         Action::StartWrites { answered: true, .. } => "`report` writes what it found, and answers.",
         Action::StartWrites {
             answered: false, ..

@@ -181,12 +181,17 @@ impl RevocationModel {
             Phase::LetGo => actions.push(Action::TaskExits(claim)),
             Phase::Exited | Phase::Stopped => actions.push(Action::ObserverSeesStopped(claim)),
         }
-        if task.observing.is_none() {
-            actions.push(Action::ObserverReads(claim));
-        } else {
-            actions.push(Action::ObserverWrites(claim));
-            actions.extend(self.setup.deaths.then_some(Action::ObserverDies(claim)));
+        match &task.observing {
+            None => {
+                actions.push(Action::ObserverAsks(claim));
+                return;
+            }
+            Some(starting) if starting.read.is_none() => {
+                actions.push(Action::ObserverReads(claim));
+            }
+            Some(_) => actions.push(Action::ObserverWrites(claim)),
         }
+        actions.extend(self.setup.deaths.then_some(Action::ObserverDies(claim)));
     }
 
     fn pull_candidates(&self, worker: u8, at: &Pull, actions: &mut Vec<Action>) {
@@ -202,6 +207,9 @@ impl RevocationModel {
             Pull::Leased(_) => actions.push(Action::WorkerChecks(worker)),
             Pull::Granted(_) => actions.push(Action::WorkerPrepares(worker)),
             Pull::Prepared(_) => actions.push(Action::WorkerStarts(worker)),
+            Pull::Starting(_, starting) if starting.read.is_none() => {
+                actions.push(Action::StartReads(worker));
+            }
             Pull::Starting(..) => {
                 actions.push(answers(true));
                 actions.extend(setup.deaths.then_some(answers(false)));
@@ -258,7 +266,8 @@ impl RevocationModel {
             Action::TaskStarts(claim) | Action::TaskAsks(claim) | Action::TaskExits(claim) => {
                 self.task(world, claim, action)
             }
-            Action::ObserverReads(claim)
+            Action::ObserverAsks(claim)
+            | Action::ObserverReads(claim)
             | Action::ObserverWrites(claim)
             | Action::ObserverDies(claim)
             | Action::ObserverSeesStopped(claim) => self.observer(world, claim, action),
@@ -273,6 +282,7 @@ impl RevocationModel {
             | Action::WorkerChecks(worker)
             | Action::WorkerPrepares(worker)
             | Action::WorkerStarts(worker)
+            | Action::StartReads(worker)
             | Action::StartWrites { worker, .. }
             | Action::WorkerExits(worker)
             | Action::WorkerReports(worker)
@@ -675,19 +685,22 @@ impl RevocationModel {
     fn observer(&self, world: &mut World, claim: Claim, action: Action) -> Taken {
         let task = world.tasks.get(&claim)?.clone();
         match (action, task.observing) {
-            (Action::ObserverReads(_), None)
+            (Action::ObserverAsks(_), None)
                 if !task.running_seen && task.phase != Phase::Provisioning =>
             {
-                match self.start_reads(world, claim, None) {
-                    Ok(starting) => world.tasks.get_mut(&claim)?.observing = Some(starting),
-                    Err(_) => {
-                        // Of a claim that ended well the task is on its way out by itself.
-                        if !self.ended_itself(world, claim) {
-                            stop(world, claim);
-                        }
-                        world.tasks.get_mut(&claim)?.running_seen = true;
+                let asked = self.start_asks(world);
+                world.tasks.get_mut(&claim)?.observing = Some(asked);
+            }
+            (Action::ObserverReads(_), Some(asked)) if asked.read.is_none() => {
+                let starting = self.start_reads(world, claim, None, &asked);
+                if starting.is_err() {
+                    // Of a claim that ended well the task is on its way out by itself.
+                    if !self.ended_itself(world, claim) {
+                        stop(world, claim);
                     }
+                    world.tasks.get_mut(&claim)?.running_seen = true;
                 }
+                world.tasks.get_mut(&claim)?.observing = starting.ok();
             }
             (Action::ObserverWrites(_), Some(starting)) => {
                 let written = self.start_writes(world, claim, None, &starting);
@@ -815,7 +828,10 @@ impl RevocationModel {
                 Some(Pull::Prepared(claim))
             }
             (Action::WorkerStarts(_), Pull::Prepared(claim)) => {
-                let starting = self.start_reads(world, claim, Some(worker));
+                Some(Pull::Starting(claim, self.start_asks(world)))
+            }
+            (Action::StartReads(_), Pull::Starting(claim, asked)) if asked.read.is_none() => {
+                let starting = self.start_reads(world, claim, Some(worker), &asked);
                 Some(starting.map_or(Pull::Idle, |starting| Pull::Starting(claim, starting)))
             }
             (Action::StartWrites { answered, .. }, Pull::Starting(claim, starting)) => {
@@ -1010,13 +1026,23 @@ impl RevocationModel {
         !matches!(ended, Err(Refused::NoRun))
     }
 
-    /// `Ledger::start`: its reads. The revocations are read after the run, and the write demands
-    /// that the step is unchanged, so the two reads may count as one, at the time of the second.
+    /// `Ledger::start`: what it reads of the revocations.
+    fn start_asks(&self, world: &World) -> Starting {
+        let begun_under = self.revoked(world).is_some();
+        Starting {
+            read: None,
+            revoked: begun_under && self.protocol != Protocol::StartUnchecked,
+            begun_under,
+        }
+    }
+
+    /// `Ledger::start`: what it reads of the run.
     fn start_reads(
         &self,
         world: &World,
         claim: Claim,
         holder: Option<u8>,
+        asked: &Starting,
     ) -> Result<Starting, Refused> {
         let read = world.read();
         let run = read.run.as_ref().ok_or(Refused::NoRun)?.run();
@@ -1029,11 +1055,10 @@ impl RevocationModel {
         // Whoever may not start it may not abort its run either.
         let mut trial = run.clone();
         start(&mut trial, step_id, holder, claim).map_err(Refused::Rule)?;
-        let begun_under = begins && self.revoked(world).is_some();
         Ok(Starting {
-            read,
-            revoked: begun_under && self.protocol != Protocol::StartUnchecked,
-            begun_under,
+            read: Some(read),
+            revoked: begins && asked.revoked,
+            begun_under: begins && asked.begun_under,
         })
     }
 
@@ -1047,7 +1072,7 @@ impl RevocationModel {
         starting: &Starting,
     ) -> Option<bool> {
         let step_id = self.step_id(claim.step)?;
-        let read = &starting.read;
+        let read = starting.read.as_ref()?;
         if starting.revoked {
             // Named by the first row: which revocation it was makes no difference to any step.
             let run = read.run.as_ref()?.run();

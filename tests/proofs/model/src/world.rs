@@ -280,10 +280,12 @@ pub enum Taker {
     MayFree(u8, bool),
 }
 
-/// A start between its reads and its write.
+/// A start between its reads and its write. The product reads the revocations and the run at once;
+/// here the revocations come first, and the run at any time after them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Starting {
-    pub read: Read,
+    /// The run, once it is read.
+    pub read: Option<Read>,
     /// Whether the start found the key revoked.
     pub revoked: bool,
     /// Whether the key was revoked then, found or not.
@@ -618,15 +620,19 @@ impl World {
                     }
                 }
                 Pull::Starting(claim, starting) => {
-                    each(&mut starting.read, Some(claim.step), !starting.revoked);
+                    if let Some(read) = &mut starting.read {
+                        each(read, Some(claim.step), !starting.revoked);
+                    }
                 }
                 Pull::Reporting(claim, read) => each(read, Some(claim.step), false),
                 _ => {}
             }
         }
         for (claim, task) in &mut self.tasks {
-            if let Some(starting) = &mut task.observing {
-                each(&mut starting.read, Some(claim.step), !starting.revoked);
+            if let Some(starting) = &mut task.observing
+                && let Some(read) = &mut starting.read
+            {
+                each(read, Some(claim.step), !starting.revoked);
             }
         }
         for fan_out in &mut self.fan_outs {

@@ -199,6 +199,7 @@ impl Handlers {
                 secrets: secrets(),
                 pace: PACE,
                 metrics: metrics("dispatch"),
+                runners: dispatch::Runners::default(),
             },
             enqueue: enqueue::Ports {
                 ledger: of(),
@@ -206,6 +207,7 @@ impl Handlers {
                 queues: queues(),
                 secrets: secrets(),
                 pace: PACE,
+                cascades: enqueue::Cascades::default(),
             },
             export: export::Ports {
                 objects: Box::new(Ports(stage.clone())),

@@ -117,6 +117,9 @@ pub struct Access {
     pub leading_key: String,
 }
 
+/// The time that a call is on its way.
+pub type Latency = fn() -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A call that waits for its turn.
 struct Waiting {
     turn: u64,
@@ -153,6 +156,8 @@ pub struct World<J> {
     pub archive: Archive,
     /// Milliseconds that a call takes while nobody directs the stage.
     pub call_takes: i64,
+    /// What each call waits for before it takes effect, if anything.
+    pub latency: Option<Latency>,
     /// A promise that this world breaks.
     pub sabotage: Option<Sabotage>,
     /// What functions have asked of the tables, if it is to be told.
@@ -185,6 +190,7 @@ impl<J: Judge> World<J> {
             records: Vec::new(),
             archive: Archive::default(),
             call_takes: 0,
+            latency: None,
             recorded: 0,
             sabotage: None,
             accesses: None,
@@ -383,6 +389,10 @@ impl<J: Judge> Stage<J> {
             turn: None,
         }
         .await;
+        let latency = self.lock().latency;
+        if let Some(latency) = latency {
+            latency().await;
+        }
         let result = {
             let mut world = self.lock();
             if world.actor.is_none() {
