@@ -1,5 +1,5 @@
-//! How much of each project is unfinished, for operators: counts and ages, and nothing of what a run
-//! does (`docs/decisions/009-operator-does-not-enter-projects.md`).
+//! How much of each project is unfinished, for operators: counts and ages, and nothing of what a
+//! run does (`docs/decisions/009-operator-does-not-enter-projects.md`).
 
 use std::collections::BTreeMap;
 
@@ -18,8 +18,8 @@ const PAGE: usize = 1000;
 const AT_ONCE: usize = 16;
 /// How long a step may wait before its run counts as waiting, in milliseconds.
 const PATIENCE_MS: i64 = 30_000;
-/// How late a row of the due index may be before it counts as overdue, in milliseconds: `sweep` comes
-/// each minute.
+/// How late a row of the due index may be before it counts as overdue, in milliseconds: `sweep`
+/// comes each minute.
 const LATE_MS: i64 = 120_000;
 
 /// What is unfinished of one project.
@@ -30,8 +30,8 @@ pub struct Activity {
     pub unfinished: usize,
     /// When the oldest of them was enqueued.
     pub oldest: Timestamp,
-    /// How many of the [`Looked::each`] oldest have a step that nobody has claimed for 30 seconds, and
-    /// no step that goes on.
+    /// How many of the [`Looked::each`] oldest have a step that nobody has claimed for 30 seconds,
+    /// and no step that goes on.
     pub waiting: usize,
     /// Runs that `sweep` should have visited two minutes ago.
     pub overdue: usize,
@@ -55,8 +55,8 @@ struct Found {
 }
 
 impl Ledger {
-    /// What is unfinished, by project, and whether all of it was counted. Misses what was written in
-    /// the last second.
+    /// What is unfinished, by project, and whether all of it was counted. Misses what was written
+    /// in the last second.
     ///
     /// # Errors
     /// When the tables do not answer.
