@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
+use sealfleet_api::Code;
 use sealfleet_api::http::answer;
-use sealfleet_api::operations::Operation;
+use sealfleet_api::operations::{Operation, find, parts};
 use sealfleet_api::types::QueueMessage;
 use sealfleet_domain::access::Role;
 use sealfleet_domain::credential::{Home, enrolment_key_text, token_text, worker_text};
@@ -460,8 +461,17 @@ impl World {
             .as_ref()
             .map(|body| String::from_utf8(body.to_vec()).unwrap())
             .unwrap_or_default();
-        let body = serde_json::from_str(&body).unwrap_or_default();
-        (u16::try_from(response.status_code).unwrap(), body)
+        let body: Value = serde_json::from_str(&body).unwrap_or_default();
+        let status = u16::try_from(response.status_code).unwrap();
+        let plain = path.split('?').next().unwrap_or_default();
+        if let Some(operation) = find(method, &parts(plain).collect::<Vec<_>>()) {
+            let code: Option<Code> = serde_json::from_value(body["code"].clone()).ok();
+            assert!(
+                operation.answers_with(status, code.filter(|_| status >= 400)),
+                "the document has no such answer of {method} {path}: {status} {body}"
+            );
+        }
+        (status, body)
     }
 
     /// Does a part of a run. Counts the calls that follow one another on its longest way.

@@ -503,7 +503,7 @@ operations! {
         .does("Creates an API token of a project. Operators name the project.")
         .takes::<CreateToken>()
         .gives::<TokenCreated>(201, "The token. This answer alone shows it.")
-        .refuses(&[Code::NotFound]);
+        .refuses(&[Code::NotFound, Code::ProjectClosed]);
     LIST_TOKENS () = Operation::new(
         "list_tokens",
         ("GET", "/v1/tokens"),
@@ -532,7 +532,7 @@ operations! {
         .does("Creates an enrolment key. Workers that register with it are approved immediately.")
         .takes::<CreateEnrolmentKey>()
         .gives::<EnrolmentKeyCreated>(201, "The key. This answer alone shows it.")
-        .refuses(&[Code::NotFound]);
+        .refuses(&[Code::NotFound, Code::ProjectClosed]);
     LIST_ENROLMENT_KEYS () = Operation::new(
         "list_enrolment_keys",
         ("GET", "/v1/enrolment-keys"),
@@ -564,7 +564,7 @@ operations! {
         .gives::<WorkerRegistered>(
             202, "The worker waits for approval. This answer alone shows its credential.",
         )
-        .refuses(&[Code::EnrolmentRefused]);
+        .refuses(&[Code::EnrolmentRefused, Code::ProjectClosed]);
     LIST_WORKERS () = Operation::new(
         "list_workers",
         ("GET", "/v1/workers"),
@@ -590,7 +590,7 @@ operations! {
     )
         .does("Approves a pending worker.")
         .gives::<WorkerView>(200, "The approved worker.")
-        .refuses(&[Code::Conflict]);
+        .refuses(&[Code::Conflict, Code::ProjectClosed]);
     REJECT_WORKER (WorkerId,) = Operation::new(
         "reject_worker",
         ("POST", "/v1/workers/{worker_id}/reject"),
@@ -769,6 +769,7 @@ operations! {
         .gives::<RunView>(200, "The run that an earlier request with this idempotency key created.")
         .refuses(&[
             Code::NotFound,
+            Code::ProjectClosed,
             Code::ProfileDenied,
             Code::SecretOverride,
             Code::SecretRevoked,
@@ -782,7 +783,7 @@ operations! {
     )
         .does("Puts a dead step back in its queue.")
         .gives::<RunView>(200, "The run.")
-        .refuses(&[Code::Conflict, Code::SecretRevoked]);
+        .refuses(&[Code::Conflict, Code::ProjectClosed, Code::SecretRevoked]);
     LIST_RUNS () = Operation::new("list_runs", ("GET", "/v1/runs"), "runs", may(Action::ReadRuns))
         .does("Lists the project's runs.")
         .with_query(&[
