@@ -367,12 +367,12 @@ impl SandboxHost for Fargate {
             .map_err(failed);
         let of = |handle: &Handle| {
             let answer = answer.as_ref().map_err(Clone::clone)?;
-            let arn = Some(handle.as_str());
-            let shown = answer.tasks().iter().find(|task| task.task_arn() == arn);
+            let is_it = |arn: Option<&str>| arn.is_some_and(|arn| id(arn) == id(handle.as_str()));
+            let shown = answer.tasks().iter().find(|task| is_it(task.task_arn()));
             if let Some(task) = shown {
                 return Ok(Some(TaskState::from(task).into()));
             }
-            let failure = answer.failures().iter().find(|one| one.arn() == arn);
+            let failure = answer.failures().iter().find(|one| is_it(one.arn()));
             match failure.map(|failure| failure.reason()) {
                 Some(Some("MISSING")) => Ok(None),
                 reason => Err(Error::Unavailable(format!(
@@ -398,6 +398,11 @@ impl SandboxHost for Fargate {
         let first = answer.task_arns().first();
         Ok(first.map(|arn| Handle::new(arn.clone())))
     }
+}
+
+/// The id at the end of a task's ARN. `DescribeTasks` takes ids, too, and answers with ARNs.
+fn id(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or(arn)
 }
 
 /// Fargate gives a volume the owner and mode that its path has in the image, if the image declares

@@ -257,6 +257,7 @@ async fn a_task_that_an_answer_leaves_out_is_not_gone() {
             200,
             json!({ "tasks": [shown], "failures": [failure("MISSING")] }),
         ),
+        (200, json!({ "tasks": [shown] })),
         (
             200,
             json!({ "tasks": [shown], "failures": [failure("ACCESS")] }),
@@ -269,6 +270,9 @@ async fn a_task_that_an_answer_leaves_out_is_not_gone() {
         matches!(gone.as_slice(), [Ok(Some(_)), Ok(None)]),
         "{gone:?}"
     );
+    // A handle may be the id alone.
+    let seen = fargate.look(&Handle::new("a".to_owned())).await;
+    assert!(matches!(seen, Ok(Some(_))), "{seen:?}");
     for _ in 0..2 {
         let unclear = fargate.look_at(&handles).await;
         let told = matches!(
