@@ -8,13 +8,11 @@ use sealfleet_domain::run::Run;
 use sealfleet_domain::step::StepState;
 use sealfleet_domain::{ProjectId, Timestamp};
 
-use crate::due::{Due, DueRun, due_shards};
+use crate::due::{Due, DueRun};
 use crate::error::Error;
 use crate::ledger::Ledger;
 
-/// Rows of one read of the due index.
-const PAGE: usize = 1000;
-/// Reads at the same time.
+/// Runs that are read at the same time.
 const AT_ONCE: usize = 16;
 /// How long a step may wait before its run counts as waiting, in milliseconds.
 const PATIENCE_MS: i64 = 30_000;
@@ -62,17 +60,13 @@ impl Ledger {
     /// When the tables do not answer.
     pub async fn activity(&self, looked: Looked) -> Result<(Vec<Activity>, bool), Error> {
         let now = self.now();
-        let shards = due_shards();
-        let read = stream::iter(
-            shards
-                .iter()
-                .map(|shard| self.unfinished(shard, looked.rows)),
-        )
-        .buffer_unordered(AT_ONCE);
-        let read: Vec<(Vec<(Timestamp, DueRun)>, bool)> = read.try_collect().await?;
-        let complete = read.iter().all(|(_, complete)| *complete);
+        let runs = |at, due| match due {
+            Due::Run(run) => Some((at, run)),
+            Due::FanOut(..) | Due::Entry(_) => None,
+        };
+        let (runs, complete) = self.live(looked.rows, runs).await?;
         let mut projects: BTreeMap<ProjectId, Found> = BTreeMap::new();
-        for (due_at, run) in read.into_iter().flat_map(|(runs, _)| runs) {
+        for (due_at, run) in runs {
             let found = projects.entry(run.scope.project().clone()).or_default();
             found.overdue += usize::from(now.millis_since(due_at) > LATE_MS);
             found.runs.push(run);
@@ -105,27 +99,6 @@ impl Ledger {
             })
         });
         Ok((activity.collect(), complete))
-    }
-
-    /// The unfinished runs of one shard, `most` at most, and whether these are all.
-    async fn unfinished(
-        &self,
-        shard: &str,
-        most: usize,
-    ) -> Result<(Vec<(Timestamp, DueRun)>, bool), Error> {
-        let ever = Timestamp::from_millis(i64::MAX);
-        let (mut found, mut after) = (Vec::new(), None);
-        loop {
-            let page = self.due(shard, ever, after.as_ref(), PAGE).await?;
-            found.extend(page.items.into_iter().filter_map(|(at, due)| match due {
-                Due::Run(run) => Some((at, run)),
-                Due::FanOut(..) | Due::Entry(_) => None,
-            }));
-            after = page.more_after;
-            if after.is_none() || found.len() >= most {
-                return Ok((found, after.is_none()));
-            }
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! The index is eventually consistent and may name a run whose due time has moved. So a visitor
 //! reads the run itself and decides by its current state.
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sealfleet_domain::{FanOutId, Owner, ProjectScope, RunId, Timestamp};
 
 use crate::error::Error;
@@ -11,6 +12,10 @@ use crate::keys;
 use crate::ledger::Ledger;
 use crate::outbox::WaitingEntry;
 use crate::store::{DueRow, Key};
+
+/// Rows of one read of all that is live, and shards that are read at once.
+const PAGE: usize = 1000;
+const SHARDS_AT_ONCE: usize = 8;
 
 /// A row that needs a visit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +80,42 @@ impl Ledger {
             items: page.rows.into_iter().filter_map(due).collect(),
             more_after: page.more_after,
         })
+    }
+
+    /// What `pick` takes of all rows of the index, due or not: of each shard whole pages until
+    /// there are `most`. Tells whether there was nothing more. Misses what was written in the last
+    /// second.
+    ///
+    /// # Errors
+    /// When the tables do not answer.
+    pub(crate) async fn live<T>(
+        &self,
+        most: usize,
+        pick: impl Fn(Timestamp, Due) -> Option<T>,
+    ) -> Result<(Vec<T>, bool), Error> {
+        let ever = Timestamp::from_millis(i64::MAX);
+        let shards = due_shards();
+        let of_shard = async |shard: &String| {
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let page = self.due(shard, ever, after.as_ref(), PAGE).await?;
+                let picked = page.items.into_iter();
+                found.extend(picked.filter_map(|(at, due)| pick(at, due)));
+                after = page.more_after;
+                if after.is_none() || found.len() >= most {
+                    return Ok::<_, Error>((found, after.is_none()));
+                }
+            }
+        };
+        let read = stream::iter(shards.iter().map(of_shard)).buffer_unordered(SHARDS_AT_ONCE);
+        read.try_fold(
+            (Vec::new(), true),
+            async |(mut all, complete), (found, is_all)| {
+                all.extend(found);
+                Ok((all, complete && is_all))
+            },
+        )
+        .await
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::cascade::{Bindings, Level};
 use sealfleet_domain::fleet::{PoolSettings, Project, Worker, WorkerStatus};
-use sealfleet_domain::{PoolName, ProfileRef, ProjectId, ProjectScope, Timestamp};
+use sealfleet_domain::{PoolName, ProfileRef, ProjectId, ProjectScope};
 use serde::{Deserialize, Serialize};
 
-use crate::due::{Due, due_shards};
+use crate::due::Due;
 use crate::error::Error;
 use crate::keys;
 use crate::ledger::Ledger;
@@ -19,9 +18,6 @@ use crate::store::{Condition, Table, Write, WriteError};
 
 /// How often a change is tried that others get ahead of.
 const ATTEMPTS: usize = 5;
-/// Rows of the due index on a page, and shards of it that are read at once.
-const PAGE: usize = 1000;
-const SHARDS_AT_ONCE: usize = 8;
 
 #[derive(Serialize, Deserialize)]
 struct Listed {
@@ -267,32 +263,13 @@ impl Ledger {
     /// # Errors
     /// When the tables do not answer.
     pub async fn under_way(&self, scope: &ProjectScope, most: usize) -> Result<usize, Error> {
-        let shards = due_shards();
-        let counts = stream::iter(shards.iter().map(|shard| self.due_of(shard, scope, most)))
-            .buffer_unordered(SHARDS_AT_ONCE);
-        let found = counts
-            .try_fold(0, async |sum, count| Ok(sum + count))
-            .await?;
-        Ok(found.min(most))
-    }
-
-    /// How many runs and fan-outs of a project one shard of the due index has; `most` at most.
-    async fn due_of(&self, shard: &str, scope: &ProjectScope, most: usize) -> Result<usize, Error> {
         let project = scope.project().as_str();
-        let ever = Timestamp::from_millis(i64::MAX);
-        let (mut found, mut after) = (0, None);
-        loop {
-            let page = self.due(shard, ever, after.as_ref(), PAGE).await?;
-            let own = page
-                .items
-                .iter()
-                .filter(|(_, due)| due.owner() == project && !matches!(due, Due::Entry(_)));
-            found += own.count();
-            after = page.more_after;
-            if found >= most || after.is_none() {
-                return Ok(found);
-            }
-        }
+        let own = |_, due: Due| {
+            let is_own = due.owner() == project && !matches!(due, Due::Entry(_));
+            is_own.then_some(())
+        };
+        let (found, _) = self.live(most, own).await?;
+        Ok(found.len().min(most))
     }
 
     /// A page of the ids of all projects, for operators.
