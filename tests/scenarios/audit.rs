@@ -9,7 +9,7 @@ use sealfleet_test_stack::aws::Service;
 use sealfleet_test_stack::identity::{NOWHERE, secrets};
 use sealfleet_test_stack::processes::Sleeper;
 use sealfleet_test_stack::project::{FARGATE, named, run_of, step};
-use sealfleet_test_stack::trail::{Archive, unpacked};
+use sealfleet_test_stack::trail::{Archive, repaired, unpacked};
 use sealfleet_test_stack::{Outcome, Project, Stack, ensure, ensure_eq, eventually};
 use serde_json::{Value, json};
 
@@ -273,21 +273,8 @@ pub async fn what_the_stream_lost_is_copied_again(stack: &Stack) -> Outcome {
     let time = |entry: Option<&Value>| text(entry.unwrap_or(&Value::Null), "at");
     let (from, to) = (time(of_kept.first())?, time(of_kept.last())?);
     for _ in 0..2 {
-        let repair = [
-            "--output",
-            "json",
-            "audit",
-            "repair",
-            "--project",
-            &project.id,
-            "--from",
-            &from,
-            "--to",
-            &to,
-            "--ledger-table",
-            &stack.parts.ledger_table,
-        ];
-        let repaired: Value = serde_json::from_str(&stack.cli(&repair).await?)?;
+        let ledger = &stack.parts.ledger_table;
+        let repaired = repaired(stack, &project.id, (&from, &to), ledger).await?;
         let all = json!({ "runs": 2, "entries": 4, "unreadable": [] });
         ensure_eq!(repaired, all, "what the command says");
     }

@@ -11,7 +11,7 @@ use sealfleet_test_stack::api::{text, typed};
 use sealfleet_test_stack::aws::{Keys, Service};
 use sealfleet_test_stack::identity::secrets;
 use sealfleet_test_stack::project::{run_of, step};
-use sealfleet_test_stack::trail::Archive;
+use sealfleet_test_stack::trail::{Archive, repaired};
 use sealfleet_test_stack::{
     Caller, Claimed, Failure, Outcome, Project, Stack, Worker, ensure, ensure_eq, eventually,
     unique,
@@ -604,18 +604,8 @@ async fn whole_story(stack: &Stack, project: &Project, report: &Value, after: &A
     let moment: Timestamp = serde_json::from_value(report["moment"].clone())?;
     let [(_, ledger), _] = names(stack, moment);
     let from = Timestamp::from_millis(moment.millis() - 300_000).to_string();
-    let (to, project_id) = (moment.to_string(), &project.id);
-    let repair = [
-        "--output",
-        "json",
-        "audit",
-        "repair",
-        "--project",
-        project_id,
-    ];
-    let period = ["--from", &from, "--to", &to, "--ledger-table", &ledger];
-    let repaired = stack.cli(&[repair.as_slice(), &period].concat()).await?;
-    let repaired: Value = serde_json::from_str(&repaired)?;
+    let period = (from.as_str(), &*moment.to_string());
+    let repaired = repaired(stack, &project.id, period, &ledger).await?;
     ensure_eq!(
         repaired["unreadable"],
         json!([]),

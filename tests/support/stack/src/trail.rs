@@ -255,6 +255,20 @@ async fn below(stack: &Stack, prefix: &str) -> Outcome<BTreeMap<String, Vec<u8>>
     Ok(found)
 }
 
+/// Copies entries of a project's runs to its trail again, out of this ledger. What the command
+/// says.
+pub async fn repaired(
+    stack: &Stack,
+    project: &str,
+    (from, to): (&str, &str),
+    ledger_table: &str,
+) -> Outcome<Value> {
+    let repair = ["--output", "json", "audit", "repair", "--project", project];
+    let what = ["--from", from, "--to", to, "--ledger-table", ledger_table];
+    let told = stack.cli(&[repair, what].concat()).await?;
+    Ok(serde_json::from_str(&told)?)
+}
+
 /// A file with the public half of the key that signs digests, as KMS answers it.
 pub async fn public_key(stack: &Stack) -> Outcome<PathBuf> {
     let asked = json!({ "KeyId": "alias/sealfleet-digest" });
