@@ -212,11 +212,14 @@ impl Place {
     }
 
     /// Removes a context, and the token that [`Self::keep_token`] kept for it. Returns whether
-    /// there was one.
+    /// there was one; if not, nothing is written.
     ///
     /// # Errors
     /// When the contexts cannot be read or written.
     pub fn remove(&self, name: &Name) -> Result<bool, Error> {
+        if !self.load()?.contexts.contains_key(name) {
+            return Ok(false);
+        }
         let removed = self.change(|all| {
             all.current = all.current.take().filter(|current| current != name);
             Ok::<_, Error>(all.contexts.remove(name).is_some())
@@ -294,6 +297,15 @@ mod tests {
             }
         });
         assert_eq!(place.load().expect("read").contexts.len(), 40);
+    }
+
+    #[test]
+    fn nothing_is_made_where_there_is_nothing_to_remove() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = Place(directory.path().join("sealfleet"));
+        let name: Name = "demo".parse().expect("a name");
+        assert!(!place.remove(&name).expect("nothing to remove"));
+        assert!(!place.0.exists());
     }
 
     #[test]

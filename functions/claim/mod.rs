@@ -114,6 +114,7 @@ fn granted(
         secrets: identity.secrets,
         tool: step.spec.tool.clone(),
         tools: identity.tools,
+        inputs: step.spec.inputs.clone(),
         timeout_seconds: step.spec.timeout_seconds,
     })
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sealfleet_api::Problem;
 use sealfleet_api::types::{EnqueueRun, EnqueueStep};
 use sealfleet_domain::fleet::Project;
+use sealfleet_domain::inputs::Inputs;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::profile::check_env;
 use sealfleet_domain::run::{InvalidGraph, Mode, StepSpec, check_graph};
@@ -32,6 +33,16 @@ pub(super) fn steps(
                 format!("step `{id}` stands here twice; rename one"),
             ));
         }
+    }
+    let inputs: usize = steps.values().map(|step| step.inputs.bytes()).sum();
+    if inputs > limits::INPUT_BYTES {
+        return Err(Problem::invalid(
+            "steps",
+            format!(
+                "the files and standard inputs of the run have {inputs} bytes: {} at most",
+                limits::INPUT_BYTES
+            ),
+        ));
     }
     check_graph(&steps).map_err(|error| {
         let field = match &error {
@@ -87,6 +98,13 @@ fn spec(
             format!("a model's name has 1 to {} bytes", limits::MODEL_BYTES),
         ));
     }
+    let inputs = Inputs {
+        files: step.files,
+        stdin: step.stdin,
+    };
+    inputs
+        .check()
+        .map_err(|error| Problem::invalid(format!("{at}.files"), error.to_string()))?;
     between(
         at,
         "timeout_seconds",
@@ -104,6 +122,7 @@ fn spec(
         model: step.model.map(String::from),
         env: step.env,
         tool: step.tool,
+        inputs,
         on_drift: step.on_drift,
         timeout_seconds: step.timeout_seconds,
         max_attempts: step.max_attempts,

@@ -59,6 +59,7 @@ async fn step(ports: &Ports, caller: SandboxCaller) -> Answered {
                 .into_iter()
                 .map(|secret| secret.name)
                 .collect(),
+            inputs: step.spec.inputs.clone(),
             timeout_seconds: step.spec.timeout_seconds,
         },
     )

@@ -70,6 +70,8 @@ fn document(run: &Run) -> Option<EnqueueRun> {
             model: spec.model.as_deref().map(Line::escaped),
             env: spec.env,
             tool: spec.tool,
+            files: spec.inputs.files,
+            stdin: spec.inputs.stdin,
             on_drift: spec.on_drift,
             timeout_seconds: spec.timeout_seconds,
             max_attempts: spec.max_attempts,

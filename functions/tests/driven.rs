@@ -346,6 +346,14 @@ impl Driven {
             let variables = random.position((room / 100).min(limits::ENV_ENTRIES) + 1);
             let env = (0..variables).map(|at| (format!("X_{at}"), json!(printable(random, 40))));
             let env: Map<String, Value> = env.collect();
+            let files = random.position(if self.broad { 2 } else { 6 });
+            let files = (0..files).map(|at| {
+                let path = format!("d{at}/{}", "p".repeat(random.position(60)));
+                let length = random.position(8_000 / count + 1);
+                (path + "f", json!({ "text": printable(random, length) }))
+            });
+            let files: Map<String, Value> = files.collect();
+            let stdin = random.chance(200).then(|| json!({ "text": "\0\u{1b}é\n" }));
             let tool = random.pick(&self.tools).filter(|_| random.chance(700));
             steps.push(json!({
                 "id": id(at),
@@ -354,6 +362,8 @@ impl Driven {
                 "command": ["true", printable(random, length)],
                 "needs": needs,
                 "env": env,
+                "files": files,
+                "stdin": stdin,
                 "tool": tool,
                 "on_drift": if random.chance(50) { "refuse" } else { "proceed" },
                 "max_attempts": 1 + random.position(3),

@@ -195,6 +195,7 @@ impl World {
             model: None,
             env: BTreeMap::new(),
             tool: None,
+            inputs: Default::default(),
             on_drift: OnDrift::Proceed,
             timeout_seconds: 12 * 3600,
             max_attempts: 3,

@@ -103,6 +103,7 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             a_project_calls_as_often_as_it_may;
         sandbox:
             s52_each_step_in_its_own_mode
+            a_step_finds_its_files_wherever_it_runs
             s55_a_sandbox_cannot_read_another_projects_secret
             s56_every_end_has_its_reason;
         reasons:

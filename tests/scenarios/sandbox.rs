@@ -126,6 +126,37 @@ pub async fn s52_each_step_in_its_own_mode(stack: &Stack) -> Outcome {
     Ok(())
 }
 
+/// A step finds its files and its standard input, wherever it runs and in each mode, at each try.
+pub async fn a_step_finds_its_files_wherever_it_runs(stack: &Stack) -> Outcome {
+    let project = stack.project("live").await?;
+    let worker = project.live_worker(stack).await?;
+    let reads =
+        r#"test "$(cat src/a.txt)" = one && test "$(./run)" = two && test "$(cat)" = three"#;
+    let shell = |pool: &str, mode: &str| {
+        json!({
+            "pool": pool,
+            "mode": mode,
+            "command": ["sh", "-c", reads],
+            "files": { "src/a.txt": { "text": "one\n" }, "run": { "text": "#!/bin/sh\necho two\n" } },
+            "stdin": { "text": "three\n" },
+        })
+    };
+    let steps = [
+        step("bare", &shell(PULL, "bare")),
+        step("sandboxed", &shell(PULL, "sandboxed")),
+        step("task", &shell(FARGATE, "sandboxed")),
+    ];
+    let run = project.enqueue(&run_of(&steps)).await?;
+    let ended = project.finished(&run, SOON).await?;
+    ensure_eq!(
+        ended.state,
+        RunState::Succeeded,
+        "{ended:?}\n  its worker says\n{}",
+        worker.log()
+    );
+    Ok(())
+}
+
 /// 55. Sandbox of A asks Secrets Manager for B's secret -> AccessDenied by IAM.
 pub async fn s55_a_sandbox_cannot_read_another_projects_secret(stack: &Stack) -> Outcome {
     let (alpha, beta) = stack.pair("alpha").await?;

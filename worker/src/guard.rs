@@ -7,11 +7,13 @@
 //! outlives it. The guard answers how the command ended, as JSON, once nothing of it is left.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -32,11 +34,11 @@ pub(crate) const TERMINATE: &[u8; 1] = b"t";
 /// Between two looks at what is left.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Runs `command` and tells the worker how it ended.
+/// Runs `command`, which reads the file `stdin`, and tells the worker how it ended.
 ///
 /// # Errors
 /// What kept the guard from its work; the command does not run, or is killed.
-pub fn run(command: &[OsString]) -> io::Result<()> {
+pub fn run(stdin: &Path, command: &[OsString]) -> io::Result<()> {
     let mut worker = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     if !receives(&mut worker, START) {
         return Ok(());
@@ -49,7 +51,7 @@ pub fn run(command: &[OsString]) -> io::Result<()> {
         },
     )?;
     sealfleet_processes::adopt()?;
-    let end = match start(command) {
+    let end = match start(stdin, command) {
         Ok(pid) => {
             let orders = worker.try_clone()?;
             let asked = Arc::new(AtomicBool::new(false));
@@ -70,11 +72,11 @@ pub fn run(command: &[OsString]) -> io::Result<()> {
     worker.write_all(&serde_json::to_vec(&end)?)
 }
 
-fn start(command: &[OsString]) -> io::Result<Pid> {
+fn start(stdin: &Path, command: &[OsString]) -> io::Result<Pid> {
     let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let child = Command::new(program)
         .args(arguments)
-        .stdin(Stdio::null())
+        .stdin(File::open(stdin)?)
         .process_group(0)
         .spawn()?;
     // `until_ended` reaps it by its number.

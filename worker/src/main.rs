@@ -147,11 +147,11 @@ enum SandboxNetwork {
 fn main() -> ExitCode {
     sealfleet_system::names::resolve_without_modules();
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    if let [subcommand, dashes, command @ ..] = words.as_slice()
+    if let [subcommand, stdin, dashes, command @ ..] = words.as_slice()
         && subcommand == guard::SUBCOMMAND
         && dashes == "--"
     {
-        return match guard::run(command) {
+        return match guard::run(stdin.as_ref(), command) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 console::note(&format!(

@@ -133,6 +133,20 @@ async fn a_bare_command_has_a_clean_environment_and_its_exit_is_told_exactly() {
 }
 
 #[tokio::test]
+async fn a_bare_command_finds_its_files_and_its_standard_input() {
+    let place = tempfile::tempdir().unwrap();
+    let mut claim = claim("bare", "cat src/a.txt; ./run; cat; echo over", &json!([]));
+    claim.inputs = serde_json::from_value(json!({
+        "files": { "src/a.txt": { "text": "one\n" }, "run": { "text": "#!/bin/sh\necho two\n" } },
+        "stdin": { "text": "three\n" },
+    }))
+    .unwrap();
+    let running = start(&bare(place.path()), &claim).await;
+    assert_eq!(running.wait().await, Ended::Code(0));
+    assert_eq!(output(place.path()), "one\ntwo\nthree\nover\n");
+}
+
+#[tokio::test]
 async fn a_bare_command_ends_with_all_its_processes() {
     let place = tempfile::tempdir().unwrap();
     let bare = bare(place.path());

@@ -44,6 +44,8 @@ pub(super) fn run(command: Command, connection: &Connection) -> Result<(), Failu
             list(output, &contexts, || table(&all))
         }
         Command::Use { name } => {
+            // What is not there makes no file.
+            found(&all, &name)?;
             place.change(|all| {
                 found(all, &name)?;
                 all.current = Some(name.clone());

@@ -162,6 +162,12 @@ fn lists(pattern: &str) -> bool {
     pattern.starts_with('^') && pattern.ends_with('$')
 }
 
+/// Data of a command: written byte for byte, and never printed but as JSON.
+const DATA: [&str; 2] = [
+    "enqueue_run.steps[].files.*.text",
+    "enqueue_run.steps[].stdin.text",
+];
+
 #[test]
 fn no_text_of_a_request_may_hold_what_a_terminal_acts_on() {
     let document = openapi::document(&Samples).unwrap();
@@ -182,9 +188,12 @@ fn no_text_of_a_request_may_hold_what_a_terminal_acts_on() {
     }
     assert!(found.len() > 100, "only {} texts", found.len());
     for (at, schema) in found {
+        if DATA.contains(&at.as_str()) {
+            continue;
+        }
         let pattern = schema["pattern"].as_str();
         let bounded = pattern.is_some_and(|pattern| {
-            [schema::LINE, schema::TEXT].contains(&pattern) || lists(pattern)
+            [schema::LINE, schema::TEXT, schema::PATH].contains(&pattern) || lists(pattern)
         });
         let chosen = schema["enum"].is_array() || schema["const"].is_string();
         assert!(

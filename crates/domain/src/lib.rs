@@ -18,6 +18,7 @@ pub mod fleet;
 pub mod hash;
 pub mod identity;
 pub mod ids;
+pub mod inputs;
 pub mod labels;
 pub mod limits;
 pub mod names;

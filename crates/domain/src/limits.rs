@@ -11,6 +11,12 @@ pub const NEEDS: usize = 99;
 pub const COMMAND_WORDS: usize = 64;
 /// Bytes of a step's whole command.
 pub const COMMAND_BYTES: usize = 8 * 1024;
+/// Files of a step.
+pub const FILES: usize = 50;
+/// Bytes of a file's path.
+pub const PATH_BYTES: usize = 255;
+/// Bytes of all files and standard inputs of a run, paths included.
+pub const INPUT_BYTES: usize = 32 * 1024;
 /// Entries of a map of environment variables.
 pub const ENV_ENTRIES: usize = 50;
 /// Bytes of one environment value.

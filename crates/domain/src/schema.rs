@@ -13,6 +13,7 @@ use crate::acl::Acl;
 use crate::capability::{EXAMPLE_REFERENCE, EXAMPLE_URI, SCHEMES};
 use crate::clock::Timestamp;
 use crate::ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, WorkerId};
+use crate::inputs::Content;
 use crate::labels::Labels;
 use crate::limits;
 use crate::names::{PoolName, ProfileName, ProjectId, StepId, ToolName, WorkflowName};
@@ -24,6 +25,8 @@ const UNDERSCORED: &str = "^[a-z][a-z0-9_-]*$";
 const ENV_KEY: &str = "(?!SEALFLEET_|AWS_CONTAINER_|LD_)[A-Za-z_][A-Za-z0-9_]*";
 /// A part of a secret's name: neither `.` nor `..`.
 const PART: &str = r"([A-Za-z0-9_-]|\.[A-Za-z0-9_-]|\.\.[A-Za-z0-9._-])[A-Za-z0-9._-]*";
+/// Names with `/` between them, of which none is `.` or `..` and the first is not `.sealfleet`.
+pub const PATH: &str = r"^(?!\.sealfleet(/|$))(?!(.*/)?\.{1,2}(/|$))[^/\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+(/[^/\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+)*$";
 /// What [`Line`] accepts.
 pub const LINE: &str =
     r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*$";
@@ -169,6 +172,8 @@ macro_rules! schemas {
 
 /// Stands for a map of plain environment variables.
 pub struct Env;
+/// Stands for a map of files by path.
+pub struct Files;
 /// Stands for a map of secret references by environment variable.
 pub struct SecretReferences;
 /// Stands for the name of a step's state, as [`crate::step::StepState::name`] writes it.
@@ -191,6 +196,14 @@ schemas! {
         },
         "maxProperties": limits::ENV_ENTRIES,
         "examples": [{ "REGION": "eu" }],
+    });
+    Files |generator| json_schema!({
+        "description": "Files by their path below the workspace, with `/` between names.",
+        "type": "object",
+        "propertyNames": { "pattern": PATH, "minLength": 1, "maxLength": limits::PATH_BYTES },
+        "additionalProperties": generator.subschema_for::<Content>(),
+        "maxProperties": limits::FILES,
+        "examples": [{ "prompt.md": { "text": "Fix the tests.\n" } }],
     });
     SecretReferences |generator| json_schema!({
         "description": "Secret references by environment variable.",

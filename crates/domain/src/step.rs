@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 pub use crate::fence::Fence;
 use crate::identity::Identity;
 use crate::ids::WorkerId;
+use crate::inputs::Inputs;
 use crate::labels::Labels;
 use crate::limits;
 use crate::names::{PoolName, StepId, ToolName};
@@ -62,6 +63,9 @@ pub struct StepSpec {
     /// The tool that its command is, for the access lists of profiles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<ToolName>,
+    /// What it gets to work with.
+    #[serde(default, skip_serializing_if = "Inputs::is_empty")]
+    pub inputs: Inputs,
     /// How it starts when its identity has changed since.
     #[serde(default, skip_serializing_if = "OnDrift::is_proceed")]
     pub on_drift: OnDrift,

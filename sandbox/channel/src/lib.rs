@@ -21,7 +21,7 @@ pub use message::{CommandEnd, ResolvedSecret, SecretRequest, Step, ToHost, ToIni
 pub use socket::Socket;
 
 /// The version of the messages. Any change to them is a new version.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The largest message to init, in bytes. A step is its largest part.
 pub const MAX_TO_INIT: usize = 1024 * 1024;

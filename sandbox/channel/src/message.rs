@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rustix::process::WaitStatus;
 use sealfleet_domain::ToolName;
 use sealfleet_domain::acl::Acl;
+use sealfleet_domain::inputs::Inputs;
 use serde::{Deserialize, Serialize};
 
 /// A message of the host.
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub enum ToInit {
     /// What to run. Comes first, once.
-    Step(Step),
+    Step(Box<Step>),
     /// The start is on record: run the command.
     Go,
 }
@@ -107,6 +108,9 @@ pub struct Step {
     /// Plain environment variables.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// What the command gets to work with.
+    #[serde(default, skip_serializing_if = "Inputs::is_empty")]
+    pub inputs: Inputs,
     /// Secrets that the command asks for. It gets those that `tools` grants.
     #[serde(default)]
     pub secrets: Vec<SecretRequest>,

@@ -12,6 +12,7 @@
 //! 5. Runs the command, and tells the worker how it ended.
 
 use std::os::fd::RawFd;
+use std::path::Path;
 use std::time::Duration;
 
 use sealfleet_channel::{
@@ -21,7 +22,7 @@ use sealfleet_domain::acl::sees;
 use sealfleet_identity::{IdentityError, Registry, SecretValue};
 
 use crate::supervise::{self, Stops, Task};
-use crate::{Failure, descriptors};
+use crate::{Failure, WORKSPACE, descriptors, work_in};
 
 /// Where the sandbox has its home: `sealfleet-bubblewrap` makes it.
 const HOME: &str = "/workspace/home";
@@ -108,7 +109,7 @@ async fn receive_step(
     match channel.receive().await {
         Ok((ToInit::Step(step), descriptors)) => {
             check(&step)?;
-            Ok((step, descriptors))
+            Ok((*step, descriptors))
         }
         Ok((ToInit::Go, _)) => Err(bad_step("the go came before the step".to_owned())),
         Err(error) => Err(bad_step(format!("the step cannot be received: {error}"))),
@@ -160,6 +161,7 @@ async fn resolve(
     let files = descriptors
         .into_iter()
         .map(|(name, descriptor)| (name, descriptor.into()));
+    let stdin = work_in(Path::new(WORKSPACE), &step.inputs).map_err(bad_step)?;
     let deadline = Duration::from_millis(step.resolve_millis);
     let backends = backends.open(&step.project, files, deadline);
     let mut environment = supervise::base_environment(HOME);
@@ -188,6 +190,7 @@ async fn resolve(
         command: step.command,
         environment,
         time_limit: None,
+        stdin,
     };
     Ok((task, versions))
 }

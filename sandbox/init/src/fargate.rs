@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -16,12 +17,13 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use reqwest::{Client, ClientBuilder, StatusCode};
 use rustix::fs::{Access, access};
+use sealfleet_domain::inputs::Inputs;
 use sealfleet_identity::SecretValue;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::Failure;
 use crate::supervise::{self, Stops, Task};
+use crate::{Failure, WORKSPACE, work_in};
 
 /// How long to retry while the answer may still change.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -115,6 +117,8 @@ struct Step {
     env: BTreeMap<String, String>,
     #[serde(default)]
     secret_names: Vec<String>,
+    #[serde(default)]
+    inputs: Inputs,
     timeout_seconds: u64,
 }
 
@@ -367,6 +371,7 @@ impl Step {
         Ok(Task {
             command: self.command,
             environment,
+            stdin: work_in(Path::new(WORKSPACE), &self.inputs)?,
             time_limit: Some(Duration::from_secs(self.timeout_seconds)),
         })
     }

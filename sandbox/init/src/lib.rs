@@ -14,6 +14,11 @@
 //! or dumped; and the command's environment is built, handed to the kernel and freed before the
 //! first line of the command runs ([`supervise`]).
 
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use sealfleet_domain::inputs::Inputs;
+
 pub mod allocator;
 pub mod backends;
 pub mod check;
@@ -28,6 +33,19 @@ pub const NOT_RUN: i32 = 125;
 
 /// The exit code of a command that was stopped because its time was up.
 pub const TIMED_OUT: i32 = 124;
+
+/// The directory that a step works in.
+const WORKSPACE: &str = "/workspace";
+
+/// Writes a step's files below `workspace`. Answers its standard input.
+fn work_in(workspace: &Path, inputs: &Inputs) -> Result<Option<OwnedFd>, String> {
+    sealfleet_workspace::write_files(workspace, &inputs.files)?;
+    let stdin = inputs.stdin.as_ref();
+    stdin
+        .map(sealfleet_workspace::standard_input)
+        .transpose()
+        .map_err(|error| format!("the step's standard input cannot be kept: {error}"))
+}
 
 /// Why a command was not run.
 enum Failure {

@@ -8,9 +8,10 @@
 //! soon as the command has started.
 
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, wait};
@@ -39,6 +40,8 @@ pub struct Task {
     /// Its whole environment; of two variables with the same name the later one wins.
     pub environment: Vec<(String, SecretValue)>,
     pub time_limit: Option<Duration>,
+    /// Its standard input; empty if absent.
+    pub stdin: Option<OwnedFd>,
 }
 
 /// The environment every command starts from. Python writes what it prints at once, so that the
@@ -224,6 +227,7 @@ fn start(task: Task) -> Result<(Pid, Option<Duration>), End> {
     }
     let mut command = Command::new(program);
     command.args(arguments).env_clear().process_group(0);
+    command.stdin(task.stdin.map_or_else(Stdio::null, Stdio::from));
     for (name, value) in &task.environment {
         command.env(name, OsStr::from_bytes(value.expose()));
     }

@@ -1,6 +1,7 @@
 //! A channel that is not as it should be ends the sandbox before its command.
 
 use sealfleet_bubblewrap::Exit;
+use sealfleet_channel::VERSION;
 use serde_json::json;
 
 use crate::worker::{VALUE, Worker, end, frame, receive, send, step};
@@ -11,14 +12,17 @@ async fn another_version_is_refused_by_name() {
     let (sandbox, channel) = worker.launch().await;
     send(
         &channel,
-        &frame(3, &[], &json!({"step": step("echo ran")})),
+        &frame(VERSION + 1, &[], &json!({"step": step("echo ran")})),
         &[],
     );
     let error = receive(&channel).await["error"].clone();
     assert_eq!(error["code"], "bad_step");
     let message = error["message"].as_str().unwrap();
     assert!(
-        message.contains("version 3 of the channel, this side version 2"),
+        message.contains(&format!(
+            "version {} of the channel, this side version {VERSION}",
+            VERSION + 1
+        )),
         "{message}"
     );
     let (exit, out, _) = end(sandbox).await;
@@ -29,9 +33,13 @@ async fn another_version_is_refused_by_name() {
 async fn what_is_not_a_step_runs_nothing() {
     let worker = Worker::new().await;
     let cases = [
-        frame(2, &[], &json!("go")),
-        frame(2, &[], &json!({"step": {}})),
-        frame(2, &["builtin.store"], &json!({"step": step("echo ran")})),
+        frame(VERSION, &[], &json!("go")),
+        frame(VERSION, &[], &json!({"step": {}})),
+        frame(
+            VERSION,
+            &["builtin.store"],
+            &json!({"step": step("echo ran")}),
+        ),
         // More than the largest message.
         u32::MAX.to_be_bytes().to_vec(),
         [&2_u32.to_be_bytes(), b"{x".as_slice()].concat(),
@@ -52,8 +60,8 @@ async fn a_worker_that_dies_ends_the_sandbox_before_its_command() {
     worker.put("crm/api-key", VALUE);
     let mut plain = step("echo ran");
     plain["secrets"] = json!([]);
-    let step = frame(2, &[], &json!({"step": plain}));
-    let go = frame(2, &[], &json!("go"));
+    let step = frame(VERSION, &[], &json!({"step": plain}));
+    let go = frame(VERSION, &[], &json!("go"));
     let both = [step.as_slice(), &go].concat();
     // Dies after this many bytes; the whole of it runs.
     let cuts = [

@@ -228,6 +228,41 @@ async fn exit_codes_are_exact_and_orphans_are_reaped() {
 }
 
 #[tokio::test]
+async fn a_command_finds_its_files_and_its_standard_input() {
+    let worker = Worker::new().await;
+    worker.put("crm/api-key", VALUE);
+    let mut given = step("pwd; cat src/a.txt; ./run; cat; echo over; readlink /proc/self/fd/0");
+    given["inputs"] = json!({
+        "files": { "src/a.txt": { "text": "one\n" }, "run": { "text": "#!/bin/sh\necho two\n" } },
+        "stdin": { "text": "three\n".repeat(20_000) },
+    });
+    let mut started = worker.start(&given).await;
+    started.go().await;
+    let (exit, out, err) = started.end().await;
+    assert_eq!(exit, Exit::Code(0), "{err}");
+    let (before, after) = ("/workspace\none\ntwo\n", "over\n/memfd:stdin (deleted)\n");
+    assert!(out.starts_with(before) && out.ends_with(after), "{out}");
+    assert_eq!(
+        out.len(),
+        before.len() + "three\n".len() * 20_000 + after.len()
+    );
+
+    // Nothing to read, and no file that leads out.
+    let mut started = worker.start(&step("cat; echo over")).await;
+    started.go().await;
+    let (exit, out, _) = started.end().await;
+    assert_eq!((exit, out.as_str()), (Exit::Code(0), "over\n"));
+    let mut out_of_it = step("echo ran");
+    out_of_it["inputs"] = json!({ "files": { "../etc/passwd": { "text": "x" } } });
+    assert_eq!(worker.error_of(&out_of_it).await.0, "bad_step");
+    let mut in_the_way = step("echo ran");
+    in_the_way["inputs"] = json!({ "files": { "home": { "text": "x" } } });
+    let (code, message) = worker.error_of(&in_the_way).await;
+    assert_eq!(code, "bad_step");
+    assert!(message.contains("the step's file `home`"), "{message}");
+}
+
+#[tokio::test]
 async fn stopping_reaches_the_command_and_its_children() {
     let worker = Worker::new().await;
     worker.put("crm/api-key", VALUE);

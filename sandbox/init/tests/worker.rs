@@ -13,6 +13,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg}
 use sealfleet_bubblewrap::{
     Exit, INIT_PATH, Launcher, LauncherConfig, Sandbox, SandboxSpec, build_rootfs,
 };
+use sealfleet_channel::VERSION;
 use sealfleet_identity::SecretValue;
 use sealfleet_identity_builtin::store;
 use serde_json::{Value, json};
@@ -93,7 +94,7 @@ impl Worker {
         let key = File::open(self.key()).unwrap();
         let files = [("builtin.key", key.into()), ("builtin.store", store)];
         let frame = frame(
-            2,
+            VERSION,
             &files.each_ref().map(|(name, _)| *name),
             &json!({"step": step}),
         );
@@ -161,14 +162,14 @@ pub async fn receive(channel: &UnixStream) -> Value {
         "a message holds no value"
     );
     let frame: BTreeMap<String, Value> = serde_json::from_str(&text).unwrap();
-    assert_eq!(frame["version"], 2);
+    assert_eq!(frame["version"], VERSION);
     assert_eq!(frame["descriptors"], json!([]));
     frame["message"].clone()
 }
 
 impl Started {
     pub async fn send(&mut self, message: &Value) {
-        send(&self.channel, &frame(2, &[], message), &[]);
+        send(&self.channel, &frame(VERSION, &[], message), &[]);
     }
 
     pub async fn receive(&mut self) -> Value {

@@ -143,6 +143,7 @@ impl Field {
             model: None,
             env: BTreeMap::new(),
             tool: None,
+            inputs: Default::default(),
             on_drift: OnDrift::Proceed,
             timeout_seconds: 600,
             max_attempts: 3,

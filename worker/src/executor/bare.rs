@@ -7,19 +7,20 @@
 //! cgroups, guard and command live in one: it ends what is left if the guard itself was killed.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use std::{fs, io};
 
 use async_trait::async_trait;
 use sealfleet_bubblewrap::{Cgroups, Group};
 use sealfleet_channel::CommandEnd;
 use sealfleet_client::types::Claim;
+use sealfleet_domain::inputs::RESERVED;
 use sealfleet_domain::run::Failure;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -80,9 +81,11 @@ impl Executor for Bare {
         let directory = tempfile::Builder::new().prefix("sealfleet-").tempdir();
         let directory = directory
             .map_err(|error| cannot_start(format!("cannot make its directory: {error}")))?;
+        let stdin = work_in(directory.path(), claim).map_err(cannot_start)?;
         let mut command = Command::new(&self.program);
         command
             .arg(guard::SUBCOMMAND)
+            .arg(stdin)
             .arg("--")
             .args(&claim.command);
         command.env_clear().envs(ENVIRONMENT);
@@ -161,6 +164,20 @@ impl Prepared for PreparedProcess {
             log,
         }))
     }
+}
+
+/// Writes the step's files below its directory. Answers the file that is its standard input.
+fn work_in(directory: &Path, claim: &Claim) -> Result<PathBuf, String> {
+    sealfleet_workspace::write_files(directory, &claim.inputs.files)?;
+    let Some(stdin) = &claim.inputs.stdin else {
+        return Ok(PathBuf::from("/dev/null"));
+    };
+    let own = directory.join(RESERVED);
+    let file = own.join("stdin");
+    fs::create_dir(&own)
+        .and_then(|()| fs::write(&file, stdin.bytes()))
+        .map_err(|error| format!("the step's standard input cannot be kept: {error}"))?;
+    Ok(file)
 }
 
 /// As the guard says, or as the guard itself ended: somebody has killed it.

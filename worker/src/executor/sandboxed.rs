@@ -96,7 +96,7 @@ impl Executor for Sandboxed {
             log,
             end: OnceCell::new(),
         };
-        let step = ToInit::Step(step(claim, secrets, &self.limits));
+        let step = ToInit::Step(Box::new(step(claim, secrets, &self.limits)));
         let answer = timeout(RESOLVE_TIME + ANSWER_TIME, command.ask(&step, descriptors)).await;
         let resolved = match answer {
             Ok(Ok(ToHost::Resolved(resolved))) => checked(resolved, &granted)?,
@@ -268,6 +268,7 @@ fn step(claim: &Claim, secrets: &[SecretRef], limits: &Limits) -> Step {
             .into_iter()
             .chain(variables(limits))
             .collect(),
+        inputs: claim.inputs.clone(),
         secrets: secrets.iter().map(request).collect(),
         tool: claim.tool.clone(),
         tools: claim.tools.clone(),

@@ -1,16 +1,18 @@
 //! `run exec`: one command as a run of one step.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use sealfleet_client::types::{EnqueueRun, EnqueueStep};
 use sealfleet_domain::cascade::Overrides;
+use sealfleet_domain::inputs::{Content, InvalidInputs, WorkspacePath};
 use sealfleet_domain::run::{Mode, OnDrift};
 use sealfleet_domain::{PoolName, ProfileName, StepId, ToolName, WorkflowName, limits};
 
 use super::super::connection::Connection;
 use super::super::failure::Failure;
-use super::super::input::{pair, seconds, unique};
+use super::super::input::{self, pair, seconds, unique};
 use super::super::output::note;
 use super::{enqueue, until_ended};
 
@@ -37,6 +39,13 @@ pub struct Exec {
     /// Plain environment variable, as KEY=VALUE; never put a secret here; may be repeated
     #[arg(long = "env", value_name = "KEY=VALUE", value_parser = pair)]
     env: Vec<(String, String)>,
+    /// File of its workspace, as PATH=FILE: FILE is read here; never put a secret in it; may be
+    /// repeated
+    #[arg(long = "file", value_name = "PATH=FILE", value_parser = input)]
+    files: Vec<(WorkspacePath, PathBuf)>,
+    /// File that is its standard input, `-` for that of this command
+    #[arg(long, value_name = "FILE")]
+    stdin: Option<PathBuf>,
     /// Label of the run, as KEY=VALUE; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
     labels: Vec<(String, String)>,
@@ -85,6 +94,11 @@ impl Exec {
             model: None,
             env: unique("env", self.env)?,
             tool: self.tool,
+            files: unique("file", self.files)?
+                .into_iter()
+                .map(|(path, from)| Ok((path, content(&from)?)))
+                .collect::<Result<_, Failure>>()?,
+            stdin: self.stdin.as_deref().map(content).transpose()?,
             on_drift: OnDrift::default(),
             timeout_seconds: self.timeout,
             // A person waits: it is tried once, and not for days.
@@ -100,4 +114,19 @@ impl Exec {
         };
         Ok((self.idempotency_key, request))
     }
+}
+
+/// Parses `PATH=FILE`.
+fn input(text: &str) -> Result<(WorkspacePath, PathBuf), String> {
+    let (path, file) = text.split_once('=').ok_or("write it as `PATH=FILE`")?;
+    let path = path
+        .parse()
+        .map_err(|error: InvalidInputs| error.to_string())?;
+    Ok((path, PathBuf::from(file)))
+}
+
+/// What a file of this machine holds, `-` for standard input.
+fn content(file: &Path) -> Result<Content, Failure> {
+    let text = input::file(file, limits::INPUT_BYTES as u64)?;
+    Ok(Content::Text(text.to_string()))
 }

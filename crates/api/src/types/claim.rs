@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use sealfleet_domain::acl::Acl;
 use sealfleet_domain::fleet::WorkerStatus;
 use sealfleet_domain::identity::SecretRef;
+use sealfleet_domain::inputs::Inputs;
 use sealfleet_domain::run::{Failure, Fence, Mode, is_zero};
 use sealfleet_domain::{Line, ProjectId, RunId, StepId, Timestamp, ToolName};
 #[cfg(feature = "openapi")]
@@ -93,6 +94,9 @@ pub struct Claim {
     /// The access list, if a profile has one. The sandbox enforces it once more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<Acl>,
+    /// What the command gets to work with.
+    #[serde(default, skip_serializing_if = "Inputs::is_empty")]
+    pub inputs: Inputs,
     /// Seconds that the sandbox may run.
     pub timeout_seconds: u32,
 }
@@ -225,6 +229,9 @@ pub struct SandboxStep {
     pub env: BTreeMap<String, String>,
     /// The names of the secrets that the command may see.
     pub secret_names: Vec<String>,
+    /// What the command gets to work with.
+    #[serde(default, skip_serializing_if = "Inputs::is_empty")]
+    pub inputs: Inputs,
     /// Seconds that the command may run.
     pub timeout_seconds: u32,
 }

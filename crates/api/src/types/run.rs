@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sealfleet_domain::cascade::Overrides;
 use sealfleet_domain::identity::{ProfileUse, SecretRef};
+use sealfleet_domain::inputs::{Content, WorkspacePath};
 use sealfleet_domain::run::{
     AbortReason, DeadReason, Failure, Fence, Mode, OnDrift, RequeueReason, RunState, is_zero,
 };
@@ -67,6 +68,14 @@ pub struct EnqueueStep {
     /// The tool that its command runs. Access lists of profiles name tools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<ToolName>,
+    /// Files of its workspace, written before its command starts. One that begins with `#!` can be
+    /// executed. Never put a secret here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(with = "schema::Files"))]
+    pub files: BTreeMap<WorkspacePath, Content>,
+    /// Its standard input; empty if absent. Never put a secret here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<Content>,
     /// What to do when its identity has changed since enqueue: `proceed` if absent.
     #[serde(default, skip_serializing_if = "OnDrift::is_proceed")]
     pub on_drift: OnDrift,

@@ -101,6 +101,7 @@ pub fn spec(mode: Mode) -> StepSpec {
         model: None,
         env: BTreeMap::new(),
         tool: None,
+        inputs: Default::default(),
         on_drift: OnDrift::Proceed,
         timeout_seconds: 60,
         max_attempts: 3,

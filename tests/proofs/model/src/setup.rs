@@ -361,6 +361,7 @@ impl Setup {
             model: None,
             env: BTreeMap::new(),
             tool: None,
+            inputs: Default::default(),
             on_drift: OnDrift::Proceed,
             timeout_seconds: 60,
             max_attempts: self.attempts,

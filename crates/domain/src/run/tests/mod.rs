@@ -35,6 +35,7 @@ fn spec(needs: &[&str]) -> StepSpec {
         model: None,
         env: BTreeMap::new(),
         tool: None,
+        inputs: Default::default(),
         on_drift: OnDrift::Proceed,
         timeout_seconds: 60,
         max_attempts: 3,

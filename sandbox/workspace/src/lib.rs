@@ -1,0 +1,141 @@
+//! The directory that a step works in: what lies there before its command starts.
+//!
+//! Whoever starts the command calls this, in the sandbox or, for `bare` steps, in a directory of
+//! their own. No process of the step runs yet, so nobody moves what is written here.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Seek as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use sealfleet_domain::inputs::{Content, WorkspacePath};
+
+/// How a script begins.
+const SCRIPT: &[u8] = b"#!";
+
+/// Writes the files of a step below `workspace`, with the directories that they need. A file that is
+/// there already is replaced.
+///
+/// # Errors
+/// Names the file that cannot be written, and why; for people.
+pub fn write_files<'a>(
+    workspace: &Path,
+    files: impl IntoIterator<Item = (&'a WorkspacePath, &'a Content)>,
+) -> Result<(), String> {
+    for (path, content) in files {
+        write(&workspace.join(path.as_str()), content.bytes()).map_err(|error| {
+            format!(
+                "the step's file `{path}` cannot be written below `{}`: {error}",
+                workspace.display()
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mode = if bytes.starts_with(SCRIPT) {
+        0o755
+    } else {
+        0o644
+    };
+    let new = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path);
+    new?.write_all(bytes)
+}
+
+/// An open file, not of any directory, that holds `content` and is read from its beginning. Nobody
+/// can change it.
+///
+/// # Errors
+/// The system's answer.
+pub fn standard_input(content: &Content) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = fs::File::from(memfd_create(c"stdin", flags)?);
+    file.write_all(content.bytes())?;
+    file.rewind()?;
+    fcntl_add_seals(
+        &file,
+        SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
+    )?;
+    Ok(file.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io::Read as _;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn files(files: &[(&str, &str)]) -> BTreeMap<WorkspacePath, Content> {
+        let file = |(path, text): &(&str, &str)| {
+            (path.parse().unwrap(), Content::Text((*text).to_owned()))
+        };
+        files.iter().map(file).collect()
+    }
+
+    #[test]
+    fn files_lie_where_they_are_asked_for_and_scripts_can_be_executed() {
+        let place = tempfile::tempdir().unwrap();
+        let outside = place.path().join("outside");
+        fs::write(&outside, "kept").unwrap();
+        let workspace = place.path().join("workspace");
+        fs::create_dir(&workspace).unwrap();
+        symlink(&outside, workspace.join("link")).unwrap();
+        let files = files(&[
+            ("a/b/c.txt", "one\r\n\u{1b}"),
+            ("run", "#!/bin/sh\n"),
+            ("link", "own"),
+        ]);
+        write_files(&workspace, &files).unwrap();
+        let read = |path: &str| fs::read_to_string(workspace.join(path)).unwrap();
+        assert_eq!(
+            (read("a/b/c.txt"), read("link")),
+            ("one\r\n\u{1b}".to_owned(), "own".to_owned())
+        );
+        assert_eq!(fs::read_to_string(&outside).unwrap(), "kept");
+        let mode = |path: &str| {
+            fs::metadata(workspace.join(path))
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o111
+        };
+        assert_eq!((mode("a/b/c.txt"), mode("run") & 0o100), (0, 0o100));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("a")).unwrap();
+        let error = write_files(place.path(), &files(&[("a", "x")])).unwrap_err();
+        assert!(
+            error.starts_with("the step's file `a` cannot be written below `"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn standard_input_is_read_once_and_never_changed() {
+        let content = Content::Text("line\n".repeat(100_000));
+        let mut file = fs::File::from(standard_input(&content).unwrap());
+        assert!(file.write_all(b"x").is_err());
+        let mut read = Vec::new();
+        file.read_to_end(&mut read).unwrap();
+        assert_eq!(read, content.bytes());
+    }
+}
