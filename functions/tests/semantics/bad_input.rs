@@ -46,9 +46,9 @@ steps[0].env.1A                     @{"env":{"1A":"v"}}
 steps[0].env.AWS_CONTAINER_CREDENTIALS_FULL_URI @{"env":{"AWS_CONTAINER_CREDENTIALS_FULL_URI":"do-not-repeat"}}
 steps[0].env.LD_PRELOAD             @{"env":{"LD_PRELOAD":"do-not-repeat"}}
 steps[0].env.A                      @{"env":{"A":"v*1025"}}
-steps[0].files.                     @{"files":{"/etc/passwd":{"text":"do-not-repeat"}}}
-steps[0].files.                     @{"files":{"a/../../b":{"text":"do-not-repeat"}}}
-steps[0].files.                     @{"files":{".sealfleet/result.json":{"text":"do-not-repeat"}}}
+steps[0].files./etc/passwd          @{"files":{"/etc/passwd":{"text":"do-not-repeat"}}}
+steps[0].files.a/../../b            @{"files":{"a/../../b":{"text":"do-not-repeat"}}}
+steps[0].files..sealfleet/result.json @{"files":{".sealfleet/result.json":{"text":"do-not-repeat"}}}
 steps[0].files                      @{"files":{"a":{"text":"do-not-repeat"},"a/b":{"text":""}}}
 steps[0].files.a                    @{"files":{"a":"do-not-repeat"}}
 steps[0].files.a                    @{"files":{"a":{"texts":"do-not-repeat"}}}
