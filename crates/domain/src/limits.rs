@@ -11,6 +11,14 @@ pub const NEEDS: usize = 99;
 pub const COMMAND_WORDS: usize = 64;
 /// Bytes of a step's whole command.
 pub const COMMAND_BYTES: usize = 8 * 1024;
+/// Bytes of an agent's prompt in a step, and of all prompts of a run.
+pub const PROMPT_BYTES: usize = 32 * 1024;
+/// Bytes of a path below the workspace.
+pub const PATH_BYTES: usize = 512;
+/// Answers of a model that a step may ask for.
+pub const AGENT_TURNS: u32 = 1000;
+/// Bytes of an agent's own id of a session.
+pub const SESSION_BYTES: usize = 128;
 /// Entries of a map of environment variables.
 pub const ENV_ENTRIES: usize = 50;
 /// Bytes of one environment value.

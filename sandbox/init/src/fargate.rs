@@ -368,6 +368,8 @@ impl Step {
             command: self.command,
             environment,
             time_limit: Some(Duration::from_secs(self.timeout_seconds)),
+            stdin: None,
+            tap: None,
         })
     }
 }

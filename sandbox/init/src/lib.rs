@@ -5,6 +5,7 @@
 //!   their versions (never values), waits for the worker's go, and runs the command.
 //! - [`fargate`]: in an ECS task, where ECS has resolved the secrets. Fetches the step under the
 //!   task role and runs the command.
+//! - [`agent`]: the CLI agent of a step, in the place of a command.
 //! - [`check`]: says what a container offers to a step.
 //! - [`backends`]: which identity backends it has.
 //!
@@ -14,6 +15,7 @@
 //! or dumped; and the command's environment is built, handed to the kernel and freed before the
 //! first line of the command runs ([`supervise`]).
 
+pub mod agent;
 pub mod allocator;
 pub mod backends;
 pub mod check;
