@@ -183,8 +183,8 @@ impl End {
     }
 }
 
-/// The end of a step that runs an agent: why it failed, if the agent's CLI tells it. A time-out, the
-/// sandbox's memory and a CLI that cannot be executed say more than the CLI does.
+/// The end of a step that runs an agent: why it failed, if its CLI tells it. A time-out, the limit
+/// of memory and a CLI that cannot be executed say more than the CLI does.
 fn of_agent(outcome: Outcome, claim: &Claim, end: Option<&AgentEnd>) -> Outcome {
     let Some(fault) = end.and_then(|end| end.fault) else {
         return outcome;

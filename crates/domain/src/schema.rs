@@ -276,7 +276,12 @@ pub fn budget(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 10_000, "examples": [2.5] })
 }
 
-/// US dollars that were spent.
+/// US dollars.
+pub fn usd(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "number", "minimum": 0, "examples": [2.5] })
+}
+
+/// US dollars that were spent, if known.
 pub fn cost(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": ["number", "null"], "minimum": 0, "examples": [0.042] })
 }

@@ -254,7 +254,7 @@ pub enum Failure {
     /// The agent spent more than its budget and was stopped: raise `budget_usd`, or ask for less.
     OverBudget {
         /// The budget in US dollars.
-        #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::cost"))]
+        #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::usd"))]
         budget_usd: Usd,
     },
     /// The agent needed more answers of its model than it may and was stopped: raise `max_turns`,

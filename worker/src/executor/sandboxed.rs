@@ -1,4 +1,4 @@
-//! `sandboxed`, `identity` and `full`: a bubblewrap sandbox whose first process is `sealfleet-init`.
+//! `sandboxed`, `identity`, `full`: a bubblewrap sandbox whose first process is `sealfleet-init`.
 //!
 //! The two talk over the [channel](sealfleet_channel). Some identity backends read files of this
 //! host, such as an encrypted store and its key. This process opens them and passes the descriptors

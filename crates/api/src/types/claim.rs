@@ -84,6 +84,7 @@ pub struct Claim {
     pub command: Vec<String>,
     /// The CLI agent to run, in place of a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "agent_to_run"))]
     pub agent: Option<Agent>,
     /// Plain environment variables: those of the profiles, and the step's own.
     pub env: BTreeMap<String, String>,
@@ -99,6 +100,25 @@ pub struct Claim {
     pub tools: Option<Acl>,
     /// Seconds that the sandbox may run.
     pub timeout_seconds: u32,
+}
+
+/// An answer may not refer to the schema of a request, which allows null where a field may be
+/// absent.
+#[cfg(feature = "openapi")]
+fn agent_to_run(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "properties": {
+            "cli": { "type": "string" },
+            "prompt": { "type": "string" },
+            "prompt_file": { "type": "string" },
+            "model": { "type": "string" },
+            "max_turns": { "type": "integer", "format": "uint32", "minimum": 0 },
+            "budget_usd": { "type": "number" },
+            "args": { "type": "array", "items": { "type": "string" } },
+        },
+        "required": ["cli"],
+    })
 }
 
 /// All claims that a worker still holds.

@@ -303,7 +303,6 @@ pub struct Usage {
     /// All that were sent, those that the provider's cache had included.
     pub input_tokens: u64,
     /// Those of them that the provider's cache had.
-    #[serde(default)]
     pub cached_input_tokens: u64,
     /// Those that the model wrote, its reasoning included.
     pub output_tokens: u64,
