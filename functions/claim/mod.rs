@@ -110,6 +110,7 @@ fn granted(
         lease_seconds: ports.pace.lease_seconds,
         mode: step.spec.mode,
         command: step.spec.command.clone(),
+        agent: step.spec.agent.clone(),
         env: run.env_of(step),
         secrets: identity.secrets,
         tool: step.spec.tool.clone(),

@@ -12,7 +12,6 @@ use sealfleet_domain::fleet::Project;
 use sealfleet_domain::hash::sha256_hex;
 use sealfleet_domain::reference::ProfileRef;
 use sealfleet_domain::revocation::Revocation;
-use sealfleet_domain::run::Mode;
 use sealfleet_domain::{Owner, ProjectId, ProjectScope, limits};
 use sealfleet_ledger::{Before, Error, Idempotency};
 
@@ -90,7 +89,7 @@ pub(super) async fn asked(
 
 async fn sealed(ports: &Ports, scope: &ProjectScope, new: &EnqueueRun) -> Option<Sealed> {
     let named = new.profile.is_some() || !new.overrides.is_empty();
-    if !named && new.steps.iter().all(|step| step.mode != Mode::Identity) {
+    if !named && new.steps.iter().all(|step| !step.mode.sees_identity()) {
         return None;
     }
     let cascade = ports.cascades.of(scope);

@@ -11,7 +11,7 @@ use sealfleet_domain::fleet::Project;
 use sealfleet_domain::identity::Identity;
 use sealfleet_domain::reference::ProfileRef;
 use sealfleet_domain::revocation::Revocation;
-use sealfleet_domain::run::{Mode, StepSpec};
+use sealfleet_domain::run::StepSpec;
 use sealfleet_ledger::Error as LedgerError;
 use sealfleet_versions::{Age, Error};
 
@@ -128,5 +128,5 @@ impl NewRun<'_> {
 fn identity_steps(
     steps: &BTreeMap<StepId, StepSpec>,
 ) -> impl Iterator<Item = (&StepId, &StepSpec)> {
-    steps.iter().filter(|(_, step)| step.mode == Mode::Identity)
+    steps.iter().filter(|(_, step)| step.mode.sees_identity())
 }

@@ -22,6 +22,7 @@ pub(super) fn steps(
             "there is no profile to override; name one as `profile`",
         ));
     }
+    check_prompts(&run.steps)?;
     let mut steps = BTreeMap::new();
     for (index, step) in run.steps.iter().cloned().enumerate() {
         let at = format!("steps[{index}]");
@@ -56,6 +57,24 @@ pub(super) fn steps(
     Ok(steps)
 }
 
+/// Prompts are part of the run's document, so all of them together are bound.
+fn check_prompts(steps: &[EnqueueStep]) -> Result<(), Problem> {
+    let prompts = steps
+        .iter()
+        .filter_map(|step| step.agent.as_ref()?.prompt.as_ref());
+    let bytes: usize = prompts.map(String::len).sum();
+    if bytes <= limits::PROMPT_BYTES {
+        return Ok(());
+    }
+    Err(Problem::invalid(
+        "steps",
+        format!(
+            "the prompts of all steps together have {bytes} bytes, and {} is the most; put long ones into files that `prompt_file` names",
+            limits::PROMPT_BYTES
+        ),
+    ))
+}
+
 fn spec(
     at: &str,
     step: EnqueueStep,
@@ -77,13 +96,16 @@ fn spec(
     pool.host()
         .check_mode(step.mode)
         .map_err(|message| Problem::invalid(format!("{at}.mode"), message))?;
-    if step.mode == Mode::Identity && !with_profile {
+    if step.mode.sees_identity() && !with_profile {
         return Err(Problem::invalid(
             "profile",
-            "a step of mode `identity` needs a profile: name one, or have an admin bind one to the project or the workflow",
+            format!(
+                "a step of mode `{}` needs a profile: name one, or have an admin bind one to the project or the workflow",
+                step.mode
+            ),
         ));
     }
-    check_command(at, &step.command)?;
+    check_work(at, &step)?;
     check_env(&format!("{at}.env"), &step.env)
         .map_err(|error| Problem::invalid(error.field, error.message))?;
     let requires = Labels::checked(step.requires)
@@ -116,18 +138,55 @@ fn spec(
     Ok(StepSpec {
         pool: step.pool,
         mode: step.mode,
+        tool: step
+            .tool
+            .or(step.agent.as_ref().and_then(|agent| agent.cli.tool())),
         command: step.command,
+        agent: step.agent,
         needs: step.needs,
         requires,
         model: step.model.map(String::from),
         env: step.env,
-        tool: step.tool,
         inputs,
         on_drift: step.on_drift,
         timeout_seconds: step.timeout_seconds,
         max_attempts: step.max_attempts,
         ttl_seconds: step.ttl_seconds,
     })
+}
+
+/// A step runs a command, or, in mode `full` and in no other, an agent.
+fn check_work(at: &str, step: &EnqueueStep) -> Result<(), Problem> {
+    let Some(agent) = &step.agent else {
+        if step.mode == Mode::Full {
+            return Err(Problem::invalid(
+                format!("{at}.agent"),
+                "a step of mode `full` runs a CLI agent: name it as `agent`, or use the mode `identity` for a command",
+            ));
+        }
+        return check_command(at, &step.command);
+    };
+    if step.mode != Mode::Full {
+        return Err(Problem::invalid(
+            format!("{at}.mode"),
+            "an agent runs in mode `full` only: set the mode to `full`, or leave `agent` out",
+        ));
+    }
+    if !step.command.is_empty() {
+        return Err(Problem::invalid(
+            format!("{at}.command"),
+            "a step runs either a command or an agent: leave one out; further arguments of the CLI are `agent.args`",
+        ));
+    }
+    if step.stdin.is_some() {
+        return Err(Problem::invalid(
+            format!("{at}.stdin"),
+            "an agent reads its prompt from its standard input: put the text into `agent.prompt`",
+        ));
+    }
+    agent
+        .check()
+        .map_err(|(field, message)| Problem::invalid(format!("{at}.agent.{field}"), message))
 }
 
 fn check_command(at: &str, command: &[String]) -> Result<(), Problem> {

@@ -137,12 +137,22 @@ async fn report(
 ) -> Answered {
     let (ended, run) = ended?;
     let outcome = outcome(&ended)?;
+    if let Some(agent) = &ended.agent {
+        agent
+            .check()
+            .map_err(|(field, text)| Problem::invalid(format!("agent.{field}"), text))?;
+    }
     let holder = Some(caller.worker.worker_id);
     let (run_id, step_id, fence) = (ended.run_id, &ended.step_id, ended.fence);
     let rule = |run: &mut Run, now| {
         let change = run.finish(step_id, holder, fence, &outcome, ports.pace, now)?;
         if !change.events.is_empty() {
             run.output_cut(step_id, ended.output_cut_bytes)?;
+            if let Some(agent) = &ended.agent
+                && run.step(step_id)?.spec.agent.is_some()
+            {
+                run.agent_said(step_id, agent.clone())?;
+            }
         }
         Ok(change)
     };
@@ -202,7 +212,13 @@ fn check_failure(failure: &Failure) -> Result<(), Problem> {
         | Failure::Exit { .. }
         | Failure::Signal { .. }
         | Failure::TimedOut { .. }
-        | Failure::OutOfMemory => Ok(()),
+        | Failure::OutOfMemory
+        | Failure::AgentRateLimited
+        | Failure::AgentAuth
+        | Failure::AgentContext
+        | Failure::AgentNetwork
+        | Failure::OverBudget { .. }
+        | Failure::OverTurns { .. } => Ok(()),
     }
 }
 

@@ -17,7 +17,7 @@ use sealfleet_domain::capability::Versions::Described;
 use sealfleet_domain::cascade::{Level, Resolved, resolve};
 use sealfleet_domain::identity::{Identity, Pin};
 use sealfleet_domain::reference::{ProfileRef, SecretUri};
-use sealfleet_domain::run::{Failure, Fresh, Mode, Run, Step};
+use sealfleet_domain::run::{Failure, Fresh, Run, Step};
 use sealfleet_ledger::{Error, Ledger};
 use sealfleet_versions::{Age, Error as SecretsError, Versions};
 
@@ -77,7 +77,7 @@ pub async fn at_start(
     let Some(enqueued) = run
         .identity
         .as_ref()
-        .filter(|_| step.spec.mode == Mode::Identity)
+        .filter(|_| step.spec.mode.sees_identity())
     else {
         return Ok(Fresh::Nothing);
     };

@@ -201,6 +201,12 @@ impl From<Failure> for Fault {
             | Failure::CannotExecute { .. }
             | Failure::TimedOut { .. }
             | Failure::OutOfMemory
+            | Failure::AgentRateLimited
+            | Failure::AgentAuth
+            | Failure::AgentContext
+            | Failure::AgentNetwork
+            | Failure::OverBudget { .. }
+            | Failure::OverTurns { .. }
             | Failure::CannotStart { .. } => {
                 Problem::new(Code::StartRefused, "the step has failed")
             }

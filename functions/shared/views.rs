@@ -65,6 +65,7 @@ fn document(run: &Run) -> Option<EnqueueRun> {
             pool: spec.pool,
             mode: spec.mode,
             command: spec.command,
+            agent: spec.agent,
             needs: spec.needs,
             requires: label_map(&spec.requires),
             model: spec.model.as_deref().map(Line::escaped),
@@ -141,6 +142,7 @@ pub fn run_summary(run: &Run) -> RunSummary {
 }
 
 fn step_view(id: sealfleet_domain::StepId, step: &Step, now: Timestamp) -> StepView {
+    let said = step.agent.clone().unwrap_or_default();
     let mut view = StepView {
         id,
         state: step.state.name().to_owned(),
@@ -158,6 +160,11 @@ fn step_view(id: sealfleet_domain::StepId, step: &Step, now: Timestamp) -> StepV
         failure: None,
         lost: step.lost,
         output_cut_bytes: step.output_cut_bytes,
+        agent: step.spec.agent.as_ref().map(|agent| agent.cli),
+        usage: said.usage,
+        cost_usd: said.cost_usd,
+        turns: said.turns,
+        session_id: said.session_id,
         aborted: None,
         dead: None,
         diagnosis: None,

@@ -190,6 +190,7 @@ impl World {
                 Mode::Sandboxed
             },
             command: vec!["true".to_owned()],
+            agent: None,
             needs: BTreeSet::new(),
             requires: Labels::default(),
             model: None,

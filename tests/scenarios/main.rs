@@ -13,6 +13,7 @@
 )]
 
 mod access;
+mod agents;
 mod archive;
 mod audit;
 mod builtin;
@@ -122,6 +123,9 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             no_answer_to_an_operator_is_outside_of_the_document;
         clients:
             s91_generated_clients_run_a_story;
+        agents:
+            s77_an_agent_works_with_its_tenants_key
+            s78_an_agent_over_its_limits_is_stopped;
         builtin:
             s32_what_is_stored_opens_with_its_key_only
             s33_a_rotated_key_opens_every_old_secret;

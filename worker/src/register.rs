@@ -25,7 +25,7 @@ pub struct Arguments {
     /// Model that the worker can reach; may be repeated
     #[arg(long = "model", value_name = "MODEL")]
     pub models: Vec<Line>,
-    /// Execution mode to run; may be repeated [default: `sandboxed` and `identity`]
+    /// Execution mode to run; may be repeated [default: `sandboxed`, `identity` and `full`]
     #[arg(long = "mode", value_name = "MODE", value_parser = mode)]
     pub modes: Vec<Mode>,
     /// Also run `bare` steps, as plain processes of this user without a sandbox
@@ -97,7 +97,7 @@ fn modes(arguments: &Arguments) -> Result<BTreeSet<Mode>, Error> {
         return Err(Error::Bare);
     }
     if modes.is_empty() {
-        modes.extend([Mode::Sandboxed, Mode::Identity]);
+        modes.extend([Mode::Sandboxed, Mode::Identity, Mode::Full]);
         modes.extend(arguments.allow_bare.then_some(Mode::Bare));
     }
     Ok(modes)
@@ -110,5 +110,5 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 fn mode(text: &str) -> Result<Mode, String> {
     serde_json::from_value(text.into())
-        .map_err(|_| "use `bare`, `sandboxed` or `identity`".to_owned())
+        .map_err(|_| "use `bare`, `sandboxed`, `identity` or `full`".to_owned())
 }

@@ -14,8 +14,11 @@ use std::time::Duration;
 
 use sealfleet_client::Error;
 use sealfleet_client::types::{Claim, ReportStep, StartStep, WaitingStep};
+use sealfleet_domain::agent::AgentReport;
 use sealfleet_domain::run::{Failure, Outcome};
 use sealfleet_domain::{Line, limits};
+
+use sealfleet_channel::{AgentEnd, AgentFault};
 
 use crate::control::ControlPlane;
 use crate::executor::{Ended, Executor, Running};
@@ -32,6 +35,15 @@ pub struct StepRunner {
     pub executor: Arc<dyn Executor>,
 }
 
+/// What to report of a step.
+struct End {
+    outcome: Outcome,
+    /// Bytes of its output that were not kept.
+    output_cut_bytes: u64,
+    /// What its agent said of its work.
+    agent: Option<AgentReport>,
+}
+
 /// Why there is nothing to report.
 enum Silence {
     Lost(Loss),
@@ -45,11 +57,10 @@ impl StepRunner {
         let (run_id, step_id, fence) = (claim.run_id, claim.step_id.clone(), claim.fence);
         tracing::info!(%run_id, %step_id, %fence, mode = %claim.mode, attempt = claim.attempt, "step claimed");
         match self.execute(&claim, &mut lease).await {
-            Ok((outcome, output_cut_bytes)) => {
+            Ok(end) => {
+                let (outcome, output_cut_bytes) = (&end.outcome, end.output_cut_bytes);
                 tracing::info!(%run_id, %step_id, %fence, ?outcome, output_cut_bytes, "step ended");
-                return self
-                    .report(&claim, outcome, output_cut_bytes, &mut lease)
-                    .await;
+                return self.report(&claim, end, &mut lease).await;
             }
             Err(Silence::Lost(loss)) => {
                 tracing::warn!(%run_id, %step_id, %fence, ?loss, "lost the lease, killed the step");
@@ -61,8 +72,7 @@ impl StepRunner {
         Vec::new()
     }
 
-    /// How the step ended, and how many bytes of its output were not kept.
-    async fn execute(&self, claim: &Claim, lease: &mut Lease) -> Result<(Outcome, u64), Silence> {
+    async fn execute(&self, claim: &Claim, lease: &mut Lease) -> Result<End, Silence> {
         let prepared = tokio::select! {
             biased;
             loss = lease.lost() => return Err(Silence::Lost(loss)),
@@ -70,7 +80,7 @@ impl StepRunner {
         };
         let prepared = match prepared {
             Ok(prepared) => prepared,
-            Err(failure) => return Ok((Outcome::Failed { failure }, 0)),
+            Err(failure) => return Ok(End::of(Outcome::Failed { failure })),
         };
         let start = StartStep {
             run_id: claim.run_id,
@@ -88,11 +98,16 @@ impl StepRunner {
         tracing::info!(run_id = %claim.run_id, step_id = %claim.step_id, fence = %claim.fence, sandbox = %start.sandbox, "step started");
         let running = match prepared.go().await {
             Ok(running) => running,
-            Err(failure) => return Ok((Outcome::Failed { failure }, 0)),
+            Err(failure) => return Ok(End::of(Outcome::Failed { failure })),
         };
         let outcome = self.watch(claim, &*running, lease).await;
         let outcome = outcome.map_err(Silence::Lost)?;
-        Ok((outcome, running.output_cut_bytes()))
+        let agent = running.agent();
+        Ok(End {
+            outcome: of_agent(outcome, claim, agent.as_ref()),
+            output_cut_bytes: running.output_cut_bytes(),
+            agent: agent.map(|agent| agent.report),
+        })
     }
 
     /// Waits until the command ends, times out, or loses its lease.
@@ -126,15 +141,9 @@ impl StepRunner {
         }
     }
 
-    async fn report(
-        &self,
-        claim: &Claim,
-        outcome: Outcome,
-        output_cut_bytes: u64,
-        lease: &mut Lease,
-    ) -> Vec<WaitingStep> {
+    async fn report(&self, claim: &Claim, end: End, lease: &mut Lease) -> Vec<WaitingStep> {
         let (run_id, step_id, fence) = (claim.run_id, claim.step_id.clone(), claim.fence);
-        let (state, failure) = match outcome {
+        let (state, failure) = match end.outcome {
             Outcome::Succeeded => ("succeeded", None),
             Outcome::Failed { failure } => ("failed", Some(failure)),
         };
@@ -144,7 +153,8 @@ impl StepRunner {
             fence,
             state: state.to_owned(),
             failure,
-            output_cut_bytes,
+            output_cut_bytes: end.output_cut_bytes,
+            agent: end.agent,
         };
         tokio::select! {
             // First, so that an answer that has arrived is not lost.
@@ -160,6 +170,46 @@ impl StepRunner {
         }
         Vec::new()
     }
+}
+
+impl End {
+    /// Of a step that never ran.
+    const fn of(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            output_cut_bytes: 0,
+            agent: None,
+        }
+    }
+}
+
+/// The end of a step that runs an agent: why it failed, if its CLI tells it. A time-out, the limit
+/// of memory and a CLI that cannot be executed say more than the CLI does.
+fn of_agent(outcome: Outcome, claim: &Claim, end: Option<&AgentEnd>) -> Outcome {
+    let Some(fault) = end.and_then(|end| end.fault) else {
+        return outcome;
+    };
+    if let Outcome::Failed { failure } = &outcome
+        && !matches!(failure, Failure::Exit { .. } | Failure::Signal { .. })
+    {
+        return outcome;
+    }
+    let agent = claim.agent.as_ref();
+    let failure = match fault {
+        AgentFault::RateLimited => Failure::AgentRateLimited,
+        AgentFault::Auth => Failure::AgentAuth,
+        AgentFault::Context => Failure::AgentContext,
+        AgentFault::Network => Failure::AgentNetwork,
+        AgentFault::OverTurns => match agent.and_then(|agent| agent.max_turns) {
+            Some(max_turns) => Failure::OverTurns { max_turns },
+            None => return outcome,
+        },
+        AgentFault::OverBudget => match agent.and_then(|agent| agent.budget_usd) {
+            Some(budget_usd) => Failure::OverBudget { budget_usd },
+            None => return outcome,
+        },
+    };
+    Outcome::Failed { failure }
 }
 
 fn outcome(ended: Ended) -> Outcome {

@@ -87,8 +87,8 @@ pub struct Size {
     pub step_mib: u32,
 }
 
-/// How a step is executed. `full` and `full_jit` (a CLI agent, with just-in-time credentials) are
-/// not accepted yet.
+/// How a step is executed. `full_jit` (a CLI agent with just-in-time credentials) is not accepted
+/// yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -99,6 +99,16 @@ pub enum Mode {
     Sandboxed,
     /// 2: a sandbox that the profile's secrets are injected into.
     Identity,
+    /// 3: such a sandbox, with a CLI agent in it.
+    Full,
+}
+
+impl Mode {
+    /// Whether its sandboxes see the profile's secrets.
+    #[must_use]
+    pub const fn sees_identity(self) -> bool {
+        matches!(self, Self::Identity | Self::Full)
+    }
 }
 
 impl std::fmt::Display for Mode {
@@ -107,6 +117,7 @@ impl std::fmt::Display for Mode {
             Self::Bare => "bare",
             Self::Sandboxed => "sandboxed",
             Self::Identity => "identity",
+            Self::Full => "full",
         })
     }
 }
@@ -138,7 +149,7 @@ pub static PULL: Host = Host {
     kind: "pull",
     name: "pull",
     runs: "bubblewrap, started by `sealfleet-worker`",
-    modes: &[Mode::Bare, Mode::Sandboxed, Mode::Identity],
+    modes: &[Mode::Bare, Mode::Sandboxed, Mode::Identity, Mode::Full],
     schemes: &[&BUILTIN],
     egress: &[Egress::None, Egress::Host],
     sizes: &[],
@@ -239,7 +250,7 @@ impl Host {
             Mode::Bare => {
                 format!("a {name} pool always runs in a sandbox; use `sandboxed`, or {others}")
             }
-            Mode::Sandboxed | Mode::Identity => {
+            Mode::Sandboxed | Mode::Identity | Mode::Full => {
                 format!("a {name} pool cannot run `{mode}`; use {others}")
             }
         })
@@ -328,6 +339,11 @@ mod tests {
             assert_eq!(FARGATE.check_mode(mode).is_ok(), mode != Mode::Bare);
             assert!(Host::of_kind("toy").check_mode(mode).is_err());
         }
+        assert_eq!(PULL.check_mode(Mode::Full), Ok(()));
+        assert_eq!(
+            FARGATE.check_mode(Mode::Full),
+            Err("a Fargate pool cannot run `full`; use a pull pool".to_owned())
+        );
     }
 
     #[test]

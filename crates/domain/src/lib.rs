@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod acl;
+pub mod agent;
 pub mod audit;
 pub mod capability;
 pub mod cascade;

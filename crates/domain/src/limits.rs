@@ -17,6 +17,12 @@ pub const FILES: usize = 50;
 pub const PATH_BYTES: usize = 255;
 /// Bytes of all files and standard inputs of a run, paths included.
 pub const INPUT_BYTES: usize = 32 * 1024;
+/// Bytes of an agent's prompt in a step, and of all prompts of a run.
+pub const PROMPT_BYTES: usize = 32 * 1024;
+/// Answers of a model that a step may ask for.
+pub const AGENT_TURNS: u32 = 1000;
+/// Bytes of an agent's own id of a session.
+pub const SESSION_BYTES: usize = 128;
 /// Entries of a map of environment variables.
 pub const ENV_ENTRIES: usize = 50;
 /// Bytes of one environment value.

@@ -269,6 +269,45 @@ pub fn command(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// What an agent is to do.
+pub fn prompt(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["string", "null"], "minLength": 1, "maxLength": limits::PROMPT_BYTES, "pattern": TEXT, "examples": ["Mend the failing test, and say what was wrong."] })
+}
+
+/// A file below the workspace of a sandbox.
+pub fn workspace_path(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["string", "null"], "minLength": 1, "maxLength": limits::PATH_BYTES, "pattern": LINE, "examples": ["task.md"] })
+}
+
+/// Answers of a model at most.
+pub fn max_turns(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["integer", "null"], "format": "uint32", "minimum": 1, "maximum": limits::AGENT_TURNS })
+}
+
+/// US dollars at most.
+pub fn budget(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 10_000, "examples": [2.5] })
+}
+
+/// US dollars.
+pub fn usd(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "number", "minimum": 0, "examples": [2.5] })
+}
+
+/// US dollars that were spent, if known.
+pub fn cost(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["number", "null"], "minimum": 0, "examples": [0.042] })
+}
+
+/// Further arguments of a command.
+pub fn arguments(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": { "type": "string", "maxLength": limits::COMMAND_BYTES, "pattern": TEXT },
+        "maxItems": limits::COMMAND_WORDS,
+    })
+}
+
 /// The versions that a sandbox resolved, by environment variable.
 pub fn resolved(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::agent::{Agent, Usd};
 pub use crate::capability::Mode;
 use crate::clock::Timestamp;
 pub use crate::fence::Fence;
@@ -46,8 +47,12 @@ pub struct StepSpec {
     pub pool: PoolName,
     /// How it is executed.
     pub mode: Mode,
-    /// The program and its arguments.
+    /// The program and its arguments. Empty for an agent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// The CLI agent, in place of a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Agent>,
     /// Steps that must succeed before.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub needs: BTreeSet<StepId>,
@@ -241,6 +246,27 @@ pub enum Failure {
     },
     /// It used more memory than it may.
     OutOfMemory,
+    /// The provider of its model accepts no more requests at present: run it later, or raise the
+    /// limit of its key.
+    AgentRateLimited,
+    /// The provider of its model refuses the key: look at the secret that its profile names.
+    AgentAuth,
+    /// Its conversation was longer than its model accepts: give it less to read, or another model.
+    AgentContext,
+    /// It could not reach its model: look at the network of the sandbox and at its base URL.
+    AgentNetwork,
+    /// The agent spent more than its budget and was stopped: raise `budget_usd`, or ask for less.
+    OverBudget {
+        /// The budget in US dollars.
+        #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::usd"))]
+        budget_usd: Usd,
+    },
+    /// The agent needed more answers of its model than it may and was stopped: raise `max_turns`,
+    /// or ask for less.
+    OverTurns {
+        /// How many it may have.
+        max_turns: u32,
+    },
     /// Its sandbox could not be started.
     CannotStart {
         /// What has to be mended, where the host says so.

@@ -29,6 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use sealfleet_domain::agent::AgentReport;
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::{
@@ -91,6 +92,8 @@ struct StepRow {
     output_cut_bytes: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     output: Option<OutputPlace>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    agent: Option<AgentReport>,
     /// What the hold's sandbox starts with, if that is not what was resolved at enqueue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<IdentityHash>,
@@ -270,6 +273,7 @@ impl RunRow {
                 lost: row.lost,
                 output_cut_bytes: row.output_cut_bytes,
                 output: row.output,
+                agent: row.agent,
             };
             steps.insert(step_id, step);
         }
@@ -717,6 +721,7 @@ fn step_value(step: &Step, fresh: Option<&IdentityHash>) -> Result<AttributeValu
         lost: step.lost,
         output_cut_bytes: step.output_cut_bytes,
         output: step.output.clone(),
+        agent: step.agent.clone(),
         identity: fresh.cloned(),
     };
     Ok(AttributeValue::B(Blob::new(pack(&row)?)))

@@ -25,7 +25,12 @@ steps[0].comand                     @{"comand":["true"]}
 steps[0].value                      @{"value":"do-not-repeat"}
 steps[0].pool                       @{"pool":"no--pool"}
 steps[0].pool                       @{"pool":"absent"}
-steps[0].mode                       @{"mode":"full"}
+steps[0].mode                       @{"mode":"full_jit"}
+profile                             @{"mode":"full"}
+steps[0].mode                       @{"agent":{"cli":"codex","prompt":"do it"}}
+steps[0].mode                       @{"pool":"fargate","mode":"full"}
+steps[0].agent.cli                  @{"agent":{"cli":"no-cli","prompt":"do it"}}
+steps[0].agent.promt                @{"agent":{"cli":"codex","promt":"do it"}}
 steps[0].mode                       @{"mode":"do-not-repeat"}
 steps[0].mode                       @{"pool":"fargate","mode":"bare"}
 profile                             @{"mode":"identity"}
@@ -54,6 +59,7 @@ steps[0].files.a                    @{"files":{"a":"do-not-repeat"}}
 steps[0].files.a                    @{"files":{"a":{"texts":"do-not-repeat"}}}
 steps                               @{"files":{"a":{"text":"v*32768"}}}
 steps                               @{"stdin":{"text":"v*32769"}}
+steps[0].stdin                      @{"mode":"full","command":[],"agent":{"cli":"codex","prompt":"p"},"stdin":{"text":"x"}}
 steps[0].stdin                      @{"stdin":"do-not-repeat"}
 steps[0].timeout_seconds            @{"timeout_seconds":0}
 steps[0].timeout_seconds            @{"timeout_seconds":43201}
@@ -67,6 +73,18 @@ steps[0].tool                       @{"tool":"No!"}
 steps[0].on_drift                   @{"on_drift":"do-not-repeat"}
 
 # member POST /v1/runs {"workflow":"w","profile":"absent","steps":[{"id":"only","pool":"workers","mode":"identity","command":["true"]}]}
+steps[0].agent                      @{"mode":"full"}
+steps[0].command                    @{"mode":"full","agent":{"cli":"codex","prompt":"do it"}}
+steps[0].agent.prompt               @{"mode":"full","command":[],"agent":{"cli":"codex"}}
+steps[0].agent.prompt               @{"mode":"full","command":[],"agent":{"cli":"codex","prompt":"a","prompt_file":"b"}}
+steps                               @{"mode":"full","command":[],"agent":{"cli":"codex","prompt":"x*32769"}}
+steps[0].agent.prompt_file          @{"mode":"full","command":[],"agent":{"cli":"codex","prompt_file":"../b"}}
+steps[0].agent.model                @{"mode":"full","command":[],"agent":{"cli":"codex","prompt":"a","model":"-c"}}
+steps[0].agent.max_turns            @{"mode":"full","command":[],"agent":{"cli":"codex","prompt":"a","max_turns":0}}
+steps[0].agent.budget_usd           @{"mode":"full","command":[],"agent":{"cli":"codex","prompt":"a","budget_usd":1}}
+steps[0].agent.budget_usd           @{"mode":"full","command":[],"agent":{"cli":"codex","prompt":"a","model":"own","budget_usd":1}}
+steps[0].agent.budget_usd           @{"mode":"full","command":[],"agent":{"cli":"codex","prompt":"a","budget_usd":-1}}
+steps[0].agent.args                 @{"mode":"full","command":[],"agent":{"cli":"custom","prompt":"a"}}
 overrides.env.LD_PRELOAD            &{"overrides":{"env":{"LD_PRELOAD":"do-not-repeat"}}}
 overrides.env.A                     &{"overrides":{"env":{"A":"v*1025"}}}
 overrides.remove.A                  &{"overrides":{"env":{"A":"do-not-repeat"},"remove":["A"]}}

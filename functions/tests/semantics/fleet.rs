@@ -4,7 +4,7 @@ use sealfleet_domain::limits;
 use serde_json::{Value, json};
 
 use super::{Hand, merged, named, registration, run_of, step, success, text};
-use crate::world::{OTHER, Who, World, scope};
+use crate::world::{OTHER, POOL, Who, World, scope};
 
 const UNAUTHENTICATED: (u16, &str) = (401, "unauthenticated");
 pub const MISMATCH: (u16, &str) = (409, "step_mismatch");
@@ -584,6 +584,84 @@ async fn a_run_says_what_a_worker_knows_of_its_end() {
         }
         assert_eq!(step["lost"], Value::Null);
     }
+}
+
+/// A step of mode `full`: its worker gets the agent, and the step shows what the agent used and why
+/// it failed.
+#[tokio::test]
+async fn a_step_shows_what_its_agent_used() {
+    let world = World::new().await;
+    world
+        .profile("models", &json!({ "env": { "A": "b" } }))
+        .await;
+    let hand = world.hand(&json!({ "modes": ["full"] })).await;
+    let agent = json!({
+        "cli": "claude-code", "prompt": "Mend it.\nThen say how.", "model": "claude-sonnet-4-5", "max_turns": 5,
+        "budget_usd": 0.25,
+    });
+    let only = json!({ "id": "only", "pool": POOL, "mode": "full", "agent": agent });
+    let body = merged(&run_of(&[only]), &json!({ "profile": "models" }));
+    let used = json!({ "input_tokens": 2200, "cached_input_tokens": 1400, "output_tokens": 70 });
+    let said = json!({
+        "usage": used, "cost_usd": 0.00387, "turns": 2, "session_id": "ses_0a1b",
+    });
+    let reports = [
+        json!({ "state": "succeeded", "agent": said }),
+        json!({ "state": "failed", "failure": { "kind": "agent_auth" }, "agent": said }),
+        json!({ "state": "failed", "failure": { "kind": "over_budget", "budget_usd": 0.25 }, "agent": said }),
+        json!({ "state": "failed", "failure": { "kind": "over_turns", "max_turns": 5 }, "agent": said }),
+    ];
+    for report in reports {
+        let run = world.enqueued(body.clone()).await;
+        let asked = json!({ "run_id": run, "step_id": "only" });
+        let claim = world
+            .ok(&hand.credential, "POST /v1/claims", asked.clone())
+            .await;
+        assert_eq!(claim["agent"], agent);
+        assert_eq!(
+            (&claim["tool"], &claim["command"]),
+            (&json!("claude-code"), &json!([]))
+        );
+        assert_eq!(claim["env"], json!({ "A": "b" }));
+        let lease = merged(&asked, &json!({ "fence": claim["fence"] }));
+        world.started(&hand, &lease).await;
+        let long = merged(
+            &report,
+            &json!({ "agent": { "session_id": "x".repeat(129) } }),
+        );
+        let refused = merged(&lease, &long);
+        world
+            .report_refused(&hand, refused, (400, "invalid_request"))
+            .await;
+        let body = merged(&lease, &report);
+        world.ok(&hand.credential, "POST /v1/reports", body).await;
+        let step = world.step(&run).await;
+        assert_eq!(step["agent"], "claude-code");
+        assert_eq!(step["failure"], report["failure"]);
+        for name in ["usage", "cost_usd", "turns", "session_id"] {
+            assert_eq!(step[name], said[name], "{step}");
+        }
+        let shown = world.run(&run).await;
+        assert_eq!(shown["document"]["steps"][0]["agent"], agent);
+    }
+}
+
+/// What an agent used belongs to steps that run one.
+#[tokio::test]
+async fn a_command_has_no_agent_to_tell_of() {
+    let world = World::new().await;
+    let hand = world.hand(&json!({})).await;
+    let run = world.enqueued_step(&json!({})).await;
+    let lease = world.claimed(&hand, &run).await;
+    world.started(&hand, &lease).await;
+    let report = json!({ "state": "succeeded", "agent": { "turns": 3 } });
+    let body = merged(&lease, &report);
+    world.ok(&hand.credential, "POST /v1/reports", body).await;
+    let step = world.step(&run).await;
+    assert_eq!(
+        (&step["turns"], &step["agent"]),
+        (&Value::Null, &Value::Null)
+    );
 }
 
 /// A worker that repeats a call which is refused: every refusal is counted, and few are on record.

@@ -4,6 +4,7 @@
 //! host -> init   Step        command, environment, secret references, access lists, descriptors
 //! init -> host   Resolved    the version of each secret      or   Error: nothing will run
 //! host -> init   Go          the start is on record
+//! init -> host   Agent       what the step's agent said of its work, if the step runs one
 //! init -> host   Ended       how the command ended
 //! ```
 //!
@@ -17,7 +18,9 @@ mod socket;
 
 use async_trait::async_trait;
 
-pub use message::{CommandEnd, ResolvedSecret, SecretRequest, Step, ToHost, ToInit};
+pub use message::{
+    AgentEnd, AgentFault, CommandEnd, ResolvedSecret, SecretRequest, Step, ToHost, ToInit,
+};
 pub use socket::Socket;
 
 /// The version of the messages. Any change to them is a new version.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rustix::process::WaitStatus;
 use sealfleet_domain::ToolName;
 use sealfleet_domain::acl::Acl;
+use sealfleet_domain::agent::{Agent, AgentReport};
 use sealfleet_domain::inputs::Inputs;
 use serde::{Deserialize, Serialize};
 
@@ -31,8 +32,39 @@ pub enum ToHost {
         /// For people. Holds names only.
         message: String,
     },
+    /// The agent has ended. [`ToHost::Ended`] follows.
+    Agent(AgentEnd),
     /// The command has ended, and so has everything that it started.
     Ended(CommandEnd),
+}
+
+/// What a step's agent said of its work.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentEnd {
+    /// What it used.
+    pub report: AgentReport,
+    /// Why it failed, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<AgentFault>,
+}
+
+/// Why an agent failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentFault {
+    /// The provider of its model accepts no more requests at present.
+    RateLimited,
+    /// The provider refuses the key.
+    Auth,
+    /// The conversation is longer than the model accepts.
+    Context,
+    /// The model cannot be reached.
+    Network,
+    /// It was stopped over its `max_turns`.
+    OverTurns,
+    /// It was stopped over its `budget_usd`.
+    OverBudget,
 }
 
 /// How a command ended.
@@ -103,8 +135,12 @@ impl CommandEnd {
 pub struct Step {
     /// The project that the step belongs to.
     pub project: String,
-    /// The program and its arguments.
+    /// The program and its arguments. Empty for an agent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// The CLI agent to run, in place of a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Box<Agent>>,
     /// Plain environment variables.
     #[serde(default)]
     pub env: BTreeMap<String, String>,

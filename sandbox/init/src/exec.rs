@@ -13,6 +13,7 @@
 
 use std::os::fd::RawFd;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sealfleet_channel::{
@@ -21,7 +22,8 @@ use sealfleet_channel::{
 use sealfleet_domain::acl::sees;
 use sealfleet_identity::{IdentityError, Registry, SecretValue};
 
-use crate::supervise::{self, Stops, Task};
+use crate::agent::{self, Watched};
+use crate::supervise::{self, Stops, Tap, Task};
 use crate::{Failure, WORKSPACE, descriptors, work_in};
 
 /// Where the sandbox has its home: `sealfleet-bubblewrap` makes it.
@@ -43,15 +45,21 @@ pub async fn run(arguments: &ExecArguments, backends: &Registry) -> i32 {
         // From here on SIGTERM is noticed.
         let mut stops =
             Stops::listen().map_err(|error| format!("signals cannot be watched: {error}"))?;
-        let task = tokio::select! {
+        let (task, watched) = tokio::select! {
             task = prepare(&mut channel, backends) => task?,
             signal = stops.next() => return Err(Failure::Stopped(128 + signal.as_raw())),
         };
-        Ok((channel, stops, task))
+        Ok((channel, stops, task, watched))
     };
     match started.await {
-        Ok((mut channel, mut stops, task)) => {
+        Ok((mut channel, mut stops, task, watched)) => {
             let end = supervise::run(task, &mut stops).await;
+            if let Some(watched) = watched {
+                let told = ToHost::Agent(agent::end(&watched, Path::new(WORKSPACE)));
+                if let Err(error) = channel.send(&told, Descriptors::new()).await {
+                    eprintln!("sealfleet-init: the worker was not told of the agent: {error}");
+                }
+            }
             let exit_code = end.exit_code();
             let supervise::End::Command(end) = end else {
                 return exit_code;
@@ -70,7 +78,7 @@ pub async fn run(arguments: &ExecArguments, backends: &Registry) -> i32 {
 async fn prepare(
     channel: &mut impl Channel<ToHost, ToInit>,
     backends: &Registry,
-) -> Result<Task, String> {
+) -> Result<Work, String> {
     let untold = |error: ChannelError| format!("the worker was not told: {error}");
     let resolution = match receive_step(channel).await {
         Ok((step, descriptors)) => resolve(step, descriptors, backends).await,
@@ -124,7 +132,12 @@ fn bad_step(message: String) -> IdentityError {
 }
 
 fn check(step: &Step) -> Result<(), IdentityError> {
-    if step.command.first().is_none_or(String::is_empty)
+    if step.agent.is_some() {
+        if !step.command.is_empty() {
+            let both = "the step has both a command and an agent";
+            return Err(bad_step(both.to_owned()));
+        }
+    } else if step.command.first().is_none_or(String::is_empty)
         || step.command.iter().any(|part| part.contains('\0'))
     {
         return Err(bad_step(
@@ -151,20 +164,35 @@ fn check(step: &Step) -> Result<(), IdentityError> {
     }
 }
 
+/// What to run, and the agent to read along, if it is one.
+type Work = (Task, Option<Arc<Mutex<Watched>>>);
+
 /// The command with its environment, and the versions of its secrets. Descriptors and keys of the
 /// backends are gone when this returns.
 async fn resolve(
     step: Step,
     descriptors: Descriptors,
     backends: &Registry,
-) -> Result<(Task, Vec<ResolvedSecret>), IdentityError> {
+) -> Result<(Work, Vec<ResolvedSecret>), IdentityError> {
+    // First: an agent may read its prompt from one of them.
+    let stdin = work_in(Path::new(WORKSPACE), &step.inputs).map_err(bad_step)?;
+    let variable = |name: &str| step.env.get(name).cloned();
+    let agent = step.agent.as_deref();
+    let agent = agent.map(|agent| agent::prepare(agent, HOME, Path::new(WORKSPACE), &variable));
+    let agent = agent.transpose().map_err(bad_step)?;
     let files = descriptors
         .into_iter()
         .map(|(name, descriptor)| (name, descriptor.into()));
-    let stdin = work_in(Path::new(WORKSPACE), &step.inputs).map_err(bad_step)?;
     let deadline = Duration::from_millis(step.resolve_millis);
     let backends = backends.open(&step.project, files, deadline);
     let mut environment = supervise::base_environment(HOME);
+    let of_cli = agent.as_ref().map(|agent| agent.environment);
+    environment.extend(
+        of_cli
+            .unwrap_or_default()
+            .iter()
+            .map(|(name, value)| supervise::plain(*name, *value)),
+    );
     environment.extend(
         step.env
             .into_iter()
@@ -186,13 +214,22 @@ async fn resolve(
             version: resolved.version,
         });
     }
+    let (command, stdin, watched) = match agent {
+        Some(agent) => (
+            agent.command,
+            Some(agent.prompt.into()),
+            Some(agent.watched),
+        ),
+        None => (step.command, stdin, None),
+    };
     let task = Task {
-        command: step.command,
+        command,
         environment,
         time_limit: None,
         stdin,
+        tap: watched.clone().map(|watched| watched as Tap),
     };
-    Ok((task, versions))
+    Ok(((task, watched), versions))
 }
 
 fn check_value(secret: &SecretRequest, value: &SecretValue) -> Result<(), IdentityError> {

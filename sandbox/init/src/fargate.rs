@@ -373,6 +373,7 @@ impl Step {
             environment,
             stdin: work_in(Path::new(WORKSPACE), &self.inputs)?,
             time_limit: Some(Duration::from_secs(self.timeout_seconds)),
+            tap: None,
         })
     }
 }

@@ -5,6 +5,7 @@
 //!   their versions (never values), waits for the worker's go, and runs the command.
 //! - [`fargate`]: in an ECS task, where ECS has resolved the secrets. Fetches the step under the
 //!   task role and runs the command.
+//! - [`agent`]: the CLI agent of a step, in the place of a command.
 //! - [`check`]: says what a container offers to a step.
 //! - [`backends`]: which identity backends it has.
 //!
@@ -19,6 +20,7 @@ use std::path::Path;
 
 use sealfleet_domain::inputs::Inputs;
 
+pub mod agent;
 pub mod allocator;
 pub mod backends;
 pub mod check;

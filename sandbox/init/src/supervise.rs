@@ -8,10 +8,14 @@
 //! soon as the command has started.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, wait};
@@ -19,6 +23,7 @@ use sealfleet_channel::CommandEnd;
 use sealfleet_identity::SecretValue;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use crate::{NOT_RUN, TIMED_OUT, descriptors};
 
@@ -29,11 +34,24 @@ const GRACE: Duration = Duration::from_secs(5);
 /// the worker's grace, so that init can still tell how the command ended.
 const LINGER: Duration = Duration::from_secs(4);
 
+/// How often a tap is asked whether the command has to stop.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// The search path of a command when nothing else is known.
 pub const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// Reads along what a command writes to its standard output.
+pub trait OutputTap: Send {
+    /// Takes the next bytes.
+    fn output(&mut self, bytes: &[u8]);
+    /// Whether the command has to stop. Asked several times a second.
+    fn enough(&mut self) -> bool;
+}
+
+/// A tap, for the thread that copies the output and for the one that asks.
+pub type Tap = Arc<Mutex<dyn OutputTap>>;
+
 /// A command to run.
-#[derive(Debug)]
 pub struct Task {
     /// The program and its arguments.
     pub command: Vec<String>,
@@ -42,6 +60,8 @@ pub struct Task {
     pub time_limit: Option<Duration>,
     /// Its standard input; empty if absent.
     pub stdin: Option<OwnedFd>,
+    /// Who reads its standard output along. Absent: nobody, and it writes to this process's own.
+    pub tap: Option<Tap>,
 }
 
 /// The environment every command starts from. Python writes what it prints at once, so that the
@@ -159,11 +179,16 @@ impl End {
 
 /// Runs `task` to its end. No process of it is left when this returns.
 pub async fn run(task: Task, stops: &mut Stops) -> End {
-    let (pid, time_limit) = match start(task) {
+    let Started {
+        pid,
+        time_limit,
+        tap,
+        copying,
+    } = match start(task) {
         Ok(started) => started,
         Err(end) => return end,
     };
-    let (end, asked) = follow(pid, time_limit, stops).await;
+    let (end, asked) = follow(pid, time_limit, tap.as_ref(), stops).await;
     if let Some(asked) = asked {
         // What else there is was asked to end as well. No call waits for any child with a time-out.
         while asked.elapsed() < LINGER && !sealfleet_processes::all_ended() {
@@ -175,6 +200,10 @@ pub async fn run(task: Task, stops: &mut Stops) -> End {
         Ok(false) => eprintln!("sealfleet-init: some processes of the command do not end"),
         Err(error) => eprintln!("sealfleet-init: cannot see what the command left: {error}"),
     }
+    if let Some(copying) = copying {
+        // Nobody holds the pipe's other end any more, so this does not wait for long.
+        let _panicked = copying.join();
+    }
     end
 }
 
@@ -182,11 +211,13 @@ pub async fn run(task: Task, stops: &mut Stops) -> End {
 async fn follow(
     pid: Pid,
     time_limit: Option<Duration>,
+    tap: Option<&Tap>,
     stops: &mut Stops,
 ) -> (End, Option<Instant>) {
     let never = Duration::from_secs(u64::from(u32::MAX));
     let mut deadline = Instant::now() + time_limit.unwrap_or(never);
-    let mut overtime = false;
+    let (mut overtime, mut enough) = (false, false);
+    let mut looks = tokio::time::interval(LOOK);
     let mut asked = None;
     loop {
         if let Some(end) = reap(pid) {
@@ -195,10 +226,18 @@ async fn follow(
         let wanted = tokio::select! {
             _ = stops.children.recv() => continue,
             () = tokio::time::sleep_until(deadline) => {
-                let signal = if overtime { Signal::KILL } else { Signal::TERM };
-                overtime = true;
+                let signal = if overtime || enough { Signal::KILL } else { Signal::TERM };
+                overtime |= !enough;
                 deadline = Instant::now() + GRACE;
                 signal
+            }
+            _ = looks.tick(), if tap.is_some() && !overtime && !enough => {
+                enough = tap.is_some_and(has_enough);
+                if !enough {
+                    continue;
+                }
+                deadline = Instant::now() + GRACE;
+                Signal::TERM
             }
             _ = stops.terminate.recv() => Signal::TERM,
             _ = stops.interrupt.recv() => Signal::INT,
@@ -211,8 +250,21 @@ async fn follow(
     }
 }
 
+fn has_enough(tap: &Tap) -> bool {
+    tap.lock().unwrap_or_else(PoisonError::into_inner).enough()
+}
+
+/// A command that runs.
+struct Started {
+    pid: Pid,
+    time_limit: Option<Duration>,
+    tap: Option<Tap>,
+    /// Copies its standard output, until no process holds it.
+    copying: Option<JoinHandle<()>>,
+}
+
 /// Starts the command and forgets its environment.
-fn start(task: Task) -> Result<(Pid, Option<Duration>), End> {
+fn start(task: Task) -> Result<Started, End> {
     let Some((program, arguments)) = task.command.split_first() else {
         eprintln!("sealfleet-init: the step has no command");
         return Err(End::NotRun);
@@ -231,15 +283,43 @@ fn start(task: Task) -> Result<(Pid, Option<Duration>), End> {
     for (name, value) in &task.environment {
         command.env(name, OsStr::from_bytes(value.expose()));
     }
-    let child = command.spawn().map_err(|error| {
+    if task.tap.is_some() {
+        command.stdout(Stdio::piped());
+    }
+    let mut child = command.spawn().map_err(|error| {
         eprintln!("sealfleet-init: `{program}` cannot be run: {error}");
         End::Command(CommandEnd::cannot_execute(&error))
     })?;
     // `reap` takes it by its number, like all others. The builder and the task are dropped here,
     // which wipes them.
-    Pid::from_raw(child.id().cast_signed())
-        .map(|pid| (pid, task.time_limit))
-        .ok_or(End::NotRun)
+    let pid = Pid::from_raw(child.id().cast_signed()).ok_or(End::NotRun)?;
+    let copying = task.tap.clone().zip(child.stdout.take());
+    Ok(Started {
+        pid,
+        time_limit: task.time_limit,
+        copying: copying.map(|(tap, output)| std::thread::spawn(move || copy(output, &tap))),
+        tap: task.tap,
+    })
+}
+
+/// Copies what the command writes to this process's own standard output, and shows it to the tap.
+/// Reads on when nobody takes it, so that the command does not hang.
+fn copy(mut from: ChildStdout, tap: &Tap) {
+    // Wiped: a command may print a secret.
+    let mut buffer = Zeroizing::new(vec![0; 16 * 1024]);
+    let mut to = Some(std::io::stdout());
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        let bytes = buffer.get(..read).unwrap_or_default();
+        tap.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .output(bytes);
+        let written = to
+            .as_mut()
+            .map(|to| to.write_all(bytes).and_then(|()| to.flush()));
+        if matches!(written, Some(Err(_))) {
+            to = None;
+        }
+    }
 }
 
 /// Reaps every process that has ended; answers how `command` did once it is among them.

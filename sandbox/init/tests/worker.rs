@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use sealfleet_bubblewrap::{
-    Exit, INIT_PATH, Launcher, LauncherConfig, Sandbox, SandboxSpec, build_rootfs,
+    Bind, Exit, INIT_PATH, Launcher, LauncherConfig, Limits, Network, Sandbox, SandboxSpec,
+    build_rootfs,
 };
 use sealfleet_channel::VERSION;
 use sealfleet_identity::SecretValue;
@@ -27,6 +28,9 @@ pub struct Worker {
     pub directory: tempfile::TempDir,
     /// The command line of init.
     init: Vec<String>,
+    pub network: Network,
+    pub binds: Vec<Bind>,
+    pub limits: Limits,
 }
 
 /// A started step: its sandbox, what init said about the secrets, and the channel.
@@ -51,6 +55,9 @@ impl Worker {
             launcher,
             directory,
             init: init.iter().map(|&part| part.to_owned()).collect(),
+            network: Network::None,
+            binds: Vec::new(),
+            limits: Limits::default(),
         };
         store::create(&worker.store(), &worker.key(), "healthcare").unwrap();
         worker
@@ -80,6 +87,7 @@ impl Worker {
         let (channel, inside) = UnixStream::pair().unwrap();
         let mut spec = SandboxSpec::new(self.init.clone());
         spec.channel = Some(inside.into());
+        (spec.network, spec.binds, spec.limits) = (self.network, self.binds.clone(), self.limits);
         (self.launcher.spawn(spec).await.unwrap(), channel)
     }
 
@@ -176,6 +184,32 @@ impl Started {
         receive(&self.channel).await
     }
 
+    /// Init's next message, while the output is read along: an agent prints more than a pipe holds.
+    pub async fn told(mut self) -> (Value, Ran) {
+        let (mut stdout, mut stderr) = (
+            self.sandbox.stdout.take().unwrap(),
+            self.sandbox.stderr.take().unwrap(),
+        );
+        let reading = tokio::spawn(async move {
+            let (mut out, mut err) = (String::new(), String::new());
+            let (read_out, read_err) = tokio::join!(
+                stdout.read_to_string(&mut out),
+                stderr.read_to_string(&mut err)
+            );
+            read_out.unwrap();
+            read_err.unwrap();
+            (out, err)
+        });
+        let told = self.receive().await;
+        (
+            told,
+            Ran {
+                started: self,
+                reading,
+            },
+        )
+    }
+
     pub async fn go(&mut self) {
         self.send(&json!("go")).await;
     }
@@ -198,6 +232,23 @@ impl Started {
     pub async fn abandon(self) -> (Exit, String, String) {
         drop(self.channel);
         end(self.sandbox).await
+    }
+}
+
+/// A step whose output is read along.
+pub struct Ran {
+    started: Started,
+    reading: tokio::task::JoinHandle<(String, String)>,
+}
+
+impl Ran {
+    pub async fn receive(&mut self) -> Value {
+        self.started.receive().await
+    }
+
+    pub async fn end(self) -> (Exit, String, String) {
+        let (out, err) = self.reading.await.unwrap();
+        (self.started.sandbox.wait().await, out, err)
     }
 }
 

@@ -1,6 +1,5 @@
 //! The audit trail: complete, apart by project, and archived so that a touch is seen.
 
-use sealfleet_domain::run::Mode;
 use sealfleet_test_stack::project::named;
 use sealfleet_test_stack::trail::Archive;
 use sealfleet_test_stack::{Failure, Outcome, Stack, ensure, ensure_eq, eventually};
@@ -47,7 +46,7 @@ async fn released(tenant: &Tenant, work: &Work) -> Outcome<String> {
         let steps = tenant.project.run(run).await?.steps;
         identity_steps += steps
             .iter()
-            .filter(|step| step.mode == Mode::Identity)
+            .filter(|step| step.mode.sees_identity())
             .count();
     }
     for name in ["secret.released", "profile.injected", "secret.decrypted"] {

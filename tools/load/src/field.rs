@@ -138,6 +138,7 @@ impl Field {
             pool: POOL.parse()?,
             mode,
             command: vec!["true".to_owned()],
+            agent: None,
             needs: BTreeSet::new(),
             requires: Labels::default(),
             model: None,

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sealfleet_channel::CommandEnd;
+use sealfleet_channel::{AgentEnd, CommandEnd};
 use sealfleet_client::types::Claim;
 use sealfleet_domain::run::{Failure, Mode};
 use sealfleet_domain::{limits, text};
@@ -86,13 +86,17 @@ pub trait Running: Send + Sync {
     async fn stop(&self, grace: Duration) -> Ended;
     /// How many bytes of its output were not kept. Complete once it has ended.
     fn output_cut_bytes(&self) -> u64;
+    /// What the step's agent said of its work. Complete once it has ended.
+    fn agent(&self) -> Option<AgentEnd> {
+        None
+    }
 }
 
 /// The executors of a worker.
 pub struct Executors {
     /// Runs `bare` steps, if the worker allows them.
     pub bare: Option<bare::Bare>,
-    /// Runs `sandboxed` and `identity` steps, if the host can.
+    /// Runs `sandboxed`, `identity` and `full` steps, if the host can.
     pub sandboxed: Option<sandboxed::Sandboxed>,
 }
 
@@ -101,7 +105,7 @@ impl Executor for Executors {
     async fn prepare(&self, claim: &Claim) -> Result<Box<dyn Prepared>, Failure> {
         match (claim.mode, &self.bare, &self.sandboxed) {
             (Mode::Bare, Some(bare), _) => bare.prepare(claim).await,
-            (Mode::Sandboxed | Mode::Identity, _, Some(sandboxed)) => {
+            (Mode::Sandboxed | Mode::Identity | Mode::Full, _, Some(sandboxed)) => {
                 sandboxed.prepare(claim).await
             }
             (mode, _, _) => Err(cannot_start(format!(

@@ -1,4 +1,4 @@
-//! `sandboxed` and `identity`: a bubblewrap sandbox whose first process is `sealfleet-init`.
+//! `sandboxed`, `identity`, `full`: a bubblewrap sandbox whose first process is `sealfleet-init`.
 //!
 //! The two talk over the [channel](sealfleet_channel). Some identity backends read files of this
 //! host, such as an encrypted store and its key. This process opens them and passes the descriptors
@@ -16,12 +16,13 @@ use sealfleet_bubblewrap::{
     CHANNEL_FD, Exit, INIT_PATH, Launcher, Limits, Network, Sandbox, SandboxSpec,
 };
 use sealfleet_channel::{
-    Channel, ChannelError, Descriptors, ResolvedSecret, SecretRequest, Socket, Step, ToHost, ToInit,
+    AgentEnd, Channel, ChannelError, Descriptors, ResolvedSecret, SecretRequest, Socket, Step,
+    ToHost, ToInit,
 };
 use sealfleet_client::types::Claim;
 use sealfleet_domain::acl::sees;
 use sealfleet_domain::identity::SecretRef;
-use sealfleet_domain::run::{Failure, Mode};
+use sealfleet_domain::run::Failure;
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::timeout;
 
@@ -58,7 +59,7 @@ struct Command {
     sandbox: Sandbox,
     channel: Mutex<Box<HostChannel>>,
     log: StepLog,
-    end: OnceCell<Ended>,
+    end: OnceCell<(Ended, Option<AgentEnd>)>,
 }
 
 #[async_trait]
@@ -68,7 +69,7 @@ impl Executor for Sandboxed {
             .logs
             .open(claim)
             .map_err(|error| cannot_start(format!("cannot write its log: {error}")))?;
-        let secrets: &[SecretRef] = if claim.mode == Mode::Identity {
+        let secrets: &[SecretRef] = if claim.mode.sees_identity() {
             &claim.secrets
         } else {
             &[]
@@ -109,7 +110,7 @@ impl Executor for Sandboxed {
                     detail: short(&format!("{code}: {message}")),
                 });
             }
-            Ok(Ok(ToHost::Ended(_))) => {
+            Ok(Ok(ToHost::Ended(_) | ToHost::Agent(_))) => {
                 return Err(cannot_start("the sandbox reported an end before its start"));
             }
             Ok(Err(ChannelError::Closed)) => {
@@ -202,6 +203,10 @@ impl Running for Command {
     fn output_cut_bytes(&self) -> u64 {
         self.log.cut_bytes()
     }
+
+    fn agent(&self) -> Option<AgentEnd> {
+        self.end.get()?.1.clone()
+    }
 }
 
 impl Command {
@@ -218,13 +223,20 @@ impl Command {
         let end = async {
             self.log.finish(LAST_WORDS).await;
             let mut channel = self.channel.lock().await;
-            match (exit, timeout(LAST_WORDS, channel.receive()).await) {
+            let mut said = timeout(LAST_WORDS, channel.receive()).await;
+            let mut agent = None;
+            if let Ok(Ok((ToHost::Agent(end), _))) = said {
+                agent = Some(end);
+                said = timeout(LAST_WORDS, channel.receive()).await;
+            }
+            let end = match (exit, said) {
                 (Exit::OutOfMemory, _) => Ended::OutOfMemory,
                 (_, Ok(Ok((ToHost::Ended(end), _)))) => end.into(),
                 _ => ended(exit),
-            }
+            };
+            (end, agent)
         };
-        self.end.get_or_init(|| end).await.clone()
+        self.end.get_or_init(|| end).await.0.clone()
     }
 }
 
@@ -262,6 +274,7 @@ fn step(claim: &Claim, secrets: &[SecretRef], limits: &Limits) -> Step {
     Step {
         project: claim.project.to_string(),
         command: claim.command.clone(),
+        agent: claim.agent.clone().map(Box::new),
         env: claim
             .env
             .clone()

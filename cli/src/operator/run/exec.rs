@@ -1,10 +1,11 @@
-//! `run exec`: one command as a run of one step.
+//! `run exec`: one command, or one CLI agent, as a run of one step.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use sealfleet_client::types::{EnqueueRun, EnqueueStep};
+use sealfleet_domain::agent::{Agent, CLIS, Cli, Usd};
 use sealfleet_domain::cascade::Overrides;
 use sealfleet_domain::inputs::{Content, InvalidInputs, WorkspacePath};
 use sealfleet_domain::run::{Mode, OnDrift};
@@ -18,7 +19,7 @@ use super::{enqueue, until_ended};
 
 #[derive(Args)]
 #[command(
-    after_help = "Example:\n\n  sealfleet run exec --profile demo -- sh -c 'test -n \"$TOKEN\"'"
+    after_help = "Example:\n\n  sealfleet run exec --profile demo -- sh -c 'test -n \"$TOKEN\"'\n  sealfleet run exec --profile demo --agent codex --prompt-file task.md --max-turns 30"
 )]
 pub struct Exec {
     /// Profile of the run
@@ -27,7 +28,7 @@ pub struct Exec {
     /// Pool that runs it
     #[arg(long, default_value = "workers")]
     pool: PoolName,
-    /// Execution mode [default: `identity` with a profile, else `sandboxed`]
+    /// Execution mode [default: `full` for an agent, `identity` with a profile, else `sandboxed`]
     #[arg(long, value_enum)]
     mode: Option<ExecMode>,
     /// Tool that the command is, for the access lists of profiles
@@ -55,8 +56,31 @@ pub struct Exec {
     /// Key of this request: retrying with the same key never creates a second run
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
-    /// The program and its arguments, after `--`
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    /// CLI agent to run instead of a command: codex, claude-code, gemini, opencode or custom
+    #[arg(long, value_name = "CLI", value_parser = cli)]
+    agent: Option<Cli>,
+    /// What the agent is to do
+    #[arg(
+        long,
+        value_name = "TEXT",
+        requires = "agent",
+        conflicts_with = "prompt_file"
+    )]
+    prompt: Option<String>,
+    /// File on this machine that says what the agent is to do; `-` reads standard input
+    #[arg(long, value_name = "FILE", requires = "agent")]
+    prompt_file: Option<PathBuf>,
+    /// Model that the agent is to use
+    #[arg(long, value_name = "MODEL", requires = "agent")]
+    model: Option<String>,
+    /// Most answers of the model; an agent that needs more is stopped
+    #[arg(long, value_name = "NUMBER", requires = "agent")]
+    max_turns: Option<u32>,
+    /// Most US dollars; an agent that spends more is stopped
+    #[arg(long, value_name = "USD", requires = "agent", value_parser = usd)]
+    budget_usd: Option<Usd>,
+    /// The program and its arguments, after `--`; with an agent, further arguments of its CLI
+    #[arg(last = true, required_unless_present = "agent", value_name = "COMMAND")]
     command: Vec<String>,
 }
 
@@ -65,6 +89,17 @@ enum ExecMode {
     Bare,
     Sandboxed,
     Identity,
+    Full,
+}
+
+fn cli(text: &str) -> Result<Cli, String> {
+    let found = CLIS.into_iter().find(|cli| cli.name() == text);
+    found.ok_or_else(|| format!("use one of {}", CLIS.map(Cli::name).join(", ")))
+}
+
+fn usd(text: &str) -> Result<Usd, String> {
+    let amount = text.parse().ok().and_then(Usd::dollars);
+    amount.ok_or_else(|| "write an amount of US dollars, such as `2.50`".to_owned())
 }
 
 pub(super) async fn run(exec: Exec, connection: &Connection) -> Result<(), Failure> {
@@ -81,14 +116,38 @@ impl Exec {
             Some(ExecMode::Bare) => Mode::Bare,
             Some(ExecMode::Sandboxed) => Mode::Sandboxed,
             Some(ExecMode::Identity) => Mode::Identity,
+            Some(ExecMode::Full) => Mode::Full,
+            None if self.agent.is_some() => Mode::Full,
             None if self.profile.is_some() => Mode::Identity,
             None => Mode::Sandboxed,
         };
+        let prompt = match (self.prompt, &self.prompt_file) {
+            (None, Some(path)) => Some(input::file(path, limits::PROMPT_BYTES as u64)?.to_string()),
+            (prompt, _) => prompt,
+        };
+        let (command, args) = match self.agent {
+            Some(_) => (Vec::new(), self.command),
+            None => (self.command, Vec::new()),
+        };
+        let agent = self.agent.map(|cli| Agent {
+            cli,
+            prompt,
+            prompt_file: None,
+            model: self.model,
+            max_turns: self.max_turns,
+            budget_usd: self.budget_usd,
+            args,
+        });
+        if let Some(Err((field, message))) = agent.as_ref().map(Agent::check) {
+            let option = field.replace('_', "-");
+            return Err(Failure::Usage(format!("`--{option}`: {message}")));
+        }
         let step = EnqueueStep {
             id: "main".parse::<StepId>().map_err(Failure::other)?,
             pool: self.pool,
             mode,
-            command: self.command,
+            command,
+            agent,
             needs: BTreeSet::new(),
             requires: Default::default(),
             model: None,

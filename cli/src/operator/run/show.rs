@@ -30,10 +30,21 @@ fn whys(step: &StepView) -> Vec<String> {
     let cut = (step.output_cut_bytes > 0)
         .then(|| format!("output cut by {} bytes", step.output_cut_bytes));
     let lost = step.lost.map(lost).map(str::to_owned);
-    [failure, aborted, dead, lost, cut, step.diagnosis.clone()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let cost = step.cost_usd.map(|cost| format!("cost {cost}"));
+    let turns = step.turns.map(|turns| format!("{turns} turns"));
+    [
+        failure,
+        aborted,
+        dead,
+        lost,
+        cut,
+        turns,
+        cost,
+        step.diagnosis.clone(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Why a claim was lost, for people.

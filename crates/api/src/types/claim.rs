@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use sealfleet_domain::acl::Acl;
+use sealfleet_domain::agent::{Agent, AgentReport};
 use sealfleet_domain::fleet::WorkerStatus;
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::inputs::Inputs;
@@ -80,12 +81,16 @@ pub struct Claim {
     /// Seconds that the lease lasts without a heartbeat.
     pub lease_seconds: i64,
     pub mode: Mode,
-    /// The program and its arguments.
+    /// The program and its arguments. Empty for an agent.
     pub command: Vec<String>,
+    /// The CLI agent to run, in place of a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "agent_to_run"))]
+    pub agent: Option<Agent>,
     /// Plain environment variables: those of the profiles, and the step's own.
     pub env: BTreeMap<String, String>,
     /// The secrets to resolve inside the sandbox, by reference. Empty unless the mode is
-    /// `identity`.
+    /// `identity` or `full`.
     #[serde(default)]
     pub secrets: Vec<SecretRef>,
     /// The tool that the command runs.
@@ -99,6 +104,25 @@ pub struct Claim {
     pub inputs: Inputs,
     /// Seconds that the sandbox may run.
     pub timeout_seconds: u32,
+}
+
+/// An answer may not refer to the schema of a request, which allows null where a field may be
+/// absent.
+#[cfg(feature = "openapi")]
+fn agent_to_run(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "properties": {
+            "cli": { "type": "string" },
+            "prompt": { "type": "string" },
+            "prompt_file": { "type": "string" },
+            "model": { "type": "string" },
+            "max_turns": { "type": "integer", "format": "uint32", "minimum": 0 },
+            "budget_usd": { "type": "number" },
+            "args": { "type": "array", "items": { "type": "string" } },
+        },
+        "required": ["cli"],
+    })
 }
 
 /// All claims that a worker still holds.
@@ -182,6 +206,9 @@ pub struct ReportStep {
     /// Bytes of its output that the worker has not kept.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub output_cut_bytes: u64,
+    /// What the step's agent said of its work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentReport>,
 }
 
 /// A report of a failure says how the step failed, in a way that a worker can know; a report of

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use sealfleet_domain::agent::{Agent, Cli, Usage, Usd};
 use sealfleet_domain::cascade::Overrides;
 use sealfleet_domain::identity::{ProfileUse, SecretRef};
 use sealfleet_domain::inputs::{Content, WorkspacePath};
@@ -47,9 +48,13 @@ pub struct EnqueueStep {
     /// The pool that runs it.
     pub pool: PoolName,
     pub mode: Mode,
-    /// The program and its arguments.
+    /// The program and its arguments. Left out for an agent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::command"))]
     pub command: Vec<String>,
+    /// The CLI agent that a step of mode `full` runs, in place of a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Agent>,
     /// Steps that must succeed first.
     #[serde(default)]
     pub needs: BTreeSet<StepId>,
@@ -65,7 +70,8 @@ pub struct EnqueueStep {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schemars(with = "schema::Env"))]
     pub env: BTreeMap<String, String>,
-    /// The tool that its command runs. Access lists of profiles name tools.
+    /// The tool that its command runs. Access lists of profiles name tools. An agent is the tool of
+    /// its CLI's name if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<ToolName>,
     /// Files of its workspace, written before its command starts. One that begins with `#!` can be
@@ -187,6 +193,22 @@ pub struct StepView {
     /// Bytes of its output that its worker has not kept; absent if it has kept all.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub output_cut_bytes: u64,
+    /// The CLI agent that it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Cli>,
+    /// Tokens that its agent used, as the CLI says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// What its agent cost in US dollars: an estimate, as the CLI says, or else by list prices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::cost"))]
+    pub cost_usd: Option<Usd>,
+    /// Answers of the model that its agent has had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<u32>,
+    /// The CLI's own id of its agent's session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
     /// Why it was aborted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aborted: Option<AbortReason>,

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::types::{Change, Claimant, Fresh, Lease, Pace, Refusal, Run};
 use crate::audit::Event;
-use crate::capability::Mode;
 use crate::clock::Timestamp;
 use crate::fleet::Worker;
 use crate::identity::Drift;
@@ -51,7 +50,7 @@ impl Run {
             holder: by.worker.worker_id,
             slot: step.state.hold().map_or(by.slot, |hold| hold.slot),
             until: now.plus_seconds(pace.lease_seconds),
-            identity: step.spec.mode == Mode::Identity,
+            identity: step.spec.mode.sees_identity(),
         })
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::types::{Change, Pace, Refusal, Run};
+use crate::agent::AgentReport;
 use crate::audit::Event;
 use crate::clock::Timestamp;
 use crate::ids::WorkerId;
@@ -93,6 +94,15 @@ impl Run {
     /// When the run has no such step.
     pub fn output_cut(&mut self, step_id: &StepId, bytes: u64) -> Result<(), Refusal> {
         self.step_mut(step_id)?.output_cut_bytes = bytes;
+        Ok(())
+    }
+
+    /// Notes what a step's agent said of its work, with the report of its end.
+    ///
+    /// # Errors
+    /// When the run has no such step.
+    pub fn agent_said(&mut self, step_id: &StepId, report: AgentReport) -> Result<(), Refusal> {
+        self.step_mut(step_id)?.agent = Some(report);
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::agent::AgentReport;
 use crate::audit::Event;
 use crate::cascade::Overrides;
 use crate::clock::Timestamp;
@@ -13,7 +14,7 @@ use crate::ids::{RunId, WorkerId};
 use crate::labels::Labels;
 use crate::names::{PoolName, ProfileName, StepId, WorkflowName};
 use crate::step::{
-    Executor, Failure, Fence, Handle, Hold, Mode, OutputPlace, RequeueReason, RunState, StepSpec,
+    Executor, Failure, Fence, Handle, Hold, OutputPlace, RequeueReason, RunState, StepSpec,
     StepState,
 };
 
@@ -40,6 +41,9 @@ pub struct Step {
     /// Where the output of its newest claim lies, once a sandbox was started for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<OutputPlace>,
+    /// What its agent said of its work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentReport>,
 }
 
 /// What a run chose for itself, above the profiles that its project binds.
@@ -301,6 +305,7 @@ impl Run {
                         lost: None,
                         output_cut_bytes: 0,
                         output: None,
+                        agent: None,
                     },
                 )
             })
@@ -366,11 +371,11 @@ impl Run {
     }
 
     /// What a step's sandbox starts with: what its claim has resolved, or else what was resolved at
-    /// enqueue, as far as the step's tool sees it. Nothing for a step of another mode than
-    /// `identity`.
+    /// enqueue, as far as the step's tool sees it. Nothing for a step whose mode
+    /// has no identity.
     #[must_use]
     pub fn identity_of(&self, step: &Step) -> Option<Identity> {
-        if step.spec.mode != Mode::Identity {
+        if !step.spec.mode.sees_identity() {
             return None;
         }
         if let Some(fresh) = step.state.hold().and_then(|hold| hold.identity.as_deref()) {

@@ -96,6 +96,7 @@ pub fn spec(mode: Mode) -> StepSpec {
         pool: "workers".parse().unwrap(),
         mode,
         command: vec!["true".to_owned()],
+        agent: None,
         needs: BTreeSet::new(),
         requires: Labels::default(),
         model: None,

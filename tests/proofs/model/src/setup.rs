@@ -356,6 +356,7 @@ impl Setup {
             pool: fixed(pool_name(kind)),
             mode: Mode::Identity,
             command: vec!["true".to_owned()],
+            agent: None,
             needs: needs.collect(),
             requires: Labels::default(),
             model: None,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use sealfleet_api::types::QueueMessage;
 use sealfleet_domain::audit::{AuditEntry, Event};
 use sealfleet_domain::identity::SecretRef;
-use sealfleet_domain::run::{AbortReason, Fence, Mode, RequeueReason, Run, Step, StepState};
+use sealfleet_domain::run::{AbortReason, Fence, RequeueReason, Run, Step, StepState};
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{EventId, RunId, StepId, limits};
 use sealfleet_hosts::Template;
@@ -204,8 +204,7 @@ impl Invariants {
             .values()
             .flat_map(|run| run.steps.values())
             .filter(|step| step.state.hold().is_some());
-        live.into_iter()
-            .any(|step| step.spec.mode == Mode::Identity)
+        live.into_iter().any(|step| step.spec.mode.sees_identity())
     }
 
     pub fn wrong(&mut self, what: impl Into<String>) {

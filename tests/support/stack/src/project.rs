@@ -118,7 +118,7 @@ impl Project {
 
     /// What a worker of this project asks when it registers; `more` adds to it or changes it.
     pub fn registration(&self, name: &str, more: &Value) -> Value {
-        let modes = ["bare", "sandboxed", "identity"];
+        let modes = ["bare", "sandboxed", "identity", "full"];
         merged(
             json!({ "project": self.id, "name": name, "pool": PULL, "modes": modes }),
             more,

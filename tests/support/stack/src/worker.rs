@@ -336,6 +336,19 @@ impl WorkerProcess {
         labels: &[(&str, &str)],
         heartbeat_seconds: u32,
     ) -> Outcome<Self> {
+        let options = [("--heartbeat-seconds", heartbeat_seconds.to_string())];
+        Self::start_with(rootfs, &options, stack, project, store, labels).await
+    }
+
+    /// The same, with these options of `sealfleet-worker run`.
+    pub async fn start_with(
+        rootfs: &Path,
+        options: &[(&str, String)],
+        stack: &Stack,
+        project: &Project,
+        store: &BuiltinStore,
+        labels: &[(&str, &str)],
+    ) -> Outcome<Self> {
         let directory = stack.scratch.join(format!("worker-{}", unique()));
         std::fs::create_dir_all(&directory)?;
         let allowed: HashMap<_, _> = labels.iter().copied().collect();
@@ -371,7 +384,6 @@ impl WorkerProcess {
             ("--api-url", stack.parts.api_url.clone()),
             ("run", "--allow-bare".to_owned()),
             ("--max-concurrent", "8".to_owned()),
-            ("--heartbeat-seconds", heartbeat_seconds.to_string()),
             ("--credential-file", path(credential.clone())),
             ("--rootfs", path(rootfs.to_owned())),
             ("--init", path(stack.binaries.join("sealfleet-init"))),
@@ -380,6 +392,9 @@ impl WorkerProcess {
             ("--log-dir", path(directory.join("output"))),
         ] {
             command.extend([option.to_owned(), value]);
+        }
+        for (option, value) in options {
+            command.extend([(*option).to_owned(), value.clone()]);
         }
         let (child, pid) = spawned(&command, &directory, &stack.parts.id)?;
         let credential = std::fs::read_to_string(&credential)?;

@@ -30,6 +30,7 @@ fn spec(needs: &[&str]) -> StepSpec {
         pool: "workers".parse().expect("a pool"),
         mode: Mode::Sandboxed,
         command: vec!["true".to_owned()],
+        agent: None,
         needs: needs.iter().map(|need| step_id(need)).collect(),
         requires: Labels::default(),
         model: None,

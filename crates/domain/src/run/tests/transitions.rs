@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::super::*;
 use super::{PACE, T0, identity, spec, step_id, worker};
+use crate::agent::AgentReport;
 use crate::audit::catalogue::Class;
 use crate::names::StepId;
 use crate::revocation::Revoked;
@@ -128,6 +129,15 @@ fn transitions() -> Vec<Transition> {
                 run.finish(id, None, run.step(id)?.fence, &Outcome::Succeeded, PACE, T0)?;
             if !change.events.is_empty() {
                 run.output_cut(id, 1)?;
+            }
+            Ok(change)
+        });
+        // Noted with the report of an end, never alone and never again.
+        add("agent_said", |run, id| {
+            let change =
+                run.finish(id, None, run.step(id)?.fence, &Outcome::Succeeded, PACE, T0)?;
+            if !change.events.is_empty() {
+                run.agent_said(id, AgentReport::default())?;
             }
             Ok(change)
         });
