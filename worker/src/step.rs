@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use sealfleet_client::Error;
 use sealfleet_client::types::{Claim, ReportStep, StartStep, WaitingStep};
+use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Outcome};
 use sealfleet_domain::{Line, limits};
 
@@ -32,6 +33,14 @@ pub struct StepRunner {
     pub executor: Arc<dyn Executor>,
 }
 
+/// What the control plane is told of an output.
+#[derive(Default)]
+struct OutputFacts {
+    /// Bytes that were not kept.
+    cut_bytes: u64,
+    redactions: Vec<Redaction>,
+}
+
 /// Why there is nothing to report.
 enum Silence {
     Lost(Loss),
@@ -45,11 +54,10 @@ impl StepRunner {
         let (run_id, step_id, fence) = (claim.run_id, claim.step_id.clone(), claim.fence);
         tracing::info!(%run_id, %step_id, %fence, mode = %claim.mode, attempt = claim.attempt, "step claimed");
         match self.execute(&claim, &mut lease).await {
-            Ok((outcome, output_cut_bytes)) => {
-                tracing::info!(%run_id, %step_id, %fence, ?outcome, output_cut_bytes, "step ended");
-                return self
-                    .report(&claim, outcome, output_cut_bytes, &mut lease)
-                    .await;
+            Ok((outcome, output)) => {
+                let OutputFacts { cut_bytes, .. } = &output;
+                tracing::info!(%run_id, %step_id, %fence, ?outcome, output_cut_bytes = cut_bytes, "step ended");
+                return self.report(&claim, outcome, output, &mut lease).await;
             }
             Err(Silence::Lost(loss)) => {
                 tracing::warn!(%run_id, %step_id, %fence, ?loss, "lost the lease, killed the step");
@@ -61,8 +69,12 @@ impl StepRunner {
         Vec::new()
     }
 
-    /// How the step ended, and how many bytes of its output were not kept.
-    async fn execute(&self, claim: &Claim, lease: &mut Lease) -> Result<(Outcome, u64), Silence> {
+    /// How the step ended, and what is told of its output.
+    async fn execute(
+        &self,
+        claim: &Claim,
+        lease: &mut Lease,
+    ) -> Result<(Outcome, OutputFacts), Silence> {
         let prepared = tokio::select! {
             biased;
             loss = lease.lost() => return Err(Silence::Lost(loss)),
@@ -70,7 +82,7 @@ impl StepRunner {
         };
         let prepared = match prepared {
             Ok(prepared) => prepared,
-            Err(failure) => return Ok((Outcome::Failed { failure }, 0)),
+            Err(failure) => return Ok((Outcome::Failed { failure }, OutputFacts::default())),
         };
         let start = StartStep {
             run_id: claim.run_id,
@@ -88,11 +100,15 @@ impl StepRunner {
         tracing::info!(run_id = %claim.run_id, step_id = %claim.step_id, fence = %claim.fence, sandbox = %start.sandbox, "step started");
         let running = match prepared.go().await {
             Ok(running) => running,
-            Err(failure) => return Ok((Outcome::Failed { failure }, 0)),
+            Err(failure) => return Ok((Outcome::Failed { failure }, OutputFacts::default())),
         };
         let outcome = self.watch(claim, &*running, lease).await;
         let outcome = outcome.map_err(Silence::Lost)?;
-        Ok((outcome, running.output_cut_bytes()))
+        let output = OutputFacts {
+            cut_bytes: running.output_cut_bytes(),
+            redactions: running.redactions(),
+        };
+        Ok((outcome, output))
     }
 
     /// Waits until the command ends, times out, or loses its lease.
@@ -130,7 +146,7 @@ impl StepRunner {
         &self,
         claim: &Claim,
         outcome: Outcome,
-        output_cut_bytes: u64,
+        output: OutputFacts,
         lease: &mut Lease,
     ) -> Vec<WaitingStep> {
         let (run_id, step_id, fence) = (claim.run_id, claim.step_id.clone(), claim.fence);
@@ -144,7 +160,8 @@ impl StepRunner {
             fence,
             state: state.to_owned(),
             failure,
-            output_cut_bytes,
+            output_cut_bytes: output.cut_bytes,
+            redactions: output.redactions,
         };
         tokio::select! {
             // First, so that an answer that has arrived is not lost.

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The most rows that the report of a step has.
+pub const MOST: usize = 20;
+
 /// How a value was written where it was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
@@ -60,4 +63,31 @@ pub struct Redaction {
     pub encoding: Encoding,
     /// How often, at least 1.
     pub count: u64,
+}
+
+/// The rows of a report: the most frequent ones, in order.
+#[must_use]
+pub fn reported(mut all: Vec<Redaction>) -> Vec<Redaction> {
+    all.sort_by_key(|row| std::cmp::Reverse(row.count));
+    all.truncate(MOST);
+    all.sort();
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_frequent_rows_are_reported() {
+        let row = |count| Redaction {
+            key: format!("KEY_{:03}", 100 - count),
+            stream: Stream::Stdout,
+            encoding: Encoding::Raw,
+            count,
+        };
+        let kept = reported((1..=30).map(row).collect());
+        let counts: Vec<u64> = kept.iter().map(|row| row.count).collect();
+        assert_eq!(counts, (11..=30).rev().collect::<Vec<u64>>());
+    }
 }

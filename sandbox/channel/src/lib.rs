@@ -4,7 +4,7 @@
 //! host -> init   Step        command, environment, secret references, access lists, descriptors
 //! init -> host   Resolved    the version of each secret      or   Error: nothing will run
 //! host -> init   Go          the start is on record
-//! init -> host   Ended       how the command ended
+//! init -> host   Ended       how the command ended, and what was redacted
 //! ```
 //!
 //! A message is JSON behind its length. It names its version and the open descriptors that travel
@@ -21,7 +21,7 @@ pub use message::{CommandEnd, ResolvedSecret, SecretRequest, Step, ToHost, ToIni
 pub use socket::Socket;
 
 /// The version of the messages. Any change to them is a new version.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The largest message to init, in bytes. A step is its largest part.
 pub const MAX_TO_INIT: usize = 1024 * 1024;

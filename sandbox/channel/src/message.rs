@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rustix::process::WaitStatus;
 use sealfleet_domain::ToolName;
 use sealfleet_domain::acl::Acl;
+use sealfleet_domain::redaction::Redaction;
 use serde::{Deserialize, Serialize};
 
 /// A message of the host.
@@ -30,8 +31,13 @@ pub enum ToHost {
         /// For people. Holds names only.
         message: String,
     },
-    /// The command has ended, and so has everything that it started.
-    Ended(CommandEnd),
+    /// The command has ended, and so has everything that it started. All of its output is written.
+    Ended {
+        end: CommandEnd,
+        /// What was taken out of its output.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        redactions: Vec<Redaction>,
+    },
 }
 
 /// How a command ended.
@@ -131,6 +137,13 @@ pub struct SecretRequest {
     /// The version that it is pinned to. Absent: the newest.
     #[serde(default)]
     pub version: Option<String>,
+    /// Whether the value is taken out of the command's output.
+    #[serde(default = "yes")]
+    pub redact: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A secret that was resolved.

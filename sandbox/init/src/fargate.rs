@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::Failure;
+use crate::output::{self, Injected};
 use crate::supervise::{self, Stops, Task};
 
 /// How long to retry while the answer may still change.
@@ -43,7 +44,8 @@ const TASK_ROLE: [&str; 5] = [
 /// Runs the step that the environment names and answers the exit code for this process.
 pub async fn run(environment: Vec<(OsString, OsString)>) -> i32 {
     match prepare(environment).await {
-        Ok((task, mut stops)) => supervise::run(task, &mut stops).await.exit_code(),
+        // Nobody is told what was redacted: ECS tells of the end, and has no place for it.
+        Ok((task, mut stops)) => supervise::run(task, &mut stops).await.0.exit_code(),
         Err(failure) => failure.exit_code(),
     }
 }
@@ -115,6 +117,9 @@ struct Step {
     env: BTreeMap<String, String>,
     #[serde(default)]
     secret_names: Vec<String>,
+    /// Those of them whose values stay in output.
+    #[serde(default)]
+    unredacted: Vec<String>,
     timeout_seconds: u64,
 }
 
@@ -344,6 +349,7 @@ impl Step {
                 .into_iter()
                 .map(|(name, value)| supervise::plain(name, value)),
         );
+        let mut secrets = Vec::with_capacity(self.secret_names.len());
         for name in self.secret_names {
             let value = own.0.remove(&name).ok_or_else(|| {
                 format!("the secret `{name}` is not in the task's environment: its task definition must name it under `secrets`")
@@ -354,8 +360,19 @@ impl Step {
                     "the secret `{name}` is empty: give it a value; one that is stored as binary is empty here, too"
                 ));
             }
-            environment.push((name, value));
+            secrets.push(Injected {
+                redact: !self.unredacted.contains(&name),
+                name,
+                reference: None,
+                value,
+            });
         }
+        let redactor = output::redactor(&secrets)?;
+        environment.extend(
+            secrets
+                .into_iter()
+                .map(|secret| (secret.name, secret.value)),
+        );
         if let Some((name, _)) = environment.iter().find(|(name, value)| {
             name.is_empty() || name.contains(['=', '\0']) || value.expose().contains(&0)
         }) {
@@ -368,6 +385,7 @@ impl Step {
             command: self.command,
             environment,
             time_limit: Some(Duration::from_secs(self.timeout_seconds)),
+            redactor,
         })
     }
 }

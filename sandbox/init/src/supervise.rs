@@ -4,21 +4,24 @@
 //! commands do either. So this process stays: it reaps, passes signals on to everything that the
 //! command started, enforces the time limit, and kills whatever is left when the command has ended.
 //! It does not rely on being the sandbox's first process: a task definition may put another one
-//! before it. It holds no value while it waits: the environment is freed, and thereby wiped, as
-//! soon as the command has started.
+//! before it. The environment is freed, and thereby wiped, as soon as the command has started. What
+//! it needs to redact the command's [output](crate::output) stays until that has ended.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, wait};
 use sealfleet_channel::CommandEnd;
+use sealfleet_domain::redaction::Redaction;
 use sealfleet_identity::SecretValue;
+use sealfleet_redaction::Redactor;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::time::Instant;
 
+use crate::output::Output;
 use crate::{NOT_RUN, TIMED_OUT, descriptors};
 
 /// Between SIGTERM and SIGKILL when the time is up.
@@ -39,6 +42,8 @@ pub struct Task {
     /// Its whole environment; of two variables with the same name the later one wins.
     pub environment: Vec<(String, SecretValue)>,
     pub time_limit: Option<Duration>,
+    /// Finds the secrets of the environment in what the command prints.
+    pub redactor: Redactor,
 }
 
 /// The environment every command starts from. Python writes what it prints at once, so that the
@@ -154,11 +159,16 @@ impl End {
     }
 }
 
-/// Runs `task` to its end. No process of it is left when this returns.
-pub async fn run(task: Task, stops: &mut Stops) -> End {
-    let (pid, time_limit) = match start(task) {
+/// Runs `task` to its end. No process of it is left when this returns, and all of its output is
+/// written. Answers also what was taken out of its output.
+pub async fn run(mut task: Task, stops: &mut Stops) -> (End, Vec<Redaction>) {
+    let redactor = std::mem::take(&mut task.redactor);
+    let say = |message: String| {
+        eprintln!("sealfleet-init: {}", redactor.text(&message).content);
+    };
+    let (pid, time_limit, output) = match start(task, &redactor, &say) {
         Ok(started) => started,
-        Err(end) => return end,
+        Err(end) => return (end, Vec::new()),
     };
     let (end, asked) = follow(pid, time_limit, stops).await;
     if let Some(asked) = asked {
@@ -169,10 +179,11 @@ pub async fn run(task: Task, stops: &mut Stops) -> End {
     }
     match sealfleet_processes::kill_all() {
         Ok(true) => {}
-        Ok(false) => eprintln!("sealfleet-init: some processes of the command do not end"),
-        Err(error) => eprintln!("sealfleet-init: cannot see what the command left: {error}"),
+        Ok(false) => say("some processes of the command do not end".to_owned()),
+        Err(error) => say(format!("cannot see what the command left: {error}")),
     }
-    end
+    let redactions = output.end(say).await;
+    (end, redactions)
 }
 
 /// Waits for the end of the command. Answers also since when it was asked to end, if it was.
@@ -209,33 +220,51 @@ async fn follow(
 }
 
 /// Starts the command and forgets its environment.
-fn start(task: Task) -> Result<(Pid, Option<Duration>), End> {
+fn start(
+    task: Task,
+    redactor: &Redactor,
+    say: &impl Fn(String),
+) -> Result<(Pid, Option<Duration>, Output), End> {
     let Some((program, arguments)) = task.command.split_first() else {
-        eprintln!("sealfleet-init: the step has no command");
+        say("the step has no command".to_owned());
         return Err(End::NotRun);
     };
-    if let Err(error) = descriptors::inherit_none() {
-        eprintln!("sealfleet-init: cannot keep open files from the command: {error}");
-        return Err(End::NotRun);
-    }
-    if let Err(error) = sealfleet_processes::adopt() {
-        eprintln!("sealfleet-init: cannot adopt what the command leaves behind: {error}");
+    let prepared = descriptors::inherit_none().and_then(|()| sealfleet_processes::adopt());
+    if let Err(error) = prepared {
+        say(format!("cannot keep the command apart: {error}"));
         return Err(End::NotRun);
     }
     let mut command = Command::new(program);
     command.args(arguments).env_clear().process_group(0);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, value) in &task.environment {
         command.env(name, OsStr::from_bytes(value.expose()));
     }
-    let child = command.spawn().map_err(|error| {
-        eprintln!("sealfleet-init: `{program}` cannot be run: {error}");
-        End::Command(CommandEnd::cannot_execute(&error))
+    let mut child = command.spawn().map_err(|error| {
+        say(format!("`{program}` cannot be run: {error}"));
+        let mut end = CommandEnd::cannot_execute(&error);
+        if let CommandEnd::CannotExecute { detail, .. } = &mut end {
+            *detail = redactor.text(detail).content;
+        }
+        End::Command(end)
+    })?;
+    let output = Output::of(&mut child, redactor).map_err(|error| {
+        say(format!("the command's output cannot be read: {error}"));
+        give_up(&mut child)
     })?;
     // `reap` takes it by its number, like all others. The builder and the task are dropped here,
     // which wipes them.
     Pid::from_raw(child.id().cast_signed())
-        .map(|pid| (pid, task.time_limit))
+        .map(|pid| (pid, task.time_limit, output))
         .ok_or(End::NotRun)
+}
+
+/// Kills a command whose output nobody would redact.
+fn give_up(child: &mut Child) -> End {
+    // Fails only if it has ended.
+    drop(child.kill());
+    drop(child.wait());
+    End::NotRun
 }
 
 /// Reaps every process that has ended; answers how `command` did once it is among them.

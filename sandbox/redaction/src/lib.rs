@@ -64,6 +64,17 @@ pub enum Refusal {
     Automaton(String),
 }
 
+impl Refusal {
+    /// The key that it is about.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::TooShort { key } | Self::TooLarge { key } | Self::TooMany { key } => Some(key),
+            Self::Automaton(_) => None,
+        }
+    }
+}
+
 /// A secret to search for.
 #[derive(Clone, Copy)]
 pub struct Secret<'a> {

@@ -23,7 +23,7 @@ fn replace_all(text: &str, pairs: &[(&str, &str)]) -> String {
     out
 }
 
-fn escaped_unicode(text: &str) -> String {
+fn escaped_unicode(text: &str, upper: bool) -> String {
     let mut out = String::new();
     for letter in text.chars() {
         match letter {
@@ -31,6 +31,7 @@ fn escaped_unicode(text: &str) -> String {
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
             other if other.is_ascii() => out.push(other),
+            other if upper => out.push_str(&format!("\\u{:04X}", other as u32)),
             other => out.push_str(&format!("\\u{:04x}", other as u32)),
         }
     }
@@ -84,13 +85,8 @@ pub fn written(value: &str) -> Vec<(Encoding, Vec<u8>)> {
         (Newlines, value.replace('\n', " ")),
         (Newlines, value.replace('\n', "")),
         (Json, json.replace('/', "\\/")),
-        (Json, escaped_unicode(value)),
-        (
-            Json,
-            escaped_unicode(value)
-                .replace("\\u00e9", "\\u00E9")
-                .replace("\\u20ac", "\\u20AC"),
-        ),
+        (Json, escaped_unicode(value, false)),
+        (Json, escaped_unicode(value, true)),
         (
             Json,
             json.replace('<', "\\u003c")

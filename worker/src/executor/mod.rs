@@ -15,6 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sealfleet_channel::CommandEnd;
 use sealfleet_client::types::Claim;
+use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Mode};
 use sealfleet_domain::{limits, text};
 
@@ -86,6 +87,10 @@ pub trait Running: Send + Sync {
     async fn stop(&self, grace: Duration) -> Ended;
     /// How many bytes of its output were not kept. Complete once it has ended.
     fn output_cut_bytes(&self) -> u64;
+    /// What was taken out of its output. Complete once it has ended.
+    fn redactions(&self) -> Vec<Redaction> {
+        Vec::new()
+    }
 }
 
 /// The executors of a worker.

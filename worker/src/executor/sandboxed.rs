@@ -21,6 +21,7 @@ use sealfleet_channel::{
 use sealfleet_client::types::Claim;
 use sealfleet_domain::acl::sees;
 use sealfleet_domain::identity::SecretRef;
+use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Mode};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::timeout;
@@ -58,7 +59,7 @@ struct Command {
     sandbox: Sandbox,
     channel: Mutex<Box<HostChannel>>,
     log: StepLog,
-    end: OnceCell<Ended>,
+    end: OnceCell<(Ended, Vec<Redaction>)>,
 }
 
 #[async_trait]
@@ -109,7 +110,7 @@ impl Executor for Sandboxed {
                     detail: short(&format!("{code}: {message}")),
                 });
             }
-            Ok(Ok(ToHost::Ended(_))) => {
+            Ok(Ok(ToHost::Ended { .. })) => {
                 return Err(cannot_start("the sandbox reported an end before its start"));
             }
             Ok(Err(ChannelError::Closed)) => {
@@ -202,6 +203,12 @@ impl Running for Command {
     fn output_cut_bytes(&self) -> u64 {
         self.log.cut_bytes()
     }
+
+    fn redactions(&self) -> Vec<Redaction> {
+        let end = self.end.get();
+        end.map(|(_, redactions)| redactions.clone())
+            .unwrap_or_default()
+    }
 }
 
 impl Command {
@@ -219,12 +226,12 @@ impl Command {
             self.log.finish(LAST_WORDS).await;
             let mut channel = self.channel.lock().await;
             match (exit, timeout(LAST_WORDS, channel.receive()).await) {
-                (Exit::OutOfMemory, _) => Ended::OutOfMemory,
-                (_, Ok(Ok((ToHost::Ended(end), _)))) => end.into(),
-                _ => ended(exit),
+                (Exit::OutOfMemory, _) => (Ended::OutOfMemory, Vec::new()),
+                (_, Ok(Ok((ToHost::Ended { end, redactions }, _)))) => (end.into(), redactions),
+                _ => (ended(exit), Vec::new()),
             }
         };
-        self.end.get_or_init(|| end).await.clone()
+        self.end.get_or_init(|| end).await.0.clone()
     }
 }
 
@@ -258,6 +265,7 @@ fn step(claim: &Claim, secrets: &[SecretRef], limits: &Limits) -> Step {
         name: secret.name.clone(),
         uri: secret.uri.to_string(),
         version: secret.version.clone(),
+        redact: secret.redact,
     };
     Step {
         project: claim.project.to_string(),

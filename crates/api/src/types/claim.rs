@@ -3,10 +3,11 @@ use std::collections::BTreeMap;
 use sealfleet_domain::acl::Acl;
 use sealfleet_domain::fleet::WorkerStatus;
 use sealfleet_domain::identity::SecretRef;
+use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Fence, Mode, is_zero};
 use sealfleet_domain::{Line, ProjectId, RunId, StepId, Timestamp, ToolName};
 #[cfg(feature = "openapi")]
-use sealfleet_domain::{limits, schema};
+use sealfleet_domain::{limits, redaction, schema};
 use serde::{Deserialize, Serialize};
 
 /// A hint in a pool's queue that a step may be claimed. The ledger alone decides whether it is.
@@ -178,6 +179,10 @@ pub struct ReportStep {
     /// Bytes of its output that the worker has not kept.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub output_cut_bytes: u64,
+    /// How often values of its secrets were taken out of its output.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(length(max = redaction::MOST)))]
+    pub redactions: Vec<Redaction>,
 }
 
 /// A report of a failure says how the step failed, in a way that a worker can know; a report of
@@ -225,6 +230,9 @@ pub struct SandboxStep {
     pub env: BTreeMap<String, String>,
     /// The names of the secrets that the command may see.
     pub secret_names: Vec<String>,
+    /// Those of them whose values stay in its output.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unredacted: Vec<String>,
     /// Seconds that the command may run.
     pub timeout_seconds: u32,
 }
