@@ -326,6 +326,18 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
         Event::StepRequeued { step_id, .. } | Event::StepRetried { step_id } => {
             lived(life::RESTART, "step", step(step_id))
         }
+        Event::RedactionMatch {
+            step_id, matches, ..
+        } => {
+            let keys: std::collections::BTreeSet<&str> =
+                matches.iter().map(|row| row.key.as_str()).collect();
+            let secrets = keys.into_iter().map(|key| resource("secret", key));
+            found(
+                "The output of a step held values of secrets, which were redacted",
+                secrets.chain([resource("step", step(step_id))]),
+            )
+            .of(Severity::Low)
+        }
         Event::SandboxReset { step_id, .. } => lived(life::REMOVE, "sandbox", step(step_id)),
         Event::RunFinished { state } => {
             let stopped = lived(life::STOP, "run", &run);

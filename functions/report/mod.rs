@@ -9,7 +9,7 @@ use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::run::{Failure, Fence, Handle, Outcome, Pace, Refusal, Run};
-use sealfleet_domain::{ProjectScope, RunId, StepId, limits, text};
+use sealfleet_domain::{ProjectScope, RunId, StepId, limits, redaction, text};
 use sealfleet_ledger::{
     BeforeStart, Error, Ledger, Start, StartedSandbox, StoredRun, Transitioned,
 };
@@ -142,10 +142,14 @@ async fn report(
             .check()
             .map_err(|(field, text)| Problem::invalid(format!("agent.{field}"), text))?;
     }
+    if ended.redactions.len() > redaction::MOST {
+        let detail = format!("{} rows at most", redaction::MOST);
+        return Err(Problem::invalid("redactions", detail).into());
+    }
     let holder = Some(caller.worker.worker_id);
     let (run_id, step_id, fence) = (ended.run_id, &ended.step_id, ended.fence);
     let rule = |run: &mut Run, now| {
-        let change = run.finish(step_id, holder, fence, &outcome, ports.pace, now)?;
+        let mut change = run.finish(step_id, holder, fence, &outcome, ports.pace, now)?;
         if !change.events.is_empty() {
             run.output_cut(step_id, ended.output_cut_bytes)?;
             if let Some(agent) = &ended.agent
@@ -153,6 +157,8 @@ async fn report(
             {
                 run.agent_said(step_id, agent.clone())?;
             }
+            let redacted = run.redacted(step_id, fence, ended.redactions.clone())?;
+            change.events.splice(..0, redacted);
         }
         Ok(change)
     };

@@ -49,6 +49,8 @@ async fn step(ports: &Ports, caller: SandboxCaller) -> Answered {
     }
     let step = run.step(&lease.step_id)?;
     let identity = run.identity_of(step).unwrap_or_default();
+    let unredacted = identity.secrets.iter().filter(|secret| !secret.redact);
+    let unredacted = unredacted.map(|secret| secret.name.clone()).collect();
     Answer::json(
         200,
         &SandboxStep {
@@ -60,6 +62,7 @@ async fn step(ports: &Ports, caller: SandboxCaller) -> Answered {
                 .map(|secret| secret.name)
                 .collect(),
             inputs: step.spec.inputs.clone(),
+            unredacted,
             timeout_seconds: step.spec.timeout_seconds,
         },
     )

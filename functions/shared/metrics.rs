@@ -427,6 +427,7 @@ mod tests {
             step_id: step("a"),
             fence,
             secrets: vec![sealfleet_domain::identity::SecretRef {
+                redact: true,
                 name: "TOKEN".to_owned(),
                 uri: uri.split('@').next().unwrap().parse().unwrap(),
                 version: Some("1".to_owned()),

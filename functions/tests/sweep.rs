@@ -402,6 +402,7 @@ async fn an_expired_lease_is_found_within_75_seconds_and_a_live_step_seldom_move
 
 fn identity() -> Identity {
     let secret = SecretRef {
+        redact: true,
         name: "A".to_owned(),
         uri: "builtin://a".parse().unwrap(),
         version: Some("1".to_owned()),

@@ -36,6 +36,7 @@ struct World {
 
 fn identity() -> Identity {
     let secret = SecretRef {
+        redact: true,
         name: "A".to_owned(),
         uri: "builtin://a".parse().unwrap(),
         version: Some("1".to_owned()),

@@ -208,6 +208,7 @@ impl World {
 /// A claim that was released `sealfleet/healthcare/crm` and `sealfleet/system/base`.
 async fn released(ledger: &Ledger, scope: &ProjectScope) -> RunId {
     let secret = |name: &str| SecretRef {
+        redact: true,
         name: "TOKEN".to_owned(),
         uri: format!("aws-sm://sealfleet/{name}#token").parse().unwrap(),
         version: Some(VERSION.to_owned()),

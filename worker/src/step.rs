@@ -15,6 +15,7 @@ use std::time::Duration;
 use sealfleet_client::Error;
 use sealfleet_client::types::{Claim, ReportStep, StartStep, WaitingStep};
 use sealfleet_domain::agent::AgentReport;
+use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Outcome};
 use sealfleet_domain::{Line, limits};
 
@@ -42,6 +43,8 @@ struct End {
     output_cut_bytes: u64,
     /// What its agent said of its work.
     agent: Option<AgentReport>,
+    /// What was taken out of its output.
+    redactions: Vec<Redaction>,
 }
 
 /// Why there is nothing to report.
@@ -106,6 +109,7 @@ impl StepRunner {
         Ok(End {
             outcome: of_agent(outcome, claim, agent.as_ref()),
             output_cut_bytes: running.output_cut_bytes(),
+            redactions: running.redactions(),
             agent: agent.map(|agent| agent.report),
         })
     }
@@ -154,6 +158,7 @@ impl StepRunner {
             state: state.to_owned(),
             failure,
             output_cut_bytes: end.output_cut_bytes,
+            redactions: end.redactions,
             agent: end.agent,
         };
         tokio::select! {
@@ -178,6 +183,7 @@ impl End {
         Self {
             outcome,
             output_cut_bytes: 0,
+            redactions: Vec::new(),
             agent: None,
         }
     }

@@ -402,13 +402,20 @@ async fn stand_in() {
         "loop" => std::thread::sleep(Duration::from_secs(600)),
         "memory" => drop(Command::new("tail").arg("/dev/zero").status()),
         "told" => {
-            let ended = ToHost::Ended(CommandEnd::Exited { code: 143 });
+            let ended = ToHost::Ended {
+                end: CommandEnd::Exited { code: 143 },
+                redactions: serde_json::from_value(redactions()).unwrap(),
+            };
             channel.send(&ended, Descriptors::new()).await.unwrap();
         }
         "x" => {}
         script => drop(Command::new("sh").args(["-c", script]).status()),
     }
     std::process::exit(4);
+}
+
+fn redactions() -> Value {
+    json!([{"key": "API_KEY", "stream": "stderr", "encoding": "hex", "count": 3}])
 }
 
 /// The answer of the stand-in is the content of the store.
@@ -471,6 +478,8 @@ async fn a_sandboxed_command_runs_only_after_go() {
     let told = start(&sandboxed, &claim("sandboxed", "told", &json!([]))).await;
     assert_eq!(told.wait().await, Ended::Code(143), "as init says");
     assert_eq!(told.wait().await, Ended::Code(143), "and again");
+    let redactions = serde_json::from_value::<Vec<_>>(redactions()).unwrap();
+    assert_eq!(told.redactions(), redactions, "with what init redacted");
 
     drop(
         sandboxed

@@ -13,6 +13,7 @@ use sealfleet_client::types::{
 };
 use sealfleet_client::{Code, Error, Problem};
 use sealfleet_domain::fleet::WorkerStatus;
+use sealfleet_domain::redaction::{self, Redaction};
 use sealfleet_domain::run::Failure;
 use sealfleet_worker::control::ControlPlane;
 use sealfleet_worker::executor::{Ended, Executor, Prepared, Running};
@@ -277,6 +278,15 @@ impl Running for Fake {
     fn output_cut_bytes(&self) -> u64 {
         7
     }
+
+    fn redactions(&self) -> Vec<Redaction> {
+        vec![Redaction {
+            key: "API_KEY".to_owned(),
+            stream: redaction::Stream::Stdout,
+            encoding: redaction::Encoding::Base64,
+            count: 2,
+        }]
+    }
 }
 
 struct Stage {
@@ -373,6 +383,7 @@ async fn a_step_is_claimed_kept_alive_and_reported_with_its_fence() {
     );
     assert_eq!((stage.deleted(), stage.ran()), (1, 1));
     assert_eq!(reported[0].output_cut_bytes, 7);
+    assert_eq!(reported[0].redactions[0].count, 2);
     let beats = stage.control.beats.lock().unwrap();
     assert_eq!(beats.len(), 6, "one each 10 seconds, none without a lease");
     assert!(stage.stopped().is_empty());

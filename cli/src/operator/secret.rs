@@ -140,6 +140,7 @@ pub(super) async fn run(command: Verb, connection: &Connection) -> Result<(), Fa
                 .pin(Reference {
                     uri,
                     version: Some(version.clone()),
+                    redact: true,
                 })
                 .await?,
         ),
@@ -226,6 +227,7 @@ async fn builtin(store: Builtin, put: Put, connection: &Connection) -> Result<()
     let reference = Reference {
         uri,
         version: Some(version.clone()),
+        redact: true,
     };
     let text = reference.to_string();
     let profile = match pinned {
@@ -367,7 +369,10 @@ impl Pinned {
         let name = before.name.clone();
         let set = async |profile: &Profile| {
             let mut content = profile.content.clone();
-            content.secrets.insert(key.clone(), reference.clone());
+            let mut reference = reference.clone();
+            let before = content.secrets.get(&key);
+            reference.redact = before.is_none_or(|before| before.redact);
+            content.secrets.insert(key.clone(), reference);
             client.put_profile(&name, &content, profile.version).await
         };
         let outcome = match set(&before).await {

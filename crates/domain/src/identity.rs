@@ -37,6 +37,18 @@ pub struct SecretRef {
     pub arn: Option<String>,
     /// The profile that contributed it.
     pub from: ProfileRef,
+    /// Whether its value is taken out of the step's output.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub redact: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+const fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// A version as an identity backend tells it.
@@ -92,13 +104,18 @@ impl Identity {
             version: layer.content.version,
         });
         let secrets = resolved.secrets.into_iter().filter_map(|(name, entry)| {
-            let Reference { uri, version } = entry.set;
+            let Reference {
+                uri,
+                version,
+                redact,
+            } = entry.set;
             Some(SecretRef {
                 name,
                 uri,
                 version,
                 arn: None,
                 from: entry.origin.profile?,
+                redact,
             })
         });
         Self {
@@ -213,6 +230,7 @@ mod tests {
 
     fn identity(secrets: &[(&str, &str, &str)], env: &[(&str, &str)]) -> Identity {
         let secret = |(name, uri, version): &(&str, &str, &str)| SecretRef {
+            redact: true,
             name: (*name).to_owned(),
             uri: uri.parse().expect("a uri"),
             version: Some((*version).to_owned()),

@@ -26,6 +26,7 @@ pub mod names;
 pub mod oidc;
 pub mod profile;
 pub mod rate;
+pub mod redaction;
 pub mod reference;
 pub mod revocation;
 pub mod run;

@@ -19,14 +19,19 @@ pub struct SecretUri {
 
 /// A secret reference: an address and, if it is pinned, the version.
 ///
-/// Text form: `URI[@VERSION]`.
+/// Text form: `URI[@VERSION][?redact=false]`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reference {
     /// The address.
     pub uri: SecretUri,
     /// The version it is pinned to. Absent: the one that is current at each enqueue and start.
     pub version: Option<String>,
+    /// Whether the value is taken out of a step's output. A value of less than 8 bytes cannot be.
+    pub redact: bool,
 }
+
+/// What a reference ends with whose value stays in output.
+const UNREDACTED: &str = "?redact=false";
 
 /// The name of a profile with its owner. Text form: `NAME`, or `system/NAME` for one of the
 /// operators'.
@@ -50,6 +55,11 @@ pub enum InvalidUri {
     /// A version that cannot be one.
     #[error("what follows `@` is not a version id: use 1 to 64 letters, digits and hyphens")]
     Version,
+    /// An option that there is not.
+    #[error(
+        "what follows `?` is not an option of a reference; the only one is `redact=false`, which leaves the value in output"
+    )]
+    Option,
     /// Too long.
     #[error("the reference is too long: {max} bytes at most", max = limits::URI_BYTES)]
     TooLong,
@@ -190,10 +200,11 @@ impl std::str::FromStr for ProfileRef {
 
 impl std::fmt::Display for Reference {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.version {
-            Some(version) => write!(f, "{}@{version}", self.uri),
-            None => write!(f, "{}", self.uri),
+        write!(f, "{}", self.uri)?;
+        if let Some(version) = &self.version {
+            write!(f, "@{version}")?;
         }
+        f.write_str(if self.redact { "" } else { UNREDACTED })
     }
 }
 
@@ -204,6 +215,11 @@ impl std::str::FromStr for Reference {
         if text.len() > limits::URI_BYTES {
             return Err(InvalidUri::TooLong);
         }
+        let (text, redact) = match text.split_once('?') {
+            None => (text, true),
+            Some((text, "redact=false")) => (text, false),
+            Some(_) => return Err(InvalidUri::Option),
+        };
         let (uri, version) = match text.split_once('@') {
             None => (text, None),
             Some((uri, version)) if is_version(version) => (uri, Some(version.to_owned())),
@@ -212,6 +228,7 @@ impl std::str::FromStr for Reference {
         Ok(Self {
             uri: uri.parse()?,
             version,
+            redact,
         })
     }
 }
@@ -287,6 +304,8 @@ mod tests {
             "aws-sm://sealfleet/healthcare/certificate",
             "builtin://crm/api-key",
             "builtin://crm/api-key@v1",
+            "builtin://crm/pin@v1?redact=false",
+            "aws-sm://sealfleet/healthcare/crm#pin?redact=false",
         ] {
             assert_eq!(
                 good.parse::<Reference>().map(|uri| uri.to_string()),
@@ -305,6 +324,9 @@ mod tests {
             "builtin://x@",
             "builtin://x@a@b",
             "builtin://x@a b",
+            "builtin://x?redact=true",
+            "builtin://x?",
+            "builtin://x?redact=false@v1",
         ] {
             assert!(bad.parse::<Reference>().is_err(), "{bad}");
         }

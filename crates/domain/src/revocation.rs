@@ -179,6 +179,7 @@ mod tests {
 
     fn holding(from: &str, key: &str, uri: &str) -> Identity {
         let secret = SecretRef {
+            redact: true,
             name: key.to_owned(),
             uri: uri.parse().expect("a uri"),
             version: Some("1".to_owned()),

@@ -84,8 +84,8 @@ text! {
     ProfileRef "The name of a profile of the project, or `system/NAME` for one of the system scope.", "^(system/)?[a-z][a-z0-9]*(-[a-z0-9]+)*$", 55, "system/base";
     SecretUri "The address of a secret, never its value.",
         format!("^{}$", uri()), limits::URI_BYTES, EXAMPLE_URI;
-    Reference "The address of a secret, never its value. `@VERSION` pins it to a version.",
-        format!("^{}(@[A-Za-z0-9-]{{1,64}})?$", uri()), limits::URI_BYTES, EXAMPLE_REFERENCE;
+    Reference "The address of a secret, never its value. `@VERSION` pins it to a version. `?redact=false` leaves the value in the step's output.",
+        format!(r"^{}(@[A-Za-z0-9-]{{1,64}})?(\?redact=false)?$", uri()), limits::URI_BYTES, EXAMPLE_REFERENCE;
 }
 
 macro_rules! id {

@@ -118,6 +118,7 @@ mod tests {
 
     fn released(at: Timestamp) -> Release {
         let secrets = vec![SecretRef {
+            redact: true,
             name: "TOKEN".to_owned(),
             uri: "builtin://crm".parse().expect("a reference"),
             version: Some("v1".to_owned()),

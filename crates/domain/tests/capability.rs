@@ -138,6 +138,7 @@ fn a_new_scheme_is_one_row() {
         let reference = Reference {
             uri: uri.clone(),
             version: version.map(str::to_owned),
+            redact: true,
         };
         let content = Content {
             secrets: BTreeMap::from([("KEY".to_owned(), reference)]),
@@ -151,6 +152,7 @@ fn a_new_scheme_is_one_row() {
     );
     assert_eq!(checked(Some("1")), Ok(()));
     let secret = SecretRef {
+        redact: true,
         name: "KEY".to_owned(),
         uri: uri.clone(),
         version: Some("1".to_owned()),

@@ -275,6 +275,7 @@ mod tests {
             version: Some("v1".to_owned()),
             arn: arn.map(str::to_owned),
             from: "crm".parse().expect("a profile"),
+            redact: true,
         }
     }
 

@@ -5,7 +5,7 @@
 //! init -> host   Resolved    the version of each secret      or   Error: nothing will run
 //! host -> init   Go          the start is on record
 //! init -> host   Agent       what the step's agent said of its work, if the step runs one
-//! init -> host   Ended       how the command ended
+//! init -> host   Ended       how the command ended, and what was redacted
 //! ```
 //!
 //! A message is JSON behind its length. It names its version and the open descriptors that travel

@@ -7,6 +7,7 @@ use sealfleet_domain::ToolName;
 use sealfleet_domain::acl::Acl;
 use sealfleet_domain::agent::{Agent, AgentReport};
 use sealfleet_domain::inputs::Inputs;
+use sealfleet_domain::redaction::Redaction;
 use serde::{Deserialize, Serialize};
 
 /// A message of the host.
@@ -34,8 +35,13 @@ pub enum ToHost {
     },
     /// The agent has ended. [`ToHost::Ended`] follows.
     Agent(AgentEnd),
-    /// The command has ended, and so has everything that it started.
-    Ended(CommandEnd),
+    /// The command has ended, and so has everything that it started. All of its output is written.
+    Ended {
+        end: CommandEnd,
+        /// What was taken out of its output.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        redactions: Vec<Redaction>,
+    },
 }
 
 /// What a step's agent said of its work.
@@ -171,6 +177,13 @@ pub struct SecretRequest {
     /// The version that it is pinned to. Absent: the newest.
     #[serde(default)]
     pub version: Option<String>,
+    /// Whether the value is taken out of the command's output.
+    #[serde(default = "yes")]
+    pub redact: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A secret that was resolved.

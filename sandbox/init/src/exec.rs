@@ -9,7 +9,7 @@
 //! 3. Closes those descriptors, and tells the worker the versions, or why there are none.
 //! 4. Waits for the worker's go, which comes once the start is on record. Anything else, or the
 //!    worker's end: the command does not run.
-//! 5. Runs the command, and tells the worker how it ended.
+//! 5. Runs the command, redacts what it prints, and tells the worker how it ended.
 
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -20,9 +20,11 @@ use sealfleet_channel::{
     Channel, ChannelError, Descriptors, ResolvedSecret, SecretRequest, Socket, Step, ToHost, ToInit,
 };
 use sealfleet_domain::acl::sees;
-use sealfleet_identity::{IdentityError, Registry, SecretValue};
+use sealfleet_identity::{Backends, IdentityError, Registry, SecretValue};
+use sealfleet_redaction::Redactor;
 
 use crate::agent::{self, Watched};
+use crate::output::{self, Injected};
 use crate::supervise::{self, Stops, Tap, Task};
 use crate::{Failure, WORKSPACE, descriptors, work_in};
 
@@ -53,7 +55,7 @@ pub async fn run(arguments: &ExecArguments, backends: &Registry) -> i32 {
     };
     match started.await {
         Ok((mut channel, mut stops, task, watched)) => {
-            let end = supervise::run(task, &mut stops).await;
+            let (end, redactions) = supervise::run(task, &mut stops).await;
             if let Some(watched) = watched {
                 let told = ToHost::Agent(agent::end(&watched, Path::new(WORKSPACE)));
                 if let Err(error) = channel.send(&told, Descriptors::new()).await {
@@ -64,7 +66,7 @@ pub async fn run(arguments: &ExecArguments, backends: &Registry) -> i32 {
             let supervise::End::Command(end) = end else {
                 return exit_code;
             };
-            let ended = ToHost::Ended(end);
+            let ended = ToHost::Ended { end, redactions };
             if let Err(error) = channel.send(&ended, Descriptors::new()).await {
                 eprintln!("sealfleet-init: the worker was not told the command's end: {error}");
             }
@@ -185,35 +187,40 @@ async fn resolve(
         .map(|(name, descriptor)| (name, descriptor.into()));
     let deadline = Duration::from_millis(step.resolve_millis);
     let backends = backends.open(&step.project, files, deadline);
-    let mut environment = supervise::base_environment(HOME);
-    let of_cli = agent.as_ref().map(|agent| agent.environment);
-    environment.extend(
-        of_cli
-            .unwrap_or_default()
-            .iter()
-            .map(|(name, value)| supervise::plain(*name, *value)),
-    );
-    environment.extend(
-        step.env
-            .into_iter()
-            .map(|(name, value)| supervise::plain(name, value)),
-    );
+    let mut secrets = Vec::with_capacity(step.secrets.len());
     let mut versions = Vec::with_capacity(step.secrets.len());
     for secret in step.secrets {
         if !sees(step.tools.as_ref(), step.tool.as_ref(), &secret.name) {
             continue;
         }
-        let resolved = backends
-            .resolve(&secret.uri, secret.version.as_deref())
-            .await?;
-        check_value(&secret, &resolved.value)?;
-        environment.push((secret.name.clone(), resolved.value));
+        let (value, version) = value_of(&secret, &backends).await.map_err(|error| {
+            let message = output::without_values(&error.message, &secrets);
+            IdentityError { message, ..error }
+        })?;
+        secrets.push(Injected {
+            name: secret.name.clone(),
+            reference: Some(secret.uri.clone()),
+            value,
+            redact: secret.redact,
+        });
         versions.push(ResolvedSecret {
             name: secret.name,
             uri: secret.uri,
-            version: resolved.version,
+            version,
         });
     }
+    let redactor = redactor_of(&secrets)?;
+    let of_cli = agent.as_ref().map(|agent| agent.environment);
+    let of_cli = of_cli.unwrap_or_default().iter();
+    let plain = step.env.into_iter();
+    let mut environment = supervise::base_environment(HOME);
+    environment.extend(of_cli.map(|(name, value)| supervise::plain(*name, *value)));
+    environment.extend(plain.map(|(name, value)| supervise::plain(name, value)));
+    environment.extend(
+        secrets
+            .into_iter()
+            .map(|secret| (secret.name, secret.value)),
+    );
     let (command, stdin, watched) = match agent {
         Some(agent) => (
             agent.command,
@@ -228,8 +235,27 @@ async fn resolve(
         time_limit: None,
         stdin,
         tap: watched.clone().map(|watched| watched as Tap),
+        redactor,
     };
     Ok(((task, watched), versions))
+}
+
+fn redactor_of(secrets: &[Injected]) -> Result<Redactor, IdentityError> {
+    output::redactor(secrets).map_err(|message| IdentityError {
+        code: "unredactable_value",
+        message,
+    })
+}
+
+async fn value_of(
+    secret: &SecretRequest,
+    backends: &Backends,
+) -> Result<(SecretValue, String), IdentityError> {
+    let resolved = backends
+        .resolve(&secret.uri, secret.version.as_deref())
+        .await?;
+    check_value(secret, &resolved.value)?;
+    Ok((resolved.value, resolved.version))
 }
 
 fn check_value(secret: &SecretRequest, value: &SecretValue) -> Result<(), IdentityError> {

@@ -22,6 +22,7 @@ use sealfleet_identity::SecretValue;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::output::{self, Injected};
 use crate::supervise::{self, Stops, Task};
 use crate::{Failure, WORKSPACE, work_in};
 
@@ -45,7 +46,8 @@ const TASK_ROLE: [&str; 5] = [
 /// Runs the step that the environment names and answers the exit code for this process.
 pub async fn run(environment: Vec<(OsString, OsString)>) -> i32 {
     match prepare(environment).await {
-        Ok((task, mut stops)) => supervise::run(task, &mut stops).await.exit_code(),
+        // Nobody is told what was redacted: ECS tells of the end, and has no place for it.
+        Ok((task, mut stops)) => supervise::run(task, &mut stops).await.0.exit_code(),
         Err(failure) => failure.exit_code(),
     }
 }
@@ -119,6 +121,9 @@ struct Step {
     secret_names: Vec<String>,
     #[serde(default)]
     inputs: Inputs,
+    /// Those of them whose values stay in output.
+    #[serde(default)]
+    unredacted: Vec<String>,
     timeout_seconds: u64,
 }
 
@@ -348,6 +353,7 @@ impl Step {
                 .into_iter()
                 .map(|(name, value)| supervise::plain(name, value)),
         );
+        let mut secrets = Vec::with_capacity(self.secret_names.len());
         for name in self.secret_names {
             let value = own.0.remove(&name).ok_or_else(|| {
                 format!("the secret `{name}` is not in the task's environment: its task definition must name it under `secrets`")
@@ -358,8 +364,19 @@ impl Step {
                     "the secret `{name}` is empty: give it a value; one that is stored as binary is empty here, too"
                 ));
             }
-            environment.push((name, value));
+            secrets.push(Injected {
+                redact: !self.unredacted.contains(&name),
+                name,
+                reference: None,
+                value,
+            });
         }
+        let redactor = output::redactor(&secrets)?;
+        environment.extend(
+            secrets
+                .into_iter()
+                .map(|secret| (secret.name, secret.value)),
+        );
         if let Some((name, _)) = environment.iter().find(|(name, value)| {
             name.is_empty() || name.contains(['=', '\0']) || value.expose().contains(&0)
         }) {
@@ -374,6 +391,7 @@ impl Step {
             stdin: work_in(Path::new(WORKSPACE), &self.inputs)?,
             time_limit: Some(Duration::from_secs(self.timeout_seconds)),
             tap: None,
+            redactor,
         })
     }
 }

@@ -9,11 +9,16 @@
 //! - [`check`]: says what a container offers to a step.
 //! - [`backends`]: which identity backends it has.
 //!
-//! # Why no value is left behind
+//! # What holds a value, and for how long
 //! Values live in [`SecretValue`](sealfleet_identity::SecretValue), which cannot be printed or
-//! copied; every freed block of memory is wiped ([`allocator`]); the process refuses to be traced
-//! or dumped; and the command's environment is built, handed to the kernel and freed before the
-//! first line of the command runs ([`supervise`]).
+//! copied; every freed block of memory is wiped ([`allocator`]); and the command's environment is
+//! built, handed to the kernel and freed before the first line of the command runs ([`supervise`]).
+//!
+//! What stays while the command runs is what its output is searched for ([`output`]): the values in
+//! their encodings, as an automaton, and the bytes that are held back because they may be the
+//! beginning of one. It lives as long as the command's output, in this process alone, which refuses
+//! to be traced, dumped or read by others of its user. Master keys and files of identity backends
+//! are gone before the command starts.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -28,6 +33,7 @@ pub mod cli;
 mod descriptors;
 pub mod exec;
 pub mod fargate;
+pub mod output;
 pub mod supervise;
 
 /// The exit code if the command was not run because something before it failed.

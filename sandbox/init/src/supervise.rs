@@ -4,27 +4,26 @@
 //! commands do either. So this process stays: it reaps, passes signals on to everything that the
 //! command started, enforces the time limit, and kills whatever is left when the command has ended.
 //! It does not rely on being the sandbox's first process: a task definition may put another one
-//! before it. It holds no value while it waits: the environment is freed, and thereby wiped, as
-//! soon as the command has started.
+//! before it. The environment is freed, and thereby wiped, as soon as the command has started. What
+//! it needs to redact the command's [output](crate::output) stays until that has ended.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::process::{ChildStdout, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, wait};
 use sealfleet_channel::CommandEnd;
+use sealfleet_domain::redaction::Redaction;
 use sealfleet_identity::SecretValue;
+use sealfleet_redaction::Redactor;
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use tokio::time::Instant;
-use zeroize::Zeroizing;
 
+use crate::output::Output;
 use crate::{NOT_RUN, TIMED_OUT, descriptors};
 
 /// Between SIGTERM and SIGKILL when the time is up.
@@ -60,8 +59,10 @@ pub struct Task {
     pub time_limit: Option<Duration>,
     /// Its standard input; empty if absent.
     pub stdin: Option<OwnedFd>,
-    /// Who reads its standard output along. Absent: nobody, and it writes to this process's own.
+    /// Who reads its standard output along, redacted.
     pub tap: Option<Tap>,
+    /// Finds the secrets of the environment in what the command prints.
+    pub redactor: Redactor,
 }
 
 /// The environment every command starts from. Python writes what it prints at once, so that the
@@ -177,16 +178,17 @@ impl End {
     }
 }
 
-/// Runs `task` to its end. No process of it is left when this returns.
-pub async fn run(task: Task, stops: &mut Stops) -> End {
-    let Started {
-        pid,
-        time_limit,
-        tap,
-        copying,
-    } = match start(task) {
+/// Runs `task` to its end. No process of it is left when this returns, and all of its output is
+/// written. Answers also what was taken out of its output.
+pub async fn run(mut task: Task, stops: &mut Stops) -> (End, Vec<Redaction>) {
+    let redactor = std::mem::take(&mut task.redactor);
+    let say = |message: String| {
+        eprintln!("sealfleet-init: {}", redactor.text(&message).content);
+    };
+    let tap = task.tap.clone();
+    let (pid, time_limit, output) = match start(task, &redactor, &say) {
         Ok(started) => started,
-        Err(end) => return end,
+        Err(end) => return (end, Vec::new()),
     };
     let (end, asked) = follow(pid, time_limit, tap.as_ref(), stops).await;
     if let Some(asked) = asked {
@@ -197,14 +199,11 @@ pub async fn run(task: Task, stops: &mut Stops) -> End {
     }
     match sealfleet_processes::kill_all() {
         Ok(true) => {}
-        Ok(false) => eprintln!("sealfleet-init: some processes of the command do not end"),
-        Err(error) => eprintln!("sealfleet-init: cannot see what the command left: {error}"),
+        Ok(false) => say("some processes of the command do not end".to_owned()),
+        Err(error) => say(format!("cannot see what the command left: {error}")),
     }
-    if let Some(copying) = copying {
-        // Nobody holds the pipe's other end any more, so this does not wait for long.
-        let _panicked = copying.join();
-    }
-    end
+    let redactions = output.end(say).await;
+    (end, redactions)
 }
 
 /// Waits for the end of the command. Answers also since when it was asked to end, if it was.
@@ -254,72 +253,53 @@ fn has_enough(tap: &Tap) -> bool {
     tap.lock().unwrap_or_else(PoisonError::into_inner).enough()
 }
 
-/// A command that runs.
-struct Started {
-    pid: Pid,
-    time_limit: Option<Duration>,
-    tap: Option<Tap>,
-    /// Copies its standard output, until no process holds it.
-    copying: Option<JoinHandle<()>>,
-}
-
 /// Starts the command and forgets its environment.
-fn start(task: Task) -> Result<Started, End> {
+fn start(
+    task: Task,
+    redactor: &Redactor,
+    say: &impl Fn(String),
+) -> Result<(Pid, Option<Duration>, Output), End> {
     let Some((program, arguments)) = task.command.split_first() else {
-        eprintln!("sealfleet-init: the step has no command");
+        say("the step has no command".to_owned());
         return Err(End::NotRun);
     };
-    if let Err(error) = descriptors::inherit_none() {
-        eprintln!("sealfleet-init: cannot keep open files from the command: {error}");
-        return Err(End::NotRun);
-    }
-    if let Err(error) = sealfleet_processes::adopt() {
-        eprintln!("sealfleet-init: cannot adopt what the command leaves behind: {error}");
+    let prepared = descriptors::inherit_none().and_then(|()| sealfleet_processes::adopt());
+    if let Err(error) = prepared {
+        say(format!("cannot keep the command apart: {error}"));
         return Err(End::NotRun);
     }
     let mut command = Command::new(program);
     command.args(arguments).env_clear().process_group(0);
     command.stdin(task.stdin.map_or_else(Stdio::null, Stdio::from));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, value) in &task.environment {
         command.env(name, OsStr::from_bytes(value.expose()));
     }
-    if task.tap.is_some() {
-        command.stdout(Stdio::piped());
-    }
     let mut child = command.spawn().map_err(|error| {
-        eprintln!("sealfleet-init: `{program}` cannot be run: {error}");
-        End::Command(CommandEnd::cannot_execute(&error))
+        say(format!("`{program}` cannot be run: {error}"));
+        let mut end = CommandEnd::cannot_execute(&error);
+        if let CommandEnd::CannotExecute { detail, .. } = &mut end {
+            *detail = redactor.text(detail).content;
+        }
+        End::Command(end)
+    })?;
+    let output = Output::of(&mut child, redactor, task.tap).map_err(|error| {
+        say(format!("the command's output cannot be read: {error}"));
+        give_up(&mut child)
     })?;
     // `reap` takes it by its number, like all others. The builder and the task are dropped here,
     // which wipes them.
-    let pid = Pid::from_raw(child.id().cast_signed()).ok_or(End::NotRun)?;
-    let copying = task.tap.clone().zip(child.stdout.take());
-    Ok(Started {
-        pid,
-        time_limit: task.time_limit,
-        copying: copying.map(|(tap, output)| std::thread::spawn(move || copy(output, &tap))),
-        tap: task.tap,
-    })
+    Pid::from_raw(child.id().cast_signed())
+        .map(|pid| (pid, task.time_limit, output))
+        .ok_or(End::NotRun)
 }
 
-/// Copies what the command writes to this process's own standard output, and shows it to the tap.
-/// Reads on when nobody takes it, so that the command does not hang.
-fn copy(mut from: ChildStdout, tap: &Tap) {
-    // Wiped: a command may print a secret.
-    let mut buffer = Zeroizing::new(vec![0; 16 * 1024]);
-    let mut to = Some(std::io::stdout());
-    while let Ok(read @ 1..) = from.read(&mut buffer) {
-        let bytes = buffer.get(..read).unwrap_or_default();
-        tap.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .output(bytes);
-        let written = to
-            .as_mut()
-            .map(|to| to.write_all(bytes).and_then(|()| to.flush()));
-        if matches!(written, Some(Err(_))) {
-            to = None;
-        }
-    }
+/// Kills a command whose output nobody would redact.
+fn give_up(child: &mut Child) -> End {
+    // Fails only if it has ended.
+    drop(child.kill());
+    drop(child.wait());
+    End::NotRun
 }
 
 /// Reaps every process that has ended; answers how `command` did once it is among them.

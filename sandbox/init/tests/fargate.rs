@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+/// Of `the-value`.
+const MD5_OF_VALUE: &str = "c7039860c4215dd3ec8b3a1ecdb3ae4f";
+
 const SECRET_KEY: &str = "task-role-secret-key";
 
 /// A request as it arrived.
@@ -184,14 +187,17 @@ fn the_step_is_fetched_under_the_task_role_and_run_with_the_named_secrets_only()
     let stub = Stub::new(vec![(
         200,
         step(
-            "echo $API_KEY; env | sed 's/=.*//' | sort | tr '\\n' ' '; exit 3",
+            "printf %s $API_KEY | md5sum; echo $API_KEY; env | sed 's/=.*//' | sort | tr '\\n' ' '; exit 3",
             &["API_KEY"],
         ),
     )]);
     let output = stub.run();
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     let names = "API_KEY AWS_CONTAINER_AUTHORIZATION_TOKEN AWS_CONTAINER_CREDENTIALS_FULL_URI AWS_REGION HOME LANG PATH PLAIN PWD PYTHONUNBUFFERED ";
-    assert_eq!(text(&output.stdout), format!("the-value\n{names}"));
+    assert_eq!(
+        text(&output.stdout),
+        format!("{MD5_OF_VALUE}  -\n<redacted:API_KEY>\n{names}")
+    );
 
     let seen = stub.seen.lock().unwrap().clone();
     assert_eq!(seen.len(), 2);
@@ -228,11 +234,10 @@ fn the_step_is_fetched_under_the_task_role_and_run_with_the_named_secrets_only()
 #[test]
 fn a_secret_that_the_step_does_not_name_never_reaches_the_command() {
     for named in [&[][..], &["API_KEY"], &["OTHER_KEY"]] {
-        let output = Stub::new(vec![(
-            200,
-            step("env; sh -c env; cat /proc/self/environ", named),
-        )])
-        .run();
+        let mut step = step("env; sh -c env; cat /proc/self/environ", named);
+        // So that the values that it has are seen.
+        step["unredacted"] = json!(named);
+        let output = Stub::new(vec![(200, step)]).run();
         let seen = text(&output.stdout) + &text(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{seen}");
         for (name, value) in [("API_KEY", "the-value"), ("OTHER_KEY", "not for this step")] {
@@ -249,6 +254,18 @@ fn a_secret_that_the_step_does_not_name_never_reaches_the_command() {
             );
         }
         assert_eq!(seen.matches("PLAIN=knob").count(), 3, "{seen}");
+    }
+}
+
+#[test]
+fn a_value_that_cannot_be_redacted_starts_nothing() {
+    let stub = Stub::new(vec![(200, step("echo ran", &["API_KEY"]))]);
+    let output = stub.command().env("API_KEY", "12345").output().unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    assert_eq!(text(&output.stdout), "");
+    let said = text(&output.stderr);
+    for part in ["`API_KEY`", "8 bytes", "?redact=false"] {
+        assert!(said.contains(part) && !said.contains("12345"), "{said}");
     }
 }
 

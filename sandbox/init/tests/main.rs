@@ -12,6 +12,7 @@ mod allocator;
 mod channel;
 mod exec;
 mod fargate;
+mod redaction;
 mod seam;
 mod store;
 mod worker;

@@ -58,8 +58,8 @@ async fn a_backend_that_is_registered_resolves_beside_the_others() {
     let pinned = worker.put("crm/api-key", "of the store");
     let mut both = step("echo \"[$TOY|$API_KEY]\"");
     both["secrets"] = json!([
-        {"name": "TOY", "uri": "toy://terces"},
-        {"name": "API_KEY", "uri": "builtin://crm/api-key"},
+        {"name": "TOY", "uri": "toy://terces", "redact": false},
+        {"name": "API_KEY", "uri": "builtin://crm/api-key", "redact": false},
     ]);
     let mut started = worker.start(&both).await;
     assert_eq!(

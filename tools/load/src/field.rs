@@ -191,6 +191,7 @@ impl Field {
 fn sees() -> Outcome<Identity> {
     let (uri, version) = NOWHERE.split_once('@').unwrap_or((NOWHERE, ""));
     let secret = SecretRef {
+        redact: true,
         name: KEY.to_owned(),
         uri: uri.parse()?,
         version: Some(version.to_owned()),

@@ -15,6 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sealfleet_channel::{AgentEnd, CommandEnd};
 use sealfleet_client::types::Claim;
+use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Mode};
 use sealfleet_domain::{limits, text};
 
@@ -89,6 +90,10 @@ pub trait Running: Send + Sync {
     /// What the step's agent said of its work. Complete once it has ended.
     fn agent(&self) -> Option<AgentEnd> {
         None
+    }
+    /// What was taken out of its output. Complete once it has ended.
+    fn redactions(&self) -> Vec<Redaction> {
+        Vec::new()
     }
 }
 

@@ -16,12 +16,13 @@ use sealfleet_bubblewrap::{
     CHANNEL_FD, Exit, INIT_PATH, Launcher, Limits, Network, Sandbox, SandboxSpec,
 };
 use sealfleet_channel::{
-    AgentEnd, Channel, ChannelError, Descriptors, ResolvedSecret, SecretRequest, Socket, Step,
-    ToHost, ToInit,
+    AgentEnd, Channel, ChannelError, CommandEnd, Descriptors, ResolvedSecret, SecretRequest,
+    Socket, Step, ToHost, ToInit,
 };
 use sealfleet_client::types::Claim;
 use sealfleet_domain::acl::sees;
 use sealfleet_domain::identity::SecretRef;
+use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::Failure;
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::timeout;
@@ -59,7 +60,7 @@ struct Command {
     sandbox: Sandbox,
     channel: Mutex<Box<HostChannel>>,
     log: StepLog,
-    end: OnceCell<(Ended, Option<AgentEnd>)>,
+    end: OnceCell<(Ended, Told)>,
 }
 
 #[async_trait]
@@ -110,7 +111,7 @@ impl Executor for Sandboxed {
                     detail: short(&format!("{code}: {message}")),
                 });
             }
-            Ok(Ok(ToHost::Ended(_) | ToHost::Agent(_))) => {
+            Ok(Ok(ToHost::Ended { .. } | ToHost::Agent(_))) => {
                 return Err(cannot_start("the sandbox reported an end before its start"));
             }
             Ok(Err(ChannelError::Closed)) => {
@@ -205,7 +206,13 @@ impl Running for Command {
     }
 
     fn agent(&self) -> Option<AgentEnd> {
-        self.end.get()?.1.clone()
+        self.end.get()?.1.agent.clone()
+    }
+
+    fn redactions(&self) -> Vec<Redaction> {
+        let end = self.end.get();
+        end.map(|(_, told)| told.redactions.clone())
+            .unwrap_or_default()
     }
 }
 
@@ -223,21 +230,40 @@ impl Command {
         let end = async {
             self.log.finish(LAST_WORDS).await;
             let mut channel = self.channel.lock().await;
-            let mut said = timeout(LAST_WORDS, channel.receive()).await;
-            let mut agent = None;
-            if let Ok(Ok((ToHost::Agent(end), _))) = said {
-                agent = Some(end);
-                said = timeout(LAST_WORDS, channel.receive()).await;
-            }
-            let end = match (exit, said) {
+            let told = timeout(LAST_WORDS, listen(&mut **channel)).await;
+            let mut told = told.unwrap_or_default();
+            let end = match (exit, told.end.take()) {
                 (Exit::OutOfMemory, _) => Ended::OutOfMemory,
-                (_, Ok(Ok((ToHost::Ended(end), _)))) => end.into(),
-                _ => ended(exit),
+                (_, Some(end)) => end.into(),
+                (exit, None) => ended(exit),
             };
-            (end, agent)
+            (end, told)
         };
         self.end.get_or_init(|| end).await.0.clone()
     }
+}
+
+/// What init tells of a command.
+#[derive(Default)]
+struct Told {
+    agent: Option<AgentEnd>,
+    redactions: Vec<Redaction>,
+    end: Option<CommandEnd>,
+}
+
+/// Listens until init has told the command's end, or can tell nothing more.
+async fn listen(channel: &mut HostChannel) -> Told {
+    let mut told = Told::default();
+    while told.end.is_none() {
+        match channel.receive().await {
+            Ok((ToHost::Agent(agent), _)) => told.agent = Some(agent),
+            Ok((ToHost::Ended { end, redactions }, _)) => {
+                (told.end, told.redactions) = (Some(end), redactions);
+            }
+            _ => break,
+        }
+    }
+    told
 }
 
 const fn ended(exit: Exit) -> Ended {
@@ -270,6 +296,7 @@ fn step(claim: &Claim, secrets: &[SecretRef], limits: &Limits) -> Step {
         name: secret.name.clone(),
         uri: secret.uri.to_string(),
         version: secret.version.clone(),
+        redact: secret.redact,
     };
     Step {
         project: claim.project.to_string(),

@@ -5,10 +5,11 @@ use sealfleet_domain::agent::{Agent, AgentReport};
 use sealfleet_domain::fleet::WorkerStatus;
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::inputs::Inputs;
+use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Fence, Mode, is_zero};
 use sealfleet_domain::{Line, ProjectId, RunId, StepId, Timestamp, ToolName};
 #[cfg(feature = "openapi")]
-use sealfleet_domain::{limits, schema};
+use sealfleet_domain::{limits, redaction, schema};
 use serde::{Deserialize, Serialize};
 
 /// A hint in a pool's queue that a step may be claimed. The ledger alone decides whether it is.
@@ -209,6 +210,10 @@ pub struct ReportStep {
     /// What the step's agent said of its work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentReport>,
+    /// How often values of its secrets were taken out of its output.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(length(max = redaction::MOST)))]
+    pub redactions: Vec<Redaction>,
 }
 
 /// A report of a failure says how the step failed, in a way that a worker can know; a report of
@@ -259,6 +264,9 @@ pub struct SandboxStep {
     /// What the command gets to work with.
     #[serde(default, skip_serializing_if = "Inputs::is_empty")]
     pub inputs: Inputs,
+    /// Those of them whose values stay in its output.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unredacted: Vec<String>,
     /// Seconds that the command may run.
     pub timeout_seconds: u32,
 }

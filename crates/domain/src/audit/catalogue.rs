@@ -103,6 +103,7 @@ impl Event {
             Self::DriftAtInjection { .. }
             | Self::ProfileInjected { .. }
             | Self::SecretDecrypted { .. }
+            | Self::RedactionMatch { .. }
             | Self::SecretReadUnexplained { .. } => Class::Observation,
         }
     }
@@ -226,6 +227,7 @@ impl Event {
             | Self::SandboxReset { .. }
             | Self::RunFinished { .. }
             | Self::RunCancelled {}
+            | Self::RedactionMatch { .. }
             | Self::SecretReadUnexplained { .. }
             | Self::ClaimRefused { .. }
             | Self::ReportRefused { .. } => Subjects::default(),
@@ -660,6 +662,19 @@ pub const CATALOGUE: &[Row] = &[
         when: "The sandbox of an ended step has been removed.",
         fields: &[STEP, FENCE],
         example: r#"{"type":"pool.sandbox.reset","step_id":"fetch","fence":1}"#,
+    },
+    Row {
+        name: "redaction.match",
+        when: "Recorded with the end of a step that a pull worker ran: `sealfleet-init` found values of the step's secrets in its output, and put `<redacted:KEY>` in their place. Steps of Fargate pools record none.",
+        fields: &[
+            STEP,
+            FENCE,
+            (
+                "matches",
+                "by `key`, `stream` and `encoding`: the `count` of places; the 20 most frequent, never a value or a place",
+            ),
+        ],
+        example: r#"{"type":"redaction.match","step_id":"fetch","fence":1,"matches":[{"key":"CRM_TOKEN","stream":"stdout","encoding":"base64","count":2}]}"#,
     },
     Row {
         name: "run.finished",

@@ -23,6 +23,7 @@ use crate::ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId
 use crate::labels::Labels;
 use crate::limits;
 use crate::names::{PoolName, ProjectId, StepId, WorkflowName};
+use crate::redaction::Redaction;
 use crate::reference::{ProfileRef, SecretUri};
 use crate::revocation::{Counts, Revoked};
 use crate::step::{
@@ -320,6 +321,13 @@ pub enum Event {
     /// The sandbox of an ended step was removed.
     #[serde(rename = "pool.sandbox.reset")]
     SandboxReset { step_id: StepId, fence: Fence },
+    /// Values of secrets were taken out of a step's output.
+    #[serde(rename = "redaction.match")]
+    RedactionMatch {
+        step_id: StepId,
+        fence: Fence,
+        matches: Vec<Redaction>,
+    },
     /// The last step of a run ended.
     #[serde(rename = "run.finished")]
     RunFinished { state: RunState },

@@ -8,6 +8,7 @@ use crate::audit::Event;
 use crate::clock::Timestamp;
 use crate::ids::WorkerId;
 use crate::names::StepId;
+use crate::redaction::{self, Redaction};
 use crate::step::{
     AbortReason, DeadReason, Executor, Fence, Outcome, OutputPlace, RequeueReason, StepState,
 };
@@ -86,6 +87,29 @@ impl Run {
         self.step_mut(step_id)?.state = state;
         self.settle(&mut change, pace, now);
         Ok(change)
+    }
+
+    /// What a step's worker says was taken out of its output: of secrets that the step has.
+    ///
+    /// # Errors
+    /// When the run has no such step.
+    pub fn redacted(
+        &self,
+        step_id: &StepId,
+        fence: Fence,
+        told: Vec<Redaction>,
+    ) -> Result<Option<Event>, Refusal> {
+        let secrets = self.identity_of(self.step(step_id)?).unwrap_or_default();
+        let is_there = |row: &Redaction| {
+            let mut secrets = secrets.secrets.iter();
+            secrets.any(|secret| secret.name == row.key) && row.count > 0
+        };
+        let matches = redaction::reported(told.into_iter().filter(is_there).collect());
+        Ok((!matches.is_empty()).then(|| Event::RedactionMatch {
+            step_id: step_id.clone(),
+            fence,
+            matches,
+        }))
     }
 
     /// Notes how much of its output a step's worker has not kept, with the report of its end.

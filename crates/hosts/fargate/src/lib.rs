@@ -486,6 +486,7 @@ mod tests {
                 "arn:aws:secretsmanager:eu-west-1:1:secret:sealfleet/a/crm-AbCdEf".to_owned(),
             ),
             from: "crm".parse().expect("a profile"),
+            redact: true,
         }
     }
 

@@ -198,6 +198,7 @@ fn largest(number: usize) -> Identity {
         let path = format!("sealfleet/healthcare/{at:03}-{number:06}-");
         let room = limits::URI_BYTES - "aws-sm://".len() - "#key".len();
         SecretRef {
+            redact: true,
             name,
             uri: format!("aws-sm://{path:a<room$}#key").parse().unwrap(),
             version: Some(format!("{number:036}")),

@@ -186,6 +186,7 @@ async fn all_keys_are_revoked_or_none_and_each_once() {
 
 fn identity() -> Identity {
     let secret = SecretRef {
+        redact: true,
         name: "A".to_owned(),
         uri: "builtin://a".parse().unwrap(),
         version: Some("1".to_owned()),

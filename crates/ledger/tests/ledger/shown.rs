@@ -31,6 +31,7 @@ fn of<'a>(rows: &'a [Value], part: &str) -> Vec<&'a Value> {
 
 fn identity(version: &str) -> Identity {
     let secret = |name: &str| SecretRef {
+        redact: true,
         name: name.to_owned(),
         uri: format!("builtin://{}", name.to_lowercase())
             .parse()

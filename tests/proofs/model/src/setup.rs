@@ -416,6 +416,7 @@ fn revocation(number: u8) -> Revocation {
 
 fn identity() -> Identity {
     let secret = SecretRef {
+        redact: true,
         name: "CRM_KEY".to_owned(),
         uri: fixed("builtin://crm"),
         version: Some("1".to_owned()),

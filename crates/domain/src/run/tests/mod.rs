@@ -84,6 +84,7 @@ const fn by(worker: &Worker) -> Claimant<'_> {
 /// What `crm` contributes: one secret for each key, at this version.
 fn identity(keys: &[&str], version: &str) -> Identity {
     let secret = |key: &&str| SecretRef {
+        redact: true,
         name: (*key).to_owned(),
         uri: format!("builtin://{}", key.to_lowercase())
             .parse()
