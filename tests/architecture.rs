@@ -187,6 +187,18 @@ fn the_stand_in_and_init_are_linked_by_nothing() {
     }
 }
 
+/// What searches for values holds them.
+#[test]
+fn only_init_links_the_search_for_values() {
+    let graph = graph();
+    let linked: Vec<&String> = graph
+        .own
+        .iter()
+        .filter(|package| graph.edges[*package].contains("sealfleet-redaction"))
+        .collect();
+    assert_eq!(linked, ["sealfleet-init"]);
+}
+
 /// What ships never links the local stack, a stand-in, a test or a tool. Development dependencies
 /// are not built in and do not count.
 #[test]

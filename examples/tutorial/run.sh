@@ -53,7 +53,7 @@ refused sealfleet --token-file "$work/member" audit list
 # 3. A secret and a profile
 #
 export SEALFLEET_TOKEN_FILE=$work/admin
-printf %s "key-one" | sealfleet secret put --project retail crm api-key
+printf %s "the-first-key" | sealfleet secret put --project retail crm api-key
 sealfleet profile apply -f examples/tutorial/profile.yaml
 sealfleet profile resolve --workflow report --profile crm --tool reporter
 refused sealfleet profile resolve --workflow billing --profile crm --tool reporter
@@ -62,7 +62,7 @@ refused sealfleet profile resolve --workflow billing --profile crm --tool report
 #
 sealfleet run enqueue -f examples/tutorial/drift.json
 run=$(sealfleet run list --output json | sed -n 's/.*"run_id": "\([^"]*\)".*/\1/p')
-printf %s "key-two" | sealfleet secret put --project retail crm api-key
+printf %s "the-second-key" | sealfleet secret put --project retail crm api-key
 refused sealfleet run watch "$run"
 sealfleet audit list --run "$run" --type profile.drift_at_injection
 #
@@ -79,7 +79,7 @@ refused sealfleet run enqueue -f examples/tutorial/long.json
 # 6. Lift it after the key was rotated at its source
 #
 revocation=$(sealfleet revocation list --output json | sed -n 's/.*"revocation_id": "\([^"]*\)".*/\1/p')
-printf %s "key-three" | sealfleet secret put --project retail crm api-key
+printf %s "the-third-key" | sealfleet secret put --project retail crm api-key
 sealfleet revocation lift "$revocation"
 #
 # 7. The archive: export, sign, verify

@@ -8,8 +8,10 @@ use sealfleet_api::types::{ReportStep, StartStep, StepAnswer, WaitingStep};
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::audit::Event;
+use sealfleet_domain::names::is_env_key;
+use sealfleet_domain::redaction::{self, Redaction};
 use sealfleet_domain::run::{Failure, Fence, Handle, Outcome, Pace, Refusal, Run};
-use sealfleet_domain::{ProjectScope, RunId, StepId, limits, redaction, text};
+use sealfleet_domain::{ProjectScope, RunId, StepId, limits, text};
 use sealfleet_ledger::{
     BeforeStart, Error, Ledger, Start, StartedSandbox, StoredRun, Transitioned,
 };
@@ -142,8 +144,10 @@ async fn report(
             .check()
             .map_err(|(field, text)| Problem::invalid(format!("agent.{field}"), text))?;
     }
-    if ended.redactions.len() > redaction::MOST {
-        let detail = format!("{} rows at most", redaction::MOST);
+    let named = |row: &Redaction| is_env_key(&row.key);
+    if ended.redactions.len() > redaction::MOST || !ended.redactions.iter().all(named) {
+        let most = redaction::MOST;
+        let detail = format!("{most} rows at most, each with the name of an environment variable");
         return Err(Problem::invalid("redactions", detail).into());
     }
     let holder = Some(caller.worker.worker_id);

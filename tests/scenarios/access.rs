@@ -7,7 +7,7 @@ use sealfleet_test_stack::project::{FARGATE, PULL, merged};
 use sealfleet_test_stack::{Outcome, Stack, ensure_eq, unique};
 use serde_json::{Map, Value, json};
 
-use crate::seen::{SOON, injected, names, seen, sleeping, with_profile};
+use crate::seen::{SOON, injected, names, padded, seen, sleeping, with_profile};
 
 /// 49. ACL `codex: []` -> no secrets, env kept; a tool not listed -> none; a step without a tool ->
 ///     none.
@@ -17,15 +17,15 @@ pub async fn s49_a_tool_sees_what_it_is_granted(stack: &Stack) -> Outcome {
     let tag = unique();
     let store = project.builtin_store(stack).await?;
     let beside = (
-        store.put(&format!("s49-{tag}-a"), "a").await?,
-        store.put(&format!("s49-{tag}-b"), "b").await?,
+        store.put(&format!("s49-{tag}-a"), &padded("a")).await?,
+        store.put(&format!("s49-{tag}-b"), &padded("b")).await?,
     );
     let in_aws = (
         project
-            .aws_secret(stack, &format!("s49-{tag}-a"), "a")
+            .aws_secret(stack, &format!("s49-{tag}-a"), &padded("a"))
             .await?,
         project
-            .aws_secret(stack, &format!("s49-{tag}-b"), "b")
+            .aws_secret(stack, &format!("s49-{tag}-b"), &padded("b"))
             .await?,
     );
     let lists = json!({ "codex": [], "claude": ["A"], "all": ["*"], "other": ["C"] });

@@ -119,7 +119,7 @@ const MOVED: Duration = Duration::from_secs(90);
 /// refused; cancel and revoke still work; nothing is lost.
 pub async fn s60_without_the_audit_table_runs_go_on_and_nothing_is_lost(stack: &Stack) -> Outcome {
     let project = stack.project("sixty").await?;
-    let secret = project.aws_secret(stack, "s60", "value").await?;
+    let secret = project.aws_secret(stack, "s60", "the value").await?;
     project
         .admin
         .create_profile("crm", &secrets(&[("API_KEY", &secret.uri)]))

@@ -8,7 +8,7 @@ use sealfleet_test_stack::{Outcome, Project, Stack, ensure, ensure_eq, unique};
 use serde_json::{Value, json};
 
 use crate::seen::{
-    SOON, gated, injected, names, open_gate, player, seen, sleeping, tasks, with_profile,
+    SOON, gated, injected, names, open_gate, padded, player, seen, sleeping, tasks, with_profile,
 };
 
 const KEYS: [&str; 6] = ["KEPT", "TURNED", "MOVED", "GONE", "NEW", "KNOB"];
@@ -74,7 +74,10 @@ async fn beside_a_worker(stack: &Stack, project: &Project) -> Outcome {
     let worker = project.live_worker(stack).await?;
     let store = project.builtin_store(stack).await?;
     let tag = unique();
-    let put = async |name: &str, value: &str| store.put(&format!("s35-{tag}-{name}"), value).await;
+    let put = async |name: &str, value: &str| {
+        let name = format!("s35-{tag}-{name}");
+        store.put(&name, &padded(value)).await
+    };
     let (kept, turned, moved) = (
         put("kept", "kept").await?,
         put("turned", "old").await?,
@@ -147,7 +150,10 @@ async fn beside_a_worker(stack: &Stack, project: &Project) -> Outcome {
 async fn on_fargate(stack: &Stack, project: &Project) -> Outcome {
     let tag = unique();
     let name = |part: &str| format!("s35-{tag}-{part}");
-    let put = async |part: &str, value: &str| project.aws_secret(stack, &name(part), value).await;
+    let put = async |part: &str, value: &str| {
+        let (name, value) = (name(part), padded(value));
+        project.aws_secret(stack, &name, &value).await
+    };
     let (kept, turned, moved) = (
         put("kept", "kept").await?,
         put("turned", "old").await?,
@@ -181,7 +187,7 @@ async fn on_fargate(stack: &Stack, project: &Project) -> Outcome {
 
     // The profile is as it was: the secret behind it is not.
     let turned = project
-        .rotate_aws_secret(stack, &name("turned"), "turned")
+        .rotate_aws_secret(stack, &name("turned"), &padded("turned"))
         .await?;
     let sets = json!({ "added": [], "removed": [], "rotated": ["TURNED"] });
     open_gate(&gatekeeper, &rotated_only).await?;

@@ -267,7 +267,9 @@ pub async fn a_killed_ecs_agent_loses_nothing(stack: &Stack) -> Outcome {
 /// 44. Revocation fan-out killed half-way -> finishes by itself.
 pub async fn s44_a_killed_fan_out_finishes_by_itself(stack: &Stack) -> Outcome {
     let project = stack.project("killed-fan-out").await?;
-    let secret = project.aws_secret(stack, "cloud", "cloud").await?;
+    let secret = project
+        .aws_secret(stack, "cloud", "the cloud value")
+        .await?;
     project
         .admin
         .create_profile("cloud", &secrets(&[("API_KEY", &secret.uri)]))

@@ -106,7 +106,8 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s52_each_step_in_its_own_mode
             a_step_finds_its_files_wherever_it_runs
             s55_a_sandbox_cannot_read_another_projects_secret
-            s56_every_end_has_its_reason;
+            s56_every_end_has_its_reason
+            s76_what_a_step_prints_holds_no_secret;
         reasons:
             s69_each_secret_that_is_not_there_has_its_own_reason;
         onboarding:

@@ -35,8 +35,8 @@ async fn beside_a_worker(stack: &Stack, project: &Project) -> Outcome {
     let worker = project.live_worker(stack).await?;
     let store = project.builtin_store(stack).await?;
     let (crm, other) = (
-        store.put("s40-crm", "crm").await?,
-        store.put("s40-other", "other").await?,
+        store.put("s40-crm", "the crm value").await?,
+        store.put("s40-other", "the other value").await?,
     );
     project
         .admin
@@ -143,7 +143,7 @@ async fn of_the_system(stack: &Stack, projects: &[&Project]) -> Outcome {
     let (cloud, spared) = (Sleeper::new(), Sleeper::new());
     let (mut on_fargate, mut with_others) = (Vec::new(), Vec::new());
     for project in projects {
-        let own = project.aws_secret(stack, &name, "own").await?;
+        let own = project.aws_secret(stack, &name, "its own value").await?;
         project
             .admin
             .create_profile("own", &secrets(&[("OWN", &own.uri)]))

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use sealfleet_domain::run::RunState;
 use sealfleet_test_stack::aws::Service;
+use sealfleet_test_stack::canary::{self, Needle};
+use sealfleet_test_stack::identity::secrets;
 use sealfleet_test_stack::project::{FARGATE, PULL, merged, run_of, step};
 use sealfleet_test_stack::worker::{BuiltinStore, WorkerProcess};
 use sealfleet_test_stack::{
@@ -154,6 +156,106 @@ pub async fn a_step_finds_its_files_wherever_it_runs(stack: &Stack) -> Outcome {
         "{ended:?}\n  its worker says\n{}",
         worker.log()
     );
+    Ok(())
+}
+
+/// 48, 76. What a step prints leaves its sandbox without its secrets, on every kind of pool: as they
+///     are, in encodings, one the beginning of another. A value of 5 characters is refused, unless
+///     its reference says that it stays. (`sandbox/redaction/tests` cuts each encoding everywhere.)
+pub async fn s76_what_a_step_prints_holds_no_secret(stack: &Stack) -> Outcome {
+    let project = stack.project("live").await?;
+    let worker = project.live_worker(stack).await?;
+    let store = project.builtin_store(stack).await?;
+    let tag = unique();
+    let name = |part: &str| format!("s76-{tag}-{part}");
+    let value = canary::value();
+    let longer = format!("{value}-and-more");
+    let needle = Needle::new(&value)?;
+    let script = r#"printf 'raw %s.\n' "$API_KEY"; printf 'longer %s.\n' "$LONGER"
+        printf 'base64 '; printf 'user:%s' "$API_KEY" | base64 -w 0; echo
+        printf 'hex '; printf %s "$API_KEY" | od -An -v -tx1 | tr -d ' \n'; echo
+        printf 'error %s.\n' "$API_KEY" >&2; printf 'pin %s.\n' "$PIN""#;
+    for pool in [PULL, FARGATE] {
+        let put = async |part: &str, value: &str| -> Outcome<String> {
+            Ok(if pool == PULL {
+                store.put(&name(part), value).await?.pinned()
+            } else {
+                project.aws_secret(stack, &name(part), value).await?.uri
+            })
+        };
+        let key = put("key", &value).await?;
+        let longer = put("longer", &longer).await?;
+        let pin = put("pin", "12345").await?;
+        let stays = format!("{pin}?redact=false");
+        let profile = name(pool);
+        let content = secrets(&[("API_KEY", &key), ("LONGER", &longer), ("PIN", &stays)]);
+        project.admin.create_profile(&profile, &content).await?;
+        let refused = name(&format!("refused-{pool}"));
+        let content = secrets(&[("PIN", &pin)]);
+        project.admin.create_profile(&refused, &content).await?;
+
+        let run = async |profile: &str| -> Outcome<(RunState, String, String)> {
+            let only = json!({ "pool": pool, "mode": "identity", "command": ["sh", "-c", script] });
+            let body = merged(
+                run_of(&[step("only", &only)]),
+                &json!({ "profile": profile }),
+            );
+            let run = project.enqueue(&body).await?;
+            let ended = project.finished(&run, SOON).await?;
+            Ok((ended.state, json!(ended).to_string(), run))
+        };
+        let (state, shown, id) = run(&profile).await?;
+        ensure_eq!(state, RunState::Succeeded, "{shown}");
+        let said = async |run: &str| -> Outcome<String> {
+            if pool != PULL {
+                return project.logged(stack, 0.0).await;
+            }
+            let mut said = String::new();
+            for entry in std::fs::read_dir(worker.directory.join("output").join(run))? {
+                said.push_str(&std::fs::read_to_string(entry?.path())?);
+            }
+            Ok(said)
+        };
+        let output = eventually("the output", SOON, async || {
+            let output = said(&id).await?;
+            Ok(output.contains("pin 12345.").then_some(output))
+        })
+        .await?;
+        ensure_eq!(needle.find(output.as_bytes()), None, "{output}");
+        for line in [
+            "raw <redacted:API_KEY>.",
+            "longer <redacted:LONGER>.",
+            "base64 dXNlcjp<redacted:API_KEY>",
+            "hex <redacted:API_KEY>",
+            "error <redacted:API_KEY>.",
+        ] {
+            ensure!(output.contains(line), "no `{line}` in {output}");
+        }
+        ensure_eq!(output.matches("<redacted:").count(), 5, "{output}");
+        let events = project.events(&id, "redaction.match").await?;
+        let counted = if pool == PULL { 1 } else { 0 };
+        ensure_eq!(events.len(), counted, "{events:?}");
+        if let Some(event) = events.first() {
+            let rows = event["matches"].as_array().map_or(0, Vec::len);
+            ensure_eq!(rows, 5, "{event}");
+        }
+
+        let (state, shown, id) = run(&refused).await?;
+        ensure_eq!(state, RunState::Failed, "{shown}");
+        let why = eventually("the reason", SOON, async || {
+            let told = if pool == PULL {
+                shown.clone()
+            } else {
+                said(&id).await?
+            };
+            Ok(told.contains("shorter than 8 bytes").then_some(told))
+        })
+        .await?;
+        ensure!(
+            why.contains("`PIN`") && why.contains("?redact=false"),
+            "{why}"
+        );
+    }
     Ok(())
 }
 

@@ -58,6 +58,7 @@ pub enum Stream {
 #[serde(deny_unknown_fields)]
 pub struct Redaction {
     /// The environment variable that holds the secret.
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::env_name"))]
     pub key: String,
     pub stream: Stream,
     pub encoding: Encoding,

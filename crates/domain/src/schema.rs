@@ -318,6 +318,11 @@ pub fn resolved(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// The name of an environment variable.
+pub fn env_name(_: &mut SchemaGenerator) -> Schema {
+    env_key()
+}
+
 /// How a step failed, in words.
 pub fn detail(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": LINE })

@@ -3,7 +3,7 @@
 use sealfleet_domain::limits;
 use serde_json::{Value, json};
 
-use super::{Hand, merged, named, registration, run_of, step, success, text};
+use super::{Hand, beside, merged, named, registration, run_of, step, success, text, with_profile};
 use crate::world::{OTHER, POOL, Who, World, scope};
 
 const UNAUTHENTICATED: (u16, &str) = (401, "unauthenticated");
@@ -662,6 +662,72 @@ async fn a_command_has_no_agent_to_tell_of() {
         (&step["turns"], &step["agent"]),
         (&Value::Null, &Value::Null)
     );
+}
+
+/// What init took out of a step's output is one event with the end, of secrets that the step has.
+#[tokio::test]
+async fn a_trail_says_what_was_redacted() {
+    let world = World::new().await;
+    let content = json!({ "secrets": { "API_KEY": beside("a"), "PIN": format!("{}?redact=false", beside("b")) } });
+    world.profile("redacted", &content).await;
+    let admin = world.credential(Who::Admin);
+    let shown = world.get(admin, "/v1/profiles/redacted").await;
+    assert_eq!(shown["secrets"], content["secrets"]);
+    let trail = world.get(admin, "/v1/audit?limit=100").await;
+    let created = named(&trail, "profile.created");
+    let audited = |event: &Value| event["secrets"] == content["secrets"];
+    assert!(created.iter().any(audited), "{created:?}");
+
+    let hand = world.hand(&json!({})).await;
+    for state in ["succeeded", "failed"] {
+        let run = world.enqueued(with_profile("redacted")).await;
+        let body = json!({ "run_id": run, "step_id": "only" });
+        let claim = world
+            .ok(&hand.credential, "POST /v1/claims", body.clone())
+            .await;
+        let redacted = |name: &str| {
+            let mut secrets = claim["secrets"].as_array().unwrap().iter();
+            secrets.find(|secret| secret["name"] == name).unwrap()["redact"].clone()
+        };
+        assert_eq!(redacted("API_KEY"), Value::Null, "by default");
+        assert_eq!(redacted("PIN"), false);
+        let lease = merged(&body, &json!({ "fence": claim["fence"] }));
+        let version = |name: &str| {
+            let mut secrets = claim["secrets"].as_array().unwrap().iter();
+            secrets.find(|secret| secret["name"] == name).unwrap()["version"].clone()
+        };
+        let resolved = json!({ "API_KEY": version("API_KEY"), "PIN": version("PIN") });
+        let start = merged(&lease, &json!({ "sandbox": "s", "resolved": resolved }));
+        world.ok(&hand.credential, "POST /v1/starts", start).await;
+        let row = |key: &str, count: u64| json!({ "key": key, "stream": "stdout", "encoding": "base64", "count": count });
+        let end = match state {
+            "failed" => json!({ "state": state, "failure": { "kind": "exit", "code": 1 } }),
+            _ => json!({ "state": state }),
+        };
+        let end = merged(&lease, &end);
+        let many = json!({ "redactions": vec![row("API_KEY", 1); 21] });
+        let refused = (400, "invalid_request");
+        world
+            .report_refused(&hand, merged(&end, &many), refused)
+            .await;
+        let unnamed = json!({ "redactions": [row("not a name", 1)] });
+        world
+            .report_refused(&hand, merged(&end, &unnamed), refused)
+            .await;
+        let rows = [row("API_KEY", 3), row("NOT_OF_THE_STEP", 1), row("PIN", 0)];
+        let report = merged(&end, &json!({ "redactions": rows }));
+        // A report that is repeated changes nothing.
+        for _ in 0..2 {
+            world
+                .ok(&hand.credential, "POST /v1/reports", report.clone())
+                .await;
+        }
+        let events = world.events(&run, "redaction.match").await;
+        assert_eq!(events.len(), 1, "{events:?}");
+        assert_eq!(events[0]["step_id"], "only");
+        assert_eq!(events[0]["matches"], json!([row("API_KEY", 3)]));
+        assert_eq!(world.events(&run, &format!("step.{state}")).await.len(), 1);
+    }
 }
 
 /// A worker that repeats a call which is refused: every refusal is counted, and few are on record.

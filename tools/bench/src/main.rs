@@ -18,6 +18,7 @@ mod costs;
 mod figures;
 mod lambda;
 mod machine;
+mod redaction;
 mod revocation;
 mod stack;
 mod store;
@@ -125,6 +126,10 @@ async fn run(plan: &mut Plan) -> Outcome<Figures> {
 }
 
 async fn measure(plan: &Plan, stage: &Stage, figures: &mut Figures) -> Outcome {
+    if !plan.only_costs {
+        eprintln!("bench: redaction");
+        redaction::measure(figures, &plan.functions).await?;
+    }
     eprintln!("bench: what a run costs");
     let deployed = World::as_deployed(&plan.functions).await?;
     costs::runs(figures, &deployed, plan.runs).await?;
