@@ -201,6 +201,7 @@ impl From<Failure> for Fault {
             | Failure::CannotExecute { .. }
             | Failure::TimedOut { .. }
             | Failure::OutOfMemory
+            | Failure::BadResult { .. }
             | Failure::CannotStart { .. } => {
                 Problem::new(Code::StartRefused, "the step has failed")
             }

@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealfleet_client::Error;
-use sealfleet_client::types::{Claim, ReportStep, StartStep, WaitingStep};
-use sealfleet_domain::run::{Failure, Outcome};
+use sealfleet_client::types::{Claim, OutputsKept, ReportStep, StartStep, WaitingStep};
+use sealfleet_domain::run::{CameOut, Failure, Outcome};
 use sealfleet_domain::{Line, limits};
 
 use crate::control::ControlPlane;
-use crate::executor::{Ended, Executor, Running};
+use crate::executor::{Ended, Executor, Running, short};
 use crate::lease::{Lease, Loss};
 use crate::random::Backoff;
 
@@ -45,11 +45,9 @@ impl StepRunner {
         let (run_id, step_id, fence) = (claim.run_id, claim.step_id.clone(), claim.fence);
         tracing::info!(%run_id, %step_id, %fence, mode = %claim.mode, attempt = claim.attempt, "step claimed");
         match self.execute(&claim, &mut lease).await {
-            Ok((outcome, output_cut_bytes)) => {
-                tracing::info!(%run_id, %step_id, %fence, ?outcome, output_cut_bytes, "step ended");
-                return self
-                    .report(&claim, outcome, output_cut_bytes, &mut lease)
-                    .await;
+            Ok((outcome, out)) => {
+                tracing::info!(%run_id, %step_id, %fence, ?outcome, ?out, "step ended");
+                return self.report(&claim, outcome, out, &mut lease).await;
             }
             Err(Silence::Lost(loss)) => {
                 tracing::warn!(%run_id, %step_id, %fence, ?loss, "lost the lease, killed the step");
@@ -61,8 +59,12 @@ impl StepRunner {
         Vec::new()
     }
 
-    /// How the step ended, and how many bytes of its output were not kept.
-    async fn execute(&self, claim: &Claim, lease: &mut Lease) -> Result<(Outcome, u64), Silence> {
+    /// How the step ended, and what has come out of it.
+    async fn execute(
+        &self,
+        claim: &Claim,
+        lease: &mut Lease,
+    ) -> Result<(Outcome, CameOut), Silence> {
         let prepared = tokio::select! {
             biased;
             loss = lease.lost() => return Err(Silence::Lost(loss)),
@@ -70,7 +72,7 @@ impl StepRunner {
         };
         let prepared = match prepared {
             Ok(prepared) => prepared,
-            Err(failure) => return Ok((Outcome::Failed { failure }, 0)),
+            Err(failure) => return Ok((Outcome::Failed { failure }, CameOut::default())),
         };
         let start = StartStep {
             run_id: claim.run_id,
@@ -78,6 +80,10 @@ impl StepRunner {
             fence: claim.fence,
             sandbox: Line::escaped(prepared.sandbox()),
             output: prepared.output().and_then(|path| place_of(&path)),
+            outputs: match prepared.uploads() {
+                true => OutputsKept::Project,
+                false => OutputsKept::Local,
+            },
             resolved: prepared.resolved().clone(),
         };
         tokio::select! {
@@ -88,11 +94,32 @@ impl StepRunner {
         tracing::info!(run_id = %claim.run_id, step_id = %claim.step_id, fence = %claim.fence, sandbox = %start.sandbox, "step started");
         let running = match prepared.go().await {
             Ok(running) => running,
-            Err(failure) => return Ok((Outcome::Failed { failure }, 0)),
+            Err(failure) => return Ok((Outcome::Failed { failure }, CameOut::default())),
         };
         let outcome = self.watch(claim, &*running, lease).await;
         let outcome = outcome.map_err(Silence::Lost)?;
-        Ok((outcome, running.output_cut_bytes()))
+        let result = tokio::select! {
+            biased;
+            loss = lease.taken() => return Err(Silence::Lost(loss)),
+            result = running.keep_result() => result,
+        };
+        let (result_bytes, outcome) = match (result, outcome) {
+            (None, outcome) => (None, outcome),
+            (Some(Ok(bytes)), outcome) => (Some(bytes), outcome),
+            (Some(Err(detail)), Outcome::Succeeded) => {
+                let detail = short(&detail);
+                let failure = Failure::BadResult { detail };
+                (None, Outcome::Failed { failure })
+            }
+            // How the command failed says more.
+            (Some(Err(_)), failed) => (None, failed),
+        };
+        let out = CameOut {
+            cut_bytes: running.output_cut_bytes(),
+            missing_bytes: running.output_missing_bytes(),
+            result_bytes,
+        };
+        Ok((outcome, out))
     }
 
     /// Waits until the command ends, times out, or loses its lease.
@@ -130,7 +157,7 @@ impl StepRunner {
         &self,
         claim: &Claim,
         outcome: Outcome,
-        output_cut_bytes: u64,
+        out: CameOut,
         lease: &mut Lease,
     ) -> Vec<WaitingStep> {
         let (run_id, step_id, fence) = (claim.run_id, claim.step_id.clone(), claim.fence);
@@ -144,7 +171,9 @@ impl StepRunner {
             fence,
             state: state.to_owned(),
             failure,
-            output_cut_bytes,
+            output_cut_bytes: out.cut_bytes,
+            output_missing_bytes: out.missing_bytes,
+            result_bytes: out.result_bytes,
         };
         tokio::select! {
             // First, so that an answer that has arrived is not lost.

@@ -4,6 +4,7 @@
 //! host -> init   Step        command, environment, secret references, access lists, descriptors
 //! init -> host   Resolved    the version of each secret      or   Error: nothing will run
 //! host -> init   Go          the start is on record
+//! init -> host   Result      the document that the command has left, if it has
 //! init -> host   Ended       how the command ended
 //! ```
 //!
@@ -17,17 +18,18 @@ mod socket;
 
 use async_trait::async_trait;
 
-pub use message::{CommandEnd, ResolvedSecret, SecretRequest, Step, ToHost, ToInit};
+pub use message::{CommandEnd, ResolvedSecret, SecretRequest, Step, StepResult, ToHost, ToInit};
 pub use socket::Socket;
 
 /// The version of the messages. Any change to them is a new version.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// The largest message to init, in bytes. A step is its largest part.
 pub const MAX_TO_INIT: usize = 1024 * 1024;
 
-/// The largest message to the host, in bytes.
-pub const MAX_TO_HOST: usize = 256 * 1024;
+/// The largest message to the host, in bytes. A result is its largest part: JSON in JSON is twice as
+/// long at the most.
+pub const MAX_TO_HOST: usize = 2 * sealfleet_domain::limits::RESULT_BYTES + 64 * 1024;
 
 /// The most descriptors that one message carries.
 pub const MAX_DESCRIPTORS: usize = 8;

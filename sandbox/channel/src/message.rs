@@ -30,8 +30,20 @@ pub enum ToHost {
         /// For people. Holds names only.
         message: String,
     },
+    /// The result that the command has left. Comes before its end, if there is one.
+    Result(StepResult),
     /// The command has ended, and so has everything that it started.
     Ended(CommandEnd),
+}
+
+/// The result of a step.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepResult {
+    /// A JSON document.
+    Json(String),
+    /// There is a file in its place that is no result. Says why, and nothing of what it holds.
+    Bad(String),
 }
 
 /// How a command ended.

@@ -1,7 +1,7 @@
 //! Messages over a pair of connected unix sockets.
 //!
 //! A frame is the length of its JSON (4 bytes, big endian) and the JSON:
-//! `{"version": 2, "descriptors": ["builtin.key", ...], "message": ...}`. The descriptors travel
+//! `{"version": 3, "descriptors": ["builtin.key", ...], "message": ...}`. The descriptors travel
 //! with the frame's first byte (`SCM_RIGHTS`, unix(7)), in the order of their names.
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -304,9 +304,9 @@ mod tests {
         assert!(error.to_string().contains("same release"), "{error}");
         for malformed in [
             json!({"message": "go", "descriptors": []}),
-            json!({"version": 2, "message": "go"}),
-            json!({"version": 2, "message": "stop", "descriptors": []}),
-            json!({"version": 2, "message": "go", "descriptors": [], "more": 1}),
+            json!({"version": 3, "message": "go"}),
+            json!({"version": 3, "message": "stop", "descriptors": []}),
+            json!({"version": 3, "message": "go", "descriptors": [], "more": 1}),
         ] {
             let received = told(&frame(&malformed)).receive().await;
             assert!(
@@ -325,7 +325,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_that_is_cut_off_is_no_message() {
-        let whole = frame(&json!({"version": 2, "message": "go", "descriptors": []}));
+        let whole = frame(&json!({"version": 3, "message": "go", "descriptors": []}));
         assert!(told(&whole).receive().await.is_ok());
         for end in 0..whole.len() {
             let received = told(&whole[..end]).receive().await;
@@ -337,7 +337,7 @@ mod tests {
     async fn descriptors_are_those_that_the_message_names() {
         for names in [json!([]), json!(["a.x", "b.y"]), json!(["a.x", "a.x"])] {
             let (host, init) = StdStream::pair().unwrap();
-            let bytes = frame(&json!({"version": 2, "message": "go", "descriptors": names}));
+            let bytes = frame(&json!({"version": 3, "message": "go", "descriptors": names}));
             let one = [("a.x".to_owned(), a_file(""))].into();
             assert_eq!(send(host.as_fd(), &bytes, &one).unwrap(), bytes.len());
             let received = Init::inherited(init.into()).unwrap().receive().await;

@@ -9,9 +9,10 @@
 //! 3. Closes those descriptors, and tells the worker the versions, or why there are none.
 //! 4. Waits for the worker's go, which comes once the start is on record. Anything else, or the
 //!    worker's end: the command does not run.
-//! 5. Runs the command, and tells the worker how it ended.
+//! 5. Runs the command, and tells the worker what it has left as its result, and how it ended.
 
 use std::os::fd::RawFd;
+use std::path::Path;
 use std::time::Duration;
 
 use sealfleet_channel::{
@@ -21,10 +22,12 @@ use sealfleet_domain::acl::sees;
 use sealfleet_identity::{IdentityError, Registry, SecretValue};
 
 use crate::supervise::{self, Stops, Task};
-use crate::{Failure, descriptors};
+use crate::{Failure, descriptors, result};
 
 /// Where the sandbox has its home: `sealfleet-bubblewrap` makes it.
 const HOME: &str = "/workspace/home";
+/// Its working directory.
+const WORKSPACE: &str = "/workspace";
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct ExecArguments {
@@ -55,6 +58,12 @@ pub async fn run(arguments: &ExecArguments, backends: &Registry) -> i32 {
             let supervise::End::Command(end) = end else {
                 return exit_code;
             };
+            if let Some(result) = result::of(Path::new(WORKSPACE)) {
+                let told = ToHost::Result(result);
+                if let Err(error) = channel.send(&told, Descriptors::new()).await {
+                    eprintln!("sealfleet-init: the worker was not told the result: {error}");
+                }
+            }
             let ended = ToHost::Ended(end);
             if let Err(error) = channel.send(&ended, Descriptors::new()).await {
                 eprintln!("sealfleet-init: the worker was not told the command's end: {error}");

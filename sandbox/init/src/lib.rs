@@ -21,6 +21,7 @@ pub mod cli;
 mod descriptors;
 pub mod exec;
 pub mod fargate;
+mod result;
 pub mod supervise;
 
 /// The exit code if the command was not run because something before it failed.

@@ -11,14 +11,14 @@ async fn another_version_is_refused_by_name() {
     let (sandbox, channel) = worker.launch().await;
     send(
         &channel,
-        &frame(3, &[], &json!({"step": step("echo ran")})),
+        &frame(4, &[], &json!({"step": step("echo ran")})),
         &[],
     );
     let error = receive(&channel).await["error"].clone();
     assert_eq!(error["code"], "bad_step");
     let message = error["message"].as_str().unwrap();
     assert!(
-        message.contains("version 3 of the channel, this side version 2"),
+        message.contains("version 4 of the channel, this side version 3"),
         "{message}"
     );
     let (exit, out, _) = end(sandbox).await;
@@ -29,9 +29,9 @@ async fn another_version_is_refused_by_name() {
 async fn what_is_not_a_step_runs_nothing() {
     let worker = Worker::new().await;
     let cases = [
-        frame(2, &[], &json!("go")),
-        frame(2, &[], &json!({"step": {}})),
-        frame(2, &["builtin.store"], &json!({"step": step("echo ran")})),
+        frame(3, &[], &json!("go")),
+        frame(3, &[], &json!({"step": {}})),
+        frame(3, &["builtin.store"], &json!({"step": step("echo ran")})),
         // More than the largest message.
         u32::MAX.to_be_bytes().to_vec(),
         [&2_u32.to_be_bytes(), b"{x".as_slice()].concat(),
@@ -52,8 +52,8 @@ async fn a_worker_that_dies_ends_the_sandbox_before_its_command() {
     worker.put("crm/api-key", VALUE);
     let mut plain = step("echo ran");
     plain["secrets"] = json!([]);
-    let step = frame(2, &[], &json!({"step": plain}));
-    let go = frame(2, &[], &json!("go"));
+    let step = frame(3, &[], &json!({"step": plain}));
+    let go = frame(3, &[], &json!("go"));
     let both = [step.as_slice(), &go].concat();
     // Dies after this many bytes; the whole of it runs.
     let cuts = [

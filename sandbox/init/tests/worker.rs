@@ -161,14 +161,14 @@ pub async fn receive(channel: &UnixStream) -> Value {
         "a message holds no value"
     );
     let frame: BTreeMap<String, Value> = serde_json::from_str(&text).unwrap();
-    assert_eq!(frame["version"], 2);
+    assert_eq!(frame["version"], 3);
     assert_eq!(frame["descriptors"], json!([]));
     frame["message"].clone()
 }
 
 impl Started {
     pub async fn send(&mut self, message: &Value) {
-        send(&self.channel, &frame(2, &[], message), &[]);
+        send(&self.channel, &frame(3, &[], message), &[]);
     }
 
     pub async fn receive(&mut self) -> Value {

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,13 +17,18 @@ use sealfleet_bubblewrap::{
     CHANNEL_FD, Exit, INIT_PATH, Launcher, Limits, Network, Sandbox, SandboxSpec,
 };
 use sealfleet_channel::{
-    Channel, ChannelError, Descriptors, ResolvedSecret, SecretRequest, Socket, Step, ToHost, ToInit,
+    Channel, ChannelError, CommandEnd, Descriptors, ResolvedSecret, SecretRequest, Socket, Step,
+    StepResult, ToHost, ToInit,
 };
 use sealfleet_client::types::Claim;
 use sealfleet_domain::acl::sees;
 use sealfleet_domain::identity::SecretRef;
+use sealfleet_domain::limits;
+use sealfleet_domain::output::Stream;
 use sealfleet_domain::run::{Failure, Mode};
+use serde_json::Value;
 use tokio::sync::{Mutex, OnceCell};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::output::{Logs, StepLog};
@@ -56,9 +62,13 @@ struct Waiting {
 /// A sandbox, its channel, and its output.
 struct Command {
     sandbox: Sandbox,
-    channel: Mutex<Box<HostChannel>>,
+    channel: Arc<Mutex<Box<HostChannel>>>,
+    /// Listens to init while the command runs: a result may be larger than what the socket holds.
+    told: Mutex<Option<JoinHandle<Told>>>,
     log: StepLog,
     end: OnceCell<Ended>,
+    /// The result that the command has left.
+    result: OnceCell<StepResult>,
 }
 
 #[async_trait]
@@ -88,13 +98,15 @@ impl Executor for Sandboxed {
             .spawn(spec)
             .await
             .map_err(|error| cannot_start(with_cause(&error)))?;
-        log.follow(sandbox.stdout.take());
-        log.follow(sandbox.stderr.take());
+        log.follow(Stream::Stdout, sandbox.stdout.take());
+        log.follow(Stream::Stderr, sandbox.stderr.take());
         let command = Command {
             sandbox,
-            channel: Mutex::new(Box::new(channel)),
+            channel: Arc::new(Mutex::new(Box::new(channel))),
+            told: Mutex::new(None),
             log,
             end: OnceCell::new(),
+            result: OnceCell::new(),
         };
         let step = ToInit::Step(step(claim, secrets, &self.limits));
         let answer = timeout(RESOLVE_TIME + ANSWER_TIME, command.ask(&step, descriptors)).await;
@@ -109,7 +121,7 @@ impl Executor for Sandboxed {
                     detail: short(&format!("{code}: {message}")),
                 });
             }
-            Ok(Ok(ToHost::Ended(_))) => {
+            Ok(Ok(ToHost::Ended(_) | ToHost::Result(_))) => {
                 return Err(cannot_start("the sandbox reported an end before its start"));
             }
             Ok(Err(ChannelError::Closed)) => {
@@ -176,6 +188,10 @@ impl Prepared for Waiting {
         Some(self.command.log.path())
     }
 
+    fn uploads(&self) -> bool {
+        self.command.log.uploads()
+    }
+
     async fn go(self: Box<Self>) -> Result<Box<dyn Running>, Failure> {
         let mut channel = self.command.channel.lock().await;
         if let Err(error) = channel.send(&ToInit::Go, Descriptors::new()).await {
@@ -183,6 +199,8 @@ impl Prepared for Waiting {
             tracing::warn!(%error, sandbox = self.sandbox(), "the sandbox did not get its go");
         }
         drop(channel);
+        let listening = tokio::spawn(listen(Arc::clone(&self.command.channel)));
+        *self.command.told.lock().await = Some(listening);
         Ok(Box::new(self.command))
     }
 }
@@ -202,6 +220,23 @@ impl Running for Command {
     fn output_cut_bytes(&self) -> u64 {
         self.log.cut_bytes()
     }
+
+    fn output_missing_bytes(&self) -> u64 {
+        self.log.missing_bytes()
+    }
+
+    async fn keep_result(&self) -> Option<Result<u64, String>> {
+        let json = match self.result.get()? {
+            StepResult::Json(json) => json.as_bytes(),
+            StepResult::Bad(detail) => return Some(Err(short(detail))),
+        };
+        // Init has checked it. But what it checked came out of the sandbox, and so does its word.
+        if json.len() > limits::RESULT_BYTES || serde_json::from_slice::<Value>(json).is_err() {
+            return Some(Err("the sandbox sent a result that is none".to_owned()));
+        }
+        let kept = self.log.keep_result(json).await;
+        Some(kept.map(|()| json.len() as u64))
+    }
 }
 
 impl Command {
@@ -217,15 +252,44 @@ impl Command {
     async fn end_of(&self, exit: Exit) -> Ended {
         let end = async {
             self.log.finish(LAST_WORDS).await;
-            let mut channel = self.channel.lock().await;
-            match (exit, timeout(LAST_WORDS, channel.receive()).await) {
+            let told = match self.told.lock().await.take() {
+                Some(told) => timeout(LAST_WORDS, told).await,
+                None => Ok(Ok(Told::default())),
+            };
+            let told = told.ok().and_then(Result::ok).unwrap_or_default();
+            if let Some(result) = told.result {
+                // Nobody else sets it.
+                drop(self.result.set(result));
+            }
+            match (exit, told.end) {
                 (Exit::OutOfMemory, _) => Ended::OutOfMemory,
-                (_, Ok(Ok((ToHost::Ended(end), _)))) => end.into(),
-                _ => ended(exit),
+                (_, Some(end)) => end.into(),
+                (exit, None) => ended(exit),
             }
         };
         self.end.get_or_init(|| end).await.clone()
     }
+}
+
+/// What init tells of a command.
+#[derive(Default)]
+struct Told {
+    result: Option<StepResult>,
+    end: Option<CommandEnd>,
+}
+
+/// Listens until init has told the command's end, or can tell nothing more.
+async fn listen(channel: Arc<Mutex<Box<HostChannel>>>) -> Told {
+    let mut told = Told::default();
+    let mut channel = channel.lock().await;
+    while told.end.is_none() {
+        match channel.receive().await {
+            Ok((ToHost::Result(result), _)) => told.result = Some(result),
+            Ok((ToHost::Ended(end), _)) => told.end = Some(end),
+            _ => break,
+        }
+    }
+    told
 }
 
 const fn ended(exit: Exit) -> Ended {

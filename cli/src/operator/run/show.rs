@@ -29,11 +29,19 @@ fn whys(step: &StepView) -> Vec<String> {
     let dead = step.dead.as_ref().map(word);
     let cut = (step.output_cut_bytes > 0)
         .then(|| format!("output cut by {} bytes", step.output_cut_bytes));
+    let missing = (step.output_missing_bytes > 0)
+        .then(|| format!("{} bytes of output not stored", step.output_missing_bytes));
+    let result = step
+        .result_bytes
+        .map(|bytes| format!("result of {bytes} bytes"));
     let lost = step.lost.map(lost).map(str::to_owned);
-    [failure, aborted, dead, lost, cut, step.diagnosis.clone()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let diagnosis = step.diagnosis.clone();
+    [
+        failure, aborted, dead, lost, cut, missing, result, diagnosis,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Why a claim was lost, for people.
@@ -115,9 +123,13 @@ pub(super) fn text(view: &RunView) -> String {
 }
 
 /// Where a step's output lies.
-fn place(output: &OutputPlace) -> String {
+pub(super) fn place(output: &OutputPlace) -> String {
     match output {
         OutputPlace::Worker { place } => place.to_string(),
+        OutputPlace::Project { place } => match place {
+            Some(place) => format!("project's outputs, and {place}"),
+            None => "project's outputs".to_owned(),
+        },
         OutputPlace::Task {
             task_id,
             log_stream,
