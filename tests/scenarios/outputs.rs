@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sealfleet_domain::run::{Failure as Failed, RunState};
 use sealfleet_test_stack::aws::Keys;
-use sealfleet_test_stack::project::{PULL, run_of, step};
-use sealfleet_test_stack::worker::Claimed;
+use sealfleet_test_stack::project::{PULL, merged, run_of, step};
+use sealfleet_test_stack::worker::{Claimed, WorkerProcess};
 use sealfleet_test_stack::{Outcome, Project, Stack, ensure, ensure_eq, private_file, unique};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -86,7 +86,7 @@ pub async fn s70_a_result_comes_out_and_stays_with_its_project(stack: &Stack) ->
     ] {
         let result = client.get_result(run_id, &id.parse()?).await;
         let result = result.ok().and_then(|view| view.result);
-        ensure_eq!(result, expected, says(id));
+        ensure_eq!(result, expected, "{}", says(id));
     }
     for (id, why) in [
         ("bad", "not valid JSON"),
@@ -105,11 +105,13 @@ pub async fn s70_a_result_comes_out_and_stays_with_its_project(stack: &Stack) ->
     ensure_eq!(
         alpha.step(&run, "plain").await?.state,
         "succeeded",
+        "{}",
         says("plain")
     );
     ensure_eq!(
         alpha.step(&run, "none").await?.state,
         "succeeded",
+        "{}",
         says("none")
     );
 
@@ -128,7 +130,7 @@ pub async fn s70_a_result_comes_out_and_stays_with_its_project(stack: &Stack) ->
         .aws
         .ask_as(&mine.keys, "s3", (put.0, &put.1), &once, "first")
         .await?;
-    ensure_eq!(answer.status, 200, answer.text());
+    ensure_eq!(answer.status, 200, "{}", answer.text());
     let answer = stack
         .aws
         .ask_as(&mine.keys, "s3", (put.0, &put.1), &once, "second")
@@ -179,6 +181,48 @@ pub async fn s70_a_result_comes_out_and_stays_with_its_project(stack: &Stack) ->
             answer.text()
         );
     }
+    Ok(())
+}
+
+/// 70. With `--outputs local` nothing of it leaves the host, and the API says where it lies.
+pub async fn s70_what_stays_on_the_host_is_nowhere_else(stack: &Stack) -> Outcome {
+    let project = stack.project("live").await?;
+    let store = project.builtin_store(stack).await?;
+    let keeps = unique();
+    let labels = [("keeps", keeps.as_str())];
+    let worker =
+        WorkerProcess::start_with(&["--outputs", "local"], stack, &project, &store, &labels)
+            .await?;
+    let script = "mkdir .sealfleet; echo here; echo 1 > .sealfleet/result.json";
+    let own = merged(shell(script), &json!({ "requires": { "keeps": keeps } }));
+    let run = project.enqueue_step(&own).await?;
+    let ended = project.finished(&run, SOON).await?;
+    ensure_eq!(
+        ended.state,
+        RunState::Succeeded,
+        "{ended:?}\n{}",
+        worker.log()
+    );
+    let path = format!("/v1/runs/{run}/steps/only");
+    let page = project.member.get(&format!("{path}/output")).await?.body;
+    ensure_eq!(page["items"], json!([]), "output that is read");
+    ensure_eq!(page["place"]["kind"], "worker", "its place");
+    let result = project.member.get(&format!("{path}/result")).await?.body;
+    ensure_eq!(
+        (&result["bytes"], &result["result"]),
+        (&json!(2), &Value::Null),
+        "the result"
+    );
+    let place = page["place"]["place"].as_str().unwrap_or_default();
+    let file = place.split_once(':').map_or("", |(_, file)| file);
+    ensure_eq!(std::fs::read_to_string(file)?, "here\n", "what lies there");
+    let bucket = keys_of_a_claim(&project).await?.bucket;
+    let prefix = format!("{}/{run}/", project.id);
+    ensure_eq!(
+        stack.aws.keys(&bucket, &prefix).await?,
+        Vec::<String>::new(),
+        "stored objects"
+    );
     Ok(())
 }
 
@@ -233,8 +277,8 @@ pub async fn s71_exec_is_as_if_the_command_ran_here(stack: &Stack) -> Outcome {
         String::from_utf8_lossy(&done.stderr),
     );
     let log = worker.log();
-    ensure_eq!(done.status.code(), Some(7), format!("{out}\n{err}\n{log}"));
-    ensure_eq!(out, "out\nno newline", err);
+    ensure_eq!(done.status.code(), Some(7), "{out}\n{err}\n{log}");
+    ensure_eq!(out, "out\nno newline", "{err}");
     ensure!(
         err.contains("err\n") && err.contains("exit code=7"),
         "{err}"
@@ -242,7 +286,7 @@ pub async fn s71_exec_is_as_if_the_command_ran_here(stack: &Stack) -> Outcome {
     for (script, code) in [("true", 0), ("kill -9 $$", 137), ("exec sleep 60", 124)] {
         let done = exec(stack, &project, &["--timeout", "5s"], script).await?;
         let err = String::from_utf8_lossy(&done.stderr);
-        ensure_eq!(done.status.code(), Some(code), format!("`{script}`: {err}"));
+        ensure_eq!(done.status.code(), Some(code), "`{script}`: {err}");
     }
 
     // Followed while it runs: the first line comes before the step may end.
@@ -261,7 +305,7 @@ pub async fn s71_exec_is_as_if_the_command_ran_here(stack: &Stack) -> Outcome {
         .map_err(sealfleet_test_stack::Failure::new)?;
     let mut lines = BufReader::new(stdout).lines();
     let first = tokio::time::timeout(SOON, lines.next_line()).await??;
-    ensure_eq!(first.as_deref(), Some("first"), worker.log());
+    ensure_eq!(first.as_deref(), Some("first"), "{}", worker.log());
     ensure_eq!(
         project.state(&run, "only").await?,
         "running",
@@ -270,7 +314,7 @@ pub async fn s71_exec_is_as_if_the_command_ran_here(stack: &Stack) -> Outcome {
     std::fs::write(format!("/tmp/{gate}"), "")?;
     let last = tokio::time::timeout(SOON, lines.next_line()).await??;
     std::fs::remove_file(format!("/tmp/{gate}"))?;
-    ensure_eq!(last.as_deref(), Some("last"), worker.log());
+    ensure_eq!(last.as_deref(), Some("last"), "{}", worker.log());
     ensure!(
         logs.wait().await?.success(),
         "`run logs -f` ends with the step"
@@ -298,7 +342,8 @@ pub async fn s72_a_gigabyte_of_output_is_cut_in_its_middle(stack: &Stack) -> Out
     ensure_eq!(
         ended.state,
         RunState::Succeeded,
-        format!("{ended:?}\n{}", worker.log())
+        "{ended:?}\n{}",
+        worker.log()
     );
     let grown = peak()?.saturating_sub(before);
     ensure!(grown < 80, "the worker grew by {grown} MiB");

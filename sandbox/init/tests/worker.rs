@@ -93,7 +93,7 @@ impl Worker {
         let key = File::open(self.key()).unwrap();
         let files = [("builtin.key", key.into()), ("builtin.store", store)];
         let frame = frame(
-            2,
+            3,
             &files.each_ref().map(|(name, _)| *name),
             &json!({"step": step}),
         );

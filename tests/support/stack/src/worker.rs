@@ -327,6 +327,24 @@ impl WorkerProcess {
         Self::start_on(&rootfs, stack, project, store, labels, heartbeat_seconds).await
     }
 
+    /// The same, with more options of `run`.
+    pub async fn start_with(
+        more: &[&str],
+        stack: &Stack,
+        project: &Project,
+        store: &BuiltinStore,
+        labels: &[(&str, &str)],
+    ) -> Outcome<Self> {
+        let rootfs = stack.parts.directory.join("rootfs");
+        let mut worker = Self::start_on(&rootfs, stack, project, store, labels, 1).await?;
+        worker.kill().await?;
+        worker
+            .command
+            .extend(more.iter().map(|word| (*word).to_owned()));
+        worker.restart()?;
+        Ok(worker)
+    }
+
     /// The same, with a root of its own for the worker's sandboxes.
     pub async fn start_on(
         rootfs: &Path,
