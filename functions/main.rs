@@ -13,6 +13,7 @@ use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request, answer};
 use sealfleet_api::rest;
 use sealfleet_aws::objects::S3;
+use sealfleet_aws::outputs::{OutputReaders, OutputWriters};
 use sealfleet_aws::queue_access::Sts;
 use sealfleet_aws::queues::Sqs;
 use sealfleet_aws::signing::Kms;
@@ -155,6 +156,7 @@ async fn main() -> Result<(), Error> {
             let ports = runs::Ports {
                 ledger: with.ledger()?,
                 door: with.door()?,
+                outputs: Box::new(OutputReaders::new(&with.config, settings::outputs()?)),
             };
             serve(&ports, runs::handle).await
         }
@@ -164,6 +166,7 @@ async fn main() -> Result<(), Error> {
                 ledger: with.ledger()?,
                 door: WorkerDoor::new(with.ledger()?),
                 access,
+                outputs: Box::new(OutputWriters::new(&with.config, settings::outputs()?)),
                 queues: with.queues()?,
                 pace,
                 seen: claim::Seen::default(),

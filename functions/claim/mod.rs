@@ -1,4 +1,5 @@
-//! `claim`: gives pull workers the key to their queue, a step, and more time.
+//! `claim`: gives pull workers the key to their queue, a step, more time, and the key to what comes
+//! out of it.
 //!
 //! The ledger is asked for the step in the worker's own scope, whatever the queue message says.
 //! Labels, model, mode, pool, approval and `max_concurrent` come from the stored worker, whatever
@@ -14,13 +15,16 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{
-    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict, QueueCredentials,
+    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict, OutputCredentials,
+    QueueCredentials,
 };
 use sealfleet_api::{Code, Problem};
+use sealfleet_aws::outputs::OutputKeys;
 use sealfleet_aws::queue_access::{NoKey, QueueAccess};
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::capability::PULL;
+use sealfleet_domain::output::Outputs;
 use sealfleet_domain::run::{Executor, Pace, Run};
 use sealfleet_domain::{Line, ProjectScope, RunId, limits};
 use sealfleet_ledger::{Claimed, Error, Ledger, NewClaim, OfHolder, StoredRun};
@@ -39,6 +43,7 @@ pub struct Ports {
     pub ledger: Ledger,
     pub door: WorkerDoor,
     pub access: Box<dyn QueueAccess>,
+    pub outputs: Box<dyn OutputKeys>,
     /// The queues, for hints that are passed on.
     pub queues: Box<dyn Queues>,
     /// How long leases last.
@@ -57,6 +62,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
             => |admitted, ()| claim(ports, admitted);
         SEND_HEARTBEAT => |caller, ()| heartbeat(ports, caller, request);
         GET_QUEUE_CREDENTIALS => |caller, ()| queue_credentials(ports, caller);
+        GET_OUTPUT_CREDENTIALS => |caller, ()| output_credentials(ports, caller, request);
     }
 }
 
@@ -223,10 +229,7 @@ async fn queue_credentials(ports: &Ports, caller: WorkerCaller) -> Answered {
         .access
         .queue_key(&caller.scope, &caller.worker.pool, caller.worker.worker_id)
         .await
-        .map_err(|error| match error {
-            NoKey::Unavailable(error) => Fault::unavailable(&error, "AWS STS"),
-            NoKey::Refused(error) => Fault::broken(&error, "AWS STS"),
-        })?;
+        .map_err(no_key)?;
     Answer::json(
         200,
         &QueueCredentials {
@@ -238,4 +241,36 @@ async fn queue_credentials(ports: &Ports, caller: WorkerCaller) -> Answered {
             expires_at: key.expires_at,
         },
     )
+}
+
+/// For whoever holds the claim now. The key goes on for a while when the claim is over, and reaches
+/// nothing but what this claim puts out.
+async fn output_credentials(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answered {
+    let lease: LeaseRef = request.json()?;
+    let (scope, worker_id) = (&caller.scope, caller.worker.worker_id);
+    let run = ports.ledger.run(scope, lease.run_id).await?;
+    run.held(&lease.step_id, Some(worker_id), lease.fence)?;
+    let of = Outputs::of(scope, lease.run_id, &lease.step_id, lease.fence);
+    let key = ports.outputs.output_key(&of, worker_id).await;
+    let key = key.map_err(no_key)?;
+    Answer::json(
+        200,
+        &OutputCredentials {
+            endpoint: key.endpoint,
+            region: key.region,
+            bucket: key.bucket,
+            prefix: key.prefix,
+            access_key_id: key.access_key_id,
+            secret_access_key: key.secret_access_key,
+            session_token: key.session_token,
+            expires_at: key.expires_at,
+        },
+    )
+}
+
+fn no_key(error: NoKey) -> Fault {
+    match error {
+        NoKey::Unavailable(error) => Fault::unavailable(&error, "AWS STS"),
+        NoKey::Refused(error) => Fault::broken(&error, "AWS STS"),
+    }
 }

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::{ReportStep, StartStep, StepAnswer, WaitingStep};
+use sealfleet_api::types::{OutputsKept, ReportStep, StartStep, StepAnswer, WaitingStep};
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::names::is_env_key;
 use sealfleet_domain::redaction::{self, Redaction};
-use sealfleet_domain::run::{Failure, Fence, Handle, Outcome, Pace, Refusal, Run};
+use sealfleet_domain::run::{CameOut, Failure, Fence, Handle, Outcome, Pace, Refusal, Run};
 use sealfleet_domain::{ProjectScope, RunId, StepId, limits, text};
 use sealfleet_ledger::{
     BeforeStart, Error, Ledger, Start, StartedSandbox, StoredRun, Transitioned,
@@ -94,6 +94,7 @@ async fn start(
         handle: Handle::new(String::from(started.sandbox)),
         resolved: &started.resolved,
         output: started.output.map(String::from),
+        uploads: started.outputs == OutputsKept::Project,
         pace: ports.pace,
     };
     let done = match before {
@@ -150,12 +151,24 @@ async fn report(
         let detail = format!("{most} rows at most, each with the name of an environment variable");
         return Err(Problem::invalid("redactions", detail).into());
     }
+    if ended
+        .result_bytes
+        .is_some_and(|bytes| bytes > limits::RESULT_BYTES as u64)
+    {
+        let detail = format!("a result has {} bytes at most", limits::RESULT_BYTES);
+        return Err(Problem::invalid("result_bytes", detail).into());
+    }
     let holder = Some(caller.worker.worker_id);
     let (run_id, step_id, fence) = (ended.run_id, &ended.step_id, ended.fence);
+    let out = CameOut {
+        cut_bytes: ended.output_cut_bytes,
+        missing_bytes: ended.output_missing_bytes,
+        result_bytes: ended.result_bytes,
+    };
     let rule = |run: &mut Run, now| {
         let mut change = run.finish(step_id, holder, fence, &outcome, ports.pace, now)?;
         if !change.events.is_empty() {
-            run.output_cut(step_id, ended.output_cut_bytes)?;
+            run.came_out(step_id, out)?;
             if let Some(agent) = &ended.agent
                 && run.step(step_id)?.spec.agent.is_some()
             {
@@ -203,6 +216,7 @@ fn check_failure(failure: &Failure) -> Result<(), Problem> {
         Failure::CannotStart { detail, .. }
         | Failure::CannotExecute { detail, .. }
         | Failure::SecretUnavailable { detail, .. }
+        | Failure::BadResult { detail }
             if detail.len() > most || detail.contains(text::acts) =>
         {
             Err(Problem::invalid(
@@ -219,6 +233,7 @@ fn check_failure(failure: &Failure) -> Result<(), Problem> {
         Failure::CannotStart { .. }
         | Failure::CannotExecute { .. }
         | Failure::SecretUnavailable { .. }
+        | Failure::BadResult { .. }
         | Failure::Exit { .. }
         | Failure::Signal { .. }
         | Failure::TimedOut { .. }

@@ -1,7 +1,10 @@
-//! `runs`: reads runs.
+//! `runs`: reads runs, and what came out of them.
+
+mod output;
 
 use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request};
+use sealfleet_aws::outputs::OutputObjects;
 use sealfleet_domain::RunId;
 use sealfleet_domain::run::RunState;
 use sealfleet_ledger::Ledger;
@@ -15,6 +18,8 @@ use crate::shared::{pages, views};
 pub struct Ports {
     pub ledger: Ledger,
     pub door: Door,
+    /// What came out of steps.
+    pub outputs: Box<dyn OutputObjects>,
 }
 
 /// Answers one request.
@@ -25,6 +30,8 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
     route! { request, &ports.door;
         LIST_RUNS => |caller, ()| list(ports, caller, request);
         GET_RUN => |caller, (run_id,)| show(ports, caller, run_id);
+        GET_OUTPUT => |caller, step| output::output(ports, caller, request, step);
+        GET_RESULT => |caller, step| output::result(ports, caller, step);
     }
 }
 

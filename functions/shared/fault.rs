@@ -207,6 +207,7 @@ impl From<Failure> for Fault {
             | Failure::AgentNetwork
             | Failure::OverBudget { .. }
             | Failure::OverTurns { .. }
+            | Failure::BadResult { .. }
             | Failure::CannotStart { .. } => {
                 Problem::new(Code::StartRefused, "the step has failed")
             }

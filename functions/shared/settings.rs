@@ -1,5 +1,6 @@
 //! Settings from a function's environment, read once when it starts.
 
+use sealfleet_aws::outputs::OutputAccount;
 use sealfleet_aws::queue_access::Account;
 use sealfleet_domain::NamePrefix;
 use sealfleet_domain::rate::Limits;
@@ -130,6 +131,21 @@ pub fn account() -> Result<Account, MissingSetting> {
         region: setting("SEALFLEET_REGION")?,
         account_id: setting("SEALFLEET_ACCOUNT_ID")?,
         queue_url_prefix: setting("SEALFLEET_QUEUE_URL_PREFIX")?,
+        name_prefix: name_prefix()?,
+    })
+}
+
+/// Where outputs and their role are.
+///
+/// # Errors
+/// When a setting is missing.
+pub fn outputs() -> Result<OutputAccount, MissingSetting> {
+    Ok(OutputAccount {
+        partition: setting("SEALFLEET_PARTITION")?,
+        region: setting("SEALFLEET_REGION")?,
+        account_id: setting("SEALFLEET_ACCOUNT_ID")?,
+        bucket: setting("SEALFLEET_OUTPUT_BUCKET")?,
+        endpoint: setting("SEALFLEET_OUTPUT_ENDPOINT")?,
         name_prefix: name_prefix()?,
     })
 }

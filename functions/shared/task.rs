@@ -71,6 +71,7 @@ async fn running(with: &Context<'_>, claim: &ClaimTag, handle: &Handle) -> Resul
         handle: handle.clone(),
         resolved: &BTreeMap::new(),
         output: None,
+        uploads: false,
         pace: with.pace,
     };
     let sandbox = handle.as_str();

@@ -88,18 +88,25 @@ fn document(run: &Run) -> Option<EnqueueRun> {
     })
 }
 
-fn output(place: &OutputPlace) -> OutputPlaceView {
-    match place {
-        OutputPlace::Worker(place) => OutputPlaceView::Worker {
-            place: place.clone(),
-        },
-        OutputPlace::Sandbox(handle) => {
+/// Where the output of a step's newest claim lies.
+#[must_use]
+pub fn output(step: &Step) -> Option<OutputPlaceView> {
+    match &step.output {
+        Some(OutputPlace::Sandbox(handle)) => {
             let task_id = task_id(handle).to_owned();
-            OutputPlaceView::Task {
+            Some(OutputPlaceView::Task {
                 log_stream: format!("{CONTAINER}/{CONTAINER}/{task_id}"),
                 task_id,
-            }
+            })
         }
+        Some(OutputPlace::Worker(place)) if !step.uploads => Some(OutputPlaceView::Worker {
+            place: place.clone(),
+        }),
+        Some(OutputPlace::Worker(place)) => Some(OutputPlaceView::Project {
+            place: Some(place.clone()),
+        }),
+        None if step.uploads => Some(OutputPlaceView::Project { place: None }),
+        None => None,
     }
 }
 
@@ -156,7 +163,7 @@ fn step_view(id: sealfleet_domain::StepId, step: &Step, now: Timestamp) -> StepV
         started_at: None,
         ended_at: step.state.ended_at(),
         attempts: Vec::new(),
-        output: step.output.as_ref().map(output),
+        output: output(step),
         failure: None,
         lost: step.lost,
         output_cut_bytes: step.output_cut_bytes,
@@ -165,6 +172,8 @@ fn step_view(id: sealfleet_domain::StepId, step: &Step, now: Timestamp) -> StepV
         cost_usd: said.cost_usd,
         turns: said.turns,
         session_id: said.session_id,
+        output_missing_bytes: step.output_missing_bytes,
+        result_bytes: step.result_bytes,
         aborted: None,
         dead: None,
         diagnosis: None,

@@ -19,7 +19,7 @@ use crate::repository::functions;
 use crate::world::{CRM, FARGATE, OTHER, OWN, Sent, Who, World, scope};
 
 /// Operations that are asked by another method than GET and change nothing.
-const READS: [(&str, &str); 5] = [
+const READS: [(&str, &str); 6] = [
     (
         "POST /v1/revocations:preview",
         "it lists what a revocation would abort",
@@ -35,6 +35,10 @@ const READS: [(&str, &str); 5] = [
     (
         "POST /v1/queue-credentials",
         "STS gives them out, and CloudTrail has the record; they open a queue of ids",
+    ),
+    (
+        "POST /v1/output-credentials",
+        "STS gives them out, and CloudTrail has the record; they open what one claim puts out",
     ),
     (
         "POST /v1/sandbox/step",
@@ -366,7 +370,14 @@ async fn runs(walk: &mut Walk, admin: &str, worker: &str) {
             with(&json!({ "sandbox": "s" })),
         )
         .await;
+        walk.ask(worker, "POST", "/v1/output-credentials", lease.clone())
+            .await;
+        let mut end = end;
+        end["result_bytes"] = json!(2);
         walk.ask(worker, "POST", "/v1/reports", with(&end)).await;
+        let path = format!("/v1/runs/{run}/steps/{id}");
+        walk.get(admin, &format!("{path}/output")).await;
+        walk.get(admin, &format!("{path}/result")).await;
     }
 
     let mut once = step("a", &[]);

@@ -21,7 +21,7 @@ use sealfleet_domain::labels::Labels;
 use sealfleet_domain::oidc::Issuers;
 use sealfleet_domain::profile::Content;
 use sealfleet_domain::run::Mode;
-use sealfleet_domain::{EnrolmentKeyId, Owner, ProjectScope, TokenId, WorkerId};
+use sealfleet_domain::{EnrolmentKeyId, Owner, ProjectScope, Timestamp, TokenId, WorkerId};
 use sealfleet_functions::shared::auth::Oidc;
 use sealfleet_ledger::store::{Item, Table};
 use sealfleet_ledger::{Ledger, Registration};
@@ -534,6 +534,19 @@ impl World {
                 .collect()
         };
         self.handlers.invoke(Invoke::Batch(messages)).await;
+    }
+
+    /// A worker stores an object below the prefix that its key names. Whether there was none.
+    pub fn store(&self, prefix: &str, name: &str, bytes: &[u8]) -> bool {
+        let mut world = self.stage.lock();
+        let now = Timestamp::from_millis(world.time);
+        let key = format!("{prefix}{name}");
+        world.outputs.create(&key, bytes.to_vec(), now)
+    }
+
+    /// All outputs are gone, as when they have expired.
+    pub fn outputs_expire(&self) {
+        self.stage.lock().outputs.0.clear();
     }
 
     /// Takes all messages out of the queue of the pull pool of [`OWN`].

@@ -346,6 +346,19 @@ def audit_objects_are_locked_versioned_and_not_public(t):
         yield "public access"
 
 
+@rule(lambda t: props(t.control, "OutputBucket")["PublicAccessBlockConfiguration"].update(BlockPublicAcls=False),
+      lambda t: props(t.control, "OutputBucket").pop("LifecycleConfiguration"),
+      lambda t: props(t.control, "OutputBucketPolicy")["PolicyDocument"]["Statement"].pop())
+def outputs_are_not_public_expire_and_are_written_once(t):
+    bucket = props(t.control, "OutputBucket")
+    if set(bucket["PublicAccessBlockConfiguration"].values()) != {True}:
+        yield "public access"
+    if not mentions(bucket.get("LifecycleConfiguration", {}), "OutputRetentionDays"):
+        yield "kept for ever"
+    if "s3:if-none-match" not in json.dumps(props(t.control, "OutputBucketPolicy")):
+        yield "written over"
+
+
 # ---------------------------------------------------------------- IAM
 
 
@@ -354,6 +367,7 @@ DENIES = {
     "NeverRewriteAudit": ["dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem"],
     "NeverShortenTheArchive": ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention"],
     "NeverScan": ["dynamodb:Scan"],
+    "NeverTouchOutputs": ["s3:GetObject", "s3:PutObject", "s3:ListBucket"],
 }
 
 
@@ -882,7 +896,8 @@ def a_change_of_the_sandboxes_api_reaches_its_stage_since_the_deployment_has_a_n
       lambda t: props(t.control, "EventFailures").pop("KmsMasterKeyId"),
       lambda t: props(t.control, "EventFailures").update(SqsManagedSseEnabled=False),
       lambda t: props(t.project, "Logs").pop("KmsKeyId"),
-      lambda t: props(t.control, "AuditBucket").pop("BucketEncryption"))
+      lambda t: props(t.control, "AuditBucket").pop("BucketEncryption"),
+      lambda t: props(t.control, "OutputBucket").pop("BucketEncryption"))
 def your_own_key_encrypts_all_that_holds_data(t):
     key = {"Fn::If": ["HasKey", {"Ref": "KmsKeyArn"}, {"Ref": "AWS::NoValue"}]}
     for name, table in t.of_type("AWS::DynamoDB::Table"):
@@ -896,8 +911,9 @@ def your_own_key_encrypts_all_that_holds_data(t):
     for name, group in t.of_type("AWS::Logs::LogGroup"):
         if group["Properties"].get("KmsKeyId") != key:
             yield name
-    if not mentions(props(t.control, "AuditBucket").get("BucketEncryption", {}), "KmsKeyArn"):
-        yield "AuditBucket"
+    for name in ("AuditBucket", "OutputBucket"):
+        if not mentions(props(t.control, name).get("BucketEncryption", {}), "KmsKeyArn"):
+            yield name
 
 
 @rule(lambda t: props(t.control, "ControlPlaneKeyUse")["Roles"].pop(),

@@ -27,6 +27,7 @@ mod fleet;
 mod fuzz;
 mod kill;
 mod onboarding;
+mod outputs;
 mod permissions;
 mod prove;
 mod reasons;
@@ -108,6 +109,11 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s55_a_sandbox_cannot_read_another_projects_secret
             s56_every_end_has_its_reason
             s76_what_a_step_prints_holds_no_secret;
+        outputs:
+            s70_a_result_comes_out_and_stays_with_its_project
+            s70_what_stays_on_the_host_is_nowhere_else
+            s71_exec_is_as_if_the_command_ran_here
+            s72_a_gigabyte_of_output_is_cut_in_its_middle;
         reasons:
             s69_each_secret_that_is_not_there_has_its_own_reason;
         onboarding:

@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 use sealfleet_client::types::{
-    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, QueueCredentials, ReportStep, StartStep,
-    StepAnswer,
+    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, OutputCredentials, QueueCredentials,
+    ReportStep, StartStep, StepAnswer,
 };
 use sealfleet_client::{Client, Code, Error};
 
-/// The five operations of a worker.
+/// The operations of a worker.
 #[async_trait]
 pub trait ControlPlane: Send + Sync {
     /// Claims a step.
@@ -20,6 +20,8 @@ pub trait ControlPlane: Send + Sync {
     async fn report(&self, request: &ReportStep) -> Result<StepAnswer, Error>;
     /// Short-lived credentials for the worker's own queue.
     async fn queue_credentials(&self) -> Result<QueueCredentials, Error>;
+    /// Short-lived credentials to write what a claim puts out.
+    async fn output_credentials(&self, claim: &LeaseRef) -> Result<OutputCredentials, Error>;
 }
 
 #[async_trait]
@@ -42,6 +44,10 @@ impl ControlPlane for Client {
 
     async fn queue_credentials(&self) -> Result<QueueCredentials, Error> {
         Self::get_queue_credentials(self).await
+    }
+
+    async fn output_credentials(&self, claim: &LeaseRef) -> Result<OutputCredentials, Error> {
+        Self::get_output_credentials(self, claim).await
     }
 }
 

@@ -25,6 +25,7 @@ pub mod control;
 pub mod executor;
 pub mod guard;
 pub mod lease;
+pub mod outputs;
 pub mod queue;
 mod random;
 pub mod register;

@@ -20,6 +20,7 @@ use sealfleet_worker::control::ControlPlane;
 use sealfleet_worker::executor::bare::Bare;
 use sealfleet_worker::executor::sandboxed::Sandboxed;
 use sealfleet_worker::executor::{Executors, Logs};
+use sealfleet_worker::outputs::{Bucket, Stores};
 use sealfleet_worker::queue::SqsQueue;
 use sealfleet_worker::telemetry::{Counted, Telemetry};
 use sealfleet_worker::worker::{End, Settings, Wish, Worker};
@@ -98,6 +99,10 @@ struct Run {
     /// Bytes of output to keep for each step
     #[arg(long, default_value_t = 10 * 1024 * 1024)]
     log_bytes: u64,
+    /// Where output and results of steps go: to the project's outputs too, or nowhere but the log
+    /// directory
+    #[arg(long, value_enum, default_value_t = Outputs::Project, env = "SEALFLEET_OUTPUTS")]
+    outputs: Outputs,
     /// Endpoint of the queue, where this host reaches it by another address than its own
     #[arg(long, value_name = "URL", env = "SEALFLEET_QUEUE_ENDPOINT")]
     queue_endpoint: Option<String>,
@@ -134,6 +139,14 @@ struct Run {
     /// Log level: `error`, `warn`, `info` or `debug`
     #[arg(long, default_value = "info", env = "SEALFLEET_LOG")]
     log: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Outputs {
+    /// To the log directory, and to the project's outputs
+    Project,
+    /// To the log directory alone: none of it leaves this host
+    Local,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -228,7 +241,6 @@ async fn work(api_url: &str, config: Option<&Path>, run: Run) -> Result<ExitCode
         .init();
     let credential = credential(&run.credential_file)?;
     let wishes = wishes()?;
-    let executors = executors(&run).await?;
     let client = Client::new(api_url, Some(credential)).map_err(|error| error.to_string())?;
     let heartbeat = Duration::from_secs(run.heartbeat_seconds);
     let telemetry = Telemetry::default();
@@ -236,6 +248,14 @@ async fn work(api_url: &str, config: Option<&Path>, run: Run) -> Result<ExitCode
         inner: client.with_timeout(Duration::from_secs(10)),
         telemetry: telemetry.clone(),
     });
+    let outputs: Option<Arc<dyn Stores>> = match run.outputs {
+        Outputs::Local => None,
+        Outputs::Project => Some(Arc::new(Bucket {
+            control: Arc::clone(&control),
+            clock: Arc::new(SystemClock),
+        })),
+    };
+    let executors = executors(&run, outputs).await?;
     let queue = Arc::new(Counted {
         inner: SqsQueue::new(
             Arc::clone(&control),
@@ -282,10 +302,11 @@ fn credential(file: &Path) -> Result<Credential, String> {
     Credential::read(file).map_err(|error| error.to_string())
 }
 
-async fn executors(run: &Run) -> Result<Executors, String> {
+async fn executors(run: &Run, outputs: Option<Arc<dyn Stores>>) -> Result<Executors, String> {
     let logs = Logs {
         directory: absolute(&run.log_dir)?,
         most_bytes: run.log_bytes,
+        outputs,
     };
     std::fs::create_dir_all(&logs.directory)
         .map_err(|error| format!("`{}`: {error}", run.log_dir.display()))?;

@@ -150,7 +150,7 @@ impl SqsQueue {
 
 /// The endpoint of a queue's URL: `https://sqs.eu-west-1.amazonaws.com`. Plain `http` only on this
 /// machine, where the local stack is.
-fn endpoint_of(queue_url: &str) -> Option<String> {
+pub(crate) fn endpoint_of(queue_url: &str) -> Option<String> {
     let (scheme, rest) = queue_url.split_once("://")?;
     let (address, _) = rest.split_once('/')?;
     let plain = scheme == "http" && is_this_machine(&format!("http://{address}"));
@@ -160,7 +160,7 @@ fn endpoint_of(queue_url: &str) -> Option<String> {
 
 /// Connections by the proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`), as those to the
 /// control plane. The SDK asks for no proxy by itself.
-fn http(plain: bool) -> SharedHttpClient {
+pub(crate) fn http(plain: bool) -> SharedHttpClient {
     Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
         connector.set_connector_settings(settings.cloned());

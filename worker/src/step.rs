@@ -13,16 +13,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealfleet_client::Error;
-use sealfleet_client::types::{Claim, ReportStep, StartStep, WaitingStep};
+use sealfleet_client::types::{Claim, OutputsKept, ReportStep, StartStep, WaitingStep};
 use sealfleet_domain::agent::AgentReport;
 use sealfleet_domain::redaction::Redaction;
-use sealfleet_domain::run::{Failure, Outcome};
+use sealfleet_domain::run::{CameOut, Failure, Outcome};
 use sealfleet_domain::{Line, limits};
 
 use sealfleet_channel::{AgentEnd, AgentFault};
 
 use crate::control::ControlPlane;
-use crate::executor::{Ended, Executor, Running};
+use crate::executor::{Ended, Executor, Running, short};
 use crate::lease::{Lease, Loss};
 use crate::random::Backoff;
 
@@ -39,8 +39,8 @@ pub struct StepRunner {
 /// What to report of a step.
 struct End {
     outcome: Outcome,
-    /// Bytes of its output that were not kept.
-    output_cut_bytes: u64,
+    /// What has come out of it.
+    out: CameOut,
     /// What its agent said of its work.
     agent: Option<AgentReport>,
     /// What was taken out of its output.
@@ -61,8 +61,8 @@ impl StepRunner {
         tracing::info!(%run_id, %step_id, %fence, mode = %claim.mode, attempt = claim.attempt, "step claimed");
         match self.execute(&claim, &mut lease).await {
             Ok(end) => {
-                let (outcome, output_cut_bytes) = (&end.outcome, end.output_cut_bytes);
-                tracing::info!(%run_id, %step_id, %fence, ?outcome, output_cut_bytes, "step ended");
+                let (outcome, out) = (&end.outcome, &end.out);
+                tracing::info!(%run_id, %step_id, %fence, ?outcome, ?out, "step ended");
                 return self.report(&claim, end, &mut lease).await;
             }
             Err(Silence::Lost(loss)) => {
@@ -91,6 +91,10 @@ impl StepRunner {
             fence: claim.fence,
             sandbox: Line::escaped(prepared.sandbox()),
             output: prepared.output().and_then(|path| place_of(&path)),
+            outputs: match prepared.uploads() {
+                true => OutputsKept::Project,
+                false => OutputsKept::Local,
+            },
             resolved: prepared.resolved().clone(),
         };
         tokio::select! {
@@ -106,9 +110,31 @@ impl StepRunner {
         let outcome = self.watch(claim, &*running, lease).await;
         let outcome = outcome.map_err(Silence::Lost)?;
         let agent = running.agent();
+        let outcome = of_agent(outcome, claim, agent.as_ref());
+        let result = tokio::select! {
+            biased;
+            loss = lease.taken() => return Err(Silence::Lost(loss)),
+            result = running.keep_result() => result,
+        };
+        let (result_bytes, outcome) = match (result, outcome) {
+            (None, outcome) => (None, outcome),
+            (Some(Ok(bytes)), outcome) => (Some(bytes), outcome),
+            (Some(Err(detail)), Outcome::Succeeded) => {
+                let detail = short(&detail);
+                let failure = Failure::BadResult { detail };
+                (None, Outcome::Failed { failure })
+            }
+            // How the command failed says more.
+            (Some(Err(_)), failed) => (None, failed),
+        };
+        let out = CameOut {
+            cut_bytes: running.output_cut_bytes(),
+            missing_bytes: running.output_missing_bytes(),
+            result_bytes,
+        };
         Ok(End {
-            outcome: of_agent(outcome, claim, agent.as_ref()),
-            output_cut_bytes: running.output_cut_bytes(),
+            outcome,
+            out,
             redactions: running.redactions(),
             agent: agent.map(|agent| agent.report),
         })
@@ -157,7 +183,9 @@ impl StepRunner {
             fence,
             state: state.to_owned(),
             failure,
-            output_cut_bytes: end.output_cut_bytes,
+            output_cut_bytes: end.out.cut_bytes,
+            output_missing_bytes: end.out.missing_bytes,
+            result_bytes: end.out.result_bytes,
             redactions: end.redactions,
             agent: end.agent,
         };
@@ -179,10 +207,10 @@ impl StepRunner {
 
 impl End {
     /// Of a step that never ran.
-    const fn of(outcome: Outcome) -> Self {
+    fn of(outcome: Outcome) -> Self {
         Self {
             outcome,
-            output_cut_bytes: 0,
+            out: CameOut::default(),
             redactions: Vec::new(),
             agent: None,
         }

@@ -15,8 +15,8 @@ use axum::http::{StatusCode, header};
 use axum::routing::get;
 use sealfleet_client::Error;
 use sealfleet_client::types::{
-    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, QueueCredentials, ReportStep, StartStep,
-    StepAnswer,
+    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, OutputCredentials, QueueCredentials,
+    ReportStep, StartStep, StepAnswer,
 };
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -217,6 +217,13 @@ impl<T: ControlPlane> ControlPlane for Counted<T> {
 
     async fn queue_credentials(&self) -> Result<QueueCredentials, Error> {
         self.answer("queue_credentials", self.inner.queue_credentials().await)
+    }
+
+    async fn output_credentials(&self, claim: &LeaseRef) -> Result<OutputCredentials, Error> {
+        self.answer(
+            "output_credentials",
+            self.inner.output_credentials(claim).await,
+        )
     }
 }
 

@@ -31,6 +31,7 @@ fn claim(mode: &str, script: &str, secrets: &Value) -> Claim {
 
 fn logs(place: &Path) -> Logs {
     Logs {
+        outputs: None,
         directory: place.join("logs"),
         most_bytes: 1 << 20,
     }

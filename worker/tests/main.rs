@@ -4,4 +4,5 @@
 
 mod execution;
 mod installed;
+mod outputs;
 mod worker;

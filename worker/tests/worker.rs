@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sealfleet_client::types::{
-    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseVerdict, QueueCredentials, ReportStep,
-    StartStep, StepAnswer, WaitingStep,
+    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict, OutputCredentials,
+    QueueCredentials, ReportStep, StartStep, StepAnswer, WaitingStep,
 };
 use sealfleet_client::{Code, Error, Problem};
 use sealfleet_domain::fleet::WorkerStatus;
@@ -97,7 +97,7 @@ impl ControlPlane for Control {
             Beat::Hanging => std::future::pending().await,
             Beat::Refused(code) => return Err(refusal(code)),
         };
-        let verdict = |lease: &sealfleet_client::types::LeaseRef| LeaseVerdict {
+        let verdict = |lease: &LeaseRef| LeaseVerdict {
             run_id: lease.run_id,
             step_id: lease.step_id.clone(),
             fence: lease.fence,
@@ -133,6 +133,10 @@ impl ControlPlane for Control {
     }
 
     async fn queue_credentials(&self) -> Result<QueueCredentials, Error> {
+        Err(unreachable_now())
+    }
+
+    async fn output_credentials(&self, _: &LeaseRef) -> Result<OutputCredentials, Error> {
         Err(unreachable_now())
     }
 }

@@ -24,6 +24,9 @@ pub enum Failure {
     /// `sealfleet prove`: nothing is known to be broken, and not everything was tried.
     #[error("{0}")]
     Untried(String),
+    /// `run exec`: the command, or what stood before it, has failed.
+    #[error("{said}")]
+    Ended { code: u8, said: String },
     /// A failure of one item among several, prefixed with its name.
     #[error("{0}: {1}")]
     About(String, Box<Self>),
@@ -39,8 +42,8 @@ impl From<contexts::Error> for Failure {
 }
 
 impl Failure {
-    /// 2 for wrong usage, 3 when the API refused, 4 and 5 for what `prove` found, 1 for any other
-    /// failure.
+    /// 2 for wrong usage, 3 when the API refused, 4 and 5 for what `prove` found, for `run exec` what
+    /// its help says, 1 for any other failure.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code())
@@ -56,6 +59,7 @@ impl Failure {
             | Self::Refused(_) => 3,
             Self::Broken(_) => 4,
             Self::Untried(_) => 5,
+            Self::Ended { code, .. } => *code,
             Self::About(_, failure) => failure.code(),
             Self::Client(_) | Self::Other(_) => 1,
         }
@@ -72,6 +76,12 @@ impl Failure {
     pub(super) fn problem(&self) -> Value {
         if let Self::Client(Error::Problem(problem)) = self {
             return json!(problem);
+        }
+        if let Self::Ended { code, said } = self {
+            let title = "The command did not succeed.";
+            return json!({
+                "type": "about:blank", "title": title, "detail": said, "code": "ended", "exit_code": code
+            });
         }
         let (code, title) = match self.code() {
             2 => ("usage", "The command line or an input file is wrong."),

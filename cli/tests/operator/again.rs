@@ -27,14 +27,36 @@ fn summaries(state: &str) -> (u16, Value) {
     (200, json!({ "items": [run] }))
 }
 
+/// A page of output, from the API.
+fn page(items: Value, more: Value) -> (u16, Value) {
+    let mut page = json!({ "fence": 1, "items": items, "goes_on": false });
+    for (name, value) in more.as_object().unwrap() {
+        page[name] = value.clone();
+    }
+    (200, page)
+}
+
 #[test]
-fn a_command_is_run_and_its_end_is_shown() {
-    let mut ended = run_view("succeeded", "succeeded");
-    ended["ended_at"] = json!("2026-01-31T08:00:02Z");
-    ended["steps"][0]["started_at"] = json!("2026-01-31T08:00:01Z");
-    ended["steps"][0]["ended_at"] = json!("2026-01-31T08:00:02Z");
-    ended["steps"][0]["output"] = json!({ "kind": "worker", "place": "host-1:/logs/a.1.log" });
-    let answers = vec![(201, run_view("queued", "queued")), (200, ended)];
+fn a_command_runs_as_if_it_ran_here() {
+    let place = json!({ "kind": "project", "place": "host-1:/logs/a.1.log" });
+    let going = |cursor: &str, items: Value, place: &Value| {
+        let more = json!({ "goes_on": true, "next_cursor": cursor, "place": place });
+        page(items, more)
+    };
+    let mut failed = run_view("failed", "failed");
+    failed["steps"][0]["failure"] = json!({ "kind": "exit", "code": 7 });
+    let out =
+        json!([{ "stream": "stdout", "text": "one\n" }, { "stream": "stderr", "text": "two\n" }]);
+    let last = json!([{ "stream": "stdout", "text": "\u{1b}[1mthree\n", "missing_bytes": 9 }]);
+    let answers = vec![
+        (201, run_view("queued", "queued")),
+        going("a", json!([]), &Value::Null),
+        (200, run_view("queued", "queued")),
+        going("b", out, &place),
+        going("b", json!([]), &place),
+        page(last, json!({ "place": place })),
+        (200, failed),
+    ];
     let exec = [
         "run",
         "exec",
@@ -47,14 +69,18 @@ fn a_command_is_run_and_its_end_is_shown() {
         "--",
         "sh",
         "-c",
-        "exit 0",
+        "exit 7",
     ];
     let (code, out, err, seen) = ask(answers, &exec, "");
-    assert_eq!(code, Some(0), "{err}");
-    assert!(
-        out.contains("host-1:/logs/a.1.log") && out.contains("1000 ms"),
-        "{out}"
+    // Its own output and exit code, and nothing else on standard output.
+    assert_eq!(
+        (code, out.as_str()),
+        (Some(7), "one\n\u{1b}[1mthree\n"),
+        "{err}"
     );
+    assert!(err.contains("queued") && err.contains("two\n"), "{err}");
+    assert!(err.contains("9 bytes of output are missing here"), "{err}");
+    assert!(err.contains("exit code=7"), "{err}");
     let (line, _, body) = asked(&seen);
     let step = &body["steps"][0];
     assert_eq!(
@@ -65,10 +91,48 @@ fn a_command_is_run_and_its_end_is_shown() {
         (&step["mode"], &step["command"], &step["timeout_seconds"]),
         (
             &json!("identity"),
-            &json!(["sh", "-c", "exit 0"]),
+            &json!(["sh", "-c", "exit 7"]),
             &json!(120)
         )
     );
+    let paths: Vec<String> = (0..6).map(|_| asked(&seen).0).collect();
+    assert!(
+        paths.iter().any(|path| path.ends_with("/output?cursor=b")),
+        "{paths:?}"
+    );
+}
+
+#[test]
+fn output_and_result_are_printed_as_they_are() {
+    let place = json!({ "kind": "worker", "place": "host-1:/logs/a.1.log" });
+    let only = (200, run_view("running", "running"));
+    let nothing = || page(json!([]), json!({ "place": place }));
+    let (code, out, err, _) = ask(vec![only.clone(), nothing()], &["run", "logs", RUN], "");
+    assert_eq!((code, out.as_str()), (Some(0), ""));
+    assert!(err.contains("it lies at host-1:/logs/a.1.log"), "{err}");
+    let items = json!([{ "stream": "stderr", "text": "e\u{7}" }]);
+    let answers = vec![page(items.clone(), json!({}))];
+    let logs = [
+        "run", "logs", RUN, "--step", "a", "--stream", "stderr", "--output", "json",
+    ];
+    let (code, out, _, seen) = ask(answers, &logs, "");
+    let printed: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &printed["items"]), (Some(0), &items));
+    assert!(!out.contains('\u{7}'), "escaped as JSON does");
+    assert!(asked(&seen).0.ends_with("/steps/a/output?stream=stderr"));
+
+    let found = json!({ "fence": 1, "bytes": 9, "result": { "a": [1] } });
+    let result = ["run", "result", RUN];
+    let (code, out, _, _) = ask(vec![only.clone(), (200, found)], &result, "");
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        serde_json::from_str::<Value>(&out).unwrap(),
+        json!({ "a": [1] })
+    );
+    let local = json!({ "fence": 1, "bytes": 9, "place": place });
+    let (code, _, err, _) = ask(vec![only, (200, local)], &result, "");
+    assert_eq!(code, Some(1));
+    assert!(err.contains("host-1:/logs/a.1.log"), "{err}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::str::FromStr;
 use sealfleet_domain::access::Action;
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;
+use sealfleet_domain::output::Stream;
 use sealfleet_domain::profile::Profile;
 use sealfleet_domain::revocation::Revocation;
 use sealfleet_domain::run::RunState;
@@ -29,11 +30,12 @@ use crate::problem::Code;
 use crate::types::{
     ActivityView, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken,
     EnqueueRun, EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer,
-    LimitsView, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion,
-    ProjectSummary, ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade,
-    ResolvedCascade, RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary,
-    RunView, SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView,
-    UpdateProject, WorkerDetail, WorkerRegistered, WorkerSummary, WorkerView,
+    LeaseRef, LimitsView, OutputCredentials, OutputPage, Page, PreviewRevocation, ProfileContent,
+    ProfileVersionView, ProjectDeletion, ProjectSummary, ProjectView, QueueCredentials,
+    RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade, ResultView, RevocationPreview,
+    RevocationState, RevocationsCreated, Revoke, RunSummary, RunView, SandboxLease, SandboxStep,
+    SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, UpdateProject, WorkerDetail,
+    WorkerRegistered, WorkerSummary, WorkerView,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -807,6 +809,34 @@ operations! {
     )
         .does("Returns a run with its steps.")
         .gives::<RunView>(200, "The run.");
+    GET_OUTPUT (RunId, StepId) = Operation::new(
+        "get_output",
+        ("GET", "/v1/runs/{run_id}/steps/{step_id}/output"),
+        "runs",
+        may(Action::ReadRuns),
+    )
+        .does(
+            "Reads the output of a step, from the beginning or from where a cursor says, also while it runs. Ask again \
+             with `next_cursor` until there is none.",
+        )
+        .with_query(&[
+            query::<Stream>("stream", "Only this stream. Both if absent."),
+            Query {
+                name: "cursor",
+                summary: "`next_cursor` of the answer before. Valid only for this step and stream.",
+                shape: Shape::of::<values::Cursor>(),
+            },
+        ])
+        .gives::<OutputPage>(200, "What was written since, or nothing yet.");
+    GET_RESULT (RunId, StepId) = Operation::new(
+        "get_result",
+        ("GET", "/v1/runs/{run_id}/steps/{step_id}/result"),
+        "runs",
+        may(Action::ReadRuns),
+    )
+        .does("Returns the JSON document that a step has left as its result.")
+        .gives::<ResultView>(200, "The result, or where it lies.")
+        .refuses(&[Code::NotReady]);
     CANCEL_RUN (RunId,) = Operation::new(
         "cancel_run",
         ("POST", "/v1/runs/{run_id}/cancel"),
@@ -844,6 +874,17 @@ operations! {
         .repeatable()
         .does("Issues temporary AWS credentials that open the worker's own queue and nothing else.")
         .gives::<QueueCredentials>(200, "The credentials.");
+    GET_OUTPUT_CREDENTIALS () = Operation::new(
+        "get_output_credentials",
+        ("POST", "/v1/output-credentials"),
+        "claim",
+        APPROVED_WORKERS,
+    )
+        .repeatable()
+        .does("Issues temporary AWS credentials to write what a claim puts out, and for nothing else.")
+        .takes::<LeaseRef>()
+        .gives::<OutputCredentials>(200, "The credentials.")
+        .refuses(&[Code::NotFound, Code::NotHolder, Code::StaleFence]);
     START_STEP () = Operation::new("start_step", ("POST", "/v1/starts"), "report", APPROVED_WORKERS)
         .repeatable()
         .does("Reports that the sandbox has its secrets and is about to run the command.")

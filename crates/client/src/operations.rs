@@ -5,14 +5,16 @@ use sealfleet_api::operations as ops;
 use sealfleet_api::types::{
     ActivityView, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken,
     EnqueueRun, EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer,
-    LimitsView, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion,
-    ProjectSummary, ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade,
-    ResolvedCascade, RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary,
-    RunView, SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView,
-    UpdateProject, WorkerDetail, WorkerRegistered, WorkerSummary, WorkerView,
+    LeaseRef, LimitsView, OutputCredentials, OutputPage, Page, PreviewRevocation, ProfileContent,
+    ProfileVersionView, ProjectDeletion, ProjectSummary, ProjectView, QueueCredentials,
+    RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade, ResultView, RevocationPreview,
+    RevocationState, RevocationsCreated, Revoke, RunSummary, RunView, SandboxLease, SandboxStep,
+    SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, UpdateProject, WorkerDetail,
+    WorkerRegistered, WorkerSummary, WorkerView,
 };
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;
+use sealfleet_domain::output::Stream;
 use sealfleet_domain::profile::Profile;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::revocation::Revocation;
@@ -399,6 +401,26 @@ impl Client {
         self.call(Call::new(&ops::GET_RUN, (run_id,))).await
     }
 
+    /// `GET /v1/runs/{run_id}/steps/{step_id}/output`: what follows `cursor`, of one stream or both.
+    pub async fn get_output(
+        &self,
+        run_id: RunId,
+        step_id: &StepId,
+        stream: Option<Stream>,
+        cursor: Option<&str>,
+    ) -> Result<OutputPage, Error> {
+        let stream = stream.map(|stream| ("stream", stream.name().to_owned()));
+        let cursor = cursor.map(|cursor| ("cursor", cursor.to_owned()));
+        let call = Call::new(&ops::GET_OUTPUT, (run_id, step_id.clone()));
+        self.call(call.query(stream).query(cursor)).await
+    }
+
+    /// `GET /v1/runs/{run_id}/steps/{step_id}/result`.
+    pub async fn get_result(&self, run_id: RunId, step_id: &StepId) -> Result<ResultView, Error> {
+        self.call(Call::new(&ops::GET_RESULT, (run_id, step_id.clone())))
+            .await
+    }
+
     /// `POST /v1/runs/{run_id}/cancel`.
     pub async fn cancel_run(&self, run_id: RunId) -> Result<RunView, Error> {
         self.call(Call::new(&ops::CANCEL_RUN, (run_id,))).await
@@ -468,6 +490,15 @@ impl Client {
     /// `POST /v1/queue-credentials`.
     pub async fn get_queue_credentials(&self) -> Result<QueueCredentials, Error> {
         self.call(Call::new(&ops::GET_QUEUE_CREDENTIALS, ())).await
+    }
+
+    /// `POST /v1/output-credentials`.
+    pub async fn get_output_credentials(
+        &self,
+        request: &LeaseRef,
+    ) -> Result<OutputCredentials, Error> {
+        self.call(Call::new(&ops::GET_OUTPUT_CREDENTIALS, ()).body(request)?)
+            .await
     }
 
     /// `POST /v1/starts`.

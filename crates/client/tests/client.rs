@@ -13,6 +13,7 @@ use sealfleet_client::types::{
 use sealfleet_client::{
     AuditQuery, Client, Code, Credential, Error, PageQuery, RevocationState, all_pages,
 };
+use sealfleet_domain::output::Stream;
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::{ProfileName, ProjectId, RunId, StepId, WorkerId};
 use serde_json::json;
@@ -375,6 +376,8 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.enqueue_run(&self::run(), Some("key"));
         client.list_runs(Some(RunState::Queued), page);
         client.get_run(run);
+        client.get_output(run, &step, Some(Stream::Stderr), Some("abc"));
+        client.get_result(run, &step);
         client.cancel_run(run);
         client.retry_step(run, &step);
         client.list_audit_entries(&audit);
@@ -383,6 +386,7 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.claim_step(&least(json!({"run_id": run, "step_id": step})));
         client.send_heartbeat(&Heartbeat::default());
         client.get_queue_credentials();
+        client.get_output_credentials(&least(json!({"run_id": run, "step_id": step, "fence": 1})));
         client.start_step(&least(json!({"run_id": run, "step_id": step, "fence": 1, "sandbox": "s"})));
         client.report_step(&least(json!({"run_id": run, "step_id": step, "fence": 1, "state": "succeeded"})));
         client.get_sandbox_step(&least(lease));

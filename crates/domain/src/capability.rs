@@ -58,6 +58,8 @@ pub struct Host {
     pub modes: &'static [Mode],
     /// The schemes that its sandboxes resolve.
     pub schemes: &'static [&'static Scheme],
+    /// What comes out of its steps, and where that lies; for people.
+    pub out: &'static str,
     /// What its sandboxes can reach over the network; which of them is the deployment's choice.
     pub egress: &'static [Egress],
     /// The sizes that a sandbox can have. Empty: limits are set where the worker runs.
@@ -149,6 +151,7 @@ pub static PULL: Host = Host {
     kind: "pull",
     name: "pull",
     runs: "bubblewrap, started by `sealfleet-worker`",
+    out: "output and result (`bare` steps: output): on the worker's host, and in the project's outputs unless it runs with `--outputs local`",
     modes: &[Mode::Bare, Mode::Sandboxed, Mode::Identity, Mode::Full],
     schemes: &[&BUILTIN],
     egress: &[Egress::None, Egress::Host],
@@ -161,6 +164,7 @@ pub static FARGATE: Host = Host {
     kind: "fargate",
     name: "Fargate",
     runs: "ECS Fargate task, started by `dispatch`",
+    out: "output, in CloudWatch Logs; no result",
     modes: &[Mode::Sandboxed, Mode::Identity],
     schemes: &[&AWS_SM],
     egress: &[Egress::Host],
@@ -186,6 +190,7 @@ static UNKNOWN: Host = Host {
     kind: "",
     name: "unknown",
     runs: "",
+    out: "",
     modes: &[],
     schemes: &[],
     egress: &[],

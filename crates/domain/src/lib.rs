@@ -24,6 +24,7 @@ pub mod labels;
 pub mod limits;
 pub mod names;
 pub mod oidc;
+pub mod output;
 pub mod profile;
 pub mod rate;
 pub mod redaction;

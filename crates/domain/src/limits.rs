@@ -77,8 +77,11 @@ pub const PENDING_WORKER_SECONDS: i64 = 24 * 3600;
 pub const DETAIL_BYTES: usize = 300;
 /// Requests of one worker in a second, in the long run.
 pub const WORKER_REQUESTS_PER_SECOND: u32 = 100;
-/// Requests of one worker at once: a claim and a start of each step that it may hold.
-pub const WORKER_REQUESTS_AT_ONCE: u32 = 2 * MAX_CONCURRENT;
+/// Requests of one worker at once: a claim, a start and a key for outputs of each step that it may
+/// hold.
+pub const WORKER_REQUESTS_AT_ONCE: u32 = 3 * MAX_CONCURRENT;
+/// Bytes of a step's result.
+pub const RESULT_BYTES: usize = 256 * 1024;
 /// Pools of a project.
 pub const POOLS: usize = 10;
 /// Longest validity of an API token in seconds: a year.

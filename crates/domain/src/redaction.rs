@@ -1,5 +1,7 @@
 //! What was taken out of a step's output: by name and number, never by value or place.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The most rows that the report of a step has.
@@ -50,6 +52,8 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+    /// The step's result.
+    Result,
 }
 
 /// How often a secret's value was taken out of one stream of a step, in one encoding.
@@ -66,9 +70,23 @@ pub struct Redaction {
     pub count: u64,
 }
 
-/// The rows of a report: the most frequent ones, in order.
+/// The rows of a report: the most frequent ones, in order, each key, stream and encoding once.
 #[must_use]
-pub fn reported(mut all: Vec<Redaction>) -> Vec<Redaction> {
+pub fn reported(all: Vec<Redaction>) -> Vec<Redaction> {
+    let mut counts = BTreeMap::new();
+    for row in all {
+        let count: &mut u64 = counts
+            .entry((row.key, row.stream, row.encoding))
+            .or_default();
+        *count = count.saturating_add(row.count);
+    }
+    let row = |((key, stream, encoding), count)| Redaction {
+        key,
+        stream,
+        encoding,
+        count,
+    };
+    let mut all: Vec<Redaction> = counts.into_iter().map(row).collect();
     all.sort_by_key(|row| std::cmp::Reverse(row.count));
     all.truncate(MOST);
     all.sort();

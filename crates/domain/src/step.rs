@@ -267,6 +267,12 @@ pub enum Failure {
         /// How many it may have.
         max_turns: u32,
     },
+    /// Its command succeeded, and left a result that cannot be taken.
+    BadResult {
+        /// What is wrong with it; nothing of what it says.
+        #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::detail"))]
+        detail: String,
+    },
     /// Its sandbox could not be started.
     CannotStart {
         /// What has to be mended, where the host says so.

@@ -42,18 +42,19 @@ at enqueue, with the reason; a reference that breaks a rule of its scheme is ref
 
 ## Pools
 
-| `kind` | what runs a sandbox | execution modes | secrets | network of a sandbox | CPU units and MiB |
-|---|---|---|---|---|---|
+| `kind` | what runs a sandbox | execution modes | secrets | what comes out of a step | network of a sandbox | CPU units and MiB |
+|---|---|---|---|---|---|---|
 "
     .to_owned();
     for host in HOSTS {
         let _ = writeln!(
             text,
-            "| `{}` | {} | {} | {} | {} | {} |",
+            "| `{}` | {} | {} | {} | {} | {} | {} |",
             host.kind,
             host.runs,
             listed(host.modes, |mode| format!("`{mode}`")),
             listed(host.schemes, |scheme| format!("`{}://`", scheme.name)),
+            host.out,
             listed(host.egress, |egress| match egress {
                 Egress::None => "none".to_owned(),
                 Egress::Host => "that of the machine or subnet around it".to_owned(),
@@ -119,6 +120,7 @@ static BOX: Host = Host {
     kind: "box",
     name: "box",
     runs: "nothing",
+    out: "nothing",
     modes: &[Mode::Identity],
     schemes: &[&TOY],
     egress: &[Egress::None],

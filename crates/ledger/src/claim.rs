@@ -71,6 +71,8 @@ pub struct StartedSandbox<'a> {
     pub resolved: &'a BTreeMap<String, String>,
     /// Where its worker keeps its output, as `HOST:PATH`.
     pub output: Option<String>,
+    /// Whether it sends output and result to the project's outputs, too.
+    pub uploads: bool,
     /// When queue messages are sent again.
     pub pace: Pace,
 }
@@ -373,6 +375,7 @@ impl Ledger {
             handle,
             resolved,
             output,
+            uploads,
             pace,
         } = ready;
         let again = async || {
@@ -389,8 +392,8 @@ impl Ledger {
                 None => {
                     let started =
                         run.start(step_id, *holder, *fence, Some(handle.clone()), resolved)?;
-                    if let (false, Some(place)) = (started.events.is_empty(), output) {
-                        run.output_at(step_id, place.clone())?;
+                    if !started.events.is_empty() && (output.is_some() || *uploads) {
+                        run.output_at(step_id, output.clone(), *uploads)?;
                     }
                     Ok(started)
                 }

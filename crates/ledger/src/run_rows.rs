@@ -94,6 +94,12 @@ struct StepRow {
     output: Option<OutputPlace>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     agent: Option<AgentReport>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    uploads: bool,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    output_missing_bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    result_bytes: Option<u64>,
     /// What the hold's sandbox starts with, if that is not what was resolved at enqueue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<IdentityHash>,
@@ -274,6 +280,9 @@ impl RunRow {
                 output_cut_bytes: row.output_cut_bytes,
                 output: row.output,
                 agent: row.agent,
+                uploads: row.uploads,
+                output_missing_bytes: row.output_missing_bytes,
+                result_bytes: row.result_bytes,
             };
             steps.insert(step_id, step);
         }
@@ -722,6 +731,9 @@ fn step_value(step: &Step, fresh: Option<&IdentityHash>) -> Result<AttributeValu
         output_cut_bytes: step.output_cut_bytes,
         output: step.output.clone(),
         agent: step.agent.clone(),
+        uploads: step.uploads,
+        output_missing_bytes: step.output_missing_bytes,
+        result_bytes: step.result_bytes,
         identity: fresh.cloned(),
     };
     Ok(AttributeValue::B(Blob::new(pack(&row)?)))

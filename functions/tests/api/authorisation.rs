@@ -83,6 +83,9 @@ fn rows() -> Vec<Row> {
         ("retry_step",             Tokens([403,     409,  409,   403,   404])),
         ("list_runs",              Tokens([403,     200,  200,   200,   200])),
         ("get_run",                Tokens([403,     200,  200,   200,   404])),
+        ("get_output",             Tokens([403,     200,  200,   200,   404])),
+        // Allowed, and refused because the step has not ended.
+        ("get_result",             Tokens([403,     409,  409,   409,   404])),
         ("cancel_run",             Tokens([403,     200,  200,   403,   404])),
         ("list_audit_entries",     Tokens([200,     200,  403,   403,   200])),
         ("get_audit_entry",        Tokens([200,     200,  403,   403,   404])),
@@ -90,6 +93,7 @@ fn rows() -> Vec<Row> {
         ("claim_step",             Workers([403,    200,     403,     403,    404])),
         ("send_heartbeat",         Workers([200,    200,     403,     403,    200])),
         ("get_queue_credentials",  Workers([403,    200,     403,     403,    200])),
+        ("get_output_credentials", Workers([403,    200,     403,     403,    404])),
         ("start_step",             Workers([403,    200,     403,     403,    404])),
         ("report_step",            Workers([403,    200,     403,     403,    404])),
         //                                    own  foreign
@@ -329,7 +333,7 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
             ),
         ),
         "enqueue_run" => with(run()),
-        "retry_step" => {
+        "retry_step" | "get_output" | "get_result" => {
             let mut asked = one("run_id", enqueued(world).await.to_string());
             asked.path.insert("step_id", "main".to_owned());
             asked
@@ -342,6 +346,7 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
                 ..with(json!({ "run_id": run_id, "step_id": "main" }))
             }
         }
+        "get_output_credentials" => held(world, json!({})).await,
         "start_step" => held(world, json!({ "sandbox": "s" })).await,
         "report_step" => held(world, json!({ "state": "succeeded" })).await,
         "get_sandbox_step" => {

@@ -16,7 +16,8 @@ struct List {
 }
 
 /// Filters that a cursor made without them is not for.
-const FILTERS: [(&str, &str, &str); 3] = [
+const FILTERS: [(&str, &str, &str); 4] = [
+    ("get_output", "stream", "stdout"),
     ("list_audit_entries", "type", "run.enqueued"),
     ("list_runs", "state", "queued"),
     ("list_revocations", "state", "lifted"),
@@ -41,7 +42,9 @@ impl List {
                 200
             );
         }
-        asked.query.insert("limit", "1".to_owned());
+        if operation.query.iter().any(|query| query.name == "limit") {
+            asked.query.insert("limit", "1".to_owned());
+        }
         let (status, page) = world.ask(by, operation, &asked).await;
         let cursor = page.get("next_cursor").and_then(serde_json::Value::as_str);
         let Some(cursor) = cursor else {

@@ -141,6 +141,12 @@ export interface SealfleetProps {
    */
   readonly trailRetentionDays?: number;
   /**
+   * Days for which the output and the results of steps are kept.
+   *
+   * @default 30
+   */
+  readonly outputRetentionDays?: number;
+  /**
    * Seconds for which export collects audit rows into one object, unless `exportBatchSize` are there sooner.
    *
    * @default 60
@@ -251,6 +257,8 @@ export class Sealfleet extends Construct {
   public readonly auditTableName: string;
   /** Name of the bucket of the audit archive. */
   public readonly auditBucketName: string;
+  /** Name of the bucket of what comes out of steps. */
+  public readonly outputBucketName: string;
   /** Name of the cluster that runs sandboxes. */
   public readonly clusterName: string;
   /** URL of the queue for changes of the ledger whose audit entries could not be copied to the audit table. */
@@ -297,6 +305,7 @@ export class Sealfleet extends Construct {
       AuditExpireDays: props.auditExpireDays,
       RunRetentionDays: props.runRetentionDays,
       TrailRetentionDays: props.trailRetentionDays,
+      OutputRetentionDays: props.outputRetentionDays,
       ExportWindowSeconds: props.exportWindowSeconds,
       ExportBatchSize: props.exportBatchSize,
       QueueAgeSeconds: props.queueAgeSeconds,
@@ -334,6 +343,7 @@ export class Sealfleet extends Construct {
     this.ledgerTableName = this.included.output('LedgerTableName');
     this.auditTableName = this.included.output('AuditTableName');
     this.auditBucketName = this.included.output('AuditBucketName');
+    this.outputBucketName = this.included.output('OutputBucketName');
     this.clusterName = this.included.output('ClusterName');
     this.trailFailuresUrl = this.included.output('TrailFailuresUrl');
     this.exportFailuresUrl = this.included.output('ExportFailuresUrl');

@@ -71,6 +71,7 @@ test('the control plane with properties is the SAM template with those parameter
     auditExpireDays: 800,
     runRetentionDays: 10,
     trailRetentionDays: 20,
+    outputRetentionDays: 7,
     exportWindowSeconds: 90,
     exportBatchSize: 500,
     queueAgeSeconds: 300,
@@ -93,7 +94,7 @@ test('the control plane with properties is the SAM template with those parameter
     SandboxBucketArns: ['arn:aws:s3:::acme-data', 'arn:aws:s3:::acme-data/*'],
     Subnets: ['subnet-1', 'subnet-2'], SecurityGroups: ['sg-1'], VpcCidr: '10.1.0.0/16', S3PrefixListId: 'pl-1',
     SandboxInternet: 'true', KmsKeyArn: KEY, AlarmTopicArn: TOPIC, LogRetentionDays: 365, SystemLogLevel: 'INFO', AuditLockMode: 'COMPLIANCE',
-    AuditLockDays: 400, AuditExpireDays: 800, RunRetentionDays: 10, TrailRetentionDays: 20, ExportWindowSeconds: 90, ExportBatchSize: 500, QueueAgeSeconds: 300, ProjectMetrics: ['healthcare', 'finance'], LeaseSeconds: 40, ResendSeconds: 90, SecretVersionSeconds: 0, ApiRateLimit: 20, ApiBurstLimit: 50,
+    AuditLockDays: 400, AuditExpireDays: 800, RunRetentionDays: 10, TrailRetentionDays: 20, OutputRetentionDays: 7, ExportWindowSeconds: 90, ExportBatchSize: 500, QueueAgeSeconds: 300, ProjectMetrics: ['healthcare', 'finance'], LeaseSeconds: 40, ResendSeconds: 90, SecretVersionSeconds: 0, ApiRateLimit: 20, ApiBurstLimit: 50,
     RegisterRateLimit: 1, RegisterBurstLimit: 2, OidcIssuers: '[]',
     ProjectRequestsPerSecond: 10, ProjectRequestsBurst: 30, StopReservedConcurrency: 10, DispatchReservedConcurrency: 20,
   });

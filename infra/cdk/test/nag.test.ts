@@ -48,6 +48,11 @@ const CONTROL_PLANE: Accepted[] = [
     evidence: (template) => resource(template, 'AuditBucket').ObjectLockEnabled === true,
   },
   {
+    rule: 'S1', on: ['OutputBucket'],
+    reason: 'No function reaches it by its own role; sessions name the worker or the run, in CloudTrail data events (docs/guides/deploy.md).',
+    evidence: (template) => JSON.stringify(template.Resources.ControlPlaneDenies).includes('"NeverTouchOutputs"'),
+  },
+  {
     rule: 'SQS3', on: ['TrailFailures', 'ExportFailures'],
     reason: 'They are where failures end.',
     evidence: (template) =>
@@ -77,10 +82,10 @@ const CONTROL_PLANE: Accepted[] = [
     evidence: only(':secret:${NamePrefix}/*', 'secretsmanager:DescribeSecret'),
   },
   {
-    rule: 'IAM5', on: ['WorkerQueueRole'],
+    rule: 'IAM5', on: ['WorkerQueueRole', 'OutputRole'],
     reason: 'The rule cannot read a policy that hangs on a condition.',
     evidence: (template) =>
-      resource(template, 'WorkerQueueRole').Policies.every((policy: Json) => !JSON.stringify(policy).includes('"Resource":"*"')),
+      ['WorkerQueueRole', 'OutputRole'].flatMap((id) => resource(template, id).Policies).every((policy: Json) => !JSON.stringify(policy).includes('"Resource":"*"')),
   },
   {
     rule: 'IAM5[Resource::arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:task-definition/<NamePrefix>-*:*]',

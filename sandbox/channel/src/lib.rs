@@ -5,6 +5,7 @@
 //! init -> host   Resolved    the version of each secret      or   Error: nothing will run
 //! host -> init   Go          the start is on record
 //! init -> host   Agent       what the step's agent said of its work, if the step runs one
+//! init -> host   Result      the document that the command has left, if it has
 //! init -> host   Ended       how the command ended, and what was redacted
 //! ```
 //!
@@ -19,7 +20,8 @@ mod socket;
 use async_trait::async_trait;
 
 pub use message::{
-    AgentEnd, AgentFault, CommandEnd, ResolvedSecret, SecretRequest, Step, ToHost, ToInit,
+    AgentEnd, AgentFault, CommandEnd, ResolvedSecret, SecretRequest, Step, StepResult, ToHost,
+    ToInit,
 };
 pub use socket::Socket;
 
@@ -29,8 +31,9 @@ pub const VERSION: u32 = 3;
 /// The largest message to init, in bytes. A step is its largest part.
 pub const MAX_TO_INIT: usize = 1024 * 1024;
 
-/// The largest message to the host, in bytes.
-pub const MAX_TO_HOST: usize = 256 * 1024;
+/// The largest message to the host, in bytes. A result is its largest part: JSON in JSON is twice as
+/// long at the most.
+pub const MAX_TO_HOST: usize = 2 * sealfleet_domain::limits::RESULT_BYTES + 64 * 1024;
 
 /// The most descriptors that one message carries.
 pub const MAX_DESCRIPTORS: usize = 8;

@@ -35,6 +35,8 @@ pub enum ToHost {
     },
     /// The agent has ended. [`ToHost::Ended`] follows.
     Agent(AgentEnd),
+    /// The result that the command has left. Comes before its end, if there is one.
+    Result(StepResult),
     /// The command has ended, and so has everything that it started. All of its output is written.
     Ended {
         end: CommandEnd,
@@ -71,6 +73,16 @@ pub enum AgentFault {
     OverTurns,
     /// It was stopped over its `budget_usd`.
     OverBudget,
+}
+
+/// The result of a step.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepResult {
+    /// A JSON document.
+    Json(String),
+    /// There is a file in its place that is no result. Says why, and nothing of what it holds.
+    Bad(String),
 }
 
 /// How a command ended.

@@ -9,7 +9,8 @@
 //! 3. Closes those descriptors, and tells the worker the versions, or why there are none.
 //! 4. Waits for the worker's go, which comes once the start is on record. Anything else, or the
 //!    worker's end: the command does not run.
-//! 5. Runs the command, redacts what it prints, and tells the worker how it ended.
+//! 5. Runs the command, redacts what it prints, and tells the worker what it has left as its result,
+//!    and how it ended.
 
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -20,13 +21,14 @@ use sealfleet_channel::{
     Channel, ChannelError, Descriptors, ResolvedSecret, SecretRequest, Socket, Step, ToHost, ToInit,
 };
 use sealfleet_domain::acl::sees;
+use sealfleet_domain::redaction;
 use sealfleet_identity::{Backends, IdentityError, Registry, SecretValue};
 use sealfleet_redaction::Redactor;
 
 use crate::agent::{self, Watched};
 use crate::output::{self, Injected};
 use crate::supervise::{self, Stops, Tap, Task};
-use crate::{Failure, WORKSPACE, descriptors, work_in};
+use crate::{Failure, WORKSPACE, descriptors, result, work_in};
 
 /// Where the sandbox has its home: `sealfleet-bubblewrap` makes it.
 const HOME: &str = "/workspace/home";
@@ -55,7 +57,8 @@ pub async fn run(arguments: &ExecArguments, backends: &Registry) -> i32 {
     };
     match started.await {
         Ok((mut channel, mut stops, task, watched)) => {
-            let (end, redactions) = supervise::run(task, &mut stops).await;
+            let redactor = task.redactor.clone();
+            let (end, mut redactions) = supervise::run(task, &mut stops).await;
             if let Some(watched) = watched {
                 let told = ToHost::Agent(agent::end(&watched, Path::new(WORKSPACE)));
                 if let Err(error) = channel.send(&told, Descriptors::new()).await {
@@ -66,6 +69,14 @@ pub async fn run(arguments: &ExecArguments, backends: &Registry) -> i32 {
             let supervise::End::Command(end) = end else {
                 return exit_code;
             };
+            if let Some((result, redacted)) = result::of(Path::new(WORKSPACE), &redactor) {
+                redactions.extend(redacted);
+                let told = ToHost::Result(result);
+                if let Err(error) = channel.send(&told, Descriptors::new()).await {
+                    eprintln!("sealfleet-init: the worker was not told the result: {error}");
+                }
+            }
+            let redactions = redaction::reported(redactions);
             let ended = ToHost::Ended { end, redactions };
             if let Err(error) = channel.send(&ended, Descriptors::new()).await {
                 eprintln!("sealfleet-init: the worker was not told the command's end: {error}");

@@ -34,6 +34,7 @@ mod descriptors;
 pub mod exec;
 pub mod fargate;
 pub mod output;
+mod result;
 pub mod supervise;
 
 /// The exit code if the command was not run because something before it failed.

@@ -65,15 +65,21 @@ impl Output {
                 say("the end of the output could not be written".to_owned());
                 continue;
             };
-            redactions.extend(matches.iter().map(|(key, encoding, count)| Redaction {
-                key: key.to_owned(),
-                stream,
-                encoding,
-                count,
-            }));
+            redactions.extend(rows(stream, &matches));
         }
         redaction::reported(redactions)
     }
+}
+
+/// What was found in `stream`, as it is told.
+pub(crate) fn rows(stream: Stream, matches: &Matches) -> Vec<Redaction> {
+    let row = |(key, encoding, count): (&str, _, _)| Redaction {
+        key: key.to_owned(),
+        stream,
+        encoding,
+        count,
+    };
+    matches.iter().map(row).collect()
 }
 
 /// A secret that the command gets.

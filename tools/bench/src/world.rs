@@ -497,6 +497,8 @@ fn environment(url: &str) -> Vec<(String, String)> {
         ("SEALFLEET_SECURITY_GROUPS", "sg-bench"),
         ("SEALFLEET_API_URL", url),
         ("SEALFLEET_AUDIT_BUCKET", "bench"),
+        ("SEALFLEET_OUTPUT_BUCKET", "bench"),
+        ("SEALFLEET_OUTPUT_ENDPOINT", "http://127.0.0.1:1"),
         ("SEALFLEET_DIGEST_KEY", "bench"),
         // What is measured is a request, not how many a project may make: those that fill a backlog
         // come as fast as they can.

@@ -21,6 +21,7 @@ use sealfleet_bubblewrap::{Cgroups, Group};
 use sealfleet_channel::CommandEnd;
 use sealfleet_client::types::Claim;
 use sealfleet_domain::inputs::RESERVED;
+use sealfleet_domain::output::Stream;
 use sealfleet_domain::run::Failure;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -125,6 +126,10 @@ impl Prepared for PreparedProcess {
         Some(self.log.path())
     }
 
+    fn uploads(&self) -> bool {
+        self.log.uploads()
+    }
+
     async fn go(mut self: Box<Self>) -> Result<Box<dyn Running>, Failure> {
         let no_guard = |error: io::Error| cannot_start(format!("cannot run the guard: {error}"));
         let (own, of_guard) = UnixStream::pair().map_err(no_guard)?;
@@ -140,8 +145,8 @@ impl Prepared for PreparedProcess {
         let (mut answers, mut orders) = own.into_split();
         orders.write_all(guard::START).await.map_err(no_guard)?;
         let log = self.log.clone();
-        self.log.follow(child.stdout.take());
-        self.log.follow(child.stderr.take());
+        self.log.follow(Stream::Stdout, child.stdout.take());
+        self.log.follow(Stream::Stderr, child.stderr.take());
         let (announce, exit) = watch::channel(None);
         let (directory, group, output) = (self.directory, self.group, self.log);
         tokio::spawn(async move {
@@ -205,6 +210,10 @@ impl Running for Process {
 
     fn output_cut_bytes(&self) -> u64 {
         self.log.cut_bytes()
+    }
+
+    fn output_missing_bytes(&self) -> u64 {
+        self.log.missing_bytes()
     }
 
     async fn stop(&self, grace: Duration) -> Ended {

@@ -70,6 +70,10 @@ pub trait Prepared: Send + Sync {
     fn output(&self) -> Option<PathBuf> {
         None
     }
+    /// Whether what comes out of it goes to the project's outputs, too.
+    fn uploads(&self) -> bool {
+        false
+    }
     /// Lets the command run.
     ///
     /// # Errors
@@ -94,6 +98,15 @@ pub trait Running: Send + Sync {
     /// What was taken out of its output. Complete once it has ended.
     fn redactions(&self) -> Vec<Redaction> {
         Vec::new()
+    }
+    /// How many bytes of its output are not in the project's outputs. Complete once it has ended.
+    fn output_missing_bytes(&self) -> u64 {
+        0
+    }
+    /// Keeps the result that the command has left, and answers its size; or what is wrong with it.
+    /// None if it has left none.
+    async fn keep_result(&self) -> Option<Result<u64, String>> {
+        None
     }
 }
 
@@ -130,7 +143,8 @@ pub fn cannot_start(detail: impl Into<String>) -> Failure {
 }
 
 /// One line, as long as a failure's detail may be.
-fn short(text: &str) -> String {
+#[must_use]
+pub fn short(text: &str) -> String {
     let line: String = text
         .chars()
         .map(|letter| if text::acts(letter) { ' ' } else { letter })

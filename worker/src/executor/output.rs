@@ -1,5 +1,5 @@
-//! The output of steps, in one file for each claim on this host. The worker never sends it to the
-//! control plane.
+//! The output of steps, in one file for each claim on this host, and on its way to the project's
+//! outputs, unless nothing may leave this host. It never goes through the control plane.
 //!
 //! Of an output that is too long, its beginning and its end are kept, for the end says why a step
 //! failed. The beginning goes into the file itself. What follows goes into a second file beside it,
@@ -14,23 +14,39 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sealfleet_client::types::Claim;
+use sealfleet_domain::output::{RESULT, Stream};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::outputs::{Stores, Upload};
+
 /// Where output goes: `DIRECTORY/RUN/STEP.FENCE.log`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Logs {
     pub directory: PathBuf,
     /// Bytes to keep of one claim's output: half of it for the beginning. The rest is read and
     /// discarded.
     pub most_bytes: u64,
+    /// Where output goes besides. None: nothing leaves this host.
+    pub outputs: Option<Arc<dyn Stores>>,
 }
 
-/// The file of one claim.
+impl std::fmt::Debug for Logs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Logs")
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The output of one claim.
 #[derive(Clone)]
-pub struct StepLog(Arc<Mutex<Bounded>>);
+pub struct StepLog {
+    file: Arc<Mutex<Bounded>>,
+    upload: Option<Arc<Upload>>,
+}
 
 struct Bounded {
     path: PathBuf,
@@ -62,7 +78,7 @@ impl Part {
 }
 
 impl Logs {
-    /// Makes the file of a claim, readable by this user only.
+    /// Makes the file of a claim, readable by this user only. Needs a runtime.
     ///
     /// # Errors
     /// The system's answer.
@@ -82,7 +98,11 @@ impl Logs {
             file,
             left: self.most_bytes.div_ceil(2),
         };
-        Ok(StepLog(Arc::new(Mutex::new(Bounded {
+        let upload = self.outputs.as_ref().map(|outputs| {
+            let upload = Upload::begin(outputs.of(claim), self.most_bytes);
+            Arc::new(upload)
+        });
+        let file = Arc::new(Mutex::new(Bounded {
             path,
             beginning,
             end: None,
@@ -90,7 +110,8 @@ impl Logs {
             cut_bytes: 0,
             told: false,
             copies: Vec::new(),
-        }))))
+        }));
+        Ok(StepLog { file, upload })
     }
 }
 
@@ -100,21 +121,35 @@ impl StepLog {
         self.lock().path.clone()
     }
 
-    /// Copies `reader`, if there is one, into the file until it ends.
-    pub(super) fn follow(&self, reader: Option<impl AsyncRead + Send + Unpin + 'static>) {
+    /// Whether it goes to the project's outputs, too.
+    pub(super) const fn uploads(&self) -> bool {
+        self.upload.is_some()
+    }
+
+    /// Copies `reader`, if there is one, until it ends.
+    pub(super) fn follow(
+        &self,
+        stream: Stream,
+        reader: Option<impl AsyncRead + Send + Unpin + 'static>,
+    ) {
         let Some(mut reader) = reader else { return };
         let log = self.clone();
         let copy = tokio::spawn(async move {
             // Wiped: a step may print a secret.
             let mut buffer = Zeroizing::new(vec![0; 16 * 1024]);
             while let Ok(read @ 1..) = reader.read(&mut buffer).await {
-                log.lock().write(buffer.get(..read).unwrap_or_default());
+                let bytes = buffer.get(..read).unwrap_or_default();
+                log.lock().write(bytes);
+                if let Some(upload) = &log.upload {
+                    upload.write(stream, bytes);
+                }
             }
         });
         self.lock().copies.push(copy);
     }
 
-    /// Waits until all output has arrived, `patience` at most, and puts the file in order.
+    /// Waits until all output has arrived, `patience` at most, puts the file in order, and has the
+    /// rest stored.
     pub(super) async fn finish(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
         let copies = std::mem::take(&mut self.lock().copies);
@@ -124,6 +159,39 @@ impl StepLog {
             }
         }
         self.lock().finish();
+        if let Some(upload) = &self.upload {
+            upload.finish().await;
+        }
+    }
+
+    /// Keeps a step's result: beside the file, and in the project's outputs.
+    ///
+    /// # Errors
+    /// Why it is not kept, for people.
+    pub(super) async fn keep_result(&self, json: &[u8]) -> Result<(), String> {
+        let path = self.path().with_extension("result.json");
+        let written = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)
+            .and_then(|mut file| file.write_all(json));
+        written.map_err(|error| format!("the worker cannot keep the result: {error}"))?;
+        match &self.upload {
+            None => Ok(()),
+            Some(upload) => upload
+                .keep(RESULT, json)
+                .await
+                .map_err(|error| format!("the result could not be stored: {error}")),
+        }
+    }
+
+    /// How many bytes of the output are not in the project's outputs.
+    pub(super) fn missing_bytes(&self) -> u64 {
+        self.upload
+            .as_ref()
+            .map_or(0, |upload| upload.missing_bytes())
     }
 
     /// How many bytes of the output are not in the file.
@@ -132,7 +200,7 @@ impl StepLog {
     }
 
     fn lock(&self) -> MutexGuard<'_, Bounded> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -243,6 +311,7 @@ mod tests {
         let logs = Logs {
             directory: place.path().join("logs"),
             most_bytes,
+            outputs: None,
         };
         let log = logs.open(&claim()).expect("opened");
         for &piece in output {
@@ -320,6 +389,7 @@ mod tests {
         let logs = Logs {
             directory: place.path().join("logs"),
             most_bytes: 1000,
+            outputs: None,
         };
         let log = logs.open(&claim()).expect("opened");
         log.lock().beginning.file = OpenOptions::new()

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,14 +18,18 @@ use sealfleet_bubblewrap::{
 };
 use sealfleet_channel::{
     AgentEnd, Channel, ChannelError, CommandEnd, Descriptors, ResolvedSecret, SecretRequest,
-    Socket, Step, ToHost, ToInit,
+    Socket, Step, StepResult, ToHost, ToInit,
 };
 use sealfleet_client::types::Claim;
 use sealfleet_domain::acl::sees;
 use sealfleet_domain::identity::SecretRef;
+use sealfleet_domain::limits;
+use sealfleet_domain::output::Stream;
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::Failure;
+use serde_json::Value;
 use tokio::sync::{Mutex, OnceCell};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::output::{Logs, StepLog};
@@ -58,7 +63,9 @@ struct Waiting {
 /// A sandbox, its channel, and its output.
 struct Command {
     sandbox: Sandbox,
-    channel: Mutex<Box<HostChannel>>,
+    channel: Arc<Mutex<Box<HostChannel>>>,
+    /// Listens to init while the command runs: a result may be larger than what the socket holds.
+    told: Mutex<Option<JoinHandle<Told>>>,
     log: StepLog,
     end: OnceCell<(Ended, Told)>,
 }
@@ -90,11 +97,12 @@ impl Executor for Sandboxed {
             .spawn(spec)
             .await
             .map_err(|error| cannot_start(with_cause(&error)))?;
-        log.follow(sandbox.stdout.take());
-        log.follow(sandbox.stderr.take());
+        log.follow(Stream::Stdout, sandbox.stdout.take());
+        log.follow(Stream::Stderr, sandbox.stderr.take());
         let command = Command {
             sandbox,
-            channel: Mutex::new(Box::new(channel)),
+            channel: Arc::new(Mutex::new(Box::new(channel))),
+            told: Mutex::new(None),
             log,
             end: OnceCell::new(),
         };
@@ -111,7 +119,7 @@ impl Executor for Sandboxed {
                     detail: short(&format!("{code}: {message}")),
                 });
             }
-            Ok(Ok(ToHost::Ended { .. } | ToHost::Agent(_))) => {
+            Ok(Ok(ToHost::Ended { .. } | ToHost::Agent(_) | ToHost::Result(_))) => {
                 return Err(cannot_start("the sandbox reported an end before its start"));
             }
             Ok(Err(ChannelError::Closed)) => {
@@ -178,6 +186,10 @@ impl Prepared for Waiting {
         Some(self.command.log.path())
     }
 
+    fn uploads(&self) -> bool {
+        self.command.log.uploads()
+    }
+
     async fn go(self: Box<Self>) -> Result<Box<dyn Running>, Failure> {
         let mut channel = self.command.channel.lock().await;
         if let Err(error) = channel.send(&ToInit::Go, Descriptors::new()).await {
@@ -185,6 +197,8 @@ impl Prepared for Waiting {
             tracing::warn!(%error, sandbox = self.sandbox(), "the sandbox did not get its go");
         }
         drop(channel);
+        let listening = tokio::spawn(listen(Arc::clone(&self.command.channel)));
+        *self.command.told.lock().await = Some(listening);
         Ok(Box::new(self.command))
     }
 }
@@ -214,6 +228,23 @@ impl Running for Command {
         end.map(|(_, told)| told.redactions.clone())
             .unwrap_or_default()
     }
+
+    fn output_missing_bytes(&self) -> u64 {
+        self.log.missing_bytes()
+    }
+
+    async fn keep_result(&self) -> Option<Result<u64, String>> {
+        let json = match self.end.get()?.1.result.as_ref()? {
+            StepResult::Json(json) => json.as_bytes(),
+            StepResult::Bad(detail) => return Some(Err(short(detail))),
+        };
+        // Init has checked it. But what it checked came out of the sandbox, and so does its word.
+        if json.len() > limits::RESULT_BYTES || serde_json::from_slice::<Value>(json).is_err() {
+            return Some(Err("the sandbox sent a result that is none".to_owned()));
+        }
+        let kept = self.log.keep_result(json).await;
+        Some(kept.map(|()| json.len() as u64))
+    }
 }
 
 impl Command {
@@ -229,9 +260,11 @@ impl Command {
     async fn end_of(&self, exit: Exit) -> Ended {
         let end = async {
             self.log.finish(LAST_WORDS).await;
-            let mut channel = self.channel.lock().await;
-            let told = timeout(LAST_WORDS, listen(&mut **channel)).await;
-            let mut told = told.unwrap_or_default();
+            let told = match self.told.lock().await.take() {
+                Some(told) => timeout(LAST_WORDS, told).await,
+                None => Ok(Ok(Told::default())),
+            };
+            let mut told = told.ok().and_then(Result::ok).unwrap_or_default();
             let end = match (exit, told.end.take()) {
                 (Exit::OutOfMemory, _) => Ended::OutOfMemory,
                 (_, Some(end)) => end.into(),
@@ -248,15 +281,18 @@ impl Command {
 struct Told {
     agent: Option<AgentEnd>,
     redactions: Vec<Redaction>,
+    result: Option<StepResult>,
     end: Option<CommandEnd>,
 }
 
 /// Listens until init has told the command's end, or can tell nothing more.
-async fn listen(channel: &mut HostChannel) -> Told {
+async fn listen(channel: Arc<Mutex<Box<HostChannel>>>) -> Told {
     let mut told = Told::default();
+    let mut channel = channel.lock().await;
     while told.end.is_none() {
         match channel.receive().await {
             Ok((ToHost::Agent(agent), _)) => told.agent = Some(agent),
+            Ok((ToHost::Result(result), _)) => told.result = Some(result),
             Ok((ToHost::Ended { end, redactions }, _)) => {
                 (told.end, told.redactions) = (Some(end), redactions);
             }

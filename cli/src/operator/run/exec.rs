@@ -1,26 +1,39 @@
-//! `run exec`: one command, or one CLI agent, as a run of one step.
+//! `run exec`: one command, or one CLI agent, as a run of one step, as if it ran here: its output
+//! comes as it is written, and its exit code is that of this program. Of an agent comes its answer.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use sealfleet_client::types::{EnqueueRun, EnqueueStep};
+use sealfleet_client::Client;
+use sealfleet_client::types::{EnqueueRun, EnqueueStep, RunView, StepView};
 use sealfleet_domain::agent::{Agent, CLIS, Cli, Usd};
 use sealfleet_domain::cascade::Overrides;
 use sealfleet_domain::inputs::{Content, InvalidInputs, WorkspacePath};
-use sealfleet_domain::run::{Mode, OnDrift};
-use sealfleet_domain::{PoolName, ProfileName, StepId, ToolName, WorkflowName, limits};
+use sealfleet_domain::run::{Failure as Failed, Mode, OnDrift};
+use sealfleet_domain::text::one_line;
+use sealfleet_domain::{PoolName, ProfileName, RunId, StepId, ToolName, WorkflowName, limits};
+
+use serde_json::Value;
 
 use super::super::connection::Connection;
 use super::super::failure::Failure;
 use super::super::input::{self, pair, seconds, unique};
-use super::super::output::note;
-use super::{enqueue, until_ended};
+use super::super::output::{Output, answer, note};
+use super::enqueue;
+use super::logs::Reader;
+use super::show::{line, place as place_of};
 
 #[derive(Args)]
-#[command(
-    after_help = "Example:\n\n  sealfleet run exec --profile demo -- sh -c 'test -n \"$TOKEN\"'\n  sealfleet run exec --profile demo --agent codex --prompt-file task.md --max-turns 30"
-)]
+#[command(after_help = "\
+Exit code: that of the command, 128 + N if signal N ended it, 137 if it had too little memory, \
+127 and 126 if it could not be executed, 124 if its time was up, 125 if it never began, \
+123 if its agent failed or passed its limits, 122 if its result cannot be taken, \
+121 if it was lost with its worker, 120 if its run was aborted. \
+Before there is a run: 1, 2 and 3, as for every command.\n\n\
+Examples:\n\n  sealfleet run exec --profile demo -- sh -c 'test -n \"$TOKEN\"'\n  \
+sealfleet run exec --profile demo --agent codex --prompt-file task.md --max-turns 30")]
 pub struct Exec {
     /// Profile of the run
     #[arg(long)]
@@ -84,6 +97,16 @@ pub struct Exec {
     command: Vec<String>,
 }
 
+/// Exit codes for what a command cannot say itself.
+const NOT_RUN: u8 = 125;
+const AGENT: u8 = 123;
+const BAD_RESULT: u8 = 122;
+const LOST: u8 = 121;
+const ABORTED: u8 = 120;
+
+/// "No such file or directory", as Linux counts errors.
+const ENOENT: i32 = 2;
+
 #[derive(Clone, Copy, ValueEnum)]
 enum ExecMode {
     Bare,
@@ -107,7 +130,101 @@ pub(super) async fn run(exec: Exec, connection: &Connection) -> Result<(), Failu
     let (idempotency_key, request) = exec.request()?;
     let view = enqueue(&client, &request, idempotency_key.as_deref()).await?;
     note(&format!("{}  enqueued\n", view.run_id));
-    until_ended(&client, connection.output, view.run_id, None).await
+    let Some(step) = request.steps.first().map(|step| &step.id) else {
+        return Err(Failure::Other("a run of no step".to_owned()));
+    };
+    // What an agent prints are events for programs. Its answer is the result.
+    let is_agent = request.steps.iter().any(|step| step.agent.is_some());
+    if connection.output == Output::Text && !is_agent {
+        let reader = Reader {
+            client: &client,
+            run_id: view.run_id,
+            step,
+            stream: None,
+            follow: true,
+        };
+        reader.print(connection.output).await?;
+    }
+    let view = ended(&client, view.run_id).await?;
+    if connection.output == Output::Json {
+        answer(connection.output, &view, String::new)?;
+    } else if is_agent && let Some(step) = view.steps.first() {
+        print_answer(&client, view.run_id, step).await?;
+    }
+    match view.steps.first().and_then(code) {
+        None => Ok(()),
+        Some(code) => Err(Failure::Ended {
+            code,
+            said: format!("{}  {}", view.run_id, one_line(&lines(&view))),
+        }),
+    }
+}
+
+/// Prints what an agent answered: the message of its result, or the result that it wrote itself.
+async fn print_answer(client: &Client, run_id: RunId, step: &StepView) -> Result<(), Failure> {
+    if step.result_bytes.is_none() {
+        return Ok(());
+    }
+    let view = client.get_result(run_id, &step.id).await?;
+    let Some(result) = &view.result else {
+        if let Some(place) = &view.place {
+            note(&format!(
+                "its answer lies on its host: {}\n",
+                place_of(place)
+            ));
+        }
+        return Ok(());
+    };
+    let message = result.get("message").and_then(Value::as_str);
+    answer(Output::Text, result, || match message {
+        Some(message) => format!("{message}\n"),
+        None => format!("{result}\n"),
+    })
+}
+
+/// Waits until a run has ended.
+async fn ended(client: &Client, run_id: RunId) -> Result<RunView, Failure> {
+    loop {
+        let view = client.get_run(run_id).await?;
+        if view.state.is_terminal() {
+            return Ok(view);
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+fn lines(view: &RunView) -> String {
+    let lines: Vec<String> = view.steps.iter().map(line).collect();
+    lines.join(" ")
+}
+
+/// The exit code for a step that did not succeed: the command's own, or that of a shell.
+fn code(step: &StepView) -> Option<u8> {
+    let of = |code: i32| u8::try_from(code).unwrap_or(1);
+    match (&step.failure, step.state.as_str()) {
+        (_, "succeeded") => None,
+        (Some(Failed::Exit { code }), _) => Some(of(*code)),
+        (Some(Failed::Signal { signal }), _) => Some(of(128_i32.saturating_add(*signal))),
+        (Some(Failed::OutOfMemory), _) => Some(137),
+        (Some(Failed::CannotExecute { errno: ENOENT, .. }), _) => Some(127),
+        (Some(Failed::CannotExecute { .. }), _) => Some(126),
+        (Some(Failed::TimedOut { .. }), _) => Some(124),
+        (Some(Failed::BadResult { .. }), _) => Some(BAD_RESULT),
+        (
+            Some(
+                Failed::AgentRateLimited
+                | Failed::AgentAuth
+                | Failed::AgentContext
+                | Failed::AgentNetwork
+                | Failed::OverBudget { .. }
+                | Failed::OverTurns { .. },
+            ),
+            _,
+        ) => Some(AGENT),
+        (_, "aborted") => Some(ABORTED),
+        (_, "dead") if step.fence.number() > 0 => Some(LOST),
+        _ => Some(NOT_RUN),
+    }
 }
 
 impl Exec {
@@ -188,4 +305,41 @@ fn input(text: &str) -> Result<(WorkspacePath, PathBuf), String> {
 fn content(file: &Path) -> Result<Content, Failure> {
     let text = input::file(file, limits::INPUT_BYTES as u64)?;
     Ok(Content::Text(text.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn each_end_has_its_code() {
+        let code = |state: &str, fence: u64, failure: serde_json::Value| {
+            let step = serde_json::from_value(json!({
+                "id": "main", "state": state, "mode": "sandboxed", "pool": "workers", "attempt": 1,
+                "fence": fence, "failure": failure
+            }));
+            super::code(&step.expect("a step"))
+        };
+        let failed = |failure| code("failed", 1, failure);
+        assert_eq!(code("succeeded", 1, json!(null)), None);
+        assert_eq!(failed(json!({ "kind": "exit", "code": 3 })), Some(3));
+        assert_eq!(failed(json!({ "kind": "signal", "signal": 9 })), Some(137));
+        assert_eq!(failed(json!({ "kind": "out_of_memory" })), Some(137));
+        let execute = |errno| json!({ "kind": "cannot_execute", "errno": errno, "detail": "x" });
+        assert_eq!(
+            (failed(execute(2)), failed(execute(13))),
+            (Some(127), Some(126))
+        );
+        assert_eq!(
+            failed(json!({ "kind": "timed_out", "after_seconds": 1 })),
+            Some(124)
+        );
+        let said = |kind: &str| json!({ "kind": kind, "detail": "x" });
+        assert_eq!(failed(said("cannot_start")), Some(125));
+        assert_eq!(failed(said("secret_unavailable")), Some(125));
+        assert_eq!(failed(said("bad_result")), Some(122));
+        assert_eq!(code("dead", 1, json!(null)), Some(121));
+        assert_eq!(code("dead", 0, json!(null)), Some(125), "nobody claimed it");
+        assert_eq!(code("aborted", 1, json!(null)), Some(120));
+    }
 }

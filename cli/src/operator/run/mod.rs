@@ -3,6 +3,7 @@
 mod again;
 mod document;
 mod exec;
+mod logs;
 mod show;
 
 use std::path::PathBuf;
@@ -46,8 +47,12 @@ pub enum Command {
         #[arg(long)]
         watch: bool,
     },
-    /// Run one command as a run of one step, and wait until it ends
+    /// Run one command as a run of one step, print its output as it comes, and exit with its code
     Exec(Box<exec::Exec>),
+    /// Print the output of a step
+    Logs(logs::Logs),
+    /// Print the result of a step: the JSON document that it has left
+    Result(logs::ResultOf),
     /// Show one run
     Show {
         /// Id of the run
@@ -122,6 +127,8 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
             view
         }
         Command::Exec(exec) => return exec::run(*exec, connection).await,
+        Command::Logs(logs) => return logs::logs(logs, connection).await,
+        Command::Result(of) => return logs::result(of, connection).await,
         Command::Show {
             raw: Some(file), ..
         } => return rows::show(&file),

@@ -29,18 +29,17 @@ fn whys(step: &StepView) -> Vec<String> {
     let dead = step.dead.as_ref().map(word);
     let cut = (step.output_cut_bytes > 0)
         .then(|| format!("output cut by {} bytes", step.output_cut_bytes));
+    let missing = (step.output_missing_bytes > 0)
+        .then(|| format!("{} bytes of output not stored", step.output_missing_bytes));
+    let result = step
+        .result_bytes
+        .map(|bytes| format!("result of {bytes} bytes"));
     let lost = step.lost.map(lost).map(str::to_owned);
     let cost = step.cost_usd.map(|cost| format!("cost {cost}"));
     let turns = step.turns.map(|turns| format!("{turns} turns"));
+    let diagnosis = step.diagnosis.clone();
     [
-        failure,
-        aborted,
-        dead,
-        lost,
-        cut,
-        turns,
-        cost,
-        step.diagnosis.clone(),
+        failure, aborted, dead, lost, cut, missing, turns, cost, result, diagnosis,
     ]
     .into_iter()
     .flatten()
@@ -126,9 +125,13 @@ pub(super) fn text(view: &RunView) -> String {
 }
 
 /// Where a step's output lies.
-fn place(output: &OutputPlace) -> String {
+pub(super) fn place(output: &OutputPlace) -> String {
     match output {
         OutputPlace::Worker { place } => place.to_string(),
+        OutputPlace::Project { place } => match place {
+            Some(place) => format!("project's outputs, and {place}"),
+            None => "project's outputs".to_owned(),
+        },
         OutputPlace::Task {
             task_id,
             log_stream,

@@ -132,7 +132,7 @@ fn tag(operation: &Operation) -> &'static str {
     match noun {
         "queue-credentials" => "workers",
         "revocations:preview" | "fan-outs" => "revocations",
-        "heartbeats" | "starts" | "reports" => "claims",
+        "heartbeats" | "output-credentials" | "starts" | "reports" => "claims",
         "sandbox" => "sandboxes",
         "openapi.json" => "openapi",
         noun => noun,

@@ -182,6 +182,9 @@ pub struct StartStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::detail"))]
     pub output: Option<Line>,
+    /// Whether output and result go to the project's outputs, too: `local` if absent.
+    #[serde(default, skip_serializing_if = "OutputsKept::is_local")]
+    pub outputs: OutputsKept,
     /// The version of each secret that the sandbox resolved, by environment variable.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::resolved"))]
@@ -214,6 +217,50 @@ pub struct ReportStep {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schemars(length(max = redaction::MOST)))]
     pub redactions: Vec<Redaction>,
+    /// Bytes of its output that are not in the project's outputs, if output goes there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub output_missing_bytes: u64,
+    /// The size of its result, which is stored. Absent: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(range(max = limits::RESULT_BYTES)))]
+    pub result_bytes: Option<u64>,
+}
+
+/// Where a worker puts what comes out of a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum OutputsKept {
+    /// On its host alone.
+    #[default]
+    Local,
+    /// On its host, and in the project's outputs.
+    Project,
+}
+
+impl OutputsKept {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    fn is_local(&self) -> bool {
+        *self == Self::Local
+    }
+}
+
+/// Temporary AWS credentials to write what one claim puts out, and for nothing else. An object is
+/// written once: a request that does not say `If-None-Match: *` is refused.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct OutputCredentials {
+    /// The address of S3.
+    pub endpoint: String,
+    /// The bucket's AWS region.
+    pub region: String,
+    pub bucket: String,
+    /// What keys must begin with.
+    pub prefix: String,
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    pub session_token: String,
+    pub expires_at: Timestamp,
 }
 
 /// A report of a failure says how the step failed, in a way that a worker can know; a report of

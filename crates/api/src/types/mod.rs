@@ -14,8 +14,9 @@ mod worker;
 
 pub use cascade::{ResolveCascade, ResolvedCascade, ResolvedKey};
 pub use claim::{
-    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict, QueueMessage, ReportStep,
-    SandboxLease, SandboxStep, StartStep, StepAnswer, WaitingStep,
+    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict, OutputCredentials,
+    OutputsKept, QueueMessage, ReportStep, SandboxLease, SandboxStep, StartStep, StepAnswer,
+    WaitingStep,
 };
 pub use enrolment_key::{CreateEnrolmentKey, EnrolmentKeyCreated, EnrolmentKeyView};
 pub use page::Page;
@@ -29,7 +30,10 @@ pub use revocation::{
     AffectedRun, FanOutView, PreviewRevocation, ProfileKey, RevocationPreview, RevocationState,
     RevocationsCreated, Revoke,
 };
-pub use run::{AttemptView, EnqueueRun, EnqueueStep, OutputPlace, RunSummary, RunView, StepView};
+pub use run::{
+    AttemptView, EnqueueRun, EnqueueStep, OutputPage, OutputPlace, ResultView, RunSummary, RunView,
+    StepView,
+};
 pub use sealfleet_domain::profile::Content as ProfileContent;
 pub use token::{CreateToken, TokenCreated, TokenView};
 pub use worker::{

@@ -4,6 +4,7 @@ use sealfleet_domain::agent::{Agent, Cli, Usage, Usd};
 use sealfleet_domain::cascade::Overrides;
 use sealfleet_domain::identity::{ProfileUse, SecretRef};
 use sealfleet_domain::inputs::{Content, WorkspacePath};
+use sealfleet_domain::output::Piece;
 use sealfleet_domain::run::{
     AbortReason, DeadReason, Failure, Fence, Mode, OnDrift, RequeueReason, RunState, is_zero,
 };
@@ -209,6 +210,13 @@ pub struct StepView {
     /// The CLI's own id of its agent's session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
+    /// Bytes of its output that are not in the project's outputs; absent if all are, or if its
+    /// output does not go there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub output_missing_bytes: u64,
+    /// The size of its result; absent if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_bytes: Option<u64>,
     /// Why it was aborted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aborted: Option<AbortReason>,
@@ -255,8 +263,51 @@ pub enum OutputPlace {
         /// `HOST:PATH`, as the worker says.
         place: String,
     },
+    /// In the project's outputs. `GET .../steps/{step_id}/output` reads it.
+    Project {
+        /// Where its worker has it, too: `HOST:PATH`, as the worker says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        place: Option<String>,
+    },
     /// In CloudWatch Logs, in the log group of the project.
     Task { task_id: String, log_stream: String },
+}
+
+/// A part of a step's output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct OutputPage {
+    /// The fence of the claim that it is of. The output of a step that is tried again follows that
+    /// of the try before.
+    pub fence: Fence,
+    /// Pieces in the order in which they were written. Empty where there is nothing more yet.
+    pub items: Vec<Piece>,
+    /// Where to go on, also for what is yet to be written. Absent: the step has ended, and this was
+    /// all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+    /// Whether the step goes on, so that more may be written.
+    pub goes_on: bool,
+    /// Where the output lies. Nothing but `project` is read here. Absent before a start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<OutputPlace>,
+}
+
+/// The result of a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct ResultView {
+    /// The fence of the claim that it is of.
+    pub fence: Fence,
+    /// Its size.
+    pub bytes: u64,
+    /// What the step has left as its result. Absent if it does not lie in the project's outputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schemars(with = "serde_json::Value"))]
+    pub result: Option<serde_json::Value>,
+    /// Where it lies: beside the output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<OutputPlace>,
 }
 
 /// A run in a list.

@@ -13,6 +13,17 @@ use crate::step::{
     AbortReason, DeadReason, Executor, Fence, Outcome, OutputPlace, RequeueReason, StepState,
 };
 
+/// What has come out of a step, as its worker says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CameOut {
+    /// Bytes of its output that its worker has not kept.
+    pub cut_bytes: u64,
+    /// Bytes of its output that are not in the project's outputs.
+    pub missing_bytes: u64,
+    /// The size of its result, if it has one.
+    pub result_bytes: Option<u64>,
+}
+
 impl Run {
     /// `Leased | Running -> Succeeded | Failed`. The same report twice changes nothing and is fine.
     ///
@@ -112,12 +123,15 @@ impl Run {
         }))
     }
 
-    /// Notes how much of its output a step's worker has not kept, with the report of its end.
+    /// Notes what has come out of a step, with the report of its end.
     ///
     /// # Errors
     /// When the run has no such step.
-    pub fn output_cut(&mut self, step_id: &StepId, bytes: u64) -> Result<(), Refusal> {
-        self.step_mut(step_id)?.output_cut_bytes = bytes;
+    pub fn came_out(&mut self, step_id: &StepId, out: CameOut) -> Result<(), Refusal> {
+        let step = self.step_mut(step_id)?;
+        step.output_cut_bytes = out.cut_bytes;
+        step.output_missing_bytes = out.missing_bytes;
+        step.result_bytes = out.result_bytes;
         Ok(())
     }
 
@@ -134,8 +148,15 @@ impl Run {
     ///
     /// # Errors
     /// When the run has no such step.
-    pub fn output_at(&mut self, step_id: &StepId, place: String) -> Result<(), Refusal> {
-        self.step_mut(step_id)?.output = Some(OutputPlace::Worker(place));
+    pub fn output_at(
+        &mut self,
+        step_id: &StepId,
+        place: Option<String>,
+        uploads: bool,
+    ) -> Result<(), Refusal> {
+        let step = self.step_mut(step_id)?;
+        step.output = place.map(OutputPlace::Worker);
+        step.uploads = uploads;
         Ok(())
     }
 

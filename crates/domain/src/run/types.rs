@@ -44,6 +44,15 @@ pub struct Step {
     /// What its agent said of its work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentReport>,
+    /// Whether its worker sends output and result to the project's outputs, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub uploads: bool,
+    /// Bytes of its output that are not in the project's outputs.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub output_missing_bytes: u64,
+    /// The size of its result, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_bytes: Option<u64>,
 }
 
 /// What a run chose for itself, above the profiles that its project binds.
@@ -306,6 +315,9 @@ impl Run {
                         output_cut_bytes: 0,
                         output: None,
                         agent: None,
+                        uploads: false,
+                        output_missing_bytes: 0,
+                        result_bytes: None,
                     },
                 )
             })

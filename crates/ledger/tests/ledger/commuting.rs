@@ -74,6 +74,7 @@ async fn start(
         handle: Handle::new("sandbox".to_owned()),
         resolved: &BTreeMap::new(),
         output: None,
+        uploads: false,
         pace: PACE,
     };
     let started = ledger.start(&sandbox, "test").await;

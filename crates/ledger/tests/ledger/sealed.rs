@@ -249,6 +249,7 @@ async fn start(
         handle: Handle::new("sandbox".to_owned()),
         resolved: &resolved,
         output: None,
+        uploads: false,
         pace: PACE,
     };
     ledger.start(&ready, "test").await

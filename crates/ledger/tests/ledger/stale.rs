@@ -137,6 +137,7 @@ async fn start(
         handle: Handle::new("sandbox".to_owned()),
         resolved: &BTreeMap::new(),
         output: None,
+        uploads: false,
         pace: PACE,
     };
     ledger.start(&sandbox, "test").await

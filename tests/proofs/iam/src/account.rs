@@ -3,6 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use sealfleet_aws::outputs;
+use sealfleet_domain::ProjectScope;
+use sealfleet_domain::output::Outputs;
+use sealfleet_domain::run::Fence;
 use serde_json::{Value, json};
 
 use crate::policy::{Decision, Policy, Request};
@@ -12,6 +16,8 @@ use crate::template::{ACCOUNT, REGION, SANDBOX_API, Template};
 pub const PROJECTS: [&str; 3] = ["healthcare", "finance", "health"];
 /// Pool of a project's own workers.
 pub const PULL_POOL: &str = "edge";
+/// The run whose outputs sessions are for.
+pub const RUN: &str = "run_0198c0de-0000-7000-8000-00000000000a";
 /// Pool of a project on Fargate.
 pub const FARGATE_POOL: &str = "cloud";
 
@@ -25,6 +31,10 @@ pub enum Kind {
     Sandbox,
     /// What a worker's queue credentials are made from.
     Queue,
+    /// What a worker writes the outputs of its claim with.
+    Upload,
+    /// What `runs` reads the outputs of a claim with.
+    Download,
 }
 
 #[derive(Clone, Debug)]
@@ -40,9 +50,9 @@ pub struct Role {
     pub policies: Vec<(String, Policy)>,
     /// The same documents, for a second evaluator.
     pub documents: Vec<Value>,
-    /// For queue credentials: the policy of the session, which can only narrow.
+    /// For credentials of queues and outputs: the policy of the session, which can only narrow.
     pub session: Option<Policy>,
-    /// For queue credentials: the tags of the session.
+    /// For the same: the tags of the session.
     pub tags: Vec<(&'static str, &'static str)>,
 }
 
@@ -350,6 +360,9 @@ impl Account {
             // Roles that all projects share: held in turn for each of them.
             (None, _) if short == "sandboxes" => shared(Kind::Sandbox),
             (None, _) if short == "queues" => shared(Kind::Queue),
+            (None, _) if short == "outputs" => {
+                [shared(Kind::Upload), shared(Kind::Download)].concat()
+            }
             (None, _) => vec![(Kind::Function, None)],
             (Some(_), Some((_, "execution"))) => vec![(Kind::Execution, project)],
             _ => {
@@ -361,6 +374,9 @@ impl Account {
         for (kind, project) in owners {
             let tags = match (kind, project) {
                 (Kind::Queue, Some(project)) => vec![("project", project), ("pool", PULL_POOL)],
+                (Kind::Upload | Kind::Download, Some(project)) => {
+                    vec![("project", project), ("run", RUN)]
+                }
                 _ => Vec::new(),
             };
             let documents: Vec<(String, Value)> = documents
@@ -387,6 +403,12 @@ impl Account {
                     .collect(),
                 session: match (kind, project) {
                     (Kind::Queue, Some(project)) => Some(session(&self.prefix, project)?),
+                    (Kind::Upload, Some(project)) => {
+                        Some(output_session(&self.prefix, project, outputs::Use::Write)?)
+                    }
+                    (Kind::Download, Some(project)) => {
+                        Some(output_session(&self.prefix, project, outputs::Use::Read)?)
+                    }
                     _ => None,
                 },
                 tags,
@@ -602,6 +624,27 @@ fn session(prefix: &str, project: &str) -> Result<Policy, String> {
     };
     let queue = format!("{prefix}-{project}--{PULL_POOL}");
     let document = sealfleet_aws::queue_access::session_policy(&account, &queue);
+    Policy::parse(&serde_json::from_str(&document).map_err(|error| error.to_string())?)
+}
+
+/// The policy of a session for the outputs of one claim: step `main` of [`RUN`] with fence 1.
+fn output_session(prefix: &str, project: &str, to: outputs::Use) -> Result<Policy, String> {
+    let wrong = |what: &str| format!("`{what}` is no name");
+    let name_prefix = prefix.parse().map_err(|_| wrong(prefix))?;
+    let project = project.parse().map_err(|_| wrong(project))?;
+    let scope = ProjectScope::of_stored_row(project);
+    let run = RUN.parse().map_err(|_| wrong(RUN))?;
+    let step = "main".parse().map_err(|_| wrong("main"))?;
+    let of = Outputs::of(&scope, run, &step, Fence::new(1));
+    let account = outputs::OutputAccount {
+        partition: "aws".to_owned(),
+        region: REGION.to_owned(),
+        account_id: ACCOUNT.to_owned(),
+        bucket: format!("{prefix}-outputs-{ACCOUNT}-{REGION}"),
+        endpoint: String::new(),
+        name_prefix,
+    };
+    let document = outputs::session_policy(&account, &of, to);
     Policy::parse(&serde_json::from_str(&document).map_err(|error| error.to_string())?)
 }
 

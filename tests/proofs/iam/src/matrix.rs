@@ -75,9 +75,19 @@ pub struct Row {
     pub sandbox: Answer,
     /// The queue credentials' answer.
     pub queue: Answer,
+    /// The answer of a worker's session for outputs. Absent: no.
+    #[serde(default = "no")]
+    pub upload: Answer,
+    /// The answer of a session of `runs` for outputs. Absent: no.
+    #[serde(default = "no")]
+    pub download: Answer,
     /// Why the refusals cannot be shown on the local stack. Absent: they are.
     #[serde(default)]
     pub not_live: Option<String>,
+}
+
+const fn no() -> Answer {
+    Answer::Word(Word::No)
 }
 
 /// A row that is about one shape of deployments.
@@ -115,7 +125,8 @@ pub enum Word {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trust {
-    /// Which roles: `functions`, `execution`, `sandbox`, `queue`, or `role NAME`.
+    /// Which roles: `functions`, `execution`, `sandbox`, `queue`, `upload`, `download`, or
+    /// `role NAME`.
     pub of: String,
     /// A service, or `function NAME`.
     pub only: String,
@@ -140,6 +151,8 @@ pub struct Observed {
     pub execution: Answer,
     pub sandbox: Answer,
     pub queue: Answer,
+    pub upload: Answer,
+    pub download: Answer,
 }
 
 /// A request of a row, and whose thing it is on: a project's, a function's, nobody's.
@@ -177,6 +190,8 @@ impl Row {
             Kind::Execution => &self.execution,
             Kind::Sandbox => &self.sandbox,
             Kind::Queue => &self.queue,
+            Kind::Upload => &self.upload,
+            Kind::Download => &self.download,
         };
         match answer {
             Answer::Word(word) => matches!(word, Word::Yes | Word::Own),
@@ -193,6 +208,8 @@ impl Kind {
             Self::Execution => "execution",
             Self::Sandbox => "sandbox",
             Self::Queue => "queue",
+            Self::Upload => "upload",
+            Self::Download => "download",
         }
     }
 }
@@ -305,6 +322,8 @@ impl Matrix {
             execution: alike(Kind::Execution)?,
             sandbox: alike(Kind::Sandbox)?,
             queue: alike(Kind::Queue)?,
+            upload: alike(Kind::Upload)?,
+            download: alike(Kind::Download)?,
         })
     }
 
@@ -510,16 +529,20 @@ impl Matrix {
                     .iter()
                     .flat_map(|resources| &resources.patterns)
                 {
-                    let each = one_by_one(&statement.conditions);
-                    let written = |given: &Vec<Condition>| {
-                        self.rows()
-                            .any(|row| self.covers(row, role, given, &guarded, action, resource))
-                    };
-                    if !each.iter().all(written) {
-                        found.push(format!(
-                            "`{}` may `{action}` on `{resource}` by `{policy}`, statement `{}`: no row says so",
-                            role.name, statement.sid
-                        ));
+                    for (resource, narrower) in narrowed(role, action, resource) {
+                        let conditions = [statement.conditions.as_slice(), &narrower].concat();
+                        let each = one_by_one(&conditions);
+                        let written = |given: &Vec<Condition>| {
+                            self.rows().any(|row| {
+                                self.covers(row, role, given, &guarded, action, &resource)
+                            })
+                        };
+                        if !each.iter().all(written) {
+                            found.push(format!(
+                                "`{}` may `{action}` on `{resource}` by `{policy}`, statement `{}`: no row says so",
+                                role.name, statement.sid
+                            ));
+                        }
                     }
                 }
             }
@@ -637,10 +660,15 @@ impl Matrix {
                     true => &["sts:AssumeRole"],
                     false => &["sts:AssumeRole", "sts:TagSession"],
                 };
+                // A role that functions assume trusts the account, on a condition about who asks.
+                let principals = match role.tags.is_empty() {
+                    true => trusted.len(),
+                    false => 1,
+                };
                 let plain = statement.allow
                     && !statement.actions.not
                     && statement.actions.patterns == actions
-                    && statement.principals.iter().flatten().count() == trusted.len();
+                    && statement.principals.iter().flatten().count() == principals;
                 if !plain {
                     found.push(format!(
                         "the trust policy of `{}` holds more than the matrix says",
@@ -651,6 +679,37 @@ impl Matrix {
         }
         found
     }
+}
+
+/// What a session's own policy leaves of an Allow of its role: the narrower of the two resources,
+/// and what else the session's policy asks. Two resources of which neither holds the other have
+/// nothing in common here.
+fn narrowed(role: &Role, action: &str, resource: &str) -> Vec<(String, Vec<Condition>)> {
+    let session = match (role.kind, &role.session) {
+        (Kind::Upload | Kind::Download, Some(session)) => session,
+        // The role of queues alone must answer as its sessions do.
+        _ => return vec![(resource.to_owned(), Vec::new())],
+    };
+    let of_action = session.statements.iter().filter(|statement| {
+        statement.allow
+            && statement
+                .actions
+                .patterns
+                .iter()
+                .any(|known| known == action)
+    });
+    let mut left = Vec::new();
+    for statement in of_action {
+        for own in statement.resources.iter().flat_map(|own| &own.patterns) {
+            let narrower = match (within(own, resource), within(resource, own)) {
+                (true, _) => own,
+                (false, true) => resource,
+                (false, false) => continue,
+            };
+            left.push((narrower.to_owned(), statement.conditions.clone()));
+        }
+    }
+    left
 }
 
 /// Services that run code or act for others.
@@ -682,12 +741,13 @@ const STRANGERS: [&str; 4] = [
 
 /// The row, answered by nobody.
 fn nobodys(row: &Row) -> Row {
-    let no = || Answer::Word(Word::No);
     Row {
         functions: no(),
         execution: no(),
         sandbox: no(),
         queue: no(),
+        upload: no(),
+        download: no(),
         ..row.clone()
     }
 }
@@ -698,6 +758,8 @@ fn compare(row: &Row, observed: &Observed) -> Vec<String> {
         ("execution", &row.execution, &observed.execution),
         ("sandbox", &row.sandbox, &observed.sandbox),
         ("queue", &row.queue, &observed.queue),
+        ("upload", &row.upload, &observed.upload),
+        ("download", &row.download, &observed.download),
     ]
     .into_iter()
     .filter(|(_, written, observed)| {

@@ -15,7 +15,7 @@ pub fn render(matrix: &Matrix, accounts: &[Account; 2]) -> Result<String, String
     for section in &matrix.sections {
         let _ = writeln!(
             out,
-            "### {}\n\n| what | functions of the control plane | ECS, starting a project's sandbox | code in a project's sandbox | queue credentials of a project's worker |\n|---|---|---|---|---|",
+            "### {}\n\n| what | functions of the control plane | ECS, starting a project's sandbox | code in a project's sandbox | queue credentials of a project's worker | session for the outputs of a claim |\n|---|---|---|---|---|---|",
             section.title
         );
         for row in &section.rows {
@@ -24,6 +24,8 @@ pub fn render(matrix: &Matrix, accounts: &[Account; 2]) -> Result<String, String
                 execution,
                 sandbox,
                 queue,
+                upload,
+                download,
             } = observe(matrix, accounts, row)?;
             let why = row
                 .why
@@ -32,7 +34,7 @@ pub fn render(matrix: &Matrix, accounts: &[Account; 2]) -> Result<String, String
                 .unwrap_or_default();
             let _ = writeln!(
                 out,
-                "| {}{}{why} | {} | {} | {} | {} |",
+                "| {}{}{why} | {} | {} | {} | {} | {} |",
                 row.what,
                 row.only.map_or("", |only| match only {
                     Only::Small => " (with a network of yours)",
@@ -42,6 +44,7 @@ pub fn render(matrix: &Matrix, accounts: &[Account; 2]) -> Result<String, String
                 cell(&execution, "own project only"),
                 cell(&sandbox, "own project only"),
                 cell(&queue, "own project only"),
+                outputs(&upload, &download),
             );
         }
         out.push('\n');
@@ -101,6 +104,23 @@ fn cell(answer: &Answer, own: &str) -> String {
             format!("**only** {}", names.join(", "))
         }
     }
+}
+
+/// The answer of the two sessions for outputs: a worker's, which writes, and that of `runs`.
+fn outputs(upload: &Answer, download: &Answer) -> String {
+    let no = Answer::Word(Word::No);
+    let mut may = Vec::new();
+    if *upload != no {
+        may.push(format!("a worker's: {}", cell(upload, "own claim only")));
+    }
+    if *download != no {
+        let own = cell(download, "own claim only");
+        may.push(format!("that of `runs`: {own}"));
+    }
+    if may.is_empty() {
+        return "no".to_owned();
+    }
+    may.join("; ")
 }
 
 fn lower_first(text: &str) -> String {

@@ -189,6 +189,7 @@ impl Handlers {
                 ledger: of(),
                 door: WorkerDoor::new(of()),
                 access: Box::new(Ports(stage.clone())),
+                outputs: Box::new(Ports(stage.clone())),
                 queues: queues(),
                 pace: PACE,
                 seen: claim::Seen::default(),
@@ -247,6 +248,7 @@ impl Handlers {
             runs: runs::Ports {
                 ledger: of(),
                 door: door("runs"),
+                outputs: Box::new(Ports(stage.clone())),
             },
             sandbox: sandbox::Ports {
                 ledger: of(),

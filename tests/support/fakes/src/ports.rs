@@ -7,10 +7,12 @@ use sealfleet_archive::digest::Signature;
 use sealfleet_archive::objects::{self, EVENTS};
 use sealfleet_aws::Unavailable;
 use sealfleet_aws::objects::{Listed, Objects};
+use sealfleet_aws::outputs::{OutputKey, OutputKeys, OutputObjects};
 use sealfleet_aws::queue_access::{NoKey, QueueAccess, QueueKey};
 use sealfleet_aws::queues::{Continuations, Queues, queue_name};
 use sealfleet_aws::signing::Signer;
 use sealfleet_domain::identity::Pin;
+use sealfleet_domain::output::Outputs;
 use sealfleet_domain::run::{Handle, RequeueReason};
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_domain::{NamePrefix, PoolName, ProjectScope, Timestamp, WorkerId};
@@ -437,6 +439,64 @@ impl<J: Judge> QueueAccess for Ports<J> {
             session_token: "c".to_owned(),
             expires_at: Timestamp::from_millis(0),
         })
+    }
+}
+
+/// The bucket, as the names of keys show it.
+const OUTPUT_BUCKET: &str = "sealfleet-outputs-000000000000-r";
+
+#[async_trait]
+impl<J: Judge> OutputKeys for Ports<J> {
+    async fn output_key(&self, of: &Outputs, _: WorkerId) -> Result<OutputKey, NoKey> {
+        let seconds = Timestamp::from_millis(self.0.lock().time).plus_seconds(3600);
+        Ok(OutputKey {
+            endpoint: "https://s3.example".to_owned(),
+            region: "r".to_owned(),
+            bucket: OUTPUT_BUCKET.to_owned(),
+            prefix: of.prefix(),
+            access_key_id: "a".to_owned(),
+            secret_access_key: "b".to_owned(),
+            session_token: "c".to_owned(),
+            expires_at: seconds,
+        })
+    }
+}
+
+#[async_trait]
+impl<J: Judge> OutputObjects for Ports<J> {
+    async fn list(
+        &self,
+        of: &Outputs,
+        folder: &str,
+        after: Option<&str>,
+    ) -> Result<Vec<String>, NoKey> {
+        let prefix = of.prefix();
+        let after = after.map(|name| format!("{prefix}{name}"));
+        self.0
+            .call("list outputs", |world, verdict| {
+                s3_answer(verdict.fault).map_err(NoKey::Unavailable)?;
+                let below = format!("{prefix}{folder}");
+                let listed = world.outputs.list(&below, after.as_deref());
+                let names = listed
+                    .iter()
+                    .filter_map(|one| one.key.strip_prefix(&prefix));
+                Ok(names.map(str::to_owned).collect())
+            })
+            .await
+    }
+
+    async fn get(&self, of: &Outputs, name: &str, most: usize) -> Result<Option<Vec<u8>>, NoKey> {
+        let key = format!("{}{name}", of.prefix());
+        self.0
+            .call("get output", |world, verdict| {
+                s3_answer(verdict.fault).map_err(NoKey::Unavailable)?;
+                let mut found = world.outputs.get(&key);
+                if let Some(bytes) = &mut found {
+                    bytes.truncate(most);
+                }
+                Ok(found)
+            })
+            .await
     }
 }
 

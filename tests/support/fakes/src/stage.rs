@@ -154,6 +154,8 @@ pub struct World<J> {
     pub records: Vec<Record>,
     /// The audit bucket.
     pub archive: Archive,
+    /// The outputs bucket.
+    pub outputs: Archive,
     /// Milliseconds that a call takes while nobody directs the stage.
     pub call_takes: i64,
     /// What each call waits for before it takes effect, if anything.
@@ -189,6 +191,7 @@ impl<J: Judge> World<J> {
             stream: Vec::new(),
             records: Vec::new(),
             archive: Archive::default(),
+            outputs: Archive::default(),
             call_takes: 0,
             latency: None,
             recorded: 0,

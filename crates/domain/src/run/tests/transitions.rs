@@ -110,7 +110,7 @@ fn transitions() -> Vec<Transition> {
         add("output_at", |run, id| {
             let change = run.start(id, None, run.step(id)?.fence, None, &BTreeMap::new())?;
             if !change.events.is_empty() {
-                run.output_at(id, "host:/output".to_owned())?;
+                run.output_at(id, Some("host:/output".to_owned()), true)?;
             }
             Ok(change)
         });
@@ -128,7 +128,12 @@ fn transitions() -> Vec<Transition> {
             let change =
                 run.finish(id, None, run.step(id)?.fence, &Outcome::Succeeded, PACE, T0)?;
             if !change.events.is_empty() {
-                run.output_cut(id, 1)?;
+                let out = CameOut {
+                    cut_bytes: 1,
+                    missing_bytes: 2,
+                    result_bytes: Some(3),
+                };
+                run.came_out(id, out)?;
             }
             Ok(change)
         });

@@ -127,6 +127,8 @@ fn spoken_of(of: &Installation, prefix: &str) -> Vec<String> {
         format!("arn:aws:iam::{ACCOUNT}:role/sealfleet/project/{prefix}-healthcare--execution"),
         format!("arn:aws:iam::{ACCOUNT}:role/sealfleet/shared/{prefix}-sandboxes"),
         format!("arn:aws:iam::{ACCOUNT}:role/sealfleet/shared/{prefix}-queues"),
+        format!("arn:aws:iam::{ACCOUNT}:role/sealfleet/shared/{prefix}-outputs"),
+        format!("arn:aws:s3:::{prefix}-outputs-{ACCOUNT}-{REGION}/x"),
         format!("arn:aws:iam::{ACCOUNT}:role/sealfleet/control/{prefix}-claim"),
     ];
     let mut found = Vec::new();

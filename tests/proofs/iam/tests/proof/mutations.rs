@@ -1,7 +1,9 @@
 //! Each change to a template that would open something is seen. So the proof cannot rot into one
 //! that passes on anything.
 
-use sealfleet_iam::account::{Shape, Templates};
+use sealfleet_iam::account::{Kind, RUN, Role, Shape, Templates};
+use sealfleet_iam::policy::{Decision, Request};
+use sealfleet_iam::template::{ACCOUNT, REGION};
 use sealfleet_iam::{Account, Matrix};
 use serde_json::{Value, json};
 
@@ -65,9 +67,66 @@ fn seen(what: &str, change: impl Fn(&mut Value, &mut Value)) {
     println!("{what}: {}", found[0]);
 }
 
+/// What the role of outputs allows a session with another run's or project's tags, whatever the
+/// session's own policy says.
+fn beyond_its_run(change: impl Fn(&mut Value)) -> Vec<String> {
+    let mut templates = Templates::of_the_product().unwrap();
+    change(&mut templates.control.document);
+    let account = Account::deploy(&templates, Shape::Large).unwrap();
+    let mut found = Vec::new();
+    for role in account
+        .roles
+        .iter()
+        .filter(|role| role.kind == Kind::Upload)
+    {
+        let alone = Role {
+            session: None,
+            ..role.clone()
+        };
+        let project = role.project.unwrap();
+        for (owner, run, step) in [
+            (project, RUN, "main"),
+            (project, RUN, "other"),
+            (project, "run_0198c0de-0000-7000-8000-00000000000b", "main"),
+            ("finance", RUN, "main"),
+            ("healthcare", RUN, "main"),
+            ("health", RUN, "main"),
+        ] {
+            let key = format!("{owner}/{run}/{step}/1/output/0");
+            let bucket = format!("arn:aws:s3:::sealfleet-outputs-{ACCOUNT}-{REGION}");
+            let ask = |action: &str, resource: String, key: &str, value: &str| Request {
+                action: action.to_owned(),
+                resource,
+                context: [
+                    ("aws:securetransport".to_owned(), "true".to_owned()),
+                    (key.to_owned(), value.to_owned()),
+                ]
+                .into(),
+            };
+            for request in [
+                ask("s3:GetObject", format!("{bucket}/{key}"), "x", "x"),
+                ask(
+                    "s3:PutObject",
+                    format!("{bucket}/{key}"),
+                    "s3:if-none-match",
+                    "*",
+                ),
+                ask("s3:ListBucket", bucket.clone(), "s3:prefix", &key),
+            ] {
+                let may = account.decide(&alone, &request, false) == Decision::Allowed;
+                if may != (owner == project && run == RUN) {
+                    found.push(format!("`{}` {may}: {request:?}", role.name));
+                }
+            }
+        }
+    }
+    found
+}
+
 #[test]
 fn nothing_is_found_when_nothing_is_changed() {
     assert_eq!(found(|_, _| {}), Vec::<String>::new());
+    assert_eq!(beyond_its_run(|_| {}), Vec::<String>::new());
 }
 
 #[test]
@@ -110,6 +169,7 @@ fn each_deny_is_missed() {
     });
     for id in [
         "AuditBucketPolicy",
+        "OutputBucketPolicy",
         "PullQueuePolicy",
         "FargateDeadLettersPolicy",
     ] {
@@ -294,6 +354,52 @@ fn wider_resources_and_weaker_conditions_are_seen() {
             },
         );
     }
+    for (what, objects) in [
+        ("any project's", "*/${!aws:PrincipalTag/run}/*"),
+        ("any run's", "${!aws:PrincipalTag/project}/*"),
+        (
+            "those of projects that begin with its name",
+            "${!aws:PrincipalTag/project}*/${!aws:PrincipalTag/run}/*",
+        ),
+    ] {
+        let found = beyond_its_run(|control| {
+            statement(control, "OutputRole", "TaggedRun")["Resource"] =
+                sub(&format!("${{OutputBucket.Arn}}/{objects}"));
+        });
+        assert!(
+            !found.is_empty(),
+            "nothing failed: a session for {what} outputs"
+        );
+    }
+    let listed = beyond_its_run(|control| {
+        statement(control, "OutputRole", "TaggedRunList")
+            .as_object_mut()
+            .unwrap()
+            .remove("Condition");
+    });
+    assert!(
+        !listed.is_empty(),
+        "nothing failed: outputs listed without a prefix"
+    );
+    seen(
+        "outputs written by a session without a run",
+        |control, _| {
+            let trust =
+                &mut control["Resources"]["OutputRole"]["Properties"]["AssumeRolePolicyDocument"];
+            trust["Statement"][0]["Condition"]["Null"]
+                .as_object_mut()
+                .unwrap()
+                .remove("aws:RequestTag/run");
+        },
+    );
+    seen("outputs that can be replaced", |control, _| {
+        without(control, "OutputBucketPolicy", "WriteOnce");
+    });
+    seen("a function that reads outputs by itself", |control, _| {
+        statement(control, "ExportRole", "ArchiveObjects")["Resource"] =
+            sub("arn:${AWS::Partition}:s3:::*");
+        without(control, "ControlPlaneDenies", "NeverTouchOutputs");
+    });
     seen("messages into any queue", |control, _| {
         statement(control, "FleetRole", "ProjectQueues")["Resource"] =
             sub("arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:*");
