@@ -129,7 +129,7 @@ async fn beside_a_worker(stack: &Stack, project: &Project) -> Outcome {
 /// project goes on.
 async fn of_the_system(stack: &Stack, projects: &[&Project]) -> Outcome {
     let name = format!("s40-{}", unique());
-    let shared = stack.system_secret(&name, "shared").await?;
+    let shared = stack.system_secret(&name, "the shared value").await?;
     let lists = json!({ "tools": { "cloud": ["CLOUD"], "beside": ["BESIDE"], "own": ["OWN"] } });
     let keys = secrets(&[
         ("CLOUD", &shared.uri),
