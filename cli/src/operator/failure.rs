@@ -42,8 +42,8 @@ impl From<contexts::Error> for Failure {
 }
 
 impl Failure {
-    /// 2 for wrong usage, 3 when the API refused, 4 and 5 for what `prove` found, for `run exec` what
-    /// its help says, 1 for any other failure.
+    /// 2 for wrong usage, 3 when the API refused, 4 and 5 for what `prove` found, for `run exec`
+    /// what its help says, 1 for any other failure.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code())

@@ -1,8 +1,9 @@
 //! What comes out of steps: sessions of one role, each for the outputs of one claim.
 //!
 //! No function can reach the outputs bucket. The role's policy allows what lies below
-//! `PROJECT/RUN/`, by the session's tags `project` and `run`. The session policy allows one claim of
-//! a step: to write below its prefix, or to read there. So each alone keeps a session to one run.
+//! `PROJECT/RUN/`, by the session's tags `project` and `run`. The session policy allows one claim
+//! of a step: to write below its prefix, or to read there. So each alone keeps a session to one
+//! run.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -107,7 +108,8 @@ pub fn session_policy(account: &OutputAccount, of: &Outputs, to: Use) -> String 
     };
     let bucket = format!("arn:{partition}:s3:::{bucket}");
     let objects = format!("{bucket}/{prefix}*");
-    // For a bucket with the operator's own key. The role's policy names the key, where there is one.
+    // For a bucket with the operator's own key. The role's policy names the key, where there is
+    // one.
     let key = |actions: &[&str]| {
         serde_json::json!({
             "Effect": "Allow",

@@ -401,7 +401,8 @@ impl Client {
         self.call(Call::new(&ops::GET_RUN, (run_id,))).await
     }
 
-    /// `GET /v1/runs/{run_id}/steps/{step_id}/output`: what follows `cursor`, of one stream or both.
+    /// `GET /v1/runs/{run_id}/steps/{step_id}/output`: what follows `cursor`, of one stream or
+    /// both.
     pub async fn get_output(
         &self,
         run_id: RunId,

@@ -31,8 +31,8 @@ pub const VERSION: u32 = 3;
 /// The largest message to init, in bytes. A step is its largest part.
 pub const MAX_TO_INIT: usize = 1024 * 1024;
 
-/// The largest message to the host, in bytes. A result is its largest part: JSON in JSON is twice as
-/// long at the most.
+/// The largest message to the host, in bytes. A result is its largest part: JSON in JSON is twice
+/// as long at the most.
 pub const MAX_TO_HOST: usize = 2 * sealfleet_domain::limits::RESULT_BYTES + 64 * 1024;
 
 /// The most descriptors that one message carries.
