@@ -2,12 +2,13 @@
 //! API on this host.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sealfleet_test_model::{Fault, Model, Scripts, Turn};
 use sealfleet_test_stack::identity::secrets;
 use sealfleet_test_stack::project::{PULL, merged, step};
-use sealfleet_test_stack::worker::WorkerProcess;
+use sealfleet_test_stack::worker::{BuiltinStore, WorkerProcess};
 use sealfleet_test_stack::{Claimed, Failure, Outcome, Project, Stack, ensure, ensure_eq, unique};
 use serde_json::{Value, json};
 
@@ -106,7 +107,7 @@ pub async fn s78_an_agent_over_its_limits_is_stopped(stack: &Stack) -> Outcome {
 
 /// A project whose worker has Codex in its sandboxes' root and reaches the model.
 struct Place {
-    project: Project,
+    project: Arc<Project>,
     worker: WorkerProcess,
     /// The tenant's key to the model.
     key: String,
@@ -115,7 +116,7 @@ struct Place {
 impl Place {
     async fn new(stack: &Stack, name: &str, model: &Model) -> Outcome<Self> {
         let project = stack.project(name).await?;
-        let store = project.builtin_store(stack).await?;
+        let store = BuiltinStore::create(stack, &project).await?;
         let key = format!("key-{}-{}", unique(), unique());
         let stored = store.put("models/openai", &key).await?;
         let content = merged(
@@ -158,7 +159,7 @@ impl Place {
     async fn run_step(&self, step: &Value) -> Outcome<(Value, String)> {
         let run = self
             .project
-            .enqueue(&with_profile("models", &[step.clone()]))
+            .enqueue(&with_profile("models", std::slice::from_ref(step)))
             .await?;
         let ended = self
             .project

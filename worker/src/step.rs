@@ -278,3 +278,60 @@ fn place_of(path: &Path) -> Option<Line> {
     let place = Line::escaped(&format!("{}:{}", host.trim(), path.display()));
     (place.len() <= limits::DETAIL_BYTES).then_some(place)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(agent: &serde_json::Value) -> Claim {
+        serde_json::from_value(serde_json::json!({
+            "project": "healthcare", "run_id": "run_0198c0de-0000-7000-8000-00000000000a", "step_id": "a", "fence": 2,
+            "attempt": 1, "lease_seconds": 30, "mode": "full", "command": [], "agent": agent, "env": {}, "timeout_seconds": 5
+        }))
+        .expect("a claim")
+    }
+
+    #[test]
+    fn the_agents_reason_is_told_unless_another_says_more() {
+        let limited = serde_json::json!({
+            "cli": "codex", "prompt": "a", "model": "gpt-5.1-codex", "max_turns": 3, "budget_usd": 0.5,
+        });
+        let claim = claim(&limited);
+        let failed = |failure| Outcome::Failed { failure };
+        let of = |outcome, fault| {
+            let end = AgentEnd {
+                fault,
+                ..AgentEnd::default()
+            };
+            of_agent(outcome, &claim, Some(&end))
+        };
+        let budget_usd = claim.agent.as_ref().and_then(|agent| agent.budget_usd);
+        for (fault, failure) in [
+            (AgentFault::RateLimited, Failure::AgentRateLimited),
+            (AgentFault::Auth, Failure::AgentAuth),
+            (AgentFault::Context, Failure::AgentContext),
+            (AgentFault::Network, Failure::AgentNetwork),
+            (AgentFault::OverTurns, Failure::OverTurns { max_turns: 3 }),
+            (
+                AgentFault::OverBudget,
+                Failure::OverBudget {
+                    budget_usd: budget_usd.expect("a budget"),
+                },
+            ),
+        ] {
+            for outcome in [
+                Outcome::Succeeded,
+                failed(Failure::Exit { code: 1 }),
+                failed(Failure::Signal { signal: 15 }),
+            ] {
+                assert_eq!(of(outcome, Some(fault)), failed(failure.clone()));
+            }
+            for more in [Failure::OutOfMemory, Failure::TimedOut { after_seconds: 5 }] {
+                assert_eq!(of(failed(more.clone()), Some(fault)), failed(more));
+            }
+        }
+        let exit = failed(Failure::Exit { code: 1 });
+        assert_eq!(of(exit.clone(), None), exit);
+        assert_eq!(of_agent(exit.clone(), &claim, None), exit);
+    }
+}

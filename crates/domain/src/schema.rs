@@ -299,6 +299,11 @@ pub fn cost(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": ["number", "null"], "minimum": 0, "examples": [0.042] })
 }
 
+/// An agent's own id of a session.
+pub fn session(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": ["string", "null"], "maxLength": limits::SESSION_BYTES, "pattern": LINE })
+}
+
 /// Further arguments of a command.
 pub fn arguments(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

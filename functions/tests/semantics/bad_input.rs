@@ -173,7 +173,7 @@ project                             &{"project":"Bad"}
 name                                &{"name":""}
 name                                &{"name":"n*65"}
 modes                               &{"modes":[]}
-modes[0]                            &{"modes":["full"]}
+modes[0]                            &{"modes":["full_jit"]}
 max_concurrent                      &{"max_concurrent":0}
 max_concurrent                      &{"max_concurrent":1001}
 labels                              &{"labels":{"Sealfleet:x":"y"}}

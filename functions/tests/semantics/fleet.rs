@@ -161,7 +161,7 @@ async fn a_registration_that_fails_spends_no_key() {
         json!({ "name": "" }),
         json!({ "name": "x".repeat(1000) }),
         json!({ "modes": [] }),
-        json!({ "modes": ["full"] }),
+        json!({ "modes": ["full_jit"] }),
         json!({ "max_concurrent": 0 }),
         json!({ "labels": { "a b": "c" } }),
         json!({ "models": [""] }),

@@ -231,6 +231,29 @@ fn hostile_output_is_passed_over() {
     }
 }
 
+/// A CLI may print anything in the place of an id, such as a key.
+#[test]
+fn an_id_of_an_unknown_form_stays_inside() {
+    let long = format!("ses_{}", "a".repeat(33));
+    for (id, kept) in [
+        ("ses_dd6677677ffe7u6YlRq2U76iwv", true),
+        ("01a22998-29ef-7a82-9562-5ea326d97d04", true),
+        ("key-0123456789abcdef0123456789abcdef", false),
+        ("01a22998-29ef-7a82-9562-5ea326d97d0g", false),
+        ("ses_\u{1b}[2J", false),
+        (long.as_str(), false),
+    ] {
+        let event = serde_json::json!({ "type": "text", "sessionID": id });
+        let end = told(
+            &agent(Cli::Opencode),
+            event.to_string().as_bytes(),
+            b"",
+            4096,
+        );
+        assert_eq!(end.report.session_id.is_some(), kept, "{id:?}");
+    }
+}
+
 /// A line over the bound is passed over as a whole, however much of it comes.
 #[test]
 fn a_line_that_is_too_long_is_not_kept() {

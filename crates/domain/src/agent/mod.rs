@@ -325,7 +325,7 @@ pub struct AgentReport {
     pub turns: Option<u32>,
     /// The CLI's own id of the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::detail"))]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::session"))]
     pub session_id: Option<String>,
 }
 

@@ -9,12 +9,10 @@ async fn ask(model: &Model, path: &str, key: (&str, &str), body: &Value) -> (u16
         .build()
         .unwrap()
         .post(format!("{}{path}", model.url()));
-    let answer = request
-        .header(key.0, key.1)
-        .json(body)
-        .send()
-        .await
-        .unwrap();
+    // A connection may break before its answer begins.
+    let Ok(answer) = request.header(key.0, key.1).json(body).send().await else {
+        return (200, "broken".to_owned());
+    };
     let status = answer.status().as_u16();
     (
         status,
