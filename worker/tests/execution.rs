@@ -510,7 +510,7 @@ async fn an_identity_step_tells_the_versions_that_were_resolved() {
     );
     prepared.go().await.unwrap().wait().await;
     let text = output(place.path());
-    let secrets = r#""secrets":[{"name":"API_KEY","uri":"builtin://crm/api-key","version":null}]"#;
+    let secrets = r#""secrets":[{"name":"API_KEY","uri":"builtin://crm/api-key","version":null,"redact":true}]"#;
     assert!(
         text.contains(secrets) && text.contains("files=builtin.key builtin.store\n"),
         "{text}"

@@ -220,6 +220,22 @@ fn the_oracle_reads_every_encoding() {
     }
 }
 
+/// The filter before the automaton looks at groups of bytes: none may be missed, however it lies.
+#[test]
+fn the_shortest_value_is_found_at_every_place() {
+    let redactor = redactor(&[("K", "Zq8-Jw5+"), ("L", "Zq8-Jw5+and+more")]);
+    for before in 0..48 {
+        for after in 0..12 {
+            let around = |text: &str| format!("{}{text}{}", ".".repeat(before), ".".repeat(after));
+            let (text, expected) = (around("Zq8-Jw5+"), around("<redacted:K>"));
+            for cut in 0..=text.len() {
+                let out = in_pieces(&redactor, text.as_bytes(), &[cut]);
+                assert_eq!(String::from_utf8(out).unwrap(), expected, "cut at {cut}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_match_says_its_key_encoding_and_count() {
     let redactor = redactor(&[("API_KEY", "0a-value-of-one"), ("OTHER", "another+value/x")]);
