@@ -38,7 +38,6 @@ printf %s "demo-4711-secret" | sealfleet secret put token --profile demo --key T
 # 3. A command that sees it
 #
 sealfleet run exec --profile demo -- sh -c 'echo "TOKEN has ${#TOKEN} characters"'
-cat .sealfleet-local/project/output/*/main.*.log
 set +v
 grep -qx "TOKEN has 16 characters" .sealfleet-local/project/output/*/main.*.log
 # The context goes with the stack.
