@@ -296,11 +296,11 @@ mod tests {
 
     #[tokio::test]
     async fn another_version_is_told_apart_from_a_malformed_message() {
-        let newer = json!({"version": 3, "shape": "nobody knows"});
+        let newer = json!({"version": 4, "shape": "nobody knows"});
         let Err(error) = told(&frame(&newer)).receive().await else {
             panic!("received")
         };
-        assert!(matches!(error, ChannelError::Version(3)), "{error}");
+        assert!(matches!(error, ChannelError::Version(4)), "{error}");
         assert!(error.to_string().contains("same release"), "{error}");
         for malformed in [
             json!({"message": "go", "descriptors": []}),
