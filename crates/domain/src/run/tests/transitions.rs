@@ -124,7 +124,7 @@ fn transitions() -> Vec<Transition> {
             run.finish(id, None, run.step(id)?.fence, &failed, PACE, T0)
         });
         // Noted with the report of an end, never alone and never again.
-        add("output_cut", |run, id| {
+        add("came_out", |run, id| {
             let change =
                 run.finish(id, None, run.step(id)?.fence, &Outcome::Succeeded, PACE, T0)?;
             if !change.events.is_empty() {
