@@ -11,7 +11,7 @@ use sealfleet_init::agent;
 use sealfleet_test_model::{Fault, Model, Scripts, Turn};
 use serde_json::{Value, json};
 
-use crate::worker::{VALUE, Worker};
+use crate::worker::{Started, VALUE, Worker};
 
 /// Where the agents stand in the sandbox.
 const AGENTS: &str = "/run/agents";
@@ -39,6 +39,8 @@ fn installed(cli: &str) -> Option<PathBuf> {
 struct Done {
     /// What init told the worker of it.
     told: Value,
+    /// The document that became the step's result; null if there is none.
+    result: Value,
     /// How its command ended.
     ended: Value,
     output: String,
@@ -81,7 +83,7 @@ async fn run(model: &Model, agent: &Value) -> Option<Done> {
     assert!(started.status["resolved"].is_array(), "{}", started.status);
     started.go().await;
     let (told, mut rest) = started.told().await;
-    let ended = rest.receive().await["ended"].clone();
+    let (result, ended) = end_of(&mut rest).await;
     let (_, out, err) = rest.end().await;
     let output = out + &err;
     assert!(!output.contains(VALUE), "the key is in the output");
@@ -91,9 +93,21 @@ async fn run(model: &Model, agent: &Value) -> Option<Done> {
     assert_eq!(model.requests_with(VALUE), asked.len(), "all with the key");
     Some(Done {
         told: told["agent"].clone(),
+        result,
         ended,
         output,
     })
+}
+
+/// The step's result, null if there is none, and how its command ended.
+async fn end_of(started: &mut Started) -> (Value, Value) {
+    let mut told = started.receive().await;
+    let mut result = Value::Null;
+    if let Some(json) = told["result"]["json"].as_str() {
+        result = serde_json::from_str(json).unwrap();
+        told = started.receive().await;
+    }
+    (result, told["ended"]["end"].clone())
 }
 
 fn editing() -> [Turn; 2] {
@@ -125,6 +139,10 @@ async fn codex_works_with_the_tenants_key_and_tells_what_it_used() {
     );
     assert_eq!(done.told["fault"], Value::Null);
     assert!(report["session_id"].is_string(), "{report}");
+    assert_eq!(
+        done.result,
+        json!({"message": "I wrote `note.txt`.", "session_id": report["session_id"]})
+    );
     // The file was there, inside.
     assert!(done.output.contains(r"edited\n"), "{}", done.output);
     assert!(
@@ -272,10 +290,10 @@ async fn a_custom_agent_reads_its_prompt_and_its_last_words_are_its_message() {
     started.go().await;
     let (told, mut rest) = started.told().await;
     assert_eq!(told, json!({"agent": {"report": {}}}));
-    assert_eq!(
-        rest.receive().await,
-        json!({"ended": {"exited": {"code": 0}}})
-    );
+    let (result, ended) = end_of(&mut rest).await;
+    let message = "I was asked to count the files\n";
+    assert_eq!(result, json!({"message": message, "session_id": null}));
+    assert_eq!(ended, json!({"exited": {"code": 0}}));
     assert_eq!(rest.end().await.1, "I was asked to count the files\n");
 }
 
