@@ -11,7 +11,7 @@ use sealfleet_init::agent;
 use sealfleet_test_model::{Fault, Model, Scripts, Turn};
 use serde_json::{Value, json};
 
-use crate::worker::{Started, VALUE, Worker};
+use crate::worker::{Ran, VALUE, Worker};
 
 /// Where the agents stand in the sandbox.
 const AGENTS: &str = "/run/agents";
@@ -100,7 +100,7 @@ async fn run(model: &Model, agent: &Value) -> Option<Done> {
 }
 
 /// The step's result, null if there is none, and how its command ended.
-async fn end_of(started: &mut Started) -> (Value, Value) {
+async fn end_of(started: &mut Ran) -> (Value, Value) {
     let mut told = started.receive().await;
     let mut result = Value::Null;
     if let Some(json) = told["result"]["json"].as_str() {
