@@ -9,8 +9,8 @@
 //! 3. Closes those descriptors, and tells the worker the versions, or why there are none.
 //! 4. Waits for the worker's go, which comes once the start is on record. Anything else, or the
 //!    worker's end: the command does not run.
-//! 5. Runs the command, redacts what it prints, and tells the worker what it has left as its result,
-//!    and how it ended.
+//! 5. Runs the command, redacts what it prints, and tells the worker what it has left as its
+//!    result, and how it ended.
 
 use std::os::fd::RawFd;
 use std::path::Path;

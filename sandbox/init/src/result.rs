@@ -149,7 +149,7 @@ mod tests {
         of(workspace, &Redactor::default()).map(|(result, _)| result)
     }
 
-    /// What is left of `json` if `secret` is the value of `KEY`, and in which encodings it was found.
+    /// What is left of `json` if `secret` is the value of `KEY`, and how it was written there.
     fn redacted_by(secret: &str, json: &str) -> (StepResult, Vec<Encoding>) {
         let place = workspace();
         std::fs::write(place.path().join(DIRECTORY).join(FILE), json).expect("written");

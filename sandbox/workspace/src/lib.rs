@@ -15,8 +15,8 @@ use sealfleet_domain::inputs::{Content, WorkspacePath};
 /// How a script begins.
 const SCRIPT: &[u8] = b"#!";
 
-/// Writes the files of a step below `workspace`, with the directories that they need. A file that is
-/// there already is replaced.
+/// Writes the files of a step below `workspace`, with the directories that they need. A file that
+/// is there already is replaced.
 ///
 /// # Errors
 /// Names the file that cannot be written, and why; for people.
