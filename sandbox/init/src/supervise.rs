@@ -57,7 +57,7 @@ pub struct Task {
     /// Its whole environment; of two variables with the same name the later one wins.
     pub environment: Vec<(String, SecretValue)>,
     pub time_limit: Option<Duration>,
-    /// Its standard input; empty if absent.
+    /// Its standard input. Absent: this process's own, which is empty.
     pub stdin: Option<OwnedFd>,
     /// Who reads its standard output along, redacted.
     pub tap: Option<Tap>,
@@ -270,7 +270,9 @@ fn start(
     }
     let mut command = Command::new(program);
     command.args(arguments).env_clear().process_group(0);
-    command.stdin(task.stdin.map_or_else(Stdio::null, Stdio::from));
+    if let Some(stdin) = task.stdin {
+        command.stdin(stdin);
+    }
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, value) in &task.environment {
         command.env(name, OsStr::from_bytes(value.expose()));
