@@ -78,7 +78,7 @@ def story() -> str:
     response = put_profile.sync_detailed("crm", client=admin, body=content, if_match='"1"')
     assert answered(Problem, response, 412).code is Code.VERSION_CONFLICT
 
-    step = EnqueueStep(["/bin/true"], "main", Mode.BARE, "workers")
+    step = EnqueueStep("main", Mode.BARE, "workers", command=["/bin/true"])
     wanted = EnqueueRun([step], "billing", profile="crm")
     first = enqueue_run.sync_detailed(client=admin, body=wanted, idempotency_key="once")
     run = answered(RunView, first, 201)
@@ -87,7 +87,8 @@ def story() -> str:
     read = answered(RunView, get_run.sync_detailed(run.run_id, client=admin), 200)
     assert (read.state, read.steps[0].state) == (RunState.QUEUED, StepState.QUEUED), read
 
-    nowhere = EnqueueRun([EnqueueStep(["/bin/true"], "main", Mode.BARE, "nowhere")], "billing")
+    step = EnqueueStep("main", Mode.BARE, "nowhere", command=["/bin/true"])
+    nowhere = EnqueueRun([step], "billing")
     problem = answered(Problem, enqueue_run.sync_detailed(client=admin, body=nowhere), 400)
     assert (problem.code, problem.field) == (Code.INVALID_REQUEST, "steps[0].pool"), problem
     foreign = get_run.sync_detailed("run_0198c0de-0000-7000-8000-00000000000a", client=admin)

@@ -110,7 +110,7 @@ pub async fn s52_each_step_in_its_own_mode(stack: &Stack) -> Outcome {
             );
         }
     }
-    for mode in ["full", "full_jit"] {
+    for mode in ["full_jit", "fuller"] {
         let refused = project
             .member
             .post(
