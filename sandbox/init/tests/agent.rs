@@ -46,6 +46,24 @@ struct Done {
     output: String,
 }
 
+/// The programs of `folder` where the sandbox's user can reach them: a checkout may lie in a
+/// directory of somebody else's.
+fn within_reach(folder: &Path, worker: &Worker) -> PathBuf {
+    let reached = worker.directory.path().join("agents");
+    std::fs::create_dir(&reached).unwrap();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let (from, to) = {
+            let file = file.unwrap();
+            (file.path(), reached.join(file.file_name()))
+        };
+        // Another file system has no link to it.
+        if std::fs::hard_link(&from, &to).is_err() {
+            std::fs::copy(&from, &to).unwrap();
+        }
+    }
+    reached
+}
+
 /// Runs `agent` in a sandbox that reaches the model, with the key from the builtin store.
 async fn run(model: &Model, agent: &Value) -> Option<Done> {
     let cli = agent["cli"].as_str().unwrap().to_owned();
@@ -53,7 +71,7 @@ async fn run(model: &Model, agent: &Value) -> Option<Done> {
     let mut worker = Worker::new().await;
     worker.network = Network::Host;
     worker.binds = vec![Bind {
-        source: program,
+        source: within_reach(&program, &worker),
         target: AGENTS.into(),
         writable: false,
     }];
