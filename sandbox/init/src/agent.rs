@@ -11,18 +11,19 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{MemfdFlags, OFlags, memfd_create};
+use rustix::fs::OFlags;
 use sealfleet_agent::{Ended, Fault, Logs, Stream, adapter};
 use sealfleet_channel::{AgentEnd, AgentFault};
 use sealfleet_domain::agent::Agent;
+use sealfleet_domain::inputs::RESERVED;
+use sealfleet_domain::output::RESULT;
+use sealfleet_workspace::standard_input;
 use serde_json::json;
 
 use crate::supervise::OutputTap;
 
 /// How the path of a step's file may begin.
 const WORKSPACE_PREFIX: &str = "/workspace/";
-/// Where a step's result stands, below the workspace.
-const RESULT: &str = ".sealfleet/result.json";
 
 /// An agent that can start.
 pub struct Prepared {
@@ -75,13 +76,9 @@ pub fn prepare(
 /// agent reads, whatever its length.
 fn prompt(agent: &Agent, workspace: &Path) -> Result<File, String> {
     if let Some(text) = &agent.prompt {
-        let written = || -> std::io::Result<File> {
-            let mut file = File::from(memfd_create("prompt", MemfdFlags::CLOEXEC)?);
-            file.write_all(text.as_bytes())?;
-            file.rewind()?;
-            Ok(file)
-        };
-        return written().map_err(|error| format!("the prompt cannot be passed on: {error}"));
+        return standard_input(text.as_bytes())
+            .map(File::from)
+            .map_err(|error| format!("the prompt cannot be passed on: {error}"));
     }
     let path = agent.prompt_file.as_deref().unwrap_or_default();
     let path = workspace.join(path.strip_prefix(WORKSPACE_PREFIX).unwrap_or(path));
@@ -158,7 +155,7 @@ fn keep_result(ended: &Ended, workspace: &Path) -> std::io::Result<()> {
     } else {
         json!({ "message": message, "session_id": session })
     };
-    match write_new(&workspace.join(RESULT), &result.to_string()) {
+    match write_new(&workspace.join(RESERVED).join(RESULT), &result.to_string()) {
         // Its own.
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         written => written,

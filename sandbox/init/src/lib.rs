@@ -51,7 +51,7 @@ fn work_in(workspace: &Path, inputs: &Inputs) -> Result<Option<OwnedFd>, String>
     sealfleet_workspace::write_files(workspace, &inputs.files)?;
     let stdin = inputs.stdin.as_ref();
     stdin
-        .map(sealfleet_workspace::standard_input)
+        .map(|content| sealfleet_workspace::standard_input(content.bytes()))
         .transpose()
         .map_err(|error| format!("the step's standard input cannot be kept: {error}"))
 }

@@ -11,16 +11,14 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, open, openat};
 use sealfleet_channel::StepResult;
+use sealfleet_domain::inputs::RESERVED as DIRECTORY;
 use sealfleet_domain::limits::RESULT_BYTES;
+use sealfleet_domain::output::RESULT as FILE;
 use sealfleet_domain::redaction::{Redaction, Stream};
 use sealfleet_redaction::Redactor;
 use serde_json::Value;
 
 use crate::output::rows;
-
-/// The directory below the working directory of a step that is the product's own.
-const DIRECTORY: &str = ".sealfleet";
-const FILE: &str = "result.json";
 
 /// The result below `workspace`, if the command has left one, and what was taken out of it. All
 /// bytes of a result pass here.

@@ -135,13 +135,8 @@ fn editing() -> [Turn; 2] {
     ]
 }
 
-#[tokio::test]
-async fn codex_works_with_the_tenants_key_and_tells_what_it_used() {
-    let model = Model::start(Scripts::all(editing())).await.unwrap();
-    let agent = json!({ "cli": "codex", "prompt": "edit the note", "model": "gpt-5.1-codex", "max_turns": 2, "budget_usd": 0.01 });
-    let Some(done) = run(&model, &agent).await else {
-        return;
-    };
+/// Holds an agent to what [`editing`] has it use; `cost` is in US dollars. Answers its report.
+fn edited(done: &Done, cost: f64) -> &Value {
     assert_eq!(
         done.ended,
         json!({"exited": {"code": 0}}),
@@ -153,8 +148,19 @@ async fn codex_works_with_the_tenants_key_and_tells_what_it_used() {
     assert_eq!(report["usage"], used, "{}", done.output);
     assert_eq!(
         (&report["turns"], &report["cost_usd"]),
-        (&json!(2), &json!(0.001_875))
+        (&json!(2), &json!(cost))
     );
+    report
+}
+
+#[tokio::test]
+async fn codex_works_with_the_tenants_key_and_tells_what_it_used() {
+    let model = Model::start(Scripts::all(editing())).await.unwrap();
+    let agent = json!({ "cli": "codex", "prompt": "edit the note", "model": "gpt-5.1-codex", "max_turns": 2, "budget_usd": 0.01 });
+    let Some(done) = run(&model, &agent).await else {
+        return;
+    };
+    let report = edited(&done, 0.001_875);
     assert_eq!(done.told["fault"], Value::Null);
     assert!(report["session_id"].is_string(), "{report}");
     assert_eq!(
@@ -177,19 +183,7 @@ async fn claude_code_works_with_the_tenants_key_and_tells_what_it_used() {
     let Some(done) = run(&model, &agent).await else {
         return;
     };
-    assert_eq!(
-        done.ended,
-        json!({"exited": {"code": 0}}),
-        "{}",
-        done.output
-    );
-    let report = &done.told["report"];
-    let used = json!({"input_tokens": 2200, "cached_input_tokens": 1400, "output_tokens": 70});
-    assert_eq!(report["usage"], used, "{}", done.output);
-    assert_eq!(
-        (&report["turns"], &report["cost_usd"]),
-        (&json!(2), &json!(0.003_87))
-    );
+    edited(&done, 0.003_87);
     assert!(done.output.contains("edited"), "{}", done.output);
 }
 

@@ -27,6 +27,12 @@ fn redactor(secrets: &[(&str, &str)]) -> Redactor {
     Redactor::new(&secrets).unwrap()
 }
 
+/// For values that all have the key `K`.
+fn redactor_of(values: &[String]) -> Redactor {
+    let named: Vec<(&str, &str)> = values.iter().map(|value| ("K", value.as_str())).collect();
+    redactor(&named)
+}
+
 /// `text` redacted after it was cut at these places.
 fn in_pieces(redactor: &Redactor, text: &[u8], cuts: &[usize]) -> Vec<u8> {
     let (mut stream, mut out, mut from) = (redactor.stream(), Vec::new(), 0);

@@ -1,6 +1,6 @@
 //! A gigabyte passes in a few megabytes.
 
-use sealfleet_redaction::{Redactor, Secret};
+use crate::redactor_of;
 
 /// The most memory that this process has had, in KiB (proc_pid_status(5), `VmHWM`).
 fn peak() -> u64 {
@@ -17,14 +17,7 @@ fn memory_stays_flat_over_a_gigabyte() {
     let values: Vec<String> = (0..20)
         .map(|n| format!("value-{n}-{}", "k".repeat(n)))
         .collect();
-    let secrets: Vec<Secret<'_>> = values
-        .iter()
-        .map(|value| Secret {
-            key: "K",
-            value: value.as_bytes(),
-        })
-        .collect();
-    let redactor = Redactor::new(&secrets).unwrap();
+    let redactor = redactor_of(&values);
     // Lines that often begin a needle, or hold one.
     let mut piece = Vec::new();
     while piece.len() < 1 << 20 {

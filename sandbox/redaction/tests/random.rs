@@ -4,10 +4,9 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use sealfleet_redaction::{Redactor, Secret};
 
 use crate::splits::written;
-use crate::{in_pieces, oracle};
+use crate::{in_pieces, oracle, redactor_of};
 
 #[expect(clippy::disallowed_methods, reason = "a test's own switch")]
 fn cases() -> u32 {
@@ -45,14 +44,7 @@ fn no_value_is_seen_however_it_is_written_and_cut() {
     );
     runner
         .run(&inputs, |(values, places, cuts)| {
-            let secrets: Vec<Secret<'_>> = values
-                .iter()
-                .map(|value| Secret {
-                    key: "K",
-                    value: value.as_bytes(),
-                })
-                .collect();
-            let redactor = Redactor::new(&secrets).unwrap();
+            let redactor = redactor_of(&values);
             let mut text = Vec::new();
             for (which, how, between) in &places {
                 let value: &String = which.get(&values);
@@ -96,14 +88,7 @@ fn every_needle_is_found_wherever_it_stands() {
     );
     runner
         .run(&inputs, |(values, text, cut)| {
-            let secrets: Vec<Secret<'_>> = values
-                .iter()
-                .map(|value| Secret {
-                    key: "K",
-                    value: value.as_bytes(),
-                })
-                .collect();
-            let redactor = Redactor::new(&secrets).unwrap();
+            let redactor = redactor_of(&values);
             // Which bytes a value covers.
             let mut covered = vec![false; text.len()];
             for value in &values {

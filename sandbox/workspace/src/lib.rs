@@ -56,15 +56,15 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     new?.write_all(bytes)
 }
 
-/// An open file, not of any directory, that holds `content` and is read from its beginning. Nobody
+/// An open file, not of any directory, that holds `bytes` and is read from its beginning. Nobody
 /// can change it.
 ///
 /// # Errors
 /// The system's answer.
-pub fn standard_input(content: &Content) -> io::Result<OwnedFd> {
+pub fn standard_input(bytes: &[u8]) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let mut file = fs::File::from(memfd_create(c"stdin", flags)?);
-    file.write_all(content.bytes())?;
+    file.write_all(bytes)?;
     file.rewind()?;
     fcntl_add_seals(
         &file,
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn standard_input_is_read_once_and_never_changed() {
         let content = Content::Text("line\n".repeat(100_000));
-        let mut file = fs::File::from(standard_input(&content).unwrap());
+        let mut file = fs::File::from(standard_input(content.bytes()).unwrap());
         assert!(file.write_all(b"x").is_err());
         let mut read = Vec::new();
         file.read_to_end(&mut read).unwrap();

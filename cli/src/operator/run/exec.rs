@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use sealfleet_client::Client;
@@ -21,9 +20,9 @@ use super::super::connection::Connection;
 use super::super::failure::Failure;
 use super::super::input::{self, pair, seconds, unique};
 use super::super::output::{Output, answer, note};
-use super::enqueue;
 use super::logs::Reader;
 use super::show::{line, place as place_of};
+use super::{enqueue, watch};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -135,7 +134,8 @@ pub(super) async fn run(exec: Exec, connection: &Connection) -> Result<(), Failu
     };
     // What an agent prints are events for programs. Its answer is the result.
     let is_agent = request.steps.iter().any(|step| step.agent.is_some());
-    if connection.output == Output::Text && !is_agent {
+    let reads = connection.output == Output::Text && !is_agent;
+    if reads {
         let reader = Reader {
             client: &client,
             run_id: view.run_id,
@@ -145,7 +145,9 @@ pub(super) async fn run(exec: Exec, connection: &Connection) -> Result<(), Failu
         };
         reader.print(connection.output).await?;
     }
-    let view = ended(&client, view.run_id).await?;
+    // Who reads the output sees that it goes on.
+    let tell = if reads { |_: &str| {} } else { note };
+    let view = watch(&client, view.run_id, tell).await?;
     if connection.output == Output::Json {
         answer(connection.output, &view, String::new)?;
     } else if is_agent && let Some(step) = view.steps.first() {
@@ -180,17 +182,6 @@ async fn print_answer(client: &Client, run_id: RunId, step: &StepView) -> Result
         Some(message) => format!("{message}\n"),
         None => format!("{result}\n"),
     })
-}
-
-/// Waits until a run has ended.
-async fn ended(client: &Client, run_id: RunId) -> Result<RunView, Failure> {
-    loop {
-        let view = client.get_run(run_id).await?;
-        if view.state.is_terminal() {
-            return Ok(view);
-        }
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
 }
 
 fn lines(view: &RunView) -> String {

@@ -207,38 +207,41 @@ async fn list_runs(
     })
 }
 
-/// Polls until the run has ended, and prints each change on standard error.
+/// Polls until the run has ended, and tells each change.
+async fn watch(client: &Client, run_id: RunId, tell: fn(&str)) -> Result<RunView, Failure> {
+    let mut known: Vec<String> = Vec::new();
+    let mut pause = Duration::from_millis(250);
+    loop {
+        let view = client.get_run(run_id).await?;
+        let now: Vec<String> = view.steps.iter().map(line).collect();
+        for (at, line) in now.iter().enumerate() {
+            if known.get(at) == Some(line) {
+                continue;
+            }
+            tell(&format!("{run_id}  {}\n", one_line(line)));
+        }
+        let same = now == known;
+        known = now;
+        if view.state.is_terminal() {
+            return Ok(view);
+        }
+        pause = if same {
+            (pause * 2).min(Duration::from_secs(3))
+        } else {
+            Duration::from_millis(250)
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Watches the run to its end, with each change on standard error, and shows it.
 async fn until_ended(
     client: &Client,
     output: Output,
     run_id: RunId,
     timeout: Option<u32>,
 ) -> Result<(), Failure> {
-    let watched = async {
-        let mut known: Vec<String> = Vec::new();
-        let mut pause = Duration::from_millis(250);
-        loop {
-            let view = client.get_run(run_id).await?;
-            let now: Vec<String> = view.steps.iter().map(line).collect();
-            for (at, line) in now.iter().enumerate() {
-                if known.get(at) == Some(line) {
-                    continue;
-                }
-                note(&format!("{run_id}  {}\n", one_line(line)));
-            }
-            let same = now == known;
-            known = now;
-            if view.state.is_terminal() {
-                return Ok::<RunView, Failure>(view);
-            }
-            pause = if same {
-                (pause * 2).min(Duration::from_secs(3))
-            } else {
-                Duration::from_millis(250)
-            };
-            tokio::time::sleep(pause).await;
-        }
-    };
+    let watched = watch(client, run_id, note);
     let view = match timeout {
         None => watched.await?,
         Some(seconds) => tokio::time::timeout(Duration::from_secs(u64::from(seconds)), watched)
