@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sealfleet_domain::run::{Failure as Failed, RunState};
 use sealfleet_test_stack::aws::Keys;
-use sealfleet_test_stack::project::{PULL, merged, run_of, step};
-use sealfleet_test_stack::worker::{Claimed, WorkerProcess};
+use sealfleet_test_stack::project::{PULL, run_of, step};
+use sealfleet_test_stack::worker::{BuiltinStore, Claimed, WorkerProcess};
 use sealfleet_test_stack::{Outcome, Project, Stack, ensure, ensure_eq, private_file, unique};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -186,20 +186,16 @@ pub async fn s70_a_result_comes_out_and_stays_with_its_project(stack: &Stack) ->
 
 /// 70. With `--outputs local` nothing of it leaves the host, and the API says where it lies.
 pub async fn s70_what_stays_on_the_host_is_nowhere_else(stack: &Stack) -> Outcome {
-    let project = stack.project("live").await?;
-    let store = project.builtin_store(stack).await?;
-    let keeps = unique();
-    let labels = [("keeps", keeps.as_str())];
+    let project = stack.project("kept-local").await?;
+    let store = BuiltinStore::create(stack, &project).await?;
     let rootfs = stack.parts.directory.join("rootfs");
     let options = [
         ("--outputs", "local".to_owned()),
         ("--heartbeat-seconds", "1".to_owned()),
     ];
-    let worker =
-        WorkerProcess::start_with(&rootfs, &options, stack, &project, &store, &labels).await?;
+    let worker = WorkerProcess::start_with(&rootfs, &options, stack, &project, &store, &[]).await?;
     let script = "mkdir .sealfleet; echo here; echo 1 > .sealfleet/result.json";
-    let own = merged(shell(script), &json!({ "requires": { "keeps": keeps } }));
-    let run = project.enqueue_step(&own).await?;
+    let run = project.enqueue_step(&shell(script)).await?;
     let ended = project.finished(&run, SOON).await?;
     ensure_eq!(
         ended.state,

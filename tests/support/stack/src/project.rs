@@ -1,7 +1,7 @@
 //! A project with tokens of every role, and what its callers do.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sealfleet_client::types::{RunSummary, RunView, StepView, WorkerRegistered};
@@ -42,6 +42,8 @@ pub struct Project {
     pub viewer: Caller,
     anonymous: Caller,
     live: OnceCell<Live>,
+    /// Whether its worker processes are alike, once it has one.
+    alike: OnceLock<bool>,
 }
 
 /// A worker process of a project and the secrets beside it.
@@ -103,6 +105,7 @@ impl Project {
             viewer: token(Role::Viewer).await?,
             anonymous: stack.anonymous.clone(),
             live: OnceCell::new(),
+            alike: OnceLock::new(),
         })
     }
 
@@ -181,6 +184,18 @@ impl Project {
     /// The encrypted store beside the project's worker process.
     pub async fn builtin_store(&self, stack: &Stack) -> Outcome<Arc<BuiltinStore>> {
         Ok(Arc::clone(&self.live(stack).await?.store))
+    }
+
+    /// Fails if worker processes of the project would differ: each takes the steps of all tests
+    /// that share the project.
+    pub(crate) fn workers_are(&self, alike: bool) -> Outcome {
+        let before = *self.alike.get_or_init(|| alike);
+        ensure!(
+            before == alike,
+            "`{}` has other workers: give a worker with options of its own a project of its own",
+            self.id
+        );
+        Ok(())
     }
 
     async fn live(&self, stack: &Stack) -> Outcome<&Live> {

@@ -349,6 +349,10 @@ impl WorkerProcess {
         store: &BuiltinStore,
         labels: &[(&str, &str)],
     ) -> Outcome<Self> {
+        let is_plain = options
+            .iter()
+            .all(|(option, _)| *option == "--heartbeat-seconds");
+        project.workers_are(is_plain && rootfs == stack.parts.directory.join("rootfs"))?;
         let directory = stack.scratch.join(format!("worker-{}", unique()));
         std::fs::create_dir_all(&directory)?;
         let allowed: HashMap<_, _> = labels.iter().copied().collect();
