@@ -232,20 +232,14 @@ async fn resolve(
             .into_iter()
             .map(|secret| (secret.name, secret.value)),
     );
-    let (command, stdin, watched) = match agent {
-        Some(agent) => (
-            agent.command,
-            Some(agent.prompt.into()),
-            Some(agent.watched),
-        ),
-        None => (step.command, stdin, None),
-    };
+    let (command, stdin, watched) = agent::started(agent, step.command, stdin);
     let task = Task {
         command,
         environment,
         time_limit: None,
         stdin,
         tap: watched.clone().map(|watched| watched as Tap),
+        copy: None,
         redactor,
     };
     Ok(((task, watched), versions))
