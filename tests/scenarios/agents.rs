@@ -19,8 +19,9 @@ const LONG: Duration = Duration::from_secs(150);
 /// A model of the table of prices.
 const MODEL: &str = "gpt-5.1-codex";
 
-/// 77. Codex answers in bubblewrap and on Fargate, with the tenant's key, against the stand-in model; usage and
-///     cost are on the step; the key is nowhere else. Each error has its own reason.
+/// 77. Codex answers in bubblewrap and on Fargate, with the tenant's key, against the stand-in
+///     model; usage and cost are on the step; the key is nowhere else. Each error has its own
+///     reason.
 pub async fn s77_an_agent_works_with_its_tenants_key(stack: &Stack) -> Outcome {
     let scripts = Scripts::all([
         Turn::shell("echo edited > note.txt && cat note.txt").costs(1000, 400, 50),
