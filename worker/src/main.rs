@@ -368,7 +368,7 @@ async fn sandboxed(run: &Run, rootfs: &Path, logs: Logs) -> Result<Sandboxed, St
         .filter_map(|(name, path)| Some((name.to_owned(), path.clone()?)))
         .collect();
     Ok(Sandboxed {
-        launcher,
+        backend: Arc::new(launcher),
         backend_files,
         network: match run.network {
             SandboxNetwork::None => Network::None,

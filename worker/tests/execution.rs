@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sealfleet_bubblewrap::{Cgroups, Launcher, LauncherConfig, Limits, Network, build_rootfs};
@@ -443,7 +444,7 @@ async fn sandboxed(place: &Path, answer: Option<&Value>) -> Sandboxed {
         open_files: 500,
     };
     Sandboxed {
-        launcher,
+        backend: Arc::new(launcher),
         backend_files,
         network: Network::None,
         limits,

@@ -19,6 +19,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, pidfd_open, pidfd_send_signal, prlimit,
 };
+use sealfleet_sandbox_backend::{Exit, Network, RUN_BYTES};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
@@ -28,10 +29,10 @@ use zeroize::Zeroizing;
 use crate::error::{LaunchError, Unavailable};
 use crate::limits::{Driver, Guard, LimitsDriver};
 use crate::rootfs::{HOST_NAME, INIT_PATH, has_programs, hold};
-use crate::sandbox::{Exit, Sandbox};
+use crate::sandbox::Sandbox;
 use crate::seccomp;
 use crate::spawner;
-use crate::spec::{CHANNEL_FD, Network, RUN_BYTES, SandboxSpec};
+use crate::spec::{CHANNEL_FD, SandboxSpec};
 use crate::uids::{UidLease, Uids};
 
 /// The user and group inside every sandbox.

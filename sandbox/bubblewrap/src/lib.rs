@@ -29,6 +29,7 @@
 //!   started it ends (`PR_SET_PDEATHSIG` is bound to the thread, prctl(2)), and with it the
 //!   sandbox's process namespace. So one thread, which lives as long as the process, starts all.
 
+mod backend;
 mod error;
 mod image;
 mod launcher;
@@ -45,5 +46,6 @@ pub use image::unpack_rootfs;
 pub use launcher::{Launcher, LauncherConfig, Report};
 pub use limits::{Cgroups, Group, LimitsDriver};
 pub use rootfs::{HOME, INIT_PATH, WORKSPACE, build_rootfs, has_programs};
-pub use sandbox::{Exit, Sandbox};
-pub use spec::{Bind, CHANNEL_FD, Limits, MIN_MEMORY_BYTES, Network, SandboxSpec};
+pub use sandbox::Sandbox;
+pub use sealfleet_sandbox_backend::{Exit, Limits, MIN_MEMORY_BYTES, Network};
+pub use spec::{Bind, CHANNEL_FD, SandboxSpec};
