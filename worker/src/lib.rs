@@ -19,6 +19,7 @@
     reason = "`console` escapes what a terminal would act on"
 )]
 
+pub mod backends;
 pub mod config;
 pub mod console;
 pub mod control;

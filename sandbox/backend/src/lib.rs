@@ -4,6 +4,8 @@
 //! with its [channel](sealfleet_channel). The worker does the rest over the channel, the same way
 //! for every backend.
 
+mod state;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,11 +14,16 @@ use sealfleet_domain::run::Fence;
 use sealfleet_domain::{ProjectId, RunId, StepId};
 use tokio::io::AsyncRead;
 
+pub use state::{Found, Note, Process, StateDirectory};
+
 /// Starts sandboxes of one kind on this host.
 #[async_trait]
 pub trait SandboxBackend: Send + Sync {
     /// Its name in the capability table.
     fn name(&self) -> &'static str;
+
+    /// The variants of its image that an order can name.
+    fn images(&self) -> Vec<String>;
 
     /// Starts a sandbox. `sealfleet-init` waits in it for its step, and nothing of the step runs.
     ///
@@ -29,8 +36,12 @@ pub trait SandboxBackend: Send + Sync {
 #[derive(Clone, Debug)]
 pub struct Order {
     pub owner: Owner,
+    /// The variant of its image; none for the backend's usual one.
+    pub image: Option<String>,
     pub network: Network,
     pub limits: Limits,
+    /// How long it may be there at the most. Later, anybody may take it away.
+    pub lifetime: Duration,
 }
 
 /// The claim that a sandbox belongs to.

@@ -18,6 +18,10 @@ impl SandboxBackend for Launcher {
         "bubblewrap"
     }
 
+    fn images(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     async fn start(&self, order: Order) -> Result<Started, StartError> {
         let (channel, inside) =
             Socket::pair().map_err(|error| format!("cannot make a channel: {error}"))?;

@@ -25,7 +25,7 @@ use sealfleet_domain::output::Stream;
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::Failure;
 use sealfleet_sandbox_backend::{
-    Exit, Limits, Network, Order, Owner, Sandbox, SandboxBackend, StartError,
+    Exit, Limits, Network, Note, Order, Owner, Process, Sandbox, SandboxBackend, StartError,
 };
 use serde_json::Value;
 use tokio::sync::{Mutex, OnceCell};
@@ -39,10 +39,16 @@ use super::{Ended, Executor, LAST_WORDS, Prepared, Running, cannot_start, short}
 const RESOLVE_TIME: Duration = Duration::from_secs(60);
 /// How long `sealfleet-init` may take to answer beyond that.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
+/// How long after its time a sandbox may be there: it is stopped with a grace, and its output
+/// stored.
+const LIFETIME_MARGIN: Duration = Duration::from_secs(300);
 
 /// Executes steps in sandboxes.
 pub struct Sandboxed {
-    pub backend: Arc<dyn SandboxBackend>,
+    /// The first one runs the steps that ask for none.
+    pub backends: Vec<Arc<dyn SandboxBackend>>,
+    /// This process, in whose name sandboxes are noted.
+    pub worker: Process,
     /// Files for identity backends, by `SCHEME.FILE`. A sandbox gets those of the schemes that its
     /// granted secrets have.
     pub backend_files: BTreeMap<String, PathBuf>,
@@ -62,6 +68,8 @@ struct Waiting {
 /// A sandbox, its channel, and its output.
 struct Command {
     sandbox: Box<dyn Sandbox>,
+    /// Others of this host find the sandbox by it.
+    _note: Option<Note>,
     channel: Arc<Mutex<Box<HostChannel>>>,
     /// Listens to init while the command runs: a result may be larger than what the socket holds.
     told: Mutex<Option<JoinHandle<Told>>>,
@@ -88,14 +96,19 @@ impl Executor for Sandboxed {
         let descriptors = self.open_files(&granted)?;
         let order = Order {
             owner: owner(claim),
+            image: None,
             network: self.network,
             limits: self.limits,
+            lifetime: lifetime(claim),
         };
-        let started = self.backend.start(order).await;
+        let backend = self.backend_for(claim)?;
+        let note_of = order.owner.clone();
+        let started = backend.start(order).await;
         let started = started.map_err(|error| cannot_start(with_cause(&error)))?;
         log.follow(Stream::Stdout, Some(started.stdout));
         log.follow(Stream::Stderr, Some(started.stderr));
         let command = Command {
+            _note: self.note(&**backend, started.sandbox.id(), &note_of),
             sandbox: started.sandbox,
             channel: Arc::new(Mutex::new(Box::new(started.channel))),
             told: Mutex::new(None),
@@ -145,6 +158,19 @@ impl Executor for Sandboxed {
 }
 
 impl Sandboxed {
+    fn backend_for(&self, _claim: &Claim) -> Result<&Arc<dyn SandboxBackend>, Failure> {
+        let first = self.backends.first();
+        first.ok_or_else(|| cannot_start("this worker has no sandboxes"))
+    }
+
+    /// A sandbox without a note works as well; only who looks for it misses it.
+    fn note(&self, backend: &dyn SandboxBackend, sandbox: &str, owner: &Owner) -> Option<Note> {
+        let noted = self.worker.note(backend.name(), sandbox, owner);
+        noted
+            .inspect_err(|error| tracing::warn!(%error, sandbox, "a sandbox cannot be noted"))
+            .ok()
+    }
+
     /// The files of the backends that `granted` refers to, opened and not read.
     fn open_files(&self, granted: &[&SecretRef]) -> Result<Descriptors, Failure> {
         let is_needed = |name: &str| {
@@ -310,6 +336,12 @@ const fn ended(exit: Exit) -> Ended {
 /// must be the same.
 fn is_granted(claim: &Claim, secret: &SecretRef) -> bool {
     sees(claim.tools.as_ref(), claim.tool.as_ref(), &secret.name)
+}
+
+/// How long a sandbox of this claim may be there, with time to spare.
+fn lifetime(claim: &Claim) -> Duration {
+    let most = Duration::from_secs(u64::from(claim.timeout_seconds));
+    RESOLVE_TIME + ANSWER_TIME + most + LIFETIME_MARGIN
 }
 
 fn owner(claim: &Claim) -> Owner {
