@@ -127,17 +127,34 @@ pub async fn without_image(worker: &Worker) -> Worker {
     }
 }
 
-/// An engine that a case may end.
+/// An engine that a case may end. As on most hosts, its containerd is another service.
 pub struct Engine {
     place: PathBuf,
+    containerd: Child,
     process: Child,
 }
 
 impl Engine {
     pub fn start(place: &Path) -> Self {
+        let place = open_directory(place);
+        let path = |name: &str| place.join(name).display().to_string();
+        let config = "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n";
+        std::fs::write(place.join("containerd.toml"), config).unwrap();
+        let containerd = Command::new("containerd")
+            .args([
+                "--config",
+                &path("containerd.toml"),
+                "--root",
+                &path("root"),
+            ])
+            .args(["--state", &path("state"), "--address", &path("containerd")])
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(path("containerd.log")).unwrap())
+            .spawn();
         Self {
-            place: open_directory(place),
-            process: Self::spawn(place),
+            containerd: containerd.unwrap(),
+            process: Self::spawn(&place),
+            place,
         }
     }
 
@@ -145,8 +162,9 @@ impl Engine {
         let path = |name: &str| place.join(name).display().to_string();
         let process = Command::new("dockerd")
             .args(["--data-root", &path("data"), "--exec-root", &path("exec")])
-            .args(["--pidfile", &path("pid"), "--storage-driver", "vfs"])
+            .args(["--pidfile", &path("pid")])
             .args(["--host", &format!("unix://{}", path("socket"))])
+            .args(["--containerd", &path("containerd")])
             .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
             .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
             .stdout(Stdio::null())
@@ -196,9 +214,12 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        let pid = self.process.id().to_string();
-        drop(Command::new("kill").arg(pid).status());
-        drop(self.process.wait());
+        for process in [&mut self.process, &mut self.containerd] {
+            let pid = process.id().to_string();
+            let kill = Command::new("kill").arg(pid).stderr(Stdio::null()).status();
+            drop(kill);
+            drop(process.wait());
+        }
         // The engine leaves the network's namespace of its containers mounted.
         let namespace = self.place.join("exec/netns/default");
         drop(

@@ -216,7 +216,11 @@ pub async fn start(
     Ok(Some((worker, backends)))
 }
 
-async fn bubblewrap(arguments: &Arguments) -> Result<sealfleet_bubblewrap::Launcher, String> {
+/// Sets up bubblewrap, and runs one sandbox as proof.
+///
+/// # Errors
+/// For people.
+pub async fn bubblewrap(arguments: &Arguments) -> Result<sealfleet_bubblewrap::Launcher, String> {
     use sealfleet_bubblewrap::{Launcher, LauncherConfig, build_rootfs, has_programs};
     let rootfs = arguments.rootfs.as_ref().ok_or(
         "`--backend bubblewrap` needs `--rootfs DIR`; `sealfleet-worker rootfs build` makes one",

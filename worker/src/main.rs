@@ -24,7 +24,7 @@ use sealfleet_worker::outputs::{Bucket, Stores};
 use sealfleet_worker::queue::SqsQueue;
 use sealfleet_worker::telemetry::{Counted, Telemetry};
 use sealfleet_worker::worker::{End, Settings, Wish, Worker};
-use sealfleet_worker::{backends, config, console, guard, register, rootfs};
+use sealfleet_worker::{backends, config, console, guard, register, rootfs, sandboxes};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -57,6 +57,9 @@ enum Command {
     /// Make the root directory of sandboxes
     #[command(subcommand)]
     Rootfs(rootfs::Action),
+    /// Look after the sandboxes of this host
+    #[command(subcommand)]
+    Sandbox(sandboxes::Action),
 }
 
 #[derive(clap::Args)]
@@ -188,6 +191,10 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, String> {
         Command::Rootfs(action) => {
             let directory = rootfs::run(action)?;
             console::answer(&directory.display().to_string());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Sandbox(action) => {
+            sandboxes::run(action).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Run(run) => {

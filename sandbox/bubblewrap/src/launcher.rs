@@ -139,7 +139,7 @@ impl Launcher {
     /// [`Unavailable`], with what to do about it.
     pub async fn detect(config: LauncherConfig) -> Result<Self, Unavailable> {
         let bwrap = find(config.bwrap)?;
-        let version = version(&bwrap).await?;
+        let version = version_of(&bwrap).await?;
         let rootfs =
             std::fs::canonicalize(&config.rootfs).map_err(|error| Unavailable::Rootfs {
                 path: config.rootfs.clone(),
@@ -743,7 +743,15 @@ fn find(given: Option<PathBuf>) -> Result<PathBuf, Unavailable> {
         .ok_or(Unavailable::NotInstalled)
 }
 
-async fn version(bwrap: &Path) -> Result<String, Unavailable> {
+/// The version of the bubblewrap program, which is new enough. `bwrap`: as in [`LauncherConfig`].
+///
+/// # Errors
+/// [`Unavailable`].
+pub async fn version(bwrap: Option<PathBuf>) -> Result<String, Unavailable> {
+    version_of(&find(bwrap)?).await
+}
+
+async fn version_of(bwrap: &Path) -> Result<String, Unavailable> {
     let output = Command::new(bwrap)
         .arg("--version")
         .env_clear()

@@ -43,7 +43,7 @@ mod uids;
 
 pub use error::{LaunchError, Unavailable};
 pub use image::unpack_rootfs;
-pub use launcher::{Launcher, LauncherConfig, Report};
+pub use launcher::{Launcher, LauncherConfig, Report, version};
 pub use limits::{Cgroups, Group, LimitsDriver};
 pub use rootfs::{HOME, INIT_PATH, WORKSPACE, build_rootfs, has_programs};
 pub use sandbox::Sandbox;

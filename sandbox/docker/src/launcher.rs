@@ -16,7 +16,7 @@ use bollard::query_parameters::{
     AttachContainerOptions, CreateContainerOptions, StartContainerOptions,
 };
 use futures_util::StreamExt as _;
-use sealfleet_channel::Socket;
+use sealfleet_channel::{Channel as _, Descriptors, Socket, ToHost, ToInit};
 use sealfleet_domain::Clock as _;
 use sealfleet_sandbox_backend::{
     Exit, Limits, Network, Order, Owner, Process, Sandbox as _, SandboxBackend, StartError, Started,
@@ -140,7 +140,8 @@ impl Launcher {
         &self.inner.engine
     }
 
-    /// A container whose init connects, and gets no step.
+    /// A container whose init is told to go before it has a step: it refuses, and thereby shows that
+    /// it understands this worker and is understood.
     async fn probe(&self, variant: &str) -> Result<(), String> {
         let started = self.start(Order {
             owner: probe_owner()?,
@@ -149,13 +150,19 @@ impl Launcher {
             limits: Limits::default(),
             lifetime: CONNECT_TIME * 2,
         });
-        let started = started.await.map_err(|error| error.to_string())?;
-        drop(started.channel);
-        match timeout(CONNECT_TIME, started.sandbox.wait()).await {
-            // Init says by this code that it ran nothing.
-            Ok(Exit::Code(125)) => Ok(()),
-            Ok(exit) => Err(format!("it ended with {}", exit.code())),
-            Err(_) => Err("it does not end with its channel".to_owned()),
+        let mut started = started.await.map_err(|error| error.to_string())?;
+        let ask = async {
+            let channel = &mut started.channel;
+            channel.send(&ToInit::Go, Descriptors::new()).await?;
+            channel.receive().await
+        };
+        let answer = timeout(CONNECT_TIME, ask).await;
+        started.sandbox.stop(Duration::ZERO).await;
+        match answer {
+            Ok(Ok((ToHost::Error { .. }, _))) => Ok(()),
+            Ok(Ok(_)) => Err("its `sealfleet-init` started without a step".to_owned()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("its `sealfleet-init` does not answer".to_owned()),
         }
     }
 }
