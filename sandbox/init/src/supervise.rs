@@ -11,6 +11,7 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -91,14 +92,14 @@ pub fn plain(name: impl Into<String>, value: impl Into<String>) -> (String, Secr
     (name.into(), SecretValue::new(value.into().into_bytes()))
 }
 
-/// Signals that ask this process to end, from the moment this exists. The kernel drops signals that
-/// PID 1 does not handle.
-#[derive(Debug)]
+/// What ends a command from outside, from the moment this exists: signals to this process, of which
+/// the kernel drops those that PID 1 does not handle, and the loss of whoever wants the command.
 pub struct Stops {
     terminate: Signals,
     interrupt: Signals,
     hang_up: Signals,
     children: Signals,
+    lost: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl Stops {
@@ -112,7 +113,13 @@ impl Stops {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
             children: signal(SignalKind::child())?,
+            lost: Box::pin(std::future::pending()),
         })
+    }
+
+    /// Kills the command, without a grace, once `lost` has come about.
+    pub fn kill_after(&mut self, lost: impl Future<Output = ()> + Send + 'static) {
+        self.lost = Box::pin(lost);
     }
 
     pub async fn next(&mut self) -> Signal {
@@ -247,6 +254,10 @@ async fn follow(
             _ = stops.terminate.recv() => Signal::TERM,
             _ = stops.interrupt.recv() => Signal::INT,
             _ = stops.hang_up.recv() => Signal::HUP,
+            () = &mut stops.lost => {
+                stops.lost = Box::pin(std::future::pending());
+                Signal::KILL
+            }
         };
         asked = asked.or_else(|| Some(Instant::now()));
         if let Err(error) = sealfleet_processes::signal(wanted) {
