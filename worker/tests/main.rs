@@ -4,5 +4,4 @@
 
 mod execution;
 mod installed;
-mod outputs;
 mod worker;

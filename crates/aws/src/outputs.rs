@@ -17,12 +17,12 @@ use aws_sdk_sts::error::ProvideErrorMetadata as _;
 use aws_sdk_sts::types::Tag;
 use sealfleet_domain::cause::{chain, repeats};
 use sealfleet_domain::output::Outputs;
-use sealfleet_domain::{NamePrefix, Timestamp, WorkerId};
+use sealfleet_domain::{NamePrefix, Timestamp};
 
 use crate::Unavailable;
 use crate::queue_access::NoKey;
 
-/// Seconds that a worker's session lasts: the longest that STS gives to who has assumed a role.
+/// Seconds that a session lasts that writes: the longest that STS gives to who has assumed a role.
 const WRITES_SECONDS: i32 = 3600;
 /// Seconds that a session lasts that reads: the shortest.
 const READS_SECONDS: i32 = 900;
@@ -50,8 +50,8 @@ pub struct OutputKey {
 /// Gives out credentials to write.
 #[async_trait]
 pub trait OutputKeys: Send + Sync {
-    /// Credentials to write what a claim puts out, in the name of `worker`.
-    async fn output_key(&self, of: &Outputs, worker: WorkerId) -> Result<OutputKey, NoKey>;
+    /// Credentials to write what a claim puts out, in the name of `holder`: a worker or a task.
+    async fn output_key(&self, of: &Outputs, holder: &str) -> Result<OutputKey, NoKey>;
 }
 
 /// Reads what claims have put out.
@@ -203,7 +203,7 @@ impl OutputRole {
     }
 }
 
-/// Makes credentials for workers.
+/// Makes credentials for whoever runs a step.
 #[derive(Clone, Debug)]
 pub struct OutputWriters(OutputRole);
 
@@ -220,8 +220,8 @@ impl OutputWriters {
 
 #[async_trait]
 impl OutputKeys for OutputWriters {
-    async fn output_key(&self, of: &Outputs, worker: WorkerId) -> Result<OutputKey, NoKey> {
-        let name = worker.to_string();
+    async fn output_key(&self, of: &Outputs, holder: &str) -> Result<OutputKey, NoKey> {
+        let name = holder.to_owned();
         let session = self.0.assume(of, Use::Write, name, WRITES_SECONDS).await?;
         let (account, credentials) = (&self.0.account, session.credentials);
         Ok(OutputKey {
