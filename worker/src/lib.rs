@@ -24,6 +24,7 @@ pub mod console;
 pub mod control;
 pub mod executor;
 pub mod guard;
+pub mod inputs;
 pub mod lease;
 pub mod outputs;
 pub mod queue;

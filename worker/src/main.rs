@@ -20,6 +20,7 @@ use sealfleet_worker::control::ControlPlane;
 use sealfleet_worker::executor::bare::Bare;
 use sealfleet_worker::executor::sandboxed::Sandboxed;
 use sealfleet_worker::executor::{Executors, Logs};
+use sealfleet_worker::inputs::Inputs;
 use sealfleet_worker::outputs::{Bucket, Stores};
 use sealfleet_worker::queue::SqsQueue;
 use sealfleet_worker::telemetry::{Counted, Telemetry};
@@ -255,7 +256,7 @@ async fn work(api_url: &str, config: Option<&Path>, run: Run) -> Result<ExitCode
             clock: Arc::new(SystemClock),
         })),
     };
-    let executors = executors(&run, outputs).await?;
+    let executors = executors(&run, &control, outputs).await?;
     let queue = Arc::new(Counted {
         inner: SqsQueue::new(
             Arc::clone(&control),
@@ -302,7 +303,11 @@ fn credential(file: &Path) -> Result<Credential, String> {
     Credential::read(file).map_err(|error| error.to_string())
 }
 
-async fn executors(run: &Run, outputs: Option<Arc<dyn Stores>>) -> Result<Executors, String> {
+async fn executors(
+    run: &Run,
+    control: &Arc<dyn ControlPlane>,
+    outputs: Option<Arc<dyn Stores>>,
+) -> Result<Executors, String> {
     let logs = Logs {
         directory: absolute(&run.log_dir)?,
         most_bytes: run.log_bytes,
@@ -310,8 +315,12 @@ async fn executors(run: &Run, outputs: Option<Arc<dyn Stores>>) -> Result<Execut
     };
     std::fs::create_dir_all(&logs.directory)
         .map_err(|error| format!("`{}`: {error}", run.log_dir.display()))?;
+    let inputs = Inputs {
+        control: Arc::clone(control),
+        directory: logs.directory.clone(),
+    };
     let sandboxed = match &run.rootfs {
-        Some(rootfs) => Some(sandboxed(run, rootfs, logs.clone()).await?),
+        Some(rootfs) => Some(sandboxed(run, rootfs, inputs.clone(), logs.clone()).await?),
         None => None,
     };
     let bare = if run.allow_bare {
@@ -325,6 +334,7 @@ async fn executors(run: &Run, outputs: Option<Arc<dyn Stores>>) -> Result<Execut
         }
         Some(Bare {
             program,
+            inputs,
             logs,
             cgroups,
         })
@@ -339,7 +349,12 @@ async fn executors(run: &Run, outputs: Option<Arc<dyn Stores>>) -> Result<Execut
     Ok(Executors { bare, sandboxed })
 }
 
-async fn sandboxed(run: &Run, rootfs: &Path, logs: Logs) -> Result<Sandboxed, String> {
+async fn sandboxed(
+    run: &Run,
+    rootfs: &Path,
+    inputs: Inputs,
+    logs: Logs,
+) -> Result<Sandboxed, String> {
     if !run.host_usr && !sealfleet_bubblewrap::has_programs(rootfs) {
         return Err(format!(
             "`{}` has no programs for sandboxes: make it of an image with `sealfleet-worker rootfs build`, or show \
@@ -380,6 +395,7 @@ async fn sandboxed(run: &Run, rootfs: &Path, logs: Logs) -> Result<Sandboxed, St
             pids: run.pids,
             open_files: run.open_files,
         },
+        inputs,
         logs,
     })
 }

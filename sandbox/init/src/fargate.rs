@@ -22,9 +22,10 @@ use sealfleet_identity::SecretValue;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::inputs::Workspace;
 use crate::output::{self, Injected};
 use crate::supervise::{self, Stops, Task};
-use crate::{Failure, WORKSPACE, work_in};
+use crate::{Failure, WORKSPACE};
 
 /// How long to retry while the answer may still change.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -388,7 +389,7 @@ impl Step {
         Ok(Task {
             command: self.command,
             environment,
-            stdin: work_in(Path::new(WORKSPACE), &self.inputs)?,
+            stdin: Workspace::new(Path::new(WORKSPACE)).complete(&self.inputs)?,
             time_limit: Some(Duration::from_secs(self.timeout_seconds)),
             tap: None,
             redactor,
