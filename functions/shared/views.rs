@@ -83,6 +83,7 @@ fn document(run: &Run) -> Option<EnqueueRun> {
             command: spec.command,
             agent: spec.agent,
             needs: spec.needs,
+            takes: spec.takes,
             requires: label_map(&spec.requires),
             model: spec.model.as_deref().map(Line::escaped),
             env: spec.env,

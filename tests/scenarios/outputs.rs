@@ -15,7 +15,7 @@ use tokio::process::Command;
 const SOON: Duration = Duration::from_secs(90);
 
 /// The command line as a member of the project calls it.
-fn sealfleet(stack: &Stack, project: &Project, arguments: &[&str]) -> Outcome<Command> {
+pub fn sealfleet(stack: &Stack, project: &Project, arguments: &[&str]) -> Outcome<Command> {
     let token = stack.scratch.join(format!("token-{}", unique()));
     private_file(&token, project.member.credential())?;
     let mut command = Command::new(stack.binaries.join("sealfleet"));
@@ -28,7 +28,7 @@ fn sealfleet(stack: &Stack, project: &Project, arguments: &[&str]) -> Outcome<Co
     Ok(command)
 }
 
-async fn exec(
+pub async fn exec(
     stack: &Stack,
     project: &Project,
     pool: &str,
@@ -244,8 +244,8 @@ pub async fn s70_what_stays_on_the_host_is_nowhere_else(stack: &Stack) -> Outcom
     Ok(())
 }
 
-struct Given {
-    keys: Keys,
+pub struct Given {
+    pub keys: Keys,
     bucket: String,
     prefix: String,
 }
@@ -257,7 +257,7 @@ impl Given {
 }
 
 /// Claims a step as a worker that a test plays, and asks for the key to its outputs.
-async fn keys_of_a_claim(project: &Project) -> Outcome<Given> {
+pub async fn keys_of_a_claim(project: &Project) -> Outcome<Given> {
     let label = unique();
     let worker = project
         .worker(&json!({ "labels": { "only": label } }))

@@ -4,13 +4,14 @@
 use sealfleet_api::operations as ops;
 use sealfleet_api::types::{
     ActivityView, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken,
-    EnqueueRun, EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer,
-    LeaseRef, LimitsView, OutputCredentials, OutputPage, Page, PreviewRevocation, ProfileContent,
-    ProfileVersionView, ProjectDeletion, ProjectSummary, ProjectView, QueueCredentials,
-    RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade, ResultView, RevocationPreview,
-    RevocationState, RevocationsCreated, Revoke, RunSummary, RunView, SandboxEnd, SandboxLease,
-    SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, UpdateProject,
-    WorkerDetail, WorkerRegistered, WorkerSummary, WorkerView,
+    CreateUpload, EnqueueRun, EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, FetchInputs,
+    Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, OutputCredentials, OutputPage, Page,
+    PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion, ProjectSummary,
+    ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
+    ResultView, RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary,
+    RunView, SandboxEnd, SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, StepInputs,
+    TokenCreated, TokenView, UpdateProject, UploadCreated, WorkerDetail, WorkerRegistered,
+    WorkerSummary, WorkerView,
 };
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;
@@ -396,6 +397,12 @@ impl Client {
         self.call(call.query(state).query(label)).await
     }
 
+    /// `POST /v1/uploads`: where to put content. [`Client::upload`] puts it there, too.
+    pub async fn create_upload(&self, request: &CreateUpload) -> Result<UploadCreated, Error> {
+        self.call(Call::new(&ops::CREATE_UPLOAD, ()).body(request)?)
+            .await
+    }
+
     /// `GET /v1/runs/{run_id}`.
     pub async fn get_run(&self, run_id: RunId) -> Result<RunView, Error> {
         self.call(Call::new(&ops::GET_RUN, (run_id,))).await
@@ -499,6 +506,12 @@ impl Client {
         request: &LeaseRef,
     ) -> Result<OutputCredentials, Error> {
         self.call(Call::new(&ops::GET_OUTPUT_CREDENTIALS, ()).body(request)?)
+            .await
+    }
+
+    /// `POST /v1/step-inputs`.
+    pub async fn get_step_inputs(&self, request: &FetchInputs) -> Result<StepInputs, Error> {
+        self.call(Call::new(&ops::GET_STEP_INPUTS, ()).body(request)?)
             .await
     }
 

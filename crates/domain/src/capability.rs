@@ -58,12 +58,36 @@ pub struct Host {
     pub modes: &'static [Mode],
     /// The schemes that its sandboxes resolve.
     pub schemes: &'static [&'static Scheme],
+    /// What its steps are brought, and what is taken from them, beside output.
+    pub carries: &'static [Carries],
     /// What comes out of its steps, and where that lies; for people.
     pub out: &'static str,
     /// What its sandboxes can reach over the network; which of them is the deployment's choice.
     pub egress: &'static [Egress],
     /// The sizes that a sandbox can have. Empty: limits are set where the worker runs.
     pub sizes: &'static [Size],
+}
+
+/// What a host brings to a step, or takes from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// Uploads, as files and as standard input.
+    Uploads,
+    /// What the steps that it takes have left.
+    Takes,
+    /// The result that it leaves.
+    Result,
+}
+
+impl Carries {
+    /// For people: what a step wants.
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Uploads => "bring uploads to a step",
+            Self::Takes => "bring what other steps have left (`takes`)",
+            Self::Result => "keep the result of a step",
+        }
+    }
 }
 
 /// What a sandbox can reach over the network.
@@ -153,6 +177,7 @@ pub static PULL: Host = Host {
     runs: "bubblewrap, started by `sealfleet-worker`",
     out: "output and result (`bare` steps: output): on the worker's host, and in the project's outputs unless it runs with `--outputs local`",
     modes: &[Mode::Bare, Mode::Sandboxed, Mode::Identity, Mode::Full],
+    carries: &[Carries::Uploads, Carries::Takes, Carries::Result],
     schemes: &[&BUILTIN],
     egress: &[Egress::None, Egress::Host],
     sizes: &[],
@@ -166,6 +191,7 @@ pub static FARGATE: Host = Host {
     runs: "ECS Fargate task, started by `dispatch`",
     out: "output and result, in the project's outputs; output, in CloudWatch Logs too",
     modes: &[Mode::Sandboxed, Mode::Identity, Mode::Full],
+    carries: &[],
     schemes: &[&AWS_SM],
     egress: &[Egress::Host],
     sizes: &[
@@ -192,6 +218,7 @@ static UNKNOWN: Host = Host {
     runs: "",
     out: "",
     modes: &[],
+    carries: &[],
     schemes: &[],
     egress: &[],
     sizes: &[],
@@ -261,6 +288,23 @@ impl Host {
         })
     }
 
+    /// Whether it brings this to a step, or takes it from one.
+    ///
+    /// # Errors
+    /// That it does not, and the remedy.
+    pub fn check_carries(&self, what: Carries) -> Result<(), String> {
+        if self.carries.contains(&what) {
+            return Ok(());
+        }
+        let others = HOSTS.iter().filter(|host| host.carries.contains(&what));
+        let others: Vec<String> = others.map(|host| format!("a {} pool", host.name)).collect();
+        let (name, words) = (self.name, what.words());
+        Err(format!(
+            "a {name} pool does not {words} yet; use {}",
+            others.join(" or ")
+        ))
+    }
+
     /// Whether a sandbox can have this size.
     ///
     /// # Errors
@@ -324,6 +368,11 @@ mod tests {
                     .to_owned()
             )
         );
+        assert_eq!(
+            FARGATE.check_carries(Carries::Uploads),
+            Err("a Fargate pool does not bring uploads to a step yet; use a pull pool".to_owned())
+        );
+        assert_eq!(PULL.check_carries(Carries::Uploads), Ok(()));
         assert_eq!(
             FARGATE.check_size(256, 700),
             Err(

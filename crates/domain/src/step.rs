@@ -56,6 +56,9 @@ pub struct StepSpec {
     /// Steps that must succeed before.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub needs: BTreeSet<StepId>,
+    /// Those of them whose results and artifacts it gets.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub takes: BTreeSet<StepId>,
     /// Labels that its worker must have.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub requires: Labels,

@@ -6,7 +6,7 @@ use rustix::process::WaitStatus;
 use sealfleet_domain::ToolName;
 use sealfleet_domain::acl::Acl;
 use sealfleet_domain::agent::{Agent, AgentReport};
-use sealfleet_domain::inputs::Inputs;
+use sealfleet_domain::inputs::{InputPlace, Inputs};
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Outcome};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToInit {
-    /// What to run. Comes first, once.
+    /// What goes into the workspace and is too large for the step itself. The open files travel
+    /// with the message, in this order, by the names of [`input_name`]. Init answers
+    /// [`ToHost::Placed`]. Comes before the step, as often as need be.
+    Inputs(Vec<InputPlace>),
+    /// What to run. Comes once.
     Step(Box<Step>),
     /// The start is on record: run the command.
     Go,
@@ -25,6 +29,8 @@ pub enum ToInit {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToHost {
+    /// The inputs of the last message are in the workspace.
+    Placed,
     /// Every granted secret has a value. Init waits for [`ToInit::Go`].
     Resolved(Vec<ResolvedSecret>),
     /// The step cannot start. Nothing will run.
@@ -45,6 +51,12 @@ pub enum ToHost {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         redactions: Vec<Redaction>,
     },
+}
+
+/// The name of the descriptor that travels with input number `at` of a message.
+#[must_use]
+pub fn input_name(at: usize) -> String {
+    format!("input.{at}")
 }
 
 /// What a step's agent said of its work.

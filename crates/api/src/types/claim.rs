@@ -103,6 +103,10 @@ pub struct Claim {
     /// What the command gets to work with.
     #[serde(default, skip_serializing_if = "Inputs::is_empty")]
     pub inputs: Inputs,
+    /// Whether more has to be brought to it first: uploads among its inputs, or what other steps
+    /// have left. `POST /v1/step-inputs` says where it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fetches: bool,
     /// Seconds that the sandbox may run.
     pub timeout_seconds: u32,
 }

@@ -10,6 +10,7 @@ mod project;
 mod revocation;
 mod run;
 mod token;
+mod upload;
 mod worker;
 
 pub use cascade::{ResolveCascade, ResolvedCascade, ResolvedKey};
@@ -36,6 +37,7 @@ pub use run::{
 };
 pub use sealfleet_domain::profile::Content as ProfileContent;
 pub use token::{CreateToken, TokenCreated, TokenView};
+pub use upload::{CreateUpload, FetchInputs, SignedUrl, StepInput, StepInputs, UploadCreated};
 pub use worker::{
     HeldStep, QueueCredentials, RegisterWorker, WorkerDetail, WorkerRegistered, WorkerSummary,
     WorkerView,

@@ -59,6 +59,10 @@ pub struct EnqueueStep {
     /// Steps that must succeed first.
     #[serde(default)]
     pub needs: BTreeSet<StepId>,
+    /// Those of them whose results it finds below `.sealfleet/needs` in its workspace.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(length(max = limits::TAKES)))]
+    pub takes: BTreeSet<StepId>,
     /// Labels that its worker must have.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schemars(with = "Labels"))]
