@@ -7,6 +7,7 @@ use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{OutputsKept, ReportStep, StartStep, StepAnswer, WaitingStep};
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queues::Queues;
+use sealfleet_domain::artifact::{Found, MOST_FOUND};
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::names::is_env_key;
 use sealfleet_domain::redaction::{self, Redaction};
@@ -158,12 +159,14 @@ async fn report(
         let detail = format!("a result has {} bytes at most", limits::RESULT_BYTES);
         return Err(Problem::invalid("result_bytes", detail).into());
     }
+    check_artifacts(&ended)?;
     let holder = Some(caller.worker.worker_id);
     let (run_id, step_id, fence) = (ended.run_id, &ended.step_id, ended.fence);
     let out = CameOut {
         cut_bytes: ended.output_cut_bytes,
         missing_bytes: ended.output_missing_bytes,
         result_bytes: ended.result_bytes,
+        artifacts: ended.artifacts,
     };
     let rule = |run: &mut Run, now| {
         let mut change = run.finish(step_id, holder, fence, &outcome, ports.pace, now)?;
@@ -175,7 +178,9 @@ async fn report(
                 run.agent_said(step_id, agent.clone())?;
             }
             let redacted = run.redacted(step_id, fence, ended.redactions.clone())?;
-            change.events.splice(..0, redacted);
+            let told = ended.artifact_secrets.clone();
+            let found = run.found_in_artifacts(step_id, fence, told)?;
+            change.events.splice(..0, redacted.into_iter().chain(found));
         }
         Ok(change)
     };
@@ -185,6 +190,21 @@ async fn report(
         Err(error) => Err(error),
     };
     answer(ports, &caller, (run_id, step_id, fence), done).await
+}
+
+fn check_artifacts(ended: &ReportStep) -> Result<(), Problem> {
+    if ended.artifacts.is_some_and(|total| !total.fits()) {
+        let (files, bytes) = (limits::ARTIFACT_FILES, limits::ARTIFACT_BYTES);
+        let detail = format!("a step leaves {files} files of {bytes} bytes together at most");
+        return Err(Problem::invalid("artifacts", detail));
+    }
+    let secrets = &ended.artifact_secrets;
+    if secrets.len() > MOST_FOUND || !secrets.iter().all(Found::is_named) {
+        let detail =
+            format!("{MOST_FOUND} files at most, each with names of environment variables");
+        return Err(Problem::invalid("artifact_secrets", detail));
+    }
+    Ok(())
 }
 
 fn outcome(ended: &ReportStep) -> Result<Outcome, Problem> {
@@ -217,6 +237,7 @@ fn check_failure(failure: &Failure) -> Result<(), Problem> {
         | Failure::CannotExecute { detail, .. }
         | Failure::SecretUnavailable { detail, .. }
         | Failure::BadResult { detail }
+        | Failure::BadArtifacts { detail }
             if detail.len() > most || detail.contains(text::acts) =>
         {
             Err(Problem::invalid(
@@ -234,6 +255,7 @@ fn check_failure(failure: &Failure) -> Result<(), Problem> {
         | Failure::CannotExecute { .. }
         | Failure::SecretUnavailable { .. }
         | Failure::BadResult { .. }
+        | Failure::BadArtifacts { .. }
         | Failure::Exit { .. }
         | Failure::Signal { .. }
         | Failure::TimedOut { .. }

@@ -7,6 +7,8 @@
 //! is missing. So it holds no more in memory than these two.
 
 use std::collections::VecDeque;
+use std::future::Future;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,11 +17,16 @@ use aws_credential_types::Credentials;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Region};
-use aws_sdk_s3::error::ProvideErrorMetadata as _;
+use aws_sdk_s3::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_s3::operation::put_object::PutObjectError;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use sealfleet_client::types::{Claim, LeaseRef};
 use sealfleet_domain::Clock;
 use sealfleet_domain::cause::chain;
+use sealfleet_domain::hash::ContentHash;
 use sealfleet_domain::output::{CHUNK_BYTES, Chunk, PIECE_BYTES, Piece, Stream, chunk_name};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -40,8 +47,12 @@ const FLUSH: Duration = Duration::from_secs(2);
 /// How long storing may go on after the output has ended.
 const LAST_CHUNKS: Duration = Duration::from_secs(5);
 
-/// How long a command that has left a result waits for it to be stored.
+/// How long a command that has left a result or artifacts waits for each to be stored.
 const RESULT_TIME: Duration = Duration::from_secs(60);
+
+/// How long a file may take to be stored, beside its bytes at the least rate of 64 KiB a second.
+const FIRST_BYTE: Duration = Duration::from_secs(30);
+const SLOWEST: u64 = 64 * 1024;
 
 /// Why an object was not stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +69,13 @@ pub enum StoreError {
 #[async_trait]
 pub trait Store: Send + Sync {
     async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError>;
+    /// Stores a file as it is now, which must have this SHA-256.
+    async fn put_file(
+        &self,
+        name: &str,
+        path: &Path,
+        sha256: ContentHash,
+    ) -> Result<(), StoreError>;
 }
 
 /// The stores of claims.
@@ -161,16 +179,55 @@ impl Store for BucketStore {
     /// By a conditional write. Nobody else holds a key for this claim, so an object that is there
     /// already is this one, whose answer was lost.
     async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+        let put = self.object(name).await?;
+        let put = put.content_type("application/json");
+        self.stored(put.body(ByteStream::from(bytes)).send().await)
+            .await
+    }
+
+    /// S3 checks the SHA-256.
+    async fn put_file(
+        &self,
+        name: &str,
+        path: &Path,
+        sha256: ContentHash,
+    ) -> Result<(), StoreError> {
+        let unreadable = |error: &dyn std::fmt::Display| {
+            StoreError::Refused(format!("the worker cannot read its copy: {error}"))
+        };
+        let bytes = std::fs::metadata(path)
+            .map_err(|error| unreadable(&error))?
+            .len();
+        let body = ByteStream::from_path(path).await;
+        let body = body.map_err(|error| unreadable(&error))?;
+        let put = self.object(name).await?;
+        let patience = FIRST_BYTE + Duration::from_secs(bytes / SLOWEST);
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(patience);
+        let slower = aws_sdk_s3::Config::builder().timeout_config(timeouts.build());
+        let put = put
+            .content_type("application/octet-stream")
+            .checksum_sha256(STANDARD.encode(sha256.digest()))
+            .body(body)
+            .customize()
+            .config_override(slower);
+        self.stored(put.send().await).await
+    }
+}
+
+impl BucketStore {
+    /// A new object of the claim.
+    async fn object(&self, name: &str) -> Result<PutObjectFluentBuilder, StoreError> {
         let session = self.session().await?;
-        let put = session
-            .client
-            .put_object()
-            .bucket(session.bucket)
-            .key(format!("{}{name}", session.prefix))
-            .content_type("application/json")
-            .if_none_match("*")
-            .body(ByteStream::from(bytes));
-        match put.send().await {
+        let put = session.client.put_object().bucket(session.bucket);
+        let key = format!("{}{name}", session.prefix);
+        Ok(put.key(key).if_none_match("*"))
+    }
+
+    async fn stored<T>(
+        &self,
+        answer: Result<T, SdkError<PutObjectError>>,
+    ) -> Result<(), StoreError> {
+        match answer {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some("PreconditionFailed") => Ok(()),
             Err(error) => {
@@ -275,15 +332,35 @@ impl Upload {
     /// # Errors
     /// Why it is not stored.
     pub async fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        let deadline = Instant::now() + RESULT_TIME;
-        let mut backoff = crate::random::Backoff::default();
-        loop {
-            match self.store.put(name, bytes.to_vec()).await {
-                Err(StoreError::Passing(_)) if Instant::now() < deadline => {
-                    tokio::time::sleep(backoff.pause()).await;
-                }
-                outcome => return outcome,
+        insist(|| self.store.put(name, bytes.to_vec())).await
+    }
+
+    /// The same for a file.
+    ///
+    /// # Errors
+    /// Why it is not stored.
+    pub async fn keep_file(
+        &self,
+        name: &str,
+        path: &Path,
+        sha256: ContentHash,
+    ) -> Result<(), StoreError> {
+        insist(|| self.store.put_file(name, path, sha256)).await
+    }
+}
+
+/// Tries for a while what may go well later.
+async fn insist<F: Future<Output = Result<(), StoreError>>>(
+    put: impl Fn() -> F,
+) -> Result<(), StoreError> {
+    let deadline = Instant::now() + RESULT_TIME;
+    let mut backoff = crate::random::Backoff::default();
+    loop {
+        match put().await {
+            Err(StoreError::Passing(_)) if Instant::now() < deadline => {
+                tokio::time::sleep(backoff.pause()).await;
             }
+            outcome => return outcome,
         }
     }
 }

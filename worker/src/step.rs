@@ -15,6 +15,7 @@ use std::time::Duration;
 use sealfleet_client::Error;
 use sealfleet_client::types::{Claim, OutputsKept, ReportStep, StartStep, WaitingStep};
 use sealfleet_domain::agent::AgentReport;
+use sealfleet_domain::artifact::Found;
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{CameOut, Failure, Outcome};
 use sealfleet_domain::{Line, limits};
@@ -45,6 +46,8 @@ struct End {
     agent: Option<AgentReport>,
     /// What was taken out of its output.
     redactions: Vec<Redaction>,
+    /// Which of its artifacts hold secrets.
+    artifact_secrets: Vec<Found>,
 }
 
 /// Why there is nothing to report.
@@ -127,7 +130,26 @@ impl StepRunner {
             // How the command failed says more.
             (Some(Err(_)), failed) => (None, failed),
         };
+        let left = tokio::select! {
+            biased;
+            loss = lease.taken() => return Err(Silence::Lost(loss)),
+            left = running.keep_artifacts() => left,
+        };
+        let (left, outcome) = match (left, outcome) {
+            (None, outcome) => (None, outcome),
+            (Some(Ok(left)), outcome) => (Some(left), outcome),
+            (Some(Err(detail)), Outcome::Succeeded) => {
+                let detail = short(&detail);
+                let failure = Failure::BadArtifacts { detail };
+                (None, Outcome::Failed { failure })
+            }
+            (Some(Err(error)), failed) => {
+                tracing::warn!(%error, "a failed step's artifacts are not kept");
+                (None, failed)
+            }
+        };
         let out = CameOut {
+            artifacts: left.as_ref().map(|left| left.total),
             cut_bytes: running.output_cut_bytes(),
             missing_bytes: running.output_missing_bytes(),
             result_bytes,
@@ -135,6 +157,7 @@ impl StepRunner {
         Ok(End {
             outcome,
             out,
+            artifact_secrets: left.map(|left| left.found).unwrap_or_default(),
             redactions: running.redactions(),
             agent: agent.map(|agent| agent.report),
         })
@@ -186,6 +209,8 @@ impl StepRunner {
             output_cut_bytes: end.out.cut_bytes,
             output_missing_bytes: end.out.missing_bytes,
             result_bytes: end.out.result_bytes,
+            artifacts: end.out.artifacts,
+            artifact_secrets: end.artifact_secrets,
             redactions: end.redactions,
             agent: end.agent,
         };
@@ -212,6 +237,7 @@ impl End {
             outcome,
             out: CameOut::default(),
             redactions: Vec::new(),
+            artifact_secrets: Vec::new(),
             agent: None,
         }
     }

@@ -17,6 +17,7 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use reqwest::{Client, ClientBuilder, StatusCode};
 use rustix::fs::{Access, access};
+use sealfleet_domain::command::Word;
 use sealfleet_domain::inputs::Inputs;
 use sealfleet_identity::SecretValue;
 use serde::{Deserialize, Serialize};
@@ -115,7 +116,7 @@ struct Request<'a> {
 
 #[derive(Deserialize)]
 struct Step {
-    command: Vec<String>,
+    command: Vec<Word>,
     #[serde(default)]
     env: BTreeMap<String, String>,
     #[serde(default)]
@@ -386,10 +387,12 @@ impl Step {
                 name.escape_debug()
             ));
         }
+        let workspace = Path::new(WORKSPACE);
+        let stdin = Workspace::new(workspace).complete(&self.inputs)?;
         Ok(Task {
-            command: self.command,
+            command: sealfleet_workspace::words(workspace, &self.command)?,
             environment,
-            stdin: Workspace::new(Path::new(WORKSPACE)).complete(&self.inputs)?,
+            stdin,
             time_limit: Some(Duration::from_secs(self.timeout_seconds)),
             tap: None,
             redactor,

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use super::artifacts::Collection;
 use crate::outputs::{Stores, Upload};
 
 /// Where output goes: `DIRECTORY/RUN/STEP.FENCE.log`.
@@ -185,6 +186,17 @@ impl StepLog {
                 .await
                 .map_err(|error| format!("the result could not be stored: {error}")),
         }
+    }
+
+    /// Begins to take what a step leaves, beside the file.
+    pub(super) fn artifacts(&self, claim: &Claim) -> Option<Collection> {
+        let directory = self.path().with_extension("artifacts");
+        (!claim.artifacts.is_empty()).then(|| Collection::new(&claim.artifacts, directory))
+    }
+
+    /// Where output goes besides, if it does.
+    pub(super) fn upload(&self) -> Option<&Upload> {
+        self.upload.as_deref()
     }
 
     /// How many bytes of the output are not in the project's outputs.

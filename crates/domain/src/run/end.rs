@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::types::{Change, Pace, Refusal, Run};
 use crate::agent::AgentReport;
+use crate::artifact::{Found, MOST_FOUND, Total};
 use crate::audit::Event;
 use crate::clock::Timestamp;
 use crate::ids::WorkerId;
@@ -22,6 +23,8 @@ pub struct CameOut {
     pub missing_bytes: u64,
     /// The size of its result, if it has one.
     pub result_bytes: Option<u64>,
+    /// How much it has left behind, if it names artifacts.
+    pub artifacts: Option<Total>,
 }
 
 impl Run {
@@ -123,6 +126,32 @@ impl Run {
         }))
     }
 
+    /// In which files of a step its worker says that values were found: of secrets that the step
+    /// has.
+    ///
+    /// # Errors
+    /// When the run has no such step.
+    pub fn found_in_artifacts(
+        &self,
+        step_id: &StepId,
+        fence: Fence,
+        told: Vec<Found>,
+    ) -> Result<Option<Event>, Refusal> {
+        let secrets = self.identity_of(self.step(step_id)?).unwrap_or_default();
+        let is_there = |key: &String| secrets.secrets.iter().any(|secret| secret.name == *key);
+        let known = told.into_iter().map(|mut found| {
+            found.keys.retain(is_there);
+            found
+        });
+        let mut files: Vec<Found> = known.filter(|found| !found.keys.is_empty()).collect();
+        files.truncate(MOST_FOUND);
+        Ok((!files.is_empty()).then(|| Event::ArtifactContainsSecret {
+            step_id: step_id.clone(),
+            fence,
+            files,
+        }))
+    }
+
     /// Notes what has come out of a step, with the report of its end.
     ///
     /// # Errors
@@ -132,6 +161,7 @@ impl Run {
         step.output_cut_bytes = out.cut_bytes;
         step.output_missing_bytes = out.missing_bytes;
         step.result_bytes = out.result_bytes;
+        step.artifacts = out.artifacts;
         Ok(())
     }
 

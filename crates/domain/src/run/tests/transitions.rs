@@ -132,6 +132,7 @@ fn transitions() -> Vec<Transition> {
                     cut_bytes: 1,
                     missing_bytes: 2,
                     result_bytes: Some(3),
+                    artifacts: Some(crate::artifact::Total { files: 1, bytes: 4 }),
                 };
                 run.came_out(id, out)?;
             }
