@@ -16,7 +16,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{
     Claim, ClaimStep, FetchInputs, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict,
-    OutputCredentials, QueueCredentials,
+    QueueCredentials,
 };
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::inputs::InputAccess;
@@ -36,6 +36,7 @@ use crate::shared::cascade::at_start;
 use crate::shared::fault::{Answered, Fault};
 use crate::shared::inputs;
 use crate::shared::route::route;
+use crate::shared::views;
 
 /// Rows of one heartbeat that are read or written at once.
 const AT_ONCE: usize = 16;
@@ -258,21 +259,8 @@ async fn output_credentials(ports: &Ports, caller: WorkerCaller, request: &Reque
     let run = ports.ledger.run(scope, lease.run_id).await?;
     run.held(&lease.step_id, Some(worker_id), lease.fence)?;
     let of = Outputs::of(scope, lease.run_id, &lease.step_id, lease.fence);
-    let key = ports.outputs.output_key(&of, worker_id).await;
-    let key = key.map_err(no_key)?;
-    Answer::json(
-        200,
-        &OutputCredentials {
-            endpoint: key.endpoint,
-            region: key.region,
-            bucket: key.bucket,
-            prefix: key.prefix,
-            access_key_id: key.access_key_id,
-            secret_access_key: key.secret_access_key,
-            session_token: key.session_token,
-            expires_at: key.expires_at,
-        },
-    )
+    let key = ports.outputs.output_key(&of, &worker_id.to_string()).await;
+    Answer::json(200, &views::output_credentials(key.map_err(no_key)?))
 }
 
 /// For whoever holds the claim now: URLs that are good for minutes, each for one object.

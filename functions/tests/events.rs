@@ -13,8 +13,8 @@ use sealfleet_api::http::Request;
 use sealfleet_api::types::{
     ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, CreateUpload,
     EnqueueRun, FetchInputs, Heartbeat, LeaseRef, PreviewRevocation, ProfileContent, QueueMessage,
-    RegisterWorker, ReportStep, ResolveCascade, Revoke, SandboxLease, SetLimits, StartStep,
-    UpdateProject,
+    RegisterWorker, ReportStep, ResolveCascade, Revoke, SandboxEnd, SandboxLease, SetLimits,
+    StartStep, UpdateProject,
 };
 use sealfleet_aws::queues::scope_of_queue;
 use sealfleet_domain::NamePrefix;
@@ -158,7 +158,7 @@ fn each_request_is_one_of_its_operation() {
 /// that opens nothing.
 fn identified(name: &str, route: &str, request: &Request) {
     match route {
-        "POST /v1/sandbox/step" => {
+        "POST /v1/sandbox/step" | "POST /v1/sandbox/end" => {
             let arn = request.caller_arn.as_deref().unwrap();
             assert!(
                 sandbox_session(&NamePrefix::default(), arn).is_ok(),
@@ -209,6 +209,7 @@ fn body(route: &str, request: &Request) -> Result<(), Problem> {
         "POST /v1/starts" => request.json::<StartStep>().map(drop),
         "POST /v1/reports" => request.json::<ReportStep>().map(drop),
         "POST /v1/sandbox/step" => request.json::<SandboxLease>().map(drop),
+        "POST /v1/sandbox/end" => request.json::<SandboxEnd>().map(drop),
         _ => {
             assert!(request.body().is_empty(), "`{route}` takes no body");
             Ok(())

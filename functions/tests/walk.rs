@@ -20,7 +20,7 @@ use crate::repository::functions;
 use crate::world::{CRM, FARGATE, OTHER, OWN, Sent, Who, World, scope};
 
 /// Operations that are asked by another method than GET and change nothing.
-const READS: [(&str, &str); 8] = [
+const READS: [(&str, &str); 9] = [
     (
         "POST /v1/revocations:preview",
         "it lists what a revocation would abort",
@@ -53,10 +53,18 @@ const READS: [(&str, &str); 8] = [
         "POST /v1/sandbox/step",
         "a sandbox reads the step that it was started for",
     ),
+    (
+        "POST /v1/sandbox/end",
+        "it counts when the sandbox's host shows that it is gone, with the step's own event",
+    ),
 ];
 
 /// Functions that change nothing in the ledger.
-const NO_CHANGES: [(&str, &str); 3] = [
+const NO_CHANGES: [(&str, &str); 4] = [
+    (
+        "notify",
+        "it tells the event bus of ends that are on record",
+    ),
     (
         "trail",
         "it copies the entries of runs to the trail, and adds none",
@@ -196,6 +204,7 @@ async fn every_operation_that_changes_something_has_its_event() {
         Exempt::FanOutProgress,
         Exempt::TaskDefinition,
         Exempt::EndedTask,
+        Exempt::ToldEnd,
         Exempt::RateCounted,
         Exempt::OutboxPostponed,
     ];
@@ -439,12 +448,16 @@ async fn revocations(walk: &mut Walk, admin: &str) {
         .unwrap_or_else(|| panic!("nothing is held: {stored:?}"));
     let task = task_id(hold.handle.as_ref().unwrap()).to_owned();
     let lease = json!({ "project": OWN, "run_id": run, "step_id": "a", "fence": hold.fence });
-    let request = Sent {
-        body: Some(lease.to_string()),
-        sandbox: Some(task),
-        ..Sent::default()
-    };
-    walk.send("POST", "/v1/sandbox/step", request).await;
+    let end = json!({ "project": OWN, "report": {
+        "run_id": run, "step_id": "a", "fence": hold.fence, "state": "succeeded" } });
+    for (path, body) in [("/v1/sandbox/step", lease), ("/v1/sandbox/end", end)] {
+        let request = Sent {
+            body: Some(body.to_string()),
+            sandbox: Some(task.clone()),
+            ..Sent::default()
+        };
+        walk.send("POST", path, request).await;
+    }
     walk.world.tasks_go_on(None).await;
     let body =
         json!({ "keys": [{ "profile": CRM, "key": "API_KEY" }], "hard": true, "reason": "leaked" });

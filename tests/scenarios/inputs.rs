@@ -234,7 +234,7 @@ pub async fn s73_a_long_prompt_reaches_the_command(stack: &Stack) -> Outcome {
     let data = format!("data.bin={}", file("data", &large)?);
     let stdin = file("stdin", &binary)?;
     let options = ["--file", &data, "--stdin", &stdin];
-    let done = exec(stack, &project, &options, "sha256sum data.bin -").await?;
+    let done = exec(stack, &project, PULL, &options, "sha256sum data.bin -").await?;
     let (out, err) = (
         String::from_utf8_lossy(&done.stdout),
         String::from_utf8_lossy(&done.stderr),

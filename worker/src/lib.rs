@@ -19,9 +19,11 @@
     reason = "`console` escapes what a terminal would act on"
 )]
 
+pub mod backends;
 pub mod config;
 pub mod console;
 pub mod control;
+pub mod doctor;
 pub mod executor;
 pub mod guard;
 pub mod inputs;
@@ -31,6 +33,7 @@ pub mod queue;
 mod random;
 pub mod register;
 pub mod rootfs;
+pub mod sandboxes;
 pub mod step;
 pub mod telemetry;
 pub mod worker;

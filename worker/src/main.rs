@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
-use sealfleet_bubblewrap::{Cgroups, Launcher, LauncherConfig, Limits, Network};
+use sealfleet_bubblewrap::Cgroups;
 use sealfleet_client::{Client, Credential};
 use sealfleet_system::SystemClock;
 use sealfleet_worker::control::ControlPlane;
@@ -25,7 +25,7 @@ use sealfleet_worker::outputs::{Bucket, Stores};
 use sealfleet_worker::queue::SqsQueue;
 use sealfleet_worker::telemetry::{Counted, Telemetry};
 use sealfleet_worker::worker::{End, Settings, Wish, Worker};
-use sealfleet_worker::{config, console, guard, register, rootfs};
+use sealfleet_worker::{backends, config, console, guard, register, rootfs, sandboxes};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
@@ -33,8 +33,6 @@ use zeroize::Zeroizing;
 
 /// The exit code of a worker that was rejected or revoked.
 const NOT_ALLOWED: u8 = 3;
-
-const MIB: u64 = 1024 * 1024;
 
 /// Takes steps from a project's queue and executes them here.
 #[derive(Parser)]
@@ -60,6 +58,9 @@ enum Command {
     /// Make the root directory of sandboxes
     #[command(subcommand)]
     Rootfs(rootfs::Action),
+    /// Look after the sandboxes of this host
+    #[command(subcommand)]
+    Sandbox(sandboxes::Action),
 }
 
 #[derive(clap::Args)]
@@ -67,17 +68,8 @@ struct Run {
     /// Credential file that `register` wrote
     #[arg(long, value_name = "FILE", env = "SEALFLEET_CREDENTIAL_FILE")]
     credential_file: PathBuf,
-    /// Root directory of sandboxes, as `rootfs build` makes it; required unless the worker runs
-    /// only `bare` steps
-    #[arg(long, value_name = "DIR", env = "SEALFLEET_ROOTFS")]
-    rootfs: Option<PathBuf>,
-    /// Show sandboxes the programs of this host, its `/usr`, read-only: where the root directory
-    /// has none of its own
-    #[arg(long, requires = "rootfs")]
-    host_usr: bool,
-    /// Make or renew the root directory with this `sealfleet-init` program
-    #[arg(long, value_name = "FILE", requires = "rootfs")]
-    init: Option<PathBuf>,
+    #[command(flatten)]
+    sandboxes: backends::Arguments,
     /// Encrypted store of `builtin://` references
     #[arg(
         long,
@@ -119,21 +111,6 @@ struct Run {
     /// Run `bare` steps, as plain processes of this user without a sandbox
     #[arg(long)]
     allow_bare: bool,
-    /// Network of sandboxes
-    #[arg(long, value_enum, default_value_t = SandboxNetwork::None)]
-    network: SandboxNetwork,
-    /// Memory of each sandbox in MiB, without the files that it writes
-    #[arg(long, value_name = "MIB", alias = "memory-mib", default_value_t = 512, value_parser = clap::value_parser!(u64).range(8..))]
-    memory: u64,
-    /// MiB for files in `/workspace` of each sandbox, and as many in `/tmp`; they lie in memory
-    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..))]
-    scratch: u64,
-    /// Processes and threads of each sandbox
-    #[arg(long, value_name = "NUMBER", default_value_t = 256, value_parser = clap::value_parser!(u64).range(2..))]
-    pids: u64,
-    /// Open files of each process of a sandbox
-    #[arg(long, value_name = "NUMBER", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(64..))]
-    open_files: u64,
     /// Port of 127.0.0.1 for `/healthz` and `/metrics`; 0 takes a free one, and the log says which
     #[arg(long, value_name = "PORT", env = "SEALFLEET_TELEMETRY_PORT")]
     telemetry_port: Option<u16>,
@@ -148,14 +125,6 @@ enum Outputs {
     Project,
     /// To the log directory alone: none of it leaves this host
     Local,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum SandboxNetwork {
-    /// Loopback only
-    None,
-    /// The host's network
-    Host,
 }
 
 fn main() -> ExitCode {
@@ -223,6 +192,10 @@ async fn dispatch(arguments: Arguments) -> Result<ExitCode, String> {
         Command::Rootfs(action) => {
             let directory = rootfs::run(action)?;
             console::answer(&directory.display().to_string());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Sandbox(action) => {
+            sandboxes::run(action).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Run(run) => {
@@ -319,10 +292,7 @@ async fn executors(
         control: Arc::clone(control),
         directory: logs.directory.clone(),
     };
-    let sandboxed = match &run.rootfs {
-        Some(rootfs) => Some(sandboxed(run, rootfs, inputs.clone(), logs.clone()).await?),
-        None => None,
-    };
+    let sandboxed = sandboxed(run, inputs.clone(), logs.clone()).await?;
     let bare = if run.allow_bare {
         let program = std::env::current_exe()
             .map_err(|error| format!("cannot find the path of this program: {error}"))?;
@@ -343,37 +313,18 @@ async fn executors(
     };
     if bare.is_none() && sandboxed.is_none() {
         return Err(
-            "this worker cannot run any step: give it `--rootfs DIR` or `--allow-bare`".to_owned(),
+            "this worker cannot run any step: give it sandboxes by `--rootfs DIR` or `--docker-image IMAGE`, or \
+             `--allow-bare`"
+                .to_owned(),
         );
     }
     Ok(Executors { bare, sandboxed })
 }
 
-async fn sandboxed(
-    run: &Run,
-    rootfs: &Path,
-    inputs: Inputs,
-    logs: Logs,
-) -> Result<Sandboxed, String> {
-    if !run.host_usr && !sealfleet_bubblewrap::has_programs(rootfs) {
-        return Err(format!(
-            "`{}` has no programs for sandboxes: make it of an image with `sealfleet-worker rootfs build`, or show \
-             sandboxes those of this host with `--host-usr`",
-            rootfs.display()
-        ));
-    }
-    if let Some(init) = &run.init {
-        sealfleet_bubblewrap::build_rootfs(rootfs, init).map_err(|error| error.to_string())?;
-    }
-    let launcher = Launcher::detect(LauncherConfig::new(rootfs))
-        .await
-        .map_err(|error| {
-            let cause = std::error::Error::source(&error)
-                .map(|cause| format!(": {cause}"))
-                .unwrap_or_default();
-            format!("{error}{cause}")
-        })?;
-    tracing::info!(sandboxes = %launcher.report(), "sandboxes are ready");
+async fn sandboxed(run: &Run, inputs: Inputs, logs: Logs) -> Result<Option<Sandboxed>, String> {
+    let Some((worker, backends)) = backends::start(&run.sandboxes).await? else {
+        return Ok(None);
+    };
     let backend_files = [
         ("builtin.store", &run.builtin_store),
         ("builtin.key", &run.builtin_key_file),
@@ -382,22 +333,15 @@ async fn sandboxed(
         .into_iter()
         .filter_map(|(name, path)| Some((name.to_owned(), path.clone()?)))
         .collect();
-    Ok(Sandboxed {
-        launcher,
+    Ok(Some(Sandboxed {
+        backends,
+        worker,
         backend_files,
-        network: match run.network {
-            SandboxNetwork::None => Network::None,
-            SandboxNetwork::Host => Network::Host,
-        },
-        limits: Limits {
-            memory_bytes: run.memory.saturating_mul(MIB),
-            scratch_bytes: run.scratch.saturating_mul(MIB),
-            pids: run.pids,
-            open_files: run.open_files,
-        },
+        network: run.sandboxes.network(),
+        limits: run.sandboxes.limits(),
         inputs,
         logs,
-    })
+    }))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, String> {

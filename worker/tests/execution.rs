@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sealfleet_bubblewrap::{Cgroups, Launcher, LauncherConfig, Limits, Network, build_rootfs};
@@ -15,6 +16,7 @@ use sealfleet_channel::{
 };
 use sealfleet_client::types::Claim;
 use sealfleet_domain::run::Failure;
+use sealfleet_sandbox_backend::StateDirectory;
 use sealfleet_worker::executor::bare::Bare;
 use sealfleet_worker::executor::sandboxed::Sandboxed;
 use sealfleet_worker::executor::{Ended, Executor, Logs, Running};
@@ -489,7 +491,11 @@ async fn sandboxed(place: &Path, answer: Option<&Value>) -> Sandboxed {
         open_files: 500,
     };
     Sandboxed {
-        launcher,
+        backends: vec![Arc::new(launcher)],
+        worker: StateDirectory::open(&place.join("state"))
+            .unwrap()
+            .enter()
+            .unwrap(),
         backend_files,
         network: Network::None,
         limits,

@@ -5,5 +5,4 @@
 mod execution;
 mod inputs;
 mod installed;
-mod outputs;
 mod worker;

@@ -34,9 +34,9 @@ use crate::types::{
     OutputPage, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion,
     ProjectSummary, ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade,
     ResolvedCascade, ResultView, RevocationPreview, RevocationState, RevocationsCreated, Revoke,
-    RunSummary, RunView, SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, StepInputs,
-    TokenCreated, TokenView, UpdateProject, UploadCreated, WorkerDetail, WorkerRegistered,
-    WorkerSummary, WorkerView,
+    RunSummary, RunView, SandboxEnd, SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer,
+    StepInputs, TokenCreated, TokenView, UpdateProject, UploadCreated, WorkerDetail,
+    WorkerRegistered, WorkerSummary, WorkerView,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -951,6 +951,17 @@ operations! {
         .does("Tells a Fargate sandbox which step it runs.")
         .takes::<SandboxLease>()
         .gives::<SandboxStep>(200, "The command, and the names of its secrets.")
+        .refuses(&[Code::NotFound, Code::StaleFence, Code::NotReady]);
+    END_SANDBOX () = Operation::new(
+        "end_sandbox",
+        ("POST", "/v1/sandbox/end"),
+        "sandbox",
+        SANDBOXES,
+    )
+        .repeatable()
+        .does("Takes down how the step of a Fargate sandbox ended, until ECS shows that the sandbox is gone.")
+        .takes::<SandboxEnd>()
+        .gives_nothing("It is taken down.")
         .refuses(&[Code::NotFound, Code::StaleFence, Code::NotReady]);
 
     // The audit trail.

@@ -5,6 +5,7 @@
 //! `Queues` can only send messages, and its IAM role says the same. No client that could read a
 //! secret's value is linked here.
 
+pub mod bus;
 pub mod config;
 pub mod inputs;
 pub mod objects;

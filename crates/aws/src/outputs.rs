@@ -19,13 +19,13 @@ use aws_sdk_sts::types::Tag;
 use sealfleet_domain::cause::{chain, repeats};
 use sealfleet_domain::output::{Outputs, run_prefix};
 use sealfleet_domain::upload;
-use sealfleet_domain::{NamePrefix, ProjectScope, RunId, Timestamp, UploadId, WorkerId};
+use sealfleet_domain::{NamePrefix, ProjectScope, RunId, Timestamp, UploadId};
 
 use crate::Unavailable;
 use crate::inputs::signed_get;
 use crate::queue_access::NoKey;
 
-/// Seconds that a worker's session lasts: the longest that STS gives to who has assumed a role.
+/// Seconds that a session lasts that writes: the longest that STS gives to who has assumed a role.
 const WRITES_SECONDS: i32 = 3600;
 /// Seconds that a session lasts that reads: the shortest.
 const READS_SECONDS: i32 = 900;
@@ -55,8 +55,8 @@ pub struct OutputKey {
 /// Gives out credentials to write.
 #[async_trait]
 pub trait OutputKeys: Send + Sync {
-    /// Credentials to write what a claim puts out, in the name of `worker`.
-    async fn output_key(&self, of: &Outputs, worker: WorkerId) -> Result<OutputKey, NoKey>;
+    /// Credentials to write what a claim puts out, in the name of `holder`: a worker or a task.
+    async fn output_key(&self, of: &Outputs, holder: &str) -> Result<OutputKey, NoKey>;
 }
 
 /// Reads what claims have put out.
@@ -288,7 +288,7 @@ impl Session {
     }
 }
 
-/// Makes credentials for workers.
+/// Makes credentials for whoever runs a step.
 #[derive(Clone, Debug)]
 pub struct OutputWriters(OutputRole);
 
@@ -302,8 +302,8 @@ impl OutputWriters {
 
 #[async_trait]
 impl OutputKeys for OutputWriters {
-    async fn output_key(&self, of: &Outputs, worker: WorkerId) -> Result<OutputKey, NoKey> {
-        let name = worker.to_string();
+    async fn output_key(&self, of: &Outputs, holder: &str) -> Result<OutputKey, NoKey> {
+        let name = holder.to_owned();
         let session = self.0.assume(Use::Write(of), name, WRITES_SECONDS).await?;
         let (account, credentials) = (&self.0.account, session.credentials);
         Ok(OutputKey {

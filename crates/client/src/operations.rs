@@ -9,9 +9,9 @@ use sealfleet_api::types::{
     OutputPage, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion,
     ProjectSummary, ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade,
     ResolvedCascade, ResultView, RevocationPreview, RevocationState, RevocationsCreated, Revoke,
-    RunSummary, RunView, SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, StepInputs,
-    TokenCreated, TokenView, UpdateProject, UploadCreated, WorkerDetail, WorkerRegistered,
-    WorkerSummary, WorkerView,
+    RunSummary, RunView, SandboxEnd, SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer,
+    StepInputs, TokenCreated, TokenView, UpdateProject, UploadCreated, WorkerDetail,
+    WorkerRegistered, WorkerSummary, WorkerView,
 };
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;
@@ -545,6 +545,13 @@ impl Client {
     pub async fn get_sandbox_step(&self, request: &SandboxLease) -> Result<SandboxStep, Error> {
         self.call(Call::new(&ops::GET_SANDBOX_STEP, ()).body(request)?)
             .await
+    }
+
+    /// `POST /v1/sandbox/end`. Refused, as [`Self::get_sandbox_step`].
+    pub async fn end_sandbox(&self, request: &SandboxEnd) -> Result<(), Error> {
+        self.call::<IgnoredAny>(Call::new(&ops::END_SANDBOX, ()).body(request)?)
+            .await
+            .map(drop)
     }
 }
 

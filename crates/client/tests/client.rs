@@ -331,6 +331,8 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
     let (project, name, step): (ProjectId, ProfileName, StepId) =
         (of("healthcare"), of("crm"), of("main"));
     let lease = json!({"project": project, "run_id": run, "step_id": step, "fence": 1});
+    let report = json!({"run_id": run, "step_id": step, "fence": 1, "state": "succeeded"});
+    let end = json!({"project": project, "report": report});
     let audit = AuditQuery {
         run_id: Some(run),
         from: Some(of("2026-01-31T08:00:00Z")),
@@ -399,6 +401,7 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.start_step(&least(json!({"run_id": run, "step_id": step, "fence": 1, "sandbox": "s"})));
         client.report_step(&least(json!({"run_id": run, "step_id": step, "fence": 1, "state": "succeeded"})));
         client.get_sandbox_step(&least(lease));
+        client.end_sandbox(&least(end));
     }
     assert_eq!(
         refused, many,

@@ -197,9 +197,9 @@ pub static FARGATE: Host = Host {
     kind: "fargate",
     name: "Fargate",
     runs: "ECS Fargate task, started by `dispatch`",
-    out: "output, in CloudWatch Logs; no result, no artifacts",
-    modes: &[Mode::Sandboxed, Mode::Identity],
-    carries: &[],
+    out: "output and result, in the project's outputs; output, in CloudWatch Logs too",
+    modes: &[Mode::Sandboxed, Mode::Identity, Mode::Full],
+    carries: &[Carries::Result],
     schemes: &[&AWS_SM],
     egress: &[Egress::Host],
     sizes: &[
@@ -396,16 +396,12 @@ mod tests {
 
     #[test]
     fn a_host_does_what_its_row_says() {
-        for mode in [Mode::Bare, Mode::Sandboxed, Mode::Identity] {
+        for mode in [Mode::Bare, Mode::Sandboxed, Mode::Identity, Mode::Full] {
             assert_eq!(PULL.check_mode(mode), Ok(()));
             assert_eq!(FARGATE.check_mode(mode).is_ok(), mode != Mode::Bare);
-            assert!(Host::of_kind("toy").check_mode(mode).is_err());
+            let toy = Host::of_kind("toy").check_mode(mode);
+            assert!(toy.is_err_and(|why| why.contains("a pull pool")), "{mode}");
         }
-        assert_eq!(PULL.check_mode(Mode::Full), Ok(()));
-        assert_eq!(
-            FARGATE.check_mode(Mode::Full),
-            Err("a Fargate pool cannot run `full`; use a pull pool".to_owned())
-        );
     }
 
     #[test]

@@ -102,6 +102,7 @@ fn rows() -> Vec<Row> {
         ("report_step",            Workers([403,    200,     403,     403,    404])),
         //                                    own  foreign
         ("get_sandbox_step",       Sandboxes([200, 404])),
+        ("end_sandbox",            Sandboxes([204, 404])),
         //                                       nobody key
         ("register_worker",        Registration([202,   201])),
         ("get_openapi",            Anybody(200)),
@@ -354,7 +355,7 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
         "get_output_credentials" | "get_step_inputs" => held(world, json!({})).await,
         "start_step" => held(world, json!({ "sandbox": "s" })).await,
         "report_step" => held(world, json!({ "state": "succeeded" })).await,
-        "get_sandbox_step" => {
+        "get_sandbox_step" | "end_sandbox" => {
             let starting = held(world, json!({ "sandbox": TASK })).await;
             let (status, body) = world
                 .ask(Who::Approved, operation_of("start_step"), &starting)
@@ -363,7 +364,12 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
             let mut asked = starting;
             let body = asked.body.as_object_mut().unwrap();
             body.remove("sandbox");
-            body.insert("project".to_owned(), json!(OWN));
+            if operation.id == "end_sandbox" {
+                body.insert("state".to_owned(), json!("succeeded"));
+                asked.body = json!({ "project": OWN, "report": body });
+            } else {
+                body.insert("project".to_owned(), json!(OWN));
+            }
             asked
         }
         "get_audit_entry" => one("event_id", entry(world, who).await),

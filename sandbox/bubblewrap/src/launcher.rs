@@ -19,6 +19,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Pid, PidfdFlags, Resource, Rlimit, Signal, pidfd_open, pidfd_send_signal, prlimit,
 };
+use sealfleet_sandbox_backend::{Exit, Network, RUN_BYTES};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
@@ -28,10 +29,10 @@ use zeroize::Zeroizing;
 use crate::error::{LaunchError, Unavailable};
 use crate::limits::{Driver, Guard, LimitsDriver};
 use crate::rootfs::{HOST_NAME, INIT_PATH, has_programs, hold};
-use crate::sandbox::{Exit, Sandbox};
+use crate::sandbox::Sandbox;
 use crate::seccomp;
 use crate::spawner;
-use crate::spec::{CHANNEL_FD, Network, RUN_BYTES, SandboxSpec};
+use crate::spec::{CHANNEL_FD, SandboxSpec};
 use crate::uids::{UidLease, Uids};
 
 /// The user and group inside every sandbox.
@@ -138,7 +139,7 @@ impl Launcher {
     /// [`Unavailable`], with what to do about it.
     pub async fn detect(config: LauncherConfig) -> Result<Self, Unavailable> {
         let bwrap = find(config.bwrap)?;
-        let version = version(&bwrap).await?;
+        let version = version_of(&bwrap).await?;
         let rootfs =
             std::fs::canonicalize(&config.rootfs).map_err(|error| Unavailable::Rootfs {
                 path: config.rootfs.clone(),
@@ -742,7 +743,15 @@ fn find(given: Option<PathBuf>) -> Result<PathBuf, Unavailable> {
         .ok_or(Unavailable::NotInstalled)
 }
 
-async fn version(bwrap: &Path) -> Result<String, Unavailable> {
+/// The version of the bubblewrap program, which is new enough. `bwrap`: as in [`LauncherConfig`].
+///
+/// # Errors
+/// [`Unavailable`].
+pub async fn version(bwrap: Option<PathBuf>) -> Result<String, Unavailable> {
+    version_of(&find(bwrap)?).await
+}
+
+async fn version_of(bwrap: &Path) -> Result<String, Unavailable> {
     let output = Command::new(bwrap)
         .arg("--version")
         .env_clear()

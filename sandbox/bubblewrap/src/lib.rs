@@ -29,6 +29,7 @@
 //!   started it ends (`PR_SET_PDEATHSIG` is bound to the thread, prctl(2)), and with it the
 //!   sandbox's process namespace. So one thread, which lives as long as the process, starts all.
 
+mod backend;
 mod error;
 mod image;
 mod launcher;
@@ -42,8 +43,9 @@ mod uids;
 
 pub use error::{LaunchError, Unavailable};
 pub use image::unpack_rootfs;
-pub use launcher::{Launcher, LauncherConfig, Report};
+pub use launcher::{Launcher, LauncherConfig, Report, version};
 pub use limits::{Cgroups, Group, LimitsDriver};
 pub use rootfs::{HOME, INIT_PATH, WORKSPACE, build_rootfs, has_programs};
-pub use sandbox::{Exit, Sandbox};
-pub use spec::{Bind, CHANNEL_FD, Limits, MIN_MEMORY_BYTES, Network, SandboxSpec};
+pub use sandbox::Sandbox;
+pub use sealfleet_sandbox_backend::{Exit, Limits, MIN_MEMORY_BYTES, Network};
+pub use spec::{Bind, CHANNEL_FD, SandboxSpec};

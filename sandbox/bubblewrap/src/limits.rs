@@ -18,8 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-
-use crate::spec::Limits;
+use sealfleet_sandbox_backend::Limits;
 
 /// How memory and process limits are enforced. The launcher uses the first that the host offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

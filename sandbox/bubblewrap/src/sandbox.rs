@@ -4,42 +4,9 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::process::{Signal, pidfd_send_signal};
+use sealfleet_sandbox_backend::Exit;
 use tokio::process::{ChildStderr, ChildStdout};
 use tokio::sync::watch;
-
-/// How a sandbox ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// The command's own exit code. As in shells, 127 if it could not be run; standard error says
-    /// why.
-    Code(i32),
-    /// A signal ended it. bubblewrap, like a shell, says so by 128 + number, so a command that
-    /// exits with 129 to 192 looks the same.
-    Signal(i32),
-    /// It crossed its memory limit.
-    OutOfMemory,
-}
-
-impl Exit {
-    /// As a shell's exit code: 128 + number for a signal, 137 for memory.
-    #[must_use]
-    pub fn code(self) -> i32 {
-        match self {
-            Self::Code(code) => code,
-            Self::Signal(signal) => 128 + signal,
-            Self::OutOfMemory => 137,
-        }
-    }
-
-    /// From a shell's exit code; the other way of [`code`](Self::code) but for memory.
-    #[must_use]
-    pub fn from_shell_code(code: i32) -> Self {
-        match code {
-            129..=192 => Self::Signal(code - 128),
-            code => Self::Code(code),
-        }
-    }
-}
 
 /// A running sandbox; dropping it kills everything inside.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 
+use sealfleet_sandbox_backend::{Limits, MIN_MEMORY_BYTES, Network};
 use zeroize::Zeroizing;
 
 use crate::error::LaunchError;
@@ -122,67 +123,8 @@ pub const CHANNEL_FD: RawFd = 3;
 /// The smallest limit of open files.
 const MIN_OPEN_FILES: u64 = 64;
 
-/// The smallest memory limit: below it bubblewrap itself may not start.
-pub const MIN_MEMORY_BYTES: u64 = 8 * 1024 * 1024;
-
-/// The network inside a sandbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Network {
-    /// A network namespace of its own with nothing but loopback.
-    #[default]
-    None,
-    /// The host's network, with the host's `/etc/resolv.conf`.
-    Host,
-}
-
-/// How much one sandbox may use. [`Report::limits`](crate::Report) says how strictly each limit is
-/// enforced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Memory of all its processes, in bytes, apart from the files that they write. Crossing it
-    /// ends the sandbox with [`Exit::OutOfMemory`](crate::Exit::OutOfMemory).
-    pub memory_bytes: u64,
-    /// Processes and threads that live at once, at least 2.
-    pub pids: u64,
-    /// Open descriptors of each process, at least 64.
-    pub open_files: u64,
-    /// Bytes for files in `/workspace`, and as many in `/tmp`. Whoever needs more is told that the
-    /// disk is full. The files lie in the host's memory.
-    pub scratch_bytes: u64,
-}
-
-impl Limits {
-    /// Bytes for files in `/dev/shm`: half of the memory, as on a whole machine.
-    pub(crate) const fn shared_bytes(&self) -> u64 {
-        self.memory_bytes / 2
-    }
-
-    /// Bytes for files in all places together.
-    pub(crate) const fn files_in_memory(&self) -> u64 {
-        self.scratch_bytes
-            .saturating_mul(2)
-            .saturating_add(self.shared_bytes())
-            .saturating_add(RUN_BYTES)
-    }
-}
-
-/// Bytes for files in `/run`.
-pub(crate) const RUN_BYTES: u64 = 16 * 1024 * 1024;
-
 /// The smallest scratch space: a page for the directories.
 const MIN_SCRATCH_BYTES: u64 = 64 * 1024;
-
-impl Default for Limits {
-    /// 512 MiB of memory, 256 processes, 1024 open files, 1 GiB of scratch space.
-    fn default() -> Self {
-        Self {
-            memory_bytes: 512 * 1024 * 1024,
-            pids: 256,
-            open_files: 1024,
-            scratch_bytes: 1024 * 1024 * 1024,
-        }
-    }
-}
 
 /// A host path shown inside the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use sealfleet_domain::artifact::{Artifact, ArtifactName};
 use sealfleet_domain::command::Word;
 use sealfleet_domain::inputs::{InputPlace, Inputs, WorkspacePath};
 use sealfleet_domain::redaction::Redaction;
+use sealfleet_domain::run::{Failure, Outcome};
 use serde::{Deserialize, Serialize};
 
 /// A message of the host.
@@ -73,6 +74,37 @@ pub struct AgentEnd {
     /// Why it failed, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<AgentFault>,
+}
+
+impl AgentEnd {
+    /// The end of a step that is this `agent`: why it failed, if its CLI tells it. A time-out, the
+    /// limit of memory and a CLI that cannot be executed say more than the CLI does.
+    #[must_use]
+    pub fn judge(&self, outcome: Outcome, agent: Option<&Agent>) -> Outcome {
+        let Some(fault) = self.fault else {
+            return outcome;
+        };
+        if let Outcome::Failed { failure } = &outcome
+            && !matches!(failure, Failure::Exit { .. } | Failure::Signal { .. })
+        {
+            return outcome;
+        }
+        let failure = match fault {
+            AgentFault::RateLimited => Failure::AgentRateLimited,
+            AgentFault::Auth => Failure::AgentAuth,
+            AgentFault::Context => Failure::AgentContext,
+            AgentFault::Network => Failure::AgentNetwork,
+            AgentFault::OverTurns => match agent.and_then(|agent| agent.max_turns) {
+                Some(max_turns) => Failure::OverTurns { max_turns },
+                None => return outcome,
+            },
+            AgentFault::OverBudget => match agent.and_then(|agent| agent.budget_usd) {
+                Some(budget_usd) => Failure::OverBudget { budget_usd },
+                None => return outcome,
+            },
+        };
+        Outcome::Failed { failure }
+    }
 }
 
 /// Why an agent failed.
@@ -191,6 +223,21 @@ impl CommandEnd {
         }
     }
 
+    /// What it means for the step.
+    #[must_use]
+    pub fn outcome(self) -> Outcome {
+        let failure = match self {
+            Self::Exited { code: 0 } => return Outcome::Succeeded,
+            Self::Exited { code } => Failure::Exit { code },
+            Self::Signalled { signal } => Failure::Signal { signal },
+            Self::CannotExecute { errno, detail } => Failure::CannotExecute {
+                errno,
+                detail: Failure::detail(&detail),
+            },
+        };
+        Outcome::Failed { failure }
+    }
+
     /// As a shell's exit code: 128 + number for a signal; 127 if there is no such program, 126 if
     /// it cannot be executed for another reason.
     #[must_use]
@@ -272,4 +319,51 @@ pub struct ResolvedSecret {
     pub uri: String,
     /// The version that the command gets.
     pub version: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agents_reason_is_told_unless_another_says_more() {
+        let limited: Agent = serde_json::from_value(serde_json::json!({
+            "cli": "codex", "prompt": "a", "model": "gpt-5.1-codex", "max_turns": 3, "budget_usd": 0.5,
+        }))
+        .expect("an agent");
+        let failed = |failure| Outcome::Failed { failure };
+        let of = |outcome, fault| {
+            let end = AgentEnd {
+                fault,
+                ..AgentEnd::default()
+            };
+            end.judge(outcome, Some(&limited))
+        };
+        for (fault, failure) in [
+            (AgentFault::RateLimited, Failure::AgentRateLimited),
+            (AgentFault::Auth, Failure::AgentAuth),
+            (AgentFault::Context, Failure::AgentContext),
+            (AgentFault::Network, Failure::AgentNetwork),
+            (AgentFault::OverTurns, Failure::OverTurns { max_turns: 3 }),
+            (
+                AgentFault::OverBudget,
+                Failure::OverBudget {
+                    budget_usd: limited.budget_usd.expect("a budget"),
+                },
+            ),
+        ] {
+            for outcome in [
+                Outcome::Succeeded,
+                failed(Failure::Exit { code: 1 }),
+                failed(Failure::Signal { signal: 15 }),
+            ] {
+                assert_eq!(of(outcome, Some(fault)), failed(failure.clone()));
+            }
+            for more in [Failure::OutOfMemory, Failure::TimedOut { after_seconds: 5 }] {
+                assert_eq!(of(failed(more.clone()), Some(fault)), failed(more));
+            }
+        }
+        let exit = failed(Failure::Exit { code: 1 });
+        assert_eq!(of(exit.clone(), None), exit);
+    }
 }

@@ -1,4 +1,5 @@
-//! Messages over a pair of connected unix sockets.
+//! Messages over a pair of connected unix sockets: init inherits its end, or connects to where its
+//! host listens.
 //!
 //! A frame is the length of its JSON (4 bytes, big endian) and the JSON:
 //! `{"version": 4, "descriptors": ["builtin.key", ...], "message": ...}`. The descriptors travel
@@ -9,6 +10,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
+use std::path::Path;
 
 use async_trait::async_trait;
 use rustix::net::{
@@ -65,6 +67,14 @@ impl Socket<ToInit, ToHost> {
         let (host, init) = StdStream::pair()?;
         Ok((Self::new(host.into(), MAX_TO_HOST)?, init.into()))
     }
+
+    /// The host's side of the connection that init has made. Needs a runtime.
+    ///
+    /// # Errors
+    /// The system's answer.
+    pub fn accepted(connection: OwnedFd) -> io::Result<Self> {
+        Self::new(connection, MAX_TO_HOST)
+    }
 }
 
 impl Socket<ToHost, ToInit> {
@@ -74,6 +84,15 @@ impl Socket<ToHost, ToInit> {
     /// The system's answer.
     pub fn inherited(descriptor: OwnedFd) -> io::Result<Self> {
         Self::new(descriptor, MAX_TO_INIT)
+    }
+
+    /// Init's side, connected to where its host listens.
+    ///
+    /// # Errors
+    /// The system's answer.
+    pub async fn connect(path: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(path).await?;
+        Self::new(stream.into_std()?.into(), MAX_TO_INIT)
     }
 }
 
@@ -85,6 +104,26 @@ impl<Out, In> Socket<Out, In> {
             stream: UnixStream::from_std(stream)?,
             limit,
             types: PhantomData,
+        })
+    }
+
+    /// Returns once the other side has ended or closed its end. Independent of this value, and reads
+    /// nothing.
+    ///
+    /// # Errors
+    /// The system's answer.
+    pub fn closed(&self) -> io::Result<impl Future<Output = ()> + Send + 'static> {
+        let stream = StdStream::from(self.stream.as_fd().try_clone_to_owned()?);
+        let stream = UnixStream::from_std(stream)?;
+        Ok(async move {
+            while let Ok(ready) = stream.ready(Interest::READABLE).await {
+                if ready.is_read_closed() {
+                    return;
+                }
+                // Somebody else reads what is there: wait for the next change.
+                let _: io::Result<()> =
+                    stream.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
+            }
         })
     }
 
@@ -353,6 +392,33 @@ mod tests {
         let many = (0..=MAX_DESCRIPTORS).map(|number| (format!("a.{number}"), a_file("")));
         let sent = host.send(&ToInit::Go, many.collect()).await;
         assert!(matches!(sent, Err(ChannelError::Descriptors { .. })));
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_other_side_is_noticed_behind_what_it_has_sent() {
+        let (mut host, mut init) = pair();
+        let mut closed = Box::pin(init.closed().unwrap());
+        host.send(&ToInit::Go, Descriptors::new()).await.unwrap();
+        let moment = std::time::Duration::from_millis(50);
+        assert!(tokio::time::timeout(moment, &mut closed).await.is_err());
+        drop(host);
+        closed.await;
+        assert!(init.receive().await.is_ok(), "and nothing of it is lost");
+    }
+
+    #[tokio::test]
+    async fn init_connects_to_where_its_host_listens() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("channel");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let (init, accepted) = tokio::join!(Init::connect(&path), listener.accept());
+        let connection = accepted.unwrap().0.into_std().unwrap();
+        let mut host = Socket::accepted(connection.into()).unwrap();
+        host.send(&ToInit::Go, Descriptors::new()).await.unwrap();
+        assert!(matches!(
+            init.unwrap().receive().await.unwrap().0,
+            ToInit::Go
+        ));
     }
 
     #[tokio::test]

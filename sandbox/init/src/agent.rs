@@ -7,6 +7,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -70,6 +71,23 @@ pub fn prepare(
             logs: Logs::new(agent.cli, Path::new(home)),
         })),
     })
+}
+
+/// What runs: the agent, or else the command with its standard input. Answers the program with its
+/// arguments, its standard input, and the agent to read along.
+pub fn started(
+    agent: Option<Prepared>,
+    command: Vec<String>,
+    stdin: Option<OwnedFd>,
+) -> (Vec<String>, Option<OwnedFd>, Option<Arc<Mutex<Watched>>>) {
+    match agent {
+        Some(agent) => (
+            agent.command,
+            Some(agent.prompt.into()),
+            Some(agent.watched),
+        ),
+        None => (command, stdin, None),
+    }
 }
 
 /// The prompt as a file at its beginning. As a file, not a pipe: nobody has to write while the

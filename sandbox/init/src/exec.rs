@@ -11,10 +11,11 @@
 //! 4. Waits for the worker's go, which comes once the start is on record. Anything else, or the
 //!    worker's end: the command does not run.
 //! 5. Runs the command, redacts what it prints, and tells the worker what it has left as its
-//!    result and its artifacts, and how it ended.
+//!    result and its artifacts, and how it ended. If the worker closes the channel before, or dies,
+//!    everything that runs here is killed: nobody renews the step's lease then.
 
 use std::os::fd::RawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,22 +35,24 @@ use crate::output::{self, Injected};
 use crate::supervise::{self, Stops, Tap, Task};
 use crate::{Failure, WORKSPACE, artifacts, descriptors, result};
 
-/// Where the sandbox has its home: `sealfleet-bubblewrap` makes it.
+/// Where the sandbox has its home.
 const HOME: &str = "/workspace/home";
 
 #[derive(Debug, Clone, clap::Args)]
+#[group(required = true, multiple = false)]
 pub struct ExecArguments {
     /// Number of the inherited descriptor that is the channel to the worker
-    #[arg(long)]
-    channel_fd: RawFd,
+    #[arg(long, value_name = "NUMBER")]
+    channel_fd: Option<RawFd>,
+    /// Unix socket at which the worker waits for this program to connect
+    #[arg(long, value_name = "PATH")]
+    channel: Option<PathBuf>,
 }
 
 /// Runs one step and answers the exit code for this process.
 pub async fn run(arguments: &ExecArguments, backends: &Registry) -> i32 {
     let started = async {
-        let descriptor = descriptors::take(arguments.channel_fd)?;
-        let mut channel = Socket::inherited(descriptor)
-            .map_err(|error| format!("the channel cannot be used: {error}"))?;
+        let mut channel = open(arguments).await?;
         // From here on SIGTERM is noticed.
         let mut stops =
             Stops::listen().map_err(|error| format!("signals cannot be watched: {error}"))?;
@@ -57,6 +60,10 @@ pub async fn run(arguments: &ExecArguments, backends: &Registry) -> i32 {
             work = prepare(&mut channel, backends) => work?,
             signal = stops.next() => return Err(Failure::Stopped(128 + signal.as_raw())),
         };
+        let closed = channel
+            .closed()
+            .map_err(|error| format!("the channel cannot be watched: {error}"))?;
+        stops.kill_after(closed);
         Ok((channel, stops, work))
     };
     match started.await {
@@ -99,6 +106,15 @@ pub async fn run(arguments: &ExecArguments, backends: &Registry) -> i32 {
         }
         Err(failure) => failure.exit_code(),
     }
+}
+
+async fn open(arguments: &ExecArguments) -> Result<Socket<ToHost, ToInit>, String> {
+    let opened = match (arguments.channel_fd, &arguments.channel) {
+        (Some(number), _) => Socket::inherited(descriptors::take(number)?),
+        (None, Some(path)) => Socket::connect(path).await,
+        (None, None) => return Err("name the channel to the worker".to_owned()),
+    };
+    opened.map_err(|error| format!("the channel cannot be used: {error}"))
 }
 
 /// Everything before the command. Returns once the worker lets it go.
@@ -228,6 +244,8 @@ async fn resolve(
     descriptors: Descriptors,
     backends: &Registry,
 ) -> Result<(Work, Vec<ResolvedSecret>), IdentityError> {
+    std::fs::create_dir_all(HOME)
+        .map_err(|error| bad_step(format!("`{HOME}` cannot be made: {error}")))?;
     // First: an agent may read its prompt from one of the files.
     let stdin = workspace.complete(&step.inputs).map_err(bad_step)?;
     let words =
@@ -275,20 +293,14 @@ async fn resolve(
             .into_iter()
             .map(|secret| (secret.name, secret.value)),
     );
-    let (command, stdin, watched) = match agent {
-        Some(agent) => (
-            agent.command,
-            Some(agent.prompt.into()),
-            Some(agent.watched),
-        ),
-        None => (words, stdin, None),
-    };
+    let (command, stdin, watched) = agent::started(agent, words, stdin);
     let task = Task {
         command,
         environment,
         time_limit: None,
         stdin,
         tap: watched.clone().map(|watched| watched as Tap),
+        copy: None,
         redactor,
     };
     let work = Work {

@@ -4,7 +4,7 @@
 //! - [`exec`]: in a pull worker's sandbox. Resolves the step's secret references, tells the worker
 //!   their versions (never values), waits for the worker's go, and runs the command.
 //! - [`fargate`]: in an ECS task, where ECS has resolved the secrets. Fetches the step under the
-//!   task role and runs the command.
+//!   task role, runs the command, and puts out what comes of it.
 //! - [`agent`]: the CLI agent of a step, in the place of a command.
 //! - [`check`]: says what a container offers to a step.
 //! - [`backends`]: which identity backends it has.
@@ -39,6 +39,9 @@ pub const NOT_RUN: i32 = 125;
 
 /// The exit code of a command that was stopped because its time was up.
 pub const TIMED_OUT: i32 = 124;
+
+/// The exit code if nobody could be told how the command ended, where somebody must be told.
+pub const UNTOLD: i32 = 121;
 
 /// The directory that a step works in.
 const WORKSPACE: &str = "/workspace";

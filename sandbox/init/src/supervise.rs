@@ -11,12 +11,14 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, wait};
 use sealfleet_channel::CommandEnd;
+use sealfleet_domain::output::Stream;
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_identity::SecretValue;
 use sealfleet_redaction::Redactor;
@@ -50,6 +52,9 @@ pub trait OutputTap: Send {
 /// A tap, for the thread that copies the output and for the one that asks.
 pub type Tap = Arc<Mutex<dyn OutputTap>>;
 
+/// Takes what a command writes, from the threads that copy it. Must not wait.
+pub type Copied = Arc<dyn Fn(Stream, &[u8]) + Send + Sync>;
+
 /// A command to run.
 pub struct Task {
     /// The program and its arguments.
@@ -61,6 +66,8 @@ pub struct Task {
     pub stdin: Option<OwnedFd>,
     /// Who reads its standard output along, redacted.
     pub tap: Option<Tap>,
+    /// Who gets a copy of all its output, redacted.
+    pub copy: Option<Copied>,
     /// Finds the secrets of the environment in what the command prints.
     pub redactor: Redactor,
 }
@@ -85,14 +92,14 @@ pub fn plain(name: impl Into<String>, value: impl Into<String>) -> (String, Secr
     (name.into(), SecretValue::new(value.into().into_bytes()))
 }
 
-/// Signals that ask this process to end, from the moment this exists. The kernel drops signals that
-/// PID 1 does not handle.
-#[derive(Debug)]
+/// What ends a command from outside, from the moment this exists: signals to this process, of which
+/// the kernel drops those that PID 1 does not handle, and the loss of whoever wants the command.
 pub struct Stops {
     terminate: Signals,
     interrupt: Signals,
     hang_up: Signals,
     children: Signals,
+    lost: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl Stops {
@@ -106,7 +113,13 @@ impl Stops {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
             children: signal(SignalKind::child())?,
+            lost: Box::pin(std::future::pending()),
         })
+    }
+
+    /// Kills the command, without a grace, once `lost` has come about.
+    pub fn kill_after(&mut self, lost: impl Future<Output = ()> + Send + 'static) {
+        self.lost = Box::pin(lost);
     }
 
     pub async fn next(&mut self) -> Signal {
@@ -241,6 +254,10 @@ async fn follow(
             _ = stops.terminate.recv() => Signal::TERM,
             _ = stops.interrupt.recv() => Signal::INT,
             _ = stops.hang_up.recv() => Signal::HUP,
+            () = &mut stops.lost => {
+                stops.lost = Box::pin(std::future::pending());
+                Signal::KILL
+            }
         };
         asked = asked.or_else(|| Some(Instant::now()));
         if let Err(error) = sealfleet_processes::signal(wanted) {
@@ -285,7 +302,7 @@ fn start(
         }
         End::Command(end)
     })?;
-    let output = Output::of(&mut child, redactor, task.tap).map_err(|error| {
+    let output = Output::of(&mut child, redactor, task.tap, task.copy).map_err(|error| {
         say(format!("the command's output cannot be read: {error}"));
         give_up(&mut child)
     })?;

@@ -20,7 +20,7 @@ use sealfleet_domain::artifact::{
 use sealfleet_domain::hash::{ContentHash, Hasher};
 use sealfleet_domain::limits;
 
-use crate::outputs::Upload;
+use crate::outputs::{FileStore, insist};
 
 const PIECE: usize = 256 * 1024;
 
@@ -133,7 +133,7 @@ impl Collection {
     ///
     /// # Errors
     /// What is not kept, and why; for people.
-    pub(super) async fn keep(&self, upload: Option<&Upload>) -> Result<LeftBehind, String> {
+    pub(super) async fn keep(&self, store: Option<&dyn FileStore>) -> Result<LeftBehind, String> {
         if let Some(why) = &self.bad {
             self.forget(|_| true);
             return Err(why.clone());
@@ -148,22 +148,22 @@ impl Collection {
         }
         let not_stored =
             |name: &str, error| format!("the artifact `{name}` could not be stored: {error}");
-        if let Some(upload) = upload {
+        if let Some(store) = store {
             for (at, file) in self.manifest.files.iter().enumerate() {
                 let Some(sha256) = file.sha256.filter(|_| file.is_stored()) else {
                     continue;
                 };
                 let path = self.directory.join(file.name.as_str());
-                let stored = upload.keep_file(&object_name(at), &path, sha256).await;
+                let name = object_name(at);
+                let stored = insist(|| store.put_file(&name, &path, sha256)).await;
                 stored.map_err(|error| not_stored(file.name.as_str(), error))?;
             }
-            let stored = upload.keep(MANIFEST, &manifest).await;
+            let stored = insist(|| store.put(MANIFEST, manifest.clone())).await;
             stored.map_err(|error| not_stored(MANIFEST, error))?;
             self.forget(Kept::is_stored);
         }
-        let is_here =
-            |file: &Kept| file.sha256.is_some() && !(upload.is_some() && file.is_stored());
-        if upload.is_none() || self.manifest.files.iter().any(is_here) {
+        let is_here = |file: &Kept| file.sha256.is_some() && !(store.is_some() && file.is_stored());
+        if store.is_none() || self.manifest.files.iter().any(is_here) {
             self.keep_manifest(&manifest).map_err(|error| {
                 format!("the worker cannot keep the artifacts' manifest: {error}")
             })?;
@@ -255,14 +255,14 @@ fn copy(from: File, directory: &Path, name: &ArtifactName, bytes: u64) -> io::Re
 #[cfg(test)]
 mod tests {
     use std::os::fd::OwnedFd;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use async_trait::async_trait;
     use serde_json::{Value, json};
     use tempfile::TempDir;
 
     use super::*;
-    use crate::outputs::{Store, StoreError};
+    use sealfleet_outputs::{Store, StoreError};
 
     #[derive(Default)]
     struct Memory(Mutex<Vec<(String, Vec<u8>)>>);
@@ -274,7 +274,10 @@ mod tests {
             objects.push((name.to_owned(), bytes));
             Ok(())
         }
+    }
 
+    #[async_trait]
+    impl FileStore for Memory {
         async fn put_file(
             &self,
             name: &str,
@@ -335,11 +338,6 @@ mod tests {
         }
     }
 
-    fn upload() -> (Arc<Memory>, Upload) {
-        let memory = Arc::new(Memory::default());
-        (Arc::clone(&memory), Upload::begin(memory, 0))
-    }
-
     fn left(place: &TempDir) -> Vec<String> {
         let files = walk(place.path());
         let mut names: Vec<String> = files
@@ -386,8 +384,8 @@ mod tests {
         let (told, files) = message(vec![(file("out/b/c", 0), Some(open(b"")))]);
         assert!(taken.take(told, files).await);
         assert!(!taken.take(all(), Descriptors::new()).await);
-        let (memory, upload) = upload();
-        let kept = taken.keep(Some(&upload)).await.expect("kept");
+        let memory = Memory::default();
+        let kept = taken.keep(Some(&memory)).await.expect("kept");
         assert_eq!(
             kept.total,
             Total {
@@ -502,13 +500,13 @@ mod tests {
         let mut taken = collection(&place, json!(["out"]));
         let (told, files) = message(vec![(file("out/a", 3), Some(open(b"one")))]);
         taken.take(told, files).await;
-        let (memory, upload) = upload();
-        let error = taken.keep(Some(&upload)).await.expect_err("not whole");
+        let memory = Memory::default();
+        let error = taken.keep(Some(&memory)).await.expect_err("not whole");
         assert!(error.contains("before all artifacts had come"), "{error}");
         assert_eq!((memory.names(), left(&place)), (vec![], vec![]));
         let mut bad = collection(&place, json!(["out"]));
         bad.take(Artifacts::Bad("why".to_owned()), Descriptors::new())
             .await;
-        assert_eq!(bad.keep(Some(&upload)).await, Err("why".to_owned()));
+        assert_eq!(bad.keep(Some(&memory)).await, Err("why".to_owned()));
     }
 }

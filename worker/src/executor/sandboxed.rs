@@ -1,4 +1,4 @@
-//! `sandboxed`, `identity`, `full`: a bubblewrap sandbox whose first process is `sealfleet-init`.
+//! `sandboxed`, `identity`, `full`: a sandbox whose first process is `sealfleet-init`.
 //!
 //! The two talk over the [channel](sealfleet_channel). Some identity backends read files of this
 //! host, such as an encrypted store and its key. This process opens them and passes the descriptors
@@ -13,12 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sealfleet_bubblewrap::{
-    CHANNEL_FD, Exit, INIT_PATH, Launcher, Limits, Network, Sandbox, SandboxSpec,
-};
 use sealfleet_channel::{
-    AgentEnd, Channel, ChannelError, CommandEnd, Descriptors, ResolvedSecret, SecretRequest,
-    Socket, Step, StepResult, ToHost, ToInit, input_name,
+    AgentEnd, Channel, ChannelError, CommandEnd, Descriptors, ResolvedSecret, SecretRequest, Step,
+    StepResult, ToHost, ToInit, input_name,
 };
 use sealfleet_client::types::Claim;
 use sealfleet_domain::acl::sees;
@@ -27,6 +24,9 @@ use sealfleet_domain::limits;
 use sealfleet_domain::output::Stream;
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::Failure;
+use sealfleet_sandbox_backend::{
+    Exit, Limits, Network, Note, Order, Owner, Process, Sandbox, SandboxBackend, StartError,
+};
 use serde_json::Value;
 use tokio::sync::{Mutex, OnceCell};
 use tokio::task::JoinHandle;
@@ -43,11 +43,16 @@ const RESOLVE_TIME: Duration = Duration::from_secs(60);
 const PLACE_TIME: Duration = Duration::from_secs(120);
 /// How long `sealfleet-init` may take to answer beyond that.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
+/// How long after its time a sandbox may be there: it is stopped with a grace, and its output
+/// stored.
+const LIFETIME_MARGIN: Duration = Duration::from_secs(300);
 
 /// Executes steps in sandboxes.
-#[derive(Debug)]
 pub struct Sandboxed {
-    pub launcher: Launcher,
+    /// The first one runs the steps that ask for none.
+    pub backends: Vec<Arc<dyn SandboxBackend>>,
+    /// This process, in whose name sandboxes are noted.
+    pub worker: Process,
     /// Files for identity backends, by `SCHEME.FILE`. A sandbox gets those of the schemes that its
     /// granted secrets have.
     pub backend_files: BTreeMap<String, PathBuf>,
@@ -68,7 +73,9 @@ struct Waiting {
 
 /// A sandbox, its channel, and its output.
 struct Command {
-    sandbox: Sandbox,
+    sandbox: Box<dyn Sandbox>,
+    /// Others of this host find the sandbox by it.
+    _note: Option<Note>,
     channel: Arc<Mutex<Box<HostChannel>>>,
     /// Listens to init while the command runs: a result may be larger than what the socket holds.
     told: Mutex<Option<JoinHandle<Told>>>,
@@ -95,21 +102,23 @@ impl Executor for Sandboxed {
             .filter(|secret| is_granted(claim, secret))
             .collect();
         let descriptors = self.open_files(&granted)?;
-        let (channel, inside) = Socket::pair()
-            .map_err(|error| cannot_start(format!("cannot make a channel: {error}")))?;
-        let channel_fd = CHANNEL_FD.to_string();
-        let mut spec = SandboxSpec::new([INIT_PATH, "exec", "--channel-fd", &channel_fd]);
-        (spec.channel, spec.network, spec.limits) = (Some(inside), self.network, self.limits);
-        let mut sandbox = self
-            .launcher
-            .spawn(spec)
-            .await
-            .map_err(|error| cannot_start(with_cause(&error)))?;
-        log.follow(Stream::Stdout, sandbox.stdout.take());
-        log.follow(Stream::Stderr, sandbox.stderr.take());
+        let order = Order {
+            owner: owner(claim),
+            image: None,
+            network: self.network,
+            limits: self.limits,
+            lifetime: lifetime(claim),
+        };
+        let backend = self.backend_for(claim)?;
+        let note_of = order.owner.clone();
+        let started = backend.start(order).await;
+        let started = started.map_err(|error| cannot_start(with_cause(&error)))?;
+        log.follow(Stream::Stdout, Some(started.stdout));
+        log.follow(Stream::Stderr, Some(started.stderr));
         let command = Command {
-            sandbox,
-            channel: Arc::new(Mutex::new(Box::new(channel))),
+            _note: self.note(&**backend, started.sandbox.id(), &note_of),
+            sandbox: started.sandbox,
+            channel: Arc::new(Mutex::new(Box::new(started.channel))),
             told: Mutex::new(None),
             artifacts: Mutex::new(log.artifacts(claim)),
             log,
@@ -168,6 +177,19 @@ impl Executor for Sandboxed {
 }
 
 impl Sandboxed {
+    fn backend_for(&self, _claim: &Claim) -> Result<&Arc<dyn SandboxBackend>, Failure> {
+        let first = self.backends.first();
+        first.ok_or_else(|| cannot_start("this worker has no sandboxes"))
+    }
+
+    /// A sandbox without a note works as well; only who looks for it misses it.
+    fn note(&self, backend: &dyn SandboxBackend, sandbox: &str, owner: &Owner) -> Option<Note> {
+        let noted = self.worker.note(backend.name(), sandbox, owner);
+        noted
+            .inspect_err(|error| tracing::warn!(%error, sandbox, "a sandbox cannot be noted"))
+            .ok()
+    }
+
     /// The files of the backends that `granted` refers to, opened and not read.
     fn open_files(&self, granted: &[&SecretRef]) -> Result<Descriptors, Failure> {
         let is_needed = |name: &str| {
@@ -256,7 +278,7 @@ impl Running for Command {
 
     async fn keep_artifacts(&self) -> Option<Result<LeftBehind, String>> {
         let artifacts = self.end.get()?.1.artifacts.as_ref()?;
-        Some(artifacts.keep(self.log.upload()).await)
+        Some(artifacts.keep(self.log.store()).await)
     }
 
     async fn keep_result(&self) -> Option<Result<u64, String>> {
@@ -371,6 +393,21 @@ fn is_granted(claim: &Claim, secret: &SecretRef) -> bool {
     sees(claim.tools.as_ref(), claim.tool.as_ref(), &secret.name)
 }
 
+/// How long a sandbox of this claim may be there, with time to spare.
+fn lifetime(claim: &Claim) -> Duration {
+    let most = Duration::from_secs(u64::from(claim.timeout_seconds));
+    RESOLVE_TIME + ANSWER_TIME + most + LIFETIME_MARGIN
+}
+
+fn owner(claim: &Claim) -> Owner {
+    Owner {
+        project: claim.project.clone(),
+        run_id: claim.run_id,
+        step_id: claim.step_id.clone(),
+        fence: claim.fence,
+    }
+}
+
 /// What a command may use, as variables of its environment.
 fn variables(limits: &Limits) -> [(String, String); 4] {
     [
@@ -443,7 +480,7 @@ fn checked(
     }
 }
 
-fn with_cause(error: &dyn std::error::Error) -> String {
+fn with_cause(error: &StartError) -> String {
     error
         .source()
         .map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))

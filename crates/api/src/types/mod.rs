@@ -16,8 +16,8 @@ mod worker;
 pub use cascade::{ResolveCascade, ResolvedCascade, ResolvedKey};
 pub use claim::{
     Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict, OutputCredentials,
-    OutputsKept, QueueMessage, ReportStep, SandboxLease, SandboxStep, StartStep, StepAnswer,
-    WaitingStep,
+    OutputsKept, QueueMessage, ReportStep, SandboxEnd, SandboxLease, SandboxStep, StartStep,
+    StepAnswer, WaitingStep,
 };
 pub use enrolment_key::{CreateEnrolmentKey, EnrolmentKeyCreated, EnrolmentKeyView};
 pub use page::Page;

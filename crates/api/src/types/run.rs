@@ -288,7 +288,8 @@ pub enum OutputPlace {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         place: Option<String>,
     },
-    /// In CloudWatch Logs, in the log group of the project.
+    /// In the project's outputs, as of `project`, and in CloudWatch Logs, in the log group of the
+    /// project.
     Task { task_id: String, log_stream: String },
 }
 

@@ -19,7 +19,7 @@ mod history;
 mod settle;
 mod types;
 
-pub use end::CameOut;
+pub use end::{CameOut, Told};
 pub use graph::{InvalidGraph, Waits, check_graph};
 pub use history::{Attempt, AttemptEnd, attempts};
 pub use types::{

@@ -900,7 +900,7 @@ fn guard_differences(account: &Account) -> Vec<String> {
 fn invocation_differences(account: &Account) -> Vec<String> {
     let api = format!("arn:aws:execute-api:{REGION}:{ACCOUNT}:{API}/*/*");
     let sandbox_api =
-        format!("arn:aws:execute-api:{REGION}:{ACCOUNT}:{SANDBOX_API}/live/POST/v1/sandbox/step");
+        format!("arn:aws:execute-api:{REGION}:{ACCOUNT}:{SANDBOX_API}/live/POST/v1/sandbox/*");
     account
         .invocations
         .iter()

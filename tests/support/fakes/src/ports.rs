@@ -450,7 +450,7 @@ const OUTPUT_BUCKET: &str = "sealfleet-outputs-000000000000-r";
 
 #[async_trait]
 impl<J: Judge> OutputKeys for Ports<J> {
-    async fn output_key(&self, of: &Outputs, _: WorkerId) -> Result<OutputKey, NoKey> {
+    async fn output_key(&self, of: &Outputs, _: &str) -> Result<OutputKey, NoKey> {
         let seconds = Timestamp::from_millis(self.0.lock().time).plus_seconds(3600);
         Ok(OutputKey {
             endpoint: "https://s3.example".to_owned(),

@@ -1,0 +1,201 @@
+//! What holds for the sandbox backends of a worker.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::host::{Started as _, Step};
+use crate::setup::{self, said};
+use crate::worker::Worker;
+use crate::{WORKER, directory, mark, processes_with, until};
+
+const VALUE: &str = "canary-that-no-engine-ever-sees-0123456789";
+
+/// Another process of this suite, with a step that lasts. Killed when dropped.
+struct Other {
+    process: std::process::Child,
+    mark: String,
+}
+
+impl Other {
+    fn start(worker: &Worker) -> Self {
+        let mark = mark();
+        let told = json!({
+            "backend": worker.backend.name(), "place": directory(worker), "mark": mark,
+        });
+        let process = Command::new(std::env::current_exe().unwrap())
+            .env(WORKER, told.to_string())
+            .stdout(Stdio::null())
+            .spawn();
+        Self {
+            process: process.unwrap(),
+            mark,
+        }
+    }
+
+    async fn runs(&self) {
+        until("the other worker's step runs", || {
+            processes_with(&self.mark) > 0
+        })
+        .await;
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        // Fails if it was killed already.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// The other process: runs a step until it is killed.
+pub async fn wait_to_be_killed(told: &str) {
+    let told: Value = serde_json::from_str(told).unwrap();
+    let text = |name: &str| told[name].as_str().unwrap();
+    let worker = setup::worker(text("backend"), Path::new(text("place"))).await;
+    let script = format!(
+        "trap '' TERM; (setsid sleep {0} &); sleep {0}",
+        text("mark")
+    );
+    worker.run(&Step::shell(&script)).end().await;
+}
+
+/// `sealfleet-worker sandbox WORDS`, as JSON.
+fn sandbox(worker: &Worker, words: &[&str]) -> Value {
+    let mut command = Command::new(setup::program("sealfleet-worker"));
+    command
+        .args(["sandbox"])
+        .args(words)
+        .args(["--output", "json", "--state-dir"])
+        .arg(directory(worker).join("state"));
+    serde_json::from_str(&said(&mut command)).unwrap()
+}
+
+pub async fn a_killed_worker_leaves_nothing(worker: &Worker) {
+    let mut other = Other::start(worker);
+    other.runs().await;
+    other.kill();
+    let mark = other.mark.clone();
+    until("the end of its step", || processes_with(&mark) == 0).await;
+}
+
+pub async fn sandboxes_are_listed_and_orphans_taken_away(worker: &Worker) {
+    let name = worker.backend.name();
+    let mine = worker.run(&Step::shell("sleep 300"));
+    let sandbox_name = mine.sandbox().await;
+    let mut other = Other::start(worker);
+    other.runs().await;
+    let listed = || sandbox(worker, &["list"])["sandboxes"].clone();
+    let of_this = |found: &Value, run: &str| found["run"] == run && found["backend"] == name;
+    let run = mine.run_id.to_string();
+    let all = listed();
+    let own = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| of_this(one, &run));
+    let own = own.unwrap_or_else(|| panic!("{all:#}"));
+    assert_eq!(own["sandbox"], sandbox_name.as_str());
+    assert_eq!(
+        (&own["step"], &own["fence"], &own["project"]),
+        (&json!("case"), &json!("1"), &json!("healthcare"))
+    );
+    assert_eq!(own["worker_lives"], true);
+    assert!(own["since"].is_string());
+
+    // What a killed worker leaves is told as such and taken away, and nothing of a living one is.
+    other.kill();
+    let mark = other.mark.clone();
+    until("the end of its step", || processes_with(&mark) == 0).await;
+    let reaped = sandbox(worker, &["reap"]);
+    let orphans = |found: &Value| {
+        let all = found["sandboxes"].as_array().unwrap().clone();
+        let dead = all.into_iter().filter(|one| one["worker_lives"] == false);
+        dead.collect::<Vec<_>>()
+    };
+    assert!(!orphans(&reaped).is_empty(), "{reaped:#}");
+    let runs = reaped["sandboxes"].as_array().unwrap();
+    assert!(!runs.iter().any(|one| of_this(one, &run)), "{reaped:#}");
+    let left = sandbox(worker, &["list"]);
+    assert!(orphans(&left).is_empty(), "{left:#}");
+    let all = left["sandboxes"].as_array().unwrap();
+    assert!(all.iter().any(|one| of_this(one, &run)), "{left:#}");
+    mine.revoke().await;
+    mine.end().await;
+    let after = listed();
+    let all = after.as_array().unwrap();
+    assert!(!all.iter().any(|one| of_this(one, &run)), "{after:#}");
+}
+
+pub async fn the_engine_knows_names_and_no_value(worker: &Worker) {
+    let mut step = Step::shell("echo ready; echo a-word-of-the-command; sleep 300");
+    step.mode = "identity";
+    step.secrets = vec![("API_KEY", VALUE.to_owned())];
+    step.env = json!({ "KNOB": "a-word-of-the-environment" });
+    step.stdin = Some("a-word-of-the-input");
+    let run = worker.run(&step);
+    let name = run.sandbox().await;
+    let inspected = said(Command::new("docker").args(["inspect", &name]));
+    for word in [VALUE, "API_KEY", "KNOB", "a-word-of", "SEALFLEET_"] {
+        assert!(!inspected.contains(word), "{word}: {inspected}");
+    }
+    let logs = Command::new("docker").args(["logs", &name]).output();
+    let logs = logs.unwrap();
+    assert!(!logs.status.success() && logs.stdout.is_empty(), "{logs:?}");
+
+    let inspected: Value = serde_json::from_str(&inspected).unwrap();
+    let labels = &inspected[0]["Config"]["Labels"];
+    assert_eq!(labels["sealfleet.worker"], worker.process.name());
+    assert_eq!(labels["sealfleet.run"], run.run_id.to_string());
+    for (label, value) in [("project", "healthcare"), ("step", "case"), ("fence", "1")] {
+        assert_eq!(labels[format!("sealfleet.{label}")], value, "{labels:#}");
+    }
+    assert!(labels["sealfleet.expires"].is_string());
+    assert!(name.starts_with("sealfleet-"), "{name}");
+    let host = &inspected[0]["HostConfig"];
+    assert_eq!(host["NetworkMode"], "none");
+    assert_eq!(host["LogConfig"]["Type"], "none");
+    // One bind: the directory of the channel, which the container cannot change.
+    let binds = inspected[0]["Mounts"].as_array().unwrap();
+    let binds: Vec<_> = binds.iter().filter(|one| one["Type"] == "bind").collect();
+    assert_eq!(binds.len(), 1, "{binds:#?}");
+    assert_eq!(
+        (&binds[0]["Destination"], &binds[0]["RW"]),
+        (&json!("/run/sealfleet"), &json!(false))
+    );
+    let place = Path::new(binds[0]["Source"].as_str().unwrap());
+    assert_eq!(std::fs::read_dir(place).unwrap().count(), 0, "it listens");
+    run.revoke().await;
+    run.end().await;
+    assert!(!place.exists());
+    let left = Command::new("docker").args(["inspect", &name]).output();
+    assert!(!left.unwrap().status.success(), "the container is left");
+}
+
+/// Runs an engine of its own, for it ends it.
+pub async fn an_engine_that_ends_takes_its_steps_with_it(worker: &Worker) {
+    let place = directory(worker).join("second-engine");
+    let engine = setup::Engine::start(&place);
+    engine.load(&setup::image());
+    let second = Arc::new(setup::worker_of(&engine, &place).await);
+    let mark = mark();
+    let run = second.run(&Step::shell(&format!("sleep {mark}")));
+    until("the step runs", || processes_with(&mark) > 0).await;
+    let mut engine = engine;
+    engine.kill();
+    let end = run.end().await;
+    assert!(end.outcome.is_some(), "somebody learns of it");
+    until("the end of its step", || processes_with(&mark) == 0).await;
+    // The next step runs as soon as there is an engine again.
+    engine.restart();
+    let again = second.run(&Step::shell("echo again")).end().await;
+    assert_eq!(again.text(), "again\n", "{:?}", again.outcome);
+}
