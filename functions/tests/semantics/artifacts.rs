@@ -1,5 +1,5 @@
-//! 70. What steps leave behind: who reads it, in pages; what a later step takes of it; what a worker
-//!     may say of it.
+//! 70. What steps leave behind: who reads it, in pages; what a later step takes of it; what a
+//!     worker may say of it.
 
 use sealfleet_domain::hash::ContentHash;
 use serde_json::{Value, json};

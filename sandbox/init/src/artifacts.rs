@@ -3,8 +3,8 @@
 //!
 //! The command may have put anything there: links out of the workspace, pipes that nobody writes
 //! to, names that hold a secret, more than anybody wants. So no link is followed, each file is
-//! opened without waiting and must be a regular one, all is bounded before any of it goes, and names
-//! are redacted. Nothing of the command runs any more.
+//! opened without waiting and must be a regular one, all is bounded before any of it goes, and
+//! names are redacted. Nothing of the command runs any more.
 
 use std::collections::BTreeSet;
 use std::fs::File;
