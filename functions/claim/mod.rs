@@ -128,6 +128,7 @@ fn granted(
         tool: step.spec.tool.clone(),
         tools: identity.tools,
         inputs: step.spec.inputs.clone(),
+        artifacts: step.spec.artifacts.clone(),
         fetches: inputs::are_there(&step.spec),
         timeout_seconds: step.spec.timeout_seconds,
     })

@@ -116,6 +116,7 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
         outputs:
             s70_a_result_comes_out_and_stays_with_its_project
             s70_what_stays_on_the_host_is_nowhere_else
+            s70_artifacts_come_out_and_go_on
             s71_exec_is_as_if_the_command_ran_here
             s72_a_gigabyte_of_output_is_cut_in_its_middle;
         inputs:

@@ -77,6 +77,8 @@ pub enum Carries {
     Takes,
     /// The result that it leaves.
     Result,
+    /// The artifacts that it leaves.
+    Artifacts,
 }
 
 impl Carries {
@@ -86,6 +88,7 @@ impl Carries {
             Self::Uploads => "bring uploads to a step",
             Self::Takes => "bring what other steps have left (`takes`)",
             Self::Result => "keep the result of a step",
+            Self::Artifacts => "keep the artifacts of a step",
         }
     }
 }
@@ -175,9 +178,14 @@ pub static PULL: Host = Host {
     kind: "pull",
     name: "pull",
     runs: "bubblewrap, started by `sealfleet-worker`",
-    out: "output and result (`bare` steps: output): on the worker's host, and in the project's outputs unless it runs with `--outputs local`",
+    out: "output, result and artifacts (`bare` steps: output): on the worker's host, and in the project's outputs unless it runs with `--outputs local`",
     modes: &[Mode::Bare, Mode::Sandboxed, Mode::Identity, Mode::Full],
-    carries: &[Carries::Uploads, Carries::Takes, Carries::Result],
+    carries: &[
+        Carries::Uploads,
+        Carries::Takes,
+        Carries::Result,
+        Carries::Artifacts,
+    ],
     schemes: &[&BUILTIN],
     egress: &[Egress::None, Egress::Host],
     sizes: &[],
@@ -191,7 +199,7 @@ pub static FARGATE: Host = Host {
     runs: "ECS Fargate task, started by `dispatch`",
     out: "output and result, in the project's outputs; output, in CloudWatch Logs too",
     modes: &[Mode::Sandboxed, Mode::Identity, Mode::Full],
-    carries: &[],
+    carries: &[Carries::Result],
     schemes: &[&AWS_SM],
     egress: &[Egress::Host],
     sizes: &[

@@ -107,7 +107,7 @@ fn brought(host: &Host) -> String {
     let words = host.carries.iter().filter_map(|what| match what {
         Carries::Uploads => Some("uploads"),
         Carries::Takes => Some("results and artifacts of earlier steps"),
-        Carries::Result => None,
+        Carries::Result | Carries::Artifacts => None,
     });
     let words: Vec<&str> = words.collect();
     if words.is_empty() {
