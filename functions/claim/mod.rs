@@ -25,6 +25,7 @@ use sealfleet_aws::queue_access::{NoKey, QueueAccess};
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::capability::PULL;
+use sealfleet_domain::labels::{BACKEND, IMAGE};
 use sealfleet_domain::output::Outputs;
 use sealfleet_domain::run::{Executor, Pace, Run};
 use sealfleet_domain::{Line, ProjectScope, RunId, limits};
@@ -131,6 +132,8 @@ fn granted(
         artifacts: step.spec.artifacts.clone(),
         fetches: inputs::are_there(&step.spec),
         timeout_seconds: step.spec.timeout_seconds,
+        backend: step.spec.requires.get(BACKEND).map(str::to_owned),
+        image: step.spec.requires.get(IMAGE).map(str::to_owned),
     })
 }
 
@@ -185,7 +188,17 @@ async fn heartbeat(ports: &Ports, caller: WorkerCaller, request: &Request) -> An
         let detail = format!("a version has 1 to {} bytes", limits::NAME_BYTES);
         return Err(Problem::invalid("version", detail).into());
     }
-    let (scope, worker_id) = (&caller.scope, caller.worker.worker_id);
+    let mut worker = caller.worker.clone();
+    if let Some(sandboxes) = beat.sandboxes {
+        let wrong = |(field, message)| Problem::invalid(format!("sandboxes.{field}"), message);
+        sandboxes.check().map_err(wrong)?;
+        if sandboxes != worker.sandboxes {
+            let (ledger, id) = (&ports.ledger, worker.worker_id);
+            let told = ledger.note_sandboxes(&caller.scope, id, sandboxes, &caller.actor);
+            worker = told.await?;
+        }
+    }
+    let (scope, worker_id) = (&caller.scope, worker.worker_id);
     let runs: BTreeSet<RunId> = beat.leases.iter().map(|lease| lease.run_id).collect();
     let holds = stream::iter(runs)
         .map(|run_id| ports.ledger.holds_of(scope, worker_id, run_id))
@@ -197,7 +210,7 @@ async fn heartbeat(ports: &Ports, caller: WorkerCaller, request: &Request) -> An
     let leases = leases.try_collect().await?;
     // Afterwards: leases do not wait for it.
     ports.seen.note(&ports.ledger, &caller, beat.version).await;
-    let status = caller.worker.status;
+    let status = worker.status;
     Answer::json(200, &HeartbeatAnswer { status, leases })
 }
 

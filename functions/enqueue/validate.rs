@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use sealfleet_api::Problem;
 use sealfleet_api::types::{EnqueueRun, EnqueueStep};
-use sealfleet_domain::capability::Carries;
+use sealfleet_domain::capability::{Backend, Carries};
 use sealfleet_domain::fleet::{Pool, Project};
 use sealfleet_domain::inputs::Inputs;
-use sealfleet_domain::labels::Labels;
+use sealfleet_domain::labels::{BACKEND, IMAGE, Labels};
 use sealfleet_domain::profile::check_env;
 use sealfleet_domain::run::{InvalidGraph, Mode, StepSpec, check_graph};
 use sealfleet_domain::{StepId, artifact, command, limits};
@@ -138,8 +138,8 @@ fn spec(
     check_work(at, &step, &inputs)?;
     check_env(&format!("{at}.env"), &step.env)
         .map_err(|error| Problem::invalid(error.field, error.message))?;
-    let requires = Labels::checked(step.requires)
-        .map_err(|error| Problem::invalid(format!("{at}.requires"), error.to_string()))?;
+    let requires = requires(step.requires, step.mode, pool)
+        .map_err(|message| Problem::invalid(format!("{at}.requires"), message))?;
     if step
         .model
         .as_ref()
@@ -199,6 +199,47 @@ fn spec(
         max_attempts: step.max_attempts,
         ttl_seconds: step.ttl_seconds,
     })
+}
+
+/// What a step requires, with what its pool adds: a sandbox backend that can run it.
+fn requires(asked: BTreeMap<String, String>, mode: Mode, pool: &Pool) -> Result<Labels, String> {
+    let mut requires = Labels::required(asked).map_err(|error| error.to_string())?;
+    let of_sandboxes = [BACKEND, IMAGE].into_iter();
+    let mut of_sandboxes = of_sandboxes.filter(|key| requires.get(key).is_some());
+    if let Some(key) = of_sandboxes.next() {
+        let host = pool.host();
+        if host.backends.is_empty() {
+            return Err(format!(
+                "a {} pool has sandboxes of one kind; leave `{key}` out",
+                host.name
+            ));
+        }
+        if mode == Mode::Bare {
+            return Err(format!(
+                "a `bare` step has no sandbox; leave `{key}` out, or use the mode `sandboxed`"
+            ));
+        }
+    }
+    match (pool.backend(), requires.get(BACKEND)) {
+        (Some(own), Some(asked)) if own != asked => {
+            return Err(format!(
+                "the pool runs its steps in `{own}`; leave `{BACKEND}` out, or name a pool that has `{asked}`"
+            ));
+        }
+        (Some(own), _) => requires = requires.with(BACKEND, own),
+        (None, _) => {}
+    }
+    let Some(name) = requires.get(BACKEND) else {
+        return Ok(requires);
+    };
+    let backend = Backend::named(name)?;
+    backend.check_mode(mode)?;
+    if requires.get(IMAGE).is_some() && !backend.images {
+        return Err(format!(
+            "all sandboxes of `{name}` have the same image; leave `{IMAGE}` out"
+        ));
+    }
+    Ok(requires)
 }
 
 /// A step runs a command, or, in mode `full` and in no other, an agent.

@@ -244,6 +244,9 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
         Event::WorkerRevoked { worker_id } => {
             changed_account(account::DISABLE, "worker", worker_id).of(Severity::Low)
         }
+        Event::WorkerSandboxesTold { worker_id, .. } => {
+            managed(entity::UPDATE, "worker", worker_id)
+        }
         Event::ProfileCreated { profile, .. } => managed(entity::CREATE, "profile", profile),
         Event::ProfileUpdated { profile, .. } => managed(entity::UPDATE, "profile", profile),
         Event::ProfileDeleted { profile, .. } => managed(entity::DELETE, "profile", profile),

@@ -278,6 +278,7 @@ pub fn worker(worker: Worker) -> WorkerView {
         labels: label_map(&worker.labels),
         models: worker.models,
         modes: worker.modes,
+        sandboxes: worker.sandboxes,
         max_concurrent: worker.max_concurrent,
         registered_at: worker.registered_at,
     }
@@ -309,7 +310,7 @@ pub fn project(
 ) -> Result<ProjectView, Error> {
     let without = || Error::Unreadable("a Fargate pool without its worker".to_owned());
     let view = |pool| match pool {
-        Pool::Pull => Ok::<_, Error>(PoolView::Pull {}),
+        Pool::Pull { backend } => Ok::<_, Error>(PoolView::Pull { backend }),
         Pool::Hosted(HostedPool { host, .. }) if host != FARGATE.kind => Err(Error::Unreadable(
             format!("a pool of the host `{host}`, which the API cannot show"),
         )),

@@ -225,6 +225,7 @@ impl World {
             max_concurrent: 1000,
             hash: None,
             enrolled_by: None,
+            sandboxes: Default::default(),
             registered_at: self.ledger.now(),
         }
     }

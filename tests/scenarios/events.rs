@@ -6,7 +6,7 @@ use sealfleet_test_stack::aws::Service;
 use sealfleet_test_stack::canary;
 use sealfleet_test_stack::identity::secrets;
 use sealfleet_test_stack::project::{FARGATE, PULL, run_of, step};
-use sealfleet_test_stack::{Outcome, Stack, ensure, ensure_eq, eventually, unique};
+use sealfleet_test_stack::{Outcome, Stack, ensure, ensure_eq, unique};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

@@ -208,17 +208,19 @@ fn main() -> ExitCode {
         .filter_map(|(_, name, _)| number(name))
         .collect();
     let passed = passed.lock().unwrap_or_else(PoisonError::into_inner).len();
-    let in_process = in_process();
+    let (in_process, of_sandboxes) = (in_process(), of_sandboxes());
+    let elsewhere = in_process.iter().chain(&of_sandboxes);
     let all: BTreeSet<&str> = exist
         .iter()
         .copied()
-        .chain(in_process.iter().map(String::as_str))
+        .chain(elsewhere.map(String::as_str))
         .collect();
     println!(
-        "acceptance: {} of {LISTED} scenarios exist: {} here, {passed} pass; {} in process, in the tests of sealfleet-functions",
+        "acceptance: {} of {LISTED} scenarios exist: {} here, {passed} pass; {} in process, in the tests of sealfleet-functions; {} in tests/conformance",
         all.len(),
         exist.len(),
-        in_process.len()
+        in_process.len(),
+        of_sandboxes.len()
     );
     match closed {
         Ok(()) => conclusion.exit_code(),
@@ -335,6 +337,24 @@ fn in_process() -> BTreeSet<String> {
                 .filter(is_number)
                 .map(str::to_owned),
         );
+    }
+    numbers
+}
+
+/// The numbers of the scenarios that the conformance suite of sandboxes tells.
+fn of_sandboxes() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance");
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let sources = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
+    let mut numbers = BTreeSet::new();
+    for source in sources {
+        let functions = source
+            .split("\npub async fn s")
+            .chain(source.split("\nfn s"));
+        let names = functions.filter_map(|rest| rest.split_once('_'));
+        let digits = names.map(|(digits, _)| digits);
+        let numbered = digits.filter(|digits| digits.parse::<usize>().is_ok());
+        numbers.extend(numbered.map(|digits| format!("s{digits}")));
     }
     numbers
 }

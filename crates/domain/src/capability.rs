@@ -1,9 +1,9 @@
-//! Who can do what: the one table of secret schemes and of sandbox hosts, with the execution modes,
-//! schemes, networks and sizes that each host has.
+//! Who can do what: the one table of secret schemes, of sandbox hosts, with the execution modes,
+//! schemes, networks and sizes that each host has, and of the sandbox backends that workers have.
 //!
-//! A host or a scheme is added by a row here and by its adapter. Everything else asks the table:
-//! enqueue and profile writes refuse what cannot run or resolve, starts check it again, and
-//! `docs/capabilities.md` is made of it. No other file of this crate names a host or a backend.
+//! A host, a backend or a scheme is added by a row here and by its adapter. Everything else asks
+//! the table: enqueue and profile writes refuse what cannot run or resolve, starts check it again,
+//! and `docs/capabilities.md` is made of it. No other file of this crate names a host or a backend.
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,8 @@ pub struct Host {
     pub schemes: &'static [&'static Scheme],
     /// What its steps are brought, and what is taken from them, beside output.
     pub carries: &'static [Carries],
+    /// The sandbox backends that its workers can have. Empty: nobody chooses one.
+    pub backends: &'static [&'static Backend],
     /// What comes out of its steps, and where that lies; for people.
     pub out: &'static str,
     /// What its sandboxes can reach over the network; which of them is the deployment's choice.
@@ -91,6 +93,21 @@ impl Carries {
             Self::Artifacts => "keep the artifacts of a step",
         }
     }
+}
+
+/// What runs the sandboxes of a worker. A worker has one or more.
+#[derive(Debug)]
+pub struct Backend {
+    /// The value of the label `sandbox.backend`. It is stored and shown.
+    pub name: &'static str,
+    /// What runs a sandbox, for people.
+    pub runs: &'static str,
+    /// The execution modes that it has.
+    pub modes: &'static [Mode],
+    /// Whether its sandboxes can be of several images, which steps name as `sandbox.image`.
+    pub images: bool,
+    /// What its sandboxes can reach over the network; whoever runs the worker chooses.
+    pub egress: &'static [Egress],
 }
 
 /// What a sandbox can reach over the network.
@@ -177,7 +194,7 @@ pub static BUILTIN: Scheme = Scheme {
 pub static PULL: Host = Host {
     kind: "pull",
     name: "pull",
-    runs: "bubblewrap, started by `sealfleet-worker`",
+    runs: "a sandbox backend of the worker, started by `sealfleet-worker`",
     out: "output, result and artifacts (`bare` steps: output): on the worker's host, and in the project's outputs unless it runs with `--outputs local`",
     modes: &[Mode::Bare, Mode::Sandboxed, Mode::Identity, Mode::Full],
     carries: &[
@@ -189,6 +206,25 @@ pub static PULL: Host = Host {
     schemes: &[&BUILTIN],
     egress: &[Egress::None, Egress::Host],
     sizes: &[],
+    backends: &BACKENDS,
+};
+
+/// Unprivileged sandboxes of the kernel.
+pub static BUBBLEWRAP: Backend = Backend {
+    name: "bubblewrap",
+    runs: "bubblewrap 0.8 or newer",
+    modes: &[Mode::Sandboxed, Mode::Identity, Mode::Full],
+    images: false,
+    egress: &[Egress::None, Egress::Host],
+};
+
+/// Containers of an engine that the worker reaches over its unix socket.
+pub static DOCKER: Backend = Backend {
+    name: "docker",
+    runs: "Docker Engine 20.10 or newer, one container a step",
+    modes: &[Mode::Sandboxed, Mode::Identity, Mode::Full],
+    images: true,
+    egress: &[Egress::None, Egress::Host],
 };
 
 /// ECS Fargate. Sizes: ECS Developer Guide, "Troubleshoot Amazon ECS task definition invalid CPU or
@@ -212,12 +248,15 @@ pub static FARGATE: Host = Host {
         Size::new(8192, 16_384, 61_440, 4096),
         Size::new(16_384, 32_768, 122_880, 8192),
     ],
+    backends: &[],
 };
 
 /// All schemes.
 pub static SCHEMES: [&Scheme; 2] = [&AWS_SM, &BUILTIN];
 /// All hosts.
 pub static HOSTS: [&Host; 2] = [&PULL, &FARGATE];
+/// All sandbox backends of workers.
+pub static BACKENDS: [&Backend; 2] = [&BUBBLEWRAP, &DOCKER];
 
 /// Stands for a host that has no row: it can do nothing, so nothing starts there.
 static UNKNOWN: Host = Host {
@@ -230,6 +269,7 @@ static UNKNOWN: Host = Host {
     schemes: &[],
     egress: &[],
     sizes: &[],
+    backends: &[],
 };
 
 /// A reference for examples and schemas.
@@ -329,6 +369,39 @@ impl Host {
     }
 }
 
+impl Backend {
+    /// The backend of this name.
+    ///
+    /// # Errors
+    /// That there is none, and which there are.
+    pub fn named(name: &str) -> Result<&'static Self, String> {
+        let found = BACKENDS.into_iter().find(|backend| backend.name == name);
+        found.ok_or_else(|| {
+            let known: Vec<&str> = BACKENDS.iter().map(|backend| backend.name).collect();
+            format!(
+                "there is no sandbox backend `{name}`; use one of `{}`",
+                known.join("`, `")
+            )
+        })
+    }
+
+    /// Whether it runs steps of this mode.
+    ///
+    /// # Errors
+    /// That it does not, and the remedy.
+    pub fn check_mode(&self, mode: Mode) -> Result<(), String> {
+        if self.modes.contains(&mode) {
+            return Ok(());
+        }
+        let modes: Vec<String> = self.modes.iter().map(|mode| format!("`{mode}`")).collect();
+        Err(format!(
+            "the sandbox backend `{}` does not run `{mode}`; it runs {}",
+            self.name,
+            modes.join(", ")
+        ))
+    }
+}
+
 impl Size {
     const fn new(cpu: u32, least_mib: u32, most_mib: u32, step_mib: u32) -> Self {
         Self {
@@ -402,6 +475,20 @@ mod tests {
             let toy = Host::of_kind("toy").check_mode(mode);
             assert!(toy.is_err_and(|why| why.contains("a pull pool")), "{mode}");
         }
+    }
+
+    #[test]
+    fn a_backend_names_what_it_cannot_do_and_what_it_can() {
+        let unknown = Backend::named("toy").map(|backend| backend.name);
+        let known = "there is no sandbox backend `toy`; use one of `bubblewrap`, `docker`";
+        assert_eq!(unknown, Err(known.to_owned()));
+        for backend in BACKENDS {
+            assert!(backend.check_mode(Mode::Identity).is_ok());
+        }
+        assert_eq!(
+            DOCKER.check_mode(Mode::Bare),
+            Err("the sandbox backend `docker` does not run `bare`; it runs `sandboxed`, `identity`, `full`".to_owned())
+        );
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub const URI_BYTES: usize = 512;
 pub const LABELS: usize = 32;
 /// Bytes of a label's key or value.
 pub const LABEL_BYTES: usize = 64;
+/// Variants of sandbox images of a worker.
+pub const IMAGE_VARIANTS: usize = 16;
 /// Models of a worker or an enrolment key.
 pub const MODELS: usize = 32;
 /// Bytes of a model's name.

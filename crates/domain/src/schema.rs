@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::acl::Acl;
-use crate::capability::{EXAMPLE_REFERENCE, EXAMPLE_URI, SCHEMES};
+use crate::capability::{BACKENDS, EXAMPLE_REFERENCE, EXAMPLE_URI, SCHEMES};
 use crate::clock::Timestamp;
 use crate::hash::ContentHash;
 use crate::ids::{
@@ -250,7 +250,7 @@ schemas! {
         "examples": [{ "codex": ["CRM_KEY"], "psql": ["*"] }],
     });
     Labels |_| json_schema!({
-        "description": "Labels by key. Keys that start with `sealfleet:` are reserved.",
+        "description": "Labels by key. Keys that start with `sealfleet:` are reserved; so are those that start with `sandbox.`, which a step can require as `sandbox.backend` and `sandbox.image`, and each worker tells of itself.",
         "type": "object",
         "propertyNames": {
             "type": "string",
@@ -265,6 +265,33 @@ schemas! {
         "maxProperties": limits::LABELS,
         "examples": [{ "region": "eu" }],
     });
+}
+
+/// Sandbox backends of a worker.
+pub fn backends(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": backend_name(generator), "uniqueItems": true, "maxItems": BACKENDS.len() })
+}
+
+/// A sandbox backend.
+pub fn backend_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": BACKENDS.map(|backend| backend.name) })
+}
+
+/// A sandbox backend, or none.
+pub fn backend(_: &mut SchemaGenerator) -> Schema {
+    let mut names: Vec<Option<&str>> = BACKENDS.iter().map(|backend| Some(backend.name)).collect();
+    names.push(None);
+    json_schema!({ "type": ["string", "null"], "enum": names })
+}
+
+/// Variants of sandbox images.
+pub fn image_variants(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": { "type": "string", "pattern": "^[!-<>-~]+$", "maxLength": limits::LABEL_BYTES },
+        "uniqueItems": true,
+        "maxItems": limits::IMAGE_VARIANTS,
+    })
 }
 
 /// Models that a worker, a key or a pool has.

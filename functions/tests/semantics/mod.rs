@@ -16,6 +16,7 @@ mod profiles;
 mod projects;
 mod revocations;
 mod runs;
+mod sandboxes;
 mod trail;
 
 use std::collections::BTreeMap;

@@ -107,8 +107,8 @@ impl<Out, In> Socket<Out, In> {
         })
     }
 
-    /// Returns once the other side has ended or closed its end. Independent of this value, and reads
-    /// nothing.
+    /// Returns once the other side has ended or closed its end. It is independent of this value and
+    /// reads nothing.
     ///
     /// # Errors
     /// The system's answer.

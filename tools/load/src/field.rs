@@ -65,7 +65,7 @@ impl Field {
     pub async fn project(&self, name: &str) -> Outcome<String> {
         let project = Project::new(
             name.parse()?,
-            BTreeMap::from([(POOL.parse()?, Pool::Pull)]),
+            BTreeMap::from([(POOL.parse()?, Pool::Pull { backend: None })]),
             self.ledger.now(),
         );
         let scope = scope(name)?;
@@ -108,6 +108,7 @@ impl Field {
             max_concurrent: 1000,
             hash: Some(SecretHash::of(&secret)),
             enrolled_by: None,
+            sandboxes: Default::default(),
             registered_at: now,
         };
         let (scope, id) = (scope(project)?, worker.worker_id);

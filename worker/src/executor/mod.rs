@@ -16,6 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sealfleet_channel::{AgentEnd, CommandEnd};
 use sealfleet_client::types::Claim;
+use sealfleet_domain::fleet::Sandboxes;
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Mode};
 use sealfleet_domain::{limits, text};
@@ -54,6 +55,11 @@ impl From<CommandEnd> for Ended {
 
 #[async_trait]
 pub trait Executor: Send + Sync {
+    /// What the control plane is told of its sandboxes.
+    fn sandboxes(&self) -> Sandboxes {
+        Sandboxes::default()
+    }
+
     /// Gets a claimed step ready: when this returns, its command can start, and has not started.
     ///
     /// # Errors
@@ -127,6 +133,13 @@ pub struct Executors {
 
 #[async_trait]
 impl Executor for Executors {
+    fn sandboxes(&self) -> Sandboxes {
+        self.sandboxed
+            .as_ref()
+            .map(Executor::sandboxes)
+            .unwrap_or_default()
+    }
+
     async fn prepare(&self, claim: &Claim) -> Result<Box<dyn Prepared>, Failure> {
         match (claim.mode, &self.bare, &self.sandboxed) {
             (Mode::Bare, Some(bare), _) => bare.prepare(claim).await,

@@ -19,6 +19,7 @@ use sealfleet_channel::{
 };
 use sealfleet_client::types::Claim;
 use sealfleet_domain::acl::sees;
+use sealfleet_domain::fleet::Sandboxes;
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::limits;
 use sealfleet_domain::output::Stream;
@@ -87,6 +88,14 @@ struct Command {
 
 #[async_trait]
 impl Executor for Sandboxed {
+    fn sandboxes(&self) -> Sandboxes {
+        let backends = self.backends.iter();
+        Sandboxes {
+            backends: backends.clone().map(|one| one.name().to_owned()).collect(),
+            images: backends.flat_map(|one| one.images()).collect(),
+        }
+    }
+
     async fn prepare(&self, claim: &Claim) -> Result<Box<dyn Prepared>, Failure> {
         let log = self
             .logs
@@ -104,7 +113,7 @@ impl Executor for Sandboxed {
         let descriptors = self.open_files(&granted)?;
         let order = Order {
             owner: owner(claim),
-            image: None,
+            image: claim.image.clone(),
             network: self.network,
             limits: self.limits,
             lifetime: lifetime(claim),
@@ -177,9 +186,21 @@ impl Executor for Sandboxed {
 }
 
 impl Sandboxed {
-    fn backend_for(&self, _claim: &Claim) -> Result<&Arc<dyn SandboxBackend>, Failure> {
-        let first = self.backends.first();
-        first.ok_or_else(|| cannot_start("this worker has no sandboxes"))
+    /// The first backend that has what the step asks for.
+    fn backend_for(&self, claim: &Claim) -> Result<&Arc<dyn SandboxBackend>, Failure> {
+        let fits = |one: &&Arc<dyn SandboxBackend>| {
+            let named = claim.backend.as_ref().is_none_or(|name| name == one.name());
+            let image = claim.image.as_ref();
+            named && image.is_none_or(|image| one.images().contains(image))
+        };
+        self.backends.iter().find(fits).ok_or_else(|| {
+            let any = "any".to_owned();
+            cannot_start(format!(
+                "this worker has no such sandboxes any more: backend `{}`, image `{}`",
+                claim.backend.as_ref().unwrap_or(&any),
+                claim.image.as_ref().unwrap_or(&any)
+            ))
+        })
     }
 
     /// A sandbox without a note works as well; only who looks for it misses it.

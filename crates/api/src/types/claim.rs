@@ -4,7 +4,7 @@ use sealfleet_domain::acl::Acl;
 use sealfleet_domain::agent::{Agent, AgentReport};
 use sealfleet_domain::artifact::{Artifact, Found, Total};
 use sealfleet_domain::command::Word;
-use sealfleet_domain::fleet::WorkerStatus;
+use sealfleet_domain::fleet::{Sandboxes, WorkerStatus};
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::inputs::Inputs;
 use sealfleet_domain::redaction::Redaction;
@@ -116,6 +116,12 @@ pub struct Claim {
     pub fetches: bool,
     /// Seconds that the sandbox may run.
     pub timeout_seconds: u32,
+    /// The sandbox backend that it has to run in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<String>,
+    /// The variant of the sandbox image that it has to run in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }
 
 /// An answer may not refer to the schema of a request, which allows null where a field may be
@@ -149,6 +155,9 @@ pub struct Heartbeat {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::name"))]
     pub version: Option<Line>,
+    /// The sandboxes that the worker has. Absent: as it told before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandboxes: Option<Sandboxes>,
 }
 
 /// Which of those claims are still held.

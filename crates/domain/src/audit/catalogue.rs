@@ -75,6 +75,7 @@ impl Event {
             | Self::WorkerApproved { .. }
             | Self::WorkerRejected { .. }
             | Self::WorkerRevoked { .. }
+            | Self::WorkerSandboxesTold { .. }
             | Self::ProfileCreated { .. }
             | Self::ProfileUpdated { .. }
             | Self::ProfileDeleted { .. }
@@ -216,6 +217,7 @@ impl Event {
             | Self::WorkerApproved { .. }
             | Self::WorkerRejected { .. }
             | Self::WorkerRevoked { .. }
+            | Self::WorkerSandboxesTold { .. }
             | Self::FanOutFinished { .. }
             | Self::StepQueued { .. }
             | Self::StepLeased { .. }
@@ -394,6 +396,18 @@ pub const CATALOGUE: &[Row] = &[
         when: "An admin revokes a worker. Its steps go back to their queue, each with its own `step.requeued`.",
         fields: &[("worker_id", "the worker")],
         example: r#"{"type":"worker.revoked","worker_id":"wrk_0198c0de-0000-7000-8000-000000000003"}"#,
+    },
+    Row {
+        name: "worker.sandboxes_told",
+        when: "A worker that starts tells other sandboxes of its own than before. Steps that ask for a sandbox backend or for a variant of its image go to workers that have told it.",
+        fields: &[
+            ("worker_id", "the worker"),
+            (
+                "sandboxes",
+                "its sandbox backends, and the variants of its images",
+            ),
+        ],
+        example: r#"{"type":"worker.sandboxes_told","worker_id":"wrk_0198c0de-0000-7000-8000-000000000003","sandboxes":{"backends":["docker"],"images":["default","python"]}}"#,
     },
     Row {
         name: "profile.created",

@@ -87,6 +87,7 @@ pub fn worker(ledger: &Ledger, max_concurrent: u32) -> Worker {
         max_concurrent,
         hash: None,
         enrolled_by: None,
+        sandboxes: Default::default(),
         registered_at: ledger.now(),
     }
 }

@@ -396,6 +396,7 @@ fn holder(kinds: &[Kind], number: u8) -> Worker {
         max_concurrent: 1,
         hash: None,
         enrolled_by: None,
+        sandboxes: Default::default(),
         registered_at: NOW,
     }
 }

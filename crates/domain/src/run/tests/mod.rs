@@ -60,6 +60,7 @@ fn worker(last: char) -> Worker {
         max_concurrent: 2,
         hash: None,
         enrolled_by: None,
+        sandboxes: Default::default(),
         registered_at: T0,
     }
 }
