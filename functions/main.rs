@@ -13,6 +13,7 @@ use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request, answer};
 use sealfleet_api::rest;
 use sealfleet_aws::bus::EventBridge;
+use sealfleet_aws::inputs::{InputReaders, UploadSlots};
 use sealfleet_aws::objects::S3;
 use sealfleet_aws::outputs::{OutputReaders, OutputWriters};
 use sealfleet_aws::queue_access::Sts;
@@ -150,6 +151,8 @@ async fn main() -> Result<(), Error> {
                 secrets,
                 pace,
                 cascades: enqueue::Cascades::default(),
+                uploads: Box::new(UploadSlots::new(&with.config, settings::outputs()?)),
+                retention_days: settings::output_retention_days(),
             };
             serve(&ports, enqueue::handle).await
         }
@@ -168,6 +171,7 @@ async fn main() -> Result<(), Error> {
                 door: WorkerDoor::new(with.ledger()?),
                 access,
                 outputs: Box::new(OutputWriters::new(&with.config, settings::outputs()?)),
+                inputs: Box::new(InputReaders::new(&with.config, settings::outputs()?)),
                 queues: with.queues()?,
                 pace,
                 seen: claim::Seen::default(),

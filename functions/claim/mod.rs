@@ -1,5 +1,5 @@
-//! `claim`: gives pull workers the key to their queue, a step, more time, and the key to what comes
-//! out of it.
+//! `claim`: gives pull workers the key to their queue, a step, more time, what goes into the step,
+//! and the key to what comes out of it.
 //!
 //! The ledger is asked for the step in the worker's own scope, whatever the queue message says.
 //! Labels, model, mode, pool, approval and `max_concurrent` come from the stored worker, whatever
@@ -15,14 +15,17 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{
-    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict, QueueCredentials,
+    Claim, ClaimStep, FetchInputs, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict,
+    QueueCredentials,
 };
 use sealfleet_api::{Code, Problem};
+use sealfleet_aws::inputs::InputAccess;
 use sealfleet_aws::outputs::OutputKeys;
 use sealfleet_aws::queue_access::{NoKey, QueueAccess};
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::capability::PULL;
+use sealfleet_domain::labels::{BACKEND, IMAGE};
 use sealfleet_domain::output::Outputs;
 use sealfleet_domain::run::{Executor, Pace, Run};
 use sealfleet_domain::{Line, ProjectScope, RunId, limits};
@@ -32,6 +35,7 @@ use sealfleet_versions::Versions;
 use crate::shared::auth::{WorkerCaller, WorkerDoor};
 use crate::shared::cascade::at_start;
 use crate::shared::fault::{Answered, Fault};
+use crate::shared::inputs;
 use crate::shared::route::route;
 use crate::shared::views;
 
@@ -44,6 +48,8 @@ pub struct Ports {
     pub door: WorkerDoor,
     pub access: Box<dyn QueueAccess>,
     pub outputs: Box<dyn OutputKeys>,
+    /// What steps work with.
+    pub inputs: Box<dyn InputAccess>,
     /// The queues, for hints that are passed on.
     pub queues: Box<dyn Queues>,
     /// How long leases last.
@@ -63,6 +69,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
         SEND_HEARTBEAT => |caller, ()| heartbeat(ports, caller, request);
         GET_QUEUE_CREDENTIALS => |caller, ()| queue_credentials(ports, caller);
         GET_OUTPUT_CREDENTIALS => |caller, ()| output_credentials(ports, caller, request);
+        GET_STEP_INPUTS => |caller, ()| step_inputs(ports, caller, request);
     }
 }
 
@@ -122,7 +129,11 @@ fn granted(
         tool: step.spec.tool.clone(),
         tools: identity.tools,
         inputs: step.spec.inputs.clone(),
+        artifacts: step.spec.artifacts.clone(),
+        fetches: inputs::are_there(&step.spec),
         timeout_seconds: step.spec.timeout_seconds,
+        backend: step.spec.requires.get(BACKEND).map(str::to_owned),
+        image: step.spec.requires.get(IMAGE).map(str::to_owned),
     })
 }
 
@@ -177,7 +188,17 @@ async fn heartbeat(ports: &Ports, caller: WorkerCaller, request: &Request) -> An
         let detail = format!("a version has 1 to {} bytes", limits::NAME_BYTES);
         return Err(Problem::invalid("version", detail).into());
     }
-    let (scope, worker_id) = (&caller.scope, caller.worker.worker_id);
+    let mut worker = caller.worker.clone();
+    if let Some(sandboxes) = beat.sandboxes {
+        let wrong = |(field, message)| Problem::invalid(format!("sandboxes.{field}"), message);
+        sandboxes.check().map_err(wrong)?;
+        if sandboxes != worker.sandboxes {
+            let (ledger, id) = (&ports.ledger, worker.worker_id);
+            let told = ledger.note_sandboxes(&caller.scope, id, sandboxes, &caller.actor);
+            worker = told.await?;
+        }
+    }
+    let (scope, worker_id) = (&caller.scope, worker.worker_id);
     let runs: BTreeSet<RunId> = beat.leases.iter().map(|lease| lease.run_id).collect();
     let holds = stream::iter(runs)
         .map(|run_id| ports.ledger.holds_of(scope, worker_id, run_id))
@@ -189,7 +210,7 @@ async fn heartbeat(ports: &Ports, caller: WorkerCaller, request: &Request) -> An
     let leases = leases.try_collect().await?;
     // Afterwards: leases do not wait for it.
     ports.seen.note(&ports.ledger, &caller, beat.version).await;
-    let status = caller.worker.status;
+    let status = worker.status;
     Answer::json(200, &HeartbeatAnswer { status, leases })
 }
 
@@ -255,9 +276,17 @@ async fn output_credentials(ports: &Ports, caller: WorkerCaller, request: &Reque
     Answer::json(200, &views::output_credentials(key.map_err(no_key)?))
 }
 
+/// For whoever holds the claim now: URLs that are good for minutes, each for one object.
+async fn step_inputs(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answered {
+    let of: FetchInputs = request.json()?;
+    let (scope, worker_id) = (&caller.scope, caller.worker.worker_id);
+    let run = ports.ledger.run(scope, of.run_id).await?;
+    run.held(&of.step_id, Some(worker_id), of.fence)?;
+    let (step, reader) = ((&run, &of.step_id), worker_id.to_string());
+    let page = inputs::page(&*ports.inputs, scope, step, reader, of.from).await?;
+    Answer::json(200, &page)
+}
+
 fn no_key(error: NoKey) -> Fault {
-    match error {
-        NoKey::Unavailable(error) => Fault::unavailable(&error, "AWS STS"),
-        NoKey::Refused(error) => Fault::broken(&error, "AWS STS"),
-    }
+    Fault::of_key(error, "AWS STS")
 }

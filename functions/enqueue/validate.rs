@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use sealfleet_api::Problem;
 use sealfleet_api::types::{EnqueueRun, EnqueueStep};
-use sealfleet_domain::fleet::Project;
+use sealfleet_domain::capability::{Backend, Carries};
+use sealfleet_domain::fleet::{Pool, Project};
 use sealfleet_domain::inputs::Inputs;
-use sealfleet_domain::labels::Labels;
+use sealfleet_domain::labels::{BACKEND, IMAGE, Labels};
 use sealfleet_domain::profile::check_env;
 use sealfleet_domain::run::{InvalidGraph, Mode, StepSpec, check_graph};
-use sealfleet_domain::{StepId, limits};
+use sealfleet_domain::{StepId, artifact, command, limits};
 
 pub(super) fn steps(
     run: &EnqueueRun,
@@ -51,10 +52,35 @@ pub(super) fn steps(
             InvalidGraph::UnknownNeed { step, .. } | InvalidGraph::Cycle(step) => {
                 format!("steps.{step}.needs")
             }
+            InvalidGraph::Unneeded { step, .. } | InvalidGraph::TakesTooMany(step) => {
+                format!("steps.{step}.takes")
+            }
         };
         Problem::invalid(field, error.to_string())
     })?;
+    check_takes(&steps, project)?;
     Ok(steps)
+}
+
+/// What a step takes must be something that the other can leave.
+fn check_takes(steps: &BTreeMap<StepId, StepSpec>, project: &Project) -> Result<(), Problem> {
+    for (step_id, step) in steps {
+        let at = format!("steps.{step_id}.takes");
+        for (taken, other) in step.takes.iter().filter_map(|id| steps.get_key_value(id)) {
+            if other.mode == Mode::Bare {
+                let detail = format!(
+                    "`{taken}` is `bare` and leaves nothing to take; use the mode `sandboxed`"
+                );
+                return Err(Problem::invalid(at, detail));
+            }
+            let host = project.pools.get(&other.pool).map(Pool::host);
+            if let Some(Err(detail)) = host.map(|host| host.check_carries(Carries::Result)) {
+                let detail = format!("`{taken}` leaves nothing to take: {detail}");
+                return Err(Problem::invalid(at, detail));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Prompts are part of the run's document, so all of them together are bound.
@@ -105,11 +131,15 @@ fn spec(
             ),
         ));
     }
-    check_work(at, &step)?;
+    let inputs = Inputs {
+        files: step.files.clone(),
+        stdin: step.stdin.clone(),
+    };
+    check_work(at, &step, &inputs)?;
     check_env(&format!("{at}.env"), &step.env)
         .map_err(|error| Problem::invalid(error.field, error.message))?;
-    let requires = Labels::checked(step.requires)
-        .map_err(|error| Problem::invalid(format!("{at}.requires"), error.to_string()))?;
+    let requires = requires(step.requires, step.mode, pool)
+        .map_err(|message| Problem::invalid(format!("{at}.requires"), message))?;
     if step
         .model
         .as_ref()
@@ -120,13 +150,27 @@ fn spec(
             format!("a model's name has 1 to {} bytes", limits::MODEL_BYTES),
         ));
     }
-    let inputs = Inputs {
-        files: step.files,
-        stdin: step.stdin,
-    };
     inputs
         .check()
         .map_err(|error| Problem::invalid(format!("{at}.files"), error.to_string()))?;
+    for (field, wants, what) in [
+        ("files", inputs.uploads().next().is_some(), Carries::Uploads),
+        ("takes", !step.takes.is_empty(), Carries::Takes),
+        ("artifacts", !step.artifacts.is_empty(), Carries::Artifacts),
+    ] {
+        if wants {
+            let carried = pool.host().check_carries(what);
+            carried.map_err(|message| Problem::invalid(format!("{at}.{field}"), message))?;
+        }
+    }
+    if step.mode == Mode::Bare && !step.artifacts.is_empty() {
+        return Err(Problem::invalid(
+            format!("{at}.artifacts"),
+            "a `bare` step leaves no artifacts: nothing searches them for secrets; use the mode `sandboxed`",
+        ));
+    }
+    artifact::check(&step.artifacts)
+        .map_err(|message| Problem::invalid(format!("{at}.artifacts"), message))?;
     between(
         at,
         "timeout_seconds",
@@ -144,10 +188,12 @@ fn spec(
         command: step.command,
         agent: step.agent,
         needs: step.needs,
+        takes: step.takes,
         requires,
         model: step.model.map(String::from),
         env: step.env,
         inputs,
+        artifacts: step.artifacts,
         on_drift: step.on_drift,
         timeout_seconds: step.timeout_seconds,
         max_attempts: step.max_attempts,
@@ -155,8 +201,49 @@ fn spec(
     })
 }
 
+/// What a step requires, with what its pool adds: a sandbox backend that can run it.
+fn requires(asked: BTreeMap<String, String>, mode: Mode, pool: &Pool) -> Result<Labels, String> {
+    let mut requires = Labels::required(asked).map_err(|error| error.to_string())?;
+    let of_sandboxes = [BACKEND, IMAGE].into_iter();
+    let mut of_sandboxes = of_sandboxes.filter(|key| requires.get(key).is_some());
+    if let Some(key) = of_sandboxes.next() {
+        let host = pool.host();
+        if host.backends.is_empty() {
+            return Err(format!(
+                "a {} pool has sandboxes of one kind; leave `{key}` out",
+                host.name
+            ));
+        }
+        if mode == Mode::Bare {
+            return Err(format!(
+                "a `bare` step has no sandbox; leave `{key}` out, or use the mode `sandboxed`"
+            ));
+        }
+    }
+    match (pool.backend(), requires.get(BACKEND)) {
+        (Some(own), Some(asked)) if own != asked => {
+            return Err(format!(
+                "the pool runs its steps in `{own}`; leave `{BACKEND}` out, or name a pool that has `{asked}`"
+            ));
+        }
+        (Some(own), _) => requires = requires.with(BACKEND, own),
+        (None, _) => {}
+    }
+    let Some(name) = requires.get(BACKEND) else {
+        return Ok(requires);
+    };
+    let backend = Backend::named(name)?;
+    backend.check_mode(mode)?;
+    if requires.get(IMAGE).is_some() && !backend.images {
+        return Err(format!(
+            "all sandboxes of `{name}` have the same image; leave `{IMAGE}` out"
+        ));
+    }
+    Ok(requires)
+}
+
 /// A step runs a command, or, in mode `full` and in no other, an agent.
-fn check_work(at: &str, step: &EnqueueStep) -> Result<(), Problem> {
+fn check_work(at: &str, step: &EnqueueStep, inputs: &Inputs) -> Result<(), Problem> {
     let Some(agent) = &step.agent else {
         if step.mode == Mode::Full {
             return Err(Problem::invalid(
@@ -164,7 +251,8 @@ fn check_work(at: &str, step: &EnqueueStep) -> Result<(), Problem> {
                 "a step of mode `full` runs a CLI agent: name it as `agent`, or use the mode `identity` for a command",
             ));
         }
-        return check_command(at, &step.command);
+        return command::check(&step.command, inputs)
+            .map_err(|message| Problem::invalid(format!("{at}.command"), message));
     };
     if step.mode != Mode::Full {
         return Err(Problem::invalid(
@@ -187,22 +275,6 @@ fn check_work(at: &str, step: &EnqueueStep) -> Result<(), Problem> {
     agent
         .check()
         .map_err(|(field, message)| Problem::invalid(format!("{at}.agent.{field}"), message))
-}
-
-fn check_command(at: &str, command: &[String]) -> Result<(), Problem> {
-    let bytes: usize = command.iter().map(String::len).sum();
-    let program = command.first().is_some_and(|program| !program.is_empty());
-    if !program || command.len() > limits::COMMAND_WORDS || bytes > limits::COMMAND_BYTES {
-        return Err(Problem::invalid(
-            format!("{at}.command"),
-            format!(
-                "name a program and its arguments: 1 to {} words of {} bytes together at most",
-                limits::COMMAND_WORDS,
-                limits::COMMAND_BYTES
-            ),
-        ));
-    }
-    Ok(())
 }
 
 fn between(at: &str, name: &str, number: u32, most: u32) -> Result<(), Problem> {

@@ -244,6 +244,9 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
         Event::WorkerRevoked { worker_id } => {
             changed_account(account::DISABLE, "worker", worker_id).of(Severity::Low)
         }
+        Event::WorkerSandboxesTold { worker_id, .. } => {
+            managed(entity::UPDATE, "worker", worker_id)
+        }
         Event::ProfileCreated { profile, .. } => managed(entity::CREATE, "profile", profile),
         Event::ProfileUpdated { profile, .. } => managed(entity::UPDATE, "profile", profile),
         Event::ProfileDeleted { profile, .. } => managed(entity::DELETE, "profile", profile),
@@ -337,6 +340,22 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
                 secrets.chain([resource("step", step(step_id))]),
             )
             .of(Severity::Low)
+        }
+        Event::ArtifactContainsSecret { step_id, files, .. } => {
+            let keys: std::collections::BTreeSet<&str> = files
+                .iter()
+                .flat_map(|file| file.keys.iter().map(String::as_str))
+                .collect();
+            let secrets = keys.into_iter().map(|key| resource("secret", key));
+            let found = found(
+                "Files that a step leaves hold values of secrets",
+                secrets.chain([resource("step", step(step_id))]),
+            );
+            // What is withheld reaches nobody.
+            found.of(match files.iter().all(|file| file.withheld) {
+                true => Severity::Low,
+                false => Severity::Medium,
+            })
         }
         Event::SandboxReset { step_id, .. } => lived(life::REMOVE, "sandbox", step(step_id)),
         Event::RunFinished { state } => {

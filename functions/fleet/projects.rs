@@ -8,8 +8,8 @@ use sealfleet_api::types::{
     SetLimits, UpdateProject,
 };
 use sealfleet_api::{Code, Problem};
-use sealfleet_domain::capability::FARGATE;
-use sealfleet_domain::fleet::{HostedPool, Pool, Project, Worker, WorkerStatus};
+use sealfleet_domain::capability::{Backend, FARGATE};
+use sealfleet_domain::fleet::{HostedPool, Pool, Project, Sandboxes, Worker, WorkerStatus};
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::rate::Limits;
 use sealfleet_domain::scope::OPERATOR_SCOPE;
@@ -82,7 +82,7 @@ fn made(
     for (name, pool) in before {
         let same = matches!(
             (pool, asked.get(name)),
-            (Pool::Pull, Some(CreatePool::Pull {}))
+            (Pool::Pull { .. }, Some(CreatePool::Pull { .. }))
                 | (Pool::Hosted(_), Some(CreatePool::Fargate(_)))
         );
         if !same {
@@ -100,7 +100,14 @@ fn made(
     };
     for (name, pool) in asked {
         let pool = match pool {
-            CreatePool::Pull {} => Pool::Pull,
+            CreatePool::Pull { backend } => {
+                if let Some(name) = &backend {
+                    Backend::named(name).map_err(|message| {
+                        Problem::invalid(format!("pools.{name}.backend"), message)
+                    })?;
+                }
+                Pool::Pull { backend }
+            }
             CreatePool::Fargate(spec) => {
                 check_fargate(&name, &spec)?;
                 let known = stored.iter().find(|worker| match before.get(&name) {
@@ -115,6 +122,7 @@ fn made(
                     labels: Labels::default(),
                     models: Vec::new(),
                     modes: FARGATE.modes.to_vec(),
+                    sandboxes: Sandboxes::default(),
                     max_concurrent: 0,
                     hash: None,
                     enrolled_by: None,

@@ -13,7 +13,9 @@ use sealfleet_api::types::{
 };
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::credential::{enrolment_key_text, worker_text};
-use sealfleet_domain::fleet::{EnrolmentKey, EnrolmentRefusal, Pool, Worker, WorkerStatus};
+use sealfleet_domain::fleet::{
+    EnrolmentKey, EnrolmentRefusal, Pool, Sandboxes, Worker, WorkerStatus,
+};
 use sealfleet_domain::hash::SecretHash;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::RequeueReason;
@@ -77,7 +79,7 @@ pub(super) async fn create_key(
         return Err(Problem::invalid("expires_in_seconds", detail).into());
     }
     let project = ports.ledger.open_project(&caller.scope).await?;
-    if !matches!(project.pools.get(&new.pool), Some(Pool::Pull)) {
+    if !matches!(project.pools.get(&new.pool), Some(Pool::Pull { .. })) {
         let detail = "name a pool of kind `pull` of this project: workers register with no other";
         return Err(Problem::invalid("pool", detail).into());
     }
@@ -194,7 +196,7 @@ fn checked_worker(ports: &Ports, new: RegisterWorker, hash: SecretHash) -> Resul
     if new.modes.is_empty() {
         return Err(Problem::invalid(
             "modes",
-            "name at least one of `bare`, `sandboxed` and `identity`",
+            "name at least one of `bare`, `sandboxed`, `identity` and `full`",
         ));
     }
     checked_concurrency("max_concurrent", new.max_concurrent)?;
@@ -207,6 +209,7 @@ fn checked_worker(ports: &Ports, new: RegisterWorker, hash: SecretHash) -> Resul
         labels: checked_labels(new.labels)?,
         models: checked_models("models", new.models)?,
         modes: new.modes.into_iter().collect(),
+        sandboxes: Sandboxes::default(),
         max_concurrent: new.max_concurrent,
         hash: Some(hash),
         enrolled_by: None,

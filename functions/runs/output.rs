@@ -214,10 +214,7 @@ fn without_result(step: &Step) -> Problem {
 }
 
 fn faulty(error: NoKey) -> Fault {
-    match error {
-        NoKey::Unavailable(error) => Fault::unavailable(&error, "the outputs' store"),
-        NoKey::Refused(error) => Fault::broken(&error, "the outputs' store"),
-    }
+    Fault::of_key(error, "the outputs' store")
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod deadline;
 pub mod effects;
 pub mod fan_out;
 pub mod fault;
+pub mod inputs;
 pub mod logs;
 pub mod metrics;
 pub mod pages;

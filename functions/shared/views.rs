@@ -83,12 +83,14 @@ fn document(run: &Run) -> Option<EnqueueRun> {
             command: spec.command,
             agent: spec.agent,
             needs: spec.needs,
+            takes: spec.takes,
             requires: label_map(&spec.requires),
             model: spec.model.as_deref().map(Line::escaped),
             env: spec.env,
             tool: spec.tool,
             files: spec.inputs.files,
             stdin: spec.inputs.stdin,
+            artifacts: spec.artifacts,
             on_drift: spec.on_drift,
             timeout_seconds: spec.timeout_seconds,
             max_attempts: spec.max_attempts,
@@ -190,6 +192,7 @@ fn step_view(id: sealfleet_domain::StepId, step: &Step, now: Timestamp) -> StepV
         session_id: said.session_id,
         output_missing_bytes: step.output_missing_bytes,
         result_bytes: step.result_bytes,
+        artifacts: step.artifacts,
         aborted: None,
         dead: None,
         diagnosis: None,
@@ -275,6 +278,7 @@ pub fn worker(worker: Worker) -> WorkerView {
         labels: label_map(&worker.labels),
         models: worker.models,
         modes: worker.modes,
+        sandboxes: worker.sandboxes,
         max_concurrent: worker.max_concurrent,
         registered_at: worker.registered_at,
     }
@@ -306,7 +310,7 @@ pub fn project(
 ) -> Result<ProjectView, Error> {
     let without = || Error::Unreadable("a Fargate pool without its worker".to_owned());
     let view = |pool| match pool {
-        Pool::Pull => Ok::<_, Error>(PoolView::Pull {}),
+        Pool::Pull { backend } => Ok::<_, Error>(PoolView::Pull { backend }),
         Pool::Hosted(HostedPool { host, .. }) if host != FARGATE.kind => Err(Error::Unreadable(
             format!("a pool of the host `{host}`, which the API cannot show"),
         )),

@@ -11,10 +11,10 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use sealfleet_api::Problem;
 use sealfleet_api::http::Request;
 use sealfleet_api::types::{
-    ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
-    Heartbeat, LeaseRef, PreviewRevocation, ProfileContent, QueueMessage, RegisterWorker,
-    ReportStep, ResolveCascade, Revoke, SandboxEnd, SandboxLease, SetLimits, StartStep,
-    UpdateProject,
+    ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, CreateUpload,
+    EnqueueRun, FetchInputs, Heartbeat, LeaseRef, PreviewRevocation, ProfileContent, QueueMessage,
+    RegisterWorker, ReportStep, ResolveCascade, Revoke, SandboxEnd, SandboxLease, SetLimits,
+    StartStep, UpdateProject,
 };
 use sealfleet_aws::queues::scope_of_queue;
 use sealfleet_domain::NamePrefix;
@@ -202,6 +202,8 @@ fn body(route: &str, request: &Request) -> Result<(), Problem> {
         "POST /v1/revocations:preview" => request.json::<PreviewRevocation>().map(drop),
         "POST /v1/runs" => request.json::<EnqueueRun>().map(drop),
         "POST /v1/output-credentials" => request.json::<LeaseRef>().map(drop),
+        "POST /v1/uploads" => request.json::<CreateUpload>().map(drop),
+        "POST /v1/step-inputs" => request.json::<FetchInputs>().map(drop),
         "POST /v1/claims" => request.json::<ClaimStep>().map(drop),
         "POST /v1/heartbeats" => request.json::<Heartbeat>().map(drop),
         "POST /v1/starts" => request.json::<StartStep>().map(drop),

@@ -255,6 +255,7 @@ async fn onboard(ledger: &Ledger, scope: &ProjectScope) {
         max_concurrent: 1000,
         hash: None,
         enrolled_by: None,
+        sandboxes: Default::default(),
         registered_at: now,
     };
     ledger

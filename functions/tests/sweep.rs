@@ -189,14 +189,16 @@ impl World {
             } else {
                 Mode::Sandboxed
             },
-            command: vec!["true".to_owned()],
+            command: vec!["true".into()],
             agent: None,
             needs: BTreeSet::new(),
+            takes: BTreeSet::new(),
             requires: Labels::default(),
             model: None,
             env: BTreeMap::new(),
             tool: None,
             inputs: Default::default(),
+            artifacts: Vec::new(),
             on_drift: OnDrift::Proceed,
             timeout_seconds: 12 * 3600,
             max_attempts: 3,
@@ -223,6 +225,7 @@ impl World {
             max_concurrent: 1000,
             hash: None,
             enrolled_by: None,
+            sandboxes: Default::default(),
             registered_at: self.ledger.now(),
         }
     }

@@ -119,6 +119,7 @@ impl World {
             max_concurrent: 1,
             hash: None,
             enrolled_by: None,
+            sandboxes: Default::default(),
             registered_at: self.ledger.now(),
         };
         let wanted = NewClaim {

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sealfleet_api::operations::{self, Operation};
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::audit::catalogue::{CATALOGUE, Class};
+use sealfleet_domain::hash::ContentHash;
 use sealfleet_domain::run::{Run, RunState};
 use sealfleet_fargate::names::task_id;
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ use crate::repository::functions;
 use crate::world::{CRM, FARGATE, OTHER, OWN, Sent, Who, World, scope};
 
 /// Operations that are asked by another method than GET and change nothing.
-const READS: [(&str, &str); 7] = [
+const READS: [(&str, &str); 9] = [
     (
         "POST /v1/revocations:preview",
         "it lists what a revocation would abort",
@@ -39,6 +40,14 @@ const READS: [(&str, &str); 7] = [
     (
         "POST /v1/output-credentials",
         "STS gives them out, and CloudTrail has the record; they open what one claim puts out",
+    ),
+    (
+        "POST /v1/uploads",
+        "it changes nothing; the run that names the upload is on record",
+    ),
+    (
+        "POST /v1/step-inputs",
+        "a worker reads what goes into a step that it holds",
     ),
     (
         "POST /v1/sandbox/step",
@@ -340,6 +349,8 @@ async fn runs(walk: &mut Walk, admin: &str, worker: &str) {
     let run = text(&run, "run_id");
     walk.get(admin, "/v1/runs").await;
     walk.get(admin, &format!("/v1/runs/{run}")).await;
+    let upload = json!({ "bytes": 1, "sha256": ContentHash::of(b"x") });
+    walk.ask(admin, "POST", "/v1/uploads", upload).await;
     walk.ask(worker, "POST", "/v1/queue-credentials", Value::Null)
         .await;
     for (id, end) in [
@@ -381,12 +392,16 @@ async fn runs(walk: &mut Walk, admin: &str, worker: &str) {
         .await;
         walk.ask(worker, "POST", "/v1/output-credentials", lease.clone())
             .await;
+        walk.ask(worker, "POST", "/v1/step-inputs", lease.clone())
+            .await;
         let mut end = end;
         end["result_bytes"] = json!(2);
+        end["artifacts"] = json!({ "files": 0, "bytes": 0 });
         walk.ask(worker, "POST", "/v1/reports", with(&end)).await;
         let path = format!("/v1/runs/{run}/steps/{id}");
         walk.get(admin, &format!("{path}/output")).await;
         walk.get(admin, &format!("{path}/result")).await;
+        walk.get(admin, &format!("{path}/artifacts")).await;
     }
 
     let mut once = step("a", &[]);

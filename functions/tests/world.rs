@@ -226,7 +226,7 @@ impl World {
         let row = Project::new(
             project.parse().unwrap(),
             BTreeMap::from([
-                (POOL.parse().unwrap(), Pool::Pull),
+                (POOL.parse().unwrap(), Pool::Pull { backend: None }),
                 (FARGATE.parse().unwrap(), Pool::Hosted(fargate)),
             ]),
             self.ledger.now(),
@@ -260,6 +260,7 @@ impl World {
             max_concurrent: 1000,
             hash,
             enrolled_by: None,
+            sandboxes: Default::default(),
             registered_at: now,
         }
     }

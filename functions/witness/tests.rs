@@ -238,6 +238,7 @@ async fn released(ledger: &Ledger, scope: &ProjectScope) -> RunId {
         max_concurrent: 1,
         hash: None,
         enrolled_by: None,
+        sandboxes: Default::default(),
         registered_at: now,
     };
     let (run_id, step_id) = (RunId::new(ledger.ids(), now), "a".parse().unwrap());

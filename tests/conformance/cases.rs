@@ -227,7 +227,8 @@ pub async fn a_revoked_step_is_killed_at_once(host: &dyn Host) {
     );
 }
 
-pub async fn nothing_outlives_a_step(host: &dyn Host) {
+/// 75. SIGTERM first, grace, then SIGKILL, as the cases above; nothing of a step outlives it.
+pub async fn s75_nothing_outlives_a_step(host: &dyn Host) {
     let mark = mark();
     let escapes = escape(&mark);
     let script = format!("{escapes}; {escapes}; echo ready; sleep 5");
@@ -252,12 +253,12 @@ pub async fn the_root_is_read_only_and_four_places_are_not(host: &dyn Host) {
 }
 
 pub async fn the_user_has_a_name_and_no_rights(host: &dyn Host) {
-    let look = "id -u; id -g; id -un; hostname; echo $HOME; \
+    let look = "id -u; id -g; id -G; id -un; hostname; echo $HOME; \
                 sed -n 's/^\\(CapInh\\|CapPrm\\|CapEff\\|CapBnd\\|CapAmb\\|NoNewPrivs\\|Seccomp\\):\\t/\\1 /p' /proc/self/status; \
                 ulimit -Hc; ulimit -Hn; find / -xdev -type f -perm /6000 2>/dev/null; true";
     assert_eq!(
         said(host, look).await,
-        "65534\n65534\nnobody\nsandbox\n/workspace/home\n\
+        "65534\n65534\n65534\nnobody\nsandbox\n/workspace/home\n\
          CapInh 0000000000000000\nCapPrm 0000000000000000\nCapEff 0000000000000000\n\
          CapBnd 0000000000000000\nCapAmb 0000000000000000\nNoNewPrivs 1\nSeccomp 2\n0\n256\n"
     );

@@ -1,5 +1,5 @@
-//! One conformance suite for everything that runs sandboxes: what a step can do, see and use up, and
-//! how its end is told, is the same wherever it runs.
+//! One conformance suite for everything that runs sandboxes: what a step can do, see and use up,
+//! and how its end is told, is the same wherever it runs.
 //!
 //! [`cases`] has what holds for every [`Host`](host::Host); [`of_workers`] what holds for the
 //! backends that a worker starts. `scripts/test-images` builds the image, starts an engine, and
@@ -69,7 +69,7 @@ fn for_all() -> Vec<(&'static str, Case)> {
         a_command_that_is_deaf_is_killed
         a_cancelled_command_may_end_by_itself
         a_revoked_step_is_killed_at_once
-        nothing_outlives_a_step
+        s75_nothing_outlives_a_step
         the_root_is_read_only_and_four_places_are_not
         the_user_has_a_name_and_no_rights
         nothing_of_the_host_is_there
@@ -86,12 +86,16 @@ fn for_workers() -> Vec<(&'static str, Case)> {
     cases! { of_workers:
         a_killed_worker_leaves_nothing
         sandboxes_are_listed_and_orphans_taken_away
+        the_doctor_says_that_the_host_can_run_them
+        a_start_is_timed
     }
 }
 
 fn for_docker() -> Vec<(&'static str, Case)> {
     cases! { of_workers:
         the_engine_knows_names_and_no_value
+        only_a_container_s_first_process_is_its_init
+        what_has_expired_is_taken_away_whoever_made_it
         an_engine_that_ends_takes_its_steps_with_it
     }
 }

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use sealfleet_domain::run::Outcome;
 use serde_json::{Value, json};
 
 use crate::host::{Started as _, Step};
@@ -70,13 +72,19 @@ pub async fn wait_to_be_killed(told: &str) {
 
 /// `sealfleet-worker sandbox WORDS`, as JSON.
 fn sandbox(worker: &Worker, words: &[&str]) -> Value {
+    let output = sandbox_command(worker, words).output().unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{words}"))
+}
+
+fn sandbox_command(worker: &Worker, words: &[&str]) -> Command {
     let mut command = Command::new(setup::program("sealfleet-worker"));
     command
         .args(["sandbox"])
         .args(words)
         .args(["--output", "json", "--state-dir"])
         .arg(directory(worker).join("state"));
-    serde_json::from_str(&said(&mut command)).unwrap()
+    command
 }
 
 pub async fn a_killed_worker_leaves_nothing(worker: &Worker) {
@@ -135,6 +143,73 @@ pub async fn sandboxes_are_listed_and_orphans_taken_away(worker: &Worker) {
     assert!(!all.iter().any(|one| of_this(one, &run)), "{after:#}");
 }
 
+pub async fn the_doctor_says_that_the_host_can_run_them(worker: &Worker) {
+    let name = worker.backend.name();
+    let root = directory(worker).join("root").display().to_string();
+    let (good, bad) = match name {
+        "bubblewrap" => (["--rootfs", &root], ["--rootfs", "/no/such/root"]),
+        _ => (
+            ["--docker-image", &setup::image()],
+            ["--docker-image", "no/such:image"],
+        ),
+    };
+    let examined = sandbox(
+        worker,
+        &[&["doctor", "--backend", name][..], &good[..]].concat(),
+    );
+    assert_eq!(examined["usable"], true, "{examined:#}");
+    let of = |answer: &Value, verdict: &str| {
+        let all = answer["findings"].as_array().unwrap().clone();
+        let with = all.into_iter().filter(|one| one["verdict"] == verdict);
+        with.map(|one| one["check"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let passed = of(&examined, "passed");
+    assert!(passed.contains(&"first sandbox".to_owned()), "{examined:#}");
+
+    let words = [&["doctor", "--backend", name][..], &bad[..]].concat();
+    let status = sandbox_command(worker, &words).output().unwrap().status;
+    assert_eq!(status.code(), Some(1));
+    let examined = sandbox(worker, &words);
+    assert_eq!(examined["usable"], false);
+    let failed = of(&examined, "failed");
+    assert!(failed.contains(&"first sandbox".to_owned()), "{examined:#}");
+    for finding in examined["findings"].as_array().unwrap() {
+        let advised = finding["advice"].is_string();
+        assert_eq!(advised, finding["verdict"] != "passed", "{finding:#}");
+    }
+}
+
+/// Prints how long a step takes from its claim to its report, beside what the engine alone takes
+/// for a container. Nothing is asserted of the time: other cases run meanwhile.
+pub async fn a_start_is_timed(worker: &Worker) {
+    let mut steps = Vec::new();
+    for _ in 0..5 {
+        let began = Instant::now();
+        let end = worker.run(&Step::of(&["true"])).end().await;
+        assert_eq!(end.outcome, Some(Outcome::Succeeded), "{}", end.text());
+        steps.push(began.elapsed());
+    }
+    let name = worker.backend.name();
+    println!("{name}: a step that does nothing takes {:?}", median(steps));
+    if name == "docker" {
+        let mut containers = Vec::new();
+        for _ in 0..5 {
+            let began = Instant::now();
+            let mut run = Command::new("docker");
+            run.args(["run", "--rm", "--network=none", "--entrypoint=/bin/true"]);
+            said(run.arg(setup::image()));
+            containers.push(began.elapsed());
+        }
+        println!("docker: `docker run --rm` takes {:?}", median(containers));
+    }
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
 pub async fn the_engine_knows_names_and_no_value(worker: &Worker) {
     let mut step = Step::shell("echo ready; echo a-word-of-the-command; sleep 300");
     step.mode = "identity";
@@ -178,6 +253,57 @@ pub async fn the_engine_knows_names_and_no_value(worker: &Worker) {
     assert!(!place.exists());
     let left = Command::new("docker").args(["inspect", &name]).output();
     assert!(!left.unwrap().status.success(), "the container is left");
+}
+
+/// What connects to the channel from elsewhere in the container gets no step.
+pub async fn only_a_container_s_first_process_is_its_init(worker: &Worker) {
+    let tag = "sealfleet/another-init:1";
+    let place = directory(worker).join("another-init");
+    std::fs::create_dir(&place).unwrap();
+    let connect = "perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(Peer => \"/run/sealfleet/channel\"); sleep 60' & wait";
+    std::fs::write(place.join("init"), format!("#!/bin/sh\n{connect}\n")).unwrap();
+    let recipe = format!(
+        "FROM {}\nUSER root\nCOPY init /usr/bin/sealfleet-init\nRUN chmod 755 /usr/bin/sealfleet-init\n\
+         ENTRYPOINT [\"/usr/bin/sealfleet-init\", \"fargate\"]\n",
+        setup::image()
+    );
+    std::fs::write(place.join("Dockerfile"), recipe).unwrap();
+    let mut build = Command::new("docker");
+    build.env("DOCKER_BUILDKIT", "0").arg("build");
+    said(build.args(["--network=none", "--tag", tag]).arg(&place));
+    let refused = setup::try_docker(&setup::engine_host(), tag, worker.process.clone()).await;
+    let refused = refused.map(drop).unwrap_err();
+    assert!(
+        refused.contains("another process than the container's first one"),
+        "{refused}"
+    );
+}
+
+/// Somebody else's container is left alone until its own label says that nobody wants it any more.
+pub async fn what_has_expired_is_taken_away_whoever_made_it(worker: &Worker) {
+    let made = |name: &str, expires: &str| {
+        let mut create = Command::new("docker");
+        create.args(["create", "--name", name, "--network=none"]);
+        for (label, value) in [
+            ("state", "other"),
+            ("worker", "1-other"),
+            ("expires", expires),
+        ] {
+            create.arg(format!("--label=sealfleet.{label}={value}"));
+        }
+        said(create.arg(setup::image()));
+    };
+    let (old, new) = (
+        format!("sealfleet-old-{}", mark()),
+        format!("sealfleet-new-{}", mark()),
+    );
+    made(&old, "2026-01-01T00:00:00Z");
+    made(&new, "2999-01-01T00:00:00Z");
+    sandbox(worker, &["reap"]);
+    let left = said(Command::new("docker").args(["ps", "--all", "--format={{.Names}}"]));
+    assert!(!left.contains(&old), "{left}");
+    assert!(left.contains(&new), "{left}");
+    said(Command::new("docker").args(["rm", &new]));
 }
 
 /// Runs an engine of its own, for it ends it.

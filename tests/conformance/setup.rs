@@ -67,12 +67,21 @@ pub async fn bubblewrap(root: &Path) -> Arc<dyn SandboxBackend> {
 }
 
 pub async fn docker(host: &str, image: &str, process: Process) -> Arc<dyn SandboxBackend> {
+    try_docker(host, image, process).await.unwrap()
+}
+
+pub async fn try_docker(
+    host: &str,
+    image: &str,
+    process: Process,
+) -> Result<Arc<dyn SandboxBackend>, String> {
     let config = sealfleet_docker::Config {
         host: Some(host.to_owned()),
         images: BTreeMap::from([(DEFAULT_IMAGE.to_owned(), image.to_owned())]),
     };
     let launcher = sealfleet_docker::Launcher::detect(config, process).await;
-    Arc::new(launcher.unwrap())
+    let launcher = launcher.map_err(|error| error.to_string())?;
+    Ok(Arc::new(launcher))
 }
 
 /// A worker with the backend `name`. `place` has the root directory of [`root`].

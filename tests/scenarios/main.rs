@@ -23,8 +23,10 @@ mod crowd;
 mod door;
 mod drift;
 mod drill;
+mod events;
 mod fleet;
 mod fuzz;
+mod inputs;
 mod kill;
 mod onboarding;
 mod outputs;
@@ -79,6 +81,8 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
         sealed:
             s34_a_secret_is_in_the_sandbox_and_nowhere_else
             s37_without_the_ledger_nothing_starts;
+        events:
+            s74_the_end_of_a_run_is_an_event;
         fleet:
             s02_a_key_of_one_use_approves_one
             s06_approve_and_reject_race
@@ -112,8 +116,13 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
         outputs:
             s70_a_result_comes_out_and_stays_with_its_project
             s70_what_stays_on_the_host_is_nowhere_else
+            s70_artifacts_come_out_and_go_on
             s71_exec_is_as_if_the_command_ran_here
             s72_a_gigabyte_of_output_is_cut_in_its_middle;
+        inputs:
+            s70_a_file_goes_in_and_a_result_goes_on
+            s70_a_result_on_a_host_alone_is_not_taken
+            s73_a_long_prompt_reaches_the_command;
         reasons:
             s69_each_secret_that_is_not_there_has_its_own_reason;
         onboarding:
@@ -199,17 +208,19 @@ fn main() -> ExitCode {
         .filter_map(|(_, name, _)| number(name))
         .collect();
     let passed = passed.lock().unwrap_or_else(PoisonError::into_inner).len();
-    let in_process = in_process();
+    let (in_process, of_sandboxes) = (in_process(), of_sandboxes());
+    let elsewhere = in_process.iter().chain(&of_sandboxes);
     let all: BTreeSet<&str> = exist
         .iter()
         .copied()
-        .chain(in_process.iter().map(String::as_str))
+        .chain(elsewhere.map(String::as_str))
         .collect();
     println!(
-        "acceptance: {} of {LISTED} scenarios exist: {} here, {passed} pass; {} in process, in the tests of sealfleet-functions",
+        "acceptance: {} of {LISTED} scenarios exist: {} here, {passed} pass; {} in process, in the tests of sealfleet-functions; {} in tests/conformance",
         all.len(),
         exist.len(),
-        in_process.len()
+        in_process.len(),
+        of_sandboxes.len()
     );
     match closed {
         Ok(()) => conclusion.exit_code(),
@@ -326,6 +337,24 @@ fn in_process() -> BTreeSet<String> {
                 .filter(is_number)
                 .map(str::to_owned),
         );
+    }
+    numbers
+}
+
+/// The numbers of the scenarios that the conformance suite of sandboxes tells.
+fn of_sandboxes() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance");
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let sources = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
+    let mut numbers = BTreeSet::new();
+    for source in sources {
+        let functions = source
+            .split("\npub async fn s")
+            .chain(source.split("\nfn s"));
+        let names = functions.filter_map(|rest| rest.split_once('_'));
+        let digits = names.map(|(digits, _)| digits);
+        let numbered = digits.filter(|digits| digits.parse::<usize>().is_ok());
+        numbers.extend(numbered.map(|digits| format!("s{digits}")));
     }
     numbers
 }

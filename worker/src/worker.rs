@@ -61,6 +61,8 @@ pub struct Worker {
     slots: Slots,
     settings: Settings,
     ended: watch::Sender<bool>,
+    /// Whether the control plane was told, or could not be told, what sandboxes this worker has.
+    told: watch::Sender<bool>,
 }
 
 /// What fills a slot.
@@ -117,6 +119,7 @@ impl Worker {
             slots,
             settings,
             ended: watch::Sender::new(false),
+            told: watch::Sender::new(false),
         }
     }
 
@@ -165,6 +168,12 @@ impl Worker {
     /// Takes hints while a slot is free, until the worker is asked to drain or stop. It always
     /// waits for the answer to a claim: the answer may be a lease.
     async fn work(&self, running: &mut JoinSet<()>, wish: &watch::Receiver<Wish>) {
+        let mut told = self.told.subscribe();
+        tokio::select! {
+            biased;
+            () = asked(wish, Wish::Drain) => return,
+            _ = told.wait_for(|told| *told) => {}
+        }
         let slots = Arc::new(Semaphore::new(self.settings.max_concurrent.max(1)));
         let mut backoff = Backoff::default();
         loop {
@@ -300,7 +309,9 @@ impl Worker {
         let interval = self.settings.heartbeat;
         // If one heartbeat hangs, there is time for another before the leases end.
         let patience = (interval / 2).max(Duration::from_secs(2));
-        let mut pause = interval;
+        // The first one at once: until then, steps that ask for certain sandboxes pass this worker
+        // by.
+        let mut pause = Duration::ZERO;
         let mut last: Option<Instant> = None;
         loop {
             tokio::time::sleep(pause).await;
@@ -315,13 +326,18 @@ impl Worker {
             let heartbeat = Heartbeat {
                 leases,
                 version: Some(Line::escaped(env!("CARGO_PKG_VERSION"))),
+                sandboxes: Some(self.slots.steps.executor.sandboxes()),
             };
             let answer =
                 tokio::time::timeout(patience, self.slots.steps.control.heartbeat(&heartbeat));
-            match answer.await {
+            let answer = answer.await;
+            self.told.send_replace(true);
+            match answer {
                 Ok(Ok(answer)) => {
                     self.slots.leases.heard(asked, &answer.leases);
-                    if answer.status != WorkerStatus::Approved {
+                    // One that waits for an admin goes on asking.
+                    let may_work = [WorkerStatus::Approved, WorkerStatus::Pending];
+                    if !may_work.contains(&answer.status) {
                         tracing::error!(status = ?answer.status, "this worker is no longer allowed to work");
                         return;
                     }

@@ -3,14 +3,15 @@
 
 use sealfleet_api::operations as ops;
 use sealfleet_api::types::{
-    ActivityView, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken,
-    EnqueueRun, EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer,
-    LeaseRef, LimitsView, OutputCredentials, OutputPage, Page, PreviewRevocation, ProfileContent,
-    ProfileVersionView, ProjectDeletion, ProjectSummary, ProjectView, QueueCredentials,
-    RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade, ResultView, RevocationPreview,
-    RevocationState, RevocationsCreated, Revoke, RunSummary, RunView, SandboxEnd, SandboxLease,
-    SandboxStep, SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, UpdateProject,
-    WorkerDetail, WorkerRegistered, WorkerSummary, WorkerView,
+    ActivityView, ArtifactsView, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile,
+    CreateProject, CreateToken, CreateUpload, EnqueueRun, EnrolmentKeyCreated, EnrolmentKeyView,
+    FanOutView, FetchInputs, Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, OutputCredentials,
+    OutputPage, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion,
+    ProjectSummary, ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade,
+    ResolvedCascade, ResultView, RevocationPreview, RevocationState, RevocationsCreated, Revoke,
+    RunSummary, RunView, SandboxEnd, SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer,
+    StepInputs, TokenCreated, TokenView, UpdateProject, UploadCreated, WorkerDetail,
+    WorkerRegistered, WorkerSummary, WorkerView,
 };
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;
@@ -396,6 +397,12 @@ impl Client {
         self.call(call.query(state).query(label)).await
     }
 
+    /// `POST /v1/uploads`: where to put content. [`Client::upload`] puts it there, too.
+    pub async fn create_upload(&self, request: &CreateUpload) -> Result<UploadCreated, Error> {
+        self.call(Call::new(&ops::CREATE_UPLOAD, ()).body(request)?)
+            .await
+    }
+
     /// `GET /v1/runs/{run_id}`.
     pub async fn get_run(&self, run_id: RunId) -> Result<RunView, Error> {
         self.call(Call::new(&ops::GET_RUN, (run_id,))).await
@@ -420,6 +427,19 @@ impl Client {
     pub async fn get_result(&self, run_id: RunId, step_id: &StepId) -> Result<ResultView, Error> {
         self.call(Call::new(&ops::GET_RESULT, (run_id, step_id.clone())))
             .await
+    }
+
+    /// `GET /v1/runs/{run_id}/steps/{step_id}/artifacts`: what follows `cursor`.
+    /// [`Client::fetch`] gets a file of it.
+    pub async fn get_artifacts(
+        &self,
+        run_id: RunId,
+        step_id: &StepId,
+        cursor: Option<&str>,
+    ) -> Result<ArtifactsView, Error> {
+        let cursor = cursor.map(|cursor| ("cursor", cursor.to_owned()));
+        let call = Call::new(&ops::GET_ARTIFACTS, (run_id, step_id.clone()));
+        self.call(call.query(cursor)).await
     }
 
     /// `POST /v1/runs/{run_id}/cancel`.
@@ -499,6 +519,12 @@ impl Client {
         request: &LeaseRef,
     ) -> Result<OutputCredentials, Error> {
         self.call(Call::new(&ops::GET_OUTPUT_CREDENTIALS, ()).body(request)?)
+            .await
+    }
+
+    /// `POST /v1/step-inputs`.
+    pub async fn get_step_inputs(&self, request: &FetchInputs) -> Result<StepInputs, Error> {
+        self.call(Call::new(&ops::GET_STEP_INPUTS, ()).body(request)?)
             .await
     }
 

@@ -1,9 +1,9 @@
-//! Who can do what: the one table of secret schemes and of sandbox hosts, with the execution modes,
-//! schemes, networks and sizes that each host has.
+//! Who can do what: the one table of secret schemes, of sandbox hosts, with the execution modes,
+//! schemes, networks and sizes that each host has, and of the sandbox backends that workers have.
 //!
-//! A host or a scheme is added by a row here and by its adapter. Everything else asks the table:
-//! enqueue and profile writes refuse what cannot run or resolve, starts check it again, and
-//! `docs/capabilities.md` is made of it. No other file of this crate names a host or a backend.
+//! A host, a backend or a scheme is added by a row here and by its adapter. Everything else asks
+//! the table: enqueue and profile writes refuse what cannot run or resolve, starts check it again,
+//! and `docs/capabilities.md` is made of it. No other file of this crate names a host or a backend.
 
 use serde::{Deserialize, Serialize};
 
@@ -58,12 +58,56 @@ pub struct Host {
     pub modes: &'static [Mode],
     /// The schemes that its sandboxes resolve.
     pub schemes: &'static [&'static Scheme],
+    /// What its steps are brought, and what is taken from them, beside output.
+    pub carries: &'static [Carries],
+    /// The sandbox backends that its workers can have. Empty: nobody chooses one.
+    pub backends: &'static [&'static Backend],
     /// What comes out of its steps, and where that lies; for people.
     pub out: &'static str,
     /// What its sandboxes can reach over the network; which of them is the deployment's choice.
     pub egress: &'static [Egress],
     /// The sizes that a sandbox can have. Empty: limits are set where the worker runs.
     pub sizes: &'static [Size],
+}
+
+/// What a host brings to a step, or takes from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// Uploads, as files and as standard input.
+    Uploads,
+    /// What the steps that it takes have left.
+    Takes,
+    /// The result that it leaves.
+    Result,
+    /// The artifacts that it leaves.
+    Artifacts,
+}
+
+impl Carries {
+    /// For people: what a step wants.
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Uploads => "bring uploads to a step",
+            Self::Takes => "bring what other steps have left (`takes`)",
+            Self::Result => "keep the result of a step",
+            Self::Artifacts => "keep the artifacts of a step",
+        }
+    }
+}
+
+/// What runs the sandboxes of a worker. A worker has one or more.
+#[derive(Debug)]
+pub struct Backend {
+    /// The value of the label `sandbox.backend`. It is stored and shown.
+    pub name: &'static str,
+    /// What runs a sandbox, for people.
+    pub runs: &'static str,
+    /// The execution modes that it has.
+    pub modes: &'static [Mode],
+    /// Whether its sandboxes can be of several images, which steps name as `sandbox.image`.
+    pub images: bool,
+    /// What its sandboxes can reach over the network; whoever runs the worker chooses.
+    pub egress: &'static [Egress],
 }
 
 /// What a sandbox can reach over the network.
@@ -150,12 +194,37 @@ pub static BUILTIN: Scheme = Scheme {
 pub static PULL: Host = Host {
     kind: "pull",
     name: "pull",
-    runs: "bubblewrap, started by `sealfleet-worker`",
-    out: "output and result (`bare` steps: output): on the worker's host, and in the project's outputs unless it runs with `--outputs local`",
+    runs: "a sandbox backend of the worker, started by `sealfleet-worker`",
+    out: "output, result and artifacts (`bare` steps: output): on the worker's host, and in the project's outputs unless it runs with `--outputs local`",
     modes: &[Mode::Bare, Mode::Sandboxed, Mode::Identity, Mode::Full],
+    carries: &[
+        Carries::Uploads,
+        Carries::Takes,
+        Carries::Result,
+        Carries::Artifacts,
+    ],
     schemes: &[&BUILTIN],
     egress: &[Egress::None, Egress::Host],
     sizes: &[],
+    backends: &BACKENDS,
+};
+
+/// Unprivileged sandboxes of the kernel.
+pub static BUBBLEWRAP: Backend = Backend {
+    name: "bubblewrap",
+    runs: "bubblewrap 0.8 or newer",
+    modes: &[Mode::Sandboxed, Mode::Identity, Mode::Full],
+    images: false,
+    egress: &[Egress::None, Egress::Host],
+};
+
+/// Containers of an engine that the worker reaches over its unix socket.
+pub static DOCKER: Backend = Backend {
+    name: "docker",
+    runs: "Docker Engine 20.10 or newer, one container a step",
+    modes: &[Mode::Sandboxed, Mode::Identity, Mode::Full],
+    images: true,
+    egress: &[Egress::None, Egress::Host],
 };
 
 /// ECS Fargate. Sizes: ECS Developer Guide, "Troubleshoot Amazon ECS task definition invalid CPU or
@@ -166,6 +235,7 @@ pub static FARGATE: Host = Host {
     runs: "ECS Fargate task, started by `dispatch`",
     out: "output and result, in the project's outputs; output, in CloudWatch Logs too",
     modes: &[Mode::Sandboxed, Mode::Identity, Mode::Full],
+    carries: &[Carries::Result],
     schemes: &[&AWS_SM],
     egress: &[Egress::Host],
     sizes: &[
@@ -178,12 +248,15 @@ pub static FARGATE: Host = Host {
         Size::new(8192, 16_384, 61_440, 4096),
         Size::new(16_384, 32_768, 122_880, 8192),
     ],
+    backends: &[],
 };
 
 /// All schemes.
 pub static SCHEMES: [&Scheme; 2] = [&AWS_SM, &BUILTIN];
 /// All hosts.
 pub static HOSTS: [&Host; 2] = [&PULL, &FARGATE];
+/// All sandbox backends of workers.
+pub static BACKENDS: [&Backend; 2] = [&BUBBLEWRAP, &DOCKER];
 
 /// Stands for a host that has no row: it can do nothing, so nothing starts there.
 static UNKNOWN: Host = Host {
@@ -192,9 +265,11 @@ static UNKNOWN: Host = Host {
     runs: "",
     out: "",
     modes: &[],
+    carries: &[],
     schemes: &[],
     egress: &[],
     sizes: &[],
+    backends: &[],
 };
 
 /// A reference for examples and schemas.
@@ -261,6 +336,23 @@ impl Host {
         })
     }
 
+    /// Whether it brings this to a step, or takes it from one.
+    ///
+    /// # Errors
+    /// That it does not, and the remedy.
+    pub fn check_carries(&self, what: Carries) -> Result<(), String> {
+        if self.carries.contains(&what) {
+            return Ok(());
+        }
+        let others = HOSTS.iter().filter(|host| host.carries.contains(&what));
+        let others: Vec<String> = others.map(|host| format!("a {} pool", host.name)).collect();
+        let (name, words) = (self.name, what.words());
+        Err(format!(
+            "a {name} pool does not {words} yet; use {}",
+            others.join(" or ")
+        ))
+    }
+
     /// Whether a sandbox can have this size.
     ///
     /// # Errors
@@ -273,6 +365,39 @@ impl Host {
         let (name, offers) = (self.name, offers.join("; "));
         Err(format!(
             "{name} has no size of {cpu} CPU units and {memory_mib} MiB. It offers these CPU units and MiB: {offers}"
+        ))
+    }
+}
+
+impl Backend {
+    /// The backend of this name.
+    ///
+    /// # Errors
+    /// That there is none, and which there are.
+    pub fn named(name: &str) -> Result<&'static Self, String> {
+        let found = BACKENDS.into_iter().find(|backend| backend.name == name);
+        found.ok_or_else(|| {
+            let known: Vec<&str> = BACKENDS.iter().map(|backend| backend.name).collect();
+            format!(
+                "there is no sandbox backend `{name}`; use one of `{}`",
+                known.join("`, `")
+            )
+        })
+    }
+
+    /// Whether it runs steps of this mode.
+    ///
+    /// # Errors
+    /// That it does not, and the remedy.
+    pub fn check_mode(&self, mode: Mode) -> Result<(), String> {
+        if self.modes.contains(&mode) {
+            return Ok(());
+        }
+        let modes: Vec<String> = self.modes.iter().map(|mode| format!("`{mode}`")).collect();
+        Err(format!(
+            "the sandbox backend `{}` does not run `{mode}`; it runs {}",
+            self.name,
+            modes.join(", ")
         ))
     }
 }
@@ -325,6 +450,11 @@ mod tests {
             )
         );
         assert_eq!(
+            FARGATE.check_carries(Carries::Uploads),
+            Err("a Fargate pool does not bring uploads to a step yet; use a pull pool".to_owned())
+        );
+        assert_eq!(PULL.check_carries(Carries::Uploads), Ok(()));
+        assert_eq!(
             FARGATE.check_size(256, 700),
             Err(
                 "Fargate has no size of 256 CPU units and 700 MiB. It offers these CPU units and MiB: 256 with 512; \
@@ -345,6 +475,20 @@ mod tests {
             let toy = Host::of_kind("toy").check_mode(mode);
             assert!(toy.is_err_and(|why| why.contains("a pull pool")), "{mode}");
         }
+    }
+
+    #[test]
+    fn a_backend_names_what_it_cannot_do_and_what_it_can() {
+        let unknown = Backend::named("toy").map(|backend| backend.name);
+        let known = "there is no sandbox backend `toy`; use one of `bubblewrap`, `docker`";
+        assert_eq!(unknown, Err(known.to_owned()));
+        for backend in BACKENDS {
+            assert!(backend.check_mode(Mode::Identity).is_ok());
+        }
+        assert_eq!(
+            DOCKER.check_mode(Mode::Bare),
+            Err("the sandbox backend `docker` does not run `bare`; it runs `sandboxed`, `identity`, `full`".to_owned())
+        );
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! Projects, pools, workers and enrolment keys. Decides whether a worker can run a step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::capability::{Host, PULL};
+use crate::capability::{Backend, Host, PULL};
 use crate::cascade::Bindings;
 use crate::clock::Timestamp;
 use crate::hash::SecretHash;
 use crate::ids::{EnrolmentKeyId, WorkerId};
-use crate::labels::{Labels, model_matches};
+use crate::labels::{BACKEND, IMAGE, Labels, model_matches};
+use crate::limits;
 use crate::names::{PoolName, ProjectId};
 use crate::step::{Mode, StepSpec};
 
@@ -41,6 +42,9 @@ pub struct Project {
 pub struct PoolSettings {
     /// As a project shows it.
     pub kind: String,
+    /// The sandbox backend that runs its steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<String>,
     /// The image of its tasks by digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
@@ -82,7 +86,7 @@ impl Project {
     pub fn settings(&self, workers: &[Worker]) -> BTreeMap<PoolName, PoolSettings> {
         let of = |pool: &Pool| {
             let own = |worker: &&Worker| match pool {
-                Pool::Pull => false,
+                Pool::Pull { .. } => false,
                 Pool::Hosted(hosted) => hosted.worker_id == worker.worker_id,
             };
             PoolSettings::of(pool, workers.iter().find(own))
@@ -98,12 +102,13 @@ impl Project {
 impl PoolSettings {
     fn of(pool: &Pool, worker: Option<&Worker>) -> Self {
         let hosted = match pool {
-            Pool::Pull => None,
+            Pool::Pull { .. } => None,
             Pool::Hosted(hosted) => Some(hosted),
         };
         let worker = worker.filter(|_| hosted.is_some());
         Self {
             kind: pool.host().kind.to_owned(),
+            backend: pool.backend().map(str::to_owned),
             image: hosted.map(|hosted| hosted.image.clone()),
             cpu: hosted.map(|hosted| hosted.cpu),
             memory_mib: hosted.map(|hosted| hosted.memory_mib),
@@ -119,7 +124,10 @@ impl PoolSettings {
 #[serde(into = "PoolRow", try_from = "PoolRow")]
 pub enum Pool {
     /// Workers in the customer's network claim from it.
-    Pull,
+    Pull {
+        /// The sandbox backend that runs its steps: the worker's choice if absent.
+        backend: Option<String>,
+    },
     /// The control plane launches a sandbox for each step.
     Hosted(HostedPool),
 }
@@ -145,8 +153,17 @@ impl Pool {
     #[must_use]
     pub fn host(&self) -> &'static Host {
         match self {
-            Self::Pull => &PULL,
+            Self::Pull { .. } => &PULL,
             Self::Hosted(pool) => Host::of_kind(&pool.host),
+        }
+    }
+
+    /// The sandbox backend that runs its steps, if that is not left to its workers.
+    #[must_use]
+    pub fn backend(&self) -> Option<&str> {
+        match self {
+            Self::Pull { backend } => backend.as_deref(),
+            Self::Hosted(_) => None,
         }
     }
 }
@@ -155,6 +172,8 @@ impl Pool {
 #[derive(Serialize, Deserialize)]
 struct PoolRow {
     kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    backend: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     worker_id: Option<WorkerId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -167,17 +186,22 @@ struct PoolRow {
 
 impl From<Pool> for PoolRow {
     fn from(pool: Pool) -> Self {
-        let Pool::Hosted(pool) = pool else {
-            return Self {
-                kind: PULL.kind.to_owned(),
-                worker_id: None,
-                image: None,
-                cpu: None,
-                memory_mib: None,
-            };
+        let pool = match pool {
+            Pool::Hosted(pool) => pool,
+            Pool::Pull { backend } => {
+                return Self {
+                    kind: PULL.kind.to_owned(),
+                    backend,
+                    worker_id: None,
+                    image: None,
+                    cpu: None,
+                    memory_mib: None,
+                };
+            }
         };
         Self {
             kind: pool.host,
+            backend: None,
             worker_id: Some(pool.worker_id),
             image: Some(pool.image),
             cpu: Some(pool.cpu),
@@ -199,7 +223,9 @@ impl TryFrom<PoolRow> for Pool {
 
     fn try_from(row: PoolRow) -> Result<Self, Self::Error> {
         if row.kind == PULL.kind {
-            return Ok(Self::Pull);
+            return Ok(Self::Pull {
+                backend: row.backend,
+            });
         }
         let lacks = |member| InvalidPool {
             kind: row.kind.clone(),
@@ -246,6 +272,9 @@ pub struct Worker {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<String>,
     pub modes: Vec<Mode>,
+    /// What it has told of its sandboxes.
+    #[serde(default, skip_serializing_if = "Sandboxes::is_empty")]
+    pub sandboxes: Sandboxes,
     /// The most steps that it may hold at once.
     pub max_concurrent: u32,
     /// SHA-256 of its secret. `None` for a hosted pool: nobody can authenticate as one.
@@ -254,6 +283,50 @@ pub struct Worker {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrolled_by: Option<EnrolmentKeyId>,
     pub registered_at: Timestamp,
+}
+
+/// What a worker tells of its sandboxes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Sandboxes {
+    /// The sandbox backends that it has.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::backends"))]
+    pub backends: BTreeSet<String>,
+    /// The variants of sandbox images that it has.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[cfg_attr(
+        feature = "openapi",
+        schemars(schema_with = "crate::schema::image_variants")
+    )]
+    pub images: BTreeSet<String>,
+}
+
+impl Sandboxes {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.backends.is_empty() && self.images.is_empty()
+    }
+
+    /// Whether these can be a worker's.
+    ///
+    /// # Errors
+    /// The field that is wrong, and what to do.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        for name in &self.backends {
+            Backend::named(name).map_err(|message| ("backends", message))?;
+        }
+        if self.images.len() > limits::IMAGE_VARIANTS {
+            let most = limits::IMAGE_VARIANTS;
+            return Err(("images", format!("{most} variants of images at most")));
+        }
+        let images = self.images.iter();
+        let labels = images.map(|name| (name.clone(), name.clone())).collect();
+        Labels::required(labels)
+            .map(drop)
+            .map_err(|error| ("images", error.to_string()))
+    }
 }
 
 /// An enrolment key. With it, workers of one pool register themselves as approved.
@@ -345,6 +418,16 @@ pub enum Mismatch {
 }
 
 impl Worker {
+    /// Whether it has a label. A missing one never matches.
+    #[must_use]
+    pub fn offers(&self, key: &str, value: &str) -> bool {
+        match key {
+            BACKEND => self.sandboxes.backends.contains(value),
+            IMAGE => self.sandboxes.images.contains(value),
+            key => self.labels.has(key, value),
+        }
+    }
+
     /// Checks that this worker can run `step`.
     ///
     /// # Errors
@@ -356,7 +439,11 @@ impl Worker {
         if !self.modes.contains(&step.mode) {
             return Err(Mismatch::Mode(step.mode));
         }
-        if !step.requires.is_subset_of(&self.labels) {
+        if !step
+            .requires
+            .iter()
+            .all(|(key, value)| self.offers(key, value))
+        {
             return Err(Mismatch::Labels);
         }
         if !model_matches(step.model.as_deref(), &self.models) {
@@ -374,6 +461,7 @@ mod tests {
     fn a_pool_is_stored_flat() {
         for stored in [
             r#"{"kind":"pull"}"#,
+            r#"{"kind":"pull","backend":"bubblewrap"}"#,
             r#"{"kind":"fargate","worker_id":"wrk_0198c0de-0000-7000-8000-00000000000a","image":"i","cpu":256,"memory_mib":512}"#,
             r#"{"kind":"toy","worker_id":"wrk_0198c0de-0000-7000-8000-00000000000a","image":"i","cpu":256,"memory_mib":512}"#,
         ] {

@@ -8,6 +8,12 @@ use crate::limits;
 
 /// Prefix of the labels that only Sealfleet sets.
 pub const RESERVED_PREFIX: &str = "sealfleet:";
+/// Prefix of what a worker tells of its own sandboxes. A step can require it, nobody declares it.
+pub const SANDBOX_PREFIX: &str = "sandbox.";
+/// Requires a worker with this sandbox backend, and runs the step in it.
+pub const BACKEND: &str = "sandbox.backend";
+/// Requires a worker with this variant of the sandbox image, and runs the step in it.
+pub const IMAGE: &str = "sandbox.image";
 
 /// Labels by key, such as `region` to `eu`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +33,14 @@ pub enum InvalidLabels {
         "label `{0}`: keys that start with `{RESERVED_PREFIX}` are set by Sealfleet alone; choose another key"
     )]
     Reserved(String),
+    /// A key that a worker tells of its own sandboxes.
+    #[error(
+        "label `{0}`: keys that start with `{SANDBOX_PREFIX}` are not declared, for each worker tells its own sandboxes when it runs; leave it out"
+    )]
+    OfSandboxes(String),
+    /// A requirement of sandboxes that there is not.
+    #[error("label `{0}`: of sandboxes, a step can require `{BACKEND}` and `{IMAGE}`")]
+    Unknown(String),
 }
 
 impl Labels {
@@ -37,10 +51,41 @@ impl Labels {
     pub fn checked(labels: BTreeMap<String, String>) -> Result<Self, InvalidLabels> {
         let labels = Self(labels);
         labels.check()?;
-        Ok(labels)
+        match labels.0.keys().find(|key| is_of_sandboxes(key)) {
+            Some(key) => Err(InvalidLabels::OfSandboxes(key.clone())),
+            None => Ok(labels),
+        }
     }
 
-    /// Checks labels that were read from a request.
+    /// Checks labels that a step requires.
+    ///
+    /// # Errors
+    /// See [`InvalidLabels`].
+    pub fn required(labels: BTreeMap<String, String>) -> Result<Self, InvalidLabels> {
+        let labels = Self(labels);
+        labels.check()?;
+        let known = |key: &String| [BACKEND, IMAGE].contains(&key.as_str());
+        let mut of_sandboxes = labels.0.keys().filter(|key| is_of_sandboxes(key));
+        match of_sandboxes.find(|key| !known(key)) {
+            Some(key) => Err(InvalidLabels::Unknown(key.clone())),
+            None => Ok(labels),
+        }
+    }
+
+    /// These labels and one more.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.0.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The value of a label.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// Checks labels that decide nothing about who runs a step.
     ///
     /// # Errors
     /// See [`InvalidLabels`].
@@ -68,15 +113,6 @@ impl Labels {
         Ok(())
     }
 
-    /// Whether `offered` contains each of these labels with the same value. A missing label never
-    /// matches.
-    #[must_use]
-    pub fn is_subset_of(&self, offered: &Self) -> bool {
-        self.0
-            .iter()
-            .all(|(key, value)| offered.0.get(key) == Some(value))
-    }
-
     /// Whether there is a label with this key and value.
     #[must_use]
     pub fn has(&self, key: &str, value: &str) -> bool {
@@ -94,6 +130,10 @@ impl Labels {
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_str()))
     }
+}
+
+fn is_of_sandboxes(key: &str) -> bool {
+    key.to_ascii_lowercase().starts_with(SANDBOX_PREFIX)
 }
 
 /// The name by which models are compared: without the provider's prefix, in lower case
@@ -122,25 +162,6 @@ pub fn model_matches(wanted: Option<&str>, offered: &[String]) -> bool {
 mod tests {
     use super::*;
 
-    fn labels(pairs: &[(&str, &str)]) -> Labels {
-        Labels::checked(
-            pairs
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect(),
-        )
-        .expect("valid")
-    }
-
-    #[test]
-    fn requirements_are_a_subset() {
-        let eu = labels(&[("region", "eu")]);
-        assert!(eu.is_subset_of(&labels(&[("region", "eu"), ("gpu", "a10")])));
-        assert!(!eu.is_subset_of(&labels(&[("region", "us")])));
-        assert!(!eu.is_subset_of(&Labels::default()));
-        assert!(Labels::default().is_subset_of(&eu));
-    }
-
     #[test]
     fn the_reserved_prefix_is_refused_in_any_case() {
         for key in ["sealfleet:pool", "SealFleet:pool"] {
@@ -150,6 +171,24 @@ mod tests {
                 Err(InvalidLabels::Reserved(_))
             ));
         }
+    }
+
+    #[test]
+    fn sandboxes_are_required_and_never_declared() {
+        let one = |key: &str| BTreeMap::from([(key.to_owned(), "x".to_owned())]);
+        for key in [BACKEND, IMAGE, "sandbox.x", "SANDBOX.backend"] {
+            let declared = Labels::checked(one(key));
+            assert!(matches!(declared, Err(InvalidLabels::OfSandboxes(_))));
+        }
+        for key in [BACKEND, IMAGE, "region"] {
+            assert!(Labels::required(one(key)).is_ok());
+        }
+        for key in ["sandbox.x", "Sandbox.Backend"] {
+            let required = Labels::required(one(key));
+            assert!(matches!(required, Err(InvalidLabels::Unknown(_))));
+        }
+        let reserved = Labels::required(one("sealfleet:x"));
+        assert!(matches!(reserved, Err(InvalidLabels::Reserved(_))));
     }
 
     #[test]

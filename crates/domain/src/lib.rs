@@ -7,11 +7,13 @@
 pub mod access;
 pub mod acl;
 pub mod agent;
+pub mod artifact;
 pub mod audit;
 pub mod capability;
 pub mod cascade;
 pub mod cause;
 pub mod clock;
+pub mod command;
 pub mod credential;
 pub mod encodings;
 pub mod fence;
@@ -36,10 +38,13 @@ pub mod schema;
 pub mod scope;
 pub mod step;
 pub mod text;
+pub mod upload;
 pub mod witness;
 
 pub use clock::{Clock, IdSource, Timestamp};
-pub use ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, WorkerId};
+pub use ids::{
+    EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, UploadId, WorkerId,
+};
 pub use names::{
     InvalidName, NamePrefix, PoolName, ProfileName, ProjectId, StepId, ToolName, WorkflowName,
 };

@@ -10,9 +10,12 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::acl::Acl;
-use crate::capability::{EXAMPLE_REFERENCE, EXAMPLE_URI, SCHEMES};
+use crate::capability::{BACKENDS, EXAMPLE_REFERENCE, EXAMPLE_URI, SCHEMES};
 use crate::clock::Timestamp;
-use crate::ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, WorkerId};
+use crate::hash::ContentHash;
+use crate::ids::{
+    EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, UploadId, WorkerId,
+};
 use crate::inputs::Content;
 use crate::labels::Labels;
 use crate::limits;
@@ -115,6 +118,7 @@ id! {
     EventId "evt" "An audit entry's id.";
     RevocationId "rev" "A revocation's id.";
     FanOutId "fan" "The id of a hard revocation's fan-out.";
+    UploadId "upl" "An upload's id.";
 }
 
 impl JsonSchema for Timestamp {
@@ -128,6 +132,21 @@ impl JsonSchema for Timestamp {
             "type": "string",
             "format": "date-time",
             "examples": ["2026-01-31T08:00:00.000Z"],
+        })
+    }
+}
+
+impl JsonSchema for ContentHash {
+    fn schema_name() -> Cow<'static, str> {
+        "ContentHash".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "SHA-256 of content, in lower-case hexadecimal digits.",
+            "type": "string",
+            "pattern": "^[0-9a-f]{64}$",
+            "examples": ["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
         })
     }
 }
@@ -231,7 +250,7 @@ schemas! {
         "examples": [{ "codex": ["CRM_KEY"], "psql": ["*"] }],
     });
     Labels |_| json_schema!({
-        "description": "Labels by key. Keys that start with `sealfleet:` are reserved.",
+        "description": "Labels by key. Keys that start with `sealfleet:` are reserved; so are those that start with `sandbox.`, which a step can require as `sandbox.backend` and `sandbox.image`, and each worker tells of itself.",
         "type": "object",
         "propertyNames": {
             "type": "string",
@@ -248,6 +267,33 @@ schemas! {
     });
 }
 
+/// Sandbox backends of a worker.
+pub fn backends(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": backend_name(generator), "uniqueItems": true, "maxItems": BACKENDS.len() })
+}
+
+/// A sandbox backend.
+pub fn backend_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": BACKENDS.map(|backend| backend.name) })
+}
+
+/// A sandbox backend, or none.
+pub fn backend(_: &mut SchemaGenerator) -> Schema {
+    let mut names: Vec<Option<&str>> = BACKENDS.iter().map(|backend| Some(backend.name)).collect();
+    names.push(None);
+    json_schema!({ "type": ["string", "null"], "enum": names })
+}
+
+/// Variants of sandbox images.
+pub fn image_variants(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": { "type": "string", "pattern": "^[!-<>-~]+$", "maxLength": limits::LABEL_BYTES },
+        "uniqueItems": true,
+        "maxItems": limits::IMAGE_VARIANTS,
+    })
+}
+
 /// Models that a worker, a key or a pool has.
 pub fn models(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": bounded(1, limits::MODEL_BYTES), "maxItems": limits::MODELS, "examples": [["openai/gpt-4o"]] })
@@ -259,19 +305,79 @@ pub fn model(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// A step's command.
-pub fn command(_: &mut SchemaGenerator) -> Schema {
+pub fn command(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
-        "items": { "type": "string", "maxLength": limits::COMMAND_BYTES, "pattern": TEXT },
+        "items": word(generator),
         "minItems": 1,
         "maxItems": limits::COMMAND_WORDS,
         "examples": [["/usr/bin/python3", "-c", "print('hello')"]],
     })
 }
 
+/// A step's command, or nothing for an agent.
+pub fn words(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": word(generator) })
+}
+
+fn word(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "anyOf": [
+        { "type": "string", "maxLength": limits::COMMAND_BYTES, "pattern": TEXT },
+        {
+            "type": "object",
+            "properties": { "file": input_path(generator) },
+            "required": ["file"],
+            "additionalProperties": false,
+        },
+    ] })
+}
+
 /// What an agent is to do.
 pub fn prompt(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": ["string", "null"], "minLength": 1, "maxLength": limits::PROMPT_BYTES, "pattern": TEXT, "examples": ["Mend the failing test, and say what was wrong."] })
+}
+
+/// The path of a step's file.
+pub fn input_path(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": PATH, "minLength": 1, "maxLength": limits::PATH_BYTES })
+}
+
+/// Names of environment variables.
+pub fn env_names(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": env_key(), "uniqueItems": true, "maxItems": limits::CASCADE_SECRETS })
+}
+
+/// What a step is to leave: the path of a file or directory, or that with where it goes.
+pub fn artifacts(generator: &mut SchemaGenerator) -> Schema {
+    let path = json_schema!({ "type": "string", "pattern": PATH, "minLength": 1, "maxLength": limits::PATH_BYTES });
+    json_schema!({
+        "type": "array",
+        "items": { "anyOf": [
+            path,
+            {
+                "type": "object",
+                "properties": {
+                    "path": path,
+                    "to": generator.subschema_for::<crate::artifact::Destination>(),
+                    "on_secret": generator.subschema_for::<crate::artifact::OnSecret>(),
+                },
+                "required": ["path"],
+                "additionalProperties": false,
+            },
+        ] },
+        "maxItems": limits::ARTIFACTS,
+        "examples": [["report.html", { "path": "patches", "on_secret": "tell" }]],
+    })
+}
+
+/// Paths of files.
+pub fn input_paths(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": input_path(generator), "maxItems": limits::ARTIFACTS })
+}
+
+/// The name of an artifact's file.
+pub fn artifact_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": LINE, "minLength": 1, "maxLength": limits::ARTIFACT_NAME_BYTES, "examples": ["out/report.html"] })
 }
 
 /// A file below the workspace of a sandbox.

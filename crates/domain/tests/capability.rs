@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use sealfleet_domain::capability::{
-    AWS_SM, Egress, FARGATE, HOSTS, Host, Mode, Names, SCHEMES, Scheme, Versions,
+    AWS_SM, BACKENDS, Carries, Egress, FARGATE, HOSTS, Host, Mode, Names, SCHEMES, Scheme, Versions,
 };
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::profile::Content;
@@ -42,23 +42,21 @@ at enqueue, with the reason; a reference that breaks a rule of its scheme is ref
 
 ## Pools
 
-| `kind` | what runs a sandbox | execution modes | secrets | what comes out of a step | network of a sandbox | CPU units and MiB |
-|---|---|---|---|---|---|---|
+| `kind` | what runs a sandbox | execution modes | secrets | what a step is brought beside its own text | what comes out of a step | network of a sandbox | CPU units and MiB |
+|---|---|---|---|---|---|---|---|
 "
     .to_owned();
     for host in HOSTS {
         let _ = writeln!(
             text,
-            "| `{}` | {} | {} | {} | {} | {} | {} |",
+            "| `{}` | {} | {} | {} | {} | {} | {} | {} |",
             host.kind,
             host.runs,
             listed(host.modes, |mode| format!("`{mode}`")),
             listed(host.schemes, |scheme| format!("`{}://`", scheme.name)),
+            brought(host),
             host.out,
-            listed(host.egress, |egress| match egress {
-                Egress::None => "none".to_owned(),
-                Egress::Host => "that of the machine or subnet around it".to_owned(),
-            }),
+            listed(host.egress, network),
             if host.sizes.is_empty() {
                 "set where the worker runs".to_owned()
             } else {
@@ -71,6 +69,32 @@ at enqueue, with the reason; a reference that breaks a rule of its scheme is ref
         "
 1,024 CPU units are one virtual CPU. Where a pool has two networks, whoever runs the worker chooses one.
 
+## Sandbox backends of workers
+
+A worker of a `pull` pool has one or more of these, and tells which when it starts. A step asks for one by requiring the
+label `sandbox.backend`, and for a variant of its image by `sandbox.image`; a pool with a `backend` asks for it in the
+name of all its steps. What a backend cannot do is refused at enqueue.
+
+| `sandbox.backend` | what runs a sandbox | execution modes | variants of the image | network of a sandbox |
+|---|---|---|---|---|
+");
+    for backend in BACKENDS {
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} | {} | {} |",
+            backend.name,
+            backend.runs,
+            listed(backend.modes, |mode| format!("`{mode}`")),
+            if backend.images {
+                "as many as the worker names"
+            } else {
+                "one"
+            },
+            listed(backend.egress, network),
+        );
+    }
+    text.push_str(
+        "
 ## Secret references
 
 | reference | backend | its current version | names of a project's secrets | names of the operators' secrets |
@@ -101,6 +125,28 @@ at enqueue, with the reason; a reference that breaks a rule of its scheme is ref
     text
 }
 
+/// What a host brings to its steps.
+fn brought(host: &Host) -> String {
+    let words = host.carries.iter().filter_map(|what| match what {
+        Carries::Uploads => Some("uploads"),
+        Carries::Takes => Some("results and artifacts of earlier steps"),
+        Carries::Result | Carries::Artifacts => None,
+    });
+    let words: Vec<&str> = words.collect();
+    if words.is_empty() {
+        "nothing".to_owned()
+    } else {
+        words.join(", ")
+    }
+}
+
+fn network(egress: &Egress) -> String {
+    match egress {
+        Egress::None => "none".to_owned(),
+        Egress::Host => "that of the machine or subnet around it".to_owned(),
+    }
+}
+
 fn listed<T>(items: &[T], text: impl Fn(&T) -> String) -> String {
     items.iter().map(text).collect::<Vec<_>>().join(", ")
 }
@@ -122,9 +168,11 @@ static BOX: Host = Host {
     runs: "nothing",
     out: "nothing",
     modes: &[Mode::Identity],
+    carries: &[],
     schemes: &[&TOY],
     egress: &[Egress::None],
     sizes: &[],
+    backends: &[],
 };
 
 #[test]

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::audit::Event;
-use sealfleet_domain::fleet::{EnrolmentKey, Worker, WorkerStatus};
+use sealfleet_domain::fleet::{EnrolmentKey, Sandboxes, Worker, WorkerStatus};
 use sealfleet_domain::limits;
 use sealfleet_domain::run::StepSpec;
 use sealfleet_domain::{EnrolmentKeyId, ProjectId, ProjectScope, Timestamp, WorkerId};
@@ -221,16 +221,50 @@ impl Ledger {
             if !from.contains(&worker.status) {
                 return Err(Error::WrongState(status_name(worker.status)));
             }
-            let unchanged = Condition::Is(vec![(
-                "status",
-                AttributeValue::S(status_name(worker.status).to_owned()),
-            )]);
+            let unchanged = status_is(worker.status);
             worker.status = to;
             let event = match to {
                 WorkerStatus::Approved => Event::WorkerApproved { worker_id: id },
                 WorkerStatus::Rejected => Event::WorkerRejected { worker_id: id },
                 WorkerStatus::Revoked => Event::WorkerRevoked { worker_id: id },
                 WorkerStatus::Pending => return Err(Error::WrongState("pending")),
+            };
+            let item = to_item(&worker, keys::worker(scope.project(), id));
+            match self
+                .put_with_audit(scope, item, unchanged, event, actor)
+                .await
+            {
+                Err(Error::Contended) => self.back_off(attempt).await,
+                other => return other.map(|()| worker),
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// Keeps what a worker tells of its sandboxes, if it is other than before.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or the tables do not answer.
+    pub async fn note_sandboxes(
+        &self,
+        scope: &ProjectScope,
+        id: WorkerId,
+        sandboxes: Sandboxes,
+        actor: &str,
+    ) -> Result<Worker, Error> {
+        for attempt in 0..5 {
+            let stored = self.worker(scope.project(), id).await?;
+            let mut worker = stored.ok_or(Error::NotFound)?;
+            if worker.sandboxes == sandboxes {
+                return Ok(worker);
+            }
+            // Of two processes with one credential, the last one that tells is believed. Nothing
+            // else of the row changes but its status.
+            let unchanged = status_is(worker.status);
+            worker.sandboxes = sandboxes.clone();
+            let event = Event::WorkerSandboxesTold {
+                worker_id: id,
+                sandboxes: sandboxes.clone(),
             };
             let item = to_item(&worker, keys::worker(scope.project(), id));
             match self
@@ -325,6 +359,11 @@ impl Ledger {
         ];
         self.store.write(writes).await.map_err(unwritten)
     }
+}
+
+fn status_is(status: WorkerStatus) -> Condition {
+    let name = status_name(status).to_owned();
+    Condition::Is(vec![("status", AttributeValue::S(name))])
 }
 
 const fn status_name(status: WorkerStatus) -> &'static str {

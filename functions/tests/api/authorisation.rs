@@ -11,6 +11,7 @@ use sealfleet_api::operations::{self, Operation};
 use sealfleet_domain::access::Role;
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::fleet::{Project, WorkerStatus};
+use sealfleet_domain::hash::ContentHash;
 use sealfleet_domain::profile::Content;
 use sealfleet_domain::{Owner, ProfileName, RunId};
 use sealfleet_ledger::AuditFilter;
@@ -79,6 +80,7 @@ fn rows() -> Vec<Row> {
         ("lift_revocation",        Tokens([200,     200,  403,   403,   404])),
         ("get_fan_out",            Tokens([200,     200,  200,   200,   404])),
         ("enqueue_run",            Tokens([403,     201,  201,   403,   201])),
+        ("create_upload",          Tokens([403,     201,  201,   403,   201])),
         // Allowed, and refused because the step is not dead.
         ("retry_step",             Tokens([403,     409,  409,   403,   404])),
         ("list_runs",              Tokens([403,     200,  200,   200,   200])),
@@ -86,6 +88,7 @@ fn rows() -> Vec<Row> {
         ("get_output",             Tokens([403,     200,  200,   200,   404])),
         // Allowed, and refused because the step has not ended.
         ("get_result",             Tokens([403,     409,  409,   409,   404])),
+        ("get_artifacts",          Tokens([403,     409,  409,   409,   404])),
         ("cancel_run",             Tokens([403,     200,  200,   403,   404])),
         ("list_audit_entries",     Tokens([200,     200,  403,   403,   200])),
         ("get_audit_entry",        Tokens([200,     200,  403,   403,   404])),
@@ -94,6 +97,7 @@ fn rows() -> Vec<Row> {
         ("send_heartbeat",         Workers([200,    200,     403,     403,    200])),
         ("get_queue_credentials",  Workers([403,    200,     403,     403,    200])),
         ("get_output_credentials", Workers([403,    200,     403,     403,    404])),
+        ("get_step_inputs",        Workers([403,    200,     403,     403,    404])),
         ("start_step",             Workers([403,    200,     403,     403,    404])),
         ("report_step",            Workers([403,    200,     403,     403,    404])),
         //                                    own  foreign
@@ -334,7 +338,8 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
             ),
         ),
         "enqueue_run" => with(run()),
-        "retry_step" | "get_output" | "get_result" => {
+        "create_upload" => with(json!({ "bytes": 1, "sha256": ContentHash::of(b"x") })),
+        "retry_step" | "get_output" | "get_result" | "get_artifacts" => {
             let mut asked = one("run_id", enqueued(world).await.to_string());
             asked.path.insert("step_id", "main".to_owned());
             asked
@@ -347,7 +352,7 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
                 ..with(json!({ "run_id": run_id, "step_id": "main" }))
             }
         }
-        "get_output_credentials" => held(world, json!({})).await,
+        "get_output_credentials" | "get_step_inputs" => held(world, json!({})).await,
         "start_step" => held(world, json!({ "sandbox": "s" })).await,
         "report_step" => held(world, json!({ "state": "succeeded" })).await,
         "get_sandbox_step" | "end_sandbox" => {

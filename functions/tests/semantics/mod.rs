@@ -2,6 +2,7 @@
 //! cascades. They need neither AWS nor processes, and keep the numbers of the acceptance list;
 //! `tests/scenarios` has the others.
 
+mod artifacts;
 mod bad_input;
 mod cascade;
 mod deletion;
@@ -9,11 +10,13 @@ mod fleet;
 mod golden;
 mod heartbeats;
 mod hints;
+mod inputs;
 mod outputs;
 mod profiles;
 mod projects;
 mod revocations;
 mod runs;
+mod sandboxes;
 mod trail;
 
 use std::collections::BTreeMap;

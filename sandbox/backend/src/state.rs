@@ -6,7 +6,7 @@
 //! sandboxes/S   the sandbox S, as long as its worker has it
 //! ```
 //!
-//! The kernel releases the lock of a process that is killed. So a sandbox whose worker holds no lock
+//! The kernel releases the lock of a process that is killed. So a sandbox whose worker holds none
 //! belongs to nobody, and one whose worker holds it is never taken away.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};

@@ -65,9 +65,11 @@ impl Sandbox {
     /// sees a SIGTERM that it does not handle (pid_namespaces(7)); `sealfleet-init` handles it and
     /// passes it on.
     pub async fn stop(&self, grace: Duration) -> Exit {
-        self.signal(Signal::TERM);
-        if let Ok(exit) = tokio::time::timeout(grace, self.wait()).await {
-            return exit;
+        if !grace.is_zero() {
+            self.signal(Signal::TERM);
+            if let Ok(exit) = tokio::time::timeout(grace, self.wait()).await {
+                return exit;
+            }
         }
         self.signal(Signal::KILL);
         self.wait().await

@@ -1,11 +1,15 @@
 //! The channel between a sandbox's first process, `sealfleet-init`, and its host.
 //!
 //! ```text
+//! host -> init   Inputs      files that are too large for a message, as descriptors
+//! init -> host   Placed      they are in the workspace
 //! host -> init   Step        command, environment, secret references, access lists, descriptors
 //! init -> host   Resolved    the version of each secret      or   Error: nothing will run
 //! host -> init   Go          the start is on record
 //! init -> host   Agent       what the step's agent said of its work, if the step runs one
 //! init -> host   Result      the document that the command has left, if it has
+//! init -> host   Artifacts   files that the command has left, as descriptors
+//! host -> init   Taken       they are kept
 //! init -> host   Ended       how the command ended, and what was redacted
 //! ```
 //!
@@ -20,13 +24,13 @@ mod socket;
 use async_trait::async_trait;
 
 pub use message::{
-    AgentEnd, AgentFault, CommandEnd, ResolvedSecret, SecretRequest, Step, StepResult, ToHost,
-    ToInit,
+    AgentEnd, AgentFault, ArtifactFile, Artifacts, CommandEnd, ResolvedSecret, SecretRequest, Step,
+    StepResult, ToHost, ToInit, artifact_name, input_name,
 };
 pub use socket::Socket;
 
 /// The version of the messages. Any change to them is a new version.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The largest message to init, in bytes. A step is its largest part.
 pub const MAX_TO_INIT: usize = 1024 * 1024;

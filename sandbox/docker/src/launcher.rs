@@ -140,8 +140,8 @@ impl Launcher {
         &self.inner.engine
     }
 
-    /// A container whose init is told to go before it has a step: it refuses, and thereby shows that
-    /// it understands this worker and is understood.
+    /// A container whose init is told to go before it has a step: it refuses, which shows that it
+    /// understands this worker and is understood.
     async fn probe(&self, variant: &str) -> Result<(), String> {
         let started = self.start(Order {
             owner: probe_owner()?,

@@ -173,8 +173,8 @@ impl Container {
         self.signal("SIGKILL").await;
     }
 
-    /// Closes the launcher's end of the channel for sending. Init takes that for the launcher's end,
-    /// and can still tell how the command ended.
+    /// Closes the launcher's end of the channel for sending. To init, the launcher has ended; init
+    /// can still tell how the command ended.
     fn close(&self) {
         if let Some(channel) = self.channel.get() {
             // Fails if the other end is closed.

@@ -94,7 +94,7 @@ pub fn started(
 /// agent reads, whatever its length.
 fn prompt(agent: &Agent, workspace: &Path) -> Result<File, String> {
     if let Some(text) = &agent.prompt {
-        return standard_input(text.as_bytes())
+        return standard_input(&mut text.as_bytes())
             .map(File::from)
             .map_err(|error| format!("the prompt cannot be passed on: {error}"));
     }

@@ -20,19 +20,16 @@
 //! to be traced, dumped or read by others of its user. Master keys and files of identity backends
 //! are gone before the command starts.
 
-use std::os::fd::OwnedFd;
-use std::path::Path;
-
-use sealfleet_domain::inputs::Inputs;
-
 pub mod agent;
 pub mod allocator;
+mod artifacts;
 pub mod backends;
 pub mod check;
 pub mod cli;
 mod descriptors;
 pub mod exec;
 pub mod fargate;
+mod inputs;
 pub mod output;
 mod result;
 pub mod supervise;
@@ -48,16 +45,6 @@ pub const UNTOLD: i32 = 121;
 
 /// The directory that a step works in.
 const WORKSPACE: &str = "/workspace";
-
-/// Writes a step's files below `workspace`. Answers its standard input.
-fn work_in(workspace: &Path, inputs: &Inputs) -> Result<Option<OwnedFd>, String> {
-    sealfleet_workspace::write_files(workspace, &inputs.files)?;
-    let stdin = inputs.stdin.as_ref();
-    stdin
-        .map(|content| sealfleet_workspace::standard_input(content.bytes()))
-        .transpose()
-        .map_err(|error| format!("the step's standard input cannot be kept: {error}"))
-}
 
 /// Why a command was not run.
 enum Failure {

@@ -65,7 +65,7 @@ impl Field {
     pub async fn project(&self, name: &str) -> Outcome<String> {
         let project = Project::new(
             name.parse()?,
-            BTreeMap::from([(POOL.parse()?, Pool::Pull)]),
+            BTreeMap::from([(POOL.parse()?, Pool::Pull { backend: None })]),
             self.ledger.now(),
         );
         let scope = scope(name)?;
@@ -108,6 +108,7 @@ impl Field {
             max_concurrent: 1000,
             hash: Some(SecretHash::of(&secret)),
             enrolled_by: None,
+            sandboxes: Default::default(),
             registered_at: now,
         };
         let (scope, id) = (scope(project)?, worker.worker_id);
@@ -137,14 +138,16 @@ impl Field {
         let spec = StepSpec {
             pool: POOL.parse()?,
             mode,
-            command: vec!["true".to_owned()],
+            command: vec!["true".into()],
             agent: None,
             needs: BTreeSet::new(),
+            takes: BTreeSet::new(),
             requires: Labels::default(),
             model: None,
             env: BTreeMap::new(),
             tool: None,
             inputs: Default::default(),
+            artifacts: Vec::new(),
             on_drift: OnDrift::Proceed,
             timeout_seconds: 600,
             max_attempts: 3,

@@ -4,6 +4,7 @@
 //! step; [`Prepared::go`] lets the command run. Between them, the worker records the start.
 //! Dropping either result kills the step.
 
+mod artifacts;
 pub mod bare;
 mod output;
 pub mod sandboxed;
@@ -15,10 +16,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sealfleet_channel::{AgentEnd, CommandEnd};
 use sealfleet_client::types::Claim;
+use sealfleet_domain::fleet::Sandboxes;
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Mode};
 use sealfleet_domain::{limits, text};
 
+pub use artifacts::LeftBehind;
 pub use output::{Logs, StepLog};
 
 /// How long the output of a command may take to arrive after its end.
@@ -52,6 +55,11 @@ impl From<CommandEnd> for Ended {
 
 #[async_trait]
 pub trait Executor: Send + Sync {
+    /// What the control plane is told of its sandboxes.
+    fn sandboxes(&self) -> Sandboxes {
+        Sandboxes::default()
+    }
+
     /// Gets a claimed step ready: when this returns, its command can start, and has not started.
     ///
     /// # Errors
@@ -108,6 +116,11 @@ pub trait Running: Send + Sync {
     async fn keep_result(&self) -> Option<Result<u64, String>> {
         None
     }
+    /// Keeps what the command has left as its artifacts; or says what is wrong with it. None if the
+    /// step names none.
+    async fn keep_artifacts(&self) -> Option<Result<LeftBehind, String>> {
+        None
+    }
 }
 
 /// The executors of a worker.
@@ -120,6 +133,13 @@ pub struct Executors {
 
 #[async_trait]
 impl Executor for Executors {
+    fn sandboxes(&self) -> Sandboxes {
+        self.sandboxed
+            .as_ref()
+            .map(Executor::sandboxes)
+            .unwrap_or_default()
+    }
+
     async fn prepare(&self, claim: &Claim) -> Result<Box<dyn Prepared>, Failure> {
         match (claim.mode, &self.bare, &self.sandboxed) {
             (Mode::Bare, Some(bare), _) => bare.prepare(claim).await,

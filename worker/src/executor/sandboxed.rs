@@ -15,10 +15,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sealfleet_channel::{
     AgentEnd, Channel, ChannelError, CommandEnd, Descriptors, ResolvedSecret, SecretRequest, Step,
-    StepResult, ToHost, ToInit,
+    StepResult, ToHost, ToInit, input_name,
 };
 use sealfleet_client::types::Claim;
 use sealfleet_domain::acl::sees;
+use sealfleet_domain::fleet::Sandboxes;
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::limits;
 use sealfleet_domain::output::Stream;
@@ -32,11 +33,15 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::artifacts::Collection;
 use super::output::{Logs, StepLog};
-use super::{Ended, Executor, LAST_WORDS, Prepared, Running, cannot_start, short};
+use super::{Ended, Executor, LAST_WORDS, LeftBehind, Prepared, Running, cannot_start, short};
+use crate::inputs::{Batch, Inputs};
 
 /// How long `sealfleet-init` may take to resolve the secrets.
 const RESOLVE_TIME: Duration = Duration::from_secs(60);
+/// How long `sealfleet-init` may take to write a batch of files into the workspace.
+const PLACE_TIME: Duration = Duration::from_secs(120);
 /// How long `sealfleet-init` may take to answer beyond that.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// How long after its time a sandbox may be there: it is stopped with a grace, and its output
@@ -55,6 +60,8 @@ pub struct Sandboxed {
     pub network: Network,
     /// Limits of one sandbox.
     pub limits: Limits,
+    /// What steps work with.
+    pub inputs: Inputs,
     pub logs: Logs,
 }
 
@@ -74,11 +81,21 @@ struct Command {
     /// Listens to init while the command runs: a result may be larger than what the socket holds.
     told: Mutex<Option<JoinHandle<Told>>>,
     log: StepLog,
+    /// What the step leaves, until init is listened to.
+    artifacts: Mutex<Option<Collection>>,
     end: OnceCell<(Ended, Told)>,
 }
 
 #[async_trait]
 impl Executor for Sandboxed {
+    fn sandboxes(&self) -> Sandboxes {
+        let backends = self.backends.iter();
+        Sandboxes {
+            backends: backends.clone().map(|one| one.name().to_owned()).collect(),
+            images: backends.flat_map(|one| one.images()).collect(),
+        }
+    }
+
     async fn prepare(&self, claim: &Claim) -> Result<Box<dyn Prepared>, Failure> {
         let log = self
             .logs
@@ -96,7 +113,7 @@ impl Executor for Sandboxed {
         let descriptors = self.open_files(&granted)?;
         let order = Order {
             owner: owner(claim),
-            image: None,
+            image: claim.image.clone(),
             network: self.network,
             limits: self.limits,
             lifetime: lifetime(claim),
@@ -112,9 +129,14 @@ impl Executor for Sandboxed {
             sandbox: started.sandbox,
             channel: Arc::new(Mutex::new(Box::new(started.channel))),
             told: Mutex::new(None),
+            artifacts: Mutex::new(log.artifacts(claim)),
             log,
             end: OnceCell::new(),
         };
+        let mut inputs = self.inputs.of(claim);
+        while let Some(batch) = inputs.next().await.map_err(cannot_start)? {
+            command.bring(batch).await.map_err(cannot_start)?;
+        }
         let step = ToInit::Step(Box::new(step(claim, secrets, &self.limits)));
         let answer = timeout(RESOLVE_TIME + ANSWER_TIME, command.ask(&step, descriptors)).await;
         let resolved = match answer {
@@ -128,7 +150,13 @@ impl Executor for Sandboxed {
                     detail: short(&format!("{code}: {message}")),
                 });
             }
-            Ok(Ok(ToHost::Ended { .. } | ToHost::Agent(_) | ToHost::Result(_))) => {
+            Ok(Ok(
+                ToHost::Ended { .. }
+                | ToHost::Agent(_)
+                | ToHost::Result(_)
+                | ToHost::Artifacts(_)
+                | ToHost::Placed,
+            )) => {
                 return Err(cannot_start("the sandbox reported an end before its start"));
             }
             Ok(Err(ChannelError::Closed)) => {
@@ -158,9 +186,21 @@ impl Executor for Sandboxed {
 }
 
 impl Sandboxed {
-    fn backend_for(&self, _claim: &Claim) -> Result<&Arc<dyn SandboxBackend>, Failure> {
-        let first = self.backends.first();
-        first.ok_or_else(|| cannot_start("this worker has no sandboxes"))
+    /// The first backend that has what the step asks for.
+    fn backend_for(&self, claim: &Claim) -> Result<&Arc<dyn SandboxBackend>, Failure> {
+        let fits = |one: &&Arc<dyn SandboxBackend>| {
+            let named = claim.backend.as_ref().is_none_or(|name| name == one.name());
+            let image = claim.image.as_ref();
+            named && image.is_none_or(|image| one.images().contains(image))
+        };
+        self.backends.iter().find(fits).ok_or_else(|| {
+            let any = "any".to_owned();
+            cannot_start(format!(
+                "this worker has no such sandboxes any more: backend `{}`, image `{}`",
+                claim.backend.as_ref().unwrap_or(&any),
+                claim.image.as_ref().unwrap_or(&any)
+            ))
+        })
     }
 
     /// A sandbox without a note works as well; only who looks for it misses it.
@@ -219,7 +259,9 @@ impl Prepared for Waiting {
             tracing::warn!(%error, sandbox = self.sandbox(), "the sandbox did not get its go");
         }
         drop(channel);
-        let listening = tokio::spawn(listen(Arc::clone(&self.command.channel)));
+        let artifacts = self.command.artifacts.lock().await.take();
+        let channel = Arc::clone(&self.command.channel);
+        let listening = tokio::spawn(listen(channel, artifacts));
         *self.command.told.lock().await = Some(listening);
         Ok(Box::new(self.command))
     }
@@ -255,6 +297,11 @@ impl Running for Command {
         self.log.missing_bytes()
     }
 
+    async fn keep_artifacts(&self) -> Option<Result<LeftBehind, String>> {
+        let artifacts = self.end.get()?.1.artifacts.as_ref()?;
+        Some(artifacts.keep(self.log.store()).await)
+    }
+
     async fn keep_result(&self) -> Option<Result<u64, String>> {
         let json = match self.end.get()?.1.result.as_ref()? {
             StepResult::Json(json) => json.as_bytes(),
@@ -270,6 +317,20 @@ impl Running for Command {
 }
 
 impl Command {
+    /// Hands files over, and waits until they are in the workspace.
+    async fn bring(&self, batch: Batch) -> Result<(), String> {
+        let (places, files): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let named = |(at, file): (usize, File)| (input_name(at), file.into());
+        let files = files.into_iter().enumerate().map(named).collect();
+        match timeout(PLACE_TIME, self.ask(&ToInit::Inputs(places), files)).await {
+            Ok(Ok(ToHost::Placed)) => Ok(()),
+            Ok(Ok(ToHost::Error { message, .. })) => Err(message),
+            Ok(Ok(_)) => Err("the sandbox did not say that it has the step's files".to_owned()),
+            Ok(Err(error)) => Err(format!("the sandbox did not get the step's files: {error}")),
+            Err(_) => Err("the sandbox did not write the step's files in time".to_owned()),
+        }
+    }
+
     /// Sends the step and waits for the answer.
     async fn ask(&self, step: &ToInit, descriptors: Descriptors) -> Result<ToHost, ChannelError> {
         let mut channel = self.channel.lock().await;
@@ -304,17 +365,32 @@ struct Told {
     agent: Option<AgentEnd>,
     redactions: Vec<Redaction>,
     result: Option<StepResult>,
+    artifacts: Option<Collection>,
     end: Option<CommandEnd>,
 }
 
 /// Listens until init has told the command's end, or can tell nothing more.
-async fn listen(channel: Arc<Mutex<Box<HostChannel>>>) -> Told {
-    let mut told = Told::default();
+async fn listen(channel: Arc<Mutex<Box<HostChannel>>>, artifacts: Option<Collection>) -> Told {
+    let mut told = Told {
+        artifacts,
+        ..Told::default()
+    };
     let mut channel = channel.lock().await;
     while told.end.is_none() {
         match channel.receive().await {
             Ok((ToHost::Agent(agent), _)) => told.agent = Some(agent),
             Ok((ToHost::Result(result), _)) => told.result = Some(result),
+            Ok((ToHost::Artifacts(some), files)) => {
+                let Some(artifacts) = &mut told.artifacts else {
+                    break;
+                };
+                if artifacts.take(some, files).await {
+                    let taken = channel.send(&ToInit::Taken, Descriptors::new()).await;
+                    if taken.is_err() {
+                        break;
+                    }
+                }
+            }
             Ok((ToHost::Ended { end, redactions }, _)) => {
                 (told.end, told.redactions) = (Some(end), redactions);
             }
@@ -382,6 +458,7 @@ fn step(claim: &Claim, secrets: &[SecretRef], limits: &Limits) -> Step {
             .chain(variables(limits))
             .collect(),
         inputs: claim.inputs.clone(),
+        artifacts: claim.artifacts.clone(),
         secrets: secrets.iter().map(request).collect(),
         tool: claim.tool.clone(),
         tools: claim.tools.clone(),

@@ -14,7 +14,7 @@ use sealfleet_client::{Client, Code};
 use sealfleet_domain::{NamePrefix, PoolName, ProjectId};
 use serde_json::json;
 
-use super::{Fargate, text};
+use super::{Fargate, PullPool, text};
 use crate::cloudformation::{Change, Deployment, Outputs, PROJECT, Stacks, Template};
 use crate::operator::aws;
 use crate::operator::connection::Connection;
@@ -230,7 +230,7 @@ impl Deploy {
     }
 
     fn request(self) -> Result<CreateProject, Failure> {
-        let pools = self.fargate.pools(self.pull_pool)?;
+        let pools = self.fargate.pools(self.pull_pool.map(PullPool::from))?;
         Ok(CreateProject {
             project: self.project,
             pools,
@@ -291,7 +291,12 @@ fn difference(
         .iter()
         .find_map(|(pool, wanted)| match (registered.get(pool), wanted) {
             (None, _) => Some(format!("it has no pool `{pool}`")),
-            (Some(PoolView::Pull {}), CreatePool::Pull {}) => None,
+            (Some(PoolView::Pull { backend: there }), CreatePool::Pull { backend: wanted }) => {
+                (there != wanted).then(|| {
+                    let there = there.as_deref().unwrap_or("any");
+                    format!("the sandbox backend of its pool `{pool}` is `{there}`")
+                })
+            }
             (Some(PoolView::Fargate(there)), CreatePool::Fargate(wanted)) => {
                 let (there, wanted) = (in_order(&there.spec), in_order(wanted));
                 (there != wanted)
@@ -338,7 +343,7 @@ mod tests {
             .parse::<WorkerId>()
             .unwrap();
         let registered = BTreeMap::from([
-            (name("workers"), PoolView::Pull {}),
+            (name("workers"), PoolView::Pull { backend: None }),
             (
                 name("tasks"),
                 PoolView::Fargate(FargatePoolView {
@@ -354,7 +359,7 @@ mod tests {
                 .collect();
             difference(&registered, &wanted).unwrap_or_default()
         };
-        let pull = CreatePool::Pull {};
+        let pull = CreatePool::Pull { backend: None };
         let same = CreatePool::Fargate(fargate("a", 1, "eu", &["n", "m"]));
         assert_eq!(
             told(&[("workers", pull.clone()), ("tasks", same.clone())]),

@@ -29,8 +29,8 @@ pub enum Command {
         /// Id of the project
         project: ProjectId,
         /// Pool for the customer's own workers; may be repeated
-        #[arg(long = "pull-pool", value_name = "POOL")]
-        pull_pools: Vec<PoolName>,
+        #[arg(long = "pull-pool", value_name = "POOL[=BACKEND]")]
+        pull_pools: Vec<PullPool>,
         #[command(flatten)]
         fargate: Fargate,
     },
@@ -68,6 +68,52 @@ pub enum Command {
         #[arg(long, conflicts_with = "requests_per_second")]
         default: bool,
     },
+}
+
+/// A pool whose steps run on the customer's own workers, as `POOL` or `POOL=BACKEND`.
+#[derive(Clone)]
+pub struct PullPool {
+    pool: PoolName,
+    /// The sandbox backend of its steps, or [`ANY`].
+    backend: Option<String>,
+}
+
+/// In the place of a sandbox backend: what each worker has.
+const ANY: &str = "any";
+
+impl PullPool {
+    fn chosen(backend: String) -> Option<String> {
+        (backend != ANY).then_some(backend)
+    }
+}
+
+impl From<PoolName> for PullPool {
+    fn from(pool: PoolName) -> Self {
+        Self {
+            pool,
+            backend: None,
+        }
+    }
+}
+
+impl std::str::FromStr for PullPool {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (pool, backend) = match text.split_once('=') {
+            Some((pool, backend)) => (pool, Some(backend.to_owned())),
+            None => (text, None),
+        };
+        if backend.as_deref() == Some("") {
+            return Err(format!(
+                "write it as `POOL` or `POOL=BACKEND`, where the backend is `{ANY}` for what each worker has"
+            ));
+        }
+        let pool = pool
+            .parse::<PoolName>()
+            .map_err(|error| error.to_string())?;
+        Ok(Self { pool, backend })
+    }
 }
 
 /// Options of the project's Fargate pool.
@@ -113,7 +159,7 @@ impl Fargate {
     /// These pools as a request to the API. Refuses a name given twice.
     fn pools(
         self,
-        pull: impl IntoIterator<Item = PoolName>,
+        pull: impl IntoIterator<Item = PullPool>,
     ) -> Result<BTreeMap<PoolName, CreatePool>, Failure> {
         let Self {
             fargate_pool,
@@ -126,7 +172,10 @@ impl Fargate {
         } = self;
         let mut pools: BTreeMap<PoolName, CreatePool> = pull
             .into_iter()
-            .map(|pool| (pool, CreatePool::Pull {}))
+            .map(|pull| {
+                let backend = pull.backend.and_then(PullPool::chosen);
+                (pull.pool, CreatePool::Pull { backend })
+            })
             .collect();
         if let (Some(pool), Some(image)) = (fargate_pool, image) {
             let labels = unique("label", labels)?;
@@ -223,7 +272,10 @@ fn in_words(limits: LimitsView) -> String {
 
 fn text(view: &ProjectView) -> String {
     let pool = |(name, pool): (&PoolName, &PoolView)| match pool {
-        PoolView::Pull {} => format!("{name} (pull)"),
+        PoolView::Pull { backend: None } => format!("{name} (pull)"),
+        PoolView::Pull {
+            backend: Some(backend),
+        } => format!("{name} (pull, in {backend})"),
         PoolView::Fargate(FargatePoolView { worker_id, spec }) => format!(
             "{name} (fargate, {worker_id}, {} CPU units, {} MiB, {} at once, labels {}, models {}, {})",
             spec.cpu,

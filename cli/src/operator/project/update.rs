@@ -12,7 +12,7 @@ use sealfleet_domain::fleet::PoolSettings;
 use sealfleet_domain::scope::OPERATOR_SCOPE;
 use sealfleet_domain::{Line, PoolName, ProjectId};
 
-use super::text;
+use super::{PullPool, text};
 use crate::operator::connection::Connection;
 use crate::operator::failure::Failure;
 use crate::operator::input::{pair, unique};
@@ -26,8 +26,8 @@ pub struct Update {
     /// Id of the project
     project: ProjectId,
     /// Pool to add for the customer's own workers, whose queue is deployed already; may be repeated
-    #[arg(long = "pull-pool", value_name = "POOL")]
-    pull_pools: Vec<PoolName>,
+    #[arg(long = "pull-pool", value_name = "POOL[=BACKEND]")]
+    pull_pools: Vec<PullPool>,
     #[command(flatten)]
     tasks: Tasks,
     /// Give the pools the content that they had in this version (`project show --versions`)
@@ -72,8 +72,12 @@ pub(super) async fn run(update: Update, connection: &Connection) -> Result<(), F
     if let Some(version) = update.to_version {
         pools = former(&client, &view, version).await?;
     }
-    for name in update.pull_pools {
-        pools.entry(name).or_insert(CreatePool::Pull {});
+    for PullPool { pool, backend } in update.pull_pools {
+        let unchanged = CreatePool::Pull { backend: None };
+        let pull = pools.entry(pool).or_insert(unchanged);
+        if let (CreatePool::Pull { backend: now }, Some(backend)) = (pull, backend) {
+            *now = PullPool::chosen(backend);
+        }
     }
     update.tasks.change(&mut pools)?;
     let request = UpdateProject { pools };
@@ -146,7 +150,9 @@ async fn former(client: &Client, view: &ProjectView, version: u32) -> Result<Poo
         ))
     })?;
     let pool = |pool: PoolSettings| match pool.image {
-        None => CreatePool::Pull {},
+        None => CreatePool::Pull {
+            backend: pool.backend,
+        },
         Some(image) => CreatePool::Fargate(FargateSpec {
             image,
             cpu: pool.cpu.unwrap_or_default(),
@@ -178,7 +184,9 @@ async fn former(client: &Client, view: &ProjectView, version: u32) -> Result<Poo
 /// The project's pools as a request to the API.
 fn content(view: &ProjectView) -> Pools {
     let pool = |pool: &PoolView| match pool {
-        PoolView::Pull {} => CreatePool::Pull {},
+        PoolView::Pull { backend } => CreatePool::Pull {
+            backend: backend.clone(),
+        },
         PoolView::Fargate(FargatePoolView { spec, .. }) => CreatePool::Fargate(spec.clone()),
     };
     let pools = view.pools.iter();
@@ -220,7 +228,7 @@ impl Tasks {
         let mut spec = match (pools.get(&name), &image) {
             (Some(CreatePool::Fargate(spec)), _) => spec.clone(),
             (None, Some(image)) => FargateSpec::of(image.clone()),
-            (Some(CreatePool::Pull {}), _) => {
+            (Some(CreatePool::Pull { .. }), _) => {
                 return Err(Failure::Usage(format!(
                     "the pool `{name}` is for the customer's own workers; a pool keeps its kind"
                 )));

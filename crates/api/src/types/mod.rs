@@ -10,6 +10,7 @@ mod project;
 mod revocation;
 mod run;
 mod token;
+mod upload;
 mod worker;
 
 pub use cascade::{ResolveCascade, ResolvedCascade, ResolvedKey};
@@ -31,11 +32,12 @@ pub use revocation::{
     RevocationsCreated, Revoke,
 };
 pub use run::{
-    AttemptView, EnqueueRun, EnqueueStep, OutputPage, OutputPlace, ResultView, RunSummary, RunView,
-    StepView,
+    ArtifactView, ArtifactsView, AttemptView, EnqueueRun, EnqueueStep, OutputPage, OutputPlace,
+    ResultView, RunSummary, RunView, StepView,
 };
 pub use sealfleet_domain::profile::Content as ProfileContent;
 pub use token::{CreateToken, TokenCreated, TokenView};
+pub use upload::{CreateUpload, FetchInputs, SignedUrl, StepInput, StepInputs, UploadCreated};
 pub use worker::{
     HeldStep, QueueCredentials, RegisterWorker, WorkerDetail, WorkerRegistered, WorkerSummary,
     WorkerView,

@@ -40,7 +40,13 @@ pub struct UpdateProject {
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum CreatePool {
     /// Workers in the customer's network claim from this pool.
-    Pull {},
+    Pull {
+        /// The sandbox backend that runs its steps; they go to workers that have it. Absent: what
+        /// each worker has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::backend"))]
+        backend: Option<String>,
+    },
     /// Each step of this pool runs as a Fargate task.
     Fargate(FargateSpec),
 }
@@ -160,7 +166,13 @@ pub struct ProjectView {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum PoolView {
     /// Workers in the customer's network claim from this pool.
-    Pull {},
+    Pull {
+        /// The sandbox backend that runs its steps; they go to workers that have it. Absent: what
+        /// each worker has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::backend_name"))]
+        backend: Option<String>,
+    },
     /// Each step of this pool runs as a Fargate task.
     Fargate(FargatePoolView),
 }

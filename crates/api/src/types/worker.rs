@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use sealfleet_domain::fleet::WorkerStatus;
+use sealfleet_domain::fleet::{Sandboxes, WorkerStatus};
 use sealfleet_domain::run::{Fence, Mode};
 use sealfleet_domain::{Line, PoolName, ProjectId, RunId, StepId, Timestamp, WorkerId};
 #[cfg(feature = "openapi")]
@@ -71,6 +71,10 @@ pub struct WorkerView {
     pub models: Vec<String>,
     /// Execution modes that it can run.
     pub modes: Vec<Mode>,
+    /// What it has told of its sandboxes: steps can require these as `sandbox.backend` and
+    /// `sandbox.image`.
+    #[serde(default, skip_serializing_if = "Sandboxes::is_empty")]
+    pub sandboxes: Sandboxes,
     /// How many steps it may hold at the same time.
     pub max_concurrent: u32,
     pub registered_at: Timestamp,

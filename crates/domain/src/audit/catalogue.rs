@@ -75,6 +75,7 @@ impl Event {
             | Self::WorkerApproved { .. }
             | Self::WorkerRejected { .. }
             | Self::WorkerRevoked { .. }
+            | Self::WorkerSandboxesTold { .. }
             | Self::ProfileCreated { .. }
             | Self::ProfileUpdated { .. }
             | Self::ProfileDeleted { .. }
@@ -104,6 +105,7 @@ impl Event {
             | Self::ProfileInjected { .. }
             | Self::SecretDecrypted { .. }
             | Self::RedactionMatch { .. }
+            | Self::ArtifactContainsSecret { .. }
             | Self::SecretReadUnexplained { .. } => Class::Observation,
         }
     }
@@ -197,6 +199,10 @@ impl Event {
                     ..Subjects::default()
                 }
             }
+            Self::ArtifactContainsSecret { files, .. } => Subjects {
+                keys: files.iter().flat_map(|file| &file.keys).cloned().collect(),
+                ..Subjects::default()
+            },
             Self::ProjectCreated { .. }
             | Self::ProjectUpdated { .. }
             | Self::ProjectClosed { .. }
@@ -211,6 +217,7 @@ impl Event {
             | Self::WorkerApproved { .. }
             | Self::WorkerRejected { .. }
             | Self::WorkerRevoked { .. }
+            | Self::WorkerSandboxesTold { .. }
             | Self::FanOutFinished { .. }
             | Self::StepQueued { .. }
             | Self::StepLeased { .. }
@@ -389,6 +396,18 @@ pub const CATALOGUE: &[Row] = &[
         when: "An admin revokes a worker. Its steps go back to their queue, each with its own `step.requeued`.",
         fields: &[("worker_id", "the worker")],
         example: r#"{"type":"worker.revoked","worker_id":"wrk_0198c0de-0000-7000-8000-000000000003"}"#,
+    },
+    Row {
+        name: "worker.sandboxes_told",
+        when: "A worker that starts tells other sandboxes of its own than before. Steps that ask for a sandbox backend or for a variant of its image go to workers that have told it.",
+        fields: &[
+            ("worker_id", "the worker"),
+            (
+                "sandboxes",
+                "its sandbox backends, and the variants of its images",
+            ),
+        ],
+        example: r#"{"type":"worker.sandboxes_told","worker_id":"wrk_0198c0de-0000-7000-8000-000000000003","sandboxes":{"backends":["docker"],"images":["default","python"]}}"#,
     },
     Row {
         name: "profile.created",
@@ -675,6 +694,19 @@ pub const CATALOGUE: &[Row] = &[
             ),
         ],
         example: r#"{"type":"redaction.match","step_id":"fetch","fence":1,"matches":[{"key":"CRM_TOKEN","stream":"stdout","encoding":"base64","count":2}]}"#,
+    },
+    Row {
+        name: "artifact.contains_secret",
+        when: "Recorded with the end of a step that a pull worker ran: `sealfleet-init` found values of the step's secrets in files that the step leaves as artifacts.",
+        fields: &[
+            STEP,
+            FENCE,
+            (
+                "files",
+                "by `name`: the `keys` of the secrets, and whether the file was `withheld`, so that it has stayed in the sandbox; the first 20",
+            ),
+        ],
+        example: r#"{"type":"artifact.contains_secret","step_id":"fetch","fence":1,"files":[{"name":"out/config.json","keys":["CRM_TOKEN"],"withheld":true}]}"#,
     },
     Row {
         name: "run.finished",

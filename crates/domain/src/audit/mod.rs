@@ -15,9 +15,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::artifact::Found;
 use crate::cascade::Bindings;
 use crate::clock::Timestamp;
-use crate::fleet::PoolSettings;
+use crate::fleet::{PoolSettings, Sandboxes};
 use crate::identity::{Drift, ProfileUse, SecretRef};
 use crate::ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, WorkerId};
 use crate::labels::Labels;
@@ -159,6 +160,12 @@ pub enum Event {
     /// An admin revoked a worker.
     #[serde(rename = "worker.revoked")]
     WorkerRevoked { worker_id: WorkerId },
+    /// A worker told other sandboxes of its own than before.
+    #[serde(rename = "worker.sandboxes_told")]
+    WorkerSandboxesTold {
+        worker_id: WorkerId,
+        sandboxes: Sandboxes,
+    },
     /// A profile was created. Lists the names in it.
     #[serde(rename = "profile.created")]
     ProfileCreated {
@@ -327,6 +334,13 @@ pub enum Event {
         step_id: StepId,
         fence: Fence,
         matches: Vec<Redaction>,
+    },
+    /// Files that a step has left hold values of secrets.
+    #[serde(rename = "artifact.contains_secret")]
+    ArtifactContainsSecret {
+        step_id: StepId,
+        fence: Fence,
+        files: Vec<Found>,
     },
     /// The last step of a run ended.
     #[serde(rename = "run.finished")]

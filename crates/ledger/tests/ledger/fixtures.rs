@@ -87,6 +87,7 @@ pub fn worker(ledger: &Ledger, max_concurrent: u32) -> Worker {
         max_concurrent,
         hash: None,
         enrolled_by: None,
+        sandboxes: Default::default(),
         registered_at: ledger.now(),
     }
 }
@@ -95,14 +96,16 @@ pub fn spec(mode: Mode) -> StepSpec {
     StepSpec {
         pool: "workers".parse().unwrap(),
         mode,
-        command: vec!["true".to_owned()],
+        command: vec!["true".into()],
         agent: None,
         needs: BTreeSet::new(),
+        takes: BTreeSet::new(),
         requires: Labels::default(),
         model: None,
         env: BTreeMap::new(),
         tool: None,
         inputs: Default::default(),
+        artifacts: Vec::new(),
         on_drift: OnDrift::Proceed,
         timeout_seconds: 60,
         max_attempts: 3,

@@ -255,7 +255,7 @@ async fn registrations_without_a_key_are_bounded_by_project() {
 async fn onboard(world: &World, scope: &ProjectScope) {
     let project = Project::new(
         scope.project().clone(),
-        [("workers".parse().unwrap(), Pool::Pull)].into(),
+        [("workers".parse().unwrap(), Pool::Pull { backend: None })].into(),
         world.ledger.now(),
     );
     world

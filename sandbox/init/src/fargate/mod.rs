@@ -30,9 +30,10 @@ use self::bucket::Bucket;
 use self::environment::Environment;
 use self::report::Report;
 use crate::agent::{self, Watched};
+use crate::inputs::Workspace;
 use crate::output::{self, Injected};
 use crate::supervise::{self, Stops, Task};
-use crate::{Failure, UNTOLD, WORKSPACE, result, work_in};
+use crate::{Failure, UNTOLD, WORKSPACE, result};
 
 pub(crate) use self::api::https_fault;
 
@@ -83,7 +84,9 @@ impl Work {
     fn of(step: Step, own: &mut Environment, api: &Arc<Api>) -> Result<Self, String> {
         let home = own.home();
         // First: an agent may read its prompt from one of them.
-        let stdin = work_in(Path::new(WORKSPACE), &step.inputs)?;
+        let workspace = Path::new(WORKSPACE);
+        let stdin = Workspace::new(workspace).complete(&step.inputs)?;
+        let words = sealfleet_workspace::words(workspace, &step.command)?;
         let variable = |name: &str| step.env.get(name).cloned();
         let agent = step.agent.as_ref();
         let agent =
@@ -117,7 +120,7 @@ impl Work {
         let bucket = Bucket::new(Arc::clone(api), step.outputs);
         let upload = Arc::new(Upload::begin(Arc::new(bucket), MOST_BYTES));
         let copied = Arc::clone(&upload);
-        let (command, stdin, watched) = agent::started(agent, step.command, stdin);
+        let (command, stdin, watched) = agent::started(agent, words, stdin);
         Ok(Self {
             agent: step.agent.zip(watched.clone()),
             task: Task {

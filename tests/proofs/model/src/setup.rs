@@ -355,14 +355,16 @@ impl Setup {
         StepSpec {
             pool: fixed(pool_name(kind)),
             mode: Mode::Identity,
-            command: vec!["true".to_owned()],
+            command: vec!["true".into()],
             agent: None,
             needs: needs.collect(),
+            takes: Default::default(),
             requires: Labels::default(),
             model: None,
             env: BTreeMap::new(),
             tool: None,
             inputs: Default::default(),
+            artifacts: Vec::new(),
             on_drift: OnDrift::Proceed,
             timeout_seconds: 60,
             max_attempts: self.attempts,
@@ -394,6 +396,7 @@ fn holder(kinds: &[Kind], number: u8) -> Worker {
         max_concurrent: 1,
         hash: None,
         enrolled_by: None,
+        sandboxes: Default::default(),
         registered_at: NOW,
     }
 }
