@@ -59,8 +59,14 @@ async fn a_root_of_an_image_shows_its_programs_and_not_the_host_s() {
         .arg(program("sealfleet-init"))
         .arg(&directory);
     let root = said(&mut build);
-    let left = said(docker().args(["ps", "--all", "--quiet", "--filter=label=sealfleet.rootfs"]));
-    assert_eq!(left, "", "containers that were only made to be exported");
+    let mut left = docker();
+    left.args(["ps", "--all", "--quiet", "--filter=label=sealfleet.rootfs"])
+        .arg(format!("--filter=ancestor={}", image("sandbox")));
+    assert_eq!(
+        said(&mut left),
+        "",
+        "containers that were only made to be exported"
+    );
     let launcher = Launcher::detect(LauncherConfig::new(root.trim())).await;
     let launcher = launcher.unwrap();
     assert!(launcher.report().image);

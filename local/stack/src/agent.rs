@@ -1,7 +1,7 @@
 //! `agent`: Codex in the stack's sandboxes, and a stand-in of its model's API.
 //!
-//! The stand-in, `sealfleet-local-model`, answers what [`SCRIPT`] says, whatever it is asked. So the
-//! first agent runs without anybody's key.
+//! The stand-in, `sealfleet-local-model`, answers what [`SCRIPT`] says, whatever it is asked. So
+//! the first agent runs without anybody's key.
 
 use std::{
     fs,

@@ -48,8 +48,8 @@ enum Command {
         #[arg(long, default_value = "fargate")]
         fargate_pool: String,
     },
-    /// Get ready for CLI agents: put Codex into the sandboxes, fetched once, and start a stand-in of
-    /// its model's API on 127.0.0.1, whose answers are a script
+    /// Get ready for CLI agents: put Codex into the sandboxes, fetched once, and start a stand-in
+    /// of its model's API on 127.0.0.1, whose answers are a script
     Agent {
         #[command(flatten)]
         directory: Directory,

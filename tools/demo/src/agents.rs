@@ -23,6 +23,9 @@ const KEY: &str = "OPENAI_API_KEY";
 const MODELS: &str = "models";
 /// A model with a price.
 const MODEL: &str = "gpt-5.1-codex";
+/// What the agent leaves: its work, and a file that it should not have written.
+const PATCH: &str = "mend.patch";
+const NOTES: &str = "notes.txt";
 /// Codex takes some seconds, more on a busy machine.
 const LONG: Duration = Duration::from_secs(120);
 
@@ -59,10 +62,8 @@ impl Repository {
         let look = "ls && python3 -m unittest 2>&1 | tail -n 3".to_owned();
         let mend = format!(
             "cp {file} /tmp/before.py && sed -i '{mend}' {file} && python3 -m unittest 2>&1 | tail -n 1\n\
-             diff -u --label a/{file} --label b/{file} /tmp/before.py {file} >mend.patch\n\
-             mkdir -p .sealfleet && python3 -c 'import json; print(json.dumps({{\"patch\": open(\"mend.patch\").read()}}))' \
-             >.sealfleet/result.json\n\
-             echo \"the key is ${KEY}\""
+             diff -u --label a/{file} --label b/{file} /tmp/before.py {file} >{PATCH}\n\
+             echo \"the key is ${KEY}\" | tee {NOTES}"
         );
         Scripts::all([
             Turn::shell(&look).costs(2000, 0, 40),
@@ -150,6 +151,7 @@ async fn enqueue(tenant: &Tenant, repository: &Repository) -> Outcome<String> {
     });
     let full = json!({
         "pool": PULL, "mode": "full", "command": [], "agent": agent, "files": repository.files(),
+        "artifacts": [PATCH, NOTES],
     });
     tenant.enqueue("mend", MODELS, &[step("mend", &full)]).await
 }
@@ -222,12 +224,35 @@ impl Agent<'_> {
             "the agent has not printed its key, redacted:\n{output}"
         );
         let client = project.member.client();
+        let (run, step) = (self.run.parse()?, "mend".parse()?);
         let result = client
-            .get_result(self.run.parse()?, &"mend".parse()?)
-            .await?;
-        let result = result.result.unwrap_or_default();
-        let patch = result["patch"].as_str().unwrap_or_default();
-        ensure!(patch.lines().count() > 5, "no patch: {result}");
+            .get_result(run, &step)
+            .await?
+            .result
+            .unwrap_or_default();
+        ensure_eq!(
+            result["message"],
+            self.repository.said,
+            "the result: {result}"
+        );
+        let left = json!(client.get_artifacts(run, &step, None).await?);
+        let artifact = |name: &str| {
+            let items = left["items"].as_array().into_iter().flatten();
+            let found = items.clone().find(|item| item["name"] == name);
+            found.cloned().unwrap_or_default()
+        };
+        ensure_eq!(
+            (
+                artifact(NOTES)["withheld"].clone(),
+                artifact(NOTES)["url"].clone()
+            ),
+            (json!(true), Value::Null),
+            "a file with the key in it: {left}"
+        );
+        let patch = artifact(PATCH);
+        let patch = reqwest::get(patch["url"].as_str().unwrap_or_default()).await?;
+        let patch = patch.text().await?;
+        ensure!(patch.lines().count() > 5, "no patch: {patch}");
         let shown = json!(shown);
         let used =
             json!({ "input_tokens": 7600, "cached_input_tokens": 4600, "output_tokens": 230 });
@@ -237,7 +262,7 @@ impl Agent<'_> {
             .filter(|line| line.starts_with(['-', '+']))
             .collect();
         Ok(format!(
-            "{}\n{}\n{} turns, {} tokens in and {} out, ${}; its key in the output: <redacted:{KEY}>",
+            "{}\n{}\n{} turns, {} tokens in and {} out, ${}; its key in the output is <redacted:{KEY}>, and a file with it is withheld",
             changed.join("\n"),
             self.repository.said,
             shown["turns"],
