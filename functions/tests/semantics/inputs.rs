@@ -324,11 +324,6 @@ async fn what_cannot_be_taken_or_brought_is_refused_at_enqueue() {
             "`a` is `bare`",
         ),
         (
-            vec![fargate("a", &json!({})), taking(&["a"], &json!({}))],
-            "steps.only.takes",
-            "a Fargate pool does not keep the result",
-        ),
-        (
             vec![
                 step("a", &json!({})),
                 fargate("only", &json!({ "needs": ["a"], "takes": ["a"] })),
