@@ -12,6 +12,8 @@ use lambda_runtime::{Context, Error, LambdaEvent, service_fn};
 use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request, answer};
 use sealfleet_api::rest;
+use sealfleet_aws::bus::EventBridge;
+use sealfleet_aws::inputs::{InputReaders, UploadSlots};
 use sealfleet_aws::objects::S3;
 use sealfleet_aws::outputs::{OutputReaders, OutputWriters};
 use sealfleet_aws::queue_access::Sts;
@@ -27,8 +29,8 @@ use sealfleet_functions::shared::logs;
 use sealfleet_functions::shared::metrics::Metrics;
 use sealfleet_functions::shared::settings::{self, MissingSetting, setting};
 use sealfleet_functions::{
-    audit, cancel, claim, dispatch, enqueue, export, fleet, observe, openapi, profile, report,
-    revoke, runs, sandbox, sweep, trail, witness,
+    audit, cancel, claim, dispatch, enqueue, export, fleet, notify, observe, openapi, profile,
+    report, revoke, runs, sandbox, sweep, trail, witness,
 };
 use sealfleet_hosts::Hosts;
 use sealfleet_ledger::{Dynamo, Ledger};
@@ -149,6 +151,8 @@ async fn main() -> Result<(), Error> {
                 secrets,
                 pace,
                 cascades: enqueue::Cascades::default(),
+                uploads: Box::new(UploadSlots::new(&with.config, settings::outputs()?)),
+                retention_days: settings::output_retention_days(),
             };
             serve(&ports, enqueue::handle).await
         }
@@ -167,6 +171,7 @@ async fn main() -> Result<(), Error> {
                 door: WorkerDoor::new(with.ledger()?),
                 access,
                 outputs: Box::new(OutputWriters::new(&with.config, settings::outputs()?)),
+                inputs: Box::new(InputReaders::new(&with.config, settings::outputs()?)),
                 queues: with.queues()?,
                 pace,
                 seen: claim::Seen::default(),
@@ -185,6 +190,7 @@ async fn main() -> Result<(), Error> {
         "sandbox" => {
             let ports = sandbox::Ports {
                 ledger: with.ledger()?,
+                outputs: Box::new(OutputWriters::new(&with.config, settings::outputs()?)),
                 prefix: with.prefix.clone(),
             };
             let ports = &ports;
@@ -279,6 +285,18 @@ async fn main() -> Result<(), Error> {
             };
             let handler = |event: LambdaEvent<dynamodb::Event>| async move {
                 trail::handle(ports, event.payload)
+                    .await
+                    .map_err(Error::from)
+            };
+            lambda_runtime::run(service_fn(handler)).await
+        }
+        "notify" => {
+            let ports = &notify::Ports {
+                bus: Box::new(EventBridge::new(&with.config)),
+                prefix: with.prefix.clone(),
+            };
+            let handler = |event: LambdaEvent<dynamodb::Event>| async move {
+                notify::handle(ports, event.payload)
                     .await
                     .map_err(Error::from)
             };

@@ -1,5 +1,5 @@
-//! `claim`: gives pull workers the key to their queue, a step, more time, and the key to what comes
-//! out of it.
+//! `claim`: gives pull workers the key to their queue, a step, more time, what goes into it, and the
+//! key to what comes out of it.
 //!
 //! The ledger is asked for the step in the worker's own scope, whatever the queue message says.
 //! Labels, model, mode, pool, approval and `max_concurrent` come from the stored worker, whatever
@@ -15,10 +15,11 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{
-    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict, OutputCredentials,
+    Claim, ClaimStep, FetchInputs, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict,
     QueueCredentials,
 };
 use sealfleet_api::{Code, Problem};
+use sealfleet_aws::inputs::InputAccess;
 use sealfleet_aws::outputs::OutputKeys;
 use sealfleet_aws::queue_access::{NoKey, QueueAccess};
 use sealfleet_aws::queues::Queues;
@@ -34,7 +35,9 @@ use sealfleet_versions::Versions;
 use crate::shared::auth::{WorkerCaller, WorkerDoor};
 use crate::shared::cascade::at_start;
 use crate::shared::fault::{Answered, Fault};
+use crate::shared::inputs;
 use crate::shared::route::route;
+use crate::shared::views;
 
 /// Rows of one heartbeat that are read or written at once.
 const AT_ONCE: usize = 16;
@@ -45,6 +48,8 @@ pub struct Ports {
     pub door: WorkerDoor,
     pub access: Box<dyn QueueAccess>,
     pub outputs: Box<dyn OutputKeys>,
+    /// What steps work with.
+    pub inputs: Box<dyn InputAccess>,
     /// The queues, for hints that are passed on.
     pub queues: Box<dyn Queues>,
     /// How long leases last.
@@ -64,6 +69,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
         SEND_HEARTBEAT => |caller, ()| heartbeat(ports, caller, request);
         GET_QUEUE_CREDENTIALS => |caller, ()| queue_credentials(ports, caller);
         GET_OUTPUT_CREDENTIALS => |caller, ()| output_credentials(ports, caller, request);
+        GET_STEP_INPUTS => |caller, ()| step_inputs(ports, caller, request);
     }
 }
 
@@ -123,6 +129,7 @@ fn granted(
         tool: step.spec.tool.clone(),
         tools: identity.tools,
         inputs: step.spec.inputs.clone(),
+        fetches: inputs::are_there(&step.spec),
         timeout_seconds: step.spec.timeout_seconds,
         backend: step.spec.requires.get(BACKEND).map(str::to_owned),
         image: step.spec.requires.get(IMAGE).map(str::to_owned),
@@ -264,26 +271,21 @@ async fn output_credentials(ports: &Ports, caller: WorkerCaller, request: &Reque
     let run = ports.ledger.run(scope, lease.run_id).await?;
     run.held(&lease.step_id, Some(worker_id), lease.fence)?;
     let of = Outputs::of(scope, lease.run_id, &lease.step_id, lease.fence);
-    let key = ports.outputs.output_key(&of, worker_id).await;
-    let key = key.map_err(no_key)?;
-    Answer::json(
-        200,
-        &OutputCredentials {
-            endpoint: key.endpoint,
-            region: key.region,
-            bucket: key.bucket,
-            prefix: key.prefix,
-            access_key_id: key.access_key_id,
-            secret_access_key: key.secret_access_key,
-            session_token: key.session_token,
-            expires_at: key.expires_at,
-        },
-    )
+    let key = ports.outputs.output_key(&of, &worker_id.to_string()).await;
+    Answer::json(200, &views::output_credentials(key.map_err(no_key)?))
+}
+
+/// For whoever holds the claim now: URLs that are good for minutes, each for one object.
+async fn step_inputs(ports: &Ports, caller: WorkerCaller, request: &Request) -> Answered {
+    let of: FetchInputs = request.json()?;
+    let (scope, worker_id) = (&caller.scope, caller.worker.worker_id);
+    let run = ports.ledger.run(scope, of.run_id).await?;
+    run.held(&of.step_id, Some(worker_id), of.fence)?;
+    let (step, reader) = ((&run, &of.step_id), worker_id.to_string());
+    let page = inputs::page(&*ports.inputs, scope, step, reader, of.from).await?;
+    Answer::json(200, &page)
 }
 
 fn no_key(error: NoKey) -> Fault {
-    match error {
-        NoKey::Unavailable(error) => Fault::unavailable(&error, "AWS STS"),
-        NoKey::Refused(error) => Fault::broken(&error, "AWS STS"),
-    }
+    Fault::of_key(error, "AWS STS")
 }

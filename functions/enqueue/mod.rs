@@ -1,4 +1,4 @@
-//! `enqueue`: takes runs in, and puts dead steps back in their queues.
+//! `enqueue`: takes runs and uploads in, and puts dead steps back in their queues.
 //!
 //! Validates the run, resolves its cascade by name and version, checks revocations, stores the run
 //! in one write, and then sends messages to the pools' queues. A run is stored wholly or not
@@ -6,10 +6,12 @@
 
 mod asked;
 mod resolve;
+mod uploads;
 mod validate;
 
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::{Code, Problem};
+use sealfleet_aws::inputs::Uploads;
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::{Chosen, Pace, Run};
@@ -35,6 +37,10 @@ pub struct Ports {
     /// When a message is sent again.
     pub pace: Pace,
     pub cascades: Cascades,
+    /// Where uploads are put.
+    pub uploads: Box<dyn Uploads>,
+    /// Days for which uploads and what comes out of steps are kept.
+    pub retention_days: i64,
 }
 
 /// Answers one request.
@@ -45,6 +51,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
     route! { request, &ports.door;
         ENQUEUE_RUN reading async |scope: &ProjectScope| asked(ports, scope, request).await
             => |admitted, ()| enqueue(ports, admitted);
+        CREATE_UPLOAD => |caller, ()| uploads::create(ports, caller, request);
         RETRY_STEP => |caller, (run_id, step_id)| retry(ports, caller, run_id, step_id);
     }
 }
@@ -81,6 +88,7 @@ async fn enqueue(
     } else {
         None
     };
+    uploads::check(ports, &caller.scope, &steps, None).await?;
     let now = ports.ledger.now();
     let run_id = RunId::new(ports.ledger.ids(), now);
     let (mut run, change) = Run::enqueue(run_id, new.workflow, identity, steps, ports.pace, now);
@@ -113,11 +121,10 @@ async fn enqueue(
 async fn refuse_revoked(
     ports: &Ports,
     caller: &ProjectCaller,
-    run_id: RunId,
+    run: Run,
     step_id: &StepId,
 ) -> Result<(), Fault> {
     let (ledger, scope) = (&ports.ledger, &caller.scope);
-    let run = ledger.run(scope, run_id).await?;
     let Some(identity) = run.identity_of(run.step(step_id)?) else {
         return Ok(());
     };
@@ -138,7 +145,10 @@ async fn refuse_revoked(
 
 async fn retry(ports: &Ports, caller: ProjectCaller, run_id: RunId, step_id: StepId) -> Answered {
     ports.ledger.open_project(&caller.scope).await?;
-    refuse_revoked(ports, &caller, run_id, &step_id).await?;
+    let run = ports.ledger.run(&caller.scope, run_id).await?;
+    let again = uploads::put_back(ports, &run, &step_id);
+    uploads::check(ports, &caller.scope, &again, Some(&run)).await?;
+    refuse_revoked(ports, &caller, run, &step_id).await?;
     let done = ports
         .ledger
         .transition(&caller.scope, run_id, &caller.actor, |run, now| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sealfleet_api::Problem;
 use sealfleet_api::types::{EnqueueRun, EnqueueStep};
-use sealfleet_domain::capability::Backend;
+use sealfleet_domain::capability::{Backend, Carries};
 use sealfleet_domain::fleet::{Pool, Project};
 use sealfleet_domain::inputs::Inputs;
 use sealfleet_domain::labels::{BACKEND, IMAGE, Labels};
@@ -52,10 +52,35 @@ pub(super) fn steps(
             InvalidGraph::UnknownNeed { step, .. } | InvalidGraph::Cycle(step) => {
                 format!("steps.{step}.needs")
             }
+            InvalidGraph::Unneeded { step, .. } | InvalidGraph::TakesTooMany(step) => {
+                format!("steps.{step}.takes")
+            }
         };
         Problem::invalid(field, error.to_string())
     })?;
+    check_takes(&steps, project)?;
     Ok(steps)
+}
+
+/// What a step takes must be something that the other can leave.
+fn check_takes(steps: &BTreeMap<StepId, StepSpec>, project: &Project) -> Result<(), Problem> {
+    for (step_id, step) in steps {
+        let at = format!("steps.{step_id}.takes");
+        for (taken, other) in step.takes.iter().filter_map(|id| steps.get_key_value(id)) {
+            if other.mode == Mode::Bare {
+                let detail = format!(
+                    "`{taken}` is `bare` and leaves nothing to take; use the mode `sandboxed`"
+                );
+                return Err(Problem::invalid(at, detail));
+            }
+            let host = project.pools.get(&other.pool).map(Pool::host);
+            if let Some(Err(detail)) = host.map(|host| host.check_carries(Carries::Result)) {
+                let detail = format!("`{taken}` leaves nothing to take: {detail}");
+                return Err(Problem::invalid(at, detail));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Prompts are part of the run's document, so all of them together are bound.
@@ -128,6 +153,15 @@ fn spec(
     inputs
         .check()
         .map_err(|error| Problem::invalid(format!("{at}.files"), error.to_string()))?;
+    for (field, wants, what) in [
+        ("files", inputs.uploads().next().is_some(), Carries::Uploads),
+        ("takes", !step.takes.is_empty(), Carries::Takes),
+    ] {
+        if wants {
+            let carried = pool.host().check_carries(what);
+            carried.map_err(|message| Problem::invalid(format!("{at}.{field}"), message))?;
+        }
+    }
     between(
         at,
         "timeout_seconds",
@@ -145,6 +179,7 @@ fn spec(
         command: step.command,
         agent: step.agent,
         needs: step.needs,
+        takes: step.takes,
         requires,
         model: step.model.map(String::from),
         env: step.env,

@@ -8,9 +8,7 @@ use sealfleet_api::types::{OutputsKept, ReportStep, StartStep, StepAnswer, Waiti
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::audit::Event;
-use sealfleet_domain::names::is_env_key;
-use sealfleet_domain::redaction::{self, Redaction};
-use sealfleet_domain::run::{CameOut, Failure, Fence, Handle, Outcome, Pace, Refusal, Run};
+use sealfleet_domain::run::{Fence, Handle, Pace, Refusal, Run};
 use sealfleet_domain::{ProjectScope, RunId, StepId, limits, text};
 use sealfleet_ledger::{
     BeforeStart, Error, Ledger, Start, StartedSandbox, StoredRun, Transitioned,
@@ -20,6 +18,7 @@ use crate::shared::auth::{WorkerCaller, WorkerDoor};
 use crate::shared::effects;
 use crate::shared::fault::{Answered, Fault};
 use crate::shared::route::route;
+use crate::shared::told;
 
 /// What this function may use.
 pub struct Ports {
@@ -139,112 +138,17 @@ async fn report(
     (caller, ended): (WorkerCaller, Result<Ended, Problem>),
 ) -> Answered {
     let (ended, run) = ended?;
-    let outcome = outcome(&ended)?;
-    if let Some(agent) = &ended.agent {
-        agent
-            .check()
-            .map_err(|(field, text)| Problem::invalid(format!("agent.{field}"), text))?;
-    }
-    let named = |row: &Redaction| is_env_key(&row.key);
-    if ended.redactions.len() > redaction::MOST || !ended.redactions.iter().all(named) {
-        let most = redaction::MOST;
-        let detail = format!("{most} rows at most, each with the name of an environment variable");
-        return Err(Problem::invalid("redactions", detail).into());
-    }
-    if ended
-        .result_bytes
-        .is_some_and(|bytes| bytes > limits::RESULT_BYTES as u64)
-    {
-        let detail = format!("a result has {} bytes at most", limits::RESULT_BYTES);
-        return Err(Problem::invalid("result_bytes", detail).into());
-    }
     let holder = Some(caller.worker.worker_id);
-    let (run_id, step_id, fence) = (ended.run_id, &ended.step_id, ended.fence);
-    let out = CameOut {
-        cut_bytes: ended.output_cut_bytes,
-        missing_bytes: ended.output_missing_bytes,
-        result_bytes: ended.result_bytes,
-    };
-    let rule = |run: &mut Run, now| {
-        let mut change = run.finish(step_id, holder, fence, &outcome, ports.pace, now)?;
-        if !change.events.is_empty() {
-            run.came_out(step_id, out)?;
-            if let Some(agent) = &ended.agent
-                && run.step(step_id)?.spec.agent.is_some()
-            {
-                run.agent_said(step_id, agent.clone())?;
-            }
-            let redacted = run.redacted(step_id, fence, ended.redactions.clone())?;
-            change.events.splice(..0, redacted);
-        }
-        Ok(change)
-    };
+    let (run_id, step_id, fence) = (ended.run_id, &ended.step_id.clone(), ended.fence);
+    let told = told::checked(ended)?;
+    let rule =
+        |run: &mut Run, now| run.finish_as_told(step_id, holder, fence, &told, ports.pace, now);
     let (ledger, scope, actor) = (&ports.ledger, &caller.scope, &caller.actor);
     let done = match run {
         Ok(run) => ledger.transition_of(scope, run, actor, rule).await,
         Err(error) => Err(error),
     };
     answer(ports, &caller, (run_id, step_id, fence), done).await
-}
-
-fn outcome(ended: &ReportStep) -> Result<Outcome, Problem> {
-    match (ended.state.as_str(), ended.failure.clone()) {
-        ("succeeded", None) => Ok(Outcome::Succeeded),
-        ("succeeded", Some(_)) => Err(Problem::invalid(
-            "failure",
-            "leave `failure` out when the step succeeded",
-        )),
-        ("failed", Some(failure)) => {
-            check_failure(&failure)?;
-            Ok(Outcome::Failed { failure })
-        }
-        ("failed", None) => Err(Problem::invalid(
-            "failure",
-            "say how the step failed, for example `{\"kind\":\"exit\",\"code\":1}`",
-        )),
-        _ => Err(Problem::invalid(
-            "state",
-            "use `succeeded` or `failed`: only the end of a step is reported",
-        )),
-    }
-}
-
-/// A worker reports how its sandbox failed. It cannot report what only the control plane decides.
-fn check_failure(failure: &Failure) -> Result<(), Problem> {
-    let (most, field) = (limits::DETAIL_BYTES, "failure.detail");
-    match failure {
-        Failure::CannotStart { detail, .. }
-        | Failure::CannotExecute { detail, .. }
-        | Failure::SecretUnavailable { detail, .. }
-        | Failure::BadResult { detail }
-            if detail.len() > most || detail.contains(text::acts) =>
-        {
-            Err(Problem::invalid(
-                field,
-                format!("one line of {most} printable bytes at most, names only"),
-            ))
-        }
-        Failure::SecretRevoked { .. }
-        | Failure::ProfileRefused { .. }
-        | Failure::Drifted { .. } => Err(Problem::invalid(
-            "failure.kind",
-            "only the control plane refuses a start; say how the sandbox failed",
-        )),
-        Failure::CannotStart { .. }
-        | Failure::CannotExecute { .. }
-        | Failure::SecretUnavailable { .. }
-        | Failure::BadResult { .. }
-        | Failure::Exit { .. }
-        | Failure::Signal { .. }
-        | Failure::TimedOut { .. }
-        | Failure::OutOfMemory
-        | Failure::AgentRateLimited
-        | Failure::AgentAuth
-        | Failure::AgentContext
-        | Failure::AgentNetwork
-        | Failure::OverBudget { .. }
-        | Failure::OverTurns { .. } => Ok(()),
-    }
 }
 
 async fn answer(

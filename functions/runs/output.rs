@@ -189,7 +189,7 @@ pub async fn result(
         result: None,
         place: views::output(step),
     };
-    if step.uploads {
+    if step.puts_out() {
         let of = Outputs::of(&caller.scope, run_id, &step_id, step.fence);
         let most = limits::RESULT_BYTES;
         let found = ports.outputs.get(&of, RESULT, most).await.map_err(faulty)?;
@@ -214,10 +214,7 @@ fn without_result(step: &Step) -> Problem {
 }
 
 fn faulty(error: NoKey) -> Fault {
-    match error {
-        NoKey::Unavailable(error) => Fault::unavailable(&error, "the outputs' store"),
-        NoKey::Refused(error) => Fault::broken(&error, "the outputs' store"),
-    }
+    Fault::of_key(error, "the outputs' store")
 }
 
 #[cfg(test)]

@@ -1,25 +1,35 @@
-//! `sandbox`: tells a Fargate sandbox which step it runs.
+//! `sandbox`: tells a Fargate sandbox which step it runs, and is told how that ended.
 //!
 //! The caller is known by its ECS task role: API Gateway verifies the signature, and the session of
 //! the role is named by the task. The caller says which claim it was launched for, its project
-//! included; that is no evidence, and addresses one row. It gets that claim's step only if the
-//! stored handle is that very task. So a sandbox cannot ask for another's step, of its own project
-//! or of another, and it needs no secret to authenticate with.
+//! included; that is no evidence, and addresses one row. It acts for that claim only if the stored
+//! handle is that very task. So a sandbox cannot ask for another's step, of its own project or of
+//! another, and it needs no secret to authenticate with.
+//!
+//! What is told of an end waits until ECS shows that the task is gone (`shared::task`): the command
+//! has the same role, and could say that it has ended.
 
 use sealfleet_api::http::{Answer, Request};
-use sealfleet_api::types::SandboxStep;
+use sealfleet_api::types::{OutputCredentials, SandboxEnd, SandboxStep};
 use sealfleet_api::{Code, Problem};
+use sealfleet_aws::outputs::OutputKeys;
 use sealfleet_domain::NamePrefix;
+use sealfleet_domain::output::Outputs;
+use sealfleet_domain::run::Run;
+use sealfleet_domain::scope::ClaimTag;
 use sealfleet_fargate::names::task_id;
 use sealfleet_ledger::Ledger;
 
 use crate::shared::auth::SandboxCaller;
-use crate::shared::fault::Answered;
+use crate::shared::fault::{Answered, Fault};
 use crate::shared::route::route;
+use crate::shared::{told, views};
 
 /// What this function may use.
 pub struct Ports {
     pub ledger: Ledger,
+    /// Sessions for what comes out of steps.
+    pub outputs: Box<dyn OutputKeys>,
     /// What the name of the sandboxes' role begins with.
     pub prefix: NamePrefix,
 }
@@ -31,23 +41,13 @@ pub struct Ports {
 pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem> {
     route! { request, &ports.prefix;
         GET_SANDBOX_STEP => |caller, ()| step(ports, caller);
+        END_SANDBOX => |caller, ()| end(ports, caller, request);
     }
 }
 
 async fn step(ports: &Ports, caller: SandboxCaller) -> Answered {
-    let lease = caller.lease;
-    let run = ports.ledger.run(&caller.scope, lease.run_id).await?;
-    let hold = run.held(&lease.step_id, None, lease.fence)?;
-    match &hold.handle {
-        // The dispatcher has launched the task and not stored its handle yet.
-        None => {
-            let detail = "the launch is not recorded yet; ask again in a moment";
-            return Err(Problem::new(Code::NotReady, detail).into());
-        }
-        Some(handle) if task_id(handle) == caller.task_id => {}
-        Some(_) => return Err(Problem::not_found().into()),
-    }
-    let step = run.step(&lease.step_id)?;
+    let run = own_run(ports, &caller).await?;
+    let step = run.step(&caller.lease.step_id)?;
     let identity = run.identity_of(step).unwrap_or_default();
     let unredacted = identity.secrets.iter().filter(|secret| !secret.redact);
     let unredacted = unredacted.map(|secret| secret.name.clone()).collect();
@@ -55,6 +55,7 @@ async fn step(ports: &Ports, caller: SandboxCaller) -> Answered {
         200,
         &SandboxStep {
             command: step.spec.command.clone(),
+            agent: step.spec.agent.clone(),
             env: run.env_of(step),
             secret_names: identity
                 .secrets
@@ -64,6 +65,50 @@ async fn step(ports: &Ports, caller: SandboxCaller) -> Answered {
             inputs: step.spec.inputs.clone(),
             unredacted,
             timeout_seconds: step.spec.timeout_seconds,
+            outputs: outputs(ports, &caller).await,
         },
     )
+}
+
+/// Credentials for what comes out of the step. A step does not wait for them.
+async fn outputs(ports: &Ports, caller: &SandboxCaller) -> Option<OutputCredentials> {
+    let lease = &caller.lease;
+    let of = Outputs::of(&caller.scope, lease.run_id, &lease.step_id, lease.fence);
+    match ports.outputs.output_key(&of, &caller.task_id).await {
+        Ok(key) => Some(views::output_credentials(key)),
+        Err(error) => {
+            tracing::warn!(%error, "a sandbox gets no credentials for its outputs");
+            None
+        }
+    }
+}
+
+async fn end(ports: &Ports, caller: SandboxCaller, request: &Request) -> Answered {
+    let ended: SandboxEnd = request.json()?;
+    own_run(ports, &caller).await?;
+    let told = told::checked(ended.report)?;
+    let claim = ClaimTag {
+        scope: caller.scope,
+        run_id: caller.lease.run_id,
+        step_id: caller.lease.step_id,
+        fence: caller.lease.fence,
+    };
+    ports.ledger.keep_told(&claim, &told).await?;
+    Answer::json(204, &())
+}
+
+/// The run of the step that is claimed for this very task.
+async fn own_run(ports: &Ports, caller: &SandboxCaller) -> Result<Run, Fault> {
+    let lease = &caller.lease;
+    let run = ports.ledger.run(&caller.scope, lease.run_id).await?;
+    let hold = run.held(&lease.step_id, None, lease.fence)?;
+    match &hold.handle {
+        // The dispatcher has launched the task and not stored its handle yet.
+        None => {
+            let detail = "the launch is not recorded yet; ask again in a moment";
+            Err(Problem::new(Code::NotReady, detail).into())
+        }
+        Some(handle) if task_id(handle) == caller.task_id => Ok(run),
+        Some(_) => Err(Problem::not_found().into()),
+    }
 }

@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::try_join;
 use sealfleet_api::http::Request;
-use sealfleet_api::operations::Credential as CredentialKind;
-use sealfleet_api::types::SandboxLease;
+use sealfleet_api::operations::{Credential as CredentialKind, END_SANDBOX};
+use sealfleet_api::types::{SandboxEnd, SandboxLease};
 use sealfleet_api::{Code, Problem};
 use sealfleet_domain::access::{Action, Decision, Principal, Resource, decide};
 use sealfleet_domain::credential::{Credential, Home, Presented};
@@ -606,7 +606,11 @@ impl Caller<NamePrefix> for SandboxCaller {
             .as_deref()
             .ok_or_else(Problem::unauthenticated)?;
         let task_id = sandbox_session(prefix, arn).map_err(|_| Problem::unauthenticated())?;
-        let lease: SandboxLease = request.json()?;
+        let lease = if request.operation.id == END_SANDBOX.operation.id {
+            request.json::<SandboxEnd>()?.lease()
+        } else {
+            request.json::<SandboxLease>()?
+        };
         let scope = ProjectScope::named_by_sandbox(lease.project.clone());
         let principal = Principal::Sandbox {
             scope: scope.clone(),

@@ -5,6 +5,7 @@
 
 use sealfleet_api::http::Answer;
 use sealfleet_api::{Code, Problem};
+use sealfleet_aws::queue_access::NoKey;
 use sealfleet_domain::cascade::CascadeError;
 use sealfleet_domain::oidc::Refused;
 use sealfleet_domain::profile::InvalidProfile;
@@ -50,6 +51,17 @@ impl Fault {
         tracing::error!(%error, "{service} failed");
         let detail = format!("{service} does not answer; nothing was changed, try again");
         Self(Problem::new(Code::Unavailable, detail))
+    }
+}
+
+impl Fault {
+    /// No session for a store, or no answer of it.
+    #[must_use]
+    pub fn of_key(error: NoKey, store: &str) -> Self {
+        match error {
+            NoKey::Unavailable(error) => Self::unavailable(&error, store),
+            NoKey::Refused(error) => Self::broken(&error, store),
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 //! - `effects`: what follows a committed change;
 //! - `cascade`: from profiles to what a sandbox starts with;
 //! - `fan_out`: aborting the runs of a hard revocation;
-//! - `task`: what follows from how a sandbox is seen;
+//! - `task`, `told`: what follows from how a sandbox is seen, and from what is told of its end;
 //! - `settings`, `logs`, `metrics`: a function's environment, its log lines, and what it counts.
 //!
 //! Clock and ids are in `crates/system`.
@@ -19,10 +19,12 @@ pub mod deadline;
 pub mod effects;
 pub mod fan_out;
 pub mod fault;
+pub mod inputs;
 pub mod logs;
 pub mod metrics;
 pub mod pages;
 pub(crate) mod route;
 pub mod settings;
 pub mod task;
+pub mod told;
 pub mod views;

@@ -92,6 +92,12 @@ pub fn trail_retention_days() -> i64 {
     positive("SEALFLEET_TRAIL_RETENTION_DAYS", 30)
 }
 
+/// Days for which uploads and what comes out of steps are kept.
+#[must_use]
+pub fn output_retention_days() -> i64 {
+    positive("SEALFLEET_OUTPUT_RETENTION_DAYS", 30)
+}
+
 /// The projects that have metrics of their own.
 #[must_use]
 pub fn project_metrics() -> ByProject {

@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 use sealfleet_aws::queues::Queues;
 use sealfleet_domain::Timestamp;
 use sealfleet_domain::audit::Event;
-use sealfleet_domain::run::{Change, Failure, Handle, Outcome, Pace, Refusal, Run, StepState};
+use sealfleet_domain::run::{
+    Change, Failure, Handle, Outcome, Pace, Refusal, Run, StepState, Told,
+};
 use sealfleet_domain::scope::ClaimTag;
 use sealfleet_hosts::{End, Hosts, Sandbox, Seen};
 use sealfleet_ledger::{Error, Ledger, Start, StartedSandbox, Transitioned};
@@ -115,20 +117,48 @@ async fn ended(
     end: &End,
 ) -> Result<Option<Transitioned>, Error> {
     let (step_id, fence, pace) = (&claim.step_id, claim.fence, with.pace);
-    let done = with
-        .ledger
-        .transition(&claim.scope, claim.run_id, ACTOR, |run, now| {
-            let step = run.step(step_id)?;
-            if matches!(step.state, StepState::Aborted { .. }) && step.fence == fence {
-                return run.stopped(step_id);
+    // Only a sandbox that ran has told something.
+    let told = async {
+        match end {
+            End::Exit(_)
+            | End::OutOfTime { .. }
+            | End::Untold { .. }
+            | End::OutOfMemory
+            | End::CannotStart { .. } => with.ledger.told(claim).await,
+            End::SecretUnavailable { .. } | End::NotStarted { .. } | End::Lost => Ok(None),
+        }
+    };
+    let run = with.ledger.glimpsed_run(&claim.scope, claim.run_id);
+    let (told, run) = tokio::join!(told, run);
+    let told = told?;
+    let end = match end {
+        End::Untold { code } if told.is_some() => &End::Exit(*code),
+        end => end,
+    };
+    let rule = |run: &mut Run, now| {
+        let step = run.step(step_id)?;
+        if matches!(step.state, StepState::Aborted { .. }) && step.fence == fence {
+            return run.stopped(step_id);
+        }
+        belongs(run, claim, handle)?;
+        match end.outcome(step.spec.timeout_seconds) {
+            Ok(seen) => {
+                let told = match told.clone() {
+                    Some(told) => told.beside(seen),
+                    None => Told::only(seen),
+                };
+                started_and_ended(run, claim, handle, &told, pace, now)
             }
-            belongs(run, claim, handle)?;
-            match end.outcome(step.spec.timeout_seconds) {
-                Ok(outcome) => started_and_ended(run, claim, handle, &outcome, pace, now),
-                Err(reason) => run.lose(step_id, fence, reason, pace, now),
-            }
-        })
-        .await;
+            Err(reason) => run.lose(step_id, fence, reason, pace, now),
+        }
+    };
+    let done = match run {
+        Ok(run) => {
+            let ledger = with.ledger;
+            ledger.transition_of(&claim.scope, run, ACTOR, rule).await
+        }
+        Err(error) => Err(error),
+    };
     match done {
         Ok(done) => {
             effects::tell(with.queues, &claim.scope, claim.run_id, &done.change.ready).await;
@@ -184,13 +214,13 @@ fn started_and_ended(
     run: &mut Run,
     claim: &ClaimTag,
     handle: &Handle,
-    outcome: &Outcome,
+    told: &Told,
     pace: Pace,
     now: Timestamp,
 ) -> Result<Change, Refusal> {
     let (step_id, fence) = (&claim.step_id, claim.fence);
     let ran = !matches!(
-        outcome,
+        told.outcome,
         Outcome::Failed {
             failure: Failure::CannotStart { .. } | Failure::SecretUnavailable { .. }
         }
@@ -202,7 +232,7 @@ fn started_and_ended(
             .start(step_id, None, fence, Some(handle.clone()), &none)?
             .events;
     }
-    let mut change = run.finish(step_id, None, fence, outcome, pace, now)?;
+    let mut change = run.finish_as_told(step_id, None, fence, told, pace, now)?;
     if !change.events.is_empty() {
         events.append(&mut change.events);
         change.events = events;

@@ -2,9 +2,10 @@
 
 use sealfleet_api::types::{
     AttemptView, EnqueueRun, EnqueueStep, EnrolmentKeyView, FargatePoolView, FargateSpec,
-    LimitsView, OutputPlace as OutputPlaceView, PoolView, ProjectView, RunSummary, RunView,
-    StepView, TokenView, WorkerView,
+    LimitsView, OutputCredentials, OutputPlace as OutputPlaceView, PoolView, ProjectView,
+    RunSummary, RunView, StepView, TokenView, WorkerView,
 };
+use sealfleet_aws::outputs::OutputKey;
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::capability::FARGATE;
 use sealfleet_domain::credential::Token;
@@ -20,6 +21,21 @@ use std::collections::BTreeMap;
 
 /// Attempts that are shown of a step: the newest.
 const ATTEMPTS: usize = 20;
+
+/// The key to what comes out of a claim, for whoever holds it.
+#[must_use]
+pub fn output_credentials(key: OutputKey) -> OutputCredentials {
+    OutputCredentials {
+        endpoint: key.endpoint,
+        region: key.region,
+        bucket: key.bucket,
+        prefix: key.prefix,
+        access_key_id: key.access_key_id,
+        secret_access_key: key.secret_access_key,
+        session_token: key.session_token,
+        expires_at: key.expires_at,
+    }
+}
 
 /// A run with its document, and with what its events say about the attempts at its steps.
 #[must_use]
@@ -67,6 +83,7 @@ fn document(run: &Run) -> Option<EnqueueRun> {
             command: spec.command,
             agent: spec.agent,
             needs: spec.needs,
+            takes: spec.takes,
             requires: label_map(&spec.requires),
             model: spec.model.as_deref().map(Line::escaped),
             env: spec.env,

@@ -45,6 +45,8 @@ pub enum Exempt {
     /// That a task which is nobody's any more has ended: a memory of two days, so that its usage is
     /// counted once.
     EndedTask,
+    /// What a sandbox told of its end: it counts with its host's word, by the step's own event.
+    ToldEnd,
     /// How many requests a project has left, by the second, and when a worker was seen last. What
     /// its limits are has an event of its own.
     RateCounted,
@@ -184,6 +186,9 @@ fn exempt(change: &Changed, identities: &Identities) -> Option<Exempt> {
     }
     if pk.contains("#LEASES#") && before.is_none_or(|before| !same(before, &["fence"])) {
         return Some(Exempt::LeaseOfClaim);
+    }
+    if pk.contains("#TOLD#") {
+        return Some(Exempt::ToldEnd);
     }
     if pk.contains("#FAN_OUT_LANES#") {
         return Some(Exempt::FanOutProgress);

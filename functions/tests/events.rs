@@ -11,9 +11,10 @@ use aws_lambda_events::event::sqs::SqsEvent;
 use sealfleet_api::Problem;
 use sealfleet_api::http::Request;
 use sealfleet_api::types::{
-    ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, EnqueueRun,
-    Heartbeat, LeaseRef, PreviewRevocation, ProfileContent, QueueMessage, RegisterWorker,
-    ReportStep, ResolveCascade, Revoke, SandboxLease, SetLimits, StartStep, UpdateProject,
+    ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken, CreateUpload,
+    EnqueueRun, FetchInputs, Heartbeat, LeaseRef, PreviewRevocation, ProfileContent, QueueMessage,
+    RegisterWorker, ReportStep, ResolveCascade, Revoke, SandboxEnd, SandboxLease, SetLimits,
+    StartStep, UpdateProject,
 };
 use sealfleet_aws::queues::scope_of_queue;
 use sealfleet_domain::NamePrefix;
@@ -157,7 +158,7 @@ fn each_request_is_one_of_its_operation() {
 /// that opens nothing.
 fn identified(name: &str, route: &str, request: &Request) {
     match route {
-        "POST /v1/sandbox/step" => {
+        "POST /v1/sandbox/step" | "POST /v1/sandbox/end" => {
             let arn = request.caller_arn.as_deref().unwrap();
             assert!(
                 sandbox_session(&NamePrefix::default(), arn).is_ok(),
@@ -201,11 +202,14 @@ fn body(route: &str, request: &Request) -> Result<(), Problem> {
         "POST /v1/revocations:preview" => request.json::<PreviewRevocation>().map(drop),
         "POST /v1/runs" => request.json::<EnqueueRun>().map(drop),
         "POST /v1/output-credentials" => request.json::<LeaseRef>().map(drop),
+        "POST /v1/uploads" => request.json::<CreateUpload>().map(drop),
+        "POST /v1/step-inputs" => request.json::<FetchInputs>().map(drop),
         "POST /v1/claims" => request.json::<ClaimStep>().map(drop),
         "POST /v1/heartbeats" => request.json::<Heartbeat>().map(drop),
         "POST /v1/starts" => request.json::<StartStep>().map(drop),
         "POST /v1/reports" => request.json::<ReportStep>().map(drop),
         "POST /v1/sandbox/step" => request.json::<SandboxLease>().map(drop),
+        "POST /v1/sandbox/end" => request.json::<SandboxEnd>().map(drop),
         _ => {
             assert!(request.body().is_empty(), "`{route}` takes no body");
             Ok(())

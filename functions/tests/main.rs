@@ -13,6 +13,7 @@ mod driven;
 mod events;
 mod export;
 mod hosts;
+mod notify;
 mod repository;
 mod semantics;
 mod sweep;

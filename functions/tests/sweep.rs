@@ -192,6 +192,7 @@ impl World {
             command: vec!["true".to_owned()],
             agent: None,
             needs: BTreeSet::new(),
+            takes: BTreeSet::new(),
             requires: Labels::default(),
             model: None,
             env: BTreeMap::new(),

@@ -27,9 +27,9 @@ const PACE: Pace = Pace {
     resend_seconds: 60,
 };
 
-struct World {
-    stage: Stage<()>,
-    ledger: Ledger,
+pub struct World {
+    pub stage: Stage<()>,
+    pub ledger: Ledger,
     lines: Arc<Mutex<Vec<String>>>,
     ports: Ports,
 }
@@ -62,12 +62,12 @@ fn packed_other() -> Blob {
     Blob::new(sealfleet_ledger::pack(&Identity::default()).unwrap())
 }
 
-fn scope() -> ProjectScope {
+pub fn scope() -> ProjectScope {
     ProjectScope::of_stored_row("healthcare".parse().unwrap())
 }
 
 impl World {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let world = stage::World::new(Tables::default(), 1_800_000_000_000, Random::new(1), ());
         let stage = Stage::new(world);
         let lines = Arc::new(Mutex::new(Vec::new()));
@@ -84,7 +84,7 @@ impl World {
     }
 
     /// Stores a run of steps with an identity, or of sandboxed ones.
-    async fn enqueue(&self, steps: &[&str], identity: Option<Identity>) -> RunId {
+    pub async fn enqueue(&self, steps: &[&str], identity: Option<Identity>) -> RunId {
         let mode = match identity {
             Some(_) => Mode::Identity,
             None => Mode::Sandboxed,
@@ -107,7 +107,7 @@ impl World {
         run_id
     }
 
-    async fn claim(&self, run_id: RunId, step: &str, fresh: Fresh) -> Fence {
+    pub async fn claim(&self, run_id: RunId, step: &str, fresh: Fresh) -> Fence {
         let worker = Worker {
             worker_id: WorkerId::new(self.ledger.ids(), self.ledger.now()),
             name: "w".to_owned(),
@@ -143,7 +143,7 @@ impl World {
     }
 
     /// A run that is stored, and then cancelled: two records of the stream.
-    async fn cancelled_run(&self) -> (RunId, Vec<Changed>) {
+    pub async fn cancelled_run(&self) -> (RunId, Vec<Changed>) {
         let run_id = self.enqueue(&["a"], None).await;
         let scope = scope();
         let cancel = |run: &mut Run, now| run.cancel(now);
@@ -184,7 +184,7 @@ impl World {
     }
 }
 
-fn record(change: &Changed) -> EventRecord {
+pub fn record(change: &Changed) -> EventRecord {
     let image = |item: &Option<Arc<Item>>| -> serde_dynamo::Item {
         let item = item.as_ref().map(|item| item.as_ref().clone());
         item.unwrap_or_default().into()

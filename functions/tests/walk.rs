@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sealfleet_api::operations::{self, Operation};
 use sealfleet_domain::audit::Event;
 use sealfleet_domain::audit::catalogue::{CATALOGUE, Class};
+use sealfleet_domain::hash::ContentHash;
 use sealfleet_domain::run::{Run, RunState};
 use sealfleet_fargate::names::task_id;
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ use crate::repository::functions;
 use crate::world::{CRM, FARGATE, OTHER, OWN, Sent, Who, World, scope};
 
 /// Operations that are asked by another method than GET and change nothing.
-const READS: [(&str, &str); 6] = [
+const READS: [(&str, &str); 9] = [
     (
         "POST /v1/revocations:preview",
         "it lists what a revocation would abort",
@@ -41,13 +42,29 @@ const READS: [(&str, &str); 6] = [
         "STS gives them out, and CloudTrail has the record; they open what one claim puts out",
     ),
     (
+        "POST /v1/uploads",
+        "it changes nothing; the run that names the upload is on record",
+    ),
+    (
+        "POST /v1/step-inputs",
+        "a worker reads what goes into a step that it holds",
+    ),
+    (
         "POST /v1/sandbox/step",
         "a sandbox reads the step that it was started for",
+    ),
+    (
+        "POST /v1/sandbox/end",
+        "it counts when the sandbox's host shows that it is gone, with the step's own event",
     ),
 ];
 
 /// Functions that change nothing in the ledger.
-const NO_CHANGES: [(&str, &str); 3] = [
+const NO_CHANGES: [(&str, &str); 4] = [
+    (
+        "notify",
+        "it tells the event bus of ends that are on record",
+    ),
     (
         "trail",
         "it copies the entries of runs to the trail, and adds none",
@@ -187,6 +204,7 @@ async fn every_operation_that_changes_something_has_its_event() {
         Exempt::FanOutProgress,
         Exempt::TaskDefinition,
         Exempt::EndedTask,
+        Exempt::ToldEnd,
         Exempt::RateCounted,
         Exempt::OutboxPostponed,
     ];
@@ -331,6 +349,8 @@ async fn runs(walk: &mut Walk, admin: &str, worker: &str) {
     let run = text(&run, "run_id");
     walk.get(admin, "/v1/runs").await;
     walk.get(admin, &format!("/v1/runs/{run}")).await;
+    let upload = json!({ "bytes": 1, "sha256": ContentHash::of(b"x") });
+    walk.ask(admin, "POST", "/v1/uploads", upload).await;
     walk.ask(worker, "POST", "/v1/queue-credentials", Value::Null)
         .await;
     for (id, end) in [
@@ -371,6 +391,8 @@ async fn runs(walk: &mut Walk, admin: &str, worker: &str) {
         )
         .await;
         walk.ask(worker, "POST", "/v1/output-credentials", lease.clone())
+            .await;
+        walk.ask(worker, "POST", "/v1/step-inputs", lease.clone())
             .await;
         let mut end = end;
         end["result_bytes"] = json!(2);
@@ -424,12 +446,16 @@ async fn revocations(walk: &mut Walk, admin: &str) {
         .unwrap_or_else(|| panic!("nothing is held: {stored:?}"));
     let task = task_id(hold.handle.as_ref().unwrap()).to_owned();
     let lease = json!({ "project": OWN, "run_id": run, "step_id": "a", "fence": hold.fence });
-    let request = Sent {
-        body: Some(lease.to_string()),
-        sandbox: Some(task),
-        ..Sent::default()
-    };
-    walk.send("POST", "/v1/sandbox/step", request).await;
+    let end = json!({ "project": OWN, "report": {
+        "run_id": run, "step_id": "a", "fence": hold.fence, "state": "succeeded" } });
+    for (path, body) in [("/v1/sandbox/step", lease), ("/v1/sandbox/end", end)] {
+        let request = Sent {
+            body: Some(body.to_string()),
+            sandbox: Some(task.clone()),
+            ..Sent::default()
+        };
+        walk.send("POST", path, request).await;
+    }
     walk.world.tasks_go_on(None).await;
     let body =
         json!({ "keys": [{ "profile": CRM, "key": "API_KEY" }], "hard": true, "reason": "leaked" });

@@ -10,6 +10,7 @@ one is reported like a broken template.
 import copy
 import hashlib
 import json
+import re
 import sys
 
 RULES = []
@@ -529,7 +530,8 @@ def a_sandbox_may_call_its_own_route_and_nothing_else(t):
     statements = [s for p in role["Policies"] for s in p["PolicyDocument"]["Statement"]]
     if [s["Action"] for s in statements] != ["execute-api:Invoke"] or "ManagedPolicyArns" in role:
         yield "SandboxTaskRole"
-    if json.dumps(statements[0]["Resource"]).count("POST/v1/sandbox/step") != 2:
+    routes = re.findall(r"/POST/v1/sandbox/[a-z*]*", json.dumps(statements[0]["Resource"]))
+    if sorted(routes) != 2 * ["/POST/v1/sandbox/end"] + 2 * ["/POST/v1/sandbox/step"]:
         yield "SandboxTaskRole: another route"
 
 
@@ -834,7 +836,7 @@ def the_zones_of_the_created_network_can_be_chosen(t):
 
 @rule(lambda t: props(t.control, "SecretsManagerEndpoint").pop("PolicyDocument"),
       lambda t: props(t.control, "SecretsManagerEndpoint")["PolicyDocument"]["Statement"][0].update(Action="secretsmanager:*"),
-      lambda t: props(t.control, "S3Endpoint")["PolicyDocument"]["Statement"][1]["Fn::If"][1].update(Action=["s3:*"]),
+      lambda t: props(t.control, "S3Endpoint")["PolicyDocument"]["Statement"][2]["Fn::If"][1].update(Action=["s3:*"]),
       lambda t: props(t.control, "LogsEndpoint")["PolicyDocument"]["Statement"][0].update(Resource="*"),
       lambda t: props(t.control, "S3Endpoint")["PolicyDocument"]["Statement"][0].update(Resource={"Fn::Sub": "arn:${AWS::Partition}:s3:::*"}))
 def each_endpoint_of_the_sandboxes_network_has_a_narrow_policy(t):
@@ -844,10 +846,10 @@ def each_endpoint_of_the_sandboxes_network_has_a_narrow_policy(t):
             if "Fn::If" in statement:
                 statement = statement["Fn::If"][1]
             # A parameter is what you name yourself.
-            resource = statement["Resource"] if isinstance(statement["Resource"], str) else next(iter(statement["Resource"].values()))
-            any_resource = resource == "*" or resource.endswith(":::*")
+            resources = [r if isinstance(r, str) else next(iter(r.values())) for r in listed(statement["Resource"])]
+            any_resource = any(resource == "*" or resource.endswith(":::*") for resource in resources)
             if any("*" in a for a in listed(statement["Action"])) or (any_resource and statement["Action"] != "ecr:GetAuthorizationToken"):
-                yield f"{name}: {statement['Action']} on {resource}"
+                yield f"{name}: {statement['Action']} on {', '.join(resources)}"
 
 
 @rule(lambda t: props(t.control, "SandboxApiPostStep").update(AuthorizationType="NONE"),
@@ -855,7 +857,7 @@ def each_endpoint_of_the_sandboxes_network_has_a_narrow_policy(t):
       lambda t: props(t.control, "SandboxApi").update(EndpointConfiguration={"Types": ["REGIONAL"]}),
       lambda t: props(t.control, "SandboxApi")["Policy"]["Statement"].pop(0))
 def sandboxes_sign_what_they_ask_and_their_api_is_private(t):
-    for name in ("SandboxApiPostStep", "PostSandboxStepRoute"):
+    for name in ("SandboxApiPostStep", "SandboxApiPostEnd", "PostSandboxStepRoute", "PostSandboxEndRoute"):
         if props(t.control, name).get("AuthorizationType") != "AWS_IAM":
             yield name
     api = props(t.control, "SandboxApi")

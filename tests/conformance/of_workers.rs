@@ -153,7 +153,10 @@ pub async fn the_doctor_says_that_the_host_can_run_them(worker: &Worker) {
             ["--docker-image", "no/such:image"],
         ),
     };
-    let examined = sandbox(worker, &[&["doctor", "--backend", name][..], &good[..]].concat());
+    let examined = sandbox(
+        worker,
+        &[&["doctor", "--backend", name][..], &good[..]].concat(),
+    );
     assert_eq!(examined["usable"], true, "{examined:#}");
     let of = |answer: &Value, verdict: &str| {
         let all = answer["findings"].as_array().unwrap().clone();
@@ -270,7 +273,10 @@ pub async fn only_a_container_s_first_process_is_its_init(worker: &Worker) {
     said(build.args(["--network=none", "--tag", tag]).arg(&place));
     let refused = setup::try_docker(&setup::engine_host(), tag, worker.process.clone()).await;
     let refused = refused.map(drop).unwrap_err();
-    assert!(refused.contains("another process than the container's first one"), "{refused}");
+    assert!(
+        refused.contains("another process than the container's first one"),
+        "{refused}"
+    );
 }
 
 /// Somebody else's container is left alone until its own label says that nobody wants it any more.
@@ -278,12 +284,19 @@ pub async fn what_has_expired_is_taken_away_whoever_made_it(worker: &Worker) {
     let made = |name: &str, expires: &str| {
         let mut create = Command::new("docker");
         create.args(["create", "--name", name, "--network=none"]);
-        for (label, value) in [("state", "other"), ("worker", "1-other"), ("expires", expires)] {
+        for (label, value) in [
+            ("state", "other"),
+            ("worker", "1-other"),
+            ("expires", expires),
+        ] {
             create.arg(format!("--label=sealfleet.{label}={value}"));
         }
         said(create.arg(setup::image()));
     };
-    let (old, new) = (format!("sealfleet-old-{}", mark()), format!("sealfleet-new-{}", mark()));
+    let (old, new) = (
+        format!("sealfleet-old-{}", mark()),
+        format!("sealfleet-new-{}", mark()),
+    );
     made(&old, "2026-01-01T00:00:00Z");
     made(&new, "2999-01-01T00:00:00Z");
     sandbox(worker, &["reap"]);

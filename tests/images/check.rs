@@ -18,7 +18,7 @@ fn sealfleet(arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn checked(image: &str) -> (Option<i32>, Value, String) {
+pub fn checked(image: &str) -> (Option<i32>, Value, String) {
     let output = sealfleet(&[image, "--output", "json"]);
     let words = text(&output.stderr);
     let answer = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{words}"));

@@ -1,4 +1,4 @@
-//! The images, on a real container engine: `scripts/test-images` builds both and starts the engine
+//! The images, on a real container engine: `scripts/test-images` builds them and starts the engine
 //! that `DOCKER_HOST` names.
 //!
 //! A sandbox runs in the container that the task definition describes: `options` translates the
@@ -14,4 +14,5 @@
 mod check;
 mod engine;
 mod sandbox;
+mod variants;
 mod worker;

@@ -64,7 +64,7 @@ fn control_plane(script: &str) -> String {
 }
 
 /// Runs the step in a container of the image with these options.
-fn step(image: &str, options: &[String], definition: &Value, script: &str) -> Output {
+pub fn step(image: &str, options: &[String], definition: &Value, script: &str) -> Output {
     let url = control_plane(script);
     let mut environment: Vec<(&str, String)> = Vec::new();
     let told = definition["containerDefinitions"][0]["environment"].as_array();

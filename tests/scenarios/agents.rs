@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sealfleet_test_model::{Fault, Model, Scripts, Turn};
 use sealfleet_test_stack::identity::secrets;
-use sealfleet_test_stack::project::{PULL, merged, step};
+use sealfleet_test_stack::project::{FARGATE, PULL, merged, step};
 use sealfleet_test_stack::worker::{BuiltinStore, WorkerProcess};
 use sealfleet_test_stack::{Claimed, Failure, Outcome, Project, Stack, ensure, ensure_eq, unique};
 use serde_json::{Value, json};
@@ -19,8 +19,9 @@ const LONG: Duration = Duration::from_secs(150);
 /// A model of the table of prices.
 const MODEL: &str = "gpt-5.1-codex";
 
-/// 77. Codex answers in bubblewrap, with the tenant's key, against the stand-in model; usage and
-///     cost are on the step; the key is nowhere else. Each error has its own reason.
+/// 77. Codex answers in bubblewrap and on Fargate, with the tenant's key, against the stand-in
+///     model; usage and cost are on the step; the key is nowhere else. Each error has its own
+///     reason.
 pub async fn s77_an_agent_works_with_its_tenants_key(stack: &Stack) -> Outcome {
     let scripts = Scripts::all([
         Turn::shell("echo edited > note.txt && cat note.txt").costs(1000, 400, 50),
@@ -68,6 +69,19 @@ pub async fn s77_an_agent_works_with_its_tenants_key(stack: &Stack) -> Outcome {
             "the failure: {ended}\n{output}"
         );
     }
+
+    // On Fargate, with the key in Secrets Manager.
+    place.have_hosted(stack).await?;
+    let hosted = place.step(
+        &json!({ "max_turns": 2, "budget_usd": 0.01, "model": MODEL }),
+        &json!({ "pool": FARGATE }),
+    );
+    let before = model.requests_with(&place.key);
+    let (ended, _) = place.run_of("hosted-models", &hosted).await?;
+    ensure_eq!(ended["state"], "succeeded", "the step: {ended}");
+    ensure_eq!(ended["usage"], used, "the usage: {ended}");
+    ensure_eq!(ended["cost_usd"], 0.001_875, "the cost: {ended}");
+    ensure_eq!(model.requests_with(&place.key), before + 2, "with the key");
 
     // Another tool than the CLI does not see the key, so the agent has none.
     let other = place.step(&json!({ "model": MODEL }), &json!({ "tool": "other" }));
@@ -155,11 +169,29 @@ impl Place {
         self.run_step(&self.step(agent, &json!({}))).await
     }
 
+    /// Makes ready what steps of the Fargate pool need: the key in Secrets Manager, and Codex in
+    /// the one image that the stand-in of ECS has.
+    async fn have_hosted(&self, stack: &Stack) -> Outcome {
+        let stored = self.project.aws_secret(stack, "openai", &self.key).await?;
+        let shown = self.project.member.get("/v1/profiles/models").await?.body;
+        let content = merged(
+            secrets(&[("OPENAI_API_KEY", &stored.uri)]),
+            &json!({ "env": shown["env"], "tools": shown["tools"] }),
+        );
+        let admin = &self.project.admin;
+        admin.create_profile("hosted-models", &content).await?;
+        have_codex(&stack.parts.directory.join("rootfs"))
+    }
+
     /// The step's end and its output.
     async fn run_step(&self, step: &Value) -> Outcome<(Value, String)> {
+        self.run_of("models", step).await
+    }
+
+    async fn run_of(&self, profile: &str, step: &Value) -> Outcome<(Value, String)> {
         let run = self
             .project
-            .enqueue(&with_profile("models", std::slice::from_ref(step)))
+            .enqueue(&with_profile(profile, std::slice::from_ref(step)))
             .await?;
         let ended = self
             .project
@@ -177,14 +209,6 @@ impl Place {
 
 /// A copy of a root for sandboxes, with Codex in it.
 async fn with_codex(root: &Path, copy: &Path) -> Outcome {
-    let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("agents/node_modules");
-    let codex: PathBuf =
-        modules.join("@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex");
-    ensure!(
-        codex.exists(),
-        "`{}` is missing: run `npm ci --ignore-scripts --prefix tests/agents`",
-        codex.display()
-    );
     let copied = tokio::process::Command::new("cp")
         .args(["--archive", "--reflink=auto"])
         .args([root, copy])
@@ -195,7 +219,20 @@ async fn with_codex(root: &Path, copy: &Path) -> Outcome {
         "copying the root: {}",
         String::from_utf8_lossy(&copied.stderr)
     );
-    let inside = copy.join("usr/local/bin/codex");
+    have_codex(copy)
+}
+
+/// Puts Codex into a root for sandboxes.
+fn have_codex(root: &Path) -> Outcome {
+    let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("agents/node_modules");
+    let codex: PathBuf =
+        modules.join("@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex");
+    ensure!(
+        codex.exists(),
+        "`{}` is missing: run `npm ci --ignore-scripts --prefix tests/agents`",
+        codex.display()
+    );
+    let inside = root.join("usr/local/bin/codex");
     std::fs::copy(&codex, &inside)
         .map(|_| ())
         .map_err(|error| Failure::new(format!("`{}`: {error}", inside.display())))

@@ -25,6 +25,7 @@ mod drift;
 mod drill;
 mod fleet;
 mod fuzz;
+mod inputs;
 mod kill;
 mod onboarding;
 mod outputs;
@@ -114,6 +115,10 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s70_what_stays_on_the_host_is_nowhere_else
             s71_exec_is_as_if_the_command_ran_here
             s72_a_gigabyte_of_output_is_cut_in_its_middle;
+        inputs:
+            s70_a_file_goes_in_and_a_result_goes_on
+            s70_a_result_on_a_host_alone_is_not_taken
+            s73_a_long_prompt_reaches_the_command;
         reasons:
             s69_each_secret_that_is_not_there_has_its_own_reason;
         onboarding:
@@ -339,7 +344,9 @@ fn of_sandboxes() -> BTreeSet<String> {
     let sources = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
     let mut numbers = BTreeSet::new();
     for source in sources {
-        let functions = source.split("\npub async fn s").chain(source.split("\nfn s"));
+        let functions = source
+            .split("\npub async fn s")
+            .chain(source.split("\nfn s"));
         let names = functions.filter_map(|rest| rest.split_once('_'));
         let digits = names.map(|(digits, _)| digits);
         let numbered = digits.filter(|digits| digits.parse::<usize>().is_ok());

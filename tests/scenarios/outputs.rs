@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sealfleet_domain::run::{Failure as Failed, RunState};
 use sealfleet_test_stack::aws::Keys;
-use sealfleet_test_stack::project::{PULL, run_of, step};
+use sealfleet_test_stack::project::{FARGATE, PULL, merged, run_of, step};
 use sealfleet_test_stack::worker::{BuiltinStore, Claimed, WorkerProcess};
 use sealfleet_test_stack::{Outcome, Project, Stack, ensure, ensure_eq, private_file, unique};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use tokio::process::Command;
 const SOON: Duration = Duration::from_secs(90);
 
 /// The command line as a member of the project calls it.
-fn sealfleet(stack: &Stack, project: &Project, arguments: &[&str]) -> Outcome<Command> {
+pub fn sealfleet(stack: &Stack, project: &Project, arguments: &[&str]) -> Outcome<Command> {
     let token = stack.scratch.join(format!("token-{}", unique()));
     private_file(&token, project.member.credential())?;
     let mut command = Command::new(stack.binaries.join("sealfleet"));
@@ -28,8 +28,14 @@ fn sealfleet(stack: &Stack, project: &Project, arguments: &[&str]) -> Outcome<Co
     Ok(command)
 }
 
-async fn exec(stack: &Stack, project: &Project, options: &[&str], script: &str) -> Outcome<Output> {
-    let mut words = vec!["run", "exec", "--pool", PULL];
+pub async fn exec(
+    stack: &Stack,
+    project: &Project,
+    pool: &str,
+    options: &[&str],
+    script: &str,
+) -> Outcome<Output> {
+    let mut words = vec!["run", "exec", "--pool", pool];
     words.extend(options);
     words.extend(["--", "sh", "-c", script]);
     Ok(sealfleet(stack, project, &words)?.output().await?)
@@ -47,6 +53,7 @@ pub async fn s70_a_result_comes_out_and_stays_with_its_project(stack: &Stack) ->
     let long = "head -c 200000 /dev/zero | tr '\\0' x";
     let at = "mkdir -p .sealfleet && cd .sealfleet";
     let outside = "ln -s /etc/passwd result.json";
+    let hosted = |script: &str| merged(shell(script), &json!({ "pool": FARGATE }));
     let steps = [
         step(
             "plain",
@@ -69,6 +76,14 @@ pub async fn s70_a_result_comes_out_and_stays_with_its_project(stack: &Stack) ->
         step("link", &shell(&format!("{at} && {outside}"))),
         step("pipe", &shell(&format!("{at} && mkfifo result.json"))),
         step("none", &shell("true")),
+        step(
+            "hosted",
+            &hosted(&format!("{at} && echo '[2]' > result.json")),
+        ),
+        step(
+            "hosted-bad",
+            &hosted(&format!("{at} && echo '{{hidden' > result.json")),
+        ),
     ];
     let run = alpha.enqueue(&run_of(&steps)).await?;
     let ended = alpha.finished(&run, SOON).await?;
@@ -83,6 +98,8 @@ pub async fn s70_a_result_comes_out_and_stays_with_its_project(stack: &Stack) ->
         ("link", None),
         ("pipe", None),
         ("none", None),
+        ("hosted", Some(json!([2]))),
+        ("hosted-bad", None),
     ] {
         let result = client.get_result(run_id, &id.parse()?).await;
         let result = result.ok().and_then(|view| view.result);
@@ -92,6 +109,7 @@ pub async fn s70_a_result_comes_out_and_stays_with_its_project(stack: &Stack) ->
         ("bad", "not valid JSON"),
         ("link", "plain file"),
         ("pipe", "plain file"),
+        ("hosted-bad", "not valid JSON"),
     ] {
         let step = alpha.step(&run, id).await?;
         let found =
@@ -226,8 +244,8 @@ pub async fn s70_what_stays_on_the_host_is_nowhere_else(stack: &Stack) -> Outcom
     Ok(())
 }
 
-struct Given {
-    keys: Keys,
+pub struct Given {
+    pub keys: Keys,
     bucket: String,
     prefix: String,
 }
@@ -239,7 +257,7 @@ impl Given {
 }
 
 /// Claims a step as a worker that a test plays, and asks for the key to its outputs.
-async fn keys_of_a_claim(project: &Project) -> Outcome<Given> {
+pub async fn keys_of_a_claim(project: &Project) -> Outcome<Given> {
     let label = unique();
     let worker = project
         .worker(&json!({ "labels": { "only": label } }))
@@ -271,22 +289,29 @@ pub async fn s71_exec_is_as_if_the_command_ran_here(stack: &Stack) -> Outcome {
     let project = stack.project("live").await?;
     let worker = project.live_worker(stack).await?;
     let script = "echo out; echo err >&2; printf 'no newline'; exit 7";
-    let done = exec(stack, &project, &[], script).await?;
-    let (out, err) = (
-        String::from_utf8_lossy(&done.stdout),
-        String::from_utf8_lossy(&done.stderr),
-    );
-    let log = worker.log();
-    ensure_eq!(done.status.code(), Some(7), "{out}\n{err}\n{log}");
-    ensure_eq!(out, "out\nno newline", "{err}");
-    ensure!(
-        err.contains("err\n") && err.contains("exit code=7"),
-        "{err}"
-    );
-    for (script, code) in [("true", 0), ("kill -9 $$", 137), ("exec sleep 60", 124)] {
-        let done = exec(stack, &project, &["--timeout", "5s"], script).await?;
-        let err = String::from_utf8_lossy(&done.stderr);
-        ensure_eq!(done.status.code(), Some(code), "`{script}`: {err}");
+    for pool in [PULL, FARGATE] {
+        let done = exec(stack, &project, pool, &[], script).await?;
+        let (out, err) = (
+            String::from_utf8_lossy(&done.stdout),
+            String::from_utf8_lossy(&done.stderr),
+        );
+        let log = worker.log();
+        ensure_eq!(done.status.code(), Some(7), "{pool}: {out}\n{err}\n{log}");
+        ensure_eq!(out, "out\nno newline", "{pool}: {err}");
+        ensure!(
+            err.contains("err\n") && err.contains("exit code=7"),
+            "{pool}: {err}"
+        );
+        for (script, code) in [
+            ("true", 0),
+            ("kill -9 $$", 137),
+            ("exec sleep 60", 124),
+            ("exit 121", 121),
+        ] {
+            let done = exec(stack, &project, pool, &["--timeout", "5s"], script).await?;
+            let err = String::from_utf8_lossy(&done.stderr);
+            ensure_eq!(done.status.code(), Some(code), "{pool}: `{script}`: {err}");
+        }
     }
 
     // Followed while it runs: the first line comes before the step may end.

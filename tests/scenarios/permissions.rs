@@ -93,8 +93,9 @@ pub async fn who_may_do_what_on_aws_is_enforced(stack: &Stack) -> Outcome {
         let keys = match role.kind {
             // As a worker gets them from `claim`, with the session policy that narrows them.
             Kind::Queue => short.worker(&json!({})).await?.queue_keys().await?.keys,
-            // Sessions for one claim: `outputs.rs` has them of claims that there are.
-            Kind::Upload | Kind::Download => continue,
+            // Sessions for one claim or upload: `outputs.rs` and `inputs.rs` have them of such as
+            // there are.
+            Kind::Upload | Kind::Download | Kind::Slot | Kind::Look | Kind::Bring => continue,
             Kind::Function | Kind::Execution | Kind::Sandbox => {
                 stack.aws.assume(&here.name(&role.arn)).await?
             }

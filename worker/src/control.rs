@@ -1,11 +1,13 @@
 //! The control plane as a worker uses it.
 
+use std::fs::File;
+
 use async_trait::async_trait;
 use sealfleet_client::types::{
-    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, OutputCredentials, QueueCredentials,
-    ReportStep, StartStep, StepAnswer,
+    Claim, ClaimStep, FetchInputs, Heartbeat, HeartbeatAnswer, LeaseRef, OutputCredentials,
+    QueueCredentials, ReportStep, StartStep, StepAnswer, StepInput, StepInputs,
 };
-use sealfleet_client::{Client, Code, Error};
+use sealfleet_client::{Client, Code, Error, TransferError};
 
 /// The operations of a worker.
 #[async_trait]
@@ -22,6 +24,10 @@ pub trait ControlPlane: Send + Sync {
     async fn queue_credentials(&self) -> Result<QueueCredentials, Error>;
     /// Short-lived credentials to write what a claim puts out.
     async fn output_credentials(&self, claim: &LeaseRef) -> Result<OutputCredentials, Error>;
+    /// Where to get what goes into a step.
+    async fn step_inputs(&self, request: &FetchInputs) -> Result<StepInputs, Error>;
+    /// Gets one input, and checks that it is what is meant.
+    async fn fetch(&self, input: &StepInput, into: &mut File) -> Result<(), TransferError>;
 }
 
 #[async_trait]
@@ -48,6 +54,14 @@ impl ControlPlane for Client {
 
     async fn output_credentials(&self, claim: &LeaseRef) -> Result<OutputCredentials, Error> {
         Self::get_output_credentials(self, claim).await
+    }
+
+    async fn step_inputs(&self, request: &FetchInputs) -> Result<StepInputs, Error> {
+        Self::get_step_inputs(self, request).await
+    }
+
+    async fn fetch(&self, input: &StepInput, into: &mut File) -> Result<(), TransferError> {
+        Self::fetch(self, &input.url, input.bytes, input.sha256, into).await
     }
 }
 

@@ -26,6 +26,7 @@ pub mod control;
 pub mod doctor;
 pub mod executor;
 pub mod guard;
+pub mod inputs;
 pub mod lease;
 pub mod outputs;
 pub mod queue;

@@ -20,6 +20,7 @@ use sealfleet_worker::control::ControlPlane;
 use sealfleet_worker::executor::bare::Bare;
 use sealfleet_worker::executor::sandboxed::Sandboxed;
 use sealfleet_worker::executor::{Executors, Logs};
+use sealfleet_worker::inputs::Inputs;
 use sealfleet_worker::outputs::{Bucket, Stores};
 use sealfleet_worker::queue::SqsQueue;
 use sealfleet_worker::telemetry::{Counted, Telemetry};
@@ -228,7 +229,7 @@ async fn work(api_url: &str, config: Option<&Path>, run: Run) -> Result<ExitCode
             clock: Arc::new(SystemClock),
         })),
     };
-    let executors = executors(&run, outputs).await?;
+    let executors = executors(&run, &control, outputs).await?;
     let queue = Arc::new(Counted {
         inner: SqsQueue::new(
             Arc::clone(&control),
@@ -275,7 +276,11 @@ fn credential(file: &Path) -> Result<Credential, String> {
     Credential::read(file).map_err(|error| error.to_string())
 }
 
-async fn executors(run: &Run, outputs: Option<Arc<dyn Stores>>) -> Result<Executors, String> {
+async fn executors(
+    run: &Run,
+    control: &Arc<dyn ControlPlane>,
+    outputs: Option<Arc<dyn Stores>>,
+) -> Result<Executors, String> {
     let logs = Logs {
         directory: absolute(&run.log_dir)?,
         most_bytes: run.log_bytes,
@@ -283,7 +288,11 @@ async fn executors(run: &Run, outputs: Option<Arc<dyn Stores>>) -> Result<Execut
     };
     std::fs::create_dir_all(&logs.directory)
         .map_err(|error| format!("`{}`: {error}", run.log_dir.display()))?;
-    let sandboxed = sandboxed(run, logs.clone()).await?;
+    let inputs = Inputs {
+        control: Arc::clone(control),
+        directory: logs.directory.clone(),
+    };
+    let sandboxed = sandboxed(run, inputs.clone(), logs.clone()).await?;
     let bare = if run.allow_bare {
         let program = std::env::current_exe()
             .map_err(|error| format!("cannot find the path of this program: {error}"))?;
@@ -295,6 +304,7 @@ async fn executors(run: &Run, outputs: Option<Arc<dyn Stores>>) -> Result<Execut
         }
         Some(Bare {
             program,
+            inputs,
             logs,
             cgroups,
         })
@@ -311,7 +321,7 @@ async fn executors(run: &Run, outputs: Option<Arc<dyn Stores>>) -> Result<Execut
     Ok(Executors { bare, sandboxed })
 }
 
-async fn sandboxed(run: &Run, logs: Logs) -> Result<Option<Sandboxed>, String> {
+async fn sandboxed(run: &Run, inputs: Inputs, logs: Logs) -> Result<Option<Sandboxed>, String> {
     let Some((worker, backends)) = backends::start(&run.sandboxes).await? else {
         return Ok(None);
     };
@@ -329,6 +339,7 @@ async fn sandboxed(run: &Run, logs: Logs) -> Result<Option<Sandboxed>, String> {
         backend_files,
         network: run.sandboxes.network(),
         limits: run.sandboxes.limits(),
+        inputs,
         logs,
     }))
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use sealfleet_bubblewrap::unpack_rootfs;
+use sealfleet_bubblewrap::{unpack_image, unpack_rootfs};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Action {
@@ -40,6 +40,10 @@ pub struct Source {
     /// Image of a container engine on this machine
     #[arg(long, value_name = "IMAGE")]
     pub from_image: Option<String>,
+    /// Image in files, without an engine: a tar file that `docker save` wrote, or an OCI image
+    /// layout as a tar file or directory
+    #[arg(long, value_name = "PATH")]
+    pub from_archive: Option<PathBuf>,
     /// The files of a root as tar, as `mmdebstrap` and `docker export` write them; `-` reads
     /// standard input
     #[arg(long, value_name = "FILE")]
@@ -51,26 +55,33 @@ pub struct Source {
 /// # Errors
 /// For people.
 pub fn run(action: Action) -> Result<PathBuf, String> {
-    let Action::Build(arguments) = action;
+    let Action::Build(Arguments {
+        directory,
+        source,
+        init,
+        docker,
+    }) = action;
     let unpack = |archive: Stdio| {
-        unpack_rootfs(&arguments.directory, archive, &arguments.init)
-            .map_err(|error| error.to_string())
+        unpack_rootfs(&directory, archive, &init).map_err(|error| error.to_string())
     };
-    match (arguments.source.from_tar, arguments.source.from_image) {
-        (Some(file), _) if file == Path::new("-") => unpack(Stdio::inherit()),
-        (Some(file), _) => {
+    if let Some(archive) = source.from_archive {
+        return unpack_image(&directory, &archive, &init).map_err(|error| error.to_string());
+    }
+    if let Some(image) = source.from_image {
+        let engine = Engine(docker);
+        let container = engine.create(&image)?;
+        let unpacked = engine.export(&container, unpack);
+        let removed = engine.ask(&["rm", &container]);
+        return unpacked.and_then(|directory| removed.map(|_| directory));
+    }
+    match source.from_tar {
+        Some(file) if file == Path::new("-") => unpack(Stdio::inherit()),
+        Some(file) => {
             let archive =
                 File::open(&file).map_err(|error| format!("`{}`: {error}", file.display()))?;
             unpack(archive.into())
         }
-        (None, Some(image)) => {
-            let engine = Engine(arguments.docker);
-            let container = engine.create(&image)?;
-            let unpacked = engine.export(&container, unpack);
-            let removed = engine.ask(&["rm", &container]);
-            unpacked.and_then(|directory| removed.map(|_| directory))
-        }
-        (None, None) => Err("name an image or a tar file".to_owned()),
+        None => Err("name an image, an archive or a tar file".to_owned()),
     }
 }
 

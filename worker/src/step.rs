@@ -14,12 +14,8 @@ use std::time::Duration;
 
 use sealfleet_client::Error;
 use sealfleet_client::types::{Claim, OutputsKept, ReportStep, StartStep, WaitingStep};
-use sealfleet_domain::agent::AgentReport;
-use sealfleet_domain::redaction::Redaction;
-use sealfleet_domain::run::{CameOut, Failure, Outcome};
+use sealfleet_domain::run::{CameOut, Failure, Outcome, Told};
 use sealfleet_domain::{Line, limits};
-
-use sealfleet_channel::{AgentEnd, AgentFault};
 
 use crate::control::ControlPlane;
 use crate::executor::{Ended, Executor, Running, short};
@@ -34,17 +30,6 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct StepRunner {
     pub control: Arc<dyn ControlPlane>,
     pub executor: Arc<dyn Executor>,
-}
-
-/// What to report of a step.
-struct End {
-    outcome: Outcome,
-    /// What has come out of it.
-    out: CameOut,
-    /// What its agent said of its work.
-    agent: Option<AgentReport>,
-    /// What was taken out of its output.
-    redactions: Vec<Redaction>,
 }
 
 /// Why there is nothing to report.
@@ -75,7 +60,7 @@ impl StepRunner {
         Vec::new()
     }
 
-    async fn execute(&self, claim: &Claim, lease: &mut Lease) -> Result<End, Silence> {
+    async fn execute(&self, claim: &Claim, lease: &mut Lease) -> Result<Told, Silence> {
         let prepared = tokio::select! {
             biased;
             loss = lease.lost() => return Err(Silence::Lost(loss)),
@@ -83,7 +68,7 @@ impl StepRunner {
         };
         let prepared = match prepared {
             Ok(prepared) => prepared,
-            Err(failure) => return Ok(End::of(Outcome::Failed { failure })),
+            Err(failure) => return Ok(Told::only(Outcome::Failed { failure })),
         };
         let start = StartStep {
             run_id: claim.run_id,
@@ -105,12 +90,15 @@ impl StepRunner {
         tracing::info!(run_id = %claim.run_id, step_id = %claim.step_id, fence = %claim.fence, sandbox = %start.sandbox, "step started");
         let running = match prepared.go().await {
             Ok(running) => running,
-            Err(failure) => return Ok(End::of(Outcome::Failed { failure })),
+            Err(failure) => return Ok(Told::only(Outcome::Failed { failure })),
         };
         let outcome = self.watch(claim, &*running, lease).await;
         let outcome = outcome.map_err(Silence::Lost)?;
         let agent = running.agent();
-        let outcome = of_agent(outcome, claim, agent.as_ref());
+        let outcome = match &agent {
+            Some(agent) => agent.judge(outcome, claim.agent.as_ref()),
+            None => outcome,
+        };
         let result = tokio::select! {
             biased;
             loss = lease.taken() => return Err(Silence::Lost(loss)),
@@ -132,7 +120,7 @@ impl StepRunner {
             missing_bytes: running.output_missing_bytes(),
             result_bytes,
         };
-        Ok(End {
+        Ok(Told {
             outcome,
             out,
             redactions: running.redactions(),
@@ -171,7 +159,7 @@ impl StepRunner {
         }
     }
 
-    async fn report(&self, claim: &Claim, end: End, lease: &mut Lease) -> Vec<WaitingStep> {
+    async fn report(&self, claim: &Claim, end: Told, lease: &mut Lease) -> Vec<WaitingStep> {
         let (run_id, step_id, fence) = (claim.run_id, claim.step_id.clone(), claim.fence);
         let (state, failure) = match end.outcome {
             Outcome::Succeeded => ("succeeded", None),
@@ -205,47 +193,6 @@ impl StepRunner {
     }
 }
 
-impl End {
-    /// Of a step that never ran.
-    fn of(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            out: CameOut::default(),
-            redactions: Vec::new(),
-            agent: None,
-        }
-    }
-}
-
-/// The end of a step that runs an agent: why it failed, if its CLI tells it. A time-out, the limit
-/// of memory and a CLI that cannot be executed say more than the CLI does.
-fn of_agent(outcome: Outcome, claim: &Claim, end: Option<&AgentEnd>) -> Outcome {
-    let Some(fault) = end.and_then(|end| end.fault) else {
-        return outcome;
-    };
-    if let Outcome::Failed { failure } = &outcome
-        && !matches!(failure, Failure::Exit { .. } | Failure::Signal { .. })
-    {
-        return outcome;
-    }
-    let agent = claim.agent.as_ref();
-    let failure = match fault {
-        AgentFault::RateLimited => Failure::AgentRateLimited,
-        AgentFault::Auth => Failure::AgentAuth,
-        AgentFault::Context => Failure::AgentContext,
-        AgentFault::Network => Failure::AgentNetwork,
-        AgentFault::OverTurns => match agent.and_then(|agent| agent.max_turns) {
-            Some(max_turns) => Failure::OverTurns { max_turns },
-            None => return outcome,
-        },
-        AgentFault::OverBudget => match agent.and_then(|agent| agent.budget_usd) {
-            Some(budget_usd) => Failure::OverBudget { budget_usd },
-            None => return outcome,
-        },
-    };
-    Outcome::Failed { failure }
-}
-
 fn outcome(ended: Ended) -> Outcome {
     let failure = match ended {
         Ended::Code(0) => return Outcome::Succeeded,
@@ -277,61 +224,4 @@ fn place_of(path: &Path) -> Option<Line> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let place = Line::escaped(&format!("{}:{}", host.trim(), path.display()));
     (place.len() <= limits::DETAIL_BYTES).then_some(place)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn claim(agent: &serde_json::Value) -> Claim {
-        serde_json::from_value(serde_json::json!({
-            "project": "healthcare", "run_id": "run_0198c0de-0000-7000-8000-00000000000a", "step_id": "a", "fence": 2,
-            "attempt": 1, "lease_seconds": 30, "mode": "full", "command": [], "agent": agent, "env": {}, "timeout_seconds": 5
-        }))
-        .expect("a claim")
-    }
-
-    #[test]
-    fn the_agents_reason_is_told_unless_another_says_more() {
-        let limited = serde_json::json!({
-            "cli": "codex", "prompt": "a", "model": "gpt-5.1-codex", "max_turns": 3, "budget_usd": 0.5,
-        });
-        let claim = claim(&limited);
-        let failed = |failure| Outcome::Failed { failure };
-        let of = |outcome, fault| {
-            let end = AgentEnd {
-                fault,
-                ..AgentEnd::default()
-            };
-            of_agent(outcome, &claim, Some(&end))
-        };
-        let budget_usd = claim.agent.as_ref().and_then(|agent| agent.budget_usd);
-        for (fault, failure) in [
-            (AgentFault::RateLimited, Failure::AgentRateLimited),
-            (AgentFault::Auth, Failure::AgentAuth),
-            (AgentFault::Context, Failure::AgentContext),
-            (AgentFault::Network, Failure::AgentNetwork),
-            (AgentFault::OverTurns, Failure::OverTurns { max_turns: 3 }),
-            (
-                AgentFault::OverBudget,
-                Failure::OverBudget {
-                    budget_usd: budget_usd.expect("a budget"),
-                },
-            ),
-        ] {
-            for outcome in [
-                Outcome::Succeeded,
-                failed(Failure::Exit { code: 1 }),
-                failed(Failure::Signal { signal: 15 }),
-            ] {
-                assert_eq!(of(outcome, Some(fault)), failed(failure.clone()));
-            }
-            for more in [Failure::OutOfMemory, Failure::TimedOut { after_seconds: 5 }] {
-                assert_eq!(of(failed(more.clone()), Some(fault)), failed(more));
-            }
-        }
-        let exit = failed(Failure::Exit { code: 1 });
-        assert_eq!(of(exit.clone(), None), exit);
-        assert_eq!(of_agent(exit.clone(), &claim, None), exit);
-    }
 }

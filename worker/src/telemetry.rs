@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,11 +14,11 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
-use sealfleet_client::Error;
 use sealfleet_client::types::{
-    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, OutputCredentials, QueueCredentials,
-    ReportStep, StartStep, StepAnswer,
+    Claim, ClaimStep, FetchInputs, Heartbeat, HeartbeatAnswer, LeaseRef, OutputCredentials,
+    QueueCredentials, ReportStep, StartStep, StepAnswer, StepInput, StepInputs,
 };
+use sealfleet_client::{Error, TransferError};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -224,6 +225,15 @@ impl<T: ControlPlane> ControlPlane for Counted<T> {
             "output_credentials",
             self.inner.output_credentials(claim).await,
         )
+    }
+
+    async fn step_inputs(&self, request: &FetchInputs) -> Result<StepInputs, Error> {
+        self.answer("step_inputs", self.inner.step_inputs(request).await)
+    }
+
+    /// Content is not of the control plane, and is not counted.
+    async fn fetch(&self, input: &StepInput, into: &mut File) -> Result<(), TransferError> {
+        self.inner.fetch(input, into).await
     }
 }
 

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sealfleet_bubblewrap::{Cgroups, Launcher, LauncherConfig, Limits, Network, build_rootfs};
-use sealfleet_channel::{Channel as _, CommandEnd, Descriptors, Socket, ToHost, ToInit};
+use sealfleet_channel::{
+    Channel as _, CommandEnd, Descriptors, Socket, ToHost, ToInit, input_name,
+};
 use sealfleet_client::types::Claim;
 use sealfleet_domain::run::Failure;
 use sealfleet_sandbox_backend::StateDirectory;
@@ -19,6 +21,8 @@ use sealfleet_worker::executor::bare::Bare;
 use sealfleet_worker::executor::sandboxed::Sandboxed;
 use sealfleet_worker::executor::{Ended, Executor, Logs, Running};
 use serde_json::{Value, json};
+
+use crate::inputs::{Store, file};
 
 const RUN: &str = "run_0198c0de-0000-7000-8000-00000000000a";
 
@@ -46,6 +50,7 @@ fn output(place: &Path) -> String {
 fn bare(place: &Path) -> Bare {
     Bare {
         program: env!("CARGO_BIN_EXE_sealfleet-worker").into(),
+        inputs: Store::default().inputs(place),
         logs: logs(place),
         cgroups: Cgroups::detect(),
     }
@@ -323,6 +328,34 @@ async fn nothing_of_a_bare_step_outlives_a_killed_worker_or_guard() {
 }
 
 #[tokio::test]
+async fn uploads_lie_in_the_directory_of_a_bare_command() {
+    let place = tempfile::tempdir().unwrap();
+    let mut bare = bare(place.path());
+    let taken = json!({ "kind": "result", "step_id": "before" });
+    let texts = [
+        (file("in/a.txt"), "one"),
+        (json!({ "kind": "stdin" }), "two"),
+        (taken, "{}"),
+    ];
+    let store = Store {
+        texts: texts.map(|(place, text)| (place, text.to_owned())).into(),
+        page: 50,
+        ..Store::default()
+    };
+    bare.inputs = store.inputs(place.path());
+    let upload = json!({ "upload": "upl_0198c0de-0000-7000-8000-00000000000a" });
+    let script = "cat in/a.txt - .sealfleet/needs/before/result.json";
+    let mut claim = claim("bare", script, &json!([]));
+    claim.fetches = true;
+    claim.inputs =
+        serde_json::from_value(json!({ "files": { "in/a.txt": upload }, "stdin": upload }))
+            .unwrap();
+    let running = start(&bare, &claim).await;
+    assert_eq!(running.wait().await, Ended::Code(0));
+    assert_eq!(output(place.path()), "onetwo{}");
+}
+
+#[tokio::test]
 async fn too_much_output_is_cut_and_counted() {
     let place = tempfile::tempdir().unwrap();
     let mut bare = bare(place.path());
@@ -383,9 +416,22 @@ fn inherited_channel() -> OwnedFd {
 #[ignore = "started by other tests"]
 async fn stand_in() {
     let mut channel = Socket::inherited(inherited_channel()).unwrap();
-    let (message, mut files) = channel.receive().await.unwrap();
-    let ToInit::Step(step) = message else {
-        panic!("{message:?}")
+    let (step, mut files) = loop {
+        match channel.receive().await.unwrap() {
+            (ToInit::Step(step), files) => break (step, files),
+            (ToInit::Inputs(places), mut files) => {
+                for (at, place) in places.iter().enumerate() {
+                    let file = files.remove(&input_name(at)).unwrap();
+                    let text = std::io::read_to_string(File::from(file)).unwrap();
+                    eprintln!("input={} {text}", place.path().unwrap());
+                }
+                channel
+                    .send(&ToHost::Placed, Descriptors::new())
+                    .await
+                    .unwrap();
+            }
+            (message, _) => panic!("{message:?}"),
+        }
     };
     let files_seen: Vec<String> = files.keys().cloned().collect();
     let answer = match files.remove("builtin.store") {
@@ -453,6 +499,7 @@ async fn sandboxed(place: &Path, answer: Option<&Value>) -> Sandboxed {
         backend_files,
         network: Network::None,
         limits,
+        inputs: Store::default().inputs(place),
         logs: logs(place),
     }
 }
@@ -498,6 +545,46 @@ async fn a_sandboxed_command_runs_only_after_go() {
         output(place.path()).matches("step=").count() == 2
     })
     .await;
+}
+
+#[tokio::test]
+async fn uploads_come_into_the_sandbox_before_the_step() {
+    let place = tempfile::tempdir().unwrap();
+    let mut sandboxed = sandboxed(place.path(), None).await;
+    let text = |number: usize| (file(&format!("f{number}")), format!("text {number}"));
+    let store = Store {
+        texts: (0..9).map(text).collect(),
+        page: 50,
+        ..Store::default()
+    };
+    sandboxed.inputs = store.inputs(place.path());
+    let mut claim = claim("sandboxed", "x", &json!([]));
+    claim.fetches = true;
+    let running = start(&sandboxed, &claim).await;
+    running.wait().await;
+    let text = output(place.path());
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("input="))
+        .collect();
+    let wanted: Vec<_> = (0..9)
+        .map(|number| format!("input=f{number} text {number}"))
+        .collect();
+    assert_eq!(lines, wanted, "{text}");
+
+    // What cannot be got keeps the step from its start.
+    sandboxed.inputs = Store::default().inputs(place.path());
+    let Err(failure) = sandboxed.prepare(&claim).await else {
+        panic!("started")
+    };
+    let detail = "it has gone".to_owned();
+    assert_eq!(
+        failure,
+        Failure::CannotStart {
+            cause: None,
+            detail
+        }
+    );
 }
 
 #[tokio::test]

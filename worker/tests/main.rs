@@ -3,6 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod execution;
+mod inputs;
 mod installed;
-mod outputs;
 mod worker;

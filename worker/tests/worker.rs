@@ -2,16 +2,18 @@
 //! Time is paused: it moves when everybody waits.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sealfleet_client::types::{
-    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict, OutputCredentials,
-    QueueCredentials, ReportStep, StartStep, StepAnswer, WaitingStep,
+    Claim, ClaimStep, FetchInputs, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict,
+    OutputCredentials, QueueCredentials, ReportStep, StartStep, StepAnswer, StepInput, StepInputs,
+    WaitingStep,
 };
-use sealfleet_client::{Code, Error, Problem};
+use sealfleet_client::{Code, Error, Problem, TransferError};
 use sealfleet_domain::fleet::WorkerStatus;
 use sealfleet_domain::redaction::{self, Redaction};
 use sealfleet_domain::run::Failure;
@@ -138,6 +140,14 @@ impl ControlPlane for Control {
 
     async fn output_credentials(&self, _: &LeaseRef) -> Result<OutputCredentials, Error> {
         Err(unreachable_now())
+    }
+
+    async fn step_inputs(&self, _: &FetchInputs) -> Result<StepInputs, Error> {
+        Err(unreachable_now())
+    }
+
+    async fn fetch(&self, _: &StepInput, _: &mut File) -> Result<(), TransferError> {
+        Err(TransferError::Address)
     }
 }
 

@@ -34,6 +34,7 @@ mod secret;
 mod status;
 mod token;
 mod trail;
+mod upload;
 mod whoami;
 mod worker;
 
@@ -92,6 +93,8 @@ enum Command {
     Secret(Group<secret::Verb>),
     /// Enqueue and manage runs
     Run(Group<run::Command>),
+    /// Upload a file for steps to work with, and print its id
+    Upload(Leaf<upload::Upload>),
     /// Check images of sandboxes
     Image(Group<image::Command>),
     /// Read and verify the audit trail
@@ -203,6 +206,7 @@ async fn dispatch(command: Command, options: Options) -> (Output, Result<(), Fai
         }
         Command::Secret(group) => with!(group.options, |to| secret::run(group.verb, to).await),
         Command::Run(group) => with!(group.options, |to| run::run(group.verb, to).await),
+        Command::Upload(leaf) => with!(leaf.options, |to| upload::run(leaf.rest, to).await),
         Command::Image(group) => with!(group.options, |to| image::run(group.verb, to).await),
         Command::Prove(leaf) => with!(leaf.options, |to| prove::run(leaf.rest, to).await),
         Command::Restore(group) => with!(group.options, |to| restore::run(group.verb, to).await),

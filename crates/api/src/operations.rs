@@ -29,13 +29,14 @@ use serde_json::Value;
 use crate::problem::Code;
 use crate::types::{
     ActivityView, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken,
-    EnqueueRun, EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer,
-    LeaseRef, LimitsView, OutputCredentials, OutputPage, Page, PreviewRevocation, ProfileContent,
-    ProfileVersionView, ProjectDeletion, ProjectSummary, ProjectView, QueueCredentials,
-    RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade, ResultView, RevocationPreview,
-    RevocationState, RevocationsCreated, Revoke, RunSummary, RunView, SandboxLease, SandboxStep,
-    SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, UpdateProject, WorkerDetail,
-    WorkerRegistered, WorkerSummary, WorkerView,
+    CreateUpload, EnqueueRun, EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, FetchInputs,
+    Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, OutputCredentials, OutputPage, Page,
+    PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion, ProjectSummary,
+    ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
+    ResultView, RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary,
+    RunView, SandboxEnd, SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, StepInputs,
+    TokenCreated, TokenView, UpdateProject, UploadCreated, WorkerDetail, WorkerRegistered,
+    WorkerSummary, WorkerView,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -777,6 +778,19 @@ operations! {
             Code::SecretRevoked,
             Code::IdempotencyMismatch,
         ]);
+    CREATE_UPLOAD () = Operation::new(
+        "create_upload",
+        ("POST", "/v1/uploads"),
+        "enqueue",
+        may(Action::Enqueue),
+    )
+        .repeatable()
+        .does(
+            "Takes content that is too large for a run's document: gives it an id, for steps to name, and a URL to put it to.              Repeating the request gives another id, and costs nothing.",
+        )
+        .takes::<CreateUpload>()
+        .gives::<UploadCreated>(201, "Where to put the content.")
+        .refuses(&[Code::ProjectClosed]);
     RETRY_STEP (RunId, StepId) = Operation::new(
         "retry_step",
         ("POST", "/v1/runs/{run_id}/steps/{step_id}/retry"),
@@ -885,6 +899,17 @@ operations! {
         .takes::<LeaseRef>()
         .gives::<OutputCredentials>(200, "The credentials.")
         .refuses(&[Code::NotFound, Code::NotHolder, Code::StaleFence]);
+    GET_STEP_INPUTS () = Operation::new(
+        "get_step_inputs",
+        ("POST", "/v1/step-inputs"),
+        "claim",
+        APPROVED_WORKERS,
+    )
+        .repeatable()
+        .does("Says where to get what has to be brought to a step before its command starts, by URLs that are good for minutes.")
+        .takes::<FetchInputs>()
+        .gives::<StepInputs>(200, "A part of the inputs.")
+        .refuses(&[Code::NotFound, Code::NotHolder, Code::StaleFence, Code::Conflict]);
     START_STEP () = Operation::new("start_step", ("POST", "/v1/starts"), "report", APPROVED_WORKERS)
         .repeatable()
         .does("Reports that the sandbox has its secrets and is about to run the command.")
@@ -912,6 +937,17 @@ operations! {
         .does("Tells a Fargate sandbox which step it runs.")
         .takes::<SandboxLease>()
         .gives::<SandboxStep>(200, "The command, and the names of its secrets.")
+        .refuses(&[Code::NotFound, Code::StaleFence, Code::NotReady]);
+    END_SANDBOX () = Operation::new(
+        "end_sandbox",
+        ("POST", "/v1/sandbox/end"),
+        "sandbox",
+        SANDBOXES,
+    )
+        .repeatable()
+        .does("Takes down how the step of a Fargate sandbox ended, until ECS shows that the sandbox is gone.")
+        .takes::<SandboxEnd>()
+        .gives_nothing("It is taken down.")
         .refuses(&[Code::NotFound, Code::StaleFence, Code::NotReady]);
 
     // The audit trail.

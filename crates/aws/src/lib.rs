@@ -1,11 +1,13 @@
 //! Adapters to AWS, other than the tables and ECS: the SDK's configuration and trusted roots,
-//! queues, queue credentials, outputs, objects, signatures.
+//! queues, queue credentials, inputs, outputs, objects, signatures.
 //!
 //! Each adapter is a small trait and its implementation on the SDK: a function that is handed only
 //! `Queues` can only send messages, and its IAM role says the same. No client that could read a
 //! secret's value is linked here.
 
+pub mod bus;
 pub mod config;
+pub mod inputs;
 pub mod objects;
 pub mod outputs;
 pub mod queue_access;

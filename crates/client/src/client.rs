@@ -202,6 +202,11 @@ impl Client {
         }
     }
 
+    /// Connections without a credential.
+    pub(crate) const fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
     pub(crate) async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, Error> {
         let mut url = Url::clone(&self.base);
         url.set_path(&format!(

@@ -22,6 +22,7 @@ mod credential;
 mod error;
 mod operations;
 mod retry;
+mod transfer;
 
 pub use client::{Client, is_this_machine};
 pub use credential::{Credential, FileError, NewFile};
@@ -30,3 +31,4 @@ pub use operations::{AuditQuery, PageQuery, all_pages};
 pub use sealfleet_api::problem::{Code, Problem};
 pub use sealfleet_api::types;
 pub use sealfleet_api::types::RevocationState;
+pub use transfer::TransferError;

@@ -4,13 +4,14 @@
 use sealfleet_api::operations as ops;
 use sealfleet_api::types::{
     ActivityView, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken,
-    EnqueueRun, EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, Heartbeat, HeartbeatAnswer,
-    LeaseRef, LimitsView, OutputCredentials, OutputPage, Page, PreviewRevocation, ProfileContent,
-    ProfileVersionView, ProjectDeletion, ProjectSummary, ProjectView, QueueCredentials,
-    RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade, ResultView, RevocationPreview,
-    RevocationState, RevocationsCreated, Revoke, RunSummary, RunView, SandboxLease, SandboxStep,
-    SetLimits, StartStep, StepAnswer, TokenCreated, TokenView, UpdateProject, WorkerDetail,
-    WorkerRegistered, WorkerSummary, WorkerView,
+    CreateUpload, EnqueueRun, EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, FetchInputs,
+    Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, OutputCredentials, OutputPage, Page,
+    PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion, ProjectSummary,
+    ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
+    ResultView, RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary,
+    RunView, SandboxEnd, SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, StepInputs,
+    TokenCreated, TokenView, UpdateProject, UploadCreated, WorkerDetail, WorkerRegistered,
+    WorkerSummary, WorkerView,
 };
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;
@@ -396,6 +397,12 @@ impl Client {
         self.call(call.query(state).query(label)).await
     }
 
+    /// `POST /v1/uploads`: where to put content. [`Client::upload`] puts it there, too.
+    pub async fn create_upload(&self, request: &CreateUpload) -> Result<UploadCreated, Error> {
+        self.call(Call::new(&ops::CREATE_UPLOAD, ()).body(request)?)
+            .await
+    }
+
     /// `GET /v1/runs/{run_id}`.
     pub async fn get_run(&self, run_id: RunId) -> Result<RunView, Error> {
         self.call(Call::new(&ops::GET_RUN, (run_id,))).await
@@ -502,6 +509,12 @@ impl Client {
             .await
     }
 
+    /// `POST /v1/step-inputs`.
+    pub async fn get_step_inputs(&self, request: &FetchInputs) -> Result<StepInputs, Error> {
+        self.call(Call::new(&ops::GET_STEP_INPUTS, ()).body(request)?)
+            .await
+    }
+
     /// `POST /v1/starts`.
     pub async fn start_step(&self, request: &StartStep) -> Result<StepAnswer, Error> {
         self.call(Call::new(&ops::START_STEP, ()).body(request)?)
@@ -519,6 +532,13 @@ impl Client {
     pub async fn get_sandbox_step(&self, request: &SandboxLease) -> Result<SandboxStep, Error> {
         self.call(Call::new(&ops::GET_SANDBOX_STEP, ()).body(request)?)
             .await
+    }
+
+    /// `POST /v1/sandbox/end`. Refused, as [`Self::get_sandbox_step`].
+    pub async fn end_sandbox(&self, request: &SandboxEnd) -> Result<(), Error> {
+        self.call::<IgnoredAny>(Call::new(&ops::END_SANDBOX, ()).body(request)?)
+            .await
+            .map(drop)
     }
 }
 

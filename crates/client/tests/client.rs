@@ -3,16 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sealfleet_api::operations;
 use sealfleet_client::types::{
-    EnqueueRun, Heartbeat, PreviewRevocation, ProfileContent, ResolveCascade, Revoke,
+    EnqueueRun, Heartbeat, PreviewRevocation, ProfileContent, ResolveCascade, Revoke, SignedUrl,
 };
 use sealfleet_client::{
     AuditQuery, Client, Code, Credential, Error, PageQuery, RevocationState, all_pages,
 };
+use sealfleet_domain::hash::ContentHash;
 use sealfleet_domain::output::Stream;
 use sealfleet_domain::run::RunState;
 use sealfleet_domain::{ProfileName, ProjectId, RunId, StepId, WorkerId};
@@ -30,7 +32,11 @@ struct Server {
 
 impl Server {
     async fn new(answers: Vec<(u16, String)>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at(([127, 0, 0, 1], 0).into(), answers).await
+    }
+
+    async fn at(address: SocketAddr, answers: Vec<(u16, String)>) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&seen);
@@ -325,6 +331,8 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
     let (project, name, step): (ProjectId, ProfileName, StepId) =
         (of("healthcare"), of("crm"), of("main"));
     let lease = json!({"project": project, "run_id": run, "step_id": step, "fence": 1});
+    let report = json!({"run_id": run, "step_id": step, "fence": 1, "state": "succeeded"});
+    let end = json!({"project": project, "report": report});
     let audit = AuditQuery {
         run_id: Some(run),
         from: Some(of("2026-01-31T08:00:00Z")),
@@ -378,6 +386,7 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.get_run(run);
         client.get_output(run, &step, Some(Stream::Stderr), Some("abc"));
         client.get_result(run, &step);
+        client.create_upload(&least(json!({"bytes": 1, "sha256": ContentHash::of(b"x")})));
         client.cancel_run(run);
         client.retry_step(run, &step);
         client.list_audit_entries(&audit);
@@ -387,9 +396,11 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.send_heartbeat(&Heartbeat::default());
         client.get_queue_credentials();
         client.get_output_credentials(&least(json!({"run_id": run, "step_id": step, "fence": 1})));
+        client.get_step_inputs(&least(json!({"run_id": run, "step_id": step, "fence": 1})));
         client.start_step(&least(json!({"run_id": run, "step_id": step, "fence": 1, "sandbox": "s"})));
         client.report_step(&least(json!({"run_id": run, "step_id": step, "fence": 1, "state": "succeeded"})));
         client.get_sandbox_step(&least(lease));
+        client.end_sandbox(&least(end));
     }
     assert_eq!(
         refused, many,
@@ -477,6 +488,115 @@ fn a_credential_is_not_sent_in_the_clear_over_a_network() {
         if let Err(error) = Client::new(good, None) {
             // A machine without certificates has no https.
             assert!(good.starts_with("https"), "{error}");
+        }
+    }
+}
+
+/// What a server gives out behind a signed URL.
+async fn fetched(answer: &str, bytes: u64, sha256: Option<ContentHash>) -> (String, Vec<u8>) {
+    let server = Server::new(vec![(200, answer.to_owned())]).await;
+    let url = SignedUrl::new(format!("{}/object?X-Amz-Signature={SIGNATURE}", server.url));
+    let mut sink = Vec::new();
+    let outcome = server.client().fetch(&url, bytes, sha256, &mut sink).await;
+    let seen = server.seen().concat();
+    assert!(seen.starts_with("GET /object?"), "{seen}");
+    assert!(!seen.contains(CANARY), "a store gets no credential");
+    (
+        outcome.map_or_else(|error| error.to_string(), |()| String::new()),
+        sink,
+    )
+}
+
+const SIGNATURE: &str = "canary-signature";
+
+#[tokio::test]
+async fn what_comes_must_be_what_was_promised() {
+    let hash = ContentHash::of(b"content");
+    assert_eq!(
+        fetched("content", 7, Some(hash)).await,
+        (String::new(), b"content".into())
+    );
+    assert_eq!(fetched("content", 7, None).await.0, "");
+    for (answer, bytes, hash, error) in [
+        (
+            "Content",
+            7,
+            Some(hash),
+            "its SHA-256 is not the one that was promised",
+        ),
+        (
+            "content",
+            6,
+            Some(hash),
+            "more than the 6 bytes that were promised came",
+        ),
+        ("content", 8, None, "7 of 8 bytes came"),
+    ] {
+        assert_eq!(fetched(answer, bytes, hash).await.0, error);
+    }
+}
+
+#[tokio::test]
+async fn no_error_holds_a_signed_url() {
+    let nobody = Server::new(vec![]).await;
+    let client = nobody.client().without_retries();
+    for url in [
+        format!("{}/object?X-Amz-Signature={SIGNATURE}", nobody.url),
+        format!("http://127.0.0.1:1/object?X-Amz-Signature={SIGNATURE}"),
+        format!("http://s3.example/object?X-Amz-Signature={SIGNATURE}"),
+    ] {
+        let url = SignedUrl::new(url);
+        let error = client.fetch(&url, 1, None, &mut Vec::new()).await;
+        let error = error.unwrap_err();
+        assert!(
+            !format!("{error} {error:?} {url:?}").contains(SIGNATURE),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_upload_goes_once_more_and_is_there_if_something_is() {
+    for last in [200, 412] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let upload_id = "upl_0198c0de-0000-7000-8000-00000000000a";
+        let created = json!({
+            "upload_id": upload_id, "url": format!("http://{address}/put"),
+            "headers": {"if-none-match": "*", "x-amz-checksum-sha256": "c"},
+            "expires_at": "2026-01-31T08:00:00.000Z", "kept_until": "2026-01-31T08:00:00.000Z",
+        });
+        let answers = vec![
+            (201, created.to_string()),
+            (503, "busy".to_owned()),
+            (last, String::new()),
+        ];
+        let server = Server::at(address, answers).await;
+        let mut file = tempfile::tempfile().unwrap();
+        std::io::Write::write_all(&mut file, b"content").unwrap();
+        let gone = Arc::new(Mutex::new(0));
+        let noted = Arc::clone(&gone);
+        let told = move |bytes| *noted.lock().unwrap() = bytes;
+        let uploaded = server.client().upload(file, told).await.unwrap();
+        assert_eq!(
+            (uploaded.to_string(), *gone.lock().unwrap()),
+            (upload_id.to_owned(), 7)
+        );
+        let seen = server.seen();
+        assert_eq!(seen.len(), 3);
+        let promised = json!({"bytes": 7, "sha256": ContentHash::of(b"content")});
+        assert!(seen[0].contains(&promised.to_string()), "{}", seen[0]);
+        for put in &seen[1..] {
+            assert!(put.starts_with("PUT /put HTTP/1.1\r\n"), "{put}");
+            for header in [
+                "if-none-match: *",
+                "x-amz-checksum-sha256: c",
+                "content-length: 7",
+            ] {
+                assert!(put.contains(header), "{put}");
+            }
+            assert!(!put.contains(CANARY), "a store gets no credential");
         }
     }
 }

@@ -60,6 +60,8 @@ pub struct Host {
     pub schemes: &'static [&'static Scheme],
     /// The sandbox backends that its workers can have. Empty: nobody chooses one.
     pub backends: &'static [&'static Backend],
+    /// What its steps are brought, and what is taken from them, beside output.
+    pub carries: &'static [Carries],
     /// What comes out of its steps, and where that lies; for people.
     pub out: &'static str,
     /// What its sandboxes can reach over the network; which of them is the deployment's choice.
@@ -81,6 +83,28 @@ pub struct Backend {
     pub images: bool,
     /// What its sandboxes can reach over the network; whoever runs the worker chooses.
     pub egress: &'static [Egress],
+}
+
+/// What a host brings to a step, or takes from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// Uploads, as files and as standard input.
+    Uploads,
+    /// What the steps that it takes have left.
+    Takes,
+    /// The result that it leaves.
+    Result,
+}
+
+impl Carries {
+    /// For people: what a step wants.
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Uploads => "bring uploads to a step",
+            Self::Takes => "bring what other steps have left (`takes`)",
+            Self::Result => "keep the result of a step",
+        }
+    }
 }
 
 /// What a sandbox can reach over the network.
@@ -170,6 +194,7 @@ pub static PULL: Host = Host {
     runs: "a sandbox backend of the worker, started by `sealfleet-worker`",
     out: "output and result (`bare` steps: output): on the worker's host, and in the project's outputs unless it runs with `--outputs local`",
     modes: &[Mode::Bare, Mode::Sandboxed, Mode::Identity, Mode::Full],
+    carries: &[Carries::Uploads, Carries::Takes, Carries::Result],
     schemes: &[&BUILTIN],
     egress: &[Egress::None, Egress::Host],
     sizes: &[],
@@ -200,8 +225,9 @@ pub static FARGATE: Host = Host {
     kind: "fargate",
     name: "Fargate",
     runs: "ECS Fargate task, started by `dispatch`",
-    out: "output, in CloudWatch Logs; no result",
-    modes: &[Mode::Sandboxed, Mode::Identity],
+    out: "output and result, in the project's outputs; output, in CloudWatch Logs too",
+    modes: &[Mode::Sandboxed, Mode::Identity, Mode::Full],
+    carries: &[],
     schemes: &[&AWS_SM],
     egress: &[Egress::Host],
     sizes: &[
@@ -231,6 +257,7 @@ static UNKNOWN: Host = Host {
     runs: "",
     out: "",
     modes: &[],
+    carries: &[],
     schemes: &[],
     egress: &[],
     sizes: &[],
@@ -299,6 +326,23 @@ impl Host {
                 format!("a {name} pool cannot run `{mode}`; use {others}")
             }
         })
+    }
+
+    /// Whether it brings this to a step, or takes it from one.
+    ///
+    /// # Errors
+    /// That it does not, and the remedy.
+    pub fn check_carries(&self, what: Carries) -> Result<(), String> {
+        if self.carries.contains(&what) {
+            return Ok(());
+        }
+        let others = HOSTS.iter().filter(|host| host.carries.contains(&what));
+        let others: Vec<String> = others.map(|host| format!("a {} pool", host.name)).collect();
+        let (name, words) = (self.name, what.words());
+        Err(format!(
+            "a {name} pool does not {words} yet; use {}",
+            others.join(" or ")
+        ))
     }
 
     /// Whether a sandbox can have this size.
@@ -398,6 +442,11 @@ mod tests {
             )
         );
         assert_eq!(
+            FARGATE.check_carries(Carries::Uploads),
+            Err("a Fargate pool does not bring uploads to a step yet; use a pull pool".to_owned())
+        );
+        assert_eq!(PULL.check_carries(Carries::Uploads), Ok(()));
+        assert_eq!(
             FARGATE.check_size(256, 700),
             Err(
                 "Fargate has no size of 256 CPU units and 700 MiB. It offers these CPU units and MiB: 256 with 512; \
@@ -412,16 +461,12 @@ mod tests {
 
     #[test]
     fn a_host_does_what_its_row_says() {
-        for mode in [Mode::Bare, Mode::Sandboxed, Mode::Identity] {
+        for mode in [Mode::Bare, Mode::Sandboxed, Mode::Identity, Mode::Full] {
             assert_eq!(PULL.check_mode(mode), Ok(()));
             assert_eq!(FARGATE.check_mode(mode).is_ok(), mode != Mode::Bare);
-            assert!(Host::of_kind("toy").check_mode(mode).is_err());
+            let toy = Host::of_kind("toy").check_mode(mode);
+            assert!(toy.is_err_and(|why| why.contains("a pull pool")), "{mode}");
         }
-        assert_eq!(PULL.check_mode(Mode::Full), Ok(()));
-        assert_eq!(
-            FARGATE.check_mode(Mode::Full),
-            Err("a Fargate pool cannot run `full`; use a pull pool".to_owned())
-        );
     }
 
     #[test]

@@ -108,6 +108,10 @@ id!(
     /// The work of a hard revocation that aborts runs in flight.
     FanOutId, "fan", "a fan-out"
 );
+id!(
+    /// Content that a caller puts beside its runs, for their steps to work with.
+    UploadId, "upl", "an upload"
+);
 
 impl EventId {
     /// The id of an event that happened at `at` and that another system calls `name`. Every call

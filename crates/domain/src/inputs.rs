@@ -9,7 +9,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::artifact::ArtifactName;
+use crate::ids::UploadId;
 use crate::limits;
+use crate::names::StepId;
 use crate::text::Line;
 
 /// The directory of a workspace that Sealfleet keeps for itself.
@@ -28,7 +31,7 @@ impl WorkspacePath {
     }
 
     /// Whether `other` would need a directory where this file is.
-    fn is_above(&self, other: &Self) -> bool {
+    pub(crate) fn is_above(&self, other: &Self) -> bool {
         let rest = other.0.strip_prefix(&self.0);
         rest.is_some_and(|rest| rest.starts_with('/'))
     }
@@ -73,20 +76,65 @@ impl fmt::Debug for WorkspacePath {
 }
 
 /// What a file or the standard input holds.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
     /// This text, as it stands. Never put a secret here: who may read the run may read it.
     Text(String),
+    /// What was uploaded. Never put a secret there.
+    Upload(UploadId),
+}
+
+/// A content as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenContent {
+    #[serde(default, deserialize_with = "given")]
+    text: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    upload: Option<UploadId>,
+}
+
+/// What is there is no null.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match WrittenContent::deserialize(from)? {
+            WrittenContent {
+                text: Some(text),
+                upload: None,
+            } => Ok(Self::Text(text)),
+            WrittenContent {
+                text: None,
+                upload: Some(upload_id),
+            } => Ok(Self::Upload(upload_id)),
+            _ => Err(serde::de::Error::custom(
+                "content is either `text` or an `upload`; give one of them",
+            )),
+        }
+    }
 }
 
 impl Content {
-    /// Its bytes.
+    /// The bytes that stand in the run itself. None if they were uploaded.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
+    pub fn inline(&self) -> Option<&[u8]> {
         match self {
-            Self::Text(text) => text.as_bytes(),
+            Self::Text(text) => Some(text.as_bytes()),
+            Self::Upload(_) => None,
+        }
+    }
+
+    /// The upload that it is.
+    #[must_use]
+    pub const fn upload(&self) -> Option<UploadId> {
+        match self {
+            Self::Text(_) => None,
+            Self::Upload(upload_id) => Some(*upload_id),
         }
     }
 }
@@ -94,7 +142,65 @@ impl Content {
 /// A log says how large it is, and not what it says.
 impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.bytes().len())
+        match self {
+            Self::Text(text) => write!(f, "{} bytes", text.len()),
+            Self::Upload(upload_id) => write!(f, "{upload_id}"),
+        }
+    }
+}
+
+/// Where in a step's workspace something goes that is brought to it before its command starts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum InputPlace {
+    /// A file of the step.
+    File {
+        #[cfg_attr(
+            feature = "openapi",
+            schemars(schema_with = "crate::schema::input_path")
+        )]
+        path: WorkspacePath,
+    },
+    /// Its standard input.
+    Stdin,
+    /// The result of a step that it takes.
+    Result { step_id: StepId },
+    /// A file that a step left which it takes.
+    Artifact {
+        step_id: StepId,
+        #[cfg_attr(
+            feature = "openapi",
+            schemars(schema_with = "crate::schema::artifact_name")
+        )]
+        name: ArtifactName,
+    },
+}
+
+impl InputPlace {
+    /// Its path below the workspace. None for the standard input.
+    #[must_use]
+    pub fn path(&self) -> Option<String> {
+        match self {
+            Self::File { path } => Some(path.0.clone()),
+            Self::Stdin => None,
+            Self::Result { step_id } => Some(format!("{RESERVED}/needs/{step_id}/result.json")),
+            Self::Artifact { step_id, name } => {
+                Some(format!("{RESERVED}/needs/{step_id}/artifacts/{name}"))
+            }
+        }
+    }
+}
+
+/// For people.
+impl fmt::Display for InputPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path } => write!(f, "the step's file `{path}`"),
+            Self::Stdin => f.write_str("the step's standard input"),
+            Self::Result { step_id } => write!(f, "the result of `{step_id}`"),
+            Self::Artifact { step_id, name } => write!(f, "the artifact `{name}` of `{step_id}`"),
+        }
     }
 }
 
@@ -118,13 +224,28 @@ impl Inputs {
         self.files.is_empty() && self.stdin.is_none()
     }
 
-    /// Bytes of all paths and texts.
+    /// Bytes of all paths and texts. What was uploaded does not count.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let files = self.files.iter();
-        let files = files.map(|(path, content)| path.0.len() + content.bytes().len());
-        let stdin = self.stdin.iter().map(|content| content.bytes().len());
+        let files =
+            files.map(|(path, content)| path.0.len() + content.inline().map_or(0, <[u8]>::len));
+        let stdin = self
+            .stdin
+            .iter()
+            .filter_map(Content::inline)
+            .map(<[u8]>::len);
         files.chain(stdin).sum()
+    }
+
+    /// What of it was uploaded, and where it goes.
+    pub fn uploads(&self) -> impl Iterator<Item = (InputPlace, UploadId)> {
+        let files = self.files.iter().filter_map(|(path, content)| {
+            let path = path.clone();
+            Some((InputPlace::File { path }, content.upload()?))
+        });
+        let stdin = self.stdin.as_ref().and_then(Content::upload);
+        files.chain(stdin.map(|upload_id| (InputPlace::Stdin, upload_id)))
     }
 
     /// Checks that they can be written as they are.

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod acl;
 pub mod agent;
+pub mod artifact;
 pub mod audit;
 pub mod capability;
 pub mod cascade;
@@ -36,10 +37,13 @@ pub mod schema;
 pub mod scope;
 pub mod step;
 pub mod text;
+pub mod upload;
 pub mod witness;
 
 pub use clock::{Clock, IdSource, Timestamp};
-pub use ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, WorkerId};
+pub use ids::{
+    EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, UploadId, WorkerId,
+};
 pub use names::{
     InvalidName, NamePrefix, PoolName, ProfileName, ProjectId, StepId, ToolName, WorkflowName,
 };

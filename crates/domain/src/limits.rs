@@ -15,8 +15,24 @@ pub const COMMAND_BYTES: usize = 8 * 1024;
 pub const FILES: usize = 50;
 /// Bytes of a file's path.
 pub const PATH_BYTES: usize = 255;
-/// Bytes of all files and standard inputs of a run, paths included.
+/// Bytes of all files and standard inputs that stand in a run, paths included.
 pub const INPUT_BYTES: usize = 32 * 1024;
+/// Bytes of an upload.
+pub const UPLOAD_BYTES: u64 = 100 * 1024 * 1024;
+/// Uploads that the steps of a run work with.
+pub const UPLOADS: usize = 100;
+/// Steps that one step takes results and artifacts of.
+pub const TAKES: usize = 20;
+/// Artifacts that a step names.
+pub const ARTIFACTS: usize = 20;
+/// Files that a step's artifacts are.
+pub const ARTIFACT_FILES: usize = 500;
+/// Bytes of a step's artifacts.
+pub const ARTIFACT_BYTES: u64 = 1024 * 1024 * 1024;
+/// Bytes of the name of an artifact's file.
+pub const ARTIFACT_NAME_BYTES: usize = 1024;
+/// Bytes of a word of a command: what Linux accepts, without the NUL at its end (execve(2)).
+pub const WORD_BYTES: u64 = 128 * 1024 - 1;
 /// Bytes of an agent's prompt in a step, and of all prompts of a run.
 pub const PROMPT_BYTES: usize = 32 * 1024;
 /// Answers of a model that a step may ask for.

@@ -57,14 +57,15 @@ impl Outputs {
     /// claim begins another's.
     #[must_use]
     pub fn prefix(&self) -> String {
-        format!(
-            "{}/{}/{}/{}/",
-            self.scope.project(),
-            self.run_id,
-            self.step_id,
-            self.fence
-        )
+        let run = run_prefix(&self.scope, self.run_id);
+        format!("{run}{}/{}/", self.step_id, self.fence)
     }
+}
+
+/// What the keys of all that came out of a run begin with.
+#[must_use]
+pub fn run_prefix(scope: &ProjectScope, run_id: RunId) -> String {
+    format!("{}/{run_id}/", scope.project())
 }
 
 /// The name of a chunk below its claim's prefix. Names sort as their numbers do.

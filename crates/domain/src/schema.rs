@@ -12,7 +12,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::acl::Acl;
 use crate::capability::{BACKENDS, EXAMPLE_REFERENCE, EXAMPLE_URI, SCHEMES};
 use crate::clock::Timestamp;
-use crate::ids::{EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, WorkerId};
+use crate::hash::ContentHash;
+use crate::ids::{
+    EnrolmentKeyId, EventId, FanOutId, RevocationId, RunId, TokenId, UploadId, WorkerId,
+};
 use crate::inputs::Content;
 use crate::labels::Labels;
 use crate::limits;
@@ -115,6 +118,7 @@ id! {
     EventId "evt" "An audit entry's id.";
     RevocationId "rev" "A revocation's id.";
     FanOutId "fan" "The id of a hard revocation's fan-out.";
+    UploadId "upl" "An upload's id.";
 }
 
 impl JsonSchema for Timestamp {
@@ -128,6 +132,21 @@ impl JsonSchema for Timestamp {
             "type": "string",
             "format": "date-time",
             "examples": ["2026-01-31T08:00:00.000Z"],
+        })
+    }
+}
+
+impl JsonSchema for ContentHash {
+    fn schema_name() -> Cow<'static, str> {
+        "ContentHash".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "SHA-256 of content, in lower-case hexadecimal digits.",
+            "type": "string",
+            "pattern": "^[0-9a-f]{64}$",
+            "examples": ["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
         })
     }
 }
@@ -299,6 +318,44 @@ pub fn command(_: &mut SchemaGenerator) -> Schema {
 /// What an agent is to do.
 pub fn prompt(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": ["string", "null"], "minLength": 1, "maxLength": limits::PROMPT_BYTES, "pattern": TEXT, "examples": ["Mend the failing test, and say what was wrong."] })
+}
+
+/// The path of a step's file.
+pub fn input_path(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": PATH, "minLength": 1, "maxLength": limits::PATH_BYTES })
+}
+
+/// Names of environment variables.
+pub fn env_names(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": env_key(), "uniqueItems": true, "maxItems": limits::CASCADE_SECRETS })
+}
+
+/// What a step is to leave: the path of a file or directory, or that with where it goes.
+pub fn artifacts(generator: &mut SchemaGenerator) -> Schema {
+    let path = json_schema!({ "type": "string", "pattern": PATH, "minLength": 1, "maxLength": limits::PATH_BYTES });
+    json_schema!({
+        "type": "array",
+        "items": { "anyOf": [
+            path,
+            {
+                "type": "object",
+                "properties": {
+                    "path": path,
+                    "to": generator.subschema_for::<crate::artifact::Destination>(),
+                    "on_secret": generator.subschema_for::<crate::artifact::OnSecret>(),
+                },
+                "required": ["path"],
+                "additionalProperties": false,
+            },
+        ] },
+        "maxItems": limits::ARTIFACTS,
+        "examples": [["report.html", { "path": "patches", "on_secret": "tell" }]],
+    })
+}
+
+/// The name of an artifact's file.
+pub fn artifact_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "pattern": LINE, "minLength": 1, "maxLength": limits::ARTIFACT_NAME_BYTES, "examples": ["out/report.html"] })
 }
 
 /// A file below the workspace of a sandbox.

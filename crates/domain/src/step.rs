@@ -56,6 +56,9 @@ pub struct StepSpec {
     /// Steps that must succeed before.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub needs: BTreeSet<StepId>,
+    /// Those of them whose results and artifacts it gets.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub takes: BTreeSet<StepId>,
     /// Labels that its worker must have.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub requires: Labels,
@@ -311,6 +314,34 @@ pub enum Failure {
     },
 }
 
+impl Failure {
+    /// Whether a command that exits with 0 can fail like this: by what it has left, or by what its
+    /// agent says.
+    #[must_use]
+    pub const fn follows_success(&self) -> bool {
+        matches!(
+            self,
+            Self::BadResult { .. }
+                | Self::AgentRateLimited
+                | Self::AgentAuth
+                | Self::AgentContext
+                | Self::AgentNetwork
+                | Self::OverBudget { .. }
+                | Self::OverTurns { .. }
+        )
+    }
+
+    /// Whether the host of a sandbox knows no more of this end than an exit code, which the command
+    /// or the sandbox's init chose.
+    #[must_use]
+    pub const fn is_an_exit_code(&self) -> bool {
+        matches!(
+            self,
+            Self::Exit { .. } | Self::TimedOut { .. } | Self::CannotStart { cause: None, .. }
+        )
+    }
+}
+
 /// What keeps a host from starting a sandbox until somebody mends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
@@ -338,7 +369,9 @@ impl Failure {
     /// As much of `text` as a failure's detail keeps, on one line.
     #[must_use]
     pub fn detail(text: &str) -> String {
-        one_line(text).chars().take(limits::DETAIL_BYTES).collect()
+        let mut line = one_line(text);
+        line.truncate(line.floor_char_boundary(limits::DETAIL_BYTES));
+        line
     }
 }
 

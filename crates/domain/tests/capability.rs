@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use sealfleet_domain::capability::{
-    AWS_SM, BACKENDS, Egress, FARGATE, HOSTS, Host, Mode, Names, SCHEMES, Scheme, Versions,
+    AWS_SM, BACKENDS, Carries, Egress, FARGATE, HOSTS, Host, Mode, Names, SCHEMES, Scheme, Versions,
 };
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::profile::Content;
@@ -42,18 +42,19 @@ at enqueue, with the reason; a reference that breaks a rule of its scheme is ref
 
 ## Pools
 
-| `kind` | what runs a sandbox | execution modes | secrets | what comes out of a step | network of a sandbox | CPU units and MiB |
-|---|---|---|---|---|---|---|
+| `kind` | what runs a sandbox | execution modes | secrets | what a step is brought beside its own text | what comes out of a step | network of a sandbox | CPU units and MiB |
+|---|---|---|---|---|---|---|---|
 "
     .to_owned();
     for host in HOSTS {
         let _ = writeln!(
             text,
-            "| `{}` | {} | {} | {} | {} | {} | {} |",
+            "| `{}` | {} | {} | {} | {} | {} | {} | {} |",
             host.kind,
             host.runs,
             listed(host.modes, |mode| format!("`{mode}`")),
             listed(host.schemes, |scheme| format!("`{}://`", scheme.name)),
+            brought(host),
             host.out,
             listed(host.egress, network),
             if host.sizes.is_empty() {
@@ -131,6 +132,21 @@ fn network(egress: &Egress) -> String {
     }
 }
 
+/// What a host brings to its steps.
+fn brought(host: &Host) -> String {
+    let words = host.carries.iter().filter_map(|what| match what {
+        Carries::Uploads => Some("uploads"),
+        Carries::Takes => Some("results and artifacts of earlier steps"),
+        Carries::Result => None,
+    });
+    let words: Vec<&str> = words.collect();
+    if words.is_empty() {
+        "nothing".to_owned()
+    } else {
+        words.join(", ")
+    }
+}
+
 fn listed<T>(items: &[T], text: impl Fn(&T) -> String) -> String {
     items.iter().map(text).collect::<Vec<_>>().join(", ")
 }
@@ -152,6 +168,7 @@ static BOX: Host = Host {
     runs: "nothing",
     out: "nothing",
     modes: &[Mode::Identity],
+    carries: &[],
     schemes: &[&TOY],
     egress: &[Egress::None],
     sizes: &[],

@@ -80,6 +80,12 @@ pub enum End {
         /// How long it ran in milliseconds, if its host knows.
         ran_millis: Option<i64>,
     },
+    /// It exited with this code, by which its init says that nobody could be told how the command
+    /// ended. A command may choose the same code; then somebody was told.
+    Untold {
+        /// The exit code.
+        code: i32,
+    },
     /// It used more memory than it may.
     OutOfMemory,
     /// It could not be started; names only.
@@ -113,7 +119,7 @@ impl End {
     pub fn outcome(&self, timeout_seconds: u32) -> Result<Outcome, RequeueReason> {
         let failure = match self {
             Self::Exit(0) => return Ok(Outcome::Succeeded),
-            Self::Lost => return Err(RequeueReason::SandboxLost),
+            Self::Lost | Self::Untold { .. } => return Err(RequeueReason::SandboxLost),
             Self::NotStarted { reason, .. } => return Err(*reason),
             Self::Exit(code) => Failure::Exit { code: *code },
             Self::OutOfTime {

@@ -7,7 +7,7 @@
 
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::hash::sha256_hex;
-use sealfleet_domain::scope::OPERATOR_SCOPE;
+use sealfleet_domain::scope::{ClaimTag, OPERATOR_SCOPE};
 use sealfleet_domain::{
     EnrolmentKeyId, EventId, FanOutId, Owner, ProfileName, ProfileRef, ProjectId, ProjectScope,
     RevocationId, RunId, StepId, Timestamp, TokenId, WorkerId,
@@ -294,6 +294,20 @@ pub fn ended_task(scope: &ProjectScope, task_id: &str) -> Key {
     key(
         format!("PRJ#{}#ENDED_TASKS#{task_id}", scope.project()),
         "ENDED",
+    )
+}
+
+/// Row that notes what the sandbox of a claim has told of its end.
+pub fn told(claim: &ClaimTag) -> Key {
+    let ClaimTag {
+        scope,
+        run_id,
+        step_id,
+        fence,
+    } = claim;
+    key(
+        format!("PRJ#{}#TOLD#{run_id}", scope.project()),
+        format!("{step_id}#{fence}"),
     )
 }
 

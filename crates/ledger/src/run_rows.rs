@@ -39,6 +39,7 @@ use sealfleet_domain::run::{
 use sealfleet_domain::{ProjectScope, RunId, StepId, Timestamp, WorkerId, WorkflowName};
 use serde::{Deserialize, Serialize};
 
+use crate::ended_runs::{EndedRun, EndedStep};
 use crate::entries::{self, ENTRIES};
 use crate::error::Error;
 use crate::format;
@@ -248,6 +249,30 @@ impl RunRow {
             })
         });
         holds.collect()
+    }
+
+    /// What a run that has ended tells of itself.
+    pub(crate) fn ended(self, scope: ProjectScope) -> Result<EndedRun, Error> {
+        let ends = self.steps.values().map(|step| step.state.ended_at());
+        let ended_at = ends.collect::<Option<Vec<_>>>();
+        let ended_at = ended_at.and_then(|ends| ends.into_iter().max());
+        let steps = self.steps.into_iter().map(|(id, step)| EndedStep {
+            id,
+            state: step.state,
+            attempt: step.attempt,
+        });
+        Ok(EndedRun {
+            scope,
+            run_id: self.run_id,
+            workflow: self.plan.workflow,
+            labels: self.plan.labels,
+            state: self.raw.state,
+            created_at: self.plan.created_at,
+            ended_at: ended_at
+                .ok_or_else(|| Error::Unreadable("an ended run with a live step".to_owned()))?,
+            steps: steps.collect(),
+            version: self.raw.v,
+        })
     }
 
     /// The run.

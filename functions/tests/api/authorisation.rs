@@ -11,6 +11,7 @@ use sealfleet_api::operations::{self, Operation};
 use sealfleet_domain::access::Role;
 use sealfleet_domain::credential::Home;
 use sealfleet_domain::fleet::{Project, WorkerStatus};
+use sealfleet_domain::hash::ContentHash;
 use sealfleet_domain::profile::Content;
 use sealfleet_domain::{Owner, ProfileName, RunId};
 use sealfleet_ledger::AuditFilter;
@@ -79,6 +80,7 @@ fn rows() -> Vec<Row> {
         ("lift_revocation",        Tokens([200,     200,  403,   403,   404])),
         ("get_fan_out",            Tokens([200,     200,  200,   200,   404])),
         ("enqueue_run",            Tokens([403,     201,  201,   403,   201])),
+        ("create_upload",          Tokens([403,     201,  201,   403,   201])),
         // Allowed, and refused because the step is not dead.
         ("retry_step",             Tokens([403,     409,  409,   403,   404])),
         ("list_runs",              Tokens([403,     200,  200,   200,   200])),
@@ -94,10 +96,12 @@ fn rows() -> Vec<Row> {
         ("send_heartbeat",         Workers([200,    200,     403,     403,    200])),
         ("get_queue_credentials",  Workers([403,    200,     403,     403,    200])),
         ("get_output_credentials", Workers([403,    200,     403,     403,    404])),
+        ("get_step_inputs",        Workers([403,    200,     403,     403,    404])),
         ("start_step",             Workers([403,    200,     403,     403,    404])),
         ("report_step",            Workers([403,    200,     403,     403,    404])),
         //                                    own  foreign
         ("get_sandbox_step",       Sandboxes([200, 404])),
+        ("end_sandbox",            Sandboxes([204, 404])),
         //                                       nobody key
         ("register_worker",        Registration([202,   201])),
         ("get_openapi",            Anybody(200)),
@@ -333,6 +337,7 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
             ),
         ),
         "enqueue_run" => with(run()),
+        "create_upload" => with(json!({ "bytes": 1, "sha256": ContentHash::of(b"x") })),
         "retry_step" | "get_output" | "get_result" => {
             let mut asked = one("run_id", enqueued(world).await.to_string());
             asked.path.insert("step_id", "main".to_owned());
@@ -346,10 +351,10 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
                 ..with(json!({ "run_id": run_id, "step_id": "main" }))
             }
         }
-        "get_output_credentials" => held(world, json!({})).await,
+        "get_output_credentials" | "get_step_inputs" => held(world, json!({})).await,
         "start_step" => held(world, json!({ "sandbox": "s" })).await,
         "report_step" => held(world, json!({ "state": "succeeded" })).await,
-        "get_sandbox_step" => {
+        "get_sandbox_step" | "end_sandbox" => {
             let starting = held(world, json!({ "sandbox": TASK })).await;
             let (status, body) = world
                 .ask(Who::Approved, operation_of("start_step"), &starting)
@@ -358,7 +363,12 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
             let mut asked = starting;
             let body = asked.body.as_object_mut().unwrap();
             body.remove("sandbox");
-            body.insert("project".to_owned(), json!(OWN));
+            if operation.id == "end_sandbox" {
+                body.insert("state".to_owned(), json!("succeeded"));
+                asked.body = json!({ "project": OWN, "report": body });
+            } else {
+                body.insert("project".to_owned(), json!(OWN));
+            }
             asked
         }
         "get_audit_entry" => one("event_id", entry(world, who).await),

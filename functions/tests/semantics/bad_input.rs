@@ -28,7 +28,6 @@ steps[0].pool                       @{"pool":"absent"}
 steps[0].mode                       @{"mode":"full_jit"}
 profile                             @{"mode":"full"}
 steps[0].mode                       @{"agent":{"cli":"codex","prompt":"do it"}}
-steps[0].mode                       @{"pool":"fargate","mode":"full"}
 steps[0].agent.cli                  @{"agent":{"cli":"no-cli","prompt":"do it"}}
 steps[0].agent.promt                @{"agent":{"cli":"codex","promt":"do it"}}
 steps[0].mode                       @{"mode":"do-not-repeat"}

@@ -9,6 +9,7 @@ mod fleet;
 mod golden;
 mod heartbeats;
 mod hints;
+mod inputs;
 mod outputs;
 mod profiles;
 mod projects;

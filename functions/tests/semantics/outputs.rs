@@ -1,11 +1,12 @@
-//! 70, 71, 72. What comes out of steps: who may write it, who may read it, and how reading goes on
-//! while the step does.
+//! 70, 71, 72. What comes out of steps: who may write it, who may read it, how reading goes on
+//! while the step does, and what a sandbox tells of its end.
 
 use sealfleet_domain::output::chunk_name;
+use sealfleet_fargate::names::task_id;
 use serde_json::{Value, json};
 
 use super::{Hand, merged, run_of, step, text};
-use crate::world::{Who, World};
+use crate::world::{CRM, FARGATE, OWN, Sent, Who, World, scope};
 
 /// A chunk as workers store it.
 fn chunk(pieces: &[(&str, &str)]) -> Vec<u8> {
@@ -308,4 +309,130 @@ async fn what_a_worker_stores_cannot_break_reading() {
     }
     assert_eq!(read, "fine");
     assert!((8..2_000_000).contains(&missing), "{missing}");
+}
+
+/// A step of a Fargate pool that runs: its run, the id of its task, and its claim.
+async fn on_fargate(world: &World) -> (String, String, Value) {
+    let step = json!({ "pool": FARGATE, "mode": "identity" });
+    let body = merged(
+        &run_of(&[self::step("only", &step)]),
+        &json!({ "profile": CRM }),
+    );
+    let run = world.enqueued(body).await;
+    world.deliver().await;
+    world.tasks_go_on(None).await;
+    let id = run.parse().unwrap();
+    let stored = world.ledger.run(&scope(OWN), id).await.unwrap();
+    let step = stored.step(&"only".parse().unwrap()).unwrap();
+    let hold = step.state.hold().unwrap();
+    let task = task_id(hold.handle.as_ref().unwrap()).to_owned();
+    let lease = json!({ "run_id": run, "step_id": "only", "fence": hold.fence });
+    (run, task, lease)
+}
+
+/// Tells the end of a claim in the name of a task, and answers the status.
+async fn tell(world: &World, task: &str, lease: &Value, end: &Value) -> u16 {
+    let body = json!({ "project": OWN, "report": merged(lease, end) });
+    let request = Sent {
+        body: Some(body.to_string()),
+        sandbox: Some(task.to_owned()),
+        ..Sent::default()
+    };
+    world.send("POST", "/v1/sandbox/end", request).await.0
+}
+
+#[tokio::test]
+async fn what_a_sandbox_tells_counts_once_its_host_shows_its_end() {
+    let world = World::new().await;
+    let (run, task, lease) = on_fargate(&world).await;
+    let row = json!({ "key": "API_KEY", "stream": "stdout", "encoding": "hex", "count": 2 });
+    let early = json!({ "state": "failed", "failure": { "kind": "exit", "code": 9 } });
+    let end = json!({ "state": "succeeded", "result_bytes": 2, "output_missing_bytes": 7, "redactions": [row] });
+    assert_eq!(tell(&world, "another-task", &lease, &end).await, 404);
+    // A command can speak in its sandbox's name; init speaks last.
+    for end in [&early, &end] {
+        world.time_goes_by(1);
+        assert_eq!(tell(&world, &task, &lease, end).await, 204);
+    }
+    assert_eq!(
+        world.step(&run).await["state"],
+        "running",
+        "until its host says so"
+    );
+    world.tasks_go_on(Some(0)).await;
+    let step = world.step(&run).await;
+    assert_eq!(
+        (
+            &step["state"],
+            &step["result_bytes"],
+            &step["output_missing_bytes"]
+        ),
+        (&json!("succeeded"), &json!(2), &json!(7))
+    );
+    let told = world.events(&run, "redaction.match").await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["matches"], json!([row]));
+    // The claim is over.
+    assert_eq!(tell(&world, &task, &lease, &early).await, 409);
+}
+
+#[tokio::test]
+async fn a_sandbox_says_more_than_its_exit_code_and_never_less() {
+    let bad = json!({ "kind": "bad_result", "detail": "no JSON" });
+    let auth = json!({ "kind": "agent_auth" });
+    let exit = |code: i32| json!({ "kind": "exit", "code": code });
+    let signal = json!({ "kind": "signal", "signal": 9 });
+    let missing =
+        json!({ "kind": "cannot_execute", "errno": 2, "detail": "No such file or directory" });
+    let unredactable = json!({ "kind": "cannot_start", "detail": "`API_KEY` is too short" });
+    let succeeded = Value::Null;
+    for (told, code, failure) in [
+        (&succeeded, 0, &succeeded),
+        (&bad, 0, &bad),
+        (&auth, 0, &auth),
+        // What the command has not done it has not done.
+        (&exit(3), 0, &succeeded),
+        (&succeeded, 3, &exit(3)),
+        (&auth, 1, &auth),
+        (&signal, 137, &signal),
+        (&missing, 127, &missing),
+        (&unredactable, 125, &unredactable),
+        // Codes of init that the command chose.
+        (&exit(125), 125, &exit(125)),
+        (&exit(121), 121, &exit(121)),
+    ] {
+        let world = World::new().await;
+        let (run, task, lease) = on_fargate(&world).await;
+        let end = match told {
+            Value::Null => json!({ "state": "succeeded" }),
+            told => json!({ "state": "failed", "failure": told }),
+        };
+        assert_eq!(tell(&world, &task, &lease, &end).await, 204);
+        world.tasks_go_on(Some(code)).await;
+        let step = world.step(&run).await;
+        assert_eq!(&step["failure"], failure, "{told} and {code}");
+    }
+}
+
+#[tokio::test]
+async fn a_step_whose_end_nobody_was_told_is_tried_again() {
+    let world = World::new().await;
+    let (run, _, _) = on_fargate(&world).await;
+    world.tasks_go_on(Some(121)).await;
+    assert_eq!(world.step(&run).await["state"], "queued");
+}
+
+#[tokio::test]
+async fn what_only_the_control_plane_decides_no_sandbox_tells() {
+    let world = World::new().await;
+    let (_, task, lease) = on_fargate(&world).await;
+    for end in [
+        json!({ "state": "failed", "failure": { "kind": "secret_revoked", "detail": "x" } }),
+        json!({ "state": "succeeded", "result_bytes": 300_000 }),
+        json!({ "state": "failed", "failure": { "kind": "cannot_start", "detail": "a\nb" } }),
+        json!({ "state": "failed" }),
+        json!({ "state": "aborted" }),
+    ] {
+        assert_eq!(tell(&world, &task, &lease, &end).await, 400, "{end}");
+    }
 }

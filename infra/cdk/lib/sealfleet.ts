@@ -17,7 +17,7 @@ export enum AuditLockMode {
   COMPLIANCE = 'COMPLIANCE',
 }
 
-/** A network of your own for Fargate sandboxes. They must reach the HTTP API, ECR, CloudWatch Logs and Secrets Manager. */
+/** A network of your own for Fargate sandboxes. They must reach the HTTP API, ECR, CloudWatch Logs, S3 and Secrets Manager. */
 export interface SandboxNetwork {
   /** The VPC. */
   readonly vpc: IVpc;

@@ -128,9 +128,10 @@ const CONTROL_PLANE: Accepted[] = [
     evidence: (template) => resource(template, 'SandboxApiPostStep').Integration.Type === 'AWS_PROXY',
   },
   {
-    rule: 'COG4', on: ['SandboxApiPostStep'],
+    rule: 'COG4', on: ['SandboxApiPostEnd', 'SandboxApiPostStep'],
     reason: 'Callers are ECS tasks: they sign with their role.',
-    evidence: (template) => resource(template, 'SandboxApiPostStep').AuthorizationType === 'AWS_IAM',
+    evidence: (template) => ['SandboxApiPostEnd', 'SandboxApiPostStep']
+      .every((method) => resource(template, method).AuthorizationType === 'AWS_IAM'),
   },
   ...['APIG1', 'APIG6'].map((rule) => ({
     rule, on: ['SandboxApiStage'],

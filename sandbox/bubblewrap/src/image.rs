@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::error::Unavailable;
+use crate::layers::Image;
 use crate::rootfs::{GROUP, HOSTS, INIT_PATH, MOUNT_POINTS, PASSWD, has_programs, write_program};
 
 /// Permission bits that no file of a root keeps: to run as its owner or group, and to be written by
@@ -64,17 +65,49 @@ pub fn unpack_rootfs(
     fs::canonicalize(directory).map_err(|error| unusable(error.to_string()))
 }
 
-/// GNU tar and bsdtar keep an archive from writing outside of the directory.
+/// Unpacks the image in the file or directory `archive`, as `docker save` or a builder of OCI image
+/// layouts writes it, into the new directory `directory`. The rest is as in [`unpack_rootfs`].
+///
+/// # Errors
+/// [`Unavailable::Rootfs`]: `directory` exists, `archive` is no image, is not the one that its
+/// digests name, or has files outside of its root, or `init` cannot be used.
+pub fn unpack_image(directory: &Path, archive: &Path, init: &Path) -> Result<PathBuf, Unavailable> {
+    let unusable = |error: io::Error| Unavailable::Rootfs {
+        path: directory.to_owned(),
+        reason: format!("`{}`: {error}", archive.display()),
+    };
+    let image = Image::read(archive).map_err(unusable)?;
+    let (reader, writer) = io::pipe().map_err(unusable)?;
+    let (written, unpacked) = std::thread::scope(|scope| {
+        let writing = scope.spawn(|| image.write(io::BufWriter::new(writer)));
+        let unpacked = unpack_rootfs(directory, reader, init);
+        let gone = || Err(io::Error::other("it could not be read to its end"));
+        (writing.join().unwrap_or_else(|_| gone()), unpacked)
+    });
+    let root = unpacked?;
+    written.map(|()| root.clone()).map_err(|error| {
+        // What is there may be half of the image.
+        drop(fs::remove_dir_all(&root));
+        unusable(error)
+    })
+}
+
+/// GNU tar keeps an archive from writing outside of the directory.
 fn untar(archive: impl Into<Stdio>, into: &Path) -> io::Result<()> {
     let output = Command::new("tar")
         .args([
             "--extract",
             "--file=-",
             "--no-same-owner",
+            // Of the root alone: a package may have a folder of this name.
+            "--anchored",
             "--exclude=dev/*",
+            "--exclude=./dev/*",
+            // What an engine adds to containers, and programs take for one.
+            "--exclude=.dockerenv",
+            "--exclude=./.dockerenv",
+            "--directory",
         ])
-        // What an engine adds to containers, and programs take for one.
-        .args(["--exclude=./dev/*", "--exclude=.dockerenv", "--directory"])
         .arg(into)
         .stdin(archive)
         .stdout(Stdio::null())
@@ -214,6 +247,21 @@ mod tests {
         for name in MOUNT_POINTS {
             assert!(root.join(name).is_dir(), "{name}");
         }
+    }
+
+    #[test]
+    fn devices_of_the_root_alone_are_left_out() {
+        let place = tempfile::tempdir().unwrap();
+        let root = unpacked(place.path(), |image| {
+            fs::create_dir_all(image.join("dev")).unwrap();
+            fs::write(image.join("dev/null"), "").unwrap();
+            fs::write(image.join(".dockerenv"), "").unwrap();
+            fs::create_dir_all(image.join("usr/lib/tool/dev")).unwrap();
+            fs::write(image.join("usr/lib/tool/dev/file"), "").unwrap();
+        })
+        .unwrap();
+        assert!(!root.join("dev/null").exists() && !root.join(".dockerenv").exists());
+        assert!(root.join("usr/lib/tool/dev/file").exists());
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod backend;
 mod error;
 mod image;
 mod launcher;
+mod layers;
 mod limits;
 mod rootfs;
 mod sandbox;
@@ -42,7 +43,7 @@ mod spec;
 mod uids;
 
 pub use error::{LaunchError, Unavailable};
-pub use image::unpack_rootfs;
+pub use image::{unpack_image, unpack_rootfs};
 pub use launcher::{Launcher, LauncherConfig, Report, version};
 pub use limits::{Cgroups, Group, LimitsDriver};
 pub use rootfs::{HOME, INIT_PATH, WORKSPACE, build_rootfs, has_programs};

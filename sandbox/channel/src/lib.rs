@@ -1,6 +1,8 @@
 //! The channel between a sandbox's first process, `sealfleet-init`, and its host.
 //!
 //! ```text
+//! host -> init   Inputs      files that are too large for a message, as descriptors
+//! init -> host   Placed      they are in the workspace
 //! host -> init   Step        command, environment, secret references, access lists, descriptors
 //! init -> host   Resolved    the version of each secret      or   Error: nothing will run
 //! host -> init   Go          the start is on record
@@ -21,12 +23,12 @@ use async_trait::async_trait;
 
 pub use message::{
     AgentEnd, AgentFault, CommandEnd, ResolvedSecret, SecretRequest, Step, StepResult, ToHost,
-    ToInit,
+    ToInit, input_name,
 };
 pub use socket::Socket;
 
 /// The version of the messages. Any change to them is a new version.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The largest message to init, in bytes. A step is its largest part.
 pub const MAX_TO_INIT: usize = 1024 * 1024;

@@ -6,15 +6,20 @@ use rustix::process::WaitStatus;
 use sealfleet_domain::ToolName;
 use sealfleet_domain::acl::Acl;
 use sealfleet_domain::agent::{Agent, AgentReport};
-use sealfleet_domain::inputs::Inputs;
+use sealfleet_domain::inputs::{InputPlace, Inputs};
 use sealfleet_domain::redaction::Redaction;
+use sealfleet_domain::run::{Failure, Outcome};
 use serde::{Deserialize, Serialize};
 
 /// A message of the host.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToInit {
-    /// What to run. Comes first, once.
+    /// What goes into the workspace and is too large for the step itself. The open files travel
+    /// with the message, in this order, by the names of [`input_name`]. Init answers
+    /// [`ToHost::Placed`]. Comes before the step, as often as need be.
+    Inputs(Vec<InputPlace>),
+    /// What to run. Comes once.
     Step(Box<Step>),
     /// The start is on record: run the command.
     Go,
@@ -24,6 +29,8 @@ pub enum ToInit {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToHost {
+    /// The inputs of the last message are in the workspace.
+    Placed,
     /// Every granted secret has a value. Init waits for [`ToInit::Go`].
     Resolved(Vec<ResolvedSecret>),
     /// The step cannot start. Nothing will run.
@@ -46,6 +53,12 @@ pub enum ToHost {
     },
 }
 
+/// The name of the descriptor that travels with input number `at` of a message.
+#[must_use]
+pub fn input_name(at: usize) -> String {
+    format!("input.{at}")
+}
+
 /// What a step's agent said of its work.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,6 +68,37 @@ pub struct AgentEnd {
     /// Why it failed, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<AgentFault>,
+}
+
+impl AgentEnd {
+    /// The end of a step that is this `agent`: why it failed, if its CLI tells it. A time-out, the
+    /// limit of memory and a CLI that cannot be executed say more than the CLI does.
+    #[must_use]
+    pub fn judge(&self, outcome: Outcome, agent: Option<&Agent>) -> Outcome {
+        let Some(fault) = self.fault else {
+            return outcome;
+        };
+        if let Outcome::Failed { failure } = &outcome
+            && !matches!(failure, Failure::Exit { .. } | Failure::Signal { .. })
+        {
+            return outcome;
+        }
+        let failure = match fault {
+            AgentFault::RateLimited => Failure::AgentRateLimited,
+            AgentFault::Auth => Failure::AgentAuth,
+            AgentFault::Context => Failure::AgentContext,
+            AgentFault::Network => Failure::AgentNetwork,
+            AgentFault::OverTurns => match agent.and_then(|agent| agent.max_turns) {
+                Some(max_turns) => Failure::OverTurns { max_turns },
+                None => return outcome,
+            },
+            AgentFault::OverBudget => match agent.and_then(|agent| agent.budget_usd) {
+                Some(budget_usd) => Failure::OverBudget { budget_usd },
+                None => return outcome,
+            },
+        };
+        Outcome::Failed { failure }
+    }
 }
 
 /// Why an agent failed.
@@ -128,6 +172,21 @@ impl CommandEnd {
             errno,
             detail: words.unwrap_or(&text).to_owned(),
         }
+    }
+
+    /// What it means for the step.
+    #[must_use]
+    pub fn outcome(self) -> Outcome {
+        let failure = match self {
+            Self::Exited { code: 0 } => return Outcome::Succeeded,
+            Self::Exited { code } => Failure::Exit { code },
+            Self::Signalled { signal } => Failure::Signal { signal },
+            Self::CannotExecute { errno, detail } => Failure::CannotExecute {
+                errno,
+                detail: Failure::detail(&detail),
+            },
+        };
+        Outcome::Failed { failure }
     }
 
     /// As a shell's exit code: 128 + number for a signal; 127 if there is no such program, 126 if
@@ -208,4 +267,51 @@ pub struct ResolvedSecret {
     pub uri: String,
     /// The version that the command gets.
     pub version: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agents_reason_is_told_unless_another_says_more() {
+        let limited: Agent = serde_json::from_value(serde_json::json!({
+            "cli": "codex", "prompt": "a", "model": "gpt-5.1-codex", "max_turns": 3, "budget_usd": 0.5,
+        }))
+        .expect("an agent");
+        let failed = |failure| Outcome::Failed { failure };
+        let of = |outcome, fault| {
+            let end = AgentEnd {
+                fault,
+                ..AgentEnd::default()
+            };
+            end.judge(outcome, Some(&limited))
+        };
+        for (fault, failure) in [
+            (AgentFault::RateLimited, Failure::AgentRateLimited),
+            (AgentFault::Auth, Failure::AgentAuth),
+            (AgentFault::Context, Failure::AgentContext),
+            (AgentFault::Network, Failure::AgentNetwork),
+            (AgentFault::OverTurns, Failure::OverTurns { max_turns: 3 }),
+            (
+                AgentFault::OverBudget,
+                Failure::OverBudget {
+                    budget_usd: limited.budget_usd.expect("a budget"),
+                },
+            ),
+        ] {
+            for outcome in [
+                Outcome::Succeeded,
+                failed(Failure::Exit { code: 1 }),
+                failed(Failure::Signal { signal: 15 }),
+            ] {
+                assert_eq!(of(outcome, Some(fault)), failed(failure.clone()));
+            }
+            for more in [Failure::OutOfMemory, Failure::TimedOut { after_seconds: 5 }] {
+                assert_eq!(of(failed(more.clone()), Some(fault)), failed(more));
+            }
+        }
+        let exit = failed(Failure::Exit { code: 1 });
+        assert_eq!(of(exit.clone(), None), exit);
+    }
 }

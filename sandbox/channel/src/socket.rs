@@ -2,7 +2,7 @@
 //! host listens.
 //!
 //! A frame is the length of its JSON (4 bytes, big endian) and the JSON:
-//! `{"version": 3, "descriptors": ["builtin.key", ...], "message": ...}`. The descriptors travel
+//! `{"version": 4, "descriptors": ["builtin.key", ...], "message": ...}`. The descriptors travel
 //! with the frame's first byte (`SCM_RIGHTS`, unix(7)), in the order of their names.
 
 use std::io::{self, IoSlice, IoSliceMut};

@@ -7,6 +7,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -72,11 +73,28 @@ pub fn prepare(
     })
 }
 
+/// What runs: the agent, or else the command with its standard input. Answers the program with its
+/// arguments, its standard input, and the agent to read along.
+pub fn started(
+    agent: Option<Prepared>,
+    command: Vec<String>,
+    stdin: Option<OwnedFd>,
+) -> (Vec<String>, Option<OwnedFd>, Option<Arc<Mutex<Watched>>>) {
+    match agent {
+        Some(agent) => (
+            agent.command,
+            Some(agent.prompt.into()),
+            Some(agent.watched),
+        ),
+        None => (command, stdin, None),
+    }
+}
+
 /// The prompt as a file at its beginning. As a file, not a pipe: nobody has to write while the
 /// agent reads, whatever its length.
 fn prompt(agent: &Agent, workspace: &Path) -> Result<File, String> {
     if let Some(text) = &agent.prompt {
-        return standard_input(text.as_bytes())
+        return standard_input(&mut text.as_bytes())
             .map(File::from)
             .map_err(|error| format!("the prompt cannot be passed on: {error}"));
     }

@@ -2,7 +2,8 @@
 //!
 //! Talks to the worker over the [channel](sealfleet_channel):
 //!
-//! 1. Receives the step, with open descriptors of the files that identity backends read.
+//! 1. Receives what goes into the workspace, and the step, with open descriptors of the files that
+//!    identity backends read.
 //! 2. Resolves the secrets that the step's access lists grant to its tool, by default none. A
 //!    secret that they do not grant is neither looked up nor injected. They do not govern plain
 //!    variables.
@@ -27,9 +28,10 @@ use sealfleet_identity::{Backends, IdentityError, Registry, SecretValue};
 use sealfleet_redaction::Redactor;
 
 use crate::agent::{self, Watched};
+use crate::inputs::Workspace;
 use crate::output::{self, Injected};
 use crate::supervise::{self, Stops, Tap, Task};
-use crate::{Failure, WORKSPACE, descriptors, result, work_in};
+use crate::{Failure, WORKSPACE, descriptors, result};
 
 /// Where the sandbox has its home.
 const HOME: &str = "/workspace/home";
@@ -109,8 +111,9 @@ async fn prepare(
     backends: &Registry,
 ) -> Result<Work, String> {
     let untold = |error: ChannelError| format!("the worker was not told: {error}");
-    let resolution = match receive_step(channel).await {
-        Ok((step, descriptors)) => resolve(step, descriptors, backends).await,
+    let mut workspace = Workspace::new(Path::new(WORKSPACE));
+    let resolution = match receive_step(channel, &mut workspace).await {
+        Ok((step, descriptors)) => resolve(step, workspace, descriptors, backends).await,
         Err(error) => Err(error),
     };
     let (task, resolved) = match resolution {
@@ -133,23 +136,34 @@ async fn prepare(
         .map_err(untold)?;
     match channel.receive().await {
         Ok((ToInit::Go, _)) => Ok(task),
-        Ok((ToInit::Step(_), _)) => {
+        Ok((ToInit::Step(_) | ToInit::Inputs(_), _)) => {
             Err("the worker did not let the command go: it sent another step".to_owned())
         }
         Err(error) => Err(format!("the worker did not let the command go: {error}")),
     }
 }
 
+/// The step, once all that comes before it is in the workspace.
 async fn receive_step(
     channel: &mut impl Channel<ToHost, ToInit>,
+    workspace: &mut Workspace,
 ) -> Result<(Step, Descriptors), IdentityError> {
-    match channel.receive().await {
-        Ok((ToInit::Step(step), descriptors)) => {
-            check(&step)?;
-            Ok((*step, descriptors))
+    let lost = |error| bad_step(format!("the step cannot be received: {error}"));
+    loop {
+        match channel.receive().await.map_err(lost)? {
+            (ToInit::Inputs(places), descriptors) => {
+                workspace.take_all(&places, descriptors).map_err(bad_step)?;
+                let placed = channel.send(&ToHost::Placed, Descriptors::new()).await;
+                placed.map_err(lost)?;
+            }
+            (ToInit::Step(step), descriptors) => {
+                check(&step)?;
+                return Ok((*step, descriptors));
+            }
+            (ToInit::Go, _) => {
+                return Err(bad_step("the go came before the step".to_owned()));
+            }
         }
-        Ok((ToInit::Go, _)) => Err(bad_step("the go came before the step".to_owned())),
-        Err(error) => Err(bad_step(format!("the step cannot be received: {error}"))),
     }
 }
 
@@ -200,13 +214,14 @@ type Work = (Task, Option<Arc<Mutex<Watched>>>);
 /// backends are gone when this returns.
 async fn resolve(
     step: Step,
+    workspace: Workspace,
     descriptors: Descriptors,
     backends: &Registry,
 ) -> Result<(Work, Vec<ResolvedSecret>), IdentityError> {
     std::fs::create_dir_all(HOME)
         .map_err(|error| bad_step(format!("`{HOME}` cannot be made: {error}")))?;
-    // First: an agent may read its prompt from one of them.
-    let stdin = work_in(Path::new(WORKSPACE), &step.inputs).map_err(bad_step)?;
+    // First: an agent may read its prompt from one of the files.
+    let stdin = workspace.complete(&step.inputs).map_err(bad_step)?;
     let variable = |name: &str| step.env.get(name).cloned();
     let agent = step.agent.as_deref();
     let agent = agent.map(|agent| agent::prepare(agent, HOME, Path::new(WORKSPACE), &variable));
@@ -250,20 +265,14 @@ async fn resolve(
             .into_iter()
             .map(|secret| (secret.name, secret.value)),
     );
-    let (command, stdin, watched) = match agent {
-        Some(agent) => (
-            agent.command,
-            Some(agent.prompt.into()),
-            Some(agent.watched),
-        ),
-        None => (step.command, stdin, None),
-    };
+    let (command, stdin, watched) = agent::started(agent, step.command, stdin);
     let task = Task {
         command,
         environment,
         time_limit: None,
         stdin,
         tap: watched.clone().map(|watched| watched as Tap),
+        copy: None,
         redactor,
     };
     Ok(((task, watched), versions))

@@ -4,7 +4,7 @@
 //! - [`exec`]: in a pull worker's sandbox. Resolves the step's secret references, tells the worker
 //!   their versions (never values), waits for the worker's go, and runs the command.
 //! - [`fargate`]: in an ECS task, where ECS has resolved the secrets. Fetches the step under the
-//!   task role and runs the command.
+//!   task role, runs the command, and puts out what comes of it.
 //! - [`agent`]: the CLI agent of a step, in the place of a command.
 //! - [`check`]: says what a container offers to a step.
 //! - [`backends`]: which identity backends it has.
@@ -20,11 +20,6 @@
 //! to be traced, dumped or read by others of its user. Master keys and files of identity backends
 //! are gone before the command starts.
 
-use std::os::fd::OwnedFd;
-use std::path::Path;
-
-use sealfleet_domain::inputs::Inputs;
-
 pub mod agent;
 pub mod allocator;
 pub mod backends;
@@ -33,6 +28,7 @@ pub mod cli;
 mod descriptors;
 pub mod exec;
 pub mod fargate;
+mod inputs;
 pub mod output;
 mod result;
 pub mod supervise;
@@ -43,18 +39,11 @@ pub const NOT_RUN: i32 = 125;
 /// The exit code of a command that was stopped because its time was up.
 pub const TIMED_OUT: i32 = 124;
 
+/// The exit code if nobody could be told how the command ended, where somebody must be told.
+pub const UNTOLD: i32 = 121;
+
 /// The directory that a step works in.
 const WORKSPACE: &str = "/workspace";
-
-/// Writes a step's files below `workspace`. Answers its standard input.
-fn work_in(workspace: &Path, inputs: &Inputs) -> Result<Option<OwnedFd>, String> {
-    sealfleet_workspace::write_files(workspace, &inputs.files)?;
-    let stdin = inputs.stdin.as_ref();
-    stdin
-        .map(|content| sealfleet_workspace::standard_input(content.bytes()))
-        .transpose()
-        .map_err(|error| format!("the step's standard input cannot be kept: {error}"))
-}
 
 /// Why a command was not run.
 enum Failure {

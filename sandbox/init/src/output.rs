@@ -15,13 +15,14 @@ use std::process::Child;
 use std::sync::PoisonError;
 use std::time::Duration;
 
+use sealfleet_domain::output;
 use sealfleet_domain::redaction::{self, Redaction, Stream};
 use sealfleet_identity::SecretValue;
 use sealfleet_redaction::{Matches, Redactor, Secret};
 use tokio::sync::oneshot::{self, Receiver};
 use tokio::time::{Instant, timeout_at};
 
-use crate::supervise::Tap;
+use crate::supervise::{Copied, Tap};
 
 /// How long what is left may take to be written once every process of the command has ended.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -35,22 +36,35 @@ pub struct Output {
 }
 
 impl Output {
-    /// Redacts what `child` prints from now on. `tap` reads its standard output along, redacted.
+    /// Redacts what `child` prints from now on. `tap` reads its standard output along, and `copied`
+    /// takes all of it, redacted.
     ///
     /// # Errors
     /// The system's answer.
-    pub(crate) fn of(child: &mut Child, redactor: &Redactor, tap: Option<Tap>) -> io::Result<Self> {
+    pub(crate) fn of(
+        child: &mut Child,
+        redactor: &Redactor,
+        tap: Option<Tap>,
+        copied: Option<Copied>,
+    ) -> io::Result<Self> {
         let stdout = child.stdout.take().ok_or(io::ErrorKind::NotFound)?;
         let stderr = child.stderr.take().ok_or(io::ErrorKind::NotFound)?;
+        let read = |stream, tap| Readers {
+            stream,
+            tap,
+            copied: copied.clone(),
+        };
+        let out = read(output::Stream::Stdout, tap);
+        let err = read(output::Stream::Stderr, None);
         Ok(Self {
             streams: [
                 (
                     Stream::Stdout,
-                    follow(stdout, &io::stdout(), redactor, tap)?,
+                    follow(stdout, &io::stdout(), redactor, out)?,
                 ),
                 (
                     Stream::Stderr,
-                    follow(stderr, &io::stderr(), redactor, None)?,
+                    follow(stderr, &io::stderr(), redactor, err)?,
                 ),
             ],
         })
@@ -130,11 +144,30 @@ pub(crate) fn without_values(message: &str, secrets: &[Injected]) -> String {
     }
 }
 
+/// Who reads a stream besides whoever holds this process's own.
+struct Readers {
+    stream: output::Stream,
+    tap: Option<Tap>,
+    copied: Option<Copied>,
+}
+
+impl Readers {
+    fn show(&self, bytes: &[u8]) {
+        if let Some(tap) = &self.tap {
+            let mut tap = tap.lock().unwrap_or_else(PoisonError::into_inner);
+            tap.output(bytes);
+        }
+        if let Some(copied) = &self.copied {
+            copied(self.stream, bytes);
+        }
+    }
+}
+
 fn follow(
     from: impl Read + Send + 'static,
     to: &impl AsFd,
     redactor: &Redactor,
-    tap: Option<Tap>,
+    readers: Readers,
 ) -> io::Result<Receiver<Matches>> {
     // Unbuffered: what is decided is written at once.
     let mut to = File::from(to.as_fd().try_clone_to_owned()?);
@@ -144,7 +177,7 @@ fn follow(
         .name("output".to_owned())
         .spawn(move || {
             // Fails if nobody waits any more.
-            drop(tell.send(copy(from, &mut to, stream, tap.as_ref())));
+            drop(tell.send(copy(from, &mut to, stream, &readers)));
         })?;
     Ok(end)
 }
@@ -154,14 +187,8 @@ fn copy(
     mut from: impl Read,
     to: &mut File,
     mut stream: sealfleet_redaction::Stream,
-    tap: Option<&Tap>,
+    readers: &Readers,
 ) -> Matches {
-    let show = |bytes: &[u8]| {
-        if let Some(tap) = tap {
-            let mut tap = tap.lock().unwrap_or_else(PoisonError::into_inner);
-            tap.output(bytes);
-        }
-    };
     let mut piece = vec![0; PIECE];
     let mut out = Vec::with_capacity(2 * PIECE);
     loop {
@@ -172,14 +199,14 @@ fn copy(
             Err(_) => break,
         };
         stream.push(piece.get(..read).unwrap_or_default(), &mut out);
-        show(&out);
+        readers.show(&out);
         if to.write_all(&out).is_err() {
             return stream.finish(&mut Vec::new());
         }
         out.clear();
     }
     let matches = stream.finish(&mut out);
-    show(&out);
+    readers.show(&out);
     // Nobody reads it any more if this fails.
     drop(to.write_all(&out));
     matches

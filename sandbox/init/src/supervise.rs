@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, wait};
 use sealfleet_channel::CommandEnd;
+use sealfleet_domain::output::Stream;
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_identity::SecretValue;
 use sealfleet_redaction::Redactor;
@@ -51,6 +52,9 @@ pub trait OutputTap: Send {
 /// A tap, for the thread that copies the output and for the one that asks.
 pub type Tap = Arc<Mutex<dyn OutputTap>>;
 
+/// Takes what a command writes, from the threads that copy it. Must not wait.
+pub type Copied = Arc<dyn Fn(Stream, &[u8]) + Send + Sync>;
+
 /// A command to run.
 pub struct Task {
     /// The program and its arguments.
@@ -62,6 +66,8 @@ pub struct Task {
     pub stdin: Option<OwnedFd>,
     /// Who reads its standard output along, redacted.
     pub tap: Option<Tap>,
+    /// Who gets a copy of all its output, redacted.
+    pub copy: Option<Copied>,
     /// Finds the secrets of the environment in what the command prints.
     pub redactor: Redactor,
 }
@@ -296,7 +302,7 @@ fn start(
         }
         End::Command(end)
     })?;
-    let output = Output::of(&mut child, redactor, task.tap).map_err(|error| {
+    let output = Output::of(&mut child, redactor, task.tap, task.copy).map_err(|error| {
         say(format!("the command's output cannot be read: {error}"));
         give_up(&mut child)
     })?;

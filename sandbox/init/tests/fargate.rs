@@ -24,18 +24,29 @@ struct Seen {
     body: String,
 }
 
-/// Answers credentials, and the step by a list: each answer once, the last one for ever.
+/// Answers credentials, the step by a list (each answer once, the last one for ever) with a key to
+/// its own bucket unless the step says otherwise, and the step's end. Takes objects.
 struct Stub {
     address: String,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Stub {
-    fn new(mut answers: Vec<(u16, Value)>) -> Self {
+    fn new(answers: Vec<(u16, Value)>) -> Self {
+        Self::ending(answers, 204)
+    }
+
+    /// Answers the step's end with this status.
+    fn ending(mut answers: Vec<(u16, Value)>, end: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let note = Arc::clone(&seen);
+        for (_, answer) in &mut answers {
+            if answer.get("command").is_some() && answer.get("outputs").is_none() {
+                answer["outputs"] = outputs(&address);
+            }
+        }
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
@@ -45,13 +56,22 @@ impl Stub {
                         200,
                         json!({"AccessKeyId": "AKIDTASK", "SecretAccessKey": SECRET_KEY, "Token": "session-token", "Expiration": "2030-01-01T00:00:00Z"}),
                     )
+                } else if request.line.starts_with("POST /v1/sandbox/end") {
+                    (end, json!({"code": "stale_fence"}))
+                } else if request.line.starts_with("PUT /") {
+                    let mut before = note.lock().unwrap().clone().into_iter();
+                    let again = before.any(|before: Seen| before.line == request.line);
+                    (if again { 412 } else { 200 }, json!({}))
                 } else if answers.len() > 1 {
                     answers.remove(0)
                 } else {
                     answers[0].clone()
                 };
                 note.lock().unwrap().push(request);
-                let body = body.to_string();
+                let body = match status {
+                    204 => String::new(),
+                    _ => body.to_string(),
+                };
                 let head = format!(
                     "HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
                     body.len()
@@ -62,14 +82,26 @@ impl Stub {
         Self { address, seen }
     }
 
-    fn posts(&self) -> Vec<Seen> {
+    fn requests(&self, line: &str) -> Vec<Seen> {
         self.seen
             .lock()
             .unwrap()
             .iter()
-            .filter(|request| request.line.starts_with("POST"))
+            .filter(|request| request.line.starts_with(line))
             .cloned()
             .collect()
+    }
+
+    /// How often the step was asked for.
+    fn posts(&self) -> Vec<Seen> {
+        self.requests("POST /v1/sandbox/step")
+    }
+
+    /// What was told of the end: once.
+    fn told(&self) -> Value {
+        let told = self.requests("POST /v1/sandbox/end");
+        assert_eq!(told.len(), 1, "{told:?}");
+        serde_json::from_str(&told[0].body).unwrap()
     }
 
     fn command(&self) -> Command {
@@ -160,6 +192,24 @@ fn hmac(key: &[u8], message: &str) -> Vec<u8> {
         .to_vec()
 }
 
+/// What the signature of a request says: the key's id, the scope, and the names of headers. The
+/// signature is right.
+fn signed(request: &Seen) -> (String, String, String) {
+    let authorization = &request.headers["authorization"];
+    let part = |name: &str| {
+        authorization
+            .split([' ', ','])
+            .find_map(|part| part.strip_prefix(name))
+            .unwrap()
+            .to_owned()
+    };
+    let credential = part("Credential=");
+    let (key_id, scope) = credential.split_once('/').unwrap();
+    let names = part("SignedHeaders=");
+    assert_eq!(part("Signature="), signature(request, &names, scope));
+    (key_id.to_owned(), scope.to_owned(), names)
+}
+
 /// The signature by the document "Create a signed AWS API request" (IAM user guide), from what
 /// arrived.
 fn signature(request: &Seen, signed_headers: &str, scope: &str) -> String {
@@ -168,7 +218,9 @@ fn signature(request: &Seen, signed_headers: &str, scope: &str) -> String {
         .map(|name| format!("{name}:{}\n", request.headers[name]))
         .collect();
     let payload = hex(&Sha256::digest(&request.body));
-    let canonical = format!("POST\n/v1/sandbox/step\n\n{headers}\n{signed_headers}\n{payload}");
+    let (method, path) = request.line.split_once(' ').unwrap();
+    let path = path.strip_suffix(" HTTP/1.1").unwrap();
+    let canonical = format!("{method}\n{path}\n\n{headers}\n{signed_headers}\n{payload}");
     let date = &request.headers["x-amz-date"];
     let to_sign = format!(
         "AWS4-HMAC-SHA256\n{date}\n{scope}\n{}",
@@ -200,7 +252,11 @@ fn the_step_is_fetched_under_the_task_role_and_run_with_the_named_secrets_only()
     );
 
     let seen = stub.seen.lock().unwrap().clone();
-    assert_eq!(seen.len(), 2);
+    assert_eq!(
+        seen.len(),
+        5,
+        "credentials for each of two requests, and a chunk"
+    );
     assert_eq!(seen[0].headers["authorization"], "metadata-token");
     let request = &seen[1];
     assert_eq!(request.line, "POST /v1/sandbox/step HTTP/1.1");
@@ -209,26 +265,166 @@ fn the_step_is_fetched_under_the_task_role_and_run_with_the_named_secrets_only()
         json!({"project": "healthcare", "run_id": "run_1", "step_id": "fetch", "fence": 7})
     );
     assert_eq!(request.headers["x-amz-security-token"], "session-token");
-    let authorization = &request.headers["authorization"];
-    let part = |name: &str| {
-        authorization
-            .split([' ', ','])
-            .find_map(|part| part.strip_prefix(name))
-            .unwrap()
-            .to_owned()
-    };
-    let credential = part("Credential=");
-    let (key_id, scope) = credential.split_once('/').unwrap();
+    let (key_id, scope, names) = signed(request);
     assert_eq!(key_id, "AKIDTASK");
     assert!(
         scope.ends_with("/eu-central-1/execute-api/aws4_request"),
         "{scope}"
     );
-    let signed = part("SignedHeaders=");
     for needed in ["host", "x-amz-date", "x-amz-security-token"] {
-        assert!(signed.split(';').any(|name| name == needed), "{signed}");
+        assert!(names.split(';').any(|name| name == needed), "{names}");
     }
-    assert_eq!(part("Signature="), signature(request, &signed, scope));
+    let told = stub.told();
+    let end = json!({
+        "run_id": "run_1", "step_id": "fetch", "fence": 7, "state": "failed", "failure": {"kind": "exit", "code": 3},
+        "redactions": [{"key": "API_KEY", "stream": "stdout", "encoding": "raw", "count": 1}],
+        "output_missing_bytes": 0
+    });
+    assert_eq!(told, json!({"project": "healthcare", "report": end}));
+}
+
+/// Credentials for a bucket, as they come with a step.
+fn outputs(address: &str) -> Value {
+    json!({
+        "endpoint": format!("http://{address}"), "region": "eu-central-1", "bucket": "outputs",
+        "prefix": "healthcare/run_1/fetch/7/", "access_key_id": "ASIAOUT", "secret_access_key": SECRET_KEY,
+        "session_token": "output-session", "expires_at": "2100-01-01T00:00:00Z"
+    })
+}
+
+/// As in a task: with a workspace, which this machine has not.
+fn in_a_task(stub: &Stub) -> Command {
+    let init = env!("CARGO_BIN_EXE_sealfleet-init");
+    let command = stub.command();
+    let mut inside = Command::new("bwrap");
+    inside
+        .args(["--ro-bind", "/usr", "/usr", "--ro-bind", "/etc", "/etc"])
+        .args([
+            "--symlink",
+            "usr/bin",
+            "/bin",
+            "--symlink",
+            "usr/lib",
+            "/lib",
+        ])
+        .args(["--symlink", "usr/lib64", "/lib64"])
+        .args(["--proc", "/proc", "--dev", "/dev"])
+        .args(["--tmpfs", "/tmp", "--tmpfs", "/workspace"])
+        .args(["--ro-bind", init, "/init"])
+        .args(["--chdir", "/workspace", "--die-with-parent"])
+        .args(["/init", "fargate"])
+        .env_clear()
+        .stdin(Stdio::null())
+        .envs(
+            command
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+    inside
+}
+
+#[test]
+fn what_comes_out_is_stored_once_redacted_and_told() {
+    let script = r#"echo out $API_KEY; echo err >&2; mkdir .sealfleet; printf '["%s"]\n' "$API_KEY" > .sealfleet/result.json"#;
+    let stub = Stub::new(vec![(200, step(script, &["API_KEY"]))]);
+    let output = in_a_task(&stub).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "out <redacted:API_KEY>\n");
+
+    let objects = stub.requests("PUT /");
+    let lines: Vec<&str> = objects.iter().map(|object| object.line.as_str()).collect();
+    let at = "PUT /outputs/healthcare/run_1/fetch/7";
+    let chunk = format!("{at}/output/00000000.json HTTP/1.1");
+    let result = format!("{at}/result.json HTTP/1.1");
+    assert_eq!(
+        lines,
+        [chunk.as_str(), &result],
+        "{} {}",
+        stub.told(),
+        text(&output.stderr)
+    );
+    let chunk: Value = serde_json::from_str(&objects[0].body).unwrap();
+    let printed: Vec<&str> = chunk["pieces"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|piece| piece["text"].as_str().unwrap())
+        .collect();
+    let mut printed = printed
+        .concat()
+        .split_inclusive('\n')
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
+    printed.sort();
+    assert_eq!(printed, ["err\n", "out <redacted:API_KEY>\n"]);
+    assert_eq!(objects[1].body, "[\"<redacted:API_KEY>\"]\n");
+    for object in &objects {
+        assert_eq!(object.headers["if-none-match"], "*", "written once");
+        assert_eq!(object.headers["x-amz-security-token"], "output-session");
+        let (key_id, scope, names) = signed(object);
+        assert_eq!(key_id, "ASIAOUT");
+        assert!(scope.ends_with("/eu-central-1/s3/aws4_request"), "{scope}");
+        for needed in ["host", "if-none-match", "x-amz-content-sha256"] {
+            assert!(names.split(';').any(|name| name == needed), "{names}");
+        }
+    }
+    let report = &stub.told()["report"];
+    assert_eq!(report["state"], "succeeded");
+    assert_eq!(report["result_bytes"], objects[1].body.len());
+    assert_eq!(report["output_missing_bytes"], 0);
+    let streams: Vec<&Value> = report["redactions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| &row["stream"])
+        .collect();
+    assert_eq!(streams, ["stdout", "result"]);
+}
+
+#[test]
+fn a_key_that_has_not_come_with_the_step_is_asked_for() {
+    let with = step("echo late", &[]);
+    let mut without = with.clone();
+    without["outputs"] = Value::Null;
+    for (answers, missing) in [(vec![without.clone(), with], 0), (vec![without], 5)] {
+        let stub = Stub::new(answers.into_iter().map(|answer| (200, answer)).collect());
+        let output = stub.run();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert_eq!(stub.posts().len(), 2);
+        let stored = if missing == 0 { 1 } else { 0 };
+        assert_eq!(stub.requests("PUT /").len(), stored);
+        assert_eq!(stub.told()["report"]["output_missing_bytes"], missing);
+    }
+}
+
+#[test]
+fn a_result_that_cannot_be_taken_fails_the_step() {
+    let script = "mkdir .sealfleet; echo '{' > .sealfleet/result.json; exit $CODE";
+    for (code, kind) in [("0", "bad_result"), ("4", "exit")] {
+        let mut step = step(script, &[]);
+        step["env"] = json!({"CODE": code});
+        let stub = Stub::new(vec![(200, step)]);
+        let output = in_a_task(&stub).output().unwrap();
+        assert_eq!(
+            output.status.code().map(|code| code.to_string()).as_deref(),
+            Some(code)
+        );
+        let told = stub.told();
+        assert_eq!(told["report"]["failure"]["kind"], kind, "{told}");
+        assert!(told["report"].get("result_bytes").is_none(), "{told}");
+    }
+}
+
+#[test]
+fn a_step_that_somebody_else_has_ended_ends_as_it_does() {
+    let stub = Stub::ending(vec![(200, step("exit 3", &[]))], 409);
+    let output = stub.run();
+    assert_eq!(output.status.code(), Some(3));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("not taken") && said.contains("stale_fence"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -264,8 +460,12 @@ fn a_value_that_cannot_be_redacted_starts_nothing() {
     assert_eq!(output.status.code(), Some(125));
     assert_eq!(text(&output.stdout), "");
     let said = text(&output.stderr);
-    for part in ["`API_KEY`", "8 bytes", "?redact=false"] {
-        assert!(said.contains(part) && !said.contains("12345"), "{said}");
+    let told = stub.told()["report"]["failure"].clone();
+    assert_eq!(told["kind"], "cannot_start");
+    for said in [said.as_str(), told["detail"].as_str().unwrap()] {
+        for part in ["`API_KEY`", "8 bytes", "?redact=false"] {
+            assert!(said.contains(part) && !said.contains("12345"), "{said}");
+        }
     }
 }
 
@@ -330,7 +530,7 @@ fn what_is_missing_is_named() {
             text(&output.stderr)
         );
     }
-    assert_eq!(stub.posts().len(), 1);
+    assert_eq!(stub.posts().len(), 1, "one of them came so far");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! their own. No process of the step runs yet, so nobody moves what is written here.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Seek as _, Write as _};
+use std::io::{self, Read, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -15,8 +15,8 @@ use sealfleet_domain::inputs::{Content, WorkspacePath};
 /// How a script begins.
 const SCRIPT: &[u8] = b"#!";
 
-/// Writes the files of a step below `workspace`, with the directories that they need. A file that
-/// is there already is replaced.
+/// Writes the files of a step that stand in the run itself below `workspace`, with the directories
+/// that they need. A file that is there already is replaced.
 ///
 /// # Errors
 /// Names the file that cannot be written, and why; for people.
@@ -25,17 +25,28 @@ pub fn write_files<'a>(
     files: impl IntoIterator<Item = (&'a WorkspacePath, &'a Content)>,
 ) -> Result<(), String> {
     for (path, content) in files {
-        write(&workspace.join(path.as_str()), content.bytes()).map_err(|error| {
-            format!(
-                "the step's file `{path}` cannot be written below `{}`: {error}",
-                workspace.display()
-            )
-        })?;
+        if let Some(mut bytes) = content.inline() {
+            write_file(workspace, path.as_str(), &mut bytes)?;
+        }
     }
     Ok(())
 }
 
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes one file below `workspace`, with the directories that it needs. `path` leads nowhere
+/// else: a [`WorkspacePath`], or that of an [`InputPlace`](sealfleet_domain::inputs::InputPlace).
+///
+/// # Errors
+/// Names the file, and says why it cannot be written; for people.
+pub fn write_file(workspace: &Path, path: &str, content: &mut impl Read) -> Result<(), String> {
+    write(&workspace.join(path), content).map_err(|error| {
+        format!(
+            "the step's file `{path}` cannot be written below `{}`: {error}",
+            workspace.display()
+        )
+    })
+}
+
+fn write(path: &Path, content: &mut impl Read) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
@@ -43,28 +54,30 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mode = if bytes.starts_with(SCRIPT) {
-        0o755
-    } else {
-        0o644
-    };
-    let new = OpenOptions::new()
+    let mut beginning = Vec::with_capacity(SCRIPT.len());
+    content
+        .take(SCRIPT.len() as u64)
+        .read_to_end(&mut beginning)?;
+    let mode = if beginning == SCRIPT { 0o755 } else { 0o644 };
+    let mut new = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(mode)
-        .open(path);
-    new?.write_all(bytes)
+        .open(path)?;
+    new.write_all(&beginning)?;
+    io::copy(content, &mut new)?;
+    Ok(())
 }
 
-/// An open file, not of any directory, that holds `bytes` and is read from its beginning. Nobody
+/// An open file, not of any directory, that holds `content` and is read from its beginning. Nobody
 /// can change it.
 ///
 /// # Errors
 /// The system's answer.
-pub fn standard_input(bytes: &[u8]) -> io::Result<OwnedFd> {
+pub fn standard_input(content: &mut impl Read) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let mut file = fs::File::from(memfd_create(c"stdin", flags)?);
-    file.write_all(bytes)?;
+    io::copy(content, &mut file)?;
     file.rewind()?;
     fcntl_add_seals(
         &file,
@@ -131,11 +144,11 @@ mod tests {
 
     #[test]
     fn standard_input_is_read_once_and_never_changed() {
-        let content = Content::Text("line\n".repeat(100_000));
-        let mut file = fs::File::from(standard_input(content.bytes()).unwrap());
+        let content = "line\n".repeat(100_000).into_bytes();
+        let mut file = fs::File::from(standard_input(&mut content.as_slice()).unwrap());
         assert!(file.write_all(b"x").is_err());
         let mut read = Vec::new();
         file.read_to_end(&mut read).unwrap();
-        assert_eq!(read, content.bytes());
+        assert_eq!(read, content);
     }
 }

@@ -141,6 +141,7 @@ impl Field {
             command: vec!["true".to_owned()],
             agent: None,
             needs: BTreeSet::new(),
+            takes: BTreeSet::new(),
             requires: Labels::default(),
             model: None,
             env: BTreeMap::new(),

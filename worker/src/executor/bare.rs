@@ -7,6 +7,7 @@
 //! cgroups, guard and command live in one: it ends what is left if the guard itself was killed.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
@@ -14,13 +15,11 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use std::{fs, io};
 
 use async_trait::async_trait;
 use sealfleet_bubblewrap::{Cgroups, Group};
 use sealfleet_channel::CommandEnd;
 use sealfleet_client::types::Claim;
-use sealfleet_domain::inputs::RESERVED;
 use sealfleet_domain::output::Stream;
 use sealfleet_domain::run::Failure;
 use tempfile::TempDir;
@@ -32,6 +31,7 @@ use tokio::sync::{Mutex, watch};
 use super::output::{Logs, StepLog};
 use super::{Ended, Executor, LAST_WORDS, Prepared, Running, cannot_start};
 use crate::guard;
+use crate::inputs::Inputs;
 
 /// The environment every command starts from, apart from its directory. Python writes what it
 /// prints at once, so that the last words of a command that is killed are not lost in its buffer.
@@ -41,6 +41,9 @@ const ENVIRONMENT: [(&str, &str); 3] = [
     ("PYTHONUNBUFFERED", "1"),
 ];
 
+/// The file below its directory that is a command's standard input.
+const STDIN: &str = ".sealfleet/stdin";
+
 /// Counts this process's commands, for their names.
 static STARTED: AtomicU64 = AtomicU64::new(1);
 
@@ -48,6 +51,8 @@ static STARTED: AtomicU64 = AtomicU64::new(1);
 pub struct Bare {
     /// The `sealfleet-worker` program, which is also the guard.
     pub program: PathBuf,
+    /// What steps work with.
+    pub inputs: Inputs,
     pub logs: Logs,
     /// Where commands get a cgroup each, if the worker can make any.
     pub cgroups: Option<Cgroups>,
@@ -83,6 +88,14 @@ impl Executor for Bare {
         let directory = directory
             .map_err(|error| cannot_start(format!("cannot make its directory: {error}")))?;
         let stdin = work_in(directory.path(), claim).map_err(cannot_start)?;
+        let mut inputs = self.inputs.of(claim);
+        while let Some(batch) = inputs.next().await.map_err(cannot_start)? {
+            for (place, mut file) in batch {
+                let path = place.path().unwrap_or_else(|| STDIN.to_owned());
+                sealfleet_workspace::write_file(directory.path(), &path, &mut file)
+                    .map_err(cannot_start)?;
+            }
+        }
         let mut command = Command::new(&self.program);
         command
             .arg(guard::SUBCOMMAND)
@@ -177,12 +190,10 @@ fn work_in(directory: &Path, claim: &Claim) -> Result<PathBuf, String> {
     let Some(stdin) = &claim.inputs.stdin else {
         return Ok(PathBuf::from("/dev/null"));
     };
-    let own = directory.join(RESERVED);
-    let file = own.join("stdin");
-    fs::create_dir(&own)
-        .and_then(|()| fs::write(&file, stdin.bytes()))
-        .map_err(|error| format!("the step's standard input cannot be kept: {error}"))?;
-    Ok(file)
+    // What was uploaded comes later, and has its place here.
+    let mut text = stdin.inline().unwrap_or_default();
+    sealfleet_workspace::write_file(directory, STDIN, &mut text)?;
+    Ok(directory.join(STDIN))
 }
 
 /// As the guard says, or as the guard itself ended: somebody has killed it.

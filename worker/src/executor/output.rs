@@ -15,12 +15,13 @@ use std::time::Duration;
 
 use sealfleet_client::types::Claim;
 use sealfleet_domain::output::{RESULT, Stream};
+use sealfleet_outputs::Upload;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use crate::outputs::{Stores, Upload};
+use crate::outputs::Stores;
 
 /// Where output goes: `DIRECTORY/RUN/STEP.FENCE.log`.
 #[derive(Clone)]

@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sealfleet_channel::{
     AgentEnd, Channel, ChannelError, CommandEnd, Descriptors, ResolvedSecret, SecretRequest, Step,
-    StepResult, ToHost, ToInit,
+    StepResult, ToHost, ToInit, input_name,
 };
 use sealfleet_client::types::Claim;
 use sealfleet_domain::acl::sees;
@@ -35,9 +35,12 @@ use tokio::time::timeout;
 
 use super::output::{Logs, StepLog};
 use super::{Ended, Executor, LAST_WORDS, Prepared, Running, cannot_start, short};
+use crate::inputs::{Batch, Inputs};
 
 /// How long `sealfleet-init` may take to resolve the secrets.
 const RESOLVE_TIME: Duration = Duration::from_secs(60);
+/// How long `sealfleet-init` may take to write a batch of files into the workspace.
+const PLACE_TIME: Duration = Duration::from_secs(120);
 /// How long `sealfleet-init` may take to answer beyond that.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// How long after its time a sandbox may be there: it is stopped with a grace, and its output
@@ -56,6 +59,8 @@ pub struct Sandboxed {
     pub network: Network,
     /// Limits of one sandbox.
     pub limits: Limits,
+    /// What steps work with.
+    pub inputs: Inputs,
     pub logs: Logs,
 }
 
@@ -124,6 +129,10 @@ impl Executor for Sandboxed {
             log,
             end: OnceCell::new(),
         };
+        let mut inputs = self.inputs.of(claim);
+        while let Some(batch) = inputs.next().await.map_err(cannot_start)? {
+            command.bring(batch).await.map_err(cannot_start)?;
+        }
         let step = ToInit::Step(Box::new(step(claim, secrets, &self.limits)));
         let answer = timeout(RESOLVE_TIME + ANSWER_TIME, command.ask(&step, descriptors)).await;
         let resolved = match answer {
@@ -137,7 +146,9 @@ impl Executor for Sandboxed {
                     detail: short(&format!("{code}: {message}")),
                 });
             }
-            Ok(Ok(ToHost::Ended { .. } | ToHost::Agent(_) | ToHost::Result(_))) => {
+            Ok(Ok(
+                ToHost::Ended { .. } | ToHost::Agent(_) | ToHost::Result(_) | ToHost::Placed,
+            )) => {
                 return Err(cannot_start("the sandbox reported an end before its start"));
             }
             Ok(Err(ChannelError::Closed)) => {
@@ -291,6 +302,20 @@ impl Running for Command {
 }
 
 impl Command {
+    /// Hands files over, and waits until they are in the workspace.
+    async fn bring(&self, batch: Batch) -> Result<(), String> {
+        let (places, files): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let named = |(at, file): (usize, File)| (input_name(at), file.into());
+        let files = files.into_iter().enumerate().map(named).collect();
+        match timeout(PLACE_TIME, self.ask(&ToInit::Inputs(places), files)).await {
+            Ok(Ok(ToHost::Placed)) => Ok(()),
+            Ok(Ok(ToHost::Error { message, .. })) => Err(message),
+            Ok(Ok(_)) => Err("the sandbox did not say that it has the step's files".to_owned()),
+            Ok(Err(error)) => Err(format!("the sandbox did not get the step's files: {error}")),
+            Err(_) => Err("the sandbox did not write the step's files in time".to_owned()),
+        }
+    }
+
     /// Sends the step and waits for the answer.
     async fn ask(&self, step: &ToInit, descriptors: Descriptors) -> Result<ToHost, ChannelError> {
         let mut channel = self.channel.lock().await;

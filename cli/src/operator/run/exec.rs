@@ -1,7 +1,8 @@
 //! `run exec`: one command, or one CLI agent, as a run of one step, as if it ran here: its output
 //! comes as it is written, and its exit code is that of this program. Of an agent comes its answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -18,8 +19,9 @@ use serde_json::Value;
 
 use super::super::connection::Connection;
 use super::super::failure::Failure;
-use super::super::input::{self, pair, seconds, unique};
+use super::super::input::{pair, seconds, unique};
 use super::super::output::{Output, answer, note};
+use super::super::upload;
 use super::logs::Reader;
 use super::show::{line, place as place_of};
 use super::{enqueue, watch};
@@ -52,11 +54,11 @@ pub struct Exec {
     /// Plain environment variable, as KEY=VALUE; never put a secret here; may be repeated
     #[arg(long = "env", value_name = "KEY=VALUE", value_parser = pair)]
     env: Vec<(String, String)>,
-    /// File of its workspace, as PATH=FILE: FILE is read here; never put a secret in it; may be
-    /// repeated
+    /// File of its workspace, as PATH=FILE: FILE is read here, and uploaded if it is large; never
+    /// put a secret in it; may be repeated
     #[arg(long = "file", value_name = "PATH=FILE", value_parser = input)]
     files: Vec<(WorkspacePath, PathBuf)>,
-    /// File that is its standard input, `-` for that of this command
+    /// File that is its standard input, `-` for that of this command; uploaded if it is large
     #[arg(long, value_name = "FILE")]
     stdin: Option<PathBuf>,
     /// Label of the run, as KEY=VALUE; may be repeated
@@ -103,6 +105,12 @@ const BAD_RESULT: u8 = 122;
 const LOST: u8 = 121;
 const ABORTED: u8 = 120;
 
+/// The file that a prompt becomes which is too long for the run.
+const PROMPT: &str = ".prompt";
+
+/// What the paths of the most files may take of the room for inputs.
+const ROOM_FOR_PATHS: usize = limits::FILES * 64;
+
 /// "No such file or directory", as Linux counts errors.
 const ENOENT: i32 = 2;
 
@@ -126,7 +134,7 @@ fn usd(text: &str) -> Result<Usd, String> {
 
 pub(super) async fn run(exec: Exec, connection: &Connection) -> Result<(), Failure> {
     let client = connection.client()?;
-    let (idempotency_key, request) = exec.request()?;
+    let (idempotency_key, request) = exec.request(&client).await?;
     let view = enqueue(&client, &request, idempotency_key.as_deref()).await?;
     note(&format!("{}  enqueued\n", view.run_id));
     let Some(step) = request.steps.first().map(|step| &step.id) else {
@@ -219,7 +227,7 @@ fn code(step: &StepView) -> Option<u8> {
 }
 
 impl Exec {
-    fn request(self) -> Result<(Option<String>, EnqueueRun), Failure> {
+    async fn request(self, client: &Client) -> Result<(Option<String>, EnqueueRun), Failure> {
         let mode = match self.mode {
             Some(ExecMode::Bare) => Mode::Bare,
             Some(ExecMode::Sandboxed) => Mode::Sandboxed,
@@ -229,10 +237,32 @@ impl Exec {
             None if self.profile.is_some() => Mode::Identity,
             None => Mode::Sandboxed,
         };
-        let prompt = match (self.prompt, &self.prompt_file) {
-            (None, Some(path)) => Some(input::file(path, limits::PROMPT_BYTES as u64)?.to_string()),
-            (prompt, _) => prompt,
+        let mut brought = Brought::new(client);
+        let mut files = BTreeMap::new();
+        for (path, from) in unique("file", self.files)? {
+            let content = brought.content(&from).await?;
+            files.insert(path, content);
+        }
+        let stdin = match &self.stdin {
+            Some(from) => Some(brought.content(from).await?),
+            None => None,
         };
+        let (mut prompt, mut prompt_file) = (self.prompt, None);
+        if let Some(from) = &self.prompt_file {
+            match brought.content(from).await? {
+                Content::Text(text) => prompt = Some(text),
+                upload @ Content::Upload(_) => {
+                    let path: WorkspacePath = PROMPT.parse().map_err(Failure::other)?;
+                    if files.insert(path, upload).is_some() {
+                        let text = format!(
+                            "the prompt is too long for the run and becomes its file `{PROMPT}`: give the other file of this name another one"
+                        );
+                        return Err(Failure::Usage(text));
+                    }
+                    prompt_file = Some(PROMPT.to_owned());
+                }
+            }
+        }
         let (command, args) = match self.agent {
             Some(_) => (Vec::new(), self.command),
             None => (self.command, Vec::new()),
@@ -240,7 +270,7 @@ impl Exec {
         let agent = self.agent.map(|cli| Agent {
             cli,
             prompt,
-            prompt_file: None,
+            prompt_file,
             model: self.model,
             max_turns: self.max_turns,
             budget_usd: self.budget_usd,
@@ -257,15 +287,13 @@ impl Exec {
             command,
             agent,
             needs: BTreeSet::new(),
+            takes: BTreeSet::new(),
             requires: Default::default(),
             model: None,
             env: unique("env", self.env)?,
             tool: self.tool,
-            files: unique("file", self.files)?
-                .into_iter()
-                .map(|(path, from)| Ok((path, content(&from)?)))
-                .collect::<Result<_, Failure>>()?,
-            stdin: self.stdin.as_deref().map(content).transpose()?,
+            files,
+            stdin,
             on_drift: OnDrift::default(),
             timeout_seconds: self.timeout,
             // A person waits: it is tried once, and not for days.
@@ -292,10 +320,42 @@ fn input(text: &str) -> Result<(WorkspacePath, PathBuf), String> {
     Ok((path, PathBuf::from(file)))
 }
 
-/// What a file of this machine holds, `-` for standard input.
-fn content(file: &Path) -> Result<Content, Failure> {
-    let text = input::file(file, limits::INPUT_BYTES as u64)?;
-    Ok(Content::Text(text.to_string()))
+/// What the files of this machine are to a run: text in it as long as there is room, and uploads.
+struct Brought<'a> {
+    client: &'a Client,
+    /// Bytes that may still stand in the run, as JSON writes them.
+    room: usize,
+}
+
+impl<'a> Brought<'a> {
+    const fn new(client: &'a Client) -> Self {
+        Self {
+            client,
+            room: limits::INPUT_BYTES - ROOM_FOR_PATHS,
+        }
+    }
+
+    /// What a file holds, `-` for standard input.
+    async fn content(&mut self, from: &Path) -> Result<Content, Failure> {
+        let mut file = upload::open(from)?;
+        let mut beginning = Vec::new();
+        file.by_ref()
+            .take(self.room as u64 + 1)
+            .read_to_end(&mut beginning)
+            .map_err(|error| Failure::Usage(format!("`{}`: {error}", from.display())))?;
+        if let Ok(text) = String::from_utf8(beginning) {
+            let json = Value::String(text);
+            let needed = json.to_string().len();
+            if let (true, Value::String(text)) = (needed <= self.room, json) {
+                self.room -= needed;
+                return Ok(Content::Text(text));
+            }
+        }
+        let name = from.display().to_string();
+        Ok(Content::Upload(
+            upload::send(self.client, file, &name).await?,
+        ))
+    }
 }
 
 #[cfg(test)]

@@ -147,7 +147,9 @@ impl Reader<'_> {
             if page.next_cursor.is_none() || !may_come {
                 return elsewhere(&page, output, fence.is_some());
             }
-            if page.place.is_none() && output == Output::Text {
+            // A task has a place long before it runs.
+            let waits = matches!(page.place, None | Some(OutputPlace::Task { .. }));
+            if waits && fence.is_none() && output == Output::Text {
                 self.tell(&mut known).await?;
             }
             cursor.clone_from(&page.next_cursor);
@@ -175,15 +177,14 @@ impl Reader<'_> {
 /// Says where output lies that is not read here.
 fn elsewhere(page: &OutputPage, output: Output, some: bool) -> Result<(), Failure> {
     match &page.place {
-        Some(OutputPlace::Project { .. }) | None => Ok(()),
-        Some(_) if some || output == Output::Json => Ok(()),
-        Some(place) => {
+        Some(place @ OutputPlace::Worker { .. }) if !some && output == Output::Text => {
             let place = show::place(place);
             note(&format!(
                 "the output does not come here; it lies at {place}\n"
             ));
             Ok(())
         }
+        _ => Ok(()),
     }
 }
 

@@ -116,6 +116,10 @@ fn tags() -> Value {
         ),
         ("runs", "Runs and their steps."),
         (
+            "uploads",
+            "Content for steps to work with that is too large for a run's document.",
+        ),
+        (
             "claims",
             "Claims of steps: workers claim, start, keep and report them.",
         ),
@@ -132,7 +136,7 @@ fn tag(operation: &Operation) -> &'static str {
     match noun {
         "queue-credentials" => "workers",
         "revocations:preview" | "fan-outs" => "revocations",
-        "heartbeats" | "output-credentials" | "starts" | "reports" => "claims",
+        "heartbeats" | "output-credentials" | "step-inputs" | "starts" | "reports" => "claims",
         "sandbox" => "sandboxes",
         "openapi.json" => "openapi",
         noun => noun,

@@ -103,6 +103,10 @@ pub struct Claim {
     /// What the command gets to work with.
     #[serde(default, skip_serializing_if = "Inputs::is_empty")]
     pub inputs: Inputs,
+    /// Whether more has to be brought to it first: uploads among its inputs, or what other steps
+    /// have left. `POST /v1/step-inputs` says where it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fetches: bool,
     /// Seconds that the sandbox may run.
     pub timeout_seconds: u32,
     /// The sandbox backend that it has to run in.
@@ -307,12 +311,38 @@ pub struct StepAnswer {
     pub waiting: Vec<WaitingStep>,
 }
 
+/// How the step of a Fargate sandbox ended. It counts once ECS shows that the sandbox is gone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SandboxEnd {
+    /// The project that it was launched for.
+    pub project: ProjectId,
+    pub report: ReportStep,
+}
+
+impl SandboxEnd {
+    /// The claim that it is of.
+    #[must_use]
+    pub fn lease(&self) -> SandboxLease {
+        SandboxLease {
+            project: self.project.clone(),
+            run_id: self.report.run_id,
+            step_id: self.report.step_id.clone(),
+            fence: self.report.fence,
+        }
+    }
+}
+
 /// What a Fargate sandbox has to run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct SandboxStep {
-    /// The program and its arguments.
+    /// The program and its arguments. Empty for an agent.
     pub command: Vec<String>,
+    /// The CLI agent to run, in place of a command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Agent>,
     /// Plain environment variables.
     pub env: BTreeMap<String, String>,
     /// The names of the secrets that the command may see.
@@ -325,4 +355,7 @@ pub struct SandboxStep {
     pub unredacted: Vec<String>,
     /// Seconds that the command may run.
     pub timeout_seconds: u32,
+    /// Where to put what comes out of it. Absent: AWS STS does not answer; ask again later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<OutputCredentials>,
 }

@@ -10,13 +10,14 @@ mod project;
 mod revocation;
 mod run;
 mod token;
+mod upload;
 mod worker;
 
 pub use cascade::{ResolveCascade, ResolvedCascade, ResolvedKey};
 pub use claim::{
     Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict, OutputCredentials,
-    OutputsKept, QueueMessage, ReportStep, SandboxLease, SandboxStep, StartStep, StepAnswer,
-    WaitingStep,
+    OutputsKept, QueueMessage, ReportStep, SandboxEnd, SandboxLease, SandboxStep, StartStep,
+    StepAnswer, WaitingStep,
 };
 pub use enrolment_key::{CreateEnrolmentKey, EnrolmentKeyCreated, EnrolmentKeyView};
 pub use page::Page;
@@ -36,6 +37,7 @@ pub use run::{
 };
 pub use sealfleet_domain::profile::Content as ProfileContent;
 pub use token::{CreateToken, TokenCreated, TokenView};
+pub use upload::{CreateUpload, FetchInputs, SignedUrl, StepInput, StepInputs, UploadCreated};
 pub use worker::{
     HeldStep, QueueCredentials, RegisterWorker, WorkerDetail, WorkerRegistered, WorkerSummary,
     WorkerView,

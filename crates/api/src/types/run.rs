@@ -59,6 +59,10 @@ pub struct EnqueueStep {
     /// Steps that must succeed first.
     #[serde(default)]
     pub needs: BTreeSet<StepId>,
+    /// Those of them whose results it finds below `.sealfleet/needs` in its workspace.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(length(max = limits::TAKES)))]
+    pub takes: BTreeSet<StepId>,
     /// Labels that its worker must have.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schemars(with = "Labels"))]
@@ -269,7 +273,8 @@ pub enum OutputPlace {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         place: Option<String>,
     },
-    /// In CloudWatch Logs, in the log group of the project.
+    /// In the project's outputs, as of `project`, and in CloudWatch Logs, in the log group of the
+    /// project.
     Task { task_id: String, log_stream: String },
 }
 

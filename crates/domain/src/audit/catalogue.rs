@@ -679,7 +679,7 @@ pub const CATALOGUE: &[Row] = &[
     },
     Row {
         name: "redaction.match",
-        when: "Recorded with the end of a step that a pull worker ran: `sealfleet-init` found values of the step's secrets in its output, and put `<redacted:KEY>` in their place. Steps of Fargate pools record none.",
+        when: "Recorded with the end of a step: `sealfleet-init` found values of the step's secrets in its output, and put `<redacted:KEY>` in their place.",
         fields: &[
             STEP,
             FENCE,

@@ -255,9 +255,9 @@ impl Run {
             Some(known) if *known == handle => Ok(Change::default()),
             Some(_) => Err(Refusal::OtherHandle),
             None => {
-                step.output = Some(OutputPlace::Sandbox(handle.clone()));
-                hold.handle = Some(handle);
+                hold.handle = Some(handle.clone());
                 hold.due = due;
+                step.output = Some(OutputPlace::Sandbox(handle));
                 Ok(Change {
                     quiet: true,
                     ..Change::default()
@@ -289,10 +289,14 @@ impl Run {
             return Ok(Change::default());
         };
         let mut hold = hold.clone();
-        if hold.handle.is_none() {
-            hold.handle = handle;
+        let is_new = hold.handle.is_none();
+        if is_new {
+            hold.handle.clone_from(&handle);
         }
         step.state = StepState::Running(hold);
+        if let (None, true, Some(handle)) = (holder, is_new, handle) {
+            step.output = Some(OutputPlace::Sandbox(handle));
+        }
         let mut change = Change::default();
         let step_id = step_id.clone();
         change.events.push(Event::StepRunning {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::types::{Change, Pace, Refusal, Run};
 use crate::agent::AgentReport;
 use crate::audit::Event;
@@ -13,15 +15,66 @@ use crate::step::{
     AbortReason, DeadReason, Executor, Fence, Outcome, OutputPlace, RequeueReason, StepState,
 };
 
-/// What has come out of a step, as its worker says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What has come out of a step, as whoever ran it says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CameOut {
     /// Bytes of its output that its worker has not kept.
+    #[serde(default)]
     pub cut_bytes: u64,
     /// Bytes of its output that are not in the project's outputs.
+    #[serde(default)]
     pub missing_bytes: u64,
     /// The size of its result, if it has one.
+    #[serde(default)]
     pub result_bytes: Option<u64>,
+}
+
+/// The end of a step, as whoever ran it tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What has come out of it.
+    #[serde(default)]
+    pub out: CameOut,
+    /// What was taken out of that.
+    #[serde(default)]
+    pub redactions: Vec<Redaction>,
+    /// What its agent used.
+    #[serde(default)]
+    pub agent: Option<AgentReport>,
+}
+
+impl Told {
+    /// An end of which nothing more is known.
+    #[must_use]
+    pub fn only(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            out: CameOut::default(),
+            redactions: Vec::new(),
+            agent: None,
+        }
+    }
+
+    /// The same end, where the host of the sandbox has seen `seen`. The host is believed, and the
+    /// sandbox says more: it can explain an exit code, or fail a step by what it has left. It
+    /// cannot turn a failure into a success.
+    #[must_use]
+    pub fn beside(self, seen: Outcome) -> Self {
+        let outcome = match (seen, self.outcome) {
+            (Outcome::Succeeded, Outcome::Failed { failure }) if failure.follows_success() => {
+                Outcome::Failed { failure }
+            }
+            (Outcome::Failed { failure: seen }, Outcome::Failed { failure })
+                if seen.is_an_exit_code() =>
+            {
+                Outcome::Failed { failure }
+            }
+            (seen, _) => seen,
+        };
+        Self { outcome, ..self }
+    }
 }
 
 impl Run {
@@ -100,11 +153,37 @@ impl Run {
         Ok(change)
     }
 
-    /// What a step's worker says was taken out of its output: of secrets that the step has.
+    /// As [`Self::finish`], with all that is told of the end.
     ///
     /// # Errors
-    /// When the run has no such step.
-    pub fn redacted(
+    /// As [`Self::finish`].
+    pub fn finish_as_told(
+        &mut self,
+        step_id: &StepId,
+        holder: Option<WorkerId>,
+        fence: Fence,
+        told: &Told,
+        pace: Pace,
+        now: Timestamp,
+    ) -> Result<Change, Refusal> {
+        let mut change = self.finish(step_id, holder, fence, &told.outcome, pace, now)?;
+        if change.events.is_empty() {
+            return Ok(change);
+        }
+        let redacted = self.redacted(step_id, fence, told.redactions.clone())?;
+        change.events.splice(..0, redacted);
+        let step = self.step_mut(step_id)?;
+        step.output_cut_bytes = told.out.cut_bytes;
+        step.output_missing_bytes = told.out.missing_bytes;
+        step.result_bytes = told.out.result_bytes;
+        if step.spec.agent.is_some() && told.agent.is_some() {
+            step.agent.clone_from(&told.agent);
+        }
+        Ok(change)
+    }
+
+    /// What was taken out of a step's output: of secrets that the step has.
+    fn redacted(
         &self,
         step_id: &StepId,
         fence: Fence,
@@ -121,27 +200,6 @@ impl Run {
             fence,
             matches,
         }))
-    }
-
-    /// Notes what has come out of a step, with the report of its end.
-    ///
-    /// # Errors
-    /// When the run has no such step.
-    pub fn came_out(&mut self, step_id: &StepId, out: CameOut) -> Result<(), Refusal> {
-        let step = self.step_mut(step_id)?;
-        step.output_cut_bytes = out.cut_bytes;
-        step.output_missing_bytes = out.missing_bytes;
-        step.result_bytes = out.result_bytes;
-        Ok(())
-    }
-
-    /// Notes what a step's agent said of its work, with the report of its end.
-    ///
-    /// # Errors
-    /// When the run has no such step.
-    pub fn agent_said(&mut self, step_id: &StepId, report: AgentReport) -> Result<(), Refusal> {
-        self.step_mut(step_id)?.agent = Some(report);
-        Ok(())
     }
 
     /// Notes where a step's worker keeps its output, with the report of its start.

@@ -23,6 +23,17 @@ pub enum InvalidGraph {
         /// What it needs.
         need: StepId,
     },
+    /// A step that is taken and not needed.
+    #[error("step `{step}` takes `{taken}` and does not need it; add it to `needs`")]
+    Unneeded {
+        /// The step.
+        step: StepId,
+        /// What it takes.
+        taken: StepId,
+    },
+    /// Too many steps that are taken.
+    #[error("step `{0}` takes too many steps: {max} at most", max = limits::TAKES)]
+    TakesTooMany(StepId),
     /// Steps that wait for one another.
     #[error("step `{0}` waits for itself, directly or through others")]
     Cycle(StepId),
@@ -47,6 +58,17 @@ pub fn check_graph(steps: &BTreeMap<StepId, StepSpec>) -> Result<(), InvalidGrap
             });
         }
     }
+    for (step, spec) in steps {
+        if spec.takes.len() > limits::TAKES {
+            return Err(InvalidGraph::TakesTooMany(step.clone()));
+        }
+        if let Some(taken) = spec.takes.difference(&spec.needs).next() {
+            return Err(InvalidGraph::Unneeded {
+                step: step.clone(),
+                taken: taken.clone(),
+            });
+        }
+    }
     let mut done: BTreeSet<&StepId> = BTreeSet::new();
     loop {
         let before = done.len();
@@ -63,4 +85,75 @@ pub fn check_graph(steps: &BTreeMap<StepId, StepSpec>) -> Result<(), InvalidGrap
         .keys()
         .find(|step| !done.contains(step))
         .map_or(Ok(()), |step| Err(InvalidGraph::Cycle(step.clone())))
+}
+
+/// How long steps may take to start, in seconds from when those of them begin to wait that need
+/// none of the others. They can be run in some order.
+pub struct Waits<'a>(BTreeMap<&'a StepId, Wait<'a>>);
+
+struct Wait<'a> {
+    spec: &'a StepSpec,
+    /// When it has started for the last time, at the latest.
+    start: i64,
+    /// Itself, and all that end before it starts: a bit for each.
+    until: u128,
+}
+
+const _: () = assert!(limits::STEPS <= 128);
+
+impl<'a> Waits<'a> {
+    /// Of these steps. Needs that are not among them have ended.
+    #[must_use]
+    pub fn of(steps: &'a BTreeMap<StepId, StepSpec>) -> Self {
+        let mut waits = Self(BTreeMap::new());
+        let mut before = usize::MAX;
+        while waits.0.len() != before {
+            before = waits.0.len();
+            for (number, (step_id, spec)) in steps.iter().enumerate() {
+                let needs = spec.needs.iter().filter(|need| steps.contains_key(need));
+                let needs: Option<Vec<&Wait<'_>>> = needs.map(|need| waits.0.get(need)).collect();
+                let Some(needs) = needs.filter(|_| !waits.0.contains_key(step_id)) else {
+                    continue;
+                };
+                let ends = needs.iter().map(|need| need.end());
+                let start = ends.max().unwrap_or_default() + own_wait(spec);
+                let until = needs.iter().map(|need| need.until);
+                let until = until.fold(1 << number, |all, one| all | one);
+                waits.0.insert(step_id, Wait { spec, start, until });
+            }
+        }
+        waits
+    }
+
+    /// When a step has started for the last time, at the latest.
+    #[must_use]
+    pub fn start(&self, step_id: &StepId) -> i64 {
+        self.0.get(step_id).map_or(0, |wait| wait.start)
+    }
+
+    /// How long after the end of `taken` the step that takes it has started for the last time, at
+    /// the latest: when all else that it needs has ended, too, and it has waited itself.
+    #[must_use]
+    pub fn after(&self, taken: &StepId, step_id: &StepId) -> i64 {
+        let Some(wait) = self.0.get(step_id) else {
+            return 0;
+        };
+        let ended = self.0.get(taken).map_or(0, |taken| taken.until);
+        let needs = wait.spec.needs.iter().filter_map(|need| self.0.get(need));
+        let others = needs.filter(|need| need.until & !ended != 0);
+        let ends = others.map(Wait::end);
+        ends.max().unwrap_or_default() + own_wait(wait.spec)
+    }
+}
+
+impl Wait<'_> {
+    fn end(&self) -> i64 {
+        self.start + i64::from(self.spec.timeout_seconds)
+    }
+}
+
+/// How long a step may wait by itself until it starts for the last time.
+fn own_wait(spec: &StepSpec) -> i64 {
+    let attempts = i64::from(spec.max_attempts);
+    attempts * i64::from(spec.ttl_seconds) + (attempts - 1) * i64::from(spec.timeout_seconds)
 }

@@ -19,8 +19,8 @@ mod history;
 mod settle;
 mod types;
 
-pub use end::CameOut;
-pub use graph::{InvalidGraph, check_graph};
+pub use end::{CameOut, Told};
+pub use graph::{InvalidGraph, Waits, check_graph};
 pub use history::{Attempt, AttemptEnd, attempts};
 pub use types::{
     Change, Chosen, Claimant, Fresh, Lease, LeaseKey, Pace, Refusal, Run, Step, is_zero,

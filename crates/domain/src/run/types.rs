@@ -249,6 +249,13 @@ impl Pace {
 }
 
 impl Step {
+    /// Whether what comes out of it is in the project's outputs. A sandbox that no worker has
+    /// started puts it there itself.
+    #[must_use]
+    pub const fn puts_out(&self) -> bool {
+        self.uploads || matches!(self.output, Some(OutputPlace::Sandbox(_)))
+    }
+
     /// When somebody must look at this step again; `None` once nothing of it is live.
     #[must_use]
     pub fn due_at(&self) -> Option<Timestamp> {

@@ -1,8 +1,8 @@
 //! What ECS says of a task, in answers and events, and what it means.
 //!
 //! Sources: "Amazon ECS task state change events" and "Amazon ECS stopped tasks error messages" of
-//! the ECS Developer Guide. The sandbox's init exits with 124 when the step's time is over, and 125
-//! when it could not begin.
+//! the ECS Developer Guide. The sandbox's init exits with 124 when the step's time is over, with
+//! 125 when it could not begin, and with 121 when it could tell nobody how the step ended.
 
 use aws_sdk_ecs::primitives::DateTime;
 use aws_sdk_ecs::types::Task;
@@ -19,6 +19,8 @@ use crate::words::{Remedy, remedy, telling};
 const TIMED_OUT: i32 = 124;
 /// The exit code of init for a step that could not begin.
 const COULD_NOT_BEGIN: i32 = 125;
+/// The exit code of init for a step whose end nobody could be told.
+const UNTOLD: i32 = 121;
 
 /// A task as ECS shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -182,6 +184,7 @@ impl TaskState {
                         .zip(self.stopped_at)
                         .map(|(start, stop)| stop.millis_since(start)),
                 },
+                UNTOLD => End::Untold { code },
                 COULD_NOT_BEGIN => End::CannotStart {
                     cause: None,
                     detail: "exit code 125: the sandbox's init could not begin the step, or the command chose this code; the task's log says which"
@@ -263,6 +266,7 @@ mod tests {
         assert_eq!(late.end(), out_of_time(Some(60_000)));
         assert_eq!(exit(124).end(), out_of_time(None));
         assert!(matches!(exit(125).end(), End::CannotStart { .. }));
+        assert_eq!(exit(121).end(), End::Untold { code: 121 });
         assert_eq!(
             exit(143).end(),
             End::Exit(143),

@@ -99,6 +99,7 @@ pub fn spec(mode: Mode) -> StepSpec {
         command: vec!["true".to_owned()],
         agent: None,
         needs: BTreeSet::new(),
+        takes: BTreeSet::new(),
         requires: Labels::default(),
         model: None,
         env: BTreeMap::new(),

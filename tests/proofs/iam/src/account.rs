@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use sealfleet_aws::outputs;
+use sealfleet_aws::outputs::{OutputAccount, Use, session_policy};
 use sealfleet_domain::ProjectScope;
 use sealfleet_domain::output::Outputs;
 use sealfleet_domain::run::Fence;
+use sealfleet_domain::upload;
 use serde_json::{Value, json};
 
 use crate::policy::{Decision, Policy, Request};
@@ -18,6 +19,8 @@ pub const PROJECTS: [&str; 3] = ["healthcare", "finance", "health"];
 pub const PULL_POOL: &str = "edge";
 /// The run whose outputs sessions are for.
 pub const RUN: &str = "run_0198c0de-0000-7000-8000-00000000000a";
+/// The upload that a session puts in its place.
+pub const UPLOAD: &str = "upl_0198c0de-0000-7000-8000-00000000000a";
 /// Pool of a project on Fargate.
 pub const FARGATE_POOL: &str = "cloud";
 
@@ -35,6 +38,23 @@ pub enum Kind {
     Upload,
     /// What `runs` reads the outputs of a claim with.
     Download,
+    /// What a caller puts one upload in its place with.
+    Slot,
+    /// What `enqueue` sees with which uploads are there.
+    Look,
+    /// What a worker is brought the inputs of its claim with.
+    Bring,
+}
+
+impl Kind {
+    /// The sessions of the role of outputs.
+    pub const OUTPUTS: [Self; 5] = [
+        Self::Upload,
+        Self::Download,
+        Self::Slot,
+        Self::Look,
+        Self::Bring,
+    ];
 }
 
 #[derive(Clone, Debug)]
@@ -360,9 +380,7 @@ impl Account {
             // Roles that all projects share: held in turn for each of them.
             (None, _) if short == "sandboxes" => shared(Kind::Sandbox),
             (None, _) if short == "queues" => shared(Kind::Queue),
-            (None, _) if short == "outputs" => {
-                [shared(Kind::Upload), shared(Kind::Download)].concat()
-            }
+            (None, _) if short == "outputs" => Kind::OUTPUTS.map(shared).concat(),
             (None, _) => vec![(Kind::Function, None)],
             (Some(_), Some((_, "execution"))) => vec![(Kind::Execution, project)],
             _ => {
@@ -374,8 +392,11 @@ impl Account {
         for (kind, project) in owners {
             let tags = match (kind, project) {
                 (Kind::Queue, Some(project)) => vec![("project", project), ("pool", PULL_POOL)],
-                (Kind::Upload | Kind::Download, Some(project)) => {
+                (Kind::Upload | Kind::Download | Kind::Bring, Some(project)) => {
                     vec![("project", project), ("run", RUN)]
+                }
+                (Kind::Slot | Kind::Look, Some(project)) => {
+                    vec![("project", project), ("run", upload::FOLDER)]
                 }
                 _ => Vec::new(),
             };
@@ -403,13 +424,8 @@ impl Account {
                     .collect(),
                 session: match (kind, project) {
                     (Kind::Queue, Some(project)) => Some(session(&self.prefix, project)?),
-                    (Kind::Upload, Some(project)) => {
-                        Some(output_session(&self.prefix, project, outputs::Use::Write)?)
-                    }
-                    (Kind::Download, Some(project)) => {
-                        Some(output_session(&self.prefix, project, outputs::Use::Read)?)
-                    }
-                    _ => None,
+                    (Kind::Function | Kind::Execution | Kind::Sandbox, _) | (_, None) => None,
+                    (kind, Some(project)) => Some(output_session(&self.prefix, project, kind)?),
                 },
                 tags,
             });
@@ -627,16 +643,26 @@ fn session(prefix: &str, project: &str) -> Result<Policy, String> {
     Policy::parse(&serde_json::from_str(&document).map_err(|error| error.to_string())?)
 }
 
-/// The policy of a session for the outputs of one claim: step `main` of [`RUN`] with fence 1.
-fn output_session(prefix: &str, project: &str, to: outputs::Use) -> Result<Policy, String> {
+/// The policy of a session of the role of outputs: for step `main` of [`RUN`] with fence 1, or for
+/// [`UPLOAD`].
+fn output_session(prefix: &str, project: &str, kind: Kind) -> Result<Policy, String> {
     let wrong = |what: &str| format!("`{what}` is no name");
     let name_prefix = prefix.parse().map_err(|_| wrong(prefix))?;
     let project = project.parse().map_err(|_| wrong(project))?;
     let scope = ProjectScope::of_stored_row(project);
     let run = RUN.parse().map_err(|_| wrong(RUN))?;
+    let upload_id = UPLOAD.parse().map_err(|_| wrong(UPLOAD))?;
     let step = "main".parse().map_err(|_| wrong("main"))?;
     let of = Outputs::of(&scope, run, &step, Fence::new(1));
-    let account = outputs::OutputAccount {
+    let to = match kind {
+        Kind::Upload => Use::Write(&of),
+        Kind::Download => Use::Read(&of),
+        Kind::Slot => Use::Upload(&scope, upload_id),
+        Kind::Look => Use::Look(&scope),
+        Kind::Bring => Use::Inputs(&scope, run),
+        other => return Err(format!("{other:?} is no session of the role of outputs")),
+    };
+    let account = OutputAccount {
         partition: "aws".to_owned(),
         region: REGION.to_owned(),
         account_id: ACCOUNT.to_owned(),
@@ -644,7 +670,7 @@ fn output_session(prefix: &str, project: &str, to: outputs::Use) -> Result<Polic
         endpoint: String::new(),
         name_prefix,
     };
-    let document = outputs::session_policy(&account, &of, to);
+    let document = session_policy(&account, to);
     Policy::parse(&serde_json::from_str(&document).map_err(|error| error.to_string())?)
 }
 

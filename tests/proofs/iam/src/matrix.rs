@@ -81,6 +81,15 @@ pub struct Row {
     /// The answer of a session of `runs` for outputs. Absent: no.
     #[serde(default = "no")]
     pub download: Answer,
+    /// The answer of a session that puts one upload in its place. Absent: no.
+    #[serde(default = "no")]
+    pub slot: Answer,
+    /// The answer of a session that sees which uploads are there. Absent: no.
+    #[serde(default = "no")]
+    pub look: Answer,
+    /// The answer of a session that brings a step what it works with. Absent: no.
+    #[serde(default = "no")]
+    pub bring: Answer,
     /// Why the refusals cannot be shown on the local stack. Absent: they are.
     #[serde(default)]
     pub not_live: Option<String>,
@@ -125,8 +134,8 @@ pub enum Word {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trust {
-    /// Which roles: `functions`, `execution`, `sandbox`, `queue`, `upload`, `download`, or
-    /// `role NAME`.
+    /// Which roles: `functions`, `execution`, `sandbox`, `queue`, `upload`, `download`, `slot`,
+    /// `look`, `bring`, or `role NAME`.
     pub of: String,
     /// A service, or `function NAME`.
     pub only: String,
@@ -153,6 +162,9 @@ pub struct Observed {
     pub queue: Answer,
     pub upload: Answer,
     pub download: Answer,
+    pub slot: Answer,
+    pub look: Answer,
+    pub bring: Answer,
 }
 
 /// A request of a row, and whose thing it is on: a project's, a function's, nobody's.
@@ -192,6 +204,9 @@ impl Row {
             Kind::Queue => &self.queue,
             Kind::Upload => &self.upload,
             Kind::Download => &self.download,
+            Kind::Slot => &self.slot,
+            Kind::Look => &self.look,
+            Kind::Bring => &self.bring,
         };
         match answer {
             Answer::Word(word) => matches!(word, Word::Yes | Word::Own),
@@ -210,6 +225,9 @@ impl Kind {
             Self::Queue => "queue",
             Self::Upload => "upload",
             Self::Download => "download",
+            Self::Slot => "slot",
+            Self::Look => "look",
+            Self::Bring => "bring",
         }
     }
 }
@@ -324,6 +342,9 @@ impl Matrix {
             queue: alike(Kind::Queue)?,
             upload: alike(Kind::Upload)?,
             download: alike(Kind::Download)?,
+            slot: alike(Kind::Slot)?,
+            look: alike(Kind::Look)?,
+            bring: alike(Kind::Bring)?,
         })
     }
 
@@ -686,9 +707,9 @@ impl Matrix {
 /// nothing in common here.
 fn narrowed(role: &Role, action: &str, resource: &str) -> Vec<(String, Vec<Condition>)> {
     let session = match (role.kind, &role.session) {
-        (Kind::Upload | Kind::Download, Some(session)) => session,
         // The role of queues alone must answer as its sessions do.
-        _ => return vec![(resource.to_owned(), Vec::new())],
+        (Kind::Queue, _) | (_, None) => return vec![(resource.to_owned(), Vec::new())],
+        (_, Some(session)) => session,
     };
     let of_action = session.statements.iter().filter(|statement| {
         statement.allow
@@ -748,6 +769,9 @@ fn nobodys(row: &Row) -> Row {
         queue: no(),
         upload: no(),
         download: no(),
+        slot: no(),
+        look: no(),
+        bring: no(),
         ..row.clone()
     }
 }
@@ -760,6 +784,9 @@ fn compare(row: &Row, observed: &Observed) -> Vec<String> {
         ("queue", &row.queue, &observed.queue),
         ("upload", &row.upload, &observed.upload),
         ("download", &row.download, &observed.download),
+        ("slot", &row.slot, &observed.slot),
+        ("look", &row.look, &observed.look),
+        ("bring", &row.bring, &observed.bring),
     ]
     .into_iter()
     .filter(|(_, written, observed)| {
@@ -873,7 +900,7 @@ fn guard_differences(account: &Account) -> Vec<String> {
 fn invocation_differences(account: &Account) -> Vec<String> {
     let api = format!("arn:aws:execute-api:{REGION}:{ACCOUNT}:{API}/*/*");
     let sandbox_api =
-        format!("arn:aws:execute-api:{REGION}:{ACCOUNT}:{SANDBOX_API}/live/POST/v1/sandbox/step");
+        format!("arn:aws:execute-api:{REGION}:{ACCOUNT}:{SANDBOX_API}/live/POST/v1/sandbox/*");
     account
         .invocations
         .iter()

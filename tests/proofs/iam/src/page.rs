@@ -15,7 +15,7 @@ pub fn render(matrix: &Matrix, accounts: &[Account; 2]) -> Result<String, String
     for section in &matrix.sections {
         let _ = writeln!(
             out,
-            "### {}\n\n| what | functions of the control plane | ECS, starting a project's sandbox | code in a project's sandbox | queue credentials of a project's worker | session for the outputs of a claim |\n|---|---|---|---|---|---|",
+            "### {}\n\n| what | functions of the control plane | ECS, starting a project's sandbox | code in a project's sandbox | queue credentials of a project's worker | session of the role of outputs |\n|---|---|---|---|---|---|",
             section.title
         );
         for row in &section.rows {
@@ -26,6 +26,9 @@ pub fn render(matrix: &Matrix, accounts: &[Account; 2]) -> Result<String, String
                 queue,
                 upload,
                 download,
+                slot,
+                look,
+                bring,
             } = observe(matrix, accounts, row)?;
             let why = row
                 .why
@@ -44,7 +47,17 @@ pub fn render(matrix: &Matrix, accounts: &[Account; 2]) -> Result<String, String
                 cell(&execution, "own project only"),
                 cell(&sandbox, "own project only"),
                 cell(&queue, "own project only"),
-                outputs(&upload, &download),
+                outputs(&[
+                    ("a worker's", &upload, "own claim only"),
+                    ("that of `runs`", &download, "own claim only"),
+                    ("that of an upload", &slot, "own upload only"),
+                    ("that of `enqueue`", &look, "own project only"),
+                    (
+                        "that of a step's inputs",
+                        &bring,
+                        "own run and project only"
+                    ),
+                ]),
             );
         }
         out.push('\n');
@@ -106,17 +119,13 @@ fn cell(answer: &Answer, own: &str) -> String {
     }
 }
 
-/// The answer of the two sessions for outputs: a worker's, which writes, and that of `runs`.
-fn outputs(upload: &Answer, download: &Answer) -> String {
+/// The answers of the sessions of the role of outputs.
+fn outputs(sessions: &[(&str, &Answer, &str)]) -> String {
     let no = Answer::Word(Word::No);
-    let mut may = Vec::new();
-    if *upload != no {
-        may.push(format!("a worker's: {}", cell(upload, "own claim only")));
-    }
-    if *download != no {
-        let own = cell(download, "own claim only");
-        may.push(format!("that of `runs`: {own}"));
-    }
+    let may = sessions.iter().filter(|(_, answer, _)| **answer != no);
+    let may: Vec<String> = may
+        .map(|(whose, answer, own)| format!("{whose}: {}", cell(answer, own)))
+        .collect();
     if may.is_empty() {
         return "no".to_owned();
     }

@@ -358,6 +358,7 @@ impl Setup {
             command: vec!["true".to_owned()],
             agent: None,
             needs: needs.collect(),
+            takes: Default::default(),
             requires: Labels::default(),
             model: None,
             env: BTreeMap::new(),

@@ -38,6 +38,8 @@ pub const PACE: Pace = Pace {
     resend_seconds: 60,
 };
 
+/// Days for which uploads and outputs are kept.
+const RETENTION_DAYS: i64 = 30;
 /// Seconds for which a process uses what it was told of a secret's version, as the templates say.
 pub const VERSION_SECONDS: i64 = 60;
 
@@ -190,6 +192,7 @@ impl Handlers {
                 door: WorkerDoor::new(of()),
                 access: Box::new(Ports(stage.clone())),
                 outputs: Box::new(Ports(stage.clone())),
+                inputs: Box::new(Ports(stage.clone())),
                 queues: queues(),
                 pace: PACE,
                 seen: claim::Seen::default(),
@@ -209,6 +212,8 @@ impl Handlers {
                 secrets: secrets(),
                 pace: PACE,
                 cascades: enqueue::Cascades::default(),
+                uploads: Box::new(Ports(stage.clone())),
+                retention_days: RETENTION_DAYS,
             },
             export: export::Ports {
                 objects: Box::new(Ports(stage.clone())),
@@ -252,6 +257,7 @@ impl Handlers {
             },
             sandbox: sandbox::Ports {
                 ledger: of(),
+                outputs: Box::new(Ports(stage.clone())),
                 prefix: NamePrefix::default(),
             },
             sweep: sweep::Ports {

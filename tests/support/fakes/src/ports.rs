@@ -1,11 +1,13 @@
 //! The ports that handlers are given: each call waits for its turn on the stage.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use sealfleet_archive::digest::Signature;
 use sealfleet_archive::objects::{self, EVENTS};
 use sealfleet_aws::Unavailable;
+use sealfleet_aws::inputs::{InputAccess, InputObjects, Slot, Stored, Uploads};
 use sealfleet_aws::objects::{Listed, Objects};
 use sealfleet_aws::outputs::{OutputKey, OutputKeys, OutputObjects};
 use sealfleet_aws::queue_access::{NoKey, QueueAccess, QueueKey};
@@ -15,7 +17,8 @@ use sealfleet_domain::identity::Pin;
 use sealfleet_domain::output::Outputs;
 use sealfleet_domain::run::{Handle, RequeueReason};
 use sealfleet_domain::scope::ClaimTag;
-use sealfleet_domain::{NamePrefix, PoolName, ProjectScope, Timestamp, WorkerId};
+use sealfleet_domain::upload::{self, Promise};
+use sealfleet_domain::{NamePrefix, PoolName, ProjectScope, RunId, Timestamp, UploadId, WorkerId};
 use sealfleet_fargate::definition_hash;
 use sealfleet_hosts::{Error as HostError, Launched, Sandbox, SandboxHost, Template};
 use sealfleet_ledger::store::{
@@ -447,7 +450,7 @@ const OUTPUT_BUCKET: &str = "sealfleet-outputs-000000000000-r";
 
 #[async_trait]
 impl<J: Judge> OutputKeys for Ports<J> {
-    async fn output_key(&self, of: &Outputs, _: WorkerId) -> Result<OutputKey, NoKey> {
+    async fn output_key(&self, of: &Outputs, _: &str) -> Result<OutputKey, NoKey> {
         let seconds = Timestamp::from_millis(self.0.lock().time).plus_seconds(3600);
         Ok(OutputKey {
             endpoint: "https://s3.example".to_owned(),
@@ -497,6 +500,83 @@ impl<J: Judge> OutputObjects for Ports<J> {
                 Ok(found)
             })
             .await
+    }
+}
+
+#[async_trait]
+impl<J: Judge> Uploads for Ports<J> {
+    async fn slot(
+        &self,
+        scope: &ProjectScope,
+        upload_id: UploadId,
+        promise: Promise,
+    ) -> Result<Slot, NoKey> {
+        let prefix = upload::prefix(scope, upload_id);
+        Ok(Slot {
+            url: format!("https://s3.example/{prefix}{}", promise.name()),
+            headers: BTreeMap::from([("if-none-match".to_owned(), "*".to_owned())]),
+            expires_at: Timestamp::from_millis(self.0.lock().time).plus_seconds(900),
+        })
+    }
+
+    async fn look(
+        &self,
+        scope: &ProjectScope,
+        upload_id: UploadId,
+    ) -> Result<Option<Stored>, NoKey> {
+        let prefix = upload::prefix(scope, upload_id);
+        self.0
+            .call("list uploads", |world, verdict| {
+                s3_answer(verdict.fault).map_err(NoKey::Unavailable)?;
+                let listed = world.outputs.list(&prefix, None);
+                let stored = listed.iter().find_map(|one| {
+                    let promise = Promise::of_name(one.key.strip_prefix(&prefix)?)?;
+                    let bytes = world.outputs.get(&one.key)?.len() as u64;
+                    Some(Stored { promise, bytes })
+                });
+                Ok(stored)
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl<J: Judge> InputAccess for Ports<J> {
+    async fn open(
+        &self,
+        scope: &ProjectScope,
+        _: RunId,
+        _: String,
+    ) -> Result<Box<dyn InputObjects>, NoKey> {
+        Ok(Box::new(OpenInputs {
+            ports: Self(self.0.clone()),
+            scope: scope.clone(),
+        }))
+    }
+}
+
+/// What the steps of a run work with.
+struct OpenInputs<J: Judge> {
+    ports: Ports<J>,
+    scope: ProjectScope,
+}
+
+#[async_trait]
+impl<J: Judge> InputObjects for OpenInputs<J> {
+    async fn upload(&self, upload_id: UploadId) -> Result<Option<Stored>, NoKey> {
+        Uploads::look(&self.ports, &self.scope, upload_id).await
+    }
+
+    async fn left(&self, of: &Outputs, name: &str, most: usize) -> Result<Option<Vec<u8>>, NoKey> {
+        OutputObjects::get(&self.ports, of, name, most).await
+    }
+
+    async fn url(&self, key: &str) -> Result<String, NoKey> {
+        Ok(format!("https://s3.example/{key}"))
+    }
+
+    fn expires_at(&self) -> Timestamp {
+        Timestamp::from_millis(self.ports.0.lock().time).plus_seconds(900)
     }
 }
 

@@ -32,6 +32,7 @@ fn spec(needs: &[&str]) -> StepSpec {
         command: vec!["true".to_owned()],
         agent: None,
         needs: needs.iter().map(|need| step_id(need)).collect(),
+        takes: BTreeSet::new(),
         requires: Labels::default(),
         model: None,
         env: BTreeMap::new(),
@@ -327,6 +328,46 @@ fn graphs_that_cannot_run_are_refused() {
         Err(InvalidGraph::Cycle(_))
     ));
     assert_eq!(check_graph(&graph(&[("a", &[]), ("b", &["a"])])), Ok(()));
+}
+
+#[test]
+fn only_what_a_step_needs_is_taken() {
+    let mut steps = BTreeMap::from([(step_id("a"), spec(&[])), (step_id("b"), spec(&["a"]))]);
+    steps.get_mut(&step_id("b")).expect("a step").takes = BTreeSet::from([step_id("a")]);
+    assert_eq!(check_graph(&steps), Ok(()));
+    steps.get_mut(&step_id("a")).expect("a step").takes = BTreeSet::from([step_id("b")]);
+    assert!(matches!(
+        check_graph(&steps),
+        Err(InvalidGraph::Unneeded { .. })
+    ));
+}
+
+#[test]
+fn waits_are_as_long_as_steps_may_wait() {
+    // Each waits three times an hour and has run twice for a minute before.
+    let own = 3 * 3600 + 2 * 60;
+    let steps = BTreeMap::from([
+        (step_id("a"), spec(&[])),
+        (step_id("b"), spec(&["a"])),
+        (step_id("c"), spec(&["a", "b"])),
+        (step_id("d"), spec(&["gone", "c"])),
+        (step_id("e"), spec(&[])),
+        (step_id("f"), spec(&["d", "e"])),
+    ]);
+    let waits = Waits::of(&steps);
+    let start = |step: &str| waits.start(&step_id(step));
+    assert_eq!((start("a"), start("e")), (own, own));
+    assert_eq!(start("b"), 2 * own + 60);
+    assert_eq!(start("d"), 4 * own + 3 * 60);
+    // What a step needs alone has ended right before it waits; `a` has ended before `b`.
+    let after = |taken: &str, step: &str| waits.after(&step_id(taken), &step_id(step));
+    assert_eq!((after("a", "b"), after("b", "c")), (own, own));
+    assert_eq!(after("a", "c"), start("b") + 60 + own);
+    // `d` and all before it may end long after `e`.
+    assert_eq!(
+        (after("d", "f"), after("e", "f")),
+        (own + 60 + own, start("d") + 60 + own)
+    );
 }
 
 #[test]

@@ -123,28 +123,17 @@ fn transitions() -> Vec<Transition> {
             };
             run.finish(id, None, run.step(id)?.fence, &failed, PACE, T0)
         });
-        // Noted with the report of an end, never alone and never again.
-        add("came_out", |run, id| {
-            let change =
-                run.finish(id, None, run.step(id)?.fence, &Outcome::Succeeded, PACE, T0)?;
-            if !change.events.is_empty() {
-                let out = CameOut {
+        add("finish_as_told", |run, id| {
+            let told = Told {
+                out: CameOut {
                     cut_bytes: 1,
                     missing_bytes: 2,
                     result_bytes: Some(3),
-                };
-                run.came_out(id, out)?;
-            }
-            Ok(change)
-        });
-        // Noted with the report of an end, never alone and never again.
-        add("agent_said", |run, id| {
-            let change =
-                run.finish(id, None, run.step(id)?.fence, &Outcome::Succeeded, PACE, T0)?;
-            if !change.events.is_empty() {
-                run.agent_said(id, AgentReport::default())?;
-            }
-            Ok(change)
+                },
+                agent: Some(AgentReport::default()),
+                ..Told::only(Outcome::Succeeded)
+            };
+            run.finish_as_told(id, None, run.step(id)?.fence, &told, PACE, T0)
         });
         add("lose", |run, id| {
             run.lose(

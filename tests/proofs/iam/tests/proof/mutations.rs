@@ -1,6 +1,7 @@
 //! Each change to a template that would open something is seen. So the proof cannot rot into one
 //! that passes on anything.
 
+use sealfleet_domain::upload;
 use sealfleet_iam::account::{Kind, RUN, Role, Shape, Templates};
 use sealfleet_iam::policy::{Decision, Request};
 use sealfleet_iam::template::{ACCOUNT, REGION};
@@ -91,6 +92,10 @@ fn beyond_its_run(change: impl Fn(&mut Value)) -> Vec<String> {
             ("finance", RUN, "main"),
             ("healthcare", RUN, "main"),
             ("health", RUN, "main"),
+            (project, upload::FOLDER, "upl_x"),
+            ("finance", upload::FOLDER, "upl_x"),
+            ("healthcare", upload::FOLDER, "upl_x"),
+            ("health", upload::FOLDER, "upl_x"),
         ] {
             let key = format!("{owner}/{run}/{step}/1/output/0");
             let bucket = format!("arn:aws:s3:::sealfleet-outputs-{ACCOUNT}-{REGION}");
@@ -114,7 +119,9 @@ fn beyond_its_run(change: impl Fn(&mut Value)) -> Vec<String> {
                 ask("s3:ListBucket", bucket.clone(), "s3:prefix", &key),
             ] {
                 let may = account.decide(&alone, &request, false) == Decision::Allowed;
-                if may != (owner == project && run == RUN) {
+                let reads = request.action != "s3:PutObject";
+                let own = run == RUN || (run == upload::FOLDER && reads);
+                if may != (owner == project && own) {
                     found.push(format!("`{}` {may}: {request:?}", role.name));
                 }
             }
@@ -381,17 +388,23 @@ fn wider_resources_and_weaker_conditions_are_seen() {
         !listed.is_empty(),
         "nothing failed: outputs listed without a prefix"
     );
-    seen(
-        "outputs written by a session without a run",
-        |control, _| {
+    for (at, what) in [
+        (0, "outputs written by a session without a run"),
+        (2, "sessions of `enqueue` for runs"),
+    ] {
+        seen(what, |control, _| {
             let trust =
                 &mut control["Resources"]["OutputRole"]["Properties"]["AssumeRolePolicyDocument"];
-            trust["Statement"][0]["Condition"]["Null"]
-                .as_object_mut()
-                .unwrap()
-                .remove("aws:RequestTag/run");
-        },
-    );
+            let condition = trust["Statement"][at]["Condition"].as_object_mut().unwrap();
+            condition.remove("StringLike");
+            condition.remove("StringEquals");
+        });
+    }
+    let read = beyond_its_run(|control| {
+        statement(control, "OutputRole", "ProjectsUploads")["Resource"] =
+            sub("${OutputBucket.Arn}/*/uploads/*");
+    });
+    assert!(!read.is_empty(), "nothing failed: uploads of any project");
     seen("outputs that can be replaced", |control, _| {
         without(control, "OutputBucketPolicy", "WriteOnce");
     });

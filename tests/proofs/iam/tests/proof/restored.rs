@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// What goes on while an installation is closed: the archive is filled, and the API's document is
 /// in no table.
-const UNTOUCHED: [&str; 3] = ["trail", "export", "openapi"];
+const UNTOUCHED: [&str; 4] = ["trail", "notify", "export", "openapi"];
 
 fn with(parameters: &[(&str, &str)], shape: Shape) -> Account {
     let mut templates = Templates::of_the_product().unwrap();

@@ -1,12 +1,14 @@
 //! 70, 72. Output on its way to the project's outputs: in chunks, in order, bounded, and never in
 //! the command's way.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sealfleet_domain::output::{CHUNK_BYTES, CHUNK_OBJECT_BYTES, Chunk, Piece, Stream, chunk_name};
-use sealfleet_worker::outputs::{MOST_BYTES, Store, StoreError, Upload};
+use sealfleet_outputs::{MOST_BYTES, Store, StoreError, Upload};
 
 /// What is stored, and what goes wrong.
 #[derive(Default)]

@@ -1,0 +1,194 @@
+//! The first process of an ECS task.
+//!
+//! ECS has put the secrets' values into this process's environment under the project's execution
+//! role. This process fetches the step from the control plane with the task role's credentials: the
+//! task definition and its overrides hold ids only. The command gets the step's environment, the
+//! secrets that the step names, and the variables that it needs to use the task role; nothing else
+//! of this process's environment.
+//!
+//! What the command prints goes to this process's own streams, which ECS sends to CloudWatch Logs,
+//! and to the project's outputs, where the API reads it. Both are redacted before. At the end this
+//! process stores the step's result, and tells the control plane what ECS cannot know.
+
+mod api;
+mod bucket;
+mod environment;
+mod report;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sealfleet_domain::agent::Agent;
+use sealfleet_domain::redaction;
+use sealfleet_domain::run::{Failure as Failed, Outcome};
+use sealfleet_outputs::{MOST_BYTES, Upload};
+
+use self::api::{Api, Step, Unheard};
+use self::bucket::Bucket;
+use self::environment::Environment;
+use self::report::Report;
+use crate::agent::{self, Watched};
+use crate::inputs::Workspace;
+use crate::output::{self, Injected};
+use crate::supervise::{self, Stops, Task};
+use crate::{Failure, UNTOLD, WORKSPACE, result};
+
+pub(crate) use self::api::https_fault;
+
+/// Runs the step that the environment names and answers the exit code for this process.
+pub async fn run(environment: Vec<(OsString, OsString)>) -> i32 {
+    let mut environment = Environment::new(environment);
+    let begun = async {
+        let mut stops =
+            Stops::listen().map_err(|error| format!("signals cannot be watched: {error}"))?;
+        let api = Arc::new(Api::of(&environment)?);
+        let step = tokio::select! {
+            step = api.step() => step?,
+            signal = stops.next() => return Err(Failure::Stopped(128 + signal.as_raw())),
+        };
+        Ok((stops, api, step))
+    };
+    let (mut stops, api, step) = match begun.await {
+        Ok(begun) => begun,
+        Err(failure) => return failure.exit_code(),
+    };
+    match Work::of(step, &mut environment, &api) {
+        Ok(work) => work.run(&api, &mut stops).await,
+        Err(message) => {
+            let detail = Failed::detail(&message);
+            let failure = Failed::CannotStart {
+                cause: None,
+                detail,
+            };
+            let report = Report::of(Outcome::Failed { failure });
+            // Without it, ECS's word tells of the exit code alone.
+            drop(api.end(&report).await);
+            Failure::Error(message).exit_code()
+        }
+    }
+}
+
+/// A step that can start.
+struct Work {
+    task: Task,
+    /// The agent that it is, to read along.
+    agent: Option<(Agent, Arc<Mutex<Watched>>)>,
+    upload: Arc<Upload>,
+    timeout_seconds: u32,
+}
+
+impl Work {
+    /// Takes the step's secrets out of this process's `own` environment.
+    fn of(step: Step, own: &mut Environment, api: &Arc<Api>) -> Result<Self, String> {
+        let home = own.home();
+        // First: an agent may read its prompt from one of them.
+        let stdin = Workspace::new(Path::new(WORKSPACE)).complete(&step.inputs)?;
+        let variable = |name: &str| step.env.get(name).cloned();
+        let agent = step.agent.as_ref();
+        let agent =
+            agent.map(|agent| agent::prepare(agent, &home, Path::new(WORKSPACE), &variable));
+        let agent = agent.transpose()?;
+        let secrets = injected(own, step.secret_names, &step.unredacted)?;
+        let redactor = output::redactor(&secrets)?;
+        let mut environment = supervise::base_environment(&home);
+        // The image's own.
+        let path = own.text("PATH");
+        environment.extend(path.map(|path| supervise::plain("PATH", path)));
+        environment.extend(own.task_role());
+        let of_cli = agent.as_ref().map(|agent| agent.environment);
+        let of_cli = of_cli.unwrap_or_default().iter();
+        environment.extend(of_cli.map(|(name, value)| supervise::plain(*name, *value)));
+        let plain = step.env.into_iter();
+        environment.extend(plain.map(|(name, value)| supervise::plain(name, value)));
+        environment.extend(
+            secrets
+                .into_iter()
+                .map(|secret| (secret.name, secret.value)),
+        );
+        if let Some((name, _)) = environment.iter().find(|(name, value)| {
+            name.is_empty() || name.contains(['=', '\0']) || value.expose().contains(&0)
+        }) {
+            return Err(format!(
+                "`{}` or its value cannot be an environment variable",
+                name.escape_debug()
+            ));
+        }
+        let bucket = Bucket::new(Arc::clone(api), step.outputs);
+        let upload = Arc::new(Upload::begin(Arc::new(bucket), MOST_BYTES));
+        let copied = Arc::clone(&upload);
+        let (command, stdin, watched) = agent::started(agent, step.command, stdin);
+        Ok(Self {
+            agent: step.agent.zip(watched.clone()),
+            task: Task {
+                command,
+                environment,
+                stdin,
+                time_limit: Some(Duration::from_secs(u64::from(step.timeout_seconds))),
+                tap: watched.map(|watched| watched as supervise::Tap),
+                copy: Some(Arc::new(move |stream, bytes| copied.write(stream, bytes))),
+                redactor,
+            },
+            upload,
+            timeout_seconds: step.timeout_seconds,
+        })
+    }
+
+    async fn run(self, api: &Api, stops: &mut Stops) -> i32 {
+        let redactor = self.task.redactor.clone();
+        let (end, redactions) = supervise::run(self.task, stops).await;
+        let exit_code = end.exit_code();
+        let mut report = Report::of(report::outcome(end, self.timeout_seconds));
+        report.redactions = redactions;
+        if let Some((agent, watched)) = self.agent {
+            report.ended_agent(agent::end(&watched, Path::new(WORKSPACE)), &agent);
+        }
+        self.upload.finish().await;
+        if let Some((result, redactions)) = result::of(Path::new(WORKSPACE), &redactor) {
+            report.redactions.extend(redactions);
+            report.left(result, &self.upload).await;
+        }
+        report.redactions = redaction::reported(report.redactions);
+        report.output_missing_bytes = self.upload.missing_bytes();
+        match api.end(&report).await {
+            Ok(()) => exit_code,
+            // Somebody else has decided about the step.
+            Err(Unheard::Refused(why)) => {
+                eprintln!("sealfleet-init: the step's end was not taken: {why}");
+                exit_code
+            }
+            Err(Unheard::Passing(why)) => {
+                eprintln!("sealfleet-init: nobody was told the step's end: {why}");
+                UNTOLD
+            }
+        }
+    }
+}
+
+/// The secrets that the step names.
+fn injected(
+    own: &mut Environment,
+    names: Vec<String>,
+    unredacted: &[String],
+) -> Result<Vec<Injected>, String> {
+    let mut secrets = Vec::with_capacity(names.len());
+    for name in names {
+        let value = own.take(&name).ok_or_else(|| {
+            format!("the secret `{name}` is not in the task's environment: its task definition must name it under `secrets`")
+        })?;
+        // ECS gives the variable of a binary secret no value, and says nothing.
+        if value.expose().is_empty() {
+            return Err(format!(
+                "the secret `{name}` is empty: give it a value; one that is stored as binary is empty here, too"
+            ));
+        }
+        secrets.push(Injected {
+            redact: !unredacted.contains(&name),
+            name,
+            reference: None,
+            value,
+        });
+    }
+    Ok(secrets)
+}

@@ -1,0 +1,77 @@
+//! What the control plane is told of a step's end. ECS knows the exit code; this says the rest.
+
+use sealfleet_channel::{AgentEnd, StepResult};
+use sealfleet_domain::agent::{Agent, AgentReport};
+use sealfleet_domain::output::RESULT;
+use sealfleet_domain::redaction::Redaction;
+use sealfleet_domain::run::{Failure, Outcome};
+use sealfleet_outputs::Upload;
+use serde::Serialize;
+
+use crate::supervise::End;
+
+/// An end, but for the claim that it is of.
+#[derive(Serialize)]
+pub(super) struct Report {
+    #[serde(flatten)]
+    outcome: Outcome,
+    pub(super) redactions: Vec<Redaction>,
+    pub(super) output_missing_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<AgentReport>,
+}
+
+impl Report {
+    pub(super) fn of(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            redactions: Vec::new(),
+            output_missing_bytes: 0,
+            result_bytes: None,
+            agent: None,
+        }
+    }
+
+    /// The agent that the step is has ended.
+    pub(super) fn ended_agent(&mut self, end: AgentEnd, agent: &Agent) {
+        self.outcome = end.judge(self.outcome.clone(), Some(agent));
+        self.agent = Some(end.report);
+    }
+
+    /// The command has left a result: stores it. A step whose result cannot be taken fails.
+    pub(super) async fn left(&mut self, result: StepResult, upload: &Upload) {
+        let why = match result {
+            StepResult::Json(json) => match upload.keep(RESULT, json.as_bytes()).await {
+                Ok(()) => {
+                    self.result_bytes = Some(json.len() as u64);
+                    return;
+                }
+                Err(error) => format!("the result could not be stored: {error}"),
+            },
+            StepResult::Bad(why) => why,
+        };
+        // How the command failed says more.
+        if self.outcome == Outcome::Succeeded {
+            let detail = Failure::detail(&why);
+            let failure = Failure::BadResult { detail };
+            self.outcome = Outcome::Failed { failure };
+        }
+    }
+}
+
+/// How the step ended, by the end of its command.
+pub(super) fn outcome(end: End, timeout_seconds: u32) -> Outcome {
+    let failure = match end {
+        End::Command(end) => return end.outcome(),
+        End::TimedOut => Failure::TimedOut {
+            after_seconds: timeout_seconds,
+        },
+        End::NotRun => Failure::CannotStart {
+            cause: None,
+            detail: "the sandbox's init could not run the command: its log says why".to_owned(),
+        },
+    };
+    Outcome::Failed { failure }
+}
