@@ -1,16 +1,17 @@
 //! A worker as a host: its own code around one sandbox backend, and a control plane that does as it
 //! is told.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sealfleet_client::Error;
 use sealfleet_client::types::{
-    Claim, ClaimStep, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict, OutputCredentials,
-    QueueCredentials, ReportStep, StartStep, StepAnswer,
+    Claim, ClaimStep, FetchInputs, Heartbeat, HeartbeatAnswer, LeaseRef, LeaseVerdict,
+    OutputCredentials, QueueCredentials, ReportStep, StartStep, StepAnswer, StepInput, StepInputs,
 };
+use sealfleet_client::{Error, TransferError};
 use sealfleet_domain::RunId;
 use sealfleet_domain::run::Outcome;
 use sealfleet_identity::SecretValue;
@@ -19,6 +20,7 @@ use sealfleet_sandbox_backend::{Limits, Network, Process, SandboxBackend};
 use sealfleet_worker::control::ControlPlane;
 use sealfleet_worker::executor::sandboxed::Sandboxed;
 use sealfleet_worker::executor::{Executors, Logs};
+use sealfleet_worker::inputs::Inputs;
 use sealfleet_worker::lease::Leases;
 use sealfleet_worker::step::StepRunner;
 use serde_json::{Value, json};
@@ -82,6 +84,11 @@ impl Worker {
             .into_iter()
             .filter(|(_, path)| path.exists())
             .collect();
+        let control = Arc::new(Control::default());
+        let inputs = Inputs {
+            control: Arc::clone(&control) as Arc<dyn ControlPlane>,
+            directory: place.clone(),
+        };
         let executors = Executors {
             bare: None,
             sandboxed: Some(Sandboxed {
@@ -90,10 +97,10 @@ impl Worker {
                 backend_files: files,
                 network: Network::None,
                 limits: Self::limits(),
+                inputs,
                 logs,
             }),
         };
-        let control = Arc::new(Control::default());
         let runner = StepRunner {
             control: Arc::clone(&control) as Arc<dyn ControlPlane>,
             executor: Arc::new(executors),
@@ -250,6 +257,14 @@ impl ControlPlane for Control {
 
     async fn output_credentials(&self, _: &LeaseRef) -> Result<OutputCredentials, Error> {
         Err(unasked())
+    }
+
+    async fn step_inputs(&self, _: &FetchInputs) -> Result<StepInputs, Error> {
+        Err(unasked())
+    }
+
+    async fn fetch(&self, _: &StepInput, _: &mut File) -> Result<(), TransferError> {
+        Err(TransferError::Address)
     }
 }
 
