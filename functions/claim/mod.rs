@@ -1,5 +1,5 @@
-//! `claim`: gives pull workers the key to their queue, a step, more time, what goes into it, and the
-//! key to what comes out of it.
+//! `claim`: gives pull workers the key to their queue, a step, more time, what goes into the step,
+//! and the key to what comes out of it.
 //!
 //! The ledger is asked for the step in the worker's own scope, whatever the queue message says.
 //! Labels, model, mode, pool, approval and `max_concurrent` come from the stored worker, whatever
@@ -129,6 +129,7 @@ fn granted(
         tool: step.spec.tool.clone(),
         tools: identity.tools,
         inputs: step.spec.inputs.clone(),
+        artifacts: step.spec.artifacts.clone(),
         fetches: inputs::are_there(&step.spec),
         timeout_seconds: step.spec.timeout_seconds,
         backend: step.spec.requires.get(BACKEND).map(str::to_owned),

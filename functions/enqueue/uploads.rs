@@ -8,7 +8,8 @@ use sealfleet_api::Problem;
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{CreateUpload, SignedUrl, UploadCreated};
 use sealfleet_aws::inputs::Stored;
-use sealfleet_domain::inputs::InputPlace;
+use sealfleet_domain::command::{Word, too_long};
+use sealfleet_domain::inputs::{Content, InputPlace};
 use sealfleet_domain::run::{Run, StepSpec, Waits};
 use sealfleet_domain::upload::{Promise, kept_until};
 use sealfleet_domain::{ProjectScope, StepId, Timestamp, UploadId, limits};
@@ -82,6 +83,15 @@ pub(super) async fn check(
             let stored = found.get(&upload_id).copied().flatten();
             check_upload(upload_id, stored, starts, days)
                 .map_err(|detail| Problem::invalid(field(step_id, &place), detail))?;
+        }
+        for file in step.command.iter().filter_map(Word::file) {
+            let upload = step.inputs.files.get(file).and_then(Content::upload);
+            let stored = upload.and_then(|upload_id| found.get(&upload_id).copied().flatten());
+            let bytes = stored.map_or(0, |stored| stored.bytes);
+            if bytes > limits::WORD_BYTES {
+                let at = format!("steps.{step_id}.command");
+                return Err(Problem::invalid(at, too_long(file, bytes)).into());
+            }
         }
         for taken in &step.takes {
             let ended = before.and_then(|run| run.step(taken).ok()?.state.ended_at());

@@ -10,7 +10,7 @@ use sealfleet_domain::inputs::Inputs;
 use sealfleet_domain::labels::{BACKEND, IMAGE, Labels};
 use sealfleet_domain::profile::check_env;
 use sealfleet_domain::run::{InvalidGraph, Mode, StepSpec, check_graph};
-use sealfleet_domain::{StepId, limits};
+use sealfleet_domain::{StepId, artifact, command, limits};
 
 pub(super) fn steps(
     run: &EnqueueRun,
@@ -131,7 +131,11 @@ fn spec(
             ),
         ));
     }
-    check_work(at, &step)?;
+    let inputs = Inputs {
+        files: step.files.clone(),
+        stdin: step.stdin.clone(),
+    };
+    check_work(at, &step, &inputs)?;
     check_env(&format!("{at}.env"), &step.env)
         .map_err(|error| Problem::invalid(error.field, error.message))?;
     let requires = requires(step.requires, step.mode, pool)
@@ -146,22 +150,27 @@ fn spec(
             format!("a model's name has 1 to {} bytes", limits::MODEL_BYTES),
         ));
     }
-    let inputs = Inputs {
-        files: step.files,
-        stdin: step.stdin,
-    };
     inputs
         .check()
         .map_err(|error| Problem::invalid(format!("{at}.files"), error.to_string()))?;
     for (field, wants, what) in [
         ("files", inputs.uploads().next().is_some(), Carries::Uploads),
         ("takes", !step.takes.is_empty(), Carries::Takes),
+        ("artifacts", !step.artifacts.is_empty(), Carries::Artifacts),
     ] {
         if wants {
             let carried = pool.host().check_carries(what);
             carried.map_err(|message| Problem::invalid(format!("{at}.{field}"), message))?;
         }
     }
+    if step.mode == Mode::Bare && !step.artifacts.is_empty() {
+        return Err(Problem::invalid(
+            format!("{at}.artifacts"),
+            "a `bare` step leaves no artifacts: nothing searches them for secrets; use the mode `sandboxed`",
+        ));
+    }
+    artifact::check(&step.artifacts)
+        .map_err(|message| Problem::invalid(format!("{at}.artifacts"), message))?;
     between(
         at,
         "timeout_seconds",
@@ -184,6 +193,7 @@ fn spec(
         model: step.model.map(String::from),
         env: step.env,
         inputs,
+        artifacts: step.artifacts,
         on_drift: step.on_drift,
         timeout_seconds: step.timeout_seconds,
         max_attempts: step.max_attempts,
@@ -233,7 +243,7 @@ fn requires(asked: BTreeMap<String, String>, mode: Mode, pool: &Pool) -> Result<
 }
 
 /// A step runs a command, or, in mode `full` and in no other, an agent.
-fn check_work(at: &str, step: &EnqueueStep) -> Result<(), Problem> {
+fn check_work(at: &str, step: &EnqueueStep, inputs: &Inputs) -> Result<(), Problem> {
     let Some(agent) = &step.agent else {
         if step.mode == Mode::Full {
             return Err(Problem::invalid(
@@ -241,7 +251,8 @@ fn check_work(at: &str, step: &EnqueueStep) -> Result<(), Problem> {
                 "a step of mode `full` runs a CLI agent: name it as `agent`, or use the mode `identity` for a command",
             ));
         }
-        return check_command(at, &step.command);
+        return command::check(&step.command, inputs)
+            .map_err(|message| Problem::invalid(format!("{at}.command"), message));
     };
     if step.mode != Mode::Full {
         return Err(Problem::invalid(
@@ -264,22 +275,6 @@ fn check_work(at: &str, step: &EnqueueStep) -> Result<(), Problem> {
     agent
         .check()
         .map_err(|(field, message)| Problem::invalid(format!("{at}.agent.{field}"), message))
-}
-
-fn check_command(at: &str, command: &[String]) -> Result<(), Problem> {
-    let bytes: usize = command.iter().map(String::len).sum();
-    let program = command.first().is_some_and(|program| !program.is_empty());
-    if !program || command.len() > limits::COMMAND_WORDS || bytes > limits::COMMAND_BYTES {
-        return Err(Problem::invalid(
-            format!("{at}.command"),
-            format!(
-                "name a program and its arguments: 1 to {} words of {} bytes together at most",
-                limits::COMMAND_WORDS,
-                limits::COMMAND_BYTES
-            ),
-        ));
-    }
-    Ok(())
 }
 
 fn between(at: &str, name: &str, number: u32, most: u32) -> Result<(), Problem> {

@@ -341,6 +341,22 @@ pub fn mapping(entry: &AuditEntry, event: &Event) -> Mapping {
             )
             .of(Severity::Low)
         }
+        Event::ArtifactContainsSecret { step_id, files, .. } => {
+            let keys: std::collections::BTreeSet<&str> = files
+                .iter()
+                .flat_map(|file| file.keys.iter().map(String::as_str))
+                .collect();
+            let secrets = keys.into_iter().map(|key| resource("secret", key));
+            let found = found(
+                "Files that a step leaves hold values of secrets",
+                secrets.chain([resource("step", step(step_id))]),
+            );
+            // What is withheld reaches nobody.
+            found.of(match files.iter().all(|file| file.withheld) {
+                true => Severity::Low,
+                false => Severity::Medium,
+            })
+        }
         Event::SandboxReset { step_id, .. } => lived(life::REMOVE, "sandbox", step(step_id)),
         Event::RunFinished { state } => {
             let stopped = lived(life::STOP, "run", &run);

@@ -1,5 +1,6 @@
 //! `runs`: reads runs, and what came out of them.
 
+mod artifacts;
 mod output;
 
 use sealfleet_api::Problem;
@@ -32,6 +33,7 @@ pub async fn handle(ports: &Ports, request: &Request) -> Result<Answer, Problem>
         GET_RUN => |caller, (run_id,)| show(ports, caller, run_id);
         GET_OUTPUT => |caller, step| output::output(ports, caller, request, step);
         GET_RESULT => |caller, step| output::result(ports, caller, step);
+        GET_ARTIFACTS => |caller, step| artifacts::list(ports, caller, request, step);
     }
 }
 

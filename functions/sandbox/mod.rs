@@ -9,6 +9,8 @@
 //! What is told of an end waits until ECS shows that the task is gone (`shared::task`): the command
 //! has the same role, and could say that it has ended.
 
+use std::time::Duration;
+
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{OutputCredentials, SandboxEnd, SandboxStep};
 use sealfleet_api::{Code, Problem};
@@ -24,6 +26,9 @@ use crate::shared::auth::SandboxCaller;
 use crate::shared::fault::{Answered, Fault};
 use crate::shared::route::route;
 use crate::shared::{told, views};
+
+/// How long a step waits for the credentials of its outputs.
+const KEY_TIME: Duration = Duration::from_secs(2);
 
 /// What this function may use.
 pub struct Ports {
@@ -70,17 +75,18 @@ async fn step(ports: &Ports, caller: SandboxCaller) -> Answered {
     )
 }
 
-/// Credentials for what comes out of the step. A step does not wait for them.
+/// Credentials for what comes out of the step. A step hardly waits for them: init asks again.
 async fn outputs(ports: &Ports, caller: &SandboxCaller) -> Option<OutputCredentials> {
     let lease = &caller.lease;
     let of = Outputs::of(&caller.scope, lease.run_id, &lease.step_id, lease.fence);
-    match ports.outputs.output_key(&of, &caller.task_id).await {
-        Ok(key) => Some(views::output_credentials(key)),
-        Err(error) => {
-            tracing::warn!(%error, "a sandbox gets no credentials for its outputs");
-            None
-        }
-    }
+    let key = ports.outputs.output_key(&of, &caller.task_id);
+    let why = match tokio::time::timeout(KEY_TIME, key).await {
+        Ok(Ok(key)) => return Some(views::output_credentials(key)),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "AWS STS does not answer in time".to_owned(),
+    };
+    tracing::warn!(why, "a sandbox gets no credentials for its outputs");
+    None
 }
 
 async fn end(ports: &Ports, caller: SandboxCaller, request: &Request) -> Answered {

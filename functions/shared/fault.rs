@@ -220,6 +220,7 @@ impl From<Failure> for Fault {
             | Failure::OverBudget { .. }
             | Failure::OverTurns { .. }
             | Failure::BadResult { .. }
+            | Failure::BadArtifacts { .. }
             | Failure::CannotStart { .. } => {
                 Problem::new(Code::StartRefused, "the step has failed")
             }

@@ -3,6 +3,7 @@
 use sealfleet_api::types::{SignedUrl, StepInput, StepInputs};
 use sealfleet_api::{Code, Problem};
 use sealfleet_aws::inputs::{InputAccess, InputObjects};
+use sealfleet_domain::artifact::{MANIFEST, MANIFEST_BYTES, Manifest, object_name};
 use sealfleet_domain::hash::ContentHash;
 use sealfleet_domain::inputs::InputPlace;
 use sealfleet_domain::output::{Outputs, RESULT};
@@ -11,6 +12,7 @@ use sealfleet_domain::{ProjectScope, StepId, UploadId, upload};
 
 use super::fault::Fault;
 
+const STORE: &str = "the inputs' store";
 /// Inputs of one answer. A URL has some two kilobytes.
 const PAGE: usize = 50;
 
@@ -45,13 +47,13 @@ pub async fn page(
 ) -> Result<StepInputs, Fault> {
     let spec = &run.step(step_id)?.spec;
     let objects = access.open(scope, run.run_id, reader).await;
-    let objects = objects.map_err(|error| Fault::of_key(error, "the inputs' store"))?;
+    let objects = objects.map_err(|error| Fault::of_key(error, STORE))?;
     let uploads = spec.inputs.uploads();
     let mut wanted: Vec<Wanted> = uploads
         .map(|(place, upload_id)| Wanted::Upload(place, upload_id))
         .collect();
     for taken in &spec.takes {
-        wanted.extend(left_by(scope, run, taken)?);
+        wanted.extend(left_by(&*objects, scope, run, taken).await?);
     }
     let from = usize::try_from(from).unwrap_or(usize::MAX);
     let upto = from.saturating_add(PAGE);
@@ -68,23 +70,57 @@ pub async fn page(
 }
 
 /// What a step that has ended has left, if anything.
-fn left_by(scope: &ProjectScope, run: &Run, taken: &StepId) -> Result<Vec<Wanted>, Fault> {
+async fn left_by(
+    objects: &dyn InputObjects,
+    scope: &ProjectScope,
+    run: &Run,
+    taken: &StepId,
+) -> Result<Vec<Wanted>, Fault> {
     let step = run.step(taken)?;
-    let Some(bytes) = step.result_bytes else {
+    let files = step.artifacts.is_some_and(|total| total.files > 0);
+    if step.result_bytes.is_none() && !files {
         return Ok(Vec::new());
-    };
+    }
     if !step.uploads {
         return Err(Problem::new(Code::Conflict, on_its_host(taken, step)).into());
     }
     let of = Outputs::of(scope, run.run_id, taken, step.fence);
-    Ok(vec![Wanted::Object {
+    let prefix = of.prefix();
+    let result = step.result_bytes.map(|bytes| Wanted::Object {
         place: InputPlace::Result {
             step_id: taken.clone(),
         },
-        key: format!("{}{RESULT}", of.prefix()),
+        key: format!("{prefix}{RESULT}"),
         bytes,
         sha256: None,
-    }])
+    });
+    let mut left: Vec<Wanted> = result.into_iter().collect();
+    if !files {
+        return Ok(left);
+    }
+    let manifest = objects.left(&of, MANIFEST, MANIFEST_BYTES).await;
+    let manifest = manifest.map_err(|error| Fault::of_key(error, STORE))?;
+    let manifest = manifest.and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
+    let gone = || {
+        let detail = format!("what `{taken}` has left is no longer there");
+        Problem::new(Code::Conflict, detail)
+    };
+    let files = manifest.ok_or_else(gone)?.files;
+    // What is withheld, or stays on a host by the step's own wish, is nobody's to take.
+    let stored = files
+        .into_iter()
+        .enumerate()
+        .filter(|(_, file)| file.is_stored());
+    left.extend(stored.map(|(at, file)| Wanted::Object {
+        place: InputPlace::Artifact {
+            step_id: taken.clone(),
+            name: file.name,
+        },
+        key: format!("{prefix}{}", object_name(at)),
+        bytes: file.bytes,
+        sha256: file.sha256,
+    }));
+    Ok(left)
 }
 
 fn on_its_host(taken: &StepId, step: &Step) -> String {
@@ -102,7 +138,7 @@ async fn input(
     scope: &ProjectScope,
     wanted: Wanted,
 ) -> Result<StepInput, Fault> {
-    let faulty = |error| Fault::of_key(error, "the inputs' store");
+    let faulty = |error| Fault::of_key(error, STORE);
     let (place, key, bytes, sha256) = match wanted {
         Wanted::Object {
             place,

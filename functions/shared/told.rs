@@ -3,6 +3,7 @@
 
 use sealfleet_api::Problem;
 use sealfleet_api::types::ReportStep;
+use sealfleet_domain::artifact::{Found, MOST_FOUND};
 use sealfleet_domain::names::is_env_key;
 use sealfleet_domain::redaction::{self, Redaction};
 use sealfleet_domain::run::{CameOut, Failure, Outcome, Told};
@@ -32,16 +33,34 @@ pub fn checked(ended: ReportStep) -> Result<Told, Problem> {
         let detail = format!("a result has {} bytes at most", limits::RESULT_BYTES);
         return Err(Problem::invalid("result_bytes", detail));
     }
+    check_artifacts(&ended)?;
     Ok(Told {
         outcome,
         out: CameOut {
             cut_bytes: ended.output_cut_bytes,
             missing_bytes: ended.output_missing_bytes,
             result_bytes: ended.result_bytes,
+            artifacts: ended.artifacts,
         },
         redactions: ended.redactions,
+        artifact_secrets: ended.artifact_secrets,
         agent: ended.agent,
     })
+}
+
+fn check_artifacts(ended: &ReportStep) -> Result<(), Problem> {
+    if ended.artifacts.is_some_and(|total| !total.fits()) {
+        let (files, bytes) = (limits::ARTIFACT_FILES, limits::ARTIFACT_BYTES);
+        let detail = format!("a step leaves {files} files of {bytes} bytes together at most");
+        return Err(Problem::invalid("artifacts", detail));
+    }
+    let secrets = &ended.artifact_secrets;
+    if secrets.len() > MOST_FOUND || !secrets.iter().all(Found::is_named) {
+        let detail =
+            format!("{MOST_FOUND} files at most, each with names of environment variables");
+        return Err(Problem::invalid("artifact_secrets", detail));
+    }
+    Ok(())
 }
 
 fn outcome(ended: &ReportStep) -> Result<Outcome, Problem> {
@@ -74,6 +93,7 @@ fn check_failure(failure: &Failure) -> Result<(), Problem> {
         | Failure::CannotExecute { detail, .. }
         | Failure::SecretUnavailable { detail, .. }
         | Failure::BadResult { detail }
+        | Failure::BadArtifacts { detail }
             if detail.len() > most || detail.contains(text::acts) =>
         {
             Err(Problem::invalid(
@@ -91,6 +111,7 @@ fn check_failure(failure: &Failure) -> Result<(), Problem> {
         | Failure::CannotExecute { .. }
         | Failure::SecretUnavailable { .. }
         | Failure::BadResult { .. }
+        | Failure::BadArtifacts { .. }
         | Failure::Exit { .. }
         | Failure::Signal { .. }
         | Failure::TimedOut { .. }

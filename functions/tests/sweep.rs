@@ -189,7 +189,7 @@ impl World {
             } else {
                 Mode::Sandboxed
             },
-            command: vec!["true".to_owned()],
+            command: vec!["true".into()],
             agent: None,
             needs: BTreeSet::new(),
             takes: BTreeSet::new(),
@@ -198,6 +198,7 @@ impl World {
             env: BTreeMap::new(),
             tool: None,
             inputs: Default::default(),
+            artifacts: Vec::new(),
             on_drift: OnDrift::Proceed,
             timeout_seconds: 12 * 3600,
             max_attempts: 3,

@@ -396,10 +396,12 @@ async fn runs(walk: &mut Walk, admin: &str, worker: &str) {
             .await;
         let mut end = end;
         end["result_bytes"] = json!(2);
+        end["artifacts"] = json!({ "files": 0, "bytes": 0 });
         walk.ask(worker, "POST", "/v1/reports", with(&end)).await;
         let path = format!("/v1/runs/{run}/steps/{id}");
         walk.get(admin, &format!("{path}/output")).await;
         walk.get(admin, &format!("{path}/result")).await;
+        walk.get(admin, &format!("{path}/artifacts")).await;
     }
 
     let mut once = step("a", &[]);

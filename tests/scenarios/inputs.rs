@@ -43,8 +43,8 @@ async fn put(url: &str, headers: &BTreeMap<String, String>, body: &[u8]) -> Outc
     Ok(request.send().await?.status().as_u16())
 }
 
-/// 70. A file goes in, and the result of a step goes into the next; nobody puts anything else in the
-///     place of an upload, and no other project names it.
+/// 70. A file goes in, and the result of a step goes into the next; nobody puts anything else in
+///     the place of an upload, and no other project names it.
 pub async fn s70_a_file_goes_in_and_a_result_goes_on(stack: &Stack) -> Outcome {
     let (alpha, beta) = stack.pair("inputs").await?;
     let worker = alpha.live_worker(stack).await?;
@@ -157,8 +157,8 @@ pub async fn s70_a_file_goes_in_and_a_result_goes_on(stack: &Stack) -> Outcome {
     Ok(())
 }
 
-/// 70. What a step has left on a host that keeps its outputs to itself cannot be taken, and the next
-///     step says where it lies.
+/// 70. What a step has left on a host that keeps its outputs to itself cannot be taken, and the
+///     next step says where it lies.
 pub async fn s70_a_result_on_a_host_alone_is_not_taken(stack: &Stack) -> Outcome {
     let project = stack.project("taken-local").await?;
     let store = BuiltinStore::create(stack, &project).await?;
@@ -234,7 +234,7 @@ pub async fn s73_a_long_prompt_reaches_the_command(stack: &Stack) -> Outcome {
     let data = format!("data.bin={}", file("data", &large)?);
     let stdin = file("stdin", &binary)?;
     let options = ["--file", &data, "--stdin", &stdin];
-    let done = exec(stack, &project, &options, "sha256sum data.bin -").await?;
+    let done = exec(stack, &project, PULL, &options, "sha256sum data.bin -").await?;
     let (out, err) = (
         String::from_utf8_lossy(&done.stdout),
         String::from_utf8_lossy(&done.stderr),

@@ -23,6 +23,7 @@ mod crowd;
 mod door;
 mod drift;
 mod drill;
+mod events;
 mod fleet;
 mod fuzz;
 mod inputs;
@@ -80,6 +81,8 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
         sealed:
             s34_a_secret_is_in_the_sandbox_and_nowhere_else
             s37_without_the_ledger_nothing_starts;
+        events:
+            s74_the_end_of_a_run_is_an_event;
         fleet:
             s02_a_key_of_one_use_approves_one
             s06_approve_and_reject_race
@@ -113,6 +116,7 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
         outputs:
             s70_a_result_comes_out_and_stays_with_its_project
             s70_what_stays_on_the_host_is_nowhere_else
+            s70_artifacts_come_out_and_go_on
             s71_exec_is_as_if_the_command_ran_here
             s72_a_gigabyte_of_output_is_cut_in_its_middle;
         inputs:

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use sealfleet_domain::run::{Failure as Failed, RunState};
 use sealfleet_test_stack::aws::Keys;
+use sealfleet_test_stack::canary;
+use sealfleet_test_stack::identity::secrets;
 use sealfleet_test_stack::project::{FARGATE, PULL, merged, run_of, step};
 use sealfleet_test_stack::worker::{BuiltinStore, Claimed, WorkerProcess};
 use sealfleet_test_stack::{Outcome, Project, Stack, ensure, ensure_eq, private_file, unique};
@@ -411,5 +413,202 @@ pub async fn s72_a_gigabyte_of_output_is_cut_in_its_middle(stack: &Stack) -> Out
         "both ends"
     );
     eprintln!("1 GiB of output: the worker grew by {grown} MiB");
+    Ok(())
+}
+
+/// 70. A file goes in, an artifact comes out, and the next step finds it; what holds a secret is
+///     withheld and told by names; project B reads none of it.
+pub async fn s70_artifacts_come_out_and_go_on(stack: &Stack) -> Outcome {
+    let (alpha, beta) = stack.pair("artifacts").await?;
+    let worker = alpha.live_worker(stack).await?;
+    let store = alpha.builtin_store(stack).await?;
+    let tag = unique();
+    let (name, value) = (format!("s70-{tag}"), canary::value());
+    let pinned = store.put(&name, &value).await?.pinned();
+    let content = secrets(&[("API_KEY", &pinned)]);
+    alpha.admin.create_profile(&name, &content).await?;
+
+    let leaves = r#"mkdir -p out/deep && cp in.txt out/deep/copy && ln -s /etc/passwd out/link && mkfifo out/pipe
+        printf 'x%sy' "$API_KEY" > out/config && echo fine > "out/n-$API_KEY" && printf %s "$API_KEY" > told
+        head -c 3000000 /dev/zero > large && echo left behind"#;
+    let identity = |script: &str, more: &Value| {
+        let step = json!({ "pool": PULL, "mode": "identity", "command": ["sh", "-c", script] });
+        merged(step, more)
+    };
+    let named = json!(["out", "large", "absent", { "path": "told", "on_secret": "tell" }]);
+    let first = json!({ "files": { "in.txt": { "text": "in\n" } }, "artifacts": named });
+    let finds = r#"cd .sealfleet/needs/first/artifacts && test "$(cat out/deep/copy)" = in &&
+        test $(stat -c %s large) = 3000000 && test ! -e out/config && test ! -e out/link"#;
+    let takes = json!({ "needs": ["first"], "takes": ["first"] });
+    let failing = json!({ "artifacts": ["patch"] });
+    let steps = [
+        step("first", &identity(leaves, &first)),
+        step("second", &merged(shell(finds), &takes)),
+        step(
+            "failed",
+            &merged(shell("echo why > patch; exit 3"), &failing),
+        ),
+        step(
+            "odd",
+            &merged(
+                shell("mkdir d; touch \"$(printf 'd/\\377')\""),
+                &json!({ "artifacts": ["d"] }),
+            ),
+        ),
+    ];
+    let run = merged(run_of(&steps), &json!({ "profile": name }));
+    let run = alpha.enqueue(&run).await?;
+    let ended = alpha.finished(&run, SOON).await?;
+    let says = || format!("{ended:?}\n  its worker says\n{}", worker.log());
+    for (id, state) in [
+        ("first", "succeeded"),
+        ("second", "succeeded"),
+        ("failed", "failed"),
+        ("odd", "failed"),
+    ] {
+        ensure_eq!(
+            alpha.step(&run, id).await?.state,
+            state,
+            "`{id}`: {}",
+            says()
+        );
+    }
+    let odd = format!("{:?}", alpha.step(&run, "odd").await?.failure);
+    ensure!(
+        odd.contains("BadArtifacts") && odd.contains("UTF-8"),
+        "{odd}"
+    );
+
+    let (client, run_id) = (alpha.member.client(), run.parse()?);
+    let view = client
+        .get_artifacts(run_id, &"first".parse()?, None)
+        .await?;
+    let shown = serde_json::to_value(&view)?;
+    let items = shown["items"].as_array().cloned().unwrap_or_default();
+    let item = |name: &str| {
+        items
+            .iter()
+            .find(|item| item["name"] == name)
+            .cloned()
+            .unwrap_or_default()
+    };
+    ensure_eq!(shown["missing"], json!(["absent"]), "{shown}");
+    ensure_eq!(shown["left_out"], 2, "{shown}");
+    ensure_eq!(items.len(), 5, "{shown}");
+    ensure_eq!(
+        item("out/n-<redacted:API_KEY>")["bytes"],
+        5,
+        "a name that held a secret: {shown}"
+    );
+    let config = item("out/config");
+    let withheld = (
+        &config["withheld"],
+        &config["url"],
+        &config["contains_secret"],
+    );
+    ensure_eq!(
+        withheld,
+        (&json!(true), &Value::Null, &json!(["API_KEY"])),
+        "{shown}"
+    );
+    ensure_eq!(
+        item("told")["contains_secret"],
+        json!(["API_KEY"]),
+        "{shown}"
+    );
+    let total = json!({ "files": 5, "bytes": 3_000_000 + 3 + 5 + 2 * value.len() + 2 });
+    ensure_eq!(shown["total"], total, "{shown}");
+    let event = alpha.event(&run, "artifact.contains_secret", SOON).await?;
+    let files = json!([
+        { "name": "out/config", "keys": ["API_KEY"], "withheld": true },
+        { "name": "told", "keys": ["API_KEY"], "withheld": false },
+    ]);
+    ensure_eq!(event["files"], files, "the event");
+
+    // As files of this machine, nothing else and nowhere else; a second download replaces nothing.
+    let place = stack.scratch.join(format!("download-{tag}"));
+    let words = ["run", "artifacts", &run, "--step", "first", "--download"];
+    let words: Vec<&str> = words.into_iter().chain(place.to_str()).collect();
+    let done = sealfleet(stack, &alpha, &words)?.output().await?;
+    ensure!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    ensure_eq!(
+        std::fs::read_to_string(place.join("out/deep/copy"))?,
+        "in\n",
+        "what came down"
+    );
+    ensure_eq!(
+        std::fs::metadata(place.join("large"))?.len(),
+        3_000_000,
+        "what came down"
+    );
+    ensure!(
+        !place.join("out/config").exists(),
+        "what was withheld came down"
+    );
+    let again = sealfleet(stack, &alpha, &words)?.output().await?;
+    ensure!(!again.status.success(), "files were replaced");
+
+    // A failed step's artifacts are there, too; and by one command, in and out.
+    let patch = client
+        .get_artifacts(run_id, &"failed".parse()?, None)
+        .await?;
+    ensure_eq!(patch.total.files, 1, "{patch:?}");
+    let (into, from) = (
+        stack.scratch.join(format!("exec-{tag}")),
+        stack.scratch.join(format!("in-{tag}")),
+    );
+    std::fs::write(&from, "in and out")?;
+    let file = format!("a.txt={}", from.display());
+    let into_text = into.display().to_string();
+    let options = [
+        "--file",
+        &file,
+        "--artifact",
+        "b.txt",
+        "--download",
+        &into_text,
+    ];
+    let done = exec(stack, &alpha, PULL, &options, "cp a.txt b.txt").await?;
+    ensure!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    ensure_eq!(
+        std::fs::read_to_string(into.join("b.txt"))?,
+        "in and out",
+        "in and out"
+    );
+
+    // Nothing of it for another project: not by the API, not by its own signed URLs or keys.
+    let path = format!("/v1/runs/{run}/steps/first/artifacts");
+    beta.admin.get(&path).await?.refused(404, "not_found")?;
+    let url = item("large")["url"].as_str().unwrap_or_default().to_owned();
+    let status = |url: String| async move {
+        Ok::<_, reqwest::Error>(reqwest::get(url).await?.status().as_u16())
+    };
+    ensure_eq!(status(url.clone()).await?, 200, "its own URL");
+    for other in [
+        url.replacen("artifacts/0000000", "artifacts/1000000", 1),
+        url.replacen("/first/", "/failed/", 1),
+        url.replacen(&format!("/{}/", alpha.id), &format!("/{}/", beta.id), 1),
+    ] {
+        ensure!(other != url, "another object");
+        ensure_eq!(status(other).await?, 403, "a URL of another object");
+    }
+    let path = url
+        .split('?')
+        .next()
+        .and_then(|url| url.strip_prefix(&stack.parts.endpoint));
+    for project in [&alpha, &beta] {
+        let keys = keys_of_a_claim(project).await?.keys;
+        let get = ("GET", path.unwrap_or_default());
+        let answer = stack.aws.ask_as(&keys, "s3", get, &[], "").await?;
+        ensure_eq!(answer.status, 403, "{}", answer.text());
+    }
     Ok(())
 }

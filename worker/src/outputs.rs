@@ -1,5 +1,7 @@
 //! Where what comes out of a step goes from a worker: to the project's outputs in S3.
 
+use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,20 +10,62 @@ use aws_credential_types::Credentials;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Region};
-use aws_sdk_s3::error::ProvideErrorMetadata as _;
+use aws_sdk_s3::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_s3::operation::put_object::PutObjectError;
+use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use sealfleet_client::types::{Claim, LeaseRef};
 use sealfleet_domain::Clock;
 use sealfleet_domain::cause::chain;
+use sealfleet_domain::hash::ContentHash;
 use sealfleet_outputs::{Store, StoreError};
 use tokio::time::Instant;
 
 use crate::control::ControlPlane;
 use crate::queue::{endpoint_of, http};
+use crate::random::Backoff;
+
+/// How long an object of a step's artifacts may take to be stored, beside the time for its bytes.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a file may take at once, beside its bytes at the least rate of 64 KiB a second.
+const FIRST_BYTE: Duration = Duration::from_secs(30);
+const SLOWEST: u64 = 64 * 1024;
+
+/// A store that takes files, too.
+#[async_trait]
+pub trait FileStore: Store {
+    /// Stores a file as it is now, which must have this SHA-256.
+    async fn put_file(
+        &self,
+        name: &str,
+        path: &Path,
+        sha256: ContentHash,
+    ) -> Result<(), StoreError>;
+}
 
 /// The stores of claims.
 pub trait Stores: Send + Sync {
-    fn of(&self, claim: &Claim) -> Arc<dyn Store>;
+    fn of(&self, claim: &Claim) -> Arc<dyn FileStore>;
+}
+
+/// Tries for a while what may go well later.
+///
+/// # Errors
+/// Why it is not stored.
+pub async fn insist<F: Future<Output = Result<(), StoreError>>>(
+    put: impl Fn() -> F,
+) -> Result<(), StoreError> {
+    let (deadline, mut backoff) = (Instant::now() + PATIENCE, Backoff::default());
+    loop {
+        match put().await {
+            Err(StoreError::Passing(_)) if Instant::now() < deadline => {
+                tokio::time::sleep(backoff.pause()).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// The project's outputs in S3, by a key for each claim that the control plane gives.
@@ -31,7 +75,7 @@ pub struct Bucket {
 }
 
 impl Stores for Bucket {
-    fn of(&self, claim: &Claim) -> Arc<dyn Store> {
+    fn of(&self, claim: &Claim) -> Arc<dyn FileStore> {
         Arc::new(BucketStore {
             control: Arc::clone(&self.control),
             clock: Arc::clone(&self.clock),
@@ -120,16 +164,60 @@ impl Store for BucketStore {
     /// By a conditional write. Nobody else holds a key for this claim, so an object that is there
     /// already is this one, whose answer was lost.
     async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+        let put = self.object(name).await?;
+        let put = put.content_type("application/json");
+        self.stored(put.body(ByteStream::from(bytes)).send().await)
+            .await
+    }
+}
+
+#[async_trait]
+impl FileStore for BucketStore {
+    /// S3 checks the SHA-256.
+    async fn put_file(
+        &self,
+        name: &str,
+        path: &Path,
+        sha256: ContentHash,
+    ) -> Result<(), StoreError> {
+        let unreadable = |error: &dyn std::fmt::Display| {
+            StoreError::Refused(format!("the worker cannot read its copy: {error}"))
+        };
+        let bytes = std::fs::metadata(path)
+            .map_err(|error| unreadable(&error))?
+            .len();
+        let body = ByteStream::from_path(path).await;
+        let body = body.map_err(|error| unreadable(&error))?;
+        let put = self.object(name).await?;
+        let patience = FIRST_BYTE + Duration::from_secs(bytes / SLOWEST);
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(patience)
+            .operation_timeout(patience * 3);
+        let slower = aws_sdk_s3::Config::builder().timeout_config(timeouts.build());
+        let put = put
+            .content_type("application/octet-stream")
+            .checksum_sha256(STANDARD.encode(sha256.digest()))
+            .body(body)
+            .customize()
+            .config_override(slower);
+        self.stored(put.send().await).await
+    }
+}
+
+impl BucketStore {
+    /// A new object of the claim.
+    async fn object(&self, name: &str) -> Result<PutObjectFluentBuilder, StoreError> {
         let session = self.session().await?;
-        let put = session
-            .client
-            .put_object()
-            .bucket(session.bucket)
-            .key(format!("{}{name}", session.prefix))
-            .content_type("application/json")
-            .if_none_match("*")
-            .body(ByteStream::from(bytes));
-        match put.send().await {
+        let put = session.client.put_object().bucket(session.bucket);
+        let key = format!("{}{name}", session.prefix);
+        Ok(put.key(key).if_none_match("*"))
+    }
+
+    async fn stored<T>(
+        &self,
+        answer: Result<T, SdkError<PutObjectError>>,
+    ) -> Result<(), StoreError> {
+        match answer {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some("PreconditionFailed") => Ok(()),
             Err(error) => {

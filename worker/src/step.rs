@@ -115,7 +115,26 @@ impl StepRunner {
             // How the command failed says more.
             (Some(Err(_)), failed) => (None, failed),
         };
+        let left = tokio::select! {
+            biased;
+            loss = lease.taken() => return Err(Silence::Lost(loss)),
+            left = running.keep_artifacts() => left,
+        };
+        let (left, outcome) = match (left, outcome) {
+            (None, outcome) => (None, outcome),
+            (Some(Ok(left)), outcome) => (Some(left), outcome),
+            (Some(Err(detail)), Outcome::Succeeded) => {
+                let detail = short(&detail);
+                let failure = Failure::BadArtifacts { detail };
+                (None, Outcome::Failed { failure })
+            }
+            (Some(Err(error)), failed) => {
+                tracing::warn!(%error, "a failed step's artifacts are not kept");
+                (None, failed)
+            }
+        };
         let out = CameOut {
+            artifacts: left.as_ref().map(|left| left.total),
             cut_bytes: running.output_cut_bytes(),
             missing_bytes: running.output_missing_bytes(),
             result_bytes,
@@ -123,6 +142,7 @@ impl StepRunner {
         Ok(Told {
             outcome,
             out,
+            artifact_secrets: left.map(|left| left.found).unwrap_or_default(),
             redactions: running.redactions(),
             agent: agent.map(|agent| agent.report),
         })
@@ -174,6 +194,8 @@ impl StepRunner {
             output_cut_bytes: end.out.cut_bytes,
             output_missing_bytes: end.out.missing_bytes,
             result_bytes: end.out.result_bytes,
+            artifacts: end.out.artifacts,
+            artifact_secrets: end.artifact_secrets,
             redactions: end.redactions,
             agent: end.agent,
         };

@@ -133,7 +133,7 @@ async fn a_bare_command_has_a_clean_environment_and_its_exit_is_told_exactly() {
         (vec!["/etc/passwd".to_owned()], 13, "Permission denied"),
     ] {
         let mut refused = claim("bare", "", &none);
-        refused.command = command;
+        refused.command = command.into_iter().map(Into::into).collect();
         let detail = words.to_owned();
         let ended = start(&bare, &refused).await.wait().await;
         assert_eq!(ended, Ended::CannotExecute { errno, detail });
@@ -447,7 +447,7 @@ async fn stand_in() {
     eprintln!("files={}", files_seen.join(" "));
     let environment: Vec<String> = std::env::vars().map(|(name, _)| name).collect();
     eprintln!("environment={}", environment.join(" "));
-    match step.command.last().unwrap().as_str() {
+    match step.command.last().unwrap().text().unwrap() {
         "loop" => std::thread::sleep(Duration::from_secs(600)),
         "memory" => drop(Command::new("tail").arg("/dev/zero").status()),
         "told" => {

@@ -28,15 +28,15 @@ use serde_json::Value;
 
 use crate::problem::Code;
 use crate::types::{
-    ActivityView, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken,
-    CreateUpload, EnqueueRun, EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, FetchInputs,
-    Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, OutputCredentials, OutputPage, Page,
-    PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion, ProjectSummary,
-    ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
-    ResultView, RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary,
-    RunView, SandboxEnd, SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, StepInputs,
-    TokenCreated, TokenView, UpdateProject, UploadCreated, WorkerDetail, WorkerRegistered,
-    WorkerSummary, WorkerView,
+    ActivityView, ArtifactsView, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile,
+    CreateProject, CreateToken, CreateUpload, EnqueueRun, EnrolmentKeyCreated, EnrolmentKeyView,
+    FanOutView, FetchInputs, Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, OutputCredentials,
+    OutputPage, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion,
+    ProjectSummary, ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade,
+    ResolvedCascade, ResultView, RevocationPreview, RevocationState, RevocationsCreated, Revoke,
+    RunSummary, RunView, SandboxEnd, SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer,
+    StepInputs, TokenCreated, TokenView, UpdateProject, UploadCreated, WorkerDetail,
+    WorkerRegistered, WorkerSummary, WorkerView,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -850,6 +850,20 @@ operations! {
     )
         .does("Returns the JSON document that a step has left as its result.")
         .gives::<ResultView>(200, "The result, or where it lies.")
+        .refuses(&[Code::NotReady]);
+    GET_ARTIFACTS (RunId, StepId) = Operation::new(
+        "get_artifacts",
+        ("GET", "/v1/runs/{run_id}/steps/{step_id}/artifacts"),
+        "runs",
+        may(Action::ReadRuns),
+    )
+        .does("Lists what a step has left behind, each file with a URL to get it by, which is good for minutes.")
+        .with_query(&[Query {
+            name: "cursor",
+            summary: "`next_cursor` of the answer before. Valid only for this step.",
+            shape: Shape::of::<values::Cursor>(),
+        }])
+        .gives::<ArtifactsView>(200, "The files, or where they lie.")
         .refuses(&[Code::NotReady]);
     CANCEL_RUN (RunId,) = Operation::new(
         "cancel_run",

@@ -22,6 +22,7 @@ use sealfleet_domain::upload;
 use sealfleet_domain::{NamePrefix, ProjectScope, RunId, Timestamp, UploadId};
 
 use crate::Unavailable;
+use crate::inputs::signed_get;
 use crate::queue_access::NoKey;
 
 /// Seconds that a session lasts that writes: the longest that STS gives to who has assumed a role.
@@ -72,6 +73,9 @@ pub trait OutputObjects: Send + Sync {
     /// Reads the beginning of an object, if it is there: `most` bytes, whatever a worker has put
     /// there.
     async fn get(&self, of: &Outputs, name: &str, most: usize) -> Result<Option<Vec<u8>>, NoKey>;
+    /// URLs to read these objects, and until when they can be used.
+    async fn urls(&self, of: &Outputs, names: &[String])
+    -> Result<(Vec<String>, Timestamp), NoKey>;
 }
 
 /// Where outputs and their role are.
@@ -399,13 +403,26 @@ impl OutputObjects for OutputReaders {
 
     async fn get(&self, of: &Outputs, name: &str, most: usize) -> Result<Option<Vec<u8>>, NoKey> {
         let client = self.client(of).await?;
-        get(
-            &client,
-            self.bucket(),
-            &format!("{}{name}", of.prefix()),
-            most,
-        )
-        .await
+        let key = format!("{}{name}", of.prefix());
+        get(&client, self.bucket(), &key, most).await
+    }
+
+    /// By a session of their own, which lasts as long as they do.
+    async fn urls(
+        &self,
+        of: &Outputs,
+        names: &[String],
+    ) -> Result<(Vec<String>, Timestamp), NoKey> {
+        let Clients { role, config, .. } = &self.0;
+        let name = of.run_id().to_string();
+        let session = role.assume(Use::Read(of), name, URL_SECONDS).await?;
+        let signer = session.signer(config, &role.account);
+        let mut urls = Vec::with_capacity(names.len());
+        for name in names {
+            let key = format!("{}{name}", of.prefix());
+            urls.push(signed_get(&signer, self.bucket(), &key).await?);
+        }
+        Ok((urls, session.expires_at))
     }
 }
 

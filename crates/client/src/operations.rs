@@ -3,15 +3,15 @@
 
 use sealfleet_api::operations as ops;
 use sealfleet_api::types::{
-    ActivityView, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile, CreateProject, CreateToken,
-    CreateUpload, EnqueueRun, EnrolmentKeyCreated, EnrolmentKeyView, FanOutView, FetchInputs,
-    Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, OutputCredentials, OutputPage, Page,
-    PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion, ProjectSummary,
-    ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade, ResolvedCascade,
-    ResultView, RevocationPreview, RevocationState, RevocationsCreated, Revoke, RunSummary,
-    RunView, SandboxEnd, SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer, StepInputs,
-    TokenCreated, TokenView, UpdateProject, UploadCreated, WorkerDetail, WorkerRegistered,
-    WorkerSummary, WorkerView,
+    ActivityView, ArtifactsView, Claim, ClaimStep, CreateEnrolmentKey, CreateProfile,
+    CreateProject, CreateToken, CreateUpload, EnqueueRun, EnrolmentKeyCreated, EnrolmentKeyView,
+    FanOutView, FetchInputs, Heartbeat, HeartbeatAnswer, LeaseRef, LimitsView, OutputCredentials,
+    OutputPage, Page, PreviewRevocation, ProfileContent, ProfileVersionView, ProjectDeletion,
+    ProjectSummary, ProjectView, QueueCredentials, RegisterWorker, ReportStep, ResolveCascade,
+    ResolvedCascade, ResultView, RevocationPreview, RevocationState, RevocationsCreated, Revoke,
+    RunSummary, RunView, SandboxEnd, SandboxLease, SandboxStep, SetLimits, StartStep, StepAnswer,
+    StepInputs, TokenCreated, TokenView, UpdateProject, UploadCreated, WorkerDetail,
+    WorkerRegistered, WorkerSummary, WorkerView,
 };
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::cascade::Bindings;
@@ -427,6 +427,19 @@ impl Client {
     pub async fn get_result(&self, run_id: RunId, step_id: &StepId) -> Result<ResultView, Error> {
         self.call(Call::new(&ops::GET_RESULT, (run_id, step_id.clone())))
             .await
+    }
+
+    /// `GET /v1/runs/{run_id}/steps/{step_id}/artifacts`: what follows `cursor`.
+    /// [`Client::fetch`] gets a file of it.
+    pub async fn get_artifacts(
+        &self,
+        run_id: RunId,
+        step_id: &StepId,
+        cursor: Option<&str>,
+    ) -> Result<ArtifactsView, Error> {
+        let cursor = cursor.map(|cursor| ("cursor", cursor.to_owned()));
+        let call = Call::new(&ops::GET_ARTIFACTS, (run_id, step_id.clone()));
+        self.call(call.query(cursor)).await
     }
 
     /// `POST /v1/runs/{run_id}/cancel`.

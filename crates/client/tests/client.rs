@@ -386,6 +386,7 @@ async fn each_operation_has_a_method_that_sends_what_the_table_says() {
         client.get_run(run);
         client.get_output(run, &step, Some(Stream::Stderr), Some("abc"));
         client.get_result(run, &step);
+        client.get_artifacts(run, &step, None);
         client.create_upload(&least(json!({"bytes": 1, "sha256": ContentHash::of(b"x")})));
         client.cancel_run(run);
         client.retry_step(run, &step);

@@ -58,16 +58,41 @@ pub struct Host {
     pub modes: &'static [Mode],
     /// The schemes that its sandboxes resolve.
     pub schemes: &'static [&'static Scheme],
-    /// The sandbox backends that its workers can have. Empty: nobody chooses one.
-    pub backends: &'static [&'static Backend],
     /// What its steps are brought, and what is taken from them, beside output.
     pub carries: &'static [Carries],
+    /// The sandbox backends that its workers can have. Empty: nobody chooses one.
+    pub backends: &'static [&'static Backend],
     /// What comes out of its steps, and where that lies; for people.
     pub out: &'static str,
     /// What its sandboxes can reach over the network; which of them is the deployment's choice.
     pub egress: &'static [Egress],
     /// The sizes that a sandbox can have. Empty: limits are set where the worker runs.
     pub sizes: &'static [Size],
+}
+
+/// What a host brings to a step, or takes from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// Uploads, as files and as standard input.
+    Uploads,
+    /// What the steps that it takes have left.
+    Takes,
+    /// The result that it leaves.
+    Result,
+    /// The artifacts that it leaves.
+    Artifacts,
+}
+
+impl Carries {
+    /// For people: what a step wants.
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Uploads => "bring uploads to a step",
+            Self::Takes => "bring what other steps have left (`takes`)",
+            Self::Result => "keep the result of a step",
+            Self::Artifacts => "keep the artifacts of a step",
+        }
+    }
 }
 
 /// What runs the sandboxes of a worker. A worker has one or more.
@@ -83,28 +108,6 @@ pub struct Backend {
     pub images: bool,
     /// What its sandboxes can reach over the network; whoever runs the worker chooses.
     pub egress: &'static [Egress],
-}
-
-/// What a host brings to a step, or takes from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carries {
-    /// Uploads, as files and as standard input.
-    Uploads,
-    /// What the steps that it takes have left.
-    Takes,
-    /// The result that it leaves.
-    Result,
-}
-
-impl Carries {
-    /// For people: what a step wants.
-    const fn words(self) -> &'static str {
-        match self {
-            Self::Uploads => "bring uploads to a step",
-            Self::Takes => "bring what other steps have left (`takes`)",
-            Self::Result => "keep the result of a step",
-        }
-    }
 }
 
 /// What a sandbox can reach over the network.
@@ -192,9 +195,14 @@ pub static PULL: Host = Host {
     kind: "pull",
     name: "pull",
     runs: "a sandbox backend of the worker, started by `sealfleet-worker`",
-    out: "output and result (`bare` steps: output): on the worker's host, and in the project's outputs unless it runs with `--outputs local`",
+    out: "output, result and artifacts (`bare` steps: output): on the worker's host, and in the project's outputs unless it runs with `--outputs local`",
     modes: &[Mode::Bare, Mode::Sandboxed, Mode::Identity, Mode::Full],
-    carries: &[Carries::Uploads, Carries::Takes, Carries::Result],
+    carries: &[
+        Carries::Uploads,
+        Carries::Takes,
+        Carries::Result,
+        Carries::Artifacts,
+    ],
     schemes: &[&BUILTIN],
     egress: &[Egress::None, Egress::Host],
     sizes: &[],
@@ -227,7 +235,7 @@ pub static FARGATE: Host = Host {
     runs: "ECS Fargate task, started by `dispatch`",
     out: "output and result, in the project's outputs; output, in CloudWatch Logs too",
     modes: &[Mode::Sandboxed, Mode::Identity, Mode::Full],
-    carries: &[],
+    carries: &[Carries::Result],
     schemes: &[&AWS_SM],
     egress: &[Egress::Host],
     sizes: &[

@@ -13,6 +13,7 @@ pub mod capability;
 pub mod cascade;
 pub mod cause;
 pub mod clock;
+pub mod command;
 pub mod credential;
 pub mod encodings;
 pub mod fence;

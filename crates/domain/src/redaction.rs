@@ -54,6 +54,8 @@ pub enum Stream {
     Stderr,
     /// The step's result.
     Result,
+    /// The name of an artifact.
+    Artifact,
 }
 
 /// How often a secret's value was taken out of one stream of a step, in one encoding.

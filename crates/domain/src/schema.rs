@@ -305,14 +305,31 @@ pub fn model(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// A step's command.
-pub fn command(_: &mut SchemaGenerator) -> Schema {
+pub fn command(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
-        "items": { "type": "string", "maxLength": limits::COMMAND_BYTES, "pattern": TEXT },
+        "items": word(generator),
         "minItems": 1,
         "maxItems": limits::COMMAND_WORDS,
         "examples": [["/usr/bin/python3", "-c", "print('hello')"]],
     })
+}
+
+/// A step's command, or nothing for an agent.
+pub fn words(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": word(generator) })
+}
+
+fn word(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "anyOf": [
+        { "type": "string", "maxLength": limits::COMMAND_BYTES, "pattern": TEXT },
+        {
+            "type": "object",
+            "properties": { "file": input_path(generator) },
+            "required": ["file"],
+            "additionalProperties": false,
+        },
+    ] })
 }
 
 /// What an agent is to do.
@@ -351,6 +368,11 @@ pub fn artifacts(generator: &mut SchemaGenerator) -> Schema {
         "maxItems": limits::ARTIFACTS,
         "examples": [["report.html", { "path": "patches", "on_secret": "tell" }]],
     })
+}
+
+/// Paths of files.
+pub fn input_paths(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": input_path(generator), "maxItems": limits::ARTIFACTS })
 }
 
 /// The name of an artifact's file.

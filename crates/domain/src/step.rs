@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::{Agent, Usd};
+use crate::artifact::Artifact;
 pub use crate::capability::Mode;
 use crate::clock::Timestamp;
+use crate::command::Word;
 pub use crate::fence::Fence;
 use crate::identity::Identity;
 use crate::ids::WorkerId;
@@ -49,7 +51,7 @@ pub struct StepSpec {
     pub mode: Mode,
     /// The program and its arguments. Empty for an agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub command: Vec<String>,
+    pub command: Vec<Word>,
     /// The CLI agent, in place of a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<Agent>,
@@ -74,6 +76,9 @@ pub struct StepSpec {
     /// What it gets to work with.
     #[serde(default, skip_serializing_if = "Inputs::is_empty")]
     pub inputs: Inputs,
+    /// What it is to leave behind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
     /// How it starts when its identity has changed since.
     #[serde(default, skip_serializing_if = "OnDrift::is_proceed")]
     pub on_drift: OnDrift,
@@ -276,6 +281,12 @@ pub enum Failure {
         #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::detail"))]
         detail: String,
     },
+    /// Its command succeeded, and what it was to leave cannot be kept.
+    BadArtifacts {
+        /// What is wrong with it; names only.
+        #[cfg_attr(feature = "openapi", schemars(schema_with = "crate::schema::detail"))]
+        detail: String,
+    },
     /// Its sandbox could not be started.
     CannotStart {
         /// What has to be mended, where the host says so.
@@ -322,6 +333,7 @@ impl Failure {
         matches!(
             self,
             Self::BadResult { .. }
+                | Self::BadArtifacts { .. }
                 | Self::AgentRateLimited
                 | Self::AgentAuth
                 | Self::AgentContext

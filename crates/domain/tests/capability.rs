@@ -125,25 +125,25 @@ name of all its steps. What a backend cannot do is refused at enqueue.
     text
 }
 
-fn network(egress: &Egress) -> String {
-    match egress {
-        Egress::None => "none".to_owned(),
-        Egress::Host => "that of the machine or subnet around it".to_owned(),
-    }
-}
-
 /// What a host brings to its steps.
 fn brought(host: &Host) -> String {
     let words = host.carries.iter().filter_map(|what| match what {
         Carries::Uploads => Some("uploads"),
         Carries::Takes => Some("results and artifacts of earlier steps"),
-        Carries::Result => None,
+        Carries::Result | Carries::Artifacts => None,
     });
     let words: Vec<&str> = words.collect();
     if words.is_empty() {
         "nothing".to_owned()
     } else {
         words.join(", ")
+    }
+}
+
+fn network(egress: &Egress) -> String {
+    match egress {
+        Egress::None => "none".to_owned(),
+        Egress::Host => "that of the machine or subnet around it".to_owned(),
     }
 }
 

@@ -30,6 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sealfleet_domain::agent::AgentReport;
+use sealfleet_domain::artifact::Total;
 use sealfleet_domain::audit::AuditEntry;
 use sealfleet_domain::labels::Labels;
 use sealfleet_domain::run::{
@@ -101,6 +102,8 @@ struct StepRow {
     output_missing_bytes: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     result_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    artifacts: Option<Total>,
     /// What the hold's sandbox starts with, if that is not what was resolved at enqueue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<IdentityHash>,
@@ -308,6 +311,7 @@ impl RunRow {
                 uploads: row.uploads,
                 output_missing_bytes: row.output_missing_bytes,
                 result_bytes: row.result_bytes,
+                artifacts: row.artifacts,
             };
             steps.insert(step_id, step);
         }
@@ -759,6 +763,7 @@ fn step_value(step: &Step, fresh: Option<&IdentityHash>) -> Result<AttributeValu
         uploads: step.uploads,
         output_missing_bytes: step.output_missing_bytes,
         result_bytes: step.result_bytes,
+        artifacts: step.artifacts,
         identity: fresh.cloned(),
     };
     Ok(AttributeValue::B(Blob::new(pack(&row)?)))

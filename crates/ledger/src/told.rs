@@ -1,8 +1,8 @@
 //! What a sandbox has told of its end, until its host shows that it is gone.
 //!
-//! The host decides when a step has ended: a sandbox that says so and runs on would keep its secrets
-//! while nobody watches it. So what it tells waits in a row of its own, and counts with the host's
-//! word. Not in the run's row: many steps of a run may end at once, and each may tell some
+//! The host decides when a step has ended: a sandbox that says so and runs on would keep its
+//! secrets while nobody watches it. So what it tells waits in a row of its own, and counts with the
+//! host's word. Not in the run's row: many steps of a run may end at once, and each may tell some
 //! kilobytes.
 
 use aws_sdk_dynamodb::types::AttributeValue;

@@ -88,6 +88,7 @@ fn rows() -> Vec<Row> {
         ("get_output",             Tokens([403,     200,  200,   200,   404])),
         // Allowed, and refused because the step has not ended.
         ("get_result",             Tokens([403,     409,  409,   409,   404])),
+        ("get_artifacts",          Tokens([403,     409,  409,   409,   404])),
         ("cancel_run",             Tokens([403,     200,  200,   403,   404])),
         ("list_audit_entries",     Tokens([200,     200,  403,   403,   200])),
         ("get_audit_entry",        Tokens([200,     200,  403,   403,   404])),
@@ -338,7 +339,7 @@ pub async fn asked(world: &World, operation: &Operation, who: Who) -> Asked {
         ),
         "enqueue_run" => with(run()),
         "create_upload" => with(json!({ "bytes": 1, "sha256": ContentHash::of(b"x") })),
-        "retry_step" | "get_output" | "get_result" => {
+        "retry_step" | "get_output" | "get_result" | "get_artifacts" => {
             let mut asked = one("run_id", enqueued(world).await.to_string());
             asked.path.insert("step_id", "main".to_owned());
             asked

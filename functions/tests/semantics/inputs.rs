@@ -378,3 +378,28 @@ async fn many_inputs_come_page_by_page() {
     let beyond = inputs(&world, &hand, &lease, 4_000_000_000).await;
     assert_eq!(beyond["items"], json!([]));
 }
+
+#[tokio::test]
+async fn an_argument_from_a_file_is_as_long_as_linux_accepts() {
+    let world = World::new().await;
+    let longest = vec![b'x'; 128 * 1024 - 1];
+    let of = |upload_id: &str| {
+        with_file(
+            upload_id,
+            &json!({ "command": ["echo", { "file": "in.txt" }] }),
+        )
+    };
+    let fits = uploaded(&world, &longest, Some(&longest)).await;
+    let run = world.enqueued(of(&fits)).await;
+    let command = world.run(&run).await;
+    let command = command.pointer("/document/steps/0/command").unwrap();
+    assert_eq!(command, &json!(["echo", { "file": "in.txt" }]));
+    let longer = [longest, vec![b'x']].concat();
+    let long = uploaded(&world, &longer, Some(&longer)).await;
+    let (field, detail) = refused(&world, of(&long)).await;
+    assert_eq!(field, "steps.only.command");
+    assert!(
+        detail.contains("131071 bytes at most") && detail.contains("131072"),
+        "{detail}"
+    );
+}

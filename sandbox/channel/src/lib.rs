@@ -8,6 +8,8 @@
 //! host -> init   Go          the start is on record
 //! init -> host   Agent       what the step's agent said of its work, if the step runs one
 //! init -> host   Result      the document that the command has left, if it has
+//! init -> host   Artifacts   files that the command has left, as descriptors
+//! host -> init   Taken       they are kept
 //! init -> host   Ended       how the command ended, and what was redacted
 //! ```
 //!
@@ -22,8 +24,8 @@ mod socket;
 use async_trait::async_trait;
 
 pub use message::{
-    AgentEnd, AgentFault, CommandEnd, ResolvedSecret, SecretRequest, Step, StepResult, ToHost,
-    ToInit, input_name,
+    AgentEnd, AgentFault, ArtifactFile, Artifacts, CommandEnd, ResolvedSecret, SecretRequest, Step,
+    StepResult, ToHost, ToInit, artifact_name, input_name,
 };
 pub use socket::Socket;
 

@@ -1,12 +1,14 @@
 //! What the two sides tell each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::process::WaitStatus;
 use sealfleet_domain::ToolName;
 use sealfleet_domain::acl::Acl;
 use sealfleet_domain::agent::{Agent, AgentReport};
-use sealfleet_domain::inputs::{InputPlace, Inputs};
+use sealfleet_domain::artifact::{Artifact, ArtifactName};
+use sealfleet_domain::command::Word;
+use sealfleet_domain::inputs::{InputPlace, Inputs, WorkspacePath};
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Outcome};
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,8 @@ pub enum ToInit {
     Step(Box<Step>),
     /// The start is on record: run the command.
     Go,
+    /// The artifacts of the last message are kept.
+    Taken,
 }
 
 /// A message of `sealfleet-init`.
@@ -44,6 +48,8 @@ pub enum ToHost {
     Agent(AgentEnd),
     /// The result that the command has left. Comes before its end, if there is one.
     Result(StepResult),
+    /// What the command has left as its artifacts. Comes before its end, if the step names any.
+    Artifacts(Artifacts),
     /// The command has ended, and so has everything that it started. All of its output is written.
     Ended {
         end: CommandEnd,
@@ -127,6 +133,49 @@ pub enum StepResult {
     Json(String),
     /// There is a file in its place that is no result. Says why, and nothing of what it holds.
     Bad(String),
+}
+
+/// The artifacts of a step.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Artifacts {
+    /// Some files. The open files travel with the message, by the names of [`artifact_name`]. The
+    /// host answers [`ToInit::Taken`]. Comes as often as need be.
+    Files(Vec<ArtifactFile>),
+    /// There are no more.
+    All {
+        /// What the step names and is not there.
+        #[serde(default)]
+        missing: Vec<WorkspacePath>,
+        /// Links, pipes and devices inside of directories.
+        #[serde(default)]
+        left_out: u64,
+    },
+    /// They cannot be taken. Says why, and nothing of what they hold. Nothing more comes.
+    Bad(String),
+}
+
+/// A file that a step leaves.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArtifactFile {
+    /// Which of the step's artifacts it belongs to.
+    pub of: usize,
+    /// Its name, redacted.
+    pub name: ArtifactName,
+    pub bytes: u64,
+    /// The names of the secrets whose values are in it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub contains_secret: BTreeSet<String>,
+    /// Whether it stays in the sandbox: no open file travels for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withheld: bool,
+}
+
+/// The name of the descriptor that travels with file number `at` of a message.
+#[must_use]
+pub fn artifact_name(at: usize) -> String {
+    format!("artifact.{at}")
 }
 
 /// How a command ended.
@@ -214,7 +263,7 @@ pub struct Step {
     pub project: String,
     /// The program and its arguments. Empty for an agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub command: Vec<String>,
+    pub command: Vec<Word>,
     /// The CLI agent to run, in place of a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<Box<Agent>>,
@@ -224,6 +273,9 @@ pub struct Step {
     /// What the command gets to work with.
     #[serde(default, skip_serializing_if = "Inputs::is_empty")]
     pub inputs: Inputs,
+    /// What the command is to leave behind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
     /// Secrets that the command asks for. It gets those that `tools` grants.
     #[serde(default)]
     pub secrets: Vec<SecretRequest>,

@@ -11,8 +11,8 @@
 //! 4. Waits for the worker's go, which comes once the start is on record. Anything else, or the
 //!    worker's end: the command does not run.
 //! 5. Runs the command, redacts what it prints, and tells the worker what it has left as its
-//!    result, and how it ended. If the worker closes the channel before, or dies, everything that
-//!    runs here is killed: nobody renews the step's lease then.
+//!    result and its artifacts, and how it ended. If the worker closes the channel before, or dies,
+//!    everything that runs here is killed: nobody renews the step's lease then.
 
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ use sealfleet_channel::{
     Channel, ChannelError, Descriptors, ResolvedSecret, SecretRequest, Socket, Step, ToHost, ToInit,
 };
 use sealfleet_domain::acl::sees;
+use sealfleet_domain::artifact::Artifact;
+use sealfleet_domain::command::Word;
 use sealfleet_domain::redaction;
 use sealfleet_identity::{Backends, IdentityError, Registry, SecretValue};
 use sealfleet_redaction::Redactor;
@@ -31,7 +33,7 @@ use crate::agent::{self, Watched};
 use crate::inputs::Workspace;
 use crate::output::{self, Injected};
 use crate::supervise::{self, Stops, Tap, Task};
-use crate::{Failure, WORKSPACE, descriptors, result};
+use crate::{Failure, WORKSPACE, artifacts, descriptors, result};
 
 /// Where the sandbox has its home.
 const HOME: &str = "/workspace/home";
@@ -54,18 +56,23 @@ pub async fn run(arguments: &ExecArguments, backends: &Registry) -> i32 {
         // From here on SIGTERM is noticed.
         let mut stops =
             Stops::listen().map_err(|error| format!("signals cannot be watched: {error}"))?;
-        let (task, watched) = tokio::select! {
-            task = prepare(&mut channel, backends) => task?,
+        let work = tokio::select! {
+            work = prepare(&mut channel, backends) => work?,
             signal = stops.next() => return Err(Failure::Stopped(128 + signal.as_raw())),
         };
         let closed = channel
             .closed()
             .map_err(|error| format!("the channel cannot be watched: {error}"))?;
         stops.kill_after(closed);
-        Ok((channel, stops, task, watched))
+        Ok((channel, stops, work))
     };
     match started.await {
-        Ok((mut channel, mut stops, task, watched)) => {
+        Ok((mut channel, mut stops, work)) => {
+            let Work {
+                task,
+                watched,
+                artifacts,
+            } = work;
             let redactor = task.redactor.clone();
             let (end, mut redactions) = supervise::run(task, &mut stops).await;
             if let Some(watched) = watched {
@@ -84,6 +91,11 @@ pub async fn run(arguments: &ExecArguments, backends: &Registry) -> i32 {
                 if let Err(error) = channel.send(&told, Descriptors::new()).await {
                     eprintln!("sealfleet-init: the worker was not told the result: {error}");
                 }
+            }
+            let workspace = Path::new(WORKSPACE);
+            match artifacts::hand_over(&mut channel, workspace, &artifacts, &redactor).await {
+                Ok(redacted) => redactions.extend(redacted),
+                Err(error) => eprintln!("sealfleet-init: {error}"),
             }
             let redactions = redaction::reported(redactions);
             let ended = ToHost::Ended { end, redactions };
@@ -116,7 +128,7 @@ async fn prepare(
         Ok((step, descriptors)) => resolve(step, workspace, descriptors, backends).await,
         Err(error) => Err(error),
     };
-    let (task, resolved) = match resolution {
+    let (work, resolved) = match resolution {
         Ok(resolution) => resolution,
         Err(error) => {
             let told = ToHost::Error {
@@ -135,9 +147,9 @@ async fn prepare(
         .await
         .map_err(untold)?;
     match channel.receive().await {
-        Ok((ToInit::Go, _)) => Ok(task),
-        Ok((ToInit::Step(_) | ToInit::Inputs(_), _)) => {
-            Err("the worker did not let the command go: it sent another step".to_owned())
+        Ok((ToInit::Go, _)) => Ok(work),
+        Ok((ToInit::Step(_) | ToInit::Inputs(_) | ToInit::Taken, _)) => {
+            Err("the worker did not let the command go: it sent something else".to_owned())
         }
         Err(error) => Err(format!("the worker did not let the command go: {error}")),
     }
@@ -160,7 +172,7 @@ async fn receive_step(
                 check(&step)?;
                 return Ok((*step, descriptors));
             }
-            (ToInit::Go, _) => {
+            (ToInit::Go | ToInit::Taken, _) => {
                 return Err(bad_step("the go came before the step".to_owned()));
             }
         }
@@ -180,8 +192,16 @@ fn check(step: &Step) -> Result<(), IdentityError> {
             let both = "the step has both a command and an agent";
             return Err(bad_step(both.to_owned()));
         }
-    } else if step.command.first().is_none_or(String::is_empty)
-        || step.command.iter().any(|part| part.contains('\0'))
+    } else if step
+        .command
+        .first()
+        .and_then(Word::text)
+        .is_none_or(str::is_empty)
+        || step
+            .command
+            .iter()
+            .filter_map(Word::text)
+            .any(|part| part.contains('\0'))
     {
         return Err(bad_step(
             "the step's command is empty or contains a NUL character".to_owned(),
@@ -207,8 +227,14 @@ fn check(step: &Step) -> Result<(), IdentityError> {
     }
 }
 
-/// What to run, and the agent to read along, if it is one.
-type Work = (Task, Option<Arc<Mutex<Watched>>>);
+/// What to run.
+struct Work {
+    task: Task,
+    /// The agent to read along, if it is one.
+    watched: Option<Arc<Mutex<Watched>>>,
+    /// What it is to leave behind.
+    artifacts: Vec<Artifact>,
+}
 
 /// The command with its environment, and the versions of its secrets. Descriptors and keys of the
 /// backends are gone when this returns.
@@ -222,6 +248,8 @@ async fn resolve(
         .map_err(|error| bad_step(format!("`{HOME}` cannot be made: {error}")))?;
     // First: an agent may read its prompt from one of the files.
     let stdin = workspace.complete(&step.inputs).map_err(bad_step)?;
+    let words =
+        sealfleet_workspace::words(Path::new(WORKSPACE), &step.command).map_err(bad_step)?;
     let variable = |name: &str| step.env.get(name).cloned();
     let agent = step.agent.as_deref();
     let agent = agent.map(|agent| agent::prepare(agent, HOME, Path::new(WORKSPACE), &variable));
@@ -265,7 +293,7 @@ async fn resolve(
             .into_iter()
             .map(|secret| (secret.name, secret.value)),
     );
-    let (command, stdin, watched) = agent::started(agent, step.command, stdin);
+    let (command, stdin, watched) = agent::started(agent, words, stdin);
     let task = Task {
         command,
         environment,
@@ -275,7 +303,12 @@ async fn resolve(
         copy: None,
         redactor,
     };
-    Ok(((task, watched), versions))
+    let work = Work {
+        task,
+        watched,
+        artifacts: step.artifacts,
+    };
+    Ok((work, versions))
 }
 
 fn redactor_of(secrets: &[Injected]) -> Result<Redactor, IdentityError> {

@@ -22,6 +22,7 @@
 
 pub mod agent;
 pub mod allocator;
+mod artifacts;
 pub mod backends;
 pub mod check;
 pub mod cli;

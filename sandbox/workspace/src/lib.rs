@@ -10,7 +10,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use sealfleet_domain::command::{Word, too_long};
 use sealfleet_domain::inputs::{Content, WorkspacePath};
+use sealfleet_domain::limits;
 
 /// How a script begins.
 const SCRIPT: &[u8] = b"#!";
@@ -67,6 +69,38 @@ fn write(path: &Path, content: &mut impl Read) -> io::Result<()> {
     new.write_all(&beginning)?;
     io::copy(content, &mut new)?;
     Ok(())
+}
+
+/// The words of a command as the system takes them: an argument that is a file is what that file
+/// below `workspace` holds.
+///
+/// # Errors
+/// Which argument cannot be passed, and why; for people.
+pub fn words(workspace: &Path, command: &[Word]) -> Result<Vec<String>, String> {
+    let word = |word: &Word| match word {
+        Word::Text(text) => Ok(text.clone()),
+        Word::File { file } => {
+            let unreadable = |error: &dyn std::fmt::Display| {
+                format!("the argument `{file}` cannot be read from the step's file: {error}")
+            };
+            let opened = fs::File::open(workspace.join(file.as_str()));
+            let opened = opened.map_err(|error| unreadable(&error))?;
+            let bytes = opened.metadata().map_err(|error| unreadable(&error))?.len();
+            if bytes > limits::WORD_BYTES {
+                return Err(too_long(file, bytes));
+            }
+            let mut text = String::new();
+            opened
+                .take(limits::WORD_BYTES)
+                .read_to_string(&mut text)
+                .map_err(|error| unreadable(&error))?;
+            match text.contains('\0') {
+                true => Err(unreadable(&"it holds a NUL character")),
+                false => Ok(text),
+            }
+        }
+    };
+    command.iter().map(word).collect()
 }
 
 /// An open file, not of any directory, that holds `content` and is read from its beginning. Nobody
@@ -129,6 +163,37 @@ mod tests {
                 & 0o111
         };
         assert_eq!((mode("a/b/c.txt"), mode("run") & 0o100), (0, 0o100));
+    }
+
+    #[test]
+    fn an_argument_is_what_its_file_holds_byte_for_byte() {
+        let place = tempfile::tempdir().unwrap();
+        let word = |path: &str| Word::File {
+            file: path.parse().unwrap(),
+        };
+        let longest = "x".repeat(128 * 1024 - 1);
+        for (path, text) in [
+            ("a", "one\n@b \u{e4}"),
+            ("longest", &longest),
+            ("longer", &format!("{longest}x")),
+            ("nul", "a\0"),
+        ] {
+            fs::write(place.path().join(path), text).unwrap();
+        }
+        fs::write(place.path().join("latin"), b"\xe4").unwrap();
+        let words = |last: Word| words(place.path(), &["echo".into(), "@a".into(), last]);
+        let plain = ["echo", "@a", "one\n@b \u{e4}"].map(str::to_owned);
+        assert_eq!(words(word("a")), Ok(plain.into()));
+        assert_eq!(words(word("longest")).unwrap()[2], longest);
+        for (path, why) in [
+            ("longer", "131071 bytes at most"),
+            ("nul", "NUL"),
+            ("latin", "UTF-8"),
+            ("absent", "cannot be read"),
+        ] {
+            let error = words(word(path)).unwrap_err();
+            assert!(error.contains(why) && error.contains(path), "{error}");
+        }
     }
 
     #[test]

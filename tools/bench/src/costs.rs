@@ -156,6 +156,7 @@ async fn fargate_run(world: &World, identity: &Identity) -> Outcome<Consumed> {
     let task = world.task(&run).await?;
     step(world, &mut sum, world.ask(&run, &task)).await?;
     step(world, &mut sum, world.observe(&run, &task, "RUNNING")).await?;
+    step(world, &mut sum, world.tell(&run, &task)).await?;
     step(world, &mut sum, world.observe(&run, &task, "STOPPED")).await?;
     Ok(sum)
 }

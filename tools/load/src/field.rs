@@ -138,7 +138,7 @@ impl Field {
         let spec = StepSpec {
             pool: POOL.parse()?,
             mode,
-            command: vec!["true".to_owned()],
+            command: vec!["true".into()],
             agent: None,
             needs: BTreeSet::new(),
             takes: BTreeSet::new(),
@@ -147,6 +147,7 @@ impl Field {
             env: BTreeMap::new(),
             tool: None,
             inputs: Default::default(),
+            artifacts: Vec::new(),
             on_drift: OnDrift::Proceed,
             timeout_seconds: 600,
             max_attempts: 3,

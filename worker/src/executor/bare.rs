@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use sealfleet_bubblewrap::{Cgroups, Group};
 use sealfleet_channel::CommandEnd;
 use sealfleet_client::types::Claim;
+use sealfleet_domain::command::Word;
 use sealfleet_domain::output::Stream;
 use sealfleet_domain::run::Failure;
 use tempfile::TempDir;
@@ -77,7 +78,12 @@ struct Process {
 #[async_trait]
 impl Executor for Bare {
     async fn prepare(&self, claim: &Claim) -> Result<Box<dyn Prepared>, Failure> {
-        if claim.command.first().is_none_or(String::is_empty) {
+        if claim
+            .command
+            .first()
+            .and_then(Word::text)
+            .is_none_or(str::is_empty)
+        {
             return Err(cannot_start("the step has no command"));
         }
         let log = self
@@ -96,12 +102,13 @@ impl Executor for Bare {
                     .map_err(cannot_start)?;
             }
         }
+        let words = sealfleet_workspace::words(directory.path(), &claim.command);
         let mut command = Command::new(&self.program);
         command
             .arg(guard::SUBCOMMAND)
             .arg(stdin)
             .arg("--")
-            .args(&claim.command);
+            .args(words.map_err(cannot_start)?);
         command.env_clear().envs(ENVIRONMENT);
         command
             .env("HOME", directory.path())

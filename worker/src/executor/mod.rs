@@ -4,6 +4,7 @@
 //! step; [`Prepared::go`] lets the command run. Between them, the worker records the start.
 //! Dropping either result kills the step.
 
+mod artifacts;
 pub mod bare;
 mod output;
 pub mod sandboxed;
@@ -20,6 +21,7 @@ use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Mode};
 use sealfleet_domain::{limits, text};
 
+pub use artifacts::LeftBehind;
 pub use output::{Logs, StepLog};
 
 /// How long the output of a command may take to arrive after its end.
@@ -112,6 +114,11 @@ pub trait Running: Send + Sync {
     /// Keeps the result that the command has left, and answers its size; or what is wrong with it.
     /// None if it has left none.
     async fn keep_result(&self) -> Option<Result<u64, String>> {
+        None
+    }
+    /// Keeps what the command has left as its artifacts; or says what is wrong with it. None if the
+    /// step names none.
+    async fn keep_artifacts(&self) -> Option<Result<LeftBehind, String>> {
         None
     }
 }

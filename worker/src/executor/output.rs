@@ -21,7 +21,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use crate::outputs::Stores;
+use super::artifacts::Collection;
+use crate::outputs::{FileStore, Stores};
 
 /// Where output goes: `DIRECTORY/RUN/STEP.FENCE.log`.
 #[derive(Clone)]
@@ -47,6 +48,7 @@ impl std::fmt::Debug for Logs {
 pub struct StepLog {
     file: Arc<Mutex<Bounded>>,
     upload: Option<Arc<Upload>>,
+    store: Option<Arc<dyn FileStore>>,
 }
 
 struct Bounded {
@@ -99,8 +101,9 @@ impl Logs {
             file,
             left: self.most_bytes.div_ceil(2),
         };
-        let upload = self.outputs.as_ref().map(|outputs| {
-            let upload = Upload::begin(outputs.of(claim), self.most_bytes);
+        let store = self.outputs.as_ref().map(|outputs| outputs.of(claim));
+        let upload = store.clone().map(|store| {
+            let upload = Upload::begin(store, self.most_bytes);
             Arc::new(upload)
         });
         let file = Arc::new(Mutex::new(Bounded {
@@ -112,7 +115,11 @@ impl Logs {
             told: false,
             copies: Vec::new(),
         }));
-        Ok(StepLog { file, upload })
+        Ok(StepLog {
+            file,
+            upload,
+            store,
+        })
     }
 }
 
@@ -186,6 +193,17 @@ impl StepLog {
                 .await
                 .map_err(|error| format!("the result could not be stored: {error}")),
         }
+    }
+
+    /// Begins to take what a step leaves, beside the file.
+    pub(super) fn artifacts(&self, claim: &Claim) -> Option<Collection> {
+        let directory = self.path().with_extension("artifacts");
+        (!claim.artifacts.is_empty()).then(|| Collection::new(&claim.artifacts, directory))
+    }
+
+    /// Where what comes out of the step goes besides, if it does.
+    pub(super) fn store(&self) -> Option<&dyn FileStore> {
+        self.store.as_deref()
     }
 
     /// How many bytes of the output are not in the project's outputs.

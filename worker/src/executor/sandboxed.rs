@@ -33,8 +33,9 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::artifacts::Collection;
 use super::output::{Logs, StepLog};
-use super::{Ended, Executor, LAST_WORDS, Prepared, Running, cannot_start, short};
+use super::{Ended, Executor, LAST_WORDS, LeftBehind, Prepared, Running, cannot_start, short};
 use crate::inputs::{Batch, Inputs};
 
 /// How long `sealfleet-init` may take to resolve the secrets.
@@ -80,6 +81,8 @@ struct Command {
     /// Listens to init while the command runs: a result may be larger than what the socket holds.
     told: Mutex<Option<JoinHandle<Told>>>,
     log: StepLog,
+    /// What the step leaves, until init is listened to.
+    artifacts: Mutex<Option<Collection>>,
     end: OnceCell<(Ended, Told)>,
 }
 
@@ -126,6 +129,7 @@ impl Executor for Sandboxed {
             sandbox: started.sandbox,
             channel: Arc::new(Mutex::new(Box::new(started.channel))),
             told: Mutex::new(None),
+            artifacts: Mutex::new(log.artifacts(claim)),
             log,
             end: OnceCell::new(),
         };
@@ -147,7 +151,11 @@ impl Executor for Sandboxed {
                 });
             }
             Ok(Ok(
-                ToHost::Ended { .. } | ToHost::Agent(_) | ToHost::Result(_) | ToHost::Placed,
+                ToHost::Ended { .. }
+                | ToHost::Agent(_)
+                | ToHost::Result(_)
+                | ToHost::Artifacts(_)
+                | ToHost::Placed,
             )) => {
                 return Err(cannot_start("the sandbox reported an end before its start"));
             }
@@ -251,7 +259,9 @@ impl Prepared for Waiting {
             tracing::warn!(%error, sandbox = self.sandbox(), "the sandbox did not get its go");
         }
         drop(channel);
-        let listening = tokio::spawn(listen(Arc::clone(&self.command.channel)));
+        let artifacts = self.command.artifacts.lock().await.take();
+        let channel = Arc::clone(&self.command.channel);
+        let listening = tokio::spawn(listen(channel, artifacts));
         *self.command.told.lock().await = Some(listening);
         Ok(Box::new(self.command))
     }
@@ -285,6 +295,11 @@ impl Running for Command {
 
     fn output_missing_bytes(&self) -> u64 {
         self.log.missing_bytes()
+    }
+
+    async fn keep_artifacts(&self) -> Option<Result<LeftBehind, String>> {
+        let artifacts = self.end.get()?.1.artifacts.as_ref()?;
+        Some(artifacts.keep(self.log.store()).await)
     }
 
     async fn keep_result(&self) -> Option<Result<u64, String>> {
@@ -350,17 +365,32 @@ struct Told {
     agent: Option<AgentEnd>,
     redactions: Vec<Redaction>,
     result: Option<StepResult>,
+    artifacts: Option<Collection>,
     end: Option<CommandEnd>,
 }
 
 /// Listens until init has told the command's end, or can tell nothing more.
-async fn listen(channel: Arc<Mutex<Box<HostChannel>>>) -> Told {
-    let mut told = Told::default();
+async fn listen(channel: Arc<Mutex<Box<HostChannel>>>, artifacts: Option<Collection>) -> Told {
+    let mut told = Told {
+        artifacts,
+        ..Told::default()
+    };
     let mut channel = channel.lock().await;
     while told.end.is_none() {
         match channel.receive().await {
             Ok((ToHost::Agent(agent), _)) => told.agent = Some(agent),
             Ok((ToHost::Result(result), _)) => told.result = Some(result),
+            Ok((ToHost::Artifacts(some), files)) => {
+                let Some(artifacts) = &mut told.artifacts else {
+                    break;
+                };
+                if artifacts.take(some, files).await {
+                    let taken = channel.send(&ToInit::Taken, Descriptors::new()).await;
+                    if taken.is_err() {
+                        break;
+                    }
+                }
+            }
             Ok((ToHost::Ended { end, redactions }, _)) => {
                 (told.end, told.redactions) = (Some(end), redactions);
             }
@@ -428,6 +458,7 @@ fn step(claim: &Claim, secrets: &[SecretRef], limits: &Limits) -> Step {
             .chain(variables(limits))
             .collect(),
         inputs: claim.inputs.clone(),
+        artifacts: claim.artifacts.clone(),
         secrets: secrets.iter().map(request).collect(),
         tool: claim.tool.clone(),
         tools: claim.tools.clone(),

@@ -9,7 +9,9 @@ use clap::{Args, ValueEnum};
 use sealfleet_client::Client;
 use sealfleet_client::types::{EnqueueRun, EnqueueStep, RunView, StepView};
 use sealfleet_domain::agent::{Agent, CLIS, Cli, Usd};
+use sealfleet_domain::artifact::Artifact;
 use sealfleet_domain::cascade::Overrides;
+use sealfleet_domain::command::Word;
 use sealfleet_domain::inputs::{Content, InvalidInputs, WorkspacePath};
 use sealfleet_domain::run::{Failure as Failed, Mode, OnDrift};
 use sealfleet_domain::text::one_line;
@@ -22,6 +24,7 @@ use super::super::failure::Failure;
 use super::super::input::{pair, seconds, unique};
 use super::super::output::{Output, answer, note};
 use super::super::upload;
+use super::artifacts;
 use super::logs::Reader;
 use super::show::{line, place as place_of};
 use super::{enqueue, watch};
@@ -30,7 +33,7 @@ use super::{enqueue, watch};
 #[command(after_help = "\
 Exit code: that of the command, 128 + N if signal N ended it, 137 if it had too little memory, \
 127 and 126 if it could not be executed, 124 if its time was up, 125 if it never began, \
-123 if its agent failed or passed its limits, 122 if its result cannot be taken, \
+123 if its agent failed or passed its limits, 122 if its result or artifacts cannot be taken, \
 121 if it was lost with its worker, 120 if its run was aborted. \
 Before there is a run: 1, 2 and 3, as for every command.\n\n\
 Examples:\n\n  sealfleet run exec --profile demo -- sh -c 'test -n \"$TOKEN\"'\n  \
@@ -61,6 +64,12 @@ pub struct Exec {
     /// File that is its standard input, `-` for that of this command; uploaded if it is large
     #[arg(long, value_name = "FILE")]
     stdin: Option<PathBuf>,
+    /// File or directory of its workspace to keep when it has ended; may be repeated
+    #[arg(long = "artifact", value_name = "PATH")]
+    artifacts: Vec<WorkspacePath>,
+    /// Directory to download its artifacts into
+    #[arg(long, value_name = "DIR", requires = "artifacts")]
+    download: Option<PathBuf>,
     /// Label of the run, as KEY=VALUE; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
     labels: Vec<(String, String)>,
@@ -134,6 +143,7 @@ fn usd(text: &str) -> Result<Usd, String> {
 
 pub(super) async fn run(exec: Exec, connection: &Connection) -> Result<(), Failure> {
     let client = connection.client()?;
+    let download = exec.download.clone();
     let (idempotency_key, request) = exec.request(&client).await?;
     let view = enqueue(&client, &request, idempotency_key.as_deref()).await?;
     note(&format!("{}  enqueued\n", view.run_id));
@@ -160,6 +170,12 @@ pub(super) async fn run(exec: Exec, connection: &Connection) -> Result<(), Failu
         answer(connection.output, &view, String::new)?;
     } else if is_agent && let Some(step) = view.steps.first() {
         print_answer(&client, view.run_id, step).await?;
+    }
+    if let (Some(directory), Some(step)) = (&download, view.steps.first())
+        && step.artifacts.is_some()
+    {
+        let left = artifacts::download(&client, view.run_id, &step.id, directory).await?;
+        note(&artifacts::said(&left, directory));
     }
     match view.steps.first().and_then(code) {
         None => Ok(()),
@@ -208,7 +224,7 @@ fn code(step: &StepView) -> Option<u8> {
         (Some(Failed::CannotExecute { errno: ENOENT, .. }), _) => Some(127),
         (Some(Failed::CannotExecute { .. }), _) => Some(126),
         (Some(Failed::TimedOut { .. }), _) => Some(124),
-        (Some(Failed::BadResult { .. }), _) => Some(BAD_RESULT),
+        (Some(Failed::BadResult { .. } | Failed::BadArtifacts { .. }), _) => Some(BAD_RESULT),
         (
             Some(
                 Failed::AgentRateLimited
@@ -265,7 +281,10 @@ impl Exec {
         }
         let (command, args) = match self.agent {
             Some(_) => (Vec::new(), self.command),
-            None => (self.command, Vec::new()),
+            None => (
+                self.command.into_iter().map(Word::from).collect(),
+                Vec::new(),
+            ),
         };
         let agent = self.agent.map(|cli| Agent {
             cli,
@@ -294,6 +313,7 @@ impl Exec {
             tool: self.tool,
             files,
             stdin,
+            artifacts: self.artifacts.into_iter().map(Artifact::from).collect(),
             on_drift: OnDrift::default(),
             timeout_seconds: self.timeout,
             // A person waits: it is tried once, and not for days.
@@ -389,6 +409,7 @@ mod tests {
         assert_eq!(failed(said("cannot_start")), Some(125));
         assert_eq!(failed(said("secret_unavailable")), Some(125));
         assert_eq!(failed(said("bad_result")), Some(122));
+        assert_eq!(failed(said("bad_artifacts")), Some(122));
         assert_eq!(code("dead", 1, json!(null)), Some(121));
         assert_eq!(code("dead", 0, json!(null)), Some(125), "nobody claimed it");
         assert_eq!(code("aborted", 1, json!(null)), Some(120));

@@ -85,7 +85,7 @@ pub(super) async fn result(of: ResultOf, connection: &Connection) -> Result<(), 
 }
 
 /// The step that is meant: the one that is named, or the only one.
-async fn the_step(
+pub(super) async fn the_step(
     client: &Client,
     run_id: RunId,
     named: Option<StepId>,

@@ -1,6 +1,7 @@
 //! Runs.
 
 mod again;
+mod artifacts;
 mod document;
 mod exec;
 mod logs;
@@ -53,6 +54,8 @@ pub enum Command {
     Logs(logs::Logs),
     /// Print the result of a step: the JSON document that it has left
     Result(logs::ResultOf),
+    /// List or download the artifacts of a step: the files that it has left
+    Artifacts(artifacts::ArtifactsOf),
     /// Show one run
     Show {
         /// Id of the run
@@ -129,6 +132,7 @@ pub(super) async fn run(command: Command, connection: &Connection) -> Result<(),
         Command::Exec(exec) => return exec::run(*exec, connection).await,
         Command::Logs(logs) => return logs::logs(logs, connection).await,
         Command::Result(of) => return logs::result(of, connection).await,
+        Command::Artifacts(of) => return artifacts::run(of, connection).await,
         Command::Show {
             raw: Some(file), ..
         } => return rows::show(&file),

@@ -34,12 +34,15 @@ fn whys(step: &StepView) -> Vec<String> {
     let result = step
         .result_bytes
         .map(|bytes| format!("result of {bytes} bytes"));
+    let artifacts = step
+        .artifacts
+        .map(|total| format!("{} artifacts of {} bytes", total.files, total.bytes));
     let lost = step.lost.map(lost).map(str::to_owned);
     let cost = step.cost_usd.map(|cost| format!("cost {cost}"));
     let turns = step.turns.map(|turns| format!("{turns} turns"));
     let diagnosis = step.diagnosis.clone();
     [
-        failure, aborted, dead, lost, cut, missing, turns, cost, result, diagnosis,
+        failure, aborted, dead, lost, cut, missing, turns, cost, result, artifacts, diagnosis,
     ]
     .into_iter()
     .flatten()

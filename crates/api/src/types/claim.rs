@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 
 use sealfleet_domain::acl::Acl;
 use sealfleet_domain::agent::{Agent, AgentReport};
+use sealfleet_domain::artifact::{Artifact, Found, Total};
+use sealfleet_domain::command::Word;
 use sealfleet_domain::fleet::{Sandboxes, WorkerStatus};
 use sealfleet_domain::identity::SecretRef;
 use sealfleet_domain::inputs::Inputs;
@@ -9,7 +11,7 @@ use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Fence, Mode, is_zero};
 use sealfleet_domain::{Line, ProjectId, RunId, StepId, Timestamp, ToolName};
 #[cfg(feature = "openapi")]
-use sealfleet_domain::{limits, redaction, schema};
+use sealfleet_domain::{artifact, limits, redaction, schema};
 use serde::{Deserialize, Serialize};
 
 /// A hint in a pool's queue that a step may be claimed. The ledger alone decides whether it is.
@@ -83,7 +85,8 @@ pub struct Claim {
     pub lease_seconds: i64,
     pub mode: Mode,
     /// The program and its arguments. Empty for an agent.
-    pub command: Vec<String>,
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::words"))]
+    pub command: Vec<Word>,
     /// The CLI agent to run, in place of a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(schema_with = "agent_to_run"))]
@@ -103,6 +106,10 @@ pub struct Claim {
     /// What the command gets to work with.
     #[serde(default, skip_serializing_if = "Inputs::is_empty")]
     pub inputs: Inputs,
+    /// What the command is to leave behind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::artifacts"))]
+    pub artifacts: Vec<Artifact>,
     /// Whether more has to be brought to it first: uploads among its inputs, or what other steps
     /// have left. `POST /v1/step-inputs` says where it is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -237,6 +244,13 @@ pub struct ReportStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schemars(range(max = limits::RESULT_BYTES)))]
     pub result_bytes: Option<u64>,
+    /// How much it has left behind. Absent: it names no artifacts, or they could not be kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifacts: Option<Total>,
+    /// Files among it that hold values of the step's secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(length(max = artifact::MOST_FOUND)))]
+    pub artifact_secrets: Vec<Found>,
 }
 
 /// Where a worker puts what comes out of a step.
@@ -339,7 +353,8 @@ impl SandboxEnd {
 #[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
 pub struct SandboxStep {
     /// The program and its arguments. Empty for an agent.
-    pub command: Vec<String>,
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::words"))]
+    pub command: Vec<Word>,
     /// The CLI agent to run, in place of a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<Agent>,

@@ -32,8 +32,8 @@ pub use revocation::{
     RevocationsCreated, Revoke,
 };
 pub use run::{
-    AttemptView, EnqueueRun, EnqueueStep, OutputPage, OutputPlace, ResultView, RunSummary, RunView,
-    StepView,
+    ArtifactView, ArtifactsView, AttemptView, EnqueueRun, EnqueueStep, OutputPage, OutputPlace,
+    ResultView, RunSummary, RunView, StepView,
 };
 pub use sealfleet_domain::profile::Content as ProfileContent;
 pub use token::{CreateToken, TokenCreated, TokenView};

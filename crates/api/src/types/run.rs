@@ -1,7 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sealfleet_domain::agent::{Agent, Cli, Usage, Usd};
+use sealfleet_domain::artifact::{Artifact, ArtifactName, Destination, Total};
 use sealfleet_domain::cascade::Overrides;
+use sealfleet_domain::command::Word;
+use sealfleet_domain::hash::ContentHash;
 use sealfleet_domain::identity::{ProfileUse, SecretRef};
 use sealfleet_domain::inputs::{Content, WorkspacePath};
 use sealfleet_domain::output::Piece;
@@ -14,6 +17,8 @@ use sealfleet_domain::{
 #[cfg(feature = "openapi")]
 use sealfleet_domain::{labels::Labels, limits, schema};
 use serde::{Deserialize, Serialize};
+
+use super::upload::SignedUrl;
 
 /// A run to enqueue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,17 +54,19 @@ pub struct EnqueueStep {
     /// The pool that runs it.
     pub pool: PoolName,
     pub mode: Mode,
-    /// The program and its arguments. Left out for an agent.
+    /// The program and its arguments; an argument `{"file": PATH}` is what that file of `files`
+    /// holds. Left out for an agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::command"))]
-    pub command: Vec<String>,
+    pub command: Vec<Word>,
     /// The CLI agent that a step of mode `full` runs, in place of a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<Agent>,
     /// Steps that must succeed first.
     #[serde(default)]
     pub needs: BTreeSet<StepId>,
-    /// Those of them whose results it finds below `.sealfleet/needs` in its workspace.
+    /// Those of them whose results and artifacts it finds below `.sealfleet/needs` in its
+    /// workspace.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[cfg_attr(feature = "openapi", schemars(length(max = limits::TAKES)))]
     pub takes: BTreeSet<StepId>,
@@ -87,6 +94,11 @@ pub struct EnqueueStep {
     /// Its standard input; empty if absent. Never put a secret here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<Content>,
+    /// Files and directories of its workspace that it is to leave behind. A directory is taken
+    /// whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::artifacts"))]
+    pub artifacts: Vec<Artifact>,
     /// What to do when its identity has changed since enqueue: `proceed` if absent.
     #[serde(default, skip_serializing_if = "OnDrift::is_proceed")]
     pub on_drift: OnDrift,
@@ -221,6 +233,9 @@ pub struct StepView {
     /// The size of its result; absent if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_bytes: Option<u64>,
+    /// How much it has left behind; absent if it names no artifacts, or has not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifacts: Option<Total>,
     /// Why it was aborted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aborted: Option<AbortReason>,
@@ -313,6 +328,59 @@ pub struct ResultView {
     /// Where it lies: beside the output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<OutputPlace>,
+}
+
+/// What a step has left behind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct ArtifactsView {
+    /// The fence of the claim that it is of.
+    pub fence: Fence,
+    /// How much it is.
+    pub total: Total,
+    /// A part of the files, in order. Empty if they do not lie in the project's outputs.
+    pub items: Vec<ArtifactView>,
+    /// What the step names and was not there. On the first page.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::input_paths"))]
+    pub missing: Vec<WorkspacePath>,
+    /// Links, pipes and devices inside of its directories, which were left out. On the first page.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+    /// Where to go on. Absent: this was all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+    /// Until when the URLs can be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Where its output lies. What stays on the host of a worker lies beside it, in a directory
+    /// whose name ends in `.artifacts` instead of `.log`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<OutputPlace>,
+}
+
+/// A file that a step has left behind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(schemars::JsonSchema))]
+pub struct ArtifactView {
+    /// Its path below the workspace. Values of secrets are taken out of it.
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::artifact_name"))]
+    pub name: ArtifactName,
+    pub bytes: u64,
+    /// Absent if it is withheld.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<ContentHash>,
+    /// Where it is: among the project's outputs, or on the host of its worker.
+    pub to: Destination,
+    /// The names of the secrets whose values are in it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub contains_secret: BTreeSet<String>,
+    /// Whether it has stayed in the sandbox, and so ended with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withheld: bool,
+    /// Where it is got by `GET`, if it is among the project's outputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<SignedUrl>,
 }
 
 /// A run in a list.

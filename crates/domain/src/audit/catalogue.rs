@@ -105,6 +105,7 @@ impl Event {
             | Self::ProfileInjected { .. }
             | Self::SecretDecrypted { .. }
             | Self::RedactionMatch { .. }
+            | Self::ArtifactContainsSecret { .. }
             | Self::SecretReadUnexplained { .. } => Class::Observation,
         }
     }
@@ -198,6 +199,10 @@ impl Event {
                     ..Subjects::default()
                 }
             }
+            Self::ArtifactContainsSecret { files, .. } => Subjects {
+                keys: files.iter().flat_map(|file| &file.keys).cloned().collect(),
+                ..Subjects::default()
+            },
             Self::ProjectCreated { .. }
             | Self::ProjectUpdated { .. }
             | Self::ProjectClosed { .. }
@@ -689,6 +694,19 @@ pub const CATALOGUE: &[Row] = &[
             ),
         ],
         example: r#"{"type":"redaction.match","step_id":"fetch","fence":1,"matches":[{"key":"CRM_TOKEN","stream":"stdout","encoding":"base64","count":2}]}"#,
+    },
+    Row {
+        name: "artifact.contains_secret",
+        when: "Recorded with the end of a step that a pull worker ran: `sealfleet-init` found values of the step's secrets in files that the step leaves as artifacts.",
+        fields: &[
+            STEP,
+            FENCE,
+            (
+                "files",
+                "by `name`: the `keys` of the secrets, and whether the file was `withheld`, so that it has stayed in the sandbox; the first 20",
+            ),
+        ],
+        example: r#"{"type":"artifact.contains_secret","step_id":"fetch","fence":1,"files":[{"name":"out/config.json","keys":["CRM_TOKEN"],"withheld":true}]}"#,
     },
     Row {
         name: "run.finished",

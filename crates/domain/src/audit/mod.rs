@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::artifact::Found;
 use crate::cascade::Bindings;
 use crate::clock::Timestamp;
 use crate::fleet::{PoolSettings, Sandboxes};
@@ -333,6 +334,13 @@ pub enum Event {
         step_id: StepId,
         fence: Fence,
         matches: Vec<Redaction>,
+    },
+    /// Files that a step has left hold values of secrets.
+    #[serde(rename = "artifact.contains_secret")]
+    ArtifactContainsSecret {
+        step_id: StepId,
+        fence: Fence,
+        files: Vec<Found>,
     },
     /// The last step of a run ended.
     #[serde(rename = "run.finished")]

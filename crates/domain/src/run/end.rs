@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::types::{Change, Pace, Refusal, Run};
 use crate::agent::AgentReport;
+use crate::artifact::{Found, MOST_FOUND, Total};
 use crate::audit::Event;
 use crate::clock::Timestamp;
 use crate::ids::WorkerId;
@@ -27,6 +28,9 @@ pub struct CameOut {
     /// The size of its result, if it has one.
     #[serde(default)]
     pub result_bytes: Option<u64>,
+    /// How much it has left behind, if it names artifacts.
+    #[serde(default)]
+    pub artifacts: Option<Total>,
 }
 
 /// The end of a step, as whoever ran it tells it.
@@ -40,6 +44,9 @@ pub struct Told {
     /// What was taken out of that.
     #[serde(default)]
     pub redactions: Vec<Redaction>,
+    /// Which files of what it has left behind hold secrets.
+    #[serde(default)]
+    pub artifact_secrets: Vec<Found>,
     /// What its agent used.
     #[serde(default)]
     pub agent: Option<AgentReport>,
@@ -53,6 +60,7 @@ impl Told {
             outcome,
             out: CameOut::default(),
             redactions: Vec::new(),
+            artifact_secrets: Vec::new(),
             agent: None,
         }
     }
@@ -171,11 +179,13 @@ impl Run {
             return Ok(change);
         }
         let redacted = self.redacted(step_id, fence, told.redactions.clone())?;
-        change.events.splice(..0, redacted);
+        let found = self.found_in_artifacts(step_id, fence, told.artifact_secrets.clone())?;
+        change.events.splice(..0, redacted.into_iter().chain(found));
         let step = self.step_mut(step_id)?;
         step.output_cut_bytes = told.out.cut_bytes;
         step.output_missing_bytes = told.out.missing_bytes;
         step.result_bytes = told.out.result_bytes;
+        step.artifacts = told.out.artifacts;
         if step.spec.agent.is_some() && told.agent.is_some() {
             step.agent.clone_from(&told.agent);
         }
@@ -199,6 +209,28 @@ impl Run {
             step_id: step_id.clone(),
             fence,
             matches,
+        }))
+    }
+
+    /// In which files of a step values were found: of secrets that the step has.
+    fn found_in_artifacts(
+        &self,
+        step_id: &StepId,
+        fence: Fence,
+        told: Vec<Found>,
+    ) -> Result<Option<Event>, Refusal> {
+        let secrets = self.identity_of(self.step(step_id)?).unwrap_or_default();
+        let is_there = |key: &String| secrets.secrets.iter().any(|secret| secret.name == *key);
+        let known = told.into_iter().map(|mut found| {
+            found.keys.retain(is_there);
+            found
+        });
+        let mut files: Vec<Found> = known.filter(|found| !found.keys.is_empty()).collect();
+        files.truncate(MOST_FOUND);
+        Ok((!files.is_empty()).then(|| Event::ArtifactContainsSecret {
+            step_id: step_id.clone(),
+            fence,
+            files,
         }))
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::AgentReport;
+use crate::artifact::Total;
 use crate::audit::Event;
 use crate::cascade::Overrides;
 use crate::clock::Timestamp;
@@ -53,6 +54,9 @@ pub struct Step {
     /// The size of its result, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_bytes: Option<u64>,
+    /// How much it has left behind, if it names artifacts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifacts: Option<Total>,
 }
 
 /// What a run chose for itself, above the profiles that its project binds.
@@ -325,6 +329,7 @@ impl Run {
                         uploads: false,
                         output_missing_bytes: 0,
                         result_bytes: None,
+                        artifacts: None,
                     },
                 )
             })

@@ -224,7 +224,7 @@ fn largest(number: usize) -> Identity {
 async fn the_largest_run_is_driven_to_its_end_whatever_drifts() {
     let (ledger, scope) = (ledger_alone().await, scope("healthcare"));
     let most = StepSpec {
-        command: vec!["x".repeat(1000)],
+        command: vec!["x".repeat(1000).into()],
         max_attempts: limits::MAX_ATTEMPTS,
         ..spec(Mode::Identity)
     };
@@ -277,7 +277,7 @@ async fn a_run_that_is_too_large_is_refused_before_anything_is_stored() {
             sealfleet_domain::hash::sha256_hex(seed.as_bytes())
         });
         StepSpec {
-            command: vec![words.collect()],
+            command: vec![words.collect::<String>().into()],
             ..spec(Mode::Sandboxed)
         }
     };

@@ -96,7 +96,7 @@ pub fn spec(mode: Mode) -> StepSpec {
     StepSpec {
         pool: "workers".parse().unwrap(),
         mode,
-        command: vec!["true".to_owned()],
+        command: vec!["true".into()],
         agent: None,
         needs: BTreeSet::new(),
         takes: BTreeSet::new(),
@@ -105,6 +105,7 @@ pub fn spec(mode: Mode) -> StepSpec {
         env: BTreeMap::new(),
         tool: None,
         inputs: Default::default(),
+        artifacts: Vec::new(),
         on_drift: OnDrift::Proceed,
         timeout_seconds: 60,
         max_attempts: 3,

@@ -12,6 +12,7 @@ use aws_sigv4::sign::v4;
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, StatusCode};
 use sealfleet_domain::agent::Agent;
 use sealfleet_domain::cause::chain;
+use sealfleet_domain::command::Word;
 use sealfleet_domain::inputs::Inputs;
 use sealfleet_domain::{Clock as _, Timestamp};
 use sealfleet_outputs::StoreError;
@@ -36,7 +37,7 @@ const CREDENTIALS_HOST: &str = "http://169.254.170.2";
 /// What to run.
 #[derive(Deserialize)]
 pub(super) struct Step {
-    pub(super) command: Vec<String>,
+    pub(super) command: Vec<Word>,
     #[serde(default)]
     pub(super) agent: Option<Agent>,
     #[serde(default)]

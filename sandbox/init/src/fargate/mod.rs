@@ -84,7 +84,9 @@ impl Work {
     fn of(step: Step, own: &mut Environment, api: &Arc<Api>) -> Result<Self, String> {
         let home = own.home();
         // First: an agent may read its prompt from one of them.
-        let stdin = Workspace::new(Path::new(WORKSPACE)).complete(&step.inputs)?;
+        let workspace = Path::new(WORKSPACE);
+        let stdin = Workspace::new(workspace).complete(&step.inputs)?;
+        let words = sealfleet_workspace::words(workspace, &step.command)?;
         let variable = |name: &str| step.env.get(name).cloned();
         let agent = step.agent.as_ref();
         let agent =
@@ -118,7 +120,7 @@ impl Work {
         let bucket = Bucket::new(Arc::clone(api), step.outputs);
         let upload = Arc::new(Upload::begin(Arc::new(bucket), MOST_BYTES));
         let copied = Arc::clone(&upload);
-        let (command, stdin, watched) = agent::started(agent, step.command, stdin);
+        let (command, stdin, watched) = agent::started(agent, words, stdin);
         Ok(Self {
             agent: step.agent.zip(watched.clone()),
             task: Task {

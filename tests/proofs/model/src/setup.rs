@@ -355,7 +355,7 @@ impl Setup {
         StepSpec {
             pool: fixed(pool_name(kind)),
             mode: Mode::Identity,
-            command: vec!["true".to_owned()],
+            command: vec!["true".into()],
             agent: None,
             needs: needs.collect(),
             takes: Default::default(),
@@ -364,6 +364,7 @@ impl Setup {
             env: BTreeMap::new(),
             tool: None,
             inputs: Default::default(),
+            artifacts: Vec::new(),
             on_drift: OnDrift::Proceed,
             timeout_seconds: 60,
             max_attempts: self.attempts,

@@ -45,6 +45,7 @@ pub enum Service {
     Logs,
     Kms,
     Ecs,
+    Events,
 }
 
 /// An answer of AWS.
@@ -72,6 +73,7 @@ impl Service {
             Self::Logs => "logs",
             Self::Kms => "kms",
             Self::Ecs => "ecs",
+            Self::Events => "events",
         }
     }
 
@@ -84,13 +86,14 @@ impl Service {
             Self::Logs => "Logs_20140328",
             Self::Kms => "TrentService",
             Self::Ecs => "AmazonEC2ContainerServiceV20141113",
+            Self::Events => "AWSEvents",
         }
     }
 
     const fn content_type(self) -> &'static str {
         match self {
             Self::DynamoDb | Self::Streams | Self::Sqs => "application/x-amz-json-1.0",
-            Self::SecretsManager | Self::Logs | Self::Kms | Self::Ecs => {
+            Self::SecretsManager | Self::Logs | Self::Kms | Self::Ecs | Self::Events => {
                 "application/x-amz-json-1.1"
             }
         }

@@ -29,7 +29,7 @@ fn spec(needs: &[&str]) -> StepSpec {
     StepSpec {
         pool: "workers".parse().expect("a pool"),
         mode: Mode::Sandboxed,
-        command: vec!["true".to_owned()],
+        command: vec!["true".into()],
         agent: None,
         needs: needs.iter().map(|need| step_id(need)).collect(),
         takes: BTreeSet::new(),
@@ -38,6 +38,7 @@ fn spec(needs: &[&str]) -> StepSpec {
         env: BTreeMap::new(),
         tool: None,
         inputs: Default::default(),
+        artifacts: Vec::new(),
         on_drift: OnDrift::Proceed,
         timeout_seconds: 60,
         max_attempts: 3,

@@ -129,6 +129,7 @@ fn transitions() -> Vec<Transition> {
                     cut_bytes: 1,
                     missing_bytes: 2,
                     result_bytes: Some(3),
+                    artifacts: Some(crate::artifact::Total { files: 1, bytes: 4 }),
                 },
                 agent: Some(AgentReport::default()),
                 ..Told::only(Outcome::Succeeded)
