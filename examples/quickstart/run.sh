@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The quickstart of the README: three commands from nothing to a run that uses a secret. Prints each command before it runs it,
+# The quickstart of the README: three commands from nothing to a run that uses a secret, and then an agent. Prints each command before it runs it,
 # fails if an outcome differs, and takes everything down at the end.
 #
 #   cargo build --locked
@@ -38,7 +38,19 @@ printf %s "demo-4711-secret" | sealfleet secret put token --profile demo --key T
 # 3. A command that sees it
 #
 sealfleet run exec --profile demo -- sh -c 'echo "TOKEN has ${#TOKEN} characters: $TOKEN"'
+#
+# 4. Codex with a key, and a stand-in of its model
+#
+sealfleet-local agent
+printf %s "no-key-of-a-real-account" | sealfleet secret put openai --profile demo --key OPENAI_API_KEY
+sealfleet run exec --profile demo --agent codex --model gpt-5.1-codex --prompt "Which Python is here?" --budget-usd 1 \
+  --env OPENAI_BASE_URL=http://127.0.0.1:8790/v1
 set +v
+grep -q "my key is <redacted:OPENAI_API_KEY>" .sealfleet-local/project/output/*/main.*.log
+if grep -rq "no-key-of-a-real-account" .sealfleet-local/project/output; then
+  echo "the key is in the output" >&2
+  exit 1
+fi
 grep -qx "TOKEN has 16 characters: <redacted:TOKEN>" .sealfleet-local/project/output/*/main.*.log
 # The context goes with the stack.
 sealfleet-local down

@@ -238,13 +238,7 @@ fn requires(asked: BTreeMap<String, String>, mode: Mode, pool: &Pool) -> Result<
     let Some(name) = requires.get(BACKEND) else {
         return Ok(requires);
     };
-    let backend = Backend::named(name)?;
-    backend.check_mode(mode)?;
-    if requires.get(IMAGE).is_some() && !backend.images {
-        return Err(format!(
-            "all sandboxes of `{name}` have the same image; leave `{IMAGE}` out"
-        ));
-    }
+    Backend::named(name)?.check_mode(mode)?;
     Ok(requires)
 }
 

@@ -39,13 +39,15 @@ def faults(release):
         yield "no architecture"
         return
     expected = {SUMS, BILL}.union(*map(of_architecture, architectures))
-    images = {f"sealfleet-{name}-image_{VERSION}.tar" for name in ("sandbox", "worker")}
+    names_of_images = ("sandbox", "node", "python", "agents", "worker")
+    images = {f"sealfleet-{name}-image_{VERSION}.{kind}" for name in names_of_images for kind in ("tar", "cdx.json")}
     for name in sorted(expected - names):
         yield f"{name} is missing"
     for name in sorted(names - expected - images):
         yield f"{name} is no part of a release"
-    if len(images & names) == 1:
-        yield "one image alone"
+    if images & names:
+        for name in sorted(images - names):
+            yield f"{name} is missing: a release has all images and their bills, or none"
 
     if SUMS in names:
         lines = (release / SUMS).read_text().splitlines()
@@ -98,6 +100,7 @@ def try_faults(release):
     for fault, told in [
         (lambda copy: (copy / functions(architecture)).unlink(), "is missing"),
         (lambda copy: (copy / "notes.txt").write_text("more"), "is no part"),
+        (lambda copy: (copy / f"sealfleet-sandbox-image_{VERSION}.tar").touch(), "all images and their bills"),
         (lambda copy: (copy / functions(architecture)).open("ab").write(b"x"), "is wrong about"),
         (lambda copy: (copy / SUMS).open("a").write("0  gone\n"), "names gone, which"),
         (without_a_package, "does not name"),

@@ -133,6 +133,11 @@ python_venv() {
   cp "$requirements" "$venv/requirements.txt"
 }
 
+# agents PACKAGE...: CLI agents, in images/agents/node_modules, as images/agents pins them. Needs no Node.js.
+agents() {
+  python3 scripts/lib/npm_packages.py images/agents images/agents/node_modules "$@"
+}
+
 # node_modules DIRECTORY: what its package-lock.json pins; made anew when that changes.
 node_modules() {
   local lock=$1/package-lock.json stamp=$1/node_modules/.package-lock.stamp

@@ -8,8 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sealfleet_docker::DEFAULT_IMAGE;
-use sealfleet_sandbox_backend::{Process, SandboxBackend, StateDirectory};
+use sealfleet_sandbox_backend::{DEFAULT_IMAGE, Process, SandboxBackend, StateDirectory};
 
 use crate::worker::{PATIENCE, Worker};
 
@@ -61,9 +60,9 @@ pub fn root(place: &Path) -> PathBuf {
 }
 
 pub async fn bubblewrap(root: &Path) -> Arc<dyn SandboxBackend> {
-    use sealfleet_bubblewrap::{Launcher, LauncherConfig};
+    use sealfleet_bubblewrap::{Launcher, LauncherConfig, Roots};
     let launcher = Launcher::detect(LauncherConfig::new(root)).await;
-    Arc::new(launcher.unwrap())
+    Arc::new(Roots::from(launcher.unwrap()))
 }
 
 pub async fn docker(host: &str, image: &str, process: Process) -> Arc<dyn SandboxBackend> {

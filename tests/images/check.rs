@@ -163,12 +163,8 @@ fn a_check_that_takes_too_long_leaves_no_container() {
         !output.status.success() && words.contains("did not end within 10 s"),
         "{words}"
     );
-    let all = [
-        "ps",
-        "--all",
-        "--quiet",
-        "--filter",
-        "name=sealfleet-check-",
-    ];
-    assert_eq!(said(docker().args(all)), "", "containers are left");
+    let mut all = docker();
+    all.args(["ps", "--all", "--quiet"])
+        .arg(format!("--filter=ancestor={tag}"));
+    assert_eq!(said(&mut all), "", "containers are left");
 }

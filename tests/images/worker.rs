@@ -59,8 +59,14 @@ async fn a_root_of_an_image_shows_its_programs_and_not_the_host_s() {
         .arg(program("sealfleet-init"))
         .arg(&directory);
     let root = said(&mut build);
-    let left = said(docker().args(["ps", "--all", "--quiet", "--filter=label=sealfleet.rootfs"]));
-    assert_eq!(left, "", "containers that were only made to be exported");
+    let mut left = docker();
+    left.args(["ps", "--all", "--quiet", "--filter=label=sealfleet.rootfs"])
+        .arg(format!("--filter=ancestor={}", image("sandbox")));
+    assert_eq!(
+        said(&mut left),
+        "",
+        "containers that were only made to be exported"
+    );
     let launcher = Launcher::detect(LauncherConfig::new(root.trim())).await;
     let launcher = launcher.unwrap();
     assert!(launcher.report().image);
@@ -82,6 +88,43 @@ async fn a_root_of_an_image_shows_its_programs_and_not_the_host_s() {
     let renewed = std::fs::read(directory.join("sealfleet-init")).unwrap();
     assert!(renewed == std::fs::read("/usr/bin/true").unwrap());
     assert!(directory.join("usr/bin/apt").exists());
+}
+
+/// The engine's own export is what the layers of a saved image must come to.
+#[test]
+fn a_root_of_a_saved_image_is_that_of_the_engine() {
+    let place = tempfile::tempdir().unwrap();
+    let saved = place.path().join("image.tar");
+    let image = image("python");
+    said(docker().args(["save", &image, "--output"]).arg(&saved));
+    let build = |option: &str, source: &str| {
+        let root = place.path().join(option);
+        let mut build = Command::new(program("sealfleet-worker"));
+        build
+            .args(["rootfs", "build", option, source, "--init"])
+            .arg(program("sealfleet-init"))
+            .arg(&root);
+        said(&mut build);
+        // What the engine makes for a container, and directories, which their owner can fill here.
+        let mut list = Command::new("find");
+        list.arg(&root)
+            .args(["!", "-type", "d", "!", "-path", "*/dev/*"]);
+        list.args(["!", "-path", "*/etc/hostname", "!", "-path", "*/etc/mtab"]);
+        let mut files: Vec<String> = said(list.args(["-printf", "%P %y %m %s %n %l\\n"]))
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        files.sort();
+        (root, files)
+    };
+    let (engines, expected) = build("--from-image", &image);
+    let (own, found) = build("--from-archive", saved.to_str().unwrap());
+    assert!(expected.len() > 2000, "{}", expected.len());
+    assert_eq!(found, expected);
+    let mut diff = Command::new("diff");
+    diff.args(["--recursive", "--brief", "--no-dereference"]);
+    diff.args(["--exclude=hostname", "--exclude=mtab"]);
+    assert_eq!(said(diff.arg(&engines).arg(&own)), "");
 }
 
 /// Removes its container.

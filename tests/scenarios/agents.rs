@@ -1,11 +1,12 @@
 //! CLI agents: the real Codex in the sandboxes of a real worker, with the stand-in of its model's
 //! API on this host.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sealfleet_test_model::{Fault, Model, Scripts, Turn};
+use sealfleet_local_model::{Fault, Model, Scripts, Turn};
+use sealfleet_test_stack::agents::have_codex;
 use sealfleet_test_stack::identity::secrets;
 use sealfleet_test_stack::project::{FARGATE, PULL, merged, step};
 use sealfleet_test_stack::worker::{BuiltinStore, WorkerProcess};
@@ -220,20 +221,4 @@ async fn with_codex(root: &Path, copy: &Path) -> Outcome {
         String::from_utf8_lossy(&copied.stderr)
     );
     have_codex(copy)
-}
-
-/// Puts Codex into a root for sandboxes.
-fn have_codex(root: &Path) -> Outcome {
-    let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("agents/node_modules");
-    let codex: PathBuf =
-        modules.join("@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex");
-    ensure!(
-        codex.exists(),
-        "`{}` is missing: run `npm ci --ignore-scripts --prefix tests/agents`",
-        codex.display()
-    );
-    let inside = root.join("usr/local/bin/codex");
-    std::fs::copy(&codex, &inside)
-        .map(|_| ())
-        .map_err(|error| Failure::new(format!("`{}`: {error}", inside.display())))
 }

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use sealfleet_docker::{DEFAULT_IMAGE, Engine};
-use sealfleet_sandbox_backend::{Limits, Network, Process, SandboxBackend, StateDirectory};
+use sealfleet_bubblewrap::{Launcher, LauncherConfig, Roots, build_rootfs, has_programs};
+use sealfleet_docker::Engine;
+use sealfleet_sandbox_backend::{
+    DEFAULT_IMAGE, Limits, Network, Process, SandboxBackend, StateDirectory,
+};
 
 const MIB: u64 = 1024 * 1024;
 /// Time between two looks for sandboxes of dead workers.
@@ -27,15 +30,21 @@ pub struct Arguments {
         value_delimiter = ','
     )]
     pub backends: Vec<Backend>,
-    /// Root directory of bubblewrap sandboxes, as `rootfs build` makes it
-    #[arg(long, value_name = "DIR", env = "SEALFLEET_ROOTFS")]
-    pub rootfs: Option<PathBuf>,
+    /// Root directory of bubblewrap sandboxes, as `rootfs build` makes it; may be repeated as
+    /// NAME=DIR, for steps that require the label `sandbox.image` with this name
+    #[arg(
+        long = "rootfs",
+        value_name = "[NAME=]DIR",
+        env = "SEALFLEET_ROOTFS",
+        value_parser = root
+    )]
+    pub roots: Vec<(String, PathBuf)>,
     /// Show bubblewrap sandboxes the programs of this host, its `/usr`, read-only: where the root
     /// directory has none of its own
-    #[arg(long, requires = "rootfs")]
+    #[arg(long, requires = "roots")]
     pub host_usr: bool,
-    /// Make or renew the root directory with this `sealfleet-init` program
-    #[arg(long, value_name = "FILE", requires = "rootfs")]
+    /// Make or renew the root directories with this `sealfleet-init` program
+    #[arg(long, value_name = "FILE", requires = "roots")]
     pub init: Option<PathBuf>,
     #[command(flatten)]
     pub docker: DockerArguments,
@@ -108,7 +117,47 @@ fn image(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), image.to_owned()))
 }
 
+/// `NAME=DIR`, or `DIR` for steps that ask for no variant.
+fn root(text: &str) -> Result<(String, PathBuf), String> {
+    let named = text.split_once('=');
+    // A path may have a `=`, but no name has a `/`.
+    let (name, directory) = named
+        .filter(|(name, _)| !name.contains('/'))
+        .unwrap_or((DEFAULT_IMAGE, text));
+    if name.is_empty() || directory.is_empty() {
+        return Err("write it as `DIR` or `NAME=DIR`".to_owned());
+    }
+    Ok((name.to_owned(), PathBuf::from(directory)))
+}
+
+/// By name.
+fn unique<T: Clone>(option: &str, named: &[(String, T)]) -> Result<BTreeMap<String, T>, String> {
+    let by_name: BTreeMap<_, _> = named.iter().cloned().collect();
+    if by_name.len() < named.len() {
+        return Err(format!(
+            "`{option}`: two have the same name; name each variant once, as `NAME=…`"
+        ));
+    }
+    Ok(by_name)
+}
+
 impl Arguments {
+    /// The root directories by the names of their variants.
+    ///
+    /// # Errors
+    /// Two have one name, or there is none for steps that ask for none; for people.
+    pub fn roots(&self) -> Result<BTreeMap<String, PathBuf>, String> {
+        let roots = unique("--rootfs", &self.roots)?;
+        if roots.contains_key(DEFAULT_IMAGE) {
+            return Ok(roots);
+        }
+        Err(
+            "`--backend bubblewrap` needs `--rootfs DIR`, without a name, for the steps that ask for no variant; \
+             `sealfleet-worker rootfs build` makes one"
+                .to_owned(),
+        )
+    }
+
     #[must_use]
     pub fn network(&self) -> Network {
         match self.network {
@@ -132,7 +181,7 @@ impl Arguments {
     pub fn wanted(&self) -> Vec<Backend> {
         let mut wanted = self.backends.clone();
         if wanted.is_empty() {
-            wanted.extend(self.rootfs.is_some().then_some(Backend::Bubblewrap));
+            wanted.extend((!self.roots.is_empty()).then_some(Backend::Bubblewrap));
             wanted.extend((!self.docker.images.is_empty()).then_some(Backend::Docker));
         }
         wanted.dedup();
@@ -146,11 +195,7 @@ impl DockerArguments {
     /// # Errors
     /// Two have one name; for people.
     pub fn by_name(&self) -> Result<BTreeMap<String, String>, String> {
-        let images: BTreeMap<_, _> = self.images.iter().cloned().collect();
-        if images.len() < self.images.len() {
-            return Err("`--docker-image`: two images have the same name; name each variant once, as `NAME=IMAGE`".to_owned());
-        }
-        Ok(images)
+        unique("--docker-image", &self.images)
     }
 }
 
@@ -216,15 +261,21 @@ pub async fn start(
     Ok(Some((worker, backends)))
 }
 
-/// Sets up bubblewrap, and runs one sandbox as proof.
+/// Sets up bubblewrap, and runs one sandbox on each root as proof.
 ///
 /// # Errors
 /// For people.
-pub async fn bubblewrap(arguments: &Arguments) -> Result<sealfleet_bubblewrap::Launcher, String> {
-    use sealfleet_bubblewrap::{Launcher, LauncherConfig, build_rootfs, has_programs};
-    let rootfs = arguments.rootfs.as_ref().ok_or(
-        "`--backend bubblewrap` needs `--rootfs DIR`; `sealfleet-worker rootfs build` makes one",
-    )?;
+pub async fn bubblewrap(arguments: &Arguments) -> Result<Roots, String> {
+    let mut launchers = BTreeMap::new();
+    for (name, rootfs) in arguments.roots()? {
+        let launcher = launcher(arguments, &rootfs).await?;
+        tracing::info!(image = %name, sandboxes = %launcher.report(), "sandboxes are ready");
+        launchers.insert(name, launcher);
+    }
+    Ok(Roots::new(launchers))
+}
+
+async fn launcher(arguments: &Arguments, rootfs: &Path) -> Result<Launcher, String> {
     if !arguments.host_usr && !has_programs(rootfs) {
         return Err(format!(
             "`{}` has no programs for sandboxes: make it of an image with `sealfleet-worker rootfs build`, or show \
@@ -236,9 +287,7 @@ pub async fn bubblewrap(arguments: &Arguments) -> Result<sealfleet_bubblewrap::L
         build_rootfs(rootfs, init).map_err(|error| error.to_string())?;
     }
     let launcher = Launcher::detect(LauncherConfig::new(rootfs)).await;
-    let launcher = launcher.map_err(|error| with_cause(&error))?;
-    tracing::info!(sandboxes = %launcher.report(), "sandboxes are ready");
-    Ok(launcher)
+    launcher.map_err(|error| with_cause(&error))
 }
 
 async fn docker(
@@ -318,6 +367,19 @@ mod tests {
         ] {
             assert_eq!(arguments(words).wanted(), wanted, "{words:?}");
         }
+    }
+
+    #[test]
+    fn roots_have_names_and_one_is_the_default() {
+        let of = |words: &[&str]| arguments(words).roots();
+        let roots = of(&["--rootfs", "/a=b/c", "--rootfs", "python=/p=q"]);
+        let pair = |name: &str, root: &str| (name.to_owned(), PathBuf::from(root));
+        let expected = [pair("default", "/a=b/c"), pair("python", "/p=q")];
+        assert_eq!(roots, Ok(expected.into()));
+        let twice = of(&["--rootfs", "a=/a", "--rootfs", "a=/b", "--rootfs", "/c"]);
+        assert!(twice.unwrap_err().contains("the same name"));
+        let no_default = of(&["--rootfs", "a=/a"]);
+        assert!(no_default.unwrap_err().contains("without a name"));
     }
 
     #[test]

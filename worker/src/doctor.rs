@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sealfleet_bubblewrap::LimitsDriver;
+use sealfleet_bubblewrap::{Launcher, LimitsDriver};
 use sealfleet_docker::{Engine, Facts};
 use sealfleet_sandbox_backend::StateDirectory;
 use serde::Serialize;
@@ -169,7 +169,7 @@ async fn of_bubblewrap(checks: &mut Checks<'_>, arguments: &Arguments) {
         "let users make user namespaces: `sysctl user.max_user_namespaces=15000`, `kernel.unprivileged_userns_clone=1`, \
          and a profile of AppArmor for bwrap where it restricts them",
     );
-    if arguments.rootfs.is_none() {
+    if arguments.roots.is_empty() {
         let version = sealfleet_bubblewrap::version(None).await;
         let good = version.is_ok();
         let found = version.unwrap_or_else(|error| error.to_string());
@@ -193,8 +193,11 @@ async fn of_bubblewrap(checks: &mut Checks<'_>, arguments: &Arguments) {
             reason,
             "do what it says, and check again",
         ),
-        Ok(launcher) => {
-            let report = launcher.report();
+        Ok(roots) => {
+            let image = roots.launchers().all(|launcher| launcher.report().image);
+            let Some(report) = roots.launchers().next().map(Launcher::report) else {
+                return;
+            };
             let version = format!("{} ({})", report.version, report.bwrap.display());
             checks.must("bubblewrap", true, version, "");
             checks.must("first sandbox", true, "works", "");
@@ -217,8 +220,8 @@ async fn of_bubblewrap(checks: &mut Checks<'_>, arguments: &Arguments) {
             );
             checks.should(
                 "programs",
-                report.image,
-                if report.image { "of an image" } else { "of this host" },
+                image,
+                if image { "of an image" } else { "of this host" },
                 "make the root directory of an image, by `sealfleet-worker rootfs build`: steps see the host's programs",
             );
         }

@@ -10,7 +10,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sealfleet_bubblewrap::{Cgroups, Launcher, LauncherConfig, Limits, Network, build_rootfs};
+use sealfleet_bubblewrap::{
+    Cgroups, Launcher, LauncherConfig, Limits, Network, Roots, build_rootfs,
+};
 use sealfleet_channel::{
     Channel as _, CommandEnd, Descriptors, Socket, ToHost, ToInit, input_name,
 };
@@ -467,15 +469,21 @@ fn redactions() -> Value {
     json!([{"key": "API_KEY", "stream": "stderr", "encoding": "hex", "count": 3}])
 }
 
-/// The answer of the stand-in is the content of the store.
-async fn sandboxed(place: &Path, answer: Option<&Value>) -> Sandboxed {
-    std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o755)).unwrap();
+/// A launcher on a root directory of this name, with this script as its init.
+async fn launcher(place: &Path, name: &str, script: &str) -> Launcher {
     let init = place.join("init");
-    std::fs::write(&init, STAND_IN).unwrap();
-    let rootfs = build_rootfs(&place.join("rootfs"), &init).unwrap();
+    std::fs::write(&init, script).unwrap();
+    let rootfs = build_rootfs(&place.join(name), &init).unwrap();
     let stand_in = rootfs.join("stand-in");
     std::fs::copy(std::env::current_exe().unwrap(), &stand_in).unwrap();
     std::fs::set_permissions(&stand_in, std::fs::Permissions::from_mode(0o755)).unwrap();
+    Launcher::detect(LauncherConfig::new(rootfs)).await.unwrap()
+}
+
+/// The answer of the stand-in is the content of the store.
+async fn sandboxed(place: &Path, answer: Option<&Value>) -> Sandboxed {
+    std::fs::set_permissions(place, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let launcher = launcher(place, "rootfs", STAND_IN).await;
     let mut backend_files = BTreeMap::from([("other.file".to_owned(), place.join("not-there"))]);
     if let Some(answer) = answer {
         for (name, content) in [("store", answer.to_string()), ("key", "key".to_owned())] {
@@ -483,7 +491,6 @@ async fn sandboxed(place: &Path, answer: Option<&Value>) -> Sandboxed {
             backend_files.insert(format!("builtin.{name}"), place.join(name));
         }
     }
-    let launcher = Launcher::detect(LauncherConfig::new(rootfs)).await.unwrap();
     let limits = Limits {
         memory_bytes: 64 << 20,
         scratch_bytes: 32 << 20,
@@ -491,7 +498,7 @@ async fn sandboxed(place: &Path, answer: Option<&Value>) -> Sandboxed {
         open_files: 500,
     };
     Sandboxed {
-        backends: vec![Arc::new(launcher)],
+        backends: vec![Arc::new(Roots::from(launcher))],
         worker: StateDirectory::open(&place.join("state"))
             .unwrap()
             .enter()
@@ -545,6 +552,41 @@ async fn a_sandboxed_command_runs_only_after_go() {
         output(place.path()).matches("step=").count() == 2
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_step_runs_on_the_root_of_the_variant_that_it_asks_for() {
+    let place = tempfile::tempdir().unwrap();
+    let mut sandboxed = sandboxed(place.path(), None).await;
+    let script = STAND_IN.replacen('\n', "\necho of python >&2\n", 1);
+    let roots = [
+        ("default", launcher(place.path(), "rootfs", STAND_IN).await),
+        ("python", launcher(place.path(), "python", &script).await),
+    ];
+    let roots = roots.map(|(name, launcher)| (name.to_owned(), launcher));
+    sandboxed.backends = vec![Arc::new(Roots::new(roots.into()))];
+    let images = sandboxed.sandboxes().images;
+    assert_eq!(Vec::from_iter(images), ["default", "python"]);
+    for (image, of_python) in [
+        (None, false),
+        (Some("python"), true),
+        (Some("default"), false),
+    ] {
+        let mut step = claim("sandboxed", "x", &json!([]));
+        step.image = image.map(str::to_owned);
+        let running = start(&sandboxed, &step).await;
+        assert_eq!(running.wait().await, Ended::Code(4));
+        let text = output(place.path());
+        assert_eq!(text.contains("of python"), of_python, "{image:?}: {text}");
+        std::fs::remove_file(place.path().join(format!("logs/{RUN}/a.1.log"))).unwrap();
+    }
+    let mut step = claim("sandboxed", "x", &json!([]));
+    step.image = Some("node".to_owned());
+    let refused = sandboxed.prepare(&step).await.err().unwrap();
+    assert!(
+        format!("{refused:?}").contains("image `node`"),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]

@@ -107,8 +107,6 @@ pub struct Backend {
     pub runs: &'static str,
     /// The execution modes that it has.
     pub modes: &'static [Mode],
-    /// Whether its sandboxes can be of several images, which steps name as `sandbox.image`.
-    pub images: bool,
     /// What its sandboxes can reach over the network; whoever runs the worker chooses.
     pub egress: &'static [Egress],
 }
@@ -218,7 +216,6 @@ pub static BUBBLEWRAP: Backend = Backend {
     name: "bubblewrap",
     runs: "bubblewrap 0.8 or newer",
     modes: &[Mode::Sandboxed, Mode::Identity, Mode::Full],
-    images: false,
     egress: &[Egress::None, Egress::Host],
 };
 
@@ -227,7 +224,6 @@ pub static DOCKER: Backend = Backend {
     name: "docker",
     runs: "Docker Engine 20.10 or newer, one container a step",
     modes: &[Mode::Sandboxed, Mode::Identity, Mode::Full],
-    images: true,
     egress: &[Egress::None, Egress::Host],
 };
 

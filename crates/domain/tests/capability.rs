@@ -72,24 +72,19 @@ at enqueue, with the reason; a reference that breaks a rule of its scheme is ref
 ## Sandbox backends of workers
 
 A worker of a `pull` pool has one or more of these, and tells which when it starts. A step asks for one by requiring the
-label `sandbox.backend`, and for a variant of its image by `sandbox.image`; a pool with a `backend` asks for it in the
-name of all its steps. What a backend cannot do is refused at enqueue.
+label `sandbox.backend`, and for a variant of its image, of those that the worker names, by `sandbox.image`; a pool with a
+`backend` asks for it in the name of all its steps. What a backend cannot do is refused at enqueue.
 
-| `sandbox.backend` | what runs a sandbox | execution modes | variants of the image | network of a sandbox |
-|---|---|---|---|---|
+| `sandbox.backend` | what runs a sandbox | execution modes | network of a sandbox |
+|---|---|---|---|
 ");
     for backend in BACKENDS {
         let _ = writeln!(
             text,
-            "| `{}` | {} | {} | {} | {} |",
+            "| `{}` | {} | {} | {} |",
             backend.name,
             backend.runs,
             listed(backend.modes, |mode| format!("`{mode}`")),
-            if backend.images {
-                "as many as the worker names"
-            } else {
-                "one"
-            },
             listed(backend.egress, network),
         );
     }

@@ -1,5 +1,5 @@
-//! Which sandboxes a step asks for, and which its worker has: a worker tells, a step requires, a pool
-//! may decide.
+//! Which sandboxes a step asks for, and which its worker has: a worker tells, a step requires, a
+//! pool may decide.
 
 use std::collections::BTreeMap;
 
@@ -172,13 +172,6 @@ async fn what_no_sandbox_can_do_is_refused_at_enqueue() {
         (
             requires(backend("docker"), json!({ "pool": "fargate" })),
             "a Fargate pool has sandboxes of one kind",
-        ),
-        (
-            requires(
-                json!({ "sandbox.backend": "bubblewrap", "sandbox.image": "python" }),
-                json!({}),
-            ),
-            "have the same image",
         ),
     ] {
         let detail = world.not_enqueued(&asks, "requires").await;

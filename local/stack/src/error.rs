@@ -8,6 +8,10 @@ pub enum Error {
     AlreadyUp(PathBuf),
     #[error("no stack is up in `{}`: run `sealfleet-local up --dir {}` first", .0.display(), .0.display())]
     NotUp(PathBuf),
+    #[error(
+        "the stack has no project of its own: run `sealfleet-local down`, then `up --project demo`"
+    )]
+    NoProject,
     #[error("another `sealfleet-local` command is working in `{}`: wait for it to finish", .0.display())]
     Busy(PathBuf),
     /// The user's contexts cannot be read.

@@ -8,6 +8,7 @@
 //! before anything else happens. So [`down`] can end exactly those processes, whatever happened to
 //! the process that started them.
 
+mod agent;
 mod cache;
 mod deploy;
 mod error;
@@ -18,6 +19,7 @@ mod root;
 mod stack;
 mod up;
 
+pub use agent::have_agent;
 pub use deploy::deploy_project;
 pub use error::Error;
 pub use process::Process;

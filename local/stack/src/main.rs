@@ -2,8 +2,8 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sealfleet_local::{
-    Error, Process, Programs, Stack, UpOptions, deploy_project, down, onboard, prepare, status,
-    supervise, up,
+    Error, Process, Programs, Stack, UpOptions, deploy_project, down, have_agent, onboard, prepare,
+    status, supervise, up,
 };
 use std::{path::PathBuf, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
@@ -47,6 +47,15 @@ enum Command {
         /// Fargate pool; empty for none
         #[arg(long, default_value = "fargate")]
         fargate_pool: String,
+    },
+    /// Get ready for CLI agents: put Codex into the sandboxes, fetched once, and start a stand-in
+    /// of its model's API on 127.0.0.1, whose answers are a script
+    Agent {
+        #[command(flatten)]
+        directory: Directory,
+        /// Port of the stand-in on 127.0.0.1
+        #[arg(long, default_value_t = 8790)]
+        port: u16,
     },
     /// Take the stack down when a process ends; `up --parent-pid` starts this
     #[command(hide = true)]
@@ -150,6 +159,17 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             eprintln!("project `{name}` deployed");
             Ok(ExitCode::SUCCESS)
         }
+        Command::Agent { directory, port } => {
+            let model = or_beside(None, "sealfleet-local-model")?;
+            let address = have_agent(&directory.path, &programs(None)?, &model, port).await?;
+            eprintln!(
+                "Codex is in the sandboxes, and the worker's sandboxes have this host's network"
+            );
+            eprintln!(
+                "{address} stands in for OpenAI's API: its answers are a script, and no model reads your prompt"
+            );
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Supervise {
             directory,
             parent_pid,
@@ -181,11 +201,7 @@ async fn run_up(arguments: Up) -> Result<ExitCode, Error> {
         parameters: arguments.parameters,
         parent_pid: arguments.parent_pid,
     };
-    let programs = Programs {
-        cli: or_beside(None, "sealfleet")?,
-        worker: or_beside(None, "sealfleet-worker")?,
-        init: options.init.clone(),
-    };
+    let programs = programs(Some(options.init.clone()))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
     let project = arguments.project.as_deref();
@@ -209,6 +225,15 @@ async fn run_up(arguments: Up) -> Result<ExitCode, Error> {
     eprintln!("    details in `{}`", Stack::path(&directory).display());
     eprint!("{}", next_step(project));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The programs of a project, beside this one unless `init` is another.
+fn programs(init: Option<PathBuf>) -> Result<Programs, Error> {
+    Ok(Programs {
+        cli: or_beside(None, "sealfleet")?,
+        worker: or_beside(None, "sealfleet-worker")?,
+        init: or_beside(init, "sealfleet-init")?,
+    })
 }
 
 /// What to type next.

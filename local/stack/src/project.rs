@@ -8,7 +8,7 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use sealfleet_cli::contexts::{Contexts, Place};
@@ -31,6 +31,10 @@ pub(crate) const DIRECTORY: &str = "project";
 /// The pool of the project's worker.
 const POOL: &str = "workers";
 const WORKER: &str = "worker";
+/// Files of the project.
+const STORE: &str = "store";
+const STORE_KEY: &str = "store.key";
+const CREDENTIAL: &str = "worker.credential";
 
 /// The programs that are run.
 #[derive(Debug, Clone)]
@@ -74,8 +78,8 @@ pub async fn onboard(stack: &Stack, project: &str, programs: &Programs) -> Resul
         run(&mut command)
     };
     let (operator, admin) = (at("operator"), at("admin"));
-    let (store, key) = (at("store"), at("store.key"));
-    let (enrolment_key, credential) = (at("enrolment-key"), at("worker.credential"));
+    let (store, key) = (at(STORE), at(STORE_KEY));
+    let (enrolment_key, credential) = (at("enrolment-key"), at(CREDENTIAL));
     cli(words![
         "token",
         "bootstrap",
@@ -154,25 +158,7 @@ pub async fn onboard(stack: &Stack, project: &str, programs: &Programs) -> Resul
         "--credential-file",
         &credential
     ]))?;
-    let mut worker = Command::new(&programs.worker);
-    worker.args(words![
-        "--api-url",
-        &stack.api_url,
-        "run",
-        "--credential-file",
-        &credential,
-        "--rootfs",
-        &stack.directory.join("rootfs"),
-        "--init",
-        &programs.init,
-        "--log-dir",
-        &at("output"),
-        "--builtin-store",
-        &store,
-        "--builtin-key-file",
-        &key
-    ]);
-    start_worker(stack, &mut worker)
+    start_worker(stack, programs, &[]).await
 }
 
 /// Refuses the name of a context that is not a local stack's: its token may be nowhere else.
@@ -208,18 +194,57 @@ fn run(command: &mut Command) -> Result<(), Error> {
     })
 }
 
-/// Starts the worker as a process of the stack, which `down` ends.
-fn start_worker(stack: &Stack, command: &mut Command) -> Result<(), Error> {
+/// Starts the project's worker, with these further options of `run`. One that runs ends first.
+pub(crate) async fn start_worker(
+    stack: &Stack,
+    programs: &Programs,
+    options: &[&str],
+) -> Result<(), Error> {
+    let at = |name: &str| stack.directory.join(DIRECTORY).join(name);
+    if !at(CREDENTIAL).exists() {
+        return Err(Error::NoProject);
+    }
+    let processes = Processes::load(&stack.directory)?;
+    if let Some(process) = processes.and_then(|all| all.started.get(WORKER).copied()) {
+        process.end().await;
+    }
+    let mut worker = Command::new(&programs.worker);
+    worker.args(words![
+        "--api-url",
+        &stack.api_url,
+        "run",
+        "--credential-file",
+        &at(CREDENTIAL),
+        "--rootfs",
+        &stack.directory.join("rootfs"),
+        "--init",
+        &programs.init,
+        "--log-dir",
+        &at("output"),
+        "--builtin-store",
+        &at(STORE),
+        "--builtin-key-file",
+        &at(STORE_KEY)
+    ]);
+    start(stack, WORKER, worker.args(options)).map(drop)
+}
+
+/// Starts a process of the stack, which `down` ends. Answers it, and where its log is.
+pub(crate) fn start(
+    stack: &Stack,
+    name: &str,
+    command: &mut Command,
+) -> Result<(Child, PathBuf), Error> {
     let directory = &stack.directory;
-    let log = directory.join("logs").join(format!("{WORKER}.log"));
+    let log = directory.join("logs").join(format!("{name}.log"));
     let child = spawn(command.env(MARK, &stack.id), &log)?;
     if let (Some(process), Some(mut processes)) =
         (Process::of(child.id()), Processes::load(directory)?)
     {
-        processes.started.insert(WORKER.to_owned(), process);
+        processes.started.insert(name.to_owned(), process);
         processes.save(directory)?;
     }
-    Ok(())
+    Ok((child, log))
 }
 
 /// Removes the contexts that lead to this stack. It is gone, and so are their tokens.

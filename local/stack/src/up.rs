@@ -398,11 +398,13 @@ impl Launch {
 
 /// Held by the process that starts or stops the stack of a directory. The system frees it when that
 /// process ends.
-struct Lock(#[expect(dead_code, reason = "the lock lasts as long as the open file")] File);
+pub(crate) struct Lock(
+    #[expect(dead_code, reason = "the lock lasts as long as the open file")] File,
+);
 
 impl Lock {
     /// Waits briefly for the lock: a child that is being started holds a copy until its `execve`.
-    async fn take(directory: &Path) -> Result<Self, Error> {
+    pub(crate) async fn take(directory: &Path) -> Result<Self, Error> {
         let path = directory.join("lock");
         let file = File::create(&path).map_err(Error::file(&path))?;
         let deadline = Instant::now() + LOCK_LIMIT;

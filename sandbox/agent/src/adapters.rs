@@ -3,7 +3,8 @@
 //! To add a CLI, add its name to [`Cli`] and its row here, with a function in `events` that reads
 //! what it prints. Every CLI gets the prompt on its standard input, because Linux refuses an
 //! argument of more than 128 KiB (execve(2), `MAX_ARG_STRLEN`). Each runs without a sandbox of its
-//! own and without questions: the step's sandbox is the boundary.
+//! own and without questions: the step's sandbox is the boundary. That is said where settings of a
+//! repository cannot change it.
 
 use sealfleet_domain::agent::{Agent, Cli};
 use serde_json::{Value, json};
@@ -95,6 +96,8 @@ static CODEX: Adapter = Adapter {
             "--skip-git-repo-check",
             "--color",
             "never",
+            "-c",
+            "sandbox_mode=danger-full-access",
         ];
         [
             words(&fixed),
@@ -113,7 +116,6 @@ static CODEX: Adapter = Adapter {
             "# Written by Sealfleet: the step's sandbox is the boundary.\n\
              model_provider = \"sealfleet\"\n\
              approval_policy = \"never\"\n\
-             sandbox_mode = \"danger-full-access\"\n\
              check_for_update_on_startup = false\n\
              \n\
              [model_providers.sealfleet]\n\
@@ -146,7 +148,12 @@ static CLAUDE_CODE: Adapter = Adapter {
     ],
     arguments: |agent| {
         let fixed = ["-p", "--output-format", "stream-json", "--verbose"];
-        let free = ["--permission-mode", "bypassPermissions"];
+        let free = [
+            "--permission-mode",
+            "bypassPermissions",
+            "--settings",
+            r#"{"sandbox":{"enabled":false}}"#,
+        ];
         let turns = agent.max_turns.map(|most| most.to_string());
         let budget = agent.budget_usd.map(|most| most.as_dollars().to_string());
         [
@@ -171,7 +178,7 @@ static GEMINI: Adapter = Adapter {
     program: "gemini",
     keys: &["GEMINI_API_KEY"],
     base_urls: &["GOOGLE_GEMINI_BASE_URL"],
-    environment: &[],
+    environment: &[("GEMINI_SANDBOX", "false")],
     arguments: |agent| {
         let fixed = ["--output-format", "stream-json", "--yolo", "--skip-trust"];
         [words(&fixed), model("--model", agent), agent.args.clone()].concat()

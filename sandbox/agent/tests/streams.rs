@@ -322,6 +322,25 @@ fn logs_are_read_as_they_grow_and_only_regular_files() {
     assert_eq!((end.report.turns, end.report.usage), (Some(2), Some(USED)));
 }
 
+/// Settings of a repository come after these.
+#[test]
+fn no_agent_has_a_sandbox_of_its_own_whatever_a_repository_says() {
+    for (cli, said) in [
+        (Cli::Codex, "-c sandbox_mode=danger-full-access"),
+        (
+            Cli::ClaudeCode,
+            r#"--settings {"sandbox":{"enabled":false}}"#,
+        ),
+        (Cli::Gemini, "GEMINI_SANDBOX=false"),
+    ] {
+        let call = adapter(cli).call(&agent(cli), &|_| None);
+        let variables = call.environment.iter();
+        let variables = variables.map(|(name, value)| format!("{name}={value}"));
+        let words: Vec<String> = call.command.into_iter().chain(variables).collect();
+        assert!(words.join(" ").contains(said), "{words:?}");
+    }
+}
+
 #[test]
 fn no_prompt_and_no_key_is_an_argument() {
     for cli in CLIS {

@@ -16,6 +16,9 @@ use tokio::io::AsyncRead;
 
 pub use state::{Found, Note, Process, StateDirectory};
 
+/// The variant of a backend's image for steps that name none.
+pub const DEFAULT_IMAGE: &str = "default";
+
 /// Starts sandboxes of one kind on this host.
 #[async_trait]
 pub trait SandboxBackend: Send + Sync {

@@ -42,6 +42,7 @@ mod spawner;
 mod spec;
 mod uids;
 
+pub use backend::Roots;
 pub use error::{LaunchError, Unavailable};
 pub use image::{unpack_image, unpack_rootfs};
 pub use launcher::{Launcher, LauncherConfig, Report, version};

@@ -19,7 +19,8 @@ use futures_util::StreamExt as _;
 use sealfleet_channel::{Channel as _, Descriptors, Socket, ToHost, ToInit};
 use sealfleet_domain::Clock as _;
 use sealfleet_sandbox_backend::{
-    Exit, Limits, Network, Order, Owner, Process, Sandbox as _, SandboxBackend, StartError, Started,
+    DEFAULT_IMAGE, Exit, Limits, Network, Order, Owner, Process, Sandbox as _, SandboxBackend,
+    StartError, Started,
 };
 use sealfleet_system::SystemClock;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
@@ -29,9 +30,6 @@ use tokio::time::timeout;
 use crate::container::{SOCKET, body};
 use crate::engine::{Engine, EngineError, Facts, Image, status};
 use crate::sandbox::{Container, Sandbox};
-
-/// The variant that a step gets if it asks for none.
-pub const DEFAULT_IMAGE: &str = "default";
 
 /// How long init may take to connect once its container runs, on a busy host.
 const CONNECT_TIME: Duration = Duration::from_secs(30);

@@ -23,4 +23,4 @@ mod orphans;
 mod sandbox;
 
 pub use engine::{Engine, EngineError, Facts, Image};
-pub use launcher::{Config, DEFAULT_IMAGE, Launcher, Unavailable};
+pub use launcher::{Config, Launcher, Unavailable};

@@ -1,14 +1,15 @@
 //! Real CLI agents in a real sandbox, with the stand-in of their models' APIs on this host.
 //!
-//! `npm ci --ignore-scripts --prefix tests/agents` installs them, and `scripts/test` does so. Where
-//! one is missing its tests are skipped and say so, unless `SEALFLEET_AGENTS=required`.
+//! `scripts/lib/npm_packages.py images/agents images/agents/node_modules` installs them, and
+//! `scripts/test` does so. Where one is missing its tests are skipped and say so, unless
+//! `SEALFLEET_AGENTS=required`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use sealfleet_bubblewrap::{Bind, Network};
 use sealfleet_init::agent;
-use sealfleet_test_model::{Fault, Model, Scripts, Turn};
+use sealfleet_local_model::{Fault, Model, Scripts, Turn};
 use serde_json::{Value, json};
 
 use crate::worker::{Ran, VALUE, Worker};
@@ -18,7 +19,7 @@ const AGENTS: &str = "/run/agents";
 
 /// The directory of a CLI's program, if it is installed.
 fn installed(cli: &str) -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/agents/node_modules");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images/agents/node_modules");
     let program = match cli {
         "codex" => "@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex",
         _ => "@anthropic-ai/claude-code-linux-x64/claude",
@@ -30,7 +31,8 @@ fn installed(cli: &str) -> Option<PathBuf> {
     let required = std::env::var_os("SEALFLEET_AGENTS").is_some_and(|value| value == "required");
     assert!(!required, "`{}` is missing", program.display());
     eprintln!(
-        "skipped: `{cli}` is not installed; `npm ci --ignore-scripts --prefix tests/agents` does it"
+        "skipped: `{cli}` is not installed; `python3 scripts/lib/npm_packages.py images/agents images/agents/node_modules` \
+         does it"
     );
     None
 }

@@ -15,6 +15,7 @@ pub struct Board {
     started: Instant,
     act: usize,
     checks: Vec<Check>,
+    left_out: Vec<String>,
     is_colourful: bool,
 }
 
@@ -37,6 +38,7 @@ impl Board {
             started: Instant::now(),
             act: 0,
             checks: Vec::new(),
+            left_out: Vec::new(),
             is_colourful,
         }
     }
@@ -91,6 +93,12 @@ impl Board {
         });
     }
 
+    /// An act that is not played on this machine.
+    pub fn leave_out(&mut self, what: &str) {
+        tell(&format!("\n   left out: {what}"));
+        self.left_out.push(what.to_owned());
+    }
+
     /// A check that could not be made, because an earlier step has failed.
     pub fn broke_off(&mut self, why: String) {
         tell(&format!(
@@ -137,6 +145,9 @@ impl Board {
             self.checks.len(),
             self.elapsed().as_secs()
         );
+        for what in &self.left_out {
+            let _ = writeln!(table, " Left out: {what}.");
+        }
         for check in failed {
             let _ = writeln!(
                 table,

@@ -10,6 +10,7 @@
     reason = "JSON read by name: what is absent reads as null"
 )]
 
+mod agents;
 mod board;
 mod boundaries;
 mod losses;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 
 use sealfleet_client::{PageQuery, all_pages};
 use sealfleet_domain::fleet::WorkerStatus;
+use sealfleet_test_stack::agents as codex;
 use sealfleet_test_stack::{Failure, Outcome, Stack, Stage, ensure_eq};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -119,12 +121,17 @@ async fn play(stage: &Stage, board: &mut Board) -> Outcome {
         )
         .await;
 
+    let has_codex = codex::codex().is_some();
+    if has_codex {
+        codex::have_codex(&stack.parts.directory.join("rootfs"))?;
+    }
+
     board.act("Two tenants, four workers");
     let (healthcare, finance) = tokio::join!(
         Tenant::onboard(&stack, "healthcare"),
         Tenant::onboard(&stack, "finance")
     );
-    let (mut healthcare, finance) = (healthcare?, finance?);
+    let (mut healthcare, mut finance) = (healthcare?, finance?);
     for tenant in [&healthcare, &finance] {
         board.say(&format!(
             "project `{}`, deployed from infra/sam/project.yaml, has the workers",
@@ -206,6 +213,14 @@ async fn play(stage: &Stage, board: &mut Board) -> Outcome {
     for (tenant, work) in [&healthcare, &finance].into_iter().zip(&works) {
         work.release();
         work.checked(board, &stack, tenant).await;
+    }
+
+    if has_codex {
+        board
+            .act("Agents: the real Codex, for each tenant with that tenant's own key to its model");
+        agents::played(board, &stack, [&mut healthcare, &mut finance]).await?;
+    } else {
+        board.leave_out("agents at work: Codex is not installed, as it could not be fetched from the npm registry");
     }
 
     board.act("Losses: a killed worker, an old fence, a cancelled sandbox");

@@ -1,10 +1,10 @@
 //! Where the secrets are, and where they are not.
 
 use sealfleet_test_stack::canary::{Needle, Report, Search, search_process};
-use sealfleet_test_stack::{Failure, Outcome, Stack, ensure};
+use sealfleet_test_stack::{Failure, Outcome, Stack, ensure_eq};
 
 use crate::board::Board;
-use crate::tenant::Tenant;
+use crate::tenant::{Canary, Tenant};
 use crate::work::Work;
 
 /// Looks inside the sandboxes, where the secrets must be, and everywhere else, where they must not.
@@ -61,14 +61,11 @@ fn inside(tenants: [&Tenant; 2], works: &[Work]) -> Outcome<String> {
                 .iter()
                 .flat_map(|tenant| [&tenant.beside, &tenant.in_aws])
             {
-                let mut report = Report::default();
-                search_process(&Needle::new(secret.value())?, pid, &mut report);
-                let is_own = std::ptr::eq(secret, own);
-                ensure!(
-                    report.found.is_empty() != is_own,
-                    "process {pid} of `{}`: {:?}",
-                    tenant.id(),
-                    report.found
+                ensure_eq!(
+                    holds(pid, secret)?,
+                    std::ptr::eq(secret, own),
+                    "process {pid} of `{}` has the secret",
+                    tenant.id()
                 );
             }
             seen += 1;
@@ -77,6 +74,18 @@ fn inside(tenants: [&Tenant; 2], works: &[Work]) -> Outcome<String> {
     Ok(format!(
         "{seen} processes inside sandboxes, as root of this machine sees them"
     ))
+}
+
+/// Whether a process has a secret in its memory, its arguments or its environment.
+pub fn holds(pid: u32, secret: &Canary) -> Outcome<bool> {
+    let mut report = Report::default();
+    search_process(&Needle::new(secret.value())?, pid, &mut report);
+    Ok(!report.found.is_empty())
+}
+
+/// That no value of these tenants is anywhere but in their sandboxes.
+pub async fn nowhere_else(stack: &Stack, tenants: [&Tenant; 2]) -> Outcome<String> {
+    nowhere(&search(stack, tenants), stack, tenants).await
 }
 
 /// Everything but the sandboxes, the stand-in of Secrets Manager, and the stand-in of the ECS

@@ -31,6 +31,8 @@ pub struct Tenant {
     pub in_aws: Canary,
     /// The values of the partner's key, those of before its rotation first.
     pub partner: Vec<Canary>,
+    /// The key to its agent's model, once it has one.
+    pub model: Option<Canary>,
     /// The encrypted file beside its worker.
     pub store: BuiltinStore,
 }
@@ -66,7 +68,17 @@ impl Tenant {
         let shown = stack.operator.client().get_project(&id.parse()?).await?;
         let fargate_worker = text(&json!(shown)["pools"][FARGATE], "worker_id")?;
         let store = BuiltinStore::create(stack, &project).await?;
-        let worker = WorkerProcess::start(stack, &project, &store, &[("region", "eu")], 1).await?;
+        // Agents reach their model on this host, and need more memory than other steps.
+        let options = [
+            ("--heartbeat-seconds", "1"),
+            ("--network", "host"),
+            ("--memory", "1024"),
+        ];
+        let options = options.map(|(option, value)| (option, value.to_owned()));
+        let rootfs = stack.parts.directory.join("rootfs");
+        let labels = [("region", "eu")];
+        let worker =
+            WorkerProcess::start_with(&rootfs, &options, stack, &project, &store, &labels).await?;
         let (beside, in_aws) = (Canary::new(), Canary::new());
         Ok(Self {
             project,
@@ -75,6 +87,7 @@ impl Tenant {
             beside,
             in_aws,
             partner: Vec::new(),
+            model: None,
             store,
         })
     }
@@ -128,6 +141,7 @@ impl Tenant {
         [&self.beside, &self.in_aws]
             .into_iter()
             .chain(&self.partner)
+            .chain(&self.model)
             .map(Canary::value)
             .collect()
     }

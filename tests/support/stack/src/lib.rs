@@ -12,6 +12,7 @@
     reason = "JSON read by name: what is absent reads as null"
 )]
 
+pub mod agents;
 pub mod api;
 pub mod aws;
 pub mod canary;

@@ -28,6 +28,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use script::{Answer, Fault, Script, Scripts, Turn, Usage};
@@ -44,6 +45,8 @@ pub struct Model {
 struct Shared {
     scripts: Scripts,
     seen: Mutex<Vec<Request>>,
+    /// Whether requests are answered, or wait.
+    answers: watch::Sender<bool>,
 }
 
 /// A request that the stand-in has answered.
@@ -122,6 +125,7 @@ impl Model {
         let shared = Arc::new(Shared {
             scripts,
             seen: Mutex::default(),
+            answers: watch::Sender::new(true),
         });
         let routes = Router::new()
             .route("/v1/messages", post(answer_messages))
@@ -141,6 +145,16 @@ impl Model {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Lets requests wait for their answers until [`answer_again`](Self::answer_again).
+    pub fn hold(&self) {
+        self.shared.answers.send_replace(false);
+    }
+
+    /// Answers those that wait, and all that come.
+    pub fn answer_again(&self) {
+        self.shared.answers.send_replace(true);
     }
 
     /// What was asked so far.
@@ -207,6 +221,8 @@ impl Shared {
         } else {
             self.scripts.of(model).turn(turn)
         };
+        // Fails when the stand-in ends, and then nobody waits for the answer.
+        drop(self.answers.subscribe().wait_for(|answers| *answers).await);
         tokio::time::sleep(Duration::from_millis(turn.delay_ms)).await;
         (api.answer)(&asked, &turn)
     }

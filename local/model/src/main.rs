@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use sealfleet_test_model::{Model, Scripts};
+use sealfleet_local_model::{Model, Scripts};
 
 /// Stand in for the API of a language model
 #[derive(Debug, Parser)]
