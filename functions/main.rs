@@ -191,6 +191,7 @@ async fn main() -> Result<(), Error> {
             let ports = sandbox::Ports {
                 ledger: with.ledger()?,
                 outputs: Box::new(OutputWriters::new(&with.config, settings::outputs()?)),
+                inputs: Box::new(InputReaders::new(&with.config, settings::outputs()?)),
                 prefix: with.prefix.clone(),
             };
             let ports = &ports;

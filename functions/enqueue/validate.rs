@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use sealfleet_api::Problem;
 use sealfleet_api::types::{EnqueueRun, EnqueueStep};
+use sealfleet_domain::artifact::{self, Artifact};
 use sealfleet_domain::capability::{Backend, Carries};
 use sealfleet_domain::fleet::{Pool, Project};
 use sealfleet_domain::inputs::Inputs;
 use sealfleet_domain::labels::{BACKEND, IMAGE, Labels};
 use sealfleet_domain::profile::check_env;
 use sealfleet_domain::run::{InvalidGraph, Mode, StepSpec, check_graph};
-use sealfleet_domain::{StepId, artifact, command, limits};
+use sealfleet_domain::{StepId, command, limits};
 
 pub(super) fn steps(
     run: &EnqueueRun,
@@ -157,6 +158,11 @@ fn spec(
         ("files", inputs.uploads().next().is_some(), Carries::Uploads),
         ("takes", !step.takes.is_empty(), Carries::Takes),
         ("artifacts", !step.artifacts.is_empty(), Carries::Artifacts),
+        (
+            "artifacts",
+            step.artifacts.iter().any(Artifact::stays),
+            Carries::LocalArtifacts,
+        ),
     ] {
         if wants {
             let carried = pool.host().check_carries(what);

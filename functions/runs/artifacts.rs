@@ -52,7 +52,7 @@ pub async fn list(
         expires_at: None,
         place: views::output(step),
     };
-    if !step.uploads {
+    if !step.puts_out() {
         return Answer::json(200, &view);
     }
     let of = Outputs::of(&caller.scope, run_id, &step_id, step.fence);

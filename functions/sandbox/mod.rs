@@ -14,6 +14,7 @@ use std::time::Duration;
 use sealfleet_api::http::{Answer, Request};
 use sealfleet_api::types::{OutputCredentials, SandboxEnd, SandboxStep};
 use sealfleet_api::{Code, Problem};
+use sealfleet_aws::inputs::InputAccess;
 use sealfleet_aws::outputs::OutputKeys;
 use sealfleet_domain::NamePrefix;
 use sealfleet_domain::output::Outputs;
@@ -25,7 +26,7 @@ use sealfleet_ledger::Ledger;
 use crate::shared::auth::SandboxCaller;
 use crate::shared::fault::{Answered, Fault};
 use crate::shared::route::route;
-use crate::shared::{told, views};
+use crate::shared::{inputs, told, views};
 
 /// How long a step waits for the credentials of its outputs.
 const KEY_TIME: Duration = Duration::from_secs(2);
@@ -35,6 +36,8 @@ pub struct Ports {
     pub ledger: Ledger,
     /// Sessions for what comes out of steps.
     pub outputs: Box<dyn OutputKeys>,
+    /// What goes into them.
+    pub inputs: Box<dyn InputAccess>,
     /// What the name of the sandboxes' role begins with.
     pub prefix: NamePrefix,
 }
@@ -56,6 +59,13 @@ async fn step(ports: &Ports, caller: SandboxCaller) -> Answered {
     let identity = run.identity_of(step).unwrap_or_default();
     let unredacted = identity.secrets.iter().filter(|secret| !secret.redact);
     let unredacted = unredacted.map(|secret| secret.name.clone()).collect();
+    let lease = &caller.lease;
+    let brings = if inputs::are_there(&step.spec) {
+        let (of, reader) = ((&run, &lease.step_id), caller.task_id.clone());
+        Some(inputs::page(&*ports.inputs, &caller.scope, of, reader, lease.from).await?)
+    } else {
+        None
+    };
     Answer::json(
         200,
         &SandboxStep {
@@ -68,6 +78,8 @@ async fn step(ports: &Ports, caller: SandboxCaller) -> Answered {
                 .map(|secret| secret.name)
                 .collect(),
             inputs: step.spec.inputs.clone(),
+            brings,
+            artifacts: step.spec.artifacts.clone(),
             unredacted,
             timeout_seconds: step.spec.timeout_seconds,
             outputs: outputs(ports, &caller).await,

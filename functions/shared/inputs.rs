@@ -81,7 +81,7 @@ async fn left_by(
     if step.result_bytes.is_none() && !files {
         return Ok(Vec::new());
     }
-    if !step.uploads {
+    if !step.puts_out() {
         return Err(Problem::new(Code::Conflict, on_its_host(taken, step)).into());
     }
     let of = Outputs::of(scope, run.run_id, taken, step.fence);

@@ -94,6 +94,7 @@ fn for_workers() -> Vec<(&'static str, Case)> {
 fn for_docker() -> Vec<(&'static str, Case)> {
     cases! { of_workers:
         the_engine_knows_names_and_no_value
+        an_image_with_other_volumes_is_refused
         only_a_container_s_first_process_is_its_init
         what_has_expired_is_taken_away_whoever_made_it
         an_engine_that_ends_takes_its_steps_with_it

@@ -238,6 +238,8 @@ pub async fn the_engine_knows_names_and_no_value(worker: &Worker) {
     let host = &inspected[0]["HostConfig"];
     assert_eq!(host["NetworkMode"], "none");
     assert_eq!(host["LogConfig"]["Type"], "none");
+    let health = &inspected[0]["Config"]["Healthcheck"]["Test"];
+    assert_eq!(health, &json!(["NONE"]));
     // One bind: the directory of the channel, which the container cannot change.
     let binds = inspected[0]["Mounts"].as_array().unwrap();
     let binds: Vec<_> = binds.iter().filter(|one| one["Type"] == "bind").collect();
@@ -255,22 +257,34 @@ pub async fn the_engine_knows_names_and_no_value(worker: &Worker) {
     assert!(!left.unwrap().status.success(), "the container is left");
 }
 
-/// What connects to the channel from elsewhere in the container gets no step.
-pub async fn only_a_container_s_first_process_is_its_init(worker: &Worker) {
-    let tag = "sealfleet/another-init:1";
-    let place = directory(worker).join("another-init");
+/// A volume of the image would be a directory of the host, without a bound.
+pub async fn an_image_with_other_volumes_is_refused(worker: &Worker) {
+    let tag = "sealfleet/other-volume:1";
+    build(worker, tag, "VOLUME /data\n", "");
+    let refused = setup::try_docker(&setup::engine_host(), tag, worker.process.clone()).await;
+    let refused = refused.map(drop).unwrap_err();
+    assert!(refused.contains("the volume `/data`"), "{refused}");
+}
+
+/// Builds an image on top of that of sandboxes. `init` is a file of its own.
+fn build(worker: &Worker, tag: &str, recipe: &str, init: &str) {
+    let place = directory(worker).join(tag.replace(['/', ':'], "-"));
     std::fs::create_dir(&place).unwrap();
-    let connect = "perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(Peer => \"/run/sealfleet/channel\"); sleep 60' & wait";
-    std::fs::write(place.join("init"), format!("#!/bin/sh\n{connect}\n")).unwrap();
-    let recipe = format!(
-        "FROM {}\nUSER root\nCOPY init /usr/bin/sealfleet-init\nRUN chmod 755 /usr/bin/sealfleet-init\n\
-         ENTRYPOINT [\"/usr/bin/sealfleet-init\", \"fargate\"]\n",
-        setup::image()
-    );
+    std::fs::write(place.join("init"), init).unwrap();
+    let recipe = format!("FROM {}\nUSER root\n{recipe}", setup::image());
     std::fs::write(place.join("Dockerfile"), recipe).unwrap();
     let mut build = Command::new("docker");
     build.env("DOCKER_BUILDKIT", "0").arg("build");
     said(build.args(["--network=none", "--tag", tag]).arg(&place));
+}
+
+/// What connects to the channel from elsewhere in the container gets no step.
+pub async fn only_a_container_s_first_process_is_its_init(worker: &Worker) {
+    let tag = "sealfleet/another-init:1";
+    let connect = "perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new(Peer => \"/run/sealfleet/channel\"); sleep 60' & wait";
+    let recipe = "COPY init /usr/bin/sealfleet-init\nRUN chmod 755 /usr/bin/sealfleet-init\n\
+                  ENTRYPOINT [\"/usr/bin/sealfleet-init\", \"fargate\"]\n";
+    build(worker, tag, recipe, &format!("#!/bin/sh\n{connect}\n"));
     let refused = setup::try_docker(&setup::engine_host(), tag, worker.process.clone()).await;
     let refused = refused.map(drop).unwrap_err();
     assert!(

@@ -7,7 +7,9 @@ use std::time::Duration;
 use sealfleet_client::types::{CreateUpload, UploadCreated};
 use sealfleet_domain::hash::ContentHash;
 use sealfleet_domain::run::RunState;
-use sealfleet_test_stack::project::{PULL, merged, run_of, step};
+use sealfleet_test_stack::canary;
+use sealfleet_test_stack::identity::secrets;
+use sealfleet_test_stack::project::{FARGATE, PULL, merged, run_of, step};
 use sealfleet_test_stack::worker::{BuiltinStore, WorkerProcess};
 use sealfleet_test_stack::{Outcome, Project, Stack, ensure, ensure_eq, unique};
 use serde_json::{Value, json};
@@ -227,8 +229,8 @@ pub async fn s73_a_long_prompt_reaches_the_command(stack: &Stack) -> Outcome {
         String::from_utf8_lossy(&done.stdout),
         String::from_utf8_lossy(&done.stderr),
     );
-    let wanted = format!("{}  -\n", ContentHash::of(prompt.as_bytes()));
-    ensure_eq!(out, wanted, "{err}\n{}", worker.log());
+    let wanted = format!("{}  -", ContentHash::of(prompt.as_bytes()));
+    ensure_eq!(out.trim_end(), wanted, "{err}\n{}", worker.log());
 
     let (large, binary) = (content(2 << 20), content(1000));
     let data = format!("data.bin={}", file("data", &large)?);
@@ -268,5 +270,68 @@ pub async fn s73_a_long_prompt_reaches_the_command(stack: &Stack) -> Outcome {
         "{ended:?}\n{}",
         worker.log()
     );
+    Ok(())
+}
+
+/// 70. The same on Fargate: an upload goes in, as a file and as standard input; what a step leaves
+///     goes into the next, on the other kind of pool; what holds a secret is withheld.
+pub async fn s70_fargate_steps_are_brought_files_and_leave_some(stack: &Stack) -> Outcome {
+    let project = stack.project("hosted-inputs").await?;
+    let worker = project.live_worker(stack).await?;
+    let bytes = content(3 << 20);
+    let made = promised(&project, &bytes).await?;
+    let sent = put(made.url.expose(), &made.headers, &bytes).await?;
+    ensure_eq!(sent, 200, "the upload");
+    let tag = format!("hosted-{}", unique());
+    let value = canary::value();
+    let stored = project.aws_secret(stack, &tag, &value).await?;
+    let keys = secrets(&[("API_KEY", &stored.uri)]);
+    project.admin.create_profile(&tag, &keys).await?;
+
+    let (hash, upload) = (ContentHash::of(&bytes), json!({ "upload": made.upload_id }));
+    let first = format!(
+        r#"test "$(sha256sum < in/data.bin)" = "{hash}  -" && test "$(sha256sum)" = "{hash}  -" &&
+           mkdir -p .sealfleet out && echo '{{"answer": 42}}' > .sealfleet/result.json &&
+           cp in/data.bin out/data.bin && printf %s "$API_KEY" > out/config"#
+    );
+    let finds = format!(
+        r#"cd .sealfleet/needs/first && test "$(cat result.json)" = '{{"answer": 42}}' &&
+           test "$(sha256sum < artifacts/out/data.bin)" = "{hash}  -" && test ! -e artifacts/out/config"#
+    );
+    let of = |pool: &str, mode: &str, script: &str, more: &Value| {
+        let step = json!({ "pool": pool, "mode": mode, "command": ["sh", "-c", script] });
+        merged(step, more)
+    };
+    let brings = json!({
+        "files": { "in/data.bin": upload }, "stdin": upload, "artifacts": ["out"],
+    });
+    let takes = json!({ "needs": ["first"], "takes": ["first"] });
+    let steps = [
+        step("first", &of(FARGATE, "identity", &first, &brings)),
+        step("beside", &of(FARGATE, "sandboxed", &finds, &takes)),
+        step("worker", &of(PULL, "sandboxed", &finds, &takes)),
+    ];
+    let run = merged(run_of(&steps), &json!({ "profile": tag }));
+    let run = project.enqueue(&run).await?;
+    let ended = project.finished(&run, SOON).await?;
+    ensure_eq!(
+        ended.state,
+        RunState::Succeeded,
+        "{ended:?}\n{}",
+        worker.log()
+    );
+    let view = project
+        .member
+        .client()
+        .get_artifacts(run.parse()?, &"first".parse()?, None)
+        .await?;
+    let shown = serde_json::to_value(&view)?;
+    let total = json!({ "files": 2, "bytes": bytes.len() + value.len() });
+    ensure_eq!(shown["total"], total, "{shown}");
+    let event = project
+        .event(&run, "artifact.contains_secret", SOON)
+        .await?;
+    let files = json!([{ "name": "out/config", "keys": ["API_KEY"], "withheld": true }]);
+    ensure_eq!(event["files"], files, "the event");
     Ok(())
 }

@@ -121,6 +121,7 @@ fn scenarios() -> Vec<(&'static str, &'static str, Scenario)> {
             s72_a_gigabyte_of_output_is_cut_in_its_middle;
         inputs:
             s70_a_file_goes_in_and_a_result_goes_on
+            s70_fargate_steps_are_brought_files_and_leave_some
             s70_a_result_on_a_host_alone_is_not_taken
             s73_a_long_prompt_reaches_the_command;
         reasons:

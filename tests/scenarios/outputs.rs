@@ -425,11 +425,13 @@ pub async fn s70_artifacts_come_out_and_go_on(stack: &Stack) -> Outcome {
     let tag = unique();
     let (name, value) = (format!("s70-{tag}"), canary::value());
     let pinned = store.put(&name, &value).await?.pinned();
-    let content = secrets(&[("API_KEY", &pinned)]);
+    let (in_name, of_name) = (format!("in-a-name-{tag}"), format!("s70-{tag}-name"));
+    let pinned_name = store.put(&of_name, &in_name).await?.pinned();
+    let content = secrets(&[("API_KEY", &pinned), ("IN_NAME", &pinned_name)]);
     alpha.admin.create_profile(&name, &content).await?;
 
     let leaves = r#"mkdir -p out/deep && cp in.txt out/deep/copy && ln -s /etc/passwd out/link && mkfifo out/pipe
-        printf 'x%sy' "$API_KEY" > out/config && echo fine > "out/n-$API_KEY" && printf %s "$API_KEY" > told
+        printf 'x%sy' "$API_KEY" > out/config && echo fine > "out/n-$IN_NAME" && printf %s "$API_KEY" > told
         head -c 3000000 /dev/zero > large && echo left behind"#;
     let identity = |script: &str, more: &Value| {
         let step = json!({ "pool": PULL, "mode": "identity", "command": ["sh", "-c", script] });
@@ -496,7 +498,7 @@ pub async fn s70_artifacts_come_out_and_go_on(stack: &Stack) -> Outcome {
     ensure_eq!(shown["left_out"], 2, "{shown}");
     ensure_eq!(items.len(), 5, "{shown}");
     ensure_eq!(
-        item("out/n-<redacted:API_KEY>")["bytes"],
+        item("out/n-<redacted:IN_NAME>")["bytes"],
         5,
         "a name that held a secret: {shown}"
     );

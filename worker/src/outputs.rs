@@ -1,6 +1,5 @@
 //! Where what comes out of a step goes from a worker: to the project's outputs in S3.
 
-use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,52 +19,19 @@ use sealfleet_client::types::{Claim, LeaseRef};
 use sealfleet_domain::Clock;
 use sealfleet_domain::cause::chain;
 use sealfleet_domain::hash::ContentHash;
-use sealfleet_outputs::{Store, StoreError};
+use sealfleet_outputs::{FileStore, Store, StoreError};
 use tokio::time::Instant;
 
 use crate::control::ControlPlane;
 use crate::queue::{endpoint_of, http};
-use crate::random::Backoff;
 
-/// How long an object of a step's artifacts may take to be stored, beside the time for its bytes.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a file may take at once, beside its bytes at the least rate of 64 KiB a second.
 const FIRST_BYTE: Duration = Duration::from_secs(30);
 const SLOWEST: u64 = 64 * 1024;
 
-/// A store that takes files, too.
-#[async_trait]
-pub trait FileStore: Store {
-    /// Stores a file as it is now, which must have this SHA-256.
-    async fn put_file(
-        &self,
-        name: &str,
-        path: &Path,
-        sha256: ContentHash,
-    ) -> Result<(), StoreError>;
-}
-
 /// The stores of claims.
 pub trait Stores: Send + Sync {
     fn of(&self, claim: &Claim) -> Arc<dyn FileStore>;
-}
-
-/// Tries for a while what may go well later.
-///
-/// # Errors
-/// Why it is not stored.
-pub async fn insist<F: Future<Output = Result<(), StoreError>>>(
-    put: impl Fn() -> F,
-) -> Result<(), StoreError> {
-    let (deadline, mut backoff) = (Instant::now() + PATIENCE, Backoff::default());
-    loop {
-        match put().await {
-            Err(StoreError::Passing(_)) if Instant::now() < deadline => {
-                tokio::time::sleep(backoff.pause()).await;
-            }
-            outcome => return outcome,
-        }
-    }
 }
 
 /// The project's outputs in S3, by a key for each claim that the control plane gives.

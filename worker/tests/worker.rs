@@ -67,6 +67,8 @@ struct Control {
 enum Beat {
     #[default]
     Held,
+    /// An admin has not decided yet.
+    Pending,
     NotHeld,
     Cancelled,
     Unreachable,
@@ -93,7 +95,7 @@ impl ControlPlane for Control {
             .push((Instant::now(), request.leases.len()));
         let beat = *self.heartbeat.lock().unwrap();
         let held = match beat {
-            Beat::Held => true,
+            Beat::Held | Beat::Pending => true,
             Beat::NotHeld | Beat::Cancelled => false,
             Beat::Unreachable => return Err(unreachable_now()),
             Beat::Hanging => std::future::pending().await,
@@ -107,7 +109,10 @@ impl ControlPlane for Control {
             cancelled: matches!(beat, Beat::Cancelled),
         };
         Ok(HeartbeatAnswer {
-            status: WorkerStatus::Approved,
+            status: match beat {
+                Beat::Pending => WorkerStatus::Pending,
+                _ => WorkerStatus::Approved,
+            },
             leases: request.leases.iter().map(verdict).collect(),
         })
     }
@@ -531,11 +536,13 @@ async fn a_revoked_worker_kills_everything_and_ends() {
 #[tokio::test(start_paused = true)]
 async fn a_pending_worker_waits_for_its_approval() {
     let stage = Stage::new(vec![Ok(claim(30, 600))]).takes(1);
+    let stage = stage.beats(Beat::Pending);
     *stage.queue.refuse.lock().unwrap() = Some(Code::WorkerPending);
     let worker = stage.worker();
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!((stage.ran(), worker.is_finished()), (0, false));
     *stage.queue.refuse.lock().unwrap() = None;
+    *stage.control.heartbeat.lock().unwrap() = Beat::Held;
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(stage.reported().len(), 1);
     stage.wish.send_replace(Wish::Stop);

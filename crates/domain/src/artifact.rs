@@ -78,6 +78,14 @@ struct Whole {
     on_secret: OnSecret,
 }
 
+impl Artifact {
+    /// Whether it goes to the host of its worker alone.
+    #[must_use]
+    pub fn stays(&self) -> bool {
+        self.to == Destination::Local
+    }
+}
+
 impl From<WorkspacePath> for Artifact {
     fn from(path: WorkspacePath) -> Self {
         Self {

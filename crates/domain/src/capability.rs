@@ -81,6 +81,8 @@ pub enum Carries {
     Result,
     /// The artifacts that it leaves.
     Artifacts,
+    /// Artifacts that stay on the host of its worker.
+    LocalArtifacts,
 }
 
 impl Carries {
@@ -91,6 +93,7 @@ impl Carries {
             Self::Takes => "bring what other steps have left (`takes`)",
             Self::Result => "keep the result of a step",
             Self::Artifacts => "keep the artifacts of a step",
+            Self::LocalArtifacts => "keep artifacts on the host of a worker (`to: local`)",
         }
     }
 }
@@ -200,6 +203,7 @@ pub static PULL: Host = Host {
         Carries::Takes,
         Carries::Result,
         Carries::Artifacts,
+        Carries::LocalArtifacts,
     ],
     schemes: &[&BUILTIN],
     egress: &[Egress::None, Egress::Host],
@@ -229,9 +233,14 @@ pub static FARGATE: Host = Host {
     kind: "fargate",
     name: "Fargate",
     runs: "ECS Fargate task, started by `dispatch`",
-    out: "output and result, in the project's outputs; output, in CloudWatch Logs too",
+    out: "output, result and artifacts, in the project's outputs; output, in CloudWatch Logs too",
     modes: &[Mode::Sandboxed, Mode::Identity, Mode::Full],
-    carries: &[Carries::Result],
+    carries: &[
+        Carries::Uploads,
+        Carries::Takes,
+        Carries::Result,
+        Carries::Artifacts,
+    ],
     schemes: &[&AWS_SM],
     egress: &[Egress::Host],
     sizes: &[
@@ -446,10 +455,12 @@ mod tests {
             )
         );
         assert_eq!(
-            FARGATE.check_carries(Carries::Uploads),
-            Err("a Fargate pool does not bring uploads to a step yet; use a pull pool".to_owned())
+            FARGATE.check_carries(Carries::LocalArtifacts),
+            Err("a Fargate pool does not keep artifacts on the host of a worker (`to: local`) yet; use a pull pool".to_owned())
         );
-        assert_eq!(PULL.check_carries(Carries::Uploads), Ok(()));
+        for host in [&PULL, &FARGATE] {
+            assert_eq!(host.check_carries(Carries::Uploads), Ok(()));
+        }
         assert_eq!(
             FARGATE.check_size(256, 700),
             Err(

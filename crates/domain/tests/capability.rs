@@ -125,7 +125,7 @@ fn brought(host: &Host) -> String {
     let words = host.carries.iter().filter_map(|what| match what {
         Carries::Uploads => Some("uploads"),
         Carries::Takes => Some("results and artifacts of earlier steps"),
-        Carries::Result | Carries::Artifacts => None,
+        Carries::Result | Carries::Artifacts | Carries::LocalArtifacts => None,
     });
     let words: Vec<&str> = words.collect();
     if words.is_empty() {

@@ -302,8 +302,7 @@ async fn what_cannot_be_taken_or_brought_is_refused_at_enqueue() {
     let world = World::new().await;
     let fargate = |id: &str, more: &Value| step(id, &merged(&json!({ "pool": FARGATE }), more));
     let long = json!({ "ttl_seconds": 14 * DAY, "max_attempts": 3 });
-    let file =
-        json!({ "files": { "a": { "upload": "upl_0198c0de-0000-7000-8000-00000000000a" } } });
+    let local = json!({ "path": "out", "to": "local" });
     let takes_b = json!({ "needs": ["a"], "takes": ["b"] });
     for (steps, field, why) in [
         (
@@ -324,21 +323,8 @@ async fn what_cannot_be_taken_or_brought_is_refused_at_enqueue() {
             "`a` is `bare`",
         ),
         (
-            vec![fargate("a", &json!({})), taking(&["a"], &json!({}))],
-            "steps.only.takes",
-            "a Fargate pool does not keep the result",
-        ),
-        (
-            vec![
-                step("a", &json!({})),
-                fargate("only", &json!({ "needs": ["a"], "takes": ["a"] })),
-            ],
-            "steps[1].takes",
-            "use a pull pool",
-        ),
-        (
-            vec![fargate("only", &file)],
-            "steps[0].files",
+            vec![fargate("only", &json!({ "artifacts": [local] }))],
+            "steps[0].artifacts",
             "use a pull pool",
         ),
         (

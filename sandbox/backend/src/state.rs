@@ -11,7 +11,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -73,20 +73,28 @@ impl StateDirectory {
     /// # Errors
     /// The system's answer, or that the directory belongs to somebody else.
     pub fn open(path: &Path) -> io::Result<Self> {
-        for name in ["", "workers", "sandboxes"] {
-            private(&path.join(name))?;
-        }
-        let owner = fs::metadata(path)?.uid();
-        if owner != geteuid().as_raw() && !geteuid().is_root() {
+        private(path)?;
+        let whole = fs::metadata(path)?;
+        if whole.uid() != geteuid().as_raw() && !geteuid().is_root() {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
-                format!("it belongs to the user {owner}"),
+                format!("it belongs to the user {}", whole.uid()),
             ));
+        }
+        // Root may look into it first: what it makes there is its owner's.
+        let give = |path: &Path| chown(path, Some(whole.uid()), Some(whole.gid()));
+        for name in ["workers", "sandboxes"] {
+            let path = path.join(name);
+            if !path.exists() {
+                private(&path)?;
+                give(&path)?;
+            }
         }
         let file = path.join("id");
         if !file.exists() {
             let fresh = path.join(format!("id.{}", random()));
             write_new(&fresh, random().as_bytes())?;
+            give(&fresh)?;
             // Fails if another process was faster: then its id stays.
             drop(fs::hard_link(&fresh, &file));
             fs::remove_file(fresh)?;

@@ -136,7 +136,7 @@ pub enum StepResult {
 }
 
 /// The artifacts of a step.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Artifacts {
     /// Some files. The open files travel with the message, by the names of [`artifact_name`]. The
@@ -156,7 +156,7 @@ pub enum Artifacts {
 }
 
 /// A file that a step leaves.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArtifactFile {
     /// Which of the step's artifacts it belongs to.

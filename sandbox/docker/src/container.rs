@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits,
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
+    ResourcesUlimits,
 };
 use sealfleet_domain::Timestamp;
 use sealfleet_sandbox_backend::{Limits, Network, Order, Process, RUN_BYTES};
@@ -17,6 +18,10 @@ const USER: &str = "65534:65534";
 const CHANNEL_DIRECTORY: &str = "/run/sealfleet";
 /// The name of its socket.
 pub(crate) const SOCKET: &str = "channel";
+
+/// Where a step can write. An image's volumes elsewhere would be directories of the host, without a
+/// bound.
+pub(crate) const WRITABLE: [&str; 4] = ["/workspace", "/tmp", "/run", "/dev/shm"];
 
 /// Labels of a container: whose it is, by names, and until when somebody wants it.
 pub(crate) mod label {
@@ -47,6 +52,11 @@ pub(crate) fn body(
         user: Some(USER.to_owned()),
         hostname: Some("sandbox".to_owned()),
         working_dir: Some("/workspace".to_owned()),
+        // The image's own would run beside the step, and the engine would keep what it says.
+        healthcheck: Some(HealthConfig {
+            test: Some(vec!["NONE".to_owned()]),
+            ..HealthConfig::default()
+        }),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         labels: Some(labels(order, worker, now)),

@@ -4,6 +4,8 @@ use bollard::errors::Error;
 use bollard::models::SystemInfo;
 use bollard::{API_DEFAULT_VERSION, Docker};
 
+use crate::container::WRITABLE;
+
 /// Where an engine listens if nobody says otherwise.
 const SOCKET: &str = "unix:///var/run/docker.sock";
 /// Seconds that the engine may take to answer. The first container of an image unpacks it.
@@ -33,6 +35,10 @@ pub enum EngineError {
         "the image `{0}` does not start `sealfleet-init`: set ENTRYPOINT [\"/usr/local/bin/sealfleet-init\", \"fargate\"], as `images/sandbox` does"
     )]
     NoInit(String),
+    #[error(
+        "the image `{image}` has the volume `{volume}`, which would lie on the host without a bound: remove it from VOLUME; steps write to /tmp and /workspace"
+    )]
+    Volume { image: String, volume: String },
     /// In its own words, which hold names only: it is never told a value.
     #[error("the container engine: {0}")]
     Refused(String),
@@ -104,8 +110,16 @@ impl Engine {
             }
             inspected => inspected.map_err(|error| self.fault(&error))?,
         };
-        let entry = inspected.config.and_then(|config| config.entrypoint);
-        let init = entry.and_then(|words| words.into_iter().next());
+        let config = inspected.config.unwrap_or_default();
+        let volumes = config.volumes.unwrap_or_default();
+        let mut elsewhere = volumes
+            .into_iter()
+            .filter(|path| !WRITABLE.contains(&path.as_str()));
+        if let Some(volume) = elsewhere.next() {
+            let image = reference.to_owned();
+            return Err(EngineError::Volume { image, volume });
+        }
+        let init = config.entrypoint.and_then(|words| words.into_iter().next());
         let init = init.filter(|path| path.starts_with('/') && path.ends_with("/sealfleet-init"));
         Ok(Image {
             reference: reference.to_owned(),

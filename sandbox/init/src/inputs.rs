@@ -45,7 +45,11 @@ impl Workspace {
     }
 
     /// Puts content in its place.
-    fn take(&mut self, place: &InputPlace, content: &mut impl Read) -> Result<(), String> {
+    pub(crate) fn take(
+        &mut self,
+        place: &InputPlace,
+        content: &mut impl Read,
+    ) -> Result<(), String> {
         if let Some(path) = place.path() {
             write_file(&self.path, &path, content)?;
         }

@@ -6,14 +6,21 @@
 //! beginning as it comes, and the end when the command has ended; between the two it says how much
 //! is missing. So it holds no more in memory than these two.
 //!
+//! Files that it leaves behind are [artifacts].
+//!
 //! A pull worker does this beside a sandbox, and `sealfleet-init` does it inside of one that the
 //! control plane has launched. Each has a [`Store`] of its own.
 
+pub mod artifacts;
+
 use std::collections::VecDeque;
+use std::future::Future;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sealfleet_domain::hash::ContentHash;
 use sealfleet_domain::output::{CHUNK_BYTES, Chunk, PIECE_BYTES, Piece, Stream, chunk_name};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -31,10 +38,10 @@ const FLUSH: Duration = Duration::from_secs(2);
 /// How long storing may go on after the output has ended.
 const LAST_CHUNKS: Duration = Duration::from_secs(5);
 
-/// How long a command that has left a result waits for it to be stored.
-const RESULT_TIME: Duration = Duration::from_secs(60);
+/// How long a result or an artifact may take to be stored, beside the time for its bytes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The pause after the first time that a result could not be stored; it doubles.
+/// The pause after the first time that something could not be stored; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -53,6 +60,37 @@ pub enum StoreError {
 #[async_trait]
 pub trait Store: Send + Sync {
     async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError>;
+}
+
+/// A store that takes files, too.
+#[async_trait]
+pub trait FileStore: Store {
+    /// Stores a file as it is now, which must have this SHA-256.
+    async fn put_file(
+        &self,
+        name: &str,
+        path: &Path,
+        sha256: ContentHash,
+    ) -> Result<(), StoreError>;
+}
+
+/// Tries for a while what may go well later.
+///
+/// # Errors
+/// Why it is not stored.
+pub async fn insist<F: Future<Output = Result<(), StoreError>>>(
+    put: impl Fn() -> F,
+) -> Result<(), StoreError> {
+    let (deadline, mut pause) = (Instant::now() + PATIENCE, FIRST_PAUSE);
+    loop {
+        match put().await {
+            Err(StoreError::Passing(_)) if Instant::now() < deadline => {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// The output of one command on its way.
@@ -148,17 +186,7 @@ impl Upload {
     /// # Errors
     /// Why it is not stored.
     pub async fn keep(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        let deadline = Instant::now() + RESULT_TIME;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match self.store.put(name, bytes.to_vec()).await {
-                Err(StoreError::Passing(_)) if Instant::now() < deadline => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                outcome => return outcome,
-            }
-        }
+        insist(|| self.store.put(name, bytes.to_vec())).await
     }
 }
 

@@ -4,7 +4,6 @@
 //! step; [`Prepared::go`] lets the command run. Between them, the worker records the start.
 //! Dropping either result kills the step.
 
-mod artifacts;
 pub mod bare;
 mod output;
 pub mod sandboxed;
@@ -21,8 +20,8 @@ use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Mode};
 use sealfleet_domain::{limits, text};
 
-pub use artifacts::LeftBehind;
 pub use output::{Logs, StepLog};
+pub use sealfleet_outputs::artifacts::LeftBehind;
 
 /// How long the output of a command may take to arrive after its end.
 const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -15,14 +15,14 @@ use std::time::Duration;
 
 use sealfleet_client::types::Claim;
 use sealfleet_domain::output::{RESULT, Stream};
-use sealfleet_outputs::Upload;
+use sealfleet_outputs::{FileStore, Upload};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::artifacts::Collection;
-use crate::outputs::{FileStore, Stores};
+use crate::outputs::Stores;
+use sealfleet_outputs::artifacts::Collection;
 
 /// Where output goes: `DIRECTORY/RUN/STEP.FENCE.log`.
 #[derive(Clone)]

@@ -33,10 +33,10 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::artifacts::Collection;
 use super::output::{Logs, StepLog};
 use super::{Ended, Executor, LAST_WORDS, LeftBehind, Prepared, Running, cannot_start, short};
 use crate::inputs::{Batch, Inputs};
+use sealfleet_outputs::artifacts::Collection;
 
 /// How long `sealfleet-init` may take to resolve the secrets.
 const RESOLVE_TIME: Duration = Duration::from_secs(60);

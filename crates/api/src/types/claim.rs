@@ -14,6 +14,8 @@ use sealfleet_domain::{Line, ProjectId, RunId, StepId, Timestamp, ToolName};
 use sealfleet_domain::{artifact, limits, redaction, schema};
 use serde::{Deserialize, Serialize};
 
+use super::upload::StepInputs;
+
 /// A hint in a pool's queue that a step may be claimed. The ledger alone decides whether it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueMessage {
@@ -47,6 +49,14 @@ pub struct SandboxLease {
     pub step_id: StepId,
     /// The claim's fence.
     pub fence: Fence,
+    /// How many of its inputs have come; the answer names those after them.
+    #[serde(default, skip_serializing_if = "is_zero_u32")]
+    pub from: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_zero_u32(number: &u32) -> bool {
+    *number == 0
 }
 
 /// The step to claim.
@@ -344,6 +354,7 @@ impl SandboxEnd {
             run_id: self.report.run_id,
             step_id: self.report.step_id.clone(),
             fence: self.report.fence,
+            from: 0,
         }
     }
 }
@@ -365,7 +376,14 @@ pub struct SandboxStep {
     /// What the command gets to work with.
     #[serde(default, skip_serializing_if = "Inputs::is_empty")]
     pub inputs: Inputs,
-    /// Those of them whose values stay in its output.
+    /// What has to be brought to it. Absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brings: Option<StepInputs>,
+    /// What the command is to leave behind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schemars(schema_with = "schema::artifacts"))]
+    pub artifacts: Vec<Artifact>,
+    /// Those of its secrets whose values stay in its output.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unredacted: Vec<String>,
     /// Seconds that the command may run.

@@ -1,6 +1,12 @@
 //! Requests under the task role: to the control plane, and for what they need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -9,11 +15,16 @@ use aws_sigv4::http_request::{
     UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, StatusCode};
+use rustix::fs::{Mode, OFlags, open};
 use sealfleet_domain::agent::Agent;
+use sealfleet_domain::artifact::Artifact;
 use sealfleet_domain::cause::chain;
 use sealfleet_domain::command::Word;
-use sealfleet_domain::inputs::Inputs;
+use sealfleet_domain::hash::{ContentHash, Hasher};
+use sealfleet_domain::inputs::{InputPlace, Inputs};
 use sealfleet_domain::{Clock as _, Timestamp};
 use sealfleet_outputs::StoreError;
 use sealfleet_system::SystemClock;
@@ -29,6 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to tell the step's end. ECS runs, and bills, the task so much longer at most.
 const LAST_PATIENCE: Duration = Duration::from_secs(300);
 const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// Bytes of a file that are read at once.
+const PIECE: usize = 64 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// Where ECS serves a task's credentials (ECS developer guide, "Task IAM role").
@@ -52,15 +65,48 @@ pub(super) struct Step {
     pub(super) timeout_seconds: u32,
     #[serde(default)]
     pub(super) outputs: Option<OutputKey>,
+    #[serde(default)]
+    pub(super) brings: Option<Brings>,
+    #[serde(default)]
+    pub(super) artifacts: Vec<Artifact>,
+}
+
+/// A part of what has to be brought to a step.
+#[derive(Deserialize)]
+pub(super) struct Brings {
+    pub(super) items: VecDeque<Input>,
+    /// Whether there is more.
+    #[serde(default)]
+    pub(super) next: Option<u32>,
+}
+
+/// Something to bring to a step.
+#[derive(Deserialize)]
+pub(super) struct Input {
+    pub(super) place: InputPlace,
+    url: String,
+    bytes: u64,
+    #[serde(default)]
+    sha256: Option<ContentHash>,
+}
+
+/// Why content was not got.
+pub(super) enum Ungot {
+    /// The URL has expired: ask for another one.
+    Expired,
+    Unheard(Unheard),
 }
 
 /// The claim that this task was launched for.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Lease {
     project: String,
     run_id: String,
     step_id: String,
     fence: u64,
+    /// How many inputs have come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<u32>,
 }
 
 /// Why nobody heard.
@@ -120,6 +166,7 @@ impl Api {
             run_id: environment.needed("SEALFLEET_RUN")?,
             step_id: environment.needed("SEALFLEET_STEP")?,
             fence,
+            from: None,
         };
         let full = environment
             .text("AWS_CONTAINER_CREDENTIALS_FULL_URI")
@@ -163,6 +210,79 @@ impl Api {
             .map_err(|error| format!("the step could not be read: {error}"))
     }
 
+    /// Asks for what has to be brought to the step after so much of it.
+    pub(super) async fn brings_after(&self, had: u32) -> Result<Option<Brings>, String> {
+        let lease = Lease {
+            from: Some(had),
+            ..self.lease.clone()
+        };
+        let body = self.ask("step", &lease, PATIENCE).await?;
+        let step: Step = serde_json::from_slice(&body)
+            .map_err(|error| format!("the step could not be read: {error}"))?;
+        Ok(step.brings)
+    }
+
+    /// Gets content into a file without a name, which is at its beginning. It is what was meant: of
+    /// this size, and with this SHA-256 where that is known.
+    pub(super) async fn fetch(&self, input: &Input) -> Result<File, Ungot> {
+        let start = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.fetch_once(input).await {
+                Err(Ungot::Unheard(Unheard::Passing(_))) if start.elapsed() < PATIENCE => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn fetch_once(&self, input: &Input) -> Result<File, Ungot> {
+        let refused = |why: String| Ungot::Unheard(Unheard::Refused(why));
+        let passing = |error: reqwest::Error| {
+            let why = chain(&error.without_url());
+            Ungot::Unheard(Unheard::Passing(format!(
+                "the store does not answer: {why}"
+            )))
+        };
+        let here = |error: std::io::Error| refused(format!("it cannot be kept: {error}"));
+        let get = self.client.get(&input.url).timeout(longest(input.bytes));
+        let mut answer = get.send().await.map_err(passing)?;
+        match answer.status() {
+            status if status.is_success() => {}
+            StatusCode::FORBIDDEN => return Err(Ungot::Expired),
+            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                let why = format!("the store answers with HTTP status {}", status.as_u16());
+                return Err(Ungot::Unheard(Unheard::Passing(why)));
+            }
+            status => {
+                return Err(refused(format!(
+                    "the store refuses with HTTP status {}",
+                    status.as_u16()
+                )));
+            }
+        }
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let opened = open(std::env::temp_dir(), flags, Mode::RUSR | Mode::WUSR);
+        let mut file = File::from(opened.map_err(|error| here(error.into()))?);
+        let (mut hasher, mut bytes) = (Hasher::default(), 0_u64);
+        while let Some(piece) = answer.chunk().await.map_err(passing)? {
+            bytes += piece.len() as u64;
+            if bytes > input.bytes {
+                break;
+            }
+            hasher.update(&piece);
+            file.write_all(&piece).map_err(here)?;
+        }
+        let hash = hasher.finish();
+        if bytes != input.bytes || input.sha256.is_some_and(|meant| meant != hash) {
+            return Err(refused("it is not the content that was meant".to_owned()));
+        }
+        file.rewind().map_err(here)?;
+        Ok(file)
+    }
+
     /// Fetches a key to the step's outputs, which comes with the step.
     pub(super) async fn output_key(&self) -> Result<OutputKey, StoreError> {
         let body = self.ask("step", &self.lease, Duration::ZERO).await?;
@@ -192,6 +312,7 @@ impl Api {
             run_id,
             step_id,
             fence,
+            ..
         } = &self.lease;
         let end = End {
             project,
@@ -210,7 +331,7 @@ impl Api {
         &self,
         key: &OutputKey,
         name: &str,
-        bytes: Vec<u8>,
+        content: Content<'_>,
     ) -> Result<(), StoreError> {
         let OutputKey {
             endpoint,
@@ -231,7 +352,7 @@ impl Api {
         settings.percent_encoding_mode = PercentEncodingMode::Single;
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-        let headers = [("content-type", "application/json"), ("if-none-match", "*")];
+        let headers = [("content-type", content.kind()), ("if-none-match", "*")];
         let request = Signed {
             method: Method::PUT,
             url: &url,
@@ -241,7 +362,7 @@ impl Api {
             settings,
         };
         let request = self
-            .sign(request, credentials, bytes)
+            .sign(request, credentials, content)
             .map_err(StoreError::Refused)?;
         match answer(request, "an object of the outputs").await {
             Err((Some(StatusCode::PRECONDITION_FAILED), _)) => Ok(()),
@@ -309,7 +430,7 @@ impl Api {
             settings: SigningSettings::default(),
         };
         let signed = self
-            .sign(request, credentials, body)
+            .sign(request, credentials, Content::Json(body))
             .map_err(Unheard::Refused)?;
         let what = match route {
             "end" => "the step's end",
@@ -323,7 +444,7 @@ impl Api {
         &self,
         request: Signed<'_>,
         credentials: Credentials,
-        body: Vec<u8>,
+        content: Content<'_>,
     ) -> Result<RequestBuilder, String> {
         let failed =
             |error: &dyn std::error::Error| format!("the request cannot be signed: {error}");
@@ -342,13 +463,14 @@ impl Api {
             request.method.as_str(),
             request.url,
             request.headers.iter().copied(),
-            SignableBody::Bytes(&body),
+            content.signable(),
         )
         .map_err(|error| failed(&error))?;
         let (instructions, _) = sign(signable, &parameters)
             .map_err(|error| failed(&error))?
             .into_parts();
-        let mut signed = self.client.request(request.method, request.url).body(body);
+        let signed = self.client.request(request.method, request.url);
+        let mut signed = content.sent_with(signed)?;
         for (name, value) in request
             .headers
             .iter()
@@ -358,6 +480,87 @@ impl Api {
             signed = signed.header(name, value);
         }
         Ok(signed)
+    }
+}
+
+/// What a request carries.
+pub(super) enum Content<'a> {
+    Json(Vec<u8>),
+    /// A file, with its SHA-256.
+    File(&'a Path, ContentHash),
+}
+
+impl Content<'_> {
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Json(_) => "application/json",
+            Self::File(..) => "application/octet-stream",
+        }
+    }
+
+    /// What the signature covers: S3 compares the content with it.
+    fn signable(&self) -> SignableBody<'_> {
+        match self {
+            Self::Json(bytes) => SignableBody::Bytes(bytes),
+            Self::File(_, sha256) => SignableBody::Precomputed(sha256.to_string()),
+        }
+    }
+
+    fn sent_with(self, request: RequestBuilder) -> Result<RequestBuilder, String> {
+        let path = match self {
+            Self::Json(bytes) => return Ok(request.body(bytes)),
+            Self::File(path, _) => path,
+        };
+        let body = FileBody::open(path).map_err(|error| format!("it cannot be read: {error}"))?;
+        let time = longest(body.left);
+        Ok(request.body(reqwest::Body::wrap(body)).timeout(time))
+    }
+}
+
+/// How long content may take, at the least rate of 64 KiB a second.
+fn longest(bytes: u64) -> Duration {
+    REQUEST_TIME * 3 + Duration::from_secs(bytes / (64 * 1024))
+}
+
+/// A file as a request's body, read as it goes.
+struct FileBody {
+    file: Mutex<File>,
+    left: u64,
+}
+
+impl FileBody {
+    fn open(path: &Path) -> std::io::Result<Self> {
+        let file = File::open(path)?;
+        let left = file.metadata()?.len();
+        Ok(Self {
+            file: Mutex::new(file),
+            left,
+        })
+    }
+}
+
+impl Body for FileBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+        let room = usize::try_from(self.left).unwrap_or(PIECE).min(PIECE);
+        if room == 0 {
+            return Poll::Ready(None);
+        }
+        let mut piece = vec![0; room];
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = file.read_exact(&mut piece);
+        drop(file);
+        self.left -= room as u64;
+        Poll::Ready(Some(read.map(|()| Frame::data(piece.into()))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
     }
 }
 

@@ -1,14 +1,16 @@
 //! The project's outputs, for one step.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use sealfleet_domain::Timestamp;
-use sealfleet_outputs::{Store, StoreError};
+use sealfleet_domain::hash::ContentHash;
+use sealfleet_outputs::{FileStore, Store, StoreError};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::api::Api;
+use super::api::{Api, Content};
 
 /// Milliseconds before its end in which a key is no longer used.
 const MARGIN_MILLIS: i64 = 5 * 60 * 1000;
@@ -40,6 +42,16 @@ impl Bucket {
         }
     }
 
+    async fn put_content(&self, name: &str, content: Content<'_>) -> Result<(), StoreError> {
+        let key = self.key().await?;
+        let put = self.api.put(&key, name, content).await;
+        if put.is_err() {
+            // The key may be the cause.
+            self.key.lock().await.take();
+        }
+        put
+    }
+
     async fn key(&self) -> Result<OutputKey, StoreError> {
         let mut held = self.key.lock().await;
         let fresh = |key: &&OutputKey| key.expires_at.millis_since(self.api.now()) > MARGIN_MILLIS;
@@ -56,12 +68,18 @@ impl Bucket {
 impl Store for Bucket {
     /// By a conditional write. An object that is there already is this one, whose answer was lost.
     async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
-        let key = self.key().await?;
-        let put = self.api.put(&key, name, bytes).await;
-        if put.is_err() {
-            // The key may be the cause.
-            self.key.lock().await.take();
-        }
-        put
+        self.put_content(name, Content::Json(bytes)).await
+    }
+}
+
+#[async_trait]
+impl FileStore for Bucket {
+    async fn put_file(
+        &self,
+        name: &str,
+        path: &Path,
+        sha256: ContentHash,
+    ) -> Result<(), StoreError> {
+        self.put_content(name, Content::File(path, sha256)).await
     }
 }

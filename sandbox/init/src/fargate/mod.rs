@@ -13,6 +13,7 @@
 mod api;
 mod bucket;
 mod environment;
+mod leaving;
 mod report;
 
 use std::ffi::OsString;
@@ -21,11 +22,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sealfleet_domain::agent::Agent;
+use sealfleet_domain::artifact::Artifact;
 use sealfleet_domain::redaction;
 use sealfleet_domain::run::{Failure as Failed, Outcome};
-use sealfleet_outputs::{MOST_BYTES, Upload};
+use sealfleet_outputs::{MOST_BYTES, Store, Upload};
 
-use self::api::{Api, Step, Unheard};
+use self::api::{Api, Brings, Step, Ungot, Unheard};
 use self::bucket::Bucket;
 use self::environment::Environment;
 use self::report::Report;
@@ -54,7 +56,11 @@ pub async fn run(environment: Vec<(OsString, OsString)>) -> i32 {
         Ok(begun) => begun,
         Err(failure) => return failure.exit_code(),
     };
-    match Work::of(step, &mut environment, &api) {
+    let work = tokio::select! {
+        work = Work::of(step, &mut environment, &api) => work,
+        signal = stops.next() => return 128 + signal.as_raw(),
+    };
+    match work {
         Ok(work) => work.run(&api, &mut stops).await,
         Err(message) => {
             let detail = Failed::detail(&message);
@@ -75,17 +81,21 @@ struct Work {
     task: Task,
     /// The agent that it is, to read along.
     agent: Option<(Agent, Arc<Mutex<Watched>>)>,
+    bucket: Arc<Bucket>,
     upload: Arc<Upload>,
+    artifacts: Vec<Artifact>,
     timeout_seconds: u32,
 }
 
 impl Work {
-    /// Takes the step's secrets out of this process's `own` environment.
-    fn of(step: Step, own: &mut Environment, api: &Arc<Api>) -> Result<Self, String> {
+    /// Brings the step what it works with, and takes its secrets out of this process's `own`
+    /// environment.
+    async fn of(mut step: Step, own: &mut Environment, api: &Arc<Api>) -> Result<Self, String> {
         let home = own.home();
         // First: an agent may read its prompt from one of them.
         let workspace = Path::new(WORKSPACE);
-        let stdin = Workspace::new(workspace).complete(&step.inputs)?;
+        let brought = bring(api, step.brings.take(), Workspace::new(workspace)).await?;
+        let stdin = brought.complete(&step.inputs)?;
         let words = sealfleet_workspace::words(workspace, &step.command)?;
         let variable = |name: &str| step.env.get(name).cloned();
         let agent = step.agent.as_ref();
@@ -117,8 +127,9 @@ impl Work {
                 name.escape_debug()
             ));
         }
-        let bucket = Bucket::new(Arc::clone(api), step.outputs);
-        let upload = Arc::new(Upload::begin(Arc::new(bucket), MOST_BYTES));
+        let bucket = Arc::new(Bucket::new(Arc::clone(api), step.outputs));
+        let upload = Upload::begin(Arc::clone(&bucket) as Arc<dyn Store>, MOST_BYTES);
+        let upload = Arc::new(upload);
         let copied = Arc::clone(&upload);
         let (command, stdin, watched) = agent::started(agent, words, stdin);
         Ok(Self {
@@ -132,7 +143,9 @@ impl Work {
                 copy: Some(Arc::new(move |stream, bytes| copied.write(stream, bytes))),
                 redactor,
             },
+            bucket,
             upload,
+            artifacts: step.artifacts,
             timeout_seconds: step.timeout_seconds,
         })
     }
@@ -151,6 +164,12 @@ impl Work {
             report.redactions.extend(redactions);
             report.left(result, &self.upload).await;
         }
+        if !self.artifacts.is_empty() {
+            let (left, redactions) =
+                leaving::behind(&self.artifacts, &*self.bucket, &redactor).await;
+            report.redactions.extend(redactions);
+            report.left_behind(left);
+        }
         report.redactions = redaction::reported(report.redactions);
         report.output_missing_bytes = self.upload.missing_bytes();
         match api.end(&report).await {
@@ -166,6 +185,46 @@ impl Work {
             }
         }
     }
+}
+
+/// Puts what has to be brought to a step into its workspace.
+async fn bring(
+    api: &Api,
+    mut page: Option<Brings>,
+    mut workspace: Workspace,
+) -> Result<Workspace, String> {
+    let (mut had, mut renewed) = (0, None);
+    while let Some(brings) = &mut page {
+        let Some(input) = brings.items.front() else {
+            page = match brings.next {
+                Some(_) => api.brings_after(had).await?,
+                None => None,
+            };
+            continue;
+        };
+        match api.fetch(input).await {
+            Ok(mut file) => {
+                workspace.take(&input.place, &mut file)?;
+                brings.items.pop_front();
+                had += 1;
+            }
+            Err(Ungot::Expired) if renewed != Some(had) => {
+                renewed = Some(had);
+                page = api.brings_after(had).await?;
+            }
+            Err(Ungot::Expired) => {
+                return Err(format!("{} cannot be got: the store refuses", input.place));
+            }
+            Err(Ungot::Unheard(why)) => {
+                return Err(format!(
+                    "{} cannot be got: {}",
+                    input.place,
+                    String::from(why)
+                ));
+            }
+        }
+    }
+    Ok(workspace)
 }
 
 /// The secrets that the step names.

@@ -2,10 +2,12 @@
 
 use sealfleet_channel::{AgentEnd, StepResult};
 use sealfleet_domain::agent::{Agent, AgentReport};
+use sealfleet_domain::artifact::{Found, Total};
 use sealfleet_domain::output::RESULT;
 use sealfleet_domain::redaction::Redaction;
 use sealfleet_domain::run::{Failure, Outcome};
 use sealfleet_outputs::Upload;
+use sealfleet_outputs::artifacts::LeftBehind;
 use serde::Serialize;
 
 use crate::supervise::End;
@@ -21,6 +23,10 @@ pub(super) struct Report {
     result_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     agent: Option<AgentReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifacts: Option<Total>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    artifact_secrets: Vec<Found>,
 }
 
 impl Report {
@@ -31,6 +37,8 @@ impl Report {
             output_missing_bytes: 0,
             result_bytes: None,
             agent: None,
+            artifacts: None,
+            artifact_secrets: Vec::new(),
         }
     }
 
@@ -52,10 +60,27 @@ impl Report {
             },
             StepResult::Bad(why) => why,
         };
-        // How the command failed says more.
+        let detail = Failure::detail(&why);
+        self.fails_by(Failure::BadResult { detail });
+    }
+
+    /// The command has left artifacts behind, which are stored, or could not be kept.
+    pub(super) fn left_behind(&mut self, left: Result<LeftBehind, String>) {
+        match left {
+            Ok(left) => {
+                self.artifacts = Some(left.total);
+                self.artifact_secrets = left.found;
+            }
+            Err(why) => {
+                let detail = Failure::detail(&why);
+                self.fails_by(Failure::BadArtifacts { detail });
+            }
+        }
+    }
+
+    /// How the command failed says more.
+    fn fails_by(&mut self, failure: Failure) {
         if self.outcome == Outcome::Succeeded {
-            let detail = Failure::detail(&why);
-            let failure = Failure::BadResult { detail };
             self.outcome = Outcome::Failed { failure };
         }
     }

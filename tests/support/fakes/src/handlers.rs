@@ -258,6 +258,7 @@ impl Handlers {
             sandbox: sandbox::Ports {
                 ledger: of(),
                 outputs: Box::new(Ports(stage.clone())),
+                inputs: Box::new(Ports(stage.clone())),
                 prefix: NamePrefix::default(),
             },
             sweep: sweep::Ports {

@@ -20,7 +20,7 @@ use sealfleet_domain::artifact::{
 use sealfleet_domain::hash::{ContentHash, Hasher};
 use sealfleet_domain::limits;
 
-use crate::outputs::{FileStore, insist};
+use crate::{FileStore, insist};
 
 const PIECE: usize = 256 * 1024;
 
@@ -34,7 +34,7 @@ pub struct LeftBehind {
 
 /// What one step leaves behind.
 #[derive(Debug)]
-pub(super) struct Collection {
+pub struct Collection {
     /// What the step names.
     wanted: Vec<Artifact>,
     /// `STEP.FENCE.artifacts` beside its log.
@@ -48,7 +48,7 @@ pub(super) struct Collection {
 }
 
 impl Collection {
-    pub(super) fn new(wanted: &[Artifact], directory: PathBuf) -> Self {
+    pub fn new(wanted: &[Artifact], directory: PathBuf) -> Self {
         Self {
             wanted: wanted.to_vec(),
             directory,
@@ -60,7 +60,7 @@ impl Collection {
     }
 
     /// Takes what came with one message. Answers whether more may come.
-    pub(super) async fn take(&mut self, told: Artifacts, descriptors: Descriptors) -> bool {
+    pub async fn take(&mut self, told: Artifacts, descriptors: Descriptors) -> bool {
         if self.complete || self.bad.is_some() {
             return false;
         }
@@ -133,7 +133,7 @@ impl Collection {
     ///
     /// # Errors
     /// What is not kept, and why; for people.
-    pub(super) async fn keep(&self, store: Option<&dyn FileStore>) -> Result<LeftBehind, String> {
+    pub async fn keep(&self, store: Option<&dyn FileStore>) -> Result<LeftBehind, String> {
         if let Some(why) = &self.bad {
             self.forget(|_| true);
             return Err(why.clone());
@@ -262,7 +262,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use sealfleet_outputs::{Store, StoreError};
+    use crate::{Store, StoreError};
 
     #[derive(Default)]
     struct Memory(Mutex<Vec<(String, Vec<u8>)>>);
