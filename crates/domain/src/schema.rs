@@ -343,7 +343,7 @@ pub fn input_path(_: &mut SchemaGenerator) -> Schema {
 
 /// Names of environment variables.
 pub fn env_names(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "items": env_key(), "uniqueItems": true, "maxItems": limits::CASCADE_SECRETS })
+    json_schema!({ "type": "array", "items": env_key(), "maxItems": limits::CASCADE_SECRETS })
 }
 
 /// What a step is to leave: the path of a file or directory, or that with where it goes.
