@@ -269,7 +269,7 @@ schemas! {
 
 /// Sandbox backends of a worker.
 pub fn backends(generator: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "items": backend_name(generator), "uniqueItems": true, "maxItems": BACKENDS.len() })
+    json_schema!({ "type": "array", "items": backend_name(generator), "maxItems": BACKENDS.len() })
 }
 
 /// A sandbox backend.
@@ -289,7 +289,6 @@ pub fn image_variants(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "items": { "type": "string", "pattern": "^[!-<>-~]+$", "maxLength": limits::LABEL_BYTES },
-        "uniqueItems": true,
         "maxItems": limits::IMAGE_VARIANTS,
     })
 }
