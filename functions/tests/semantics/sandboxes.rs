@@ -132,7 +132,8 @@ async fn a_pool_may_run_its_steps_in_one_backend() {
         .tells(&without, json!({ "backends": ["bubblewrap"] }))
         .await;
     let run = world.enqueued_step(&json!({})).await;
-    let requires = &world.step(&run).await["requires"];
+    let document = &world.run(&run).await["document"];
+    let requires = &document["steps"][0]["requires"];
     assert_eq!(requires, &json!({ "sandbox.backend": "docker" }));
     world.claim_refused(&without, &run, MISMATCH).await;
     world.claimed(&with, &run).await;
